@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from lk_jupyter.journal.journal import journal
-from lk_jupyter.remote import _lk_carry
+from lk_jupyter.remote.carry.reader import Arriving
 from lk_jupyter.runs.history.diff import side_of
+from lk_jupyter.runs.history.history import known_run
 from lk_jupyter.runs.history.rerun import again
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.variables.state import applied, origin_of
@@ -55,7 +56,7 @@ def test_runs_of_an_earlier_notebook_are_in_the_earlier_journal(entries):
 def test_an_earlier_run_is_compared_and_runs_again(session, entries):
     entry = entries["completed"]
     assert not [name for name in side_of(session, entry.execution_id).facts if "_lk" in name]
-    result = Run.submit(session, again(session, entry.execution_id, entry)).result()
+    result = Run.submit(session, again(session, *known_run(session, entry.execution_id))).result()
     assert result.stdout == "plain text\n"
 
 
@@ -63,9 +64,7 @@ def test_what_a_run_of_an_earlier_version_changed_is_set(main):
     blobs, answer = map(decoded, (STATE["blobs"], STATE["answer"]["large"]))
     origin = origin_of(STATE["settings"], lambda blob, at, size: blobs[blob][at : at + size])()
     assert origin.values["same"] is origin.values["values"]
-    arriving = _lk_carry.Arriving(
-        json.loads(STATE["answer"]["text"]), lambda leaf: bytearray(answer[leaf["at"]]), origin.tokens
-    )
+    arriving = Arriving(json.loads(STATE["answer"]["text"]), lambda leaf: bytearray(answer[leaf["at"]]), origin.tokens)
     state = applied(arriving, origin)
     assert state.missing == {}
     main.update(origin.values)
@@ -81,7 +80,7 @@ def test_variables_that_a_session_of_an_earlier_version_saved_are_restored(main)
     content = base64.b64decode(STATE["saved"])
     (size,) = struct.unpack_from("!q", content)
     large = content[8 + size :]
-    arriving = _lk_carry.Arriving(
+    arriving = Arriving(
         json.loads(content[8 : 8 + size]), lambda leaf: bytearray(large[leaf["at"] : leaf["at"] + leaf["size"]])
     )
     main.update((entry["n"], value) for entry, value in arriving.read())

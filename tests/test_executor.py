@@ -139,7 +139,7 @@ def test_an_error_comes_back_as_it_is_with_the_traceback_from_over_there(executo
     shown = str(error.__cause__)
     assert 'File "test_executor.py", line ' in shown
     assert 'raise KeyError("boom", x)' in shown
-    assert "_lk_call" not in shown
+    assert "_lk" not in shown
 
 
 def test_an_error_that_cannot_be_made_here_is_told(executor):
@@ -232,9 +232,9 @@ def test_an_answer_that_calls_a_function_outside_of_values_is_refused_before_it_
 
 def test_an_answer_without_the_signature_of_its_run_is_not_read(executor, tmp_path):
     def answer(path):
-        import _lk_run  # noqa: PLC0415
+        from _lk.script import run  # noqa: PLC0415
 
-        _lk_run._key = b""
+        run._key = b""
         return Evil(path)
 
     with pytest.raises(RunFailed, match="isn't signed with the key of the run, so it wasn't read"):
@@ -473,7 +473,7 @@ def test_the_packages_of_a_function_can_be_told_by_its_imports(home):
 
     packed = call.FunctionCall.of(function, [((), {})], home)
     assert {"httpx", "pytest"} <= packed.imports
-    assert not {"_lk_call", "sys", "os"} & packed.imports
+    assert not {"_lk", "sys", "os"} & packed.imports
 
 
 def test_a_start_that_is_refused_is_the_future_s_error(make_cloud, home):

@@ -267,7 +267,7 @@ def _default(name):
     return {row.name: row.default_value() for row in SETTINGS}[name]
 
 
-EACH, ALL, MOST = (_constant("lk_jupyter/remote/_lk_files.py", name) for name in ("EACH", "ALL", "MOST"))
+EACH, ALL, MOST = (_constant("lk_jupyter/remote/script/files.py", name) for name in ("EACH", "ALL", "MOST"))
 EACH, ALL = _megabytes(EACH), _megabytes(ALL)
 
 #: The texts that contain a number, each in one line.

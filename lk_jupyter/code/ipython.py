@@ -123,7 +123,7 @@ def _magics(tree: ast.Module) -> list[tuple[int, str, str]]:
 
 @cache
 def _supported(sign: str) -> frozenset[str]:
-    """Return the magics that ``remote/_lk_magics.py`` has."""
+    """Return the magics that ``remote/display/magics.py`` has."""
     kind = {"%": "line", "%%": "cell"}[sign]
-    text = (SHIPPED / "_lk_magics.py").read_text(encoding="utf-8")
+    text = (SHIPPED / "display" / "magics.py").read_text(encoding="utf-8")
     return frozenset(re.findall(rf"\b{kind}_(\w+)(?=\(self|[\w, ]* = )", text))

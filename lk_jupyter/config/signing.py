@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from lk_jupyter.config.files import config_file, put_in_place
-from lk_jupyter.remote._lk_sign import SIZE, signature
+from lk_jupyter.remote.sign import SIZE, signature
 
 _FILE = "signing.key"
 

@@ -1,6 +1,6 @@
 """Frames: messages of a run to the notebook, in its log next to the text.
 
-A frame is one line or several, made by ``remote/_lk_run.py``::
+A frame is one line or several, made by ``remote/script/run.py``::
 
     ESC ] 7411 ; NONCE ; SEQ ; PART/PARTS ; BASE64 ; CRC BEL LF
 
@@ -28,7 +28,7 @@ from functools import cache
 from typing import Any
 
 from lk_jupyter.protocol.json_limits import load_json
-from lk_jupyter.remote._lk_sign import KINDS, SIZE, is_signed
+from lk_jupyter.remote.sign import KINDS, SIZE, is_signed
 
 ESCAPE, END = "\x1b", "\x07"
 _MARK = "\x1b]7411;"

@@ -1,16 +1,16 @@
 """The parts that travel with the code of a run and support it there.
 
-A part is a module of ``lk_jupyter/remote``. In the run, the driver ``_lk_run`` imports it and calls
-``before(settings, namespace)``, ``rewritten(tree)`` with the syntax tree of the code, and
+A part is a module of ``lk_jupyter/remote``, which is the package ``_lk`` in a run. The driver ``script.run`` imports it
+and calls ``before(settings, namespace)``, ``rewritten(tree)`` with the syntax tree of the code, and
 ``after(settings, namespace, error)``, if it has them. A part sends messages to the notebook with
-``_lk_run.frame``. Without a part the code is sent alone and unchanged.
+``frame`` of the driver. Without a part the code is sent alone and unchanged.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
@@ -18,24 +18,28 @@ from pathlib import Path, PurePath
 from typing import Any
 
 SHIPPED = Path(__file__).parent.parent / "remote"
-DRIVER = "_lk_run"
-SIGN = "_lk_sign"
+
+#: The package of our modules in a run, the module in it that runs the author's file, and the module that signs.
+PACKAGE = "_lk"
+DRIVER = "script.run"
+SIGN = "sign"
 SETTINGS = "_lk_settings.json"
 CODE = "_lk_code.txt"
 
 #: The file with the key that signs the messages of a run. It is added when the run is sent and stored nowhere.
 KEY = "_lk_key.txt"
 
-#: What the names of our files begin with; no file of the author's may.
+#: The start of the names of our other files, and of all files of earlier versions; no file of the author has it.
 PREFIX = "_lk_"
 
-#: What the script becomes.
-SCRIPT = f"import {DRIVER}\n{DRIVER}.main(globals())\n"
+#: Code that replaces the script, and the code of earlier versions.
+SCRIPT = f"import {PACKAGE}.{DRIVER}\n{PACKAGE}.{DRIVER}.main(globals())\n"
+EARLIER_SCRIPT = "import _lk_run\n_lk_run.main(globals())\n"
 
 
 @dataclass(frozen=True)
 class RemoteModule:
-    """A module of ``remote``, its settings (JSON), and the modules that it needs next to it.
+    """A module of ``remote``, its settings (JSON), and the modules and packages of ``remote`` that it needs.
 
     ``files`` are other files that it needs, path to text.
     """
@@ -90,14 +94,50 @@ def shipped_files(cell: Cell, parts: Sequence[RemoteModule], nonce: str, look: S
     }
 
 
-def module_files(names: Sequence[str]) -> dict[str, str]:
-    """Return modules of ``remote`` as files."""
-    return {f"{name}.py": _module(SHIPPED / f"{name}.py") for name in names}
+def is_internal(path: str) -> bool:
+    """Return whether a file of a request is ours, and not the author's."""
+    return path.startswith((PREFIX, f"{PACKAGE}/", f"{PACKAGE}."))
+
+
+def is_reserved(part: str) -> bool:
+    """Return whether only our files have this name, as a part of their paths."""
+    return part.startswith(PREFIX) or part == PACKAGE
+
+
+def module_files(names: Iterable[str]) -> dict[str, str]:
+    """Return modules of ``remote``, all modules of its packages, and the packages that they are in, as files."""
+    paths: dict[Path, None] = {}
+    for name in names:
+        path = SHIPPED.joinpath(*name.split("."))
+        modules = sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+        packages = [folder / "__init__.py" for module in modules for folder in module.parents]
+        paths.update(dict.fromkeys([*(each for each in packages if SHIPPED in each.parents), *modules]))
+    return {f"{PACKAGE}/{path.relative_to(SHIPPED).as_posix()}": _module(path) for path in paths}
+
+
+def part_settings(import_files: str | None, name: str) -> dict[str, Any] | None:
+    """Return the settings of a part in the files of a request; None if it has no such part.
+
+    Earlier versions sent each part as one file ``_lk_NAME.py``.
+    """
+    earlier = PREFIX + name.rpartition(".")[2]
+    text = import_files or ""
+    paths = f"{PACKAGE}/{name.replace('.', '/')}.py", f"{earlier}.py"
+    if not any(f'"{path}"' in text for path in paths):  # only a name has quotes of its own in JSON
+        return None
+    files = json.loads(text)
+    parts = json.loads(files[SETTINGS])["parts"] if SETTINGS in files else {}
+    settings: dict[str, Any] | None = parts.get(name, parts.get(earlier))
+    return settings
 
 
 @cache
 def _module(path: Path) -> str:
-    return path.read_text(encoding="utf-8")
+    """Return a module without its comments; its lines keep their numbers."""
+    return _COMMENT.sub("", path.read_text(encoding="utf-8"))
+
+
+_COMMENT = re.compile(r"^ *#.*$", re.MULTILINE)
 
 
 @cache

@@ -13,7 +13,7 @@ from lk_jupyter.api.execution import SUCCEEDED_STATES, ExecutionRecord
 from lk_jupyter.api.states import label_of
 from lk_jupyter.errors import LkError, NotSignedIn, RunAborted, RunError, RunFailed, Unauthorized
 from lk_jupyter.protocol.frames import ERROR, STDERR, nonce_in, split, text_of
-from lk_jupyter.protocol.parts import DRIVER, plain_name
+from lk_jupyter.protocol.parts import PACKAGE, plain_name
 from lk_jupyter.runs.clock import duration_of
 from lk_jupyter.text.secrets import redact, redact_values
 
@@ -165,7 +165,7 @@ def _reason(record: ExecutionRecord) -> str:
 
 def _failed(record: ExecutionRecord) -> str:
     cause = remote_traceback(printed(record)[1] or "", "", 0).rstrip().rpartition("\n")[2]
-    if f"'{DRIVER}'" in cause:
+    if f"'{PACKAGE}'" in cause:
         return "couldn't find the uploaded files.\nThis cloud accepts only code: add --no-rich."
     code = f"exit code {record.return_code}" if record.return_code else f"state {label_of(record.word)}"
     why = f" ({cause})" if cause else _details(record)

@@ -12,7 +12,7 @@ from lk_jupyter.api.states import is_run_id
 from lk_jupyter.errors import NotFound, OutcomeUnknown, UsageError
 from lk_jupyter.journal.entry import CellContext, current_cell
 from lk_jupyter.journal.journal import REFUSED, SUBMITTING, JournalEntry, journal
-from lk_jupyter.protocol.parts import PREFIX
+from lk_jupyter.protocol.parts import is_internal
 from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.run import Run
@@ -76,7 +76,7 @@ def _kept(text: str | None) -> str:
 
 def _brought(import_files: str | None) -> Any:
     files: dict[str, str] = json.loads(import_files or "{}")
-    return settings_in(import_files), {name: text for name, text in files.items() if not name.startswith(PREFIX)}
+    return settings_in(import_files), {name: text for name, text in files.items() if not is_internal(name)}
 
 
 def run_of(session: Connection, entry: JournalEntry) -> Run | None:

@@ -22,7 +22,7 @@ from typing import Any
 
 from lk_jupyter._threads import import_safely
 from lk_jupyter.errors import InsufficientMemory, LkError, StorageError
-from lk_jupyter.remote import _lk_tables
+from lk_jupyter.remote.values import tables
 from lk_jupyter.storage.storage import Storage
 from lk_jupyter.text.units import size_label
 
@@ -244,7 +244,7 @@ def _frame(batches: Any, schema: Any, wish: LoadRequest) -> Any:
 
 def _validated(table: Any) -> Any:
     """Return a table of pyarrow whose offsets are right: others would lead out of its memory. Raises ValueError."""
-    _lk_tables.require_valid(table)
+    tables.require_valid(table)
     return table
 
 

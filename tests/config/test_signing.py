@@ -11,7 +11,7 @@ import pytest
 
 from lk_jupyter.config import signing
 from lk_jupyter.config.files import config_file
-from lk_jupyter.remote import _lk_sign
+from lk_jupyter.remote import sign
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +38,7 @@ def test_only_the_owner_reads_the_secret_behind_the_keys():
     signing.signing_key("run 1")
     (path,) = config_file().parent.glob("*.key")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert len(path.read_bytes()) == _lk_sign.SIZE
+    assert len(path.read_bytes()) == sign.SIZE
 
 
 def test_processes_that_start_together_agree_on_one_secret():
@@ -75,12 +75,12 @@ def test_a_damaged_secret_is_replaced():
     path.write_bytes(b"short")
     signing._secret.cache_clear()
     signing.signing_key("run 1")
-    assert len(path.read_bytes()) == _lk_sign.SIZE
+    assert len(path.read_bytes()) == sign.SIZE
 
 
 def test_parts_that_join_to_the_same_bytes_have_different_signatures():
     key = b"k" * 32
-    assert _lk_sign.signature(key, b"ab", b"c") != _lk_sign.signature(key, b"a", b"bc")
-    assert _lk_sign.is_signed(key, _lk_sign.signature(key, b"ab"), b"ab")
-    assert not _lk_sign.is_signed(key, _lk_sign.signature(key, b"ab"), b"ac")
-    assert not _lk_sign.is_signed(key, b"", b"ab")
+    assert sign.signature(key, b"ab", b"c") != sign.signature(key, b"a", b"bc")
+    assert sign.is_signed(key, sign.signature(key, b"ab"), b"ab")
+    assert not sign.is_signed(key, sign.signature(key, b"ab"), b"ac")
+    assert not sign.is_signed(key, b"", b"ab")

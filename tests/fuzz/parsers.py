@@ -43,7 +43,7 @@ from lk_jupyter.protocol.frames import Frame, Splitter, nonce_in, words_of
 from lk_jupyter.protocol.json_limits import JsonTooLarge
 from lk_jupyter.protocol.metadata import ports_in
 from lk_jupyter.protocol.offloaded import FOLDER, fetched
-from lk_jupyter.remote import _lk_arrays, _lk_tables
+from lk_jupyter.remote.values import arrays, tables
 from lk_jupyter.runs.notebooks import notebook
 from lk_jupyter.runs.observers.rules import Evidence, hints
 from lk_jupyter.runs.outcome import failure_of, result_of
@@ -102,13 +102,13 @@ def parse_message(content: bytes) -> str:
 
 
 def parse_table(content: bytes) -> None:
-    table = _lk_tables.read(bytearray(content))
+    table = tables.read(bytearray(content))
     for column in table.columns:
         column.slice(0, 20).to_pylist()
 
 
 def parse_array(content: bytes) -> None:
-    array = _lk_arrays.read(bytearray(content))
+    array = arrays.read(bytearray(content))
     str(array)
     array.sum() if array.dtype.kind in "biufc" else array.tobytes()
 
@@ -166,16 +166,10 @@ def read_tar(path: Path) -> None:
 
 
 def _checkpoint() -> Any:
-    """Return the module that resumes a run; in a run, its neighbors are plain modules."""
-    import sys  # noqa: PLC0415
+    """Return the module that resumes a run."""
+    from lk_jupyter.remote.script import checkpoint  # noqa: PLC0415
 
-    from lk_jupyter.protocol.parts import SHIPPED  # noqa: PLC0415
-
-    if "_lk_checkpoint" not in sys.modules:
-        sys.path.insert(0, str(SHIPPED))
-        __import__("_lk_checkpoint")
-        sys.path.remove(str(SHIPPED))
-    return sys.modules["_lk_checkpoint"]
+    return checkpoint
 
 
 def parse_stream(content: bytes) -> None:
@@ -344,13 +338,13 @@ PARSERS = [
 ]
 
 if importlib.util.find_spec("torch"):
-    from lk_jupyter.remote import _lk_tensors
+    from lk_jupyter.remote.values import tensors
 
     PARSERS.append(
         Parser(
             "values: safetensors",
             seeds.tensors,
-            lambda content: _lk_tensors.read(bytearray(content)) and None,
+            lambda content: tensors.read(bytearray(content)) and None,
             damaged,
             (Exception,),
         )

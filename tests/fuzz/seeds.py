@@ -27,7 +27,8 @@ import pyarrow.parquet as pq
 
 from lk_jupyter.journal.entry import JournalEntry
 from lk_jupyter.journal.journal import Journal
-from lk_jupyter.remote import _lk_arrays, _lk_envelope, _lk_tables
+from lk_jupyter.remote import values
+from lk_jupyter.remote.values import envelope
 
 NONCE = "5f2c9f0e8d7b4a61"
 RUN = "0d9f1f52-6a0d-4b30-9a3e-0d9c1c3f9d11"
@@ -128,10 +129,10 @@ def messages() -> list[bytes]:
 
 
 def _message(value: Any) -> bytes:
-    envelope = _lk_envelope.Envelope()
-    if not envelope.add("x", value):
-        raise AssertionError(envelope.refused)
-    return envelope.text().encode()
+    message = envelope.Envelope()
+    if not message.add("x", value):
+        raise AssertionError(message.refused)
+    return message.text().encode()
 
 
 def arrays() -> list[bytes]:
@@ -145,7 +146,7 @@ def arrays() -> list[bytes]:
         np.eye(2).T,
     ):
         pieces: list[bytes] = []
-        _lk_arrays.write(array, lambda piece, pieces=pieces: pieces.append(bytes(piece)))
+        values.arrays.write(array, lambda piece, pieces=pieces: pieces.append(bytes(piece)))
         found += [b"".join(pieces), written(np.save, array)]
     return found
 
@@ -339,14 +340,8 @@ def rows() -> list[bytes]:
 
 def frames() -> list[bytes]:
     """Return output with frames in it: displays, bars, several lines of one, control characters changed."""
-    import importlib  # noqa: PLC0415
-    import sys  # noqa: PLC0415
+    from lk_jupyter.remote.script import run as driver  # noqa: PLC0415
 
-    from lk_jupyter.protocol.parts import SHIPPED  # noqa: PLC0415
-
-    sys.path.insert(0, str(SHIPPED))
-    driver = importlib.import_module("_lk_run")
-    sys.path.remove(str(SHIPPED))
     driver._nonce = NONCE
     noise = np.random.default_rng(1).bytes(12_000).hex()
     payloads: list[Any] = [
@@ -372,7 +367,7 @@ def tables() -> list[bytes]:
     found = []
     for name, column in _columns().items():
         pieces: list[bytes] = []
-        _lk_tables.write(pa.table({name: column}), lambda piece, pieces=pieces: pieces.append(bytes(piece)))
+        values.tables.write(pa.table({name: column}), lambda piece, pieces=pieces: pieces.append(bytes(piece)))
         found.append(b"".join(pieces))
     return found
 

@@ -334,10 +334,11 @@ def test_outputs_survive_a_crash_of_the_kernel(kernel):
 
 def test_frames_that_make_no_sense_do_no_harm(kernel):
     code = (
-        "import _lk_run\npayloads = {}, {'bar': 1, 'n': 'x'}, {'data': 5}, {'data': {'text/html': 5}, 'metadata': {}}\n"
+        "from _lk.script import run as driver\n"
+        "payloads = {}, {'bar': 1, 'n': 'x'}, {'data': 5}, {'data': {'text/html': 5}, 'metadata': {}}\n"
         "for payload in payloads:\n"
         "    for kind in ('bar', 'display', 'update', 'clear', 'error', 'stored', 'what', 'hide'):\n"
-        "        _lk_run.frame(kind, payload)\nprint('done')"
+        "        driver.frame(kind, payload)\nprint('done')"
     )
     cell = kernel.run(f"%%lk_run\n{code}")
     assert cell.error is None

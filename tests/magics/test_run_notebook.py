@@ -172,4 +172,4 @@ def test_packages_are_found_in_the_cells_of_a_notebook(run_cell, folder):
     write("needs.ipynb", "import numpy\nimport no_such_module_anywhere")
     shown = run_cell("%lk_run_notebook needs.ipynb -r auto")
     assert "-r auto: 'no_such_module_anywhere' isn't installed here" in shown
-    assert "_lk_notebook" not in shown
+    assert "_lk" not in shown

@@ -1,6 +1,5 @@
 import json
 import random
-import sys
 import tracemalloc
 import zlib
 from binascii import a2b_base64, b2a_base64, crc32
@@ -13,8 +12,7 @@ from hypothesis import strategies as st
 from patience import cpu_seconds
 
 from lk_jupyter.protocol.frames import UNSIGNED, Frame, Splitter, split, text_of
-from lk_jupyter.protocol.parts import SHIPPED
-from lk_jupyter.remote import _lk_sign
+from lk_jupyter.remote import sign
 from lk_jupyter.runs.follow import _Squeeze
 
 NONCE = "5f2c9f0e8d7b4a61"
@@ -23,13 +21,10 @@ NONCE = "5f2c9f0e8d7b4a61"
 @pytest.fixture(scope="module")
 def driver():
     """What makes frames over there, as a module here."""
-    sys.path.insert(0, str(SHIPPED))
-    try:
-        import _lk_run as module  # noqa: PLC0415
-    finally:
-        sys.path.remove(str(SHIPPED))
-    module._nonce = NONCE
-    return module
+    from lk_jupyter.remote.script import run  # noqa: PLC0415
+
+    run._nonce = NONCE
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +53,7 @@ def cut(text, places):
 def signed(driver, made, monkeypatch):
     """Make the text of a frame of a run that has this key."""
 
-    monkeypatch.setattr(driver, "_sign", _lk_sign)
+    monkeypatch.setattr(driver, "_sign", sign)
 
     def make(key, payload, seq="1", kind="returned"):
         monkeypatch.setattr(driver, "_key", key)
@@ -351,7 +346,7 @@ JSON = st.recursive(PLAIN, lambda inner: st.lists(inner) | st.dictionaries(st.te
 SEQ = st.sampled_from(["1-1", "x", "-", "1-", "-1-1", "1-0", "9" * 20])
 
 
-SIGNED = st.sampled_from(sorted(_lk_sign.KINDS)).flatmap(lambda kind: JSON.map(lambda payload: [kind, payload]))
+SIGNED = st.sampled_from(sorted(sign.KINDS)).flatmap(lambda kind: JSON.map(lambda payload: [kind, payload]))
 KEYS = st.none() | st.binary(max_size=40)
 
 
@@ -364,5 +359,5 @@ def test_no_log_raises(driver, text, frame, places, key):
     items = [item for start, end in pairwise(cuts) for item in splitter.feed(whole[start:end])]
     for item in [*items, *splitter.end()]:
         assert isinstance(item, str) or (isinstance(item.kind, str) and isinstance(item.payload, dict))
-        assert key is None or isinstance(item, str) or item.kind not in _lk_sign.KINDS
+        assert key is None or isinstance(item, str) or item.kind not in sign.KINDS
     assert isinstance(text_of(items), str)

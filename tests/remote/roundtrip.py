@@ -10,7 +10,7 @@ import types
 
 from hypothesis import HealthCheck, settings
 
-from lk_jupyter.remote import _lk_codec
+from lk_jupyter.remote.values import codec
 
 #: For made-up values of each kind; many more by hand: LK_EXAMPLES=500.
 EXAMPLES = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
@@ -18,14 +18,14 @@ EXAMPLES = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.dat
 
 def there_and_back(*values, pickle=False):
     """Encode and decode values as one message; return the value, or several as a list."""
-    encoder = _lk_codec.Encoder(pickle)
+    encoder = codec.Encoder(pickle)
     nodes = [encoder.value(f"x{at}", value) for at, value in enumerate(values)]
     leaves = []
     for write in encoder.leaves:
         leaves.append(bytearray())
         write(leaves[-1].extend)
     message = json.loads(json.dumps(nodes, allow_nan=False))
-    decoder = _lk_codec.Decoder(leaves.__getitem__)
+    decoder = codec.Decoder(leaves.__getitem__)
     back = [decoder.value(node) for node in message]
     return back if len(back) > 1 else back[0]
 

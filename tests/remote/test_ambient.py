@@ -5,6 +5,7 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,36 +13,38 @@ from pathlib import Path
 import pytest
 from conftest import WITHOUT
 
-from lk_jupyter.remote import _lk_ambient
+from lk_jupyter.remote import ambient
 
 
 def in_a_run(code, states):
     """Run code in another process as a run does; return which states it says have changed."""
     script = (
         "import sys, json; sys.path.insert(0, sys.argv[1])\n"
-        "import _lk_ambient\n"
-        f"watch = _lk_ambient.StateWatch({states!r})\n{code}\n"
+        "from _lk import ambient\n"
+        f"watch = ambient.StateWatch({states!r})\n{code}\n"
         "print(json.dumps(watch.changed()))"
     )
-    folder = _lk_ambient.__file__.rpartition("/")[0]
     env = {**os.environ, "PYTHONPATH": WITHOUT}
-    done = subprocess.run([sys.executable, "-c", script, folder], env=env, capture_output=True, text=True, check=True)
+    with tempfile.TemporaryDirectory(prefix="_lk_") as folder:
+        Path(folder, "_lk").symlink_to(Path(ambient.__file__).parent)
+        command = [sys.executable, "-c", script, folder]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
     return done.stdout.splitlines()
 
 
 def test_a_seed_goes_on_in_a_run_and_back_here():
     random.seed(7)
-    states = _lk_ambient.here()
+    states = ambient.here()
     printed, changed = in_a_run("import random; print(random.random())", states)
     expected = random.Random(7)
     assert float(printed) == expected.random()
     random.seed(1)
-    assert _lk_ambient.put(json.loads(changed)) == {}
+    assert ambient.put(json.loads(changed)) == {}
     assert random.random() == expected.random()
 
 
 def test_what_a_run_leaves_alone_does_not_come_back():
-    assert in_a_run("import random, decimal", _lk_ambient.here())[-1] == "{}"
+    assert in_a_run("import random, decimal", ambient.here())[-1] == "{}"
 
 
 #: What is imported, how its options are changed, and what is true where they arrived: those that one process can have.
@@ -81,7 +84,7 @@ OPTIONS = {
         ("matplotlib", "matplotlib.rcParams['lines.linewidth'] = 7", "matplotlib.rcParams['lines.linewidth'] == 7"),
         (
             "matplotlib",
-            "sys.modules['_lk_rich'] = None; matplotlib.use('svg')",
+            "ambient.driver.parts.add('display.rich'); matplotlib.use('svg')",
             "matplotlib.rcParams['backend'].lower() == 'svg'",
         ),
         (
@@ -170,7 +173,7 @@ def test_a_library_is_imported_no_further_than_the_code_does():
 def test_a_variable_of_the_environment_that_a_run_deletes_is_deleted_here(monkeypatch):
     monkeypatch.setenv("MODE", "x")
     (changed,) = in_a_run("import os; del os.environ['MODE']", {})
-    assert _lk_ambient.put({"os": json.loads(changed)["os"]}) == {}
+    assert ambient.put({"os": json.loads(changed)["os"]}) == {}
     assert "MODE" not in os.environ
 
 
@@ -181,7 +184,7 @@ def test_the_folder_that_a_run_changes_to_is_the_one_next_to_the_notebook(tmp_pa
     monkeypatch.chdir(tmp_path / "run")
     (changed,) = in_a_run(f"import os; os.chdir({to!r})", {})
     monkeypatch.chdir(tmp_path / "work")
-    assert _lk_ambient.put({"os.path": json.loads(changed)["os.path"]}) == {}
+    assert ambient.put({"os.path": json.loads(changed)["os.path"]}) == {}
     assert Path.cwd() == tmp_path / here
 
 
@@ -192,7 +195,7 @@ def test_an_option_that_has_its_value_already_is_not_set():
         get_options = staticmethod(lambda: {"old": True, "width": 80})
         set_options = staticmethod(lambda **options: asked.append(options))
 
-    set_all = _lk_ambient.TABLE["xarray"][1]
+    set_all = ambient.TABLE["xarray"][1]
     set_all(Library, {"old": True, "width": 80})
     set_all(Library, {"old": True, "width": 100})
     assert asked == [{"width": 100}]
@@ -205,8 +208,8 @@ def test_filters_of_other_libraries_stay_where_they_are():
     with warnings.catch_warnings():
         warnings.simplefilter("error", Own)
         warnings.simplefilter("ignore", UserWarning)
-        packed = _lk_ambient.here()["warnings"]
-        assert _lk_ambient.put({"warnings": packed}) == {}
+        packed = ambient.here()["warnings"]
+        assert ambient.put({"warnings": packed}) == {}
         assert any(row[2] is Own for row in warnings.filters)
         assert warnings.filters[0][2] is UserWarning
 
@@ -216,15 +219,15 @@ def test_folders_near_the_code_that_it_adds_to_the_path_go_and_come(tmp_path, mo
     added = ["..", "/far/away", str(tmp_path / ".hidden"), ""]
     before = [path for path in sys.path if path.startswith((sys.prefix, sys.base_prefix))]
     monkeypatch.setattr(sys, "path", [str(tmp_path / "own"), *before, *added])
-    assert _lk_ambient.added_paths() == {"own": True, "..": False, "/far/away": False}
+    assert ambient.added_paths() == {"own": True, "..": False, "/far/away": False}
     code = (
-        "sys.path.append('late')\nfound = _lk_ambient.added_paths()\n"
-        "print({name: found[name] for name in found if not name.endswith('remote')}, sys.path[0])\n"
+        "sys.path.append('late')\nfound = ambient.added_paths()\n"
+        "print({name: found[name] for name in found}, sys.path[0])\n"
         "sys.path.remove('/far/away')"
     )
-    printed, changed = in_a_run(code, _lk_ambient.here())
+    printed, changed = in_a_run(code, ambient.here())
     assert printed == f"{{'own': True, '..': False, '/far/away': False, 'late': False}} {tmp_path / 'own'}"
-    assert _lk_ambient.put(json.loads(changed)) == {}
+    assert ambient.put(json.loads(changed)) == {}
     assert sys.path[-1] == str(tmp_path / "late")
     assert "/far/away" not in sys.path
     assert sys.path.count(str(tmp_path / "own")) == 1
@@ -236,8 +239,8 @@ def test_folders_that_packages_add_to_the_path_are_not_those_of_the_code(tmp_pat
     packages.mkdir(parents=True)
     (packages / "own.pth").write_text(f"{tmp_path / 'src'}\n")
     monkeypatch.setattr(sys, "path", [str(packages), str(tmp_path / "src"), str(tmp_path / "mine")])
-    _lk_ambient._of_packages.cache_clear()
+    ambient._of_packages.cache_clear()
     try:
-        assert list(_lk_ambient.added_paths()) == ["mine"]
+        assert list(ambient.added_paths()) == ["mine"]
     finally:
-        _lk_ambient._of_packages.cache_clear()
+        ambient._of_packages.cache_clear()

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from remote.roundtrip import EXAMPLES, there_and_back
 
-from lk_jupyter.remote import _lk_arrays
-from lk_jupyter.remote._lk_codec import CannotTravel, Encoder
+from lk_jupyter.remote.values import arrays
+from lk_jupyter.remote.values.codec import CannotTravel, Encoder
 
 DTYPES = st.one_of(hnp.scalar_dtypes(), hnp.nested_dtypes(hnp.scalar_dtypes(), max_itemsize=200), hnp.array_dtypes())
 ARRAYS = hnp.arrays(DTYPES, hnp.array_shapes(min_dims=0, min_side=0, max_dims=4, max_side=4))
@@ -55,7 +55,7 @@ def test_an_array_can_be_written_to_and_keeps_its_order():
 def test_a_leaf_is_a_file_that_numpy_reads():
     for array in (np.arange(6).reshape(2, 3), np.zeros(2, [("größe", "<i4")])):
         file = io.BytesIO()
-        _lk_arrays.write(array, file.write)
+        arrays.write(array, file.write)
         file.seek(0)
         assert_same(np.load(file), array)
 
@@ -96,11 +96,11 @@ def test_what_has_no_bytes_of_its_own_is_refused(array, said):
 @pytest.mark.parametrize("descr", ["|O", [("a", "|O")]])
 def test_bytes_are_never_taken_for_objects(descr):
     file = io.BytesIO()
-    _lk_arrays.write(np.zeros(1), file.write)
+    arrays.write(np.zeros(1), file.write)
     forged = bytearray(file.getvalue().replace(b"'<f8'", repr(descr).encode()))
     forged[8:12] = (len(forged) - 12 - 8).to_bytes(4, "little")
     with pytest.raises(ValueError, match="objects have no bytes"):
-        _lk_arrays.read(forged)
+        arrays.read(forged)
 
 
 def test_objects_travel_pickled_where_that_was_asked_for():

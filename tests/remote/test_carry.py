@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import functools
 import importlib
@@ -12,7 +13,9 @@ import linecache
 import os
 import pickle
 import random
+import re
 import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -25,6 +28,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import cloudpickle
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -33,7 +37,18 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lk_jupyter.errors import UsageError
-from lk_jupyter.remote import _lk_carry, _lk_pickle
+from lk_jupyter.protocol.parts import SHIPPED
+from lk_jupyter.remote.carry import nameless
+from lk_jupyter.remote.carry.base import Refused
+from lk_jupyter.remote.carry.digests import Digests, known_of
+from lk_jupyter.remote.carry.kinds import files
+from lk_jupyter.remote.carry.kinds.files import load_arrays, write_modules
+from lk_jupyter.remote.carry.kinds.table import MAKERS
+from lk_jupyter.remote.carry.nameless import _SETS, NAMELESS, attributes
+from lk_jupyter.remote.carry.reader import Arriving, Reader
+from lk_jupyter.remote.carry.visit import Visit
+from lk_jupyter.remote.carry.writer import Departing, Writer, _below
+from lk_jupyter.remote.values import pickle as pickles
 from lk_jupyter.runs.variables.payload import pack_state, with_digests
 from lk_jupyter.runs.variables.state import applied, put_here
 
@@ -76,10 +91,10 @@ class There:
         if isinstance(text, dict):
             text = blobs[text["blob"]]
         self.names = {}
-        arriving = _lk_carry.Arriving(
+        arriving = Arriving(
             json.loads(text), lambda found: bytearray(blobs[found["blob"]][found["at"] : found["at"] + found["size"]])
         )
-        self.visit = _lk_carry.Visit(arriving, self.names)
+        self.visit = Visit(arriving, self.names)
         assert not self.visit.refused
         self.visit.begin()
 
@@ -93,9 +108,7 @@ class There:
             leaf["at"] = len(large)
             large.append(bytes_of(write))
         text = departing.text(refused=refused, sizes=departing.sizes, gone=self.visit.gone, ambient={})
-        arriving = _lk_carry.Arriving(
-            json.loads(text), lambda found: bytearray(large[found["at"]]), self.parcel.origin.tokens
-        )
+        arriving = Arriving(json.loads(text), lambda found: bytearray(large[found["at"]]), self.parcel.origin.tokens)
         state = applied(arriving, self.parcel.origin)
         state.put(namespace)
         return state
@@ -333,13 +346,13 @@ def notebook(monkeypatch):
 
 def test_functions_of_state_without_a_name_bring_what_they_read(notebook, monkeypatch):
     state = lambda: {"read": notebook["scaled"]}  # noqa: E731 (a row of the table)
-    monkeypatch.setitem(_lk_carry.NAMELESS, "IPython's formatters", (state, lambda _: None))
+    monkeypatch.setitem(NAMELESS, "IPython's formatters", (state, lambda _: None))
     assert "factor" in There(notebook, ["step"]).names
 
 
 def test_the_modules_of_loaded_extensions_go_along(monkeypatch):
     state = {"extensions": ["mine_alone.magics"]}
-    monkeypatch.setitem(_lk_carry.NAMELESS, "IPython's magics", (lambda: state, lambda _: None))
+    monkeypatch.setitem(NAMELESS, "IPython's magics", (lambda: state, lambda _: None))
     assert "mine_alone" in pack_state([], {}, [], LIMIT, code="%%csv").modules
 
 
@@ -460,8 +473,8 @@ def test_a_module_that_the_run_wrote_is_written_before_values_need_it(tmp_path, 
 @pytest.mark.parametrize("name", ["../outside.py", ".hidden/inside.py", "_lk_run.py"])
 def test_no_module_is_written_outside_the_folder(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(_lk_carry, "_coming", {name: b""})
-    _lk_carry._make_modules()
+    monkeypatch.setattr(files, "coming", {name: b""})
+    write_modules()
     assert not Path(name).exists()
 
 
@@ -535,30 +548,32 @@ def test_what_code_sets_on_a_module_is_set_on_the_other_side(notebook, monkeypat
     package.limit, package.left_alone, package.call = [1], 0, lambda: 5
     notebook["p"] = package
     monkeypatch.setattr(
-        _lk_carry, "_code", lambda: "p.limit = [1]; p.call=lambda: 5; f'{p.left_alone=}'; x.limit = p.left_alone == 0"
+        nameless,
+        "running_code",
+        lambda: "p.limit = [1]; p.call=lambda: 5; f'{p.left_alone=}'; x.limit = p.left_alone == 0",
     )
     packed = pack_state(["p"], notebook, [], LIMIT)
     package.limit = package.call = None
-    arriving = _lk_carry.Arriving(json.loads(packed.settings["message"]), None)
-    visit = _lk_carry.Visit(arriving, there := {})
+    arriving = Arriving(json.loads(packed.settings["message"]), None)
+    visit = Visit(arriving, there := {})
     visit.begin()
     assert (there["p"].limit, there["p"].call()) == ([1], 5)
-    assert {name for _, name in _lk_carry.attributes()} == {"limit", "call"}
-    monkeypatch.setattr(_lk_carry, "_code", lambda: "p.sum += 1\nsetattr(p, 'array', 1)\np.sub.x = 1")
+    assert {name for _, name in attributes()} == {"limit", "call"}
+    monkeypatch.setattr(nameless, "running_code", lambda: "p.sum += 1\nsetattr(p, 'array', 1)\np.sub.x = 1")
     there["p"].sum, there["p"].array, there["p"].limit = None, np.arange(3), [2]
     departing, refused = visit.end(LIMIT)
     assert refused == {}
     del package.sum, package.array
     package.limit = None
     text = departing.text(refused={}, sizes={}, gone=[], ambient={})
-    applied(_lk_carry.Arriving(json.loads(text), None, packed.origin.tokens), packed.origin).put(notebook)
+    applied(Arriving(json.loads(text), None, packed.origin.tokens), packed.origin).put(notebook)
     assert (package.sum, package.array.tolist(), package.limit, package.left_alone) == (None, [0, 1, 2], [2], 0)
 
 
 @pytest.mark.parametrize("text", ["x" * 200_000, "a." * 100_000, "a.b" + " " * 200_000, "a.b " * 50_000])
 def test_no_text_of_a_cell_takes_long_to_be_searched_for_attributes(text):
     began = time.process_time()
-    _lk_carry._SETS.findall(text)
+    _SETS.findall(text)
     assert time.process_time() - began < 1
 
 
@@ -640,12 +655,12 @@ def test_a_generator_of_a_library_travels_before_it_begins(notebook):
 def test_an_attribute_that_a_run_has_deleted_from_a_class_is_deleted_here(notebook):
     exec("class Counter:\n    most = 3\n    __slots__ = ('at',)\n    def up(self): pass", notebook)
     kind = notebook["Counter"]
-    writer = _lk_carry.Writer(None)
+    writer = Writer(None)
     up = kind.up
     del kind.up
     content = writer.chunk(kind)
     kind.up, kind.most = up, 4
-    assert _lk_carry.Reader(content, {}, None).chunk(0) is kind
+    assert Reader(content, {}, None).chunk(0) is kind
     assert (hasattr(kind, "up"), kind.most, kind().__reduce_ex__(2)[2]) == (False, 3, None)
 
 
@@ -653,12 +668,12 @@ def test_an_enumeration_keeps_its_aliases_and_what_its_members_hold(notebook):
     code = "import enum\nclass Planet(enum.Enum):\n    EARTH = (1, 2)\n    HOME = (1, 2)\n    MARS = (3, 4)\n"
     code += "    def __init__(self, mass, radius): self.mass = mass\n"
     exec(code + "class Can(enum.Flag):\n    READ = 1\n    WRITE = 2\n    BOTH = 3", notebook)
-    content = _lk_carry.Writer(None).chunk([notebook["Planet"], notebook["Can"].READ])
-    tracked = _lk_carry.cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID
+    content = Writer(None).chunk([notebook["Planet"], notebook["Can"].READ])
+    tracked = cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID
     known = dict(tracked)
     tracked.clear()  # as in another process
     try:
-        planets, can = _lk_carry.Reader(content, {}, None).chunk(0)
+        planets, can = Reader(content, {}, None).chunk(0)
     finally:
         tracked.clear()
         tracked.update(known)
@@ -669,18 +684,18 @@ def test_an_enumeration_keeps_its_aliases_and_what_its_members_hold(notebook):
 
 def test_a_run_sets_an_attribute_of_a_member_of_an_enumeration(notebook):
     exec("import enum\nclass Color(enum.Enum):\n    RED = 1", notebook)
-    content = _lk_carry.Writer(None).chunk(notebook["Color"])
+    content = Writer(None).chunk(notebook["Color"])
     notebook["Color"].RED.note = "x"
-    later = _lk_carry.Writer(None).chunk(notebook["Color"])
-    assert not hasattr(_lk_carry.Reader(content, {}, None).chunk(0).RED, "note")
-    assert _lk_carry.Reader(later, {}, None).chunk(0).RED.note == "x"
+    later = Writer(None).chunk(notebook["Color"])
+    assert not hasattr(Reader(content, {}, None).chunk(0).RED, "note")
+    assert Reader(later, {}, None).chunk(0).RED.note == "x"
 
 
 def test_an_attribute_that_a_class_has_like_its_base_is_its_own(notebook):
     exec("class Base:\n    made = 1\nclass Own(Base): pass", notebook)
-    before = _lk_carry.Digests({}).of_any(notebook["Own"])
+    before = Digests({}).of_any(notebook["Own"])
     exec("Own.made = Base.made", notebook)
-    assert _lk_carry.Digests({}).of_any(notebook["Own"]) != before
+    assert Digests({}).of_any(notebook["Own"]) != before
 
 
 def test_an_object_that_refuses_what_the_run_made_of_it_is_named_and_keeps_what_it_has(notebook):
@@ -766,16 +781,14 @@ def test_nothing_of_the_notebook_is_called_when_its_classes_are_made_elsewhere(n
         notebook,
     )
     notebook["made"].clear()
-    tracked = _lk_carry.cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID
+    tracked = cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID
     parcel = with_digests(pack_state(["One", "Two", "slim"], notebook, [], LIMIT))
     content = json.loads(parcel.settings["message"])
     blobs = [bytes_of(blob.write) for blob in parcel.blobs]
     known = dict(tracked)
     tracked.clear()  # as in another process
     try:
-        arriving = _lk_carry.Arriving(
-            content, lambda found: blobs[found["blob"]][found["at"] : found["at"] + found["size"]]
-        )
+        arriving = Arriving(content, lambda found: blobs[found["blob"]][found["at"] : found["at"] + found["size"]])
         names = {entry["n"]: value for entry, value in arriving.read()}
     finally:
         tracked.clear()
@@ -848,9 +861,9 @@ def test_tensors_in_one_memory_stay_there():
 
 def test_a_run_never_changes_the_streams_of_a_notebook(monkeypatch):
     stream = io.StringIO()  # it can be pickled, as those of kernels can
-    assert _lk_carry.known_of({0: stream})
+    assert known_of({0: stream})
     monkeypatch.setattr(sys, "stderr", stream)
-    assert not _lk_carry.known_of({0: stream})
+    assert not known_of({0: stream})
 
 
 def test_an_optimizer_keeps_its_hooks_and_the_scheduler_that_follows_its_steps():
@@ -890,7 +903,7 @@ def test_a_tensor_that_lost_its_graph_is_named_and_the_rest_comes():
 def test_paths_of_the_folder_are_moved_and_others_stay(monkeypatch):
     monkeypatch.setattr(sys, "prefix", "/book/venv")
     paths = ["/book", "/book/x/", "/book2", "/book/.cache", "/book/venv/bin/python", "/book/_lk_1/x"]
-    assert [_lk_carry._below(path, "/book") for path in paths] == ["", "/x/", None, None, None, None]
+    assert [_below(path, "/book") for path in paths] == ["", "/x/", None, None, None, None]
 
 
 def test_files_that_values_name_anywhere_are_found(tmp_path, monkeypatch):
@@ -935,7 +948,7 @@ def test_an_open_file_of_the_folder_travels_with_the_place_in_it(tmp_path, monke
             assert many["x"].tolist() == [0, 1, 2]
         Path("many.npz").unlink()
         with pytest.raises(FileNotFoundError):  # a file that came once doesn't come again with other values
-            _lk_carry.load_arrays("many.npz", False)  # noqa: FBT003 (whether it has pickles)
+            load_arrays("many.npz", False)  # noqa: FBT003 (whether it has pickles)
         assert (here["lines"] is lines, next(lines)) == (True, "3\n")
         assert here["opened"] is opened is here["same"]
         assert (opened.read(), raw.read(), gone.closed) == ("f", b"bcdef", True)
@@ -995,7 +1008,7 @@ def test_submodules_that_the_code_names_are_imported_on_the_other_side(notebook,
     parcel = pack_state(["parsed", "urllib"], notebook, [], LIMIT, code="urllib.request.urlopen")
     monkeypatch.delitem(sys.modules, "xml.dom.minidom")
     monkeypatch.delattr(sys.modules["xml.dom"], "minidom")
-    arriving = _lk_carry.Arriving(json.loads(parcel.settings["message"]), None)
+    arriving = Arriving(json.loads(parcel.settings["message"]), None)
     list(arriving.read())
     assert arriving.listed["submodules"] == ["urllib.request", "xml.dom", "xml.dom.minidom"]
     assert "xml.dom.minidom" in sys.modules
@@ -1014,7 +1027,7 @@ class Stubborn:
 def test_what_cannot_be_read_takes_nothing_with_it_but_its_parts():
     shared, stubborn = Box([1]), Stubborn(Box(2))
     here = {"a": stubborn, "b": stubborn.inner, "c": [shared, shared], "d": {"x": stubborn}, "e": Box(3)}
-    arriving = _lk_carry.Arriving(json.loads(pack_state(list(here), here, [], LIMIT).settings["message"]), None)
+    arriving = Arriving(json.loads(pack_state(list(here), here, [], LIMIT).settings["message"]), None)
     came = {entry["n"]: value for entry, value in arriving.read()}
     assert came.keys() == {"c", "e"}
     assert (came["c"], came["e"]) == ([Box([1]), Box([1])], Box(3))
@@ -1025,14 +1038,87 @@ def test_what_cannot_be_read_takes_nothing_with_it_but_its_parts():
         assert arriving.refused[name] == f"{name} shares a part with a variable that wasn't uploaded"
 
 
+PARTS = """
+import enum, functools, itertools, pathlib, sys
+class Color(enum.Enum):
+    RED = 1
+@functools.lru_cache(maxsize=2)
+def half(n): return n / 2
+def numbers(): yield 1
+once, rows, keys, out = numbers(), iter([1, 2]), {"k": 1}.keys(), sys.stdout
+lazy, error, color, inner = functools.cached_property(half), ValueError("no"), Color.RED, {"step": step}
+opened = open("data.txt")
+"""
+IN_A_RUN = """
+import base64, json, sys
+sys.path.insert(0, sys.argv[1])
+from _lk.carry.reader import Arriving
+from _lk.carry.writer import Departing
+arriving = Arriving(json.loads(sys.stdin.buffer.readline()), None)
+values = {entry["n"]: value for entry, value in arriving.read()}
+assert not arriving.refused, arriving.refused
+vars(sys.modules["__main__"]).update(values)
+departing = Departing()
+for name, value in values.items():
+    departing.add("name", name, value, name)
+departing.close()
+for leaf, write in departing.message.large:
+    pieces = []
+    write(lambda piece: pieces.append(bytes(piece)))
+    leaf["v"] = base64.b64encode(b"".join(pieces)).decode()
+print(departing.text())
+"""
+
+
+def test_no_pickle_names_a_module_that_only_one_side_has(notebook, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("data.txt").write_text("one\n")
+    Path("_lk").symlink_to(SHIPPED)
+    exec(compile(PARTS, "<cell>", "exec"), notebook)
+    names = [name for name in notebook if name[0] != "_"]
+    departing = Departing()
+    with notebook["opened"]:
+        for name in names:
+            departing.add("name", name, notebook[name], name)
+    departing.close()
+    for leaf, write in departing.message.large:
+        leaf["v"] = base64.b64encode(bytes_of(write)).decode()
+    sent = departing.text()
+    command = [sys.executable, "-c", IN_A_RUN, str(tmp_path)]
+    done = subprocess.run(command, input=f"{sent}\n", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for text in (sent, done.stdout):
+        message = json.loads(text)
+        stream = base64.b64decode(message["leaves"][message["carry"]["stream"]]["v"])
+        assert not re.search(rb"_lk|lk_jupyter", stream)
+    arriving = Arriving(json.loads(done.stdout), None)
+    found = {entry["n"]: value for entry, value in arriving.read()}
+    assert (arriving.refused, found.keys()) == ({}, set(names))
+    found["opened"].close()
+    assert (found["half"](4), list(found["once"]), found["step"]()) == (2, [1], 1)
+
+
+@pytest.mark.parametrize(
+    ("maker", "arguments"),
+    [("named", ("os", "getpid")), ("make_library_generator", ("os", "system", {"command": "true"}))],
+)
+def test_no_function_that_a_pickle_names_calls_what_no_value_needs(maker, arguments):
+    class Forged:
+        def __reduce__(self):
+            return MAKERS[maker], arguments
+
+    with pytest.raises(Refused, match="refers to"):
+        Reader(Writer(None).chunk(Forged()), {}, None).chunk(0)
+
+
 def test_another_python_makes_a_function_of_its_text_and_refuses_one_without(notebook, monkeypatch):
     linecache.cache["<cell>"] = len(CELL), None, CELL.splitlines(keepends=True), "<cell>"
     exec(compile("def lost(): return 1", "<nowhere>", "exec"), notebook)
-    monkeypatch.setattr(_lk_carry._versions, "python", lambda: "3.0")
+    monkeypatch.setattr(pickles, "python", lambda: "3.0")
     parcel = pack_state(["scaled", "step", "Account", "lost"], notebook, [], LIMIT)
     monkeypatch.undo()
     monkeypatch.setitem(sys.modules, "__main__", types.ModuleType("__main__"))
-    arriving = _lk_carry.Arriving(json.loads(parcel.settings["message"]), None)
+    arriving = Arriving(json.loads(parcel.settings["message"]), None)
     came = {entry["n"]: value for entry, value in arriving.read()}
     vars(sys.modules["__main__"]).update(came)
     account = came["Account"]()
@@ -1148,7 +1234,7 @@ def test_the_rows_of_a_dataset_travel_and_not_the_path_of_its_file(tmp_path):
     assert (state.missing, here["rows"] is rows, rows.format["type"]) == ({}, True, "numpy")
     assert tuple(map(list, here["seen"][:2])) == (["x", "y", "z"], [2, 3])
     assert (here["seen"][2], list(here["more"]["n"])) == (6, [1, 2])
-    with_pickle = _lk_pickle.loads(_lk_pickle.dumps(rows.with_format(None)))
+    with_pickle = pickles.loads(pickles.dumps(rows.with_format(None)))
     assert (with_pickle["t"][:], with_pickle.cache_files) == (["x", "y", "z"], [])
 
 
@@ -1279,7 +1365,7 @@ def test_leaves_have_the_same_digest_when_they_have_come():
     frame = pd.DataFrame({"a": [1.5, None], "t": ["x", "y"], "c": pd.Categorical(["u", "v"]), "d": pd.NaT})
     here = {"frame": frame, "array": np.asfortranarray(np.ones((40, 50))), "index": frame.index, "s": frame.a}
     there = There(here)
-    digests = _lk_carry.Digests(there.visit._known)
+    digests = Digests(there.visit._known)
     for token, value in there.visit._known.values():
         assert digests.of(value) == there.visit._before[token]
 
@@ -1288,9 +1374,9 @@ def test_other_versions_are_named_with_their_package(monkeypatch):
     import sklearn.linear_model  # noqa: PLC0415
 
     parcel = pack_state(["m"], {"m": sklearn.linear_model.Ridge()}, [], LIMIT)
-    found = _lk_pickle.version_of
-    monkeypatch.setattr(_lk_pickle, "version_of", lambda name: "0.1" if name == "scikit-learn" else found(name))
-    arriving = _lk_carry.Arriving(json.loads(parcel.settings["message"]), None)
+    found = pickles.version_of
+    monkeypatch.setattr(pickles, "version_of", lambda name: "0.1" if name == "scikit-learn" else found(name))
+    arriving = Arriving(json.loads(parcel.settings["message"]), None)
     assert list(arriving.read()) == []
     assert "m was made by other versions: scikit-learn is 0.1 here" in arriving.refused["m"]
 
@@ -1298,6 +1384,6 @@ def test_other_versions_are_named_with_their_package(monkeypatch):
 def test_no_message_of_a_run_makes_reading_raise():
     broken = {"entries": [{"k": "name", "n": "x", "of": "x", "at": 0, "packages": []}], "stream": 0}
     content = {"carry": {**broken, "nodes": [], "versions": {}, "texts": {}}, "leaves": [{"v": "gAMu"}]}
-    arriving = _lk_carry.Arriving(content, None)
+    arriving = Arriving(content, None)
     assert list(arriving.read()) == []
     assert set(arriving.refused) == {"x"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import importlib
 import io
 import json
 import struct
@@ -16,8 +15,8 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from lk_jupyter.protocol.parts import SHIPPED
-from lk_jupyter.remote import _lk_arrays, _lk_codec, _lk_envelope, _lk_pandas, _lk_tables
+from lk_jupyter.remote.script import checkpoint
+from lk_jupyter.remote.values import arrays, codec, envelope, pandas, tables
 from lk_jupyter.runs.variables.download import outputs_in
 from lk_jupyter.storage import load
 
@@ -30,7 +29,7 @@ def stream_of(table, **options):
 
 
 def encoded(value):
-    encoder = _lk_codec.Encoder()
+    encoder = codec.Encoder()
     node = encoder.value("x", value)
     leaves = []
     for write in encoder.leaves:
@@ -40,7 +39,7 @@ def encoded(value):
 
 
 def decoded(node, leaves=(), **options):
-    return _lk_codec.Decoder([bytearray(leaf) for leaf in leaves].__getitem__, **options).value(node)
+    return codec.Decoder([bytearray(leaf) for leaf in leaves].__getitem__, **options).value(node)
 
 
 TEXTS = pa.table({"s": ["a", "bc", "def"]})
@@ -62,7 +61,7 @@ def test_compressed_bytes_are_refused_before_they_take_memory(codec):
     content = stream_of(pa.table({"n": np.zeros(20_000_000)}), compression=codec)
     assert len(content) < 1_000_000
     with pytest.raises(ValueError, match="compressed"):
-        _lk_tables.read(content)
+        tables.read(content)
 
 
 def test_a_frame_of_polars_from_elsewhere_comes_back_as_it_went():
@@ -79,9 +78,9 @@ def test_a_frame_of_polars_from_elsewhere_comes_back_as_it_went():
 )
 def test_an_array_that_claims_more_than_its_bytes_is_refused(shape, dtype):
     head = repr({"descr": dtype, "fortran_order": False, "shape": shape}).encode()
-    content = _lk_arrays.MAGIC + len(head).to_bytes(4, "little") + head + bytes(4)
+    content = arrays.MAGIC + len(head).to_bytes(4, "little") + head + bytes(4)
     with pytest.raises(Exception, match=r"."):
-        _lk_arrays.read(content)
+        arrays.read(content)
 
 
 def test_bools_are_0_or_1():
@@ -115,14 +114,14 @@ def test_a_frame_whose_description_was_forged_is_refused(change, reason):
 
 def test_codes_of_an_index_that_lead_out_of_a_level_are_refused():
     with pytest.raises(ValueError, match="code"):
-        _lk_pandas._require_codes([["x"]], [np.array([10**9])])
+        pandas._require_codes([["x"]], [np.array([10**9])])
 
 
 @pytest.mark.parametrize("columns", [[0, 0], [-1, 0], [0, 10**6]])
 def test_a_block_of_columns_that_a_frame_lacks_changes_nothing(columns):
     frame = pd.DataFrame({"n": [1.0, 2.0], "m": [3.0, 4.0]})
     node, leaves = encoded(frame)
-    node[_lk_codec.LAYOUT][0][0] = columns
+    node[codec.LAYOUT][0][0] = columns
     assert decoded(node, leaves).equals(frame)
 
 
@@ -155,7 +154,7 @@ def test_bytes_of_a_message_are_used_once():
     text = base64.b64encode(bytes(5000)).decode()
     node = {"t": "list", "v": [{"t": "bytes", "leaf": 0}] * 10_000}
     content = {"values": {"x": node, "y": {"t": "bytes", "leaf": -1}}, "leaves": [{"v": text}], "refused": {}}
-    received = _lk_envelope.Received(json.dumps(content), None)
+    received = envelope.Received(json.dumps(content), None)
     assert received.values() == {}
     assert "uses them twice" in received.refused["x"]
     assert "aren't in the message" in received.refused["y"]
@@ -166,7 +165,7 @@ def test_shared_tuples_keep_no_hash_busy(kind):
     nodes = [{"t": "tuple", "id": 1, "v": [1, 2]}]
     nodes += [{"t": "tuple", "id": at, "v": [{"t": "same", "n": at - 1}] * 2} for at in range(2, 60)]
     last = {"t": "same", "n": 59}
-    with pytest.raises(_lk_codec.CannotTravel, match="too many parts"):
+    with pytest.raises(codec.CannotTravel, match="too many parts"):
         decoded({"t": "list", "v": [*nodes, {"t": kind, "v": [[last, 1]] if kind == "dict" else [last]}]})
     assert decoded(encoded({(1, (2, 3)): 4})[0]) == {(1, (2, 3)): 4}
 
@@ -180,9 +179,9 @@ def test_a_fraction_is_of_two_ints():
 @pytest.mark.parametrize("size", [2**63 - 1, 2**62, 2**61])
 def test_an_array_whose_size_overflows_is_refused(dtype, size):
     head = repr({"descr": dtype, "fortran_order": False, "shape": (size,)}).encode()
-    content = _lk_arrays.MAGIC + len(head).to_bytes(4, "little") + head + b"\x00\x01"
+    content = arrays.MAGIC + len(head).to_bytes(4, "little") + head + b"\x00\x01"
     with pytest.raises(ValueError, match="more bytes than it has"):
-        _lk_arrays.read(content)
+        arrays.read(content)
 
 
 def test_a_column_without_bytes_has_no_elements():
@@ -196,7 +195,7 @@ def test_a_column_without_bytes_has_no_elements():
 @pytest.mark.parametrize("operator", ["-", "not ", "lambda:"])
 def test_a_dtype_nested_too_deeply_is_no_lack_of_memory(operator):
     message = {"values": {"x": {"t": "numpy.dtype", "d": operator * 10_000}}, "leaves": [], "refused": {}}
-    refused = _lk_envelope.Received(json.dumps(message), None)
+    refused = envelope.Received(json.dumps(message), None)
     assert refused.values() == {}
     assert "nested too deeply" in refused.refused["x"]
 
@@ -220,9 +219,9 @@ def string_views(length):
 )
 def test_a_view_in_place_of_a_missing_value_leads_nowhere(column_of, length):
     forged, plain = (pa.table({"s": column_of(string_views(size))}) for size in (length, 0))
-    _lk_tables.require_valid(plain)
+    tables.require_valid(plain)
     with pytest.raises(pa.ArrowException, match="View"):
-        _lk_tables.require_valid(forged)
+        tables.require_valid(forged)
 
 
 def test_a_file_whose_missing_text_leads_out_of_its_bytes_is_refused():
@@ -244,9 +243,7 @@ def test_bytes_outside_of_the_objects_of_a_run_take_no_memory(start, size):
     assert "where a run has none" in outputs.missing["x"]
 
 
-def test_a_checkpoint_with_a_header_that_is_too_long_is_refused(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(SHIPPED)
-    checkpoint = importlib.import_module("_lk_checkpoint")
+def test_a_checkpoint_with_a_header_that_is_too_long_is_refused(tmp_path):
     header, packed = tarfile.TarInfo("x"), tmp_path / "c.tar"
     text = b"99999999999999999999 path=a\n"
     header.type, header.size = tarfile.XHDTYPE, len(text)

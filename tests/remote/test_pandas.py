@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 from pandas.testing import assert_extension_array_equal, assert_frame_equal, assert_index_equal, assert_series_equal
 from remote.roundtrip import EXAMPLES, there_and_back
 
-from lk_jupyter.remote._lk_codec import CannotTravel, Encoder
+from lk_jupyter.remote.values.codec import CannotTravel, Encoder
 
 ROWS = st.integers(0, 5)
 MOMENTS = st.datetimes(pd.Timestamp(1700, 1, 1).to_pydatetime(), pd.Timestamp(2200, 1, 1).to_pydatetime())

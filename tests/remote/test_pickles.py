@@ -33,8 +33,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lk_jupyter.remote import _lk_carry, _lk_pickle
-from lk_jupyter.remote._lk_pickle import Unsafe, loads
+from lk_jupyter.remote.carry.reader import Reader
+from lk_jupyter.remote.values import pickle as pickles
+from lk_jupyter.remote.values.pickle import Unsafe, loads
 
 
 class Calls:
@@ -136,7 +137,7 @@ def read_all(reader):
 def test_the_state_of_a_carry_run_is_refused_too(tmp_path):
     path = tmp_path / "attacked"
     for attack in (*direct(path), *hidden(path).values()):
-        reader = _lk_carry.Reader(attack, {"nodes": [], "leaves": []}, None)
+        reader = Reader(attack, {"nodes": [], "leaves": []}, None)
         with pytest.raises((Unsafe, pickle.UnpicklingError, TypeError, AttributeError, EOFError)):
             read_all(reader)
         assert not path.exists()
@@ -255,11 +256,11 @@ VALUES = {
 @pytest.mark.parametrize("name", VALUES)
 def test_a_legitimate_value_passes(name, monkeypatch):
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    monkeypatch.setattr(_lk_pickle, "_harmless", set())
+    monkeypatch.setattr(pickles, "_harmless", set())
     try:
         for protocol in (3, 4, 5):
             loads(cloudpickle.dumps(VALUES[name](), protocol))
-        loads(_lk_pickle.dumps(VALUES[name]()))
+        loads(pickles.dumps(VALUES[name]()))
     finally:
         cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
 

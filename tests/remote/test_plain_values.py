@@ -25,8 +25,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from remote.roundtrip import EXAMPLES, same, there_and_back
 
-from lk_jupyter.remote import _lk_codec, _lk_pickle
-from lk_jupyter.remote._lk_codec import CannotTravel
+from lk_jupyter.remote.values import codec
+from lk_jupyter.remote.values import pickle as pickles
+from lk_jupyter.remote.values.codec import CannotTravel
 
 ZONES = st.one_of(
     st.none(),
@@ -133,7 +134,7 @@ def test_the_same_set_makes_the_same_bytes_whatever_order_it_is_held_in():
     again: set[str] = set()
     for word in sorted(words):
         again.add(word)
-    assert _lk_codec.Encoder().value("x", words) == _lk_codec.Encoder().value("x", again)
+    assert codec.Encoder().value("x", words) == codec.Encoder().value("x", again)
 
 
 class Colour(enum.Enum):
@@ -172,7 +173,7 @@ here.__module__ = Colour.__module__ = "__main__"
 )
 def test_what_cannot_travel_is_named_with_its_reason(value, said):
     with pytest.raises(CannotTravel, match=said):
-        _lk_codec.Encoder().value("x", value)
+        codec.Encoder().value("x", value)
 
 
 def test_a_tuple_that_contains_itself_is_refused():
@@ -180,7 +181,7 @@ def test_a_tuple_that_contains_itself_is_refused():
     value = (inner,)
     inner.append(value)
     with pytest.raises(CannotTravel, match="contains itself"):
-        _lk_codec.Encoder().value("x", value)
+        codec.Encoder().value("x", value)
 
 
 def test_endless_depth_is_refused():
@@ -188,11 +189,11 @@ def test_endless_depth_is_refused():
     for _ in range(100_000):
         value = [value]
     with pytest.raises(CannotTravel, match="x is nested too deeply"):
-        _lk_codec.Encoder().value("x", value)
+        codec.Encoder().value("x", value)
 
 
 def test_a_value_that_was_refused_leaves_nothing_behind():
-    encoder = _lk_codec.Encoder()
+    encoder = codec.Encoder()
     shared = [b"x" * 10_000]
     with pytest.raises(CannotTravel):
         encoder.value("bad", [shared, iter([])])
@@ -210,12 +211,12 @@ def test_a_pickle_names_the_packages_that_reading_it_takes():
     import hypothesis  # noqa: PLC0415
     import packaging.version  # noqa: PLC0415
 
-    content = _lk_pickle.dumps([packaging.version.Version("1.0"), "antigravity", decimal.Decimal(1), {"numpy": 1}])
-    assert _lk_pickle.modules(content) >= {"packaging", "decimal"}
-    assert set(_lk_pickle.packages(content)) == {"packaging"}
+    content = pickles.dumps([packaging.version.Version("1.0"), "antigravity", decimal.Decimal(1), {"numpy": 1}])
+    assert pickles.modules(content) >= {"packaging", "decimal"}
+    assert set(pickles.packages(content)) == {"packaging"}
     there = {"packaging": packaging.__version__, "hypothesis": "0.1", "absent-here": "1"}
-    assert _lk_pickle.differences(there, "2.7") == [
-        f"Python is {_lk_pickle.python()} here, and was 2.7 there",
+    assert pickles.differences(there, "2.7") == [
+        f"Python is {pickles.python()} here, and was 2.7 there",
         "absent-here is not installed here, and was 1 there",
         f"hypothesis is {hypothesis.__version__} here, and was 0.1 there (-r hypothesis==0.1)",
     ]
@@ -223,10 +224,10 @@ def test_a_pickle_names_the_packages_that_reading_it_takes():
 
 def test_a_module_is_of_the_package_that_python_finds_and_no_files_of_others_are_read_for_most(monkeypatch):
     for module, names in metadata.packages_distributions().items():
-        assert module in sys.stdlib_module_names or _lk_pickle.package_of(module)[0] in names
-    _lk_pickle._providers.cache_clear()
+        assert module in sys.stdlib_module_names or pickles.package_of(module)[0] in names
+    pickles._providers.cache_clear()
     monkeypatch.setattr(metadata, "distributions", lambda: pytest.fail("it reads the files of all packages"))
-    packages = {module: _lk_pickle.package_of(module) for module in ("__main__", "json", "numpy", "pandas")}
+    packages = {module: pickles.package_of(module) for module in ("__main__", "json", "numpy", "pandas")}
     assert [version is not None for _, version in packages.values()] == [False, False, True, True]
 
 
@@ -238,27 +239,27 @@ def test_a_package_without_a_list_of_files_is_found_too(tmp_path, monkeypatch):
     (tmp_path / "module_of_it").mkdir()
     (tmp_path / "module_of_it" / "__init__.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
-    assert _lk_pickle.package_of("module_of_it") == ("oddly-named", "1.5")
+    assert pickles.package_of("module_of_it") == ("oddly-named", "1.5")
 
 
 def test_a_widget_inside_a_value_is_refused_as_one_alone_is(monkeypatch):
-    monkeypatch.setattr(_lk_codec, "_WIDGET", (Odd.__module__, "Odd"))
+    monkeypatch.setattr(pickles, "_WIDGET", (Odd.__module__, "Odd"))
     with pytest.raises(CannotTravel, match="it holds what is a widget"):
-        _lk_codec.Encoder(pickle=True).value("x", functools.partial(print, Odd()))
+        codec.Encoder(pickle=True).value("x", functools.partial(print, Odd()))
 
 
 def test_a_class_of_the_notebook_is_not_pickled_by_a_name_that_the_run_does_not_have(monkeypatch):
     monkeypatch.setitem(sys.modules, "cloudpickle", None)
     monkeypatch.setattr(sys.modules["__main__"], "Odd", Odd, raising=False)
     with pytest.raises(CannotTravel, match="x is of this notebook: install cloudpickle here"):
-        _lk_codec.Encoder(pickle=True).value("x", Odd())
+        codec.Encoder(pickle=True).value("x", Odd())
 
 
 def test_a_forged_message_calls_and_imports_nothing():
     called = {"t": "enum", "c": {"t": "global", "m": "os", "q": "getcwd"}, "v": "x"}
     with pytest.raises(CannotTravel, match="names no enumeration"):
-        _lk_codec.Decoder(None).value(called)
+        codec.Decoder(None).value(called)
     sys.modules.pop("antigravity", None)
     with pytest.raises(CannotTravel, match="is not imported here: import antigravity first"):
-        _lk_codec.Decoder(None, imports=False).value({"t": "global", "m": "antigravity", "q": ""})
+        codec.Decoder(None, imports=False).value({"t": "global", "m": "antigravity", "q": ""})
     assert "antigravity" not in sys.modules

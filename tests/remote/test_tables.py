@@ -13,7 +13,7 @@ from polars.testing.parametric import dataframes
 from polars.testing.parametric import series as made_up_series
 from remote.roundtrip import EXAMPLES, there_and_back
 
-from lk_jupyter.remote._lk_codec import CannotTravel, Encoder
+from lk_jupyter.remote.values.codec import CannotTravel, Encoder
 
 
 @EXAMPLES

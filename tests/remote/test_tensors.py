@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from remote.roundtrip import EXAMPLES, there_and_back
 
-from lk_jupyter.remote._lk_codec import CannotTravel, Encoder
+from lk_jupyter.remote.values.codec import CannotTravel, Encoder
 
 torch = pytest.importorskip("torch")
 tensors = pytest.importorskip("lk_jupyter.remote._lk_tensors")

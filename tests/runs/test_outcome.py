@@ -4,15 +4,15 @@ import pytest
 
 from lk_jupyter.api.execution import ExecutionRecord
 from lk_jupyter.protocol.frames import FRAMES_KEY
-from lk_jupyter.remote import _lk_run
+from lk_jupyter.remote.script import run as driver
 from lk_jupyter.runs.outcome import failure_of, result_of
 
 
 @pytest.mark.parametrize("stderr", [None, "", "at the end\n"])
 def test_what_was_moved_from_stderr_to_its_place_in_stdout_is_stderr_in_the_result(monkeypatch, stderr):
-    monkeypatch.setattr(_lk_run, "_nonce", "5f2c9f0e8d7b4a61")
-    moved = b"".join(_lk_run.lines("stderr", {"text": "warned\n"}, "1")).decode()
-    shown = b"".join(_lk_run.lines("display", {"data": {"text/plain": "figure"}}, "2")).decode()
+    monkeypatch.setattr(driver, "_nonce", "5f2c9f0e8d7b4a61")
+    moved = b"".join(driver.lines("stderr", {"text": "warned\n"}, "1")).decode()
+    shown = b"".join(driver.lines("display", {"data": {"text/plain": "figure"}}, "2")).decode()
     result = result_of(
         ExecutionRecord(
             execution_id="x",

@@ -68,7 +68,7 @@ class RichOutput:
 
     def _move(self, model: str) -> None:
         """Let an Output capture what follows, if the code is inside one."""
-        from lk_jupyter.remote import _lk_carry  # noqa: PLC0415 (imports cloudpickle)
+        from lk_jupyter.remote.carry.kinds.widgets import capture_of  # noqa: PLC0415 (imports cloudpickle)
 
         self._before()
         if self._within:
@@ -76,7 +76,7 @@ class RichOutput:
             self._within = None
         if model and getattr(self._shell, "kernel", None) is not None:
             with suppress(ImportError):
-                self._within = _lk_carry.capture_of(model)
+                self._within = capture_of(model)
                 self._within.__enter__()
 
     def before_text(self) -> None:

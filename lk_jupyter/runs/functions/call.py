@@ -21,8 +21,8 @@ from lk_jupyter.code.imports import imported_names, providers
 from lk_jupyter.code.syntax import parse, undisturbed
 from lk_jupyter.errors import LkError, NoSuchObject, RunFailed, UsageError
 from lk_jupyter.protocol.bucket import answer_key, call_key
-from lk_jupyter.protocol.parts import RemoteModule, cloudpickle_files
-from lk_jupyter.remote import _lk_pickle
+from lk_jupyter.protocol.parts import PACKAGE, RemoteModule, cloudpickle_files
+from lk_jupyter.remote.values import pickle as pickles
 from lk_jupyter.runs.package.secret_scan import in_variable
 from lk_jupyter.runs.submit.upload import CALL
 from lk_jupyter.runs.variables.download import CHANGED, DELETED, UNSIGNED, is_as_said
@@ -39,7 +39,7 @@ FRAME = "call"
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 #: What the run executes; the part does the rest.
-CODE = "import _lk_call\n_lk_call.run()\n"
+CODE = f"import {PACKAGE}.{CALL}\n{PACKAGE}.{CALL}.run()\n"
 
 #: Name of the file of a function that stands in none, as those of a notebook.
 CELL = "cell.py"
@@ -180,8 +180,8 @@ def answer_of(run: Run, call: FunctionCall, storage: Callable[[], Storage]) -> l
 def _results(run: Run, answer: bytes) -> list[Any]:
     """Return the results in an answer. Raises RunFailed for a pickle that calls what no value needs."""
     try:
-        results: list[Any] = _lk_pickle.loads(answer)
-    except _lk_pickle.Unsafe as error:
+        results: list[Any] = pickles.loads(answer)
+    except pickles.Unsafe as error:
         raise RunFailed(
             f"The answer of run {run.short_id} {error}. Read the run's log: %lk_logs {run.short_id}",
             execution_id=run.execution_id,
@@ -208,7 +208,7 @@ def _raised(run: Run, said: Mapping[str, str]) -> BaseException:
     """Return the error that was raised in the run, or an error that describes it if it can't be rebuilt here."""
     error: BaseException | None = None
     with suppress(Exception):
-        error = _lk_pickle.loads(a2b_base64(said["data"]))
+        error = pickles.loads(a2b_base64(said["data"]))
     if not isinstance(error, BaseException):
         last = said["error"].rstrip().rpartition("\n")[2]
         error = RunFailed(f"run {run.short_id} raised {last}", execution_id=run.execution_id)

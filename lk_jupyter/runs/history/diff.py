@@ -17,7 +17,7 @@ from lk_jupyter.api.execution import ExecutionRecord, is_final
 from lk_jupyter.errors import ApiError
 from lk_jupyter.journal.journal import JournalEntry
 from lk_jupyter.options.runs import RunOptions, on_the_line
-from lk_jupyter.protocol.parts import SCRIPT
+from lk_jupyter.protocol.parts import EARLIER_SCRIPT, SCRIPT, is_internal
 from lk_jupyter.runs.clock import bill_of
 from lk_jupyter.runs.history.history import known_run
 from lk_jupyter.runs.outcome import SHORT_ID, failure_of
@@ -27,7 +27,6 @@ from lk_jupyter.text.units import credits_label, duration_label
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
 
-_OURS = "_lk_"
 _NONE = ""
 
 
@@ -94,7 +93,9 @@ def _code(entry: JournalEntry | None, record: ExecutionRecord | None) -> str:
     if entry and entry.code:
         return entry.code
     code = record.python_code or "" if record else ""
-    return without_secrets("(code of lk_jupyter; the cell is uploaded as a file)" if code == SCRIPT else code)
+    return without_secrets(
+        "(code of lk_jupyter; the cell is uploaded as a file)" if code in (SCRIPT, EARLIER_SCRIPT) else code
+    )
 
 
 def _facts(entry: JournalEntry | None, record: ExecutionRecord | None) -> Iterator[tuple[str, str]]:
@@ -109,7 +110,7 @@ def _facts(entry: JournalEntry | None, record: ExecutionRecord | None) -> Iterat
     yield "Time limit", f"{request['timeout']} s" if "timeout" in request else ""
     yield from _packages(request.get("requirements_content") or (record and record.python_requirements) or "")
     for file, text in json.loads(request.get("import_files") or "{}").items():
-        if not file.startswith(_OURS):
+        if not is_internal(file):
             yield f"File {file}", f"{len(text.encode()):,} bytes, {sha256(text.encode()).hexdigest()[:SHORT_ID]}"
     if entry:
         yield from _asked(entry)

@@ -23,7 +23,7 @@ from lk_jupyter.machines.catalogue import seconds_for
 from lk_jupyter.options.runs import ComposeOptions, DockerOptions, RunOptions, StartOptions
 from lk_jupyter.protocol.frames import FRAMES_KEY
 from lk_jupyter.protocol.metadata import REQUEST_KEY, ports_in
-from lk_jupyter.protocol.parts import PREFIX
+from lk_jupyter.protocol.parts import is_internal
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.text.secrets import MARK
 
@@ -120,7 +120,7 @@ def _source(request: StartRequest, code: str) -> Source:
 
 def _author_files(request: StartRequest) -> dict[str, str]:
     files: dict[str, str] = json.loads(request.import_files or "{}")
-    return {name: text for name, text in files.items() if not name.startswith(PREFIX)}
+    return {name: text for name, text in files.items() if not is_internal(name)}
 
 
 def _line_shift(request: StartRequest, code: str) -> int:

@@ -20,7 +20,7 @@ from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import UsageError
 from lk_jupyter.options.runs import NotebookRunOptions, RunOptions, honored
 from lk_jupyter.protocol.json_limits import load_user_json
-from lk_jupyter.protocol.parts import RemoteModule
+from lk_jupyter.protocol.parts import PACKAGE, RemoteModule
 from lk_jupyter.runs.package import secret_scan
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.package.prepare import prepare
@@ -30,7 +30,7 @@ from lk_jupyter.runs.run import Run
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
 
-PART = "_lk_notebook"
+PART = "script.notebook"
 
 #: The kind of the frames that tell of a cell.
 CELL = "cell"
@@ -54,7 +54,7 @@ def prepare_notebook(session: Connection, options: NotebookRunOptions) -> Bundle
     local = local_files(imported, source.folder)
     foreign = {name for name in imported if not local_files({name}, source.folder)}
     chosen = _run_options(options, [*options.files, *local], foreign)
-    made = prepare(session, source, chosen, [RemoteModule(PART, settings, ("_lk_offload",))])
+    made = prepare(session, source, chosen, [RemoteModule(PART, settings, ("script.offload",))])
     texts = {f"cell {at}": cell["source"] for at, cell in enumerate(book["cells"], 1)}
     return replace(made, secrets=(*made.secrets, *secret_scan.in_texts(texts, (session.target.key.token,))))
 
@@ -62,7 +62,7 @@ def prepare_notebook(session: Connection, options: NotebookRunOptions) -> Bundle
 def _source(path: Path, book: dict[str, Any]) -> Source:
     """Return the code that executes it; it names the content, so that the same notebook is known again."""
     digest = sha256(json.dumps([cell["source"] for cell in book["cells"]]).encode()).hexdigest()[:16]
-    code = f"# {path.name}, {digest}\nimport {PART}\n{PART}.run()\n"
+    code = f"# {path.name}, {digest}\nimport {PACKAGE}.{PART}\n{PACKAGE}.{PART}.run()\n"
     name = re.sub(r"[^\w-]", "_", path.stem)
     return Source(code, f"{name}.py", folder=path.absolute().parent)
 

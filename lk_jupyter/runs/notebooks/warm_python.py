@@ -44,7 +44,7 @@ from lk_jupyter.protocol.json_limits import load_json
 from lk_jupyter.protocol.metadata import SESSION_KEY
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.protocol.parts import cloudpickle_files, module_files
-from lk_jupyter.remote._lk_sign import is_signed, sign_message
+from lk_jupyter.remote.sign import is_signed, sign_message
 from lk_jupyter.runs.clock import now
 from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
 from lk_jupyter.runs.notebooks.hosted_kernel import HostedKernel
@@ -115,7 +115,7 @@ def _flags(minutes: float) -> list[str]:
 #: Kinds of Jupyter's messages that show something besides text.
 _DISPLAYS = {"display_data", "execute_result"}
 
-#: Key in the metadata of such a message for its signature, as in ``_lk_session``.
+#: Key in the metadata of such a message for its signature, as in ``script.session``.
 _SIGNATURE = "lk_signature"
 
 
@@ -314,7 +314,11 @@ class WarmPython:
         binary = {name: of for name, of in bundle.rest.get("files", {}).items() if not name.startswith(outside)}
         rest = {**bundle.rest, "files": {name: of for name, of in binary.items() if self._files.get(name) != of}}
         if texts or any(rest.values()):
-            _check(self.execute(f"__import__('_lk_session').files('.', {texts!r}, {rest!r})", silent=True).answer())
+            _check(
+                self.execute(
+                    f"__import__('_lk.script.session').script.session.files('.', {texts!r}, {rest!r})", silent=True
+                ).answer()
+            )
             self._files |= {**texts, **binary}
         if links is not None:
             given = json.dumps({"settings": bundle.parcel.settings, "links": links})
@@ -347,7 +351,7 @@ class WarmPython:
 
     def _remember(self, namespace: Mapping[str, Any], names: Iterable[str]) -> None:
         """Keep what variables hold now: as long as that stays, the session's value counts."""
-        from lk_jupyter.remote._lk_carry import digest_here  # noqa: PLC0415 (imports cloudpickle)
+        from lk_jupyter.remote.carry.digests import digest_here  # noqa: PLC0415 (imports cloudpickle)
 
         for name in names:
             self.kept.pop(name, None)
@@ -355,10 +359,12 @@ class WarmPython:
                 self.kept[name] = digest_here(namespace[name])
 
     def _call(self, function: str, text: str) -> dict[str, Any]:
-        """Call a function of ``_lk_session`` there and return the answer. Raises InvalidResponse if it isn't signed."""
-        code = f"__import__('_lk_session').{function}({text!r}, __import__('IPython').get_ipython())"
+        """Call a function of ``script.session`` and return the answer. Raises InvalidResponse if it isn't signed."""
+        code = (
+            f"__import__('_lk.script.session').script.session.{function}({text!r}, __import__('IPython').get_ipython())"
+        )
         question = secrets.token_hex(16)
-        wants = {"said": f"__import__('_lk_session').answer({question!r})"}
+        wants = {"said": f"__import__('_lk.script.session').script.session.answer({question!r})"}
         reply = self.execute(code, silent=True, wants=wants).answer()
         _check(reply)
         signed_text = str(ast.literal_eval(reply["user_expressions"]["said"]["data"]["text/plain"]))
@@ -453,11 +459,11 @@ def forget_saved(name: str) -> None:
 
 
 #: Modules for a session, besides those for variables.
-_MODULES = ("_lk_run", "_lk_variables", "_lk_sign", "_lk_session")
+_MODULES = ("script.run", "script.variables", "sign", "script.session")
 
 _PREPARE = """
 import os, sys, tempfile
-if "_lk_session" not in sys.modules:
+if "_lk.script.session" not in sys.modules:
     folder = tempfile.mkdtemp(prefix="lk_session_")
     for name, text in texts.items():
         path = os.path.join(folder, *name.split("/"))
@@ -465,8 +471,8 @@ if "_lk_session" not in sys.modules:
         with open(path, "w", encoding="utf-8", newline="") as file:
             file.write(text)
     sys.path.insert(0, folder)
-    import _lk_session, IPython
-    _lk_session.begin(settings, IPython.get_ipython())
+    import _lk.script.session, IPython
+    _lk.script.session.begin(settings, IPython.get_ipython())
 """
 
 

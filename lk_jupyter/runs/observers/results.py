@@ -17,7 +17,7 @@ from lk_jupyter.journal.journal import journal
 from lk_jupyter.protocol.frames import UNSIGNED, Frame
 from lk_jupyter.protocol.metadata import CARRY_KEY, REQUEST_KEY
 from lk_jupyter.protocol.notice import WARNING, Notice
-from lk_jupyter.protocol.parts import SETTINGS
+from lk_jupyter.protocol.parts import part_settings
 from lk_jupyter.runs.clock import duration_of
 from lk_jupyter.runs.metrics.summary import keep_summary
 from lk_jupyter.runs.notebooks.notebook import CELL, PART
@@ -177,7 +177,7 @@ def _joined(text: Any) -> Any:
 def executed(run: Run | None, package: Bundle | None) -> Iterator[RunObserver]:
     """Yield what brings the notebook of a run back, if it is the run of one."""
     entry = journal().get(run.execution_id) if run else None
-    kept = package.request.import_files if package else entry and entry.request.get("import_files")
+    kept: Any = package.request.import_files if package else entry and entry.request.get("import_files")
     with suppress(ValueError, KeyError, TypeError):  # it was kept without its files, or never was a notebook
-        settings = json.loads(json.loads(kept or "{}")[SETTINGS])["parts"][PART]
+        settings = part_settings(kept, PART) or {}
         yield Executed(settings["book"], Path(settings["target"]))

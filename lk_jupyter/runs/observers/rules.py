@@ -186,7 +186,7 @@ def _gib(pattern: re.Pattern[str], text: str) -> float | None:
 
 # Something is missing
 
-_MISSING = re.compile(r"^ModuleNotFoundError: No module named '(?!_lk_)([\w.]+)'")
+_MISSING = re.compile(r"^ModuleNotFoundError: No module named '(?!_lk[_.'])([\w.]+)'")
 
 
 def missing_module(case: Evidence) -> Hint | None:

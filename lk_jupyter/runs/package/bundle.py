@@ -41,8 +41,17 @@ from lk_jupyter.machines.catalogue import cost_of, seconds_for
 from lk_jupyter.options.runs import MachineOptions, RunOptions
 from lk_jupyter.protocol.frames import FRAMES_KEY, nonce_in
 from lk_jupyter.protocol.metadata import REQUEST_KEY
-from lk_jupyter.protocol.parts import PREFIX, SCRIPT, Cell, RemoteModule, shipped_files
-from lk_jupyter.remote._lk_files import ALL, EACH
+from lk_jupyter.protocol.parts import (
+    PACKAGE,
+    PREFIX,
+    SCRIPT,
+    Cell,
+    RemoteModule,
+    is_internal,
+    is_reserved,
+    shipped_files,
+)
+from lk_jupyter.remote.script.files import ALL, EACH
 from lk_jupyter.runs.package.rich import rich_part
 from lk_jupyter.runs.variables.files import digests_of
 from lk_jupyter.runs.variables.payload import VariablePayload
@@ -59,7 +68,7 @@ _OF_FILES = re.compile(r"\.\w+$|^[\w.]+/")
 _MATCHES = 100
 
 #: Bytes of a file that is not text, and the part that brings such files.
-_BINARY_FILE, _FILES = ALL, "_lk_files"
+_BINARY_FILE, _FILES = ALL, "script.files"
 
 #: Folders next to the one where the code works that are not the author's.
 _TAKEN = ("files", "cloudpickle", "__pycache__")
@@ -185,7 +194,7 @@ def bundle(  # noqa: PLR0913 (what a run is made of)
         )
         check_magics(tree, source.first_line, has_ipython=has_ipython)
         parts = [rich_part(), *parts]
-    parts = [*([RemoteModule("_lk_time")] if rich and options.time else []), *parts, *parcel.parts]
+    parts = [*([RemoteModule("script.time")] if rich and options.time else []), *parts, *parcel.parts]
     names = imported_names(tree) | parcel.modules
     near = _near_paths() if carries else ()
     local = local_files(names, source.folder, near)
@@ -317,7 +326,7 @@ def _listed(tree: ast.Module, folder: Path) -> dict[str, Path]:
         with suppress(OSError, ValueError, UsageError):
             inside = _key(Path(place), folder) if (folder / place).is_dir() else None
             for path in sorted((folder / inside).glob("*"))[:_MATCHES] if inside else ():
-                if not path.name.startswith((".", PREFIX, "__pycache__")):
+                if not (path.name.startswith((".", "__pycache__")) or is_reserved(path.name)):
                     found[_key(path, folder)] = path
     return found
 
@@ -340,7 +349,7 @@ def _named_files(
         with suppress(OSError, ValueError, UsageError):
             path, key = folder / match, _near_key(Path(match), folder)
             size = path.stat().st_size if path.is_file() and key not in found else _NAMED_FILE + 1
-            if size <= min(_NAMED_FILE, left) and not key.startswith(PREFIX):
+            if size <= min(_NAMED_FILE, left) and not is_internal(key):
                 found[key] = path
                 left -= size
     return found
@@ -389,9 +398,9 @@ def _future(namespace: Mapping[str, Any]) -> int:
 
 def _near_paths() -> Iterable[str]:
     """Return the folders near the code that it has added to the path of modules."""
-    from lk_jupyter.remote import _lk_ambient  # noqa: PLC0415 (imports what only this needs)
+    from lk_jupyter.remote import ambient  # noqa: PLC0415 (imports what only this needs)
 
-    return [path for path in _lk_ambient.added_paths() if Path(path).is_dir() and not Path(path).is_absolute()]
+    return [path for path in ambient.added_paths() if Path(path).is_dir() and not Path(path).is_absolute()]
 
 
 def _near_key(path: Path, folder: Path) -> str:
@@ -399,7 +408,7 @@ def _near_key(path: Path, folder: Path) -> str:
     parts = Path(os.path.normpath(path)).parts
     if parts[:1] != ("..",):
         return _key(path, folder)
-    if len(parts) < 2 or parts[1] in ("..", *_TAKEN) or parts[1].startswith(PREFIX):
+    if len(parts) < 2 or parts[1] in ("..", *_TAKEN) or is_reserved(parts[1]):
         raise UsageError(f"'{path}' is too far from {folder}. Nothing was sent.")
     return "/".join(parts)
 
@@ -425,9 +434,9 @@ def _database_files(value: object) -> list[str]:
     if kind is None or type(value) is not kind:
         return []
     with suppress(Exception):  # it is closed
-        from lk_jupyter.remote import _lk_databases  # noqa: PLC0415 (imports cloudpickle)
+        from lk_jupyter.remote.carry.kinds import databases  # noqa: PLC0415 (imports cloudpickle)
 
-        return [os.path.relpath(path) for path in _lk_databases.files_of(value).values() if path]
+        return [os.path.relpath(path) for path in databases.files_of(value).values() if path]
     return []
 
 
@@ -493,9 +502,10 @@ def _key(path: Path, folder: Path) -> str:
 def _check_places(files: Mapping[str, str], source: Source) -> None:
     """Refuse files that would be in the place of the code, or of what goes along with it."""
     for key, text in files.items():
-        if key.startswith(PREFIX):
+        if is_internal(key):
             raise UsageError(
-                f"'{key}': names starting with {PREFIX} are reserved for lk_jupyter. Nothing was sent. Rename the file."
+                f"'{key}': {PACKAGE} and names starting with {PREFIX} are reserved for lk_jupyter. "
+                "Nothing was sent. Rename the file."
             )
         if key == source.file_name and text.strip() != source.code.strip():
             raise UsageError(

@@ -58,7 +58,7 @@ CHECKPOINT = "checkpoint"
 LATE = 0.8
 
 
-PART, LINKS = "_lk_checkpoint", "_lk_checkpoint.json"
+PART, LINKS = "script.checkpoint", "_lk_checkpoint.json"
 _NAMES = re.compile(r"\blk_(?:checkpoint|resume)\b")
 _TAKES_NOTHING = re.compile(r"^[^\S\n]*def lk_checkpoint\(\s*\)", re.MULTILINE)
 

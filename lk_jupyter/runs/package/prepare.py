@@ -110,7 +110,7 @@ def _parcel(
         return inputs, VariablePayload()
     if not carries:
         return inputs, pack(inputs, outputs, pickle=options.pickle, namespace=source.namespace)
-    from lk_jupyter.remote._lk_carry import silent  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.base import silent  # noqa: PLC0415 (imports cloudpickle)
 
     names = list(dict.fromkeys([*inputs, *read_in(source)]))
     others = source.namespace if reads_all(source.code) else _unpickled(source)

@@ -14,13 +14,13 @@ from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol.frames import Frame
 from lk_jupyter.protocol.parts import RemoteModule
 
-NAME = "_lk_rich"
+NAME = "display.rich"
 
 #: What runs nothing, whoever made it; SVG is one more picture when it is shown as an image.
 _HARMLESS = frozenset({"text/plain", "image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp"})
 _SVG = "image/svg+xml"
 
-_NEEDS = ("_lk_fit", "_lk_show", "_lk_shell", "_lk_offload", "_lk_figures", "_lk_traceback", "_lk_bars", "_lk_magics")
+_NEEDS = ("display", "script.offload", "script.traceback")
 
 
 def rich_part() -> RemoteModule:
@@ -55,4 +55,4 @@ def imports_part(source: Source, options: RunOptions) -> list[RemoteModule]:
     foreign = {match[1] for match in _IMPORT.finditer(source.code)} - set(sys.stdlib_module_names)
     if not (rich and foreign and setting("doctor")) or options.no_hints:
         return []
-    return [RemoteModule("_lk_imports", {"least": IMPORT_SECONDS})]
+    return [RemoteModule("script.imports", {"least": IMPORT_SECONDS})]

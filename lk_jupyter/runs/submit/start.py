@@ -31,7 +31,7 @@ from lk_jupyter.config.settings import setting
 from lk_jupyter.config.signing import signing_key
 from lk_jupyter.errors import BadRequest, Invalid, InvalidResponse, LkError, OutcomeUnknown, ServerError
 from lk_jupyter.protocol.metadata import REQUEST_KEY
-from lk_jupyter.protocol.parts import KEY, MARK, PREFIX, SETTINGS, own_name
+from lk_jupyter.protocol.parts import KEY, MARK, PREFIX, SETTINGS, is_internal, own_name
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.text.secrets import MARK as REDACTED
 
@@ -110,10 +110,10 @@ def _in_own_folder(request: StreamingExecutionRequest, token: str) -> StreamingE
         files[KEY] = signing_key(token).hex()
     folder = f"{PREFIX}{token[:MARK]}"
     line = _FIND
-    if not all(name.startswith(PREFIX) for name in files):
+    if not all(map(is_internal, files)):
         line += _ENTER
-    ours = (PREFIX, "cloudpickle/")
-    places = {name: name if name.startswith(ours) else f"{_FILES}/{name}" for name in files}
+    stay = {name for name in files if is_internal(name) or name.startswith("cloudpickle/")}
+    places = {name: name if name in stay else f"{_FILES}/{name}" for name in files}
     packed = json.dumps({f"{folder}/{places[name]}": text for name, text in files.items()})
     return request.model_copy(update={"import_files": packed, "code": _before(request.code, line)})
 

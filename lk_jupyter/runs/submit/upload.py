@@ -18,7 +18,7 @@ from weakref import WeakSet
 from lk_jupyter.api.execution import StartRequest
 from lk_jupyter.errors import LkError, NoSuchObject, StorageError, UsageError
 from lk_jupyter.protocol.bucket import KEPT, RENEWED, VALUES, answer_key, call_key, checkpoint_key, returned_key
-from lk_jupyter.protocol.parts import SETTINGS
+from lk_jupyter.protocol.parts import part_settings
 from lk_jupyter.runs.package import checkpoint
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.variables.chunks import pieces
@@ -156,7 +156,7 @@ def is_older(storage: Storage, found: ObjectInfo, age: timedelta) -> bool:
 
 
 #: The part that makes a call of a function, and the file that has its links.
-CALL, CALL_LINKS = "_lk_call", "_lk_call.json"
+CALL, CALL_LINKS = "script.call", "_lk_call.json"
 
 #: How long a run may wait for its machine until its links end.
 _WAIT, _WAIT_OF_CALL = timedelta(hours=6), timedelta(hours=12)
@@ -167,20 +167,16 @@ _without: WeakSet[Connection] = WeakSet()
 
 def with_links(session: Connection, package: Bundle) -> Bundle:
     """Return the run with the links that its parts need. Raises StorageError when the bucket cannot be used."""
-    text = package.request.import_files or ""
-    if not any(f'"{part}.py"' in text for part in (checkpoint.PART, CALL)):
-        return package
-    files = json.loads(text)
-    parts = json.loads(files[SETTINGS])["parts"] if SETTINGS in files else {}
+    text = package.request.import_files
     links: dict[str, str] = {}
-    if settings := parts.get(checkpoint.PART):
+    if settings := part_settings(text, checkpoint.PART):
         links[checkpoint.LINKS] = json.dumps(_of_checkpoint(session, package, settings))
-    if settings := parts.get(CALL):
+    if settings := part_settings(text, CALL):
         life = _WAIT_OF_CALL + timedelta(seconds=package.timeout)
         links[CALL_LINKS] = json.dumps(_of_call(session, settings, life))
     if not links:
         return package
-    request = package.request.model_copy(update={"import_files": json.dumps({**files, **links})})
+    request = package.request.model_copy(update={"import_files": json.dumps({**json.loads(text or "{}"), **links})})
     return replace(package, request=request)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lk_jupyter.errors import LkError, NoSuchObject
 from lk_jupyter.protocol.bucket import returned_key
 from lk_jupyter.protocol.json_limits import require_small
-from lk_jupyter.remote import _lk_codec, _lk_envelope, _lk_transfer
+from lk_jupyter.remote.values import codec, envelope, transfer
 from lk_jupyter.runs.variables.payload import SLOTS
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def outputs_in(  # noqa: PLR0913 (who is trusted with what is said by each calle
     leaf = leaf_reader(storage, token)
     try:
         require_small(text)
-        received = _lk_envelope.Received(text, leaf, pickle=pickle, imports=False, names=ours)
+        received = envelope.Received(text, leaf, pickle=pickle, imports=False, names=ours)
         values = received.values()
     except LkError:
         raise
@@ -115,16 +115,16 @@ def leaf_reader(storage: Storage, token: str) -> Callable[[dict[str, Any]], Any]
 
     def leaf(found: dict[str, Any]) -> Any:
         _require_slots(found["at"], found["size"])
-        memory = _lk_transfer.room(found["size"])
+        memory = transfer.room(found["size"])
         with memoryview(memory) as view:
             for slot, start, part in _parts(found["at"], view):
                 key = returned_key(token, slot)
                 try:
                     storage.get_into(key, part, start)
                 except NoSuchObject:
-                    raise _lk_codec.CannotTravel(f"{DELETED}: {key}") from None
+                    raise codec.CannotTravel(f"{DELETED}: {key}") from None
             if not is_as_said(view, found):
-                raise _lk_codec.CannotTravel(CHANGED)
+                raise codec.CannotTravel(CHANGED)
         return memory
 
     return leaf
@@ -133,7 +133,7 @@ def leaf_reader(storage: Storage, token: str) -> Callable[[dict[str, Any]], Any]
 def _require_slots(start: Any, size: Any) -> None:
     """Raise CannotTravel for a leaf that is no part of the objects of a run, before it takes memory."""
     if type(start) is not int or type(size) is not int or start < 0 or not 0 <= size <= _STARTS[-1] - start:
-        raise _lk_codec.CannotTravel("says that its bytes are where a run has none, so it wasn't read")
+        raise codec.CannotTravel("says that its bytes are where a run has none, so it wasn't read")
 
 
 def is_as_said(content: bytes | bytearray | memoryview, said: Mapping[str, Any]) -> bool:

@@ -16,8 +16,8 @@ from pathlib import Path, PurePath
 from typing import IO
 
 from lk_jupyter.journal.entry import current_cell
-from lk_jupyter.protocol.parts import PREFIX
-from lk_jupyter.remote._lk_files import ALL, EACH, MOST
+from lk_jupyter.protocol.parts import is_reserved
+from lk_jupyter.remote.script.files import ALL, EACH, MOST
 from lk_jupyter.storage._executed import execution_risk
 from lk_jupyter.storage._plan import is_file_name
 from lk_jupyter.text.units import size_label
@@ -124,7 +124,9 @@ def _checked_path(name: str) -> Path:
     path = (folder / name).resolve()
     if folder not in path.parents:
         raise NotWritten("wasn't written: it is outside of this folder")
-    if any(part.startswith((".", PREFIX)) or part == "__pycache__" for part in path.relative_to(folder).parts):
+    if any(
+        part.startswith(".") or is_reserved(part) or part == "__pycache__" for part in path.relative_to(folder).parts
+    ):
         raise NotWritten("wasn't written: its name is hidden, or belongs to Python or lk_jupyter")
     return path
 

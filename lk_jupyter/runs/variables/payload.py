@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -12,25 +11,16 @@ from typing import Any
 
 from lk_jupyter.errors import UsageError
 from lk_jupyter.protocol.metadata import CARRY_KEY, OUTPUTS_KEY, PICKLE_KEY
-from lk_jupyter.protocol.parts import SETTINGS, RemoteModule, cloudpickle_files
-from lk_jupyter.remote import _lk_envelope
+from lk_jupyter.protocol.parts import RemoteModule, cloudpickle_files, part_settings
+from lk_jupyter.remote.values import envelope
 from lk_jupyter.runs.variables.fingerprint import Write, fingerprint
 from lk_jupyter.text.units import size_label
 
-PART = "_lk_variables"
-NEEDS = (
-    "_lk_envelope",
-    "_lk_transfer",
-    "_lk_codec",
-    "_lk_arrays",
-    "_lk_tensors",
-    "_lk_pandas",
-    "_lk_tables",
-    "_lk_pickle",
-)
+PART = "script.variables"
+NEEDS = ("values",)
 
 #: More modules for runs with --carry.
-CARRY_NEEDS = ("_lk_carry", "_lk_generators", "_lk_databases", "_lk_ambient", "_lk_files")
+CARRY_NEEDS = ("carry", "ambient", "script.files")
 
 
 #: Leaves of at least so many bytes are objects of the bucket by themselves; smaller ones share one.
@@ -151,7 +141,7 @@ def pack(
 
     ``namespace`` has the values that the outputs replace.
     """
-    message = _lk_envelope.Envelope(pickle)
+    message = envelope.Envelope(pickle)
     for name, value in inputs.items():
         message.add(name, value)
     if message.refused:
@@ -169,7 +159,7 @@ def _before(names: Sequence[str], namespace: Mapping[str, Any] | None) -> Origin
     """Return what the outputs of a run were here before it."""
     if namespace is None or not names:
         return None
-    from lk_jupyter.remote._lk_carry import digest_here  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.digests import digest_here  # noqa: PLC0415 (imports cloudpickle)
 
     values = {name: namespace[name] for name in names if name in namespace}
     digests: dict[int | str, str | None] = {name: digest_here(value, fingerprint) for name, value in values.items()}
@@ -217,8 +207,11 @@ def pack_state(  # noqa: PLR0913, PLR0917 (each is another choice)
     Raises:
         UsageError: a variable that the cell reads cannot be sent; says why for each.
     """
-    from lk_jupyter.remote import _lk_ambient  # noqa: PLC0415 (imports what only this needs)
-    from lk_jupyter.remote._lk_carry import Kept, formula_names, submodules_of, words_of  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote import ambient  # noqa: PLC0415 (imports what only this needs)
+    from lk_jupyter.remote.carry.base import words_of  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.digests import Kept  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.reader import formula_names  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.writer import submodules_of  # noqa: PLC0415 (imports cloudpickle)
 
     left_out: dict[str, str] = {}
     there = Kept(namespace, kept or {})
@@ -232,7 +225,7 @@ def pack_state(  # noqa: PLR0913, PLR0917 (each is another choice)
         raise UsageError("\n".join([*refused, "Nothing was sent."]))
     departing.submodules = submodules_of(values.values(), words_of(code) | departing.writer.words)
     blobs = _blobs(departing.message.large)
-    text = departing.text(ambient=_lk_ambient.here(), left_out=left_out)
+    text = departing.text(ambient=ambient.here(), left_out=left_out)
     settings = {
         **_settings(text, blobs, outputs, departing.writer.modules, returns=True),
         "pickle": True,
@@ -266,7 +259,7 @@ def _files_in(texts: Iterable[str]) -> Iterator[str]:
 
 def with_digests(parcel: VariablePayload) -> VariablePayload:
     """Return a parcel that knows what its objects hold now: the notebook may change them while the run is active."""
-    from lk_jupyter.remote._lk_carry import digests_of  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.digests import digests_of  # noqa: PLC0415 (imports cloudpickle)
 
     origin = parcel.origin and replace(parcel.origin, digests=digests_of(parcel.origin.tokens, fingerprint))
     return replace(parcel, origin=origin)
@@ -274,9 +267,9 @@ def with_digests(parcel: VariablePayload) -> VariablePayload:
 
 def changed_environment() -> dict[str, str]:
     """Return the variables of the environment that this kernel has set and a run gets."""
-    from lk_jupyter.remote import _lk_ambient  # noqa: PLC0415 (imports what only this needs)
+    from lk_jupyter.remote import ambient  # noqa: PLC0415 (imports what only this needs)
 
-    changed: dict[str, str] = _lk_ambient.changed_environment()
+    changed: dict[str, str] = ambient.changed_environment()
     return changed
 
 
@@ -284,7 +277,9 @@ def _departing(
     names: Sequence[str], namespace: Mapping[str, Any], left_out: dict[str, str], there: Any, *, has_magics: bool
 ) -> Any:
     """Return the pickles of the variables, and the variables; None where one is left out now, to start again."""
-    from lk_jupyter.remote._lk_carry import NAMELESS, Departing, Refused  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.base import Refused  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.nameless import NAMELESS  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.writer import Departing  # noqa: PLC0415 (imports cloudpickle)
 
     departing = Departing(there)
     departing.share([namespace[name] for name in names])
@@ -312,11 +307,7 @@ def _departing(
 
 def settings_in(import_files: str | None) -> dict[str, Any] | None:
     """Return the settings of a request about its variables, as its part gets them; None when there are none."""
-    if f'"{PART}.py"' not in (import_files or ""):  # only a name has quotes of its own in JSON
-        return None
-    files = json.loads(import_files or "{}")
-    settings: dict[str, Any] | None = json.loads(files[SETTINGS])["parts"].get(PART) if SETTINGS in files else None
-    return settings
+    return part_settings(import_files, PART)
 
 
 def _blobs(leaves: list[tuple[dict[str, Any], Write]]) -> list[Blob]:

@@ -92,7 +92,9 @@ class ChangedState:
 
     def put(self, namespace: MutableMapping[str, Any]) -> dict[str, str]:
         """Set and delete the variables; return name → the name that it was set as, where another value is here now."""
-        from lk_jupyter.remote import _lk_ambient, _lk_carry  # noqa: PLC0415 (imports what only this needs)
+        from lk_jupyter.remote import ambient  # noqa: PLC0415 (imports what only this needs)
+        from lk_jupyter.remote.carry.kinds.widgets import SHOWN, show_widget  # noqa: PLC0415 (imports what only this needs)
+        from lk_jupyter.remote.carry.nameless import FILES, put_nameless  # noqa: PLC0415 (imports what only this needs)
 
         kept: dict[str, str] = {}
         if not (self.origin and self.origin.ids):  # copies
@@ -104,12 +106,12 @@ class ChangedState:
             kept[name] = name + MEANWHILE
         if LAST in self.unnamed:
             _show_as_last(self.unnamed[LAST], namespace)
-        _lk_carry.put_nameless(self.unnamed)
+        put_nameless(self.unnamed)
         _keep_future(self.names, namespace)
-        self._write(self.unnamed.get(_lk_carry.FILES, {}))
+        self._write(self.unnamed.get(FILES, {}))
         for name, value in self.unnamed.items():
-            if name.startswith(_lk_carry.SHOWN):
-                _lk_carry.show_widget(name, value)
+            if name.startswith(SHOWN):
+                show_widget(name, value)
         for name, value in self.names.items():
             place = name + MEANWHILE if self._has_another(name, namespace) else name
             namespace[place] = value
@@ -118,7 +120,7 @@ class ChangedState:
         for name in self.deleted:
             if not self._has_another(name, namespace):
                 namespace.pop(name, None)
-        self.missing.update(_lk_ambient.put(self.ambient))
+        self.missing.update(ambient.put(self.ambient))
         return kept
 
     def _replace(self, namespace: MutableMapping[str, Any]) -> None:
@@ -185,15 +187,16 @@ def state_in(
     text: bytes | str, storage: Storage, token: str, origin: Origin | None, copies: Callable[[], Origin]
 ) -> ChangedState:
     """Return what a message shows that a run has changed; its large parts are in the bucket. Raises StorageError."""
-    from lk_jupyter.remote import _lk_carry  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.base import silent  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.reader import Arriving  # noqa: PLC0415 (imports cloudpickle)
 
     def state_of(here: Origin) -> ChangedState:
-        with _lk_carry.silent():
+        with silent():
             return read(here)
 
     def read(here: Origin) -> ChangedState:
         leaf = leaf_reader(storage, token)
-        return applied(_lk_carry.Arriving(load_json(text), leaf, here.tokens, acceptable_files), here)
+        return applied(Arriving(load_json(text), leaf, here.tokens, acceptable_files), here)
 
     here = copies() if origin is None else origin
     try:
@@ -220,19 +223,21 @@ def _read_again(state: ChangedState, read: Callable[[], ChangedState]) -> None:
 
 def applied(arriving: Any, origin: Origin) -> ChangedState:
     """Read all, then change the objects: what cannot be read leaves them as they are."""
-    from lk_jupyter.remote import _lk_ambient, _lk_carry  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote import ambient  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.kinds.widgets import SHOWN  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.nameless import FILES, NAMELESS  # noqa: PLC0415 (imports cloudpickle)
 
     listed = arriving.listed
     state = ChangedState(deleted=list(listed["gone"]), sizes=dict(listed["sizes"]), ambient=dict(listed["ambient"]))
     state.origin, state.detached = origin, list(listed["detached"])
     changed_here = _changed_here(origin, {entry["n"] for entry in listed["entries"] if entry["k"] != "name"})
-    _lk_ambient.put_paths(state.ambient)
+    ambient.put_paths(state.ambient)
     entries = list(arriving.read())  # a class that is read again gets its methods anew
     named = set(map(id, origin.values.values()))
     for entry, value in entries:
         if entry["k"] == "name":
-            unnamed = (LAST, _lk_carry.FILES, *_lk_carry.NAMELESS)
-            is_unnamed = entry["n"] in unnamed or entry["n"].startswith(_lk_carry.SHOWN)
+            unnamed = (LAST, FILES, *NAMELESS)
+            is_unnamed = entry["n"] in unnamed or entry["n"].startswith(SHOWN)
             names = state.unnamed if is_unnamed else state.names
             names[entry["n"]] = value
             continue
@@ -251,20 +256,22 @@ def applied(arriving: Any, origin: Origin) -> ChangedState:
     for old, new in state.replaced:
         state.changed = {name: new if value is old else value for name, value in state.changed.items()}
     missing = {**listed["refused"], **arriving.refused}  # a widget that did not come has its picture
-    state.missing.update((name, why) for name, why in missing.items() if not name.startswith(_lk_carry.SHOWN))
+    state.missing.update((name, why) for name, why in missing.items() if not name.startswith(SHOWN))
     return state
 
 
 def _change(state: ChangedState, old: Any, entry: Mapping[str, Any], value: Any, another: Callable[[], Any]) -> str:
     """Let an object hold what the run made of it, or another one in its place; return why neither can be."""
-    from lk_jupyter.remote import _lk_carry  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.base import Refused  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.kinds.libraries import change_leaf  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.kinds.table import change  # noqa: PLC0415 (imports cloudpickle)
 
     try:
         if entry["k"] == "leaf":
-            _lk_carry.change_leaf(old, value)
+            change_leaf(old, value)
         else:
-            _lk_carry.change(old, value)
-    except _lk_carry.Refused as reason:
+            change(old, value)
+    except Refused as reason:
         return str(reason)
     except Exception as error:  # noqa: BLE001 (an object may refuse whatever it likes)
         new = another()
@@ -279,7 +286,7 @@ def _changed_here(origin: Origin, tokens: set[Any]) -> set[Any]:
 
     An object that pickles differently each time counts as unchanged.
     """
-    from lk_jupyter.remote._lk_carry import digests_of  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.digests import digests_of  # noqa: PLC0415 (imports cloudpickle)
 
     if not origin.digests:
         return set()
@@ -296,13 +303,14 @@ def _new_of(old: Any, entry: Mapping[str, Any], value: Any) -> Any:
 
 def _copied(old: Any, holds: Any) -> Any:
     """Return another object of this kind that holds this; the same where there is no copy of one."""
-    from lk_jupyter.remote import _lk_carry, _lk_databases  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.kinds import databases  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.kinds.table import change  # noqa: PLC0415 (imports cloudpickle)
 
     try:
         if isinstance(old, getattr(sys.modules.get("sqlite3"), "Connection", ())):
-            return _lk_databases.make(holds)
+            return databases.open_database(holds)
         new = copy.copy(old)
-        _lk_carry.change(new, holds)
+        change(new, holds)
     except Exception:  # noqa: BLE001 (an object may refuse whatever it likes)
         return old
     return new
@@ -338,7 +346,7 @@ def put_outputs(
     found: Outputs, origin: Origin | None, namespace: MutableMapping[str, Any], after: str = ""
 ) -> list[Notice]:
     """Set outputs that were asked for by name, and name them; a value that was changed here meanwhile stays too."""
-    from lk_jupyter.remote._lk_carry import digest_here  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.digests import digest_here  # noqa: PLC0415 (imports cloudpickle)
 
     ids, digests = (origin.ids, origin.digests) if origin else ({}, {})
     kept = {
@@ -360,7 +368,7 @@ def origin_of(settings: Mapping[str, Any], read: Callable[[int, int, int], bytes
     """Return what makes copies of the objects that a run was started with, from its request and its blobs."""
 
     def make() -> Origin:
-        from lk_jupyter.remote import _lk_carry  # noqa: PLC0415 (imports cloudpickle)
+        from lk_jupyter.remote.carry.reader import Arriving  # noqa: PLC0415 (imports cloudpickle)
 
         def leaf(found: dict[str, Any]) -> Any:
             content = bytearray(read(found["blob"], found["at"], found["size"]))
@@ -370,7 +378,7 @@ def origin_of(settings: Mapping[str, Any], read: Callable[[int, int, int], bytes
 
         text = settings["message"]
         content = load_json(bytes(leaf(text)) if isinstance(text, dict) else text)
-        arriving = _lk_carry.Arriving(content, leaf)
+        arriving = Arriving(content, leaf)
         values = {entry["n"]: value for entry, value in arriving.read()}
         return Origin(arriving.reader.tokens(), values, {})
 

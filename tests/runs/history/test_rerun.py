@@ -134,7 +134,7 @@ def test_a_run_from_elsewhere_says_what_is_missing(session):
 def test_what_a_run_reads_from_the_bucket_is_linked_anew_and_a_script_cannot(session, ran):
     saved = tar_of("n.txt", b"41")
     said = {"sha256": sha256(saved).hexdigest()}
-    first = ran(f"def lk_checkpoint(folder): ...\nimport _lk_run\n_lk_run.frame('checkpoint', {said})")
+    first = ran(f"def lk_checkpoint(folder): ...\nfrom _lk.script import run\nrun.frame('checkpoint', {said})")
     session.storage.put(io.BytesIO(saved), f".lk/c/{first.bundle.token}.tar")
     going_on = "import pathlib\nprint(int(pathlib.Path(lk_resume, 'n.txt').read_text()) + 1)"
     second = ran(going_on, resume=first.execution_id)

@@ -64,7 +64,7 @@ def test_an_import_that_fails_is_shown_without_a_line_of_ours(session):
     run = session.run("x = 1\nimport no_such_module", machine="cpu", rich=True)
     with pytest.raises(Exception, match="No module named") as failure:
         run.result()
-    assert "_lk_" not in failure.value.traceback
+    assert "_lk" not in failure.value.traceback
     assert 'File "script.py", line 2' in failure.value.traceback
 
 
@@ -78,4 +78,4 @@ def test_an_import_that_fails_is_shown_without_a_line_of_ours(session):
 )
 def test_nothing_is_measured_where_nothing_takes_long_or_nobody_wants_it(session, code, options):
     bundle = prepare(session, Source(code), check(RunOptions, {"machine": "cpu", **options}))
-    assert "_lk_imports" not in (bundle.request.import_files or "")
+    assert "script/imports" not in (bundle.request.import_files or "")

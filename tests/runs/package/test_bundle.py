@@ -19,7 +19,7 @@ from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol import parts
 from lk_jupyter.protocol.frames import split
 from lk_jupyter.protocol.parts import RemoteModule
-from lk_jupyter.remote._lk_carry import digest_here
+from lk_jupyter.remote.carry.digests import digest_here
 from lk_jupyter.runs.package.bundle import Limits, bundle
 from lk_jupyter.runs.package.prepare import _unpickled
 from lk_jupyter.runs.variables.payload import Origin, VariablePayload, pack_state
@@ -113,7 +113,7 @@ def test_a_large_binary_file_is_refused_with_the_way_that_works(pack, tmp_path):
 
 def test_a_file_with_the_name_of_one_of_ours_is_refused(pack, tmp_path):
     (tmp_path / "_lk_run.py").write_text("x = 1")
-    with pytest.raises(UsageError, match=r"_lk_run\.py': names starting with _lk_ .* Rename the file"):
+    with pytest.raises(UsageError, match=r"_lk_run\.py': _lk and names starting with _lk_ .* Rename the file"):
         pack("import _lk_run")
 
 
@@ -126,10 +126,9 @@ def test_a_file_with_the_name_of_the_code_is_refused_unless_it_is_the_code(pack,
 
 @pytest.mark.parametrize("name", ["run.py", "call.py", "settings.json"])
 def test_code_of_any_name_leaves_our_files_as_they_are(name):
-    driver = parts.SHIPPED / "_lk_run.py"
-    files = parts.shipped_files(parts.Cell(name, "print(1)"), [RemoteModule("_lk_call")], "nonce")
-    assert files["_lk_run.py"] == driver.read_text(encoding="utf-8")
-    assert "def run" in files["_lk_call.py"]
+    files = parts.shipped_files(parts.Cell(name, "print(1)"), [RemoteModule("script.call")], "nonce")
+    assert "def main" in files["_lk/script/run.py"]
+    assert "def run" in files["_lk/script/call.py"]
     assert json.loads(files["_lk_settings.json"])["cell"] == name
 
 
@@ -197,6 +196,7 @@ def test_nothing_extra_is_sent_for_plain_code(pack):
 def parts_of(package, folder):
     """Put what is sent where a run finds it, and run it."""
     for name, text in json.loads(package.request.import_files).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     (folder / "cell.py").write_text(package.request.code)
     return subprocess.run([sys.executable, "cell.py"], cwd=folder, capture_output=True, text=True, check=False)
@@ -207,17 +207,17 @@ def with_part(tmp_path, monkeypatch):
     """Pack code with a part that says when it is called."""
     monkeypatch.setattr(parts, "SHIPPED", tmp_path / "remote")
     shutil.copytree(Path(parts.__file__).parent.parent / "remote", tmp_path / "remote")
-    (tmp_path / "remote" / "_lk_example.py").write_text(
-        "import _lk_run\n"
+    (tmp_path / "remote" / "script" / "example.py").write_text(
+        "from . import run as driver\n"
         "def before(settings, namespace):\n    namespace['x'] = settings['x']\n"
-        "def after(settings, namespace, error):\n    _lk_run.frame('example', dict(x=namespace['x'], e=repr(error)))\n"
+        "def after(settings, namespace, error):\n    driver.frame('example', dict(x=namespace['x'], e=repr(error)))\n"
     )
     folder = tmp_path / "run"
     folder.mkdir()
 
     def pack(code, **options):
         source = Source(code, "cell.py", 2, tmp_path)
-        part = RemoteModule("_lk_example", {"x": 1})
+        part = RemoteModule("script.example", {"x": 1})
         package = bundle(source, RunOptions(**options), A100, Limits(60, 600), [part])
         done = parts_of(package, folder)
         text, frames = split(done.stdout, package.nonce)
@@ -238,7 +238,7 @@ def test_a_part_learns_of_the_error_that_ended_the_code(with_part):
     assert done.returncode == 1
     assert done.stderr.startswith("Traceback (most recent call last):\n")
     assert 'cell.py", line 4, in <module>\n    f()' in done.stderr
-    assert "_lk_run" not in done.stderr
+    assert "_lk" not in done.stderr
 
 
 @pytest.mark.parametrize(("code", "status"), [("raise SystemExit(3)", 3), ("import sys; sys.exit('no')", 1), ("", 0)])

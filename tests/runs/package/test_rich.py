@@ -60,6 +60,7 @@ def run(tmp_path):
         source = Source(code, "cell.py", 2, tmp_path, is_cell=True)
         package = bundle(source, RunOptions(**options), L40S, Limits(60, 600))
         for name, text in json.loads(package.request.import_files).items():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text(text)
         (tmp_path / "cell.py").write_text(package.request.code)
         command = [sys.executable, "-X", "utf8", "cell.py"]
@@ -313,7 +314,7 @@ def test_a_deep_recursion_is_cut(run):
 def test_lines_below_a_magic_have_their_numbers(run):
     shown = plain(run("%%time\nx = 1\n1/0"))
     assert "----> 4 1/0" in shown
-    assert "_lk_" not in shown
+    assert "_lk" not in shown
     assert "      2 %%time" in shown
 
 
@@ -390,7 +391,7 @@ def test_an_excepthook_that_a_package_brings_to_each_python_takes_no_error_from_
 
 
 def test_an_output_that_is_too_large_for_the_log_is_told(run):
-    no_bucket = "import _lk_offload\n_lk_offload.PLACES = ()\n"  # the machine may have such a folder
+    no_bucket = "from _lk.script import offload\noffload.PLACES = ()\n"  # the machine may have such a folder
     big = "class Big:\n    def _repr_html_(self): return 'x' * 17_000_000\n    def __repr__(self): return 'Big'\nBig()"
     code = no_bucket + big
     (payload,) = run(code).payloads()
@@ -399,9 +400,9 @@ def test_an_output_that_is_too_large_for_the_log_is_told(run):
 
 def test_a_folder_that_cannot_be_written_is_no_hindrance(run, monkeypatch):
     script = (
-        "import builtins, _lk_run\nreal = open\ndef shut(path, mode='r', **more):\n"
+        "import builtins, _lk.script.run\nreal = open\ndef shut(path, mode='r', **more):\n"
         "    if 'w' in mode: raise PermissionError(path)\n    return real(path, mode, **more)\n"
-        "builtins.open = shut\n_lk_run.main(globals())\n"
+        "builtins.open = shut\n_lk.script.run.main(globals())\n"
     )
     monkeypatch.setattr(bundles, "SCRIPT", script)
     assert "----> 2 1/0" in plain(run("1/0"))
@@ -467,7 +468,9 @@ def test_the_expression_that_failed_is_marked(run):
 def test_code_that_only_prints_compiles_nothing_that_it_does_not_use(run):
     done = run("import atexit, sys\natexit.register(lambda: print(*sys.modules))\nprint('first')")
     loaded = set(done.text.split())
-    assert {name for name in loaded if name.startswith("_lk_")} == {"_lk_run", "_lk_rich"}
+    assert {name for name in loaded if name.startswith("_lk.")} == {
+        "_lk.script", "_lk.script.run", "_lk.display", "_lk.display.rich",
+    }  # fmt: skip
     assert loaded & {"__future__", "json", "zlib", "traceback", "linecache"} == set()
 
 
@@ -482,6 +485,6 @@ def test_what_json_cannot_hold_is_told_so_that_a_notebook_can(run):
 
 def test_a_cloud_that_drops_what_goes_along_is_named_with_the_way_out():
     stderr = 'Traceback (most recent call last):\n  File "cell.py", line 1, in <module>\n'
-    stderr += "ModuleNotFoundError: No module named '_lk_run'\n"
+    stderr += "ModuleNotFoundError: No module named '_lk'\n"
     record = ExecutionRecord(execution_id="3f0c", status="failed", created_at=CREATED, return_code=1, stderr=stderr)
     assert "add --no-rich" in str(failure_of(record))

@@ -22,7 +22,7 @@ from lk_jupyter.protocol.bucket import checkpoint_key, returned_key
 from lk_jupyter.protocol.frames import Frame
 from lk_jupyter.protocol.metadata import REQUEST_KEY
 from lk_jupyter.protocol.parts import KEY, MARK, PREFIX, SHIPPED
-from lk_jupyter.remote import _lk_codec
+from lk_jupyter.remote.values import codec
 from lk_jupyter.runs.observers.results import Executed, Returned
 from lk_jupyter.runs.reattach import run_of
 from lk_jupyter.runs.run import Run
@@ -49,7 +49,7 @@ def forged_state(path):
     entry = {"k": "name", "n": "x", "of": "x", "at": 0, "packages": []}
     told = {"entries": [entry], "stream": 0, "nodes": [], "versions": {}, "texts": {}, "detached": []}
     told.update(refused={}, sizes={}, gone=[], ambient={})
-    leaves = [{"v": _lk_codec.as_text(lambda sink: sink(stream)), "size": len(stream)}]
+    leaves = [{"v": codec.as_text(lambda sink: sink(stream)), "size": len(stream)}]
     return json.dumps({"values": {}, "leaves": leaves, "refused": {}, "carry": told}).encode()
 
 
@@ -100,13 +100,13 @@ def copy_run(client, record, storage, content):
     token = record.metadata[REQUEST_KEY]
     storage.put(content, returned_key(token, "values"))
     facts = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    driver = (SHIPPED / "_lk_run.py").read_text(encoding="utf-8") + (
+    driver = (SHIPPED / "script" / "run.py").read_text(encoding="utf-8") + (
         "\n\ndef main(namespace):\n"
         "    global _nonce\n"
         f"    _nonce = {record.metadata['lk_frames']!r}\n"
         f"    frame('returned', {facts!r})\n"
     )
-    files = {f"{PREFIX}{token[:MARK]}/_lk_run.py": driver}
+    files = {f"{PREFIX}{token[:MARK]}/_lk/script/run.py": driver}
     request = {"code": record.python_code, "file_name": record.file_name, "metadata": record.metadata}
     copied = client.execution.start_streaming(
         {**request, "import_files": json.dumps(files), "execution_type": "gpu.a100", "timeout": 60}
@@ -162,7 +162,9 @@ def test_a_kernel_that_restarted_reads_what_a_run_signed_and_no_record_has_its_k
 
 def test_a_checkpoint_without_the_signature_of_its_run_is_not_resumed_from(owner):
     said = {"sha256": "0" * 64, "count": 1}
-    code = f"def lk_checkpoint(folder): ...\nimport _lk_run\n_lk_run._key = b''\n_lk_run.frame('checkpoint', {said})"
+    code = (
+        f"def lk_checkpoint(folder): ...\nfrom _lk.script import run\nrun._key = b''\nrun.frame('checkpoint', {said})"
+    )
     run = owner.run(code, gpu="A100")
     run.result(PATIENCE)
     owner.storage.put(b"forged", checkpoint_key(run.bundle.token))

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lk_jupyter.journal import entry
-from lk_jupyter.remote._lk_files import ALL, EACH, MOST
+from lk_jupyter.remote.script.files import ALL, EACH, MOST
 from lk_jupyter.runs.variables import files
 from lk_jupyter.runs.variables.files import acceptable_files, write_files
 

@@ -29,7 +29,9 @@ from lk_jupyter.journal.journal import journal
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol import bucket
 from lk_jupyter.protocol.bucket import KEPT, VALUES
-from lk_jupyter.remote import _lk_ambient, _lk_carry, _lk_codec, _lk_envelope, _lk_transfer
+from lk_jupyter.remote import ambient
+from lk_jupyter.remote.carry.nameless import FILES
+from lk_jupyter.remote.values import codec, envelope, transfer
 from lk_jupyter.runs.history.rerun import again
 from lk_jupyter.runs.observers.results import Returned
 from lk_jupyter.runs.package.prepare import prepare
@@ -223,7 +225,7 @@ class Evil:
 @pytest.mark.parametrize("value", ["x = 1", "import numpy as np; x = np.arange(300_000.0)"], ids=["small", "large"])
 def test_a_member_who_overwrites_what_a_run_sent_back_sets_nothing_here(session, value, tmp_path):
     started = run(session, value, outputs=["x"], pickle=True)
-    message = _lk_envelope.Envelope(pickle=True)
+    message = envelope.Envelope(pickle=True)
     message.add("x", Evil(tmp_path / "ran"))
     returned = bucket.returned_key(started.bundle.token, "values")
     assert started.outputs().missing == {}
@@ -321,11 +323,7 @@ NODES = st.recursive(
             st.sampled_from(["v", "leaf", "id", "n", "m", "q", "f", "c", "z", "o", "d", "k", "fill"]), inner
         )
         | st.fixed_dictionaries(
-            {
-                "t": st.sampled_from(
-                    [*_lk_codec._READ, "same", "numpy.array", "numpy.scalar", "pandas.DataFrame", "x", 5]
-                )
-            },
+            {"t": st.sampled_from([*codec._READ, "same", "numpy.array", "numpy.scalar", "pandas.DataFrame", "x", 5])},
             optional=dict.fromkeys(("v", "leaf", "id", "n", "m", "q", "f", "c", "z", "o", "d"), inner),
         )
     ),
@@ -396,10 +394,10 @@ def test_a_function_of_the_notebook_goes_pickled(session):
 def test_other_versions_are_refused_by_name(session, monkeypatch):
     import sklearn.linear_model  # noqa: PLC0415
 
-    from lk_jupyter.remote import _lk_pickle  # noqa: PLC0415
+    from lk_jupyter.remote.values import pickle as pickles  # noqa: PLC0415
 
-    found = _lk_pickle.version_of
-    monkeypatch.setattr(_lk_pickle, "version_of", lambda name: "0.1" if name == "scikit-learn" else found(name))
+    found = pickles.version_of
+    monkeypatch.setattr(pickles, "version_of", lambda name: "0.1" if name == "scikit-learn" else found(name))
     failed = session.run("print('ran')", inputs={"m": sklearn.linear_model.Ridge()}, pickle=True, gpu="L40S")
     with pytest.raises(RunFailed):
         failed.result()
@@ -447,8 +445,8 @@ def test_a_member_who_forges_the_state_of_a_run_changes_nothing_here(session, tm
     stream = pickle.dumps(Evil(tmp_path / "ran"), 3)
     entry = {"k": "name", "n": "x", "of": "x", "at": 0, "packages": []}
     told = {"entries": [entry], "stream": 0, "nodes": [], "versions": {}, "texts": {}}
-    told.update(refused={}, sizes={}, gone=["items"], ambient={"random": _lk_codec.as_text(lambda s: s(stream))})
-    leaves = [{"v": _lk_codec.as_text(lambda sink: sink(stream)), "size": len(stream)}]
+    told.update(refused={}, sizes={}, gone=["items"], ambient={"random": codec.as_text(lambda s: s(stream))})
+    leaves = [{"v": codec.as_text(lambda sink: sink(stream)), "size": len(stream)}]
     forged = json.dumps({"values": {}, "leaves": leaves, "refused": {}, "carry": told})
     session.storage.put(forged.encode(), bucket.returned_key(token, "values"))
     out = started.outputs()
@@ -547,7 +545,7 @@ def test_a_secret_in_the_environment_is_asked_about_and_one_by_name_stays(sessio
     monkeypatch.setenv("MODE", "lk_" + "a1B2" * 10)
     package = prepare(session, Source("x = 1"), RunOptions(carry=True, machine="cpu"))
     assert "variable os.environ['MODE']" in str(package.secrets[0])
-    assert "MY_API_KEY" not in _lk_ambient.changed_environment()
+    assert "MY_API_KEY" not in ambient.changed_environment()
 
 
 def test_large_variables_are_asked_about_before_they_travel_by_themselves(session, uploads, monkeypatch):
@@ -669,9 +667,9 @@ def test_a_run_of_the_journal_finds_its_variables_again(session):
     second = Run.submit(session, package)
     second.result()
     assert np.array_equal(second.outputs()["same"], MEGABYTES)
-    key = json.loads(json.loads(package.request.import_files)["_lk_settings.json"])["parts"]["_lk_variables"]["blobs"][
-        0
-    ]
+    key = json.loads(json.loads(package.request.import_files)["_lk_settings.json"])["parts"]["script.variables"][
+        "blobs"
+    ][0]
     session.storage.remove(bucket.VALUES + key[0])
     third = again(session, first.execution_id, journal().get(first.execution_id))
     with pytest.raises(
@@ -815,7 +813,7 @@ def test_auto_requirements_name_what_a_pickled_value_needs(session):
 
 
 def test_what_belongs_to_the_run_is_named_and_no_package_is_asked_for(session):
-    code = "import ipywidgets\nx = [lambda: show]\nimport _lk_show as show\ny = ipywidgets.IntSlider()"
+    code = "import ipywidgets\nx = [lambda: show]\nfrom _lk.display import show\ny = ipywidgets.IntSlider()"
     out = run(session, code, outputs=["x", "y"], pickle=True, rich=True).outputs()
     assert out.missing["x"].startswith("x[0] holds an output of the run, which cannot leave it")
     assert out.missing["y"].startswith("y is a widget, which belongs to the kernel that made it")
@@ -871,7 +869,7 @@ def test_whoever_stops_taking_pieces_stops_their_making():
 
 def test_too_little_memory_is_said_before_anything_is_fetched(session, monkeypatch):
     started = run(session, "big = bytes(3_000_000)", outputs=["big"])
-    monkeypatch.setattr(_lk_transfer, "_free", lambda: 1000)
+    monkeypatch.setattr(transfer, "_free", lambda: 1000)
     out = started.outputs()
     assert out.missing == {"big": "big does not fit into memory: 3,000,000 bytes are needed and 1,000 are free"}
 
@@ -898,9 +896,9 @@ def test_files_that_a_run_wrote_replace_nothing_of_ones_own_and_stay_in_the_fold
     (folder / "x.txt").write_text("mine")
     (folder / "x_from_run.txt").write_text("mine too")
     monkeypatch.chdir(folder)
-    outside = [".hidden", "sub/.git/hooks", "_lk_run.py", "../out", "link/out", str(tmp_path / "abs")]
+    outside = [".hidden", "sub/.git/hooks", "_lk_run.py", "_lk/x.py", "../out", "link/out", str(tmp_path / "abs")]
     names = ["x.txt", "new/y.txt", *outside]
-    state = ChangedState(unnamed={_lk_carry.FILES: dict.fromkeys(names, b"of the run")})
+    state = ChangedState(unnamed={FILES: dict.fromkeys(names, b"of the run")})
     state.put({})
     assert state.written == {"x.txt": "x_from_run_from_run.txt", "new/y.txt": "new/y.txt"}
     there = {path.relative_to(tmp_path).as_posix(): path.read_text() for path in tmp_path.rglob("*") if path.is_file()}

@@ -1,0 +1,613 @@
+"""State without a name: seeds, options for printing and plotting, filters of warnings, the environment.
+
+Travels with a run and works on both sides. A row of TABLE reads and sets the state of one module, which is set when the
+code imports the module, and not before.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import os
+import pickle
+import re
+import sys
+import time
+import types
+import warnings
+from importlib import import_module
+from importlib.util import find_spec
+
+from . import IN_RUN
+from .script import files
+from .script import run as driver
+from .values import pickle as pickles
+
+PROTOCOL = 4
+
+#: Variables of the environment that belong to one machine, or whose value is likely to be a secret.
+_ITS_OWN = re.compile(
+    r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH|COOKIE|^(LK_|LYCEUM|JUPYTER|JPY_|IPY|PYDEVD|MPLBACKEND|PATH$|HOME$|PWD$|_$|TMP)"
+)
+
+
+def _options(pandas):
+    config = import_module("pandas._config.config")
+    names = [name for name in config._registered_options if name not in config._deprecated_options]
+    return {name: pandas.get_option(name) for name in names}
+
+
+def _set_options(pandas, values):
+    for name, value in values.items():
+        if pandas.get_option(name) != value:
+            pandas.set_option(name, value)
+
+
+def _pandas_defaults(pandas):
+    known = import_module("pandas._config.config")._registered_options
+    return {name: option.defval for name, option in known.items()}
+
+
+#: The colormaps that the code has registered, and the one that the options name, which may be seaborn's.
+_COLORMAPS = "colormaps"
+
+
+#: The backend, where the code has chosen one without a window; most others show figures in the notebook.
+_BACKEND, _OF_NOTEBOOKS = "backend itself", "inline"
+_WITHOUT_WINDOW = {"agg", "cairo", "nbagg", "pdf", "pgf", "ps", "svg", "template"}
+
+
+def _backend(matplotlib):
+    name = str(dict.__getitem__(matplotlib.rcParams, "backend")).lower()
+    has_other = "display.rich" in driver.parts if IN_RUN else "inline" in os.environ.get("MPLBACKEND", "")
+    return name if name in _WITHOUT_WINDOW and has_other else _OF_NOTEBOOKS  # else matplotlib has chosen it
+
+
+def _set_backend(matplotlib, name):
+    if name == _backend(matplotlib) or (name == "nbagg" and find_spec("ipykernel") is None):
+        return
+    if name != _OF_NOTEBOOKS:
+        matplotlib.use(name, force=False)
+    elif "IPython" in sys.modules and (shell := sys.modules["IPython"].get_ipython()):
+        shell.enable_matplotlib(name)
+
+
+def _rc(matplotlib):
+    own = ("backend", "interactive", "toolbar", "webagg", "savefig.directory", "tk.")
+    found = {name: matplotlib.rcParams._get(name) for name in matplotlib.rcParams if not name.startswith(own)}
+    maps = getattr(matplotlib, "colormaps", {})
+    of_seaborn = vars(sys.modules.get("seaborn.cm", types))
+    own = set(maps) - set(getattr(maps, "_builtin_cmaps", maps))
+    made = {name: maps[name] for name in own if name == found["image.cmap"] or name not in of_seaborn}
+    return {**found, **({_COLORMAPS: made} if made else {}), _BACKEND: _backend(matplotlib)}
+
+
+def _set_rc(matplotlib, values):
+    for name, made in values.get(_COLORMAPS, {}).items():
+        if matplotlib.colormaps.get(name) != made:
+            matplotlib.colormaps.register(made, name=name, force=True)
+    _set_backend(matplotlib, values.get(_BACKEND, _backend(matplotlib)))
+    values = {name: of for name, of in values.items() if name not in (_COLORMAPS, _BACKEND)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        matplotlib.rcParams.update(values)
+
+
+def _colors(colors):
+    """Return the colors that letters stand for, which seaborn's themes change."""
+    return {letter: tuple(colors.colorConverter.colors[letter]) for letter in colors.BASE_COLORS}
+
+
+def _set_colors(colors, values):
+    colors.colorConverter.colors.update(values)
+    colors.colorConverter.cache.clear()
+
+
+def _filters(module):
+    """Return the filters for Python's own warnings: a row of another one would import its library."""
+    return [row for row in module.filters if row[2].__module__ == "builtins"]
+
+
+def _set_filters(module, values):
+    module.filters[:] = [*values, *(row for row in module.filters if row[2].__module__ != "builtins")]
+    module._filters_mutated()
+
+
+def _environment(module):
+    return {name: value for name, value in module.environ.items() if not _ITS_OWN.search(name.upper())}
+
+
+def changed_environment():
+    """Return the variables of the environment that this process has set."""
+    return _without(_environment(os), _first_environment())
+
+
+def _set_environment(module, values):
+    for name, value in values.items():
+        if value is None:
+            module.environ.pop(name, None)
+        else:
+            module.environ[name] = value
+    if "TZ" in values and hasattr(time, "tzset"):
+        time.tzset()
+
+
+def near(path):
+    """Return a path from the folder where the code works; None for that folder, and further away than next to it."""
+    parts = os.path.relpath(path or ".").split(os.sep)
+    is_hidden = any(files.is_hidden(part) for part in parts if part != "..")
+    is_far = parts == ["."] or parts[:2] == ["..", ".."] or parts[-1].endswith("-packages")
+    return None if is_far or is_hidden else "/".join(parts)
+
+
+def added_paths(module=sys):
+    """Return the folders that the code has added to the path, and whether they come before Python's own."""
+    library = os.path.dirname(os.__file__)
+    first = module.path.index(library) if library in module.path else 0
+    return {name: module.path.index(path) < first for path in module.path if (name := _added(path))}
+
+
+def _added(path):
+    """Return the name on both sides of a folder that the code has added to the path; None for others."""
+    python = sys.prefix + os.sep, sys.base_prefix + os.sep
+    if not isinstance(path, str) or path in _of_packages() or os.path.abspath(path).startswith(python):
+        return None
+    given = (os.getcwd(), _begun_in, *os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    is_far = path.startswith("/") and path not in given and not re.search(r"/(\.|_lk[_/])|-packages$", path)
+    return near(path) or (path if is_far and os.path.relpath(path).startswith(os.path.join("..", "..")) else None)
+
+
+@functools.lru_cache(maxsize=None)
+def _of_packages():
+    """Return the folders that installed packages have added to the path."""
+    found = set()
+    for folder in [path for path in sys.path if path.endswith("-packages") and os.path.isdir(path)]:
+        for name in [name for name in os.listdir(folder) if name.endswith(".pth")]:
+            with open(os.path.join(folder, name), encoding="utf-8", errors="replace") as file:
+                found |= {os.path.join(folder, line.rstrip()) for line in file}
+    return found
+
+
+#: Limits of Python, which are among the paths: the end of the names of what reads and sets each, and its value.
+_LIMITS = {"recursionlimit": 1000, "_int_max_str_digits": 4300}
+
+
+def _limits(module):
+    return {name: getattr(module, "get" + name)() for name in _LIMITS if hasattr(module, "get" + name)}
+
+
+def _set_sys(module, values):
+    for name in [name for name in _limits(module) if name in values]:
+        getattr(module, "set" + name)(values[name])
+    for path, is_first in values.items():
+        if is_first is None:
+            module.path[:] = [other for other in module.path if _added(other) != path]
+        elif path not in _LIMITS and path not in map(_added, module.path):
+            module.path.insert(0 if is_first else len(module.path), os.path.abspath(path))
+
+
+#: The folder in which the code of a run began; nothing in the notebook.
+_begun_in = ""
+
+
+def base_folder():
+    """Return the folder in which the code began: what is below it is below the one of the other side too."""
+    folder = _begun_in or os.getcwd()
+    return "" if folder == os.path.dirname(folder) else folder
+
+
+def _folder(_):
+    if not _begun_in:
+        return None
+    now = os.getcwd()
+    is_near = now.startswith(_begun_in) or now == os.path.dirname(_begun_in) != os.sep
+    return os.path.relpath(now, _begun_in) if is_near else now
+
+
+def _set_folder(_, place):
+    os.chdir(place)
+
+
+#: What the names of numpy's ways with errors begin with, such as division by zero.
+_ERRORS = "error "
+
+
+def _set_numpy(numpy, values):
+    ways = {name[len(_ERRORS) :]: of for name, of in values.items() if name.startswith(_ERRORS)}
+    numpy.seterr(**ways)
+    options = {name: of for name, of in values.items() if not name.startswith(_ERRORS)}
+    if options:
+        numpy.set_printoptions(**options)
+
+
+#: Categories of a locale that code sets; all begin as "C".
+_OF_LOCALE = "LC_COLLATE", "LC_MONETARY", "LC_NUMERIC", "LC_TIME"
+
+
+def _locale(locale):
+    return {name: locale.setlocale(getattr(locale, name)) for name in _OF_LOCALE}
+
+
+def _set_locale(locale, values):
+    for name, value in values.items():
+        locale.setlocale(getattr(locale, name), value)
+
+
+_OF_DECIMAL = "prec", "rounding", "Emin", "Emax", "capitals", "clamp"
+_OF_SIGNALS = "traps", "flags"
+
+
+def _context(decimal):
+    context = decimal.getcontext()
+    signals = {
+        of: sorted(signal.__name__ for signal, is_set in getattr(context, of).items() if is_set) for of in _OF_SIGNALS
+    }
+    return {**{name: getattr(context, name) for name in _OF_DECIMAL}, **signals}
+
+
+def _set_context(decimal, values):
+    context = decimal.getcontext()
+    for name in [name for name in _OF_DECIMAL if name in values]:
+        setattr(context, name, values[name])
+    for of in [of for of in _OF_SIGNALS if of in values]:
+        for signal in list(getattr(context, of)):
+            getattr(context, of)[signal] = signal.__name__ in values[of]
+
+
+_TENSOR_TEXT = "precision", "threshold", "edgeitems", "linewidth", "sci_mode"
+
+
+def _torch(torch):
+    state = torch.get_rng_state().numpy(), torch.get_default_dtype(), torch.is_grad_enabled()
+    text = {name: getattr(torch._tensor_str.PRINT_OPTS, name) for name in _TENSOR_TEXT}
+    return (*state, text, torch.are_deterministic_algorithms_enabled(), torch.get_float32_matmul_precision())
+
+
+def _set_torch(torch, values):
+    state, kind, grad, text, is_deterministic, precision = values
+    torch.set_rng_state(torch.from_numpy(state.copy()))
+    torch.set_default_dtype(kind)
+    torch.set_grad_enabled(grad)
+    torch.set_printoptions(**text)
+    if is_deterministic != torch.are_deterministic_algorithms_enabled():
+        torch.use_deterministic_algorithms(is_deterministic)
+    torch.set_float32_matmul_precision(precision)
+
+
+def _inline(module):
+    """Return how figures are shown: which pictures are made of them, by which options, and whether they close."""
+    formatters = module.InteractiveShell.instance().display_formatter.formatters
+    makers = [formatter.type_printers.get(module.Figure) for formatter in formatters.values()]
+    makers = [maker for maker in makers if isinstance(maker, functools.partial)]
+    formats = sorted("retina" if "retina" in one.func.__name__ else one.keywords.get("fmt", "png") for one in makers)
+    options = {name: of for one in makers for name, of in one.keywords.items() if name not in ("fmt", "base64")}
+    return {"formats": formats, "options": options, "close": module.InlineBackend.instance().close_figures}
+
+
+def _set_inline(module, values):
+    of = {**_inline(module), **values}
+    backend, shell = module.InlineBackend.instance(), module.InteractiveShell.instance()
+    backend.close_figures = of["close"]
+    backend.print_figure_kwargs = of["options"]
+    backend.figure_formats = set(of["formats"])
+    module.select_figure_formats(shell, of["formats"], **of["options"])
+
+
+#: Loggers that belong to the process, such as those of its kernel.
+LOGGERS_OF_PROCESS = re.compile(r"(asyncio|comm|ipykernel|IPKernelApp|jupyter\w*|lk_jupyter|tornado|traitlets)(\.|$)")
+
+#: A logger as it begins: its level, and whether it is disabled and hands on.
+_QUIET = (0, False, True)
+
+
+#: The level up to which no logger writes.
+_ALL_LOGGERS = "all loggers"
+
+
+def _logging(module):
+    """Return name → how a logger is set, where that isn't how it begins; the root has no name."""
+    known = {"": module.root, **module.root.manager.loggerDict}
+    found = {
+        name: (of.level, of.disabled, of.propagate)
+        for name, of in known.items()
+        if isinstance(of, module.Logger) and not LOGGERS_OF_PROCESS.match(name)
+    }
+    return {_ALL_LOGGERS: module.root.manager.disable, **{name: of for name, of in found.items() if of != _QUIET}}
+
+
+def _set_logging(module, values):
+    if _ALL_LOGGERS in values:
+        module.disable(values.pop(_ALL_LOGGERS))
+    for name, (level, is_disabled, hands_on) in values.items():
+        logger = module.getLogger(name or None)
+        logger.setLevel(level)
+        logger.disabled, logger.propagate = is_disabled, hands_on
+
+
+def _templates(module):
+    templates = module.templates
+    made = {name: templates[name] for name in templates if name not in type(templates)()}
+    return {"templates": made, "template": templates.default}
+
+
+def _set_templates(module, values):
+    for name, template in values.get("templates", {}).items():
+        module.templates[name] = template
+    if "template" in values:
+        module.templates.default = values["template"]
+
+
+def _renderers(module):
+    renderers = module.renderers
+    loaded = "" if getattr(renderers, "_to_activate", ()) else renderers.default
+    return {"renderer": renderers.default, "loaded": loaded}
+
+
+def _set_renderers(module, values):
+    if "renderer" in values:
+        module.renderers.default = values["renderer"]
+    if values.get("loaded") == module.renderers.default:  # the notebook has its script already
+        module.renderers._to_activate = []
+
+
+def _express(module):
+    return {name: getattr(module.defaults, name) for name in module.defaults.__slots__}
+
+
+def _set_express(module, values):
+    for name, value in values.items():
+        setattr(module.defaults, name, value)
+
+
+def _bokeh(module):
+    state = module.curstate()
+    return {"notebook": state.notebook_type, "theme": state.document.theme._json}
+
+
+def _set_bokeh(module, values):
+    state = module.curstate()
+    if values.get("notebook"):
+        state.output_notebook(values["notebook"])
+    if "theme" in values:
+        state.document.theme = import_module("bokeh.themes").Theme(json=values["theme"])
+
+
+def _set_next_id(module, values):
+    """Continue the numbers of models: two models with one number hide each other on a page."""
+    module._simple_id = max(module._simple_id, values["next"])
+
+
+def _set_next_hook(module, values):
+    """Continue the numbers of hooks: a hook takes the place of an earlier one with its number."""
+    module.RemovableHandle.next_id = max(module.RemovableHandle.next_id, values["next"])
+
+
+def _set_jax(jax, values):
+    for name, value in _without(values, jax.config.values).items():
+        jax.config.update(name, value)
+
+
+def _set_calendar(calendar, values):
+    calendar.setfirstweekday(**values)
+
+
+def _dialects(csv):
+    """Return the dialects that the code has registered."""
+    of = (
+        "delimiter",
+        "doublequote",
+        "escapechar",
+        "lineterminator",
+        "quotechar",
+        "quoting",
+        "skipinitialspace",
+        "strict",
+    )
+    made = [name for name in csv.list_dialects() if name not in ("excel", "excel-tab", "unix")]
+    return {name: {option: getattr(csv.get_dialect(name), option) for option in of} for name in made}
+
+
+def _set_dialects(csv, values):
+    for name, options in values.items():
+        csv.register_dialect(name, **options)
+
+
+def _set_changed(get, set_some):
+    """Return what sets the options that have another value here: setting one may warn that it is of no use any more."""
+
+    def set_all(module, values):
+        if changed := _without(values, getattr(module, get)()):
+            getattr(module, set_some)(**changed)
+
+    return set_all
+
+
+_OF_ALTAIR = ("data_transformers", "renderers", "theme")
+
+
+def _altair(module):
+    found = {name: getattr(module, name) for name in _OF_ALTAIR if hasattr(module, name)}
+    return {name: (of.active, dict(of.options)) for name, of in found.items()}
+
+
+def _set_altair(module, values):
+    for name, (active, options) in values.items():
+        getattr(module, name).enable(active, **options)
+
+
+#: Module → what reads its state, what sets it, and what reads the state that it begins with, where that is known.
+TABLE = {
+    "random": (lambda module: module.getstate(), lambda module, value: module.setstate(value), None),
+    "numpy.random": (lambda module: module.get_state(), lambda module, value: module.set_state(value), None),
+    "numpy": (
+        lambda module: {
+            **{name: of for name, of in module.get_printoptions().items() if name != "override_repr"},
+            **{_ERRORS + name: of for name, of in module.geterr().items()},
+        },
+        _set_numpy,
+        None,
+    ),
+    "pandas": (_options, _set_options, _pandas_defaults),
+    "matplotlib": (_rc, _set_rc, lambda module: {**module.rcParamsDefault, _BACKEND: _OF_NOTEBOOKS}),
+    "matplotlib.pyplot": (
+        lambda module: {"interactive": module.isinteractive()},
+        lambda module, values: module.ion() if values["interactive"] else module.ioff(),
+        lambda _: {"interactive": True},
+    ),
+    "matplotlib.colors": (_colors, _set_colors, lambda module: dict(module.BASE_COLORS)),
+    "sklearn": (lambda module: module.get_config(), _set_changed("get_config", "set_config"), None),
+    "xarray": (lambda module: dict(module.get_options()), _set_changed("get_options", "set_options"), None),
+    "decimal": (_context, _set_context, None),
+    "locale": (_locale, _set_locale, lambda _: dict.fromkeys(_OF_LOCALE, "C")),
+    "torch": (_torch, _set_torch, None),
+    "torch.utils.hooks": (lambda module: {"next": module.RemovableHandle.next_id}, _set_next_hook, None),
+    "matplotlib_inline.backend_inline": (
+        _inline,
+        _set_inline,
+        lambda _: {"formats": ["png"], "options": {"bbox_inches": "tight"}, "close": True},
+    ),
+    "logging": (_logging, _set_logging, lambda _: {"": (30, False, True), _ALL_LOGGERS: 0}),
+    "plotly.io": (_templates, _set_templates, None),
+    # Plotly imports its renderers when they are first used: they take a second and a half.
+    "plotly.io._renderers": (_renderers, _set_renderers, None),
+    "plotly.express": (_express, _set_express, None),
+    "sympy.printing.printer": (
+        lambda module: dict(module.Printer._global_settings),
+        lambda module, values: module.Printer._global_settings.update(values),
+        None,
+    ),
+    "bokeh.io.state": (_bokeh, _set_bokeh, None),
+    "bokeh.util.serialization": (lambda module: {"next": module._simple_id}, _set_next_id, None),
+    "dask.config": (lambda module: dict(module.config), lambda module, values: module.config.update(values), None),
+    "jax": (lambda module: dict(module.config.values), _set_jax, None),
+    "calendar": (lambda module: {"firstweekday": module.firstweekday()}, _set_calendar, None),
+    "csv": (_dialects, _set_dialects, None),
+    "altair": (_altair, _set_altair, None),
+    "warnings": (_filters, _set_filters, None),
+    "os": (_environment, _set_environment, lambda _: _first_environment()),
+    "sys": (lambda module: {**added_paths(), **_limits(module)}, _set_sys, lambda _: _LIMITS),
+    "os.path": (_folder, _set_folder, None),
+}
+
+
+#: Modules whose state the code may set before it imports them.
+_SET_BEFORE = {"matplotlib_inline.backend_inline"}
+
+
+def here():
+    """Return module → state of imported modules, where it differs from the state after the import."""
+    found = {}
+    for name, (get, _, begins) in TABLE.items():
+        module = sys.modules.get(name)
+        try:
+            value = _without(get(module), begins(module)) if begins else get(module)
+            if module is not None and value:
+                found[name] = _packed(value)
+        except Exception:
+            continue
+    return found
+
+
+def put(states):
+    """Set states; return module → reason for what could not be set."""
+    failed = {}
+    for name, packed in states.items():
+        if name not in TABLE:
+            continue
+        try:
+            TABLE[name][1](import_module(name), pickles.loads(base64.b64decode(packed)))
+        except Exception as error:
+            failed[name] = "{} could not be set as it was ({}: {})".format(name, type(error).__name__, error)
+    return failed
+
+
+def put_paths(states):
+    """Set where modules are found, before values are read that need them."""
+    put({name: states[name] for name in ("sys",) if name in states})
+
+
+def _packed(value):
+    return base64.b64encode(pickle.dumps(value, PROTOCOL)).decode()
+
+
+def _without(value, begins):
+    return {name: of for name, of in value.items() if name not in begins or not _same(begins[name], of)}
+
+
+def _same(one, other):
+    try:
+        return bool(one == other)
+    except Exception:
+        return _packed(one) == _packed(other)
+
+
+def _first_environment():
+    """Return the environment that this process was started with, where the system shows it."""
+    try:
+        with open("/proc/self/environ", "rb") as file:
+            pairs = [entry.partition(b"=") for entry in file.read().split(b"\0")]
+    except OSError:
+        return dict(os.environ)
+    return {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs}
+
+
+class StateWatch:
+    """The states of a run: set as the modules are imported, and compared at the end."""
+
+    def __init__(self, states):
+        global _begun_in  # noqa: PLW0603 (one process has one folder)
+        _begun_in = os.getcwd()
+        self._states = states
+        self._begun = {}
+        self._finding = set()
+        sys.meta_path.insert(0, self)
+        for name in [name for name in TABLE if name in sys.modules]:
+            self.set(name)
+
+    def set(self, name):
+        """Set the state of a module that is imported now."""
+        if name in self._begun:
+            return
+        if name in self._states:
+            for reason in put({name: self._states[name]}).values():
+                sys.stderr.write(reason + "\n")
+        self._begun[name] = self._read(name)
+        if name in _SET_BEFORE:
+            state = pickles.loads(base64.b64decode(self._states[name])) if name in self._states else {}
+            self._begun[name] = {**TABLE[name][2](sys.modules[name]), **state}
+
+    def find_spec(self, name, path=None, target=None):
+        """Return the spec that the other finders give, with a loader that sets the state too."""
+        if name not in TABLE or name in self._finding:
+            return None
+        self._finding.add(name)
+        try:
+            found = (finder.find_spec(name, path, target) for finder in sys.meta_path if finder is not self)
+            spec = next((spec for spec in found if spec is not None and spec.loader is not None), None)
+        finally:
+            self._finding.discard(name)
+        if spec is not None:
+            load = spec.loader.exec_module
+            spec.loader.exec_module = lambda module: (load(module), self.set(name))[0]
+        return spec
+
+    def changed(self):
+        """Return module → state, where it is not what it was."""
+        found = {}
+        for name, begun in self._begun.items():
+            value = self._read(name)
+            is_options = isinstance(value, dict) and isinstance(begun, dict)
+            changed = _without(value, begun) if is_options else value
+            if name in ("os", "sys") and is_options:
+                changed.update(dict.fromkeys(begun.keys() - value.keys()))
+            if changed is not None and not _same(changed, {} if is_options else begun):
+                found[name] = _packed(changed)
+        return found
+
+    @staticmethod
+    def _read(name):
+        """Return the state of a module as a value that its next change does not change; None for no state."""
+        try:
+            return pickle.loads(pickle.dumps(TABLE[name][0](sys.modules[name]), PROTOCOL))
+        except Exception:
+            return None

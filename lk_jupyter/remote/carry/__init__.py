@@ -1,0 +1,1 @@
+"""The state that a cell reads and changes: names and the objects behind them, as one stream of pickles."""

@@ -1,0 +1,106 @@
+"""What all of this package uses: refusals, plain values, and the code that runs."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+import sys
+import threading
+import types
+from contextlib import contextmanager, suppress
+from importlib import import_module
+
+from ..script import run as driver
+from ..values import pickle as pickles
+
+#: The last protocol that writes the number of each object: a pickle that cannot be read leaves the rest readable.
+PROTOCOL = 3
+
+#: Text and bytes longer than this are leaves.
+LONG = 65_536
+
+#: Items of a container that comes back as the last value without being asked for, and of one in a local module.
+FEW_ITEMS, MANY_ITEMS = 1000, 10_000
+
+ATOMS = {type(None), bool, int, float, complex, str, bytes, type(Ellipsis), type(NotImplemented)}
+
+TENSOR_KINDS = {"Tensor", "Parameter"}
+
+EMPTY = "empty cell"
+
+ENDED = "ended"
+
+
+class Refused(Exception):
+    """Part of a state cannot travel; the text says which and why."""
+
+
+#: Ends the reason of each object that no run can get, and a session keeps.
+IN_SESSION = ", or keep it in a session: --session NAME"
+
+
+@contextmanager
+def silent():
+    """Drop what this thread prints: methods with which classes pickle may print, and no code of the cell calls them."""
+    own, before = threading.get_ident(), []
+
+    def muted(write):
+        return lambda text: len(text) if threading.get_ident() == own else write(text)
+
+    for stream in {id(stream): stream for stream in (sys.stdout, sys.stderr)}.values():
+        if hasattr(stream, "__dict__"):
+            before.append((stream, vars(stream).get("write")))
+            with suppress(AttributeError):  # a stream that nobody may change
+                stream.write = muted(stream.write)
+    try:
+        yield
+    finally:
+        for stream, write in before:
+            vars(stream).pop("write", None)
+            if write is not None:
+                stream.write = write
+
+
+def has_dict(value):
+    """Return whether an object has a dict of attributes, without calling its class."""
+    try:
+        return isinstance(object.__getattribute__(value, "__dict__"), dict)
+    except AttributeError:
+        return False
+
+
+_CODE = types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.MethodType
+
+
+def named(module, name):
+    """Return the object that a module has by this name. Raises Refused for code: pickles name objects and streams."""
+    value = getattr(import_module(module), name)
+    if isinstance(value, _CODE) or (callable(value) and pickles.is_risky(value)):
+        raise Refused("refers to code, which no value needs")
+    return value
+
+
+def words_of(text):
+    """Return the words of code: the names of submodules that it may use are among them."""
+    return set(re.findall(r"[^\W\d]\w*", text))
+
+
+def is_local(module):
+    """Whether the file of a module is in or below the folder of the code."""
+    return str(getattr(module, "__file__", None)).startswith(os.getcwd() + os.sep)
+
+
+def is_plain(value, depth=3, few=FEW_ITEMS):
+    """Whether a value is a number, text, a path or a short container of such values."""
+    if type(value) in ATOMS or isinstance(value, pathlib.PurePath):
+        return True
+    if type(value) not in (list, tuple, set, frozenset, dict) or len(value) > few or depth == 0:
+        return False
+    items = [*value, *value.values()] if type(value) is dict else value
+    return all(is_plain(item, depth - 1, few) for item in items)
+
+
+def running_code():
+    """Return the code that runs."""
+    return driver._text

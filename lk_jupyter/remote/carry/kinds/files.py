@@ -1,0 +1,117 @@
+"""Open files of the folder where the code works, streams, and files that come with values."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import sys
+from contextlib import suppress
+from importlib import import_module, invalidate_caches
+
+from ...script.files import is_hidden
+from ...values import codec
+from ..base import ENDED, Refused
+
+#: Bytes of an open file that travels: the file goes along.
+MOST_BYTES = 5_000_000
+
+FILE_KINDS = (io.TextIOWrapper, io.BufferedReader, io.BufferedWriter, io.BufferedRandom)
+
+
+def file_name(file):
+    """Return the name of an open file in the folder where the code works; None for others, and for large files."""
+    if not (isinstance(file, FILE_KINDS) and isinstance(getattr(file, "name", None), str)):
+        return None
+    name = os.path.relpath(os.path.abspath(file.name), os.getcwd())
+    hidden = any(map(is_hidden, name.split(os.sep)))
+    is_small = os.path.isfile(name) and os.path.getsize(name) <= MOST_BYTES
+    return name.replace(os.sep, "/") if is_small and not hidden else None
+
+
+def file_state(file):
+    """Return the place in a file, or that it is closed."""
+    if file_name(file) is None:
+        raise Refused(codec.why_not(file))
+    if file.closed:
+        return ENDED
+    try:
+        if file.writable():
+            file.flush()
+        return _place_in(file)
+    except (OSError, ValueError):
+        raise Refused(codec.why_not(file)) from None
+
+
+def _place_in(file):
+    """Return the place in an open file. If the file is read line by line, find the place by the text that is left."""
+    try:
+        return file.tell()
+    except OSError:
+        if not isinstance(file, io.TextIOWrapper):
+            raise
+    left = "".join(file)
+    file.seek(0)
+    before = len(file.read()) - len(left)
+    file.seek(0)
+    file.read(before)
+    return file.tell()
+
+
+def reduce_file(file):
+    """Reduce an open file of the folder where the code works; None for others."""
+    name = file_name(getattr(file, "fid", file))
+    if name and hasattr(file, "fid"):  # arrays of numpy, read when they are asked for
+        return load_arrays, (name, file.allow_pickle)
+    text = (file.encoding, file.errors) if isinstance(file, io.TextIOWrapper) else (None, None)
+    return (make_file, (name, file.mode, *text), file_state(file), None, None, go_to) if name else None
+
+
+def make_file(name, mode, encoding, errors):
+    """Open a file as it is open on the other side; what is in it stays."""
+    made_here(name)
+    made = open(name, re.sub("[wx]", "r+", mode.replace("w+", "w")), encoding=encoding, errors=errors)  # noqa: SIM115
+    if encoding:
+        made.mode = mode
+    return made
+
+
+#: Name → content of files that come with the values that are read now; they are written later.
+coming = {}
+
+
+def made_here(name):
+    """Write a file that came now, if there is none."""
+    parts = os.path.normpath(name).split(os.sep)
+    is_near = not os.path.isabs(name) and not any(map(is_hidden, parts))
+    if name in coming and is_near and not os.path.exists(name):
+        os.makedirs(os.path.dirname(os.path.abspath(name)), exist_ok=True)
+        with open(name, "xb") as file:
+            file.write(coming[name])
+
+
+def write_modules():
+    """Write the modules that came now: values that come too may be theirs."""
+    for name in [name for name in coming if name.endswith(".py")]:
+        with suppress(OSError):  # it's said when all files are written
+            made_here(name)
+        invalidate_caches()
+
+
+def load_arrays(name, pickle):
+    """Open a file of arrays as it is open on the other side."""
+    made_here(name)
+    return import_module("numpy").load(name, allow_pickle=pickle)
+
+
+def go_to(value, place):
+    """Go to the place in a file where the other side is; close a file that is closed there."""
+    if place == ENDED:
+        value.close()
+    else:
+        value.seek(place)
+
+
+def stream_name(value):
+    """Return module and name of a stream that each side has; None for others."""
+    return next((("sys", name) for name in ("stdout", "stderr", "stdin") if getattr(sys, name) is value), None)

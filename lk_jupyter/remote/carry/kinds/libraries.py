@@ -1,0 +1,134 @@
+"""Objects of numpy, pandas, torch, patsy, bokeh and Pillow, and objects that a package has made for all."""
+
+from __future__ import annotations
+
+import copyreg
+import dis
+import functools
+import sys
+import types
+from contextlib import suppress
+
+from ...values import pickle as pickles
+
+
+def change_leaf(value, new):
+    """Do the same for arrays, frames and tensors. Raises TypeError where that cannot be."""
+    kind = type(value).__name__
+    if kind in ("DataFrame", "Series") and hasattr(value, "_update_inplace"):
+        value._update_inplace(new)
+        value.attrs = new.attrs
+    elif kind == "DataFrame" and hasattr(value, "_df"):
+        value._df = new._df
+    elif kind in ("ndarray", "memmap", "recarray", "matrix"):
+        if value.shape != new.shape or value.dtype != new.dtype:
+            raise TypeError("has another shape")
+        value[...] = new
+    elif kind in ("Tensor", "Parameter"):
+        _fill_tensor(value, new)
+        value.requires_grad_(new.requires_grad)
+        if value.is_leaf:
+            value.grad = new.grad
+    else:
+        raise TypeError("never changes in place")
+
+
+def _fill_tensor(value, new):
+    """Let a tensor hold what another one holds, in the same memory where that can be: others may show it."""
+    if value.shape == new.shape and value.dtype == new.dtype and value.layout == new.layout:
+        with suppress(RuntimeError):  # parts of it may be in the same place
+            value.data.copy_(new.data)
+            return
+    value.data = new.data.to(value.device)
+
+
+@functools.lru_cache(maxsize=None)
+def _homes(kind):
+    """Return the modules in which a package may keep instances of a class for all who import it."""
+    top = kind.__module__.partition(".")[0]
+    is_installed = top in getattr(sys, "stdlib_module_names", ()) or pickles.package_of(top)[1] is not None
+    return tuple(dict.fromkeys((kind.__module__, top))) if is_installed and top != "builtins" else ()
+
+
+_kept = {}
+
+
+def place_of(value):
+    """Return module and name of an object that a package has made for all who import it; None for others."""
+    for home in _homes(type(value)) if isinstance(type(value).__module__, str) else ():
+        names = vars(sys.modules.get(home, types))
+        if _kept.get(home, (0,))[0] != len(names):
+            _kept[home] = len(names), {id(of): name for name, of in list(names.items())}
+        name = _kept[home][1].get(id(value))
+        if name is not None and names.get(name) is value and not _is_set_later(home, name):
+            return home, name
+    return None
+
+
+@functools.lru_cache(maxsize=None)
+def _is_set_later(home, name):
+    """Whether a function of a module sets this global name: its value is not the same in every process."""
+    codes = (value.__code__ for value in list(vars(sys.modules[home]).values()) if type(value) is types.FunctionType)
+    return any(
+        found.opname == "STORE_GLOBAL" and found.argval == name
+        for code in codes
+        if name in code.co_names
+        for found in dis.get_instructions(code)
+    )
+
+
+def reduce_patsy(value):
+    """Reduce an object of patsy, which allows no pickle of what it could be made of; None for others."""
+    kind = type(value)
+    if getattr(getattr(kind, "__getstate__", None), "__name__", "") != "no_pickling":
+        return None
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(value, numpy.ndarray):
+        return kind, (numpy.asarray(value), value.design_info)
+    return copyreg.__newobj__, (kind,), dict(value.__dict__)
+
+
+def reduce_bokeh(value):
+    """Reduce what models of bokeh hold their items in, and the document of the notebook; None for others."""
+    wrappers = sys.modules.get("bokeh.core.property.wrappers")
+    if wrappers is not None and isinstance(value, wrappers.PropertyValueContainer):
+        kind = type(value)
+        if isinstance(value, dict):
+            return kind, (), None, None, iter(value.items())
+        return (kind, (), None, iter(value)) if isinstance(value, list) else (kind, (set(value),))
+    io = sys.modules.get("bokeh.io")
+    return (io.curdoc, ()) if io is not None and value is io.curdoc() else None
+
+
+def is_optimizer(value):
+    """Return whether a value is an optimizer of torch."""
+    optimizers = sys.modules.get("torch.optim.optimizer")
+    return optimizers is not None and isinstance(value, optimizers.Optimizer)
+
+
+def make_optimizer(kind):
+    """Make an optimizer that holds nothing yet: its class runs the hooks of a step from now on."""
+    made = kind.__new__(kind)
+    made._patch_step_function()
+    return made
+
+
+def fill_optimizer(optimizer, held):
+    """Give an optimizer its attributes; pickles leave out the hooks, and that a scheduler follows its steps."""
+    vars(optimizer).clear()
+    optimizer.__setstate__(held)
+
+
+def is_image(value):
+    """Return whether a value is an image of Pillow."""
+    images = sys.modules.get("PIL.Image")
+    return images is not None and isinstance(value, images.Image)
+
+
+def fill_image(image, held):
+    """Let an image of Pillow hold this in the memory that it has, where it can: pens draw into that."""
+    memory = None if getattr(image, "readonly", 0) or "P" in image.mode else getattr(image, "im", None)
+    image.__setstate__(held)
+    if memory is not None and (memory.mode, memory.size) == (image.im.mode, image.im.size):
+        memory.paste(image.im, (0, 0, *memory.size))
+        image.im = memory

@@ -1,0 +1,254 @@
+"""The tables of kinds: what an object contains, how it changes in place, and how it is pickled."""
+
+from __future__ import annotations
+
+import collections
+import copyreg
+import functools
+import gc
+import io
+import itertools
+import sys
+import types
+import weakref
+from importlib import import_module
+
+from ...values import codec
+from ...values import pickle as pickles
+from ..base import EMPTY, IN_SESSION, has_dict, named
+from . import databases, generators
+from .classes import fill_class, fill_enum, make_class, reduce_by_state, reduce_instance, set_state
+from .files import FILE_KINDS, file_state, go_to, load_arrays, make_file, reduce_file, stream_name
+from .functions import (
+    CACHED,
+    NamesOf,
+    fill_cell,
+    fill_function,
+    is_filled,
+    make_cached,
+    make_cell,
+    make_function,
+    names_of,
+)
+from .ipython import formatter_of, ipython_formatters, is_shell, shell
+from .libraries import (
+    fill_image,
+    fill_optimizer,
+    is_image,
+    is_optimizer,
+    make_optimizer,
+    place_of,
+    reduce_bokeh,
+    reduce_patsy,
+)
+from .python import (
+    PATH_KINDS,
+    VIEW_KINDS,
+    WEAK_KINDS,
+    advance,
+    chain_of,
+    fill_error,
+    is_iterator,
+    iterator_state,
+    make_error,
+    reduce_error,
+    reduce_weak,
+    view_of,
+)
+from .widgets import fill_widget, is_widget, make_widget, widget_state
+
+
+def _is_database(value):
+    sqlite = sys.modules.get("sqlite3")
+    return sqlite is not None and type(value) in (sqlite.Connection, sqlite.Cursor)
+
+
+_PLAIN = {
+    **dict.fromkeys(FILE_KINDS, file_state),
+    list: list,
+    tuple: list,
+    set: list,
+    frozenset: list,
+    collections.deque: list,
+    bytearray: bytes,
+    dict: dict,
+    collections.Counter: dict,
+    **dict.fromkeys(WEAK_KINDS, dict),
+    weakref.WeakSet: list,
+    types.MappingProxyType: gc.get_referents,
+    types.CellType: lambda cell: [cell.cell_contents] if is_filled(cell) else EMPTY,
+    types.FunctionType: lambda function: [
+        function.__defaults__,
+        function.__kwdefaults__,
+        function.__dict__,
+        list(function.__closure__ or ()),
+    ],
+}
+
+_NEVER = (str, bytes, int, float, complex, bool, type(None), type, types.ModuleType, types.CodeType, range, slice)
+
+_NEVER = (*_NEVER, weakref.ref, types.BuiltinFunctionType, types.MethodType, property, classmethod, staticmethod)
+
+_NEVER = (*_NEVER, functools.cached_property)
+
+
+def inside(value):
+    """Return what a value holds, to be compared and sent alone; None for what never changes in place."""
+    kind = type(value)
+    if kind in _PLAIN:
+        return _PLAIN[kind](value)
+    if isinstance(value, _NEVER) or _of_each_side(value):
+        return None
+    for belongs, held_by, _ in _MOVED:
+        if belongs(value):
+            return held_by(value)
+    reduce = copyreg.dispatch_table.get(kind)
+    made = reduce(value) if reduce else reduce_instance(value)
+    if not isinstance(made, tuple):
+        return None
+    make, arguments, state, items, pairs = (*made[:5], *(None,) * (5 - len(made[:5])))
+    if kind is itertools.chain and state is None:  # it has ended
+        state = (iter(()),)
+    is_error = isinstance(value, BaseException)
+    may_get_attributes = (make is copyreg.__newobj__ or is_error) and hasattr(value, "__dict__")
+    if state is None and items is None and pairs is None and not may_get_attributes:
+        return None
+    return [
+        arguments[1:] if arguments and isinstance(arguments[0], type) else arguments,
+        state,
+        _list(items),
+        _list(pairs),
+        *([chain_of(value)] if is_error else []),
+    ]
+
+
+def _list(items):
+    return None if items is None else list(items)
+
+
+def change(value, holds):
+    """Make a value hold what an equal one holds elsewhere, in place. Raises TypeError where that cannot be."""
+    kind = type(value)
+    if kind in (list, bytearray):
+        value[:] = holds
+    elif kind in (dict, set, collections.deque, collections.Counter, weakref.WeakSet, *WEAK_KINDS):
+        value.clear()
+        (value.extend if kind is collections.deque else value.update)(holds)
+    elif kind is types.CellType:
+        if holds == EMPTY:
+            del value.cell_contents
+        else:
+            value.cell_contents = holds[0]
+    elif kind in FILE_KINDS:
+        go_to(value, holds)
+    elif kind is CACHED:
+        pass  # earlier versions sent the answers of a memo
+    elif kind is types.FunctionType:
+        value.__defaults__, value.__kwdefaults__ = holds[:2]
+        value.__dict__.clear()
+        value.__dict__.update(holds[2])
+    elif fill := next((fill for belongs, _, fill in _MOVED if belongs(value)), None):
+        fill(value, holds)
+    elif kind in _PLAIN:
+        raise TypeError("never changes in place")
+    else:
+        _change_instance(value, *holds[1:])
+
+
+def _change_instance(value, state, items, pairs, chain=None):
+    if items is not None:
+        value[:] = items
+    if pairs is not None:  # before the attributes: a dict may be its own
+        value.clear()
+        value.update(pairs)
+    set_state(value, state, clears=pairs is None or not has_dict(value) or vars(value) is not value)
+    if chain is not None:
+        fill_error(value, (None, chain))
+
+
+def reason_to_stay(value):
+    """Say why what belongs to its process cannot be pickled, even where cloudpickle would; nothing for others."""
+    is_file = isinstance(value, io.IOBase) and not isinstance(value, (io.BytesIO, io.StringIO))
+    is_once = isinstance(value, (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType))
+    is_bound = type(value).__module__ in codec.OF_A_PROCESS
+    is_type = type(value) is getattr(sys.modules.get("typing"), "NewType", None) and value.__module__ == "__main__"
+    return codec.why_not(value) + IN_SESSION if is_file or is_once or is_bound or is_type else ""
+
+
+def _of_each_side(value):
+    """Whether each side has another one, which the other side must not change."""
+    is_formatter = type(value).__module__ == "IPython.core.formatters"
+    return bool(is_formatter or is_shell(value) or stream_name(value) or place_of(value))
+
+
+def reduce_kind(value):  # noqa: PLR0911 (one for each kind)
+    """Reduce what each side has already, or makes for itself; None for others."""
+    if type(value) is NamesOf:
+        return value.__reduce__()
+    if is_widget(value):
+        return make_widget, (type(value), value._model_id), widget_state(value), None, None, fill_widget
+    if is_shell(value):
+        return shell, ()
+    if is_optimizer(value):
+        return make_optimizer, (type(value),), dict(vars(value)), None, None, fill_optimizer
+    if _is_database(value):
+        return databases.reduced(value)
+    if isinstance(value, types.ModuleType) and type(value) is not types.ModuleType:
+        return (import_module, (value.__name__,)) if sys.modules.get(value.__name__) is value else None
+    if (
+        type(value) is types.GeneratorType
+        or (type(value) in FILE_KINDS and not stream_name(value))
+        or type(value).__name__ == "NpzFile"
+    ):
+        return generators.reduced(value) if type(value) is types.GeneratorType else reduce_file(value)
+    if found := stream_name(value) or place_of(value):
+        return named, found
+    return (
+        _of_python(value)
+        or reduce_error(value)
+        or reduce_weak(value)
+        or reduce_patsy(value)
+        or reduce_bokeh(value)
+        or pickles.of_datasets(value)
+        or reduce_by_state(value)
+    )
+
+
+def _of_python(value):
+    """Reduce what Python itself doesn't: absolute paths, views of a dict, pairs of items; None for others."""
+    kind = type(value)
+    if kind in PATH_KINDS:
+        return (kind, (str(value),)) if value.is_absolute() else None
+    if kind in VIEW_KINDS:
+        return view_of, (gc.get_referents(value)[0], VIEW_KINDS[kind])
+    if kind is getattr(itertools, "pairwise", None):
+        held, empty = ([of for of in gc.get_referents(made) if of is not kind] for made in (value, kind(())))
+        more = len(empty) - 1  # later Pythons keep a tuple to give next
+        of, *before = held[: len(held) - more] or [iter(())]
+        return kind, (itertools.chain(before, of) if before else of,)
+    is_formatter = kind.__module__ == "IPython.core.formatters"
+    form = next((name for name, of in ipython_formatters().items() if of is value), None) if is_formatter else None
+    return (formatter_of, (form,)) if form else None
+
+
+#: What each side has of its own: how it is known, what it holds, and how it comes to hold the same.
+_MOVED = (
+    (is_widget, widget_state, fill_widget),
+    (_is_database, databases.held_by, databases.fill),
+    (is_optimizer, lambda value: dict(vars(value)), fill_optimizer),
+    (is_image, lambda image: image.__getstate__(), fill_image),
+    (is_iterator, iterator_state, advance),
+    (lambda value: type(value) is types.GeneratorType, generators.held_by, generators.go_to),
+)
+
+#: Name in a pickle → function of ours: a pickle names no module that only one side has.
+MAKERS = {
+    made.__name__: made
+    for made in (
+        make_function, fill_function, make_cell, fill_cell, make_cached, names_of, make_class, fill_class, fill_enum,
+        set_state, make_file, go_to, load_arrays, make_widget, fill_widget, shell, formatter_of, view_of,
+        make_error, fill_error, make_optimizer, fill_optimizer, named, generators.make_generator,
+        generators.make_library_generator, databases.open_database,
+    )
+}  # fmt: skip
+MAKER_NAMES = {made: name for name, made in MAKERS.items()}

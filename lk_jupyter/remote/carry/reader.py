@@ -1,0 +1,240 @@
+"""Reads the state that a writer has written."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import pickletools
+import sys
+import types
+from contextlib import suppress
+from importlib import import_module
+
+from .. import ambient
+from ..values import codec, envelope
+from ..values import pickle as pickles
+from .base import IN_SESSION, Refused, words_of
+from .kinds.classes import make_class
+from .kinds.files import coming, write_modules
+from .kinds.functions import keep_texts
+from .kinds.table import MAKERS
+from .nameless import FILES
+from .writer import FIRST, MAIN
+
+#: Packages whose pickles are read by all versions with the same first number.
+_STEADY = {"numpy", "pandas"}
+
+#: Modules of earlier versions whose functions pickles name → names that are others now.
+_EARLIER = {
+    "_lk_carry": {},
+    "_lk_generators": {"make": "make_generator", "make_of_library": "make_library_generator"},
+    "_lk_databases": {"make": "open_database"},
+}
+
+
+class Reader(pickles.Unpickler):
+    """Reads what a Writer has written. ``known`` is token → object of what is here."""
+
+    def __init__(self, stream, content, leaf, known=None):
+        self._file = io.BytesIO(stream)
+        super().__init__(self._file, stream)
+        self._has_formulas = b"statsmodels" in stream
+        self._listed = content
+        self._leaf = leaf
+        self.known = known or {}
+        self.values = {}
+        self._lost = set()
+        self._base = ambient.base_folder()
+
+    def chunk(self, start, names=()):
+        """Return the value that begins there; ``names`` are the variables that were read before it."""
+        if self._lost and self._lost & self._numbers(start, "GET"):
+            raise pickle.UnpicklingError
+        self._file.seek(start)
+        return _among(names, self.load) if self._has_formulas else self.load()
+
+    def forget(self, start):
+        """Record the parts of a value that could not be read: a later value must not get them half made."""
+        memo = self.memo.copy()
+        self._lost.update(number for number in self._numbers(start, "PUT") if not _is_imported(memo.get(number)))
+
+    def _numbers(self, start, step):
+        """Return the numbers of the parts that a value has (PUT) or refers to (GET)."""
+        self._file.seek(start)
+        with suppress(Exception):  # a damaged pickle
+            return {number for code, number, _ in pickletools.genops(self._file) if code.name.endswith(step)}
+        return set()
+
+    def find_class(self, module, name):
+        """Return a class or function by its name; earlier versions named functions of ours so."""
+        own = module.rpartition(".")[2]
+        if own in _EARLIER:
+            return _maker(_EARLIER[own].get(name, name))
+        if name == "_make_skeleton_class":
+            return make_class
+        return super().find_class(module, name)
+
+    def persistent_load(self, number):
+        """Return what is not pickled; a text is a path below the folder of the code, or names a function of ours."""
+        if isinstance(number, str):
+            return self._base + number.replace("/", os.sep) if number[:1] in ("", "/") else _maker(number)
+        if number == MAIN:
+            return sys.modules["__main__"].__dict__
+        if number >= 0 and number not in self.known:
+            raise Refused("refers to what this kernel no longer has: run the cell again")
+        if number >= 0:
+            return self.known[number]
+        at = FIRST - number
+        if at not in self.values:
+            self.values[at] = self._read(self._listed["nodes"][at])
+        return self.values[at]
+
+    def _read(self, node):
+        if "view" in node:
+            return self._view(*node["view"])
+        if "memory" in node:
+            array, shape = self.persistent_load(node["memory"][0]), node["memory"][1]
+            return import_module("torch").from_numpy(array).reshape(shape)
+        if "part" in node:
+            value = codec.families["torch"]().part_of(self.persistent_load(node["part"][0]), *node["part"][1:])
+            if node.get("grad") is not None:
+                value.grad = self.persistent_load(node["grad"])
+            return value
+        first = node["first"]
+        decoder = codec.Decoder(lambda number: self._leaf(self._listed["leaves"][first + number]))
+        value = decoder.value(node["node"])
+        if node.get("grad") is not None:
+            value.grad = self.persistent_load(node["grad"])
+        return value
+
+    def _view(self, owner, start, shape, strides, dtype):
+        import numpy
+
+        memory = self.persistent_load(owner)
+        in_order = memory if memory.flags.c_contiguous else memory.T
+        return numpy.ndarray(shape, self._read(dtype), in_order, start, strides)
+
+    def tokens(self):
+        """Return token → object of all that was read."""
+        met = {2 * number: value for number, value in self.memo.copy().items() if number not in self._lost}
+        return {**met, **{2 * at + 1: value for at, value in self.values.items()}}
+
+
+#: Depth of frames at which libraries look for the variables of the code that reads a pickle.
+_DEPTH = 6
+
+_AGAIN = (
+    "lambda _lk_again, _lk_load, _lk_depth: _lk_again(_lk_again, _lk_load, _lk_depth - 1) if _lk_depth else _lk_load()"
+)
+
+
+def _among(names, load):
+    """Read a value as the notebook would: results of formulas look for its variables in the frames that read them."""
+    namespace = {**sys.modules["__main__"].__dict__, **dict(names)}
+    again = eval(compile(_AGAIN, "<reading>", "eval", 0, True), namespace)
+    return again(again, load, _DEPTH)
+
+
+def formula_names(value):
+    """Return the names in the formula of a model, or of its results; nothing for other values."""
+    if not str(type(value).__module__).startswith("statsmodels."):
+        return set()
+    formula = getattr(getattr(value, "model", value), "formula", None)
+    return words_of(formula) if isinstance(formula, str) else set()
+
+
+def _is_imported(part):
+    """Whether a part of a value was made by its module, and not by a pickle."""
+    return isinstance(part, _IMPORTED) and getattr(part, "__module__", None) != "__main__"
+
+
+_IMPORTED = str, type, types.FunctionType, types.BuiltinFunctionType
+
+
+def _maker(name):
+    """Return a function of ours by its name in a pickle. Raises Refused for a name that only earlier versions have."""
+    if name == "keep_answers":
+        return _leave_answers
+    if name not in MAKERS:
+        raise Refused("was sent by an earlier version, and no run can get such objects any more" + IN_SESSION)
+    return MAKERS[name]
+
+
+def _leave_answers(_function, _answers):
+    """Leave the answers of a memo that an earlier version sent."""
+
+
+class Arriving:
+    """Values that came. ``refused`` is name → reason for what cannot be read; ``known`` is token → object of here."""
+
+    def __init__(self, content, leaf, known=None, acceptable=dict):
+        self.refused = {}
+        self._acceptable = acceptable
+        self.listed = content["carry"]
+        self.content = content
+        leaves = content["leaves"]
+
+        def read(found):
+            return codec.from_text(found["v"]) if "v" in found else leaf(found)
+
+        stream = bytes(read(leaves[self.listed["stream"]]))
+        self.reader = Reader(stream, {"nodes": self.listed["nodes"], "leaves": leaves}, read, known)
+        keep_texts(self.listed["texts"])
+
+    def read(self):
+        """Yield each entry with its value, in the order in which they were written."""
+        names = {}
+        for entry in self.listed["entries"]:
+            if entry["n"] == "handlers of loggers":  # as earlier versions sent them
+                continue
+            reason = self._differs(entry) or None
+            if reason is None:
+                value, reason = self._value(entry, names)
+            if reason is None:
+                if entry["k"] == "name":
+                    names[entry["n"]] = value
+                if entry["n"] == FILES:
+                    coming.update(self._acceptable(value))
+                    write_modules()
+                yield entry, value
+            else:
+                self.refused[entry["of"]] = "{} {}".format(entry["of"], reason)
+        coming.clear()  # what is open among the values is open now
+        for name in self.listed.get("submodules", ()):
+            with suppress(Exception):  # the code that uses it says so
+                import_module(name)
+
+    def _value(self, entry, names):
+        """Return a value, or the reason why it cannot be read."""
+        try:
+            return self.reader.chunk(entry["at"], names), None
+        except envelope.Failed:
+            raise
+        except MemoryError as error:
+            return None, "does not fit into memory: {}".format(error or "it is full")
+        except Exception as error:
+            self.reader.forget(entry["at"])
+            return None, _why_unread(error)
+
+    def _differs(self, entry):
+        """Say which version is another one here, where that matters to what is read."""
+        there = {name: version for name, version in self.listed["versions"].items() if name in entry["packages"]}
+        strict = {name: of for name, of in there.items() if not _is_steady(name, of)}
+        found = pickles.differences(strict, pickles.python())
+        return "was made by other versions: {}".format("; ".join(found)) if found else ""
+
+
+def _why_unread(error):
+    if isinstance(error, ImportError):
+        return envelope.missing_package(error)
+    if isinstance(error, (Refused, codec.CannotTravel, pickles.Unsafe)):
+        return str(error)
+    if isinstance(error, pickle.UnpicklingError):
+        return "shares a part with a variable that wasn't uploaded"
+    return "cannot be read ({}: {}): make it in the cell that uses it".format(type(error).__name__, error)
+
+
+def _is_steady(name, version):
+    here = pickles.version_of(name) or ""
+    return name in _STEADY and here.partition(".")[0] == version.partition(".")[0]

@@ -1,0 +1,93 @@
+"""tqdm bars for the notebook: it paints them itself; what they print stays in the log, and is not shown twice."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from ..script import run as driver
+
+#: Seconds between two states of a bar.
+PACE = 0.5
+
+
+def fit(module):
+    """Let every bar of tqdm that writes to stdout or stderr report its progress to the notebook."""
+    plain_file, plain_close = module.DisableOnWriteError, module.tqdm.close
+
+    def file_of(file, tqdm_instance):
+        """Replace the function that makes the file that a bar writes to."""
+        made = plain_file(file, tqdm_instance)
+        if file in (sys.stdout, sys.stderr) and hasattr(file, "buffer"):
+            return BarFile(made, file, tqdm_instance)
+        return made
+
+    def close(bar):
+        """Close a bar, and say so."""
+        going = not bar.disable
+        plain_close(bar)
+        file = getattr(bar, "fp", None)
+        if going and isinstance(file, BarFile):
+            file.tell("ended")
+
+    module.DisableOnWriteError = file_of
+    module.tqdm.close = close
+
+
+class BarFile:
+    """What a bar writes to: passes text on to the log, each piece behind a frame that keeps it off the notebook."""
+
+    _count = 0
+
+    def __init__(self, made, file, bar):
+        BarFile._count += 1
+        self._made = made
+        self._file = file
+        self._bar = bar
+        self._number = BarFile._count
+        self._told = 0.0
+
+    def __getattr__(self, name):
+        return getattr(self._made, name)
+
+    def __eq__(self, other):
+        return self._made == other
+
+    __hash__ = object.__hash__
+
+    def write(self, text):
+        """Write a piece of the bar."""
+        now = time.monotonic()
+        if now - self._told >= PACE:
+            self._told = now
+            self.tell("going")
+        if printed := str(text).encode(self._file.encoding, "replace"):
+            named = driver.aside("hide", {"text": printed.decode(self._file.encoding, "replace")})
+            driver.send([named + printed], self._file)
+
+    def tell(self, state):
+        """Send the state of the bar."""
+        bar = self._bar
+        facts = getattr(bar, "format_dict", None)
+        if facts is None or not hasattr(bar, "n"):
+            return
+        text = bar.format_meter(**{**facts, "ncols": 80})
+        rest = driver.aside(
+            "bar",
+            {
+                "bar": self._number,
+                "n": _number(facts["n"]),
+                "total": _number(facts["total"]),
+                "label": (facts["prefix"] or "").rstrip(": "),
+                "text": text,
+                "state": state if state == "going" or bar.leave is not False else "gone",
+            },
+        )
+        driver.send([rest], self._file)
+
+
+def _number(value):
+    try:
+        return None if value is None else float(value)
+    except (TypeError, ValueError):
+        return None

@@ -1,0 +1,123 @@
+"""Fits libraries with what they need to show in the notebook, once the code has imported them."""
+
+from __future__ import annotations
+
+import sys
+
+from ..script import run as driver
+from . import show
+
+
+def fit(module):
+    """Fit a module that ``rich.FITTED`` names."""
+    _FITS.get(module.__name__, lambda _: None)(module)
+
+
+def _fit_matplotlib(module):
+    """Use our backend, unless the code's environment names another."""
+    import os
+    from importlib.util import find_spec
+
+    if "MPLBACKEND" not in os.environ:
+        inline = find_spec("matplotlib_inline") and show.shell()
+        module.use("module://matplotlib_inline.backend_inline" if inline else "module://{}.figures".format(__package__))
+
+
+def _fit_pyplot(module):
+    """Let ``plt.show()`` show here, whatever backend the code has chosen."""
+    by_backend = module.show
+
+    def show_figures(*arguments, **options):
+        backend = module.get_backend().lower()  # nbAgg before matplotlib 3.9
+        if "inline" in backend or (backend == "nbagg" and show.shell()):
+            return by_backend(*arguments, **options)
+        from . import figures
+
+        return figures.show(**options)
+
+    for name in ("__module__", "__name__", "__qualname__", "__doc__"):  # with --carry it travels by its name
+        setattr(show_figures, name, getattr(by_backend, name))
+    module.show = show_figures
+
+
+def _fit_nbagg(module):
+    """Let the place of a figure hold its picture: nobody can move it in a run."""
+    begin = module.CommSocket.__init__
+
+    def begun(socket, manager):
+        from . import figures
+
+        png, shown = figures.png_of(manager.canvas.figure), module.display
+
+        def display_with_picture(place):
+            if png is not None:
+                place.data = place.data.replace("></div>", ">{}</div>".format(show.still_image(png)))
+            shown(place)
+
+        module.display = display_with_picture
+        try:
+            begin(socket, manager)
+        finally:
+            module.display = shown
+
+    module.CommSocket.__init__ = begun
+
+
+def _fit_tqdm(module):
+    from . import bars
+
+    bars.fit(module)
+
+
+def _fit_tqdm_notebook(module):
+    """Replace bars that need widgets by plain bars, from which the notebook makes widgets."""
+    std = sys.modules["tqdm.std"]
+    module.tqdm = module.tqdm_notebook = std.tqdm
+    module.trange = module.tnrange = std.trange
+
+
+def _fit_ipython(module):
+    """Make the shell through which IPython's own functions display; without one they would only print."""
+    if "{}.shell".format(__package__) not in sys.modules:
+        show.shell()
+
+
+def _fit_plotly(module):
+    """Let ``figure.show()`` show in the notebook and not in a browser on the remote machine."""
+    if not show.shell():
+        module.BaseFigure.show = lambda figure, *_, **__: show.display(figure)
+
+
+def _fit_output(module):
+    """Let the notebook capture what the code shows inside an Output, where the widget comes back to it."""
+    enter, leave, within = module.Output.__enter__, module.Output.__exit__, []
+
+    def move():
+        if driver.carries:
+            driver.frame("within", {"model": within[-1] if within else ""})
+
+    def entered(output):
+        enter(output)
+        within.append(output.model_id)
+        move()
+
+    def left(output, *error):
+        done = leave(output, *error)
+        within.pop()
+        move()
+        return done
+
+    module.Output.__enter__, module.Output.__exit__ = entered, left
+
+
+#: What is done to a module.
+_FITS = {
+    "matplotlib": _fit_matplotlib,
+    "matplotlib.pyplot": _fit_pyplot,
+    "matplotlib.backends.backend_nbagg": _fit_nbagg,
+    "tqdm.std": _fit_tqdm,
+    "tqdm.notebook": _fit_tqdm_notebook,
+    "IPython": _fit_ipython,
+    "plotly.basedatatypes": _fit_plotly,
+    "ipywidgets.widgets.widget_output": _fit_output,
+}

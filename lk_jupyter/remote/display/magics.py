@@ -1,0 +1,375 @@
+"""What IPython's own syntax becomes in a run: ``get_ipython()``, with the magics that make sense there.
+
+A magic that is not here is IPython's own where the run has IPython.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import time
+
+_WORDS = re.compile(r"\$\$(?P<kept>\w+)|\$(?P<name>[A-Za-z_]\w*)|\{(?P<made>[^{}\n]+)\}")
+
+
+#: Backends of matplotlib that show nothing, anywhere.
+_WITHOUT_PICTURE = {"agg", "cairo", "pdf", "pgf", "ps", "svg", "template"}
+
+
+class MagicError(Exception):
+    """A line that cannot be run here."""
+
+
+def _command(name):
+    """Return a magic that is a command of the shell."""
+    return lambda shell, line: shell.system(name + " " + line)
+
+
+class Shell:
+    """Stands for IPython's shell, as far as translated code asks it."""
+
+    def __init__(self, namespace):
+        self.user_ns = namespace
+
+    def system(self, command):
+        """Run a command in a shell; what it prints goes where the code prints."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        code = subprocess.call(self._expanded(command), shell=True, env=_environment())
+        self.user_ns["_exit_code"] = code
+
+    system_piped = system_raw = system
+
+    def getoutput(self, command, split=True, **_):
+        """Run a command in a shell and return the lines that it printed."""
+        done = subprocess.run(
+            self._expanded(command),
+            shell=True,
+            env=_environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            universal_newlines=True,
+            check=False,
+        )
+        self.user_ns["_exit_code"] = done.returncode
+        return done.stdout.splitlines() if split else done.stdout
+
+    def run_line_magic(self, name, line="", **_):
+        """Run a magic with the rest of its line."""
+        found = getattr(self, "line_" + name, None)
+        if found is None:
+            return self._shell_for("%" + name).run_line_magic(name, line)
+        return found(line if name in ("time", "timeit") else self._expanded(line))
+
+    def run_cell_magic(self, name, line, cell):
+        """Run a magic with the lines below it."""
+        found = getattr(self, "cell_" + name, None)
+        if found is None:
+            return self._shell_for("%%" + name).run_cell_magic(name, line, cell)
+        return found(line, cell)
+
+    def magic(self, line):
+        """Run a magic, as older code does."""
+        name, _, rest = line.partition(" ")
+        return self.run_line_magic(name, rest)
+
+    def line_time(self, line):
+        """Run a statement or an expression, and print the time that it took."""
+        return self._timed(self._compiled(line))
+
+    def cell_time(self, line, cell):
+        """Run the lines below, and print the time that they took."""
+        if line.strip():
+            self._timed(self._compiled(line))
+        return self._timed(self._compiled(cell, _line_of_caller() + 1))
+
+    def line_timeit(self, line):
+        """Run a statement many times, and print how long one takes."""
+        options, rest = _options(line, "n:r:t:c:p:qo")
+        return _timeit(options, "pass", rest, self.user_ns)
+
+    def cell_timeit(self, line, cell):
+        """Run the lines below many times; the line is the setup."""
+        options, rest = _options(line, "n:r:t:c:p:qo")
+        return _timeit(options, rest or "pass", cell, self.user_ns)
+
+    def line_pip(self, line):
+        """Run pip in this interpreter."""
+        sys.stdout.flush()
+        subprocess.call([sys.executable, "-m", "pip", *shlex.split(line)], env=_environment())
+        import importlib
+
+        importlib.invalidate_caches()
+
+    def line_cd(self, line):
+        """Change the folder."""
+        os.chdir(os.path.expanduser(line.strip().strip("'\"") or "~"))
+        print(os.getcwd())
+
+    def line_pwd(self, _):
+        """Return the folder."""
+        return os.getcwd()
+
+    def line_env(self, line):
+        """Set a variable of the environment, or return one, or all."""
+        name, sign, value = line.strip().partition("=" if "=" in line else " ")
+        if sign:
+            os.environ[name.strip()] = value.strip()
+            print("env: {}={}".format(name.strip(), value.strip()))
+            return None
+        return os.environ[name] if name else dict(os.environ)
+
+    line_set_env = line_env
+
+    def line_matplotlib(self, line):
+        """Show figures in the notebook, also where the backend would open windows."""
+        from . import show
+
+        if made := show.shell():
+            words = line.split()
+            if set(words) & {"-l", "--list"} or set(words[:1]) & _WITHOUT_PICTURE:
+                made.find_line_magic("matplotlib")(line)
+            else:
+                made.enable_matplotlib("inline")
+            return
+        import matplotlib
+
+        matplotlib.use("module://{}.figures".format(__package__))
+
+    def line_autoreload(self, line):
+        """Do nothing: the modules of a run do not change."""
+
+    def line_load_ext(self, line):
+        """Load an extension of IPython, unless it has no use in a run."""
+        if line.strip() != "autoreload":
+            self._shell_for("%load_ext " + line.strip()).extension_manager.load_extension(line.strip())
+
+    line_reload_ext = line_load_ext
+
+    def line_run(self, line):
+        """Run a file of Python in this namespace, with the arguments that follow it."""
+        words = shlex.split(line)
+        path = os.path.abspath(os.path.expanduser(words[0]))
+        with open(path, "rb") as file:
+            code = compile(file.read(), path, "exec", dont_inherit=True)
+        before, sys.argv = sys.argv, words
+        try:
+            exec(code, self.user_ns)
+        finally:
+            sys.argv = before
+
+    line_ls = _command("ls")
+    line_cat = _command("cat")
+    line_mkdir = _command("mkdir")
+    line_cp = _command("cp")
+    line_mv = _command("mv")
+    line_rm = _command("rm")
+
+    def cell_script(self, line, cell):
+        """Give the lines below to a program."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        words = shlex.split(line)
+        subprocess.run(words, input=cell.encode(), env=_environment(), check=True)
+
+    def cell_bash(self, line, cell):
+        """Run the lines below in bash."""
+        self.cell_script("bash " + line, cell)
+
+    def cell_sh(self, line, cell):
+        """Run the lines below in the plain shell."""
+        self.cell_script("sh " + line, cell)
+
+    def cell_python(self, line, cell):
+        """Run the lines below in a process of this interpreter."""
+        self.cell_script(shlex.quote(sys.executable) + " - " + line, cell)
+
+    cell_python3 = cell_python
+
+    def cell_writefile(self, line, cell):
+        """Write the lines below to a file."""
+        words = shlex.split(line)
+        with open(os.path.expanduser(words[-1]), "a" if "-a" in words[:-1] else "w", encoding="utf-8") as file:
+            file.write(cell)
+        print("Writing {}".format(words[-1]))
+
+    cell_file = cell_writefile
+
+    def cell_capture(self, line, cell):
+        """Run the lines below and keep what they print and show to themselves."""
+        import contextlib
+        import io
+
+        from . import show
+
+        code = self._compiled(cell, _line_of_caller() + 1)
+        if show.shell():
+            self._captured(line, cell, code)
+            return
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            self._run(code)
+        names = [word for word in line.split() if not word.startswith("-")]
+        if names:
+            kept = type("Captured", (), {"stdout": out.getvalue(), "stderr": err.getvalue()})()
+            self.user_ns[names[0]] = kept
+
+    def _captured(self, line, cell, code):
+        """Capture as IPython does."""
+        from IPython.core.displayhook import DisplayHook
+        from IPython.core.magic_arguments import parse_argstring
+        from IPython.core.magics.execution import ExecutionMagics
+        from IPython.utils.capture import capture_output
+
+        from . import show
+
+        asked = parse_argstring(ExecutionMagics.capture, line)
+        ends = DisplayHook.semicolon_at_end_of_expression(cell)
+        with capture_output(not asked.no_stdout, not asked.no_stderr, not asked.no_display) as kept:
+            value = self._run(code)
+            if value is not None and not ends:
+                (show.show_result if asked.no_display else sys.displayhook)(value)
+            show.shell().end()
+        for stream in (kept._stdout, kept._stderr) if hasattr(show.shell(), "_tee") else ():
+            if stream is not None:
+                stream.write = stream.write  # as IPython leaves it, and below
+        if kept._stdout is not None:
+            kept._stdout.softspace = 0
+        if asked.output and ends:
+            self.user_ns.pop(asked.output, None)
+        elif asked.output:
+            self.user_ns[asked.output] = kept
+
+    def cell_html(self, line, cell):
+        """Show the lines below as HTML."""
+        _publish("text/html", cell)
+
+    def cell_markdown(self, line, cell):
+        """Show the lines below as Markdown."""
+        _publish("text/markdown", cell)
+
+    def cell_latex(self, line, cell):
+        """Show the lines below as LaTeX."""
+        _publish("text/latex", cell)
+
+    def cell_svg(self, line, cell):
+        """Show the lines below as SVG."""
+        _publish("image/svg+xml", cell)
+
+    def cell_javascript(self, line, cell):
+        """Run the lines below in the browser."""
+        _publish("application/javascript", cell)
+
+    cell_js, cell_HTML, cell_SVG = cell_javascript, cell_html, cell_svg  # noqa: N815
+
+    def _expanded(self, text):
+        """Put values in the place of ``{expressions}`` and ``$names``, as IPython does; leave what is none."""
+
+        def value(found):
+            if found["kept"]:
+                return "$" + found["kept"]
+            try:
+                if found["name"]:
+                    return str(self.user_ns[found["name"]])
+                return str(eval(found["made"], self.user_ns))
+            except Exception:
+                return found[0]
+
+        return _WORDS.sub(value, text)
+
+    def _compiled(self, text, line=1):
+        """Compile code; return it with its last expression apart."""
+        import ast
+
+        from ..script import run as driver
+
+        tree = ast.parse("\n" * (line - 1) + text, driver._file)
+        last = None
+        if tree.body and isinstance(tree.body[-1], ast.Expr):
+            last = compile(ast.Expression(tree.body.pop().value), driver._file, "eval")
+        return compile(tree, driver._file, "exec"), last
+
+    def _run(self, code):
+        statements, last = code
+        exec(statements, self.user_ns)
+        return eval(last, self.user_ns) if last else None
+
+    def _timed(self, code):
+        wall, cpu = time.perf_counter(), os.times()
+        try:
+            return self._run(code)
+        finally:
+            spent, took = os.times(), time.perf_counter() - wall
+            user, system = spent[0] - cpu[0], spent[1] - cpu[1]
+            print(
+                "CPU times: user {}, sys: {}, total: {}\nWall time: {}".format(
+                    *map(_span, (user, system, user + system, took))
+                )
+            )
+
+    @staticmethod
+    def _shell_for(name):
+        """Return IPython's shell; where there is no IPython, say what to do."""
+        from . import show
+
+        if not show.shell():
+            raise MagicError(
+                name + " is IPython's, and the run has no IPython: add it with -r ipython, or write plain Python."
+            )
+        return show.shell()
+
+
+def _environment():
+    """Return the environment for commands, which find the tools of this interpreter first."""
+    tools = os.path.dirname(sys.executable)
+    return {**os.environ, "PATH": tools + os.pathsep + os.environ.get("PATH", "")}
+
+
+def _options(line, known):
+    """Split ``-n 10 -r 3 code`` into options and code."""
+    import getopt
+
+    words = re.findall(r"\S+\s*", line)
+    options, rest = getopt.getopt([word.strip() for word in words], known)
+    return dict(options), "".join(words[len(words) - len(rest) :]).strip()
+
+
+def _timeit(options, setup, code, namespace):
+    import timeit
+
+    timer = timeit.Timer(code, setup, globals=namespace)
+    number = int(options.get("-n", 0)) or timer.autorange()[0]
+    rounds = int(options.get("-r", 7))
+    runs = [seconds / number for seconds in timer.repeat(rounds, number)]
+    mean = sum(runs) / len(runs)
+    deviation = (sum((run - mean) ** 2 for run in runs) / len(runs)) ** 0.5
+    if "-q" not in options:
+        text = "{} ± {} per loop (mean ± std. dev. of {} runs, {:,} loops each)"
+        print(text.format(_span(mean), _span(deviation), rounds, number))
+    return mean if "-o" in options else None
+
+
+def _span(seconds):
+    for unit, size in (("min", 60.0), ("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if seconds >= size:
+            return "{:.3g} {}".format(seconds / size, unit)
+    return "{:.3g} ns".format(seconds / 1e-9)
+
+
+def _publish(kind, text):
+    from . import show
+
+    show.publish_display_data({kind: text, "text/plain": text})
+
+
+def _line_of_caller():
+    """Return the line of the author's file that calls a magic."""
+    from ..script import run as driver
+
+    frame = sys._getframe(1)
+    while frame and frame.f_code.co_filename != driver._file:
+        frame = frame.f_back
+    return frame.f_lineno if frame else 0

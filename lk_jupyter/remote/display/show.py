@@ -1,0 +1,335 @@
+"""What objects look like in a notebook: their MIME bundles, as IPython makes them, and how they are sent."""
+
+from __future__ import annotations
+
+import sys
+from binascii import b2a_base64
+
+from ..script import run as driver
+
+#: Methods that give one form of an object each.
+METHODS = {
+    "text/html": "_repr_html_",
+    "text/markdown": "_repr_markdown_",
+    "image/svg+xml": "_repr_svg_",
+    "image/png": "_repr_png_",
+    "image/jpeg": "_repr_jpeg_",
+    "text/latex": "_repr_latex_",
+    "application/json": "_repr_json_",
+    "application/javascript": "_repr_javascript_",
+}
+
+TEXT_LIMIT = 100_000
+ITEMS_LIMIT = 1000
+
+#: Bytes of a bundle above which the log does not take it.
+MOST_INLINE = 16_000_000
+
+_WIDGET = "application/vnd.jupyter.widget-view+json"
+_PLOTLY = "application/vnd.plotly.v1+json"
+_ids = 0
+
+#: IPython's shell, once it is made; None where there is no IPython.
+_shell = False
+
+#: Kinds whose repr is what IPython shows, so that it need not be imported.
+_PLAIN = {int, float, complex, bool, str, bytes, type(None)}
+
+#: What is larger goes through the bucket, where the run has it as a folder.
+inline_bytes = float("inf")
+
+#: Functions that ``rich`` sets: to make IPython's shell, to draw a figure, to show an error that does not end the code.
+make_shell = png_of = show_survived = None
+
+
+class DisplayHandle:
+    """An output that can be updated in place."""
+
+    def __init__(self, display_id=None):
+        self.display_id = display_id or _new_id()
+
+    def __repr__(self):
+        return "<DisplayHandle display_id={}>".format(self.display_id)
+
+    def display(self, value, **options):
+        """Show a value as a new output that carries this id."""
+        display(value, display_id=self.display_id, **options)
+
+    def update(self, value, **options):
+        """Show a value in the place of what carries this id."""
+        update_display(value, display_id=self.display_id, **options)
+
+
+def shell():
+    """Return IPython's shell; None where the run has no IPython."""
+    global _shell  # noqa: PLW0603
+    if _shell is False:
+        try:
+            _shell = make_shell()
+        except Exception:
+            _shell = None
+    return _shell
+
+
+def display(
+    *objects, include=None, exclude=None, metadata=None, transient=None, display_id=None, raw=False, clear=False, **more
+):
+    """Show objects; with ``display_id`` (True makes one) return the handle that updates them."""
+    update = more.pop("update", False)
+    if display_id is True or (display_id is None and update):
+        display_id = _new_id()
+    if clear:
+        clear_output(wait=True)
+    for value in objects:
+        data, found = (value, {}) if raw else bundle_of(value)
+        wanted = {kind: form for kind, form in data.items() if _is_wanted(kind, include, exclude)}
+        if wanted:
+            publish_display_data(
+                wanted, {**found, **(metadata or {})}, transient={"display_id": display_id}, update=update
+            )
+    return DisplayHandle(display_id) if display_id and not update else None
+
+
+def update_display(value, *, display_id, **options):
+    """Show a value in the place of what carries this id."""
+    display(value, display_id=display_id, update=True, **options)
+
+
+def clear_output(wait=False):
+    """Take away what the code has shown so far."""
+    driver.frame("clear", {"wait": bool(wait)})
+
+
+def publish_display_data(data, metadata=None, source=None, transient=None, update=False, **_):
+    """Send a bundle to the notebook, as it is; of a widget its picture."""
+    display_id = (transient or {}).get("display_id")
+    if _WIDGET in data:
+        data, display_id = _pictured(data, display_id)
+    payload = {"data": {kind: _jsonable(form) for kind, form in data.items()}, "metadata": metadata or {}}
+    if display_id:
+        payload["id"] = str(display_id)
+    kind = "update" if update else "display"
+    size = _size(payload["data"])
+    if size > inline_bytes:
+        from ..script import offload
+
+        if offload.sent(kind, payload):
+            return
+        import json
+
+        if len(json.dumps(payload)) > MOST_INLINE:
+            payload["data"] = {"text/plain": _too_large(payload["data"], size)}
+    driver.frame(kind, payload)
+
+
+def _size(data):
+    """Return about how many bytes a bundle takes."""
+    return sum(len(form) if isinstance(form, str) else len(repr(form)) for form in data.values())
+
+
+def _too_large(data, size):
+    said = str(data.get("text/plain", ""))
+    return "{}\n(an output of {:,} bytes is too large for the log, and the run has no bucket)".format(
+        said, size
+    ).strip()
+
+
+def bundle_of(value):
+    """Return the forms of an object by MIME type, and their metadata. A form that fails is left out.
+
+    They are IPython's where the run has it; nothing for an object that has shown itself.
+    """
+    if not (_shell is False and type(value) in _PLAIN) and shell():
+        return _shell.display_formatter.format(value)
+    data, metadata = _own_bundle(value)
+    for kind, name in METHODS.items():
+        if kind not in data:
+            _add(data, metadata, kind, _method(value, name))
+    for found in (_figure, _plotly_page):
+        for kind, form in found(value, data).items():
+            if form is not None:
+                data.setdefault(kind, form)
+    data.setdefault("text/plain", text_of(value))
+    return data, metadata
+
+
+def _pictured(data, display_id):
+    """Return a bundle with the picture of a widget, whose model is only in the run, and the id of the output."""
+    model = data[_WIDGET].get("model_id")
+    widget = getattr(sys.modules.get("ipywidgets.widgets.widget"), "_instances", {}).get(model)
+    display_id = str(display_id or model)
+    driver.widgets[display_id] = widget
+    return {**{kind: form for kind, form in data.items() if kind != _WIDGET}, "text/html": _still(widget)}, display_id
+
+
+def show_result(value):
+    """Show the value of a last expression."""
+    data, metadata = bundle_of(value)
+    if data:
+        publish_display_data(data, metadata)
+
+
+def _still(value):
+    """Return the HTML of a widget, which nobody can move in a run."""
+    from html import escape
+
+    parts = [_still_html(part) or "<code>{}</code>".format(escape(text_of(part))) for part in _leaves(value)]
+    return "".join(map("<div>{}</div>".format, parts)) + _NOTE
+
+
+#: What is below the picture of what could be moved in a kernel.
+_NOTE = "<div><small>Not interactive: widgets need a kernel on the machine. Add one: %lk_kernel add A100</small></div>"
+
+
+def still_image(png):
+    """Return the HTML of a picture of what nobody can move in a run."""
+    return '<img src="data:image/png;base64,{}">{}'.format(b2a_base64(png, newline=False).decode(), _NOTE)
+
+
+def _leaves(value, seen=()):
+    """Return a widget, or instead the widgets that it contains."""
+    children = getattr(value, "children", None)
+    if not children or id(value) in seen:
+        return [value]
+    return [leaf for child in children for leaf in _leaves(child, (*seen, id(value)))]
+
+
+def _still_html(widget):
+    """Return the HTML of a widget as it stands; nothing for one without such a form."""
+    model, content = getattr(widget, "_model_name", ""), getattr(widget, "value", None)
+    if model in ("HTMLModel", "HTMLMathModel"):
+        return content
+    if model == "ImageModel" and content:
+        kind = "image/" + str(getattr(widget, "format", "png"))
+        return '<img src="data:{};base64,{}">'.format(kind, b2a_base64(bytes(content), newline=False).decode())
+    if model == "OutputModel":
+        return "&nbsp;"
+    form = _control(widget, model.replace("Model", ""), content)
+    return form and "<label>{} {}</label>".format(_escaped(getattr(widget, "description", "")), form)
+
+
+def _control(widget, kind, content):  # noqa: PLR0911 (one for each kind)
+    """Return the HTML of a control that shows a value."""
+
+    def of(name):
+        return _escaped(getattr(widget, name, ""))
+
+    if kind.endswith("RangeSlider"):
+        return "{} to {}".format(*map(_escaped, content))
+    if kind.endswith(("Slider", "Progress")):
+        form = '<progress max="{1}" value="{2}"></progress>'
+        if kind.endswith("Slider"):
+            form = '<input type="range" disabled min="{0}" max="{1}" value="{2}"> {2}'
+        return form.format(of("min"), of("max"), of("value"))
+    if kind in ("Checkbox", "Valid"):
+        return '<input type="checkbox" disabled{}>'.format(" checked" if content else "")
+    if kind in ("Button", "ToggleButton"):
+        return '<button type="button" disabled>{}</button>'.format(of("description"))
+    if hasattr(widget, "_options_labels"):
+        chosen = getattr(widget, "label", None)
+        options = "".join(
+            "<option{}>{}</option>".format(" selected" if label == chosen else "", _escaped(label))
+            for label in widget._options_labels
+        )
+        return "<select disabled>{}</select>".format(options)
+    if kind == "Label":
+        return of("value")
+    if "Text" in kind:
+        return '<input disabled value="{}">'.format(of("value"))
+    return ""
+
+
+def _escaped(value):
+    from html import escape
+
+    return escape(str(value))
+
+
+def _own_bundle(value):
+    made = _method(value, "_repr_mimebundle_", include=None, exclude=None)
+    data, metadata = made if isinstance(made, tuple) else (made, {})
+    return (dict(data), dict(metadata or {})) if isinstance(data, dict) else ({}, {})
+
+
+def _method(value, name, **arguments):
+    """Call a method of an object that has it; of an instance, not of a class that is shown itself."""
+    if isinstance(value, type) or not callable(getattr(type(value), name, None)):
+        return None
+    try:
+        return getattr(value, name)(**arguments)
+    except NotImplementedError:
+        return None
+    except Exception as error:
+        show_survived(error)
+        return None
+
+
+def _add(data, metadata, kind, made):
+    form, about = made if isinstance(made, tuple) else (made, None)
+    if form is not None:
+        data[kind] = form
+    if about:
+        metadata[kind] = about
+
+
+def _figure(value, data):
+    figure = sys.modules.get("matplotlib.figure")
+    if figure is None or not isinstance(value, figure.Figure) or "image/png" in data:
+        return {}
+    return {"image/png": png_of(value)}
+
+
+def _plotly_page(value, data):
+    """Return a picture or a page for notebooks that do not know plotly's own form."""
+    plotly = sys.modules.get("plotly.basedatatypes")
+    if plotly is None or not isinstance(value, plotly.BaseFigure):
+        return {}
+    import json
+
+    made = {_PLOTLY: json.loads(value.to_json()), "text/plain": "Figure({} traces)".format(len(value.data))}
+    data.pop("text/html", None)
+    try:
+        made["image/png"] = value.to_image("png")  # where kaleido is installed
+    except Exception:
+        made["text/html"] = value.to_html(full_html=False, include_plotlyjs="cdn")
+    return made
+
+
+def text_of(value):
+    """Return an object as text: its repr, over several lines where one would be too long."""
+    try:
+        if type(value) in (list, tuple, set, frozenset, dict) and len(value) > ITEMS_LIMIT:
+            return "{} of {:,} items".format(type(value).__name__, len(value))
+        text = repr(value)
+        if len(text) > 79 and type(value) in (list, tuple, set, frozenset, dict):
+            import pprint
+
+            text = pprint.pformat(value, width=79, compact=True, sort_dicts=False)
+    except Exception as problem:
+        text = "<{} without a repr: {!r}>".format(type(value).__name__, problem)
+    return text if len(text) <= TEXT_LIMIT else text[:TEXT_LIMIT] + "…"
+
+
+def _is_wanted(kind, include, exclude):
+    return (not include or kind in include) and not (exclude and kind in exclude)
+
+
+def _jsonable(form):
+    if isinstance(form, (bytes, bytearray)):
+        return b2a_base64(bytes(form), newline=False).decode()
+    if isinstance(form, (str, type(None))):
+        return form
+    import json
+
+    return json.loads(json.dumps(form, default=_plain), parse_constant=lambda _: None)  # notebooks know no NaN
+
+
+def _plain(value):
+    """Return something JSON can hold for what it cannot: arrays as lists, anything else as text."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
+def _new_id():
+    global _ids  # noqa: PLW0603
+    _ids += 1
+    return "lk-{}".format(_ids)

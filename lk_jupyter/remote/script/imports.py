@@ -1,0 +1,61 @@
+"""Measures the imports at the top level of the code, and reports them if they take long."""
+
+from __future__ import annotations
+
+import _ast
+import builtins
+import time
+
+from . import run as driver
+
+_least = 0.0
+_began = _spent = 0.0
+_slowest = ("", 0.0)
+
+
+def before(settings, namespace):
+    """Start to measure; report nothing below ``least`` seconds in total."""
+    global _least  # noqa: PLW0603
+    _least = settings["least"]
+    builtins._lk_import_begins, builtins._lk_import_ended = _begins, _ended
+
+
+def rewritten(tree):
+    """Put the clock around each import: no frame of ours comes between the code and what it imports."""
+    body = []
+    for node in tree.body:
+        name = _module(node)
+        body += [_call("_lk_import_begins", node), node, _call("_lk_import_ended", node, name)] if name else [node]
+    tree.body = body
+    return tree
+
+
+def _module(node):
+    """Return the top-level name that a statement imports; nothing for other statements."""
+    if isinstance(node, _ast.Import):
+        return node.names[0].name.split(".")[0]
+    if isinstance(node, _ast.ImportFrom) and node.module != "__future__":
+        return (node.module or "").split(".")[0]
+    return ""
+
+
+def _call(function, node, *given):
+    place = {name: getattr(node, name) for name in node._attributes}
+    values = [_ast.Constant(value, kind=None, **place) for value in given]
+    call = _ast.Call(_ast.Name(function, _ast.Load(), **place), values, [], **place)
+    return _ast.Expr(call, **place)
+
+
+def _begins():
+    global _began  # noqa: PLW0603
+    _began = time.monotonic()
+
+
+def _ended(name):
+    global _spent, _slowest  # noqa: PLW0603
+    took = time.monotonic() - _began
+    _spent += took
+    _slowest = max(_slowest, (name, took), key=lambda known: known[1])
+    if _spent >= _least and took > 0.01:
+        slowest, seconds = _slowest
+        driver.frame("imports", {"seconds": round(_spent, 2), "slowest": slowest, "slowest_seconds": round(seconds, 2)})

@@ -1,0 +1,231 @@
+"""A session's Python between its cells: variables come and go, and its machine is released after a while without work.
+
+Travels to a session once. ``begin`` is called then, ``before`` and ``after`` around each cell whose state travels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import signal
+import struct
+import sys
+import threading
+import time
+
+from .. import sign
+from . import run as driver
+from . import variables
+
+#: Bytes of a message that goes back with the answer itself; a longer one goes through the bucket.
+INLINE = 1_000_000
+
+_LARGE = "({:,} bytes) stays in the session, as more than {:,} bytes come back only by name: add --out {}"
+
+#: Seconds in which the first cell comes at the latest: its files and variables travel before it.
+_FIRST = 60.0
+
+#: Kinds of messages that show something besides text, and the key in their metadata for their signature.
+_SHOWN, SIGNATURE = {"display_data", "execute_result", "update_display_data", "clear_output"}, "lk_signature"
+
+_pace = 1.0
+_settings = {"key": b""}
+_answer = {}
+_work = {"busy": 0, "since": time.monotonic(), "cells": 0}
+
+
+def begin(settings, shell):
+    """Release the machine after ``idle`` seconds without work, or before its time is up after ``left`` seconds.
+
+    Nobody needs to be left to ask for that. The variables are saved before. With ``key``, outputs and answers are
+    signed: it is sent to the session itself only, and is in no record.
+    """
+    _settings["key"] = bytes.fromhex(settings["key"])
+    _sign_outputs(shell.kernel.session)
+    variables.deliver, variables.is_session = _deliver, True
+    driver.frame = lambda kind, payload, stream=None: _answer.update({kind: payload})
+    shell.events.register("pre_execute", _begins)
+    shell.events.register("pre_run_cell", _counts)
+    shell.events.register("post_execute", _ends)
+    threading.Thread(target=_watch, args=(settings, shell), name="lk-idle", daemon=True).start()
+
+
+def _sign_outputs(session):
+    """Sign what shows more than text, so that the notebook trusts the HTML of this session only."""
+    serialize = session.serialize
+
+    def serialize_signed(message, ident=None):
+        kind = message["header"]["msg_type"]
+        if kind in _SHOWN:
+            request = str((message["parent_header"] or {}).get("msg_id", ""))
+            content = json.loads(session.pack(message["content"]))  # as it arrives: names are texts, tuples are lists
+            signature = sign.sign_message(_settings["key"], request, kind, content).hex()
+            message = dict(message, metadata=dict(message["metadata"], **{SIGNATURE: signature}))
+        return serialize(message, ident)
+
+    session.serialize = serialize_signed
+
+
+def _begins():
+    _work["busy"] += 1
+
+
+def _counts(_):
+    _work["cells"] += 1
+
+
+def _ends():
+    _work.update(busy=0, since=time.monotonic())
+
+
+def _watch(settings, shell):
+    idle, end = settings["idle"], time.monotonic() + settings["left"]
+    margin = min(60, max(20, settings["left"] / 4))  # a start that took long leaves little, and saving takes its time
+    while not _is_over(idle, end, margin):
+        time.sleep(min(_pace, idle / 4))
+    if settings["save"]:
+        _save(settings["save"], shell)
+    while _work["busy"]:  # its time limit ends it
+        time.sleep(_pace)
+    os.kill(os.getppid(), signal.SIGTERM)  # the server ends, and with it the run and its bill
+
+
+def _is_over(idle, end, margin):
+    """Whether the variables must be saved now; a cell that works gets half of the time that is left for that."""
+    left = end - time.monotonic()
+    if _work["busy"]:
+        return left < margin / 2
+    patience = idle if _work["cells"] else max(idle, _FIRST)
+    return left < margin or time.monotonic() - _work["since"] >= patience
+
+
+def _save(place, shell):
+    """Put the variables into the bucket, signed: members of the organization can write there too."""
+    from ..values import transfer as rooms
+
+    try:
+        text, large = _packed(shell.user_ns, shell.user_ns_hidden)
+        pieces = [struct.pack("!q", len(text)), text]
+        for write in large:
+            write(lambda piece: pieces.append(bytes(piece)))
+        signature = hmac.new(bytes.fromhex(place["key"]), digestmod=hashlib.sha256)
+        for piece in pieces:
+            signature.update(piece)
+        rooms.send(place["put"], [signature.digest(), *pieces])
+    except Exception:  # the next cell reports that nothing was saved
+        sys.__stderr__.write("The variables of the session couldn't be saved.\n")
+
+
+def _packed(namespace, hidden):
+    """Return all variables that can travel as a message, and what writes its large leaves behind it."""
+    from ..carry.base import Refused
+    from ..carry.writer import Departing
+
+    names = [name for name, value in namespace.items() if name[0] != "_" and hidden.get(name, hidden) is not value]
+    while True:
+        departing = Departing()
+        try:
+            for name in names:
+                departing.add("name", name, namespace[name], name)
+            break
+        except Refused:
+            names.remove(name)
+    departing.close()
+    at, writes = 0, []
+    for leaf, write in departing.message.large:
+        leaf["at"] = at
+        at += leaf["size"]
+        writes.append(write)
+    return departing.text().encode("ascii"), writes
+
+
+def restore(text, shell):
+    """Set the variables that an earlier machine of the session has saved."""
+    given = json.loads(text)
+    _answer.clear()
+    try:
+        content = _fetched(given["get"])
+        signature = hmac.new(bytes.fromhex(given["key"]), content[32:], hashlib.sha256).digest()
+        if not hmac.compare_digest(signature, content[:32]):
+            _answer["lost"] = "they were changed in the bucket"
+            return
+        _answer["restored"] = _unpacked(content[32:], shell.user_ns)
+    except Exception as error:
+        _answer["lost"] = "{}: {}".format(type(error).__name__, error).replace(given["get"], "the link")
+
+
+def _fetched(link):
+    import urllib.request
+
+    from ..values import transfer as rooms
+
+    with rooms._opener(link).open(urllib.request.Request(link), timeout=60) as answer:
+        return answer.read()
+
+
+def _unpacked(content, namespace):
+    from ..carry.reader import Arriving
+
+    (size,) = struct.unpack_from("!q", content)
+    first = 8 + size
+
+    def leaf(found):
+        return bytearray(content[first + found["at"] : first + found["at"] + found["size"]])
+
+    arriving = Arriving(json.loads(content[8:first]), leaf)
+    found = {entry["n"]: value for entry, value in arriving.read()}
+    namespace.update(found)
+    return sorted(found)
+
+
+def before(text, shell):
+    """Set what the cell reads; what refuses it is part of the answer."""
+    given = json.loads(text)
+    _answer.clear()
+    variables.hidden = shell.user_ns_hidden
+    try:
+        variables.before(given["settings"], shell.user_ns, given["links"])
+    except SystemExit as refusal:
+        _answer["refused"] = str(refusal.code)
+
+
+def after(text, shell):
+    """Send back what the cell has changed, as part of the answer."""
+    if _answer:
+        return
+    try:
+        from ..carry import visit
+
+        visit.TOO_LARGE = _LARGE
+        variables.after(json.loads(text), shell.user_ns, None)
+    except SystemExit as refusal:
+        _answer["refused"] = str(refusal.code)
+
+
+def answer(question):
+    """Return the answer as JSON, after its signature for this question alone."""
+    text = json.dumps(_answer)
+    return "{} {}".format(sign.signature(_settings["key"], question.encode(), text.encode()).hex(), text)
+
+
+def _deliver(text, link):
+    """Keep a message for the answer; a long one goes to the bucket."""
+    if len(text) > INLINE:
+        variables.to_bucket(text, link)
+    else:
+        _answer["message"] = text.decode("ascii")
+
+
+def files(folder, texts, rest):
+    """Write the files of a cell into the working folder; the rest are files that are not text, and folders."""
+    from . import files
+
+    files.put(rest)
+    for name, text in texts.items():
+        path = os.path.join(folder, *name.split("/"))
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+        sys.modules.pop(name[: -len(".py")].replace("/", ".") if name.endswith(".py") else "", None)

@@ -1,0 +1,1 @@
+"""Values as messages: trees of nodes, and leaves of bytes."""

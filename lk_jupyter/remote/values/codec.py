@@ -1,0 +1,616 @@
+"""Values as a tree of JSON with leaves of bytes, and back: equal in type and content.
+
+Travels with a run and works on both sides. A node is None, a bool, a str, a small int, a finite
+float, or an object whose ``t`` names its kind. A kind of a library, such as ``numpy.array``, is made
+and read by the module that KINDS names. What is met twice is written once and referred to.
+"""
+
+from __future__ import annotations
+
+import base64
+import collections
+import datetime
+import decimal
+import enum
+import fractions
+import importlib
+import io
+import pathlib
+import sys
+import types
+import uuid
+
+#: First part of a type's module → the module here that knows its types. Each has ``encode`` and ``decode``.
+KINDS = {"numpy", "torch", "pandas", "polars", "pyarrow"}
+
+#: Library → what imports the module with its ``encode`` and ``decode``: ``families`` fills it.
+families = {}
+
+#: Text and bytes longer than this are leaves.
+LONG = 4096
+
+#: Parts of a key that are visited at most, and types whose hash visits their parts.
+MAX_KEY = 100_000
+_NESTED = (tuple, frozenset, slice)
+
+#: Modules whose objects belong to the process that made them.
+OF_A_PROCESS = {
+    "_thread", "threading", "multiprocessing.synchronize", "multiprocessing.pool", "multiprocessing.context",
+    "concurrent.futures.thread", "concurrent.futures.process", "asyncio.locks", "_asyncio", "_socket", "socket",
+    "_queue", "queue", "subprocess", "sqlite3", "_sqlite3",
+}  # fmt: skip
+
+
+#: The key of a node under which a frame says how its values lie in memory: it changes when pandas reads them.
+LAYOUT = "blocks"
+
+_AS_IS = (type(None), bool, str)
+_WORDS = {Ellipsis: "Ellipsis", NotImplemented: "NotImplemented"}
+_FILLED = {"list", "dict", "OrderedDict", "Counter", "defaultdict", "deque"}
+
+
+class CannotTravel(Exception):
+    """A value has no form in which it can be sent; the text says which part of it, why, and what to do."""
+
+
+class Encoder:
+    """Makes nodes of values. ``leaves`` are functions that write the bytes of one leaf to ``sink(bytes)``."""
+
+    def __init__(self, pickle=False):
+        self.pickle = pickle
+        self.leaves = []
+        self.modules = set()
+        self.pickled = {}
+        self._seen = {}
+        self._shared = 0
+        self._open = set()
+        self._kept = []
+        self._path = []
+
+    def value(self, name, value):
+        """Return the node of a named value. Raises CannotTravel."""
+        self._path = [name]
+        leaves, seen = len(self.leaves), dict(self._seen)
+        try:
+            return self.node(value)
+        except RecursionError:
+            error = CannotTravel("{} is nested too deeply: make it in the cell that uses it".format(name))
+        except CannotTravel as refused:
+            error = refused
+        except ImportError as missing:
+            error = CannotTravel("{} needs {} here to be sent: install it".format(name, missing.name or missing))
+        del self.leaves[leaves:]
+        self._seen, self._open = seen, set()
+        raise error
+
+    def node(self, value):
+        """Return the node of a value."""
+        kind = type(value)
+        if kind in _AS_IS:
+            return value if kind is not str or len(value) <= LONG else self._tagged(kind, value)
+        if kind is int:
+            return value if -(2**63) <= value < 2**63 else {"t": "int", "v": hex(value)}
+        if kind is float:
+            return value if value - value == 0 else {"t": "float", "v": repr(value)}
+        return self._tagged(kind, value)
+
+    def _tagged(self, kind, value):
+        known = self._seen.get(id(value))
+        if known is not None:
+            return self._reference(known)
+        node = {}
+        self._seen[id(value)] = node
+        self._kept.append(value)
+        self._open.add(id(node))
+        self._fill(node, kind, value)
+        self._open.discard(id(node))
+        return node
+
+    def _reference(self, node):
+        if id(node) in self._open and node.get("t") not in _FILLED:
+            raise self.refusal("contains itself")
+        if "id" not in node:
+            self._shared += 1
+            node["id"] = self._shared
+        return {"t": "same", "n": node["id"]}
+
+    def _fill(self, node, kind, value):
+        if kind in _PLAIN:
+            _PLAIN[kind](self, node, value)
+            return
+        encode, depth = _family(kind), len(self._path)
+        try:
+            done = encode is not None and encode(self, node, value)
+        except CannotTravel:
+            if not self.pickle:
+                raise
+            done = False
+            del self._path[depth:]
+        if not done:
+            node.clear()
+            self._last_way(node, value)
+
+    def _last_way(self, node, value):
+        """Send an object without a native form by name if it has a name, pickled if that was requested."""
+        from . import pickle as pickles
+
+        module = name_of(value)
+        if reason := pickles.stays(value):
+            raise self.refusal(reason)
+        if module is not None:
+            self.modules.add(module[0].partition(".")[0])
+            node.update(t="global", m=module[0], q=module[1])
+        elif self.pickle and not isinstance(value, types.ModuleType):
+            self._pickle(node, value)
+        else:
+            raise self.refusal(why_not(value))
+
+    def _pickle(self, node, value):
+        from . import pickle as pickles
+
+        try:
+            content = pickles.dumps(value)
+            modules = pickles.modules(content)
+            self.pickled.update(pickles.packages(content))
+        except Exception as error:
+            raise self.refusal("cannot be pickled ({}: {})".format(type(error).__name__, error)) from None
+        if "__main__" in modules:
+            raise self.refusal("is of this notebook: install cloudpickle here, or define it in the cell")
+        if any(map(pickles.is_of_a_run, modules)):
+            raise self.refusal("holds an output of the run, which cannot leave it")
+        self.modules.update(modules)
+        node.update(t="pickle", leaf=self.leaf(lambda sink: sink(content)))
+
+    def child(self, step, value):
+        """Return the node of a part of the value that is being made; ``step`` says which, for errors."""
+        return self.child_of(step, self.node, value)
+
+    def child_of(self, step, make, value):
+        """Return what ``make`` makes of a part of the value, with its place in mind."""
+        self._path.append(step)
+        node = make(value)
+        self._path.pop()
+        return node
+
+    def children(self, values):
+        """Return the nodes of the items of a sequence."""
+        return [self.child("[{}]".format(at), value) for at, value in enumerate(values)]
+
+    def leaf(self, write):
+        """Keep what writes the bytes of a leaf, and return its number."""
+        self.leaves.append(write)
+        return len(self.leaves) - 1
+
+    @property
+    def place(self):
+        """The part that is being made, in words."""
+        return "".join(self._path)
+
+    def refusal(self, reason):
+        """Return the error for the part that is being made."""
+        return CannotTravel("{} {}".format(self.place, reason))
+
+
+class Decoder:
+    """Makes values of nodes. ``leaf(number)`` gives the bytes of a leaf, which may be changed and kept.
+
+    ``no_pickle`` is why pickles are not read; empty where they are. ``imports`` is whether a name may
+    import its module, ``names`` whether functions and classes are given by their names at all. Nothing
+    that a message names is called, whoever has written it; who uses a value may.
+    """
+
+    def __init__(self, leaf, no_pickle="", imports=True, names=True):
+        self.leaf = leaf
+        self.no_pickle = no_pickle
+        self.imports = imports
+        self.names = names
+        self._known = {}
+
+    def inner(self, leaf):
+        """Return what reads a tree within a leaf of this one, by the same rules."""
+        return Decoder(leaf, self.no_pickle, self.imports, self.names)
+
+    def value(self, node):
+        """Return the value of a node."""
+        if not isinstance(node, dict):
+            return node
+        if node["t"] == "same":
+            if node["n"] not in self._known:
+                raise CannotTravel("shares a part with a variable that wasn't uploaded")
+            return self._known[node["n"]]
+        kind = node["t"]
+        family = _library(kind)
+        value = families[family]().decode(self, node) if family else _READ[kind](self, node)
+        if "id" in node:
+            self._known[node["id"]] = value
+        return value
+
+    def values(self, nodes):
+        """Return the values of nodes, as a list."""
+        return [self.value(node) for node in nodes]
+
+    def filled(self, node, empty):
+        """Say what the node being read becomes, before it is complete: its parts may contain it."""
+        if "id" in node:
+            self._known[node["id"]] = empty
+        return empty
+
+
+def as_text(write):
+    """Return the bytes of a leaf as text, for where they are few."""
+    pieces = []
+    write(lambda piece: pieces.append(bytes(piece)))
+    return base64.b64encode(b"".join(pieces)).decode()
+
+
+def from_text(text):
+    """Return the bytes of a leaf from text; they may be changed."""
+    return bytearray(base64.b64decode(text))
+
+
+def _library(kind):
+    """Return the library whose module reads a kind of node; None for plain values."""
+    library, dot, _ = kind.partition(".")
+    return library if dot and library in KINDS else None
+
+
+def _family(kind):
+    for base in kind.__mro__:
+        library = str(base.__module__).partition(".")[0]
+        if library in KINDS:
+            return families[library]().encode
+        if library == "pytz":
+            return _pytz
+    return _enum if issubclass(kind, enum.Enum) else None
+
+
+def name_of(value):
+    """Return module and name of a function or class that can be imported by them, else None."""
+    if isinstance(value, types.ModuleType) and value.__name__ != "__main__":
+        return (value.__name__, "") if sys.modules.get(value.__name__) is value else None
+    module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
+    if not isinstance(module, str) or not isinstance(name, str) or module == "__main__":
+        return None
+    found = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return (module, name) if found is value and found is not None else None
+
+
+def why_not(value):  # noqa: PLR0911 (one for each reason)
+    """Say why a value cannot travel, and what to do."""
+    kind = type(value)
+    if isinstance(value, types.ModuleType):
+        return "is a module that cannot be imported by its name"
+    if isinstance(value, (types.FunctionType, type)):
+        what = "a class" if isinstance(value, type) else "a function"
+        where = "define it in the cell, or in a local .py file that the cell imports, or add --pickle"
+        return "is {} of this notebook: {}".format(what, where)
+    if isinstance(value, (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)):
+        return "is a generator, which gives its values only once: make a list of it"
+    if hasattr(value, "__next__") and not isinstance(value, io.IOBase):
+        return "is an iterator ({}), which gives its values only once: make a list of it".format(kind.__name__)
+    if isinstance(value, io.IOBase):
+        return "is an open file, which belongs to this process: send its path, or what you have read from it"
+    if kind.__module__ in OF_A_PROCESS:
+        return "is a {}, which belongs to this process: make it in the cell that uses it".format(kind.__name__)
+    if any(base.__module__ == "torch.nn.modules.module" for base in kind.__mro__):
+        return "is a torch module: send its state_dict(), and make the module in the cell"
+    where = "" if kind.__module__ in ("__main__", None) else kind.__module__ + "."
+    return "is a {}{}, which can't be sent: make it plain values, or add --pickle".format(where, kind.__qualname__)
+
+
+# Plain values: how each becomes a node
+
+
+def _mark(name, *parts):
+    """Return what writes attributes of a value."""
+
+    def encode(encoder, node, value):
+        node.update(t=name, v=[encoder.node(getattr(value, part)) for part in parts])
+
+    return encode
+
+
+def _items(name):
+    def encode(encoder, node, value):
+        node["t"] = name
+        node["v"] = encoder.children(value)
+
+    return encode
+
+
+def _unordered(name):
+    def encode(encoder, node, value):
+        node["t"] = name
+        node["v"] = sorted((encoder.child("{...}", item) for item in value), key=repr)
+
+    return encode
+
+
+def _pairs(name):
+    def encode(encoder, node, value):
+        node["t"] = name
+        if name == "defaultdict":
+            node["f"] = encoder.child(".default_factory", value.default_factory)
+        if all(type(key) is str for key in value):
+            node["o"] = {key: encoder.child("[{!r}]".format(key), item) for key, item in list(value.items())}
+        else:
+            node["v"] = [
+                [encoder.child(" key {!r:.40}".format(key), key), encoder.child("[{!r:.40}]".format(key), item)]
+                for key, item in list(value.items())
+            ]
+
+    return encode
+
+
+def _deque(encoder, node, value):
+    node.update(t="deque", m=value.maxlen)
+    node["v"] = encoder.children(value)
+
+
+def _bytes(encoder, node, value):
+    node["t"] = type(value).__name__
+    if len(value) <= LONG:
+        node["v"] = base64.b64encode(value).decode()
+    else:
+        node["leaf"] = encoder.leaf(lambda sink: sink(value))
+
+
+def _text(encoder, node, value):
+    node.update(t="str", leaf=encoder.leaf(lambda sink: sink(value.encode("utf-8", "surrogatepass"))))
+
+
+def _shown(name):
+    def encode(_encoder, node, value):
+        node.update(t=name, v=str(value))
+
+    return encode
+
+
+def _complex(encoder, node, value):
+    node.update(t="complex", v=[encoder.node(value.real), encoder.node(value.imag)])
+
+
+def _moment(encoder, node, value):
+    zone = value.tzinfo
+    node["t"] = type(value).__name__
+    if hasattr(zone, "localize"):  # of pytz: one zone is many objects, chosen by the moment
+        utc = value.astimezone(datetime.timezone.utc) if isinstance(value, datetime.datetime) else value
+        node.update(v=utc.replace(tzinfo=None).isoformat(), z=encoder.child(".tzinfo", zone))
+    else:
+        node.update(v=value.replace(tzinfo=None).isoformat(), z=encoder.child(".tzinfo", zone), f=value.fold)
+
+
+def _timezone(encoder, node, value):
+    offset = value.utcoffset(None)
+    plain = datetime.timezone(offset)
+    node.update(t="timezone", v=encoder.node(offset))
+    if value.tzname(None) != plain.tzname(None):
+        node["n"] = value.tzname(None)
+
+
+def _zone(encoder, node, value):
+    if value.key is None:
+        raise encoder.refusal("is a time zone from a file: make it ZoneInfo(name)")
+    node.update(t="ZoneInfo", v=value.key)
+
+
+def _pytz(_encoder, node, value):
+    node.update(t="pytz", v=getattr(value, "zone", None), m=getattr(value, "_minutes", None))
+    return node["v"] is not None or node["m"] is not None
+
+
+def _enum(encoder, node, value):
+    if name_of(type(value)) is None:
+        raise encoder.refusal(why_not(type(value)))
+    node.update(t="enum", c=encoder.node(type(value)), v=encoder.node(value.value))
+    return True
+
+
+def _word(_encoder, node, value):
+    node["t"] = _WORDS[value]
+
+
+_PLAIN = {
+    str: _text,
+    list: _items("list"),
+    tuple: _items("tuple"),
+    set: _unordered("set"),
+    frozenset: _unordered("frozenset"),
+    dict: _pairs("dict"),
+    collections.OrderedDict: _pairs("OrderedDict"),
+    collections.defaultdict: _pairs("defaultdict"),
+    collections.Counter: _pairs("Counter"),
+    collections.deque: _deque,
+    bytes: _bytes,
+    bytearray: _bytes,
+    complex: _complex,
+    decimal.Decimal: _shown("Decimal"),
+    fractions.Fraction: _mark("Fraction", "numerator", "denominator"),
+    datetime.date: _shown("date"),
+    datetime.datetime: _moment,
+    datetime.time: _moment,
+    datetime.timedelta: _mark("timedelta", "days", "seconds", "microseconds"),
+    datetime.timezone: _timezone,
+    uuid.UUID: _shown("UUID"),
+    range: _mark("range", "start", "stop", "step"),
+    slice: _mark("slice", "start", "stop", "step"),
+    pathlib.PosixPath: _shown("Path"),
+    pathlib.WindowsPath: _shown("Path"),
+    pathlib.PurePosixPath: _shown("PurePosixPath"),
+    pathlib.PureWindowsPath: _shown("PureWindowsPath"),
+    type(Ellipsis): _word,
+    type(NotImplemented): _word,
+    types.SimpleNamespace: lambda encoder, node, value: _pairs("SimpleNamespace")(encoder, node, vars(value)),
+}
+
+
+# And back
+
+
+def _pairs_of(decoder, node):
+    if "o" in node:
+        return ((key, decoder.value(item)) for key, item in node["o"].items())
+    return ((_hashable(decoder.value(key)), decoder.value(item)) for key, item in node["v"])
+
+
+def _hashable(value):
+    """Return a key or an item of a set. Raises CannotTravel for nested values, whose hash would take too long.
+
+    A short message can nest shared tuples so that a hash visits them 2 ** 50 times.
+    """
+    waiting, count = [value] if type(value) in _NESTED else [], 0
+    while waiting:
+        item = waiting.pop()
+        count += 1
+        if count > MAX_KEY:
+            raise CannotTravel("has a key of too many parts")
+        if type(item) is slice:
+            waiting += (item.start, item.stop, item.step)
+        elif type(item) in _NESTED:
+            waiting += item
+    return value
+
+
+def _read_pairs(make):
+    def decode(decoder, node):
+        value = decoder.filled(node, make(decoder, node))
+        for key, item in _pairs_of(decoder, node):
+            value[key] = item
+        return value
+
+    return decode
+
+
+def _read_list(decoder, node):
+    value = decoder.filled(node, [])
+    value.extend(map(decoder.value, node["v"]))
+    return value
+
+
+def _read_deque(decoder, node):
+    value = decoder.filled(node, collections.deque(maxlen=node["m"]))
+    value.extend(map(decoder.value, node["v"]))
+    return value
+
+
+def _read_bytes(make):
+    return lambda decoder, node: make(decoder.leaf(node["leaf"]) if "leaf" in node else base64.b64decode(node["v"]))
+
+
+def _read_moment(make):
+    def decode(decoder, node):
+        moment, zone = make.fromisoformat(node["v"]), decoder.value(node["z"])
+        if "f" in node:
+            return moment.replace(tzinfo=zone, fold=node["f"])
+        return zone.fromutc(moment.replace(tzinfo=zone)) if make is datetime.datetime else moment.replace(tzinfo=zone)
+
+    return decode
+
+
+def _read_timezone(decoder, node):
+    offset = decoder.value(node["v"])
+    if "n" in node:
+        return datetime.timezone(offset, node["n"])
+    return datetime.timezone(offset) if offset else datetime.timezone.utc
+
+
+def _read_zone(_decoder, node):
+    import zoneinfo
+
+    return zoneinfo.ZoneInfo(node["v"])
+
+
+def _read_pytz(_decoder, node):
+    import pytz
+
+    return pytz.timezone(node["v"]) if node["v"] else pytz.FixedOffset(node["m"])
+
+
+def _read_global(decoder, node):
+    if not decoder.names:
+        raise CannotTravel("names code, which is not taken from a run that was started elsewhere")
+    if not decoder.imports and node["m"] not in sys.modules:
+        raise CannotTravel("is of the module {0}, which is not imported here: import {0} first".format(node["m"]))
+    value = importlib.import_module(node["m"])
+    for part in filter(None, node["q"].split(".")):
+        value = getattr(value, part)
+    return value
+
+
+def _read_enum(decoder, node):
+    kind = decoder.value(node["c"])
+    if not (isinstance(kind, type) and issubclass(kind, enum.Enum)):
+        raise CannotTravel("names no enumeration")
+    return kind(decoder.value(node["v"]))
+
+
+def _read_pickle(decoder, node):
+    if decoder.no_pickle:
+        raise CannotTravel("is pickled, and " + decoder.no_pickle)
+    from . import pickle as pickles
+
+    return pickles.loads(decoder.leaf(node["leaf"]))
+
+
+def _made(make):
+    return lambda decoder, node: make(*decoder.values(node["v"]))
+
+
+def _read_fraction(decoder, node):
+    parts = decoder.values(node["v"])
+    if not all(type(part) is int for part in parts):  # of the text "1e999999999" it would compute all digits
+        raise ValueError("a part of a fraction isn't an int")
+    return fractions.Fraction(*parts)
+
+
+def _said(make):
+    return lambda _decoder, node: make(node["v"])
+
+
+_READ = {
+    "int": lambda _decoder, node: int(node["v"], 16),
+    "float": _said(float),
+    "str": lambda decoder, node: bytes(decoder.leaf(node["leaf"])).decode("utf-8", "surrogatepass"),
+    "list": _read_list,
+    "tuple": lambda decoder, node: tuple(decoder.values(node["v"])),
+    "set": lambda decoder, node: set(map(_hashable, decoder.values(node["v"]))),
+    "frozenset": lambda decoder, node: frozenset(map(_hashable, decoder.values(node["v"]))),
+    "dict": _read_pairs(lambda _decoder, _node: {}),
+    "OrderedDict": _read_pairs(lambda _decoder, _node: collections.OrderedDict()),
+    "Counter": _read_pairs(lambda _decoder, _node: collections.Counter()),
+    "defaultdict": _read_pairs(lambda decoder, node: collections.defaultdict(decoder.value(node["f"]))),
+    "deque": _read_deque,
+    "bytes": _read_bytes(bytes),
+    "bytearray": _read_bytes(bytearray),
+    "complex": _made(complex),
+    "Decimal": _said(decimal.Decimal),
+    "Fraction": _read_fraction,
+    "date": _said(datetime.date.fromisoformat),
+    "datetime": _read_moment(datetime.datetime),
+    "time": _read_moment(datetime.time),
+    "timedelta": _made(datetime.timedelta),
+    "timezone": _read_timezone,
+    "ZoneInfo": _read_zone,
+    "pytz": _read_pytz,
+    "UUID": _said(uuid.UUID),
+    "range": _made(range),
+    "slice": _made(slice),
+    "Path": _said(pathlib.Path),
+    "PurePosixPath": _said(pathlib.PurePosixPath),
+    "PureWindowsPath": _said(pathlib.PureWindowsPath),
+    "Ellipsis": lambda _decoder, _node: Ellipsis,
+    "NotImplemented": lambda _decoder, _node: NotImplemented,
+    "SimpleNamespace": lambda decoder, node: types.SimpleNamespace(**dict(_pairs_of(decoder, node))),
+    "global": _read_global,
+    "enum": _read_enum,
+    "pickle": _read_pickle,
+}
+
+try:
+    import zoneinfo
+except ImportError:  # Python 3.8
+    pass
+else:
+    _PLAIN[zoneinfo.ZoneInfo] = _zone

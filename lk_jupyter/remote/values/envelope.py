@@ -1,0 +1,158 @@
+"""A message: the tree of each value by its name, small leaves in it as text, and where the others are.
+
+Travels with a run and works on both sides.
+"""
+
+from __future__ import annotations
+
+import json
+
+from . import codec, families  # noqa: F401 (families fills a table of codec)
+
+#: A leaf of so few bytes travels in the message.
+SMALL = 4096
+
+#: The package that a module is in, where it has another name.
+_PACKAGES = {
+    "sklearn": "scikit-learn",
+    "PIL": "pillow",
+    "cv2": "opencv-python",
+    "yaml": "pyyaml",
+    "skimage": "scikit-image",
+}
+
+
+class Failed(Exception):
+    """Bytes did not come or go; the text says why."""
+
+
+class Envelope:
+    """Values to send.
+
+    ``sizes`` is name → bytes, ``refused`` name → reason; ``large`` are the leaves that travel next to
+    the message.
+    """
+
+    def __init__(self, pickle=False):
+        self.refused = {}
+        self.sizes = {}
+        self.large = []
+        self._encoder = codec.Encoder(pickle)
+        self._values = {}
+        self._leaves = []
+
+    @property
+    def modules(self):
+        """The modules that reading the values takes."""
+        return self._encoder.modules
+
+    def add(self, name, value):
+        """Add a value, or the reason why it can't be sent. Return whether the value was added."""
+        first = len(self._leaves)
+        try:
+            self._values[name] = self._encoder.value(name, value)
+            self._leaves += [self._leaf(write) for write in self._encoder.leaves[first:]]
+        except codec.CannotTravel as refusal:
+            self.refused[name] = str(refusal)
+        except Exception as error:
+            self._values.pop(name, None)
+            self._leaves += [{"v": ""}] * (len(self._encoder.leaves) - len(self._leaves))
+            self.refused[name] = "{} cannot be sent ({}: {})".format(name, type(error).__name__, error)
+        else:
+            leaves = sum(leaf["size"] for leaf in self._leaves[first:])
+            self.sizes[name] = leaves or len(json.dumps(self._values[name]))
+        return name not in self.refused
+
+    @property
+    def leaves(self):
+        """All leaves so far, where the message has them or knows their size."""
+        return self._leaves
+
+    def take(self, writes):
+        """Add leaves that are no value of the message."""
+        self._leaves += map(self._leaf, writes)
+
+    def _leaf(self, write):
+        size = size_of(write)
+        if size <= SMALL:
+            return {"v": codec.as_text(write), "size": size}
+        leaf = {"size": size}
+        self.large.append((leaf, write))
+        return leaf
+
+    def text(self, **more):
+        """Return the message; the dicts of ``large`` are parts of it, and must be filled in by then."""
+        content = {"values": self._values, "leaves": self._leaves, "refused": self.refused}
+        if self._encoder.pickled:
+            from . import pickle as pickles
+
+            content.update(packages=self._encoder.pickled, python=pickles.python())
+        content.update(more)
+        return json.dumps(content, separators=(",", ":"))
+
+
+class Received:
+    """Values that came. ``leaf(found)`` gives the bytes of a leaf that is not in the message.
+
+    ``pickle`` is whether pickles are read, ``imports`` whether names may import their modules, ``names`` whether
+    functions and classes are given by their names at all.
+    """
+
+    def __init__(self, text, leaf, pickle=False, imports=True, names=True):
+        self._content = json.loads(text)
+        self.refused = dict(self._content["refused"])
+        self._unread = dict(enumerate(self._content["leaves"]))
+        self._decoder = codec.Decoder(lambda number: self._bytes(number, leaf))
+        self._decoder.imports = imports
+        self._decoder.names = names
+        self._decoder.no_pickle = self._differences() if pickle else "--pickle was not given"
+
+    def _bytes(self, number, leaf):
+        """Return the bytes of a leaf, once: a short message could use a large leaf any number of times."""
+        message = self._unread.pop(number, None)
+        if message is None:
+            raise codec.CannotTravel("uses bytes that aren't in the message, or uses them twice")
+        return codec.from_text(message["v"]) if "v" in message else leaf(message)
+
+    def values(self):
+        """Return name → value; what could not be read is in ``refused``, with the reason and what to do."""
+        found = {}
+        for name, node in self._content["values"].items():
+            try:
+                found[name] = self._decoder.value(node)
+            except ImportError as missing:
+                self.refused[name] = "{} {}".format(name, missing_package(missing))
+            except MemoryError as error:
+                self.refused[name] = "{} does not fit into memory: {}".format(name, error or "it is full")
+            except codec.CannotTravel as refusal:
+                self.refused[name] = "{} {}".format(name, refusal)
+            except Failed:
+                raise
+            except Exception as error:
+                self.refused[name] = "{} cannot be read ({}: {})".format(name, type(error).__name__, error)
+        return found
+
+    def _differences(self):
+        if "packages" not in self._content:
+            return ""
+        from . import pickle as pickles
+
+        return "; ".join(pickles.differences(self._content["packages"], self._content["python"]))
+
+
+def size_of(write):
+    """Return how many bytes a leaf has."""
+    total = [0]
+
+    def count(piece):
+        total[0] += memoryview(piece).nbytes
+
+    write(count)
+    return total[0]
+
+
+def missing_package(missing):
+    """Say which package an import lacks."""
+    module = (missing.name or "").partition(".")[0]
+    package = _PACKAGES.get(module, module)
+    return "needs {}, which is not installed: add -r {} (or -r auto)".format(module or missing, package)

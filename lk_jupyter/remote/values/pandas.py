@@ -1,0 +1,465 @@
+"""Objects of pandas as nodes and leaves; a leaf is an Arrow IPC stream with the arrays of one frame or index.
+
+Travels with a run. The table holds bare arrays; the node says how pandas reads them: labels,
+dtypes, index, time zones, categories and which kind of missing. So every frame comes back equal,
+even if Arrow's conversion would change it. Plain numbers are copied in neither direction.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from . import arrays as numbers
+from . import codec as values
+from . import tables
+
+_NATIVE = "iuf"
+_OF_NUMPY = getattr(pd.arrays, "NumpyExtensionArray", None) or pd.arrays.PandasArray
+
+
+def encode(encoder, node, value):
+    """Make the node of a value of pandas; False when it has no form."""
+    kind = type(value)
+    if kind is pd.DataFrame:
+        _encode_frame(encoder, node, value)
+    elif kind is pd.Series:
+        _encode_series(encoder, node, value)
+    elif isinstance(value, pd.Index) and kind.__module__.partition(".")[0] == "pandas":
+        table = _Table(encoder)
+        node.update(t="pandas.Index", v=_index(table, value))
+        node["leaf"] = table.leaf()
+    elif isinstance(value, pd.api.extensions.ExtensionArray) and kind.__module__.partition(".")[0] == "pandas":
+        table = _Table(encoder)
+        node.update(t="pandas.array", v=table.array(value))
+        node["leaf"] = table.leaf()
+    elif value is pd.NaT or value is pd.NA:
+        node.update(t="pandas.NaT" if value is pd.NaT else "pandas.NA")
+    elif kind in (pd.Timestamp, pd.Timedelta):
+        plain = value.tz_convert("UTC").tz_localize(None) if getattr(value, "tz", None) is not None else value
+        node.update(t="pandas." + kind.__name__, v=encoder.node(plain.to_numpy()))
+        node["z"] = encoder.child(".tz", getattr(value, "tz", None))
+    elif kind is pd.Period:
+        node.update(t="pandas.Period", v=value.ordinal, f=value.freqstr)
+    elif kind is pd.Interval:
+        node.update(t="pandas.Interval", closed=value.closed)
+        node["v"] = [encoder.node(value.left), encoder.node(value.right)]
+    else:
+        return False
+    encoder.modules.update(("pandas", "pyarrow"))
+    return True
+
+
+def decode(decoder, node):
+    """Return the value of a node that ``encode`` made."""
+    return _READ[node["t"]](decoder, node)
+
+
+def _encode_frame(encoder, node, frame):
+    table = _Table(encoder)
+    node.update(t="pandas.DataFrame", rows=len(frame), index=_index(table, frame.index))
+    labels = frame.columns
+    node["data"] = [
+        encoder.child_of("[{!r:.40}]".format(labels[at]), table.array, frame.iloc[:, at].array)
+        for at in range(len(labels))
+    ]
+    node["columns"] = encoder.node(labels)
+    if blocks := _blocks(frame):
+        node[values.LAYOUT] = blocks
+    _encode_notes(encoder, node, frame)
+    node["leaf"] = table.leaf()
+
+
+def _blocks(frame):
+    """Return which columns lie in one array of two axes, and whether the values of a row lie side by side there.
+
+    Sums of the same values in another order may differ in their last digit, and pandas warns of frames in many pieces.
+    """
+    blocks = getattr(getattr(frame, "_mgr", None), "blocks", ())
+    held = [(block.mgr_locs, block.values) for block in blocks]  # noqa: PD011 (blocks have nothing else)
+    return [
+        [list(map(int, columns)), bool(array.flags.f_contiguous and not array.flags.c_contiguous)]
+        for columns, array in held
+        if isinstance(array, np.ndarray) and array.ndim == 2 and len(array) > 1
+    ]
+
+
+def _encode_series(encoder, node, series):
+    table = _Table(encoder)
+    node.update(t="pandas.Series", index=_index(table, series.index), data=table.array(series.array))
+    node["name"] = encoder.child(".name", series.name)
+    _encode_notes(encoder, node, series)
+    node["leaf"] = table.leaf()
+
+
+def _encode_notes(encoder, node, value):
+    if value.attrs:
+        node["attrs"] = encoder.child(".attrs", value.attrs)
+    if not value.flags.allows_duplicate_labels:
+        node["unique"] = True
+
+
+def _index(table, index):
+    """Return the description of an index by the arrays in the table."""
+    encoder = table.encoder
+    if type(index) is pd.RangeIndex:
+        return {"k": "range", "v": [index.start, index.stop, index.step], "name": encoder.node(index.name)}
+    if isinstance(index, pd.MultiIndex):
+        return {
+            "k": "multi",
+            "levels": [encoder.node(level.rename(None)) for level in index.levels],
+            "codes": [table.array(np.asarray(codes)) for codes in index.codes],
+            "names": [encoder.node(name) for name in index.names],
+        }
+    freq = getattr(index, "freqstr", None) if isinstance(index, (pd.DatetimeIndex, pd.TimedeltaIndex)) else None
+    return {"k": "index", "v": table.array(index.array), "name": encoder.node(index.name), "freq": freq}
+
+
+def _read_index(arrays, found):
+    value = arrays.decoder.value
+    if found["k"] == "range":
+        return pd.RangeIndex(*found["v"], name=value(found["name"]))
+    if found["k"] == "multi":
+        levels, codes = [value(level) for level in found["levels"]], [arrays.array(codes) for codes in found["codes"]]
+        _require_codes(levels, codes)
+        names = [value(name) for name in found["names"]]
+        return pd.MultiIndex(levels=levels, codes=codes, names=names, verify_integrity=False)
+    array = arrays.array(found["v"])
+    index = pd.Index(array, dtype=array.dtype, name=value(found["name"]), copy=False)
+    if found["freq"]:
+        index.freq = found["freq"]
+    return index
+
+
+def _require_codes(levels, codes):
+    """Raise ValueError for codes that lead outside of their level: pandas would read memory there."""
+    for level, numbered in zip(levels, codes):
+        if numbered.dtype.kind != "i" or (len(numbered) and not -1 <= numbered.min() <= numbered.max() < len(level)):
+            raise ValueError("a code isn't one of a level")
+    if len(levels) != len(codes) or len(set(map(len, codes))) > 1:
+        raise ValueError("the levels of an index differ in length")
+
+
+class _Table:
+    """Collects arrays of one length; ``array`` gives the description of an array."""
+
+    def __init__(self, encoder):
+        self.encoder = encoder
+        self._columns = []
+
+    def leaf(self):
+        """Make the leaf that holds the arrays."""
+        table = pa.table(self._columns, names=[str(at) for at in range(len(self._columns))])
+        return self.encoder.leaf(lambda sink: tables.write(table, sink))
+
+    def array(self, array):
+        """Add an array, and return its description."""
+        if type(array) is _OF_NUMPY:
+            array = array.to_numpy()
+        if isinstance(array, np.ndarray):
+            return self._objects(array) if array.dtype == object else self._numbers(array)
+        tell = _EXTENSIONS.get(type(array).__name__)
+        if tell is None:
+            raise self.encoder.refusal("has the dtype {}, which can't be sent: convert it".format(array.dtype))
+        return tell(self, array)
+
+    def _add(self, column):
+        """Add an array of Arrow. An array in chunks is a separate leaf: it would cut the others into chunks."""
+        if isinstance(column, pa.ChunkedArray) and column.num_chunks != 1:
+            alone = pa.table([column], names=["0"])
+            return {"leaf": self.encoder.leaf(lambda sink: tables.write(alone, sink))}
+        self._columns.append(column)
+        return len(self._columns) - 1
+
+    def _numbers(self, array):
+        dtype = array.dtype
+        return {"k": "numpy", "d": dtype.str, "c": self._add(_as_arrow(array))}
+
+    def _objects(self, array):
+        kinds = set(map(type, array))
+        if kinds <= {str, type(None)}:
+            try:
+                return {"k": "text", "c": self._add(pa.array(array, pa.large_string(), from_pandas=False))}
+            except UnicodeEncodeError:
+                pass  # half of a surrogate pair
+        return {
+            "k": "objects",
+            "c": self._add(pa.array(map(self._as_text, range(len(array)), array), pa.large_string())),
+        }
+
+    def _as_text(self, at, value):
+        inner = values.Encoder(self.encoder.pickle)
+        node = self.encoder.child_of("[{}]".format(at), lambda value: inner.value(self.encoder.place, value), value)
+        self.encoder.modules.update(inner.modules)
+        self.encoder.pickled.update(inner.pickled)
+        return json.dumps([node, [values.as_text(write) for write in inner.leaves]])
+
+    # Extension arrays
+
+    def masked(self, array):
+        return {"k": "masked", "v": self._numbers(array._data), "m": self._numbers(array._mask)}
+
+    def categorical(self, array):
+        categories = self.encoder.node(array.categories)
+        return {"k": "categories", "v": self._numbers(array.codes), "of": categories, "ordered": array.ordered}
+
+    def moments(self, array):
+        if array.dtype.kind == "M" and getattr(array, "tz", None) is not None:
+            zone = self.encoder.child(".tz", array.tz)
+            plain = array.tz_convert("UTC").tz_localize(None)
+            return {"k": "zoned", "v": self._numbers(plain.to_numpy(copy=False)), "z": zone}
+        return self._numbers(array.to_numpy(copy=False))
+
+    def periods(self, array):
+        return {"k": "periods", "v": self._numbers(array.asi8), "f": array.freqstr}
+
+    def intervals(self, array):
+        sides = [self.array(side.array) for side in (array.left, array.right)]
+        return {"k": "intervals", "v": sides, "closed": array.closed}
+
+    def sparse(self, array):
+        fill = self.encoder.node(array.fill_value)
+        return {"k": "sparse", "v": self.array(array.to_dense()), "fill": fill, "in": array.kind}
+
+    def strings(self, array):
+        missing = "nan" if getattr(array.dtype, "na_value", pd.NA) is not pd.NA else "NA"
+        try:
+            column = self._add(pa.array(array))
+        except UnicodeEncodeError:
+            return {"k": "loose", "v": self.array(array.astype(object)), "storage": array.dtype.storage, "na": missing}
+        return {"k": "strings", "c": column, "storage": array.dtype.storage, "na": missing}
+
+    def arrow(self, array):
+        return {"k": "arrow", "c": self._add(pa.chunked_array(array.__arrow_array__()))}
+
+
+_EXTENSIONS = {
+    "IntegerArray": _Table.masked,
+    "FloatingArray": _Table.masked,
+    "BooleanArray": _Table.masked,
+    "Categorical": _Table.categorical,
+    "DatetimeArray": _Table.moments,
+    "TimedeltaArray": _Table.moments,
+    "PeriodArray": _Table.periods,
+    "IntervalArray": _Table.intervals,
+    "SparseArray": _Table.sparse,
+    "StringArray": _Table.strings,
+    "ArrowStringArray": _Table.strings,
+    "ArrowStringArrayNumpySemantics": _Table.strings,
+    "StringArrayNumpySemantics": _Table.strings,
+    "ArrowExtensionArray": _Table.arrow,
+}
+
+
+def _as_arrow(array):
+    """Return an array of numpy as one of Arrow that uses its memory, where it is in one piece."""
+    array = np.ascontiguousarray(array)
+    if array.dtype.kind in "mM":
+        kind, array = pa.int64(), array.view(np.int64)
+    elif array.dtype.kind == "b":
+        kind, array = pa.uint8(), array.view(np.uint8)
+    elif array.dtype.kind in _NATIVE and array.dtype.isnative and array.dtype.itemsize <= 8:
+        kind = pa.from_numpy_dtype(array.dtype)
+    else:
+        kind, array = pa.binary(array.dtype.itemsize), array.view(np.uint8)
+    count = len(array) if not pa.types.is_fixed_size_binary(kind) else len(array) // kind.byte_width
+    return pa.Array.from_buffers(kind, count, [None, pa.py_buffer(array)])
+
+
+class _Arrays:
+    """Reads arrays from the table in a leaf."""
+
+    def __init__(self, decoder, leaf):
+        self.decoder = decoder
+        self._content = decoder.leaf(leaf)
+        self._table = tables.read(self._content)
+        self._bytes = np.frombuffer(self._content, np.uint8)
+
+    def array(self, found):
+        """Return the array that ``_Table.array`` described."""
+        return _FORMS[found["k"]](self, found)
+
+    def _column(self, found):
+        place = found["c"]
+        alone = isinstance(place, dict)
+        return tables.read(self.decoder.leaf(place["leaf"])).column(0) if alone else self._table.column(place)
+
+    def _numpy(self, found):
+        dtype, column = numbers.plain_dtype(found["d"]), self._column(found)
+        parts = [self._memory(chunk, dtype) for chunk in column.chunks]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else np.empty(0, dtype)
+
+    def _memory(self, chunk, dtype):
+        """Return the memory of an array of Arrow, which may be written to as it is ours alone."""
+        memory = chunk.buffers()[1]
+        if not len(chunk) or (memory is None and not dtype.itemsize):
+            return np.zeros(min(len(chunk), numbers.MAX_EMPTY), dtype)
+        start = memory.address - self._bytes.ctypes.data + chunk.offset * dtype.itemsize
+        if 0 <= start <= len(self._bytes) - len(chunk) * dtype.itemsize:
+            array = np.frombuffer(self._content, dtype, len(chunk), start)
+        else:
+            array = np.frombuffer(memory, dtype, len(chunk), chunk.offset * dtype.itemsize).copy()
+        numbers.require_bools(array)
+        return array
+
+    def joined(self, found, has_rows):
+        """Return arrays as rows of one array, which uses the memory of the leaf where they follow each other there."""
+        rows = [self.array(one) for one in found]
+        first, size = rows[0], rows[0].nbytes
+        start = self._bytes.ctypes.data
+        places = [row.__array_interface__["data"][0] for row in rows]
+        is_here = start <= places[0] and places[-1] + size <= start + len(self._bytes)
+        if size and is_here and not has_rows and places == [places[0] + at * size for at in range(len(rows))]:
+            return np.lib.stride_tricks.as_strided(first, (len(rows), len(first)), (size, first.itemsize))
+        joined = np.empty((len(rows), len(first)), first.dtype, "F" if has_rows else "C")
+        for place, row in zip(joined, rows):
+            place[:] = row
+        return joined
+
+    def _strings_of(self, found):
+        """Return a column of text. Raises ValueError for another type, whose values may be larger than its bytes."""
+        column = self._column(found)
+        if column.type not in (pa.string(), pa.large_string()):
+            raise ValueError("a column of text has the type {}".format(column.type))
+        return column
+
+    def _text(self, found):
+        column = self._strings_of(found)
+        array = np.empty(len(column), object)
+        array[:] = column.to_pylist()
+        return array
+
+    def _objects(self, found):
+        column = self._strings_of(found)
+        array = np.empty(len(column), object)
+        for at, text in enumerate(column.to_pylist()):
+            node, leaves = json.loads(text)
+            inner = self.decoder.inner(lambda number, leaves=leaves: values.from_text(leaves[number]))
+            array[at] = inner.value(node)
+        return array
+
+    def _masked(self, found):
+        data, mask = self.array(found["v"]), self.array(found["m"])
+        kinds = {"b": pd.arrays.BooleanArray, "f": getattr(pd.arrays, "FloatingArray", None)}
+        return kinds.get(data.dtype.kind, pd.arrays.IntegerArray)(data, mask)
+
+    def _categories(self, found):
+        dtype = pd.CategoricalDtype(self.decoder.value(found["of"]), found["ordered"])
+        return pd.Categorical.from_codes(self.array(found["v"]), dtype=dtype)
+
+    def _zoned(self, found):
+        utc = pd.DatetimeIndex(self.array(found["v"]), copy=False).tz_localize("UTC")
+        return utc.tz_convert(self.decoder.value(found["z"])).array
+
+    def _periods(self, found):
+        return pd.arrays.PeriodArray(self.array(found["v"]), dtype=pd.PeriodDtype(found["f"]))
+
+    def _intervals(self, found):
+        left, right = (pd.Index(self.array(side), copy=False) for side in found["v"])
+        return pd.arrays.IntervalArray.from_arrays(left, right, closed=found["closed"])
+
+    def _sparse(self, found):
+        fill = self.decoder.value(found["fill"])
+        return pd.arrays.SparseArray(self.array(found["v"]), fill_value=fill, kind=found["in"])
+
+    def _strings(self, found):
+        column, dtype = self._strings_of(found), _string_dtype(found)
+        return dtype.__from_arrow__(column) if len(column) else pd.array([], dtype=dtype)
+
+    def _loose(self, found):
+        return pd.array(self.array(found["v"]), dtype=_string_dtype(found))
+
+    def _arrow(self, found):
+        return pd.arrays.ArrowExtensionArray(self._column(found))
+
+
+#: Name of a form → how an array of this form is read.
+_FORMS = {
+    name: getattr(_Arrays, "_" + name)
+    for name in (
+        "numpy", "text", "objects", "masked", "categories", "zoned", "periods", "intervals", "sparse", "strings",
+        "loose", "arrow",
+    )
+}  # fmt: skip
+
+
+def _string_dtype(found):
+    """Return the dtype of text; an older pandas has but one kind of missing."""
+    if found["na"] == "NA":
+        return pd.StringDtype(found["storage"])
+    try:
+        return pd.StringDtype(found["storage"], na_value=np.nan)
+    except TypeError:
+        return pd.StringDtype("pyarrow")
+
+
+def _series(array, index=None, name=None):
+    return pd.Series(array, index=index, dtype=array.dtype, name=name, copy=False)
+
+
+def _read_frame(decoder, node):
+    arrays = _Arrays(decoder, node["leaf"])
+    index = _read_index(arrays, node["index"])
+    columns = {at: _series(arrays.array(found), index) for at, found in enumerate(node["data"])}
+    frame = pd.DataFrame(columns, index=index, copy=False)
+    if values.LAYOUT in node:
+        with suppress(Exception):  # another pandas keeps it in another way: the values are right
+            _lay_out(frame, arrays, node)
+    frame.columns = decoder.value(node["columns"])
+    return _noted(decoder, node, frame)
+
+
+def _lay_out(frame, arrays, node):
+    """Let columns lie in arrays of two axes, as ``_blocks`` found them."""
+    from pandas._libs.internals import _unpickle_block
+
+    places = [place for columns, _ in node[values.LAYOUT] for place in columns]
+    if len(set(places)) < len(places) or not set(places) <= set(range(len(node["data"]))):
+        raise ValueError("a block has columns that the frame doesn't have")
+    made, moved = [], set()
+    for columns, has_rows in node[values.LAYOUT]:
+        joined = arrays.joined([node["data"][at] for at in columns], has_rows)
+        made.append(_unpickle_block(joined, np.array(columns), 2))
+        moved.update(columns)
+    held = frame._mgr
+    frame._mgr = type(held)((*(block for block in held.blocks if block.mgr_locs[0] not in moved), *made), held.axes)
+
+
+def _read_series(decoder, node):
+    arrays = _Arrays(decoder, node["leaf"])
+    index, array = _read_index(arrays, node["index"]), arrays.array(node["data"])
+    return _noted(decoder, node, _series(array, index, decoder.value(node["name"])))
+
+
+def _read_array(decoder, node):
+    array = _Arrays(decoder, node["leaf"]).array(node["v"])
+    return pd.array(array, dtype=array.dtype) if isinstance(array, np.ndarray) else array
+
+
+def _noted(decoder, node, value):
+    if "attrs" in node:
+        value.attrs = decoder.value(node["attrs"])
+    return value.set_flags(allows_duplicate_labels=False) if "unique" in node else value
+
+
+def _read_moment(decoder, node):
+    moment, zone = pd.Timestamp(decoder.value(node["v"])), decoder.value(node["z"])
+    return moment if zone is None else moment.tz_localize("UTC").tz_convert(zone)
+
+
+_READ = {
+    "pandas.DataFrame": _read_frame,
+    "pandas.Series": _read_series,
+    "pandas.Index": lambda decoder, node: _read_index(_Arrays(decoder, node["leaf"]), node["v"]),
+    "pandas.array": _read_array,
+    "pandas.NaT": lambda _decoder, _node: pd.NaT,
+    "pandas.NA": lambda _decoder, _node: pd.NA,
+    "pandas.Timestamp": _read_moment,
+    "pandas.Timedelta": lambda decoder, node: pd.Timedelta(decoder.value(node["v"])),
+    "pandas.Period": lambda _decoder, node: pd.Period(ordinal=node["v"], freq=node["f"]),
+    "pandas.Interval": lambda decoder, node: pd.Interval(*decoder.values(node["v"]), closed=node["closed"]),
+}

@@ -1,0 +1,484 @@
+"""Pickled values, with the versions of Python and of the packages that must be the same where they are read.
+
+Travels with a run. Reading a pickle runs its code, so both sides must ask for it.
+"""
+
+from __future__ import annotations
+
+import builtins
+import functools
+import io
+import pickle
+import pickletools
+import sys
+import types
+from importlib import import_module
+
+from .. import IN_RUN
+
+PROTOCOL = 4
+
+#: Module → names that execute, import, or read and write outside of a value; None stands for all functions.
+_RISKY = {
+    "builtins": {
+        "eval", "exec", "compile", "__import__", "open", "input", "breakpoint", "setattr", "delattr", "globals",
+    },
+    "io": {"open", "open_code", "FileIO"}, "_io": {"open", "open_code", "FileIO"},
+    "os": None, "posix": None, "nt": None, "subprocess": None, "_posixsubprocess": None, "pty": None,
+    "runpy": None, "_imp": None, "code": None, "pkgutil": None, "pydoc": None, "uuid": None, "doctest": None,
+    "_osx_support": None, "_aix_support": None,
+    "codeop": None, "pdb": None, "bdb": None, "timeit": None, "profile": None, "cProfile": None, "trace": None,
+    "pickle": {"loads", "load", "_loads", "_load", "Unpickler", "_Unpickler"},
+    "_pickle": {"loads", "load", "Unpickler"},
+    "marshal": None, "shelve": None, "joblib.numpy_pickle": {"load"}, "dill._dill": {"load", "loads"},
+    "numpy": {"load"}, "pandas.io.pickle": {"read_pickle"}, "torch.serialization": {"load"},
+    "socket": None, "_socket": None, "ssl": None, "webbrowser": None, "http.client": None, "urllib.request": None,
+    "ftplib": None, "smtplib": None, "telnetlib": None, "requests.api": None, "httpx": None,
+    "ctypes": {"CDLL", "PyDLL", "WinDLL", "OleDLL", "LibraryLoader"},
+    "shutil": None, "tempfile": None, "pathlib": None, "pathlib._local": None, "pathlib._abc": None,
+    "sys": None, "signal": None, "gc": None, "_thread": None,
+    "multiprocessing.util": None, "numpy.testing._private.utils": {"runstring"},
+    "pandas.core.computation.eval": {"eval"},
+}  # fmt: skip
+
+#: Packages all of whose functions do so.
+_RISKY_PACKAGES = {
+    "distutils", "setuptools", "idlelib", "lib2to3", "test", "venv", "ensurepip", "pip", "_pyrepl", "numpy.f2py",
+    "aiohttp", "asyncio",
+}  # fmt: skip
+
+#: Module → classes that do so when they are called.
+_RISKY_CLASSES = {
+    "subprocess": {"Popen"},
+    "socket": {"socket"},
+    "_socket": {"socket"},
+    "logging": {"FileHandler"},
+    "imaplib": {"IMAP4_stream"},
+}
+
+#: Callables whose result calls another one: only a pickle that calls the result is refused.
+_INDIRECT = {
+    "operator": {"attrgetter", "methodcaller"},
+    "functools": {"partial", "reduce"},
+    "_functools": {"reduce"},
+    "builtins": {"map", "filter"},
+    "itertools": {"starmap"},
+}
+
+_WIDGET = ("ipywidgets.widgets.widget", "Widget")
+
+_GETATTR = {("builtins", "getattr"), ("__builtin__", "getattr")}
+
+#: Bytes from which on a pickle is read where it is instead of copied.
+_LARGE = 1 << 20
+
+#: Names that were looked up before and are harmless.
+_harmless = set()
+
+
+def is_of_a_run(module):
+    """Whether a module travels with a run, and exists nowhere else."""
+    return IN_RUN and module.partition(".")[0] == "_lk"
+
+
+def stays(value):
+    """Say why a value cannot leave its process though it can be pickled; nothing for others."""
+    kind = value if isinstance(value, type) else type(value)
+    if is_of_a_run(str(kind.__module__)) or is_of_a_run(str(getattr(value, "__module__", ""))):
+        return "is an output of the run, which cannot leave it: show it in the cell that made it"
+    if any((base.__module__, base.__name__) == _WIDGET for base in type(value).__mro__):
+        return "is a widget, which belongs to the kernel that made it: send its value, such as widget.value"
+    return ""
+
+
+def dumps(value):
+    """Pickle a value; what is defined in the notebook goes along where cloudpickle is installed."""
+    try:
+        import cloudpickle
+    except ImportError:
+        return pickle.dumps(value, protocol=PROTOCOL)
+
+    class Pickler(cloudpickle.Pickler):
+        def reducer_override(self, value):
+            if reason := stays(value):
+                raise pickle.PicklingError("it holds what " + reason)
+            return of_datasets(value) or super().reducer_override(value)
+
+    file = io.BytesIO()
+    Pickler(file, protocol=PROTOCOL).dump(value)
+    return file.getvalue()
+
+
+def of_datasets(value):
+    """Reduce a table in a file, of which Hugging Face's datasets pickle the path, to its rows; None for others."""
+    tables = sys.modules.get("datasets.table")
+    is_in_file = isinstance(value, getattr(tables, "MemoryMappedTable", ()))
+    return (tables.InMemoryTable, (value.table,)) if is_in_file else None
+
+
+class Unsafe(Exception):
+    """A pickle calls what no value needs."""
+
+
+class Unpickler(pickle.Unpickler):
+    """Reads a pickle, and refuses it before it calls what executes commands, imports code or reads other pickles.
+
+    Each name is checked by the object that it leads to, so an alias is recognized. A function may refer to such an
+    object, as ``subprocess.run``; only a pickle that calls one is refused. It is a safety net: code that is part of a
+    pickled function isn't checked.
+    """
+
+    def __init__(self, file, content):
+        super().__init__(file)
+        self._content = content
+        self._risky, self._indirect = set(), set()
+
+    def find_class(self, module, name):
+        """Return a class or a function by its name. Raises Unsafe."""
+        value = super().find_class(module, name)
+        if (module, name) not in _harmless:
+            if value is builtins.getattr:
+                return self._attribute
+            if (module, name) == ("torch.storage", "_load_from_bytes"):
+                return _load_storage
+            names = self._risky if _is_risky(value) else self._indirect
+            if names is self._indirect and not _is_listed(value, _INDIRECT):
+                _harmless.add((module, name))
+            elif (module, name) not in names:
+                names.add((module, name))
+                _refuse(_called(self._content, self._risky, self._indirect))
+        return value
+
+    def _attribute(self, owner, name, *default):
+        """Return an attribute, as ``getattr``: old protocols write methods of classes so. Raises Unsafe."""
+        value = getattr(owner, name, *default)
+        if _is_risky(getattr(value, "__func__", value)):
+            is_named = not isinstance(owner, types.ModuleType)
+            names = _called(self._content, self._risky, self._indirect | _GETATTR) if is_named else {name}
+            _refuse({"{}.{}".format(getattr(value, "__module__", "?"), name)} if names else ())
+        return value
+
+
+class _InnerUnpickler(pickle.Unpickler):
+    """Reads a pickle inside of another one, and refuses it for any risky name: it contains only sizes and types."""
+
+    def find_class(self, module, name):
+        """Return a class or a function by its name. Raises Unsafe."""
+        value = super().find_class(module, name)
+        if _is_risky(value) or _is_listed(value, _INDIRECT) or value is builtins.getattr:
+            _refuse({"{}.{}".format(module, name)})
+        return value
+
+
+def _load_storage(content):
+    """Return the storage of a tensor, which torch writes as bytes that contain pickles. Raises Unsafe."""
+    reader = types.ModuleType("pickle")
+    reader.Unpickler = _InnerUnpickler
+    reader.load = lambda file, **options: _InnerUnpickler(file, **options).load()
+    return import_module("torch").load(io.BytesIO(content), pickle_module=reader)
+
+
+def loads(content):
+    """Return a pickled value. Raises Unsafe."""
+    content = memoryview(content).cast("B")
+    file = io.BytesIO(content) if len(content) < _LARGE else _View(content)
+    return Unpickler(file, content).load()
+
+
+class _View:
+    """A file of bytes that are in memory; they aren't copied."""
+
+    def __init__(self, content):
+        self._content = content
+        self._position = 0
+
+    def read(self, size=-1):
+        """Return bytes."""
+        end = len(self._content) if size < 0 else self._position + size
+        part = bytes(self._content[self._position : end])
+        self._position += len(part)
+        return part
+
+    def readinto(self, buffer):
+        """Fill a buffer."""
+        part = self._content[self._position : self._position + len(buffer)]
+        buffer[: len(part)] = part
+        self._position += len(part)
+        return len(part)
+
+    def readline(self):
+        """Return a line."""
+        line = bytearray()
+        while not line.endswith(b"\n"):
+            byte = self.read(1)
+            if not byte:
+                break
+            line += byte
+        return bytes(line)
+
+
+def _is_risky(value):
+    """Whether a call of an object executes, imports, or reads and writes outside of a value."""
+    return _is_listed(value, _RISKY) or _is_of_risky_package(value)
+
+
+def is_risky(value):
+    """Return whether a call of an object or its result executes, imports, or reads and writes outside of a value."""
+    return _is_risky(value) or _is_listed(value, _INDIRECT)
+
+
+def _is_listed(value, table):
+    """Whether a table lists an object, by the module and the name that the object itself has."""
+    module, name = getattr(value, "__module__", None), getattr(value, "__name__", None)
+    if not isinstance(module, str) or isinstance(value, types.ModuleType):
+        return False
+    if isinstance(value, type):
+        return name in (_RISKY_CLASSES.get(module, ()) if table is _RISKY else ()) or name in (table.get(module) or ())
+    return module in table and (table[module] is None or name in table[module])
+
+
+def _is_of_risky_package(value):
+    module = getattr(value, "__module__", None)
+    if not isinstance(module, str) or isinstance(value, (types.ModuleType, type)):
+        return False
+    parts = module.split(".")
+    return parts[0] in _RISKY_PACKAGES or ".".join(parts[:2]) in _RISKY_PACKAGES
+
+
+def _refuse(names):
+    if names:
+        raise Unsafe("calls '{}', which no value needs: nothing of it was set".format("', '".join(sorted(names))))
+
+
+def _called(content, risky, indirect):
+    """Return which of the risky names (module, name) a pickle calls, directly or by the result of an indirect name."""
+    calls = _Calls(risky, indirect)
+    file = io.BytesIO(content)
+    try:
+        while file.tell() < len(content):
+            for code, argument, _position in pickletools.genops(file):
+                calls.follow(code, argument)
+    except Exception:  # bytes that can't be followed aren't trusted
+        return calls.names or {"{}.{}".format(*name) for name in risky | indirect}
+    return calls.names
+
+
+_MARK, _OTHER, _UNKNOWN = ("mark",), ("other",), ("name", "?", "?")
+
+#: Indirect names that call their first argument themselves; results of the others are called later.
+_APPLYING = {"map", "filter", "reduce", "starmap"}
+
+
+class _Calls:
+    """Follows the stack of a pickle without executing anything; ``names`` are the risky names that it calls.
+
+    An item of the stack is ("name", module, name), ("text", text), ("items", item, ...), ("result", module, name) of an
+    indirect name, or another tuple.
+    """
+
+    def __init__(self, risky, indirect):
+        self.names = set()
+        self._risky = risky
+        self._indirect = indirect
+        self._stack = []
+        self._memo = {}
+
+    def follow(self, code, argument):
+        """Take the step of an opcode."""
+        step = _STEPS.get(code.name)
+        if step:
+            step(self, argument)
+        else:
+            self._move(code, argument)
+
+    def _remember(self, number):
+        self._memo[len(self._memo) if number is None else number] = self._stack[-1]
+
+    def _recall(self, number):
+        self._stack.append(self._memo[number])
+
+    def _name(self, argument):
+        """Push a name that is text of the opcode, or text on the stack."""
+        if argument is not None:
+            self._stack.append(("name", *argument.split(" ", 1)))
+            return
+        module, attribute = self._pop(2)
+        is_known = module[0] == attribute[0] == "text"
+        self._stack.append(("name", module[1], attribute[1]) if is_known else _UNKNOWN)
+
+    def _instance(self, argument):
+        if argument is None:
+            owner, *arguments = self._pop_to_mark()
+        else:
+            owner, arguments = ("name", *argument.split(" ", 1)), self._pop_to_mark()
+        self._call(owner, arguments)
+
+    def _reduce(self, count):
+        arguments = self._pop(count)
+        self._call(self._stack.pop(), arguments)
+
+    def _tuple(self, count):
+        self._stack.append(("items", *(self._pop_to_mark() if count is None else self._pop(count))))
+
+    def _drop(self, _argument):
+        if self._stack:
+            self._stack.pop()
+
+    def _move(self, code, argument):
+        """Take the step of an opcode that calls nothing, by the number of items that it removes and adds."""
+        before = list(code.stack_before)
+        if pickletools.markobject in before:
+            items = self._pop_to_mark()
+            if code.name == "DICT":
+                self._set_items(items)
+            before = before[: before.index(pickletools.markobject)]
+        removed = self._pop(len(before))
+        if code.stack_after:
+            self._stack.append(("text", argument) if isinstance(argument, str) else (removed or [_OTHER])[0])
+
+    def _call(self, function, arguments):
+        kind, name = function[0], function[1:]
+        items = [each for item in arguments for each in (item[1:] if item[0] == "items" else [item])]
+        if kind == "result" or function == _UNKNOWN or (kind == "name" and name in self._risky):
+            self.names.add(".".join(name))
+        is_indirect = kind == "name" and name in self._indirect
+        if is_indirect and name[-1] in _APPLYING:
+            self._add_names(items)
+        self._stack.append(("result", *name) if is_indirect and name[-1] not in _APPLYING else _OTHER)
+
+    def _set_items(self, items):
+        """Read keys and values: a method such as ``__setstate__`` that is a risky name is called by what follows."""
+        for key, value in zip(items[::2], items[1::2]):
+            if key[0] == "text" and key[1].startswith("__"):
+                self._add_names([value])
+
+    def _add_names(self, items):
+        self.names.update(".".join(item[1:]) for item in items if item[0] == "name" and item[1:] in self._risky)
+
+    def _pop(self, number):
+        items = self._stack[len(self._stack) - number :]
+        del self._stack[len(self._stack) - number :]
+        return items
+
+    def _pop_to_mark(self):
+        at = len(self._stack) - 1
+        while self._stack[at] is not _MARK:
+            at -= 1
+        items = self._stack[at + 1 :]
+        del self._stack[at:]
+        return items
+
+
+#: Opcode → its step. All others only remove items from the stack and add some.
+_STEPS = {
+    "MARK": lambda calls, _: calls._stack.append(_MARK),
+    "DUP": lambda calls, _: calls._stack.append(calls._stack[-1]),
+    **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"), _Calls._remember),
+    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), _Calls._recall),
+    **dict.fromkeys(("GLOBAL", "STACK_GLOBAL"), _Calls._name),
+    **dict.fromkeys(("EXT1", "EXT2", "EXT4"), lambda calls, _: calls._stack.append(_UNKNOWN)),
+    **dict.fromkeys(("INST", "OBJ"), _Calls._instance),
+    **dict.fromkeys(("REDUCE", "NEWOBJ"), lambda calls, _: calls._reduce(1)),
+    "NEWOBJ_EX": lambda calls, _: calls._reduce(2),
+    "TUPLE": lambda calls, _: calls._tuple(None),
+    "TUPLE1": lambda calls, _: calls._tuple(1),
+    "TUPLE2": lambda calls, _: calls._tuple(2),
+    "TUPLE3": lambda calls, _: calls._tuple(3),
+    "SETITEM": lambda calls, _: calls._set_items(calls._pop(2)),
+    "SETITEMS": lambda calls, _: calls._set_items(calls._pop_to_mark()),
+    **dict.fromkeys(("STOP", "POP"), _Calls._drop),
+}
+
+
+def packages(content):
+    """Return package → version for each package, not of Python itself, that reading the pickle imports."""
+    found = {}
+    for module in modules(content):
+        name, version = package_of(module)
+        if version is not None:
+            found[name] = version
+    return found
+
+
+def python():
+    """Return the version of Python that pickles of code are bound to."""
+    return "{}.{}".format(*sys.version_info)
+
+
+def differences(there, found_python):
+    """Return in words what is different here from where the pickle was made."""
+    different = []
+    if found_python != python():
+        different.append("Python is {} here, and was {} there".format(python(), found_python))
+    for name, version in sorted(there.items()):
+        here = version_of(name)
+        if here is None:
+            different.append("{} is not installed here, and was {} there".format(name, version))
+        elif here != version:
+            different.append("{0} is {1} here, and was {2} there (-r {0}=={2})".format(name, here, version))
+    return different
+
+
+def modules(content):
+    """Return the first parts of the modules that a pickle names.
+
+    A module within a function is text that only its name identifies.
+    """
+    found, memo, last = set(), [], [None, None]
+    has_modules = b"subimport" in content
+    for code, argument, _place in pickletools.genops(content):
+        if has_modules and isinstance(argument, str) and argument in sys.modules and argument != "__main__":
+            found.add(argument)
+        if code.name == "GLOBAL":
+            found.add(argument.split(" ")[0])
+        elif code.name == "STACK_GLOBAL":
+            found.add(last[0])
+        if code.name == "MEMOIZE":
+            memo.append(last[1])
+        elif code.name in ("BINGET", "LONG_BINGET"):
+            last = [last[1], memo[argument]]
+        else:
+            last = [last[1], argument if isinstance(argument, str) else None]
+    return {name.partition(".")[0] for name in found if isinstance(name, str)}
+
+
+def package_of(module):
+    """Return the package that a module is of, and its version; None for one of Python itself, or of the author."""
+    if module == "__main__" or module in getattr(sys, "stdlib_module_names", ()):
+        return module, None
+    names = _providers(module, tuple(sys.path)) or [module]
+    versions = [(name, version_of(name)) for name in names]
+    return next((found for found in versions if found[1] is not None), (module, None))
+
+
+def version_of(name):
+    """Return the version of a package without its local part, None when it is not installed."""
+    from importlib import metadata
+
+    try:
+        return metadata.version(name).partition("+")[0]
+    except metadata.PackageNotFoundError:
+        return None
+
+
+@functools.lru_cache(maxsize=None)
+def _providers(module, _path):
+    """Return the packages that have a module: at once where one has its name, as most do. Else it asks each."""
+    from importlib import metadata
+
+    try:
+        own = metadata.distribution(module)
+        if _has(own, module):
+            return [own.metadata["Name"]]
+    except metadata.PackageNotFoundError:
+        pass
+    return [package.metadata["Name"] for package in metadata.distributions() if _has(package, module)]
+
+
+def _has(package, module):
+    """Whether a package has a module; its list of files is searched as text, as reading it takes long."""
+    declared = (package.read_text("top_level.txt") or "").split()
+    files = "\n" + (package.read_text("RECORD") or "")
+    if declared or len(files) > 1:
+        return module in declared or (not declared and any("\n" + module + end in files for end in "/."))
+    return any(path.parts[0].partition(".")[0] == module for path in package.files or ())

@@ -1,0 +1,182 @@
+"""Memory for values that come, and bytes by signed links: to and from the bucket, without its keys.
+
+Travels with a run. A link is a secret: no message holds one.
+"""
+
+from __future__ import annotations
+
+import mmap
+import time
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from threading import Semaphore
+from urllib.parse import urlsplit
+
+from .envelope import Failed
+
+#: Bytes of a part that is fetched by itself, how many at once, and how often each is tried.
+PART = 32 * 1024 * 1024
+AT_ONCE = 4
+TRIES = 4
+
+#: Slots that are sent at once.
+SLOTS_AT_ONCE = 3
+
+#: From this size on memory is asked of the system, which gives it as it is used.
+LARGE = 1024 * 1024
+
+_PATIENCE = 300  # seconds without a byte
+_HUGE = getattr(mmap, "MADV_HUGEPAGE", None)
+
+
+def room(size):
+    """Return writable memory of this number of bytes. Raises MemoryError with the missing bytes."""
+    if size < LARGE:
+        return bytearray(size)
+    free = _free()
+    if free is not None and size > free:
+        raise MemoryError("{:,} bytes are needed and {:,} are free".format(size, free))
+    memory = mmap.mmap(-1, size)
+    if _HUGE is not None and hasattr(memory, "madvise"):
+        try:
+            memory.madvise(_HUGE)
+        except OSError:
+            pass
+    return memory
+
+
+def fetch(jobs):
+    """Fill memory: for each (link, start, memory), the bytes of an object from ``start`` on. Raises Failed."""
+    parts = [
+        (link, start + at, memoryview(memory)[at : at + PART])
+        for link, start, memory in jobs
+        for at in range(0, len(memory), PART)
+    ]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(lambda part: _repeated(_fetch, *part), parts))
+
+
+def send(link, pieces):
+    """Store pieces of bytes, which can be gone through again, as one object. Raises Failed."""
+    size = sum(memoryview(piece).nbytes for piece in pieces)
+    _repeated(_send, link, pieces, size)
+
+
+def _fetch(link, start, part):
+    asked = urllib.request.Request(link, headers={"Range": "bytes={}-{}".format(start, start + len(part) - 1)})
+    with _opener(link).open(asked, timeout=_PATIENCE) as answer:
+        if answer.status != 206:
+            raise Failed("the bucket does not give parts of objects")
+        got = 0
+        while got < len(part):
+            more = answer.readinto(part[got:])
+            if not more:
+                raise OSError("the connection ended early")
+            got += more
+
+
+def _send(link, pieces, size):
+    headers = {"Content-Length": str(size), "Content-Type": "application/octet-stream"}
+    asked = urllib.request.Request(link, data=_Again(pieces), headers=headers, method="PUT")
+    with _opener(link).open(asked, timeout=_PATIENCE) as answer:
+        answer.read()
+
+
+class _Again:
+    """Pieces for urllib, which takes what can be gone through and is no list of bytes."""
+
+    def __init__(self, pieces):
+        self._pieces = pieces
+
+    def __iter__(self):
+        return iter(self._pieces)
+
+
+def _opener(link):
+    """Return what opens a link; a proxy of the environment is for the world outside."""
+    inside = urlsplit(link).hostname in ("127.0.0.1", "localhost", "::1")
+    return urllib.request.build_opener(urllib.request.ProxyHandler({})) if inside else urllib.request.build_opener()
+
+
+def _repeated(act, link, *rest):
+    for attempt in range(1, TRIES + 1):
+        try:
+            return act(link, *rest)
+        except urllib.error.HTTPError as refusal:
+            reason = _refused(refusal.code)
+            refusal.close()
+            if refusal.code < 500:
+                break
+        except (OSError, ValueError) as error:
+            reason = str(getattr(error, "reason", error)) or type(error).__name__
+        if attempt < TRIES:
+            time.sleep(0.5 * 2**attempt)
+    raise Failed(reason.replace(link, "the link"))
+
+
+def _refused(status):
+    if status in (400, 401, 403):
+        return "the links to the bucket are no longer good: they end some time after the start"
+    return "it is no longer in the bucket" if status == 404 else "the bucket answered with HTTP {}".format(status)
+
+
+def _free():
+    """Return the bytes of usable memory, if the system reports them."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            for line in file:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024
+    except (OSError, ValueError):
+        pass
+    return None
+
+
+class Slots:
+    """Objects of given sizes that are filled one after the other, and sent meanwhile."""
+
+    def __init__(self, links, sizes):
+        self.at = 0
+        self._left = list(zip(links, sizes))
+        self._pool = ThreadPoolExecutor(SLOTS_AT_ONCE)
+        self._free = Semaphore(SLOTS_AT_ONCE)
+        self._sent = []
+        self._pieces, self._room = [], 0
+
+    def write(self, piece):
+        """Add bytes, and start to send each slot that is full."""
+        piece = memoryview(piece).cast("B") if memoryview(piece).nbytes else memoryview(b"")
+        self.at += piece.nbytes
+        while piece.nbytes:
+            if not self._room:
+                self._begin()
+            part = piece[: self._room]
+            self._pieces.append(part)
+            self._room -= part.nbytes
+            piece = piece[part.nbytes :]
+
+    def close(self):
+        """Send the rest, and wait until all is sent. Raises Failed."""
+        self._end()
+        self._pool.shutdown()
+        for sent in self._sent:
+            sent.result()
+
+    def _begin(self):
+        self._end()
+        if not self._left:
+            raise Failed("they are larger than {:,} bytes in all".format(self.at))
+        self._link, self._room = self._left.pop(0)
+
+    def _end(self):
+        if self._pieces:
+            self._free.acquire()
+            self._sent.append(self._pool.submit(self._send, self._link, self._pieces))
+            self._pieces = []
+
+    def _send(self, link, pieces):
+        try:
+            send(link, pieces)
+        finally:
+            self._free.release()
