@@ -32,7 +32,7 @@ class DeletionListener:
     """Calls a function with the bucket and the folder of each object or folder that was deleted through S3.
 
     The function is called in one thread, when nothing was deleted in the folder for half a second: whoever empties a
-    folder to write into it anew is done by then.
+    folder to write into it again is done by then.
     """
 
     def __init__(self, handle: Callable[[str, str], None]) -> None:
@@ -91,11 +91,11 @@ class DeletionListener:
         with self._changed:
             while not self._is_closed:
                 place = next(iter(self._due), None)
-                left = self._due[place] - time.monotonic() if place else None
-                if place and left is not None and left <= 0:
+                remaining = self._due[place] - time.monotonic() if place else None
+                if place and remaining is not None and remaining <= 0:
                     del self._due[place]
                     return place
-                self._changed.wait(left)
+                self._changed.wait(remaining)
         return None
 
 

@@ -1,4 +1,4 @@
-"""Widgets: each side has a model of its own, and its state is sent."""
+"""Widgets: each side has its model, and the state of the widget is sent."""
 
 from __future__ import annotations
 
