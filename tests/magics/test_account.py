@@ -12,6 +12,8 @@ from patience import PATIENCE
 from lk_jupyter import session
 from lk_jupyter.account.balance import AccountBalance
 from lk_jupyter.account.burn_rate import BillableResource
+from lk_jupyter.api._client import Client
+from lk_jupyter.api.auth import LoginRequest
 from lk_jupyter.config import settings
 from lk_jupyter.views.credits import balance
 
@@ -52,8 +54,12 @@ def test_whoami_tells_where_each_thing_is_set(run_cell, local_data):
     assert any(line.split() == ["Key", "hidden", "local", "cloud"] for line in lines)
 
 
-def test_balance_tells_the_credits_that_are_left(run_cell, local_data):
-    run_cell("%lk_login --local")
+def test_balance_tells_the_credits_that_are_left(run_cell, cloud, home, monkeypatch):
+    user = LoginRequest(email="balance@example.com", password="correct horse")
+    cloud.add_user(user.email, user.password)  # other tests start and leave things as the user of the shared cloud
+    with Client(cloud.base_url) as client:
+        monkeypatch.setenv("LK_API_KEY", client.auth.login(user).access_token)
+    monkeypatch.setenv("LK_BASE_URL", cloud.base_url)
     shown = run_cell("%lk_balance")
     assert re.search(r"^Left +\d+\.\d\d credits$", shown, re.MULTILINE)
     assert "Running now  nothing" in shown
