@@ -393,7 +393,7 @@ class Sending:
     def abort_soon(self): self.unwanted.set()
 
 class Executor(executor.Executor):
-    def _made(self, future, call):
+    def _make_call(self, future, call):
         future.sending = Sending()
         active.set()
         future.sending.unwanted.wait()
