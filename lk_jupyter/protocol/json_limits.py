@@ -53,10 +53,10 @@ class JsonTooLarge(ValueError):
 
 def require_small(content: bytes | bytearray | str, weights: Weights = DECODED, most: int = MOST_MEMORY) -> None:
     """Raise JsonTooLarge if the values of JSON would take more than ``most`` bytes of memory."""
-    if len(content) <= _SMALL:
+    if not isinstance(content, (str, bytes, bytearray)) or len(content) <= _SMALL:  # other values are no JSON
         return
     data = content.encode(errors="replace") if isinstance(content, str) else content
-    text_memory = len(data) * (_WIDE if not data.isascii() or b"\\u" in data else 2)
+    text_memory = _text_memory(data)
     counts = data.count(b"[") + data.count(b"{"), data.count(b":"), data.count(b","), data.count(b'"') // 2
     if text_memory + _weigh(counts, weights) <= most:
         return
@@ -78,8 +78,12 @@ def load_json(content: bytes | bytearray | str) -> Any:
 
 def load_user_json(content: bytes) -> Any:
     """Decode a file of the user: its texts, such as pictures of a notebook, may be large. Raises as ``load_json``."""
-    require_small(content, most=MOST_MEMORY + _WIDE * len(content))
+    require_small(content, most=MOST_MEMORY // 2 + _text_memory(content))
     return json.loads(content)
+
+
+def _text_memory(data: bytes | bytearray) -> int:
+    return len(data) * (_WIDE if not data.isascii() or b"\\u" in data else 2)
 
 
 def megabytes(size: float) -> str:

@@ -13,6 +13,9 @@ NUMBERS = (0, 1, 2, 3, 7, 8, 63, 127, 128, 255, 256, 2**15, 2**16 - 1, 2**20, 2*
 #: Bytes of a value that is repeated 100 times, and of damaged JSON: more than any limit of the parsers.
 REPEATED, LARGEST = 400_000, 40_000_000
 
+#: Stands for many values in a tree, which would take much more memory than their text.
+MANY = '"many values"'
+
 #: What a value of JSON is replaced with.
 HOSTILE: tuple[Any, ...] = (
     None, True, 0, -1, 2**31, 2**63, 10**30, 1e308, -0.0, "", "x", "\x1b]0;x\x07", "\u202e", "../../x", "1e999999999",
@@ -89,7 +92,9 @@ def damaged_json(choose: Random, content: bytes, seeds: list[bytes], words: tupl
         place = _place(choose, tree)
         if place:
             _replace(choose, *place, tree)
-    return json.dumps(tree).encode()[:LARGEST]
+    text = json.dumps(tree)
+    text = text.replace(MANY, _many(choose)) if MANY in text else text
+    return text[:LARGEST].encode()
 
 
 def damaged_message(choose: Random, content: bytes, seeds: list[bytes], words: tuple[bytes, ...]) -> bytes:
@@ -123,7 +128,7 @@ def _replace(choose: Random, parent: Any, key: Any, tree: Any) -> None:
     elif kind == 1 and (other := _place(choose, tree)):
         parent[key] = deepcopy(other[0][other[1]])
     elif kind == 2:
-        parent[key] = _nested(choose) if choose.random() < 0.8 else _many(choose)
+        parent[key] = _nested(choose) if choose.random() < 0.8 else json.loads(MANY)
     elif kind == 3 and isinstance(parent, list):
         is_small = len(json.dumps(parent[key])) < REPEATED
         parent[key:key] = [parent[key]] * choose.choice((1, 100 if is_small else 2))
@@ -133,11 +138,14 @@ def _replace(choose: Random, parent: Any, key: Any, tree: Any) -> None:
         parent[key] = deepcopy(choose.choice(HOSTILE))
 
 
-def _many(choose: Random) -> Any:
-    """Return many values that take much more memory than their text."""
-    value = choose.choice(([], {}, {"a": 1}, [[[[[]]]]], 1, 0.5, "ab", "\U0001f600a", None))
+def _many(choose: Random) -> str:
+    """Return the text of many values that take much more memory than their text."""
+    values = ("[]", "{}", '{"a": 1}', "[[[[[]]]]]", "1", "0.5", '"ab"', '"\\ud83d\\ude00a"', "null")
     count = choose.choice((1000, 100_000, 1_000_000, 4_000_000))
-    return dict.fromkeys(map(str, range(count // 10)), value) if choose.random() < 0.2 else [value] * count
+    if choose.random() < 0.2:
+        entries = (f'"{number}": 1' for number in range(count // 10))
+        return "{" + ", ".join(entries) + "}"
+    return f"[{', '.join([choose.choice(values)] * count)}]"
 
 
 def _nested(choose: Random) -> Any:

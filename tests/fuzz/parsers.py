@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import io
-import json
 import shutil
 import sqlite3
 import tempfile
@@ -40,7 +39,7 @@ from lk_jupyter.inference.batch import outcome
 from lk_jupyter.journal import entry
 from lk_jupyter.journal.journal import Journal
 from lk_jupyter.protocol.frames import Frame, Splitter, nonce_in, words_of
-from lk_jupyter.protocol.json_limits import JsonTooLarge
+from lk_jupyter.protocol.json_limits import JsonTooLarge, load_json
 from lk_jupyter.protocol.metadata import ports_in
 from lk_jupyter.protocol.offloaded import FOLDER, fetched
 from lk_jupyter.remote.values import arrays, tables
@@ -224,7 +223,7 @@ def read_record(record: ExecutionRecord) -> None:
 
 def parse_row(content: bytes) -> None:
     with suppress(ValueError, RecursionError):
-        row = json.loads(content)
+        row = load_json(content)
         if isinstance(row, dict):
             entry.parse_entry(row)
 
@@ -241,7 +240,7 @@ def parse_recording(content: bytes) -> None:
     text = text_of(content)
     bodies: list[Any] = [{"detail": text, "name": text[:50]}, {"message": text}]
     with suppress(ValueError, RecursionError):
-        bodies.append(json.loads(content))
+        bodies.append(load_json(content))
     report = Report(CLIENT)
     report.exchanges += [Exchange("GET", "/user/status", 200, body) for body in bodies]
     with suppress(UsageError):

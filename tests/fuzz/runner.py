@@ -29,6 +29,9 @@ _BATCH_SECONDS, _MOST = 3.0, 400
 _FULL = re.compile(r"malloc|realloc|MemoryError|[Oo]ut of memory|not fit into memory|[Uu]nable to allocate|bad_alloc")
 
 
+_UNLIMITED = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+
+
 @dataclass(frozen=True)
 class Parser:
     """A parser of foreign bytes: valid inputs, the product's function, and the errors that it may raise."""
@@ -148,12 +151,14 @@ def _run(parser: Parser, seeds: list[bytes], seed: int, numbers: range, at: mmap
     _silence()
     if parser.waits:
         parser.parse(seeds[0])  # starts the other process
-    base, result = _limit_memory(), {"inputs": 0, "memory": 0, "slowest": 0.0, "faults": {}}
+    base, result = _status("VmRSS"), {"inputs": 0, "memory": 0, "slowest": 0.0, "faults": {}}
     until = time.monotonic() + _BATCH_SECONDS
     for number in numbers:
         at[:8] = struct.pack("q", number)
         content = input_of(parser, seeds, seed, number)
+        _limit_memory()
         fault, seconds = _measured(parser, content)
+        resource.setrlimit(resource.RLIMIT_DATA, _UNLIMITED)
         memory = max(0, _status("VmHWM") - base)
         if memory > MEMORY:
             fault = fault or f"{memory / 1e6:.0f} MB"
@@ -202,13 +207,14 @@ def _silence() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-def _limit_memory() -> int:
-    """Limit the data of this process, and return what it has in memory now."""
-    limit = _status("VmData") + MEMORY + 50_000_000
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+def _limit_memory() -> None:
+    """Limit what a parser adds to the data of this process, and measure the peak from now on.
+
+    An input may need more while it is made.
+    """
+    resource.setrlimit(resource.RLIMIT_DATA, (_status("VmData") + MEMORY + 50_000_000, resource.RLIM_INFINITY))
     with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resets the peak
-    return _status("VmRSS")
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def _status(name: str) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.errors import LkError, NoSuchObject
 from lk_jupyter.protocol.bucket import returned_key
-from lk_jupyter.protocol.json_limits import require_small
+from lk_jupyter.protocol.json_limits import DECODED, VALIDATED_FAST, require_small
 from lk_jupyter.remote.values import codec, envelope, transfer
 from lk_jupyter.runs.variables.payload import SLOTS
 
@@ -77,7 +77,7 @@ def outputs_in(  # noqa: PLR0913 (who is trusted with what is said by each calle
     """Return what a message holds; its large parts are in the bucket. Raises StorageError."""
     leaf = leaf_reader(storage, token)
     try:
-        require_small(text)
+        require_small(text, DECODED if ours else VALIDATED_FAST)
         received = envelope.Received(text, leaf, pickle=pickle, imports=False, names=ours)
         values = received.values()
     except LkError:
