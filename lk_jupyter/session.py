@@ -438,7 +438,11 @@ def history(*text: str, **options: Any) -> Any:
 
 @atexit.register
 def close_all() -> None:
-    """Close every session that ``current`` has made."""
+    """Close every session that ``current`` has made, once the server has heard of each abort."""
+    if _current:
+        from lk_jupyter.runs.abort import wait_for_aborts  # noqa: PLC0415 (nothing is aborted before a run is started)
+
+        wait_for_aborts()  # an interrupt of the exit may not have registered its aborts yet: they need the client
     with _lock:
         while _current:
             _current.pop().close()

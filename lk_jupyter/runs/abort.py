@@ -247,8 +247,8 @@ def _close_if_idle(client: Client) -> None:
 
 
 @atexit.register
-def _arrive() -> None:
-    """Wait for the aborts that the server has not heard of; no further interrupt ends that."""
+def wait_for_aborts() -> None:
+    """Wait for the aborts that the server has not heard of, 30 s at most, while Python exits; ignore interrupts."""
     begun, is_told = time.monotonic(), False
     while not all_served() or not all(each.has_arrived for each in list(_pending)):
         waited = time.monotonic() - begun

@@ -203,7 +203,7 @@ def test_python_ends_only_once_the_server_has_heard_of_the_abort(client, server)
 
     server.handler = slow
     sent = abort_soon(client, RUN)
-    end = threading.Thread(target=abort._arrive)
+    end = threading.Thread(target=abort.wait_for_aborts)
     end.start()
     end.join(0.1)
     assert end.is_alive()
