@@ -18,6 +18,9 @@ from lk_jupyter.remote.sign import SIZE, signature
 
 _FILE = "signing.key"
 
+#: The secret of this process where none can be stored: one for all threads, which sign and verify for each other.
+_UNSTORED = secrets.token_bytes(SIZE)
+
 
 def signing_key(name: str) -> bytes:
     """Return the key of the run or session with this name, the same in every process of this user.
@@ -35,7 +38,7 @@ def _secret(path: Path) -> bytes:
             secret = _read(path)
         if len(secret) == SIZE:
             return secret
-    return secrets.token_bytes(SIZE)
+    return _UNSTORED
 
 
 def _read(path: Path) -> bytes:

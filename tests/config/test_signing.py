@@ -69,6 +69,21 @@ def test_a_secret_that_cannot_be_stored_lasts_as_long_as_the_process(tmp_path, m
     assert signing.signing_key("run 1") == signing.signing_key("run 1")
 
 
+def test_threads_agree_on_a_secret_that_cannot_be_stored(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "file" / "inside"))
+    (tmp_path / "file").touch()
+    barrier = threading.Barrier(8)
+
+    def key(_):
+        barrier.wait()
+        return signing.signing_key("run 1")
+
+    with ThreadPoolExecutor(8) as threads:
+        for _ in range(20):
+            signing._secret.cache_clear()
+            assert len(set(threads.map(key, range(8)))) == 1
+
+
 def test_a_damaged_secret_is_replaced():
     signing.signing_key("run 1")
     (path,) = config_file().parent.glob("*.key")
