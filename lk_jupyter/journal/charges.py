@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lk_jupyter.config.settings import setting
-from lk_jupyter.journal.database import Database, Table
+from lk_jupyter.journal.database import Database, Schema
 from lk_jupyter.text.secrets import without_secrets
 
 _log = logging.getLogger("lk_jupyter")
@@ -83,7 +83,7 @@ class ChargeBook:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.trouble = ""
-        self._database = Database(path, {_TABLE: Table(_COLUMNS, ("begins", "resource"))}, _log.warning)
+        self._database = Database(path, {_TABLE: Schema(_COLUMNS, ("begins", "resource"))}, _log.warning)
 
     def add(self, charge: RecordedCharge) -> None:
         """Record a charge; it is on disk when this returns."""

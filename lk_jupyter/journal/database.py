@@ -28,8 +28,8 @@ T = TypeVar("T")
 Statement = tuple[str, Sequence[Any]]
 
 
-class Table(NamedTuple):
-    """A table; ``columns`` are their declarations in SQLite by name, ``indexes`` the columns that are looked up."""
+class Schema(NamedTuple):
+    """Columns of a table: their declarations in SQLite by name, and the indexed ones."""
 
     columns: Mapping[str, str]
     indexes: Sequence[str] = ()
@@ -47,7 +47,7 @@ class Database:
     def __init__(
         self,
         path: Path,
-        tables: Mapping[str, Table],
+        tables: Mapping[str, Schema],
         say: Callable[[str], None],
     ) -> None:
         self.path = path
@@ -168,7 +168,7 @@ class Database:
         return copied[0]
 
 
-def _add_table(connection: sqlite3.Connection, name: str, table: Table) -> None:
+def _add_table(connection: sqlite3.Connection, name: str, table: Schema) -> None:
     """Create a table, or add the columns that an older release did not have."""
     declared = ", ".join(f'"{column}" {kind}' for column, kind in table.columns.items())
     connection.execute(f"CREATE TABLE IF NOT EXISTS {name} ({declared})")
@@ -181,7 +181,7 @@ def _add_table(connection: sqlite3.Connection, name: str, table: Table) -> None:
         connection.execute(f'CREATE INDEX IF NOT EXISTS {name}_by_{column} ON {name} ("{column}")')
 
 
-def _copy_rows(aside: Path, target: sqlite3.Connection, name: str, table: Table) -> int:
+def _copy_rows(aside: Path, target: sqlite3.Connection, name: str, table: Schema) -> int:
     """Copy the rows of a damaged file that can be read; return their number."""
     copied = 0
     for row in _readable(aside, name):

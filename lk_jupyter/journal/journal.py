@@ -22,7 +22,7 @@ from typing import Any
 
 from lk_jupyter.config.settings import setting
 from lk_jupyter.journal import charges, texts
-from lk_jupyter.journal.database import Database, Statement, Table
+from lk_jupyter.journal.database import Database, Schema, Statement
 from lk_jupyter.journal.entry import ENDED, FIELDS, JSON, LARGE, MONEY, TABLE, CellContext, parse_entry
 from lk_jupyter.journal.entry import REFUSED as REFUSED  # noqa: PLC0414
 from lk_jupyter.journal.entry import SUBMITTING as SUBMITTING  # noqa: PLC0414
@@ -78,7 +78,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.trouble = ""
-        tables = {TABLE: Table(_COLUMNS, _INDEXES), texts.TABLE: Table(texts.COLUMNS)}
+        tables = {TABLE: Schema(_COLUMNS, _INDEXES), texts.TABLE: Schema(texts.COLUMNS)}
         self._database = Database(path, tables, _log.warning)
 
     def __repr__(self) -> str:
