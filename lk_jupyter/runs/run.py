@@ -440,7 +440,18 @@ class Run:
         return bool((chosen or setting("on_interrupt")) == "detach")
 
     def describe_abort(self) -> str:
-        """Abort the run, wait for its end, and describe the state of both. An interrupt ends the waiting only."""
+        """Abort the run, wait for its end, and describe the state of both. An interrupt ends the waiting only.
+
+        Returns:
+            A line of text; with the command that stops the run if it may still be active.
+
+        Source: ``POST /workloads/abort/{execution_id}``
+
+        Example:
+            >>> run = lk_jupyter.run("import time; time.sleep(100)", gpu="A100")
+            >>> run.describe_abort().startswith("Aborted run")
+            True
+        """
         if self.is_finished:
             return f"Run {self.short_id} had already finished."
         abort = self.abort_soon()
