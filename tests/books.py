@@ -148,8 +148,9 @@ def shape(book: nbformat.NotebookNode) -> list[list[set[str]]]:
 
 def words(book: nbformat.NotebookNode) -> set[str]:
     """Return the words that the code cells show."""
-    texts = (text for cell in book.cells if cell.cell_type == "code" for text in texts(cell))
-    return {word for text in texts for word in _WORD.findall(_BY_THEN.sub("", _ID.sub("", _COLOUR.sub("", text))))}
+    cells = [cell for cell in book.cells if cell.cell_type == "code"]
+    plain = (_BY_THEN.sub("", _ID.sub("", _COLOUR.sub("", text))) for cell in cells for text in texts(cell))
+    return {word for text in plain for word in _WORD.findall(text)}
 
 
 def texts(cell: nbformat.NotebookNode) -> Iterator[str]:

@@ -39,7 +39,7 @@ STARTS_IN = 12.0
 QUIET, LATE = 1.0, 4.0
 
 SLEEPS = "import time\nprint('on')\ntime.sleep(100)\n"
-ENDS = "import time\nprint('on')\ntime.sleep(0.3)\n"
+ENDS = "import time\nprint('on')\ntime.sleep(0.2)\n"
 
 NOT_FOUND = "Execution not found"
 BODIES = (

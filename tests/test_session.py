@@ -90,9 +90,12 @@ def test_machines_are_asked_for_once_a_minute(monkeypatch):
         assert connected.machines() is not first
 
 
-@pytest.mark.usefixtures("signed_in")
-def test_the_balance_tells_what_is_left():
-    with lk_jupyter.connect() as connected:
+def test_the_balance_tells_what_is_left(cloud, home, monkeypatch):
+    user = LoginRequest(email="left@example.com", password="correct horse")
+    cloud.add_user(user.email, user.password)  # other tests start and leave things as the user of the shared cloud
+    with Client(cloud.base_url) as client:
+        key = client.auth.login(user).access_token
+    with lk_jupyter.connect(cloud.base_url, key) as connected:
         left = connected.balance()
     assert 0 < left.credits <= 1000
     assert left.depleted_at is None

@@ -43,7 +43,7 @@ def test_the_ready_line_is_true(make_api):
 
 def test_it_listens_on_the_loopback_interface_only(cloud):
     listening = [c.laddr.ip for c in psutil.Process(cloud.process.pid).net_connections() if c.status == "LISTEN"]
-    assert listening == ["127.0.0.1"]
+    assert set(listening) == {"127.0.0.1"}  # the API, and the reports of deletions by the storage
 
 
 def test_the_address_file_is_private_and_goes_with_the_server(make_cloud):
@@ -313,7 +313,7 @@ def test_launch_tells_why_a_cloud_does_not_start(tmp_path):
             marks=pytest.mark.skipif(os.name == "nt", reason="Windows has no signals."),
         ),
         (
-            "import time; time.sleep(3)",
+            "import time\nfor _ in range(15):\n    time.sleep(0.2)",
             r"\(process \d+\) doesn't answer after 1 s\. It may still start: run the line again\.",
         ),
     ],

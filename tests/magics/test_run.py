@@ -123,7 +123,7 @@ def test_interrupt_aborts_the_run_and_says_what_it_cost(kernel, cloud):
     assert kernel.value("run.status") == "'aborted'"
 
 
-def test_a_second_interrupt_leaves_at_once_and_says_how_to_come_back(kernel, faulty):
+def test_a_second_interrupt_leaves_at_once_and_names_the_command_that_stops_the_run(kernel, faulty):
     fail(faulty, method="POST", path="/workloads/abort/", delay=30)
     interrupted = set()
 
@@ -139,7 +139,7 @@ def test_a_second_interrupt_leaves_at_once_and_says_how_to_come_back(kernel, fau
     )
     run_id = kernel.value("run.execution_id").strip("'")
     assert cell.error["ename"] == "KeyboardInterrupt"
-    assert f"%lk_attach {run_id}" in cell.error["evalue"]
+    assert f"%lk_abort {run_id}" in cell.error["evalue"]
     assert faulty.client.execution.status(run_id).status == "running"
     faulty.http.delete(f"{faulty.base_url}/_faults").raise_for_status()
     faulty.client.workloads.abort(run_id)

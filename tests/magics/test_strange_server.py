@@ -87,7 +87,8 @@ def test_a_receipt_says_once_that_the_output_may_be_incomplete(lacking, run_cell
     lacking.stream = (STREAM, said("begun\n"), RESET)
     shown = run_cell("%%lk_run --gpu A100\n4")
     assert "begun" in shown
-    assert shown.count("The output may be incomplete: the connection broke") == 1
+    assert shown.count("Log incomplete: the connection broke") == 1
+    assert "may be incomplete" not in shown
     lacking.stream = DONE
     assert "incomplete" not in run_cell("%%lk_run --gpu A100\n5")
 
