@@ -117,7 +117,11 @@ class JournalEntry:
 
 
 FIELDS = {known.name: known for known in fields(JournalEntry)}
-JSON = {name for name, known in FIELDS.items() if str(known.type).startswith(("dict", "list"))}
+JSON = {
+    name: dict if str(known.type).startswith("dict") else list
+    for name, known in FIELDS.items()
+    if str(known.type).startswith(("dict", "list"))
+}
 MONEY = {name for name, known in FIELDS.items() if "Decimal" in str(known.type)}
 #: Characters of the code that a list has.
 START = 500
@@ -186,7 +190,8 @@ def _read(name: str, value: Any) -> Any:
     if value is None:
         return None
     if name in JSON:
-        return load_json(value)
+        content = load_json(value)
+        return content if isinstance(content, JSON[name]) else None
     if name in MONEY:
         return Decimal(value)
     if name == "execution_id" and not is_run_id(value):

@@ -448,7 +448,7 @@ class Run:
         Source: ``POST /workloads/abort/{execution_id}``
 
         Example:
-            >>> run = lk_jupyter.run("import time; time.sleep(100)", gpu="A100")
+            >>> run = session.run("import time; time.sleep(100)", gpu="A100")
             >>> run.describe_abort().startswith("Aborted run")
             True
         """

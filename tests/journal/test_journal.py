@@ -172,6 +172,16 @@ def test_a_damaged_file_is_set_aside_with_one_line_and_what_can_be_read_is_kept(
         assert len(list(kept.path.parent.glob("journal-damaged-*.sqlite"))) == 1
 
 
+@pytest.mark.parametrize("damaged", ["7", '"text"', "[1]", "null"])
+def test_an_entry_whose_request_is_damaged_is_read_without_it(kept, damaged):
+    kept.add(FULL)
+    with closing(sqlite3.connect(kept.path)) as connection, connection:
+        connection.execute("UPDATE runs SET request = ?", (damaged,))
+    (read,) = kept.entries()
+    assert (read.token, read.request) == (FULL.token, {})
+    assert kept.get(FULL.token).request == {}
+
+
 def test_all_entries_before_a_cut_are_saved(kept, caplog):
     for number in range(200):
         kept.add(entry(number))
