@@ -63,7 +63,8 @@ def check_log(cloud, home, text=TEXT):
 
 def test_a_cell_has_each_line_or_names_the_gap(cloud, run_cell, home):
     shown = run_cell("%%lk_run --gpu A100\nprint()")
-    assert shown.count(cloud.warning) == 1
+    repaired_early = cloud.is_stored and cloud.warning not in shown  # a look of a busy machine had the stored lines
+    assert repaired_early or shown.count(cloud.warning) == 1
     assert not cloud.is_stored or all(line in shown for line in LINES)
     check_log(cloud, home)
 
