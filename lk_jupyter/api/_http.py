@@ -54,7 +54,7 @@ from lk_jupyter.errors import (
     UsageError,
     error_for,
 )
-from lk_jupyter.protocol.json_limits import VALIDATED, JsonTooLarge, load_json, require_small
+from lk_jupyter.protocol.json_limits import VALIDATED, JsonTooLarge, load_json
 from lk_jupyter.text.terminal import plain
 
 #: Seconds of silence after which a stream is given up; a quiet run may say nothing for minutes.
@@ -161,8 +161,7 @@ class Seen(NamedTuple):
     def json(self) -> Any:
         """What it holds as JSON; None where it is none, or too large."""
         with suppress(ValueError, RecursionError):
-            require_small(self.content, VALIDATED)  # a check parses an answer several times
-            return load_json(self.content)
+            return load_json(self.content, VALIDATED)  # a check parses an answer several times
         return None
 
     @property

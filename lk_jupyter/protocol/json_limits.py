@@ -53,7 +53,7 @@ class JsonTooLarge(ValueError):
 
 def require_small(content: bytes | bytearray | str, weights: Weights = DECODED, most: int = MOST_MEMORY) -> None:
     """Raise JsonTooLarge if the values of JSON would take more than ``most`` bytes of memory."""
-    if not isinstance(content, (str, bytes, bytearray)) or len(content) <= _SMALL:  # other values are no JSON
+    if len(content) <= _SMALL:
         return
     data = content.encode(errors="replace") if isinstance(content, str) else content
     text_memory = _text_memory(data)
@@ -70,9 +70,9 @@ def require_small(content: bytes | bytearray | str, weights: Weights = DECODED, 
         )
 
 
-def load_json(content: bytes | bytearray | str) -> Any:
+def load_json(content: bytes | bytearray | str, weights: Weights = DECODED) -> Any:
     """Decode JSON. Raises JsonTooLarge, which is a ValueError, and the errors of ``json.loads``."""
-    require_small(content)
+    require_small(content, weights)
     return json.loads(content)
 
 
