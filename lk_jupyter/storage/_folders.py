@@ -56,23 +56,23 @@ def up(
     if not local.is_dir():
         raise StorageError(f"No folder '{local}'. Nothing was uploaded.")
     prefix = f"{folder}/" if folder else ""
-    todo, remote = _planned(storage, local, prefix, checksum=how.checksum)
-    _guard(how, todo, source=str(local), is_empty=not (todo.copy or todo.same))
-    if not how.overwrite and (existing := next((entry.name for entry in todo.copy if entry.name in remote), "")):
+    sync_plan, remote = _planned(storage, local, prefix, checksum=how.checksum)
+    _guard(how, sync_plan, source=str(local), is_empty=not (sync_plan.copy or sync_plan.same))
+    if not how.overwrite and (existing := next((entry.name for entry in sync_plan.copy if entry.name in remote), "")):
         raise exists(prefix + existing)
 
     def send(entry: PlanEntry, meter: Meter) -> None:
         storage._put_file(local / entry.name, prefix + entry.name, meter, overwrite=how.overwrite)
 
-    outcome = _move(todo, send, how.progress)
-    return outcome(storage.remove_all(prefix + entry.name for entry in todo.extra) if how.delete else 0)
+    outcome = _move(sync_plan, send, how.progress)
+    return outcome(storage.remove_all(prefix + entry.name for entry in sync_plan.extra) if how.delete else 0)
 
 
 def replaced(storage: BucketFiles, local: Path, folder: str) -> list[str]:
     """Return the keys whose objects ``up`` would replace."""
     prefix = f"{folder}/" if folder else ""
-    todo, remote = _planned(storage, local, prefix)
-    return [prefix + entry.name for entry in todo.copy if entry.name in remote]
+    sync_plan, remote = _planned(storage, local, prefix)
+    return [prefix + entry.name for entry in sync_plan.copy if entry.name in remote]
 
 
 def _planned(
@@ -103,15 +103,15 @@ def down(
     files, _ = _files(local)
     obstacles = {name: words for name, info in objects.items() if (words := _obstacle(local, name, info.key))}
     source = {name: _entry(name, info) for name, info in objects.items() if name not in obstacles}
-    todo = plan(
+    sync_plan = plan(
         source,
         files,
         is_equal=lambda theirs, local_entry: matches(local / local_entry.name, theirs.etag),
         checksum=how.checksum,
         skipped=obstacles.values(),
     )
-    _guard(how, todo, source=prefix, is_empty=not source)
-    _download.check_room(local, f"The download from {prefix or 'the bucket'}", todo.size)
+    _guard(how, sync_plan, source=prefix, is_empty=not source)
+    _download.check_room(local, f"The download from {prefix or 'the bucket'}", sync_plan.size)
 
     def fetch(entry: PlanEntry, meter: Meter) -> None:
         target = local / entry.name
@@ -119,9 +119,9 @@ def down(
         info = objects[entry.name]
         _download.fetch_file(storage._read, info, target, meter, checksum=how.checksum)
 
-    outcome = _move(todo, fetch, how.progress)
+    outcome = _move(sync_plan, fetch, how.progress)
     _download.clear_up(local)
-    return outcome(sum(_unlinked(local / entry.name) for entry in todo.extra) if how.delete else 0)
+    return outcome(sum(_unlinked(local / entry.name) for entry in sync_plan.extra) if how.delete else 0)
 
 
 def get(storage: BucketFiles, folder: str, local: Path, how: TransferOptions) -> Path:
@@ -144,10 +144,10 @@ def _obstacle(local: Path, name: str, key: str) -> str:
 
 
 def _move(
-    todo: SyncPlan, act: Callable[[PlanEntry, Meter], None], progress: Watcher | None
+    sync_plan: SyncPlan, act: Callable[[PlanEntry, Meter], None], progress: Watcher | None
 ) -> Callable[[int], TransferResult]:
     """Move all files of a plan, small ones many at once and then each large one in parts."""
-    meter, failed = Meter(len(todo.copy), todo.size, progress), list[str]()
+    meter, failed = Meter(len(sync_plan.copy), sync_plan.size, progress), list[str]()
 
     def move(entry: PlanEntry) -> None:
         try:
@@ -157,23 +157,23 @@ def _move(
         else:
             meter.end_file()
 
-    small = (entry for entry in todo.copy if entry.size <= PART)
+    small = (entry for entry in sync_plan.copy if entry.size <= PART)
     each(small, move, FILES_AT_ONCE, halt=CancelToken(), tick=meter.tell)
-    for entry in todo.copy:
+    for entry in sync_plan.copy:
         if entry.size > PART:
             move(entry)
     meter.tell()
     state = meter.state()
-    skipped = (*todo.left_out, *failed)
+    skipped = (*sync_plan.left_out, *failed)
     return lambda removed: TransferResult(
-        state.files_done, state.bytes_done, todo.same, removed, state.seconds, skipped
+        state.files_done, state.bytes_done, sync_plan.same, removed, state.seconds, skipped
     )
 
 
-def _guard(how: TransferOptions, todo: SyncPlan, *, source: str, is_empty: bool) -> None:
-    if how.delete and is_empty and todo.extra:
+def _guard(how: TransferOptions, sync_plan: SyncPlan, *, source: str, is_empty: bool) -> None:
+    if how.delete and is_empty and sync_plan.extra:
         raise StorageError(
-            f"{source} has no files, so all {len(todo.extra):,} files of the target would be deleted. Nothing "
+            f"{source} has no files, so all {len(sync_plan.extra):,} files of the target would be deleted. Nothing "
             "was deleted."
         )
 
