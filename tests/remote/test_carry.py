@@ -693,9 +693,9 @@ def test_a_run_sets_an_attribute_of_a_member_of_an_enumeration(notebook):
 
 def test_an_attribute_that_a_class_has_like_its_base_is_its_own(notebook):
     exec("class Base:\n    made = 1\nclass Own(Base): pass", notebook)
-    before = Digests({}).of_any(notebook["Own"])
+    before = Digests({}).digest_any(notebook["Own"])
     exec("Own.made = Base.made", notebook)
-    assert Digests({}).of_any(notebook["Own"]) != before
+    assert Digests({}).digest_any(notebook["Own"]) != before
 
 
 def test_an_object_that_refuses_what_the_run_made_of_it_is_named_and_keeps_what_it_has(notebook):
@@ -1367,7 +1367,7 @@ def test_leaves_have_the_same_digest_when_they_have_come():
     there = There(here)
     digests = Digests(there.visit._known)
     for token, value in there.visit._known.values():
-        assert digests.of(value) == there.visit._before[token]
+        assert digests.digest(value) == there.visit._before[token]
 
 
 def test_other_versions_are_named_with_their_package(monkeypatch):

@@ -22,30 +22,30 @@ class Digests(Writer):
         self.clear_memo()
         return super().chunk(value)
 
-    def of(self, value):
+    def digest(self, value):
         """Return the digest of what a value holds; what it refers to is reached meanwhile. Raises Refused."""
         if self.is_leaf(value):
             owner = owner_of(value)
             if owner is not value and id(owner) in self.known:
                 self.reached.setdefault(self.known[id(owner)][0], owner)
-            if found := self._leaf(value):
-                return found
+            if leaf_digest := self._leaf(value):
+                return leaf_digest
         try:
-            held = inside(value)
+            content = inside(value)
         except Exception as error:
             raise Refused(self._why(error)) from None
-        return hashlib.sha256(self.chunk(held)).hexdigest()
+        return hashlib.sha256(self.chunk(content)).hexdigest()
 
-    def of_any(self, value):
+    def digest_any(self, value):
         """Return the digest of a value that is the name's own, such as a number. Raises Refused."""
         return hashlib.sha256(self.chunk(value)).hexdigest()
 
     def _leaf(self, value):
-        made = encoded(value)
-        if made is None:
+        leaf = encoded(value)
+        if leaf is None:
             return None
         grad = grad_of(value)
-        return digest_node(made[0], map(self._hash, made[1])) + ("" if grad is None else self._leaf(grad))
+        return digest_node(leaf[0], map(self._hash, leaf[1])) + ("" if grad is None else self._leaf(grad))
 
 
 class Kept:
@@ -61,13 +61,13 @@ class Kept:
         self._names = {id(namespace[name]): name for name in digests if name in namespace}
         self._namespace = namespace
         self._digests = digests
-        self._found = {}
+        self._entries = {}
 
     def get(self, number, default=None):
         """Return the token and the value of an object with this id, as ``known`` of a Writer has them."""
-        if number not in self._found:
-            self._found[number] = self._look(number)
-        return self._found[number] or default
+        if number not in self._entries:
+            self._entries[number] = self._look(number)
+        return self._entries[number] or default
 
     def __contains__(self, number):
         return self.get(number) is not None
@@ -82,26 +82,26 @@ class Kept:
     @property
     def tokens(self):
         """Token → name of the values that were asked for and have not changed."""
-        return {found[0]: self._names[number] for number, found in self._found.items() if found}
+        return {entry[0]: self._names[number] for number, entry in self._entries.items() if entry}
 
     @property
     def values(self):
         """Token → value of the same."""
-        return {found[0]: found[1] for found in self._found.values() if found}
+        return {entry[0]: entry[1] for entry in self._entries.values() if entry}
 
 
 def digest_here(value, hash_of=None):
     """Return the digest of a value and all that it holds; None for what cannot be read."""
     digests = Digests({}, hash_of)
-    return digest_or_none(digests.of if digests.is_leaf(value) else digests.of_any, value)
+    return digest_or_none(digests.digest if digests.is_leaf(value) else digests.digest_any, value)
 
 
 def digests_of(tokens, hash_of=None, wanted=None):
     """Return token → digest of each object that can change in place, or of the ``wanted`` objects."""
-    known = known_of(tokens)
-    digests = Digests(known, hash_of)
-    found = ((token, value) for token, value in known.values() if wanted is None or token in wanted)
-    return {token: digest_or_none(digests.of, value) for token, value in found}
+    objects = known_of(tokens)
+    digests = Digests(objects, hash_of)
+    selected = ((token, value) for token, value in objects.values() if wanted is None or token in wanted)
+    return {token: digest_or_none(digests.digest, value) for token, value in selected}
 
 
 def known_of(tokens):

@@ -41,11 +41,11 @@ class Visit:
         digests = Digests(self._known)
         for token, value in self._known.values():
             if self._before.get(token) is None:
-                self._before[token] = digest_or_none(digests.of, value)
+                self._before[token] = digest_or_none(digests.digest, value)
         self._start = dict(self._namespace)
         for name in self._came:
             if id(self._namespace[name]) not in self._known:
-                self._own[name] = digest_or_none(digests.of_any, self._namespace[name])
+                self._own[name] = digest_or_none(digests.digest_any, self._namespace[name])
 
     def end(self, limit, asked=(), files=()):
         """Return what has changed, ready to be sent, with name → reason for what cannot be.
@@ -79,7 +79,7 @@ class Visit:
             if name in changed:
                 waiting = [("name", name, changed[name])]
             elif name in NAMELESS:
-                digest_or_none(digests.of_any, self._states[name])
+                digest_or_none(digests.digest_any, self._states[name])
                 waiting = []
             else:
                 digests.persistent_id(self._namespace.get(name))
@@ -103,7 +103,7 @@ class Visit:
     def _held(self, digests, token):
         """Yield what an object holds, where that is something else than before; what it refers to is reached then."""
         value = digests.reached[token]
-        digest = digest_or_none(digests.of, value)
+        digest = digest_or_none(digests.digest, value)
         if digest != self._before.get(token):
             yield "leaf" if token % 2 else "inside", token, value
 
@@ -122,7 +122,7 @@ class Visit:
             and (
                 name in asked
                 or self._start.get(name, self) is not value
-                or (name in self._own and digest_or_none(digests.of_any, value) != self._own[name])
+                or (name in self._own and digest_or_none(digests.digest_any, value) != self._own[name])
             )
         }
         return {**self._files, **named, **found}  # files first: some are open in the other values

@@ -31,10 +31,10 @@ def set_state(value, state, *, clears=True):
         return
     attributes, slots = state if isinstance(state, tuple) and len(state) == 2 else (state, None)
     if has_own:
-        own = object.__getattribute__(value, "__dict__")
+        instance_dict = object.__getattribute__(value, "__dict__")
         if clears:
-            own.clear()
-        own.update(attributes or {})
+            instance_dict.clear()
+        instance_dict.update(attributes or {})
     for name, inner in (slots or {}).items():
         object.__setattr__(value, name, inner)
 
@@ -45,10 +45,10 @@ def reduce_by_state(value):
     is_own = isinstance(value, dict) and has_dict(value) and value.__dict__ is value
     if kind.__module__ != "__main__" or not (is_own or any("__getattr__" in vars(base) for base in kind.__mro__)):
         return None
-    made = reduce_instance(value)
-    if not isinstance(made, tuple) or made[0] is not copyreg.__newobj__ or made[2:3] in ((), (None,)):
+    reduced = reduce_instance(value)
+    if not isinstance(reduced, tuple) or reduced[0] is not copyreg.__newobj__ or reduced[2:3] in ((), (None,)):
         return None
-    return (*(*made, None, None)[:5], set_state)
+    return (*(*reduced, None, None)[:5], set_state)
 
 
 #: By these an object says how it is pickled.
@@ -65,13 +65,13 @@ def reduce_instance(value):
     plain = object.__basicsize__ + tuple.__itemsize__ * (2 + len(slots))
     if not isinstance(value, (dict, list)) and kind.__basicsize__ > plain:
         raise TypeError("cannot pickle '{}' object".format(kind.__name__))  # as Python says it
-    state, held = object.__getattribute__(value, "__dict__") if has_dict(value) else {}, {}
+    state, slot_values = object.__getattribute__(value, "__dict__") if has_dict(value) else {}, {}
     for name in slots:
         with suppress(AttributeError):
-            held[name] = object.__getattribute__(value, name)
+            slot_values[name] = object.__getattribute__(value, name)
     items = iter(value) if isinstance(value, list) else None
     pairs = iter(value.items()) if isinstance(value, dict) else None
-    return copyreg.__newobj__, (kind,), (state, held) if held else state, items, pairs
+    return copyreg.__newobj__, (kind,), (state, slot_values) if slot_values else state, items, pairs
 
 
 def make_class(kind, name, bases, own, tracker, more):  # noqa: PLR0917 (as cloudpickle calls it)
@@ -79,19 +79,24 @@ def make_class(kind, name, bases, own, tracker, more):  # noqa: PLR0917 (as clou
 
     What the notebook has to be called for each new class was called when it was made first.
     """
-    known = cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.get(tracker)
-    if known is not None:
-        return known
-    found = {base: None for of in types.resolve_bases(bases) for base in of.__mro__ if base.__module__ == "__main__"}
-    called = {base: vars(base)[_FOR_SUBCLASSES] for base in found if _FOR_SUBCLASSES in vars(base)}
+    tracked = cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.get(tracker)
+    if tracked is not None:
+        return tracked
+    notebook_bases = {
+        base: None
+        for resolved in types.resolve_bases(bases)
+        for base in resolved.__mro__
+        if base.__module__ == "__main__"
+    }
+    called = {base: vars(base)[_FOR_SUBCLASSES] for base in notebook_bases if _FOR_SUBCLASSES in vars(base)}
     for base in called:
         type.__setattr__(base, _FOR_SUBCLASSES, classmethod(lambda cls, **_: None))
     try:
         if kind.__module__ != "__main__":
             return cloudpickle.cloudpickle._make_skeleton_class(kind, name, bases, own, tracker, more)
-        maker = next(of for of in kind.__mro__ if of.__module__ != "__main__")
-        made = maker.__new__(kind, name, types.resolve_bases(bases), dict(own))
-        return cloudpickle.cloudpickle._lookup_class_or_track(tracker, made)
+        maker = next(base for base in kind.__mro__ if base.__module__ != "__main__")
+        new_class = maker.__new__(kind, name, types.resolve_bases(bases), dict(own))
+        return cloudpickle.cloudpickle._lookup_class_or_track(tracker, new_class)
     finally:
         for base, method in called.items():
             type.__setattr__(base, _FOR_SUBCLASSES, method)
@@ -115,22 +120,22 @@ def fill_class(kind, state):
 def reduce_enum(kind, make, arguments, state, *_):
     """Reduce an enumeration with its aliases, and with what its members hold: cloudpickle leaves both out."""
     members = dict(kind.__members__)
-    given = *arguments[:3], {name: member.value for name, member in members.items()}, *arguments[4:]
-    attributes = {name: of for name, of in state[0].items() if name not in members}
-    held = {name: _held_by_member(member) for name, member in members.items()}
-    return make, given, ((attributes, state[1]), held), None, None, fill_enum
+    class_arguments = *arguments[:3], {name: member.value for name, member in members.items()}, *arguments[4:]
+    attributes = {name: value for name, value in state[0].items() if name not in members}
+    member_states = {name: _held_by_member(member) for name, member in members.items()}
+    return make, class_arguments, ((attributes, state[1]), member_states), None, None, fill_enum
 
 
 def _held_by_member(member):
     """Return the attributes of a member that are not Python's."""
-    return {name: of for name, of in vars(member).items() if not re.fullmatch("_.*_", name)}
+    return {name: value for name, value in vars(member).items() if not re.fullmatch("_.*_", name)}
 
 
 def fill_enum(kind, state):
     """Give an enumeration its attributes, and its members theirs."""
     cloudpickle.cloudpickle._class_setstate(kind, state[0])
-    for name, held in state[1].items():
-        own = vars(kind.__members__[name])
+    for name, member_state in state[1].items():
+        attributes = vars(kind.__members__[name])
         for key in _held_by_member(kind.__members__[name]):
-            del own[key]
-        own.update(held)
+            del attributes[key]
+        attributes.update(member_state)
