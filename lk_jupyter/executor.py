@@ -232,14 +232,14 @@ class Executor(concurrent.futures.Executor):
     ) -> bool | None:
         try:
             with true_interrupts():
-                left = _describe_aborts(self._interrupts, list(self._futures)) if is_interrupt(error) else ""
-                if not left:
+                remainder = _describe_aborts(self._interrupts, list(self._futures)) if is_interrupt(error) else ""
+                if not remainder:
                     return super().__exit__(kind, error, traceback)
         except KeyboardInterrupt:
-            left = _describe_aborts(self._interrupts, list(self._futures))
+            remainder = _describe_aborts(self._interrupts, list(self._futures))
         finally:
             self._interrupts.__exit__(kind, error, traceback)
-        raise KeyboardInterrupt(left) from None
+        raise KeyboardInterrupt(remainder) from None
 
     def _submit(
         self, function: Callable[..., Any], calls: list[Arguments], take: Callable[[list[Any]], Any]
@@ -343,12 +343,15 @@ def _describe_aborts(interrupts: AtInterrupt, futures: list[RunFuture[Any]]) -> 
     The wait is short, and another interrupt ends it. It needs no lock: an interrupt would leave a lock taken.
     """
     interrupts.mark()
-    sent = [future.sending for future in futures if future.sending]
+    submissions = [future.sending for future in futures if future.sending]
     end = LET_GO + min((future.unwanted_at for future in futures if future.unwanted_at), default=time.monotonic())
     with suppress(KeyboardInterrupt), true_interrupts():
-        while any(sending.remainder and not sending.is_stuck for sending in sent) and time.monotonic() < end:
+        while (
+            any(submission.remainder and not submission.is_stuck for submission in submissions)
+            and time.monotonic() < end
+        ):
             time.sleep(_TICK)
-    return "\n".join(filter(None, (sending.remainder for sending in sent)))
+    return "\n".join(filter(None, (submission.remainder for submission in submissions)))
 
 
 def _results(

@@ -35,8 +35,6 @@ NOT_NAMES = frozenset(
         "kept",
         "known",
         "left",
-    }
-    | {
         "made",
         "mine",
         "of",
@@ -51,8 +49,9 @@ NOT_NAMES = frozenset(
         "there",
         "told",
         "tried",
+        "wanted",
+        "whole",
     }
-    | {"wanted", "whole"}
 )
 #: Words of an earlier naming → today's.
 LEFTOVERS = {

@@ -73,8 +73,8 @@ def _decoded(body: bytes) -> Any:
 
 
 def _repaired_text(body: bytes) -> bytes:
-    found = json.loads(body.decode(json.detect_encoding(body), errors="replace"))
-    return json.dumps(found, ensure_ascii=False).encode(errors="replace")
+    content = json.loads(body.decode(json.detect_encoding(body), errors="replace"))
+    return json.dumps(content, ensure_ascii=False).encode(errors="replace")
 
 
 def repaired(kind: TypeAdapter[Any], content: Any) -> tuple[Any, str]:

@@ -107,11 +107,11 @@ def _slug(report: Report) -> tuple[str, bool]:
     """Return the slug of the organization that the key acts as, and True; without one, a random slug and False."""
     for owner, name in ((User, "org"), (Orgs, "list")):
         endpoint = endpoint_of(getattr(owner, name))
-        seen = report.probe("GET", endpoint.server + endpoint.path)
+        response = report.probe("GET", endpoint.server + endpoint.path)
         with suppress(ValidationError):
-            answer, _ = read(endpoint.answer_type, endpoint.returns, seen.content)
+            answer, _ = read(endpoint.answer_type, endpoint.returns, response.content)
             for organization in answer if isinstance(answer, Page) else [answer]:
-                if organization.slug and seen.status == 200:
+                if organization.slug and response.status == 200:
                     return organization.slug, True
     return f"lk-{uuid4().hex[:8]}", False
 

@@ -515,6 +515,6 @@ def _facts(text: str) -> dict[str, Any] | None:
         _, mark, rest = line.partition("lk_check ")
         if mark:
             with suppress(ValueError):
-                found = load_json(rest)
-                return found if isinstance(found, dict) else None
+                facts = load_json(rest)
+                return facts if isinstance(facts, dict) else None
     return None

@@ -116,13 +116,13 @@ class JournalEntry:
         return self.run_name or shortened(self.first_line, LONGEST_TITLE)
 
 
-FIELDS = {known.name: known for known in fields(JournalEntry)}
+FIELDS = {column.name: column for column in fields(JournalEntry)}
 JSON = {
-    name: dict if str(known.type).startswith("dict") else list
-    for name, known in FIELDS.items()
-    if str(known.type).startswith(("dict", "list"))
+    name: dict if str(column.type).startswith("dict") else list
+    for name, column in FIELDS.items()
+    if str(column.type).startswith(("dict", "list"))
 }
-MONEY = {name for name, known in FIELDS.items() if "Decimal" in str(known.type)}
+MONEY = {name for name, column in FIELDS.items() if "Decimal" in str(column.type)}
 #: Characters of the code that a list has.
 START = 500
 LARGE = ("code", "request")  # the last in a row: what stands before them is read without them

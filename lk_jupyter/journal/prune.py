@@ -21,20 +21,20 @@ _pruned: set[Path] = set()
 
 def prune_once() -> None:
     """Delete the runs above the age limit of the settings, once in the life of a process."""
-    days, kept = setting("journal_days"), journal()
-    if days and kept.path not in _pruned:
-        _pruned.add(kept.path)
+    days, records = setting("journal_days"), journal()
+    if days and records.path not in _pruned:
+        _pruned.add(records.path)
         with suppress(OSError):  # without the lock file, another process does it
-            prune(kept, charge_book(), time.time() - days * DAY)
+            prune(records, charge_book(), time.time() - days * DAY)
 
 
-def prune(kept: Journal, book: ChargeBook, before: float) -> int:
+def prune(records: Journal, book: ChargeBook, before: float) -> int:
     """Delete the runs that were created before a moment (Unix seconds) and aren't active; return their number.
 
     Each notebook gets a charge with the sum of their costs, so that no budget is lowered.
     """
-    with lock_beside(kept.path.with_name(f"{kept.path.name}-prune")) as is_free:
-        runs = kept.expired(before) if is_free else []
+    with lock_beside(records.path.with_name(f"{records.path.name}-prune")) as is_free:
+        runs = records.expired(before) if is_free else []
         by_place: dict[tuple[str, str | None], list[ExpiredRun]] = defaultdict(list)
         for run in runs:
             by_place[run.base_url, run.notebook].append(run)
@@ -45,11 +45,11 @@ def prune(kept: Journal, book: ChargeBook, before: float) -> int:
                 book.add(RecordedCharge(token, base_url, RUN, name, newest, notebook, cost=cost, ends=newest))
         if book.trouble:
             return 0
-        kept.remove([run.token for run in runs])
+        records.remove([run.token for run in runs])
     return len(runs)
 
 
-def compact(kept: Journal) -> None:
+def compact(records: Journal) -> None:
     """Store the long texts of older requests once, and give free space back to the disk."""
-    kept.split_requests()
-    kept.vacuum()
+    records.split_requests()
+    records.vacuum()

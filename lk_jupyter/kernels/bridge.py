@@ -202,7 +202,7 @@ class Bridge:
 
     async def _check(self) -> None:
         """Send a question after the requests without an answer: once it is answered, they never will be."""
-        names = [name for name, asked in self._pending.items() if asked.channel == "shell" and name in self._sent]
+        names = [name for name, request in self._pending.items() if request.channel == "shell" and name in self._sent]
         if names and self._socket:
             question = self._sockets.made("kernel_info_request", {}, {}, [])
             self._checks[question.header["msg_id"]] = names, {"reply", "idle"}

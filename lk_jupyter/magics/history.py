@@ -81,13 +81,13 @@ def _prune(options: HistoryMagicOptions) -> str:
     days = options.older or setting("journal_days")
     if not days:
         raise UsageError("journal_days is 0, which keeps all runs. Nothing was deleted. Add --older DAYS.")
-    kept = journal()
-    before = _size_of(kept.path)
-    count = prune(kept, charge_book(), time.time() - days * DAY)
-    compact(kept)
-    if trouble := kept.trouble or charge_book().trouble:
+    records = journal()
+    before = _size_of(records.path)
+    count = prune(records, charge_book(), time.time() - days * DAY)
+    compact(records)
+    if trouble := records.trouble or charge_book().trouble:
         raise UsageError(f"{trouble} Nothing was deleted.")
-    size = f"{size_label(before)} before, {size_label(_size_of(kept.path))} now"
+    size = f"{size_label(before)} before, {size_label(_size_of(records.path))} now"
     return f"Deleted {count} run{'s' * (count != 1)} older than {days} days from the journal ({size})."
 
 

@@ -136,7 +136,7 @@ def _plan(session: Session, options: SelectOptions) -> tuple[Table, str]:
 
 def _followed(client: Client, execution_id: str, shell: InteractiveShell) -> GpuSelectionStatus:
     """Show how far it is until it has ended; an interrupt aborts it with its active try."""
-    line, heard, ending = LiveOutput(shell), time.monotonic(), Ending(client, execution_id)
+    line, answered_at, ending = LiveOutput(shell), time.monotonic(), Ending(client, execution_id)
     advice = f"The selection may still be active. Stop it: %lk_abort {execution_id}"
     with AtInterrupt(lambda _: abort_soon(client, execution_id)):
         try:
@@ -146,10 +146,10 @@ def _followed(client: Client, execution_id: str, shell: InteractiveShell) -> Gpu
                         status = client.execution.gpu_selection_status(execution_id)
                         is_over = is_final(status.status if is_known(status.status) else ending.record().status)
                     except BROKEN as error:
-                        check_patience(error, heard, advice)
+                        check_patience(error, answered_at, advice)
                         time.sleep(_PAUSE)
                         continue
-                    heard = time.monotonic()
+                    answered_at = time.monotonic()
                     done = [each.profile or "" for each in _tries(status)]
                     progress = f"{len(done)} tried: {', '.join(done)}" if done else ""
                     line.show(StatusLine(status.status, [progress, execution_id[:8]]))

@@ -62,7 +62,10 @@ class Ending:
     """
 
     def __init__(
-        self, client: Client, execution_id: str, sent: Callable[[], Mapping[str, Any] | None] = lambda: None
+        self,
+        client: Client,
+        execution_id: str,
+        sent_metadata: Callable[[], Mapping[str, Any] | None] = lambda: None,
     ) -> None:
         self.finished: Finished | None = None
         self.stream_is_over = False
@@ -70,7 +73,7 @@ class Ending:
         self.repaired_lines = 0
         self._client = client
         self._execution_id = execution_id
-        self._sent = sent  # the metadata with which the run was started from here
+        self._sent_metadata = sent_metadata  # of a run that was started from this machine
         self._puzzled = 0.0
         self._finished_at = 0.0
         self.kept: ExecutionRecord | None = None
@@ -92,7 +95,7 @@ class Ending:
         """Ask for the record, with the platform's reason for a failure where only the stream gave one."""
         try:
             record = self._client.execution.get(self._execution_id)
-            if not _has_token(record, self._sent()):
+            if not _has_token(record, self._sent_metadata()):
                 raise InvalidResponse("The record with this id is of another run.")
             record = self._with_known_state(record)
         except BROKEN as failure:
@@ -401,10 +404,12 @@ class Follower:
         return Stored(b"".join(text for _, text in lines), tuple(text for text in firsts if counts[text] == 1))
 
 
-def _has_token(record: ExecutionRecord, sent: Mapping[str, Any] | None) -> bool:
+def _has_token(record: ExecutionRecord, sent_metadata: Mapping[str, Any] | None) -> bool:
     """Return whether a record is of the run that was sent with this metadata, as far as the record shows that."""
-    token, shown = (str((metadata or {}).get(REQUEST_KEY) or "") for metadata in (sent, record.metadata))
-    return token.startswith(shown) or shown.startswith(token)
+    sent_token, record_token = (
+        str((metadata or {}).get(REQUEST_KEY) or "") for metadata in (sent_metadata, record.metadata)
+    )
+    return sent_token.startswith(record_token) or record_token.startswith(sent_token)
 
 
 class _Squeeze:

@@ -123,7 +123,7 @@ def find_start(session: Connection, entry: JournalEntry) -> Run:
         raise UsageError(f"{str(error).rpartition(chr(10))[0]}\n{discard}") from None
     if run is not None:
         return run
-    if (known := journal().get(entry.token)) and known.going_on:
+    if (current_entry := journal().get(entry.token)) and current_entry.going_on:
         minutes = max(1, round((entry.created_at + _LONG_LOST - time.time()) / 60))
         raise UsageError(
             f"The cloud doesn't show the run of the start {short} yet. Look again: %lk_attach {short}. After "

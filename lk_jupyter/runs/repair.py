@@ -52,11 +52,11 @@ def repair_log(log: bytes, record: bytes, seams: Sequence[int], *, ordered: bool
         texts = texts[1:]
     if covered is None or (covered.start and not ordered):
         return None
-    begun = log[: min(seams, default=0)].partition(b"\n")[0]
-    is_first = texts[0].startswith(begun) and len(record) >= len(log)
+    first_line = log[: min(seams, default=0)].partition(b"\n")[0]
+    is_first = texts[0].startswith(first_line) and len(record) >= len(log)
     if ordered and not covered.start and 0 in torn and not is_first:  # the record may lack the first line
         return None
-    merged, lacking = _merge([line for at, line in covered.kept if at >= covered.start], texts)
+    merged, lacking = _merge([line for at, line in covered.confirmed if at >= covered.start], texts)
     if covered.start:  # without blank lines and part of a line before it
         record = record[(b"\n" + record).index(b"\n" + texts[0]) :]
     text = record if ordered else b"".join(line + b"\n" for line in merged)
@@ -65,10 +65,10 @@ def repair_log(log: bytes, record: bytes, seams: Sequence[int], *, ordered: bool
 
 @dataclass(frozen=True)
 class _Part:
-    """The lines of a log from line ``start`` on that a record explains: ``kept`` are in the record as well."""
+    """The lines of a log from line ``start`` on that a record explains: ``confirmed`` are in the record as well."""
 
     start: int
-    kept: Sequence[tuple[int, bytes]]
+    confirmed: Sequence[tuple[int, bytes]]
     is_torn: bool
 
 
@@ -84,13 +84,13 @@ def _covered_part(lines: Sequence[bytes], texts: Sequence[bytes], torn: set[int]
     first, unused = line_key(texts[0]), Counter(map(line_key, texts))
     lacking = [key for key in unused - Counter(keys) if len(key) <= _LONGEST_TORN][:_MOST_LACKING]
     begins_alike = next(filter(None, keys), b"") == first
-    kept: list[tuple[int, bytes]] = []
+    confirmed: list[tuple[int, bytes]] = []
     start, earliest, fragments = None, len(lines), 0
     absent: list[int] = []
     for at in reversed(range(len(lines))):
         key = keys[at]
         if not key or unused[key] > 0:
-            kept.append((at, lines[at]))
+            confirmed.append((at, lines[at]))
             earliest = at if key else earliest
             unused[key] -= bool(key)
         elif at in torn or key in unused:
@@ -106,7 +106,7 @@ def _covered_part(lines: Sequence[bytes], texts: Sequence[bytes], torn: set[int]
         start = earliest if any(keys[at] in unused and at not in torn for at in leading) else 0
     if start is None:
         return None
-    return _Part(start, kept[::-1], is_torn=any(at >= start for at in absent))
+    return _Part(start, confirmed[::-1], is_torn=any(at >= start for at in absent))
 
 
 def _is_fragment(line: bytes, lines: Sequence[bytes]) -> bool:
@@ -122,12 +122,12 @@ def _common_length(line: bytes, other: bytes) -> int:
     return next((at for at, (byte, same) in pairs if byte != same), min(len(line), len(other)))
 
 
-def _merge(kept: Sequence[bytes], texts: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:
-    """Insert the lines that ``kept`` lacks, each after the line before it; return all lines, and the inserted ones."""
+def _merge(confirmed: Sequence[bytes], texts: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:
+    """Insert the lines that ``confirmed`` lacks, each after its predecessor; return all lines, and the new ones."""
     places: dict[bytes, list[int]] = defaultdict(list)
-    for at, line in enumerate(kept):
+    for at, line in enumerate(confirmed):
         places[line_key(line)].append(at)
-    lacking = Counter(map(line_key, texts)) - Counter(map(line_key, kept))
+    lacking = Counter(map(line_key, texts)) - Counter(map(line_key, confirmed))
     inserted: dict[int, list[bytes]] = defaultdict(list)
     new: list[bytes] = []
     waiting: list[bytes] = []  # lacking lines whose next line is not reached yet
@@ -146,7 +146,7 @@ def _merge(kept: Sequence[bytes], texts: Sequence[bytes]) -> tuple[list[bytes], 
     inserted[position] += waiting
     new += waiting
     rest = list(lacking.elements())
-    merged = [line for at in range(len(kept) + 1) for line in (*inserted[at], *kept[at : at + 1])]
+    merged = [line for at in range(len(confirmed) + 1) for line in (*inserted[at], *confirmed[at : at + 1])]
     return [*merged, *rest], [*new, *rest]
 
 

@@ -181,9 +181,9 @@ class OutputSplicer:
         self.log.replace(log[: repair.start] + repair.text)
         lines = [*repair.lines]
         self.repaired_lines += len(lines) or repair.is_torn
-        shown = log.rpartition(b"\n")[2]  # an unfinished line that the cell shows
-        at = next((at for at, line in enumerate(lines) if shown and line.startswith(shown)), None)
-        rest = lines.pop(at)[len(shown) :] + b"\n" if at is not None else b"\n" if shown and lines else b""
+        unfinished = log.rpartition(b"\n")[2]  # an unfinished line that the cell shows
+        at = next((at for at, line in enumerate(lines) if unfinished and line.startswith(unfinished)), None)
+        rest = lines.pop(at)[len(unfinished) :] + b"\n" if at is not None else b"\n" if unfinished and lines else b""
         return rest + b"".join(line + b"\n" for line in lines)
 
     def _forget_seams(self, start: int) -> None:

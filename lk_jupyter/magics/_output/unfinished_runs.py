@@ -106,10 +106,10 @@ def look(entries: list[JournalEntry], note: LiveOutput) -> None:
         from lk_jupyter.runs.reattach import refresh  # noqa: PLC0415 (it loads the client)
         from lk_jupyter.session import current  # noqa: PLC0415
 
-        known = list(refresh(current(start=False), entries))
+        refreshed = list(refresh(current(start=False), entries))
         lost = [journal().get(entry.token) for entry in entries if entry.execution_id is None]
         lost = [entry for entry in lost if entry and entry.going_on and entry.execution_id is None]
-        note.show(GoingOn([*known, *filter(None, lost)], checked=True), now=True)
+        note.show(GoingOn([*refreshed, *filter(None, lost)], checked=True), now=True)
 
 
 def _ago(moment: float) -> str:

@@ -178,12 +178,12 @@ class FanOut:
     def left(self) -> str:
         """The lines that stop runs that may still be active; empty if all runs have ended."""
         active = [lane for lane in self.lanes if lane.may_be_active]
-        known = [f"  %lk_abort {lane.run.execution_id}   (run {lane.lane.number})" for lane in active if lane.run]
-        starting = len(active) - len(known)
+        commands = [f"  %lk_abort {lane.run.execution_id}   (run {lane.lane.number})" for lane in active if lane.run]
+        starting = len(active) - len(commands)
         more = [f"  and {starting} starting. Check: %lk_runs"] if starting else []
         why = next((lane.aborting.words for lane in active if lane.aborting and lane.aborting.error), "")
         head = ["Stopped waiting. These runs may still be active. Stop them:"] if active else []
-        return "\n".join([*head, *known, *more, *filter(None, [why])])
+        return "\n".join([*head, *commands, *more, *filter(None, [why])])
 
     def table(self) -> Any:
         """Return the runs that have ended as a table.

@@ -54,9 +54,9 @@ def prepare_notebook(session: Connection, options: NotebookRunOptions) -> Bundle
     local = local_files(imported, source.folder)
     foreign = {name for name in imported if not local_files({name}, source.folder)}
     chosen = _run_options(options, [*options.files, *local], foreign)
-    made = prepare(session, source, chosen, [RemoteModule(PART, settings, ("script.offload",))])
+    package = prepare(session, source, chosen, [RemoteModule(PART, settings, ("script.offload",))])
     texts = {f"cell {at}": cell["source"] for at, cell in enumerate(book["cells"], 1)}
-    return replace(made, secrets=(*made.secrets, *secret_scan.in_texts(texts, (session.target.key.token,))))
+    return replace(package, secrets=(*package.secrets, *secret_scan.in_texts(texts, (session.target.key.token,))))
 
 
 def _source(path: Path, book: dict[str, Any]) -> Source:

@@ -177,7 +177,7 @@ def _joined(text: Any) -> Any:
 def executed(run: Run | None, package: Bundle | None) -> Iterator[RunObserver]:
     """Yield what brings the notebook of a run back, if it is the run of one."""
     entry = journal().get(run.execution_id) if run else None
-    kept: Any = package.request.import_files if package else entry and entry.request.get("import_files")
+    import_files: Any = package.request.import_files if package else entry and entry.request.get("import_files")
     with suppress(ValueError, KeyError, TypeError):  # it was kept without its files, or never was a notebook
-        settings = part_settings(kept, PART) or {}
+        settings = part_settings(import_files, PART) or {}
         yield Executed(settings["book"], Path(settings["target"]))
