@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from lk_jupyter._threads import start
 
 if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
     from typing_extensions import Self
 
 Act = Callable[[threading.Event], object]
@@ -171,9 +172,10 @@ class LateInterrupts:
     handles errors and keeps running can be interrupted soon.
     """
 
-    def __init__(self, cell: int, before: Callable[[int, FrameType | None], object]) -> None:
+    def __init__(self, cell: int, before: Callable[[int, FrameType | None], object], shell: InteractiveShell) -> None:
         self.cell = cell
         self.before = before
+        self._shell = shell
         self._end = time.monotonic() + _SHOWN_IN
         self._ignored = 0
 
@@ -182,6 +184,13 @@ class LateInterrupts:
         self._ignored += 1
         if self._ignored > _MOST_IGNORED or time.monotonic() > self._end:
             self.before(number, frame)
+
+    def stop(self, _: object) -> None:
+        """Handle interrupts as before: the failed cell has shown its error, and the next cell can be interrupted."""
+        self._shell.events.unregister("post_run_cell", self.stop)
+        handler: object = signal.getsignal(signal.SIGINT)
+        if handler is self:
+            signal.signal(signal.SIGINT, self.before)
 
 
 #: Interrupts after which nothing is waited for.
@@ -203,7 +212,9 @@ def ignore_late_interrupts() -> None:
             return
         before = before.before
     if callable(before):
-        signal.signal(signal.SIGINT, LateInterrupts(cell, before))
+        late = LateInterrupts(cell, before, shell)
+        signal.signal(signal.SIGINT, late)
+        shell.events.register("post_run_cell", late.stop)
 
 
 #: What the thread is to do that no interrupt reaches. There is no other way to it that an interrupt in its middle

@@ -146,12 +146,16 @@ shell.execution_count += 1
 with AtInterrupt(lambda _: None):
     print(interrupts())
 print(interrupts())
+shell.execution_count += 1
+ignore_late_interrupts()
+shell.events.trigger("post_run_cell", None)
+print(interrupts())
 """
 
 
 def test_interrupts_that_follow_an_error_do_not_hide_it_and_a_cell_that_keeps_running_can_be_interrupted():
     shown = subprocess.run([sys.executable, "-c", LATE], capture_output=True, text=True, check=True).stdout
-    assert shown == "2 5\n2 True\n2\n2\n"
+    assert shown == "2 5\n2 True\n2\n2\n5\n"
 
 
 #: Interrupts the import of a package that one of its modules imports again, as yaml does; then it is imported anew.
