@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 
 import { expect, test } from 'vitest';
 
-import { Bill, billOf, costWords, NO_BILL, Stamps, totalOf } from './bill';
+import { Bill, computeBill, costWords, NO_BILL, Stamps, sumBills } from './bill';
 import { moment } from './format';
 
 interface Example {
@@ -18,7 +18,7 @@ interface Example {
 const EXAMPLES = JSON.parse(readFileSync('../tests/bills.json', 'utf-8')) as Example[];
 
 test.each(EXAMPLES)('$name', ({ record, price_per_hour: price, at, sent_at: sentAt, bill }) => {
-  const found = billOf(record, price, moment(at) ?? 0, moment(sentAt));
+  const found = computeBill(record, price, moment(at) ?? 0, moment(sentAt));
   const close = (value: number | null) => (value === null ? null : expect.closeTo(value, 6));
   expect(found).toEqual({ seconds: close(bill.seconds), cost: close(bill.cost), costIs: bill.cost_is });
 });
@@ -33,9 +33,9 @@ test('a cost is marked by what it is', () => {
 });
 
 test('a sum is as certain as its least certain part', () => {
-  expect(totalOf([])).toEqual(NO_BILL);
-  expect(costWords(totalOf([bill(1, 'billed'), NO_BILL]))).toBe('1.00 credits');
-  expect(costWords(totalOf([bill(1, 'at most'), bill(1, 'billed'), bill(1, 'estimated')]))).toBe(
+  expect(sumBills([])).toEqual(NO_BILL);
+  expect(costWords(sumBills([bill(1, 'billed'), NO_BILL]))).toBe('1.00 credits');
+  expect(costWords(sumBills([bill(1, 'at most'), bill(1, 'billed'), bill(1, 'estimated')]))).toBe(
     'at most 3.00 credits'
   );
 });

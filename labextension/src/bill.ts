@@ -31,7 +31,12 @@ export type Bill = {
 export const NO_BILL: Bill = { seconds: null, cost: null, costIs: null };
 
 /** What a run has taken and costs at a moment; when it was sent is told by the same clock, if it is known. */
-export function billOf(run: Stamps, pricePerHour: number | null, at: number, sentAt: number | null = null): Bill {
+export function computeBill(
+  run: Stamps,
+  pricePerHour: number | null,
+  at: number,
+  submittedAt: number | null = null
+): Bill {
   const status = (run.status ?? '').toLowerCase();
   const ended = FINAL_STATES.includes(status);
   const created = moment(run.created_at);
@@ -44,7 +49,7 @@ export function billOf(run: Stamps, pricePerHour: number | null, at: number, sen
   if (!ended && start === null && status !== 'running') {
     return NO_BILL; // it waits or is installed: that is not billed
   }
-  const now = sentAt === null || created === null ? at : created + at - sentAt;
+  const now = submittedAt === null || created === null ? at : created + at - submittedAt;
   const last = ended ? (end ?? moment(run.finish_time)) : now;
   const first = start ?? moment(run.execelet_start) ?? created;
   if (last === null || first === null) {
@@ -65,13 +70,13 @@ export function billOf(run: Stamps, pricePerHour: number | null, at: number, sen
 export const CERTAIN: CostIs[] = ['billed', 'estimated', 'at most'];
 
 /** The sum of the known costs, as certain as the least certain of them. */
-export function totalOf(bills: Bill[]): Bill {
-  const known = bills.filter(bill => bill.cost !== null);
-  const least = Math.max(0, ...known.map(bill => CERTAIN.indexOf(bill.costIs ?? 'estimated')));
+export function sumBills(bills: Bill[]): Bill {
+  const priced = bills.filter(bill => bill.cost !== null);
+  const least = Math.max(0, ...priced.map(bill => CERTAIN.indexOf(bill.costIs ?? 'estimated')));
   return {
     seconds: null,
-    cost: known.length ? known.reduce((sum, bill) => sum + bill.cost!, 0) : null,
-    costIs: known.length ? CERTAIN[least] : null
+    cost: priced.length ? priced.reduce((sum, bill) => sum + bill.cost!, 0) : null,
+    costIs: priced.length ? CERTAIN[least] : null
   };
 }
 

@@ -7,7 +7,7 @@ import { PathExt } from '@jupyterlab/coreutils';
 import { Contents, ServerConnection } from '@jupyterlab/services';
 import { ISignal, Signal } from '@lumino/signaling';
 
-import { Ask, open, urlOf } from './request';
+import { Ask, open, routeUrl } from './request';
 import { trans } from './trans';
 import { StorageContent, StorageItem } from './types';
 
@@ -58,7 +58,7 @@ export class BucketDrive implements Contents.IDrive {
   }
 
   getDownloadUrl(path: string): Promise<string> {
-    return Promise.resolve(urlOf(`api/storage/download/${encodedKey(path)}`));
+    return Promise.resolve(routeUrl(`api/storage/download/${encodedKey(path)}`));
   }
 
   async newUntitled({

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 
 import { Cloud, PACE } from './cloud';
-import { runsOf } from './runs';
+import { mergeRuns } from './runs';
 
 const SIGNED_IN = { state: 'signed-in', base_url: '', is_local: true, balance_path: 'billing/credits' };
 let asked: string[];
@@ -155,7 +155,7 @@ test('a run that begins after the list of active runs was heard has not ended', 
   let runs = [old];
   answer = path => Response.json(path === 'status' ? SIGNED_IN : path === 'journal' ? { runs, before: null } : []);
   await cloud.refresh('status', 'running', 'journal');
-  const states = () => runsOf(cloud.data).map(run => [run.id, run.state]);
+  const states = () => mergeRuns(cloud.data).map(run => [run.id, run.state]);
   expect(states()).toEqual([['old', 'ended']]);
   runs = [{ ...old, execution_id: 'new', created_at: 2 }, old];
   await cloud.refresh('journal');

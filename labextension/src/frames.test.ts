@@ -1,7 +1,7 @@
 // @vitest-environment node
 import { expect, test } from 'vitest';
 
-import { frameOf, stepFor } from './frames';
+import { buildFrame, stepFor } from './frames';
 import { chartsOf } from './components/metrics';
 
 const at = (second: number, value: number | null) => ({
@@ -10,7 +10,7 @@ const at = (second: number, value: number | null) => ({
 });
 
 test('an answer becomes columns in the units of the plots, with gaps where samples are missing', () => {
-  const frame = frameOf(
+  const frame = buildFrame(
     {
       executionId: 'abcdefgh-1',
       hostname: 'node-1 (simulated GPU)',

@@ -18,27 +18,27 @@ export function stepFor(seconds: number): number {
 }
 
 /** `start` is when the code of the run began, in Unix seconds. */
-export function frameOf(answer: ExecutionMetrics, start: number, step: number): Frame {
-  const columns = SERIES.map(each => ({ ...each, samples: samplesOf(answer[each.field] ?? [], each.factor) }));
-  const told = columns.filter(({ samples }) => samples.size);
+export function buildFrame(answer: ExecutionMetrics, start: number, step: number): Frame {
+  const columns = SERIES.map(each => ({ ...each, samples: scaleSamples(answer[each.field] ?? [], each.factor) }));
+  const measured = columns.filter(({ samples }) => samples.size);
   const times = withGaps(
-    [...new Set(told.flatMap(({ samples }) => [...samples.keys()]))].sort((a, b) => a - b),
+    [...new Set(measured.flatMap(({ samples }) => [...samples.keys()]))].sort((a, b) => a - b),
     step
   );
   const points = new Float64Array([
     ...times.map(time => time - start),
-    ...told.flatMap(({ samples }) => times.map(time => samples.get(time) ?? NaN))
+    ...measured.flatMap(({ samples }) => times.map(time => samples.get(time) ?? NaN))
   ]);
   return {
     run: (answer.executionId ?? '').slice(0, 8),
     host: answer.hostname ?? '',
     step,
-    series: told.map(({ label, unit, panel }) => ({ label, unit, panel })),
+    series: measured.map(({ label, unit, panel }) => ({ label, unit, panel })),
     points: new DataView(points.buffer)
   };
 }
 
-function samplesOf(points: MetricPoint[], factor: number): Map<number, number> {
+function scaleSamples(points: MetricPoint[], factor: number): Map<number, number> {
   return new Map(points.map(({ timestamp, value }) => [moment(timestamp)!, value == null ? NaN : value * factor]));
 }
 

@@ -14,15 +14,16 @@ import { Preview } from './components/Preview';
 import { askAboutConflict, Asked, Question } from './components/Question';
 import { RunDetails } from './components/RunDetails';
 import { HiddenLines, RunHeader, useSight } from './components/RunHeader';
-import { RunList, RunRow } from './components/RunList';
+import { RunList } from './components/RunList';
+import { RunRow } from './cloudTypes';
 import { RunsTable } from './components/RunsTable';
-import { headerOf, HeardRun, savedRun } from './header';
+import { buildHeader, ServerRun, savedRun } from './header';
 import { Head } from './panels/Head';
 import { Trouble } from './request';
 import { StorageBrowser, Uploading } from './widgets/storage_browser';
 import type { Tools } from './panels/tools';
 import { thisSecond } from './serverClock';
-import { billOfRow, runsOf } from './runs';
+import { computeRowBill, mergeRuns } from './runs';
 
 const NOW = Date.UTC(2026, 0, 15, 12) / 1000;
 const nothing = () => undefined;
@@ -32,7 +33,7 @@ const A100 = { machine: 'gpu.a100', price_per_hour: '1.59', time_limit_seconds: 
 const idOf = (at: number) => `${String(at).padStart(8, '0')}-5b1d-4c7e-9a52-${String(at).padStart(12, '0')}`;
 
 /** What an output keeps of a run, what is heard of it, and since when nobody answers. */
-type Kept = [kept: object, heard?: HeardRun, silent?: number];
+type Kept = [kept: object, heard?: ServerRun, silent?: number];
 const HEADERS: Kept[] = [
   [{ state: 'submitting', told: ['at most 0.1325 credits (time limit 300 s)'] }],
   [{ state: 'pending', told: ['installing pandas, torch +2'] }],
@@ -54,7 +55,7 @@ function Headers() {
       {HEADERS.map(([kept, heard, silent = null], at) => {
         const saved = savedRun({ ...A100, execution_id: idOf(at), ...kept })!;
         const isLive = heard === undefined && silent === null;
-        const header = headerOf(saved, heard, { now: NOW * 1000, second: NOW, isLive, since: 0, silent });
+        const header = buildHeader(saved, heard, { now: NOW * 1000, second: NOW, isLive, since: 0, silent });
         const chip = at ? null : { label: 'Local cloud, no GPU', title: '' };
         return (
           <RunHeader
@@ -128,14 +129,14 @@ function rows(count: number) {
     };
   });
   const long = 'a name that is longer than the panel is wide, and then some';
-  return runsOf({ history: { executions } }).map((row, at) => ({
+  return mergeRuns({ history: { executions } }).map((row, at) => ({
     ...row,
     name: at % 3 ? `train-${at}` : long
   }));
 }
 
 const listed = {
-  ...{ now: NOW, billOf: billOfRow, onMenu: nothing, onOpen: nothing, onAbort: nothing, onRerun: nothing },
+  ...{ now: NOW, getBill: computeRowBill, onMenu: nothing, onOpen: nothing, onAbort: nothing, onRerun: nothing },
   onGoToCell: nothing
 };
 
@@ -377,7 +378,7 @@ function Going({ run }: { run: RunRow }) {
   return (
     <div ref={place}>
       <RunHeader
-        {...{ header: headerOf(saved, run, times) }}
+        {...{ header: buildHeader(saved, run, times) }}
         {...{ onStop: nothing, onRerun: nothing, onOpen: nothing, onMenu: nothing }}
       />
     </div>
@@ -396,7 +397,7 @@ const MANY: Record<string, (count: number) => ReactElement> = {
       {rows(6 * count)
         .filter(run => run.state === 'running')
         .map(run => (
-          <Going key={run.id} run={{ ...run, created: thisSecond() - 60, sentAt: thisSecond() - 60 }} />
+          <Going key={run.id} run={{ ...run, created: thisSecond() - 60, submittedAt: thisSecond() - 60 }} />
         ))}
     </>
   )

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 
-import { formsOf, headerOf, HeardRun, hiddenLines, SavedRun, savedRun, savedRuns } from './header';
-import { RUN_MIME, runsOf } from './runs';
+import { buildForms, buildHeader, ServerRun, hiddenLines, SavedRun, savedRun, savedRuns } from './header';
+import { RUN_MIME, mergeRuns } from './runs';
 
 const ID = '3f0c2a9e-5b1d-4c7e-9a52-6d1f8e0b7a44';
 const KEPT = {
@@ -17,10 +17,10 @@ const KEPT = {
 const NOW = 1_767_261_642_000;
 const STALE = NOW - 60_000;
 
-const says = (kept: object, run?: HeardRun, since = STALE, isLive = false, silent: number | null = null) =>
-  headerOf(savedRun(kept)!, run, { now: NOW, second: NOW / 1000, isLive, since, silent });
+const says = (kept: object, run?: ServerRun, since = STALE, isLive = false, silent: number | null = null) =>
+  buildHeader(savedRun(kept)!, run, { now: NOW, second: NOW / 1000, isLive, since, silent });
 const heard = (status: string, more = {}) =>
-  runsOf({
+  mergeRuns({
     history: { executions: [{ execution_id: ID, status, hardware_profile: 'gpu.a100', ...more }] } as never
   })[0];
 
@@ -39,7 +39,7 @@ test('of an output only data of its kind is read, and no id that is none', () =>
   }
   const odd = { ...KEPT, machine: '{x}', seconds: '5', told: [1, 'a'], notes: 'b', time_limit_seconds: {} };
   const kept: SavedRun = savedRun(odd)!;
-  expect(kept).toMatchObject({ machine: undefined, seconds: undefined, told: ['a'], notes: [], limit: null });
+  expect(kept).toMatchObject({ machine: undefined, seconds: undefined, details: ['a'], notes: [], limit: null });
   expect(hiddenLines({ execution_id: ID, hidden_lines: 9 })).toEqual({ id: ID, count: 9 });
   expect(hiddenLines({ execution_id: '{x}', hidden_lines: 9 })).toBeNull();
 });
@@ -63,13 +63,13 @@ test('what a kernel has just written goes before lists that are heard later', ()
 });
 
 test('an end that a notebook keeps stays what it is while the lists only tell that the run is gone', () => {
-  const gone = { ...heard('running')!, state: 'ended', goingOn: false };
+  const gone = { ...heard('running')!, state: 'ended', isActive: false };
   expect(says({ ...KEPT, state: 'completed' }, gone)).toMatchObject({ label: 'Completed', bill: { cost: 0.0053 } });
   expect(says(KEPT, gone)).toMatchObject({ label: 'Ended', ended: true });
 });
 
 test('a run whose cell is active has not ended because a list lacks it', () => {
-  const gone = { ...heard('running')!, state: 'ended', goingOn: false };
+  const gone = { ...heard('running')!, state: 'ended', isActive: false };
   expect(says({ ...KEPT, state: 'pending' }, gone, NOW, true)).toMatchObject({ label: 'Pending', ended: false });
 });
 
@@ -77,7 +77,7 @@ test('a run that waits is not billed, and says for how long it waits', () => {
   const created_at = new Date(NOW - 31_000).toISOString();
   const kept = { ...KEPT, state: 'pending', seconds: undefined, cost: undefined, told: ['installing pandas'] };
   const header = says(kept, heard('pending', { created_at }));
-  expect(header).toMatchObject({ tone: 'waiting', waited: 31, told: ['installing pandas'], bill: { cost: null } });
+  expect(header).toMatchObject({ tone: 'waiting', waited: 31, details: ['installing pandas'], bill: { cost: null } });
 });
 
 test('without an answer the header claims no figure', () => {
@@ -100,7 +100,7 @@ test('a run that was being sent when its kernel ended is not known to have start
 const before = { [RUN_MIME]: KEPT, 'text/plain': '● running · gpu.a100 at 1.59/h · 12 s · ≈ 0.0053 · run 3f0c2a9e' };
 
 test('a run that is active is saved with the line that follows it', () => {
-  const forms = formsOf(savedRun(KEPT)!, heard('running'), before);
+  const forms = buildForms(savedRun(KEPT)!, heard('running'), before);
   expect(forms.data['text/plain']).toBe(
     '● running · gpu.a100 at 1.59/h · run 3f0c2a9e\n' +
       '  This output is no longer updated. Follow the run: %lk_attach 3f0c2a9e'
@@ -116,7 +116,7 @@ test('a run that has ended is saved with its time and cost, and leaves a receipt
     end_time: '2026-01-01T10:00:31Z',
     billed: 0.0133
   });
-  const forms = formsOf(savedRun(KEPT)!, run, before);
+  const forms = buildForms(savedRun(KEPT)!, run, before);
   expect(forms.data['text/plain']).toMatch(/^✓ completed · gpu.a100 at 1.59\/h · 30.* s · .*0.0133.* · run 3f0c/);
   const receipt = { execution_id: ID, state: 'completed', seconds: 30, cost: '0.0133', cost_is: 'billed' };
   expect(forms.metadata).toMatchObject({ lk_jupyter: receipt });
@@ -125,14 +125,14 @@ test('a run that has ended is saved with its time and cost, and leaves a receipt
 
 test('what a stranger wrote into an output stays text', () => {
   const odd = { ...before, 'text/plain': '● x · <img src=x onerror=alert(1)> at 1' };
-  expect(formsOf(savedRun(KEPT)!, null, odd).data['text/html']).not.toContain('<img');
+  expect(buildForms(savedRun(KEPT)!, null, odd).data['text/html']).not.toContain('<img');
 });
 
 test('runs that were started together are read one by one, and what is none is left out', () => {
   const found = savedRuns({ head: '2 runs', runs: [{ ...KEPT, name: 'lr=0.1' }, { state: 5 }], notes: ['a', 1] });
   expect(found).toMatchObject({ head: '2 runs', runs: [{ id: ID, name: 'lr=0.1', state: 'running' }], notes: ['a'] });
   expect(
-    headerOf(found!.runs[0], undefined, { now: NOW, second: 0, isLive: true, since: NOW, silent: null }).name
+    buildHeader(found!.runs[0], undefined, { now: NOW, second: 0, isLive: true, since: NOW, silent: null }).name
   ).toBe('lr=0.1');
   for (const odd of [null, KEPT, { head: '', runs: {} }, { runs: [] }]) {
     expect(savedRuns(odd)).toBeNull();

@@ -2,10 +2,10 @@
 import { PartialJSONObject, ReadonlyPartialJSONObject } from '@lumino/coreutils';
 
 import { Bill, costWords, NO_BILL } from './bill';
-import type { RunRow } from './components/RunList';
+import type { RunRow } from './cloudTypes';
 import { duration } from './format';
 import { thisSecond } from './serverClock';
-import { billOfRow, hasEnded, Receipt, receiptIn, RUN_MIME, stateLabel } from './runs';
+import { computeRowBill, hasEnded, Receipt, receiptIn, RUN_MIME, stateLabel } from './runs';
 import { trans, unturned } from './trans';
 
 /** Milliseconds that what a kernel wrote goes before what the lists say, which are heard later. */
@@ -22,27 +22,27 @@ export interface SavedRun extends Omit<Receipt, 'execution_id'> {
   pricePerHour: number | null;
   limit: number | null;
   /** What is told of it in words: what is installed, how a limit stands. */
-  told: string[];
+  details: string[];
   notes: string[];
 }
 
 /** The run that an output keeps; null where it keeps something else. */
 export function savedRun(data: unknown): SavedRun | null {
-  const kept = (data ?? {}) as Record<string, unknown>;
-  const isSent = kept.execution_id !== undefined;
-  const receipt = receiptIn({ lk_jupyter: { ...kept, ...(!isSent && { execution_id: 'none' }) } });
-  if (!receipt || typeof kept.state !== 'string') {
+  const fields = (data ?? {}) as Record<string, unknown>;
+  const isStarted = fields.execution_id !== undefined;
+  const receipt = receiptIn({ lk_jupyter: { ...fields, ...(!isStarted && { execution_id: 'none' }) } });
+  if (!receipt || typeof fields.state !== 'string') {
     return null;
   }
   const { execution_id, ...facts } = receipt;
   return {
     ...facts,
-    id: isSent ? execution_id : null,
-    name: typeof kept.name === 'string' ? unturned(kept.name) : '',
-    pricePerHour: numberIn(kept.price_per_hour),
-    limit: numberIn(kept.time_limit_seconds),
-    told: words(kept.told),
-    notes: words(kept.notes)
+    id: isStarted ? execution_id : null,
+    name: typeof fields.name === 'string' ? unturned(fields.name) : '',
+    pricePerHour: numberIn(fields.price_per_hour),
+    limit: numberIn(fields.time_limit_seconds),
+    details: words(fields.told),
+    notes: words(fields.notes)
   };
 }
 
@@ -76,66 +76,66 @@ export interface Header {
   waited: number | null;
   limit: number | null;
   ended: boolean;
-  told: string[];
+  details: string[];
   notes: string[];
 }
 
 /** What was heard of a run: null where the server doesn't have it, undefined where nothing was heard. */
-export type HeardRun = RunRow | null | undefined;
+export type ServerRun = RunRow | null | undefined;
 
 /**
  * Say what a run is: `isLive` is whether its cell is active, `since` when its output was written last, `silent` since
  * when no server answers.
  */
-export function headerOf(
+export function buildHeader(
   saved: SavedRun,
-  run: HeardRun,
+  run: ServerRun,
   at: { now: number; second: number; isLive: boolean; since: number; silent: number | null }
 ): Header {
   const isFresh = at.isLive || at.now - at.since < FRESH;
   const savedEnded = hasEnded({ status: saved.state });
-  const isAhead = run && (savedEnded ? run.goingOn : rank(saved.state) > rank(run.state) && run.goingOn);
+  const isAhead = run && (savedEnded ? run.isActive : rank(saved.state) > rank(run.state) && run.isActive);
   const isVague = run?.state === 'ended' && (savedEnded || at.isLive); // the lists don't tell how, the kernel does
-  const heard = run && !(isFresh && isAhead) && !isVague ? run : null;
-  const state = heard ? heard.state : saved.state;
-  const ended = heard ? !heard.goingOn : savedEnded;
+  const row = run && !(isFresh && isAhead) && !isVague ? run : null;
+  const state = row ? row.state : saved.state;
+  const ended = row ? !row.isActive : savedEnded;
   const common = {
     id: saved.id,
     name: saved.name,
-    machine: heard?.machine || saved.machine || '',
-    pricePerHour: heard?.pricePerHour ?? saved.pricePerHour,
+    machine: row?.machine || saved.machine || '',
+    pricePerHour: row?.pricePerHour ?? saved.pricePerHour,
     limit: saved.limit,
-    told: ended ? [] : saved.told,
+    details: ended ? [] : saved.details,
     notes: saved.notes
   };
-  const bill = mostCertain(heard ? billOfRow(heard, at.second) : NO_BILL, billIn(saved));
+  const bill = mostCertain(row ? computeRowBill(row, at.second) : NO_BILL, billIn(saved));
   const figures = { bill, ended, waited: null };
   if (!ended && !isFresh && (run === null || !saved.id)) {
     const notes = saved.id
       ? [trans.__("This server doesn't have the run. Sign in to the server that it was started on.")]
       : [trans.__('Nobody knows whether it was started. List what is active: %1', '%lk_runs')];
-    return { ...common, ...figures, tone: 'unsure', label: trans.__('Unknown'), bill: NO_BILL, told: [], notes };
+    return { ...common, ...figures, tone: 'unsure', label: trans.__('Unknown'), bill: NO_BILL, details: [], notes };
   }
   const isLost = saved.state === 'reconnecting' && isFresh;
   if (!ended && (isLost || (!isFresh && at.silent !== null && at.now - at.silent > PATIENCE))) {
     const label = at.silent
       ? trans.__('No answer for %1', clock((at.now - at.silent) / 1000))
       : trans.__('Reconnecting');
-    const told = [trans.__('the run is still active, cost unknown')];
-    return { ...common, ...figures, tone: 'unsure', label, bill: NO_BILL, told };
+    const details = [trans.__('the run is still active, cost unknown')];
+    return { ...common, ...figures, tone: 'unsure', label, bill: NO_BILL, details };
   }
   if (ended) {
-    return { ...common, ...figures, tone: toneOf(state), label: label(state) };
+    return { ...common, ...figures, tone: finalTone(state), label: label(state) };
   }
   const isBilled = bill.seconds !== null || state === 'running';
-  const waited = isBilled || !heard ? null : at.second - (heard.sentAt ?? heard.created);
+  const waited = isBilled || !row ? null : at.second - (row.submittedAt ?? row.created);
   return { ...common, ...figures, waited, tone: isBilled ? 'running' : 'waiting', label: label(state) };
 }
 
 /** Seconds as a clock shows them: 0:42, 12:05, 1:02:03. */
 export function clock(seconds: number): string {
-  const whole = Math.max(0, Math.floor(seconds));
-  const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  const total = Math.max(0, Math.floor(seconds));
+  const [h, m, s] = [Math.floor(total / 3600), Math.floor(total / 60) % 60, total % 60];
   const two = (part: number) => String(part).padStart(2, '0');
   return h ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`;
 }
@@ -143,7 +143,7 @@ export function clock(seconds: number): string {
 const SUCCEEDED = new Set(['completed', 'success']);
 const STOPPED = new Set(['aborted', 'cancelled', 'ended']);
 
-function toneOf(state: string): Tone {
+function finalTone(state: string): Tone {
   return SUCCEEDED.has(state) ? 'done' : STOPPED.has(state) ? 'stopped' : 'failed';
 }
 
@@ -159,8 +159,8 @@ function rank(state: string): number {
 }
 
 function label(state: string): string {
-  const said = stateLabel(state);
-  return said.charAt(0).toUpperCase() + said.slice(1);
+  const words = stateLabel(state);
+  return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
 function billIn({ seconds, cost, cost_is }: SavedRun): Bill {
@@ -172,14 +172,14 @@ function billIn({ seconds, cost, cost_is }: SavedRun): Bill {
 }
 
 /** A bill of the server goes first, unless it has no figure. */
-function mostCertain(heard: Bill, saved: Bill): Bill {
-  const isBilled = saved.costIs === 'billed' && heard.costIs !== 'billed';
-  return { ...(heard.cost === null || isBilled ? saved : heard), seconds: heard.seconds ?? saved.seconds };
+function mostCertain(current: Bill, saved: Bill): Bill {
+  const isBilled = saved.costIs === 'billed' && current.costIs !== 'billed';
+  return { ...(current.cost === null || isBilled ? saved : current), seconds: current.seconds ?? saved.seconds };
 }
 
 function numberIn(value: unknown): number | null {
-  const found = typeof value === 'number' || typeof value === 'string' ? Number(value) : NaN;
-  return Number.isFinite(found) ? found : null;
+  const parsed = typeof value === 'number' || typeof value === 'string' ? Number(value) : NaN;
+  return Number.isFinite(parsed) ? parsed : null;
 }
 
 function words(value: unknown): string[] {
@@ -194,16 +194,17 @@ export const textIn = (text: unknown) => (Array.isArray(text) ? text.join('') : 
 const SIGNS: Record<Tone, string> = { waiting: '◌', running: '●', done: '✓', failed: '✗', stopped: '■', unsure: '◌' };
 
 /** What is saved of a run that no kernel updates: its data, its line as text and HTML, and its receipt. */
-export function formsOf(saved: SavedRun, run: Exclude<HeardRun, undefined>, before: ReadonlyPartialJSONObject) {
-  const kept = before[RUN_MIME] as PartialJSONObject;
+export function buildForms(saved: SavedRun, run: Exclude<ServerRun, undefined>, before: ReadonlyPartialJSONObject) {
+  const data = before[RUN_MIME] as PartialJSONObject;
   const short = saved.id!.slice(0, 8);
   const machine = textIn(before['text/plain']).split('\n')[0].split(' · ')[1] ?? '';
-  const known = run ?? { state: 'unknown', goingOn: true };
-  const sign = SIGNS[known.goingOn ? (known.state === 'running' ? 'running' : 'waiting') : toneOf(known.state)];
-  const bill = run && !run.goingOn ? billOfRow(run, thisSecond()) : null;
+  const current = run ?? { state: 'unknown', isActive: true };
+  const sign =
+    SIGNS[current.isActive ? (current.state === 'running' ? 'running' : 'waiting') : finalTone(current.state)];
+  const bill = run && !run.isActive ? computeRowBill(run, thisSecond()) : null;
   const note = !run
     ? trans.__("This server doesn't have the run. Sign in to the server that it was started on.")
-    : run.goingOn
+    : run.isActive
       ? trans.__('This output is no longer updated. Follow the run: %1', `%lk_attach ${short}`)
       : trans.__('Output after the reload is not here. Show all of it: %1', `%lk_attach ${short}`);
   const facts = [
@@ -213,12 +214,12 @@ export function formsOf(saved: SavedRun, run: Exclude<HeardRun, undefined>, befo
     trans.__('run %1', short)
   ].filter(fact => typeof fact === 'string');
   const receipt = {
-    ...kept,
-    state: known.state,
+    ...data,
+    state: current.state,
     ...(bill?.seconds !== null && bill && { seconds: bill.seconds }),
     ...(bill?.cost != null && { cost: String(bill.cost), cost_is: bill.costIs })
   };
-  const state = known.state.replace(/_/g, ' ');
+  const state = current.state.replace(/_/g, ' ');
   const box = document.createElement('div');
   const [strong, below] = [document.createElement('strong'), document.createElement('div')];
   box.setAttribute('role', 'status');
@@ -231,6 +232,6 @@ export function formsOf(saved: SavedRun, run: Exclude<HeardRun, undefined>, befo
       'text/plain': `${[`${sign} ${state}`, ...facts].join(' · ')}\n  ${note}`,
       'text/html': box.outerHTML
     },
-    metadata: run && !run.goingOn ? { lk_jupyter: receipt } : {}
+    metadata: run && !run.isActive ? { lk_jupyter: receipt } : {}
   };
 }

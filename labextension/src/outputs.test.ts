@@ -5,9 +5,9 @@ import { MOST_OUTPUTS, Outputs } from './outputs';
 const text = (words: string) => ({ data: { 'text/plain': words } });
 const words = (outputs: Outputs) => outputs.list.map(one => one.data['text/plain']);
 
-function taken(...shown: Parameters<Outputs['take']>[0][]): Outputs {
+function taken(...shown: Parameters<Outputs['add']>[0][]): Outputs {
   const outputs = new Outputs();
-  shown.forEach(one => outputs.take(one));
+  shown.forEach(one => outputs.add(one));
   return outputs;
 }
 
@@ -24,7 +24,7 @@ test('outputs stand in order, an update in the place of what it is for', () => {
 test('an output that is shown anew keeps its place in the page, others are not touched', () => {
   const outputs = taken({ kind: 'display', id: 'a', ...text('1') }, { kind: 'display', ...text('2') });
   const [first, second] = outputs.list;
-  outputs.take({ kind: 'update', id: 'a', ...text('3') });
+  outputs.add({ kind: 'update', id: 'a', ...text('3') });
   expect(outputs.list[0].key).toBe(first.key);
   expect(outputs.list[1]).toBe(second);
 });
@@ -33,14 +33,14 @@ test('clearing takes all away at once, or when the next comes', () => {
   expect(words(taken({ kind: 'display', ...text('1') }, { kind: 'clear' }))).toEqual([]);
   const outputs = taken({ kind: 'display', ...text('1') }, { kind: 'clear', wait: true });
   expect(words(outputs)).toEqual(['1']);
-  outputs.take({ kind: 'display', ...text('2') });
+  outputs.add({ kind: 'display', ...text('2') });
   expect(words(outputs)).toEqual(['2']);
 });
 
 test('of very many outputs the newest are kept, and the others counted', () => {
   const outputs = new Outputs();
   for (let number = 0; number < MOST_OUTPUTS + 3; number++) {
-    outputs.take({ kind: 'display', ...text(`${number}`) });
+    outputs.add({ kind: 'display', ...text(`${number}`) });
   }
-  expect([words(outputs)[0], outputs.left]).toEqual(['3', 3]);
+  expect([words(outputs)[0], outputs.omitted]).toEqual(['3', 3]);
 });

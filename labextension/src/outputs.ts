@@ -16,13 +16,13 @@ export class Outputs {
   /** Anew after each change, the oldest first. */
   list: readonly Output[] = [];
   /** How many before them were left out. */
-  left = 0;
+  omitted = 0;
 
   private next = 0;
   private clears = false;
 
   /** Show a new output, or one anew in the place of those with its id, or nothing more. */
-  take({ kind, id = null, data = {}, metadata = {}, wait }: Shown): void {
+  add({ kind, id = null, data = {}, metadata = {}, wait }: Shown): void {
     if (kind === 'clear') {
       this.clears = !!wait;
       this.list = wait ? this.list : [];
@@ -33,7 +33,7 @@ export class Outputs {
       this.clears = false;
       this.list = [...before, { key: this.next++, id, data, metadata }];
       const over = Math.max(0, this.list.length - MOST_OUTPUTS);
-      this.left += over;
+      this.omitted += over;
       this.list = this.list.slice(over);
     }
   }

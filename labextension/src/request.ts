@@ -31,7 +31,7 @@ export interface Ask {
 }
 
 /** Address of one of our routes. `path` is what stands behind `lk/`, encoded. */
-export function urlOf(path: string): string {
+export function routeUrl(path: string): string {
   return URLExt.join(ServerConnection.makeSettings().baseUrl, 'lk', path);
 }
 
@@ -47,7 +47,7 @@ function plainly(field: string, value: unknown): unknown {
 }
 
 /** The JSON of an answer, without signs in names that turn the words of a page. */
-export function jsonOf(path: string, text: string): unknown {
+export function parseJson(path: string, text: string): unknown {
   return JSON.parse(text || 'null', EXACT_PATHS.test(path) ? undefined : plainly);
 }
 
@@ -56,7 +56,7 @@ export async function request<T>(path: string, ask: Ask = {}): Promise<T> {
   const response = await open(path, ask);
   const text = await response.text();
   try {
-    return jsonOf(path, text) as T;
+    return parseJson(path, text) as T;
   } catch {
     throw noApi(response);
   }
@@ -70,22 +70,22 @@ export async function open(path: string, { method = 'GET', body, form, isNew, si
   };
   const content = body === undefined ? form : JSON.stringify(body);
   const init: RequestInit = { method, signal, body: content, headers };
-  const sent = Date.now() / 1000;
+  const requestedAt = Date.now() / 1000;
   let response: Response;
   try {
-    response = await ServerConnection.makeRequest(urlOf(path), init, ServerConnection.makeSettings());
+    response = await ServerConnection.makeRequest(routeUrl(path), init, ServerConnection.makeSettings());
   } catch (failure) {
     signal?.throwIfAborted();
     throw failure instanceof ServerConnection.NetworkError ? noServer() : failure;
   }
-  compareClocks(response.headers, sent);
+  compareClocks(response.headers, requestedAt);
   if (!response.ok) {
-    throw await troubleOf(response);
+    throw await readTrouble(response);
   }
   return response;
 }
 
-async function troubleOf(response: Response): Promise<Trouble> {
+async function readTrouble(response: Response): Promise<Trouble> {
   try {
     const { state, detail, message } = (await response.json()) as Partial<TroubleContent> & { message?: string };
     if (state) {

@@ -2,19 +2,18 @@
 import { DisposableDelegate, IDisposable } from '@lumino/disposable';
 import { ISignal, Signal } from '@lumino/signaling';
 
-import type { Cloud } from './cloud';
-import type { RunRow } from './components/RunList';
+import { CloudFeed, RunRow } from './cloudTypes';
 import { request, Trouble } from './request';
-import { hasEnded, isId, ofHistory, runsOf } from './runs';
+import { hasEnded, isId, rowFromRecord, mergeRuns } from './runs';
 import { ExecutionRecord } from './types';
 
 /** Milliseconds from one look at what is missing to the next, and to ask again for one run. */
 const PACE = 2000;
-const AGAIN = 6000;
-const REST = 30_000;
+const ACTIVE_RECORD_AGE = 6000;
+const FINAL_RECORD_AGE = 30_000;
 
 /** Milliseconds between two signals: what shows a run is drawn anew at most twice a second. */
-const CALM = 500;
+const SIGNAL_INTERVAL = 500;
 
 export class RunStore {
   private rows: Map<string, RunRow> | null = null;
@@ -24,12 +23,12 @@ export class RunStore {
   private readonly _changed = new Signal<this, void>(this);
   private subscription: IDisposable | null = null;
   private account: string;
-  private clock = 0;
-  private calm = 0;
-  private isAsking = false;
+  private timer = 0;
+  private signalTimer = 0;
+  private isReading = false;
   private _silentSince: number | null = null;
 
-  constructor(private readonly cloud: Cloud) {
+  constructor(private readonly cloud: CloudFeed) {
     this.account = cloud.account;
     cloud.changed.connect(() => this.update());
   }
@@ -45,14 +44,14 @@ export class RunStore {
 
   /** A run; null where the server doesn't have it, undefined while it wasn't heard of. */
   find(id: string): RunRow | null | undefined {
-    this.rows ??= new Map(runsOf(this.cloud.data).map(run => [run.id, run]));
+    this.rows ??= new Map(mergeRuns(this.cloud.data).map(run => [run.id, run]));
     const [row, record] = [this.rows.get(id), this.records.get(id)?.record];
     if (!record) {
       return row ?? record;
     }
     const isNews = !row || hasEnded(record) || row.state === 'ended';
     return isNews
-      ? { ...(row ?? ofHistory(record, new Map(), this.cloud.data.status?.ahead)), ...stateOf(record) }
+      ? { ...(row ?? rowFromRecord(record, new Map(), this.cloud.data.status?.ahead)), ...recordState(record) }
       : row;
   }
 
@@ -60,20 +59,20 @@ export class RunStore {
   follow(id: string): IDisposable {
     this.followed.set(id, (this.followed.get(id) ?? 0) + 1);
     this.subscription ??= this.cloud.subscribe('running', 'journal', 'machines');
-    this.clock ||= window.setInterval(() => void this.look(), PACE);
-    void this.look();
+    this.timer ||= window.setInterval(() => void this.readMissingRecords(), PACE);
+    void this.readMissingRecords();
     return new DisposableDelegate(() => {
-      const left = this.followed.get(id)! - 1;
-      if (left) {
-        this.followed.set(id, left);
+      const followerCount = this.followed.get(id)! - 1;
+      if (followerCount) {
+        this.followed.set(id, followerCount);
       } else {
         this.followed.delete(id);
       }
       if (!this.followed.size) {
         this.subscription?.dispose();
         this.subscription = null;
-        window.clearInterval(this.clock);
-        this.clock = 0;
+        window.clearInterval(this.timer);
+        this.timer = 0;
       }
     });
   }
@@ -87,53 +86,54 @@ export class RunStore {
     const { status, running } = this.cloud.troubles;
     const isSilent = [status, running].some(trouble => trouble && trouble.state !== 'refused');
     this._silentSince = isSilent ? (this._silentSince ?? Date.now()) : null;
-    this.tell();
+    this.signalSoon();
   }
 
-  private tell(): void {
-    this.calm ||= window.setTimeout(() => {
-      this.calm = 0;
+  private signalSoon(): void {
+    this.signalTimer ||= window.setTimeout(() => {
+      this.signalTimer = 0;
       this._changed.emit();
-    }, CALM);
+    }, SIGNAL_INTERVAL);
   }
 
   /** Ask for the records of runs whose state no list tells. */
-  private async look(): Promise<void> {
-    if (document.hidden || this.isAsking || !this.cloud.signedIn || !this.cloud.data.running) {
+  private async readMissingRecords(): Promise<void> {
+    if (document.hidden || this.isReading || !this.cloud.signedIn || !this.cloud.data.running) {
       return;
     }
-    this.isAsking = true;
+    this.isReading = true;
     try {
       for (const id of [...this.followed.keys()].filter(isId)) {
         const run = this.find(id);
-        const isKnown =
-          run && (run.goingOn ? this.rows?.has(id) : run.state !== 'ended' && !!(run.record ?? run.kept.seconds));
-        if (!isKnown && (this.records.get(id)?.due ?? 0) < Date.now()) {
-          await this.ask(id);
+        const isCurrent =
+          run &&
+          (run.isActive ? this.rows?.has(id) : run.state !== 'ended' && !!(run.record ?? run.storedBill.seconds));
+        if (!isCurrent && (this.records.get(id)?.due ?? 0) < Date.now()) {
+          await this.readRecord(id);
         }
       }
     } finally {
-      this.isAsking = false;
+      this.isReading = false;
     }
   }
 
-  private async ask(id: string): Promise<void> {
+  private async readRecord(id: string): Promise<void> {
     try {
       const record = await request<ExecutionRecord>(`api/execution/${encodeURIComponent(id)}`);
-      this.records.set(id, { record, due: Date.now() + (hasEnded(record) ? REST : AGAIN) });
+      this.records.set(id, { record, due: Date.now() + (hasEnded(record) ? FINAL_RECORD_AGE : ACTIVE_RECORD_AGE) });
     } catch (failure) {
       if (!(failure instanceof Trouble)) {
         throw failure;
       }
-      const isGone = failure.response?.status === 404 && failure.state === 'refused';
-      if (isGone) {
-        this.records.set(id, { record: null, due: Date.now() + REST });
+      const isMissing = failure.response?.status === 404 && failure.state === 'refused';
+      if (isMissing) {
+        this.records.set(id, { record: null, due: Date.now() + FINAL_RECORD_AGE });
       }
     }
-    this.tell();
+    this.signalSoon();
   }
 }
 
-function stateOf(record: ExecutionRecord) {
-  return { state: (record.status ?? '').toLowerCase(), goingOn: !hasEnded(record), record };
+function recordState(record: ExecutionRecord) {
+  return { state: (record.status ?? '').toLowerCase(), isActive: !hasEnded(record), record };
 }

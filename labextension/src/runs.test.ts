@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-import { billOfRow, isId, isMachine, receiptIn, receiptsIn, runsOf, stateLabel } from './runs';
+import { computeRowBill, isId, isMachine, receiptIn, receiptsIn, mergeRuns, stateLabel } from './runs';
 import { ExecutionRecord, JournalRun, StatusContent } from './types';
 import { moment } from './format';
 
@@ -34,18 +34,18 @@ const going = {
 };
 
 test('the cloud tells how a run went, and the journal which cell it came from', () => {
-  const [run] = runsOf({
+  const [run] = mergeRuns({
     history: { executions: [billed], total_executions: 1, total_credits_spent: 0.5, limit: 1, offset: 0 },
     journal: { runs: [kept], before: null }
   });
-  expect(run).toMatchObject({ state: 'completed', goingOn: false, cellId: 'c1' });
-  expect(billOfRow(run, 0)).toEqual({ seconds: 30, cost: 0.5, costIs: 'billed' });
+  expect(run).toMatchObject({ state: 'completed', isActive: false, cellId: 'c1' });
+  expect(computeRowBill(run, 0)).toEqual({ seconds: 30, cost: 0.5, costIs: 'billed' });
   expect(run.name).toBe('train.ipynb');
 });
 
 test('runs that go on come first, and one that has left that list has ended', () => {
   const lists = { journal: { runs: [kept], before: null }, running: [going] };
-  expect(runsOf(lists).map(run => [run.id, run.goingOn])).toEqual([
+  expect(mergeRuns(lists).map(run => [run.id, run.isActive])).toEqual([
     ['b', true],
     ['a', false]
   ]);
@@ -54,11 +54,11 @@ test('runs that go on come first, and one that has left that list has ended', ()
 test('a run costs from the start of its code, which its record shows, and not from the request', () => {
   const machines = { machine_types: [{ hardware_profile: 'gpu.a100', price_per_hour: 3.6 }] };
   const running = [{ ...going, status: 'running' }];
-  const [unread] = runsOf({ running, machines });
-  expect(billOfRow(unread, moment('2026-01-01T09:01:00Z')!).cost).toBeNull();
+  const [unread] = mergeRuns({ running, machines });
+  expect(computeRowBill(unread, moment('2026-01-01T09:01:00Z')!).cost).toBeNull();
   const record = { ...running[0], start_time: '2026-01-01T09:00:37Z' } as ExecutionRecord;
-  const [run] = runsOf({ running, machines, records: new Map([['b', record]]) });
-  const bill = billOfRow(run, moment('2026-01-01T09:00:47Z')!);
+  const [run] = mergeRuns({ running, machines, records: new Map([['b', record]]) });
+  const bill = computeRowBill(run, moment('2026-01-01T09:00:47Z')!);
   expect(bill).toEqual({ seconds: 10, cost: expect.closeTo(0.01, 6), costIs: 'estimated' });
 });
 
@@ -67,10 +67,10 @@ test('a run of another machine costs by the clock of the server, whatever this o
   const machines = { machine_types: [{ hardware_profile: 'gpu.a100', price_per_hour: 3.6 }] };
   const record = { ...going, status: 'running', start_time: '2026-01-01T09:00:37Z' } as ExecutionRecord;
   const here = moment('2026-01-01T08:58:47Z')!; // 09:00:47 there
-  const [run] = runsOf({ status, running: [record], machines, records: new Map([['b', record]]) });
-  expect(billOfRow(run, here)).toEqual({ seconds: 10, cost: expect.closeTo(0.01, 6), costIs: 'estimated' });
+  const [run] = mergeRuns({ status, running: [record], machines, records: new Map([['b', record]]) });
+  expect(computeRowBill(run, here)).toEqual({ seconds: 10, cost: expect.closeTo(0.01, 6), costIs: 'estimated' });
   const history = { executions: [record], total_executions: 1, total_credits_spent: 0, limit: 1, offset: 0 };
-  expect(billOfRow(runsOf({ status, history, machines })[0], here).seconds).toBe(10);
+  expect(computeRowBill(mergeRuns({ status, history, machines })[0], here).seconds).toBe(10);
 });
 
 test('a state that every object has the name of is only a word', () => {
@@ -83,15 +83,15 @@ test('a state that every object has the name of is only a word', () => {
 });
 
 test('a name of others cannot turn the row that it is in', () => {
-  const [run] = runsOf({ running: [{ ...going, run_name: 'train\u202e 10.0' } as typeof going] });
+  const [run] = mergeRuns({ running: [{ ...going, run_name: 'train\u202e 10.0' } as typeof going] });
   expect(run.name).toBe('train 10.0');
 });
 
 test('what the journal keeps of a run that no list has is its bill', () => {
-  const [run] = runsOf({
+  const [run] = mergeRuns({
     journal: { runs: [{ ...kept, going_on: false, state: 'completed', seconds: 36, cost: null }], before: null }
   });
-  expect(billOfRow(run, 0)).toEqual({ seconds: 36, cost: expect.closeTo(0.025, 6), costIs: 'estimated' });
+  expect(computeRowBill(run, 0)).toEqual({ seconds: 36, cost: expect.closeTo(0.025, 6), costIs: 'estimated' });
 });
 
 /** Each would be more than a word in a line of a cell, a path or a file name. */
@@ -136,7 +136,7 @@ test('a server or journal puts no code into a cell: rows with odd ids are not li
       },
       journal: { runs: [{ ...kept, execution_id }], before: null }
     };
-    expect(runsOf(heard as unknown as Parameters<typeof runsOf>[0])).toEqual([]);
+    expect(mergeRuns(heard as unknown as Parameters<typeof mergeRuns>[0])).toEqual([]);
   }
 });
 
@@ -177,6 +177,6 @@ test('runs of another server are left out, unless this server lists them', () =>
   ] as JournalRun[];
   const status = { base_url: 'http://127.0.0.1:1', organization: { slug: 'a-team' } } as StatusContent;
   const history = { executions: [billed], total_executions: 1, total_credits_spent: 0.5, limit: 1, offset: 0 };
-  const found = runsOf({ status, history, journal: { runs, before: null } });
+  const found = mergeRuns({ status, history, journal: { runs, before: null } });
   expect(found.map(run => run.id).sort()).toEqual(['a', 'here']);
 });

@@ -1,7 +1,6 @@
 /** The runs of all lists as one: those that go on, those of this machine with their cells, those that were billed. */
-import { Bill, billOf, CERTAIN, CostIs, NO_BILL } from './bill';
-import type { RunRow } from './components/RunList';
-import { Heard, Records } from './cloud';
+import { Bill, computeBill, CERTAIN, CostIs, NO_BILL } from './bill';
+import { CloudData, RunRecords, RunRow } from './cloudTypes';
 import { ACTIVE_STATES, FINAL_STATES, OWN_NAME, STATE_LABELS } from './states';
 import { moment, unturned } from './format';
 import { trans } from './trans';
@@ -14,8 +13,8 @@ export const RUN_MIME = 'application/vnd.lk.run+json';
 export const isId = (id: unknown): id is string => typeof id === 'string' && /^[\w-]{1,100}$/.test(id);
 
 /** Return what a message says of something that isn't the id of a run. */
-export function notAnId(wanted: unknown): string {
-  return trans.__("%1 isn't the id of a run. The panel lists your runs.", JSON.stringify(wanted));
+export function notAnId(value: unknown): string {
+  return trans.__("%1 isn't the id of a run. The panel lists your runs.", JSON.stringify(value));
 }
 
 /** Whether this can be the name of a machine, which becomes a line of a cell too. */
@@ -33,11 +32,11 @@ export interface Receipt {
 
 /** The receipt in the metadata of an output; null where there is none, or a stranger's notebook has something else. */
 export function receiptIn(metadata: unknown): Receipt | null {
-  const found = (metadata as { lk_jupyter?: Partial<Record<keyof Receipt, unknown>> } | null)?.lk_jupyter;
-  if (!isId(found?.execution_id)) {
+  const saved = (metadata as { lk_jupyter?: Partial<Record<keyof Receipt, unknown>> } | null)?.lk_jupyter;
+  if (!isId(saved?.execution_id)) {
     return null;
   }
-  const { execution_id, state, machine, seconds, cost, cost_is } = found;
+  const { execution_id, state, machine, seconds, cost, cost_is } = saved;
   return {
     execution_id,
     state: typeof state === 'string' ? state : 'ended',
@@ -51,8 +50,10 @@ export function receiptIn(metadata: unknown): Receipt | null {
 /** The receipts in the metadata of an output, of which a cell that started several runs has one for each. */
 export function receiptsIn(metadata: unknown): Receipt[] {
   const runs = (metadata as { lk_jupyter?: { runs?: unknown } } | null)?.lk_jupyter?.runs;
-  const found = Array.isArray(runs) ? runs.map(run => receiptIn({ lk_jupyter: run as object })) : [receiptIn(metadata)];
-  return found.filter(receipt => receipt !== null);
+  const receipts = Array.isArray(runs)
+    ? runs.map(run => receiptIn({ lk_jupyter: run as object }))
+    : [receiptIn(metadata)];
+  return receipts.filter(receipt => receipt !== null);
 }
 
 /** States of a run that has ended, that which only the journal knows too. */
@@ -72,8 +73,8 @@ export function hasEnded(run: Partial<ExecutionRecord>): boolean {
 /** A state as people read it. */
 export function stateLabel(status: string | null | undefined): string {
   const state = status ?? '';
-  const known = state.toLowerCase();
-  return (Object.hasOwn(STATE_LABELS, known) ? STATE_LABELS[known] : state).replace(/_/g, ' ');
+  const key = state.toLowerCase();
+  return (Object.hasOwn(STATE_LABELS, key) ? STATE_LABELS[key] : state).replace(/_/g, ' ');
 }
 
 /** The file name of a run as its author knows it. */
@@ -82,7 +83,7 @@ export function plainName(name: string | null | undefined): string {
 }
 
 /** Whether a run of the journal was started on the server, and for the organization, that is signed in to. */
-const isOf = (status: StatusContent | undefined) => (run: JournalRun) => {
+const matchesAccount = (status: StatusContent | undefined) => (run: JournalRun) => {
   const slug = status?.organization?.slug;
   const isServer = !status?.base_url || bare(run.base_url) === bare(status.base_url);
   return isServer && (!slug || !run.org || run.org === slug);
@@ -91,41 +92,41 @@ const isOf = (status: StatusContent | undefined) => (run: JournalRun) => {
 const bare = (address: string) => address.replace(/\/{1,9}$/, '');
 
 /** Join what was heard of one server, newest first, those that go on before all others. */
-export function runsOf(heard: Partial<Heard> & Records): RunRow[] {
-  const { status, running, journal, history, machines, records, begun } = heard;
-  const isHere = isOf(status);
-  const prices = pricesOf(machines?.machine_types ?? []);
+export function mergeRuns(data: Partial<CloudData> & RunRecords): RunRow[] {
+  const { status, running, journal, history, machines, records, newRuns } = data;
+  const isAccountRun = matchesAccount(status);
+  const prices = pricesByMachine(machines?.machine_types ?? []);
   const ahead = status?.ahead ?? 0;
   const rows = new Map<string, RunRow>();
   const add = (row: RunRow) => rows.set(row.id, { ...rows.get(row.id), ...row });
-  history?.executions?.filter(hasId).map(run => add(ofHistory(run, prices, ahead)));
-  const going = running && new Set(running.map(run => run.execution_id));
+  history?.executions?.filter(hasId).map(run => add(rowFromRecord(run, prices, ahead)));
+  const activeIds = running && new Set(running.map(run => run.execution_id));
   running
     ?.filter(hasId)
-    .filter(run => !rows.get(run.execution_id)?.goingOn)
-    .map(run => add(ofWorkload(run, prices, ahead)));
-  const known = journal?.runs?.filter(run => hasId(run) && (rows.has(run.execution_id!) || isHere(run)));
-  known?.map(run => rows.set(run.execution_id!, fromJournal(run, rows.get(run.execution_id!))));
+    .filter(run => !rows.get(run.execution_id)?.isActive)
+    .map(run => add(rowFromWorkload(run, prices, ahead)));
+  const journalRuns = journal?.runs?.filter(run => hasId(run) && (rows.has(run.execution_id!) || isAccountRun(run)));
+  journalRuns?.map(run => rows.set(run.execution_id!, rowFromJournal(run, rows.get(run.execution_id!))));
   for (const row of rows.values()) {
-    if (going && row.goingOn && !going.has(row.id) && !begun?.has(row.id)) {
-      Object.assign(row, { goingOn: false, state: 'ended', record: null, kept: NO_BILL }); // how, and what it cost, is not heard yet
-    } else if (row.goingOn) {
+    if (activeIds && row.isActive && !activeIds.has(row.id) && !newRuns?.has(row.id)) {
+      Object.assign(row, { isActive: false, state: 'ended', record: null, storedBill: NO_BILL }); // how, and what it cost, is not heard yet
+    } else if (row.isActive) {
       row.record = records?.get(row.id) ?? row.record;
     }
   }
-  return [...rows.values()].sort((a, b) => Number(b.goingOn) - Number(a.goingOn) || b.created - a.created);
+  return [...rows.values()].sort((a, b) => Number(b.isActive) - Number(a.isActive) || b.created - a.created);
 }
 
 /** What a run has taken and costs at a moment of the Jupyter server's clock. */
-export function billOfRow({ record, kept, pricePerHour, sentAt }: RunRow, at: number): Bill {
-  return record ? billOf(record, pricePerHour, at, sentAt) : kept;
+export function computeRowBill({ record, storedBill, pricePerHour, submittedAt }: RunRow, at: number): Bill {
+  return record ? computeBill(record, pricePerHour, at, submittedAt) : storedBill;
 }
 
-function pricesOf(machines: MachineType[]): Map<string, number | null> {
+function pricesByMachine(machines: MachineType[]): Map<string, number | null> {
   return new Map(machines.map(machine => [machine.hardware_profile, machine.price_per_hour ?? null]));
 }
 
-function ofWorkload(run: Workload, prices: Map<string, number | null>, ahead: number): RunRow {
+function rowFromWorkload(run: Workload, prices: Map<string, number | null>, ahead: number): RunRow {
   const machine = run.hardware_profile ?? '';
   const created = moment(run.created_at);
   return {
@@ -134,12 +135,12 @@ function ofWorkload(run: Workload, prices: Map<string, number | null>, ahead: nu
     line: '',
     reason: '',
     state: (run.status ?? '').toLowerCase(),
-    goingOn: true,
+    isActive: true,
     machine,
     pricePerHour: prices.get(machine) ?? null,
-    sentAt: created === null ? null : created - ahead,
+    submittedAt: created === null ? null : created - ahead,
     record: null,
-    kept: NO_BILL,
+    storedBill: NO_BILL,
     created: created ?? 0,
     notebook: null,
     cellId: null,
@@ -148,7 +149,7 @@ function ofWorkload(run: Workload, prices: Map<string, number | null>, ahead: nu
 }
 
 /** A run that a list of past ones has, or its record; `ahead` is by how many seconds the clock of its stamps is ahead. */
-export function ofHistory(
+export function rowFromRecord(
   run: ExecutionSummary | ExecutionRecord,
   prices: Map<string, number | null>,
   ahead = 0
@@ -162,12 +163,12 @@ export function ofHistory(
     line: '',
     reason: '',
     state,
-    goingOn: !hasEnded(run),
+    isActive: !hasEnded(run),
     machine,
     pricePerHour: prices.get(machine) ?? null,
-    sentAt: created === null ? null : created - ahead,
+    submittedAt: created === null ? null : created - ahead,
     record: run,
-    kept: NO_BILL,
+    storedBill: NO_BILL,
     created: created ?? 0,
     notebook: null,
     cellId: null,
@@ -176,21 +177,25 @@ export function ofHistory(
 }
 
 /** What the journal knows of a run goes before what a list says, but not on whether it ended. */
-function fromJournal(run: JournalRun, listed: RunRow | undefined): RunRow {
+function rowFromJournal(run: JournalRun, listed: RunRow | undefined): RunRow {
   const pricePerHour = run.price_per_hour === null ? (listed?.pricePerHour ?? null) : Number(run.price_per_hour);
   return {
     id: run.execution_id!,
     name:
-      unturned(run.run_name || '') || nameOf(run.notebook) || run.line || listed?.name || run.execution_id!.slice(0, 8),
+      unturned(run.run_name || '') ||
+      fileName(run.notebook) ||
+      run.line ||
+      listed?.name ||
+      run.execution_id!.slice(0, 8),
     line: run.run_name || run.notebook ? run.line : '',
     reason: run.reason,
     state: listed?.state ?? run.state,
-    goingOn: listed?.goingOn ?? run.going_on,
+    isActive: listed?.isActive ?? run.going_on,
     machine: run.machine ?? listed?.machine ?? '',
     pricePerHour,
-    sentAt: run.created_at,
+    submittedAt: run.created_at,
     record: listed?.record ?? null,
-    kept: keptBill(run, pricePerHour),
+    storedBill: journalBill(run, pricePerHour),
     created: run.created_at,
     notebook: run.notebook,
     cellId: run.cell_id,
@@ -199,7 +204,7 @@ function fromJournal(run: JournalRun, listed: RunRow | undefined): RunRow {
 }
 
 /** The bill of a run that has ended, as far as the journal has it. */
-function keptBill({ seconds, cost }: JournalRun, pricePerHour: number | null): Bill {
+function journalBill({ seconds, cost }: JournalRun, pricePerHour: number | null): Bill {
   if (cost !== null) {
     return { seconds, cost: Number(cost), costIs: 'billed' };
   }
@@ -209,6 +214,6 @@ function keptBill({ seconds, cost }: JournalRun, pricePerHour: number | null): B
   return { seconds, cost: (seconds / 3600) * pricePerHour, costIs: 'estimated' };
 }
 
-function nameOf(notebook: string | null): string {
+function fileName(notebook: string | null): string {
   return notebook?.split('/').pop() ?? '';
 }

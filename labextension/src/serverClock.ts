@@ -17,14 +17,14 @@ let clock = 0;
 
 /** Call a function at each whole second of that clock while the page is seen, until the answer is called. */
 export function eachSecond(call: () => void): () => void {
-  const own = () => call();
-  eachCall.add(own);
+  const reading = () => call();
+  eachCall.add(reading);
   if (eachCall.size === 1) {
     plan();
     document.addEventListener('visibilitychange', callAll);
   }
   return () => {
-    if (eachCall.delete(own) && !eachCall.size) {
+    if (eachCall.delete(reading) && !eachCall.size) {
       window.clearTimeout(clock);
       document.removeEventListener('visibilitychange', callAll);
     }
@@ -48,9 +48,9 @@ function callAll(): void {
 }
 
 /** The answer names the second in which it was made, which lies between the request and now. */
-export function compareClocks(headers: Headers, sent: number): void {
-  const made = Date.parse(headers.get('date') ?? '') / 1000;
-  if (Number.isFinite(made)) {
-    ahead = Math.min(Math.max(ahead, made - Date.now() / 1000), made + 1 - sent);
+export function compareClocks(headers: Headers, requestedAt: number): void {
+  const stamp = Date.parse(headers.get('date') ?? '') / 1000;
+  if (Number.isFinite(stamp)) {
+    ahead = Math.min(Math.max(ahead, stamp - Date.now() / 1000), stamp + 1 - requestedAt);
   }
 }

@@ -7,7 +7,7 @@ type Event = StreamOutput | StreamShown | StreamFinished | StreamTrouble;
 
 export interface Listener {
   onOutput: (text: string) => void;
-  onShown: (shown: Shown) => void;
+  onDisplay: (shown: Shown) => void;
 }
 
 /** Hand on what a run writes and shows, from its beginning; return how the run ended. Raises Trouble. */
@@ -17,7 +17,7 @@ export async function follow(id: string, signal: AbortSignal, listener: Listener
     if ('output' in event) {
       listener.onOutput(event.output);
     } else if ('shown' in event) {
-      listener.onShown(event.shown);
+      listener.onDisplay(event.shown);
     } else if ('finished' in event) {
       return event.finished;
     } else {
@@ -44,9 +44,9 @@ export async function* events(body: ReadableStream<Uint8Array>): AsyncGenerator<
       const lines = decoder.decode(value, { stream: true }).split('\n');
       parts.push(lines[0]);
       for (const line of lines.slice(1)) {
-        const whole = parts.join('').trimEnd();
-        if (whole.startsWith('data: ')) {
-          yield JSON.parse(whole.slice(6)) as Event;
+        const complete = parts.join('').trimEnd();
+        if (complete.startsWith('data: ')) {
+          yield JSON.parse(complete.slice(6)) as Event;
         }
         parts = [line];
       }

@@ -29,7 +29,7 @@ import { RunLog } from './components/RunLog';
 import { RunsTable } from './components/RunsTable';
 import { HERE, Sentence } from './components/Sentence';
 import { StorageTree } from './components/StorageTree';
-import { headerOf, savedRun } from './header';
+import { buildHeader, savedRun } from './header';
 import { Observer } from './labMock';
 import { MOST_OUTPUTS } from './outputs';
 import { RunDocument } from './panels/RunDocument';
@@ -51,7 +51,7 @@ vi.mock('./request', async original => ({
 vi.mock('./stream', () => ({
   follow: (_: string, __: object, listener: Listener) => {
     for (let number = 0; number <= MOST_OUTPUTS; number++) {
-      listener.onShown({ kind: 'display', data: {} });
+      listener.onDisplay({ kind: 'display', data: {} });
     }
     return new Promise(() => undefined);
   }
@@ -171,23 +171,23 @@ const bills: Record<CostIs, Bill> = {
   estimated: { seconds: 9, cost: 1, costIs: 'estimated' },
   'at most': { seconds: 9, cost: 1, costIs: 'at most' }
 };
-const run = (id: string, goingOn: boolean, costIs: CostIs = 'billed') => ({
+const run = (id: string, isActive: boolean, costIs: CostIs = 'billed') => ({
   ...{
     id,
     name: 'DATA',
     line: 'DATA',
     reason: 'DATA',
     state: 'DATA',
-    goingOn,
+    isActive,
     machine: 'DATA',
     pricePerHour: 1,
     created: 0,
-    sentAt: null
+    submittedAt: null
   },
-  ...{ record: null, kept: bills[costIs], notebook: 'DATA', cellId: 'DATA', group: null }
+  ...{ record: null, storedBill: bills[costIs], notebook: 'DATA', cellId: 'DATA', group: null }
 });
 const list = {
-  ...{ now: 9, onMenu: nothing, billOf: ({ kept }: { kept: Bill }) => kept },
+  ...{ now: 9, onMenu: nothing, getBill: ({ storedBill }: { storedBill: Bill }) => storedBill },
   ...{ onOpen: nothing, onAbort: nothing, onRerun: nothing, onGoToCell: nothing }
 };
 const row = (id: string, ended: boolean) => ({
@@ -258,7 +258,7 @@ const SHOWN: Record<string, [() => ReactElement, (() => unknown)?]> = {
       <>
         <Log {...logOf('')} ended={false} />
         <Log {...logOf('')} ended />
-        <Log {...logOf('DATA\n')} ended left={2} />
+        <Log {...logOf('DATA\n')} ended omitted={2} />
         <Log {...logOf('DATA\n')} ended={false} />
         <Log {...logOf('DATA'.repeat(2501))} ended />
       </>
@@ -361,7 +361,7 @@ const SHOWN: Record<string, [() => ReactElement, (() => unknown)?]> = {
           <RunHeader
             key={state}
             header={{
-              ...headerOf(
+              ...buildHeader(
                 savedRun({ execution_id: 'DATA', state, machine: 'DATA', price_per_hour: 1, seconds: 5, cost: '1' })!,
                 undefined,
                 { now: 0, second: 0, isLive: true, since: 0, silent: null }

@@ -9,7 +9,7 @@ export interface LogProps {
   count: number;
   ended: boolean;
   /** Lines before the first that are in the log file only. */
-  left?: number;
+  omitted?: number;
 }
 
 const LINE = 18; // pixels, as in the style
@@ -19,7 +19,7 @@ const SPARE = 20;
 const TALLEST = 8_000_000;
 
 /** A log of any length with a search: the lines that are seen are in the page, no others. */
-export function Log({ log, count, ended, left = 0 }: LogProps) {
+export function Log({ log, count, ended, omitted = 0 }: LogProps) {
   const [query, setQuery] = useState('');
   const [current, setCurrent] = useState(0);
   const [only, setOnly] = useState(false);
@@ -77,7 +77,7 @@ export function Log({ log, count, ended, left = 0 }: LogProps) {
           </label>
         )}
         <span className="lk-quiet" role="status">
-          {hits ? hitsSaid(hits, count, at) : said(left, count, ended)}
+          {hits ? hitsText(hits, count, at) : countText(omitted, count, ended)}
         </span>
       </div>
       <Lines
@@ -106,9 +106,9 @@ function Lines({ count, line, query, marked, follows, onFollows }: LinesProps) {
   const box = useRef<HTMLDivElement>(null);
   const [top, setTop] = useState(0);
   const height = useHeight(box);
-  const wanted = count * LINE;
-  const tall = Math.min(wanted, TALLEST);
-  const scale = wanted > tall && tall > height ? (wanted - height) / (tall - height) : 1;
+  const fullHeight = count * LINE;
+  const tall = Math.min(fullHeight, TALLEST);
+  const scale = fullHeight > tall && tall > height ? (fullHeight - height) / (tall - height) : 1;
   useLayoutEffect(() => {
     if (follows) {
       box.current!.scrollTop = tall;
@@ -126,7 +126,7 @@ function Lines({ count, line, query, marked, follows, onFollows }: LinesProps) {
   };
   const first = Math.min(count, Math.max(0, Math.floor((top * scale) / LINE) - SPARE));
   const last = Math.min(count, first + Math.ceil(height / LINE) + 2 * SPARE);
-  const shown = Array.from({ length: last - first }, (_, place) => first + place);
+  const visible = Array.from({ length: last - first }, (_, place) => first + place);
   return (
     <div
       ref={box}
@@ -139,9 +139,9 @@ function Lines({ count, line, query, marked, follows, onFollows }: LinesProps) {
     >
       <div style={{ height: tall }}>
         <div style={{ transform: `translateY(${first * LINE - top * (scale - 1)}px)` }}>
-          {shown.map(place => (
+          {visible.map(place => (
             <div key={place} className={`lk-line${place === marked ? ' lk-found' : ''}`}>
-              {pieces(line(place), query).map(({ text, colour, bold, found }, part) => {
+              {pieces(line(place), query).map(({ text, colour, bold, isMatch: found }, part) => {
                 const name = `lk-ansi${colour}${bold ? ' lk-bold' : ''}`;
                 return found ? (
                   <mark key={part}>{text}</mark>
@@ -169,22 +169,22 @@ function useHeight(box: React.RefObject<HTMLDivElement>): number {
   return height;
 }
 
-function hitsSaid(hits: number[], count: number, at: number | undefined): string {
-  const [found, all] = [figure(hits.length), figure(count)];
+function hitsText(hits: number[], count: number, at: number | undefined): string {
+  const [hitCount, all] = [figure(hits.length), figure(count)];
   return at === undefined
-    ? trans._n('%2 of %3 line', '%2 of %3 lines', count, found, all)
-    : trans._n('%2 of %3 line, at line %4', '%2 of %3 lines, at line %4', count, found, all, figure(at + 1));
+    ? trans._n('%2 of %3 line', '%2 of %3 lines', count, hitCount, all)
+    : trans._n('%2 of %3 line, at line %4', '%2 of %3 lines, at line %4', count, hitCount, all, figure(at + 1));
 }
 
-function said(left: number, count: number, ended: boolean): string {
+function countText(omitted: number, count: number, ended: boolean): string {
   const lines = figure(count);
-  if (left) {
+  if (omitted) {
     return trans._n(
       '%2 line; %3 before them are in the log file',
       '%2 lines; %3 before them are in the log file',
       count,
       lines,
-      figure(left)
+      figure(omitted)
     );
   }
   if (!count) {

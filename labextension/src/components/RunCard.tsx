@@ -1,6 +1,6 @@
 import React, { useState } from 'react';
 
-import { headerOf, savedRun } from '../header';
+import { buildHeader, savedRun } from '../header';
 import { thisSecond } from '../serverClock';
 import { trans } from '../trans';
 import { localChip, RunHeader } from './RunHeader';
@@ -48,7 +48,7 @@ export function RunCard({ title, run, reason, local, ended, stopping, held, deaf
   };
   const second = thisSecond();
   const shown = stopping && !ended ? { ...saved, state: 'stopping' } : saved;
-  const header = headerOf(shown, undefined, { now: 1000 * second, second, isLive: true, since: 0, silent: null });
+  const header = buildHeader(shown, undefined, { now: 1000 * second, second, isLive: true, since: 0, silent: null });
   return (
     <>
       <RunHeader

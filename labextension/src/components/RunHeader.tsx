@@ -53,7 +53,7 @@ export interface RunHeaderProps {
 
 /** A run in one line: what it is, where, how long, what it costs, and what can be done. */
 export function RunHeader({ header, chip, isStopping, ...on }: RunHeaderProps) {
-  const { id, tone, label, ended, bill, limit, waited, told, notes } = header;
+  const { id, tone, label, ended, bill, limit, waited, details, notes } = header;
   const { react: Sign } = SIGNS[tone];
   const sign = useMemo(() => <Sign tag="span" />, [Sign]); // drawn once, not each second
   const machine = machineName(header.machine);
@@ -68,7 +68,7 @@ export function RunHeader({ header, chip, isStopping, ...on }: RunHeaderProps) {
         </span>
         <strong role="status">{label}</strong>
         <span className="lk-run-header-facts">
-          {[header.name, machine + rate(header), ...told].filter(Boolean).join(' · ')}
+          {[header.name, machine + rate(header), ...details].filter(Boolean).join(' · ')}
         </span>
         <LocalChip chip={chip} place={place} />
         <span className="lk-run-header-figures">
@@ -112,9 +112,9 @@ export function RunHeader({ header, chip, isStopping, ...on }: RunHeaderProps) {
 const NO_GPU = /^No GPU on this machine/;
 
 /** Take from the notes of runs on the local cloud that it has no GPU, and return that as a chip. */
-export function localChip(shown: { notes: string[] }): Chip {
-  const noGpu = shown.notes.find(note => NO_GPU.test(note));
-  shown.notes = shown.notes.filter(note => !NO_GPU.test(note));
+export function localChip(header: { notes: string[] }): Chip {
+  const noGpu = header.notes.find(note => NO_GPU.test(note));
+  header.notes = header.notes.filter(note => !NO_GPU.test(note));
   return { label: noGpu ? trans.__('Local cloud, no GPU') : trans.__('Local cloud'), title: noGpu ?? '' };
 }
 
@@ -145,15 +145,15 @@ export function SeveralHead({ words, chip }: { words: string; chip?: Chip | null
 
 /** Whether a place of the page is in view; while it is and `isLive` holds, what asks is drawn anew each second. */
 export function useSight(place: RefObject<HTMLElement>, isLive: boolean): boolean {
-  const [isSeen, see] = useState(false);
+  const [isVisible, see] = useState(false);
   const [, draw] = useReducer((count: number) => count + 1, 0);
   useEffect(() => {
     const sight = new IntersectionObserver(entries => see(entries[entries.length - 1].isIntersecting));
     sight.observe(place.current!);
     return () => sight.disconnect();
   }, []);
-  useEffect(() => (isSeen && isLive ? eachSecond(draw) : undefined), [isSeen, isLive]);
-  return isSeen;
+  useEffect(() => (isVisible && isLive ? eachSecond(draw) : undefined), [isVisible, isLive]);
+  return isVisible;
 }
 
 function rate({ pricePerHour, ended }: Header): string {

@@ -1,36 +1,13 @@
 import React, { KeyboardEvent, memo, MouseEvent, useLayoutEffect, useMemo, useRef, useState } from 'react';
 
-import { Bill, costWords, Stamps } from '../bill';
+import { Bill, costWords } from '../bill';
+import { RunRow } from '../cloudTypes';
 import { day, duration, machineName, when } from '../format';
 import { stateLabel } from '../runs';
 import { trans } from '../trans';
 import { Icon, IconButton, IconName } from './Icon';
 import { Advice, HERE } from './Sentence';
 import { useWindow } from './useWindow';
-
-/** A run as lists show it: its bill counts on while it is active. */
-export interface RunRow {
-  id: string;
-  name: string;
-  /** First line of its code; empty where only the cloud knows the run. */
-  line: string;
-  state: string;
-  goingOn: boolean;
-  /** Why it did not end well; empty where it did, or nobody knows. */
-  reason: string;
-  machine: string;
-  pricePerHour: number | null;
-  /** When it was sent, by the clock of the Jupyter server, from which its stamps may differ. */
-  sentAt: number | null;
-  /** What the server keeps of it; without, the bill is what was kept here. */
-  record: Stamps | null;
-  kept: Bill;
-  created: number;
-  notebook: string | null;
-  cellId: string | null;
-  /** Shared by runs that were started together. */
-  group: string | null;
-}
 
 /** What can be done with a run. */
 export interface RunActions {
@@ -43,7 +20,7 @@ export interface RunActions {
 export interface RunListProps extends RunActions {
   runs: RunRow[];
   now: number;
-  billOf: (run: RunRow, now: number) => Bill;
+  getBill: (run: RunRow, now: number) => Bill;
   /** Show all that can be done with a run, at a place of the page. */
   onMenu: (run: RunRow, x: number, y: number) => void;
 }
@@ -57,22 +34,22 @@ const MANY = 6;
 const DONE = ['completed', 'success'];
 const STOPPED = ['aborted', 'cancelled', 'ended'];
 
-function iconOf({ state, goingOn }: RunRow): IconName {
-  if (goingOn) {
+function runIcon({ state, isActive }: RunRow): IconName {
+  if (isActive) {
     return state === 'running' ? 'running' : 'waiting';
   }
   return DONE.includes(state) ? 'done' : STOPPED.includes(state) ? 'stopped' : 'failed';
 }
 
 /** The name of the error that ended a run, if its reason has one. */
-export function errorOf(reason: string): string {
+export function errorName(reason: string): string {
   return /\b[A-Z]\w*(?:Error|Exception|Exit|Interrupt)\b/.exec(reason)?.[0] ?? '';
 }
 
 /** Runs in rows, by day, active ones first; of many only those that are seen are drawn. */
 export function RunList({ runs, ...rest }: RunListProps) {
   const [query, setQuery] = useState('');
-  const found = useMemo(() => runs.filter(matching(query)), [runs, query]);
+  const matches = useMemo(() => runs.filter(matching(query)), [runs, query]);
   return (
     <>
       {runs.length >= MANY && (
@@ -85,7 +62,7 @@ export function RunList({ runs, ...rest }: RunListProps) {
           onInput={event => setQuery((event.target as HTMLInputElement).value)}
         />
       )}
-      {!found.length && (
+      {!matches.length && (
         <p className="lk-quiet">
           {query ? (
             trans.__('No matching runs.')
@@ -97,7 +74,7 @@ export function RunList({ runs, ...rest }: RunListProps) {
           )}
         </p>
       )}
-      <Rows runs={found} {...rest} />
+      <Rows runs={matches} {...rest} />
     </>
   );
 }
@@ -111,21 +88,21 @@ function matching(query: string): (run: RunRow) => boolean {
 }
 
 /** The heading that a run stands under. */
-function groupOf(run: RunRow, now: number): string {
-  return run.goingOn ? trans.__('Active') : day(run.created, now);
+function groupHeading(run: RunRow, now: number): string {
+  return run.isActive ? trans.__('Active') : day(run.created, now);
 }
 
-function Rows({ runs, now, billOf, onMenu, ...on }: RunListProps) {
+function Rows({ runs, now, getBill, onMenu, ...on }: RunListProps) {
   const today = new Date(now * 1000).toDateString();
   const rows = useMemo(() => {
-    const groups = runs.map(run => groupOf(run, now));
+    const groups = runs.map(run => groupHeading(run, now));
     return runs.flatMap((run, at) => (groups[at] === groups[at - 1] ? [run] : [groups[at], run]));
   }, [runs, today]);
   const places = useMemo(() => new Map<RunRow | string, number>(runs.map((run, n) => [run, n + 1])), [runs]);
   const [current, setCurrent] = useState('');
   const { box, first, end } = useWindow(rows.length, HEIGHT);
-  const placeOf = (id: string) => rows.findIndex(row => typeof row !== 'string' && row.id === id);
-  const at = Math.max(placeOf(current), rows.length ? 1 : -1); // the first row is a heading
+  const findPlace = (id: string) => rows.findIndex(row => typeof row !== 'string' && row.id === id);
+  const at = Math.max(findPlace(current), rows.length ? 1 : -1); // the first row is a heading
   const wish = useRef(''); // the run that is to have focus once it is the current one
   useLayoutEffect(() => {
     if (wish.current && wish.current === current) {
@@ -139,7 +116,7 @@ function Rows({ runs, now, billOf, onMenu, ...on }: RunListProps) {
     if (target && typeof target !== 'string') {
       wish.current = target.id === current ? '' : target.id;
       setCurrent(target.id);
-      reveal(box.current!, placeOf(target.id));
+      reveal(box.current!, findPlace(target.id));
     }
   };
   const press = (event: KeyboardEvent) => {
@@ -176,7 +153,7 @@ function Rows({ runs, now, billOf, onMenu, ...on }: RunListProps) {
                 key={row.id}
                 run={row}
                 isCurrent={place === at}
-                bill={billOf(row, now)}
+                bill={getBill(row, now)}
                 started={when(row.created, now)}
                 onCurrent={setCurrent}
                 onMenu={onMenu}
@@ -235,7 +212,7 @@ const RunItem = memo(function RunItem({
   ...rest
 }: RunItemProps) {
   const { onOpen, onAbort, onRerun, onGoToCell, ...where } = rest;
-  const error = run.goingOn ? '' : errorOf(run.reason);
+  const error = run.isActive ? '' : errorName(run.reason);
   const [time, cost] = [bill.seconds === null ? '' : duration(bill.seconds), costWords(bill) ?? ''];
   const facts = [stateLabel(run.state), machineName(run.machine), time, cost, started].filter(Boolean);
   const menu = (event: MouseEvent) => {
@@ -244,7 +221,7 @@ const RunItem = memo(function RunItem({
     const { left, bottom } = event.currentTarget.getBoundingClientRect();
     onMenu(run, event.clientX || left, event.clientY || bottom); // the key for it has no place
   };
-  const icon = iconOf(run);
+  const icon = runIcon(run);
   const who = `${run.name} (${run.id.slice(0, 8)})`; // many are of one notebook
   return (
     <div
@@ -274,7 +251,7 @@ const RunItem = memo(function RunItem({
         <span className="lk-run-cost">{bare(cost)}</span>
       </span>
       <span className="lk-run-actions">
-        {run.goingOn && (
+        {run.isActive && (
           <IconButton icon="stopped" name={trans.__('Abort %1', who)} tabIndex={-1} onClick={() => onAbort(run)} />
         )}
         {run.notebook && run.cellId && (

@@ -19,7 +19,7 @@ export interface Page {
   lines: string[];
 }
 
-interface Here {
+interface LoadedLines {
   log: LogLines;
   /** The number of the first line that is here. */
   first: number;
@@ -30,13 +30,13 @@ interface Here {
 export function RunLog({ total, live, ended, load }: RunLogProps) {
   const { log, first, count } = useLines(total, load);
   log.lines[count] = live;
-  return <Log log={log} count={log.count} ended={ended} left={first} />;
+  return <Log log={log} count={log.count} ended={ended} omitted={first} />;
 }
 
-function useLines(total: number, load: RunLogProps['load']): Here {
-  const [here, setHere] = useState<Here>(() => ({ log: new LogLines(), first: 0, count: 0 }));
+function useLines(total: number, load: RunLogProps['load']): LoadedLines {
+  const [loaded, setLoaded] = useState<LoadedLines>(() => ({ log: new LogLines(), first: 0, count: 0 }));
   const busy = useRef(false);
-  const next = here.first + here.count;
+  const next = loaded.first + loaded.count;
   useEffect(() => {
     if (busy.current || next >= total) {
       return;
@@ -44,21 +44,21 @@ function useLines(total: number, load: RunLogProps['load']): Here {
     busy.current = true;
     const done = (page: Page) => {
       busy.current = false;
-      setHere(joined(here, next, page));
+      setLoaded(joinPage(loaded, next, page));
     };
     load(next).then(done, () => {
       busy.current = false;
     });
   }, [total, next]);
-  return here;
+  return loaded;
 }
 
 /** What is here with a page more; one that does not follow on it takes its place. */
-function joined(here: Here, next: number, { first, lines }: Page): Here {
+function joinPage(loaded: LoadedLines, next: number, { first, lines }: Page): LoadedLines {
   const goesOn = first === next;
-  const log = goesOn ? here.log : new LogLines();
+  const log = goesOn ? loaded.log : new LogLines();
   log.lines.pop();
   lines.forEach(line => log.lines.push(line));
   log.lines.push('');
-  return { log, first: goesOn ? here.first : first, count: log.lines.length - 1 };
+  return { log, first: goesOn ? loaded.first : first, count: log.lines.length - 1 };
 }

@@ -2,12 +2,12 @@ import { cleanup, fireEvent, render, screen } from '@testing-library/preact';
 import React from 'react';
 import { afterEach, expect, test, vi } from 'vitest';
 
-import { chosen, RunRow, turned } from './runRows';
+import { selectRows, TableRow, turned } from './runRows';
 import { RunsTable } from './RunsTable';
 
 afterEach(cleanup);
 
-function row(run: string, changes: Partial<RunRow> = {}): RunRow {
+function row(run: string, changes: Partial<TableRow> = {}): TableRow {
   const words = {
     run,
     state: '✓ completed',
@@ -53,12 +53,12 @@ test('a state is written once, with an icon in the place of its sign', () => {
 
 test('every word of a filter must be in a row, its labels included', () => {
   const order = { column: 'started' as const, down: true };
-  expect(chosen(ROWS, 'A100 night', order).map(found => found.run)).toEqual(['bbbb']);
-  expect(chosen(ROWS, 'h100', order)).toEqual([]);
+  expect(selectRows(ROWS, 'A100 night', order).map(found => found.run)).toEqual(['bbbb']);
+  expect(selectRows(ROWS, 'h100', order)).toEqual([]);
 });
 
 test('figures are ordered as figures', () => {
-  expect(chosen(ROWS, '', { column: 'cost', down: true }).map(found => found.run)).toEqual(['bbbb', 'aaaa']);
+  expect(selectRows(ROWS, '', { column: 'cost', down: true }).map(found => found.run)).toEqual(['bbbb', 'aaaa']);
   expect(turned({ column: 'cost', down: true }, 'cost')).toEqual({ column: 'cost', down: false });
 });
 

@@ -3,7 +3,7 @@ import React, { useState } from 'react';
 import { trans } from '../trans';
 import { Icon, IconButton, Signed } from './Icon';
 import { Asked, Question } from './Question';
-import { chosen, Column, RunRow, Sorting, turned } from './runRows';
+import { selectRows, Column, TableRow, Sorting, turned } from './runRows';
 
 /** What differs between two runs; `facts` are name, of the one, of the other, whether they are the same. */
 export interface Comparison {
@@ -13,7 +13,7 @@ export interface Comparison {
 }
 
 export interface RunsTableProps {
-  rows: RunRow[];
+  rows: TableRow[];
   note: string;
   onOpen: (id: string) => Promise<unknown>;
   onAbort: (id: string) => Promise<string>;
@@ -42,7 +42,7 @@ export function RunsTable({ rows, note, onOpen, onAbort, onPrice, onRerun, onCom
   const [asked, setAsked] = useState<Asked | null>(null);
   const [said, setSaid] = useState('');
   const [comparison, setComparison] = useState<Comparison | null>(null);
-  const shown = chosen(rows, query, sorting);
+  const shown = selectRows(rows, query, sorting);
   const columns = headings();
   const mark = (id: string) =>
     setMarked(marked.includes(id) ? marked.filter(other => other !== id) : [...marked, id].slice(-2));
@@ -53,12 +53,12 @@ export function RunsTable({ rows, note, onOpen, onAbort, onPrice, onRerun, onCom
       () => setSaid('') // the notice below tells why
     );
   };
-  const askAgain = async ({ id, run }: RunRow) => {
+  const askAgain = async ({ id, run }: TableRow) => {
     const price = await onPrice(id);
     const text = trans.__('Run %1 again on %2?', run, price);
     setAsked({ text, yes: trans.__('Run again'), onYes: () => during(onRerun(id)) });
   };
-  const askStop = ({ id, run }: RunRow) =>
+  const askStop = ({ id, run }: TableRow) =>
     setAsked({
       text: trans.__('Abort run %1? Its cost so far is billed.', run),
       yes: trans.__('Abort'),

@@ -61,7 +61,7 @@ test('a search goes on with the lines that come, and looks through colours and s
 
 test('what was searched for is marked, over colours too', () => {
   const line = pieces('x\x1b[31mab\x1b[0mc x', 'bc');
-  expect(line.map(({ text, found }) => (found ? `<${text}>` : text))).toEqual(['x', 'a', '<b>', '<c>', ' x']);
+  expect(line.map(({ text, isMatch: found }) => (found ? `<${text}>` : text))).toEqual(['x', 'a', '<b>', '<c>', ' x']);
 });
 
 test('what a run tells the notebook is no line of the log, wherever it is cut', () => {

@@ -23,9 +23,9 @@ export class LogLines {
   /** Take the next piece; the last line may go on with the piece after it. */
   add(text: string): void {
     const pieces = text.split('\n');
-    const begun = this.lines.pop()! + pieces[0];
-    const framed = text.includes(FRAME) || begun.startsWith(FRAME);
-    pieces[0] = begun;
+    const firstLine = this.lines.pop()! + pieces[0];
+    const framed = text.includes(FRAME) || firstLine.startsWith(FRAME);
+    pieces[0] = firstLine;
     const rest = pieces.pop()!;
     for (const line of pieces) {
       if (!framed || !line.startsWith(FRAME) || line.replace(FRAMES, '').trim()) {
@@ -42,7 +42,7 @@ export class LogLines {
 
 /** The lines that have a text, whatever its case. Each is looked at once; the last when it is whole. */
 export class Search {
-  private readonly found: number[] = [];
+  private readonly hitNumbers: number[] = [];
   private readonly word: string;
   private next = 0;
 
@@ -57,10 +57,10 @@ export class Search {
   hits(): number[] {
     for (const end = this.lines.length - 1; this.next < end; this.next++) {
       if (this.has(this.next)) {
-        this.found.push(this.next);
+        this.hitNumbers.push(this.next);
       }
     }
-    return this.has(this.next) ? [...this.found, this.next] : this.found;
+    return this.has(this.next) ? [...this.hitNumbers, this.next] : this.hitNumbers;
   }
 
   private has(at: number): boolean {
@@ -74,20 +74,25 @@ export interface Piece {
   text: string;
   colour: number;
   bold: boolean;
-  found?: true;
+  isMatch?: true;
 }
 
 /** What a terminal would show of a line, with what is searched for cut out. */
 export function pieces(line: string, query = ''): Piece[] {
-  const shown = drawn(line);
-  const cut = shown.length > MOST_DRAWN ? shown.slice(0, MOST_DRAWN) : shown;
-  const found = coloured(cut);
-  if (cut !== shown) {
-    const left = shown.length - cut.length;
-    const words = trans._n('… one more character', '… %2 more characters', left, left.toLocaleString('en'));
-    found.push({ text: ` ${words}`, colour: 0, bold: true });
+  const text = drawn(line);
+  const cut = text.length > MOST_DRAWN ? text.slice(0, MOST_DRAWN) : text;
+  const parts = coloured(cut);
+  if (cut !== text) {
+    const hiddenCount = text.length - cut.length;
+    const words = trans._n(
+      '… one more character',
+      '… %2 more characters',
+      hiddenCount,
+      hiddenCount.toLocaleString('en')
+    );
+    parts.push({ text: ` ${words}`, colour: 0, bold: true });
   }
-  return query ? marked(found, query) : found;
+  return query ? marked(parts, query) : parts;
 }
 
 /** A bar that rewrites its line keeps its last state. */
@@ -99,13 +104,13 @@ function plain(line: string): string {
   return drawn(line).replace(COLOUR, '');
 }
 
-function coloured(shown: string): Piece[] {
-  const found: Piece[] = [];
+function coloured(line: string): Piece[] {
+  const parts: Piece[] = [];
   let [at, colour, bold] = [0, 0, false];
-  for (const mark of [...shown.matchAll(COLOUR), null]) {
-    const text = shown.slice(at, mark?.index);
+  for (const mark of [...line.matchAll(COLOUR), null]) {
+    const text = line.slice(at, mark?.index);
     if (text) {
-      found.push({ text, colour, bold });
+      parts.push({ text, colour, bold });
     }
     if (mark) {
       at = mark.index + mark[0].length;
@@ -115,7 +120,7 @@ function coloured(shown: string): Piece[] {
       }
     }
   }
-  return found;
+  return parts;
 }
 
 function colourAfter(code: number, colour: number): number {
@@ -144,7 +149,7 @@ function marked(line: Piece[], query: string): Piece[] {
     const isHit = (at: number) => hits.some(hit => hit.index <= start + at && start + at < hit.index + hit[0].length);
     return [0, ...inside].map((at, number) => {
       const text = piece.text.slice(at, inside[number]);
-      return isHit(at) ? { ...piece, text, found: true as const } : { ...piece, text };
+      return isHit(at) ? { ...piece, text, isMatch: true as const } : { ...piece, text };
     });
   });
 }

@@ -2,7 +2,7 @@
 
 export type Column = 'run' | 'state' | 'machine' | 'started' | 'took' | 'cost' | 'name';
 
-export type RunRow = Record<Column, string> & {
+export type TableRow = Record<Column, string> & {
   id: string;
   /** What else is looked through: labels, notebook, reason. */
   words: string;
@@ -17,11 +17,11 @@ export interface Sorting {
 }
 
 /** The rows that have every word of the query, in order. */
-export function chosen(rows: RunRow[], query: string, { column, down }: Sorting): RunRow[] {
+export function selectRows(rows: TableRow[], query: string, { column, down }: Sorting): TableRow[] {
   const words = query.toLowerCase().split(/\s+/).filter(Boolean);
   const fitting = rows.filter(row => {
-    const told = [row.id, row.state, row.machine, row.name, row.words].join(' ').toLowerCase();
-    return words.every(word => told.includes(word));
+    const texts = [row.id, row.state, row.machine, row.name, row.words].join(' ').toLowerCase();
+    return words.every(word => texts.includes(word));
   });
   const sign = down ? -1 : 1;
   return fitting.sort((a, b) => sign * compared(a, b, column));
@@ -32,7 +32,7 @@ export function turned(sorting: Sorting, column: Column): Sorting {
   return { column, down: sorting.column === column ? !sorting.down : true };
 }
 
-function compared(a: RunRow, b: RunRow, column: Column): number {
-  const [left, right] = [a.sort[column], b.sort[column]];
-  return left !== undefined && right !== undefined ? left - right : a[column].localeCompare(b[column]);
+function compared(a: TableRow, b: TableRow, column: Column): number {
+  const [aKey, bKey] = [a.sort[column], b.sort[column]];
+  return aKey !== undefined && bKey !== undefined ? aKey - bKey : a[column].localeCompare(b[column]);
 }

@@ -23,7 +23,7 @@ export function AccountSection({ tools }: { tools: Tools }) {
     try {
       const told = await request<StatusContent>('organization', { method: 'POST', body: { slug: slug || null } });
       say({ kind: told.said?.length ? 'warning' : 'info', text: (told.said ?? []).join(' ') });
-      await cloud.become(told);
+      await cloud.replaceStatus(told);
     } catch (failure) {
       say({ kind: 'error', text: (failure as Error).message });
     }

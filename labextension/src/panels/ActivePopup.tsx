@@ -8,7 +8,7 @@ import type { Cloud } from '../cloud';
 import { COMMANDS, ours } from '../commands';
 import { ActiveNow } from '../components/ActiveNow';
 import { clock } from '../header';
-import { billOfRow, runsOf } from '../runs';
+import { computeRowBill, mergeRuns } from '../runs';
 import { eachSecond, thisSecond } from '../serverClock';
 
 /** What is billed now, above the status bar; fresh while it is open. */
@@ -44,10 +44,10 @@ export class ActivePopup extends ReactWidget {
   protected render() {
     const { commands } = this;
     const { data } = this.cloud;
-    const runs = runsOf(data)
-      .filter(run => run.goingOn)
+    const runs = mergeRuns(data)
+      .filter(run => run.isActive)
       .map(run => {
-        const { seconds } = billOfRow(run, thisSecond());
+        const { seconds } = computeRowBill(run, thisSecond());
         const time = seconds === null ? '' : clock(seconds);
         const onStop = () => void commands.execute(COMMANDS.abortRun, ours({ id: run.id }));
         return { id: run.id, name: run.name, machine: run.machine, perHour: run.pricePerHour, time, onStop };

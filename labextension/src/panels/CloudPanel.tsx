@@ -13,11 +13,11 @@ import { Message, MessageLoop } from '@lumino/messaging';
 import { AccordionPanel, Title, Widget } from '@lumino/widgets';
 import React, { ReactElement } from 'react';
 
-import { Cloud, Topic } from '../cloud';
+import { Cloud } from '../cloud';
+import { RunRow, Topic } from '../cloudTypes';
 import { COMMANDS, ours } from '../commands';
 import { NoticeText } from '../components/Notice';
 import type { Act } from '../components/Rows';
-import { RunRow } from '../components/RunList';
 import { Head } from './Head';
 import { SectionSpec, sectionSpecs } from './sections';
 import type { Tools } from './tools';
@@ -228,7 +228,7 @@ function menuOf(commands: CommandRegistry): Tools['onMenu'] {
     const menu = new MenuSvg({ commands });
     const args = ours(run);
     const inCell = run.notebook && run.cellId ? [COMMANDS.rerunCell, COMMANDS.goToCell] : [];
-    for (const command of [COMMANDS.openRun, ...(run.goingOn ? [COMMANDS.abortRun] : []), ...inCell]) {
+    for (const command of [COMMANDS.openRun, ...(run.isActive ? [COMMANDS.abortRun] : []), ...inCell]) {
       menu.addItem({ command, args });
     }
     menu.open(x, y);

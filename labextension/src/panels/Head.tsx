@@ -2,7 +2,7 @@
 import React, { useState } from 'react';
 
 import { balanceOf, burnRateWords, endWords, timeLeft } from '../balance';
-import { Topic } from '../cloud';
+import { Topic } from '../cloudTypes';
 import { Login } from '../components/Login';
 import { Notice, NoticeText } from '../components/Notice';
 import { credits } from '../format';
@@ -77,7 +77,7 @@ function SignIn({ tools: { cloud, say } }: { tools: Tools }) {
     try {
       const status = await request<StatusContent>(path, { method: 'POST', body });
       say({ kind: 'info', text: (status.said ?? []).join(' ') });
-      await cloud.become(status);
+      await cloud.replaceStatus(status);
     } catch (failure) {
       say({ kind: 'error', text: (failure as Error).message });
     }

@@ -1,7 +1,7 @@
 /** What costs until somebody ends it: deployments and VMs. */
 import React, { useState } from 'react';
 
-import { Topic } from '../cloud';
+import { Topic } from '../cloudTypes';
 import { COMMANDS, ours } from '../commands';
 import type { IconName } from '../components/Icon';
 import { Asked, Question } from '../components/Question';

@@ -14,7 +14,7 @@ vi.mock('../request', async original => ({
 }));
 vi.mock('../stream', () => ({
   follow: (_: string, __: object, listener: Listener) => {
-    listener.onShown({ kind: 'display', data: { 'text/plain': 'a figure' } });
+    listener.onDisplay({ kind: 'display', data: { 'text/plain': 'a figure' } });
     return new Promise(() => undefined);
   }
 }));

@@ -10,17 +10,17 @@ import { Log } from '../components/Log';
 import { Span } from '../components/metrics';
 import { MetricsPlot } from '../components/MetricsPlot';
 import { Notice } from '../components/Notice';
-import { RunRow } from '../components/RunList';
+import { RunRow } from '../cloudTypes';
 import { RunHeader, RunHeaderProps, useSight } from '../components/RunHeader';
-import { headerOf, savedRun } from '../header';
-import { hasEnded, ofHistory, plainName } from '../runs';
+import { buildHeader, savedRun } from '../header';
+import { hasEnded, rowFromRecord, plainName } from '../runs';
 import { Trouble } from '../request';
 import { thisSecond } from '../serverClock';
 import { trans } from '../trans';
 import { ExecutionRecord, JournalCode } from '../types';
 import { bytes, moment, unturned } from '../format';
 import { Outputs } from './Outputs';
-import { Answer, Followed, IsSeen, useAnswer, useMetrics, useOutput, useRecord, useRow } from './useRun';
+import { Answer, RunOutputState, VisibilityCheck, useAnswer, useMetrics, useOutput, useRecord, useRow } from './useRun';
 
 export class RunDocument extends ReactWidget {
   constructor(
@@ -38,7 +38,7 @@ export class RunDocument extends ReactWidget {
   protected render() {
     const { runId: id, cloud, commands, rendermime, title } = this;
     const onName = (name: string) => (title.label = name);
-    return <Run {...{ id, cloud, commands, rendermime, onName }} isSeen={() => this.isVisible} />;
+    return <Run {...{ id, cloud, commands, rendermime, onName }} isVisible={() => this.isVisible} />;
   }
 }
 
@@ -58,14 +58,14 @@ interface RunProps {
   cloud: Cloud;
   commands: CommandRegistry;
   rendermime: IRenderMimeRegistry;
-  isSeen: IsSeen;
+  isVisible: VisibilityCheck;
   onName: (name: string) => void;
 }
 
-function Run({ id, cloud, commands, rendermime, isSeen, onName }: RunProps) {
+function Run({ id, cloud, commands, rendermime, isVisible, onName }: RunProps) {
   const [part, setPart] = useState<Part>('log');
   const output = useOutput(id);
-  const record = useRecord(id, output.end, isSeen);
+  const record = useRecord(id, output.end, isVisible);
   const run = record.answer;
   const ended = run ? hasEnded(run) : !!output.end;
   const row = useRow(cloud, id);
@@ -79,7 +79,7 @@ function Run({ id, cloud, commands, rendermime, isSeen, onName }: RunProps) {
   };
   const [abort, rerun, goToCell] = [COMMANDS.abortRun, COMMANDS.rerunCell, COMMANDS.goToCell].map(doing);
   const hasCell = !!row?.notebook && !!row.cellId;
-  const outputs = output.shown.length + output.left;
+  const outputs = output.displays.length + output.omitted;
   return (
     <>
       <h2>
@@ -119,10 +119,10 @@ function Run({ id, cloud, commands, rendermime, isSeen, onName }: RunProps) {
       </div>
       <div role="tabpanel" aria-label={titles()[part]} className="lk-part">
         {part === 'log' && <LogPart output={output} ended={ended} />}
-        {part === 'metrics' && <MetricsPart record={record} isSeen={isSeen} />}
+        {part === 'metrics' && <MetricsPart record={record} isVisible={isVisible} />}
         {part === 'result' && (
-          <ResultPart id={id} record={record} isSeen={isSeen}>
-            <Outputs rendermime={rendermime} shown={output.shown} left={output.left} />
+          <ResultPart id={id} record={record} isVisible={isVisible}>
+            <Outputs rendermime={rendermime} shown={output.displays} left={output.omitted} />
           </ResultPart>
         )}
       </div>
@@ -147,10 +147,10 @@ type HeadProps = { run: ExecutionRecord; row: RunRow | null; silent: number | nu
 /** The header that the cell of the run has, from its record. */
 function Head({ run, row, silent, ahead, ...on }: HeadProps) {
   const state = (run.status ?? '').toLowerCase();
-  const heard = { ...(row ?? ofHistory(run, new Map(), ahead)), state, goingOn: !hasEnded(run), record: run };
+  const current = { ...(row ?? rowFromRecord(run, new Map(), ahead)), state, isActive: !hasEnded(run), record: run };
   const saved = savedRun({ execution_id: run.execution_id, state })!;
   const times = { now: Date.now(), second: thisSecond(), isLive: false, since: 0, silent };
-  const header = headerOf(saved, heard, times);
+  const header = buildHeader(saved, current, times);
   const place = useRef<HTMLDivElement>(null);
   useSight(place, !header.ended);
   return (
@@ -160,7 +160,7 @@ function Head({ run, row, silent, ahead, ...on }: HeadProps) {
   );
 }
 
-function LogPart({ output: { log, count, trouble, end }, ended }: { output: Followed; ended: boolean }) {
+function LogPart({ output: { log, count, trouble, end }, ended }: { output: RunOutputState; ended: boolean }) {
   return (
     <>
       <Notice notice={{ kind: 'error', text: trouble?.message ?? '' }} />
@@ -169,18 +169,18 @@ function LogPart({ output: { log, count, trouble, end }, ended }: { output: Foll
   );
 }
 
-type RecordProps = { record: Answer<ExecutionRecord>; isSeen: IsSeen };
+type RecordProps = { record: Answer<ExecutionRecord>; isVisible: VisibilityCheck };
 
-function MetricsPart({ record, isSeen }: RecordProps) {
+function MetricsPart({ record, isVisible }: RecordProps) {
   const [span, setSpan] = useState<Span | null>(null);
-  const { frames, heard, trouble } = useMetrics(record.answer, span, isSeen);
+  const { frames, isLoaded, trouble } = useMetrics(record.answer, span, isVisible);
   const problem = trouble ?? record.trouble;
-  const empty = heard
+  const empty = isLoaded
     ? trans.__('No samples: the run just started, or was too short to measure.')
     : trans.__('Asking the cloud …');
   return (
     <>
-      <Told trouble={problem} />
+      <TroubleNotice trouble={problem} />
       <MetricsPlot frames={frames} empty={frames.length || problem ? '' : empty} onWindow={setSpan} />
     </>
   );
@@ -189,15 +189,15 @@ function MetricsPart({ record, isSeen }: RecordProps) {
 function ResultPart({
   id,
   record: { answer: run, trouble },
-  isSeen,
+  isVisible,
   children
 }: React.PropsWithChildren<RecordProps & { id: string }>) {
   const path = `journal/${encodeURIComponent(id)}/code`; // as its author wrote it
-  const code = useAnswer<JournalCode>(path, null, isSeen, () => false).answer?.code ?? run?.python_code;
+  const code = useAnswer<JournalCode>(path, null, isVisible, () => false).answer?.code ?? run?.python_code;
   if (!run) {
     return trouble ? (
       <>
-        <Told trouble={trouble} />
+        <TroubleNotice trouble={trouble} />
         {children}
         <Code code={code} />
       </>
@@ -207,7 +207,7 @@ function ResultPart({
   }
   const rows: [string, string | null | undefined][] = [
     [trans.__('Run'), run.execution_id],
-    [trans.__('Started'), startOf(run)],
+    [trans.__('Started'), startText(run)],
     [trans.__('Exit code'), run.return_code?.toString()],
     [trans.__('Output'), run.stdout ? bytes(run.stdout.length) : null]
   ];
@@ -245,11 +245,11 @@ function Code({ code }: { code: string | null | undefined }) {
   ) : null;
 }
 
-function Told({ trouble }: { trouble: Trouble | null }) {
+function TroubleNotice({ trouble }: { trouble: Trouble | null }) {
   return <Notice notice={{ kind: 'error', text: trouble?.message ?? '' }} />;
 }
 
-function startOf(run: ExecutionRecord): string | null {
+function startText(run: ExecutionRecord): string | null {
   const start = moment(run.start_time);
   return start === null ? null : new Date(start * 1000).toLocaleString();
 }

@@ -10,7 +10,7 @@ import React, { useEffect, useReducer, useRef } from 'react';
 import { Cloud } from '../cloud';
 import { COMMANDS, ours } from '../commands';
 import { HiddenLines, localChip, RunHeader, SeveralHead, useSight } from '../components/RunHeader';
-import { formsOf, headerOf, hiddenLines, SavedRun, savedRun, savedRuns, textIn } from '../header';
+import { buildForms, buildHeader, hiddenLines, SavedRun, savedRun, savedRuns, textIn } from '../header';
 import { hasEnded, RUN_MIME } from '../runs';
 import { thisSecond } from '../serverClock';
 
@@ -51,7 +51,7 @@ export class RunOutput extends ReactWidget implements IRenderMime.IRenderer {
       return <HiddenLines count={hidden.count} onOpen={open} />;
     }
     const drawn = (saved: SavedRun, key: number) => (
-      <LiveHeader key={key} saved={saved} since={since} tools={tools} place={() => placeOf(this, tools)} />
+      <LiveHeader key={key} saved={saved} since={since} tools={tools} place={() => findPlace(this, tools)} />
     );
     const several = savedRuns(data);
     if (several) {
@@ -74,7 +74,7 @@ export class RunOutput extends ReactWidget implements IRenderMime.IRenderer {
 }
 
 /** The notebook and the cell that an output is in; null where it is in neither, as in a console. */
-function placeOf({ node }: ReactWidget, { notebooks }: Tools): { notebook: string; cellId: string } | null {
+function findPlace({ node }: ReactWidget, { notebooks }: Tools): { notebook: string; cellId: string } | null {
   const box = node.closest('.jp-Cell');
   const panel = box && notebooks?.find(({ content }) => content.node.contains(box));
   const cell = panel?.content.widgets.find(widget => widget.node === box);
@@ -85,27 +85,27 @@ interface LiveHeaderProps {
   saved: SavedRun;
   since: number;
   tools: Tools;
-  place: () => ReturnType<typeof placeOf>;
+  place: () => ReturnType<typeof findPlace>;
 }
 
 function LiveHeader({ saved, since, tools, place }: LiveHeaderProps) {
   const { app, cloud, active } = tools;
   const { id } = saved;
   const [, draw] = useReducer((count: number) => count + 1, 0);
-  const seen = useRef<HTMLDivElement>(null);
+  const box = useRef<HTMLDivElement>(null);
   const at = place();
   const isLive = !!at && active.has(at.cellId);
   const times = { now: Date.now(), second: thisSecond(), isLive, since, silent: cloud.runs.silentSince };
   const run = id === null ? undefined : cloud.runs.find(id);
-  const header = headerOf(saved, run, times);
+  const header = buildHeader(saved, run, times);
   const chip = cloud.data.status?.is_local ? localChip(header) : null;
-  const isSettled = header.ended && (run ? !run.goingOn : run === null);
+  const isSettled = header.ended && (run ? !run.isActive : run === null);
 
-  const isSeen = useSight(seen, !header.ended);
+  const isVisible = useSight(box, !header.ended);
   useEffect(() => {
-    const wish = id && isSeen && !isSettled ? cloud.runs.follow(id) : null;
+    const wish = id && isVisible && !isSettled ? cloud.runs.follow(id) : null;
     return () => wish?.dispose();
-  }, [id, isSeen, isSettled]);
+  }, [id, isVisible, isSettled]);
   useEffect(() => {
     cloud.runs.changed.connect(draw);
     return () => void cloud.runs.changed.disconnect(draw);
@@ -130,7 +130,7 @@ function LiveHeader({ saved, since, tools, place }: LiveHeaderProps) {
     menu.open(left, bottom);
   };
   return (
-    <div ref={seen}>
+    <div ref={box}>
       <RunHeader
         header={header}
         chip={chip}
@@ -157,7 +157,7 @@ export function keepTrue(panel: NotebookPanel, { cloud, active }: Tools): void {
         continue;
       }
       const run = cloud.runs.find(saved.id);
-      const forms = run === undefined ? null : formsOf(saved, run, output.data);
+      const forms = run === undefined ? null : buildForms(saved, run, output.data);
       if (forms && forms.data['text/plain'] !== textIn(output.data['text/plain'])) {
         outputs.set(at, { ...output.toJSON(), ...forms });
       }
@@ -166,14 +166,14 @@ export function keepTrue(panel: NotebookPanel, { cloud, active }: Tools): void {
 }
 
 /** Outputs, and when each was first seen as it is: a kernel that writes it makes a new text at least each few seconds. */
-const seenAs = new WeakMap<object, { text: string; since: number }>();
+const outputTexts = new WeakMap<object, { text: string; since: number }>();
 
 function isWritten(output: { data: ReadonlyPartialJSONObject }): boolean {
   const text = textIn(output.data['text/plain']);
-  const known = seenAs.get(output);
-  if (known?.text !== text) {
-    seenAs.set(output, { text, since: Date.now() });
+  const last = outputTexts.get(output);
+  if (last?.text !== text) {
+    outputTexts.set(output, { text, since: Date.now() });
     return true;
   }
-  return Date.now() - known.since < STALE;
+  return Date.now() - last.since < STALE;
 }

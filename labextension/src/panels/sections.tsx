@@ -2,11 +2,12 @@
 import type { LabIcon } from '@jupyterlab/ui-components';
 import React, { ComponentType, useEffect, useMemo, useState } from 'react';
 
-import { Cloud, Topic } from '../cloud';
+import { Cloud } from '../cloud';
+import { Topic } from '../cloudTypes';
 import { COMMANDS, ours } from '../commands';
 import { RunList } from '../components/RunList';
 import { eachSecond, thisSecond } from '../serverClock';
-import { billOfRow, runsOf } from '../runs';
+import { computeRowBill, mergeRuns } from '../runs';
 import { trans } from '../trans';
 import { AccountSection } from './AccountSection';
 import { KeysList } from './KeysList';
@@ -79,10 +80,10 @@ function Runs({ tools: { cloud, commands, say, shown, onMenu } }: { tools: Tools
   const [now, setNow] = useState(thisSecond());
   const { status, running, journal, history, machines, records } = cloud.data;
   const runs = useMemo(
-    () => (history || journal || running ? runsOf(cloud.data) : null),
+    () => (history || journal || running ? mergeRuns(cloud.data) : null),
     [status, running, journal, history, machines, records]
   );
-  const live = shown && runs?.some(run => run.goingOn);
+  const live = shown && runs?.some(run => run.isActive);
   useEffect(() => (live ? eachSecond(() => setNow(thisSecond())) : undefined), [live]);
   if (!runs) {
     return <p role="status">{trans.__('Asking the cloud …')}</p>;
@@ -93,7 +94,7 @@ function Runs({ tools: { cloud, commands, say, shown, onMenu } }: { tools: Tools
     <RunList
       runs={runs}
       now={now}
-      billOf={billOfRow}
+      getBill={computeRowBill}
       onMenu={onMenu}
       onOpen={doing(COMMANDS.openRun)}
       onAbort={doing(COMMANDS.abortRun)}

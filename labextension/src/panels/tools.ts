@@ -4,7 +4,7 @@ import type { CommandRegistry } from '@lumino/commands';
 import type { Cloud } from '../cloud';
 import type { NoticeText } from '../components/Notice';
 import type { Act } from '../components/Rows';
-import type { RunRow } from '../components/RunList';
+import type { RunRow } from '../cloudTypes';
 
 /** What the parts of the panel work with. */
 export interface Tools {

@@ -1,15 +1,15 @@
 /** What a document asks of its run: the output as it comes, the record, the metrics. */
 import { useEffect, useMemo, useState } from 'react';
 
-import { Cloud, Topic } from '../cloud';
+import { Cloud } from '../cloud';
+import { RunRow, Topic } from '../cloudTypes';
 import { LogLines } from '../components/logLines';
 import { Frame, Span } from '../components/metrics';
-import { RunRow } from '../components/RunList';
-import { frameOf, stepFor } from '../frames';
+import { buildFrame, stepFor } from '../frames';
 import { hasEnded } from '../runs';
 import { Outputs } from '../outputs';
 import { request, Trouble } from '../request';
-import { runsOf } from '../runs';
+import { mergeRuns } from '../runs';
 import { follow } from '../stream';
 import { ExecutionMetrics, ExecutionRecord, Shown, StreamEnd } from '../types';
 import { moment } from '../format';
@@ -21,50 +21,50 @@ const REST = 3000;
 const PASSES = new Set(['unreachable', 'slow', 'not-an-api']);
 
 /** Asked whether somebody sees the document. */
-export type IsSeen = () => boolean;
+export type VisibilityCheck = () => boolean;
 
-export interface Followed {
+export interface RunOutputState {
   log: LogLines;
   count: number;
   /** What it shows beside its text, and how much of that is not kept. */
-  shown: Outputs['list'];
-  left: number;
+  displays: Outputs['list'];
+  omitted: number;
   end: StreamEnd | null;
   trouble: Trouble | null;
 }
 
-const NOTHING = { count: 0, shown: [], left: 0, end: null, trouble: null };
+const NOTHING = { count: 0, displays: [], omitted: 0, end: null, trouble: null };
 
 /** Follow the output while the document is open, over breaks too. It is drawn once in a frame, however fast it comes. */
-export function useOutput(id: string): Followed {
+export function useOutput(id: string): RunOutputState {
   const log = useMemo(() => new LogLines(), [id]);
-  const [state, setState] = useState<Omit<Followed, 'log'>>(NOTHING);
+  const [state, setState] = useState<Omit<RunOutputState, 'log'>>(NOTHING);
   useEffect(() => {
     const asks = new AbortController();
     let frame = 0;
-    let taken = 0;
+    let receivedLength = 0;
     let outputs = new Outputs();
     const draw = (end: StreamEnd | null = null, trouble: Trouble | null = null) => {
       cancelAnimationFrame(frame); // what was planned before knows less
       frame = 0;
-      setState({ count: log.count, shown: outputs.list, left: outputs.left, end, trouble });
+      setState({ count: log.count, displays: outputs.list, omitted: outputs.omitted, end, trouble });
     };
     const drawSoon = () => (frame ||= requestAnimationFrame(() => draw()));
     const read = async () => {
-      let left = taken; // a stream begins with the first line each time
+      let replayedLength = receivedLength; // a stream begins with the first line each time
       outputs = new Outputs();
       const onOutput = (text: string) => {
-        const fresh = text.slice(left);
-        left = Math.max(0, left - text.length);
-        taken += fresh.length;
+        const fresh = text.slice(replayedLength);
+        replayedLength = Math.max(0, replayedLength - text.length);
+        receivedLength += fresh.length;
         log.add(fresh);
         drawSoon();
       };
       const onShown = (shown: Shown) => {
-        outputs.take(shown);
+        outputs.add(shown);
         drawSoon();
       };
-      const end = await follow(id, asks.signal, { onOutput, onShown });
+      const end = await follow(id, asks.signal, { onOutput, onDisplay: onShown });
       draw(end);
     };
     const failed = async (failure: Trouble) => {
@@ -92,7 +92,7 @@ export function useOutput(id: string): Followed {
 
 /** The run as the lists of the panel know it; they are asked for what was not heard. */
 export function useRow(cloud: Cloud, id: string): RunRow | null {
-  const find = () => runsOf(cloud.data).find(run => run.id === id) ?? null;
+  const find = () => mergeRuns(cloud.data).find(run => run.id === id) ?? null;
   const [row, setRow] = useState(find);
   useEffect(() => {
     const look = () => setRow(find());
@@ -113,7 +113,7 @@ export interface Answer<T> {
 export function useAnswer<T>(
   path: string | null,
   again: unknown,
-  isSeen: IsSeen,
+  isVisible: VisibilityCheck,
   live: (answer: T | null) => boolean
 ): Answer<T> {
   const [state, setState] = useState<Answer<T>>({ answer: null, trouble: null });
@@ -135,7 +135,7 @@ export function useAnswer<T>(
           }
         }
       );
-    const look = () => (isSeen() && !document.hidden ? void ask() : plan(null));
+    const look = () => (isVisible() && !document.hidden ? void ask() : plan(null));
     const plan = (answer: T | null) => {
       clock = live(answer) ? window.setTimeout(look, PACE) : 0;
     };
@@ -151,33 +151,33 @@ export function useAnswer<T>(
 }
 
 /** The record, again and again until it is final. */
-export function useRecord(id: string, end: unknown, isSeen: IsSeen): Answer<ExecutionRecord> {
+export function useRecord(id: string, end: unknown, isVisible: VisibilityCheck): Answer<ExecutionRecord> {
   return useAnswer<ExecutionRecord>(
     `api/execution/${encodeURIComponent(id)}`,
     end,
-    isSeen,
+    isVisible,
     run => !run || !hasEnded(run)
   );
 }
 
 /** The metrics of a window of a run, or of the whole; again and again while it goes on. */
-export function useMetrics(run: ExecutionRecord | null, span: Span | null, isSeen: IsSeen) {
+export function useMetrics(run: ExecutionRecord | null, span: Span | null, isVisible: VisibilityCheck) {
   const start = moment(run?.start_time ?? run?.job_start ?? run?.created_at) ?? 0;
   const last = moment(run?.end_time ?? run?.job_end ?? run?.finish_time);
   const [first, end] = span ? [start + span[0], start + span[1]] : [start, last ?? Date.now() / 1000];
   const step = stepFor(end - first);
   const query = new URLSearchParams({ step: `${step}s` });
   if (span) {
-    query.set('start', isoOf(first));
-    query.set('end', isoOf(end));
+    query.set('start', toIso(first));
+    query.set('end', toIso(end));
   }
   const path = run && `api/execution/${encodeURIComponent(run.execution_id)}/metrics?${query.toString()}`;
-  const { answer, trouble } = useAnswer<ExecutionMetrics>(path, last, isSeen, () => last === null);
+  const { answer, trouble } = useAnswer<ExecutionMetrics>(path, last, isVisible, () => last === null);
   const frames = useMemo<Frame[]>(() => {
-    const frame = answer && frameOf(answer, start, step);
+    const frame = answer && buildFrame(answer, start, step);
     return frame?.series.length ? [frame] : [];
   }, [answer]);
-  return { frames, heard: !!answer, trouble };
+  return { frames, isLoaded: !!answer, trouble };
 }
 
-const isoOf = (seconds: number) => new Date(1000 * seconds).toISOString();
+const toIso = (seconds: number) => new Date(1000 * seconds).toISOString();

@@ -7,14 +7,14 @@ import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { MenuSvg } from '@jupyterlab/ui-components';
 import { IDisposable } from '@lumino/disposable';
 
-import { costWords, totalOf } from '../bill';
-import { Cloud, Topic } from '../cloud';
+import { costWords, sumBills } from '../bill';
+import { Cloud } from '../cloud';
+import { RunRow, Topic } from '../cloudTypes';
 import { COMMANDS, ours } from '../commands';
-import type { RunRow } from '../components/RunList';
 import { drawn } from '../icon';
 import { isRemote } from '../magicLine';
 import { eachSecond, thisSecond } from '../serverClock';
-import { billOfRow, Receipt, receiptsIn, RUN_MIME, runsOf } from '../runs';
+import { computeRowBill, Receipt, receiptsIn, RUN_MIME, mergeRuns } from '../runs';
 import { ICloud } from '../tokens';
 import { trans } from '../trans';
 import { duration, machineName } from '../format';
@@ -62,7 +62,7 @@ export const badges: JupyterFrontEndPlugin<void> = {
         panel.content.model?.cells.changed.connect(() => requestAnimationFrame(() => mark(panel)));
       });
     cloud.changed.connect((_, topic) => {
-      const known = runsOf(cloud.data).filter(run => run.cellId);
+      const known = mergeRuns(cloud.data).filter(run => run.cellId);
       marked.forEach(badge => badge.update(known, topic));
     });
     notebooks.forEach(watch);
@@ -141,9 +141,9 @@ class Badge {
   update(known: RunRow[], topic: Topic): void {
     const before = this.live.length;
     const mine = known.filter(run => this.isMine(run));
-    const going = mine.filter(run => run.goingOn);
+    const going = mine.filter(run => run.isActive);
     const groups = new Set(going.map(run => run.group).filter(Boolean));
-    this.live = going.length ? mine.filter(run => run.goingOn || groups.has(run.group)) : [];
+    this.live = going.length ? mine.filter(run => run.isActive || groups.has(run.group)) : [];
     if (going.length) {
       this.follow();
     } else if (this.sent) {
@@ -188,7 +188,7 @@ class Badge {
   }
 
   private liveWords(runs: RunRow[]): string {
-    const bills = runs.map(run => billOfRow(run, thisSecond()));
+    const bills = runs.map(run => computeRowBill(run, thisSecond()));
     const isUnheard = runs.some(
       ({ state }, at) => UNHEARD.has(state) && bills[at].seconds === null && bills[at].cost === null
     );
@@ -197,7 +197,7 @@ class Badge {
       statesOf(runs.map(run => ({ sign: signOf(run), state: run.state }))),
       machinesOf(runs.map(run => run.machine)),
       seconds >= 0 && duration(seconds),
-      !isUnheard && costWords(bills.length > 1 ? totalOf(bills) : bills[0])
+      !isUnheard && costWords(bills.length > 1 ? sumBills(bills) : bills[0])
     );
   }
 
@@ -250,8 +250,8 @@ const SIGNS: Record<string, string> = {
 };
 
 /** The sign of a state, for which a badge shows Lab's icon. */
-function signOf({ state, goingOn }: { state: string; goingOn: boolean }): string {
-  return goingOn ? (state === 'running' ? '▶' : '…') : Object.hasOwn(SIGNS, state) ? SIGNS[state] : '✗';
+function signOf({ state, isActive }: { state: string; isActive: boolean }): string {
+  return isActive ? (state === 'running' ? '▶' : '…') : Object.hasOwn(SIGNS, state) ? SIGNS[state] : '✗';
 }
 
 /** States in words, each with its sign: that of one run, or how many of several have each. */
@@ -275,10 +275,10 @@ function receiptWords(receipts: Receipt[]): string {
     costIs: cost_is ?? 'billed'
   }));
   return joined(
-    statesOf(receipts.map(({ state }) => ({ sign: signOf({ state, goingOn: false }), state }))),
+    statesOf(receipts.map(({ state }) => ({ sign: signOf({ state, isActive: false }), state }))),
     machinesOf(receipts.map(({ machine }) => machine ?? '')),
     bills.length === 1 && bills[0].seconds !== null && duration(bills[0].seconds),
-    costWords(bills.length > 1 ? totalOf(bills) : bills[0])
+    costWords(bills.length > 1 ? sumBills(bills) : bills[0])
   );
 }
 

@@ -22,7 +22,7 @@ export const cloud: JupyterFrontEndPlugin<Cloud> = {
     const heard = new Cloud();
     const become = async (path: string, body?: unknown) => {
       const status = await request<StatusContent>(path, { method: 'POST', body });
-      await heard.become(status);
+      await heard.replaceStatus(status);
       if (status.said?.length) {
         Notification.info(status.said.join('\n'));
       }

@@ -6,7 +6,7 @@ import { Cloud } from '../cloud';
 import { COMMANDS, ours } from '../commands';
 import { cloudIcon } from '../icon';
 import { request } from '../request';
-import { runsOf } from '../runs';
+import { mergeRuns } from '../runs';
 import { ICloud } from '../tokens';
 import { trans } from '../trans';
 import { machineName } from '../format';
@@ -18,7 +18,7 @@ export const running: JupyterFrontEndPlugin<void> = {
   requires: [ICloud],
   optional: [IRunningSessionManagers],
   activate: (app: JupyterFrontEnd, cloud: Cloud, managers: IRunningSessionManagers | null) => {
-    const going = () => runsOf(cloud.data).filter(run => run.goingOn);
+    const going = () => mergeRuns(cloud.data).filter(run => run.isActive);
     managers?.add({
       name: trans.__('GPU cloud runs'),
       running: () =>

@@ -9,7 +9,7 @@ import { Cloud } from '../cloud';
 import { COMMANDS, isOurs } from '../commands';
 import { cloudIcon } from '../icon';
 import { cellToRun, runCells } from '../loading';
-import { isId, notAnId, runsOf } from '../runs';
+import { isId, notAnId, mergeRuns } from '../runs';
 import { mayRun } from '../spending';
 import { ICloud } from '../tokens';
 import { trans } from '../trans';
@@ -110,7 +110,8 @@ export const runs: JupyterFrontEndPlugin<void> = {
       }
     });
     const lastMachineOf = (path: string, cellId: string) =>
-      runsOf(cloud.data).find(run => run.cellId === cellId && run.notebook && pathOf(run.notebook) === path)?.machine;
+      mergeRuns(cloud.data).find(run => run.cellId === cellId && run.notebook && pathOf(run.notebook) === path)
+        ?.machine;
     commands.addCommand(COMMANDS.rerunCell, {
       label: trans.__('Run its cell again'),
       describedBy: { args: { type: 'object' } },

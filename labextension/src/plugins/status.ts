@@ -6,10 +6,11 @@ import { IStatusBar, showPopup } from '@jupyterlab/statusbar';
 import { Widget } from '@lumino/widgets';
 
 import { balanceOf, burnRateWords } from '../balance';
-import { Cloud, Topic } from '../cloud';
+import { Cloud } from '../cloud';
+import { Topic } from '../cloudTypes';
 import { COMMANDS } from '../commands';
 import { drawn } from '../icon';
-import { runsOf } from '../runs';
+import { mergeRuns } from '../runs';
 import { ICloud } from '../tokens';
 import { trans } from '../trans';
 import { credits, machineName } from '../format';
@@ -61,7 +62,7 @@ export const status: JupyterFrontEndPlugin<void> = {
     let beats = 0;
     setInterval(() => {
       const isTime = ++beats % (LOOK / SOON) === 0;
-      if (document.hidden || cloud.isWanted) {
+      if (document.hidden || cloud.hasSubscribers) {
         return;
       }
       if (isTime) {
@@ -82,7 +83,7 @@ export const status: JupyterFrontEndPlugin<void> = {
 };
 
 function isActive({ data }: Cloud): boolean {
-  return runsOf(data).some(run => run.goingOn) || !!data.burnRate?.things.length;
+  return mergeRuns(data).some(run => run.isActive) || !!data.burnRate?.things.length;
 }
 
 /** Show what is billed now, until something else is chosen. */
@@ -108,7 +109,7 @@ export function wordsOf(cloud: Cloud, lowest: number): string {
     return cloud.trouble ? trans.__('⚠ GPU cloud: out of reach') : trans.__('☁ GPU cloud');
   }
   const left = balanceOf(balance);
-  const going = runsOf(cloud.data).filter(run => run.goingOn);
+  const going = mergeRuns(cloud.data).filter(run => run.isActive);
   const rented = (burnRate?.things ?? []).filter(thing => thing.kind !== 'run').map(thing => thing.hardware);
   const active = [...going.map(run => machineName(run.machine)), ...rented];
   const parts = [

@@ -1,12 +1,12 @@
 import React from 'react';
 
 import { RunDetails, RunTraits } from '../components/RunDetails';
-import { RunRow } from '../components/runRows';
+import { TableRow } from '../components/runRows';
 import { RunsTable } from '../components/RunsTable';
 import { trans } from '../trans';
 import { Props, widget } from './view';
 
-type Traits = { rows: RunRow[]; note: string; opened: Partial<RunTraits> };
+type Traits = { rows: TableRow[]; note: string; opened: Partial<RunTraits> };
 
 function RunsWidget({ rows, note, opened, ask }: Props<Traits>) {
   return (
