@@ -20,7 +20,7 @@ from lk_jupyter.runs.history.diff import side_of
 from lk_jupyter.runs.history.history import known_run
 from lk_jupyter.runs.history.rerun import again
 from lk_jupyter.runs.run import Run
-from lk_jupyter.runs.variables.state import applied, origin_of
+from lk_jupyter.runs.variables.state import apply_changes, origin_loader
 
 EARLIER = Path(__file__).parent / "recorded" / "earlier"
 STATE = json.loads(gzip.decompress((EARLIER / "state.json.gz").read_bytes()))
@@ -62,10 +62,10 @@ def test_an_earlier_run_is_compared_and_runs_again(session, entries):
 
 def test_what_a_run_of_an_earlier_version_changed_is_set(main):
     blobs, answer = map(decoded, (STATE["blobs"], STATE["answer"]["large"]))
-    origin = origin_of(STATE["settings"], lambda blob, at, size: blobs[blob][at : at + size])()
+    origin = origin_loader(STATE["settings"], lambda blob, at, size: blobs[blob][at : at + size])()
     assert origin.values["same"] is origin.values["values"]
     arriving = Arriving(json.loads(STATE["answer"]["text"]), lambda leaf: bytearray(answer[leaf["at"]]), origin.tokens)
-    state = applied(arriving, origin)
+    state = apply_changes(arriving, origin)
     assert state.missing == {}
     main.update(origin.values)
     state.put(main)

@@ -49,9 +49,9 @@ from lk_jupyter.runs.outcome import (
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.package.rich import harmless
 from lk_jupyter.runs.submit.submission import Submission
-from lk_jupyter.runs.variables.download import RETURNED, Outputs, outputs
-from lk_jupyter.runs.variables.payload import Origin, asked_for, settings_in
-from lk_jupyter.runs.variables.state import ChangedState, blob_reader, changed_state, origin_of
+from lk_jupyter.runs.variables.download import RETURNED, Outputs, download_outputs
+from lk_jupyter.runs.variables.payload import Origin, requested_outputs, settings_in
+from lk_jupyter.runs.variables.state import ChangedState, blob_reader, changed_state, origin_loader
 from lk_jupyter.text.terminal import plain
 
 if TYPE_CHECKING:
@@ -540,16 +540,16 @@ class Run:
         asked = self.asked
         if asked is not None and CARRY_KEY in asked:
             return self.changed_state().outputs(names)
-        names = names or asked_for(told if asked is None else asked)
+        names = names or requested_outputs(told if asked is None else asked)
         token = self.bundle.token if self.bundle else told.get(REQUEST_KEY)
         said = self.said(RETURNED)[-1:] if names else []
-        return outputs(
+        return download_outputs(
             self._session.storage,
             str(token),
             names,
             said[0].payload if said else None,
             pickle=asked is not None and PICKLE_KEY in asked,
-            ours=asked is not None,
+            is_trusted=asked is not None,
         )
 
     def changed_state(self, origin: Origin | None = None) -> ChangedState:
@@ -569,7 +569,7 @@ class Run:
             str(asked.get(REQUEST_KEY)),
             said[0].payload if said else None,
             origin,
-            origin_of(settings, blob_reader(self._session.storage, settings)),
+            origin_loader(settings, blob_reader(self._session.storage, settings)),
         )
 
     def abort(self) -> None:

@@ -46,7 +46,7 @@ from lk_jupyter.remote.values import arrays, tables
 from lk_jupyter.runs.notebooks import notebook
 from lk_jupyter.runs.observers.rules import Evidence, hints
 from lk_jupyter.runs.outcome import failure_of, result_of
-from lk_jupyter.runs.variables.download import outputs_in
+from lk_jupyter.runs.variables.download import read_outputs
 from lk_jupyter.serverext.allowlist import NotAllowed, match
 from lk_jupyter.storage import _listing, load
 from lk_jupyter.storage._plan import file_name
@@ -94,7 +94,7 @@ class NoStorage:
 
 def parse_message(content: bytes) -> str:
     """Read the values of a run that somebody else started."""
-    found = outputs_in(content, NoStorage(), "a" * 32, ["x"], pickle=False, ours=False)  # type: ignore[arg-type]
+    found = read_outputs(content, NoStorage(), "a" * 32, ["x"], pickle=False, is_trusted=False)  # type: ignore[arg-type]
     with suppress(NotImplementedError):  # pandas can't show a moment with a time zone outside of the years 1 to 9999
         repr(found)
     return " ".join(found.missing.values())

@@ -50,7 +50,7 @@ from lk_jupyter.remote.carry.visit import Visit
 from lk_jupyter.remote.carry.writer import Departing, Writer, _below
 from lk_jupyter.remote.values import pickle as pickles
 from lk_jupyter.runs.variables.payload import pack_state, with_digests
-from lk_jupyter.runs.variables.state import applied, put_here
+from lk_jupyter.runs.variables.state import apply_changes, set_state
 
 LIMIT = 1_000_000
 NULL = Path(os.devnull).open()  # noqa: SIM115 (an open file)
@@ -109,7 +109,7 @@ class There:
             large.append(bytes_of(write))
         text = departing.text(refused=refused, sizes=departing.sizes, gone=self.visit.gone, ambient={})
         arriving = Arriving(json.loads(text), lambda found: bytearray(large[found["at"]]), self.parcel.origin.tokens)
-        state = applied(arriving, self.parcel.origin)
+        state = apply_changes(arriving, self.parcel.origin)
         state.put(namespace)
         return state
 
@@ -566,7 +566,7 @@ def test_what_code_sets_on_a_module_is_set_on_the_other_side(notebook, monkeypat
     del package.sum, package.array
     package.limit = None
     text = departing.text(refused={}, sizes={}, gone=[], ambient={})
-    applied(Arriving(json.loads(text), None, packed.origin.tokens), packed.origin).put(notebook)
+    apply_changes(Arriving(json.loads(text), None, packed.origin.tokens), packed.origin).put(notebook)
     assert (package.sum, package.array.tolist(), package.limit, package.left_alone) == (None, [0, 1, 2], [2], 0)
 
 
@@ -896,7 +896,7 @@ def test_a_tensor_that_lost_its_graph_is_named_and_the_rest_comes():
     assert here["losses"][0] is here["same"]
     assert here["plain"].tolist() == [2, 2]
     assert here["w"].requires_grad
-    (notice,) = put_here(state, {})
+    (notice,) = set_state(state, {})
     assert "Without the graph of its computation: losses, same (" in notice.text
 
 

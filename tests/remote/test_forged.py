@@ -17,7 +17,7 @@ import pytest
 
 from lk_jupyter.remote.script import checkpoint
 from lk_jupyter.remote.values import arrays, codec, envelope, pandas, tables
-from lk_jupyter.runs.variables.download import outputs_in
+from lk_jupyter.runs.variables.download import read_outputs
 from lk_jupyter.storage import load
 
 
@@ -239,7 +239,7 @@ def test_a_file_whose_missing_text_leads_out_of_its_bytes_is_refused():
 def test_bytes_outside_of_the_objects_of_a_run_take_no_memory(start, size):
     leaf = {"at": start, "size": size, "sha256": "0" * 64}
     message = {"values": {"x": {"t": "bytes", "leaf": 0}}, "leaves": [leaf], "refused": {}}
-    outputs = outputs_in(json.dumps(message), None, "a" * 32, ["x"], pickle=False, ours=False)
+    outputs = read_outputs(json.dumps(message), None, "a" * 32, ["x"], pickle=False, is_trusted=False)
     assert "where a run has none" in outputs.missing["x"]
 
 

@@ -25,7 +25,7 @@ from lk_jupyter.protocol.parts import PACKAGE, RemoteModule, cloudpickle_files
 from lk_jupyter.remote.values import pickle as pickles
 from lk_jupyter.runs.package.secret_scan import in_variable
 from lk_jupyter.runs.submit.upload import CALL
-from lk_jupyter.runs.variables.download import CHANGED, DELETED, UNSIGNED, is_as_said
+from lk_jupyter.runs.variables.download import CHANGED, DELETED, UNSIGNED, matches_record
 from lk_jupyter.text.secrets import SecretFinding, redact
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ def _answer(run: Run, call: FunctionCall, said: Mapping[str, Any], storage: Call
     except NoSuchObject:
         problem = f"The answer of run {run.short_id} {DELETED}: {key}. Call it again."
         raise RunFailed(problem, execution_id=run.execution_id) from None
-    if not is_as_said(answer, said):
+    if not matches_record(answer, said):
         raise RunFailed(f"The answer of run {run.short_id} {CHANGED}.", execution_id=run.execution_id)
     return bytes(answer)
 

@@ -61,9 +61,9 @@ from lk_jupyter.runs.package.prepare import prepare_cell
 from lk_jupyter.runs.package.secret_scan import require_consent
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit.upload import uploaded
-from lk_jupyter.runs.variables.download import message_of, outputs_in
+from lk_jupyter.runs.variables.download import download_message, read_outputs
 from lk_jupyter.runs.variables.payload import CARRY_NEEDS, NEEDS
-from lk_jupyter.runs.variables.state import blob_reader, origin_of, put_here, put_outputs, state_in
+from lk_jupyter.runs.variables.state import blob_reader, origin_loader, read_state, set_outputs, set_state
 from lk_jupyter.text.secrets import redact
 
 if TYPE_CHECKING:
@@ -335,17 +335,17 @@ class WarmPython:
         said = self._call("after", json.dumps(parcel.settings))
         text = said.get("message")
         if text is None and "returned" in said:
-            text = message_of(storage, bundle.token, said["returned"])
+            text = download_message(storage, bundle.token, said["returned"])
         if text is None:
             return [Notice(f"What the cell changed didn't arrive: {said.get('refused', 'no answer')}", WARNING)]
         if not parcel.carries:
             pickle = bool(parcel.settings["pickle"])
-            found = outputs_in(text, storage, bundle.token, parcel.outputs, pickle=pickle, ours=True)
-            return put_outputs(found, parcel.origin, namespace)
+            found = read_outputs(text, storage, bundle.token, parcel.outputs, pickle=pickle, is_trusted=True)
+            return set_outputs(found, parcel.origin, namespace)
         assert parcel.origin is not None  # noqa: S101 (whatever carries has one)
-        copies = origin_of(parcel.settings, blob_reader(storage, parcel.settings))
-        state = state_in(text, storage, bundle.token, parcel.origin, copies)
-        remarks = put_here(state, namespace)
+        copies = origin_loader(parcel.settings, blob_reader(storage, parcel.settings))
+        state = read_state(text, storage, bundle.token, parcel.origin, copies)
+        remarks = set_state(state, namespace)
         self._remember(namespace, [*parcel.origin.values, *state.names, *state.missing])
         return remarks
 

@@ -24,8 +24,8 @@ from lk_jupyter.runs.notebooks.notebook import CELL, PART
 from lk_jupyter.runs.observers.base import RunObserver
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.run import Run
-from lk_jupyter.runs.variables.payload import asked_for
-from lk_jupyter.runs.variables.state import put_here, put_outputs, recall, remember
+from lk_jupyter.runs.variables.payload import requested_outputs
+from lk_jupyter.runs.variables.state import recall, remember, set_outputs, set_state
 from lk_jupyter.text.secrets import redact_bundle, redact_values
 
 
@@ -63,7 +63,7 @@ class Returned(RunObserver):
         """Set the variables. Name the variables that came and the variables that didn't."""
         if run.asked is not None and CARRY_KEY in run.asked:
             return self._carried(run, record)
-        names = self._taken if run.asked is None else asked_for(run.asked)
+        names = self._taken if run.asked is None else requested_outputs(run.asked)
         if not names:
             return self._offered(run, record)
         if self._namespace is None:
@@ -74,7 +74,7 @@ class Returned(RunObserver):
             return [Notice(f"Can't download {', '.join(names)}: {error} Try again: run.outputs()", WARNING)]
         origin = recall(str((run.asked or {}).get(REQUEST_KEY)))
         after = "" if record.status.lower() in SUCCEEDED_STATES else ", as they were when it failed"
-        return put_outputs(found, origin, self._namespace, after)
+        return set_outputs(found, origin, self._namespace, after)
 
     def _carried(self, run: Run, record: ExecutionRecord) -> list[Notice]:
         """Bring what the run has changed into the variables here."""
@@ -90,12 +90,12 @@ class Returned(RunObserver):
                 Notice(f"Can't download the changes of the run: {error} Try again: %lk_attach {run.short_id}", WARNING)
             ]
         after = "" if record.status.lower() in SUCCEEDED_STATES else ", as they were when it failed"
-        return put_here(state, self._namespace, after)
+        return set_state(state, self._namespace, after)
 
     @staticmethod
     def _offered(run: Run, record: ExecutionRecord) -> list[Notice]:
         """Say what a run that was started elsewhere sent back, and how to get it."""
-        offered = asked_for(record.metadata or {}) if run.asked is None else []
+        offered = requested_outputs(record.metadata or {}) if run.asked is None else []
         if not offered:
             return []
         how = f"%lk_attach {run.short_id} --take {','.join(offered)}"

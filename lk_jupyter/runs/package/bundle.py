@@ -53,7 +53,7 @@ from lk_jupyter.protocol.parts import (
 )
 from lk_jupyter.remote.script.files import ALL, EACH
 from lk_jupyter.runs.package.rich import rich_part
-from lk_jupyter.runs.variables.files import digests_of
+from lk_jupyter.runs.variables.files import digest_files
 from lk_jupyter.runs.variables.payload import VariablePayload
 from lk_jupyter.text.secrets import SecretFinding, find
 from lk_jupyter.text.units import credits_label, size_label
@@ -211,7 +211,7 @@ def bundle(  # noqa: PLR0913 (what a run is made of)
     )
     rest = {"files": binary, "folders": folders}
     if carries and parcel.origin:
-        parcel = replace(parcel, origin=replace(parcel.origin, files=digests_of(paths, folders)))
+        parcel = replace(parcel, origin=replace(parcel.origin, files=digest_files(paths, folders)))
     if binary or folders or carries:
         parts = [RemoteModule(_FILES, rest), *parts]  # before the variables: files among them are opened
     metadata = {**options.metadata, **parcel.metadata, REQUEST_KEY: uuid.uuid4().hex}

@@ -1,1 +1,1 @@
-"""Variables that travel with a run, both ways; ``lk_jupyter/remote`` holds the code that works on both sides."""
+"""Upload and download the variables of runs; ``lk_jupyter/remote`` contains the code that works on both sides."""

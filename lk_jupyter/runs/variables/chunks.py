@@ -1,4 +1,4 @@
-"""What writes bytes, turned into what gives them: pieces of one size, made no faster than they are taken."""
+"""Turn a function that writes bytes into an iterator of pieces, which are made only as fast as they are read."""
 
 from __future__ import annotations
 
@@ -10,58 +10,58 @@ from typing import Any
 
 from lk_jupyter.runs.variables.fingerprint import Write
 
-#: Bytes of a piece; larger ones are cut without a copy, smaller ones joined.
+#: Bytes of a piece; larger writes are cut without a copy, smaller writes are joined.
 PIECE = 16 * 1024 * 1024
 
 _JOINED = 1024 * 1024
 _AHEAD = 2
 
 
-class _Ended(Exception):
-    """Whoever took the pieces takes no more."""
+class _ReaderClosed(Exception):
+    """Stop the writing thread after the reader closed the iterator."""
 
 
 def pieces(write: Write) -> Iterator[Any]:
-    """Yield what ``write`` writes. Raises what it raises."""
-    made: queue.Queue[Any] = queue.Queue(_AHEAD)
-    ended = threading.Event()
-    cutter = _Cutter(lambda piece: _hand_over(made, piece, ended))
+    """Yield the bytes of ``write`` in pieces. Raises the errors of ``write``."""
+    queued: queue.Queue[Any] = queue.Queue(_AHEAD)
+    closed = threading.Event()
+    cutter = _Cutter(lambda piece: _enqueue(queued, piece, closed))
 
     def work() -> None:
         last: Any = None
         try:
             write(cutter.write)
             cutter.flush()
-        except _Ended:
+        except _ReaderClosed:
             return
-        except BaseException as error:  # noqa: BLE001 (raised again where the pieces are taken)
+        except BaseException as error:  # noqa: BLE001 (raised again where the pieces are read)
             last = error
-        with suppress(_Ended):
-            _hand_over(made, last, ended)
+        with suppress(_ReaderClosed):
+            _enqueue(queued, last, closed)
 
     threading.Thread(target=work, name="lk-pieces", daemon=True).start()
     try:
-        while (piece := made.get()) is not None:
+        while (piece := queued.get()) is not None:
             if isinstance(piece, BaseException):
                 raise piece
             yield piece
     finally:
-        ended.set()
+        closed.set()
 
 
-def _hand_over(made: queue.Queue[Any], piece: Any, ended: threading.Event) -> None:
-    while not ended.is_set():
+def _enqueue(queued: queue.Queue[Any], piece: Any, closed: threading.Event) -> None:
+    while not closed.is_set():
         with suppress(queue.Full):
-            made.put(piece, timeout=0.1)
+            queued.put(piece, timeout=0.1)
             return
-    raise _Ended
+    raise _ReaderClosed
 
 
 class _Cutter:
-    """Cuts what is large, joins what is small."""
+    """Cut large writes into pieces, and join small writes."""
 
-    def __init__(self, take: Any) -> None:
-        self._take = take
+    def __init__(self, emit: Any) -> None:
+        self._emit = emit
         self._small = bytearray()
 
     def write(self, data: Any) -> None:
@@ -74,9 +74,9 @@ class _Cutter:
         self.flush()
         flat = view.cast("B")
         for start in range(0, len(flat), PIECE):
-            self._take(flat[start : start + PIECE])
+            self._emit(flat[start : start + PIECE])
 
     def flush(self) -> None:
         if self._small:
-            self._take(bytes(self._small))
+            self._emit(bytes(self._small))
             self._small.clear()

@@ -1,4 +1,4 @@
-"""What a run has sent back, as values."""
+"""Download the values that a run returned."""
 
 from __future__ import annotations
 
@@ -17,72 +17,79 @@ from lk_jupyter.runs.variables.payload import SLOTS
 if TYPE_CHECKING:
     from lk_jupyter.storage.storage import Storage
 
-#: The kind of the frame that says what the message of a run is: the bucket is not the run's alone.
+#: The kind of the frame with size and SHA-256 of the message of a run: others can write into the bucket too.
 RETURNED = "returned"
 
 _STARTS = [0, *accumulate(SLOTS)]
 
-
-#: Why something is not read.
+#: Reasons why a value isn't read.
 CHANGED = "was changed in the bucket after the run sent it, so it wasn't read"
 DELETED = "was deleted from the bucket"
 UNSIGNED = "isn't signed with the key of the run, so it wasn't read"
 
 
 class Outputs(dict[str, Any]):
-    """A dict of the variables that a run sent back: name → value, as ``Run.outputs`` returns it.
+    """A dict of the variables that a run returned: name → value, the result of ``Run.outputs``.
 
     ``missing`` is name → reason for each variable that didn't arrive.
 
     Example:
         >>> run = session.run("total = 3", outputs=["total", "other"])
-        >>> found = run.outputs()
-        >>> found
+        >>> outputs = run.outputs()
+        >>> outputs
         {'total': 3}
-        >>> list(found.missing)
+        >>> list(outputs.missing)
         ['other']
     """
 
-    def __init__(self, found: Mapping[str, Any] = (), missing: Mapping[str, str] = ()) -> None:  # type: ignore[assignment]
-        super().__init__(found)
+    def __init__(self, values: Mapping[str, Any] = (), missing: Mapping[str, str] = ()) -> None:  # type: ignore[assignment]
+        super().__init__(values)
         self.missing = dict(missing)
 
 
-def outputs(  # noqa: PLR0913 (who is trusted with what is said by each caller)
+def download_outputs(  # noqa: PLR0913 (each caller decides which sources to trust)
     storage: Storage,
     token: str,
     names: Sequence[str],
-    said: Mapping[str, Any] | None,
+    record: Mapping[str, Any] | None,
     *,
     pickle: bool,
-    ours: bool,
+    is_trusted: bool,
 ) -> Outputs:
-    """Fetch what a run that has ended has sent back, as far as it is what the run ``said`` in its log.
+    """Download the values that a run has returned, if the message in the bucket matches the ``record`` in its log.
 
-    ``pickle`` is whether pickles are read, which execute code; ``ours`` whether the run was started from here: else
-    its values are data, no functions and classes. Raises StorageError.
+    Args:
+        storage: the bucket.
+        token: token of the request, which is part of the keys in the bucket.
+        names: variables to download.
+        record: size and SHA-256 of the message; None if the log contains no record.
+        pickle: whether to read pickles, which execute code.
+        is_trusted: whether this machine started the run. Otherwise values are data, without functions and classes.
+
+    Raises:
+        StorageError: the bucket can't be read.
     """
     if not names:
         return Outputs()
     try:
-        text = message_of(storage, token, said)
+        message = download_message(storage, token, record)
     except NotReturned as reason:
         return Outputs(missing={name: f"{name} {reason}" for name in names})
-    return outputs_in(text, storage, token, names, pickle=pickle, ours=ours)
+    return read_outputs(message, storage, token, names, pickle=pickle, is_trusted=is_trusted)
 
 
-def outputs_in(  # noqa: PLR0913 (who is trusted with what is said by each caller)
-    text: bytes | str, storage: Storage, token: str, names: Sequence[str], *, pickle: bool, ours: bool
+def read_outputs(  # noqa: PLR0913 (each caller decides which sources to trust)
+    message: bytes | str, storage: Storage, token: str, names: Sequence[str], *, pickle: bool, is_trusted: bool
 ) -> Outputs:
-    """Return what a message holds; its large parts are in the bucket. Raises StorageError."""
-    leaf = leaf_reader(storage, token)
+    """Return the values in a message, whose large parts are in the bucket. Raises StorageError."""
+    read_leaf = leaf_reader(storage, token)
     try:
-        require_small(text, DECODED if ours else VALIDATED_FAST)
-        received = envelope.Received(text, leaf, pickle=pickle, imports=False, names=ours)
+        require_small(message, DECODED if is_trusted else VALIDATED_FAST)
+        received = envelope.Received(message, read_leaf, pickle=pickle, imports=False, names=is_trusted)
         values = received.values()
     except LkError:
         raise
-    except Exception as error:  # noqa: BLE001 (the run may write what it likes)
+    except Exception as error:  # noqa: BLE001 (a run can write any bytes)
         return Outputs(missing={name: f"Can't read {name} ({type(error).__name__})" for name in names})
     return Outputs(
         {name: values[name] for name in names if name in values},
@@ -91,62 +98,62 @@ def outputs_in(  # noqa: PLR0913 (who is trusted with what is said by each calle
 
 
 class NotReturned(Exception):
-    """What a run sent back cannot be read; the text says why."""
+    """Report why the message of a run can't be read."""
 
 
-def message_of(storage: Storage, token: str, said: Mapping[str, Any] | None) -> bytes:
-    """Fetch the message of a run, if it is what the run ``said`` in its log. Raises NotReturned, StorageError."""
-    if said is not None and "sha256" not in said:
+def download_message(storage: Storage, token: str, record: Mapping[str, Any] | None) -> bytes:
+    """Download the message of a run. Raises NotReturned if it differs from the log's ``record``, StorageError."""
+    if record is not None and "sha256" not in record:
         raise NotReturned(UNSIGNED)
-    if said is None:
+    if record is None:
         raise NotReturned("didn't arrive: the run finished before it could send it")
     key = returned_key(token, "values")
     try:
-        text = storage.get_bytes(key)
+        message = storage.get_bytes(key)
     except NoSuchObject:
         raise NotReturned(f"{DELETED}: {key}") from None
-    if not is_as_said(text, said):
+    if not matches_record(message, record):
         raise NotReturned(CHANGED)
-    return bytes(text)
+    return bytes(message)
 
 
 def leaf_reader(storage: Storage, token: str) -> Callable[[dict[str, Any]], Any]:
-    """Return what fetches a leaf that the message of a run names, if it is what the message says."""
+    """Return a function that downloads a leaf of a message, and checks its size and SHA-256."""
 
-    def leaf(found: dict[str, Any]) -> Any:
-        _require_slots(found["at"], found["size"])
-        memory = transfer.room(found["size"])
+    def read_leaf(node: dict[str, Any]) -> Any:
+        _require_slots(node["at"], node["size"])
+        memory = transfer.room(node["size"])
         with memoryview(memory) as view:
-            for slot, start, part in _parts(found["at"], view):
+            for slot, start, part in _parts(node["at"], view):
                 key = returned_key(token, slot)
                 try:
                     storage.get_into(key, part, start)
                 except NoSuchObject:
                     raise codec.CannotTravel(f"{DELETED}: {key}") from None
-            if not is_as_said(view, found):
+            if not matches_record(view, node):
                 raise codec.CannotTravel(CHANGED)
         return memory
 
-    return leaf
+    return read_leaf
 
 
 def _require_slots(start: Any, size: Any) -> None:
-    """Raise CannotTravel for a leaf that is no part of the objects of a run, before it takes memory."""
+    """Raise CannotTravel for a leaf outside of the objects of a run, before memory is allocated."""
     if type(start) is not int or type(size) is not int or start < 0 or not 0 <= size <= _STARTS[-1] - start:
         raise codec.CannotTravel("says that its bytes are where a run has none, so it wasn't read")
 
 
-def is_as_said(content: bytes | bytearray | memoryview, said: Mapping[str, Any]) -> bool:
-    """Whether bytes of the bucket are those whose size and SHA-256 were said where nobody else could say it."""
-    return len(content) == said.get("size") and hashlib.sha256(content).hexdigest() == said.get("sha256")
+def matches_record(content: bytes | bytearray | memoryview, record: Mapping[str, Any]) -> bool:
+    """Return whether bytes of the bucket have the size and the SHA-256 of a record that only the run could write."""
+    return len(content) == record.get("size") and hashlib.sha256(content).hexdigest() == record.get("sha256")
 
 
-def _parts(at: int, view: memoryview) -> Iterator[tuple[int, int, memoryview]]:
-    """Yield slot, place in it, and the part of the view to fill from there, for bytes from ``at`` on."""
-    done = 0
-    while done < len(view):
-        slot = bisect_right(_STARTS, at + done) - 1
-        start = at + done - _STARTS[slot]
-        part = view[done : done + SLOTS[slot] - start]
+def _parts(offset: int, view: memoryview) -> Iterator[tuple[int, int, memoryview]]:
+    """Yield slot, start in the slot, and the part of the view to fill, for the bytes from ``offset`` on."""
+    count = 0
+    while count < len(view):
+        slot = bisect_right(_STARTS, offset + count) - 1
+        start = offset + count - _STARTS[slot]
+        part = view[count : count + SLOTS[slot] - start]
         yield slot, start, part
-        done += len(part)
+        count += len(part)

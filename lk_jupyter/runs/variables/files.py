@@ -1,7 +1,7 @@
-"""Write files that a run wrote into the folder of the kernel: names, limits and the files here are checked first.
+"""Write the files of a run into the folder of the kernel, after checks of names, limits and present files.
 
-Nothing is replaced or removed but files and folders that the run got with the same content, or that a run wrote. A
-file that Python, Jupyter or a test runner would execute unasked gets another name.
+Only files and folders that the run got with the same content, or that a run wrote, are replaced or removed. A file
+that Python, Jupyter or a test runner would execute without a request gets another name.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from lk_jupyter.storage._executed import execution_risk
 from lk_jupyter.storage._plan import is_file_name
 from lk_jupyter.text.units import size_label
 
-#: What is added to a name whose variable or file is another one here.
+#: The suffix of a name whose variable or file changed in this kernel during the run.
 MEANWHILE = "_from_run"
 
 #: The value of a folder among the files that a run got or wrote.
 FOLDER = ""
 
-#: File or folder → SHA-256 of what a run of this kernel has written there last.
+#: File or folder → SHA-256 of the content that a run of this kernel wrote last.
 _written: dict[Path, str] = {}
 
-#: Reasons that are listed one by one.
+#: The maximum number of listed reasons.
 _MOST_REASONS = 20
 
 #: Errors of names that this system doesn't accept, and of links that lead to themselves.
@@ -41,57 +41,61 @@ _OPEN = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
 class NotWritten(Exception):
-    """A file of a run can't be written or deleted; the text is the reason, after the name of the file."""
+    """Report why a file of a run isn't written or deleted; the text follows the name of the file."""
 
 
 @dataclass
 class FileChanges:
-    """``written`` is name → name here, ``removed`` the deleted names, ``missing`` name → reason in a sentence."""
+    """The effect of a run on files of the kernel.
+
+    ``written`` is name → name in the kernel's folder, ``removed`` lists deleted names, ``missing`` is name → reason in
+    a sentence.
+    """
 
     written: dict[str, str] = field(default_factory=dict)
     removed: list[str] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)
 
 
-def digests_of(paths: Mapping[str, Path], folders: Iterable[str]) -> dict[str, str]:
-    """Return what a run gets: the SHA-256 of files, and folders with those above them."""
+def digest_files(paths: Mapping[str, Path], folders: Iterable[str]) -> dict[str, str]:
+    """Return name → SHA-256 of the files that a run gets, and its folders with all folders above them."""
     files = {name: _hash(path.read_bytes()) for name, path in paths.items()}
     above = {parent.as_posix() for name in (*files, *folders) for parent in PurePath(name).parents}
     return {**files, **{f"{folder}/": FOLDER for folder in (*folders, *above)}}
 
 
 def acceptable_files(files: Mapping[str, bytes | None]) -> dict[str, bytes]:
-    """Return the files that may be written under their own names, if there are none of these names."""
-    found, left = {}, ALL
+    """Return the files that may be written under their names, unless files of these names exist."""
+    accepted, budget = {}, ALL
     for name, content in list(files.items())[:MOST]:
         try:
             path = _checked_path(name)
-            if content and len(content) <= min(EACH, left) and execution_risk(path) is None:
-                found[name] = content
-                left -= len(content)
+            if content and len(content) <= min(EACH, budget) and execution_risk(path) is None:
+                accepted[name] = content
+                budget -= len(content)
         except (NotWritten, *_REFUSALS):
             continue
-    return found
+    return accepted
 
 
-def write_files(files: Mapping[str, bytes | None], sent: Mapping[str, str]) -> FileChanges:
+def write_files(files: Mapping[str, bytes | None], uploaded: Mapping[str, str]) -> FileChanges:
     """Write and delete files as a run did.
 
-    ``files`` is name → content, None for a deleted one; names of folders end in a slash. ``sent`` is name → SHA-256
-    of what the run got.
+    ``files`` is name → content, None for a deleted file; names of folders end in a slash. ``uploaded`` is name →
+    SHA-256 of the files that the run got.
     """
-    changes, left = FileChanges(), ALL
+    changes, budget = FileChanges(), ALL
     listed = sorted(files.items(), key=_order)
     for name, content in listed[:MOST]:
         try:
             path = _checked_path(name)
             if content is None:
-                changes.removed += [name] if _delete(name, path, sent) else []
+                changes.removed += [name] if _delete(name, path, uploaded) else []
             elif name.endswith("/"):
                 _make_folders(path)
             else:
-                left = _left_after(content, left)
-                _write(changes, name, path, content, sent.get(name))
+                budget = _subtract_size(content, budget)
+                _write(changes, name, path, content, uploaded.get(name))
         except NotWritten as reason:
             changes.missing[name] = f"{name} {reason}"
         except _REFUSALS as error:
@@ -103,7 +107,7 @@ def write_files(files: Mapping[str, bytes | None], sent: Mapping[str, str]) -> F
 
 
 def _order(item: tuple[str, bytes | None]) -> tuple[bool, int]:
-    """Return what sorts deletions last, and the content of a folder before the folder."""
+    """Return a sort key: deletions last, and the content of a folder before the folder."""
     name, content = item
     return content is None, -name.strip("/").count("/")
 
@@ -120,7 +124,7 @@ def _checked_path(name: str) -> Path:
     """Return the path of a file in the working folder. Raises NotWritten, OSError, ValueError."""
     if not is_file_name(name.removesuffix("/")):
         raise NotWritten("wasn't written: this isn't the name of a file in this folder")
-    folder = Path.cwd().resolve()  # which may have been deleted meanwhile
+    folder = Path.cwd().resolve()  # raises if the folder was deleted meanwhile
     path = (folder / name).resolve()
     if folder not in path.parents:
         raise NotWritten("wasn't written: it is outside of this folder")
@@ -131,23 +135,23 @@ def _checked_path(name: str) -> Path:
     return path
 
 
-def _left_after(content: bytes, left: int) -> int:
-    if len(content) > min(EACH, left):
+def _subtract_size(content: bytes, budget: int) -> int:
+    if len(content) > min(EACH, budget):
         raise NotWritten(
             f"({size_label(len(content))}) wasn't written: a run writes files of up to {size_label(EACH)} here, "
             f"{size_label(ALL)} in total"
         )
-    return left - len(content)
+    return budget - len(content)
 
 
-def _write(changes: FileChanges, name: str, path: Path, content: bytes, sent: str | None) -> None:
-    """Write a file, under another name if it would be executed unasked or if the file here is another one."""
+def _write(changes: FileChanges, name: str, path: Path, content: bytes, uploaded: str | None) -> None:
+    """Write a file, under another name if Python would execute it unasked, or if another file has the name."""
     folder = Path.cwd().resolve()
     risk = execution_risk(path)
     if risk:
         path = _renamed(path, risk.index)
     _make_folders(path.parent)
-    while not _replace(path, content, {sent, _written.get(path)}):
+    while not _replace(path, content, {uploaded, _written.get(path)}):
         path = _renamed(path, len(path.parts) - 1)
     _written[path] = _hash(content)
     place = path.relative_to(folder).as_posix()
@@ -157,10 +161,10 @@ def _write(changes: FileChanges, name: str, path: Path, content: bytes, sent: st
         changes.written[name] = place
 
 
-def _replace(path: Path, content: bytes, known: set[str | None]) -> bool:
-    """Write a file that is new or whose content is known; return False for another file, which stays.
+def _replace(path: Path, content: bytes, digests: set[str | None]) -> bool:
+    """Write a new file, or replace a file whose digest is in ``digests``; return False for any other file, which stays.
 
-    The content is checked and replaced in the same open file, so that nothing can take its place meanwhile.
+    The content is checked and replaced in the same open file, so that no link can replace the file meanwhile.
     """
     try:
         descriptor, is_new = os.open(path, _OPEN | os.O_CREAT | os.O_EXCL, 0o666), True
@@ -173,7 +177,7 @@ def _replace(path: Path, content: bytes, known: set[str | None]) -> bool:
             present = _read(file)
             if present == content:
                 return True
-            if present is None or _hash(present) not in known or _is_notebook(path):
+            if present is None or _hash(present) not in digests or _is_notebook(path):
                 return False
             file.seek(0)
             file.truncate()
@@ -187,15 +191,15 @@ def _read(file: IO[bytes]) -> bytes | None:
     return file.read() if stat.S_ISREG(state.st_mode) and state.st_size <= ALL else None
 
 
-def _delete(name: str, path: Path, sent: Mapping[str, str]) -> bool:
-    """Delete a file or a folder that the run got with this content, or that a run wrote; return whether it was here.
+def _delete(name: str, path: Path, uploaded: Mapping[str, str]) -> bool:
+    """Delete a file or a folder that the run got with this content, or that a run wrote; return whether it existed.
 
     Raises NotWritten, OSError.
     """
     if not path.exists():
         return False
     if path.is_dir():
-        if FOLDER not in {sent.get(f"{name.removesuffix('/')}/"), _written.get(path)}:
+        if FOLDER not in {uploaded.get(f"{name.removesuffix('/')}/"), _written.get(path)}:
             raise NotWritten("was deleted by the run, which didn't get this folder: it stays")
         if any(path.iterdir()):
             raise NotWritten("was deleted by the run, and contains other files here: it stays")
@@ -205,7 +209,7 @@ def _delete(name: str, path: Path, sent: Mapping[str, str]) -> bool:
     if path.is_file():
         with path.open("rb") as file:
             present = _read(file)
-    if present is None or _hash(present) not in {sent.get(name), _written.get(path)} or _is_notebook(path):
+    if present is None or _hash(present) not in {uploaded.get(name), _written.get(path)} or _is_notebook(path):
         raise NotWritten("was deleted by the run, and is another file here: it stays")
     path.unlink()
     return True
@@ -220,7 +224,7 @@ def _make_folders(path: Path) -> None:
 
 
 def _is_notebook(path: Path) -> bool:
-    """Return whether this is the notebook of the cell that runs."""
+    """Return whether the path is the notebook of the active cell."""
     notebook = current_cell().notebook
     return notebook is not None and Path(notebook).resolve() == path
 
@@ -230,7 +234,7 @@ def _hash(content: bytes) -> str:
 
 
 def _renamed(path: Path, index: int) -> Path:
-    """Return the path with another name in this part: data_from_run.csv, and start.pth_from_run, which isn't read."""
+    """Return the path with a new name in one part: data_from_run.csv; start.pth_from_run, which Python ignores."""
     stem, dot, suffixes = path.parts[index].partition(".")
     is_last = index == len(path.parts) - 1
     if is_last and path.suffix == ".pth":

@@ -1,4 +1,4 @@
-"""What a run brings along and takes back: which bytes, under which names, and what is shown of it."""
+"""Pack the variables that a run gets, and list the variables that a run returns."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -23,28 +24,28 @@ NEEDS = ("values",)
 CARRY_NEEDS = ("carry", "ambient", "script.files")
 
 
-#: Leaves of at least so many bytes are objects of the bucket by themselves; smaller ones share one.
+#: Leaves of at least this many bytes are separate objects of the bucket; smaller leaves share an object.
 ALONE = 1024 * 1024
 
-#: Libraries that take long to import: a run does so first, in one go, where a value needs one.
+#: Libraries that take long to import: a run whose values need any of these imports them together, first.
 _LARGE = {"numpy", "pandas", "pyarrow", "polars", "torch"}
 
-#: Variables that the status line names.
-_NAMED = 6
+#: The maximum number of variables in the status line.
+_MAX_NAMES = 6
 
-#: Files that go along at most because values name them, and how many of a folder are asked for one by one.
-_MOST_FILES, _ASKED_ALONE = 1000, 20
+#: The maximum number of uploaded files that values name, and of separate lookups in a folder.
+_MAX_FILES, _MAX_LOOKUPS = 1000, 20
 
-#: A longer message travels through the bucket too.
+#: A message of more bytes is uploaded to the bucket.
 LONG_MESSAGE = 64 * 1024
 
-#: Sizes of the objects that what comes back is cut into, in the order in which they are filled.
+#: Bytes of the objects that returned values are cut into, in the order in which the run fills these objects.
 SLOTS = (256 * 1024 * 1024,) * 12 + (4 * 1024**3,) * 6
 
 
 @dataclass(frozen=True)
 class Blob:
-    """Bytes that travel through the bucket, under a key that is made of them."""
+    """An object of the bucket with values of a run; the key is the SHA-256 of the content."""
 
     key: str
     size: int
@@ -52,8 +53,8 @@ class Blob:
 
 
 @dataclass(frozen=True)
-class Sent:
-    """One variable as it is shown: its name, its kind, its bytes."""
+class VariableSummary:
+    """The name, the type and the bytes of a variable, for lists and messages."""
 
     name: str
     kind: str
@@ -65,10 +66,11 @@ class Sent:
 
 @dataclass(frozen=True)
 class Origin:
-    """What a run's state was made of here: token → object, name → value, and id of every name's value then.
+    """The objects of the notebook that a run was started with.
 
-    ``digests`` is token, or name of an output, → what the object held then; ``files`` is name → SHA-256 of the files
-    that were uploaded; the names of folders end in a slash.
+    ``tokens`` is token → object, ``values`` name → value, ``ids`` name → id of the value at the start of the run.
+    ``digests`` is token, or name of an output, → digest of the object at the start; ``files`` is name → SHA-256 of
+    the uploaded files; names of folders end in a slash.
     """
 
     tokens: Mapping[int, Any]
@@ -80,9 +82,9 @@ class Origin:
 
 @dataclass(frozen=True)
 class VariablePayload:
-    """The variables of one run: the values that it brings, and the names of the variables that it sends back."""
+    """The variables of a run: the uploaded values, and the names of the returned variables."""
 
-    inputs: tuple[Sent, ...] = ()
+    inputs: tuple[VariableSummary, ...] = ()
     outputs: tuple[str, ...] = ()
     blobs: tuple[Blob, ...] = ()
     modules: frozenset[str] = frozenset()
@@ -93,19 +95,19 @@ class VariablePayload:
 
     @property
     def carries(self) -> bool:
-        """Whether what the cell reads goes and what it changes comes back, without names being asked for."""
+        """Return whether the run uploads all that the cell reads, and returns all that the cell changes."""
         return bool(self.settings.get("carry"))
 
     @property
     def parts(self) -> list[RemoteModule]:
-        """What travels with the code; nothing where there are no variables."""
+        """Return the modules to upload with the code; none without variables."""
         if self.carries:
             return [RemoteModule(PART, self.settings, (*NEEDS, *CARRY_NEEDS), cloudpickle_files())]
         return [RemoteModule(PART, self.settings, NEEDS)] if self.inputs or self.outputs else []
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What the run's metadata says, so that what it sends back is found from anywhere."""
+        """Return the metadata of the run, which lists the returned variables for every reader of the record."""
         if self.carries:
             return {CARRY_KEY: "yes", **({OUTPUTS_KEY: ",".join(self.outputs)} if self.outputs else {})}
         pickled = {PICKLE_KEY: "yes"} if self.settings.get("pickle") else {}
@@ -113,20 +115,20 @@ class VariablePayload:
 
     @property
     def facts(self) -> list[str]:
-        """What the status line says."""
+        """Return the facts for the status line."""
         if not self.inputs:
             return []
-        total = size_label(sum(sent.size for sent in self.inputs))
+        total = size_label(sum(variable.size for variable in self.inputs))
         if not self.carries:
-            return [f"brings {', '.join(sent.name for sent in self.inputs)} ({total})"]
-        first = sorted(self.inputs, key=lambda sent: -sent.size)[:_NAMED]
-        named = ", ".join(f"{sent.name} {size_label(sent.size)}" for sent in first)
-        more = f" +{len(self.inputs) - _NAMED}, {total} in all" if len(self.inputs) > _NAMED else ""
+            return [f"brings {', '.join(variable.name for variable in self.inputs)} ({total})"]
+        first = sorted(self.inputs, key=lambda variable: -variable.size)[:_MAX_NAMES]
+        named = ", ".join(f"{variable.name} {size_label(variable.size)}" for variable in first)
+        more = f" +{len(self.inputs) - _MAX_NAMES}, {total} in all" if len(self.inputs) > _MAX_NAMES else ""
         return [f"brings {named}{more}"]
 
 
-def asked_for(metadata: Mapping[str, Any]) -> list[str]:
-    """Return the names that a run was asked to send back, as its metadata has them."""
+def requested_outputs(metadata: Mapping[str, Any]) -> list[str]:
+    """Return the names of the variables that the metadata of a run lists as outputs."""
     return [name for name in str(metadata.get(OUTPUTS_KEY, "")).split(",") if name.isidentifier()]
 
 
@@ -137,9 +139,16 @@ def pack(
     pickle: bool = False,
     namespace: Mapping[str, Any] | None = None,
 ) -> VariablePayload:
-    """Make a parcel; nothing is sent. Raises UsageError with each value that cannot be sent, and why.
+    """Pack the values of a run, and send nothing.
 
-    ``namespace`` has the values that the outputs replace.
+    Args:
+        inputs: name → value to upload.
+        outputs: names of the variables to return.
+        pickle: whether values that no other format fits may be pickled.
+        namespace: the variables of the notebook, which the outputs replace.
+
+    Raises:
+        UsageError: values can't be sent; lists each with the reason.
     """
     message = envelope.Envelope(pickle)
     for name, value in inputs.items():
@@ -149,14 +158,14 @@ def pack(
     blobs = _blobs(message.large)
     settings = _settings(message.text() if inputs else "", blobs, outputs, message.modules)
     settings.update(pickle=pickle, carry=0)
-    sent = (Sent(name, type(value).__name__, message.sizes[name]) for name, value in inputs.items())
+    summaries = (VariableSummary(name, type(value).__name__, message.sizes[name]) for name, value in inputs.items())
     modules = frozenset(message.modules)
-    origin = _before(outputs, namespace)
-    return VariablePayload(tuple(sent), tuple(outputs), tuple(blobs), modules, settings=settings, origin=origin)
+    origin = _output_origin(outputs, namespace)
+    return VariablePayload(tuple(summaries), tuple(outputs), tuple(blobs), modules, settings=settings, origin=origin)
 
 
-def _before(names: Sequence[str], namespace: Mapping[str, Any] | None) -> Origin | None:
-    """Return what the outputs of a run were here before it."""
+def _output_origin(names: Sequence[str], namespace: Mapping[str, Any] | None) -> Origin | None:
+    """Return the values of a run's outputs in the notebook, before the run replaces them."""
     if namespace is None or not names:
         return None
     from lk_jupyter.remote.carry.digests import digest_here  # noqa: PLC0415 (imports cloudpickle)
@@ -169,7 +178,7 @@ def _before(names: Sequence[str], namespace: Mapping[str, Any] | None) -> Origin
 def _settings(
     text: Any, blobs: list[Blob], outputs: Sequence[str], modules: Iterable[str], *, returns: bool = False
 ) -> dict[str, Any]:
-    """Return the settings of the part in the run; a long message is one more blob."""
+    """Return the settings of the module in the run; a long message becomes another blob."""
     if len(text) > LONG_MESSAGE:
         content = text.encode("ascii")
         blob = _blob(len(content), lambda sink: sink(content))
@@ -184,28 +193,28 @@ def _settings(
     }
 
 
-def pack_state(  # noqa: PLR0913, PLR0917 (each is another choice)
+def pack_state(  # noqa: PLR0913, PLR0917 (independent choices)
     names: Sequence[str],
     namespace: Mapping[str, Any],
     outputs: Sequence[str],
     limit: int,
-    others: Iterable[str] = (),
-    kept: Mapping[str, str | None] | None = None,
+    optional_names: Iterable[str] = (),
+    session_digests: Mapping[str, str | None] | None = None,
     code: str = "",
 ) -> VariablePayload:
-    """Make a parcel of what a cell reads, with what its functions read; nothing is sent.
+    """Pack the variables that a cell reads, and the variables that their functions read; send nothing.
 
     Args:
         names: variables that the cell reads.
         namespace: all variables.
-        outputs: names that come back even where they have not changed.
-        limit: bytes of one variable that comes back without being asked for.
-        others: variables that go too where they can be sent.
-        kept: name → digest of what the run has already; such a value is sent only if it changed since.
-        code: the cell: submodules that it names are imported in the run too.
+        outputs: variables to return even if the run doesn't change them.
+        limit: maximum bytes of a returned variable that ``outputs`` doesn't list.
+        optional_names: variables to upload too, unless they can't be sent.
+        session_digests: name → digest of the session's value; only values that changed since are sent.
+        code: the cell: submodules that the code names are imported in the run too.
 
     Raises:
-        UsageError: a variable that the cell reads cannot be sent; says why for each.
+        UsageError: variables that the cell reads can't be sent; lists each with the reason.
     """
     from lk_jupyter.remote import ambient  # noqa: PLC0415 (imports what only this needs)
     from lk_jupyter.remote.carry.base import words_of  # noqa: PLC0415 (imports cloudpickle)
@@ -213,105 +222,114 @@ def pack_state(  # noqa: PLR0913, PLR0917 (each is another choice)
     from lk_jupyter.remote.carry.reader import formula_names  # noqa: PLC0415 (imports cloudpickle)
     from lk_jupyter.remote.carry.writer import submodules_of  # noqa: PLC0415 (imports cloudpickle)
 
-    left_out: dict[str, str] = {}
-    there = Kept(namespace, kept or {})
-    in_formulas = sorted(set().union(*(formula_names(namespace[name]) for name in names)) & namespace.keys())
-    wanted = list(dict.fromkeys([*in_formulas, *names, *others]))
+    refusals: dict[str, str] = {}
+    session_values = Kept(namespace, session_digests or {})
+    formula_variables = sorted(set().union(*(formula_names(namespace[name]) for name in names)) & namespace.keys())
+    selected_names = list(dict.fromkeys([*formula_variables, *names, *optional_names]))
     has_magics = "%" in code or "magic" in code
-    while (made := _departing(wanted, namespace, left_out, there, has_magics=has_magics)) is None:
+    pickle_variables = partial(_pickle_variables, selected_names, namespace, refusals, session_values, has_magics)
+    while (pickles := pickle_variables()) is None:
         pass
-    departing, values = made
-    if refused := [left_out[name] for name in names if name in left_out]:
+    departing, values = pickles
+    if refused := [refusals[name] for name in names if name in refusals]:
         raise UsageError("\n".join([*refused, "Nothing was sent."]))
     departing.submodules = submodules_of(values.values(), words_of(code) | departing.writer.words)
     blobs = _blobs(departing.message.large)
-    text = departing.text(ambient=ambient.here(), left_out=left_out)
+    text = departing.text(ambient=ambient.here(), left_out=refusals)
     settings = {
         **_settings(text, blobs, outputs, departing.writer.modules, returns=True),
         "pickle": True,
         "carry": limit,
-        "kept": there.tokens,
+        "kept": session_values.tokens,
     }
-    stays = set(there.tokens.values())
-    sent = (
-        Sent(name, type(value).__name__, departing.sizes[name]) for name, value in values.items() if name not in stays
+    unchanged = set(session_values.tokens.values())
+    summaries = (
+        VariableSummary(name, type(value).__name__, departing.sizes[name])
+        for name, value in values.items()
+        if name not in unchanged
     )
-    tokens = {**departing.writer.tokens(), **there.values}
+    tokens = {**departing.writer.tokens(), **session_values.values}
     origin = Origin(tokens, values, {name: id(value) for name, value in namespace.items()})
     modules = frozenset(departing.writer.modules)
-    files = frozenset(islice(_files_in(departing.writer.named), _MOST_FILES))
-    return VariablePayload(tuple(sent), tuple(outputs), tuple(blobs), modules, files, settings, origin)
+    files = frozenset(islice(_files_in(departing.writer.named), _MAX_FILES))
+    return VariablePayload(tuple(summaries), tuple(outputs), tuple(blobs), modules, files, settings, origin)
 
 
 def _files_in(texts: Iterable[str]) -> Iterator[str]:
-    """Yield the texts that name files. A folder is listed where many are in question: some disks answer slowly."""
+    """Yield the texts that name files. Many names of a folder are looked up in its list, since some disks are slow."""
     folders: dict[str, list[tuple[str, str]]] = {}
     for text in sorted(texts):
         folder, name = os.path.split(text)
         folders.setdefault(folder, []).append((text, name))
-    for folder, inside in folders.items():
-        with suppress(OSError, ValueError):  # there is no such folder
-            there = set(os.listdir(folder or os.curdir)) if len(inside) > _ASKED_ALONE else None  # noqa: PTH208 (names)
-            for text, name in inside:
-                if (there is None or name in there) and os.path.isfile(text):  # noqa: PTH113 (any text)
+    for folder, paths in folders.items():
+        with suppress(OSError, ValueError):  # the folder doesn't exist
+            listed = set(os.listdir(folder or os.curdir)) if len(paths) > _MAX_LOOKUPS else None  # noqa: PTH208 (names)
+            for text, name in paths:
+                if (listed is None or name in listed) and os.path.isfile(text):  # noqa: PTH113 (any text)
                     yield text
 
 
-def with_digests(parcel: VariablePayload) -> VariablePayload:
-    """Return a parcel that knows what its objects hold now: the notebook may change them while the run is active."""
+def with_digests(payload: VariablePayload) -> VariablePayload:
+    """Return the payload with digests of its objects, since the notebook may change objects while the run is active."""
     from lk_jupyter.remote.carry.digests import digests_of  # noqa: PLC0415 (imports cloudpickle)
 
-    origin = parcel.origin and replace(parcel.origin, digests=digests_of(parcel.origin.tokens, fingerprint))
-    return replace(parcel, origin=origin)
+    origin = payload.origin and replace(payload.origin, digests=digests_of(payload.origin.tokens, fingerprint))
+    return replace(payload, origin=origin)
 
 
 def changed_environment() -> dict[str, str]:
-    """Return the variables of the environment that this kernel has set and a run gets."""
+    """Return the environment variables that this kernel has set, and that a run gets."""
     from lk_jupyter.remote import ambient  # noqa: PLC0415 (imports what only this needs)
 
     changed: dict[str, str] = ambient.changed_environment()
     return changed
 
 
-def _departing(
-    names: Sequence[str], namespace: Mapping[str, Any], left_out: dict[str, str], there: Any, *, has_magics: bool
+def _pickle_variables(
+    names: Sequence[str],
+    namespace: Mapping[str, Any],
+    refusals: dict[str, str],
+    session_values: Any,
+    has_magics: bool,  # noqa: FBT001 (bound once)
 ) -> Any:
-    """Return the pickles of the variables, and the variables; None where one is left out now, to start again."""
+    """Return the pickles of the variables, and the variables; None after a refusal, to retry without that variable."""
     from lk_jupyter.remote.carry.base import Refused  # noqa: PLC0415 (imports cloudpickle)
     from lk_jupyter.remote.carry.nameless import NAMELESS  # noqa: PLC0415 (imports cloudpickle)
     from lk_jupyter.remote.carry.writer import Departing  # noqa: PLC0415 (imports cloudpickle)
 
-    departing = Departing(there)
+    departing = Departing(session_values)
     departing.share([namespace[name] for name in names])
     values: dict[str, Any] = {}
-    unsent = {*left_out, *(() if has_magics else ("IPython's magics",))}
+    unsent = {*refusals, *(() if has_magics else ("IPython's magics",))}
     states: Mapping[str, Any] = NAMELESS
-    nameless = {name: state for name, (of, _) in states.items() if name not in unsent and (state := of())}
-    waiting = {name: namespace[name] for name in names if name not in left_out}
+    nameless = {
+        name: state for name, (read_state, _) in states.items() if name not in unsent and (state := read_state())
+    }
+    waiting = {name: namespace[name] for name in names if name not in refusals}
     while waiting or nameless:
         for name, value in {**waiting, **nameless}.items():
             try:
                 departing.add("name", name, value, name)
             except Refused as error:
-                left_out[name] = f"{name} {error}"
+                refusals[name] = f"{name} {error}"
                 return None
         values |= waiting
         extensions = nameless.get("IPython's magics", {}).get("extensions", ())
         departing.writer.modules |= {name.partition(".")[0] for name in extensions}
-        nameless = {}  # functions in them read variables too
-        read = sorted(departing.writer.read - values.keys() - left_out.keys())
+        nameless = {}  # functions in these values read variables too
+        read = sorted(departing.writer.read - values.keys() - refusals.keys())
         waiting = {name: namespace[name] for name in read if name in namespace}
     departing.close()
     return departing, values
 
 
 def settings_in(import_files: str | None) -> dict[str, Any] | None:
-    """Return the settings of a request about its variables, as its part gets them; None when there are none."""
+    """Return the settings of the variables in a request's ``import_files``; None without variables."""
     return part_settings(import_files, PART)
 
 
 def _blobs(leaves: list[tuple[dict[str, Any], Write]]) -> list[Blob]:
-    """Return what holds the leaves, and note in each leaf where it is."""
+    """Return the blobs of the leaves, and record blob, offset and SHA-256 in each leaf."""
     blobs: list[Blob] = []
     small = [(leaf, write) for leaf, write in leaves if leaf["size"] < ALONE]
     for leaf, write in leaves:
@@ -319,19 +337,19 @@ def _blobs(leaves: list[tuple[dict[str, Any], Write]]) -> list[Blob]:
             leaf.update(blob=len(blobs), at=0)
             blobs.append(_blob(leaf["size"], write))
             leaf["sha256"] = blobs[-1].key
-    at = 0
+    offset = 0
     for leaf, write in small:
-        leaf.update(blob=len(blobs), at=at, sha256=fingerprint(write))
-        at += leaf["size"]
+        leaf.update(blob=len(blobs), at=offset, sha256=fingerprint(write))
+        offset += leaf["size"]
     if small:
-        blobs.append(_blob(at, _joined([write for _, write in small])))
+        blobs.append(_blob(offset, _joined([write for _, write in small])))
     return blobs
 
 
 def _joined(writes: list[Write]) -> Write:
     def write(sink: Callable[[Any], object]) -> None:
-        for one in writes:
-            one(sink)
+        for write_part in writes:
+            write_part(sink)
 
     return write
 

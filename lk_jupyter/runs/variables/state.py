@@ -1,4 +1,4 @@
-"""What a run with --carry has changed, and how it gets into the objects here."""
+"""Apply the changes of a run with --carry to the objects of the notebook."""
 
 from __future__ import annotations
 import __future__
@@ -15,7 +15,14 @@ from lk_jupyter.errors import LkError
 from lk_jupyter.protocol.bucket import VALUES
 from lk_jupyter.protocol.json_limits import load_json
 from lk_jupyter.protocol.notice import WARNING, Notice
-from lk_jupyter.runs.variables.download import CHANGED, NotReturned, Outputs, is_as_said, leaf_reader, message_of
+from lk_jupyter.runs.variables.download import (
+    CHANGED,
+    NotReturned,
+    Outputs,
+    download_message,
+    leaf_reader,
+    matches_record,
+)
 from lk_jupyter.runs.variables.files import MEANWHILE, acceptable_files, write_files
 from lk_jupyter.runs.variables.fingerprint import fingerprint
 from lk_jupyter.runs.variables.payload import Origin
@@ -24,48 +31,50 @@ from lk_jupyter.text.units import size_label
 if TYPE_CHECKING:
     from lk_jupyter.storage.storage import Storage
 
-#: Origins of the last runs of this kernel, by the token of their request: their objects are changed in place.
+#: Token of a request → origin, for the last runs of this kernel, whose objects are changed in place.
 _origins: OrderedDict[str, Origin] = OrderedDict()
-_KEPT = 16
+_MAX_ORIGINS = 16
 
-#: Files that the receipt names.
-_FILES = 6
+#: The maximum number of files in the receipt.
+_MAX_FILES = 6
 
 #: Names that IPython sets in every notebook, which a cell may set too.
-_OF_IPYTHON = {"In", "Out", "get_ipython", "exit", "quit", "open"}
+_IPYTHON_NAMES = {"In", "Out", "get_ipython", "exit", "quit", "open"}
 
-#: The value of the last expression that was shown.
+#: The name of the last value that a cell displayed.
 LAST = "_"
 
-#: What is said of tensors that were computed: only their values travel.
+#: The notice about computed tensors: a run returns their values only.
 _DETACHED = "Without the graph of its computation: {} (to call backward() later: --session NAME)"
 
 
 def remember(token: str, origin: Origin | None) -> None:
-    """Keep what a run that is sent was made of."""
+    """Store the origin of a run that is submitted."""
     if origin is not None:
         _origins[token] = origin
-        while len(_origins) > _KEPT:
+        while len(_origins) > _MAX_ORIGINS:
             _origins.popitem(last=False)
 
 
 def recall(token: str) -> Origin | None:
-    """Return what a run of this kernel was made of, once: what it changes is changed once."""
+    """Return the origin of a run of this kernel, once: changes are applied once."""
     return _origins.pop(token, None)
 
 
 @dataclass
 class ChangedState:
-    """What a run has changed, in copies or in the objects of its origin.
+    """The changes of a run, in copies or in the objects of the run's origin.
 
-    ``names`` are the variables that it bound, ``unnamed`` the last value that it showed, what shows values, and
-    widgets of outputs, ``changed`` the variables that changed in place, ``deleted`` the deleted variables;
-    ``missing`` is name → reason for what did not come, ``sizes`` name → bytes, ``ambient`` module → state;
-    ``replaced`` are objects that could not change in place, with their new values; ``apart`` are objects that were
-    changed here meanwhile, with the values of the run; ``torn`` are names of values in which such an object is,
-    with the values of the run; ``written`` is name → the name under which a file of the run was written here;
-    ``removed`` are files that were deleted here; ``detached`` are names of values with tensors that left the graph
-    that they were computed with.
+    - ``names``: name → value of the variables that the run bound; ``changed`` of the variables that changed in place.
+    - ``unnamed``: the last value that the run displayed, formatters, and widgets of outputs.
+    - ``deleted``: deleted variables; ``removed``: files that were deleted in the kernel's folder.
+    - ``missing``: name → reason for each change that didn't arrive; ``sizes``: name → bytes.
+    - ``ambient``: module → state.
+    - ``replaced``: pairs of an object that couldn't change in place, and the new value.
+    - ``conflicts``: pairs of an object that the notebook changed meanwhile, and the value of the run.
+    - ``mixed``: name → value of the run, for values that contain such an object.
+    - ``written``: name → name under which a file of the run was written.
+    - ``detached``: names of values with tensors that lost the graph of their computation.
     """
 
     names: dict[str, Any] = field(default_factory=dict)
@@ -76,34 +85,34 @@ class ChangedState:
     sizes: dict[str, int] = field(default_factory=dict)
     ambient: dict[str, str] = field(default_factory=dict)
     replaced: list[tuple[Any, Any]] = field(default_factory=list)
-    apart: list[tuple[Any, Any]] = field(default_factory=list)
-    torn: dict[str, Any] = field(default_factory=dict)
+    conflicts: list[tuple[Any, Any]] = field(default_factory=list)
+    mixed: dict[str, Any] = field(default_factory=dict)
     written: dict[str, str] = field(default_factory=dict)
     removed: list[str] = field(default_factory=list)
     detached: list[str] = field(default_factory=list)
     origin: Origin | None = None
 
     def outputs(self, names: Sequence[str] = ()) -> Outputs:
-        """Return name → value of all that changed, or of these names."""
-        found = {**self.changed, **self.names}
-        wanted = names or list(found)
-        lacking = {name: f"{name} was not changed by the run" for name in names if name not in found}
-        return Outputs({name: found[name] for name in wanted if name in found}, {**lacking, **self.missing})
+        """Return name → value of all changed variables, or of ``names``."""
+        values = {**self.changed, **self.names}
+        selected_names = names or list(values)
+        lacking = {name: f"{name} was not changed by the run" for name in names if name not in values}
+        return Outputs({name: values[name] for name in selected_names if name in values}, {**lacking, **self.missing})
 
     def put(self, namespace: MutableMapping[str, Any]) -> dict[str, str]:
-        """Set and delete the variables; return name → the name that it was set as, where another value is here now."""
+        """Set and delete the variables; return name → new name for variables whose value changed meanwhile."""
         from lk_jupyter.remote import ambient  # noqa: PLC0415 (imports what only this needs)
         from lk_jupyter.remote.carry.kinds.widgets import SHOWN, show_widget  # noqa: PLC0415 (imports what only this needs)
         from lk_jupyter.remote.carry.nameless import FILES, put_nameless  # noqa: PLC0415 (imports what only this needs)
 
-        kept: dict[str, str] = {}
+        new_names: dict[str, str] = {}
         if not (self.origin and self.origin.ids):  # copies
             namespace.update(self.changed)
         self._replace(namespace)
-        found = {name: new for old, new in self.apart for name, value in namespace.items() if value is old}
-        for name, value in {**self.torn, **found}.items():
+        conflicts = {name: new for old, new in self.conflicts for name, value in namespace.items() if value is old}
+        for name, value in {**self.mixed, **conflicts}.items():
             namespace[name + MEANWHILE] = value
-            kept[name] = name + MEANWHILE
+            new_names[name] = name + MEANWHILE
         if LAST in self.unnamed:
             _show_as_last(self.unnamed[LAST], namespace)
         put_nameless(self.unnamed)
@@ -116,22 +125,22 @@ class ChangedState:
             place = name + MEANWHILE if self._has_another(name, namespace) else name
             namespace[place] = value
             if place != name:
-                kept[name] = place
+                new_names[name] = place
         for name in self.deleted:
             if not self._has_another(name, namespace):
                 namespace.pop(name, None)
         self.missing.update(ambient.put(self.ambient))
-        return kept
+        return new_names
 
     def _replace(self, namespace: MutableMapping[str, Any]) -> None:
-        """Set what could not change in place."""
+        """Bind the new values of objects that couldn't change in place."""
         for old, new in self.replaced:
             for name in [name for name, value in namespace.items() if value is old]:
                 namespace[name] = new
 
     def _has_another(self, name: str, namespace: Mapping[str, Any]) -> bool:
         ids = self.origin.ids if self.origin else {}
-        if name in _OF_IPYTHON and name not in ids:
+        if name in _IPYTHON_NAMES and name not in ids:
             return False
         return bool(ids) and name in namespace and id(namespace[name]) != ids.get(name)
 
@@ -143,20 +152,21 @@ class ChangedState:
         self.missing.update(changes.missing)
 
     def words(self, names: Sequence[str]) -> str:
-        """Return names with their sizes."""
+        """Return names with their sizes, as text."""
         return ", ".join(f"{name} ({size_label(self.sizes[name])})" if name in self.sizes else name for name in names)
 
 
 def _keep_future(names: Mapping[str, Any], namespace: Mapping[str, Any]) -> None:
-    """Let the cells here have what the run has imported from the future, as a cell here would."""
-    found = [value for value in names.values() if isinstance(value, __future__._Feature)]
-    compiler: Any = getattr(namespace["get_ipython"](), "compile", None) if found and "get_ipython" in namespace else 0
-    for feature in found if hasattr(compiler, "flags") else ():
+    """Turn on the ``__future__`` features that the run imported, for later cells of the notebook."""
+    features = [value for value in names.values() if isinstance(value, __future__._Feature)]
+    shell: Any = namespace["get_ipython"]() if features and "get_ipython" in namespace else None
+    compiler: Any = getattr(shell, "compile", None)
+    for feature in features if hasattr(compiler, "flags") else ():
         compiler.flags |= feature.compiler_flag
 
 
 def _show_as_last(value: Any, namespace: MutableMapping[str, Any]) -> None:
-    """Set ``_`` and ``Out`` as IPython does with a value that it has shown."""
+    """Set ``_`` and ``Out`` as IPython does after it displays a value."""
     shell: Any = namespace["get_ipython"]() if "get_ipython" in namespace else None
     if shell is not None and hasattr(shell, "displayhook"):
         shell.displayhook.update_user_ns(value)
@@ -167,62 +177,62 @@ def _show_as_last(value: Any, namespace: MutableMapping[str, Any]) -> None:
 def changed_state(
     storage: Storage,
     token: str,
-    said: Mapping[str, Any] | None,
+    record: Mapping[str, Any] | None,
     origin: Origin | None,
-    copies: Callable[[], Origin],
+    load_origin: Callable[[], Origin],
 ) -> ChangedState:
-    """Fetch what a run of this machine has changed, if it is what the run ``said`` in its log. Raises StorageError.
+    """Download the changes of a run and apply them, if the message in the bucket matches the ``record`` in the log.
 
-    It reads pickles: who calls it has made sure that the run was started from here. Without an ``origin`` it changes
-    ``copies``.
+    The message contains pickles, which execute code: callers make sure that this machine started the run. Without an
+    ``origin``, the changes are applied to the copies of ``load_origin``. Raises StorageError.
     """
     try:
-        text = message_of(storage, token, said)
+        message = download_message(storage, token, record)
     except NotReturned as reason:
         return ChangedState(missing={"state": f"What the run changed {reason}"})
-    return state_in(text, storage, token, origin, copies)
+    return read_state(message, storage, token, origin, load_origin)
 
 
-def state_in(
-    text: bytes | str, storage: Storage, token: str, origin: Origin | None, copies: Callable[[], Origin]
+def read_state(
+    message: bytes | str, storage: Storage, token: str, origin: Origin | None, load_origin: Callable[[], Origin]
 ) -> ChangedState:
-    """Return what a message shows that a run has changed; its large parts are in the bucket. Raises StorageError."""
+    """Apply the changes in a message, whose large parts are in the bucket. Raises StorageError."""
     from lk_jupyter.remote.carry.base import silent  # noqa: PLC0415 (imports cloudpickle)
     from lk_jupyter.remote.carry.reader import Arriving  # noqa: PLC0415 (imports cloudpickle)
 
-    def state_of(here: Origin) -> ChangedState:
+    def read_quietly(target: Origin) -> ChangedState:
         with silent():
-            return read(here)
+            return read(target)
 
-    def read(here: Origin) -> ChangedState:
+    def read(target: Origin) -> ChangedState:
         leaf = leaf_reader(storage, token)
-        return applied(Arriving(load_json(text), leaf, here.tokens, acceptable_files), here)
+        return apply_changes(Arriving(load_json(message), leaf, target.tokens, acceptable_files), target)
 
-    here = copies() if origin is None else origin
+    target = load_origin() if origin is None else origin
     try:
-        state = state_of(here)
-        if state.torn:
-            _read_again(state, lambda: state_of(copies()))
+        state = read_quietly(target)
+        if state.mixed:
+            _read_partial_conflicts(state, lambda: read_quietly(load_origin()))
     except LkError:
         raise
-    except Exception as error:  # noqa: BLE001 (the run may write what it likes)
+    except Exception as error:  # noqa: BLE001 (a run can write any bytes)
         return ChangedState(missing={"state": f"What the run changed cannot be read ({type(error).__name__}: {error})"})
     return state
 
 
-def _read_again(state: ChangedState, read: Callable[[], ChangedState]) -> None:
-    """Set what the run made of values of which a part was changed here: a session may not have all of it any more."""
-    torn, state.torn = state.torn, {}
+def _read_partial_conflicts(state: ChangedState, read: Callable[[], ChangedState]) -> None:
+    """Read the values of ``mixed`` from copies. A session that lacks a part of these values makes them missing."""
+    mixed, state.mixed = state.mixed, {}
     try:
-        found = read().changed
-        state.torn = {name: found[name] for name in torn}
-    except Exception:  # noqa: BLE001 (what it lacks raises in many ways)
+        changed = read().changed
+        state.mixed = {name: changed[name] for name in mixed}
+    except Exception:  # noqa: BLE001 (a missing part raises many kinds of errors)
         words = "{} has another value here by now, so what the run changed in it was left out"
-        state.missing.update({name: words.format(name) for name in torn})
+        state.missing.update({name: words.format(name) for name in mixed})
 
 
-def applied(arriving: Any, origin: Origin) -> ChangedState:
-    """Read all, then change the objects: what cannot be read leaves them as they are."""
+def apply_changes(arriving: Any, origin: Origin) -> ChangedState:
+    """Read all values, then change the objects, so that an unreadable message changes nothing."""
     from lk_jupyter.remote import ambient  # noqa: PLC0415 (imports cloudpickle)
     from lk_jupyter.remote.carry.kinds.widgets import SHOWN  # noqa: PLC0415 (imports cloudpickle)
     from lk_jupyter.remote.carry.nameless import FILES, NAMELESS  # noqa: PLC0415 (imports cloudpickle)
@@ -230,9 +240,9 @@ def applied(arriving: Any, origin: Origin) -> ChangedState:
     listed = arriving.listed
     state = ChangedState(deleted=list(listed["gone"]), sizes=dict(listed["sizes"]), ambient=dict(listed["ambient"]))
     state.origin, state.detached = origin, list(listed["detached"])
-    changed_here = _changed_here(origin, {entry["n"] for entry in listed["entries"] if entry["k"] != "name"})
+    local_changes = _find_local_changes(origin, {entry["n"] for entry in listed["entries"] if entry["k"] != "name"})
     ambient.put_paths(state.ambient)
-    entries = list(arriving.read())  # a class that is read again gets its methods anew
+    entries = list(arriving.read())  # a class that is read again gets its methods again
     named = set(map(id, origin.values.values()))
     for entry, value in entries:
         if entry["k"] == "name":
@@ -242,26 +252,26 @@ def applied(arriving: Any, origin: Origin) -> ChangedState:
             names[entry["n"]] = value
             continue
         old = origin.tokens[entry["n"]]
-        if entry["n"] in changed_here:
+        if entry["n"] in local_changes:
             if id(old) in named or entry["of"] not in origin.values:
-                state.apart.append((old, _new_of(old, entry, value)))
+                state.conflicts.append((old, _replacement(old, entry, value)))
             else:
-                state.torn[entry["of"]] = None
+                state.mixed[entry["of"]] = None
             continue
-        if reason := _change(state, old, entry, value, partial(_new_of, old, entry, value)):
+        if reason := _change(state, old, entry, value, partial(_replacement, old, entry, value)):
             state.missing[entry["of"]] = f"{entry['of']} {reason}"
             continue
         if entry["of"] in origin.values:
             state.changed[entry["of"]] = origin.values[entry["of"]]
     for old, new in state.replaced:
         state.changed = {name: new if value is old else value for name, value in state.changed.items()}
-    missing = {**listed["refused"], **arriving.refused}  # a widget that did not come has its picture
+    missing = {**listed["refused"], **arriving.refused}  # a picture replaces a widget that didn't arrive
     state.missing.update((name, why) for name, why in missing.items() if not name.startswith(SHOWN))
     return state
 
 
 def _change(state: ChangedState, old: Any, entry: Mapping[str, Any], value: Any, another: Callable[[], Any]) -> str:
-    """Let an object hold what the run made of it, or another one in its place; return why neither can be."""
+    """Change an object as the run did, or replace the object; return a reason if both fail."""
     from lk_jupyter.remote.carry.base import Refused  # noqa: PLC0415 (imports cloudpickle)
     from lk_jupyter.remote.carry.kinds.libraries import change_leaf  # noqa: PLC0415 (imports cloudpickle)
     from lk_jupyter.remote.carry.kinds.table import change  # noqa: PLC0415 (imports cloudpickle)
@@ -273,7 +283,7 @@ def _change(state: ChangedState, old: Any, entry: Mapping[str, Any], value: Any,
             change(old, value)
     except Refused as reason:
         return str(reason)
-    except Exception as error:  # noqa: BLE001 (an object may refuse whatever it likes)
+    except Exception as error:  # noqa: BLE001 (an object can raise any error)
         new = another()
         if new is old:
             return f"is as it was before the run: it refuses what the run made of it ({type(error).__name__})"
@@ -281,8 +291,8 @@ def _change(state: ChangedState, old: Any, entry: Mapping[str, Any], value: Any,
     return ""
 
 
-def _changed_here(origin: Origin, tokens: set[Any]) -> set[Any]:
-    """Return the tokens whose objects differ from when the run was sent.
+def _find_local_changes(origin: Origin, tokens: set[Any]) -> set[Any]:
+    """Return the tokens whose objects the notebook changed since the run was submitted.
 
     An object that pickles differently each time counts as unchanged.
     """
@@ -296,102 +306,102 @@ def _changed_here(origin: Origin, tokens: set[Any]) -> set[Any]:
     return {token for token in other if again.get(token) == now.get(token)}
 
 
-def _new_of(old: Any, entry: Mapping[str, Any], value: Any) -> Any:
-    """Return another object that holds what the run made of this one."""
-    return value if entry["k"] == "leaf" else _copied(old, value)
+def _replacement(old: Any, entry: Mapping[str, Any], value: Any) -> Any:
+    """Return a new object with the value of the run."""
+    return value if entry["k"] == "leaf" else _copy_with(old, value)
 
 
-def _copied(old: Any, holds: Any) -> Any:
-    """Return another object of this kind that holds this; the same where there is no copy of one."""
+def _copy_with(old: Any, content: Any) -> Any:
+    """Return a copy of an object with new content; the object unchanged if copying fails."""
     from lk_jupyter.remote.carry.kinds import databases  # noqa: PLC0415 (imports cloudpickle)
     from lk_jupyter.remote.carry.kinds.table import change  # noqa: PLC0415 (imports cloudpickle)
 
     try:
         if isinstance(old, getattr(sys.modules.get("sqlite3"), "Connection", ())):
-            return databases.open_database(holds)
+            return databases.open_database(content)
         new = copy.copy(old)
-        change(new, holds)
-    except Exception:  # noqa: BLE001 (an object may refuse whatever it likes)
+        change(new, content)
+    except Exception:  # noqa: BLE001 (an object can raise any error)
         return old
     return new
 
 
-def put_here(state: ChangedState, namespace: MutableMapping[str, Any], after: str = "") -> list[Notice]:
-    """Bring what a run has changed into the variables here, and name them; ``after`` follows the names."""
-    kept = state.put(namespace)
-    came = {
-        "Set here": [name for name in state.names if name not in kept],
+def set_state(state: ChangedState, namespace: MutableMapping[str, Any], after: str = "") -> list[Notice]:
+    """Set the variables that a run changed, and return notices with their names, followed by ``after``."""
+    new_names = state.put(namespace)
+    changes = {
+        "Set here": [name for name in state.names if name not in new_names],
         "Changed here": list(state.changed.keys() - state.names.keys()),
         "Deleted here": [*state.deleted, *state.removed],
     }
-    said = [f"{how}: {state.words(sorted(names))}" for how, names in came.items() if names]
+    sentences = [f"{how}: {state.words(sorted(names))}" for how, names in changes.items() if names]
     if same := sorted(name for name, place in state.written.items() if name == place):
-        more = f" +{len(same) - _FILES}" if len(same) > _FILES else ""
-        said.append(f"Written here: {', '.join(same[:_FILES])}{more}")
-    kept |= {name: place for name, place in state.written.items() if name != place}
+        more = f" +{len(same) - _MAX_FILES}" if len(same) > _MAX_FILES else ""
+        sentences.append(f"Written here: {', '.join(same[:_MAX_FILES])}{more}")
+    new_names |= {name: place for name, place in state.written.items() if name != place}
     if state.detached:
-        said.append(_DETACHED.format(", ".join(sorted(state.detached))))
+        sentences.append(_DETACHED.format(", ".join(sorted(state.detached))))
     return [
-        *([Notice(" · ".join(said) + after)] if said else []),
-        *(Notice(f"{reason}.", WARNING) for reason in [*_kept_words(kept), *state.missing.values()]),
+        *([Notice(" · ".join(sentences) + after)] if sentences else []),
+        *(Notice(f"{reason}.", WARNING) for reason in [*_conflict_messages(new_names), *state.missing.values()]),
     ]
 
 
-def _kept_words(kept: Mapping[str, str]) -> list[str]:
+def _conflict_messages(new_names: Mapping[str, str]) -> list[str]:
     words = "{} has another value here by now, so what the run made of it is in {}"
-    return [words.format(name, place) for name, place in kept.items()]
+    return [words.format(name, place) for name, place in new_names.items()]
 
 
-def put_outputs(
-    found: Outputs, origin: Origin | None, namespace: MutableMapping[str, Any], after: str = ""
+def set_outputs(
+    outputs: Outputs, origin: Origin | None, namespace: MutableMapping[str, Any], after: str = ""
 ) -> list[Notice]:
-    """Set outputs that were asked for by name, and name them; a value that was changed here meanwhile stays too."""
+    """Set outputs of a run, and return notices with their names; values that changed meanwhile keep their names."""
     from lk_jupyter.remote.carry.digests import digest_here  # noqa: PLC0415 (imports cloudpickle)
 
     ids, digests = (origin.ids, origin.digests) if origin else ({}, {})
-    kept = {
+    new_names = {
         name: name + MEANWHILE
-        for name in found
+        for name in outputs
         if origin is not None
         and name in namespace
         and (id(namespace[name]), digest_here(namespace[name], fingerprint)) != (ids.get(name), digests.get(name))
     }
-    namespace.update({kept.get(name, name): value for name, value in found.items()})
-    came = [name for name in found if name not in kept]
+    namespace.update({new_names.get(name, name): value for name, value in outputs.items()})
+    names = [name for name in outputs if name not in new_names]
     return [
-        *([Notice(f"Set here: {', '.join(came)}{after}")] if came else []),
-        *(Notice(f"{reason}.", WARNING) for reason in [*_kept_words(kept), *found.missing.values()]),
+        *([Notice(f"Set here: {', '.join(names)}{after}")] if names else []),
+        *(Notice(f"{reason}.", WARNING) for reason in [*_conflict_messages(new_names), *outputs.missing.values()]),
     ]
 
 
-def origin_of(settings: Mapping[str, Any], read: Callable[[int, int, int], bytes]) -> Callable[[], Origin]:
-    """Return what makes copies of the objects that a run was started with, from its request and its blobs."""
+def origin_loader(settings: Mapping[str, Any], read: Callable[[int, int, int], bytes]) -> Callable[[], Origin]:
+    """Return a function that rebuilds the origin of a run from the settings of the request and the blobs."""
 
-    def make() -> Origin:
+    def load() -> Origin:
         from lk_jupyter.remote.carry.reader import Arriving  # noqa: PLC0415 (imports cloudpickle)
 
-        def leaf(found: dict[str, Any]) -> Any:
-            content = bytearray(read(found["blob"], found["at"], found["size"]))
-            if not is_as_said(content, found):
+        def read_leaf(node: dict[str, Any]) -> Any:
+            content = bytearray(read(node["blob"], node["at"], node["size"]))
+            if not matches_record(content, node):
                 raise NotReturned(CHANGED)
             return content
 
-        text = settings["message"]
-        content = load_json(bytes(leaf(text)) if isinstance(text, dict) else text)
-        arriving = Arriving(content, leaf)
+        message = settings["message"]
+        content = load_json(bytes(read_leaf(message)) if isinstance(message, dict) else message)
+        arriving = Arriving(content, read_leaf)
         values = {entry["n"]: value for entry, value in arriving.read()}
         return Origin(arriving.reader.tokens(), values, {})
 
-    return make
+    return load
 
 
 def blob_reader(storage: Storage, settings: Mapping[str, Any]) -> Callable[[int, int, int], bytes]:
-    """Return what reads bytes of a blob from the bucket."""
+    """Return a function that reads bytes of a blob from the bucket."""
 
-    def read(blob: int, at: int, size: int) -> bytes:
+    def read(blob: int, offset: int, size: int) -> bytes:
         memory = bytearray(size)
         with memoryview(memory) as view:
-            storage.get_into(VALUES + settings["blobs"][blob][0], view, at)
+            storage.get_into(VALUES + settings["blobs"][blob][0], view, offset)
         return bytes(memory)
 
     return read

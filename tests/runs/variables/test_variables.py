@@ -40,7 +40,7 @@ from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit import upload
 from lk_jupyter.runs.submit.upload import tidy
 from lk_jupyter.runs.variables.chunks import PIECE, pieces
-from lk_jupyter.runs.variables.download import CHANGED, outputs
+from lk_jupyter.runs.variables.download import CHANGED, download_outputs
 from lk_jupyter.runs.variables.fingerprint import fingerprint
 from lk_jupyter.runs.variables.payload import pack, settings_in
 from lk_jupyter.runs.variables.state import ChangedState
@@ -295,7 +295,7 @@ class Bucket:
 def received(message, **how):
     text = message if isinstance(message, bytes) else json.dumps(message).encode()
     said = {"size": len(text), "sha256": hashlib.sha256(text).hexdigest()}
-    return outputs(Bucket(text), "token", ["x"], said, **{"pickle": False, "ours": False, **how})
+    return download_outputs(Bucket(text), "token", ["x"], said, **{"pickle": False, "is_trusted": False, **how})
 
 
 @pytest.mark.parametrize(
