@@ -1,7 +1,7 @@
-"""Text after ``%``: which magics there are, and how they get into a shell.
+"""Register the magics in a shell, on demand.
 
-``load`` registers one light object for each row of MAGICS; what a magic needs is imported when it
-is first called, asked for help, or completed.
+``load`` registers a light object for each row of MAGICS; the module of a magic is imported when the magic is first
+called, completed, or when its help is shown.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from lk_jupyter.magics._engine.parser import Magic, Subcommands
 
 
-#: Modules of magics that start or stop runs. An interrupt that a magic hasn't described, such as one during its
-#: import, shows this line.
+#: Modules of magics that start or stop runs. An interrupt without a message of its magic, such as an interrupt during
+#: the import, shows this line.
 _OF_RUNS = {
     "check",
     "containers",
@@ -42,7 +42,7 @@ _LIST_RUNS = ": Interrupted. A run may be active. List runs: %lk_runs"
 
 
 class LazyMagic:
-    """A magic as IPython sees it."""
+    """The object that IPython calls for a magic."""
 
     def __init__(self, row: Row, shell: InteractiveShell) -> None:
         self.row = row
@@ -67,14 +67,14 @@ class LazyMagic:
             raise
         except KeyboardInterrupt as interrupt:
             ignore_late_interrupts()
-            if not hasattr(interrupt, "_render_traceback_"):  # one line, as all of ours, wherever it came
+            if not hasattr(interrupt, "_render_traceback_"):  # an interrupt without our message shows a single line too
                 text = "KeyboardInterrupt" + _LIST_RUNS * (self.row.module in _OF_RUNS)
                 interrupt._render_traceback_ = lambda: [text]  # type: ignore[attr-defined]
             raise
 
     @cached_property
     def magic(self) -> Magic | Subcommands:
-        """The magic itself, imported on first use."""
+        """The magic, imported on first use."""
         return magic_named(self.row.name)
 
     @property
@@ -97,7 +97,7 @@ def load(shell: InteractiveShell) -> None:
 
 
 def unload(shell: InteractiveShell) -> None:
-    """Take away what ``load`` added."""
+    """Remove everything that ``load`` registered."""
     for row in MAGICS:
         shell.magics_manager.magics[row.kind].pop(row.name, None)
     if _matcher in shell.Completer.custom_matchers:
@@ -111,7 +111,7 @@ _HELP_LINE = re.compile(r"\s*(?P<words>%(?P<name>lk_\w+) +[\w-]+) *\?{1,2}\s*")
 
 
 def _rewrite_verb_help(lines: list[str]) -> list[str]:
-    """Turn ``%lk_vm create?`` into what asks for the help of the verb; IPython would look for an object ``create``."""
+    """Turn ``%lk_vm create?`` into the call that shows the verb's help; IPython would look up an object ``create``."""
     match = _HELP_LINE.fullmatch("".join(lines))
     if not match or match["name"] not in ROWS or not hasattr(magic_named(match["name"]), "verbs"):
         return lines

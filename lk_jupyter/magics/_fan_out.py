@@ -1,8 +1,8 @@
-"""Run one cell as several runs, compare them in a table, and leave none behind.
+"""Run a cell as several runs, compare the results in a table, and leave no run active.
 
-An interrupt treats all runs like one run, see ``_interrupt``: it aborts them, waits for
-their ends and reports their cost; runs that wait here aren't started. A second interrupt leaves at
-once, with the lines that attach to the runs again. ``--on-interrupt detach`` keeps all of them running.
+An interrupt treats all runs like a single run, see ``_interrupt``: the fan-out aborts the runs, waits for their ends
+and reports their cost; runs in the local queue aren't started. A second interrupt ends the waiting and shows the lines
+that attach to the runs again. ``--on-interrupt detach`` keeps all of the runs active.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ STOPPING = "stopping; interrupt again to stop waiting"
 
 
 def fan_out(session: Session, plans: Sequence[RunPlan], options: RunOptions, shell: InteractiveShell) -> None:
-    """Run every lane and compare them; raises RunFailed when none completed, KeyboardInterrupt when stopped here."""
+    """Run all members and compare the results.
+
+    Raises RunFailed if none completed, and KeyboardInterrupt after an interrupt.
+    """
     if options.dry_run:
         display(plan_table(FanOut(session, plans, options)))
         return
@@ -70,7 +73,7 @@ def _let_go_on(view: FanOutView) -> str:
 
 
 def _stop(fan: FanOut, view: FanOutView, stop: Stop) -> str:
-    """Wait for lanes that are being aborted, and say what they cost; a second interrupt ends the waiting."""
+    """Wait for runs that are being aborted, and return their cost; a second interrupt ends the waiting."""
     try:
         with true_interrupts():
             view.show(STOPPING)
@@ -100,12 +103,12 @@ class FanOutView:
         self._is_detached = False
 
     def begin(self) -> None:
-        """Start the lanes, with what they may cost shown before."""
+        """Show the maximum cost, then start the runs."""
         self._board.show(Board(self._fan), now=True)
         self._fan.start()
 
     def show(self, note: str) -> None:
-        """Show the board with a note, at once."""
+        """Show the board with a note, immediately."""
         self._board.show(Board(self._fan, note), now=True)
 
     def follow(self, note: str = "") -> None:
@@ -116,7 +119,7 @@ class FanOutView:
             fan.done.wait(next_second())
 
     def end(self, cause: str = "") -> None:
-        """Show how all ended, compare them, and keep the table in its variable; an error below shows ``cause``."""
+        """Show the final states, compare the runs, and set the table's variable; an error below shows ``cause``."""
         fan = self._fan
         fan.seen()
         self._board.show(Board(fan), now=True)

@@ -1,4 +1,4 @@
-"""``%lk_login``, ``%lk_logout``, ``%lk_whoami``, ``%lk_balance``, ``%lk_config``: who pays, and what is set."""
+"""``%lk_login``, ``%lk_logout``, ``%lk_whoami``, ``%lk_balance``, ``%lk_config``: sign-in, credits and settings."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from lk_jupyter.options.runs import ConfigOptions, LoginOptions, NoOptions
 def lk_login(options: LoginOptions, _shell: InteractiveShell) -> None:
     """Sign in on this machine and stay signed in.
 
-    Asks for your API key without showing it, tries it, and keeps it in the keyring, or in a file
-    that only you can read where there is no keyring. The key is never typed on the line.
+    Prompts for your API key without showing the key, checks the key, and stores it in the keyring. Without a keyring, a
+    file that only you can read stores the key. Never type a key on the line.
 
     Examples::
 
@@ -55,7 +55,7 @@ def lk_whoami(_: NoOptions, _shell: InteractiveShell) -> None:
 
 @magic(NoOptions)
 def lk_balance(_: NoOptions, _shell: InteractiveShell) -> None:
-    """Show remaining credits, what uses them, and when they run out."""
+    """Show remaining credits, current spending, and when the credits run out."""
     current = session.current()
     display(current.balance())
     for words in [*budget_usage(current), *exceeded(current)]:
@@ -66,8 +66,8 @@ def lk_balance(_: NoOptions, _shell: InteractiveShell) -> None:
 def lk_config(options: ConfigOptions, _shell: InteractiveShell) -> None:
     """Show the settings, or change a setting for you on this machine.
 
-    A variable in the environment, such as LK_MACHINE, is used in place of what is kept here. What is assumed
-    of the server in use is listed too, as guess.NAME: %lk_check finds it, or set it yourself.
+    An environment variable, such as LK_MACHINE, overrides the stored value. Assumptions about the server in use are
+    listed too, as guess.NAME: run %lk_check to find their values, or set the values yourself.
 
     Examples::
 

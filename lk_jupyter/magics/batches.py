@@ -1,4 +1,4 @@
-"""``%lk_batch``: ask a model about every row of a column."""
+"""``%lk_batch``: send every row of a column to a model."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ _ALREADY_ANSWERED = "Already answered: nothing was sent or billed. --again asks 
 
 @magic(BatchOptions)
 def lk_batch(options: BatchOptions, shell: InteractiveShell) -> Any:
-    """Ask a model about every row of a column as one batch; answers come back by row as a DataFrame.
+    """Send every row of a column to a model as a batch, and return the answers as a DataFrame.
 
-    The DataFrame has your rows and index, with the columns ``answer`` (str, null without an answer) and ``error``
-    (str, empty without an error).
+    The DataFrame has your rows and index, with the columns ``answer`` (str, null without an answer) and ``error`` (str,
+    empty without an error).
 
-    It shows the highest possible cost and asks first. An interrupt stops waiting; the batch stays active. Run the
-    same line again, in a new kernel too, to continue: answered rows aren't asked again.
+    Shows the highest possible cost and prompts before the start. An interrupt stops waiting; the batch stays active. To
+    continue, run the same line again, in a new kernel too: answered rows aren't sent again.
 
     Examples::
 
@@ -50,7 +50,7 @@ def lk_batch(options: BatchOptions, shell: InteractiveShell) -> Any:
         %lk_batch df.review --model moonshotai/kimi-k3 --cancel
     """
     if not (options.dry_run or options.cancel):
-        pandas()  # where it is missing, that is told before anything is paid
+        pandas()  # fail before any payment if pandas is missing
     session, rows = current(), column(options.column, shell.user_ns)
     job = _job(options, catalogue(session).find(options.model, "chat"), rows)
     with opened(job.key) as file:
@@ -77,7 +77,7 @@ def _job(options: BatchOptions, offer: Any, rows: Column) -> Job:
 
 
 def _agreed(job: Job, options: BatchOptions) -> bool:
-    """Show the price, and ask whether to start."""
+    """Show the price, and return whether the user agrees to start."""
     estimate = job.estimate(range(len(job.prompts)))
     estimated = sum((cost for cost in (estimate.prompts, estimate.answers) if cost is not None), Decimal(0))
     short = map(str, low_balance_notices(current(), estimated, "this batch", limits=False))
@@ -109,7 +109,7 @@ def _unbounded(job: Job, estimate: Estimate) -> str:
 
 
 def _followed(work: Work, job: Job, shell: InteractiveShell) -> BatchResult:
-    """Bring a batch to its end in the output of the cell."""
+    """Follow a batch to its end in the output of the cell, and return its result."""
     output, began, was_done = LiveOutput(shell), time.monotonic(), work.is_done()
     try:
         with true_interrupts():
@@ -166,7 +166,7 @@ def _receipt(result: BatchResult, job: Job, seconds: float) -> StatusLine:
 
 
 def _deliver(rows: Column, result: BatchResult, options: BatchOptions, shell: InteractiveShell) -> Any:
-    """Return the answers by row, or set the variable that is to have them."""
+    """Return a DataFrame with the answers, or set the variable of ``--save``."""
     numbers = range(len(rows))
     answers = [answer.text if (answer := result.answers.get(row)) else None for row in numbers]
     errors = [failure.message if (failure := result.failures.get(row)) else "" for row in numbers]

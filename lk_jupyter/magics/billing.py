@@ -52,7 +52,7 @@ def _history(options: EntriesOptions, _shell: InteractiveShell) -> Any:
 
 @lk_billing.verb("activities", EntriesOptions)
 def _activities(options: EntriesOptions, _shell: InteractiveShell) -> Any:
-    """List charges and top-ups in one timeline as a DataFrame, newest first.
+    """List charges and top-ups in a timeline as a DataFrame, newest first.
 
     Example: ``%lk_billing activities -n 200``
     """
@@ -82,7 +82,7 @@ def _account(_: NoOptions, _shell: InteractiveShell) -> None:
 
 @lk_billing.verb("voucher", NoOptions)
 def _voucher(_: NoOptions, _shell: InteractiveShell) -> None:
-    """Show what a voucher is worth and whether it is valid; asks for the code without showing it."""
+    """Show the value of a voucher and whether the voucher is valid; prompts for the code without showing it."""
     client = current().client
     email = client.user.status().email
     if not email:
@@ -100,7 +100,7 @@ def _voucher(_: NoOptions, _shell: InteractiveShell) -> None:
 
 @lk_billing.verb("checkout", CheckoutOptions)
 def _checkout(options: CheckoutOptions, _shell: InteractiveShell) -> None:
-    """Show the page where you pay for credits; nothing is bought before you pay there.
+    """Show the page where you pay for credits; nothing is bought before you pay on this page.
 
     Example: ``%lk_billing checkout 50``
     """
@@ -160,7 +160,7 @@ def _invoice_row(each: Invoice) -> tuple[str | Drawing, ...]:
 
 
 def _link(address: str | None, label: str) -> str | Drawing:
-    """Return a link that is the address in text; nothing for what is no address of the web."""
+    """Return a link whose text form is the address; return "" unless the address is a web address."""
     address = plain(address or "")
     if not address or urlsplit(address).scheme not in _SAFE:
         return ""

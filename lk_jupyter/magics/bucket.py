@@ -112,7 +112,7 @@ def _put_all(client: Client, paths: list[Path], key: str) -> None:
 
 @lk_bucket.verb("get", GetBucketOptions)
 def _get(options: GetBucketOptions, _shell: InteractiveShell) -> None:
-    """Download one file.
+    """Download a file.
 
     Example: ``%lk_bucket get results/model.pt``
     """
@@ -128,7 +128,7 @@ def _get(options: GetBucketOptions, _shell: InteractiveShell) -> None:
 
 @lk_bucket.verb("delete", DeleteBucketOptions)
 def _delete(options: DeleteBucketOptions, _shell: InteractiveShell) -> None:
-    """Delete a file, or a folder with everything in it. Asks first.
+    """Delete a file, or a folder with its contents, after your confirmation.
 
     Example: ``%lk_bucket delete data/old/ --yes``
     """

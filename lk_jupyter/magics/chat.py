@@ -1,4 +1,4 @@
-"""``%lk_models`` and ``%%lk_chat``: list models and chat with them."""
+"""``%lk_models`` and ``%%lk_chat``: list models and chat with a model."""
 
 from __future__ import annotations
 
@@ -70,10 +70,10 @@ def _ids(client: Client, options: ModelsOptions) -> Table:
 
 @magic(ChatOptions)
 def lk_chat(options: ChatOptions, shell: InteractiveShell, cell: str) -> None:
-    """Ask a model; the answer streams below the cell, with its speed and cost.
+    """Chat with a model; the answer streams below the cell, with its speed and cost.
 
-    {name} in the cell is the value of a variable. The next cell continues the conversation; --new starts another one.
-    An interrupt stops the answer and keeps what came.
+    {name} in the cell is the value of a variable. The next cell continues the conversation; --new starts a
+    conversation. An interrupt stops the answer and keeps the text so far.
 
     Examples::
 
@@ -117,7 +117,7 @@ def _words(content: Content, system: str | None) -> str:
 
 
 def _answer(who: Answerer, talk: Talk, content: Content, options: ChatOptions, shell: InteractiveShell) -> None:
-    """Ask, show what comes, and keep it, complete or not."""
+    """Send the question, show the answer while it grows, and keep the text, complete or not."""
     request = talk.parameters_for(
         content,
         max_tokens=options.max_tokens,

@@ -1,4 +1,4 @@
-"""``%lk_check``: how the server in use differs from what lk_jupyter assumes of it."""
+"""``%lk_check``: compare the server in use with the assumptions of lk_jupyter."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class CheckOptions(Options):
 
 @magic(CheckOptions)
 def lk_check(options: CheckOptions, _shell: InteractiveShell) -> None:
-    """Find how the server differs from what lk_jupyter assumes of it, and store that for the server.
+    """Find how the server differs from the assumptions of lk_jupyter, and store the differences for this server.
 
-    Without --spend and --probe-starts it only reads, for free. Every place that assumes something of a server uses the
-    result: %lk_config lists it, ``%lk_config guess.NAME VALUE`` overrides it.
+    Without --spend and --probe-starts the check only reads, for free. Every part of lk_jupyter that assumes a property
+    of a server uses the result. List: %lk_config. Override: ``%lk_config guess.NAME VALUE``.
 
     Examples::
 

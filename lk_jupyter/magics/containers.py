@@ -41,7 +41,7 @@ def lk_docker(options: DockerOptions, shell: InteractiveShell, cell: str) -> Non
 
 @magic(ComposeOptions)
 def lk_compose(options: ComposeOptions, shell: InteractiveShell, cell: str) -> None:
-    """Run a stack of containers on the cloud; the cell is a compose file, checked before it is sent.
+    """Run a stack of containers on the cloud; the cell is a compose file, checked before the upload.
 
     Examples::
 
@@ -55,7 +55,7 @@ def lk_compose(options: ComposeOptions, shell: InteractiveShell, cell: str) -> N
 
 @magic(OpenOptions)
 def lk_open(options: OpenOptions, shell: InteractiveShell) -> None:  # noqa: ARG001 (every magic takes both)
-    """Show the address of a port of a run and open it in a browser.
+    """Show the address of a port of a run and open the address in a browser.
 
     Examples::
 

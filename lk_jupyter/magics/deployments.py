@@ -35,10 +35,10 @@ _WORDS = {"created": "serves", "paused": "paused, not billed"}
 
 @magic(DeployOptions)
 def lk_deploy(options: DeployOptions, shell: InteractiveShell) -> None:
-    """Deploy a model on GPUs of your own and wait until it serves. Shows the price and asks first.
+    """Deploy a model on dedicated GPUs and wait until it serves, after showing the price and your confirmation.
 
-    It is billed until %lk_undeploy; after an hour without a question it is paused and not billed, and the next
-    question wakes it up. An interrupt ends the waiting, not the deployment.
+    The deployment is billed until %lk_undeploy. After an hour without a question, the deployment pauses and isn't
+    billed; the next question wakes it up. An interrupt ends the waiting, not the deployment.
 
     Examples::
 
@@ -78,7 +78,7 @@ def lk_deploy(options: DeployOptions, shell: InteractiveShell) -> None:
 
 @magic(DeploymentsOptions)
 def lk_deployments(options: DeploymentsOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
-    """List your deployments, or show one with its replicas and the logs of failed ones.
+    """List your deployments, or show a deployment with its replicas and the logs of failed replicas.
 
     Examples::
 
@@ -120,7 +120,7 @@ def lk_undeploy(options: UndeployOptions, shell: InteractiveShell) -> None:  # n
 
 
 def deployment_table(deployments: list[Deployment] | list[DeploymentDetail]) -> Table:
-    """Show deployments, one a row."""
+    """Return a table with a row for each deployment."""
     columns = ("Deployment", "Model", "GPU", "State", "Replicas", "Least", "Most", "Since")
     note = "" if deployments else "No deployments. Start one: %lk_deploy MODEL"
     return Table(columns, [_row(each) for each in deployments], note, frozenset({"Replicas", "Least", "Most"}))
@@ -169,7 +169,7 @@ def _price(deployment_plan: DeploymentPlan) -> list[str]:
 
 
 def _watched(session: Session, deployment_id: str, deployment_plan: DeploymentPlan, shell: InteractiveShell) -> None:
-    """Show the replicas until one serves."""
+    """Show the replicas until a replica serves."""
     output, detail = LiveOutput(shell), None
     try:
         with true_interrupts():
@@ -183,7 +183,7 @@ def _watched(session: Session, deployment_id: str, deployment_plan: DeploymentPl
     except DeploymentFailed:
         if detail:
             output.show(replicas_table(detail), now=True)
-            with suppress(LkError):  # the failure itself says more
+            with suppress(LkError):  # the deployment's failure is the more useful error
                 _show_logs(session, detail)
         raise
     if detail:

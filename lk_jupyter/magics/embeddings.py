@@ -25,7 +25,7 @@ from lk_jupyter.text.units import credits_label, duration_label
 
 @magic(EmbedOptions)
 def lk_embed(options: EmbedOptions, shell: InteractiveShell) -> Any:
-    """Turn a column of texts into vectors: a float32 array with one row per text.
+    """Turn a column of texts into vectors: a float32 array with a row for each text.
 
     Examples::
 

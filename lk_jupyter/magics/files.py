@@ -1,4 +1,4 @@
-"""``%lk_files``: the files of batches, as the cloud keeps them."""
+"""``%lk_files``: the files of batches in the cloud."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _show(options: FileOptions, _shell: InteractiveShell) -> None:
 
 @lk_files.verb("get", GetFileOptions)
 def _get(options: GetFileOptions, _shell: InteractiveShell) -> None:
-    """Download a file, one JSON object per line.
+    """Download a file that contains a JSON object on each line.
 
     Example: ``%lk_files get file-3f0c answers.jsonl``
     """
@@ -90,7 +90,7 @@ def _get(options: GetFileOptions, _shell: InteractiveShell) -> None:
 
 @lk_files.verb("delete", DeleteFileOptions)
 def _delete(options: DeleteFileOptions, _shell: InteractiveShell) -> None:
-    """Delete files permanently. Asks first.
+    """Delete files permanently, after your confirmation.
 
     Example: ``%lk_files delete file-3f0c --yes``
     """

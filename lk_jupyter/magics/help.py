@@ -1,4 +1,4 @@
-"""``%lk_help``: one page of everything, made from the declarations."""
+"""``%lk_help``: a page with all magics, options and settings, generated from the declarations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lk_jupyter.options.fields import switch, word
 from lk_jupyter.options.runs import Options
 from lk_jupyter.views.table import picture
 
-#: What is found of one kind and shown.
+#: Maximum number of search results of a kind.
 MOST = 30
 
 
@@ -33,7 +33,7 @@ class HelpOptions(Options):
 
 @magic(HelpOptions)
 def lk_help(options: HelpOptions, shell: InteractiveShell) -> None:  # noqa: ARG001 (every magic takes both)
-    """Show everything on one page, or search it: magics, options, settings, Python, errors.
+    """Show all help on a page, or search magics, options, settings, Python and errors.
 
     Examples::
 

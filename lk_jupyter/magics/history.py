@@ -1,4 +1,4 @@
-"""Looking back: the ledger of runs, two of them side by side, one sent again, one as a script."""
+"""Search, compare, repeat and export earlier runs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from lk_jupyter.views.table import show_as_grid
 _SIGNS = {"+": "--jp-success-color1", "-": "--jp-error-color1"}
 
 
-#: The first word of a line that deletes runs instead of searching for them.
+#: The first word of a line that deletes runs instead of searching.
 _PRUNE = "prune"
 
 
@@ -75,7 +75,7 @@ def lk_history(options: HistoryMagicOptions, shell: InteractiveShell) -> Any:  #
 
 
 def _prune(options: HistoryMagicOptions) -> str:
-    """Delete old runs from the journal, and return what was deleted."""
+    """Delete old runs from the journal, and return the number of runs and the sizes as a message."""
     if options.text != [_PRUNE] or options.model_fields_set - {"text", "older"}:
         raise UsageError("prune takes only --older DAYS. Nothing was deleted. Delete old runs: %lk_history prune")
     days = options.older or setting("journal_days")
@@ -113,9 +113,9 @@ def lk_diff(options: DiffOptions, shell: InteractiveShell) -> None:  # noqa: ARG
 
 @magic(RerunOptions)
 def lk_rerun(options: RerunOptions, shell: InteractiveShell) -> None:
-    """Submit the identical request of a run again, and follow it.
+    """Submit the identical request of a run again, and follow the new run.
 
-    Its code, files, packages and options are the original ones.
+    The request repeats code, files, packages and options of the original run.
 
     Examples::
 
@@ -135,7 +135,7 @@ def lk_rerun(options: RerunOptions, shell: InteractiveShell) -> None:
 
 @magic(ExportOptions)
 def lk_export(options: ExportOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
-    """Write a shell script that repeats a run with curl alone; it reads the key from LK_API_KEY.
+    """Write a shell script that repeats a run with curl alone; the script reads the key from LK_API_KEY.
 
     Examples::
 
@@ -165,7 +165,7 @@ def _written(path: Path, script: str) -> Path:
 
 
 class DiffView:
-    """Shows a comparison; what differs has a sign, besides its color."""
+    """The view of a comparison; differences have a sign in addition to the color."""
 
     def __init__(self, diff: Diff) -> None:
         self._diff = diff

@@ -45,7 +45,7 @@ def _list(_: NoOptions, _shell: InteractiveShell) -> None:
 
 @lk_kernel.verb("add", AddOptions)
 def _add(options: AddOptions, _shell: InteractiveShell) -> None:
-    """Add a machine to the launcher and the kernel picker; an earlier entry for it is replaced.
+    """Add a machine to the launcher and the kernel picker; an earlier entry for the machine is replaced.
 
     Examples::
 

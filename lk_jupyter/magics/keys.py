@@ -49,7 +49,7 @@ def _list(options: ListKeysOptions, _shell: InteractiveShell) -> None:
 
 @lk_keys.verb("create", CreateKeyOptions)
 def _create(options: CreateKeyOptions, shell: InteractiveShell) -> None:
-    """Create a key. Its secret is shown once and not saved in the notebook.
+    """Create a key. The secret is shown once and not saved in the notebook.
 
     Examples::
 
@@ -76,7 +76,7 @@ def _toggle(options: ToggleOptions, _shell: InteractiveShell) -> None:
 
 @lk_keys.verb("revoke", KeyOptions)
 def _revoke(options: KeyOptions, _shell: InteractiveShell) -> None:
-    """Revoke a key: a personal key permanently, an organization's key until it is regenerated.
+    """Revoke a key: a personal key permanently, an organization's key until the key is regenerated.
 
     Example: ``%lk_keys revoke laptop``
     """
@@ -115,7 +115,7 @@ def _regenerate(options: RegenerateOptions, shell: InteractiveShell) -> None:
 
 @lk_keys.verb("delete", KeyOptions)
 def _delete(options: KeyOptions, _shell: InteractiveShell) -> None:
-    """Delete a key permanently; its name is free again. Asks first.
+    """Delete a key permanently, after your confirmation; the name becomes available again.
 
     Example: ``%lk_keys delete ci --org my-team``
     """
@@ -132,7 +132,7 @@ def _delete(options: KeyOptions, _shell: InteractiveShell) -> None:
 
 @lk_keys.verb("check", NoOptions)
 def _check(_: NoOptions, _shell: InteractiveShell) -> None:
-    """Show whether a key is valid, and whose it is; asks for it without showing it."""
+    """Show whether a key is valid, and its owner; prompts for the key without showing it."""
     secret = ask_hidden("Key to check (it is not shown): ", "run %lk_keys check where you can type")
     validation = current().client.auth.validate_api_key(ApiKeyValidateRequest(api_key=secret))
     if not validation.valid:
@@ -148,13 +148,13 @@ def _chosen(options: KeyOptions | RegenerateOptions) -> tuple[Session, Key]:
 
 
 def _is_sure(options: KeyOptions | RegenerateOptions, session: Session, key: Key, question: str) -> bool:
-    """Return whether to continue; the question says if the key is in use."""
+    """Return whether to continue; the question warns if the user is signed in with this key."""
     warning = " You are signed in with this key." if session.target.key.token.startswith(key.prefix) else ""
     return is_sure(options, f"{question}{warning}", "Nothing was changed.")
 
 
 def _hand_over(secret: str, title: str, options: CreateKeyOptions | RegenerateOptions, shell: InteractiveShell) -> None:
-    """Put a secret where the options say, or show it once."""
+    """Store a secret in the places that the options name, or show the secret once."""
     if options.env:
         os.environ[options.env] = secret
         display(Note(f"{title}: stored only in the variable {options.env} of this kernel."))

@@ -23,12 +23,12 @@ from lk_jupyter.text.units import size_label
 def lk_load(options: LoadOptions, shell: InteractiveShell) -> Any:
     """Load a file of the bucket: a table as a DataFrame, an array, an image, a text.
 
-    The suffix decides: csv, tsv, json, jsonl, parquet, feather, xlsx, npy, npz, png, jpg, txt and
-    more, also packed (gz, bz2, xz, zst, zip). Of a parquet file, only the wanted columns are downloaded.
+    The suffix decides: csv, tsv, json, jsonl, parquet, feather, xlsx, npy, npz, png, jpg, txt and more, also packed
+    (gz, bz2, xz, zst, zip). Of a parquet file, only the wanted columns are downloaded.
 
-    A DataFrame has the columns of the file. parquet and feather keep their dtypes; for other files pandas infers
-    them (int64, float64, bool, datetime64, str). npy gives an array with the shape and dtype of the file, npz a dict
-    of arrays.
+    A DataFrame has the columns of the file. parquet and feather keep their dtypes; for other files pandas infers dtypes
+    (int64, float64, bool, datetime64, str). npy gives an array with the shape and dtype of the file, npz a dict of
+    arrays.
 
     Examples::
 
@@ -63,7 +63,7 @@ def _tell(name: str, value: Any, key: str, wish: LoadRequest) -> None:
 
 
 def _shape(value: Any) -> str:
-    """Return what a value is, in words."""
+    """Describe a value: its type, and its shape or size."""
     kind = type(value).__name__
     if hasattr(value, "memory_usage"):
         rows, columns = value.shape

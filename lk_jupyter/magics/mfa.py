@@ -52,7 +52,7 @@ def _enrol(_: NoOptions, shell: InteractiveShell) -> None:
 
 @lk_mfa.verb("verify", NoOptions)
 def _verify(_: NoOptions, _shell: InteractiveShell) -> None:
-    """Turn the second factor on with a code of the app. If it is on, verify the current sign-in."""
+    """Turn the second factor on with a code of the app. If the factor is on, verify the current sign-in."""
     mfa = current().client.mfa
     if not mfa.status().enabled:
         mfa.verify_enrollment(MfaCode(code=_prompt_code()))
@@ -68,14 +68,14 @@ def _verify(_: NoOptions, _shell: InteractiveShell) -> None:
 
 @lk_mfa.verb("disable", NoOptions)
 def _disable(_: NoOptions, _shell: InteractiveShell) -> None:
-    """Turn the second factor off; asks for a code of the app."""
+    """Turn the second factor off; prompts for a code of the app."""
     current().client.mfa.disable(MfaCode(code=_prompt_code()))
     display(Note("The second factor is off: your password alone signs you in."))
 
 
 @lk_mfa.verb("codes", NoOptions)
 def _codes(_: NoOptions, shell: InteractiveShell) -> None:
-    """Create new backup codes, shown once; old codes stop working. Asks for a code of the app."""
+    """Create new backup codes, shown once; old codes stop working. Prompts for a code of the app."""
     show_once(shell, backup_codes(current().client.mfa.regenerate_backup_codes(MfaCode(code=_prompt_code()))))
 
 

@@ -73,9 +73,9 @@ def _list(_: NoOptions, _shell: InteractiveShell) -> None:
 
 @lk_notebook.verb("start", StartServerOptions)
 def _start(options: StartServerOptions, shell: InteractiveShell) -> None:
-    """Start a Jupyter server, wait until it answers, and open it in a browser.
+    """Start a Jupyter server, wait until the server answers, and open it in a browser.
 
-    An interrupt while it starts stops it and its bill.
+    An interrupt before the server answers stops the server and its bill.
 
     Examples::
 
@@ -94,7 +94,7 @@ def _start(options: StartServerOptions, shell: InteractiveShell) -> None:
 
 @lk_notebook.verb("open", OpenServerOptions)
 def _open_server(options: OpenServerOptions, shell: InteractiveShell) -> None:
-    """Open a Jupyter server in a browser: a page of this machine copies its password, and you paste it once.
+    """Open a Jupyter server in a browser: a page of this machine copies the password, and you paste it once.
 
     Examples::
 
@@ -129,7 +129,7 @@ def _stop(options: StopServerOptions, _shell: InteractiveShell) -> None:
 
 
 def _started(session: Session, package: Bundle, status: LiveOutput) -> Run:
-    """Start a server and wait until it answers; an interrupt stops it."""
+    """Start a server and wait until the server answers; an interrupt stops the server."""
     run, server, facts = started_server(session, package, status, "this server")
     server.close()
     notes = [run.note, f"Open it again: %lk_notebook open {run.short_id}. Stop it: %lk_notebook stop {run.short_id}"]
@@ -140,7 +140,10 @@ def _started(session: Session, package: Bundle, status: LiveOutput) -> Run:
 def started_server(
     session: Session, package: Bundle, status: LiveOutput, what: str, notice: str = ""
 ) -> tuple[Run, HostedServer, list[str]]:
-    """Start a server and wait until it answers; an interrupt stops it. Returns the facts of its line too."""
+    """Start a server and wait until the server answers; an interrupt stops the server.
+
+    Returns the run, the server and the facts of the status line.
+    """
     facts = [priced(package.machine), package.at_most]
     warnings = "\n".join(filter(None, [*map(str, low_balance_notices(session, package.worst_case, what)), notice]))
     status.show(StatusLine("submitting", facts, warnings), now=True)
@@ -178,10 +181,10 @@ def _open(run: Run) -> bool:
 
 
 def _write_page(run: Run) -> Path:
-    """Write a page with the password of a server, which must be in no command line and in no address.
+    """Write a page with the password of a server: the password must not appear in a command line or an address.
 
-    Only its owner can read it; older pages are removed. The page can't send the login form itself: Jupyter accepts the
-    form from its own login page only, so that no other site can sign a browser in.
+    Only the owner of the file can read the page; older pages are removed. The page can't send the login form: Jupyter
+    accepts the form from its own login page only, so that no foreign site can sign a browser in.
     """
     folder = platform_path("data", "open")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)

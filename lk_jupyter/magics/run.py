@@ -1,4 +1,4 @@
-"""The main job: a cell runs on the cloud, and what follows a run under a cell."""
+"""``%%lk_run``: run a cell on the cloud, and show the run below the cell."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ T = TypeVar("T")
 
 FILE_NAME = "cell.py"
 
-#: Names that IPython gives to what was run and shown; a cell that names one gets it.
+#: Names that IPython binds to earlier inputs and outputs; a cell that reads such a name gets its value.
 _HISTORY_NAME = re.compile(r"In|Out|_[iod]h|_{1,3}|_i{1,3}|_i?\d+")
 
-#: How inputs begin that are runs: as they were written, and as IPython has them in ``In``.
+#: Prefixes of inputs that are runs: as typed, and as IPython stores them in ``In``.
 _RUN_WRITTEN, _RUN_CALLED = "%%lk_run", "get_ipython().run_cell_magic('lk_run', "
 
-#: The magic's own line comes first, so the code begins on the second line of the cell.
+#: The line of the magic is the first line, so the code starts on the second line of the cell.
 FIRST_LINE = 2
 
 
@@ -79,7 +79,7 @@ FIRST_LINE = 2
 def lk_run(options: RunOptions, shell: InteractiveShell, cell: str) -> None:
     """Run the cell on the cloud and stream its log below the cell.
 
-    Interrupt once to stop the run and its bill; twice to leave at once. --on-interrupt detach lets it run on.
+    Interrupt once to stop the run and its bill; twice to stop waiting. --on-interrupt detach keeps the run active.
 
     Examples::
 
@@ -143,7 +143,7 @@ def _discard(entry: JournalEntry | None, name: str | None) -> None:
 
 
 def _only_active(session: Session) -> str:
-    """Return the id of the one run that is active. Raises UsageError for none, and for several with their ids."""
+    """Return the id of the only active run. Raises UsageError for no run, and for several runs with their ids."""
     active = [run for run in session.client.workloads.list() if not is_final(run.status)]
     if len(active) == 1:
         return active[0].execution_id
@@ -159,7 +159,7 @@ def _title(run: Workload) -> str:
 
 
 def run_in_session(session: Session, cell: str, options: RunOptions, shell: InteractiveShell) -> None:
-    """Run the cell in a session, which is started if there is none of its name."""
+    """Run the cell in the session of ``--session``; start the session if no session has this name."""
 
     def prepared(paths: dict[str, str | None]) -> Bundle:
         return _prepared(partial(prepare_cell, kept=paths), session, cell, options, shell)
@@ -168,12 +168,12 @@ def run_in_session(session: Session, cell: str, options: RunOptions, shell: Inte
 
 
 def start_several(session: Session, cell: str, options: RunOptions, shell: InteractiveShell) -> None:
-    """Start one run for each machine and combination of values, and compare them."""
+    """Start a run for each machine and combination of values, and compare the runs."""
     fan_out(session, _prepared(prepare_lanes, session, cell, options, shell), options, shell)
 
 
 def start(session: Session, package: Bundle, options: StartOptions, shell: InteractiveShell) -> None:
-    """Start what was prepared and follow it, or show what it would be, as the options say."""
+    """Start a prepared run and follow it, or show the plan with ``--dry-run``."""
     if options.dry_run:
         display(plan_view(package, budget_usage(session)))
         return
@@ -186,7 +186,7 @@ def start(session: Session, package: Bundle, options: StartOptions, shell: Inter
 def send(
     session: Session, package: Bundle, view: RunDisplay, shell: InteractiveShell, options: StartOptions | RerunOptions
 ) -> None:
-    """Start a run and follow it, as the options say."""
+    """Start a run and follow it, or detach, depending on the options."""
     sending = Submission(session, package)
     stop = NoInterrupt() if detaches(options) else Stop(sending.abort_soon)
     with AtInterrupt(stop):
@@ -216,7 +216,7 @@ def show(
     options: StartOptions | AttachOptions | RerunOptions,
     stop: Stop | None = None,
 ) -> None:
-    """Follow a run in the output of the cell, or in the background, as the options say."""
+    """Follow a run in the output of the cell, or in the background, depending on the options."""
     if options.save:
         shell.user_ns[options.save] = run
     if options.detach:
@@ -243,12 +243,12 @@ def _prepared(
 
 
 def _add_magic_prefix(cell: str, shell: InteractiveShell) -> str:
-    """Return a cell that is one line with a magic without its sign, such as ``pwd``, with the sign."""
+    """Return the cell with ``%`` in front, if the cell is a line magic without its sign, such as ``pwd``."""
     line = cell.strip()
     if "\n" in line or shell.find_line_magic(line.partition(" ")[0]) is None:
         return cell
     prefilter: Any = shell.prefilter_manager
-    rewritten = prefilter.prefilter_line(line)  # as IPython does it: not where a variable has this name
+    rewritten = prefilter.prefilter_line(line)  # IPython decides: a variable of this name has priority
     return f"%{line}\n" if rewritten.startswith("get_ipython().run_line_magic(") else cell
 
 
@@ -270,15 +270,15 @@ def _variables(shell: InteractiveShell, cell: str) -> dict[str, Any]:
     }
 
 
-#: Names that IPython itself sets for its users.
+#: Names that IPython binds for its users.
 _IPYTHON_NAMES = {"In", "Out", "get_ipython", "exit", "quit", "open"}
 
-#: Names of inputs, in small letters.
+#: Names of inputs, in lower case.
 _INPUTS = {"in", "_ih", "_i", "_ii", "_iii"}
 
 
 def _strip_run_lines(inputs: Any) -> Any:
-    """Return inputs without the lines that made them runs."""
+    """Return inputs without the ``%%lk_run`` lines."""
     if isinstance(inputs, list):
         return [_strip_run_lines(text) for text in inputs]
     if isinstance(inputs, str) and inputs.startswith(_RUN_WRITTEN):
@@ -290,7 +290,7 @@ def _strip_run_lines(inputs: Any) -> Any:
 
 
 class CodeError(UsageError):
-    """The cell is not valid Python; shown as IPython shows it."""
+    """The cell isn't valid Python; the error is shown like IPython's syntax errors."""
 
     def __init__(self, error: SyntaxError, shell: InteractiveShell) -> None:
         super().__init__(f"{error} Nothing was sent.")
@@ -301,7 +301,7 @@ class CodeError(UsageError):
 
 
 def follow(run: Run, view: RunDisplay, stop: Stop) -> None:
-    """Show the run to its end. Raises RunFailed when it failed, KeyboardInterrupt when the cell was interrupted."""
+    """Show the run to its end. Raises RunFailed after a failure of the run, KeyboardInterrupt after an interrupt."""
     monitor = RunMonitor(run).start()
 
     def abort() -> None:

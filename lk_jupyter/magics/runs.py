@@ -68,7 +68,7 @@ def _only_in_quotas(listed: set[str]) -> list[tuple[str, ...]]:
 
 @magic(RunsOptions)
 def lk_runs(options: RunsOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
-    """List your runs: active ones first, then the latest finished ones.
+    """List your runs: active runs first, then the latest finished runs.
 
     Example: ``%lk_runs -n 50``
     """
@@ -81,7 +81,7 @@ def lk_runs(options: RunsOptions, shell: InteractiveShell) -> None:  # noqa: ARG
 
 
 def _latest(session: Session, limit: int) -> list[Workload | ExecutionSummary]:
-    """Return active runs, then ended ones; a run in both lists counts once."""
+    """Return active runs, then ended runs; a run in both lists counts once."""
     ended = {run.execution_id: run for run in session.client.billing.history(limit=limit)}
     final = {run_id for run_id, run in ended.items() if is_final(run.status)}
     going_on = [run for run in session.client.workloads.list() if run.execution_id not in final]
@@ -104,7 +104,7 @@ def _row(run: Workload | ExecutionSummary, price_per_hour: Decimal | None) -> tu
 
 
 def _name(run: Workload | ExecutionSummary) -> str:
-    """Return the display name; in the history some servers give it beyond the API, and the journal has the code."""
+    """Return the display name of a run: from the server if available, else from the code in the journal."""
     named = run.run_name if isinstance(run, Workload) else (run.model_extra or {}).get("run_name")
     entry = None if named else journal().get(run.execution_id)
     return named or (entry and entry.title) or plain_name(run.file_name or "")
@@ -125,7 +125,7 @@ def lk_status(options: RunIdOptions, shell: InteractiveShell) -> None:  # noqa: 
 
 
 def _phases(run: Run) -> list[str]:
-    """Return how long each phase took, if the server reports it."""
+    """Return a label with the duration of each phase, if the server reports phases."""
     with suppress(ApiError):
         timing = run.session.client.execution.timing(run.execution_id).timing
         phases = timing.phases if timing and timing.phases else {}
@@ -135,7 +135,7 @@ def _phases(run: Run) -> list[str]:
 
 @magic(DeleteRunOptions)
 def lk_delete(options: DeleteRunOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
-    """Delete the record of a finished run from the cloud: its code, output and result. Asks first.
+    """Delete the record of a finished run from the cloud, with code, output and result, after your confirmation.
 
     Example: ``%lk_delete 3f0c --yes``
     """
@@ -183,7 +183,7 @@ def lk_logs(options: LogsOptions, shell: InteractiveShell) -> None:  # noqa: ARG
 
 
 def _record_entries(record: ExecutionRecord) -> list[LogEntry]:
-    """Return the output that a record keeps: it outlives the stored log, and is there before it."""
+    """Return the output in a run's record, which is available before the stored log and outlives the log."""
     if record.combined_output:
         return [LogEntry(message=record.combined_output)]
     texts = {"stdout": record.stdout, "stderr": record.stderr}
@@ -191,7 +191,7 @@ def _record_entries(record: ExecutionRecord) -> list[LogEntry]:
 
 
 def _print_all_logs(options: LogsOptions) -> None:
-    """Print the newest lines of all runs, each behind the id of its run."""
+    """Print the newest lines of all runs, each after the id of its run."""
     entries = current().client.logs.user(min(options.limit, 5000), min(options.hours, 24)).items
     _print_entries(by_time(entries), NO_NONCE, names_runs=True)
     if not entries:
@@ -199,7 +199,7 @@ def _print_all_logs(options: LogsOptions) -> None:
 
 
 def _print_entries(entries: Sequence[LogEntry], nonce: str, *, names_runs: bool = False) -> None:
-    """Print stored lines in order. Each stream of each run is split and redacted apart from the others."""
+    """Print stored lines in order. Each stream of each run is split and redacted separately."""
     splitters: dict[tuple[str | None, str | None], Splitter] = {}
     redactors: dict[tuple[str | None, str | None], LineRedactor] = {}
 
@@ -216,7 +216,7 @@ def _print_entries(entries: Sequence[LogEntry], nonce: str, *, names_runs: bool 
 
 
 def _item_stream(item: str | Frame, stream: str | None) -> str | None:
-    """Return the stream of a piece: what came on stderr may travel in stdout, in its order."""
+    """Return the stream of an item: stderr text may be part of stdout, to preserve the order."""
     return "stderr" if isinstance(item, Frame) and item.kind == STDERR else stream
 
 
@@ -230,7 +230,7 @@ def _print_lines(
 
 
 def _plain(text: str) -> list[str]:
-    """Return stored text as a notebook may show it."""
+    """Return the lines of stored text that a notebook may show."""
     terminal = TerminalText()
     terminal.feed(text)
     return [*terminal.take()[0], *terminal.end()]
@@ -238,7 +238,7 @@ def _plain(text: str) -> list[str]:
 
 @magic(RunIdOptions)
 def lk_abort(options: RunIdOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
-    """Abort a run and show what it cost.
+    """Abort a run and show its cost.
 
     Example: ``%lk_abort 3f0c``
     """

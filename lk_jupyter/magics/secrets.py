@@ -1,4 +1,4 @@
-"""``%lk_secrets``: variables that every run of the organization finds in its environment."""
+"""``%lk_secrets``: environment variables for every run of the organization."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _list(_: NoOptions, _shell: InteractiveShell) -> None:
 
 @lk_secrets.verb("set", SetOptions)
 def _set(options: SetOptions, _shell: InteractiveShell) -> None:
-    """Store or replace a secret; asks for its value without showing it.
+    """Store or replace a secret; prompts for the value without showing it.
 
     Examples::
 
@@ -61,7 +61,7 @@ def _set(options: SetOptions, _shell: InteractiveShell) -> None:
 
 @lk_secrets.verb("delete", DeleteSecretOptions)
 def _delete(options: DeleteSecretOptions, _shell: InteractiveShell) -> None:
-    """Delete secrets. Asks first.
+    """Delete secrets, after your confirmation.
 
     Examples::
 

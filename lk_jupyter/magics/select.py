@@ -1,4 +1,4 @@
-"""``%%lk_select``: one script on every GPU of the account, to see which to take."""
+"""``%%lk_select``: run a script on every GPU of the account, to choose a GPU."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ class SelectOptions(Options):
 
 @magic(SelectOptions)
 def lk_select(options: SelectOptions, shell: InteractiveShell, cell: str) -> None:
-    """Try the cell on every GPU of your account, and show the fastest, the cheapest and the best one.
+    """Try the cell on every GPU of your account, and show the fastest, the cheapest and the best GPU.
 
-    Each try is a separate run and billed. Give it a small part of your work, such as one epoch. %%lk_run with
-    --gpu A100,H100 compares the machines that you name.
+    Each try is a separate run and billed. Use a small part of your work as the cell, such as an epoch. %%lk_run with
+    --gpu A100,H100 compares the machines that you list.
 
     Examples::
 
@@ -87,7 +87,7 @@ def lk_select(options: SelectOptions, shell: InteractiveShell, cell: str) -> Non
 
 
 def _one_for_each(session: Session, options: SelectOptions, shell: InteractiveShell, cell: str) -> None:
-    """Start one run for each GPU, for a server that doesn't try them itself."""
+    """Start a run for each GPU, for a server without GPU selection."""
     say("This server doesn't compare GPUs itself: one run is started for each, for the same price at most.")
     names = ",".join(each.hardware_profile for each in _machines(session))
     needs = [options.requirements] if options.requirements else []
@@ -107,7 +107,7 @@ def _machines(session: Session) -> list[MachineType]:
 
 
 def _started(client: Client, request: GpuSelectionRequest, token: str) -> str:
-    """Start a selection, in a thread whose answer no interrupt loses: it is aborted once its id is known."""
+    """Start a selection in a thread, so that no interrupt loses the answer: the abort is sent once the id is known."""
     with ThreadPoolExecutor(1) as threads:
         start = threads.submit(
             sent_once,
@@ -135,7 +135,7 @@ def _plan(session: Session, options: SelectOptions) -> tuple[Table, str]:
 
 
 def _followed(client: Client, execution_id: str, shell: InteractiveShell) -> GpuSelectionStatus:
-    """Show how far it is until it has ended; an interrupt aborts it with its active try."""
+    """Show the progress of a selection until its end; an interrupt aborts the selection with its active try."""
     line, answered_at, ending = LiveOutput(shell), time.monotonic(), Ending(client, execution_id)
     advice = f"The selection may still be active. Stop it: %lk_abort {execution_id}"
     with AtInterrupt(lambda _: abort_soon(client, execution_id)):
@@ -161,7 +161,7 @@ def _followed(client: Client, execution_id: str, shell: InteractiveShell) -> Gpu
 
 
 def _stopped(client: Client, execution_id: str, line: LiveOutput) -> str:
-    """Wait for the end of a selection that is being aborted, and describe it; an interrupt ends the waiting only."""
+    """Wait for the end of an aborted selection, and describe its state; an interrupt only ends the waiting."""
     abort = abort_soon(client, execution_id)
     with suppress(KeyboardInterrupt), true_interrupts():
         state, text = ("aborted", "") if abort.wait() else ("stopping", abort.words)
@@ -171,7 +171,7 @@ def _stopped(client: Client, execution_id: str, line: LiveOutput) -> str:
 
 
 def _tell(status: GpuSelectionStatus, execution_id: str) -> None:
-    """Show the tries, and what came out on top. Raises RunFailed when the cell ran well on none."""
+    """Show the tries and the winners. Raises RunFailed if the cell completed on no machine."""
     rows = [_row(each) for each in _tries(status)]
     results = status.metadata.selection_results if status.metadata else None
     verdict = {name: getattr(results, name, None) for name in ("best", "fastest", "cheapest")}

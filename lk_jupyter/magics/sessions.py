@@ -1,4 +1,4 @@
-"""``%lk_sessions``, and the cells that run in a session: a warm Python on one machine."""
+"""``%lk_sessions``, and the cells that run in a session: a warm Python on a rented machine."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _list(_: NoOptions, _shell: InteractiveShell) -> None:
 
 @lk_sessions.verb("stop", StopSessionOptions)
 def _stop(options: StopSessionOptions, _shell: InteractiveShell) -> None:
-    """Stop a session and its bill; its variables are lost.
+    """Stop a session and its bill; all variables of the session are lost.
 
     Example: ``%lk_sessions stop train``
     """
@@ -99,7 +99,10 @@ def run_cell(
     options: RunOptions,
     shell: InteractiveShell,
 ) -> None:
-    """Run a cell in its session, and show what it shows; ``prepare`` makes it, given what the session has."""
+    """Run a cell in its session, and show the outputs.
+
+    ``prepare`` builds the request, given the paths in the session.
+    """
     name = str(options.session)
     if options.dry_run:
         display(plan_view(prepare_session(session, options), budget_usage(session)))
@@ -129,7 +132,7 @@ def _check_machine(warm: WarmPython, options: RunOptions, package: Bundle) -> No
 
 
 def _started(session: Session, machine: Bundle, name: str, idle: float, status: LiveOutput) -> WarmPython:
-    """Start the machine of a session; its price is shown before."""
+    """Start the machine of a session, after showing the price."""
     notice = f"Billed until you stop it (%lk_sessions stop {name}), or after {idle:g} minutes without work."
     run, server, facts = started_server(session, machine, status, "this session", notice)
     try:
@@ -145,7 +148,7 @@ def _started(session: Session, machine: Bundle, name: str, idle: float, status: 
 
 
 def _follow(warm: WarmPython, view: CellView, package: Bundle, start_time: float) -> None:
-    """Run a cell and show it to its end; ``start_time`` is when its session was asked for.
+    """Run a cell and show it to its end; ``start_time`` is the moment of the session's request (monotonic, in s).
 
     Raises CellFailed, KeyboardInterrupt, ConnectionFailed.
     """
@@ -191,7 +194,7 @@ def _interrupted(warm: WarmPython, view: CellView, cell: Asked | None, stop: Sto
 
 
 class CellView:
-    """Shows one cell of a session: ``follow``, then ``end``."""
+    """The view of a cell in a session: ``follow``, then ``end``."""
 
     def __init__(self, shell: InteractiveShell, warm: WarmPython, status: LiveOutput, *, quiet: bool) -> None:
         self.shell = shell
@@ -209,7 +212,7 @@ class CellView:
         self._after_error: list[Frame] = []  # such as figures, which come after the error that ends a cell
 
     def follow(self, cell: Asked) -> None:
-        """Show what comes until the cell has ended."""
+        """Show the outputs until the cell has ended."""
         for message in cell.messages():
             if message:
                 self._take(message)
@@ -221,7 +224,7 @@ class CellView:
             self._status.show(self._line(), now=self._state != "running")
 
     def sending(self, doing: str) -> None:
-        """Show what is sent before the cell."""
+        """Show the upload that precedes the cell."""
         self._status.show(self._line(doing))
 
     def stopping(self) -> None:
@@ -230,7 +233,7 @@ class CellView:
         self._status.show(self._line("interrupt again to stop waiting"), now=True)
 
     def end(self, cell: Asked, notices: Sequence[Notice]) -> None:
-        """Show how the cell ended. Raises CellFailed when it failed."""
+        """Show the final state of the cell. Raises CellFailed after a failure."""
         failed = cell.reply.get("status") != "ok"
         self.close(cell, "failed" if failed else "completed", notices)
         if failed:
@@ -298,7 +301,7 @@ class CellView:
             self._after_error.append(frame) if self._error else self._rich.show(frame)
 
     def _survive(self) -> None:
-        """Show an error that did not end the cell, and what came after it."""
+        """Show an error that didn't end the cell, and the outputs after the error."""
         error, frames = self._error, self._after_error
         self._error, self._after_error = {}, []
         if error and not self._quiet:
@@ -312,7 +315,7 @@ class CellView:
         self._rich.saw_text()
 
 
-#: Seconds after an error in which its cell shows the figures that were open; a cell that works longer goes on.
+#: Seconds after an error in which its cell shows open figures; a cell that works longer survived the error.
 _FIGURES_SECONDS = 2.0
 
 #: Kinds of Jupyter's messages → kinds of frames.

@@ -32,14 +32,14 @@ from lk_jupyter.text.units import size_label
 
 _PATTERN = set("*?[")
 
-#: Names that are told of what was left out.
+#: Skipped names that the output lists.
 _NAMED = 5
 
 
 class TransferView:
-    """Shows a transfer: a bar while it is active, one line at its end.
+    """The view of a transfer: a bar while active, a line at the end.
 
-    A context manager: an error or an interrupt within is said in the place of the bar.
+    A context manager: an error or an interrupt inside replaces the bar by a message.
     """
 
     def __init__(self, shell: InteractiveShell, label: str) -> None:
@@ -58,11 +58,11 @@ class TransferView:
             self._output.settle(StatusLine("failed", [self._label]))
 
     def show(self, progress: Progress) -> None:
-        """Show how far it is."""
+        """Show the progress."""
         self._output.show(Rows([Bar(self._label, progress.share, 1.0, f"{self._label} | {progress}")]))
 
     def end(self, state: str, facts: list[str], skipped: tuple[str, ...] = ()) -> None:
-        """Show what was done in place of the bar, and name what was left out."""
+        """Replace the bar by the result, and list skipped files."""
         more = f"and {len(skipped) - _NAMED:,} more" if len(skipped) > _NAMED else ""
         lines = [f"Skipped: {line}" for line in skipped[:_NAMED]]
         line = StatusLine(state, facts, "\n".join(filter(None, [*lines, more])))
@@ -95,10 +95,10 @@ def lk_ls(options: LsOptions, shell: InteractiveShell) -> None:  # noqa: ARG001 
 
 @magic(PutOptions)
 def lk_put(options: PutOptions, shell: InteractiveShell) -> None:
-    """Upload files of this machine to the bucket; files that are already there aren't sent again.
+    """Upload files of this machine to the bucket; files that are already stored aren't sent again.
 
     An object with other content is replaced only with ``--overwrite``. If a large upload was cut off, run the line
-    again: it resumes.
+    again: the upload resumes.
 
     Examples::
 
@@ -136,16 +136,16 @@ def lk_get(options: GetOptions, shell: InteractiveShell) -> None:
             done = storage.sync(SCHEME + key, target, checksum=options.checksum, progress=view.show)
             view.end("fetched", [f"{target}/", str(done)], done.left_out)
         else:
-            slash = "/" if options.target.endswith("/") else ""  # it makes the target a folder
+            slash = "/" if options.target.endswith("/") else ""  # the slash makes the target a folder
             path = storage.get(key, f"{target}{slash}", progress=view.show, checksum=options.checksum)
             view.end("fetched", [str(path), size_label(path.stat().st_size)])
 
 
 @magic(SyncOptions)
 def lk_sync(options: SyncOptions, shell: InteractiveShell) -> None:
-    """Make a target folder equal to a source folder; lk:// marks the one in the bucket.
+    """Make a target folder equal to a source folder; lk:// marks the folder in the bucket.
 
-    Only what differs in size or is newer travels. Nothing is removed without --delete.
+    Only files that are newer or differ in size are sent. Nothing is removed without --delete.
 
     Examples::
 
@@ -162,7 +162,7 @@ def lk_sync(options: SyncOptions, shell: InteractiveShell) -> None:
 
 @magic(RmOptions)
 def lk_rm(options: RmOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
-    """Delete files of the bucket, or a folder with everything in it. Asks first.
+    """Delete files of the bucket, or a folder with its contents, after your confirmation.
 
     Examples::
 
@@ -180,7 +180,7 @@ def lk_rm(options: RmOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
 
 
 def _check_replaces_none(storage: Storage, keys: list[tuple[Path, str]], options: PutOptions) -> None:
-    """Refuse before anything is sent when objects would be replaced by other content. Raises ObjectExists."""
+    """Raise ObjectExists before the upload if the upload would replace objects by other content."""
     existing = [key for path, to in keys for key in storage.replaced(path, to)]
     if not existing:
         return
@@ -201,7 +201,7 @@ def _place(text: str) -> str | Path:
 
 
 def _sources(text: str) -> tuple[list[Path], bool]:
-    """Return the files that a path or a pattern names, and which of the two it is. Raises UsageError for none."""
+    """Return the files of a path or a pattern, and whether the text is a pattern. Raises UsageError without a match."""
     path = Path(text).expanduser()
     if path.exists():
         return [path], False
@@ -212,7 +212,7 @@ def _sources(text: str) -> tuple[list[Path], bool]:
 
 
 def _key_for(path: Path, key: str, *, has_siblings: bool) -> str:
-    """Return where a file goes; what is in a folder goes right below the key."""
+    """Return the key of a file, or of the contents of a folder."""
     name = path.resolve().name
     if not key or has_siblings or (key.endswith("/") and not path.is_dir()):
         return f"{key.rstrip('/')}/{name}".lstrip("/")
@@ -220,7 +220,7 @@ def _key_for(path: Path, key: str, *, has_siblings: bool) -> str:
 
 
 def _list_objects(storage: Storage, folder: str, *, recursive: bool) -> Iterator[ObjectInfo]:
-    """Iterate over what a folder, a pattern or a key names."""
+    """Iterate over the objects of a folder, a pattern or a key."""
     if not _PATTERN.isdisjoint(folder) and not storage.exists(folder):
         yield from _matching(storage, folder)
         return
@@ -239,7 +239,7 @@ def _matching(storage: Storage, pattern: str) -> Iterator[ObjectInfo]:
 
 
 def _to_remove(storage: Storage, key: str) -> Iterable[ObjectInfo]:
-    """Return the objects that are meant. Raises UsageError for all of them, NoSuchObject for none."""
+    """Return the objects to delete. Raises UsageError for the entire bucket, NoSuchObject if no object matches."""
     if not key.strip("/"):
         raise UsageError("%lk_rm needs a key, a pattern or a folder; it doesn't delete the entire bucket.")
     if key.endswith("/"):

@@ -1,4 +1,4 @@
-"""``%lk_vm`` and ``%lk_volumes``: rent VMs with SSH access, and disks that outlive them."""
+"""``%lk_vm`` and ``%lk_volumes``: rent VMs with SSH access, and disks that outlive the VMs."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ lk_volumes = Subcommands(
 
 @lk_vm.verb("list", ListVmsOptions)
 def _list(options: ListVmsOptions, _shell: InteractiveShell) -> None:
-    """List your VMs with what they have cost.
+    """List your VMs with the cost so far.
 
     Example: ``%lk_vm list --all``
     """
@@ -76,7 +76,7 @@ def _list(options: ListVmsOptions, _shell: InteractiveShell) -> None:
 
 @lk_vm.verb("offers", NoOptions)
 def _offers(_: NoOptions, _shell: InteractiveShell) -> None:
-    """List VM types with their prices and what is free now."""
+    """List VM types with prices and current availability."""
     sold = current().client.vms.availability()
     unavailable = sold.available_hardware_profiles or []
     variants = sold.available_instance_variants or [
@@ -89,10 +89,10 @@ def _offers(_: NoOptions, _shell: InteractiveShell) -> None:
 
 @lk_vm.verb("create", CreateVmOptions)
 def _create(options: CreateVmOptions, shell: InteractiveShell) -> None:
-    """Rent a VM, wait until it is ready, and show how to log in. Shows the price and asks first.
+    """Rent a VM after your confirmation, wait until the VM is ready, and show how to log in.
 
-    Your public key from ~/.ssh can log in; without one, a key is created if you agree. If you interrupt the waiting,
-    the VM keeps running.
+    Shows the price before you confirm. Your public key from ~/.ssh can log in; without a key, one is created if you
+    agree. If you interrupt the waiting, the VM keeps running.
 
     Examples::
 
@@ -173,7 +173,7 @@ def _rename(options: RenameVmOptions, _shell: InteractiveShell) -> None:
 
 @lk_vm.verb("delete", DeleteVmOptions)
 def _delete(options: DeleteVmOptions, _shell: InteractiveShell) -> None:
-    """Delete VMs permanently: their disks are deleted and billing ends. Asks first.
+    """Delete VMs permanently, after your confirmation: their disks are deleted and billing ends.
 
     Examples::
 
@@ -194,7 +194,7 @@ def _delete(options: DeleteVmOptions, _shell: InteractiveShell) -> None:
 
 
 def _ended(client: Client, vm: VM, answer: TerminateVMResponse | None) -> str:
-    """Return what came of the end of a VM: the server took it, in whichever form it said so."""
+    """Return a message about the end of a VM, whose deletion the server accepted."""
     freed = answer.detached_volumes if answer else None
     disks = f"; {len(freed)} of its volumes remain and cost credits: %lk_volumes" if freed else ""
     try:
@@ -233,7 +233,7 @@ def _list_volumes(_: NoOptions, _shell: InteractiveShell) -> None:
 
 @lk_volumes.verb("delete", VolumesOptions)
 def _delete_volumes(options: VolumesOptions, _shell: InteractiveShell) -> None:
-    """Delete detached volumes with everything on them. Asks first.
+    """Delete detached volumes with all data, after your confirmation.
 
     Example: ``%lk_volumes delete vol-3f0c``
     """
@@ -285,7 +285,7 @@ def _plan(offer: VmOffer, key: PublicKey, options: CreateVmOptions, volumes: lis
 
 
 def _waited_for(client: Client, created: VM, offer: VmOffer, shell: InteractiveShell) -> VMStatus:
-    """Show the states of a machine until it is ready. An interrupt leaves it, and says so."""
+    """Show the states of a machine until the machine is ready. An interrupt leaves the machine active."""
     line, name, status = LiveOutput(shell), created.display_name or created.vm_id[:SHORT], _initial_status(created)
     line.show(_line(status, [str(offer), _STAYS]))
     try:
@@ -311,12 +311,12 @@ _STAYS = "interrupt: the VM stays active"
 
 
 def _initial_status(created: VM) -> VMStatus:
-    """Return what the answer to the request says of the state of a machine."""
+    """Return the state of a machine from the answer to the request."""
     return VMStatus.model_validate(created.model_dump(include=set(VMStatus.model_fields)))
 
 
 def _unattended_note(created: VM) -> str:
-    """Return what a VM that is not waited for any more means for the credits."""
+    """Return a message: the VM is still active and costs credits, with the commands that check and delete the VM."""
     name = created.display_name or created.vm_id[:SHORT]
     means = created.vm_id[:SHORT] if " " in name else name
     return f"VM {name!r} is still active and costs credits. Check: %lk_vm status {means}. Delete: %lk_vm delete {means}"
@@ -333,7 +333,7 @@ def _tell_door(status: VMStatus, key: PublicKey | None) -> None:
 
 
 def _key(options: CreateVmOptions) -> PublicKey:
-    """Return the key that may log in; create one where there is none, if the user agrees."""
+    """Return the key that may log in; create a key if none exists and the user agrees."""
     asks = not (options.key or options.dry_run or own_keys())
     if not asks or not (options.yes or ask("No SSH key in ~/.ssh. Create ~/.ssh/id_ed25519? [y/N] ")):
         return find_key(options.key)
@@ -345,7 +345,7 @@ def _key(options: CreateVmOptions) -> PublicKey:
 def _default_key() -> PublicKey | None:
     try:
         return find_key()
-    except UsageError:  # the machine may have another one
+    except UsageError:  # the VM may accept another key
         return None
 
 

@@ -22,10 +22,10 @@ from lk_jupyter.text.units import duration_label
 
 @magic(WaitOptions)
 def lk_wait(options: WaitOptions, shell: InteractiveShell) -> None:
-    """Wait until runs finish and show the results: named runs, or all background runs of this notebook.
+    """Wait until runs finish and show the results: listed runs, or all background runs of this notebook.
 
-    Raises the failure of the first that failed, so that "Run All" stops there. An interrupt ends the
-    waiting; the runs stay active.
+    Raises the error of the first failed run, so that "Run All" stops at this cell. An interrupt ends the waiting; the
+    runs stay active.
 
     Examples::
 

@@ -26,7 +26,7 @@ def test_all_has_every_option_and_every_operation(run_cell):
 
 def test_words_find_what_has_all_of_them(run_cell):
     shown = run_cell("%lk_help voucher")
-    assert re.search(r"^%lk_billing voucher +Show what a voucher is worth", shown, re.MULTILINE)
+    assert re.search(r"^%lk_billing voucher +Show the value of a voucher", shown, re.MULTILINE)
     assert "session.client.voucher.validate" in shown
     assert "%lk_ls" not in shown
     assert "%lk_config day_budget" in run_cell("%lk_help budget day")

@@ -1,4 +1,4 @@
-"""A question to the user, where the front end can put one."""
+"""Prompt the user, where the front end supports input."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from lk_jupyter.text.terminal import plain
 
 
 def ask(question: str) -> bool:
-    """Return whether the answer is yes.
+    """Prompt for yes or no, and return whether the answer is yes.
 
-    It is no where nobody can answer, as in a notebook that runs unattended, and when the user interrupts.
+    Returns False without a prompt that a user can answer, as in an unattended notebook, and after an interrupt.
     """
     return answered(question).lower() in {"y", "yes"}
 
@@ -34,7 +34,7 @@ def is_sure(options: Any, question: str, otherwise: str) -> bool:
 
 
 def answered(question: str) -> str:
-    """Return what is typed; nothing where nobody can answer, and when the user interrupts."""
+    """Prompt the user, and return the typed text; return "" without input support, and after an interrupt."""
     try:
         return input(plain(question)).strip()
     except (EOFError, KeyboardInterrupt, OSError, StdinNotImplementedError):
@@ -42,9 +42,9 @@ def answered(question: str) -> str:
 
 
 def ask_hidden(question: str, otherwise: str) -> str:
-    """Return what is typed without being shown.
+    """Prompt for a secret, and return the typed text, which is never shown.
 
-    Raises UsageError where nothing is, or nobody can be asked; ``otherwise`` says what to do then.
+    Raises UsageError after an empty answer and without input support; ``otherwise`` is the advice for the second case.
     """
     answer = prompt_secret(question)
     if answer is None:

@@ -1,11 +1,11 @@
-"""What may stand next on a magic's line. Nothing here raises, and nothing waits long."""
+"""Complete the line of a magic. No function here raises, and none waits longer than PATIENCE."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as TooLate  # its own class before Python 3.11
+from concurrent.futures import TimeoutError as TooLate  # a separate class before Python 3.11
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -35,7 +35,7 @@ PATIENCE = 0.8  # seconds: a slower answer comes too late for a menu
 
 
 def complete(name: str, typed: str) -> tuple[str, list[str]]:
-    """Return the piece that is being typed in the line of a magic, and what may replace it."""
+    """Return the unfinished word on the line of a magic, and its possible completions."""
     magic = magic_named(name)
     if isinstance(magic, Subcommands):
         verb, space, rest = typed.lstrip().partition(" ")
@@ -61,7 +61,7 @@ def _starting(fragment: str, words: Iterable[str]) -> list[str]:
 
 
 def _field_for(magic: Magic, before: list[str]) -> FieldInfo | None:
-    """Return the field whose value stands after these words."""
+    """Return the field of the next value after these words."""
     fields = magic.model.model_fields
     options = {flag: field for name, field in fields.items() for flag in flags(name, field)}
     positional = [field for field in fields.values() if extras(field).get("positional")]
@@ -77,7 +77,7 @@ def _field_for(magic: Magic, before: list[str]) -> FieldInfo | None:
 
 
 def _soon(source: Callable[[], Iterable[str]]) -> list[str]:
-    """Return what the source gives, or nothing when it fails or takes too long."""
+    """Return the items of the source, or an empty list when the source fails or takes longer than PATIENCE."""
     answer: Future[list[str]] = Future()
 
     def work() -> None:
@@ -102,7 +102,7 @@ def _client() -> Client:
 
 
 def _keys(typed: str) -> Iterable[str]:
-    """Return what the folder of the bucket holds that is being typed, a page of it."""
+    """Return the keys in the folder that is being typed, at most one page of the bucket's listing."""
     scheme = SCHEME if typed.startswith(SCHEME) else ""
     folder = typed.removeprefix(scheme).rpartition("/")[0]
     page = next(_session().storage.pages(folder, recursive=False), [])
@@ -110,14 +110,14 @@ def _keys(typed: str) -> Iterable[str]:
 
 
 def _paths(typed: str) -> Iterable[str]:
-    """Return the files and folders here that begin with this text; the folders with a slash."""
+    """Return the local files and folders that start with this text; folders end with a slash."""
     folder = Path(typed if typed.endswith("/") else Path(typed).parent)
     prefix = typed if typed.endswith("/") else typed.rpartition("/")[0] + "/" if "/" in typed else ""
     paths = sorted(islice(folder.expanduser().iterdir(), _MOST))
     return (f"{prefix}{path.name}{'/' if path.is_dir() else ''}" for path in paths)
 
 
-#: What is completed from what is typed so far, since there is too much to offer all.
+#: Completers that need the text typed so far, because a complete list would be too long.
 BY_WHAT_IS_TYPED: dict[str, Callable[[str], Iterable[str]]] = {
     "keys": _keys,
     "paths": _paths,
@@ -131,7 +131,7 @@ def _variables() -> list[str]:
     return [name for name in shell.user_ns if name not in shell.user_ns_hidden] if shell else []
 
 
-#: What may be several, with commas between.
+#: Options that take several values, separated by commas.
 LISTED = {"gpus", "machines", "variables"}
 
 COMPLETERS: dict[str, Callable[[], Iterable[str]]] = {

@@ -15,19 +15,19 @@ from lk_jupyter.magics._engine.registry import MAGICS, magic_named
 
 
 class IndexEntry(NamedTuple):
-    """One thing: what kind it is, how it is written, and what it does."""
+    """An entry of the help index: its kind, its name as users type it, and its description."""
 
     kind: str
     name: str
     text: str
 
     def has(self, word: str) -> bool:
-        """Whether it contains the word, in any case."""
+        """Return whether name or text contains the word, in any case."""
         return word.lower() in f"{self.name} {self.text}".lower()
 
 
 def magics() -> Iterator[IndexEntry]:
-    """Iterate over the magics, each with its verbs."""
+    """Iterate over the magics, with their verbs."""
     for row in MAGICS:
         magic = magic_named(row.name)
         verbs = f" Verbs: {', '.join(magic.verbs)}." if isinstance(magic, Subcommands) else ""
@@ -49,13 +49,13 @@ def options() -> Iterator[IndexEntry]:
 
 
 def settings() -> Iterator[IndexEntry]:
-    """Iterate over the settings, with the variables that set them."""
+    """Iterate over the settings, with their environment variables."""
     for row in SETTINGS:
         yield IndexEntry("Settings", f"%lk_config {row.name}", f"{row.help} ({', '.join(row.env)})")
 
 
 def python() -> Iterator[IndexEntry]:
-    """Iterate over what ``import lk_jupyter`` gives."""
+    """Iterate over the public names of ``import lk_jupyter``."""
     import lk_jupyter  # noqa: PLC0415 (it imports much when its names are read)
 
     for name in lk_jupyter.__all__:
@@ -64,7 +64,7 @@ def python() -> Iterator[IndexEntry]:
 
 
 def errors() -> Iterator[IndexEntry]:
-    """Iterate over the errors: what each means, the state it leaves, how to fix it."""
+    """Iterate over the errors: meaning, remaining state and fix."""
     for name, kind in vars(error_module).items():
         if inspect.isclass(kind) and issubclass(kind, error_module.LkError):
             yield IndexEntry("Errors", name, " ".join((inspect.getdoc(kind) or "").replace("``", "").split()))
@@ -95,12 +95,12 @@ def each_magic() -> Iterator[Magic]:
 
 
 def everything() -> list[IndexEntry]:
-    """Return all of it."""
+    """Return the entries of all kinds."""
     return [*magics(), *verbs(), *options(), *settings(), *python(), *errors(), *operations()]
 
 
 def search_entries(words: Iterable[str]) -> list[IndexEntry]:
-    """Return what has all of the words; what is named so goes first."""
+    """Return the entries that contain all of the words, name matches first."""
     terms = [word.lstrip("%") for word in words]
     if named := [entry for entry in errors() if [entry.name] == terms]:
         return named
@@ -109,13 +109,13 @@ def search_entries(words: Iterable[str]) -> list[IndexEntry]:
 
 
 def near(words: Iterable[str]) -> list[str]:
-    """Return words of names that are like those."""
+    """Return words of the index that are similar to the given words."""
     vocabulary = {part.strip("-%") for entry in everything() for part in entry.name.replace(".", " ").split()}
     return [close for word in words for close in get_close_matches(word.lstrip("%-"), vocabulary, n=2)]
 
 
 def exactly(words: Iterable[str]) -> Magic | Subcommands | None:
-    """Return the magic, or the verb of one, that the words name."""
+    """Return the magic, or the verb of a magic, with exactly this name; None if no magic matches."""
     name, *verb = [word.lstrip("%") for word in words]
     name = name if name.startswith("lk_") else f"lk_{name}"
     if name not in {row.name for row in MAGICS}:

@@ -1,6 +1,6 @@
-"""Which operations of the API each magic calls, as ``client.GROUP.NAME``; the README's table is made from it.
+"""List the API operations that each magic calls, as ``client.GROUP.NAME``, for the table in the README.
 
-A magic of verbs has a row for each. tests/test_operations.py finds each call in the code that the magic reaches.
+A magic with verbs has a row for each verb. tests/test_operations.py finds each call in the code that the magic reaches.
 """
 
 from __future__ import annotations

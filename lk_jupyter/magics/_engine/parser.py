@@ -52,7 +52,7 @@ from lk_jupyter.options.runs import RENAMED, Options, check, current_name, extra
 
 @dataclass(frozen=True)
 class Magic:
-    """What one magic does, and the options it takes."""
+    """A magic: its function and the model of its options."""
 
     model: type[Options]
     function: Callable[..., Any]
@@ -60,7 +60,7 @@ class Magic:
 
     def __call__(self, shell: InteractiveShell, line: str, cell: str | None = None) -> Any:
         words = line.split()
-        if words and HELP & {words[0], words[-1]}:  # a question of %lk_chat can have them in its middle
+        if words and HELP & {words[0], words[-1]}:  # a question of %lk_chat can contain these words in its middle
             page(self.help())
             return None
         options = self.parse(line)
@@ -69,17 +69,17 @@ class Magic:
 
     @property
     def title(self) -> str:
-        """The name as it is typed, such as ``%%lk_run``."""
+        """The name as users type it, such as ``%%lk_run``."""
         takes_cell = "cell" in inspect.signature(self.function).parameters
         return ("%%" if takes_cell else "%") + self.name
 
     @property
     def doc(self) -> str:
-        """What it does, and examples."""
+        """The description of the magic, with examples."""
         return inspect.getdoc(self.function) or ""
 
     def parse(self, line: str) -> Any:
-        """Read a line into the options. Raises UsageError with what does not fit."""
+        """Parse a line into the options. Raises UsageError for unknown options and wrong values."""
         namespace, unknown = self.parser.parse_known_args(list(map(self._current, split(line))))
         if unknown:
             raise UsageError(self._not_understood(unknown))
@@ -91,7 +91,7 @@ class Magic:
         return options
 
     def _current(self, word: str) -> str:
-        """Return a word of the line with the present name of its option."""
+        """Return the word with the current name of its option, if the word contains a renamed option."""
         flag, equals, value = word.partition("=")
         name = flag.removeprefix("--").replace("-", "_")
         if not flag.startswith("--") or name not in RENAMED:
@@ -99,11 +99,11 @@ class Magic:
         return "--" + current_name(self.model, name).replace("_", "-") + equals + value
 
     def help(self) -> str:
-        """Usage, what it does, options with their defaults, examples."""
+        """Return the help text: usage, description, options with defaults, examples."""
         return "Usage" + self.parser.format_help()
 
     def usage(self) -> str:
-        """How it is written on a line: its name, options and arguments."""
+        """Return the usage line: name, options and arguments."""
         return self.parser.format_usage().removeprefix("::").strip()
 
     @cached_property
@@ -111,7 +111,7 @@ class Magic:
         """IPython's own argument parser, with an argument for each field of the model."""
         parser: Any = _Parser(self.title[1:], description=self.doc)  # type: ignore[no-untyped-call]
         parser.allow_abbrev = False
-        parser.color = False  # 3.14 colours help for terminals; this one is also shown in notebooks
+        parser.color = False  # Python 3.14 colors help for terminals; notebooks show this help too
         fields = self.model.model_fields.items()
         greedy = not any(extras(field).get("positional") and field.is_required() for _, field in fields)
         for name, field in fields:
@@ -137,12 +137,12 @@ class Magic:
 
 
 def magic(model: type[Options]) -> Callable[[Callable[..., Any]], Magic]:
-    """Make a function the magic of its name, with the model's fields as its options."""
+    """Return a decorator that turns a function into the magic of the same name, with the model's fields as options."""
     return lambda function: Magic(model, function, function.__name__)
 
 
 class Subcommands:
-    """A magic of several verbs, such as ``%lk_vm create``; a verb is a magic itself."""
+    """A magic with several verbs, such as ``%lk_vm create``; each verb is a magic too."""
 
     def __init__(self, name: str, doc: str) -> None:
         self.name = name
@@ -151,7 +151,7 @@ class Subcommands:
         self.verbs: dict[str, Magic] = {}
 
     def verb(self, name: str, model: type[Options]) -> Callable[[Callable[..., Any]], Magic]:
-        """Make a function the verb of this name, with the model's fields as its options."""
+        """Return a decorator that turns a function into the verb ``name``, with the model's fields as options."""
 
         def declare(function: Callable[..., Any]) -> Magic:
             self.verbs[name] = Magic(model, function, f"{self.name} {name}")
@@ -167,7 +167,7 @@ class Subcommands:
         return verb(shell, rest, cell)
 
     def split(self, line: str) -> tuple[Magic, str]:
-        """Return the verb of a line, and what stands after it. Raises UsageError."""
+        """Return the verb of a line and the text after the verb. Raises UsageError for an unknown verb."""
         name, _, rest = line.strip().partition(" ")
         if not name:
             return next(iter(self.verbs.values())), ""
@@ -178,7 +178,7 @@ class Subcommands:
         raise UsageError(f"{self.title} has no subcommand '{name}'. {hint}")
 
     def help(self) -> str:
-        """Return what the magic is, and each verb with its usage and purpose."""
+        """Return the help text: the description of the magic, and each verb with usage and summary."""
         verbs = "\n\n".join(f"{magic.usage()}\n    {first_sentence(magic.doc)}" for magic in self.verbs.values())
         first = next(iter(self.verbs))
         more = f"{self.title} alone is {self.title} {first}. {self.title} {first}? shows the options of a subcommand."
@@ -193,7 +193,7 @@ HELP = frozenset({"--help", "-h"})
 
 
 def first_sentence(doc: str) -> str:
-    """Return what a docstring begins with, in one line."""
+    """Return the first paragraph of a docstring, in a single line."""
     return doc.partition("\n\n")[0].replace("\n", " ")
 
 
@@ -211,7 +211,7 @@ def split(line: str) -> list[str]:
 
 
 def flags(name: str, field: FieldInfo) -> list[str]:
-    """Return what is written on the line for a field, such as ``["-r", "--requirements"]``."""
+    """Return the spellings of a field on the line, such as ``["-r", "--requirements"]``."""
     extra = extras(field)
     if extra.get("positional"):
         return [name]
@@ -228,7 +228,7 @@ def takes_many(field: FieldInfo) -> bool:
     return get_origin(field.annotation) in {list, dict}
 
 
-#: What argparse says of a line → what we say.
+#: Messages of argparse → our messages.
 _MISUSES = {
     r"argument (?:\S+/)?(\S+): expected .*": "needs a value after {0}",
     r"argument (?:\S+/)?(\S+): ignored explicit argument (.*)": "takes no value for {0}, got {1}",

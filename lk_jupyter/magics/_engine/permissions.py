@@ -1,4 +1,4 @@
-"""What a refusal means within an organization."""
+"""Explain refusals within an organization."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Literal
 
 from lk_jupyter.errors import Forbidden
 
-#: What a role is needed for → who has it.
+#: Subject of a refused request → the roles with the right.
 _WHO = {"keys": "owners and admins", "members": "owners and admins", "roles": "owners", "organization": "owners"}
 
 
 @contextmanager
 def may(slug: str | None, what: Literal["keys", "members", "roles", "organization"]) -> Iterator[None]:
-    """Let a refusal say who has the right, and how to find them."""
+    """Add to a refusal the roles with the right, and the command that lists their members."""
     try:
         yield
     except Forbidden as refusal:

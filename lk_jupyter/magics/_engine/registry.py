@@ -1,4 +1,4 @@
-"""Which magics there are, and where each is."""
+"""List the magics, with the module and the kind of each."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 class Row(NamedTuple):
-    """One magic: its name, the module here that holds the function of that name, and its kind (line, cell).
+    """A magic: its name, the module in this package that defines the function of that name, and its kind (line, cell).
 
-    ``fills`` is whether IPython puts variables in place of ``{name}`` and ``$name`` on its line.
+    ``fills`` is whether IPython replaces ``{name}`` and ``$name`` on the line by variables.
     """
 
     name: str
@@ -80,6 +80,6 @@ ROWS = {row.name: row for row in MAGICS}
 
 
 def magic_named(name: str) -> Magic | Subcommands:
-    """Return a magic by its name, importing it."""
+    """Import and return the magic with this name."""
     magic: Magic | Subcommands = getattr(import_safely(f"lk_jupyter.magics.{ROWS[name].module}"), name)
     return magic

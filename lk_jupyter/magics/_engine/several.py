@@ -1,4 +1,4 @@
-"""Do one thing to several: a failure of one leaves none of the others out."""
+"""Apply an action to several items: a failure skips none of the remaining items."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ T = TypeVar("T")
 
 
 def apply_to_each(items: Sequence[T], act: Callable[[T], object], name: Callable[[T], str], remainder: str) -> None:
-    """Act on each of several, on the rest too where one fails.
+    """Apply an action to each item, and continue after a failure.
 
-    ``remainder`` is what an error or an interrupt adds, with ``{}`` for the names that remain. Raises the first error.
+    ``remainder`` is added to an error or interrupt, with the names of the remaining items in place of ``{}``. Raises
+    the first error.
     """
     failed: dict[str, LkError] = {}
     names = [name(each) for each in items]

@@ -1,4 +1,4 @@
-"""What magics show: tables, data frames and lines."""
+"""Show tables, data frames and lines of magics."""
 
 from __future__ import annotations
 

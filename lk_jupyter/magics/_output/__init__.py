@@ -1,1 +1,1 @@
-"""What a running cell shows, and how."""
+"""The outputs of a running cell."""

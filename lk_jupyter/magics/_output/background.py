@@ -1,4 +1,4 @@
-"""Show runs in the background: each has its outputs, and one thread updates all of them in place."""
+"""Show runs in the background: each run has separate outputs, and a single thread updates all of them in place."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from lk_jupyter.runs.monitor import RunMonitor
 from lk_jupyter.runs.run import Run
 from lk_jupyter.text.terminal import TerminalText
 
-#: Lines of the log that the output shows while the run goes on, and seconds between two looks at what is waited for.
+#: Log lines that the output shows while the run is active, and seconds between two updates.
 LINES = 40
 PACE = 1.0
 
-#: Runs that are updated between two pauses, in turns: a front end drops what comes faster than it can show.
+#: Runs that are updated between two pauses, in turns: a front end drops messages that arrive too fast.
 _AT_ONCE = 50
 
 
 class Task(Protocol):
-    """Something in the background that can be waited for: ``done`` is set once its end is shown."""
+    """Background work with an end: ``done`` is set after the final state was shown."""
 
     done: SafeEvent
 
     def runs(self) -> Sequence[Run]:
-        """Return its runs, as far as they were started."""
+        """Return the runs that have started so far."""
 
 
 class Detached:
-    """One run in the background."""
+    """A run in the background, with its view and its monitor."""
 
     def __init__(
         self, run: Run, view: RunDisplay, monitor: RunMonitor, notify: Callable[[DesktopNotification], None]
@@ -59,12 +59,12 @@ class Detached:
         return self._monitor.done.is_set()
 
     def update(self) -> None:
-        """Show what has come."""
+        """Show new output."""
         self._monitor.wake.clear()
         self._view.show_detached(self._monitor, self._take())
 
     def end(self) -> None:
-        """Show how it ended; this may have to wait for the server."""
+        """Show the final state; may wait for the server."""
         try:
             self._take()
             self._newest.extend(self._text.end())
@@ -113,12 +113,12 @@ class Background:
     def _work(self) -> None:
         while turn := self._next_turn():
             for detached in turn:
-                with suppress(Exception):  # one output that cannot be drawn must not stop the others
+                with suppress(Exception):  # an output that can't be drawn must not stop the rest
                     detached.update()
             time.sleep(next_second())
 
     def _next_turn(self) -> list[Detached]:
-        """Return the runs whose turn it is, and close ended runs in separate threads."""
+        """Return the next runs to update, and close ended runs in separate threads."""
         with self._lock:
             ended = [detached for detached in self._views if detached.is_read]
             self._views = [detached for detached in self._views if detached not in ended]
@@ -134,10 +134,10 @@ BACKGROUND = Background()
 
 
 def follow_detached(run: Run, view: RunDisplay, monitor: RunMonitor | None = None) -> None:
-    """Show the run in this cell's output, without waiting; ``monitor`` is its reader if there is one."""
+    """Show the run in this cell's output, without waiting; ``monitor`` is the run's reader, if already started."""
     monitor = monitor or RunMonitor(run).start()
     view.detach(run)
-    notify = _nothing if view.is_stopping else notices(view.shell)  # who aborted it needs no word of its end
+    notify = _nothing if view.is_stopping else notices(view.shell)  # no notification for the user who aborted the run
     BACKGROUND.show(Detached(run, view, monitor, notify))
 
 

@@ -1,6 +1,6 @@
-"""Show an answer: it grows in one output, and a line below shows its progress and its cost.
+"""Show an answer: its text grows in an output, and a line below shows progress and cost.
 
-A terminal can't update an output. It prints each line of the answer when it is complete.
+A terminal can't update an output, so the view prints each line of the answer once complete.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from lk_jupyter.text.terminal import plain
 from lk_jupyter.text.units import credits_label, duration_label
 from lk_jupyter.views.markdown import render_markdown
 
-#: Seconds between two updates of an answer, and letters that an update adds to them one second for: a long answer is
-#: sent whole each time, and Jupyter drops what is more than a megabyte a second.
+#: Seconds between two updates of an answer, and the characters that add a second to this pause: each update sends the
+#: entire answer, and Jupyter drops more than a megabyte per second.
 PACE = 0.2
 LETTERS = 200_000
 
-#: Seconds between two looks at what is waited for.
+#: Seconds between two updates of the waiting line.
 _LOOK = 1.0
 
 METADATA_KEY = "lk_jupyter"
 
 
 class ChatMarkdown:
-    """An answer drawn from its Markdown, the reasoning folded above it, with a twin in text."""
+    """An answer rendered from Markdown, with the reasoning folded above; plain text is the fallback."""
 
     def __init__(self, answer: ChatReply, *, open_: bool = False) -> None:
         self.text = plain(answer.text)
@@ -56,7 +56,7 @@ class ChatMarkdown:
 
 
 class ChatView:
-    """The outputs of one question."""
+    """The outputs of a question: the answer and its status line."""
 
     def __init__(self, shell: InteractiveShell, who: Answerer) -> None:
         self._who = who
@@ -73,7 +73,7 @@ class ChatView:
             self._line.show(StatusLine("waiting", [f"for {self._who.label}"]), now=True)
 
     def show(self, answer: ChatReply) -> None:
-        """Show an answer as far as it has come."""
+        """Show the text of an answer so far."""
         if not self._in_place:
             self._printed.show(answer.text)
         elif answer.first is None:
@@ -93,7 +93,7 @@ class ChatView:
             self._looked = time.monotonic()
 
     def end(self, answer: ChatReply, state: str) -> None:
-        """Show the final answer, and the line that closes it."""
+        """Show the final answer and its receipt."""
         if self._in_place:
             self._answer.show(ChatMarkdown(answer), now=True)
         else:
@@ -126,7 +126,7 @@ class Printed:
 
 
 def receipt(answer: ChatReply, label: str, state: str) -> StatusLine:
-    """Return the line that closes an answer: tokens, speed, time, cost; its metadata is all of that for programs."""
+    """Return the receipt of an answer: tokens, speed, time, cost; the metadata has the same figures for programs."""
     line = StatusLine(state, [label, *_facts(answer)], _length_notice(answer))
     line.mark = {"answered": "✓", "failed": "✗"}.get(state, "■")
     usage = answer.usage.model_dump(exclude_none=True) if answer.usage else None

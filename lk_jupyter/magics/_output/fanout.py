@@ -1,4 +1,4 @@
-"""What the user sees of several runs: a live board of lanes, the table that compares them, their logs."""
+"""Show several runs: a live board of the runs, a table that compares the results, and the logs."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from lk_jupyter.text.terminal import plain, shortened
 from lk_jupyter.text.units import credits_label, duration_label
 from lk_jupyter.views.run import METADATA_KEY, facts_so_far, receipt_facts
 
-#: Characters of a lane's newest line that the board shows, and of the remark on it in the table.
+#: Characters of a run's newest line on the board, and of a run's notice in the table.
 NEWEST = 60
 NOTICE_LENGTH = 120
 
-#: Lines that the folded logs of all lanes may take together, and the fewest of one lane.
+#: Lines that the folded logs of all runs share, and the minimum for each run.
 LOG_LINES = 2000
 FEWEST_LINES = 10
 
@@ -41,7 +41,7 @@ _DIM = "color: var(--jp-ui-font-color2)"
 
 
 class Board:
-    """The runs at one moment, or their heading once all have ended; ``note`` is next to the sums."""
+    """A snapshot of the runs, or only their heading after all have ended; ``note`` is shown next to the sums."""
 
     def __init__(self, fan: FanOut, note: str = "") -> None:
         self._members = [_cells(member) for member in fan.lanes]
@@ -52,7 +52,7 @@ class Board:
         self._notices = [*self._warnings, *merge_notices({member.lane.number: member.remarks for member in fan.lanes})]
         self._over = all(member.ended for member in fan.lanes)
         notes = merge_notices({member.lane.number: [member.note] if member.note else [] for member in fan.lanes})
-        # Lab draws a header for each run, which says its state; once all have ended, the table below says it.
+        # Lab draws a header with the state of each active run; after the end, the table below shows the states.
         sums = f"{fan.bill.label} in total" if self._over else f"at most {at_most(fan)}"
         self._runs = {
             "head": " · ".join(filter(None, [runs(len(fan.lanes)), sums, note])),
@@ -98,7 +98,7 @@ def _state(member: FanOutMember) -> str:
 
 
 def _bar(member: FanOutMember, payload: dict[str, Any]) -> Bar:
-    """Return the progress bar of a lane, named by it; its text is the lane's newest line."""
+    """Return the progress bar of a run, labeled with the run's number; its text is the run's newest line."""
     bar = parse_bar(payload)
     return replace(bar, label=" · ".join(filter(None, [f"run {member.lane.number}", bar.label])))
 
@@ -133,7 +133,7 @@ def _money(fan: FanOut) -> str:
 
 
 def at_most(fan: FanOut) -> str:
-    """Return in words what all lanes cost at most."""
+    """Return a label for the maximum cost of all runs."""
     unknown = {member.lane.machine for member in fan.lanes if member.lane.package.worst_case is None}
     if fan.max_cost is not None or not unknown:
         return credits_label(fan.worst_case)
@@ -147,7 +147,7 @@ def runs(count: int) -> str:
 
 
 def plan_table(fan: FanOut) -> Table:
-    """Return what ``--dry-run`` shows of each run, with the cost of all; nothing was sent."""
+    """Return the table of ``--dry-run``: machine, values, time limit (s) and maximum cost of each run."""
     plans = [run_plan.lane for run_plan in fan.lanes]
     rows = [
         (
@@ -165,7 +165,7 @@ def plan_table(fan: FanOut) -> Table:
 
 
 def decision_table(outcomes: Sequence[MemberResult], scores: Sequence[Score], note: str = "", cause: str = "") -> Table:
-    """Compare runs: what each took, which stands out, and why each failed, but for the ``cause`` that is said below."""
+    """Compare runs in a table: time, cost, GPU figures, scores, and the reason of each failure without ``cause``."""
     measured = any(outcome.gpu.is_known for outcome in outcomes)
     names = [score.name for score in scores]
     figures = ("Time", "Cost", *(("Peak GPU memory", "Mean GPU use") if measured else ()), *names)
@@ -192,7 +192,7 @@ def decision_table(outcomes: Sequence[MemberResult], scores: Sequence[Score], no
 
 
 def _reasons(outcomes: Sequence[MemberResult], cause: str) -> dict[int, str]:
-    """Return why runs failed, by their number: each reason once, and none that is said below."""
+    """Return the failure reasons by run number; a repeated reason becomes a reference, and ``cause`` is left out."""
     first: dict[str, int] = {}
     for outcome in outcomes:
         first.setdefault(outcome.reason, outcome.number)
@@ -205,7 +205,7 @@ def _reasons(outcomes: Sequence[MemberResult], cause: str) -> dict[int, str]:
 
 
 def merge_notices(by_number: Mapping[int, Sequence[str]]) -> list[str]:
-    """Return the remarks about runs, each once, with its runs."""
+    """Return the notices about runs without repetition, each with the numbers of its runs."""
     about: dict[str, list[str]] = {}
     for number, notices in by_number.items():
         for notice in notices:
@@ -238,7 +238,7 @@ def _score(value: float | str | None) -> str:
 
 
 class Decision:
-    """The table that compares runs, with the receipts of all of them as its metadata, for programs to read."""
+    """The table that compares runs; its metadata has the receipts of all runs, for programs."""
 
     def __init__(self, fan: FanOut, note: str, cause: str) -> None:
         self._table = decision_table(fan.outcomes(), fan.scores, note, cause)
@@ -288,7 +288,7 @@ class FanOutLogs:
 
 
 def _outputs_html(member: FanOutMember) -> str:
-    """Return as HTML what a lane showed besides text."""
+    """Return the outputs of a run besides text, as HTML."""
     gallery = RecentOutputs()
     for frame in member.frames():
         if frame.kind in SHOWN:
@@ -297,5 +297,5 @@ def _outputs_html(member: FanOutMember) -> str:
 
 
 def total(fan: FanOut) -> str:
-    """Return in words what all lanes cost."""
+    """Return a label for the number of started runs and their total cost."""
     return f"{runs(sum(1 for member in fan.lanes if member.run))} for {fan.bill.label} in total"

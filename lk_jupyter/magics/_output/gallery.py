@@ -1,7 +1,7 @@
-"""Show the rich outputs of a run in the background: the newest bundles, together in one output.
+"""Show the rich outputs of a background run: the newest bundles, together in a single output.
 
-An output made by a thread would belong to the cell that runs then, so all of them share an output that
-exists from the start.
+Jupyter assigns an output of a thread to the cell that runs at that moment, so all bundles share an output that exists
+from the start.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PICTURES = ("image/png", "image/jpeg")
 
 
 class RecentOutputs:
-    """Outputs by their key, the oldest first; ``revision`` counts its changes."""
+    """Outputs by key, the oldest first; ``revision`` counts changes."""
 
     def __init__(self) -> None:
         self._bundles: OrderedDict[str, dict[str, Any]] = OrderedDict()
@@ -34,7 +34,7 @@ class RecentOutputs:
         self.revision = 0
 
     def take(self, frame: Frame) -> None:
-        """Take a frame that shows something, or clears what is shown."""
+        """Apply a frame: add or update an output, or clear the outputs before the next display."""
         if frame.kind == "clear":
             self._clears = True
             return
@@ -70,7 +70,7 @@ class RecentOutputs:
 
 
 def _bundle_html(data: dict[str, Any]) -> str:
-    """Return a bundle as HTML: its own, a picture, or its text."""
+    """Return a bundle as HTML: its HTML form, a picture, or its text."""
     text = str(data.get("text/plain", ""))
     for kind, form in _FORMS.items():
         if kind in data:

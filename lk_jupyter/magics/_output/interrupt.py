@@ -1,27 +1,27 @@
-"""The interrupt contract: what the stop button does to a cell that runs on the cloud.
+"""Define the interrupt contract: the effect of the stop button on a cell that runs on the cloud.
 
 ==========================  =========================================================================
-While the run               one interrupt
+While the run               an interrupt
 ==========================  =========================================================================
-is being sent               aborts it as soon as its id is known; if its answer is lost, it is found by
-                            the token in the journal; nothing is billed unseen
-waits, starts or runs       aborts it, waits for its end and shows what it cost
-is out of reach             aborts it as soon as the server is back, and says so
+is being sent               aborts the run once its id is known; if the answer is lost, the token in the
+                            journal finds the run; nothing is billed unseen
+waits, starts or runs       aborts the run, waits for the end and shows the cost
+is out of reach             aborts the run as soon as the server answers again, and reports the wait
 (reconnecting)
-has ended, and its record   ends the cell; there is nothing to abort
+has ended, and its record   ends the cell; no run remains to abort
 is being read
 ==========================  =========================================================================
 
-The abort is sent first, by a thread that no interrupt reaches: a second interrupt ends the waiting and
-nothing else. The cell is let go after 10 seconds, and at once where the server fails, with words that
-name the run; the abort is repeated in the background, and the cell's output shows the end when it comes.
+A thread that no interrupt reaches sends the abort first: a second interrupt only ends the waiting. The cell ends after
+10 seconds, or immediately if the server fails, with a message that contains the run's id; the abort is repeated in the
+background, and the cell's output shows the end of the run.
 
-A kernel that is restarted or shut down is interrupted first. Nobody asked for a stop then: the run keeps
-running, and the next kernel can follow it. That is known a moment after the interrupt, unless there is a
-second one: the kernel's end interrupts once.
+Jupyter interrupts a kernel before a restart or shutdown. The user requested no stop in this case: the run keeps
+running, and the next kernel can follow the run. The request to end the kernel arrives a moment after the interrupt. A
+second interrupt rules it out: the end of a kernel interrupts once.
 
-With ``--on-interrupt detach``, or the setting ``on_interrupt``, the first interrupt lets the run keep
-running: its output continues in the background, in the cell.
+With ``--on-interrupt detach``, or the setting ``on_interrupt``, the first interrupt lets the run keep running: its
+output continues in the background, in the cell.
 
 Every interrupt ends the cell with KeyboardInterrupt, so that "Run All" stops there.
 """
@@ -51,10 +51,10 @@ from lk_jupyter.session import Session
 
 DETACH = "detach"
 
-#: Seconds in which the request to end the kernel follows an interrupt that belongs to it.
+#: Seconds after an interrupt in which a request to end the kernel explains the interrupt.
 _LAST_CALL = 0.4
 
-#: Seconds that an aborted run gets to send the rest of its log.
+#: Seconds that an aborted run has to send the rest of its log.
 _LAST_WORDS = 3.0
 
 _TICK = 0.1
@@ -75,7 +75,7 @@ def interrupt(line: str) -> KeyboardInterrupt:
 
 @contextmanager
 def advise_on_interrupt(line: str) -> Iterator[None]:
-    """Make an interrupt show what may be active or may have been created, and how to end it."""
+    """Make an interrupt show the runs or machines that may be active, and the command that ends them."""
     try:
         with true_interrupts():
             yield
@@ -91,7 +91,7 @@ def is_handled(error: KeyboardInterrupt) -> bool:
 
 
 class Stop:
-    """What an interrupt of a cell does: ``act``, in the background, unless it came because the kernel ends."""
+    """The effect of an interrupt of a cell: call ``act`` in the background, unless the kernel is ending."""
 
     def __init__(self, act: Callable[[], object]) -> None:
         self.act = act
@@ -111,7 +111,7 @@ class Stop:
             self._decided.set()
 
     def wait(self) -> None:
-        """Wait until it is known whether the kernel ends; the act has begun then, if not."""
+        """Wait for the decision whether the kernel ends; if not, ``act`` was called by then."""
         self._decided.wait(2 * _LAST_CALL)
 
 
@@ -197,7 +197,7 @@ _SHUTDOWN_NOTE = "the kernel is shutting down; the run stays active. Follow it: 
 
 
 def _stop(run: Run, view: RunDisplay, monitor: RunMonitor, stop: Stop) -> str:
-    """Wait for the end of a run that is being aborted, and say what it cost; a second interrupt ends the waiting."""
+    """Wait for the end of a run that is being aborted, and return its cost; a second interrupt ends the waiting."""
     abort: Abort | None = None
     try:
         with true_interrupts():

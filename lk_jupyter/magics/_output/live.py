@@ -1,4 +1,4 @@
-"""One line of an output: how it looks as HTML and as text, and how it is updated in place."""
+"""Show lines of an output: as HTML and as text, updated in place."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ from lk_jupyter.protocol.notice import Notice
 from lk_jupyter.text.secrets import COLOUR, LineRedactor, redact, redact_bundle, redact_values
 from lk_jupyter.text.terminal import TerminalText, columns_of_terminal, plain, wrapped
 
-#: Seconds between two updates of one line.
+#: Seconds between two updates of a line.
 PACE = 1.0
 
-#: Lines of stderr that a folded output holds: the last ones.
+#: Lines of stderr in a folded output: the last lines.
 STDERR_LINES = 200
 
 #: A space at which a line isn't wrapped.
 _FIRM = "\xa0"
 
 _ADDRESS = re.compile(r"https?://[^\s<>&]+(?<![.,;:)])")
-#: A run as data: the Lab extension draws it as a header and keeps it true; other front ends show the text beside it.
+#: A run as data: the Lab extension draws a header and keeps the state current; other front ends show the text of the
+#: bundle.
 RUN_MIME = "application/vnd.lk.run+json"
-#: Where the options that hints name stand in the metadata of an output.
+#: Key of the options that hints suggest, in the metadata of an output.
 HINTS_KEY = "lk_jupyter_hints"
 
 _COLOURS = {"✓": "--jp-success-color1", "✗": "--jp-error-color1", "●": "--jp-brand-color1"}
@@ -43,10 +44,10 @@ _MARKED = "color: var(--jp-ui-font-color1); border-left: 3px solid var(--jp-warn
 
 
 class StatusLine:
-    """A state with its mark, facts next to it, and an optional remark below, all without secrets.
+    """A state with its mark, facts next to the state, and an optional notice below, all without secrets.
 
-    ``metadata`` is kept in the notebook with the output, for programs to read. ``run`` is the run whose state this
-    is, as data of RUN_MIME.
+    ``metadata`` is stored in the notebook with the output, for programs to read. ``run`` is the run with this state, as
+    data of RUN_MIME.
     """
 
     def __init__(self, state: str, facts: list[str], notice: str = "") -> None:
@@ -60,7 +61,7 @@ class StatusLine:
 
     @property
     def notice(self) -> str:
-        """What is shown below the line."""
+        """The text below the line."""
         return self._notice
 
     @notice.setter
@@ -68,7 +69,7 @@ class StatusLine:
         self._notice = plain(redact(text))
 
     def leave_out(self, earlier: set[str]) -> None:
-        """Keep only the remarks that were not said yet in the lines above, which stay; add them to those."""
+        """Remove the parts of the notice that lines above already show, and add the new parts to ``earlier``."""
         new = [part for part in self._notice.splitlines() if part not in earlier]
         earlier.update(new)
         self._notice = "\n".join(new)
@@ -104,7 +105,7 @@ def linked(text: str) -> str:
 
 
 class Note:
-    """One dim line; nothing at all when it is empty."""
+    """A dim line, or no output if the text is empty."""
 
     def __init__(self, text: str) -> None:
         self.text = plain(text)
@@ -118,7 +119,7 @@ class Note:
 
 
 class Hidden:
-    """How many lines of a log the notebook leaves out, and where all of them are."""
+    """The number of log lines that the notebook leaves out, and the path of the complete log."""
 
     def __init__(self, count: int, path: Path, execution_id: str) -> None:
         self._count, self._path, self._id = count, path, execution_id
@@ -132,9 +133,9 @@ class Hidden:
 
 
 class Hints:
-    """What went wrong with a run and what to do, a line each.
+    """Hints for a failed run: a line each with the cause and the fix.
 
-    Their metadata holds what each adds to the line of the cell, for the button that does it.
+    The metadata contains the options that each hint adds to the line of the cell, for the button that applies the hint.
     """
 
     def __init__(self, notices: Sequence[Notice]) -> None:
@@ -151,7 +152,7 @@ class Hints:
 
 
 class Stderr:
-    """The output of a run to stderr, apart from its log: folded as HTML, counted as text."""
+    """The stderr output of a run, separate from its log: folded in HTML, counted in text."""
 
     def __init__(self, text: str) -> None:
         terminal = TerminalText()
@@ -175,7 +176,7 @@ class Stderr:
 
 
 class Text:
-    """Lines as a terminal shows them, colours kept."""
+    """Lines with their terminal colors."""
 
     def __init__(self, lines: list[str]) -> None:
         self.lines = LineRedactor().lines(lines)
@@ -188,7 +189,7 @@ class Text:
 
 
 class Redacted:
-    """Shows what another object shows, without secrets."""
+    """A wrapper that shows another object's output without secrets."""
 
     def __init__(self, content: Any) -> None:
         self._content = content
@@ -203,9 +204,9 @@ class Redacted:
 
 
 def show_updated(shell: InteractiveShell, content: object) -> Callable[[object], None]:
-    """Show the content in a new output, and return a function that replaces it.
+    """Show the content in a new output, and return a function that replaces the content in place.
 
-    The new content goes to the same place, also from a thread while another cell captures its output.
+    The function also works in a thread while another cell captures its own output.
     """
     publisher, formatter = shell.display_pub, cast("DisplayFormatter", shell.display_formatter)
     transient = {"display_id": uuid4().hex}
@@ -219,12 +220,12 @@ def show_updated(shell: InteractiveShell, content: object) -> Callable[[object],
 
 
 def show_last(shell: InteractiveShell, content: object) -> None:
-    """Show the content when the cell has ended, below the error that may end it."""
+    """Show the content after the cell has ended, below any error of the cell."""
     after_cell(shell, lambda: display(content))
 
 
 def after_cell(shell: InteractiveShell, act: Callable[[], object]) -> None:
-    """Call something when the cell has ended, below the error that may end it."""
+    """Call a function after the cell has ended, below any error of the cell."""
 
     def call() -> None:
         shell.events.unregister("post_execute", call)
@@ -234,9 +235,9 @@ def after_cell(shell: InteractiveShell, act: Callable[[], object]) -> None:
 
 
 class LiveOutput:
-    """An output that is updated in place, not more than once in a second of the wall clock, or every ``pace`` seconds.
+    """An output that is updated in place, at most every ``pace`` seconds; by default once per second of the wall clock.
 
-    In a terminal, where nothing can be updated, only what is shown with ``now`` appears.
+    A terminal, which can't update, only shows content with ``now``.
     """
 
     def __init__(self, shell: InteractiveShell, pace: float = PACE) -> None:
@@ -250,7 +251,7 @@ class LiveOutput:
         self._remarked: set[str] = set()
 
     def show(self, content: object, *, now: bool = False) -> None:
-        """Show the content in place of the last; it may be passed over, unless ``now``."""
+        """Replace the content of the output; content that arrives too soon is skipped, unless ``now``."""
         moment = time.monotonic()
         identity = self._identity(content)
         if identity == self._last_identity or not (now or self.is_due):
@@ -265,12 +266,12 @@ class LiveOutput:
         self._last_identity, self._last_time = identity, moment - (time.time() % 1 if self.pace == PACE else 0)
 
     def show_again(self) -> None:
-        """Show the content as a new output, where the output that had it was taken away."""
+        """Show the content as a new output, after its output was cleared."""
         if self._content is not None:
             self._update = show_updated(self._shell, self._content)
 
     def _identity(self, content: object) -> str | None:
-        """Return the identity of content: its text, or its revision if the text isn't enough."""
+        """Return the identity of content: its text, with its revision where the text isn't enough."""
         text = str(content)
         if not text and not self._in_place:
             return self._last_identity  # an empty line in a terminal
@@ -283,10 +284,10 @@ class LiveOutput:
 
     @property
     def is_visible(self) -> bool:
-        """Whether there was something to show."""
+        """Whether any content was shown."""
         return self._last_identity is not None
 
     def settle(self, content: object) -> None:
-        """Replace the last content permanently, unless it would only repeat it."""
+        """Replace the content permanently, unless the output would only repeat text (in a terminal)."""
         if self._in_place:
             self.show(content, now=True)

@@ -10,16 +10,16 @@ from lk_jupyter.runs.outcome import TRACEBACK
 from lk_jupyter.text.secrets import COLOUR, LineRedactor, redact
 from lk_jupyter.text.terminal import TerminalText
 
-#: Seconds that a traceback is held back: if it ends the run, the error of the cell shows it.
+#: Seconds before a traceback is written: if the run ends with this traceback, the error of the cell shows it.
 _HOLD = 0.5
 
 
 class LogOutput:
-    """Writes the log: the first ``limit`` lines as they come, the last ``limit`` at the end.
+    """Writer of a log: the first ``limit`` lines immediately, the last ``limit`` lines at the end.
 
-    ``write`` puts text on the cell's stdout, ``write_error`` on its stderr; in a notebook (not ``ends``) its last
-    line stays unfinished where the code left it so. ``note`` shows one line that is updated in place, for what is
-    between the two; ``hide`` shows there at the end how many lines are left out.
+    ``write`` puts text on the cell's stdout, ``write_error`` on its stderr. In a notebook (not ``ends``), an unfinished
+    last line stays unfinished. ``note`` shows a line, updated in place, for the lines between; ``hide`` replaces this
+    line at the end by the number of hidden lines.
     """
 
     def __init__(  # noqa: PLR0913 (each is another place)
@@ -44,20 +44,20 @@ class LogOutput:
         self._room = limit
         self._tail: deque[str] = deque(maxlen=limit)
         self._beyond = 0  # lines after the first ``limit``
-        self._on_screen = ""  # the unfinished line as it was last written
+        self._on_screen = ""  # the unfinished line as last written
         self._waits = False  # an unfinished line is not on the screen
         self._waiting_lines: list[str] = []
         self._waiting_since = 0.0
 
     def show(self, text: str) -> None:
-        """Write what is new on the screen."""
+        """Write new text."""
         self._text.feed(text)
         lines, live = self._text.take()
         lines = self._hold(lines)
         self._emit(lines, "" if self._waiting_lines else live)
 
     def show_error(self, text: str) -> None:
-        """Write what came on stderr, after what came before it; beyond the limit it is text like the rest."""
+        """Write stderr text after the preceding text; beyond the limit, stderr text joins the rest of the log."""
         *lines, live = self._error_text.passed(text).split("\n")
         if self._room < len(lines):
             self.show(text)
@@ -68,7 +68,7 @@ class LogOutput:
         self._write_error(redacted + redact(live))
 
     def end(self, traceback: str = "") -> None:
-        """Write what is left. A traceback that the cell's error is going to show is left to it."""
+        """Write the remaining lines, without a traceback that the cell's error will show."""
         lines, live = self._rest(self._waiting_lines)
         last = traceback.rstrip().rpartition("\n")[2]
         if self._waiting_lines and last and redact(lines[-1].rstrip()) == last:
@@ -80,11 +80,11 @@ class LogOutput:
             self._write("".join(line + "\n" for line in self._redactor.lines(self._tail)))
 
     def cut(self) -> None:
-        """Write what there is and end its line: another output follows."""
+        """Write the remaining text and end its line, because another output follows."""
         self._finish(*self._rest(self._release()))
 
     def _rest(self, waiting: list[str]) -> tuple[list[str], str]:
-        """Return the lines that are left, and the unfinished one where it stays so."""
+        """Return the remaining lines, and the unfinished line where it stays unfinished."""
         lines, live = self._text.take()
         unfinished = self._text.end()
         is_one = not self._ends and len(unfinished) == 1 and not waiting and self._room > len(lines)
@@ -100,7 +100,7 @@ class LogOutput:
         self._on_screen = ""
 
     def _hold(self, lines: list[str]) -> list[str]:
-        """Keep back a traceback, for a moment, and what follows it."""
+        """Delay a traceback and all following lines for a moment; return the lines before."""
         if self._waiting_lines:
             self._waiting_lines += lines
             return self._release() if time.monotonic() - self._waiting_since > _HOLD else []
@@ -123,7 +123,7 @@ class LogOutput:
         self._room -= len(lines) - len(rest)
         live = self._redactor.live(live)
         screen = "".join(self._line(line) + "\n" for line in printed)
-        self._waits = bool(printed and live)  # a print is several writes: give it a moment to end its line
+        self._waits = bool(printed and live)  # a print is several writes: wait a moment for the end of the line
         if self._room and live != self._on_screen and not self._waits:
             screen += self._line(live)
             self._on_screen = live
@@ -133,7 +133,7 @@ class LogOutput:
             self._keep(rest, live)
 
     def _line(self, line: str) -> str:
-        """Return what turns the unfinished line on the screen into this one."""
+        """Return the text that turns the unfinished line on the screen into this line."""
         before, self._on_screen = self._on_screen, ""
         if line.startswith(before):
             return line[len(before) :]

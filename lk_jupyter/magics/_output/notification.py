@@ -1,8 +1,8 @@
-"""A desktop notification, where the browser that shows the notebook allows it.
+"""Show a desktop notification, where the browser that shows the notebook allows notifications.
 
-It is a script in an output, which front ends run in trusted notebooks only, and it needs the
-permission that a button asks for: a page may not ask without a click. The receipt has the same text.
-An output is drawn again when a notebook is opened, so an old notification stays silent.
+The notification is a script in an output. Front ends run such scripts in trusted notebooks only, and a page may request
+the permission only after a click on a button. The receipt has the same text. A front end draws an output again when a
+notebook is opened, so an old notification stays silent.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from lk_jupyter.magics._output.live import show_updated
 from lk_jupyter.text.terminal import one_line
 
-#: Seconds after the end of a run in which it is still news.
+#: Seconds after the end of a run in which a notification is still news.
 FRESH = 60
 
 _ASK = """<div></div><script>
@@ -40,7 +40,7 @@ if ("Notification" in window && Notification.permission === "granted" && Date.no
 
 
 class DesktopNotification:
-    """Notifies, outside of the notebook too, that something has ended; before that, the button that allows it."""
+    """A desktop notification that work has ended; before the end, the button that allows notifications."""
 
     def __init__(self, words: str, *, ended: float | None = None) -> None:
         self.words = one_line(words)
@@ -53,7 +53,7 @@ class DesktopNotification:
 
 
 def notices(shell: InteractiveShell) -> Callable[[DesktopNotification], None]:
-    """Make an output for the notices of this cell, and return what fills it; a terminal has none."""
+    """Create an output for the notifications of this cell, and return the function that fills the output."""
     if getattr(shell, "kernel", None) is None:
         return lambda _: None
     return show_updated(

@@ -1,6 +1,6 @@
-"""What a run shows besides text: which frames become which outputs, in order, updated in their place; tqdm bars too.
+"""Show the frames of a run besides text: outputs in order, updated in place; tqdm bars too.
 
-The bars that are active together are the rows of one output, with a text twin.
+The bars that are active together are the rows of an output, with a text form.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from lk_jupyter.text.terminal import one_line, plain
 
 
 class RichOutput:
-    """Shows the frames of a run in order; ``before`` is called before a new output, to bring the text up to it.
+    """The rich outputs of a run, in order; ``before`` writes the text that precedes a new output.
 
-    ``kept`` are outputs that stay where the code clears what it has shown.
+    ``outputs`` are shown again after the code of the run clears its outputs.
     """
 
     def __init__(self, shell: InteractiveShell, before: Callable[[], None], outputs: Sequence[LiveOutput] = ()) -> None:
@@ -39,7 +39,7 @@ class RichOutput:
         self._unsigned = 0
 
     def show(self, frame: Frame) -> None:
-        """Show one frame, if it is one to be shown."""
+        """Show a frame of a kind that has an output."""
         payload = frame.payload
         self._unsigned += frame.kind == UNSIGNED
         if frame.kind == "display":
@@ -67,7 +67,7 @@ class RichOutput:
             self._bars.show(payload)
 
     def _move(self, model: str) -> None:
-        """Let an Output capture what follows, if the code is inside one."""
+        """Capture the following output in an Output widget, if the code is inside its context."""
         from lk_jupyter.remote.carry.kinds.widgets import capture_of  # noqa: PLC0415 (imports cloudpickle)
 
         self._before()
@@ -88,11 +88,11 @@ class RichOutput:
         self._bars.saw_text()
 
     def tick(self) -> None:
-        """Bring up to date what was not shown because it came too soon."""
+        """Show the updates that were skipped because they arrived too soon."""
         self._bars.tick()
 
     def end(self, damaged: int) -> list[str]:
-        """Settle everything; return what is left to say. ``damaged`` is how many frames came broken."""
+        """Settle all outputs, and return the closing notes. ``damaged`` is the number of damaged frames."""
         self._bars.end()
         if self._within:
             self._move("")
@@ -104,7 +104,7 @@ class RichOutput:
 
 
 def show_error(shell: InteractiveShell, error: dict[str, Any]) -> None:
-    """Show an error that did not end the code, as the shell shows its own."""
+    """Show an error that didn't end the code, like the shell shows its errors."""
 
     def clean(text: object) -> str:
         return only_colors(redact(str(text))).encode("utf-8", "replace").decode()
@@ -117,9 +117,9 @@ _NOTHING: dict[str, Any] = {"text/plain": ""}
 
 
 class MimeOutputs:
-    """Shows the bundles of a run, at most ``most`` outputs; those beyond are counted.
+    """The bundles of a run, in at most ``most`` outputs; further bundles are counted.
 
-    A clear takes away all that the cell shows; the outputs in ``kept`` are shown again.
+    A clear removes all outputs of the cell; ``outputs`` are shown again.
     """
 
     def __init__(self, shell: InteractiveShell, most: int, outputs: Sequence[LiveOutput]) -> None:
@@ -133,7 +133,7 @@ class MimeOutputs:
         self.omitted = 0
 
     def display(self, payload: dict[str, Any], before: Callable[[], None]) -> None:
-        """Show a bundle as an output; ``before`` is called before one is made below the text."""
+        """Show a bundle as an output; ``before`` is called before a new output below the text."""
         data, metadata = _checked(payload)
         self.settle()
         if self._count >= self._most:
@@ -141,13 +141,13 @@ class MimeOutputs:
             return
         before()
         self._count += 1
-        # An id that the code gave is known to other cells too.
+        # Other cells can update an output by the id that the code assigned.
         handle = display(data, metadata=metadata, raw=True, display_id=str(payload.get("id") or "") or True)
         if handle and self._in_place and "id" in payload:
             self._named.setdefault(str(payload["id"]), []).append(handle)
 
     def update(self, payload: dict[str, Any]) -> None:
-        """Show a bundle in the place of those with its id, in whichever cell."""
+        """Show a bundle in place of the outputs with the same id, in any cell."""
         data, metadata = _checked(payload)
         name = str(payload.get("id", ""))
         handles = self._named.get(name) or ([DisplayHandle(name)] if name and self._in_place else [])
@@ -155,13 +155,13 @@ class MimeOutputs:
             handle.update(data, metadata=metadata, raw=True)
 
     def clear(self, *, wait: bool) -> None:
-        """Take away what is shown, at once or when something new comes."""
+        """Clear the outputs, immediately or before the next output."""
         self._clears = self._in_place
         if not wait:
             self.settle()
 
     def settle(self) -> None:
-        """Take away what was to be cleared, before something new is shown."""
+        """Apply a pending clear, before a new output."""
         if self._clears:
             self._clears = False
             self._count = 0
@@ -171,7 +171,7 @@ class MimeOutputs:
 
 
 def _is_text(kind: str) -> bool:
-    """Whether what a notebook shows of this kind is text, and pictures as text."""
+    """Return whether a notebook shows this MIME type as text, where pictures count as text."""
     return kind.startswith(("text/", "image/")) or kind == "application/javascript"
 
 
@@ -185,7 +185,7 @@ def _checked(payload: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     return redact_bundle(content), metadata
 
 
-#: Rows that one output shows: the last ones.
+#: Rows of an output: the last ones.
 ROWS = 12
 
 _GRID = (
@@ -198,7 +198,7 @@ _COLOURS = {"going": "--jp-brand-color1", "done": "--jp-success-color1", "stoppe
 
 @dataclass
 class Bar:
-    """One bar in its newest state: ``n`` of ``total`` (None: not known), and tqdm's own line as ``text``."""
+    """A progress bar in its newest state: ``n`` of ``total`` (None: unknown), and the line of tqdm as ``text``."""
 
     label: str
     n: float
@@ -219,7 +219,7 @@ class Bar:
 
     @property
     def figures(self) -> str:
-        """What tqdm writes next to the bar."""
+        """The figures of tqdm next to the bar."""
         return self.text.rpartition("|" if self.total else ": ")[2].strip()
 
     def __str__(self) -> str:
@@ -239,7 +239,7 @@ class Bar:
         return (
             f"<span>{escape(self.label)}</span>"
             f'<span aria-hidden="true" style="color: {colour}">{_MARKS[self.state]}</span>'
-            f"{bar if value else '<span></span>'}"  # one without a value would move without end
+            f"{bar if value else '<span></span>'}"  # a bar without a value would be animated forever
             f'<span style="text-align: right">{share}</span>'
             f'<span style="color: var(--jp-ui-font-color2)">{words}</span>'
         )
@@ -260,7 +260,7 @@ def parse_bar(payload: dict[str, Any]) -> Bar:
 
 
 class Rows:
-    """The bars of one output."""
+    """The bars of an output."""
 
     def __init__(self, bars: list[Bar]) -> None:
         self.omitted = max(0, len(bars) - ROWS)
@@ -279,10 +279,10 @@ class Rows:
 
 
 class Bars:
-    """The bars of a run. Bars that are active together are rows of one output.
+    """The bars of a run. Bars that are active together are rows of an output.
 
-    A bar that begins when all before it have ended, and text has come since, gets a new output below that text;
-    ``most`` is how many outputs there may be.
+    A bar that starts after all earlier bars have ended, with text since, opens a new output below that text; ``most``
+    limits the number of outputs.
     """
 
     def __init__(self, shell: InteractiveShell, most: int) -> None:
@@ -294,13 +294,13 @@ class Bars:
         self._text_since = False
 
     def begin(self) -> None:
-        """Make the output now, empty, and let it be the only one."""
+        """Create the only output now, empty."""
         self._most = 0
         self._output = LiveOutput(self._shell)
         self._output.show(self.rows, now=True)
 
     def begins_output(self, payload: dict[str, Any]) -> bool:
-        """Whether this state of a bar is shown in an output that is not there yet."""
+        """Return whether this state of a bar needs a new output."""
         return payload.get("bar") not in self._bars and (
             self._output is None
             or (self._text_since and all(bar.ended for bar in self._bars.values()) and self._outputs < self._most)
@@ -311,7 +311,7 @@ class Bars:
         self._text_since = True
 
     def show(self, payload: dict[str, Any]) -> None:
-        """Show the state of a bar; what is none is left alone."""
+        """Show the state of a bar; ignore other payloads."""
         if not is_bar(payload):
             return
         if self.begins_output(payload):
@@ -337,7 +337,7 @@ class Bars:
         return Rows(list(self._bars.values()))
 
     def tick(self) -> None:
-        """Show what was passed over because it came too soon."""
+        """Show the update that was skipped because it arrived too soon."""
         if self._output:
             self._output.show(self.rows)
 

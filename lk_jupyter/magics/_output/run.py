@@ -1,4 +1,4 @@
-"""What the user sees under a cell: a status line, the log, a receipt."""
+"""Show a run under its cell: a status line, the log, a receipt."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ from lk_jupyter.runs.run import Run
 from lk_jupyter.text.units import duration_label, whole_label
 from lk_jupyter.views.run import METADATA_KEY, facts_so_far, receipt_facts
 
-#: Seconds between two writes of the log, and what an unfinished line gets to be finished.
+#: Seconds between two writes of the log, and the time that an unfinished line has to be completed.
 LOG_PACE = 0.12
 
-#: Seconds that a run may wait for its machine before that is worth telling.
+#: Seconds that a run waits for its machine before the receipt mentions the wait.
 LONG_WAIT = 3.0
 
 _LINE_PAUSE = 0.03
@@ -56,14 +56,14 @@ _NO_BILL = Bill()
 _WITHHELD = "This run wasn't started here, so its HTML isn't shown: it could run scripts here. Show it:"
 
 
-#: Characters of what a run wrote that are kept for its companions.
+#: Characters of a run's output that are stored for the observers.
 _OBSERVED_LENGTH = 1 << 17
 
 
 class RunDisplay:
-    """Shows one run: ``submitting``, ``follow``, ``end``, in this order.
+    """The view of a run: ``submitting``, ``follow``, ``end``, in this order.
 
-    ``company`` is called about once a second while the run is active, and again at its end.
+    ``observers`` are called about once per second while the run is active, and again at its end.
     """
 
     def __init__(
@@ -81,8 +81,8 @@ class RunDisplay:
         self._observers = observers or ObserverGroup()
         self._facts: list[str] = []  # the companions' last facts
         self._facts_time = -PACE
-        self._warnings: list[str] = []  # what was said before the start
-        self._unheard = ""  # text that they have not seen yet
+        self._warnings: list[str] = []  # notices from before the start
+        self._unheard = ""  # text that the observers haven't received yet
         self._status = LiveOutput(shell)
         self._note = LiveOutput(shell)
         self._run: Run | None = None
@@ -100,7 +100,7 @@ class RunDisplay:
         self.aborting: Abort | None = None  # of a run that no cell waits for any more
 
     def submitting(self, package: Bundle) -> None:
-        """Say that the run is being sent, and the most that it may cost."""
+        """Show that the run is being sent, and its maximum cost."""
         self._package = package.without_values()
         self._status.show(self._line("submitting", [package.at_most, *package.parcel.facts]), now=True)
 
@@ -111,16 +111,16 @@ class RunDisplay:
             self._status.show(self._line("submitting", []), now=True)
 
     def sending(self, doing: str) -> None:
-        """Say what is sent before the run."""
+        """Show the upload that precedes the run."""
         self._status.show(self._line("submitting", [doing]))
 
     def refused(self) -> None:
-        """Say that the run was not started."""
+        """Show that the run wasn't started."""
         self._warnings = []
         self._status.settle(self._line("refused", []))
 
     def follow(self, run: Run, monitor: RunMonitor) -> bool:
-        """Show the log and the meter until the pump is done; False when somebody lets the cell go before."""
+        """Show the log and the meter until the monitor is done; return False if the user detached the cell first."""
         self.begin(run)
         with waiting_on(run.execution_id) as detached:
             while not monitor.done.is_set() and not detached.is_set():
@@ -136,13 +136,13 @@ class RunDisplay:
 
     @staticmethod
     def _take(monitor: RunMonitor) -> list[str | Frame]:
-        """Return what has come; a print is several writes, so an unfinished line is waited for a moment."""
+        """Return new output; an unfinished line gets a moment to be completed, because a print is several writes."""
         items = monitor.items()
         if items and isinstance(items[-1], str) and not items[-1].endswith("\n"):
             monitor.done.wait(_LINE_PAUSE)
             more = monitor.items()
             if more and isinstance(more[0], str):
-                items[-1] += more.pop(0)  # type: ignore[operator] # it is the text of before
+                items[-1] += more.pop(0)  # type: ignore[operator] # text, like the item before
             items += more
         return items
 
@@ -172,7 +172,7 @@ class RunDisplay:
                     self._rich.show(item)
 
     def observe(self, text: str) -> None:
-        """Keep what the run wrote for the companions."""
+        """Store output of the run for the observers."""
         self._unheard = (self._unheard + text)[-_OBSERVED_LENGTH:]
 
     def begin(self, run: Run) -> None:
@@ -227,7 +227,7 @@ class RunDisplay:
     def _line(
         self, state: str, observed: Sequence[str], figures: Sequence[str] = (), bill: Bill = _NO_BILL
     ) -> StatusLine:
-        """Return the line of an active run: its state in words, and its time and cost so far."""
+        """Return the status line of an active run: state, time and cost so far."""
         run, package = self._run, self._run.bundle if self._run else self._package
         facts = [self._priced, *figures, *observed, *([f"run {run.short_id}"] if run else [])]
         unconfirmed = [self.aborting.words] if self.aborting and not self.aborting.ended.is_set() else []
@@ -247,14 +247,14 @@ class RunDisplay:
         return [self._run.note] if self._run and self._run.note else []
 
     def catch_up(self, monitor: RunMonitor) -> None:
-        """Write what the pump still has."""
-        if self._run is None:  # an interrupt came before there was anything to show
+        """Write the remaining items of the monitor."""
+        if self._run is None:  # an interrupt arrived before any output
             self.begin(monitor.run)
         self._show(monitor.items())
         self._damaged = monitor.damaged
 
     def stopping(self) -> None:
-        """Say that the run is being stopped, and what ends the waiting for that."""
+        """Show that the run is being stopped, and how to end the waiting."""
         self.is_stopping = True
         self._status.show(self._line("stopping", ["interrupt again to stop waiting"]), now=True)
 
@@ -274,7 +274,7 @@ class RunDisplay:
             display(Stderr(stderr))
 
     def _closing(self, record: ExecutionRecord) -> tuple[StatusLine, list[Notice]]:
-        """Return the receipt, and what the companions have to say."""
+        """Return the receipt, and the final notices of the observers."""
         line = receipt(record, self._machine, self._run.bundle if self._run else None)
         if not self._run:
             return line, []
@@ -328,7 +328,7 @@ class RunDisplay:
             line = self._line("lost", [str(monitor.error)])
             if self.is_stopping:
                 line.notice = f"The server may not have received the abort. Repeat it: %lk_abort {run.short_id}"
-            line.run["state"] = "unknown"  # it may be active
+            line.run["state"] = "unknown"  # the run may be active
             self._status.show(line, now=True)
             return
         if newest and not self._quiet:
@@ -344,7 +344,7 @@ class RunDisplay:
 
 
 def _newest_only(items: Iterable[str | Frame]) -> list[str | Frame]:
-    """Leave out updates of an output that a later one among the items replaces."""
+    """Remove updates of an output that a later item replaces."""
     newest: list[str | Frame] = []
     names: set[str] = set()
     for item in reversed(list(items)):
@@ -362,9 +362,9 @@ def _newest_only(items: Iterable[str | Frame]) -> list[str | Frame]:
 def receipt(
     record: ExecutionRecord, machine: MachineType | None, package: Bundle | None = None, bill: Bill | None = None
 ) -> StatusLine:
-    """Return the line that closes a run: state, duration, cost, id; its metadata is all of that for programs.
+    """Return the receipt of a run: state, duration, cost, id; the metadata has the same facts for programs.
 
-    The duration is how long the code ran, and how long it waited for a machine where that was long.
+    The duration is the time that the code ran, preceded by the time in the queue if that was at least LONG_WAIT.
     """
     named, price = priced(machine), price_of(machine)
     bill, seconds = bill or bill_of(record, price), duration_of(record)
@@ -380,7 +380,7 @@ def receipt(
 
 
 def priced(machine: MachineType | None) -> str:
-    """Return a machine with its price, if it is known, as the status line names it."""
+    """Return the name of a machine with its price, if known, for the status line."""
     if machine is None:
         return ""
     price = "" if machine.price_per_hour is None else f" at {price_label(machine)}"
@@ -388,7 +388,7 @@ def priced(machine: MachineType | None) -> str:
 
 
 def write_text(text: str) -> None:
-    """Write text to the output of the cell, at once."""
+    """Write text to the output of the cell, and flush it."""
     sys.stdout.write(text)
     sys.stdout.flush()
 

@@ -1,4 +1,4 @@
-"""Showing what must not be saved."""
+"""Show secrets that must not be saved."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lk_jupyter.magics._engine.tables import say
 
 
 def show_once(shell: InteractiveShell, secret: OneTimeSecret) -> None:
-    """Show a secret behind a button, of which a notebook keeps nothing; print it in a terminal, which saves nothing."""
+    """Show a secret behind a button, so that the notebook doesn't store the secret; in a terminal, print the secret."""
     if getattr(shell, "kernel", None) is None:
         say(secret.text())
         return

@@ -1,7 +1,7 @@
-"""What ``%load_ext`` says of runs that outlived their kernel: one line each, at once from the journal.
+"""List runs that outlived their kernel, at ``%load_ext``: a line each, immediately from the journal.
 
-What the cloud knows of them takes a moment: that is asked in the background, and put in the place of
-what the journal knew. Without such runs nothing is loaded, asked or shown.
+The cloud's answer takes a moment: a background thread requests the state and replaces the lines of the journal. Without
+such runs, nothing is imported, requested or shown.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lk_jupyter.journal.journal import JournalEntry
     from lk_jupyter.magics._output.live import LiveOutput
 
-#: How far back runs are looked for, in seconds, and how many are named.
+#: Seconds to look back for runs, and the maximum number of listed runs.
 DAYS = 7 * 24 * 3600
 MOST = 8
 
@@ -30,7 +30,7 @@ _SHORT = 8
 
 
 class GoingOn:
-    """One line for each run; ``checked`` is whether the cloud was asked."""
+    """A line for each run; ``checked`` is whether the states are from the cloud."""
 
     def __init__(self, entries: Sequence[JournalEntry], *, checked: bool) -> None:
         self._entries = entries
@@ -51,7 +51,7 @@ class GoingOn:
         return one_line(" · ".join(filter(None, [f"run {run_id}", *facts, f"%lk_attach {run_id}"])))
 
     def _line_of_start(self, entry: JournalEntry) -> str:
-        """Return the line of a start without an answer: whether there is a run isn't known."""
+        """Return the line of a start without an answer: whether a run exists isn't known."""
         start = entry.token[:_SHORT]
         facts = [f"start {start}", "no answer", entry.machine or "", f"sent {_ago(entry.created_at)}"]
         return one_line(" · ".join(filter(None, [*facts, f"look it up: %lk_attach {start}"])))
@@ -78,7 +78,7 @@ def tell(shell: InteractiveShell) -> None:
         entries = _entries()
         if not entries:
             return
-        if getattr(shell, "kernel", None) is None:  # a terminal cannot put one output in the place of another
+        if getattr(shell, "kernel", None) is None:  # a terminal can't replace an output
             print(GoingOn(entries, checked=False))  # noqa: T201 (the output is for the reader of the cell)
             return
         from lk_jupyter.magics._output.live import LiveOutput  # noqa: PLC0415 (only when there is something to show)
@@ -97,9 +97,9 @@ def _entries() -> list[JournalEntry]:
 
 
 def look(entries: list[JournalEntry], note: LiveOutput) -> None:
-    """Put what the cloud knows in the place of what the journal knew; silence leaves that as it is.
+    """Replace the journal's states by the cloud's; without an answer, the lines stay unchanged.
 
-    Nothing may come out of this thread: an error would be printed into the cell that runs then.
+    No error may leave this thread: Jupyter would print the error into the cell that runs at that moment.
     """
     with suppress(Exception):
         from lk_jupyter.journal.journal import journal  # noqa: PLC0415 (only when there is one)
@@ -113,7 +113,7 @@ def look(entries: list[JournalEntry], note: LiveOutput) -> None:
 
 
 def _ago(moment: float) -> str:
-    """Return how long ago something was; a clock that jumped makes it now."""
+    """Return the age of a moment in words; after a jump of the clock at least 0 s."""
     seconds = max(0.0, time.time() - moment)
     for length, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
         if seconds >= length:

@@ -1,6 +1,6 @@
-"""``%lk_org``: organizations, who is in them, and what they spend.
+"""``%lk_org``: organizations, their members, and their spending.
 
-Its verbs are declared in the order of these modules; the first one is what ``%lk_org`` alone does.
+The verbs are declared in the order of these modules; ``%lk_org`` alone runs the first verb.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The magic that the modules next to this one add their verbs to."""
+"""The magic to which the modules of this package add verbs."""
 
 from __future__ import annotations
 

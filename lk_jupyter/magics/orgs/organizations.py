@@ -1,4 +1,4 @@
-"""Organizations themselves: which there are, which one acts, new ones, old ones."""
+"""List, choose, create, change and delete organizations."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _BILLING = {
 
 @lk_org.verb("list", NoOptions)
 def _list(_: NoOptions, _shell: InteractiveShell) -> None:
-    """List your organizations, your role in each, and the one in use."""
+    """List your organizations, your role in each, and the organization in use."""
     client = current().client
     acts = acting(client)
     rows = [
@@ -58,7 +58,7 @@ def _list(_: NoOptions, _shell: InteractiveShell) -> None:
 
 @lk_org.verb("use", UseOptions)
 def _use(options: UseOptions, _shell: InteractiveShell) -> None:
-    """Act for an organization from now on: it pays for what you start, and owns it.
+    """Act for an organization from now on: it pays for your runs and machines, and owns them.
 
     Examples::
 
@@ -91,7 +91,7 @@ def _tell_use(requested: str | None, acts: str | None) -> None:
 
 @lk_org.verb("show", OrgOptions)
 def _show(options: OrgOptions, _shell: InteractiveShell) -> None:
-    """Show one organization: its balance and its invoice address.
+    """Show an organization: its balance and its invoice address.
 
     Example: ``%lk_org show --org my-team``
     """
@@ -158,7 +158,7 @@ def _billing(options: BillingOptions, _shell: InteractiveShell) -> None:
 
 @lk_org.verb("delete", DeleteOrgOptions)
 def _delete(options: DeleteOrgOptions, _shell: InteractiveShell) -> None:
-    """Delete an organization permanently, with its keys, credits, machines and files. Asks for its slug.
+    """Delete an organization permanently, with its keys, credits, machines and files. Prompts for the slug.
 
     Example: ``%lk_org delete old-team``
     """

@@ -1,4 +1,4 @@
-"""Who is in an organization, who is asked to come, and what each may do."""
+"""Manage the members of an organization, invitations and roles."""
 
 from __future__ import annotations
 
@@ -83,12 +83,12 @@ def _invites(options: InvitesOptions, _shell: InteractiveShell) -> None:
 def _sent_invites(client: Client, slug: str) -> list[OrgInvite]:
     try:
         return list(client.orgs.list_invites(slug))
-    except Forbidden:  # members see only what was sent to them
+    except Forbidden:  # members see only invitations to their own address
         return []
 
 
 def _preview(client: Client) -> None:
-    """Say what the link of an invitation is for; whoever has the link may use it, so it is not shown."""
+    """Show the purpose of an invitation link, never the link: anyone who has the link may use it."""
     link = ask_hidden("Link of the invitation (it is not shown): ", "%lk_org invites lists those to your address")
     invitation = client.invites.get(link.rstrip("/").rpartition("/")[2].rpartition("=")[2])
     say(
@@ -111,7 +111,7 @@ def _accept(options: AcceptOptions, _shell: InteractiveShell) -> None:
 
 @lk_org.verb("withdraw", WithdrawOptions)
 def _withdraw(options: WithdrawOptions, _shell: InteractiveShell) -> None:
-    """Withdraw an invitation: its link stops working.
+    """Withdraw an invitation: the link stops working.
 
     Example: ``%lk_org withdraw mira@example.com``
     """
@@ -139,7 +139,7 @@ def _role(options: RoleOptions, _shell: InteractiveShell) -> None:
 
 @lk_org.verb("remove", MemberOptions)
 def _remove(options: MemberOptions, _shell: InteractiveShell) -> None:
-    """Remove a member: their runs stay active, and they no longer see them. Asks first.
+    """Remove a member, after your confirmation. Runs of the member stay active, and the member no longer sees the runs.
 
     Example: ``%lk_org remove mira@example.com``
     """
@@ -155,7 +155,7 @@ def _remove(options: MemberOptions, _shell: InteractiveShell) -> None:
 
 @lk_org.verb("leave", LeaveOptions)
 def _leave(options: LeaveOptions, _shell: InteractiveShell) -> None:
-    """Leave an organization; its last owner can't leave. Asks first.
+    """Leave an organization, after your confirmation. The last owner can't leave.
 
     Example: ``%lk_org leave --org old-team``
     """

@@ -1,4 +1,4 @@
-"""What an organization got and spent."""
+"""List income and spending of an organization."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _transactions(options: TransactionsOptions, _shell: InteractiveShell) -> Any
 
 @lk_org.verb("spending", SpendingOptions)
 def _spending(options: SpendingOptions, _shell: InteractiveShell) -> Any:
-    """Sum the costs of one category, as a DataFrame.
+    """Sum the costs of a category, as a DataFrame.
 
     Examples::
 
