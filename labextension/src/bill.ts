@@ -1,10 +1,13 @@
-/** What a run has taken and costs, by the server's stamps: the same as `lk_jupyter/runs/clock.py`, with the same examples. */
+/**
+ * Duration and cost of a run from the server's stamps, same as in `lk_jupyter/runs/clock.py`. Both read the same test
+ * examples.
+ */
 import { FINAL_STATES } from './states';
 import { trans } from './trans';
 import { ExecutionRecord } from './types';
 import { credits, moment } from './format';
 
-/** The part of a record that the bill depends on. */
+/** The fields of a record that decide the bill. */
 export type Stamps = Pick<
   ExecutionRecord,
   | 'status'
@@ -20,17 +23,20 @@ export type Stamps = Pick<
 
 export type CostIs = 'billed' | 'estimated' | 'at most';
 
-/** Seconds and credits; null where the run has not begun or nobody can know. */
+/** Seconds and credits; null before the start, or if unknown. */
 export type Bill = {
   seconds: number | null;
   cost: number | null;
-  /** The server's figure, price and time, or the most where the server does not give the moments between which it bills. */
+  /**
+   * The server's figure, an estimate from price and time, or an upper bound if the server lacks the stamps that bound
+   * billing.
+   */
   costIs: CostIs | null;
 };
 
 export const NO_BILL: Bill = { seconds: null, cost: null, costIs: null };
 
-/** What a run has taken and costs at a moment; when it was sent is told by the same clock, if it is known. */
+/** Compute duration and cost of a run at a moment. The submission time uses the same clock as the moment. */
 export function computeBill(
   run: Stamps,
   pricePerHour: number | null,
@@ -47,7 +53,7 @@ export function computeBill(
     return { seconds: exact, cost: billed, costIs: 'billed' };
   }
   if (!ended && start === null && status !== 'running') {
-    return NO_BILL; // it waits or is installed: that is not billed
+    return NO_BILL; // waiting and installing are free
   }
   const now = submittedAt === null || created === null ? at : created + at - submittedAt;
   const last = ended ? (end ?? moment(run.finish_time)) : now;
@@ -66,10 +72,10 @@ export function computeBill(
   };
 }
 
-/** From the most certain to the least. */
+/** From the most certain to the least certain. */
 export const CERTAIN: CostIs[] = ['billed', 'estimated', 'at most'];
 
-/** The sum of the known costs, as certain as the least certain of them. */
+/** Return the sum of the known costs, as certain as the least certain cost. */
 export function sumBills(bills: Bill[]): Bill {
   const priced = bills.filter(bill => bill.cost !== null);
   const least = Math.max(0, ...priced.map(bill => CERTAIN.indexOf(bill.costIs ?? 'estimated')));
@@ -80,7 +86,7 @@ export function sumBills(bills: Bill[]): Bill {
   };
 }
 
-/** A cost in words, with its mark; null where there is none. */
+/** Return a cost as text with its certainty; null without a cost. */
 export function costWords({ cost, costIs }: Bill): string | null {
   if (cost === null) {
     return null;

@@ -1,4 +1,7 @@
-/** The only state: what was heard of the cloud, as one signal. It asks for what is shown, one request at a time. */
+/**
+ * The state of the cloud in the browser: the latest answers, announced by a signal. Cloud requests only topics with
+ * subscribers, one request at a time.
+ */
 import { IDisposable, DisposableDelegate } from '@lumino/disposable';
 import { ISignal, Signal } from '@lumino/signaling';
 
@@ -8,16 +11,16 @@ import { RunStore } from './runStore';
 import { mergeRuns } from './runs';
 import { BurnRateContent, ExecutionRecord, StatusContent, Workload } from './types';
 
-/** Milliseconds from one request to the next while something is shown. */
+/** Milliseconds between requests while there are subscribers. */
 export const PACE = 2000;
 
-/** How many of the newest runs of this machine are read. */
+/** Number of the newest runs to read from the journal of this machine. */
 export const MOST_RUNS = 500;
 
-/** How often a record is read that does not show it yet. */
+/** Attempts to read a record that doesn't show the start of its code yet. */
 const MOST_LOOKS = 5;
 
-/** Topic → path behind `lk/` and seconds after which an answer is old. */
+/** Topic → path behind `lk/`, and the age in seconds after which an answer is old. */
 const TOPICS: Record<Topic, { path: (cloud: Cloud) => string | null; every: number }> = {
   status: { path: () => 'status', every: 60 },
   running: { path: () => 'api/workloads/list', every: 4 },
@@ -30,26 +33,26 @@ const TOPICS: Record<Topic, { path: (cloud: Cloud) => string | null; every: numb
   burnRate: { path: () => 'burn-rate', every: 20 }
 };
 
-/** Seconds after which a topic in trouble is asked for again, so that what is over is not told any longer. */
+/** Seconds between attempts for a topic in trouble, so that an error disappears soon after the cloud recovers. */
 const AGAIN = 4;
 
-/** States in which a request would bring nothing before the user does something. */
+/** States in which requests fail until the user acts. */
 const NEEDS_USER = new Set<string>(['signed-out', 'revoked']);
 
 export class Cloud {
-  /** The last answers. */
+  /** The latest answer to each topic. */
   readonly data: Partial<CloudData> & RunRecords = {};
-  /** The last trouble of each topic, gone with its next answer. */
+  /** The latest trouble of each topic; the next answer removes the trouble. */
   readonly troubles: Partial<Record<Topic, Trouble>> = {};
-  /** The server and organization that were last signed in to: what is another's is to be read anew. */
+  /** The server and organization of the last sign-in. When the account changes, everything is read again. */
   account = '';
-  /** What each run is now, by its id. */
+  /** The latest state of each run, by id. */
   readonly runs: RunStore;
 
   private readonly requestTimes: Partial<Record<Topic, number>> = {};
-  /** Run → how often its record was read. */
+  /** Run → number of times that its record was read. */
   private readonly readCounts = new Map<string, number>();
-  /** Runs that were billed and in no list of runs when that was heard. */
+  /** Ids of billed runs that no list contained. */
   private readonly lookedUp = new Set<string>();
   private readonly subscriptions = new Map<object, Topic[]>();
   private readonly _changed = new Signal<this, Topic>(this);
@@ -66,7 +69,7 @@ export class Cloud {
     return this._changed;
   }
 
-  /** Whether somebody is signed in; null while that was not heard. */
+  /** Whether a user is signed in; null before the first status. */
   get signedIn(): boolean | null {
     return this.data.status ? !NEEDS_USER.has(this.data.status.state) : null;
   }
@@ -81,12 +84,12 @@ export class Cloud {
     this._changed.emit('balance');
   }
 
-  /** Whether somebody keeps topics fresh. */
+  /** Whether any subscription is open. */
   get hasSubscribers(): boolean {
     return this.subscriptions.size > 0;
   }
 
-  /** What keeps the cloud from being heard, in words; null when it is heard. */
+  /** The trouble that keeps the cloud from answering; null while the cloud answers. */
   get trouble(): Trouble | null {
     const status = this.data.status;
     const statusTrouble =
@@ -94,7 +97,7 @@ export class Cloud {
     return this.troubles.status ?? statusTrouble ?? Object.values(this.troubles)[0] ?? null;
   }
 
-  /** Keep topics fresh until the answer is disposed, as long as the page is seen. */
+  /** Keep topics fresh until the result is disposed, while the page is visible. */
   subscribe(...topics: Topic[]): IDisposable {
     const key = {};
     this.subscriptions.set(key, topics);
@@ -109,19 +112,19 @@ export class Cloud {
     });
   }
 
-  /** Ask for topics now, whatever their age, one after another. */
+  /** Request topics now, whatever their age, one after another. */
   async refresh(...topics: Topic[]): Promise<void> {
     for (const topic of topics) {
       await this.ask(topic);
     }
   }
 
-  /** Take topics for old, so that they are asked for next: something has begun or ended. */
+  /** Mark topics as old, so that the next requests read them: a run or machine has started or ended. */
   invalidate(...topics: Topic[]): void {
     topics.forEach(topic => (this.requestTimes[topic] = 0));
   }
 
-  /** Take a status that an action answered with; all else is heard anew, as it may be another's. */
+  /** Store the status that an action returned. All other data may belong to another account and is read again. */
   async replaceStatus(status: StatusContent): Promise<void> {
     for (const topic of Object.keys(TOPICS) as Topic[]) {
       delete this.data[topic];
@@ -135,7 +138,7 @@ export class Cloud {
     await this.first();
   }
 
-  /** Ask for what is wanted and was never heard. */
+  /** Request each subscribed topic that has never been requested. */
   private async first(): Promise<void> {
     for (const topic of ['status', ...this.topics()] as Topic[]) {
       if (this.requestTimes[topic] === undefined) {
@@ -148,7 +151,7 @@ export class Cloud {
     return [...new Set([...this.subscriptions.values()].flat())];
   }
 
-  /** Ask for the one that is the oldest for its kind. */
+  /** Request the topic that is oldest, relative to the maximum age of its kind. */
   private look(): void {
     if (document.hidden || this.pending || !this.subscriptions.size) {
       return;
@@ -190,7 +193,7 @@ export class Cloud {
     }
   }
 
-  /** Read the records of runs whose code runs, until they show since when. */
+  /** Read the records of running runs until each record shows the start of its code. */
   private async readRecords(): Promise<void> {
     const runs = this.data.running!.filter(run => run.status?.toLowerCase() === 'running').map(run => run.execution_id);
     const records = new Map(runs.flatMap(id => (this.data.records?.has(id) ? [[id, this.data.records.get(id)!]] : [])));
@@ -211,7 +214,7 @@ export class Cloud {
   private storeAnswer<T extends Topic>(topic: T, answer: CloudData[T]): void {
     const hasEndedRuns = topic === 'running' && this.hasEndedRun(answer as Workload[]);
     if (topic === 'running' && this.hasNewRun(answer as Workload[])) {
-      this.invalidate('journal', 'burnRate'); // the one knows of which cell that is, the other what it costs
+      this.invalidate('journal', 'burnRate'); // the journal knows the cell of the run, the burn rate its price
     }
     const activeBefore = this.data[topic] && this.active();
     const rented = this.rented();
@@ -237,7 +240,7 @@ export class Cloud {
     }
   }
 
-  /** The VMs and deployments that were heard, with their states, by which they are billed or not. */
+  /** Return VMs and deployments with their states: the states decide about billing. */
   private rented(): string {
     const { vms, deployments } = this.data;
     const machines = vms?.vms?.map(vm => `${vm.vm_id} ${vm.status}`) ?? [];
@@ -245,21 +248,27 @@ export class Cloud {
     return [...machines, ...models].join();
   }
 
-  /** The runs that are active, as far as other lists than that of the active ones tell. */
+  /** Return the ids of active runs in the journal and the history, without the list of active runs. */
   private active(): Set<string> {
     const { status, journal, history } = this.data;
     const runs = mergeRuns({ status, journal, history });
     return new Set(runs.filter(run => run.isActive).map(run => run.id));
   }
 
-  /** Whether a run is active that was in no list before; it has not ended because the older list lacks it. */
+  /**
+   * Record runs that were in no list before, and return whether there are any. The older list of active runs lacks
+   * them, which doesn't prove that they ended.
+   */
   private addNewRuns(before: ReadonlySet<string>): boolean {
     const newIds = [...this.active()].filter(id => !before.has(id));
     this.data.newRuns = new Set([...(this.data.newRuns ?? []), ...newIds]);
     return newIds.length > 0;
   }
 
-  /** Whether a run is billed that no list had: one that begins and ends between two lists is in none of them. */
+  /**
+   * Return whether a billed run is missing from all lists: a run that starts and ends between two lists is in neither
+   * list.
+   */
   private hasUnlistedRun({ things }: BurnRateContent): boolean {
     const listed = new Set(this.data.running?.map(run => run.execution_id));
     const ids = things?.filter(({ kind, id }) => kind === 'run' && !listed.has(id) && !this.lookedUp.has(id)) ?? [];
@@ -267,12 +276,14 @@ export class Cloud {
     return ids.length > 0;
   }
 
-  /** Whether a run is in the list that was not. */
+  /** Return whether the new list contains a run that the previous list lacks. */
   private hasNewRun(running: Workload[]): boolean {
     return running.some(run => !this.data.running?.some(before => before.execution_id === run.execution_id));
   }
 
-  /** Whether a run is not in the list any more, so that others know how it ended. */
+  /**
+   * Return whether the previous list contains a run that the new list lacks: other lists then know how the run ended.
+   */
   private hasEndedRun(running: Workload[]): boolean {
     return !!this.data.running?.some(run => !running.some(still => still.execution_id === run.execution_id));
   }

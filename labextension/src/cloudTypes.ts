@@ -1,4 +1,4 @@
-/** What the pages know of the cloud: the answers that Cloud reads, and the runs that its lists are joined into. */
+/** Types of the cloud's data: the answers that Cloud reads, and the rows that runs of all lists are merged into. */
 import { IDisposable } from '@lumino/disposable';
 import { ISignal } from '@lumino/signaling';
 
@@ -50,26 +50,26 @@ export interface CloudFeed {
   subscribe(...topics: Topic[]): IDisposable;
 }
 
-/** A run as lists show it: its bill counts on while it is active. */
+/** A run as lists show it. The bill of an active run keeps growing. */
 export interface RunRow {
   id: string;
   name: string;
-  /** First line of its code; empty where only the cloud knows the run. */
+  /** First line of the code; empty if only the cloud knows the run. */
   line: string;
   state: string;
   isActive: boolean;
-  /** Why it did not end well; empty where it did, or nobody knows. */
+  /** Reason of a failure; empty after a success, or if the reason is unknown. */
   reason: string;
   machine: string;
   pricePerHour: number | null;
-  /** When it was sent, by the clock of the Jupyter server, from which its stamps may differ. */
+  /** Unix seconds of the submission by the clock of the Jupyter server. The stamps of the cloud may differ. */
   submittedAt: number | null;
-  /** What the server keeps of it; without, the bill is what was kept here. */
+  /** The server's record; without a record, the bill is `storedBill`. */
   record: Stamps | null;
   storedBill: Bill;
   created: number;
   notebook: string | null;
   cellId: string | null;
-  /** Shared by runs that were started together. */
+  /** Id that runs share if they were started together. */
   group: string | null;
 }

@@ -1,23 +1,23 @@
-/** The metrics of a run as the API gives them, made into what plots are drawn from. */
+/** Convert metrics of the API into frames for plots. */
 import { SERIES } from './options';
 import { ExecutionMetrics, MetricPoint } from './types';
 import { moment } from './format';
 import { Frame } from './components/metrics';
 
-/** Points of a series that are asked for, at most. */
+/** Maximum number of points in a series. */
 const MOST_POINTS = 1000;
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 43200, 86400];
 
-/** Two samples that are further apart than this many steps have a gap between them. */
+/** Steps between two samples from which a plot shows a gap. */
 const GAP = 1.5;
 
-/** The step, in seconds, at which a window has no more points than one sees. */
+/** Return the step in seconds at which a time span has no more points than a plot can show. */
 export function stepFor(seconds: number): number {
   const needed = seconds / MOST_POINTS;
   return STEPS.find(step => step >= needed) ?? Math.ceil(needed / 86400) * 86400;
 }
 
-/** `start` is when the code of the run began, in Unix seconds. */
+/** Build a frame; `start` is the start of the run's code in Unix seconds. */
 export function buildFrame(answer: ExecutionMetrics, start: number, step: number): Frame {
   const columns = SERIES.map(each => ({ ...each, samples: scaleSamples(answer[each.field] ?? [], each.factor) }));
   const measured = columns.filter(({ samples }) => samples.size);
@@ -42,7 +42,7 @@ function scaleSamples(points: MetricPoint[], factor: number): Map<number, number
   return new Map(points.map(({ timestamp, value }) => [moment(timestamp)!, value == null ? NaN : value * factor]));
 }
 
-/** One moment more where some are missing, so that lines break there. */
+/** Add one time to each gap, so that lines break there. */
 function withGaps(times: number[], step: number): number[] {
   return times.flatMap((time, at) => (at && time - times[at - 1] > step * GAP ? [times[at - 1] + step, time] : [time]));
 }

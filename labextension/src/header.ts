@@ -1,4 +1,4 @@
-/** What the header of a run says: what its output keeps, put right by what the server knows. */
+/** The header of a run: data saved in an output, corrected by the server's data. */
 import { PartialJSONObject, ReadonlyPartialJSONObject } from '@lumino/coreutils';
 
 import { Bill, costWords, NO_BILL } from './bill';
@@ -8,25 +8,25 @@ import { thisSecond } from './serverClock';
 import { computeRowBill, hasEnded, Receipt, receiptIn, RUN_MIME, stateLabel } from './runs';
 import { trans, unturned } from './trans';
 
-/** Milliseconds that what a kernel wrote goes before what the lists say, which are heard later. */
+/** Milliseconds for which data of the kernel overrides the lists, which arrive later. */
 const FRESH = 15_000;
 
-/** Milliseconds without an answer after which that is said. */
+/** Milliseconds without an answer before the header shows the silence. */
 const PATIENCE = 5000;
 
-/** What an output keeps of a run. Somebody may have sent the notebook: it is data, of the kinds that it should be. */
+/** A run as saved in an output. The notebook may come from a stranger, so each value is checked. */
 export interface SavedRun extends Omit<Receipt, 'execution_id'> {
   id: string | null;
-  /** What tells it from those that were started with it; empty for a run alone. */
+  /** Name of the run among runs that were started together; empty for a single run. */
   name: string;
   pricePerHour: number | null;
   limit: number | null;
-  /** What is told of it in words: what is installed, how a limit stands. */
+  /** Short texts on the state, such as the packages being installed or the distance to a limit. */
   details: string[];
   notes: string[];
 }
 
-/** The run that an output keeps; null where it keeps something else. */
+/** Return the run saved in an output; null if the output contains other data. */
 export function savedRun(data: unknown): SavedRun | null {
   const fields = (data ?? {}) as Record<string, unknown>;
   const isStarted = fields.execution_id !== undefined;
@@ -46,7 +46,7 @@ export function savedRun(data: unknown): SavedRun | null {
   };
 }
 
-/** Runs that were started together, as an output keeps them; null where it keeps something else. */
+/** Return the runs that were started together, as saved in an output; null if the output contains other data. */
 export function savedRuns(data: unknown): { head: string; runs: SavedRun[]; notes: string[] } | null {
   const { head, runs, notes } = (data ?? {}) as Record<string, unknown>;
   if (typeof head !== 'string' || !Array.isArray(runs)) {
@@ -55,7 +55,7 @@ export function savedRuns(data: unknown): { head: string; runs: SavedRun[]; note
   return { head: unturned(head), runs: runs.map(savedRun).filter(run => run !== null), notes: words(notes) };
 }
 
-/** The lines of a long log that an output stands for; null where it doesn't. */
+/** Return the number of log lines that an output links to; null for other outputs. */
 export function hiddenLines(data: unknown): { id: string; count: number } | null {
   const receipt = receiptIn({ lk_jupyter: data });
   const count = (data as { hidden_lines?: unknown } | null)?.hidden_lines;
@@ -72,7 +72,7 @@ export interface Header {
   machine: string;
   pricePerHour: number | null;
   bill: Bill;
-  /** Seconds that it waits already; null where it does not, or nobody knows. */
+  /** Seconds of waiting so far; null if the run doesn't wait or the time is unknown. */
   waited: number | null;
   limit: number | null;
   ended: boolean;
@@ -80,12 +80,12 @@ export interface Header {
   notes: string[];
 }
 
-/** What was heard of a run: null where the server doesn't have it, undefined where nothing was heard. */
+/** A run on the server: null if the server doesn't have the run, undefined if nothing is known yet. */
 export type ServerRun = RunRow | null | undefined;
 
 /**
- * Say what a run is: `isLive` is whether its cell is active, `since` when its output was written last, `silent` since
- * when no server answers.
+ * Build the header of a run. `isLive`: the cell is active. `since`: time of the last write to the output. `silent`:
+ * time since which no server answers.
  */
 export function buildHeader(
   saved: SavedRun,
@@ -95,7 +95,7 @@ export function buildHeader(
   const isFresh = at.isLive || at.now - at.since < FRESH;
   const savedEnded = hasEnded({ status: saved.state });
   const isAhead = run && (savedEnded ? run.isActive : rank(saved.state) > rank(run.state) && run.isActive);
-  const isVague = run?.state === 'ended' && (savedEnded || at.isLive); // the lists don't tell how, the kernel does
+  const isVague = run?.state === 'ended' && (savedEnded || at.isLive); // only the kernel shows the cause
   const row = run && !(isFresh && isAhead) && !isVague ? run : null;
   const state = row ? row.state : saved.state;
   const ended = row ? !row.isActive : savedEnded;
@@ -132,7 +132,7 @@ export function buildHeader(
   return { ...common, ...figures, waited, tone: isBilled ? 'running' : 'waiting', label: label(state) };
 }
 
-/** Seconds as a clock shows them: 0:42, 12:05, 1:02:03. */
+/** Format seconds as a clock: 0:42, 12:05, 1:02:03. */
 export function clock(seconds: number): string {
   const total = Math.max(0, Math.floor(seconds));
   const [h, m, s] = [Math.floor(total / 3600), Math.floor(total / 60) % 60, total % 60];
@@ -147,7 +147,7 @@ function finalTone(state: string): Tone {
   return SUCCEEDED.has(state) ? 'done' : STOPPED.has(state) ? 'stopped' : 'failed';
 }
 
-/** How far a run is, of those that have not ended. */
+/** Return the rank of an active state: a later state has a higher rank. */
 function rank(state: string): number {
   return ['submitting', 'attaching', 'unknown'].includes(state)
     ? 0
@@ -171,7 +171,7 @@ function billIn({ seconds, cost, cost_is }: SavedRun): Bill {
   };
 }
 
-/** A bill of the server goes first, unless it has no figure. */
+/** Return the more certain bill: the server's bill, unless it lacks a figure. */
 function mostCertain(current: Bill, saved: Bill): Bill {
   const isBilled = saved.costIs === 'billed' && current.costIs !== 'billed';
   return { ...(current.cost === null || isBilled ? saved : current), seconds: current.seconds ?? saved.seconds };
@@ -187,13 +187,13 @@ function words(value: unknown): string[] {
   return texts.map(unturned);
 }
 
-/** Text of an output, which may be kept as lines. */
+/** Return the text of an output, which may be stored as lines. */
 export const textIn = (text: unknown) => (Array.isArray(text) ? text.join('') : typeof text === 'string' ? text : '');
 
-/** A state as a letter, as Python writes it. */
+/** Tone → sign, same as in Python. */
 const SIGNS: Record<Tone, string> = { waiting: '◌', running: '●', done: '✓', failed: '✗', stopped: '■', unsure: '◌' };
 
-/** What is saved of a run that no kernel updates: its data, its line as text and HTML, and its receipt. */
+/** Build the data of an output that no kernel updates: run, text and HTML, and receipt. */
 export function buildForms(saved: SavedRun, run: Exclude<ServerRun, undefined>, before: ReadonlyPartialJSONObject) {
   const data = before[RUN_MIME] as PartialJSONObject;
   const short = saved.id!.slice(0, 8);

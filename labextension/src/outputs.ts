@@ -1,10 +1,10 @@
-/** What a run shows beside its text: the outputs that a notebook would have by now. */
+/** Displays of a run: the outputs that a notebook would have so far. */
 import { Shown } from './types';
 
-/** Outputs that are kept: the newest. */
+/** Maximum number of stored outputs; the newest stay. */
 export const MOST_OUTPUTS = 100;
 
-/** One of them; it stays the same object until it is shown anew. */
+/** An output. An update replaces the object. */
 export interface Output {
   key: number;
   id: string | null;
@@ -13,15 +13,15 @@ export interface Output {
 }
 
 export class Outputs {
-  /** Anew after each change, the oldest first. */
+  /** Outputs from the oldest to the newest; a new array after each change. */
   list: readonly Output[] = [];
-  /** How many before them were left out. */
+  /** Number of older outputs that were dropped. */
   omitted = 0;
 
   private next = 0;
   private clears = false;
 
-  /** Show a new output, or one anew in the place of those with its id, or nothing more. */
+  /** Apply a display: append an output, update the outputs with its id, or clear all. */
   add({ kind, id = null, data = {}, metadata = {}, wait }: Shown): void {
     if (kind === 'clear') {
       this.clears = !!wait;

@@ -1,4 +1,6 @@
-/** Every request of the pages: to our routes on the Jupyter server, which holds the key. Failures are Troubles. */
+/**
+ * All requests of the pages go to our routes on the Jupyter server, which stores the API key. Failures are Troubles.
+ */
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
@@ -8,12 +10,12 @@ import { TroubleContent } from './types';
 
 export type TroubleState = TroubleContent['state'];
 
-/** What went wrong, as a state to be designed for and one line to be shown. */
+/** A failed request: a state that views handle, and a message of one line. */
 export class Trouble extends Error {
   constructor(
     readonly state: TroubleState,
     detail: string,
-    /** The answer that said so; Lab looks at its status. */
+    /** The failed answer. Lab reads its status. */
     readonly response?: Response
   ) {
     super(detail);
@@ -22,36 +24,36 @@ export class Trouble extends Error {
 
 export interface Ask {
   method?: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
-  /** Sent as JSON. */
+  /** Body of the request, sent as JSON. */
   body?: unknown;
   form?: FormData;
-  /** Refuse to replace what is there, with status 412. */
+  /** Refuse to replace an existing object, with status 412. */
   isNew?: boolean;
   signal?: AbortSignal;
 }
 
-/** Address of one of our routes. `path` is what stands behind `lk/`, encoded. */
+/** Return the address of a route. `path` is the encoded path behind `lk/`. */
 export function routeUrl(path: string): string {
   return URLExt.join(ServerConnection.makeSettings().baseUrl, 'lk', path);
 }
 
-/** Keys of the bucket must stay exact: what shows them cleans them. */
+/** Routes whose names must stay exact, such as keys of the bucket. The views that show such names clean them. */
 const EXACT_PATHS = /^(api\/)?storage\b/;
 
-/** Fields that are source or output, not names. */
+/** Fields with source code or output, which must stay exact. */
 const EXACT_FIELDS = new Set(['code', 'stdout', 'stderr', 'import_files']);
 
-/** Clean names and texts of others. */
+/** Remove characters that change the direction of text from names and texts. */
 function plainly(field: string, value: unknown): unknown {
   return typeof value === 'string' && !EXACT_FIELDS.has(field) ? unturned(value) : value;
 }
 
-/** The JSON of an answer, without signs in names that turn the words of a page. */
+/** Parse the JSON of an answer, without characters that change the direction of text. */
 export function parseJson(path: string, text: string): unknown {
   return JSON.parse(text || 'null', EXACT_PATHS.test(path) ? undefined : plainly);
 }
 
-/** Ask and return the JSON of the answer. */
+/** Send a request and return the JSON of the answer. */
 export async function request<T>(path: string, ask: Ask = {}): Promise<T> {
   const response = await open(path, ask);
   const text = await response.text();
@@ -62,7 +64,7 @@ export async function request<T>(path: string, ask: Ask = {}): Promise<T> {
   }
 }
 
-/** Ask and return the answer with its body still on its way. */
+/** Send a request and return the answer before its body has arrived. */
 export async function open(path: string, { method = 'GET', body, form, isNew, signal }: Ask = {}): Promise<Response> {
   const headers = {
     ...(body === undefined ? {} : { 'Content-Type': 'application/json' }),

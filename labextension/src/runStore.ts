@@ -1,4 +1,7 @@
-/** What each run is now, by its id: from the lists that the cloud is asked for anyway, and its record where none has it. */
+/**
+ * The latest state of each run, by id: from the lists that Cloud reads, and from the run's record if no list contains
+ * the run.
+ */
 import { DisposableDelegate, IDisposable } from '@lumino/disposable';
 import { ISignal, Signal } from '@lumino/signaling';
 
@@ -7,17 +10,17 @@ import { request, Trouble } from './request';
 import { hasEnded, isId, rowFromRecord, mergeRuns } from './runs';
 import { ExecutionRecord } from './types';
 
-/** Milliseconds from one look at what is missing to the next, and to ask again for one run. */
+/** Milliseconds between checks for missing records, and until an active or a final record is read again. */
 const PACE = 2000;
 const ACTIVE_RECORD_AGE = 6000;
 const FINAL_RECORD_AGE = 30_000;
 
-/** Milliseconds between two signals: what shows a run is drawn anew at most twice a second. */
+/** Milliseconds between two signals: views of runs are drawn at most twice a second. */
 const SIGNAL_INTERVAL = 500;
 
 export class RunStore {
   private rows: Map<string, RunRow> | null = null;
-  /** Records that were asked for; null where the server doesn't have the run. */
+  /** Records that were requested; null if the server doesn't have the run. */
   private readonly records = new Map<string, { record: ExecutionRecord | null; due: number }>();
   private readonly followed = new Map<string, number>();
   private readonly _changed = new Signal<this, void>(this);
@@ -37,12 +40,12 @@ export class RunStore {
     return this._changed;
   }
 
-  /** When the cloud stopped to answer, in milliseconds since 1970; null while it answers. */
+  /** Unix milliseconds at which the cloud stopped answering; null while the cloud answers. */
   get silentSince(): number | null {
     return this._silentSince;
   }
 
-  /** A run; null where the server doesn't have it, undefined while it wasn't heard of. */
+  /** Return a run; null if the server doesn't have the run, undefined if nothing is known yet. */
   find(id: string): RunRow | null | undefined {
     this.rows ??= new Map(mergeRuns(this.cloud.data).map(run => [run.id, run]));
     const [row, record] = [this.rows.get(id), this.records.get(id)?.record];
@@ -55,7 +58,7 @@ export class RunStore {
       : row;
   }
 
-  /** Keep what is known of a run fresh until it has ended, or the answer is disposed. */
+  /** Keep the state of a run fresh until the run has ended or the result is disposed. */
   follow(id: string): IDisposable {
     this.followed.set(id, (this.followed.get(id) ?? 0) + 1);
     this.subscription ??= this.cloud.subscribe('running', 'journal', 'machines');
@@ -81,7 +84,7 @@ export class RunStore {
     this.rows = null;
     if (this.cloud.account !== this.account) {
       this.account = this.cloud.account;
-      this.records.clear(); // the runs are another's
+      this.records.clear(); // the runs belong to another account
     }
     const { status, running } = this.cloud.troubles;
     const isSilent = [status, running].some(trouble => trouble && trouble.state !== 'refused');
@@ -96,7 +99,7 @@ export class RunStore {
     }, SIGNAL_INTERVAL);
   }
 
-  /** Ask for the records of runs whose state no list tells. */
+  /** Read the records of followed runs whose state no list shows. */
   private async readMissingRecords(): Promise<void> {
     if (document.hidden || this.isReading || !this.cloud.signedIn || !this.cloud.data.running) {
       return;

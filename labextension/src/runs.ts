@@ -1,4 +1,4 @@
-/** The runs of all lists as one: those that go on, those of this machine with their cells, those that were billed. */
+/** The runs of all lists, merged: active runs, runs of this machine with their cells, and billed runs. */
 import { Bill, computeBill, CERTAIN, CostIs, NO_BILL } from './bill';
 import { CloudData, RunRecords, RunRow } from './cloudTypes';
 import { ACTIVE_STATES, FINAL_STATES, OWN_NAME, STATE_LABELS } from './states';
@@ -6,21 +6,21 @@ import { moment, unturned } from './format';
 import { trans } from './trans';
 import { ExecutionRecord, ExecutionSummary, JournalRun, MachineType, StatusContent, Workload } from './types';
 
-/** The type of an output that is a run. */
+/** MIME type of an output that shows a run. */
 export const RUN_MIME = 'application/vnd.lk.run+json';
 
-/** Whether this can be the id of a run, whoever names it: it becomes a line of a cell, and IPython evaluates braces. */
+/** Return whether a value can be the id of a run. Ids become lines of cells, and IPython evaluates braces there. */
 export const isId = (id: unknown): id is string => typeof id === 'string' && /^[\w-]{1,100}$/.test(id);
 
-/** Return what a message says of something that isn't the id of a run. */
+/** Return the message for a value that isn't the id of a run. */
 export function notAnId(value: unknown): string {
   return trans.__("%1 isn't the id of a run. The panel lists your runs.", JSON.stringify(value));
 }
 
-/** Whether this can be the name of a machine, which becomes a line of a cell too. */
+/** Return whether a value can be the name of a machine, which becomes a line of a cell too. */
 export const isMachine = (name: unknown): name is string => typeof name === 'string' && /^[\w.:+-]{1,100}$/.test(name);
 
-/** What the metadata of an output keeps of a run. */
+/** Facts on a run in the metadata of an output. */
 export interface Receipt {
   execution_id: string;
   state: string;
@@ -30,7 +30,10 @@ export interface Receipt {
   cost_is?: CostIs;
 }
 
-/** The receipt in the metadata of an output; null where there is none, or a stranger's notebook has something else. */
+/**
+ * Return the receipt in the metadata of an output; null without a receipt, or if a foreign notebook has other data
+ * there.
+ */
 export function receiptIn(metadata: unknown): Receipt | null {
   const saved = (metadata as { lk_jupyter?: Partial<Record<keyof Receipt, unknown>> } | null)?.lk_jupyter;
   if (!isId(saved?.execution_id)) {
@@ -47,7 +50,7 @@ export function receiptIn(metadata: unknown): Receipt | null {
   };
 }
 
-/** The receipts in the metadata of an output, of which a cell that started several runs has one for each. */
+/** Return the receipts in the metadata of an output: a cell that started several runs has a receipt for each run. */
 export function receiptsIn(metadata: unknown): Receipt[] {
   const runs = (metadata as { lk_jupyter?: { runs?: unknown } } | null)?.lk_jupyter?.runs;
   const receipts = Array.isArray(runs)
@@ -56,11 +59,11 @@ export function receiptsIn(metadata: unknown): Receipt[] {
   return receipts.filter(receipt => receipt !== null);
 }
 
-/** States of a run that has ended, that which only the journal knows too. */
+/** States of a run that has ended, including the state that only the journal has. */
 const FINAL = new Set([...FINAL_STATES, 'refused']);
 
 const hasId = ({ execution_id }: { execution_id: string | null }) => isId(execution_id);
-/** Whether a run has ended: in a state that nobody knows, once it has an end time or an exit code. */
+/** Return whether a run has ended. In an unknown state, a run with an end time or an exit code has ended. */
 export function hasEnded(run: Partial<ExecutionRecord>): boolean {
   const state = (run.status ?? '')
     .trim()
@@ -70,19 +73,19 @@ export function hasEnded(run: Partial<ExecutionRecord>): boolean {
   return FINAL.has(state) || (!ACTIVE_STATES.includes(state) && end != null);
 }
 
-/** A state as people read it. */
+/** Return a state as people read it. */
 export function stateLabel(status: string | null | undefined): string {
   const state = status ?? '';
   const key = state.toLowerCase();
   return (Object.hasOwn(STATE_LABELS, key) ? STATE_LABELS[key] : state).replace(/_/g, ' ');
 }
 
-/** The file name of a run as its author knows it. */
+/** Return the file name of a run as the author knows it. */
 export function plainName(name: string | null | undefined): string {
   return unturned(name ?? '').replace(OWN_NAME, '');
 }
 
-/** Whether a run of the journal was started on the server, and for the organization, that is signed in to. */
+/** Return whether a run of the journal belongs to the signed-in server and organization. */
 const matchesAccount = (status: StatusContent | undefined) => (run: JournalRun) => {
   const slug = status?.organization?.slug;
   const isServer = !status?.base_url || bare(run.base_url) === bare(status.base_url);
@@ -91,7 +94,7 @@ const matchesAccount = (status: StatusContent | undefined) => (run: JournalRun) 
 
 const bare = (address: string) => address.replace(/\/{1,9}$/, '');
 
-/** Join what was heard of one server, newest first, those that go on before all others. */
+/** Merge the lists of one server: active runs first, then the newest. */
 export function mergeRuns(data: Partial<CloudData> & RunRecords): RunRow[] {
   const { status, running, journal, history, machines, records, newRuns } = data;
   const isAccountRun = matchesAccount(status);
@@ -109,7 +112,7 @@ export function mergeRuns(data: Partial<CloudData> & RunRecords): RunRow[] {
   journalRuns?.map(run => rows.set(run.execution_id!, rowFromJournal(run, rows.get(run.execution_id!))));
   for (const row of rows.values()) {
     if (activeIds && row.isActive && !activeIds.has(row.id) && !newRuns?.has(row.id)) {
-      Object.assign(row, { isActive: false, state: 'ended', record: null, storedBill: NO_BILL }); // how, and what it cost, is not heard yet
+      Object.assign(row, { isActive: false, state: 'ended', record: null, storedBill: NO_BILL }); // reason and cost are unknown
     } else if (row.isActive) {
       row.record = records?.get(row.id) ?? row.record;
     }
@@ -117,7 +120,7 @@ export function mergeRuns(data: Partial<CloudData> & RunRecords): RunRow[] {
   return [...rows.values()].sort((a, b) => Number(b.isActive) - Number(a.isActive) || b.created - a.created);
 }
 
-/** What a run has taken and costs at a moment of the Jupyter server's clock. */
+/** Compute duration and cost of a run at a moment of the Jupyter server's clock. */
 export function computeRowBill({ record, storedBill, pricePerHour, submittedAt }: RunRow, at: number): Bill {
   return record ? computeBill(record, pricePerHour, at, submittedAt) : storedBill;
 }
@@ -148,7 +151,7 @@ function rowFromWorkload(run: Workload, prices: Map<string, number | null>, ahea
   };
 }
 
-/** A run that a list of past ones has, or its record; `ahead` is by how many seconds the clock of its stamps is ahead. */
+/** Build the row of a run from the history or from a record; the clock of the stamps is `ahead` seconds ahead. */
 export function rowFromRecord(
   run: ExecutionSummary | ExecutionRecord,
   prices: Map<string, number | null>,
@@ -176,7 +179,7 @@ export function rowFromRecord(
   };
 }
 
-/** What the journal knows of a run goes before what a list says, but not on whether it ended. */
+/** Build the row of a run of the journal. The journal overrides a list, except on whether the run has ended. */
 function rowFromJournal(run: JournalRun, listed: RunRow | undefined): RunRow {
   const pricePerHour = run.price_per_hour === null ? (listed?.pricePerHour ?? null) : Number(run.price_per_hour);
   return {
@@ -203,7 +206,7 @@ function rowFromJournal(run: JournalRun, listed: RunRow | undefined): RunRow {
   };
 }
 
-/** The bill of a run that has ended, as far as the journal has it. */
+/** Return the bill of an ended run from the journal. */
 function journalBill({ seconds, cost }: JournalRun, pricePerHour: number | null): Bill {
   if (cost !== null) {
     return { seconds, cost: Number(cost), costIs: 'billed' };

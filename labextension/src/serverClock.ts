@@ -1,21 +1,21 @@
-/** The clock of the Jupyter server, and what is drawn by it. Widgets use it without Lab, so it asks for nothing. */
+/** The clock of the Jupyter server. Widgets use this module without Lab, so it sends no requests. */
 
-/** Seconds by which the clock of the Jupyter server is ahead of the browser's, no more than its answers prove. */
+/** Seconds by which the server's clock is ahead of the browser's clock, as far as the answers prove. */
 let ahead = 0;
 
-/** This moment in Unix seconds by the clock of the Jupyter server, which the journal was written by. */
+/** Return the time of the server's clock in Unix seconds. The journal uses the same clock. */
 export function serverNow(): number {
   return Date.now() / 1000 + ahead;
 }
 
-/** The last whole second of that clock: what shows a cost counts at these moments, here and in the kernel. */
+/** Return the last full second of the server's clock. Costs change at these moments, here and in the kernel. */
 export const thisSecond = () => Math.floor(serverNow());
 
-/** What is called at each whole second of that clock, all at once, so that the page is drawn once for all. */
+/** Functions to call at each full second, all together, so that the page is drawn once. */
 const eachCall = new Set<() => void>();
 let clock = 0;
 
-/** Call a function at each whole second of that clock while the page is seen, until the answer is called. */
+/** Call a function at each full second of the server's clock while the page is visible, until the result is called. */
 export function eachSecond(call: () => void): () => void {
   const reading = () => call();
   eachCall.add(reading);
@@ -47,7 +47,7 @@ function callAll(): void {
   }
 }
 
-/** The answer names the second in which it was made, which lies between the request and now. */
+/** Compare the clocks by the date of an answer: a second between the request and now. */
 export function compareClocks(headers: Headers, requestedAt: number): void {
   const stamp = Date.parse(headers.get('date') ?? '') / 1000;
   if (Number.isFinite(stamp)) {

@@ -10,7 +10,10 @@ export interface Listener {
   onDisplay: (shown: Shown) => void;
 }
 
-/** Hand on what a run writes and shows, from its beginning; return how the run ended. Raises Trouble. */
+/**
+ * Pass the output and the displays of a run to a listener, from the start, and return the end of the run. Raises
+ * Trouble.
+ */
 export async function follow(id: string, signal: AbortSignal, listener: Listener): Promise<StreamEnd> {
   const response = await open(`runs/${encodeURIComponent(id)}/stream`, { signal });
   for await (const event of events(response.body!)) {
@@ -30,11 +33,11 @@ export async function follow(id: string, signal: AbortSignal, listener: Listener
   );
 }
 
-/** Read events; one may be cut anywhere, within a character too. Comments and other fields are passed over. */
+/** Read events from chunks that may end anywhere, even inside a character. Comments and other fields are ignored. */
 export async function* events(body: ReadableStream<Uint8Array>): AsyncGenerator<Event> {
   const reader = body.getReader();
   const decoder = new TextDecoder();
-  let parts: string[] = []; // of a line that has not ended: joined once, as one may be megabytes long
+  let parts: string[] = []; // chunks of an incomplete line: joined once, because a line may have megabytes
   try {
     for (;;) {
       const { done, value } = await reader.read();

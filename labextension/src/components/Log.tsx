@@ -5,20 +5,23 @@ import { LogLines, pieces, Search } from './logLines';
 
 export interface LogProps {
   log: LogLines;
-  /** Lines of it, so that it is drawn anew when there are more. */
+  /** Number of lines. A change redraws the log. */
   count: number;
   ended: boolean;
-  /** Lines before the first that are in the log file only. */
+  /** Number of earlier lines, which are only in the log file. */
   omitted?: number;
 }
 
-const LINE = 18; // pixels, as in the style
-/** Lines beyond the edges that are drawn, so that scrolling shows no white. */
+const LINE = 18; // pixels, same as in the style sheet
+/** Lines above and below the view that are in the page, so that scrolling shows no blank area. */
 const SPARE = 20;
-/** Browsers draw nothing below some ten million pixels: a longer log scrolls by parts of lines. */
+/**
+ * Browsers draw nothing below about ten million pixels: in a longer log, one pixel scrolls more than one pixel of
+ * lines.
+ */
 const TALLEST = 8_000_000;
 
-/** A log of any length with a search: the lines that are seen are in the page, no others. */
+/** A log of any length with a search. Only lines in view are in the page. */
 export function Log({ log, count, ended, omitted = 0 }: LogProps) {
   const [query, setQuery] = useState('');
   const [current, setCurrent] = useState(0);
@@ -96,7 +99,7 @@ interface LinesProps {
   count: number;
   line: (place: number) => string;
   query: string;
-  /** The line that is to be seen, if one is. */
+  /** Number of the line to scroll to, if any. */
   marked: number | undefined;
   follows: boolean;
   onFollows: (follows: boolean) => void;

@@ -28,7 +28,7 @@ const SIGNS: Record<Tone, LabIcon> = {
   unsure: offlineBoltIcon
 };
 
-/** The part of its time limit after which a run is shown as short of time. */
+/** Fraction of the time limit after which the header warns. */
 const SHORT = 0.8;
 
 interface Chip {
@@ -36,12 +36,12 @@ interface Chip {
   title: string;
 }
 
-/** What can be done with the run: a button for each that is given. */
+/** Callbacks of the actions. Each callback adds a button. */
 export interface RunHeaderProps {
   header: Header;
-  /** A word on where it runs: the first header of a notebook says it. */
+  /** Where the run runs, in a few words. Only the first header of a notebook shows this chip. */
   chip?: Chip | null;
-  /** Whether it is being aborted from here already. */
+  /** Whether the user already aborted the run here. */
   isStopping?: boolean;
   onStop?: () => void;
   onDetach?: () => void;
@@ -51,7 +51,7 @@ export interface RunHeaderProps {
   onMenu?: (place: HTMLElement) => void;
 }
 
-/** A run in one line: what it is, where, how long, what it costs, and what can be done. */
+/** A run in one line: state, machine, duration, cost and actions. */
 export function RunHeader({ header, chip, isStopping, ...on }: RunHeaderProps) {
   const { id, tone, label, ended, bill, limit, waited, details, notes } = header;
   const { react: Sign } = SIGNS[tone];
@@ -108,17 +108,17 @@ export function RunHeader({ header, chip, isStopping, ...on }: RunHeaderProps) {
   );
 }
 
-/** What the local cloud says of each run where it has no GPU. */
+/** Note of the local cloud on each run without a GPU. */
 const NO_GPU = /^No GPU on this machine/;
 
-/** Take from the notes of runs on the local cloud that it has no GPU, and return that as a chip. */
+/** Remove the note about the missing GPU from the runs of the local cloud, and return the note as a chip. */
 export function localChip(header: { notes: string[] }): Chip {
   const noGpu = header.notes.find(note => NO_GPU.test(note));
   header.notes = header.notes.filter(note => !NO_GPU.test(note));
   return { label: noGpu ? trans.__('Local cloud, no GPU') : trans.__('Local cloud'), title: noGpu ?? '' };
 }
 
-/** A chip in the first header of a notebook; outside a notebook each is the first. */
+/** A chip in the first header of a notebook. Outside a notebook, each header is the first. */
 function LocalChip({ chip, place }: { chip?: Chip | null; place: RefObject<HTMLElement> }) {
   const [isFirst, setFirst] = useState(false);
   useEffect(() => {
@@ -143,7 +143,10 @@ export function SeveralHead({ words, chip }: { words: string; chip?: Chip | null
   );
 }
 
-/** Whether a place of the page is in view; while it is and `isLive` holds, what asks is drawn anew each second. */
+/**
+ * Return whether an element is in view. While the element is in view and `isLive` is true, redraw the caller each
+ * second.
+ */
 export function useSight(place: RefObject<HTMLElement>, isLive: boolean): boolean {
   const [isVisible, see] = useState(false);
   const [, draw] = useReducer((count: number) => count + 1, 0);
@@ -160,7 +163,7 @@ function rate({ pricePerHour, ended }: Header): string {
   return pricePerHour !== null && !ended ? ` · ${trans.__('%1/h', pricePerHour)}` : '';
 }
 
-/** A run that is active shows a clock and its limit; one that has ended, how long it took. */
+/** The clock and the limit of an active run, or the duration of an ended run. */
 function time({ bill: { seconds }, ended, limit, waited }: Header): string {
   if (ended) {
     return seconds === null ? '' : duration(seconds);
@@ -195,7 +198,7 @@ function Action({ icon: { react: Icon }, label, isMenu, disabled, onClick }: Act
   );
 }
 
-/** How many lines of a log are left out, which a click shows. */
+/** The number of omitted log lines. A click shows the lines. */
 export function HiddenLines({ count, onOpen }: { count: number; onOpen: () => void }) {
   const lines = trans._n('%1 line hidden', '%1 lines hidden', count).replace(String(count), count.toLocaleString('en'));
   return (
@@ -208,7 +211,7 @@ export function HiddenLines({ count, onOpen }: { count: number; onOpen: () => vo
 
 const ADDRESS = /(https?:\/\/[^\s<>&]+(?<![.,;:)]))/;
 
-/** Text in which web addresses can be clicked. */
+/** Text with clickable web addresses. */
 function linked(text: string): ReactNode[] {
   return text.split(ADDRESS).map((part, at) =>
     at % 2 ? (

@@ -9,7 +9,7 @@ import { Icon, IconButton, IconName } from './Icon';
 import { Advice, HERE } from './Sentence';
 import { useWindow } from './useWindow';
 
-/** What can be done with a run. */
+/** Callbacks of the actions on a run. */
 export interface RunActions {
   onOpen: (run: RunRow) => void;
   onAbort: (run: RunRow) => void;
@@ -21,14 +21,14 @@ export interface RunListProps extends RunActions {
   runs: RunRow[];
   now: number;
   getBill: (run: RunRow, now: number) => Bill;
-  /** Show all that can be done with a run, at a place of the page. */
+  /** Show the menu of a run at a position on the page. */
   onMenu: (run: RunRow, x: number, y: number) => void;
 }
 
-/** Pixels from one row to the next. */
+/** Height of a row in pixels. */
 const HEIGHT = 24;
 
-/** Runs from which on there is a field to find some. */
+/** Number of runs from which the list has a search field. */
 const MANY = 6;
 
 const DONE = ['completed', 'success'];
@@ -41,12 +41,12 @@ function runIcon({ state, isActive }: RunRow): IconName {
   return DONE.includes(state) ? 'done' : STOPPED.includes(state) ? 'stopped' : 'failed';
 }
 
-/** The name of the error that ended a run, if its reason has one. */
+/** Return the name of the error in a reason; empty without an error. */
 export function errorName(reason: string): string {
   return /\b[A-Z]\w*(?:Error|Exception|Exit|Interrupt)\b/.exec(reason)?.[0] ?? '';
 }
 
-/** Runs in rows, by day, active ones first; of many only those that are seen are drawn. */
+/** Runs in rows, grouped by day, active runs first. Only rows in view are in the page. */
 export function RunList({ runs, ...rest }: RunListProps) {
   const [query, setQuery] = useState('');
   const matches = useMemo(() => runs.filter(matching(query)), [runs, query]);
@@ -87,7 +87,7 @@ function matching(query: string): (run: RunRow) => boolean {
   };
 }
 
-/** The heading that a run stands under. */
+/** Return the heading of a run's group. */
 function groupHeading(run: RunRow, now: number): string {
   return run.isActive ? trans.__('Active') : day(run.created, now);
 }
@@ -103,7 +103,7 @@ function Rows({ runs, now, getBill, onMenu, ...on }: RunListProps) {
   const { box, first, end } = useWindow(rows.length, HEIGHT);
   const findPlace = (id: string) => rows.findIndex(row => typeof row !== 'string' && row.id === id);
   const at = Math.max(findPlace(current), rows.length ? 1 : -1); // the first row is a heading
-  const wish = useRef(''); // the run that is to have focus once it is the current one
+  const wish = useRef(''); // the run that gets focus once its row is the current row
   useLayoutEffect(() => {
     if (wish.current && wish.current === current) {
       wish.current = '';
@@ -136,7 +136,7 @@ function Rows({ runs, now, getBill, onMenu, ...on }: RunListProps) {
     event.preventDefault();
     event.stopPropagation();
   };
-  // What has focus stays drawn, also when it is scrolled away.
+  // the row with focus stays in the page while it is scrolled out of view
   const drawn = [...new Set([at, ...Array.from({ length: end - first }, (_, n) => first + n)])].filter(n => rows[n]);
   return (
     <div className="lk-rows" ref={box}>
@@ -177,14 +177,14 @@ function Heading({ words, top }: { words: string; top: number }) {
   );
 }
 
-/** Scroll so that a row is seen. */
+/** Scroll a row into view. */
 function reveal(box: HTMLElement, place: number): void {
   const top = place * HEIGHT;
-  const most = place === 1 ? 0 : top; // with the heading above the first
+  const most = place === 1 ? 0 : top; // include the heading above the first row
   box.scrollTop = Math.min(most, Math.max(box.scrollTop, top + HEIGHT - box.clientHeight));
 }
 
-/** Go to the next button of the row that has focus. */
+/** Move focus to another button of the row with focus. */
 function step(list: HTMLElement, by: number): void {
   const focused = list.ownerDocument.activeElement;
   const buttons = [...(focused?.closest('[role="listitem"]')?.querySelectorAll('button') ?? [])];
@@ -219,10 +219,10 @@ const RunItem = memo(function RunItem({
     event.preventDefault();
     event.stopPropagation();
     const { left, bottom } = event.currentTarget.getBoundingClientRect();
-    onMenu(run, event.clientX || left, event.clientY || bottom); // the key for it has no place
+    onMenu(run, event.clientX || left, event.clientY || bottom); // a press of the menu key has no position
   };
   const icon = runIcon(run);
-  const who = `${run.name} (${run.id.slice(0, 8)})`; // many are of one notebook
+  const who = `${run.name} (${run.id.slice(0, 8)})`; // many runs have the name of the same notebook
   return (
     <div
       role="listitem"
@@ -275,7 +275,7 @@ const RunItem = memo(function RunItem({
   );
 }, isSame);
 
-/** Whether a row would be drawn as it is: its functions are made anew at each drawing, and do the same. */
+/** Return whether a row would look the same. Functions are new in each render and do the same, so they don't count. */
 function isSame(one: RunItemProps, other: RunItemProps): boolean {
   const { bill: before, ...facts } = one;
   const { bill: after, ...now } = other;
@@ -288,7 +288,7 @@ function isSame(one: RunItemProps, other: RunItemProps): boolean {
   );
 }
 
-/** A cost as a narrow column has it: all of them are credits. */
+/** Return a cost for a narrow column, without the unit: all costs are in credits. */
 function bare(cost: string): string {
   return cost.replace(trans.__('%1 credits', ''), '').replace(trans.__('under %1', ''), '< ').trim();
 }

@@ -4,16 +4,16 @@ import { Log } from './Log';
 import { LogLines } from './logLines';
 
 export interface RunLogProps {
-  /** How many lines the log has by now. */
+  /** Number of lines in the log so far. */
   total: number;
-  /** The line that is being written. */
+  /** The incomplete last line. */
   live: string;
   ended: boolean;
-  /** Bring lines from this one on, as many as travel well. */
+  /** Fetch a page of lines that starts at a line number. */
   load: (start: number) => Promise<Page>;
 }
 
-/** Some lines of a log; `first` is the number of the first of them. */
+/** Some lines of a log; `first` is the number of the first line. */
 export interface Page {
   first: number;
   lines: string[];
@@ -21,12 +21,12 @@ export interface Page {
 
 interface LoadedLines {
   log: LogLines;
-  /** The number of the first line that is here. */
+  /** Number of the first loaded line. */
   first: number;
   count: number;
 }
 
-/** The log of a run as Python has it: what is missing here is brought, a page at a time. */
+/** The log of a run in the kernel. Missing lines are fetched page by page. */
 export function RunLog({ total, live, ended, load }: RunLogProps) {
   const { log, first, count } = useLines(total, load);
   log.lines[count] = live;
@@ -53,7 +53,7 @@ function useLines(total: number, load: RunLogProps['load']): LoadedLines {
   return loaded;
 }
 
-/** What is here with a page more; one that does not follow on it takes its place. */
+/** Append a page to the loaded lines. A page that doesn't continue them replaces them. */
 function joinPage(loaded: LoadedLines, next: number, { first, lines }: Page): LoadedLines {
   const goesOn = first === next;
   const log = goesOn ? loaded.log : new LogLines();

@@ -1,26 +1,26 @@
-/** The lines of a log that grows: taken in pieces, searched as they come, and drawn as a terminal would. */
+/** The lines of a growing log: added in pieces, searched as they arrive, and drawn as a terminal does. */
 
 import { unturned } from '../format';
 import { trans } from '../trans';
 
-/** What a run tells the notebook beside its text; a line that holds nothing else is none of the log. */
+/** Start of a message from the run to the notebook. A line with only messages isn't part of the log. */
 const FRAME = '\x1b]7411;';
 const FRAMES = /\x1b\]7411;[^\x07\x1b]*\x07/g;
 
-// Moves of the cursor, titles and links: all that is no colour.
+// cursor moves, titles and links: all escape sequences except colours
 const NO_COLOUR = /\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[[\d;?]*[A-Za-ln-z]|\x1b[^[\]]/g;
 const COLOUR = /\x1b\[[\d;]*m/g;
 
-/** Characters of a line that are drawn: a page with more of them in one line stands still. */
+/** Characters to draw of one line: more in one line freeze the page. */
 const MOST_DRAWN = 10_000;
-/** Hits of a line that are marked: a line of one letter has thousands. */
+/** Matches to mark in one line: a line of one repeated letter has thousands. */
 const MOST_MARKED = 200;
 
 export class LogLines {
-  /** All of them; the last is the one that is being written. */
+  /** All lines. The last line may be incomplete. */
   readonly lines: string[] = [''];
 
-  /** Take the next piece; the last line may go on with the piece after it. */
+  /** Add a piece of the log. The next piece may continue the last line. */
   add(text: string): void {
     const pieces = text.split('\n');
     const firstLine = this.lines.pop()! + pieces[0];
@@ -40,7 +40,9 @@ export class LogLines {
   }
 }
 
-/** The lines that have a text, whatever its case. Each is looked at once; the last when it is whole. */
+/**
+ * Search for lines that contain a text, ignoring case. Each line is searched once, the last line only when complete.
+ */
 export class Search {
   private readonly hitNumbers: number[] = [];
   private readonly word: string;
@@ -53,7 +55,7 @@ export class Search {
     this.word = query.toLowerCase();
   }
 
-  /** Numbers of the lines by now, ascending. */
+  /** Return the numbers of matching lines so far, ascending. */
   hits(): number[] {
     for (const end = this.lines.length - 1; this.next < end; this.next++) {
       if (this.has(this.next)) {
@@ -69,7 +71,7 @@ export class Search {
   }
 }
 
-/** A piece of a line with its colour, 1 to 6 as terminals number them, 0 for none; `found` where it was searched for. */
+/** A part of a line and its colour: 1 to 6 as in terminals, 0 for none. `isMatch` marks a match of the search. */
 export interface Piece {
   text: string;
   colour: number;
@@ -77,7 +79,7 @@ export interface Piece {
   isMatch?: true;
 }
 
-/** What a terminal would show of a line, with what is searched for cut out. */
+/** Split a line, as a terminal shows the line, into parts by colour and match. */
 export function pieces(line: string, query = ''): Piece[] {
   const text = drawn(line);
   const cut = text.length > MOST_DRAWN ? text.slice(0, MOST_DRAWN) : text;
@@ -95,7 +97,7 @@ export function pieces(line: string, query = ''): Piece[] {
   return query ? marked(parts, query) : parts;
 }
 
-/** A bar that rewrites its line keeps its last state. */
+/** Return the last state of a line, for progress bars that rewrite their line. */
 function drawn(line: string): string {
   return unturned((line.split('\r').filter(Boolean).pop() ?? '').replace(NO_COLOUR, ''));
 }
@@ -131,7 +133,7 @@ function colourAfter(code: number, colour: number): number {
   return (tens === 3 || tens === 9) && ones > 0 && ones < 7 ? ones : colour;
 }
 
-/** Cut pieces where hits begin and end; a hit may go over several. */
+/** Split parts where matches start and end. A match may span several parts. */
 function marked(line: Piece[], query: string): Piece[] {
   const pattern = new RegExp(query.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'), 'gi');
   const hits = [

@@ -1,13 +1,13 @@
-/** Rows of the table of runs: which are shown, and in which order. */
+/** Rows of the table of runs: selection and order. */
 
 export type Column = 'run' | 'state' | 'machine' | 'started' | 'took' | 'cost' | 'name';
 
 export type TableRow = Record<Column, string> & {
   id: string;
-  /** What else is looked through: labels, notebook, reason. */
+  /** Further text to search: labels, notebook, reason. */
   words: string;
   ended: boolean;
-  /** What stands for a column in an order, where its words would not do. */
+  /** Numbers to sort a column by, in place of the text. */
   sort: Partial<Record<Column, number>>;
 };
 
@@ -16,7 +16,7 @@ export interface Sorting {
   down: boolean;
 }
 
-/** The rows that have every word of the query, in order. */
+/** Return the rows that contain every word of the query, sorted. */
 export function selectRows(rows: TableRow[], query: string, { column, down }: Sorting): TableRow[] {
   const words = query.toLowerCase().split(/\s+/).filter(Boolean);
   const fitting = rows.filter(row => {
@@ -27,7 +27,7 @@ export function selectRows(rows: TableRow[], query: string, { column, down }: So
   return fitting.sort((a, b) => sign * compared(a, b, column));
 }
 
-/** The order after a click on a column: newest and largest first, then the other way round. */
+/** Return the order after a click on a column: newest or largest first, then reversed. */
 export function turned(sorting: Sorting, column: Column): Sorting {
   return { column, down: sorting.column === column ? !sorting.down : true };
 }

@@ -1,4 +1,4 @@
-/** A run in the main area: its log, metrics and result. Loaded when the first is opened. */
+/** A run in the main area: log, metrics and result. Loaded when the first run is opened. */
 import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import { ReactWidget } from '@jupyterlab/ui-components';
 import { CommandRegistry } from '@lumino/commands';
@@ -144,7 +144,7 @@ type HeadProps = { run: ExecutionRecord; row: RunRow | null; silent: number | nu
   'onStop' | 'onRerun' | 'onGoToCell'
 >;
 
-/** The header that the cell of the run has, from its record. */
+/** The same header as in the run's cell, built from the record. */
 function Head({ run, row, silent, ahead, ...on }: HeadProps) {
   const state = (run.status ?? '').toLowerCase();
   const current = { ...(row ?? rowFromRecord(run, new Map(), ahead)), state, isActive: !hasEnded(run), record: run };
@@ -192,7 +192,7 @@ function ResultPart({
   isVisible,
   children
 }: React.PropsWithChildren<RecordProps & { id: string }>) {
-  const path = `journal/${encodeURIComponent(id)}/code`; // as its author wrote it
+  const path = `journal/${encodeURIComponent(id)}/code`; // the code as the user wrote it
   const code = useAnswer<JournalCode>(path, null, isVisible, () => false).answer?.code ?? run?.python_code;
   if (!run) {
     return trouble ? (

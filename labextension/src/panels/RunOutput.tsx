@@ -1,4 +1,4 @@
-/** What an output that is a run shows, and what is saved of it; loaded with the first of them. */
+/** The output of a cell that shows a run, and the data saved in the notebook; loaded with the first such output. */
 import type { JupyterFrontEnd } from '@jupyterlab/application';
 import type { CodeCell } from '@jupyterlab/cells';
 import type { INotebookTracker, NotebookPanel } from '@jupyterlab/notebook';
@@ -14,18 +14,18 @@ import { buildForms, buildHeader, hiddenLines, SavedRun, savedRun, savedRuns, te
 import { hasEnded, RUN_MIME } from '../runs';
 import { thisSecond } from '../serverClock';
 
-/** Milliseconds after which a kernel no longer writes an output. */
+/** Milliseconds without a write after which the kernel no longer updates an output. */
 const STALE = 6000;
 
 export interface Tools {
   app: JupyterFrontEnd;
   cloud: Cloud;
   notebooks: INotebookTracker | null;
-  /** Ids of the cells that are active. */
+  /** Ids of the active cells. */
   active: Set<string>;
 }
 
-/** An output that is a run, or stands for the lines of its log that are not in the notebook. */
+/** An output that shows a run, or a link to log lines that aren't in the notebook. */
 export class RunOutput extends ReactWidget implements IRenderMime.IRenderer {
   private data: unknown = null;
   private since = 0;
@@ -73,7 +73,7 @@ export class RunOutput extends ReactWidget implements IRenderMime.IRenderer {
   }
 }
 
-/** The notebook and the cell that an output is in; null where it is in neither, as in a console. */
+/** Return the notebook and the cell of an output; null outside a notebook, such as in a console. */
 function findPlace({ node }: ReactWidget, { notebooks }: Tools): { notebook: string; cellId: string } | null {
   const box = node.closest('.jp-Cell');
   const panel = box && notebooks?.find(({ content }) => content.node.contains(box));
@@ -143,7 +143,7 @@ function LiveHeader({ saved, since, tools, place }: LiveHeaderProps) {
   );
 }
 
-/** Write into the outputs of runs that no kernel updates what the store knows, so that it is saved with the notebook. */
+/** Update outputs of runs that no kernel updates, so that the notebook saves the state in the store. */
 export function keepTrue(panel: NotebookPanel, { cloud, active }: Tools): void {
   for (const cell of panel.content.widgets) {
     if (cell.model.type !== 'code' || active.has(cell.model.id)) {
@@ -165,7 +165,10 @@ export function keepTrue(panel: NotebookPanel, { cloud, active }: Tools): void {
   }
 }
 
-/** Outputs, and when each was first seen as it is: a kernel that writes it makes a new text at least each few seconds. */
+/**
+ * Output → its text and the time at which the text appeared. A kernel that writes an output changes the text every few
+ * seconds.
+ */
 const outputTexts = new WeakMap<object, { text: string; since: number }>();
 
 function isWritten(output: { data: ReadonlyPartialJSONObject }): boolean {

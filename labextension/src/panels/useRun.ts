@@ -1,4 +1,4 @@
-/** What a document asks of its run: the output as it comes, the record, the metrics. */
+/** Data of a run document: output, record and metrics. */
 import { useEffect, useMemo, useState } from 'react';
 
 import { Cloud } from '../cloud';
@@ -14,19 +14,19 @@ import { follow } from '../stream';
 import { ExecutionMetrics, ExecutionRecord, Shown, StreamEnd } from '../types';
 import { moment } from '../format';
 
-/** Milliseconds from one look at a run that goes on to the next. */
+/** Milliseconds between requests for an active run. */
 const PACE = 5000;
-/** Milliseconds until a stream that broke off is opened again. */
+/** Milliseconds before a broken stream is opened again. */
 const REST = 3000;
 const PASSES = new Set(['unreachable', 'slow', 'not-an-api']);
 
-/** Asked whether somebody sees the document. */
+/** Return whether the document is visible. */
 export type VisibilityCheck = () => boolean;
 
 export interface RunOutputState {
   log: LogLines;
   count: number;
-  /** What it shows beside its text, and how much of that is not kept. */
+  /** Displays of the run, and the number of older displays that were dropped. */
   displays: Outputs['list'];
   omitted: number;
   end: StreamEnd | null;
@@ -35,7 +35,9 @@ export interface RunOutputState {
 
 const NOTHING = { count: 0, displays: [], omitted: 0, end: null, trouble: null };
 
-/** Follow the output while the document is open, over breaks too. It is drawn once in a frame, however fast it comes. */
+/**
+ * Follow the output while the document is open, also across broken connections. Draw at most once per animation frame.
+ */
 export function useOutput(id: string): RunOutputState {
   const log = useMemo(() => new LogLines(), [id]);
   const [state, setState] = useState<Omit<RunOutputState, 'log'>>(NOTHING);
@@ -45,13 +47,13 @@ export function useOutput(id: string): RunOutputState {
     let receivedLength = 0;
     let outputs = new Outputs();
     const draw = (end: StreamEnd | null = null, trouble: Trouble | null = null) => {
-      cancelAnimationFrame(frame); // what was planned before knows less
+      cancelAnimationFrame(frame); // a planned draw would show older data
       frame = 0;
       setState({ count: log.count, displays: outputs.list, omitted: outputs.omitted, end, trouble });
     };
     const drawSoon = () => (frame ||= requestAnimationFrame(() => draw()));
     const read = async () => {
-      let replayedLength = receivedLength; // a stream begins with the first line each time
+      let replayedLength = receivedLength; // a stream starts with the first line again
       outputs = new Outputs();
       const onOutput = (text: string) => {
         const fresh = text.slice(replayedLength);
@@ -90,7 +92,7 @@ export function useOutput(id: string): RunOutputState {
   return { log, ...state };
 }
 
-/** The run as the lists of the panel know it; they are asked for what was not heard. */
+/** Return the row of a run in the lists of the panel, and request the lists that are missing. */
 export function useRow(cloud: Cloud, id: string): RunRow | null {
   const find = () => mergeRuns(cloud.data).find(run => run.id === id) ?? null;
   const [row, setRow] = useState(find);
@@ -109,7 +111,10 @@ export interface Answer<T> {
   trouble: Trouble | null;
 }
 
-/** Ask now, whenever `again` changes, and every few seconds while the document is seen and `live` says so. */
+/**
+ * Send a request now, whenever `again` changes, and every few seconds while the document is visible and `live` returns
+ * true.
+ */
 export function useAnswer<T>(
   path: string | null,
   again: unknown,
@@ -150,7 +155,7 @@ export function useAnswer<T>(
   return state;
 }
 
-/** The record, again and again until it is final. */
+/** Read the record repeatedly until the run has ended. */
 export function useRecord(id: string, end: unknown, isVisible: VisibilityCheck): Answer<ExecutionRecord> {
   return useAnswer<ExecutionRecord>(
     `api/execution/${encodeURIComponent(id)}`,
@@ -160,7 +165,7 @@ export function useRecord(id: string, end: unknown, isVisible: VisibilityCheck):
   );
 }
 
-/** The metrics of a window of a run, or of the whole; again and again while it goes on. */
+/** Read the metrics of a time span of a run, or of all its time; repeatedly while the run is active. */
 export function useMetrics(run: ExecutionRecord | null, span: Span | null, isVisible: VisibilityCheck) {
   const start = moment(run?.start_time ?? run?.job_start ?? run?.created_at) ?? 0;
   const last = moment(run?.end_time ?? run?.job_end ?? run?.finish_time);
