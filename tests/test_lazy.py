@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 
 import pytest
 
 from lk_jupyter import errors
 from lk_jupyter.account.balance import AccountBalance
+from lk_jupyter.config import settings
+from lk_jupyter.config.files import CONFIG_FILE, write_json
+from lk_jupyter.magics._engine.index import each_magic
 from lk_jupyter.magics._engine.registry import magic_named
-from lk_jupyter.options.runs import RENAMED, DockerOptions, RunOptions, check
+from lk_jupyter.options.runs import check, renamed_options
 from lk_jupyter.storage import objects
 
 
@@ -36,16 +40,64 @@ def test_an_old_name_of_an_attribute_warns_and_has_its_value():
         assert AccountBalance(Decimal(1)).runs_out is None
 
 
-@pytest.mark.parametrize(("old", "new"), RENAMED.items())
-def test_an_old_name_of_an_option_warns_and_sets_the_option(old, new):
-    model = RunOptions if new in RunOptions.model_fields else DockerOptions
-    value = {"metric": ["loss"], "stop_timeout": 20}.get(new, True)
-    given = {} if model is RunOptions else {"image": "busybox", "login": "me"}
+#: Old name, name and model of each option that was renamed.
+RENAMED = [
+    (old, new, model)
+    for model in {magic.model for magic in each_magic()}
+    for old, new in renamed_options(model).items()
+]
+VALUES = {"metric": ["loss"], "stop_timeout": 20, "outputs": ["x"], "to_env": "KEY", "from_env": "KEY"}
+
+
+def test_each_renamed_option_is_covered():
+    assert {(old, new) for old, new, _ in RENAMED} == {
+        ("plan", "dry_run"),
+        ("score", "metric"),
+        ("first", "stop_on_first"),
+        ("strict", "require_all"),
+        ("no_doctor", "no_hints"),
+        ("grace", "stop_timeout"),
+        ("new_login", "reset_password"),
+        ("take", "outputs"),
+        ("env", "to_env"),
+        ("env", "from_env"),
+    }
+
+
+@pytest.mark.parametrize(("old", "new", "model"), RENAMED, ids=lambda value: getattr(value, "__name__", value))
+def test_an_old_name_of_an_option_warns_and_sets_the_option(old, new, model):
+    required = {name: "x" for name, field in model.model_fields.items() if field.is_required()}
+    value = VALUES.get(new, True)
     with pytest.warns(FutureWarning, match=f"'{old}' is now '{new}'"):
-        assert getattr(check(model, {**given, old: value}), new) == value
+        assert getattr(check(model, {**required, old: value}), new) == value
 
 
-def test_an_old_name_of_an_option_on_a_line_warns_and_sets_the_option():
-    with pytest.warns(FutureWarning, match="'plan' is now 'dry_run'"):
-        options = magic_named("lk_run").parse("--gpu A100 --plan --name=--plan")
-    assert (options.dry_run, options.name) == (True, "--plan")
+@pytest.mark.parametrize(
+    ("magic", "line", "expected"),
+    [
+        ("lk_run", "--gpu A100 --plan --name=--plan", {"dry_run": True, "name": "--plan"}),
+        ("lk_attach", "3f0c --take model,losses", {"outputs": ["model,losses"]}),
+        ("lk_secrets set", "HF_TOKEN --env MINE", {"from_env": "MINE"}),
+        ("lk_keys create", "laptop --env=KEY", {"to_env": "KEY"}),
+    ],
+)
+def test_an_old_name_of_an_option_on_a_line_warns_and_sets_the_option(magic, line, expected):
+    name, _, verb = magic.partition(" ")
+    declared = magic_named(name)
+    with pytest.warns(FutureWarning, match="is now"):
+        options = (declared.verbs[verb] if verb else declared).parse(line)
+    assert options.model_dump(include=set(expected)) == expected
+
+
+def test_an_old_name_of_a_setting_warns_and_is_the_setting(monkeypatch, home):
+    write_json(settings.config_file(), {"doctor": False})
+    with pytest.warns(FutureWarning, match="'doctor' is now 'hints'"):
+        assert settings.resolve("hints") == (False, CONFIG_FILE)
+    monkeypatch.setenv("LK_DOCTOR", "on")
+    with pytest.warns(FutureWarning, match="'doctor' is now 'hints'"):
+        assert settings.resolve("hints") == (True, "LK_DOCTOR")
+    monkeypatch.setenv("LK_HINTS", "off")
+    assert settings.resolve("hints") == (False, "LK_HINTS")
+    with pytest.warns(FutureWarning, match="'doctor' is now 'hints'"):
+        settings.save("doctor", "on")
+    assert json.loads(settings.config_file().read_text(encoding="utf-8")) == {"hints": True}

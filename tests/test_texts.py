@@ -27,7 +27,7 @@ from lk_jupyter.magics._engine.index import each_magic
 from lk_jupyter.magics._engine.parser import HELP
 from lk_jupyter.magics._engine.registry import ROWS, magic_named
 from lk_jupyter.options.kernel import MAX_COST
-from lk_jupyter.options.runs import RENAMED, Options, RunOptions
+from lk_jupyter.options.runs import Options, RunOptions, renamed_options
 from lk_jupyter.protocol import json_limits
 from lk_jupyter.runs.notebooks import warm_python
 from lk_jupyter.runs.package import checkpoint
@@ -123,8 +123,8 @@ def _own_options():
     for module in iter_modules(options.__path__):
         import_module(f"{options.__name__}.{module.name}")
     magics = {flag for magic in each_magic() for flag in _flags(magic.parser)}
-    fields = {name for model in _models(Options) for name in model.model_fields}
-    named = {"--" + name.replace("_", "-") for name in [*fields, *RENAMED]}
+    fields = {name for model in _models(Options) for name in [*model.model_fields, *renamed_options(model)]}
+    named = {"--" + name.replace("_", "-") for name in fields}
     on_local_cloud = re.findall(r'"(--[a-z-]+)"', (ROOT / "notebooks/on_local_cloud.py").read_text(encoding="utf-8"))
     programs = _flags(localcloud._parser()) | _flags(check._parser()) | {*on_local_cloud, "--check"}
     return magics | named | programs | HELP
@@ -172,8 +172,8 @@ def _flags_of(name, rest):
     if verbs:
         first = rest.split()[0]
         magic = verbs.get(first) or next(iter(verbs.values()))
-    renamed = {"--" + old.replace("_", "-") for old in RENAMED}
-    return _flags(magic.parser) | HELP | renamed
+    old = {"--" + name.replace("_", "-") for name in renamed_options(magic.model)}
+    return _flags(magic.parser) | HELP | old
 
 
 # Settings and variables of the environment
@@ -183,7 +183,7 @@ VERBS = {"guess", "lists", "shows", "NAME"}
 
 
 def test_every_setting_that_a_text_names_exists():
-    names = {row.name for row in SETTINGS}
+    names = {name for row in SETTINGS for name in (row.name, *row.old_names)}
     after = r"%lk_config ([a-z_]+)|[Ss]ettings? `([a-z_]+)`|`([a-z_]+)` settings?\b|the setting ([a-z]+_[a-z_]+)"
     mentions = [(path, match[0], match[match.lastindex]) for path, text in TEXTS for match in re.finditer(after, text)]
     assert len(mentions) > 40

@@ -4,7 +4,7 @@
 export const RUN_OPTIONS: Record<string, string> = {
   "--gpu": "GPU, such as A100. \"A100|H100\" takes the first that you may use; A100,H100 starts one run on each.",
   "--machine": "Machine type, such as gpu.a100 or cpu, instead of --gpu. Commas start one run on each.",
-  "--timeout": "Time limit in seconds. Default: setting timeout. At most: setting max_timeout.",
+  "--timeout": "Time limit, such as 90s, 10m or 1h30m. Default: setting timeout. At most: setting max_timeout.",
   "--max-cost": "Stop the run before it costs more credits than this. Default: setting max_cost.",
   "--name": "Display name of the run.",
   "--label": "Label to find the run by; may be repeated.",
@@ -13,7 +13,7 @@ export const RUN_OPTIONS: Record<string, string> = {
   "--detach": "Return at once; the run stays active and its log is updated in the background.",
   "--on-interrupt": "What an interrupt does to the run: abort it, or detach and keep it running. Default: setting on_interrupt.",
   "--quiet": "Show only the receipt, not the log.",
-  "--no-hints": "Show no hints on failures or slow runs. For all runs: %lk_config doctor off.",
+  "--no-hints": "Show no hints on failures or slow runs. For all runs: %lk_config hints off.",
   "--allow-secrets": "Send the run even if it seems to contain a secret.",
   "--dry-run": "Show the request and its highest possible cost; send nothing.",
   "-r": "Packages to install: a requirements file, names such as \"torch>=2.4\", or auto for what the cell imports, in this kernel's versions.",

@@ -49,6 +49,9 @@ const words = (
 
 test('a question names the machine, its price and the most that the cell costs', () => {
   expect(words('--gpu A100 --timeout 600')).toBe('It runs on A100 at 1.59/h. It costs at most 0.2650 credits.');
+  for (const timeout of ['10m', '600s', '0.1h 4min']) {
+    expect(words(`--gpu A100 --timeout "${timeout}"`)).toContain('It costs at most 0.2650 credits.');
+  }
   expect(words('--gpu A100 --timeout 600 --max-cost 0.1')).toContain('at most 0.1000 credits');
   expect(words('--gpu "H100|A100"')).toBe(
     'It runs on H100|A100 at up to 2.79/h. It is billed by the second until it ends.'

@@ -123,11 +123,22 @@ function boundOf(source: string, { types, machine, seconds: usual }: Known) {
   );
   const perHour = prices.includes(null) ? null : sum(prices as number[]);
   const timeout = optionOf(source, '--timeout');
-  const seconds = timeout === null ? usual : Number(timeout);
+  const seconds = timeout === null ? usual : parseDuration(timeout);
   const cap = Number(optionOf(source, '--max-cost'));
   const sweeps = optionOf(source, '--sweep') !== null;
   const limits = [cap || Infinity, seconds && perHour && !sweeps ? (seconds / 3600) * perHour : Infinity];
   return { named, perHour, most: isCalculated(source) ? Infinity : Math.min(...limits) };
+}
+
+/** The seconds of a time limit as the line has it, such as 600, 10m or 1h30m; not a number for anything else. */
+function parseDuration(text: string): number {
+  const unit: Record<string, number> = { d: 86_400, h: 3600, m: 60, s: 1 };
+  const part = /([0-9]+(?:[.,][0-9]+)?)\s*(days?|d|hours?|h|min|m|sec|s)\s*/gi;
+  const parts = [...text.matchAll(part)];
+  if (!parts.length || text.replace(part, '').trim()) {
+    return Number(text);
+  }
+  return sum(parts.map(([, amount, name]) => Number(amount.replace(',', '.')) * unit[name[0].toLowerCase()]));
 }
 
 /** The price of a machine, of several to choose from the highest; null where one isn't known. */

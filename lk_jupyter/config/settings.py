@@ -7,10 +7,12 @@ secret: lk_jupyter.config.credentials finds and keeps it.
 
 from __future__ import annotations
 
+import math
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +82,22 @@ def _integer(low: int, high: int) -> Callable[[str], int]:
     return parse
 
 
+_DURATION = re.compile(r"([0-9]+(?:[.,][0-9]+)?)\s*(days?|d|hours?|h|min|m|sec|s)\s*")
+_UNIT_SECONDS = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
+
+
+def parse_duration(text: str) -> int:
+    """Return the seconds of a duration: 90 (seconds), 90s, 10m, 1h30m, 2 hours. Raises ValueError with the form."""
+    words = text.strip().lower()
+    parts = _DURATION.findall(words)
+    if re.fullmatch(r"[0-9]+", words):
+        return int(words)
+    seconds = math.fsum(float(number.replace(",", ".")) * _UNIT_SECONDS[unit[0]] for number, unit in parts)
+    if not parts or _DURATION.sub("", words) or not seconds.is_integer():
+        raise ValueError("seconds, or a duration such as 90s, 10m or 1h30m")
+    return int(seconds)
+
+
 def amount_of_credits(text: str) -> Decimal:
     """Return an amount of credits above 0. Raises ValueError with the form that it takes."""
     from decimal import Decimal, InvalidOperation  # noqa: PLC0415 (loading the extension reads settings, and is light)
@@ -129,9 +147,19 @@ _SWITCH = {"on": True, "true": True, "yes": True, "1": True, "off": False, "fals
 def _run_seconds(text: str) -> int:
     longest: int = setting("max_timeout")
     try:
-        return _integer(1, longest)(text)
-    except ValueError:
-        raise ValueError(f"whole seconds from 1 to {longest} (the setting max_timeout)") from None
+        return _seconds(1, longest)(text)
+    except ValueError as form:
+        raise ValueError(f"{form} (the setting max_timeout)") from None
+
+
+def _seconds(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        with suppress(ValueError):
+            if low <= (seconds := parse_duration(text)) <= high:
+                return seconds
+        raise ValueError(f"whole seconds from {low} to {high}, or a duration such as 10m")
+
+    return parse
 
 
 def _choice(*words: str) -> Callable[[str], str]:
@@ -177,7 +205,8 @@ class Setting:
     """One row: its default (a function when it depends on the machine), and what checks a value.
 
     ``parse`` makes the value from text, or raises ValueError with the form that it takes. ``also`` are variables of the
-    environment that set it besides ``LK_`` and its name.
+    environment that set it besides ``LK_`` and its name. ``old_names`` set it too, with a warning, until the next
+    release.
     """
 
     name: str
@@ -186,6 +215,7 @@ class Setting:
     parse: Callable[[str], Any] = str
     also: tuple[str, ...] = ()
     secret: bool = False
+    old_names: tuple[str, ...] = ()
 
     @property
     def env(self) -> tuple[str, ...]:
@@ -231,7 +261,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("machine", "gpu.l40s", "Machine type of a run without --gpu and --machine.", _word),
     Setting("timeout", 60, "Time limit of a run, in seconds.", _run_seconds),
     Setting(
-        "max_timeout", _longest_run, "Longest time limit that your account allows, in seconds.", _integer(1, 31_536_000)
+        "max_timeout", _longest_run, "Longest time limit that your account allows, in seconds.", _seconds(1, 31_536_000)
     ),
     Setting("max_cost", None, "Maximum cost of a run without --max-cost, in credits.", amount_of_credits),
     Setting(
@@ -251,7 +281,13 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "day_budget", None, "Maximum cost of all that one day starts, in credits, from midnight.", amount_of_credits
     ),
-    Setting("doctor", default=True, help="Show hints on failed or slow runs: on or off.", parse=_switch),
+    Setting(
+        "hints",
+        default=True,
+        help="Show hints on failed or slow runs: on or off.",
+        parse=_switch,
+        old_names=("doctor",),
+    ),
     Setting("parallel", 8, "Maximum concurrent runs of one cell or one Executor.", _integer(1, 1000)),
     Setting(
         "log_lines",
@@ -302,6 +338,7 @@ SETTINGS: tuple[Setting, ...] = (
 )
 
 _ROWS = {row.name: row for row in SETTINGS}
+_OLD_NAMES = {old: row.name for row in SETTINGS for old in row.old_names}
 
 
 class Resolved(NamedTuple):
@@ -393,9 +430,10 @@ def save(name: str, value: object) -> None:
         parsed_value = None if value is None else _parsed(setting_row, str(value), "")
         change_config(
             {
-                name: parsed_value
+                **dict.fromkeys(setting_row.old_names),
+                setting_row.name: parsed_value
                 if parsed_value is None or isinstance(parsed_value, (bool, int, float, str))
-                else str(parsed_value)
+                else str(parsed_value),
             }
         )
     if reading := _reading.get():
@@ -409,6 +447,7 @@ def row(name: str) -> Setting:
 
         assumed = assumptions.row(name.removeprefix(GUESS))
         return Setting(name, assumed.default, f"{assumed.meaning}.")
+    name = _current_name(name)
     if name not in _ROWS:
         from difflib import get_close_matches  # noqa: PLC0415 (after a slip)
 
@@ -416,6 +455,14 @@ def row(name: str) -> Setting:
         hint = f"Did you mean {near[0]}?" if near else f"Settings: {', '.join(_ROWS)}."
         raise UsageError(f"Unknown setting '{name}'. {hint}")
     return _ROWS[name]
+
+
+def _current_name(name: str) -> str:
+    """Return the name of a setting that may be given by an old name; that warns."""
+    if name not in _OLD_NAMES:
+        return name
+    warnings.warn(f"The setting '{name}' is now '{_OLD_NAMES[name]}'.", FutureWarning, stacklevel=3)
+    return _OLD_NAMES[name]
 
 
 def _parsed(setting_row: Setting, text: str, source: str) -> Any:
@@ -429,13 +476,18 @@ def _parsed(setting_row: Setting, text: str, source: str) -> Any:
 def _stored(setting_row: Setting, reading: _Reading) -> tuple[Any, str]:
     """Return the text of a setting from the first place that has one, and the name of the place."""
     name = setting_row.name
-    for variable in setting_row.env:
+    names = (name, *setting_row.old_names)
+    old_variables = ((old, f"LK_{old.upper()}") for old in setting_row.old_names)
+    for used, variable in [*((name, each) for each in setting_row.env), *old_variables]:
         if text := os.environ.get(variable):
+            _current_name(used)
             return text, variable
     if reading.file is None:
         reading.file = read_json(config_file())
-    if (text := reading.file.get(name)) not in (None, ""):
-        return text, CONFIG_FILE
+    for used in names:
+        if (text := reading.file.get(used)) not in (None, ""):
+            _current_name(used)
+            return text, CONFIG_FILE
     if name in LYCEUM_NAMES and (name not in SERVER_SETTINGS or lyceum_server() == setting("base_url")):
         return lyceum_file().get(LYCEUM_NAMES[name]), LYCEUM
     return None, ""

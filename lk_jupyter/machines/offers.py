@@ -9,6 +9,7 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.api.machine_types import MachineType
+from lk_jupyter.config.settings import parse_duration
 from lk_jupyter.errors import UsageError
 from lk_jupyter.machines.catalogue import cost_at
 from lk_jupyter.text.units import duration_label
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from lk_jupyter.machines.catalogue import Catalogue
 
 _GIB = {"": 1.0, "gib": 1.0, "gi": 1.0, "gb": 10**9 / 2**30, "g": 10**9 / 2**30, "mib": 1 / 1024, "mb": 10**6 / 2**30}
-_SECONDS = {"": 1, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "hour": 3600, "hours": 3600}
 _AMOUNT = re.compile(r"(\d+(?:[.,]\d+)?)\s*([a-z]*)")
 
 
@@ -178,8 +178,10 @@ def gib(text: str | float) -> float:
 
 def parse_seconds(text: str | float, longest: int | None = None) -> int:
     """Read a time limit: a number is seconds, and 10 min or 2 h will do. Raises UsageError."""
-    number, unit = _amount(text, "The time limit", "600, 10 min or 2 h", _SECONDS)
-    seconds = round(number * _SECONDS[unit])
+    try:
+        seconds = parse_duration(text) if isinstance(text, str) else round(text)
+    except ValueError:
+        raise UsageError(f"The time limit '{str(text)[:40]}' isn't valid. Examples: 600, 10m or 1h30m") from None
     if seconds < 1:
         raise UsageError("The time limit must be 1 second or more.")
     if longest is not None and seconds > longest:

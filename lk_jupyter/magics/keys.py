@@ -28,7 +28,7 @@ from lk_jupyter.text.units import moment_label
 lk_keys = Subcommands(
     "lk_keys",
     "Create, list, revoke and delete API keys: your own and your organization's.\n\nThe secret of a new key is "
-    "shown once, behind a button: only the browser gets it, and the notebook saves nothing. With --env or "
+    "shown once, behind a button: only the browser gets it, and the notebook saves nothing. With --to-env or "
     "--login it isn't shown at all.",
 )
 
@@ -155,12 +155,12 @@ def _is_sure(options: KeyOptions | RegenerateOptions, session: Session, key: Key
 
 def _hand_over(secret: str, title: str, options: CreateKeyOptions | RegenerateOptions, shell: InteractiveShell) -> None:
     """Store a secret in the places that the options name, or show the secret once."""
-    if options.env:
-        os.environ[options.env] = secret
-        display(Note(f"{title}: stored only in the variable {options.env} of this kernel."))
+    if options.to_env:
+        os.environ[options.to_env] = secret
+        display(Note(f"{title}: stored only in the variable {options.to_env} of this kernel."))
     if options.login:
         say(str(signin.sign_in(secret, current().base_url, typed_in="the new key")))
-    if not options.env and not options.login:
+    if not options.to_env and not options.login:
         show_once(
             shell,
             OneTimeSecret(title, [("Key", secret)], "Store it in your password manager: it is never shown again."),

@@ -43,15 +43,15 @@ def _set(options: SetOptions, _shell: InteractiveShell) -> None:
     Examples::
 
         %lk_secrets set HF_TOKEN
-        %lk_secrets set HF_TOKEN --env HF_TOKEN
+        %lk_secrets set HF_TOKEN --from-env HF_TOKEN
     """
     name = _checked(options)
     value = (
-        _from_environment(options.env)
-        if options.env
+        _from_environment(options.from_env)
+        if options.from_env
         else ask_hidden(
             f"Value of {name} (it is not shown): ",
-            f"give --env: %lk_secrets set {name} --env VARIABLE",
+            f"give --from-env: %lk_secrets set {name} --from-env VARIABLE",
         )
     )
     secret = EnvironmentVariableInput(name=name, value=value, is_secret=True)
@@ -113,7 +113,7 @@ def _from_environment(variable: str) -> str:
     if not value:
         raise UsageError(
             f"'{variable}' isn't set in this kernel's environment. Nothing was sent. Without "
-            "--env, the value is asked for."
+            "--from-env, the value is asked for."
         )
     return value
 

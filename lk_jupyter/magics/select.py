@@ -43,7 +43,7 @@ _PAUSE = 1.0
 class SelectOptions(Options):
     """Options of ``%%lk_select``."""
 
-    timeout: int = option(60, "Time limit of each try, in seconds.", metavar="SECONDS", ge=1, le=600)
+    timeout: int = option(60, "Time limit of each try, such as 90s.", metavar="DURATION", ge=1, le=600)
     requirements: str | None = option(None, "Packages to install, separated by commas.", "-r", metavar="NAMES")
     allow_secrets: bool = switch("Send the cell even if it seems to contain a secret.")
     dry_run: bool = switch("Show the machines and the highest possible cost; send nothing.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import Field
@@ -16,6 +17,7 @@ def option(  # noqa: PLR0913 (each is another choice)
     completer: str | None = None,
     greedy: bool = False,
     needs: str = "",
+    old_names: Sequence[str] = (),
     **limits: Any,
 ) -> Any:
     """Declare an option, and how it looks on a magic's line; ``flags`` are short forms of its name.
@@ -23,9 +25,10 @@ def option(  # noqa: PLR0913 (each is another choice)
     ``completer`` names what its values are completed from: machines, gpus, runs, settings, keys, paths or
     places (either of the last two). ``greedy`` lets a list take all the words that follow, where the
     magic's own words stand before. ``needs`` is the row of NEEDS for an option that does not work everywhere.
+    ``old_names`` set the option too, with a warning, until the next release.
     """
     settings = {"flags": list(flags), "metavar": metavar, "positional": positional, "completer": completer}
-    extra: dict[str, Any] = {**settings, "greedy": greedy, "needs": needs}
+    extra: dict[str, Any] = {**settings, "greedy": greedy, "needs": needs, "old_names": list(old_names)}
     return Field(default, description=description, json_schema_extra=extra, **limits)
 
 
@@ -34,9 +37,9 @@ def word(description: str, default: Any = ..., **how: Any) -> Any:
     return option(default, description, positional=True, **how)
 
 
-def switch(description: str, *flags: str, needs: str = "") -> Any:
+def switch(description: str, *flags: str, needs: str = "", old_names: Sequence[str] = ()) -> Any:
     """Declare an option that takes no value."""
-    return option(False, description, *flags, needs=needs)  # noqa: FBT003 (it is off)
+    return option(False, description, *flags, needs=needs, old_names=old_names)  # noqa: FBT003 (it is off)
 
 
 def yes() -> Any:

@@ -31,7 +31,10 @@ class AddOptions(Options):
         allow_inf_nan=False,
     )
     timeout: int | None = option(
-        None, "Seconds after which the machine is released. Default: setting max_timeout.", metavar="SECONDS", ge=1
+        None,
+        "Time after which the machine is released, such as 2h. Default: setting max_timeout.",
+        metavar="DURATION",
+        ge=1,
     )
     image: str = option(
         ServerOptions.model_fields["image"].default,

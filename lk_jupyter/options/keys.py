@@ -15,10 +15,11 @@ class ListKeysOptions(Options):
 class _SecretTarget(Options):
     """Where a new secret goes if it isn't shown once."""
 
-    env: str | None = option(
+    to_env: str | None = option(
         None,
         "Environment variable of this kernel to store the secret in; it isn't shown then.",
         metavar="VARIABLE",
+        old_names=["env"],
     )
     login: bool = switch("Sign in with the new key on this machine; its secret isn't shown then.")
 

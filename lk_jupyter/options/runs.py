@@ -6,11 +6,14 @@ import shlex
 import warnings
 from collections.abc import Collection, Iterator
 from decimal import Decimal
+from functools import cache
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 
+from lk_jupyter.config.settings import parse_duration
 from lk_jupyter.errors import UsageError
 from lk_jupyter.options.fields import option, switch, word
 from lk_jupyter.text.problems import in_words
@@ -22,6 +25,15 @@ class Options(BaseModel):
     """Base of all options; an unknown name is an error."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @field_validator("timeout", "stop_timeout", mode="before", check_fields=False)
+    @classmethod
+    def _read_duration(cls, value: object) -> object:
+        """Return the seconds of a duration such as 2h; other values stay for the check of the type."""
+        try:
+            return parse_duration(value) if isinstance(value, str) else value
+        except ValueError as error:
+            raise PydanticCustomError("duration", str(error)) from None
 
 
 def check(model: type[Options], values: dict[str, Any]) -> Any:  # the given model
@@ -44,7 +56,8 @@ def check(model: type[Options], values: dict[str, Any]) -> Any:  # the given mod
         example = _EXAMPLES.get(str(extras(field).get("metavar"))) if field else None
         hint = f" Example: {on_the_line(model, name)} {example}" if example else ""
         subject = on_the_line(model, name) if name else model.__name__
-        raise UsageError(f"{subject} {in_words(first)}, got {str(first['input'])!r}.{hint}") from None
+        rejected = options.get(name, first["input"]) if len(first["loc"]) == 1 else first["input"]
+        raise UsageError(f"{subject} {in_words(first)}, got {str(rejected)!r}.{hint}") from None
 
 
 def check_model(model: type[M], values: dict[str, Any]) -> M:
@@ -56,28 +69,22 @@ def check_model(model: type[M], values: dict[str, Any]) -> M:
         raise UsageError(f"{first['loc'][0]} {in_words(first)}, got {str(first['input'])!r}.") from None
 
 
-#: Old name of an option → its name.
-RENAMED = {
-    "plan": "dry_run",
-    "score": "metric",
-    "first": "stop_on_first",
-    "strict": "require_all",
-    "no_doctor": "no_hints",
-    "grace": "stop_timeout",
-    "new_login": "reset_password",
-}
+@cache
+def renamed_options(model: type[Options]) -> dict[str, str]:
+    """Return old name → name of the options of a model."""
+    return {old: name for name, field in model.model_fields.items() for old in extras(field).get("old_names", ())}
 
 
 def current_name(model: type[Options], name: str) -> str:
     """Return the name of an option that may be given by its old one; that warns."""
-    new = RENAMED.get(name, name)
-    if name == new or new not in model.model_fields:
+    new = renamed_options(model).get(name)
+    if new is None:
         return name
     warnings.warn(f"The option '{name}' is now '{new}'.", FutureWarning, stacklevel=3)
     return new
 
 
-_EXAMPLES = {"SECONDS": "600", "CREDITS": "2.50", "PORT": "8000", "N": "10"}
+_EXAMPLES = {"DURATION": "2h", "CREDITS": "2.50", "PORT": "8000", "N": "10"}
 
 
 def on_the_line(model: type[Options], name: str) -> str:
@@ -156,7 +163,10 @@ class MachineOptions(Options):
         None, "Machine type, such as gpu.a100 or cpu, instead of --gpu.", metavar="PROFILE", completer="machines"
     )
     timeout: int | None = option(
-        None, "Time limit in seconds. Default: setting timeout. At most: setting max_timeout.", metavar="SECONDS", ge=1
+        None,
+        "Time limit, such as 90s, 10m or 1h30m. Default: setting timeout. At most: setting max_timeout.",
+        metavar="DURATION",
+        ge=1,
     )
     max_cost: Decimal | None = option(
         None,
@@ -180,10 +190,14 @@ class StartOptions(MachineOptions):
     on_interrupt: Literal["abort", "detach"] | None = _on_interrupt()
     quiet: bool = switch("Show only the receipt, not the log.", needs="cell")
     no_hints: bool = switch(
-        "Show no hints on failures or slow runs. For all runs: %lk_config doctor off.", needs="hints"
+        "Show no hints on failures or slow runs. For all runs: %lk_config hints off.",
+        needs="hints",
+        old_names=["no_doctor"],
     )
     allow_secrets: bool = switch("Send the run even if it seems to contain a secret.")
-    dry_run: bool = switch("Show the request and its highest possible cost; send nothing.", needs="cell")
+    dry_run: bool = switch(
+        "Show the request and its highest possible cost; send nothing.", needs="cell", old_names=["plan"]
+    )
 
 
 class RunOptions(StartOptions):
@@ -257,9 +271,14 @@ class RunOptions(StartOptions):
         "decide.",
         metavar="NAME",
         needs="several",
+        old_names=["score"],
     )
-    stop_on_first: bool = switch("Keep the first run that completes, and abort the others.", needs="several")
-    require_all: bool = switch("Raise an error if any of several runs fails, not only if all fail.", needs="several")
+    stop_on_first: bool = switch(
+        "Keep the first run that completes, and abort the others.", needs="several", old_names=["first"]
+    )
+    require_all: bool = switch(
+        "Raise an error if any of several runs fails, not only if all fail.", needs="several", old_names=["strict"]
+    )
     save: str | None = option(
         None, "Variable for the Run object; for several runs, the table as a DataFrame.", metavar="VAR", needs="cell"
     )
@@ -313,10 +332,17 @@ class ContainerOptions(StartOptions):
         "uses the AWS_ variables of this kernel, for ECR.",
         metavar="USER",
     )
-    reset_password: bool = switch("Ask for the password of --login again, and replace the stored one.")
+    reset_password: bool = switch(
+        "Ask for the password of --login again, and replace the stored one.", old_names=["new_login"]
+    )
     mount: bool | None = option(None, "Mount the bucket in the containers. Default: on for an image, off for a stack.")
     stop_timeout: int | None = option(
-        None, "Seconds between the stop signal and the kill. Default: 10.", metavar="SECONDS", ge=1, le=300
+        None,
+        "Time between the stop signal and the kill, such as 30s. Default: 10 s.",
+        metavar="DURATION",
+        old_names=["grace"],
+        ge=1,
+        le=300,
     )
     port: list[Annotated[int, Field(ge=1, le=65535)]] = option(
         [], "Port that the run listens on, to show its address; may be repeated.", "-p", metavar="PORT"
@@ -350,7 +376,10 @@ class ServerOptions(MachineOptions):
     """Options of a hosted Jupyter server, as in ``Session.start_notebook``."""
 
     timeout: int | None = option(
-        None, "Seconds until the server is stopped. Default and maximum: setting max_timeout.", metavar="SECONDS", ge=1
+        None,
+        "Time until the server is stopped, such as 2h. Default and maximum: setting max_timeout.",
+        metavar="DURATION",
+        ge=1,
     )
     image: str = option(
         "jupyter/base-notebook:latest",
@@ -451,10 +480,12 @@ class AttachOptions(Options):
     detach: bool = switch("Return at once; the log is updated in the background.")
     on_interrupt: Literal["abort", "detach"] | None = _on_interrupt()
     quiet: bool = switch("Show only the receipt, not the log.")
-    take: list[str] = option(
+    outputs: list[str] = option(
         [],
         "Variables to set from a run that wasn't started here, such as model,losses. Never reads pickles.",
+        "--out",
         metavar="NAMES",
+        old_names=["take"],
     )
     rich: bool = switch("Show HTML, SVG and Markdown of a run that wasn't started here. They can run scripts here.")
     discard: bool = switch("Remove a start that had no answer from the list, instead of following its run.")

@@ -15,9 +15,12 @@ class SetOptions(Options):
     """Options of ``%lk_secrets set``."""
 
     name: str = _name()
-    value: list[str] = word("Never here: the value is asked for, or read with --env.", [])
-    env: str | None = option(
-        None, "Environment variable of this kernel to read the value from, instead of asking.", metavar="VARIABLE"
+    value: list[str] = word("Never here: the value is asked for, or read with --from-env.", [])
+    from_env: str | None = option(
+        None,
+        "Environment variable of this kernel to read the value from, instead of asking.",
+        metavar="VARIABLE",
+        old_names=["env"],
     )
 
 

@@ -28,6 +28,7 @@ _PROBLEMS = {
     "less_than_equal": "must be {le} or less",
     "less_than": "must be less than {lt}",
     "json": "must be JSON",
+    "duration": "must be seconds, or a duration such as 90s, 10m or 1h30m",
     "value_error": "doesn't fit: {error}",
 }
 

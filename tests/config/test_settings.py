@@ -314,13 +314,29 @@ def test_what_is_no_amount_of_credits_is_refused(text):
     ("text", "value"), [("off", False), ("OFF", False), ("0", False), ("on", True), ("true", True)]
 )
 def test_a_switch_is_on_or_off(text, value):
-    settings.save("doctor", text)
-    assert settings.setting("doctor") is value
+    settings.save("hints", text)
+    assert settings.setting("hints") is value
 
 
 def test_what_is_neither_on_nor_off_is_refused():
-    with pytest.raises(UsageError, match="doctor takes on or off, not 'maybe'"):
-        settings.save("doctor", "maybe")
+    with pytest.raises(UsageError, match="hints takes on or off, not 'maybe'"):
+        settings.save("hints", "maybe")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90", 90), ("90s", 90), ("10m", 600), ("1h30m", 5400), ("2h", 7200), ("1.5 h", 5400), ("2 hours 5 min", 7500)],
+)
+def test_a_duration_is_read_as_people_write_it(text, seconds):
+    assert settings.parse_duration(text) == seconds
+    settings.save("max_timeout", text)
+    assert settings.setting("max_timeout") == seconds
+
+
+@pytest.mark.parametrize("text", ["", "h", "2x", "10m later", "-5m", "1.5", "0.3s", "٣m", "1:30"])
+def test_what_is_no_duration_is_refused(text):
+    with pytest.raises(ValueError, match="such as 90s, 10m or 1h30m"):
+        settings.parse_duration(text)
 
 
 def test_settings_of_one_cell_are_read_once_and_those_of_the_next_anew(write_config):

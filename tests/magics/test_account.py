@@ -218,5 +218,5 @@ def test_an_error_reaches_the_front_end_as_one_line_with_the_page_about_it_and_s
 
 
 def test_a_switch_is_shown_as_it_is_set(run_cell):
-    assert re.search(r"^doctor +on +default", run_cell("%lk_config doctor"), re.MULTILINE)
-    assert re.search(r"^doctor +off +config file", run_cell("%lk_config doctor off"), re.MULTILINE)
+    assert re.search(r"^hints +on +default", run_cell("%lk_config hints"), re.MULTILINE)
+    assert re.search(r"^hints +off +config file", run_cell("%lk_config hints off"), re.MULTILINE)

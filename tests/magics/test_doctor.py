@@ -58,6 +58,6 @@ def test_a_run_that_went_well_gets_no_hint(kernel):
 
 def test_the_doctor_can_be_silenced(kernel):
     assert hint(kernel.run("%%lk_run --no-hints\nimport cv2")) == ""
-    kernel.run("%env LK_DOCTOR=off")
+    kernel.run("%env LK_HINTS=off")
     assert hint(kernel.run("%%lk_run\nimport cv2")) == ""
-    kernel.run("%env LK_DOCTOR=")
+    kernel.run("%env LK_HINTS=")

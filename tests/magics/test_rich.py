@@ -284,10 +284,10 @@ def test_a_colleagues_run_shows_no_html_here_and_sets_nothing_unless_that_is_ask
     assert "onerror" not in str(data)
     assert "<script" not in str(data)
     assert f"Show it: %lk_attach {theirs.short_id} --rich" in cell.shown[0]
-    assert any(f"%lk_attach {theirs.short_id} --take best" in text for text in cell.shown)
+    assert any(f"%lk_attach {theirs.short_id} --out best" in text for text in cell.shown)
     assert kernel.value("'best' in dir()") == "False"
     assert "mine" not in [content.get("transient", {}).get("display_id") for _, content in cell.messages]
-    cell = kernel.run(f"%lk_attach {theirs.short_id} --rich --take best")
+    cell = kernel.run(f"%lk_attach {theirs.short_id} --rich --out best")
     assert "mine" not in [content.get("transient", {}).get("display_id") for _, content in cell.messages]
     assert "onerror" in str([content["data"] for kind, content in cell.messages if kind in RICH])
     assert kernel.value("best") == "7"

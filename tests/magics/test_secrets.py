@@ -29,9 +29,9 @@ def test_a_secret_is_asked_for_without_echo_and_found_by_a_run(run_cell, monkeyp
 
 def test_a_secret_comes_from_the_environment(run_cell, signed_in, monkeypatch):
     monkeypatch.setenv("MINE", SECRET)
-    assert SECRET not in run_cell("%lk_secrets set THEIRS --env MINE")
+    assert SECRET not in run_cell("%lk_secrets set THEIRS --from-env MINE")
     assert _names(signed_in) == ["THEIRS"]
-    assert "'GONE' isn't set in this kernel's environment." in run_cell("%lk_secrets set A --env GONE")
+    assert "'GONE' isn't set in this kernel's environment." in run_cell("%lk_secrets set A --from-env GONE")
 
 
 @pytest.mark.parametrize("line", [f"HF_TOKEN={SECRET}", f"HF_TOKEN {SECRET}", f"HF_TOKEN 'a b' {SECRET}"])
@@ -52,7 +52,7 @@ def test_a_value_in_a_cell_is_refused(run_cell, signed_in):
 
 def test_where_nobody_can_be_asked_it_says_what_to_do(run_cell, monkeypatch):
     monkeypatch.setattr("getpass.getpass", Mock(side_effect=EOFError))
-    assert "give --env: %lk_secrets set A --env VARIABLE" in run_cell("%lk_secrets set A")
+    assert "give --from-env: %lk_secrets set A --from-env VARIABLE" in run_cell("%lk_secrets set A")
 
 
 def test_a_name_that_cannot_be_is_refused(run_cell):
@@ -62,7 +62,7 @@ def test_a_name_that_cannot_be_is_refused(run_cell):
 def test_delete_asks_and_takes_what_is_named(run_cell, signed_in, monkeypatch):
     for name in ("A", "B", "C"):
         monkeypatch.setenv(name, SECRET)
-        run_cell(f"%lk_secrets set {name} --env {name}")
+        run_cell(f"%lk_secrets set {name} --from-env {name}")
     monkeypatch.setattr("builtins.input", lambda _: "n")
     assert "Nothing was deleted." in run_cell("%lk_secrets delete A")
     assert "Unknown secret 'a'. Did you mean A?" not in run_cell("%lk_secrets delete B --yes")
@@ -74,5 +74,5 @@ def test_delete_asks_and_takes_what_is_named(run_cell, signed_in, monkeypatch):
 
 def test_names_are_completed(shell, run_cell, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", SECRET)
-    run_cell("%lk_secrets set HF_TOKEN --env HF_TOKEN")
+    run_cell("%lk_secrets set HF_TOKEN --from-env HF_TOKEN")
     assert complete("lk_secrets", "delete hf") == ("hf", ["HF_TOKEN"])

@@ -146,7 +146,7 @@ def test_the_ledger_is_a_table_and_a_plot(run_cell, shell, act):
 
 def test_a_key_is_made_switched_off_and_revoked(run_cell, act, shell, cloud):
     name = f"key-{uuid4().hex[:6]}"
-    shown = run_cell(f"%lk_keys create {name} --expires 90d --env MADE_KEY")
+    shown = run_cell(f"%lk_keys create {name} --expires 90d --to-env MADE_KEY")
     secret = os.environ.pop("MADE_KEY")
     assert f"Secret of the key {name}: stored only in the variable MADE_KEY of this kernel" in shown
     assert secret not in shown
@@ -169,10 +169,10 @@ def test_a_new_key_is_printed_in_a_terminal_and_can_be_checked(run_cell, act, mo
 
 
 def test_a_key_of_a_team_is_made_anew_and_deleted(run_cell, team):
-    run_cell(f"%lk_keys create ci --org {team} --env FIRST")
+    run_cell(f"%lk_keys create ci --org {team} --to-env FIRST")
     assert "There is a key 'ci' already" in run_cell(f"%lk_keys create ci --org {team}")
     assert "Revoked ci" in run_cell("%lk_keys revoke ci --yes")
-    assert "stored only in the variable SECOND" in run_cell("%lk_keys regenerate ci --yes --env SECOND")
+    assert "stored only in the variable SECOND" in run_cell("%lk_keys regenerate ci --yes --to-env SECOND")
     assert os.environ.pop("FIRST") != os.environ.pop("SECOND")
     assert re.search(rf"ci +{team} +lk_\S+… +active", run_cell("%lk_keys list"))
     assert "Deleted ci." in run_cell("%lk_keys delete ci --yes")

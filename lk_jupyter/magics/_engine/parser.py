@@ -47,7 +47,7 @@ from pydantic.fields import FieldInfo
 
 from lk_jupyter.config.settings import one_reading
 from lk_jupyter.errors import UsageError
-from lk_jupyter.options.runs import RENAMED, Options, check, current_name, extras
+from lk_jupyter.options.runs import Options, check, current_name, extras
 
 
 @dataclass(frozen=True)
@@ -94,9 +94,8 @@ class Magic:
         """Return the word with the current name of its option, if the word contains a renamed option."""
         flag, equals, value = word.partition("=")
         name = flag.removeprefix("--").replace("-", "_")
-        if not flag.startswith("--") or name not in RENAMED:
-            return word
-        return "--" + current_name(self.model, name).replace("_", "-") + equals + value
+        new = current_name(self.model, name) if flag.startswith("--") else name
+        return word if new == name else "--" + new.replace("_", "-") + equals + value
 
     def help(self) -> str:
         """Return the help text: usage, description, options with defaults, examples."""

@@ -10,7 +10,7 @@ from lk_jupyter.code.variables import named
 from lk_jupyter.config.settings import setting
 from lk_jupyter.connection.connection import Connection
 from lk_jupyter.journal.journal import journal
-from lk_jupyter.options.runs import Options
+from lk_jupyter.options.runs import AttachOptions, Options
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.runs.observers.base import ObserverGroup, RunObserver
 from lk_jupyter.runs.observers.doctor import Doctor
@@ -36,12 +36,12 @@ def default_observers(  # noqa: PLR0913 (what a companion may look at)
     The journal has the limits of an earlier run if it was started on this machine. Variables come back to
     ``namespace``; ``in_place`` is whether a run with --carry changes the objects here, or copies.
     """
-    wants_hints = setting("doctor") and not getattr(options, "no_hints", False)
+    wants_hints = setting("hints") and not getattr(options, "no_hints", False)
     doctor = [Doctor(session, package, namespace)] if wants_hints else []
     package = package and package.without_values()
     limits = _of_started(package) if package else _of_attached(attached) if attached else ()
     ports = package.ports if package else attached.ports if attached else ()
-    taken = named("take", getattr(options, "take", []))
+    taken = named("out", options.outputs if isinstance(options, AttachOptions) else [])
     returned = Returned(None if getattr(options, "detach", False) else namespace, taken, is_origin=in_place)
     return ObserverGroup(
         [

@@ -98,7 +98,7 @@ class Returned(RunObserver):
         offered = requested_outputs(record.metadata or {}) if run.asked is None else []
         if not offered:
             return []
-        how = f"%lk_attach {run.short_id} --take {','.join(offered)}"
+        how = f"%lk_attach {run.short_id} --out {','.join(offered)}"
         return [Notice(f"This run wasn't started here, so no variable was set. To set its outputs: {how}")]
 
 

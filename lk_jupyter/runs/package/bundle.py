@@ -267,7 +267,7 @@ def time_limit(options: MachineOptions, machine: MachineType, limits: Limits) ->
     asked = limits.timeout if options.timeout is None else options.timeout
     if not 1 <= asked <= limits.max_timeout:
         raise UsageError(
-            f"--timeout must be 1 to {limits.max_timeout} s here, got {asked}. Nothing was sent. If your "
+            f"--timeout must be 1 to {limits.max_timeout} s here, got {asked} s. Nothing was sent. If your "
             "account allows more: %lk_config max_timeout SECONDS"
         )
     seconds = asked if limits.max_cost is None else min(asked, seconds_for(machine, limits.max_cost))

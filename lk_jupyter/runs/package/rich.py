@@ -53,6 +53,6 @@ def imports_part(source: Source, options: RunOptions) -> list[RemoteModule]:
     """Return what measures the imports of a cell, where it has any that may take long."""
     rich = source.is_cell if options.rich is None else options.rich
     foreign = {match[1] for match in _IMPORT.finditer(source.code)} - set(sys.stdlib_module_names)
-    if not (rich and foreign and setting("doctor")) or options.no_hints:
+    if not (rich and foreign and setting("hints")) or options.no_hints:
         return []
     return [RemoteModule("script.imports", {"least": IMPORT_SECONDS})]

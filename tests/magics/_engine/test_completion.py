@@ -46,7 +46,7 @@ def test_variables_of_the_user_are_completed_one_after_the_other(complete, shell
 
 def test_verbs_are_completed_and_then_their_options(complete):
     assert complete("%lk_secrets s▮") == ["%lk_secrets set"]
-    assert complete("%lk_secrets set --e▮") == ["%lk_secrets set --env"]
+    assert complete("%lk_secrets set --f▮") == ["%lk_secrets set --from-env"]
 
 
 @pytest.mark.usefixtures("signed_in")

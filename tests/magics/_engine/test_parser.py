@@ -239,14 +239,18 @@ def test_help_of_a_magic_of_verbs_has_the_usage_of_each():
 )
 def test_a_question_mark_behind_a_verb_tells_its_options(run_cell, line):
     shown = run_cell(line)
-    assert "%lk_secrets set [--env VARIABLE]" in shown
+    assert "%lk_secrets set [--from-env VARIABLE]" in shown
     assert "Example" in shown
 
 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("--timeout 2h", "--timeout must be a whole number, got '2h'. Example: --timeout 600"),
+        (
+            "--timeout 2x",
+            "--timeout must be seconds, or a duration such as 90s, 10m or 1h30m, got '2x'. Example: --timeout 2h",
+        ),
+        ("--timeout 0s", "--timeout must be 1 or more, got '0s'. Example: --timeout 2h"),
         ("--max-cost much", "--max-cost must be a number, got 'much'. Example: --max-cost 2.50"),
         ("--max-cost 0", "--max-cost must be more than 0, got '0'. Example: --max-cost 2.50"),
         ("--on-interrupt stop", "--on-interrupt must be 'abort' or 'detach', got 'stop'."),

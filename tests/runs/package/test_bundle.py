@@ -51,10 +51,16 @@ def test_the_worst_case_is_the_whole_time_limit(pack):
     assert pack(timeout=600).worst_case == Decimal("0.3")
 
 
-@pytest.mark.parametrize("seconds", [601, 10_000])
-def test_a_timeout_out_of_range_says_the_range_and_the_setting(pack, seconds):
-    with pytest.raises(UsageError, match=rf"1 to 600 s here, got {seconds}.*max_timeout"):
-        pack(timeout=seconds)
+@pytest.mark.parametrize(("timeout", "seconds"), [(601, 601), (10_000, 10_000), ("2h", 7200), ("10m1s", 601)])
+def test_a_timeout_above_the_accounts_limit_is_refused_with_the_limit_and_nothing_is_sent(pack, timeout, seconds):
+    with pytest.raises(UsageError, match=rf"1 to 600 s here, got {seconds} s. Nothing was sent.*max_timeout"):
+        pack(timeout=timeout)
+
+
+@pytest.mark.parametrize(("timeout", "seconds"), [(90, 90), ("90", 90), ("90s", 90), ("10m", 600), ("1h30m", 5400)])
+def test_a_timeout_is_a_duration_or_seconds(tmp_path, timeout, seconds):
+    package = bundle(Source("1", folder=tmp_path), RunOptions(timeout=timeout), A100, Limits(60, 86_400))
+    assert package.request.timeout == seconds
 
 
 def test_a_longer_timeout_goes_when_the_account_allows_it(tmp_path):

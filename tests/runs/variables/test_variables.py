@@ -272,7 +272,7 @@ def test_a_colleagues_run_sets_no_variable_here_and_unpickles_nothing(session, t
     mine = {"plain": "as it was"}
     (said,) = Returned(mine).ended(found, found.record)
     assert mine == {"plain": "as it was"}
-    assert str(said).endswith(f"so no variable was set. To set its outputs: %lk_attach {theirs[:8]} --take evil,plain")
+    assert str(said).endswith(f"so no variable was set. To set its outputs: %lk_attach {theirs[:8]} --out evil,plain")
     said = Returned(mine, ["evil", "plain"]).ended(found, found.record)
     assert mine == {"plain": 7}
     assert "--pickle was not given" in str(said[1])
