@@ -269,7 +269,7 @@ class Probe:
             with suppress(LkError):
                 runs = find_marked(self._client, token, {})
                 # Also of an unclear run only text is read, and it must not stay active.
-                if ids := [runs.own.execution_id] if runs.own else runs.unclear:
+                if ids := [runs.user_run.execution_id] if runs.user_run else runs.unclear:
                     return ids[0]
         return None
 

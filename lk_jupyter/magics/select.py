@@ -33,7 +33,7 @@ from lk_jupyter.runs.abort import abort_soon
 from lk_jupyter.runs.follow import Ending
 from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
 from lk_jupyter.runs.package.secret_scan import permit_text
-from lk_jupyter.runs.submit.start import REPEATED, sent_once
+from lk_jupyter.runs.submit.start import REPEATED, send_once
 from lk_jupyter.session import Session, current
 from lk_jupyter.text.units import credits_label, duration_label
 
@@ -110,7 +110,7 @@ def _started(client: Client, request: GpuSelectionRequest, token: str) -> str:
     """Start a selection in a thread, so that no interrupt loses the answer: the abort is sent once the id is known."""
     with ThreadPoolExecutor(1) as threads:
         start = threads.submit(
-            sent_once,
+            send_once,
             client,
             token,
             lambda: client.execution.start_gpu_selection(request),

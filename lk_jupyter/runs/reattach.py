@@ -87,9 +87,9 @@ def run_of(session: Connection, entry: JournalEntry) -> Run | None:
     if entry.execution_id:
         return Run(session, entry.execution_id)
     runs = find_marked(session.client, entry.token, entry.request)
-    if runs.own and is_run_id(runs.own.execution_id):
-        journal().update(entry.token, execution_id=runs.own.execution_id)
-        return Run(session, runs.own.execution_id)
+    if runs.user_run and is_run_id(runs.user_run.execution_id):
+        journal().update(entry.token, execution_id=runs.user_run.execution_id)
+        return Run(session, runs.user_run.execution_id)
     if runs.advice:
         raise OutcomeUnknown(
             f"The answer to an earlier start was lost. Nothing was sent.{runs.advice}\n"

@@ -152,11 +152,11 @@ class Run:
         run = cls(
             session,
             answer.execution_id,
-            bundle=sending.package.without_values(),
+            bundle=sending.bundle.without_values(),
             streaming_url=answer.streaming_url or None,
             note=answer.pythia_decision,
         )
-        run._sent_at = sending.sent_at
+        run._sent_at = sending.submitted_at
         return run
 
     @classmethod

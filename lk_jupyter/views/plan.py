@@ -22,7 +22,7 @@ def plan_view(package: Bundle, budgets: Sequence[str] = ()) -> Table:
 def _rows(package: Bundle, budgets: Sequence[str]) -> dict[str, str]:
     request = package.request
     memory = f", {package.machine.memory_gib} GiB" if package.machine.memory_gib else ""
-    reserved = {REQUEST_KEY, FRAMES_KEY, PORTS_KEY, *package.parcel.metadata}
+    reserved = {REQUEST_KEY, FRAMES_KEY, PORTS_KEY, *package.payload.metadata}
     metadata = {key: value for key, value in (request.metadata or {}).items() if key not in reserved}
     rows = {
         "Image": getattr(request, "docker_image_ref", ""),
@@ -35,8 +35,10 @@ def _rows(package: Bundle, budgets: Sequence[str]) -> dict[str, str]:
             f"{name} ({size_label(len(content))})" for name, content in package.uploads.items()
         ),
         "Uploaded modules": _along(package),
-        "Inputs": ", ".join(map(str, package.parcel.inputs)),
-        "Outputs": ", ".join([*package.parcel.outputs, *(["all changed variables"] if package.parcel.carries else [])]),
+        "Inputs": ", ".join(map(str, package.payload.inputs)),
+        "Outputs": ", ".join(
+            [*package.payload.outputs, *(["all changed variables"] if package.payload.carries else [])]
+        ),
         "Requirements": ", ".join((request.requirements_content or "").split("\n")).strip(", "),
         "Ports": ", ".join(map(str, package.ports)),
         "Name": request.run_name or "",

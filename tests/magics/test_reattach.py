@@ -16,7 +16,7 @@ from lk_jupyter.magics._output.unfinished_runs import GoingOn
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.runs.package.prepare import prepare
 from lk_jupyter.runs.submit.start import start_once
-from lk_jupyter.runs.submit.submission import entry_of
+from lk_jupyter.runs.submit.submission import build_entry
 from lk_jupyter.session import connect
 
 LINES = 40
@@ -298,7 +298,7 @@ def test_a_start_without_an_answer_is_looked_up_and_then_no_longer_listed(unansw
 def test_a_start_without_an_answer_that_the_cloud_shows_is_followed(signed_in, run_cell):
     with connect() as session:
         package = prepare(session, Source("print(6 * 7)"), RunOptions())
-        journal().add(entry_of(session, package))
+        journal().add(build_entry(session, package))
         run_id = start_once(session.client, package).execution_id
     assert "42" in run_cell(f"%lk_attach {package.token[:8]}")
     assert journal().get(package.token).execution_id == run_id

@@ -16,7 +16,7 @@ from lk_jupyter.runs.reattach import find_previous_run, refresh
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit import submission
 from lk_jupyter.runs.submit.start import start_once
-from lk_jupyter.runs.submit.submission import Submission, entry_of
+from lk_jupyter.runs.submit.submission import Submission, build_entry
 from lk_jupyter.session import connect
 
 
@@ -34,7 +34,7 @@ def prepared(session, code="print(1)", **options):
 def cut_off(session):
     """A run that was started by a kernel which crashed before the answer came."""
     package = prepared(session, "import time; time.sleep(50)")
-    journal().add(entry_of(session, package))
+    journal().add(build_entry(session, package))
     answer = start_once(session.client, package)
     yield answer.execution_id
     session.client.workloads.abort(answer.execution_id)
@@ -52,7 +52,7 @@ def test_the_cell_of_such_a_start_attaches_to_it(session, cut_off):
 
 
 def test_a_start_that_never_arrived_is_given_up_after_a_while(session, monkeypatch):
-    journal().add(entry_of(session, prepared(session)))
+    journal().add(build_entry(session, prepared(session)))
     assert list(refresh(session, journal().entries())) == []
     assert journal().entries(going_on=True)
     monkeypatch.setattr(reattach, "_LONG_LOST", -1)
@@ -72,14 +72,14 @@ def test_a_cell_whose_earlier_start_may_be_somebody_elses_starts_nothing(cloud, 
 
 
 def test_runs_of_another_server_are_not_asked_for(session):
-    entry = entry_of(session, prepared(session))
+    entry = build_entry(session, prepared(session))
     entry.base_url, entry.execution_id = "https://elsewhere.example", "5d2c0f6e"
     assert list(refresh(session, [entry])) == []
 
 
 def test_a_run_that_this_server_does_not_know_is_passed_over(session):
     package = prepared(session)
-    entry = entry_of(session, package)
+    entry = build_entry(session, package)
     entry.execution_id, entry.state = "00000000-0000-0000-0000-000000000000", "running"
     journal().add(entry)
     assert list(refresh(session, [entry])) == []

@@ -70,5 +70,5 @@ def _found(session: Session, number: int) -> Run | None:
         return None
     if entry.execution_id:
         return Run(session, entry.execution_id)
-    run = find_marked(session.client, entry.token, entry.request).own
+    run = find_marked(session.client, entry.token, entry.request).user_run
     return Run(session, run.execution_id) if run else None

@@ -169,7 +169,7 @@ def _stop_sending(session: Session, sending: Submission, view: RunDisplay, stop:
     if abort is None:
         view.refused()
         return _NOTHING
-    run = Run(session, abort.execution_id, bundle=sending.package)
+    run = Run(session, abort.execution_id, bundle=sending.bundle)
     if not abort.wait():
         view.aborting = abort
         follow_detached(run, view)

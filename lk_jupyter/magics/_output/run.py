@@ -102,7 +102,7 @@ class RunDisplay:
     def submitting(self, package: Bundle) -> None:
         """Show that the run is being sent, and its maximum cost."""
         self._package = package.without_values()
-        self._status.show(self._line("submitting", [package.at_most, *package.parcel.facts]), now=True)
+        self._status.show(self._line("submitting", [package.at_most, *package.payload.facts]), now=True)
 
     def warn(self, notices: Sequence[Notice]) -> None:
         """Show the notes before the run is sent; they stay with the run."""

@@ -34,7 +34,7 @@ from lk_jupyter.runs.package.secret_scan import require_consent
 from lk_jupyter.runs.reattach import is_same, run_of
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit.budget import enforce_budgets_for_all
-from lk_jupyter.runs.submit.submission import NotSent, Submission, code_hash
+from lk_jupyter.runs.submit.submission import Submission, SubmissionCancelled, code_hash
 from lk_jupyter.text.units import credits_label
 
 #: Seconds between two looks at the states.
@@ -299,7 +299,7 @@ class FanOut:
             if self._stopping.is_set():  # asked for while the start was on its way
                 lane.abort(self._because)
             lane.follow(run)
-        except NotSent:
+        except SubmissionCancelled:
             lane.state = NOT_STARTED
         except Exception as error:  # noqa: BLE001 (it is shown in its lane, and the others go on)
             lane.error = error

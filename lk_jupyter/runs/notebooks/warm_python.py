@@ -60,7 +60,7 @@ from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.package.prepare import prepare_cell
 from lk_jupyter.runs.package.secret_scan import require_consent
 from lk_jupyter.runs.run import Run
-from lk_jupyter.runs.submit.upload import uploaded
+from lk_jupyter.runs.submit.upload import upload_variables
 from lk_jupyter.runs.variables.download import download_message, read_outputs
 from lk_jupyter.runs.variables.payload import CARRY_NEEDS, NEEDS
 from lk_jupyter.runs.variables.state import blob_reader, origin_loader, read_state, set_outputs, set_state
@@ -240,8 +240,8 @@ class WarmPython:
         phases, begun = bundle.phases, begun or time.monotonic()
         self.prepare()
         phases["start"], begun = time.monotonic() - begun, time.monotonic()
-        settings, session = bundle.parcel.settings, self.run.session
-        links = uploaded(session, settings, bundle, tell) if bundle.parcel.parts else None
+        settings, session = bundle.payload.settings, self.run.session
+        links = upload_variables(session, settings, bundle, tell) if bundle.payload.parts else None
         phases["upload"], begun = time.monotonic() - begun, time.monotonic()
         self.bring(bundle, links)
         phases["environment"] = time.monotonic() - begun
@@ -321,7 +321,7 @@ class WarmPython:
             )
             self._files |= {**texts, **binary}
         if links is not None:
-            given = json.dumps({"settings": bundle.parcel.settings, "links": links})
+            given = json.dumps({"settings": bundle.payload.settings, "links": links})
             refused = self._call("before", given).get("refused")
             if refused:
                 self.kept = {}
@@ -329,24 +329,24 @@ class WarmPython:
 
     def take_back(self, bundle: Bundle, namespace: MutableMapping[str, Any]) -> list[Notice]:
         """Set the variables here that a cell has changed, and name them. Raises StorageError, ConnectionFailed."""
-        if not bundle.parcel.parts:
+        if not bundle.payload.parts:
             return []
-        parcel, storage = bundle.parcel, self.run.session.storage
-        said = self._call("after", json.dumps(parcel.settings))
+        payload, storage = bundle.payload, self.run.session.storage
+        said = self._call("after", json.dumps(payload.settings))
         text = said.get("message")
         if text is None and "returned" in said:
             text = download_message(storage, bundle.token, said["returned"])
         if text is None:
             return [Notice(f"What the cell changed didn't arrive: {said.get('refused', 'no answer')}", WARNING)]
-        if not parcel.carries:
-            pickle = bool(parcel.settings["pickle"])
-            found = read_outputs(text, storage, bundle.token, parcel.outputs, pickle=pickle, is_trusted=True)
-            return set_outputs(found, parcel.origin, namespace)
-        assert parcel.origin is not None  # noqa: S101 (whatever carries has one)
-        copies = origin_loader(parcel.settings, blob_reader(storage, parcel.settings))
-        state = read_state(text, storage, bundle.token, parcel.origin, copies)
+        if not payload.carries:
+            pickle = bool(payload.settings["pickle"])
+            found = read_outputs(text, storage, bundle.token, payload.outputs, pickle=pickle, is_trusted=True)
+            return set_outputs(found, payload.origin, namespace)
+        assert payload.origin is not None  # noqa: S101 (whatever carries has one)
+        copies = origin_loader(payload.settings, blob_reader(storage, payload.settings))
+        state = read_state(text, storage, bundle.token, payload.origin, copies)
         remarks = set_state(state, namespace)
-        self._remember(namespace, [*parcel.origin.values, *state.names, *state.missing])
+        self._remember(namespace, [*payload.origin.values, *state.names, *state.missing])
         return remarks
 
     def _remember(self, namespace: Mapping[str, Any], names: Iterable[str]) -> None:

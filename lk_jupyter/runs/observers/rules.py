@@ -320,7 +320,7 @@ _NO_GRAPH = re.compile(
 
 def missing_graph(case: Evidence) -> str | None:
     """Say that the graph of a tensor stays in the run that computed it, where the cell carries variables."""
-    if not (case.errors and _NO_GRAPH.match(case.errors[-1]) and case.package and case.package.parcel.carries):
+    if not (case.errors and _NO_GRAPH.match(case.errors[-1]) and case.package and case.package.payload.carries):
         return None
     return (
         "The graph of a tensor stays in the run that computed it. Call backward() in the cell that computes the "

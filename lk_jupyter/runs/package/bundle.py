@@ -111,7 +111,7 @@ class Bundle:
     cost_binds: bool = False
     secrets: tuple[SecretFinding, ...] = ()
     secrets_allowed: bool = False
-    parcel: VariablePayload = field(default_factory=VariablePayload)
+    payload: VariablePayload = field(default_factory=VariablePayload)
     ports: tuple[int, ...] = ()
     rest: dict[str, Any] = field(default_factory=dict, repr=False)
     hidden: tuple[str, ...] = field(default=(), repr=False)
@@ -120,8 +120,8 @@ class Bundle:
 
     def without_values(self) -> Bundle:
         """Return it without the values of the variables: a run that was sent keeps none of them in memory."""
-        source, parcel = replace(self.source, namespace={}), replace(self.parcel, blobs=(), origin=None)
-        return replace(self, source=source, parcel=parcel)
+        source, payload = replace(self.source, namespace={}), replace(self.payload, blobs=(), origin=None)
+        return replace(self, source=source, payload=payload)
 
     @cached_property
     def timeout(self) -> int:
@@ -173,15 +173,15 @@ def bundle(  # noqa: PLR0913 (what a run is made of)
     limits: Limits,
     parts: Sequence[RemoteModule] = (),
     *,
-    parcel: VariablePayload | None = None,
+    payload: VariablePayload | None = None,
     look: Sequence[str] = (),
 ) -> Bundle:
     """Build the request, with the parts that support the code in the run, and its variables.
 
     Raises UsageError or SyntaxError for code that can't run.
     """
-    parcel = parcel or VariablePayload()
-    carries = parcel.carries
+    payload = payload or VariablePayload()
+    carries = payload.carries
     rich = source.is_cell if options.rich is None else options.rich
     code = as_python(source.code) if rich else source.code
     tree = check_code(code, file_name=source.file_name, first_line=source.first_line, awaits=rich)
@@ -194,27 +194,27 @@ def bundle(  # noqa: PLR0913 (what a run is made of)
         )
         check_magics(tree, source.first_line, has_ipython=has_ipython)
         parts = [rich_part(), *parts]
-    parts = [*([RemoteModule("script.time")] if rich and options.time else []), *parts, *parcel.parts]
-    names = imported_names(tree) | parcel.modules
+    parts = [*([RemoteModule("script.time")] if rich and options.time else []), *parts, *payload.parts]
+    names = imported_names(tree) | payload.modules
     near = _near_paths() if carries else ()
     local = local_files(names, source.folder, near)
     paths = {**local, **_asked_files(options.files, source.folder)}
-    whole = ast.Module([*tree.body, *_functions_in(parcel)], []) if carries else tree
+    whole = ast.Module([*tree.body, *_functions_in(payload)], []) if carries else tree
     listed = _listed(tree, source.folder) if carries else {}
     if carries:
-        paths = {**_named_files(whole, source.folder, parcel, listed), **paths}
+        paths = {**_named_files(whole, source.folder, payload, listed), **paths}
     files, binary = _contents(paths)
     binary |= {name: b64encode(files.pop(name).encode()).decode() for name in list(files) if name.startswith("..")}
     _check_places({**files, **binary}, source)
     folders = sorted(
-        {*_named_folders(whole, source.folder, parcel), *(key for key, path in listed.items() if path.is_dir())}
+        {*_named_folders(whole, source.folder, payload), *(key for key, path in listed.items() if path.is_dir())}
     )
     rest = {"files": binary, "folders": folders}
-    if carries and parcel.origin:
-        parcel = replace(parcel, origin=replace(parcel.origin, files=digest_files(paths, folders)))
+    if carries and payload.origin:
+        payload = replace(payload, origin=replace(payload.origin, files=digest_files(paths, folders)))
     if binary or folders or carries:
         parts = [RemoteModule(_FILES, rest), *parts]  # before the variables: files among them are opened
-    metadata = {**options.metadata, **parcel.metadata, REQUEST_KEY: uuid.uuid4().hex}
+    metadata = {**options.metadata, **payload.metadata, REQUEST_KEY: uuid.uuid4().hex}
     shipped: dict[str, str] = {}
     if parts:
         nonce = metadata[FRAMES_KEY] = uuid.uuid4().hex
@@ -253,7 +253,7 @@ def bundle(  # noqa: PLR0913 (what a run is made of)
         line_shift,
         limits.max_cost,
         cost_binds,
-        parcel=parcel,
+        payload=payload,
         rest=rest,
         left_out=tuple(key for key, path in listed.items() if key not in paths and path.is_file()),
     )
@@ -332,7 +332,7 @@ def _listed(tree: ast.Module, folder: Path) -> dict[str, Path]:
 
 
 def _named_files(
-    tree: ast.Module, folder: Path, parcel: VariablePayload, listed: Mapping[str, Path]
+    tree: ast.Module, folder: Path, payload: VariablePayload, listed: Mapping[str, Path]
 ) -> dict[str, Path]:
     """Return the small files next to the notebook that the code or its variables name, as in ``read_csv("data.csv")``.
 
@@ -340,12 +340,12 @@ def _named_files(
     what folders hold that the code lists.
     """
     found: dict[str, Path] = {}
-    texts = _texts(tree, parcel)
+    texts = _texts(tree, payload)
     named = [*sorted(texts), *(f"{place}/{text}" for place in _folders_in(texts, folder) for text in sorted(texts))]
     left = _BINARY_FILE
     safe = [key for key, path in listed.items() if not _holds_secret(path)]
     matches = _matching([*map(escape, [*named, *safe]), *sorted(_patterns(tree))], folder)
-    for match in (*matches, *sorted(parcel.named_files)):
+    for match in (*matches, *sorted(payload.named_files)):
         with suppress(OSError, ValueError, UsageError):
             path, key = folder / match, _near_key(Path(match), folder)
             size = path.stat().st_size if path.is_file() and key not in found else _NAMED_FILE + 1
@@ -369,9 +369,9 @@ def _holds_secret(path: Path) -> bool:
     return False
 
 
-def _functions_in(parcel: VariablePayload) -> Iterator[ast.stmt]:
+def _functions_in(payload: VariablePayload) -> Iterator[ast.stmt]:
     """Yield the functions and methods of the notebook that go along: they may open files too."""
-    values = list(parcel.origin.values.values()) if parcel.origin else []
+    values = list(payload.origin.values.values()) if payload.origin else []
     kinds = {value if isinstance(value, type) else type(value) for value in values}
     own = [part for kind in kinds if kind.__module__ == "__main__" for part in vars(kind).values()]
     for value in (*values, *own):
@@ -413,13 +413,13 @@ def _near_key(path: Path, folder: Path) -> str:
     return "/".join(parts)
 
 
-def _texts(tree: ast.Module, parcel: VariablePayload) -> set[str]:
+def _texts(tree: ast.Module, payload: VariablePayload) -> set[str]:
     """Return the texts that may name a file, or a file in a folder: of the code, its variables, and files in these."""
-    values = list(parcel.origin.values.values()) if parcel.origin else []
+    values = list(payload.origin.values.values()) if payload.origin else []
     inner = [item for value in values if type(value) in (list, tuple) and len(value) <= _MATCHES for item in value]
     named = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
     own = [str(value) for value in (*values, *inner) if isinstance(value, (str, Path))]
-    held = list(parcel.origin.tokens.values()) if parcel.origin else []
+    held = list(payload.origin.tokens.values()) if payload.origin else []
     opened = [value.fid if type(value).__name__ == "NpzFile" else value for value in held]
     own += [str(value.name) for value in opened if isinstance(value, IOBase) and hasattr(value, "name")]
     own += [path for value in held for path in _database_files(value)]
@@ -457,11 +457,11 @@ def _patterns(tree: ast.Module) -> set[str]:
     return {text for text in plain if _OF_FILES.search(text) and not text.startswith(("/", "~"))}
 
 
-def _named_folders(tree: ast.Module, folder: Path, parcel: VariablePayload) -> list[str]:
+def _named_folders(tree: ast.Module, folder: Path, payload: VariablePayload) -> list[str]:
     """Return the folders next to the notebook that the code or its variables name, where it may write a file."""
-    if not (parcel.carries and parcel.origin):
+    if not (payload.carries and payload.origin):
         return []
-    return _folders_in({*_texts(tree, parcel), *map(os.path.dirname, parcel.named_files)}, folder)
+    return _folders_in({*_texts(tree, payload), *map(os.path.dirname, payload.named_files)}, folder)
 
 
 def _folders_in(texts: AbstractSet[str], folder: Path) -> list[str]:

@@ -54,12 +54,12 @@ def prepare(
     limits = limits_of(options)
     limit, _ = time_limit(options, machine, limits)
     parts = [*parts, *checkpoint_parts(session, source, options, limit), *imports_part(source, options)]
-    inputs, parcel = _parcel(source, options, kept)
+    inputs, payload = _parcel(source, options, kept)
     assumed = session.assumptions
     look = () if assumed.is_known("bucket_folder_python") else assumed.candidates("bucket_folder_python")
-    package = bundle(source, options, machine, limits, parts, parcel=parcel, look=look)
+    package = bundle(source, options, machine, limits, parts, payload=payload, look=look)
     secrets = secret_scan.in_run(package, known=(session.target.key.token,))
-    found = (*secrets, *secrets_in(inputs, parcel))
+    found = (*secrets, *secrets_in(inputs, payload))
     return replace(package, secrets=found, phases={"analysis": time.monotonic() - begun})
 
 
@@ -116,9 +116,9 @@ def _parcel(
     others = source.namespace if reads_all(source.code) else _unpickled(source)
     code, limit = source.code, setting("carry_limit")
     with silent():
-        parcel = with_digests(pack_state(names, source.namespace, outputs, limit, others, kept, code))
-    values = parcel.origin.values if parcel.origin else {}
-    return {**values, "os.environ": changed_environment()}, parcel
+        payload = with_digests(pack_state(names, source.namespace, outputs, limit, others, kept, code))
+    values = payload.origin.values if payload.origin else {}
+    return {**values, "os.environ": changed_environment()}, payload
 
 
 #: Words of code that may read pickles: they name classes and functions of the notebook that the code doesn't.

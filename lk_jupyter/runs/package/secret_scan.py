@@ -106,10 +106,10 @@ def require_consent(packages: Iterable[Bundle], ask: Callable[[str], bool] | Non
 def _with_size_allowed(packages: list[Bundle], ask: Callable[[str], bool] | None) -> list[Bundle]:
     """Ask about large variables that nobody named. Raises UsageError as ``require_consent`` does."""
     for package in packages:
-        if package.parcel.size_allowed or not package.parcel.carries:
+        if package.payload.size_allowed or not package.payload.carries:
             continue
         asked = {name for text in getattr(package.options, "inputs", []) for name in re.split("[, ]+", text)}
-        sent = [one for one in package.parcel.inputs if one.name not in asked]
+        sent = [one for one in package.payload.inputs if one.name not in asked]
         size, limit = sum(one.size for one in sent), setting("carry_limit")
         if size <= limit:
             continue
@@ -121,7 +121,7 @@ def _with_size_allowed(packages: list[Bundle], ask: Callable[[str], bool] | None
                 f"{said} Without asking, --carry sends {size_label(limit)} (setting carry_limit). Nothing was sent. "
                 f"Send them: --in {names}"
             )
-        return [replace(one, parcel=replace(one.parcel, size_allowed=True)) for one in packages]
+        return [replace(one, payload=replace(one.payload, size_allowed=True)) for one in packages]
     return packages
 
 
@@ -180,11 +180,11 @@ def _held_by(value: Any, path: str) -> Iterator[tuple[Any, str]]:
 _known: dict[bytes, tuple[SecretFinding, ...]] = {}
 
 
-def secrets_in(inputs: Mapping[str, Any], parcel: VariablePayload) -> tuple[SecretFinding, ...]:
+def secrets_in(inputs: Mapping[str, Any], payload: VariablePayload) -> tuple[SecretFinding, ...]:
     """Return what looks like a secret in the variables, which are those in the parcel."""
     if not inputs or setting("secret_guard") == "off":
         return ()
-    content = sha256(json.dumps(parcel.settings).encode()).digest()
+    content = sha256(json.dumps(payload.settings).encode()).digest()
     if content not in _known:
         _known[content] = tuple(found for name, value in inputs.items() for found in in_variable(name, value))
     return _known[content]

@@ -1,6 +1,6 @@
-"""Starting a run exactly once, even when the answer to the start is lost.
+"""Start a run exactly once, even if the answer to the start is lost.
 
-A start is sent once and never again: a list that does not have the run is no proof that it will not start.
+A start is sent once and never again: a list without the run doesn't prove that the run won't start.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ from lk_jupyter.api.execution import (
     StreamingStartResponse,
 )
 from lk_jupyter.api.user import is_same_user
-from lk_jupyter.api.workloads import Workload  # also what aborts a run: no interrupt waits for its import
+from lk_jupyter.api.workloads import (
+    Workload,
+)  # also aborts runs: imported now, so that no interrupt waits for the import
 from lk_jupyter.config.assumptions import DEFAULT, Assumptions
 from lk_jupyter.config.settings import setting
 from lk_jupyter.config.signing import signing_key
@@ -38,21 +40,20 @@ from lk_jupyter.text.secrets import MARK as REDACTED
 if TYPE_CHECKING:
     from lk_jupyter.api.billing import ExecutionSummary
 
-#: Looks for a run whose start was not answered: the request may still be on its way.
+#: Attempts, and seconds between attempts, to find a run whose start got no answer: the request may be in transit.
 LOOKS = 3
 LOOK_PAUSE = 1.0
 
 #: Fields of a start that its record repeats. No other field, such as a password, is compared.
 REPEATED = {"code", "metadata"}
 
-#: Runs with one mark whose records are read, the oldest first: copies are younger than the run.
-_MOST_RECORDS = 10
+#: The maximum number of records to read of runs with the same mark, oldest first: copies are newer than the run.
+_MAX_RECORDS = 10
 
-#: How far a server's clock may be behind this one, where runs are told apart by their time.
+#: The maximum delay of a server's clock, when runs are distinguished by their time.
 _CLOCKS = timedelta(minutes=2)
 
-
-#: What a run of a hosted Jupyter server is called by the API.
+#: The job type of hosted Jupyter servers in the API.
 JOB_TYPE = "customer_notebook"
 
 #: A refusal of a time limit: "timeout: Input should be less than or equal to 600".
@@ -61,15 +62,15 @@ _LONGEST = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 
-#: Puts the folder of a run in front of what is imported: that of the same token as the script's name, else the newest.
-#: The same text for every run, so that two runs of one code have one code; it leaves no name behind.
+#: Code that puts the folder of a run first in ``sys.path``: the folder with the token of the script's name, else the
+#: newest folder. The text is the same for every run, so that equal code stays equal, and it binds no name.
 _FIND = (
     "__import__('sys').path.insert(0, (lambda os, at: (lambda own: own if os.path.isdir(own) else max("
     f"(each.path for each in os.scandir(os.path.dirname(at)) if each.name.startswith({PREFIX!r}) and each.is_dir()), "
     f"key=os.path.getmtime))(os.path.join(os.path.dirname(at), {PREFIX!r} + os.path.splitext(at)[0][-{MARK}:])))"
     "(__import__('os'), __import__('os').path.abspath(globals().get('__file__', './_'))))"
 )
-#: The author's files are apart from ours, in the folder where the code works.
+#: The folder of the author's files, separate from files of lk_jupyter; the code runs in this folder.
 _FILES = "files"
 _ENTER = (
     f"; __import__('sys').path.insert(0, __import__('sys').path[0] + '/{_FILES}')"
@@ -77,20 +78,20 @@ _ENTER = (
     "; __import__('os').chdir(__import__('sys').path[0])"
 )
 
-#: The answer to a start of one kind.
-Started = TypeVar("Started")
+#: The answer of a start operation.
+StartResponse = TypeVar("StartResponse")
 
 
 def start_once(client: Client, bundle: Bundle) -> StreamingStartResponse:
-    """Start the run and return the answer; a start whose answer was lost is looked up.
+    """Start the run and return the answer; look the run up if the answer was lost.
 
-    Raises OutcomeUnknown when neither the answer nor the lookup came through.
+    Raises OutcomeUnknown if neither the answer nor the lookup succeeds.
     """
     name = own_name(bundle.request.file_name or bundle.source.file_name, bundle.token)
     request = bundle.request.model_copy(update={"file_name": name})
     if isinstance(request, StreamingExecutionRequest):
-        request = _in_own_folder(request, bundle.token)
-    return sent_once(
+        request = _use_separate_folder(request, bundle.token)
+    return send_once(
         client,
         bundle.token,
         lambda: _start(client, request, limited_by_cost=bundle.cost_binds),
@@ -98,10 +99,10 @@ def start_once(client: Client, bundle: Bundle) -> StreamingStartResponse:
     )
 
 
-def _in_own_folder(request: StreamingExecutionRequest, token: str) -> StreamingExecutionRequest:
-    """Return a request with its files in a separate folder, where its code finds them.
+def _use_separate_folder(request: StreamingExecutionRequest, token: str) -> StreamingExecutionRequest:
+    """Return a request whose code imports its files from a separate folder, since runs may share a working folder.
 
-    Runs may share a working folder. Code that brings files of its author works in that folder.
+    Code with files of its author runs in the separate folder.
     """
     files: dict[str, str] = json.loads(request.import_files or "{}")
     if not files:
@@ -112,16 +113,16 @@ def _in_own_folder(request: StreamingExecutionRequest, token: str) -> StreamingE
     line = _FIND
     if not all(map(is_internal, files)):
         line += _ENTER
-    stay = {name for name in files if is_internal(name) or name.startswith("cloudpickle/")}
-    places = {name: name if name in stay else f"{_FILES}/{name}" for name in files}
-    packed = json.dumps({f"{folder}/{places[name]}": text for name, text in files.items()})
-    return request.model_copy(update={"import_files": packed, "code": _before(request.code, line)})
+    unmoved = {name for name in files if is_internal(name) or name.startswith("cloudpickle/")}
+    paths = {name: name if name in unmoved else f"{_FILES}/{name}" for name in files}
+    packed = json.dumps({f"{folder}/{paths[name]}": text for name, text in files.items()})
+    return request.model_copy(update={"import_files": packed, "code": _prepend_line(request.code, line)})
 
 
-def _before(code: str, line: str) -> str:
-    """Put a line in front of code so that no line of it moves, where its first statement allows that."""
+def _prepend_line(code: str, line: str) -> str:
+    """Put a line in front of code without moving lines of the code, if the first statement allows this."""
     tree = ast.parse(code)
-    future = [each for each in tree.body if isinstance(each, ast.ImportFrom) and each.module == "__future__"]
+    future = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module == "__future__"]
     if future:
         lines = code.splitlines(keepends=True)
         last = (future[-1].end_lineno or 1) - 1
@@ -133,30 +134,32 @@ def _before(code: str, line: str) -> str:
     return f"{line}; {code}" if is_simple else f"{line}\n{code}"
 
 
-def sent_once(
-    client: Client, token: str, send: Callable[[], Started], request: Mapping[str, Any]
-) -> Started | StreamingStartResponse:
-    """Send a start that carries this token; look the run up where the answer does not show what became of it.
+def send_once(
+    client: Client, token: str, send: Callable[[], StartResponse], request: Mapping[str, Any]
+) -> StartResponse | StreamingStartResponse:
+    """Send a start that contains this token; look the run up if the answer doesn't show whether the run started.
 
-    ``request`` has what the record repeats. Raises OutcomeUnknown when neither the answer nor the lookup came
-    through, or when the cloud doesn't show whose run it is; else the errors of the API.
+    ``request`` has the fields that the record repeats. Raises OutcomeUnknown if neither the answer nor the lookup
+    succeeds, or if the cloud doesn't show whose run was started; otherwise the errors of the API.
     """
-    asked = client.utc_now
+    requested_at = client.utc_now
     try:
         return send()
     except (OutcomeUnknown, InvalidResponse, ServerError) as error:
         lost = error
-    runs, is_known = MarkedRuns(), False
+    runs, was_searched = MarkedRuns(), False
     for attempt in range(LOOKS):
         if attempt:
             time.sleep(LOOK_PAUSE)
         with suppress(LkError):
             runs = find_marked(client, token, request)
-            is_known = True
-        if runs.own:
-            return runs.own
-    candidates = runs.advice or _candidates(client, asked)
-    if isinstance(lost, ServerError) and is_known and not candidates:  # it says that it failed, and has no such run
+            was_searched = True
+        if runs.user_run:
+            return runs.user_run
+    candidates = runs.advice or _candidates(client, requested_at)
+    if (
+        isinstance(lost, ServerError) and was_searched and not candidates
+    ):  # the server reports a failure, and lists no such run
         raise lost
     raise OutcomeUnknown(
         f"{str(lost).partition(chr(10))[0]}\nThe run may be active and billed. It was not sent "
@@ -176,19 +179,19 @@ def _start(client: Client, request: StartRequest, *, limited_by_cost: bool) -> S
 
 
 def longest_named(refusal: str) -> int | None:
-    """Return the longest time limit in seconds that a refusal names, if it does."""
-    found = _LONGEST.search(refusal)
-    return int(found[1]) if found else None
+    """Return the longest time limit in a refusal, in seconds; None without a limit."""
+    match = _LONGEST.search(refusal)
+    return int(match[1]) if match else None
 
 
-def longest_notebook(assumed: Assumptions) -> int:
-    """Return the seconds that a hosted Jupyter server may take, as far as that is known."""
-    found = assumed.resolve("notebook_limit")
-    return int(setting("max_timeout") if found.source == DEFAULT else found.value)
+def longest_notebook(assumptions: Assumptions) -> int:
+    """Return the longest known time limit of a hosted Jupyter server, in seconds."""
+    assumption = assumptions.resolve("notebook_limit")
+    return int(setting("max_timeout") if assumption.source == DEFAULT else assumption.value)
 
 
 def _start_as_long_as_allowed(client: Client, request: DockerExecutionRequest) -> StreamingStartResponse:
-    """Start a server that nobody gave a time limit, with the longest that a refusal names."""
+    """Start a server with the longest limit that the cloud allows, since the user set none."""
     try:
         answer = client.execution.start_image(request)
     except (Invalid, BadRequest) as refusal:
@@ -202,19 +205,19 @@ def _start_as_long_as_allowed(client: Client, request: DockerExecutionRequest) -
 
 @dataclass(frozen=True)
 class MarkedRuns:
-    """The runs of the organization that carry the mark of one start.
+    """The runs of the organization with the mark of the same start.
 
-    Every member can read the mark and start a copy. ``own`` is the run of this user, ``unclear`` are the ids of runs
-    whose records don't show who started them, ``foreign`` the ids of runs of other users.
+    Every member can read the mark and start a copy. ``user_run`` is the run of this user, ``unclear`` are the ids of
+    runs whose records don't show their user, ``foreign`` the ids of runs of other users.
     """
 
-    own: StreamingStartResponse | None = None
+    user_run: StreamingStartResponse | None = None
     unclear: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
 
     @property
     def advice(self) -> str:
-        """The lines of an error about runs that aren't followed; empty without any."""
+        """Return the lines of an error about runs that aren't followed; empty without such runs."""
         lines = []
         if self.unclear:
             first, ids = self.unclear[0], ", ".join(self.unclear)
@@ -228,18 +231,20 @@ class MarkedRuns:
 
 
 def find_marked(client: Client, token: str, request: Mapping[str, Any]) -> MarkedRuns:
-    """Look for the mark of a request among the active runs, then among the ended runs. Raises LkError."""
-    active = _marked(client.workloads.list(), token)
-    runs = _sorted_by_owner(client, active, request)
-    if runs.own:
+    """Find runs with the mark of a request, active runs first, then ended runs. Raises LkError."""
+    active = _find_marked_ids(client.workloads.list(), token)
+    runs = _sort_by_owner(client, active, request)
+    if runs.user_run:
         return runs
-    ended = {run_id: at for run_id, at in _marked(client.billing.history(), token).items() if run_id not in active}
-    more = _sorted_by_owner(client, ended, request)
-    return more if more.own else MarkedRuns(None, runs.unclear + more.unclear, runs.foreign + more.foreign)
+    ended = {
+        run_id: at for run_id, at in _find_marked_ids(client.billing.history(), token).items() if run_id not in active
+    }
+    more = _sort_by_owner(client, ended, request)
+    return more if more.user_run else MarkedRuns(None, runs.unclear + more.unclear, runs.foreign + more.foreign)
 
 
-def _marked(runs: Iterable[Workload | ExecutionSummary], token: str) -> dict[str, datetime | None]:
-    """Return the ids of runs with this mark, and when each was created."""
+def _find_marked_ids(runs: Iterable[Workload | ExecutionSummary], token: str) -> dict[str, datetime | None]:
+    """Return the ids of runs with this mark, and the time of creation of each."""
     return {
         run.execution_id: run.created_at
         for run in runs
@@ -247,13 +252,13 @@ def _marked(runs: Iterable[Workload | ExecutionSummary], token: str) -> dict[str
     }
 
 
-def _sorted_by_owner(client: Client, marked: dict[str, datetime | None], request: Mapping[str, Any]) -> MarkedRuns:
-    """Read the records of runs, the oldest first, until one is the user's run. Raises LkError."""
+def _sort_by_owner(client: Client, marked: dict[str, datetime | None], request: Mapping[str, Any]) -> MarkedRuns:
+    """Read the records of runs, oldest first, until a record is the user's run. Raises LkError."""
     if not marked:
         return MarkedRuns()
     latest = datetime.max.replace(tzinfo=timezone.utc)
     user_id, unclear, foreign = client.user.status().user_id, [], []
-    for run_id in sorted(marked, key=lambda run_id: marked[run_id] or latest)[:_MOST_RECORDS]:
+    for run_id in sorted(marked, key=lambda run_id: marked[run_id] or latest)[:_MAX_RECORDS]:
         record = None
         with suppress(LkError):  # some servers have no record yet
             record = client.execution.get(run_id)
@@ -261,28 +266,30 @@ def _sorted_by_owner(client: Client, marked: dict[str, datetime | None], request
             unclear.append(run_id)
         elif not is_same_user(record.user_id, user_id):
             foreign.append(run_id)
-        elif _is_copy_of(request, record):
+        elif _repeats_request(request, record):
             return MarkedRuns(StreamingStartResponse(execution_id=run_id, status=record.status, streaming_url=""))
         else:
             unclear.append(run_id)
     return MarkedRuns(None, tuple(unclear), tuple(foreign))
 
 
-def _is_copy_of(request: Mapping[str, Any], record: ExecutionRecord) -> bool:
-    """Return whether a record repeats the code and metadata of a request, as far as it shows them."""
-    metadata, sent = record.metadata or {}, request.get("metadata") or {}
-    if any(metadata.get(name, value) != value for name, value in sent.items() if REDACTED not in str(value)):
+def _repeats_request(request: Mapping[str, Any], record: ExecutionRecord) -> bool:
+    """Return whether a record repeats the code and the metadata of a request, as far as the record contains both."""
+    metadata, expected = record.metadata or {}, request.get("metadata") or {}
+    if any(metadata.get(name, value) != value for name, value in expected.items() if REDACTED not in str(value)):
         return False
     code = str(request.get("code") or "")
-    if record.python_code is None or REDACTED in code or "__future__" in code:  # a start adds a line to those imports
+    if (
+        record.python_code is None or REDACTED in code or "__future__" in code
+    ):  # a start adds a line after __future__ imports
         return True
     return "".join(code.split()) in "".join(record.python_code.split())
 
 
-def _candidates(client: Client, asked: datetime) -> str:
-    """Return in words which unmarked runs began at that time: one of them may be it."""
+def _candidates(client: Client, requested_at: datetime) -> str:
+    """Describe the runs without a mark that started at that time: the run may be among these."""
     try:
-        runs = [run for run in client.workloads.list() if run.created_at and run.created_at >= asked - _CLOCKS]
+        runs = [run for run in client.workloads.list() if run.created_at and run.created_at >= requested_at - _CLOCKS]
     except LkError:
         return ""
     ids = [run.execution_id for run in runs if REQUEST_KEY not in (run.metadata or {})]

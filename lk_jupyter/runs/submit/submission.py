@@ -1,6 +1,6 @@
-"""Submit a run in a separate thread, with its entry in the journal.
+"""Submit a run in a separate thread, and record the run in the journal.
 
-An interrupt can't lose the answer to its start.
+The thread keeps the answer to the start when the user interrupts the cell.
 """
 
 from __future__ import annotations
@@ -54,26 +54,26 @@ if TYPE_CHECKING:
 
 
 def code_hash(code: str) -> str:
-    """Return the name of a code by its content; blank lines at its ends do not count."""
+    """Return the SHA-256 of code, without blank lines at the start and the end."""
     return hashlib.sha256(code.strip().encode(errors="replace")).hexdigest()
 
 
-def entry_of(session: Connection, package: Bundle, group: str | None = None) -> JournalEntry:
-    """Return the entry of a run that is about to be sent from here."""
-    place, request = current_cell(), package.request
+def build_entry(session: Connection, bundle: Bundle, group: str | None = None) -> JournalEntry:
+    """Return the journal entry of a run that is about to be submitted."""
+    place, request = current_cell(), bundle.request
     return JournalEntry(
-        token=package.token,
+        token=bundle.token,
         base_url=session.base_url,
         org=session.target.org,
         notebook=place.notebook,
         cell_id=place.cell_id,
         session=place.session,
-        code=package.source.code,
-        code_hash=code_hash(package.source.code),
-        request=_kept(package),
-        machine=package.machine.hardware_profile,
-        price_per_hour=package.machine.price_per_hour,
-        options=package.options.model_dump(mode="json", exclude_defaults=True),
+        code=bundle.source.code,
+        code_hash=code_hash(bundle.source.code),
+        request=_journal_request(bundle),
+        machine=bundle.machine.hardware_profile,
+        price_per_hour=bundle.machine.price_per_hour,
+        options=bundle.options.model_dump(mode="json", exclude_defaults=True),
         labels=request.labels or [],
         metadata={
             key: value
@@ -86,83 +86,83 @@ def entry_of(session: Connection, package: Bundle, group: str | None = None) -> 
     )
 
 
-def _kept(package: Bundle) -> dict[str, Any]:
-    """Return the request for the journal: without its files if there is a secret, which may be packed in any of them.
+def _journal_request(bundle: Bundle) -> dict[str, Any]:
+    """Return the request for the journal: without files if the run contains a secret, which any file may contain.
 
-    A mark replaces each word that must be stored nowhere.
+    A mark replaces each word that must not be stored.
     """
-    request: dict[str, Any] = package.request.model_dump(mode="json", exclude_none=True)
-    if package.hidden:
-        words = re.compile("|".join(map(re.escape, sorted(package.hidden, key=len, reverse=True))))
+    request: dict[str, Any] = bundle.request.model_dump(mode="json", exclude_none=True)
+    if bundle.hidden:
+        words = re.compile("|".join(map(re.escape, sorted(bundle.hidden, key=len, reverse=True))))
         request = redact_values(request, partial(words.sub, MARK))
-    return {**request, "import_files": MARK} if package.secrets and "import_files" in request else request
+    return {**request, "import_files": MARK} if bundle.secrets and "import_files" in request else request
 
 
-#: Seconds in which an interrupt is noticed where the system does not wake a thread that waits.
+#: Seconds until an interrupt is noticed on systems that don't wake a waiting thread.
 _TICK = 0.2
 
-#: Seconds in which a run that nobody wants is looked for after the answer to its start was lost.
+#: Seconds of the search for an unwanted run after the answer to its start was lost.
 _SEARCH = 120.0
 
 _NEVER_STARTED = (ApiError, ConnectionFailed, StorageError, UsageError)
 
 
-class NotSent(UsageError):
-    """The run became unwanted before it was sent."""
+class SubmissionCancelled(UsageError):
+    """Report that a run became unwanted before the request was sent."""
 
 
 class Submission:
-    """Send a run once, when its response is first requested. The journal has the run before that.
+    """Submit a run once, when ``answer`` is first called, after the run is recorded in the journal.
 
-    ``sent_at`` is the moment of the request, on the clock of ``clock.now``. Raises ReadOnlyMode, and UsageError for
-    secrets in the run that the user hasn't allowed.
+    ``submitted_at`` is the moment of the request, on the clock of ``clock.now``. Raises ReadOnlyMode, and UsageError
+    for secrets in the run that the user hasn't allowed.
     """
 
-    def __init__(self, session: Connection, package: Bundle, group: str | None = None) -> None:
+    def __init__(self, session: Connection, bundle: Bundle, group: str | None = None) -> None:
         refuse_if_read_only("spends")
-        secret_scan.require_consent([package])
-        self.package = package
-        self.sent_at = now()
-        self._is_on_its_way = False
+        secret_scan.require_consent([bundle])
+        self.bundle = bundle
+        self.submitted_at = now()
+        self._is_in_transit = False
         self._session = session
         self._client = session.client
-        self._entry = entry_of(session, package, group)
+        self._entry = build_entry(session, bundle, group)
         self._answer: StreamingStartResponse | None = None
         self._aborting: Abort | None = None
         self._error: BaseException | None = None
-        self._doing = ""
+        self._step = ""
         self._unwanted = SafeEvent()
         self._done = SafeEvent()
         self._over = threading.Event()
-        self._begun = threading.Lock()
+        self._start_lock = threading.Lock()
 
     def answer(self, watch: Callable[[str], object] | None = None) -> StreamingStartResponse:
-        """Send, wait for the answer to the start and return it. Raises the errors of the API.
+        """Submit the run, and return the answer to the start. Raises the errors of the API.
 
-        ``watch`` gets the name of each step that takes its time.
+        ``watch`` is called with the name of each step that takes long.
         """
-        if not self._begun.locked():
+        if not self._start_lock.locked():
             in_background(self._work, "lk-send")
         while not self._done.wait(_TICK):
-            if watch and self._doing:
-                watch(self._doing)
+            if watch and self._step:
+                watch(self._step)
         if self._answer is None:
-            assert self._error is not None  # noqa: S101 (one of both is there)
+            assert self._error is not None  # noqa: S101 (the thread sets either)
             raise self._error
         return self._answer
 
     @property
     def is_unwanted(self) -> bool:
-        """Whether to abort the run, or not to start it at all."""
+        """Return whether to abort the run, or not to start the run."""
         return self._unwanted.is_set()
 
     @property
     def has_arrived(self) -> bool:
-        """Whether nothing is on its way to the server any more."""
-        return self._over.is_set() or not self._begun.locked()
+        """Return whether no request is in transit to the server."""
+        return self._over.is_set() or not self._start_lock.locked()
 
     def abort_soon(self) -> None:
-        """See to it that the run is aborted as soon as its id is known, and return at once; nothing takes that back."""
+        """Abort the run as soon as its id is known, without waiting. The abort can't be cancelled."""
         self._unwanted.set()
         keep_until_arrived(self)
         if self._answer:
@@ -171,10 +171,10 @@ class Submission:
     def aborted(self, seconds: float | None = None) -> Abort | None:
         """Wait for the answer to the start, at most this number of seconds, and return the abort of the run.
 
-        Returns None when nothing was started. Raises OutcomeUnknown if that isn't known yet.
+        Returns None if nothing was started. Raises OutcomeUnknown if the answer is still unknown.
         """
         self.abort_soon()
-        if not self._begun.locked():
+        if not self._start_lock.locked():
             return None
         end = let_go_at(seconds)
         while not self._done.wait(_TICK):
@@ -182,17 +182,17 @@ class Submission:
                 raise OutcomeUnknown("The server has not answered the start yet.")
         if self._answer:
             return self._abort_started(self._answer)
-        if self._is_certainly_not_started:
+        if self._never_started:
             return None
         raise self._error or OutcomeUnknown("The answer to the start was lost.")
 
     @property
-    def _is_certainly_not_started(self) -> bool:
-        """Whether the error came before the start was sent, or is the server's refusal of it."""
-        return isinstance(self._error, _NEVER_STARTED) or (self._error is not None and not self._is_on_its_way)
+    def _never_started(self) -> bool:
+        """Return whether the error is older than the request, or is the server's refusal of the request."""
+        return isinstance(self._error, _NEVER_STARTED) or (self._error is not None and not self._is_in_transit)
 
     def outcome(self) -> str:
-        """Abort the run, wait for its end, and describe the state of both. An interrupt ends the waiting only."""
+        """Abort the run, wait for its end, and describe the result. An interrupt ends the waiting, not the abort."""
         try:
             with true_interrupts():
                 abort = self.aborted()
@@ -206,38 +206,38 @@ class Submission:
 
     @property
     def remainder(self) -> str:
-        """Describe what may be active of a run that is being aborted, without waiting; empty if nothing is."""
+        """Describe the run that may still be active during an abort, without waiting; empty without such a run."""
         if self._aborting:
             return "" if self._aborting.ended.is_set() else self._aborting.words
-        if not self._begun.locked() or self._is_certainly_not_started:
+        if not self._start_lock.locked() or self._never_started:
             return ""
         return "A run may have started. It is aborted as soon as its id is known. Check: %lk_runs"
 
     @property
     def is_stuck(self) -> bool:
-        """Whether waiting for the end of a run that is being aborted may take long."""
+        """Return whether the end of a run during an abort may take long."""
         return self._aborting.is_stuck if self._aborting else self._answer is None and self._done.is_set()
 
     def _abort_started(self, answer: StreamingStartResponse) -> Abort:
-        """Abort a run that was started; return the abort, the same each time."""
+        """Abort a started run, and return the abort; later calls return the same abort."""
         self._aborting = self._aborting or abort_soon(self._client, answer.execution_id)
         return self._aborting
 
     def _work(self) -> None:
-        if not self._begun.acquire(blocking=False):  # an interrupt between two steps has begun it twice
+        if not self._start_lock.acquire(blocking=False):  # an interrupt between two steps can start the thread twice
             return
         unwanted.set(self._unwanted)
         try:
             self._answer = self._send()
-        except BaseException as error:  # noqa: BLE001 (it is raised again where the answer is waited for)
+        except BaseException as error:  # noqa: BLE001 (answer() raises the error again)
             self._error = error
-            if self._is_on_its_way and not isinstance(error, LkError):
+            if self._is_in_transit and not isinstance(error, LkError):
                 self._error = OutcomeUnknown(
                     f"The answer to the start was lost: {type(error).__name__}: {error}\nThe run may be active and "
                     "billed. It was not sent again.\nCheck before you start it again: %lk_runs"
                 )
                 self._error.__cause__ = error
-            if self._is_certainly_not_started:
+            if self._never_started:
                 reason = str(error) or type(error).__name__
                 journal().update(self._entry.token, state=REFUSED, reason=reason)
         finally:
@@ -248,7 +248,7 @@ class Submission:
         prune_once()
 
     def _abort(self) -> None:
-        """Abort what was started; look for it, where the answer to its start was lost."""
+        """Abort the run; search for the run if the answer to its start was lost."""
         if self._answer:
             self._abort_started(self._answer)
             return
@@ -258,44 +258,44 @@ class Submission:
                 return
             time.sleep(pause)
             with suppress(LkError):
-                runs = find_marked(self._client, self.package.token, self.package.request.model_dump(include=REPEATED))
-                ids = [runs.own.execution_id] if runs.own else runs.unclear
-                for execution_id in ids:  # nothing but this start and its copies has the mark
+                runs = find_marked(self._client, self.bundle.token, self.bundle.request.model_dump(include=REPEATED))
+                ids = [runs.user_run.execution_id] if runs.user_run else runs.unclear
+                for execution_id in ids:  # only this start and its copies have the mark
                     self._aborting = abort_soon(self._client, execution_id)
                 if ids:
                     return
 
-    def _go_on(self, doing: str = "") -> None:
-        self._doing = doing
+    def _continue(self, step: str = "") -> None:
+        self._step = step
         if self._unwanted.is_set():
-            raise NotSent("Interrupted. Nothing was sent.")
+            raise SubmissionCancelled("Interrupted. Nothing was sent.")
 
     @one_reading()
     def _send(self) -> StreamingStartResponse:
-        begun = time.monotonic()
-        self._go_on()
-        kept = journal()
-        kept.add(self._entry)
-        enforce_budgets(self._session, self.package, kept=kept)
-        # Complete with links, which are secrets: it is sent and kept nowhere.
-        if origin := self.package.parcel.origin:
-            remember(self.package.token, origin)
-        complete = replace(self.package, request=upload_inputs(self._session, self.package, self._go_on))
+        started = time.monotonic()
+        self._continue()
+        run_journal = journal()
+        run_journal.add(self._entry)
+        enforce_budgets(self._session, self.bundle, run_journal=run_journal)
+        # The complete bundle contains links, which are secrets: it is sent and stored nowhere.
+        if origin := self.bundle.payload.origin:
+            remember(self.bundle.token, origin)
+        complete = replace(self.bundle, request=upload_inputs(self._session, self.bundle, self._continue))
         complete = with_links(self._session, complete)
-        self._go_on()
-        self.package.phases.update(upload=time.monotonic() - begun, sent=time.monotonic())
-        self.sent_at = now()  # what was uploaded before is not billed
-        self._is_on_its_way = True
-        kept.update(self._entry.token, created_at=time.time())
-        with reserved():  # by its entry in the journal
+        self._continue()
+        self.bundle.phases.update(upload=time.monotonic() - started, sent=time.monotonic())
+        self.submitted_at = now()  # the upload before isn't billed
+        self._is_in_transit = True
+        run_journal.update(self._entry.token, created_at=time.time())
+        with reserved():  # the entry in the journal reserves the cost
             answer = start_once(self._client, complete)
         run_id = answer.execution_id
         if not is_run_id(run_id):
             is_over = abort_soon(self._client, run_id).wait()
             state = "The run was aborted." if is_over else "It may still be active. List runs: %lk_runs"
             raise InvalidResponse(f"The server started a run and named it {run_id!r}, which isn't an id. {state}")
-        if (aside := set_log_aside(run_id)) and (earlier := kept.get(run_id)):  # its id was given again
-            kept.update(earlier.token, log_path=str(aside))
-        known = {"execution_id": run_id, "state": answer.status.lower(), "log_path": str(log_path(run_id))}
-        kept.update(self._entry.token, **known)
+        if (aside := set_log_aside(run_id)) and (earlier := run_journal.get(run_id)):  # an earlier run had the same id
+            run_journal.update(earlier.token, log_path=str(aside))
+        columns = {"execution_id": run_id, "state": answer.status.lower(), "log_path": str(log_path(run_id))}
+        run_journal.update(self._entry.token, **columns)
         return answer

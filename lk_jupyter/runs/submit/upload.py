@@ -1,7 +1,7 @@
-"""The last step before a run is started: large variables go to the bucket, and links to the bucket into the request.
+"""Upload large variables of a run to the bucket, and add links to the bucket to the request, just before the start.
 
-The links are secrets, so they are made last, and the request that holds them is sent and kept nowhere: the journal
-and the plan know the request without.
+The links are secrets, so the links are created last, and the request with links is sent and stored nowhere: the
+journal and the plan have the request without links.
 """
 
 from __future__ import annotations
@@ -32,53 +32,54 @@ if TYPE_CHECKING:
 
 LINKS = "_lk_links.json"
 
-#: How long a run may wait for its machine before its links end, if the server's credentials last so long.
+#: The time that a run may wait for its machine until its links expire, if the server's credentials last that long.
 QUEUE = timedelta(hours=12)
 
+#: The maximum number of parallel lookups.
+_PARALLEL = 4
 
-#: Objects that are looked up or sent at once.
-_AT_ONCE = 4
 
+def upload_inputs(session: Connection, bundle: Bundle, report: Callable[[str], None]) -> StartRequest:
+    """Upload the variables of a run to the bucket, and return the request with links.
 
-def upload_inputs(session: Connection, package: Bundle, tell: Callable[[str], None]) -> StartRequest:
-    """Return the request as it is sent, after everything is in the bucket that it needs there.
-
-    ``tell`` is called meanwhile with how far it is; what it raises ends it. Raises StorageError, and
-    UsageError when the values of an older run are no longer there.
+    ``report`` is called with the progress; an error of ``report`` ends the upload. Raises StorageError, and
+    UsageError if the bucket no longer contains the values of an earlier run.
     """
-    settings = settings_in(package.request.import_files)
+    settings = settings_in(bundle.request.import_files)
     if settings is None or not (settings["blobs"] or settings["slots"]):
-        return package.request
-    links = uploaded(session, settings, package, tell)
-    files = json.loads(package.request.import_files or "{}")
-    return package.request.model_copy(update={"import_files": json.dumps({**files, LINKS: json.dumps(links)})})
+        return bundle.request
+    links = upload_variables(session, settings, bundle, report)
+    files = json.loads(bundle.request.import_files or "{}")
+    return bundle.request.model_copy(update={"import_files": json.dumps({**files, LINKS: json.dumps(links)})})
 
 
-def uploaded(
-    session: Connection, settings: dict[str, Any], package: Bundle, tell: Callable[[str], None]
+def upload_variables(
+    session: Connection, settings: dict[str, Any], bundle: Bundle, report: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Put the variables of a run into the bucket, and return the links to them and to what it sends back."""
+    """Upload the variables of a run to the bucket, and return the links for uploaded and returned variables."""
     storage = session.storage
-    _put_all(storage, settings["blobs"], package.parcel, tell)
-    links = upload_links(storage, settings, package)
-    tidy_once(storage)
+    _upload_blobs(storage, settings["blobs"], bundle.payload, report)
+    links = upload_links(storage, settings, bundle)
+    clean_up_once(storage)
     return links
 
 
-def _put_all(storage: Storage, wanted: list[list[Any]], parcel: VariablePayload, tell: Callable[[str], None]) -> None:
-    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="lk-look") as pool:
-        there = list(pool.map(lambda blob: _is_there(storage, *blob), wanted))
-    here = {blob.key: blob for blob in parcel.blobs}
-    absent = [key for (key, _), is_there in zip(wanted, there, strict=True) if not is_there]
-    if gone := [key for key in absent if key not in here]:
+def _upload_blobs(
+    storage: Storage, blobs: list[list[Any]], payload: VariablePayload, report: Callable[[str], None]
+) -> None:
+    with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="lk-look") as pool:
+        stored = list(pool.map(lambda blob: _is_stored(storage, *blob), blobs))
+    local_blobs = {blob.key: blob for blob in payload.blobs}
+    absent = [key for (key, _), is_stored in zip(blobs, stored, strict=True) if not is_stored]
+    if lost := [key for key in absent if key not in local_blobs]:
         raise UsageError(
-            f"The bucket no longer has variables of that run ({len(gone)} of {len(wanted)} files). Nothing was "
+            f"The bucket no longer has variables of that run ({len(lost)} of {len(blobs)} files). Nothing was "
             "sent. Run its cell again."
         )
-    meter = _Meter(sum(here[key].size for key in absent), tell)
+    meter = _Meter(sum(local_blobs[key].size for key in absent), report)
     for key in absent:
         try:
-            storage.put(meter.watched(pieces(here[key].write)), VALUES + key)
+            storage.put(meter.count(pieces(local_blobs[key].write)), VALUES + key)
         except StorageError as error:
             if type(error) is not StorageError:
                 raise
@@ -86,34 +87,34 @@ def _put_all(storage: Storage, wanted: list[list[Any]], parcel: VariablePayload,
 
 
 class _Meter:
-    """Reports how much of the total has been read for the upload."""
+    """Reports the progress of an upload."""
 
-    def __init__(self, total: int, tell: Callable[[str], None]) -> None:
+    def __init__(self, total: int, report: Callable[[str], None]) -> None:
         self._total = size_label(total)
         self._done = 0
-        self._tell = tell
+        self._report = report
 
-    def watched(self, made: Iterator[Any]) -> Iterator[Any]:
-        for piece in made:
-            self._tell(f"sending {size_label(self._done)} of {self._total}")
+    def count(self, chunks: Iterator[Any]) -> Iterator[Any]:
+        for piece in chunks:
+            self._report(f"sending {size_label(self._done)} of {self._total}")
             yield piece
             self._done += len(piece)
 
 
-def _is_there(storage: Storage, key: str, size: int) -> bool:
+def _is_stored(storage: Storage, key: str, size: int) -> bool:
     with suppress(NoSuchObject):
         info = storage.info(VALUES + key)
         return info.size == size and not is_older(storage, info, RENEWED)
     return False
 
 
-def upload_links(storage: Storage, settings: dict[str, Any], package: Bundle) -> dict[str, Any]:
+def upload_links(storage: Storage, settings: dict[str, Any], bundle: Bundle) -> dict[str, Any]:
     """Return the links with which a run downloads its variables and uploads what it returns."""
-    life = timedelta(seconds=package.timeout) + QUEUE
-    slots = [returned_key(package.token, number) for number in range(len(settings["slots"]))]
+    life = timedelta(seconds=bundle.timeout) + QUEUE
+    slots = [returned_key(bundle.token, number) for number in range(len(settings["slots"]))]
     inputs = storage.presign_all([VALUES + key for key, _ in settings["blobs"]], "GET", life=life)
-    outputs = storage.presign_all([*slots, returned_key(package.token, "values")] if slots else [], "PUT", life=life)
-    _check_life(storage, package.timeout, [link.expires_at for link in (*inputs, *outputs)])
+    outputs = storage.presign_all([*slots, returned_key(bundle.token, "values")] if slots else [], "PUT", life=life)
+    _check_life(storage, bundle.timeout, [link.expires_at for link in (*inputs, *outputs)])
     return {
         "inputs": [link.url for link in inputs],
         "outputs": [link.url for link in outputs[:-1]],
@@ -122,8 +123,8 @@ def upload_links(storage: Storage, settings: dict[str, Any], package: Bundle) ->
 
 
 def _check_life(storage: Storage, timeout: int, ends: Iterable[datetime]) -> None:
-    left = min(ends, default=None)
-    seconds = int((left - storage.now()).total_seconds()) if left else timeout
+    end = min(ends, default=None)
+    seconds = int((end - storage.now()).total_seconds()) if end else timeout
     if seconds < timeout:
         raise UsageError(
             f"The bucket's links last {seconds} s here, and the run may take {timeout} s: its variables "
@@ -131,73 +132,76 @@ def _check_life(storage: Storage, timeout: int, ends: Iterable[datetime]) -> Non
         )
 
 
-_tidied: WeakSet[Storage] = WeakSet()
+_cleaned: WeakSet[Storage] = WeakSet()
 
 
-def tidy_once(storage: Storage) -> None:
-    """Tidy up once in the life of a session; what cannot be removed now is removed another time."""
-    if storage not in _tidied:
-        _tidied.add(storage)
+def clean_up_once(storage: Storage) -> None:
+    """Clean up the bucket once for each session; failures are left to later sessions."""
+    if storage not in _cleaned:
+        _cleaned.add(storage)
         with suppress(LkError):
-            tidy(storage)
+            clean_up(storage)
 
 
-def tidy(storage: Storage) -> None:
-    """Remove from the bucket what runs have left there and nothing has used for long."""
-    for folder, kept in KEPT.items():
-        for found in list(storage.ls(folder)):
-            if is_older(storage, found, kept):
-                storage.remove(found.key)
+def clean_up(storage: Storage) -> None:
+    """Delete objects of runs from the bucket that were unused for a long time."""
+    for folder, age in KEPT.items():
+        for info in list(storage.ls(folder)):
+            if is_older(storage, info, age):
+                storage.remove(info.key)
 
 
-def is_older(storage: Storage, found: ObjectInfo, age: timedelta) -> bool:
-    """Whether an object was last written longer ago than ``age``."""
-    return found.modified is not None and storage.now() - found.modified > age
+def is_older(storage: Storage, info: ObjectInfo, age: timedelta) -> bool:
+    """Return whether the last change of an object is longer ago than ``age``."""
+    return info.modified is not None and storage.now() - info.modified > age
 
 
-#: The part that makes a call of a function, and the file that has its links.
+#: The module that calls a function in a run, and the file with its links.
 CALL, CALL_LINKS = "script.call", "_lk_call.json"
 
-#: How long a run may wait for its machine until its links end.
-_WAIT, _WAIT_OF_CALL = timedelta(hours=6), timedelta(hours=12)
+#: The time that a run may wait for its machine until its links expire: a checkpoint's, a call's.
+_WAIT, _CALL_WAIT = timedelta(hours=6), timedelta(hours=12)
 
-#: Sessions that have no bucket, as was found out once.
-_without: WeakSet[Connection] = WeakSet()
+#: Sessions whose organization has no bucket.
+_without_bucket: WeakSet[Connection] = WeakSet()
 
 
-def with_links(session: Connection, package: Bundle) -> Bundle:
-    """Return the run with the links that its parts need. Raises StorageError when the bucket cannot be used."""
-    text = package.request.import_files
+def with_links(session: Connection, bundle: Bundle) -> Bundle:
+    """Return the bundle with the links that its modules need. Raises StorageError if the bucket can't be used."""
+    text = bundle.request.import_files
     links: dict[str, str] = {}
     if settings := part_settings(text, checkpoint.PART):
-        links[checkpoint.LINKS] = json.dumps(_of_checkpoint(session, package, settings))
+        links[checkpoint.LINKS] = json.dumps(_checkpoint_links(session, bundle, settings))
     if settings := part_settings(text, CALL):
-        life = _WAIT_OF_CALL + timedelta(seconds=package.timeout)
-        links[CALL_LINKS] = json.dumps(_of_call(session, settings, life))
+        life = _CALL_WAIT + timedelta(seconds=bundle.timeout)
+        links[CALL_LINKS] = json.dumps(_call_links(session, settings, life))
     if not links:
-        return package
-    request = package.request.model_copy(update={"import_files": json.dumps({**json.loads(text or "{}"), **links})})
-    return replace(package, request=request)
+        return bundle
+    request = bundle.request.model_copy(update={"import_files": json.dumps({**json.loads(text or "{}"), **links})})
+    return replace(bundle, request=request)
 
 
-def _of_checkpoint(session: Connection, package: Bundle, settings: dict[str, Any]) -> dict[str, str]:
+def _checkpoint_links(session: Connection, bundle: Bundle, settings: dict[str, Any]) -> dict[str, str]:
     links: dict[str, str] = {}
     if "resume" in settings:
         links["get"] = session.storage.presign(settings["resume"], life=_WAIT).url
     if "after" in settings:
-        key, life = checkpoint_key(package.token), _WAIT + timedelta(seconds=package.timeout)
+        key, life = checkpoint_key(bundle.token), _WAIT + timedelta(seconds=bundle.timeout)
         links |= {"put": session.storage.presign(key, "PUT", life=life).url, "key": key}
     return links
 
 
-def _of_call(session: Connection, settings: dict[str, Any], life: timedelta) -> dict[str, str]:
-    """Return where the call is, if it is in the bucket, and where a large answer may go; else it goes to the log."""
+def _call_links(session: Connection, settings: dict[str, Any], life: timedelta) -> dict[str, str]:
+    """Return the link of the call, if the bucket contains the call, and the link for a large answer.
+
+    Without a link, the run writes the answer into the log.
+    """
     links: dict[str, str] = {}
     if "data" not in settings:
         links["get"] = session.storage.presign(call_key(settings["token"]), life=life).url
-    if session not in _without:
+    if session not in _without_bucket:
         try:
             links["put"] = session.storage.presign(answer_key(settings["token"]), "PUT", life=life).url
         except LkError:
-            _without.add(session)
+            _without_bucket.add(session)
     return links

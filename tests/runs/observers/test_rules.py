@@ -339,7 +339,7 @@ def test_a_file_that_the_folder_of_the_bucket_lacks_leads_to_the_check_that_find
     ],
 )
 def test_a_graph_that_stayed_in_an_earlier_run_has_a_way_out(error):
-    carrying = replace(package(), parcel=VariablePayload(settings={"carry": 1}))
+    carrying = replace(package(), payload=VariablePayload(settings={"carry": 1}))
     (hint,) = said(record=record(error=error), package=carrying)
     assert "in the cell that computes the tensor, or keep the cells in one session: --session NAME" in hint
     assert said(record=record(error=error), package=package()) == []

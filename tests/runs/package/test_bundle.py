@@ -295,9 +295,9 @@ def carried(tmp_path):
         (folder / name).write_text("1")
 
     def carried(code, values=None, kept=None):
-        parcel = pack_state(list(values or {}), values or {}, [], 1, kept=kept)
+        payload = pack_state(list(values or {}), values or {}, [], 1, session_digests=kept)
         options = RunOptions(rich=True)
-        return set(bundle(Source(code, "cell.py", 1, folder), options, A100, Limits(60, 600), parcel=parcel).uploads)
+        return set(bundle(Source(code, "cell.py", 1, folder), options, A100, Limits(60, 600), payload=payload).uploads)
 
     return carried
 
@@ -346,9 +346,9 @@ def test_of_a_list_of_many_files_a_thousand_go_along_and_the_disk_is_asked_littl
 def test_files_of_a_listed_folder_that_are_too_large_or_hold_a_secret_are_named(carried, tmp_path):
     (tmp_path / "work" / "large.csv").write_bytes(b"1" * 5_000_001)
     (tmp_path / "work" / "login.txt").write_text("ghp_" + "a1B2c3D4e5F6" * 3)
-    parcel = VariablePayload(settings={"carry": 1}, origin=Origin({}, {}, {}))
+    payload = VariablePayload(settings={"carry": 1}, origin=Origin({}, {}, {}))
     source = Source("!ls", "cell.py", 1, tmp_path / "work")
-    made = bundle(source, RunOptions(rich=True), A100, Limits(60, 600), parcel=parcel)
+    made = bundle(source, RunOptions(rich=True), A100, Limits(60, 600), payload=payload)
     assert (made.left_out, made.rest["folders"], "a_b" in made.uploads) == (("large.csv", "login.txt"), ["data"], True)
 
 

@@ -48,11 +48,11 @@ def test_a_secret_in_a_shipped_file_is_named_by_its_file(found, tmp_path):
 def test_a_secret_in_a_file_beside_the_folder_is_found(tmp_path):
     (tmp_path / "work").mkdir()
     (tmp_path / "notes.txt").write_text(TOKEN)
-    parcel, code = (
+    payload, code = (
         VariablePayload(settings={"carry": 1}),
         Source("open('../notes.txt')", "cell.py", 1, tmp_path / "work"),
     )
-    package = bundle(code, RunOptions(rich=True), MachineType(hardware_profile="a"), Limits(60, 600), parcel=parcel)
+    package = bundle(code, RunOptions(rich=True), MachineType(hardware_profile="a"), Limits(60, 600), payload=payload)
     assert list(map(str, in_run(package))) == ["../notes.txt line 1 (GitHub token)"]
 
 

@@ -89,7 +89,7 @@ def lose_start(owner, faults, monkeypatch, code="x = 1", **options):
             owner.run(code, gpu="A100", **options)
     (entry,) = journal().entries(limit=1)
     assert entry.execution_id is None
-    run_id = start.find_marked(owner.client, entry.token, entry.request).own.execution_id
+    run_id = start.find_marked(owner.client, entry.token, entry.request).user_run.execution_id
     run = Run(owner, run_id)
     run.wait(PATIENCE)
     return run.record

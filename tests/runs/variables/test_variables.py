@@ -38,7 +38,7 @@ from lk_jupyter.runs.package.prepare import prepare
 from lk_jupyter.runs.package.secret_scan import require_consent
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit import upload
-from lk_jupyter.runs.submit.upload import tidy
+from lk_jupyter.runs.submit.upload import clean_up
 from lk_jupyter.runs.variables.chunks import PIECE, pieces
 from lk_jupyter.runs.variables.download import CHANGED, download_outputs
 from lk_jupyter.runs.variables.fingerprint import fingerprint
@@ -413,7 +413,7 @@ def test_what_a_cell_reads_goes_and_what_it_changes_comes_back_without_names(ses
     code = "frame['b'] = frame.a * 2\nitems.append(len(unread.a))\ndel gone\ntotal = float(frame.b.sum())"
     inputs = {"frame": frame, "items": items, "unread": frame.head(3), "gone": 1, "lock": threading.Lock()}
     started = run(session, code, inputs=inputs, carry=True)
-    assert [sent.name for sent in started.bundle.parcel.inputs] == ["frame", "gone", "items", "unread"]
+    assert [sent.name for sent in started.bundle.payload.inputs] == ["frame", "gone", "items", "unread"]
     out = started.outputs()
     assert sorted(out) == ["frame", "items", "total"]
     assert (out["items"], out["total"], list(out["frame"].columns)) == ([1, 3], MEGABYTES.sum() * 2, ["a", "b"])
@@ -537,7 +537,7 @@ def test_a_cell_that_looks_at_all_names_gets_those_that_can_travel(session):
     for code in ("sorted(globals())", "%whos", "import doctest\ndoctest.testmod()", "unittest.main(argv=[''])"):
         source = Source(code, namespace=namespace, is_cell=True)
         package = prepare(session, source, RunOptions(carry=True, machine="cpu"))
-        assert [sent.name for sent in package.parcel.inputs] == ["a", "b"]
+        assert [sent.name for sent in package.payload.inputs] == ["a", "b"]
 
 
 def test_a_secret_in_the_environment_is_asked_about_and_one_by_name_stays(session, monkeypatch):
@@ -558,7 +558,7 @@ def test_large_variables_are_asked_about_before_they_travel_by_themselves(sessio
     assert uploads == []
     source = Source("print(big[0], small)", namespace=inputs)
     package = prepare(session, source, RunOptions(carry=True, machine="cpu"))
-    assert require_consent([package], lambda question: "Send them?" in question)[0].parcel.size_allowed
+    assert require_consent([package], lambda question: "Send them?" in question)[0].payload.size_allowed
     named = prepare(session, source, RunOptions(carry=True, inputs=["big"], machine="cpu"))
     assert require_consent([named]) == [named]
 
@@ -635,7 +635,7 @@ def test_old_leftovers_are_removed_and_others_not(session, monkeypatch):
     session.storage.put(b"x", ".lk/v/old")
     session.storage.put(b"x", "mine/old")
     monkeypatch.setitem(KEPT, VALUES, timedelta(0))
-    tidy(session.storage)
+    clean_up(session.storage)
     assert not session.storage.exists(".lk/v/old")
     assert session.storage.exists("mine/old")
 
@@ -687,7 +687,7 @@ def test_an_interrupt_while_the_variables_are_sent_leaves_nothing_there(session)
 
     with pytest.raises(UsageError, match="Interrupted"):
         upload.upload_inputs(session, package, tell)
-    assert not session.storage.exists(bucket.VALUES + package.parcel.blobs[0].key)
+    assert not session.storage.exists(bucket.VALUES + package.payload.blobs[0].key)
 
 
 def test_what_came_back_is_found_from_another_session(session, cloud):
@@ -783,7 +783,7 @@ def test_all_that_the_cell_reads_is_sent_modules_by_their_names(session):
     namespace = {"df": pd.DataFrame({"a": [1, 2]}), "np": np, "unused": threading.Lock(), "lr": 0.5}
     source = Source("total = np.sum(df.a) * lr * factor", namespace=namespace, values={"factor": 2})
     package = prepare(session, source, RunOptions(in_all=True, outputs=["total"], machine="cpu"))
-    assert [sent.name for sent in package.parcel.inputs] == ["df", "lr", "np"]
+    assert [sent.name for sent in package.payload.inputs] == ["df", "lr", "np"]
     started = Run.submit(session, package)
     started.result()
     assert started.outputs()["total"] == 3
