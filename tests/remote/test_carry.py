@@ -40,7 +40,7 @@ from lk_jupyter.errors import UsageError
 from lk_jupyter.protocol.parts import SHIPPED
 from lk_jupyter.remote.carry import nameless
 from lk_jupyter.remote.carry.base import Refused
-from lk_jupyter.remote.carry.digests import Digests, known_of
+from lk_jupyter.remote.carry.digests import Digests, mutable_objects
 from lk_jupyter.remote.carry.kinds import files
 from lk_jupyter.remote.carry.kinds.files import load_arrays, write_modules
 from lk_jupyter.remote.carry.kinds.table import MAKERS
@@ -107,7 +107,7 @@ class There:
         for leaf, write in departing.message.large:
             leaf["at"] = len(large)
             large.append(bytes_of(write))
-        text = departing.text(refused=refused, sizes=departing.sizes, gone=self.visit.gone, ambient={})
+        text = departing.text(refused=refused, sizes=departing.sizes, gone=self.visit.deleted, ambient={})
         arriving = Arriving(json.loads(text), lambda found: bytearray(large[found["at"]]), self.parcel.origin.tokens)
         state = apply_changes(arriving, self.parcel.origin)
         state.put(namespace)
@@ -861,9 +861,9 @@ def test_tensors_in_one_memory_stay_there():
 
 def test_a_run_never_changes_the_streams_of_a_notebook(monkeypatch):
     stream = io.StringIO()  # it can be pickled, as those of kernels can
-    assert known_of({0: stream})
+    assert mutable_objects({0: stream})
     monkeypatch.setattr(sys, "stderr", stream)
-    assert not known_of({0: stream})
+    assert not mutable_objects({0: stream})
 
 
 def test_an_optimizer_keeps_its_hooks_and_the_scheduler_that_follows_its_steps():
@@ -1365,8 +1365,8 @@ def test_leaves_have_the_same_digest_when_they_have_come():
     frame = pd.DataFrame({"a": [1.5, None], "t": ["x", "y"], "c": pd.Categorical(["u", "v"]), "d": pd.NaT})
     here = {"frame": frame, "array": np.asfortranarray(np.ones((40, 50))), "index": frame.index, "s": frame.a}
     there = There(here)
-    digests = Digests(there.visit._known)
-    for token, value in there.visit._known.values():
+    digests = Digests(there.visit._common)
+    for token, value in there.visit._common.values():
         assert digests.digest(value) == there.visit._before[token]
 
 
@@ -1374,8 +1374,8 @@ def test_other_versions_are_named_with_their_package(monkeypatch):
     import sklearn.linear_model  # noqa: PLC0415
 
     parcel = pack_state(["m"], {"m": sklearn.linear_model.Ridge()}, [], LIMIT)
-    found = pickles.version_of
-    monkeypatch.setattr(pickles, "version_of", lambda name: "0.1" if name == "scikit-learn" else found(name))
+    found = pickles.installed_version
+    monkeypatch.setattr(pickles, "installed_version", lambda name: "0.1" if name == "scikit-learn" else found(name))
     arriving = Arriving(json.loads(parcel.settings["message"]), None)
     assert list(arriving.read()) == []
     assert "m was made by other versions: scikit-learn is 0.1 here" in arriving.refused["m"]

@@ -224,10 +224,10 @@ def test_a_pickle_names_the_packages_that_reading_it_takes():
 
 def test_a_module_is_of_the_package_that_python_finds_and_no_files_of_others_are_read_for_most(monkeypatch):
     for module, names in metadata.packages_distributions().items():
-        assert module in sys.stdlib_module_names or pickles.package_of(module)[0] in names
+        assert module in sys.stdlib_module_names or pickles.find_package(module)[0] in names
     pickles._providers.cache_clear()
     monkeypatch.setattr(metadata, "distributions", lambda: pytest.fail("it reads the files of all packages"))
-    packages = {module: pickles.package_of(module) for module in ("__main__", "json", "numpy", "pandas")}
+    packages = {module: pickles.find_package(module) for module in ("__main__", "json", "numpy", "pandas")}
     assert [version is not None for _, version in packages.values()] == [False, False, True, True]
 
 
@@ -239,7 +239,7 @@ def test_a_package_without_a_list_of_files_is_found_too(tmp_path, monkeypatch):
     (tmp_path / "module_of_it").mkdir()
     (tmp_path / "module_of_it" / "__init__.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
-    assert pickles.package_of("module_of_it") == ("oddly-named", "1.5")
+    assert pickles.find_package("module_of_it") == ("oddly-named", "1.5")
 
 
 def test_a_widget_inside_a_value_is_refused_as_one_alone_is(monkeypatch):

@@ -68,7 +68,7 @@ class RichOutput:
 
     def _move(self, model: str) -> None:
         """Capture the following output in an Output widget, if the code is inside its context."""
-        from lk_jupyter.remote.carry.kinds.widgets import capture_of  # noqa: PLC0415 (imports cloudpickle)
+        from lk_jupyter.remote.carry.kinds.widgets import output_for  # noqa: PLC0415 (imports cloudpickle)
 
         self._before()
         if self._within:
@@ -76,7 +76,7 @@ class RichOutput:
             self._within = None
         if model and getattr(self._shell, "kernel", None) is not None:
             with suppress(ImportError):
-                self._within = capture_of(model)
+                self._within = output_for(model)
                 self._within.__enter__()
 
     def before_text(self) -> None:

@@ -1,1 +1,4 @@
-"""The state that a cell reads and changes: names and the objects behind them, as one stream of pickles."""
+"""The state that a cell reads and changes, as one stream of pickles: variables, and the objects that they refer to.
+
+The peer is the notebook for a run, and the run for the notebook.
+"""

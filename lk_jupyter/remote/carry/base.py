@@ -1,4 +1,4 @@
-"""What all of this package uses: refusals, plain values, and the code that runs."""
+"""Basics of this package: refusals, plain values, and the running code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PROTOCOL = 3
 #: Text and bytes longer than this are leaves.
 LONG = 65_536
 
-#: Items of a container that comes back as the last value without being asked for, and of one in a local module.
+#: Items of a container that is sent as the last value without a request, and of a container in a local module.
 FEW_ITEMS, MANY_ITEMS = 1000, 10_000
 
 ATOMS = {type(None), bool, int, float, complex, str, bytes, type(Ellipsis), type(NotImplemented)}
@@ -33,7 +33,7 @@ ENDED = "ended"
 
 
 class Refused(Exception):
-    """Part of a state cannot travel; the text says which and why."""
+    """Part of a state cannot be sent; the text gives the part and the reason."""
 
 
 #: Ends the reason of each object that no run can get, and a session keeps.
@@ -42,28 +42,28 @@ IN_SESSION = ", or keep it in a session: --session NAME"
 
 @contextmanager
 def silent():
-    """Drop what this thread prints: methods with which classes pickle may print, and no code of the cell calls them."""
-    own, before = threading.get_ident(), []
+    """Suppress prints of this thread inside a ``with`` block: pickle methods of classes may print."""
+    thread, methods = threading.get_ident(), []
 
     def muted(write):
-        return lambda text: len(text) if threading.get_ident() == own else write(text)
+        return lambda text: len(text) if threading.get_ident() == thread else write(text)
 
     for stream in {id(stream): stream for stream in (sys.stdout, sys.stderr)}.values():
         if hasattr(stream, "__dict__"):
-            before.append((stream, vars(stream).get("write")))
-            with suppress(AttributeError):  # a stream that nobody may change
+            methods.append((stream, vars(stream).get("write")))
+            with suppress(AttributeError):  # a read-only stream
                 stream.write = muted(stream.write)
     try:
         yield
     finally:
-        for stream, write in before:
+        for stream, write in methods:
             vars(stream).pop("write", None)
             if write is not None:
                 stream.write = write
 
 
 def has_dict(value):
-    """Return whether an object has a dict of attributes, without calling its class."""
+    """Return whether an object has a dict of attributes, without calling methods of the class."""
     try:
         return isinstance(object.__getattribute__(value, "__dict__"), dict)
     except AttributeError:
@@ -81,18 +81,18 @@ def named(module, name):
     return value
 
 
-def words_of(text):
-    """Return the words of code: the names of submodules that it may use are among them."""
+def code_words(text):
+    """Return the words of code, which include the names of all submodules that the code may use."""
     return set(re.findall(r"[^\W\d]\w*", text))
 
 
 def is_local(module):
-    """Whether the file of a module is in or below the folder of the code."""
+    """Return whether the file of a module is in or below the working directory."""
     return str(getattr(module, "__file__", None)).startswith(os.getcwd() + os.sep)
 
 
 def is_plain(value, depth=3, few=FEW_ITEMS):
-    """Whether a value is a number, text, a path or a short container of such values."""
+    """Return whether a value is a number, a text, a path or a short container of such values."""
     if type(value) in ATOMS or isinstance(value, pathlib.PurePath):
         return True
     if type(value) not in (list, tuple, set, frozenset, dict) or len(value) > few or depth == 0:

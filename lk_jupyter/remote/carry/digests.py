@@ -1,4 +1,4 @@
-"""Digests of objects: whether an object has changed, and whether the other side has it already."""
+"""Digests of objects: whether an object has changed, and whether the peer has the object already."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ import hashlib
 
 from .base import Refused
 from .kinds.table import inside
-from .shared import digest_node, encoded, grad_of, hash_leaf, owner_of
+from .shared import digest_node, encoded, gradient, hash_leaf, memory_owner
 from .writer import Writer
 
 
 class Digests(Writer):
-    """Names objects by what they hold, each apart; an object that the other side has counts by its token."""
+    """Computes the digest of each object separately; an object that the peer has counts by its token."""
 
-    def __init__(self, known, hash_of=None):
-        super().__init__(None, known)
-        self._hash = hash_of or hash_leaf
+    def __init__(self, common, hash_function=None):
+        super().__init__(None, common)
+        self._hash = hash_function or hash_leaf
 
     def chunk(self, value):
-        """Return a value as bytes, each time as if it were the first. Raises Refused."""
+        """Return a value as bytes without references to earlier values. Raises Refused."""
         self.clear_memo()
         return super().chunk(value)
 
     def digest(self, value):
-        """Return the digest of what a value holds; what it refers to is reached meanwhile. Raises Refused."""
+        """Return the digest of the content of a value, and record the objects it refers to. Raises Refused."""
         if self.is_leaf(value):
-            owner = owner_of(value)
-            if owner is not value and id(owner) in self.known:
-                self.reached.setdefault(self.known[id(owner)][0], owner)
+            owner = memory_owner(value)
+            if owner is not value and id(owner) in self.common:
+                self.reached.setdefault(self.common[id(owner)][0], owner)
             if leaf_digest := self._leaf(value):
                 return leaf_digest
         try:
@@ -44,14 +44,14 @@ class Digests(Writer):
         leaf = encoded(value)
         if leaf is None:
             return None
-        grad = grad_of(value)
+        grad = gradient(value)
         return digest_node(leaf[0], map(self._hash, leaf[1])) + ("" if grad is None else self._leaf(grad))
 
 
-class Kept:
-    """What the other end has of a namespace already, by what it holds: the values that have not changed since.
+class UnchangedValues:
+    """Values of a namespace that the peer has, and that have not changed since.
 
-    ``digests`` is name → digest of the value when it was last the same on both sides.
+    ``digests`` is name → digest of the value when both sides last had the same.
     """
 
     #: The first token of such values: an even number, above all that a stream gives.
@@ -64,7 +64,7 @@ class Kept:
         self._entries = {}
 
     def get(self, number, default=None):
-        """Return the token and the value of an object with this id, as ``known`` of a Writer has them."""
+        """Return the token and the value of the object with this id, as ``common`` of a Writer has both."""
         if number not in self._entries:
             self._entries[number] = self._look(number)
         return self._entries[number] or default
@@ -74,14 +74,14 @@ class Kept:
 
     def _look(self, number):
         name = self._names.get(number)
-        if name is None or digest_here(self._namespace[name]) != self._digests[name]:
+        if name is None or digest_value(self._namespace[name]) != self._digests[name]:
             return None
         token = self.FIRST + 2 * list(self._digests).index(name)
         return token + Writer(None).is_leaf(self._namespace[name]), self._namespace[name]
 
     @property
     def tokens(self):
-        """Token → name of the values that were asked for and have not changed."""
+        """Return token → name of the requested values that have not changed."""
         return {entry[0]: self._names[number] for number, entry in self._entries.items() if entry}
 
     @property
@@ -90,22 +90,22 @@ class Kept:
         return {entry[0]: entry[1] for entry in self._entries.values() if entry}
 
 
-def digest_here(value, hash_of=None):
-    """Return the digest of a value and all that it holds; None for what cannot be read."""
-    digests = Digests({}, hash_of)
+def digest_value(value, hash_function=None):
+    """Return the digest of a value with all its content; None if the value cannot be read."""
+    digests = Digests({}, hash_function)
     return digest_or_none(digests.digest if digests.is_leaf(value) else digests.digest_any, value)
 
 
-def digests_of(tokens, hash_of=None, wanted=None):
+def digest_objects(tokens, hash_function=None, subset=None):
     """Return token → digest of each object that can change in place, or of the ``wanted`` objects."""
-    objects = known_of(tokens)
-    digests = Digests(objects, hash_of)
-    selected = ((token, value) for token, value in objects.values() if wanted is None or token in wanted)
+    objects = mutable_objects(tokens)
+    digests = Digests(objects, hash_function)
+    selected = ((token, value) for token, value in objects.values() if subset is None or token in subset)
     return {token: digest_or_none(digests.digest, value) for token, value in selected}
 
 
-def known_of(tokens):
-    """Return id → (token, object) of what can change in place, or holds what can."""
+def mutable_objects(tokens):
+    """Return id → (token, object) of the objects that can change in place, or contain such objects."""
     return {id(value): (token, value) for token, value in tokens.items() if token % 2 or _holds(value)}
 
 
@@ -117,7 +117,7 @@ def _holds(value):
 
 
 def digest_or_none(digest, value):
-    """Return a digest; None for what cannot be read."""
+    """Return a digest; None if the value cannot be read."""
     try:
         return digest(value)
     except Refused:

@@ -14,7 +14,7 @@ from importlib import import_module
 from .. import ambient
 from ..values import codec, envelope
 from ..values import pickle as pickles
-from .base import IN_SESSION, Refused, words_of
+from .base import IN_SESSION, Refused, code_words
 from .kinds.classes import make_class
 from .kinds.files import coming, write_modules
 from .kinds.functions import keep_texts
@@ -25,7 +25,7 @@ from .writer import FIRST, MAIN
 #: Packages whose pickles are read by all versions with the same first number.
 _STEADY = {"numpy", "pandas"}
 
-#: Modules of earlier versions whose functions pickles name → names that are others now.
+#: Modules of earlier versions whose functions pickles refer to → renamed functions.
 _EARLIER = {
     "_lk_carry": {},
     "_lk_generators": {"make": "make_generator", "make_of_library": "make_library_generator"},
@@ -34,28 +34,28 @@ _EARLIER = {
 
 
 class Reader(pickles.Unpickler):
-    """Reads what a Writer has written. ``known`` is token → object of what is here."""
+    """Reads the stream of a Writer. ``common`` is token → object that this side has."""
 
-    def __init__(self, stream, content, leaf, known=None):
+    def __init__(self, stream, content, leaf, common=None):
         self._file = io.BytesIO(stream)
         super().__init__(self._file, stream)
         self._has_formulas = b"statsmodels" in stream
         self._listed = content
         self._leaf = leaf
-        self.known = known or {}
+        self.common = common or {}
         self.values = {}
         self._lost = set()
         self._base = ambient.base_folder()
 
     def chunk(self, start, names=()):
-        """Return the value that begins there; ``names`` are the variables that were read before it."""
+        """Return the value at a position; ``names`` are the variables that were read earlier."""
         if self._lost and self._lost & self._numbers(start, "GET"):
             raise pickle.UnpicklingError
         self._file.seek(start)
         return _among(names, self.load) if self._has_formulas else self.load()
 
     def forget(self, start):
-        """Record the parts of a value that could not be read: a later value must not get them half made."""
+        """Mark the parts of an unreadable value: a later value must not get incomplete parts."""
         memo = self.memo.copy()
         self._lost.update(number for number in self._numbers(start, "PUT") if not _is_imported(memo.get(number)))
 
@@ -67,24 +67,24 @@ class Reader(pickles.Unpickler):
         return set()
 
     def find_class(self, module, name):
-        """Return a class or function by its name; earlier versions named functions of ours so."""
-        own = module.rpartition(".")[2]
-        if own in _EARLIER:
-            return _maker(_EARLIER[own].get(name, name))
+        """Return a class or function by its name; earlier versions wrote functions of this package by name."""
+        module_name = module.rpartition(".")[2]
+        if module_name in _EARLIER:
+            return _maker(_EARLIER[module_name].get(name, name))
         if name == "_make_skeleton_class":
             return make_class
         return super().find_class(module, name)
 
     def persistent_load(self, number):
-        """Return what is not pickled; a text is a path below the folder of the code, or names a function of ours."""
+        """Return an object that isn't pickled; a text is a path below the base folder, or the name of a maker."""
         if isinstance(number, str):
             return self._base + number.replace("/", os.sep) if number[:1] in ("", "/") else _maker(number)
         if number == MAIN:
             return sys.modules["__main__"].__dict__
-        if number >= 0 and number not in self.known:
+        if number >= 0 and number not in self.common:
             raise Refused("refers to what this kernel no longer has: run the cell again")
         if number >= 0:
-            return self.known[number]
+            return self.common[number]
         at = FIRST - number
         if at not in self.values:
             self.values[at] = self._read(self._listed["nodes"][at])
@@ -97,7 +97,7 @@ class Reader(pickles.Unpickler):
             array, shape = self.persistent_load(node["memory"][0]), node["memory"][1]
             return import_module("torch").from_numpy(array).reshape(shape)
         if "part" in node:
-            value = codec.families["torch"]().part_of(self.persistent_load(node["part"][0]), *node["part"][1:])
+            value = codec.families["torch"]().tensor_part(self.persistent_load(node["part"][0]), *node["part"][1:])
             if node.get("grad") is not None:
                 value.grad = self.persistent_load(node["grad"])
             return value
@@ -130,22 +130,22 @@ _AGAIN = (
 
 
 def _among(names, load):
-    """Read a value as the notebook would: results of formulas look for its variables in the frames that read them."""
+    """Read a value inside deep frames: results of formulas search the calling frames for variables."""
     namespace = {**sys.modules["__main__"].__dict__, **dict(names)}
     again = eval(compile(_AGAIN, "<reading>", "eval", 0, True), namespace)
     return again(again, load, _DEPTH)
 
 
 def formula_names(value):
-    """Return the names in the formula of a model, or of its results; nothing for other values."""
+    """Return the names in the formula of a model or of its results; empty for any other value."""
     if not str(type(value).__module__).startswith("statsmodels."):
         return set()
     formula = getattr(getattr(value, "model", value), "formula", None)
-    return words_of(formula) if isinstance(formula, str) else set()
+    return code_words(formula) if isinstance(formula, str) else set()
 
 
 def _is_imported(part):
-    """Whether a part of a value was made by its module, and not by a pickle."""
+    """Return whether a part of a value was made by its module, and not by a pickle."""
     return isinstance(part, _IMPORTED) and getattr(part, "__module__", None) != "__main__"
 
 
@@ -153,7 +153,7 @@ _IMPORTED = str, type, types.FunctionType, types.BuiltinFunctionType
 
 
 def _maker(name):
-    """Return a function of ours by its name in a pickle. Raises Refused for a name that only earlier versions have."""
+    """Return a function of this package by its name in a pickle. Raises Refused for a removed function."""
     if name == "keep_answers":
         return _leave_answers
     if name not in MAKERS:
@@ -166,27 +166,27 @@ def _leave_answers(_function, _answers):
 
 
 class Arriving:
-    """Values that came. ``refused`` is name → reason for what cannot be read; ``known`` is token → object of here."""
+    """Received values. ``refused`` is name → reason of unreadable values; ``common`` is token → object of this side."""
 
-    def __init__(self, content, leaf, known=None, acceptable=dict):
+    def __init__(self, content, leaf, common=None, acceptable=dict):
         self.refused = {}
         self._acceptable = acceptable
         self.listed = content["carry"]
         self.content = content
         leaves = content["leaves"]
 
-        def read(found):
-            return codec.from_text(found["v"]) if "v" in found else leaf(found)
+        def read(message_leaf):
+            return codec.from_text(message_leaf["v"]) if "v" in message_leaf else leaf(message_leaf)
 
         stream = bytes(read(leaves[self.listed["stream"]]))
-        self.reader = Reader(stream, {"nodes": self.listed["nodes"], "leaves": leaves}, read, known)
+        self.reader = Reader(stream, {"nodes": self.listed["nodes"], "leaves": leaves}, read, common)
         keep_texts(self.listed["texts"])
 
     def read(self):
-        """Yield each entry with its value, in the order in which they were written."""
+        """Iterate over each entry with its value, in the order of the stream."""
         names = {}
         for entry in self.listed["entries"]:
-            if entry["n"] == "handlers of loggers":  # as earlier versions sent them
+            if entry["n"] == "handlers of loggers":  # an entry of earlier versions
                 continue
             reason = self._differs(entry) or None
             if reason is None:
@@ -200,13 +200,13 @@ class Arriving:
                 yield entry, value
             else:
                 self.refused[entry["of"]] = "{} {}".format(entry["of"], reason)
-        coming.clear()  # what is open among the values is open now
+        coming.clear()  # files of the values are open now
         for name in self.listed.get("submodules", ()):
-            with suppress(Exception):  # the code that uses it says so
+            with suppress(Exception):  # the code that uses the module reports the error
                 import_module(name)
 
     def _value(self, entry, names):
-        """Return a value, or the reason why it cannot be read."""
+        """Return a value, or the reason why the value is unreadable."""
         try:
             return self.reader.chunk(entry["at"], names), None
         except envelope.Failed:
@@ -218,11 +218,11 @@ class Arriving:
             return None, _why_unread(error)
 
     def _differs(self, entry):
-        """Say which version is another one here, where that matters to what is read."""
-        there = {name: version for name, version in self.listed["versions"].items() if name in entry["packages"]}
-        strict = {name: of for name, of in there.items() if not _is_steady(name, of)}
-        found = pickles.differences(strict, pickles.python())
-        return "was made by other versions: {}".format("; ".join(found)) if found else ""
+        """Return which required versions differ from the versions of this side; empty if none."""
+        versions = {name: version for name, version in self.listed["versions"].items() if name in entry["packages"]}
+        strict = {name: version for name, version in versions.items() if not _is_steady(name, version)}
+        differences = pickles.differences(strict, pickles.python())
+        return "was made by other versions: {}".format("; ".join(differences)) if differences else ""
 
 
 def _why_unread(error):
@@ -236,5 +236,5 @@ def _why_unread(error):
 
 
 def _is_steady(name, version):
-    here = pickles.version_of(name) or ""
-    return name in _STEADY and here.partition(".")[0] == version.partition(".")[0]
+    installed = pickles.installed_version(name) or ""
+    return name in _STEADY and installed.partition(".")[0] == version.partition(".")[0]

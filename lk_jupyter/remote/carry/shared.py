@@ -9,27 +9,28 @@ import sys
 from ..values import codec, families  # noqa: F401 (families fills a table of codec)
 from .base import TENSOR_KINDS
 
-#: Kinds of libraries that are leaves; the others are pickled as they are.
+#: Types of libraries that are leaves; objects of all further types are pickled.
 LEAF_KINDS = {
     "ndarray", "memmap", "recarray", "matrix", "DataFrame", "Series", "Tensor", "Parameter",
     "Table", "RecordBatch", "ChunkedArray", "Int64Index", "MultiIndex", "CategoricalIndex",
 }  # fmt: skip
 
 
-def digest_of(node, leaves):
-    """Return the digest of a leaf that came, as ``Digests`` makes it; None for a leaf that must be read first."""
+def digest_received(node, leaves):
+    """Return the digest of a received leaf, as ``Digests`` computes it; None if the leaf must be read first."""
     if node.keys() & {"view", "memory", "part", "grad"}:
         return None
-    mine = leaves[node["first"] : node["first"] + node["count"]]
+    node_leaves = leaves[node["first"] : node["first"] + node["count"]]
     hashes = (
-        leaf["sha256"] if "sha256" in leaf else hashlib.sha256(codec.from_text(leaf["v"])).hexdigest() for leaf in mine
+        leaf["sha256"] if "sha256" in leaf else hashlib.sha256(codec.from_text(leaf["v"])).hexdigest()
+        for leaf in node_leaves
     )
     return digest_node(node["node"], hashes)
 
 
 def digest_node(node, hashes):
-    """Return the digest of a leaf: of its node, and of the hashes of its bytes."""
-    content = {name: of for name, of in node.items() if name != codec.LAYOUT}
+    """Return the digest of a leaf, from the node and the hashes of the bytes."""
+    content = {name: item for name, item in node.items() if name != codec.LAYOUT}
     return hashlib.sha256("\n".join([json.dumps(content, sort_keys=True), *hashes]).encode()).hexdigest()
 
 
@@ -41,7 +42,7 @@ def hash_leaf(write):
 
 
 def encoded(value):
-    """Return the node of a leaf, what writes its bytes, and the modules to read it; None for what has no form."""
+    """Return the node of a leaf, the writers of its bytes, and the required modules; None without a native form."""
     encoder = codec.Encoder()
     try:
         return encoder.value("", value), encoder.leaves, encoder.modules
@@ -49,13 +50,13 @@ def encoded(value):
         return None
 
 
-def grad_of(value):
-    """Return the gradient of a tensor; None for all else. Only the one of a leaf can be read without a warning."""
+def gradient(value):
+    """Return the gradient of a leaf tensor; None for any other value. Reading any other gradient warns."""
     return value.grad if type(value).__name__ in TENSOR_KINDS and getattr(value, "is_leaf", False) else None
 
 
-def owner_of(value):
-    """Return the array whose memory an array shows, itself where that is its own; None for what is no array."""
+def memory_owner(value):
+    """Return the array that owns the memory of an array, or the array itself; None for any other value."""
     numpy = sys.modules.get("numpy")
     if numpy is None or type(value) is not numpy.ndarray:
         return None
@@ -64,6 +65,6 @@ def owner_of(value):
     return value
 
 
-def memory_of(value):
-    """Return the memory that a tensor shows, with the first and the end of the elements there; None for others."""
-    return codec.families["torch"]().memory_of(value) if type(value).__name__ in TENSOR_KINDS else None
+def memory_span(value):
+    """Return the memory of a tensor, with the first and the end element; None for any other value."""
+    return codec.families["torch"]().memory_span(value) if type(value).__name__ in TENSOR_KINDS else None

@@ -93,7 +93,7 @@ def _send_back(settings):
         refused.update({name: why for name, why in found.items() if name not in refused})
         _store(
             departing.message.large,
-            lambda: departing.text(refused=refused, sizes=departing.sizes, gone=visit.gone, ambient=watch.changed()),
+            lambda: departing.text(refused=refused, sizes=departing.sizes, gone=visit.deleted, ambient=watch.changed()),
             settings["slots"],
         )
 

@@ -1,7 +1,6 @@
 """Arrays, scalars and dtypes of numpy, as nodes and leaves; a leaf is a ``.npy`` file, version 3.
 
-Travels with a run. Bytes are neither copied to be sent nor when they have come, where the array is
-in one piece.
+Contiguous arrays are neither copied to send nor to read.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ MAX_HEADER, MAX_EMPTY = 100_000, 1_000_000
 
 
 def encode(encoder, node, value):
-    """Make the node of a value of numpy; False when it has no form."""
+    """Fill the node of a value of numpy; return False without a native form."""
     kind = type(value)
     if kind in (np.ndarray, np.memmap):
         node.update(t="numpy.array", leaf=_leaf(encoder, np.asarray(value)))
@@ -61,7 +60,7 @@ def decode(decoder, node):
 
 
 def write(array, sink):
-    """Write an array that holds no objects as a ``.npy`` file."""
+    """Write an array without objects as a ``.npy`` file."""
     by_columns = array.flags.f_contiguous and not array.flags.c_contiguous
     head = {
         "descr": np.lib.format.dtype_to_descr(array.dtype),
@@ -77,7 +76,7 @@ def write(array, sink):
 
 
 def read(content):
-    """Return the array in the bytes of a ``.npy`` file; it uses them, not a copy."""
+    """Return the array in the bytes of a ``.npy`` file; the array uses the bytes without a copy."""
     view = memoryview(content)
     (length,) = struct.unpack("<I", view[len(MAGIC) : len(MAGIC) + 4])
     start = len(MAGIC) + 4 + length
@@ -87,7 +86,7 @@ def read(content):
 
 
 def _array(content, dtype, shape, start=0, order="C"):
-    if dtype.hasobject:  # its bytes would be taken for addresses
+    if dtype.hasobject:  # the bytes would be addresses
         raise ValueError("objects have no bytes")
     shape = tuple(map(operator.index, shape))
     if dtype.itemsize == 0 or 0 in shape:
@@ -102,13 +101,13 @@ def _array(content, dtype, shape, start=0, order="C"):
 
 
 def require_bools(array):
-    """Raise ValueError for bools that are neither 0 nor 1: numpy would write out of bounds when it counts them."""
+    """Raise ValueError for bools that are neither 0 nor 1: numpy would write out of bounds when counting."""
     if array.dtype.kind == "b" and array.size and array.view(np.uint8).max() > 1:
         raise ValueError("a bool is neither 0 nor 1")
 
 
 def plain_dtype(text):
-    """Return the dtype of this short name, such as ``<f8``. Raises ValueError for any other than plain values."""
+    """Return the dtype of a short name, such as ``<f8``. Raises ValueError for a dtype of any but plain values."""
     dtype = np.dtype(text) if isinstance(text, str) else None
     if dtype is None or dtype.hasobject or dtype.kind not in "biufcmMSUV" or dtype.shape:
         raise ValueError("a dtype isn't one of plain values")
@@ -123,7 +122,7 @@ def _leaf(encoder, array):
 
 
 def _description(encoder, dtype):
-    """Return a dtype as JSON, which must come back as the same."""
+    """Return a dtype as JSON, from which the same dtype is read."""
     try:
         text = repr(np.lib.format.dtype_to_descr(dtype))
         if _dtype(text) == dtype and dtype.kind != "T":

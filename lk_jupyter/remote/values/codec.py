@@ -1,8 +1,7 @@
 """Values as a tree of JSON with leaves of bytes, and back: equal in type and content.
 
-Travels with a run and works on both sides. A node is None, a bool, a str, a small int, a finite
-float, or an object whose ``t`` names its kind. A kind of a library, such as ``numpy.array``, is made
-and read by the module that KINDS names. What is met twice is written once and referred to.
+A node is None, a bool, a str, a small int, a finite float, or an object with a kind ``t``. The module of KINDS writes
+and reads a kind of a library, such as ``numpy.array``. A repeated object is written once and referenced.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ import sys
 import types
 import uuid
 
-#: First part of a type's module → the module here that knows its types. Each has ``encode`` and ``decode``.
+#: Libraries with a module in this package, which has ``encode`` and ``decode``: the first part of a type's module.
 KINDS = {"numpy", "torch", "pandas", "polars", "pyarrow"}
 
-#: Library → what imports the module with its ``encode`` and ``decode``: ``families`` fills it.
+#: Library → function that imports the module with ``encode`` and ``decode``: ``families`` fills the table.
 families = {}
 
 #: Text and bytes longer than this are leaves.
@@ -33,15 +32,15 @@ LONG = 4096
 MAX_KEY = 100_000
 _NESTED = (tuple, frozenset, slice)
 
-#: Modules whose objects belong to the process that made them.
-OF_A_PROCESS = {
+#: Modules whose objects belong to one process.
+PROCESS_MODULES = {
     "_thread", "threading", "multiprocessing.synchronize", "multiprocessing.pool", "multiprocessing.context",
     "concurrent.futures.thread", "concurrent.futures.process", "asyncio.locks", "_asyncio", "_socket", "socket",
     "_queue", "queue", "subprocess", "sqlite3", "_sqlite3",
 }  # fmt: skip
 
 
-#: The key of a node under which a frame says how its values lie in memory: it changes when pandas reads them.
+#: The key of a node for the memory layout of a frame, which changes when pandas reads the frame.
 LAYOUT = "blocks"
 
 _AS_IS = (type(None), bool, str)
@@ -50,7 +49,7 @@ _FILLED = {"list", "dict", "OrderedDict", "Counter", "defaultdict", "deque"}
 
 
 class CannotTravel(Exception):
-    """A value has no form in which it can be sent; the text says which part of it, why, and what to do."""
+    """A value can't be sent; the text gives the part, the reason and the fix."""
 
 
 class Encoder:
@@ -61,16 +60,16 @@ class Encoder:
         self.leaves = []
         self.modules = set()
         self.pickled = {}
-        self._seen = {}
+        self._nodes = {}
         self._shared = 0
         self._open = set()
-        self._kept = []
+        self._alive = []
         self._path = []
 
     def value(self, name, value):
         """Return the node of a named value. Raises CannotTravel."""
         self._path = [name]
-        leaves, seen = len(self.leaves), dict(self._seen)
+        leaves, nodes = len(self.leaves), dict(self._nodes)
         try:
             return self.node(value)
         except RecursionError:
@@ -80,7 +79,7 @@ class Encoder:
         except ImportError as missing:
             error = CannotTravel("{} needs {} here to be sent: install it".format(name, missing.name or missing))
         del self.leaves[leaves:]
-        self._seen, self._open = seen, set()
+        self._nodes, self._open = nodes, set()
         raise error
 
     def node(self, value):
@@ -95,12 +94,12 @@ class Encoder:
         return self._tagged(kind, value)
 
     def _tagged(self, kind, value):
-        known = self._seen.get(id(value))
-        if known is not None:
-            return self._reference(known)
+        previous = self._nodes.get(id(value))
+        if previous is not None:
+            return self._reference(previous)
         node = {}
-        self._seen[id(value)] = node
-        self._kept.append(value)
+        self._nodes[id(value)] = node
+        self._alive.append(value)
         self._open.add(id(node))
         self._fill(node, kind, value)
         self._open.discard(id(node))
@@ -131,10 +130,10 @@ class Encoder:
             self._last_way(node, value)
 
     def _last_way(self, node, value):
-        """Send an object without a native form by name if it has a name, pickled if that was requested."""
+        """Fill the node of an object without a native form: by its import name, or pickled if requested."""
         from . import pickle as pickles
 
-        module = name_of(value)
+        module = import_name(value)
         if reason := pickles.stays(value):
             raise self.refusal(reason)
         if module is not None:
@@ -156,17 +155,17 @@ class Encoder:
             raise self.refusal("cannot be pickled ({}: {})".format(type(error).__name__, error)) from None
         if "__main__" in modules:
             raise self.refusal("is of this notebook: install cloudpickle here, or define it in the cell")
-        if any(map(pickles.is_of_a_run, modules)):
+        if any(map(pickles.is_run_module, modules)):
             raise self.refusal("holds an output of the run, which cannot leave it")
         self.modules.update(modules)
         node.update(t="pickle", leaf=self.leaf(lambda sink: sink(content)))
 
     def child(self, step, value):
-        """Return the node of a part of the value that is being made; ``step`` says which, for errors."""
-        return self.child_of(step, self.node, value)
+        """Return the node of a part of the current value; ``step`` shows the part in errors."""
+        return self.child_with(step, self.node, value)
 
-    def child_of(self, step, make, value):
-        """Return what ``make`` makes of a part of the value, with its place in mind."""
+    def child_with(self, step, make, value):
+        """Return the result of ``make`` for a part of the current value, and record the place for errors."""
         self._path.append(step)
         node = make(value)
         self._path.pop()
@@ -177,13 +176,13 @@ class Encoder:
         return [self.child("[{}]".format(at), value) for at, value in enumerate(values)]
 
     def leaf(self, write):
-        """Keep what writes the bytes of a leaf, and return its number."""
+        """Add the writer of a leaf's bytes, and return the number of the leaf."""
         self.leaves.append(write)
         return len(self.leaves) - 1
 
     @property
     def place(self):
-        """The part that is being made, in words."""
+        """Return the current part, in words."""
         return "".join(self._path)
 
     def refusal(self, reason):
@@ -192,11 +191,11 @@ class Encoder:
 
 
 class Decoder:
-    """Makes values of nodes. ``leaf(number)`` gives the bytes of a leaf, which may be changed and kept.
+    """Makes values of nodes. ``leaf(number)`` returns the writable bytes of a leaf.
 
-    ``no_pickle`` is why pickles are not read; empty where they are. ``imports`` is whether a name may
-    import its module, ``names`` whether functions and classes are given by their names at all. Nothing
-    that a message names is called, whoever has written it; who uses a value may.
+    ``no_pickle`` is the reason why pickles are not read; empty if read. ``imports`` is whether a name may import its
+    module, ``names`` whether functions and classes are read by name. The decoder calls no function that a message
+    refers to, whoever has written the message; code that uses a value may.
     """
 
     def __init__(self, leaf, no_pickle="", imports=True, names=True):
@@ -204,10 +203,10 @@ class Decoder:
         self.no_pickle = no_pickle
         self.imports = imports
         self.names = names
-        self._known = {}
+        self._values_by_id = {}
 
     def inner(self, leaf):
-        """Return what reads a tree within a leaf of this one, by the same rules."""
+        """Return a decoder with the same rules for a tree inside a leaf."""
         return Decoder(leaf, self.no_pickle, self.imports, self.names)
 
     def value(self, node):
@@ -215,14 +214,14 @@ class Decoder:
         if not isinstance(node, dict):
             return node
         if node["t"] == "same":
-            if node["n"] not in self._known:
+            if node["n"] not in self._values_by_id:
                 raise CannotTravel("shares a part with a variable that wasn't uploaded")
-            return self._known[node["n"]]
+            return self._values_by_id[node["n"]]
         kind = node["t"]
         family = _library(kind)
         value = families[family]().decode(self, node) if family else _READ[kind](self, node)
         if "id" in node:
-            self._known[node["id"]] = value
+            self._values_by_id[node["id"]] = value
         return value
 
     def values(self, nodes):
@@ -230,9 +229,9 @@ class Decoder:
         return [self.value(node) for node in nodes]
 
     def filled(self, node, empty):
-        """Say what the node being read becomes, before it is complete: its parts may contain it."""
+        """Register the value of the current node before its parts, which may contain the value."""
         if "id" in node:
-            self._known[node["id"]] = empty
+            self._values_by_id[node["id"]] = empty
         return empty
 
 
@@ -264,21 +263,21 @@ def _family(kind):
     return _enum if issubclass(kind, enum.Enum) else None
 
 
-def name_of(value):
-    """Return module and name of a function or class that can be imported by them, else None."""
+def import_name(value):
+    """Return module and name of a function or class that can be imported, else None."""
     if isinstance(value, types.ModuleType) and value.__name__ != "__main__":
         return (value.__name__, "") if sys.modules.get(value.__name__) is value else None
     module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
     if not isinstance(module, str) or not isinstance(name, str) or module == "__main__":
         return None
-    found = sys.modules.get(module)
+    target = sys.modules.get(module)
     for part in name.split("."):
-        found = getattr(found, part, None)
-    return (module, name) if found is value and found is not None else None
+        target = getattr(target, part, None)
+    return (module, name) if target is value and target is not None else None
 
 
 def why_not(value):  # noqa: PLR0911 (one for each reason)
-    """Say why a value cannot travel, and what to do."""
+    """Return why a value can't be sent, and the fix."""
     kind = type(value)
     if isinstance(value, types.ModuleType):
         return "is a module that cannot be imported by its name"
@@ -292,7 +291,7 @@ def why_not(value):  # noqa: PLR0911 (one for each reason)
         return "is an iterator ({}), which gives its values only once: make a list of it".format(kind.__name__)
     if isinstance(value, io.IOBase):
         return "is an open file, which belongs to this process: send its path, or what you have read from it"
-    if kind.__module__ in OF_A_PROCESS:
+    if kind.__module__ in PROCESS_MODULES:
         return "is a {}, which belongs to this process: make it in the cell that uses it".format(kind.__name__)
     if any(base.__module__ == "torch.nn.modules.module" for base in kind.__mro__):
         return "is a torch module: send its state_dict(), and make the module in the cell"
@@ -304,7 +303,7 @@ def why_not(value):  # noqa: PLR0911 (one for each reason)
 
 
 def _mark(name, *parts):
-    """Return what writes attributes of a value."""
+    """Return an encoder of some attributes of a value."""
 
     def encode(encoder, node, value):
         node.update(t=name, v=[encoder.node(getattr(value, part)) for part in parts])
@@ -361,7 +360,7 @@ def _text(encoder, node, value):
     node.update(t="str", leaf=encoder.leaf(lambda sink: sink(value.encode("utf-8", "surrogatepass"))))
 
 
-def _shown(name):
+def _text_form(name):
     def encode(_encoder, node, value):
         node.update(t=name, v=str(value))
 
@@ -375,7 +374,7 @@ def _complex(encoder, node, value):
 def _moment(encoder, node, value):
     zone = value.tzinfo
     node["t"] = type(value).__name__
-    if hasattr(zone, "localize"):  # of pytz: one zone is many objects, chosen by the moment
+    if hasattr(zone, "localize"):  # one zone of pytz is several objects, chosen by the moment
         utc = value.astimezone(datetime.timezone.utc) if isinstance(value, datetime.datetime) else value
         node.update(v=utc.replace(tzinfo=None).isoformat(), z=encoder.child(".tzinfo", zone))
     else:
@@ -402,7 +401,7 @@ def _pytz(_encoder, node, value):
 
 
 def _enum(encoder, node, value):
-    if name_of(type(value)) is None:
+    if import_name(type(value)) is None:
         raise encoder.refusal(why_not(type(value)))
     node.update(t="enum", c=encoder.node(type(value)), v=encoder.node(value.value))
     return True
@@ -426,20 +425,20 @@ _PLAIN = {
     bytes: _bytes,
     bytearray: _bytes,
     complex: _complex,
-    decimal.Decimal: _shown("Decimal"),
+    decimal.Decimal: _text_form("Decimal"),
     fractions.Fraction: _mark("Fraction", "numerator", "denominator"),
-    datetime.date: _shown("date"),
+    datetime.date: _text_form("date"),
     datetime.datetime: _moment,
     datetime.time: _moment,
     datetime.timedelta: _mark("timedelta", "days", "seconds", "microseconds"),
     datetime.timezone: _timezone,
-    uuid.UUID: _shown("UUID"),
+    uuid.UUID: _text_form("UUID"),
     range: _mark("range", "start", "stop", "step"),
     slice: _mark("slice", "start", "stop", "step"),
-    pathlib.PosixPath: _shown("Path"),
-    pathlib.WindowsPath: _shown("Path"),
-    pathlib.PurePosixPath: _shown("PurePosixPath"),
-    pathlib.PureWindowsPath: _shown("PureWindowsPath"),
+    pathlib.PosixPath: _text_form("Path"),
+    pathlib.WindowsPath: _text_form("Path"),
+    pathlib.PurePosixPath: _text_form("PurePosixPath"),
+    pathlib.PureWindowsPath: _text_form("PureWindowsPath"),
     type(Ellipsis): _word,
     type(NotImplemented): _word,
     types.SimpleNamespace: lambda encoder, node, value: _pairs("SimpleNamespace")(encoder, node, vars(value)),
@@ -449,16 +448,16 @@ _PLAIN = {
 # And back
 
 
-def _pairs_of(decoder, node):
+def _read_items(decoder, node):
     if "o" in node:
         return ((key, decoder.value(item)) for key, item in node["o"].items())
     return ((_hashable(decoder.value(key)), decoder.value(item)) for key, item in node["v"])
 
 
 def _hashable(value):
-    """Return a key or an item of a set. Raises CannotTravel for nested values, whose hash would take too long.
+    """Return a key or an item of a set. Raises CannotTravel for nested values with a slow hash.
 
-    A short message can nest shared tuples so that a hash visits them 2 ** 50 times.
+    A short message can nest shared tuples so that a hash visits the tuples 2 ** 50 times.
     """
     waiting, count = [value] if type(value) in _NESTED else [], 0
     while waiting:
@@ -476,7 +475,7 @@ def _hashable(value):
 def _read_pairs(make):
     def decode(decoder, node):
         value = decoder.filled(node, make(decoder, node))
-        for key, item in _pairs_of(decoder, node):
+        for key, item in _read_items(decoder, node):
             value[key] = item
         return value
 
@@ -554,24 +553,24 @@ def _read_pickle(decoder, node):
     return pickles.loads(decoder.leaf(node["leaf"]))
 
 
-def _made(make):
+def _construct(make):
     return lambda decoder, node: make(*decoder.values(node["v"]))
 
 
 def _read_fraction(decoder, node):
     parts = decoder.values(node["v"])
-    if not all(type(part) is int for part in parts):  # of the text "1e999999999" it would compute all digits
+    if not all(type(part) is int for part in parts):  # the text "1e999999999" would make Fraction compute all digits
         raise ValueError("a part of a fraction isn't an int")
     return fractions.Fraction(*parts)
 
 
-def _said(make):
+def _parse(make):
     return lambda _decoder, node: make(node["v"])
 
 
 _READ = {
     "int": lambda _decoder, node: int(node["v"], 16),
-    "float": _said(float),
+    "float": _parse(float),
     "str": lambda decoder, node: bytes(decoder.leaf(node["leaf"])).decode("utf-8", "surrogatepass"),
     "list": _read_list,
     "tuple": lambda decoder, node: tuple(decoder.values(node["v"])),
@@ -584,25 +583,25 @@ _READ = {
     "deque": _read_deque,
     "bytes": _read_bytes(bytes),
     "bytearray": _read_bytes(bytearray),
-    "complex": _made(complex),
-    "Decimal": _said(decimal.Decimal),
+    "complex": _construct(complex),
+    "Decimal": _parse(decimal.Decimal),
     "Fraction": _read_fraction,
-    "date": _said(datetime.date.fromisoformat),
+    "date": _parse(datetime.date.fromisoformat),
     "datetime": _read_moment(datetime.datetime),
     "time": _read_moment(datetime.time),
-    "timedelta": _made(datetime.timedelta),
+    "timedelta": _construct(datetime.timedelta),
     "timezone": _read_timezone,
     "ZoneInfo": _read_zone,
     "pytz": _read_pytz,
-    "UUID": _said(uuid.UUID),
-    "range": _made(range),
-    "slice": _made(slice),
-    "Path": _said(pathlib.Path),
-    "PurePosixPath": _said(pathlib.PurePosixPath),
-    "PureWindowsPath": _said(pathlib.PureWindowsPath),
+    "UUID": _parse(uuid.UUID),
+    "range": _construct(range),
+    "slice": _construct(slice),
+    "Path": _parse(pathlib.Path),
+    "PurePosixPath": _parse(pathlib.PurePosixPath),
+    "PureWindowsPath": _parse(pathlib.PureWindowsPath),
     "Ellipsis": lambda _decoder, _node: Ellipsis,
     "NotImplemented": lambda _decoder, _node: NotImplemented,
-    "SimpleNamespace": lambda decoder, node: types.SimpleNamespace(**dict(_pairs_of(decoder, node))),
+    "SimpleNamespace": lambda decoder, node: types.SimpleNamespace(**dict(_read_items(decoder, node))),
     "global": _read_global,
     "enum": _read_enum,
     "pickle": _read_pickle,

@@ -1,7 +1,4 @@
-"""A message: the tree of each value by its name, small leaves in it as text, and where the others are.
-
-Travels with a run and works on both sides.
-"""
+"""A message: the tree of each value by name, small leaves as text, and the places of large leaves."""
 
 from __future__ import annotations
 
@@ -9,10 +6,10 @@ import json
 
 from . import codec, families  # noqa: F401 (families fills a table of codec)
 
-#: A leaf of so few bytes travels in the message.
+#: A leaf of at most this number of bytes is part of the message.
 SMALL = 4096
 
-#: The package that a module is in, where it has another name.
+#: Module → package, if the names differ.
 _PACKAGES = {
     "sklearn": "scikit-learn",
     "PIL": "pillow",
@@ -23,14 +20,13 @@ _PACKAGES = {
 
 
 class Failed(Exception):
-    """Bytes did not come or go; the text says why."""
+    """Bytes were not sent or received; the text gives the reason."""
 
 
 class Envelope:
     """Values to send.
 
-    ``sizes`` is name → bytes, ``refused`` name → reason; ``large`` are the leaves that travel next to
-    the message.
+    ``sizes`` is name → bytes, ``refused`` name → reason; ``large`` are the leaves that are sent next to the message.
     """
 
     def __init__(self, pickle=False):
@@ -43,11 +39,11 @@ class Envelope:
 
     @property
     def modules(self):
-        """The modules that reading the values takes."""
+        """Return the modules that are required to read the values."""
         return self._encoder.modules
 
     def add(self, name, value):
-        """Add a value, or the reason why it can't be sent. Return whether the value was added."""
+        """Add a value, or the reason why the value can't be sent. Return whether the value was added."""
         first = len(self._leaves)
         try:
             self._values[name] = self._encoder.value(name, value)
@@ -65,7 +61,7 @@ class Envelope:
 
     @property
     def leaves(self):
-        """All leaves so far, where the message has them or knows their size."""
+        """Return all leaves, with the bytes or the size of each."""
         return self._leaves
 
     def take(self, writes):
@@ -73,7 +69,7 @@ class Envelope:
         self._leaves += map(self._leaf, writes)
 
     def _leaf(self, write):
-        size = size_of(write)
+        size = leaf_size(write)
         if size <= SMALL:
             return {"v": codec.as_text(write), "size": size}
         leaf = {"size": size}
@@ -81,7 +77,7 @@ class Envelope:
         return leaf
 
     def text(self, **more):
-        """Return the message; the dicts of ``large`` are parts of it, and must be filled in by then."""
+        """Return the message; the dicts of ``large`` are parts of the message, and must be complete by then."""
         content = {"values": self._values, "leaves": self._leaves, "refused": self.refused}
         if self._encoder.pickled:
             from . import pickle as pickles
@@ -115,11 +111,11 @@ class Received:
         return codec.from_text(message["v"]) if "v" in message else leaf(message)
 
     def values(self):
-        """Return name → value; what could not be read is in ``refused``, with the reason and what to do."""
-        found = {}
+        """Return name → value; ``refused`` has the reason and the fix for each unreadable value."""
+        values = {}
         for name, node in self._content["values"].items():
             try:
-                found[name] = self._decoder.value(node)
+                values[name] = self._decoder.value(node)
             except ImportError as missing:
                 self.refused[name] = "{} {}".format(name, missing_package(missing))
             except MemoryError as error:
@@ -130,7 +126,7 @@ class Received:
                 raise
             except Exception as error:
                 self.refused[name] = "{} cannot be read ({}: {})".format(name, type(error).__name__, error)
-        return found
+        return values
 
     def _differences(self):
         if "packages" not in self._content:
@@ -140,7 +136,7 @@ class Received:
         return "; ".join(pickles.differences(self._content["packages"], self._content["python"]))
 
 
-def size_of(write):
+def leaf_size(write):
     """Return how many bytes a leaf has."""
     total = [0]
 
@@ -152,7 +148,7 @@ def size_of(write):
 
 
 def missing_package(missing):
-    """Say which package an import lacks."""
+    """Return which package an import lacks."""
     module = (missing.name or "").partition(".")[0]
     package = _PACKAGES.get(module, module)
     return "needs {}, which is not installed: add -r {} (or -r auto)".format(module or missing, package)

@@ -1,4 +1,4 @@
-"""The modules that write and read values of libraries; each is imported when a value needs it."""
+"""The modules that write and read values of libraries; each is imported on first use."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Objects of pandas as nodes and leaves; a leaf is an Arrow IPC stream with the arrays of one frame or index.
 
-Travels with a run. The table holds bare arrays; the node says how pandas reads them: labels,
-dtypes, index, time zones, categories and which kind of missing. So every frame comes back equal,
-even if Arrow's conversion would change it. Plain numbers are copied in neither direction.
+The table contains bare arrays; the node has the labels, dtypes, index, time zones, categories and the kind of missing
+values. So every frame is restored equal, even if Arrow's conversion would change the frame. Plain numbers are not
+copied.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from . import codec as values
 from . import tables
 
 _NATIVE = "iuf"
-_OF_NUMPY = getattr(pd.arrays, "NumpyExtensionArray", None) or pd.arrays.PandasArray
+_NUMPY_ARRAY = getattr(pd.arrays, "NumpyExtensionArray", None) or pd.arrays.PandasArray
 
 
 def encode(encoder, node, value):
-    """Make the node of a value of pandas; False when it has no form."""
+    """Fill the node of a value of pandas; return False without a native form."""
     kind = type(value)
     if kind is pd.DataFrame:
         _encode_frame(encoder, node, value)
@@ -64,7 +64,7 @@ def _encode_frame(encoder, node, frame):
     node.update(t="pandas.DataFrame", rows=len(frame), index=_index(table, frame.index))
     labels = frame.columns
     node["data"] = [
-        encoder.child_of("[{!r:.40}]".format(labels[at]), table.array, frame.iloc[:, at].array)
+        encoder.child_with("[{!r:.40}]".format(labels[at]), table.array, frame.iloc[:, at].array)
         for at in range(len(labels))
     ]
     node["columns"] = encoder.node(labels)
@@ -75,15 +75,15 @@ def _encode_frame(encoder, node, frame):
 
 
 def _blocks(frame):
-    """Return which columns lie in one array of two axes, and whether the values of a row lie side by side there.
+    """Return the columns of each array of two axes, and whether the values of a row are adjacent in memory.
 
-    Sums of the same values in another order may differ in their last digit, and pandas warns of frames in many pieces.
+    Sums of the same values in a different order may differ in the last digit, and pandas warns of fragmented frames.
     """
     blocks = getattr(getattr(frame, "_mgr", None), "blocks", ())
-    held = [(block.mgr_locs, block.values) for block in blocks]  # noqa: PD011 (blocks have nothing else)
+    arrays = [(block.mgr_locs, block.values) for block in blocks]  # noqa: PD011 (blocks have nothing else)
     return [
         [list(map(int, columns)), bool(array.flags.f_contiguous and not array.flags.c_contiguous)]
-        for columns, array in held
+        for columns, array in arrays
         if isinstance(array, np.ndarray) and array.ndim == 2 and len(array) > 1
     ]
 
@@ -119,19 +119,19 @@ def _index(table, index):
     return {"k": "index", "v": table.array(index.array), "name": encoder.node(index.name), "freq": freq}
 
 
-def _read_index(arrays, found):
+def _read_index(arrays, form):
     value = arrays.decoder.value
-    if found["k"] == "range":
-        return pd.RangeIndex(*found["v"], name=value(found["name"]))
-    if found["k"] == "multi":
-        levels, codes = [value(level) for level in found["levels"]], [arrays.array(codes) for codes in found["codes"]]
+    if form["k"] == "range":
+        return pd.RangeIndex(*form["v"], name=value(form["name"]))
+    if form["k"] == "multi":
+        levels, codes = [value(level) for level in form["levels"]], [arrays.array(codes) for codes in form["codes"]]
         _require_codes(levels, codes)
-        names = [value(name) for name in found["names"]]
+        names = [value(name) for name in form["names"]]
         return pd.MultiIndex(levels=levels, codes=codes, names=names, verify_integrity=False)
-    array = arrays.array(found["v"])
-    index = pd.Index(array, dtype=array.dtype, name=value(found["name"]), copy=False)
-    if found["freq"]:
-        index.freq = found["freq"]
+    array = arrays.array(form["v"])
+    index = pd.Index(array, dtype=array.dtype, name=value(form["name"]), copy=False)
+    if form["freq"]:
+        index.freq = form["freq"]
     return index
 
 
@@ -145,20 +145,20 @@ def _require_codes(levels, codes):
 
 
 class _Table:
-    """Collects arrays of one length; ``array`` gives the description of an array."""
+    """Collects arrays of one length; ``array`` returns the description of an array."""
 
     def __init__(self, encoder):
         self.encoder = encoder
         self._columns = []
 
     def leaf(self):
-        """Make the leaf that holds the arrays."""
+        """Make the leaf with the arrays."""
         table = pa.table(self._columns, names=[str(at) for at in range(len(self._columns))])
         return self.encoder.leaf(lambda sink: tables.write(table, sink))
 
     def array(self, array):
-        """Add an array, and return its description."""
-        if type(array) is _OF_NUMPY:
+        """Add an array, and return the description."""
+        if type(array) is _NUMPY_ARRAY:
             array = array.to_numpy()
         if isinstance(array, np.ndarray):
             return self._objects(array) if array.dtype == object else self._numbers(array)
@@ -168,7 +168,7 @@ class _Table:
         return tell(self, array)
 
     def _add(self, column):
-        """Add an array of Arrow. An array in chunks is a separate leaf: it would cut the others into chunks."""
+        """Add an array of Arrow. A chunked array is a separate leaf: else all columns would be chunked."""
         if isinstance(column, pa.ChunkedArray) and column.num_chunks != 1:
             alone = pa.table([column], names=["0"])
             return {"leaf": self.encoder.leaf(lambda sink: tables.write(alone, sink))}
@@ -193,7 +193,7 @@ class _Table:
 
     def _as_text(self, at, value):
         inner = values.Encoder(self.encoder.pickle)
-        node = self.encoder.child_of("[{}]".format(at), lambda value: inner.value(self.encoder.place, value), value)
+        node = self.encoder.child_with("[{}]".format(at), lambda value: inner.value(self.encoder.place, value), value)
         self.encoder.modules.update(inner.modules)
         self.encoder.pickled.update(inner.pickled)
         return json.dumps([node, [values.as_text(write) for write in inner.leaves]])
@@ -256,7 +256,7 @@ _EXTENSIONS = {
 
 
 def _as_arrow(array):
-    """Return an array of numpy as one of Arrow that uses its memory, where it is in one piece."""
+    """Return an array of numpy as an array of Arrow, which uses the same memory if contiguous."""
     array = np.ascontiguousarray(array)
     if array.dtype.kind in "mM":
         kind, array = pa.int64(), array.view(np.int64)
@@ -279,22 +279,22 @@ class _Arrays:
         self._table = tables.read(self._content)
         self._bytes = np.frombuffer(self._content, np.uint8)
 
-    def array(self, found):
+    def array(self, form):
         """Return the array that ``_Table.array`` described."""
-        return _FORMS[found["k"]](self, found)
+        return _FORMS[form["k"]](self, form)
 
-    def _column(self, found):
-        place = found["c"]
+    def _column(self, form):
+        place = form["c"]
         alone = isinstance(place, dict)
         return tables.read(self.decoder.leaf(place["leaf"])).column(0) if alone else self._table.column(place)
 
-    def _numpy(self, found):
-        dtype, column = numbers.plain_dtype(found["d"]), self._column(found)
+    def _numpy(self, form):
+        dtype, column = numbers.plain_dtype(form["d"]), self._column(form)
         parts = [self._memory(chunk, dtype) for chunk in column.chunks]
         return parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else np.empty(0, dtype)
 
     def _memory(self, chunk, dtype):
-        """Return the memory of an array of Arrow, which may be written to as it is ours alone."""
+        """Return the writable memory of an array of Arrow."""
         memory = chunk.buffers()[1]
         if not len(chunk) or (memory is None and not dtype.itemsize):
             return np.zeros(min(len(chunk), numbers.MAX_EMPTY), dtype)
@@ -306,35 +306,35 @@ class _Arrays:
         numbers.require_bools(array)
         return array
 
-    def joined(self, found, has_rows):
-        """Return arrays as rows of one array, which uses the memory of the leaf where they follow each other there."""
-        rows = [self.array(one) for one in found]
+    def joined(self, forms, has_rows):
+        """Return arrays as rows of one array, in the memory of the leaf if the rows are adjacent."""
+        rows = [self.array(one) for one in forms]
         first, size = rows[0], rows[0].nbytes
         start = self._bytes.ctypes.data
         places = [row.__array_interface__["data"][0] for row in rows]
-        is_here = start <= places[0] and places[-1] + size <= start + len(self._bytes)
-        if size and is_here and not has_rows and places == [places[0] + at * size for at in range(len(rows))]:
+        is_in_leaf = start <= places[0] and places[-1] + size <= start + len(self._bytes)
+        if size and is_in_leaf and not has_rows and places == [places[0] + at * size for at in range(len(rows))]:
             return np.lib.stride_tricks.as_strided(first, (len(rows), len(first)), (size, first.itemsize))
         joined = np.empty((len(rows), len(first)), first.dtype, "F" if has_rows else "C")
         for place, row in zip(joined, rows):
             place[:] = row
         return joined
 
-    def _strings_of(self, found):
-        """Return a column of text. Raises ValueError for another type, whose values may be larger than its bytes."""
-        column = self._column(found)
+    def _text_column(self, form):
+        """Return a column of text. Raises ValueError for a type whose values may be larger than the bytes."""
+        column = self._column(form)
         if column.type not in (pa.string(), pa.large_string()):
             raise ValueError("a column of text has the type {}".format(column.type))
         return column
 
-    def _text(self, found):
-        column = self._strings_of(found)
+    def _text(self, form):
+        column = self._text_column(form)
         array = np.empty(len(column), object)
         array[:] = column.to_pylist()
         return array
 
-    def _objects(self, found):
-        column = self._strings_of(found)
+    def _objects(self, form):
+        column = self._text_column(form)
         array = np.empty(len(column), object)
         for at, text in enumerate(column.to_pylist()):
             node, leaves = json.loads(text)
@@ -342,39 +342,39 @@ class _Arrays:
             array[at] = inner.value(node)
         return array
 
-    def _masked(self, found):
-        data, mask = self.array(found["v"]), self.array(found["m"])
+    def _masked(self, form):
+        data, mask = self.array(form["v"]), self.array(form["m"])
         kinds = {"b": pd.arrays.BooleanArray, "f": getattr(pd.arrays, "FloatingArray", None)}
         return kinds.get(data.dtype.kind, pd.arrays.IntegerArray)(data, mask)
 
-    def _categories(self, found):
-        dtype = pd.CategoricalDtype(self.decoder.value(found["of"]), found["ordered"])
-        return pd.Categorical.from_codes(self.array(found["v"]), dtype=dtype)
+    def _categories(self, form):
+        dtype = pd.CategoricalDtype(self.decoder.value(form["of"]), form["ordered"])
+        return pd.Categorical.from_codes(self.array(form["v"]), dtype=dtype)
 
-    def _zoned(self, found):
-        utc = pd.DatetimeIndex(self.array(found["v"]), copy=False).tz_localize("UTC")
-        return utc.tz_convert(self.decoder.value(found["z"])).array
+    def _zoned(self, form):
+        utc = pd.DatetimeIndex(self.array(form["v"]), copy=False).tz_localize("UTC")
+        return utc.tz_convert(self.decoder.value(form["z"])).array
 
-    def _periods(self, found):
-        return pd.arrays.PeriodArray(self.array(found["v"]), dtype=pd.PeriodDtype(found["f"]))
+    def _periods(self, form):
+        return pd.arrays.PeriodArray(self.array(form["v"]), dtype=pd.PeriodDtype(form["f"]))
 
-    def _intervals(self, found):
-        left, right = (pd.Index(self.array(side), copy=False) for side in found["v"])
-        return pd.arrays.IntervalArray.from_arrays(left, right, closed=found["closed"])
+    def _intervals(self, form):
+        lower, upper = (pd.Index(self.array(side), copy=False) for side in form["v"])
+        return pd.arrays.IntervalArray.from_arrays(lower, upper, closed=form["closed"])
 
-    def _sparse(self, found):
-        fill = self.decoder.value(found["fill"])
-        return pd.arrays.SparseArray(self.array(found["v"]), fill_value=fill, kind=found["in"])
+    def _sparse(self, form):
+        fill = self.decoder.value(form["fill"])
+        return pd.arrays.SparseArray(self.array(form["v"]), fill_value=fill, kind=form["in"])
 
-    def _strings(self, found):
-        column, dtype = self._strings_of(found), _string_dtype(found)
+    def _strings(self, form):
+        column, dtype = self._text_column(form), _string_dtype(form)
         return dtype.__from_arrow__(column) if len(column) else pd.array([], dtype=dtype)
 
-    def _loose(self, found):
-        return pd.array(self.array(found["v"]), dtype=_string_dtype(found))
+    def _loose(self, form):
+        return pd.array(self.array(form["v"]), dtype=_string_dtype(form))
 
-    def _arrow(self, found):
-        return pd.arrays.ArrowExtensionArray(self._column(found))
+    def _arrow(self, form):
+        return pd.arrays.ArrowExtensionArray(self._column(form))
 
 
 #: Name of a form → how an array of this form is read.
@@ -387,12 +387,12 @@ _FORMS = {
 }  # fmt: skip
 
 
-def _string_dtype(found):
-    """Return the dtype of text; an older pandas has but one kind of missing."""
-    if found["na"] == "NA":
-        return pd.StringDtype(found["storage"])
+def _string_dtype(form):
+    """Return the dtype of text; an older pandas has a single kind of missing value."""
+    if form["na"] == "NA":
+        return pd.StringDtype(form["storage"])
     try:
-        return pd.StringDtype(found["storage"], na_value=np.nan)
+        return pd.StringDtype(form["storage"], na_value=np.nan)
     except TypeError:
         return pd.StringDtype("pyarrow")
 
@@ -404,29 +404,31 @@ def _series(array, index=None, name=None):
 def _read_frame(decoder, node):
     arrays = _Arrays(decoder, node["leaf"])
     index = _read_index(arrays, node["index"])
-    columns = {at: _series(arrays.array(found), index) for at, found in enumerate(node["data"])}
+    columns = {at: _series(arrays.array(form), index) for at, form in enumerate(node["data"])}
     frame = pd.DataFrame(columns, index=index, copy=False)
     if values.LAYOUT in node:
-        with suppress(Exception):  # another pandas keeps it in another way: the values are right
+        with suppress(Exception):  # a different pandas has a different layout: the values are right
             _lay_out(frame, arrays, node)
     frame.columns = decoder.value(node["columns"])
     return _noted(decoder, node, frame)
 
 
 def _lay_out(frame, arrays, node):
-    """Let columns lie in arrays of two axes, as ``_blocks`` found them."""
+    """Join columns into arrays of two axes, as ``_blocks`` described."""
     from pandas._libs.internals import _unpickle_block
 
     places = [place for columns, _ in node[values.LAYOUT] for place in columns]
     if len(set(places)) < len(places) or not set(places) <= set(range(len(node["data"]))):
         raise ValueError("a block has columns that the frame doesn't have")
-    made, moved = [], set()
+    blocks, moved = [], set()
     for columns, has_rows in node[values.LAYOUT]:
         joined = arrays.joined([node["data"][at] for at in columns], has_rows)
-        made.append(_unpickle_block(joined, np.array(columns), 2))
+        blocks.append(_unpickle_block(joined, np.array(columns), 2))
         moved.update(columns)
-    held = frame._mgr
-    frame._mgr = type(held)((*(block for block in held.blocks if block.mgr_locs[0] not in moved), *made), held.axes)
+    manager = frame._mgr
+    frame._mgr = type(manager)(
+        (*(block for block in manager.blocks if block.mgr_locs[0] not in moved), *blocks), manager.axes
+    )
 
 
 def _read_series(decoder, node):

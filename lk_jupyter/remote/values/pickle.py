@@ -1,6 +1,6 @@
-"""Pickled values, with the versions of Python and of the packages that must be the same where they are read.
+"""Pickled values, with the versions of Python and packages that the reader must have.
 
-Travels with a run. Reading a pickle runs its code, so both sides must ask for it.
+Reading a pickle executes code, so both sides must allow pickles.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .. import IN_RUN
 
 PROTOCOL = 4
 
-#: Module → names that execute, import, or read and write outside of a value; None stands for all functions.
+#: Module → names that execute, import, or read and write outside of a value; None means all functions.
 _RISKY = {
     "builtins": {
         "eval", "exec", "compile", "__import__", "open", "input", "breakpoint", "setattr", "delattr", "globals",
@@ -56,7 +56,7 @@ _RISKY_CLASSES = {
     "imaplib": {"IMAP4_stream"},
 }
 
-#: Callables whose result calls another one: only a pickle that calls the result is refused.
+#: Callables whose result calls a further function: only a pickle that calls the result is refused.
 _INDIRECT = {
     "operator": {"attrgetter", "methodcaller"},
     "functools": {"partial", "reduce"},
@@ -69,22 +69,22 @@ _WIDGET = ("ipywidgets.widgets.widget", "Widget")
 
 _GETATTR = {("builtins", "getattr"), ("__builtin__", "getattr")}
 
-#: Bytes from which on a pickle is read where it is instead of copied.
+#: Bytes of a pickle that is read without a copy, at least.
 _LARGE = 1 << 20
 
 #: Names that were looked up before and are harmless.
 _harmless = set()
 
 
-def is_of_a_run(module):
-    """Whether a module travels with a run, and exists nowhere else."""
+def is_run_module(module):
+    """Return whether a module is uploaded with a run and exists nowhere else."""
     return IN_RUN and module.partition(".")[0] == "_lk"
 
 
 def stays(value):
-    """Say why a value cannot leave its process though it can be pickled; nothing for others."""
+    """Return why a value must stay in its process even if pickle accepts the value; empty if none."""
     kind = value if isinstance(value, type) else type(value)
-    if is_of_a_run(str(kind.__module__)) or is_of_a_run(str(getattr(value, "__module__", ""))):
+    if is_run_module(str(kind.__module__)) or is_run_module(str(getattr(value, "__module__", ""))):
         return "is an output of the run, which cannot leave it: show it in the cell that made it"
     if any((base.__module__, base.__name__) == _WIDGET for base in type(value).__mro__):
         return "is a widget, which belongs to the kernel that made it: send its value, such as widget.value"
@@ -92,7 +92,7 @@ def stays(value):
 
 
 def dumps(value):
-    """Pickle a value; what is defined in the notebook goes along where cloudpickle is installed."""
+    """Pickle a value, with definitions of the notebook if cloudpickle is installed."""
     try:
         import cloudpickle
     except ImportError:
@@ -102,30 +102,30 @@ def dumps(value):
         def reducer_override(self, value):
             if reason := stays(value):
                 raise pickle.PicklingError("it holds what " + reason)
-            return of_datasets(value) or super().reducer_override(value)
+            return reduce_dataset(value) or super().reducer_override(value)
 
     file = io.BytesIO()
     Pickler(file, protocol=PROTOCOL).dump(value)
     return file.getvalue()
 
 
-def of_datasets(value):
-    """Reduce a table in a file, of which Hugging Face's datasets pickle the path, to its rows; None for others."""
+def reduce_dataset(value):
+    """Reduce a memory-mapped table of Hugging Face's datasets to its rows; None for any other value."""
     tables = sys.modules.get("datasets.table")
     is_in_file = isinstance(value, getattr(tables, "MemoryMappedTable", ()))
     return (tables.InMemoryTable, (value.table,)) if is_in_file else None
 
 
 class Unsafe(Exception):
-    """A pickle calls what no value needs."""
+    """A pickle calls a function that no value needs."""
 
 
 class Unpickler(pickle.Unpickler):
-    """Reads a pickle, and refuses it before it calls what executes commands, imports code or reads other pickles.
+    """Reads a pickle, and refuses calls that execute commands, import code or read further pickles.
 
-    Each name is checked by the object that it leads to, so an alias is recognized. A function may refer to such an
-    object, as ``subprocess.run``; only a pickle that calls one is refused. It is a safety net: code that is part of a
-    pickled function isn't checked.
+    Each name is checked by its object, so an alias is recognized. A function may refer to such an object, as
+    ``subprocess.run``; only a pickle that calls the object is refused. This is a safety net: the code of a pickled
+    function isn't checked.
     """
 
     def __init__(self, file, content):
@@ -134,7 +134,7 @@ class Unpickler(pickle.Unpickler):
         self._risky, self._indirect = set(), set()
 
     def find_class(self, module, name):
-        """Return a class or a function by its name. Raises Unsafe."""
+        """Return a class or a function by name. Raises Unsafe."""
         value = super().find_class(module, name)
         if (module, name) not in _harmless:
             if value is builtins.getattr:
@@ -160,10 +160,10 @@ class Unpickler(pickle.Unpickler):
 
 
 class _InnerUnpickler(pickle.Unpickler):
-    """Reads a pickle inside of another one, and refuses it for any risky name: it contains only sizes and types."""
+    """Reads a pickle inside a pickle, and refuses any risky name: such pickles contain only sizes and types."""
 
     def find_class(self, module, name):
-        """Return a class or a function by its name. Raises Unsafe."""
+        """Return a class or a function by name. Raises Unsafe."""
         value = super().find_class(module, name)
         if _is_risky(value) or _is_listed(value, _INDIRECT) or value is builtins.getattr:
             _refuse({"{}.{}".format(module, name)})
@@ -186,7 +186,7 @@ def loads(content):
 
 
 class _View:
-    """A file of bytes that are in memory; they aren't copied."""
+    """A file of bytes in memory, without a copy."""
 
     def __init__(self, content):
         self._content = content
@@ -218,8 +218,8 @@ class _View:
 
 
 def _is_risky(value):
-    """Whether a call of an object executes, imports, or reads and writes outside of a value."""
-    return _is_listed(value, _RISKY) or _is_of_risky_package(value)
+    """Return whether a call of an object executes, imports, or reads and writes outside of a value."""
+    return _is_listed(value, _RISKY) or _is_in_risky_package(value)
 
 
 def is_risky(value):
@@ -228,7 +228,7 @@ def is_risky(value):
 
 
 def _is_listed(value, table):
-    """Whether a table lists an object, by the module and the name that the object itself has."""
+    """Return whether a table lists an object, by the object's module and name."""
     module, name = getattr(value, "__module__", None), getattr(value, "__name__", None)
     if not isinstance(module, str) or isinstance(value, types.ModuleType):
         return False
@@ -237,7 +237,7 @@ def _is_listed(value, table):
     return module in table and (table[module] is None or name in table[module])
 
 
-def _is_of_risky_package(value):
+def _is_in_risky_package(value):
     module = getattr(value, "__module__", None)
     if not isinstance(module, str) or isinstance(value, (types.ModuleType, type)):
         return False
@@ -265,15 +265,15 @@ def _called(content, risky, indirect):
 
 _MARK, _OTHER, _UNKNOWN = ("mark",), ("other",), ("name", "?", "?")
 
-#: Indirect names that call their first argument themselves; results of the others are called later.
+#: Indirect names that call the first argument; results of all further indirect names are called later.
 _APPLYING = {"map", "filter", "reduce", "starmap"}
 
 
 class _Calls:
-    """Follows the stack of a pickle without executing anything; ``names`` are the risky names that it calls.
+    """Follows the stack of a pickle without executing anything; ``names`` are the risky names that the pickle calls.
 
     An item of the stack is ("name", module, name), ("text", text), ("items", item, ...), ("result", module, name) of an
-    indirect name, or another tuple.
+    indirect name, or a different tuple.
     """
 
     def __init__(self, risky, indirect):
@@ -303,8 +303,8 @@ class _Calls:
             self._stack.append(("name", *argument.split(" ", 1)))
             return
         module, attribute = self._pop(2)
-        is_known = module[0] == attribute[0] == "text"
-        self._stack.append(("name", module[1], attribute[1]) if is_known else _UNKNOWN)
+        are_texts = module[0] == attribute[0] == "text"
+        self._stack.append(("name", module[1], attribute[1]) if are_texts else _UNKNOWN)
 
     def _instance(self, argument):
         if argument is None:
@@ -325,7 +325,7 @@ class _Calls:
             self._stack.pop()
 
     def _move(self, code, argument):
-        """Take the step of an opcode that calls nothing, by the number of items that it removes and adds."""
+        """Apply an opcode that calls nothing, by the number of removed and added items."""
         before = list(code.stack_before)
         if pickletools.markobject in before:
             items = self._pop_to_mark()
@@ -347,7 +347,7 @@ class _Calls:
         self._stack.append(("result", *name) if is_indirect and name[-1] not in _APPLYING else _OTHER)
 
     def _set_items(self, items):
-        """Read keys and values: a method such as ``__setstate__`` that is a risky name is called by what follows."""
+        """Read keys and values: later opcodes call a risky name that is set as a method, such as ``__setstate__``."""
         for key, value in zip(items[::2], items[1::2]):
             if key[0] == "text" and key[1].startswith("__"):
                 self._add_names([value])
@@ -369,7 +369,7 @@ class _Calls:
         return items
 
 
-#: Opcode → its step. All others only remove items from the stack and add some.
+#: Opcode → step. Any other opcode only removes and adds items of the stack.
 _STEPS = {
     "MARK": lambda calls, _: calls._stack.append(_MARK),
     "DUP": lambda calls, _: calls._stack.append(calls._stack[-1]),
@@ -391,13 +391,13 @@ _STEPS = {
 
 
 def packages(content):
-    """Return package → version for each package, not of Python itself, that reading the pickle imports."""
-    found = {}
+    """Return package → version for each package outside Python that reading the pickle imports."""
+    versions = {}
     for module in modules(content):
-        name, version = package_of(module)
+        name, version = find_package(module)
         if version is not None:
-            found[name] = version
-    return found
+            versions[name] = version
+    return versions
 
 
 def python():
@@ -405,54 +405,54 @@ def python():
     return "{}.{}".format(*sys.version_info)
 
 
-def differences(there, found_python):
-    """Return in words what is different here from where the pickle was made."""
+def differences(versions, python_version):
+    """Return in words the differences from the versions with which the pickle was made."""
     different = []
-    if found_python != python():
-        different.append("Python is {} here, and was {} there".format(python(), found_python))
-    for name, version in sorted(there.items()):
-        here = version_of(name)
-        if here is None:
+    if python_version != python():
+        different.append("Python is {} here, and was {} there".format(python(), python_version))
+    for name, version in sorted(versions.items()):
+        installed = installed_version(name)
+        if installed is None:
             different.append("{} is not installed here, and was {} there".format(name, version))
-        elif here != version:
-            different.append("{0} is {1} here, and was {2} there (-r {0}=={2})".format(name, here, version))
+        elif installed != version:
+            different.append("{0} is {1} here, and was {2} there (-r {0}=={2})".format(name, installed, version))
     return different
 
 
 def modules(content):
-    """Return the first parts of the modules that a pickle names.
+    """Return the top-level modules that a pickle refers to.
 
-    A module within a function is text that only its name identifies.
+    A module within a function is plain text, recognized by its name.
     """
-    found, memo, last = set(), [], [None, None]
+    names, memo, last = set(), [], [None, None]
     has_modules = b"subimport" in content
     for code, argument, _place in pickletools.genops(content):
         if has_modules and isinstance(argument, str) and argument in sys.modules and argument != "__main__":
-            found.add(argument)
+            names.add(argument)
         if code.name == "GLOBAL":
-            found.add(argument.split(" ")[0])
+            names.add(argument.split(" ")[0])
         elif code.name == "STACK_GLOBAL":
-            found.add(last[0])
+            names.add(last[0])
         if code.name == "MEMOIZE":
             memo.append(last[1])
         elif code.name in ("BINGET", "LONG_BINGET"):
             last = [last[1], memo[argument]]
         else:
             last = [last[1], argument if isinstance(argument, str) else None]
-    return {name.partition(".")[0] for name in found if isinstance(name, str)}
+    return {name.partition(".")[0] for name in names if isinstance(name, str)}
 
 
-def package_of(module):
-    """Return the package that a module is of, and its version; None for one of Python itself, or of the author."""
+def find_package(module):
+    """Return the package of a module and the version; None for a module of Python or of the author."""
     if module == "__main__" or module in getattr(sys, "stdlib_module_names", ()):
         return module, None
     names = _providers(module, tuple(sys.path)) or [module]
-    versions = [(name, version_of(name)) for name in names]
-    return next((found for found in versions if found[1] is not None), (module, None))
+    versions = [(name, installed_version(name)) for name in names]
+    return next((entry for entry in versions if entry[1] is not None), (module, None))
 
 
-def version_of(name):
-    """Return the version of a package without its local part, None when it is not installed."""
+def installed_version(name):
+    """Return the version of a package without the local part, None if not installed."""
     from importlib import metadata
 
     try:
@@ -463,20 +463,20 @@ def version_of(name):
 
 @functools.lru_cache(maxsize=None)
 def _providers(module, _path):
-    """Return the packages that have a module: at once where one has its name, as most do. Else it asks each."""
+    """Return the packages that contain a module: first by the module's name, then by a search of all packages."""
     from importlib import metadata
 
     try:
-        own = metadata.distribution(module)
-        if _has(own, module):
-            return [own.metadata["Name"]]
+        distribution = metadata.distribution(module)
+        if _has(distribution, module):
+            return [distribution.metadata["Name"]]
     except metadata.PackageNotFoundError:
         pass
     return [package.metadata["Name"] for package in metadata.distributions() if _has(package, module)]
 
 
 def _has(package, module):
-    """Whether a package has a module; its list of files is searched as text, as reading it takes long."""
+    """Return whether a package contains a module; the file list is searched as text, as parsing takes long."""
     declared = (package.read_text("top_level.txt") or "").split()
     files = "\n" + (package.read_text("RECORD") or "")
     if declared or len(files) > 1:

@@ -1,7 +1,4 @@
-"""Tables of pyarrow and frames of polars, as nodes and leaves; a leaf is an Arrow IPC stream.
-
-Travels with a run.
-"""
+"""Tables of pyarrow and frames of polars, as nodes and leaves; a leaf is an Arrow IPC stream."""
 
 from __future__ import annotations
 
@@ -11,12 +8,12 @@ import struct
 #: Kinds of Arrow messages that have a body, by the number in their header.
 _DICTIONARY, _BATCH = 2, 3
 
-#: Types whose values say where their bytes are.
+#: Types whose values contain the positions of bytes.
 _VIEWS = {"string_view", "binary_view"}
 
 
 def encode(encoder, node, value):
-    """Make the node of a table, a frame or a column; False when it has no form."""
+    """Fill the node of a table, a frame or a column; return False without a native form."""
     kind = type(value)
     library = kind.__module__.partition(".")[0]
     encode = {"pyarrow": _encode_arrow, "polars": _encode_polars}[library]
@@ -40,7 +37,7 @@ def decode(decoder, node):
 
 
 def write(table, sink):
-    """Write a table of pyarrow, in as few batches as its columns have chunks."""
+    """Write a table of pyarrow, in as few batches as the columns have chunks."""
     import pyarrow
 
     with pyarrow.ipc.new_stream(_Sink(sink), table.schema) as writer:
@@ -48,7 +45,7 @@ def write(table, sink):
 
 
 def read(content):
-    """Return the table of pyarrow in the bytes; it uses them, not a copy. Raises ValueError for forged bytes.
+    """Return the table of pyarrow in the bytes, without a copy. Raises ValueError for forged bytes.
 
     Without validation, a use of the table would read wherever a forged offset leads.
     """
@@ -76,7 +73,7 @@ def require_valid(table, has_views=True):
 
 
 def _require_views(array):
-    """Raise ArrowException for a view that leads out of its bytes in place of a missing value: a cast reads it too."""
+    """Raise ArrowException for a view out of bounds in place of a missing value: a cast reads such views too."""
     import pyarrow
 
     kind = array.type
@@ -102,7 +99,7 @@ def compression(metadata):
 
 
 def has_view_counts(metadata):
-    """Whether an Arrow message has columns of views: it counts their buffers, and without that none is read."""
+    """Return whether an Arrow message has columns of views: the message has their buffer counts."""
     batch = record_batch(metadata)
     return bool(batch and flatbuffer_field(metadata, batch, 4))
 
@@ -138,9 +135,9 @@ def flatbuffer_field(data, table, index):
 
 
 def _read_polars(content, is_trusted):
-    """Return the frame of polars in the bytes. Bytes of somebody else are read and written again by pyarrow.
+    """Return the frame of polars in the bytes. Untrusted bytes are read and rewritten by pyarrow.
 
-    polars doesn't validate what it reads.
+    polars doesn't validate the bytes that it reads.
     """
     import polars
 
@@ -207,7 +204,7 @@ def _column(table, kind):
 
 
 class _Sink(io.RawIOBase):
-    """A file that hands on what is written to it, without a copy."""
+    """A file that forwards written bytes to a sink, without a copy."""
 
     def __init__(self, sink):
         super().__init__()

@@ -1,6 +1,6 @@
-"""Tensors of torch, as nodes and leaves; a leaf is a safetensors file with one tensor in it.
+"""Tensors of torch, as nodes and leaves; a leaf is a safetensors file with one tensor.
 
-Travels with a run. A tensor comes back on the device that it was on, or on the CPU where there is none.
+A tensor is restored on the same device, or on the CPU if the device is absent.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import torch
 NAME = "tensor"
 ALIGNED = 8
 
-#: Elements that a tensor with any gaps spans at most, to come back with its gaps.
+#: Elements that a tensor with many gaps may span to be sent with the gaps.
 SMALL = 8192
 
-#: Name in safetensors → name in torch, which may be too old to have it.
+#: Name in safetensors → name in torch; an old torch lacks some.
 _NAMES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "C64": "complex64",
     "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8",
@@ -28,7 +28,7 @@ _CODES = {kind: name for name, kind in _TYPES.items()}
 
 
 def encode(encoder, node, value):
-    """Make the node of a value of torch; False when it has no form."""
+    """Fill the node of a value of torch; return False without a native form."""
     if isinstance(value, (torch.dtype, torch.device)):
         node.update(t="torch." + type(value).__name__, v=str(value).replace("torch.", ""))
     elif type(value) is torch.Size:
@@ -69,15 +69,15 @@ def decode(decoder, node):
         shape, strides = node["shape"], node["strides"]
         require_fit(placed, 0, shape, strides)
         placed = placed.as_strided(shape, strides)
-    return _of_kind(kind, placed, node["grad"])
+    return _as_kind(kind, placed, node["grad"])
 
 
-def _of_kind(kind, placed, grad):
+def _as_kind(kind, placed, grad):
     return torch.nn.Parameter(placed, grad) if kind == "Parameter" else placed.requires_grad_(grad)
 
 
 def keeps_strides(tensor):
-    """Whether the place of each value in memory travels: of tensors that are not contiguous, with few gaps."""
+    """Return whether the strides of a tensor are sent: for tensors that are not contiguous, with few gaps."""
     is_plain = tensor.layout is torch.strided and not (tensor.is_conj() or tensor.is_neg() or tensor.is_contiguous())
     return is_plain and span(tensor) <= max(2 * tensor.numel(), SMALL)
 
@@ -87,10 +87,10 @@ def span(tensor):
     return 1 + sum((size - 1) * step for size, step in zip(tensor.shape, tensor.stride())) if tensor.numel() else 0
 
 
-def memory_of(tensor):
-    """Return what tensors in the same memory have in common, and the first and the end of the elements there.
+def memory_span(tensor):
+    """Return an identifier of a tensor's memory, and the first and the end element in the memory.
 
-    None for tensors that show no memory, or of which not all places travel.
+    Return None for tensors without memory, or with positions that aren't sent.
     """
     if type(tensor) not in (torch.Tensor, torch.nn.Parameter) or tensor.layout is not torch.strided:
         return None
@@ -111,13 +111,13 @@ def require_fit(tensor, first, shape, strides):
 
 
 def is_owner(tensor):
-    """Whether a tensor travels with all of its memory, so that others can be made of parts of it."""
+    """Return whether a tensor is sent with all of its memory, so that further tensors can be made of parts."""
     return tensor.is_contiguous() or (keeps_strides(tensor) and span(tensor) <= tensor.numel())
 
 
-def part_of(owner, first, shape, strides, kind):
-    """Return a tensor in the memory of another one; ``first`` counts from its first element."""
-    return _of_kind(kind[0], owner.detach().as_strided(shape, strides, owner.storage_offset() + first), kind[1])
+def tensor_part(owner, first, shape, strides, kind):
+    """Return a tensor in the memory of ``owner``; ``first`` counts from the owner's first element."""
+    return _as_kind(kind[0], owner.detach().as_strided(shape, strides, owner.storage_offset() + first), kind[1])
 
 
 def write(tensor, sink):
@@ -134,17 +134,17 @@ def write(tensor, sink):
 
 
 def _in_places(tensor):
-    """Return the memory of a tensor from its first to its last element, with zeros in the gaps."""
+    """Return the memory of a tensor from the first to the last element, with zeros in the gaps."""
     try:
         memory = tensor.new_zeros(span(tensor))
         memory.as_strided(tensor.shape, tensor.stride()).copy_(tensor)
-    except RuntimeError:  # several elements are in one place, as in an expanded tensor
+    except RuntimeError:  # several elements share one place, as in an expanded tensor
         return tensor.as_strided((span(tensor),), (1,))
     return memory
 
 
 def read(content):
-    """Return the tensor in the bytes of a safetensors file; it uses them, not a copy."""
+    """Return the tensor in the bytes of a safetensors file, without a copy."""
     view = memoryview(content)
     (length,) = struct.unpack("<Q", view[:8])
     head = json.loads(bytes(view[8 : 8 + length]))[NAME]
@@ -154,7 +154,7 @@ def read(content):
             raise ValueError("a tensor without bytes has elements")
         return torch.empty(shape, dtype=dtype)
     plain = torch.frombuffer(content, dtype=torch.uint8, offset=8 + length)
-    if dtype is torch.bool and plain.max() > 1:  # other bytes make torch read and write out of bounds
+    if dtype is torch.bool and plain.max() > 1:  # different bytes make torch read and write out of bounds
         raise ValueError("a bool is neither 0 nor 1")
     return plain.view(dtype).reshape(shape)
 
@@ -168,7 +168,7 @@ def _leaf(encoder, tensor):
 
 
 def _present(device):
-    """Return a device, or the CPU where it is not."""
+    """Return a device, or the CPU if the device is absent."""
     kind = device.partition(":")[0]
     if kind == "mps":
         return device if torch.backends.mps.is_available() else "cpu"

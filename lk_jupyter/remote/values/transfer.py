@@ -1,6 +1,6 @@
-"""Memory for values that come, and bytes by signed links: to and from the bucket, without its keys.
+"""Memory for received values, and transfers by signed links: to and from the bucket, without its keys.
 
-Travels with a run. A link is a secret: no message holds one.
+A link is a secret: no message contains a link.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from urllib.parse import urlsplit
 
 from .envelope import Failed
 
-#: Bytes of a part that is fetched by itself, how many at once, and how often each is tried.
+#: Bytes of one download request, concurrent requests, and attempts for each.
 PART = 32 * 1024 * 1024
 AT_ONCE = 4
 TRIES = 4
 
-#: Slots that are sent at once.
+#: Slots that are uploaded concurrently.
 SLOTS_AT_ONCE = 3
 
-#: From this size on memory is asked of the system, which gives it as it is used.
+#: Memory of at least this size is mapped: the system provides pages on first use.
 LARGE = 1024 * 1024
 
 _PATIENCE = 300  # seconds without a byte
@@ -58,14 +58,14 @@ def fetch(jobs):
 
 
 def send(link, pieces):
-    """Store pieces of bytes, which can be gone through again, as one object. Raises Failed."""
+    """Store pieces of bytes, which can be iterated several times, as one object. Raises Failed."""
     size = sum(memoryview(piece).nbytes for piece in pieces)
     _repeated(_send, link, pieces, size)
 
 
 def _fetch(link, start, part):
-    asked = urllib.request.Request(link, headers={"Range": "bytes={}-{}".format(start, start + len(part) - 1)})
-    with _opener(link).open(asked, timeout=_PATIENCE) as answer:
+    request = urllib.request.Request(link, headers={"Range": "bytes={}-{}".format(start, start + len(part) - 1)})
+    with _opener(link).open(request, timeout=_PATIENCE) as answer:
         if answer.status != 206:
             raise Failed("the bucket does not give parts of objects")
         got = 0
@@ -78,13 +78,13 @@ def _fetch(link, start, part):
 
 def _send(link, pieces, size):
     headers = {"Content-Length": str(size), "Content-Type": "application/octet-stream"}
-    asked = urllib.request.Request(link, data=_Again(pieces), headers=headers, method="PUT")
-    with _opener(link).open(asked, timeout=_PATIENCE) as answer:
+    request = urllib.request.Request(link, data=_Again(pieces), headers=headers, method="PUT")
+    with _opener(link).open(request, timeout=_PATIENCE) as answer:
         answer.read()
 
 
 class _Again:
-    """Pieces for urllib, which takes what can be gone through and is no list of bytes."""
+    """Pieces for urllib, which requires an iterable that isn't a list of bytes."""
 
     def __init__(self, pieces):
         self._pieces = pieces
@@ -94,7 +94,7 @@ class _Again:
 
 
 def _opener(link):
-    """Return what opens a link; a proxy of the environment is for the world outside."""
+    """Return the opener of a link; links to this machine bypass the proxy of the environment."""
     inside = urlsplit(link).hostname in ("127.0.0.1", "localhost", "::1")
     return urllib.request.build_opener(urllib.request.ProxyHandler({})) if inside else urllib.request.build_opener()
 
@@ -122,7 +122,7 @@ def _refused(status):
 
 
 def _free():
-    """Return the bytes of usable memory, if the system reports them."""
+    """Return the bytes of usable memory; None if the system doesn't report the number."""
     try:
         with open("/proc/meminfo", encoding="ascii") as file:
             for line in file:
@@ -134,14 +134,14 @@ def _free():
 
 
 class Slots:
-    """Objects of given sizes that are filled one after the other, and sent meanwhile."""
+    """Objects of given sizes that are filled one after another, and uploaded meanwhile."""
 
     def __init__(self, links, sizes):
         self.at = 0
-        self._left = list(zip(links, sizes))
+        self._slots = list(zip(links, sizes))
         self._pool = ThreadPoolExecutor(SLOTS_AT_ONCE)
         self._free = Semaphore(SLOTS_AT_ONCE)
-        self._sent = []
+        self._uploads = []
         self._pieces, self._room = [], 0
 
     def write(self, piece):
@@ -160,19 +160,19 @@ class Slots:
         """Send the rest, and wait until all is sent. Raises Failed."""
         self._end()
         self._pool.shutdown()
-        for sent in self._sent:
-            sent.result()
+        for upload in self._uploads:
+            upload.result()
 
     def _begin(self):
         self._end()
-        if not self._left:
+        if not self._slots:
             raise Failed("they are larger than {:,} bytes in all".format(self.at))
-        self._link, self._room = self._left.pop(0)
+        self._link, self._room = self._slots.pop(0)
 
     def _end(self):
         if self._pieces:
             self._free.acquire()
-            self._sent.append(self._pool.submit(self._send, self._link, self._pieces))
+            self._uploads.append(self._pool.submit(self._send, self._link, self._pieces))
             self._pieces = []
 
     def _send(self, link, pieces):

@@ -351,12 +351,12 @@ class WarmPython:
 
     def _remember(self, namespace: Mapping[str, Any], names: Iterable[str]) -> None:
         """Keep what variables hold now: as long as that stays, the session's value counts."""
-        from lk_jupyter.remote.carry.digests import digest_here  # noqa: PLC0415 (imports cloudpickle)
+        from lk_jupyter.remote.carry.digests import digest_value  # noqa: PLC0415 (imports cloudpickle)
 
         for name in names:
             self.kept.pop(name, None)
             if name in namespace:
-                self.kept[name] = digest_here(namespace[name])
+                self.kept[name] = digest_value(namespace[name])
 
     def _call(self, function: str, text: str) -> dict[str, Any]:
         """Call a function of ``script.session`` and return the answer. Raises InvalidResponse if it isn't signed."""

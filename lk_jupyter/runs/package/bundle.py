@@ -436,7 +436,7 @@ def _database_files(value: object) -> list[str]:
     with suppress(Exception):  # it is closed
         from lk_jupyter.remote.carry.kinds import databases  # noqa: PLC0415 (imports cloudpickle)
 
-        return [os.path.relpath(path) for path in databases.files_of(value).values() if path]
+        return [os.path.relpath(path) for path in databases.database_files(value).values() if path]
     return []
 
 

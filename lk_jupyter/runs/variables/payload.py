@@ -168,10 +168,10 @@ def _output_origin(names: Sequence[str], namespace: Mapping[str, Any] | None) ->
     """Return the values of a run's outputs in the notebook, before the run replaces them."""
     if namespace is None or not names:
         return None
-    from lk_jupyter.remote.carry.digests import digest_here  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.digests import digest_value  # noqa: PLC0415 (imports cloudpickle)
 
     values = {name: namespace[name] for name in names if name in namespace}
-    digests: dict[int | str, str | None] = {name: digest_here(value, fingerprint) for name, value in values.items()}
+    digests: dict[int | str, str | None] = {name: digest_value(value, fingerprint) for name, value in values.items()}
     return Origin({}, {}, {name: id(value) for name, value in values.items()}, digests)
 
 
@@ -217,13 +217,13 @@ def pack_state(  # noqa: PLR0913, PLR0917 (independent choices)
         UsageError: variables that the cell reads can't be sent; lists each with the reason.
     """
     from lk_jupyter.remote import ambient  # noqa: PLC0415 (imports what only this needs)
-    from lk_jupyter.remote.carry.base import words_of  # noqa: PLC0415 (imports cloudpickle)
-    from lk_jupyter.remote.carry.digests import Kept  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.base import code_words  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.digests import UnchangedValues  # noqa: PLC0415 (imports cloudpickle)
     from lk_jupyter.remote.carry.reader import formula_names  # noqa: PLC0415 (imports cloudpickle)
-    from lk_jupyter.remote.carry.writer import submodules_of  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.writer import used_submodules  # noqa: PLC0415 (imports cloudpickle)
 
     refusals: dict[str, str] = {}
-    session_values = Kept(namespace, session_digests or {})
+    session_values = UnchangedValues(namespace, session_digests or {})
     formula_variables = sorted(set().union(*(formula_names(namespace[name]) for name in names)) & namespace.keys())
     selected_names = list(dict.fromkeys([*formula_variables, *names, *optional_names]))
     has_magics = "%" in code or "magic" in code
@@ -233,7 +233,7 @@ def pack_state(  # noqa: PLR0913, PLR0917 (independent choices)
     departing, values = pickles
     if refused := [refusals[name] for name in names if name in refusals]:
         raise UsageError("\n".join([*refused, "Nothing was sent."]))
-    departing.submodules = submodules_of(values.values(), words_of(code) | departing.writer.words)
+    departing.submodules = used_submodules(values.values(), code_words(code) | departing.writer.words)
     blobs = _blobs(departing.message.large)
     text = departing.text(ambient=ambient.here(), left_out=refusals)
     settings = {
@@ -271,9 +271,9 @@ def _files_in(texts: Iterable[str]) -> Iterator[str]:
 
 def with_digests(payload: VariablePayload) -> VariablePayload:
     """Return the payload with digests of its objects, since the notebook may change objects while the run is active."""
-    from lk_jupyter.remote.carry.digests import digests_of  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.digests import digest_objects  # noqa: PLC0415 (imports cloudpickle)
 
-    origin = payload.origin and replace(payload.origin, digests=digests_of(payload.origin.tokens, fingerprint))
+    origin = payload.origin and replace(payload.origin, digests=digest_objects(payload.origin.tokens, fingerprint))
     return replace(payload, origin=origin)
 
 

@@ -102,7 +102,7 @@ class ChangedState:
     def put(self, namespace: MutableMapping[str, Any]) -> dict[str, str]:
         """Set and delete the variables; return name → new name for variables whose value changed meanwhile."""
         from lk_jupyter.remote import ambient  # noqa: PLC0415 (imports what only this needs)
-        from lk_jupyter.remote.carry.kinds.widgets import SHOWN, show_widget  # noqa: PLC0415 (imports what only this needs)
+        from lk_jupyter.remote.carry.kinds.widgets import OUTPUT_PREFIX, show_widget  # noqa: PLC0415 (imports what only this needs)
         from lk_jupyter.remote.carry.nameless import FILES, put_nameless  # noqa: PLC0415 (imports what only this needs)
 
         new_names: dict[str, str] = {}
@@ -119,7 +119,7 @@ class ChangedState:
         _keep_future(self.names, namespace)
         self._write(self.unnamed.get(FILES, {}))
         for name, value in self.unnamed.items():
-            if name.startswith(SHOWN):
+            if name.startswith(OUTPUT_PREFIX):
                 show_widget(name, value)
         for name, value in self.names.items():
             place = name + MEANWHILE if self._has_another(name, namespace) else name
@@ -234,7 +234,7 @@ def _read_partial_conflicts(state: ChangedState, read: Callable[[], ChangedState
 def apply_changes(arriving: Any, origin: Origin) -> ChangedState:
     """Read all values, then change the objects, so that an unreadable message changes nothing."""
     from lk_jupyter.remote import ambient  # noqa: PLC0415 (imports cloudpickle)
-    from lk_jupyter.remote.carry.kinds.widgets import SHOWN  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.kinds.widgets import OUTPUT_PREFIX  # noqa: PLC0415 (imports cloudpickle)
     from lk_jupyter.remote.carry.nameless import FILES, NAMELESS  # noqa: PLC0415 (imports cloudpickle)
 
     listed = arriving.listed
@@ -247,7 +247,7 @@ def apply_changes(arriving: Any, origin: Origin) -> ChangedState:
     for entry, value in entries:
         if entry["k"] == "name":
             unnamed = (LAST, FILES, *NAMELESS)
-            is_unnamed = entry["n"] in unnamed or entry["n"].startswith(SHOWN)
+            is_unnamed = entry["n"] in unnamed or entry["n"].startswith(OUTPUT_PREFIX)
             names = state.unnamed if is_unnamed else state.names
             names[entry["n"]] = value
             continue
@@ -266,7 +266,7 @@ def apply_changes(arriving: Any, origin: Origin) -> ChangedState:
     for old, new in state.replaced:
         state.changed = {name: new if value is old else value for name, value in state.changed.items()}
     missing = {**listed["refused"], **arriving.refused}  # a picture replaces a widget that didn't arrive
-    state.missing.update((name, why) for name, why in missing.items() if not name.startswith(SHOWN))
+    state.missing.update((name, why) for name, why in missing.items() if not name.startswith(OUTPUT_PREFIX))
     return state
 
 
@@ -296,13 +296,13 @@ def _find_local_changes(origin: Origin, tokens: set[Any]) -> set[Any]:
 
     An object that pickles differently each time counts as unchanged.
     """
-    from lk_jupyter.remote.carry.digests import digests_of  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.digests import digest_objects  # noqa: PLC0415 (imports cloudpickle)
 
     if not origin.digests:
         return set()
-    now = digests_of(origin.tokens, fingerprint, tokens)
+    now = digest_objects(origin.tokens, fingerprint, tokens)
     other = {token for token in tokens if now.get(token) != origin.digests.get(token)}
-    again = digests_of(origin.tokens, fingerprint, other) if other else {}
+    again = digest_objects(origin.tokens, fingerprint, other) if other else {}
     return {token for token in other if again.get(token) == now.get(token)}
 
 
@@ -356,7 +356,7 @@ def set_outputs(
     outputs: Outputs, origin: Origin | None, namespace: MutableMapping[str, Any], after: str = ""
 ) -> list[Notice]:
     """Set outputs of a run, and return notices with their names; values that changed meanwhile keep their names."""
-    from lk_jupyter.remote.carry.digests import digest_here  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.digests import digest_value  # noqa: PLC0415 (imports cloudpickle)
 
     ids, digests = (origin.ids, origin.digests) if origin else ({}, {})
     new_names = {
@@ -364,7 +364,7 @@ def set_outputs(
         for name in outputs
         if origin is not None
         and name in namespace
-        and (id(namespace[name]), digest_here(namespace[name], fingerprint)) != (ids.get(name), digests.get(name))
+        and (id(namespace[name]), digest_value(namespace[name], fingerprint)) != (ids.get(name), digests.get(name))
     }
     namespace.update({new_names.get(name, name): value for name, value in outputs.items()})
     names = [name for name in outputs if name not in new_names]

@@ -19,7 +19,7 @@ from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol import parts
 from lk_jupyter.protocol.frames import split
 from lk_jupyter.protocol.parts import RemoteModule
-from lk_jupyter.remote.carry.digests import digest_here
+from lk_jupyter.remote.carry.digests import digest_value
 from lk_jupyter.runs.package.bundle import Limits, bundle
 from lk_jupyter.runs.package.prepare import _unpickled
 from lk_jupyter.runs.variables.payload import Origin, VariablePayload, pack_state
@@ -378,7 +378,7 @@ def test_an_open_file_goes_along_wherever_it_is_held(carried, tmp_path, monkeypa
     with closing(sqlite3.connect("notes.db")) as base:
         base.execute("create table t (a)")
         assert carried("pass", {"held": [base]}) == {"notes.db"}
-        assert carried("pass", {"base": base}, {"base": digest_here(base)}) == {"notes.db"}  # a session has the rest
+        assert carried("pass", {"base": base}, {"base": digest_value(base)}) == {"notes.db"}  # a session has the rest
 
 
 def test_code_that_reads_pickles_gets_the_classes_and_functions_of_the_notebook():

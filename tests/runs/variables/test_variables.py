@@ -396,8 +396,8 @@ def test_other_versions_are_refused_by_name(session, monkeypatch):
 
     from lk_jupyter.remote.values import pickle as pickles  # noqa: PLC0415
 
-    found = pickles.version_of
-    monkeypatch.setattr(pickles, "version_of", lambda name: "0.1" if name == "scikit-learn" else found(name))
+    found = pickles.installed_version
+    monkeypatch.setattr(pickles, "installed_version", lambda name: "0.1" if name == "scikit-learn" else found(name))
     failed = session.run("print('ran')", inputs={"m": sklearn.linear_model.Ridge()}, pickle=True, gpu="L40S")
     with pytest.raises(RunFailed):
         failed.result()

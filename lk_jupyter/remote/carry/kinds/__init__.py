@@ -1,1 +1,1 @@
-"""What each kind of object contains, and how another object gets the same."""
+"""The content of each kind of object, and how the peer's object gets the same content."""

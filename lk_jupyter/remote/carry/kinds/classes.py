@@ -13,11 +13,11 @@ from ..base import PROTOCOL, has_dict
 
 
 def set_state(value, state, *, clears=True):
-    """Let an instance hold this, without asking it for what it has: its class may answer as it likes."""
-    has_own = hasattr(type(value), "__dict__") and has_dict(value)
+    """Set the state of an instance without calling ``__getattr__`` of the class."""
+    has_attributes = hasattr(type(value), "__dict__") and has_dict(value)
     if hasattr(type(value), "__setstate__") and state is not None:
-        before = dict(value.__dict__) if has_own and clears else {}
-        if has_own and clears:
+        before = dict(value.__dict__) if has_attributes and clears else {}
+        if has_attributes and clears:
             value.__dict__.clear()
         try:
             value.__setstate__(state)
@@ -26,11 +26,11 @@ def set_state(value, state, *, clears=True):
                 value.__dict__.update(before)
             raise
         return
-    if state is value:  # a dict that is the dict of its own attributes
+    if state is value:  # a dict that is also the dict of its attributes
         object.__setattr__(value, "__dict__", value)
         return
     attributes, slots = state if isinstance(state, tuple) and len(state) == 2 else (state, None)
-    if has_own:
+    if has_attributes:
         instance_dict = object.__getattribute__(value, "__dict__")
         if clears:
             instance_dict.clear()
@@ -40,10 +40,10 @@ def set_state(value, state, *, clears=True):
 
 
 def reduce_by_state(value):
-    """Reduce an instance of the notebook that is its own dict, or whose class answers for any attribute."""
+    """Reduce an instance of a notebook class that is its own attribute dict, or has ``__getattr__``."""
     kind = type(value)
-    is_own = isinstance(value, dict) and has_dict(value) and value.__dict__ is value
-    if kind.__module__ != "__main__" or not (is_own or any("__getattr__" in vars(base) for base in kind.__mro__)):
+    is_self_dict = isinstance(value, dict) and has_dict(value) and value.__dict__ is value
+    if kind.__module__ != "__main__" or not (is_self_dict or any("__getattr__" in vars(base) for base in kind.__mro__)):
         return None
     reduced = reduce_instance(value)
     if not isinstance(reduced, tuple) or reduced[0] is not copyreg.__newobj__ or reduced[2:3] in ((), (None,)):
@@ -51,20 +51,20 @@ def reduce_by_state(value):
     return (*(*reduced, None, None)[:5], set_state)
 
 
-#: By these an object says how it is pickled.
-_OF_PICKLES = ("__getstate__", "__getnewargs__", "__getnewargs_ex__", "__reduce__", "__reduce_ex__")
+#: Methods that define how an object is pickled.
+_PICKLE_METHODS = ("__getstate__", "__getnewargs__", "__getnewargs_ex__", "__reduce__", "__reduce_ex__")
 
 
 def reduce_instance(value):
-    """Reduce an object as Python does, without asking ``__getattr__`` of its class for what it does not have."""
+    """Reduce an object as Python does, without calling ``__getattr__`` of the class for absent attributes."""
     kind = type(value)
-    is_own = any(getattr(kind, name, None) is not getattr(object, name, None) for name in _OF_PICKLES)
-    if is_own or not hasattr(kind, "__getattr__"):
+    has_pickle_method = any(getattr(kind, name, None) is not getattr(object, name, None) for name in _PICKLE_METHODS)
+    if has_pickle_method or not hasattr(kind, "__getattr__"):
         return value.__reduce_ex__(PROTOCOL)
     slots = copyreg._slotnames(kind)
     plain = object.__basicsize__ + tuple.__itemsize__ * (2 + len(slots))
     if not isinstance(value, (dict, list)) and kind.__basicsize__ > plain:
-        raise TypeError("cannot pickle '{}' object".format(kind.__name__))  # as Python says it
+        raise TypeError("cannot pickle '{}' object".format(kind.__name__))  # the message of Python
     state, slot_values = object.__getattribute__(value, "__dict__") if has_dict(value) else {}, {}
     for name in slots:
         with suppress(AttributeError):
@@ -74,10 +74,10 @@ def reduce_instance(value):
     return copyreg.__newobj__, (kind,), (state, slot_values) if slot_values else state, items, pairs
 
 
-def make_class(kind, name, bases, own, tracker, more):  # noqa: PLR0917 (as cloudpickle calls it)
-    """Make a class that holds nothing yet, as cloudpickle does.
+def make_class(kind, name, bases, attributes, tracker, more):  # noqa: PLR0917 (as cloudpickle calls it)
+    """Make an empty class, as cloudpickle does.
 
-    What the notebook has to be called for each new class was called when it was made first.
+    ``__init_subclass__`` of the notebook isn't called: the call happened when the class was first made.
     """
     tracked = cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.get(tracker)
     if tracked is not None:
@@ -93,9 +93,9 @@ def make_class(kind, name, bases, own, tracker, more):  # noqa: PLR0917 (as clou
         type.__setattr__(base, _FOR_SUBCLASSES, classmethod(lambda cls, **_: None))
     try:
         if kind.__module__ != "__main__":
-            return cloudpickle.cloudpickle._make_skeleton_class(kind, name, bases, own, tracker, more)
+            return cloudpickle.cloudpickle._make_skeleton_class(kind, name, bases, attributes, tracker, more)
         maker = next(base for base in kind.__mro__ if base.__module__ != "__main__")
-        new_class = maker.__new__(kind, name, types.resolve_bases(bases), dict(own))
+        new_class = maker.__new__(kind, name, types.resolve_bases(bases), dict(attributes))
         return cloudpickle.cloudpickle._lookup_class_or_track(tracker, new_class)
     finally:
         for base, method in called.items():
@@ -104,38 +104,38 @@ def make_class(kind, name, bases, own, tracker, more):  # noqa: PLR0917 (as clou
 
 _FOR_SUBCLASSES = "__init_subclass__"
 
-#: What Python puts into a class for the slots of its instances.
-_OF_SLOTS = types.MemberDescriptorType, types.GetSetDescriptorType
+#: Descriptors that Python adds to a class for the slots of instances.
+_SLOT_DESCRIPTORS = types.MemberDescriptorType, types.GetSetDescriptorType
 
 
 def fill_class(kind, state):
-    """Give a class its attributes, as cloudpickle does; what it has only here was deleted there."""
+    """Set the attributes of a class, as cloudpickle does, and delete attributes that the peer deleted."""
     for name, value in list(vars(kind).items()):
-        is_own = not name.startswith(("__", "_abc_")) or type(value) is types.FunctionType
-        if is_own and name not in state[0] and not isinstance(value, _OF_SLOTS):
+        is_deletable = not name.startswith(("__", "_abc_")) or type(value) is types.FunctionType
+        if is_deletable and name not in state[0] and not isinstance(value, _SLOT_DESCRIPTORS):
             type.__delattr__(kind, name)
     return cloudpickle.cloudpickle._class_setstate(kind, state)
 
 
 def reduce_enum(kind, make, arguments, state, *_):
-    """Reduce an enumeration with its aliases, and with what its members hold: cloudpickle leaves both out."""
+    """Reduce an enumeration with aliases and attributes of members: cloudpickle omits both."""
     members = dict(kind.__members__)
     class_arguments = *arguments[:3], {name: member.value for name, member in members.items()}, *arguments[4:]
     attributes = {name: value for name, value in state[0].items() if name not in members}
-    member_states = {name: _held_by_member(member) for name, member in members.items()}
+    member_states = {name: _member_attributes(member) for name, member in members.items()}
     return make, class_arguments, ((attributes, state[1]), member_states), None, None, fill_enum
 
 
-def _held_by_member(member):
+def _member_attributes(member):
     """Return the attributes of a member that are not Python's."""
     return {name: value for name, value in vars(member).items() if not re.fullmatch("_.*_", name)}
 
 
 def fill_enum(kind, state):
-    """Give an enumeration its attributes, and its members theirs."""
+    """Set the attributes of an enumeration and of the members."""
     cloudpickle.cloudpickle._class_setstate(kind, state[0])
     for name, member_state in state[1].items():
         attributes = vars(kind.__members__[name])
-        for key in _held_by_member(kind.__members__[name]):
+        for key in _member_attributes(kind.__members__[name]):
             del attributes[key]
         attributes.update(member_state)

@@ -1,7 +1,4 @@
-"""Connections to SQLite databases in files: the other side opens the file again.
-
-Travels with a run and works on both sides.
-"""
+"""Connections to SQLite databases in files: the peer opens the file again."""
 
 from __future__ import annotations
 
@@ -11,17 +8,17 @@ from importlib import import_module
 
 from ...values import codec
 from ..base import IN_SESSION, Refused
-from .files import made_here
+from .files import write_arrived
 
 _OPTIONS = ("row_factory", "text_factory", "isolation_level")
 
 
-def held_by(connection):
-    """Return the path of the file of a connection, and its options; nothing if it is closed. Raises Refused."""
+def connection_state(connection):
+    """Return the path of a connection's file and the options; nothing if closed. Raises Refused."""
     if hasattr(connection, "connection"):  # a cursor
         raise _refusal(connection)
     try:
-        path = files_of(connection)["main"]
+        path = database_files(connection)["main"]
     except Exception as error:
         if "thread" in str(error):
             raise _refusal(connection) from None
@@ -37,7 +34,7 @@ def _refusal(value):
     return Refused(codec.why_not(value) + IN_SESSION)
 
 
-def files_of(connection):
+def database_files(connection):
     """Return the names of the databases of a connection, with their files; a database in memory has an empty text."""
     with _plain_rows(connection):
         return {name: path for _, name, path in connection.cursor().execute("PRAGMA database_list")}
@@ -55,26 +52,26 @@ def _plain_rows(connection):
             setattr(connection, name, option)
 
 
-def reduced(value):
-    """Reduce a connection. Raises Refused for a cursor: its rows are in this process."""
-    return open_database, (held_by(value),)
+def reduce_connection(value):
+    """Reduce a connection. Raises Refused for a cursor: the rows are in this process."""
+    return open_database, (connection_state(value),)
 
 
-def open_database(held):
-    """Open the file of a connection, or return a closed connection. Raises Refused for what earlier versions sent."""
-    if held and not isinstance(held[0], str):
+def open_database(state):
+    """Open the file of a connection, or return a closed connection. Raises Refused for states of earlier versions."""
+    if state and not isinstance(state[0], str):
         raise Refused("is a database in memory: connect to a file instead" + IN_SESSION)
-    path = held[0] if held else ":memory:"
-    made_here(path)
+    path = state[0] if state else ":memory:"
+    write_arrived(path)
     connection = import_module("sqlite3").connect(path, check_same_thread=False)
-    fill(connection, held)
+    fill(connection, state)
     return connection
 
 
-def fill(connection, held):
-    """Set the options of a connection, or close it, as on the other side."""
-    if not held:
+def fill(connection, state):
+    """Set the options of a connection, or close the connection, as on the peer."""
+    if not state:
         connection.close()
         return
-    for name, option in zip(_OPTIONS, held[1]):
+    for name, option in zip(_OPTIONS, state[1]):
         setattr(connection, name, option)

@@ -13,14 +13,14 @@ from ...script.files import is_hidden
 from ...values import codec
 from ..base import ENDED, Refused
 
-#: Bytes of an open file that travels: the file goes along.
+#: Bytes of an open file that is sent with the object.
 MOST_BYTES = 5_000_000
 
 FILE_KINDS = (io.TextIOWrapper, io.BufferedReader, io.BufferedWriter, io.BufferedRandom)
 
 
 def file_name(file):
-    """Return the name of an open file in the folder where the code works; None for others, and for large files."""
+    """Return the name of a small open file in the working directory; None for any other file."""
     if not (isinstance(file, FILE_KINDS) and isinstance(getattr(file, "name", None), str)):
         return None
     name = os.path.relpath(os.path.abspath(file.name), os.getcwd())
@@ -30,7 +30,7 @@ def file_name(file):
 
 
 def file_state(file):
-    """Return the place in a file, or that it is closed."""
+    """Return the position in a file, or that the file is closed."""
     if file_name(file) is None:
         raise Refused(codec.why_not(file))
     if file.closed:
@@ -50,37 +50,37 @@ def _place_in(file):
     except OSError:
         if not isinstance(file, io.TextIOWrapper):
             raise
-    left = "".join(file)
+    rest = "".join(file)
     file.seek(0)
-    before = len(file.read()) - len(left)
+    before = len(file.read()) - len(rest)
     file.seek(0)
     file.read(before)
     return file.tell()
 
 
 def reduce_file(file):
-    """Reduce an open file of the folder where the code works; None for others."""
+    """Reduce an open file of the working directory; None for any other value."""
     name = file_name(getattr(file, "fid", file))
-    if name and hasattr(file, "fid"):  # arrays of numpy, read when they are asked for
+    if name and hasattr(file, "fid"):  # arrays of numpy, loaded on access
         return load_arrays, (name, file.allow_pickle)
     text = (file.encoding, file.errors) if isinstance(file, io.TextIOWrapper) else (None, None)
     return (make_file, (name, file.mode, *text), file_state(file), None, None, go_to) if name else None
 
 
 def make_file(name, mode, encoding, errors):
-    """Open a file as it is open on the other side; what is in it stays."""
-    made_here(name)
-    made = open(name, re.sub("[wx]", "r+", mode.replace("w+", "w")), encoding=encoding, errors=errors)  # noqa: SIM115
+    """Open a file in the mode of the peer; the content stays."""
+    write_arrived(name)
+    file = open(name, re.sub("[wx]", "r+", mode.replace("w+", "w")), encoding=encoding, errors=errors)  # noqa: SIM115
     if encoding:
-        made.mode = mode
-    return made
+        file.mode = mode
+    return file
 
 
 #: Name → content of files that come with the values that are read now; they are written later.
 coming = {}
 
 
-def made_here(name):
+def write_arrived(name):
     """Write a file that came now, if there is none."""
     parts = os.path.normpath(name).split(os.sep)
     is_near = not os.path.isabs(name) and not any(map(is_hidden, parts))
@@ -93,19 +93,19 @@ def made_here(name):
 def write_modules():
     """Write the modules that came now: values that come too may be theirs."""
     for name in [name for name in coming if name.endswith(".py")]:
-        with suppress(OSError):  # it's said when all files are written
-            made_here(name)
+        with suppress(OSError):  # reported when all files are written
+            write_arrived(name)
         invalidate_caches()
 
 
 def load_arrays(name, pickle):
-    """Open a file of arrays as it is open on the other side."""
-    made_here(name)
+    """Open a file of arrays as the peer has opened the file."""
+    write_arrived(name)
     return import_module("numpy").load(name, allow_pickle=pickle)
 
 
 def go_to(value, place):
-    """Go to the place in a file where the other side is; close a file that is closed there."""
+    """Seek the position of the peer in a file; close a file that the peer closed."""
     if place == ENDED:
         value.close()
     else:
@@ -113,5 +113,5 @@ def go_to(value, place):
 
 
 def stream_name(value):
-    """Return module and name of a stream that each side has; None for others."""
+    """Return module and name of a standard stream; None for any other value."""
     return next((("sys", name) for name in ("stdout", "stderr", "stdin") if getattr(sys, name) is value), None)

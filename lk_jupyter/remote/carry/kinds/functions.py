@@ -32,30 +32,30 @@ def is_filled(cell):
 
 
 def has_lost_file(function):
-    """Whether a function is of a local module whose file was deleted."""
+    """Return whether a function belongs to a local module whose file was deleted."""
     module = sys.modules.get(function.__module__)
     return is_local(module) and not os.path.exists(module.__file__)
 
 
-def globals_of(code):
-    """Return the global names that code and the functions in it use."""
-    names = {found.argval for found in dis.get_instructions(code) if found.opname in _GLOBAL}
-    return names.union(*(globals_of(inner) for inner in code.co_consts if isinstance(inner, types.CodeType)))
+def global_names(code):
+    """Return the global names that code and the nested functions use."""
+    names = {step.argval for step in dis.get_instructions(code) if step.opname in _GLOBAL}
+    return names.union(*(global_names(inner) for inner in code.co_consts if isinstance(inner, types.CodeType)))
 
 
-def texts_of(files):
-    """Return file → text of what is only known to this process, such as cells: tracebacks show it there too."""
+def source_texts(files):
+    """Return file → source of cells and similar code without a file, so that tracebacks of the peer show the lines."""
     return {name: "".join(linecache.getlines(name)) for name in sorted(files) if linecache.getlines(name)}
 
 
 def make_function(packed, place, namespace, name, *rest):
-    """Make a function of the notebook; its globals are the namespace of the cell."""
-    file, of, line, variables, python = place
+    """Make a function of the notebook, with the namespace of the cell as globals."""
+    file, code_name, line, variables, python = place
     if python == pickles.python():
         code = pickles.loads(packed)
     else:
-        found = (code for code in _codes(file) if (code.co_name, code.co_firstlineno) == (of, line))
-        code = next((code for code in found if list(code.co_varnames) == variables), None)
+        candidates = (code for code in _codes(file) if (code.co_name, code.co_firstlineno) == (code_name, line))
+        code = next((code for code in candidates if list(code.co_varnames) == variables), None)
     if code is None:
         text = "is a function of Python {}, Python is {} here, and its text is not known: define {} in the cell"
         raise Refused(text.format(python, pickles.python(), name))
@@ -74,20 +74,20 @@ def _codes(file):
 
 
 def _in_file(code, file):
-    """Return code with the name of its file, which cloudpickle takes away."""
+    """Return code with its file name, which cloudpickle removes."""
     constants = tuple(_in_file(inner, file) if isinstance(inner, types.CodeType) else inner for inner in code.co_consts)
     return code.replace(co_filename=file, co_consts=constants)
 
 
 def fill_function(function, state):
-    """Give a function its attributes."""
+    """Set the attributes of a function."""
     for name, value in state[0].items():
         setattr(function, name, value)
     function.__dict__.update(state[1])
 
 
 def make_cached(function, parameters, with_options):
-    """Make a function that keeps its answers, as ``functools.lru_cache`` does."""
+    """Make a memoized function, as ``functools.lru_cache`` does."""
     return functools.lru_cache(**parameters)(function) if with_options else functools.lru_cache(function)
 
 
@@ -102,32 +102,32 @@ def make_cell():
 
 
 def fill_cell(cell, state):
-    """Put into a cell what it holds."""
+    """Set the content of a closure cell."""
     if state:
         cell.cell_contents = state[0]
 
 
-class NamesOf:
-    """Travels in place of the namespace of a module."""
+class NamespaceReference:
+    """Replaces the namespace of a module in a pickle."""
 
     def __init__(self, module):
         self._module = module
 
     def __reduce__(self):
-        """Become the namespace of the module on the other side."""
-        return names_of, (self._module,)
+        """Reduce to the namespace of the same module on the peer."""
+        return module_namespace, (self._module,)
 
 
-def names_of(module):
+def module_namespace(module):
     """Return the namespace of a module."""
     return import_module(module).__dict__
 
 
 def is_inner_function(function):
-    """Whether a function is made by a function of a module, and so has no name there."""
+    """Return whether a function is defined inside a function of a module: the module has no such name."""
     module = sys.modules.get(function.__globals__.get("__name__"))
-    is_its = module is not None and vars(module) is function.__globals__
-    return is_its and "<locals>" in function.__qualname__ and "__file__" in function.__globals__
+    has_globals = module is not None and vars(module) is function.__globals__
+    return has_globals and "<locals>" in function.__qualname__ and "__file__" in function.__globals__
 
 
 def keep_texts(texts):

@@ -11,7 +11,7 @@ from ..base import ATOMS, Refused
 
 
 def is_shell(value):
-    """Whether a value is IPython's shell, which each side has one of."""
+    """Return whether a value is IPython's shell: each side has exactly one."""
     shells = sys.modules.get("IPython.core.interactiveshell")
     return shells is not None and isinstance(value, shells.InteractiveShell)
 
@@ -25,45 +25,49 @@ def shell():
     return get_ipython()
 
 
-def formatter_of(form):
-    """Return what shows values in this form here."""
+def formatter_for(form):
+    """Return the formatter of this side for a MIME type."""
     shell()
     return ipython_formatters()[form]
 
 
-_OF_NOTEBOOKS = {"", "IPython", "builtins", "matplotlib_inline", "lk_jupyter", "ipywidgets", "_lk"}
+_NOTEBOOK_PACKAGES = {"", "IPython", "builtins", "matplotlib_inline", "lk_jupyter", "ipywidgets", "_lk"}
 
 
 def formatters():
-    """Return MIME type → what shows instances of a class, where that is not IPython's own."""
-    found = {}
+    """Return MIME type → printers by class, without the printers of IPython and the packages of notebooks."""
+    printers = {}
     for kind, formatter in ipython_formatters().items():
-        made = {**formatter.type_printers, **formatter.deferred_printers}
-        own = {of: maker for of, maker in made.items() if _package_of(maker) not in _OF_NOTEBOOKS}
-        if own:
-            found[kind] = own
+        makers = {**formatter.type_printers, **formatter.deferred_printers}
+        custom = {owner: maker for owner, maker in makers.items() if _top_package(maker) not in _NOTEBOOK_PACKAGES}
+        if custom:
+            printers[kind] = custom
     plain = ipython_formatters().get("text/plain")
-    options = {name: getattr(plain, name) for name, of in _OF_TEXT.items() if getattr(plain, name, of) != of}
+    options = {
+        name: getattr(plain, name)
+        for name, default in _TEXT_DEFAULTS.items()
+        if getattr(plain, name, default) != default
+    }
     if type(plain).__module__ == _RICH:
         call = type(plain).__call__
-        given = {name: cell.cell_contents for name, cell in zip(call.__code__.co_freevars, call.__closure__ or ())}
-        options[_RICH] = {name: value for name, value in given.items() if type(value) in ATOMS}
+        closure = {name: cell.cell_contents for name, cell in zip(call.__code__.co_freevars, call.__closure__ or ())}
+        options[_RICH] = {name: value for name, value in closure.items() if type(value) in ATOMS}
     if options:
-        found[_OPTIONS] = options
+        printers[_OPTIONS] = options
     printed = vars(_printed()) if _printed() else {}
-    own = {name: maker for name, maker in printed.items() if "<locals>" in getattr(maker, "__qualname__", "")}
+    custom = {name: maker for name, maker in printed.items() if "<locals>" in getattr(maker, "__qualname__", "")}
     if printed and printed.get("_repr_latex_") is printed.get("_repr_disabled"):
-        own["_repr_latex_"] = printed["_repr_disabled"]
-    return {**found, _PRINTED: own} if own else found
+        custom["_repr_latex_"] = printed["_repr_disabled"]
+    return {**printers, _PRINTED: custom} if custom else printers
 
 
-#: How IPython writes values as text, as ``%precision`` and ``%pprint`` set it, and as it begins.
-_OPTIONS, _OF_TEXT = "options", {"float_precision": "", "pprint": True}
+#: Key of the options of text output, which ``%precision`` and ``%pprint`` set, and the defaults.
+_OPTIONS, _TEXT_DEFAULTS = "options", {"float_precision": "", "pprint": True}
 
-#: The module that writes values as text in place of IPython, once it is asked to.
+#: The module that replaces the text output of IPython after ``rich.pretty.install()``.
 _RICH = "rich.pretty"
 
-#: The class of sympy whose methods its ``init_printing`` replaces.
+#: The class of sympy whose methods ``init_printing`` replaces.
 _PRINTED = "sympy.core._print_helpers"
 
 
@@ -71,86 +75,86 @@ def _printed():
     return getattr(sys.modules.get(_PRINTED), "Printable", None)
 
 
-def put_formatters(found):
-    """Let IPython show values as the other side does."""
+def put_formatters(printers):
+    """Set the printers of the peer in IPython."""
     shell()
-    options = {**_OF_TEXT, **found.get(_OPTIONS, {})}
+    options = {**_TEXT_DEFAULTS, **printers.get(_OPTIONS, {})}
     if _RICH in options:
         import_module(_RICH).install(**options.pop(_RICH))
     if plain := ipython_formatters().get("text/plain"):
         for name, value in options.items():
             setattr(plain, name, value)
-    for name, maker in found.get(_PRINTED, {}).items():
+    for name, maker in printers.get(_PRINTED, {}).items():
         setattr(_printed(), name, maker)
-    for kind, made in found.items():
+    for kind, makers in printers.items():
         formatter = ipython_formatters().get(kind)
-        for of, maker in made.items() if formatter else ():
-            (formatter.deferred_printers if isinstance(of, tuple) else formatter.type_printers)[of] = maker
+        for owner, maker in makers.items() if formatter else ():
+            (formatter.deferred_printers if isinstance(owner, tuple) else formatter.type_printers)[owner] = maker
 
 
 def ipython_formatters():
     """Return MIME type → formatter of IPython's shell; nothing without a shell."""
-    made = current_shell()
-    return made.display_formatter.formatters if made else {}
+    ipython = current_shell()
+    return ipython.display_formatter.formatters if ipython else {}
 
 
 def current_shell():
-    """Return IPython's shell if it is made already."""
+    """Return IPython's shell if the shell exists already."""
     shells = sys.modules.get("IPython.core.interactiveshell")
     return getattr(getattr(shells, "InteractiveShell", None), "_instance", None)
 
 
-#: Names that IPython itself gives to its magics, and extensions that are of no use in a run.
+#: Names that IPython gives to its magics, and extensions without use in a run.
 _ALIASES, _NO_USE = {"ed", "hist", "rep", "SVG", "HTML", "file"}, {"lk_jupyter", "storemagic", "autoreload"}
 
 #: The option of IPython's shell for which expressions of a cell are shown.
 _SHOWS = "ast_node_interactivity"
 
-#: Magics that came before there is a shell to have them.
+#: Magics that arrived before the shell exists.
 waiting = {}
 
 
 def magics():
-    """Return the magics that the notebook has defined, the extensions that it has loaded, and what cells show."""
-    made = current_shell()
+    """Return the magics of the notebook, the loaded extensions, and which expressions cells show."""
+    ipython = current_shell()
     shells = sys.modules.get("IPython.core.interactiveshell")
-    shown = getattr(made or getattr(shells, "InteractiveShell", None), _SHOWS, None)
-    options = {_SHOWS: shown} if isinstance(shown, str) and shown != "last_expr" else {}
-    if made is None:
+    interactivity = getattr(ipython or getattr(shells, "InteractiveShell", None), _SHOWS, None)
+    options = {_SHOWS: interactivity} if isinstance(interactivity, str) and interactivity != "last_expr" else {}
+    if ipython is None:
         return {**waiting, **options}
-    found = {
-        kind: {name: magic for name, magic in known.items() if _is_own(name, magic)}
-        for kind, known in made.magics_manager.magics.items()
+    custom = {
+        kind: {name: magic for name, magic in table.items() if _is_notebook_magic(name, magic)}
+        for kind, table in ipython.magics_manager.magics.items()
     }
-    extensions = [name for name in sorted(made.extension_manager.loaded) if name.rpartition(".")[2] not in _NO_USE]
-    return {**{kind: of for kind, of in [*found.items(), ("extensions", extensions)] if of}, **options}
+    extensions = [name for name in sorted(ipython.extension_manager.loaded) if name.rpartition(".")[2] not in _NO_USE]
+    return {**{kind: entries for kind, entries in [*custom.items(), ("extensions", extensions)] if entries}, **options}
 
 
-def _is_own(name, magic):
+def _is_notebook_magic(name, magic):
     is_alias = type(magic).__name__ == "MagicAlias" and name not in _ALIASES
     return is_alias or getattr(magic, "__module__", "") == "__main__"
 
 
-def put_magics(found):
-    """Let IPython have the magics of the other side, now or once there is a shell."""
-    made = current_shell()
-    if made is None:
-        waiting.update(found)
+def put_magics(magics_state):
+    """Define the magics of the peer in IPython, now or as soon as the shell exists."""
+    ipython = current_shell()
+    if ipython is None:
+        waiting.update(magics_state)
         driver.shell_hooks[:] = [_put_waiting_magics]
         return
     waiting.clear()
-    for name in found.get("extensions", ()):
-        with suppress(Exception):  # whoever uses its magics is told that they are unknown
-            made.extension_manager.load_extension(name)
-    if _SHOWS in found:
-        setattr(made, _SHOWS, found[_SHOWS])
-    for kind, known in made.magics_manager.magics.items():
-        known.update(found.get(kind, {}))
+    for name in magics_state.get("extensions", ()):
+        with suppress(Exception):  # a cell that uses these magics reports that they are unknown
+            ipython.extension_manager.load_extension(name)
+    if _SHOWS in magics_state:
+        setattr(ipython, _SHOWS, magics_state[_SHOWS])
+    for kind, table in ipython.magics_manager.magics.items():
+        table.update(magics_state.get(kind, {}))
 
 
 def _put_waiting_magics():
     put_magics(dict(waiting))
 
 
-def _package_of(maker):
+def _top_package(maker):
     return str(getattr(getattr(maker, "func", maker), "__module__", "") or "").partition(".")[0]

@@ -34,9 +34,9 @@ def change_leaf(value, new):
 
 
 def _fill_tensor(value, new):
-    """Let a tensor hold what another one holds, in the same memory where that can be: others may show it."""
+    """Set the content of a tensor, in the same memory if possible: more tensors may show this memory."""
     if value.shape == new.shape and value.dtype == new.dtype and value.layout == new.layout:
-        with suppress(RuntimeError):  # parts of it may be in the same place
+        with suppress(RuntimeError):  # parts of the tensor may overlap in memory
             value.data.copy_(new.data)
             return
     value.data = new.data.to(value.device)
@@ -44,22 +44,22 @@ def _fill_tensor(value, new):
 
 @functools.lru_cache(maxsize=None)
 def _homes(kind):
-    """Return the modules in which a package may keep instances of a class for all who import it."""
+    """Return the modules in which a package may keep shared instances of a class."""
     top = kind.__module__.partition(".")[0]
-    is_installed = top in getattr(sys, "stdlib_module_names", ()) or pickles.package_of(top)[1] is not None
+    is_installed = top in getattr(sys, "stdlib_module_names", ()) or pickles.find_package(top)[1] is not None
     return tuple(dict.fromkeys((kind.__module__, top))) if is_installed and top != "builtins" else ()
 
 
-_kept = {}
+_global_names = {}
 
 
-def place_of(value):
-    """Return module and name of an object that a package has made for all who import it; None for others."""
+def find_global(value):
+    """Return module and name of an object that a package keeps as a global; None for any other object."""
     for home in _homes(type(value)) if isinstance(type(value).__module__, str) else ():
         names = vars(sys.modules.get(home, types))
-        if _kept.get(home, (0,))[0] != len(names):
-            _kept[home] = len(names), {id(of): name for name, of in list(names.items())}
-        name = _kept[home][1].get(id(value))
+        if _global_names.get(home, (0,))[0] != len(names):
+            _global_names[home] = len(names), {id(global_value): name for name, global_value in list(names.items())}
+        name = _global_names[home][1].get(id(value))
         if name is not None and names.get(name) is value and not _is_set_later(home, name):
             return home, name
     return None
@@ -67,18 +67,18 @@ def place_of(value):
 
 @functools.lru_cache(maxsize=None)
 def _is_set_later(home, name):
-    """Whether a function of a module sets this global name: its value is not the same in every process."""
+    """Return whether a function of a module sets a global name, whose value then differs between processes."""
     codes = (value.__code__ for value in list(vars(sys.modules[home]).values()) if type(value) is types.FunctionType)
     return any(
-        found.opname == "STORE_GLOBAL" and found.argval == name
+        step.opname == "STORE_GLOBAL" and step.argval == name
         for code in codes
         if name in code.co_names
-        for found in dis.get_instructions(code)
+        for step in dis.get_instructions(code)
     )
 
 
 def reduce_patsy(value):
-    """Reduce an object of patsy, which allows no pickle of what it could be made of; None for others."""
+    """Reduce an object of patsy, which forbids pickling; None for any other value."""
     kind = type(value)
     if getattr(getattr(kind, "__getstate__", None), "__name__", "") != "no_pickling":
         return None
@@ -89,7 +89,7 @@ def reduce_patsy(value):
 
 
 def reduce_bokeh(value):
-    """Reduce what models of bokeh hold their items in, and the document of the notebook; None for others."""
+    """Reduce a container in models of bokeh, or the document of the notebook; None for any other value."""
     wrappers = sys.modules.get("bokeh.core.property.wrappers")
     if wrappers is not None and isinstance(value, wrappers.PropertyValueContainer):
         kind = type(value)
@@ -107,16 +107,16 @@ def is_optimizer(value):
 
 
 def make_optimizer(kind):
-    """Make an optimizer that holds nothing yet: its class runs the hooks of a step from now on."""
-    made = kind.__new__(kind)
-    made._patch_step_function()
-    return made
+    """Make an optimizer without state; its class calls the hooks of a step from now on."""
+    optimizer = kind.__new__(kind)
+    optimizer._patch_step_function()
+    return optimizer
 
 
-def fill_optimizer(optimizer, held):
-    """Give an optimizer its attributes; pickles leave out the hooks, and that a scheduler follows its steps."""
+def fill_optimizer(optimizer, state):
+    """Set the attributes of an optimizer; pickles omit the hooks and the link to a scheduler."""
     vars(optimizer).clear()
-    optimizer.__setstate__(held)
+    optimizer.__setstate__(state)
 
 
 def is_image(value):
@@ -125,10 +125,10 @@ def is_image(value):
     return images is not None and isinstance(value, images.Image)
 
 
-def fill_image(image, held):
-    """Let an image of Pillow hold this in the memory that it has, where it can: pens draw into that."""
+def fill_image(image, state):
+    """Set the state of an image of Pillow, in the existing memory if possible: drawing contexts write to it."""
     memory = None if getattr(image, "readonly", 0) or "P" in image.mode else getattr(image, "im", None)
-    image.__setstate__(held)
+    image.__setstate__(state)
     if memory is not None and (memory.mode, memory.size) == (image.im.mode, image.im.size):
         memory.paste(image.im, (0, 0, *memory.size))
         image.im = memory

@@ -16,29 +16,29 @@ from ..base import PROTOCOL
 
 
 def is_iterator(value):
-    """Whether a value gives the items of a container, without calling a function for each."""
+    """Return whether a value iterates over a container without calling a function for each item."""
     kind = type(value)
-    is_known = kind.__name__.endswith("iterator") and kind.__module__ in ("builtins", "_collections", "array")
-    return kind is reversed or (is_known and kind.__name__ != "callable_iterator")
+    is_builtin = kind.__name__.endswith("iterator") and kind.__module__ in ("builtins", "_collections", "array")
+    return kind is reversed or (is_builtin and kind.__name__ != "callable_iterator")
 
 
 def iterator_state(iterator):
-    """Return what an iterator has left to give: of what, from which place, and how many items."""
-    _, of, *place = iterator.__reduce__()
-    is_by_place = type(iterator).__name__ == "iterator"  # a class of the notebook may count its items
-    return [of, *(place or [None]), 1 if place and is_by_place else operator.length_hint(iterator)]
+    """Return the rest of an iterator: the container, the position, and the number of items."""
+    _, container, *place = iterator.__reduce__()
+    is_by_place = type(iterator).__name__ == "iterator"  # a class of the notebook may count the calls for items
+    return [container, *(place or [None]), 1 if place and is_by_place else operator.length_hint(iterator)]
 
 
-def advance(iterator, held):
-    """Let an iterator have as much left to give as the one of the other side."""
-    _, place, left = held
+def advance(iterator, state):
+    """Advance an iterator to the position of the peer's iterator."""
+    _, place, remaining = state
     if place is not None and hasattr(iterator, "__setstate__"):
         iterator.__setstate__(place)
-    elif type(iterator).__name__ == "iterator":  # one that is past all places has ended
+    elif type(iterator).__name__ == "iterator":  # an iterator past all positions has ended
         iterator.__setstate__(sys.maxsize - 1)
         next(iterator, None)
-    elif left:
-        collections.deque(itertools.islice(iterator, operator.length_hint(iterator) - left), 0)
+    elif remaining:
+        collections.deque(itertools.islice(iterator, operator.length_hint(iterator) - remaining), 0)
     else:
         collections.deque(iterator, 0)
 
@@ -46,21 +46,21 @@ def advance(iterator, held):
 WEAK_KINDS = weakref.WeakKeyDictionary, weakref.WeakValueDictionary
 
 VIEW_KINDS = {
-    type(getattr(made, name)()): name
-    for made in ({}, collections.OrderedDict())
+    type(getattr(mapping, name)()): name
+    for mapping in ({}, collections.OrderedDict())
     for name in ("keys", "values", "items")
 }
 
 PATH_KINDS = {pathlib.PosixPath, pathlib.WindowsPath}
 
 
-def view_of(held, name):
+def dict_view(mapping, name):
     """Return the keys, values or items of a dict."""
-    return getattr(held, name)()
+    return getattr(mapping, name)()
 
 
 def reduce_error(error):
-    """Reduce an exception with the exceptions that it was raised from; None for others."""
+    """Reduce an exception with its cause and context; None for any other value."""
     kind = type(error)
     if not issubclass(kind, BaseException):
         return None
@@ -69,16 +69,16 @@ def reduce_error(error):
         return None
     if make is kind and kind.__reduce__ is BaseException.__reduce__:
         make, arguments = make_error, (kind, arguments)
-    return make, arguments, (attributes, chain_of(error)), None, None, fill_error
+    return make, arguments, (attributes, error_chain(error)), None, None, fill_error
 
 
-def chain_of(error):
+def error_chain(error):
     """Return the cause and the context of an exception, and whether the context is hidden."""
     return error.__cause__, error.__context__, error.__suppress_context__
 
 
 def make_error(kind, arguments):
-    """Make an exception as it is: ``__init__`` of its class may take other arguments than the exception keeps."""
+    """Make an exception without ``__init__`` of the class, which may expect different arguments."""
     error = kind.__new__(kind, *arguments)
     base = next(base for base in kind.__mro__ if isinstance(vars(base).get("__init__"), types.WrapperDescriptorType))
     base.__init__(error, *arguments)
@@ -86,16 +86,16 @@ def make_error(kind, arguments):
 
 
 def fill_error(error, state):
-    """Give an exception its attributes, and the exceptions that it was raised from."""
+    """Set the attributes of an exception, and its cause and context."""
     attributes, (error.__cause__, error.__context__, suppresses) = state
     error.__dict__.update(attributes or {})
     error.__suppress_context__ = suppresses
 
 
 def reduce_weak(value):
-    """Reduce what refers weakly to objects that live, a view of a dict, and a cached property; None for others."""
+    """Reduce a weak reference, a weak container, a dict view or a cached property; None for any other value."""
     kind = type(value)
-    if kind is functools.cached_property:  # it may have a lock of its own
+    if kind is functools.cached_property:  # the property may contain a lock
         return kind, (value.func,), {"attrname": value.attrname}
     if kind is weakref.ref and value() is not None and value.__callback__ is None:
         return kind, (value(),)

@@ -1,4 +1,4 @@
-"""The tables of kinds: what an object contains, how it changes in place, and how it is pickled."""
+"""The tables of kinds: the content of an object, the change in place, and the pickle."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from .classes import fill_class, fill_enum, make_class, reduce_by_state, reduce_
 from .files import FILE_KINDS, file_state, go_to, load_arrays, make_file, reduce_file, stream_name
 from .functions import (
     CACHED,
-    NamesOf,
+    NamespaceReference,
     fill_cell,
     fill_function,
     is_filled,
     make_cached,
     make_cell,
     make_function,
-    names_of,
+    module_namespace,
 )
-from .ipython import formatter_of, ipython_formatters, is_shell, shell
+from .ipython import formatter_for, ipython_formatters, is_shell, shell
 from .libraries import (
     fill_image,
     fill_optimizer,
+    find_global,
     is_image,
     is_optimizer,
     make_optimizer,
-    place_of,
     reduce_bokeh,
     reduce_patsy,
 )
@@ -46,14 +46,14 @@ from .python import (
     VIEW_KINDS,
     WEAK_KINDS,
     advance,
-    chain_of,
+    dict_view,
+    error_chain,
     fill_error,
     is_iterator,
     iterator_state,
     make_error,
     reduce_error,
     reduce_weak,
-    view_of,
 )
 from .widgets import fill_widget, is_widget, make_widget, widget_state
 
@@ -93,21 +93,21 @@ _NEVER = (*_NEVER, functools.cached_property)
 
 
 def inside(value):
-    """Return what a value holds, to be compared and sent alone; None for what never changes in place."""
+    """Return the content of a value, to compare or send alone; None for a value that never changes in place."""
     kind = type(value)
     if kind in _PLAIN:
         return _PLAIN[kind](value)
-    if isinstance(value, _NEVER) or _of_each_side(value):
+    if isinstance(value, _NEVER) or _is_on_both_sides(value):
         return None
-    for belongs, held_by, _ in _MOVED:
+    for belongs, read_state, _ in _MOVED:
         if belongs(value):
-            return held_by(value)
+            return read_state(value)
     reduce = copyreg.dispatch_table.get(kind)
-    made = reduce(value) if reduce else reduce_instance(value)
-    if not isinstance(made, tuple):
+    reduced = reduce(value) if reduce else reduce_instance(value)
+    if not isinstance(reduced, tuple):
         return None
-    make, arguments, state, items, pairs = (*made[:5], *(None,) * (5 - len(made[:5])))
-    if kind is itertools.chain and state is None:  # it has ended
+    make, arguments, state, items, pairs = (*reduced[:5], *(None,) * (5 - len(reduced[:5])))
+    if kind is itertools.chain and state is None:  # the iterator has ended
         state = (iter(()),)
     is_error = isinstance(value, BaseException)
     may_get_attributes = (make is copyreg.__newobj__ or is_error) and hasattr(value, "__dict__")
@@ -118,7 +118,7 @@ def inside(value):
         state,
         _list(items),
         _list(pairs),
-        *([chain_of(value)] if is_error else []),
+        *([error_chain(value)] if is_error else []),
     ]
 
 
@@ -127,7 +127,7 @@ def _list(items):
 
 
 def change(value, holds):
-    """Make a value hold what an equal one holds elsewhere, in place. Raises TypeError where that cannot be."""
+    """Set the content of a value in place. Raises TypeError if the value can't change in place."""
     kind = type(value)
     if kind in (list, bytearray):
         value[:] = holds
@@ -158,7 +158,7 @@ def change(value, holds):
 def _change_instance(value, state, items, pairs, chain=None):
     if items is not None:
         value[:] = items
-    if pairs is not None:  # before the attributes: a dict may be its own
+    if pairs is not None:  # before the attributes: a dict may be the dict of its attributes
         value.clear()
         value.update(pairs)
     set_state(value, state, clears=pairs is None or not has_dict(value) or vars(value) is not value)
@@ -167,23 +167,23 @@ def _change_instance(value, state, items, pairs, chain=None):
 
 
 def reason_to_stay(value):
-    """Say why what belongs to its process cannot be pickled, even where cloudpickle would; nothing for others."""
+    """Return why a value must stay in this process, even if cloudpickle could pickle the value; empty if none."""
     is_file = isinstance(value, io.IOBase) and not isinstance(value, (io.BytesIO, io.StringIO))
     is_once = isinstance(value, (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType))
-    is_bound = type(value).__module__ in codec.OF_A_PROCESS
+    is_bound = type(value).__module__ in codec.PROCESS_MODULES
     is_type = type(value) is getattr(sys.modules.get("typing"), "NewType", None) and value.__module__ == "__main__"
     return codec.why_not(value) + IN_SESSION if is_file or is_once or is_bound or is_type else ""
 
 
-def _of_each_side(value):
-    """Whether each side has another one, which the other side must not change."""
+def _is_on_both_sides(value):
+    """Return whether each side has a separate instance, which the peer must not change."""
     is_formatter = type(value).__module__ == "IPython.core.formatters"
-    return bool(is_formatter or is_shell(value) or stream_name(value) or place_of(value))
+    return bool(is_formatter or is_shell(value) or stream_name(value) or find_global(value))
 
 
 def reduce_kind(value):  # noqa: PLR0911 (one for each kind)
-    """Reduce what each side has already, or makes for itself; None for others."""
-    if type(value) is NamesOf:
+    """Reduce an object that each side has or makes separately; None for any other value."""
+    if type(value) is NamespaceReference:
         return value.__reduce__()
     if is_widget(value):
         return make_widget, (type(value), value._model_id), widget_state(value), None, None, fill_widget
@@ -192,7 +192,7 @@ def reduce_kind(value):  # noqa: PLR0911 (one for each kind)
     if is_optimizer(value):
         return make_optimizer, (type(value),), dict(vars(value)), None, None, fill_optimizer
     if _is_database(value):
-        return databases.reduced(value)
+        return databases.reduce_connection(value)
     if isinstance(value, types.ModuleType) and type(value) is not types.ModuleType:
         return (import_module, (value.__name__,)) if sys.modules.get(value.__name__) is value else None
     if (
@@ -200,55 +200,62 @@ def reduce_kind(value):  # noqa: PLR0911 (one for each kind)
         or (type(value) in FILE_KINDS and not stream_name(value))
         or type(value).__name__ == "NpzFile"
     ):
-        return generators.reduced(value) if type(value) is types.GeneratorType else reduce_file(value)
-    if found := stream_name(value) or place_of(value):
-        return named, found
+        return generators.reduce_generator(value) if type(value) is types.GeneratorType else reduce_file(value)
+    if place := stream_name(value) or find_global(value):
+        return named, place
     return (
-        _of_python(value)
+        _reduce_builtin(value)
         or reduce_error(value)
         or reduce_weak(value)
         or reduce_patsy(value)
         or reduce_bokeh(value)
-        or pickles.of_datasets(value)
+        or pickles.reduce_dataset(value)
         or reduce_by_state(value)
     )
 
 
-def _of_python(value):
-    """Reduce what Python itself doesn't: absolute paths, views of a dict, pairs of items; None for others."""
+def _reduce_builtin(value):
+    """Reduce an absolute path, a view of a dict or pairs of items; None for any other value."""
     kind = type(value)
     if kind in PATH_KINDS:
         return (kind, (str(value),)) if value.is_absolute() else None
     if kind in VIEW_KINDS:
-        return view_of, (gc.get_referents(value)[0], VIEW_KINDS[kind])
+        return dict_view, (gc.get_referents(value)[0], VIEW_KINDS[kind])
     if kind is getattr(itertools, "pairwise", None):
-        held, empty = ([of for of in gc.get_referents(made) if of is not kind] for made in (value, kind(())))
+        referents, empty = (
+            [each for each in gc.get_referents(pairs) if each is not kind] for pairs in (value, kind(()))
+        )
         more = len(empty) - 1  # later Pythons keep a tuple to give next
-        of, *before = held[: len(held) - more] or [iter(())]
-        return kind, (itertools.chain(before, of) if before else of,)
+        iterator, *before = referents[: len(referents) - more] or [iter(())]
+        return kind, (itertools.chain(before, iterator) if before else iterator,)
     is_formatter = kind.__module__ == "IPython.core.formatters"
-    form = next((name for name, of in ipython_formatters().items() if of is value), None) if is_formatter else None
-    return (formatter_of, (form,)) if form else None
+    forms = ipython_formatters().items() if is_formatter else ()
+    form = next((name for name, formatter in forms if formatter is value), None)
+    return (formatter_for, (form,)) if form else None
 
 
-#: What each side has of its own: how it is known, what it holds, and how it comes to hold the same.
+#: Kinds with a separate instance on each side: predicate, content, and change in place.
 _MOVED = (
     (is_widget, widget_state, fill_widget),
-    (_is_database, databases.held_by, databases.fill),
+    (_is_database, databases.connection_state, databases.fill),
     (is_optimizer, lambda value: dict(vars(value)), fill_optimizer),
     (is_image, lambda image: image.__getstate__(), fill_image),
     (is_iterator, iterator_state, advance),
-    (lambda value: type(value) is types.GeneratorType, generators.held_by, generators.go_to),
+    (lambda value: type(value) is types.GeneratorType, generators.generator_state, generators.go_to),
 )
 
-#: Name in a pickle → function of ours: a pickle names no module that only one side has.
+#: Name in a pickle → function of this package. A pickle refers to no module that exists on one side only. The names are
+#: those in pickles of earlier versions.
 MAKERS = {
-    made.__name__: made
-    for made in (
-        make_function, fill_function, make_cell, fill_cell, make_cached, names_of, make_class, fill_class, fill_enum,
-        set_state, make_file, go_to, load_arrays, make_widget, fill_widget, shell, formatter_of, view_of,
-        make_error, fill_error, make_optimizer, fill_optimizer, named, generators.make_generator,
-        generators.make_library_generator, databases.open_database,
-    )
+    **{
+        maker.__name__: maker
+        for maker in (
+            make_function, fill_function, make_cell, fill_cell, make_cached, make_class, fill_class, fill_enum,
+            set_state, make_file, go_to, load_arrays, make_widget, fill_widget, shell,
+            make_error, fill_error, make_optimizer, fill_optimizer, named, generators.make_generator,
+            generators.make_library_generator, databases.open_database,
+        )
+    },
+    "names_of": module_namespace, "formatter_of": formatter_for, "view_of": dict_view,
 }  # fmt: skip
-MAKER_NAMES = {made: name for name, made in MAKERS.items()}
+MAKER_NAMES = {maker: name for name, maker in MAKERS.items()}

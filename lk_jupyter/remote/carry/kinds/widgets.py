@@ -1,4 +1,4 @@
-"""Widgets: each side has its model, and the state of the widget is sent."""
+"""Widgets: each side has a model, and the state of the widget is sent."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from importlib import import_module
 from ... import IN_RUN
 from .ipython import shell
 
-_OF_MODELS = {"comm", "keys", "log", "parent", "_msg_callbacks", "_display_callbacks", "_states_to_send"}
+_MODEL_TRAITS = {"comm", "keys", "log", "parent", "_msg_callbacks", "_display_callbacks", "_states_to_send"}
 
-_OF_TRAITS = (
+_TRAIT_ATTRIBUTES = (
     "_trait",
     "_cross_validation_lock",
     "_property_lock",
@@ -29,7 +29,7 @@ def is_widget(value):
 
 
 def widget_state(widget):
-    """Return the traits of a widget, its other attributes, what observes it, and whether it is closed."""
+    """Return the traits of a widget, the attributes, the observers, the callbacks, and whether the widget is closed."""
     from traitlets.traitlets import EventHandler
 
     observed = [
@@ -40,40 +40,40 @@ def widget_state(widget):
         if not isinstance(handler, EventHandler)
     ]
     return [
-        {name: value for name, value in widget._trait_values.items() if name not in _OF_MODELS},
-        {name: value for name, value in widget.__dict__.items() if not name.startswith(_OF_TRAITS)},
+        {name: value for name, value in widget._trait_values.items() if name not in _MODEL_TRAITS},
+        {name: value for name, value in widget.__dict__.items() if not name.startswith(_TRAIT_ATTRIBUTES)},
         observed,
         list(widget._msg_callbacks.callbacks),
         widget.comm is None,
     ]
 
 
-#: Model of an Output in the run → the Output here that shows what the code shows inside it, while the run is active.
+#: Model id of an Output in the run → Output of the notebook that shows its content while the run is active.
 captures = {}
 
 
-def capture_of(model):
-    """Return the Output here for one in the run, made now or long known. Raises ImportError without ipywidgets."""
+def output_for(model):
+    """Return the notebook's Output for an Output in the run. Raises ImportError without ipywidgets."""
     output = import_module("ipywidgets").Output
-    known = getattr(sys.modules["ipywidgets.widgets.widget"], "_instances", {}).get(model)
-    return known if isinstance(known, output) else captures.setdefault(model, output())
+    instance = getattr(sys.modules["ipywidgets.widgets.widget"], "_instances", {}).get(model)
+    return instance if isinstance(instance, output) else captures.setdefault(model, output())
 
 
 def make_widget(kind, model):
-    """Make a widget that holds nothing yet; in a run it keeps the id of its model."""
-    made = captures.pop(model, None)
-    if type(made) is kind:
-        return made
+    """Make a widget without state; in a run the widget keeps the id of its model."""
+    captured = captures.pop(model, None)
+    if type(captured) is kind:
+        return captured
     module = sys.modules["ipywidgets.widgets.widget"]
     is_new = IN_RUN and model not in getattr(module, "_instances", {})
     widget = kind.__new__(kind)
-    with suppress(import_module("traitlets").TraitError):  # one that must hold something, such as Link, opens later
+    with suppress(import_module("traitlets").TraitError):  # a class such as Link, which needs values first, opens later
         module.Widget.__init__(widget, **({"model_id": model} if is_new else {}))
     return widget
 
 
 def fill_widget(widget, state):
-    """Let a widget hold what one of the other side holds, and show it."""
+    """Set the state of a widget as on the peer, and show the widget."""
     traits, attributes, observed, callbacks, is_closed = state
     widget._trait_values.update(traits)
     widget.__dict__.update(attributes)
@@ -89,14 +89,14 @@ def fill_widget(widget, state):
         widget.send_state()
 
 
-#: What the names begin with under which widgets travel that an output shows; the id of the output follows.
-SHOWN = "output "
+#: Prefix of the names of widgets that an output shows; the id of the output follows.
+OUTPUT_PREFIX = "output "
 
 
 def show_widget(name, widget):
-    """Show a widget, which can be moved here, in the place of its picture."""
-    made = shell()
-    if hasattr(made, "kernel") and isinstance(widget, sys.modules["ipywidgets.widgets.widget"].Widget):
-        data, metadata = made.display_formatter.format(widget)
-        transient = {"display_id": name[len(SHOWN) :]}
-        made.display_pub.publish(data, metadata, transient=transient, update=True)
+    """Show a widget in place of its picture."""
+    ipython = shell()
+    if hasattr(ipython, "kernel") and isinstance(widget, sys.modules["ipywidgets.widgets.widget"].Widget):
+        data, metadata = ipython.display_formatter.format(widget)
+        transient = {"display_id": name[len(OUTPUT_PREFIX) :]}
+        ipython.display_pub.publish(data, metadata, transient=transient, update=True)
