@@ -14,6 +14,11 @@ from importlib import import_module
 from ..script import run as driver
 from ..values import pickle as pickles
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
 #: The last protocol that writes the number of each object: a pickle that cannot be read leaves the rest readable.
 PROTOCOL = 3
 
@@ -41,14 +46,17 @@ IN_SESSION = ", or keep it in a session: --session NAME"
 
 
 @contextmanager
-def silent():
+def silent() -> Iterator[None]:
     """Suppress prints of this thread inside a ``with`` block: pickle methods of classes may print."""
-    thread, methods = threading.get_ident(), []
+    thread = threading.get_ident()
+    methods: list[tuple[Any, Any]] = []
 
-    def muted(write):
+    streams: tuple[Any, ...] = sys.stdout, sys.stderr
+
+    def muted(write: Callable[[str], Any]) -> Callable[[str], Any]:
         return lambda text: len(text) if threading.get_ident() == thread else write(text)
 
-    for stream in {id(stream): stream for stream in (sys.stdout, sys.stderr)}.values():
+    for stream in {id(stream): stream for stream in streams}.values():
         if hasattr(stream, "__dict__"):
             methods.append((stream, vars(stream).get("write")))
             with suppress(AttributeError):  # a read-only stream
@@ -62,7 +70,7 @@ def silent():
                 stream.write = write
 
 
-def has_dict(value):
+def has_dict(value: Any) -> bool:
     """Return whether an object has a dict of attributes, without calling methods of the class."""
     try:
         return isinstance(object.__getattribute__(value, "__dict__"), dict)
@@ -73,7 +81,7 @@ def has_dict(value):
 _CODE = types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.MethodType
 
 
-def named(module, name):
+def named(module: str, name: str) -> Any:
     """Return the object that a module has by this name. Raises Refused for code: pickles name objects and streams."""
     value = getattr(import_module(module), name)
     if isinstance(value, _CODE) or (callable(value) and pickles.is_risky(value)):
@@ -81,17 +89,17 @@ def named(module, name):
     return value
 
 
-def code_words(text):
+def code_words(text: str) -> set[str]:
     """Return the words of code, which include the names of all submodules that the code may use."""
     return set(re.findall(r"[^\W\d]\w*", text))
 
 
-def is_local(module):
+def is_local(module: Any) -> bool:
     """Return whether the file of a module is in or below the working directory."""
     return str(getattr(module, "__file__", None)).startswith(os.getcwd() + os.sep)
 
 
-def is_plain(value, depth=3, few=FEW_ITEMS):
+def is_plain(value: Any, depth: int = 3, few: Any = FEW_ITEMS) -> bool:
     """Return whether a value is a number, a text, a path or a short container of such values."""
     if type(value) in ATOMS or isinstance(value, pathlib.PurePath):
         return True
@@ -101,6 +109,6 @@ def is_plain(value, depth=3, few=FEW_ITEMS):
     return all(is_plain(item, depth - 1, few) for item in items)
 
 
-def running_code():
+def running_code() -> str:
     """Return the code that runs."""
     return driver._text

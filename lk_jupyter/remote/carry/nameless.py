@@ -11,11 +11,16 @@ from importlib import import_module
 from .base import MANY_ITEMS, code_words, is_local, is_plain, running_code
 from .kinds.ipython import current_shell, formatters, magics, put_formatters, put_magics
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
 #: The name of the files that the code wrote, in the stream: no variable refers to files.
 FILES = "files written"
 
 
-def accessors():
+def accessors() -> dict[tuple[str, str], Any]:
     """Return the notebook's additions to classes of pandas: class and name → function or accessor."""
     pandas = sys.modules.get("pandas")
     kinds = [getattr(pandas, name) for name in ("DataFrame", "Series", "Index") if hasattr(pandas, name)]
@@ -27,7 +32,7 @@ def accessors():
     }
 
 
-def put_accessors(additions):
+def put_accessors(additions: dict[tuple[str, str], Any]) -> None:
     """Add the peer's additions to the classes of pandas."""
     for (kind, name), addition in additions.items():
         owner = getattr(import_module("pandas"), kind)
@@ -45,13 +50,14 @@ _SETS = re.compile(
 _PROCESS_ATTRIBUTES = {"path", "stdin", "stdout", "stderr", "displayhook", "excepthook", "modules", "meta_path"}
 
 #: Attributes of modules that the peer has set, by module and name; and modules that are not imported in this process.
-_remote_attributes, _missing_modules = set(), set()
+_remote_attributes: set[tuple[str, str]] = set()
+_missing_modules: set[str] = set()
 
 
-def attributes():
+def attributes() -> dict[tuple[str, str], Any]:
     """Return module and name → value of attributes that code has set, and of plain values in local modules."""
     namespace = vars(sys.modules["__main__"])
-    values = {}
+    values: dict[tuple[str, str], Any] = {}
     for module_name, module in _local_modules().items():
         module_values = {name: value for name, value in vars(module).items() if not name.startswith("__")}
         values.update(
@@ -63,13 +69,13 @@ def attributes():
         (_module_named(module_name or expression, namespace), name or attribute)
         for module_name, name, expression, attribute in _sets()
     }:
-        module = sys.modules.get(module_name)
-        if module is not None and hasattr(module, name) and not (module_name == "sys" and name in _PROCESS_ATTRIBUTES):
-            values[module_name, name] = getattr(module, name)
+        owner = sys.modules.get(module_name)
+        if owner is not None and hasattr(owner, name) and not (module_name == "sys" and name in _PROCESS_ATTRIBUTES):
+            values[module_name, name] = getattr(owner, name)
     return values
 
 
-def _local_modules():
+def _local_modules() -> dict[str, types.ModuleType]:
     """Return name → module of the imported modules in and below the working directory."""
     modules = [value for value in list(vars(sys.modules["__main__"]).values()) if isinstance(value, types.ModuleType)]
     return {
@@ -80,19 +86,19 @@ def _local_modules():
         and not (
             module.__name__ in _missing_modules
             or module.__name__.partition(".")[0] == "_lk"
-            or "-packages" in module.__file__
+            or "-packages" in str(module.__file__)
         )
     }
 
 
-def _sets():
+def _sets() -> set[tuple[str, str, str, str]]:
     """Return the assignments to attributes in the code of the run, or in the cells of the notebook."""
     shell = None if running_code() else current_shell()
     texts = [running_code()] if shell is None else shell.user_ns.get("In", ())
     return {assignment for text in texts for assignment in _SETS.findall(str(text))}
 
 
-def _module_named(words, namespace):
+def _module_named(words: str, namespace: dict[str, Any]) -> str:
     """Return the name of the module that an expression refers to; empty for any other value."""
     first, *submodules = words.split(".")
     value = namespace.get(first)
@@ -102,7 +108,7 @@ def _module_named(words, namespace):
     return name if sys.modules.get(name) is value and name != "__main__" else ""
 
 
-def put_attributes(values):
+def put_attributes(values: dict[tuple[str, str], Any]) -> None:
     """Set the module attributes of the peer, if code of this side may use the modules."""
     words = code_words(running_code())
     for (module_name, name), value in values.items():
@@ -118,7 +124,7 @@ def put_attributes(values):
 
 
 #: State without a variable: name in the stream → function that reads, function that sets the state.
-NAMELESS = {
+NAMELESS: dict[str, tuple[Callable[[], Any], Callable[[Any], None]]] = {
     "IPython's formatters": (formatters, put_formatters),
     "IPython's magics": (magics, put_magics),
     "additions to pandas": (accessors, put_accessors),
@@ -126,7 +132,7 @@ NAMELESS = {
 }
 
 
-def put_nameless(states):
+def put_nameless(states: dict[str, Any]) -> None:
     """Set state without a variable; ``states`` may contain more values."""
     for name in NAMELESS.keys() & states.keys():
         NAMELESS[name][1](states[name])

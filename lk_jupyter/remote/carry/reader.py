@@ -22,6 +22,11 @@ from .kinds.table import MAKERS
 from .nameless import FILES
 from .writer import FIRST, MAIN
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any
+
 #: Packages whose pickles are read by all versions with the same first number.
 _STEADY = {"numpy", "pandas"}
 
@@ -36,37 +41,43 @@ _EARLIER = {
 class Reader(pickles.Unpickler):
     """Reads the stream of a Writer. ``common`` is token → object that this side has."""
 
-    def __init__(self, stream, content, leaf, common=None):
+    def __init__(
+        self,
+        stream: bytes,
+        content: dict[str, Any],
+        leaf: Callable[[Any], Any],
+        common: Mapping[int, Any] | None = None,
+    ) -> None:
         self._file = io.BytesIO(stream)
         super().__init__(self._file, stream)
         self._has_formulas = b"statsmodels" in stream
         self._listed = content
         self._leaf = leaf
         self.common = common or {}
-        self.values = {}
-        self._lost = set()
+        self.values: dict[int, Any] = {}
+        self._lost: set[int] = set()
         self._base = ambient.base_folder()
 
-    def chunk(self, start, names=()):
+    def chunk(self, start: int, names: Any = ()) -> Any:
         """Return the value at a position; ``names`` are the variables that were read earlier."""
         if self._lost and self._lost & self._numbers(start, "GET"):
             raise pickle.UnpicklingError
         self._file.seek(start)
         return _among(names, self.load) if self._has_formulas else self.load()
 
-    def forget(self, start):
+    def forget(self, start: int) -> None:
         """Mark the parts of an unreadable value: a later value must not get incomplete parts."""
         memo = self.memo.copy()
         self._lost.update(number for number in self._numbers(start, "PUT") if not _is_imported(memo.get(number)))
 
-    def _numbers(self, start, step):
+    def _numbers(self, start: int, step: str) -> set[Any]:
         """Return the numbers of the parts that a value has (PUT) or refers to (GET)."""
         self._file.seek(start)
         with suppress(Exception):  # a damaged pickle
             return {number for code, number, _ in pickletools.genops(self._file) if code.name.endswith(step)}
         return set()
 
-    def find_class(self, module, name):
+    def find_class(self, module: str, name: str) -> Any:
         """Return a class or function by its name; earlier versions wrote functions of this package by name."""
         module_name = module.rpartition(".")[2]
         if module_name in _EARLIER:
@@ -75,7 +86,7 @@ class Reader(pickles.Unpickler):
             return make_class
         return super().find_class(module, name)
 
-    def persistent_load(self, number):
+    def persistent_load(self, number: Any) -> Any:
         """Return an object that isn't pickled; a text is a path below the base folder, or the name of a maker."""
         if isinstance(number, str):
             return self._base + number.replace("/", os.sep) if number[:1] in ("", "/") else _maker(number)
@@ -90,7 +101,7 @@ class Reader(pickles.Unpickler):
             self.values[at] = self._read(self._listed["nodes"][at])
         return self.values[at]
 
-    def _read(self, node):
+    def _read(self, node: dict[str, Any]) -> Any:
         if "view" in node:
             return self._view(*node["view"])
         if "memory" in node:
@@ -108,14 +119,14 @@ class Reader(pickles.Unpickler):
             value.grad = self.persistent_load(node["grad"])
         return value
 
-    def _view(self, owner, start, shape, strides, dtype):
+    def _view(self, owner: int, start: int, shape: list[int], strides: list[int], dtype: dict[str, Any]) -> Any:
         import numpy
 
         memory = self.persistent_load(owner)
         in_order = memory if memory.flags.c_contiguous else memory.T
         return numpy.ndarray(shape, self._read(dtype), in_order, start, strides)
 
-    def tokens(self):
+    def tokens(self) -> dict[int, Any]:
         """Return token → object of all that was read."""
         met = {2 * number: value for number, value in self.memo.copy().items() if number not in self._lost}
         return {**met, **{2 * at + 1: value for at, value in self.values.items()}}
@@ -129,14 +140,14 @@ _AGAIN = (
 )
 
 
-def _among(names, load):
+def _among(names: Any, load: Callable[[], Any]) -> Any:
     """Read a value inside deep frames: results of formulas search the calling frames for variables."""
     namespace = {**sys.modules["__main__"].__dict__, **dict(names)}
     again = eval(compile(_AGAIN, "<reading>", "eval", 0, True), namespace)
     return again(again, load, _DEPTH)
 
 
-def formula_names(value):
+def formula_names(value: Any) -> set[str]:
     """Return the names in the formula of a model or of its results; empty for any other value."""
     if not str(type(value).__module__).startswith("statsmodels."):
         return set()
@@ -144,7 +155,7 @@ def formula_names(value):
     return code_words(formula) if isinstance(formula, str) else set()
 
 
-def _is_imported(part):
+def _is_imported(part: Any) -> bool:
     """Return whether a part of a value was made by its module, and not by a pickle."""
     return isinstance(part, _IMPORTED) and getattr(part, "__module__", None) != "__main__"
 
@@ -152,7 +163,7 @@ def _is_imported(part):
 _IMPORTED = str, type, types.FunctionType, types.BuiltinFunctionType
 
 
-def _maker(name):
+def _maker(name: str) -> Any:
     """Return a function of this package by its name in a pickle. Raises Refused for a removed function."""
     if name == "keep_answers":
         return _leave_answers
@@ -161,30 +172,36 @@ def _maker(name):
     return MAKERS[name]
 
 
-def _leave_answers(_function, _answers):
+def _leave_answers(_function: Any, _answers: Any) -> None:
     """Leave the answers of a memo that an earlier version sent."""
 
 
 class Arriving:
     """Received values. ``refused`` is name → reason of unreadable values; ``common`` is token → object of this side."""
 
-    def __init__(self, content, leaf, common=None, acceptable=dict):
-        self.refused = {}
+    def __init__(
+        self,
+        content: dict[str, Any],
+        leaf: Callable[[Any], Any],
+        common: Mapping[int, Any] | None = None,
+        acceptable: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+    ) -> None:
+        self.refused: dict[str, str] = {}
         self._acceptable = acceptable
         self.listed = content["carry"]
         self.content = content
         leaves = content["leaves"]
 
-        def read(message_leaf):
+        def read(message_leaf: dict[str, Any]) -> Any:
             return codec.from_text(message_leaf["v"]) if "v" in message_leaf else leaf(message_leaf)
 
         stream = bytes(read(leaves[self.listed["stream"]]))
         self.reader = Reader(stream, {"nodes": self.listed["nodes"], "leaves": leaves}, read, common)
         keep_texts(self.listed["texts"])
 
-    def read(self):
+    def read(self) -> Iterator[tuple[dict[str, Any], Any]]:
         """Iterate over each entry with its value, in the order of the stream."""
-        names = {}
+        names: dict[str, Any] = {}
         for entry in self.listed["entries"]:
             if entry["n"] == "handlers of loggers":  # an entry of earlier versions
                 continue
@@ -205,7 +222,7 @@ class Arriving:
             with suppress(Exception):  # the code that uses the module reports the error
                 import_module(name)
 
-    def _value(self, entry, names):
+    def _value(self, entry: dict[str, Any], names: dict[str, Any]) -> tuple[Any, str | None]:
         """Return a value, or the reason why the value is unreadable."""
         try:
             return self.reader.chunk(entry["at"], names), None
@@ -217,7 +234,7 @@ class Arriving:
             self.reader.forget(entry["at"])
             return None, _why_unread(error)
 
-    def _differs(self, entry):
+    def _differs(self, entry: dict[str, Any]) -> str:
         """Return which required versions differ from the versions of this side; empty if none."""
         versions = {name: version for name, version in self.listed["versions"].items() if name in entry["packages"]}
         strict = {name: version for name, version in versions.items() if not _is_steady(name, version)}
@@ -225,7 +242,7 @@ class Arriving:
         return "was made by other versions: {}".format("; ".join(differences)) if differences else ""
 
 
-def _why_unread(error):
+def _why_unread(error: BaseException) -> str:
     if isinstance(error, ImportError):
         return envelope.missing_package(error)
     if isinstance(error, (Refused, codec.CannotTravel, pickles.Unsafe)):
@@ -235,6 +252,6 @@ def _why_unread(error):
     return "cannot be read ({}: {}): make it in the cell that uses it".format(type(error).__name__, error)
 
 
-def _is_steady(name, version):
+def _is_steady(name: str, version: str) -> bool:
     installed = pickles.installed_version(name) or ""
     return name in _STEADY and installed.partition(".")[0] == version.partition(".")[0]

@@ -9,6 +9,13 @@ import sys
 from ..values import codec, families  # noqa: F401 (families fills a table of codec)
 from .base import TENSOR_KINDS
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from ..values.codec import LeafWriter
+
 #: Types of libraries that are leaves; objects of all further types are pickled.
 LEAF_KINDS = {
     "ndarray", "memmap", "recarray", "matrix", "DataFrame", "Series", "Tensor", "Parameter",
@@ -16,7 +23,7 @@ LEAF_KINDS = {
 }  # fmt: skip
 
 
-def digest_received(node, leaves):
+def digest_received(node: dict[str, Any], leaves: list[dict[str, Any]]) -> str | None:
     """Return the digest of a received leaf, as ``Digests`` computes it; None if the leaf must be read first."""
     if node.keys() & {"view", "memory", "part", "grad"}:
         return None
@@ -28,20 +35,20 @@ def digest_received(node, leaves):
     return digest_node(node["node"], hashes)
 
 
-def digest_node(node, hashes):
+def digest_node(node: Any, hashes: Iterable[str]) -> str:
     """Return the digest of a leaf, from the node and the hashes of the bytes."""
     content = {name: item for name, item in node.items() if name != codec.LAYOUT}
     return hashlib.sha256("\n".join([json.dumps(content, sort_keys=True), *hashes]).encode()).hexdigest()
 
 
-def hash_leaf(write):
+def hash_leaf(write: LeafWriter) -> str:
     """Return the SHA-256 of the bytes that a leaf writes."""
     content = hashlib.sha256()
     write(lambda piece: content.update(memoryview(piece).cast("B") if memoryview(piece).nbytes else b""))
     return content.hexdigest()
 
 
-def encoded(value):
+def encoded(value: Any) -> tuple[Any, list[LeafWriter], set[str]] | None:
     """Return the node of a leaf, the writers of its bytes, and the required modules; None without a native form."""
     encoder = codec.Encoder()
     try:
@@ -50,12 +57,12 @@ def encoded(value):
         return None
 
 
-def gradient(value):
+def gradient(value: Any) -> Any:
     """Return the gradient of a leaf tensor; None for any other value. Reading any other gradient warns."""
     return value.grad if type(value).__name__ in TENSOR_KINDS and getattr(value, "is_leaf", False) else None
 
 
-def memory_owner(value):
+def memory_owner(value: Any) -> Any:
     """Return the array that owns the memory of an array, or the array itself; None for any other value."""
     numpy = sys.modules.get("numpy")
     if numpy is None or type(value) is not numpy.ndarray:
@@ -65,6 +72,6 @@ def memory_owner(value):
     return value
 
 
-def memory_span(value):
+def memory_span(value: Any) -> tuple[Any, int, int] | None:
     """Return the memory of a tensor, with the first and the end element; None for any other value."""
     return codec.families["torch"]().memory_span(value) if type(value).__name__ in TENSOR_KINDS else None

@@ -11,6 +11,13 @@ from .nameless import FILES, NAMELESS, put_nameless
 from .shared import digest_received
 from .writer import Departing, used_submodules
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any
+
+    from .reader import Arriving
+
 #: Reason for a variable with more bytes than the limit for variables without ``--out``.
 TOO_LARGE = "takes {:,} bytes, and {:,} come back without a name: add --out {}"
 
@@ -21,7 +28,7 @@ class Visit:
     ``refused`` is name → reason of unreadable values; ``hidden`` are names that aren't the author's, with values.
     """
 
-    def __init__(self, arriving, namespace, hidden=None):
+    def __init__(self, arriving: Arriving, namespace: dict[str, Any], hidden: dict[str, Any] | None = None) -> None:
         self._namespace = namespace
         self._hidden = hidden or {}
         arrived = {entry["n"]: value for entry, value in arriving.read()}
@@ -33,9 +40,11 @@ class Visit:
         self._common = mutable_objects({**arriving.reader.tokens(), **arriving.reader.common})
         leaves = arriving.content["leaves"]
         self._before = {2 * at + 1: digest_received(node, leaves) for at, node in enumerate(arriving.listed["nodes"])}
-        self._value_digests, self._files, self._states = {}, {}, {}
+        self._value_digests: dict[str, str | None] = {}
+        self._files: dict[str, dict[str, Any]] = {}
+        self._states: dict[str, Any] = {}
 
-    def begin(self):
+    def begin(self) -> None:
         """Record all values, as the last step before the code runs."""
         digests = Digests(self._common)
         for token, value in self._common.values():
@@ -46,14 +55,17 @@ class Visit:
             if id(self._namespace[name]) not in self._common:
                 self._value_digests[name] = digest_or_none(digests.digest_any, self._namespace[name])
 
-    def end(self, limit, requested=(), files=()):
+    def end(
+        self, limit: int | None, requested: Iterable[str] = (), files: Any = ()
+    ) -> tuple[Departing, dict[str, str]]:
         """Return the changes, ready to send, with name → reason of values that can't be sent.
 
         A value with more bytes than the limit stays, unless requested. ``files`` is name → content of files that the
         code wrote.
         """
         self._files = {FILES: dict(files)} if files else {}
-        refused, departing = {}, None
+        refused: dict[tuple[Any, ...], str] = {}
+        departing = None
         while departing is None:
             departing = self._departing(refused, limit, requested)
         departing.submodules = used_submodules(list(self._namespace.values()), code_words(running_code()))
@@ -61,11 +73,13 @@ class Visit:
         return departing, {name: reason for (_, _, name), reason in refused.items()}
 
     @property
-    def deleted(self):
+    def deleted(self) -> list[str]:
         """Return the received names that the code deleted."""
         return sorted(name for name in self._arrived if name not in self._namespace)
 
-    def _departing(self, refused, limit, requested):
+    def _departing(
+        self, refused: dict[tuple[Any, ...], str], limit: int | None, requested: Iterable[str]
+    ) -> Departing | None:
         """Return the changes without the refused values; None if one more is refused, to start again."""
         departing = Departing(self._common)
         digests = Digests(self._common)
@@ -73,7 +87,7 @@ class Visit:
         changed = self._changed(digests, requested)
         departing.share(list(changed.values()))
         names = {id(self._namespace[name]): name for name in self._arrived if name in self._namespace}
-        visited = set()
+        visited: set[int] = set()
         for name in [*changed, *sorted(self._arrived - changed.keys()), *(NAMELESS.keys() - changed.keys())]:
             if name in changed:
                 waiting = [("name", name, changed[name])]
@@ -100,14 +114,14 @@ class Visit:
                 waiting = [item for token in tokens for item in self._changed_content(digests, token)]
         return departing
 
-    def _changed_content(self, digests, token):
+    def _changed_content(self, digests: Digests, token: int) -> Iterator[tuple[str, int, Any]]:
         """Yield the content of an object if changed, and record the objects that the content refers to."""
         value = digests.reached[token]
         digest = digest_or_none(digests.digest, value)
         if digest != self._before.get(token):
             yield "leaf" if token % 2 else "inside", token, value
 
-    def _changed(self, digests, requested):
+    def _changed(self, digests: Digests, requested: Iterable[str]) -> dict[str, Any]:
         """Return the names with changed values, and the requested names."""
         hidden = self._hidden or driver.hidden
         self._states = {name: read() for name, (read, _) in NAMELESS.items()}
@@ -118,7 +132,7 @@ class Visit:
             for name, value in list(self._namespace.items())
             if not name.startswith("__")
             and hidden.get(name, hidden) is not value
-            and (name != "_" or self._is_sent_unasked(value))
+            and (name != "_" or self._is_implicit_result(value))
             and (
                 name in requested
                 or self._start.get(name, self) is not value
@@ -130,7 +144,7 @@ class Visit:
         }
         return {**self._files, **named, **changed}  # files first: some are open in further values
 
-    def _is_implicit_result(self, value):
+    def _is_implicit_result(self, value: Any) -> bool:
         """Return whether the last shown value is sent without a request."""
         is_common = id(value) in self._common or any(
             value is other for name, other in list(self._namespace.items()) if name != "_"
@@ -138,28 +152,28 @@ class Visit:
         return is_plain(value) or Digests(self._common).is_leaf(value) or is_common
 
 
-def _is_other(state, before):
+def _is_other(state: Any, before: Any) -> bool:
     try:
         return bool(state != before)
     except Exception:  # such as of two arrays
         return True
 
 
-def let_live():
+def let_live() -> None:
     """Remove ``__del__`` from the notebook's classes: the process ends, but the notebook keeps the objects."""
-    waiting, visited = [object], set()
+    waiting: list[type] = [object]
+    visited: set[int] = set()
     while waiting:
         kind = waiting.pop()
-        subclasses = [
-            subclass for subclass in type.__subclasses__(kind) if id(subclass) not in visited
-        ]  # a class may define equality
+        subclasses: list[type] = type.__subclasses__(kind)
+        subclasses = [subclass for subclass in subclasses if id(subclass) not in visited]  # a class may define equality
         visited.update(map(id, subclasses))
         waiting += subclasses
         if kind.__module__ == "__main__" and "__del__" in vars(kind):
             type.__delattr__(kind, "__del__")
 
 
-def _added(departing, kind, key, value, name):
+def _added(departing: Departing, kind: str, key: Any, value: Any, name: str) -> str:
     """Add a value; return why that cannot be, or nothing."""
     try:
         departing.add(kind, key, inside(value) if kind == "inside" else value, name)
@@ -170,7 +184,7 @@ def _added(departing, kind, key, value, name):
     return ""
 
 
-def _too_large(departing, name, limit):
+def _too_large(departing: Departing, name: str, limit: int | None) -> str:
     size = departing.sizes[name]
     if limit is None or size <= limit:
         return ""

@@ -35,6 +35,11 @@ from .kinds.functions import (
 from .kinds.table import MAKER_NAMES, reason_to_stay, reduce_kind
 from .shared import LEAF_KINDS, encoded, gradient, memory_owner, memory_span
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
 #: Numbers in a stream: the namespace of the notebook, then leaves downwards from -2. An object that the peer has is
 #: written as its token, 0 or more: even for pickled objects, odd for leaves.
 MAIN, FIRST = -1, -2
@@ -46,13 +51,13 @@ _NAME, _NAMES = 255, 10_000
 _TEXTS = re.compile(rb"[ -~]{3,255}")
 
 
-def _below(path, folder):
+def _below(path: str, folder: str) -> str | None:
     """Return a path relative to a folder; None for a path outside, hidden, or in Python's environment."""
     rest = path[len(folder) :].replace(os.sep, "/")
     return None if re.match(r"[^/]|/\.|/_lk[_/]", rest) or path.startswith(sys.prefix + os.sep) else rest
 
 
-class Writer(cloudpickle.Pickler):
+class Writer(cloudpickle.Pickler):  # type: ignore[misc]
     """Writes values as pickles of one stream, and leaves into a message.
 
     ``common`` is id → (token, object) that the peer has. ``nodes`` are the nodes of the leaves, ``values`` the leaves.
@@ -61,21 +66,29 @@ class Writer(cloudpickle.Pickler):
     values.
     """
 
-    def __init__(self, message, common=None):
+    def __init__(self, message: Any, common: Any = None) -> None:
         self._file = io.BytesIO()
         super().__init__(self._file, protocol=PROTOCOL)
         self.message = message
         self.common = common or {}
-        self.nodes, self.values = [], []
-        self.reached, self.read, self.files, self.words = {}, set(), set(), set()
-        self.modules, self.packages, self.named = set(), set(), set()
+        self.nodes: list[dict[str, Any]] = []
+        self.values: list[Any] = []
+        self.reached: dict[int, Any] = {}
+        self.read: set[str] = set()
+        self.files: set[str] = set()
+        self.words: set[str] = set()
+        self.modules: set[str] = set()
+        self.packages: set[str] = set()
+        self.named: set[str] = set()
         self.has_graph = False
         self._base = ambient.base_folder() or "\0"
-        self._numbers, self._leaf_kinds = {}, {}
-        self._places = self._memories = None
+        self._numbers: dict[int, int] = {}
+        self._leaf_kinds: dict[type, bool] = {}
+        self._places: Any = None
+        self._memories: Any = None
         self._root = self._last = self.fresh = None
 
-    def chunk(self, value):
+    def chunk(self, value: Any) -> bytes:
         """Return a value as bytes. Raises Refused."""
         self._file.seek(0)
         self._file.truncate()
@@ -89,21 +102,21 @@ class Writer(cloudpickle.Pickler):
             raise Refused(self._why(error)) from None
         return self._file.getvalue()
 
-    def _why(self, error):
+    def _why(self, error: BaseException) -> str:
         if "changed size during iteration" in str(error) or "mutated during iteration" in str(error):
             return "changes while it is read: stop what changes it, such as a thread, and run the cell again"
         if "recursion" in str(error).lower():
             return "is nested too deeply: make it in the cell that uses it" + IN_SESSION
         return "contains what cannot be pickled ({}): make it in the cell that uses it".format(error) + IN_SESSION
 
-    def share(self, values):
+    def share(self, values: Iterable[Any]) -> None:
         """Write the arrays first whose memory more values may show, so that views stay views.
 
         These are the values that own memory, and the owners that two of the values show.
         """
         owners = [owner for owner in map(memory_owner, values) if owner is not None and id(owner) not in self.common]
         uses = collections.Counter(map(id, owners))
-        sizes = collections.Counter()
+        sizes: collections.Counter[int] = collections.Counter()
         for owner, value in [(memory_owner(value), value) for value in values]:
             sizes[id(owner)] += getattr(value, "nbytes", 0) if owner is not None else 0
         value_ids = {id(value) for value in values}
@@ -112,7 +125,7 @@ class Writer(cloudpickle.Pickler):
                 self._leaf(owner)
         self._share_tensors(values)
 
-    def _share_tensors(self, values):
+    def _share_tensors(self, values: Iterable[Any]) -> None:
         """Write the largest tensor first of all tensors in the same memory."""
         spans = [(value, memory_span(value)) for value in values if id(value) not in self.common]
         uses = collections.Counter(memory[0] for _, memory in spans if memory)
@@ -120,16 +133,16 @@ class Writer(cloudpickle.Pickler):
         for value, _ in sorted(shared, key=lambda item: item[1][1] - item[1][2]):
             self._leaf(value)
 
-    def is_leaf(self, value):
+    def is_leaf(self, value: Any) -> bool:
         """Return whether a value is an array, frame, tensor or table."""
-        kind = type(value)
+        kind: type = type(value)
         if kind not in self._leaf_kinds:
             library = str(kind.__module__).partition(".")[0]
             name = kind.__name__
             self._leaf_kinds[kind] = library in codec.KINDS and (name in LEAF_KINDS or name.endswith("Index"))
         return self._leaf_kinds[kind]
 
-    def persistent_id(self, value):
+    def persistent_id(self, value: Any) -> Any:
         """Return the number of an object that isn't pickled: common objects, leaves, and the namespace."""
         kind = type(value)
         if kind is str and len(value) <= _NAME:
@@ -148,7 +161,7 @@ class Writer(cloudpickle.Pickler):
             return MAKER_NAMES[value]
         return self._leaf(value) if self.is_leaf(value) else None
 
-    def _leaf(self, value):
+    def _leaf(self, value: Any) -> Any:
         number = self._numbers.get(id(value))
         self.has_graph |= type(value).__name__ in TENSOR_KINDS and value.grad_fn is not None
         if number is None:
@@ -164,14 +177,14 @@ class Writer(cloudpickle.Pickler):
                 self._keep_memory(FIRST - number, value)
         return FIRST - number
 
-    def _node(self, value):
+    def _node(self, value: Any) -> dict[str, Any] | None:
         """Return the node of a leaf; None without a form."""
         node = self._view(value) or self._array_node(value) or self._part(value) or self._encoded_node(value)
         if node and (grad := gradient(value)) is not None:
             node["grad"] = self.persistent_id(grad)
         return node
 
-    def _encoded_node(self, value):
+    def _encoded_node(self, value: Any) -> dict[str, Any] | None:
         encoding, first = encoded(value), len(self.message.leaves)
         if encoding is None:
             return None
@@ -180,7 +193,7 @@ class Writer(cloudpickle.Pickler):
         self.message.take(writes)
         return {"node": node, "first": first, "count": len(writes)}
 
-    def _view(self, value):
+    def _view(self, value: Any) -> dict[str, Any] | None:
         """Return the node of a view of an array in the stream; None for any other array."""
         owner = memory_owner(value)
         if owner is None or owner is value:
@@ -194,7 +207,7 @@ class Writer(cloudpickle.Pickler):
         start = value.__array_interface__["data"][0] - owner.__array_interface__["data"][0]
         return {"view": [token, start, list(value.shape), list(value.strides), self._encoded_node(value.dtype)]}
 
-    def _array_node(self, tensor):
+    def _array_node(self, tensor: Any) -> dict[str, Any] | None:
         """Return the node of a tensor in the memory of an array, as ``torch.from_numpy`` makes it."""
         if type(tensor).__name__ != "Tensor" or tensor.device.type != "cpu" or not tensor.is_contiguous():
             return None
@@ -211,7 +224,7 @@ class Writer(cloudpickle.Pickler):
             self.reached.setdefault(token, array)
         return {"memory": [token, list(tensor.shape)]}
 
-    def _part(self, tensor):
+    def _part(self, tensor: Any) -> dict[str, Any] | None:
         """Return the node of a tensor in the memory of a larger tensor; None for any other tensor."""
         memory = memory_span(tensor)
         if memory is None or tensor is self.fresh:
@@ -230,7 +243,7 @@ class Writer(cloudpickle.Pickler):
         kind = type(tensor).__name__, tensor.requires_grad and tensor.is_leaf
         return {"part": [token, first - start, list(tensor.shape), list(tensor.stride()), kind]}
 
-    def _keep_memory(self, token, tensor):
+    def _keep_memory(self, token: int, tensor: Any) -> None:
         """Record the tensor that contains further tensors in its memory: one for each memory."""
         memory = memory_span(tensor)
         if memory is not None and codec.families["torch"]().is_owner(tensor):
@@ -240,7 +253,7 @@ class Writer(cloudpickle.Pickler):
             if last < 0 or is_larger_common:
                 self._memories[place] = token, tensor, first, end
 
-    def reducer_override(self, value):
+    def reducer_override(self, value: Any) -> Any:
         """Reduce objects that cloudpickle would not restore, and refuse objects of a process."""
         self._last = value
         kind = type(value)
@@ -248,11 +261,12 @@ class Writer(cloudpickle.Pickler):
             if value.__globals__.get("__name__") == "__main__" or is_inner_function(value):
                 return self._function(value)
         elif kind is CACHED and is_notebook_memo(value):
-            reduced = value.__wrapped__, value.cache_parameters(), "decorating" in value.cache_parameters.__qualname__
-            return make_cached, reduced
+            parameters = value.cache_parameters
+            return make_cached, (value.__wrapped__, parameters(), "decorating" in parameters.__qualname__)
         elif kind is types.CellType:
             return make_cell, (), [value.cell_contents] if is_filled(value) else [], None, None, fill_cell
-        if reduced := reduce_kind(value):
+        reduced: Any = reduce_kind(value)
+        if reduced:
             self._needs(kind, value)
             return reduced
         reason = pickles.stays(value) or reason_to_stay(value)
@@ -276,7 +290,7 @@ class Writer(cloudpickle.Pickler):
         is_enum = reduced is not NotImplemented and reduced[0] is cloudpickle.cloudpickle._make_skeleton_enum
         return reduce_enum(value, *reduced) if is_enum else reduced
 
-    def _query(self, query):
+    def _query(self, query: Any) -> Any:
         """Reduce a query of polars, and find the files that the query reads."""
         reduced = query.__reduce_ex__(PROTOCOL)
         if isinstance(reduced[2], bytes):
@@ -284,7 +298,7 @@ class Writer(cloudpickle.Pickler):
             self.named.update(texts, (text[1:] for text in texts if ord(text[0]) == len(text) - 1))
         return reduced
 
-    def _needs(self, kind, value):
+    def _needs(self, kind: Any, value: Any) -> None:
         """Record the modules that reading needs, and the packages whose versions must be the same."""
         if kind is types.FunctionType and has_lost_file(value):
             cloudpickle.register_pickle_by_value(sys.modules[value.__module__])
@@ -295,7 +309,7 @@ class Writer(cloudpickle.Pickler):
         if not isinstance(value, (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType)):
             self.packages.add(str(kind.__module__).partition(".")[0])
 
-    def _function(self, function):
+    def _function(self, function: types.FunctionType) -> tuple[Any, ...]:
         """Reduce a function of the notebook; the code is packed separately, as only the same Python reads the code."""
         code = function.__code__
         is_in_notebook = function.__globals__ is sys.modules["__main__"].__dict__
@@ -312,13 +326,13 @@ class Writer(cloudpickle.Pickler):
         arguments = packed, place, names, function.__name__, function.__defaults__, function.__closure__
         return make_function, arguments, (state, function.__dict__), None, None, fill_function
 
-    def tokens(self):
+    def tokens(self) -> dict[int, Any]:
         """Return token → object of all written objects, as the peer numbers the objects too."""
         met = {2 * number: value for number, value in self.memo.copy().values()}
         return {**met, **{2 * at + 1: value for at, value in enumerate(self.values)}}
 
 
-def used_submodules(values, words):
+def used_submodules(values: Iterable[Any], words: set[str]) -> list[str]:
     """Return the imported submodules of modules among the values, if the words include the names."""
     modules = {value.__name__ + "." for value in values if isinstance(value, types.ModuleType)}
     tops = tuple(module for module in modules if module.partition(".")[0] not in ("builtins", "__main__"))
@@ -335,18 +349,18 @@ class Departing:
     ``common`` is id → (token, object) that the peer has.
     """
 
-    def __init__(self, common=None):
+    def __init__(self, common: Any = None) -> None:
         self.message = envelope.Envelope(pickle=True)
         self.writer = Writer(self.message, common)
-        self.sizes = {}
-        self._entries = []
-        self._stream = []
-        self._versions = {}
-        self._shared = {}
-        self.submodules = []
-        self.detached = set()
+        self.sizes: dict[str, int] = {}
+        self._entries: list[dict[str, Any]] = []
+        self._stream: list[bytes] = []
+        self._versions: dict[str, str] = {}
+        self._shared: dict[int, int] = {}
+        self.submodules: list[str] = []
+        self.detached: set[str] = set()
 
-    def share(self, values):
+    def share(self, values: Iterable[Any]) -> None:
         """Write the arrays first whose memory more values may show; bytes count where an array is added."""
         for value in values:
             first = len(self.message.leaves)
@@ -354,13 +368,13 @@ class Departing:
             self._shared[id(value)] = sum(leaf["size"] for leaf in self.message.leaves[first:])
         self.writer.share(values)
 
-    def add(self, kind, key, value, name):
+    def add(self, kind: str, key: Any, value: Any, name: str) -> int:
         """Add a value of a name, a leaf by its token, or the content of an object; return the bytes. Raises Refused.
 
         ``name`` is the variable that contains the value.
         """
         first = len(self.message.leaves)
-        size = self._shared.pop(id(value), 0)
+        size: int = self._shared.pop(id(value), 0)
         self.writer.fresh, self.writer.has_graph = value if kind == "leaf" else None, False
         content = self.writer.chunk(value)
         if self.writer.has_graph:
@@ -373,22 +387,22 @@ class Departing:
         self.sizes[name] = self.sizes.get(name, 0) + size
         return size
 
-    def _packages(self):
+    def _packages(self) -> list[str]:
         versions = dict(pickles.find_package(module) for module in self.writer.packages)
         self._versions.update((name, version) for name, version in versions.items() if version is not None)
         return [name for name, version in versions.items() if version is not None]
 
-    def text(self, **more):
+    def text(self, **more: Any) -> str:
         """Return the message, as ``Envelope.text`` does."""
         return self.message.text(carry={**self._listed(), **more})
 
-    def close(self):
+    def close(self) -> None:
         """Put the pickles into the message, before the large leaves are placed."""
         content = b"".join(self._stream)
         self._first = len(self.message.leaves)
         self.message.take([lambda sink: sink(content)])
 
-    def _listed(self):
+    def _listed(self) -> dict[str, Any]:
         return {
             "entries": self._entries,
             "stream": self._first,

@@ -13,6 +13,12 @@ import struct
 
 import numpy as np
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Literal
+
+    from .codec import Decoder, Encoder, Sink
+
 MAGIC = b"\x93NUMPY\x03\x00"
 ALIGNED = 64
 
@@ -20,7 +26,7 @@ ALIGNED = 64
 MAX_HEADER, MAX_EMPTY = 100_000, 1_000_000
 
 
-def encode(encoder, node, value):
+def encode(encoder: Encoder, node: dict[str, Any], value: Any) -> bool:
     """Fill the node of a value of numpy; return False without a native form."""
     kind = type(value)
     if kind in (np.ndarray, np.memmap):
@@ -41,7 +47,7 @@ def encode(encoder, node, value):
     return True
 
 
-def decode(decoder, node):
+def decode(decoder: Decoder, node: dict[str, Any]) -> Any:
     """Return the value of a node that ``encode`` made."""
     kind = node["t"].partition(".")[2]
     if kind == "array":
@@ -59,7 +65,7 @@ def decode(decoder, node):
     return decoder.value(node["v"]).view({"recarray": np.recarray, "matrix": np.matrix}[kind])
 
 
-def write(array, sink):
+def write(array: np.ndarray[Any, Any], sink: Sink) -> None:
     """Write an array without objects as a ``.npy`` file."""
     by_columns = array.flags.f_contiguous and not array.flags.c_contiguous
     head = {
@@ -72,10 +78,10 @@ def write(array, sink):
     sink(MAGIC + struct.pack("<I", len(text) + room + 1) + text + b" " * room + b"\n")
     if array.nbytes:
         flat = np.ascontiguousarray(array.T if by_columns else array).reshape(-1)
-        sink(memoryview(flat.view(np.uint8)))
+        sink(flat.view(np.uint8).data)
 
 
-def read(content):
+def read(content: Any) -> Any:
     """Return the array in the bytes of a ``.npy`` file; the array uses the bytes without a copy."""
     view = memoryview(content)
     (length,) = struct.unpack("<I", view[len(MAGIC) : len(MAGIC) + 4])
@@ -85,28 +91,30 @@ def read(content):
     return _array(content, dtype, tuple(head["shape"]), start, "F" if head["fortran_order"] else "C")
 
 
-def _array(content, dtype, shape, start=0, order="C"):
+def _array(
+    content: Any, dtype: np.dtype[Any], shape: tuple[int, ...], start: int = 0, order: Literal["C", "F"] = "C"
+) -> np.ndarray[Any, Any]:
     if dtype.hasobject:  # the bytes would be addresses
         raise ValueError("objects have no bytes")
     shape = tuple(map(operator.index, shape))
     if dtype.itemsize == 0 or 0 in shape:
         if 0 not in shape and math.prod(shape) > MAX_EMPTY:
             raise ValueError("an array without bytes has too many elements")
-        return np.zeros(shape, dtype, order)
+        return np.zeros(shape, dtype, order=order)
     if start + math.prod(shape) * dtype.itemsize > len(content):  # numpy's own check of this sum overflows
         raise ValueError("an array needs more bytes than it has")
-    array = np.ndarray(shape, dtype, content, start, order=order)
+    array: np.ndarray[Any, Any] = np.ndarray(shape, dtype, content, start, order=order)
     require_bools(array)
     return array
 
 
-def require_bools(array):
+def require_bools(array: np.ndarray[Any, Any]) -> None:
     """Raise ValueError for bools that are neither 0 nor 1: numpy would write out of bounds when counting."""
     if array.dtype.kind == "b" and array.size and array.view(np.uint8).max() > 1:
         raise ValueError("a bool is neither 0 nor 1")
 
 
-def plain_dtype(text):
+def plain_dtype(text: Any) -> np.dtype[Any]:
     """Return the dtype of a short name, such as ``<f8``. Raises ValueError for a dtype of any but plain values."""
     dtype = np.dtype(text) if isinstance(text, str) else None
     if dtype is None or dtype.hasobject or dtype.kind not in "biufcmMSUV" or dtype.shape:
@@ -114,14 +122,14 @@ def plain_dtype(text):
     return dtype
 
 
-def _leaf(encoder, array):
+def _leaf(encoder: Encoder, array: np.ndarray[Any, Any]) -> int:
     if array.dtype.hasobject and array.dtype.kind != "T":
         raise encoder.refusal("is an array of objects: give it another dtype, make it a list, or add --pickle")
     _description(encoder, array.dtype)
     return encoder.leaf(lambda sink: write(array, sink))
 
 
-def _description(encoder, dtype):
+def _description(encoder: Encoder, dtype: np.dtype[Any]) -> str:
     """Return a dtype as JSON, from which the same dtype is read."""
     try:
         text = repr(np.lib.format.dtype_to_descr(dtype))
@@ -132,11 +140,11 @@ def _description(encoder, dtype):
     raise encoder.refusal("has the dtype {}, which can't be sent: give it another".format(dtype))
 
 
-def _dtype(text):
+def _dtype(text: str) -> np.dtype[Any]:
     return np.lib.format.descr_to_dtype(_literal(text))
 
 
-def _literal(text):
+def _literal(text: str) -> Any:
     if len(text) > MAX_HEADER:
         raise ValueError("the description of a dtype is too long")
     try:
@@ -145,15 +153,15 @@ def _literal(text):
         raise ValueError("the description of a dtype is nested too deeply") from None
 
 
-def _mask(masked):
+def _mask(masked: np.ma.MaskedArray[Any, Any]) -> Any:
     return None if masked.mask is np.ma.nomask else np.asarray(masked.mask)
 
 
-def _fill_value(encoder, masked):
+def _fill_value(encoder: Encoder, masked: Any) -> Any:
     return None if masked._fill_value is None else encoder.node(masked._fill_value[()])
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     """Return a record array or matrix as an ordinary array."""
     plain = value.view(np.ndarray)
     return plain.view(np.dtype(plain.dtype.descr)) if plain.dtype.type is np.record else plain

@@ -19,11 +19,22 @@ import sys
 import types
 import uuid
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any
+
+    #: Writes bytes of a leaf.
+    Sink = Callable[[Any], Any]
+    LeafWriter = Callable[[Sink], Any]
+    EncodeNode = Callable[["Encoder", dict[str, Any], Any], Any]
+    DecodeNode = Callable[["Decoder", dict[str, Any]], Any]
+
 #: Libraries with a module in this package, which has ``encode`` and ``decode``: the first part of a type's module.
 KINDS = {"numpy", "torch", "pandas", "polars", "pyarrow"}
 
 #: Library → function that imports the module with ``encode`` and ``decode``: ``families`` fills the table.
-families = {}
+families: dict[str, Callable[[], Any]] = {}
 
 #: Text and bytes longer than this are leaves.
 LONG = 4096
@@ -55,18 +66,18 @@ class CannotTravel(Exception):
 class Encoder:
     """Makes nodes of values. ``leaves`` are functions that write the bytes of one leaf to ``sink(bytes)``."""
 
-    def __init__(self, pickle=False):
+    def __init__(self, pickle: bool = False) -> None:
         self.pickle = pickle
-        self.leaves = []
-        self.modules = set()
-        self.pickled = {}
-        self._nodes = {}
+        self.leaves: list[LeafWriter] = []
+        self.modules: set[str] = set()
+        self.pickled: dict[str, str] = {}
+        self._nodes: dict[int, dict[str, Any]] = {}
         self._shared = 0
-        self._open = set()
-        self._alive = []
-        self._path = []
+        self._open: set[int] = set()
+        self._alive: list[Any] = []
+        self._path: list[str] = []
 
-    def value(self, name, value):
+    def value(self, name: str, value: Any) -> Any:
         """Return the node of a named value. Raises CannotTravel."""
         self._path = [name]
         leaves, nodes = len(self.leaves), dict(self._nodes)
@@ -82,7 +93,7 @@ class Encoder:
         self._nodes, self._open = nodes, set()
         raise error
 
-    def node(self, value):
+    def node(self, value: Any) -> Any:
         """Return the node of a value."""
         kind = type(value)
         if kind in _AS_IS:
@@ -93,11 +104,11 @@ class Encoder:
             return value if value - value == 0 else {"t": "float", "v": repr(value)}
         return self._tagged(kind, value)
 
-    def _tagged(self, kind, value):
+    def _tagged(self, kind: Any, value: Any) -> dict[str, Any]:
         previous = self._nodes.get(id(value))
         if previous is not None:
             return self._reference(previous)
-        node = {}
+        node: dict[str, Any] = {}
         self._nodes[id(value)] = node
         self._alive.append(value)
         self._open.add(id(node))
@@ -105,7 +116,7 @@ class Encoder:
         self._open.discard(id(node))
         return node
 
-    def _reference(self, node):
+    def _reference(self, node: dict[str, Any]) -> dict[str, Any]:
         if id(node) in self._open and node.get("t") not in _FILLED:
             raise self.refusal("contains itself")
         if "id" not in node:
@@ -113,7 +124,7 @@ class Encoder:
             node["id"] = self._shared
         return {"t": "same", "n": node["id"]}
 
-    def _fill(self, node, kind, value):
+    def _fill(self, node: dict[str, Any], kind: Any, value: Any) -> None:
         if kind in _PLAIN:
             _PLAIN[kind](self, node, value)
             return
@@ -129,7 +140,7 @@ class Encoder:
             node.clear()
             self._last_way(node, value)
 
-    def _last_way(self, node, value):
+    def _last_way(self, node: dict[str, Any], value: Any) -> None:
         """Fill the node of an object without a native form: by its import name, or pickled if requested."""
         from . import pickle as pickles
 
@@ -144,7 +155,7 @@ class Encoder:
         else:
             raise self.refusal(why_not(value))
 
-    def _pickle(self, node, value):
+    def _pickle(self, node: dict[str, Any], value: Any) -> None:
         from . import pickle as pickles
 
         try:
@@ -160,32 +171,32 @@ class Encoder:
         self.modules.update(modules)
         node.update(t="pickle", leaf=self.leaf(lambda sink: sink(content)))
 
-    def child(self, step, value):
+    def child(self, step: str, value: Any) -> Any:
         """Return the node of a part of the current value; ``step`` shows the part in errors."""
         return self.child_with(step, self.node, value)
 
-    def child_with(self, step, make, value):
+    def child_with(self, step: str, make: Callable[[Any], Any], value: Any) -> Any:
         """Return the result of ``make`` for a part of the current value, and record the place for errors."""
         self._path.append(step)
         node = make(value)
         self._path.pop()
         return node
 
-    def children(self, values):
+    def children(self, values: Iterable[Any]) -> list[Any]:
         """Return the nodes of the items of a sequence."""
         return [self.child("[{}]".format(at), value) for at, value in enumerate(values)]
 
-    def leaf(self, write):
+    def leaf(self, write: LeafWriter) -> int:
         """Add the writer of a leaf's bytes, and return the number of the leaf."""
         self.leaves.append(write)
         return len(self.leaves) - 1
 
     @property
-    def place(self):
+    def place(self) -> str:
         """Return the current part, in words."""
         return "".join(self._path)
 
-    def refusal(self, reason):
+    def refusal(self, reason: str) -> CannotTravel:
         """Return the error for the part that is being made."""
         return CannotTravel("{} {}".format(self.place, reason))
 
@@ -198,18 +209,20 @@ class Decoder:
     refers to, whoever has written the message; code that uses a value may.
     """
 
-    def __init__(self, leaf, no_pickle="", imports=True, names=True):
+    def __init__(
+        self, leaf: Callable[[int], Any], no_pickle: str = "", imports: bool = True, names: bool = True
+    ) -> None:
         self.leaf = leaf
         self.no_pickle = no_pickle
         self.imports = imports
         self.names = names
-        self._values_by_id = {}
+        self._values_by_id: dict[int, Any] = {}
 
-    def inner(self, leaf):
+    def inner(self, leaf: Callable[[int], Any]) -> Decoder:
         """Return a decoder with the same rules for a tree inside a leaf."""
         return Decoder(leaf, self.no_pickle, self.imports, self.names)
 
-    def value(self, node):
+    def value(self, node: Any) -> Any:
         """Return the value of a node."""
         if not isinstance(node, dict):
             return node
@@ -224,36 +237,36 @@ class Decoder:
             self._values_by_id[node["id"]] = value
         return value
 
-    def values(self, nodes):
+    def values(self, nodes: Iterable[Any]) -> list[Any]:
         """Return the values of nodes, as a list."""
         return [self.value(node) for node in nodes]
 
-    def filled(self, node, empty):
+    def filled(self, node: dict[str, Any], empty: Any) -> Any:
         """Register the value of the current node before its parts, which may contain the value."""
         if "id" in node:
             self._values_by_id[node["id"]] = empty
         return empty
 
 
-def as_text(write):
+def as_text(write: LeafWriter) -> str:
     """Return the bytes of a leaf as text, for where they are few."""
     pieces = []
     write(lambda piece: pieces.append(bytes(piece)))
     return base64.b64encode(b"".join(pieces)).decode()
 
 
-def from_text(text):
+def from_text(text: str) -> bytearray:
     """Return the bytes of a leaf from text; they may be changed."""
     return bytearray(base64.b64decode(text))
 
 
-def _library(kind):
+def _library(kind: str) -> str | None:
     """Return the library whose module reads a kind of node; None for plain values."""
     library, dot, _ = kind.partition(".")
     return library if dot and library in KINDS else None
 
 
-def _family(kind):
+def _family(kind: Any) -> Any:
     for base in kind.__mro__:
         library = str(base.__module__).partition(".")[0]
         if library in KINDS:
@@ -263,7 +276,7 @@ def _family(kind):
     return _enum if issubclass(kind, enum.Enum) else None
 
 
-def import_name(value):
+def import_name(value: Any) -> tuple[str, str] | None:
     """Return module and name of a function or class that can be imported, else None."""
     if isinstance(value, types.ModuleType) and value.__name__ != "__main__":
         return (value.__name__, "") if sys.modules.get(value.__name__) is value else None
@@ -276,7 +289,7 @@ def import_name(value):
     return (module, name) if target is value and target is not None else None
 
 
-def why_not(value):  # noqa: PLR0911 (one for each reason)
+def why_not(value: Any) -> str:  # noqa: PLR0911 (one for each reason)
     """Return why a value can't be sent, and the fix."""
     kind = type(value)
     if isinstance(value, types.ModuleType):
@@ -302,33 +315,33 @@ def why_not(value):  # noqa: PLR0911 (one for each reason)
 # Plain values: how each becomes a node
 
 
-def _mark(name, *parts):
+def _mark(name: str, *parts: str) -> EncodeNode:
     """Return an encoder of some attributes of a value."""
 
-    def encode(encoder, node, value):
+    def encode(encoder: Encoder, node: dict[str, Any], value: Any) -> None:
         node.update(t=name, v=[encoder.node(getattr(value, part)) for part in parts])
 
     return encode
 
 
-def _items(name):
-    def encode(encoder, node, value):
+def _items(name: str) -> EncodeNode:
+    def encode(encoder: Encoder, node: dict[str, Any], value: Any) -> None:
         node["t"] = name
         node["v"] = encoder.children(value)
 
     return encode
 
 
-def _unordered(name):
-    def encode(encoder, node, value):
+def _unordered(name: str) -> EncodeNode:
+    def encode(encoder: Encoder, node: dict[str, Any], value: Any) -> None:
         node["t"] = name
         node["v"] = sorted((encoder.child("{...}", item) for item in value), key=repr)
 
     return encode
 
 
-def _pairs(name):
-    def encode(encoder, node, value):
+def _pairs(name: str) -> EncodeNode:
+    def encode(encoder: Encoder, node: dict[str, Any], value: Any) -> None:
         node["t"] = name
         if name == "defaultdict":
             node["f"] = encoder.child(".default_factory", value.default_factory)
@@ -343,12 +356,12 @@ def _pairs(name):
     return encode
 
 
-def _deque(encoder, node, value):
+def _deque(encoder: Encoder, node: dict[str, Any], value: Any) -> None:
     node.update(t="deque", m=value.maxlen)
     node["v"] = encoder.children(value)
 
 
-def _bytes(encoder, node, value):
+def _bytes(encoder: Encoder, node: dict[str, Any], value: Any) -> None:
     node["t"] = type(value).__name__
     if len(value) <= LONG:
         node["v"] = base64.b64encode(value).decode()
@@ -356,22 +369,22 @@ def _bytes(encoder, node, value):
         node["leaf"] = encoder.leaf(lambda sink: sink(value))
 
 
-def _text(encoder, node, value):
+def _text(encoder: Encoder, node: dict[str, Any], value: Any) -> None:
     node.update(t="str", leaf=encoder.leaf(lambda sink: sink(value.encode("utf-8", "surrogatepass"))))
 
 
-def _text_form(name):
-    def encode(_encoder, node, value):
+def _text_form(name: str) -> EncodeNode:
+    def encode(_encoder: Encoder, node: dict[str, Any], value: Any) -> None:
         node.update(t=name, v=str(value))
 
     return encode
 
 
-def _complex(encoder, node, value):
+def _complex(encoder: Encoder, node: dict[str, Any], value: Any) -> None:
     node.update(t="complex", v=[encoder.node(value.real), encoder.node(value.imag)])
 
 
-def _moment(encoder, node, value):
+def _moment(encoder: Encoder, node: dict[str, Any], value: Any) -> None:
     zone = value.tzinfo
     node["t"] = type(value).__name__
     if hasattr(zone, "localize"):  # one zone of pytz is several objects, chosen by the moment
@@ -381,7 +394,7 @@ def _moment(encoder, node, value):
         node.update(v=value.replace(tzinfo=None).isoformat(), z=encoder.child(".tzinfo", zone), f=value.fold)
 
 
-def _timezone(encoder, node, value):
+def _timezone(encoder: Encoder, node: dict[str, Any], value: Any) -> None:
     offset = value.utcoffset(None)
     plain = datetime.timezone(offset)
     node.update(t="timezone", v=encoder.node(offset))
@@ -389,29 +402,29 @@ def _timezone(encoder, node, value):
         node["n"] = value.tzname(None)
 
 
-def _zone(encoder, node, value):
+def _zone(encoder: Encoder, node: dict[str, Any], value: Any) -> None:
     if value.key is None:
         raise encoder.refusal("is a time zone from a file: make it ZoneInfo(name)")
     node.update(t="ZoneInfo", v=value.key)
 
 
-def _pytz(_encoder, node, value):
+def _pytz(_encoder: Encoder, node: dict[str, Any], value: Any) -> bool:
     node.update(t="pytz", v=getattr(value, "zone", None), m=getattr(value, "_minutes", None))
     return node["v"] is not None or node["m"] is not None
 
 
-def _enum(encoder, node, value):
+def _enum(encoder: Encoder, node: dict[str, Any], value: Any) -> bool:
     if import_name(type(value)) is None:
         raise encoder.refusal(why_not(type(value)))
     node.update(t="enum", c=encoder.node(type(value)), v=encoder.node(value.value))
     return True
 
 
-def _word(_encoder, node, value):
+def _word(_encoder: Encoder, node: dict[str, Any], value: Any) -> None:
     node["t"] = _WORDS[value]
 
 
-_PLAIN = {
+_PLAIN: dict[Any, EncodeNode] = {
     str: _text,
     list: _items("list"),
     tuple: _items("tuple"),
@@ -448,13 +461,13 @@ _PLAIN = {
 # And back
 
 
-def _read_items(decoder, node):
+def _read_items(decoder: Decoder, node: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
     if "o" in node:
         return ((key, decoder.value(item)) for key, item in node["o"].items())
     return ((_hashable(decoder.value(key)), decoder.value(item)) for key, item in node["v"])
 
 
-def _hashable(value):
+def _hashable(value: Any) -> Any:
     """Return a key or an item of a set. Raises CannotTravel for nested values with a slow hash.
 
     A short message can nest shared tuples so that a hash visits the tuples 2 ** 50 times.
@@ -472,8 +485,8 @@ def _hashable(value):
     return value
 
 
-def _read_pairs(make):
-    def decode(decoder, node):
+def _read_pairs(make: Callable[..., Any]) -> DecodeNode:
+    def decode(decoder: Decoder, node: dict[str, Any]) -> Any:
         value = decoder.filled(node, make(decoder, node))
         for key, item in _read_items(decoder, node):
             value[key] = item
@@ -482,24 +495,24 @@ def _read_pairs(make):
     return decode
 
 
-def _read_list(decoder, node):
+def _read_list(decoder: Decoder, node: dict[str, Any]) -> Any:
     value = decoder.filled(node, [])
     value.extend(map(decoder.value, node["v"]))
     return value
 
 
-def _read_deque(decoder, node):
+def _read_deque(decoder: Decoder, node: dict[str, Any]) -> Any:
     value = decoder.filled(node, collections.deque(maxlen=node["m"]))
     value.extend(map(decoder.value, node["v"]))
     return value
 
 
-def _read_bytes(make):
+def _read_bytes(make: Callable[..., Any]) -> DecodeNode:
     return lambda decoder, node: make(decoder.leaf(node["leaf"]) if "leaf" in node else base64.b64decode(node["v"]))
 
 
-def _read_moment(make):
-    def decode(decoder, node):
+def _read_moment(make: Any) -> DecodeNode:
+    def decode(decoder: Decoder, node: dict[str, Any]) -> Any:
         moment, zone = make.fromisoformat(node["v"]), decoder.value(node["z"])
         if "f" in node:
             return moment.replace(tzinfo=zone, fold=node["f"])
@@ -508,26 +521,26 @@ def _read_moment(make):
     return decode
 
 
-def _read_timezone(decoder, node):
+def _read_timezone(decoder: Decoder, node: dict[str, Any]) -> Any:
     offset = decoder.value(node["v"])
     if "n" in node:
         return datetime.timezone(offset, node["n"])
     return datetime.timezone(offset) if offset else datetime.timezone.utc
 
 
-def _read_zone(_decoder, node):
+def _read_zone(_decoder: Decoder, node: dict[str, Any]) -> Any:
     import zoneinfo
 
     return zoneinfo.ZoneInfo(node["v"])
 
 
-def _read_pytz(_decoder, node):
+def _read_pytz(_decoder: Decoder, node: dict[str, Any]) -> Any:
     import pytz
 
     return pytz.timezone(node["v"]) if node["v"] else pytz.FixedOffset(node["m"])
 
 
-def _read_global(decoder, node):
+def _read_global(decoder: Decoder, node: dict[str, Any]) -> Any:
     if not decoder.names:
         raise CannotTravel("names code, which is not taken from a run that was started elsewhere")
     if not decoder.imports and node["m"] not in sys.modules:
@@ -538,14 +551,14 @@ def _read_global(decoder, node):
     return value
 
 
-def _read_enum(decoder, node):
+def _read_enum(decoder: Decoder, node: dict[str, Any]) -> Any:
     kind = decoder.value(node["c"])
     if not (isinstance(kind, type) and issubclass(kind, enum.Enum)):
         raise CannotTravel("names no enumeration")
     return kind(decoder.value(node["v"]))
 
 
-def _read_pickle(decoder, node):
+def _read_pickle(decoder: Decoder, node: dict[str, Any]) -> Any:
     if decoder.no_pickle:
         raise CannotTravel("is pickled, and " + decoder.no_pickle)
     from . import pickle as pickles
@@ -553,22 +566,22 @@ def _read_pickle(decoder, node):
     return pickles.loads(decoder.leaf(node["leaf"]))
 
 
-def _construct(make):
+def _construct(make: Callable[..., Any]) -> DecodeNode:
     return lambda decoder, node: make(*decoder.values(node["v"]))
 
 
-def _read_fraction(decoder, node):
+def _read_fraction(decoder: Decoder, node: dict[str, Any]) -> Any:
     parts = decoder.values(node["v"])
     if not all(type(part) is int for part in parts):  # the text "1e999999999" would make Fraction compute all digits
         raise ValueError("a part of a fraction isn't an int")
     return fractions.Fraction(*parts)
 
 
-def _parse(make):
+def _parse(make: Callable[..., Any]) -> DecodeNode:
     return lambda _decoder, node: make(node["v"])
 
 
-_READ = {
+_READ: dict[str, DecodeNode] = {
     "int": lambda _decoder, node: int(node["v"], 16),
     "float": _parse(float),
     "str": lambda decoder, node: bytes(decoder.leaf(node["leaf"])).decode("utf-8", "surrogatepass"),

@@ -6,6 +6,13 @@ import json
 
 from . import codec, families  # noqa: F401 (families fills a table of codec)
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    from .codec import LeafWriter
+
 #: A leaf of at most this number of bytes is part of the message.
 SMALL = 4096
 
@@ -29,20 +36,20 @@ class Envelope:
     ``sizes`` is name → bytes, ``refused`` name → reason; ``large`` are the leaves that are sent next to the message.
     """
 
-    def __init__(self, pickle=False):
-        self.refused = {}
-        self.sizes = {}
-        self.large = []
+    def __init__(self, pickle: bool = False) -> None:
+        self.refused: dict[str, str] = {}
+        self.sizes: dict[str, int] = {}
+        self.large: list[tuple[dict[str, Any], LeafWriter]] = []
         self._encoder = codec.Encoder(pickle)
-        self._values = {}
-        self._leaves = []
+        self._values: dict[str, Any] = {}
+        self._leaves: list[dict[str, Any]] = []
 
     @property
-    def modules(self):
+    def modules(self) -> set[str]:
         """Return the modules that are required to read the values."""
         return self._encoder.modules
 
-    def add(self, name, value):
+    def add(self, name: str, value: Any) -> bool:
         """Add a value, or the reason why the value can't be sent. Return whether the value was added."""
         first = len(self._leaves)
         try:
@@ -60,15 +67,15 @@ class Envelope:
         return name not in self.refused
 
     @property
-    def leaves(self):
+    def leaves(self) -> list[dict[str, Any]]:
         """Return all leaves, with the bytes or the size of each."""
         return self._leaves
 
-    def take(self, writes):
+    def take(self, writes: Iterable[LeafWriter]) -> None:
         """Add leaves that are no value of the message."""
         self._leaves += map(self._leaf, writes)
 
-    def _leaf(self, write):
+    def _leaf(self, write: LeafWriter) -> dict[str, Any]:
         size = leaf_size(write)
         if size <= SMALL:
             return {"v": codec.as_text(write), "size": size}
@@ -76,7 +83,7 @@ class Envelope:
         self.large.append((leaf, write))
         return leaf
 
-    def text(self, **more):
+    def text(self, **more: Any) -> str:
         """Return the message; the dicts of ``large`` are parts of the message, and must be complete by then."""
         content = {"values": self._values, "leaves": self._leaves, "refused": self.refused}
         if self._encoder.pickled:
@@ -94,7 +101,14 @@ class Received:
     functions and classes are given by their names at all.
     """
 
-    def __init__(self, text, leaf, pickle=False, imports=True, names=True):
+    def __init__(
+        self,
+        text: str | bytes,
+        leaf: Callable[[dict[str, Any]], Any],
+        pickle: bool = False,
+        imports: bool = True,
+        names: bool = True,
+    ) -> None:
         self._content = json.loads(text)
         self.refused = dict(self._content["refused"])
         self._unread = dict(enumerate(self._content["leaves"]))
@@ -103,14 +117,14 @@ class Received:
         self._decoder.names = names
         self._decoder.no_pickle = self._differences() if pickle else "--pickle was not given"
 
-    def _bytes(self, number, leaf):
+    def _bytes(self, number: int, leaf: Callable[[dict[str, Any]], Any]) -> Any:
         """Return the bytes of a leaf, once: a short message could use a large leaf any number of times."""
         message = self._unread.pop(number, None)
         if message is None:
             raise codec.CannotTravel("uses bytes that aren't in the message, or uses them twice")
         return codec.from_text(message["v"]) if "v" in message else leaf(message)
 
-    def values(self):
+    def values(self) -> dict[str, Any]:
         """Return name → value; ``refused`` has the reason and the fix for each unreadable value."""
         values = {}
         for name, node in self._content["values"].items():
@@ -128,7 +142,7 @@ class Received:
                 self.refused[name] = "{} cannot be read ({}: {})".format(name, type(error).__name__, error)
         return values
 
-    def _differences(self):
+    def _differences(self) -> str:
         if "packages" not in self._content:
             return ""
         from . import pickle as pickles
@@ -136,18 +150,18 @@ class Received:
         return "; ".join(pickles.differences(self._content["packages"], self._content["python"]))
 
 
-def leaf_size(write):
+def leaf_size(write: LeafWriter) -> int:
     """Return how many bytes a leaf has."""
     total = [0]
 
-    def count(piece):
+    def count(piece: Any) -> None:
         total[0] += memoryview(piece).nbytes
 
     write(count)
     return total[0]
 
 
-def missing_package(missing):
+def missing_package(missing: ImportError) -> str:
     """Return which package an import lacks."""
     module = (missing.name or "").partition(".")[0]
     package = _PACKAGES.get(module, module)

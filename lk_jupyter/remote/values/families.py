@@ -4,26 +4,30 @@ from __future__ import annotations
 
 from . import codec
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
-def _arrays():
+
+def _arrays() -> Any:
     from . import arrays
 
     return arrays
 
 
-def _tensors():
+def _tensors() -> Any:
     from . import tensors
 
     return tensors
 
 
-def _pandas():
+def _pandas() -> Any:
     from . import pandas
 
     return pandas
 
 
-def _tables():
+def _tables() -> Any:
     from . import tables
 
     return tables

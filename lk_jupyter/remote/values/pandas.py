@@ -18,11 +18,18 @@ from . import arrays as numbers
 from . import codec as values
 from . import tables
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from .codec import Decoder, Encoder
+
 _NATIVE = "iuf"
 _NUMPY_ARRAY = getattr(pd.arrays, "NumpyExtensionArray", None) or pd.arrays.PandasArray
 
 
-def encode(encoder, node, value):
+def encode(encoder: Encoder, node: dict[str, Any], value: Any) -> bool:
     """Fill the node of a value of pandas; return False without a native form."""
     kind = type(value)
     if kind is pd.DataFrame:
@@ -54,12 +61,12 @@ def encode(encoder, node, value):
     return True
 
 
-def decode(decoder, node):
+def decode(decoder: Decoder, node: dict[str, Any]) -> Any:
     """Return the value of a node that ``encode`` made."""
     return _READ[node["t"]](decoder, node)
 
 
-def _encode_frame(encoder, node, frame):
+def _encode_frame(encoder: Encoder, node: dict[str, Any], frame: Any) -> None:
     table = _Table(encoder)
     node.update(t="pandas.DataFrame", rows=len(frame), index=_index(table, frame.index))
     labels = frame.columns
@@ -74,7 +81,7 @@ def _encode_frame(encoder, node, frame):
     node["leaf"] = table.leaf()
 
 
-def _blocks(frame):
+def _blocks(frame: Any) -> list[Any]:
     """Return the columns of each array of two axes, and whether the values of a row are adjacent in memory.
 
     Sums of the same values in a different order may differ in the last digit, and pandas warns of fragmented frames.
@@ -88,7 +95,7 @@ def _blocks(frame):
     ]
 
 
-def _encode_series(encoder, node, series):
+def _encode_series(encoder: Encoder, node: dict[str, Any], series: Any) -> None:
     table = _Table(encoder)
     node.update(t="pandas.Series", index=_index(table, series.index), data=table.array(series.array))
     node["name"] = encoder.child(".name", series.name)
@@ -96,14 +103,14 @@ def _encode_series(encoder, node, series):
     node["leaf"] = table.leaf()
 
 
-def _encode_notes(encoder, node, value):
+def _encode_notes(encoder: Encoder, node: dict[str, Any], value: Any) -> None:
     if value.attrs:
         node["attrs"] = encoder.child(".attrs", value.attrs)
     if not value.flags.allows_duplicate_labels:
         node["unique"] = True
 
 
-def _index(table, index):
+def _index(table: _Table, index: Any) -> dict[str, Any]:
     """Return the description of an index by the arrays in the table."""
     encoder = table.encoder
     if type(index) is pd.RangeIndex:
@@ -119,7 +126,7 @@ def _index(table, index):
     return {"k": "index", "v": table.array(index.array), "name": encoder.node(index.name), "freq": freq}
 
 
-def _read_index(arrays, form):
+def _read_index(arrays: _Arrays, form: Any) -> Any:
     value = arrays.decoder.value
     if form["k"] == "range":
         return pd.RangeIndex(*form["v"], name=value(form["name"]))
@@ -135,7 +142,7 @@ def _read_index(arrays, form):
     return index
 
 
-def _require_codes(levels, codes):
+def _require_codes(levels: list[Any], codes: list[Any]) -> None:
     """Raise ValueError for codes that lead outside of their level: pandas would read memory there."""
     for level, numbered in zip(levels, codes):
         if numbered.dtype.kind != "i" or (len(numbered) and not -1 <= numbered.min() <= numbered.max() < len(level)):
@@ -147,16 +154,16 @@ def _require_codes(levels, codes):
 class _Table:
     """Collects arrays of one length; ``array`` returns the description of an array."""
 
-    def __init__(self, encoder):
+    def __init__(self, encoder: Encoder) -> None:
         self.encoder = encoder
-        self._columns = []
+        self._columns: list[Any] = []
 
-    def leaf(self):
+    def leaf(self) -> int:
         """Make the leaf with the arrays."""
         table = pa.table(self._columns, names=[str(at) for at in range(len(self._columns))])
         return self.encoder.leaf(lambda sink: tables.write(table, sink))
 
-    def array(self, array):
+    def array(self, array: Any) -> Any:
         """Add an array, and return the description."""
         if type(array) is _NUMPY_ARRAY:
             array = array.to_numpy()
@@ -167,7 +174,7 @@ class _Table:
             raise self.encoder.refusal("has the dtype {}, which can't be sent: convert it".format(array.dtype))
         return tell(self, array)
 
-    def _add(self, column):
+    def _add(self, column: Any) -> int | dict[str, int]:
         """Add an array of Arrow. A chunked array is a separate leaf: else all columns would be chunked."""
         if isinstance(column, pa.ChunkedArray) and column.num_chunks != 1:
             alone = pa.table([column], names=["0"])
@@ -175,11 +182,11 @@ class _Table:
         self._columns.append(column)
         return len(self._columns) - 1
 
-    def _numbers(self, array):
+    def _numbers(self, array: Any) -> dict[str, Any]:
         dtype = array.dtype
         return {"k": "numpy", "d": dtype.str, "c": self._add(_as_arrow(array))}
 
-    def _objects(self, array):
+    def _objects(self, array: Any) -> dict[str, Any]:
         kinds = set(map(type, array))
         if kinds <= {str, type(None)}:
             try:
@@ -191,7 +198,7 @@ class _Table:
             "c": self._add(pa.array(map(self._as_text, range(len(array)), array), pa.large_string())),
         }
 
-    def _as_text(self, at, value):
+    def _as_text(self, at: int, value: Any) -> str:
         inner = values.Encoder(self.encoder.pickle)
         node = self.encoder.child_with("[{}]".format(at), lambda value: inner.value(self.encoder.place, value), value)
         self.encoder.modules.update(inner.modules)
@@ -200,32 +207,32 @@ class _Table:
 
     # Extension arrays
 
-    def masked(self, array):
+    def masked(self, array: Any) -> dict[str, Any]:
         return {"k": "masked", "v": self._numbers(array._data), "m": self._numbers(array._mask)}
 
-    def categorical(self, array):
+    def categorical(self, array: Any) -> dict[str, Any]:
         categories = self.encoder.node(array.categories)
         return {"k": "categories", "v": self._numbers(array.codes), "of": categories, "ordered": array.ordered}
 
-    def moments(self, array):
+    def moments(self, array: Any) -> dict[str, Any]:
         if array.dtype.kind == "M" and getattr(array, "tz", None) is not None:
             zone = self.encoder.child(".tz", array.tz)
             plain = array.tz_convert("UTC").tz_localize(None)
             return {"k": "zoned", "v": self._numbers(plain.to_numpy(copy=False)), "z": zone}
         return self._numbers(array.to_numpy(copy=False))
 
-    def periods(self, array):
+    def periods(self, array: Any) -> dict[str, Any]:
         return {"k": "periods", "v": self._numbers(array.asi8), "f": array.freqstr}
 
-    def intervals(self, array):
+    def intervals(self, array: Any) -> dict[str, Any]:
         sides = [self.array(side.array) for side in (array.left, array.right)]
         return {"k": "intervals", "v": sides, "closed": array.closed}
 
-    def sparse(self, array):
+    def sparse(self, array: Any) -> dict[str, Any]:
         fill = self.encoder.node(array.fill_value)
         return {"k": "sparse", "v": self.array(array.to_dense()), "fill": fill, "in": array.kind}
 
-    def strings(self, array):
+    def strings(self, array: Any) -> dict[str, Any]:
         missing = "nan" if getattr(array.dtype, "na_value", pd.NA) is not pd.NA else "NA"
         try:
             column = self._add(pa.array(array))
@@ -233,7 +240,7 @@ class _Table:
             return {"k": "loose", "v": self.array(array.astype(object)), "storage": array.dtype.storage, "na": missing}
         return {"k": "strings", "c": column, "storage": array.dtype.storage, "na": missing}
 
-    def arrow(self, array):
+    def arrow(self, array: Any) -> dict[str, Any]:
         return {"k": "arrow", "c": self._add(pa.chunked_array(array.__arrow_array__()))}
 
 
@@ -255,7 +262,7 @@ _EXTENSIONS = {
 }
 
 
-def _as_arrow(array):
+def _as_arrow(array: Any) -> Any:
     """Return an array of numpy as an array of Arrow, which uses the same memory if contiguous."""
     array = np.ascontiguousarray(array)
     if array.dtype.kind in "mM":
@@ -270,30 +277,35 @@ def _as_arrow(array):
     return pa.Array.from_buffers(kind, count, [None, pa.py_buffer(array)])
 
 
+def _text_leaf(leaves: list[str]) -> Callable[[int], bytearray]:
+    """Return a function that returns the bytes of a leaf by its number."""
+    return lambda number: values.from_text(leaves[number])
+
+
 class _Arrays:
     """Reads arrays from the table in a leaf."""
 
-    def __init__(self, decoder, leaf):
+    def __init__(self, decoder: Decoder, leaf: int) -> None:
         self.decoder = decoder
         self._content = decoder.leaf(leaf)
         self._table = tables.read(self._content)
         self._bytes = np.frombuffer(self._content, np.uint8)
 
-    def array(self, form):
+    def array(self, form: Any) -> Any:
         """Return the array that ``_Table.array`` described."""
         return _FORMS[form["k"]](self, form)
 
-    def _column(self, form):
+    def _column(self, form: Any) -> Any:
         place = form["c"]
         alone = isinstance(place, dict)
         return tables.read(self.decoder.leaf(place["leaf"])).column(0) if alone else self._table.column(place)
 
-    def _numpy(self, form):
+    def _numpy(self, form: Any) -> np.ndarray[Any, Any]:
         dtype, column = numbers.plain_dtype(form["d"]), self._column(form)
         parts = [self._memory(chunk, dtype) for chunk in column.chunks]
         return parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else np.empty(0, dtype)
 
-    def _memory(self, chunk, dtype):
+    def _memory(self, chunk: Any, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
         """Return the writable memory of an array of Arrow."""
         memory = chunk.buffers()[1]
         if not len(chunk) or (memory is None and not dtype.itemsize):
@@ -306,7 +318,7 @@ class _Arrays:
         numbers.require_bools(array)
         return array
 
-    def joined(self, forms, has_rows):
+    def joined(self, forms: list[Any], has_rows: bool) -> np.ndarray[Any, Any]:
         """Return arrays as rows of one array, in the memory of the leaf if the rows are adjacent."""
         rows = [self.array(one) for one in forms]
         first, size = rows[0], rows[0].nbytes
@@ -320,60 +332,59 @@ class _Arrays:
             place[:] = row
         return joined
 
-    def _text_column(self, form):
+    def _text_column(self, form: Any) -> Any:
         """Return a column of text. Raises ValueError for a type whose values may be larger than the bytes."""
         column = self._column(form)
         if column.type not in (pa.string(), pa.large_string()):
             raise ValueError("a column of text has the type {}".format(column.type))
         return column
 
-    def _text(self, form):
+    def _text(self, form: Any) -> np.ndarray[Any, Any]:
         column = self._text_column(form)
         array = np.empty(len(column), object)
         array[:] = column.to_pylist()
         return array
 
-    def _objects(self, form):
+    def _objects(self, form: Any) -> np.ndarray[Any, Any]:
         column = self._text_column(form)
         array = np.empty(len(column), object)
         for at, text in enumerate(column.to_pylist()):
             node, leaves = json.loads(text)
-            inner = self.decoder.inner(lambda number, leaves=leaves: values.from_text(leaves[number]))
-            array[at] = inner.value(node)
+            array[at] = self.decoder.inner(_text_leaf(leaves)).value(node)
         return array
 
-    def _masked(self, form):
+    def _masked(self, form: Any) -> Any:
         data, mask = self.array(form["v"]), self.array(form["m"])
         kinds = {"b": pd.arrays.BooleanArray, "f": getattr(pd.arrays, "FloatingArray", None)}
         return kinds.get(data.dtype.kind, pd.arrays.IntegerArray)(data, mask)
 
-    def _categories(self, form):
+    def _categories(self, form: Any) -> Any:
         dtype = pd.CategoricalDtype(self.decoder.value(form["of"]), form["ordered"])
         return pd.Categorical.from_codes(self.array(form["v"]), dtype=dtype)
 
-    def _zoned(self, form):
+    def _zoned(self, form: Any) -> Any:
         utc = pd.DatetimeIndex(self.array(form["v"]), copy=False).tz_localize("UTC")
         return utc.tz_convert(self.decoder.value(form["z"])).array
 
-    def _periods(self, form):
+    def _periods(self, form: Any) -> Any:
         return pd.arrays.PeriodArray(self.array(form["v"]), dtype=pd.PeriodDtype(form["f"]))
 
-    def _intervals(self, form):
+    def _intervals(self, form: Any) -> Any:
         lower, upper = (pd.Index(self.array(side), copy=False) for side in form["v"])
         return pd.arrays.IntervalArray.from_arrays(lower, upper, closed=form["closed"])
 
-    def _sparse(self, form):
+    def _sparse(self, form: Any) -> Any:
         fill = self.decoder.value(form["fill"])
         return pd.arrays.SparseArray(self.array(form["v"]), fill_value=fill, kind=form["in"])
 
-    def _strings(self, form):
+    def _strings(self, form: Any) -> Any:
         column, dtype = self._text_column(form), _string_dtype(form)
         return dtype.__from_arrow__(column) if len(column) else pd.array([], dtype=dtype)
 
-    def _loose(self, form):
+    def _loose(self, form: Any) -> Any:
         return pd.array(self.array(form["v"]), dtype=_string_dtype(form))
 
-    def _arrow(self, form):
+    def _arrow(self, form: Any) -> Any:
         return pd.arrays.ArrowExtensionArray(self._column(form))
 
 
@@ -387,7 +398,7 @@ _FORMS = {
 }  # fmt: skip
 
 
-def _string_dtype(form):
+def _string_dtype(form: Any) -> Any:
     """Return the dtype of text; an older pandas has a single kind of missing value."""
     if form["na"] == "NA":
         return pd.StringDtype(form["storage"])
@@ -397,11 +408,11 @@ def _string_dtype(form):
         return pd.StringDtype("pyarrow")
 
 
-def _series(array, index=None, name=None):
+def _series(array: Any, index: Any = None, name: str | None = None) -> Any:
     return pd.Series(array, index=index, dtype=array.dtype, name=name, copy=False)
 
 
-def _read_frame(decoder, node):
+def _read_frame(decoder: Decoder, node: dict[str, Any]) -> Any:
     arrays = _Arrays(decoder, node["leaf"])
     index = _read_index(arrays, node["index"])
     columns = {at: _series(arrays.array(form), index) for at, form in enumerate(node["data"])}
@@ -413,7 +424,7 @@ def _read_frame(decoder, node):
     return _noted(decoder, node, frame)
 
 
-def _lay_out(frame, arrays, node):
+def _lay_out(frame: Any, arrays: _Arrays, node: dict[str, Any]) -> None:
     """Join columns into arrays of two axes, as ``_blocks`` described."""
     from pandas._libs.internals import _unpickle_block
 
@@ -431,29 +442,29 @@ def _lay_out(frame, arrays, node):
     )
 
 
-def _read_series(decoder, node):
+def _read_series(decoder: Decoder, node: dict[str, Any]) -> Any:
     arrays = _Arrays(decoder, node["leaf"])
     index, array = _read_index(arrays, node["index"]), arrays.array(node["data"])
     return _noted(decoder, node, _series(array, index, decoder.value(node["name"])))
 
 
-def _read_array(decoder, node):
+def _read_array(decoder: Decoder, node: dict[str, Any]) -> Any:
     array = _Arrays(decoder, node["leaf"]).array(node["v"])
     return pd.array(array, dtype=array.dtype) if isinstance(array, np.ndarray) else array
 
 
-def _noted(decoder, node, value):
+def _noted(decoder: Decoder, node: dict[str, Any], value: Any) -> Any:
     if "attrs" in node:
         value.attrs = decoder.value(node["attrs"])
     return value.set_flags(allows_duplicate_labels=False) if "unique" in node else value
 
 
-def _read_moment(decoder, node):
+def _read_moment(decoder: Decoder, node: dict[str, Any]) -> Any:
     moment, zone = pd.Timestamp(decoder.value(node["v"])), decoder.value(node["z"])
     return moment if zone is None else moment.tz_localize("UTC").tz_convert(zone)
 
 
-_READ = {
+_READ: dict[str, Callable[[Decoder, dict[str, Any]], Any]] = {
     "pandas.DataFrame": _read_frame,
     "pandas.Series": _read_series,
     "pandas.Index": lambda decoder, node: _read_index(_Arrays(decoder, node["leaf"]), node["v"]),

@@ -16,6 +16,15 @@ from importlib import import_module
 
 from .. import IN_RUN
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from collections.abc import Set as AbstractSet
+    from typing import Any
+
+    #: An item of the stack that ``_Calls`` follows.
+    Item = tuple[Any, ...]
+
 PROTOCOL = 4
 
 #: Module → names that execute, import, or read and write outside of a value; None means all functions.
@@ -73,15 +82,15 @@ _GETATTR = {("builtins", "getattr"), ("__builtin__", "getattr")}
 _LARGE = 1 << 20
 
 #: Names that were looked up before and are harmless.
-_harmless = set()
+_harmless: set[tuple[str, str]] = set()
 
 
-def is_run_module(module):
+def is_run_module(module: str) -> bool:
     """Return whether a module is uploaded with a run and exists nowhere else."""
     return IN_RUN and module.partition(".")[0] == "_lk"
 
 
-def stays(value):
+def stays(value: Any) -> str:
     """Return why a value must stay in its process even if pickle accepts the value; empty if none."""
     kind = value if isinstance(value, type) else type(value)
     if is_run_module(str(kind.__module__)) or is_run_module(str(getattr(value, "__module__", ""))):
@@ -91,15 +100,15 @@ def stays(value):
     return ""
 
 
-def dumps(value):
+def dumps(value: Any) -> bytes:
     """Pickle a value, with definitions of the notebook if cloudpickle is installed."""
     try:
         import cloudpickle
     except ImportError:
         return pickle.dumps(value, protocol=PROTOCOL)
 
-    class Pickler(cloudpickle.Pickler):
-        def reducer_override(self, value):
+    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+        def reducer_override(self, value: Any) -> Any:
             if reason := stays(value):
                 raise pickle.PicklingError("it holds what " + reason)
             return reduce_dataset(value) or super().reducer_override(value)
@@ -109,9 +118,9 @@ def dumps(value):
     return file.getvalue()
 
 
-def reduce_dataset(value):
+def reduce_dataset(value: Any) -> tuple[Any, ...] | None:
     """Reduce a memory-mapped table of Hugging Face's datasets to its rows; None for any other value."""
-    tables = sys.modules.get("datasets.table")
+    tables: Any = sys.modules.get("datasets.table")
     is_in_file = isinstance(value, getattr(tables, "MemoryMappedTable", ()))
     return (tables.InMemoryTable, (value.table,)) if is_in_file else None
 
@@ -128,12 +137,13 @@ class Unpickler(pickle.Unpickler):
     function isn't checked.
     """
 
-    def __init__(self, file, content):
+    def __init__(self, file: Any, content: Any) -> None:
         super().__init__(file)
         self._content = content
-        self._risky, self._indirect = set(), set()
+        self._risky: set[tuple[str, str]] = set()
+        self._indirect: set[tuple[str, str]] = set()
 
-    def find_class(self, module, name):
+    def find_class(self, module: str, name: str) -> Any:
         """Return a class or a function by name. Raises Unsafe."""
         value = super().find_class(module, name)
         if (module, name) not in _harmless:
@@ -149,7 +159,7 @@ class Unpickler(pickle.Unpickler):
                 _refuse(_called(self._content, self._risky, self._indirect))
         return value
 
-    def _attribute(self, owner, name, *default):
+    def _attribute(self, owner: Any, name: str, *default: Any) -> Any:
         """Return an attribute, as ``getattr``: old protocols write methods of classes so. Raises Unsafe."""
         value = getattr(owner, name, *default)
         if _is_risky(getattr(value, "__func__", value)):
@@ -162,7 +172,7 @@ class Unpickler(pickle.Unpickler):
 class _InnerUnpickler(pickle.Unpickler):
     """Reads a pickle inside a pickle, and refuses any risky name: such pickles contain only sizes and types."""
 
-    def find_class(self, module, name):
+    def find_class(self, module: str, name: str) -> Any:
         """Return a class or a function by name. Raises Unsafe."""
         value = super().find_class(module, name)
         if _is_risky(value) or _is_listed(value, _INDIRECT) or value is builtins.getattr:
@@ -170,15 +180,15 @@ class _InnerUnpickler(pickle.Unpickler):
         return value
 
 
-def _load_storage(content):
+def _load_storage(content: Any) -> Any:
     """Return the storage of a tensor, which torch writes as bytes that contain pickles. Raises Unsafe."""
-    reader = types.ModuleType("pickle")
+    reader: Any = types.ModuleType("pickle")
     reader.Unpickler = _InnerUnpickler
     reader.load = lambda file, **options: _InnerUnpickler(file, **options).load()
     return import_module("torch").load(io.BytesIO(content), pickle_module=reader)
 
 
-def loads(content):
+def loads(content: Any) -> Any:
     """Return a pickled value. Raises Unsafe."""
     content = memoryview(content).cast("B")
     file = io.BytesIO(content) if len(content) < _LARGE else _View(content)
@@ -188,25 +198,25 @@ def loads(content):
 class _View:
     """A file of bytes in memory, without a copy."""
 
-    def __init__(self, content):
+    def __init__(self, content: memoryview) -> None:
         self._content = content
         self._position = 0
 
-    def read(self, size=-1):
+    def read(self, size: int = -1) -> bytes:
         """Return bytes."""
         end = len(self._content) if size < 0 else self._position + size
         part = bytes(self._content[self._position : end])
         self._position += len(part)
         return part
 
-    def readinto(self, buffer):
+    def readinto(self, buffer: Any) -> int:
         """Fill a buffer."""
         part = self._content[self._position : self._position + len(buffer)]
         buffer[: len(part)] = part
         self._position += len(part)
         return len(part)
 
-    def readline(self):
+    def readline(self) -> bytes:
         """Return a line."""
         line = bytearray()
         while not line.endswith(b"\n"):
@@ -217,27 +227,30 @@ class _View:
         return bytes(line)
 
 
-def _is_risky(value):
+def _is_risky(value: Any) -> bool:
     """Return whether a call of an object executes, imports, or reads and writes outside of a value."""
     return _is_listed(value, _RISKY) or _is_in_risky_package(value)
 
 
-def is_risky(value):
+def is_risky(value: Any) -> bool:
     """Return whether a call of an object or its result executes, imports, or reads and writes outside of a value."""
     return _is_risky(value) or _is_listed(value, _INDIRECT)
 
 
-def _is_listed(value, table):
+def _is_listed(value: Any, table: Mapping[str, AbstractSet[str] | None]) -> bool:
     """Return whether a table lists an object, by the object's module and name."""
     module, name = getattr(value, "__module__", None), getattr(value, "__name__", None)
     if not isinstance(module, str) or isinstance(value, types.ModuleType):
         return False
     if isinstance(value, type):
         return name in (_RISKY_CLASSES.get(module, ()) if table is _RISKY else ()) or name in (table.get(module) or ())
-    return module in table and (table[module] is None or name in table[module])
+    if module not in table:
+        return False
+    listed = table[module]
+    return listed is None or name in listed
 
 
-def _is_in_risky_package(value):
+def _is_in_risky_package(value: Any) -> bool:
     module = getattr(value, "__module__", None)
     if not isinstance(module, str) or isinstance(value, (types.ModuleType, type)):
         return False
@@ -245,12 +258,12 @@ def _is_in_risky_package(value):
     return parts[0] in _RISKY_PACKAGES or ".".join(parts[:2]) in _RISKY_PACKAGES
 
 
-def _refuse(names):
+def _refuse(names: Iterable[str]) -> None:
     if names:
         raise Unsafe("calls '{}', which no value needs: nothing of it was set".format("', '".join(sorted(names))))
 
 
-def _called(content, risky, indirect):
+def _called(content: Any, risky: AbstractSet[tuple[str, str]], indirect: AbstractSet[tuple[str, str]]) -> set[str]:
     """Return which of the risky names (module, name) a pickle calls, directly or by the result of an indirect name."""
     calls = _Calls(risky, indirect)
     file = io.BytesIO(content)
@@ -276,14 +289,14 @@ class _Calls:
     indirect name, or a different tuple.
     """
 
-    def __init__(self, risky, indirect):
-        self.names = set()
+    def __init__(self, risky: AbstractSet[tuple[str, str]], indirect: AbstractSet[tuple[str, str]]) -> None:
+        self.names: set[str] = set()
         self._risky = risky
         self._indirect = indirect
-        self._stack = []
-        self._memo = {}
+        self._stack: list[Item] = []
+        self._memo: dict[int, Item] = {}
 
-    def follow(self, code, argument):
+    def follow(self, code: pickletools.OpcodeInfo, argument: Any) -> None:
         """Take the step of an opcode."""
         step = _STEPS.get(code.name)
         if step:
@@ -291,13 +304,13 @@ class _Calls:
         else:
             self._move(code, argument)
 
-    def _remember(self, number):
+    def _remember(self, number: int | None) -> None:
         self._memo[len(self._memo) if number is None else number] = self._stack[-1]
 
-    def _recall(self, number):
+    def _recall(self, number: int) -> None:
         self._stack.append(self._memo[number])
 
-    def _name(self, argument):
+    def _name(self, argument: Any) -> None:
         """Push a name that is text of the opcode, or text on the stack."""
         if argument is not None:
             self._stack.append(("name", *argument.split(" ", 1)))
@@ -306,25 +319,25 @@ class _Calls:
         are_texts = module[0] == attribute[0] == "text"
         self._stack.append(("name", module[1], attribute[1]) if are_texts else _UNKNOWN)
 
-    def _instance(self, argument):
+    def _instance(self, argument: Any) -> None:
         if argument is None:
             owner, *arguments = self._pop_to_mark()
         else:
             owner, arguments = ("name", *argument.split(" ", 1)), self._pop_to_mark()
         self._call(owner, arguments)
 
-    def _reduce(self, count):
+    def _reduce(self, count: int) -> None:
         arguments = self._pop(count)
         self._call(self._stack.pop(), arguments)
 
-    def _tuple(self, count):
+    def _tuple(self, count: int | None) -> None:
         self._stack.append(("items", *(self._pop_to_mark() if count is None else self._pop(count))))
 
-    def _drop(self, _argument):
+    def _drop(self, _argument: Any) -> None:
         if self._stack:
             self._stack.pop()
 
-    def _move(self, code, argument):
+    def _move(self, code: pickletools.OpcodeInfo, argument: Any) -> None:
         """Apply an opcode that calls nothing, by the number of removed and added items."""
         before = list(code.stack_before)
         if pickletools.markobject in before:
@@ -336,7 +349,7 @@ class _Calls:
         if code.stack_after:
             self._stack.append(("text", argument) if isinstance(argument, str) else (removed or [_OTHER])[0])
 
-    def _call(self, function, arguments):
+    def _call(self, function: Item, arguments: list[Item]) -> None:
         kind, name = function[0], function[1:]
         items = [each for item in arguments for each in (item[1:] if item[0] == "items" else [item])]
         if kind == "result" or function == _UNKNOWN or (kind == "name" and name in self._risky):
@@ -346,21 +359,21 @@ class _Calls:
             self._add_names(items)
         self._stack.append(("result", *name) if is_indirect and name[-1] not in _APPLYING else _OTHER)
 
-    def _set_items(self, items):
+    def _set_items(self, items: list[Item]) -> None:
         """Read keys and values: later opcodes call a risky name that is set as a method, such as ``__setstate__``."""
         for key, value in zip(items[::2], items[1::2]):
             if key[0] == "text" and key[1].startswith("__"):
                 self._add_names([value])
 
-    def _add_names(self, items):
+    def _add_names(self, items: Iterable[Item]) -> None:
         self.names.update(".".join(item[1:]) for item in items if item[0] == "name" and item[1:] in self._risky)
 
-    def _pop(self, number):
+    def _pop(self, number: int) -> list[Item]:
         items = self._stack[len(self._stack) - number :]
         del self._stack[len(self._stack) - number :]
         return items
 
-    def _pop_to_mark(self):
+    def _pop_to_mark(self) -> list[Item]:
         at = len(self._stack) - 1
         while self._stack[at] is not _MARK:
             at -= 1
@@ -390,7 +403,7 @@ _STEPS = {
 }
 
 
-def packages(content):
+def packages(content: Any) -> dict[str, str]:
     """Return package → version for each package outside Python that reading the pickle imports."""
     versions = {}
     for module in modules(content):
@@ -400,12 +413,12 @@ def packages(content):
     return versions
 
 
-def python():
+def python() -> str:
     """Return the version of Python that pickles of code are bound to."""
     return "{}.{}".format(*sys.version_info)
 
 
-def differences(versions, python_version):
+def differences(versions: Mapping[str, str], python_version: str) -> list[str]:
     """Return in words the differences from the versions with which the pickle was made."""
     different = []
     if python_version != python():
@@ -419,12 +432,15 @@ def differences(versions, python_version):
     return different
 
 
-def modules(content):
+def modules(content: Any) -> set[str]:
     """Return the top-level modules that a pickle refers to.
 
     A module within a function is plain text, recognized by its name.
     """
-    names, memo, last = set(), [], [None, None]
+    names: set[Any] = set()
+    memo: list[Any] = []
+    last: list[Any] = [None, None]
+    argument: Any
     has_modules = b"subimport" in content
     for code, argument, _place in pickletools.genops(content):
         if has_modules and isinstance(argument, str) and argument in sys.modules and argument != "__main__":
@@ -442,7 +458,7 @@ def modules(content):
     return {name.partition(".")[0] for name in names if isinstance(name, str)}
 
 
-def find_package(module):
+def find_package(module: str) -> tuple[str, str | None]:
     """Return the package of a module and the version; None for a module of Python or of the author."""
     if module == "__main__" or module in getattr(sys, "stdlib_module_names", ()):
         return module, None
@@ -451,7 +467,7 @@ def find_package(module):
     return next((entry for entry in versions if entry[1] is not None), (module, None))
 
 
-def installed_version(name):
+def installed_version(name: str) -> str | None:
     """Return the version of a package without the local part, None if not installed."""
     from importlib import metadata
 
@@ -462,7 +478,7 @@ def installed_version(name):
 
 
 @functools.lru_cache(maxsize=None)
-def _providers(module, _path):
+def _providers(module: str, _path: tuple[str, ...]) -> list[str]:
     """Return the packages that contain a module: first by the module's name, then by a search of all packages."""
     from importlib import metadata
 
@@ -475,7 +491,7 @@ def _providers(module, _path):
     return [package.metadata["Name"] for package in metadata.distributions() if _has(package, module)]
 
 
-def _has(package, module):
+def _has(package: Any, module: str) -> bool:
     """Return whether a package contains a module; the file list is searched as text, as parsing takes long."""
     declared = (package.read_text("top_level.txt") or "").split()
     files = "\n" + (package.read_text("RECORD") or "")

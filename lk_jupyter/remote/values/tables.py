@@ -5,6 +5,12 @@ from __future__ import annotations
 import io
 import struct
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .codec import Decoder, Encoder, Sink
+
 #: Kinds of Arrow messages that have a body, by the number in their header.
 _DICTIONARY, _BATCH = 2, 3
 
@@ -12,7 +18,7 @@ _DICTIONARY, _BATCH = 2, 3
 _VIEWS = {"string_view", "binary_view"}
 
 
-def encode(encoder, node, value):
+def encode(encoder: Encoder, node: dict[str, Any], value: Any) -> bool:
     """Fill the node of a table, a frame or a column; return False without a native form."""
     kind = type(value)
     library = kind.__module__.partition(".")[0]
@@ -23,7 +29,7 @@ def encode(encoder, node, value):
     return True
 
 
-def decode(decoder, node):
+def decode(decoder: Decoder, node: dict[str, Any]) -> Any:
     """Return the value of a node that ``encode`` made."""
     library, _, kind = node["t"].partition(".")
     content = decoder.leaf(node["leaf"])
@@ -36,7 +42,7 @@ def decode(decoder, node):
     return table if kind == "Table" else _column(table, kind)
 
 
-def write(table, sink):
+def write(table: Any, sink: Sink) -> None:
     """Write a table of pyarrow, in as few batches as the columns have chunks."""
     import pyarrow
 
@@ -44,7 +50,7 @@ def write(table, sink):
         writer.write_table(table)
 
 
-def read(content):
+def read(content: Any) -> Any:
     """Return the table of pyarrow in the bytes, without a copy. Raises ValueError for forged bytes.
 
     Without validation, a use of the table would read wherever a forged offset leads.
@@ -64,7 +70,7 @@ def read(content):
     return table
 
 
-def require_valid(table, has_views=True):
+def require_valid(table: Any, has_views: bool = True) -> None:
     """Raise ArrowException for a table of pyarrow that leads out of its memory."""
     table.validate(full=True)
     for column in table.columns if has_views else ():
@@ -72,7 +78,7 @@ def require_valid(table, has_views=True):
             _require_views(chunk)
 
 
-def _require_views(array):
+def _require_views(array: Any) -> None:
     """Raise ArrowException for a view out of bounds in place of a missing value: a cast reads such views too."""
     import pyarrow
 
@@ -92,19 +98,19 @@ def _require_views(array):
         _require_views(array.values)
 
 
-def compression(metadata):
+def compression(metadata: memoryview) -> int:
     """Return the position of the compression in the flatbuffer of an Arrow message, or 0 for a plain body."""
     batch = record_batch(metadata)
     return flatbuffer_field(metadata, batch, 3) if batch else 0
 
 
-def has_view_counts(metadata):
+def has_view_counts(metadata: memoryview) -> bool:
     """Return whether an Arrow message has columns of views: the message has their buffer counts."""
     batch = record_batch(metadata)
     return bool(batch and flatbuffer_field(metadata, batch, 4))
 
 
-def record_batch(metadata):
+def record_batch(metadata: memoryview) -> int:
     """Return the position of the table RecordBatch in the flatbuffer of an Arrow message, or 0 without one."""
     (message,) = struct.unpack_from("<I", metadata)
     kind, header = flatbuffer_field(metadata, message, 1), flatbuffer_field(metadata, message, 2)
@@ -118,12 +124,12 @@ def record_batch(metadata):
     return batch
 
 
-def flatbuffer_target(data, place):
+def flatbuffer_target(data: memoryview, place: int) -> int:
     """Return the position that the offset at a place leads to."""
-    return place + struct.unpack_from("<I", data, place)[0]
+    return place + int(struct.unpack_from("<I", data, place)[0])
 
 
-def flatbuffer_field(data, table, index):
+def flatbuffer_field(data: memoryview, table: int, index: int) -> int:
     """Return the position of a field of a flatbuffer's table, or 0 for a missing field. Raises struct.error."""
     start = table - struct.unpack_from("<i", data, table)[0]
     if start < 0:
@@ -134,7 +140,7 @@ def flatbuffer_field(data, table, index):
     return table + offset if offset else 0
 
 
-def _read_polars(content, is_trusted):
+def _read_polars(content: Any, is_trusted: bool) -> Any:
     """Return the frame of polars in the bytes. Untrusted bytes are read and rewritten by pyarrow.
 
     polars doesn't validate the bytes that it reads.
@@ -153,7 +159,7 @@ def _read_polars(content, is_trusted):
         raise
 
 
-def _encode_arrow(encoder, node, value, kind):
+def _encode_arrow(encoder: Encoder, node: dict[str, Any], value: Any, kind: str) -> bool:
     import pyarrow
 
     if kind == "RecordBatch":
@@ -169,7 +175,7 @@ def _encode_arrow(encoder, node, value, kind):
     return True
 
 
-def _encode_polars(encoder, node, value, kind):
+def _encode_polars(encoder: Encoder, node: dict[str, Any], value: Any, kind: str) -> bool:
     if kind == "LazyFrame":
         raise encoder.refusal("is a plan of polars, not data: send what collect() gives")
     if kind not in ("DataFrame", "Series"):
@@ -185,14 +191,14 @@ def _encode_polars(encoder, node, value, kind):
     return True
 
 
-def _one_batch(table):
+def _one_batch(table: Any) -> Any:
     import pyarrow
 
     batches = table.combine_chunks().to_batches()
     return batches[0] if batches else pyarrow.RecordBatch.from_pylist([], schema=table.schema)
 
 
-def _column(table, kind):
+def _column(table: Any, kind: str) -> Any:
     import pyarrow
 
     column = table.column(0)
@@ -206,19 +212,19 @@ def _column(table, kind):
 class _Sink(io.RawIOBase):
     """A file that forwards written bytes to a sink, without a copy."""
 
-    def __init__(self, sink):
+    def __init__(self, sink: Sink) -> None:
         super().__init__()
         self._sink = sink
         self._at = 0
 
-    def write(self, data):
+    def write(self, data: Any) -> int:
         view = memoryview(data)
         self._sink(view)
         self._at += view.nbytes
         return view.nbytes
 
-    def tell(self):
+    def tell(self) -> int:
         return self._at
 
-    def writable(self):
+    def writable(self) -> bool:
         return True

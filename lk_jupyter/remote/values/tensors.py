@@ -10,6 +10,13 @@ import struct
 
 import torch
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from .codec import Decoder, Encoder, Sink
+
 NAME = "tensor"
 ALIGNED = 8
 
@@ -27,7 +34,7 @@ _TYPES = {name: getattr(torch, kind) for name, kind in _NAMES.items() if hasattr
 _CODES = {kind: name for name, kind in _TYPES.items()}
 
 
-def encode(encoder, node, value):
+def encode(encoder: Encoder, node: dict[str, Any], value: Any) -> bool:
     """Fill the node of a value of torch; return False without a native form."""
     if isinstance(value, (torch.dtype, torch.device)):
         node.update(t="torch." + type(value).__name__, v=str(value).replace("torch.", ""))
@@ -49,7 +56,7 @@ def encode(encoder, node, value):
     return True
 
 
-def decode(decoder, node):
+def decode(decoder: Decoder, node: dict[str, Any]) -> Any:
     """Return the value of a node that ``encode`` made."""
     kind = node["t"].partition(".")[2]
     if kind == "dtype":
@@ -72,22 +79,22 @@ def decode(decoder, node):
     return _as_kind(kind, placed, node["grad"])
 
 
-def _as_kind(kind, placed, grad):
+def _as_kind(kind: str, placed: torch.Tensor, grad: bool) -> torch.Tensor:
     return torch.nn.Parameter(placed, grad) if kind == "Parameter" else placed.requires_grad_(grad)
 
 
-def keeps_strides(tensor):
+def keeps_strides(tensor: torch.Tensor) -> bool:
     """Return whether the strides of a tensor are sent: for tensors that are not contiguous, with few gaps."""
     is_plain = tensor.layout is torch.strided and not (tensor.is_conj() or tensor.is_neg() or tensor.is_contiguous())
     return is_plain and span(tensor) <= max(2 * tensor.numel(), SMALL)
 
 
-def span(tensor):
+def span(tensor: torch.Tensor) -> int:
     """Return the number of elements from the first to the last in memory."""
     return 1 + sum((size - 1) * step for size, step in zip(tensor.shape, tensor.stride())) if tensor.numel() else 0
 
 
-def memory_span(tensor):
+def memory_span(tensor: Any) -> tuple[Any, int, int] | None:
     """Return an identifier of a tensor's memory, and the first and the end element in the memory.
 
     Return None for tensors without memory, or with positions that aren't sent.
@@ -100,7 +107,7 @@ def memory_span(tensor):
     return (place, str(tensor.device), tensor.dtype), first, first + span(tensor)
 
 
-def require_fit(tensor, first, shape, strides):
+def require_fit(tensor: torch.Tensor, first: int, shape: list[int], strides: list[int]) -> None:
     """Raise ValueError for a shape and strides that lead outside of the elements of a contiguous tensor."""
     sizes = [first, *shape, *strides]
     if len(shape) != len(strides) or not all(type(size) is int and size >= 0 for size in sizes):
@@ -110,17 +117,19 @@ def require_fit(tensor, first, shape, strides):
         raise ValueError("the shape is larger than the tensor")
 
 
-def is_owner(tensor):
+def is_owner(tensor: torch.Tensor) -> bool:
     """Return whether a tensor is sent with all of its memory, so that further tensors can be made of parts."""
     return tensor.is_contiguous() or (keeps_strides(tensor) and span(tensor) <= tensor.numel())
 
 
-def tensor_part(owner, first, shape, strides, kind):
+def tensor_part(
+    owner: torch.Tensor, first: int, shape: list[int], strides: list[int], kind: Sequence[Any]
+) -> torch.Tensor:
     """Return a tensor in the memory of ``owner``; ``first`` counts from the owner's first element."""
     return _as_kind(kind[0], owner.detach().as_strided(shape, strides, owner.storage_offset() + first), kind[1])
 
 
-def write(tensor, sink):
+def write(tensor: torch.Tensor, sink: Sink) -> None:
     """Write a tensor as a safetensors file."""
     plain = _in_places(tensor.detach()) if keeps_strides(tensor) else tensor.detach().resolve_conj().resolve_neg()
     plain = plain.cpu().contiguous()
@@ -133,7 +142,7 @@ def write(tensor, sink):
         sink(memoryview(plain.reshape(-1).view(torch.uint8).numpy()))
 
 
-def _in_places(tensor):
+def _in_places(tensor: torch.Tensor) -> torch.Tensor:
     """Return the memory of a tensor from the first to the last element, with zeros in the gaps."""
     try:
         memory = tensor.new_zeros(span(tensor))
@@ -143,7 +152,7 @@ def _in_places(tensor):
     return memory
 
 
-def read(content):
+def read(content: Any) -> torch.Tensor:
     """Return the tensor in the bytes of a safetensors file, without a copy."""
     view = memoryview(content)
     (length,) = struct.unpack("<Q", view[:8])
@@ -159,7 +168,7 @@ def read(content):
     return plain.view(dtype).reshape(shape)
 
 
-def _leaf(encoder, tensor):
+def _leaf(encoder: Encoder, tensor: torch.Tensor) -> int:
     if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_meta:
         raise encoder.refusal("is a tensor without plain values: send tensor.to_dense(), or the parts that it has")
     if tensor.dtype not in _CODES:
@@ -167,7 +176,7 @@ def _leaf(encoder, tensor):
     return encoder.leaf(lambda sink: write(tensor, sink))
 
 
-def _present(device):
+def _present(device: str) -> str:
     """Return a device, or the CPU if the device is absent."""
     kind = device.partition(":")[0]
     if kind == "mps":

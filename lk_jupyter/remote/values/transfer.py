@@ -15,6 +15,11 @@ from urllib.parse import urlsplit
 
 from .envelope import Failed
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import Any
+
 #: Bytes of one download request, concurrent requests, and attempts for each.
 PART = 32 * 1024 * 1024
 AT_ONCE = 4
@@ -30,7 +35,7 @@ _PATIENCE = 300  # seconds without a byte
 _HUGE = getattr(mmap, "MADV_HUGEPAGE", None)
 
 
-def room(size):
+def room(size: int) -> bytearray | mmap.mmap:
     """Return writable memory of this number of bytes. Raises MemoryError with the missing bytes."""
     if size < LARGE:
         return bytearray(size)
@@ -46,7 +51,7 @@ def room(size):
     return memory
 
 
-def fetch(jobs):
+def fetch(jobs: Iterable[tuple[str, int, Any]]) -> None:
     """Fill memory: for each (link, start, memory), the bytes of an object from ``start`` on. Raises Failed."""
     parts = [
         (link, start + at, memoryview(memory)[at : at + PART])
@@ -57,13 +62,13 @@ def fetch(jobs):
         list(pool.map(lambda part: _repeated(_fetch, *part), parts))
 
 
-def send(link, pieces):
+def send(link: str, pieces: Sequence[Any]) -> None:
     """Store pieces of bytes, which can be iterated several times, as one object. Raises Failed."""
     size = sum(memoryview(piece).nbytes for piece in pieces)
     _repeated(_send, link, pieces, size)
 
 
-def _fetch(link, start, part):
+def _fetch(link: str, start: int, part: memoryview) -> None:
     request = urllib.request.Request(link, headers={"Range": "bytes={}-{}".format(start, start + len(part) - 1)})
     with _opener(link).open(request, timeout=_PATIENCE) as answer:
         if answer.status != 206:
@@ -76,7 +81,7 @@ def _fetch(link, start, part):
             got += more
 
 
-def _send(link, pieces, size):
+def _send(link: str, pieces: Sequence[Any], size: int) -> None:
     headers = {"Content-Length": str(size), "Content-Type": "application/octet-stream"}
     request = urllib.request.Request(link, data=_Again(pieces), headers=headers, method="PUT")
     with _opener(link).open(request, timeout=_PATIENCE) as answer:
@@ -86,20 +91,20 @@ def _send(link, pieces, size):
 class _Again:
     """Pieces for urllib, which requires an iterable that isn't a list of bytes."""
 
-    def __init__(self, pieces):
+    def __init__(self, pieces: Sequence[Any]) -> None:
         self._pieces = pieces
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Any]:
         return iter(self._pieces)
 
 
-def _opener(link):
+def _opener(link: str) -> urllib.request.OpenerDirector:
     """Return the opener of a link; links to this machine bypass the proxy of the environment."""
     inside = urlsplit(link).hostname in ("127.0.0.1", "localhost", "::1")
     return urllib.request.build_opener(urllib.request.ProxyHandler({})) if inside else urllib.request.build_opener()
 
 
-def _repeated(act, link, *rest):
+def _repeated(act: Callable[..., Any], link: str, *rest: Any) -> Any:
     for attempt in range(1, TRIES + 1):
         try:
             return act(link, *rest)
@@ -115,13 +120,13 @@ def _repeated(act, link, *rest):
     raise Failed(reason.replace(link, "the link"))
 
 
-def _refused(status):
+def _refused(status: int) -> str:
     if status in (400, 401, 403):
         return "the links to the bucket are no longer good: they end some time after the start"
     return "it is no longer in the bucket" if status == 404 else "the bucket answered with HTTP {}".format(status)
 
 
-def _free():
+def _free() -> int | None:
     """Return the bytes of usable memory; None if the system doesn't report the number."""
     try:
         with open("/proc/meminfo", encoding="ascii") as file:
@@ -136,15 +141,16 @@ def _free():
 class Slots:
     """Objects of given sizes that are filled one after another, and uploaded meanwhile."""
 
-    def __init__(self, links, sizes):
+    def __init__(self, links: Iterable[str], sizes: Iterable[int]) -> None:
         self.at = 0
         self._slots = list(zip(links, sizes))
         self._pool = ThreadPoolExecutor(SLOTS_AT_ONCE)
         self._free = Semaphore(SLOTS_AT_ONCE)
-        self._uploads = []
-        self._pieces, self._room = [], 0
+        self._uploads: list[Any] = []
+        self._pieces: list[memoryview] = []
+        self._room = 0
 
-    def write(self, piece):
+    def write(self, piece: Any) -> None:
         """Add bytes, and start to send each slot that is full."""
         piece = memoryview(piece).cast("B") if memoryview(piece).nbytes else memoryview(b"")
         self.at += piece.nbytes
@@ -156,26 +162,26 @@ class Slots:
             self._room -= part.nbytes
             piece = piece[part.nbytes :]
 
-    def close(self):
+    def close(self) -> None:
         """Send the rest, and wait until all is sent. Raises Failed."""
         self._end()
         self._pool.shutdown()
         for upload in self._uploads:
             upload.result()
 
-    def _begin(self):
+    def _begin(self) -> None:
         self._end()
         if not self._slots:
             raise Failed("they are larger than {:,} bytes in all".format(self.at))
         self._link, self._room = self._slots.pop(0)
 
-    def _end(self):
+    def _end(self) -> None:
         if self._pieces:
             self._free.acquire()
             self._uploads.append(self._pool.submit(self._send, self._link, self._pieces))
             self._pieces = []
 
-    def _send(self, link, pieces):
+    def _send(self, link: str, pieces: list[memoryview]) -> None:
         try:
             send(link, pieces)
         finally:

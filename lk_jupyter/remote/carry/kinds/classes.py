@@ -11,8 +11,15 @@ import cloudpickle
 
 from ..base import PROTOCOL, has_dict
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
-def set_state(value, state, *, clears=True):
+#: The function in pickles of instances without a constructor call.
+NEW_OBJECT: Any = copyreg.__newobj__  # type: ignore[attr-defined]
+
+
+def set_state(value: Any, state: Any, *, clears: bool = True) -> None:
     """Set the state of an instance without calling ``__getattr__`` of the class."""
     has_attributes = hasattr(type(value), "__dict__") and has_dict(value)
     if hasattr(type(value), "__setstate__") and state is not None:
@@ -39,14 +46,14 @@ def set_state(value, state, *, clears=True):
         object.__setattr__(value, name, inner)
 
 
-def reduce_by_state(value):
+def reduce_by_state(value: Any) -> tuple[Any, ...] | None:
     """Reduce an instance of a notebook class that is its own attribute dict, or has ``__getattr__``."""
     kind = type(value)
     is_self_dict = isinstance(value, dict) and has_dict(value) and value.__dict__ is value
     if kind.__module__ != "__main__" or not (is_self_dict or any("__getattr__" in vars(base) for base in kind.__mro__)):
         return None
     reduced = reduce_instance(value)
-    if not isinstance(reduced, tuple) or reduced[0] is not copyreg.__newobj__ or reduced[2:3] in ((), (None,)):
+    if not isinstance(reduced, tuple) or reduced[0] is not NEW_OBJECT or reduced[2:3] in ((), (None,)):
         return None
     return (*(*reduced, None, None)[:5], set_state)
 
@@ -55,13 +62,19 @@ def reduce_by_state(value):
 _PICKLE_METHODS = ("__getstate__", "__getnewargs__", "__getnewargs_ex__", "__reduce__", "__reduce_ex__")
 
 
-def reduce_instance(value):
+def reduce_instance(value: Any) -> Any:
     """Reduce an object as Python does, without calling ``__getattr__`` of the class for absent attributes."""
     kind = type(value)
     has_pickle_method = any(getattr(kind, name, None) is not getattr(object, name, None) for name in _PICKLE_METHODS)
     if has_pickle_method or not hasattr(kind, "__getattr__"):
         return value.__reduce_ex__(PROTOCOL)
-    slots = copyreg._slotnames(kind)
+    slots = [
+        name
+        for base in kind.__mro__
+        if "__slots__" in vars(base)
+        for name, member in vars(base).items()
+        if type(member) is types.MemberDescriptorType
+    ]
     plain = object.__basicsize__ + tuple.__itemsize__ * (2 + len(slots))
     if not isinstance(value, (dict, list)) and kind.__basicsize__ > plain:
         raise TypeError("cannot pickle '{}' object".format(kind.__name__))  # the message of Python
@@ -71,10 +84,12 @@ def reduce_instance(value):
             slot_values[name] = object.__getattribute__(value, name)
     items = iter(value) if isinstance(value, list) else None
     pairs = iter(value.items()) if isinstance(value, dict) else None
-    return copyreg.__newobj__, (kind,), (state, slot_values) if slot_values else state, items, pairs
+    return NEW_OBJECT, (kind,), (state, slot_values) if slot_values else state, items, pairs
 
 
-def make_class(kind, name, bases, attributes, tracker, more):  # noqa: PLR0917 (as cloudpickle calls it)
+def make_class(  # noqa: PLR0917 (as cloudpickle calls it)
+    kind: Any, name: str, bases: tuple[Any, ...], attributes: dict[str, Any], tracker: Any, more: Any
+) -> Any:
     """Make an empty class, as cloudpickle does.
 
     ``__init_subclass__`` of the notebook isn't called: the call happened when the class was first made.
@@ -108,7 +123,7 @@ _FOR_SUBCLASSES = "__init_subclass__"
 _SLOT_DESCRIPTORS = types.MemberDescriptorType, types.GetSetDescriptorType
 
 
-def fill_class(kind, state):
+def fill_class(kind: Any, state: Any) -> Any:
     """Set the attributes of a class, as cloudpickle does, and delete attributes that the peer deleted."""
     for name, value in list(vars(kind).items()):
         is_deletable = not name.startswith(("__", "_abc_")) or type(value) is types.FunctionType
@@ -117,7 +132,7 @@ def fill_class(kind, state):
     return cloudpickle.cloudpickle._class_setstate(kind, state)
 
 
-def reduce_enum(kind, make, arguments, state, *_):
+def reduce_enum(kind: Any, make: Any, arguments: Any, state: Any, *_: Any) -> tuple[Any, ...]:
     """Reduce an enumeration with aliases and attributes of members: cloudpickle omits both."""
     members = dict(kind.__members__)
     class_arguments = *arguments[:3], {name: member.value for name, member in members.items()}, *arguments[4:]
@@ -126,12 +141,12 @@ def reduce_enum(kind, make, arguments, state, *_):
     return make, class_arguments, ((attributes, state[1]), member_states), None, None, fill_enum
 
 
-def _member_attributes(member):
+def _member_attributes(member: Any) -> dict[str, Any]:
     """Return the attributes of a member that are not Python's."""
     return {name: value for name, value in vars(member).items() if not re.fullmatch("_.*_", name)}
 
 
-def fill_enum(kind, state):
+def fill_enum(kind: Any, state: Any) -> None:
     """Set the attributes of an enumeration and of the members."""
     cloudpickle.cloudpickle._class_setstate(kind, state[0])
     for name, member_state in state[1].items():

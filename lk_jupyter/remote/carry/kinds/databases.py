@@ -10,10 +10,15 @@ from ...values import codec
 from ..base import IN_SESSION, Refused
 from .files import write_arrived
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
 _OPTIONS = ("row_factory", "text_factory", "isolation_level")
 
 
-def connection_state(connection):
+def connection_state(connection: Any) -> list[Any]:
     """Return the path of a connection's file and the options; nothing if closed. Raises Refused."""
     if hasattr(connection, "connection"):  # a cursor
         raise _refusal(connection)
@@ -30,18 +35,18 @@ def connection_state(connection):
     return [os.path.relpath(path), [getattr(connection, name) for name in _OPTIONS]]
 
 
-def _refusal(value):
+def _refusal(value: Any) -> Refused:
     return Refused(codec.why_not(value) + IN_SESSION)
 
 
-def database_files(connection):
+def database_files(connection: Any) -> dict[str, str]:
     """Return the names of the databases of a connection, with their files; a database in memory has an empty text."""
     with _plain_rows(connection):
         return {name: path for _, name, path in connection.cursor().execute("PRAGMA database_list")}
 
 
 @contextmanager
-def _plain_rows(connection):
+def _plain_rows(connection: Any) -> Iterator[None]:
     """Let a connection return rows as tuples and texts as str inside a ``with`` block."""
     before = {name: getattr(connection, name) for name in ("row_factory", "text_factory")}
     connection.row_factory, connection.text_factory = None, str
@@ -52,12 +57,12 @@ def _plain_rows(connection):
             setattr(connection, name, option)
 
 
-def reduce_connection(value):
+def reduce_connection(value: Any) -> tuple[Any, ...]:
     """Reduce a connection. Raises Refused for a cursor: the rows are in this process."""
     return open_database, (connection_state(value),)
 
 
-def open_database(state):
+def open_database(state: list[Any]) -> Any:
     """Open the file of a connection, or return a closed connection. Raises Refused for states of earlier versions."""
     if state and not isinstance(state[0], str):
         raise Refused("is a database in memory: connect to a file instead" + IN_SESSION)
@@ -68,7 +73,7 @@ def open_database(state):
     return connection
 
 
-def fill(connection, state):
+def fill(connection: Any, state: list[Any]) -> None:
     """Set the options of a connection, or close the connection, as on the peer."""
     if not state:
         connection.close()

@@ -13,13 +13,17 @@ from ...script.files import is_hidden
 from ...values import codec
 from ..base import ENDED, Refused
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 #: Bytes of an open file that is sent with the object.
 MOST_BYTES = 5_000_000
 
 FILE_KINDS = (io.TextIOWrapper, io.BufferedReader, io.BufferedWriter, io.BufferedRandom)
 
 
-def file_name(file):
+def file_name(file: Any) -> str | None:
     """Return the name of a small open file in the working directory; None for any other file."""
     if not (isinstance(file, FILE_KINDS) and isinstance(getattr(file, "name", None), str)):
         return None
@@ -29,7 +33,7 @@ def file_name(file):
     return name.replace(os.sep, "/") if is_small and not hidden else None
 
 
-def file_state(file):
+def file_state(file: Any) -> Any:
     """Return the position in a file, or that the file is closed."""
     if file_name(file) is None:
         raise Refused(codec.why_not(file))
@@ -43,7 +47,7 @@ def file_state(file):
         raise Refused(codec.why_not(file)) from None
 
 
-def _place_in(file):
+def _place_in(file: Any) -> Any:
     """Return the place in an open file. If the file is read line by line, find the place by the text that is left."""
     try:
         return file.tell()
@@ -58,7 +62,7 @@ def _place_in(file):
     return file.tell()
 
 
-def reduce_file(file):
+def reduce_file(file: Any) -> tuple[Any, ...] | None:
     """Reduce an open file of the working directory; None for any other value."""
     name = file_name(getattr(file, "fid", file))
     if name and hasattr(file, "fid"):  # arrays of numpy, loaded on access
@@ -67,20 +71,20 @@ def reduce_file(file):
     return (make_file, (name, file.mode, *text), file_state(file), None, None, go_to) if name else None
 
 
-def make_file(name, mode, encoding, errors):
+def make_file(name: str, mode: str, encoding: str | None, errors: str | None) -> Any:
     """Open a file in the mode of the peer; the content stays."""
     write_arrived(name)
-    file = open(name, re.sub("[wx]", "r+", mode.replace("w+", "w")), encoding=encoding, errors=errors)  # noqa: SIM115
+    file: Any = open(name, re.sub("[wx]", "r+", mode.replace("w+", "w")), encoding=encoding, errors=errors)  # noqa: SIM115
     if encoding:
         file.mode = mode
     return file
 
 
 #: Name → content of files that come with the values that are read now; they are written later.
-coming = {}
+coming: dict[str, bytes] = {}
 
 
-def write_arrived(name):
+def write_arrived(name: str) -> None:
     """Write a file that came now, if there is none."""
     parts = os.path.normpath(name).split(os.sep)
     is_near = not os.path.isabs(name) and not any(map(is_hidden, parts))
@@ -90,7 +94,7 @@ def write_arrived(name):
             file.write(coming[name])
 
 
-def write_modules():
+def write_modules() -> None:
     """Write the modules that came now: values that come too may be theirs."""
     for name in [name for name in coming if name.endswith(".py")]:
         with suppress(OSError):  # reported when all files are written
@@ -98,13 +102,13 @@ def write_modules():
         invalidate_caches()
 
 
-def load_arrays(name, pickle):
+def load_arrays(name: str, pickle: bool) -> Any:
     """Open a file of arrays as the peer has opened the file."""
     write_arrived(name)
     return import_module("numpy").load(name, allow_pickle=pickle)
 
 
-def go_to(value, place):
+def go_to(value: Any, place: Any) -> None:
     """Seek the position of the peer in a file; close a file that the peer closed."""
     if place == ENDED:
         value.close()
@@ -112,6 +116,6 @@ def go_to(value, place):
         value.seek(place)
 
 
-def stream_name(value):
+def stream_name(value: Any) -> tuple[str, str] | None:
     """Return module and name of a standard stream; None for any other value."""
     return next((("sys", name) for name in ("stdout", "stderr", "stdin") if getattr(sys, name) is value), None)

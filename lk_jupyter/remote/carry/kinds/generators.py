@@ -11,6 +11,10 @@ from importlib import import_module
 from ...values import codec
 from ..base import IN_SESSION, Refused
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 BEGINS, ENDED = "begins", "ended"
 _VARIED, _KEYWORDS, _IS_GENERATOR = 0x04, 0x08, 0x20
 _ANY = _VARIED | _KEYWORDS
@@ -20,7 +24,7 @@ _ANY = _VARIED | _KEYWORDS
 _LOOPED = ".0"
 
 
-def generator_state(generator):
+def generator_state(generator: types.GeneratorType[Any, Any, Any]) -> list[Any]:
     """Return whether a generator is new or has ended. Raises Refused for a suspended generator.
 
     An expression with one loop may be anywhere: the iterator of the loop has the position.
@@ -37,7 +41,7 @@ def generator_state(generator):
 
 
 @functools.lru_cache(maxsize=64)
-def _is_one_loop(code):
+def _is_one_loop(code: types.CodeType) -> bool:
     """Return whether code is of a generator expression with one ``for`` and no ``await``."""
     if code.co_name != "<genexpr>" or code.co_varnames[:1] != (_LOOPED,):
         return False
@@ -45,7 +49,7 @@ def _is_one_loop(code):
     return opcodes.count("FOR_ITER") == 1 and not {"SEND", "YIELD_FROM"}.intersection(opcodes)
 
 
-def reduce_generator(generator):
+def reduce_generator(generator: types.GeneratorType[Any, Any, Any]) -> tuple[Any, ...] | None:
     """Reduce a new generator of the notebook or of a module, or an ended generator; else return None."""
     names = generator.__name__, generator.__qualname__
     if generator.gi_frame is None:
@@ -67,14 +71,16 @@ def reduce_generator(generator):
     return make_generator, (function, tuple(values[name] for name in arguments), names)
 
 
-def _reduce_library_generator(generator):
+def _reduce_library_generator(generator: Any) -> tuple[Any, ...] | None:
     """Reduce a new generator that a function or method of a module has made; else return None."""
-    code, values = generator.gi_code, generator.gi_frame.f_locals
-    function = sys.modules.get(generator.gi_frame.f_globals.get("__name__"))
+    code: Any = generator.gi_code
+    values = generator.gi_frame.f_locals
+    function: Any = sys.modules.get(generator.gi_frame.f_globals.get("__name__"))
     for name in generator.__qualname__.split("."):
         function = vars(function).get(name) if hasattr(function, "__dict__") else None
     is_plain = code.co_posonlyargcount == 0 and not code.co_flags & _ANY
-    if getattr(function, "__code__", None) is not code or not is_plain or generator_state(generator) != [BEGINS]:
+    is_same = getattr(function, "__code__", None) is code
+    if not is_same or not is_plain or generator_state(generator) != [BEGINS]:
         return None
     count = code.co_argcount + code.co_kwonlyargcount
     arguments = {name: values[name] for name in code.co_varnames[:count] if name in values}
@@ -82,26 +88,28 @@ def _reduce_library_generator(generator):
     return (make_library_generator, (*place, arguments)) if len(arguments) == count else None
 
 
-def make_library_generator(module, name, arguments):
+def make_library_generator(module: str, name: str, arguments: dict[str, Any]) -> Any:
     """Call a generator function of a module. Raises Refused for any other function."""
-    function = functools.reduce(getattr, name.split("."), import_module(module))
+    function: Any = import_module(module)
+    for part in name.split("."):
+        function = getattr(function, part)
     if not getattr(getattr(function, "__code__", None), "co_flags", 0) & _IS_GENERATOR:
         raise Refused("refers to a function that makes no generator")
     return function(**arguments)
 
 
-def make_generator(function, arguments, names, _waits=None):
+def make_generator(function: Any, arguments: tuple[Any, ...], names: tuple[str, str], _waits: Any = None) -> Any:
     """Make a new generator, or without a function an ended generator."""
     if _waits:
         raise Refused("is a generator that has started" + IN_SESSION)
-    generator = function(*arguments) if function else (None for _ in ())
+    generator: Any = function(*arguments) if function else (None for _ in ())
     if function is None:
         generator.close()
     generator.__name__, generator.__qualname__ = names
     return generator
 
 
-def go_to(generator, state):
+def go_to(generator: types.GeneratorType[Any, Any, Any], state: list[Any]) -> None:
     """Close a generator that has ended on the peer."""
     if state[0] == ENDED:
         generator.close()

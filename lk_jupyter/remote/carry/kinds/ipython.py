@@ -9,14 +9,18 @@ from importlib import import_module
 from ...script import run as driver
 from ..base import ATOMS, Refused
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
-def is_shell(value):
+
+def is_shell(value: Any) -> bool:
     """Return whether a value is IPython's shell: each side has exactly one."""
     shells = sys.modules.get("IPython.core.interactiveshell")
     return shells is not None and isinstance(value, shells.InteractiveShell)
 
 
-def shell():
+def shell() -> Any:
     """Return IPython's shell of this side."""
     try:
         from IPython import get_ipython
@@ -25,7 +29,7 @@ def shell():
     return get_ipython()
 
 
-def formatter_for(form):
+def formatter_for(form: str) -> Any:
     """Return the formatter of this side for a MIME type."""
     shell()
     return ipython_formatters()[form]
@@ -34,7 +38,7 @@ def formatter_for(form):
 _NOTEBOOK_PACKAGES = {"", "IPython", "builtins", "matplotlib_inline", "lk_jupyter", "ipywidgets", "_lk"}
 
 
-def formatters():
+def formatters() -> dict[str, Any]:
     """Return MIME type → printers by class, without the printers of IPython and the packages of notebooks."""
     printers = {}
     for kind, formatter in ipython_formatters().items():
@@ -71,11 +75,11 @@ _RICH = "rich.pretty"
 _PRINTED = "sympy.core._print_helpers"
 
 
-def _printed():
+def _printed() -> Any:
     return getattr(sys.modules.get(_PRINTED), "Printable", None)
 
 
-def put_formatters(printers):
+def put_formatters(printers: dict[str, Any]) -> None:
     """Set the printers of the peer in IPython."""
     shell()
     options = {**_TEXT_DEFAULTS, **printers.get(_OPTIONS, {})}
@@ -87,18 +91,18 @@ def put_formatters(printers):
     for name, maker in printers.get(_PRINTED, {}).items():
         setattr(_printed(), name, maker)
     for kind, makers in printers.items():
-        formatter = ipython_formatters().get(kind)
+        formatter: Any = ipython_formatters().get(kind)
         for owner, maker in makers.items() if formatter else ():
             (formatter.deferred_printers if isinstance(owner, tuple) else formatter.type_printers)[owner] = maker
 
 
-def ipython_formatters():
+def ipython_formatters() -> dict[str, Any]:
     """Return MIME type → formatter of IPython's shell; nothing without a shell."""
     ipython = current_shell()
     return ipython.display_formatter.formatters if ipython else {}
 
 
-def current_shell():
+def current_shell() -> Any:
     """Return IPython's shell if the shell exists already."""
     shells = sys.modules.get("IPython.core.interactiveshell")
     return getattr(getattr(shells, "InteractiveShell", None), "_instance", None)
@@ -111,10 +115,10 @@ _ALIASES, _NO_USE = {"ed", "hist", "rep", "SVG", "HTML", "file"}, {"lk_jupyter",
 _SHOWS = "ast_node_interactivity"
 
 #: Magics that arrived before the shell exists.
-waiting = {}
+waiting: dict[str, Any] = {}
 
 
-def magics():
+def magics() -> dict[str, Any]:
     """Return the magics of the notebook, the loaded extensions, and which expressions cells show."""
     ipython = current_shell()
     shells = sys.modules.get("IPython.core.interactiveshell")
@@ -130,12 +134,12 @@ def magics():
     return {**{kind: entries for kind, entries in [*custom.items(), ("extensions", extensions)] if entries}, **options}
 
 
-def _is_notebook_magic(name, magic):
+def _is_notebook_magic(name: str, magic: Any) -> bool:
     is_alias = type(magic).__name__ == "MagicAlias" and name not in _ALIASES
     return is_alias or getattr(magic, "__module__", "") == "__main__"
 
 
-def put_magics(magics_state):
+def put_magics(magics_state: dict[str, Any]) -> None:
     """Define the magics of the peer in IPython, now or as soon as the shell exists."""
     ipython = current_shell()
     if ipython is None:
@@ -152,9 +156,9 @@ def put_magics(magics_state):
         table.update(magics_state.get(kind, {}))
 
 
-def _put_waiting_magics():
+def _put_waiting_magics() -> None:
     put_magics(dict(waiting))
 
 
-def _top_package(maker):
+def _top_package(maker: Any) -> str:
     return str(getattr(getattr(maker, "func", maker), "__module__", "") or "").partition(".")[0]

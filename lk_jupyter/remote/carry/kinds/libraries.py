@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copyreg
 import dis
 import functools
 import sys
@@ -10,9 +9,14 @@ import types
 from contextlib import suppress
 
 from ...values import pickle as pickles
+from .classes import NEW_OBJECT
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
-def change_leaf(value, new):
+def change_leaf(value: Any, new: Any) -> None:
     """Do the same for arrays, frames and tensors. Raises TypeError where that cannot be."""
     kind = type(value).__name__
     if kind in ("DataFrame", "Series") and hasattr(value, "_update_inplace"):
@@ -33,7 +37,7 @@ def change_leaf(value, new):
         raise TypeError("never changes in place")
 
 
-def _fill_tensor(value, new):
+def _fill_tensor(value: Any, new: Any) -> None:
     """Set the content of a tensor, in the same memory if possible: more tensors may show this memory."""
     if value.shape == new.shape and value.dtype == new.dtype and value.layout == new.layout:
         with suppress(RuntimeError):  # parts of the tensor may overlap in memory
@@ -43,21 +47,23 @@ def _fill_tensor(value, new):
 
 
 @functools.lru_cache(maxsize=None)
-def _homes(kind):
+def _homes(kind: Any) -> tuple[str, ...]:
     """Return the modules in which a package may keep shared instances of a class."""
     top = kind.__module__.partition(".")[0]
     is_installed = top in getattr(sys, "stdlib_module_names", ()) or pickles.find_package(top)[1] is not None
     return tuple(dict.fromkeys((kind.__module__, top))) if is_installed and top != "builtins" else ()
 
 
-_global_names = {}
+#: Module → number of its globals, and id → name of each.
+_global_names: dict[str, tuple[int, dict[int, str]]] = {}
 
 
-def find_global(value):
+def find_global(value: Any) -> tuple[str, str] | None:
     """Return module and name of an object that a package keeps as a global; None for any other object."""
-    for home in _homes(type(value)) if isinstance(type(value).__module__, str) else ():
+    kind: Any = type(value)
+    for home in _homes(kind) if isinstance(kind.__module__, str) else ():
         names = vars(sys.modules.get(home, types))
-        if _global_names.get(home, (0,))[0] != len(names):
+        if home not in _global_names or _global_names[home][0] != len(names):
             _global_names[home] = len(names), {id(global_value): name for name, global_value in list(names.items())}
         name = _global_names[home][1].get(id(value))
         if name is not None and names.get(name) is value and not _is_set_later(home, name):
@@ -66,7 +72,7 @@ def find_global(value):
 
 
 @functools.lru_cache(maxsize=None)
-def _is_set_later(home, name):
+def _is_set_later(home: str, name: str) -> bool:
     """Return whether a function of a module sets a global name, whose value then differs between processes."""
     codes = (value.__code__ for value in list(vars(sys.modules[home]).values()) if type(value) is types.FunctionType)
     return any(
@@ -77,7 +83,7 @@ def _is_set_later(home, name):
     )
 
 
-def reduce_patsy(value):
+def reduce_patsy(value: Any) -> tuple[Any, ...] | None:
     """Reduce an object of patsy, which forbids pickling; None for any other value."""
     kind = type(value)
     if getattr(getattr(kind, "__getstate__", None), "__name__", "") != "no_pickling":
@@ -85,10 +91,10 @@ def reduce_patsy(value):
     numpy = sys.modules.get("numpy")
     if numpy is not None and isinstance(value, numpy.ndarray):
         return kind, (numpy.asarray(value), value.design_info)
-    return copyreg.__newobj__, (kind,), dict(value.__dict__)
+    return NEW_OBJECT, (kind,), dict(value.__dict__)
 
 
-def reduce_bokeh(value):
+def reduce_bokeh(value: Any) -> tuple[Any, ...] | None:
     """Reduce a container in models of bokeh, or the document of the notebook; None for any other value."""
     wrappers = sys.modules.get("bokeh.core.property.wrappers")
     if wrappers is not None and isinstance(value, wrappers.PropertyValueContainer):
@@ -100,32 +106,32 @@ def reduce_bokeh(value):
     return (io.curdoc, ()) if io is not None and value is io.curdoc() else None
 
 
-def is_optimizer(value):
+def is_optimizer(value: Any) -> bool:
     """Return whether a value is an optimizer of torch."""
     optimizers = sys.modules.get("torch.optim.optimizer")
     return optimizers is not None and isinstance(value, optimizers.Optimizer)
 
 
-def make_optimizer(kind):
+def make_optimizer(kind: Any) -> Any:
     """Make an optimizer without state; its class calls the hooks of a step from now on."""
     optimizer = kind.__new__(kind)
     optimizer._patch_step_function()
     return optimizer
 
 
-def fill_optimizer(optimizer, state):
+def fill_optimizer(optimizer: Any, state: dict[str, Any]) -> None:
     """Set the attributes of an optimizer; pickles omit the hooks and the link to a scheduler."""
     vars(optimizer).clear()
     optimizer.__setstate__(state)
 
 
-def is_image(value):
+def is_image(value: Any) -> bool:
     """Return whether a value is an image of Pillow."""
     images = sys.modules.get("PIL.Image")
     return images is not None and isinstance(value, images.Image)
 
 
-def fill_image(image, state):
+def fill_image(image: Any, state: Any) -> None:
     """Set the state of an image of Pillow, in the existing memory if possible: drawing contexts write to it."""
     memory = None if getattr(image, "readonly", 0) or "P" in image.mode else getattr(image, "im", None)
     image.__setstate__(state)

@@ -14,22 +14,26 @@ import weakref
 
 from ..base import PROTOCOL
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
-def is_iterator(value):
+
+def is_iterator(value: Any) -> bool:
     """Return whether a value iterates over a container without calling a function for each item."""
     kind = type(value)
     is_builtin = kind.__name__.endswith("iterator") and kind.__module__ in ("builtins", "_collections", "array")
     return kind is reversed or (is_builtin and kind.__name__ != "callable_iterator")
 
 
-def iterator_state(iterator):
+def iterator_state(iterator: Any) -> list[Any]:
     """Return the rest of an iterator: the container, the position, and the number of items."""
     _, container, *place = iterator.__reduce__()
     is_by_place = type(iterator).__name__ == "iterator"  # a class of the notebook may count the calls for items
     return [container, *(place or [None]), 1 if place and is_by_place else operator.length_hint(iterator)]
 
 
-def advance(iterator, state):
+def advance(iterator: Any, state: list[Any]) -> None:
     """Advance an iterator to the position of the peer's iterator."""
     _, place, remaining = state
     if place is not None and hasattr(iterator, "__setstate__"):
@@ -45,21 +49,19 @@ def advance(iterator, state):
 
 WEAK_KINDS = weakref.WeakKeyDictionary, weakref.WeakValueDictionary
 
-VIEW_KINDS = {
-    type(getattr(mapping, name)()): name
-    for mapping in ({}, collections.OrderedDict())
-    for name in ("keys", "values", "items")
-}
+_MAPPINGS: tuple[dict[str, str], ...] = {}, collections.OrderedDict()
+
+VIEW_KINDS = {type(getattr(mapping, name)()): name for mapping in _MAPPINGS for name in ("keys", "values", "items")}
 
 PATH_KINDS = {pathlib.PosixPath, pathlib.WindowsPath}
 
 
-def dict_view(mapping, name):
+def dict_view(mapping: dict[Any, Any], name: str) -> Any:
     """Return the keys, values or items of a dict."""
     return getattr(mapping, name)()
 
 
-def reduce_error(error):
+def reduce_error(error: BaseException) -> tuple[Any, ...] | None:
     """Reduce an exception with its cause and context; None for any other value."""
     kind = type(error)
     if not issubclass(kind, BaseException):
@@ -72,12 +74,12 @@ def reduce_error(error):
     return make, arguments, (attributes, error_chain(error)), None, None, fill_error
 
 
-def error_chain(error):
+def error_chain(error: BaseException) -> tuple[Any, ...]:
     """Return the cause and the context of an exception, and whether the context is hidden."""
     return error.__cause__, error.__context__, error.__suppress_context__
 
 
-def make_error(kind, arguments):
+def make_error(kind: Any, arguments: tuple[Any, ...]) -> Any:
     """Make an exception without ``__init__`` of the class, which may expect different arguments."""
     error = kind.__new__(kind, *arguments)
     base = next(base for base in kind.__mro__ if isinstance(vars(base).get("__init__"), types.WrapperDescriptorType))
@@ -85,14 +87,14 @@ def make_error(kind, arguments):
     return error
 
 
-def fill_error(error, state):
+def fill_error(error: BaseException, state: tuple[Any, ...]) -> None:
     """Set the attributes of an exception, and its cause and context."""
     attributes, (error.__cause__, error.__context__, suppresses) = state
     error.__dict__.update(attributes or {})
     error.__suppress_context__ = suppresses
 
 
-def reduce_weak(value):
+def reduce_weak(value: Any) -> tuple[Any, ...] | None:
     """Reduce a weak reference, a weak container, a dict view or a cached property; None for any other value."""
     kind = type(value)
     if kind is functools.cached_property:  # the property may contain a lock

@@ -17,7 +17,7 @@ from ...values import codec
 from ...values import pickle as pickles
 from ..base import EMPTY, IN_SESSION, has_dict, named
 from . import databases, generators
-from .classes import fill_class, fill_enum, make_class, reduce_by_state, reduce_instance, set_state
+from .classes import NEW_OBJECT, fill_class, fill_enum, make_class, reduce_by_state, reduce_instance, set_state
 from .files import FILE_KINDS, file_state, go_to, load_arrays, make_file, reduce_file, stream_name
 from .functions import (
     CACHED,
@@ -57,13 +57,18 @@ from .python import (
 )
 from .widgets import fill_widget, is_widget, make_widget, widget_state
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
 
-def _is_database(value):
+
+def _is_database(value: Any) -> bool:
     sqlite = sys.modules.get("sqlite3")
     return sqlite is not None and type(value) in (sqlite.Connection, sqlite.Cursor)
 
 
-_PLAIN = {
+_PLAIN: dict[Any, Callable[[Any], Any]] = {
     **dict.fromkeys(FILE_KINDS, file_state),
     list: list,
     tuple: list,
@@ -85,14 +90,27 @@ _PLAIN = {
     ],
 }
 
-_NEVER = (str, bytes, int, float, complex, bool, type(None), type, types.ModuleType, types.CodeType, range, slice)
+_NEVER: tuple[Any, ...] = (
+    str,
+    bytes,
+    int,
+    float,
+    complex,
+    bool,
+    type(None),
+    type,
+    types.ModuleType,
+    types.CodeType,
+    range,
+    slice,
+)
 
 _NEVER = (*_NEVER, weakref.ref, types.BuiltinFunctionType, types.MethodType, property, classmethod, staticmethod)
 
 _NEVER = (*_NEVER, functools.cached_property)
 
 
-def inside(value):
+def inside(value: Any) -> Any:
     """Return the content of a value, to compare or send alone; None for a value that never changes in place."""
     kind = type(value)
     if kind in _PLAIN:
@@ -103,14 +121,14 @@ def inside(value):
         if belongs(value):
             return read_state(value)
     reduce = copyreg.dispatch_table.get(kind)
-    reduced = reduce(value) if reduce else reduce_instance(value)
+    reduced: Any = reduce(value) if reduce else reduce_instance(value)
     if not isinstance(reduced, tuple):
         return None
-    make, arguments, state, items, pairs = (*reduced[:5], *(None,) * (5 - len(reduced[:5])))
+    make, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
     if kind is itertools.chain and state is None:  # the iterator has ended
         state = (iter(()),)
     is_error = isinstance(value, BaseException)
-    may_get_attributes = (make is copyreg.__newobj__ or is_error) and hasattr(value, "__dict__")
+    may_get_attributes = (make is NEW_OBJECT or is_error) and hasattr(value, "__dict__")
     if state is None and items is None and pairs is None and not may_get_attributes:
         return None
     return [
@@ -122,11 +140,11 @@ def inside(value):
     ]
 
 
-def _list(items):
+def _list(items: Iterable[Any] | None) -> list[Any] | None:
     return None if items is None else list(items)
 
 
-def change(value, holds):
+def change(value: Any, holds: Any) -> None:
     """Set the content of a value in place. Raises TypeError if the value can't change in place."""
     kind = type(value)
     if kind in (list, bytearray):
@@ -155,7 +173,7 @@ def change(value, holds):
         _change_instance(value, *holds[1:])
 
 
-def _change_instance(value, state, items, pairs, chain=None):
+def _change_instance(value: Any, state: Any, items: Any, pairs: Any, chain: Any = None) -> None:
     if items is not None:
         value[:] = items
     if pairs is not None:  # before the attributes: a dict may be the dict of its attributes
@@ -166,7 +184,7 @@ def _change_instance(value, state, items, pairs, chain=None):
         fill_error(value, (None, chain))
 
 
-def reason_to_stay(value):
+def reason_to_stay(value: Any) -> str:
     """Return why a value must stay in this process, even if cloudpickle could pickle the value; empty if none."""
     is_file = isinstance(value, io.IOBase) and not isinstance(value, (io.BytesIO, io.StringIO))
     is_once = isinstance(value, (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType))
@@ -175,13 +193,13 @@ def reason_to_stay(value):
     return codec.why_not(value) + IN_SESSION if is_file or is_once or is_bound or is_type else ""
 
 
-def _is_on_both_sides(value):
+def _is_on_both_sides(value: Any) -> bool:
     """Return whether each side has a separate instance, which the peer must not change."""
     is_formatter = type(value).__module__ == "IPython.core.formatters"
     return bool(is_formatter or is_shell(value) or stream_name(value) or find_global(value))
 
 
-def reduce_kind(value):  # noqa: PLR0911 (one for each kind)
+def reduce_kind(value: Any) -> tuple[Any, ...] | None:  # noqa: PLR0911 (one for each kind)
     """Reduce an object that each side has or makes separately; None for any other value."""
     if type(value) is NamespaceReference:
         return value.__reduce__()
@@ -214,7 +232,7 @@ def reduce_kind(value):  # noqa: PLR0911 (one for each kind)
     )
 
 
-def _reduce_builtin(value):
+def _reduce_builtin(value: Any) -> tuple[Any, ...] | None:
     """Reduce an absolute path, a view of a dict or pairs of items; None for any other value."""
     kind = type(value)
     if kind in PATH_KINDS:

@@ -9,6 +9,10 @@ from importlib import import_module
 from ... import IN_RUN
 from .ipython import shell
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 _MODEL_TRAITS = {"comm", "keys", "log", "parent", "_msg_callbacks", "_display_callbacks", "_states_to_send"}
 
 _TRAIT_ATTRIBUTES = (
@@ -22,13 +26,13 @@ _TRAIT_ATTRIBUTES = (
 )
 
 
-def is_widget(value):
+def is_widget(value: Any) -> bool:
     """Return whether a value is a widget of ipywidgets."""
     widgets = sys.modules.get("ipywidgets.widgets.widget")
     return widgets is not None and isinstance(value, widgets.Widget)
 
 
-def widget_state(widget):
+def widget_state(widget: Any) -> list[Any]:
     """Return the traits of a widget, the attributes, the observers, the callbacks, and whether the widget is closed."""
     from traitlets.traitlets import EventHandler
 
@@ -49,17 +53,17 @@ def widget_state(widget):
 
 
 #: Model id of an Output in the run → Output of the notebook that shows its content while the run is active.
-captures = {}
+captures: dict[str, Any] = {}
 
 
-def output_for(model):
+def output_for(model: str) -> Any:
     """Return the notebook's Output for an Output in the run. Raises ImportError without ipywidgets."""
     output = import_module("ipywidgets").Output
     instance = getattr(sys.modules["ipywidgets.widgets.widget"], "_instances", {}).get(model)
     return instance if isinstance(instance, output) else captures.setdefault(model, output())
 
 
-def make_widget(kind, model):
+def make_widget(kind: Any, model: str) -> Any:
     """Make a widget without state; in a run the widget keeps the id of its model."""
     captured = captures.pop(model, None)
     if type(captured) is kind:
@@ -72,7 +76,7 @@ def make_widget(kind, model):
     return widget
 
 
-def fill_widget(widget, state):
+def fill_widget(widget: Any, state: list[Any]) -> None:
     """Set the state of a widget as on the peer, and show the widget."""
     traits, attributes, observed, callbacks, is_closed = state
     widget._trait_values.update(traits)
@@ -93,7 +97,7 @@ def fill_widget(widget, state):
 OUTPUT_PREFIX = "output "
 
 
-def show_widget(name, widget):
+def show_widget(name: str, widget: Any) -> None:
     """Show a widget in place of its picture."""
     ipython = shell()
     if hasattr(ipython, "kernel") and isinstance(widget, sys.modules["ipywidgets.widgets.widget"].Widget):
