@@ -10,7 +10,7 @@ import types
 
 from hypothesis import HealthCheck, settings
 
-from lk_jupyter.remote.values import codec
+from lk_jupyter.remote.values import codec, families  # noqa: F401 (families fills a table of codec)
 
 #: For made-up values of each kind; many more by hand: LK_EXAMPLES=500.
 EXAMPLES = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import importlib
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from remote.roundtrip import EXAMPLES, there_and_back
 from lk_jupyter.remote.values.codec import CannotTravel, Encoder
 
 torch = pytest.importorskip("torch")
-tensors = pytest.importorskip("lk_jupyter.remote._lk_tensors")
+tensors = importlib.import_module("lk_jupyter.remote.values.tensors")
 
 SHAPES = st.lists(st.integers(0, 3), max_size=3)
 DTYPES = st.sampled_from([*tensors._CODES, torch.complex128])
