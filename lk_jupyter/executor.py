@@ -28,9 +28,9 @@ from lk_jupyter.errors import LkError
 from lk_jupyter.options.runs import NEEDS, RunOptions, check, honored
 from lk_jupyter.protocol.frames import split
 from lk_jupyter.runs.abort import LET_GO
-from lk_jupyter.runs.functions.call import Arguments, FunctionCall, RemoteTraceback, answer_of
+from lk_jupyter.runs.functions.call import Arguments, FunctionCall, RemoteTraceback, read_answer
 from lk_jupyter.runs.interrupts import AtInterrupt, is_interrupt, true_interrupts
-from lk_jupyter.runs.outcome import problems_of
+from lk_jupyter.runs.outcome import list_problems
 from lk_jupyter.runs.package import secret_scan
 from lk_jupyter.runs.package.prepare import prepare
 from lk_jupyter.runs.run import Run
@@ -244,7 +244,7 @@ class Executor(concurrent.futures.Executor):
     def _submit(
         self, function: Callable[..., Any], calls: list[Arguments], take: Callable[[list[Any]], Any]
     ) -> RunFuture[Any]:
-        call = FunctionCall.of(function, calls, working_folder())
+        call = FunctionCall.pack(function, calls, working_folder())
         future: RunFuture[Any] = RunFuture()
         self._futures.add(future)  # before its thread starts: an interrupt aborts the calls that are registered
         future.add_done_callback(self._futures.discard)
@@ -289,12 +289,12 @@ class Executor(concurrent.futures.Executor):
         future.sending = Submission(self._session, package, self._group)
         if self._aborting or future.unwanted_at:  # asked for a moment ago
             future.sending.abort_soon()
-        future.run = run = Run.sent(self._session, future.sending)
+        future.run = run = Run.from_submission(self._session, future.sending)
         for _ in run.follow():
             pass
-        for problem in problems_of(run.wait(), run.log_problem):
+        for problem in list_problems(run.wait(), run.log_problem):
             warnings.warn(f"Run {run.short_id}: {problem}", UserWarning, stacklevel=1)
-        return answer_of(run, call, lambda: self._session.storage)
+        return read_answer(run, call, lambda: self._session.storage)
 
 
 #: Executors whose calls Python must wait for at its exit.

@@ -198,11 +198,11 @@ class Evil:
 
 
 def test_a_member_who_overwrites_an_answer_executes_nothing_here(executor, session, tmp_path, monkeypatch):
-    answer_of = executor_module.answer_of
+    read_answer = executor_module.read_answer
 
     def late(run, made, storage):
         session.storage.put(pickle.dumps([Evil(tmp_path / "ran")]), upload.answer_key(made.token))
-        return answer_of(run, made, storage)
+        return read_answer(run, made, storage)
 
     monkeypatch.setattr(executor_module, "answer_of", late)
     with pytest.raises(RunFailed, match=r"The answer of run \w+ was changed in the bucket after the run sent it"):
@@ -211,11 +211,11 @@ def test_a_member_who_overwrites_an_answer_executes_nothing_here(executor, sessi
 
 
 def test_an_answer_that_was_deleted_from_the_bucket_is_named(executor, session, monkeypatch):
-    answer_of = executor_module.answer_of
+    read_answer = executor_module.read_answer
 
     def late(run, call, storage):
         session.storage.remove(upload.answer_key(call.token))
-        return answer_of(run, call, storage)
+        return read_answer(run, call, storage)
 
     monkeypatch.setattr(executor_module, "answer_of", late)
     with pytest.raises(
@@ -471,7 +471,7 @@ def test_the_packages_of_a_function_can_be_told_by_its_imports(home):
 
         return httpx, pytest
 
-    packed = call.FunctionCall.of(function, [((), {})], home)
+    packed = call.FunctionCall.pack(function, [((), {})], home)
     assert {"httpx", "pytest"} <= packed.imports
     assert not {"_lk", "sys", "os"} & packed.imports
 

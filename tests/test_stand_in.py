@@ -93,7 +93,7 @@ def connected(cloud, home):
         yield found
 
 
-def run_of(connected, **options):
+def open_run(connected, **options):
     return connected.run("print('hello')", gpu="A100", **options)
 
 
@@ -112,7 +112,7 @@ def ends_with(run, code):
 @pytest.mark.parametrize("lost", [LOST, (502, {}), (504, {}), (202, {"message": "queued"}), (500, {"detail": "boom"})])
 def test_a_run_whose_start_is_not_answered_is_found_and_sent_once(cloud, connected, lost):
     cloud.on("POST /execution/streaming/start", lambda request: [cloud.taken(request), lost][1])
-    assert run_of(connected).execution_id == ID
+    assert open_run(connected).execution_id == ID
     assert cloud.calls["POST /execution/streaming/start"] == 1
 
 
@@ -120,7 +120,7 @@ def test_a_lost_start_is_unknown_in_the_journal_too(cloud, connected):
     cloud.echoed = ()
     cloud.on("POST /execution/streaming/start", lambda request: [cloud.taken(request), LOST][1])
     with pytest.raises(OutcomeUnknown, match="not sent again"):
-        run_of(connected)
+        open_run(connected)
     assert cloud.calls["POST /execution/streaming/start"] == 1
     (entry,) = journal().entries()
     assert entry.state == "submitting"
@@ -210,7 +210,7 @@ def test_a_selection_of_an_unknown_word_that_no_list_has_is_waited_for_no_more(c
 @pytest.mark.parametrize("word", ["succeeded", "Done", "SUCCESS", "complete", "finished", "Completed"])
 def test_a_run_that_ends_in_another_word_for_success_ended_well(cloud, connected, word):
     cloud.word = word
-    assert run_of(connected).result(timeout=PATIENCE).execution_id == ID
+    assert open_run(connected).result(timeout=PATIENCE).execution_id == ID
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_a_run_that_ends_in_another_word_for_success_ended_well(cloud, connected
 def test_a_run_that_ends_in_another_word_for_a_failure_failed(cloud, connected, word, error):
     cloud.word = word
     with pytest.raises(error):
-        run_of(connected).result(timeout=PATIENCE)
+        open_run(connected).result(timeout=PATIENCE)
 
 
 END = "2026-06-02T09:15:03Z"
@@ -237,21 +237,21 @@ END = "2026-06-02T09:15:03Z"
 @pytest.mark.parametrize("facts", [{"end_time": END}, {"return_code": 0}, {"finish_time": END}, {"exitCode": 0}])
 def test_a_word_that_nobody_knows_is_an_end_once_the_record_has_one(cloud, connected, facts):
     cloud.word, cloud.record = "zorp", facts
-    assert run_of(connected).result(timeout=PATIENCE).execution_id == ID
+    assert open_run(connected).result(timeout=PATIENCE).execution_id == ID
 
 
 @pytest.mark.parametrize("facts", [{"return_code": 3}, {"end_time": END, "system_errors": ["node lost"]}])
 def test_a_word_that_nobody_knows_is_a_failure_where_the_record_has_one(cloud, connected, facts):
     cloud.word, cloud.record = "zorp", facts
     with pytest.raises(RunFailed, match=r"exit code 3|zorp: node lost"):
-        run_of(connected).result(timeout=PATIENCE)
+        open_run(connected).result(timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("code", [0, 2])
 def test_a_word_that_nobody_knows_is_decided_by_the_end_of_the_stream(cloud, connected, code):
     cloud.word, cloud.stream = "zorp", (STREAM, said("hi\n"), finished(returnCode=code))
     cloud.on("GET /workloads/list", lambda _: [{"execution_id": ID, "status": "zorp"}])
-    run = run_of(connected)
+    run = open_run(connected)
     assert [event.content for event in list(run.follow())[:-1]] == ["hi\n"]
     ends_with(run, code)
 
@@ -259,7 +259,7 @@ def test_a_word_that_nobody_knows_is_decided_by_the_end_of_the_stream(cloud, con
 @pytest.mark.parametrize("stream", [(404, {"detail": "Not Found"}), (STREAM, said("hi\n"))], ids=["none", "cut"])
 def test_a_run_of_an_unknown_word_that_is_listed_no_more_is_not_waited_for(cloud, connected, stream):
     cloud.word, cloud.stream = "zorp", stream
-    run = run_of(connected)
+    run = open_run(connected)
     list(run.follow())
     assert run.wait(timeout=PATIENCE).execution_id == ID
 
@@ -267,14 +267,14 @@ def test_a_run_of_an_unknown_word_that_is_listed_no_more_is_not_waited_for(cloud
 def test_a_run_of_an_unknown_word_that_stays_listed_ends_with_its_stream(cloud, connected):
     cloud.word, cloud.stream = "zorp", (STREAM, said("hi\n"), finished(returnCode=0))
     cloud.on("GET /workloads/list", lambda _: [{"execution_id": ID, "status": "zorp"}])
-    assert run_of(connected).wait(timeout=PATIENCE).execution_id == ID
+    assert open_run(connected).wait(timeout=PATIENCE).execution_id == ID
 
 
 def test_a_cut_stream_ends_no_run_of_an_unknown_word_that_stays_listed(cloud, connected):
     cloud.word, cloud.stream = "zorp", (STREAM, said("hi\n"))
     cloud.on("GET /workloads/list", [{"execution_id": ID, "status": "zorp"}])
     with pytest.raises(TimeoutError):
-        run_of(connected).wait(timeout=1)
+        open_run(connected).wait(timeout=1)
 
 
 @pytest.mark.parametrize(("word", "error"), [("aborted", RunAborted), ("failed", RunFailed)])
@@ -282,7 +282,7 @@ def test_a_state_that_the_record_lacks_is_read_from_the_status(cloud, connected,
     cloud.on("GET /execution/streaming/{}/status", {"status": word})
     cloud.on("GET /execution/{}", {"execution_id": ID, "end_time": END, "return_code": 0})
     with pytest.raises(error):
-        run_of(connected).result(timeout=PATIENCE)
+        open_run(connected).result(timeout=PATIENCE)
 
 
 def test_a_run_that_waits_in_an_unknown_word_is_waited_for(cloud, connected):
@@ -290,13 +290,13 @@ def test_a_run_that_waits_in_an_unknown_word_is_waited_for(cloud, connected):
     cloud.on("GET /workloads/list", lambda _: [{"execution_id": ID, "status": "warming up"}])
     cloud.on("POST /stream/{}", (404, {"detail": "Stream not found"}))
     with pytest.raises(TimeoutError):
-        run_of(connected).wait(timeout=1.5)
+        open_run(connected).wait(timeout=1.5)
 
 
 def test_a_run_without_a_word_ends_with_its_stream(cloud, connected):
     cloud.on("GET /execution/streaming/{}/status", {})
     cloud.on("GET /execution/{}", lambda _: {"id": ID})
-    run = run_of(connected)
+    run = open_run(connected)
     list(run.follow())
     assert run.result(timeout=PATIENCE).execution_id == ID
 
@@ -307,7 +307,7 @@ def test_a_run_without_a_word_ends_with_its_stream(cloud, connected):
 @pytest.mark.parametrize("word", ["failed", "system_failure", "zorp"])
 def test_the_platforms_reason_is_in_the_error_and_in_the_history(cloud, connected, word):
     cloud.word, cloud.stream = word, (STREAM, finished(error="container could not start"))
-    run = run_of(connected)
+    run = open_run(connected)
     list(run.follow())
     with pytest.raises(RunFailed, match="container could not start"):
         run.result(timeout=PATIENCE)
@@ -409,13 +409,13 @@ def test_a_price_book_without_a_count_prices_the_models(cloud, connected):
 )
 def test_any_success_of_an_abort_ends_it(cloud, connected, reply):
     cloud.on("POST /workloads/abort/{}", reply)
-    run_of(connected).abort()
+    open_run(connected).abort()
     assert cloud.calls["POST /workloads/abort/{}"] == 1
 
 
 def test_events_of_a_stream_in_other_forms_are_read(cloud, connected):
     cloud.stream = (STREAM, event({"type": "output", "content": "old\n"}), event({"type": "completed"}))
-    run = run_of(connected)
+    run = open_run(connected)
     assert [each.content for each in list(run.follow())[:-1]] == ["old\n"]
     assert run.result(timeout=PATIENCE)
 
@@ -423,11 +423,11 @@ def test_events_of_a_stream_in_other_forms_are_read(cloud, connected):
 def test_a_negative_price_or_bill_is_unknown_and_frees_no_budget(cloud, connected):
     cloud.on("GET /machine-types", {"machine_types": [{"hardware_profile": "gpu.a100", "price_per_hour": -1.59}]})
     cloud.record = {"billed": -7, "start_time": END, "end_time": END}
-    run = run_of(connected)
+    run = open_run(connected)
     assert run.result(timeout=PATIENCE).cost is None
     assert run.machine.price_per_hour is None
     with pytest.raises(UsageError, match="no published price"):
-        run_of(connected, max_cost=1)
+        open_run(connected, max_cost=1)
 
 
 # Machines as the live service answers
@@ -711,7 +711,7 @@ def test_redirects_on_the_same_server_are_followed_and_nothing_is_started_twice(
     cloud.on("POST /execution/streaming/start", redirected(307, lambda request: {"execution_id": cloud.taken(request)}))
     cloud.on("GET /execution/{}", redirected(302, lambda _: cloud._row(ID)))
     cloud.on("POST /stream/{}", redirected(308, cloud.stream))
-    run = run_of(connected)
+    run = open_run(connected)
     assert [event.content for event in list(run.follow())[:-1]] == ["hello\n"]
     assert run.result(timeout=PATIENCE).execution_id == ID
     assert len(cloud.runs) == 1
@@ -721,7 +721,7 @@ def test_redirects_on_the_same_server_are_followed_and_nothing_is_started_twice(
 def test_a_start_that_would_become_another_request_is_not_redirected(cloud, connected, status):
     cloud.on("POST /execution/streaming/start", redirected(status, lambda request: pytest.fail(request.method)))
     with pytest.raises(OutcomeUnknown, match="a redirect"):
-        run_of(connected)
+        open_run(connected)
     assert cloud.calls["POST /execution/streaming/start"] == 1
 
 
@@ -740,7 +740,7 @@ def test_the_key_follows_no_redirect_to_another_server(cloud, connected):
 @pytest.mark.parametrize("status", [400, 401, 403, 410, 422])
 def test_a_run_whose_stream_is_refused_is_followed_by_its_record(cloud, connected, status):
     cloud.stream, cloud.record = (status, {"detail": "Not authenticated"}), {"stdout": "hello\n"}
-    run = run_of(connected)
+    run = open_run(connected)
     assert [event.content for event in list(run.follow())[:-1]] == ["hello\n"]
     assert run.result(timeout=PATIENCE).execution_id == ID
 
@@ -748,14 +748,14 @@ def test_a_run_whose_stream_is_refused_is_followed_by_its_record(cloud, connecte
 @pytest.mark.parametrize("status", [401, 403, 418])
 def test_a_refusal_in_the_middle_is_waited_out_and_the_run_is_named(cloud, connected, monkeypatch, status):
     monkeypatch.setattr(_polling, "PATIENCE_UNKNOWN", PATIENCE)
-    run = run_of(connected)
+    run = open_run(connected)
     refusals = [(status, {"detail": "expired"})] * 3
     cloud.on("GET /execution/streaming/{}/status", lambda _: refusals.pop() if refusals else {"status": "completed"})
     assert run.result(timeout=PATIENCE).execution_id == ID
     assert not refusals
 
     monkeypatch.setattr(_polling, "PATIENCE_UNKNOWN", 0.0)
-    run = run_of(connected)
+    run = open_run(connected)
     cloud.on("GET /execution/streaming/{}/status", (status, {"detail": "expired"}))
     with pytest.raises(ApiError, match=rf"expired[^$]*\n.*still active.*%lk_wait {run.short_id}"):
         run.result(timeout=PATIENCE)
@@ -768,7 +768,7 @@ def test_a_record_that_cannot_be_read_leaves_the_word_to_the_stream(cloud, conne
     monkeypatch.setattr(_polling, "PATIENCE_UNKNOWN", PATIENCE)
     cloud.stream = (STREAM, said("hello\n"), finished(returnCode=code))
     cloud.on("GET /execution/{}", record)
-    run = run_of(connected)
+    run = open_run(connected)
     assert [event.content for event in list(run.follow())[:-1]] == ["hello\n"]
     ends_with(run, code)
 
@@ -780,7 +780,7 @@ def test_a_record_that_stays_active_after_the_end_of_its_stream_is_not_waited_fo
     monkeypatch.setattr(follow, limit, 0.0)
     cloud.word = "running"
     cloud.on("GET /workloads/list", lambda _: [cloud._row(each) for each in cloud.runs] if is_listed else [])
-    run = run_of(connected)
+    run = open_run(connected)
     list(run.follow())
     assert run.result(timeout=PATIENCE).return_code == 0
 
@@ -789,7 +789,7 @@ def test_a_byte_order_mark_before_an_answer_or_a_stream_is_no_part_of_it(cloud, 
     mark = b"\xef\xbb\xbf"
     cloud.on("POST /execution/streaming/start", lambda sent: mark.decode() + json.dumps({"id": cloud.taken(sent)}))
     cloud.stream = (STREAM, mark, said("hello\n"), finished(returnCode=0))
-    assert [event.content for event in list(run_of(connected).follow())[:-1]] == ["hello\n"]
+    assert [event.content for event in list(open_run(connected).follow())[:-1]] == ["hello\n"]
 
 
 @pytest.mark.parametrize(
@@ -805,7 +805,7 @@ def test_an_answer_in_another_encoding_is_read(cloud, connected, body):
     cloud.echoed = ()
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"
     cloud.on("POST /execution/streaming/start", lambda request: [cloud.taken(request), (head, body)][1])
-    assert run_of(connected).result(timeout=PATIENCE).execution_id == ID
+    assert open_run(connected).result(timeout=PATIENCE).execution_id == ID
 
 
 @pytest.mark.parametrize("year", ["0001", "9999", "99999999999999"])
@@ -820,7 +820,7 @@ def test_a_moment_that_no_clock_shows_changes_nothing(cloud, connected, year):
         return (answer(200, json.dumps({"id": cloud.taken(request)}), "application/json", **headers),)
 
     cloud.on("POST /execution/streaming/start", started)
-    assert run_of(connected).result(timeout=PATIENCE).execution_id == ID
+    assert open_run(connected).result(timeout=PATIENCE).execution_id == ID
     assert not busy
     assert abs(connected.client.now() - datetime.now(timezone.utc).timestamp()) < 60
 
@@ -831,14 +831,14 @@ def test_a_start_that_failed_while_an_unmarked_run_began_may_be_that_run(cloud, 
     cloud.on("GET /workloads/list", lambda _: [cloud._row(each) for each in cloud.runs])
     cloud.word = "running"
     with pytest.raises(OutcomeUnknown, match=rf"may be active and billed[^$]*{ID}"):
-        run_of(connected)
+        open_run(connected)
 
 
 @pytest.mark.parametrize("lacking", [(404, {"detail": "Not Found"}), (500, {"detail": "x"}), (204, "")])
 def test_a_server_that_has_no_states_but_records_is_asked_for_those(cloud, connected, lacking):
     cloud.on("GET /execution/streaming/{}/status", lacking)
     cloud.stream = (STREAM, said("hello\n"))
-    run = run_of(connected)
+    run = open_run(connected)
     assert [event.content for event in list(run.follow())[:-1]] == ["hello\n"]
     assert run.result(timeout=PATIENCE).execution_id == ID
 
@@ -853,7 +853,7 @@ def test_a_server_that_lacks_the_abort_of_all_runs_gets_the_older_one(cloud, con
 
     cloud.on("POST /workloads/abort/{}", (404, {"detail": "Not Found"}))
     cloud.on(f"POST /execution/{older}/abort/{{}}", ends)
-    assert run_of(connected).abort_soon().wait(seconds=PATIENCE)
+    assert open_run(connected).abort_soon().wait(seconds=PATIENCE)
 
 
 def test_an_interrupt_ends_the_tries_of_a_start_that_was_refused_for_now(cloud, connected, tmp_path, monkeypatch):
@@ -882,7 +882,7 @@ def test_the_log_of_a_run_that_is_stored_no_more_comes_from_its_record(cloud, co
     monkeypatch.setattr(runs, "current", lambda: connected)
     cloud.on("GET /logs/execution/{}", stored)
     cloud.record = {"stdout": "one\ntwo\n", "stderr": "three\n"}
-    runs.lk_logs(None, run_of(connected).execution_id)
+    runs.lk_logs(None, open_run(connected).execution_id)
     shown = capsys.readouterr()
     assert shown.out.startswith("one\ntwo\n")
     assert shown.err == "three\n"
@@ -985,7 +985,7 @@ def test_a_question_that_a_waking_deployment_has_accepted_is_asked_once(cloud, c
 
 
 def test_a_run_of_several_says_that_its_output_may_be_incomplete(cloud, connected):
-    run = run_of(connected)
+    run = open_run(connected)
     run.result(timeout=PATIENCE)
     run._ending.repaired_lines = 2
     (notice,) = ObserverGroup().ended(run, run.record)

@@ -27,7 +27,7 @@ from lk_jupyter.check.findings import Report
 from lk_jupyter.check.reading import read_answer
 from lk_jupyter.errors import LkError
 from lk_jupyter.machines.catalogue import cost_at
-from lk_jupyter.runs.clock import duration_of
+from lk_jupyter.runs.clock import measure_duration
 
 #: Seconds that a bill, a row of the history and a new balance are waited for, and between two reads.
 BILL_PATIENCE, _PACE = 20.0, 0.5
@@ -132,7 +132,7 @@ class EndedRun:
             if answer is not None:
                 self.report.not_seen(TIMING, "the duration of the run", "The answer has no timing")
             return
-        code, entire = duration_of(record), _seconds(record.created_at, _end_of(record))
+        code, entire = measure_duration(record), _seconds(record.created_at, _end_of(record))
         pairs = {"executingJob": (timing.executingJob, code), "total": (timing.total or timing.total_duration, entire)}
         for name, (reported, by_record) in pairs.items():
             if reported is None or by_record is None:

@@ -22,10 +22,10 @@ from lk_jupyter.magics._output.run import RunDisplay
 from lk_jupyter.magics.run import send
 from lk_jupyter.options.runs import DiffOptions, ExportOptions, HistoryMagicOptions, RerunOptions
 from lk_jupyter.runs.history.audit import audit_table
-from lk_jupyter.runs.history.diff import Diff, compare, side_of
-from lk_jupyter.runs.history.export import script_of
-from lk_jupyter.runs.history.history import history, known_run
-from lk_jupyter.runs.history.rerun import again, kept_request
+from lk_jupyter.runs.history.diff import Diff, compare, read_side
+from lk_jupyter.runs.history.export import render_script
+from lk_jupyter.runs.history.history import find_run, history
+from lk_jupyter.runs.history.rerun import again, stored_request
 from lk_jupyter.runs.observers.default import default_observers
 from lk_jupyter.session import current
 from lk_jupyter.text.secrets import LineRedactor, redact
@@ -108,7 +108,7 @@ def lk_diff(options: DiffOptions, shell: InteractiveShell) -> None:  # noqa: ARG
     Example: ``%lk_diff 3f0c 8a1b``
     """
     session = current()
-    display(DiffView(compare(side_of(session, options.before), side_of(session, options.after))))
+    display(DiffView(compare(read_side(session, options.before), read_side(session, options.after))))
 
 
 @magic(RerunOptions)
@@ -123,7 +123,7 @@ def lk_rerun(options: RerunOptions, shell: InteractiveShell) -> None:
         %lk_rerun 3f0c --machine H100 --detach
     """
     session = current()
-    package = again(session, *known_run(session, options.run), options.machine)
+    package = again(session, *find_run(session, options.run), options.machine)
     view = RunDisplay(
         shell,
         package.machine,
@@ -143,9 +143,9 @@ def lk_export(options: ExportOptions, shell: InteractiveShell) -> None:  # noqa:
         %lk_export 3f0c train.sh
     """
     session = current()
-    name, entry = known_run(session, options.run)
-    request = kept_request(name, entry)
-    script = script_of(request, session.base_url, org=session.target.org, title=f"Repeats run {name}.")
+    name, entry = find_run(session, options.run)
+    request = stored_request(name, entry)
+    script = render_script(request, session.base_url, org=session.target.org, title=f"Repeats run {name}.")
     if options.file is None:
         say(script)
         return

@@ -151,7 +151,7 @@ def started_server(
     with AtInterrupt(lambda _: sending.abort_soon()):
         try:
             with true_interrupts():
-                run = Run.sent(session, sending)
+                run = Run.from_submission(session, sending)
                 facts.append(f"run {run.short_id}")
                 notes = "\n".join(filter(None, [run.note, notice]))
                 server = _waited_for(run, lambda state: status.show(StatusLine(state, facts, notes)))

@@ -203,7 +203,7 @@ def send(
 
 def _submit(session: Session, sending: Submission, view: RunDisplay) -> Run:
     try:
-        return Run.sent(session, sending, view.sending)
+        return Run.from_submission(session, sending, view.sending)
     except (ApiError, UsageError):
         view.refused()
         raise
@@ -326,7 +326,7 @@ def _conclude(run: Run, view: RunDisplay, monitor: RunMonitor) -> None:
     record = run.wait_aside()
     failure = None
     try:
-        run.judged(record)
+        run.result_from(record)
     except RunError as error:
         failure = error
     view.end(record, getattr(failure, "traceback", ""))

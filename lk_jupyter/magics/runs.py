@@ -29,9 +29,9 @@ from lk_jupyter.magics._output.run import receipt
 from lk_jupyter.options.runs import DeleteRunOptions, LogsOptions, MachinesOptions, RunIdOptions, RunsOptions
 from lk_jupyter.protocol.frames import NO_NONCE, STDERR, Frame, Splitter, text_of
 from lk_jupyter.protocol.parts import plain_name
-from lk_jupyter.runs.clock import Bill, bill_of
+from lk_jupyter.runs.clock import Bill, calculate_bill
 from lk_jupyter.runs.interrupts import true_interrupts
-from lk_jupyter.runs.outcome import SHORT_ID, failure_of
+from lk_jupyter.runs.outcome import SHORT_ID, build_error
 from lk_jupyter.runs.run import Run
 from lk_jupyter.session import Session, current
 from lk_jupyter.text.secrets import LineRedactor
@@ -91,7 +91,9 @@ def _latest(session: Session, limit: int) -> list[Workload | ExecutionSummary]:
 
 
 def _row(run: Workload | ExecutionSummary, price_per_hour: Decimal | None) -> tuple[str, ...]:
-    bill = bill_of(run, price_per_hour, at=current().client.now()) if isinstance(run, ExecutionSummary) else Bill()
+    bill = (
+        calculate_bill(run, price_per_hour, at=current().client.now()) if isinstance(run, ExecutionSummary) else Bill()
+    )
     return (
         run.execution_id[:SHORT_ID],
         state_label(run.status),
@@ -119,7 +121,7 @@ def lk_status(options: RunIdOptions, shell: InteractiveShell) -> None:  # noqa: 
     run = Run.attach(current(), options.run)
     record, machine = run.record, run.machine
     line = receipt(record, machine, bill=None if is_final(record.status) else run.bill(record))
-    reason = str(failure_of(record)) if line.mark in "✗■" else ""
+    reason = str(build_error(record)) if line.mark in "✗■" else ""
     line.notice = "\n".join(filter(None, [" · ".join(_phases(run)), reason]))
     display(line)
 

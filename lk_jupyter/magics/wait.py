@@ -70,7 +70,7 @@ def _table(runs: Sequence[Run]) -> Table:
 
 
 def _row(run: Run) -> tuple[str, ...]:
-    run.seen()
+    run.mark_viewed()
     record, bill = run.record, run.bill()
     return (
         run.short_id,

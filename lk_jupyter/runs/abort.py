@@ -67,7 +67,7 @@ class Abort:
         self.state = ""
         self.error: Exception | None = None
         self.ended = SafeEvent()
-        self._begun = threading.Lock()
+        self._work_lock = threading.Lock()
         self._client = client
         self._ending = Ending(client, execution_id)
         self._is_unknown = False  # to the server, when its state was last read
@@ -124,7 +124,7 @@ class Abort:
 
     def work(self) -> None:
         """Send it, as often as it takes, and look whether the run has ended; once, however often it is asked for."""
-        if not self._begun.acquire(blocking=False):
+        if not self._work_lock.acquire(blocking=False):
             return
         end = time.monotonic() + PATIENCE
         try:
@@ -249,15 +249,15 @@ def _close_if_idle(client: Client) -> None:
 @atexit.register
 def wait_for_aborts() -> None:
     """Wait for the aborts that the server has not heard of, 30 s at most, while Python exits; ignore interrupts."""
-    begun, is_told = time.monotonic(), False
+    start, is_announced = time.monotonic(), False
     while not all_served() or not all(each.has_arrived for each in list(_pending)):
-        waited = time.monotonic() - begun
+        waited = time.monotonic() - start
         with suppress(ValueError):  # another thread ends Python: no interrupt reaches it
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         if waited > _AT_EXIT:
             print("The run may still be active. Check: %lk_runs", file=sys.stderr)  # noqa: T201
             return
-        if waited > 1 and not is_told:
+        if waited > 1 and not is_announced:
             print("Waiting for the server to accept the abort of your run (30 s at most) …", file=sys.stderr)  # noqa: T201
-            is_told = True
+            is_announced = True
         time.sleep(0.05)

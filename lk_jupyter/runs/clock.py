@@ -80,18 +80,18 @@ class Bill:
     @classmethod
     def total(cls, bills: Iterable[Bill]) -> Bill:
         """Return the sum of the known costs, as certain as the least certain of them."""
-        known = [bill for bill in bills if bill.cost is not None]
-        kinds: list[CostIs] = [bill.cost_is or "estimated" for bill in known]
+        priced = [bill for bill in bills if bill.cost is not None]
+        kinds: list[CostIs] = [bill.cost_is or "estimated" for bill in priced]
         least: CostIs = max(kinds, key=list(_MARKS).index, default="billed")
-        return cls(None, sum((bill.cost or Decimal(0) for bill in known), Decimal(0)), least)
+        return cls(None, sum((bill.cost or Decimal(0) for bill in priced), Decimal(0)), least)
 
 
-def bill_of(
+def calculate_bill(
     record: ExecutionRecord | ExecutionSummary,
     price_per_hour: Decimal | None,
     *,
     at: float | None = None,
-    sent_at: float | None = None,
+    submitted_at: float | None = None,
 ) -> Bill:
     """Return what a run has taken and costs.
 
@@ -104,14 +104,14 @@ def bill_of(
     """
     ended = is_final(record.status)
     start, end = record.start_time or record.job_start, record.end_time or record.job_end
-    exact = duration_of(record)
+    exact = measure_duration(record)
     if ended and record.billed is not None:
         return Bill(exact, record.billed, "billed")
     if not ended and start is None and record.status.lower() != "running":
         return Bill()  # it waits or is installed: that is not billed
     first = start or record.execelet_start or record.created_at
     stop = end or record.finish_time
-    last = (stop.timestamp() if stop else None) if ended else _moment(record.created_at, at, sent_at)
+    last = (stop.timestamp() if stop else None) if ended else _moment(record.created_at, at, submitted_at)
     if first is None or last is None:
         return Bill()
     seconds = max(0.0, last - first.timestamp())
@@ -123,23 +123,23 @@ def bill_of(
     return Bill(seconds if is_exact or not ended else None, cost, None if cost is None else kind)
 
 
-def _moment(created: datetime | None, at: float | None, sent_at: float | None) -> float:
+def _moment(created: datetime | None, at: float | None, submitted_at: float | None) -> float:
     """Return this moment as the server's clock has it, as far as that is known."""
     at = time.time() if at is None else at
-    return at if sent_at is None or created is None else created.timestamp() + (at - sent_at)
+    return at if submitted_at is None or created is None else created.timestamp() + (at - submitted_at)
 
 
-def duration_of(record: ExecutionRecord | ExecutionSummary) -> float | None:
+def measure_duration(record: ExecutionRecord | ExecutionSummary) -> float | None:
     """Return how long the code ran, in seconds."""
     start, end = record.start_time or record.job_start, record.end_time or record.job_end
     return (end - start).total_seconds() if start and end else None
 
 
-def waited_of(record: ExecutionRecord | ExecutionSummary) -> float | None:
+def measure_wait(record: ExecutionRecord | ExecutionSummary) -> float | None:
     """Return how long it took from the request to the first line of code, in seconds; None before that."""
     start = record.start_time or record.job_start
-    asked = record.created_at or record.execelet_start or start
-    return max(0.0, (start - asked).total_seconds()) if start and asked else None
+    created = record.created_at or record.execelet_start or start
+    return max(0.0, (start - created).total_seconds()) if start and created else None
 
 
 class Recorded(Protocol):
@@ -157,12 +157,12 @@ class Recorded(Protocol):
 class Stopwatch:
     """What a run has cost so far, while it is followed: from its record, and before that is read, since it was seen.
 
-    ``sent_at`` is the moment, on the clock of ``now``, at which it was sent, if that was from here.
+    ``submitted_at`` is the moment, on the clock of ``now``, at which it was sent, if that was from here.
     """
 
-    def __init__(self, sent_at: float | None = None) -> None:
-        self.sent_at = sent_at
-        self._seen: float | None = None
+    def __init__(self, submitted_at: float | None = None) -> None:
+        self.submitted_at = submitted_at
+        self._since: float | None = None
         self._record: ExecutionRecord | None = None
         self._looks = 0
         self._server_now: Callable[[], float] = time.time
@@ -170,14 +170,14 @@ class Stopwatch:
 
     def start(self) -> None:
         """Count from now, until the record shows since when."""
-        if self._seen is None:
-            self._seen = now()
+        if self._since is None:
+            self._since = now()
 
     @property
     def due(self) -> bool:
         """Whether the record must be read: the run seems to run, and its start time isn't known."""
-        is_known = self._record is not None and bool(self._record.start_time or self._record.job_start)
-        return self._seen is not None and not is_known and now() >= self._look_at
+        has_start = self._record is not None and bool(self._record.start_time or self._record.job_start)
+        return self._since is not None and not has_start and now() >= self._look_at
 
     def look(self, run: Recorded) -> None:
         """Read the record; when it does not have the start, the next look is some seconds later."""
@@ -193,10 +193,10 @@ class Stopwatch:
         """Return the time and the cost of the run so far, at the last full second."""
         at = this_second()
         if self._record is not None:
-            wall = float(int(self._server_now())) if self.sent_at is None else at
-            return bill_of(self._record, price_per_hour, at=wall, sent_at=self.sent_at)
-        if self._seen is None:
+            wall = float(int(self._server_now())) if self.submitted_at is None else at
+            return calculate_bill(self._record, price_per_hour, at=wall, submitted_at=self.submitted_at)
+        if self._since is None:
             return Bill()
-        seconds = max(0.0, at - self._seen)
+        seconds = max(0.0, at - self._since)
         cost = cost_at(price_per_hour, seconds)
         return Bill(seconds, cost, None if cost is None else "estimated")

@@ -29,7 +29,7 @@ from lk_jupyter.api.logs import by_time
 from lk_jupyter.api.states import is_known, judged
 from lk_jupyter.errors import ApiError, InvalidResponse, LkError, NotFound, ServerError
 from lk_jupyter.protocol.metadata import REQUEST_KEY
-from lk_jupyter.runs.ids import own_lines
+from lk_jupyter.runs.ids import drop_earlier_lines
 from lk_jupyter.runs.log import RunLog
 from lk_jupyter.runs.outcome import UnreadRecord
 from lk_jupyter.runs.repair import line_key
@@ -56,7 +56,7 @@ _GLANCE = 5.0
 class Ending:
     """What is known of the end of one run.
 
-    ``finished`` is the last event of its stream, once that has come, ``kept`` the record that was read then.
+    ``finished`` is the last event of its stream, once that has come, ``final_record`` the record that was read then.
     ``lacks_output`` is whether lines may be missing: the stream was cut and not replayed, and the cloud hasn't stored
     that part of the output. ``repaired_lines`` is how many lines came after their place, or were torn.
     """
@@ -65,7 +65,7 @@ class Ending:
         self,
         client: Client,
         execution_id: str,
-        sent_metadata: Callable[[], Mapping[str, Any] | None] = lambda: None,
+        request_metadata: Callable[[], Mapping[str, Any] | None] = lambda: None,
     ) -> None:
         self.finished: Finished | None = None
         self.stream_is_over = False
@@ -73,10 +73,10 @@ class Ending:
         self.repaired_lines = 0
         self._client = client
         self._execution_id = execution_id
-        self._sent_metadata = sent_metadata  # of a run that was started from this machine
+        self._request_metadata = request_metadata  # of a run that was started from this machine
         self._puzzled = 0.0
         self._finished_at = 0.0
-        self.kept: ExecutionRecord | None = None
+        self.final_record: ExecutionRecord | None = None
 
     def state(self) -> str:
         """Read the state. After an end, return the API's word for the end for a state that is unknown."""
@@ -88,20 +88,20 @@ class Ending:
 
     def last_record(self) -> ExecutionRecord:
         """Return the record that was read at the end of the stream, once; then ask for it."""
-        kept, self.kept = self.kept, None
-        return kept or self.record()
+        final_record, self.final_record = self.final_record, None
+        return final_record or self.record()
 
     def record(self) -> ExecutionRecord:
         """Ask for the record, with the platform's reason for a failure where only the stream gave one."""
         try:
             record = self._client.execution.get(self._execution_id)
-            if not _has_token(record, self._sent_metadata()):
+            if not _has_token(record, self._request_metadata()):
                 raise InvalidResponse("The record with this id is of another run.")
-            record = self._with_known_state(record)
+            record = self._resolve_state(record)
         except BROKEN as failure:
             if not self._is_finished_for(UNREADABLE):
                 raise
-            record = UnreadRecord.because_of(failure, self._execution_id)
+            record = UnreadRecord.from_error(failure, self._execution_id)
         changes = {}
         if not is_final(record.status) and self._is_over(record.status):
             code = self.finished.return_code if self.finished else None
@@ -125,7 +125,7 @@ class Ending:
         self._finished_at = self._finished_at or time.monotonic()
         return time.monotonic() - self._finished_at > seconds
 
-    def _with_known_state(self, record: ExecutionRecord) -> ExecutionRecord:
+    def _resolve_state(self, record: ExecutionRecord) -> ExecutionRecord:
         """Return a record with the state that the server reports elsewhere, if the record itself has no known state."""
         if is_known(record.word):
             return record
@@ -179,12 +179,12 @@ PAUSES = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 class Follower:
     """Follows one run to its end.
 
-    ``log`` may have the output of an earlier connection, cut anywhere: it comes first. ``late`` is
-    whether the run was started earlier or by somebody else, ``whole`` whether the log is complete;
-    ``on_whole`` is called with its size once it is. ``has_gap`` is whether an earlier following left a log that lacks
-    lines, ``on_gap`` is called when this one does. ``squeeze`` joins consecutive newlines to one, as the
-    cloud's client does, because its workers send extra newlines. ``stop``, set from another thread,
-    ends the waits between connections.
+    ``log`` may have the output of an earlier connection, cut anywhere: this output comes first. ``late`` is whether
+    the run was started before, or by another process. ``is_complete`` is whether the log is complete; ``on_complete``
+    is called with the size of a log that has become complete. ``has_gap`` is whether an earlier follower left a log
+    that lacks lines, ``on_gap`` is called when this follower does. ``squeeze`` joins consecutive newlines to a single
+    newline, as the cloud's client does, because the cloud's workers send extra newlines. ``stop``, set from another
+    thread, ends the waits between connections.
     """
 
     client: Client
@@ -193,8 +193,8 @@ class Follower:
     streaming_url: str | None = field(default=None, repr=False)
     squeeze: bool = False
     late: bool = False
-    whole: bool = False
-    on_whole: Callable[[int], None] = lambda _: None
+    is_complete: bool = False
+    on_complete: Callable[[int], None] = lambda _: None
     has_gap: bool = False
     on_gap: Callable[[], None] = lambda: None
     stop: threading.Event = field(default_factory=threading.Event)
@@ -229,15 +229,15 @@ class Follower:
 
         Raises ConnectionFailed when there was no sign of the server for 15 minutes.
         """
-        yield from self._recalled()
-        if not self.whole:
-            yield from self._followed()
+        yield from self._replay_log()
+        if not self.is_complete:
+            yield from self._follow_stream()
         elif record := self._record():
-            yield end_of(record)
+            yield finish_event(record)
 
-    def _recalled(self) -> Iterator[Output]:
+    def _replay_log(self) -> Iterator[Output]:
         """Yield what an earlier following has kept; a line that it did not finish comes again."""
-        if not self.whole:
+        if not self.is_complete:
             self.log.forget_unfinished_line()
         self.recalls = self.log.size > 0
         self._broke = self.recalls or self.late
@@ -246,22 +246,22 @@ class Follower:
             yield Output(decode(piece))
         self.recalls = False
 
-    def _followed(self) -> Iterator[StreamEvent]:
+    def _follow_stream(self) -> Iterator[StreamEvent]:
         join = OutputSplicer(self.log, self._stored, late=self.late)
         join.seams = [0] if self.has_gap else []
-        heard = time.monotonic()
+        answered_at = time.monotonic()
         while not self.stop.is_set():
             yield from self._connection(join)
             try:
                 if self._finished or is_final(self._ending.state()):
                     break
-                heard = time.monotonic()
+                answered_at = time.monotonic()
             except BROKEN as error:
-                self._check_patience(error, heard)
+                self._check_patience(error, answered_at)
             self.stop.wait(PAUSES[min(self._fruitless, len(PAUSES) - 1)])
             self._fruitless += 1
             self._broke = True
-        yield from self._last(join)
+        yield from self._finish(join)
 
     def _connection(self, join: OutputSplicer) -> Iterator[Output]:
         """Yield what is new in one connection; return where it ends or breaks."""
@@ -273,8 +273,8 @@ class Follower:
                 if isinstance(event, Finished):
                     self._finished = self._ending.finished = event
                     break
-                sent = event.content if squeeze is None else squeeze(event.content)
-                data = sent.encode(errors="replace")
+                text = event.content if squeeze is None else squeeze(event.content)
+                data = text.encode(errors="replace")
                 new = join.feed(data)
                 if new is not data or squeeze:
                     event = Output(new.decode(errors="replace"))  # noqa: PLW2901 (what is new of it)
@@ -292,43 +292,45 @@ class Follower:
     def _ends_with_line(self) -> bool:
         return not self.log.size or self.log.read(self.log.size - 1, 1) == b"\n"
 
-    def _check_patience(self, error: LkError, heard: float) -> None:
-        check_patience(error, heard, f"The run may still be active. Follow it again: %lk_attach {self.execution_id}")
+    def _check_patience(self, error: LkError, answered_at: float) -> None:
+        check_patience(
+            error, answered_at, f"The run may still be active. Follow it again: %lk_attach {self.execution_id}"
+        )
 
     def _record(self) -> ExecutionRecord | None:
         """Return the record, however long that takes; None when following was ended meanwhile."""
-        heard, tries = time.monotonic(), 0
+        answered_at, tries = time.monotonic(), 0
         while not self.stop.is_set():
             try:
                 return self._ending.record()
             except BROKEN as error:
-                self._check_patience(error, heard)
+                self._check_patience(error, answered_at)
             self.stop.wait(PAUSES[min(tries, len(PAUSES) - 1)])
             tries += 1
         return None
 
-    def _last(self, join: OutputSplicer) -> Iterator[StreamEvent]:
+    def _finish(self, join: OutputSplicer) -> Iterator[StreamEvent]:
         """Yield what only the cloud has kept, and the end."""
-        if self._finished and not self._broke and self._has_kept():
-            self.on_whole(self.log.size)
+        if self._finished and not self._broke and self._has_all_output():
+            self.on_complete(self.log.size)
             yield self._finished
-        elif record := self._ending.kept or self._ended():
-            kept = self._kept(record)
+        elif record := self._ending.final_record or self._wait_for_record():
+            final_record = self._stored_output(record)
             if self._is_cut:
                 join.seams.append(self.log.size)
             cut = bool(join.seams)
-            rest = [join.complete(text, ordered=ordered) for text, ordered in kept or [(b"", True)]]
+            rest = [join.complete(text, ordered=ordered) for text, ordered in final_record or [(b"", True)]]
             if any(rest):
                 yield Output(b"".join(rest).decode(errors="replace"))
-            self._ending.lacks_output = bool(join.seams) if kept else cut
+            self._ending.lacks_output = bool(join.seams) if final_record else cut
             self._ending.repaired_lines = join.repaired_lines
             if self._ending.lacks_output:
                 self.on_gap()
-            elif kept or self._finished:
-                self.on_whole(self.log.size)
-            yield self._finished or end_of(record)
+            elif final_record or self._finished:
+                self.on_complete(self.log.size)
+            yield self._finished or finish_event(record)
 
-    def _ended(self) -> ExecutionRecord | None:
+    def _wait_for_record(self) -> ExecutionRecord | None:
         """Return the record of the end, which may come a while after the state; None when following was ended."""
         record, until, pause = self._record(), time.monotonic() + UNREADABLE, 0.05
         while record and not is_final(record.status) and (self._finished or time.monotonic() < until):
@@ -336,44 +338,44 @@ class Follower:
             pause = min(2 * pause, _PACE)
         return record
 
-    def _kept(self, record: ExecutionRecord) -> list[tuple[bytes, bool]]:
+    def _stored_output(self, record: ExecutionRecord) -> list[tuple[bytes, bool]]:
         """Return the output in the record, and whether it is in the order of the run.
 
         The stored lines come before it where the record has no output, or may have only the last part of it.
         """
-        text, ordered = _text_of(record)
-        kept = [] if text is None else [(text, ordered)]
-        first, known = (
+        text, ordered = _record_text(record)
+        parts = [] if text is None else [(text, ordered)]
+        first, first_in_log = (
             next(filter(None, map(line_key, lines)), b"") for lines in ((text or b"").split(b"\n"), self.log.lines())
         )
-        if text is None or not (first.startswith(known) if known else not first):
+        if text is None or not (first.startswith(first_in_log) if first_in_log else not first):
             with suppress(*BROKEN):
-                kept = [(stored, False), *kept] if (stored := self._lines().text) else kept
-        return kept
+                parts = [(stored, False), *parts] if (stored := self._lines().text) else parts
+        return parts
 
-    def _has_kept(self) -> bool:
+    def _has_all_output(self) -> bool:
         """Whether all lines came that the cloud has kept: a stream may begin where it was opened, or leave some out.
 
         Of a long output only the first and the last line are looked for. What can't be read is no sign that lines are
         missing.
         """
         try:
-            record = self._ended()
+            record = self._wait_for_record()
         except LkError:
             record = None
         if record is None:
             return True
-        self._ending.kept = record if is_final(record.status) else None
-        return all(self._is(text) or self._has_lines(text) for text, _ in self._kept(record))
+        self._ending.final_record = record if is_final(record.status) else None
+        return all(self._equals_log(text) or self._has_lines(text) for text, _ in self._stored_output(record))
 
     def _has_lines(self, text: bytes) -> bool:
         lines = [key for line in text.split(b"\n") if (key := line_key(line))]
-        left = Counter(lines if self.log.size <= _COMPARED else {*lines[:1], *lines[-1:]})
-        for known in map(line_key, self.log.lines()):
-            left[known] -= left[known] > 0
-        return not any(left.values())
+        unmatched = Counter(lines if self.log.size <= _COMPARED else {*lines[:1], *lines[-1:]})
+        for log_line in map(line_key, self.log.lines()):
+            unmatched[log_line] -= unmatched[log_line] > 0
+        return not any(unmatched.values())
 
-    def _is(self, text: bytes) -> bool:
+    def _equals_log(self, text: bytes) -> bool:
         """Whether this is the text of the log."""
         starts = range(0, self.log.size, _COMPARED)
         return len(text) == self.log.size and all(text.startswith(self.log.read(at, _COMPARED), at) for at in starts)
@@ -387,7 +389,7 @@ class Follower:
     def _stored_now(self) -> Stored:
         """Return the stored lines, or the output of the record: some servers have only that."""
         stored = self._lines()
-        text, ordered = (None, True) if stored.text else _text_of(self._ending.record())
+        text, ordered = (None, True) if stored.text else _record_text(self._ending.record())
         first = next(filter(bytes.strip, (text or b"").splitlines(keepends=True)), b"")
         return Stored(text, (first,) if (text or b"").count(first) == 1 else ()) if text and ordered else stored
 
@@ -397,19 +399,19 @@ class Follower:
         stored = self.client.logs.execution(self.execution_id, limit=limit)
         if len(stored) >= limit:
             return Stored()
-        entries = by_time(own_lines(self.client, self.execution_id, stored.items))
+        entries = by_time(drop_earlier_lines(self.client, self.execution_id, stored.items))
         lines = [(entry.stream, entry.text.encode(errors="replace")) for entry in entries]
         counts = Counter(text for _, text in lines)
         firsts = {stream: text for stream, text in reversed(lines) if text.strip()}.values()
         return Stored(b"".join(text for _, text in lines), tuple(text for text in firsts if counts[text] == 1))
 
 
-def _has_token(record: ExecutionRecord, sent_metadata: Mapping[str, Any] | None) -> bool:
+def _has_token(record: ExecutionRecord, request_metadata: Mapping[str, Any] | None) -> bool:
     """Return whether a record is of the run that was sent with this metadata, as far as the record shows that."""
-    sent_token, record_token = (
-        str((metadata or {}).get(REQUEST_KEY) or "") for metadata in (sent_metadata, record.metadata)
+    request_token, record_token = (
+        str((metadata or {}).get(REQUEST_KEY) or "") for metadata in (request_metadata, record.metadata)
     )
-    return sent_token.startswith(record_token) or record_token.startswith(sent_token)
+    return request_token.startswith(record_token) or record_token.startswith(request_token)
 
 
 class _Squeeze:
@@ -426,7 +428,7 @@ class _Squeeze:
         return squeezed
 
 
-def _text_of(record: ExecutionRecord) -> tuple[bytes | None, bool]:
+def _record_text(record: ExecutionRecord) -> tuple[bytes | None, bool]:
     """Return the output that the record holds, None when it has none; and whether it is in the order of the run."""
     if record.combined_output is not None:
         return record.combined_output.encode(errors="replace"), True
@@ -436,7 +438,7 @@ def _text_of(record: ExecutionRecord) -> tuple[bytes | None, bool]:
     return "".join(texts).encode(errors="replace"), False
 
 
-def end_of(record: ExecutionRecord) -> Finished:
+def finish_event(record: ExecutionRecord) -> Finished:
     """Return the end of a run according to its record."""
     if record.status.lower() in SUCCEEDED_STATES:
         return Finished(0)

@@ -24,11 +24,11 @@ _CERTAIN = 8
 _CLOCKS = 60.0
 
 
-def known_ids(client: Client) -> list[str]:
+def list_ids(client: Client) -> list[str]:
     """Return the ids of active runs, then of the latest runs that ended."""
     going_on = (run.execution_id for run in client.workloads.list())
     ended = (run.execution_id for run in client.billing.history())
-    return [known for known in dict.fromkeys(chain(going_on, ended)) if is_run_id(known)]
+    return [execution_id for execution_id in dict.fromkeys(chain(going_on, ended)) if is_run_id(execution_id)]
 
 
 def resolve(connection: Connection, prefix: str) -> str:
@@ -36,16 +36,16 @@ def resolve(connection: Connection, prefix: str) -> str:
 
     Raises UsageError when no id or several ids start with it.
     """
-    return _known_here(connection, prefix.strip()) or full_id(connection.client, prefix)
+    return _find_in_journal(connection, prefix.strip()) or full_id(connection.client, prefix)
 
 
-def _known_here(connection: Connection, prefix: str) -> str | None:
-    found = journal().find(prefix) if len(prefix) >= _CERTAIN else []
-    ids = {entry.execution_id for entry in found if connection.speaks_to(entry.base_url)}
+def _find_in_journal(connection: Connection, prefix: str) -> str | None:
+    entries = journal().find(prefix) if len(prefix) >= _CERTAIN else []
+    ids = {entry.execution_id for entry in entries if connection.speaks_to(entry.base_url)}
     return ids.pop() if len(ids) == 1 else None
 
 
-def own_lines(client: Client, execution_id: str, lines: Sequence[LogEntry]) -> list[LogEntry]:
+def drop_earlier_lines(client: Client, execution_id: str, lines: Sequence[LogEntry]) -> list[LogEntry]:
     """Leave out stored lines of an earlier run from here that had the same id: lines from before the start."""
     runs = [entry for entry in journal().find(execution_id) if entry.execution_id == execution_id]
     if len(runs) < 2:
@@ -65,9 +65,9 @@ def full_id(client: Client, prefix: str) -> str:
         raise UsageError(
             f"{prefix!r} is too short for a run id. Give {_SHORTEST} characters or more. List runs: %lk_runs"
         )
-    found = [known for known in known_ids(client) if known.startswith(prefix)]
-    if not found:
+    matches = [execution_id for execution_id in list_ids(client) if execution_id.startswith(prefix)]
+    if not matches:
         raise UsageError(f"No run of yours starts with {prefix!r}. List runs: %lk_runs")
-    if len(found) > 1:
-        raise UsageError(f"{prefix!r} matches {len(found)} runs: {', '.join(found[:5])}. Give more characters.")
-    return found[0]
+    if len(matches) > 1:
+        raise UsageError(f"{prefix!r} matches {len(matches)} runs: {', '.join(matches[:5])}. Give more characters.")
+    return matches[0]

@@ -12,12 +12,11 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from queue import Empty, SimpleQueue
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lk_jupyter._threads import start
 
 if TYPE_CHECKING:
-    from IPython.core.interactiveshell import InteractiveShell
     from typing_extensions import Self
 
 Act = Callable[[threading.Event], object]
@@ -75,11 +74,11 @@ class SafeEvent(threading.Event):
         """Wait until it is set, at most this number of seconds; return whether it is."""
         end = None if timeout is None else time.monotonic() + timeout
         while not self._is_set:
-            left = _LONGEST if end is None else min(end - time.monotonic(), _LONGEST)
-            if left <= 0:
+            remaining = _LONGEST if end is None else min(end - time.monotonic(), _LONGEST)
+            if remaining <= 0:
                 break
             with suppress(Empty):
-                self._news.get(timeout=left)
+                self._news.get(timeout=remaining)
                 if self._is_set:
                     self._news.put(None)  # for the next one that waits
         return self._is_set
@@ -101,7 +100,7 @@ class AtInterrupt:
     def __init__(self, act: Act) -> None:
         self._act = act
         self._again = threading.Event()
-        self._begun = False
+        self._has_started = False
         self._interrupts: list[float] = []
         self._before: Callable[[int, FrameType | None], object] | None = None
         self.is_marked = self.is_done = False
@@ -133,7 +132,7 @@ class AtInterrupt:
         if self._before is None:
             return
         self._interrupts.append(time.monotonic())
-        if len(self._interrupts) > _WAITS_END and self._interrupts[-1] - self._interrupts[1] < _SHOWN_IN:
+        if len(self._interrupts) > _WAITS_END and self._interrupts[-1] - self._interrupts[1] < _DISPLAY_SECONDS:
             return  # the second one has ended the waiting, and now the error is put together
         try:
             self._before(number, frame)
@@ -149,12 +148,12 @@ class AtInterrupt:
 
     def _serve(self) -> None:
         """Call what the interrupt is to call, or say to it that there was another one."""
-        if self._begun:
+        if self._has_started:
             self._again.set()
             if self.is_done:
                 _open.discard(self)
             return
-        self._begun = True
+        self._has_started = True
         _start_thread(self._act_once, "lk-interrupt")
 
     def _act_once(self) -> None:
@@ -172,11 +171,11 @@ class LateInterrupts:
     handles errors and keeps running can be interrupted soon.
     """
 
-    def __init__(self, cell: int, before: Callable[[int, FrameType | None], object], shell: InteractiveShell) -> None:
+    def __init__(self, cell: int, before: Callable[[int, FrameType | None], object], shell: Any) -> None:
         self.cell = cell
         self.before = before
         self._shell = shell
-        self._end = time.monotonic() + _SHOWN_IN
+        self._end = time.monotonic() + _DISPLAY_SECONDS
         self._ignored = 0
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
@@ -197,7 +196,7 @@ class LateInterrupts:
 _WAITS_END = 2
 
 #: Seconds in which an error is shown, and interrupts that are ignored meanwhile.
-_SHOWN_IN, _MOST_IGNORED = 1.0, 3
+_DISPLAY_SECONDS, _MOST_IGNORED = 1.0, 3
 
 
 def ignore_late_interrupts() -> None:
@@ -262,7 +261,7 @@ def _serve() -> None:
 
 
 #: Who waits for which run. Each step is one of Python's own, so that it needs no lock.
-_held: defaultdict[str, list[threading.Event]] = defaultdict(list)
+_waiting: defaultdict[str, list[threading.Event]] = defaultdict(list)
 
 
 @contextmanager
@@ -271,24 +270,24 @@ def waiting_on(execution_id: str) -> Iterator[threading.Event]:
 
     Only the main thread runs cells: what other threads wait for holds up nobody.
     """
-    left = SafeEvent()
+    released = SafeEvent()
     if threading.current_thread() is not threading.main_thread():
-        yield left
+        yield released
         return
-    waiting = _held[execution_id]
-    waiting.append(left)
+    waiting = _waiting[execution_id]
+    waiting.append(released)
     try:
-        yield left
+        yield released
     finally:
-        waiting.remove(left)
+        waiting.remove(released)
 
 
 def is_blocking(execution_id: str) -> bool:
     """Whether a cell waits for this run."""
-    return bool(_held.get(execution_id))
+    return bool(_waiting.get(execution_id))
 
 
 def release(execution_id: str) -> None:
     """Free the cell that waits for this run. The run stays active."""
-    for left in list(_held.get(execution_id, [])):
-        left.set()
+    for released in list(_waiting.get(execution_id, [])):
+        released.set()

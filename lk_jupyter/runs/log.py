@@ -76,10 +76,10 @@ def frames_in_log(execution_id: str, nonce: str | None, kind: str, key: bytes | 
     """
     path = log_path(execution_id)
     text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-    return _of_kind(text, nonce, kind, key)
+    return _select_frames(text, nonce, kind, key)
 
 
-def _of_kind(text: str, nonce: str | None, kind: str, key: bytes | None) -> list[Frame]:
+def _select_frames(text: str, nonce: str | None, kind: str, key: bytes | None) -> list[Frame]:
     frames = split(text, nonce, key=key)[1]
     unsigned = [frame for frame in frames if frame.kind == UNSIGNED and frame.payload == {"kind": kind}]
     return [frame for frame in frames if frame.kind == kind] or unsigned
@@ -93,7 +93,7 @@ def frames_on_cloud(
     if not text:
         stored = client.logs.execution(record.execution_id, limit=_MOST_LINES, hours=_MOST_HOURS)
         text = "".join(f"{entry.message}\n" for entry in by_time(stored.items))
-    return _of_kind(text, nonce, kind, key)
+    return _select_frames(text, nonce, kind, key)
 
 
 class RunLog:
@@ -101,15 +101,15 @@ class RunLog:
 
     It continues the text of the file, without a part that a crash has torn at its end. While somebody else
     writes the file, this is a copy, which takes the file's place if the other writer didn't finish.
-    Positions count characters of the text as UTF-8 bytes on disk. ``is_kept`` is whether the file
+    Positions count characters of the text as UTF-8 bytes on disk. ``is_stored`` is whether the file
     itself is written.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file: IO[bytes] = self._open()
-        self.is_kept = take_lock(self._file.fileno())
-        if not self.is_kept:
+        self.is_stored = take_lock(self._file.fileno())
+        if not self.is_stored:
             self._file = _copied(self._file)
         self.size = _sound_size(self._file)
         self._file.truncate(self.size)
@@ -186,7 +186,7 @@ class RunLog:
 
     def close(self) -> None:
         """Close the file; it stays where it is. Raises LkError where there is no room for the last of it."""
-        if not self.is_kept and not self._file.closed:
+        if not self.is_stored and not self._file.closed:
             self._give_back()
         try:
             self._file.close()

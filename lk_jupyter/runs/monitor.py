@@ -43,16 +43,16 @@ class RunMonitor:
 
     def __init__(self, run: Run) -> None:
         self.state = "pending"
-        sent_at, nonce = run.sent_at, run.nonce
-        self.stopwatch = Stopwatch(sent_at)
+        submitted_at, nonce = run.submitted_at, run.nonce
+        self.stopwatch = Stopwatch(submitted_at)
         self.finished: Finished | None = None
         self.error: Exception | None = None
         self.wake = SafeEvent()
         self.done = SafeEvent()
         self.run = run
-        self._since = now() if sent_at is None else sent_at
+        self._since = now() if submitted_at is None else submitted_at
         self._chunks: deque[str] = deque()
-        self._heard = time.monotonic()
+        self._last_activity = time.monotonic()
         self._log = RunLog(run.log_path)
         self._follower = run.follower(self._log)
         self._splitter = Splitter(nonce, key=run.key) if nonce else None
@@ -88,15 +88,15 @@ class RunMonitor:
         items += self._splitter.end() if ended else []
         if self._splitter.restored:
             self.run.session.assumptions.learn("frames", "plain")
-        return [self._seen(item) if isinstance(item, Frame) else item for item in items]
+        return [self._complete_frame(item) if isinstance(item, Frame) else item for item in items]
 
-    def _seen(self, frame: Frame) -> Frame:
+    def _complete_frame(self, frame: Frame) -> Frame:
         """Return the complete frame, and keep the part that the server shows."""
         if frame.kind == "place":
             assumed, folder = self.run.session.assumptions, frame.payload.get("bucket")
             if folder in assumed.candidates("bucket_folder_python"):
                 assumed.learn("bucket_folder_python", folder, is_confirmed=True)
-        return self.run.whole(frame)
+        return self.run.complete_frame(frame)
 
     def take(self) -> str:
         """Return the text that has come since the last time, for those who have no use for frames."""
@@ -123,7 +123,7 @@ class RunMonitor:
                 return
             self._chunks.append(event.content)
             if not self.wake.is_set():
-                self._heard = time.monotonic()
+                self._last_activity = time.monotonic()
                 self._log.flush()
                 self.wake.set()
                 if not self._follower.recalls:
@@ -136,16 +136,16 @@ class RunMonitor:
             self.stopwatch.look(self.run)
         return self.state != "running" or self._is_silent()
 
-    def heard(self, state: str) -> None:
+    def apply_state(self, state: str) -> None:
         """Take in the state."""
         self._set_state(state)
         if self._is_silent():
             if is_final(state):
                 self._follower.drop()
-            self._heard = time.monotonic()
+            self._last_activity = time.monotonic()
 
     def _is_silent(self) -> bool:
-        return time.monotonic() - self._heard > _SILENCE
+        return time.monotonic() - self._last_activity > _SILENCE
 
     def _set_state(self, state: str) -> None:
         if state == "running":
@@ -174,7 +174,7 @@ class StatusPoller:
 
     def _work(self) -> None:
         time.sleep(_PACE)  # the answer to the start was the first look
-        while monitors := self._left():
+        while monitors := self._active_monitors():
             by_session: dict[Connection, list[RunMonitor]] = defaultdict(list)
             for monitor in monitors:
                 if monitor.due:
@@ -184,7 +184,7 @@ class StatusPoller:
                     _inform(session, due)
             time.sleep(_PACE)
 
-    def _left(self) -> list[RunMonitor]:
+    def _active_monitors(self) -> list[RunMonitor]:
         with self._lock:
             self._monitors = [monitor for monitor in self._monitors if not monitor.done.is_set()]
             self._works = bool(self._monitors)
@@ -196,7 +196,7 @@ def _inform(session: Connection, monitors: list[RunMonitor]) -> None:
     listed = {run.execution_id: run.status for run in session.client.workloads.list()} if many else {}
     for monitor in monitors:
         with suppress(LkError):
-            monitor.heard((listed.get(monitor.run.execution_id) or monitor.run.status).lower())
+            monitor.apply_state((listed.get(monitor.run.execution_id) or monitor.run.status).lower())
 
 
 #: The one of this kernel.

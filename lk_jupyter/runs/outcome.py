@@ -14,7 +14,7 @@ from lk_jupyter.api.states import label_of
 from lk_jupyter.errors import LkError, NotSignedIn, RunAborted, RunError, RunFailed, Unauthorized
 from lk_jupyter.protocol.frames import ERROR, STDERR, nonce_in, split, text_of
 from lk_jupyter.protocol.parts import PACKAGE, plain_name
-from lk_jupyter.runs.clock import duration_of
+from lk_jupyter.runs.clock import measure_duration
 from lk_jupyter.text.secrets import redact, redact_values
 
 #: Warning for a run whose log may have gaps.
@@ -46,7 +46,7 @@ class UnreadRecord(ExecutionRecord):
     notice: str
 
     @classmethod
-    def because_of(cls, error: LkError, execution_id: str) -> UnreadRecord:
+    def from_error(cls, error: LkError, execution_id: str) -> UnreadRecord:
         """Return a record without a state; ``error`` is the answer to the last request for the record."""
         first_line = str(error).partition("\n")[0].rstrip(".")
         is_signed_out = isinstance(error, (NotSignedIn, Unauthorized))
@@ -60,7 +60,7 @@ class UnreadRecord(ExecutionRecord):
         )
 
 
-def problems_of(record: ExecutionRecord, log_problem: str) -> list[str]:
+def list_problems(record: ExecutionRecord, log_problem: str) -> list[str]:
     """Return the warnings below a receipt: gaps in the log, and a record that can't be read."""
     return [problem for problem in (log_problem, record.notice if isinstance(record, UnreadRecord) else "") if problem]
 
@@ -86,20 +86,20 @@ class Result:
     cost: Decimal | None
 
     def __repr__(self) -> str:
-        shown = (f"{field.name}={redact_values(getattr(self, field.name))!r}" for field in fields(self))
-        return f"Result({', '.join(shown)})"
+        values = (f"{field.name}={redact_values(getattr(self, field.name))!r}" for field in fields(self))
+        return f"Result({', '.join(values)})"
 
 
-def end_of_entry(record: ExecutionRecord) -> dict[str, Any]:
+def journal_columns(record: ExecutionRecord) -> dict[str, Any]:
     """Return what the end of a run changes in its entry; all moments are the server's."""
     succeeded = record.status.lower() in SUCCEEDED_STATES
     return {
         "state": record.status.lower(),
         "started_at": _timestamp(record.start_time or record.job_start),
         "ended_at": _timestamp(record.end_time or record.job_end or record.finish_time),
-        "seconds": duration_of(record),
+        "seconds": measure_duration(record),
         "cost": record.billed,
-        "reason": "" if succeeded else str(failure_of(record)),
+        "reason": "" if succeeded else str(build_error(record)),
     }
 
 
@@ -107,12 +107,12 @@ def _timestamp(moment: datetime | None) -> float | None:
     return moment.timestamp() if moment else None
 
 
-def result_of(record: ExecutionRecord, *, line_shift: int = 0, stopped_because: str | None = None) -> Result:
+def read_result(record: ExecutionRecord, *, line_shift: int = 0, stopped_because: str | None = None) -> Result:
     """Return the result of a run that ended well; raise RunFailed or RunAborted for any other."""
     if record.status.lower() not in SUCCEEDED_STATES:
-        raise failure_of(record, line_shift=line_shift, stopped_because=stopped_because)
+        raise build_error(record, line_shift=line_shift, stopped_because=stopped_because)
     stdout, stderr = printed(record)
-    return Result(record.execution_id, stdout, stderr, record.return_code, duration_of(record), record.billed)
+    return Result(record.execution_id, stdout, stderr, record.return_code, measure_duration(record), record.billed)
 
 
 def printed(record: ExecutionRecord) -> tuple[str | None, str | None]:
@@ -129,22 +129,22 @@ def stderr_beside_frames(record: ExecutionRecord) -> str | None:
     return record.stderr and split(record.stderr, nonce_in(record.metadata), keeps_hidden=False)[0]
 
 
-def _shown_error(record: ExecutionRecord) -> str:
+def _display_traceback(record: ExecutionRecord) -> str:
     """Return the error as the run itself wants it shown, with colours; empty when it did not say."""
     _, frames = split(record.stderr or "", nonce_in(record.metadata))
     errors = [frame.payload.get("traceback") for frame in frames if frame.kind == ERROR]
     return "\n".join(map(str, errors[-1])) if errors and isinstance(errors[-1], list) else ""
 
 
-def failure_of(record: ExecutionRecord, *, line_shift: int = 0, stopped_because: str | None = None) -> RunError:
+def build_error(record: ExecutionRecord, *, line_shift: int = 0, stopped_because: str | None = None) -> RunError:
     """Return the error that says why a run didn't succeed, and what to do next.
 
     ``stopped_because`` is why this machine stopped it, which the server doesn't know.
     """
-    known = stopped_because and record.status.lower() in STOPPED_STATES | {"timeout"}
-    reason = f"was stopped: {stopped_because}." if known else _reason(record)
+    is_explained = stopped_because and record.status.lower() in STOPPED_STATES | {"timeout"}
+    reason = f"was stopped: {stopped_because}." if is_explained else _reason(record)
     message = redact(f"run {record.execution_id[:SHORT_ID]} {reason}")
-    if known or record.status.lower() in STOPPED_STATES:
+    if is_explained or record.status.lower() in STOPPED_STATES:
         return RunAborted(message, execution_id=record.execution_id)
     traceback = redact(remote_traceback(printed(record)[1] or "", record.file_name or "", line_shift))
     return RunFailed(
@@ -152,7 +152,7 @@ def failure_of(record: ExecutionRecord, *, line_shift: int = 0, stopped_because:
         execution_id=record.execution_id,
         return_code=record.return_code,
         traceback=traceback,
-        shown=redact(_shown_error(record)),
+        shown=redact(_display_traceback(record)),
     )
 
 
@@ -190,8 +190,8 @@ def platform_words(record: ExecutionRecord) -> str:
 
 
 def _details(record: ExecutionRecord) -> str:
-    said = platform_words(record)
-    return f": {said.rstrip('.')}" if said else ""
+    words = platform_words(record)
+    return f": {words.rstrip('.')}" if words else ""
 
 
 _REASONS: dict[str, Callable[[ExecutionRecord], str]] = {
@@ -211,10 +211,10 @@ def remote_traceback(stderr: str, file_name: str, line_shift: int) -> str:
         return ""
     while stderr[:start].rstrip().endswith(_CHAINED):
         start = stderr.rfind(TRACEBACK, 0, start)
-    shown = plain_name(file_name)
-    names = f"(?:{re.escape(file_name)}|{re.escape(shown)})"
+    display_name = plain_name(file_name)
+    names = f"(?:{re.escape(file_name)}|{re.escape(display_name)})"
     script = re.compile(rf'File "(?:[^"]*[/\\])?{names}", line (\d+)') if file_name else None
     text = stderr[start:].rstrip("\n")
     if script is None:
         return text
-    return script.sub(lambda match: f'File "{shown}", line {int(match[1]) + line_shift}', text)
+    return script.sub(lambda match: f'File "{display_name}", line {int(match[1]) + line_shift}', text)

@@ -19,10 +19,10 @@ def address(run: Run, port: int) -> str:
 
 def open_address(run: Run, port: int | None) -> str:
     """Return the address of a port of a run that is active. Raises UsageError."""
-    known = run.ports
-    if port is None and len(known) != 1:
-        which = f"Its ports: {', '.join(map(str, known))}." if known else "It was started without --port."
+    ports = run.ports
+    if port is None and len(ports) != 1:
+        which = f"Its ports: {', '.join(map(str, ports))}." if ports else "It was started without --port."
         raise UsageError(f"Which port of run {run.short_id}? {which} Name one: %lk_open {run.short_id} PORT")
     if is_final(status := run.status):
         raise UsageError(f"Run {run.short_id} has finished ({status}), and its ports are closed. Active runs: %lk_runs")
-    return address(run, port or known[0])
+    return address(run, port or ports[0])

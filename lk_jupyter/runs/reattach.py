@@ -42,7 +42,7 @@ def find_previous_run(session: Connection, package: Bundle) -> Run | None:
         if entry.shown:
             return None
         with suppress(NotFound):
-            if run := run_of(session, entry):
+            if run := open_run(session, entry):
                 _ = run.status
                 return run
     return None
@@ -55,8 +55,8 @@ def is_same(entry: JournalEntry, session: Connection, package: Bundle, place: Ce
         and session.speaks_to(entry.base_url)
         and entry.machine == package.machine.hardware_profile
         and entry.options.get("arg", []) == getattr(package.options, "arg", [])
-        and (entry.request.get("requirements_content") or "") == _kept(package.request.requirements_content)
-        and _brings_the_same(entry.request.get("import_files"), package.request.import_files)
+        and (entry.request.get("requirements_content") or "") == _journal_text(package.request.requirements_content)
+        and _has_same_files(entry.request.get("import_files"), package.request.import_files)
         and all(
             None in (then, now) or then == now
             for then, now in ((entry.notebook, place.notebook), (entry.cell_id, place.cell_id))
@@ -64,22 +64,22 @@ def is_same(entry: JournalEntry, session: Connection, package: Bundle, place: Ce
     )
 
 
-def _brings_the_same(kept: str | None, files: str | None) -> bool:
+def _has_same_files(stored: str | None, files: str | None) -> bool:
     """Whether the author's variables and files equal the journal's, as far as it has them."""
-    return kept == MARK or _brought(kept) == _brought(_kept(files))
+    return stored == MARK or _author_inputs(stored) == _author_inputs(_journal_text(files))
 
 
-def _kept(text: str | None) -> str:
+def _journal_text(text: str | None) -> str:
     """Return a text as the journal keeps it."""
     return without_secrets(text or "")
 
 
-def _brought(import_files: str | None) -> Any:
+def _author_inputs(import_files: str | None) -> Any:
     files: dict[str, str] = json.loads(import_files or "{}")
     return settings_in(import_files), {name: text for name, text in files.items() if not is_internal(name)}
 
 
-def run_of(session: Connection, entry: JournalEntry) -> Run | None:
+def open_run(session: Connection, entry: JournalEntry) -> Run | None:
     """Return the run of an entry; one whose start was never answered is looked for, and None if there is none.
 
     Raises OutcomeUnknown if the cloud doesn't show whose run it is.
@@ -118,7 +118,7 @@ def find_start(session: Connection, entry: JournalEntry) -> Run:
             f"The start {short} was sent to {entry.base_url}, and you are signed in to {session.base_url}. {discard}"
         )
     try:
-        run = run_of(session, entry)
+        run = open_run(session, entry)
     except OutcomeUnknown as error:
         raise UsageError(f"{str(error).rpartition(chr(10))[0]}\n{discard}") from None
     if run is not None:
@@ -144,12 +144,12 @@ def refresh(session: Connection, entries: list[JournalEntry]) -> Iterator[Journa
     going_on = {run.execution_id: run.status for run in session.client.workloads.list()}
     for entry in entries:
         with suppress(NotFound, OutcomeUnknown):
-            run = run_of(session, entry) if session.speaks_to(entry.base_url) else None
+            run = open_run(session, entry) if session.speaks_to(entry.base_url) else None
             if run is None:
                 continue
             if run.execution_id in going_on:
                 run.learn(going_on[run.execution_id])
             else:
                 _ = run.record
-            if known := journal().get(run.execution_id):
-                yield known
+            if updated_entry := journal().get(run.execution_id):
+                yield updated_entry

@@ -32,9 +32,9 @@ from lk_jupyter.protocol.frames import SHOWN, Frame, nonce_in
 from lk_jupyter.protocol.metadata import CARRY_KEY, PICKLE_KEY, REQUEST_KEY, ports_in
 from lk_jupyter.protocol.offloaded import STORED, fetched
 from lk_jupyter.runs.abort import Abort, abort_soon
-from lk_jupyter.runs.clock import Bill, bill_of, now
+from lk_jupyter.runs.clock import Bill, calculate_bill, now
 from lk_jupyter.runs.follow import Ending, Follower
-from lk_jupyter.runs.ids import own_lines, resolve
+from lk_jupyter.runs.ids import drop_earlier_lines, resolve
 from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts, waiting_on
 from lk_jupyter.runs.log import RunLog, frames_in_log, frames_on_cloud, log_path
 from lk_jupyter.runs.outcome import (
@@ -42,9 +42,9 @@ from lk_jupyter.runs.outcome import (
     SHORT_ID,
     STOPPED_STATES,
     Result,
-    end_of_entry,
+    journal_columns,
+    read_result,
     repaired_label,
-    result_of,
 )
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.package.rich import harmless
@@ -114,12 +114,12 @@ class Run:
         self.note = note
         self._session = session
         self._streaming_url = SecretStr(streaming_url or "")
-        self._sent_at: float | None = None
+        self._submitted_at: float | None = None
         self.stopped_because: str | None = None
         self.shows_rich = False
         self.withheld = 0
         self._record: ExecutionRecord | None = None
-        self._ending = Ending(session.client, execution_id, lambda: self.asked)
+        self._ending = Ending(session.client, execution_id, lambda: self.request_metadata)
         self._state = ""
         self._journal = journal()
 
@@ -136,14 +136,16 @@ class Run:
         with AtInterrupt(lambda _: sending.abort_soon()):
             try:
                 with true_interrupts():
-                    for remark in low_balance_notices(session, package.worst_case) if warn else ():
-                        warnings.warn(plain(remark.text), UserWarning, stacklevel=3)
-                    return cls.sent(session, sending)
+                    for notice in low_balance_notices(session, package.worst_case) if warn else ():
+                        warnings.warn(plain(notice.text), UserWarning, stacklevel=3)
+                    return cls.from_submission(session, sending)
             except KeyboardInterrupt:
                 raise KeyboardInterrupt(sending.outcome()) from None
 
     @classmethod
-    def sent(cls, session: Connection, sending: Submission, watch: Callable[[str], object] | None = None) -> Run:
+    def from_submission(
+        cls, session: Connection, sending: Submission, watch: Callable[[str], object] | None = None
+    ) -> Run:
         """Wait until a run that is on its way has been started, and return it. Raises the errors of the API.
 
         ``watch`` gets what is being done, if that takes time.
@@ -156,7 +158,7 @@ class Run:
             streaming_url=answer.streaming_url or None,
             note=answer.pythia_decision,
         )
-        run._sent_at = sending.submitted_at
+        run._submitted_at = sending.submitted_at
         return run
 
     @classmethod
@@ -229,15 +231,15 @@ class Run:
         record = self._ending.last_record()
         if is_final(record.status):
             self._record = record
-            self._journal.update(self.execution_id, **end_of_entry(record))
+            self._journal.update(self.execution_id, **journal_columns(record))
         return record
 
     @property
-    def sent_at(self) -> float | None:
+    def submitted_at(self) -> float | None:
         """The moment of the start request, on the clock of ``clock.now``; None for a run of another machine."""
-        if self._sent_at is None and (entry := self._journal.get(self.execution_id)):
-            self._sent_at = now() - max(0.0, time.time() - entry.created_at)
-        return self._sent_at
+        if self._submitted_at is None and (entry := self._journal.get(self.execution_id)):
+            self._submitted_at = now() - max(0.0, time.time() - entry.created_at)
+        return self._submitted_at
 
     @property
     def cost(self) -> Decimal | None:
@@ -262,9 +264,9 @@ class Run:
         if self._record and self._record.billed is None:  # some servers bill a moment after the end
             self._record = None
             record = self.record
-        sent_at = self.sent_at
-        at = self._session.client.now() if sent_at is None else now()
-        return bill_of(record, price_of(self.machine), at=at, sent_at=sent_at)
+        submitted_at = self.submitted_at
+        at = self._session.client.now() if submitted_at is None else now()
+        return calculate_bill(record, price_of(self.machine), at=at, submitted_at=submitted_at)
 
     @property
     def lacks_output(self) -> bool:
@@ -298,7 +300,7 @@ class Run:
         return entry if entry and self._session.speaks_to(entry.base_url) else None
 
     @cached_property
-    def asked(self) -> Mapping[str, Any] | None:
+    def request_metadata(self) -> Mapping[str, Any] | None:
         """The metadata that it was sent with from here; None for a run that was started elsewhere.
 
         This, not the cloud's record, decides what may be done in this process with what a run sends back.
@@ -323,7 +325,7 @@ class Run:
 
         Nothing that a message without its signature describes is read, written or set here.
         """
-        metadata = self.asked
+        metadata = self.request_metadata
         return None if metadata is None else signing_key(str(metadata.get(REQUEST_KEY)))
 
     @property
@@ -338,13 +340,13 @@ class Run:
         """Return what the parts that went along have said so far, of one kind; for a run that was followed here."""
         return frames_in_log(self.execution_id, self.nonce, kind, self.key)
 
-    def said(self, kind: str) -> list[Frame]:
+    def read_frames(self, kind: str) -> list[Frame]:
         """Return the same of any run: what was not read here is asked of the cloud."""
-        if found := self.frames(kind):
-            return found
+        if frames := self.frames(kind):
+            return frames
         return frames_on_cloud(self._session.client, self.record, self.nonce, kind, self.key)
 
-    def whole(self, frame: Frame) -> Frame:
+    def complete_frame(self, frame: Frame) -> Frame:
         """Return the frame with what it carries, fetched from the bucket where that was too large for the log.
 
         A notebook trusts what a cell shows, so of a run that was started elsewhere it has text and pictures only,
@@ -352,15 +354,15 @@ class Run:
         """
         if frame.kind == STORED:
             frame = fetched(self._session.storage.get_bytes, self.nonce or "", frame)
-        if frame.kind not in SHOWN or self.asked is not None:
+        if frame.kind not in SHOWN or self.request_metadata is not None:
             return frame
         if "id" in frame.payload:  # that of an output of this run, never of one that is here
             frame = replace(frame, payload={**frame.payload, "id": f"{self.execution_id} {frame.payload['id']}"})
         if self.shows_rich:
             return frame
-        shown = harmless(frame)
-        self.withheld += shown is not frame
-        return shown
+        safe_frame = harmless(frame)
+        self.withheld += safe_frame is not frame
+        return safe_frame
 
     def follower(self, log: RunLog) -> Follower:
         """Return what follows this run and writes its log, from the end of what the log has."""
@@ -372,8 +374,8 @@ class Run:
             self._streaming_url.get_secret_value() or None,
             squeeze=self._session.assumptions["newlines"] == "extra",
             late=self.bundle is None,
-            whole=bool(entry and log.size and entry.log_size == log.size),
-            on_whole=lambda size: self._record_log_size(log, size),
+            is_complete=bool(entry and log.size and entry.log_size == log.size),
+            on_complete=lambda size: self._record_log_size(log, size),
             has_gap=bool(entry and log.size and entry.log_size == 0),
             on_gap=lambda: self._record_log_size(log, 0),
             ending=self._ending,
@@ -382,7 +384,7 @@ class Run:
     def _record_log_size(self, log: RunLog, size: int) -> None:
         """Record that the file has the complete log, so that it is never requested again; 0 if it lacks lines."""
         log.flush()
-        if log.is_kept:
+        if log.is_stored:
             self._journal.update(self.execution_id, log_size=size)
 
     def follow(self) -> Iterator[StreamEvent]:
@@ -430,8 +432,8 @@ class Run:
 
     def wait_aside(self, timeout: float | None = None) -> ExecutionRecord:
         """Wait as ``wait`` does; an interrupt ends the waiting only, and the run keeps running."""
-        with waiting_on(self.execution_id) as left:
-            return self._wait(timeout, left)
+        with waiting_on(self.execution_id) as released:
+            return self._wait(timeout, released)
 
     @property
     def detaches_on_interrupt(self) -> bool:
@@ -461,26 +463,26 @@ class Run:
         except KeyboardInterrupt:
             return f"Stopped waiting. {abort.words}"
 
-    def _wait(self, timeout: float | None, left: threading.Event) -> ExecutionRecord:
+    def _wait(self, timeout: float | None, released: threading.Event) -> ExecutionRecord:
         end = None if timeout is None else time.monotonic() + timeout
-        heard, pause, state = time.monotonic(), 0.05, "active"
+        answered_at, pause, state = time.monotonic(), 0.05, "active"
         while True:
             try:
                 if is_final(state := self.record.status if self._ending.finished else self.status):
                     return self.record
-                heard = time.monotonic()
+                answered_at = time.monotonic()
             except BROKEN as error:
-                check_patience(error, heard, f"The run is still active. Wait again: %lk_wait {self.short_id}")
+                check_patience(error, answered_at, f"The run is still active. Wait again: %lk_wait {self.short_id}")
             if end is not None and time.monotonic() + pause > end:
                 raise TimeoutError(f"run {self.short_id} is still {state} after {timeout} s")
-            if left.wait(pause):
+            if released.wait(pause):
                 raise RunDetached(
                     f"run {self.short_id} is still active in the background. Wait again: %lk_wait {self.short_id}",
                     execution_id=self.execution_id,
                 )
             pause = min(pause * 2, POLL_SECONDS)
 
-    def seen(self) -> None:
+    def mark_viewed(self) -> None:
         """Record that the end of the run was looked at."""
         self._journal.update(self.execution_id, shown=True)
 
@@ -501,16 +503,16 @@ class Run:
         Source: ``GET /execution/{execution_id}``
         """
         record = self.wait(timeout)
-        self.seen()
-        return self.judged(record)
+        self.mark_viewed()
+        return self.result_from(record)
 
-    def judged(self, record: ExecutionRecord) -> Result:
+    def result_from(self, record: ExecutionRecord) -> Result:
         """Return what the run left, as its final record says. Raises RunFailed or RunAborted."""
         reason = self.stopped_because
         if self.stopped_by_cost(record) and not reason and self.bundle:
             limit = self.bundle.max_cost or 0
             reason = f"its time limit of {self.bundle.timeout} s was reached, which keeps it below --max-cost {limit:f}"
-        return result_of(record, line_shift=self.bundle.line_shift if self.bundle else 0, stopped_because=reason)
+        return read_result(record, line_shift=self.bundle.line_shift if self.bundle else 0, stopped_because=reason)
 
     def stopped_by_cost(self, record: ExecutionRecord) -> bool:
         """Whether the run ended because it would have cost more than it may."""
@@ -536,20 +538,20 @@ class Run:
 
         Source: ``GET /execution/{execution_id}``, ``POST /storage/credentials``
         """
-        told = self.wait(timeout).metadata or {}
-        asked = self.asked
-        if asked is not None and CARRY_KEY in asked:
+        metadata = self.wait(timeout).metadata or {}
+        request_metadata = self.request_metadata
+        if request_metadata is not None and CARRY_KEY in request_metadata:
             return self.changed_state().outputs(names)
-        names = names or requested_outputs(told if asked is None else asked)
-        token = self.bundle.token if self.bundle else told.get(REQUEST_KEY)
-        said = self.said(RETURNED)[-1:] if names else []
+        names = names or requested_outputs(metadata if request_metadata is None else request_metadata)
+        token = self.bundle.token if self.bundle else metadata.get(REQUEST_KEY)
+        frames = self.read_frames(RETURNED)[-1:] if names else []
         return download_outputs(
             self._session.storage,
             str(token),
             names,
-            said[0].payload if said else None,
-            pickle=asked is not None and PICKLE_KEY in asked,
-            is_trusted=asked is not None,
+            frames[0].payload if frames else None,
+            pickle=request_metadata is not None and PICKLE_KEY in request_metadata,
+            is_trusted=request_metadata is not None,
         )
 
     def changed_state(self, origin: Origin | None = None) -> ChangedState:
@@ -559,15 +561,15 @@ class Run:
         Raises UsageError for a run that was not started from here, StorageError.
         """
         self.wait()
-        asked, request = self.asked, self.bundle.request.import_files if self.bundle else None
-        if asked is None or CARRY_KEY not in asked:
+        request_metadata, request = self.request_metadata, self.bundle.request.import_files if self.bundle else None
+        if request_metadata is None or CARRY_KEY not in request_metadata:
             raise UsageError(f"Run {self.short_id} wasn't started from here with --carry, so nothing is read.")
         settings = settings_in(request or (self._entry.request.get("import_files") if self._entry else None)) or {}
-        said = self.said(RETURNED)[-1:]
+        frames = self.read_frames(RETURNED)[-1:]
         return changed_state(
             self._session.storage,
-            str(asked.get(REQUEST_KEY)),
-            said[0].payload if said else None,
+            str(request_metadata.get(REQUEST_KEY)),
+            frames[0].payload if frames else None,
             origin,
             origin_loader(settings, blob_reader(self._session.storage, settings)),
         )
@@ -639,7 +641,7 @@ class Run:
         """
         client = self._session.client
         lines = client.logs.execution(self.execution_id, limit=limit, hours=hours).items
-        return by_time(own_lines(client, self.execution_id, lines))
+        return by_time(drop_earlier_lines(client, self.execution_id, lines))
 
     def metrics(self, step: str = "15s") -> ExecutionMetrics:
         """Return the GPU and host series of the run.

@@ -35,28 +35,28 @@ class Stored:
 class OutputSplicer:
     """Takes the output of connections, gives its new part, and writes the new part to the log.
 
-    ``stored`` returns the output that the cloud has stored so far: it fills the gap when a
+    ``read_stored`` returns the output that the cloud has stored so far: it fills the gap when a
     connection continues without a replay. ``late`` is whether the run may have written something before
     the first connection. ``is_joined`` is whether the output of this connection continues the known output.
     ``seams`` are the positions in the log where lines may be missing, ``repaired_lines`` how many lines came late
     because of them.
     """
 
-    def __init__(self, log: RunLog, stored: Callable[[], Stored], *, late: bool = False) -> None:
+    def __init__(self, log: RunLog, read_stored: Callable[[], Stored], *, late: bool = False) -> None:
         self.log = log
         self.is_joined = True
         self.seams: list[int] = []
         self.repaired_lines = 0
-        self._stored = stored
+        self._read_stored = read_stored
         self._late = self._is_attached = late
-        self._held: bytes | None = None  # None: all that comes is new; else what came and is not placed yet
+        self._unplaced: bytes | None = None  # None: all that comes is new; else what came and is not placed yet
         self._repeated = 0  # bytes from the start that this connection has repeated
         self._again: Counter[bytes] = Counter()  # known lines that may come again, in whichever order
         self._line = b""  # what came of a line that may be one of them
 
     def connect(self) -> None:
         """Begin a connection."""
-        self._held = b"" if self.log.size or self._late else None
+        self._unplaced = b"" if self.log.size or self._late else None
         self.is_joined = not self.log.size
         self._late = True  # from the second connection on, the run may have written something before
         self._repeated = 0
@@ -65,67 +65,67 @@ class OutputSplicer:
 
     def feed(self, data: bytes) -> bytes:
         """Take a chunk and return what of it is new."""
-        if self._held is None:
+        if self._unplaced is None:
             return self._new(self._not_again(data) if self._again or self._line else data)
-        if self._held:
-            return self._place(self._held + data)
+        if self._unplaced:
+            return self._place(self._unplaced + data)
         if self._late and not self.log.size:
             self._late = False
             return self._new(data) if self._is_beginning(data) else self._place(data)
-        known = self.log.read(self._repeated, len(data))
-        if not data.startswith(known):
+        replayed = self.log.read(self._repeated, len(data))
+        if not data.startswith(replayed):
             return self._place(self.log.read(0, self._repeated) + data)
-        self._repeated += len(known)
+        self._repeated += len(replayed)
         self.is_joined = True
         if self._repeated == self.log.size:
             self.seams = []
-        return self._new(data[len(known) :]) if len(known) < len(data) else b""
+        return self._new(data[len(replayed) :]) if len(replayed) < len(data) else b""
 
-    def _is_beginning(self, came: bytes) -> bool:
+    def _is_beginning(self, output: bytes) -> bool:
         """Whether this is the start of the output, as far as the log and the stored log show."""
-        came = came.lstrip(b"\r\n")
-        known = filter(None, map(line_key, self.log.lines()))
-        first = next(known, b"")
-        firsts = [first] if first and first not in known else []
-        begins = (line.strip(b"\r\n")[:_TELLING] for line in (*firsts, *self._stored().beginnings))
-        return any(came.startswith(line) or line.startswith(came) for line in begins)
+        output = output.lstrip(b"\r\n")
+        log_lines = filter(None, map(line_key, self.log.lines()))
+        first = next(log_lines, b"")
+        firsts = [first] if first and first not in log_lines else []
+        begins = (line.strip(b"\r\n")[:_TELLING] for line in (*firsts, *self._read_stored().beginnings))
+        return any(output.startswith(line) or line.startswith(output) for line in begins)
 
-    def _place(self, came: bytes) -> bytes:
+    def _place(self, output: bytes) -> bytes:
         """Find where this output continues the known output. It is no replay from the start."""
         filled = b""
         self.is_joined = True
-        if repeated(self._tail(), came) is None:
+        if repeated(self._tail(), output) is None:
             at_line = not self.log.size or self._tail().endswith(b"\n")
             gap = self._gap()
             self.is_joined = bool(gap) or not self.log.size
             filled = self._new(gap or b"")
             self._again = Counter(map(line_key, filter(None, filled.split(b"\n")))) if at_line else Counter()
-        overlap = repeated(self._tail(), came)
-        if b"\n" not in came[: overlap or 0] and (self.log.size or self._is_attached):
+        overlap = repeated(self._tail(), output)
+        if b"\n" not in output[: overlap or 0] and (self.log.size or self._is_attached):
             self.seams.append(self.log.size)  # the same part of a line can be chance
-        if (filled or overlap is None) and self.log.size and self._is_beginning(came):
+        if (filled or overlap is None) and self.log.size and self._is_beginning(output):
             self._again = Counter(map(line_key, self.log.lines()))
         if self._again:
             self.is_joined = True
-            return filled + self._new(self._not_again(self._from_next_line(came) if overlap else came))
+            return filled + self._new(self._not_again(self._from_next_line(output) if overlap else output))
         overlap = overlap or 0
-        if overlap < len(came):
-            return filled + self._new(came[overlap:])
-        self._held = came
+        if overlap < len(output):
+            return filled + self._new(output[overlap:])
+        self._unplaced = output
         return filled
 
     def _gap(self) -> bytes | None:
         """Return the stored lines that haven't come; None when that is unknown."""
-        stored = self._stored().text
+        stored = self._read_stored().text
         gap = missing(self.log, stored)
         return unseen(self.log, stored) if gap is None else gap
 
-    def _from_next_line(self, came: bytes) -> bytes:
+    def _from_next_line(self, output: bytes) -> bytes:
         """Leave out the end of a known line with which a connection continues."""
-        first, _, rest = came.partition(b"\n")
+        first, _, rest = output.partition(b"\n")
         key = line_key(first)
         is_end = key not in self._again and any(line.endswith(key) for line in self._again)
-        return rest if is_end else came
+        return rest if is_end else output
 
     def _not_again(self, data: bytes) -> bytes:
         """Return the lines that are not known yet; an unfinished one is waited for."""
@@ -141,40 +141,40 @@ class OutputSplicer:
     def _tail(self) -> bytes:
         return self.log.read(max(0, self.log.size - _TAIL), _TAIL)
 
-    def complete(self, whole: bytes, *, ordered: bool = True) -> bytes:
+    def complete(self, stored: bytes, *, ordered: bool = True) -> bytes:
         """Take the output that the cloud has stored of the run, and return the missing part.
 
         The cloud may have stored only the last part of a long output: then this part is joined to the known output.
         Lines that were lost in the middle come late. The log becomes the complete text, unless the stored text
         isn't ``ordered`` as the run wrote it. A seam that this output explains is one no more.
         """
-        begun = b"" if any(key.startswith(line_key(self._line)) for key in +self._again) else self._new(self._line)
-        rest = missing(self.log, whole)
-        late = unseen(self.log, whole) if rest is None else rest
+        unfinished = b"" if any(key.startswith(line_key(self._line)) for key in +self._again) else self._new(self._line)
+        rest = missing(self.log, stored)
+        late = unseen(self.log, stored) if rest is None else rest
         if late is None:
-            repaired = self._repair(whole, ordered=ordered)
-            return begun + (self._join_last_part(whole) if repaired is None else repaired)
+            repaired = self._repair(stored, ordered=ordered)
+            return unfinished + (self._join_last_part(stored) if repaired is None else repaired)
         if rest is None and self.seams:
             self.repaired_lines += late.count(b"\n")
         self.seams = []
         if not ordered:
-            return begun + self._new(late)
+            return unfinished + self._new(late)
         if rest is not None or late:
-            self.log.replace(whole)
-        return begun + late
+            self.log.replace(stored)
+        return unfinished + late
 
-    def _join_last_part(self, whole: bytes) -> bytes:
+    def _join_last_part(self, stored: bytes) -> bytes:
         """Return what follows the known output in a stored part that starts before its end; nothing if none does."""
-        overlap = repeated(self._tail(), whole) or 0
-        if overlap == len(whole) or b"\n" not in whole[:overlap]:  # part of a line can be chance
+        overlap = repeated(self._tail(), stored) or 0
+        if overlap == len(stored) or b"\n" not in stored[:overlap]:  # part of a line can be chance
             return b""
         self._forget_seams(self.log.size - overlap)
-        return self._new(whole[overlap:])
+        return self._new(stored[overlap:])
 
-    def _repair(self, whole: bytes, *, ordered: bool) -> bytes | None:
+    def _repair(self, stored: bytes, *, ordered: bool) -> bytes | None:
         """Replace torn lines of the log by the stored output. Return the lines that it lacked; None if it can't."""
         log = self.log.read(0, self.log.size)
-        repair = repair_log(log, whole, [*self.seams, self.log.size], ordered=ordered)
+        repair = repair_log(log, stored, [*self.seams, self.log.size], ordered=ordered)
         if repair is None:
             return None
         self._forget_seams(repair.start)
@@ -191,65 +191,65 @@ class OutputSplicer:
         self.seams = [seam for seam in self.seams if start and seam <= start]
 
     def _new(self, data: bytes) -> bytes:
-        self._held = None
+        self._unplaced = None
         self.log.append(data)
         return data
 
 
-def repeated(known: bytes, came: bytes) -> int | None:
-    """Return how much of ``came`` repeats the end of the known output; None when that is unknown.
+def repeated(tail: bytes, output: bytes) -> int | None:
+    """Return how much of ``output`` repeats the end of the known output; None when that is unknown.
 
     If the known output contains all of it, all of it is a repeat: more may come. A replay starts with a line, or is
     longer than a line; anything less is chance.
     """
     start = 0
-    while (start := known.find(came[:1], start)) >= 0:
-        again = known[start : start + len(came)]
-        begins_line = start == 0 or known[start - 1 : start] == b"\n"
-        if came.startswith(again) and (begins_line or b"\n" in again):
+    while (start := tail.find(output[:1], start)) >= 0:
+        again = tail[start : start + len(output)]
+        begins_line = start == 0 or tail[start - 1 : start] == b"\n"
+        if output.startswith(again) and (begins_line or b"\n" in again):
             return len(again)
         start += 1
     return None
 
 
-def missing(log: RunLog, whole: bytes) -> bytes | None:
-    """Return what follows in ``whole`` after the text of the log; None when it does not begin with it.
+def missing(log: RunLog, stored: bytes) -> bytes | None:
+    """Return what follows in ``stored`` after the text of the log; None when it does not begin with it.
 
     Empty lines do not count: servers add some.
     """
-    if whole.startswith(log.read(0, min(log.size, len(whole) + 1))):
-        return whole[log.size :]
-    lines = (line.rstrip(b"\r") for line in whole.split(b"\n") if line.strip())
-    begun = b""  # a line of which the log may hold the beginning only: its last
-    for known in filter(bytes.strip, log.lines()):
-        if begun:
+    if stored.startswith(log.read(0, min(log.size, len(stored) + 1))):
+        return stored[log.size :]
+    lines = (line.rstrip(b"\r") for line in stored.split(b"\n") if line.strip())
+    line_rest = b""  # a line of which the log may hold the beginning only: its last
+    for log_line in filter(bytes.strip, log.lines()):
+        if line_rest:
             return None
         line = next(lines, b"")
-        if not line.startswith(known):
+        if not line.startswith(log_line):
             return None
-        begun = line[len(known) :]
-    rest = [begun, *lines] if begun else list(lines)
+        line_rest = line[len(log_line) :]
+    rest = [line_rest, *lines] if line_rest else list(lines)
     return b"".join(line + b"\n" for line in rest)
 
 
-def unseen(log: RunLog, whole: bytes) -> bytes | None:
+def unseen(log: RunLog, stored: bytes) -> bytes | None:
     """Return the lines that the log lacks, in any order of both; None when it has others; empty ones are left out."""
-    lines = [line for line in whole.split(b"\n") if line.strip()]
-    left = Counter(map(line_key, lines))
+    lines = [line for line in stored.split(b"\n") if line.strip()]
+    unmatched = Counter(map(line_key, lines))
     ends = log.read(log.size - 1, 1) == b"\n" if log.size else True
-    known = list(filter(None, map(line_key, log.lines())))
-    begun = b"" if ends or not known else known.pop()
-    for line in known:
-        if not left[line]:
+    log_lines = list(filter(None, map(line_key, log.lines())))
+    unfinished = b"" if ends or not log_lines else log_lines.pop()
+    for line in log_lines:
+        if not unmatched[line]:
             return None
-        left[line] -= 1
+        unmatched[line] -= 1
     new = []
     for line in lines:
-        if left[line_key(line)] > 0:
-            left[line_key(line)] -= 1
+        if unmatched[line_key(line)] > 0:
+            unmatched[line_key(line)] -= 1
             new.append(line)
-    at = next((at for at, line in enumerate(new) if begun and line_key(line).startswith(begun)), None)
-    if begun and at is None:
+    at = next((at for at, line in enumerate(new) if unfinished and line_key(line).startswith(unfinished)), None)
+    if unfinished and at is None:
         return None
-    rest = [] if at is None else [new.pop(at)[len(begun) :]]
+    rest = [] if at is None else [new.pop(at)[len(unfinished) :]]
     return b"".join(line + b"\n" for line in [*rest, *new])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from lk_jupyter.api.execution import ExecutionMetrics
 from lk_jupyter.runs.metrics.metrics import Metrics
-from lk_jupyter.runs.metrics.series import EMPTY, SERIES, Point, Series, known
+from lk_jupyter.runs.metrics.series import EMPTY, SERIES, Point, Series, measured_values
 from lk_jupyter.views.picture import StaticView
 from lk_jupyter.views.table import Drawing, Table, figure, picture
 
@@ -19,20 +19,22 @@ _RIGHT = frozenset({"Last", "Mean", "Peak"})
 
 def answer(response: ExecutionMetrics) -> StaticView:
     """Show an answer of the API."""
-    return metrics(Metrics.of(response))
+    return metrics(Metrics.from_response(response))
 
 
 def metrics(value: Metrics) -> StaticView:
     """Show the metrics of a run, one row for each series with samples."""
     rows = [
-        _row(series, value.samples[series.column]) for series in SERIES if known(value.samples.get(series.column, []))
+        _row(series, value.samples[series.column])
+        for series in SERIES
+        if measured_values(value.samples.get(series.column, []))
     ]
     caption = f"Metrics of run {value.label}" + (f" on {value.hostname}" if value.hostname else "")
     return picture(Table(_COLUMNS, rows, "" if rows else EMPTY, _RIGHT, caption))
 
 
 def _row(series: Series, samples: Sequence[Point]) -> tuple[str | Drawing, ...]:
-    values = known(samples)
+    values = measured_values(samples)
     figures = (values[-1], sum(values) / len(values), max(values))
     return (series.label, *map(figure, figures), series.unit, _curve(samples, max(values)))
 
@@ -48,7 +50,7 @@ def _thinned(samples: Sequence[Point], most: int) -> list[float]:
     """Return the highest value of each of this number of pieces; a piece without any is NaN."""
     size = max(1.0, len(samples) / most)
     pieces = [samples[round(at * size) : round((at + 1) * size)] for at in range(min(most, len(samples)))]
-    return [max(known(piece), default=math.nan) for piece in pieces]
+    return [max(measured_values(piece), default=math.nan) for piece in pieces]
 
 
 def _svg(values: Sequence[float], peak: float) -> str:

@@ -10,8 +10,8 @@ from lk_jupyter.api.states import state_label
 from lk_jupyter.errors import LkError
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.machines.catalogue import price_label, price_of
-from lk_jupyter.runs.clock import Bill, bill_of, waited_of
-from lk_jupyter.runs.outcome import failure_of, platform_words, problems_of
+from lk_jupyter.runs.clock import Bill, calculate_bill, measure_wait
+from lk_jupyter.runs.outcome import build_error, list_problems, platform_words
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.run import Run
 from lk_jupyter.text.secrets import redact
@@ -58,13 +58,13 @@ def _local(value: Run) -> str:
 def reason(record: ExecutionRecord) -> str:
     """Return why a run failed; empty if it completed, or is active."""
     failed = is_final(record.status) and record.status.lower() not in SUCCEEDED_STATES
-    return str(failure_of(record)) if failed else ""
+    return str(build_error(record)) if failed else ""
 
 
 def _note(value: Run, record: ExecutionRecord) -> str:
     log, abort = f"Log: %lk_logs {value.short_id}", f"Abort: %lk_abort {value.short_id}"
     state = reason(record) or (log if is_final(record.status) else f"{log}. {abort}")
-    return " ".join([*problems_of(record, value.log_problem), state])
+    return " ".join([*list_problems(record, value.log_problem), state])
 
 
 def _remembered(value: Run) -> list[tuple[str, str]]:
@@ -89,7 +89,7 @@ def receipt_facts(
         "execution_id": record.execution_id,
         "state": record.status,
         "machine": record.hardware_profile,
-        "waited_seconds": waited_of(record),
+        "waited_seconds": measure_wait(record),
         "max_cost": _text(package and package.max_cost),
         "created_at": record.created_at.isoformat() if record.created_at else None,
         "ended_at": record.end_time.isoformat() if record.end_time and is_final(record.status) else None,
@@ -97,7 +97,7 @@ def receipt_facts(
         "reason": redact(platform_words(record)) or None if record.status not in SUCCEEDED_STATES else None,
     }
     present = {name: fact for name, fact in facts.items() if fact is not None}
-    return {**facts_so_far(bill or bill_of(record, price_of(machine)), machine, package), **present}
+    return {**facts_so_far(bill or calculate_bill(record, price_of(machine)), machine, package), **present}
 
 
 def facts_so_far(bill: Bill, machine: MachineType | None, package: Bundle | None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from lk_jupyter.api.states import state_label
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.machines.catalogue import price_label
 from lk_jupyter.options.runs import HistoryOptions, check
-from lk_jupyter.runs.history.diff import compare, side_of
+from lk_jupyter.runs.history.diff import compare, read_side
 from lk_jupyter.runs.history.history import History, RunSummary, history
 from lk_jupyter.runs.history.rerun import again
 from lk_jupyter.runs.run import Run
@@ -159,7 +159,7 @@ class Runs(View):
             after: Id of the second run.
         """
         current = session.current()
-        comparison = compare(side_of(current, before), side_of(current, after))
+        comparison = compare(read_side(current, before), read_side(current, after))
         facts = [[fact.name, fact.before, fact.after, fact.same] for fact in comparison.facts]
         reply: dict[str, Any] = redact_values(
             {"titles": [before[:8], after[:8]], "facts": facts, "code": comparison.code}

@@ -45,7 +45,7 @@ from lk_jupyter.protocol.offloaded import FOLDER, fetched
 from lk_jupyter.remote.values import arrays, tables
 from lk_jupyter.runs.notebooks import notebook
 from lk_jupyter.runs.observers.rules import Evidence, hints
-from lk_jupyter.runs.outcome import failure_of, result_of
+from lk_jupyter.runs.outcome import build_error, read_result
 from lk_jupyter.runs.variables.download import read_outputs
 from lk_jupyter.serverext.allowlist import NotAllowed, match
 from lk_jupyter.storage import _listing, load
@@ -216,8 +216,8 @@ def read_record(record: ExecutionRecord) -> None:
     ports_in(record.metadata)
     nonce_in(record.metadata)
     with suppress(LkError):
-        result_of(record)
-    failure_of(record)
+        read_result(record)
+    build_error(record)
     hints(Evidence(record=record))
 
 
@@ -233,7 +233,7 @@ def parse_log(content: bytes) -> None:
     hints(Evidence(log=text))
     record = ExecutionRecord(execution_id=seeds.RUN, status="failed", stderr=text)
     hints(Evidence(record=record))
-    failure_of(record)
+    build_error(record)
 
 
 def parse_recording(content: bytes) -> None:

@@ -24,7 +24,7 @@ from lk_jupyter.journal import journal as journal_module
 from lk_jupyter.journal.charges import ChargeBook, charge_book
 from lk_jupyter.journal.journal import REFUSED, Journal, JournalEntry, journal
 from lk_jupyter.journal.prune import compact, prune
-from lk_jupyter.runs.history.rerun import kept_request
+from lk_jupyter.runs.history.rerun import stored_request
 from lk_jupyter.session import connect
 from lk_jupyter.text.secrets import MARK
 
@@ -278,7 +278,7 @@ def test_a_request_that_lost_a_text_counts_as_unknown_and_is_not_sent_again(kept
     found = kept.get("token-1")
     assert found.request == {}
     with pytest.raises(UsageError, match="Nothing was sent"):
-        kept_request("3f0c2a9e-1", found)
+        stored_request("3f0c2a9e-1", found)
 
 
 def test_a_repair_keeps_the_texts_that_requests_need(kept):

@@ -11,7 +11,7 @@ import pytest
 from localcloud.conftest import moment
 
 from lk_jupyter.api.execution import ExecutionRecord
-from lk_jupyter.runs.clock import Bill, Stopwatch, bill_of, now, waited_of
+from lk_jupyter.runs.clock import Bill, Stopwatch, calculate_bill, measure_wait, now
 
 #: Read by the tests of the browser's half too.
 EXAMPLES = json.loads(Path(__file__).parents[1].joinpath("bills.json").read_text("utf-8"))
@@ -31,11 +31,11 @@ def seconds_of(text):
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example["name"])
 def test_a_bill_is_the_same_here_and_in_the_browser(example):
     price = example["price_per_hour"]
-    found = bill_of(
+    found = calculate_bill(
         ExecutionRecord(execution_id="x", **example["record"]),
         None if price is None else Decimal(str(price)),
         at=seconds_of(example.get("at")),
-        sent_at=seconds_of(example.get("sent_at")),
+        submitted_at=seconds_of(example.get("sent_at")),
     )
     wanted = example["bill"]
     assert found.seconds == pytest.approx(wanted["seconds"])
@@ -59,8 +59,8 @@ def test_a_sum_is_as_certain_as_its_least_certain_part():
 
 
 def test_what_a_run_waited_is_the_time_between_two_stamps_of_the_server():
-    assert waited_of(record(CREATED)) is None
-    assert waited_of(record(CREATED, CREATED + timedelta(seconds=12.5))) == 12.5
+    assert measure_wait(record(CREATED)) is None
+    assert measure_wait(record(CREATED, CREATED + timedelta(seconds=12.5))) == 12.5
 
 
 class OneRun:
@@ -76,7 +76,7 @@ class OneRun:
 
 
 def test_a_run_that_was_seen_running_is_counted_from_then_until_its_record_shows_the_start():
-    watch = Stopwatch(sent_at=now() - 100)
+    watch = Stopwatch(submitted_at=now() - 100)
     assert watch.bill(Decimal("3.6")) == Bill()
     assert not watch.due
     watch.start()
@@ -96,14 +96,14 @@ def test_a_run_that_was_sent_from_elsewhere_is_counted_by_the_clock_of_its_serve
 
 
 def test_output_that_comes_while_packages_are_installed_starts_no_meter():
-    watch = Stopwatch(sent_at=now() - 100)
+    watch = Stopwatch(submitted_at=now() - 100)
     watch.start()
     watch.look(OneRun(record(CREATED, status="starting", execelet_start=CREATED)))
     assert watch.bill(Decimal("3.6")) == Bill()
 
 
 def test_a_record_without_the_start_is_read_again_later_and_sets_the_most_meanwhile():
-    watch = Stopwatch(sent_at=now() - 100)
+    watch = Stopwatch(submitted_at=now() - 100)
     watch.start()
     watch.look(OneRun(record(CREATED)))
     assert not watch.due  # not at once

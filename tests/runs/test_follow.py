@@ -253,7 +253,7 @@ def test_output_of_a_cut_stream_may_be_incomplete_where_nothing_was_stored(
     follower, scripted_run, connections, stored, monkeypatch
 ):
     wholes = []
-    monkeypatch.setattr(follower, "on_whole", wholes.append)
+    monkeypatch.setattr(follower, "on_complete", wholes.append)
     scripted_run.connections = list(connections)
     scripted_run.statuses = ["running", "running", "completed"]
     scripted_run.record["stdout"] = stored

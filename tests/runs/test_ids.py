@@ -10,7 +10,7 @@ from lk_jupyter.api.states import is_run_id
 from lk_jupyter.errors import InvalidResponse, UsageError
 from lk_jupyter.journal import entry as journal_rows
 from lk_jupyter.journal.journal import Journal, JournalEntry, journal
-from lk_jupyter.runs.ids import full_id, known_ids
+from lk_jupyter.runs.ids import full_id, list_ids
 from lk_jupyter.runs.log import log_path
 from lk_jupyter.session import connect
 
@@ -89,7 +89,7 @@ def test_a_run_that_a_server_names_oddly_is_aborted_and_leaves_no_file(server, h
 
 def test_odd_ids_of_a_list_are_none_that_a_prefix_can_mean(server, client):
     server.handler = Odd("3f0c/../../x")
-    assert known_ids(client) == [RUN]
+    assert list_ids(client) == [RUN]
     assert full_id(client, RUN[:4]) == RUN
     for odd in ODD[:-1]:
         with pytest.raises(UsageError):

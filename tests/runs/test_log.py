@@ -58,7 +58,7 @@ def test_a_second_writer_has_a_copy_of_its_own(path):
         first.append(b"one\n")
         first.flush()
         with closing(RunLog(path)) as second:
-            assert (first.is_kept, second.is_kept) == (True, False)
+            assert (first.is_stored, second.is_stored) == (True, False)
             second.append(b"mine\n")
             assert text_of(second) == b"one\nmine\n"
         first.append(b"two\n")

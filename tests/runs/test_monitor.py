@@ -25,7 +25,7 @@ class ReadMeanwhile:
 
 def monitor_of(follower, tmp_path):
     run = SimpleNamespace(
-        sent_at=None,
+        submitted_at=None,
         log_path=tmp_path / "log",
         nonce="",
         short_id="1",
@@ -59,7 +59,7 @@ def test_a_silent_stream_of_a_run_that_has_ended_is_asked_again(monkeypatch, tmp
     monitor = monitor_of(SimpleNamespace(recalls=True, lost=False, drop=lambda: drops.append(1)), tmp_path)
     monkeypatch.setattr(module, "_SILENCE", silence)
     with closing(monitor._log):
-        monitor.heard(state)
+        monitor.apply_state(state)
     assert len(drops) == dropped
     assert monitor.state == state
 

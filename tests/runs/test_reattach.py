@@ -136,7 +136,7 @@ def test_an_unexpected_error_before_the_start_is_sent_leaves_no_active_entry(ses
     monkeypatch.setattr(submission, "upload_inputs", fail)
     sending = Submission(session, prepared(session))
     with pytest.raises(RuntimeError):
-        Run.sent(session, sending)
+        Run.from_submission(session, sending)
     assert [(entry.state, entry.reason) for entry in journal().entries()] == [
         (REFUSED, "can't register atexit after shutdown")
     ]
@@ -154,5 +154,5 @@ def test_an_unexpected_error_after_the_start_is_sent_is_reported_and_its_run_is_
     monkeypatch.setattr(submission, "start_once", fail_after)
     sending = Submission(session, prepared(session, "import time; time.sleep(50)"))
     with pytest.raises(OutcomeUnknown, match=r"lost: RuntimeError: cannot schedule new futures[\s\S]*%lk_runs"):
-        Run.sent(session, sending)
+        Run.from_submission(session, sending)
     until(lambda: cloud.client.execution.status(ids[0]).status == "aborted")

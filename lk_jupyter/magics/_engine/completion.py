@@ -24,7 +24,7 @@ from lk_jupyter.inference.catalogue import catalogue
 from lk_jupyter.magics._engine.parser import Magic, Subcommands, flags, is_switch, takes_many
 from lk_jupyter.magics._engine.registry import MAGICS, magic_named
 from lk_jupyter.options.runs import extras
-from lk_jupyter.runs.ids import known_ids
+from lk_jupyter.runs.ids import list_ids
 from lk_jupyter.session import Session
 from lk_jupyter.storage.storage import SCHEME
 from lk_jupyter.vms.offers import offers
@@ -140,7 +140,7 @@ COMPLETERS: dict[str, Callable[[], Iterable[str]]] = {
     "gpus": lambda: dict.fromkeys(each.card_name for each in _session().machines() if each.card),
     "machines": lambda: (machine.hardware_profile for machine in _session().machines()),
     "models": lambda: (offer.id for offer in catalogue(_session())),
-    "runs": lambda: known_ids(_client()),
+    "runs": lambda: list_ids(_client()),
     "batch_files": lambda: (each.id for each in _client().files.list()),
     "magics": lambda: (row.name for row in MAGICS),
     "orgs": lambda: (org.slug for org in _client().orgs.list()),

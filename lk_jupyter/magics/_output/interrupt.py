@@ -155,7 +155,7 @@ def while_sending(session: Session, sending: Submission, view: RunDisplay, stop:
 
 
 def _detached_while_sending(session: Session, sending: Submission, view: RunDisplay) -> str:
-    run = Run.sent(session, sending)
+    run = Run.from_submission(session, sending)
     follow_detached(run, view)
     return _detached(run)
 

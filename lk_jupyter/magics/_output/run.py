@@ -33,7 +33,7 @@ from lk_jupyter.magics._output.rich import Bars, RichOutput
 from lk_jupyter.protocol.frames import BAR, ERROR, SHOWN, STDERR, Frame, survived, text_of, words_of
 from lk_jupyter.protocol.notice import HINT, Notice
 from lk_jupyter.runs.abort import Abort
-from lk_jupyter.runs.clock import Bill, bill_of, duration_of, next_second
+from lk_jupyter.runs.clock import Bill, calculate_bill, measure_duration, next_second
 from lk_jupyter.runs.interrupts import waiting_on
 from lk_jupyter.runs.monitor import RunMonitor
 from lk_jupyter.runs.observers.base import ObserverGroup
@@ -278,7 +278,7 @@ class RunDisplay:
         line = receipt(record, self._machine, self._run.bundle if self._run else None)
         if not self._run:
             return line, []
-        self._run.seen()
+        self._run.mark_viewed()
         self._observers.tick(self._run, None, self._unheard)
         withheld = [Notice(f"{_WITHHELD} %lk_attach {self._run.short_id} --rich")] if self._run.withheld else []
         return line, [*self._observers.ended(self._run, record), *withheld]
@@ -367,7 +367,7 @@ def receipt(
     The duration is the time that the code ran, preceded by the time in the queue if that was at least LONG_WAIT.
     """
     named, price = priced(machine), price_of(machine)
-    bill, seconds = bill or bill_of(record, price), duration_of(record)
+    bill, seconds = bill or calculate_bill(record, price), measure_duration(record)
     facts = receipt_facts(record, machine, package, bill)
     waited = facts.get("waited_seconds", 0.0)
     queue = f"waited {duration_label(waited)}, ran " if waited >= LONG_WAIT else ""

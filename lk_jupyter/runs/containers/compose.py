@@ -19,7 +19,7 @@ _SOURCES = {"image", "build", "extends", "<<", "provider"}
 
 #: Where a service names what stands at the top.
 _NAMED = ("networks", "configs", "secrets")
-_ALWAYS_THERE = {"networks": {"default"}}
+_IMPLICIT_NAMES = {"networks": {"default"}}
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Stack:
     ports: tuple[int, ...]
 
     @classmethod
-    def of(cls, text: str, first_line: int = 1) -> Stack:
+    def parse(cls, text: str, first_line: int = 1) -> Stack:
         """Read a compose file; ``first_line`` is the number of its first line where its author sees it.
 
         Raises UsageError with the line of the first thing that is wrong.
@@ -39,8 +39,8 @@ class Stack:
         checker = _Checker(root, first_line)
         checker.check()
         services = checker.services.values()
-        images = [_plain(image) for service in services if (image := _of(service, "image"))]
-        ports = [port for service in services for port in _ports(_of(service, "ports"))]
+        images = [_plain(image) for service in services if (image := _child(service, "image"))]
+        ports = [port for service in services for port in _ports(_child(service, "ports"))]
         return cls(tuple(dict.fromkeys(images)), tuple(dict.fromkeys(ports)))
 
 
@@ -81,7 +81,7 @@ class _Checker:
         for key, _ in self._pairs(self._root):
             if _plain(key) not in _TOP and not _plain(key).startswith("x-"):
                 self._fail(key, f"'{_plain(key)}' isn't a top-level key of a compose file", _plain(key), _TOP)
-        services: yaml.Node | None = _of(self._root, "services")
+        services: yaml.Node | None = _child(self._root, "services")
         if not isinstance(services, yaml.MappingNode) or not services.value:
             self._fail(services or self._root, "a compose file needs 'services:' with at least one service below it")
         self.services = {_plain(key): value for key, value in self._pairs(services)}
@@ -92,10 +92,10 @@ class _Checker:
         keys = {_plain(key): key for key, _ in self._pairs(service)}
         if not _SOURCES & set(keys):
             self._fail(service, f"service '{name}' has no image")
-        for key, why in _STAYS_HERE.items():
+        for key, why in _LOCAL_KEYS.items():
             if key in keys:
                 self._fail(keys[key], f"service '{name}': {key} {why}")
-        for other in _names(_of(service, "depends_on")):
+        for other in _names(_child(service, "depends_on")):
             if _plain(other) not in self.services:
                 problem = f"service '{name}' depends on '{_plain(other)}', which isn't a service here"
                 self._fail(other, problem, _plain(other), self.services)
@@ -103,12 +103,14 @@ class _Checker:
             self._check_named(name, service, kind)
 
     def _check_named(self, name: str, service: yaml.Node, kind: str) -> None:
-        known = {_plain(node) for node in _names(_of(self._root, kind))} | _ALWAYS_THERE.get(kind, set())
-        for node in _names(_of(service, kind)):
-            said = _plain(_of(node, "source") or node)
-            if said not in known:
-                problem = f"service '{name}' uses {kind[:-1]} '{said}', which isn't declared in '{kind}:' at the top"
-                self._fail(node, problem, said, known)
+        declared = {_plain(node) for node in _names(_child(self._root, kind))} | _IMPLICIT_NAMES.get(kind, set())
+        for node in _names(_child(service, kind)):
+            reference = _plain(_child(node, "source") or node)
+            if reference not in declared:
+                problem = (
+                    f"service '{name}' uses {kind[:-1]} '{reference}', which isn't declared in '{kind}:' at the top"
+                )
+                self._fail(node, problem, reference, declared)
 
     def _check_circles(self) -> None:
         """Refuse services that wait for each other."""
@@ -119,7 +121,7 @@ class _Checker:
                 circle = " → ".join([*above[above.index(name) :], name])
                 self._fail(self.services[name], f"these services wait for each other: {circle}")
             if name not in done:
-                for other in _names(_of(self.services[name], "depends_on")):
+                for other in _names(_child(self.services[name], "depends_on")):
                     visit(_plain(other), (*above, name))
                 done.add(name)
 
@@ -128,20 +130,20 @@ class _Checker:
 
     def _pairs(self, node: yaml.MappingNode) -> Iterator[tuple[yaml.Node, yaml.Node]]:
         """Yield the keys of a map with their values. Refuse a key that appears twice."""
-        seen: set[str] = set()
+        keys: set[str] = set()
         for key, value in node.value:
-            if _plain(key) in seen:
+            if _plain(key) in keys:
                 self._fail(key, f"'{_plain(key)}' appears twice")
-            seen.add(_plain(key))
+            keys.add(_plain(key))
             yield key, value
 
-    def _fail(self, node: yaml.Node, problem: str, said: str = "", known: Any = ()) -> NoReturn:
-        near = get_close_matches(said, known, n=1)
+    def _fail(self, node: yaml.Node, problem: str, value: str = "", choices: Any = ()) -> NoReturn:
+        near = get_close_matches(value, choices, n=1)
         hint = f" Did you mean '{near[0]}'?" if near else ""
         raise UsageError(f"Line {node.start_mark.line + self._first_line}: {problem}.{hint} Nothing was sent.")
 
 
-_STAYS_HERE = {
+_LOCAL_KEYS = {
     "build": "needs files of this machine, and only the text is sent. Push the image and name it with image:",
     "env_file": "names a file of this machine, and only the text is sent. Write the variables under environment:",
 }
@@ -151,7 +153,7 @@ def _plain(node: yaml.Node) -> str:
     return str(node.value) if isinstance(node, yaml.ScalarNode) else ""
 
 
-def _of(node: yaml.Node | None, key: str) -> Any:
+def _child(node: yaml.Node | None, key: str) -> Any:
     """Return the node below a key of a map."""
     pairs = node.value if isinstance(node, yaml.MappingNode) else ()
     return next((value for name, value in pairs if _plain(name) == key), None)
@@ -167,8 +169,8 @@ def _names(node: yaml.Node | None) -> list[yaml.Node]:
 def _ports(node: yaml.Node | None) -> Iterator[int]:
     """Yield the ports that a service publishes, as it is reached by them from outside."""
     for port in node.value if isinstance(node, yaml.SequenceNode) else ():
-        said = _plain(_of(port, "published") or _of(port, "target") or port)
-        parts = said.partition("/")[0].split(":")
+        port_text = _plain(_child(port, "published") or _child(port, "target") or port)
+        parts = port_text.partition("/")[0].split(":")
         published = parts[-2] if len(parts) > 1 else parts[-1]
         if published.isdecimal():
             yield int(published)

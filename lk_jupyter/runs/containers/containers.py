@@ -43,7 +43,7 @@ def prepare_image(session: Connection, source: Source, options: DockerOptions, a
             "Example: --mount-path /mnt/s3"
         )
     login = login_for([options.image], options, ask)
-    variables, taken = environment(options.env)
+    variables, local_values = environment(options.env)
     request = DockerExecutionRequest(
         **_shared(session, source, options, login),
         docker_image_ref=options.image,
@@ -53,12 +53,12 @@ def prepare_image(session: Connection, source: Source, options: DockerOptions, a
         enable_s3_mount=options.mount is not False,
         s3_mount_path=options.mount_path or session.assumptions["bucket_folder_image"],
     )
-    return package(session, source, options, request, hidden=(*login.secrets, *taken))
+    return package(session, source, options, request, hidden=(*login.secrets, *local_values))
 
 
 def prepare_compose(session: Connection, source: Source, options: ComposeOptions, ask: Ask | None = None) -> Bundle:
     """Put together a run of a stack, whose text is checked. Raises UsageError for what would not run."""
-    stack = Stack.of(source.code, source.first_line)
+    stack = Stack.parse(source.code, source.first_line)
     login = login_for(stack.images, options, ask)
     ports = tuple(dict.fromkeys([*options.port, *stack.ports]))
     request = DockerComposeExecutionRequest(
@@ -76,11 +76,11 @@ def package(
 
     ``hidden`` are the words of the request that are kept nowhere.
     """
-    machine = machine_of(session, options)
+    machine = resolve_machine(session, options)
     limits = limits_of(options)
     seconds, binds = time_limit(options, machine, limits)
     options = options.model_copy(update={"max_cost": limits.max_cost})
-    made = Bundle(
+    bundle = Bundle(
         source,
         options,
         # Accounts differ in their longest run, so the limit is a setting and not the model's.
@@ -93,40 +93,40 @@ def package(
         ports=ports_in(request.metadata),
         hidden=hidden,
     )
-    return replace(made, secrets=secret_scan.in_run(made, known=(session.target.key.token,)))
+    return replace(bundle, secrets=secret_scan.in_run(bundle, known=(session.target.key.token,)))
 
 
-def machine_of(session: Connection, options: MachineOptions) -> MachineType:
+def resolve_machine(session: Connection, options: MachineOptions) -> MachineType:
     """Return the machine that the options or the settings name. Raises UsageError."""
     if options.gpu and options.machine:
         raise UsageError("--gpu and --machine both name a machine. Nothing was sent. Give one of them.")
-    wanted = options.gpu or options.machine or setting("machine")
-    if "," in wanted:
+    choice = options.gpu or options.machine or setting("machine")
+    if "," in choice:
         raise UsageError(
             'Containers run on one machine at a time. Nothing was sent. Name one, or "A100|H100" '
             "for the first you may use."
         )
-    return session.machines().resolve(wanted)
+    return session.machines().resolve(choice)
 
 
-def environment(given: list[str]) -> tuple[dict[str, str], tuple[str, ...]]:
+def environment(assignments: list[str]) -> tuple[dict[str, str], tuple[str, ...]]:
     """Return the variables of a container, and the values that were taken from the environment here."""
     variables: dict[str, str] = {}
-    taken: list[str] = []
-    for text in given:
-        found = _ENV.fullmatch(text)
-        if not found:
+    local_values: list[str] = []
+    for text in assignments:
+        match = _ENV.fullmatch(text)
+        if not match:
             raise UsageError(
                 f"--env takes NAME=value, or the NAME of a variable of this kernel, got '{text}'. Nothing was sent."
             )
-        name, value = found.groups()
+        name, value = match.groups()
         if value is None:
-            value = _here(name)
-            taken += [value] if value else []
+            value = _read_variable(name)
+            local_values += [value] if value else []
         if "\n" in value:
             raise UsageError(f"--env {name} has several lines; a container variable has one line. Nothing was sent.")
         variables[name] = value
-    return variables, tuple(taken)
+    return variables, tuple(local_values)
 
 
 def start_image(session: Connection, image: str, script: str | list[str], options: dict[str, Any]) -> Run:
@@ -143,7 +143,7 @@ def start_compose(session: Connection, text: str, options: dict[str, Any]) -> Ru
     return Run.submit(session, prepare_compose(session, Source(text, "compose.yaml"), chosen))
 
 
-def _here(name: str) -> str:
+def _read_variable(name: str) -> str:
     if name not in os.environ:
         raise UsageError(
             f"--env {name}: this kernel has no such variable. Nothing was sent. Give a value, or "
@@ -172,11 +172,11 @@ def _shared(
     ports: tuple[int, ...] | None = None,
 ) -> dict[str, Any]:
     """Return what every request of containers holds."""
-    shown = tuple(options.port) if ports is None else ports
-    marks = {PORTS_KEY: ",".join(map(str, shown))} if shown else {}
+    run_ports = tuple(options.port) if ports is None else ports
+    marks = {PORTS_KEY: ",".join(map(str, run_ports))} if run_ports else {}
     return {
         **login.fields,
-        "execution_type": machine_of(session, options).hardware_profile,
+        "execution_type": resolve_machine(session, options).hardware_profile,
         "file_name": source.file_name,
         "graceful_timeout": options.stop_timeout,
         "run_name": options.name,

@@ -42,7 +42,7 @@ class RegistryLogin:
         never_show(*self.secrets)
 
 
-def host_of(image: str) -> str:
+def registry_host(image: str) -> str:
     """Return the registry of an image."""
     first, slash, _ = image.partition("/")
     return first if slash and ("." in first or ":" in first or first == "localhost") else DOCKER_HUB
@@ -58,7 +58,7 @@ def login_for(images: Sequence[str], options: ContainerOptions, ask: Ask | None)
         if options.reset_password:
             raise UsageError("--reset-password needs --login USER. Nothing was sent.")
         return RegistryLogin()
-    hosts = list(dict.fromkeys(map(host_of, images)))
+    hosts = list(dict.fromkeys(map(registry_host, images)))
     if options.login == AWS:
         return _aws(hosts)
     if len(private := [host for host in hosts if host != DOCKER_HUB] or hosts) > 1:
@@ -69,9 +69,9 @@ def login_for(images: Sequence[str], options: ContainerOptions, ask: Ask | None)
 
 
 def _basic(host: str, user: str, ask: Ask | None, *, anew: bool) -> RegistryLogin:
-    password = None if anew else _kept(host, user)
+    password = None if anew else _stored_password(host, user)
     if password is None:
-        password = _asked(host, user, ask)
+        password = _prompt_password(host, user, ask)
     fields = {"docker_registry_credential_type": "basic", "docker_username": user, "docker_password": password}
     return RegistryLogin(fields, (password,))
 
@@ -80,14 +80,14 @@ def _name(host: str, user: str) -> str:
     return f"registry {host} {user}"
 
 
-def _kept(host: str, user: str) -> str | None:
+def _stored_password(host: str, user: str) -> str | None:
     try:
         return keyring.get(_name(host, user))
     except keyring.KeyringUnusable:
         return None
 
 
-def _asked(host: str, user: str, ask: Ask | None) -> str:
+def _prompt_password(host: str, user: str, ask: Ask | None) -> str:
     command = f'keyring set {keyring.SERVICE} "{_name(host, user)}"'
     if ask is None:
         raise UsageError(f"The keyring has no password of {user} at {host}. Nothing was sent. Store it: {command}")
@@ -98,8 +98,8 @@ def _asked(host: str, user: str, ask: Ask | None) -> str:
 
 
 def _aws(hosts: list[str]) -> RegistryLogin:
-    found = {name: os.environ.get(variable, "") for name, variable in _AWS.items()}
-    if missing := [_AWS[name] for name, value in found.items() if not value and name != _OPTIONAL]:
+    values = {name: os.environ.get(variable, "") for name, variable in _AWS.items()}
+    if missing := [_AWS[name] for name, value in values.items() if not value and name != _OPTIONAL]:
         raise UsageError(
             f"--login aws reads {' and '.join(missing)}, which aren't set here. Nothing was sent. "
             "Set them with %env, or before you start Jupyter."
@@ -107,6 +107,6 @@ def _aws(hosts: list[str]) -> RegistryLogin:
     regions = [match[1] for host in hosts if (match := _ECR.fullmatch(host))]
     if not regions:
         raise UsageError("--login aws is for images like 123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1.")
-    given = {name: value for name, value in found.items() if value}
-    fields = {"docker_registry_credential_type": AWS, "aws_region": regions[0], **given}
-    return RegistryLogin(fields, tuple(given.values()))
+    credentials = {name: value for name, value in values.items() if value}
+    fields = {"docker_registry_credential_type": AWS, "aws_region": regions[0], **credentials}
+    return RegistryLogin(fields, tuple(credentials.values()))

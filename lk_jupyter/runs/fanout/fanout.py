@@ -31,7 +31,7 @@ from lk_jupyter.runs.fanout.plan import MOST_LANES, RunPlan, prepare_lanes
 from lk_jupyter.runs.fanout.score import Score
 from lk_jupyter.runs.interrupts import AtInterrupt, SafeEvent, true_interrupts
 from lk_jupyter.runs.package.secret_scan import require_consent
-from lk_jupyter.runs.reattach import is_same, run_of
+from lk_jupyter.runs.reattach import is_same, open_run
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit.budget import enforce_budgets_for_all
 from lk_jupyter.runs.submit.submission import Submission, SubmissionCancelled, code_hash
@@ -138,7 +138,7 @@ class FanOut:
     def seen(self) -> None:
         """Record that the ends of all runs were looked at."""
         for run in (lane.run for lane in self.lanes if lane.run and lane.record):
-            run.seen()
+            run.mark_viewed()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until every run has ended.
@@ -309,7 +309,7 @@ class FanOut:
         lane.sending = Submission(self._session, lane.lane.package, lane.lane.group)
         if self._stopping.is_set():  # asked for a moment ago
             lane.sending.abort_soon()
-        return Run.sent(self._session, lane.sending)
+        return Run.from_submission(self._session, lane.sending)
 
     def _conclude(self, lane: FanOutMember) -> None:
         with self._lock:
@@ -366,7 +366,7 @@ def find_previous_runs(session: Connection, lanes: Sequence[RunPlan]) -> dict[in
         if entry is None or entry.shown:
             continue
         with suppress(NotFound):
-            if run := run_of(session, entry):
+            if run := open_run(session, entry):
                 _ = run.status
                 found[lane.number] = run
     return found

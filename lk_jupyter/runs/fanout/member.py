@@ -16,13 +16,13 @@ from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol.frames import BAR, NO_NONCE, Frame, Splitter, words_of
 from lk_jupyter.protocol.offloaded import STORED
 from lk_jupyter.runs.abort import Abort
-from lk_jupyter.runs.clock import Bill, Stopwatch, bill_of
+from lk_jupyter.runs.clock import Bill, Stopwatch, calculate_bill
 from lk_jupyter.runs.fanout.comparison import MemberResult
 from lk_jupyter.runs.fanout.plan import RunPlan
 from lk_jupyter.runs.fanout.score import Score
 from lk_jupyter.runs.follow import Follower
 from lk_jupyter.runs.log import RunLog
-from lk_jupyter.runs.metrics.summary import figures, gpu_of, keep_figures
+from lk_jupyter.runs.metrics.summary import figures, keep_figures, measure_gpu
 from lk_jupyter.runs.observers.default import default_observers
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit.submission import Submission
@@ -86,7 +86,7 @@ class FanOutMember:
     def bill(self) -> Bill:
         """What it has taken and costs so far, or did."""
         price = self.lane.package.machine.price_per_hour
-        return bill_of(self.record, price) if self.record else self._stopwatch.bill(price)
+        return calculate_bill(self.record, price) if self.record else self._stopwatch.bill(price)
 
     @property
     def seconds(self) -> float | None:
@@ -109,7 +109,7 @@ class FanOutMember:
     def follow(self, run: Run) -> None:
         """Follow the run to its end, with its log in its file."""
         self._company.started(run)
-        self._stopwatch.sent_at = run.sent_at
+        self._stopwatch.submitted_at = run.submitted_at
         if run.bundle is None:  # it was started before
             self._stopwatch.look(run)
         with closing(RunLog(run.log_path)) as log:
@@ -176,7 +176,7 @@ class FanOutMember:
         if self.error or self.run is None or self.record is None:
             return self.error
         try:
-            self.run.judged(self.record)
+            self.run.result_from(self.record)
         except RunError as error:
             return error
         return None
@@ -214,7 +214,7 @@ class FanOutMember:
             "cost": self.bill.cost,
             "cost_is": self.bill.cost_is,
             "remarks": tuple(self.remarks),
-            "gpu": gpu_of(self.run, self.seconds),
+            "gpu": measure_gpu(self.run, self.seconds),
             "scores": {score.name: score.last(self.lines()) for score in scores},
         }
 
@@ -238,7 +238,7 @@ class FanOutMember:
         """Iterate over what it said besides text, each with all that it carries."""
         for items in self._items():
             frames = [item for item in items if isinstance(item, Frame)]
-            yield from (self.run.whole(frame) for frame in frames if self.run)
+            yield from (self.run.complete_frame(frame) for frame in frames if self.run)
 
     def _items(self) -> Iterator[list[str | Frame]]:
         if self.run is None or not self.run.log_path.exists():

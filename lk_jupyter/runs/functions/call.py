@@ -64,19 +64,19 @@ class FunctionCall:
     """A function and the calls to make of it, packed.
 
     ``text`` is the source of the function where it is known, ``modules`` are the local modules that it needs in the
-    run, ``others`` the modules of packages that it may need.
+    run, ``package_modules`` the modules of packages that it may need.
     """
 
     name: str
     payload: bytes
     text: TextArgument
     modules: frozenset[str]
-    others: frozenset[str]
+    package_modules: frozenset[str]
     secrets: tuple[SecretFinding, ...] = ()
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @classmethod
-    def of(cls, function: Callable[..., Any], calls: Iterable[Arguments], folder: Path) -> FunctionCall:
+    def pack(cls, function: Callable[..., Any], calls: Iterable[Arguments], folder: Path) -> FunctionCall:
         """Pack calls. Raises UsageError for what cannot travel."""
         name = getattr(function, "__qualname__", None) or type(function).__name__
         calls = list(calls)
@@ -84,22 +84,22 @@ class FunctionCall:
             payload = cloudpickle.dumps((function, calls))
         except Exception as error:  # noqa: BLE001 (objects raise what they like when they are packed)
             raise UsageError(f"{name} or one of its arguments can't be pickled: {error}. Nothing was sent.") from None
-        text, named = TextArgument.of(function), _named_in(payload)
+        text, named = TextArgument.read(function), _named_in(payload)
         modules = [(name, module) for name, module in list(sys.modules.items()) if "." not in name]
         local = {name for name, module in modules if _is_below(module, folder)}
-        others = frozenset(named & sys.modules.keys() - local)
-        return cls(name, payload, text, frozenset(named & local), others, in_variable(f"of {name}", calls))
+        package_modules = frozenset(named & sys.modules.keys() - local)
+        return cls(name, payload, text, frozenset(named & local), package_modules, in_variable(f"of {name}", calls))
 
     @property
     def code(self) -> str:
         """What the run executes, below the function for those who read it; the imports make local modules go along."""
-        told = "".join(f"# {line}".rstrip() + "\n" for line in self.text.source.splitlines())
-        return told + "".join(f"import {name}\n" for name in sorted(self.modules)) + CODE
+        comment = "".join(f"# {line}".rstrip() + "\n" for line in self.text.source.splitlines())
+        return comment + "".join(f"import {name}\n" for name in sorted(self.modules)) + CODE
 
     @property
     def imports(self) -> frozenset[str]:
         """The packages that it imports, as far as they can be found."""
-        return (self.others & providers().keys()) | (self.text.imports - self.modules)
+        return (self.package_modules & providers().keys()) | (self.text.imports - self.modules)
 
     @property
     def is_large(self) -> bool:
@@ -129,7 +129,7 @@ class TextArgument:
     source: str = ""
 
     @classmethod
-    def of(cls, function: Callable[..., Any]) -> TextArgument:
+    def read(cls, function: Callable[..., Any]) -> TextArgument:
         """Find the text of a function."""
         with suppress(OSError, TypeError):
             lines, first = undisturbed(lambda: inspect.getsourcelines(function))
@@ -145,7 +145,7 @@ class TextArgument:
         return frozenset()
 
 
-def answer_of(run: Run, call: FunctionCall, storage: Callable[[], Storage]) -> list[Any]:
+def read_answer(run: Run, call: FunctionCall, storage: Callable[[], Storage]) -> list[Any]:
     """Return the results of the calls of a run that has ended.
 
     Raises the error of a call, with the traceback from the run as its cause; RunFailed or RunAborted
@@ -189,30 +189,30 @@ def _results(run: Run, answer: bytes) -> list[Any]:
     return results
 
 
-def _answer(run: Run, call: FunctionCall, said: Mapping[str, Any], storage: Callable[[], Storage]) -> bytes:
+def _answer(run: Run, call: FunctionCall, payload: Mapping[str, Any], storage: Callable[[], Storage]) -> bytes:
     """Return the packed answer; what is in the bucket may be from anybody, so it must be what the log says."""
-    if "size" not in said:
-        return a2b_base64(said["data"])
+    if "size" not in payload:
+        return a2b_base64(payload["data"])
     key = answer_key(call.token)
     try:
         answer = storage().get_bytes(key)
     except NoSuchObject:
         problem = f"The answer of run {run.short_id} {DELETED}: {key}. Call it again."
         raise RunFailed(problem, execution_id=run.execution_id) from None
-    if not matches_record(answer, said):
+    if not matches_record(answer, payload):
         raise RunFailed(f"The answer of run {run.short_id} {CHANGED}.", execution_id=run.execution_id)
     return bytes(answer)
 
 
-def _raised(run: Run, said: Mapping[str, str]) -> BaseException:
+def _raised(run: Run, payload: Mapping[str, str]) -> BaseException:
     """Return the error that was raised in the run, or an error that describes it if it can't be rebuilt here."""
     error: BaseException | None = None
     with suppress(Exception):
-        error = pickles.loads(a2b_base64(said["data"]))
+        error = pickles.loads(a2b_base64(payload["data"]))
     if not isinstance(error, BaseException):
-        last = said["error"].rstrip().rpartition("\n")[2]
+        last = payload["error"].rstrip().rpartition("\n")[2]
         error = RunFailed(f"run {run.short_id} raised {last}", execution_id=run.execution_id)
-    error.__cause__ = RemoteTraceback(said["error"])
+    error.__cause__ = RemoteTraceback(payload["error"])
     if hasattr(error, "add_note"):
         error.add_note(f"Raised in run {run.execution_id}.")
     return error

@@ -7,11 +7,11 @@ from typing import Any
 from lk_jupyter.api import _audit
 from lk_jupyter.errors import UsageError
 from lk_jupyter.options.runs import HistoryOptions
-from lk_jupyter.runs.history.history import moment_of
+from lk_jupyter.runs.history.history import parse_moment
 from lk_jupyter.text.terminal import plain_values
 
 #: Options that only runs have.
-_OF_RUNS = ("machine", "state", "label")
+_RUN_OPTIONS = ("machine", "state", "label")
 
 
 def audit_table(options: HistoryOptions) -> Any:
@@ -19,9 +19,9 @@ def audit_table(options: HistoryOptions) -> Any:
 
     Raises UsageError for an option that only runs have, and for a time that can't be read.
     """
-    if unfit := [name for name in _OF_RUNS if getattr(options, name)]:
+    if unfit := [name for name in _RUN_OPTIONS if getattr(options, name)]:
         raise UsageError(f"--audit and --{unfit[0]} exclude each other: calls have no {unfit[0]}.")
-    since = moment_of(options.since) if options.since else None
+    since = parse_moment(options.since) if options.since else None
     rows = [row for row in _audit.entries() if (since is None or row["time"] >= since) and _fits(row, options)]
     rows = plain_values(rows[: options.limit])
     try:

@@ -18,9 +18,9 @@ from lk_jupyter.errors import ApiError
 from lk_jupyter.journal.journal import JournalEntry
 from lk_jupyter.options.runs import RunOptions, on_the_line
 from lk_jupyter.protocol.parts import EARLIER_SCRIPT, SCRIPT, is_internal
-from lk_jupyter.runs.clock import bill_of
-from lk_jupyter.runs.history.history import known_run
-from lk_jupyter.runs.outcome import SHORT_ID, failure_of
+from lk_jupyter.runs.clock import calculate_bill
+from lk_jupyter.runs.history.history import find_run
+from lk_jupyter.runs.outcome import SHORT_ID, build_error
 from lk_jupyter.text.secrets import without_secrets
 from lk_jupyter.text.units import credits_label, duration_label
 
@@ -71,15 +71,15 @@ def compare(before: Side, after: Side) -> Diff:
     """Put two runs side by side."""
     names = dict.fromkeys([*before.facts, *after.facts])
     facts = [Fact(name, before.facts.get(name, _NONE), after.facts.get(name, _NONE)) for name in names]
-    told = [fact for fact in facts if fact.before or fact.after]
+    relevant = [fact for fact in facts if fact.before or fact.after]
     old, new = before.code.rstrip().splitlines(), after.code.rstrip().splitlines()
     titles = before.title, after.title
-    return Diff(before, after, told, list(difflib.unified_diff(old, new, *titles, lineterm="")))
+    return Diff(before, after, relevant, list(difflib.unified_diff(old, new, *titles, lineterm="")))
 
 
-def side_of(session: Connection, name: str) -> Side:
+def read_side(session: Connection, name: str) -> Side:
     """Return what the journal and the cloud know of a run. Raises UsageError when there is no such run."""
-    execution_id, entry = known_run(session, name)
+    execution_id, entry = find_run(session, name)
     record = None
     try:
         record = session.client.execution.get(execution_id)
@@ -113,17 +113,17 @@ def _facts(entry: JournalEntry | None, record: ExecutionRecord | None) -> Iterat
         if not is_internal(file):
             yield f"File {file}", f"{len(text.encode()):,} bytes, {sha256(text.encode()).hexdigest()[:SHORT_ID]}"
     if entry:
-        yield from _asked(entry)
+        yield from _option_facts(entry)
 
 
 def _how_it_went(record: ExecutionRecord, price_per_hour: Decimal | None) -> Iterator[tuple[str, str]]:
-    bill = bill_of(record, price_per_hour)
+    bill = calculate_bill(record, price_per_hour)
     yield "State", record.status
     yield "Exit code", "" if record.return_code is None else str(record.return_code)
     yield "Took", duration_label(bill.seconds) if bill.seconds is not None else ""
     yield "Cost", bill.label
     failed = is_final(record.status) and record.return_code
-    yield "Error", str(failure_of(record)).partition("\n")[0].partition("(")[2].rpartition(")")[0] if failed else ""
+    yield "Error", str(build_error(record)).partition("\n")[0].partition("(")[2].rpartition(")")[0] if failed else ""
 
 
 def _packages(requirements: str) -> Iterator[tuple[str, str]]:
@@ -136,13 +136,13 @@ def _packages(requirements: str) -> Iterator[tuple[str, str]]:
 
 
 #: Options that are shown as something else, or say nothing of the run itself.
-_SHOWN_ELSEWHERE = {"gpu", "machine", "timeout", "requirements", "files", "save", "detach", "quiet", "dry_run", "label"}
+_SUMMARIZED = {"gpu", "machine", "timeout", "requirements", "files", "save", "detach", "quiet", "dry_run", "label"}
 
 
-def _asked(entry: JournalEntry) -> Iterator[tuple[str, str]]:
+def _option_facts(entry: JournalEntry) -> Iterator[tuple[str, str]]:
     yield "Labels", ", ".join(entry.labels)
     for name, value in entry.options.items():
-        if name not in _SHOWN_ELSEWHERE and value not in (None, False, [], {}):
+        if name not in _SUMMARIZED and value not in (None, False, [], {}):
             yield on_the_line(RunOptions, name), _option(value)
     yield "Notebook", entry.notebook or ""
 

@@ -20,7 +20,7 @@ _FROM_BUCKET = ("blobs", "resume")
 TEMPLATE = Path(__file__).with_name("export.sh")
 
 
-def script_of(request: dict[str, Any], base_url: str, *, org: str | None = None, title: str = "") -> str:
+def render_script(request: dict[str, Any], base_url: str, *, org: str | None = None, title: str = "") -> str:
     """Return the script that sends this request, streams its output and reports how the run ended.
 
     It reads the key from LK_API_KEY and holds none. Raises UsageError for a run that reads from the
@@ -34,12 +34,12 @@ def script_of(request: dict[str, Any], base_url: str, *, org: str | None = None,
         base_url=shlex.quote(base_url),
         org=shlex.quote(org or ""),
         nonce=shlex.quote(nonce_in(metadata) or ""),
-        start=_start_of(request),
+        start=_start_path(request),
         body=body,  # one line of JSON never is the end mark: its lines begin with a brace, a space or a bracket
     )
 
 
-def _start_of(request: dict[str, Any]) -> str:
+def _start_path(request: dict[str, Any]) -> str:
     """Return the path that starts such a run."""
     kinds = {"docker_image_ref": "image", "compose_file_code": "compose"}
     return f"/execution/{next((kind for name, kind in kinds.items() if name in request), 'streaming')}/start"

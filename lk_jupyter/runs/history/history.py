@@ -20,7 +20,7 @@ from lk_jupyter.journal.journal import JournalEntry, journal
 from lk_jupyter.machines.catalogue import cost_at
 from lk_jupyter.options.runs import HistoryOptions
 from lk_jupyter.protocol.parts import plain_name
-from lk_jupyter.runs.clock import Bill, CostIs, bill_of
+from lk_jupyter.runs.clock import Bill, CostIs, calculate_bill
 from lk_jupyter.runs.ids import resolve
 from lk_jupyter.runs.metrics.summary import keep_summary
 from lk_jupyter.runs.outcome import SHORT_ID
@@ -129,29 +129,31 @@ class History:
 
 def history(session: Connection, options: HistoryOptions) -> History:
     """Return the runs that fit the options. Raises UsageError for a time that cannot be read."""
-    since = moment_of(options.since) if options.since else None
-    abroad = CloudRuns(session, since)
+    since = parse_moment(options.since) if options.since else None
+    cloud_runs = CloudRuns(session, since)
     for most in _WINDOWS:
-        runs, horizon = _window(session, abroad, since, most)
+        runs, horizon = _window(session, cloud_runs, since, most)
         fitting = [past for past in runs if (not horizon or past.created_at >= horizon) and _fits(past, options)]
         if len(fitting) >= options.limit or not horizon:
             break
-    return History(_measured(session, fitting[: options.limit]), abroad.note)
+    return History(_measured(session, fitting[: options.limit]), cloud_runs.note)
 
 
 def _window(
-    session: Connection, abroad: CloudRuns, since: datetime | None, most: int | None
+    session: Connection, cloud_runs: CloudRuns, since: datetime | None, most: int | None
 ) -> tuple[list[RunSummary], datetime | None]:
     """Return the newest runs, and the moment before which some may be missing."""
-    billed, oldest_billed = abroad.newest(most)
+    billed, oldest_billed = cloud_runs.newest(most)
     entries = journal().entries(since=since.timestamp() if since else None, limit=most)
     cut = most is not None and len(entries) >= most
     oldest = min((_moment(entry.created_at) for entry in entries), default=None) if cut else None
-    left = {past.execution_id: past for past in billed}
-    mine = [e for e in entries if e.execution_id and (e.execution_id in left or session.speaks_to(e.base_url))]
-    known = [_joined(entry, left.pop(str(entry.execution_id), None)) for entry in mine]
+    unmatched = {past.execution_id: past for past in billed}
+    local_entries = [
+        e for e in entries if e.execution_id and (e.execution_id in unmatched or session.speaks_to(e.base_url))
+    ]
+    joined = [_joined(entry, unmatched.pop(str(entry.execution_id), None)) for entry in local_entries]
     horizons = [moment for moment in (oldest, oldest_billed) if moment]
-    runs = sorted([*known, *left.values()], key=lambda past: past.created_at, reverse=True)
+    runs = sorted([*joined, *unmatched.values()], key=lambda past: past.created_at, reverse=True)
     return runs, max(horizons, default=None)
 
 
@@ -165,12 +167,12 @@ class CloudRuns:
 
     def newest(self, most: int | None) -> tuple[list[RunSummary], datetime | None]:
         """Return the newest runs, and the moment before which there may be more."""
-        wanted = _MOST if most is None else most
+        limit = _MOST if most is None else most
         try:
-            self._runs += islice(self._more, max(0, wanted - len(self._runs)))
+            self._runs += islice(self._more, max(0, limit - len(self._runs)))
         except LkError as error:
             self.note = f"Shown from this machine's journal alone, which may not know how runs ended: {error}"
-        cut = most is not None and len(self._runs) >= wanted
+        cut = most is not None and len(self._runs) >= limit
         return self._runs, self._runs[-1].created_at if cut else None
 
 
@@ -181,8 +183,8 @@ def _measured(session: Connection, runs: list[RunSummary]) -> list[RunSummary]:
         return runs
     with ThreadPoolExecutor(_MEASURED) as readers:
         read = readers.map(lambda past: _read(session, past), missing)
-        found = dict(zip((past.execution_id for past in missing), read, strict=True))
-    return [replace(past, summary=found.get(past.execution_id, past.summary)) for past in runs]
+        figures = dict(zip((past.execution_id for past in missing), read, strict=True))
+    return [replace(past, summary=figures.get(past.execution_id, past.summary)) for past in runs]
 
 
 def _read(session: Connection, past: RunSummary) -> dict[str, Any]:
@@ -191,7 +193,7 @@ def _read(session: Connection, past: RunSummary) -> dict[str, Any]:
     return keep_summary(Run(session, past.execution_id), past.seconds, settled=settled)
 
 
-def moment_of(text: str, now: datetime | None = None) -> datetime:
+def parse_moment(text: str, now: datetime | None = None) -> datetime:
     """Return the moment that ``7d``, ``12h``, ``30m``, ``2w`` ago or a date means. Raises UsageError."""
     now = now or datetime.now(timezone.utc)
     if span := _SPAN.fullmatch(text.strip().lower()):
@@ -204,39 +206,39 @@ def moment_of(text: str, now: datetime | None = None) -> datetime:
         ) from None
 
 
-def known_run(session: Connection, prefix: str) -> tuple[str, JournalEntry | None]:
+def find_run(session: Connection, prefix: str) -> tuple[str, JournalEntry | None]:
     """Return the id that starts with this text, and its journal entry. Raises UsageError as ``Session.get`` does."""
-    found = resolve(session, prefix)
-    return found, journal().get(found)
+    execution_id = resolve(session, prefix)
+    return execution_id, journal().get(execution_id)
 
 
 def _from_cloud(session: Connection, since: datetime | None) -> Iterator[RunSummary]:
     client = session.client
     prices = {machine.hardware_profile: machine.price_per_hour for machine in session.machines()}
     for going_on in filter(_has_id, client.workloads.list()):
-        if since is None or _moment_of(going_on) >= since:
-            yield _of_cloud(going_on, Bill())
+        if since is None or _request_moment(going_on) >= since:
+            yield _cloud_summary(going_on, Bill())
     for ended in filter(_has_id, islice(client.billing.history(limit=_PAGE).all(), _MOST)):
-        if since is not None and _moment_of(ended) < since:
+        if since is not None and _request_moment(ended) < since:
             return
-        yield _of_cloud(ended, bill_of(ended, prices.get(ended.hardware_profile), at=client.now()))
+        yield _cloud_summary(ended, calculate_bill(ended, prices.get(ended.hardware_profile), at=client.now()))
 
 
 def _has_id(run: ExecutionSummary | Workload) -> bool:
     return is_run_id(run.execution_id)
 
 
-def _moment_of(run: ExecutionSummary | Workload) -> datetime:
+def _request_moment(run: ExecutionSummary | Workload) -> datetime:
     """Return when a run was requested; one without a date counts as new, so that no list leaves it out."""
     return run.known_since or datetime.now(timezone.utc)
 
 
-def _of_cloud(run: ExecutionSummary | Workload, bill: Bill) -> RunSummary:
+def _cloud_summary(run: ExecutionSummary | Workload, bill: Bill) -> RunSummary:
     """Return a run that the cloud knows; some servers give more than the API says: name and labels."""
     extra = run.model_extra or {}
     return RunSummary(
         run.execution_id,
-        _moment_of(run),
+        _request_moment(run),
         run.status.lower(),
         run.hardware_profile or "",
         bill.seconds,
@@ -248,7 +250,7 @@ def _of_cloud(run: ExecutionSummary | Workload, bill: Bill) -> RunSummary:
     )
 
 
-def _joined(entry: JournalEntry, abroad: RunSummary | None) -> RunSummary:
+def _joined(entry: JournalEntry, cloud_run: RunSummary | None) -> RunSummary:
     """Return a run as the journal has it, with what the cloud knows better: how it went, and its cost."""
     past = RunSummary(
         str(entry.execution_id),
@@ -269,15 +271,15 @@ def _joined(entry: JournalEntry, abroad: RunSummary | None) -> RunSummary:
         entry.summary,
         "billed" if entry.cost is not None else None,
     )
-    if abroad is None:
+    if cloud_run is None:
         return past if past.cost is not None or entry.seconds is None else _estimated(past, entry)
-    billed = abroad.cost if abroad.cost_is == "billed" else entry.cost
-    if is_final(abroad.state) and (entry.going_on or entry.cost is None):
-        journal().update(past.execution_id, state=abroad.state, seconds=abroad.seconds, cost=billed)
-    past = replace(past, state=abroad.state, seconds=abroad.seconds or past.seconds)
+    billed = cloud_run.cost if cloud_run.cost_is == "billed" else entry.cost
+    if is_final(cloud_run.state) and (entry.going_on or entry.cost is None):
+        journal().update(past.execution_id, state=cloud_run.state, seconds=cloud_run.seconds, cost=billed)
+    past = replace(past, state=cloud_run.state, seconds=cloud_run.seconds or past.seconds)
     if billed is not None:
         return replace(past, cost=billed, cost_is="billed")
-    return replace(past, cost=abroad.cost, cost_is=abroad.cost_is)
+    return replace(past, cost=cloud_run.cost, cost_is=cloud_run.cost_is)
 
 
 def _estimated(past: RunSummary, entry: JournalEntry) -> RunSummary:

@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
 
 #: What ties a run to those that were started with it.
-_COMPANY = {"lk_group", "lk_lane"}
+_GROUP_KEYS = {"lk_group", "lk_lane"}
 
 
-def kept_request(name: str, entry: JournalEntry | None) -> dict[str, Any]:
+def stored_request(name: str, entry: JournalEntry | None) -> dict[str, Any]:
     """Return the request of a run as it was sent.
 
     Raises UsageError where it was sent from elsewhere, or held what the journal does not keep.
@@ -60,22 +60,22 @@ def kept_request(name: str, entry: JournalEntry | None) -> dict[str, Any]:
 
 def again(session: Connection, name: str, entry: JournalEntry | None, machine: str | None = None) -> Bundle:
     """Return the same run, not sent yet, on the same or on another machine type. Raises UsageError."""
-    request = _renewed(kept_request(name, entry))
+    request = _renewed(stored_request(name, entry))
     code, options = (entry.code, _options(entry, request)) if entry else ("", RunOptions())
-    found = session.machines().resolve(machine or request.execution_type)
-    asked = options.timeout or setting("timeout")
+    machine_type = session.machines().resolve(machine or request.execution_type)
+    time_limit = options.timeout or setting("timeout")
     seconds = request.timeout
     if machine and options.max_cost is not None:
-        seconds = min(asked, seconds_for(found, options.max_cost))
+        seconds = min(time_limit, seconds_for(machine_type, options.max_cost))
     return Bundle(
         _source(request, code),
         options,
-        request.model_copy(update={"execution_type": found.hardware_profile, "timeout": seconds}),
-        found,
+        request.model_copy(update={"execution_type": machine_type.hardware_profile, "timeout": seconds}),
+        machine_type,
         _author_files(request),
         _line_shift(request, code),
         options.max_cost,
-        cost_binds=options.max_cost is not None and seconds < asked,
+        cost_binds=options.max_cost is not None and seconds < time_limit,
         secrets_allowed=True,  # the journal keeps none
         ports=ports_in(request.metadata),
     )
@@ -89,24 +89,24 @@ _KINDS: dict[str, tuple[type[StartRequest], type[StartOptions]]] = {
 }
 
 
-def _renewed(kept: dict[str, Any]) -> StartRequest:
+def _renewed(stored: dict[str, Any]) -> StartRequest:
     """Return the request with new names for itself and for its frames."""
-    metadata = {key: value for key, value in (kept.get("metadata") or {}).items() if key not in _COMPANY}
-    files = kept.get("import_files")
+    metadata = {key: value for key, value in (stored.get("metadata") or {}).items() if key not in _GROUP_KEYS}
+    files = stored.get("import_files")
     if nonce := metadata.get(FRAMES_KEY):
         metadata[FRAMES_KEY] = uuid.uuid4().hex
         files = files and files.replace(nonce, metadata[FRAMES_KEY])
     metadata[REQUEST_KEY] = uuid.uuid4().hex
-    request = {**kept, "metadata": metadata, **({"import_files": files} if files else {})}
+    request = {**stored, "metadata": metadata, **({"import_files": files} if files else {})}
     # Accounts differ in their longest run, so the limit is a setting and not the model's.
     timeout = request.pop("timeout")
-    kind = next(kind for name, (kind, _) in _KINDS.items() if name in kept)
+    kind = next(kind for name, (kind, _) in _KINDS.items() if name in stored)
     return kind.model_validate(request).model_copy(update={"timeout": timeout})
 
 
 def _options(entry: JournalEntry, request: StartRequest) -> StartOptions:
     """Return the options that the run was started with, as far as there are such options still."""
-    kind = next(options for made, options in _KINDS.values() if isinstance(request, made))
+    kind = next(options for request_type, options in _KINDS.values() if isinstance(request, request_type))
     with suppress(ValidationError):
         return kind.model_validate(entry.options)
     return RunOptions()

@@ -59,15 +59,15 @@ class Metrics:
         return any(self.samples.values())
 
     @classmethod
-    def of(
+    def from_response(
         cls, answer: ExecutionMetrics, *, label: str = "", step: float = 15.0, start: datetime | None = None
     ) -> Metrics:
         """Return what one answer of the API holds."""
-        told = answer.timeRange and answer.timeRange.start
-        found = {series.column: points(answer, series) for series in SERIES}
-        first = min((samples[0][0] for samples in found.values() if samples), default=None)
-        began = start or told or datetime.fromtimestamp(first or 0, timezone.utc)
-        return cls(found, began, step, label or (answer.executionId or "")[:8], answer.hostname or "")
+        reported = answer.timeRange and answer.timeRange.start
+        columns = {series.column: points(answer, series) for series in SERIES}
+        first = min((samples[0][0] for samples in columns.values() if samples), default=None)
+        began = start or reported or datetime.fromtimestamp(first or 0, timezone.utc)
+        return cls(columns, began, step, label or (answer.executionId or "")[:8], answer.hostname or "")
 
     @cached_property
     def df(self) -> Any:
@@ -90,9 +90,9 @@ class Metrics:
         return frame
 
     def _column(self, library: Any, series: Series) -> Any:
-        found = self.broken(series.column)
-        moments = library.Index([moment for moment, _ in found], dtype=float)  # of an empty list too
-        return library.Series([value for _, value in found], index=moments, dtype=float)
+        samples = self.broken(series.column)
+        moments = library.Index([moment for moment, _ in samples], dtype=float)  # of an empty list too
+        return library.Series([value for _, value in samples], index=moments, dtype=float)
 
     def broken(self, column: str) -> list[Point]:
         """Return the points of one series with a NaN in each gap, for a line that breaks there.
@@ -195,9 +195,9 @@ def read(
     if last < first:
         raise UsageError(f"The window ends at {last:%H:%M:%S}, before it starts at {first:%H:%M:%S}.")
     seconds = step_for((last - first).total_seconds()) if step is None else _seconds(step)
-    whole = start is None and end is None
-    answers = [_ask(run, window, seconds, whole=whole) for window in _parts(first, last, seconds)]
-    joined = Metrics.of(answers[0], label=_name(run, record), step=seconds, start=began)
+    is_entire_run = start is None and end is None
+    answers = [_ask(run, window, seconds, is_entire_run=is_entire_run) for window in _parts(first, last, seconds)]
+    joined = Metrics.from_response(answers[0], label=_name(run, record), step=seconds, start=began)
     for answer in answers[1:]:
         for series in SERIES:
             joined.samples[series.column].extend(points(answer, series))
@@ -238,13 +238,13 @@ def _parts(first: datetime, last: datetime, step: float) -> Iterator[tuple[datet
     yield first, last
 
 
-def _ask(run: Run, window: tuple[datetime, datetime], step: float, *, whole: bool) -> ExecutionMetrics:
+def _ask(run: Run, window: tuple[datetime, datetime], step: float, *, is_entire_run: bool) -> ExecutionMetrics:
     read_metrics, duration = (
         run.session.client.execution.metrics,
         f"{round(step * 1000)}ms" if step % 1 else f"{step:.0f}s",
     )
     first, last = window
-    if whole and (last - first).total_seconds() <= step * _IN_ONE_ANSWER:
+    if is_entire_run and (last - first).total_seconds() <= step * _IN_ONE_ANSWER:
         return read_metrics(run.execution_id, step=duration)  # the server knows best how long it goes on
     return read_metrics(run.execution_id, first.isoformat(), last.isoformat(), duration)
 
@@ -262,8 +262,8 @@ def _aware(moment: datetime | None) -> datetime | None:
 
 def _seconds(step: str | float) -> float:
     text = str(step).strip()
-    found = _STEP.fullmatch(text)
-    seconds = int(found[1]) * _UNITS[found[2]] if found else _number(text)
+    match = _STEP.fullmatch(text)
+    seconds = int(match[1]) * _UNITS[match[2]] if match else _number(text)
     if not 0 < seconds < math.inf:
         raise UsageError(f"The step '{text[:40]}' isn't a duration. Give seconds, or for example 5s or 1m.")
     return seconds

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from lk_jupyter.errors import UsageError
-from lk_jupyter.runs.metrics.series import BY_COLUMN, EMPTY, SERIES, Sampled, Series, known
+from lk_jupyter.runs.metrics.series import BY_COLUMN, EMPTY, SERIES, Sampled, Series, measured_values
 from lk_jupyter.text.pandas import pyplot
 from lk_jupyter.text.plotting import COLOURS, INK, LINES, blank, dress
 
@@ -45,8 +45,8 @@ def _chosen(runs: Sequence[Sampled], columns: Sequence[str]) -> list[Series]:
     for name in columns:
         if name not in BY_COLUMN:
             raise UsageError(f"Unknown metric '{name}'. Metrics: {', '.join(BY_COLUMN)}.")
-    wanted = [BY_COLUMN[name] for name in columns] or list(SERIES)
-    return [series for series in wanted if any(known(run.samples.get(series.column, [])) for run in runs)]
+    selected = [BY_COLUMN[name] for name in columns] or list(SERIES)
+    return [series for series in selected if any(measured_values(run.samples.get(series.column, [])) for run in runs)]
 
 
 def _panels(runs: Sequence[Sampled], chosen: Sequence[Series]) -> list[list[Series]]:
@@ -66,15 +66,15 @@ def _draw_panel(axis: Any, panel: Sequence[Series], runs: Sequence[Sampled], uni
     dress(axis)
     lines = [(run, series) for run in runs for series in panel]
     for number, (run, series) in enumerate(lines):
-        begin, found = run.start.timestamp(), run.broken(series.column)
+        begin, samples = run.start.timestamp(), run.broken(series.column)
         axis.plot(
-            [(moment - begin) / unit for moment, _ in found],
-            [value for _, value in found],
+            [(moment - begin) / unit for moment, _ in samples],
+            [value for _, value in samples],
             label=run.label if len(runs) > 1 else series.label,
             color=COLOURS[number % len(COLOURS)],
             linestyle=LINES[number % len(LINES)],
             linewidth=1.4,
-            marker="o" if len(known(found)) == 1 else None,
+            marker="o" if len(measured_values(samples)) == 1 else None,
         )
     title = panel[0].label if len(panel) == 1 else panel[0].panel
     axis.set_ylabel(f"{title}\n({panel[0].unit})", color=INK, fontsize=9)

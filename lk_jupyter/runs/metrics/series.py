@@ -74,21 +74,21 @@ BY_COLUMN = {series.column: series for series in SERIES}
 
 def points(answer: ExecutionMetrics, series: Series) -> list[Point]:
     """Return the samples of one series in its unit, oldest first; a null is NaN."""
-    found: Sequence[MetricPoint] = getattr(answer, series.field) or []
-    values = ((point.timestamp.timestamp(), point.value) for point in found)
+    metric_points: Sequence[MetricPoint] = getattr(answer, series.field) or []
+    values = ((point.timestamp.timestamp(), point.value) for point in metric_points)
     return sorted((moment, math.nan if value is None else value * series.factor) for moment, value in values)
 
 
-def known(samples: Iterable[Point]) -> list[float]:
+def measured_values(samples: Iterable[Point]) -> list[float]:
     """Return the values that are none of the gaps."""
     return [value for _, value in samples if not math.isnan(value)]
 
 
 def with_gaps(samples: Sequence[Point], step: float) -> list[Point]:
     """Return samples with one NaN where some are missing, so that a line breaks there."""
-    told: list[Point] = []
+    joined: list[Point] = []
     for moment, value in samples:
-        if told and moment - told[-1][0] > step * _GAP:
-            told.append((told[-1][0] + step, math.nan))
-        told.append((moment, value))
-    return told
+        if joined and moment - joined[-1][0] > step * _GAP:
+            joined.append((joined[-1][0] + step, math.nan))
+        joined.append((moment, value))
+    return joined

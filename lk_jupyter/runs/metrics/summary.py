@@ -41,7 +41,7 @@ class GpuUsage:
         return (self.peak_memory, self.mean_use) != (None, None)
 
 
-def gpu_of(run: Run, seconds: float | None) -> GpuUsage:
+def measure_gpu(run: Run, seconds: float | None) -> GpuUsage:
     """Read what a run made of its GPU; nothing where the cloud has no series of it."""
     try:
         series = run.metrics(f"{max(1, round((seconds or 0) / _POINTS))}s")
@@ -55,12 +55,12 @@ def gpu_of(run: Run, seconds: float | None) -> GpuUsage:
 
 def figures(gpu: GpuUsage) -> dict[str, Any]:
     """Return the figures of a GPU's use, rounded for a table; None if no series has them."""
-    kept = {
+    values = {
         "peak_gpu_memory_percent": gpu.peak_memory,
         "peak_gpu_memory_gib": gpu.peak_gib,
         "mean_gpu_utilization_percent": gpu.mean_use,
     }
-    return {name: value if value is None else round(value, 2) for name, value in kept.items()}
+    return {name: value if value is None else round(value, 2) for name, value in values.items()}
 
 
 def keep_summary(run: Run, seconds: float | None, *, settled: bool = False) -> dict[str, Any]:
@@ -68,15 +68,15 @@ def keep_summary(run: Run, seconds: float | None, *, settled: bool = False) -> d
 
     Metrics come late: their absence is only kept when it is ``settled``.
     """
-    found = figures(gpu_of(run, seconds))
-    known = settled or any(figure is not None for figure in found.values())
-    return keep_figures(run.execution_id, found) if known else found
+    gpu_figures = figures(measure_gpu(run, seconds))
+    has_figures = settled or any(figure is not None for figure in gpu_figures.values())
+    return keep_figures(run.execution_id, gpu_figures) if has_figures else gpu_figures
 
 
-def keep_figures(execution_id: str, found: Mapping[str, Any]) -> dict[str, Any]:
+def keep_figures(execution_id: str, new_figures: Mapping[str, Any]) -> dict[str, Any]:
     """Add these figures of a run to its figures in the journal. Return all of them."""
     with _lock:
         entry = journal().get(execution_id)
-        kept = {**(entry.summary if entry else {}), **found}
-        journal().update(execution_id, summary=kept)
-    return kept
+        all_figures = {**(entry.summary if entry else {}), **new_figures}
+        journal().update(execution_id, summary=all_figures)
+    return all_figures

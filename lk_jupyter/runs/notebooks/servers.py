@@ -26,9 +26,9 @@ from lk_jupyter.errors import LkError, UsageError
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.options.runs import ServerOptions
 from lk_jupyter.protocol.metadata import PORTS_KEY, REQUEST_KEY
-from lk_jupyter.runs.containers.containers import IMAGE, machine_of, package
+from lk_jupyter.runs.containers.containers import IMAGE, package, resolve_machine
 from lk_jupyter.runs.interrupts import AtInterrupt, is_interrupt, true_interrupts
-from lk_jupyter.runs.outcome import failure_of
+from lk_jupyter.runs.outcome import build_error
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.ports import address
 from lk_jupyter.runs.run import Run
@@ -73,7 +73,7 @@ def prepare_server(
         docker_image_ref=options.image,
         docker_run_cmd=[*_command(hashed), *flags],
         job_type=JOB_TYPE,
-        execution_type=machine_of(session, options).hardware_profile,
+        execution_type=resolve_machine(session, options).hardware_profile,
         enable_s3_mount=options.mount is not False,
         file_name="notebook",
         graceful_timeout=_GRACE,
@@ -181,7 +181,7 @@ def _wait_until_ready(server: HostedServer, run: Run, watch: Callable[[str], obj
         except BROKEN as error:
             check_patience(error, heard, f"The server may still be active. Stop it: %lk_abort {run.short_id}")
         if is_final(state):
-            raise failure_of(run.record)
+            raise build_error(run.record)
         if watch:  # while the cloud is out of reach too: it may be wanted no more
             watch(state)
         time.sleep(_PACE)

@@ -278,7 +278,7 @@ class WarmPython:
         died = self.channel.died
         self.kept, self._files = {}, {}
         texts = {**cloudpickle_files(), **module_files([*NEEDS, *CARRY_NEEDS, *_MODULES])}
-        left = self.run.bundle.timeout - (now() - (self.run.sent_at or now())) if self.run.bundle else None
+        left = self.run.bundle.timeout - (now() - (self.run.submitted_at or now())) if self.run.bundle else None
         save = _place_to_save(self.run, self.name) if left else None
         settings = {"idle": 60 * self.idle, "left": left or _LONG, "save": save, "key": self._key.hex()}
         code = f"exec({_PREPARE!r}, {{'texts': {texts!r}, 'settings': {settings!r}}})"
@@ -578,7 +578,7 @@ def _idle_in(run: Run) -> float:
     return (int(found[1]) - _SAVING) / 60 if found else IDLE_MINUTES
 
 
-def run_of(session: Connection, name: str) -> Run:
+def open_run(session: Connection, name: str) -> Run:
     """Return the run of an active session. Raises UsageError when there is none."""
     found = dict(reversed(list(runs_of(session))))
     if name not in found:
@@ -609,7 +609,7 @@ def idle_seconds(run: Run) -> float | None:
 
 def stop_session(session: Connection, name: str, stop: Callable[[Run], object]) -> Run:
     """Stop the session of this name, and with that its bill; return its run. Raises UsageError when there is none."""
-    run = run_of(session, name)
+    run = open_run(session, name)
     if known := _open.get(run.execution_id):
         known.close()
     stop(run)

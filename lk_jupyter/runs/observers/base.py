@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lk_jupyter.api.execution import ExecutionRecord
 from lk_jupyter.protocol.frames import Frame
 from lk_jupyter.protocol.notice import WARNING, Notice
-from lk_jupyter.runs.outcome import problems_of
+from lk_jupyter.runs.outcome import list_problems
 
 if TYPE_CHECKING:
     from lk_jupyter.runs.run import Run
@@ -51,9 +51,9 @@ class ObserverGroup:
     ``time_limit`` is the seconds after which the run is ended, if any of them knows.
     """
 
-    def __init__(self, companions: Iterable[RunObserver] = ()) -> None:
-        self.companions = tuple(companions)
-        self.time_limit = next((each.time_limit for each in self.companions if each.time_limit is not None), None)
+    def __init__(self, observers: Iterable[RunObserver] = ()) -> None:
+        self.observers = tuple(observers)
+        self.time_limit = next((each.time_limit for each in self.observers if each.time_limit is not None), None)
 
     def started(self, run: Run) -> None:
         """Notify the companions."""
@@ -70,22 +70,22 @@ class ObserverGroup:
     @property
     def notices(self) -> list[Notice]:
         """What any of them has to say now."""
-        found: list[Notice] = []
-        for companion in self.companions:
+        notices: list[Notice] = []
+        for observer in self.observers:
             with suppress(Exception):
-                found += companion.notices
-        return found
+                notices += observer.notices
+        return notices
 
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
         """Return the notices of the companions, after warnings about gaps in the log and about an unread record."""
-        warnings = [Notice(problem, WARNING) for problem in problems_of(record, run.log_problem)]
+        warnings = [Notice(problem, WARNING) for problem in list_problems(record, run.log_problem)]
         return [*warnings, *self._all("ended", run, record)]
 
     def _all(self, event: str, *facts: Any) -> list[Any]:
         """Call the companions that handle an event, and return what they say."""
-        found: list[Any] = []
-        for companion in self.companions:
-            if getattr(type(companion), event) is not getattr(RunObserver, event):
+        answers: list[Any] = []
+        for observer in self.observers:
+            if getattr(type(observer), event) is not getattr(RunObserver, event):
                 with suppress(Exception):
-                    found += getattr(companion, event)(*facts) or ()
-        return found
+                    answers += getattr(observer, event)(*facts) or ()
+        return answers

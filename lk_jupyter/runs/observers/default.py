@@ -13,7 +13,7 @@ from lk_jupyter.journal.journal import journal
 from lk_jupyter.options.runs import AttachOptions, Options
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.runs.observers.base import ObserverGroup, RunObserver
-from lk_jupyter.runs.observers.doctor import Doctor
+from lk_jupyter.runs.observers.hints import RunHints
 from lk_jupyter.runs.observers.limits import BillCheck, Countdown, LowBalance, MaxCost
 from lk_jupyter.runs.observers.results import Returned, Summary, executed
 from lk_jupyter.runs.observers.start_time import StartTime
@@ -37,12 +37,12 @@ def default_observers(  # noqa: PLR0913 (what a companion may look at)
     ``namespace``; ``in_place`` is whether a run with --carry changes the objects here, or copies.
     """
     wants_hints = setting("hints") and not getattr(options, "no_hints", False)
-    doctor = [Doctor(session, package, namespace)] if wants_hints else []
+    hints = [RunHints(session, package, namespace)] if wants_hints else []
     package = package and package.without_values()
-    limits = _of_started(package) if package else _of_attached(attached) if attached else ()
+    limits = _limits_at_start(package) if package else _limits_from_journal(attached) if attached else ()
     ports = package.ports if package else attached.ports if attached else ()
-    taken = named("out", options.outputs if isinstance(options, AttachOptions) else [])
-    returned = Returned(None if getattr(options, "detach", False) else namespace, taken, is_origin=in_place)
+    names = named("out", options.outputs if isinstance(options, AttachOptions) else [])
+    returned = Returned(None if getattr(options, "detach", False) else namespace, names, is_origin=in_place)
     return ObserverGroup(
         [
             *limits,
@@ -50,7 +50,7 @@ def default_observers(  # noqa: PLR0913 (what a companion may look at)
             BillCheck(),
             LowBalance(session),
             Summary(),
-            *doctor,
+            *hints,
             *([Addresses(ports, package)] if ports or (package and package.left_out) else []),
             *executed(attached, package),
             returned,
@@ -58,13 +58,13 @@ def default_observers(  # noqa: PLR0913 (what a companion may look at)
     )
 
 
-def _of_started(package: Bundle) -> Iterator[RunObserver]:
+def _limits_at_start(package: Bundle) -> Iterator[RunObserver]:
     yield Countdown(package.timeout, package)
     if package.max_cost is not None:
         yield MaxCost(package.machine, package.max_cost)
 
 
-def _of_attached(run: Run) -> Iterator[RunObserver]:
+def _limits_from_journal(run: Run) -> Iterator[RunObserver]:
     entry = journal().get(run.execution_id)
     yield Countdown(entry.request.get("timeout") if entry else None)
     max_cost = entry.options.get("max_cost") if entry else None
@@ -77,13 +77,13 @@ class Addresses(RunObserver):
 
     def __init__(self, ports: tuple[int, ...], package: Bundle | None) -> None:
         self._ports = ports
-        self._left_out = package.left_out if package else ()
+        self._omitted_files = package.left_out if package else ()
 
     def started(self, run: Run) -> None:
         """Keep the addresses."""
         self.notices = [Notice(f"port {port}: {address(run, port)}") for port in self._ports]
-        if self._left_out:
-            first, *others = self._left_out
-            more = f" and {len(others)} more" if others else ""
+        if self._omitted_files:
+            first, *more_files = self._omitted_files
+            more = f" and {len(more_files)} more" if more_files else ""
             text = f"The run doesn't list {first}{more}: too large, or seems to contain a secret. Add --files {first}"
             self.notices.append(Notice(text, WARNING))

@@ -38,8 +38,8 @@ class Countdown(RunObserver):
         """Warn late in the run; the status line has the limit."""
         limit = self.time_limit
         if seconds is not None and limit is not None and seconds >= LATE * limit:
-            left = max(0.0, limit - seconds)
-            self._late = [Notice(f"{whole_label(left)} of {whole_label(limit)} remain.", WARNING)]
+            remaining = max(0.0, limit - seconds)
+            self._late = [Notice(f"{whole_label(remaining)} of {whole_label(limit)} remain.", WARNING)]
             self.notices = [*self._late, *([told(self._saved.payload)] if self._saved else [])]
         return []
 
@@ -53,10 +53,10 @@ class Countdown(RunObserver):
         """Report the checkpoint, and the line that resumes from it if the run didn't finish."""
         if self._saved is None:
             return []
-        remark = told(self._saved.payload)
+        notice = told(self._saved.payload)
         if "problem" in self._saved.payload or record.status.lower() in SUCCEEDED_STATES:
-            return [remark]
-        return [Notice(f"{remark.text} Resume from there: {resume_line(self._package, run.short_id)}")]
+            return [notice]
+        return [Notice(f"{notice.text} Resume from there: {resume_line(self._package, run.short_id)}")]
 
 
 #: Seconds before its last one at which a run is stopped, so that the stop comes before the time limit.
@@ -113,12 +113,12 @@ class MaxCost(RunObserver):
         longer = "" if self._has_checkpoint else f" Run longer: --max-cost {more}"
         return [Notice(f"Stopped at {bill.label} of --max-cost {limit}: {why}.{longer}", WARNING)]
 
-    def _stop_in(self, left: float, run: Run) -> None:
+    def _stop_in(self, remaining: float, run: Run) -> None:
         spent = self._rate * Decimal(str(self._stop_at))
-        if left <= 0:
+        if remaining <= 0:
             self._stop(run, spent)
-        elif left < 2 and self._timer is None:
-            self._timer = threading.Timer(left, self._stop, [run, spent])
+        elif remaining < 2 and self._timer is None:
+            self._timer = threading.Timer(remaining, self._stop, [run, spent])
             self._timer.daemon = True
             self._timer.start()
 
@@ -128,9 +128,9 @@ class MaxCost(RunObserver):
             record = run.record
             if record.billed is None or is_final(record.status) or not self._rate:
                 return
-            left = float((self._max_cost - record.billed) / self._rate) - _AHEAD - 1
-            if left < LOOK_SECONDS and not self._stopping.wait(max(left, 0.0)):
-                self._stop(run, record.billed + self._rate * Decimal(str(max(left, 0.0))))
+            remaining = float((self._max_cost - record.billed) / self._rate) - _AHEAD - 1
+            if remaining < LOOK_SECONDS and not self._stopping.wait(max(remaining, 0.0)):
+                self._stop(run, record.billed + self._rate * Decimal(str(max(remaining, 0.0))))
 
     def _stop(self, run: Run, spent: Decimal) -> None:
         """Abort the run, once, in the background: each second costs, and the server may be away."""
@@ -192,21 +192,21 @@ class LowBalance(RunObserver):
         """Have the balance looked at; it says nothing in the status line."""
         self.notices = self._watch.warnings
         if seconds is not None and seconds > _FIRST_LOOK:
-            price, left = price_of(run.machine), self._watch.left
-            may_be_low = price and left is not None and left / price * 3600 < LOW_SECONDS
+            price, balance = price_of(run.machine), self._watch.left
+            may_be_low = price and balance is not None and balance / price * 3600 < LOW_SECONDS
             self._watch.look(again=bool(may_be_low) and not self._has_looked)  # with this run among what is billed
             self._has_looked = True
         return []
 
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
         """Return the warning, from a balance that is read now where it may be low."""
-        left = self._watch.left
-        price = left is not None and price_of(run.machine)
-        if left is None or not price or (left - (run.bill(record).cost or 0)) / price * 3600 >= LOW_SECONDS:
+        balance = self._watch.left
+        price = balance is not None and price_of(run.machine)
+        if balance is None or not price or (balance - (run.bill(record).cost or 0)) / price * 3600 >= LOW_SECONDS:
             return []
-        left = self._watch.read_after_end()
-        if left is None or left / price * 3600 >= LOW_SECONDS:
+        balance = self._watch.read_after_end()
+        if balance is None or balance / price * 3600 >= LOW_SECONDS:
             return []
-        last = duration_label(max(0.0, float(left / price) * 3600))
+        last = duration_label(max(0.0, float(balance / price) * 3600))
         where = f" on {record.hardware_profile}" if record.hardware_profile else ""
-        return [Notice(f"{credits_label(left)} left, {last}{where}. {TOP_UP}", WARNING)]
+        return [Notice(f"{credits_label(balance)} left, {last}{where}. {TOP_UP}", WARNING)]

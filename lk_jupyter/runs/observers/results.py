@@ -18,7 +18,7 @@ from lk_jupyter.protocol.frames import UNSIGNED, Frame
 from lk_jupyter.protocol.metadata import CARRY_KEY, REQUEST_KEY
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.protocol.parts import part_settings
-from lk_jupyter.runs.clock import duration_of
+from lk_jupyter.runs.clock import measure_duration
 from lk_jupyter.runs.metrics.summary import keep_summary
 from lk_jupyter.runs.notebooks.notebook import CELL, PART
 from lk_jupyter.runs.observers.base import RunObserver
@@ -35,7 +35,7 @@ class Summary(RunObserver):
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
         """Begin to read the metrics; nothing is said."""
         threading.Thread(
-            target=_quietly, args=(run, duration_of(record)), name=f"lk-summary-{run.short_id}", daemon=True
+            target=_quietly, args=(run, measure_duration(record)), name=f"lk-summary-{run.short_id}", daemon=True
         ).start()
         return []
 
@@ -48,39 +48,39 @@ def _quietly(run: Run, seconds: float | None) -> None:
 class Returned(RunObserver):
     """Sets what came in a namespace; without one it only says that it is there.
 
-    Which names are set is what was asked for from here. Of a run that was started elsewhere it sets those ``taken``.
+    Which names are set is what was asked for from here. Of a run that was started elsewhere it sets those ``names``.
     ``is_origin`` is whether the objects that the run was started with are changed in place, or copies of them.
     """
 
     def __init__(
-        self, namespace: MutableMapping[str, Any] | None, taken: Sequence[str] = (), *, is_origin: bool = True
+        self, namespace: MutableMapping[str, Any] | None, names: Sequence[str] = (), *, is_origin: bool = True
     ) -> None:
         self._namespace = namespace
         self._is_origin = is_origin
-        self._taken = list(taken)
+        self._names = list(names)
 
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
         """Set the variables. Name the variables that came and the variables that didn't."""
-        if run.asked is not None and CARRY_KEY in run.asked:
+        if run.request_metadata is not None and CARRY_KEY in run.request_metadata:
             return self._carried(run, record)
-        names = self._taken if run.asked is None else requested_outputs(run.asked)
+        names = self._names if run.request_metadata is None else requested_outputs(run.request_metadata)
         if not names:
             return self._offered(run, record)
         if self._namespace is None:
             return [Notice(f"To set {', '.join(names)} here: %lk_attach {run.short_id}")]
         try:
-            found = run.outputs(names=names)
+            outputs = run.outputs(names=names)
         except LkError as error:
             return [Notice(f"Can't download {', '.join(names)}: {error} Try again: run.outputs()", WARNING)]
-        origin = recall(str((run.asked or {}).get(REQUEST_KEY)))
+        origin = recall(str((run.request_metadata or {}).get(REQUEST_KEY)))
         after = "" if record.status.lower() in SUCCEEDED_STATES else ", as they were when it failed"
-        return set_outputs(found, origin, self._namespace, after)
+        return set_outputs(outputs, origin, self._namespace, after)
 
     def _carried(self, run: Run, record: ExecutionRecord) -> list[Notice]:
         """Bring what the run has changed into the variables here."""
         if self._namespace is None:
             return [Notice(f"What the run changed comes back with %lk_attach {run.short_id}")]
-        token = str((run.asked or {}).get(REQUEST_KEY))
+        token = str((run.request_metadata or {}).get(REQUEST_KEY))
         origin = recall(token) if self._is_origin else None
         try:
             state = run.changed_state(origin)
@@ -95,7 +95,7 @@ class Returned(RunObserver):
     @staticmethod
     def _offered(run: Run, record: ExecutionRecord) -> list[Notice]:
         """Say what a run that was started elsewhere sent back, and how to get it."""
-        offered = requested_outputs(record.metadata or {}) if run.asked is None else []
+        offered = requested_outputs(record.metadata or {}) if run.request_metadata is None else []
         if not offered:
             return []
         how = f"%lk_attach {run.short_id} --out {','.join(offered)}"
@@ -162,10 +162,10 @@ class Executed(RunObserver):
 
 def _without_secrets(output: dict[str, Any]) -> dict[str, Any]:
     """Return an output as a notebook may keep it."""
-    kept: dict[str, Any] = redact_values({name: _joined(value) for name, value in output.items() if name != "data"})
+    redacted: dict[str, Any] = redact_values({name: _joined(value) for name, value in output.items() if name != "data"})
     if "data" in output:
-        kept["data"] = redact_bundle({kind: _joined(form) for kind, form in dict(output["data"]).items()})
-    return kept
+        redacted["data"] = redact_bundle({kind: _joined(form) for kind, form in dict(output["data"]).items()})
+    return redacted
 
 
 def _joined(text: Any) -> Any:

@@ -26,7 +26,7 @@ from lk_jupyter.config.assumptions import row
 from lk_jupyter.errors import UsageError
 from lk_jupyter.machines.catalogue import Catalogue, cost_of, price_label
 from lk_jupyter.protocol.notice import HINT, WARNING, Notice
-from lk_jupyter.runs.clock import duration_of
+from lk_jupyter.runs.clock import measure_duration
 from lk_jupyter.runs.outcome import TRACEBACK, printed, remote_traceback
 from lk_jupyter.runs.package import rich
 from lk_jupyter.runs.package.bundle import Bundle
@@ -58,7 +58,7 @@ class Imports:
     slowest_seconds: float = 0.0
 
 
-def imports_of(payload: dict[str, Any]) -> Imports | None:
+def parse_imports(payload: dict[str, Any]) -> Imports | None:
     """Read what the run itself measured; None when that is nonsense."""
     try:
         return Imports(float(payload["seconds"]), str(payload["slowest"])[:40], float(payload["slowest_seconds"]))
@@ -124,8 +124,8 @@ def hints(case: Evidence) -> list[Notice]:
     kind, states = (HINT, {"end"}) if case.record else (WARNING, {"run"})
     if case.record and case.record.status.lower() in {"failed", "failed_user"}:  # not the platform, time or user
         states.add("failed")
-    found = (rule.find(case) for rule in RULES if states & set(rule.when.split()))
-    full = (Hint(hint) if isinstance(hint, str) else hint for hint in found if hint)
+    findings = (rule.find(case) for rule in RULES if states & set(rule.when.split()))
+    full = (Hint(hint) if isinstance(hint, str) else hint for hint in findings if hint)
     return [Notice(hint.text, kind, hint.option) for hint in full]
 
 
@@ -138,25 +138,25 @@ _GPU_MEMORY = re.compile(
     r"|RESOURCE_EXHAUSTED: Out of memory (?:while trying to allocate|allocating)"
 )
 _SIZE = r"([\d.]{1,12}) ([KMG]iB)"
-_TRIED = re.compile(f"Tried to allocate {_SIZE}")
+_REQUESTED = re.compile(f"Tried to allocate {_SIZE}")
 _CAPACITY = re.compile(f"total capaci?ty of {_SIZE}|{_SIZE} total capacity")  # one release had it misspelt
 _FREE = re.compile(f"{_SIZE} (?:is )?free")
 _BYTES = re.compile(r"(?:to allocate|allocating|allocated so far:) ([\d,]{1,30}) bytes")
 _GIB = {"KiB": 2**-20, "MiB": 2**-10, "GiB": 1.0}
 
 
-def out_of_gpu_memory(case: Evidence) -> str | Hint | None:
+def gpu_memory_exceeded(case: Evidence) -> str | Hint | None:
     """Name the next machine up when the GPU's memory was too small."""
     error = next((error for error in case.errors if _GPU_MEMORY.search(error)), None)
     if error is None:
         return None
     size = _gib(_CAPACITY, error) or (case.machine and case.machine.memory_gib)
-    said = f"The GPU's memory{f' ({size:.0f} GiB)' if size else ''} was too small. A smaller batch needs less"
+    problem = f"The GPU's memory{f' ({size:.0f} GiB)' if size else ''} was too small. A smaller batch needs less"
     larger = case.machines.larger(size, _needed(error)) if case.machines and size else None
     if larger is None:
-        return f"{said}; no machine that you may use has enough more memory."
+        return f"{problem}; no machine that you may use has enough more memory."
     option = _option(larger, case.machines)
-    return Hint(f"{said}; {option} has more: {larger.memory_gib} GiB, {price_label(larger)}.", option)
+    return Hint(f"{problem}; {option} has more: {larger.memory_gib} GiB, {price_label(larger)}.", option)
 
 
 def _option(machine: MachineType, machines: Catalogue | None) -> str:
@@ -170,9 +170,9 @@ def _option(machine: MachineType, machines: Catalogue | None) -> str:
 
 def _needed(error: str) -> float:
     """Return the GiB that would have been enough, as far as the message says."""
-    size, tried, free = _gib(_CAPACITY, error), _gib(_TRIED, error), _gib(_FREE, error)
-    if size and tried:
-        return size - (free or 0.0) + tried
+    size, requested, free = _gib(_CAPACITY, error), _gib(_REQUESTED, error), _gib(_FREE, error)
+    if size and requested:
+        return size - (free or 0.0) + requested
     return sum(int(count.replace(",", "")) for count in _BYTES.findall(error)) / 2**30
 
 
@@ -195,19 +195,19 @@ def missing_module(case: Evidence) -> Hint | None:
     if match is None:
         return None
     module = match[1]
-    if case.package and _is_here(module, case.package):
+    if case.package and _is_local_module(module, case.package):
         name = module.partition(".")[0]
         path = f"{name}.py" if (case.package.source.folder / f"{name}.py").is_file() else f'"{name}/**/*.py"'
         return Hint(f"{path} wasn't uploaded. Add --files {path}.", f"--files {path}")
-    found = package_of(module, case.installed)
-    if found is None or _is_required(found[0], case.package):
+    guess = package_of(module, case.installed)
+    if guess is None or _is_required(guess[0], case.package):
         return None
-    package, sure = found
+    package, sure = guess
     doubt = "" if sure else ", if its package has that name"
     return Hint(f"{module} isn't installed in the run. Add -r {package}{doubt}.", f"-r {package}")
 
 
-def _is_here(module: str, package: Bundle) -> bool:
+def _is_local_module(module: str, package: Bundle) -> bool:
     name = module.partition(".")[0]
     return (package.source.folder / f"{name}.py").is_file() or (package.source.folder / name / "__init__.py").is_file()
 
@@ -283,33 +283,35 @@ def missing_variable(case: Evidence) -> Hint | None:
         if not near:
             return None
         name, doubt = near[0], f"Did you mean '{near[0]}'? "
-    text, option = _brought(name, case.namespace[name])
+    text, option = _advise_name(name, case.namespace[name])
     return Hint(f"{doubt}{text}", "" if doubt else option)
 
 
-def _brought(name: str, value: Any) -> Hint:
+def _advise_name(name: str, value: Any) -> Hint:
     """Return how a name of the notebook gets into a run, which is a fresh Python process."""
     if isinstance(value, ModuleType):
         alias = "" if value.__name__ == name else f" as {name}"
         return Hint(f"A run doesn't see the notebook's imports. Add to the cell: import {value.__name__}{alias}")
     if inspect.isroutine(value) or isinstance(value, type):
-        if home := _home_of(value):
-            known = value.__name__
-            alias = "" if known == name else f" as {name}"
-            return Hint(f"A run doesn't see the notebook's imports. Add to the cell: from {home} import {known}{alias}")
+        if home := _public_module(value):
+            exported_name = value.__name__
+            alias = "" if exported_name == name else f" as {name}"
+            return Hint(
+                f"A run doesn't see the notebook's imports. Add to the cell: from {home} import {exported_name}{alias}"
+            )
         kind = "class" if isinstance(value, type) else "function"
         return Hint(f"A run doesn't see the notebook's {kind} '{name}'. Add --carry.", "--carry")
     return Hint(f"A run doesn't see the notebook's variable '{name}'. Add --in {name}.", f"--in {name}")
 
 
-def _home_of(value: Any) -> str:
+def _public_module(value: Any) -> str:
     """Return the module that a function or class is imported from, the public one where there is one; or nothing."""
     parts = (getattr(value, "__module__", None) or "").split(".")
     while parts and parts[-1].startswith("_") and parts != ["__main__"]:
         parts.pop()
     module, name = ".".join(parts), getattr(value, "__name__", "")
-    found = getattr(sys.modules.get(module), name, None)
-    return module if module != "__main__" and found is value else ""
+    exported = getattr(sys.modules.get(module), name, None)
+    return module if module != "__main__" and exported is value else ""
 
 
 _NO_GRAPH = re.compile(
@@ -380,7 +382,7 @@ def _peak_ram(metrics: ExecutionMetrics | None) -> float | None:
     return 100 * max(used) / total if used and total else None
 
 
-def out_of_time(case: Evidence) -> str | Hint | None:
+def time_limit_exceeded(case: Evidence) -> str | Hint | None:
     """Name the option that gives the run longer, and what that may cost; a run with a checkpoint is resumed instead."""
     record, package = case.record, case.package
     if case.has_checkpoint:
@@ -404,15 +406,15 @@ def out_of_time(case: Evidence) -> str | Hint | None:
 
 def idle_gpu(case: Evidence) -> str | None:
     """Report that the GPU has had little to do for minutes."""
-    points = _known(case.metrics.gpuUtilizationPercent) if case.metrics else []
+    points = _measured_points(case.metrics.gpuUtilizationPercent) if case.metrics else []
     seconds = _longest(points, lambda value: value < IDLE_PERCENT)
     if seconds < IDLE_SECONDS:
         return None
     price = f" It costs {price_label(case.machine)} anyway." if case.machine and case.machine.price_per_hour else ""
-    whole = all(point.value == 0 for point in points)
+    is_unused = all(point.value == 0 for point in points)
     cause = (
         "Is the model on it (.to('cuda'))?"
-        if whole
+        if is_unused
         else "Does it wait for data (workers, prefetching), or does this part run on the CPU?"
     )
     return f"The GPU was below {IDLE_PERCENT:.0f} % for {duration_label(seconds)}. {cause}{price}"
@@ -420,7 +422,7 @@ def idle_gpu(case: Evidence) -> str | None:
 
 def full_gpu(case: Evidence) -> str | None:
     """Warn of GPU memory that is nearly full and still rising."""
-    points = _known(case.metrics.gpuMemoryUtilizationPercent)[-9:] if case.metrics else []
+    points = _measured_points(case.metrics.gpuMemoryUtilizationPercent)[-9:] if case.metrics else []
     values = [point.value or 0.0 for point in points]
     if len(values) < 4 or any(_between(a, b) > _GAP for a, b in pairwise(points)):
         return None
@@ -436,10 +438,10 @@ def full_gpu(case: Evidence) -> str | None:
 
 def slow_imports(case: Evidence) -> str | None:
     """Report that imports took most of the time."""
-    whole = duration_of(case.record) if case.record else None
-    if case.imports is None or not whole:
+    duration = measure_duration(case.record) if case.record else None
+    if case.imports is None or not duration:
         return None
-    if case.imports.seconds < max(rich.IMPORT_SECONDS, rich.IMPORT_PART * whole):
+    if case.imports.seconds < max(rich.IMPORT_SECONDS, rich.IMPORT_PART * duration):
         return None
     slowest = (
         f", {case.imports.slowest} {duration_label(case.imports.slowest_seconds)} of them"
@@ -447,12 +449,12 @@ def slow_imports(case: Evidence) -> str | None:
         else ""
     )
     return (
-        f"{duration_label(case.imports.seconds)} of {duration_label(whole)} were imports{slowest}. Each run "
+        f"{duration_label(case.imports.seconds)} of {duration_label(duration)} were imports{slowest}. Each run "
         "imports again: do more work in one run."
     )
 
 
-def _known(points: Sequence[MetricPoint]) -> list[MetricPoint]:
+def _measured_points(points: Sequence[MetricPoint]) -> list[MetricPoint]:
     return sorted((point for point in points if point.value is not None), key=lambda point: point.timestamp)
 
 
@@ -480,7 +482,7 @@ def _longest(points: Sequence[MetricPoint], holds: Callable[[float], bool]) -> f
 
 
 RULES: tuple[Rule, ...] = (
-    Rule("failed", out_of_gpu_memory),
+    Rule("failed", gpu_memory_exceeded),
     Rule("failed", missing_module),
     Rule("failed", missing_library),
     Rule("failed", missing_object),
@@ -491,7 +493,7 @@ RULES: tuple[Rule, ...] = (
     Rule("failed", no_loop),
     Rule("failed", killed),
     Rule("failed", crashed),
-    Rule("end", out_of_time),
+    Rule("end", time_limit_exceeded),
     Rule("run", full_gpu),
     Rule("run end", idle_gpu),
     Rule("end", slow_imports),

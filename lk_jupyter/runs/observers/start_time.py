@@ -24,25 +24,25 @@ class StartTime(RunObserver):
 
     def __init__(self, phases: Mapping[str, float]) -> None:
         self._phases = phases
-        self._there: dict[str, float] = {}
+        self._remote_phases: dict[str, float] = {}
 
     def saw(self, frame: Frame) -> None:
         """Take the times of the run, at the moment of its first line."""
-        if frame.kind == TIME and not self._there:
-            there = {name: float(frame.payload.get(name, 0.0)) for name in ("shim", "environment")}
-            start = time.monotonic() - self._phases.get("sent", time.monotonic()) - sum(there.values())
-            self._there = {"start": max(0.0, start), **there}
+        if frame.kind == TIME and not self._remote_phases:
+            remote_phases = {name: float(frame.payload.get(name, 0.0)) for name in ("shim", "environment")}
+            start = time.monotonic() - self._phases.get("sent", time.monotonic()) - sum(remote_phases.values())
+            self._remote_phases = {"start": max(0.0, start), **remote_phases}
 
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:  # noqa: ARG002 (as all companions)
         """Return the phases."""
-        return [Notice(times_label({**self._phases, **self._there}))]
+        return [Notice(times_label({**self._phases, **self._remote_phases}))]
 
 
 def times_label(phases: Mapping[str, float]) -> str:
     """Return phases in words, such as ``Before the first line: 0.31 s (analysis 0.02 s, …)``."""
-    known = {name: seconds for name, seconds in phases.items() if name != "sent"}
-    each = ", ".join(f"{name} {_seconds(seconds)}" for name, seconds in known.items())
-    return f"Before the first line: {_seconds(sum(known.values()))} ({each})"
+    durations = {name: seconds for name, seconds in phases.items() if name != "sent"}
+    each = ", ".join(f"{name} {_seconds(seconds)}" for name, seconds in durations.items())
+    return f"Before the first line: {_seconds(sum(durations.values()))} ({each})"
 
 
 def _seconds(seconds: float) -> str:

@@ -18,7 +18,7 @@ from lk_jupyter.connection.budget import budget_usage as budget_usage  # noqa: P
 from lk_jupyter.connection.budget import sum_charges as sum_charges  # noqa: PLC0414 (the same)
 from lk_jupyter.errors import NotFound
 from lk_jupyter.journal.journal import BudgetCharge, Journal, journal
-from lk_jupyter.runs.outcome import end_of_entry
+from lk_jupyter.runs.outcome import journal_columns
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.submit.start import find_marked
 
@@ -61,7 +61,7 @@ def _refresh_charge(session: Connection, run_journal: Journal, charge: BudgetCha
         run_journal.update(charge.token, state="failed", cost=None, reason="The server no longer knows this run.")
         return
     if is_final(record.status):
-        run_journal.update(charge.token, execution_id=execution_id, **end_of_entry(record))
+        run_journal.update(charge.token, execution_id=execution_id, **journal_columns(record))
 
 
 def _find_run(session: Connection, run_journal: Journal, token: str) -> str | None:

@@ -19,7 +19,7 @@ services:
 networks:
   inner:
 """
-    assert Stack.of(text) == Stack(("nginx:1", "redis:7"), (8080, 9000, 7070))
+    assert Stack.parse(text) == Stack(("nginx:1", "redis:7"), (8080, 9000, 7070))
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ networks:
 )
 def test_the_first_thing_that_is_wrong_is_told_with_its_line_in_the_cell(text, said):
     with pytest.raises(UsageError) as error:
-        Stack.of(text, first_line=2)
+        Stack.parse(text, first_line=2)
     assert said in str(error.value)
     assert str(error.value).endswith("Nothing was sent.")
     assert "\n" not in str(error.value)

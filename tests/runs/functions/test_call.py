@@ -9,5 +9,5 @@ from lk_jupyter.runs.functions.call import FunctionCall
 
 def test_local_modules_travel_with_a_function_that_needs_them_and_no_others():
     folder = Path(patience.__file__).parent
-    assert FunctionCall.of(patience.cpu_seconds, [], folder).modules == {"patience"}
-    assert FunctionCall.of(len, [], folder).modules == frozenset()
+    assert FunctionCall.pack(patience.cpu_seconds, [], folder).modules == {"patience"}
+    assert FunctionCall.pack(len, [], folder).modules == frozenset()

@@ -4,7 +4,7 @@ import lk_jupyter
 from lk_jupyter.errors import UsageError
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.magics.history import DiffView
-from lk_jupyter.runs.history.diff import Side, compare, side_of
+from lk_jupyter.runs.history.diff import Side, compare, read_side
 
 KEY = "lk_" + "3fA9" * 8
 
@@ -25,7 +25,7 @@ def test_what_was_asked_for_and_what_came_of_it_stand_side_by_side(session):
     for run in (first, second):
         run.wait()
     journal().update(first.execution_id, summary={"peak_gpu_memory_percent": 41.5, "val_acc": 0.9, "loss": None})
-    diff = compare(side_of(session, first.execution_id), side_of(session, second.short_id))
+    diff = compare(read_side(session, first.execution_id), read_side(session, second.short_id))
     found = facts(diff)
     assert found["State"] == ("completed", "failed")
     assert found["Exit code"] == ("0", "1")
@@ -48,7 +48,7 @@ def test_packages_and_files_differ_one_by_one(session, tmp_path, monkeypatch):
     (tmp_path / "data.txt").write_text("two!")
     second = session.run("print(1)", files=["data.txt"], requirements=["packaging>=23"])
     second.abort()  # what it would install takes seconds
-    found = facts(compare(side_of(session, first.execution_id), side_of(session, second.execution_id)))
+    found = facts(compare(read_side(session, first.execution_id), read_side(session, second.execution_id)))
     assert found["Package packaging"] == ("", ">=23")
     before, after = found["File data.txt"]
     assert before.startswith("3 bytes, ")
@@ -60,7 +60,7 @@ def test_a_run_from_elsewhere_is_compared_by_what_the_cloud_keeps(session):
     session.get(abroad).wait()
     run = session.run("print(1)")
     run.wait()
-    diff = compare(side_of(session, run.execution_id), side_of(session, abroad))
+    diff = compare(read_side(session, run.execution_id), read_side(session, abroad))
     assert "-print(1)" in diff.code
     assert "+print(2)" in diff.code
     assert facts(diff)["Machine"] == ("gpu.l40s", "cpu")
@@ -68,7 +68,7 @@ def test_a_run_from_elsewhere_is_compared_by_what_the_cloud_keeps(session):
 
 def test_no_such_run_is_told(session):
     with pytest.raises(UsageError, match="No run of yours starts with"):
-        side_of(session, "ffffffff")
+        read_side(session, "ffffffff")
 
 
 def test_the_same_code_is_said_to_be_the_same():

@@ -7,9 +7,9 @@ import pytest
 from patience import PATIENCE
 
 import lk_jupyter
-from lk_jupyter.runs.history.export import script_of
-from lk_jupyter.runs.history.history import known_run
-from lk_jupyter.runs.history.rerun import kept_request
+from lk_jupyter.runs.history.export import render_script
+from lk_jupyter.runs.history.history import find_run
+from lk_jupyter.runs.history.rerun import stored_request
 
 CODE = r"""
 import sys, time
@@ -38,9 +38,9 @@ def export(session, tmp_path):
     def export(code, **options):
         run = session.run(code, **options)
         run.wait()
-        request = kept_request(*known_run(session, run.execution_id))
+        request = stored_request(*find_run(session, run.execution_id))
         path = tmp_path / "again.sh"
-        path.write_text(script_of(request, session.base_url, title=f"Does run {run.execution_id} again."))
+        path.write_text(render_script(request, session.base_url, title=f"Does run {run.execution_id} again."))
         return run, path
 
     return export

@@ -9,7 +9,7 @@ import lk_jupyter
 from lk_jupyter.errors import UsageError
 from lk_jupyter.journal.journal import JournalEntry, journal
 from lk_jupyter.options.runs import HistoryOptions
-from lk_jupyter.runs.history.history import history, known_run, moment_of
+from lk_jupyter.runs.history.history import find_run, history, parse_moment
 from lk_jupyter.runs.metrics.summary import GpuUsage, figures, keep_figures
 
 NOW = datetime(2026, 6, 2, 12, tzinfo=timezone.utc)
@@ -154,25 +154,25 @@ def test_an_option_that_does_not_exist_is_refused(session):
     ],
 )
 def test_a_time_is_a_span_or_a_date(text, moment):
-    assert moment_of(text, NOW) == moment
+    assert parse_moment(text, NOW) == moment
 
 
 @pytest.mark.parametrize("text", ["yesterday", "7", "d", "-3d", "2026-13-01", "9999999d", ""])
 def test_a_time_that_cannot_be_read_says_what_can(text):
     with pytest.raises(UsageError, match="--since 7d"):
-        moment_of(text, NOW)
+        parse_moment(text, NOW)
 
 
 def test_an_id_may_be_shortened_and_must_be_one(session):
     run = session.run("print(1)")
     run.wait()
-    found, entry = known_run(session, run.execution_id[:8])
+    found, entry = find_run(session, run.execution_id[:8])
     assert found == run.execution_id
     assert entry.code == "print(1)"
     with pytest.raises(UsageError, match="No run of yours starts with"):
-        known_run(session, "ffffffff")
+        find_run(session, "ffffffff")
     with pytest.raises(UsageError, match="too short"):
-        known_run(session, "3")
+        find_run(session, "3")
 
 
 def test_that_there_are_no_metrics_is_kept_when_none_can_come_any_more(session, mark):

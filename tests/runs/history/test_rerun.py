@@ -11,9 +11,9 @@ from lk_jupyter.errors import RunFailed, UsageError
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol.metadata import REQUEST_KEY
-from lk_jupyter.runs.history.export import script_of
-from lk_jupyter.runs.history.history import known_run
-from lk_jupyter.runs.history.rerun import again, kept_request
+from lk_jupyter.runs.history.export import render_script
+from lk_jupyter.runs.history.history import find_run
+from lk_jupyter.runs.history.rerun import again, stored_request
 from lk_jupyter.runs.package.prepare import prepare
 from lk_jupyter.runs.run import Run
 
@@ -40,7 +40,7 @@ def ran(session, tmp_path):
 
 
 def repeated(session, run, machine=None):
-    return again(session, *known_run(session, run.execution_id), machine)
+    return again(session, *find_run(session, run.execution_id), machine)
 
 
 def sent(request):
@@ -128,7 +128,7 @@ def test_a_run_that_read_from_signed_addresses_says_why_it_is_not_sent(session, 
 def test_a_run_from_elsewhere_says_what_is_missing(session):
     execution_id = session.client.execution.start_streaming({"code": "print(1)"}).execution_id
     with pytest.raises(UsageError, match="journal doesn't have the request"):
-        again(session, *known_run(session, execution_id))
+        again(session, *find_run(session, execution_id))
 
 
 def test_what_a_run_reads_from_the_bucket_is_linked_anew_and_a_script_cannot(session, ran):
@@ -143,7 +143,7 @@ def test_what_a_run_reads_from_the_bucket_is_linked_anew_and_a_script_cannot(ses
     assert "X-Amz" not in kept
     assert Run.submit(session, repeated(session, second)).result().stdout == "42\n"
     with pytest.raises(UsageError, match="links that expire"):
-        script_of(kept_request(second.execution_id, journal().get(second.execution_id)), session.base_url)
+        render_script(stored_request(second.execution_id, journal().get(second.execution_id)), session.base_url)
 
 
 def tar_of(name, content):

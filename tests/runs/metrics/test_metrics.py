@@ -28,7 +28,7 @@ def answer(**series):
     return ExecutionMetrics(executionId="3f0c2a9e-5b1d", hostname="node-1", timeRange={"start": START}, **told)
 
 
-FULL = Metrics.of(
+FULL = Metrics.from_response(
     answer(
         gpuUtilizationPercent={0: 10.0, 15: None, 30: 90.0, 90: 95.0},
         gpuMemoryUtilizationPercent={0: 20.0, 15: 40.0, 30: 60.0, 90: 60.0},
@@ -77,7 +77,7 @@ def test_a_line_breaks_once_in_each_gap():
 
 
 def test_no_samples_are_an_empty_table_with_all_columns():
-    empty = Metrics.of(answer())
+    empty = Metrics.from_response(answer())
     assert not empty
     assert empty.df.empty
     assert list(empty.df.columns) == list(FULL.df.columns)
@@ -116,7 +116,7 @@ def test_a_plot_shows_gaps_as_gaps():
 def test_runs_are_laid_over_each_other_at_their_starts():
     later = START + timedelta(hours=5)
     other = Metrics({"cpu_percent": [(later.timestamp(), 50.0), (later.timestamp() + 15, 60.0)]}, later, 15, "two")
-    first = Metrics.of(answer(systemCpuUsagePercent={0: 1.0, 15: 2.0}), label="one")
+    first = Metrics.from_response(answer(systemCpuUsagePercent={0: 1.0, 15: 2.0}), label="one")
     both = Overlay([first, other])
     frame = both.df
     assert list(frame.index.total_seconds()) == [0.0, 15.0, 0.0, 15.0]
@@ -128,7 +128,7 @@ def test_runs_are_laid_over_each_other_at_their_starts():
 
 
 def test_a_plot_without_samples_says_when_they_come():
-    figure = Metrics.of(answer()).plot()
+    figure = Metrics.from_response(answer()).plot()
     assert [text.get_text() for text in figure.axes[0].texts] == [EMPTY]
 
 
@@ -146,7 +146,7 @@ def test_a_series_that_does_not_exist_is_named_with_those_that_do():
 
 @pytest.mark.parametrize(
     ("module", "use", "extra"),
-    [("pandas", lambda: Metrics.of(answer()).df, "pandas"), ("matplotlib.pyplot", FULL.plot, "plot")],
+    [("pandas", lambda: Metrics.from_response(answer()).df, "pandas"), ("matplotlib.pyplot", FULL.plot, "plot")],
 )
 def test_what_is_missing_is_told_with_the_extra_that_brings_it(monkeypatch, module, use, extra):
     monkeypatch.setitem(sys.modules, module, None)

@@ -19,7 +19,7 @@ from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.code.source import Source
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol.frames import STDERR, Frame, Splitter, words_of
-from lk_jupyter.runs.outcome import failure_of
+from lk_jupyter.runs.outcome import build_error
 from lk_jupyter.runs.package import bundle as bundles
 from lk_jupyter.runs.package.bundle import Limits, bundle
 
@@ -487,4 +487,4 @@ def test_a_cloud_that_drops_what_goes_along_is_named_with_the_way_out():
     stderr = 'Traceback (most recent call last):\n  File "cell.py", line 1, in <module>\n'
     stderr += "ModuleNotFoundError: No module named '_lk'\n"
     record = ExecutionRecord(execution_id="3f0c", status="failed", created_at=CREATED, return_code=1, stderr=stderr)
-    assert "add --no-rich" in str(failure_of(record))
+    assert "add --no-rich" in str(build_error(record))

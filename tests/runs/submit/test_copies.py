@@ -24,7 +24,7 @@ from lk_jupyter.protocol.metadata import REQUEST_KEY
 from lk_jupyter.protocol.parts import KEY, MARK, PREFIX, SHIPPED
 from lk_jupyter.remote.values import codec
 from lk_jupyter.runs.observers.results import Executed, Returned
-from lk_jupyter.runs.reattach import run_of
+from lk_jupyter.runs.reattach import open_run
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit import start
 from lk_jupyter.runs.variables.download import UNSIGNED
@@ -191,7 +191,7 @@ def test_a_members_copy_of_a_run_whose_start_was_lost_executes_nothing_here(
 ):
     record = lose_start(owner, faults, monkeypatch, carry=True)
     copied = copy_run(member, record, owner.storage, forged_state(tmp_path / "ran"))
-    run = run_of(owner, journal().get(record.metadata[REQUEST_KEY]))
+    run = open_run(owner, journal().get(record.metadata[REQUEST_KEY]))
     assert run.execution_id == record.execution_id != copied
     assert "x" not in run.outputs()  # the member has overwritten the bucket
     assert not (tmp_path / "ran").exists()

@@ -13,10 +13,10 @@ from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.config.settings import setting
 from lk_jupyter.protocol.frames import Frame
 from lk_jupyter.protocol.notice import Notice
-from lk_jupyter.runs.clock import duration_of
+from lk_jupyter.runs.clock import measure_duration
 from lk_jupyter.runs.observers import rules
 from lk_jupyter.runs.observers.base import RunObserver
-from lk_jupyter.runs.observers.rules import KILLED, Evidence, hints, imports_of
+from lk_jupyter.runs.observers.rules import KILLED, Evidence, hints, parse_imports
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.package.checkpoint import is_saved
 from lk_jupyter.runs.package.rich import IMPORTS
@@ -37,7 +37,7 @@ STEP = "15s"
 _PATIENCE = 3.0
 
 
-class Doctor(RunObserver):
+class RunHints(RunObserver):
     """The doctor of one run."""
 
     def __init__(self, session: Connection, package: Bundle | None, namespace: Mapping[str, Any] | None = None) -> None:
@@ -69,11 +69,11 @@ class Doctor(RunObserver):
         case = Evidence(
             log=self._tail,
             record=record,
-            metrics=self._metrics_of(run, record),
+            metrics=self._read_metrics(run, record),
             machine=self._machine(run),
             machines=self._session.machines() if record.return_code else None,
             package=self._package,
-            imports=imports_of(self._imports.payload) if self._imports else None,
+            imports=parse_imports(self._imports.payload) if self._imports else None,
             max_timeout=setting("max_timeout"),
             has_checkpoint=self._has_checkpoint,
             namespace={name: self._namespace[name] for name in self._names & self._namespace.keys()},
@@ -88,13 +88,13 @@ class Doctor(RunObserver):
     def _machine(self, run: Run) -> MachineType | None:
         return self._package.machine if self._package else run.machine
 
-    def _metrics_of(self, run: Run, record: ExecutionRecord) -> ExecutionMetrics | None:
+    def _read_metrics(self, run: Run, record: ExecutionRecord) -> ExecutionMetrics | None:
         """Return the metrics if they may explain something, and only if they come at once."""
-        if (duration_of(record) or 0.0) < rules.IDLE_SECONDS and record.return_code not in KILLED:
+        if (measure_duration(record) or 0.0) < rules.IDLE_SECONDS and record.return_code not in KILLED:
             return None
-        found: list[ExecutionMetrics] = []
-        _in_background(lambda: found.append(run.metrics(STEP))).join(_PATIENCE)
-        return found[0] if found else None
+        answers: list[ExecutionMetrics] = []
+        _in_background(lambda: answers.append(run.metrics(STEP))).join(_PATIENCE)
+        return answers[0] if answers else None
 
 
 def _in_background(work: Callable[[], object]) -> threading.Thread:
@@ -102,6 +102,6 @@ def _in_background(work: Callable[[], object]) -> threading.Thread:
         with suppress(Exception):  # no metrics, no hint
             work()
 
-    thread = threading.Thread(target=quietly, name="lk-doctor", daemon=True)
+    thread = threading.Thread(target=quietly, name="lk-hints", daemon=True)
     thread.start()
     return thread

@@ -9,8 +9,8 @@ from patience import PATIENCE
 from lk_jupyter.api._events import Finished
 from lk_jupyter.code.source import Source
 from lk_jupyter.options.runs import RunOptions, check
-from lk_jupyter.runs.observers import doctor, rules
-from lk_jupyter.runs.observers.doctor import Doctor
+from lk_jupyter.runs.observers import hints, rules
+from lk_jupyter.runs.observers.hints import RunHints
 from lk_jupyter.runs.package import rich
 from lk_jupyter.runs.package.prepare import prepare
 from lk_jupyter.session import connect
@@ -28,10 +28,10 @@ def session(make_cloud, home, monkeypatch):
 
 def test_an_idle_gpu_is_found_in_the_metrics_while_the_run_goes_on_and_at_its_end(session, monkeypatch):
     monkeypatch.setattr(rules, "IDLE_SECONDS", 1.0)
-    monkeypatch.setattr(doctor, "STEP", "1s")
-    monkeypatch.setattr(doctor, "_LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(hints, "STEP", "1s")
+    monkeypatch.setattr(hints, "_LOOK_SECONDS", 0.2)
     run = session.run("import time; time.sleep(60)", gpu="A100")
-    looks_after = Doctor(session, run.bundle)
+    looks_after = RunHints(session, run.bundle)
     looks_after.started(run)
     end = time.monotonic() + PATIENCE
     while not looks_after.notices:
@@ -53,7 +53,7 @@ def test_slow_imports_are_measured_by_the_run_itself(session, monkeypatch, tmp_p
     run = session.run(code, gpu="A100", rich=True)
     assert isinstance(list(run.follow())[-1], Finished)
     assert run.result().stdout == "on\n"
-    looks_after = Doctor(session, run.bundle)
+    looks_after = RunHints(session, run.bundle)
     for frame in run.frames("imports"):
         looks_after.saw(frame)
     (remark,) = looks_after.ended(run, run.wait())
