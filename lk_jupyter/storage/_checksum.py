@@ -1,4 +1,4 @@
-"""Whether a file holds what an object does, by the name that S3 gives to its content (the ETag)."""
+"""Compare files with objects by the ETag, S3's checksum of an object's content."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lk_jupyter.storage.objects import ObjectInfo
 _PLAIN = re.compile(r"[0-9a-f]{32}")
 _IN_PARTS = re.compile(r"[0-9a-f]{32}-(\d+)")
 
-#: Bytes of the parts that others cut objects into.
+#: Part sizes of other programs, in bytes.
 _USUAL_PARTS = (8 * MIB, 5 * MIB, 64 * MIB)
 
 
@@ -24,17 +24,17 @@ def digest(content: bytes | bytearray | memoryview) -> str:
 
 
 def differs(content: bytes | bytearray | memoryview, etag: str) -> bool:
-    """Whether content is certainly not what its name says; a name of another kind says nothing."""
+    """Return whether content certainly differs from its ETag; an ETag that isn't an MD5 hash proves nothing."""
     return bool(_PLAIN.fullmatch(etag)) and digest(content) != etag
 
 
 def holds(path: Path, info: ObjectInfo) -> bool:
-    """Whether a file certainly holds what the object does."""
+    """Return whether a file certainly has the content of the object."""
     return path.stat().st_size == info.size and bool(matches(path, info.etag))
 
 
 def matches(path: Path, etag: str) -> bool | None:
-    """Whether a file holds what the name says; None where the name cannot be made here."""
+    """Return whether a file has the content of an ETag; None if the ETag can't be computed from the file."""
     size = path.stat().st_size
     if _PLAIN.fullmatch(etag):
         return _file_digest(path) == etag
@@ -63,7 +63,7 @@ def _in_parts(path: Path, size: int, part: int) -> str:
 
 
 def read_range(path: Path, start: int, end: int) -> bytes:
-    """Return a range of a file, less of it where the file ends before; nothing is copied on the way."""
+    """Return a range of a file, shortened at the end of the file; the bytes are copied only once."""
     with path.open("rb", buffering=0) as file:
         file.seek(start)
         content = file.read(end - start)

@@ -20,10 +20,10 @@ _UNTOLD = timedelta(minutes=15)
 #: A difference of two clocks from which on requests are signed by the server's.
 _SKEW = timedelta(minutes=5)
 
-#: No credentials are asked for again within so short a time, however soon they end.
+#: The minimum time between two requests for credentials, even if the credentials end earlier.
 _REST = timedelta(seconds=1)
 
-#: Credentials that have this share of their life behind them are as good as new ones.
+#: Credentials in this first share of their life count as new.
 _NEW = 1 / 20
 
 
@@ -42,7 +42,7 @@ class Credentials:
         renew_in_child(self)
 
     def after_fork(self) -> None:
-        """Renew the lock, which a thread of the parent may have held."""
+        """Replace the lock, which a thread of the parent process may have locked."""
         self._lock = threading.Lock()
 
     def now(self) -> datetime:
@@ -51,7 +51,7 @@ class Credentials:
 
     @property
     def is_skewed(self) -> bool:
-        """Whether what is signed by the clock of this machine may be refused: S3 allows for 15 minutes."""
+        """Return whether S3 may refuse requests signed with this machine's clock: S3 tolerates 15 minutes."""
         return abs(self._now() - time.time()) > _SKEW.total_seconds()
 
     def present(self) -> StorageCredentials:
@@ -59,12 +59,12 @@ class Credentials:
         return self.lasting(timedelta(0))
 
     def lasting(self, time: timedelta) -> StorageCredentials:
-        """Return credentials that last so long, or as long as the server gives them."""
+        """Return credentials that are valid for ``time``, or for the longest time that the server grants."""
         with self._lock:
             now = self.now()
             if self._present is None or (self._ends_before(now + time) and now - self._request_time > self._rest(now)):
                 self._present = self._renewed(now)
-                self._request_time = self.now()  # its answer may be the first that shows the server's clock
+                self._request_time = self.now()  # the answer may be the first to show the server's clock
             return self._present
 
     def forget(self, credentials: StorageCredentials) -> None:
@@ -74,7 +74,7 @@ class Credentials:
                 self._present = None
 
     def _renewed(self, now: datetime) -> StorageCredentials:
-        """Return new credentials; the old ones, as long as they are good, when the server cannot be reached."""
+        """Return new credentials; return the old ones, while valid, if the server can't be reached."""
         try:
             return self._issue()
         except (ConnectionFailed, ServerError):
@@ -83,7 +83,7 @@ class Credentials:
             return self._present
 
     def _rest(self, now: datetime) -> timedelta:
-        """Return how old credentials must be so that new ones are asked for."""
+        """Return the minimum age of the credentials before a request for new ones."""
         assert self._present  # noqa: S101 (asked only when there are some)
         life = _end(self._present, self._request_time) - self._request_time
         return _REST if self._ends_before(now) else max(_REST, life * _NEW)

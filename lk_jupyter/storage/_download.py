@@ -28,7 +28,7 @@ _FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_NO
 
 
 class Unfinished:
-    """The file that holds what has come, and for a large object another file with its parts so far."""
+    """A file with the downloaded bytes, and for a large object a second file that lists its downloaded parts."""
 
     def __init__(self, target: Path, info: ObjectInfo) -> None:
         name = _hash(target.name)
@@ -37,7 +37,7 @@ class Unfinished:
         if info.size > PART:
             _clear(target.parent, f"{_PREFIX}{name}-*", self)
         for path in (self.path, self.marks):
-            if path.is_symlink():  # of somebody who shares the folder, and knows its name
+            if path.is_symlink():  # planted by a user who shares the folder and guesses the name
                 path.unlink()
         self._descriptor = os.open(self.path, _FLAGS, 0o666)
         if not take_lock(self._descriptor):
@@ -45,7 +45,7 @@ class Unfinished:
         self._size = info.size
 
     def _use_another(self, folder: Path) -> None:
-        """Take a name that is nobody's: somebody else fetches the same object to the same place."""
+        """Use a random name: another process downloads the same object to the same path."""
         os.close(self._descriptor)
         self._descriptor, name = tempfile.mkstemp(dir=folder, prefix=_PREFIX, suffix=".part")
         self.path, self.marks = Path(name), Path(name).with_suffix(".done")
@@ -65,12 +65,12 @@ class Unfinished:
         return numbers
 
     def mark(self, number: int) -> None:
-        """Remember that a part is there."""
+        """Record that a part was downloaded."""
         with self.marks.open("ab", buffering=0) as file:
             file.write(_MARK.pack(number))
 
     def become(self, target: Path, info: ObjectInfo) -> None:
-        """Give the file its name, and the time of the object."""
+        """Rename the file to its target, with the modification time of the object."""
         if info.modified:
             os.utime(self.path, (info.modified.timestamp(),) * 2)
         if os.name == "nt":
@@ -80,22 +80,22 @@ class Unfinished:
         self.close()
 
     def drop(self) -> None:
-        """Remove what has come."""
+        """Remove the downloaded bytes."""
         self.close()
         self.path.unlink(missing_ok=True)
         self.marks.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Leave it for another try."""
+        """Close the file and keep the downloaded bytes for the next try."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
 
 
 def fetch_file(read: Read, info: ObjectInfo, target: Path, meter: Meter, *, checksum: bool = False) -> None:
-    """Write an object to a file, which is complete or not there at all.
+    """Write an object to a file; the file appears only when complete.
 
-    An error of the network leaves what has come for another try; an interrupt leaves nothing.
+    A network error keeps the downloaded bytes for the next try; an interrupt removes them.
     """
     unfinished = Unfinished(target, info)
     try:
@@ -165,7 +165,7 @@ def check_room(folder: Path, what: str, size: int) -> None:
 
 
 def write_at(path: Path, start: int, part: memoryview) -> None:
-    """Write bytes into a file that is there."""
+    """Write bytes into an existing file."""
     with path.open("r+b", buffering=0) as file:
         file.seek(start)
         while part:
@@ -173,12 +173,12 @@ def write_at(path: Path, start: int, part: memoryview) -> None:
 
 
 def is_unfinished(name: str) -> bool:
-    """Whether this is the name of a file that holds what has come so far."""
+    """Return whether this is the name of an unfinished download."""
     return name.startswith(_PREFIX) and name.endswith((".part", ".done"))
 
 
 def clear_up(folder: Path) -> None:
-    """Remove what transfers into a folder have left that were cut off, and that nobody fetches now."""
+    """Remove the files of interrupted downloads into a folder; files of active downloads stay."""
     for path in folder.rglob(f"{_PREFIX}*.part"):
         with suppress(OSError), path.open("rb") as file:
             if take_lock(file.fileno()):
@@ -187,7 +187,7 @@ def clear_up(folder: Path) -> None:
 
 
 def _clear(folder: Path, pattern: str, current: Unfinished) -> None:
-    """Remove what is left of older versions of an object."""
+    """Remove unfinished downloads of older versions of an object."""
     for path in folder.glob(pattern):
         if path not in {current.path, current.marks}:
             with suppress(OSError):

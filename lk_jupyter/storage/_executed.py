@@ -17,14 +17,14 @@ _CONFIG = re.compile(r"(?:jupyter|ipython)\w*_config\.(?:py|json)")
 
 @dataclass(frozen=True)
 class Risk:
-    """Why a file must not get its name unasked: the words, and the number of the part of its path that causes it."""
+    """Why a download must not create a file: the reason, and the index of the path's part that causes the risk."""
 
     words: str
     index: int
 
 
 def execution_risk(path: Path) -> Risk | None:
-    """Return why the file at this resolved path would be executed unasked; None if it wouldn't. Nothing is imported."""
+    """Return why Python would execute the file at this resolved path; None without a risk. Nothing is imported."""
     last, name = len(path.parts) - 1, path.name.lower()
     if name.endswith(".pth") or _CONFIG.fullmatch(name):
         return Risk("would be executed when Python or Jupyter starts in this folder", last)

@@ -22,25 +22,25 @@ from lk_jupyter.storage.objects import ObjectInfo
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-#: Bytes that are read ahead: not at first, and twice as many each time that reading just goes on.
+#: Bytes to read ahead: none at first, then doubled with each read that continues the last.
 _FIRST, _MOST = MIB // 4, 16 * MIB
 
-#: Reads without a gap that make it likely that the next one has none.
+#: Number of consecutive reads after which a consecutive next read is likely.
 _IN_A_ROW = 2
 
 #: Bytes that small reads share.
 _BUFFER = 1 << 16
 
-#: Bytes from which on a read is made of several requests at once, and the least of each: more of them cost more
-#: than they save.
+#: Bytes from which a read is split into parallel requests, and the minimum of each: smaller requests cost more than
+#: they save.
 _WIDE, _STEP = 8 * MIB, 4 * MIB
 
-#: Bytes that are written before they travel.
+#: Bytes that are buffered before they are sent.
 _PIECE = 4 * MIB
 
 
 class ObjectReader(io.RawIOBase):
-    """Reads an object by range: what is asked for and, where it is read on and on, a bit more."""
+    """A reader of an object by ranges: the requested range and, after consecutive reads, some bytes ahead."""
 
     def __init__(self, info: ObjectInfo, read: Callable[[ObjectInfo, int, int], memoryview]) -> None:
         self.info = info
@@ -53,15 +53,15 @@ class ObjectReader(io.RawIOBase):
         self._in_a_row = 0
 
     def readable(self) -> bool:
-        """Whether it can be read: yes."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Whether it can be read from anywhere: yes."""
+        """Return True."""
         return True
 
     def tell(self) -> int:
-        """Where the next read begins."""
+        """Return the offset of the next read, in bytes."""
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
@@ -92,7 +92,7 @@ class ObjectReader(io.RawIOBase):
         return len(content)
 
     def range(self, start: int, end: int) -> memoryview:
-        """Return a range, from what is held where that is enough."""
+        """Return a range, from the buffer if the buffer contains the range."""
         if self.closed:
             raise ValueError("I/O operation on closed file.")
         if start >= end:
@@ -133,7 +133,7 @@ class ObjectFile(io.BufferedReader):
         self.path = reader.info.key
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Return as many bytes, fewer at the end; many of them by one request, and not one more."""
+        """Return ``size`` bytes, fewer at the end; a large read is a single request for exactly these bytes."""
         if size is not None and 0 <= size < _BUFFER:
             return super().read(size)
         start = self.tell()
@@ -143,14 +143,14 @@ class ObjectFile(io.BufferedReader):
         return content
 
 
-#: Python 3.12.0 and 3.12.1 start no thread for a file that is open when they end: they have it from the beginning.
+#: Python 3.12.0 and 3.12.1 start no thread during shutdown: on these versions, a writer starts its thread early.
 _STARTS_NONE_LATE = (3, 12) <= sys.version_info < (3, 12, 2)
 
 
 class _Sending:
-    """What is written to an object, on its way there: one request, or parts sent while more is written.
+    """The upload of written bytes: a single request, or parts that are sent while more bytes are written.
 
-    A file that is dropped leaves it to end on its own, so it does not refer to the file.
+    The upload of a dropped file must end without the file, so this class doesn't refer to the file.
     """
 
     def __init__(self, key: str, put: Callable[[Iterator[bytes], str], object]) -> None:
@@ -167,7 +167,7 @@ class _Sending:
             self._start()
 
     def add(self, content: memoryview) -> None:
-        """Take some bytes; raises what went wrong on the way."""
+        """Add bytes. Raises the error of the upload, if any."""
         self._check()
         for start, end in ranges(content.nbytes, _PIECE):
             self._buffer += content[start:end]
@@ -176,7 +176,7 @@ class _Sending:
                 del self._buffer[:_PIECE]
 
     def finish(self) -> None:
-        """Store the object; raises what went wrong on the way."""
+        """Store the object. Raises the error of the upload, if any."""
         if self._thread is None:
             self._put(iter((bytes(self._buffer),)), self._key)
             return
@@ -192,7 +192,7 @@ class _Sending:
             self._end()
 
     def finish_alone(self) -> None:
-        """Store the object in the background: nobody waits, and an error is shown where errors of threads are."""
+        """Store the object in the background; an error is reported like errors of threads."""
         self._is_alone = True
         _ALONE.add(self._thread or self._start())
         self._pieces.put(bytes(self._buffer))
@@ -237,17 +237,17 @@ class _Sending:
 
 
 class BucketWriter(io.IOBase):
-    """A file that is stored when it is closed, and not at all when its ``with`` block fails.
+    """A file that is stored on close, unless its ``with`` block fails.
 
-    A file that is dropped while open is stored, as a file of Python would be, and a ResourceWarning reports it.
+    A file that is dropped while open is stored too, like an ordinary Python file, with a ResourceWarning.
     """
 
     def discard(self) -> None:
-        """Close it and store nothing."""
+        """Close the file and store nothing."""
         raise NotImplementedError
 
     def drop(self) -> None:
-        """Close it and store in the background what was written: nobody waits for that."""
+        """Close the file and store the written bytes in the background."""
         raise NotImplementedError
 
     def __del__(self) -> None:
@@ -262,7 +262,7 @@ class BucketWriter(io.IOBase):
 
 
 class ObjectWriter(BucketWriter, io.RawIOBase):
-    """Writes an object. Without ``autocommit`` it is stored by ``commit`` after it was closed."""
+    """A writer of an object. Without ``autocommit``, ``commit`` stores the object after ``close``."""
 
     def __init__(self, key: str, put: Callable[[Iterator[bytes], str], object], *, autocommit: bool = True) -> None:
         self.name = self.path = key
@@ -272,7 +272,7 @@ class ObjectWriter(BucketWriter, io.RawIOBase):
         _OPEN[id(self)] = self
 
     def writable(self) -> bool:
-        """Whether it can be written: yes."""
+        """Return True."""
         return True
 
     def tell(self) -> int:
@@ -280,7 +280,7 @@ class ObjectWriter(BucketWriter, io.RawIOBase):
         return self._position
 
     def write(self, content: Any, /) -> int:
-        """Take some bytes; they travel meanwhile."""
+        """Write bytes, which are uploaded meanwhile, and return their number."""
         if self.closed:
             raise ValueError("I/O operation on closed file.")
         view = memoryview(content).cast("B")
@@ -289,23 +289,23 @@ class ObjectWriter(BucketWriter, io.RawIOBase):
         return view.nbytes
 
     def close(self) -> None:
-        """Store the object; raises what went wrong on the way."""
+        """Store the object. Raises the error of the upload, if any."""
         if not self.closed:
             super().close()
             if self._autocommit:
                 self._sending.finish()
 
     def commit(self) -> None:
-        """Store what was written to a file that is closed."""
+        """Store the bytes of a closed file."""
         self._sending.finish()
 
     def discard(self) -> None:
-        """Close it and store nothing."""
+        """Close the file and store nothing."""
         super().close()
         self._sending.give_up()
 
     def drop(self) -> None:
-        """Close it and store in the background what was written; in a copy that a fork made nothing."""
+        """Close the file and store the written bytes in the background; store nothing in a forked copy."""
         super().close()
         if self._sending.process == os.getpid():
             warnings.warn(
@@ -324,7 +324,7 @@ class CompressedWriter(BucketWriter, io.RawIOBase):
         _OPEN[id(self)] = self
 
     def writable(self) -> bool:
-        """Whether it can be written: yes."""
+        """Return True."""
         return True
 
     def write(self, content: Any, /) -> int:
@@ -333,7 +333,7 @@ class CompressedWriter(BucketWriter, io.RawIOBase):
         return memoryview(content).nbytes
 
     def close(self) -> None:
-        """Store the object; raises what went wrong on the way."""
+        """Store the object. Raises the error of the upload, if any."""
         if self.closed:
             return
         super().close()
@@ -341,14 +341,14 @@ class CompressedWriter(BucketWriter, io.RawIOBase):
             self._compressor.close()
 
     def discard(self) -> None:
-        """Close it and store nothing."""
+        """Close the file and store nothing."""
         super().close()
         with suppress(Exception):
             self._compressor.close()
         self._writer.discard()
 
     def drop(self) -> None:
-        """Close it and store in the background what was written."""
+        """Close the file and store the written bytes in the background."""
         super().close()
         self._compressor.close()
         self._writer.drop()
@@ -363,22 +363,22 @@ class TextWriter(BucketWriter, io.TextIOWrapper):
         _OPEN[id(self)] = self
 
     def discard(self) -> None:
-        """Close it and store nothing."""
+        """Close the file and store nothing."""
         self._writer.discard()
 
     def drop(self) -> None:
-        """Close it and store in the background what was written."""
+        """Close the file and store the written bytes in the background."""
         self.flush()
         self._writer.drop()
 
 
-#: Files that are being written, in the order of their making, and threads that send what dropped files left.
+#: Open writers, in order of creation, and threads that upload the bytes of dropped files.
 _OPEN: weakref.WeakValueDictionary[int, BucketWriter] = weakref.WeakValueDictionary()
 _ALONE: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
 
 def _finish_all() -> None:
-    """Store what is still open when Python ends: the outer file first, which holds what the inner lacks."""
+    """Store all open files when Python ends: outer files first, whose buffers belong to inner files."""
     for writer in reversed(list(_OPEN.values())):
         if not writer.closed:
             writer.drop()

@@ -1,4 +1,4 @@
-"""Folders, both ways: what is there already stays, small files travel many at once."""
+"""Transfer folders in both directions: present files are skipped, and small files are sent in parallel."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from lk_jupyter.storage.progress import Meter, Watcher
 
 
 class BucketFiles(Protocol):
-    """A bucket, as folders need it."""
+    """The methods of a bucket that transfers of folders use."""
 
     def ls(self, folder: str = "") -> Iterable[ObjectInfo]:
-        """Return the objects in a folder and below it."""
+        """Return the objects in a folder and in deeper folders."""
 
     def remove_all(self, keys: Iterable[str]) -> int:
         """Remove the objects of these keys; return how many."""
@@ -38,7 +38,7 @@ class BucketFiles(Protocol):
 
 @dataclass(frozen=True)
 class TransferOptions:
-    """Who watches, whether what is only in the target goes, whether all is compared, whether objects are replaced."""
+    """Options of a transfer: a watcher, deletion of extra files, comparison by checksum, and replacement of objects."""
 
     progress: Watcher | None = None
     delete: bool = False
@@ -52,7 +52,7 @@ def up(
     folder: str,
     how: TransferOptions,
 ) -> TransferResult:
-    """Make a folder of the bucket like one here."""
+    """Make a folder of the bucket equal to a local folder."""
     if not local.is_dir():
         raise StorageError(f"No folder '{local}'. Nothing was uploaded.")
     prefix = f"{folder}/" if folder else ""
@@ -78,7 +78,7 @@ def replaced(storage: BucketFiles, local: Path, folder: str) -> list[str]:
 def _planned(
     storage: BucketFiles, local: Path, prefix: str, *, checksum: bool = False
 ) -> tuple[SyncPlan, dict[str, PlanEntry]]:
-    """Return what must be sent, and what is there."""
+    """Return the plan of an upload, and the objects in the bucket by name."""
     files, skipped = _files(local)
     remote = {name: _entry(name, info) for name, info in _objects(storage, prefix).items()}
 
@@ -94,7 +94,7 @@ def down(
     local: Path,
     how: TransferOptions,
 ) -> TransferResult:
-    """Make a folder here like one of the bucket."""
+    """Make a local folder equal to a folder of the bucket."""
     prefix = f"{folder}/" if folder else ""
     objects = _objects(storage, prefix)
     if not objects:
@@ -125,16 +125,16 @@ def down(
 
 
 def get(storage: BucketFiles, folder: str, local: Path, how: TransferOptions) -> Path:
-    """Download a folder and return its path here; warn of what is left out."""
+    """Download a folder and return its local path; warn of skipped objects."""
     for line in down(storage, folder, local, how).left_out:
         warnings.warn(f"Skipped: {line}", UserWarning, stacklevel=3)
     return local
 
 
 def _obstacle(local: Path, name: str, key: str) -> str:
-    """Return why an object isn't downloaded with its folder; empty if it is.
+    """Return why an object is skipped in the download of its folder; empty if not.
 
-    Members can write into the bucket, so a new file that would be executed unasked must be named.
+    Other members can write into the bucket, so a new file that Python would execute unasked needs an explicit download.
     """
     if not is_file_name(name):
         return f"{key!r} can't be a file name here"
@@ -146,7 +146,7 @@ def _obstacle(local: Path, name: str, key: str) -> str:
 def _move(
     sync_plan: SyncPlan, act: Callable[[PlanEntry, Meter], None], progress: Watcher | None
 ) -> Callable[[int], TransferResult]:
-    """Move all files of a plan, small ones many at once and then each large one in parts."""
+    """Transfer all files of a plan: small files in parallel, then each large file in parts."""
     meter, failed = Meter(len(sync_plan.copy), sync_plan.size, progress), list[str]()
 
     def move(entry: PlanEntry) -> None:
@@ -187,7 +187,7 @@ def _entry(name: str, info: ObjectInfo) -> PlanEntry:
 
 
 def _files(folder: Path) -> tuple[dict[str, PlanEntry], list[str]]:
-    """Return the files below a folder by their names, and what can be no object."""
+    """Return the files below a folder by name, and a reason for each file that can't be an object."""
     entries, skipped = dict[str, PlanEntry](), list[str]()
     for path in _walk(folder, skipped):
         name = path.relative_to(folder).as_posix()

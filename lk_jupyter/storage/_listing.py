@@ -1,4 +1,4 @@
-"""What is in the bucket, a page at a time, as the bucket has it."""
+"""List the bucket by pages, in the order of the bucket."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from lk_jupyter.storage.objects import FolderPage, ObjectInfo
 
 Page = list[ObjectInfo]
 
-#: The server of the local cloud, which lists a folder for up to a minute after its last object went.
+#: The server of the local cloud, which lists a folder for up to a minute after its last object was deleted.
 _LISTS_EMPTY_FOLDERS = "SeaweedFS"
 
-#: What a token begins with that was made here, from the last key of a page: servers of the older listing send none.
+#: Prefix of our own tokens, made from the last key of a page: servers with the older listing send no tokens.
 _AFTER = "after="
 
 #: Digits that a size has fewer than.
 _MOST_DIGITS = 20
 
-_SECONDS = len("2026-01-31T12:00:00")  # some servers tell fractions too, of any length
+_SECONDS = len("2026-01-31T12:00:00")  # some servers send fractions of a second, of any length
 
 
 def pages(wire: Wire, prefix: str, *, recursive: bool, size: int = 1000) -> Iterator[Page]:
-    """Iterate over the pages of what begins with ``prefix``; the next is asked for when it is wanted.
+    """Iterate over the pages of keys that start with ``prefix``; each page is requested when needed.
 
-    Without ``recursive`` what lies deeper is listed as its folder, once.
+    Without ``recursive``, deeper keys are listed once, as their folder.
     """
     listing = page(wire, prefix, recursive=recursive, size=size)
     yield listing.items
@@ -50,7 +50,7 @@ def _repeats(prefix: str) -> StorageError:
 
 
 def page(wire: Wire, prefix: str, *, recursive: bool, size: int, token: str | None = None) -> FolderPage:
-    """Return one page of what begins with ``prefix``: the first, or the page of a token."""
+    """Return a page of the keys that start with ``prefix``: the first page, or the page of a token."""
     query = {"list-type": "2", "prefix": prefix, "max-keys": str(size)}
     if not recursive:
         query["delimiter"] = "/"
@@ -68,7 +68,7 @@ def page(wire: Wire, prefix: str, *, recursive: bool, size: int, token: str | No
 
 
 def _from(token: str) -> dict[str, str]:
-    """Return the parameters that ask for the page of a token."""
+    """Return the query parameters for the page of a token."""
     if not token.startswith(_AFTER):
         return {"continuation-token": token}
     key = token.removeprefix(_AFTER)
@@ -76,7 +76,7 @@ def _from(token: str) -> dict[str, str]:
 
 
 def _following(root: ET.Element) -> str | None:
-    """Return the token of the next page; None on the last one."""
+    """Return the token of the next page; None on the last page."""
     space = _space(root)
     if root.findtext(f"{space}IsTruncated", "").strip().lower() != "true":
         return None
@@ -92,7 +92,7 @@ def _following(root: ET.Element) -> str | None:
 
 
 def markers(wire: Wire, prefix: str) -> list[str]:
-    """Return the keys below a folder that end with a slash: empty objects by which others make folders."""
+    """Return the keys below a folder that end with a slash: empty objects with which other programs create folders."""
     query = {"list-type": "2", "prefix": prefix}
     marker_keys: list[str] = []
     starts: set[str | None] = {None}
@@ -109,7 +109,7 @@ def markers(wire: Wire, prefix: str) -> list[str]:
 
 
 def is_prefix(wire: Wire, prefix: str) -> bool:
-    """Whether a key begins with this text, be it the marker of an empty folder."""
+    """Return whether a key starts with this text, markers of empty folders included."""
     query = {"list-type": "2", "prefix": prefix, "max-keys": "1"}
     root = _parsed(wire.need(Request("GET", "", query)).body, prefix)
     return next(root.iter(f"{_space(root)}Contents"), None) is not None
@@ -133,13 +133,13 @@ def _parsed(body: bytes, prefix: str) -> ET.Element:
         root = ET.fromstring(body)  # noqa: S314 (from the storage that the API named)
     except ET.ParseError as error:
         raise StorageError(f"Can't read the list of {prefix!r} ({error}).") from None
-    if root.tag.rpartition("}")[2] != "ListBucketResult":  # it would count as empty
+    if root.tag.rpartition("}")[2] != "ListBucketResult":  # other XML would count as an empty list
         raise StorageError(f"Can't read the list of {prefix!r}: the bucket sent something else.")
     return root
 
 
 def _reader(root: ET.Element) -> Callable[[str], str]:
-    """Return what reads the keys of a list: some servers send them as in an address, and say so."""
+    """Return a function that decodes the keys of a list: some servers quote keys as in URLs and declare that."""
     return unquote_plus if root.findtext(f"{_space(root)}EncodingType") == "url" else str
 
 

@@ -1,4 +1,4 @@
-"""One upload in parts: it can be inspected, resumed, completed, or taken back."""
+"""An upload in parts: inspect, resume, complete or abort it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from lk_jupyter.storage._workers import CancelToken
 
 @dataclass(frozen=True)
 class UploadPart:
-    """A part that the bucket has: its number from 1 on, its bytes, and the server's name for its content.
+    """A part in the bucket: its number from 1, its size in bytes, and its ETag.
 
-    ``is_md5``: whether that name is known to be the MD5 hash of the content. Storage that encrypts gives other names.
+    ``is_md5`` is whether the ETag is the MD5 hash of the content. Storage that encrypts uses other ETags.
     """
 
     number: int
@@ -28,7 +28,7 @@ class UploadPart:
 
 @dataclass(frozen=True)
 class Multipart:
-    """An upload that was begun; the object is there when it is complete, and not before."""
+    """An open upload; the object appears when the upload is complete."""
 
     wire: Wire
     key: str
@@ -36,7 +36,7 @@ class Multipart:
 
     @classmethod
     def begin(cls, wire: Wire, key: str, earlier: list[str]) -> Multipart:
-        """Begin an upload, one and not two where an answer was lost; ``earlier`` were there before."""
+        """Start an upload, and abort the duplicate of a lost answer; ``earlier`` are the ids of uploads to keep."""
         answer = wire.need(Request("POST", key, {"uploads": ""}))
         upload = cls(wire, key, answer.xml.findtext("UploadId", ""))
         if not upload.upload_id:
@@ -47,7 +47,7 @@ class Multipart:
         return upload
 
     def parts(self) -> Iterator[UploadPart]:
-        """Iterate over the parts that the bucket has. Raises NoSuchObject when it forgot the upload."""
+        """Iterate over the parts in the bucket. Raises NoSuchObject if the upload no longer exists."""
         query = {"uploadId": self.upload_id}
         while True:
             page = self.wire.need(Request("GET", self.key, query)).xml
@@ -59,7 +59,7 @@ class Multipart:
             query["part-number-marker"] = page.findtext("NextPartNumberMarker", "")
 
     def send(self, number: int, body: bytes, halt: CancelToken) -> UploadPart:
-        """Send one part; the server refuses it when it comes damaged."""
+        """Send a part; the server refuses a damaged part."""
         query = {"partNumber": str(number), "uploadId": self.upload_id}
         answer = self.wire.need(Request("PUT", self.key, query, body), halt)
         etag = answer.headers.get("etag", "").strip('"')
@@ -67,7 +67,7 @@ class Multipart:
         return UploadPart(number, len(body), etag, is_md5)
 
     def copy(self, number: int, source: str, start: int, end: int) -> UploadPart:
-        """Take a range of another object as a part, without it travelling here."""
+        """Copy a range of another object as a part, on the server."""
         headers = {
             "x-amz-copy-source": quoted(f"/{self.wire.bucket_name}/{source}", "/"),
             "x-amz-copy-source-range": f"bytes={start}-{end - 1}",
@@ -77,7 +77,7 @@ class Multipart:
         return UploadPart(number, end - start, answer.xml.findtext("ETag", "").strip('"'))
 
     def complete(self, parts: Mapping[int, UploadPart], *, overwrite: bool = True) -> None:
-        """Make the object of its parts. Raises ObjectExists where it must not ``overwrite`` one."""
+        """Create the object from its parts. Without ``overwrite``, raise ObjectExists if the object exists."""
         rows = "".join(
             f"<Part><PartNumber>{number}</PartNumber><ETag>{escape(parts[number].etag)}</ETag></Part>"
             for number in sorted(parts)
@@ -93,13 +93,13 @@ class Multipart:
                 raise StorageError(f"The bucket lost the upload of {self.key!r}. Upload it again.") from None
 
     def _is_complete(self, etag: str) -> bool:
-        """Whether an earlier try has completed it, and its answer was lost."""
+        """Return whether an earlier try completed the upload and its answer was lost."""
         answer = self.wire.ask(Request("HEAD", self.key))
         return answer.status == 200 and answer.headers.get("etag", "").strip('"') == etag
 
     def _check(self, answer: S3Response, parts: Mapping[int, UploadPart], etag: str) -> None:
         """Check that the object has the size and the content of the parts. Raises StorageError, NoSuchObject."""
-        if answer.status >= 300:  # an earlier try has made it, which its name showed
+        if answer.status >= 300:  # an earlier try created the object, as its ETag showed
             return
         if b"CompleteMultipartUploadResult" in answer.body:
             stored = answer.xml.findtext("ETag", "").strip('"')
@@ -120,7 +120,7 @@ class Multipart:
 
 
 def unfinished_uploads(wire: Wire, key: str) -> list[str]:
-    """Return the ids of the unfinished uploads of exactly this key, whoever began them."""
+    """Return the ids of all unfinished uploads of exactly this key, uploads of other programs included."""
     page = wire.need(Request("GET", "", {"uploads": "", "prefix": key})).xml
     return [row.findtext("UploadId", "") for row in page.iter("Upload") if row.findtext("Key") == key]
 

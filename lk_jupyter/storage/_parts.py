@@ -1,4 +1,4 @@
-"""How objects are cut: parts of one size, ranges of bytes, pieces regrouped."""
+"""Split objects: parts of equal size, ranges of bytes, regrouped pieces."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ from collections.abc import Iterable, Iterator
 
 MIB = 1024 * 1024
 
-#: Bytes of one part, and how many parts travel at once.
+#: Bytes of a part, and the number of parts that are sent in parallel.
 PART = 8 * MIB
 AT_ONCE = 8
 
-#: Parts that travel up at once to a server on this machine: more of them only take cores from it.
+#: Parallel parts of an upload to a server on this machine: more would only use the server's cores.
 LOCAL_PARALLEL = 4
 
-#: Small files that travel at once.
+#: Small files that are sent in parallel.
 FILES_AT_ONCE = 16
 
-#: S3 takes no more parts for one object.
+#: The maximum number of parts of an object in S3.
 MOST_PARTS = 10_000
 
 
 def part_size(size: int) -> int:
-    """Return the bytes of one part of an object: PART, more where there would be too many."""
+    """Return the part size of an object, in bytes: PART, or more if MOST_PARTS such parts are too few."""
     least = -(-size // MOST_PARTS)
     return max(PART, -(-least // MIB) * MIB)
 
 
 def ranges(size: int, part: int) -> list[tuple[int, int]]:
-    """Return where each part begins and ends; one part for nothing at all."""
+    """Return start and end of each part, in bytes; an empty part for an empty object."""
     return [(start, min(start + part, size)) for start in range(0, size, part)] or [(0, 0)]
 
 
 def regrouped(pieces: Iterable[bytes], part: int) -> Iterator[bytes]:
-    """Make parts of one size out of pieces of any; the last is shorter, and there is always one."""
+    """Regroup pieces into parts of equal size; the last part is shorter, and at least one part is returned."""
     buffer = bytearray()
     has_output = False
     for piece in pieces:

@@ -1,6 +1,7 @@
-"""What `_s3` does, over plain connections: for a process in which the library there is of no use.
+"""Replace `_s3` by plain connections, in processes where the library of `_s3` doesn't work.
 
-In a forked one it hangs for lack of its threads; where the clock of this machine is wrong, it signs by that clock.
+In a forked process the library hangs, because its threads are missing. On a machine with a wrong clock, the library
+signs requests with the wrong time.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ __all__ = ["Denied", "NoBucket", "in_our_words", "persistent"]
 
 
 def open_store(credentials: Credentials) -> Wire:
-    """Return the bucket, opened with credentials that are renewed while it is used."""
+    """Return the bucket, opened with credentials that are renewed during use."""
     return Wire(credentials)
 
 
 def read_range(wire: Wire, key: str, etag: str, start: int, end: int) -> memoryview:
-    """Return a range of an object, as long as it has the content of this name."""
+    """Return a range of an object. Raises StorageError if the object's content no longer has this ETag."""
     headers = {"range": f"bytes={start}-{end - 1}"}
     if etag:
         headers["if-match"] = f'"{etag}"'

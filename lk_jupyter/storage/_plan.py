@@ -1,4 +1,4 @@
-"""What a transfer has to do, from two lists of files: nothing here touches a disk or a bucket."""
+"""Plan a transfer from two lists of files, without access to disk or bucket."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DEVICE = re.compile(r"con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9\u00b9\u0
 
 @dataclass(frozen=True)
 class PlanEntry:
-    """One file on either side: its name below the folder, its size, when it was written (seconds), its ETag."""
+    """A file on either side: name below the folder, size in bytes, modification time (s), ETag."""
 
     name: str
     size: int
@@ -30,7 +30,7 @@ class PlanEntry:
 
 @dataclass(frozen=True)
 class SyncPlan:
-    """Names to copy, names that are there already, names that are only on the other side, and what is left out."""
+    """The files to copy, the number of equal files, the files that only the target has, and the skipped files."""
 
     copy: tuple[PlanEntry, ...] = ()
     same: int = 0
@@ -51,10 +51,10 @@ def plan(
     checksum: bool = False,
     skipped: Iterable[str] = (),
 ) -> SyncPlan:
-    """Compare two sides.
+    """Compare both sides, and return the plan of the transfer.
 
-    ``is_equal`` compares the content of a file on both, None where it cannot; it is asked where size
-    and time leave it open, and for all files of one size with ``checksum``.
+    ``is_equal`` compares the contents of a file, and returns None where this isn't possible. It is called if size and
+    time don't decide, and for all files of equal size with ``checksum``.
     """
 
     def is_present(entry: PlanEntry) -> bool:
@@ -75,7 +75,7 @@ def plan(
 
 
 def is_file_name(name: str, *, windows: bool = os.name == "nt") -> bool:
-    """Whether a key can be the name of a file below a folder here, and stays below it."""
+    """Return whether a key can be the name of a file that stays below its local folder."""
     parts = name.split("/")
     if not _NO_NAMES.isdisjoint(parts) or "\0" in name:
         return False
@@ -83,13 +83,13 @@ def is_file_name(name: str, *, windows: bool = os.name == "nt") -> bool:
 
 
 def _is_windows_name(part: str) -> bool:
-    """Whether this is one name of a file: no drive, no stream, no device, and kept as it is."""
+    """Return whether this is a plain file name on Windows: no drive, stream or device, and stored unchanged."""
     has_signs = any(sign < " " or sign in '<>:"\\|?*' for sign in part)
     return not has_signs and part[-1] not in " ." and not _DEVICE.fullmatch(part.partition(".")[0].rstrip())
 
 
 def file_name(key: str, *, windows: bool = os.name == "nt") -> str:
-    """Return how the file of a key is called in a folder here. Raises StorageError where it would be elsewhere."""
+    """Return the local file name for a key. Raises StorageError for a name that would leave the folder."""
     name = key.rstrip("/").rpartition("/")[2]
     if not is_file_name(name, windows=windows):
         raise StorageError(

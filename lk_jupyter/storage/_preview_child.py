@@ -1,6 +1,6 @@
-"""The child process of previews: reads ranges of a file by requests, and sends back text.
+"""Make previews in a child process: request ranges of a file from the parent, and return text.
 
-Nothing that it executes comes from the file, and nothing that it sends is trusted.
+The child executes nothing from the file, and the parent trusts nothing from the child.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ _NO_MEMORY = re.compile(r"[Mm]alloc|realloc|[Uu]nable to allocate|[Oo]ut of memo
 
 
 class RangeReader(io.RawIOBase):
-    """A file whose bytes the other process sends, range by range."""
+    """A file whose bytes the parent process sends, range by range."""
 
     def __init__(self, size: int, requests: IO[bytes], answers: IO[bytes]) -> None:
         self._size, self._position = size, 0
         self._requests, self._answers = requests, answers
 
     def readable(self) -> bool:
-        """Whether it can be read: yes."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Whether it can be read from anywhere: yes."""
+        """Return True."""
         return True
 
     def tell(self) -> int:
@@ -85,11 +85,11 @@ class RangeReader(io.RawIOBase):
 
 
 def main() -> None:
-    """Answer requests for previews until there are none for some minutes."""
+    """Answer requests for previews until none arrives for IDLE_SECONDS."""
     answers = os.fdopen(os.dup(0), "rb", buffering=0)
     requests = os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDWR)
-    for stream in (0, 1):  # what a library prints is no message
+    for stream in (0, 1):  # text that a library prints isn't a message
         os.dup2(nothing, stream)
     reader = io.BufferedReader(answers)
     while _is_work(answers) and (message := read_message(reader, MOST_RANGE)):

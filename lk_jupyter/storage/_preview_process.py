@@ -1,7 +1,7 @@
-"""A preview in a child process: a file of somebody else may crash or fill the child, and never this process.
+"""Make previews in a child process: a foreign file may crash or fill the child, and never this process.
 
-The child has no keys and reads no file: it sends a request for each range, and this process answers with the bytes. It
-has limits on memory and time, stays for the next preview, and is replaced after a crash or a limit.
+The child has no keys and reads no file: for each range, the child sends a request, and this process answers with the
+bytes. The child has limits on memory and time, serves later previews too, and is replaced after a crash or a limit.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from lk_jupyter._python import module_command, module_environment
 from lk_jupyter.errors import StorageError
 from lk_jupyter.storage.objects import ObjectInfo
 
-#: Bytes that a preview may need above what its libraries need, and seconds of work.
+#: Bytes that a preview may use in addition to its libraries, and seconds of work.
 MEMORY, SECONDS = 250_000_000, 5
 
 #: Seconds for the start of Python and the import of a library, which read no foreign bytes.
@@ -35,10 +35,10 @@ MOST_READ, MOST_RANGE, MOST_ANSWER = 256_000_000, 16_000_000, 4_000_000
 #: Seconds after which a child without work ends.
 IDLE_SECONDS = 300
 
-#: Variables of the environment that Python needs to start; keys of the user are in others.
+#: Environment variables that Python needs to start, none of which contains a key of the user.
 _ENVIRONMENT = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "SYSTEMROOT", "TEMP", "TMP", "LANG", "LC_ALL")
 
-#: Exit code of a process that the system ended at its limit of CPU time.
+#: Exit code of a process that the system ended at its CPU time limit.
 _TIMEOUT_SIGNAL = -24
 
 _TOO_LONG = f"it takes more than {SECONDS} s"
@@ -51,7 +51,7 @@ class PreviewFailed(Exception):
 
 
 class _Child:
-    """One process that makes previews, one after the other."""
+    """A process that makes previews, sequentially."""
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="lk-preview-", ignore_cleanup_errors=True)
@@ -76,7 +76,7 @@ class _Child:
         return self.process.poll() is None
 
     def preview(self, info: ObjectInfo, file: Any) -> dict[str, Any]:
-        """Return the result for an open file. Raises PreviewFailed, and what reading the file raises."""
+        """Return the result for an open file. Raises PreviewFailed, and errors of reading the file."""
         modified = info.modified.isoformat() if info.modified else None
         self._send(b"p", json.dumps([info.key, info.size, modified]).encode())
         try:
@@ -144,7 +144,7 @@ class _Child:
 
 
 class PreviewProcess:
-    """Makes previews in a child process, which is started for the first one and replaced when it ends."""
+    """A maker of previews in a child process, which starts with the first preview and is replaced after its end."""
 
     def __init__(self) -> None:
         self.after_fork()
@@ -152,14 +152,14 @@ class PreviewProcess:
         atexit.register(self.close)
 
     def after_fork(self) -> None:
-        """Leave the child to the process that started it, and the lock to the thread that has it there."""
+        """Forget the child of the parent process, and replace the lock, which another thread may have locked."""
         self._lock = threading.Lock()
         self.child: _Child | None = None
 
     def preview(self, info: ObjectInfo, file: Any) -> dict[str, Any]:
-        """Return the result of a preview of an open file. Raises PreviewFailed, StorageError.
+        """Return the result of a preview of an open file.
 
-        Raises also what reading the file raises.
+        Raises PreviewFailed, StorageError, and errors of reading the file.
         """
         with self._lock:
             if self.child is None or not self.child.is_running:

@@ -1,4 +1,4 @@
-"""The library that speaks S3: one store for a bucket, and its errors in our words."""
+"""Open the bucket with the S3 library, and translate the library's errors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lk_jupyter.storage._credentials import Credentials
 from lk_jupyter.storage._s3_http import NO_BUCKET
 from lk_jupyter.storage._sign import server_address
 
-#: Whether this process was forked from one that had loaded the library, whose threads don't outlive a fork.
+#: Whether this process was forked after the library was loaded: the library's threads don't outlive a fork.
 is_copied = False
 
 
@@ -31,8 +31,8 @@ def _after_fork() -> None:
 
 in_child(_after_fork)
 
-#: A minute without a network is waited out: the time ends the tries, not their number. Pauses are drawn by chance
-#: from the first one up to ``base`` times the last, so that with a small base they would hardly grow.
+#: Retries outlast a minute without a network: time limits them, not their number. The library draws each pause at
+#: random between ``init_backoff`` and ``base`` times the last pause, so with a small base pauses would hardly grow.
 _RETRIES: Any = {
     "max_retries": 1000,
     "retry_timeout": timedelta(seconds=90),
@@ -40,23 +40,23 @@ _RETRIES: Any = {
 }
 
 
-#: In what the library says where no answer came.
+#: Part of the library's messages for requests without an answer.
 _NO_ANSWER = " - HTTP error: "
 
 
 class Denied(StorageError):
-    """The bucket refused the credentials; others may do."""
+    """The bucket refused the credentials; renewed credentials may work."""
 
 
 class NoBucket(StorageError):
-    """The bucket itself is missing."""
+    """The bucket doesn't exist."""
 
 
 class Unanswered(StorageError):
-    """There was no answer from the bucket."""
+    """The bucket sent no answer."""
 
 
-#: The library does not try again where a connection is closed between its making and the request: we do, for as long.
+#: Retries after a connection that closes between its creation and the request, which the library doesn't retry.
 persistent = Retrying(
     retry=retry_if_exception_type(Unanswered),
     wait=wait_random_exponential(multiplier=0.1, max=1),
@@ -65,7 +65,7 @@ persistent = Retrying(
 )
 
 
-#: What the library raised → what we say of a key.
+#: Exception of the library → our exception and message for a key.
 _WORDS: tuple[tuple[type[Exception], type[StorageError], str], ...] = (
     (FileNotFoundError, NoSuchObject, "No file {key!r} in the bucket."),
     (exceptions.PermissionDeniedError, Denied, "The bucket doesn't let you use {key!r}."),
@@ -80,7 +80,7 @@ _WORDS: tuple[tuple[type[Exception], type[StorageError], str], ...] = (
 def open_store(credentials: Credentials) -> S3Store:
     """Return the bucket, opened with the present credentials.
 
-    If the library asked for new ones, a thread would be in Python within the library, and abort a process that ends.
+    The library doesn't renew the credentials: a thread of the library would call Python, and abort a process that ends.
     """
     current = credentials.present()
     endpoint = server_address(current)
@@ -100,13 +100,13 @@ def open_store(credentials: Credentials) -> S3Store:
 def _connection(endpoint: str) -> Any:
     options: dict[str, Any] = {"timeout": "10 minutes", "connect_timeout": "10 seconds"}
     if (urlsplit(endpoint).hostname or "") in LOOPBACK:
-        # A proxy of the environment is for the world outside, and naming one is how that is said.
+        # Proxies of the environment are for remote hosts; the library only excludes hosts if a proxy is set.
         options |= {"allow_http": True, "proxy_url": endpoint, "proxy_excludes": "127.0.0.1,localhost"}
     return options
 
 
 def read_range(store: S3Store, key: str, etag: str, start: int, end: int) -> memoryview:
-    """Return a range of an object, as long as it has the content of this name."""
+    """Return a range of an object. Raises StorageError if the object's content no longer has this ETag."""
     options: Any = {"range": (start, end)}
     if etag:
         options["if_match"] = f'"{etag}"'
@@ -115,7 +115,7 @@ def read_range(store: S3Store, key: str, etag: str, start: int, end: int) -> mem
 
 @contextmanager
 def in_our_words(key: str) -> Iterator[None]:
-    """Turn what the library raises into our errors. Nothing of ours is changed."""
+    """Translate exceptions of the library into our errors; our own errors pass unchanged."""
     try:
         yield
     except LkError:
@@ -131,6 +131,6 @@ def in_our_words(key: str) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """Return the innermost cause in one line; the library nests them, requests and all."""
+    """Return the innermost cause in one line; messages of the library nest causes and requests."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines or [type(error).__name__])[0].rpartition(": ")[2].strip('"').rstrip(".")[:200] + "."

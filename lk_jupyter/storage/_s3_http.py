@@ -1,6 +1,6 @@
-"""Requests of S3 that the library has no word for, and requests that must not follow a redirect as it does.
+"""Send S3 requests that the library doesn't support, or whose redirects it must not follow.
 
-It took a PUT that was answered with a redirect for done, and sent a session token to whatever host was named.
+The library counted a redirected PUT as done, and sent a session token to any host of a redirect.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _WEARY = {429, 500, 502, 503, 504}
 _DENIED = {401, 403}
 _CONFLICTS = {409, 412}
 _NO_CONDITION = {400, 501}
-#: Blanks that whoever reads XML takes for others: another object would be deleted.
+#: Whitespace that XML parsers normalize: without this, the server would delete another object.
 _BLANKS = {"\r": "&#13;", "\n": "&#10;", "\t": "&#9;"}
 
 _NO_BULK = {400, 405, 501}
@@ -54,7 +54,7 @@ _MISSING = {"NoSuchKey", "NoSuchUpload"}
 #: Method of S3 → effect: everything else than a read changes the bucket.
 _EFFECTS = {"GET": "reads", "HEAD": "reads", "PUT": "writes", "POST": "writes", "DELETE": "deletes"}
 
-#: The server's word where the bucket itself is missing.
+#: The server's error code for a missing bucket.
 NO_BUCKET = "NoSuchBucket"
 
 #: An error that comes with status 200, after the blanks by which servers keep a connection while they work.
@@ -65,9 +65,9 @@ _UNREACHABLE = (OSError, http.client.HTTPException, ConnectionFailed, ServerErro
 
 @dataclass(frozen=True)
 class S3Response:
-    """What the server said, header names in small letters; ``code`` is its word for an error, or empty.
+    """An answer of the server, with header names in lower case; ``code`` is the error code, or empty.
 
-    ``tries`` is how often it was asked: more than once, and it may have done the same before.
+    ``tries`` counts the requests: after more than one, an earlier request may have had the same effect.
     """
 
     status: int
@@ -88,12 +88,12 @@ class S3Response:
 
     @property
     def code(self) -> str:
-        """The server's word for what went wrong; some errors come with status 200."""
+        """The server's error code; some errors have status 200."""
         return self._field("Code") or (str(self.status) if self.status >= 300 else "")
 
     @property
     def message(self) -> str:
-        """What the server says of it."""
+        """The server's error message."""
         return self._field("Message") or f"HTTP {self.status}"
 
     def _field(self, name: str) -> str:
@@ -106,7 +106,7 @@ class S3Response:
 
 
 class Wire:
-    """Signs and sends requests for one bucket, on connections that are kept; safe to use from several threads."""
+    """A sender of signed requests to a bucket, on persistent connections; may be used from several threads."""
 
     def __init__(self, credentials: Credentials, pauses: tuple[float, ...] = PAUSES) -> None:
         self._credentials = credentials
@@ -121,7 +121,7 @@ class Wire:
 
     @property
     def bucket(self) -> str:
-        """A name of the bucket that no other bucket anywhere has."""
+        """The globally unique name of the bucket: endpoint and name."""
         credentials = self._credentials.present()
         return f"{credentials.endpoint}/{credentials.bucket_name}"
 
@@ -132,19 +132,19 @@ class Wire:
 
     @property
     def at_once(self) -> int:
-        """How many parts of an upload travel at once."""
+        """The number of parts of an upload that are sent in parallel."""
         host = urlsplit(server_address(self._credentials.present())).hostname or ""
         return LOCAL_PARALLEL if host in LOOPBACK else AT_ONCE
 
     def hasty(self) -> Wire:
-        """Return a copy that does not try again, for when somebody waits for the end."""
+        """Return a copy without retries, for a caller who waits for the end."""
         return Wire(self._credentials, pauses=())
 
     def ask(self, request: Request, halt: CancelToken | None = None) -> S3Response:
-        """Return the answer, after further tries where that may help. Raises StorageError.
+        """Return the answer, after retries if they may help. Raises StorageError.
 
-        Credentials that the storage refuses may have ended before their time: new ones are tried once. Raises
-        ReadOnlyMode, before anything is sent.
+        The storage may refuse credentials before they expire: new credentials are tried once. Raises ReadOnlyMode
+        before anything is sent.
         """
         refuse_if_read_only(_EFFECTS[request.method])
         refused, has_bucket = None, False
@@ -171,26 +171,26 @@ class Wire:
         raise AssertionError  # the last try returns or raises
 
     def make_bucket(self) -> bool:
-        """Make the bucket, which may be missing before its first use; return whether it exists now."""
+        """Create the bucket, which may be missing before its first use; return whether the bucket exists now."""
         if is_read_only():
             return False
         answer = self._send(Request("PUT", ""), self._credentials.present())
         return answer.status < 300 or answer.code in {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
 
     def ensure_bucket(self) -> None:
-        """Make the bucket where it is missing: what is sent by a link cannot make it."""
+        """Create the bucket if missing: an upload by a link can't create a bucket."""
         if self.ask(Request("HEAD", "")).status == 404:
             self.make_bucket()
 
     def need(self, request: Request, halt: CancelToken | None = None) -> S3Response:
-        """Return the answer, which is a good one. Raises NoSuchObject, StorageError."""
+        """Return a successful answer. Raises NoSuchObject, StorageError."""
         answer = self.ask(request, halt)
         if answer.code:
             refuse(request.key, answer)
         return answer
 
     def head(self, key: str) -> ObjectInfo:
-        """Return what is known of an object. Raises NoSuchObject, StorageError."""
+        """Return size, time and ETag of an object. Raises NoSuchObject, StorageError."""
         answer = self.ask(Request("HEAD", key))
         if answer.status == 404:
             raise NoSuchObject(f"No file {key!r} in the bucket.")
@@ -207,17 +207,17 @@ class Wire:
         self.need(_checked(Request("PUT", key, body=content)))
 
     def copy(self, key: str, to: str) -> None:
-        """Copy an object without it travelling here."""
+        """Copy an object on the server."""
         source = quoted(f"/{self.bucket_name}/{key}", "/")
         self.need(Request("PUT", to, headers={"x-amz-copy-source": source}))
 
     def remove(self, key: str) -> None:
-        """Delete one object. Raises NoSuchObject, StorageError."""
+        """Delete an object. Raises NoSuchObject, StorageError."""
         with self._recorded([key]):
             self.need(Request("DELETE", key))
 
     def delete(self, keys: Sequence[str]) -> None:
-        """Delete up to 1,000 objects with one request, or each with its own where the server has no such request."""
+        """Delete up to 1,000 objects with one request, or with a request each if the server has no bulk delete."""
         with self._recorded(keys):
             self._delete(keys)
 
@@ -241,7 +241,7 @@ class Wire:
         rows = "".join(f"<Object><Key>{escape(key, _BLANKS)}</Key></Object>" for key in keys)
         body = f"<Delete><Quiet>true</Quiet>{rows}</Delete>".encode(errors="replace")
         answer = self.ask(_checked(Request("POST", "", {"delete": ""}, body)))
-        if answer.status in _NO_BULK:  # also for a key that no XML can hold
+        if answer.status in _NO_BULK:  # also for a key that XML can't contain
             each(keys, lambda key: self.need(Request("DELETE", key)), FILES_AT_ONCE, halt=CancelToken())
         elif answer.code:
             refuse("", answer)
@@ -251,9 +251,9 @@ class Wire:
                 raise StorageError(f"The bucket didn't delete {refused.findtext('Key', '')!r}: {why.rstrip('.')}.")
 
     def create(self, request: Request, etag: str) -> S3Response:
-        """Make an object, whose content has this name, where there is none. Raises ObjectExists where there is.
+        """Create an object with content of this ETag. Raises ObjectExists if the object exists.
 
-        Servers that know no condition on a write are asked before; senders on this machine take turns.
+        Servers without conditional writes get a HEAD request first; senders on this machine take turns.
         """
         with creating(self.bucket, request.key):
             if self.ask(Request("HEAD", request.key)).status < 300:
@@ -264,7 +264,7 @@ class Wire:
                 return self.need(request)
             if answer.status in _CONFLICTS:
                 stored_etag = self.ask(Request("HEAD", request.key)).headers.get("etag", "").strip('"')
-                if answer.tries == 1 or stored_etag != etag:  # else an earlier try has made it, and its answer was lost
+                if answer.tries == 1 or stored_etag != etag:  # else an earlier try has created the object
                     raise exists(request.key)
             elif answer.code:
                 refuse(request.key, answer)
@@ -286,7 +286,7 @@ class Wire:
         return answer
 
     def _connection(self, address: str) -> http.client.HTTPConnection:
-        """Return an idle connection to this server, or a new one; renewed credentials may name another server."""
+        """Return an idle or a new connection to this server; renewed credentials may have another server."""
         while self._idle:
             server, connection = self._idle.pop()
             if server == address:
@@ -296,7 +296,7 @@ class Wire:
 
 
 def _checked(request: Request) -> Request:
-    """Let the server refuse another body: without that, some store an empty object when they are cut off before it."""
+    """Add a checksum of the body: without a checksum, some servers store an empty object after a cut connection."""
     checksum = b64encode(md5(request.body, usedforsecurity=False).digest()).decode()
     return replace(request, headers={**request.headers, "content-md5": checksum})
 
@@ -307,12 +307,12 @@ def _close_all(connections: list[tuple[str, http.client.HTTPConnection]]) -> Non
 
 
 def exists(key: str) -> ObjectExists:
-    """Return what says that there is an object already."""
+    """Return the error for an object that exists already."""
     return ObjectExists(f"{key!r} already exists in the bucket. It was not overwritten.")
 
 
 def refuse(key: str, answer: S3Response) -> NoReturn:
-    """Raise what stands for an answer that is an error."""
+    """Raise the exception for an error answer."""
     what = repr(key) if key else "the request"
     if answer.code in _MISSING:
         raise NoSuchObject(f"No file {key!r} in the bucket.")
@@ -326,7 +326,7 @@ def refuse(key: str, answer: S3Response) -> NoReturn:
 
 
 def _opened(address: str) -> http.client.HTTPConnection:
-    """Return a connection, through the proxy of the environment where there is one for the address."""
+    """Return a connection, through the proxy of the environment if the address has a proxy."""
     parts = urlsplit(address)
     host = parts.hostname or ""
     if parts.scheme == "http":

@@ -1,4 +1,4 @@
-"""Signatures of S3 requests, version 4: from a request to its headers, without sending anything."""
+"""Sign S3 requests (signature version 4): from a request to its headers, without sending."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _MOMENT = "%Y%m%dT%H%M%SZ"
 
 
 def quoted(text: str, safe: str = "") -> str:
-    """Return text as it is written in an address and in what is signed."""
+    """Return text quoted as in URLs and in signed strings."""
     return quote(text, safe=f"-_.~{safe}")
 
 
 def canonical_query(query: Mapping[str, str]) -> str:
-    """Return a query in the order in which it is signed."""
+    """Return a query in canonical order, as signed."""
     return "&".join(f"{quoted(name)}={quoted(value)}" for name, value in sorted(query.items()))
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of S3: of an object, or of the bucket where the key is empty."""
+    """An S3 request to an object, or to the bucket if the key is empty."""
 
     method: str
     key: str
@@ -39,7 +39,7 @@ class Request:
 
     @cached_property
     def digest(self) -> str:
-        """The SHA-256 of the body: the server refuses another one."""
+        """The SHA-256 of the body: the server refuses a different body."""
         return hashlib.sha256(self.body).hexdigest()
 
     def path(self, credentials: StorageCredentials) -> str:
@@ -73,7 +73,7 @@ def signed(request: Request, host: str, credentials: StorageCredentials, now: da
 
 
 def links(credentials: StorageCredentials, method: str, keys: list[str], now: datetime, life: timedelta) -> list[str]:
-    """Return an address for each key, with which whoever has it may send this request for so long from now on."""
+    """Return a URL for each key, with which anyone can send this request until ``life`` has passed."""
     server = urlsplit(server_address(credentials))
     origin = f"{server.scheme}://{server.netloc}"
     return [origin + _presigned(Request(method, key), server.netloc, credentials, now, life) for key in keys]
@@ -94,7 +94,7 @@ def server_address(credentials: StorageCredentials) -> str:
 
 
 def _presigned(request: Request, host: str, credentials: StorageCredentials, now: datetime, life: timedelta) -> str:
-    """Return the path and the query of a request that whoever has them may send for so long."""
+    """Return path and query of a request that anyone can send until ``life`` has passed."""
     query = {
         "X-Amz-Algorithm": _ALGORITHM,
         "X-Amz-Credential": f"{credentials.access_key}/{_scope(credentials, now)}",

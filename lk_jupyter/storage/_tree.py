@@ -13,7 +13,7 @@ from lk_jupyter.text.units import size_label
 
 @dataclass(frozen=True)
 class Branch:
-    """One item of a folder in a Tree.
+    """An item of a folder in a Tree.
 
     ``name``, ``size`` in words (empty for a folder), and ``below``, the items of a folder.
 
@@ -30,7 +30,7 @@ class Branch:
 
 @dataclass(frozen=True, repr=False)
 class Tree:
-    """A folder as a drawing: ``print`` shows it.
+    """A folder as a drawing, for ``print``.
 
     ``top`` is the folder, ``branches`` are its items.
 
@@ -55,7 +55,7 @@ class Tree:
 
 
 def grow(top: str, ls: Callable[[str], Iterable[ObjectInfo]], depth: int, most: int) -> Tree:
-    """Draw what is in a folder; ``ls`` gives the items of one, of which ``most`` are asked for."""
+    """Return a folder as a drawing; ``ls`` lists a folder, of which at most ``most`` items are read."""
     root = "" if top.endswith("://") else top
     return Tree(top, tuple(_below(root, ls, depth, most)))
 
@@ -70,7 +70,7 @@ def _below(folder: str, ls: Callable[[str], Iterable[ObjectInfo]], depth: int, m
 
 
 def _one_line(name: str) -> str:
-    """Return a name as one line, without what a terminal obeys."""
+    """Return a name as one line, without control characters of terminals."""
     return plain(name).replace("\n", "\N{RETURN SYMBOL}")
 
 

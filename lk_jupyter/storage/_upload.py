@@ -1,4 +1,4 @@
-"""Large objects on their way up: in parts, several at once, and resumed after a crash."""
+"""Upload large objects: in parallel parts, resumed after a crash."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lk_jupyter.storage._upload_state import Facts, Record
 from lk_jupyter.storage._workers import CancelToken, each
 from lk_jupyter.storage.progress import Meter
 
-#: Seconds for which the parts of a file are kept in the bucket for going on with them.
+#: Seconds for which the parts of an unfinished upload stay in the bucket.
 RETENTION_SECONDS = 7 * 24 * 3600
 
 
@@ -72,7 +72,7 @@ def send_pieces(wire: Wire, parts: Iterable[bytes], key: str, meter: Meter, *, o
 
 
 def copy_in_parts(wire: Wire, source: str, size: int, key: str) -> None:
-    """Make a copy of an object that is too large to be copied at once, without it travelling here."""
+    """Copy an object that is too large for a single copy request, part by part on the server."""
     with _open_upload(wire, Facts(wire.bucket, key)) as open_upload:
         parts: dict[int, UploadPart] = {}
 
@@ -85,7 +85,7 @@ def copy_in_parts(wire: Wire, source: str, size: int, key: str) -> None:
 
 
 def sweep(wire: Wire, *, keep: float = RETENTION_SECONDS) -> int:
-    """Take back the uploads that nobody can resume, or would; return how many there were."""
+    """Abort the uploads that no process can or should resume; return their number."""
     count = 0
     for record in _upload_state.abandoned(wire.bucket):
         assert record.facts  # noqa: S101 (else it is no record of this bucket)
@@ -99,9 +99,9 @@ def sweep(wire: Wire, *, keep: float = RETENTION_SECONDS) -> int:
 
 @contextmanager
 def _open_upload(wire: Wire, facts: Facts) -> Iterator[_OpenUpload]:
-    """Yield an upload, an earlier one where it fits.
+    """Yield an open upload: an unfinished upload of the same file, or a new one.
 
-    An error leaves it to be resumed where that is possible; an interrupt takes it back.
+    After an error, the upload stays if it can be resumed; an interrupt aborts the upload.
     """
     sweep(wire)
     record = _upload_state.record_for(wire.bucket, facts.key)
@@ -121,7 +121,7 @@ def _open_upload(wire: Wire, facts: Facts) -> Iterator[_OpenUpload]:
 
 
 def _resumed_upload(wire: Wire, record: Record, current: Facts) -> _OpenUpload | None:
-    """Return the upload of the record, if it fits and the bucket still knows it."""
+    """Return the upload of the record, if the file is unchanged and the bucket still has the upload."""
     facts = record.facts
     if facts is None:
         return None
@@ -144,7 +144,7 @@ def _begin(wire: Wire, record: Record, facts: Facts) -> _OpenUpload:
 
 
 def _take_back(wire: Wire, record: Record) -> None:
-    """Take back the upload of a record; it is kept for a later try when the bucket cannot be reached now."""
+    """Abort the upload of a record; keep the record for a later try if the bucket can't be reached."""
     is_removed = False
     try:
         if record.facts:
@@ -163,7 +163,7 @@ def _abort(wire: Wire, facts: Facts) -> None:
 
 
 def _can_go_on(facts: Facts) -> bool:
-    """Whether the file that was sent is still what it was."""
+    """Return whether the uploaded file is unchanged."""
     with suppress(OSError):
         stat = Path(facts.source).stat() if facts.source else None
         return stat is not None and (stat.st_size, stat.st_mtime_ns) == (facts.size, facts.changed)

@@ -1,4 +1,4 @@
-"""Many things at once, in threads that an interrupt does not wait for."""
+"""Run functions in parallel threads, without waiting for the threads after an interrupt."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from lk_jupyter._threads import start
 
 T = TypeVar("T")
 
-TICK = 0.1  # seconds: how soon an interrupt is seen, and how often progress is told
+TICK = 0.1  # seconds between checks for an interrupt, and between reports of progress
 
-#: Seconds that threads get to end after an interrupt; what hangs on the network is left behind.
+#: Seconds that threads have to end after an interrupt; threads that hang on the network are abandoned.
 _FAREWELL = 2.0
 
 
@@ -22,13 +22,13 @@ class Stopped(Exception):
 
 
 class CancelToken:
-    """Says that the work is over, to all who do it."""
+    """A signal to all workers that the work is over."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
 
     def call(self) -> None:
-        """Stop them."""
+        """Stop the workers."""
         self._event.set()
 
     def check(self) -> None:
@@ -50,10 +50,10 @@ def each(
     halt: CancelToken,
     tick: Callable[[], object] | None = None,
 ) -> None:
-    """Call ``act`` with each item, several at once; items are made as they are needed, by one thread at a time.
+    """Call ``act`` with each item, in ``at_once`` threads; a single thread at a time takes the next item.
 
-    ``tick`` is called in the caller's thread meanwhile. Raises what the first that failed has
-    raised; that and an interrupt end the others.
+    ``tick`` is called in the caller's thread meanwhile. Raises the first error of a worker; an error or an interrupt
+    stops the remaining workers.
     """
     crew = _Crew(items, act, halt, at_once)
     threads = [threading.Thread(target=crew.work, name="lk-storage", daemon=True) for _ in range(at_once)]
@@ -73,7 +73,7 @@ def each(
 
 
 def interruptible(act: Callable[[], T]) -> T:
-    """Return what ``act`` gives; in the main thread an interrupt does not wait for it."""
+    """Return the result of ``act``; in the main thread, an interrupt doesn't wait for ``act``."""
     if threading.current_thread() is not threading.main_thread():
         return act()
     results: list[T] = []
@@ -82,7 +82,7 @@ def interruptible(act: Callable[[], T]) -> T:
 
 
 class _Crew(Generic[T]):
-    """The threads' common work; ``ended`` is set when all have ended or one has failed."""
+    """The shared work of several threads; ``ended`` is set when all have ended or one has failed."""
 
     def __init__(self, items: Iterable[T], act: Callable[[T], object], halt: CancelToken, at_once: int) -> None:
         self.ended = threading.Event()
@@ -94,7 +94,7 @@ class _Crew(Generic[T]):
         self._lock = threading.Lock()
 
     def work(self) -> None:
-        """Take items until there are no more."""
+        """Process items until none remain."""
         try:
             for item in iter(self._next, _END):
                 self._act(cast("T", item))

@@ -1,5 +1,5 @@
-# ruff: noqa: FBT001, FBT002, ARG002, PLR0913, PLR0917 (the arguments are those of fsspec)
-"""The bucket as a file system of fsspec, by which pandas, Polars, DuckDB, Dask and others read and write ``lk://``."""
+# ruff: noqa: FBT001, FBT002, ARG002, PLR0913, PLR0917 (fsspec defines the arguments)
+"""The bucket as an fsspec file system, through which pandas, Polars, DuckDB and Dask read and write ``lk://``."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from lk_jupyter.storage.storage import Storage
 
 
 class NoSuchFile(NoSuchObject, FileNotFoundError):
-    """There is no such object; also the error that others expect of a file system."""
+    """No such object; also a FileNotFoundError, which callers expect of a file system."""
 
 
 class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
-    """Paths are keys. Folders need not be made: they are there while an object is in them."""
+    """A file system whose paths are keys. A folder exists while the folder contains an object."""
 
     protocol = "lk"
     root_marker = ""
@@ -50,7 +50,7 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
         return super()._strip_protocol(path).strip("/") if isinstance(path, str) else super()._strip_protocol(path)
 
     def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
-        """List one level of a folder, or the object of this key."""
+        """List a folder without deeper folders, or the object of this key."""
         path = self._strip_protocol(path)
         rows = [_facts(info) for info in self.storage.ls(path, recursive=False)]
         if not rows and path:
@@ -91,12 +91,12 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
             return _facts(self.storage.info(path))
 
     def mkdir(self, path: str, create_parents: bool = True, **_: Any) -> None:
-        """Make nothing: a folder is there while an object is in it. Raises FileExistsError for what is there."""
+        """Do nothing: a folder exists while it contains an object. Raises FileExistsError for an existing path."""
         if self.exists(path):
             raise FileExistsError(f"{self._strip_protocol(path)!r} exists.")
 
     def makedirs(self, path: str, exist_ok: bool = False) -> None:
-        """Make nothing; without ``exist_ok`` raise FileExistsError for what is there."""
+        """Do nothing; without ``exist_ok``, raise FileExistsError for an existing path."""
         if not exist_ok:
             self.mkdir(path)
 
@@ -118,7 +118,7 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
         compression: str | None = None,
         **options: Any,
     ) -> Any:
-        """Open an object. What is written is there when the file is closed, and not when its ``with`` block fails."""
+        """Open an object. A written object appears when the file is closed, unless the ``with`` block fails."""
         how = {"block_size": block_size, "cache_options": cache_options}
         if "r" in mode:
             return super().open(path, mode, compression=compression, **how, **options)
@@ -150,7 +150,7 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
         return _BlockFile(self, file, block_size or "default", cache_type or "readahead", cache_options)
 
     def cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
-        """Return an object, or a range of it; a negative number counts from its end."""
+        """Return an object, or a range of bytes; a negative number counts from the end."""
         with _missing():
             if start is None and end is None:
                 return bytes(self.storage.get_bytes(self._strip_protocol(path)))
@@ -170,7 +170,7 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
         on_error: str = "return",
         **_: Any,
     ) -> list[Any]:
-        """Return many ranges, several at once."""
+        """Return many ranges, requested in parallel."""
         count = len(paths)
         starts = starts if isinstance(starts, list) else [starts] * count
         ends = ends if isinstance(ends, list) else [ends] * count
@@ -179,7 +179,7 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
         def take(number: int) -> None:
             try:
                 contents[number] = self.cat_file(paths[number], starts[number], ends[number])
-            except Exception as error:  # the caller says what becomes of it
+            except Exception as error:  # ``on_error`` decides
                 if on_error != "return":
                     raise
                 contents[number] = error
@@ -206,7 +206,7 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
             self.storage.put(lpath, self._strip_protocol(rpath))
 
     def get_file(self, rpath: str, lpath: str, *_: Any, **__: Any) -> None:
-        """Fetch a file; of a folder its folder here."""
+        """Download a file, or create the local folder for a folder."""
         target, path = Path(lpath), self._strip_protocol(rpath)
         if self.isdir(path):
             target.mkdir(parents=True, exist_ok=True)
@@ -216,7 +216,7 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
             self.storage.get(path, target)
 
     def cp_file(self, path1: str, path2: str, **_: Any) -> None:
-        """Copy an object without it travelling here."""
+        """Copy an object on the server."""
         with _missing():
             if not self.isdir(path1):
                 self.storage.copy(self._strip_protocol(path1), self._strip_protocol(path2))
@@ -271,7 +271,7 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
 
 class _Written(ObjectWriter):
-    """A file that is not stored when the block of ``with fsspec.open(…)`` fails, of which fsspec does not inform it."""
+    """A file that isn't stored when the block of ``with fsspec.open(…)`` fails, which fsspec doesn't report."""
 
     def close(self) -> None:
         """Store the object, unless the block failed."""
@@ -291,7 +291,7 @@ def _block_failed(frame: FrameType | None) -> bool:
 
 
 class _BlockFile(AbstractBufferedFile):  # type: ignore[misc]
-    """An object that is read in blocks, by one of fsspec's caches."""
+    """An object that is read in blocks, through a cache of fsspec."""
 
     def __init__(self, fs: StorageFileSystem, file: ObjectFile, block_size: Any, cache_type: str, options: Any) -> None:
         self._file = file
@@ -322,7 +322,7 @@ def _folder(path: str) -> dict[str, Any]:
 
 @contextmanager
 def _missing() -> Iterator[None]:
-    """Say that an object is not there as file systems do."""
+    """Turn NoSuchObject into NoSuchFile, the error of file systems."""
     try:
         yield
     except NoSuchFile:

@@ -29,16 +29,16 @@ from lk_jupyter.text.units import size_label
 #: Rows that are offered where all do not fit.
 SAMPLE = 100_000
 
-#: The share of the free memory that one object may take.
+#: The share of the free memory that a loaded object may use.
 _SHARE = 0.7
 
-#: Where Linux says how much memory is free, and what the limit of a container leaves.
+#: Linux files with the free memory, and with the memory limit of a container.
 _SYSTEM, _GROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
 class LoadRequest:
-    """What is wanted of an object: some columns, the first rows; None for all."""
+    """The parts of an object to load: columns and number of first rows; None for all."""
 
     columns: list[str] | None = None
     sample: int | None = None
@@ -46,7 +46,7 @@ class LoadRequest:
 
 @dataclass(frozen=True)
 class Format:
-    """How a kind of file is read: a function of an open file, and how many times its bytes it takes in memory."""
+    """A file format: its read function, and its memory per byte of the file."""
 
     name: str
     read: Callable[[Any, LoadRequest], Any]
@@ -55,11 +55,11 @@ class Format:
 
 
 def load(storage: Storage, key: str, *, columns: list[str] | None = None, sample: int | None = None) -> Any:
-    """Return what is in an object, as its suffix says: a DataFrame, an array, an image, or text.
+    """Return the content of an object by its suffix: a DataFrame, an array, an image, or text.
 
-    ``columns`` and ``sample`` (the first rows or lines) read no more than they need where the format
-    allows it. Raises InsufficientMemory before anything that is larger than the free memory is loaded,
-    StorageError for a suffix that is not known and for a file that is broken.
+    ``columns`` and ``sample`` (the first rows or lines) read no more than they need where the format allows it. Raises
+    InsufficientMemory before an object larger than the free memory is loaded, and StorageError for an unknown suffix
+    and for a broken file.
     """
     key = key.removeprefix("lk://").lstrip("/")
     kind, unpack = _format_for(key)
@@ -77,7 +77,7 @@ def load(storage: Storage, key: str, *, columns: list[str] | None = None, sample
 
 
 def code_for(key: str, wish: LoadRequest) -> str:
-    """Return what a user would type to load an object without us, as far as there is such a line; else nothing."""
+    """Return a line of pandas code that loads an object without lk_jupyter; "" if pandas has no such call."""
     kind, _ = _format_for(key)
     call = _CALLS.get(kind.name)
     if not call or (wish.sample is not None and not call.rows):
@@ -88,7 +88,7 @@ def code_for(key: str, wish: LoadRequest) -> str:
 
 
 def is_loadable(key: str) -> bool:
-    """Whether the suffix of a key decides how to load it."""
+    """Return whether an object with this suffix can be loaded."""
     with suppress(StorageError):
         return bool(_format_for(key))
     return False
@@ -134,7 +134,7 @@ def _check_memory(key: str, kind: Format, file: Any, wish: LoadRequest, *, packe
 
 
 def free_memory() -> int | None:
-    """Return the bytes that this process may still use; None if the system doesn't report it."""
+    """Return the number of bytes that this process may still use; None if the system doesn't report it."""
     sizes = [size for size in (_system_memory(), _group_memory()) if size is not None]
     return min(sizes) if sizes else None
 
@@ -143,13 +143,13 @@ def _system_memory() -> int | None:
     with suppress(OSError):
         match = re.search(r"MemAvailable:\s+(\d+) kB", _SYSTEM.read_text())
         return int(match[1]) * 1024 if match else None
-    with suppress(OSError, ValueError, AttributeError):  # macOS tells what there is; Windows has another way
+    with suppress(OSError, ValueError, AttributeError):  # macOS reports the total memory; Windows has no sysconf
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
     return None
 
 
 def _group_memory() -> int | None:
-    """Return what the limit of a container leaves."""
+    """Return the remaining bytes below the memory limit of a container; None without a limit."""
     with suppress(OSError, ValueError):
         limit, used = (int((_GROUP / name).read_text()) for name in ("memory.max", "memory.current"))
         return max(0, limit - used)
@@ -175,7 +175,7 @@ def _parquet_size(file: Any, wish: LoadRequest) -> int:
 
 @contextmanager
 def _as_broken(key: str, kind: Format) -> Iterator[None]:
-    """Say in one line that a file is not what its suffix says, or lacks what was asked for."""
+    """Raise StorageError with one line, if a file doesn't match its suffix or lacks requested columns."""
     try:
         yield
     except (LkError, MemoryError):
@@ -186,7 +186,7 @@ def _as_broken(key: str, kind: Format) -> Iterator[None]:
 
 
 def library(name: str) -> Any:
-    """Return an optional library. Raises the error that names its package."""
+    """Import and return an optional library. Raises the error with the package to install."""
     try:
         return import_safely(name)
     except ImportError:
@@ -194,7 +194,7 @@ def library(name: str) -> Any:
 
 
 def require_library(name: str) -> None:
-    """Raise the error that names the package of a library that isn't installed. Nothing is imported."""
+    """Raise the error with the package to install, if a library is missing. Nothing is imported."""
     if importlib.util.find_spec(name.partition(".")[0]) is None:
         raise _missing(name)
 
@@ -243,7 +243,7 @@ def _frame(batches: Any, schema: Any, wish: LoadRequest) -> Any:
 
 
 def _validated(table: Any) -> Any:
-    """Return a table of pyarrow whose offsets are right: others would lead out of its memory. Raises ValueError."""
+    """Return a pyarrow table with valid offsets: invalid offsets would read foreign memory. Raises ValueError."""
     tables.require_valid(table)
     return table
 
@@ -287,7 +287,7 @@ def _npy(file: Any, wish: LoadRequest) -> Any:
 
 
 def _require_complete(numpy: Any, content: io.BytesIO) -> None:
-    """Raise ValueError for a file of numpy that states more elements than it has: memory is used for all of them."""
+    """Raise ValueError, before memory is allocated, if a numpy header states more elements than the file has."""
     version = numpy.lib.format.read_magic(content)
     read = numpy.lib.format.read_array_header_1_0 if version == (1, 0) else numpy.lib.format.read_array_header_2_0
     shape, _, dtype = read(content)
@@ -357,7 +357,7 @@ FORMATS: dict[str, Format] = {
 
 @dataclass(frozen=True)
 class _Call:
-    """A function of pandas, what it always takes, and the names by which it takes columns and the first rows."""
+    """A function of pandas, its constant arguments, and the names of its parameters for columns and first rows."""
 
     name: str
     columns: str

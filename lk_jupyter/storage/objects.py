@@ -1,4 +1,4 @@
-"""Facts about objects: one object, a folder, a link, and what a transfer did."""
+"""Facts about objects: an object, a folder, a link, and the result of a transfer."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from lk_jupyter.text.units import duration_label, size_label
 
 @dataclass(frozen=True)
 class ObjectInfo:
-    """One object of the bucket, or a folder.
+    """An object of the bucket, or a folder.
 
-    ``key``, ``size`` in bytes, ``modified`` (datetime, UTC) and ``etag``, the hash of its content. A folder has a slash
-    at the end of its key, size 0, and None as its time.
+    ``key``, ``size`` in bytes, ``modified`` (datetime, UTC) and ``etag``, the hash of the content. The key of a folder
+    ends with a slash; its size is 0, and its time None.
 
     Example:
         >>> _ = session.storage.put(b"x", "info/a.txt")
@@ -34,7 +34,7 @@ class ObjectInfo:
 
     @property
     def is_folder(self) -> bool:
-        """Whether it is a folder: its key ends with a slash."""
+        """Whether the key ends with a slash."""
         return self.key.endswith("/")
 
     @property
@@ -44,7 +44,7 @@ class ObjectInfo:
 
 
 class Objects(Iterator[ObjectInfo]):
-    """An iterator over the objects of a folder, as ``Storage.ls`` returns it. Pages are requested when they are needed.
+    """An iterator over the objects of a folder, returned by ``Storage.ls``. Pages are requested when needed.
 
     Example:
         >>> _ = session.storage.put(b"x", "ahead/a.txt")
@@ -63,7 +63,7 @@ class Objects(Iterator[ObjectInfo]):
         return self._ahead.popleft() if self._ahead else next(self._source)
 
     def ahead(self, most: int) -> list[ObjectInfo]:
-        """Return the next objects without taking them from the iterator.
+        """Return the next objects, which stay in the iterator.
 
         Args:
             most: Number of objects at most.
@@ -74,10 +74,9 @@ class Objects(Iterator[ObjectInfo]):
 
 @dataclass(frozen=True)
 class FolderPage:
-    """One page of a folder.
+    """A page of a folder.
 
-    ``items`` are ObjectInfo in the order of their keys. ``token`` requests the next page; it is None after the last
-    page.
+    ``items`` are ObjectInfo in the order of the keys. ``token`` requests the next page; None after the last page.
 
     Example:
         >>> for name in "ab":
@@ -93,7 +92,7 @@ class FolderPage:
 
 @dataclass(frozen=True)
 class Link:
-    """An address that reads or writes one object without credentials: a secret.
+    """An address that reads or writes an object without credentials: a secret.
 
     ``url`` works until ``expires_at`` (datetime, UTC). ``repr`` doesn't show the address.
 
@@ -108,10 +107,10 @@ class Link:
 
 @dataclass(frozen=True, repr=False)
 class TransferResult:
-    """What an upload, a download or a sync did.
+    """The result of an upload, a download or a sync.
 
-    ``files`` and ``bytes`` that were moved in ``seconds``, ``same`` files that were already there, ``removed`` files.
-    ``left_out`` names files that were skipped, with the reason.
+    ``files`` and ``bytes`` were moved in ``seconds``; ``same`` files were already present, ``removed`` files were
+    deleted. ``left_out`` lists skipped files with the reason.
 
     Example:
         >>> result = session.storage.put(b"x", "result/a.txt")

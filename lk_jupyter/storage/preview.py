@@ -1,4 +1,4 @@
-"""The start of an object, so that people see what it is: read by range, and never all of a large one."""
+"""Preview an object by its first bytes, read by range: a large object is never read completely."""
 
 from __future__ import annotations
 
@@ -37,23 +37,24 @@ _IMAGES = {
     "image/bmp": b"BM",
 }
 
-#: Markers of a JPEG that are followed by its size.
+#: JPEG markers before the image size.
 _JPEG_FRAMES = {*range(0xFFC0, 0xFFD0)} - {0xFFC4, 0xFFC8, 0xFFCC}
 
-#: Markers of a JPEG before that, which a length follows.
+#: JPEG markers that precede the size, followed by a length.
 _JPEG_SEGMENTS = {0xFFC4, 0xFFCC, *range(0xFFDB, 0xFFFF)}
 
-#: The most blocks of a GIF before its first frame.
+#: The maximum number of blocks of a GIF before its first frame.
 _GIF_BLOCKS = 10_000
 
 
 @dataclass(frozen=True)
 class Preview:
-    """What can be shown of a file in the bucket.
+    """The preview of a file in the bucket.
 
-    ``info`` is the file, ``words`` says in one line what it is, or why nothing more is shown. ``columns`` are names and
-    types of a table, ``rows`` its first rows as text. ``text`` is the start of a text, or the cells of a notebook.
-    ``image`` is a picture as browsers take it, and ``mime`` its type. ``is_part`` is whether there is more.
+    ``info`` is the file. ``words`` describes the file in a line, or the reason for a missing preview. ``columns`` are
+    names and types of a table, ``rows`` its first rows as text. ``text`` is the start of a text, or the cells of a
+    notebook. ``image`` is a picture for browsers, and ``mime`` its type. ``is_part`` is whether the file has more
+    content.
 
     Example:
         >>> from lk_jupyter.storage.preview import preview
@@ -73,17 +74,17 @@ class Preview:
 
 
 def preview(storage: Storage, key: str) -> Preview:
-    """Return what can be shown of a file in the bucket. A broken or unknown file isn't an error: ``words`` says so.
+    """Return a preview of a file in the bucket. A broken or unknown file isn't an error: ``words`` contains the reason.
 
     Args:
         storage: The bucket: ``session.storage``.
         key: Key of the file.
 
     Returns:
-        A Preview. Of a large file only the beginning is read.
+        A Preview. Of a large file only the start is read.
 
     Raises:
-        NoSuchObject: There is no such file.
+        NoSuchObject: The bucket has no such file.
         StorageError: The bucket can't be read.
 
     Example:
@@ -97,9 +98,9 @@ def preview(storage: Storage, key: str) -> Preview:
 
 
 def preview_object(info: ObjectInfo, file: Any) -> Preview:
-    """Return what can be shown of an open file. Raises StorageError if a library is missing.
+    """Return the preview of an open file. Raises StorageError if a library is missing.
 
-    A library that may crash, and whatever unpacks, reads the file in a child process with limits.
+    Libraries that may crash, and all unpacking, run in a child process with limits.
     """
     if not info.size:
         return Preview(info, "Empty file.")
@@ -129,13 +130,13 @@ def _broken(info: ObjectInfo, suffix: str, error: str) -> Preview:
 
 
 def read_preview(info: ObjectInfo, file: Any) -> Preview:
-    """Return what can be shown of an open file, which this process reads. Raises what its library raises."""
+    """Return the preview of an open file, read in this process. Raises errors of the reading library."""
     show, _, unpack = _way(info.key)
     return show(info, unpack(file) if unpack else file)
 
 
 def import_library(key: str) -> None:
-    """Import the library that reads files of this name. Raises StorageError without it."""
+    """Import the library that reads files with this suffix. Raises StorageError without the library."""
     if name := _LIBRARIES.get(_way(key)[0]):
         library(name)
 
@@ -147,7 +148,7 @@ def preview_facts(preview: Preview) -> dict[str, Any]:
 
 
 def _checked(info: ObjectInfo, result: dict[str, Any]) -> Preview:
-    """Return a preview within the limits, whatever a file led its reader or the child process to return."""
+    """Return a preview within the limits, for any result of a reader or the child process."""
     columns = [(_encodable(name, LETTERS), _encodable(kind, LETTERS)) for name, kind in result["columns"][:COLUMNS]]
     rows = [[_encodable(cell, LETTERS) for cell in row[:COLUMNS]] for row in result["rows"][:ROWS]]
     words, text = _encodable(result["words"], WORDS), _encodable(result["text"], TEXT)
@@ -160,7 +161,7 @@ def _encodable(value: Any, most: int) -> str:
 
 
 def preview_content(preview: Preview) -> dict[str, Any]:
-    """Return a preview as a page shows it, without what looks like a secret."""
+    """Return a preview as the data of a page, without apparent secrets."""
     info = preview.info
     facts = {name: value for name, value in asdict(preview).items() if name != "info"}
     return {
@@ -178,7 +179,7 @@ Show = Callable[[ObjectInfo, Any], Preview]
 
 
 def _way(key: str) -> tuple[Show, str, Callable[[Any], Any] | None]:
-    """Return how a kind of file is shown, its suffix, and how it is unpacked first."""
+    """Return the preview function for a key, the suffix, and the function that unpacks the file first."""
     *outer, last = ["", *(suffix.lower() for suffix in PurePosixPath(key).suffixes)]
     inner = outer[-1] if outer else ""
     if last in PACKED and inner in _TEXTS:
@@ -193,7 +194,7 @@ def _csv(info: ObjectInfo, file: Any, separators: str = ",;\t|") -> Preview:
     if is_part and len(records) > 1:
         del records[-1]  # cut off in the middle
     names, rows = records[0], [row for row in records[1:] if row]
-    first = names[: COLUMNS + 1]  # one more than is shown, as a sign of more
+    first = names[: COLUMNS + 1]  # more columns than shown, to detect a cut
     columns = [(name, _column_type(row[n] for row in rows if n < len(row))) for n, name in enumerate(first)]
     counted = "" if is_part else f"{len(rows):,} rows, "
     words = f"Table, {counted}{len(names):,} columns, {size_label(info.size)}. Types are from the first rows."
@@ -296,7 +297,7 @@ def _image(info: ObjectInfo, file: Any) -> Preview:
 
 
 def _pixels(content: bytes) -> tuple[int, int]:
-    """Return width and height that an image states: a browser would use memory for them. Zeros where none is found."""
+    """Return width and height in the header of an image, for which a browser would use memory; zeros if unknown."""
     start = content[:64]
     with suppress(struct.error):
         if start.startswith(b"\x89PNG"):
@@ -314,7 +315,7 @@ def _pixels(content: bytes) -> tuple[int, int]:
 
 
 def _gif_size(content: bytes) -> tuple[int, int]:
-    """Return the size of a GIF: of its canvas or its first frame, which enlarges the canvas. Raises struct.error."""
+    """Return the size of a GIF: the canvas, or the first frame if larger. Raises struct.error."""
     width, height, flags = struct.unpack_from("<2HB", content, 6)
     at = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
     for _ in range(_GIF_BLOCKS):
@@ -372,14 +373,14 @@ def _workbook(info: ObjectInfo, _: Any) -> Preview:
 
 
 def _head(file: Any, size: int) -> tuple[str, bool]:
-    """Return the begin of a file as text, and whether there is more."""
+    """Return the start of a file as text, and whether the file has more."""
     content = bytes(file.read(size + 1))
     is_part = len(content) > size
     text = content[:size].decode("utf-8-sig", "replace")
     return (text[:-1] if is_part and text.endswith("\ufffd") else text), is_part
 
 
-#: The type of a column of text → what every value of it looks like.
+#: Type of a text column → pattern that every value matches.
 _TYPES = (
     ("bool", re.compile(r"true|false", re.IGNORECASE)),
     ("int", re.compile(r"[+-]?\d+")),
@@ -399,7 +400,7 @@ def _short(text: str) -> str:
 
 _TEXTS = {".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".txt", ".log", ".md"}
 
-#: Suffix → how it is shown; any other is text where it looks like that.
+#: Suffix → preview function; other suffixes are shown as text if the content is text.
 _PREVIEWS: dict[str, Show] = {
     ".csv": _csv,
     ".tsv": _tsv,
@@ -415,6 +416,6 @@ _PREVIEWS: dict[str, Show] = {
     **dict.fromkeys((".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff"), _image),
 }
 
-#: What is read in a child process, and the library that it needs there.
+#: Preview functions that run in the child process, and their libraries.
 _IN_CHILD: set[Show] = {_parquet, _feather, _notebook, _npy, _zip}
 _LIBRARIES: dict[Show, str] = {_parquet: "pyarrow.parquet", _feather: "pyarrow", _npy: "numpy"}

@@ -1,4 +1,4 @@
-"""How far a transfer is: what was moved, how fast, and how long the rest takes."""
+"""Measure the progress of a transfer: moved bytes, speed, and remaining time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WINDOW = 5.0
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a transfer is, as the function ``progress`` gets it.
+    """The progress of a transfer, as passed to the function ``progress``.
 
     ``files_done`` of ``files``, ``bytes_done`` of ``bytes``, after ``seconds``. ``speed`` is in bytes per second, over
     the last five seconds.
@@ -61,7 +61,7 @@ Watcher = Callable[[Progress], object]
 
 
 class Meter:
-    """Counts what several threads move; ``tell`` gives the present state to who watches."""
+    """A counter of the bytes that several threads move; ``tell`` passes the present state to the watcher."""
 
     def __init__(self, files: int, size: int, watcher: Watcher | None = None) -> None:
         self._files = files
@@ -90,7 +90,7 @@ class Meter:
             self._files_done += 1
 
     def tell(self) -> None:
-        """Hand the present state to the one who watches."""
+        """Pass the present state to the watcher, if any."""
         if self._watcher:
             self._watcher(self.state())
 

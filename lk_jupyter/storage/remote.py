@@ -1,4 +1,4 @@
-"""Where a run finds the bucket: the one place that says so."""
+"""Locate the bucket inside a run: the only module with this knowledge."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ from lk_jupyter.errors import UsageError
 
 Kind = Literal["python", "image", "compose"]
 
-#: Names the folder inside a run, where it is set.
+#: Variable in a run with the path of the bucket's folder.
 VARIABLE = "LK_STORAGE"
 
-#: Kind of run → what is assumed of its folder.
+#: Kind of run → assumption about its folder.
 _ASSUMED = {"python": "bucket_folder_python", "image": "bucket_folder_image", "compose": "bucket_folder_image"}
 
 
 def remote_path(path: str, kind: Kind = "python") -> str:
     """Return the path by which the code of a run opens a file of the bucket.
 
-    ``%lk_check`` finds the folder of a server; ``%lk_config guess.bucket_folder_python /job/work`` sets it. In a run,
-    the
-    variable ``LK_STORAGE`` decides.
+    ``%lk_check`` finds the folder of a server; ``%lk_config guess.bucket_folder_python /job/work`` sets the folder. In
+    a run, the variable ``LK_STORAGE`` decides.
 
     Args:
         path: Key of the file, with or without ``lk://``.
@@ -32,7 +31,7 @@ def remote_path(path: str, kind: Kind = "python") -> str:
         An absolute path.
 
     Raises:
-        UsageError: There is no such kind of run.
+        UsageError: The kind of run is unknown.
 
     Example:
         >>> lk_jupyter.remote_path("lk://data/x.parquet")

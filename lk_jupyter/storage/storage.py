@@ -1,4 +1,4 @@
-"""The bucket as an object: what a session can keep in it, and get back."""
+"""The bucket as an object: upload, download, list and delete files."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ __all__ = ["FolderPage", "Link", "ObjectInfo", "Storage", "TransferResult"]
 #: Longest life of a link: S3 allows no more.
 LONGEST = timedelta(days=7)
 
-#: What stands before a key where a path of this machine could stand too.
+#: Prefix of keys, where a local path is possible too.
 SCHEME = "lk://"
 
-#: The largest object that is copied by one request.
+#: The maximum size of an object for a single copy request, in bytes.
 _COPIED_AT_ONCE = 5 * 10**9
 
 
@@ -115,10 +115,10 @@ class Storage:
         overwrite: bool = True,
         progress: Watcher | None = None,
     ) -> TransferResult:
-        """Upload a file, a folder or bytes; the object is complete, or not there at all.
+        """Upload a file, a folder or bytes; an object appears only when complete.
 
-        Large sources travel in parts, several at once. After a crash or a lost network, the same call resumes the
-        upload. Files of a folder that are already in the bucket aren't sent again.
+        Large sources are sent in parallel parts. After a crash or a lost network, the same call resumes the upload.
+        Files of a folder that are already in the bucket aren't sent again.
 
         Args:
             source: Path of a file or a folder, bytes, or an iterable of bytes.
@@ -165,14 +165,14 @@ class Storage:
         return next(free for free in chain([_key(key)], names) if not self.exists(free))
 
     def get(self, key: str, target: str | Path, *, progress: Watcher | None = None, checksum: bool = False) -> Path:
-        """Download an object or a folder; a file is complete, or not there at all.
+        """Download an object or a folder; a file appears only when complete.
 
-        After a crash or a lost network, the same call resumes the download. Files of a folder that are already here
-        aren't downloaded again.
+        After a crash or a lost network, the same call resumes the download. Files of a folder that exist locally aren't
+        downloaded again.
 
         Args:
             key: Key of an object, or of a folder with a slash at its end.
-            target: Path of the file, or of the folder for it.
+            target: Path of the file, or of its folder.
             progress: Function that gets a Progress. Default: none.
             checksum: Whether the file is read again and compared with the object's checksum. Default: False.
 
@@ -180,7 +180,7 @@ class Storage:
             The path of the file or the folder.
 
         Raises:
-            NoSuchObject: There is no such object.
+            NoSuchObject: The bucket has no such object.
             StorageError: The file can't be written, the disk is full, or the bucket can't be used.
         """
         key, path = _key(key), Path(target)
@@ -205,15 +205,15 @@ class Storage:
         checksum: bool = False,
         progress: Watcher | None = None,
     ) -> TransferResult:
-        """Make a folder equal to another folder; one of the two is in the bucket.
+        """Make a folder equal to another folder; either folder is in the bucket.
 
-        A file counts as equal if size and time match. If only the time differs, its checksum decides.
+        A file counts as equal if size and time match. If only the time differs, the checksum decides.
 
         Args:
             source: Folder to read: a path, or ``lk://`` and a key.
             target: Folder to change: a path, or ``lk://`` and a key.
             delete: Whether files that are only in ``target`` are deleted. Default: False.
-            checksum: Whether every file is compared by its checksum. Default: False.
+            checksum: Whether every file is compared by checksum. Default: False.
             progress: Function that gets a Progress. Default: none.
 
         Returns:
@@ -254,8 +254,8 @@ class Storage:
     def open(self, key: str, mode: str = "rb", *, encoding: str | None = None, newline: str | None = None) -> Any:
         """Open an object as a file.
 
-        A written object appears when the file is closed, and not at all if its ``with`` block fails. Appending
-        downloads the object and stores it again: S3 changes no object in place.
+        A written object appears when the file is closed, and not at all if the ``with`` block fails. Appending
+        downloads the object and uploads a new version: S3 changes no object in place.
 
         Args:
             key: Key of the object.
@@ -267,7 +267,7 @@ class Storage:
             A binary file, or a text file for a mode without ``b``.
 
         Raises:
-            NoSuchObject: There is no such object to read.
+            NoSuchObject: No such object exists to read.
             StorageError: The mode is unknown. Nothing was opened.
         """
         key, kind = _key(key), mode.replace("b", "").replace("t", "")
@@ -306,7 +306,7 @@ class Storage:
             An ObjectInfo.
 
         Raises:
-            NoSuchObject: There is no such object, or the key is a folder.
+            NoSuchObject: No such object exists, or the key is a folder.
         """
         key = _key(key)
         if not key or key.endswith("/"):
@@ -314,7 +314,7 @@ class Storage:
         return interruptible(lambda: self._wire.head(key))
 
     def find(self, key: str) -> ObjectInfo | None:
-        """Return size, time and content hash of an object; None if there is none.
+        """Return size, time and content hash of an object; None for a missing object.
 
         Args:
             key: Key of the object.
@@ -324,7 +324,7 @@ class Storage:
         return None
 
     def exists(self, key: str) -> bool:
-        """Whether there is an object with this key.
+        """Return whether an object with this key exists.
 
         Args:
             key: Key of the object.
@@ -332,7 +332,7 @@ class Storage:
         return self.find(key) is not None
 
     def is_folder(self, key: str) -> bool:
-        """Whether there are objects below this key, or an empty folder that another program made.
+        """Return whether the bucket has objects below this key, or an empty folder of another program.
 
         Args:
             key: Key of the folder, with or without a slash at its end.
@@ -343,11 +343,11 @@ class Storage:
     def ls(self, folder: str = "", *, recursive: bool = True) -> Objects:
         """Iterate over the objects of a folder.
 
-        Pages of 1,000 objects are requested when they are needed.
+        Pages of 1,000 objects are requested when needed.
 
         Args:
             folder: Key of the folder. Default: the entire bucket.
-            recursive: Whether objects in deeper folders are listed. If not, each deeper folder is one item. Default:
+            recursive: Whether objects in deeper folders are listed. If not, each deeper folder is an item. Default:
                 True.
 
         Returns:
@@ -356,12 +356,12 @@ class Storage:
         return Objects(info for items in self.pages(folder, recursive=recursive) for info in items)
 
     def pages(self, folder: str = "", *, recursive: bool = True, size: int = 1000) -> Iterator[Page]:
-        """Iterate over what ``ls`` gives, in lists of at most ``size``."""
+        """Iterate over the objects of ``ls``, in lists of at most ``size``."""
         folder = _key(folder).strip("/")
         return pages(self._wire, f"{folder}/" if folder else "", recursive=recursive, size=size)
 
     def ls_page(self, folder: str = "", *, token: str | None = None, size: int = 1000, begins: str = "") -> FolderPage:
-        """Return one page of a folder, with one request however large the folder is.
+        """Return a page of a folder with one request, for a folder of any size.
 
         Args:
             folder: Key of the folder. Default: the top of the bucket.
@@ -370,7 +370,7 @@ class Storage:
             begins: Only names that start with this text. Default: all names.
 
         Returns:
-            A FolderPage. Each deeper folder is one item. Its ``token`` is None after the last page.
+            A FolderPage. Each deeper folder is an item. The ``token`` is None after the last page.
         """
         folder = _key(folder).strip("/")
         prefix = f"{folder}/{begins}" if folder else begins
@@ -385,7 +385,7 @@ class Storage:
             most: Items of each folder. Default: 100.
 
         Returns:
-            A Tree; ``print`` draws it.
+            A Tree, for ``print``.
         """
         folder = _key(folder).strip("/")
         return grow(f"{folder}/" if folder else SCHEME, lambda at: self.ls(at, recursive=False), depth, most)
@@ -431,7 +431,7 @@ class Storage:
         return len(all_keys)
 
     def move(self, key: str, to: str) -> int:
-        """Give an object or a folder another key; an object with the new key is replaced.
+        """Rename an object or a folder; an object with the new key is replaced.
 
         Args:
             key: Key of an object, or of a folder with a slash at its end.
@@ -449,7 +449,7 @@ class Storage:
 
         Args:
             key: Key of an object, or of a folder with a slash at its end.
-            to: Key of the copy, or the folder for it, with a slash at its end.
+            to: Key of the copy, or the folder of the copy, with a slash at its end.
 
         Returns:
             The number of copied objects.
@@ -467,12 +467,12 @@ class Storage:
         return len(objects)
 
     def presign(self, key: str, method: Method = "GET", *, life: timedelta = timedelta(hours=1)) -> Link:
-        """Return a link that reads or writes one object without credentials: a secret.
+        """Return a link that reads or writes an object without credentials: a secret.
 
         Args:
             key: Key of the object.
             method: ``GET`` to read, ``PUT`` to write. Default: ``GET``.
-            life: Time until the link ends, 7 days at most. It ends earlier if the credentials do. Default: 1 hour.
+            life: Time until the link ends, 7 days at most. The link never outlives the credentials. Default: 1 hour.
 
         Returns:
             A Link.
@@ -480,7 +480,7 @@ class Storage:
         return self.presign_all([_key(key)], method, life=life)[0]
 
     def presign_all(self, keys: list[str], method: Method = "GET", *, life: timedelta) -> list[Link]:
-        """Return a link for each key, all of one life."""
+        """Return a link for each key, with a common time limit."""
         if not keys:
             return []
         refuse_if_read_only("reads" if method == "GET" else "writes")
@@ -520,7 +520,7 @@ class Storage:
         return Wire(self._credentials)
 
     def _object(self, key: str) -> ObjectInfo:
-        """Return what is known of an object; say so when it is a folder that was named."""
+        """Return size, time and ETag of an object. Raises NoSuchObject, with advice if the key is a folder."""
         try:
             return self.info(key)
         except NoSuchObject:
@@ -570,7 +570,7 @@ class Storage:
             interruptible(lambda: self._wire.copy(info.key, to))
 
     def _fill(self, info: ObjectInfo, target: memoryview, first: int = 0) -> None:
-        """Fill ``target`` with the bytes of an object from ``first`` on, several parts at once."""
+        """Fill ``target`` with the bytes of an object from ``first`` on, in parallel parts."""
 
         def take(where: tuple[int, int]) -> None:
             start, end = where
@@ -579,7 +579,7 @@ class Storage:
         each(ranges(len(target), PART), take, AT_ONCE, halt=CancelToken())
 
     def _read(self, info: ObjectInfo, start: int, end: int) -> memoryview:
-        """Return a range of an object that is still the one of which we know."""
+        """Return a range of an object. Raises StorageError if the object has changed since ``info``."""
         if start >= end:
             return memoryview(b"")
         part = self._do(info.key, lambda s3: s3.read_range(self._store, info.key, info.etag, start, end))
@@ -588,7 +588,7 @@ class Storage:
         return memoryview(part)
 
     def _do(self, key: str, act: Callable[[Any], T]) -> T:
-        """Return what ``act`` makes of the library; credentials that are refused are replaced once."""
+        """Return the result of ``act`` with the library; refused credentials are replaced once."""
         s3 = self._library()
 
         def once() -> T:
@@ -607,10 +607,10 @@ class Storage:
         return cast("T", s3.persistent(once))
 
     def _library(self) -> Any:
-        """Return what reads and deletes; the library is loaded when it is used."""
+        """Return the module that reads and deletes; the library is imported on first use."""
         from lk_jupyter.storage import _plain, _s3  # noqa: PLC0415
 
-        # Without a token of its own, the library would send the one of AWS that the environment may have.
+        # Without a session token, the library would send the AWS token of the environment.
         has_token = self._credentials.present().session_token
         return _plain if _s3.is_copied or self._credentials.is_skewed or not has_token else _s3
 
@@ -630,7 +630,7 @@ def _size(path: Path) -> int:
 
 @contextmanager
 def _local_words(path: Path) -> Iterator[None]:
-    """Say in one line what this machine's disk has against it."""
+    """Turn an OSError of the local disk into a StorageError with one line."""
     try:
         yield
     except FileNotFoundError:
@@ -640,7 +640,7 @@ def _local_words(path: Path) -> Iterator[None]:
 
 
 def _report(meter: Meter) -> TransferResult:
-    """Report that all is done, and what it was."""
+    """Report the final progress, and return the result."""
     meter.end_file()
     meter.tell()
     state = meter.state()
