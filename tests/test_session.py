@@ -6,6 +6,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from decimal import Decimal
 from functools import partial
 
 import httpx
@@ -17,12 +18,16 @@ from lk_jupyter import session
 from lk_jupyter.account import browser_login, login
 from lk_jupyter.api._client import Client
 from lk_jupyter.api.auth import LoginRequest
+from lk_jupyter.code.source import Source
 from lk_jupyter.config import settings
 from lk_jupyter.connection import connection, signin
 from lk_jupyter.errors import Forbidden, LocalCloudError, NotSignedIn, Unauthorized, UsageError
 from lk_jupyter.journal import journal
 from lk_jupyter.localcloud import launch
 from lk_jupyter.options.runs import NEEDS, ComposeOptions, DockerOptions, NotebookRunOptions, RunOptions, extras
+from lk_jupyter.runs.notebooks import warm_python
+from lk_jupyter.runs.package.prepare import prepare_cell
+from lk_jupyter.runs.package.secret_scan import require_consent
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -581,7 +586,7 @@ VALUES = {
         (call, name)
         for call, (model, lacks) in CALLS.items()
         for name, field in model.model_fields.items()
-        if extras(field).get("needs") in lacks and (call, name) != ("Executor", "session")  # its account
+        if lacks.intersection(extras(field)["needs"]) and (call, name) != ("Executor", "session")  # its account
     ],
 )
 def test_an_option_that_a_call_cannot_honor_is_refused_and_nothing_is_sent(request, call, name):
@@ -596,6 +601,58 @@ def test_an_option_that_a_call_cannot_honor_is_refused_and_nothing_is_sent(reque
     with pytest.raises(UsageError, match=f"'{name}'. Nothing was sent. It works .*%%lk_run"):
         start(**option)
     assert len(journal.journal().entries()) == before
+
+
+#: Options of a cell in a session that change how it is shown, not what is sent. A session shows no hints.
+SHOWN = {"quiet", "dry_run", "time", "no_hints"}
+
+#: Values of the options that a session honors.
+SESSION_VALUES = {
+    "gpu": "H100",
+    "machine": "gpu.h100",
+    "timeout": 120,
+    "max_cost": Decimal("0.01"),
+    "files": ["data.txt"],
+    "inputs": ["numbers"],
+    "outputs": ["numbers"],
+    "session": "other",
+    "idle": 3.0,
+    "image": "jupyter/scipy-notebook",
+}
+
+
+def session_request(connected, source, options):
+    """Return what a cell of a session sends, what its machine is started with, and whether a secret is sent."""
+    cell, machine = prepare_cell(connected, source, options), warm_python.prepare_session(connected, options)
+    try:
+        require_consent([cell])
+        consent = True
+    except UsageError:
+        consent = False
+    carried = [cell.payload.settings.get(name) for name in ("pickle", "carry")]
+    names = [[one.name for one in cell.payload.inputs], cell.payload.outputs]
+    start = machine.request.model_dump(exclude={"metadata"})
+    start["docker_run_cmd"] = [word for word in start["docker_run_cmd"] if "password" not in word]
+    return cell.uploads, names, carried, start, consent
+
+
+@pytest.mark.parametrize("name", RunOptions.model_fields)
+def test_each_option_is_honored_or_refused_in_a_session(request, tmp_path, name):
+    connected = request.getfixturevalue("session")
+    (tmp_path / "data.txt").write_text("1")
+    namespace = {"numbers": [1], "letters": "a"}
+    source = Source(f"numbers; token = 'ghp_{'a1B2' * 9}'", folder=tmp_path, is_cell=True, namespace=namespace)
+    plain = RunOptions(session="train", carry=False, inputs=["letters"])
+    value = SESSION_VALUES.get(name, VALUES.get(name, ["x"] if name in {"label", "requirements"} else True))
+    value = {"metadata": {"a": "b"}, "name": "x"}.get(name, value)
+    options = plain.model_copy(update={name: value})
+    if {"run", "several"}.intersection(extras(RunOptions.model_fields[name])["needs"]):
+        flag = name.replace("_", "-")
+        with pytest.raises(UsageError, match=rf"^--{flag} doesn't work with --session\. Nothing was sent\. \w"):
+            prepare_cell(connected, source, options)
+    else:
+        changed = session_request(connected, source, options) != session_request(connected, source, plain)
+        assert changed == (name not in SHOWN)
 
 
 def test_an_option_that_has_its_default_is_no_mistake(request):

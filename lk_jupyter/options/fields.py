@@ -17,6 +17,7 @@ def option(  # noqa: PLR0913 (each is another choice)
     completer: str | None = None,
     greedy: bool = False,
     needs: str = "",
+    instead: str = "",
     old_names: Sequence[str] = (),
     **limits: Any,
 ) -> Any:
@@ -24,11 +25,14 @@ def option(  # noqa: PLR0913 (each is another choice)
 
     ``completer`` names what its values are completed from: machines, gpus, runs, settings, keys, paths or
     places (either of the last two). ``greedy`` lets a list take all the words that follow, where the
-    magic's own words stand before. ``needs`` is the row of NEEDS for an option that does not work everywhere.
+    magic's own words stand before. ``needs`` lists, separated by spaces, the needs of an option that doesn't
+    work everywhere: rows of NEEDS, and ``run`` for an option that no cell of a session can honor. ``instead`` is the
+    advice to the user of a session.
     ``old_names`` set the option too, with a warning, until the next release.
     """
     settings = {"flags": list(flags), "metavar": metavar, "positional": positional, "completer": completer}
-    extra: dict[str, Any] = {**settings, "greedy": greedy, "needs": needs, "old_names": list(old_names)}
+    extra: dict[str, Any] = {**settings, "greedy": greedy, "needs": needs.split(), "instead": instead}
+    extra["old_names"] = list(old_names)
     return Field(default, description=description, json_schema_extra=extra, **limits)
 
 
@@ -37,9 +41,9 @@ def word(description: str, default: Any = ..., **how: Any) -> Any:
     return option(default, description, positional=True, **how)
 
 
-def switch(description: str, *flags: str, needs: str = "", old_names: Sequence[str] = ()) -> Any:
-    """Declare an option that takes no value."""
-    return option(False, description, *flags, needs=needs, old_names=old_names)  # noqa: FBT003 (it is off)
+def switch(description: str, *flags: str, **how: Any) -> Any:
+    """Declare an option without a value."""
+    return option(False, description, *flags, **how)  # noqa: FBT003 (off by default)
 
 
 def yes() -> Any:

@@ -136,21 +136,42 @@ def is_several(options: RunOptions) -> bool:
 
 def honored(options: M, place: str, lacks: Collection[str]) -> M:
     """Return the options if the place supports all of them. Raises UsageError."""
-    for name in options.model_fields_set:
-        field = type(options).model_fields[name]
-        needs = extras(field).get("needs", "")
-        if needs in lacks and getattr(options, name) != field.get_default(call_default_factory=True):
-            raise UsageError(f"{place} doesn't support '{name}'. Nothing was sent. It works {NEEDS[needs]}.")
+    for name, needs in _unsupported(options, lacks):
+        raise UsageError(f"{place} doesn't support '{name}'. Nothing was sent. It works {NEEDS[needs]}.")
     return options
 
 
-def _on_interrupt() -> Any:
-    return option(
+#: What a cell of a session lacks → the advice to a user of such an option.
+_SESSION_LACKS = {"run": "A cell in a session isn't a run.", "several": "Leave out --session for several runs."}
+
+
+def refuse_in_session(options: RunOptions) -> None:
+    """Refuse options that a cell of a session can't honor. Raises UsageError."""
+    for name, need in _unsupported(options, _SESSION_LACKS):
+        advice = extras(type(options).model_fields[name])["instead"] or _SESSION_LACKS[need]
+        raise UsageError(f"{on_the_line(type(options), name)} doesn't work with --session. Nothing was sent. {advice}")
+
+
+def _unsupported(options: BaseModel, lacks: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Yield the options that differ from their default and need a property that the place lacks, each with the need."""
+    for name, field in type(options).model_fields.items():
+        if getattr(options, name) != field.get_default(call_default_factory=True):
+            yield from ((name, need) for need in extras(field).get("needs", ()) if need in lacks)
+
+
+class FollowOptions(Options):
+    """Options of a run that is followed."""
+
+    save: str | None = option(None, "Variable that receives the Run object.", metavar="VAR", needs="cell run")
+    detach: bool = switch("Don't wait: the run stays active, and its log keeps updating.", needs="cell run")
+    on_interrupt: Literal["abort", "detach"] | None = option(
         None,
         "What an interrupt does to the run: abort it, or detach and keep it running. Default: setting on_interrupt.",
         metavar="HOW",
-        needs="waiting",
+        needs="waiting run",
+        instead="An interrupt interrupts the cell only; the session stays.",
     )
+    quiet: bool = switch("Show only the receipt, not the log.", needs="cell")
 
 
 class MachineOptions(Options):
@@ -177,18 +198,14 @@ class MachineOptions(Options):
     )
 
 
-class StartOptions(MachineOptions):
+class StartOptions(FollowOptions, MachineOptions):
     """Options of every run that can be followed."""
 
-    name: str | None = option(None, "Display name of the run.")
-    label: list[str] = option([], "Label to find the run by; may be repeated.")
-    metadata: dict[str, str] = option({}, "key=value to store with the run; may be repeated.", metavar="K=V")
-    save: str | None = option(None, "Variable that receives the Run object.", metavar="VAR", needs="cell")
-    detach: bool = switch(
-        "Return at once; the run stays active and its log is updated in the background.", needs="cell"
+    name: str | None = option(
+        None, "Display name of the run.", needs="run", instead="Remove --name: --session names the session."
     )
-    on_interrupt: Literal["abort", "detach"] | None = _on_interrupt()
-    quiet: bool = switch("Show only the receipt, not the log.", needs="cell")
+    label: list[str] = option([], "Label to find the run by; may be repeated.", needs="run")
+    metadata: dict[str, str] = option({}, "key=value to store; may be repeated.", metavar="K=V", needs="run")
     no_hints: bool = switch(
         "Show no hints on failures or slow runs. For all runs: %lk_config hints off.",
         needs="hints",
@@ -200,7 +217,31 @@ class StartOptions(MachineOptions):
     )
 
 
-class RunOptions(StartOptions):
+class CodeOptions(StartOptions):
+    """Options of runs of Python code: a cell, a script or a notebook."""
+
+    requirements: list[str] = option(
+        [],
+        "Packages: a requirements file, names such as 'torch>=2.4', or auto for imports, in this kernel's versions.",
+        "-r",
+        metavar="WHAT",
+        needs="run",
+        instead="Install packages in a cell of the session: %pip install NAME",
+    )
+    files: list[str] = option(
+        [],
+        "Files to upload, as paths or globs. Local modules that the code imports are uploaded automatically.",
+        metavar="GLOB",
+    )
+    attach: Literal["never", "auto"] = option(
+        "never",
+        "auto: if the same code already started from here, follow that run; otherwise start a new one.",
+        metavar="WHEN",
+        needs="code run",
+    )
+
+
+class RunOptions(CodeOptions):
     """Options of ``%%lk_run`` and ``Session.run``."""
 
     gpu: str | None = option(
@@ -215,19 +256,13 @@ class RunOptions(StartOptions):
         metavar="PROFILE",
         completer="machines",
     )
-    requirements: list[str] = option(
+    arg: list[str] = option(
         [],
-        'Packages to install: a requirements file, names such as "torch>=2.4", or auto for what '
-        "the cell imports, in this kernel's versions.",
-        "-r",
-        metavar="WHAT",
+        "Argument for sys.argv; may be repeated.",
+        metavar="VALUE",
+        needs="code run",
+        instead="Set sys.argv in the cell.",
     )
-    files: list[str] = option(
-        [],
-        "Files to upload, as paths or globs. Local modules that the cell imports are uploaded automatically.",
-        metavar="GLOB",
-    )
-    arg: list[str] = option([], "Argument for sys.argv; may be repeated.", metavar="VALUE", needs="code")
     inputs: list[str] = option(
         [],
         "Variables of this notebook to upload, such as df,model. Unchanged ones aren't uploaded again.",
@@ -280,20 +315,14 @@ class RunOptions(StartOptions):
         "Raise an error if any of several runs fails, not only if all fail.", needs="several", old_names=["strict"]
     )
     save: str | None = option(
-        None, "Variable for the Run object; for several runs, the table as a DataFrame.", metavar="VAR", needs="cell"
+        None, "Variable for the Run; for several runs, the table as a DataFrame.", metavar="VAR", needs="cell run"
     )
     resume: str | None = option(
         None,
         "Run to resume from: its checkpoint is the folder lk_resume in the code.",
         metavar="ID",
         completer="runs",
-        needs="code",
-    )
-    attach: Literal["never", "auto"] = option(
-        "never",
-        "auto: if this cell already started the same code, follow that run; otherwise start a new one.",
-        metavar="WHEN",
-        needs="code",
+        needs="code run",
     )
     session: str | None = option(
         None,
@@ -320,6 +349,8 @@ class RunOptions(StartOptions):
         None,
         "Show figures, tables and display() as they are made, and accept IPython syntax. Default: "
         "on for a cell, off for a script.",
+        needs="run",
+        instead="Outputs of a session are always rich.",
     )
 
 
@@ -390,7 +421,7 @@ class ServerOptions(MachineOptions):
     mount: bool | None = option(None, "Mount the bucket at /mnt/s3. Default: on.")
 
 
-class NotebookRunOptions(StartOptions):
+class NotebookRunOptions(CodeOptions):
     """Options of ``%lk_run_notebook`` and ``Session.run_notebook``."""
 
     notebook: str = word("Path of the notebook.", metavar="PATH", completer="paths")
@@ -407,23 +438,6 @@ class NotebookRunOptions(StartOptions):
         "-o",
         metavar="PATH",
         completer="paths",
-    )
-    requirements: list[str] = option(
-        [],
-        'Packages to install: a requirements file or names such as "torch>=2.4"; may be repeated. '
-        "nbclient and ipykernel are added.",
-        "-r",
-        metavar="WHAT",
-    )
-    files: list[str] = option(
-        [],
-        "Files to upload, as paths or globs in the notebook's folder, such as modules that it imports.",
-        metavar="GLOB",
-    )
-    attach: Literal["never", "auto"] = option(
-        "never",
-        "auto: if this notebook already started with the same parameters, follow that run; otherwise start a new one.",
-        metavar="WHEN",
     )
 
 
@@ -470,16 +484,12 @@ class RunIdOptions(Options):
     run: str = _run_field()
 
 
-class AttachOptions(Options):
+class AttachOptions(FollowOptions):
     """Options of ``%lk_attach``."""
 
     run: str | None = word(
         "Id of the run, or its first characters. Default: the only active run.", None, metavar="ID", completer="runs"
     )
-    save: str | None = option(None, "Variable that receives the Run object.", metavar="VAR")
-    detach: bool = switch("Return at once; the log is updated in the background.")
-    on_interrupt: Literal["abort", "detach"] | None = _on_interrupt()
-    quiet: bool = switch("Show only the receipt, not the log.")
     outputs: list[str] = option(
         [],
         "Variables to set from a run that wasn't started here, such as model,losses. Never reads pickles.",
@@ -568,17 +578,13 @@ class DiffOptions(Options):
     after: str = _run_field()
 
 
-class RerunOptions(Options):
+class RerunOptions(FollowOptions):
     """Options of ``%lk_rerun``."""
 
     run: str = _run_field()
     machine: str | None = option(
         None, "Another machine: a machine type, or a GPU such as A100.", metavar="NAME", completer="machines"
     )
-    save: str | None = option(None, "Variable that receives the Run object.", metavar="VAR")
-    detach: bool = switch("Return at once; the run stays active and its log is updated in the background.")
-    on_interrupt: Literal["abort", "detach"] | None = _on_interrupt()
-    quiet: bool = switch("Show only the receipt, not the log.")
 
 
 class ExportOptions(Options):

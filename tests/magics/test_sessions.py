@@ -305,6 +305,14 @@ def test_an_edited_module_next_to_the_notebook_is_the_one_that_is_imported(share
     assert "value 22" in run_cell(f"{shared}\nimport mine_here\nprint('value', mine_here.value)")
 
 
+def test_options_of_the_display_work_in_a_session(shared, run_cell):
+    assert "loud" not in run_cell(f"{shared} --quiet\nprint('lo' + 'ud')")
+    assert re.search(r"environment \d", run_cell(f"{shared} --time\n1"))
+    planned = run_cell(f"{shared} --dry-run\nprint('lo' + 'ud')")
+    assert "loud" not in planned
+    assert "session shared" in planned
+
+
 def test_from_python_a_session_runs_code_and_brings_variables_back(hosting, going_on):
     with lk_jupyter.connect(hosting.base_url, hosting.api_key) as session:
         warm = session.warm_python("train", gpu="A100")
@@ -315,6 +323,8 @@ def test_from_python_a_session_runs_code_and_brings_variables_back(hosting, goin
         assert session.warm_python("train") is warm
         with pytest.raises(CellFailed, match="session train: ZeroDivisionError"):
             warm.run_code("1 / 0")
+        with pytest.raises(UsageError, match=r"run_code doesn.t support .timeout.\. Nothing was sent\. .*warm_python"):
+            warm.run_code("1", timeout=60)
         rows = [1]
         warm.run_code("rows.append(y)", inputs={"rows": rows}, carry=True)
         assert rows == [1, 42]

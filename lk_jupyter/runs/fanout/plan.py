@@ -33,7 +33,7 @@ MOST_LANES = 200
 _SINGLE = {
     name: field.get_default(call_default_factory=True)
     for name, field in RunOptions.model_fields.items()
-    if extras(field).get("needs") == "several"
+    if "several" in extras(field)["needs"]
 }
 
 _OPENING, _CLOSING = "([{", ")]}"

@@ -38,7 +38,7 @@ from lk_jupyter.errors import (
     only_colors,
 )
 from lk_jupyter.journal.journal import journal
-from lk_jupyter.options.runs import RunOptions, ServerOptions, check, honored
+from lk_jupyter.options.runs import MachineOptions, RunOptions, ServerOptions, check, honored
 from lk_jupyter.protocol.bucket import checkpoint_key
 from lk_jupyter.protocol.json_limits import load_json
 from lk_jupyter.protocol.metadata import SESSION_KEY
@@ -208,6 +208,11 @@ class WarmPython:
             ConnectionFailed: The session has ended.
         """
         given = {"inputs": [] if options.get("carry") else list(inputs or ()), "outputs": list(outputs)}
+        if machine := sorted(MachineOptions.model_fields.keys() & options.keys()):
+            raise UsageError(
+                f"run_code doesn't support '{machine[0]}'. Nothing was sent. It works when the session starts: "
+                f"session.warm_python('{self.name}', {machine[0]}=...)"
+            )
         checked = honored(check(RunOptions, {**options, **given}), "run_code", {"cell", "hints", "session"})
         chosen = checked.model_copy(update={"session": self.name})
         values: dict[str, Any] = dict(inputs or {})

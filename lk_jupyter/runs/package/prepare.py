@@ -14,7 +14,7 @@ from lk_jupyter.code.source import Source
 from lk_jupyter.code.variables import inputs_of, named, read_in, reads_all
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import UsageError
-from lk_jupyter.options.runs import MachineOptions, RunOptions, honored
+from lk_jupyter.options.runs import MachineOptions, RunOptions, honored, refuse_in_session
 from lk_jupyter.protocol.parts import RemoteModule
 from lk_jupyter.runs.package import secret_scan
 from lk_jupyter.runs.package.bundle import Bundle, Limits, bundle, time_limit
@@ -63,27 +63,6 @@ def prepare(
     return replace(package, secrets=found, phases={"analysis": time.monotonic() - begun})
 
 
-#: Options that a cell in a session can't honor → what to do.
-_NOT_IN_SESSION = {
-    "requirements": "Install packages in a cell of the session: %pip install NAME",
-    "attach": "A cell in a session isn't a run.",
-    "resume": "A cell in a session isn't a run.",
-    "detach": "",
-    "on_interrupt": "An interrupt interrupts the cell only; the session stays.",
-    "save": "",
-    "arg": "Set sys.argv in the cell.",
-    "name": "The session has a name already.",
-    "label": "A cell in a session isn't a run.",
-    "metadata": "A cell in a session isn't a run.",
-    "rich": "",
-    "sweep": "Use a loop, or leave out --session.",
-    "parallel": "A session runs one cell at a time.",
-    "metric": "Leave out --session to compare runs.",
-    "stop_on_first": "Leave out --session to compare runs.",
-    "require_all": "Leave out --session to compare runs.",
-}
-
-
 def prepare_cell(
     session: Connection, source: Source, options: RunOptions, kept: Mapping[str, str | None] | None = None
 ) -> Bundle:
@@ -91,11 +70,7 @@ def prepare_cell(
 
     Raises UsageError or SyntaxError for what would not run.
     """
-    for name, advice in _NOT_IN_SESSION.items():
-        if getattr(options, name) != type(options).model_fields[name].get_default(call_default_factory=True):
-            raise UsageError(
-                f"--{name.replace('_', '-')} doesn't work with --session. Nothing was sent. {advice}".strip()
-            )
+    refuse_in_session(options)
     return prepare(session, source, options, kept=kept)
 
 
