@@ -1,7 +1,7 @@
-"""Aborts on their way: sent and repeated in the background until a run has ended, whatever the server answers.
+"""Send and repeat aborts in the background until the run has ended, whatever the server answers.
 
-An abort is not taken back: not by another interrupt, not by a session that is closed, and the process
-does not end before the server has heard of it (for half a minute at most).
+Nothing takes an abort back: no second interrupt and no closed session. The process waits at its exit until the server
+has received the abort, for 30 seconds at most.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from lk_jupyter.errors import ApiError, LkError, NotFound, OperationNotAvailable
 from lk_jupyter.runs.follow import PAUSES, Ending
 from lk_jupyter.runs.interrupts import SafeEvent, all_served, in_background
 
-#: Seconds after which whoever waits for an abort is let go, with words; the abort is not.
+#: Seconds after which a waiting caller gets a message; the abort continues.
 LET_GO = 10.0
 
 #: Seconds between two looks whether an aborted run has ended, and before the abort is repeated.
 _LOOK, _LONGEST_LOOK, _REPEAT = 0.1, 2.0, 30.0
 
-#: Seconds that a process may wait at its end for the server to hear of an abort.
+#: Seconds that an exiting process may wait until the server has received an abort.
 _AT_EXIT = 30.0
 
 
@@ -44,13 +44,13 @@ class Pending(Protocol):
 
     @property
     def has_arrived(self) -> bool:
-        """Whether it has, or never will."""
+        """Whether the server has received the request, or never will."""
 
 
 class Abort:
-    """An abort in the background, as ``Run.abort_soon`` returns it.
+    """Repeat an abort in the background, as ``Run.abort_soon`` returns it.
 
-    It is repeated until the server accepts it: for 15 minutes while the server is out of reach.
+    The abort is repeated until the server accepts it: for 15 minutes while the server is out of reach.
 
     Example:
         >>> run = session.run("import time; time.sleep(600)")
@@ -75,7 +75,7 @@ class Abort:
 
     @property
     def has_arrived(self) -> bool:
-        """Whether the server has heard of it, or never will."""
+        """Whether the server has received the abort, or never will."""
         return self.accepted or self.ended.is_set() or self._over
 
     @property
@@ -98,14 +98,14 @@ class Abort:
         return self.ended.is_set()
 
     def wait_for_answer(self, seconds: float | None = None) -> None:
-        """Wait until the server has answered it, at most this number of seconds."""
+        """Wait until the server has answered the abort, at most this number of seconds."""
         end = let_go_at(seconds)
         while not self.has_arrived and not self.is_stuck and time.monotonic() < end:
             self.ended.wait(_LOOK)
 
     @property
     def words(self) -> str:
-        """What is known of it, for whoever does not wait any longer."""
+        """Describe the state of the abort for a caller that stops waiting."""
         fix = f"Stop it: %lk_abort {self.execution_id}"
         if isinstance(self.error, NotFound) and not isinstance(self.error, OperationNotAvailable):
             repeats = "" if self._over else " The abort is repeated in the background."
@@ -123,7 +123,7 @@ class Abort:
         return f"The server has not answered the abort yet. The run may still be active. {fix}"
 
     def work(self) -> None:
-        """Send it, as often as it takes, and look whether the run has ended; once, however often it is asked for."""
+        """Send the abort until the server accepts it, then poll the state of the run; a second call does nothing."""
         if not self._work_lock.acquire(blocking=False):
             return
         end = time.monotonic() + PATIENCE
@@ -158,7 +158,7 @@ class Abort:
             self.accepted, self.error = True, None
 
     def _send_older(self) -> bool:
-        """Abort with the operations that servers had before, and return whether one accepted it."""
+        """Abort with the operations of older servers, and return whether the server accepted an abort."""
         execution = self._client.execution
         for send in (execution.abort_streaming, execution.abort_image):
             with suppress(LkError):
@@ -174,7 +174,7 @@ class Abort:
             pause = min(2 * pause, _LONGEST_LOOK)
 
     def _has_ended(self) -> bool:
-        """Return whether the run has ended: its state is final, or the billing history has it.
+        """Return whether the run has ended: its state is final, or the billing history lists the run.
 
         A run that the server doesn't know may still be active: a server can answer 404 before it knows a new run.
         """
@@ -200,7 +200,7 @@ class Abort:
         return False
 
 
-#: Refusals after which no other try succeeds. A key may be taken again in a moment.
+#: Statuses of refusals that another try doesn't change. A refused key (401) may be valid again soon.
 _FINAL = {400, 403, 422}
 
 
@@ -209,14 +209,14 @@ def _first_line(error: Exception) -> str:
     return text if text.endswith(".") else f"{text}."
 
 
-#: What an interrupt in the middle must not keep from others: each step is one of Python's own, there is no lock.
+#: Changed only by single steps of the interpreter, without a lock that an interrupt could leave locked.
 _pending: set[Pending] = set()
 _aborts: dict[tuple[Client, str], Abort] = {}
 _closing: dict[Client, Callable[[], object]] = {}
 
 
 def abort_soon(client: Client, execution_id: str) -> Abort:
-    """Abort a run in the background, and return at once; the abort that is on its way already, if there is one."""
+    """Abort a run in the background, and return the abort; a pending abort of this run is returned again."""
     abort = _aborts.setdefault((client, execution_id), Abort(client, execution_id))
     _pending.add(abort)
     in_background(abort.work, "lk-abort")
@@ -224,13 +224,13 @@ def abort_soon(client: Client, execution_id: str) -> Abort:
 
 
 def keep_until_arrived(pending: Pending) -> None:
-    """Let the process not end before this has arrived."""
+    """Delay the end of the process until the server has received this request."""
     _pending.difference_update([each for each in list(_pending) if each.has_arrived])
     _pending.add(pending)
 
 
 def close_when_idle(client: Client, close: Callable[[], object]) -> None:
-    """Close a client, once the aborts that go through it have come to their ends."""
+    """Close a client after all aborts that use the client have ended."""
     _closing[client] = close
     _close_if_idle(client)
 
@@ -248,11 +248,11 @@ def _close_if_idle(client: Client) -> None:
 
 @atexit.register
 def wait_for_aborts() -> None:
-    """Wait for the aborts that the server has not heard of, 30 s at most, while Python exits; ignore interrupts."""
+    """Wait while Python exits until the server has received all aborts, 30 s at most; ignore interrupts meanwhile."""
     start, is_announced = time.monotonic(), False
     while not all_served() or not all(each.has_arrived for each in list(_pending)):
         waited = time.monotonic() - start
-        with suppress(ValueError):  # another thread ends Python: no interrupt reaches it
+        with suppress(ValueError):  # another thread ends Python, and interrupts don't reach that thread
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         if waited > _AT_EXIT:
             print("The run may still be active. Check: %lk_runs", file=sys.stderr)  # noqa: T201

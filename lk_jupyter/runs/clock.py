@@ -1,7 +1,7 @@
-"""What a run has taken and costs, by the server's stamps, whatever the clock of this machine shows.
+"""Calculate duration and cost of a run from the server's time stamps, whatever the clock of this machine shows.
 
-The browser calculates the same from the same record, in ``labextension/src/bill.ts``; the tests of both read one
-table of examples.
+The browser calculates the same figures from the same record, in ``labextension/src/bill.ts``; both test suites read
+a common table of examples.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lk_jupyter.api.billing import ExecutionSummary
     from lk_jupyter.connection.connection import Connection
 
-#: Of the clocks that nobody sets, the one that keeps running while the machine sleeps, where the usual one does not.
+#: The monotonic clock that continues while the machine sleeps, where the platform has such a clock.
 _CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
 
 #: Seconds between two looks at a record that does not have the start yet; the last holds from then on.
@@ -31,12 +31,12 @@ _PAUSES = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0)
 
 CostIs = Literal["billed", "estimated", "at most"]
 
-#: What an amount is → how its label begins, from the most certain to the least.
+#: Certainty of an amount → prefix of the label, from the most certain to the least.
 _MARKS: dict[CostIs, str] = {"billed": "", "estimated": "≈ ", "at most": "at most "}
 
 
 def now() -> float:
-    """Return this moment in seconds: a run costs on while the laptop that started it sleeps."""
+    """Return this moment in seconds: costs continue to rise while the laptop that started the run sleeps."""
     return time.monotonic() if _CLOCK is None else time.clock_gettime(_CLOCK)
 
 
@@ -55,7 +55,7 @@ def next_second() -> float:
 
 @dataclass(frozen=True)
 class Bill:
-    """Time and cost of a run.
+    """Store time and cost of a run.
 
     ``seconds`` of its code, ``cost`` in credits; None before the run starts, or if unknown. ``cost_is`` is ``billed``
     for the server's figure, ``estimated`` for price times time, and ``at most`` if the server doesn't report exact
@@ -74,12 +74,12 @@ class Bill:
 
     @property
     def label(self) -> str:
-        """The cost in words, with its mark; empty where there is none."""
+        """The cost in words, with its mark; empty without a cost."""
         return "" if self.cost is None else f"{_MARKS[self.cost_is or 'estimated']}{credits_label(self.cost)}"
 
     @classmethod
     def total(cls, bills: Iterable[Bill]) -> Bill:
-        """Return the sum of the known costs, as certain as the least certain of them."""
+        """Return the sum of the known costs, as certain as the least certain cost."""
         priced = [bill for bill in bills if bill.cost is not None]
         kinds: list[CostIs] = [bill.cost_is or "estimated" for bill in priced]
         least: CostIs = max(kinds, key=list(_MARKS).index, default="billed")
@@ -93,14 +93,14 @@ def calculate_bill(
     at: float | None = None,
     submitted_at: float | None = None,
 ) -> Bill:
-    """Return what a run has taken and costs.
+    """Return time and cost of a run.
 
     Args:
-        record: what the server keeps of the run.
-        price_per_hour: credits; None when not known.
-        at: this moment in Unix seconds by the server's clock; default: now by this machine's.
-        sent_at: the moment, on the clock of ``at``, at which the run was sent. Then only the time between two stamps
-            of the server counts, and its clock may differ from the one here.
+        record: The server's record of the run.
+        price_per_hour: Price of the machine in credits; None if unknown.
+        at: This moment in Unix seconds by the server's clock. Default: now, by the clock of this machine.
+        submitted_at: The moment, on the clock of ``at``, at which the run was submitted. With this moment, only the
+            time between two stamps of the server counts, so its clock may differ from the local clock.
     """
     ended = is_final(record.status)
     start, end = record.start_time or record.job_start, record.end_time or record.job_end
@@ -108,7 +108,7 @@ def calculate_bill(
     if ended and record.billed is not None:
         return Bill(exact, record.billed, "billed")
     if not ended and start is None and record.status.lower() != "running":
-        return Bill()  # it waits or is installed: that is not billed
+        return Bill()  # waiting and installing aren't billed
     first = start or record.execelet_start or record.created_at
     stop = end or record.finish_time
     last = (stop.timestamp() if stop else None) if ended else _moment(record.created_at, at, submitted_at)
@@ -124,19 +124,19 @@ def calculate_bill(
 
 
 def _moment(created: datetime | None, at: float | None, submitted_at: float | None) -> float:
-    """Return this moment as the server's clock has it, as far as that is known."""
+    """Return this moment on the server's clock, as far as its offset is known."""
     at = time.time() if at is None else at
     return at if submitted_at is None or created is None else created.timestamp() + (at - submitted_at)
 
 
 def measure_duration(record: ExecutionRecord | ExecutionSummary) -> float | None:
-    """Return how long the code ran, in seconds."""
+    """Return how long the code ran, in seconds; None if the record lacks a start or an end."""
     start, end = record.start_time or record.job_start, record.end_time or record.job_end
     return (end - start).total_seconds() if start and end else None
 
 
 def measure_wait(record: ExecutionRecord | ExecutionSummary) -> float | None:
-    """Return how long it took from the request to the first line of code, in seconds; None before that."""
+    """Return the seconds from the request to the first line of code; None before that."""
     start = record.start_time or record.job_start
     created = record.created_at or record.execelet_start or start
     return max(0.0, (start - created).total_seconds()) if start and created else None
@@ -155,9 +155,9 @@ class Recorded(Protocol):
 
 
 class Stopwatch:
-    """What a run has cost so far, while it is followed: from its record, and before that is read, since it was seen.
+    """Estimate the cost of an active run: from its record, and without a record since the run was first seen active.
 
-    ``submitted_at`` is the moment, on the clock of ``now``, at which it was sent, if that was from here.
+    ``submitted_at`` is the moment, on the clock of ``now``, at which this process submitted the run, if it did.
     """
 
     def __init__(self, submitted_at: float | None = None) -> None:
@@ -169,18 +169,18 @@ class Stopwatch:
         self._look_at = 0.0
 
     def start(self) -> None:
-        """Count from now, until the record shows since when."""
+        """Count from now, until the record shows the start."""
         if self._since is None:
             self._since = now()
 
     @property
     def due(self) -> bool:
-        """Whether the record must be read: the run seems to run, and its start time isn't known."""
+        """Whether the record must be read: the run seems active, and its start time is unknown."""
         has_start = self._record is not None and bool(self._record.start_time or self._record.job_start)
         return self._since is not None and not has_start and now() >= self._look_at
 
     def look(self, run: Recorded) -> None:
-        """Read the record; when it does not have the start, the next look is some seconds later."""
+        """Read the record; if the record lacks the start, it is read again some seconds later."""
         self._look_at = now() + _PAUSES[min(self._looks, len(_PAUSES) - 1)]
         self._looks += 1
         self._server_now = run.session.client.now

@@ -1,9 +1,9 @@
-"""Follow a run as one sequence of events, whatever happens to the connection, and find out whether it has ended.
+"""Follow a run as a single sequence of events, across broken connections, and detect its end.
 
-A broken stream isn't a failed run. The follower opens it again while the run is active, and joins its replay or
-the stored log to the lines that came before, every line once.
+A broken stream isn't a failed run. The follower opens the stream again while the run is active, and joins the replay
+or the stored log to the earlier lines, every line once.
 
-If a state is unknown, other facts decide: an end time or an exit code of the record, the end of the stream, or the
+If a state is unknown, further facts decide: an end time or an exit code of the record, the end of the stream, or the
 absence of the run from the list of active runs.
 """
 
@@ -35,30 +35,30 @@ from lk_jupyter.runs.outcome import UnreadRecord
 from lk_jupyter.runs.repair import line_key
 from lk_jupyter.runs.splice import OutputSplicer, Stored
 
-#: Seconds for which a state of an unknown word is left alone: until then the run may be new to the lists.
+#: Seconds for which an unknown state has no consequences: a new run may not be listed yet.
 NEW_SECONDS = 10.0
 
-#: Seconds after the last event of its stream for which a record is waited for: one that can't be read, or is of a run
-#: that is active and no longer listed; one of a run that is listed too. Then the stream's word counts, as for the
-#: cloud's own client.
+#: Seconds after the last event of the stream for which the follower waits for a record: if the record can't be read,
+#: or the run is no longer listed; and if the run is still listed. Afterwards the event of the stream counts, as for the
+#: cloud's client.
 UNREADABLE, LAGGING = 8.0, 60.0
 
-#: Seconds between two looks at a record that lags behind the stream, at most.
+#: Maximum seconds between two reads of a record that lags behind the stream.
 _PACE = 0.5
 
-#: Bytes of a log of which each line is compared with what is stored.
+#: Logs up to this number of bytes are compared line by line with the stored output.
 _COMPARED = 1 << 22
 
-#: Seconds in which a stream that has ended is read to its end.
+#: Seconds in which the rest of a finished stream is read.
 _GLANCE = 5.0
 
 
 class Ending:
-    """What is known of the end of one run.
+    """Collect what is known about the end of a run.
 
-    ``finished`` is the last event of its stream, once that has come, ``final_record`` the record that was read then.
+    ``finished`` is the last event of its stream, if received, ``final_record`` the record that was read then.
     ``lacks_output`` is whether lines may be missing: the stream was cut and not replayed, and the cloud hasn't stored
-    that part of the output. ``repaired_lines`` is how many lines came after their place, or were torn.
+    that part of the output. ``repaired_lines`` counts the lines that came after their place, or were torn.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Ending:
         self.final_record: ExecutionRecord | None = None
 
     def state(self) -> str:
-        """Read the state. After an end, return the API's word for the end for a state that is unknown."""
+        """Read the state. After an end, replace an unknown state with the API's word for that end."""
         try:
             status = self._client.execution.status(self._execution_id).status
         except (InvalidResponse, NotFound, ServerError):  # some servers have only the record
@@ -87,12 +87,12 @@ class Ending:
         return status if is_known(status) else self.record().status
 
     def last_record(self) -> ExecutionRecord:
-        """Return the record that was read at the end of the stream, once; then ask for it."""
+        """Return the record that was read at the end of the stream, once; read the record afterwards."""
         final_record, self.final_record = self.final_record, None
         return final_record or self.record()
 
     def record(self) -> ExecutionRecord:
-        """Ask for the record, with the platform's reason for a failure where only the stream gave one."""
+        """Read the record; add the reason of a failure that only the stream reported."""
         try:
             record = self._client.execution.get(self._execution_id)
             if not _has_token(record, self._request_metadata()):
@@ -113,20 +113,20 @@ class Ending:
         return record.model_copy(update=changes)
 
     def _is_over(self, state: str) -> bool:
-        """Whether a run has ended whose record says that it is active, or nothing that anybody knows."""
+        """Return whether a run has ended whose record reports an active or an unknown state."""
         if not is_known(state):
             return self._has_ended()
         return self._is_finished_for(LAGGING) or (self._is_finished_for(UNREADABLE) and not self._is_listed())
 
     def _is_finished_for(self, seconds: float) -> bool:
-        """Whether the run has been asked for in vain, for this many seconds after the last event of its stream."""
+        """Return whether the last event of the stream was received more than this number of seconds ago."""
         if self.finished is None:
             return False
         self._finished_at = self._finished_at or time.monotonic()
         return time.monotonic() - self._finished_at > seconds
 
     def _resolve_state(self, record: ExecutionRecord) -> ExecutionRecord:
-        """Return a record with the state that the server reports elsewhere, if the record itself has no known state."""
+        """Return the record with the state from the status operation, if the record has no known state."""
         if is_known(record.word):
             return record
         with suppress(LkError):
@@ -136,7 +136,7 @@ class Ending:
         return record
 
     def _has_ended(self) -> bool:
-        """Return whether a run has ended whose state no one knows; a proxy can cut the stream of an active run."""
+        """Return whether a run of unknown state has ended; a proxy can cut the stream of an active run."""
         if self.finished:
             return True
         now = time.monotonic()
@@ -156,7 +156,7 @@ class Ending:
             return True
 
     def _look_at_stream(self) -> None:
-        """Read what there is of the stream, and keep the event that ends it."""
+        """Read the available part of the stream, and store the event that ends the run."""
         stream = self._client.follow(self._execution_id)
         glance = Timer(_GLANCE, stream.close)
         glance.start()
@@ -171,15 +171,15 @@ class Ending:
             stream.close()
 
 
-#: Seconds to wait before each new connection; the last holds from then on.
+#: Seconds to wait before each new connection; the last value applies to all further connections.
 PAUSES = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
 @dataclass
 class Follower:
-    """Follows one run to its end.
+    """Follow a run to its end.
 
-    ``log`` may have the output of an earlier connection, cut anywhere: this output comes first. ``late`` is whether
+    ``log`` may contain the output of an earlier connection, cut anywhere: this output comes first. ``late`` is whether
     the run was started before, or by another process. ``is_complete`` is whether the log is complete; ``on_complete``
     is called with the size of a log that has become complete. ``has_gap`` is whether an earlier follower left a log
     that lacks lines, ``on_gap`` is called when this follower does. ``squeeze`` joins consecutive newlines to a single
@@ -199,7 +199,7 @@ class Follower:
     on_gap: Callable[[], None] = lambda: None
     stop: threading.Event = field(default_factory=threading.Event)
     ending: Ending | None = None
-    recalls: bool = False  # what comes now was kept by an earlier following
+    recalls: bool = False  # the current events are from the log
     _broke: bool = False
     _is_cut: bool = False  # output may have come that was not seen
     _fruitless: int = 0  # connections in a row that brought nothing new
@@ -215,19 +215,19 @@ class Follower:
         self.drop()
 
     def drop(self) -> None:
-        """Let go of the connection, so that the state of the run is looked at and a new one is made."""
+        """Close the connection, so that the follower reads the state of the run and connects again."""
         if self._stream:
             self._stream.close()
 
     @property
     def lost(self) -> bool:
-        """Whether the last connections brought nothing: the server is out of reach, or silent about this run."""
+        """Whether the last connections had no new output: the server is out of reach, or silent about this run."""
         return self._fruitless > 1
 
     def events(self) -> Iterator[StreamEvent]:
-        """Yield the output as it comes, every line once, then how the run ended.
+        """Yield the output as it arrives, every line once, then the end of the run.
 
-        Raises ConnectionFailed when there was no sign of the server for 15 minutes.
+        Raises ConnectionFailed if the server was out of reach for 15 minutes.
         """
         yield from self._replay_log()
         if not self.is_complete:
@@ -236,7 +236,7 @@ class Follower:
             yield finish_event(record)
 
     def _replay_log(self) -> Iterator[Output]:
-        """Yield what an earlier following has kept; a line that it did not finish comes again."""
+        """Yield the output that an earlier follower stored; an incomplete line at the end is received again."""
         if not self.is_complete:
             self.log.forget_unfinished_line()
         self.recalls = self.log.size > 0
@@ -264,7 +264,7 @@ class Follower:
         yield from self._finish(join)
 
     def _connection(self, join: OutputSplicer) -> Iterator[Output]:
-        """Yield what is new in one connection; return where it ends or breaks."""
+        """Yield the new output of a connection, until the connection ends or breaks."""
         join.connect()
         squeeze = _Squeeze() if self.squeeze else None
         self._stream = self.client.follow(self.execution_id, self.streaming_url)
@@ -298,7 +298,7 @@ class Follower:
         )
 
     def _record(self) -> ExecutionRecord | None:
-        """Return the record, however long that takes; None when following was ended meanwhile."""
+        """Read the record, however long that takes; return None if following was stopped meanwhile."""
         answered_at, tries = time.monotonic(), 0
         while not self.stop.is_set():
             try:
@@ -310,7 +310,7 @@ class Follower:
         return None
 
     def _finish(self, join: OutputSplicer) -> Iterator[StreamEvent]:
-        """Yield what only the cloud has kept, and the end."""
+        """Yield the output that only the cloud has stored, and the end."""
         if self._finished and not self._broke and self._has_all_output():
             self.on_complete(self.log.size)
             yield self._finished
@@ -339,9 +339,9 @@ class Follower:
         return record
 
     def _stored_output(self, record: ExecutionRecord) -> list[tuple[bytes, bool]]:
-        """Return the output in the record, and whether it is in the order of the run.
+        """Return the stored output, each part with whether the part has the order of the run.
 
-        The stored lines come before it where the record has no output, or may have only the last part of it.
+        The stored lines come before the record's output if the record may have only the last part of the output.
         """
         text, ordered = _record_text(record)
         parts = [] if text is None else [(text, ordered)]
@@ -354,10 +354,9 @@ class Follower:
         return parts
 
     def _has_all_output(self) -> bool:
-        """Whether all lines came that the cloud has kept: a stream may begin where it was opened, or leave some out.
+        """Return whether the log has all lines that the cloud has stored: a stream may lack lines.
 
-        Of a long output only the first and the last line are looked for. What can't be read is no sign that lines are
-        missing.
+        For a long output, only the first and the last line are compared. Unreadable output is no sign of missing lines.
         """
         try:
             record = self._wait_for_record()
@@ -376,12 +375,12 @@ class Follower:
         return not any(unmatched.values())
 
     def _equals_log(self, text: bytes) -> bool:
-        """Whether this is the text of the log."""
+        """Return whether this is the text of the log."""
         starts = range(0, self.log.size, _COMPARED)
         return len(text) == self.log.size and all(text.startswith(self.log.read(at, _COMPARED), at) for at in starts)
 
     def _stored(self) -> Stored:
-        """Return the output that the cloud has stored so far; nothing if it can't be read now."""
+        """Return the output that the cloud has stored so far; nothing if the cloud can't be read now."""
         with suppress(*BROKEN):
             return self._stored_now()
         return Stored()
@@ -394,7 +393,7 @@ class Follower:
         return Stored(text, (first,) if (text or b"").count(first) == 1 else ()) if text and ordered else stored
 
     def _lines(self) -> Stored:
-        """Return the stored lines; nothing if they are more than one answer holds."""
+        """Return the stored lines; nothing if their number exceeds the limit of an answer."""
         limit = 10_000
         stored = self.client.logs.execution(self.execution_id, limit=limit)
         if len(stored) >= limit:
@@ -415,7 +414,7 @@ def _has_token(record: ExecutionRecord, request_metadata: Mapping[str, Any] | No
 
 
 class _Squeeze:
-    """Takes runs of newlines for one, across chunks too."""
+    """Replace consecutive newlines with a single newline, across chunks too."""
 
     def __init__(self) -> None:
         self._at_line_start = False
@@ -429,7 +428,7 @@ class _Squeeze:
 
 
 def _record_text(record: ExecutionRecord) -> tuple[bytes | None, bool]:
-    """Return the output that the record holds, None when it has none; and whether it is in the order of the run."""
+    """Return the output in the record, None without output; and whether the text has the order of the run."""
     if record.combined_output is not None:
         return record.combined_output.encode(errors="replace"), True
     texts = [text.rstrip("\n") + "\n" for text in (record.stdout, record.stderr) if text]
@@ -439,7 +438,7 @@ def _record_text(record: ExecutionRecord) -> tuple[bytes | None, bool]:
 
 
 def finish_event(record: ExecutionRecord) -> Finished:
-    """Return the end of a run according to its record."""
+    """Return the event for the end of a run that its record describes."""
     if record.status.lower() in SUCCEEDED_STATES:
         return Finished(0)
     return Finished(record.return_code, None if record.return_code else record.status_details or record.status)

@@ -13,11 +13,11 @@ from lk_jupyter.connection.connection import Connection
 from lk_jupyter.errors import UsageError
 from lk_jupyter.journal.journal import journal
 
-#: Length of an id that is taken as it is: a UUID without dashes.
+#: Length of a complete id: a UUID without dashes.
 _FULL = 32
 _SHORTEST = 4
 
-#: Characters of an id that nobody types by chance.
+#: Characters of an id that no one types by chance.
 _CERTAIN = 8
 
 #: Seconds by which the clock of this machine may differ from the time stamps of stored lines.
@@ -34,7 +34,7 @@ def list_ids(client: Client) -> list[str]:
 def resolve(connection: Connection, prefix: str) -> str:
     """Return the id that starts with this text. Runs that were started on this machine need no request.
 
-    Raises UsageError when no id or several ids start with it.
+    Raises UsageError if no id or several ids start with this text.
     """
     return _find_in_journal(connection, prefix.strip()) or full_id(connection.client, prefix)
 

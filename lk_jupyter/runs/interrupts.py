@@ -1,4 +1,4 @@
-"""Interrupts that stay interrupts, what they stop, and how a cell is let go that waits for a run."""
+"""Keep interrupts reliable, run their actions, and free cells that wait for a run."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ Act = Callable[[threading.Event], object]
 
 
 def is_interrupt(error: BaseException | None) -> bool:
-    """Whether this is an interrupt, or what has become of one.
+    """Return whether this error is an interrupt, or was caused by an interrupt within a lock.
 
-    Python's Condition, which is in every Event, Queue and Future, waits with its lock open. An
-    interrupt in the moment at which it takes the lock back leaves it open, and the end of its ``with``
-    block complains of that in place of the interrupt: "release unlocked lock".
+    Python's Condition, the base of every Event, Queue and Future, waits with an open lock. An interrupt at the moment
+    of locking again leaves the lock open, and the end of the ``with`` block raises "release unlocked lock" in place of
+    the interrupt.
     """
     return isinstance(error, KeyboardInterrupt) or (
         isinstance(error, RuntimeError) and isinstance(error.__context__, KeyboardInterrupt)
@@ -36,7 +36,7 @@ def is_interrupt(error: BaseException | None) -> bool:
 
 @contextmanager
 def true_interrupts() -> Iterator[None]:
-    """Raise KeyboardInterrupt for every interrupt within, whatever has become of it."""
+    """Raise KeyboardInterrupt for every interrupt in the block, also if another error replaced the interrupt."""
     try:
         yield
     except RuntimeError as error:
@@ -46,10 +46,10 @@ def true_interrupts() -> Iterator[None]:
 
 
 class SafeEvent(threading.Event):
-    """An event that a thread can set wherever an interrupt has broken a wait for it.
+    """Implement an event that a thread can set after an interrupt has broken any wait.
 
-    The lock in ``threading.Event`` stays taken when an interrupt comes between two steps of a wait's end, and the
-    thread that is to set it then waits for ever.
+    The lock in ``threading.Event`` stays locked if an interrupt comes between two steps at the end of a wait. A thread
+    that sets such an event then waits forever.
     """
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class SafeEvent(threading.Event):
         self._news: SimpleQueue[None] = SimpleQueue()
 
     def is_set(self) -> bool:
-        """Whether it is set."""
+        """Return whether the event is set."""
         return self._is_set
 
     def set(self) -> None:
@@ -67,11 +67,11 @@ class SafeEvent(threading.Event):
         self._news.put(None)
 
     def clear(self) -> None:
-        """Let the next ones wait."""
+        """Reset the event, so that further threads wait."""
         self._is_set = False
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it is set, at most this number of seconds; return whether it is."""
+        """Wait until the event is set, at most this number of seconds; return whether the event is set."""
         end = None if timeout is None else time.monotonic() + timeout
         while not self._is_set:
             remaining = _LONGEST if end is None else min(end - time.monotonic(), _LONGEST)
@@ -80,21 +80,20 @@ class SafeEvent(threading.Event):
             with suppress(Empty):
                 self._news.get(timeout=remaining)
                 if self._is_set:
-                    self._news.put(None)  # for the next one that waits
+                    self._news.put(None)  # for the next waiting thread
         return self._is_set
 
 
-#: Seconds after which a wait looks again: another one, which was interrupted, may have kept the news.
+#: Seconds after which a wait checks the event again: an interrupted wait may have consumed the news.
 _LONGEST = 1.0
 
 
 class AtInterrupt:
-    """A ``with`` block in which the first interrupt calls ``act``, in a thread that no interrupt reaches.
+    """Call ``act`` at the first interrupt within a ``with`` block, in a thread that no interrupt reaches.
 
-    ``act`` is given an event that a further interrupt sets. It is called as soon as the signal comes, before
-    anything else is done about it, so that a second interrupt cannot prevent it. Every interrupt leaves the
-    block as KeyboardInterrupt. Where the program handles the signal itself and raises nothing, there is no
-    interrupt, and nothing is called.
+    ``act`` receives an event that a further interrupt sets. The signal handler starts ``act`` before any other step, so
+    a second interrupt can't prevent the call. Every interrupt leaves the block as KeyboardInterrupt. If the program
+    handles the signal without an exception, nothing is called.
     """
 
     def __init__(self, act: Act) -> None:
@@ -110,7 +109,7 @@ class AtInterrupt:
         if threading.current_thread() is threading.main_thread():
             before = signal.getsignal(signal.SIGINT)
             while isinstance(owner := getattr(before, "__self__", None), AtInterrupt) and owner.is_marked:
-                before = owner._before  # an interrupt came before this one's end could put it back
+                before = owner._before  # an interrupt came before the previous block could restore its handler
             if callable(before):
                 self._before = before
                 signal.signal(signal.SIGINT, self._on_signal)
@@ -133,7 +132,7 @@ class AtInterrupt:
             return
         self._interrupts.append(time.monotonic())
         if len(self._interrupts) > _WAITS_END and self._interrupts[-1] - self._interrupts[1] < _DISPLAY_SECONDS:
-            return  # the second one has ended the waiting, and now the error is put together
+            return  # the second interrupt has ended the wait, and the error is being created
         try:
             self._before(number, frame)
         except KeyboardInterrupt:
@@ -141,13 +140,13 @@ class AtInterrupt:
             raise
 
     def mark(self) -> None:
-        """Say that there was an interrupt."""
+        """Record that there was an interrupt, and start its action."""
         self.is_marked = True
         _open.add(self)
         _work.put(self._serve)
 
     def _serve(self) -> None:
-        """Call what the interrupt is to call, or say to it that there was another one."""
+        """Start the action of the interrupt, or signal a further interrupt to the started action."""
         if self._has_started:
             self._again.set()
             if self.is_done:
@@ -179,20 +178,20 @@ class LateInterrupts:
         self._ignored = 0
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Ignore an interrupt, or handle it as before."""
+        """Ignore an interrupt, or call the previous handler."""
         self._ignored += 1
         if self._ignored > _MOST_IGNORED or time.monotonic() > self._end:
             self.before(number, frame)
 
     def stop(self, _: object) -> None:
-        """Handle interrupts as before: the failed cell has shown its error, and the next cell can be interrupted."""
+        """Restore the previous handler: the failed cell has shown its error, and the next cell can be interrupted."""
         self._shell.events.unregister("post_run_cell", self.stop)
         handler: object = signal.getsignal(signal.SIGINT)
         if handler is self:
             signal.signal(signal.SIGINT, self.before)
 
 
-#: Interrupts after which nothing is waited for.
+#: Number of interrupts that end every wait.
 _WAITS_END = 2
 
 #: Seconds in which an error is shown, and interrupts that are ignored meanwhile.
@@ -216,8 +215,8 @@ def ignore_late_interrupts() -> None:
         shell.events.register("post_run_cell", late.stop)
 
 
-#: What the thread is to do that no interrupt reaches. There is no other way to it that an interrupt in its middle
-#: cannot break: the start of a thread takes locks that all threads need.
+#: Work for the thread that no interrupt reaches. An interrupt can't break a put into this queue; starting a thread
+#: takes locks that all threads need.
 _work: SimpleQueue[Callable[[], object]] = SimpleQueue()
 _servant: threading.Thread | None = None
 
@@ -226,7 +225,7 @@ _open: set[AtInterrupt] = set()
 
 
 def in_background(work: Callable[[], object], name: str) -> None:
-    """Do something in a new thread, which no interrupt of this one can keep from its start."""
+    """Call a function in a new thread; no interrupt of this thread can prevent the start."""
     if threading.current_thread() is threading.main_thread() and _begin_to_serve():
         _work.put(partial(_start_thread, work, name))
     else:  # interrupts reach only the main thread
@@ -234,7 +233,7 @@ def in_background(work: Callable[[], object], name: str) -> None:
 
 
 def all_served() -> bool:
-    """Begin what no thread has begun yet; return whether all that interrupts call is done."""
+    """Start the work that no thread has started yet; return whether all actions of interrupts have finished."""
     with suppress(Empty):
         while True:
             _work.get_nowait()()
@@ -246,7 +245,10 @@ def _start_thread(work: Callable[[], object], name: str) -> None:
 
 
 def _begin_to_serve() -> bool:
-    """Start the thread that no interrupt reaches; return whether it is active: an exiting Python refuses threads."""
+    """Start the thread that no interrupt reaches; return whether the thread is active.
+
+    An exiting Python refuses new threads.
+    """
     global _servant  # noqa: PLW0603 (one for the process, and a new one after a fork)
     if _servant is None or not _servant.is_alive():
         _servant = threading.Thread(target=_serve, name="lk-interrupts", daemon=True)
@@ -260,15 +262,15 @@ def _serve() -> None:
         _work.get()()
 
 
-#: Who waits for which run. Each step is one of Python's own, so that it needs no lock.
+#: Run id → the waiting cells. Changed only by single steps of the interpreter, which need no lock.
 _waiting: defaultdict[str, list[threading.Event]] = defaultdict(list)
 
 
 @contextmanager
 def waiting_on(execution_id: str) -> Iterator[threading.Event]:
-    """Say that the cell waits for this run; the event is set when it should not any more.
+    """Register that the cell waits for this run; the event is set when the cell must stop waiting.
 
-    Only the main thread runs cells: what other threads wait for holds up nobody.
+    Only the main thread runs cells, so waits of further threads block no cell.
     """
     released = SafeEvent()
     if threading.current_thread() is not threading.main_thread():

@@ -26,7 +26,7 @@ _log = logging.getLogger("lk_jupyter")
 
 _PIECE = 1 << 16
 
-#: Stored lines that are looked through for what a run said, and their age in hours: the most that the API gives.
+#: Maximum number of stored lines that are searched for frames, and their maximum age in hours: the API's limits.
 _MOST_LINES, _MOST_HOURS = 10_000, 168
 
 
@@ -38,7 +38,7 @@ def log_path(execution_id: str) -> Path:
 
 
 def _folder(chosen: Path) -> Path:
-    """Return the folder of the logs: the chosen one, or a temporary one where that cannot be written."""
+    """Return the folder of the logs, or a temporary folder if the chosen folder isn't writable."""
     with suppress(OSError):
         chosen.mkdir(parents=True, exist_ok=True, mode=0o700)
     return chosen if os.access(chosen, os.W_OK | os.X_OK) else _temporary(chosen)
@@ -50,7 +50,7 @@ def _temporary(chosen: Path) -> Path:
     try:
         folder = tempfile.mkdtemp(prefix="lk-jupyter-")
     except OSError:
-        return chosen  # what writes a log there names the trouble
+        return chosen  # writing a log there reports the error
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     _log.warning(
         f"Can't write logs to {chosen}. They are in {folder} until this process ends. "
@@ -60,7 +60,7 @@ def _temporary(chosen: Path) -> Path:
 
 
 def set_log_aside(execution_id: str) -> Path | None:
-    """Rename the log of an earlier run with this id, and return its new path; None if there is no such log."""
+    """Rename the log of an earlier run with this id, and return the new path; None if there is no such log."""
     path = log_path(execution_id)
     with suppress(OSError):
         moment = path.stat().st_mtime_ns
@@ -69,7 +69,7 @@ def set_log_aside(execution_id: str) -> Path | None:
 
 
 def frames_in_log(execution_id: str, nonce: str | None, kind: str, key: bytes | None) -> list[Frame]:
-    """Return the frames of one kind so far, as far as the log of the run was read here.
+    """Return the frames of a kind that the local log of the run has so far.
 
     With a ``key``, a frame without a valid signature is left out. If there are only such frames, they are returned
     with the kind ``unsigned``.
@@ -88,7 +88,7 @@ def _select_frames(text: str, nonce: str | None, kind: str, key: bytes | None) -
 def frames_on_cloud(
     client: Client, record: ExecutionRecord, nonce: str | None, kind: str, key: bytes | None
 ) -> list[Frame]:
-    """Return the same as the cloud has it: from the record, or from the stored lines."""
+    """Return the frames of a kind from the cloud: from the record, or from the stored lines."""
     text = record.stdout
     if not text:
         stored = client.logs.execution(record.execution_id, limit=_MOST_LINES, hours=_MOST_HOURS)
@@ -97,12 +97,11 @@ def frames_on_cloud(
 
 
 class RunLog:
-    """Text that only grows, or is replaced by a truer text; kept on disk, never completely in memory.
+    """Store text that only grows, or is replaced by a corrected text; on disk, never completely in memory.
 
-    It continues the text of the file, without a part that a crash has torn at its end. While somebody else
-    writes the file, this is a copy, which takes the file's place if the other writer didn't finish.
-    Positions count characters of the text as UTF-8 bytes on disk. ``is_stored`` is whether the file
-    itself is written.
+    The log continues the text of the file, without a part that a crash has torn at the end. While another process
+    writes the file, the log is a copy, which replaces the file's content if the other writer didn't finish.
+    Positions count characters of the text as UTF-8 bytes on disk. ``is_stored`` is whether the log writes the file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -131,7 +130,7 @@ class RunLog:
         )
 
     def append(self, data: bytes) -> None:
-        """Add text at the end. Raises LkError where there is no room."""
+        """Add text at the end. Raises LkError if the disk is full."""
         try:
             if not self._at_end:
                 self._file.seek(self.size)
@@ -148,20 +147,20 @@ class RunLog:
         return self._file.read(length)
 
     def pieces(self) -> Iterator[bytes]:
-        """Iterate over the text as it is now, in pieces that fit memory."""
+        """Iterate over the current text in pieces that fit memory."""
         end = self.size
         for start in range(0, end, _PIECE):
             yield self.read(start, min(_PIECE, end - start))
 
     def lines(self) -> Iterator[bytes]:
-        """Iterate over the lines, without their ends, from the first; nothing else may be read meanwhile."""
+        """Iterate over the lines, without their ends, from the first; no other read may happen meanwhile."""
         self._at_end = False
         self._file.seek(0)
         for line in self._file:
             yield line.rstrip(b"\r\n")
 
     def replace(self, data: bytes) -> None:
-        """Put a truer text in place of this one."""
+        """Replace the text with a corrected text."""
         self._file.seek(0)
         self._file.truncate()
         self._at_end = True
@@ -170,7 +169,7 @@ class RunLog:
         self.flush()
 
     def forget_unfinished_line(self) -> None:
-        """Leave out an incomplete line at the end, which says nothing; keep it if it is many pages long."""
+        """Remove an incomplete line at the end, which carries no information; keep a line of many pages."""
         start = max(0, self.size - _PIECE)
         ended = self.read(start, self.size - start).rfind(b"\n")
         if ended >= 0 or start == 0:
@@ -178,14 +177,14 @@ class RunLog:
             self._file.truncate(self.size)
 
     def flush(self) -> None:
-        """Hand everything to the file, for other readers. Raises LkError where there is no room."""
+        """Write all text to the file, for further readers. Raises LkError if the disk is full."""
         try:
             self._file.flush()
         except OSError as error:
             raise self._lost(error) from None
 
     def close(self) -> None:
-        """Close the file; it stays where it is. Raises LkError where there is no room for the last of it."""
+        """Close the file and keep it. Raises LkError if the disk has no room for the rest."""
         if not self.is_stored and not self._file.closed:
             self._give_back()
         try:
@@ -194,7 +193,7 @@ class RunLog:
             raise self._lost(error) from None
 
     def _give_back(self) -> None:
-        """Let the copy take the file's place when nobody writes that any more and it has less."""
+        """Copy the text into the file if no process writes the file any more and the file has less text."""
         with self.path.open("r+b") as file:
             if take_lock(file.fileno()) and _sound_size(file) < self.size:
                 self._file.seek(0)
@@ -204,7 +203,7 @@ class RunLog:
 
 
 def _copied(file: IO[bytes]) -> IO[bytes]:
-    """Return a copy that has no name, and let go of the file."""
+    """Return a copy of the file in an unnamed temporary file, and close the original."""
     copy: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (the log closes it)
     with file:
         shutil.copyfileobj(file, copy)
@@ -212,7 +211,7 @@ def _copied(file: IO[bytes]) -> IO[bytes]:
 
 
 def _sound_size(file: IO[bytes]) -> int:
-    """Return the size of a file without what a crash may leave at its end: zeros, and part of a character."""
+    """Return the size of a file without the rests of a crash at its end: zeros, and part of a character."""
     size = file.seek(0, 2)
     while size:
         start = max(0, size - _PIECE)
@@ -225,7 +224,7 @@ def _sound_size(file: IO[bytes]) -> int:
 
 
 def _torn(text: bytes) -> int:
-    """Return how many bytes at the end are the beginning of a character of UTF-8."""
+    """Return how many bytes at the end are the start of an incomplete UTF-8 character."""
     for length in range(1, min(4, len(text) + 1)):
         byte = text[-length]
         if byte >= 0xC0:

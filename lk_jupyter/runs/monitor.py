@@ -1,7 +1,7 @@
-"""Read the events of one run in a thread, so that the cell can show them at its pace.
+"""Read the events of a run in a thread, so that the cell can show them at its pace.
 
-A stream has the output of a run, but not its wait for a machine. A silent stream doesn't show the end of the run
-either. So one more thread reads the states of all runs that are followed.
+A stream has the output of a run, but not the wait for a machine. A silent stream doesn't show the end of the run
+either. So a further thread reads the states of all runs that are followed.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from lk_jupyter.runs.run import Run
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
 
-#: Seconds of silence after which the state of the run is asked for, in case the stream lies.
+#: Seconds of silence after which the state of the run is read, in case the stream is broken.
 _SILENCE = 20.0
 
 #: Seconds between two looks at the states.
 _PACE = 0.5
 
-#: From so many runs on, one list of all is asked for in place of the state of each.
+#: From this number of runs on, a list of all runs replaces the requests for single states.
 _MANY = 3
 
 
 class RunMonitor:
-    """Reads a run to its end. ``wake`` is set when there is something new, ``done`` at the end.
+    """Read a run to its end. ``wake`` is set for new output, ``done`` at the end.
 
-    ``state`` is the last known state of the run, ``stopwatch`` counts its billed time, ``finished`` is how it ended,
-    ``error`` what ended the reading in its place, ``lost`` whether there is no connection just now.
+    ``state`` is the last known state of the run, ``stopwatch`` counts its billed time, ``finished`` is the end of the
+    run, ``error`` an error that stopped the reading, ``lost`` whether the connection is broken.
     """
 
     def __init__(self, run: Run) -> None:
@@ -79,8 +79,8 @@ class RunMonitor:
         return self._splitter.damaged if self._splitter else 0
 
     def items(self) -> list[str | Frame]:
-        """Return what has come since the last time, text and frames in order."""
-        ended = self.done.is_set()  # asked first: all that was written before is there then
+        """Return the items since the last call, text and frames in order."""
+        ended = self.done.is_set()  # checked first: then all earlier text is in the queue
         text = "".join(self._chunks.popleft() for _ in range(len(self._chunks)))
         if self._splitter is None:
             return [text] if text else []
@@ -99,7 +99,7 @@ class RunMonitor:
         return self.run.complete_frame(frame)
 
     def take(self) -> str:
-        """Return the text that has come since the last time, for those who have no use for frames."""
+        """Return the text since the last call, for callers without use for frames."""
         return text_of(self.items())
 
     def close(self) -> None:
@@ -132,7 +132,7 @@ class RunMonitor:
     @property
     def due(self) -> bool:
         """Whether to read the state: often until the run runs, then only when the stream is silent."""
-        if self.stopwatch.due:  # what came first here may have been on its way for long
+        if self.stopwatch.due:  # the first output may have been delayed
             self.stopwatch.look(self.run)
         return self.state != "running" or self._is_silent()
 
@@ -157,7 +157,7 @@ class RunMonitor:
 
 
 class StatusPoller:
-    """Reports the states of runs to their monitors. Its thread ends with the last of them."""
+    """Report the states of runs to their monitors. The thread ends with the last monitor."""
 
     def __init__(self) -> None:
         self._monitors: list[RunMonitor] = []
@@ -165,7 +165,7 @@ class StatusPoller:
         self._works = False
 
     def add(self, monitor: RunMonitor) -> None:
-        """Keep this one informed until its run is of no more interest."""
+        """Report states to this monitor until the monitor is done."""
         with self._lock:
             self._monitors.append(monitor)
             if not self._works:
@@ -199,5 +199,5 @@ def _inform(session: Connection, monitors: list[RunMonitor]) -> None:
             monitor.apply_state((listed.get(monitor.run.execution_id) or monitor.run.status).lower())
 
 
-#: The one of this kernel.
+#: The poller of this kernel.
 _POLLER = StatusPoller()

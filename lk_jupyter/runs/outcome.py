@@ -1,4 +1,4 @@
-"""How a run ended, in words that say what to do next."""
+"""Describe how a run ended, and the next step."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _CHAINED = (
 
 
 def repaired_label(lines: int, short_id: str) -> str:
-    """Return the warning for a run whose log was repaired after its lines had been shown."""
+    """Return the warning for a run whose log was repaired after the cell had shown the lines."""
     label = "1 line was" if lines == 1 else f"{lines} lines were"
     problem = f"The connection broke: {label} missing or torn, and the end of the output has them."
     return f"{problem} Complete log: %lk_attach {short_id}"
 
 
 class UnreadRecord(ExecutionRecord):
-    """The end of a run according to its stream, in place of a record that can't be read; ``notice`` is the reason."""
+    """Describe the end of a run from its stream, if the record can't be read; ``notice`` is the reason."""
 
     notice: str
 
@@ -67,7 +67,7 @@ def list_problems(record: ExecutionRecord, log_problem: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Result:
-    r"""The result of a completed run, as ``Run.result`` returns it.
+    r"""Contain the result of a completed run; ``Run.result`` returns it.
 
     ``execution_id``, ``stdout`` and ``stderr`` (None if the server stores none), ``return_code``, ``duration`` in
     seconds and ``cost`` in credits (None if unknown). ``repr`` masks secrets.
@@ -91,7 +91,7 @@ class Result:
 
 
 def journal_columns(record: ExecutionRecord) -> dict[str, Any]:
-    """Return what the end of a run changes in its entry; all moments are the server's."""
+    """Return the columns of the journal that change at the end of a run; all moments are the server's."""
     succeeded = record.status.lower() in SUCCEEDED_STATES
     return {
         "state": record.status.lower(),
@@ -108,7 +108,7 @@ def _timestamp(moment: datetime | None) -> float | None:
 
 
 def read_result(record: ExecutionRecord, *, line_shift: int = 0, stopped_because: str | None = None) -> Result:
-    """Return the result of a run that ended well; raise RunFailed or RunAborted for any other."""
+    """Return the result of a successful run; raise RunFailed or RunAborted for any other run."""
     if record.status.lower() not in SUCCEEDED_STATES:
         raise build_error(record, line_shift=line_shift, stopped_because=stopped_because)
     stdout, stderr = printed(record)
@@ -116,7 +116,7 @@ def read_result(record: ExecutionRecord, *, line_shift: int = 0, stopped_because
 
 
 def printed(record: ExecutionRecord) -> tuple[str | None, str | None]:
-    """Return what the code wrote to stdout and to stderr, as the record has it, without the frames between."""
+    """Return stdout and stderr of the code from the record, without frames."""
     nonce = nonce_in(record.metadata)
     stdout, frames = split(record.stdout or "", nonce)
     stderr = record.stderr and split(record.stderr, nonce)[0]
@@ -125,21 +125,21 @@ def printed(record: ExecutionRecord) -> tuple[str | None, str | None]:
 
 
 def stderr_beside_frames(record: ExecutionRecord) -> str | None:
-    """Return stderr as the record has it, without the frames and without what they show: a bar, a line of stderr."""
+    """Return stderr of the record, without frames and without the text that frames replace, such as progress bars."""
     return record.stderr and split(record.stderr, nonce_in(record.metadata), keeps_hidden=False)[0]
 
 
 def _display_traceback(record: ExecutionRecord) -> str:
-    """Return the error as the run itself wants it shown, with colours; empty when it did not say."""
+    """Return the traceback that the run formatted for display, with colors; empty without such a traceback."""
     _, frames = split(record.stderr or "", nonce_in(record.metadata))
     errors = [frame.payload.get("traceback") for frame in frames if frame.kind == ERROR]
     return "\n".join(map(str, errors[-1])) if errors and isinstance(errors[-1], list) else ""
 
 
 def build_error(record: ExecutionRecord, *, line_shift: int = 0, stopped_because: str | None = None) -> RunError:
-    """Return the error that says why a run didn't succeed, and what to do next.
+    """Return the error that describes why a run didn't succeed, with the next step.
 
-    ``stopped_because`` is why this machine stopped it, which the server doesn't know.
+    ``stopped_because`` is the reason of an abort by this machine, which the server doesn't know.
     """
     is_explained = stopped_because and record.status.lower() in STOPPED_STATES | {"timeout"}
     reason = f"was stopped: {stopped_because}." if is_explained else _reason(record)
@@ -185,7 +185,7 @@ def _platform(record: ExecutionRecord) -> str:
 
 
 def platform_words(record: ExecutionRecord) -> str:
-    """Return what the platform says of how a run ended; empty where it says nothing."""
+    """Return the platform's description of how a run ended; empty without a description."""
     return record.status_details or "; ".join([*(record.system_errors or []), *(record.errors or [])])
 
 
@@ -205,7 +205,7 @@ _REASONS: dict[str, Callable[[ExecutionRecord], str]] = {
 
 
 def remote_traceback(stderr: str, file_name: str, line_shift: int) -> str:
-    """Return the last traceback of the text, its script lines numbered as the author sees them."""
+    """Return the last traceback of the text, with the author's line numbers of the script."""
     start = stderr.rfind(TRACEBACK)
     if start < 0:
         return ""

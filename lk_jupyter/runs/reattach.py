@@ -31,7 +31,7 @@ _SHORTEST_TOKEN = 4
 
 
 def find_previous_run(session: Connection, package: Bundle) -> Run | None:
-    """Return the run that this cell has started with this code on this machine, unless its end was seen.
+    """Return the run that this cell has started with this code on this machine, unless a user has seen its end.
 
     Raises OutcomeUnknown if the cloud doesn't show whose run it is.
     """
@@ -49,7 +49,7 @@ def find_previous_run(session: Connection, package: Bundle) -> Run | None:
 
 
 def is_same(entry: JournalEntry, session: Connection, package: Bundle, place: CellContext) -> bool:
-    """Whether an entry is of this cell, as far as both places are known."""
+    """Return whether an entry is of this cell, as far as both places are known."""
     return (
         entry.state != REFUSED
         and session.speaks_to(entry.base_url)
@@ -65,12 +65,12 @@ def is_same(entry: JournalEntry, session: Connection, package: Bundle, place: Ce
 
 
 def _has_same_files(stored: str | None, files: str | None) -> bool:
-    """Whether the author's variables and files equal the journal's, as far as it has them."""
+    """Return whether the author's variables and files equal the variables and files in the journal."""
     return stored == MARK or _author_inputs(stored) == _author_inputs(_journal_text(files))
 
 
 def _journal_text(text: str | None) -> str:
-    """Return a text as the journal keeps it."""
+    """Return a text in the form that the journal stores."""
     return without_secrets(text or "")
 
 
@@ -80,7 +80,7 @@ def _author_inputs(import_files: str | None) -> Any:
 
 
 def open_run(session: Connection, entry: JournalEntry) -> Run | None:
-    """Return the run of an entry; one whose start was never answered is looked for, and None if there is none.
+    """Return the run of an entry, or None; a start without an answer is searched for on the cloud.
 
     Raises OutcomeUnknown if the cloud doesn't show whose run it is.
     """
@@ -101,7 +101,7 @@ def open_run(session: Connection, entry: JournalEntry) -> Run | None:
 
 
 def lost_start(prefix: str) -> JournalEntry | None:
-    """Return the start without an answer whose token starts with this text, if there is exactly one."""
+    """Return the start without an answer whose token starts with this text; None if there isn't exactly one."""
     if len(prefix) < _SHORTEST_TOKEN:
         return None
     entries = [entry for entry in journal().entries(going_on=True) if entry.execution_id is None]
@@ -110,7 +110,7 @@ def lost_start(prefix: str) -> JournalEntry | None:
 
 
 def find_start(session: Connection, entry: JournalEntry) -> Run:
-    """Return the run of a start without an answer. Raises UsageError if the cloud doesn't show it."""
+    """Return the run of a start without an answer. Raises UsageError if the cloud doesn't show the run."""
     short = entry.token[:SHORT_ID]
     discard = f"Remove it from the list: %lk_attach {short} --discard"
     if not session.speaks_to(entry.base_url):
@@ -135,12 +135,12 @@ def find_start(session: Connection, entry: JournalEntry) -> Run:
 
 
 def discard_start(entry: JournalEntry) -> None:
-    """Remove a start without an answer from the lists; in budgets it counts with its highest cost."""
+    """Remove a start without an answer from the lists; budgets count its maximum cost."""
     journal().update(entry.token, state="failed", reason="Its start had no answer, and was removed from the list.")
 
 
 def refresh(session: Connection, entries: list[JournalEntry]) -> Iterator[JournalEntry]:
-    """Ask the cloud what has become of runs, and yield those it knows, as the journal has them then."""
+    """Read the current states of runs, and yield the updated journal entries of runs that the cloud knows."""
     going_on = {run.execution_id: run.status for run in session.client.workloads.list()}
     for entry in entries:
         with suppress(NotFound, OutcomeUnknown):

@@ -1,7 +1,7 @@
-"""Repair the log of a run whose connection broke, with the output that the cloud's record has.
+"""Repair the log of a run whose connection broke, with the output in the cloud's record.
 
-A server that doesn't replay leaves out what the run printed while the connection was broken. Where it broke within a
-line, the parts of two lines become one torn line. Lines are compared without colors and without their ends.
+A server that doesn't replay omits the output during the break. If the connection broke within a line, the parts of
+two lines become a torn line. Lines are compared without colors and without their ends.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def repair_log(log: bytes, record: bytes, seams: Sequence[int], *, ordered: bool
 
     Args:
         log: The text of the log.
-        record: The output in the record. If it is only the last part of a long output, it repairs the log from there.
+        record: The output in the record. The last part of a long output repairs the log from its first line on.
         seams: Positions in the log, ascending, where a connection continued, and lines may be missing.
         ordered: Whether the record has the order in which the run printed.
     """
@@ -75,8 +75,8 @@ class _Part:
 def _covered_part(lines: Sequence[bytes], texts: Sequence[bytes], torn: set[int]) -> _Part | None:
     """Return the part of the log that the record covers; None if the record doesn't fit.
 
-    It is read from its end: a record may have only the last part of a long output. Only lines at a seam, lines that
-    consist of parts of lacking lines, and repeated lines may be absent from the record.
+    The log is read from its end: a record may have only the last part of a long output. Only lines at a seam, lines
+    that consist of parts of lacking lines, and repeated lines may be absent from the record.
     """
     keys = list(map(line_key, lines))
     if not texts:
@@ -110,7 +110,7 @@ def _covered_part(lines: Sequence[bytes], texts: Sequence[bytes], torn: set[int]
 
 
 def _is_fragment(line: bytes, lines: Sequence[bytes]) -> bool:
-    """Return whether a line consists of the start of one of these lines and the end of another one."""
+    """Return whether a line consists of the start of a line in ``lines`` and the end of a line in ``lines``."""
     begins = max(_common_length(line, each) for each in lines)
     ends = max(_common_length(line[::-1], each[::-1]) for each in lines)
     return begins + ends >= len(line)
@@ -123,7 +123,7 @@ def _common_length(line: bytes, other: bytes) -> int:
 
 
 def _merge(confirmed: Sequence[bytes], texts: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:
-    """Insert the lines that ``confirmed`` lacks, each after its predecessor; return all lines, and the new ones."""
+    """Insert the lines that ``confirmed`` lacks, each after its predecessor; return all lines, and the new lines."""
     places: dict[bytes, list[int]] = defaultdict(list)
     for at, line in enumerate(confirmed):
         places[line_key(line)].append(at)
@@ -151,5 +151,5 @@ def _merge(confirmed: Sequence[bytes], texts: Sequence[bytes]) -> tuple[list[byt
 
 
 def line_key(line: bytes) -> bytes:
-    """Return what makes two lines equal: servers and readers remove colors and ends."""
+    """Return the key by which lines are compared: servers and readers remove colors and ends."""
     return _COLOR.sub(b"", line).rstrip(b"\r\n") if line.strip() else b""

@@ -1,11 +1,11 @@
 """Join the output of a run from several connections, so that every line comes once.
 
-A server may replay the output from its start, or only its end, or nothing at all, and no event
-has a number. So the output of a new connection is compared with the known output until it is clear
-where it continues. All text is bytes here: positions are exact and comparisons are fast.
+A server may replay the output from its start, or only its end, or nothing at all, and no event has a number. So the
+output of a new connection is compared with the known output until the position is clear. All text is bytes:
+positions are exact and comparisons are fast.
 
-Stdout and stderr are one text, and each source may mix them in another order: if the order differs
-from the known output, lines are counted.
+Stdout and stderr are mixed in a single text, and each source may mix them differently: if the order differs from
+the known output, lines are counted.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from lk_jupyter.runs.log import RunLog
 from lk_jupyter.runs.repair import line_key, repair_log
 
-#: How far back a replay that does not begin at the start is looked for, in bytes.
+#: Bytes at the end of the log in which the start of a partial replay is searched.
 _TAIL = 1 << 18
 
-#: Characters of a line that tell it from others: the beginning of a frame has the process and a number.
+#: Characters that distinguish a line: the start of a frame has the process and a number.
 _TELLING = 48
 
 
@@ -33,13 +33,12 @@ class Stored:
 
 
 class OutputSplicer:
-    """Takes the output of connections, gives its new part, and writes the new part to the log.
+    """Join the output of connections: return the new part, and write the new part to the log.
 
-    ``read_stored`` returns the output that the cloud has stored so far: it fills the gap when a
-    connection continues without a replay. ``late`` is whether the run may have written something before
-    the first connection. ``is_joined`` is whether the output of this connection continues the known output.
-    ``seams`` are the positions in the log where lines may be missing, ``repaired_lines`` how many lines came late
-    because of them.
+    ``read_stored`` returns the output that the cloud has stored so far: this output fills the gap if a connection
+    continues without a replay. ``late`` is whether the run may have written output before the first connection.
+    ``is_joined`` is whether the output of this connection continues the known output. ``seams`` are the positions in
+    the log where lines may be missing, ``repaired_lines`` counts the lines that came late because of seams.
     """
 
     def __init__(self, log: RunLog, read_stored: Callable[[], Stored], *, late: bool = False) -> None:
@@ -49,13 +48,13 @@ class OutputSplicer:
         self.repaired_lines = 0
         self._read_stored = read_stored
         self._late = self._is_attached = late
-        self._unplaced: bytes | None = None  # None: all that comes is new; else what came and is not placed yet
+        self._unplaced: bytes | None = None  # received output without a known position; None: all further output is new
         self._repeated = 0  # bytes from the start that this connection has repeated
-        self._again: Counter[bytes] = Counter()  # known lines that may come again, in whichever order
-        self._line = b""  # what came of a line that may be one of them
+        self._again: Counter[bytes] = Counter()  # known lines that may be repeated, in any order
+        self._line = b""  # the received part of a line that may be a repeat
 
     def connect(self) -> None:
-        """Begin a connection."""
+        """Start a connection."""
         self._unplaced = b"" if self.log.size or self._late else None
         self.is_joined = not self.log.size
         self._late = True  # from the second connection on, the run may have written something before
@@ -64,7 +63,7 @@ class OutputSplicer:
         self._line = b""
 
     def feed(self, data: bytes) -> bytes:
-        """Take a chunk and return what of it is new."""
+        """Accept a chunk, and return its new part."""
         if self._unplaced is None:
             return self._new(self._not_again(data) if self._again or self._line else data)
         if self._unplaced:
@@ -82,7 +81,7 @@ class OutputSplicer:
         return self._new(data[len(replayed) :]) if len(replayed) < len(data) else b""
 
     def _is_beginning(self, output: bytes) -> bool:
-        """Whether this is the start of the output, as far as the log and the stored log show."""
+        """Return whether this is the start of the output, as far as the log and the stored log show."""
         output = output.lstrip(b"\r\n")
         log_lines = filter(None, map(line_key, self.log.lines()))
         first = next(log_lines, b"")
@@ -91,7 +90,7 @@ class OutputSplicer:
         return any(output.startswith(line) or line.startswith(output) for line in begins)
 
     def _place(self, output: bytes) -> bytes:
-        """Find where this output continues the known output. It is no replay from the start."""
+        """Find where this output continues the known output, if it isn't a replay from the start."""
         filled = b""
         self.is_joined = True
         if repeated(self._tail(), output) is None:
@@ -115,20 +114,20 @@ class OutputSplicer:
         return filled
 
     def _gap(self) -> bytes | None:
-        """Return the stored lines that haven't come; None when that is unknown."""
+        """Return the stored lines that are missing in the log; None if unknown."""
         stored = self._read_stored().text
         gap = missing(self.log, stored)
         return unseen(self.log, stored) if gap is None else gap
 
     def _from_next_line(self, output: bytes) -> bytes:
-        """Leave out the end of a known line with which a connection continues."""
+        """Remove the end of a known line at the start of a connection."""
         first, _, rest = output.partition(b"\n")
         key = line_key(first)
         is_end = key not in self._again and any(line.endswith(key) for line in self._again)
         return rest if is_end else output
 
     def _not_again(self, data: bytes) -> bytes:
-        """Return the lines that are not known yet; an unfinished one is waited for."""
+        """Return the new lines; wait for the rest of an unfinished line."""
         *lines, self._line = (self._line + data).split(b"\n")
         return b"".join(line + b"\n" for line in lines if not self._comes_again(line))
 
@@ -142,11 +141,11 @@ class OutputSplicer:
         return self.log.read(max(0, self.log.size - _TAIL), _TAIL)
 
     def complete(self, stored: bytes, *, ordered: bool = True) -> bytes:
-        """Take the output that the cloud has stored of the run, and return the missing part.
+        """Compare the stored output of the run with the log, and return the missing part.
 
         The cloud may have stored only the last part of a long output: then this part is joined to the known output.
-        Lines that were lost in the middle come late. The log becomes the complete text, unless the stored text
-        isn't ``ordered`` as the run wrote it. A seam that this output explains is one no more.
+        Lines that were lost in the middle come late. The log becomes the complete text, unless the stored text isn't
+        ``ordered`` as the run wrote it. Seams that the stored output explains are removed.
         """
         unfinished = b"" if any(key.startswith(line_key(self._line)) for key in +self._again) else self._new(self._line)
         rest = missing(self.log, stored)
@@ -164,7 +163,7 @@ class OutputSplicer:
         return unfinished + late
 
     def _join_last_part(self, stored: bytes) -> bytes:
-        """Return what follows the known output in a stored part that starts before its end; nothing if none does."""
+        """Return the part of ``stored`` after the known output; nothing if ``stored`` starts after that output's end."""
         overlap = repeated(self._tail(), stored) or 0
         if overlap == len(stored) or b"\n" not in stored[:overlap]:  # part of a line can be chance
             return b""
@@ -172,7 +171,7 @@ class OutputSplicer:
         return self._new(stored[overlap:])
 
     def _repair(self, stored: bytes, *, ordered: bool) -> bytes | None:
-        """Replace torn lines of the log by the stored output. Return the lines that it lacked; None if it can't."""
+        """Replace torn lines of the log by the stored output. Return the lacking lines; None if no repair is possible."""
         log = self.log.read(0, self.log.size)
         repair = repair_log(log, stored, [*self.seams, self.log.size], ordered=ordered)
         if repair is None:
@@ -197,10 +196,10 @@ class OutputSplicer:
 
 
 def repeated(tail: bytes, output: bytes) -> int | None:
-    """Return how much of ``output`` repeats the end of the known output; None when that is unknown.
+    """Return how many bytes of ``output`` repeat the end of the known output; None if unknown.
 
-    If the known output contains all of it, all of it is a repeat: more may come. A replay starts with a line, or is
-    longer than a line; anything less is chance.
+    If the known output contains all of ``output``, all of ``output`` is a repeat: more may come. A replay starts with a
+    line, or is longer than a line; any shorter match is chance.
     """
     start = 0
     while (start := tail.find(output[:1], start)) >= 0:
@@ -213,14 +212,14 @@ def repeated(tail: bytes, output: bytes) -> int | None:
 
 
 def missing(log: RunLog, stored: bytes) -> bytes | None:
-    """Return what follows in ``stored`` after the text of the log; None when it does not begin with it.
+    """Return the part of ``stored`` after the text of the log; None if ``stored`` doesn't start with that text.
 
-    Empty lines do not count: servers add some.
+    Empty lines don't count: servers add some.
     """
     if stored.startswith(log.read(0, min(log.size, len(stored) + 1))):
         return stored[log.size :]
     lines = (line.rstrip(b"\r") for line in stored.split(b"\n") if line.strip())
-    line_rest = b""  # a line of which the log may hold the beginning only: its last
+    line_rest = b""  # rest of the last line, of which the log may have only the start
     for log_line in filter(bytes.strip, log.lines()):
         if line_rest:
             return None
@@ -233,7 +232,10 @@ def missing(log: RunLog, stored: bytes) -> bytes | None:
 
 
 def unseen(log: RunLog, stored: bytes) -> bytes | None:
-    """Return the lines that the log lacks, in any order of both; None when it has others; empty ones are left out."""
+    """Return the lines that the log lacks, in any order; None if the log has lines that ``stored`` lacks.
+
+    Empty lines are omitted.
+    """
     lines = [line for line in stored.split(b"\n") if line.strip()]
     unmatched = Counter(map(line_key, lines))
     ends = log.read(log.size - 1, 1) == b"\n" if log.size else True

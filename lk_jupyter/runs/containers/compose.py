@@ -1,4 +1,4 @@
-"""The text of a stack, checked as far as that is possible before it is sent."""
+"""Check the text of a compose file as far as possible before the text is sent."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ import yaml
 
 from lk_jupyter.errors import UsageError
 
-#: What stands at the top of a compose file. Names that begin with x- are free.
+#: Top-level keys of a compose file. Names with the prefix x- are free.
 _TOP = {"name", "version", "services", "networks", "volumes", "configs", "secrets", "include", "models"}
 
-#: What a service may get its image from.
+#: Keys that define the image of a service.
 _SOURCES = {"image", "build", "extends", "<<", "provider"}
 
-#: Where a service names what stands at the top.
+#: Keys of a service that refer to top-level keys.
 _NAMED = ("networks", "configs", "secrets")
 _IMPLICIT_NAMES = {"networks": {"default"}}
 
 
 @dataclass(frozen=True)
 class Stack:
-    """What a compose file asks for: images, and the ports that it publishes."""
+    """List the images and the published ports of a compose file."""
 
     images: tuple[str, ...]
     ports: tuple[int, ...]
 
     @classmethod
     def parse(cls, text: str, first_line: int = 1) -> Stack:
-        """Read a compose file; ``first_line`` is the number of its first line where its author sees it.
+        """Read a compose file; ``first_line`` is the number of its first line in the author's cell.
 
-        Raises UsageError with the line of the first thing that is wrong.
+        Raises UsageError with the line of the first problem.
         """
         root = _parsed(text, first_line)
         checker = _Checker(root, first_line)
@@ -71,7 +71,7 @@ class _Checker:
         self.services: dict[str, yaml.Node] = {}
 
     def check(self) -> None:
-        """Raise UsageError for the first thing that would not run."""
+        """Raise UsageError for the first problem that would stop the run."""
         self._check_top()
         for name, service in self.services.items():
             self._check_service(name, service)
@@ -167,7 +167,7 @@ def _names(node: yaml.Node | None) -> list[yaml.Node]:
 
 
 def _ports(node: yaml.Node | None) -> Iterator[int]:
-    """Yield the ports that a service publishes, as it is reached by them from outside."""
+    """Yield the ports at which a service is reached from outside."""
     for port in node.value if isinstance(node, yaml.SequenceNode) else ():
         port_text = _plain(_child(port, "published") or _child(port, "target") or port)
         parts = port_text.partition("/")[0].split(":")

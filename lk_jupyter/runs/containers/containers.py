@@ -1,4 +1,4 @@
-"""Runs of containers: an image with a command, or a stack. Nothing is sent here."""
+"""Prepare runs of containers: an image with a command, or a stack. Nothing is sent here."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _ENV = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?:=(.*))?", re.DOTALL | re.ASCII)
 
 
 def prepare_image(session: Connection, source: Source, options: DockerOptions, ask: Ask | None = None) -> Bundle:
-    """Put together a run of an image; ``ask`` is asked for a password that is not kept.
+    """Prepare a run of an image; ``ask`` prompts for a password that isn't stored.
 
-    Raises UsageError for what would not run.
+    Raises UsageError for options that would not run.
     """
     if not IMAGE.fullmatch(options.image):
         raise UsageError(f"'{options.image}' isn't an image. Nothing was sent. Example: python:3.11-slim")
@@ -57,7 +57,7 @@ def prepare_image(session: Connection, source: Source, options: DockerOptions, a
 
 
 def prepare_compose(session: Connection, source: Source, options: ComposeOptions, ask: Ask | None = None) -> Bundle:
-    """Put together a run of a stack, whose text is checked. Raises UsageError for what would not run."""
+    """Prepare a run of a stack after a check of its text. Raises UsageError for a stack that would not run."""
     stack = Stack.parse(source.code, source.first_line)
     login = login_for(stack.images, options, ask)
     ports = tuple(dict.fromkeys([*options.port, *stack.ports]))
@@ -72,9 +72,9 @@ def prepare_compose(session: Connection, source: Source, options: ComposeOptions
 def package(
     session: Connection, source: Source, options: MachineOptions, request: StartRequest, hidden: tuple[str, ...] = ()
 ) -> Bundle:
-    """Return the run with its limits, and with what it holds that looks like a secret.
+    """Return the run with its limits, and with the possible secrets in the request.
 
-    ``hidden`` are the words of the request that are kept nowhere.
+    ``hidden`` are the words of the request that are stored nowhere.
     """
     machine = resolve_machine(session, options)
     limits = limits_of(options)
@@ -97,7 +97,7 @@ def package(
 
 
 def resolve_machine(session: Connection, options: MachineOptions) -> MachineType:
-    """Return the machine that the options or the settings name. Raises UsageError."""
+    """Return the machine of the options or of the settings. Raises UsageError."""
     if options.gpu and options.machine:
         raise UsageError("--gpu and --machine both name a machine. Nothing was sent. Give one of them.")
     choice = options.gpu or options.machine or setting("machine")
@@ -110,7 +110,7 @@ def resolve_machine(session: Connection, options: MachineOptions) -> MachineType
 
 
 def environment(assignments: list[str]) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Return the variables of a container, and the values that were taken from the environment here."""
+    """Return the variables of a container, and the values that were read from this kernel's environment."""
     variables: dict[str, str] = {}
     local_values: list[str] = []
     for text in assignments:
@@ -130,7 +130,7 @@ def environment(assignments: list[str]) -> tuple[dict[str, str], tuple[str, ...]
 
 
 def start_image(session: Connection, image: str, script: str | list[str], options: dict[str, Any]) -> Run:
-    """Start an image with a script of its shell, or with a command and its arguments."""
+    """Start an image with a shell script, or with a command and its arguments."""
     chosen = honored(check(DockerOptions, {**options, "image": image}), "session.run_image", {"cell", "hints"})
     if isinstance(script, list):
         script, chosen = shlex.join(script), chosen.model_copy(update={"shell": False})
@@ -153,7 +153,7 @@ def _read_variable(name: str) -> str:
 
 
 def _command(script: str, options: DockerOptions) -> list[str] | None:
-    """Return the command of a container; None, for a script without any, is the image's own."""
+    """Return the command of a container; None for a script without commands, which means the command of the image."""
     if all(line.strip().startswith("#") for line in script.splitlines() if line.strip()):
         return None
     if options.shell is not False:
@@ -171,7 +171,7 @@ def _shared(
     login: RegistryLogin,
     ports: tuple[int, ...] | None = None,
 ) -> dict[str, Any]:
-    """Return what every request of containers holds."""
+    """Return the fields that all requests of containers have in common."""
     run_ports = tuple(options.port) if ports is None else ports
     marks = {PORTS_KEY: ",".join(map(str, run_ports))} if run_ports else {}
     return {

@@ -1,4 +1,4 @@
-"""Logins of image registries: from the keyring, from the environment, or by a hidden question; never on a line."""
+"""Find the login of an image registry: in the keyring, in the environment, or by a hidden prompt; never on a line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lk_jupyter.errors import UsageError
 from lk_jupyter.options.runs import ContainerOptions
 from lk_jupyter.text.secrets import never_show
 
-#: Puts a question whose answer is not shown; its second argument says what to do where nobody can be asked.
+#: Prompts for an answer that isn't shown; the second argument is the fix to report if no prompt is possible.
 Ask = Callable[[str, str], str]
 
 AWS = "aws"
@@ -32,13 +32,13 @@ _ECR = re.compile(r"\d+\.dkr\.ecr\.([\w-]+)\.amazonaws\.com(\.cn)?")
 
 @dataclass(frozen=True)
 class RegistryLogin:
-    """What a request holds to sign in to a registry, and which words of that are secrets."""
+    """Store the fields of a request that sign in to a registry, and the secret words in these fields."""
 
     fields: dict[str, Any] = field(default_factory=dict, repr=False)
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
-        """Show the secrets nowhere."""
+        """Mask the secrets in all outputs."""
         never_show(*self.secrets)
 
 
@@ -49,10 +49,9 @@ def registry_host(image: str) -> str:
 
 
 def login_for(images: Sequence[str], options: ContainerOptions, ask: Ask | None) -> RegistryLogin:
-    """Return the login that the options ask for.
+    """Return the login of these options.
 
-    Raises UsageError where a password is not kept
-    and nobody can be asked, and where the images have several registries.
+    Raises UsageError if a password isn't stored and no prompt is possible, and if the images have several registries.
     """
     if options.login is None:
         if options.reset_password:
@@ -92,7 +91,7 @@ def _prompt_password(host: str, user: str, ask: Ask | None) -> str:
     if ask is None:
         raise UsageError(f"The keyring has no password of {user} at {host}. Nothing was sent. Store it: {command}")
     password = ask(f"Password or token of {user} at {host} (it is not shown): ", f"store it: {command}")
-    with suppress(keyring.KeyringUnusable):  # it is asked for again the next time
+    with suppress(keyring.KeyringUnusable):  # the next run prompts again
         keyring.put(_name(host, user), password)
     return password
 

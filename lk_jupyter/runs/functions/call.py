@@ -1,4 +1,4 @@
-"""A call of a Python function as a run: what is sent for it, and what becomes of the answer."""
+"""Call a Python function as a run: build the request, and read the answer."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ if TYPE_CHECKING:
     from lk_jupyter.runs.run import Run
     from lk_jupyter.storage.storage import Storage
 
-#: Larger calls travel through the bucket; those that do not are kept in the journal with their requests.
+#: Bytes: larger calls are uploaded to the bucket; the journal stores smaller calls with their requests.
 INLINE = 1 << 18
 
 FRAME = "call"
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
-#: What the run executes; the part does the rest.
+#: The code of the run, which calls the uploaded module.
 CODE = f"import {PACKAGE}.{CALL}\n{PACKAGE}.{CALL}.run()\n"
 
-#: Name of the file of a function that stands in none, as those of a notebook.
+#: File name of a function that isn't defined in a file, such as a function of a notebook.
 CELL = "cell.py"
 
 Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
 
 
 class RemoteTraceback(Exception):
-    """The traceback of an error as the run raised it: the cause of the error that is raised here."""
+    """Contain the traceback of the remote error, as the cause of the error that is raised in this process."""
 
     @property
     def tb(self) -> str:
@@ -61,10 +61,10 @@ class RemoteTraceback(Exception):
 
 @dataclass(frozen=True)
 class FunctionCall:
-    """A function and the calls to make of it, packed.
+    """Pack a function and its calls.
 
-    ``text`` is the source of the function where it is known, ``modules`` are the local modules that it needs in the
-    run, ``package_modules`` the modules of packages that it may need.
+    ``text`` is the source of the function, if known. ``modules`` are the local modules that the run needs,
+    ``package_modules`` the modules of packages that the run may need.
     """
 
     name: str
@@ -77,7 +77,7 @@ class FunctionCall:
 
     @classmethod
     def pack(cls, function: Callable[..., Any], calls: Iterable[Arguments], folder: Path) -> FunctionCall:
-        """Pack calls. Raises UsageError for what cannot travel."""
+        """Pack calls. Raises UsageError for objects that can't be pickled."""
         name = getattr(function, "__qualname__", None) or type(function).__name__
         calls = list(calls)
         try:
@@ -92,18 +92,18 @@ class FunctionCall:
 
     @property
     def code(self) -> str:
-        """What the run executes, below the function for those who read it; the imports make local modules go along."""
+        """The code of the run, below the source of the function for readers; the imports upload local modules."""
         comment = "".join(f"# {line}".rstrip() + "\n" for line in self.text.source.splitlines())
         return comment + "".join(f"import {name}\n" for name in sorted(self.modules)) + CODE
 
     @property
     def imports(self) -> frozenset[str]:
-        """The packages that it imports, as far as they can be found."""
+        """The packages that the function imports, as far as known."""
         return (self.package_modules & providers().keys()) | (self.text.imports - self.modules)
 
     @property
     def is_large(self) -> bool:
-        """Whether it has to travel through the bucket."""
+        """Whether the call is too large for the request, and is uploaded to the bucket."""
         return len(self.payload) > INLINE
 
     def part(self) -> RemoteModule:
@@ -116,13 +116,13 @@ class FunctionCall:
         )
 
     def store(self, storage: Storage) -> None:
-        """Put it into the bucket, where it is too large for the request. Raises StorageError."""
+        """Upload the call to the bucket. Raises StorageError."""
         storage.put(self.payload, call_key(self.token))
 
 
 @dataclass(frozen=True)
 class TextArgument:
-    """The text of a function: its file and its first line there; empty if unknown."""
+    """Store the text of a function: its file and its first line in that file; empty if unknown."""
 
     file: str = ""
     line: int = 1
@@ -139,7 +139,7 @@ class TextArgument:
 
     @property
     def imports(self) -> frozenset[str]:
-        """What is imported in its body."""
+        """The modules that its body imports."""
         with suppress(SyntaxError):  # such as a lambda's, which is part of a line
             return imported_names(parse(dedent(self.source)))
         return frozenset()
@@ -178,7 +178,7 @@ def read_answer(run: Run, call: FunctionCall, storage: Callable[[], Storage]) ->
 
 
 def _results(run: Run, answer: bytes) -> list[Any]:
-    """Return the results in an answer. Raises RunFailed for a pickle that calls what no value needs."""
+    """Return the results in an answer. Raises RunFailed for a pickle that calls anything that values don't need."""
     try:
         results: list[Any] = pickles.loads(answer)
     except pickles.Unsafe as error:
@@ -190,7 +190,7 @@ def _results(run: Run, answer: bytes) -> list[Any]:
 
 
 def _answer(run: Run, call: FunctionCall, payload: Mapping[str, Any], storage: Callable[[], Storage]) -> bytes:
-    """Return the packed answer; what is in the bucket may be from anybody, so it must be what the log says."""
+    """Return the packed answer. Anyone may have written to the bucket, so the answer must match the signed log."""
     if "size" not in payload:
         return a2b_base64(payload["data"])
     key = answer_key(call.token)
@@ -205,7 +205,7 @@ def _answer(run: Run, call: FunctionCall, payload: Mapping[str, Any], storage: C
 
 
 def _raised(run: Run, payload: Mapping[str, str]) -> BaseException:
-    """Return the error that was raised in the run, or an error that describes it if it can't be rebuilt here."""
+    """Return the error that was raised in the run, or a description of that error if unpickling fails."""
     error: BaseException | None = None
     with suppress(Exception):
         error = pickles.loads(a2b_base64(payload["data"]))
@@ -219,7 +219,7 @@ def _raised(run: Run, payload: Mapping[str, str]) -> BaseException:
 
 
 def _named_in(payload: bytes) -> set[str]:
-    """Return the top-level names that a pickle may import: every text in it counts."""
+    """Return the top-level names that a pickle may import: every text in the pickle counts."""
     texts = (argument for _, argument, _ in pickletools.genops(payload) if isinstance(argument, str))
     return {text.partition(".")[0].partition(" ")[0] for text in texts}
 

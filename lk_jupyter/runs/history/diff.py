@@ -1,4 +1,4 @@
-"""Two runs side by side: what was sent, on what, and what came of it."""
+"""Compare two runs: their requests, machines and results."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _NONE = ""
 
 
 class Fact(NamedTuple):
-    """One thing that is known of both runs; empty where one of them has it not."""
+    """Store a property of both runs; a value is empty if a run lacks the property."""
 
     name: str
     before: str
@@ -39,13 +39,13 @@ class Fact(NamedTuple):
 
     @property
     def same(self) -> bool:
-        """Whether it makes no difference."""
+        """Whether both values are equal."""
         return self.before == self.after
 
 
 @dataclass(frozen=True)
 class Side:
-    """What is known of one run: its code, and facts by name in the order in which they are shown; some may be empty."""
+    """Store the code of a run, and its facts by name in the order of display; facts may be empty."""
 
     execution_id: str
     code: str
@@ -53,13 +53,13 @@ class Side:
 
     @property
     def title(self) -> str:
-        """The first characters of its id."""
+        """The first characters of the id."""
         return self.execution_id[:SHORT_ID]
 
 
 @dataclass(frozen=True)
 class Diff:
-    """Two runs, and what differs; ``code`` holds the lines of a unified diff, none when it is the same."""
+    """Store two runs and their differences; ``code`` has the lines of a unified diff, none for equal code."""
 
     before: Side
     after: Side
@@ -78,7 +78,7 @@ def compare(before: Side, after: Side) -> Diff:
 
 
 def read_side(session: Connection, name: str) -> Side:
-    """Return what the journal and the cloud know of a run. Raises UsageError when there is no such run."""
+    """Return the facts that the journal and the cloud know about a run. Raises UsageError if the run is unknown."""
     execution_id, entry = find_run(session, name)
     record = None
     try:
@@ -135,7 +135,7 @@ def _packages(requirements: str) -> Iterator[tuple[str, str]]:
         yield f"Requirement {without_secrets(line)}", "yes"
 
 
-#: Options that are shown as something else, or say nothing of the run itself.
+#: Options that appear as another fact, or don't describe the run.
 _SUMMARIZED = {"gpu", "machine", "timeout", "requirements", "files", "save", "detach", "quiet", "dry_run", "label"}
 
 
@@ -154,7 +154,7 @@ def _option(value: Any) -> str:
 
 
 def _words(name: str) -> str:
-    """Return a figure of ours in words; a score has the name that its author gave it."""
+    """Return the name of a measured figure in words; a score keeps the name that its author chose."""
     return name.replace("_", " ").capitalize().replace("gpu", "GPU") if "_gpu_" in name else name
 
 

@@ -1,4 +1,4 @@
-"""A run as a shell script that does it again with curl alone."""
+"""Export a run as a shell script that repeats the run without this package."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lk_jupyter.protocol.frames import nonce_in
 from lk_jupyter.protocol.metadata import REQUEST_KEY
 from lk_jupyter.protocol.parts import SETTINGS
 
-#: Settings of parts that name what a run reads from the bucket.
+#: Settings of parts that refer to objects in the bucket.
 _FROM_BUCKET = ("blobs", "resume")
 
 TEMPLATE = Path(__file__).with_name("export.sh")
@@ -23,8 +23,8 @@ TEMPLATE = Path(__file__).with_name("export.sh")
 def render_script(request: dict[str, Any], base_url: str, *, org: str | None = None, title: str = "") -> str:
     """Return the script that sends this request, streams its output and reports how the run ended.
 
-    It reads the key from LK_API_KEY and holds none. Raises UsageError for a run that reads from the
-    bucket: links to it are made when a run is sent, and soon end.
+    The script reads the key from LK_API_KEY and contains no key. Raises UsageError for a run that reads from the
+    bucket: its links are created when a run is sent, and soon expire.
     """
     _check_needs_no_bucket(request)
     metadata = {key: value for key, value in (request.get("metadata") or {}).items() if key != REQUEST_KEY}
@@ -35,7 +35,7 @@ def render_script(request: dict[str, Any], base_url: str, *, org: str | None = N
         org=shlex.quote(org or ""),
         nonce=shlex.quote(nonce_in(metadata) or ""),
         start=_start_path(request),
-        body=body,  # one line of JSON never is the end mark: its lines begin with a brace, a space or a bracket
+        body=body,  # no line of JSON equals the end mark: the lines start with a brace, a space or a bracket
     )
 
 

@@ -1,4 +1,4 @@
-"""The ledger: every run that you started here, joined with what the cloud bills, newest first."""
+"""List the runs that you started here, joined with the bills of the cloud, newest first."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from lk_jupyter.text.terminal import plain_values
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
 
-#: How many of the newest runs are looked at: more only where these are not enough. None: all.
+#: Number of newest runs to read: the next number only if the list isn't full yet. None: all.
 _WINDOWS = (200, 2000, None)
 
-#: Runs that are read from the cloud, at most, and how many at once.
+#: Maximum number of runs that are read from the cloud, and number of runs in a page.
 _MOST, _PAGE = 10_000, 100
 
-#: Runs whose metrics are read for one list, at most: the others have theirs from before, or go without.
+#: Maximum number of runs whose metrics are read for a list.
 _MEASURED = 20
 
 #: Metrics of a run that has ended so long ago do not change any more.
@@ -50,10 +50,10 @@ _SPAN = re.compile(r"(\d{1,6})\s*([mhdw])")
 
 @dataclass(frozen=True)
 class RunSummary:
-    """One run: ``seconds`` of its code and ``cost`` in credits are None where they are not known.
+    """Summarize a run: ``seconds`` of its code and ``cost`` in credits are None if unknown.
 
-    ``cost_is`` is billed, estimated or at most, as in its receipt. ``summary`` holds figures of its metrics. What only
-    the journal of this machine knows, such as the code, is empty for a run that was started elsewhere.
+    ``cost_is`` is billed, estimated or at most, as in its receipt. ``summary`` has figures of its metrics. The fields
+    that only the journal of this machine has, such as the code, are empty for a run from elsewhere.
     """
 
     execution_id: str
@@ -76,11 +76,11 @@ class RunSummary:
 
     @property
     def bill(self) -> Bill:
-        """What it took and cost."""
+        """Time and cost of the run."""
         return Bill(self.seconds, self.cost, self.cost_is)
 
     def row(self) -> dict[str, Any]:
-        """Return it as one row of a table, in plain values."""
+        """Return the run as a row of a table, in plain values."""
         return {
             "run": self.execution_id[:SHORT_ID],
             "started": self.created_at.replace(microsecond=0),
@@ -102,7 +102,7 @@ class RunSummary:
 
 @dataclass(frozen=True)
 class History:
-    """Runs, newest first; ``note`` says what is missing, if something is."""
+    """List runs, newest first; ``note`` describes missing data, if any."""
 
     runs: Sequence[RunSummary]
     note: str = ""
@@ -158,7 +158,7 @@ def _window(
 
 
 class CloudRuns:
-    """What the cloud knows of runs, read as far as it is needed; ``note`` says why it is not, if so."""
+    """Read the runs of the cloud as far as needed; ``note`` is the reason if the cloud can't be read."""
 
     def __init__(self, session: Connection, since: datetime | None) -> None:
         self.note = ""
@@ -166,7 +166,7 @@ class CloudRuns:
         self._more = _from_cloud(session, since)
 
     def newest(self, most: int | None) -> tuple[list[RunSummary], datetime | None]:
-        """Return the newest runs, and the moment before which there may be more."""
+        """Return the newest runs, and the moment before which more runs may exist."""
         limit = _MOST if most is None else most
         try:
             self._runs += islice(self._more, max(0, limit - len(self._runs)))
@@ -177,7 +177,7 @@ class CloudRuns:
 
 
 def _measured(session: Connection, runs: list[RunSummary]) -> list[RunSummary]:
-    """Return the runs with figures of their metrics; what is read here is kept for the next time."""
+    """Return the runs with figures of their metrics; the journal stores new figures for the next list."""
     missing = [past for past in runs if past.code_hash and not past.summary and is_final(past.state)][:_MEASURED]
     if not missing:
         return runs
@@ -207,7 +207,7 @@ def parse_moment(text: str, now: datetime | None = None) -> datetime:
 
 
 def find_run(session: Connection, prefix: str) -> tuple[str, JournalEntry | None]:
-    """Return the id that starts with this text, and its journal entry. Raises UsageError as ``Session.get`` does."""
+    """Return the id that starts with this text, and the journal entry. Raises UsageError as ``Session.get`` does."""
     execution_id = resolve(session, prefix)
     return execution_id, journal().get(execution_id)
 
@@ -229,7 +229,7 @@ def _has_id(run: ExecutionSummary | Workload) -> bool:
 
 
 def _request_moment(run: ExecutionSummary | Workload) -> datetime:
-    """Return when a run was requested; one without a date counts as new, so that no list leaves it out."""
+    """Return when a run was requested; a run without a date counts as new, so that every list includes it."""
     return run.known_since or datetime.now(timezone.utc)
 
 
@@ -251,7 +251,7 @@ def _cloud_summary(run: ExecutionSummary | Workload, bill: Bill) -> RunSummary:
 
 
 def _joined(entry: JournalEntry, cloud_run: RunSummary | None) -> RunSummary:
-    """Return a run as the journal has it, with what the cloud knows better: how it went, and its cost."""
+    """Return a run of the journal, with the state, the duration and the cost that the cloud reports."""
     past = RunSummary(
         str(entry.execution_id),
         _moment(entry.created_at),
@@ -283,7 +283,7 @@ def _joined(entry: JournalEntry, cloud_run: RunSummary | None) -> RunSummary:
 
 
 def _estimated(past: RunSummary, entry: JournalEntry) -> RunSummary:
-    """Return a run whose bill nobody has seen with what its time costs."""
+    """Return a run without a known bill, with the cost of its duration."""
     cost = cost_at(entry.price_per_hour, entry.seconds or 0.0)
     return replace(past, cost=cost, cost_is=None if cost is None else "estimated")
 

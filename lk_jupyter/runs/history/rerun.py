@@ -1,4 +1,4 @@
-"""A run of the journal, made ready to be sent again as it was."""
+"""Prepare a run of the journal to be sent again unchanged."""
 
 from __future__ import annotations
 
@@ -30,14 +30,15 @@ from lk_jupyter.text.secrets import MARK
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
 
-#: What ties a run to those that were started with it.
+#: Metadata keys that connect the runs of a group.
 _GROUP_KEYS = {"lk_group", "lk_lane"}
 
 
 def stored_request(name: str, entry: JournalEntry | None) -> dict[str, Any]:
-    """Return the request of a run as it was sent.
+    """Return the stored request of a run.
 
-    Raises UsageError where it was sent from elsewhere, or held what the journal does not keep.
+    Raises UsageError if another machine sent the request, or if the request contained data that the journal doesn't
+    store.
     """
     if entry is None or not entry.request:
         raise UsageError(
@@ -81,7 +82,7 @@ def again(session: Connection, name: str, entry: JournalEntry | None, machine: s
     )
 
 
-#: The field that tells a kind of request from the others → that kind, and the options that made it.
+#: The field that only this kind of request has → the kind, and its options.
 _KINDS: dict[str, tuple[type[StartRequest], type[StartOptions]]] = {
     "code": (StreamingExecutionRequest, RunOptions),
     "docker_image_ref": (DockerExecutionRequest, DockerOptions),
@@ -90,7 +91,7 @@ _KINDS: dict[str, tuple[type[StartRequest], type[StartOptions]]] = {
 
 
 def _renewed(stored: dict[str, Any]) -> StartRequest:
-    """Return the request with new names for itself and for its frames."""
+    """Return the request with a new token and a new nonce of its frames."""
     metadata = {key: value for key, value in (stored.get("metadata") or {}).items() if key not in _GROUP_KEYS}
     files = stored.get("import_files")
     if nonce := metadata.get(FRAMES_KEY):
@@ -105,7 +106,7 @@ def _renewed(stored: dict[str, Any]) -> StartRequest:
 
 
 def _options(entry: JournalEntry, request: StartRequest) -> StartOptions:
-    """Return the options that the run was started with, as far as there are such options still."""
+    """Return the options of the run, as far as today's version still has these options."""
     kind = next(options for request_type, options in _KINDS.values() if isinstance(request, request_type))
     with suppress(ValidationError):
         return kind.model_validate(entry.options)
@@ -124,7 +125,7 @@ def _author_files(request: StartRequest) -> dict[str, str]:
 
 
 def _line_shift(request: StartRequest, code: str) -> int:
-    """Return what to add to line numbers of the script: a script, unlike a cell, has no line to spare for arguments."""
+    """Return the offset for line numbers of the script: unlike a cell, a script has no spare line for arguments."""
     if not isinstance(request, StreamingExecutionRequest):
         return 0
     before = request.code.partition(code)[0] if code else ""

@@ -1,4 +1,4 @@
-"""What a run used of its machine."""
+"""Read the metrics of runs."""
 
 from lk_jupyter._lazy import lazily
 

@@ -19,10 +19,10 @@ from lk_jupyter.text.pandas import pandas
 if TYPE_CHECKING:
     from lk_jupyter.runs.run import Run
 
-#: Points of a series that are asked for where nobody names a step, at most.
+#: Maximum number of points of a series without a chosen step.
 _MOST_POINTS = 1000
 
-#: Points that servers give in one answer, at most; a longer window is read in parts.
+#: Maximum number of points in an answer; a longer window is read in parts.
 _IN_ONE_ANSWER = 10_000
 
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21_600, 43_200, 86_400)
@@ -32,10 +32,10 @@ _STEP = re.compile(r"(\d+)(ms|[smhd])")
 
 @dataclass(frozen=True)
 class Metrics:
-    """The series of one run, oldest first, ``step`` seconds apart; ``start`` is when its code started.
+    """Store the series of a run, oldest first, ``step`` seconds apart; ``start`` is when its code started.
 
     ``samples`` is column → points (seconds since 1970, value in the unit of the column; NaN is a gap).
-    ``label`` names the run in a plot, ``hostname`` is where it was measured.
+    ``label`` is the label of the run in a plot, ``hostname`` the measured host.
 
     Example:
         >>> from lk_jupyter.runs.metrics.metrics import read
@@ -62,7 +62,7 @@ class Metrics:
     def from_response(
         cls, answer: ExecutionMetrics, *, label: str = "", step: float = 15.0, start: datetime | None = None
     ) -> Metrics:
-        """Return what one answer of the API holds."""
+        """Return the metrics of an answer of the API."""
         reported = answer.timeRange and answer.timeRange.start
         columns = {series.column: points(answer, series) for series in SERIES}
         first = min((samples[0][0] for samples in columns.values() if samples), default=None)
@@ -76,7 +76,7 @@ class Metrics:
         Index ``time`` (datetime64, UTC). Columns: ``gpu_utilization_percent``, ``gpu_memory_percent``,
         ``gpu_temperature_celsius``, ``gpu_power_watt``, ``gpu_power_limit_watt``, ``gpu_clock_sm_mhz``,
         ``gpu_clock_memory_mhz``, ``gpu_pcie_rx_mb_per_s``, ``gpu_pcie_tx_mb_per_s``, ``cpu_percent``,
-        ``ram_used_gib``, ``ram_total_gib`` (float64). A null is NaN, and so is one row in each gap. Series without
+        ``ram_used_gib``, ``ram_total_gib`` (float64). A null is NaN, and each gap has a row of NaN. Series without
         samples are NaN throughout.
 
         Raises:
@@ -95,7 +95,7 @@ class Metrics:
         return library.Series([value for _, value in samples], index=moments, dtype=float)
 
     def broken(self, column: str) -> list[Point]:
-        """Return the points of one series with a NaN in each gap, for a line that breaks there.
+        """Return the points of a series with a NaN in each gap, so that a line breaks there.
 
         Args:
             column: Name of the series, such as ``cpu_percent``.
@@ -230,7 +230,7 @@ def step_for(seconds: float) -> float:
 
 
 def _parts(first: datetime, last: datetime, step: float) -> Iterator[tuple[datetime, datetime]]:
-    """Cut a window into such as one answer can hold."""
+    """Split a window into parts that fit an answer."""
     span = timedelta(seconds=step * _IN_ONE_ANSWER)
     while last - first > span:
         yield first, first + span
@@ -245,7 +245,7 @@ def _ask(run: Run, window: tuple[datetime, datetime], step: float, *, is_entire_
     )
     first, last = window
     if is_entire_run and (last - first).total_seconds() <= step * _IN_ONE_ANSWER:
-        return read_metrics(run.execution_id, step=duration)  # the server knows best how long it goes on
+        return read_metrics(run.execution_id, step=duration)  # the server knows the end of an active run best
     return read_metrics(run.execution_id, first.isoformat(), last.isoformat(), duration)
 
 
@@ -256,7 +256,7 @@ def _window(record: ExecutionRecord, at: datetime) -> tuple[datetime, datetime]:
 
 
 def _aware(moment: datetime | None) -> datetime | None:
-    """Take a time without a zone as one where the reader is, as pandas and people do."""
+    """Interpret a time without a zone as local time, like pandas."""
     return moment.astimezone() if moment and moment.tzinfo is None else moment
 
 

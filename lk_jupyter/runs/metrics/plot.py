@@ -1,4 +1,4 @@
-"""Metrics drawn by matplotlib, as one would print them."""
+"""Draw metrics with matplotlib, in a style for print."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def draw(runs: Sequence[Sampled], columns: Sequence[str]) -> Any:
 
 
 def fill(figure: Any, runs: Sequence[Sampled], columns: Sequence[str] = (), head: str = "") -> Any:
-    """Draw these series into a figure, below some lines of text; it looks the same whatever style is set."""
+    """Draw these series into a figure, below some lines of text, independently of the current style."""
     panels = _panels(runs, _chosen(runs, columns))
     high = _PANEL * max(1, len(panels)) + _FOOT + _LINE * len(head.splitlines())
     blank(figure, high, head)
@@ -50,7 +50,7 @@ def _chosen(runs: Sequence[Sampled], columns: Sequence[str]) -> list[Series]:
 
 
 def _panels(runs: Sequence[Sampled], chosen: Sequence[Series]) -> list[list[Series]]:
-    """Return the series of each panel. The series of one run share a panel, the series of several runs don't."""
+    """Return the series of each panel. The series of a single run share a panel, the series of several runs don't."""
     if len(runs) > 1:
         return [[series] for series in chosen]
     return [list(group) for _, group in groupby(chosen, key=lambda series: series.panel)]

@@ -1,4 +1,4 @@
-"""The series of a run's metrics: what each is called, its unit, and with which others it is drawn."""
+"""Define the series of a run's metrics: name, unit and panel of a plot."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 from lk_jupyter.api.execution import ExecutionMetrics, MetricPoint
 
-#: One sample: seconds since 1970 and a value; NaN is a gap.
+#: A sample: seconds since 1970 and a value; NaN is a gap.
 Point = tuple[float, float]
 
 EMPTY = "No samples: the first arrives 15 s after the start."
@@ -17,12 +17,12 @@ EMPTY = "No samples: the first arrives 15 s after the start."
 _GIB = 1 / 2**30
 _MB = 1 / 10**6
 
-#: Two samples that are further apart than this many steps have a gap between them.
+#: Samples that are more than this number of steps apart enclose a gap.
 _GAP = 1.5
 
 
 class Sampled(Protocol):
-    """The samples of one run, as they are drawn."""
+    """Describe the samples of a run for a plot."""
 
     @property
     def samples(self) -> dict[str, list[Point]]:
@@ -30,7 +30,7 @@ class Sampled(Protocol):
 
     @property
     def start(self) -> datetime:
-        """When its code began."""
+        """When its code started."""
 
     @property
     def label(self) -> str:
@@ -38,14 +38,14 @@ class Sampled(Protocol):
 
     @property
     def hostname(self) -> str:
-        """Where it was measured; empty where that is not known."""
+        """The measured host; empty if unknown."""
 
     def broken(self, column: str) -> list[Point]:
-        """Return the points of one series with a NaN in each gap."""
+        """Return the points of a series with a NaN in each gap."""
 
 
 class Series(NamedTuple):
-    """One series: its field in the API, column of a table, words, unit, panel of a plot, and factor to the unit."""
+    """Define a series: field of the API, column of a table, label, unit, panel of a plot, and factor to the unit."""
 
     field: str
     column: str
@@ -73,19 +73,19 @@ BY_COLUMN = {series.column: series for series in SERIES}
 
 
 def points(answer: ExecutionMetrics, series: Series) -> list[Point]:
-    """Return the samples of one series in its unit, oldest first; a null is NaN."""
+    """Return the samples of a series in its unit, oldest first; a null is NaN."""
     metric_points: Sequence[MetricPoint] = getattr(answer, series.field) or []
     values = ((point.timestamp.timestamp(), point.value) for point in metric_points)
     return sorted((moment, math.nan if value is None else value * series.factor) for moment, value in values)
 
 
 def measured_values(samples: Iterable[Point]) -> list[float]:
-    """Return the values that are none of the gaps."""
+    """Return the values without the gaps."""
     return [value for _, value in samples if not math.isnan(value)]
 
 
 def with_gaps(samples: Sequence[Point], step: float) -> list[Point]:
-    """Return samples with one NaN where some are missing, so that a line breaks there."""
+    """Return samples with a NaN for each gap, so that a line breaks there."""
     joined: list[Point] = []
     for moment, value in samples:
         if joined and moment - joined[-1][0] > step * _GAP:

@@ -1,4 +1,4 @@
-"""How much of its GPU a run used, and those figures in the journal once they are known."""
+"""Measure the GPU use of runs, and store the figures in the journal."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class GpuUsage:
 
 
 def measure_gpu(run: Run, seconds: float | None) -> GpuUsage:
-    """Read what a run made of its GPU; nothing where the cloud has no series of it."""
+    """Read the GPU use of a run; empty if the cloud has no series of the GPU."""
     try:
         series = run.metrics(f"{max(1, round((seconds or 0) / _POINTS))}s")
     except LkError:
@@ -54,7 +54,7 @@ def measure_gpu(run: Run, seconds: float | None) -> GpuUsage:
 
 
 def figures(gpu: GpuUsage) -> dict[str, Any]:
-    """Return the figures of a GPU's use, rounded for a table; None if no series has them."""
+    """Return the figures of the GPU use, rounded for a table; None if no series has samples."""
     values = {
         "peak_gpu_memory_percent": gpu.peak_memory,
         "peak_gpu_memory_gib": gpu.peak_gib,
@@ -64,9 +64,9 @@ def figures(gpu: GpuUsage) -> dict[str, Any]:
 
 
 def keep_summary(run: Run, seconds: float | None, *, settled: bool = False) -> dict[str, Any]:
-    """Read the metrics of a run that has ended, and keep their figures with its entry in the journal.
+    """Read the metrics of a run that has ended, and store their figures in the journal.
 
-    Metrics come late: their absence is only kept when it is ``settled``.
+    Metrics come late: missing metrics are only stored if the run is ``settled``.
     """
     gpu_figures = figures(measure_gpu(run, seconds))
     has_figures = settled or any(figure is not None for figure in gpu_figures.values())
@@ -74,7 +74,7 @@ def keep_summary(run: Run, seconds: float | None, *, settled: bool = False) -> d
 
 
 def keep_figures(execution_id: str, new_figures: Mapping[str, Any]) -> dict[str, Any]:
-    """Add these figures of a run to its figures in the journal. Return all of them."""
+    """Add these figures of a run to its figures in the journal. Return all figures."""
     with _lock:
         entry = journal().get(execution_id)
         all_figures = {**(entry.summary if entry else {}), **new_figures}

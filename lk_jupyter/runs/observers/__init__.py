@@ -1,1 +1,1 @@
-"""What looks after a run while it is followed."""
+"""Observe runs that are followed."""

@@ -1,4 +1,4 @@
-"""What goes along with a run: it watches, may stop the run, and may have something to say at its end."""
+"""Define observers: they watch a run, may stop the run, and may add notices below its receipt."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
 
 
 class RunObserver:
-    """Base of all companions, which does nothing. Each companion has one run.
+    """Do nothing: the base of all observers. Each observer has a run.
 
     The cell shows ``notices`` below the status line.
     """
 
     notices: Sequence[Notice] = ()
 
-    #: Seconds after which the run is ended, if this companion knows.
+    #: Seconds after which the run is ended, if this observer knows.
     time_limit: int | None = None
 
     def started(self, run: Run) -> None:
-        """Handle the start of the run, or the start of following it."""
+        """Handle the start of the run, or the start of following the run."""
 
     def tick(self, run: Run, seconds: float | None, text: str) -> list[str]:  # noqa: ARG002 (for those that look)
-        """Look at the run, about once a second; return facts for the status line.
+        """Check the run, about once a second; return facts for the status line.
 
-        ``seconds`` is how long the code has run, None before that; ``text`` what it wrote since the
-        last time, or the end of it. It must not wait: what takes long belongs in a thread.
+        ``seconds`` is how long the code has run, None before that; ``text`` is the output since the last tick, or its
+        end. A tick must not block: slow work belongs in a thread.
         """
         return []
 
@@ -46,9 +46,9 @@ class RunObserver:
 
 
 class ObserverGroup:
-    """All companions of one run, as one: each is called for what it handles. An error in one never fails the run.
+    """Call all observers of a run that handle an event. An error in an observer never fails the run.
 
-    ``time_limit`` is the seconds after which the run is ended, if any of them knows.
+    ``time_limit`` is the seconds after which the run is ended, if any observer knows.
     """
 
     def __init__(self, observers: Iterable[RunObserver] = ()) -> None:
@@ -56,20 +56,20 @@ class ObserverGroup:
         self.time_limit = next((each.time_limit for each in self.observers if each.time_limit is not None), None)
 
     def started(self, run: Run) -> None:
-        """Notify the companions."""
+        """Notify the observers."""
         self._all("started", run)
 
     def tick(self, run: Run, seconds: float | None, text: str) -> list[str]:
-        """Return the facts of all companions."""
+        """Return the facts of all observers."""
         return self._all("tick", run, seconds, text)
 
     def saw(self, frame: Frame) -> None:
-        """Notify the companions."""
+        """Notify the observers."""
         self._all("saw", frame)
 
     @property
     def notices(self) -> list[Notice]:
-        """What any of them has to say now."""
+        """The current notices of all observers."""
         notices: list[Notice] = []
         for observer in self.observers:
             with suppress(Exception):
@@ -77,12 +77,12 @@ class ObserverGroup:
         return notices
 
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
-        """Return the notices of the companions, after warnings about gaps in the log and about an unread record."""
+        """Return the notices of the observers, after warnings about gaps in the log and about an unread record."""
         warnings = [Notice(problem, WARNING) for problem in list_problems(record, run.log_problem)]
         return [*warnings, *self._all("ended", run, record)]
 
     def _all(self, event: str, *facts: Any) -> list[Any]:
-        """Call the companions that handle an event, and return what they say."""
+        """Call the observers that handle an event, and return their answers."""
         answers: list[Any] = []
         for observer in self.observers:
             if getattr(type(observer), event) is not getattr(RunObserver, event):

@@ -1,4 +1,4 @@
-"""Which companions go along with a run, among them the addresses of its ports."""
+"""Choose the observers of a run; show the addresses of its ports."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def default_observers(  # noqa: PLR0913 (what a companion may look at)
     namespace: MutableMapping[str, Any] | None = None,
     in_place: bool = True,
 ) -> ObserverGroup:
-    """Return the companions of a run that is started with these options, or was started before.
+    """Return the observers of a run that is started with these options, or was started before.
 
-    The journal has the limits of an earlier run if it was started on this machine. Variables come back to
-    ``namespace``; ``in_place`` is whether a run with --carry changes the objects here, or copies.
+    The journal has the limits of an earlier run if it was started on this machine. Variables are restored into
+    ``namespace``; ``in_place`` is whether a run with --carry changes the local objects, or copies.
     """
     wants_hints = setting("hints") and not getattr(options, "no_hints", False)
     hints = [RunHints(session, package, namespace)] if wants_hints else []
@@ -73,7 +73,7 @@ def _limits_from_journal(run: Run) -> Iterator[RunObserver]:
 
 
 class Addresses(RunObserver):
-    """Shows where the ports of a run answer, while it is active, and which files of a listed folder it has not."""
+    """Show the addresses of the ports while the run is active, and the omitted files of a listed folder."""
 
     def __init__(self, ports: tuple[int, ...], package: Bundle | None) -> None:
         self._ports = ports

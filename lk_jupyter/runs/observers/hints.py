@@ -1,4 +1,4 @@
-"""Looks after one run: reads its metrics now and then, and says at the end what was wrong with it."""
+"""Read the metrics of a run now and then, and report its problems at the end."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ _LOOK_SECONDS = 60.0
 #: Time between two samples of the metrics.
 STEP = "15s"
 
-#: Seconds that the metrics of an ended run may take: nobody waits for a hint.
+#: Maximum seconds to wait for the metrics of an ended run: a hint isn't worth a longer wait.
 _PATIENCE = 3.0
 
 
 class RunHints(RunObserver):
-    """The doctor of one run."""
+    """Find hints for a run."""
 
     def __init__(self, session: Connection, package: Bundle | None, namespace: Mapping[str, Any] | None = None) -> None:
         self._session = session
@@ -51,7 +51,7 @@ class RunHints(RunObserver):
         self._has_checkpoint = False
 
     def tick(self, run: Run, seconds: float | None, text: str) -> list[str]:
-        """Keep the end of the log, and have the metrics looked at; nothing is said in the status line."""
+        """Keep the end of the log, and read the metrics in the background; the status line shows nothing."""
         self._tail = (self._tail + text)[-_TAIL:]
         if seconds is not None and seconds >= rules.IDLE_SECONDS and time.monotonic() - self._looked >= _LOOK_SECONDS:
             self._looked = time.monotonic()
@@ -65,7 +65,7 @@ class RunHints(RunObserver):
         self._has_checkpoint = self._has_checkpoint or is_saved(frame)
 
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
-        """Return what was wrong with the run."""
+        """Return hints about the problems of the run."""
         case = Evidence(
             log=self._tail,
             record=record,
@@ -89,7 +89,7 @@ class RunHints(RunObserver):
         return self._package.machine if self._package else run.machine
 
     def _read_metrics(self, run: Run, record: ExecutionRecord) -> ExecutionMetrics | None:
-        """Return the metrics if they may explain something, and only if they come at once."""
+        """Return the metrics if they may explain a problem, and only if they arrive in time."""
         if (measure_duration(record) or 0.0) < rules.IDLE_SECONDS and record.return_code not in KILLED:
             return None
         answers: list[ExecutionMetrics] = []

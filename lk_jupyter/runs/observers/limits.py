@@ -1,4 +1,4 @@
-"""What may end a run before its own end, and warns of it: the time limit, the cost that it may reach, the balance."""
+"""Watch the limits of a run: its time limit, its maximum cost and the balance."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Countdown(RunObserver):
-    """Watches the time limit of a run, if it is known, and reports its checkpoint."""
+    """Watch the time limit of a run, if known, and report its checkpoint."""
 
     def __init__(self, limit: int | None, package: Bundle | None = None) -> None:
         self.time_limit = limit
@@ -44,13 +44,13 @@ class Countdown(RunObserver):
         return []
 
     def saw(self, frame: Frame) -> None:
-        """Show what the run saved."""
+        """Show the checkpoint that the run saved."""
         if frame.kind == CHECKPOINT:
             self._saved = frame
             self.notices = [*self._late, told(frame.payload)]
 
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
-        """Report the checkpoint, and the line that resumes from it if the run didn't finish."""
+        """Report the checkpoint, and the line that resumes from the checkpoint if the run didn't finish."""
         if self._saved is None:
             return []
         notice = told(self._saved.payload)
@@ -59,17 +59,17 @@ class Countdown(RunObserver):
         return [Notice(f"{notice.text} Resume from there: {resume_line(self._package, run.short_id)}")]
 
 
-#: Seconds before its last one at which a run is stopped, so that the stop comes before the time limit.
+#: Seconds by which the stop comes before the time limit.
 _AHEAD = 0.5
 
-#: Seconds between two looks at what the server has charged.
+#: Seconds between two reads of the charged cost.
 LOOK_SECONDS = 10.0
 
 
 class MaxCost(RunObserver):
-    """Aborts its run just before the cost is reached.
+    """Abort the run just before its cost reaches the maximum.
 
-    The time limit that was sent ends it at about the same moment, also when this kernel is gone.
+    The time limit in the request ends the run at about the same moment, also without this kernel.
     """
 
     def __init__(self, machine: MachineType, max_cost: Decimal) -> None:
@@ -82,11 +82,11 @@ class MaxCost(RunObserver):
         self._has_checkpoint = False
 
     def saw(self, frame: Frame) -> None:
-        """Keep whether the run can be resumed."""
+        """Record whether the run can be resumed."""
         self._has_checkpoint = self._has_checkpoint or is_saved(frame)
 
     def tick(self, run: Run, seconds: float | None, text: str) -> list[str]:  # noqa: ARG002 (what it wrote costs nothing)
-        """Stop the run when its time is up, and report the limit."""
+        """Stop the run when its time is up, and report the maximum cost."""
         if seconds is not None:
             self._stop_in(self._stop_at - seconds, run)
             if time.monotonic() - self._looked_at > LOOK_SECONDS:
@@ -148,7 +148,7 @@ _BILL_FACTOR, _BILL_ROUNDING = 2, 60
 
 
 class BillCheck(RunObserver):
-    """Compares the bill of a run with the published price of its machine."""
+    """Compare the bill of a run with the published price of its machine."""
 
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
         """Report a bill that the price doesn't explain: the price can be old, or in another unit."""
@@ -171,17 +171,17 @@ _SMALL = Decimal("0.01")
 
 
 def _seconds_until_end(record: ExecutionRecord) -> float:
-    """Return the seconds from the creation of a run to its end, with its wait for a machine; 0 if unknown."""
+    """Return the seconds from the creation of a run to its end, including the wait for a machine; 0 if unknown."""
     end = record.end_time or record.job_end or record.finish_time
     return (end - record.created_at).total_seconds() if end and record.created_at else 0.0
 
 
-#: Seconds that a run goes on before the balance is asked for: by then it counts itself.
+#: Seconds after which the balance is read: by then the server counts the run.
 _FIRST_LOOK = 1.0
 
 
 class LowBalance(RunObserver):
-    """Reads the balance once a minute, in a thread, while its run is active."""
+    """Read the balance once a minute, in a thread, while the run is active."""
 
     def __init__(self, session: Connection) -> None:
         self._watch = balance_watch(session)
@@ -189,17 +189,17 @@ class LowBalance(RunObserver):
         self.notices = self._watch.warnings
 
     def tick(self, run: Run, seconds: float | None, text: str) -> list[str]:  # noqa: ARG002
-        """Have the balance looked at; it says nothing in the status line."""
+        """Update the balance in a thread; the status line shows nothing."""
         self.notices = self._watch.warnings
         if seconds is not None and seconds > _FIRST_LOOK:
             price, balance = price_of(run.machine), self._watch.left
             may_be_low = price and balance is not None and balance / price * 3600 < LOW_SECONDS
-            self._watch.look(again=bool(may_be_low) and not self._has_looked)  # with this run among what is billed
+            self._watch.look(again=bool(may_be_low) and not self._has_looked)  # the bills now include this run
             self._has_looked = True
         return []
 
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
-        """Return the warning, from a balance that is read now where it may be low."""
+        """Return the warning, from the current balance if the balance may be low."""
         balance = self._watch.left
         price = balance is not None and price_of(run.machine)
         if balance is None or not price or (balance - (run.bill(record).cost or 0)) / price * 3600 >= LOW_SECONDS:

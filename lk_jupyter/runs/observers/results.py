@@ -1,4 +1,4 @@
-"""What a run leaves here: its variables in the namespace, its executed notebook, the figures of its metrics."""
+"""Restore the results of a run: its variables, its executed notebook, and the figures of its metrics."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from lk_jupyter.text.secrets import redact_bundle, redact_values
 
 
 class Summary(RunObserver):
-    """Keeps the figures of one run at its end, in the background: nobody waits for them."""
+    """Store the figures of a run at its end, in the background."""
 
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
-        """Begin to read the metrics; nothing is said."""
+        """Start to read the metrics; show nothing."""
         threading.Thread(
             target=_quietly, args=(run, measure_duration(record)), name=f"lk-summary-{run.short_id}", daemon=True
         ).start()
@@ -41,15 +41,15 @@ class Summary(RunObserver):
 
 
 def _quietly(run: Run, seconds: float | None) -> None:
-    with suppress(Exception):  # no metrics, no figures: the ledger asks again
+    with suppress(Exception):  # no metrics, no figures: the history reads them again
         keep_summary(run, seconds)
 
 
 class Returned(RunObserver):
-    """Sets what came in a namespace; without one it only says that it is there.
+    """Set the outputs of a run in a namespace; without a namespace, report that they are available.
 
-    Which names are set is what was asked for from here. Of a run that was started elsewhere it sets those ``names``.
-    ``is_origin`` is whether the objects that the run was started with are changed in place, or copies of them.
+    The local request lists the names to set. For a run that was started elsewhere, ``names`` are set. ``is_origin`` is
+    whether the run changes the local objects in place, or copies.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Returned(RunObserver):
         self._names = list(names)
 
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
-        """Set the variables. Name the variables that came and the variables that didn't."""
+        """Set the variables. List the variables that were set and the missing variables."""
         if run.request_metadata is not None and CARRY_KEY in run.request_metadata:
             return self._carried(run, record)
         names = self._names if run.request_metadata is None else requested_outputs(run.request_metadata)
@@ -77,7 +77,7 @@ class Returned(RunObserver):
         return set_outputs(outputs, origin, self._namespace, after)
 
     def _carried(self, run: Run, record: ExecutionRecord) -> list[Notice]:
-        """Bring what the run has changed into the variables here."""
+        """Apply the changes of the run to the local variables."""
         if self._namespace is None:
             return [Notice(f"What the run changed comes back with %lk_attach {run.short_id}")]
         token = str((run.request_metadata or {}).get(REQUEST_KEY))
@@ -94,7 +94,7 @@ class Returned(RunObserver):
 
     @staticmethod
     def _offered(run: Run, record: ExecutionRecord) -> list[Notice]:
-        """Say what a run that was started elsewhere sent back, and how to get it."""
+        """List the outputs of a run that was started elsewhere, and the command that downloads them."""
         offered = requested_outputs(record.metadata or {}) if run.request_metadata is None else []
         if not offered:
             return []
@@ -103,7 +103,7 @@ class Returned(RunObserver):
 
 
 class Executed(RunObserver):
-    """Writes the executed notebook as its cells end, and reports the progress."""
+    """Write the executed notebook after each cell, and report the progress."""
 
     def __init__(self, book: dict[str, Any], target: Path) -> None:
         self._book = copy.deepcopy(book)
@@ -114,13 +114,13 @@ class Executed(RunObserver):
         self._trouble = ""
 
     def tick(self, run: Run, seconds: float | None, text: str) -> list[str]:  # noqa: ARG002 (the frames tell)
-        """Return which cell runs, of how many."""
+        """Return the number of the active cell, and of all cells."""
         if self._running is None:
             return []
         return [f"cell {self._code.index(self._running) + 1} of {len(self._code)}"]
 
     def saw(self, frame: Frame) -> None:
-        """Keep the state of a cell, and show how the active cell begins."""
+        """Record the state of a cell, and show the first line of the active cell."""
         if frame.kind == UNSIGNED and frame.payload.get("kind") == CELL:
             self._trouble = "outputs of its cells aren't signed with the key of the run"
         at = frame.payload.get("index")
@@ -140,7 +140,7 @@ class Executed(RunObserver):
         self._write()
 
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:  # noqa: ARG002 (the state is enough)
-        """Report the path of the notebook, and how many of its cells ran."""
+        """Report the path of the notebook, and the number of executed cells."""
         self._running, self.notices = None, ()
         if self._trouble:
             return [Notice(f"Can't write the executed notebook: {self._trouble}", WARNING)]
@@ -161,7 +161,7 @@ class Executed(RunObserver):
 
 
 def _without_secrets(output: dict[str, Any]) -> dict[str, Any]:
-    """Return an output as a notebook may keep it."""
+    """Return an output with masked secrets, for a notebook."""
     redacted: dict[str, Any] = redact_values({name: _joined(value) for name, value in output.items() if name != "data"})
     if "data" in output:
         redacted["data"] = redact_bundle({kind: _joined(form) for kind, form in dict(output["data"]).items()})
@@ -169,15 +169,15 @@ def _without_secrets(output: dict[str, Any]) -> dict[str, Any]:
 
 
 def _joined(text: Any) -> Any:
-    """Return a list of lines as one text, because a secret may span lines."""
+    """Return a list of lines as a single text, because a secret may span lines."""
     is_lines = isinstance(text, list) and text and all(isinstance(line, str) for line in text)
     return "".join(text) if is_lines and all(line.endswith("\n") for line in text[:-1]) else text
 
 
 def executed(run: Run | None, package: Bundle | None) -> Iterator[RunObserver]:
-    """Yield what brings the notebook of a run back, if it is the run of one."""
+    """Yield the observer that restores the executed notebook, if the run executes a notebook."""
     entry = journal().get(run.execution_id) if run else None
     import_files: Any = package.request.import_files if package else entry and entry.request.get("import_files")
-    with suppress(ValueError, KeyError, TypeError):  # it was kept without its files, or never was a notebook
+    with suppress(ValueError, KeyError, TypeError):  # the journal has no files of this run, or the run isn't a notebook
         settings = part_settings(import_files, PART) or {}
         yield Executed(settings["book"], Path(settings["target"]))

@@ -1,7 +1,7 @@
-"""Find why a run failed or is slow, from its log and its metrics: one line each, with a fix.
+"""Find why a run failed or is slow, from its log and its metrics: a line for each problem, with a fix.
 
-The rules only read their input. They stay silent if they aren't sure, because a wrong hint costs money. They name a
-larger machine type only for a run that failed for lack of memory, and only if the account may use it.
+The rules only read their input. In doubt, a rule stays silent, because a wrong hint costs money. A hint suggests a
+larger machine type only for a run that failed for lack of memory, and only if the account may use the machine type.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from lk_jupyter.text.units import credits_label, duration_label
 #: A GPU that is less busy than this, in percent, for this long, in seconds, is idle.
 IDLE_PERCENT, IDLE_SECONDS = 10.0, 120.0
 
-#: Exit codes of a code that was killed from outside.
+#: Exit codes of a process that was killed from outside.
 KILLED = {137, -9}
 
 #: Exit codes of native code that failed, with the names of their signals.
@@ -45,7 +45,7 @@ CRASHED = {139: "segmentation fault", -11: "segmentation fault", 134: "abort", -
 #: GPU memory that is fuller than this, in percent, and rose by this much, in points, may run out.
 FULL_PERCENT, RISE_POINTS = 90.0, 2.0
 
-#: Seconds between two samples beyond which nothing is known of the time between.
+#: Seconds between two samples that count as a gap.
 _GAP = 60.0
 
 
@@ -59,7 +59,7 @@ class Imports:
 
 
 def parse_imports(payload: dict[str, Any]) -> Imports | None:
-    """Read what the run itself measured; None when that is nonsense."""
+    """Read the import times that the run measured; None for malformed data."""
     try:
         return Imports(float(payload["seconds"]), str(payload["slowest"])[:40], float(payload["slowest_seconds"]))
     except (KeyError, TypeError, ValueError):
@@ -68,7 +68,7 @@ def parse_imports(payload: dict[str, Any]) -> Imports | None:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that is known of a run; what is not known is None.
+    """Collect all facts about a run; unknown facts are None.
 
     ``log`` is the end of its output. ``record`` is set for a run that has ended, ``has_checkpoint`` for a run that can
     be resumed. ``namespace`` has the variables of the notebook.
@@ -88,7 +88,7 @@ class Evidence:
 
     @cached_property
     def errors(self) -> list[str]:
-        """The errors that ended the run, each with its complete message, the last one last."""
+        """The errors that ended the run, each with its complete message, in order."""
         text = ((self.record and printed(self.record)[1]) or self.log)[-_END:]
         text = _AT_EXIT.split(COLOUR.sub("", text))[0]
         parts = remote_traceback(text, "", 0).split(TRACEBACK)[1:]
@@ -98,29 +98,29 @@ class Evidence:
 #: Characters of the end of stderr that are searched for errors.
 _END = 65_536
 
-#: What Python prints after the traceback, about objects that it could not tidy up.
+#: Printed by Python after the traceback, about objects whose cleanup failed.
 _AT_EXIT = re.compile(r"^Exception ignored ", re.MULTILINE)
 
-#: From the first line of a traceback that is not indented to where the next one is announced.
+#: From the first unindented line of a traceback to the announcement of the next traceback.
 _ERROR = re.compile(r"^[^\s][\s\S]*?(?=^[^\S\n]*(?:During handling|The above exception)|\Z)", re.MULTILINE)
 
 
 class Hint(NamedTuple):
-    """What went wrong and what to do; ``option`` is what to add to the line of the cell, where that is all."""
+    """Describe a problem and its fix; ``option`` is an option for the line of the cell that fixes the problem."""
 
     text: str
     option: str = ""
 
 
 class Rule(NamedTuple):
-    """One rule: it finds its hint for a run that is active (``run``), has ended (``end``), or whose code ``failed``."""
+    """Find a hint for a run that is active (``run``), has ended (``end``), or whose code ``failed``."""
 
     when: str
     find: Callable[[Evidence], str | Hint | None]
 
 
 def hints(case: Evidence) -> list[Notice]:
-    """Return what there is to say of a run, the weightiest first."""
+    """Return the hints for a run, the most important first."""
     kind, states = (HINT, {"end"}) if case.record else (WARNING, {"run"})
     if case.record and case.record.status.lower() in {"failed", "failed_user"}:  # not the platform, time or user
         states.add("failed")
@@ -139,14 +139,14 @@ _GPU_MEMORY = re.compile(
 )
 _SIZE = r"([\d.]{1,12}) ([KMG]iB)"
 _REQUESTED = re.compile(f"Tried to allocate {_SIZE}")
-_CAPACITY = re.compile(f"total capaci?ty of {_SIZE}|{_SIZE} total capacity")  # one release had it misspelt
+_CAPACITY = re.compile(f"total capaci?ty of {_SIZE}|{_SIZE} total capacity")  # a release misspelled the word
 _FREE = re.compile(f"{_SIZE} (?:is )?free")
 _BYTES = re.compile(r"(?:to allocate|allocating|allocated so far:) ([\d,]{1,30}) bytes")
 _GIB = {"KiB": 2**-20, "MiB": 2**-10, "GiB": 1.0}
 
 
 def gpu_memory_exceeded(case: Evidence) -> str | Hint | None:
-    """Name the next machine up when the GPU's memory was too small."""
+    """Suggest the next larger machine if the GPU's memory was too small."""
     error = next((error for error in case.errors if _GPU_MEMORY.search(error)), None)
     if error is None:
         return None
@@ -162,7 +162,7 @@ def gpu_memory_exceeded(case: Evidence) -> str | Hint | None:
 def _option(machine: MachineType, machines: Catalogue | None) -> str:
     """Return the option that gives this very machine, and not another with the same card."""
     wish = (machine.card or "").upper()
-    with suppress(UsageError):  # the card's first machine may be one that the account may not use
+    with suppress(UsageError):  # the account may lack permission for the card's first machine
         if machines and machines.resolve(wish) == machine:
             return f"--gpu {wish}"
     return f"--machine {machine.hardware_profile}"
@@ -190,7 +190,7 @@ _MISSING = re.compile(r"^ModuleNotFoundError: No module named '(?!_lk[_.'])([\w.
 
 
 def missing_module(case: Evidence) -> Hint | None:
-    """Name the option that adds what an import did not find."""
+    """Suggest the option that adds the missing module."""
     match = _MISSING.match(case.errors[-1]) if case.errors else None
     if match is None:
         return None
@@ -223,7 +223,7 @@ def _plain(name: str) -> str:
 
 
 def missing_library(case: Evidence) -> str | None:
-    """Name the package that works without a display, for a package that needs a display."""
+    """Suggest the package that works without a display, for a package that needs a display."""
     if case.errors and re.match(r"ImportError: libGL\.so\.1: ", case.errors[-1]):
         return "opencv-python needs a display. Use opencv-python-headless: -r opencv-python-headless"
     return None
@@ -235,12 +235,12 @@ _LACKS_FILE = re.compile(
     r"(?:.{0,300}?[`'\"]{1,3}([^'\"\n]{1,1000})['\"]|(?:.{0,300}: )?(\S{1,1000})(?: not found|$))"
 )
 
-#: Bytes of a file that --files may upload, whatever is in it.
+#: Maximum bytes of a file for --files.
 _UPLOADED = 8_000_000
 
 
 def missing_file(case: Evidence) -> Hint | None:
-    """Name what brings a file of this computer into the run, where the run has no such file."""
+    """Suggest how to upload a local file that the run lacks."""
     match = _LACKS_FILE.match(case.errors[-1]) if case.errors else None
     if not (match and case.package):
         return None
@@ -255,7 +255,7 @@ def missing_file(case: Evidence) -> Hint | None:
 
 
 def missing_object(case: Evidence) -> str | None:
-    """Say that the bucket may have another folder in a run, where the assumed one has no such file."""
+    """Report that the bucket may have another folder in a run, if the assumed folder lacks the file."""
     match = _NO_FILE.match(case.errors[-1]) if case.errors else None
     assumed = row("bucket_folder_python")
     for folder in (assumed.default, *assumed.alternatives):
@@ -272,7 +272,7 @@ _UNDEFINED = re.compile(r"^NameError: name '(\w+)' is not defined")
 
 
 def missing_variable(case: Evidence) -> Hint | None:
-    """Name what brings a name of the notebook into the run, where the run does not know it."""
+    """Suggest how to add a variable of the notebook that the run lacks."""
     error = case.errors[-1] if case.errors else ""
     match = _UNDEFINED.match(error)
     if match is None:
@@ -288,7 +288,7 @@ def missing_variable(case: Evidence) -> Hint | None:
 
 
 def _advise_name(name: str, value: Any) -> Hint:
-    """Return how a name of the notebook gets into a run, which is a fresh Python process."""
+    """Return how to define a name of the notebook in a run, which is a fresh Python process."""
     if isinstance(value, ModuleType):
         alias = "" if value.__name__ == name else f" as {name}"
         return Hint(f"A run doesn't see the notebook's imports. Add to the cell: import {value.__name__}{alias}")
@@ -305,7 +305,7 @@ def _advise_name(name: str, value: Any) -> Hint:
 
 
 def _public_module(value: Any) -> str:
-    """Return the module that a function or class is imported from, the public one where there is one; or nothing."""
+    """Return the module that exports a function or class, the public module if possible; empty if unknown."""
     parts = (getattr(value, "__module__", None) or "").split(".")
     while parts and parts[-1].startswith("_") and parts != ["__main__"]:
         parts.pop()
@@ -321,7 +321,7 @@ _NO_GRAPH = re.compile(
 
 
 def missing_graph(case: Evidence) -> str | None:
-    """Say that the graph of a tensor stays in the run that computed it, where the cell carries variables."""
+    """Report that the graph of a tensor stays in the run that computed the graph, if the cell carries variables."""
     if not (case.errors and _NO_GRAPH.match(case.errors[-1]) and case.package and case.package.payload.carries):
         return None
     return (
@@ -334,7 +334,7 @@ _NO_ANSWER = re.compile(r"^EOFError: (EOF when reading a line|nobody can answer)
 
 
 def no_keyboard(case: Evidence) -> str | None:
-    """Name what takes the place of a question, which nobody can answer in a run."""
+    """Suggest a replacement for a prompt, which a run can't answer."""
     if not (case.errors and _NO_ANSWER.match(case.errors[-1])):
         return None
     return (
@@ -344,7 +344,7 @@ def no_keyboard(case: Evidence) -> str | None:
 
 
 def no_loop(case: Evidence) -> str | None:
-    """Name what takes the place of a task in the background, which a run doesn't wait for."""
+    """Suggest a replacement for a task in the background, which doesn't delay the end of a run."""
     if not (case.errors and case.errors[-1].startswith("RuntimeError: no running event loop")):
         return None
     return "A run has an event loop only while its code awaits. Await the task in the same cell: await task"
@@ -383,7 +383,7 @@ def _peak_ram(metrics: ExecutionMetrics | None) -> float | None:
 
 
 def time_limit_exceeded(case: Evidence) -> str | Hint | None:
-    """Name the option that gives the run longer, and what that may cost; a run with a checkpoint is resumed instead."""
+    """Suggest a longer time limit, with its maximum cost; a run with a checkpoint is resumed instead."""
     record, package = case.record, case.package
     if case.has_checkpoint:
         return None
@@ -467,7 +467,7 @@ def _between(a: MetricPoint, b: MetricPoint) -> float:
 
 
 def _longest(points: Sequence[MetricPoint], holds: Callable[[float], bool]) -> float:
-    """Return for how many seconds at most something held without a break or a gap."""
+    """Return the seconds of the longest period in which the condition was true without a break or a gap."""
     longest, since = 0.0, None
     before: MetricPoint | None = None
     for point in points:

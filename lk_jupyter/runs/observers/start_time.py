@@ -1,4 +1,4 @@
-"""The companion that shows what a cell cost before its first line, by phase."""
+"""Show the cost of a cell before its first line, by phase."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ TIME = "time"
 
 
 class StartTime(RunObserver):
-    """Adds up the phases that were measured here and in the run.
+    """Add up the phases that were measured locally and in the run.
 
-    ``phases`` is phase → seconds so far; ``sent`` in it is the moment of the request, on the clock ``time.monotonic``.
+    ``phases`` is phase → seconds so far; its ``sent`` is the moment of the request, on the clock ``time.monotonic``.
     """
 
     def __init__(self, phases: Mapping[str, float]) -> None:
@@ -27,7 +27,7 @@ class StartTime(RunObserver):
         self._remote_phases: dict[str, float] = {}
 
     def saw(self, frame: Frame) -> None:
-        """Take the times of the run, at the moment of its first line."""
+        """Record the times of the run at the moment of its first line."""
         if frame.kind == TIME and not self._remote_phases:
             remote_phases = {name: float(frame.payload.get(name, 0.0)) for name in ("shim", "environment")}
             start = time.monotonic() - self._phases.get("sent", time.monotonic()) - sum(remote_phases.values())
