@@ -163,7 +163,7 @@ class OutputSplicer:
         return unfinished + late
 
     def _join_last_part(self, stored: bytes) -> bytes:
-        """Return the part of ``stored`` after the known output; nothing if ``stored`` starts after that output's end."""
+        """Return the part of ``stored`` after the known output; nothing if both parts do not overlap."""
         overlap = repeated(self._tail(), stored) or 0
         if overlap == len(stored) or b"\n" not in stored[:overlap]:  # part of a line can be chance
             return b""
@@ -171,7 +171,7 @@ class OutputSplicer:
         return self._new(stored[overlap:])
 
     def _repair(self, stored: bytes, *, ordered: bool) -> bytes | None:
-        """Replace torn lines of the log by the stored output. Return the lacking lines; None if no repair is possible."""
+        """Replace torn lines of the log by the stored output. Return the lacking lines; None without a repair."""
         log = self.log.read(0, self.log.size)
         repair = repair_log(log, stored, [*self.seams, self.log.size], ordered=ordered)
         if repair is None:
