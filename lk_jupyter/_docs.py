@@ -12,12 +12,15 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from decimal import Decimal
 from functools import cache, cached_property
 from importlib import import_module
 from inspect import Parameter
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, get_args
+from textwrap import wrap
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel
@@ -34,6 +37,7 @@ from lk_jupyter.executor import Executor
 from lk_jupyter.magics._engine.index import magics
 from lk_jupyter.magics._engine.operations import NO_MAGIC, magics_calling
 from lk_jupyter.magics._engine.parser import first_sentence, flags, is_switch
+from lk_jupyter.options.calls import CALLS, KeywordCall
 from lk_jupyter.options.runs import RunOptions, extras
 from lk_jupyter.protocol.parts import MARKED
 from lk_jupyter.runs.metrics.series import SERIES
@@ -83,6 +87,56 @@ def options_module() -> str:
         "\n/** Series of metrics: field of the API, words, unit, the panel of its plot, factor to the unit. */\n"
         f"export const SERIES = {json.dumps(series, indent=2, ensure_ascii=False)} as const;\n"
     )
+
+
+def keywords_module() -> str:
+    """Return the types of the keyword arguments of each call that accepts options, for editors and type checkers."""
+    head = (
+        '"""Types of the keyword arguments of calls that accept options.\n\n'
+        'Made from lk_jupyter.options.calls by ``make docs``: change the options.\n"""\n\n'
+        "from __future__ import annotations\n\nfrom decimal import Decimal\nfrom typing import Literal, TypedDict\n"
+    )
+    return head + "".join(_typed_dict(name, call) for name, call in CALLS.items())
+
+
+def _typed_dict(name: str, call: KeywordCall) -> str:
+    fields = "".join(
+        f'    {option}: {_keyword_type(field)}\n    """{_wrapped(field.description or "")}"""\n'
+        for option, field in call.fields()
+    )
+    return f'\n\nclass {call.keywords}(TypedDict, total=False):\n    """Options of ``{name}``."""\n\n{fields}'
+
+
+def _wrapped(text: str) -> str:
+    return "\n    ".join(wrap(text, 110)) + ("\n    " if len(text) > 110 else "")
+
+
+def _keyword_type(field: FieldInfo) -> str:
+    """Return the type of a keyword argument; None leaves the option unset."""
+    if extras(field).get("metavar") == "DURATION":
+        return "int | str | None"
+    return " | ".join(dict.fromkeys([*_source_types(field.annotation), "None"]))
+
+
+#: Type of an option → the types of Python values that it accepts.
+_ACCEPTED = {Decimal: ("Decimal", "float", "str"), NoneType: ()}
+
+
+def _source_types(annotation: Any) -> Iterator[str]:
+    kind, parts = get_origin(annotation), get_args(annotation)
+    if kind in {Union, UnionType}:
+        yield from (name for part in parts for name in _source_types(part))
+    elif kind is Annotated:
+        yield from _source_types(parts[0])
+    elif kind is Literal:
+        yield f"Literal[{', '.join(map(json.dumps, parts))}]"
+    elif kind is list:
+        item = " | ".join(_source_types(parts[0]))
+        yield from (f"list[{item}]", f"tuple[{item}, ...]")
+    elif kind is dict:
+        yield f"dict[{', '.join(' | '.join(_source_types(part)) for part in parts)}]"
+    else:
+        yield from _ACCEPTED.get(annotation, (annotation.__name__,))
 
 
 def states_module() -> str:
@@ -340,6 +394,7 @@ def _description() -> dict[str, Any]:
     return document
 
 
+KEYWORDS = ROOT / "lk_jupyter" / "options" / "_keywords.py"
 OPTIONS, STATES = (_types.TYPES.with_name(f"{name}.ts") for name in ("options", "states"))
 
 #: Pages that are stored with their tables; the tables of other pages are made when the site is built.
@@ -382,6 +437,7 @@ def main(*, check: bool) -> str | None:
         **{page: render(page.read_text(encoding="utf-8")) for page in PAGES},
         _types.TYPES: _types.render(),
         OPTIONS: options_module(),
+        KEYWORDS: keywords_module(),
         STATES: states_module(),
         **{path: versioned(path.read_text(encoding="utf-8")) for path in NPM_FILES},
     }

@@ -25,7 +25,8 @@ from lk_jupyter.code.source import Source
 from lk_jupyter.config.files import working_folder
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import LkError
-from lk_jupyter.options.runs import NEEDS, RunOptions, check, honored
+from lk_jupyter.options.calls import check_call
+from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol.frames import split
 from lk_jupyter.runs.abort import LET_GO
 from lk_jupyter.runs.functions.call import Arguments, FunctionCall, RemoteTraceback, read_answer
@@ -38,7 +39,9 @@ from lk_jupyter.runs.submit.submission import Submission
 from lk_jupyter.session import Session, current
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
+
+    from lk_jupyter.options._keywords import ExecutorKeywords
 
 T = TypeVar("T")
 
@@ -135,10 +138,16 @@ class Executor(concurrent.futures.Executor):
         >>> executor.abort()
     """
 
-    def __init__(self, max_workers: int | None = None, *, session: Session | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        *,
+        session: Session | None = None,
+        **options: Unpack[ExecutorKeywords],
+    ) -> None:
         if max_workers is not None and max_workers < 1:
             raise ValueError("max_workers must be greater than 0")
-        self._options: RunOptions = honored(check(RunOptions, options), "Executor", NEEDS)
+        self._options: RunOptions = check_call("Executor", {**options})
         self._session = session or current()
         prepare(self._session, Source("pass"), self._options)  # what does not fit is told now
         self._max_workers: int = max_workers or setting("parallel")  # dask and joblib read it under this name

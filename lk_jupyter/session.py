@@ -15,8 +15,20 @@ from lk_jupyter.errors import ApiError
 from lk_jupyter.text.terminal import plain
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from lk_jupyter.account.balance import AccountBalance, Identity
     from lk_jupyter.machines.offers import MachineOffer
+    from lk_jupyter.options._keywords import (
+        ComposeKeywords,
+        FanOutKeywords,
+        HistoryKeywords,
+        ImageKeywords,
+        NotebookKeywords,
+        RunKeywords,
+        ServerKeywords,
+        WarmPythonKeywords,
+    )
     from lk_jupyter.options.runs import RunOptions
     from lk_jupyter.runs.fanout.fanout import FanOut
     from lk_jupyter.runs.notebooks.warm_python import WarmPython
@@ -119,7 +131,7 @@ class Session(Connection):
         *,
         inputs: Mapping[str, Any] | None = None,
         outputs: Iterable[str] = (),
-        **options: Any,
+        **options: Unpack[RunKeywords],
     ) -> Run:
         """Start code on the cloud; return as soon as it is submitted.
 
@@ -143,16 +155,15 @@ class Session(Connection):
         Source: ``POST /execution/streaming/start``
         """
         from lk_jupyter.code.source import Source  # noqa: PLC0415
-        from lk_jupyter.options.runs import honored  # noqa: PLC0415 (when runs are started)
         from lk_jupyter.runs.package.prepare import prepare  # noqa: PLC0415
         from lk_jupyter.runs.reattach import find_previous_run  # noqa: PLC0415
         from lk_jupyter.runs.run import Run  # noqa: PLC0415 (it needs this module)
 
-        chosen = honored(_run_options(inputs, outputs, options), "session.run", {"cell", "hints", "several", "session"})
+        chosen = _run_options("session.run", inputs, outputs, {**options})
         package = prepare(self, Source(code, namespace=inputs or {}), chosen)
         return (chosen.attach == "auto" and find_previous_run(self, package)) or Run.submit(self, package)
 
-    def run_image(self, image: str, script: str | list[str] = "", **options: Any) -> Run:
+    def run_image(self, image: str, script: str | list[str] = "", **options: Unpack[ImageKeywords]) -> Run:
         """Start a container image, with a shell script or with a command and its arguments as a list.
 
         Args:
@@ -173,9 +184,9 @@ class Session(Connection):
         """
         from lk_jupyter.runs.containers.containers import start_image  # noqa: PLC0415 (it needs this module)
 
-        return start_image(self, image, script, options)
+        return start_image(self, image, script, {**options})
 
-    def run_compose(self, text: str, **options: Any) -> Run:
+    def run_compose(self, text: str, **options: Unpack[ComposeKeywords]) -> Run:
         """Start a stack of containers.
 
         Args:
@@ -194,9 +205,9 @@ class Session(Connection):
         """
         from lk_jupyter.runs.containers.containers import start_compose  # noqa: PLC0415 (it needs this module)
 
-        return start_compose(self, text, options)
+        return start_compose(self, text, {**options})
 
-    def run_notebook(self, path: str, **options: Any) -> Run:
+    def run_notebook(self, path: str, **options: Unpack[NotebookKeywords]) -> Run:
         """Start an entire notebook. ``%lk_attach`` follows the run and writes the executed notebook, cell by cell.
 
         Args:
@@ -213,12 +224,12 @@ class Session(Connection):
 
         Source: ``POST /execution/streaming/start``
         """
-        from lk_jupyter.options.runs import NotebookRunOptions, check  # noqa: PLC0415 (it needs this module)
+        from lk_jupyter.options.calls import check_call  # noqa: PLC0415 (when runs are started)
         from lk_jupyter.runs.notebooks.notebook import start_notebook_run  # noqa: PLC0415
 
-        return start_notebook_run(self, check(NotebookRunOptions, {**options, "notebook": path}))
+        return start_notebook_run(self, check_call("session.run_notebook", {**options, "notebook": path}))
 
-    def start_notebook(self, **options: Any) -> Run:
+    def start_notebook(self, **options: Unpack[ServerKeywords]) -> Run:
         """Start a hosted Jupyter server.
 
         ``lk_jupyter.runs.notebooks.servers.wait_for_server(run)`` waits until it answers.
@@ -236,12 +247,12 @@ class Session(Connection):
 
         Source: ``POST /execution/image/start``
         """
-        from lk_jupyter.options.runs import ServerOptions, check  # noqa: PLC0415 (it needs this module)
+        from lk_jupyter.options.calls import check_call  # noqa: PLC0415 (when runs are started)
         from lk_jupyter.runs.notebooks.servers import start_server  # noqa: PLC0415
 
-        return start_server(self, check(ServerOptions, options))
+        return start_server(self, check_call("session.start_notebook", {**options}))
 
-    def warm_python(self, name: str, **options: Any) -> WarmPython:
+    def warm_python(self, name: str, **options: Unpack[WarmPythonKeywords]) -> WarmPython:
         """Return the session of this name, a warm Python on one machine, as ``%%lk_run --session NAME`` has it.
 
         It is started if there is none. ``run_code`` runs code in it, ``stop`` ends it.
@@ -269,7 +280,7 @@ class Session(Connection):
         """
         from lk_jupyter.runs.notebooks.warm_python import open_session  # noqa: PLC0415 (it needs this module)
 
-        return open_session(self, name, options)
+        return open_session(self, name, {**options})
 
     def fan_out(
         self,
@@ -277,7 +288,7 @@ class Session(Connection):
         *,
         inputs: Mapping[str, Any] | None = None,
         outputs: Iterable[str] = (),
-        **options: Any,
+        **options: Unpack[FanOutKeywords],
     ) -> FanOut:
         """Start code as several runs, such as ``gpu="A100,H100"`` or ``sweep=["lr=0.1,0.01"]``; return at once.
 
@@ -297,10 +308,9 @@ class Session(Connection):
 
         Source: ``POST /execution/streaming/start``, once for each run
         """
-        from lk_jupyter.options.runs import honored  # noqa: PLC0415 (when runs are started)
         from lk_jupyter.runs.fanout.fanout import FanOut  # noqa: PLC0415 (it needs this module)
 
-        chosen = honored(_run_options(inputs, outputs, options), "session.fan_out", {"cell", "session"})
+        chosen = _run_options("session.fan_out", inputs, outputs, {**options})
         fan = FanOut.of(self, code, chosen, inputs)
         if chosen.attach == "auto":
             fan.attach()
@@ -327,7 +337,7 @@ class Session(Connection):
 
         return Run.attach(self, execution_id)
 
-    def history(self, *text: str, **options: Any) -> Any:
+    def history(self, *text: str, **options: Unpack[HistoryKeywords]) -> Any:
         """Return your runs as a DataFrame, newest first.
 
         Args:
@@ -349,21 +359,23 @@ class Session(Connection):
 
         Source: ``GET /billing/history``, ``GET /workloads/list``
         """
-        from lk_jupyter.options.runs import HistoryOptions, check  # noqa: PLC0415 (it needs this module)
+        from lk_jupyter.options.calls import check_call  # noqa: PLC0415 (few need it)
         from lk_jupyter.runs.history.audit import audit_table  # noqa: PLC0415
         from lk_jupyter.runs.history.history import history  # noqa: PLC0415
 
-        chosen: HistoryOptions = check(HistoryOptions, {"text": list(text), **options})
+        chosen = check_call("session.history", {"text": list(text), **options})
         return audit_table(chosen) if chosen.audit else history(self, chosen).table()
 
 
-def _run_options(inputs: Mapping[str, Any] | None, outputs: Iterable[str], options: dict[str, Any]) -> RunOptions:
+def _run_options(
+    call: str, inputs: Mapping[str, Any] | None, outputs: Iterable[str], options: dict[str, Any]
+) -> RunOptions:
     """Return the options of runs that bring these variables. Raises UsageError."""
-    from lk_jupyter.options.runs import RunOptions, check  # noqa: PLC0415 (when a run is started)
+    from lk_jupyter.options.calls import check_call  # noqa: PLC0415 (when a run is started)
 
     brought = [] if options.get("in_all") or options.get("carry") else list(inputs or ())
     names = [outputs] if isinstance(outputs, str) else list(outputs)
-    checked: RunOptions = check(RunOptions, {**options, "inputs": brought, "outputs": names})
+    checked: RunOptions = check_call(call, {**options, "inputs": brought, "outputs": names})
     return checked
 
 
@@ -414,7 +426,7 @@ def current(*, start: bool = True) -> Session:
         return _current[-1]
 
 
-def history(*text: str, **options: Any) -> Any:
+def history(*text: str, **options: Unpack[HistoryKeywords]) -> Any:
     """Return your runs as a DataFrame, newest first, as ``Session.history`` does for the configured server.
 
     Args:

@@ -24,7 +24,8 @@ from lk_jupyter.connection import connection, signin
 from lk_jupyter.errors import Forbidden, LocalCloudError, NotSignedIn, Unauthorized, UsageError
 from lk_jupyter.journal import journal
 from lk_jupyter.localcloud import launch
-from lk_jupyter.options.runs import NEEDS, ComposeOptions, DockerOptions, NotebookRunOptions, RunOptions, extras
+from lk_jupyter.options.calls import CALLS
+from lk_jupyter.options.runs import RunOptions, extras
 from lk_jupyter.runs.notebooks import warm_python
 from lk_jupyter.runs.package.prepare import prepare_cell
 from lk_jupyter.runs.package.secret_scan import require_consent
@@ -559,16 +560,6 @@ def callback_of(page):
     return httpx.URL(page).params["callback"]
 
 
-#: A call → the options that it takes, and what it lacks of what some of them need.
-CALLS = {
-    "run": (RunOptions, {"cell", "hints", "several"}),
-    "fan_out": (RunOptions, {"cell"}),
-    "run_image": (DockerOptions, {"cell", "hints"}),
-    "run_compose": (ComposeOptions, {"cell", "hints"}),
-    "run_notebook": (NotebookRunOptions, {"cell", "hints"}),
-    "Executor": (RunOptions, set(NEEDS)),
-}
-
 #: Values of the options that are no switches.
 VALUES = {
     **dict.fromkeys(("save", "resume", "session", "image"), "x"),
@@ -584,9 +575,10 @@ VALUES = {
     ("call", "name"),
     [
         (call, name)
-        for call, (model, lacks) in CALLS.items()
-        for name, field in model.model_fields.items()
-        if lacks.intersection(extras(field)["needs"]) and (call, name) != ("Executor", "session")  # its account
+        for call, declared in CALLS.items()
+        if not declared.only and not declared.is_cell
+        for name, field in declared.model.model_fields.items()
+        if declared.lacks.intersection(extras(field)["needs"]) and (call, name) != ("Executor", "session")
     ],
 )
 def test_an_option_that_a_call_cannot_honor_is_refused_and_nothing_is_sent(request, call, name):
@@ -595,7 +587,7 @@ def test_an_option_that_a_call_cannot_honor_is_refused_and_nothing_is_sent(reque
     start = (
         partial(lk_jupyter.Executor, session=connected)
         if call == "Executor"
-        else partial(getattr(connected, call), "x")
+        else partial(getattr(connected, call.removeprefix("session.")), "x")
     )
     before = len(journal.journal().entries())
     with pytest.raises(UsageError, match=f"'{name}'. Nothing was sent. It works .*%%lk_run"):

@@ -115,7 +115,7 @@ def texts() -> tuple[Text, ...]:
 
 
 def _texts() -> Iterator[Text]:
-    for path in sorted((ROOT / "lk_jupyter").rglob("*.py")):
+    for path in _sources():
         yield from _python(path)
     for path in sorted((ROOT / "labextension" / "src").rglob("*.ts*")):
         if ".test." not in path.name and path.name not in {"options.ts", "states.ts"}:
@@ -127,6 +127,11 @@ def _texts() -> Iterator[Text]:
             for cell in nbformat.read(path, as_version=4).cells:
                 if cell.cell_type == "markdown":
                     yield from _pieces("docs", path, _CODE.sub("", cell.source))
+
+
+def _sources() -> list[Path]:
+    """Return the Python files of the package, without the generated file, which repeats the help of options."""
+    return sorted(path for path in (ROOT / "lk_jupyter").rglob("*.py") if path.name != "_keywords.py")
 
 
 def comments() -> Iterator[Text]:
@@ -142,7 +147,7 @@ def comments() -> Iterator[Text]:
 
 def prose() -> Iterator[Text]:
     """Iterate over the docstrings and comments of all packages."""
-    for path in sorted((ROOT / "lk_jupyter").rglob("*.py")):
+    for path in _sources():
         yield from (text for text in _python(path) if text.room.startswith(("docstrings", "help")))
     yield from comments()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from traitlets import Dict, Int, List, Unicode
 
@@ -12,7 +12,8 @@ from lk_jupyter.api.execution import is_final
 from lk_jupyter.api.states import state_label
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.machines.catalogue import price_label
-from lk_jupyter.options.runs import HistoryOptions, check
+from lk_jupyter.options.calls import check_call
+from lk_jupyter.options.runs import HistoryOptions
 from lk_jupyter.runs.history.diff import compare, read_side
 from lk_jupyter.runs.history.history import History, RunSummary, history
 from lk_jupyter.runs.history.rerun import again
@@ -24,6 +25,11 @@ from lk_jupyter.views.picture import StaticView
 from lk_jupyter.views.table import MOST, Table, picture, rest, show_as_grid
 from lk_jupyter.widgets._view import View, background_action, user_action
 from lk_jupyter.widgets.run_view import RunView
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from lk_jupyter.options._keywords import HistoryKeywords
 
 _COLUMNS = ("Run", "State", "Machine", "Started", "Took", "Cost", "Name")
 _RIGHT = frozenset({"Took", "Cost"})
@@ -42,8 +48,8 @@ class Runs(View):
 
     Args:
         text: Words to search for. Default: all runs.
-        limit: Most runs to show. Default: 100.
-        options: The options of ``%lk_history``, such as ``since="7d"``, ``machine="a100"``.
+        options: The options of ``%lk_history``, such as ``since="7d"``, ``machine="a100"`` and ``limit=20`` (runs;
+            default: 100).
 
     Example:
         >>> from lk_jupyter.widgets import Runs
@@ -69,8 +75,8 @@ class Runs(View):
     note = Unicode(help="what is missing, if something is").tag(sync=True)
     opened: Dict[str, Any] = Dict(help="the run that is looked at; empty for none").tag(sync=True)
 
-    def __init__(self, *text: str, limit: int = 100, **options: Any) -> None:
-        self._options: HistoryOptions = check(HistoryOptions, {"text": list(text), "limit": limit, **options})
+    def __init__(self, *text: str, **options: Unpack[HistoryKeywords]) -> None:
+        self._options: HistoryOptions = check_call("session.history", {"limit": 100, **options, "text": list(text)})
         self._history = History([])
         self._view: RunView | None = None
         super().__init__()

@@ -14,7 +14,8 @@ from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.code.source import Source
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import UsageError
-from lk_jupyter.options.runs import ComposeOptions, ContainerOptions, DockerOptions, MachineOptions, check, honored
+from lk_jupyter.options.calls import check_call
+from lk_jupyter.options.runs import ComposeOptions, ContainerOptions, DockerOptions, MachineOptions
 from lk_jupyter.protocol.metadata import PORTS_KEY, REQUEST_KEY, ports_in
 from lk_jupyter.runs.containers.compose import Stack
 from lk_jupyter.runs.containers.registry import Ask, RegistryLogin, login_for
@@ -131,7 +132,7 @@ def environment(assignments: list[str]) -> tuple[dict[str, str], tuple[str, ...]
 
 def start_image(session: Connection, image: str, script: str | list[str], options: dict[str, Any]) -> Run:
     """Start an image with a shell script, or with a command and its arguments."""
-    chosen = honored(check(DockerOptions, {**options, "image": image}), "session.run_image", {"cell", "hints"})
+    chosen = check_call("session.run_image", {**options, "image": image})
     if isinstance(script, list):
         script, chosen = shlex.join(script), chosen.model_copy(update={"shell": False})
     return Run.submit(session, prepare_image(session, Source(script, "script.sh"), chosen))
@@ -139,7 +140,7 @@ def start_image(session: Connection, image: str, script: str | list[str], option
 
 def start_compose(session: Connection, text: str, options: dict[str, Any]) -> Run:
     """Start a stack."""
-    chosen = honored(check(ComposeOptions, options), "session.run_compose", {"cell", "hints"})
+    chosen = check_call("session.run_compose", options)
     return Run.submit(session, prepare_compose(session, Source(text, "compose.yaml"), chosen))
 
 

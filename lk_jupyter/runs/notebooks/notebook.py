@@ -18,7 +18,7 @@ from lk_jupyter.code.packages import installed_requirements
 from lk_jupyter.code.source import Source
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import UsageError
-from lk_jupyter.options.runs import NotebookRunOptions, RunOptions, honored
+from lk_jupyter.options.runs import NotebookRunOptions, RunOptions
 from lk_jupyter.protocol.json_limits import load_user_json
 from lk_jupyter.protocol.parts import PACKAGE, RemoteModule
 from lk_jupyter.runs.package import secret_scan
@@ -187,5 +187,5 @@ def _value(text: str) -> Any:
 
 def start_notebook_run(session: Connection, options: NotebookRunOptions) -> Run:
     """Start the run of a notebook, or return its earlier run, as the options say."""
-    package = prepare_notebook(session, honored(options, "session.run_notebook", {"cell", "hints"}))
+    package = prepare_notebook(session, options)
     return (options.attach == "auto" and find_previous_run(session, package)) or Run.submit(session, package)

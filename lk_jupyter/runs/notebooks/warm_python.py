@@ -38,7 +38,8 @@ from lk_jupyter.errors import (
     only_colors,
 )
 from lk_jupyter.journal.journal import journal
-from lk_jupyter.options.runs import MachineOptions, RunOptions, ServerOptions, check, honored
+from lk_jupyter.options.calls import CALLS, check_call
+from lk_jupyter.options.runs import MachineOptions, RunOptions, ServerOptions, check
 from lk_jupyter.protocol.bucket import checkpoint_key
 from lk_jupyter.protocol.json_limits import load_json
 from lk_jupyter.protocol.metadata import SESSION_KEY
@@ -67,7 +68,10 @@ from lk_jupyter.runs.variables.state import blob_reader, origin_loader, read_sta
 from lk_jupyter.text.secrets import redact
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from lk_jupyter.connection.connection import Connection
+    from lk_jupyter.options._keywords import CellKeywords
 
 #: Minutes without work after which a machine is released.
 IDLE_MINUTES = 20.0
@@ -187,7 +191,12 @@ class WarmPython:
         return self.channel.ask("execute_request", content)
 
     def run_code(
-        self, code: str, *, inputs: Mapping[str, Any] | None = None, outputs: Iterable[str] = (), **options: Any
+        self,
+        code: str,
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        outputs: Iterable[str] = (),
+        **options: Unpack[CellKeywords],
     ) -> CellResult:
         """Run code, wait for its end, and return what it showed and sent back.
 
@@ -213,7 +222,7 @@ class WarmPython:
                 f"run_code doesn't support '{machine[0]}'. Nothing was sent. It works when the session starts: "
                 f"session.warm_python('{self.name}', {machine[0]}=...)"
             )
-        checked = honored(check(RunOptions, {**options, **given}), "run_code", {"cell", "hints", "session"})
+        checked = check_call("run_code", {**options, **given})
         chosen = checked.model_copy(update={"session": self.name})
         values: dict[str, Any] = dict(inputs or {})
         source = Source(code, "cell.py", namespace=values, is_cell=True)
@@ -558,7 +567,7 @@ def find_session(session: Connection, name: str) -> WarmPython | None:
 
 def open_session(session: Connection, name: str, options: dict[str, Any]) -> WarmPython:
     """Return the session of this name; it is started if there is none, and waited for. Raises UsageError, RunError."""
-    allowed = {"gpu", "machine", "timeout", "max_cost", "idle", "image"}
+    allowed = CALLS["session.warm_python"].only
     if unknown := sorted(options.keys() - allowed):
         raise UsageError(
             f"session.warm_python doesn't support '{unknown[0]}'. Nothing was sent. "

@@ -1,0 +1,323 @@
+"""Types of the keyword arguments of calls that accept options.
+
+Made from lk_jupyter.options.calls by ``make docs``: change the options.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal, TypedDict
+
+
+class RunKeywords(TypedDict, total=False):
+    """Options of ``session.run``."""
+
+    gpu: str | None
+    """GPU, such as A100. "A100|H100" takes the first that you may use; A100,H100 starts one run on each."""
+    machine: str | None
+    """Machine type, such as gpu.a100 or cpu, instead of --gpu. Commas start one run on each."""
+    timeout: int | str | None
+    """Time limit, such as 90s, 10m or 1h30m. Default: setting timeout. At most: setting max_timeout."""
+    max_cost: Decimal | float | str | None
+    """Stop the run before it costs more credits than this. Default: setting max_cost."""
+    on_interrupt: Literal["abort", "detach"] | None
+    """What an interrupt does to the run: abort it, or detach and keep it running. Default: setting on_interrupt."""
+    name: str | None
+    """Display name of the run."""
+    label: list[str] | tuple[str, ...] | None
+    """Label to find the run by; may be repeated."""
+    metadata: dict[str, str] | None
+    """key=value to store; may be repeated."""
+    allow_secrets: bool | None
+    """Send the run even if it seems to contain a secret."""
+    requirements: list[str] | tuple[str, ...] | None
+    """Packages: a requirements file, names such as 'torch>=2.4', or auto for imports, in this kernel's versions."""
+    files: list[str] | tuple[str, ...] | None
+    """Files to upload, as paths or globs. Local modules that the code imports are uploaded automatically."""
+    attach: Literal["never", "auto"] | None
+    """auto: if the same code already started from here, follow that run; otherwise start a new one."""
+    arg: list[str] | tuple[str, ...] | None
+    """Argument for sys.argv; may be repeated."""
+    in_all: bool | None
+    """Upload every variable that the cell reads."""
+    pickle: bool | None
+    """Pickle values that have no other format. Python and packages must match on both sides."""
+    carry: bool | None
+    """Upload all names that the cell reads; bring back its changes. Default: the setting carry."""
+    resume: str | None
+    """Run to resume from: its checkpoint is the folder lk_resume in the code."""
+    rich: bool | None
+    """Show figures, tables and display() as they are made, and accept IPython syntax. Default: on for a cell, off
+    for a script.
+    """
+
+
+class FanOutKeywords(TypedDict, total=False):
+    """Options of ``session.fan_out``."""
+
+    gpu: str | None
+    """GPU, such as A100. "A100|H100" takes the first that you may use; A100,H100 starts one run on each."""
+    machine: str | None
+    """Machine type, such as gpu.a100 or cpu, instead of --gpu. Commas start one run on each."""
+    timeout: int | str | None
+    """Time limit, such as 90s, 10m or 1h30m. Default: setting timeout. At most: setting max_timeout."""
+    max_cost: Decimal | float | str | None
+    """Stop the run before it costs more credits than this. Default: setting max_cost."""
+    on_interrupt: Literal["abort", "detach"] | None
+    """What an interrupt does to the run: abort it, or detach and keep it running. Default: setting on_interrupt."""
+    name: str | None
+    """Display name of the run."""
+    label: list[str] | tuple[str, ...] | None
+    """Label to find the run by; may be repeated."""
+    metadata: dict[str, str] | None
+    """key=value to store; may be repeated."""
+    no_hints: bool | None
+    """Show no hints on failures or slow runs. For all runs: %lk_config hints off."""
+    allow_secrets: bool | None
+    """Send the run even if it seems to contain a secret."""
+    requirements: list[str] | tuple[str, ...] | None
+    """Packages: a requirements file, names such as 'torch>=2.4', or auto for imports, in this kernel's versions."""
+    files: list[str] | tuple[str, ...] | None
+    """Files to upload, as paths or globs. Local modules that the code imports are uploaded automatically."""
+    attach: Literal["never", "auto"] | None
+    """auto: if the same code already started from here, follow that run; otherwise start a new one."""
+    arg: list[str] | tuple[str, ...] | None
+    """Argument for sys.argv; may be repeated."""
+    in_all: bool | None
+    """Upload every variable that the cell reads."""
+    pickle: bool | None
+    """Pickle values that have no other format. Python and packages must match on both sides."""
+    carry: bool | None
+    """Upload all names that the cell reads; bring back its changes. Default: the setting carry."""
+    sweep: list[str] | tuple[str, ...] | None
+    """Variable with one run for each value: lr=0.1,0.01. Several sweeps and machines are combined."""
+    parallel: int | None
+    """Maximum concurrent runs; the rest queue locally. Default: setting parallel."""
+    metric: list[str] | tuple[str, ...] | None
+    """Number that the cell prints, to rank several runs: its name, such as accuracy, or a pattern with one group.
+    Highest wins, lowest for a loss or error; NAME:min and NAME:max decide.
+    """
+    stop_on_first: bool | None
+    """Keep the first run that completes, and abort the others."""
+    require_all: bool | None
+    """Raise an error if any of several runs fails, not only if all fail."""
+    resume: str | None
+    """Run to resume from: its checkpoint is the folder lk_resume in the code."""
+    rich: bool | None
+    """Show figures, tables and display() as they are made, and accept IPython syntax. Default: on for a cell, off
+    for a script.
+    """
+
+
+class ImageKeywords(TypedDict, total=False):
+    """Options of ``session.run_image``."""
+
+    gpu: str | None
+    """GPU, such as A100. "A100|H100" takes the first that you may use."""
+    machine: str | None
+    """Machine type, such as gpu.a100 or cpu, instead of --gpu."""
+    timeout: int | str | None
+    """Time limit, such as 90s, 10m or 1h30m. Default: setting timeout. At most: setting max_timeout."""
+    max_cost: Decimal | float | str | None
+    """Stop the run before it costs more credits than this. Default: setting max_cost."""
+    on_interrupt: Literal["abort", "detach"] | None
+    """What an interrupt does to the run: abort it, or detach and keep it running. Default: setting on_interrupt."""
+    name: str | None
+    """Display name of the run."""
+    label: list[str] | tuple[str, ...] | None
+    """Label to find the run by; may be repeated."""
+    metadata: dict[str, str] | None
+    """key=value to store; may be repeated."""
+    allow_secrets: bool | None
+    """Send the run even if it seems to contain a secret."""
+    login: str | None
+    """User of the image's registry. The password is asked for once and kept in the keyring. aws uses the AWS_
+    variables of this kernel, for ECR.
+    """
+    reset_password: bool | None
+    """Ask for the password of --login again, and replace the stored one."""
+    mount: bool | None
+    """Mount the bucket in the containers. Default: on for an image, off for a stack."""
+    stop_timeout: int | str | None
+    """Time between the stop signal and the kill, such as 30s. Default: 10 s."""
+    port: list[int] | tuple[int, ...] | None
+    """Port that the run listens on, to show its address; may be repeated."""
+    env: list[str] | tuple[str, ...] | None
+    """NAME=value for the container's environment, or NAME to use this kernel's value; may be repeated."""
+    user: str | None
+    """User in the container: a name, a uid or uid:gid."""
+    mount_path: str | None
+    """Path where the bucket is mounted. Default: /mnt/s3."""
+    shell: bool | None
+    """Run the cell as a shell script of the image. --no-shell runs it as one command, for images without a shell.
+    Default: on.
+    """
+
+
+class ComposeKeywords(TypedDict, total=False):
+    """Options of ``session.run_compose``."""
+
+    gpu: str | None
+    """GPU, such as A100. "A100|H100" takes the first that you may use."""
+    machine: str | None
+    """Machine type, such as gpu.a100 or cpu, instead of --gpu."""
+    timeout: int | str | None
+    """Time limit, such as 90s, 10m or 1h30m. Default: setting timeout. At most: setting max_timeout."""
+    max_cost: Decimal | float | str | None
+    """Stop the run before it costs more credits than this. Default: setting max_cost."""
+    on_interrupt: Literal["abort", "detach"] | None
+    """What an interrupt does to the run: abort it, or detach and keep it running. Default: setting on_interrupt."""
+    name: str | None
+    """Display name of the run."""
+    label: list[str] | tuple[str, ...] | None
+    """Label to find the run by; may be repeated."""
+    metadata: dict[str, str] | None
+    """key=value to store; may be repeated."""
+    allow_secrets: bool | None
+    """Send the run even if it seems to contain a secret."""
+    login: str | None
+    """User of the image's registry. The password is asked for once and kept in the keyring. aws uses the AWS_
+    variables of this kernel, for ECR.
+    """
+    reset_password: bool | None
+    """Ask for the password of --login again, and replace the stored one."""
+    mount: bool | None
+    """Mount the bucket in the containers. Default: on for an image, off for a stack."""
+    stop_timeout: int | str | None
+    """Time between the stop signal and the kill, such as 30s. Default: 10 s."""
+    port: list[int] | tuple[int, ...] | None
+    """Port that the run listens on, to show its address; may be repeated."""
+
+
+class NotebookKeywords(TypedDict, total=False):
+    """Options of ``session.run_notebook``."""
+
+    gpu: str | None
+    """GPU, such as A100. "A100|H100" takes the first that you may use."""
+    machine: str | None
+    """Machine type, such as gpu.a100 or cpu, instead of --gpu."""
+    timeout: int | str | None
+    """Time limit, such as 90s, 10m or 1h30m. Default: setting timeout. At most: setting max_timeout."""
+    max_cost: Decimal | float | str | None
+    """Stop the run before it costs more credits than this. Default: setting max_cost."""
+    on_interrupt: Literal["abort", "detach"] | None
+    """What an interrupt does to the run: abort it, or detach and keep it running. Default: setting on_interrupt."""
+    name: str | None
+    """Display name of the run."""
+    label: list[str] | tuple[str, ...] | None
+    """Label to find the run by; may be repeated."""
+    metadata: dict[str, str] | None
+    """key=value to store; may be repeated."""
+    allow_secrets: bool | None
+    """Send the run even if it seems to contain a secret."""
+    requirements: list[str] | tuple[str, ...] | None
+    """Packages: a requirements file, names such as 'torch>=2.4', or auto for imports, in this kernel's versions."""
+    files: list[str] | tuple[str, ...] | None
+    """Files to upload, as paths or globs. Local modules that the code imports are uploaded automatically."""
+    attach: Literal["never", "auto"] | None
+    """auto: if the same code already started from here, follow that run; otherwise start a new one."""
+    parameter: dict[str, str] | None
+    """Variable to set in the notebook, after the cell tagged parameters or else at the top; may be repeated.
+    Example: -p lr=0.1
+    """
+    output: str | None
+    """Path of the executed notebook. Default: NAME.out.ipynb next to the notebook."""
+
+
+class ServerKeywords(TypedDict, total=False):
+    """Options of ``session.start_notebook``."""
+
+    gpu: str | None
+    """GPU, such as A100. "A100|H100" takes the first that you may use."""
+    machine: str | None
+    """Machine type, such as gpu.a100 or cpu, instead of --gpu."""
+    timeout: int | str | None
+    """Time until the server is stopped, such as 2h. Default and maximum: setting max_timeout."""
+    max_cost: Decimal | float | str | None
+    """Stop the run before it costs more credits than this. Default: setting max_cost."""
+    image: str | None
+    """Image with a Jupyter server, such as quay.io/jupyter/pytorch-notebook."""
+    name: str | None
+    """Display name of the run."""
+    mount: bool | None
+    """Mount the bucket at /mnt/s3. Default: on."""
+
+
+class WarmPythonKeywords(TypedDict, total=False):
+    """Options of ``session.warm_python``."""
+
+    gpu: str | None
+    """GPU, such as A100. "A100|H100" takes the first that you may use; A100,H100 starts one run on each."""
+    machine: str | None
+    """Machine type, such as gpu.a100 or cpu, instead of --gpu. Commas start one run on each."""
+    timeout: int | str | None
+    """Time limit, such as 90s, 10m or 1h30m. Default: setting timeout. At most: setting max_timeout."""
+    max_cost: Decimal | float | str | None
+    """Stop the run before it costs more credits than this. Default: setting max_cost."""
+    idle: float | None
+    """Minutes without work after which the session ends. Default: 20."""
+    image: str | None
+    """Image of the session, such as quay.io/jupyter/pytorch-notebook. Default: jupyter/base-notebook:latest."""
+
+
+class CellKeywords(TypedDict, total=False):
+    """Options of ``run_code``."""
+
+    allow_secrets: bool | None
+    """Send the run even if it seems to contain a secret."""
+    files: list[str] | tuple[str, ...] | None
+    """Files to upload, as paths or globs. Local modules that the code imports are uploaded automatically."""
+    in_all: bool | None
+    """Upload every variable that the cell reads."""
+    pickle: bool | None
+    """Pickle values that have no other format. Python and packages must match on both sides."""
+    carry: bool | None
+    """Upload all names that the cell reads; bring back its changes. Default: the setting carry."""
+
+
+class HistoryKeywords(TypedDict, total=False):
+    """Options of ``session.history``."""
+
+    machine: str | None
+    """Only runs on this machine type."""
+    state: str | None
+    """Only runs in this state, such as failed."""
+    label: list[str] | tuple[str, ...] | None
+    """Only runs with this label; may be repeated."""
+    since: str | None
+    """Only runs started since: a duration such as 7d, 12h or 30m, or a date."""
+    notebook: str | None
+    """Only runs of this notebook."""
+    audit: bool | None
+    """List changes of keys, members, VMs, deployments and secrets, and deletions, instead of runs."""
+    limit: int | None
+    """Maximum number of runs."""
+
+
+class ExecutorKeywords(TypedDict, total=False):
+    """Options of ``Executor``."""
+
+    gpu: str | None
+    """GPU, such as A100. "A100|H100" takes the first that you may use; A100,H100 starts one run on each."""
+    machine: str | None
+    """Machine type, such as gpu.a100 or cpu, instead of --gpu. Commas start one run on each."""
+    timeout: int | str | None
+    """Time limit, such as 90s, 10m or 1h30m. Default: setting timeout. At most: setting max_timeout."""
+    max_cost: Decimal | float | str | None
+    """Stop the run before it costs more credits than this. Default: setting max_cost."""
+    name: str | None
+    """Display name of the run."""
+    label: list[str] | tuple[str, ...] | None
+    """Label to find the run by; may be repeated."""
+    metadata: dict[str, str] | None
+    """key=value to store; may be repeated."""
+    allow_secrets: bool | None
+    """Send the run even if it seems to contain a secret."""
+    requirements: list[str] | tuple[str, ...] | None
+    """Packages: a requirements file, names such as 'torch>=2.4', or auto for imports, in this kernel's versions."""
+    files: list[str] | tuple[str, ...] | None
+    """Files to upload, as paths or globs. Local modules that the code imports are uploaded automatically."""
+    rich: bool | None
+    """Show figures, tables and display() as they are made, and accept IPython syntax. Default: on for a cell, off
+    for a script.
+    """

@@ -1,0 +1,85 @@
+"""The calls of Python that accept options as keyword arguments; ``_keywords.py`` has their types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic.fields import FieldInfo
+
+from lk_jupyter.options.runs import (
+    NEEDS,
+    ComposeOptions,
+    DockerOptions,
+    HistoryOptions,
+    MachineOptions,
+    NotebookRunOptions,
+    Options,
+    RunOptions,
+    ServerOptions,
+    check,
+    extras,
+    honored,
+)
+
+
+@dataclass(frozen=True)
+class KeywordCall:
+    """A call of Python: the model of its options, and the rows of NEEDS that the call lacks.
+
+    ``parameters`` are options that have an explicit parameter in the call, or that another call accepts. ``only`` are
+    the options that the call accepts, if there are few. ``is_cell`` is whether the code is a cell of a session.
+    """
+
+    keywords: str
+    model: type[Options]
+    lacks: frozenset[str] = frozenset()
+    parameters: frozenset[str] = frozenset()
+    only: frozenset[str] = frozenset()
+    is_cell: bool = False
+
+    @property
+    def hidden(self) -> frozenset[str]:
+        """The needs of the options that no user of the call is offered."""
+        return self.lacks | ({"run", "several"} if self.is_cell else set())
+
+    def fields(self) -> Iterator[tuple[str, FieldInfo]]:
+        """Iterate over the options that a user can pass as keyword arguments, with their declarations."""
+        for name, field in self.model.model_fields.items():
+            is_accepted = name in self.only if self.only else not self.hidden.intersection(extras(field)["needs"])
+            if is_accepted and name not in self.parameters:
+                yield name, field
+
+
+_VARIABLES = frozenset({"inputs", "outputs"})
+_NO_CELL = frozenset({"cell", "hints"})
+
+CALLS: dict[str, KeywordCall] = {
+    "session.run": KeywordCall("RunKeywords", RunOptions, _NO_CELL | {"several", "session"}, _VARIABLES),
+    "session.fan_out": KeywordCall("FanOutKeywords", RunOptions, frozenset({"cell", "session"}), _VARIABLES),
+    "session.run_image": KeywordCall("ImageKeywords", DockerOptions, _NO_CELL, frozenset({"image"})),
+    "session.run_compose": KeywordCall("ComposeKeywords", ComposeOptions, _NO_CELL),
+    "session.run_notebook": KeywordCall("NotebookKeywords", NotebookRunOptions, _NO_CELL, frozenset({"notebook"})),
+    "session.start_notebook": KeywordCall("ServerKeywords", ServerOptions),
+    "session.warm_python": KeywordCall(
+        "WarmPythonKeywords",
+        RunOptions,
+        only=frozenset({"gpu", "machine", "timeout", "max_cost", "idle", "image"}),
+    ),
+    "run_code": KeywordCall(
+        "CellKeywords",
+        RunOptions,
+        _NO_CELL | {"session"},
+        _VARIABLES | MachineOptions.model_fields.keys(),
+        is_cell=True,
+    ),
+    "session.history": KeywordCall("HistoryKeywords", HistoryOptions, parameters=frozenset({"text"})),
+    "Executor": KeywordCall("ExecutorKeywords", RunOptions, frozenset(NEEDS), frozenset({"session"})),
+}
+
+
+def check_call(name: str, values: dict[str, Any]) -> Any:  # the model of the call
+    """Make the options of a call of Python. Raises as ``check``, and UsageError for an option without effect."""
+    call = CALLS[name]
+    return honored(check(call.model, values), name, call.lacks)
