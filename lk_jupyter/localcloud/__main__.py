@@ -1,4 +1,4 @@
-"""``python -m lk_jupyter.localcloud``: start a local cloud, or add a user to one."""
+"""``python -m lk_jupyter.localcloud``: start a local cloud, or add a user."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from lk_jupyter.localcloud.options import MOST_CREDITS, MOST_SPEED, SWITCHES, Cl
 
 
 def main() -> int:
-    """Start a cloud and serve until a signal ends it, or add a user; return the exit code."""
+    """Start a cloud and serve until a signal arrives, or add a user; return the exit code."""
     accept_every_sign()
     try:
         library("uvicorn", "local", "The local cloud")
@@ -41,7 +41,7 @@ def main() -> int:
 
 
 def _serve(data: Path, port: int, options: CloudOptions) -> None:
-    gc.disable()  # until the server has started: what is made by then stays
+    gc.disable()  # until the server has started: objects of the start live as long as the server
     from lk_jupyter.localcloud.server import serve  # noqa: PLC0415 (--help answers without it)
 
     serve(data, port, options)
@@ -54,7 +54,7 @@ def _add_user(data: Path, options: CloudOptions, email: str) -> None:
 
 
 def _password(email: str) -> str:
-    """Ask for a password without showing it, or read one line where nobody is asked."""
+    """Prompt for a password without showing the input; without a terminal, read a line of stdin."""
     if sys.stdin.isatty():
         return getpass.getpass(f"Password for {email}: ")
     return sys.stdin.readline().rstrip("\r\n")

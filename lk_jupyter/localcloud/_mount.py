@@ -1,9 +1,8 @@
-"""A declaration of the API plus a handler becomes a route.
+"""Turn a declaration of the API and a handler into a route.
 
-A handler names the arguments of the declaration and, first, ``ctx``: a Context, or an AnonymousContext
-where the declaration asks for no token. A plain function runs in a thread, a coroutine function
-in the event loop. Path, headers, body, query, limits, status and answer are the declaration's; a
-body with files comes as its model, too.
+A handler has the arguments of the declaration and, first, ``ctx``: a Context, or an AnonymousContext if the declaration
+requires no token. Plain functions run in a thread, coroutine functions in the event loop. The declaration defines path,
+headers, body, query, limits, status and answer; a body with files is passed as a model, too.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ HANDLERS: dict[Endpoint, Callable[..., Any]] = {}
 
 
 class Routing(Protocol):
-    """Where operations are, what handles them, and what they ask for."""
+    """The paths, the handlers and the requirements of operations."""
 
     def places(self, endpoint: Endpoint) -> Iterable[tuple[str, str]]:
         """Return method and path of every route of an operation."""
@@ -45,9 +44,9 @@ class Routing(Protocol):
 
 
 def implements(method: Callable[..., Any], *variants: Callable[..., Any]) -> Callable[[Handler], Handler]:
-    """Make the function below the local cloud's behaviour of ``Group.method``.
+    """Return a decorator that registers a function as the local cloud's implementation of ``Group.method``.
 
-    ``variants`` are other declarations of the same operation, such as the one whose answer is a stream.
+    ``variants`` are further declarations of the same operation, such as the declaration that returns a stream.
     """
 
     def register(handler: Handler) -> Handler:
@@ -58,7 +57,7 @@ def implements(method: Callable[..., Any], *variants: Callable[..., Any]) -> Cal
 
 
 def mount(app: FastAPI, routing: Routing) -> None:
-    """Add a route for every operation that has a handler; of its declarations, the first describes it."""
+    """Add a route for every operation with a handler; the first declaration of an operation describes the route."""
     operations: dict[tuple[str, str], Endpoint] = {}
     for endpoint in HANDLERS:
         operations.setdefault((endpoint.method, endpoint.path), endpoint)
@@ -101,7 +100,7 @@ def _with_signature(handler: Callable[..., Any], endpoint: Endpoint, routing: Ro
 
 
 def _read(endpoint: Endpoint, row: Parameter, routing: Routing) -> Any:
-    """Return the type of an argument and, where FastAPI would not guess it, where it travels."""
+    """Return the type of an argument, with its place in the request unless FastAPI infers the place."""
     if header := endpoint.header(row.name):
         return Annotated[row.annotation, Header(alias=header)]
     if endpoint.place(row.name) == "body" and is_form(row.annotation):
@@ -110,7 +109,7 @@ def _read(endpoint: Endpoint, row: Parameter, routing: Routing) -> Any:
 
 
 def _form(model: type[BaseModel]) -> Callable[..., BaseModel]:
-    """Return what FastAPI calls with the parts of a form, to make the one object that they are."""
+    """Return a function that FastAPI calls with the parts of a form, to build the model."""
 
     def build(**parts: Any) -> BaseModel:
         values = {name: _uploads(part) for name, part in parts.items() if part is not None}
@@ -125,7 +124,7 @@ def _form(model: type[BaseModel]) -> Callable[..., BaseModel]:
 
 
 def _part(name: str, field: FieldInfo) -> Parameter:
-    """Return a field of a form as FastAPI reads it."""
+    """Return a field of a form as a parameter for FastAPI."""
     files = {Upload: UploadFile, list[Upload]: list[UploadFile]}.get(cast("Any", field.annotation))
     facts = (files, File()) if files else (field.annotation, *field.metadata, Form())
     default = Parameter.empty if field.is_required() else field.get_default()

@@ -29,7 +29,7 @@ from lk_jupyter.localcloud.runs.ports import Ports
 from lk_jupyter.localcloud.strange import Strange
 from lk_jupyter.localcloud.strict_json import StrictRoute
 
-#: Importing a group registers its handlers.
+#: The import of a group registers its handlers.
 GROUPS = tuple(import_module(f"{routes.__name__}.{each.name}") for each in iter_modules(routes.__path__))
 
 
@@ -62,7 +62,7 @@ def routed(strange: Strange) -> FastAPI:
 
 
 async def _unprocessable(request: Request, error: Exception) -> JSONResponse:
-    """Answer 422 with place, message and type; never with the input, which may hold a secret."""
+    """Answer 422 with place, message and type; never with the input, which may contain a secret."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 (FastAPI's own type is too wide)
     rows = [{"loc": list(e["loc"]), "msg": e["msg"], "type": e["type"]} for e in error.errors()]
     if envelope.speaks_openai(request.url.path) or envelope.refused_by_model(rows):
@@ -85,7 +85,7 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 
 def _allowed(request: Request, named: str) -> str:
-    """Return every method of an address; ``named`` is what the framework knows of its first route."""
+    """Return the methods of an address; ``named`` are the methods of the first route that the framework reports."""
     mounted = [route for route in request.app.routes if isinstance(route, APIRoute)]
     path = next((route.path for route in mounted if route.matches(request.scope)[0] != Match.NONE), None)
     methods = {method for route in mounted if route.path == path for method in route.methods or ()}

@@ -1,4 +1,4 @@
-"""Moments, as records keep them (ISO 8601 text in UTC) and as samples and output do (seconds)."""
+"""Moments: as records store them (ISO 8601 text in UTC), and as samples and output store them (seconds)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cloud of one data folder: its options, its state, its runs."""
+"""The cloud of a data folder: options, state and runs."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Cloud:
         self.samples = Samples(self.store, self.runs.pids, simulate_gpu=options.simulate_gpu)
 
     def _serve_models(self) -> None:
-        """Make what answers for models; the upstream's key is taken out of what runs inherit."""
+        """Create the services of models; remove the upstream's key from the environment, which runs inherit."""
         url, key, speed = self.options.inference_upstream, os.environ.pop(UPSTREAM_KEY, None), self.options.clock_speed
         self.upstream = ModelUpstream(url, key) if url else None
         self.models = Models(self.upstream)
@@ -115,12 +115,12 @@ class Cloud:
         await asyncio.to_thread(self.reader.close)
 
     def forget(self, org_id: str) -> None:
-        """End and remove what a deleted organization has; called in the event loop."""
+        """End and remove everything of a deleted organization; called in the event loop."""
         for forget in self.forgetters:
             forget(org_id)
 
     def _forget_runs(self, org_id: str) -> None:
-        """End the runs of an organization, and remove its ended runs."""
+        """End the active runs of an organization, and delete its ended runs."""
         for facts in self.records.page(org_id, -1, 0):
             run_id = facts["execution_id"]
             if not self.runs.end(run_id, ABORTED):
@@ -128,7 +128,7 @@ class Cloud:
                     room.delete(run_id)
 
     async def _remove_containers(self) -> None:
-        """Remove what a crash left behind, before the processes that watch over it are killed."""
+        """Remove the containers of a crashed process, before the processes that watch them are killed."""
         for facts in self.records.active():
             if facts["execution_type"].startswith("docker"):
                 await self.runs.engines.remove(facts["execution_id"])

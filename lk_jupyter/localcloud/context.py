@@ -1,4 +1,4 @@
-"""Who asks, and as which organization: what every handler is given."""
+"""The context of a handler: the caller, and the organization that the caller acts for."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from lk_jupyter.localcloud.accounts.users import User
 if TYPE_CHECKING:
     from lk_jupyter.localcloud.cloud import Cloud
 
-#: What a session may ask for before its second factor. The API does not tell how a sign-in with MFA goes:
-#: here the first token opens nothing else until a code was verified with it, and is the session's token then.
+#: Requests that a session may send before its second factor. The API doesn't document the sign-in with MFA: in this
+#: cloud, the first token allows nothing else until a code is verified, and is the session's token afterwards.
 _BEFORE_SECOND_FACTOR = {
     endpoint.server + endpoint.path for endpoint in (endpoint_of(Mfa.verify), endpoint_of(Mfa.status))
 }
@@ -38,20 +38,20 @@ class Context(AnonymousContext):
 
     @property
     def person(self) -> User:
-        """The user, for what only a person may do; 401 for a key that stands for an organization."""
+        """The user, for actions of a person; 401 for a key of an organization."""
         if self.caller.via == ORGANIZATION_KEY:
             raise HTTPException(401, "This key stands for an organization: sign in, or use a personal key")
         return self.caller.user
 
     def org(self, slug: str, right: str = "read") -> Org:
-        """Return the organization of a path; 403 unless the caller's role there has a right of members.RIGHTS."""
+        """Return the organization of a path; 403 unless the caller's role has this right of members.RIGHTS."""
         return self.cloud.accounts.org_with_right(self.caller, slug, right)[0]
 
 
-#: The scheme of a signed request, by its name in the description of the API.
+#: The scheme of a signed request, by its name in the API description.
 BEARER = "bearerAuth"
 
-#: What ``caller`` reads, for the description of an operation: as arguments they would delay the start for each route.
+#: Inputs of ``caller`` for the description of operations: as arguments, they would slow the start of each route.
 SIGNED: dict[str, Any] = {
     "security": [{BEARER: []}],
     "parameters": [
@@ -72,7 +72,7 @@ SIGNED: dict[str, Any] = {
 
 
 async def visitor(request: Request) -> AnonymousContext:
-    """Give a public handler its context."""
+    """Return the context of a public handler."""
     return AnonymousContext(request.app.state.cloud)
 
 
@@ -84,7 +84,7 @@ def _authorization(request: Request) -> str:
 
 
 async def caller(request: Request) -> Context:
-    """Give a handler its context; 401 without a good token, 403 for a foreign organization."""
+    """Return the context of a handler; 401 without a valid token, 403 for a foreign organization."""
     cloud: Cloud = request.app.state.cloud
     scheme, _, token = _authorization(request).partition(" ")
     if scheme.lower() != "bearer" or not token.strip():

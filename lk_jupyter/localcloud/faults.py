@@ -1,7 +1,7 @@
-"""Faults on request, for tests: ``POST /_faults`` orders them, ``DELETE /_faults`` clears them.
+"""Inject faults for tests: ``POST /_faults`` adds faults, ``DELETE /_faults`` clears them.
 
-A row says which requests it hits and what happens to them; see Fault. This wraps the application
-where bytes pass, so that streams are cut while they flow.
+A row describes the affected requests and the effect; see Fault. This class wraps the application at the byte level, so
+that active streams can be cut.
 """
 
 from __future__ import annotations
@@ -25,13 +25,12 @@ _PROXY_PAGE = "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Ba
 
 
 class Fault(BaseModel):
-    """One row: the requests it hits, and what happens to them.
+    """A fault: the affected requests, and the effect.
 
-    It hits requests whose path contains ``path``, from the ``nth`` on, ``times`` times (None:
-    always). ``status`` with ``detail``, ``html`` or ``body`` replace the application's answer; with ``handled``, the
-    application handles the request first. ``cut_after`` lets it answer and closes the connection after this number
-    of bytes of the body, ``lose_answer`` before the first byte. ``reset`` resets the connection. ``delay`` seconds
-    pass before any of it.
+    A fault affects requests whose path contains ``path``, from the ``nth`` on, ``times`` times (None: always).
+    ``status`` with ``detail``, ``html`` or ``body`` replace the application's answer; with ``handled``, the application
+    handles the request first. ``cut_after`` closes the connection after this number of bytes of the application's body,
+    ``lose_answer`` before the first byte. ``reset`` resets the connection. ``delay`` seconds pass before any effect.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -52,7 +51,7 @@ class Fault(BaseModel):
     lose_answer: bool = False
 
     def hits(self, method: str, path: str) -> bool:
-        """Count a request that is meant, and say whether the fault is due."""
+        """Count a matching request, and return whether the fault is due."""
         if self.path not in path or self.method not in {None, method}:
             return False
         self.nth -= 1
@@ -63,14 +62,14 @@ class Fault(BaseModel):
 
 
 class Faults:
-    """The application with faults in front of it."""
+    """The application behind the faults."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._rows: list[Fault] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle a request, with the first fault that hits it."""
+        """Handle a request, with the first matching fault."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
         elif scope["path"] == PATH:
@@ -82,7 +81,7 @@ class Faults:
             await self._app(scope, receive, send)
 
     async def _order(self, request: Request) -> Response:
-        """Add the rows of the body, one or a list; or forget all."""
+        """Add the fault or the list of faults in the body; DELETE clears all faults."""
         try:
             check_origin(request)
         except HTTPException as refusal:
@@ -128,13 +127,13 @@ def _reset(send: Send) -> None:
     """Reset the connection: closed with this option, a socket sends RST in place of FIN."""
     transport = cast("Any", send).__self__.transport
     linger = struct.pack("ii", 1, 0)
-    with suppress(OSError):  # the client has closed it already
+    with suppress(OSError):  # the client has already closed the connection
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
     transport.abort()
 
 
 class _Cut:
-    """Sends this number of bytes of the body and hangs up. Without a number, it sends nothing."""
+    """A sender that sends this number of bytes of the body and closes the connection. None sends no byte."""
 
     def __init__(self, send: Send, budget: int | None) -> None:
         self._send = send
@@ -158,7 +157,7 @@ class _Cut:
             self._hang_up()
 
     def _hang_up(self) -> None:
-        """Close the connection after what was sent; ASGI has no word for that, so ask the server's own object."""
+        """Close the connection after the sent bytes; ASGI has no such message, so use the server's transport."""
         self._is_over = True
         cast("Any", self._send).__self__.transport.close()
 

@@ -24,7 +24,7 @@ from lk_jupyter.errors import LocalCloudError
 ADDRESS_FILE = "server.json"
 LOG_FILE = "server.log"
 
-#: Where a cloud proves that it holds the key of its data folder, and how long what it is asked with may be.
+#: The path where a cloud proves to have the key of the data folder, and the maximum length of the nonce.
 IDENTITY_PATH = "/_identity"
 MOST_NONCE = 100
 
@@ -38,12 +38,12 @@ _MOST_ANSWER = 1000
 _ANSWER_SECONDS = 2.0
 _DETACHED = getattr(subprocess, "DETACHED_PROCESS", 0) | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)  # Windows
 _started: dict[int, subprocess.Popen[bytes]] = {}
-_proven: dict[str, tuple[int, str]] = {}  # address → the process that proved itself there, and when that began
+_proven: dict[str, tuple[int, str]] = {}  # address → process with a proven identity, start time
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where a local cloud answers, and the key for it."""
+    """The address of a local cloud, and its key."""
 
     base_url: str
     api_key: str = field(repr=False)
@@ -52,9 +52,10 @@ class Address:
 
 
 def find(data: Path) -> Address | None:
-    """Return the address of the cloud that runs on a data folder and proves that it does, or None.
+    """Return the address of the cloud that proves to run on a data folder, or None.
 
-    What a crash left in the folder names a port where anybody may listen by now: no key is sent to find out.
+    After a crash, the file in the folder may contain a port where another program listens by now: no key is sent before
+    the proof.
     """
     try:
         written = json.loads((data / ADDRESS_FILE).read_text()) if is_private(data) else {}
@@ -65,7 +66,7 @@ def find(data: Path) -> Address | None:
 
 
 def holds_address(data: Path, base_url: str) -> bool:
-    """Whether the cloud of a data folder still holds the address at which it proved itself; asked before each use."""
+    """Return whether the cloud of a data folder still has its proven address; called before each use."""
     pid, since = _proven.get(base_url, (0, ""))
     if pid and since and _since(pid) == since:
         return True
@@ -74,12 +75,12 @@ def holds_address(data: Path, base_url: str) -> bool:
 
 
 def proof(api_key: str, base_url: str, nonce: str) -> str:
-    """Return what only a holder of the key can answer to a nonce, and nobody at another address can pass on."""
+    """Return the answer to a nonce, valid for this address, which only a holder of the key can compute."""
     return hmac.new(api_key.encode(), f"local cloud at {base_url}: {nonce}".encode(), "sha256").hexdigest()
 
 
 def make_private(data: Path) -> None:
-    """Make a data folder, or close it to other users. Raises LocalCloudError where it cannot be this user's."""
+    """Create a private data folder, or make the folder private. Raises LocalCloudError for a folder of another user."""
     try:
         for folder in (data.parent, data):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -97,7 +98,7 @@ def make_private(data: Path) -> None:
 
 
 def start(data: Path, *options: str) -> Address:
-    """Start a cloud that outlives this process, or find the active cloud, and return when it answers.
+    """Start a cloud that outlives this process, or find the active cloud, and return when the cloud answers.
 
     Raises LocalCloudError with the exit code and the end of the log if the cloud doesn't answer.
     """
@@ -117,9 +118,9 @@ def start(data: Path, *options: str) -> Address:
 
 
 def stop(data: Path) -> bool:
-    """End the cloud that runs on a data folder and wait until it is gone; False when none runs.
+    """End the cloud that runs on a data folder and wait for its end; return False if no cloud runs.
 
-    Raises LocalCloudError when it does not end.
+    Raises LocalCloudError if the cloud doesn't end.
     """
     address = find(data)
     if address is None:
@@ -173,14 +174,14 @@ def proves_itself(address: Address) -> bool:
 
 
 def _hang_up(connection: http.client.HTTPConnection) -> None:
-    """End a connection on which somebody sends byte by byte."""
+    """End a connection on which a peer sends byte by byte."""
     with suppress(OSError):
         if connection.sock:
             connection.sock.shutdown(socket.SHUT_RDWR)
 
 
 def _since(pid: int) -> str:
-    """Return the start time of a process, as the system writes it; empty for no process, and if it is unknown."""
+    """Return the start time of a process, in the system's form; empty if unknown, and without a process."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError):
@@ -188,12 +189,12 @@ def _since(pid: int) -> str:
 
 
 def is_private(folder: Path) -> bool:
-    """Whether nobody else could have written what is in a folder; root trusts whom it serves."""
+    """Return whether only this user can have written the files of a folder; root trusts every owner."""
     return sys.platform == "win32" or folder.stat().st_uid == os.geteuid() or os.geteuid() == 0
 
 
 def is_alive(address: Address) -> bool:
-    """Whether the process of a local cloud is there."""
+    """Return whether the process of a local cloud is alive."""
     if address.pid in _started:
         return _started[address.pid].poll() is None
     if sys.platform == "win32":

@@ -1,4 +1,4 @@
-"""What a local cloud can be started with."""
+"""The options of a local cloud."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from decimal import Decimal
 
 from lk_jupyter.localcloud.billing.catalogue import PRICES
 
-#: The most that an organization is ever given at once.
+#: The maximum credits of a single grant.
 MOST_CREDITS = 1_000_000
 
 #: The fastest clock: a day in 0.1 seconds.
 MOST_SPEED = 864_000.0
 
-#: What a cloud is like whose switches are on.
+#: Values of a cloud whose switches are on.
 PYTHON_FOLDER = "/job/work"
 IMAGE_FOLDER = "/lyceum/storage"
 LONGEST_RUN = 300
 LONGEST_NOTEBOOK = 200
 
-#: Words for the end of a run → what they become.
+#: States at the end of a run → their replacements.
 WORDS = {"completed": "finalized", "failed": "broken_off"}
 
-#: Switch of --strange → what it does. Each has the name of the assumption that it breaks.
+#: Switch of --strange → effect. Each switch has the name of the broken assumption.
 SWITCHES = {
     "bucket_folder_python": f"show the bucket to Python runs at {PYTHON_FOLDER}, and set no LK_STORAGE",
     "bucket_folder_image": f"show the bucket to containers at {IMAGE_FOLDER} where a request names no folder",
@@ -53,7 +53,7 @@ SWITCHES = {
 
 @dataclass(frozen=True)
 class CloudOptions:
-    """Options of one server; lifetimes in seconds, which ``clock_speed`` leaves alone."""
+    """Options of a server; lifetimes are in seconds of the real clock, independent of ``clock_speed``."""
 
     credits: Decimal = Decimal(100)
     vouchers: tuple[tuple[str, Decimal], ...] = ()

@@ -1,4 +1,4 @@
-"""Refuses files that can never fit while they come: nothing of them is kept, on disk or in memory."""
+"""Refuse files that can never fit during the upload: no byte is stored, on disk or in memory."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from lk_jupyter.localcloud.buckets.s3 import no_room
 
 _UPLOADS = f"{EXTERNAL}/storage/upload"
 
-#: What the form around a file may take.
+#: Maximum bytes of the form around a file.
 _FORM_BYTES = 16 * 1024
 
 
 class Oversize:
-    """The application, with a limit to the size of uploads in front of it."""
+    """The application behind a limit on the size of uploads."""
 
     def __init__(self, app: ASGIApp, most: int) -> None:
         self._app = app
         self._most = most
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle a request; an upload that is too large is answered when its last byte has come."""
+        """Handle a request; an upload that is too large gets the answer after its last byte."""
         if scope["type"] != "http" or not scope["path"].startswith(_UPLOADS):
             await self._app(scope, receive, send)
             return
@@ -36,11 +36,11 @@ class Oversize:
 
 
 class _TooLargeError(BaseException):
-    """More came than may; no other handler than ours is meant."""
+    """The upload exceeds the limit; a BaseException, so that only our handler catches it."""
 
 
 class _Counted:
-    """What comes of a request, up to a limit."""
+    """The messages of a request, up to a limit of bytes."""
 
     def __init__(self, receive: Receive, most: int) -> None:
         self._receive = receive

@@ -16,7 +16,7 @@ def new_secret(prefix: str = "") -> str:
 
 
 def digest(secret: str) -> str:
-    """Return the stored form of a secret. The lookup uses it, so no comparison shows how close a guess was."""
+    """Return the stored form of a secret. The lookup uses this form, so no comparison reveals how close a guess was."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""The server process: one data folder, one port of the loopback interface, one line when ready."""
+"""The server process: a data folder, a port of the loopback interface, and a line of output when ready."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _BACKLOG = 1024
 def serve(data: Path, port: int, options: CloudOptions) -> None:
     """Run a cloud until a signal ends it.
 
-    Raises LocalCloudError when the data folder is in use or the port is taken.
+    Raises LocalCloudError if the data folder or the port is in use.
     """
     make_private(data)
     lock = _lock(data)
@@ -40,12 +40,14 @@ def serve(data: Path, port: int, options: CloudOptions) -> None:
     strange = Strange([*options.strange, *([UPSTREAM] if options.inference_upstream else [])])
     cloud = strange.make(data, options, f"http://127.0.0.1:{listener.getsockname()[1]}")
     for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: None)  # uvicorn handles them, and raises them again when it is done
+        signal.signal(
+            name, lambda *_: None
+        )  # uvicorn handles these signals, and raises the signals again after serving
     config = uvicorn.Config(
         create_app(cloud, strange),
         log_level="warning",
         lifespan="off",
-        proxy_headers=False,  # whoever asks is on this machine, whatever a header says
+        proxy_headers=False,  # all clients are on this machine, even if a header names another address
         ws="websockets-sansio",
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_GOODBYE_SECONDS,
@@ -68,7 +70,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await self._cloud.start()
         await super().startup(sockets)
-        gc.freeze()  # as it was disabled for the start
+        gc.freeze()  # the garbage collector was disabled for the start
         gc.enable()
         self._announce()
 
@@ -87,7 +89,7 @@ class _Server(uvicorn.Server):
 
 
 def _lock(data: Path) -> sqlite3.Connection:
-    """Hold the data folder for this process; the system frees it however the process ends."""
+    """Lock the data folder for this process; the system releases the lock at any end of the process."""
     lock = sqlite3.connect(data / "lock.sqlite", timeout=0, isolation_level=None)
     try:
         lock.execute("BEGIN EXCLUSIVE")
@@ -97,7 +99,7 @@ def _lock(data: Path) -> sqlite3.Connection:
 
 
 def _listen_again(data: Path) -> socket.socket:
-    """Listen where the cloud did that crashed, so that whoever follows a run finds it again; else on a free port."""
+    """Listen at the address of a crashed cloud, so that followers of a run can reconnect; otherwise on a free port."""
     with suppress(OSError, ValueError, KeyError, LocalCloudError):
         address = json.loads((data / ADDRESS_FILE).read_text())
         return _listen(urlsplit(address["base_url"]).port or 0)

@@ -1,7 +1,7 @@
-"""State on disk: one SQLite database for documents and for the tables of the other rooms.
+"""State on disk: an SQLite database for documents and for the tables of the other modules.
 
-Writes use one connection, each thread reads through its own, and the write-ahead log lets
-both work at once. A committed transaction survives the death of the process.
+Writes use a single connection, each thread reads through a separate connection, and the write-ahead log lets reads and
+writes work at the same time. A committed transaction survives the death of the process.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ CREATE TABLE IF NOT EXISTS documents (
 
 
 class Store:
-    """The database of one data folder."""
+    """The database of a data folder."""
 
     def __init__(self, path: Path) -> None:
-        path.touch(mode=0o600)  # SQLite gives its other files the same rights
+        path.touch(mode=0o600)  # SQLite gives the log files the same rights
         self._path = path
         self._threads = threading.local()
         self._opened: list[sqlite3.Connection] = []
@@ -39,7 +39,7 @@ class Store:
         self.add_tables(_DOCUMENTS)
 
     def add_tables(self, script: str) -> None:
-        """Create tables and indexes that are not there yet."""
+        """Create missing tables and indexes."""
         self._writer.executescript(script)
 
     def read(self, query: str, *values: Any) -> list[sqlite3.Row]:
@@ -50,7 +50,7 @@ class Store:
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """Let all reads of this thread see the same moment."""
-        reader = self._reader()  # of a thread that writes, its transaction is one moment already
+        reader = self._reader()  # in a thread that writes, the transaction is a snapshot already
         if reader.in_transaction:
             yield
             return
@@ -62,9 +62,9 @@ class Store:
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
-        """Run one transaction: all of it is kept, or nothing. Inside another one it is a part of that.
+        """Run a transaction: all or none of its changes are stored. A nested call joins the outer transaction.
 
-        Reads of this thread see what it has written so far. Never wait for anything in here.
+        Reads of this thread see the transaction's changes. Never wait inside a transaction.
         """
         with self._lock:
             if self._writer.in_transaction:
@@ -79,17 +79,17 @@ class Store:
                     self._threads.writes = False
 
     def get(self, kind: str, id: str) -> dict[str, Any] | None:  # noqa: A002 (its name in the table)
-        """Return one document, or None."""
+        """Return a document, or None."""
         rows = self.read("SELECT body FROM documents WHERE kind = ? AND id = ?", kind, id)
         return json.loads(rows[0]["body"]) if rows else None
 
     def put(self, kind: str, id: str, body: dict[str, Any]) -> None:  # noqa: A002
-        """Keep one document, in place of an older one."""
+        """Store a document, and replace an older document with this id."""
         with self.write() as db:
             db.execute("INSERT OR REPLACE INTO documents VALUES (?, ?, ?)", (kind, id, json.dumps(body)))
 
     def take(self, kind: str, id: str) -> dict[str, Any] | None:  # noqa: A002
-        """Remove one document and return it; of several callers at once, one gets it."""
+        """Remove and return a document; of several concurrent callers, only one gets the document."""
         with self.write() as db:
             row = db.execute("DELETE FROM documents WHERE kind = ? AND id = ? RETURNING body", (kind, id)).fetchone()
         return json.loads(row["body"]) if row else None

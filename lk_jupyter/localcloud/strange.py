@@ -1,7 +1,7 @@
-"""Ways in which the real cloud may differ from this one, each behind a switch. All of them are here.
+"""Ways in which the real cloud may differ from the local cloud, each behind a switch in this module.
 
-A switch has the name of the assumption that it breaks. ``mount`` asks where an operation is, what handles it and what
-its body is; the others change answers on their way out, or parts of the cloud when it is made.
+A switch has the name of the broken assumption. ``mount`` calls this module for the path, the handler and the body of
+each operation; other switches change answers, or parts of the cloud when the cloud is created.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 _CHATS = re.compile(r"/serverless/(models|chat/completions|embeddings)")
 _BATCHES = re.compile(r"/(batches|files)(/.*)?")
 
-#: Switch → the operations that are not there.
+#: Switch → the missing operations.
 _ABSENT = {
     "chat_prefix": _CHATS,
     "absent_operations": re.compile(r"/storage/block(/.*)?|/execution/{execution_id}/timing|/voucher/.*"),
@@ -85,11 +85,11 @@ class Strange:
             yield method, server + endpoint.path
 
     def handler(self, endpoint: Endpoint, usual: Callable[..., Any]) -> Callable[..., Any]:
-        """Return what handles an operation."""
+        """Return the handler of an operation."""
         return _from_now if endpoint is _STREAM and "late_attach" in self.names else usual
 
     def dependencies(self, endpoint: Endpoint) -> list[Any]:
-        """Return the undeclared demands of an operation on its caller."""
+        """Return the undeclared requirements of an operation."""
         return [Depends(_signed)] if endpoint is _STREAM and "stream_auth" in self.names else []
 
     def body(self, model: Any) -> Any:
@@ -208,7 +208,7 @@ async def _from_now(ctx: AnonymousContext, execution_id: str) -> StreamingRespon
     return StreamingResponse(follow(ctx.cloud, execution_id, seq), media_type="text/event-stream")
 
 
-#: Control characters as JSON has them, and what must not be taken for one: a backslash that is written.
+#: Control characters in JSON, and an escaped backslash, which must not be mistaken for the start of such a character.
 _ESCAPED = re.compile(rb"\\\\|\\u00[01][0-9a-f]|\\[bf]|\x7f")
 _LINE_BREAK = re.compile(rb"\\\\|\\n")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -248,7 +248,7 @@ def _no_metadata(row: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in row.items() if key != "metadata"}
 
 
-#: Switch, method, path below a server's prefix, and what becomes of status and content of a successful answer.
+#: Switch, method, path below a server's prefix, and a function that changes status and content of successful answers.
 _ANSWERS: tuple[tuple[str, str, str, Callable[[int, Any], tuple[int, Any]]], ...] = (
     ("pricing_count", "GET", "/pricing", lambda status, book: (status, {**book, "count": len(book["prices"])})),
     (
@@ -313,7 +313,7 @@ class _Answers:
 
 
 class _Changed:
-    """Holds an answer back until it is complete, and sends what becomes of it."""
+    """A wrapper that delays an answer until it is complete, and sends the changed answer."""
 
     def __init__(self, send: Send, changes: list[Callable[[int, Any], tuple[int, Any]]]) -> None:
         self._send = send
@@ -347,13 +347,13 @@ class _Changed:
 
 
 class _SharedFolders:
-    """Gives all Python runs of an organization one folder, and every other run a separate folder."""
+    """A shared folder for all Python runs of an organization, and a separate folder for every other run."""
 
     def __init__(self, data: Path) -> None:
         self._data = data
 
     def __call__(self, kind: type[LiveRun], run_id: str, caller: Caller) -> Path:
-        """Return the folder of a run: where it is shared a link, which is all that goes with the run."""
+        """Return the folder of a run; for a shared folder a link, which is all that the run's deletion removes."""
         folder = self._data / "runs" / run_id
         if issubclass(kind, PythonRun):
             shared = self._data / "runs" / f"of-{caller.org_id}"
@@ -363,7 +363,7 @@ class _SharedFolders:
 
 
 class _NoRoutes:
-    """Finds models for chats; names that route to one are none."""
+    """A finder of models for chats that doesn't accept names of routes."""
 
     def __init__(self, usual: Callable[[str], Any]) -> None:
         self._usual = usual
@@ -379,29 +379,29 @@ class _UnmadeStorage(BucketStorage):
     """A storage whose buckets their owners make."""
 
     def credentials(self, org_id: str) -> dict[str, Any]:
-        """Issue credentials for a bucket that may not be there."""
+        """Issue credentials for a bucket that may not exist."""
         return self._issue(self.bucket_name(org_id), creating=True)
 
     def bucket(self, org_id: str) -> Bucket:
-        """Return a bucket; what is not there is empty, and made by the first file."""
+        """Return a bucket; a missing bucket is empty, and created by the first file."""
         if self.exists(org_id):
             return super().bucket(org_id)
         return _Unmade(self.bucket_name(org_id), lambda: super(_UnmadeStorage, self).bucket(org_id))
 
     def folder(self, org_id: str) -> Path | None:
-        """Return the folder of a bucket that is there."""
+        """Return the folder of an existing bucket."""
         return super().folder(org_id) if self.exists(org_id) else None
 
 
 class _Unmade(Bucket):
-    """A bucket that is not there."""
+    """A bucket that doesn't exist yet."""
 
     def __init__(self, name: str, make: Callable[[], Bucket]) -> None:
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "_make", make)
 
     def put(self, key: str, file: Any) -> Any:
-        """Make the bucket with its first file."""
+        """Create the bucket with its first file."""
         return self._make().put(key, file)  # type: ignore[attr-defined]
 
     def open(self, key: str) -> Any:

@@ -1,6 +1,6 @@
-"""Bodies are read by the letter: NaN and half a surrogate pair are no JSON, and reach no handler.
+"""Read bodies strictly: NaN and half a surrogate pair aren't JSON, and reach no handler.
 
-A form that cannot be read is answered as other bodies that do not fit are.
+An unreadable form gets the same answer as other invalid bodies.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from pydantic_core import from_json
 from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.formparsers import MultiPartException
 
-#: What FastAPI says of a form where an older Starlette passes the parser's own error on.
+#: FastAPI's message for an unreadable form, where an older Starlette raises the parser's error.
 _UNREADABLE = "There was an error parsing the body"
 
 
 class _StrictRequest(Request):
-    """A request whose body is refused when it could not be written as JSON again."""
+    """A request that refuses a body if the body can't be written as JSON again."""
 
     async def json(self) -> Any:
         body = await self.body()
@@ -34,7 +34,7 @@ class StrictRoute(APIRoute):
     """A route that reads its body strictly."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return what handles a request."""
+        """Return the function that handles a request."""
         handle = super().get_route_handler()
 
         async def strictly(request: Request) -> Response:

@@ -1,10 +1,10 @@
-"""The ticket that signs in a user without a password: who can read the owner's data folder is the owner.
+"""The ticket that signs in a user without a password: a user who can read the owner's data folder is the owner.
 
-It works once. Programs never show it: the address that a browser opens is part of its command line, which
-other users of the machine can read. They put a pass in the address, made of the ticket and valid for one
-callback and some minutes. Its tokens are sent to that callback alone, so a copy of it is of no use.
+A ticket works once. Programs never show the ticket: the address that a browser opens is part of the browser's command
+line, which other users of the machine can read. Programs put a pass in the address, made from the ticket and valid for
+a single callback and some minutes. The tokens are sent to that callback alone, so a copy of the pass is useless.
 
-Loads nothing but the standard library.
+Imports only the standard library.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ TICKET_FILE = "ticket"
 
 
 def renew(data: Path) -> None:
-    """Write a new ticket; the older one, and passes made of it, are void."""
+    """Write a new ticket; the older ticket, and passes made from it, are void."""
     write_private(data / TICKET_FILE, new_secret())
 
 
 def use(data: Path, text: str) -> bool:
-    """Whether a text is the ticket; if so, it is used up."""
+    """Return whether a text is the ticket; if so, use the ticket up."""
     return _used(data, text.strip(), _ticket(data))
 
 
@@ -34,7 +34,7 @@ def make_pass(data: Path, callback: str, seconds: float) -> str:
 
 
 def use_pass(data: Path, text: str, callback: str) -> bool:
-    """Whether a text is a pass for a callback; if so, its ticket is used up."""
+    """Return whether a text is a pass for a callback; if so, use its ticket up."""
     ends = text.partition(".")[0]
     fresh = ends.isascii() and ends.isdecimal() and len(ends) <= len("9999999999") and time.time() <= int(ends)
     return fresh and _used(data, text, _pass(_ticket(data), callback, ends))

@@ -1,4 +1,4 @@
-"""Who a token stands for: users, their organizations, keys and sessions, as one."""
+"""Identify the owner of a token: users, their organizations, keys and sessions together."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ KEY_FILE = "api_key"
 
 SESSION, PERSONAL_KEY, ORGANIZATION_KEY = "session", "personal key", "organization key"
 
-#: What an organization's key may do there. The API does not tell; this is the least of it.
+#: The role of an organization's key. The API doesn't document the role; this is the least.
 KEY_ROLE = MEMBER
 
 
 @dataclass(frozen=True)
 class Caller:
-    """A user, the organization that a request acts as, the role there, and what it was signed with.
+    """A user, the organization that a request acts for, the user's role, and the kind of the token.
 
-    ``via`` is SESSION, PERSONAL_KEY or ORGANIZATION_KEY. For the latter, the user is who made the
-    key, or an owner of the organization. Not ``verified`` while a session's second factor is missing.
+    ``via`` is SESSION, PERSONAL_KEY or ORGANIZATION_KEY. With an organization's key, the user is the creator of the
+    key, or an owner of the organization. Not ``verified`` while the second factor of a session is missing.
     """
 
     user: User
@@ -53,7 +53,7 @@ class Caller:
 
 
 class Accounts:
-    """Users, organizations and keys; the first start makes one of each."""
+    """Users, organizations and keys; the first start creates a user, an organization and a key."""
 
     def __init__(self, store: Store, sessions: Sessions, data: Path, attempts: Attempts) -> None:
         self._store = store
@@ -80,7 +80,7 @@ class Accounts:
         return caller
 
     def org_with_right(self, caller: Caller, slug: str, right: str) -> tuple[Org, str]:
-        """Return an organization and the caller's role there; 403 unless that role has the right."""
+        """Return an organization and the caller's role; 403 unless the role has the right."""
         org = self.orgs.find(slug)
         role = self._role(caller, org) if org else None
         if org is None or role is None:
@@ -105,7 +105,7 @@ class Accounts:
         return org_id
 
     def invite(self, org: Org, email: str, role: str) -> str:
-        """Make a user a member at once (``added``), or invite somebody without an account (``invited``)."""
+        """Add a user as a member immediately (``added``), or invite a person without an account (``invited``)."""
         user = self.users.find(email)
         if user is None:
             self.invitations.send(org, email, role)
@@ -123,18 +123,18 @@ class Accounts:
         return str(invitation["role"])
 
     def sign_in(self, user: User) -> SessionTokens:
-        """Open a session; where there is a second factor, it has to be verified next."""
+        """Open a session; with a second factor, the session must be verified next."""
         return self.sessions.open(user["id"], verified=self.factors.enrolled_at(user["id"]) is None)
 
     def delete_org(self, org_id: str) -> None:
-        """Remove an organization with its keys, invitations and memberships."""
+        """Delete an organization with its keys, invitations and memberships."""
         with self._store.write():
             self.keys.delete_all(org_id)
             self.invitations.forget(org_id)
             self.orgs.delete(org_id)
 
     def delete_user(self, user: User) -> list[str]:
-        """Remove a user with keys, sessions and organizations of nobody else; return the ids of the latter.
+        """Delete a user with keys, sessions and organizations without other members; return the organizations' ids.
 
         403 for the only owner of an organization with other members, and for the local user.
         """
@@ -153,7 +153,7 @@ class Accounts:
         return alone
 
     def _ends_with(self, org: Org, user: User) -> bool:
-        """Whether an organization has no other members; 403 when it has some, and no other owner."""
+        """Return whether an organization has no other members; 403 if the other members include no owner."""
         remaining = [member for member in self.orgs.members(org["id"]) if member["user_id"] != user["id"]]
         if remaining and OWNER not in {member["role"] for member in remaining}:
             raise HTTPException(
@@ -179,7 +179,7 @@ class Accounts:
         return Caller(user, *self._acting_org(user, org_slug), SESSION, session.id, session.verified)
 
     def _acting_org(self, user: User, slug: str | None) -> tuple[Org, str]:
-        """Return the organization that a user acts as, the default one without a slug, and the role there."""
+        """Return the organization that a user acts for, by default the user's own, and the user's role."""
         org = self.orgs.get(user["org_id"]) if slug is None else self.orgs.find(slug)
         role = self.orgs.role(org["id"], user["id"]) if org else None
         if org is None or role is None:
@@ -192,7 +192,7 @@ class Accounts:
         return self.orgs.role(org["id"], caller.user_id)
 
     def _local_user(self) -> User:
-        with self._store.write():  # of two processes, one makes it
+        with self._store.write():  # only one of two processes creates the user
             if self.users.local() is None:
                 self.add_user("local@localhost", slug="local", name="Local user")
         user = self.users.local()
@@ -200,7 +200,7 @@ class Accounts:
         return user
 
     def _api_key(self, file: Path) -> str:
-        """Read the key of an earlier start, or make one; only its hash goes into the database."""
+        """Read the key of an earlier start, or create a key; the database stores only the hash."""
         with self._store.write():
             if file.exists() and self.keys.find(key := file.read_text().strip()):
                 return key

@@ -1,9 +1,9 @@
-"""Attempts to prove who one is: after some that failed the next must wait, longer each time.
+"""Limit attempts to prove an identity: after some failures, each next attempt must wait longer.
 
-What can be guessed (a password, a code) is not even looked at while its user has to wait. What cannot
-(a token of 256 bits) is taken whenever it is right, so that nobody locks the owner out by sending wrong
-ones; each of these counts once, since a program with a token that has ended asks often. All clients are
-on this machine, so a limit for each address is one limit for all users together.
+A secret that can be guessed (a password, a code) isn't checked while its user must wait. A secret that can't be guessed
+(a token of 256 bits) is accepted whenever correct, so that wrong tokens lock out no owner; each wrong token counts
+once, since a program with an expired token sends many requests. All clients are on this machine, so a limit for each
+address would be a limit for all users together.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fastapi import HTTPException
 
 from lk_jupyter.localcloud.secret import digest
 
-#: Attempts that may fail before the first pause: for one user, and for all users together.
+#: Attempts that may fail before the first pause: of a user, and of all users together.
 USER_ATTEMPTS = 5
 ALL_ATTEMPTS = 30
 
@@ -32,7 +32,7 @@ _MOST_SUBJECTS = 10_000
 
 @dataclass
 class _Failures:
-    """How often a subject has failed, and until when it has to wait."""
+    """The failures of a subject, and the moment until which the subject must wait."""
 
     count: int = 0
     last: float = 0.0
@@ -41,7 +41,7 @@ class _Failures:
 
 
 class Attempts:
-    """The failed attempts at one cloud; ``speed`` is how much faster than a clock its time passes."""
+    """The failed attempts at a cloud; ``speed`` is the speed of the cloud's clock."""
 
     def __init__(self, speed: float = 1.0) -> None:
         self._speed = speed
@@ -50,9 +50,9 @@ class Attempts:
 
     @contextmanager
     def guess(self, what: str, user: str) -> Iterator[None]:
-        """Let something be tried for a user: 429 while the user, or everybody, has to wait.
+        """Allow an attempt for a user: 429 while the user, or all users together, must wait.
 
-        It counts as failed before it is tried, so that many at the same time are no more than one by one.
+        The attempt counts as failed before it starts, so that parallel attempts get no advantage.
         """
         one, everybody = f"{what} of {user.casefold()}", what
         with self._lock:
@@ -65,7 +65,7 @@ class Attempts:
             self._take_back(everybody)
 
     def unknown(self, what: str, token: str) -> None:
-        """Count a token that is not good; 429 when there were too many."""
+        """Count an invalid token; 429 after too many."""
         with self._lock:
             failures = self._failures_by(what)
             if digest(token) in failures.tokens:
@@ -97,7 +97,7 @@ class Attempts:
             failures.until = 0.0
 
     def _failures_by(self, subject: str) -> _Failures:
-        """Return the failures of a subject; old ones are forgotten, and of very many subjects those not asked for."""
+        """Return the failures of a subject; forget old failures, and the least recent of very many subjects."""
         failures = self._subjects.pop(subject, None)
         if failures is None or time.monotonic() - failures.last > _FORGOTTEN_SECONDS / self._speed:
             failures = _Failures()

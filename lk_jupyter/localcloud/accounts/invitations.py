@@ -1,4 +1,4 @@
-"""Invite people into organizations, and send them mail."""
+"""Invite people into organizations, by mail."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Invitation = dict[str, Any]
 
 
 class Invitations:
-    """Pending invitations. What the real cloud mails lies as text in the folder ``mail``."""
+    """Pending invitations. Instead of sending mail, the local cloud writes text files into the folder ``mail``."""
 
     def __init__(self, store: Store, data: Path) -> None:
         self._store = store
@@ -49,7 +49,7 @@ class Invitations:
         store.add_tables(_TABLES)
 
     def send(self, org: Org, email: str, role: str) -> None:
-        """Invite somebody; an older invitation of the same address is void."""
+        """Invite a person; an older invitation of the same address is void."""
         invitation_id, token = str(uuid4()), new_secret()
         row = (invitation_id, org["id"], email, role, digest(token), now())
         with self._store.write() as db:
@@ -63,15 +63,15 @@ class Invitations:
         write_private(mail / f"{invitation_id}.txt", _MAIL.format(**facts, token=token, data=self._data))
 
     def by_org(self, org_id: str) -> list[Invitation]:
-        """Return what an organization has sent, oldest first."""
+        """Return the invitations of an organization, oldest first."""
         return self._all("org = ?", org_id)
 
     def to(self, email: str) -> list[Invitation]:
-        """Return what somebody was sent, oldest first."""
+        """Return the invitations to an address, oldest first."""
         return self._all("email = ?", email)
 
     def by_token(self, token: str) -> Invitation:
-        """Return the invitation of a mail; 404 when it was accepted or withdrawn."""
+        """Return the invitation of a mail; 404 for an accepted or withdrawn invitation."""
         matches = self._all("hash = ?", digest(token))
         if not matches:
             raise HTTPException(404, "No such invitation: it was accepted or withdrawn, or its organization is gone")
@@ -82,11 +82,11 @@ class Invitations:
         self._take("id = ? AND org = ?", invitation_id, org_id)
 
     def accept(self, email: str, invitation_id: str) -> Invitation:
-        """Remove an invitation that was sent to somebody and return it; 404 when there is none."""
+        """Remove an invitation to an address and return the invitation; 404 for an unknown invitation."""
         return self._take("id = ? AND email = ?", invitation_id, email)
 
     def drop(self, org_id: str, email: str) -> None:
-        """Remove the invitation of somebody who has become a member without it."""
+        """Remove the invitation of a person who has become a member in another way."""
         with self._store.write() as db:
             db.execute("DELETE FROM invitations WHERE org = ? AND email = ?", (org_id, email))
 

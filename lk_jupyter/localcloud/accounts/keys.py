@@ -27,17 +27,17 @@ CREATE UNIQUE INDEX IF NOT EXISTS keys_names ON keys (org, name) WHERE org IS NO
 PREFIX = "lk_"
 PREFIX_LENGTH = 8
 
-#: Owner of the key that a data folder is made with, which no list shows: it ends with the folder.
+#: Owner of the data folder's key, which no list shows: the key exists as long as the folder.
 THIS_CLOUD = "this cloud"
 
-#: The last use is noted once in so many seconds, so that reading costs no write.
+#: Seconds between two updates of the last use, so that most reads need no write.
 _USE_SECONDS = 60
 
 Key = dict[str, Any]
 
 
 class Keys:
-    """Keys, each listed by its owner: a user, or an organization for which a user made it."""
+    """Keys, listed by owner: a user, or an organization for which a user created the key."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -46,7 +46,7 @@ class Keys:
     def create(
         self, owner: str, user_id: str, name: str, *, org_id: str | None = None, expires_at: datetime | None = None
     ) -> tuple[Key, str]:
-        """Keep a new key; return it and its secret. 400 for an end that is past, or a name that is taken."""
+        """Store a new key; return the key and its secret. 400 for an expiry in the past, or an existing name."""
         if expires_at and expires_at <= datetime.now(timezone.utc):
             raise HTTPException(400, f"expires_at lies in the past: {expires_at.isoformat()}")
         secret = new_secret(PREFIX)
@@ -62,12 +62,12 @@ class Keys:
             raise HTTPException(400, f"There is a key {name!r} already: delete it, or choose another name") from None
 
     def find(self, secret: str) -> Key | None:
-        """Return the key of a secret, or None if it is unknown, switched off or expired."""
+        """Return the key of a secret, or None if the key is unknown, switched off or expired."""
         rows = self._store.read("SELECT * FROM keys WHERE hash = ?", digest(secret))
         return _key(rows[0]) if rows and _is_good(rows[0]) else None
 
     def use(self, secret: str) -> Key | None:
-        """Find a key and note that it was used."""
+        """Find a key and record its use."""
         key = self.find(secret)
         if key and (to_seconds(key["last_used_at"]) or 0) < time.time() - _USE_SECONDS:
             with self._store.write() as db:
@@ -79,7 +79,7 @@ class Keys:
         return [_key(row) for row in self._store.read("SELECT * FROM keys WHERE owner = ? ORDER BY number", owner)]
 
     def get(self, owner: str, key_id: str) -> Key:
-        """Return one key; 404 when the owner has none of this id."""
+        """Return a key; 404 if the owner has no key with this id."""
         rows = self._store.read("SELECT * FROM keys WHERE owner = ? AND id = ?", owner, key_id)
         if not rows:
             raise _no_key(key_id)
@@ -95,7 +95,7 @@ class Keys:
         self._change(owner, key_id, "is_active = 0")
 
     def regenerate(self, owner: str, key_id: str) -> tuple[Key, str]:
-        """Give a key a new secret and switch it on; 404 when the owner has none of this id."""
+        """Give a key a new secret and switch the key on; 404 if the owner has no key with this id."""
         secret = new_secret(PREFIX)
         changes = "hash = ?, prefix = ?, is_active = 1, last_used_at = NULL"
         self._change(owner, key_id, changes, digest(secret), secret[:PREFIX_LENGTH])
@@ -114,7 +114,7 @@ class Keys:
             db.execute("DELETE FROM keys WHERE owner = ?", (owner,))
 
     def hand_on(self, user_id: str) -> None:
-        """Let the keys that a leaving user made for organizations count as made by another owner there."""
+        """Transfer the organization keys of a leaving user to another owner of each organization."""
         heir = "SELECT user FROM members WHERE org = keys.org AND role = 'owner' AND user != ?"
         with self._store.write() as db:
             db.execute(f"UPDATE keys SET user = ({heir}) WHERE org IS NOT NULL AND user = ?", (user_id, user_id))  # noqa: S608

@@ -1,4 +1,4 @@
-"""Organizations, their members, and what each role may do."""
+"""Organizations, their members, and the rights of each role."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ CREATE TABLE IF NOT EXISTS members (
 CREATE INDEX IF NOT EXISTS members_orgs ON members (user);
 """
 
-#: Each role may do what those before it may.
+#: Roles: each role includes the rights of the roles before.
 MEMBER, ADMIN, OWNER = ROLES = ("member", "admin", "owner")
 
-#: What one may do in an organization → the least role for it.
+#: Right in an organization → the least role with this right.
 RIGHTS = {
     "read": MEMBER,
     "change": ADMIN,
@@ -45,19 +45,19 @@ Org = dict[str, Any]
 
 
 def at_least(role: str, least: str) -> bool:
-    """Whether a role may do what another one may."""
+    """Return whether a role has all rights of another role."""
     return ROLES.index(role) >= ROLES.index(least)
 
 
 class Organizations:
-    """Organizations and who belongs to them."""
+    """Organizations and their members."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         store.add_tables(_TABLES)
 
     def create(self, name: str, *, slug: str | None = None, personal: bool = False, **billing: Any) -> str:
-        """Keep a new organization without members and return its id; 409 for a slug that is taken."""
+        """Store a new organization without members and return its id; 409 for an existing slug."""
         org_id = str(uuid4())
         try:
             with self._store.write() as db:
@@ -76,7 +76,7 @@ class Organizations:
         return self._one("slug = ?", slug)
 
     def change(self, org: Org, name: str | None = None, slug: str | None = None, **billing: Any) -> Org:
-        """Change what is given and return the result; 409 for a slug that is taken."""
+        """Change the given fields and return the organization; 409 for an existing slug."""
         details = {**org["billing_details"], "billing_email": org["billing_email"], **billing}
         row = (name or org["name"], slug or org["slug"], json.dumps(details), org["id"])
         try:
@@ -114,14 +114,14 @@ class Organizations:
         return [dict(row) for row in self._store.read(query, org_id)]
 
     def member(self, org_id: str, user_id: str) -> dict[str, Any]:
-        """Return one member; 404 for a user who is none."""
+        """Return a member; 404 for a user who isn't a member."""
         for member in self.members(org_id):
             if member["user_id"] == user_id:
                 return member
         raise HTTPException(404, f"No member {user_id} in this organization")
 
     def join(self, org_id: str, user_id: str, role: str) -> None:
-        """Make a user a member; 409 for one who is a member already."""
+        """Add a user as a member; 409 for a user who is a member already."""
         try:
             with self._store.write() as db:
                 db.execute("INSERT INTO members VALUES (?, ?, ?, ?)", (org_id, user_id, role, now()))
@@ -136,7 +136,7 @@ class Organizations:
             db.execute("UPDATE members SET role = ? WHERE org = ? AND user = ?", (role, org_id, user_id))
 
     def leave(self, org_id: str, user_id: str) -> None:
-        """End a membership; 400 when no owner would be left, or when it is the user's own organization."""
+        """End a membership; 400 for the last owner, and in the user's personal organization."""
         with self._store.write() as db:
             if db.execute("SELECT 1 FROM users WHERE id = ? AND org_id = ?", (user_id, org_id)).fetchone():
                 raise HTTPException(400, "This is the user's personal organization, which goes with the account")
@@ -160,7 +160,7 @@ def _check_other_owner(db: sqlite3.Connection, org_id: str, user_id: str) -> Non
 
 
 def _free_slug(db: sqlite3.Connection, name: str) -> str:
-    """Make a slug of a name. If it is taken, add an ending."""
+    """Return a free slug for a name, with a random ending if necessary."""
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[: _SLUG_LENGTH - 9] or "org"
     existing = db.execute("SELECT 1 FROM orgs WHERE slug = ?", (slug,)).fetchone()
     return f"{slug}-{secrets.token_hex(4)}" if existing else slug
@@ -171,7 +171,7 @@ def _slug_conflict(slug: str | None) -> HTTPException:
 
 
 def _org(row: sqlite3.Row) -> Org:
-    """Return an organization as the API shows it, with what only this cloud knows."""
+    """Return an organization in the form of the API, with additional fields of this cloud."""
     org = dict(row)
     billing = json.loads(org.pop("billing"))
     return {

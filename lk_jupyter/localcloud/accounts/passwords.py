@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 
 
 def hashed(password: str) -> str:
-    """Return what is kept of a password."""
+    """Return the stored hash of a password."""
     return hasher().hash(password)
 
 
 def fits(password: str, stored: str | None) -> bool:
-    """Whether a password is the kept one; it takes as long where none is kept."""
+    """Return whether a password matches the stored hash; without a stored hash, the check takes equally long."""
     from argon2.exceptions import VerifyMismatchError  # noqa: PLC0415
 
     try:
@@ -26,7 +26,7 @@ def fits(password: str, stored: str | None) -> bool:
 
 @cache
 def hasher() -> PasswordHasher:
-    """Return what makes and checks the hashes of passwords."""
+    """Return the object that creates and checks the hashes of passwords."""
     from argon2 import PasswordHasher  # noqa: PLC0415 (most starts of a cloud never need it)
 
     return PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)  # OWASP's smallest: 19 MiB a sign-in

@@ -1,7 +1,7 @@
 """Signed-in sessions: access tokens that expire, refresh tokens that work once.
 
-All tokens of one sign-in belong to one session. A refresh token that comes a second time was
-copied, so it ends the session for whoever holds its tokens.
+All tokens of a sign-in belong to the same session. A refresh token that arrives a second time was copied, so the
+session ends for every holder of its tokens.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Sessions:
             return self._issue(db, session)
 
     def renew(self, refresh_token: str) -> SessionTokens:
-        """Trade a refresh token for a new pair; 401 when it is unknown, expired or used before."""
+        """Exchange a refresh token for a new pair of tokens; 401 for an unknown, expired or used token."""
         query = """
             SELECT sessions.*, is_spent FROM refresh_tokens JOIN sessions ON session = id
             WHERE hash = ? AND refresh_tokens.expires > ?
@@ -85,7 +85,7 @@ class Sessions:
         raise HTTPException(401, "Invalid, expired or used refresh token: sign in again")
 
     def by_token(self, access_token: str) -> LoginSession | None:
-        """Return the session of an access token, or None if it isn't valid."""
+        """Return the session of an access token, or None for an invalid token."""
         import jwt  # noqa: PLC0415 (loads slowly, and most starts of a cloud never need it)
 
         try:
@@ -120,7 +120,7 @@ class Sessions:
 
     @cached_property
     def _secret(self) -> str:
-        """Return what access tokens are signed with: made once for a data folder, by one of several processes."""
+        """Return the secret that signs access tokens; several processes on a data folder create a single secret."""
         document = f'{{"value": "{secrets.token_urlsafe(48)}"}}'
         with self._store.write() as db:
             db.execute("INSERT OR IGNORE INTO documents VALUES ('secret', 'jwt', ?)", (document,))

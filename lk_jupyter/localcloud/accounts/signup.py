@@ -1,4 +1,4 @@
-"""How a user comes to be: the API knows no sign-up, so it is a command of the local cloud."""
+"""Create users: the API has no sign-up, so this is a command of the local cloud."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from lk_jupyter.localcloud.store import DATABASE, Store
 
 
 def sign_up(data: Path, options: CloudOptions, email: str, password: str) -> dict[str, str]:
-    """Add a user of a data folder, with credits; one who exists gets the new password and is signed out.
+    """Add a user to a data folder, with credits; an existing user gets the new password and is signed out.
 
-    Returns the user's id, e-mail address and organization. Raises LocalCloudError for what is no
-    e-mail address or no password.
+    Returns the user's id, e-mail address and organization. Raises LocalCloudError for an invalid e-mail address and for
+    an empty password.
     """
     if "@" not in email.strip("@") or not email.isprintable() or " " in email:
         raise LocalCloudError(f"{email!r} is no e-mail address, such as name@example.com.")
@@ -28,7 +28,7 @@ def sign_up(data: Path, options: CloudOptions, email: str, password: str) -> dic
     store, attempts = Store(data / DATABASE), Attempts()
     try:
         accounts, ledger = Accounts(store, Sessions(store, options, attempts), data, attempts), Ledger(store)
-        with store.write():  # of two processes, one adds the user
+        with store.write():  # only one of two processes adds the user
             return _sign_up(accounts, ledger, options, email, password)
     finally:
         store.close()

@@ -34,7 +34,7 @@ Factor = dict[str, Any]
 
 
 class Factors:
-    """The second factors of users who have one, or are about to."""
+    """The second factors of users, active or being set up."""
 
     def __init__(self, store: Store, attempts: Attempts) -> None:
         self._store = store
@@ -42,7 +42,7 @@ class Factors:
         store.add_tables(_TABLES)
 
     def enrolled_at(self, user_id: str) -> str | None:
-        """Return when the second factor was switched on, or None when it is off."""
+        """Return the time when the second factor was switched on, or None while the factor is off."""
         factor = self._factor(user_id)
         return factor["enrolled_at"] if factor else None
 
@@ -58,7 +58,7 @@ class Factors:
             return seed, self._new_backup_codes(user_id)
 
     def switch_on(self, user_id: str, code: str) -> None:
-        """End an enrolment; 400 without one, or for a wrong code."""
+        """Complete an enrolment; 400 without an enrolment, or for a wrong code."""
         factor = self._factor(user_id)
         if factor is None or factor["enrolled_at"]:
             raise HTTPException(400, "No active enrolment. Start one: POST /mfa/enroll")
@@ -84,7 +84,7 @@ class Factors:
             return int(unused.fetchone()["codes"])
 
     def renew_backup_codes(self, user_id: str, code: str) -> list[str]:
-        """Use up a code of the app and return new backup codes; the old ones are void."""
+        """Use up a code of the app and return new backup codes; the old codes are void."""
         with self._store.write():
             self.check(user_id, code)
             return self._new_backup_codes(user_id)
@@ -106,7 +106,7 @@ class Factors:
         return factor
 
     def _check_code(self, factor: Factor, code: str) -> None:
-        """Use up a code; a code works once, and none works after a later one."""
+        """Use up a code; a code works once, and no code works after a later code."""
         import pyotp  # noqa: PLC0415
 
         app, present = pyotp.TOTP(factor["secret"], interval=_STEP_SECONDS), int(time.time()) // _STEP_SECONDS
@@ -117,7 +117,7 @@ class Factors:
             raise _wrong_code()
 
     def _spend(self, factor: Factor, step: int) -> bool:
-        """Note that the code of a step was used; False when it, or a later one, was used before."""
+        """Record that the code of a step was used; return False if this or a later code was used before."""
         row = (step, factor["user"], factor["secret"], step)
         query = "UPDATE factors SET last_step = ? WHERE user = ? AND secret = ? AND last_step < ?"
         with self._store.write() as db:

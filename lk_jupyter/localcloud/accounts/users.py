@@ -19,14 +19,14 @@ CREATE TABLE IF NOT EXISTS users (
 );
 """
 
-#: What a user's row tells to others; never the password's hash.
+#: Public columns of a user's row; never the password's hash.
 _FIELDS = "id, email, org_id, created_at"
 
 User = dict[str, Any]
 
 
 class Users:
-    """The users; the first one is the local user, who needs no password."""
+    """The users; the first user is the local user, who needs no password."""
 
     def __init__(self, store: Store, attempts: Attempts) -> None:
         self._store = store
@@ -58,9 +58,9 @@ class Users:
         return [dict(row) for row in self._store.read(f"SELECT {_FIELDS} FROM users ORDER BY number")]  # noqa: S608
 
     def by_password(self, email: str, password: str) -> User:
-        """Return the user whose e-mail address and password these are; 401 alike for a wrong and an unknown one.
+        """Return the user with this e-mail address and password; 401 for a wrong password and for an unknown user.
 
-        429 when too many were wrong. Both cases take as long.
+        429 after too many wrong passwords. Both refusals take equally long.
         """
         with self._attempts.guess("password", email):
             user = self.find(email) if passwords.fits(password, self._password(email)) else None
@@ -73,7 +73,7 @@ class Users:
         return self._password(email) is not None
 
     def set_password(self, user_id: str, password: str) -> None:
-        """Give a user a password, in place of an older one."""
+        """Set the password of a user, and replace an older password."""
         stored = passwords.hashed(password)
         with self._store.write() as db:
             db.execute("UPDATE users SET password = ? WHERE id = ?", (stored, user_id))

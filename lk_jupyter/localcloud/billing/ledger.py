@@ -1,8 +1,7 @@
-"""The ledger: the credits that each organization got and used, exact to a billionth of a credit.
+"""The ledger: the credits that each organization received and used, exact to a billionth of a credit.
 
-The transaction that changes a state books its entry, and books it once: a second entry of the same
-category, source and beginning changes nothing. The meters have the costs that are still growing and
-not booked yet.
+The transaction that changes a state books the entry of the change, once: a second entry of the same category, source
+and start changes nothing. The meters report costs that still grow and aren't booked yet.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ from fastapi import HTTPException
 
 from lk_jupyter.localcloud.store import Store
 
-#: What organizations get.
+#: Categories of credits that organizations receive.
 CreditCategory = Literal["grants", "vouchers", "purchases"]
 
-#: What they pay for; the words of the API, and ``volumes``.
+#: Categories of use that organizations pay for; the words of the API, and ``volumes``.
 DebitCategory = Literal[
     "executions",
     "vms",
@@ -38,7 +37,7 @@ DebitCategory = Literal[
 CREDITS: tuple[str, ...] = get_args(CreditCategory)
 DEBITS: tuple[str, ...] = get_args(DebitCategory)
 
-#: Tells what an organization has used up to now and not paid yet.
+#: A function that returns the unbooked costs of an organization so far.
 Meter = Callable[[str], Decimal]
 
 _BILLION = Decimal(10) ** 9
@@ -65,9 +64,9 @@ END;
 
 @dataclass(frozen=True)
 class LedgerEntry:
-    """One booking: ``credits`` is positive for what was given and negative for what was used.
+    """A booking: ``credits`` is positive for received credits and negative for used credits.
 
-    ``free`` is the part of it that free credits are: they are used before bought ones.
+    ``free`` is the part of ``credits`` that moves free credits, which are used before bought credits.
     """
 
     id: str
@@ -81,7 +80,7 @@ class LedgerEntry:
 
 @dataclass(frozen=True)
 class LedgerGroup:
-    """The use of one category that has a fact in common, in credits."""
+    """The use of a category with a common fact, in credits."""
 
     value: str
     count: int
@@ -92,7 +91,7 @@ class LedgerGroup:
 
 @dataclass(frozen=True)
 class Standing:
-    """What an organization was given and has used at one moment, in credits."""
+    """The credits that an organization had received and used at a moment."""
 
     free: Decimal
     bought: Decimal
@@ -101,7 +100,7 @@ class Standing:
 
     @property
     def credited(self) -> Decimal:
-        """All that it was given and has bought."""
+        """All received and bought credits."""
         return self.free + self.bought
 
     @property
@@ -111,12 +110,12 @@ class Standing:
 
     @property
     def remaining(self) -> Decimal:
-        """What can still be spent."""
+        """The credits that can still be spent."""
         return self.credited - self.used
 
 
 class Ledger:
-    """What organizations were given and what they used."""
+    """The credits that organizations received and used."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -157,23 +156,22 @@ class Ledger:
         since: float = 0.0,
         **facts: Any,
     ) -> None:
-        """Bill a use within the transaction that changes its state.
+        """Bill a use within the transaction that changes the state of the use.
 
-        Bill an active use in stretches: ``since`` is the second at which the stretch starts, and the
-        same transaction stores the start of the next stretch. ``facts`` are the groups of the entry,
-        such as ``vm_id`` and ``hardware_profile``, with a ``description`` for people. A use that costs
-        nothing isn't booked.
+        Bill an active use in stretches: ``since`` is the second at which the stretch starts, and the same transaction
+        stores the start of the next stretch. ``facts`` are the groups of the entry, such as ``vm_id`` and
+        ``hardware_profile``, with a ``description`` for people. A free use isn't booked.
         """
         if credits:
             _book(db, org_id, (category, source, since), -credits, facts)
 
     def require_credits(self, org_id: str) -> None:
-        """Refuse with 402 to start something when nothing is left to pay it."""
+        """Refuse a start with 402 if no credits remain."""
         if self.standing(org_id).remaining <= 0:
             raise HTTPException(402, "Insufficient credits: none are left. Buy some with POST /billing/checkout")
 
     def standing(self, org_id: str) -> Standing:
-        """Return what an organization was given and has used, all of it at one moment."""
+        """Return received and used credits of an organization, all from the same moment."""
         with self._store.snapshot():
             sums = {row["category"]: _credits(row) for row in self._sums(org_id)}
             accruing = sum((meter(org_id) for meter in self._meters), Decimal(0))
@@ -183,7 +181,7 @@ class Ledger:
         return Standing(free, bought, booked, accruing)
 
     def booked(self, org_id: str, category: DebitCategory) -> Decimal:
-        """Return what the entries of one category have cost."""
+        """Return the sum of the entries of a category, in credits."""
         return sum((-_credits(row) for row in self._sums(org_id) if row["category"] == category), Decimal(0))
 
     def count(self, org_id: str, categories: Collection[str] = (*CREDITS, *DEBITS)) -> int:
@@ -199,12 +197,12 @@ class Ledger:
         return [_entry(row) for row in self._store.read(query, org_id, *categories, limit, offset)]
 
     def find(self, category: CreditCategory, source: str) -> LedgerEntry | None:
-        """Return the entry of one source, or None."""
+        """Return the entry of a source, or None."""
         rows = self._store.read("SELECT * FROM entries WHERE category = ? AND source = ?", category, source)
         return _entry(rows[0]) if rows else None
 
     def groups(self, org_id: str, category: str, fact: str) -> list[LedgerGroup]:
-        """Sum up what one category has cost for each value of a fact, most expensive first."""
+        """Sum the costs of a category for each value of a fact, most expensive first."""
         query = """
             SELECT json_extract(facts, ?) AS value, COUNT(*) AS count, -SUM(billionths) AS billionths,
                    MIN(time) AS first, MAX(time) AS last
@@ -254,7 +252,7 @@ def _adopt(db: sqlite3.Connection) -> None:
 
 
 def _free_part(db: sqlite3.Connection, org_id: str, category: str, billionths: int) -> int:
-    """Return the part of an amount that moves free credits: a use takes them first, a debt takes from them first."""
+    """Return the part of an amount that moves free credits: uses spend them first, debts reduce grants."""
     query = "SELECT COALESCE(SUM(free), 0), COALESCE(SUM(billionths - free), 0) FROM entry_sums WHERE org = ?"
     free, bought = map(int, db.execute(query, (org_id,)).fetchone())
     if billionths < 0:

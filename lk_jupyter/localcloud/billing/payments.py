@@ -19,7 +19,7 @@ Session = dict[str, Any]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a voucher code is worth, or why it cannot be used."""
+    """The value of a voucher code, or the reason why the code can't be used."""
 
     amount: Decimal | None = None
     error: str | None = None
@@ -34,7 +34,7 @@ class Payments:
         self._vouchers = vouchers
 
     def open(self, org_id: str, request: CheckoutRequest) -> Session:
-        """Begin a checkout."""
+        """Start a checkout."""
         session = {
             **request.model_dump(include={"credits_amount", "success_url", "cancel_url"}),
             "id": f"cs_local_{uuid4().hex}",
@@ -46,14 +46,14 @@ class Payments:
         return session
 
     def session(self, session_id: str) -> Session:
-        """Return a checkout; 404 for an unknown one."""
+        """Return a checkout; 404 for an unknown id."""
         session = self._store.get("checkout", session_id)
         if session is None:
             raise HTTPException(404, "No such checkout")
         return session
 
     def pay(self, session_id: str) -> Session:
-        """Complete a checkout and book its credits, once; 409 when it was cancelled."""
+        """Complete a checkout and book its credits, once; 409 for a cancelled checkout."""
         with self._store.write() as db:
             session = self._end(session_id, "paid")
             amount, payment = Decimal(session["credits_amount"]), f"pi_{session_id}"
@@ -63,7 +63,7 @@ class Payments:
         return session
 
     def cancel(self, session_id: str) -> Session:
-        """End a checkout without a payment; 409 when it was paid."""
+        """End a checkout without a payment; 409 for a paid checkout."""
         with self._store.write():
             return self._end(session_id, "cancelled")
 
@@ -76,7 +76,7 @@ class Payments:
         return session
 
     def check(self, code: str) -> Verdict:
-        """Return the credits of a voucher, if it can be used."""
+        """Return the credits of a voucher, or the reason why the voucher can't be used."""
         amount = self._vouchers.get(code)
         if amount is None:
             return Verdict(error="No voucher has this code")
@@ -85,7 +85,7 @@ class Payments:
         return Verdict(amount)
 
     def redeem(self, org_id: str, code: str) -> Decimal:
-        """Turn a voucher into credits, once; 400 when it cannot be used."""
+        """Turn a voucher into credits, once; 400 for an unusable voucher."""
         verdict = self.check(code)
         with self._store.write() as db:
             if verdict.amount and self._ledger.credit(

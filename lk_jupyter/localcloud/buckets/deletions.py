@@ -1,7 +1,7 @@
-"""A port to which the storage server reports each deletion, so that folders without objects are removed.
+"""A port to which the storage server reports deletions, so that folders without objects are removed.
 
-S3 has no folders: a list shows what the keys have in common. SeaweedFS keeps a folder whose last object was deleted,
-and lists it for a minute or forever. Only the server knows the token of the port.
+S3 has no folders: a list shows common prefixes of keys. SeaweedFS keeps a folder whose last object was deleted, and
+lists the folder for a minute or forever. Only the server knows the token of the port.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from typing import Any
 #: Folder of the server for parts of uploads.
 _UPLOADS = ".uploads"
 
-#: Bytes of a report: it has a row for each part of a large object.
+#: Maximum bytes of a report: a report has a row for each part of a large object.
 _LONGEST = 1 << 24
 
-#: Seconds without a deletion in a folder, after which it is looked at.
+#: Seconds without a deletion in a folder, after which the folder is checked.
 _QUIET = 0.5
 
 
 class DeletionListener:
-    """Calls a function with the bucket and the folder of each object or folder that was deleted through S3.
+    """A listener that calls a function with bucket and folder of each object or folder that was deleted through S3.
 
-    The function is called in one thread, when nothing was deleted in the folder for half a second: whoever empties a
-    folder to write into it again is done by then.
+    The function is called in a single thread, half a second after the last deletion in the folder: a program that
+    empties a folder to write new objects has finished by then.
     """
 
     def __init__(self, handle: Callable[[str, str], None]) -> None:
@@ -48,7 +48,7 @@ class DeletionListener:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables with which the server reports its deletions here."""
+        """The environment variables with which the server reports deletions to this port."""
         settings = {
             "ENABLED": "true",
             "ENDPOINT": f"http://127.0.0.1:{self._listener.server_port}/",
@@ -63,7 +63,7 @@ class DeletionListener:
         return hmac.compare_digest(authorization.encode(), f"Bearer {self._token}".encode())
 
     def add(self, report: dict[str, Any]) -> None:
-        """Keep the folder of a deletion for the function; folders that a run empties in its mounted bucket stay."""
+        """Queue the folder of a deletion for the function; ignore folders that a run empties in its mounted bucket."""
         if len(report["message"].get("signatures") or []) > 1:  # the mount's, and the server's
             return
         bucket, _, key = str(report["key"]).removeprefix("/buckets/").partition("/")
@@ -108,7 +108,7 @@ class _Handler(BaseHTTPRequestHandler):
         super().__init__(*request)
 
     def handle_one_request(self) -> None:
-        """Close a connection that doesn't start with a POST, such as one of TLS, without waiting for its first line."""
+        """Close a connection that doesn't start with a POST, such as TLS, without waiting for the first line."""
         with suppress(OSError):
             if self.rfile.peek(1)[:1] == b"P":  # type: ignore[attr-defined]
                 return super().handle_one_request()

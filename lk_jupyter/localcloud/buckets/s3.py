@@ -1,4 +1,4 @@
-"""Buckets: one for each organization, on the S3 server of this cloud, and credentials for one of them."""
+"""Buckets: a bucket for each organization, on the S3 server of this cloud, and credentials for a single bucket."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from obstore import GetResult, ObjectMeta
     from obstore.store import S3Store
 
-#: What the holder of temporary credentials may do in his bucket; not with it, such as deleting or opening it.
+#: Actions that temporary credentials allow in their bucket, and forbidden actions, such as the deletion of the bucket.
 _ACTIONS = ("s3:Get*", "s3:Put*", "s3:Delete*", "s3:List*", "s3:AbortMultipartUpload")
 _NEVER = ("s3:DeleteBucket*", "s3:PutBucket*", "s3:PutEncryption*", "s3:PutLifecycle*", "s3:PutReplication*")
 
@@ -34,9 +34,9 @@ _PARTS_AT_ONCE = 4
 
 
 class BucketStorage:
-    """The storage of one data folder. It runs from its first use on.
+    """The storage of a data folder. The server starts at the first use.
 
-    ``capacity`` is the most bytes that a bucket takes through REST, None for as many as the disk.
+    ``capacity`` is the maximum size of a bucket through REST, in bytes; None is limited by the disk only.
     """
 
     def __init__(self, folder: Path, credential_seconds: int, capacity: int | None) -> None:
@@ -47,13 +47,13 @@ class BucketStorage:
 
     @property
     def is_used(self) -> bool:
-        """Whether there has ever been something to store."""
+        """Return whether the storage was ever used."""
         return self._weed.is_used
 
     def bucket(self, org_id: str) -> Bucket:
-        """Return the bucket of an organization, made when it is not there yet."""
+        """Return the bucket of an organization, and create it if missing."""
         server, name = self._weed.server(), _name(org_id)
-        with self._making:  # SeaweedFS may refuse two at once: to one of them the bucket is neither there nor not there
+        with self._making:  # SeaweedFS may fail at simultaneous creations
             if (server, name) not in self._buckets:
                 make_bucket(server, name)
                 self._buckets[server, name] = Bucket(name, _objects(server, name), self._capacity)
@@ -100,20 +100,20 @@ class BucketStorage:
         self._weed.recover()
 
     def close(self) -> None:
-        """End it; what was acknowledged is on disk."""
+        """End the storage; acknowledged objects are on disk."""
         self._weed.close()
 
 
 @dataclass(frozen=True)
 class Bucket:
-    """The objects of one organization. FileNotFoundError for a key without an object."""
+    """The objects of an organization. FileNotFoundError for a key without an object."""
 
     name: str
     _store: S3Store
     _capacity: int | None
 
     def put(self, key: str, file: BinaryIO) -> ObjectMeta:
-        """Store a file piece by piece; it is there when this returns, and not before. 400 when there is no room."""
+        """Store a file piece by piece; the object appears when this method returns. 400 without enough room."""
         self._check_room(file)
         self._store.put(_checked(key), file, chunk_size=_PART_BYTES, max_concurrency=_PARTS_AT_ONCE)
         return self._store.head(key)
@@ -128,7 +128,7 @@ class Bucket:
         self._store.delete(key)
 
     def delete_folder(self, prefix: str) -> int:
-        """Remove all objects whose key starts like this and return how many there were."""
+        """Remove all objects whose key starts with the prefix and return their number."""
         keys = [row["path"] for row in self.list(prefix)]
         if keys:
             self._store.delete(keys)
@@ -159,7 +159,7 @@ def no_room(size: int | None, room: int) -> HTTPException:
 
 
 def _is_key(key: str) -> bool:
-    """Whether the server keeps a key as it is; it would drop or refuse other slashes and dots."""
+    """Return whether the server stores a key unchanged; further slashes and dots are dropped or refused."""
     parts = key.split("/")
     plain = key.isprintable() and "\\" not in key and all(part.strip(".") or len(part) > len("..") for part in parts)
     return plain and all(0 < len(part.encode("utf-8", "replace")) <= 255 for part in parts) and len(key) <= 1024
@@ -186,7 +186,7 @@ def _name(org_id: str) -> str:
 def _objects(server: Server, bucket: str) -> S3Store:
     from obstore.store import S3Store  # noqa: PLC0415 (most starts of a cloud never need it)
 
-    # A proxy of the environment is for the world outside, and naming one is how that is said.
+    # Proxies of the environment are for remote hosts; the library only excludes hosts if a proxy is set.
     direct: Any = {"allow_http": True, "proxy_url": server.endpoint, "proxy_excludes": "127.0.0.1"}
     return S3Store(
         bucket,
@@ -209,7 +209,7 @@ def _policy(bucket: str, *, creating: bool) -> str:
 
 
 def make_bucket(server: Server, name: str) -> None:
-    """Make a bucket; a server that answers already may need a moment more until it can."""
+    """Create a bucket; a server that answers already may need a moment more until it can."""
     deadline = time.monotonic() + _READY_SECONDS
     while (answer := ask(server, "PUT", f"/{name}"))[0] not in {200, 409}:
         status, body = answer

@@ -1,16 +1,15 @@
-"""SeaweedFS: the S3 server under this cloud's storage, and the folder that shows its buckets to runs.
+"""SeaweedFS: the S3 server of this cloud's storage, and the folder that shows its buckets to runs.
 
-Both are children of this process that end when it ends, however it ends: a guard waits for the end
-of their standard input. Everything listens on the loopback interface, which other users of the
-machine share: what is not S3 speaks mutual TLS, with a key that only its owner can read, and its
-Unix sockets are its owner's. It reports deletions to a port of this process, with a token that only
-both know. Where the system has no FUSE there is no folder.
+Server and folder are child processes that end with this process, however this process ends: a guard waits for the end
+of their standard input. All ports are on the loopback interface, which other users of the machine share: all services
+except S3 use mutual TLS, with a key that only its owner can read, and the Unix sockets belong to the owner. The server
+reports deletions to a port of this process, with a shared token. A system without FUSE has no folder.
 
-What SeaweedFS does unlike S3, each held by a test: slashes at the start of a key and doubled ones
-are dropped, a backslash is a slash, keys with ``.`` or ``..`` between slashes are refused (400), a
-part of a key between slashes holds at most 255 bytes, a folder is listed before its neighbours
-(``a/b`` before ``a-b``), and PUT with If-Match on nothing answers 412, not 404. Not held by a test, for it is
-a race: uploads in parts with If-None-Match that are completed at the same moment may all succeed.
+Differences from S3, each covered by a test: slashes at the start of a key and doubled slashes are dropped, a backslash
+is a slash, keys with ``.`` or ``..`` between slashes are refused (400), a part of a key between slashes has at most 255
+bytes, a folder is listed before its neighbors (``a/b`` before ``a-b``), and PUT with If-Match on a missing key answers
+412, not 404. Not covered by a test, because it is a race: multipart uploads with If-None-Match that are completed at
+the same moment may all succeed.
 """
 
 from __future__ import annotations
@@ -68,15 +67,15 @@ _MEMORY = {"GOMEMLIMIT": "512MiB"}
 #: Folders that a mount has emptied are removed after a second, or twice a minute; by default after two minutes.
 _TIDY = {"WEED_FILER_OPTIONS_S3_EMPTY_FOLDER_CLEANUP_DELAY": "1s"}
 
-#: Keys of the tokens for what is not S3.
+#: Environment names of the tokens for services other than S3.
 _TOKENS = ("SIGNING", "SIGNING_READ", "FILER_SIGNING", "FILER_SIGNING_READ")
 
-#: What shows a certificate and asks for one, by gRPC and by HTTP; a part that is left out talks to anybody. The
-#: volume server is left out: it gives and takes bytes for a signed token of its master only, at twice the speed.
+#: Services that require a certificate by gRPC and by HTTP; other services accept every client. The volume server isn't
+#: listed: it accepts requests only with a signed token of its master, at twice the speed.
 _BY_GRPC = ("MASTER", "VOLUME", "FILER", "S3", "ADMIN", "WORKER", "MQ", "MSG_BROKER", "MSG_AGENT", "CLIENT")
 _BY_HTTP = ("MASTER", "FILER", "ADMIN")
 
-#: Waits for the end of its input, then kills the command and clears up; the command itself is this process.
+#: Waits for the end of its input, then kills the command and cleans up; this process becomes the command.
 _GUARD = 'umask 077; exec 3<&0; (cat <&3 >/dev/null; kill -9 $$; eval "$0") & exec "$@" 3<&- </dev/null'
 
 _START_SECONDS = 20.0
@@ -87,7 +86,7 @@ _TRIES = 3
 
 @dataclass(frozen=True)
 class Server:
-    """Where S3 answers, and the key that may do everything there."""
+    """The address of S3, and a key with all rights."""
 
     endpoint: str
     filer: str
@@ -96,7 +95,7 @@ class Server:
 
 
 class Weed:
-    """The server and the folder of one data folder; safe to use from several threads.
+    """The server and the bucket folder of a data folder; safe to use from several threads.
 
     ``credential_seconds`` is the life of the temporary credentials that the server issues.
     """
@@ -114,16 +113,16 @@ class Weed:
 
     @property
     def is_used(self) -> bool:
-        """Whether there has ever been something to store."""
+        """Return whether the storage was ever used."""
         return self._data.exists()
 
     def server(self) -> Server:
-        """Return the server, started when it does not run. 503 when it cannot be started."""
+        """Return the server, and start it if necessary. 503 if the start fails."""
         with self._lock:
             return self._running()
 
     def folder(self) -> Path | None:
-        """Return the folder that shows the buckets, or None where there can be none."""
+        """Return the folder that shows the buckets, or None without FUSE."""
         with self._lock:
             if not can_mount():
                 return None
@@ -133,17 +132,17 @@ class Weed:
             return self._mounted if self._mount else None
 
     def recover(self) -> None:
-        """End what a crash of this process may have left behind."""
+        """Remove processes and mounts of an earlier process that crashed."""
         if self.is_used:
             processes.kill_run(self._mark)
             if _is_mounted_or_stale(self._mounted):
                 subprocess.run(["/bin/sh", "-c", _unmounting(self._mounted)], check=False, capture_output=True)
 
     def close(self) -> None:
-        """End server and folder; what was acknowledged is on disk."""
+        """End server and folder; acknowledged objects are on disk."""
         with self._lock:
             if self._mount is not None:
-                self._mount.terminate()  # it writes what it still holds, and unmounts
+                self._mount.terminate()  # the mount writes its buffers, and unmounts
                 with suppress(subprocess.TimeoutExpired):
                     self._mount.wait(_STOP_SECONDS)
             for process in filter(None, (self._mount, self._process)):
@@ -158,7 +157,7 @@ class Weed:
         with suppress(OSError, http.client.HTTPException):
             if self._server is None or _has_objects(self._server, bucket, folder):
                 return
-            ask(self._server, "DELETE", quote(f"/{bucket}/{folder}/"))  # changes nothing where there are folders in it
+            ask(self._server, "DELETE", quote(f"/{bucket}/{folder}/"))  # has no effect on a folder with subfolders
             if _has_objects(self._server, bucket, folder) and not _is_listed(self._server, bucket, folder):
                 temporary = quote(f"/{bucket}/{folder}/.{secrets.token_hex(8)}")
                 for method in ("PUT", "DELETE"):
@@ -185,7 +184,7 @@ class Weed:
         self._data.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._pair = tls.write_pair(self._folder)
         self._deletions = self._deletions or DeletionListener(self._remove_if_empty)
-        for _ in range(_TRIES):  # another program may take a port between its choice and its use
+        for _ in range(_TRIES):  # another program may use the port first
             self._forget_ports()
             ports = dict(zip(_PORTS, _free_ports(len(_PORTS)), strict=True))
             server = Server(
@@ -205,7 +204,7 @@ class Weed:
         raise HTTPException(503, f"The storage didn't start. Its log: {self._folder / 'server.log'}")
 
     def _forget_ports(self) -> None:
-        """Remove what belongs to the ports of an earlier start; the data does not."""
+        """Remove the files for the ports of an earlier start; the data stays."""
         (self._data / "mini.options").unlink(missing_ok=True)
         for old in self._data.glob("m[0-9]*"):
             shutil.rmtree(old)
@@ -233,7 +232,7 @@ class Weed:
             )
 
     def _wait(self, process: subprocess.Popen[bytes], is_ready: Callable[[], bool]) -> bool:
-        """Wait until a process is ready; end it when it does not come to that."""
+        """Wait until a process is ready; end the process after a timeout."""
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline and process.poll() is None:
             if is_ready():
@@ -243,14 +242,14 @@ class Weed:
         return False
 
     def _config(self, server: Server) -> list[str]:
-        """Write the configuration, with the secrets in it, and return the options that name it."""
+        """Write the configuration files, which contain secrets, and return the options with their paths."""
         write_private(self._folder / "s3.json", json.dumps(_identities(server)))
         write_private(self._folder / "iam.json", json.dumps(_roles(self._seconds)))
         return [f"-s3.config={self._folder / 's3.json'}", f"-s3.iam.config={self._folder / 'iam.json'}"]
 
 
 def _mutual_tls(pair: tuple[Path, Path]) -> dict[str, str]:
-    """Return the settings by which all parts of the server know each other, and talk to nobody else."""
+    """Return the settings with which all parts of the server authenticate each other, and refuse all other clients."""
     certificate, key = map(str, pair)
     parts = [*(f"GRPC_{part}" for part in _BY_GRPC), *(f"HTTPS_{part}" for part in _BY_HTTP)]
     pairs = {f"WEED_{part}_{kind}": path for part in parts for kind, path in (("CERT", certificate), ("KEY", key))}
@@ -263,7 +262,7 @@ def _identities(server: Server) -> dict[str, Any]:
 
 
 def _roles(seconds: int) -> dict[str, Any]:
-    """Return the one role that credentials are issued for; only this process may take it, so nobody widens his own."""
+    """Return the only role of issued credentials; only this process may assume the role, so no user gains rights."""
     everything = [{"Effect": "Allow", "Action": ["s3:*"], "Resource": ["*"]}]
     trust = [{"Effect": "Allow", "Principal": {"AWS": _PRINCIPAL}, "Action": ["sts:AssumeRole"]}]
     return {
@@ -286,7 +285,7 @@ def _roles(seconds: int) -> dict[str, Any]:
 
 
 def _has_objects(server: Server, bucket: str, folder: str) -> bool:
-    """Whether there are objects below a folder, or one with its name and a slash; True where that isn't known."""
+    """Return whether objects exist below a folder, or as the folder's marker; True if unknown."""
     query = f"list-type=2&max-keys=1&prefix={quote(f'{folder}/', safe='')}"
     status, body = ask(server, "GET", f"/{bucket}?{query}")
     return status != http.client.OK or "<Contents>" in body
@@ -299,7 +298,7 @@ def _is_listed(server: Server, bucket: str, folder: str) -> bool:
 
 
 def _unlinking(ports: dict[str, int]) -> str:
-    """Return what removes the sockets that a killed server leaves, for a shell."""
+    """Return a shell command that removes the sockets of a killed server."""
     return "rm -f " + " ".join(f"/tmp/seaweedfs-*-{port}.sock" for port in ports.values())  # noqa: S108 (its own choice)
 
 
@@ -320,18 +319,18 @@ def can_mount() -> bool:
 def _is_mounted_or_stale(folder: Path) -> bool:
     try:
         return folder.is_mount()
-    except OSError:  # its process is gone
+    except OSError:  # its process has ended
         return True
 
 
 def _unmounting(folder: Path) -> str:
-    """Return what takes a folder away whose process is gone, for a shell."""
+    """Return a shell command that unmounts a folder whose process has ended."""
     quoted = shlex.quote(str(folder))
     return f"umount -l {quoted} || fusermount3 -uz {quoted}"
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Kill a process through its guard, which then clears up."""
+    """Kill a process through its guard, which then cleans up."""
     assert process.stdin  # noqa: S101 (it was opened with one)
     process.stdin.close()
     if sys.platform == "win32":
@@ -346,7 +345,7 @@ def _free_ports(count: int) -> list[int]:
 
 
 def _answers(server: Server) -> bool:
-    """Whether this server answers, and not another program that took its port meanwhile and does not know the key."""
+    """Return whether this server answers, and not a program that uses the port now and doesn't know the key."""
     try:
         return ask(server, "GET", "/", seconds=2)[0] == http.client.OK
     except (OSError, http.client.HTTPException):
@@ -354,7 +353,7 @@ def _answers(server: Server) -> bool:
 
 
 def ask(server: Server, method: str, path: str, form: str = "", seconds: float = 30) -> tuple[int, str]:
-    """Send what the library for objects has no word for, signed: a form to STS, or to S3; return status and body."""
+    """Send a signed request to STS (with a form) or S3, past the object library; return status and body."""
     from botocore.auth import S3SigV4Auth, SigV4Auth  # noqa: PLC0415
     from botocore.awsrequest import AWSRequest  # noqa: PLC0415
     from botocore.credentials import Credentials  # noqa: PLC0415

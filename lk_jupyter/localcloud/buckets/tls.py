@@ -1,4 +1,4 @@
-"""Mutual TLS for what only one program and its children may reach: one key, which is its own authority."""
+"""Mutual TLS for services that only a program and its children may reach: a self-signed key."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ _DAYS = 3650
 
 
 def write_pair(folder: Path) -> tuple[Path, Path]:
-    """Write a new key, and a certificate of 127.0.0.1 that it signs itself; return certificate and key.
+    """Write a new key, and a self-signed certificate of 127.0.0.1; return certificate and key.
 
-    Who trusts this certificate alone takes it for the authority, so that whoever answers or asks must
-    hold this very key.
+    A peer that trusts only this certificate treats it as the authority, so both peers must have this key.
     """
     from cryptography import x509  # noqa: PLC0415 (most starts of a cloud never need it)
     from cryptography.hazmat.primitives import hashes  # noqa: PLC0415

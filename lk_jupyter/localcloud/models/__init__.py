@@ -1,1 +1,1 @@
-"""Models, deployments and batches: what answers chats and embeddings."""
+"""Models, deployments and batches, which answer chats and embeddings."""

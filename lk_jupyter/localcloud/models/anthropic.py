@@ -24,12 +24,12 @@ _STOPS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
 _CHOICES: dict[str, Any] = {"auto": "auto", "any": "required", "none": "none"}
 _TYPES = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error", 503: "overloaded_error"}
 
-#: The kind of a block → its field in a block, and the kind of its pieces in a stream.
+#: Kind of a block → field of the block, and kind of the pieces in a stream.
 _TEXTS = {"thinking": ("thinking", "thinking_delta"), "text": ("text", "text_delta")}
 
 
 class AnthropicMessage(BaseModel):
-    """One turn: text, or blocks."""
+    """A turn of a conversation: text, or blocks."""
 
     role: Literal["user", "assistant", "system"]
     content: str | list[Json]
@@ -58,7 +58,7 @@ class MessagesRequest(CountRequest):
 
 
 def token_count(request: CountRequest) -> Json:
-    """Count the tokens of a conversation, its tools included, as the built-in models count."""
+    """Count the tokens of a conversation, tools included, with the tokenizer of the built-in models."""
     messages = _checked(ChatCompletionParameters, messages=_messages(request)).messages
     tools = tokens.count(json.dumps(request.tools)) if request.tools else 0
     return {"input_tokens": tokens.count_messages(messages) + tools}
@@ -84,7 +84,7 @@ def chat_request(request: MessagesRequest, model: str) -> ChatCompletionRequest:
 
 
 def _checked(kind: type[Chat], **fields: Any) -> Chat:
-    """Return a chat of these fields; refuse what no chat here may have."""
+    """Return a chat with these fields; refuse invalid fields."""
     try:
         return kind(**fields)
     except ValidationError as error:
@@ -162,14 +162,14 @@ def message_body(completion: Json, stops: list[str]) -> Json:
 
 
 def _ending(choice: Json, stops: list[str]) -> Json:
-    """Return why a message ends; an engine that names the stop word of a chat has it in ``stop_reason``."""
+    """Return why a message ends; some engines report the stop word of a chat in ``stop_reason``."""
     if (stop := choice.get("stop_reason")) in stops:
         return {"stop_reason": "stop_sequence", "stop_sequence": stop}
     return {"stop_reason": _STOPS.get(choice.get("finish_reason") or "stop", "end_turn"), "stop_sequence": None}
 
 
 def _texts(message: Json) -> Iterator[tuple[str, str]]:
-    """Yield the texts of a message or a piece of one, by the kind of their block."""
+    """Yield the texts of a message, or of a piece of a message, by the kind of the block."""
     if thought := message.get("reasoning_content") or message.get("reasoning"):
         yield "thinking", thought
     if text := message.get("content"):
@@ -185,7 +185,7 @@ def _use(call: Json) -> Json:
     try:
         arguments = json.loads(function.get("arguments") or "{}")
     except ValueError:
-        arguments = {"arguments": function["arguments"]}  # what the model wrote is no JSON
+        arguments = {"arguments": function["arguments"]}  # the model wrote invalid JSON
     return {"type": "tool_use", "id": call.get("id"), "name": function.get("name"), "input": arguments}
 
 
@@ -217,7 +217,7 @@ async def events(request: MessagesRequest, first: Json, rest: AsyncIterator[Json
 
 
 class _Blocks:
-    """The open block of a stream, and the facts for its end."""
+    """The open block of a stream, and the facts for the end of the stream."""
 
     def __init__(self, stops: list[str]) -> None:
         self._index = -1
@@ -227,7 +227,7 @@ class _Blocks:
         self._usage: Json | None = None
 
     def take(self, piece: Json) -> Iterator[str]:
-        """Yield the events of one piece."""
+        """Yield the events of a piece."""
         self._usage = piece.get("usage") or self._usage
         for choice in (choice for choice in piece.get("choices") or [] if not choice.get("index")):
             delta = choice.get("delta") or {}
@@ -274,6 +274,6 @@ def _event(name: str, **fields: Any) -> str:
 
 
 def error_body(refusal: Refusal) -> Json:
-    """Return a refusal as these clients read it."""
+    """Return a refusal in Anthropic's form."""
     kind = _TYPES.get(refusal.status, "api_error" if refusal.status >= 500 else "invalid_request_error")
     return {"type": "error", "error": {"type": kind, "message": refusal.message}}

@@ -1,7 +1,7 @@
-"""Answer chats later: accept them, store them, answer them in the background, look them up, follow them.
+"""Answer chats later: accept, store, answer in the background, look up, follow.
 
-No source says which call gives an ``inference_id`` for ``/inference/streaming/stream/{inference_id}``.
-Here it is the ``request_id`` of an asynchronous chat, and nothing else.
+No documentation states which call returns an ``inference_id`` for ``/inference/streaming/stream/{inference_id}``. In
+this cloud it is the ``request_id`` of an asynchronous chat.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ KIND = "async_chat"
 
 _CHAT_REQUEST = for_upstream(DedicatedChatCompletionRequest)
 
-#: Seconds for which an answer is waited for, and for which it can be looked up.
+#: Seconds to wait for an answer, and seconds for which an answer can be looked up.
 PATIENCE = 600.0
 RETENTION_SECONDS = 86_400.0
 
 
 class AsyncChats:
-    """All asynchronous chats of this cloud; ``speed`` is the speed of its clock."""
+    """All asynchronous chats of this cloud; ``speed`` is the speed of the cloud's clock."""
 
     def __init__(self, store: Store, chat: DedicatedChat, speed: float) -> None:
         self._store = store
@@ -43,7 +43,7 @@ class AsyncChats:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def accept(self, org_id: str, deployment: Json, request: DedicatedChatCompletionRequest) -> str:
-        """Keep a request and answer it in the background; return its id."""
+        """Store a request and answer the request in the background; return its id."""
         body = request.model_dump(mode="json", exclude_unset=True)
         facts = {"org": org_id, "status": "pending", "created": time.time(), "deployment": deployment, "request": body}
         request_id = str(uuid4())
@@ -52,14 +52,14 @@ class AsyncChats:
         return request_id
 
     def result(self, org_id: str, request_id: str) -> Json | None:
-        """Return what became of a request; None when it is unknown, too old, or another organization's."""
+        """Return the result of a request; None if the request is unknown, too old, or of another organization."""
         stored = self._store.get(KIND, request_id)
         if stored is None or stored["org"] != org_id or self._is_old(stored):
             return None
         return {key: stored[key] for key in ("status", "result", "error") if key in stored}
 
     async def follow(self, org_id: str, request_id: str) -> AsyncIterator[Json]:
-        """Yield that a request is queued, and what came of it once it is over."""
+        """Yield that a request is queued, and its result at the end."""
         yield {"event": "queued", "inference_id": request_id}
         while True:
             news = self._bells.event(request_id)

@@ -1,4 +1,4 @@
-"""Files of batches: their bytes in a folder, what is known of them in a table."""
+"""Files of batches: their bytes in a folder, their facts in a table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lk_jupyter.localcloud.store import Store
 
 Json = dict[str, Any]
 
-#: Most bytes of one file.
+#: Maximum size of a file, in bytes.
 MOST_BYTES = 100 * 1024 * 1024
 MOST_ROWS = 10_000
 
@@ -40,16 +40,16 @@ class BatchFiles:
         store.add_tables(_TABLES)
 
     def upload(self, org_id: str, name: str, source: BinaryIO) -> Json:
-        """Keep a file of requests; 400 when it is too large, or the disk is full."""
+        """Store a file of requests; 400 for a file that is too large, and on a full disk."""
         return self._keep(org_id, f"file-{uuid4().hex}", "batch", name, lambda file: _copy(source, file))
 
     def write(self, org_id: str, file_id: str, purpose: str, lines: Iterable[str]) -> Json:
-        """Keep a file of answers; the same id again replaces it."""
+        """Store a file of answers, and replace a file with the same id."""
         text = (f"{line}\n".encode() for line in lines)
         return self._keep(org_id, file_id, purpose, f"{file_id}.jsonl", lambda file: file.writelines(text))
 
     def get(self, org_id: str, file_id: str) -> Json:
-        """Return what is known of a file; 404 when it is unknown, or of another organization."""
+        """Return the facts of a file; 404 for an unknown file, or a file of another organization."""
         rows = self._store.read("SELECT body FROM batch_files WHERE id = ? AND org = ?", file_id, org_id)
         if not rows:
             raise HTTPException(404, f"File {file_id} not found")
@@ -60,7 +60,7 @@ class BatchFiles:
         return self._folder / str(self.get(org_id, file_id)["id"])
 
     def page(self, org_id: str, limit: int, after: str | None, purpose: str | None) -> list[Json]:
-        """Return files, newest first, and one more than asked for when there are more."""
+        """Return files, newest first, plus an extra file if more exist."""
         query = """
             SELECT body FROM batch_files WHERE org = ? AND seq < ? AND purpose = COALESCE(?, purpose)
             ORDER BY seq DESC LIMIT ?
@@ -115,7 +115,7 @@ class BatchFiles:
 
 
 def seq_after(store: Store, table: str, org_id: str, after: str | None) -> int:
-    """Return the place in a table of the row with an id, or one beyond all rows; 422 for an unknown id."""
+    """Return the sequence number of the row with this id, or a number beyond all rows; 422 for an unknown id."""
     if after is None:
         return 2**62
     rows = store.read(f"SELECT seq FROM {table} WHERE id = ? AND org = ?", after, org_id)  # noqa: S608 (our own name)

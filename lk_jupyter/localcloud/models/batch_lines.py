@@ -1,4 +1,4 @@
-"""Lines of a batch: read and checked one by one, answered one by one, written as lines again."""
+"""Lines of a batch: read, check and answer each line, and write the answers as lines."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ ENDPOINTS = (CHAT, EMBEDDINGS)
 
 MOST_LINES = 50_000
 
-#: The built-in models refuse what only an upstream can get.
+#: The built-in models refuse requests that only an upstream can answer.
 _CHAT_REQUEST = for_upstream(ChatCompletionRequest)
 
 
 @dataclass(frozen=True)
 class BatchLine:
-    """One request of a file; ``number`` counts from 1."""
+    """A request of a file; ``number`` counts from 1."""
 
     number: int
     custom_id: str
@@ -51,18 +51,18 @@ class LineFault:
     param: str | None = None
 
     def row(self) -> Json:
-        """Return it as a row of the batch's list of errors."""
+        """Return the fault as a row of the batch's list of errors."""
         return {"code": self.code, "line": self.number or None, "message": self.message, "param": self.param}
 
     def line(self) -> str:
-        """Return it as a line of the file of errors."""
+        """Return the fault as a line of the file of errors."""
         error = {"code": self.code, "message": self.message, "line": self.number}
         return json.dumps({"id": None, "custom_id": self.custom_id, "response": None, "error": error})
 
 
 @dataclass(frozen=True)
 class LineAnswer:
-    """What came of a line; ``model`` and ``usage`` are what is billed, where something is."""
+    """The answer to a line; ``model`` and ``usage`` are billed, if set."""
 
     status: int
     body: Json
@@ -71,7 +71,7 @@ class LineAnswer:
 
 
 def read(lines: Iterable[bytes], endpoint: str | None) -> Iterator[BatchLine | LineFault]:
-    """Yield each line as a request or as the fault that it has; blank lines are passed over."""
+    """Yield each line as a request or as a fault; blank lines are skipped."""
     ids: set[str] = set()
     for number, text in enumerate(lines, 1):
         if text.strip():
@@ -109,7 +109,7 @@ def _read_line(number: int, text: bytes, endpoint: str | None) -> BatchLine | Li
 
 
 async def answer(line: BatchLine, models: Models, model: str | None) -> LineAnswer:
-    """Answer a line as its address would; ``model`` overrides the model in its body."""
+    """Answer a line like its endpoint; ``model`` overrides the model in the body."""
     body = {**line.body, **({"model": model} if model else {})}
     try:
         return await (_chat(body, models) if line.url == CHAT else _embeddings(body, models))

@@ -27,7 +27,7 @@ WINDOW_SECONDS = 86_400.0
 #: Lines that are answered at the same time.
 AT_ONCE = 8
 
-#: Faults that a batch lists; the file of errors holds all of them.
+#: Faults in a batch's list; the file of errors contains all faults.
 _LISTED_FAULTS = 100
 
 _TABLES = """
@@ -45,7 +45,7 @@ CREATE INDEX IF NOT EXISTS batch_lines_by_status ON batch_lines (batch, status);
 
 
 class BatchWork:
-    """All batches of this cloud; ``speed`` is the speed of its clock."""
+    """All batches of this cloud; ``speed`` is the speed of the cloud's clock."""
 
     def __init__(self, store: Store, ledger: Ledger, files: BatchFiles, catalogue: models.Models, speed: float) -> None:
         self._store = store
@@ -58,7 +58,7 @@ class BatchWork:
         store.add_tables(_TABLES)
 
     def create(self, org_id: str, fields: Json) -> Json:
-        """Keep a new batch and begin to work on it."""
+        """Store a new batch and start to work."""
         created = time.time()
         deadline = created + WINDOW_SECONDS / self._speed
         batch = {
@@ -77,20 +77,20 @@ class BatchWork:
         return self._view(batch)
 
     def get(self, org_id: str, batch_id: str) -> Json:
-        """Return one batch; 404 when it is unknown, or of another organization."""
+        """Return a batch; 404 for an unknown batch, or a batch of another organization."""
         rows = self._store.read("SELECT body FROM batches WHERE id = ? AND org = ?", batch_id, org_id)
         if not rows:
             raise HTTPException(404, f"Batch {batch_id} not found")
         return self._view(json.loads(rows[0]["body"]))
 
     def page(self, org_id: str, limit: int, after: str | None) -> list[Json]:
-        """Return batches, newest first, and one more than asked for when there are more."""
+        """Return batches, newest first, plus an extra batch if more exist."""
         before = seq_after(self._store, "batches", org_id, after)
         query = "SELECT body FROM batches WHERE org = ? AND seq < ? ORDER BY seq DESC LIMIT ?"
         return [self._view(json.loads(row["body"])) for row in self._store.read(query, org_id, before, limit + 1)]
 
     def cancel(self, org_id: str, batch_id: str) -> Json:
-        """End a batch early, and keep what is answered; 400 when it has ended in another way."""
+        """End a batch early, and keep its answers; 400 for a batch that has ended in another way."""
         batch = self.get(org_id, batch_id)
         if batch["status"] in FINAL_STATES - {"cancelled"}:
             raise HTTPException(400, f"Batch {batch_id} is {batch['status']}: it cannot be cancelled any more")
@@ -128,7 +128,7 @@ class BatchWork:
         task.add_done_callback(lambda _: (self._tasks.pop(batch_id), self._cancelled.pop(batch_id)))
 
     async def _work(self, batch_id: str) -> None:
-        """Bring a batch to its end; what fails here is a fault of this cloud."""
+        """Process a batch to its end; an exception is a fault of this cloud."""
         try:
             await self._steps(batch_id)
         except Exception as problem:
@@ -138,7 +138,7 @@ class BatchWork:
             self._move(batch_id, "failed", errors={"object": "list", "data": [fault.row()]})
 
     async def _steps(self, batch_id: str) -> None:
-        """Take a batch from where it stands to its end."""
+        """Process a batch from the present state to the end."""
         row = self._row(batch_id)
         if row["status"] == "validating" and not await asyncio.to_thread(self._check, batch_id):
             return
@@ -146,7 +146,7 @@ class BatchWork:
         await asyncio.to_thread(self._finish, batch_id)
 
     def _check(self, batch_id: str) -> bool:
-        """Read the file of a batch: keep its lines, or end the batch with a list of its faults."""
+        """Read the file of a batch: store its lines, or end the batch with a list of faults."""
         row = self._row(batch_id)
         batch = json.loads(row["body"])
         try:
@@ -172,7 +172,7 @@ class BatchWork:
         self._move(batch_id, "failed", errors=listed, error_file_id=file_id)
 
     async def _answer_all(self, batch_id: str, org_id: str, deadline: float) -> None:
-        """Answer lines until none is left, or the batch is cancelled, or its time is up."""
+        """Answer lines until none remains, the batch is cancelled, or its time is up."""
         while self._row(batch_id)["status"] == "in_progress" and (lines := self._open_lines(batch_id)):
             work = asyncio.create_task(self._answer_together(batch_id, org_id, lines))
             cancelled = asyncio.create_task(self._cancelled[batch_id].wait())
@@ -191,7 +191,7 @@ class BatchWork:
         await asyncio.gather(*(self._answer(batch_id, org_id, line) for line in lines))
 
     async def _answer(self, batch_id: str, org_id: str, line: BatchLine) -> None:
-        """Answer one line; its answer and its bill are kept together, and once."""
+        """Answer a line; store answer and bill in the same transaction, once."""
         model = json.loads(self._row(batch_id)["body"])["model"]
         try:
             self._ledger.require_credits(org_id)
@@ -199,7 +199,7 @@ class BatchWork:
         except HTTPException as problem:
             answer = batch_lines.unpaid(problem)
         self._keep(batch_id, org_id, line, answer)
-        await asyncio.sleep(0)  # others have their turn
+        await asyncio.sleep(0)  # let other tasks run
 
     def _keep(self, batch_id: str, org_id: str, line: BatchLine, answer: LineAnswer) -> None:
         query = "UPDATE batch_lines SET status = ?, answer = ? WHERE batch = ? AND line = ? AND status IS NULL"
@@ -210,7 +210,7 @@ class BatchWork:
                 models.charge(db, self._ledger, org_id, source=source, model=answer.model, usage=answer.usage)
 
     def _finish(self, batch_id: str) -> None:
-        """Write the files of a batch and end it; doing it again gives the same files."""
+        """Write the files of a batch and end the batch; a repetition writes the same files."""
         row = self._row(batch_id)
         before = row["status"]
         if before == "in_progress":
@@ -253,7 +253,7 @@ class BatchWork:
         return dict(self._store.read(query, batch_id)[0])
 
     def _view(self, batch: Json) -> Json:
-        """Return a batch as the API shows it, with the counts of this moment."""
+        """Return a batch in the form of the API, with present counts."""
         return {"request_counts": self._counts(batch["id"]), **batch}
 
     def _row(self, batch_id: str) -> sqlite3.Row:
@@ -275,5 +275,5 @@ class BatchWork:
 
 
 def _file_id(batch_id: str, kind: str) -> str:
-    """Return the id of a file that a batch writes, the same one each time."""
+    """Return the id of a file that a batch writes, the same each time."""
     return f"file-{batch_id.removeprefix('batch_')}-{kind}"

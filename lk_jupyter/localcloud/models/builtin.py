@@ -1,7 +1,7 @@
-"""The two models that this cloud contains: one repeats its prompt, one hashes words to a vector.
+"""The two models of this cloud: an echo of the prompt, and a hash of words to a vector.
 
-They let people try programs without a GPU and without a bill elsewhere. They name themselves,
-and give the same answer to the same request.
+With these models, people can try programs without a GPU and without an external bill. Both models state their name, and
+give the same answer to the same request.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from lk_jupyter.localcloud.models.envelope import Refusal
 ECHO = "local/echo"
 HASH_EMBEDDING = "local/hash-embedding"
 
-#: A model that never comes up when it is deployed, to see what a failure looks like.
+#: A model whose deployment always fails, to demonstrate a failure.
 BROKEN = "local/broken"
 
-#: The roles of a message by the description of the API; in front of an upstream there are others.
+#: The roles of a message in the API description; an upstream supports further roles.
 _ROLES = ("system", "user", "assistant", "tool")
 
 DIMENSIONS = 512
 
-#: Tokens that the chat model takes at once.
+#: Maximum tokens of a prompt for the chat model.
 CONTEXT = 131_072
 
 MOST_CHOICES = 16
 MOST_DIMENSIONS = 4096
 MOST_INPUTS = 2048
 
-#: Places of a vector that one word adds to.
+#: Elements of a vector that a word changes.
 _PLACES = 8
 
 _OPENINGS = ("You said:", "You wrote:", "Here it is again:", "Word for word:")
@@ -51,7 +51,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Reply:
-    """One answer, in tokens, why it ends, and the stop word that ended it."""
+    """An answer: tokens, reason of the end, and the stop word, if any."""
 
     tokens: list[str]
     finish_reason: str
@@ -59,7 +59,7 @@ class Reply:
 
 
 class Echo:
-    """The chat model: a sentence about itself and the last message of the user."""
+    """The chat model: a sentence about this model, and the last message of the user."""
 
     async def complete(self, model: str, request: ChatCompletionParameters) -> Json:
         """Return the complete answer."""
@@ -76,14 +76,14 @@ class Echo:
         return {**_head(model, "chat.completion"), "choices": choices, "usage": _usage(request, replies)}
 
     async def stream(self, model: str, request: ChatCompletionParameters) -> AsyncIterator[Json]:
-        """Yield the completion token by token, and its token counts last."""
+        """Yield the completion token by token, and the token counts last."""
         replies = _replies(request)
         head = _head(model, "chat.completion.chunk")
         for index, reply in enumerate(replies):
             for place, token in enumerate(reply.tokens):
                 delta = {"content": token} if place else {"role": "assistant", "content": token}
                 yield {**head, "choices": [_piece(index, delta)]}
-                await asyncio.sleep(0)  # others have their turn, and a client that hangs up is noticed
+                await asyncio.sleep(0)  # let other tasks run, and notice a client that hangs up
             yield {**head, "choices": [_piece(index, {}, reply.finish_reason) | {"stop_reason": reply.stop_reason}]}
         yield {**head, "choices": [], "usage": _usage(request, replies)}
 
@@ -102,10 +102,10 @@ class Echo:
 
 
 def vector(text: EmbeddingInput, dimensions: int = DIMENSIONS) -> list[float]:
-    """Return the direction of a text, of length 1: each word adds to the places that its hash names.
+    """Return the direction of a text, of length 1: the hash of each word selects the elements that the word changes.
 
-    Texts that share words point in similar directions. A text without words has a direction too. The id of
-    a token counts as a word, because this model has no vocabulary.
+    Texts that share words point in similar directions. A text without words has a direction too. The id of a token
+    counts as a word, because this model has no vocabulary.
     """
     sums = [0.0] * dimensions
     words = [token.strip().lower() for token in tokens.split(text)] if isinstance(text, str) else map(repr, text)
@@ -124,7 +124,7 @@ def _replies(request: ChatCompletionParameters) -> list[Reply]:
 
 
 def _check(request: ChatCompletionParameters) -> None:
-    """Refuse what this model cannot do."""
+    """Refuse requests that this model can't answer."""
     for message in request.messages:
         if message.role not in _ROLES:
             raise Refusal(400, f"{ECHO} has no role {message.role!r}: use {', '.join(_ROLES)}", "messages")
@@ -161,7 +161,7 @@ def _cut(text: str, request: ChatCompletionParameters) -> Reply:
 
 
 def _budget(request: ChatCompletionParameters) -> int | None:
-    """Return the most tokens that are wanted; newer clients have another name for them."""
+    """Return the token budget; newer clients use another field."""
     extra = request.model_extra or {}
     if request.max_tokens is None and extra.get("max_completion_tokens") is not None:
         return _integer(extra, "max_completion_tokens", 1, 65_536)

@@ -1,4 +1,4 @@
-"""Chat with a deployment: found, woken up, waited for, asked, each within the time that the caller gives."""
+"""Chat with a deployment: find, wake up, wait for a replica, send the request, all within the time limit."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _POLL_SECONDS = 0.05
 
 
 class DedicatedChat:
-    """Answers from deployments; its tokens cost nothing, since the replicas are paid."""
+    """Answers of deployments; tokens are free, since the replicas are billed."""
 
     def __init__(self, deployments: Deployments, models: Models) -> None:
         self._deployments = deployments
         self._models = models
 
     def find(self, org_id: str, header: str | None, request: DedicatedChatCompletionRequest) -> Json:
-        """Return the deployment that a request means, by its header or else by its model."""
+        """Return the deployment of a request, by header or else by model."""
         name = header or request.model
         if not name:
             raise Refusal(400, "name a deployment in the header X-Deployment-ID, or in model", "model")
@@ -36,13 +36,13 @@ class DedicatedChat:
         return deployment
 
     async def complete(self, deployment: Json, request: DedicatedChatCompletionRequest, seconds: float) -> Json:
-        """Return the complete answer; 504 when it takes longer than the time limit, in seconds of the cloud's clock."""
+        """Return the complete answer; 504 after the time limit, in seconds of the cloud's clock."""
         return await self._within(seconds, self._complete(deployment, request))
 
     async def stream(
         self, deployment: Json, request: DedicatedChatCompletionRequest, seconds: float
     ) -> AsyncIterator[Json]:
-        """Yield the answer piece by piece; the time limit holds for the first piece."""
+        """Yield the answer piece by piece; the time limit applies to the first piece."""
         start = time.monotonic()
         chosen = await self._within(seconds, self._ready(deployment))
         pieces = chosen.stream(request, lambda _: None)
@@ -59,7 +59,7 @@ class DedicatedChat:
         return completion
 
     async def _ready(self, deployment: Json) -> Chosen:
-        """Wake a deployment up and wait for its first replica that serves."""
+        """Wake a deployment up and wait for its first serving replica."""
         current = self._deployments.wake(self._deployments.latest(deployment))
         while (status := self._deployments.status(current)) == "pending":
             await asyncio.sleep(_POLL_SECONDS)

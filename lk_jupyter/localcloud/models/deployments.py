@@ -39,7 +39,7 @@ _FASTEST_TICK = 0.02
 
 
 class Deployments:
-    """All deployments of this cloud; ``speed`` is the speed of its clock."""
+    """All deployments of this cloud; ``speed`` is the speed of the cloud's clock."""
 
     def __init__(self, store: Store, ledger: Ledger, speed: float) -> None:
         self._store = store
@@ -51,7 +51,7 @@ class Deployments:
         ledger.add_meter(self.accruing)
 
     def create(self, org_id: str, fields: Json) -> Json:
-        """Keep a new deployment and ask for its first replicas; called in the event loop."""
+        """Store a new deployment and request its first replicas; called in the event loop."""
         moment = time.time()
         deployment = {
             **fields,
@@ -71,7 +71,7 @@ class Deployments:
         return deployment
 
     def get(self, org_id: str, deployment_id: str) -> Json:
-        """Return one deployment; 404 when it is unknown, or of another organization."""
+        """Return a deployment; 404 for an unknown deployment, or a deployment of another organization."""
         rows = self._store.read("SELECT body FROM deployments WHERE id = ? AND org = ?", deployment_id, org_id)
         if not rows:
             raise HTTPException(404, f"Deployment {deployment_id} not found")
@@ -91,7 +91,7 @@ class Deployments:
         return next(by_id, None) or next(by_model, None)
 
     def with_replica(self, org_id: str, replica_id: str) -> tuple[Json, Json]:
-        """Return a replica and its deployment; 404 when it is unknown, or of another organization."""
+        """Return a replica and its deployment; 404 for an unknown replica, or a replica of another organization."""
         for deployment in self.all(org_id, with_stopped=True):
             for replica in deployment["replicas"]:
                 if replica["replica_id"] == replica_id:
@@ -99,12 +99,12 @@ class Deployments:
         raise HTTPException(404, f"Replica {replica_id} not found")
 
     def latest(self, deployment: Json) -> Json:
-        """Return a deployment as it is by now; one whose organization was deleted counts as stopped."""
+        """Return the present facts of a deployment, stopped if its organization was deleted."""
         rows = self._store.read("SELECT body FROM deployments WHERE id = ?", deployment["deployment_id"])
         return _read(rows[0]) if rows else {**deployment, "is_stopped": True}
 
     def stop(self, org_id: str, deployment_id: str) -> Json:
-        """End a deployment permanently. An ended deployment stays as it is."""
+        """End a deployment permanently. An ended deployment doesn't change."""
         self.get(org_id, deployment_id)
         return self._change(deployment_id, _stop)
 
@@ -116,7 +116,7 @@ class Deployments:
             db.execute("DELETE FROM deployments WHERE org = ?", (org_id,))
 
     def wake(self, deployment: Json) -> Json:
-        """Note a request; a paused deployment gets its replicas again, when they can be paid."""
+        """Record a request; a paused deployment gets replicas again, if the organization has credits."""
         if deployment["is_paused"]:
             self._ledger.require_credits(self._org(deployment))
         return self._change(deployment["deployment_id"], _wake)
@@ -146,14 +146,14 @@ class Deployments:
         )
 
     async def tick_forever(self) -> None:
-        """Scale and pause deployments by the clock; sleep while there are none."""
+        """Scale and pause deployments by the clock; sleep without active deployments."""
         while True:
             self._news.clear()
             live = self._store.read("SELECT id, org, body FROM deployments WHERE is_live")
             for row in live:
                 try:
                     self._tick(_read(row), row["org"])
-                except Exception:  # the next tick may do better, and the others are not at fault
+                except Exception:  # the next tick may succeed, and other deployments must continue
                     logging.getLogger("uvicorn.error").exception("deployment %s", row["id"])
             await (asyncio.sleep(max(_TICK_SECONDS / self.speed, _FASTEST_TICK)) if live else self._news.wait())
 
@@ -172,7 +172,7 @@ class Deployments:
             self._change(deployment_id, _stay)
 
     def _scaled(self, deployment: Json, moment: float) -> int:
-        """Return how many replicas there should be now: more at once, fewer after some calm, one by one."""
+        """Return the target number of replicas: increase immediately, decrease by steps of one after a calm period."""
         replica_count, have = self.demand.replicas_for(deployment, moment), int(deployment["desired_replicas"])
         if replica_count >= have:
             return replica_count
@@ -204,7 +204,7 @@ class Deployments:
         return deployment
 
     def _bill_ended(self, db: sqlite3.Connection, org_id: str, deployment: Json) -> None:
-        """Bill each replica that was ended; what was billed before is not billed again."""
+        """Bill each ended replica; earlier bills aren't repeated."""
         for replica in deployment["replicas"]:
             if replica["until"] is not None:
                 self._ledger.charge(
@@ -223,7 +223,7 @@ class Deployments:
 
 
 def price_per_hour(deployment: Json) -> Decimal:
-    """Return what one replica costs in credits an hour."""
+    """Return the price of a replica in credits per hour."""
     return catalogue.vm_price("on-demand", deployment["gpu_type"], deployment["gpu_count"])
 
 

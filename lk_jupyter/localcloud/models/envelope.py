@@ -1,4 +1,4 @@
-"""Refusals in the OpenAI form, ``{"error": {"message", "type", "param"}}``, as those clients read them."""
+"""Refusals in the OpenAI form, ``{"error": {"message", "type", "param"}}``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TYPES = {
 
 
 class Refusal(Exception):
-    """A request that a model, or the service in front of it, refuses."""
+    """A request that a model, or the service in front of the model, refuses."""
 
     def __init__(self, status: int, message: str, param: str | None = None) -> None:
         super().__init__(message)
@@ -29,7 +29,7 @@ class Refusal(Exception):
 
     @property
     def body(self) -> dict[str, Any]:
-        """What is answered, or sent as a frame of a stream."""
+        """The answer, or the frame of a stream."""
         kind = TYPES.get(self.status, "server_error" if self.status >= 500 else "invalid_request_error")
         return {"error": {"message": self.message, "type": kind, "param": self.param}}
 
@@ -40,12 +40,12 @@ def answer(refusal: Refusal) -> JSONResponse:
 
 
 def speaks_openai(path: str) -> bool:
-    """Whether an address answers all its refusals in this form."""
+    """Return whether an address answers all refusals in this form."""
     return path.startswith((f"{OPENAI}/", f"{IRIS}/")) or path == f"{EXTERNAL}/chat/completions"
 
 
 def refused_by_model(errors: list[dict[str, Any]]) -> bool:
-    """Whether the model refuses the faults of a body, not its gateway: a role or a budget."""
+    """Return whether the model refuses these faults of a body, not its gateway: a role or a budget."""
     return bool(errors) and all(
         (*error["loc"][1:2], *error["loc"][-1:], error["type"])
         in {("max_tokens", "max_tokens", "less_than_equal"), ("messages", "role", "literal_error")}
@@ -54,7 +54,7 @@ def refused_by_model(errors: list[dict[str, Any]]) -> bool:
 
 
 def first_refusal(errors: list[dict[str, Any]]) -> Refusal:
-    """Return the first fault of a request as a refusal that names its field."""
+    """Return the first fault of a request as a refusal with the field's name."""
     first = errors[0]
     field = ".".join(str(step) for step in first["loc"][1:]) or None
     return Refusal(400, f"{field}: {first['msg']}" if field else first["msg"], field)

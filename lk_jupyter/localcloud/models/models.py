@@ -1,4 +1,4 @@
-"""Which models answer, who answers for them, and what their tokens cost."""
+"""The available models, the engines that answer for them, and the prices of their tokens."""
 
 from __future__ import annotations
 
@@ -29,34 +29,34 @@ from lk_jupyter.localcloud.models.upstream import ModelUpstream
 
 Json = dict[str, Any]
 
-#: Told of the tokens of an answer.
+#: A function that receives the token counts of an answer.
 Bill = Callable[[Json], None]
 
-#: Names that stand for a model that suits the prompt.
+#: Names of routes, each of which selects a model for the prompt.
 ROUTES = ("lyceum/router", "lyceum/simple", "lyceum/complex", "lyceum/reasoning")
 
 _CREATED = 1_767_225_600  # the built-in models are as old as 2026
 
 
 class ModelEngine(Protocol):
-    """Somebody who answers for models."""
+    """An engine that answers for models."""
 
     async def complete(self, model: str, request: ChatCompletionParameters) -> Json:
         """Return the complete answer."""
         ...
 
     def stream(self, model: str, request: ChatCompletionParameters) -> AsyncIterator[Json]:
-        """Yield the completion piece by piece, token counts among them."""
+        """Yield the completion piece by piece, token counts included."""
         ...
 
     async def embed(self, model: str, inputs: list[EmbeddingInput], options: Json) -> Json:
-        """Return one vector for each input."""
+        """Return a vector for each input."""
         ...
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """A model that is there, and who answers for it."""
+    """An available model, and its engine."""
 
     id: str
     engine: ModelEngine
@@ -68,9 +68,9 @@ class Chosen:
         return {**answer, "usage": answer.get("usage") or count(request, texts)}
 
     async def stream(self, request: ChatCompletionParameters, bill: Bill) -> AsyncIterator[Json]:
-        """Yield the answer piece by piece; token counts come last, in a separate piece.
+        """Yield the answer piece by piece; token counts follow last, in a separate piece.
 
-        They are billed before that, and also when nobody reads the rest.
+        The tokens are billed before that piece, even if the client stops reading.
         """
         usage, texts, head = (
             None,
@@ -91,30 +91,30 @@ class Chosen:
         yield {**head, "choices": [], "usage": usage}
 
     async def embed(self, inputs: list[EmbeddingInput], options: Json) -> Json:
-        """Return one vector for each input, with token counts."""
+        """Return a vector for each input, with token counts."""
         answer = _checked(EmbeddingResponse, await self.engine.embed(self.id, inputs, options))
         counted = sum(map(tokens.count_input, inputs))
         return {**answer, "usage": answer.get("usage") or {"prompt_tokens": counted, "total_tokens": counted}}
 
 
 class Models:
-    """The models of this cloud: its built-in models, and the models of the upstream if there is one."""
+    """The models of this cloud: the built-in models, and the models of the upstream, if any."""
 
     def __init__(self, upstream: ModelUpstream | None) -> None:
         self._upstream = upstream
         self._builtin = Echo()
 
     async def all(self) -> list[Json]:
-        """List them; an upstream that does not answer adds none."""
+        """List the models; an upstream that doesn't answer adds none."""
         builtin = [_row(ECHO, "local") | {"max_model_len": CONTEXT}, _row(HASH_EMBEDDING, "local")]
         return [*builtin, *(await self._listed()), *(_row(name, "lyceum") for name in ROUTES)]
 
     async def priced(self) -> list[str]:
-        """Name the models that have a price: all but the routes, which cost what they lead to."""
+        """Return the names of the models with a price: all except routes, whose price is the selected model's."""
         return [row["id"] for row in await self.all() if row["id"] not in ROUTES]
 
     async def for_chat(self, name: str) -> Chosen:
-        """Return the model of a name, or that which a route stands for; 404 when there is none."""
+        """Return the model of a name, or the model that a route selects; 404 for an unknown name."""
         if name in ROUTES:
             name = await self.suited()
         if name == HASH_EMBEDDING:
@@ -122,13 +122,13 @@ class Models:
         return await self._find(name)
 
     async def for_embeddings(self, name: str) -> Chosen:
-        """Return the model of a name; 404 when there is none."""
+        """Return the model of a name; 404 for an unknown name."""
         if name in {ECHO, *ROUTES}:
             raise Refusal(400, f"{name} makes no embeddings: ask for {HASH_EMBEDDING}", "model")
         return await self._find(name)
 
     async def embed(self, request: EmbeddingRequest) -> tuple[Chosen, Json]:
-        """Return the vectors of a request in the form that it asks for, and the model that made them."""
+        """Return the model and the vectors of a request, in the requested encoding."""
         if not request.inputs:
             raise Refusal(400, "input: give at least one text", "input")
         chosen = await self.for_embeddings(request.model)
@@ -138,7 +138,7 @@ class Models:
         return chosen, answer
 
     async def suited(self) -> str:
-        """Name the model that routes lead to: the first of the upstream that chats, else the one built in."""
+        """Return the model that routes select: the upstream's first chat model, else the built-in model."""
         return next((row["id"] for row in await self._listed() if not _embeds(row["id"])), ECHO)
 
     async def deployable(self) -> list[str]:
@@ -164,7 +164,7 @@ class Models:
 def charge(  # noqa: PLR0913 (one bill)
     db: sqlite3.Connection, ledger: Ledger, org_id: str, *, source: str, model: str, usage: Json
 ) -> None:
-    """Bill the tokens of one request, once, within the transaction that keeps its answer."""
+    """Bill the tokens of a request, once, within the transaction that stores the answer."""
     price = catalogue.token_price(model)
     prompt, completion = (max(0, usage.get(f"{kind}_tokens") or 0) for kind in ("prompt", "completion"))
     facts = {"model": model, "deployment_id": f"serverless:{model}", "description": model}
@@ -182,7 +182,7 @@ def count(request: ChatCompletionParameters, texts: list[str]) -> Json:
 
 
 def _base64(vector: list[float]) -> str:
-    """Pack numbers as the OpenAI clients unpack them: little-endian, 32 bits each."""
+    """Encode numbers for OpenAI clients: little-endian, 32 bits each."""
     return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
 
 

@@ -1,7 +1,7 @@
-"""The life of a replica as a function of time: which state it is in, since when it serves, what it cost.
+"""The life of a replica as a function of time: state, start of service, cost.
 
-A replica is a dictionary with ``replica_id``, the second at which it was asked for (``since``) and
-the one at which it was ended (``until``), or None.
+A replica is a dictionary with ``replica_id``, the second of the request (``since``) and the second of the end
+(``until``), or None.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Json = dict[str, Any]
 #: States on the way up, with their seconds.
 STARTING = (("pending", 1.0), ("pulling_docker_image", 4.0), ("initing_docker_container", 5.0))
 
-#: States of a replica whose engine does not start: it is tried twice.
+#: States of a replica whose engine doesn't start: the cloud tries twice.
 FAILING = (*STARTING, ("restarting", 2.0), ("initing_docker_container", 5.0))
 
 FAIL_REASON = "the engine ended at its start, with exit code 1"
@@ -27,7 +27,7 @@ LOGS = f"INFO loading {BROKEN}\nERROR {BROKEN} has no weights: it is here to sho
 
 
 def new(now: float) -> Json:
-    """Return a replica that was just asked for."""
+    """Return a new, just requested replica."""
     return {"replica_id": str(uuid4()), "since": now, "until": None}
 
 
@@ -50,7 +50,7 @@ def serves_from(replica: Json, speed: float) -> float:
 
 
 def cost(replica: Json, model: str, per_hour: Decimal, now: float, speed: float) -> Decimal:
-    """Return what a replica has cost up to now, in credits: the time for which it served."""
+    """Return the cost of a replica so far, in credits: for the time of service only."""
     if model == BROKEN:
         return Decimal(0)
     end = now if replica["until"] is None else replica["until"]
@@ -58,7 +58,7 @@ def cost(replica: Json, model: str, per_hour: Decimal, now: float, speed: float)
 
 
 def view(replica: Json, model: str, now: float, speed: float) -> Json:
-    """Return a replica as the API shows it."""
+    """Return a replica in the form of the API."""
     current = state(replica, model, now, speed)
     checked = current in {"running", "failed"}
     return {

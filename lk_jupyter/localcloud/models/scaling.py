@@ -1,4 +1,4 @@
-"""How many replicas a deployment should have, from what was asked of it lately."""
+"""Compute the number of replicas of a deployment from its latest requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MOST_REQUESTS = 10_000
 
 
 class Demand:
-    """The latest requests of each deployment; a restart forgets them."""
+    """The latest requests of each deployment; a restart forgets the requests."""
 
     def __init__(self, speed: float) -> None:
         self._window = WINDOW / speed
@@ -26,7 +26,7 @@ class Demand:
         self._requests[deployment_id].append((now, seconds))
 
     def replicas_for(self, deployment: Json, now: float) -> int:
-        """Return the number of replicas that the targets ask for, within the bounds."""
+        """Return the number of replicas that the targets require, within the bounds."""
         requests = self._requests[deployment["deployment_id"]]
         while requests and requests[0][0] < now - self._window:
             requests.popleft()

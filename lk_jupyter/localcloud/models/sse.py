@@ -1,4 +1,4 @@
-"""Server-sent events, as chat clients and followers of requests read them."""
+"""Write server-sent events for chat clients and for followers of requests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DONE = "data: [DONE]\n\n"
 
 
 def event(data: Json, name: str | None = None) -> str:
-    """Write one event."""
+    """Return an event as text."""
     head = f"event: {name}\n" if name else ""
     return f"{head}data: {json.dumps(data)}\n\n"
 
@@ -27,7 +27,7 @@ def answer(events: AsyncIterator[str]) -> StreamingResponse:
 
 
 async def chat(pieces: AsyncIterator[Json], *, with_usage: bool) -> StreamingResponse:
-    """Answer with the pieces of a completion; what fails before the first of them is no stream."""
+    """Answer with the pieces of a completion; an error before the first piece isn't sent as a stream."""
     first = await anext(pieces)
     return answer(_chat_events(first, pieces, with_usage=with_usage))
 

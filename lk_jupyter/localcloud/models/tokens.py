@@ -1,7 +1,7 @@
 """Count the tokens of a text for the built-in models, which have no vocabulary.
 
-A token is a run of up to eight letters and digits, or one other sign, with the blanks before it. A
-message costs its text and three tokens more, for its role and its frame.
+A token is a run of up to eight letters and digits, or a single other character, with the blanks before. A message
+counts the text and three more tokens, for role and frame.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _TOKEN = re.compile(r"\s*(?:\w{1,8}|[^\w\s])|\s+")
 
 
 def split(text: str) -> list[str]:
-    """Cut a text into its tokens; joined they are the text again."""
+    """Split a text into tokens; the joined tokens are the text again."""
     return _TOKEN.findall(text)
 
 

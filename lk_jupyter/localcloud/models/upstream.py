@@ -1,4 +1,4 @@
-"""The one room of httpx on this side: an OpenAI-compatible service whose answers this cloud passes on."""
+"""An OpenAI-compatible service whose answers this cloud forwards, through httpx."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-#: Statuses that travel on as they are; a key that the upstream refuses, say, is not the caller's fault.
+#: Statuses that are forwarded, and their new value; a key that the upstream refuses, for example, isn't the caller's
+#: fault.
 _PASSED_ON = {400: 400, 404: 404, 413: 400, 422: 400, 429: 429}
 
 _LIST_SECONDS = 30.0
@@ -47,7 +48,7 @@ def for_upstream(model: Any) -> Any:
 
 
 class ModelUpstream:
-    """A service at a base URL that ends where ``/chat/completions`` begins; its key never leaves this object."""
+    """A service at a base URL that ends where ``/chat/completions`` starts; the key never leaves this object."""
 
     def __init__(self, url: str, key: str | None) -> None:
         self._url = url.rstrip("/")
@@ -56,7 +57,7 @@ class ModelUpstream:
         self._listing = asyncio.Lock()
 
     async def models(self) -> list[Json]:
-        """Return its models, as it lists them; asked for again after a while."""
+        """Return the upstream's list of models, which is refreshed after a while."""
         async with self._listing:
             if self._listed[0] < time.monotonic():
                 answer = await self._get("/models")
@@ -70,7 +71,7 @@ class ModelUpstream:
         return await self._post("/chat/completions", _body(model, request, stream=False))
 
     async def stream(self, model: str, request: ChatCompletionParameters) -> AsyncIterator[Json]:
-        """Yield the frames of the completion as they come, token counts among them."""
+        """Yield the frames of the completion immediately, token counts included."""
         from httpx_sse import EventSource  # noqa: PLC0415 (loads what most clouds never need)
 
         body = _body(model, request, stream=True) | {"stream_options": {"include_usage": True}}
@@ -125,7 +126,7 @@ class ModelUpstream:
 
 
 def _body(model: str, request: ChatCompletionParameters, *, stream: bool) -> Json:
-    """Return what the caller sent, for the upstream's own name of the model."""
+    """Return the caller's request with the upstream's name of the model."""
     fields = request.model_dump(mode="json", exclude_unset=True, exclude={"stream_options"})
     return {**fields, "model": model, "stream": stream}
 
@@ -164,7 +165,7 @@ def _refusal(status: int, text: bytes) -> Refusal:
 
 
 def _message(body: Any) -> str | None:
-    """Return the words of an error, in whichever form it is."""
+    """Return the message of an error, in any form."""
     error = body.get("error", body.get("detail")) if isinstance(body, dict) else None
     if isinstance(error, dict):
         error = error.get("message")

@@ -1,4 +1,4 @@
-"""The page that replaces the payment provider: one click pays, and no money moves."""
+"""The page that replaces the payment provider: a click pays, and no money moves."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _BODIES = {"open": _OPEN, "paid": _PAID, "cancelled": _CANCELLED}
 
 
 def url(cloud: Cloud, session_id: str) -> str:
-    """Return the address of a checkout's page, which is its receipt when it is paid."""
+    """Return the address of a checkout's page, which shows the receipt after the payment."""
     return f"{cloud.base_url}/checkout/{session_id}"
 
 
 @pages.get("")
 def show(request: Request, session_id: str) -> HTMLResponse:
-    """Show what is bought, or how it ended."""
+    """Show the purchase, or how the checkout ended."""
     session = _payments(request).session(session_id)
     return page(_BODIES[session["status"]].format(**session))
 

@@ -1,8 +1,8 @@
 """The page in place of the dashboard's browser sign-in.
 
-A password signs in a user who has one. The local user has none, and every user of this machine can open
-the page: who signs in as the local user shows the ticket of the data folder, which only its owner can read,
-or comes with a pass that a program of the owner made of it.
+A password signs in any user with a password. The local user has none, and every user of this machine can open the page:
+to sign in as the local user, a person enters the ticket of the data folder, which only the owner can read, or a program
+of the owner passes a pass made from the ticket.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ pages = APIRouter(dependencies=[Depends(check_origin)], include_in_schema=False)
 
 @dataclass(frozen=True)
 class _LoginRequest:
-    """What the program that asks has put into the address."""
+    """The parameters of the requesting program, from the address."""
 
     cloud: Cloud
     callback: str
@@ -87,13 +87,13 @@ def _is_loopback(callback: str) -> bool:
 
 @pages.get("/cli-login")
 def ask(login: Annotated[_LoginRequest, Depends(_read_request)]) -> HTMLResponse:
-    """Show the users, and one button."""
+    """Show the users, and a button."""
     return _page(login)
 
 
 @pages.post("/cli-login")
 async def answer(request: Request, login: Annotated[_LoginRequest, Depends(_read_request)]) -> Response:
-    """Sign in and send the tokens to the program that asked."""
+    """Sign in and send the tokens to the requesting program."""
     form = {name: values[0] for name, values in parse_qs((await request.body()).decode(errors="replace")).items()}
     return await run_in_threadpool(_answered, login, form)
 
@@ -125,7 +125,7 @@ def _user(login: _LoginRequest, email: str, form: dict[str, str]) -> tuple[User,
 
 
 def _delivered(location: str) -> HTMLResponse:
-    """Bring tokens to the program that asked, past whoever sent the pass: only the program listens there."""
+    """Send tokens directly to the requesting program, past the sender of the pass: only the program listens."""
     parts = urlsplit(location)
     host = "127.0.0.1" if parts.hostname == "localhost" else str(parts.hostname)
     connection = http.client.HTTPConnection(host, parts.port, timeout=_DELIVERY_SECONDS)

@@ -1,4 +1,4 @@
-"""The description of this cloud's own API, made from its routes as FastAPI does."""
+"""The description of this cloud's API, generated from its routes by FastAPI."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def complete(request: Request) -> dict[str, Any]:
 
 @pages.get(EXTERNAL + PATH)
 def external(request: Request) -> dict[str, Any]:
-    """Describe what is served below the API's prefix, by the paths below it, as a mounted application does."""
+    """Describe the operations below the API's prefix, with paths relative to the prefix, like a mounted application."""
     described = complete(request)
     paths = {path.removeprefix(EXTERNAL): row for path, row in described["paths"].items() if path.startswith(EXTERNAL)}
     return {**described, "servers": [{"url": EXTERNAL}], "paths": paths}

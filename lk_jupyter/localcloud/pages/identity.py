@@ -1,4 +1,4 @@
-"""How a cloud proves to the owner's programs that it holds the key of its data folder, before any of them sends it."""
+"""Prove to the owner's programs that a cloud has the key of its data folder, before any program sends the key."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ label {{ display: block; margin: .7em 0 }} [role=alert] {{ color: #c33 }}
 
 
 def page(body: str, status: int = 200) -> HTMLResponse:
-    """Return a page with this HTML on it; no other site may show it in a frame."""
+    """Return a page with this HTML as body; no site can show the page in a frame."""
     headers = {"Content-Security-Policy": "frame-ancestors 'none'", "Referrer-Policy": "same-origin"}
     return HTMLResponse(_PAGE.format(body=body), status, headers={**headers, "Cache-Control": "no-store"})
 

@@ -1,1 +1,1 @@
-"""Handlers, one file for each group of the API: a declaration plus what it does here."""
+"""Handlers, a file for each group of the API: a declaration plus its implementation."""

@@ -41,7 +41,7 @@ async def messages(
     request: MessagesRequest,
     deployment: Annotated[str | None, Header(alias="x-deployment-id")] = None,
 ) -> Json | StreamingResponse:
-    """Answer a conversation, at once or piece by piece."""
+    """Answer a conversation, completely or piece by piece."""
     chat = chat_request(request, await _model(ctx, request.model))
     if not request.stream:
         return message_body(await _complete(ctx, chat, deployment), request.stop_sequences or [])
@@ -58,7 +58,7 @@ async def count_tokens(ctx: Annotated[Context, Depends(caller)], request: CountR
 
 @router.get(f"{PREFIX}/v1/models/{{model:path}}", openapi_extra=SIGNED)
 async def retrieve_model(ctx: Annotated[Context, Depends(caller)], model: str) -> Json:
-    """Read one model, by its name or its alias."""
+    """Read a model, by name or alias."""
     rows = await anthropic_rows(ctx)
     if row := next((row for row in rows if row["id"] == model), None):
         return row

@@ -28,7 +28,7 @@ def login(ctx: AnonymousContext, request: LoginRequest) -> dict[str, Any]:
 
 @implements(Auth.refresh)
 def refresh(ctx: AnonymousContext, request: RefreshRequest) -> dict[str, Any]:
-    """Trade a refresh token; it works once."""
+    """Exchange a refresh token, which works once."""
     return _pair(ctx.cloud.sessions.renew(request.refresh_token))
 
 
@@ -65,7 +65,7 @@ def toggle_api_key(ctx: Context, api_key_id: str) -> dict[str, bool]:
 
 @implements(Auth.validate_api_key)
 def validate_api_key(ctx: Context, request: ApiKeyValidateRequest) -> dict[str, Any]:
-    """Look at a key; one of an organization has no user."""
+    """Check a key; a key of an organization has no user."""
     key = ctx.cloud.accounts.keys.find(request.api_key)
     if key is None:
         return {"valid": False}

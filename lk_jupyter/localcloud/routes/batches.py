@@ -17,7 +17,7 @@ Json = dict[str, Any]
 
 @implements(Batches.create)
 async def create(ctx: Context, request: CreateBatchRequest) -> Json:
-    """Accept a batch over a file that is there."""
+    """Accept a batch for an existing file."""
     file = ctx.cloud.files.get(ctx.caller.org_id, request.input_file_id)
     if file["purpose"] != "batch":
         raise HTTPException(400, f"File {request.input_file_id} is for {file['purpose']}: give one of requests")

@@ -1,4 +1,4 @@
-"""Credits, their use and their purchase, all from one ledger."""
+"""Credits, their use and their purchase, all from the same ledger."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from lk_jupyter.localcloud.runs.records import Facts, with_cost
 
 _MOST_ROWS = 2**31 - 1
 
-#: Category of the ledger → type of an activity, where the API has its own word.
+#: Category of the ledger → type of an activity, where the API has a different word.
 _TYPES = {"executions": "execution", "purchases": "purchase"}
 
 
 @implements(Billing.credits)
 def credits(ctx: Context) -> dict[str, Any]:  # noqa: A001 (the word of the API)
-    """Read the balance; the starting credits count as free ones."""
+    """Read the balance; the starting credits count as free credits."""
     standing = ctx.cloud.ledger.standing(ctx.caller.org_id)
     grant = ctx.cloud.ledger.find("grants", ctx.caller.org_id)
     return {
@@ -125,7 +125,7 @@ def _activity(entry: LedgerEntry) -> dict[str, Any]:
 
 
 def _invoice(ctx: Context, entry: LedgerEntry) -> dict[str, Any]:
-    """Show a purchase as an invoice; one credit costs one unit of money."""
+    """Return a purchase as an invoice; a credit costs one unit of money."""
     return {
         "id": f"in_{entry.id}",
         "created_at": to_text(entry.time),

@@ -19,13 +19,13 @@ _MASK = "********"
 
 @implements(EnvironmentVariables.list)
 def list_(ctx: Context) -> dict[str, Any]:
-    """List names and times; a value is never shown, not even by its length."""
+    """List names and times; neither a value nor its length is ever shown."""
     return {"environment_variables": [{**row, "value": _MASK} for row in ctx.cloud.variables.list(ctx.caller.org_id)]}
 
 
 @implements(EnvironmentVariables.upsert)
 def upsert(ctx: Context, body: EnvironmentVariableBatch | EnvironmentVariableInput) -> dict[str, Any]:
-    """Keep one variable or several."""
+    """Store a variable or several."""
     rows = body.environment_variables if isinstance(body, EnvironmentVariableBatch) else [body]
     ctx.cloud.variables.upsert(ctx.caller.org_id, [(row.name, row.value) for row in rows])
     return list_(ctx)
@@ -40,7 +40,7 @@ def delete_all(ctx: Context) -> dict[str, str]:
 
 @implements(EnvironmentVariables.delete)
 def delete(ctx: Context, env_var_id: str) -> dict[str, str]:
-    """Remove one variable."""
+    """Remove a variable."""
     if not ctx.cloud.variables.delete(ctx.caller.org_id, env_var_id):
         raise HTTPException(404, f"No environment variable {env_var_id[:100]!r}")
     return {"message": "Environment variable deleted"}

@@ -1,4 +1,4 @@
-"""Runs of any kind: state, record, timing, removal, and the older call that completes one."""
+"""Runs of any kind: state, record, timing, removal, and the older call that completes a run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lk_jupyter.localcloud.runs.selection_run import SelectionRun
 
 _OMITTED = f"has more than {MOST_BYTES >> 20} MiB and is left out of this record: the stream and the logs hold it."
 
-#: Field of the record → field of the start request that it repeats.
+#: Field of the record → repeated field of the start request.
 _REQUEST_FIELDS = {
     "python_code": "code",
     "python_requirements": "requirements_content",
@@ -35,7 +35,7 @@ def status(ctx: Context, execution_id: str) -> dict[str, Any]:
 
 @implements(Execution.get)
 def get(ctx: Context, execution_id: str) -> Facts:
-    """Read the record, with the output as far as it fits."""
+    """Read the record, with output of limited size."""
     facts = ctx.cloud.records.facts(execution_id, ctx.caller.org_id)
     request = ctx.cloud.records.request(execution_id)
     output = ctx.cloud.output.texts(execution_id)
@@ -49,7 +49,7 @@ def get(ctx: Context, execution_id: str) -> Facts:
 
 @implements(Execution.gpu_selection_status)
 def gpu_selection_status(ctx: Context, execution_id: str) -> dict[str, Any]:
-    """Read the phase of a selection and what it has found so far."""
+    """Read the phase of a selection and its results so far."""
     facts = ctx.cloud.records.facts(execution_id, ctx.caller.org_id)
     if facts["job_type"] != SelectionRun.job_type:
         raise HTTPException(404, f"Execution {execution_id} is no GPU selection")
@@ -58,7 +58,7 @@ def gpu_selection_status(ctx: Context, execution_id: str) -> dict[str, Any]:
 
 @implements(Execution.delete)
 def delete(ctx: Context, execution_id: str) -> dict[str, str]:
-    """Remove a run that has ended, with its output and samples."""
+    """Remove an ended run, with its output and samples."""
     facts = ctx.cloud.records.facts(execution_id, ctx.caller.org_id)
     if is_active(facts):
         raise HTTPException(400, f"Execution {execution_id} is {facts['status']}: abort it first, then delete it")
@@ -69,11 +69,11 @@ def delete(ctx: Context, execution_id: str) -> dict[str, str]:
 
 @implements(Execution.complete_streaming)
 async def complete(ctx: Context, execution_id: str) -> dict[str, str]:
-    """Stop a run and take it as completed."""
+    """Stop a run and mark the run as completed."""
     return end(ctx, execution_id, COMPLETED, "Execution marked as completed", gracefully=True)
 
 
-#: Phase of the answer → the time stamps between which it lies.
+#: Phase of the answer → the time stamps of its start and end.
 PHASES = {
     "queued": ("created_at", "execelet_start"),
     "launchingContainer": ("execelet_start", "start_time"),

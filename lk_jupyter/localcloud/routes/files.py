@@ -17,7 +17,7 @@ Json = dict[str, Any]
 
 @implements(Files.upload)
 def upload(ctx: Context, upload: BatchFileUpload, purpose: str) -> Json:
-    """Keep a file of requests; its purpose may come in the form or in the query."""
+    """Store a file of requests; its purpose is in the form or in the query."""
     for name in (purpose, upload.purpose):
         if name != "batch":
             raise HTTPException(400, f"Files are uploaded for the purpose batch, not {name[:50]!r}")
@@ -35,13 +35,13 @@ def list_(ctx: Context, purpose: str | None, limit: int | None, after: str | Non
 
 @implements(Files.get)
 def get(ctx: Context, file_id: str) -> Json:
-    """Read what is known of a file."""
+    """Read the facts of a file."""
     return ctx.cloud.files.get(ctx.caller.org_id, file_id)
 
 
 @implements(Files.delete)
 def delete(ctx: Context, file_id: str) -> Json:
-    """Delete a file. A batch that has read it continues."""
+    """Delete a file. A batch that has read the file continues."""
     ctx.cloud.files.delete(ctx.caller.org_id, file_id)
     return {"id": file_id, "object": "file", "deleted": True}
 

@@ -1,4 +1,4 @@
-"""Signs of life, for whoever asks."""
+"""Health checks, without authentication."""
 
 from __future__ import annotations
 

@@ -20,12 +20,12 @@ from lk_jupyter.localcloud.models.deployments import price_per_hour
 
 Json = dict[str, Any]
 
-#: Replica that a model gets when nobody asks for another.
+#: The default replica of a model.
 DEFAULT_SHAPE = ("l40s", 1)
 MOST_REPLICAS = 8
 READY_TIMEOUT = 120
 
-#: Scaling targets when nobody names others, as older clients sent them; and how far they may go.
+#: Default scaling targets, from older clients, and their maximum.
 _DEFAULT_TARGETS = {"target_rps": 10.0, "target_latency_p95_ms": 5000.0, "stabilisation_window": 300}
 _MOST = 1e6
 
@@ -70,13 +70,13 @@ def list_(ctx: Context, include_terminated: bool) -> Json:  # noqa: FBT001 (the 
 
 @implements(Inference.stop)
 def stop(ctx: Context, request: StopDeploymentRequest) -> Json:
-    """Stop a deployment. A stopped deployment stays as it is."""
+    """Stop a deployment. A stopped deployment doesn't change."""
     return _state(ctx, ctx.cloud.deployments.stop(ctx.caller.org_id, request.deployment_id))
 
 
 @implements(Inference.models)
 async def models(ctx: Context) -> Json:
-    """List what can be deployed."""
+    """List the deployable models."""
     card, count = DEFAULT_SHAPE
     shape = {
         "gpu_type": card,
@@ -91,7 +91,7 @@ async def models(ctx: Context) -> Json:
 
 @implements(Inference.replica_logs)
 def replica_logs(ctx: Context, replica_id: str) -> Json:
-    """Read what a replica that failed wrote last."""
+    """Read the last log lines of a failed replica."""
     deployment, replica = ctx.cloud.deployments.with_replica(ctx.caller.org_id, replica_id)
     state = replicas.state(replica, deployment["serving_name"], time.time(), ctx.cloud.deployments.speed)
     return {"replica_id": replica_id, "error_logs": replicas.LOGS if state == "failed" else None}

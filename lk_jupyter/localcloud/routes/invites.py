@@ -11,7 +11,7 @@ from lk_jupyter.localcloud.context import Context
 
 @implements(Invites.mine)
 def mine(ctx: Context) -> list[dict[str, Any]]:
-    """List what was sent to the caller's e-mail address."""
+    """List the invitations to the caller's e-mail address."""
     invitations = ctx.cloud.accounts.invitations.to(ctx.person["email"])
     return [{field: invitation[field] for field in MyInvite.model_fields} for invitation in invitations]
 
@@ -24,6 +24,6 @@ def accept(ctx: Context, invite_id: str) -> dict[str, str]:
 
 @implements(Invites.get)
 def get(ctx: Context, token: str) -> dict[str, str]:
-    """Look an invitation up; the token is the secret that opens it."""
+    """Look up an invitation; the token is the secret that opens the invitation."""
     invitation = ctx.cloud.accounts.invitations.by_token(token)
     return {field: invitation[field] for field in InvitePreview.model_fields}

@@ -25,7 +25,7 @@ async def chat(
     timeout_s: int,
     x_async: str | None,
 ) -> Json | JSONResponse | StreamingResponse:
-    """Answer a conversation: at once, piece by piece, or later."""
+    """Answer a conversation: completely, piece by piece, or later."""
     dedicated = ctx.cloud.dedicated
     deployment = dedicated.find(ctx.caller.org_id, deployment_id, request)
     if x_async and request.stream:
@@ -49,7 +49,7 @@ def chat_result(ctx: Context, request_id: str) -> Json:
 
 @implements(Iris.models)
 def list_models(ctx: Context) -> Json:
-    """List the deployments that serve, or would when asked."""
+    """List the deployments that serve, or wake up on request."""
     deployments = ctx.cloud.deployments
     rows = [d for d in deployments.all(ctx.caller.org_id) if deployments.status(d) in {"created", "paused"}]
     return {"object": "list", "data": [_row(deployment, deployments.states(deployment)) for deployment in rows]}
@@ -57,13 +57,13 @@ def list_models(ctx: Context) -> Json:
 
 @implements(Iris.anthropic_models)
 async def anthropic_models(ctx: Context) -> Json:
-    """List the shared models, each by its own name and by an alias."""
+    """List the shared models, each by name and by alias."""
     rows = await anthropic_rows(ctx)
     return {"data": rows, "has_more": False, "first_id": rows[0]["id"], "last_id": rows[-1]["id"]}
 
 
 async def anthropic_rows(ctx: Context) -> list[Json]:
-    """Return the shared models as Anthropic-style clients read them."""
+    """Return the shared models in Anthropic's form."""
     rows = await ctx.cloud.models.all()
     return [_anthropic(alias, row) for row in rows for alias in (row["id"], model_alias(row["id"]))]
 

@@ -1,4 +1,4 @@
-"""Stored output lines, of one run or of all the caller's."""
+"""Stored output lines, of a run or of all runs of the caller."""
 
 from __future__ import annotations
 

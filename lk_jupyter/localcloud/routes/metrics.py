@@ -1,4 +1,4 @@
-"""Metrics of a run: its samples, on the grid that the caller asks for."""
+"""Metrics of a run: its samples, on the time grid of the request."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SERIES = [name for name in ExecutionMetrics.model_fields if name.startswith(("g
 
 @implements(Execution.metrics)
 def metrics(ctx: Context, execution_id: str, start: str | None, end: str | None, step: str) -> dict[str, Any]:
-    """Read all series; GPU series only where there is a GPU, or one is simulated for a GPU machine."""
+    """Read all series; GPU series only with a GPU, or with simulated values for a GPU machine."""
     facts = ctx.cloud.records.facts(execution_id, ctx.caller.org_id)
     first = _moment("start", start or facts.get("start_time") or facts["created_at"])
     last = _moment("end", end or facts.get("end_time") or facts.get("finish_time") or now())
@@ -55,7 +55,7 @@ def _grid(first: float, last: float, step: float) -> list[float]:
 
 
 def _points(name: str, grid: list[float], samples: list[tuple[float, Figures]]) -> list[dict[str, Any]]:
-    """Give each time of the grid the last sample before it, unless that is too old."""
+    """Return for each time of the grid the last sample before, unless that sample is too old."""
     measured = [(moment, figures[name]) for moment, figures in samples if name in figures]
     times = [moment for moment, _ in measured]
     points = []

@@ -12,7 +12,7 @@ from lk_jupyter.localcloud.context import Context
 
 @implements(Mfa.status)
 def status(ctx: Context) -> dict[str, Any]:
-    """Return whether it is on."""
+    """Return whether the second factor is on."""
     enrolled_at = ctx.cloud.accounts.factors.enrolled_at(ctx.person["id"])
     return {"enabled": enrolled_at is not None, "enrolled_at": enrolled_at}
 
@@ -33,7 +33,7 @@ def verify_enrollment(ctx: Context, request: MfaCode) -> dict[str, Any]:
 
 @implements(Mfa.verify)
 def verify(ctx: Context, request: MfaLoginCode) -> dict[str, Any]:
-    """Take a code, and open the session that it was sent with."""
+    """Check a code, and open the session of its request."""
     unused = ctx.cloud.accounts.factors.check_any(ctx.person["id"], request.code)
     if ctx.caller.session_id:
         ctx.cloud.sessions.verify(ctx.caller.session_id)
@@ -43,7 +43,7 @@ def verify(ctx: Context, request: MfaLoginCode) -> dict[str, Any]:
 
 @implements(Mfa.disable)
 def disable(ctx: Context, request: MfaCode) -> dict[str, Any]:
-    """Switch it off."""
+    """Switch the second factor off."""
     ctx.cloud.accounts.factors.check(ctx.person["id"], request.code)
     ctx.cloud.accounts.factors.remove(ctx.person["id"])
     return {"success": True, "message": "MFA disabled"}

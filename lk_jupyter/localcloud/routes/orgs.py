@@ -28,7 +28,7 @@ from lk_jupyter.localcloud.context import Context
 
 @implements(Orgs.list)
 def list_(ctx: Context) -> list[dict[str, Any]]:
-    """List the caller's organizations; a key of one sees that one."""
+    """List the caller's organizations; an organization's key only sees its organization."""
     default = ctx.caller.user["org_id"]
     orgs = [{**org, "is_default": org["id"] == default} for org in ctx.cloud.accounts.orgs.by_user(ctx.caller.user_id)]
     if ctx.caller.via == ORGANIZATION_KEY:
@@ -45,20 +45,20 @@ def create(ctx: Context, request: OrgCreate) -> dict[str, Any]:
 
 @implements(Orgs.get)
 def get(ctx: Context, slug: str) -> dict[str, Any]:
-    """Read one organization."""
+    """Read an organization."""
     return _row(ctx.org(slug))
 
 
 @implements(Orgs.update)
 def update(ctx: Context, slug: str, request: OrgUpdate) -> dict[str, Any]:
-    """Change what is given; null empties a field for billing, and leaves name and slug as they are."""
+    """Change the given fields; null clears a billing field, and doesn't change name and slug."""
     changes = request.model_dump(exclude_unset=True, include=set(OrgUpdate.model_fields))
     return _row(ctx.cloud.accounts.orgs.change(ctx.org(slug, "change"), **changes))
 
 
 @implements(Orgs.delete)
 async def delete(ctx: Context, slug: str) -> None:
-    """Remove an organization and what it has; a personal one goes with its account."""
+    """Delete an organization and all contents; a personal organization is deleted with the account."""
     org = ctx.org(slug, "delete")
     if org["is_personal"]:
         raise HTTPException(400, "A personal organization is deleted with its account: DELETE /user/delete")
@@ -74,7 +74,7 @@ def list_members(ctx: Context, slug: str) -> list[dict[str, Any]]:
 
 @implements(Orgs.add_member)
 def add_member(ctx: Context, slug: str, request: OrgMemberAdd) -> dict[str, str]:
-    """Add or invite; nobody gives more rights than their own."""
+    """Add or invite a person; the caller can't grant more rights than the caller has."""
     org = ctx.org(slug, "manage members")
     _check_rank(ctx, org["slug"], request.role)
     return {"status": ctx.cloud.accounts.invite(org, request.email, request.role)}
@@ -136,7 +136,7 @@ def delete_api_key(ctx: Context, slug: str, key_id: str) -> None:
 
 @implements(Orgs.list_invites)
 def list_invites(ctx: Context, slug: str) -> list[dict[str, Any]]:
-    """List what was sent and not accepted yet."""
+    """List the invitations that were not accepted yet."""
     invitations = ctx.cloud.accounts.invitations.by_org(ctx.org(slug, "manage members")["id"])
     return [{field: invitation[field] for field in OrgInvite.model_fields} for invitation in invitations]
 
@@ -159,7 +159,7 @@ def _row(org: members.Org) -> dict[str, Any]:
 
 
 def _renamed(key: Key) -> dict[str, Any]:
-    """Return a key with the name that its organization has in the API."""
+    """Return a key with the API's name of its organization field."""
     return {**key, "org_id": key["org"]}
 
 

@@ -20,7 +20,7 @@ _DEFAULT_ROWS = 100
 
 @implements(Orgs.balance)
 def balance(ctx: Context, slug: str) -> dict[str, Any]:
-    """Read what is left."""
+    """Read the remaining credits."""
     org_id = ctx.org(slug)["id"]
     remaining = ctx.cloud.ledger.standing(org_id).remaining
     return {"org_id": org_id, "balance": remaining, "account_suspended": False}
@@ -39,7 +39,7 @@ def transactions(ctx: Context, slug: str, limit: int | None, kind: str | None, s
 
 @implements(Orgs.aggregate_transactions)
 def aggregate(ctx: Context, slug: str, category: str, group_by: str) -> dict[str, Any]:
-    """Sum up one category."""
+    """Sum up a category."""
     org_id = ctx.org(slug)["id"]
     if category not in DEBITS:
         raise invalid("query", "category", f"Give one of {', '.join(DEBITS)}")

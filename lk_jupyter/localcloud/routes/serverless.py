@@ -25,13 +25,13 @@ router = APIRouter(route_class=StrictRoute)
 
 @implements(Serverless.models, OpenAI.models)
 async def list_models(ctx: Context) -> Json:
-    """List the models, and the names that route to one of them."""
+    """List the models, and the names of routes."""
     return {"object": "list", "data": await ctx.cloud.models.all()}
 
 
 @router.get(f"{OPENAI}/models/{{model:path}}", openapi_extra=SIGNED)
 async def retrieve_model(ctx: Annotated[Context, Depends(caller)], model: str) -> Json:
-    """Read one model, which OpenAI's own clients ask for by its name."""
+    """Read a model, which OpenAI's clients request by name."""
     if row := next((row for row in await ctx.cloud.models.all() if row["id"] == model), None):
         return row
     raise Refusal(404, f"model not found: {model[:100]!r}", "model")
@@ -44,7 +44,7 @@ async def retrieve_model(ctx: Annotated[Context, Depends(caller)], model: str) -
     OpenAI.stream_chat_completions,
 )
 async def chat(ctx: Context, request: ChatCompletionRequest) -> Json | StreamingResponse:
-    """Answer a conversation, at once or piece by piece."""
+    """Answer a conversation, completely or piece by piece."""
     ctx.cloud.ledger.require_credits(ctx.caller.org_id)
     chosen = await ctx.cloud.models.for_chat(request.model)
     source = str(uuid4())
@@ -67,24 +67,24 @@ async def embeddings(ctx: Context, request: EmbeddingRequest) -> Json:
 
 @implements(Serverless.route)
 async def route(ctx: Context, request: RoutePromptRequest) -> Json:
-    """Rate how hard a prompt looks, by its length and its words, and name a model."""
+    """Rate the difficulty of a prompt by its length and words, and name a model."""
     score = hardness(request.input)
     level = next(name for name, least in _LEVELS if score >= least)
     return {"complexity": level, "score": score, "model": await ctx.cloud.models.suited()}
 
 
 def wants_usage(request: Any) -> bool:
-    """Whether a stream is to end with its token counts."""
+    """Return whether a stream ends with its token counts."""
     return bool(request.stream_options and request.stream_options.include_usage)
 
 
 def charge(ctx: Context, source: str, model: str, usage: Json) -> None:
-    """Bill the tokens of an answer to whoever asked."""
+    """Bill the tokens of an answer to the caller's organization."""
     with ctx.cloud.store.write() as db:
         models.charge(db, ctx.cloud.ledger, ctx.caller.org_id, source=source, model=model, usage=usage)
 
 
-#: Level of a prompt → the least score that it takes.
+#: Level of a prompt → its least score.
 _LEVELS = (("reasoning", 0.75), ("complex", 0.35), ("simple", 0.0))
 
 _HARD_WORDS = re.compile(

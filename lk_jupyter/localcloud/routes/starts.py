@@ -1,4 +1,4 @@
-"""Starts of every kind of run, and what they refuse."""
+"""Starts of every kind of run, and their refusals."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def start_streaming(ctx: Context, request: StreamingExecutionRequest) -> d
 
 @implements(Execution.start_image)
 async def start_image(ctx: Context, request: DockerExecutionRequest) -> dict[str, Any]:
-    """Accept an image run; where there is no engine, Jupyter runs without its image and other images fail."""
+    """Accept an image run; without an engine, Jupyter images run as a process, and other images fail."""
     image_run.check(request)
     check_callbacks(request.user_callback_urls)
     check_machine(ctx, request.execution_type)
@@ -114,12 +114,12 @@ def _check_files(import_files: str | None) -> None:
 
 
 def _is_text(value: Any) -> bool:
-    """Whether a value can be written to a file; JSON can also hold halves of characters."""
+    """Return whether a value can be written to a file; JSON can also contain halves of characters."""
     return isinstance(value, str) and not re.search("[\ud800-\udfff]", value)
 
 
 def _is_inside(name: str) -> bool:
-    """Whether a name is a relative path that stays below its folder, on every system."""
+    """Return whether a name is a relative path that stays below its folder, on every system."""
     path = PurePosixPath(name.replace("\\", "/"))
     is_plain = _is_text(name) and "\0" not in name and not re.match(r"[A-Za-z]:", name)
     return is_plain and bool(path.parts) and not path.is_absolute() and ".." not in path.parts

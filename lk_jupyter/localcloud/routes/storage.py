@@ -29,13 +29,13 @@ def list_files(ctx: Context, prefix: str, max_files: int) -> list[dict[str, Any]
 
 @implements(StorageGroup.upload)
 def upload(ctx: Context, body: UploadFileBody, key: str | None) -> dict[str, Any]:
-    """Store a file; it is on disk when this answers."""
+    """Store a file; the file is on disk when this function answers."""
     return {**_stored(_bucket(ctx), key or body.file.name, body.file), "message": "File uploaded successfully"}
 
 
 @implements(StorageGroup.upload_bulk)
 def upload_bulk(ctx: Context, body: BulkUploadBody) -> dict[str, Any]:
-    """Store files one after the other. Each succeeds or fails separately."""
+    """Store files one after another. Each succeeds or fails separately."""
     bucket, folder = _bucket(ctx), (body.folder_prefix or "").rstrip("/")
     results = [_result(bucket, f"{folder}/{file.name}" if folder else file.name, file) for file in body.files]
     good = sum(row["status"] == "success" for row in results)
@@ -68,7 +68,7 @@ def delete(ctx: Context, file_key: str) -> dict[str, str]:
 
 @implements(StorageGroup.delete_folder)
 def delete_folder(ctx: Context, folder_prefix: str) -> dict[str, str]:
-    """Remove the objects under a prefix; never all of them by a slip."""
+    """Remove the objects under a prefix, which must not be empty."""
     if not folder_prefix:
         raise invalid("path", "folder_prefix", "Name the folder, such as datasets/")
     count = _bucket(ctx).delete_folder(folder_prefix)

@@ -1,4 +1,4 @@
-"""The output stream: everything from the start, then what comes, then how the run ended."""
+"""The output stream: all output from the start, then new output, then the end of the run."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def output(ctx: AnonymousContext, execution_id: str) -> StreamingResponse:
 
 
 async def follow(cloud: Cloud, run_id: str, seq: int = 0) -> AsyncIterator[str]:
-    """Yield the output of a run after a piece of it, as events, until it has ended."""
+    """Yield the output of a run after the chunk ``seq`` as events, until the run has ended."""
     while True:
         news = cloud.runs.bells.event(run_id)
         facts = cloud.records.facts(run_id)
@@ -51,7 +51,7 @@ async def follow(cloud: Cloud, run_id: str, seq: int = 0) -> AsyncIterator[str]:
 
 
 def _result(facts: Facts) -> dict[str, Any]:
-    """Return the code of code that ran to its end (as text when it failed), else the reason."""
+    """Return the exit code if the code ended normally (as text after a failure), else the reason."""
     code = facts.get("return_code")
     if code is None:
         return {"error": facts["status_details"]}

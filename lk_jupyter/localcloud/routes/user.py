@@ -30,14 +30,14 @@ def status(ctx: Context) -> dict[str, Any]:
 
 @implements(User.org)
 def org(ctx: Context) -> dict[str, Any]:
-    """Return the organization. Only a key of an organization is bound to it."""
+    """Return the organization. Only keys of an organization are bound to their organization."""
     fields = {key: ctx.caller.org[key] for key in ("slug", "name", "is_personal")}
     return {"org_id": ctx.caller.org_id, **fields, "is_key_scoped": ctx.caller.via == ORGANIZATION_KEY}
 
 
 @implements(User.delete)
 async def delete(ctx: Context) -> dict[str, str]:
-    """Remove the account with what nobody else shares."""
+    """Delete the account with all data that only this user has."""
     for org_id in ctx.cloud.accounts.delete_user(ctx.person):
         ctx.cloud.forget(org_id)
     return {"message": "Account deleted"}
@@ -45,7 +45,7 @@ async def delete(ctx: Context) -> dict[str, str]:
 
 @implements(User.quotas)
 def quotas(ctx: Context) -> dict[str, bool]:
-    """Return for each machine type whether it may be used."""
+    """Return for each machine type whether runs may use it."""
     return {profile: profile in ctx.cloud.options.quota for profile in PRICES}
 
 

@@ -1,4 +1,4 @@
-"""Virtual machines and block volumes, simulated: their names say so, and their address is this machine's."""
+"""Simulated virtual machines and block volumes: their names state the simulation, their address is this machine's."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NOTICE = "Simulated: there is no machine. States and bill are as for a real VM.
 #: Priced, but not sold.
 _NOT_SOLD = {("l40s", "spot")}
 
-#: State → the filter of the list that shows it.
+#: State → the filter of the list that includes the state.
 _FILTERS = {
     "pending": "provisioning",
     "provisioning": "provisioning",
@@ -87,7 +87,7 @@ def availability(ctx: Context) -> Json:
 
 @implements(Vms.status)
 def status(ctx: Context, vm_id: str) -> Json:
-    """Read one machine with its volumes."""
+    """Read a machine with its volumes."""
     machine = ctx.cloud.machines.get(ctx.caller.org_id, vm_id)
     view = {**_view(ctx, machine), "croesus_billed": None}
     seconds = machine.uptime(time.time(), ctx.cloud.machines.speed)

@@ -1,4 +1,4 @@
-"""Vouchers: what a code is worth."""
+"""Vouchers: the value of a code."""
 
 from __future__ import annotations
 

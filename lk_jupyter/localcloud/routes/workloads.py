@@ -16,7 +16,7 @@ from lk_jupyter.localcloud.runs.records import is_active
 
 @implements(Workloads.list)
 def list_(ctx: Context) -> list[dict[str, Any]]:
-    """List what has not ended."""
+    """List the active runs."""
     active = ctx.cloud.records.active(ctx.caller.org_id)
     owner = {"execution_owner": ctx.caller.user["email"]}
     return [{key: {**facts, **owner}.get(key) for key in Workload.model_fields} for facts in active]
@@ -24,13 +24,13 @@ def list_(ctx: Context) -> list[dict[str, Any]]:
 
 @implements(Workloads.abort, Execution.abort_streaming, Execution.abort_image)
 async def abort(ctx: Context, execution_id: str) -> dict[str, str]:
-    """Abort a run, by either of the older paths too. An ended run stays as it is."""
+    """Abort a run, by either of the older paths too. An ended run doesn't change."""
     return end(ctx, execution_id, ABORTED, "Execution abort requested")
 
 
 @implements(Workloads.stop)
 async def stop(ctx: Context, execution_id: str) -> dict[str, str]:
-    """Ask a run to end, and kill it when it does not."""
+    """Request the end of a run, and kill the run after a timeout."""
     facts = ctx.cloud.records.facts(execution_id, ctx.caller.org_id)
     if not is_active(facts):
         raise HTTPException(404, f"Execution {execution_id} has ended already: {facts['status']}")
@@ -40,7 +40,7 @@ async def stop(ctx: Context, execution_id: str) -> dict[str, str]:
 def end(
     ctx: Context, execution_id: str, outcome: RunOutcome, message: str, *, gracefully: bool = False
 ) -> dict[str, str]:
-    """End an active run, and answer before it has ended. Return the state of an ended run."""
+    """End an active run, and answer before the run has ended. Return the state of an ended run."""
     facts = ctx.cloud.records.facts(execution_id, ctx.caller.org_id)
     if is_active(facts) and ctx.cloud.runs.end(execution_id, outcome, gracefully=gracefully):
         return {"execution_id": execution_id, "status": outcome.status, "message": message}

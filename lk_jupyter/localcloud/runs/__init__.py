@@ -1,1 +1,1 @@
-"""Runs: how each kind lives, what it prints, what it uses, what it is given."""
+"""Runs of each kind: life, output, use of resources, and inputs."""

@@ -1,10 +1,9 @@
-"""Runs a script as ``python -u script.py`` would, with its two output streams kept in order.
+"""Run a script like ``python -u script.py``, and preserve the order of the two output streams.
 
-Started as ``python -u _boot.py IMPORTS SCRIPT``, where IMPORTS is source to run before. It runs in
-the interpreter of the run and delays its start, so it imports next to nothing. It shows in no
-traceback.
+Started as ``python -u _boot.py IMPORTS SCRIPT``, where IMPORTS is source code to run first. This module runs in the
+interpreter of the run and delays its start, so the module imports next to nothing. The module appears in no traceback.
 
-Two pipes don't show which was written first. So a write to one waits until the other was read.
+Two pipes don't show which write was first. So a write to either pipe waits until the other pipe was read.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ def _run(source: bytes, name: str, namespace: dict[str, object]) -> None:
 
 
 def _order_streams() -> None:
-    """Make writes to one stream wait until what was written to the other was read."""
+    """Make writes to each stream wait until the other stream was read."""
     try:
         from fcntl import ioctl  # noqa: PLC0415 (not on Windows)
         from termios import FIONREAD  # noqa: PLC0415
@@ -66,7 +65,7 @@ def _order_streams() -> None:
     write_at_once = io.FileIO.write
 
     class Ordered(io.FileIO):
-        """One of the two streams."""
+        """A stream whose writes wait for reads of the other stream."""
 
         fd = 0
 
@@ -87,7 +86,7 @@ def _order_streams() -> None:
 
 
 def _wait_for_a_read(unread: Callable[[], int]) -> None:
-    """Wait until fewer bytes are left, as a read takes all there are; not for long, as the reader may be gone."""
+    """Wait until a read has emptied the pipe; wait only for a short time, as the reader may have ended."""
     try:
         deadline, before = time.monotonic() + _WAIT_SECONDS, unread()
         while before and time.monotonic() < deadline:

@@ -1,7 +1,7 @@
 """Compose runs: a stack of containers through the engine's compose program.
 
-The program writes to files and not to pipes, since daemons of the network that it starts keep its
-output open after it has ended.
+The program writes to files and not to pipes, since network daemons of the program keep its output open after the
+program has ended.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from lk_jupyter.localcloud.secret import write_private
 _READ_BYTES = 1 << 16
 _FIELD = "compose_file_code"
 
-#: What a service may get its image from; ``<<`` merges another map in.
+#: Keys of a service that provide an image; ``<<`` merges another map.
 _SOURCES = {"image", "build", "extends", "<<"}
 
 
@@ -61,7 +61,7 @@ def _place(error: yaml.YAMLError) -> str:
 
 
 class ComposeRun(ProcessRun):
-    """One stack; it ends when all its containers have ended."""
+    """A stack, which ends when all its containers have ended."""
 
     kind = "docker compose"
     job_type = "customer_compose"
@@ -91,7 +91,7 @@ class ComposeRun(ProcessRun):
         return {**(self._engine.environment if self._engine else {}), **self._login}
 
     async def _write_files(self, services: dict[str, Any]) -> None:
-        """Write the stack, and next to it the additions for each service."""
+        """Write the stack, and a second file with the additions for each service."""
         override: dict[str, Any] = {}
         if secrets := self._runs.secrets(self._caller.org_id):
             override["environment"] = {name: value.replace("$", "$$") for name, value in secrets.items()}
@@ -157,7 +157,7 @@ def _service(state: dict[str, Any]) -> str:
 
 
 async def _copy_file(path: Path, fd: int, process: asyncio.subprocess.Process) -> None:
-    """Copy what a process writes into a file to a pipe, until it has ended."""
+    """Copy the file that a process writes to a pipe, until the process has ended."""
     with path.open("rb") as file, suppress(BrokenPipeError):
         is_last = False
         while not is_last:

@@ -1,7 +1,6 @@
-"""Podman or Docker, whichever this machine has, and the compose program that goes with it.
+"""Use Podman or Docker, whichever this machine has, and the matching compose program.
 
-Every container of a run carries a label with the run's id, by which it is found again, also after
-a crash of this server.
+Every container of a run has a label with the run's id, by which the server finds the container, also after a crash.
 """
 
 from __future__ import annotations
@@ -27,17 +26,17 @@ PROGRAMS = ("podman", "docker")
 RUN_LABEL = "lk.execution"
 PROJECT_LABEL = "com.docker.compose.project"
 
-#: Options of ``rm`` that leave a container no time to end by itself; Docker gives it none.
+#: Options of ``rm`` that give a container no time to end; for Docker, this is the default.
 _AT_ONCE = {"podman": ["--time", "0"], "docker": []}
 
 
-#: Podman fails to remove a container whose monitor has died, and does it when asked again.
+#: Podman fails to remove a container whose monitor has died, and succeeds at a repetition.
 _REMOVALS = 3
 
 
 @dataclass(frozen=True)
 class EngineResult:
-    """What a command said."""
+    """The result of a command."""
 
     code: int
     stdout: str
@@ -45,14 +44,14 @@ class EngineResult:
 
     @property
     def reason(self) -> str:
-        """The last line of its complaint."""
+        """The last line of the error output."""
         lines = (self.stderr.strip() or self.stdout.strip() or "it said nothing").splitlines()
         return lines[-1].removeprefix("Error: ").removeprefix("Error response from daemon: ").strip()
 
 
 @dataclass(frozen=True)
 class Engine:
-    """A program that runs containers; ``options`` go before its subcommands."""
+    """A program that runs containers; ``options`` precede the subcommand."""
 
     name: str
     program: str
@@ -89,7 +88,7 @@ class Engine:
         return (await self.call("ps", "--all", "--quiet", "--filter", f"label={label}")).stdout.split()
 
     async def stop(self, containers: list[str], grace_seconds: int | None) -> None:
-        """Send containers their stop signal, and kill containers that are still there after a while."""
+        """Send containers their stop signal, and kill the containers that are alive after the grace period."""
         if containers:
             await self.call("stop", "--time", str(grace_seconds or int(GRACE_SECONDS)), *containers)
 
@@ -115,7 +114,8 @@ class Engine:
 def run_name(run_id: str) -> str:
     """Return the name of a run's container, or of its compose project.
 
-    Names are in command lines, which every user of the machine reads, and the id itself opens the output of a run.
+    Names appear in command lines, which every user of the machine can read, and the run's id would open the run's
+    output.
     """
     return f"lk-{digest(run_id)[:32]}"
 
@@ -126,14 +126,14 @@ def run_label(run_id: str) -> str:
 
 
 class Engines:
-    """Finds what this machine has; ``program`` is one of PROGRAMS, ``auto`` for the first that works, or ``none``."""
+    """A finder of engines; ``program`` is a name in PROGRAMS, ``auto`` for the first that works, or ``none``."""
 
     def __init__(self, program: str) -> None:
         self._programs = {"auto": PROGRAMS, "none": ()}.get(program, (program,))
         self._engine: Engine | None = None
 
     async def find(self) -> Engine | None:
-        """Return the engine, or None; what was found is kept, what was missing may have been installed since."""
+        """Return the engine, or None. An engine is remembered; a missing engine is looked up again."""
         for program in self._programs if self._engine is None else ():
             engine = _engine(program)
             if engine and (await engine.call("version", "--format", "{{.Server.Version}}")).code == 0:
@@ -142,7 +142,7 @@ class Engines:
         return self._engine
 
     async def get(self) -> Engine:
-        """Return the engine; a run that needs one ends when there is none."""
+        """Return the engine. Raises Ended without an engine."""
         engine = await self.find()
         if engine is None:
             raise missing(
@@ -168,7 +168,7 @@ def _engine(name: str) -> Engine | None:
 
 
 async def compose_program(engine: Engine) -> list[str]:
-    """Return the compose program of an engine; a run that needs one ends when there is none."""
+    """Return the compose program of an engine. Raises Ended without a compose program."""
     if engine.name == "podman":
         if path := _beside_python("podman-compose"):
             podman = ["--podman-path", engine.program]

@@ -1,7 +1,7 @@
-"""Python environments for requirements: one for each requirements text, made once, then reused.
+"""Python environments: an environment for each requirements text, created once, then reused.
 
-The packages of the server's own environment are visible in each, so only what is missing there
-or wanted in another version is installed.
+Each environment sees the packages of the server's environment, so only missing packages and other versions are
+installed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from lk_jupyter._python import module_command
 
-#: Runs a command and returns its exit code and its output.
+#: A function that runs a command and returns exit code and output.
 Execute = Callable[[Sequence[str]], Awaitable[tuple[int, str]]]
 
 
@@ -36,14 +36,14 @@ class Installed:
 
 
 class Environments:
-    """The environments below one folder."""
+    """The environments below a folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def get(self, requirements: str, execute: Execute) -> Installed:
-        """Return the environment for a requirements text, installing it when it is new."""
+        """Return the environment for a requirements text, and install the environment if new."""
         name = hashlib.sha256(f"{sys.version}\n{requirements}".encode()).hexdigest()[:24]
         async with self._locks[name]:
             folder = self._folder / name
@@ -82,9 +82,9 @@ def _add_server_packages(folder: Path) -> None:
 
 
 def _satisfied(requirements: str) -> str:
-    """Return what pip says where the server's own packages are all that is asked for; pip takes seconds for that.
+    """Return pip's message for requirements that the server's packages satisfy; pip itself would take seconds.
 
-    Return an empty string where something is missing, or is asked for by more than names and versions.
+    Returns "" if a package is missing, or if a requirement has more than name and version.
     """
     lines = [line for text in requirements.splitlines() if (line := text.partition(" #")[0].strip()) and line[0] != "#"]
     checked: set[tuple[str, str]] = set()
@@ -109,7 +109,7 @@ def _satisfied(requirements: str) -> str:
 
 
 def _counts(need: Requirement, extra: str) -> bool:
-    """Whether a requirement counts here, for an extra of the package that has it."""
+    """Return whether a requirement applies here, for an extra of its package."""
     return need.marker is None or need.marker.evaluate({"extra": extra})
 
 

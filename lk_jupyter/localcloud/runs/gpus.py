@@ -1,4 +1,4 @@
-"""GPUs of this machine as NVML sees them, and made-up figures for GPUs that it lacks."""
+"""GPUs of this machine through NVML, and simulated figures for missing GPUs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Figures = dict[str, float]
 
 @cache
 def _nvml() -> Any | None:
-    """Return the NVML library when it and a GPU are there."""
+    """Return the NVML library if this machine has NVML and a GPU, else None."""
     try:
         import pynvml  # type: ignore[import-untyped] # noqa: PLC0415 (loaded when a GPU is first asked for)
 
@@ -30,7 +30,7 @@ def available() -> bool:
 
 
 def advice(profile: str, *, simulated: bool) -> str | None:
-    """Say what a GPU profile means on a machine without one."""
+    """Return a note about a GPU profile on a machine without a GPU; None otherwise."""
     if not is_gpu(profile) or available():
         return None
     figures = " Its GPU figures are simulated." if simulated else ""
@@ -38,13 +38,13 @@ def advice(profile: str, *, simulated: bool) -> str | None:
 
 
 def figures() -> Figures:
-    """Return the present figures of all GPUs together; empty without a GPU, or if it has no figures."""
+    """Return the present figures of all GPUs together; empty without a GPU or figures."""
     nvml = _nvml()
     if nvml is None:
         return {}
     figures_by_name: Figures = {}
     for name, (merge, read) in _SERIES.items():
-        with suppress(nvml.NVMLError):  # not every card tells everything
+        with suppress(nvml.NVMLError):  # not every GPU reports every figure
             cards = map(nvml.nvmlDeviceGetHandleByIndex, range(nvml.nvmlDeviceGetCount()))
             figures_by_name[name] = merge([read(nvml, card) for card in cards])
     return figures_by_name
@@ -74,7 +74,7 @@ def _memory_percent(nvml: Any, card: Any) -> float:
     return float(100 * memory.used / memory.total)
 
 
-#: Series → how several GPUs become one figure, and how NVML tells it of one.
+#: Series → how several GPUs are merged into a figure, and the NVML call for a GPU.
 _SERIES: dict[str, tuple[Callable[[list[float]], float], Callable[[Any, Any], float]]] = {
     "gpuUtilizationPercent": (_mean, lambda nvml, card: nvml.nvmlDeviceGetUtilizationRates(card).gpu),
     "gpuMemoryUtilizationPercent": (_mean, _memory_percent),

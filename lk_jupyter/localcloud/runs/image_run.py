@@ -1,4 +1,4 @@
-"""Image runs: one container of Podman or Docker."""
+"""Image runs: a container of Podman or Docker."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 
 def check(request: Any) -> None:
-    """Refuse what could never run, before it is accepted."""
+    """Refuse requests that could never run, before the run is accepted."""
     registry.check_login(request)
     parse_environment(request.docker_run_env)
     _check_match("docker_image_ref", _IMAGE, request.docker_image_ref, "is no image reference such as python:3.11")
@@ -55,7 +55,7 @@ def parse_environment(text: str | None) -> dict[str, str]:
 
 
 class ImageRun(ProcessRun):
-    """One container."""
+    """A container."""
 
     kind = "docker"
     job_type = "customer_image"
@@ -87,10 +87,10 @@ class ImageRun(ProcessRun):
         return dict(self._engine.environment) if self._engine else {}
 
     async def _creation(self, engine: Engine, variables: dict[str, str]) -> list[str]:
-        """Return the command that pulls the image when it is missing, and makes the container.
+        """Return the command that pulls the image if missing, and creates the container.
 
-        It holds no values of variables: a file of the run's folder has them, or its own environment where they have
-        several lines.
+        The command contains no values of variables: values are in a file in the run's folder, and multi-line values in
+        the command's environment.
         """
         request = self._request
         write_private(

@@ -1,4 +1,4 @@
-"""The life of one run: accepted, prepared, running, ended, billed. What a kind of run does is its subclass's."""
+"""The life of a run: accepted, prepared, running, ended, billed. Subclasses implement the kinds of runs."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _DRAIN_SECONDS = 5.0
 
 
 class LiveRun(ABC):
-    """One active run.
+    """An active run.
 
-    ``pid`` is the process whose session is measured. ``ports`` has the real ports of the ports that
-    differ on this machine from the run's view. ``is_active`` is False once the record says how it ended, also while
-    its files are deleted.
+    ``pid`` is the process whose session is measured. ``ports`` maps ports of the run to ports of this machine, where
+    they differ. ``is_active`` is False once the record contains the end of the run, also while the run's files are
+    deleted.
     """
 
     kind: ClassVar[str]
@@ -53,12 +53,12 @@ class LiveRun(ABC):
         self._verdict: asyncio.Future[tuple[RunOutcome, bool]] = asyncio.get_running_loop().create_future()
 
     def end(self, outcome: RunOutcome, *, gracefully: bool = False) -> None:
-        """Decide how the run ends; the first decision stands."""
+        """Decide how the run ends; the first decision counts."""
         if not self._verdict.done():
             self._verdict.set_result((outcome, gracefully))
 
     async def hosts(self) -> list[str]:
-        """Return the addresses of its containers; without any it runs on this machine's own."""
+        """Return the addresses of the run's containers; a run without containers has this machine's address."""
         return []
 
     async def live(self) -> None:
@@ -78,7 +78,7 @@ class LiveRun(ABC):
 
     @abstractmethod
     async def _steps(self) -> RunOutcome:
-        """Do what this kind of run does; Ended may be raised at any step."""
+        """Execute this kind of run; every step may raise Ended."""
 
     def _update(self, **facts: Any) -> None:
         self._runs.records.update(self.id, **facts)
@@ -88,12 +88,12 @@ class LiveRun(ABC):
         self._update(status="running", start_time=start, job_start=start)
 
     async def _until(self, work: asyncio.Future[Any], timeout: float | None = None) -> None:
-        """Wait for a piece of work, at most until its time is up or somebody ends the run."""
+        """Wait for an awaitable, at most until the timeout or the end of the run."""
         ends: set[asyncio.Future[Any]] = {work, self._verdict}
         await asyncio.wait(ends, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
 
     async def _unless_ended(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do a piece of work, and give it up when somebody ends the run."""
+        """Wait for a coroutine, and cancel it if the run is ended meanwhile."""
         task = asyncio.create_task(work)
         await self._until(task)
         if self._verdict.done():
@@ -124,7 +124,7 @@ class LiveRun(ABC):
 
 
 class ProcessRun(LiveRun):
-    """A run with one process of this machine, which writes its output."""
+    """A run with a single process of this machine, which writes the run's output."""
 
     async def _steps(self) -> RunOutcome:
         await asyncio.to_thread(self._folder.mkdir, parents=True, exist_ok=True)
@@ -142,7 +142,7 @@ class ProcessRun(LiveRun):
         return self._runs.secrets(self._caller.org_id)
 
     async def _bucket(self) -> Path | None:
-        """Return the folder of the bucket where the run is to have it and the system can show it."""
+        """Return the bucket folder of the run, or None if the run has none or the system can't mount folders."""
         folder = None
         if self._request.enable_s3_mount:
             folder = await asyncio.to_thread(self._runs.bucket, self._caller.org_id)
@@ -151,16 +151,16 @@ class ProcessRun(LiveRun):
         return folder
 
     async def _wait_until_up(self, process: asyncio.subprocess.Process) -> bool:
-        """Wait until the code runs; False when it never did."""
+        """Wait until the code runs; return False if the code never started."""
         self.pid = process.pid
         return True
 
     def _began(self, spawned: str) -> str:
-        """Return the time when the code started to run, once it does: here with its process."""
+        """Return the time when the code started to run; here the start of its process."""
         return spawned
 
     async def _ask_to_end(self, exited: asyncio.Future[int]) -> None:
-        """Ask the code to end, and return when it has ended or its time for that is over."""
+        """Request the end of the code, and return when the code has ended or its grace period is over."""
         if self.pid:
             processes.ask_to_end(self.pid)
         await asyncio.wait({exited}, timeout=GRACE_SECONDS)
@@ -169,7 +169,7 @@ class ProcessRun(LiveRun):
         return exit_outcome(code)
 
     async def _clear(self) -> None:
-        """End and remove what the run made outside of its processes and its folder; again it does nothing."""
+        """End and remove everything outside of the run's processes and folder; a repetition has no effect."""
 
     async def _run(self, command: list[str]) -> RunOutcome:
         streams = [self._open_pipe(STDOUT), self._open_pipe(STDERR)]
@@ -193,7 +193,7 @@ class ProcessRun(LiveRun):
         return outcome
 
     async def _spawn(self, command: list[str], stdout: int, stderr: int) -> asyncio.subprocess.Process:
-        """Start the process; the ends of the pipes that it writes to are its own."""
+        """Start the process, which alone owns the write ends of the pipes."""
         try:
             return await processes.start(
                 command,
@@ -208,7 +208,7 @@ class ProcessRun(LiveRun):
             os.close(stderr)
 
     def _open_pipe(self, stream: str) -> tuple[int, asyncio.Future[None]]:
-        """Return the pipe for a stream, and the event that says that all of it was read."""
+        """Return the pipe for a stream, and a future that completes when the stream was read completely."""
         loop = asyncio.get_running_loop()
         closed: asyncio.Future[None] = loop.create_future()
         read_end, write_end = os.pipe()
@@ -216,7 +216,7 @@ class ProcessRun(LiveRun):
         return write_end, closed
 
     async def _outcome(self, exited: asyncio.Task[int]) -> RunOutcome:
-        """Wait for the first of: the code ends, its time is up, somebody ends it."""
+        """Wait for the first event: the code ends, its time is up, or a request ends the run."""
         await self._until(exited, self._request.timeout)
         if self._verdict.done():
             outcome, gracefully = self._verdict.result()

@@ -18,22 +18,22 @@ DEFAULT_PORT = 8888
 
 _SERVER = "jupyterlab" if find_spec("jupyterlab") else "jupyter_server"
 _OPTIONS = ["--no-browser", "--allow-root", "--ip=127.0.0.1", "--ServerApp.port_retries=0"]
-_ENCRYPTED = ["--KernelManager.transport_encryption=auto"]  # else what kernels show is anybody's on this machine
-_OPEN = ["--ServerApp.allow_remote_access=True"]  # it is reached through this server, under the run's own name
-_QUICK = ["--LanguageServerManager.autodetect=False"]  # it would ask npm for language servers at each start
+_ENCRYPTED = ["--KernelManager.transport_encryption=auto"]  # else all users of this machine could read messages
+_OPEN = ["--ServerApp.allow_remote_access=True"]  # requests arrive with the run's host name
+_QUICK = ["--LanguageServerManager.autodetect=False"]  # it would start npm to look for language servers
 _REPLACED = re.compile(r"--((\w+\.)?(ip|port|port_retries)=.*|no-browser|allow-root)")
 _TOKEN = re.compile(r"--\w+\.token=(.+)", re.DOTALL)
 _PORT = re.compile(r"--(?:\w+\.)?port=(\d{1,5})", re.ASCII)
 
 
 def stands_in_for(request: Any) -> bool:
-    """Whether a run asks for a Jupyter server that can be had without its image."""
+    """Return whether a run requests a Jupyter server that can start without its image."""
     is_notebook = request.job_type == JOB_TYPE and "jupyter" in request.docker_image_ref.lower()
     return is_notebook and find_spec("jupyter_server") is not None
 
 
 def advice(request: Any) -> str:
-    """Say what runs in place of the image."""
+    """Return a note about the process that replaces the image."""
     return (
         "This machine has no container engine, or can't download the image. A Jupyter server runs in place of "
         f"{request.docker_image_ref}, as a plain process, in this machine's Python environment. It has the "
@@ -42,7 +42,7 @@ def advice(request: Any) -> str:
 
 
 class NotebookRun(ProcessRun):
-    """One Jupyter server. It runs as if it had the requested port."""
+    """A Jupyter server. The server behaves as if it had the requested port."""
 
     kind = "docker"
     job_type = JOB_TYPE

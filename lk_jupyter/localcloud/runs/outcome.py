@@ -18,7 +18,7 @@ class RunOutcome:
     reason: str | None = None
 
     def facts(self) -> dict[str, Any]:
-        """Return it as facts of the record."""
+        """Return the outcome as facts of the record."""
         system = [self.reason] if self.status == "system_failure" else []
         errors = [self.reason] if self.reason else None
         return {
@@ -37,7 +37,7 @@ SERVER_STOPPED = RunOutcome("system_failure", reason=STOPPED_WITH_SERVER)
 
 
 class Ended(Exception):
-    """Raised inside a run to end it here."""
+    """An exception that ends a run."""
 
     def __init__(self, outcome: RunOutcome) -> None:
         super().__init__(outcome.reason)
@@ -45,7 +45,7 @@ class Ended(Exception):
 
 
 def exit_outcome(code: int) -> RunOutcome:
-    """Describe how code ended by its exit code, which is negative for a signal."""
+    """Return the outcome of code by its exit code, which is negative for a signal."""
     if code == 0:
         return COMPLETED
     if code < 0:
@@ -54,5 +54,5 @@ def exit_outcome(code: int) -> RunOutcome:
 
 
 def missing(what: str) -> Ended:
-    """Return what ends a run that needs a program that is not here."""
+    """Return the exception that ends a run because a program is missing on this machine."""
     return Ended(RunOutcome("system_failure", reason=what))

@@ -14,7 +14,7 @@ from lk_jupyter.localcloud.store import Store
 
 STDOUT, STDERR = "stdout", "stderr"
 
-#: A record shows a stream of output up to this size; the stream of events and the logs have all of it.
+#: Maximum bytes of a stream in a record; the event stream and the logs have the complete output.
 MOST_BYTES = 4 << 20
 
 _TABLES = """
@@ -31,7 +31,7 @@ _AFTER_ALL = (1 << 63) - 1
 
 @dataclass
 class OutputLine:
-    """One line of output, without its end."""
+    """A line of output, without its line end."""
 
     run_id: str
     stream: str
@@ -62,12 +62,12 @@ class RunOutput:
         return rows[0]["time"] if rows else None
 
     def texts(self, run_id: str) -> dict[str, str | None]:
-        """Return the output of a run as its record shows it: each stream and both, None for what is too long."""
+        """Return the output of a run for its record: each stream and both together; None for text that is too long."""
         streams_by_name = {STDOUT: (STDOUT,), STDERR: (STDERR,), "combined_output": (STDOUT, STDERR)}
         return {name: self._text(run_id, streams) for name, streams in streams_by_name.items()}
 
     def _text(self, run_id: str, streams: tuple[str, ...]) -> str | None:
-        """Return a text, reading no further than it may be long."""
+        """Return a text, and stop reading at the maximum size."""
         texts, size, seq = [], 0, 0
         query = "SELECT seq, text FROM chunks WHERE run = ? AND seq > ? AND stream IN (?, ?) ORDER BY seq LIMIT 16"
         while rows := self._store.read(query, run_id, seq, streams[0], streams[-1]):
@@ -106,7 +106,7 @@ class RunOutput:
 
 
 def _lines(chunks: Iterable[sqlite3.Row]) -> list[OutputLine]:
-    """Join chunks to lines, in the order in which they began; streams do not break each other's lines."""
+    """Join chunks to lines, ordered by their start; streams don't break each other's lines."""
     lines: list[OutputLine] = []
     unfinished: dict[tuple[str, str], OutputLine] = {}
     for chunk in chunks:

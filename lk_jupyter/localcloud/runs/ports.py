@@ -1,9 +1,8 @@
-"""The ports of runs: pass requests and web sockets to the server of a run.
+"""The ports of runs: forward requests and web sockets to the server of a run.
 
-Two forms of address replace ``https://{id}-{port}.port.lyceum.technology/``. Programs use
-``/ports/{id}/{port}/`` of this server. Because pages have links, a browser is redirected to
-``http://{id}-{port}.port.localhost``, which belongs to the port alone. Browsers resolve it to
-this machine.
+Two forms of address replace ``https://{id}-{port}.port.lyceum.technology/``. Programs use ``/ports/{id}/{port}/`` of
+this server. Because pages have links, a browser is redirected to ``http://{id}-{port}.port.localhost``, a host for this
+port alone, which browsers resolve to this machine.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 _PATH = re.compile(rb"/ports/([\w-]+)/(\d{1,5})(/.*)?", re.DOTALL)
 _HOST = re.compile(r"([\w-]+)-(\d{1,5})\.port\.localhost(:\d+)?", re.ASCII)
 
-#: Headers that speak of one connection only.
+#: Headers that apply to a single connection only.
 _HOP_BY_HOP = {
     "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding",
     "upgrade",
@@ -45,7 +44,7 @@ _HANDSHAKE_SECONDS = 60.0  # Jupyter answers when the kernel has started
 
 @dataclass(frozen=True)
 class PortRequest:
-    """A port of a run, and what is wanted of it; ``prefix`` is what the port does not know of its path."""
+    """A request to a port of a run; ``prefix`` is the part of the path that the port doesn't see."""
 
     run_id: str
     port: int
@@ -59,14 +58,14 @@ class PortRequest:
 
 
 class Ports:
-    """The application, with the ports of runs in front of it."""
+    """The application behind the ports of runs."""
 
     def __init__(self, app: ASGIApp, cloud: Cloud) -> None:
         self._app = app
         self._cloud = cloud
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on to where it belongs."""
+        """Forward a request to the port of a run, or to the application."""
         port_request = parse_port_request(scope) if scope["type"] in {"http", "websocket"} else None
         if port_request is None:
             if scope["type"] == "websocket":
@@ -100,7 +99,7 @@ class Ports:
         return place
 
     async def _forward(self, port_request: PortRequest, place: tuple[str, int], request: Request, send: Send) -> None:
-        """Pass a request and its answer on as they come, until either side hangs up."""
+        """Forward a request and its answer as a stream, until either side closes the connection."""
         import httpx  # noqa: PLC0415 (most clouds never pass anything on)
 
         has_body = {"content-length", "transfer-encoding"} & set(request.headers)
@@ -130,7 +129,7 @@ class Ports:
         client = httpx.AsyncClient(
             trust_env=False, follow_redirects=False, timeout=httpx.Timeout(None, connect=_CONNECT_SECONDS)
         )
-        client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # one caller's are not the next one's
+        client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # callers share no cookies
         return client
 
     async def _pass_socket(self, port_request: PortRequest, socket: WebSocket) -> None:
@@ -155,12 +154,12 @@ class Ports:
                 await socket.accept(inner.subprotocol)
                 await _run_until_first(_copy_in(socket, inner), _copy_out(inner, socket))
         except (HTTPException, OSError, WebSocketException, TimeoutError):
-            with suppress(RuntimeError):  # it was closed from the other side
+            with suppress(RuntimeError):  # the other side has closed the socket
                 await socket.close(1011)
 
 
 def parse_port_request(scope: Scope) -> PortRequest | None:
-    """Read which port of which run a request is for; None for one to this cloud itself."""
+    """Return the run and the port of a request; None for a request to this cloud itself."""
     query = f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else ""
     raw: bytes = scope.get("raw_path") or scope["path"].encode()
     if match := _HOST.fullmatch(Headers(scope=scope).get("host", "")):
@@ -200,7 +199,7 @@ def _passed(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]
 
 
 def _passed_to_socket(socket: WebSocket) -> list[tuple[str, str]]:
-    """Return the headers of a socket that are not its handshake."""
+    """Return the headers of a socket without the headers of the handshake."""
     dropped = _HOP_BY_HOP | {"host", "origin"}
     return [
         (name, value)
@@ -218,7 +217,7 @@ async def _send_answer(answer: httpx.Response, port_request: PortRequest, reques
 async def _send_body(answer: httpx.Response, send: Send) -> None:
     import httpx  # noqa: PLC0415
 
-    with suppress(httpx.TransportError):  # it broke off, and so does this
+    with suppress(httpx.TransportError):  # the answer broke off, so this answer ends too
         async for part in answer.aiter_raw():
             await send({"type": "http.response.body", "body": part, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
@@ -253,7 +252,7 @@ async def _copy_out(inner: Any, socket: WebSocket) -> None:
 
 
 async def _run_until_first(*works: Any) -> None:
-    """Do several things until one of them is done; what it raises is raised."""
+    """Run several awaitables until the first is done, and raise its exception, if any."""
     tasks = [asyncio.create_task(work) for work in works]
     done, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in rest:

@@ -17,22 +17,23 @@ from typing import Any
 
 import psutil
 
-#: Marks every process of a run, also those that left its session.
+#: Variable that marks every process of a run, also processes that left the session.
 RUN_ID_VARIABLE = "LK_EXECUTION_ID"
 
 _PRIVATE = ("LK_", "LYCEUM_", "JPY_", "JUPYTER_", "MPLBACKEND", "PYTHONSTARTUP", "PYTEST_")
 _KILL_SECONDS = 5.0
 _KILL_PAUSE_SECONDS = 0.005
-_NEW_GROUP = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)  # Windows has it
+_NEW_GROUP = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)  # only Windows has this flag
 _PR_SET_CHILD_SUBREAPER = 36
 
-#: Our own children, with what waits until asyncio has reaped them; and starts whose process has no known id yet.
+#: Children of this process, with the tasks that wait until asyncio has reaped them; and starts without a known process
+#: id.
 _started: dict[int, asyncio.Task[int]] = {}
 _starting: set[object] = set()
 
 
 def adopt_orphans() -> None:
-    """Make orphans of runs our children, where the system can, so that they are reaped and not left to others."""
+    """Adopt orphans of runs, where the system allows this, so that this process reaps them."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
@@ -62,7 +63,7 @@ async def start(  # noqa: PLR0913 (what a process takes)
 
 
 async def spawn(command: Sequence[str], **how: Any) -> asyncio.subprocess.Process:
-    """Start a child without input. What is started otherwise may be taken for an orphan, and its exit code with it."""
+    """Start a child without input. A child that starts in another way may be reaped as an orphan."""
     this = object()
     _starting.add(this)
     try:
@@ -80,7 +81,7 @@ async def _reaped(process: asyncio.subprocess.Process) -> int:
 
 
 def ask_to_end(pid: int) -> None:
-    """Ask a run's processes to end."""
+    """Send a signal to a run's processes that requests their end."""
     with suppress(ProcessLookupError, PermissionError):
         if sys.platform == "win32":
             os.kill(pid, signal.CTRL_BREAK_EVENT)
@@ -89,15 +90,15 @@ def ask_to_end(pid: int) -> None:
 
 
 def kill_run(run_id: str, pid: int | None = None) -> None:
-    """Kill every process of a run and wait until they are gone; ``pid`` leads its session.
+    """Kill every process of a run and wait for their ends; ``pid`` leads the run's session.
 
-    A process may start another during the search, so this searches again until none is left. A process that gives its
-    memory back has lost its mark; this waits for it too. Parents end before their children: a shell whose command is
-    killed would say so, and begin the next one.
+    A process may start another during the search, so the search is repeated until no process is left. A process that
+    releases its memory has lost the mark; this function waits for such processes too. Parents end before their
+    children: a shell whose command is killed would report that, and start the next command.
     """
 
     def age(process: psutil.Process) -> tuple[bool, int]:
-        return process.pid < (pid or 0), process.pid  # ids begin anew when they are used up
+        return process.pid < (pid or 0), process.pid  # ids start again after the highest
 
     deadline = time.monotonic() + _KILL_SECONDS
     killed: set[psutil.Process] = set()
@@ -131,7 +132,7 @@ def session_processes(leader: int) -> Iterator[psutil.Process]:
 
 
 def _environment(run_id: str, variables: Mapping[str, str]) -> dict[str, str]:
-    """Return this server's environment without what belongs to kernels and clients, and the run's own variables."""
+    """Return this server's environment without variables of kernels and clients, plus the run's variables."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(_PRIVATE)}
     return {**inherited, **variables, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", RUN_ID_VARIABLE: run_id}
 
@@ -171,18 +172,18 @@ def _ancestors(pid: int) -> list[int]:
 
 
 def is_marked(pid: int, run_id: str) -> bool:
-    """Whether a process carries the mark of a run in its environment."""
+    """Return whether a process has the mark of a run in its environment."""
     with suppress(OSError, psutil.Error):
-        if sys.platform == "linux":  # a hundred times faster than psutil, and asked of every process
+        if sys.platform == "linux":  # a hundred times faster than psutil, and called for every process
             return f"{RUN_ID_VARIABLE}={run_id}\0".encode() in Path(f"/proc/{pid}/environ").read_bytes()
         return bool(psutil.Process(pid).environ().get(RUN_ID_VARIABLE) == run_id)
     return False
 
 
 def _reap_orphans() -> None:
-    """Take the exit codes of adopted processes, so that none stays as a zombie.
+    """Read the exit codes of adopted processes, so that none stays as a zombie.
 
-    During a start nobody knows which child is adopted; the end of that run looks again.
+    During a start, adopted children can't be distinguished; the end of that run looks again.
     """
     children = psutil.Process().children()
     if sys.platform == "win32" or _starting:

@@ -1,8 +1,8 @@
-"""Give a run the secrets of its organization, and its bucket as a folder.
+"""Give a run the secrets of the organization, and the bucket as a folder.
 
-The folder is at ``/mnt/s3`` if the system lets a process have private mounts; LK_STORAGE
-names it in any case. A run gets it when its code or its secrets name one of the two, or when the
-bucket is in use already, because it needs a server. Without FUSE there is no folder.
+The folder is at ``/mnt/s3`` if the system lets a process have private mounts; LK_STORAGE always contains the path. A
+run gets the folder if the run's code or secrets mention either name, or if the bucket is in use already, because the
+folder needs a server. Without FUSE no run has a folder.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from pathlib import Path
 from lk_jupyter.localcloud.buckets.s3 import BucketStorage
 from lk_jupyter.localcloud.runs.variables import Variables
 
-#: Names the folder with the files of the bucket.
+#: Variable with the path of the bucket's folder.
 FOLDER_VARIABLE = "LK_STORAGE"
 
 MOUNT = Path("/mnt/s3")
 
-#: Puts a folder at MOUNT for one command and becomes it. To make room, /mnt is covered by a copy with the same folders.
-#: Where that fails nothing is made: the folder would be one of the machine.
+#: Mounts a folder at MOUNT for a single command and becomes this command. To make room, a copy with the same folders
+#: covers /mnt. If that fails, the script creates nothing: the folder would be created on the machine.
 _AT_MOUNT = """
 if ! [ -d "$1" ]; then
     (cd /mnt && mount -t tmpfs none /mnt && {
@@ -35,7 +35,7 @@ if ! [ -d "$1" ]; then
 fi && mount --bind "$0" "$1" && shift && exec "$@"
 """
 
-#: The same for a folder anywhere else: the command's root is a copy with the same folders, and this one.
+#: The same for a folder at any other place: the command's root is a copy with the same folders, and the new folder.
 _AT_ROOT = """
 (cd /mnt && mount -t tmpfs none /mnt && mkdir /mnt/mnt && mount --no-canonicalize --rbind . /mnt/mnt) || exit 1
 for each in /*; do
@@ -50,14 +50,14 @@ exec chroot /mnt /bin/sh -c 'cd "$0" && exec "$@"' "$PWD" "$@"
 
 @dataclass(frozen=True)
 class RunProvision:
-    """Variables of the run's environment, and what its command is put behind."""
+    """Environment variables of a run, and the prefix of its command."""
 
     variables: dict[str, str] = field(default_factory=dict, repr=False)
     prefix: tuple[str, ...] = ()
 
 
 class Provider:
-    """Gives runs what their organization has."""
+    """A provider of secrets and buckets for runs."""
 
     def __init__(self, variables: Variables, storage: BucketStorage) -> None:
         self._variables = variables
@@ -65,7 +65,7 @@ class Provider:
         self.mount = MOUNT
 
     def provide(self, org_id: str, code: str) -> RunProvision:
-        """Return what a run of this code is given; may start the storage."""
+        """Return the additions to a run with this code; may start the storage."""
         secrets = self._variables.values(org_id)
         text = code + " ".join(secrets.values())
         if not (self._storage.is_used or FOLDER_VARIABLE in text or str(self.mount) in text):
@@ -80,7 +80,7 @@ class Provider:
 
 
 def _prefix(folder: Path, mount: Path) -> tuple[str, ...]:
-    """Return what makes a command see a folder at another place; nothing where that does not work."""
+    """Return the prefix that shows a folder to a command at another place; empty if not supported."""
     if (how := _unsharing()) is None:
         return ()
     script = _AT_MOUNT if mount.parent == MOUNT.parent else _AT_ROOT
@@ -89,7 +89,7 @@ def _prefix(folder: Path, mount: Path) -> tuple[str, ...]:
 
 @cache
 def _unsharing() -> tuple[str, ...] | None:
-    """Return the command that gives a process private mounts and then becomes it, if it works here."""
+    """Return the command that gives a process private mounts and then becomes the process, if supported."""
     program = shutil.which("unshare")
     if program is None:
         return None

@@ -1,4 +1,4 @@
-"""Python runs: a script, its files and its requirements, in a new interpreter."""
+"""Python runs: a script with files and requirements, in a new interpreter."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from lk_jupyter.localcloud.runs.outcome import Ended, RunOutcome
 
 _BOOT = str(Path(__file__).with_name("_boot.py"))
 
-#: A file name is cut to so many characters: systems have limits.
+#: Maximum characters of a file name, below the limits of file systems.
 _NAME_CHARACTERS = 100
 
 
 class PythonRun(ProcessRun):
-    """One script."""
+    """A script."""
 
     kind = "python code"
     job_type = "python"
@@ -66,5 +66,5 @@ def script_name(file_name: str | None) -> str:
 
 
 def _imports(prior: list[str] | None) -> str:
-    """Turn module names into import statements, and leave statements as they are."""
+    """Turn module names into import statements; import statements don't change."""
     return "\n".join(line if re.match(r"\s*(import|from)\s", line) else f"import {line}" for line in prior or [])

@@ -1,8 +1,7 @@
-"""Read the output of runs, store it, then notify its followers.
+"""Read and store the output of runs, then notify the followers.
 
-One thread reads all pipes, in the order in which they fill, so that a run's two streams are
-joined as they were written. A chunk is on disk before anybody is notified. While the disk is full,
-runs wait at their pipes.
+A single thread reads all pipes, in the order in which data arrives, so that a run's two streams are joined in the order
+of the writes. A chunk is on disk before any follower is notified. While the disk is full, runs wait at their pipes.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ _FULL_SECONDS = 0.2
 
 @dataclass
 class _Pipe:
-    """The reading end of one stream of one run."""
+    """The read end of a run's stream."""
 
     run_id: str
     stream: str
@@ -45,7 +44,7 @@ class _Pipe:
 
 
 class OutputReader(threading.Thread):
-    """Reads the pipes of all runs; ``written(run ids)`` is called from its thread."""
+    """A reader of the pipes of all runs; ``written(run ids)`` is called from its thread."""
 
     def __init__(self, output: RunOutput, written: Callable[[set[str]], None]) -> None:
         super().__init__(name="output-reader", daemon=True)
@@ -65,7 +64,7 @@ class OutputReader(threading.Thread):
         self._streak = 0
 
     def add(self, run_id: str, stream: str, fd: int, closed: Callable[[], Any]) -> None:
-        """Read a pipe until its end, then close it; ``closed()`` is called when all of it is kept."""
+        """Read a pipe until its end, then close the pipe; ``closed()`` is called when all data is stored."""
         pipe = _Pipe(run_id, stream, closed)
         if os.name == "nt":
             threading.Thread(target=self._read_blocking, args=(fd, pipe), daemon=True).start()
@@ -73,7 +72,7 @@ class OutputReader(threading.Thread):
             self._ask(lambda: self._selector.register(fd, selectors.EVENT_READ, pipe))
 
     def close(self) -> None:
-        """Keep what was read, if there is room for it, then end the thread."""
+        """Store the read data, if the disk has room, then end the thread."""
         self._closing.set()
         self._ask(self._finish)
         self.join()
@@ -118,9 +117,10 @@ class OutputReader(threading.Thread):
         os.close(fd)
 
     def _take(self, pipe: _Pipe, data: bytes) -> None:
-        """Add the new output to the last chunk if it continues it, else to a new chunk.
+        """Append new output to the last chunk of the same stream, or to a new chunk.
 
-        After a silence a line is stored at once and half a line soon, so that lines aren't split; a flood in batches.
+        After a silence, a line is stored immediately and half a line soon, so that lines aren't split; a flood is
+        stored in batches.
         """
         if not self._pending and not self._closed:
             self._due = max(time.monotonic() + _LINE_SECONDS, self._flushed + _FLUSH_SECONDS)
@@ -137,7 +137,7 @@ class OutputReader(threading.Thread):
             self._closed.append(pipe.closed)
 
     def _rest(self, fds: set[int]) -> None:
-        """Let a flood gather for a moment; a script that changes between its streams waits for reads, so not then."""
+        """Let a flood gather for a moment, unless the script alternates between its streams and waits for reads."""
         self._streak = self._streak + 1 if fds and fds == self._latest else 0
         self._latest = fds
         if self._streak > _FLOOD_READS:

@@ -53,13 +53,13 @@ def is_active(facts: Facts) -> bool:
 
 
 def seconds_run(facts: Facts) -> float:
-    """Return how long the code has run, up to its end or to now."""
+    """Return the seconds for which the code has run, up to its end or to now."""
     start, end = facts.get("start_time"), facts.get("end_time") or now()
     return round(to_seconds(end) - to_seconds(start), 6) if start else 0.0
 
 
 def with_cost(facts: Facts) -> Facts:
-    """Add what an active run costs so far."""
+    """Add the cost so far to the facts of an active run."""
     if not is_active(facts):
         return facts
     return {**facts, "billed": str(catalogue.cost(facts["hardware_profile"], seconds_run(facts)))}
@@ -93,7 +93,7 @@ class Records:
         return facts
 
     def finish(self, run_id: str, **changes: Any) -> None:
-        """Set the final facts of a run, bill it, queue its callbacks: together, and once."""
+        """Set the final facts of a run, bill the run, queue its callbacks: in the same transaction, once."""
         with self._store.write() as db:
             row = db.execute(f"SELECT org, facts, request FROM runs WHERE id = ? AND {_ACTIVE}", (run_id,)).fetchone()  # noqa: S608
             if row is None:
@@ -109,7 +109,7 @@ class Records:
             self._webhooks.queue(db, urls, {"execution_id": run_id, "status": facts["status"]})
 
     def facts(self, run_id: str, org_id: str | None = None) -> Facts:
-        """Return the facts of one run; 404 when it is unknown, or of another organization."""
+        """Return the facts of a run; 404 for an unknown run, or a run of another organization."""
         rows = self._store.read("SELECT org, facts FROM runs WHERE id = ?", run_id)
         if not rows or org_id not in {None, rows[0]["org"]}:
             raise HTTPException(404, f"Execution {run_id} not found")
@@ -117,14 +117,14 @@ class Records:
         return facts
 
     def request(self, run_id: str) -> dict[str, Any]:
-        """Return the start request of one run."""
+        """Return the start request of a run."""
         request: dict[str, Any] = json.loads(
             self._store.read("SELECT request FROM runs WHERE id = ?", run_id)[0]["request"]
         )
         return request
 
     def active(self, org_id: str | None = None) -> list[Facts]:
-        """Return the active runs, of one organization or of all, oldest first."""
+        """Return the active runs, of an organization or of all, oldest first."""
         query = f"SELECT org, facts FROM runs WHERE {_ACTIVE} ORDER BY created"  # noqa: S608 (a constant)
         return [json.loads(row["facts"]) for row in self._store.read(query) if org_id in {None, row["org"]}]
 
@@ -139,22 +139,22 @@ class Records:
         return {row["status"]: row["runs"] for row in self._store.read(query, org_id)}
 
     def spent(self, org_id: str) -> Decimal:
-        """Return what the runs of an organization have cost: ended ones, and active ones so far."""
+        """Return the cost of an organization's runs, in credits: ended runs, and active runs so far."""
         with self._store.snapshot():
             return self._ledger.booked(org_id, "executions") + self.accruing(org_id)
 
     def accruing(self, org_id: str) -> Decimal:
-        """Return what the active runs of an organization have cost so far."""
+        """Return the cost of an organization's active runs so far, in credits."""
         return sum((Decimal(with_cost(facts)["billed"]) for facts in self.active(org_id)), Decimal(0))
 
     def delete(self, run_id: str) -> None:
-        """Remove the record of a run; its charge stays in the ledger."""
+        """Delete the record of a run; its charge stays in the ledger."""
         with self._store.write() as db:
             db.execute("DELETE FROM runs WHERE id = ?", (run_id,))
 
 
 def _ledger_facts(facts: Facts) -> Facts:
-    """Return what stays known of a run when its record is gone."""
+    """Return the facts of a run that the ledger keeps after the record is deleted."""
     return {
         "execution_id": facts["execution_id"],
         "hardware_profile": facts["hardware_profile"],

@@ -27,7 +27,7 @@ _HUB_NAMES = (DOCKER_HUB, "https://index.docker.io/v1/")
 
 
 def check_login(request: Any) -> None:
-    """Refuse a login of an unknown type, or without what its type needs."""
+    """Refuse a login of an unknown type, and a login without a required field."""
     kind = request.docker_registry_credential_type or None
     if kind not in _NEEDED:
         raise invalid("body", "docker_registry_credential_type", f"{kind!r} is no type of login: use basic or aws")
@@ -37,13 +37,13 @@ def check_login(request: Any) -> None:
 
 
 def registry_host(image: str) -> str:
-    """Return the registry of an image reference; Docker Hub where it names none."""
+    """Return the registry of an image reference; Docker Hub by default."""
     first, slash, _ = image.partition("/")
     return first if slash and ("." in first or ":" in first or first == "localhost") else DOCKER_HUB
 
 
 async def login(request: Any, images: Collection[str], folder: Path, execute: Execute) -> dict[str, str]:
-    """Write the login for the registries of images; return the variables that make an engine use it."""
+    """Write the login for the registries of images; return the variables that make an engine use the login."""
     kind = request.docker_registry_credential_type or None
     if kind is None:
         return {}

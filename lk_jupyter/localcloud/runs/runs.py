@@ -30,12 +30,12 @@ _RECORD_FIELDS = ("file_name", "run_name", "labels", "metadata")
 
 
 class LiveRuns:
-    """Starts runs, ends them, and knows which are active.
+    """A manager that starts and ends runs, and lists active runs.
 
-    ``secrets(org id)`` returns the environment variables that an organization stores for its runs,
-    ``bucket(org id)`` the folder that is its bucket, or None, and ``provide(org id, code)`` the part of both
-    for a Python run. ``folder_of(kind, run id, caller)`` is the working folder of a run, ``mount`` the path of the
-    bucket for services of a stack.
+    ``secrets(org id)`` returns the environment variables that an organization stores for its runs, ``bucket(org id)``
+    the folder of the bucket, or None, and ``provide(org id, code)`` the part of both for a Python run.
+    ``folder_of(kind, run id, caller)`` is the working folder of a run, ``mount`` the path of the bucket for services of
+    a stack.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class LiveRuns:
         self._live: dict[str, LiveRun] = {}
 
     def start(self, kind: type[LiveRun], request: Model, caller: Caller, **more: Any) -> LiveRun:
-        """Accept a run of a kind. It continues in the background. ``more`` are facts of its record."""
+        """Accept a run, which continues in the background. ``more`` are facts of the record."""
         facts = {**_new_facts(kind, request, caller), **more}
         self.records.create(facts, request.model_dump(exclude_none=True, exclude=_UNKEPT), caller.org_id)
         run_id = facts["execution_id"]
@@ -67,7 +67,7 @@ class LiveRuns:
         return run
 
     def end(self, run_id: str, outcome: RunOutcome, *, gracefully: bool = False) -> bool:
-        """End an active run, with a polite request first if ``graceful``; False when it has ended."""
+        """End an active run, with a polite request first if ``gracefully``; return False if the run has ended."""
         run = self.live(run_id)
         if run is None:
             return False

@@ -1,4 +1,4 @@
-"""Samples of what runs use of this machine, one a second while their code runs."""
+"""Samples of the resources that runs use, once per second while their code runs."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _SECONDS = 1.0
 
 @dataclass(frozen=True)
 class _Usage:
-    """What the processes of a run have used: seconds of CPU so far, bytes of memory now."""
+    """The resources of a run's processes: CPU seconds so far, bytes of memory now."""
 
     cpu_seconds: float
     memory: int
 
 
 class Samples:
-    """The kept samples, and the task that takes them; ``pids`` names the process of each run."""
+    """The stored samples, and the task that takes samples; ``pids`` returns the process of each run."""
 
     def __init__(self, store: Store, pids: Callable[[], dict[str, int]], *, simulate_gpu: bool) -> None:
         self._store = store

@@ -1,6 +1,6 @@
-"""GPU selection: try one script on one machine type after the other, each try as a separate run.
+"""GPU selection: try a script on several machine types, each try as a separate run.
 
-They run one at a time, so that they do not slow each other down on this one machine.
+The tries run sequentially, so that they don't slow each other down on this machine.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def gpu_profiles(quota: tuple[str, ...]) -> list[str]:
 
 
 class SelectionRun(LiveRun):
-    """One selection; its ``metadata`` fill as its phases end."""
+    """A selection; the ``metadata`` grow with each phase."""
 
     kind = "gpu selection"
     job_type = "gpu_selection"
@@ -49,7 +49,7 @@ class SelectionRun(LiveRun):
         return COMPLETED if any(_succeeded(row) for row in rows) else _NONE_SUCCEEDED
 
     def _extract(self) -> dict[str, Any]:
-        """Read the script; what memory its model needs shows only when it runs."""
+        """Check the script; the memory that its model needs is only known when the script runs."""
         try:
             compile(self._request.code, script_name(self._request.file_name), "exec", dont_inherit=True)
         except (SyntaxError, ValueError) as error:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 KEY_FILE = "variables_key"
 
-#: The most bytes of one value, and of all of an organization: the system gives a process no more.
+#: Maximum bytes of a value, and of all values of an organization: limits of the system's process start.
 MOST_BYTES = 32 * 1024
 MOST_BYTES_IN_ALL = 512 * 1024
 
@@ -33,7 +33,7 @@ CREATE TABLE IF NOT EXISTS variables (
 
 
 class Variables:
-    """The variables of all organizations of one data folder. The key is next to it, for its owner only."""
+    """The variables of all organizations of a data folder, with a key that only the folder's owner can read."""
 
     def __init__(self, store: Store, data: Path) -> None:
         self._store = store
@@ -41,14 +41,14 @@ class Variables:
         store.add_tables(_TABLE)
 
     def list(self, org_id: str) -> list[dict[str, Any]]:
-        """Return what there is, without the values."""
+        """Return the variables without their values."""
         rows = self._store.read(
             "SELECT id, name, created_at, updated_at FROM variables WHERE org_id = ? ORDER BY name", org_id
         )
         return [dict(row) for row in rows]
 
     def upsert(self, org_id: str, values: Sequence[tuple[str, str]]) -> None:
-        """Create or replace variables: all of them, or none when one is refused (400)."""
+        """Create or replace variables: all of them, or none if any is refused (400)."""
         names = [name for name, _ in values]
         if twice := {name for name in names if names.count(name) > 1}:
             raise HTTPException(400, f"{min(twice)[:100]} is given twice: send each name once")
@@ -64,7 +64,7 @@ class Variables:
             _check_size(db, org_id)
 
     def delete(self, org_id: str, id: str | None = None) -> int:  # noqa: A002 (its name in the table)
-        """Remove one variable, or all; return how many there were."""
+        """Delete a variable, or all; return the number of deleted variables."""
         with self._store.write() as db:
             return db.execute(
                 "DELETE FROM variables WHERE org_id = ?1 AND (?2 IS NULL OR id = ?2)", (org_id, id)

@@ -1,4 +1,4 @@
-"""What a run of the local cloud is given by its owner: news for those who wait, variables, and a command in front."""
+"""Interfaces between a run and its owner: wake-ups for waiting code, variables, and a prefix of the command."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lk_jupyter.localcloud.runs.webhooks import Webhooks
 
 
 class RunEvents:
-    """Wakes those who wait for news of a run; lives in the event loop."""
+    """Events for code that waits for news of a run; lives in the event loop."""
 
     def __init__(self) -> None:
         self._events: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
@@ -35,19 +35,19 @@ class RunEvents:
 
 
 class Provision(Protocol):
-    """The additions to the code of a run: variables, and the command that starts its command."""
+    """The additions to a run: variables, and a prefix of its command."""
 
     @property
     def variables(self) -> Mapping[str, str]:
-        """Its part of the environment."""
+        """Environment variables of the run."""
 
     @property
     def prefix(self) -> Sequence[str]:
-        """Arguments before its command."""
+        """Arguments before the run's command."""
 
 
 class Owner(Protocol):
-    """Whoever started a run: where its facts, its output and its news go, and what its organization keeps for it."""
+    """The starter of a run, with the places for facts, output and news, and the data of the organization."""
 
     records: Records
     reader: OutputReader
@@ -62,7 +62,7 @@ class Owner(Protocol):
     mount: str
 
     def start(self, kind: Any, request: Model, caller: Caller, **more: Any) -> Any:
-        """Accept a run of a kind, and return it."""
+        """Accept a run of a kind, and return the run."""
 
 
 class NoProvision(NamedTuple):

@@ -1,6 +1,6 @@
-"""Calls to the addresses that want to know how a run ended; kept on disk until they arrive or are given up.
+"""Calls to addresses that subscribe to the end of a run; stored on disk until delivered or given up.
 
-Only addresses of this machine are called: nothing leaves it from here.
+Only addresses of this machine are called: no request leaves the machine.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Webhooks:
         store.add_tables(_TABLES)
 
     def queue(self, db: sqlite3.Connection, urls: list[str], body: dict[str, str]) -> None:
-        """Keep calls within the transaction that makes them due."""
+        """Store calls within the transaction that makes the calls due."""
         db.executemany(
             "INSERT INTO callbacks (url, body, tries, due) VALUES (?, ?, 0, 0)",
             [(url, json.dumps(body)) for url in urls],
@@ -105,7 +105,7 @@ class Webhooks:
 
 
 async def _call(client: httpx.AsyncClient, row: sqlite3.Row) -> bool:
-    """Make one call; whatever goes wrong, it did not arrive."""
+    """Call an address, and return whether the call was delivered."""
     try:
         answer = await client.post(row["url"], content=row["body"], headers={"Content-Type": "application/json"})
     except Exception:  # noqa: BLE001 (an address that cannot be used is one that does not answer)

@@ -1,7 +1,7 @@
-"""Simulated machines and their volumes: their facts, their start and their cost.
+"""Simulated machines and volumes: facts, start and cost.
 
-There is no real machine. Their state is a function of time, so nothing runs for them and a
-restart changes nothing. They stay active, and cost credits, while the local cloud is down.
+No real machine exists. The state of a machine is a function of time, so no process runs for a machine and a restart
+changes nothing. Machines stay active, and cost credits, while the local cloud is down.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ CREATE INDEX IF NOT EXISTS volumes_of_org ON volumes (org, vm);
 
 @dataclass(frozen=True)
 class Machine:
-    """A machine as it is kept; ``created`` and ``ended`` are seconds since 1970."""
+    """A stored machine; ``created`` and ``ended`` are seconds since 1970."""
 
     id: str
     org_id: str
@@ -56,15 +56,15 @@ class Machine:
 
     @property
     def name(self) -> str:
-        """The platform's name for it, which says that it is none."""
+        """The platform's name for the machine, which states the simulation."""
         return f"simulated-vm-{self.id[:8]}"
 
     def running_from(self, speed: float) -> float:
-        """Return the second from which it is up, and costs."""
+        """Return the second from which the machine is up, and costs credits."""
         return self.created + (PENDING_SECONDS + PROVISIONING_SECONDS) / speed
 
     def state(self, moment: float, speed: float) -> str:
-        """Return its state at a moment, on a clock that runs at some speed."""
+        """Return the state at a moment, on a clock of this speed."""
         if self.ended is not None:
             return "terminated"
         if moment >= self.running_from(speed):
@@ -72,17 +72,17 @@ class Machine:
         return "pending" if moment < self.created + PENDING_SECONDS / speed else "provisioning"
 
     def uptime(self, moment: float, speed: float) -> float:
-        """Return the seconds for which it was up."""
+        """Return the seconds of service."""
         return max(0.0, (moment if self.ended is None else self.ended) - self.running_from(speed))
 
     def cost(self, moment: float, speed: float) -> Decimal:
-        """Return what it has cost, in credits."""
+        """Return the cost so far, in credits."""
         return cost_by_hour(vm_price(self.instance_type, self.card, self.count), self.uptime(moment, speed))
 
 
 @dataclass(frozen=True)
 class Volume:
-    """A volume as it is kept."""
+    """A stored volume."""
 
     id: str
     org_id: str
@@ -92,21 +92,21 @@ class Volume:
 
     @property
     def name(self) -> str:
-        """Its name, which stays."""
+        """The permanent name of the volume."""
         return f"simulated-{self.id}"
 
     @property
     def mount_path(self) -> str:
-        """Where a machine finds it."""
+        """The path of the volume on its machine."""
         return f"/mnt/{self.id}"
 
     def cost(self, moment: float) -> Decimal:
-        """Return what it has cost, in credits."""
+        """Return the cost so far, in credits."""
         return cost_by_hour(VOLUME_GB_HOUR * self.size_gb, moment - self.created)
 
 
 class Machines:
-    """All machines and volumes of this cloud; ``speed`` is the speed of its clock."""
+    """All machines and volumes of this cloud; ``speed`` is the speed of the cloud's clock."""
 
     def __init__(self, store: Store, ledger: Ledger, speed: float) -> None:
         self._store = store
@@ -116,7 +116,7 @@ class Machines:
         ledger.add_meter(self.accruing)
 
     def create(self, org_id: str, user_id: str, request: CreateVMRequest) -> Machine:
-        """Keep a new machine with its volumes; 400 when one of them cannot be attached."""
+        """Store a new machine with its volumes; 400 if a volume can't be attached."""
         count = request.instance_specs.gpu_count if request.instance_specs else 1
         body = {
             "user_id": user_id,
@@ -138,7 +138,7 @@ class Machines:
         return self.get(org_id, vm_id)
 
     def get(self, org_id: str, vm_id: str) -> Machine:
-        """Return one machine; 404 when it is unknown, or of another organization."""
+        """Return a machine; 404 for an unknown machine, or a machine of another organization."""
         rows = self._store.read("SELECT * FROM vms WHERE id = ? AND org = ?", vm_id.replace("-", ""), org_id)
         if not rows:
             raise HTTPException(404, "VM not found")
@@ -150,7 +150,7 @@ class Machines:
         return sorted(rows, key=lambda machine: machine.created, reverse=True)
 
     def rename(self, org_id: str, vm_id: str, display_name: str | None) -> Machine:
-        """Change what people call a machine."""
+        """Change the display name of a machine."""
         machine = self.get(org_id, vm_id)
         with self._store.write() as db:
             query = "UPDATE vms SET body = json_set(body, '$.display_name', ?) WHERE id = ?"
@@ -158,7 +158,7 @@ class Machines:
         return self.get(org_id, vm_id)
 
     def end(self, org_id: str, vm_id: str) -> list[Volume]:
-        """End a machine, bill it, and return its released volumes. An ended machine stays as it is."""
+        """End and bill a machine, and return the released volumes. An ended machine doesn't change."""
         machine, moment = self.get(org_id, vm_id), time.time()
         with self._store.write() as db:
             if db.execute("UPDATE vms SET ended = ? WHERE id = ? AND ended IS NULL", (moment, machine.id)).rowcount:
@@ -167,13 +167,13 @@ class Machines:
             return list(map(_volume, db.execute(query, (machine.id,)).fetchall()))
 
     def volumes(self, org_id: str, vm_id: str | None = None) -> list[Volume]:
-        """Return the volumes of an organization, or of one machine, oldest first."""
+        """Return the volumes of an organization, or of a machine, oldest first."""
         rows = map(_volume, self._store.read("SELECT * FROM volumes WHERE org = ?", org_id))
         matching = [volume for volume in rows if vm_id in {None, volume.vm_id}]
         return sorted(matching, key=lambda volume: volume.created)
 
     def delete_volume(self, org_id: str, volume_id: str) -> None:
-        """Remove a free volume and bill it; 404 when it is unknown, 409 while a machine has it."""
+        """Remove a detached volume and bill it; 404 for an unknown volume, 409 for an attached volume."""
         with self._store.write() as db:
             query = "DELETE FROM volumes WHERE id = ? AND org = ? RETURNING *"
             row = db.execute(query, (volume_id, org_id)).fetchone()
