@@ -5,9 +5,12 @@ import { BurnRateContent } from './types';
 const LONGEST = 100 * 365 * 86_400;
 
 /** Credits that can still be spent, from either form of the answer; null while it was not heard. */
-export function balanceOf(balance: object | undefined): number | null {
-  const { remaining_credits: own, balance: team } = (balance ?? {}) as { remaining_credits?: number; balance?: string };
-  return own ?? (team === undefined ? null : Number(team));
+export function readBalance(balance: object | undefined): number | null {
+  const { remaining_credits: userCredits, balance: organizationCredits } = (balance ?? {}) as {
+    remaining_credits?: number;
+    balance?: string;
+  };
+  return userCredits ?? (organizationCredits === undefined ? null : Number(organizationCredits));
 }
 
 /** What all that is billed now costs an hour: the sum of the known prices, in words. */
@@ -17,11 +20,11 @@ export function burnRateWords({ per_hour: sum, complete }: BurnRateContent): str
 }
 
 /** For how long the credits last if all that is billed now keeps running; null while nothing with a price is. */
-export function timeLeft(left: number | null, { per_hour: sum, complete }: BurnRateContent): string | null {
-  if (left === null || !Number(sum)) {
+export function timeRemaining(balance: number | null, { per_hour: sum, complete }: BurnRateContent): string | null {
+  if (balance === null || !Number(sum)) {
     return null;
   }
-  const hours = Math.max(0, left) / Number(sum);
+  const hours = Math.max(0, balance) / Number(sum);
   const time =
     hours >= 8766
       ? trans.__('over a year')
@@ -35,14 +38,14 @@ export function timeLeft(left: number | null, { per_hour: sum, complete }: BurnR
 
 /** When the credits end if all that is billed now keeps running, in words; null while nothing with a price is. */
 export function endWords(
-  left: number | null,
+  balance: number | null,
   { per_hour: sum, complete }: BurnRateContent,
   now: number
 ): string | null {
-  if (left === null || !Number(sum)) {
+  if (balance === null || !Number(sum)) {
     return null;
   }
-  const seconds = Math.min((Math.max(0, left) / Number(sum)) * 3600, LONGEST);
+  const seconds = Math.min((Math.max(0, balance) / Number(sum)) * 3600, LONGEST);
   const end = new Date(1000 * (now + seconds)).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'short' });
   return complete ? end : trans.__('%1 at the latest', end);
 }

@@ -18,9 +18,9 @@ interface Example {
 const EXAMPLES = JSON.parse(readFileSync('../tests/bills.json', 'utf-8')) as Example[];
 
 test.each(EXAMPLES)('$name', ({ record, price_per_hour: price, at, sent_at: sentAt, bill }) => {
-  const found = computeBill(record, price, moment(at) ?? 0, moment(sentAt));
+  const computed = computeBill(record, price, moment(at) ?? 0, moment(sentAt));
   const close = (value: number | null) => (value === null ? null : expect.closeTo(value, 6));
-  expect(found).toEqual({ seconds: close(bill.seconds), cost: close(bill.cost), costIs: bill.cost_is });
+  expect(computed).toEqual({ seconds: close(bill.seconds), cost: close(bill.cost), costIs: bill.cost_is });
 });
 
 const bill = (cost: number, costIs: Bill['costIs']): Bill => ({ seconds: 1, cost, costIs });

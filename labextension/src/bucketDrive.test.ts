@@ -8,70 +8,70 @@ vi.mock('@jupyterlab/services', () => ({
 }));
 
 /** The routes of the server over a bucket in memory. */
-function bucketOf(kept: Record<string, string>) {
-  const asked: string[] = [];
+function makeBucket(objects: Record<string, string>) {
+  const paths: string[] = [];
   const open = async (path: string, { method = 'GET', body, form }: any = {}): Promise<Response> => {
-    asked.push(`${method} ${path}`);
+    paths.push(`${method} ${path}`);
     const url = new URL(path, 'http://x/');
     const key = url.searchParams.get('key') ?? decodeURIComponent(url.pathname.split('/').slice(4).join('/'));
     const json = (content: unknown) => new Response(JSON.stringify(content));
-    const file = (key: string) => ({ key, name: key.split('/').pop(), is_folder: false, size: kept[key]?.length });
+    const file = (key: string) => ({ key, name: key.split('/').pop(), is_folder: false, size: objects[key]?.length });
     if (url.pathname === '/storage/info') {
-      const folder = Object.keys(kept).some(other => other.startsWith(`${key}/`));
-      return json(key in kept ? file(key) : folder && { key: `${key}/`, name: key, is_folder: true });
+      const folder = Object.keys(objects).some(other => other.startsWith(`${key}/`));
+      return json(key in objects ? file(key) : folder && { key: `${key}/`, name: key, is_folder: true });
     }
     if (url.pathname === '/storage/list') {
       const at = Number(url.searchParams.get('offset'));
-      const items = Object.keys(kept).map(file);
+      const items = Object.keys(objects).map(file);
       return json({ items: items.slice(at, at + 1000), total: items.length, truncated: items.length >= 10_000 });
     }
     if (url.pathname === '/storage/move') {
-      kept[body.target] = kept[body.source];
+      objects[body.target] = objects[body.source];
       if (!body.keep) {
-        delete kept[body.source];
+        delete objects[body.source];
       }
       return json({});
     }
     if (url.pathname === '/api/storage/upload') {
-      kept[key] = await (form.get('file') as Blob).text();
+      objects[key] = await (form.get('file') as Blob).text();
       return json({});
     }
     if (method === 'DELETE') {
-      delete kept[key];
+      delete objects[key];
       return json({});
     }
-    return new Response(kept[key]);
+    return new Response(objects[key]);
   };
-  return { open, asked, kept };
+  return { open, paths, objects };
 }
 
 test('a text file is opened, saved and told of', async () => {
-  const { open, kept } = bucketOf({ 'a/b.txt': 'old' });
+  const { open, objects } = makeBucket({ 'a/b.txt': 'old' });
   const drive = new BucketDrive(open);
   const changes: string[] = [];
   drive.fileChanged.connect((_, { type, newValue }) => changes.push(`${type} ${newValue?.path}`));
   expect((await drive.get('a/b.txt')).content).toBe('old');
   await drive.save('a/b.txt', { content: 'new', format: 'text', type: 'file' });
-  expect(kept).toEqual({ 'a/b.txt': 'new' });
+  expect(objects).toEqual({ 'a/b.txt': 'new' });
   expect(changes).toEqual(['save a/b.txt']);
 });
 
 test('a notebook of the bucket is not trusted because it says so', async () => {
   const cells = [{ cell_type: 'code', metadata: { trusted: true, tags: ['x'] } }, { cell_type: 'raw' }, null];
-  const drive = new BucketDrive(bucketOf({ 'n.ipynb': JSON.stringify({ cells }), 'odd.ipynb': 'null' }).open);
+  const drive = new BucketDrive(makeBucket({ 'n.ipynb': JSON.stringify({ cells }), 'odd.ipynb': 'null' }).open);
   const { content } = await drive.get('n.ipynb');
   expect(content.cells).toEqual([{ cell_type: 'code', metadata: { tags: ['x'] } }, { cell_type: 'raw' }, null]);
   expect((await drive.get('odd.ipynb')).content).toBeNull();
 });
 
 test('a notebook is opened as one, and what is no text as base64', async () => {
-  const drive = new BucketDrive(bucketOf({ 'n.ipynb': '{"cells": []}', 'x.bin': '\u00ff' }).open);
+  const drive = new BucketDrive(makeBucket({ 'n.ipynb': '{"cells": []}', 'x.bin': '\u00ff' }).open);
   expect(await drive.get('n.ipynb')).toMatchObject({ type: 'notebook', format: 'json', content: { cells: [] } });
   expect(await drive.get('x.bin', { format: 'base64' })).toMatchObject({ format: 'base64', content: 'w78=' });
 });
 
 test('a large file comes in pieces and goes as one', async () => {
-  const { open, kept, asked } = bucketOf({});
+  const { open, objects, paths } = makeBucket({});
   const drive = new BucketDrive(open);
   for (const [chunk, content] of [
     [1, 'YQ=='],
@@ -80,43 +80,43 @@ test('a large file comes in pieces and goes as one', async () => {
   ] as const) {
     await drive.save('big.bin', { chunk, content, format: 'base64', type: 'file' });
   }
-  expect(kept['big.bin']).toBe('abc');
-  expect(asked.filter(line => line.startsWith('POST'))).toHaveLength(1);
+  expect(objects['big.bin']).toBe('abc');
+  expect(paths.filter(line => line.startsWith('POST'))).toHaveLength(1);
 });
 
 test('all pages of a folder are read, and a cut is told', async () => {
   const keys = Array.from({ length: 10_000 }, (_, number) => [`f${number}`, '']);
-  const { open, asked } = bucketOf(Object.fromEntries(keys));
+  const { open, paths } = makeBucket(Object.fromEntries(keys));
   const cut = vi.fn();
   const { content } = await new BucketDrive(open, cut).get('');
   expect(content).toHaveLength(10_000);
-  expect(asked).toHaveLength(10);
+  expect(paths).toHaveLength(10);
   expect(cut).toHaveBeenCalledWith('');
 });
 
 test('a new name is one that is free', async () => {
-  const { open, kept } = bucketOf({ 'untitled.txt': '', 'a.txt': 'x' });
+  const { open, objects } = makeBucket({ 'untitled.txt': '', 'a.txt': 'x' });
   const drive = new BucketDrive(open);
   expect((await drive.newUntitled({ type: 'file', ext: '.txt' })).path).toBe('untitled1.txt');
   expect((await drive.copy('a.txt', '')).path).toBe('a1.txt');
   expect((await drive.rename('a.txt', 'b.txt')).path).toBe('b.txt');
-  expect(Object.keys(kept).sort()).toEqual(['a1.txt', 'b.txt', 'untitled.txt', 'untitled1.txt']);
+  expect(Object.keys(objects).sort()).toEqual(['a1.txt', 'b.txt', 'untitled.txt', 'untitled1.txt']);
 });
 
 test('a hostile name stays one part of the address', async () => {
-  const { open, asked } = bucketOf({ 'd/<b>&?#%.txt': 'x' });
+  const { open, paths } = makeBucket({ 'd/<b>&?#%.txt': 'x' });
   const drive = new BucketDrive(open);
   await drive.delete('d/<b>&?#%.txt');
-  expect(asked[1]).toBe('DELETE api/storage/delete/d/%3Cb%3E%26%3F%23%25.txt');
+  expect(paths[1]).toBe('DELETE api/storage/delete/d/%3Cb%3E%26%3F%23%25.txt');
   expect(await drive.getDownloadUrl('d/a b')).toBe('http://lab/user/x/lk/api/storage/download/d/a%20b');
 });
 
-test('a file whose name is taken is kept beside what is there, or takes its place', async () => {
-  const { open, kept } = bucketOf({ 'a/x.csv': 'old', 'a/x (1).csv': 'older' });
+test('a file whose name exists is stored next to the object, or replaces the object', async () => {
+  const { open, objects } = makeBucket({ 'a/x.csv': 'old', 'a/x (1).csv': 'older' });
   const drive = new BucketDrive(open);
   const file = new File(['new'], 'x.csv');
   expect((await drive.upload('a/x.csv', file, true)).path).toBe('a/x (2).csv');
-  expect(kept['a/x.csv']).toBe('old');
+  expect(objects['a/x.csv']).toBe('old');
   expect((await drive.upload('a/x.csv', file, false)).path).toBe('a/x.csv');
-  expect(kept).toEqual({ 'a/x.csv': 'new', 'a/x (1).csv': 'older', 'a/x (2).csv': 'new' });
+  expect(objects).toEqual({ 'a/x.csv': 'new', 'a/x (1).csv': 'older', 'a/x (2).csv': 'new' });
 });

@@ -48,7 +48,7 @@ export class BucketDrive implements Contents.IDrive {
 
   async get(path: string, { content = true, type, format }: Contents.IFetchOptions = {}): Promise<Contents.IModel> {
     const item = path && type !== 'directory' ? await this.info(path) : folderItem(path);
-    const model = modelOf(item, path);
+    const model = toModel(item, path);
     if (!content) {
       return model;
     }
@@ -74,7 +74,7 @@ export class BucketDrive implements Contents.IDrive {
     } else {
       await this.put(free, new Blob(kind === 'notebook' ? [JSON.stringify(EMPTY_NOTEBOOK)] : []), true);
     }
-    return this.tell('new', null, free);
+    return this.emitChange('new', null, free);
   }
 
   async delete(path: string): Promise<void> {
@@ -86,7 +86,7 @@ export class BucketDrive implements Contents.IDrive {
 
   async rename(path: string, to: string): Promise<Contents.IModel> {
     await this.move(path, to, false);
-    return this.tell('rename', { path }, to);
+    return this.emitChange('rename', { path }, to);
   }
 
   async copy(path: string, folder: string): Promise<Contents.IModel> {
@@ -94,19 +94,19 @@ export class BucketDrive implements Contents.IDrive {
     const name = await this.freeName(folder, PathExt.basename(path, ending), ending);
     const to = PathExt.join(folder, name);
     await this.move(path, to, true);
-    return this.tell('new', null, to);
+    return this.emitChange('new', null, to);
   }
 
   async save(path: string, options: Partial<Contents.IModel> & { chunk?: number } = {}): Promise<Contents.IModel> {
-    const piece = blobOf(options);
+    const piece = toBlob(options);
     const before = options.chunk === undefined || options.chunk === 1 ? [] : (this.pieces.get(path) ?? []);
     if (options.chunk !== undefined && options.chunk !== -1) {
       this.pieces.set(path, [...before, piece]);
-      return modelOf({ key: path, name: PathExt.basename(path), is_folder: false }, path);
+      return toModel({ key: path, name: PathExt.basename(path), is_folder: false }, path);
     }
     this.pieces.delete(path);
     await this.put(path, new Blob([...before, piece]));
-    return this.tell('save', null, path);
+    return this.emitChange('save', null, path);
   }
 
   /** Put a file beside the object that has its name, as `x (1).csv`, or in its place. */
@@ -116,7 +116,7 @@ export class BucketDrive implements Contents.IDrive {
     const free = keepsBoth && (await this.freeName(folder, start, ending, number => ` (${number})`));
     const to = free ? PathExt.join(folder, free) : path;
     await this.put(to, file, keepsBoth);
-    return this.tell('save', null, to);
+    return this.emitChange('save', null, to);
   }
 
   createCheckpoint(): Promise<Contents.ICheckpointModel> {
@@ -145,16 +145,16 @@ export class BucketDrive implements Contents.IDrive {
 
   private async list(path: string): Promise<Contents.IModel[]> {
     const items: StorageItem[] = [];
-    for (let whole = false; !whole;) {
+    for (let isComplete = false; !isComplete;) {
       const query = `folder=${encodeURIComponent(path)}&limit=${PAGE}&offset=${items.length}`;
       const page = await this.json<StorageContent>(`storage/list?${query}`);
       items.push(...page.items);
-      whole = !page.items.length || items.length >= Math.min(page.total, MOST_ITEMS);
-      if (whole && page.truncated) {
+      isComplete = !page.items.length || items.length >= Math.min(page.total, MOST_ITEMS);
+      if (isComplete && page.truncated) {
         this.onCut(path);
       }
     }
-    return items.map(item => modelOf(item, item.key.replace(/\/$/, '')));
+    return items.map(item => toModel(item, item.key.replace(/\/$/, '')));
   }
 
   private async read(
@@ -168,11 +168,11 @@ export class BucketDrive implements Contents.IDrive {
     }
     const response = await this.open_(`api/storage/download/${encodedKey(item.key)}`);
     const bytes = new Uint8Array(await response.arrayBuffer());
-    const text = format === 'base64' ? null : textOf(bytes);
+    const text = format === 'base64' ? null : decodeText(bytes);
     if (text !== null && (type === 'notebook' || (!type && item.name.endsWith('.ipynb')))) {
       return { format: 'json', content: withoutTrust(JSON.parse(text)) };
     }
-    return text === null ? { format: 'base64', content: base64Of(bytes) } : { format: 'text', content: text };
+    return text === null ? { format: 'base64', content: encodeBase64(bytes) } : { format: 'text', content: text };
   }
 
   private async put(path: string, content: Blob, isNew = false): Promise<void> {
@@ -192,16 +192,16 @@ export class BucketDrive implements Contents.IDrive {
     ending: string,
     numbered: (number: number) => string = String
   ): Promise<string> {
-    const taken = new Set((await this.list(folder)).map(item => item.name));
+    const names = new Set((await this.list(folder)).map(item => item.name));
     for (let number = 0; ; number++) {
       const name = `${start}${number ? numbered(number) : ''}${ending}`;
-      if (!taken.has(name)) {
+      if (!names.has(name)) {
         return name;
       }
     }
   }
 
-  private async tell(
+  private async emitChange(
     type: Contents.IChangedArgs['type'],
     oldValue: Contents.IChangedArgs['oldValue'],
     path: string
@@ -216,7 +216,7 @@ function folderItem(path: string): StorageItem {
   return { key: path && `${path}/`, name: PathExt.basename(path), is_folder: true };
 }
 
-function modelOf(item: StorageItem, path: string): Contents.IModel {
+function toModel(item: StorageItem, path: string): Contents.IModel {
   const written = item.last_modified ?? ''; // a folder has no time
   const type = item.is_folder ? 'directory' : item.name.endsWith('.ipynb') ? 'notebook' : 'file';
   return {
@@ -237,7 +237,7 @@ function encodedKey(path: string): string {
   return path.split('/').map(encodeURIComponent).join('/');
 }
 
-function blobOf({ content, format }: Partial<Contents.IModel>): Blob {
+function toBlob({ content, format }: Partial<Contents.IModel>): Blob {
   if (format === 'base64') {
     return new Blob([Uint8Array.from(atob(content as string), letter => letter.charCodeAt(0))]);
   }
@@ -253,7 +253,7 @@ function withoutTrust(notebook: unknown): unknown {
   return notebook;
 }
 
-function textOf(bytes: Uint8Array): string | null {
+function decodeText(bytes: Uint8Array): string | null {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch {
@@ -261,7 +261,7 @@ function textOf(bytes: Uint8Array): string | null {
   }
 }
 
-function base64Of(bytes: Uint8Array): string {
+function encodeBase64(bytes: Uint8Array): string {
   let letters = '';
   for (let at = 0; at < bytes.length; at += 8192) {
     letters += String.fromCharCode(...bytes.subarray(at, at + 8192));

@@ -4,16 +4,16 @@ import { Cloud, PACE } from './cloud';
 import { mergeRuns } from './runs';
 
 const SIGNED_IN = { state: 'signed-in', base_url: '', is_local: true, balance_path: 'billing/credits' };
-let asked: string[];
+let paths: string[];
 let answer: (path: string) => Response;
 
 beforeEach(() => {
   vi.useFakeTimers();
-  asked = [];
+  paths = [];
   answer = path => Response.json(path === 'status' ? SIGNED_IN : []);
   const network = (request: Request) => {
     const path = /\/lk\/([^?]*)/.exec(request.url)![1];
-    asked.push(path);
+    paths.push(path);
     return Promise.resolve(answer(path));
   };
   vi.stubGlobal('fetch', network);
@@ -28,15 +28,15 @@ test('what is wanted is heard at once, then one request goes out in two seconds 
   const cloud = new Cloud();
   const wish = cloud.subscribe('running', 'journal', 'history', 'balance');
   await vi.advanceTimersByTimeAsync(0);
-  expect(asked).toEqual(['status', 'api/workloads/list', 'journal', 'api/billing/history', 'api/billing/credits']);
-  asked = [];
+  expect(paths).toEqual(['status', 'api/workloads/list', 'journal', 'api/billing/history', 'api/billing/credits']);
+  paths = [];
   await vi.advanceTimersByTimeAsync(60 * PACE);
-  expect(asked.length).toBeLessThanOrEqual(60);
-  expect(new Set(asked)).toContain('status');
+  expect(paths.length).toBeLessThanOrEqual(60);
+  expect(new Set(paths)).toContain('status');
   wish.dispose();
-  asked = [];
+  paths = [];
   await vi.advanceTimersByTimeAsync(60 * PACE);
-  expect(asked).toEqual([]);
+  expect(paths).toEqual([]);
 });
 
 test('a key that was revoked is a state, and nothing but the status is asked then', async () => {
@@ -49,7 +49,7 @@ test('a key that was revoked is a state, and nothing but the status is asked the
   await vi.advanceTimersByTimeAsync(0);
   expect(cloud.signedIn).toBe(false);
   expect(cloud.trouble).toMatchObject({ state: 'revoked', message: 'Sign in.' });
-  expect(asked).toEqual(['status', 'api/workloads/list']);
+  expect(paths).toEqual(['status', 'api/workloads/list']);
   wish.dispose();
 });
 
@@ -79,7 +79,7 @@ test('what was out of reach is asked for again soon, however seldom it is else',
 
 test('the record of a run whose code runs is read until it shows since when, and no more often than a few times', async () => {
   const cloud = new Cloud();
-  const records = () => asked.filter(path => path.startsWith('api/execution/')).length;
+  const records = () => paths.filter(path => path.startsWith('api/execution/')).length;
   let start: string | null = null;
   answer = path =>
     Response.json(
@@ -123,25 +123,25 @@ test('a run that is billed and in no list is looked for once', async () => {
   await vi.advanceTimersByTimeAsync(0);
   await cloud.refresh('burnRate', 'running', 'burnRate');
   await vi.advanceTimersByTimeAsync(0);
-  expect(asked.filter(path => path === 'burn-rate')).toHaveLength(4);
+  expect(paths.filter(path => path === 'burn-rate')).toHaveLength(4);
 });
 
 test.each(['vms', 'deployments'] as const)('the burn rate is heard next when other %s are billed', async topic => {
   const cloud = new Cloud();
-  let found: object[] = [];
-  answer = path => Response.json(path === 'status' ? SIGNED_IN : path === 'burn-rate' ? {} : { [topic]: found });
+  let lists: object[] = [];
+  answer = path => Response.json(path === 'status' ? SIGNED_IN : path === 'burn-rate' ? {} : { [topic]: lists });
   await cloud.refresh('status', topic, 'burnRate');
   const wish = cloud.subscribe(topic, 'burnRate');
   const asksWithin = async (paces: number) => {
-    asked = [];
+    paths = [];
     await vi.advanceTimersByTimeAsync(paces * PACE);
-    return asked.includes('burn-rate');
+    return paths.includes('burn-rate');
   };
   expect(await asksWithin(2)).toBe(false);
-  found = [{ vm_id: 'a', deployment_id: 'a', status: 'pending' }];
+  lists = [{ vm_id: 'a', deployment_id: 'a', status: 'pending' }];
   await cloud.refresh(topic);
   expect(await asksWithin(2)).toBe(true);
-  found = [{ vm_id: 'a', deployment_id: 'a', status: 'stopped' }];
+  lists = [{ vm_id: 'a', deployment_id: 'a', status: 'stopped' }];
   await cloud.refresh(topic);
   expect(await asksWithin(2)).toBe(true);
   await cloud.refresh(topic);

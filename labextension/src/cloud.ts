@@ -62,7 +62,7 @@ export class Cloud {
 
   constructor() {
     this.runs = new RunStore(this);
-    document.addEventListener('visibilitychange', () => this.look());
+    document.addEventListener('visibilitychange', () => this.refreshOldest());
   }
 
   get changed(): ISignal<this, Topic> {
@@ -101,8 +101,8 @@ export class Cloud {
   subscribe(...topics: Topic[]): IDisposable {
     const key = {};
     this.subscriptions.set(key, topics);
-    void this.first();
-    this.timer ||= window.setInterval(() => this.look(), PACE);
+    void this.requestMissing();
+    this.timer ||= window.setInterval(() => this.refreshOldest(), PACE);
     return new DisposableDelegate(() => {
       this.subscriptions.delete(key);
       if (!this.subscriptions.size) {
@@ -115,7 +115,7 @@ export class Cloud {
   /** Request topics now, whatever their age, one after another. */
   async refresh(...topics: Topic[]): Promise<void> {
     for (const topic of topics) {
-      await this.ask(topic);
+      await this.requestTopic(topic);
     }
   }
 
@@ -135,14 +135,14 @@ export class Cloud {
     delete this.data.newRuns;
     this.readCounts.clear();
     this.storeAnswer('status', status);
-    await this.first();
+    await this.requestMissing();
   }
 
   /** Request each subscribed topic that has never been requested. */
-  private async first(): Promise<void> {
+  private async requestMissing(): Promise<void> {
     for (const topic of ['status', ...this.topics()] as Topic[]) {
       if (this.requestTimes[topic] === undefined) {
-        await this.ask(topic);
+        await this.requestTopic(topic);
       }
     }
   }
@@ -152,7 +152,7 @@ export class Cloud {
   }
 
   /** Request the topic that is oldest, relative to the maximum age of its kind. */
-  private look(): void {
+  private refreshOldest(): void {
     if (document.hidden || this.pending || !this.subscriptions.size) {
       return;
     }
@@ -160,23 +160,23 @@ export class Cloud {
     const age = (topic: Topic) => (Date.now() - (this.requestTimes[topic] ?? 0)) / 1000 / every(topic);
     const [oldest] = [...new Set<Topic>(['status', ...this.topics()])].sort((a, b) => age(b) - age(a));
     if (age(oldest) >= 1) {
-      void this.ask(oldest);
+      void this.requestTopic(oldest);
     }
   }
 
-  private async ask(topic: Topic): Promise<void> {
+  private async requestTopic(topic: Topic): Promise<void> {
     while (this.pending) {
       await this.pending;
     }
     const path = topic === 'status' || this.signedIn ? TOPICS[topic].path(this) : null;
     if (path) {
       this.requestTimes[topic] = Date.now();
-      this.pending = this.answer(topic, path).finally(() => (this.pending = null));
+      this.pending = this.readTopic(topic, path).finally(() => (this.pending = null));
       await this.pending;
     }
   }
 
-  private async answer(topic: Topic, path: string): Promise<void> {
+  private async readTopic(topic: Topic, path: string): Promise<void> {
     try {
       this.storeAnswer(topic, await request(path));
       await (topic === 'running' && this.readRecords());
@@ -216,7 +216,7 @@ export class Cloud {
     if (topic === 'running' && this.hasNewRun(answer as Workload[])) {
       this.invalidate('journal', 'burnRate'); // the journal knows the cell of the run, the burn rate its price
     }
-    const activeBefore = this.data[topic] && this.active();
+    const activeBefore = this.data[topic] && this.activeIds();
     const rented = this.rented();
     this.data[topic] = answer;
     if (this.rented() !== rented) {
@@ -249,7 +249,7 @@ export class Cloud {
   }
 
   /** Return the ids of active runs in the journal and the history, without the list of active runs. */
-  private active(): Set<string> {
+  private activeIds(): Set<string> {
     const { status, journal, history } = this.data;
     const runs = mergeRuns({ status, journal, history });
     return new Set(runs.filter(run => run.isActive).map(run => run.id));
@@ -260,7 +260,7 @@ export class Cloud {
    * them, which doesn't prove that they ended.
    */
   private addNewRuns(before: ReadonlySet<string>): boolean {
-    const newIds = [...this.active()].filter(id => !before.has(id));
+    const newIds = [...this.activeIds()].filter(id => !before.has(id));
     this.data.newRuns = new Set([...(this.data.newRuns ?? []), ...newIds]);
     return newIds.length > 0;
   }

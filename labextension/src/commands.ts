@@ -14,7 +14,7 @@ export const COMMANDS = {
   rerunCell: 'lk:run-cell-again',
   goToCell: 'lk:go-to-cell',
   runOn: 'lk:run-on',
-  runHere: 'lk:run-here',
+  runLocally: 'lk:run-here',
   attach: 'lk:attach',
   insert: 'lk:insert-code',
   signOut: 'lk:sign-out',
@@ -27,11 +27,11 @@ export const COMMANDS = {
 const CALLER = UUID.uuid4();
 
 /** Return the arguments of a call by a button, a menu or the palette, whose user has read what it does. */
-export function ours(args: object = {}): ReadonlyJSONObject {
+export function asUiCall(args: object = {}): ReadonlyJSONObject {
   return { ...args, caller: CALLER };
 }
 
 /** Whether one of our own buttons calls a command. If not, the command asks before it starts, spends or writes. */
-export function isOurs({ caller }: { caller?: unknown }): boolean {
+export function isUiCall({ caller }: { caller?: unknown }): boolean {
   return caller === CALLER;
 }

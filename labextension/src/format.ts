@@ -8,8 +8,8 @@ export function duration(seconds: number): string {
   if (seconds < 60) {
     return `${seconds.toFixed(1)} s`;
   }
-  const whole = Math.round(seconds);
-  const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  const total = Math.round(seconds);
+  const [h, m, s] = [Math.floor(total / 3600), Math.floor(total / 60) % 60, total % 60];
   const two = (part: number) => String(part).padStart(2, '0');
   return h ? `${h} h ${two(m)} min` : `${m} min ${two(s)} s`;
 }

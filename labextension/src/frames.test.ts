@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 
 import { buildFrame, stepFor } from './frames';
-import { chartsOf } from './components/metrics';
+import { buildCharts } from './components/metrics';
 
 const at = (second: number, value: number | null) => ({
   timestamp: new Date(1000 * second).toISOString(),
@@ -20,7 +20,7 @@ test('an answer becomes columns in the units of the plots, with gaps where sampl
     100,
     5
   );
-  const [ram, cpu] = chartsOf([frame]).panels;
+  const [ram, cpu] = buildCharts([frame]).panels;
   expect([frame.run, frame.host]).toEqual(['abcdefgh', 'node-1 (simulated GPU)']);
   expect([cpu.unit, ram.unit]).toEqual(['%', 'GiB']);
   const [seconds, used] = ram.data([0, 20], 100);

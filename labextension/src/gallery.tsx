@@ -11,7 +11,7 @@ import { MachinePicker } from './components/MachinePicker';
 import { Frame } from './components/metrics';
 import { MetricsPlot } from './components/MetricsPlot';
 import { Preview } from './components/Preview';
-import { askAboutConflict, Asked, Question } from './components/Question';
+import { askAboutConflict, QuestionContent, Question } from './components/Question';
 import { RunDetails } from './components/RunDetails';
 import { HiddenLines, RunHeader, useSight } from './components/RunHeader';
 import { RunList } from './components/RunList';
@@ -30,11 +30,11 @@ const nothing = () => undefined;
 const later = () => new Promise<never>(nothing);
 
 const A100 = { machine: 'gpu.a100', price_per_hour: '1.59', time_limit_seconds: 300 };
-const idOf = (at: number) => `${String(at).padStart(8, '0')}-5b1d-4c7e-9a52-${String(at).padStart(12, '0')}`;
+const makeId = (at: number) => `${String(at).padStart(8, '0')}-5b1d-4c7e-9a52-${String(at).padStart(12, '0')}`;
 
 /** What an output keeps of a run, what is heard of it, and since when nobody answers. */
-type Kept = [kept: object, heard?: ServerRun, silent?: number];
-const HEADERS: Kept[] = [
+type HeaderExample = [data: object, row?: ServerRun, silent?: number];
+const HEADERS: HeaderExample[] = [
   [{ state: 'submitting', told: ['at most 0.1325 credits (time limit 300 s)'] }],
   [{ state: 'pending', told: ['installing pandas, torch +2'] }],
   [{ state: 'running', seconds: 42, cost: '0.018', cost_is: 'estimated' }],
@@ -52,10 +52,10 @@ const HEADERS: Kept[] = [
 function Headers() {
   return (
     <>
-      {HEADERS.map(([kept, heard, silent = null], at) => {
-        const saved = savedRun({ ...A100, execution_id: idOf(at), ...kept })!;
-        const isLive = heard === undefined && silent === null;
-        const header = buildHeader(saved, heard, { now: NOW * 1000, second: NOW, isLive, since: 0, silent });
+      {HEADERS.map(([data, row, silent = null], at) => {
+        const saved = savedRun({ ...A100, execution_id: makeId(at), ...data })!;
+        const isLive = row === undefined && silent === null;
+        const header = buildHeader(saved, row, { now: NOW * 1000, second: NOW, isLive, since: 0, silent });
         const chip = at ? null : { label: 'Local cloud, no GPU', title: '' };
         return (
           <RunHeader
@@ -71,12 +71,12 @@ function Headers() {
 }
 
 const view = {
-  ...{ title: idOf(0).slice(0, 8), run: {}, reason: '', local: true, ended: false, stopping: false, held: true },
+  ...{ title: makeId(0).slice(0, 8), run: {}, reason: '', local: true, ended: false, stopping: false, held: true },
   ...{ deaf: false, total: 2, live: '', frames: [], empty: 'No samples yet.' },
   onAsk: (action: string) =>
     action === 'lines' ? Promise.resolve<never>({ first: 0, lines: ['epoch 1', 'epoch 2'] } as never) : later()
 };
-const viewed = { ...A100, execution_id: idOf(0), notes: ['Started 15 Jan 2026 11:59:18', 'No GPU on this machine.'] };
+const viewed = { ...A100, execution_id: makeId(0), notes: ['Started 15 Jan 2026 11:59:18', 'No GPU on this machine.'] };
 
 /** A run as a widget has it, as it is active and after it failed. */
 function RunViews() {
@@ -95,18 +95,18 @@ function RunViews() {
 
 /** A file is sent, and another has the name of one that is there. */
 function Uploads() {
-  const [asked, ask] = useState<Asked | null>(null);
+  const [question, ask] = useState<QuestionContent | null>(null);
   useEffect(() => void askAboutConflict('data/train.parquet', ask), []);
   return (
     <>
       <Uploading name="a name that is longer than most names of files are.csv" share={0.42} onStop={nothing} />
-      {asked && <Question asked={asked} onEnd={nothing} />}
+      {question && <Question question={question} onEnd={nothing} />}
     </>
   );
 }
 
 const active = ['train', 'a name that is longer than the place is wide, and then some'].map((name, at) => ({
-  ...{ id: idOf(at), name, machine: 'gpu.a100', perHour: at ? null : 1.59, time: at ? '' : '0:42' },
+  ...{ id: makeId(at), name, machine: 'gpu.a100', perHour: at ? null : 1.59, time: at ? '' : '0:42' },
   ...(!at && { onStop: nothing })
 }));
 
@@ -119,7 +119,7 @@ function rows(count: number) {
     const iso = (second: number) => new Date(1000 * second).toISOString();
     return {
       ...{
-        execution_id: idOf(at),
+        execution_id: makeId(at),
         status,
         created_at: iso(created),
         hardware_profile: at % 2 ? 'gpu.l40s' : 'gpu.a100'
@@ -213,7 +213,7 @@ const folders = {
   ),
   'models/': listing()
 };
-const seen = {
+const preview = {
   ...{ key: 'data/train.parquet', size: '48 MB', written: '15 Jan 2026 11:02' },
   words: 'Table, 1,200,000 rows, 4 columns, 48 MB.',
   ...{ text: '', image: null, mime: '', is_part: true, kind: 'table' as const },
@@ -230,16 +230,16 @@ const seen = {
   ],
   ...{ remote: '/mnt/s3/data/train.parquet', free: 'train' }
 };
-const browser = { root: '', folders, seen, loaded: {}, transfer: '', set: nothing, ask: later };
+const browser = { root: '', folders, seen: preview, loaded: {}, transfer: '', set: nothing, ask: later };
 const code = 'import pandas as pd\n\ntrain = pd.read_parquet("lk://data/train.parquet")';
-const unshown = { ...seen, columns: [], rows: [], is_part: false };
+const emptyPreview = { ...preview, columns: [], rows: [], is_part: false };
 const previews = [
-  { ...browser, loaded: { key: seen.key, words: 'train: DataFrame, 1,200,000 rows, 4 columns', code } },
-  { ...browser, loaded: { key: seen.key, words: 'train.parquet needs 9.1 GB, 6.2 GB are free.', offer: 100_000 } },
+  { ...browser, loaded: { key: preview.key, words: 'train: DataFrame, 1,200,000 rows, 4 columns', code } },
+  { ...browser, loaded: { key: preview.key, words: 'train.parquet needs 9.1 GB, 6.2 GB are free.', offer: 100_000 } },
   {
     ...browser,
     seen: {
-      ...unshown,
+      ...emptyPreview,
       words:
         'This needs pyarrow in the environment of the Jupyter server. ' +
         'Install it there: pip install "lk-jupyter[pandas]". Or load the file in a notebook.'
@@ -248,7 +248,7 @@ const previews = [
   {
     ...browser,
     seen: {
-      ...unshown,
+      ...emptyPreview,
       key: 'notes.md',
       remote: '/mnt/s3/notes.md',
       kind: '' as const,
@@ -260,8 +260,8 @@ const previews = [
 
 const tableRow = (at: number, state: string, cost: string) => ({
   ...{
-    id: idOf(at),
-    run: idOf(at).slice(-8),
+    id: makeId(at),
+    run: makeId(at).slice(-8),
     state,
     machine: 'A100',
     started: '15 Jan 12:00',
@@ -277,7 +277,7 @@ const table = {
 
 const act = (icon: IconName, name: string) => ({ icon, name, words: name, onAct: nothing });
 const rented = ['train', 'a name that is longer than the panel is wide'].map((title, at) => ({
-  ...{ key: idOf(at), title, facts: ['running', '2 × H100', '5.58/h', '1.24 credits', '203.0.113.7'] },
+  ...{ key: makeId(at), title, facts: ['running', '2 × H100', '5.58/h', '1.24 credits', '203.0.113.7'] },
   acts: [act('code', `Log in to ${title}`), act('remove', `Delete ${title}`)]
 }));
 
@@ -285,7 +285,7 @@ const rented = ['train', 'a name that is longer than the panel is wide'].map((ti
 const MANY_RUNS = 100;
 
 /** The panel as it is in other states of the cloud. */
-function panelOf(state: object, runs = 0) {
+function renderPanel(state: object, runs = 0) {
   const height = runs > MANY_RUNS ? 400 : undefined;
   return (
     <div style={{ width: 280, height, display: 'flex', flexDirection: 'column' }} className="lk-panel">
@@ -317,10 +317,10 @@ const SCENES: Record<string, ReactElement> = {
       />
     </div>
   ),
-  'panel-empty': panelOf({}),
-  'panel-one': panelOf({}, 1),
-  'panel-many': panelOf({}, 1000),
-  'panel-unreachable': panelOf({ trouble: new Trouble('unreachable', 'No answer from api.example.org.') }),
+  'panel-empty': renderPanel({}),
+  'panel-one': renderPanel({}, 1),
+  'panel-many': renderPanel({}, 1000),
+  'panel-unreachable': renderPanel({ trouble: new Trouble('unreachable', 'No answer from api.example.org.') }),
   'panel-rented': (
     <div style={{ width: 280 }} className="lk-panel">
       <Rows label="VMs" none="" rows={rented} onMenu={nothing} />
@@ -345,7 +345,7 @@ const SCENES: Record<string, ReactElement> = {
   'storage-previews': (
     <>
       {previews.map((each, at) => (
-        <Preview key={at} seen={each.seen} loaded={each.loaded} isBusy={!at} onLoad={nothing} />
+        <Preview key={at} file={each.seen} loaded={each.loaded} isBusy={!at} onLoad={nothing} />
       ))}
     </>
   ),

@@ -4,7 +4,7 @@ import { buildForms, buildHeader, ServerRun, hiddenLines, SavedRun, savedRun, sa
 import { RUN_MIME, mergeRuns } from './runs';
 
 const ID = '3f0c2a9e-5b1d-4c7e-9a52-6d1f8e0b7a44';
-const KEPT = {
+const SAVED = {
   execution_id: ID,
   state: 'running',
   machine: 'gpu.a100',
@@ -17,9 +17,9 @@ const KEPT = {
 const NOW = 1_767_261_642_000;
 const STALE = NOW - 60_000;
 
-const says = (kept: object, run?: ServerRun, since = STALE, isLive = false, silent: number | null = null) =>
-  buildHeader(savedRun(kept)!, run, { now: NOW, second: NOW / 1000, isLive, since, silent });
-const heard = (status: string, more = {}) =>
+const says = (data: object, run?: ServerRun, since = STALE, isLive = false, silent: number | null = null) =>
+  buildHeader(savedRun(data)!, run, { now: NOW, second: NOW / 1000, isLive, since, silent });
+const serverRow = (status: string, more = {}) =>
   mergeRuns({
     history: { executions: [{ execution_id: ID, status, hardware_profile: 'gpu.a100', ...more }] } as never
   })[0];
@@ -32,75 +32,78 @@ test('of an output only data of its kind is read, and no id that is none', () =>
     5,
     {},
     { state: 5 },
-    { ...KEPT, execution_id: '../x' },
-    { ...KEPT, execution_id: 7 }
+    { ...SAVED, execution_id: '../x' },
+    { ...SAVED, execution_id: 7 }
   ]) {
     expect(savedRun(odd)).toBeNull();
   }
-  const odd = { ...KEPT, machine: '{x}', seconds: '5', told: [1, 'a'], notes: 'b', time_limit_seconds: {} };
-  const kept: SavedRun = savedRun(odd)!;
-  expect(kept).toMatchObject({ machine: undefined, seconds: undefined, details: ['a'], notes: [], limit: null });
+  const odd = { ...SAVED, machine: '{x}', seconds: '5', told: [1, 'a'], notes: 'b', time_limit_seconds: {} };
+  const saved: SavedRun = savedRun(odd)!;
+  expect(saved).toMatchObject({ machine: undefined, seconds: undefined, details: ['a'], notes: [], limit: null });
   expect(hiddenLines({ execution_id: ID, hidden_lines: 9 })).toEqual({ id: ID, count: 9 });
   expect(hiddenLines({ execution_id: '{x}', hidden_lines: 9 })).toBeNull();
 });
 
 test('what the server says of a run goes before what a notebook keeps', () => {
-  expect(says(KEPT, heard('completed', { billed: 0.2 }))).toMatchObject({
+  expect(says(SAVED, serverRow('completed', { billed: 0.2 }))).toMatchObject({
     label: 'Completed',
     tone: 'done',
     ended: true
   });
-  expect(says({ ...KEPT, state: 'completed' }, heard('running'))).toMatchObject({ label: 'Running', ended: false });
-  expect(says(KEPT, heard('failed_user'))).toMatchObject({ label: 'Failed', tone: 'failed' });
-  expect(says(KEPT, null)).toMatchObject({ label: 'Unknown', tone: 'unsure', bill: { cost: null } });
-  expect(says({ ...KEPT, state: 'completed' }, null)).toMatchObject({ label: 'Completed', bill: { cost: 0.0053 } });
+  expect(says({ ...SAVED, state: 'completed' }, serverRow('running'))).toMatchObject({
+    label: 'Running',
+    ended: false
+  });
+  expect(says(SAVED, serverRow('failed_user'))).toMatchObject({ label: 'Failed', tone: 'failed' });
+  expect(says(SAVED, null)).toMatchObject({ label: 'Unknown', tone: 'unsure', bill: { cost: null } });
+  expect(says({ ...SAVED, state: 'completed' }, null)).toMatchObject({ label: 'Completed', bill: { cost: 0.0053 } });
 });
 
 test('what a kernel has just written goes before lists that are heard later', () => {
-  expect(says({ ...KEPT, state: 'completed' }, heard('running'), NOW)).toMatchObject({ label: 'Completed' });
-  expect(says(KEPT, heard('pending'), STALE, true)).toMatchObject({ label: 'Running', bill: { seconds: 12 } });
-  expect(says(KEPT, heard('aborted'), NOW, true)).toMatchObject({ label: 'Aborted', tone: 'stopped' });
+  expect(says({ ...SAVED, state: 'completed' }, serverRow('running'), NOW)).toMatchObject({ label: 'Completed' });
+  expect(says(SAVED, serverRow('pending'), STALE, true)).toMatchObject({ label: 'Running', bill: { seconds: 12 } });
+  expect(says(SAVED, serverRow('aborted'), NOW, true)).toMatchObject({ label: 'Aborted', tone: 'stopped' });
 });
 
 test('an end that a notebook keeps stays what it is while the lists only tell that the run is gone', () => {
-  const gone = { ...heard('running')!, state: 'ended', isActive: false };
-  expect(says({ ...KEPT, state: 'completed' }, gone)).toMatchObject({ label: 'Completed', bill: { cost: 0.0053 } });
-  expect(says(KEPT, gone)).toMatchObject({ label: 'Ended', ended: true });
+  const ended = { ...serverRow('running')!, state: 'ended', isActive: false };
+  expect(says({ ...SAVED, state: 'completed' }, ended)).toMatchObject({ label: 'Completed', bill: { cost: 0.0053 } });
+  expect(says(SAVED, ended)).toMatchObject({ label: 'Ended', ended: true });
 });
 
 test('a run whose cell is active has not ended because a list lacks it', () => {
-  const gone = { ...heard('running')!, state: 'ended', isActive: false };
-  expect(says({ ...KEPT, state: 'pending' }, gone, NOW, true)).toMatchObject({ label: 'Pending', ended: false });
+  const ended = { ...serverRow('running')!, state: 'ended', isActive: false };
+  expect(says({ ...SAVED, state: 'pending' }, ended, NOW, true)).toMatchObject({ label: 'Pending', ended: false });
 });
 
 test('a run that waits is not billed, and says for how long it waits', () => {
   const created_at = new Date(NOW - 31_000).toISOString();
-  const kept = { ...KEPT, state: 'pending', seconds: undefined, cost: undefined, told: ['installing pandas'] };
-  const header = says(kept, heard('pending', { created_at }));
+  const data = { ...SAVED, state: 'pending', seconds: undefined, cost: undefined, told: ['installing pandas'] };
+  const header = says(data, serverRow('pending', { created_at }));
   expect(header).toMatchObject({ tone: 'waiting', waited: 31, details: ['installing pandas'], bill: { cost: null } });
 });
 
 test('without an answer the header claims no figure', () => {
   const silent = NOW - 25_000;
-  expect(says(KEPT, heard('running'), STALE, false, silent)).toMatchObject({
+  expect(says(SAVED, serverRow('running'), STALE, false, silent)).toMatchObject({
     label: 'No answer for 0:25',
     tone: 'unsure',
     bill: { cost: null, seconds: null }
   });
-  expect(says(KEPT, heard('running'), NOW, true, silent)).toMatchObject({ label: 'Running' });
-  expect(says({ ...KEPT, state: 'reconnecting' }, undefined, NOW, true)).toMatchObject({ label: 'Reconnecting' });
+  expect(says(SAVED, serverRow('running'), NOW, true, silent)).toMatchObject({ label: 'Running' });
+  expect(says({ ...SAVED, state: 'reconnecting' }, undefined, NOW, true)).toMatchObject({ label: 'Reconnecting' });
 });
 
 test('a run that was being sent when its kernel ended is not known to have started', () => {
-  const kept = { state: 'submitting', machine: 'gpu.a100' };
-  expect(says(kept, undefined, STALE, true)).toMatchObject({ id: null, label: 'Submitting', tone: 'waiting' });
-  expect(says(kept)).toMatchObject({ label: 'Unknown', tone: 'unsure' });
+  const data = { state: 'submitting', machine: 'gpu.a100' };
+  expect(says(data, undefined, STALE, true)).toMatchObject({ id: null, label: 'Submitting', tone: 'waiting' });
+  expect(says(data)).toMatchObject({ label: 'Unknown', tone: 'unsure' });
 });
 
-const before = { [RUN_MIME]: KEPT, 'text/plain': '● running · gpu.a100 at 1.59/h · 12 s · ≈ 0.0053 · run 3f0c2a9e' };
+const before = { [RUN_MIME]: SAVED, 'text/plain': '● running · gpu.a100 at 1.59/h · 12 s · ≈ 0.0053 · run 3f0c2a9e' };
 
 test('a run that is active is saved with the line that follows it', () => {
-  const forms = buildForms(savedRun(KEPT)!, heard('running'), before);
+  const forms = buildForms(savedRun(SAVED)!, serverRow('running'), before);
   expect(forms.data['text/plain']).toBe(
     '● running · gpu.a100 at 1.59/h · run 3f0c2a9e\n' +
       '  This output is no longer updated. Follow the run: %lk_attach 3f0c2a9e'
@@ -110,13 +113,13 @@ test('a run that is active is saved with the line that follows it', () => {
 });
 
 test('a run that has ended is saved with its time and cost, and leaves a receipt', () => {
-  const run = heard('completed', {
+  const run = serverRow('completed', {
     created_at: '2026-01-01T10:00:00Z',
     start_time: '2026-01-01T10:00:01Z',
     end_time: '2026-01-01T10:00:31Z',
     billed: 0.0133
   });
-  const forms = buildForms(savedRun(KEPT)!, run, before);
+  const forms = buildForms(savedRun(SAVED)!, run, before);
   expect(forms.data['text/plain']).toMatch(/^✓ completed · gpu.a100 at 1.59\/h · 30.* s · .*0.0133.* · run 3f0c/);
   const receipt = { execution_id: ID, state: 'completed', seconds: 30, cost: '0.0133', cost_is: 'billed' };
   expect(forms.metadata).toMatchObject({ lk_jupyter: receipt });
@@ -125,16 +128,16 @@ test('a run that has ended is saved with its time and cost, and leaves a receipt
 
 test('what a stranger wrote into an output stays text', () => {
   const odd = { ...before, 'text/plain': '● x · <img src=x onerror=alert(1)> at 1' };
-  expect(buildForms(savedRun(KEPT)!, null, odd).data['text/html']).not.toContain('<img');
+  expect(buildForms(savedRun(SAVED)!, null, odd).data['text/html']).not.toContain('<img');
 });
 
 test('runs that were started together are read one by one, and what is none is left out', () => {
-  const found = savedRuns({ head: '2 runs', runs: [{ ...KEPT, name: 'lr=0.1' }, { state: 5 }], notes: ['a', 1] });
-  expect(found).toMatchObject({ head: '2 runs', runs: [{ id: ID, name: 'lr=0.1', state: 'running' }], notes: ['a'] });
+  const saved = savedRuns({ head: '2 runs', runs: [{ ...SAVED, name: 'lr=0.1' }, { state: 5 }], notes: ['a', 1] });
+  expect(saved).toMatchObject({ head: '2 runs', runs: [{ id: ID, name: 'lr=0.1', state: 'running' }], notes: ['a'] });
   expect(
-    buildHeader(found!.runs[0], undefined, { now: NOW, second: 0, isLive: true, since: NOW, silent: null }).name
+    buildHeader(saved!.runs[0], undefined, { now: NOW, second: 0, isLive: true, since: NOW, silent: null }).name
   ).toBe('lr=0.1');
-  for (const odd of [null, KEPT, { head: '', runs: {} }, { runs: [] }]) {
+  for (const odd of [null, SAVED, { head: '', runs: {} }, { runs: [] }]) {
     expect(savedRuns(odd)).toBeNull();
   }
 });

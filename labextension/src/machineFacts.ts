@@ -6,10 +6,10 @@ import { MachineRow } from './types';
 /** Words of the server for what it does not know. */
 const UNKNOWN = ['', '–', 'none', 'unknown', 'no price'];
 
-export const isKnown = (words: string): boolean => !UNKNOWN.includes(words);
+export const hasValue = (words: string): boolean => !UNKNOWN.includes(words);
 
 /** What is free of a machine, as a word and as what its dot shows. */
-export function freedomOf({ allowed, free }: Pick<MachineRow, 'allowed' | 'free'>): { kind: string; word: string } {
+export function availability({ allowed, free }: Pick<MachineRow, 'allowed' | 'free'>): { kind: string; word: string } {
   if (allowed === 'no') {
     return { kind: 'no', word: trans.__('not in your quota') };
   }
@@ -22,16 +22,16 @@ export function freedomOf({ allowed, free }: Pick<MachineRow, 'allowed' | 'free'
 
 /** The price of a minute, of which most runs take a few; null where the price is not known. */
 export function perMinute({ price_per_hour: price }: Pick<MachineRow, 'price_per_hour'>): string | null {
-  return isKnown(price) ? credits(Number(price) / 60) : null;
+  return hasValue(price) ? credits(Number(price) / 60) : null;
 }
 
 /** Memory, price and what is free, in one line. */
-export function factsOf(machine: MachineRow): string {
-  const { kind, word } = freedomOf(machine);
+export function machineFacts(machine: MachineRow): string {
+  const { kind, word } = availability(machine);
   const dot = { yes: '●', no: '○', unknown: '' }[kind];
   return [
-    isKnown(machine.memory_gib) ? trans.__('%1 GiB', machine.memory_gib) : '',
-    isKnown(machine.price_per_hour) ? trans.__('%1/h', machine.price_per_hour) : trans.__('no price'),
+    hasValue(machine.memory_gib) ? trans.__('%1 GiB', machine.memory_gib) : '',
+    hasValue(machine.price_per_hour) ? trans.__('%1/h', machine.price_per_hour) : trans.__('no price'),
     kind === 'unknown' ? '' : `${dot} ${word}`
   ]
     .filter(Boolean)

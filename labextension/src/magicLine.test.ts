@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-import { here, hintsIn, isRemote, machineOf, onMachine, otherMagic, withOption } from './magicLine';
+import { withoutMagic, hintsIn, isRemote, readMachine, onMachine, otherMagic, withOption } from './magicLine';
 
 test('a plain cell gets a line of its own', () => {
   expect(onMachine('print(1)', 'gpu.a100')).toBe('%%lk_run --gpu A100\nprint(1)');
@@ -21,12 +21,12 @@ test('an option that only begins like one of ours stays', () => {
 test('a line goes as it came, and the rest of the cell is untouched', () => {
   const cell = 'text = "%%lk_run --gpu A100"\n';
   expect(isRemote(cell)).toBe(false);
-  expect(here(onMachine(cell, 'gpu.h100'))).toBe(cell);
+  expect(withoutMagic(onMachine(cell, 'gpu.h100'))).toBe(cell);
 });
 
 test('the machine of a line is told without its quotes', () => {
-  expect(machineOf('%%lk_run --gpu "A100|H100" --detach\n')).toBe('A100|H100');
-  expect(machineOf('%%lk_runs')).toBeNull();
+  expect(readMachine('%%lk_run --gpu "A100|H100" --detach\n')).toBe('A100|H100');
+  expect(readMachine('%%lk_runs')).toBeNull();
 });
 
 test('a cell of another magic is told', () => {
@@ -44,9 +44,9 @@ test('an option is added to the line once, in the place of another value of it w
 });
 
 test('a notebook that somebody sent offers no other option than a hint has', () => {
-  const kept = ['--gpu A100', '--machine gpu.a100.8x', '-r opencv-python', '--in größe', '--carry', '--timeout 120'];
+  const options = ['--gpu A100', '--machine gpu.a100.8x', '-r opencv-python', '--in größe', '--carry', '--timeout 120'];
   const files = ['--files data/train.csv', '--files "models/**/*.py"'];
-  expect(hintsIn({ lk_jupyter_hints: [...kept, ...files] })).toEqual([...kept, ...files]);
+  expect(hintsIn({ lk_jupyter_hints: [...options, ...files] })).toEqual([...options, ...files]);
   const odd = [
     "--in {open('RAN', 'w')}",
     '--in y\n!touch RAN',
@@ -64,8 +64,8 @@ test('a notebook that somebody sent offers no other option than a hint has', () 
   for (const option of odd) {
     expect(hintsIn({ lk_jupyter_hints: [option] })).toEqual([]);
   }
-  for (const told of ['--carry', { 0: '--carry', length: 1 }, null]) {
-    expect(hintsIn({ lk_jupyter_hints: told })).toEqual([]);
+  for (const option of ['--carry', { 0: '--carry', length: 1 }, null]) {
+    expect(hintsIn({ lk_jupyter_hints: option })).toEqual([]);
   }
   expect(hintsIn(undefined)).toEqual([]);
   expect(hintsIn({ lk_jupyter_hints: Array(1e6).fill('--carry') }).length).toBeLessThan(20);

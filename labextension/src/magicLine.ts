@@ -12,13 +12,13 @@ export function isRemote(source: string): boolean {
 }
 
 /** The machine that the line of a cell names, without its quotes; null without one. */
-export function machineOf(source: string): string | null {
-  return optionOf(source, '--gpu', '--machine');
+export function readMachine(source: string): string | null {
+  return readOption(source, '--gpu', '--machine');
 }
 
 /** The value that the kernel takes of an option on the line of a cell, which is the last; null without one. */
-export function optionOf(source: string, ...names: string[]): string | null {
-  const words = wordsOf(MAGIC.exec(source)?.[2] ?? '');
+export function readOption(source: string, ...names: string[]): string | null {
+  const words = splitWords(MAGIC.exec(source)?.[2] ?? '');
   for (let at = words.length - 1; at >= 0; at--) {
     const [name, ...value] = words[at].split('=');
     if (names.includes(name)) {
@@ -34,7 +34,7 @@ export function isCalculated(source: string): boolean {
 }
 
 /** The words of a line, split as the kernel does: an option in a quoted text is none. */
-function wordsOf(line: string): string[] {
+function splitWords(line: string): string[] {
   const words = line.match(/(?:[^\s"'\\]|\\.|"(?:[^"\\]|\\.)*"|'[^']*')+/g) ?? [];
   return words.map(word =>
     word.replace(
@@ -73,23 +73,23 @@ const MOST_HINTS = 10;
 
 /** The options that an output advises. Somebody may have sent the notebook: what else it has becomes no button. */
 export function hintsIn(metadata: unknown): string[] {
-  const told = (metadata as { lk_jupyter_hints?: unknown } | null)?.lk_jupyter_hints;
+  const hints = (metadata as { lk_jupyter_hints?: unknown } | null)?.lk_jupyter_hints;
   const fits = (option: unknown) => typeof option === 'string' && (HINT.test(option) || FILES.test(option));
-  return Array.isArray(told) ? (told.slice(0, MOST_HINTS).filter(fits) as string[]) : [];
+  return Array.isArray(hints) ? (hints.slice(0, MOST_HINTS).filter(fits) as string[]) : [];
 }
 
 /** A cell whose line has this option too, such as `--timeout 120`; another value of the same option goes. */
 export function withOption(source: string, option: string): string {
   const [name] = option.split(' ', 1);
-  const others = ['--gpu', '--machine'].includes(name)
+  const pattern = ['--gpu', '--machine'].includes(name)
     ? MACHINE
     : new RegExp(`\\s+${name}(?:\\s+|=)("[^"]*"|'[^']*'|\\S+)`, 'g');
   return source.replace(MAGIC, (line, space: string, options: string) => {
     if (`${options} `.includes(` ${option} `)) {
       return line;
     }
-    const kept = REPEATED.has(name) ? options : options.replace(others, '');
-    return `${space}%%lk_run${kept.trimEnd()} ${option}`;
+    const rest = REPEATED.has(name) ? options : options.replace(pattern, '');
+    return `${space}%%lk_run${rest.trimEnd()} ${option}`;
   });
 }
 
@@ -99,6 +99,6 @@ function wish(machine: string): string {
 }
 
 /** A cell that runs in the kernel of its notebook. */
-export function here(source: string): string {
+export function withoutMagic(source: string): string {
   return source.replace(/^\s*%%lk_run(?!\w)[^\n]*\n?/, '');
 }

@@ -5,14 +5,14 @@ import { MOST_OUTPUTS, Outputs } from './outputs';
 const text = (words: string) => ({ data: { 'text/plain': words } });
 const words = (outputs: Outputs) => outputs.list.map(one => one.data['text/plain']);
 
-function taken(...shown: Parameters<Outputs['add']>[0][]): Outputs {
+function collect(...displays: Parameters<Outputs['add']>[0][]): Outputs {
   const outputs = new Outputs();
-  shown.forEach(one => outputs.add(one));
+  displays.forEach(one => outputs.add(one));
   return outputs;
 }
 
 test('outputs stand in order, an update in the place of what it is for', () => {
-  const outputs = taken(
+  const outputs = collect(
     { kind: 'display', id: 'a', ...text('1') },
     { kind: 'display', ...text('2') },
     { kind: 'update', id: 'a', ...text('3') },
@@ -22,7 +22,7 @@ test('outputs stand in order, an update in the place of what it is for', () => {
 });
 
 test('an output that is shown anew keeps its place in the page, others are not touched', () => {
-  const outputs = taken({ kind: 'display', id: 'a', ...text('1') }, { kind: 'display', ...text('2') });
+  const outputs = collect({ kind: 'display', id: 'a', ...text('1') }, { kind: 'display', ...text('2') });
   const [first, second] = outputs.list;
   outputs.add({ kind: 'update', id: 'a', ...text('3') });
   expect(outputs.list[0].key).toBe(first.key);
@@ -30,8 +30,8 @@ test('an output that is shown anew keeps its place in the page, others are not t
 });
 
 test('clearing takes all away at once, or when the next comes', () => {
-  expect(words(taken({ kind: 'display', ...text('1') }, { kind: 'clear' }))).toEqual([]);
-  const outputs = taken({ kind: 'display', ...text('1') }, { kind: 'clear', wait: true });
+  expect(words(collect({ kind: 'display', ...text('1') }, { kind: 'clear' }))).toEqual([]);
+  const outputs = collect({ kind: 'display', ...text('1') }, { kind: 'clear', wait: true });
   expect(words(outputs)).toEqual(['1']);
   outputs.add({ kind: 'display', ...text('2') });
   expect(words(outputs)).toEqual(['2']);

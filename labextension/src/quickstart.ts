@@ -11,13 +11,13 @@ const NAME = 'quickstart.ipynb';
 export async function openQuickstart(
   { commands, serviceManager }: JupyterFrontEnd,
   folder: string,
-  isAsked: boolean
+  isUiCall: boolean
 ): Promise<void> {
   const { contents } = serviceManager;
   const path = PathExt.join(folder, NAME);
-  const there = await contents.get(path, { content: false }).catch(() => null);
-  if (!there) {
-    if (!isAsked && !(await mayWrite(path))) {
+  const existing = await contents.get(path, { content: false }).catch(() => null);
+  if (!existing) {
+    if (!isUiCall && !(await mayWrite(path))) {
       return;
     }
     await contents.save(path, { type: 'notebook', format: 'json', content: firstNotebook() });

@@ -15,7 +15,7 @@ const billed = {
   end_time: '2026-01-01T10:00:31Z',
   billed: 0.5
 };
-const kept = {
+const stored = {
   execution_id: 'a',
   notebook: '/home/me/train.ipynb',
   cell_id: 'c1',
@@ -36,7 +36,7 @@ const going = {
 test('the cloud tells how a run went, and the journal which cell it came from', () => {
   const [run] = mergeRuns({
     history: { executions: [billed], total_executions: 1, total_credits_spent: 0.5, limit: 1, offset: 0 },
-    journal: { runs: [kept], before: null }
+    journal: { runs: [stored], before: null }
   });
   expect(run).toMatchObject({ state: 'completed', isActive: false, cellId: 'c1' });
   expect(computeRowBill(run, 0)).toEqual({ seconds: 30, cost: 0.5, costIs: 'billed' });
@@ -44,7 +44,7 @@ test('the cloud tells how a run went, and the journal which cell it came from', 
 });
 
 test('runs that go on come first, and one that has left that list has ended', () => {
-  const lists = { journal: { runs: [kept], before: null }, running: [going] };
+  const lists = { journal: { runs: [stored], before: null }, running: [going] };
   expect(mergeRuns(lists).map(run => [run.id, run.isActive])).toEqual([
     ['b', true],
     ['a', false]
@@ -66,11 +66,11 @@ test('a run of another machine costs by the clock of the server, whatever this o
   const status = { ahead: 120 } as StatusContent;
   const machines = { machine_types: [{ hardware_profile: 'gpu.a100', price_per_hour: 3.6 }] };
   const record = { ...going, status: 'running', start_time: '2026-01-01T09:00:37Z' } as ExecutionRecord;
-  const here = moment('2026-01-01T08:58:47Z')!; // 09:00:47 there
+  const serverTime = moment('2026-01-01T08:58:47Z')!; // 09:00:47 there
   const [run] = mergeRuns({ status, running: [record], machines, records: new Map([['b', record]]) });
-  expect(computeRowBill(run, here)).toEqual({ seconds: 10, cost: expect.closeTo(0.01, 6), costIs: 'estimated' });
+  expect(computeRowBill(run, serverTime)).toEqual({ seconds: 10, cost: expect.closeTo(0.01, 6), costIs: 'estimated' });
   const history = { executions: [record], total_executions: 1, total_credits_spent: 0, limit: 1, offset: 0 };
-  expect(computeRowBill(mergeRuns({ status, history, machines })[0], here).seconds).toBe(10);
+  expect(computeRowBill(mergeRuns({ status, history, machines })[0], serverTime).seconds).toBe(10);
 });
 
 test('a state that every object has the name of is only a word', () => {
@@ -89,7 +89,7 @@ test('a name of others cannot turn the row that it is in', () => {
 
 test('what the journal keeps of a run that no list has is its bill', () => {
   const [run] = mergeRuns({
-    journal: { runs: [{ ...kept, going_on: false, state: 'completed', seconds: 36, cost: null }], before: null }
+    journal: { runs: [{ ...stored, going_on: false, state: 'completed', seconds: 36, cost: null }], before: null }
   });
   expect(computeRowBill(run, 0)).toEqual({ seconds: 36, cost: expect.closeTo(0.025, 6), costIs: 'estimated' });
 });
@@ -125,7 +125,7 @@ test('a notebook that somebody sent puts no code into a cell: only an id is the 
 
 test('a server or journal puts no code into a cell: rows with odd ids are not listed', () => {
   for (const execution_id of ODD as string[]) {
-    const heard = {
+    const lists = {
       running: [{ ...going, execution_id }],
       history: {
         executions: [{ ...billed, execution_id }],
@@ -134,9 +134,9 @@ test('a server or journal puts no code into a cell: rows with odd ids are not li
         limit: 1,
         offset: 0
       },
-      journal: { runs: [{ ...kept, execution_id }], before: null }
+      journal: { runs: [{ ...stored, execution_id }], before: null }
     };
-    expect(mergeRuns(heard as unknown as Parameters<typeof mergeRuns>[0])).toEqual([]);
+    expect(mergeRuns(lists as unknown as Parameters<typeof mergeRuns>[0])).toEqual([]);
   }
 });
 
@@ -170,13 +170,13 @@ test('a notebook that somebody sent names no machine that is code', () => {
 
 test('runs of another server are left out, unless this server lists them', () => {
   const runs = [
-    { ...kept, execution_id: 'here', base_url: 'http://127.0.0.1:1/', org: null },
-    { ...kept, execution_id: 'gone', base_url: 'http://127.0.0.1:2', org: null },
-    { ...kept, execution_id: 'a', base_url: 'http://127.0.0.1:2', org: null },
-    { ...kept, execution_id: 'other', base_url: 'http://127.0.0.1:1', org: 'b-team' }
+    { ...stored, execution_id: 'here', base_url: 'http://127.0.0.1:1/', org: null },
+    { ...stored, execution_id: 'gone', base_url: 'http://127.0.0.1:2', org: null },
+    { ...stored, execution_id: 'a', base_url: 'http://127.0.0.1:2', org: null },
+    { ...stored, execution_id: 'other', base_url: 'http://127.0.0.1:1', org: 'b-team' }
   ] as JournalRun[];
   const status = { base_url: 'http://127.0.0.1:1', organization: { slug: 'a-team' } } as StatusContent;
   const history = { executions: [billed], total_executions: 1, total_credits_spent: 0.5, limit: 1, offset: 0 };
-  const found = mergeRuns({ status, history, journal: { runs, before: null } });
-  expect(found.map(run => run.id).sort()).toEqual(['a', 'here']);
+  const rows = mergeRuns({ status, history, journal: { runs, before: null } });
+  expect(rows.map(run => run.id).sort()).toEqual(['a', 'here']);
 });

@@ -1,7 +1,7 @@
 /** The runs of all lists, merged: active runs, runs of this machine with their cells, and billed runs. */
 import { Bill, computeBill, CERTAIN, CostIs, NO_BILL } from './bill';
 import { CloudData, RunRecords, RunRow } from './cloudTypes';
-import { ACTIVE_STATES, FINAL_STATES, OWN_NAME, STATE_LABELS } from './states';
+import { ACTIVE_STATES, FINAL_STATES, UNIQUE_SUFFIX, STATE_LABELS } from './states';
 import { moment, unturned } from './format';
 import { trans } from './trans';
 import { ExecutionRecord, ExecutionSummary, JournalRun, MachineType, StatusContent, Workload } from './types';
@@ -82,7 +82,7 @@ export function stateLabel(status: string | null | undefined): string {
 
 /** Return the file name of a run as the author knows it. */
 export function plainName(name: string | null | undefined): string {
-  return unturned(name ?? '').replace(OWN_NAME, '');
+  return unturned(name ?? '').replace(UNIQUE_SUFFIX, '');
 }
 
 /** Return whether a run of the journal belongs to the signed-in server and organization. */

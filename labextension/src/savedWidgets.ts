@@ -20,7 +20,7 @@ export interface SavedState {
 }
 
 /** What a gate holds back, and asks for trust. */
-export interface HeldBack {
+export interface GatedWidgets {
   saved: SavedState;
   notebook: INotebookModel;
   notebooks: INotebookTracker;
@@ -28,21 +28,21 @@ export interface HeldBack {
 }
 
 /** What gates hold back, by a key that no notebook can contain. */
-export const gates = new Map<string, HeldBack>();
+export const gates = new Map<string, GatedWidgets>();
 
 /** Give ipywidgets a gate in place of the widgets that a notebook was saved with. */
-export function holdBack(notebook: INotebookModel, rest: Pick<HeldBack, 'notebooks' | 'onTrust'>): void {
+export function holdBack(notebook: INotebookModel, rest: Pick<GatedWidgets, 'notebooks' | 'onTrust'>): void {
   const read = notebook.getMetadata.bind(notebook);
   notebook.getMetadata = (key: string) => {
     const metadata = read(key) as Record<string, unknown> | undefined;
     const saved = key === METADATA_KEY ? (metadata?.[STATE] as SavedState | undefined) : undefined;
-    return saved?.state ? gateOf({ saved, notebook, ...rest }) : metadata;
+    return saved?.state ? makeGate({ saved, notebook, ...rest }) : metadata;
   };
 }
 
-function gateOf(held: HeldBack): unknown {
+function makeGate(widgets: GatedWidgets): unknown {
   const key = UUID.uuid4();
-  gates.set(key, held);
+  gates.set(key, widgets);
   const model = { model_name: 'Gate', model_module: MODULE, model_module_version: MODULE_VERSION, state: { key } };
   return { [STATE]: { version_major: 2, version_minor: 0, state: { [UUID.uuid4()]: model } } };
 }

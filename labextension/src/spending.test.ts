@@ -1,16 +1,16 @@
 import { expect, test, vi } from 'vitest';
 
-import { isOurs, ours } from './commands';
+import { isUiCall, asUiCall } from './commands';
 import { drawnSource } from './sourceDialog';
 import { mayRun, spendingWords } from './spending';
 
 /** What is asked: a title, the text of the body, and the button that Enter presses. */
-interface Asked {
+interface Dialogue {
   title: string;
   text: string;
   button: string;
 }
-const lab = vi.hoisted(() => ({ asked: [] as Asked[], accepts: false }));
+const lab = vi.hoisted(() => ({ questions: [] as Dialogue[], accepts: false }));
 
 // Lab's own parts need more of a browser than these tests have.
 vi.mock('@lumino/widgets', () => ({
@@ -24,7 +24,7 @@ vi.mock('@lumino/widgets', () => ({
 vi.mock('@jupyterlab/apputils', () => ({
   Dialog: { cancelButton: () => 'Cancel', okButton: () => 'OK', warnButton: () => 'OK' },
   showDialog: ({ title, body, buttons, defaultButton = buttons.length - 1 }: any) => {
-    lab.asked.push({ title, text: body.node?.textContent ?? body, button: buttons[defaultButton] });
+    lab.questions.push({ title, text: body.node?.textContent ?? body, button: buttons[defaultButton] });
     return Promise.resolve({ button: { accept: lab.accepts } });
   }
 }));
@@ -43,9 +43,9 @@ const types = [
 const words = (
   line: string,
   machine: string | null = null,
-  left: number | null = null,
+  balance: number | null = null,
   seconds: number | null = null
-) => spendingWords([`%%lk_run ${line}\nprint(1)`], { types, machine, seconds }, left).join(' ');
+) => spendingWords([`%%lk_run ${line}\nprint(1)`], { types, machine, seconds }, balance).join(' ');
 
 test('a question names the machine, its price and the most that the cell costs', () => {
   expect(words('--gpu A100 --timeout 600')).toBe('It runs on A100 at 1.59/h. It costs at most 0.2650 credits.');
@@ -103,11 +103,11 @@ test('several cells cost their sum', () => {
 const cloud = { data: { machines: { machine_types: types } }, refresh: () => Promise.resolve() } as any;
 
 /** What is asked before cells run, if anything, and whether they may. */
-async function askedBefore(cells: [source: string, trusted: boolean][], isByUs = true, machine: string | null = null) {
-  lab.asked = [];
+async function clickAndRead(cells: [source: string, trusted: boolean][], isByUs = true, machine: string | null = null) {
+  lab.questions = [];
   const clicked = cells.map(([source, trusted]) => ({ source, trusted }));
-  const answer = await mayRun(cloud, clicked, { verb: 'Run', machine, isOurs: isByUs });
-  return { answer, asked: lab.asked[0] ?? null };
+  const answer = await mayRun(cloud, clicked, { verb: 'Run', machine, isUiClick: isByUs });
+  return { answer, question: lab.questions[0] ?? null };
 }
 
 test('a cell of a received notebook runs only after a question that shows its complete source', async () => {
@@ -116,40 +116,40 @@ test('a cell of a received notebook runs only after a question that shows its co
     'get_ipython().run_cell_magic("lk_run", "", "1")',
     '\n\n%lk_vm create --gpu A100'
   ]) {
-    const { answer, asked } = await askedBefore([[source, false]]);
+    const { answer, question } = await clickAndRead([[source, false]]);
     expect(answer).toBe(false);
-    expect(asked).toMatchObject({ title: 'Run this cell?', button: 'Cancel' });
-    expect(asked!.text).toContain('may start paid machines');
-    expect(asked!.text).toContain(source);
+    expect(question).toMatchObject({ title: 'Run this cell?', button: 'Cancel' });
+    expect(question!.text).toContain('may start paid machines');
+    expect(question!.text).toContain(source);
   }
-  const { asked } = await askedBefore([
+  const { question } = await clickAndRead([
     ['1', true],
     ['2 # of a stranger', false]
   ]);
-  expect(asked!.text).toContain('2 # of a stranger');
+  expect(question!.text).toContain('2 # of a stranger');
 });
 
 test('a received cell that runs on the cloud has its price in the question, of the machine that it runs on', async () => {
-  const named = await askedBefore([['%%lk_run --gpu A100 --timeout 600\nx', false]]);
-  expect(named.asked!.text).toContain('It runs on A100 at 1.59/h. It costs at most 0.2650 credits.');
-  const unnamed = await askedBefore([['%%lk_run\nx', false]], true, 'cpu'); // an output may name a cheap one
-  expect(unnamed.asked!.text).toContain('It runs on H100 at 2.79/h.');
+  const named = await clickAndRead([['%%lk_run --gpu A100 --timeout 600\nx', false]]);
+  expect(named.question!.text).toContain('It runs on A100 at 1.59/h. It costs at most 0.2650 credits.');
+  const unnamed = await clickAndRead([['%%lk_run\nx', false]], true, 'cpu'); // an output may name a cheap one
+  expect(unnamed.question!.text).toContain('It runs on H100 at 2.79/h.');
 });
 
 test('a trusted cell is asked about only if it spends, and not with its source', async () => {
-  expect(await askedBefore([['import os', true]])).toEqual({ answer: true, asked: null });
-  const { asked } = await askedBefore([['%%lk_run --gpu A100\nsecond line', true]]);
-  expect(asked).toMatchObject({ title: 'Run on the cloud?', button: 'OK' });
-  expect(asked!.text).not.toContain('second line');
+  expect(await clickAndRead([['import os', true]])).toEqual({ answer: true, question: null });
+  const { question } = await clickAndRead([['%%lk_run --gpu A100\nsecond line', true]]);
+  expect(question).toMatchObject({ title: 'Run on the cloud?', button: 'OK' });
+  expect(question!.text).not.toContain('second line');
 });
 
 test('a link of a page to a command asks with the source, in a trusted notebook too', async () => {
-  const { answer, asked } = await askedBefore([['import os', true]], false);
-  expect([answer, asked!.button]).toEqual([false, 'Cancel']);
-  expect(asked!.text).toContain('A link on this page requests this.');
-  expect(isOurs(ours({ id: 'x' }))).toBe(true);
+  const { answer, question } = await clickAndRead([['import os', true]], false);
+  expect([answer, question!.button]).toEqual([false, 'Cancel']);
+  expect(question!.text).toContain('A link on this page requests this.');
+  expect(isUiCall(asUiCall({ id: 'x' }))).toBe(true);
   for (const args of [{}, { caller: undefined }, { caller: '' }, { caller: true }, { caller: ['x'] }]) {
-    expect(isOurs(args)).toBe(false);
+    expect(isUiCall(args)).toBe(false);
   }
 });
 

@@ -1,9 +1,9 @@
 /** A question before a click spends credits: on which machine, at what price, and the most that it costs. */
 import { Dialog, showDialog } from '@jupyterlab/apputils';
 
-import { balanceOf } from './balance';
+import { readBalance } from './balance';
 import { Cloud } from './cloud';
-import { isCalculated, isRemote, machineOf, optionOf } from './magicLine';
+import { isCalculated, isRemote, readMachine, readOption } from './magicLine';
 import { request } from './request';
 import { trans } from './trans';
 import { MachinesContent, MachineType } from './types';
@@ -22,7 +22,7 @@ export interface Click {
   /** The machine of its last run, by the journal of this machine: an output may name a cheap one. */
   machine?: string | null;
   /** Whether the user has clicked on something of ours, not on what a notebook or a page links to. */
-  isOurs: boolean;
+  isUiClick: boolean;
   /** Whether the user has just run the cell, or has chosen its machine with the price: a trusted cell needs no question. */
   isChosen?: boolean;
 }
@@ -31,10 +31,10 @@ export interface Click {
  * Ask whether cells may run. A trusted cell needs a question only if it runs on the cloud. Before any other cell, the
  * question shows its source too: an output that looks like ours can be in a notebook of a stranger, with hidden code.
  */
-export async function mayRun(cloud: Cloud, cells: CellToRun[], { verb, machine = null, isOurs, isChosen }: Click) {
+export async function mayRun(cloud: Cloud, cells: CellToRun[], { verb, machine = null, isUiClick, isChosen }: Click) {
   const sources = cells.map(({ source }) => source);
   const isTrusted = cells.every(({ trusted }) => trusted);
-  if (isTrusted && isOurs) {
+  if (isTrusted && isUiClick) {
     return isChosen || maySpend(cloud, sources, machine, verb);
   }
   const remote = sources.filter(isRemote);
@@ -72,24 +72,24 @@ async function wordsFor(cloud: Cloud, sources: string[], machine: string | null)
     request<MachinesContent>('machines').catch(() => null), // without, the question names what else is known
     cloud.refresh(...unheard)
   ]);
-  const known = {
+  const terms = {
     types: cloud.data.machines?.machine_types ?? [],
     machine: machine ?? table?.default ?? null,
     seconds: table?.default_timeout ?? null
   };
-  return spendingWords(sources, known, balanceOf(cloud.data.balance));
+  return spendingWords(sources, terms, readBalance(cloud.data.balance));
 }
 
 /** What holds for a cell whose line names no machine or time limit, and the machines with their prices. */
-interface Known {
+interface Terms {
   types: MachineType[];
   machine: string | null;
   seconds: number | null;
 }
 
 /** What cells cost that run on the cloud, in sentences. */
-export function spendingWords(sources: string[], known: Known, left: number | null): string[] {
-  const bounds = sources.map(source => boundOf(source, known));
+export function spendingWords(sources: string[], terms: Terms, balance: number | null): string[] {
+  const bounds = sources.map(source => boundCost(source, terms));
   const named = bounds.flatMap(({ named }) => named);
   const most = sum(bounds.map(bound => bound.most));
   return [
@@ -100,20 +100,20 @@ export function spendingWords(sources: string[], known: Known, left: number | nu
     Number.isFinite(most)
       ? trans.__('It costs at most %1 credits.', credits(most))
       : trans.__('It is billed by the second until it ends.'),
-    left === null
+    balance === null
       ? ''
-      : left < (Number.isFinite(most) ? most : sum(bounds.map(({ perHour }) => perHour ?? 0)))
-        ? trans.__('⚠ Only %1 credits are left.', credits(left))
-        : trans.__('%1 credits are left.', credits(left))
+      : balance < (Number.isFinite(most) ? most : sum(bounds.map(({ perHour }) => perHour ?? 0)))
+        ? trans.__('⚠ Only %1 credits are left.', credits(balance))
+        : trans.__('%1 credits are left.', credits(balance))
   ].filter(Boolean);
 }
 
 const sum = (amounts: number[]) => amounts.reduce((all, amount) => all + amount, 0);
 
 /** The machines of a cell in words, their price and the most that it costs: infinite where its line doesn't bound it. */
-function boundOf(source: string, { types, machine, seconds: usual }: Known) {
-  const wishes = (machineOf(source) ?? machine ?? '').split(',').filter(Boolean);
-  const prices = wishes.map(wish => priceOf(wish, types));
+function boundCost(source: string, { types, machine, seconds: usual }: Terms) {
+  const wishes = (readMachine(source) ?? machine ?? '').split(',').filter(Boolean);
+  const prices = wishes.map(wish => findPrice(wish, types));
   const named = wishes.map((wish, at) =>
     prices[at] === null
       ? machineName(wish)
@@ -122,10 +122,10 @@ function boundOf(source: string, { types, machine, seconds: usual }: Known) {
         : trans.__('%1 at %2/h', machineName(wish), String(prices[at]))
   );
   const perHour = prices.includes(null) ? null : sum(prices as number[]);
-  const timeout = optionOf(source, '--timeout');
+  const timeout = readOption(source, '--timeout');
   const seconds = timeout === null ? usual : parseDuration(timeout);
-  const cap = Number(optionOf(source, '--max-cost'));
-  const sweeps = optionOf(source, '--sweep') !== null;
+  const cap = Number(readOption(source, '--max-cost'));
+  const sweeps = readOption(source, '--sweep') !== null;
   const limits = [cap || Infinity, seconds && perHour && !sweeps ? (seconds / 3600) * perHour : Infinity];
   return { named, perHour, most: isCalculated(source) ? Infinity : Math.min(...limits) };
 }
@@ -142,7 +142,7 @@ function parseDuration(text: string): number {
 }
 
 /** The price of a machine, of several to choose from the highest; null where one isn't known. */
-function priceOf(wish: string, types: MachineType[]): number | null {
+function findPrice(wish: string, types: MachineType[]): number | null {
   const prices = wish.split('|').map(one => {
     const name = one
       .trim()

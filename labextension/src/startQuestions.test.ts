@@ -28,14 +28,14 @@ vi.mock('@jupyterlab/services', () => ({
       token: 'secret',
       appendToken: true,
       WebSocket: class {
-        sent: string[] = [];
+        answers: string[] = [];
         onopen?: () => void;
         onmessage?: (event: object) => void;
         onclose?: () => void;
         constructor(readonly url: string) {
           lab.sockets.push(this);
         }
-        send = (text: string) => this.sent.push(text);
+        send = (text: string) => this.answers.push(text);
       }
     })
   }
@@ -73,7 +73,7 @@ test('a question names machine and notebook, and Cancel is its first answer', as
   expect(dialog.options.title).toBe('Start A100 for “sent.ipynb”?');
   expect(dialog.options.buttons[dialog.options.defaultButton].accept).toBe(false);
   dialog.click(true);
-  await vi.waitFor(() => expect(lab.sockets[0].sent).toEqual(['{"id":"1","start":true}']));
+  await vi.waitFor(() => expect(lab.sockets[0].answers).toEqual(['{"id":"1","start":true}']));
 });
 
 test('a question that was answered elsewhere closes, and a late click answers nothing', async () => {
@@ -82,7 +82,7 @@ test('a question that was answered elsewhere closes, and a late click answers no
   expect(lab.dialogs[0].isDisposed).toBe(true);
   lab.dialogs[0].click(true);
   await Promise.resolve();
-  expect(lab.sockets[0].sent).toEqual([]);
+  expect(lab.sockets[0].answers).toEqual([]);
 });
 
 test('a lost connection closes its questions and is made again', () => {

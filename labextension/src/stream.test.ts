@@ -18,10 +18,10 @@ function body(text: string, size: number): ReadableStream<Uint8Array> {
 test('events are read whole wherever they are cut, in a character too', async () => {
   const text = ':\n\ndata: {"output": "grün 🚀\\n"}\n\ndata: {"finished": {"return_code": 0, "error": null}}\n\n';
   for (const size of [1, 3, 7, 1000]) {
-    const found = [];
+    const received = [];
     for await (const event of events(body(text, size))) {
-      found.push(event);
+      received.push(event);
     }
-    expect(found).toEqual([{ output: 'grün 🚀\n' }, { finished: { return_code: 0, error: null } }]);
+    expect(received).toEqual([{ output: 'grün 🚀\n' }, { finished: { return_code: 0, error: null } }]);
   }
 });

@@ -7,7 +7,7 @@ type Event = StreamOutput | StreamShown | StreamFinished | StreamTrouble;
 
 export interface Listener {
   onOutput: (text: string) => void;
-  onDisplay: (shown: Shown) => void;
+  onDisplay: (display: Shown) => void;
 }
 
 /**

@@ -6,7 +6,7 @@ import { Bill, CostIs } from './bill';
 import { ActiveNow } from './components/ActiveNow';
 import { Balance } from './components/Balance';
 import { Chat } from './components/Chat';
-import { BY_NAME, Folders, treeOf } from './components/folders';
+import { BY_NAME, Folders, buildTree } from './components/folders';
 import { Grid } from './components/Grid';
 import { IconButton } from './components/Icon';
 import { Log } from './components/Log';
@@ -27,7 +27,7 @@ import { RunHeader } from './components/RunHeader';
 import { RunList } from './components/RunList';
 import { RunLog } from './components/RunLog';
 import { RunsTable } from './components/RunsTable';
-import { HERE, Sentence } from './components/Sentence';
+import { SLOT, Sentence } from './components/Sentence';
 import { StorageTree } from './components/StorageTree';
 import { buildHeader, savedRun } from './header';
 import { Observer } from './labMock';
@@ -93,8 +93,8 @@ function untranslated(): string[] {
     texts.push(node.nodeValue!);
   }
   const named = READ.flatMap(name => [...document.querySelectorAll(`[${name}]`)].map(node => node.getAttribute(name)!));
-  const told = [texts.join('\n'), ...named.filter(text => !EXAMPLES.has(text))];
-  return told.flatMap(text => outside(text).split('\n')).filter(text => /[\p{L}⟦⟧]/u.test(text));
+  const visible = [texts.join('\n'), ...named.filter(text => !EXAMPLES.has(text))];
+  return visible.flatMap(text => outside(text).split('\n')).filter(text => /[\p{L}⟦⟧]/u.test(text));
 }
 
 function outside(text: string): string {
@@ -148,13 +148,13 @@ const field = {
   ...{ name: 'DATA', flag: 'DATA', kind: 'choice' as const, choices: ['', 'DATA'], placeholder: 'DATA' },
   ...{ suggestions: [], help: 'DATA', open: false }
 };
-const seen = {
+const file = {
   ...{ key: 'DATA', size: 'DATA', written: 'DATA', words: 'DATA', text: 'DATA', image: null, mime: '', is_part: true },
   ...{ columns: [['DATA', 'DATA']] as [string, string][], rows: [['DATA']], kind: 'table' as const },
   ...{ remote: 'DATA', free: 'DATA' }
 };
 const files = { onFetch: nothing, onSave: nothing, onDelete: nothing };
-const preview = { seen, isBusy: false, onLoad: nothing, files };
+const preview = { file, isBusy: false, onLoad: nothing, files };
 const card = {
   ...{
     title: 'DATA',
@@ -208,20 +208,20 @@ const tree = {
   order: BY_NAME,
   onOrder: nothing,
   current: '',
-  seen: '',
+  previewed: '',
   onCurrent: nothing,
   onUse: nothing,
   onDelete: nothing
 };
 
-function logOf(text: string): { log: LogLines; count: number } {
+function makeLog(text: string): { log: LogLines; count: number } {
   const log = new LogLines();
   log.add(text);
   return { log, count: log.count };
 }
 
 /** Each component, in its states, and what is done to see all of it. */
-const SHOWN: Record<string, [() => ReactElement, (() => unknown)?]> = {
+const VIEWS: Record<string, [() => ReactElement, (() => unknown)?]> = {
   ActiveNow: [
     () => (
       <>
@@ -256,11 +256,11 @@ const SHOWN: Record<string, [() => ReactElement, (() => unknown)?]> = {
   Log: [
     () => (
       <>
-        <Log {...logOf('')} ended={false} />
-        <Log {...logOf('')} ended />
-        <Log {...logOf('DATA\n')} ended omitted={2} />
-        <Log {...logOf('DATA\n')} ended={false} />
-        <Log {...logOf('DATA'.repeat(2501))} ended />
+        <Log {...makeLog('')} ended={false} />
+        <Log {...makeLog('')} ended />
+        <Log {...makeLog('DATA\n')} ended omitted={2} />
+        <Log {...makeLog('DATA\n')} ended={false} />
+        <Log {...makeLog('DATA'.repeat(2501))} ended />
       </>
     ),
     () => fireEvent.input(screen.getAllByRole('searchbox')[3], { target: { value: 'DATA' } })
@@ -330,11 +330,11 @@ const SHOWN: Record<string, [() => ReactElement, (() => unknown)?]> = {
     () => (
       <>
         <Preview {...preview} loaded={{ key: 'DATA', words: 'DATA', code: 'DATA', offer: 2 }} />
-        <Preview {...preview} seen={{ ...seen, kind: 'value' }} loaded={{}} />
+        <Preview {...preview} file={{ ...file, kind: 'value' }} loaded={{}} />
       </>
     )
   ],
-  Question: [() => <Question asked={{ text: 'DATA', yes: 'DATA', onYes: nothing }} onEnd={nothing} />],
+  Question: [() => <Question question={{ text: 'DATA', yes: 'DATA', onYes: nothing }} onEnd={nothing} />],
   Rows: [
     () => (
       <>
@@ -417,21 +417,21 @@ const SHOWN: Record<string, [() => ReactElement, (() => unknown)?]> = {
       screen.getAllByRole('button', { name: /Run again/ }).forEach(button => fireEvent.click(button));
     }
   ],
-  Sentence: [() => <Sentence text={trans.__('at %1', HERE)}>DATA</Sentence>],
+  Sentence: [() => <Sentence text={trans.__('at %1', SLOT)}>DATA</Sentence>],
   StorageTree: [
     () => (
       <>
-        <StorageTree {...tree} rows={treeOf(folders, '', '')} />
-        <StorageTree {...tree} rows={treeOf({ '': listing('', { begins: 'DATA' }) }, '', '')} />
-        <StorageTree {...tree} rows={treeOf({ '': listing('', { is_read: false }) }, '', '')} />
-        <StorageTree {...tree} rows={treeOf({ '': listing('DATA') }, '', 'none')} />
+        <StorageTree {...tree} rows={buildTree(folders, '', '')} />
+        <StorageTree {...tree} rows={buildTree({ '': listing('', { begins: 'DATA' }) }, '', '')} />
+        <StorageTree {...tree} rows={buildTree({ '': listing('', { is_read: false }) }, '', '')} />
+        <StorageTree {...tree} rows={buildTree({ '': listing('DATA') }, '', 'none')} />
       </>
     )
   ]
 };
 
-test.each(Object.keys(SHOWN))('all words of %s go through the translator', async name => {
-  const [draw, reveal] = SHOWN[name];
+test.each(Object.keys(VIEWS))('all words of %s go through the translator', async name => {
+  const [draw, reveal] = VIEWS[name];
   render(draw());
   expect(untranslated()).toEqual([]);
   await reveal?.();
@@ -440,7 +440,7 @@ test.each(Object.keys(SHOWN))('all words of %s go through the translator', async
 
 test('no component is left out', () => {
   const files = Object.keys(import.meta.glob(['./components/*.tsx', '!./components/*.test.tsx']));
-  expect(files.map(file => /(\w+)\.tsx$/.exec(file)![1]).sort()).toEqual(Object.keys(SHOWN).sort());
+  expect(files.map(file => /(\w+)\.tsx$/.exec(file)![1]).sort()).toEqual(Object.keys(VIEWS).sort());
 });
 
 const rented = {
@@ -453,7 +453,7 @@ const rented = {
   vms: [{ vm_id: 'DATA', name: 'DATA', status: 'DATA', hardware_profile: 'DATA', gpu_count: 2, billed: 1 }]
 };
 const status = { state: 'signed-in', base_url: 'DATA', is_local: true, organization: { slug: 'DATA' } };
-const heard = {
+const lists = {
   trouble: null as Trouble | null,
   troubles: {},
   signedIn: true as boolean | null,
@@ -474,8 +474,8 @@ const record = {
 const drawn = (panel: object) => (panel as { render: () => ReactElement }).render();
 
 /** The head and all sections of the panel. */
-function panelOf(cloud: object): ReactElement {
-  const tools = { cloud, commands, say: nothing, shown: true, onMenu: nothing } as unknown as Tools;
+function renderPanel(cloud: object): ReactElement {
+  const tools = { cloud, commands, say: nothing, isVisible: true, onMenu: nothing } as unknown as Tools;
   return (
     <>
       <Head tools={tools} notice={{ kind: 'info', text: '' }} />
@@ -498,7 +498,7 @@ test('all words of the panel go through the translator', async () => {
     machines: { ...picker, problem: '', cheapest: 'DATA' },
     'machines/default': { default: 'DATA', said: [] }
   });
-  render(panelOf(heard));
+  render(renderPanel(lists));
   await settle();
   const ends = screen.getAllByRole('button', { name: /^⟦(Stop|Delete|Revoke)/ });
   act(() => ends.forEach(button => fireEvent.click(button)));
@@ -519,14 +519,14 @@ test('all words of a panel that cannot show anything go through the translator',
     { data: { status: { ...status, is_local: false, organization: { is_key_scoped: true } } } }
   ];
   for (const state of states) {
-    render(panelOf({ ...heard, ...state }));
+    render(renderPanel({ ...lists, ...state }));
   }
   expect(untranslated()).toEqual([]);
 });
 
 test('all words of a run go through the translator', async () => {
   Object.assign(ANSWERS, { 'api/execution/DATA': record });
-  render(drawn(new RunDocument('DATA', { ...heard, runs: {} } as never, commands as never, rendermime as never)));
+  render(drawn(new RunDocument('DATA', { ...lists, runs: {} } as never, commands as never, rendermime as never)));
   expect(untranslated()).toEqual([]);
   await settle();
   for (const part of [/Metrics/, /Result/]) {

@@ -4,7 +4,7 @@ import type { INotebookModel, NotebookPanel } from '@jupyterlab/notebook';
 import { PromiseDelegate } from '@lumino/coreutils';
 import { Widget } from '@lumino/widgets';
 
-import { gates, HeldBack, SavedState } from './savedWidgets';
+import { gates, GatedWidgets, SavedState } from './savedWidgets';
 import { trans } from './trans';
 
 const VIEW = 'application/vnd.jupyter.widget-view+json';
@@ -17,10 +17,10 @@ interface Manager {
 
 /** Wait for trust, then restore the saved widgets; those that no output shows are never restored. */
 export async function passGate(key: unknown, manager: unknown): Promise<void> {
-  const held = gates.get(String(key));
+  const widgets = gates.get(String(key));
   gates.delete(String(key));
-  if (held && (await isTrustGiven(held))) {
-    await restore(held.saved, manager as Manager);
+  if (widgets && (await waitForTrust(widgets))) {
+    await restore(widgets.saved, manager as Manager);
   }
 }
 
@@ -34,7 +34,7 @@ async function restore(saved: SavedState, manager: Manager): Promise<void> {
  *
  * Jupyter also signs a notebook without outputs, whoever wrote the state of its widgets.
  */
-async function isTrustGiven({ saved, notebook, notebooks, onTrust }: HeldBack): Promise<boolean> {
+async function waitForTrust({ saved, notebook, notebooks, onTrust }: GatedWidgets): Promise<boolean> {
   const decided = new PromiseDelegate<boolean>();
   const watched = new Set<ICodeCellModel>();
   const look = () => {
@@ -69,9 +69,9 @@ async function isTrustGiven({ saved, notebook, notebooks, onTrust }: HeldBack): 
       notices.forEach(remove);
     });
   }
-  const isGiven = await decided.promise;
+  const isTrusted = await decided.promise;
   watched.forEach(cell => cell.stateChanged.disconnect(look));
-  return isGiven;
+  return isTrusted;
 }
 
 function codeCells({ cells }: INotebookModel): ICodeCellModel[] {

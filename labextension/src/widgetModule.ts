@@ -9,7 +9,7 @@ type Component = { render: (place: { model: ComponentModel; el: HTMLElement }) =
 type Load = () => Promise<{ default: Component }>;
 
 /** Loads a component when a page first shows it. */
-function viewOf(load: Load): typeof DOMWidgetView {
+function createView(load: Load): typeof DOMWidgetView {
   return class extends DOMWidgetView {
     private end: (() => void) | undefined;
     private isRemoved = false;
@@ -45,14 +45,14 @@ class Gate extends WidgetModel {
 export const classes = {
   Gate,
   Model: DOMWidgetModel,
-  balance: viewOf(() => import(/* webpackChunkName: "widgets" */ './widgets/balance')),
-  chat: viewOf(() => import(/* webpackChunkName: "widgets" */ './widgets/chat')),
-  form: viewOf(() => import(/* webpackChunkName: "widgets" */ './widgets/form')),
-  login: viewOf(() => import(/* webpackChunkName: "widgets" */ './widgets/login')),
-  machine_picker: viewOf(() => import(/* webpackChunkName: "widgets" */ './widgets/machine_picker')),
-  once: viewOf(() => import(/* webpackChunkName: "widgets" */ './widgets/once')),
-  run_metrics: viewOf(() => import(/* webpackChunkName: "watch" */ './widgets/run_metrics')),
-  run_view: viewOf(() => import(/* webpackChunkName: "watch" */ './widgets/run_view')),
-  runs: viewOf(() => import(/* webpackChunkName: "watch" */ './widgets/runs')),
-  storage_browser: viewOf(() => import(/* webpackChunkName: "widgets" */ './widgets/storage_browser'))
+  balance: createView(() => import(/* webpackChunkName: "widgets" */ './widgets/balance')),
+  chat: createView(() => import(/* webpackChunkName: "widgets" */ './widgets/chat')),
+  form: createView(() => import(/* webpackChunkName: "widgets" */ './widgets/form')),
+  login: createView(() => import(/* webpackChunkName: "widgets" */ './widgets/login')),
+  machine_picker: createView(() => import(/* webpackChunkName: "widgets" */ './widgets/machine_picker')),
+  once: createView(() => import(/* webpackChunkName: "widgets" */ './widgets/once')),
+  run_metrics: createView(() => import(/* webpackChunkName: "watch" */ './widgets/run_metrics')),
+  run_view: createView(() => import(/* webpackChunkName: "watch" */ './widgets/run_view')),
+  runs: createView(() => import(/* webpackChunkName: "watch" */ './widgets/runs')),
+  storage_browser: createView(() => import(/* webpackChunkName: "widgets" */ './widgets/storage_browser'))
 };

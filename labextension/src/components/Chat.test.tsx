@@ -12,7 +12,7 @@ const turns = [
   { who: 'local/echo', text: 'You said hi', reasoning: 'short', facts: '7 + 5 tokens' }
 ];
 
-function shown(props: Partial<ChatProps> = {}) {
+function renderChat(props: Partial<ChatProps> = {}) {
   const all: ChatProps = {
     ...{ model: 'local/echo', models: ['local/echo', 'up/large'], turns: [], answering: false, spent: '' },
     ...{ onModel: vi.fn(), onAsk: vi.fn(done), onStop: vi.fn(done), onClear: vi.fn(done) },
@@ -29,7 +29,7 @@ function typed(text: string) {
 }
 
 test('Enter asks, Shift Enter does not', () => {
-  const { onAsk } = shown();
+  const { onAsk } = renderChat();
   const box = typed('hello');
   fireEvent.keyDown(box, { key: 'Enter', shiftKey: true });
   expect(onAsk).not.toHaveBeenCalled();
@@ -38,14 +38,14 @@ test('Enter asks, Shift Enter does not', () => {
 });
 
 test('a question that could not be asked stands there again', async () => {
-  shown({ onAsk: () => Promise.reject(new Error('no')) });
+  renderChat({ onAsk: () => Promise.reject(new Error('no')) });
   const box = typed('hello') as HTMLTextAreaElement;
   fireEvent.keyDown(box, { key: 'Enter' });
   await vi.waitFor(() => expect(box.value).toBe('hello'));
 });
 
 test('what was said is text, never markup', () => {
-  shown({ turns });
+  renderChat({ turns });
   expect(screen.getByText('<b>hi</b>')).toBeTruthy();
   expect(screen.getByText('7 + 5 tokens')).toBeTruthy();
 });
@@ -55,7 +55,7 @@ test('an answer is drawn from its Markdown, and what could run or load stays tex
     '<div><h1>Plan</h1><p>Use <strong>two</strong> GPUs <a href="https://example.com/x" onclick="hits()">here</a>' +
     '<a href="javascript:hits()">not</a><img src="https://example.com/a.png"><script>hits()</script></p>' +
     '<pre><code>print(1)</code></pre></div>';
-  shown({ turns: [{ who: 'up/large', text: 'raw', html, reasoning: '', facts: '' }] });
+  renderChat({ turns: [{ who: 'up/large', text: 'raw', html, reasoning: '', facts: '' }] });
   expect(screen.queryByText('raw')).toBeNull();
   expect(screen.getByText('two').tagName).toBe('STRONG');
   expect(screen.getByText('print(1)').closest('pre')).toBeTruthy();
@@ -69,7 +69,7 @@ test('code is copied with the button of its block, which says so', async () => {
   const writeText = vi.fn(done);
   vi.stubGlobal('navigator', { clipboard: { writeText } });
   const html = '<pre><code>a = 1\nb = 2</code></pre><pre><code>c = 3</code></pre>';
-  shown({ turns: [{ who: 'up/large', text: 'raw', html, reasoning: '', facts: '' }] });
+  renderChat({ turns: [{ who: 'up/large', text: 'raw', html, reasoning: '', facts: '' }] });
   fireEvent.click(screen.getByRole('button', { name: 'Copy the code: a = 1' }));
   expect(writeText).toHaveBeenCalledWith('a = 1\nb = 2');
   await vi.waitFor(() => expect(screen.getByText('Copied')).toBeTruthy());
@@ -105,13 +105,13 @@ test('an answer that comes stays at its end only for who was there', () => {
 });
 
 test('Escape and the button stop an answer', () => {
-  const { onStop } = shown({ turns, answering: true });
+  const { onStop } = renderChat({ turns, answering: true });
   fireEvent.keyDown(screen.getByLabelText('Question'), { key: 'Escape' });
   fireEvent.click(screen.getByText('Stop'));
   expect(onStop).toHaveBeenCalledTimes(2);
 });
 
 test('a deployment that no list names can be the model', () => {
-  shown({ model: '3f0c' });
+  renderChat({ model: '3f0c' });
   expect((screen.getByLabelText('Model') as HTMLSelectElement).value).toBe('3f0c');
 });

@@ -54,6 +54,6 @@ function Cell({ text, isFraction }: { text: string; isFraction: boolean }) {
   if (!text) {
     return <span className="lk-quiet">{trans.__('null')}</span>;
   }
-  const shown = isFraction ? significant(text) : text;
-  return shown === text ? <>{text}</> : <span title={text}>{shown}</span>;
+  const words = isFraction ? significant(text) : text;
+  return words === text ? <>{text}</> : <span title={text}>{words}</span>;
 }

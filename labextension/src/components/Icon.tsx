@@ -49,7 +49,7 @@ const ICONS = {
   right: caretRightIcon,
   more: addIcon,
   less: minusIcon,
-  whole: entireIcon,
+  entire: entireIcon,
   warning: warningIcon
 };
 export type IconName = keyof typeof ICONS;

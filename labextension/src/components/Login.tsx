@@ -1,7 +1,7 @@
 import React, { FormEvent, useState } from 'react';
 
 import { trans } from '../trans';
-import { HERE, Sentence } from './Sentence';
+import { SLOT, Sentence } from './Sentence';
 
 export interface LoginProps {
   /** Where one signs in, as Python found it. */
@@ -30,7 +30,7 @@ export function Login({ server, account, onSignIn, onLocal, onSignOut }: LoginPr
     return (
       <div className="lk-row">
         <span>
-          <Sentence text={trans.__('Signed in as %1 at %2', HERE, server)}>
+          <Sentence text={trans.__('Signed in as %1 at %2', SLOT, server)}>
             <strong>{account}</strong>
           </Sentence>
         </span>

@@ -18,10 +18,10 @@ const a100: Machine = {
 };
 
 function show(part: Partial<MachinePickerProps> = {}) {
-  const heard = { onWish: vi.fn(), onChoose: vi.fn(), onCheapest: vi.fn(nothing), onDefault: vi.fn(nothing) };
+  const callbacks = { onWish: vi.fn(), onChoose: vi.fn(), onCheapest: vi.fn(nothing), onDefault: vi.fn(nothing) };
   const traits = { wish, rows: [a100], total: '1 of 7 machines.', value: 'gpu.l40s', default: 'gpu.l40s', problem: '' };
-  render(<MachinePicker {...traits} {...heard} {...part} />);
-  return heard;
+  render(<MachinePicker {...traits} {...callbacks} {...part} />);
+  return callbacks;
 }
 
 test('what is typed is asked for beside what was asked for before', () => {

@@ -1,6 +1,6 @@
 import React, { ReactNode, RefObject, useId, useLayoutEffect, useRef, useState } from 'react';
 
-import { freedomOf, isKnown, perMinute } from '../machineFacts';
+import { availability, hasValue, perMinute } from '../machineFacts';
 import { trans } from '../trans';
 import { Icon, Signed } from './Icon';
 
@@ -117,8 +117,8 @@ type PartProps = MachinePickerProps & { change: (part: Partial<Wish>) => void };
 
 /** What the list is narrowed by, behind a funnel; open where something is asked for. */
 function Filters({ wish, isWide, change }: PartProps & { isWide: boolean }) {
-  const asked = [wish.memory, wish.price, wish.text, wish.limit, wish.available].filter(Boolean).length;
-  const [isOpen, setOpen] = useState(asked > 0);
+  const filterCount = [wish.memory, wish.price, wish.text, wish.limit, wish.available].filter(Boolean).length;
+  const [isOpen, setOpen] = useState(filterCount > 0);
   const id = useId();
   const names = headings();
   const orders: Column[] = ['price_per_hour', 'memory_gib', 'profile', 'free'];
@@ -131,7 +131,7 @@ function Filters({ wish, isWide, change }: PartProps & { isWide: boolean }) {
         aria-controls={id}
         onClick={() => setOpen(!isOpen)}
       >
-        <Icon name="funnel" /> {asked ? trans.__('Filters (%1)', asked) : trans.__('Filters')}
+        <Icon name="funnel" /> {filterCount ? trans.__('Filters (%1)', filterCount) : trans.__('Filters')}
       </button>
       <div id={id} className="lk-wish" hidden={!isOpen}>
         <Field
@@ -198,8 +198,8 @@ function Cards({ rows, value, wish, default: usual, onChoose }: PartProps) {
         const minute = perMinute(machine);
         const size = [
           Number(machine.gpus) > 1 ? trans.__('%1 GPUs', machine.gpus) : '',
-          isKnown(machine.vcpus) ? trans.__('%1 vCPU', machine.vcpus) : '',
-          isKnown(machine.ram_gib) ? trans.__('%1 GiB RAM', machine.ram_gib) : ''
+          hasValue(machine.vcpus) ? trans.__('%1 vCPU', machine.vcpus) : '',
+          hasValue(machine.ram_gib) ? trans.__('%1 GiB RAM', machine.ram_gib) : ''
         ];
         const isChosen = machine.profile === value;
         return (
@@ -207,7 +207,7 @@ function Cards({ rows, value, wish, default: usual, onChoose }: PartProps) {
             <div className="lk-card-line">
               <Choice {...{ group, machine, isChosen, onChoose }} isDefault={machine.profile === usual} />
               <span>
-                {isKnown(machine.price_per_hour) ? trans.__('%1/h', machine.price_per_hour) : trans.__('no price')}
+                {hasValue(machine.price_per_hour) ? trans.__('%1/h', machine.price_per_hour) : trans.__('no price')}
               </span>
             </div>
             <div className="lk-card-line">
@@ -217,7 +217,7 @@ function Cards({ rows, value, wish, default: usual, onChoose }: PartProps) {
             <div className="lk-card-line lk-quiet">
               <Freedom machine={machine} />
               <span>
-                {wish.limit && isKnown(machine.worst)
+                {wish.limit && hasValue(machine.worst)
                   ? trans.__('at most %1', machine.worst)
                   : size.filter(Boolean).join(' · ')}
               </span>
@@ -230,7 +230,7 @@ function Cards({ rows, value, wish, default: usual, onChoose }: PartProps) {
 }
 
 /** The columns that say something of these machines. */
-function columnsOf(rows: Machine[]): Column[] {
+function listColumns(rows: Machine[]): Column[] {
   const columns = Object.keys(headings()) as Column[];
   return columns.filter(column => {
     switch (column) {
@@ -238,13 +238,13 @@ function columnsOf(rows: Machine[]): Column[] {
       case 'free':
         return true;
       case 'gpu': // most types are called by it
-        return rows.some(row => isKnown(row.gpu) && row.profile !== `gpu.${row.gpu.toLowerCase()}`);
+        return rows.some(row => hasValue(row.gpu) && row.profile !== `gpu.${row.gpu.toLowerCase()}`);
       case 'allowed':
         return false; // the dot says it
       case 'gpus':
         return rows.some(row => Number(row.gpus) > 1);
       default:
-        return rows.some(row => isKnown(row[column]));
+        return rows.some(row => hasValue(row[column]));
     }
   });
 }
@@ -252,7 +252,7 @@ function columnsOf(rows: Machine[]): Column[] {
 function Table({ wish, rows, value, default: usual, onChoose, change }: PartProps) {
   const group = useId();
   const names = headings();
-  const columns = columnsOf(rows);
+  const columns = listColumns(rows);
   return (
     <div className="lk-wide" tabIndex={0} role="region" aria-label={trans.__('Machines')}>
       <table className="lk-grid-table">
@@ -354,7 +354,7 @@ function Choice({ group, machine: { profile }, isChosen, isDefault, onChoose }: 
 
 /** Memory of a GPU, as a bar beside that of the largest. */
 function Memory({ machine, rows }: { machine: Machine; rows: Machine[] }) {
-  if (!isKnown(machine.memory_gib)) {
+  if (!hasValue(machine.memory_gib)) {
     return <span className="lk-quiet">–</span>;
   }
   const most = Math.max(...rows.map(row => Number(row.memory_gib) || 0));
@@ -369,7 +369,7 @@ function Memory({ machine, rows }: { machine: Machine; rows: Machine[] }) {
 }
 
 function Freedom({ machine }: { machine: Machine }) {
-  const { kind, word } = freedomOf(machine);
+  const { kind, word } = availability(machine);
   return (
     <span className={`lk-free lk-free-${kind}`}>
       <span className="lk-dot" aria-hidden="true" />

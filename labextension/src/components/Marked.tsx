@@ -41,9 +41,9 @@ function drawn(node: Node, key: number): ReactNode {
 
 /** Code with a button that copies it. */
 function Code({ text }: { text: string }) {
-  const [said, setSaid] = useState('');
+  const [status, setStatus] = useState('');
   const copy = async () => {
-    setSaid(
+    setStatus(
       await navigator.clipboard.writeText(text).then(
         () => trans.__('Copied'),
         () => trans.__('Not copied: select the code instead')
@@ -53,12 +53,12 @@ function Code({ text }: { text: string }) {
   return (
     <div className="lk-code">
       <span className="lk-quiet" role="status">
-        {said}
+        {status}
       </span>
       <IconButton
         icon="copy"
         name={trans.__('Copy the code: %1', text.trim().split('\n')[0])}
-        onBlur={() => setSaid('')}
+        onBlur={() => setStatus('')}
         onClick={() => void copy()}
       />
       <pre tabIndex={0}>

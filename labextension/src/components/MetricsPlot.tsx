@@ -3,9 +3,9 @@ import uPlot from 'uplot';
 
 import { trans } from '../trans';
 import { IconButton } from './Icon';
-import { Charts, chartsOf, constantOf, figure, Frame, Line, moved, Panel } from './metrics';
-import { sparkline, Span, spanLabel, Summary, summaryOf, wholeOf } from './metrics';
-import { DASHES, draw, inkOf, OnSpan, plotOf } from './plot';
+import { Charts, buildCharts, constantValue, figure, Frame, Line, moveSpan, Panel } from './metrics';
+import { sparkline, Span, spanLabel, Summary, summarize, entireSpan } from './metrics';
+import { DASHES, draw, inkVariable, OnSpan, createPlot } from './plot';
 import { enqueueTask } from './taskQueue';
 
 export interface MetricsPlotProps {
@@ -37,22 +37,22 @@ const KEYS: Record<string, [by: number, shift: number]> = {
 export function MetricsPlot({ frames, empty, onWindow }: MetricsPlotProps) {
   const [span, setSpan] = useState<Span | null>(null);
   const sync = useId();
-  const charts = useMemo(() => chartsOf(frames), [frames]);
+  const charts = useMemo(() => buildCharts(frames), [frames]);
   const { panels, lines } = charts;
-  const whole = useMemo(() => wholeOf(frames), [frames]);
-  const furthest = useRef<Span>(whole);
+  const fullSpan = useMemo(() => entireSpan(frames), [frames]);
+  const furthest = useRef<Span>(fullSpan);
   const clock = useRef(0);
   if (!span) {
-    furthest.current = whole;
+    furthest.current = fullSpan;
   }
-  const shown = span ?? whole;
+  const visibleSpan = span ?? fullSpan;
   const show: OnSpan = next => {
     setSpan(next);
     window.clearTimeout(clock.current);
     clock.current = window.setTimeout(() => onWindow(next), REST);
   };
   const hosts = [...new Set(frames.map(frame => frame.host).filter(Boolean))];
-  const move = (by: number, shift: number) => show(moved(shown, by, shift, furthest.current));
+  const move = (by: number, shift: number) => show(moveSpan(visibleSpan, by, shift, furthest.current));
   const press = (event: KeyboardEvent) => {
     const key = event.key === '=' ? '+' : event.key;
     if (key === '0') {
@@ -76,11 +76,16 @@ export function MetricsPlot({ frames, empty, onWindow }: MetricsPlotProps) {
           <IconButton icon="less" name={trans.__('Zoom out')} disabled={!span} onClick={() => move(2, 0)} />
           <IconButton icon="left" name={trans.__('Earlier')} disabled={!span} onClick={() => move(1, -0.5)} />
           <IconButton icon="right" name={trans.__('Later')} disabled={!span} onClick={() => move(1, 0.5)} />
-          <IconButton icon="whole" name={trans.__('Entire run')} disabled={!span} onClick={() => show(null)} />
+          <IconButton icon="entire" name={trans.__('Entire run')} disabled={!span} onClick={() => show(null)} />
         </span>
         <span className="lk-quiet" role="status">
           {lines.length > 0 &&
-            trans.__('%1 to %2, one point per %3', spanLabel(shown[0]), spanLabel(shown[1]), stepLabel(frames))}
+            trans.__(
+              '%1 to %2, one point per %3',
+              spanLabel(visibleSpan[0]),
+              spanLabel(visibleSpan[1]),
+              stepLabel(frames)
+            )}
         </span>
         {hosts.some(host => host.endsWith(SIMULATED)) && (
           <span className="lk-chip" title={trans.__('The figures of the GPU are made up: this machine has none.')}>
@@ -95,10 +100,10 @@ export function MetricsPlot({ frames, empty, onWindow }: MetricsPlotProps) {
         onKeyDown={press}
         hidden={!panels.length}
       >
-        <Plots panels={panels.slice(0, OPEN)} span={shown} sync={sync} onSpan={show} />
+        <Plots panels={panels.slice(0, OPEN)} span={visibleSpan} sync={sync} onSpan={show} />
         {panels.length > OPEN && (
           <Folded title={trans._n('%1 more chart', '%1 more charts', panels.length - OPEN)}>
-            {() => <Plots panels={panels.slice(OPEN)} span={shown} sync={sync} onSpan={show} />}
+            {() => <Plots panels={panels.slice(OPEN)} span={visibleSpan} sync={sync} onSpan={show} />}
           </Folded>
         )}
       </div>
@@ -135,11 +140,11 @@ function Folded({ title, children }: { title: string; children: () => ReactNode 
 function constants(lines: Line[]): string[] {
   return lines.flatMap((line, at) => {
     const same = lines.filter(other => other.label === line.label);
-    const value = constantOf(line)!;
-    const isOne = same.every(other => constantOf(other) === value);
+    const value = constantValue(line)!;
+    const isOne = same.every(other => constantValue(other) === value);
     const name = isOne ? line.label : `${line.label} (${line.run})`;
-    const isSaid = isOne && lines.indexOf(same[0]) < at;
-    return isSaid ? [] : [trans.__('%1 constant at %2 %3', name, figure(value), line.unit)];
+    const isRepeated = isOne && lines.indexOf(same[0]) < at;
+    return isRepeated ? [] : [trans.__('%1 constant at %2 %3', name, figure(value), line.unit)];
   });
 }
 
@@ -147,7 +152,7 @@ function constants(lines: Line[]): string[] {
 function Mark({ ink }: { ink: number }) {
   return (
     <svg className="lk-mark" width="20" height="4" aria-hidden="true">
-      <path d="M0 2h20" stroke={`var(${inkOf(ink)})`} strokeDasharray={DASHES[ink % DASHES.length].join(' ')} />
+      <path d="M0 2h20" stroke={`var(${inkVariable(ink)})`} strokeDasharray={DASHES[ink % DASHES.length].join(' ')} />
     </svg>
   );
 }
@@ -169,17 +174,20 @@ function Tiles({ tiles }: Charts) {
   return (
     <ul className="lk-tiles" aria-label={trans.__('Mean and peak')}>
       {tiles.map(lines => {
-        const known = lines.map(line => ({ line, found: summaryOf(line.samples()) }));
-        const peak = Math.max(lines[0].unit === '%' ? 100 : 0, ...known.map(({ found }) => found?.most ?? 0));
+        const summaries = lines.map(line => ({ line, summary: summarize(line.samples()) }));
+        const peak = Math.max(
+          lines[0].unit === '%' ? 100 : 0,
+          ...summaries.map(({ summary: found }) => found?.most ?? 0)
+        );
         return (
           <li key={lines[0].label}>
             <span className="lk-tile-title">{lines[0].label}</span>
             <svg viewBox="0 0 100 24" preserveAspectRatio="none" aria-hidden="true">
               {lines.map(line => (
-                <path key={line.ink} d={sparkline(line, peak)} stroke={`var(${inkOf(line.ink)})`} />
+                <path key={line.ink} d={sparkline(line, peak)} stroke={`var(${inkVariable(line.ink)})`} />
               ))}
             </svg>
-            {lines.length === 1 ? <Figure {...known[0]} /> : <Compared known={known} />}
+            {lines.length === 1 ? <Figure {...summaries[0]} /> : <Compared summaries={summaries} />}
           </li>
         );
       })}
@@ -187,24 +195,24 @@ function Tiles({ tiles }: Charts) {
   );
 }
 
-type Known = { line: Line; found: Summary | null };
+type LineSummary = { line: Line; summary: Summary | null };
 
-function Figure({ line, found }: Known) {
+function Figure({ line, summary }: LineSummary) {
   return (
     <dl>
       <div>
-        <dd>{amount(found?.mean, line)}</dd>
+        <dd>{amount(summary?.mean, line)}</dd>
         <dt>{trans.__('mean')}</dt>
       </div>
       <div>
-        <dd>{amount(found?.most, line)}</dd>
+        <dd>{amount(summary?.most, line)}</dd>
         <dt>{trans.__('peak')}</dt>
       </div>
     </dl>
   );
 }
 
-function Compared({ known }: { known: Known[] }) {
+function Compared({ summaries }: { summaries: LineSummary[] }) {
   return (
     <table>
       <thead>
@@ -215,7 +223,7 @@ function Compared({ known }: { known: Known[] }) {
         </tr>
       </thead>
       <tbody>
-        {known.map(({ line, found }) => (
+        {summaries.map(({ line, summary: found }) => (
           <tr key={line.ink}>
             <th scope="row" title={line.run}>
               {line.run}
@@ -248,25 +256,25 @@ type PlotProps = { panel: Panel; span: Span; sync: string; onSpan: OnSpan };
 function Plot({ panel, span, sync, onSpan }: PlotProps) {
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot>();
-  const ask = useRef(onSpan);
-  const [told, setTold] = useState('');
-  ask.current = onSpan;
+  const onLatestSpan = useRef(onSpan);
+  const [description, setDescription] = useState('');
+  onLatestSpan.current = onSpan;
   useEffect(() => {
-    const made = plotOf(panel, box.current!, sync, next => ask.current(next));
-    plot.current = made;
-    const size = new ResizeObserver(() => made.setSize({ width: box.current!.clientWidth, height: made.height }));
-    const theme = new MutationObserver(() => made.redraw(false, true));
+    const uplot = createPlot(panel, box.current!, sync, next => onLatestSpan.current(next));
+    plot.current = uplot;
+    const size = new ResizeObserver(() => uplot.setSize({ width: box.current!.clientWidth, height: uplot.height }));
+    const theme = new MutationObserver(() => uplot.redraw(false, true));
     size.observe(box.current!);
     theme.observe(document.body, { attributeFilter: ['data-jp-theme-light'] });
     return () => {
       size.disconnect();
       theme.disconnect();
-      made.destroy();
+      uplot.destroy();
     };
   }, [panel.key]);
   const paint = () => draw(plot.current!, panel.data(span, plot.current!.width), span);
   useEffect(() => enqueueTask(paint), [panel, span[0], span[1]]);
-  useEffect(() => enqueueTask(() => setTold(describe(panel))), [panel]);
+  useEffect(() => enqueueTask(() => setDescription(describe(panel))), [panel]);
   return (
     <figure>
       <figcaption>
@@ -283,7 +291,7 @@ function Plot({ panel, span, sync, onSpan }: PlotProps) {
           </span>
         )}
       </figcaption>
-      <div ref={box} role="img" aria-label={told || panel.title} />
+      <div ref={box} role="img" aria-label={description || panel.title} />
     </figure>
   );
 }
@@ -304,13 +312,13 @@ function Figures({ lines }: { lines: Line[] }) {
         </thead>
         <tbody>
           {lines.map((line, at) => {
-            const found = summaryOf(line.samples());
+            const summary = summarize(line.samples());
             return (
               <tr key={at}>
                 <th scope="row">{line.name === line.label ? line.label : `${line.label}: ${line.run}`}</th>
                 {(['last', 'least', 'mean', 'most'] as (keyof Summary)[]).map(part => (
                   <td key={part} className="lk-figure">
-                    {found ? figure(found[part]) : '–'}
+                    {summary ? figure(summary[part]) : '–'}
                   </td>
                 ))}
                 <td>{line.unit}</td>
@@ -331,15 +339,15 @@ function headings(): string[] {
 }
 
 function describe({ title, lines }: Panel): string {
-  const told = lines.map(({ name, unit, samples }) => {
-    const found = summaryOf(samples());
-    if (!found) {
+  const sentences = lines.map(({ name, unit, samples }) => {
+    const summary = summarize(samples());
+    if (!summary) {
       return trans.__('%1: no samples', name);
     }
-    const [last, least, most] = [found.last, found.least, found.most].map(figure);
+    const [last, least, most] = [summary.last, summary.least, summary.most].map(figure);
     return trans.__('%1: last %2, from %3 to %4 %5', name, last, least, most, unit);
   });
-  return [...(lines.length === 1 && lines[0].name === title ? [] : [title]), ...told].join('. ');
+  return [...(lines.length === 1 && lines[0].name === title ? [] : [title]), ...sentences].join('. ');
 }
 
 function stepLabel(frames: Frame[]): string {

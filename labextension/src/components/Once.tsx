@@ -66,18 +66,18 @@ function Rows({ rows }: { rows: [string, string][] }) {
 }
 
 function Copy({ text }: { text: string }) {
-  const [said, setSaid] = useState('');
+  const [status, setStatus] = useState('');
   const copy = () =>
     void navigator.clipboard.writeText(text).then(
-      () => setSaid(trans.__('Copied')),
-      () => setSaid(trans.__('The browser blocked copying. Select the text.'))
+      () => setStatus(trans.__('Copied')),
+      () => setStatus(trans.__('The browser blocked copying. Select the text.'))
     );
   return (
     <>
       <button type="button" className="lk-main" onClick={copy}>
         {trans.__('Copy')}
       </button>
-      <span role="status">{said}</span>
+      <span role="status">{status}</span>
     </>
   );
 }

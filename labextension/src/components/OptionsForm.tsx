@@ -42,7 +42,7 @@ export function OptionsForm({ fields, entries, problems, line, onEntries }: Opti
     />
   );
   const rest = fields.filter(field => !field.open);
-  const found = rest.filter(field => matches(field, word));
+  const matching = rest.filter(field => matches(field, word));
   const wrong = rest.some(field => problems[field.name]);
   return (
     <form className="lk-form" onSubmit={event => event.preventDefault()}>
@@ -57,7 +57,7 @@ export function OptionsForm({ fields, entries, problems, line, onEntries }: Opti
             value={word}
             onInput={event => setWord((event.target as HTMLInputElement).value)}
           />
-          {found.length ? found.map(row) : <p>{trans.__('No option has “%1” in its name or help.', word)}</p>}
+          {matching.length ? matching.map(row) : <p>{trans.__('No option has “%1” in its name or help.', word)}</p>}
         </details>
       )}
       <p role="status" className="lk-quiet">
@@ -83,13 +83,13 @@ function FieldRow({ field, entry, problem, onEntry }: RowProps) {
 }
 
 function Control({ id, field, entry, problem, onEntry }: RowProps & { id: string }) {
-  const said = { id, 'aria-describedby': `${id}-help`, 'aria-invalid': !!problem };
+  const attributes = { id, 'aria-describedby': `${id}-help`, 'aria-invalid': !!problem };
   if (field.kind === 'switch') {
-    return <input {...said} type="checkbox" checked={entry === true} onChange={() => onEntry(entry !== true)} />;
+    return <input {...attributes} type="checkbox" checked={entry === true} onChange={() => onEntry(entry !== true)} />;
   }
   if (field.kind === 'choice') {
     return (
-      <select {...said} value={String(entry)} onChange={event => onEntry(event.target.value)}>
+      <select {...attributes} value={String(entry)} onChange={event => onEntry(event.target.value)}>
         {field.choices.map(choice => (
           <option key={choice} value={choice}>
             {choice || trans.__('default')}
@@ -101,7 +101,7 @@ function Control({ id, field, entry, problem, onEntry }: RowProps & { id: string
   return (
     <>
       <input
-        {...said}
+        {...attributes}
         type="text"
         list={field.suggestions.length ? `${id}-list` : undefined}
         placeholder={field.placeholder}

@@ -3,10 +3,10 @@ import React, { FormEvent, useEffect, useState } from 'react';
 import { trans, unturned } from '../trans';
 import { Grid } from './Grid';
 import { Signed } from './Icon';
-import { HERE, Sentence } from './Sentence';
+import { SLOT, Sentence } from './Sentence';
 
 /** A file that is looked at, as Python found it. */
-export interface Seen {
+export interface FilePreview {
   key: string;
   size: string;
   written: string;
@@ -34,7 +34,7 @@ export interface Loaded {
 }
 
 export interface PreviewProps {
-  seen: Seen;
+  file: FilePreview;
   loaded: Loaded;
   isBusy: boolean;
   onLoad: (name: string, sample: number) => void;
@@ -43,7 +43,7 @@ export interface PreviewProps {
 }
 
 /** Shows what a file is and its begin, and what can be done with it. */
-export function Preview({ seen, loaded, isBusy, onLoad, files }: PreviewProps) {
+export function Preview({ file: seen, loaded, isBusy, onLoad, files }: PreviewProps) {
   return (
     <section className="lk-preview" aria-label={trans.__('Preview of %1', seen.key)}>
       <h4>{unturned(seen.key)}</h4>
@@ -51,11 +51,11 @@ export function Preview({ seen, loaded, isBusy, onLoad, files }: PreviewProps) {
         {seen.words} <span className="lk-quiet">{seen.written && trans.__('Written %1.', seen.written)}</span>
       </p>
       <p>
-        <Sentence text={trans.__('In a run: %1', HERE)}>
+        <Sentence text={trans.__('In a run: %1', SLOT)}>
           <code>{unturned(seen.remote)}</code>
         </Sentence>
       </p>
-      {seen.kind && <LoadForm key={seen.free} seen={seen} loaded={loaded} isBusy={isBusy} onLoad={onLoad} />}
+      {seen.kind && <LoadForm key={seen.free} file={seen} loaded={loaded} isBusy={isBusy} onLoad={onLoad} />}
       {loaded.key === seen.key && loaded.words && (
         <div className="lk-loaded" role="status">
           <Signed text={`${loaded.code ? '✓' : '⚠'} ${loaded.words}`} />
@@ -87,9 +87,9 @@ export function Preview({ seen, loaded, isBusy, onLoad, files }: PreviewProps) {
   );
 }
 
-type LoadFormProps = Pick<PreviewProps, 'seen' | 'loaded' | 'isBusy' | 'onLoad'>;
+type LoadFormProps = Pick<PreviewProps, 'file' | 'loaded' | 'isBusy' | 'onLoad'>;
 
-function LoadForm({ seen, loaded, isBusy, onLoad }: LoadFormProps) {
+function LoadForm({ file: seen, loaded, isBusy, onLoad }: LoadFormProps) {
   const [name, setName] = useState(seen.free);
   const load = (event: FormEvent) => {
     event.preventDefault();
@@ -121,9 +121,9 @@ function LoadForm({ seen, loaded, isBusy, onLoad }: LoadFormProps) {
 function Image({ bytes, mime, name }: { bytes: DataView; mime: string; name: string }) {
   const [url, setUrl] = useState('');
   useEffect(() => {
-    const made = URL.createObjectURL(new Blob([bytes as DataView<ArrayBuffer>], { type: mime }));
-    setUrl(made);
-    return () => URL.revokeObjectURL(made);
+    const objectUrl = URL.createObjectURL(new Blob([bytes as DataView<ArrayBuffer>], { type: mime }));
+    setUrl(objectUrl);
+    return () => URL.revokeObjectURL(objectUrl);
   }, [bytes, mime]);
   return url ? <img src={url} alt={name} /> : null;
 }

@@ -3,7 +3,7 @@ import React, { KeyboardEvent, useEffect, useRef } from 'react';
 import { trans } from '../trans';
 
 /** Something that is done only when somebody says yes. */
-export interface Asked {
+export interface QuestionContent {
   text: string;
   /** The word on the button that does it. */
   yes: string;
@@ -17,7 +17,7 @@ export interface Asked {
 export type Conflict = 'overwrite' | 'keep-both' | 'cancel';
 
 /** Ask what to do with a file for which there is an object already. */
-export function askAboutConflict(key: string, ask: (asked: Asked) => void): Promise<Conflict> {
+export function askAboutConflict(key: string, ask: (question: QuestionContent) => void): Promise<Conflict> {
   const at = key.lastIndexOf('/') + 1;
   const [folder, name] = [key.slice(0, at), key.slice(at)];
   const text = folder
@@ -35,7 +35,7 @@ export function askAboutConflict(key: string, ask: (asked: Asked) => void): Prom
 }
 
 /** Asks before it is done. Keys begin at the harmless answer, which Escape gives too; then they are where they were. */
-export function Question({ asked, onEnd }: { asked: Asked; onEnd: () => void }) {
+export function Question({ question, onEnd }: { question: QuestionContent; onEnd: () => void }) {
   const no = useRef<HTMLButtonElement>(null);
   useEffect(() => {
     const before = document.activeElement as HTMLElement | null;
@@ -49,21 +49,21 @@ export function Question({ asked, onEnd }: { asked: Asked; onEnd: () => void }) 
   const press = (event: KeyboardEvent) => {
     if (event.key === 'Escape') {
       event.stopPropagation();
-      end(asked.onNo)();
+      end(question.onNo)();
     }
   };
   return (
-    <div className="lk-row lk-question" role="alertdialog" aria-label={asked.text} onKeyDown={press}>
-      <span>{asked.text}</span>
-      <button type="button" onClick={end(asked.onYes)}>
-        {asked.yes}
+    <div className="lk-row lk-question" role="alertdialog" aria-label={question.text} onKeyDown={press}>
+      <span>{question.text}</span>
+      <button type="button" onClick={end(question.onYes)}>
+        {question.yes}
       </button>
-      {asked.other && (
-        <button type="button" onClick={end(asked.other.onChosen)}>
-          {asked.other.text}
+      {question.other && (
+        <button type="button" onClick={end(question.other.onChosen)}>
+          {question.other.text}
         </button>
       )}
-      <button type="button" ref={no} onClick={end(asked.onNo)}>
+      <button type="button" ref={no} onClick={end(question.onNo)}>
         {trans.__('Cancel')}
       </button>
     </div>

@@ -51,8 +51,8 @@ export function Rows({ label, rows, none, onMenu }: RowsProps) {
         const menu = (event: MouseEvent) => {
           event.preventDefault();
           event.stopPropagation();
-          const { left, bottom } = event.currentTarget.getBoundingClientRect();
-          onMenu(row.acts, event.clientX || left, event.clientY || bottom); // the key for it has no place
+          const { x, bottom } = event.currentTarget.getBoundingClientRect();
+          onMenu(row.acts, event.clientX || x, event.clientY || bottom); // the key for it has no place
         };
         return (
           <li

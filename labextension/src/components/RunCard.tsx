@@ -4,7 +4,7 @@ import { buildHeader, savedRun } from '../header';
 import { thisSecond } from '../serverClock';
 import { trans } from '../trans';
 import { localChip, RunHeader } from './RunHeader';
-import { HERE, Sentence } from './Sentence';
+import { SLOT, Sentence } from './Sentence';
 
 export interface RunCardProps {
   title: string;
@@ -37,18 +37,18 @@ export function RunCard({ title, run, reason, local, ended, stopping, held, deaf
   }
   const during = (work: () => Promise<unknown>) => () => {
     setBusy(true);
-    const given = setTimeout(() => setUnheard(true), UNHEARD);
+    const deadline = setTimeout(() => setUnheard(true), UNHEARD);
     void work()
       .catch(() => undefined)
       .finally(() => {
-        clearTimeout(given);
+        clearTimeout(deadline);
         setBusy(false);
         setUnheard(false);
       });
   };
   const second = thisSecond();
-  const shown = stopping && !ended ? { ...saved, state: 'stopping' } : saved;
-  const header = buildHeader(shown, undefined, { now: 1000 * second, second, isLive: true, since: 0, silent: null });
+  const state = stopping && !ended ? { ...saved, state: 'stopping' } : saved;
+  const header = buildHeader(state, undefined, { now: 1000 * second, second, isLive: true, since: 0, silent: null });
   return (
     <>
       <RunHeader
@@ -70,7 +70,7 @@ function DeafKernel({ title }: { title: string }) {
       <Sentence
         text={trans.__(
           'This kernel takes no clicks while a cell runs. To abort the run, interrupt its cell (■ in the toolbar, or press I twice), or run %1.',
-          HERE
+          SLOT
         )}
       >
         <code>%lk_abort {title}</code>

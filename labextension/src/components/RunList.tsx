@@ -6,7 +6,7 @@ import { day, duration, machineName, when } from '../format';
 import { stateLabel } from '../runs';
 import { trans } from '../trans';
 import { Icon, IconButton, IconName } from './Icon';
-import { Advice, HERE } from './Sentence';
+import { Advice, SLOT } from './Sentence';
 import { useWindow } from './useWindow';
 
 /** Callbacks of the actions on a run. */
@@ -68,7 +68,7 @@ export function RunList({ runs, ...rest }: RunListProps) {
             trans.__('No matching runs.')
           ) : (
             <Advice
-              text={trans.__('No runs. Put %1 on top of a cell, or click Run on.', HERE)}
+              text={trans.__('No runs. Put %1 on top of a cell, or click Run on.', SLOT)}
               code="%%lk_run --gpu A100"
             />
           )}
@@ -218,8 +218,8 @@ const RunItem = memo(function RunItem({
   const menu = (event: MouseEvent) => {
     event.preventDefault();
     event.stopPropagation();
-    const { left, bottom } = event.currentTarget.getBoundingClientRect();
-    onMenu(run, event.clientX || left, event.clientY || bottom); // a press of the menu key has no position
+    const { x, bottom } = event.currentTarget.getBoundingClientRect();
+    onMenu(run, event.clientX || x, event.clientY || bottom); // a press of the menu key has no position
   };
   const icon = runIcon(run);
   const who = `${run.name} (${run.id.slice(0, 8)})`; // many runs have the name of the same notebook

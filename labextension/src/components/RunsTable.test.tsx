@@ -53,12 +53,12 @@ test('a state is written once, with an icon in the place of its sign', () => {
 
 test('every word of a filter must be in a row, its labels included', () => {
   const order = { column: 'started' as const, down: true };
-  expect(selectRows(ROWS, 'A100 night', order).map(found => found.run)).toEqual(['bbbb']);
+  expect(selectRows(ROWS, 'A100 night', order).map(row => row.run)).toEqual(['bbbb']);
   expect(selectRows(ROWS, 'h100', order)).toEqual([]);
 });
 
 test('figures are ordered as figures', () => {
-  expect(selectRows(ROWS, '', { column: 'cost', down: true }).map(found => found.run)).toEqual(['bbbb', 'aaaa']);
+  expect(selectRows(ROWS, '', { column: 'cost', down: true }).map(row => row.run)).toEqual(['bbbb', 'aaaa']);
   expect(turned({ column: 'cost', down: true }, 'cost')).toEqual({ column: 'cost', down: false });
 });
 

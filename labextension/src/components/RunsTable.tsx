@@ -2,7 +2,7 @@ import React, { useState } from 'react';
 
 import { trans } from '../trans';
 import { Icon, IconButton, Signed } from './Icon';
-import { Asked, Question } from './Question';
+import { QuestionContent, Question } from './Question';
 import { selectRows, Column, TableRow, Sorting, turned } from './runRows';
 
 /** What differs between two runs; `facts` are name, of the one, of the other, whether they are the same. */
@@ -39,27 +39,27 @@ export function RunsTable({ rows, note, onOpen, onAbort, onPrice, onRerun, onCom
   const [query, setQuery] = useState('');
   const [sorting, setSorting] = useState<Sorting>({ column: 'started', down: true });
   const [marked, setMarked] = useState<string[]>([]);
-  const [asked, setAsked] = useState<Asked | null>(null);
-  const [said, setSaid] = useState('');
+  const [question, setQuestion] = useState<QuestionContent | null>(null);
+  const [status, setStatus] = useState('');
   const [comparison, setComparison] = useState<Comparison | null>(null);
-  const shown = selectRows(rows, query, sorting);
+  const visible = selectRows(rows, query, sorting);
   const columns = headings();
   const mark = (id: string) =>
     setMarked(marked.includes(id) ? marked.filter(other => other !== id) : [...marked, id].slice(-2));
   const during = (work: Promise<unknown>) => {
-    setSaid('…');
+    setStatus('…');
     work.then(
-      answer => setSaid(typeof answer === 'string' ? answer : ''),
-      () => setSaid('') // the notice below tells why
+      answer => setStatus(typeof answer === 'string' ? answer : ''),
+      () => setStatus('') // the notice below tells why
     );
   };
   const askAgain = async ({ id, run }: TableRow) => {
     const price = await onPrice(id);
     const text = trans.__('Run %1 again on %2?', run, price);
-    setAsked({ text, yes: trans.__('Run again'), onYes: () => during(onRerun(id)) });
+    setQuestion({ text, yes: trans.__('Run again'), onYes: () => during(onRerun(id)) });
   };
   const askStop = ({ id, run }: TableRow) =>
-    setAsked({
+    setQuestion({
       text: trans.__('Abort run %1? Its cost so far is billed.', run),
       yes: trans.__('Abort'),
       onYes: () => during(onAbort(id))
@@ -85,10 +85,10 @@ export function RunsTable({ rows, note, onOpen, onAbort, onPrice, onRerun, onCom
           {trans.__('Compare marked runs')}
         </button>
         <span role="status">
-          {said || trans.__('%1 of %2', shown.length.toLocaleString('en'), rows.length.toLocaleString('en'))}
+          {status || trans.__('%1 of %2', visible.length.toLocaleString('en'), rows.length.toLocaleString('en'))}
         </span>
       </div>
-      {asked && <Question key={asked.text} asked={asked} onEnd={() => setAsked(null)} />}
+      {question && <Question key={question.text} question={question} onEnd={() => setQuestion(null)} />}
       <div className="lk-scroll" tabIndex={0} role="region" aria-label={trans.__('Runs')}>
         <table className="lk-grid-table">
           <thead>
@@ -111,7 +111,7 @@ export function RunsTable({ rows, note, onOpen, onAbort, onPrice, onRerun, onCom
             </tr>
           </thead>
           <tbody>
-            {shown.map(row => (
+            {visible.map(row => (
               <tr key={row.id}>
                 <td>
                   <input

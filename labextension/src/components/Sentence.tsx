@@ -1,11 +1,11 @@
 import React, { ReactNode } from 'react';
 
 /** Stands in a message where an element comes; no text has this sign. */
-export const HERE = '\ue000';
+export const SLOT = '\ue000';
 
 /** A sentence with an element in it, at the place that its language has it. */
 export function Sentence({ text, children }: { text: string; children: ReactNode }) {
-  const [before, after] = text.split(HERE);
+  const [before, after] = text.split(SLOT);
   return (
     <>
       {before}

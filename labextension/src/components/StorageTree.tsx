@@ -11,7 +11,7 @@ export interface StorageTreeProps {
   /** The row that keys are at. */
   current: string;
   /** The file that is looked at. */
-  seen: string;
+  previewed: string;
   onCurrent: (row: Row) => void;
   /** Somebody wants what a row stands for: a folder opens or closes, a file is shown, more items come. */
   onUse: (row: Row) => void;
@@ -19,11 +19,20 @@ export interface StorageTreeProps {
 }
 
 /** The bucket as a tree: arrows, Home, End and letters move; Enter opens, Delete asks whether to delete. */
-export function StorageTree({ rows, order, current, seen, onOrder, onCurrent, onUse, onDelete }: StorageTreeProps) {
+export function StorageTree({
+  rows,
+  order,
+  current,
+  previewed,
+  onOrder,
+  onCurrent,
+  onUse,
+  onDelete
+}: StorageTreeProps) {
   const tree = useRef<HTMLDivElement>(null);
-  const found = rows.findIndex(row => row.id === current);
+  const index = rows.findIndex(row => row.id === current);
   const last = useRef(0);
-  const at = found < 0 ? Math.min(last.current, rows.length - 1) : found;
+  const at = index < 0 ? Math.min(last.current, rows.length - 1) : index;
   last.current = at;
   const hasFocus = tree.current?.contains(document.activeElement); // before a row that has it may go
   const [use, enter] = [useSteady(onUse), useSteady(onCurrent)];
@@ -56,7 +65,14 @@ export function StorageTree({ rows, order, current, seen, onOrder, onCurrent, on
       <Heads order={order} onOrder={onOrder} />
       <div className="lk-tree" role="tree" aria-label={trans.__('Bucket')} ref={tree} onKeyDown={press}>
         {rows.map((row, n) => (
-          <TreeRow key={row.id} {...row} isCurrent={n === at} isSeen={row.id === seen} onUse={use} onCurrent={enter} />
+          <TreeRow
+            key={row.id}
+            {...row}
+            isCurrent={n === at}
+            isPreviewed={row.id === previewed}
+            onUse={use}
+            onCurrent={enter}
+          />
         ))}
       </div>
     </div>
@@ -95,13 +111,13 @@ function turns(row: Row, key: string): boolean {
 
 type TreeRowProps = Row & {
   isCurrent: boolean;
-  isSeen: boolean;
+  isPreviewed: boolean;
   onUse: (row: Row) => void;
   onCurrent: (row: Row) => void;
 };
 
 const TreeRow = memo(
-  function TreeRow({ isCurrent, isSeen, onUse, onCurrent, ...row }: TreeRowProps) {
+  function TreeRow({ isCurrent, isPreviewed, onUse, onCurrent, ...row }: TreeRowProps) {
     const { id, kind, name, level, isOpen, item } = row;
     const use = () => {
       onCurrent(row);
@@ -115,7 +131,7 @@ const TreeRow = memo(
         tabIndex={isCurrent ? 0 : -1}
         aria-level={level}
         aria-expanded={kind === 'folder' ? isOpen : undefined}
-        aria-selected={isSeen}
+        aria-selected={isPreviewed}
         data-folder={kind === 'folder' ? id : row.folder}
         onFocus={() => isCurrent || onCurrent(row)}
         onClick={use}
@@ -125,7 +141,7 @@ const TreeRow = memo(
         </span>
         {item && <Icon name={kind === 'folder' ? 'folder' : 'file'} />}
         <span className="lk-tree-name" title={unturned(name)}>
-          {shown(name)}
+          {visibleName(name)}
         </span>
         {item && <span className="lk-quiet lk-figure">{item.size}</span>}
         {item && <span className="lk-quiet lk-tree-written">{item.written}</span>}
@@ -136,7 +152,7 @@ const TreeRow = memo(
 );
 
 /** A name with what cannot be seen in it made visible. */
-function shown(name: string): string {
+function visibleName(name: string): string {
   return name === '/'
     ? trans.__('(no name)/')
     : unturned(name).replace(/^ +| +$/g, blanks => '␣'.repeat(blanks.length));

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-import { BY_NAME, Folders, foundIn, moved, Order, treeOf, turned } from './folders';
+import { BY_NAME, Folders, countWords, moved, Order, buildTree, turned } from './folders';
 
 const item = (key: string) => ({ key, size: '', written: '' });
 const listing = (keys: string[], more = {}) => ({
@@ -14,19 +14,19 @@ const folders: Folders = {
   'd/': listing(['d/a.csv', 'd/deep/', 'd/z.csv'], { token: 'next' }),
   'd/deep/': listing(['d/deep/b.csv'])
 };
-const rows = treeOf(folders, 'd/', '');
-const names = (found: { name: string }[]) => found.map(row => row.name);
+const rows = buildTree(folders, 'd/', '');
+const names = (rows: { name: string }[]) => rows.map(row => row.name);
 
 test('columns put files in order, the largest and newest first, and folders before them', () => {
   const item = (key: string, bytes?: number, at?: number) => ({ key, size: '', written: '', bytes, at });
   const listed = { items: [item('a', 2, 9), item('b/'), item('c', 3, 1)], token: '', begins: '', is_read: true };
-  const shown = (order?: Order) => treeOf({ '': listed }, '', '', order).map(row => row.name);
-  expect(shown()).toEqual(['a', 'b/', 'c']);
+  const names = (order?: Order) => buildTree({ '': listed }, '', '', order).map(row => row.name);
+  expect(names()).toEqual(['a', 'b/', 'c']);
   const bySize = turned(BY_NAME, 'size');
-  expect(shown(bySize)).toEqual(['b/', 'c', 'a']);
-  expect(shown(turned(bySize, 'size'))).toEqual(['b/', 'a', 'c']);
-  expect(shown(turned(bySize, 'written'))).toEqual(['b/', 'a', 'c']);
-  expect(shown(turned(BY_NAME, 'name'))).toEqual(['b/', 'c', 'a']);
+  expect(names(bySize)).toEqual(['b/', 'c', 'a']);
+  expect(names(turned(bySize, 'size'))).toEqual(['b/', 'a', 'c']);
+  expect(names(turned(bySize, 'written'))).toEqual(['b/', 'a', 'c']);
+  expect(names(turned(BY_NAME, 'name'))).toEqual(['b/', 'c', 'a']);
 });
 
 test('open folders have their items below them, a level deeper, and more at the end', () => {
@@ -35,17 +35,17 @@ test('open folders have their items below them, a level deeper, and more at the 
 });
 
 test('an empty folder, one that is not read and a search without a hit say so in words', () => {
-  const said = (listed: object) => names(treeOf({ '': listing([], listed) }, '', ''))[0];
-  expect(said({})).toContain('Empty');
-  expect(said({ is_read: false })).toContain('Reading');
-  expect(treeOf({ '': listing([], { begins: 'x' }) }, '', '').map(row => row.kind)).toEqual(['all', 'words']);
-  expect(names(treeOf({ '': listing(['a']) }, '', 'nothing'))[0]).toContain('No loaded name');
+  const name = (listed: object) => names(buildTree({ '': listing([], listed) }, '', ''))[0];
+  expect(name({})).toContain('Empty');
+  expect(name({ is_read: false })).toContain('Reading');
+  expect(buildTree({ '': listing([], { begins: 'x' }) }, '', '').map(row => row.kind)).toEqual(['all', 'words']);
+  expect(names(buildTree({ '': listing(['a']) }, '', 'nothing'))[0]).toContain('No loaded name');
 });
 
 test('a search keeps what has the words and the folders above it, in any case', () => {
-  const found = treeOf(folders, 'd/', 'B.CSV');
-  expect(names(found).slice(0, 2)).toEqual(['deep/', 'b.csv']);
-  expect(foundIn(folders, found, 'B.CSV')).toContain('1 of 4 names that are loaded');
+  const rows = buildTree(folders, 'd/', 'B.CSV');
+  expect(names(rows).slice(0, 2)).toEqual(['deep/', 'b.csv']);
+  expect(countWords(folders, rows, 'B.CSV')).toContain('1 of 4 names that are loaded');
 });
 
 test.each([
@@ -64,7 +64,7 @@ test.each([
 });
 
 test('names that look like those of objects are only names', () => {
-  expect(treeOf({ '': listing(['constructor/', '__proto__']) }, '', '').map(row => row.isOpen)).toEqual([
+  expect(buildTree({ '': listing(['constructor/', '__proto__']) }, '', '').map(row => row.isOpen)).toEqual([
     false,
     undefined
   ]);

@@ -43,14 +43,14 @@ export interface Row {
 }
 
 /** The rows of the tree; there is always one. */
-export function treeOf(folders: Folders, root: string, words: string, order = BY_NAME): Row[] {
-  const rows = rowsOf(folders, root, words, order);
+export function buildTree(folders: Folders, root: string, words: string, order = BY_NAME): Row[] {
+  const rows = folderRows(folders, root, words, order);
   const none = trans.__('No loaded name matches');
   return rows.length ? rows : [{ id: '\nnone', kind: 'words', folder: root, name: none, level: 1 }];
 }
 
 /** How many names have the words, said so that it is clear where was looked. */
-export function foundIn(folders: Folders, rows: Row[], words: string): string {
+export function countWords(folders: Folders, rows: Row[], words: string): string {
   const count = rows.filter(row => row.item && has(row.name, words)).length;
   const all = Object.values(folders).reduce((sum, listing) => sum + listing.items.length, 0);
   return trans._n(
@@ -64,23 +64,23 @@ export function foundIn(folders: Folders, rows: Row[], words: string): string {
 }
 
 /** The rows of a folder and of the open ones below it; with `words` those whose names have them. */
-function rowsOf(folders: Folders, folder: string, words: string, order: Order, level = 1): Row[] {
+function folderRows(folders: Folders, folder: string, words: string, order: Order, level = 1): Row[] {
   const listing = folders[folder];
   const other = (kind: Row['kind'], name: string): Row => ({ id: `${folder}\n${kind}`, kind, folder, name, level });
   if (!listing.is_read) {
     return [other('words', trans.__('Reading …'))];
   }
-  const found = sorted(listing.items, order).flatMap(item => itemRows(folders, folder, item, words, order, level));
+  const rows = sorted(listing.items, order).flatMap(item => itemRows(folders, folder, item, words, order, level));
   if (listing.begins) {
-    found.unshift(other('all', trans.__('Only names starting with “%1”: show all', listing.begins)));
+    rows.unshift(other('all', trans.__('Only names starting with “%1”: show all', listing.begins)));
   }
   if (listing.token) {
     const count = listing.items.length;
-    found.push(other('more', trans._n('%2 shown: show more', '%2 shown: show more', count, count.toLocaleString())));
+    rows.push(other('more', trans._n('%2 shown: show more', '%2 shown: show more', count, count.toLocaleString())));
   } else if (!listing.items.length) {
-    found.push(other('words', listing.begins ? trans.__('None') : trans.__('Empty: drop files here')));
+    rows.push(other('words', listing.begins ? trans.__('None') : trans.__('Empty: drop files here')));
   }
-  return found;
+  return rows;
 }
 
 function itemRows(folders: Folders, folder: string, item: Item, words: string, order: Order, level: number): Row[] {
@@ -88,7 +88,7 @@ function itemRows(folders: Folders, folder: string, item: Item, words: string, o
   const isOpen = isFolder && Object.hasOwn(folders, item.key);
   const name = item.key.slice(folder.length);
   const row: Row = { id: item.key, kind: isFolder ? 'folder' : 'file', folder, name, level, item };
-  const below = isOpen ? rowsOf(folders, item.key, words, order, level + 1) : [];
+  const below = isOpen ? folderRows(folders, item.key, words, order, level + 1) : [];
   const fits = has(name, words) || below.some(each => each.item);
   return fits ? [isFolder ? { ...row, isOpen } : row, ...below] : [];
 }

@@ -41,10 +41,10 @@ test('a million lines are taken and searched without waiting for it', () => {
   for (let at = 0; at < 100; at++) {
     log.add(text);
   }
-  const taken = performance.now();
+  const duration = performance.now();
   expect(hits(log, 'step 9999 ').length).toBe(100);
-  expect(taken - start).toBeLessThan(4000);
-  expect(performance.now() - taken).toBeLessThan(4000);
+  expect(duration - start).toBeLessThan(4000);
+  expect(performance.now() - duration).toBeLessThan(4000);
   expect(log.count).toBe(1_000_000);
 });
 

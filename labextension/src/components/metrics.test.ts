@@ -1,7 +1,7 @@
 // @vitest-environment node
 import { expect, test } from 'vitest';
 
-import { chartsOf, Frame, moved, near, spanLabel, sparkline, summaryOf, thinned, wholeOf } from './metrics';
+import { buildCharts, Frame, moveSpan, near, spanLabel, sparkline, summarize, thinned, entireSpan } from './metrics';
 
 const CPU = { label: 'CPU', unit: '%', panel: 'CPU' };
 const USE = { label: 'GPU utilization', unit: '%', panel: 'GPU' };
@@ -19,7 +19,7 @@ function frame(run: string, series: Frame['series'], ...columns: number[][]): Fr
 }
 
 test('series of one run that have one unit share a panel, and what is missing is a gap', () => {
-  const { panels } = chartsOf([frame('a', [CPU, USE, MEMORY], [0, 1, 2], [5, NaN, 7], [1, 2, 3], [9, 9, 9])]);
+  const { panels } = buildCharts([frame('a', [CPU, USE, MEMORY], [0, 1, 2], [5, NaN, 7], [1, 2, 3], [9, 9, 9])]);
   expect(panels.map(({ title, unit, lines }) => [title, unit, lines.length])).toEqual([
     ['GPU', '%', 2],
     ['CPU', '%', 1]
@@ -30,25 +30,25 @@ test('series of one run that have one unit share a panel, and what is missing is
 
 test('a limit is a rule in the chart of what it limits, and what never changes has no chart', () => {
   const series = [CLOCK, POWER, LIMIT];
-  const charts = chartsOf([frame('a', series, [0, 1, 2], [1410, NaN, 1410], [1, 2, 3], [400, 400, 400])]);
+  const charts = buildCharts([frame('a', series, [0, 1, 2], [1410, NaN, 1410], [1, 2, 3], [400, 400, 400])]);
   expect(charts.panels.map(({ title, limits, lines }) => [title, limits, lines.length])).toEqual([
     ['GPU power', [400], 1]
   ]);
   expect(charts.constant.map(line => line.label)).toEqual(['GPU clock']);
   expect(charts.lines.map(line => line.label)).toEqual(['GPU clock', 'GPU power', 'GPU power limit']);
-  const varying = chartsOf([frame('a', [POWER, LIMIT], [0, 1], [1, 2], [300, 400])]);
+  const varying = buildCharts([frame('a', [POWER, LIMIT], [0, 1], [1, 2], [300, 400])]);
   expect(varying.panels.map(({ limits, lines }) => [limits, lines.length])).toEqual([[[], 2]]);
 });
 
 test('what one looks at first is shown even if it never changes, and its small curve breaks in gaps', () => {
-  const { tiles, panels } = chartsOf([frame('a', [CPU, USE], [0, 1, 2], [5, NaN, 50], [0, 0, 0])]);
+  const { tiles, panels } = buildCharts([frame('a', [CPU, USE], [0, 1, 2], [5, NaN, 50], [0, 0, 0])]);
   expect(tiles.map(lines => lines[0].label)).toEqual(['GPU utilization', 'CPU']);
   expect(panels.map(panel => panel.title)).toEqual(['GPU utilization', 'CPU']);
   expect(sparkline(tiles[1][0], 100).match(/M/g)).toHaveLength(2);
 });
 
 test('several runs are laid over each other, with a panel for each series', () => {
-  const { panels, tiles } = chartsOf([
+  const { panels, tiles } = buildCharts([
     frame('a', [CPU], [0, 2, 4], [1, NaN, 3]),
     frame('b', [CPU, POWER], [0, 1], [7, 8], [100, 200])
   ]);
@@ -71,20 +71,20 @@ test('several runs are laid over each other, with a panel for each series', () =
 });
 
 test('no samples and one sample have a window', () => {
-  expect(wholeOf([])).toEqual([0, 1]);
-  expect(chartsOf([frame('a', [])]).panels).toEqual([]);
-  expect(wholeOf([frame('a', [CPU], [0.2], [5])])).toEqual([0, 1]);
+  expect(entireSpan([])).toEqual([0, 1]);
+  expect(buildCharts([frame('a', [])]).panels).toEqual([]);
+  expect(entireSpan([frame('a', [CPU], [0.2], [5])])).toEqual([0, 1]);
 });
 
 test('a window zooms about its middle, moves by a part of itself, and does not leave the run at its start', () => {
-  expect(moved([0, 100], 0.5, 0, [0, 100])).toEqual([25, 75]);
-  expect(moved([25, 75], 1, 0.5, [0, 100])).toEqual([50, 100]);
-  expect(moved([25, 75], 4, 0, [0, 100])).toEqual([0, 100]);
+  expect(moveSpan([0, 100], 0.5, 0, [0, 100])).toEqual([25, 75]);
+  expect(moveSpan([25, 75], 1, 0.5, [0, 100])).toEqual([50, 100]);
+  expect(moveSpan([25, 75], 4, 0, [0, 100])).toEqual([0, 100]);
 });
 
 test('a summary leaves gaps out', () => {
-  expect(summaryOf(new Float64Array([1, NaN, 3]))).toEqual({ last: 3, least: 1, mean: 2, most: 3 });
-  expect(summaryOf(new Float64Array([NaN]))).toBeNull();
+  expect(summarize(new Float64Array([1, NaN, 3]))).toEqual({ last: 3, least: 1, mean: 2, most: 3 });
+  expect(summarize(new Float64Array([NaN]))).toBeNull();
 });
 
 test('time spans are said as people write them', () => {

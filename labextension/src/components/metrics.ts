@@ -76,24 +76,26 @@ const LIMITS: Record<string, string> = { 'GPU power': 'GPU power limit', 'RAM us
 const IS_LIMIT = new Set(Object.values(LIMITS));
 
 /** The panels of one run hold what has one unit; those of several runs one series each, or they were a tangle. */
-export function chartsOf(frames: Frame[]): Charts {
+export function buildCharts(frames: Frame[]): Charts {
   const isOne = frames.length === 1;
-  const all = frames.flatMap((frame, at) => linesOf(frame, at, isOne));
-  const still = new Set(all.filter(({ line }) => !FIRST.includes(line.label) && constantOf(line) !== undefined));
+  const all = frames.flatMap((frame, at) => frameParts(frame, at, isOne));
+  const still = new Set(all.filter(({ line }) => !FIRST.includes(line.label) && constantValue(line) !== undefined));
   const groups = grouped(
     all.filter(part => !still.has(part)),
     ({ line, series }) => (isOne ? series.panel : line.label)
   );
-  const panels = [...groups].map(([name, parts]) => panelOf(name, parts, isOne, [...still]));
-  const known = grouped(
+  const panels = [...groups].map(([name, parts]) => buildPanel(name, parts, isOne, [...still]));
+  const byLabel = grouped(
     all.map(({ line }) => line),
     line => line.label
   );
-  const ranked = FIRST.flatMap(name => (known.has(name) ? [known.get(name)!] : []));
+  const ranked = FIRST.flatMap(name => (byLabel.has(name) ? [byLabel.get(name)!] : []));
   return {
     panels: panels.sort((one, other) => rank(one) - rank(other)),
     tiles: ranked.slice(0, MOST_TILES),
-    constant: [...still].map(({ line }) => line).filter(line => !IS_LIMIT.has(line.label) && constantOf(line) !== null),
+    constant: [...still]
+      .map(({ line }) => line)
+      .filter(line => !IS_LIMIT.has(line.label) && constantValue(line) !== null),
     lines: all.map(({ line }) => line)
   };
 }
@@ -104,7 +106,7 @@ function rank({ lines }: Panel): number {
 }
 
 /** The window from the start of the runs to the last sample of any. */
-export function wholeOf(frames: Frame[]): Span {
+export function entireSpan(frames: Frame[]): Span {
   const ends = frames.map(frame => {
     const count = rowsIn(frame);
     return count ? frame.points.getFloat64(8 * (count - 1), true) : 0;
@@ -113,14 +115,14 @@ export function wholeOf(frames: Frame[]): Span {
 }
 
 /** Make a window of a window: `by` zooms (below 1 in, above 1 out), `shift` moves it by a part of itself. */
-export function moved([first, last]: Span, by: number, shift: number, whole: Span): Span {
+export function moveSpan([first, last]: Span, by: number, shift: number, limits: Span): Span {
   const middle = (first + last) / 2 + shift * (last - first);
   const half = Math.max(0.5, ((last - first) * by) / 2);
-  return [Math.max(whole[0], middle - half), Math.min(Math.max(whole[1], middle), middle + half)];
+  return [Math.max(limits[0], middle - half), Math.min(Math.max(limits[1], middle), middle + half)];
 }
 
 /** What a line comes to; null when it has no sample. */
-export function summaryOf(values: Float64Array): Summary | null {
+export function summarize(values: Float64Array): Summary | null {
   let [last, least, most, sum, count] = [0, Infinity, -Infinity, 0, 0];
   for (let at = 0; at < values.length; at++) {
     const value = values[at];
@@ -137,8 +139,8 @@ export function summaryOf(values: Float64Array): Summary | null {
 
 /** A time span as people write it: 45 s, 3 min 05 s, 2 h 10 min. */
 export function spanLabel(seconds: number): string {
-  const whole = Math.round(Math.abs(seconds));
-  const [hours, minutes, rest] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  const total = Math.round(Math.abs(seconds));
+  const [hours, minutes, rest] = [Math.floor(total / 3600), Math.floor(total / 60) % 60, total % 60];
   if (hours) {
     return `${hours} h ${two(minutes)} min`;
   }
@@ -156,7 +158,7 @@ const two = (part: number) => String(part).padStart(2, '0');
 
 type Part = { line: Line; series: Series; frame: Frame; place: number };
 
-function linesOf(frame: Frame, ink: number, isOne: boolean): Part[] {
+function frameParts(frame: Frame, ink: number, isOne: boolean): Part[] {
   const { run } = frame;
   return frame.series.map((series, place) => {
     const { label, unit } = series;
@@ -169,19 +171,19 @@ function linesOf(frame: Frame, ink: number, isOne: boolean): Part[] {
   });
 }
 
-function grouped<T>(things: T[], nameOf: (thing: T) => string): Map<string, T[]> {
-  const found = new Map<string, T[]>();
+function grouped<T>(things: T[], getName: (thing: T) => string): Map<string, T[]> {
+  const groups = new Map<string, T[]>();
   for (const thing of things) {
-    const name = nameOf(thing);
-    found.set(name, [...(found.get(name) ?? []), thing]);
+    const name = getName(thing);
+    groups.set(name, [...(groups.get(name) ?? []), thing]);
   }
-  return found;
+  return groups;
 }
 
-function panelOf(name: string, parts: Part[], isOne: boolean, still: Part[]): Panel {
+function buildPanel(name: string, parts: Part[], isOne: boolean, still: Part[]): Panel {
   const lines = parts.map(({ line }, at) => (isOne ? { ...line, ink: at } : line));
   const over = new Set(lines.map(line => LIMITS[line.label]).filter(Boolean));
-  const ceilings = still.filter(({ line }) => over.has(line.label)).map(({ line }) => constantOf(line));
+  const ceilings = still.filter(({ line }) => over.has(line.label)).map(({ line }) => constantValue(line));
   const limits = [...new Set(ceilings)].filter((limit): limit is number => typeof limit === 'number');
   const byFrame = [...new Set(parts.map(({ frame }) => frame))].map(frame => ({
     frame,
@@ -203,14 +205,14 @@ function panelOf(name: string, parts: Part[], isOne: boolean, still: Part[]): Pa
 }
 
 /** The value of a line that never changes; null where it has no sample, undefined where it changes. */
-export function constantOf({ samples }: Line): number | null | undefined {
-  let found: number | null = null;
+export function constantValue({ samples }: Line): number | null | undefined {
+  let constant: number | null = null;
   for (const value of samples()) {
-    if (!Number.isNaN(value) && value !== (found ??= value)) {
+    if (!Number.isNaN(value) && value !== (constant ??= value)) {
       return undefined;
     }
   }
-  return found;
+  return constant;
 }
 
 const PIECES = 60;
@@ -237,9 +239,9 @@ export function sparkline(line: Line, ceiling: number): string {
 /** The value at a place, or the next one near it: several runs are not measured at the same moments. Null is a gap. */
 export function near(values: ArrayLike<number | null | undefined>, place: number): number | null {
   for (let away = 0; away < 9; away++) {
-    const found = [values[place - away], values[place + away]].find(value => value !== undefined);
-    if (found !== undefined) {
-      return found;
+    const value = [values[place - away], values[place + away]].find(value => value !== undefined);
+    if (value !== undefined) {
+      return value;
     }
   }
   return null;
@@ -249,16 +251,16 @@ const columns = new WeakMap<Frame, Map<number, Float64Array>>();
 
 /** A column of a frame, taken when it is first wanted: a day of all at once would hold up the page. */
 function column(frame: Frame, at: number): Float64Array {
-  const known = columns.get(frame) ?? new Map<number, Float64Array>();
-  columns.set(frame, known);
-  let found = known.get(at);
-  if (!found) {
+  const cached = columns.get(frame) ?? new Map<number, Float64Array>();
+  columns.set(frame, cached);
+  let values = cached.get(at);
+  if (!values) {
     const size = 8 * rowsIn(frame);
     const begin = frame.points.byteOffset + at * size;
-    found = new Float64Array(frame.points.buffer.slice(begin, begin + size)); // a view may start anywhere
-    known.set(at, found);
+    values = new Float64Array(frame.points.buffer.slice(begin, begin + size)); // a view may start anywhere
+    cached.set(at, values);
   }
-  return found;
+  return values;
 }
 
 function rowsIn(frame: Frame): number {
@@ -274,8 +276,8 @@ export function thinned(x: Float64Array, lines: Float64Array[], [first, last]: S
   const to = Math.min(x.length, place(x, last) + 2);
   const size = Math.ceil((to - from) / most);
   if (size <= 2) {
-    const known = (value: number) => (Number.isNaN(value) ? null : value);
-    return [x.slice(from, to), ...lines.map(line => Array.from(line.subarray(from, to), known))];
+    const toNull = (value: number) => (Number.isNaN(value) ? null : value);
+    return [x.slice(from, to), ...lines.map(line => Array.from(line.subarray(from, to), toNull))];
   }
   const count = Math.ceil((to - from) / size);
   const moments = new Float64Array(2 * count);
@@ -288,7 +290,7 @@ export function thinned(x: Float64Array, lines: Float64Array[], [first, last]: S
 }
 
 function extremes(line: Float64Array, from: number, to: number, size: number, count: number): (number | null)[] {
-  const found = new Array<number | null>(2 * count);
+  const pairs = new Array<number | null>(2 * count);
   for (let at = 0; at < count; at++) {
     const end = Math.min(to, from + (at + 1) * size);
     let [least, most, hasGap] = [Infinity, -Infinity, false];
@@ -298,10 +300,10 @@ function extremes(line: Float64Array, from: number, to: number, size: number, co
       if (value > most) most = value;
       if (value !== value) hasGap = true;
     }
-    found[2 * at] = most === -Infinity ? null : most;
-    found[2 * at + 1] = hasGap || least === Infinity ? null : least;
+    pairs[2 * at] = most === -Infinity ? null : most;
+    pairs[2 * at + 1] = hasGap || least === Infinity ? null : least;
   }
-  return found;
+  return pairs;
 }
 
 /** The first place whose moment is not before this one. */

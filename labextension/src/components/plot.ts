@@ -11,11 +11,11 @@ export const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3], [14, 4], [6, 2, 2, 2, 
 const HEIGHT = 140;
 
 /** The colour of a line. */
-export const inkOf = (ink: number) => `--lk-series-${ink % DASHES.length}`;
+export const inkVariable = (ink: number) => `--lk-series-${ink % DASHES.length}`;
 const TICKS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400];
 
 /** Make an empty plot of a panel; `sync` is what all plots share whose pointer moves together. */
-export function plotOf(panel: Panel, box: HTMLElement, sync: string, onSpan: OnSpan): uPlot {
+export function createPlot(panel: Panel, box: HTMLElement, sync: string, onSpan: OnSpan): uPlot {
   const ink = (name: string) => () => colour(box, name);
   const font = getComputedStyle(box).font.replace(/\d{1,9}(\.\d{1,9})?px(\s{0,9}\/\s{0,9}\S{1,20})?/, '11px');
   const axis = {
@@ -37,7 +37,7 @@ export function plotOf(panel: Panel, box: HTMLElement, sync: string, onSpan: OnS
         {},
         ...panel.lines.map(line => ({
           label: line.label,
-          stroke: ink(inkOf(line.ink)),
+          stroke: ink(inkVariable(line.ink)),
           dash: DASHES[line.ink % DASHES.length],
           width: 1.5
         }))
@@ -52,7 +52,7 @@ export function plotOf(panel: Panel, box: HTMLElement, sync: string, onSpan: OnS
         }
       },
       hooks: {
-        setSelect: [plot => chosen(plot, onSpan)],
+        setSelect: [plot => selectSpan(plot, onSpan)],
         drawAxes: [plot => panel.limits.forEach(limit => rule(plot, limit, colour(box, '--lk-quiet')))]
       },
       plugins: [tooltip(panel)]
@@ -70,7 +70,7 @@ export function draw(plot: uPlot, data: uPlot.AlignedData, [min, max]: Span): vo
   });
 }
 
-function chosen(plot: uPlot, onSpan: OnSpan): void {
+function selectSpan(plot: uPlot, onSpan: OnSpan): void {
   const { left, width } = plot.select;
   if (width > 0) {
     onSpan([plot.posToVal(left, 'x'), plot.posToVal(left + width, 'x')]);
@@ -99,8 +99,8 @@ function reach({ unit, limits }: Panel, least: number | null, most: number | nul
   if (unit === '%') {
     return [0, Math.max(100, most ?? 0)];
   }
-  const seen = limits.filter(limit => (most ?? 0) > NEAR * limit);
-  return uPlot.rangeNum(Math.min(0, least ?? 0), Math.max(most || 1, ...seen), 0.1, true) as [number, number];
+  const nearLimits = limits.filter(limit => (most ?? 0) > NEAR * limit);
+  return uPlot.rangeNum(Math.min(0, least ?? 0), Math.max(most || 1, ...nearLimits), 0.1, true) as [number, number];
 }
 
 function rule(plot: uPlot, limit: number, stroke: string): void {
@@ -123,7 +123,7 @@ function tooltip(panel: Panel): uPlot.Plugin {
   const [moment, ...rows] = [0, ...panel.lines].map(() => tip.appendChild(document.createElement('div')));
   const values = rows.map((row, at) => {
     const mark = row.appendChild(document.createElement('i'));
-    mark.style.borderColor = `var(${inkOf(panel.lines[at].ink)})`;
+    mark.style.borderColor = `var(${inkVariable(panel.lines[at].ink)})`;
     row.append(panel.lines.length > 1 ? panel.lines[at].name : '');
     return row.appendChild(document.createElement('b'));
   });
@@ -156,7 +156,7 @@ function valueAt({ lines }: Panel, at: number, value: number | null): string {
 function colour(box: HTMLElement, name: string): string {
   const probe = box.appendChild(document.createElement('i'));
   probe.style.color = `var(${name})`;
-  const found = getComputedStyle(probe).color;
+  const value = getComputedStyle(probe).color;
   probe.remove();
-  return found;
+  return value;
 }

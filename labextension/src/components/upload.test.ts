@@ -4,12 +4,12 @@ import { PIECE, upload } from './upload';
 
 /** A kernel that notes what it is asked. */
 function kernel(answer: object = { id: 'one' }) {
-  const asked: string[] = [];
+  const actions: string[] = [];
   const ask = <R>(action: string): Promise<R> => {
-    asked.push(action);
+    actions.push(action);
     return Promise.resolve((action === 'begin_upload' ? answer : undefined) as R);
   };
-  return { asked, ask };
+  return { actions, ask };
 }
 
 const how = (signal = new AbortController().signal) => {
@@ -27,27 +27,27 @@ const file = (size: number, fails = false) =>
   }) as unknown as Blob;
 
 test('a file goes in pieces, and an empty one without any', async () => {
-  const { asked, ask } = kernel();
+  const { actions, ask } = kernel();
   const watched = how();
   expect(await upload(file(PIECE + 1), 'k', ask, watched)).toBe('stored');
-  expect(asked).toEqual(['begin_upload', 'add_piece', 'add_piece', 'end_upload']);
+  expect(actions).toEqual(['begin_upload', 'add_piece', 'add_piece', 'end_upload']);
   expect(watched.shares.at(-1)).toBe(1);
   const other = kernel();
   await upload(file(0), 'k', other.ask, how());
-  expect(other.asked).toEqual(['begin_upload', 'end_upload']);
+  expect(other.actions).toEqual(['begin_upload', 'end_upload']);
 });
 
 test('what is there already is not replaced unasked', async () => {
-  const { asked, ask } = kernel({ taken: true });
+  const { actions, ask } = kernel({ taken: true });
   expect(await upload(file(1), 'k', ask, how())).toBe('taken');
-  expect(asked).toEqual(['begin_upload']);
+  expect(actions).toEqual(['begin_upload']);
 });
 
 test('one that is stopped or cannot be read is not stored', async () => {
   const stopped = kernel();
   expect(await upload(file(1), 'k', stopped.ask, how(AbortSignal.abort()))).toBe('stopped');
-  expect(stopped.asked.at(-1)).toBe('stop_upload');
+  expect(stopped.actions.at(-1)).toBe('stop_upload');
   const broken = kernel();
   await expect(upload(file(1, true), 'k', broken.ask, how())).rejects.toThrow('no');
-  expect(broken.asked.at(-1)).toBe('stop_upload');
+  expect(broken.actions.at(-1)).toBe('stop_upload');
 });

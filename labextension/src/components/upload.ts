@@ -12,26 +12,26 @@ export interface How {
 
 /** Send a file to the bucket piece by piece; nothing is stored of one that is stopped or cannot be read. */
 export async function upload(file: Blob, key: string, ask: Ask, how: How): Promise<'stored' | 'taken' | 'stopped'> {
-  const begun = await ask<{ id?: string }>('begin_upload', {
+  const started = await ask<{ id?: string }>('begin_upload', {
     key,
     size: file.size,
     replace: how.conflict === 'overwrite',
     keep_both: how.conflict === 'keep-both'
   });
-  if (!begun.id) {
+  if (!started.id) {
     return 'taken';
   }
-  const of = { upload_id: begun.id };
+  const target = { upload_id: started.id };
   try {
     for (let start = 0; start < file.size && !how.signal.aborted; start += PIECE) {
       const piece = await file.slice(start, start + PIECE).arrayBuffer();
-      await ask('add_piece', of, [piece]);
+      await ask('add_piece', target, [piece]);
       how.report(Math.min(1, (start + PIECE) / file.size));
     }
   } catch (problem) {
-    await ask('stop_upload', of);
+    await ask('stop_upload', target);
     throw problem;
   }
-  await ask(how.signal.aborted ? 'stop_upload' : 'end_upload', of);
+  await ask(how.signal.aborted ? 'stop_upload' : 'end_upload', target);
   return how.signal.aborted ? 'stopped' : 'stored';
 }

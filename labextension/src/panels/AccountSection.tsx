@@ -1,6 +1,6 @@
 import React, { useEffect, useState } from 'react';
 
-import { COMMANDS, ours } from '../commands';
+import { COMMANDS, asUiCall } from '../commands';
 import { request } from '../request';
 import { trans } from '../trans';
 import { MyOrg, StatusContent } from '../types';
@@ -21,9 +21,9 @@ export function AccountSection({ tools }: { tools: Tools }) {
   }
   const become = async (slug: string) => {
     try {
-      const told = await request<StatusContent>('organization', { method: 'POST', body: { slug: slug || null } });
-      say({ kind: told.said?.length ? 'warning' : 'info', text: (told.said ?? []).join(' ') });
-      await cloud.replaceStatus(told);
+      const newStatus = await request<StatusContent>('organization', { method: 'POST', body: { slug: slug || null } });
+      say({ kind: newStatus.said?.length ? 'warning' : 'info', text: (newStatus.said ?? []).join(' ') });
+      await cloud.replaceStatus(newStatus);
     } catch (failure) {
       say({ kind: 'error', text: (failure as Error).message });
     }
@@ -60,7 +60,7 @@ export function AccountSection({ tools }: { tools: Tools }) {
         </label>
       )}
       <div className="lk-row">
-        <button type="button" onClick={() => void commands.execute(COMMANDS.signOut, ours())}>
+        <button type="button" onClick={() => void commands.execute(COMMANDS.signOut, asUiCall())}>
           {trans.__('Sign out')}
         </button>
       </div>

@@ -5,7 +5,7 @@ import type { Message } from '@lumino/messaging';
 import React from 'react';
 
 import type { Cloud } from '../cloud';
-import { COMMANDS, ours } from '../commands';
+import { COMMANDS, asUiCall } from '../commands';
 import { ActiveNow } from '../components/ActiveNow';
 import { clock } from '../header';
 import { computeRowBill, mergeRuns } from '../runs';
@@ -49,7 +49,7 @@ export class ActivePopup extends ReactWidget {
       .map(run => {
         const { seconds } = computeRowBill(run, thisSecond());
         const time = seconds === null ? '' : clock(seconds);
-        const onStop = () => void commands.execute(COMMANDS.abortRun, ours({ id: run.id }));
+        const onStop = () => void commands.execute(COMMANDS.abortRun, asUiCall({ id: run.id }));
         return { id: run.id, name: run.name, machine: run.machine, perHour: run.pricePerHour, time, onStop };
       });
     const rented = (data.burnRate?.things ?? [])

@@ -15,7 +15,7 @@ import React, { ReactElement } from 'react';
 
 import { Cloud } from '../cloud';
 import { RunRow, Topic } from '../cloudTypes';
-import { COMMANDS, ours } from '../commands';
+import { COMMANDS, asUiCall } from '../commands';
 import { NoticeText } from '../components/Notice';
 import type { Act } from '../components/Rows';
 import { Head } from './Head';
@@ -46,11 +46,11 @@ export class CloudPanel extends SidePanel {
     super({ renderer: new TitleRenderer() });
     this.addClass('lk');
     this.addClass('lk-panel');
-    const tools = (shown: boolean): Tools => ({
-      ...{ cloud, commands, shown, say: this.say },
-      ...{ onMenu: menuOf(commands), onActs }
+    const tools = (isVisible: boolean): Tools => ({
+      ...{ cloud, commands, isVisible, say: this.say },
+      ...{ onMenu: makeMenuOpener(commands), onActs }
     });
-    this.head = new View(cloud, TOPICS, shown => <Head tools={tools(shown)} notice={this.notice} />);
+    this.head = new View(cloud, TOPICS, isVisible => <Head tools={tools(isVisible)} notice={this.notice} />);
     this.header.addWidget(this.head);
     const specs = sectionSpecs();
     specs.forEach(spec => this.addWidget(new Section(spec, cloud, tools)));
@@ -106,7 +106,7 @@ class View extends ReactWidget {
   constructor(
     private readonly cloud: Cloud,
     private readonly topics: Topic[],
-    private readonly draw: (shown: boolean) => ReactElement
+    private readonly draw: (isVisible: boolean) => ReactElement
   ) {
     super();
     this.addClass('lk-view');
@@ -158,19 +158,19 @@ class Section extends PanelWithToolbar {
   constructor(
     private readonly spec: SectionSpec,
     private readonly cloud: Cloud,
-    tools: (shown: boolean) => Tools
+    tools: (isVisible: boolean) => Tools
   ) {
     super();
     const { id, title, topics, Body } = spec;
     this.id = `lk-section-${id}`;
     this.title.label = title;
     this.addClass('lk-section');
-    this.addWidget(new View(cloud, topics, shown => <Body tools={tools(shown)} />));
+    this.addWidget(new View(cloud, topics, isVisible => <Body tools={tools(isVisible)} />));
     this.count.addClass('lk-count');
     this.toolbar.node.setAttribute('aria-label', title);
     this.toolbar.addItem('count', this.count);
     for (const action of spec.actions) {
-      this.toolbar.addItem(action.name, new Widget({ node: buttonOf(action, () => void action.act(tools(true))) }));
+      this.toolbar.addItem(action.name, new Widget({ node: createButton(action, () => void action.act(tools(true))) }));
     }
     cloud.changed.connect(() => this.onCloud(), this);
     this.onCloud();
@@ -188,7 +188,7 @@ class Section extends PanelWithToolbar {
 }
 
 /** A button of a toolbar; Lab's own says that it isn't pressed, which a button that cannot be must not. */
-function buttonOf({ name, icon }: SectionSpec['actions'][number], onClick: () => void): HTMLElement {
+function createButton({ name, icon }: SectionSpec['actions'][number], onClick: () => void): HTMLElement {
   const button = document.createElement('button');
   Object.assign(button, { type: 'button', className: 'lk-icon-button', title: name, ariaLabel: name });
   (icon ?? refreshIcon).element({ container: button });
@@ -223,10 +223,10 @@ class TitleRenderer extends AccordionPanel.Renderer {
 }
 
 /** A menu of all that can be done with a run. */
-function menuOf(commands: CommandRegistry): Tools['onMenu'] {
+function makeMenuOpener(commands: CommandRegistry): Tools['onMenu'] {
   return (run: RunRow, x: number, y: number) => {
     const menu = new MenuSvg({ commands });
-    const args = ours(run);
+    const args = asUiCall(run);
     const inCell = run.notebook && run.cellId ? [COMMANDS.rerunCell, COMMANDS.goToCell] : [];
     for (const command of [COMMANDS.openRun, ...(run.isActive ? [COMMANDS.abortRun] : []), ...inCell]) {
       menu.addItem({ command, args });

@@ -2,7 +2,7 @@
 import { ReactWidget } from '@jupyterlab/ui-components';
 import React, { useEffect, useState } from 'react';
 
-import { Preview, Seen } from '../components/Preview';
+import { Preview, FilePreview } from '../components/Preview';
 import { request } from '../request';
 import { trans } from '../trans';
 import { StoragePreview } from '../types';
@@ -28,20 +28,20 @@ export class FileDocument extends ReactWidget {
 }
 
 function FileView({ path, onLoad }: { path: string; onLoad: Load }) {
-  const [seen, setSeen] = useState<StoragePreview | null>(null);
+  const [preview, setPreview] = useState<StoragePreview | null>(null);
   const [trouble, setTrouble] = useState('');
   useEffect(() => {
-    request<StoragePreview>(`storage/preview?key=${encodeURIComponent(path)}`).then(setSeen, (failure: Error) =>
+    request<StoragePreview>(`storage/preview?key=${encodeURIComponent(path)}`).then(setPreview, (failure: Error) =>
       setTrouble(failure.message)
     );
   }, [path]);
-  if (!seen) {
+  if (!preview) {
     return <p role="status">{trouble || trans.__('Reading %1 …', path)}</p>;
   }
-  const { columns = [], rows = [], text = '', is_part = false, kind = '', remote = '' } = seen;
-  const facts: Seen = {
-    ...{ ...seen, rows, text, is_part, kind, remote, columns: columns as Seen['columns'] },
+  const { columns = [], rows = [], text = '', is_part = false, kind = '', remote = '' } = preview;
+  const facts: FilePreview = {
+    ...{ ...preview, rows, text, is_part, kind, remote, columns: columns as FilePreview['columns'] },
     ...{ size: '', free: 'data', image: null, mime: '' }
   };
-  return <Preview seen={facts} loaded={{}} isBusy={false} onLoad={onLoad} />;
+  return <Preview file={facts} loaded={{}} isBusy={false} onLoad={onLoad} />;
 }

@@ -1,7 +1,7 @@
 /** What stands above the sections: the money, what went wrong, or the sign-in. */
 import React, { useState } from 'react';
 
-import { balanceOf, burnRateWords, endWords, timeLeft } from '../balance';
+import { readBalance, burnRateWords, endWords, timeRemaining } from '../balance';
 import { Topic } from '../cloudTypes';
 import { Login } from '../components/Login';
 import { Notice, NoticeText } from '../components/Notice';
@@ -31,14 +31,14 @@ export function Head({ tools, notice }: { tools: Tools; notice: NoticeText }) {
 /** What is left, what is billed now, and for how long that lasts. */
 function Money({ tools: { cloud } }: { tools: Tools }) {
   const { balance, burnRate } = cloud.data;
-  const left = balanceOf(balance);
+  const remaining = readBalance(balance);
   const isBurning = !!burnRate?.things.length;
-  const end = burnRate ? endWords(left, burnRate, serverNow()) : null;
+  const end = burnRate ? endWords(remaining, burnRate, serverNow()) : null;
   return (
     <dl className="lk-head">
       <div>
         <dt>{trans.__('Balance')}</dt>
-        <dd title={trans.__('Credits that are left')}>{left === null ? '…' : credits(left)}</dd>
+        <dd title={trans.__('Credits that are left')}>{remaining === null ? '…' : credits(remaining)}</dd>
       </div>
       <div>
         <dt>{trans.__('Burn rate')}</dt>
@@ -49,7 +49,7 @@ function Money({ tools: { cloud } }: { tools: Tools }) {
       <div>
         <dt>{trans.__('Lasts')}</dt>
         <dd title={end ? trans.__('Until %1 at the current rate', end) : ''}>
-          {(burnRate && timeLeft(left, burnRate)) ?? '–'}
+          {(burnRate && timeRemaining(remaining, burnRate)) ?? '–'}
         </dd>
       </div>
     </dl>

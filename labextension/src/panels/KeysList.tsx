@@ -1,8 +1,8 @@
 import React, { useEffect, useState } from 'react';
 
-import { Asked, Question } from '../components/Question';
+import { QuestionContent, Question } from '../components/Question';
 import { Rows } from '../components/Rows';
-import { Advice, HERE } from '../components/Sentence';
+import { Advice, SLOT } from '../components/Sentence';
 import { request } from '../request';
 import { trans } from '../trans';
 import { ApiKey } from '../types';
@@ -11,7 +11,7 @@ import type { Tools } from './tools';
 /** The API keys of the account, by their beginnings. None is made here: it would have to pass through the page. */
 export function KeysList({ tools: { say, onActs } }: { tools: Tools }) {
   const [keys, setKeys] = useState<ApiKey[]>();
-  const [asked, setAsked] = useState<Asked | null>(null);
+  const [question, setQuestion] = useState<QuestionContent | null>(null);
   const attempt = async (work: () => Promise<unknown>) => {
     try {
       await work();
@@ -22,26 +22,26 @@ export function KeysList({ tools: { say, onActs } }: { tools: Tools }) {
   };
   useEffect(() => void attempt(() => Promise.resolve()), []);
   const revoke = ({ id, key_name: name }: ApiKey) =>
-    setAsked({
+    setQuestion({
       text: trans.__('Revoke the key %1? Programs that use it are signed out.', name),
       yes: trans.__('Revoke'),
       onYes: () => void attempt(() => request(`api/auth/api-keys/${encodeURIComponent(id)}`, { method: 'DELETE' }))
     });
   return (
     <>
-      {asked && <Question key={asked.text} asked={asked} onEnd={() => setAsked(null)} />}
+      {question && <Question key={question.text} question={question} onEnd={() => setQuestion(null)} />}
       <Rows
         label={trans.__('Keys')}
         onMenu={onActs}
-        none={<Advice text={trans.__('No keys. Create one: %1', HERE)} code="%lk_keys create NAME" />}
+        none={<Advice text={trans.__('No keys. Create one: %1', SLOT)} code="%lk_keys create NAME" />}
         rows={keys?.map(key => ({
           key: key.id,
           title: key.key_name || key.id,
           facts: [
             key.key_prefix ? `${key.key_prefix}…` : null,
             key.is_active === false ? trans.__('switched off') : null,
-            key.last_used_at ? trans.__('used %1', dateOf(key.last_used_at)) : trans.__('never used'),
-            key.expires_at && trans.__('until %1', dateOf(key.expires_at))
+            key.last_used_at ? trans.__('used %1', formatDate(key.last_used_at)) : trans.__('never used'),
+            key.expires_at && trans.__('until %1', formatDate(key.expires_at))
           ],
           acts: [
             {
@@ -57,6 +57,6 @@ export function KeysList({ tools: { say, onActs } }: { tools: Tools }) {
   );
 }
 
-function dateOf(moment: string): string {
+function formatDate(moment: string): string {
   return new Date(moment).toLocaleDateString();
 }

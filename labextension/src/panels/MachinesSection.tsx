@@ -1,6 +1,6 @@
 import React, { useEffect, useState } from 'react';
 
-import { COMMANDS, ours } from '../commands';
+import { COMMANDS, asUiCall } from '../commands';
 import { MachinePicker, Wish } from '../components/MachinePicker';
 import { request } from '../request';
 import { trans } from '../trans';
@@ -22,17 +22,17 @@ const PAUSE = 250;
 const EVERY = 60_000;
 
 /** The machine picker: the selected cell runs on what is chosen. */
-export function MachinesSection({ tools: { cloud, commands, say, shown } }: { tools: Tools }) {
+export function MachinesSection({ tools: { cloud, commands, say, isVisible: shown } }: { tools: Tools }) {
   const [wish, setWish] = useState(ANY);
   const [chosen, choose] = useState('');
   const [table, setTable] = useState<MachinesContent | null>(null);
   useEffect(() => {
     const asking = new AbortController();
     const ask = async () => {
-      const path = `machines?${queryOf(wish)}`;
+      const path = `machines?${buildQuery(wish)}`;
       try {
-        const told = await request<MachinesContent>(path, { signal: asking.signal });
-        setTable(now => (told.rows || !now ? told : { ...told, rows: now.rows, total: now.total }));
+        const answer = await request<MachinesContent>(path, { signal: asking.signal });
+        setTable(now => (answer.rows || !now ? answer : { ...answer, rows: now.rows, total: now.total }));
       } catch (failure) {
         if (!asking.signal.aborted) {
           say({ kind: 'error', text: (failure as Error).message });
@@ -50,10 +50,10 @@ export function MachinesSection({ tools: { cloud, commands, say, shown } }: { to
 
   const makeDefault = async () => {
     try {
-      const kept = await request<MachineDefault>('machines/default', { method: 'POST', body: { machine: value } });
-      setTable(now => now && { ...now, default: kept.default });
-      const words = kept.said.join(' ') || trans.__('Runs without a machine use %1 from now on.', kept.default);
-      say({ kind: kept.said.length ? 'warning' : 'info', text: words });
+      const stored = await request<MachineDefault>('machines/default', { method: 'POST', body: { machine: value } });
+      setTable(now => now && { ...now, default: stored.default });
+      const words = stored.said.join(' ') || trans.__('Runs without a machine use %1 from now on.', stored.default);
+      say({ kind: stored.said.length ? 'warning' : 'info', text: words });
     } catch (failure) {
       say({ kind: 'error', text: (failure as Error).message });
     }
@@ -86,7 +86,7 @@ export function MachinesSection({ tools: { cloud, commands, say, shown } }: { to
           type="button"
           className="lk-main"
           disabled={!value}
-          onClick={() => void commands.execute(COMMANDS.runOn, ours({ machine: value }))}
+          onClick={() => void commands.execute(COMMANDS.runOn, asUiCall({ machine: value }))}
         >
           {trans.__('Run the selected cell on %1', value || '…')}
           {Number(price) > 0 && ` · ${trans.__('%1/h', price!)}`}
@@ -96,7 +96,7 @@ export function MachinesSection({ tools: { cloud, commands, say, shown } }: { to
   );
 }
 
-function queryOf({ available, descending, ...words }: Wish): string {
+function buildQuery({ available, descending, ...words }: Wish): string {
   const flags = { available: available ? '1' : '', descending: descending ? '1' : '' };
   return new URLSearchParams({ ...words, ...flags }).toString();
 }

@@ -9,18 +9,18 @@ import { trans } from '../trans';
 
 export interface OutputsProps {
   rendermime: IRenderMimeRegistry;
-  shown: readonly Output[];
-  left: number;
+  displays: readonly Output[];
+  omitted: number;
 }
 
-export function Outputs({ rendermime, shown, left }: OutputsProps) {
-  if (!shown.length) {
+export function Outputs({ rendermime, displays, omitted }: OutputsProps) {
+  if (!displays.length) {
     return null;
   }
   return (
     <section aria-label={trans.__('Outputs')} className="lk-outputs">
-      {left > 0 && <p className="lk-quiet">{trans._n('%1 output before', '%1 outputs before', left)}</p>}
-      {shown.map(output => (
+      {omitted > 0 && <p className="lk-quiet">{trans._n('%1 output before', '%1 outputs before', omitted)}</p>}
+      {displays.map(output => (
         <Drawn key={output.key} rendermime={rendermime} output={output} />
       ))}
     </section>
@@ -39,8 +39,8 @@ function Drawn({ rendermime, output }: { rendermime: IRenderMimeRegistry; output
     const model = rendermime.createModel({ data, metadata: output.metadata as PartialJSONObject, trusted: false });
     Widget.attach(renderer, place.current!);
     void renderer.renderModel(model).then(() => {
-      const told = data['text/plain'];
-      const words = typeof told === 'string' ? told : trans.__('Figure');
+      const text = data['text/plain'];
+      const words = typeof text === 'string' ? text : trans.__('Figure');
       renderer.node.querySelectorAll('img:not([alt])').forEach(image => image.setAttribute('alt', words));
     });
     return () => renderer.dispose(); // before its place is gone

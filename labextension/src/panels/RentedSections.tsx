@@ -2,11 +2,11 @@
 import React, { useState } from 'react';
 
 import { Topic } from '../cloudTypes';
-import { COMMANDS, ours } from '../commands';
+import { COMMANDS, asUiCall } from '../commands';
 import type { IconName } from '../components/Icon';
-import { Asked, Question } from '../components/Question';
+import { QuestionContent, Question } from '../components/Question';
 import { Row, Rows } from '../components/Rows';
-import { Advice, HERE } from '../components/Sentence';
+import { Advice, SLOT } from '../components/Sentence';
 import { Ask, request } from '../request';
 import { isId } from '../runs';
 import { trans } from '../trans';
@@ -15,7 +15,7 @@ import { credits, machineName } from '../format';
 import type { Tools } from './tools';
 
 export function DeploymentsSection({ tools }: { tools: Tools }) {
-  const found = tools.cloud.data.deployments?.deployments;
+  const deployments = tools.cloud.data.deployments?.deployments;
   const stop = ({ deployment_id: id, hf_model_id: model }: Deployment): Ending => ({
     icon: 'stopped',
     text: trans.__('Stop %1? It stops answering, and its bill ends.', model),
@@ -27,17 +27,17 @@ export function DeploymentsSection({ tools }: { tools: Tools }) {
   return (
     <Rented
       label={trans.__('Deployments')}
-      none={<Advice text={trans.__('No deployments. Start one: %1', HERE)} code="%lk_deploy MODEL" />}
+      none={<Advice text={trans.__('No deployments. Start one: %1', SLOT)} code="%lk_deploy MODEL" />}
       topic="deployments"
       tools={tools}
-      rows={found?.map(one => ({
+      rows={deployments?.map(one => ({
         key: one.deployment_id,
         title: one.hf_model_id || one.deployment_id,
         facts: [
           one.status,
           machineName(one.hardware_profile ?? ''),
-          replicasOf(one),
-          priceOf(tools, one.deployment_id)
+          replicaWords(one),
+          priceWords(tools, one.deployment_id)
         ],
         ending: stop(one)
       }))}
@@ -46,30 +46,30 @@ export function DeploymentsSection({ tools }: { tools: Tools }) {
 }
 
 export function VmsSection({ tools }: { tools: Tools }) {
-  const found = tools.cloud.data.vms?.vms;
+  const vms = tools.cloud.data.vms?.vms;
   const terminate = (vm: VM): Ending => ({
     icon: 'remove',
-    text: trans.__('Delete %1 permanently? Its disk is deleted; its volumes remain and cost credits.', nameOf(vm)),
+    text: trans.__('Delete %1 permanently? Its disk is deleted; its volumes remain and cost credits.', vmName(vm)),
     yes: trans.__('Delete'),
-    label: trans.__('Delete %1', nameOf(vm)),
+    label: trans.__('Delete %1', vmName(vm)),
     path: `api/vms/${encodeURIComponent(vm.vm_id)}`,
     ask: { method: 'DELETE' }
   });
   return (
     <Rented
       label={trans.__('VMs')}
-      none={<Advice text={trans.__('No VMs. Rent one: %1', HERE)} code="%lk_vm create --gpu A100" />}
+      none={<Advice text={trans.__('No VMs. Rent one: %1', SLOT)} code="%lk_vm create --gpu A100" />}
       topic="vms"
       tools={tools}
-      rows={found?.map(vm => ({
+      rows={vms?.map(vm => ({
         key: vm.vm_id,
-        title: nameOf(vm),
-        facts: [vm.status, cardsOf(vm), priceOf(tools, vm.vm_id), costOf(vm), vm.ip_address],
+        title: vmName(vm),
+        facts: [vm.status, gpuWords(vm), priceWords(tools, vm.vm_id), costWords(vm), vm.ip_address],
         ending: terminate(vm),
         use: isId(vm.vm_id)
           ? {
               words: trans.__('Log in (insert the code)'),
-              name: trans.__('Log in: insert the code for %1 into a cell', nameOf(vm)),
+              name: trans.__('Log in: insert the code for %1 into a cell', vmName(vm)),
               code: `%load_ext lk_jupyter\n%lk_vm ssh ${vm.vm_id}`
             }
           : undefined
@@ -91,7 +91,7 @@ interface RentedProps {
 
 /** A list of things, each with what ends it. */
 function Rented({ label, none, topic, tools: { cloud, commands, say, onActs }, rows }: RentedProps) {
-  const [asked, setAsked] = useState<Asked | null>(null);
+  const [question, setQuestion] = useState<QuestionContent | null>(null);
   const end = async ({ path, ask }: Ending) => {
     try {
       await request(path, ask);
@@ -102,7 +102,7 @@ function Rented({ label, none, topic, tools: { cloud, commands, say, onActs }, r
   };
   return (
     <>
-      {asked && <Question key={asked.text} asked={asked} onEnd={() => setAsked(null)} />}
+      {question && <Question key={question.text} question={question} onEnd={() => setQuestion(null)} />}
       <Rows
         label={label}
         none={none}
@@ -115,7 +115,7 @@ function Rented({ label, none, topic, tools: { cloud, commands, say, onActs }, r
                   {
                     ...use,
                     icon: 'code' as const,
-                    onAct: () => void commands.execute(COMMANDS.insert, ours({ code: use.code }))
+                    onAct: () => void commands.execute(COMMANDS.insert, asUiCall({ code: use.code }))
                   }
                 ]
               : []),
@@ -123,7 +123,7 @@ function Rented({ label, none, topic, tools: { cloud, commands, say, onActs }, r
               icon: ending.icon,
               words: ending.yes,
               name: ending.label,
-              onAct: () => setAsked({ ...ending, onYes: () => void end(ending) })
+              onAct: () => setQuestion({ ...ending, onYes: () => void end(ending) })
             }
           ]
         }))}
@@ -132,30 +132,30 @@ function Rented({ label, none, topic, tools: { cloud, commands, say, onActs }, r
   );
 }
 
-function replicasOf({ current_replicas: now, min_replicas: min, max_replicas: max }: Deployment): string {
+function replicaWords({ current_replicas: now, min_replicas: min, max_replicas: max }: Deployment): string {
   if (now == null || min == null || max == null) {
     return '';
   }
   return trans._n('%2 of %3 replica', '%2 of %3 replicas', max, now, min === max ? max : `${min}–${max}`);
 }
 
-function nameOf(vm: VM): string {
+function vmName(vm: VM): string {
   return vm.display_name || vm.name || vm.vm_id;
 }
 
 /** The GPUs of a machine, whose profile is the bare name of their kind. */
-function cardsOf({ hardware_profile: profile, gpu_count: count }: VM): string | null {
+function gpuWords({ hardware_profile: profile, gpu_count: count }: VM): string | null {
   return profile ? `${count ? `${count} × ` : ''}${machineName(profile).toUpperCase()}` : null;
 }
 
 /** What a thing costs an hour now, if it is billed. */
-function priceOf({ cloud }: Tools, id: string): string | null {
+function priceWords({ cloud }: Tools, id: string): string | null {
   const price = cloud.data.burnRate?.things.find(thing => thing.id === id)?.per_hour;
   return price ? trans.__('%1/h', String(Number(price))) : null;
 }
 
 /** Credits that a machine has cost so far. */
-function costOf(vm: VM): string | null {
+function costWords(vm: VM): string | null {
   const cost = vm.croesus_billed ?? vm.billed ?? null;
   return cost === null ? null : trans.__('%1 credits', credits(cost));
 }

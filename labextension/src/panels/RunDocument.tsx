@@ -5,7 +5,7 @@ import { CommandRegistry } from '@lumino/commands';
 import React, { useEffect, useRef, useState } from 'react';
 
 import { Cloud } from '../cloud';
-import { COMMANDS, ours } from '../commands';
+import { COMMANDS, asUiCall } from '../commands';
 import { Log } from '../components/Log';
 import { Span } from '../components/metrics';
 import { MetricsPlot } from '../components/MetricsPlot';
@@ -75,7 +75,7 @@ function Run({ id, cloud, commands, rendermime, isVisible, onName }: RunProps) {
   const [failure, setFailure] = useState('');
   const doing = (command: string) => async () => {
     setFailure('');
-    await commands.execute(command, ours({ ...row, id })).catch((error: Error) => setFailure(error.message));
+    await commands.execute(command, asUiCall({ ...row, id })).catch((error: Error) => setFailure(error.message));
   };
   const [abort, rerun, goToCell] = [COMMANDS.abortRun, COMMANDS.rerunCell, COMMANDS.goToCell].map(doing);
   const hasCell = !!row?.notebook && !!row.cellId;
@@ -122,7 +122,7 @@ function Run({ id, cloud, commands, rendermime, isVisible, onName }: RunProps) {
         {part === 'metrics' && <MetricsPart record={record} isVisible={isVisible} />}
         {part === 'result' && (
           <ResultPart id={id} record={record} isVisible={isVisible}>
-            <Outputs rendermime={rendermime} shown={output.displays} left={output.omitted} />
+            <Outputs rendermime={rendermime} displays={output.displays} omitted={output.omitted} />
           </ResultPart>
         )}
       </div>

@@ -8,7 +8,7 @@ import { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 import React, { useEffect, useReducer, useRef } from 'react';
 
 import { Cloud } from '../cloud';
-import { COMMANDS, ours } from '../commands';
+import { COMMANDS, asUiCall } from '../commands';
 import { HiddenLines, localChip, RunHeader, SeveralHead, useSight } from '../components/RunHeader';
 import { buildForms, buildHeader, hiddenLines, SavedRun, savedRun, savedRuns, textIn } from '../header';
 import { hasEnded, RUN_MIME } from '../runs';
@@ -112,7 +112,7 @@ function LiveHeader({ saved, since, tools, place }: LiveHeaderProps) {
   }, []);
 
   const { commands } = app;
-  const args = ours({ ...at, id });
+  const args = asUiCall({ ...at, id });
   const menuAt = (button: HTMLElement) => {
     const menu = new MenuSvg({ commands });
     menu.addItem({ command: COMMANDS.copyRunId, args: { id } });
@@ -121,20 +121,20 @@ function LiveHeader({ saved, since, tools, place }: LiveHeaderProps) {
       menu.addItem({ command: COMMANDS.attach, args });
     }
     if (!header.ended) {
-      menu.addItem({ command: COMMANDS.abortRun, args: ours({ id }) });
+      menu.addItem({ command: COMMANDS.abortRun, args: asUiCall({ id }) });
     }
     if (at) {
       menu.addItem({ command: COMMANDS.rerunCell, args });
     }
-    const { left, bottom } = button.getBoundingClientRect();
-    menu.open(left, bottom);
+    const { x, bottom } = button.getBoundingClientRect();
+    menu.open(x, bottom);
   };
   return (
     <div ref={box}>
       <RunHeader
         header={header}
         chip={chip}
-        onStop={() => void commands.execute(COMMANDS.abortRun, ours({ id }))}
+        onStop={() => void commands.execute(COMMANDS.abortRun, asUiCall({ id }))}
         onRerun={at ? () => void commands.execute(COMMANDS.rerunCell, args) : undefined}
         onOpen={() => void commands.execute(COMMANDS.openRun, { id })}
         onMenu={menuAt}

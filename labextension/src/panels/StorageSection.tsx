@@ -1,6 +1,6 @@
 import React from 'react';
 
-import { COMMANDS, ours } from '../commands';
+import { COMMANDS, asUiCall } from '../commands';
 import { trans } from '../trans';
 import type { Tools } from './tools';
 
@@ -19,7 +19,7 @@ export function StorageSection({ tools: { commands } }: { tools: Tools }) {
         trans.__('This page has no file browser.'),
         trans.__('Insert the storage browser'),
         COMMANDS.insert,
-        ours({ code: BROWSER })
+        asUiCall({ code: BROWSER })
       ];
   return (
     <>

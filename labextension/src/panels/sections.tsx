@@ -4,7 +4,7 @@ import React, { ComponentType, useEffect, useMemo, useState } from 'react';
 
 import { Cloud } from '../cloud';
 import { Topic } from '../cloudTypes';
-import { COMMANDS, ours } from '../commands';
+import { COMMANDS, asUiCall } from '../commands';
 import { RunList } from '../components/RunList';
 import { eachSecond, thisSecond } from '../serverClock';
 import { computeRowBill, mergeRuns } from '../runs';
@@ -76,7 +76,7 @@ export const sectionSpecs = (): SectionSpec[] => [
   }
 ];
 
-function Runs({ tools: { cloud, commands, say, shown, onMenu } }: { tools: Tools }) {
+function Runs({ tools: { cloud, commands, say, isVisible: shown, onMenu } }: { tools: Tools }) {
   const [now, setNow] = useState(thisSecond());
   const { status, running, journal, history, machines, records } = cloud.data;
   const runs = useMemo(
@@ -89,7 +89,9 @@ function Runs({ tools: { cloud, commands, say, shown, onMenu } }: { tools: Tools
     return <p role="status">{trans.__('Asking the cloud …')}</p>;
   }
   const doing = (command: string) => (run: object) =>
-    void commands.execute(command, ours(run)).catch((failure: Error) => say({ kind: 'error', text: failure.message }));
+    void commands
+      .execute(command, asUiCall(run))
+      .catch((failure: Error) => say({ kind: 'error', text: failure.message }));
   return (
     <RunList
       runs={runs}

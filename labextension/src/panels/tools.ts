@@ -12,7 +12,7 @@ export interface Tools {
   commands: CommandRegistry;
   say: (notice: NoticeText) => void;
   /** Whether the panel is seen; what is not asks for nothing. */
-  shown: boolean;
+  isVisible: boolean;
   /** Show a menu of all that can be done with a run. */
   onMenu: (run: RunRow, x: number, y: number) => void;
   /** Show a menu of what can be done with a row of another list. */

@@ -62,11 +62,11 @@ export function useOutput(id: string): RunOutputState {
         log.add(fresh);
         drawSoon();
       };
-      const onShown = (shown: Shown) => {
-        outputs.add(shown);
+      const onDisplay = (display: Shown) => {
+        outputs.add(display);
         drawSoon();
       };
-      const end = await follow(id, asks.signal, { onOutput, onDisplay: onShown });
+      const end = await follow(id, asks.signal, { onOutput, onDisplay });
       draw(end);
     };
     const failed = async (failure: Trouble) => {

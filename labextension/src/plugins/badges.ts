@@ -10,7 +10,7 @@ import { IDisposable } from '@lumino/disposable';
 import { costWords, sumBills } from '../bill';
 import { Cloud } from '../cloud';
 import { RunRow, Topic } from '../cloudTypes';
-import { COMMANDS, ours } from '../commands';
+import { COMMANDS, asUiCall } from '../commands';
 import { drawn } from '../icon';
 import { isRemote } from '../magicLine';
 import { eachSecond, thisSecond } from '../serverClock';
@@ -18,7 +18,7 @@ import { computeRowBill, Receipt, receiptsIn, RUN_MIME, mergeRuns } from '../run
 import { ICloud } from '../tokens';
 import { trans } from '../trans';
 import { duration, machineName } from '../format';
-import { pathOf } from './runs';
+import { toLabPath } from './runs';
 
 const ID = 'lk-jupyter:badges';
 
@@ -62,8 +62,8 @@ export const badges: JupyterFrontEndPlugin<void> = {
         panel.content.model?.cells.changed.connect(() => requestAnimationFrame(() => mark(panel)));
       });
     cloud.changed.connect((_, topic) => {
-      const known = mergeRuns(cloud.data).filter(run => run.cellId);
-      marked.forEach(badge => badge.update(known, topic));
+      const cellRuns = mergeRuns(cloud.data).filter(run => run.cellId);
+      marked.forEach(badge => badge.update(cellRuns, topic));
     });
     notebooks.forEach(watch);
     notebooks.widgetAdded.connect((_, panel) => watch(panel));
@@ -77,10 +77,10 @@ const isCode = (cell: Cell): cell is CodeCell => cell.model.type === 'code';
 
 /** Whether somebody sees what a cell says of its runs, or the document of its run: a notice would say it again. */
 function isInView({ node }: CodeCell, receipts: Receipt[]): boolean {
-  const shown = receipts.length === 1 && document.getElementById(`lk-run-${receipts[0].execution_id}`);
+  const runDocument = receipts.length === 1 && document.getElementById(`lk-run-${receipts[0].execution_id}`);
   return (
     document.hasFocus() &&
-    [node.querySelector('.lk-run-header') ?? node, shown].some(place => {
+    [node.querySelector('.lk-run-header') ?? node, runDocument].some(place => {
       const { top, bottom } = place ? place.getBoundingClientRect() : { top: 0, bottom: 0 };
       return bottom > 0 && top < innerHeight;
     })
@@ -89,7 +89,7 @@ function isInView({ node }: CodeCell, receipts: Receipt[]): boolean {
 
 class Badge {
   private readonly button = document.createElement('button');
-  private known: string | undefined;
+  private lastRunId: string | undefined;
   /** The runs of the cell, if one of them goes on: those that were started with it too. */
   private live: RunRow[] = [];
   private wish: IDisposable | null = null;
@@ -108,7 +108,7 @@ class Badge {
     this.button.className = 'lk-badge';
     this.button.hidden = true;
     this.button.addEventListener('click', () => this.open());
-    this.known = receiptsOf(cell)[0]?.execution_id;
+    this.lastRunId = readReceipts(cell)[0]?.execution_id;
     cell.model.outputs.changed.connect(() => {
       this.look();
       this.draw();
@@ -138,12 +138,12 @@ class Badge {
   }
 
   /** Count on while the run of the cell goes on, which one that was detached does after its cell. */
-  update(known: RunRow[], topic: Topic): void {
+  update(runs: RunRow[], topic: Topic): void {
     const before = this.live.length;
-    const mine = known.filter(run => this.isMine(run));
-    const going = mine.filter(run => run.isActive);
+    const cellRuns = runs.filter(run => this.isCellRun(run));
+    const going = cellRuns.filter(run => run.isActive);
     const groups = new Set(going.map(run => run.group).filter(Boolean));
-    this.live = going.length ? mine.filter(run => run.isActive || groups.has(run.group)) : [];
+    this.live = going.length ? cellRuns.filter(run => run.isActive || groups.has(run.group)) : [];
     if (going.length) {
       this.follow();
     } else if (this.sent) {
@@ -154,8 +154,8 @@ class Badge {
     }
   }
 
-  private isMine({ cellId, notebook }: RunRow): boolean {
-    return cellId === this.cell.model.id && !!notebook && pathOf(notebook) === this.panel.context.path;
+  private isCellRun({ cellId, notebook }: RunRow): boolean {
+    return cellId === this.cell.model.id && !!notebook && toLabPath(notebook) === this.panel.context.path;
   }
 
   private follow(): void {
@@ -174,7 +174,7 @@ class Badge {
 
   /** Tell what the run of the cell is, or what the last one was. */
   draw(): void {
-    const receipts = receiptsOf(this.cell);
+    const receipts = readReceipts(this.cell);
     const isOver = this.live.some(run => run.id === receipts[0]?.execution_id); // a receipt knows the end first
     const words =
       this.live.length && !isOver ? this.liveWords(this.live) : receipts.length ? receiptWords(receipts) : '';
@@ -194,17 +194,17 @@ class Badge {
     );
     const seconds = Math.max(...bills.map(bill => bill.seconds ?? -1));
     return joined(
-      statesOf(runs.map(run => ({ sign: signOf(run), state: run.state }))),
-      machinesOf(runs.map(run => run.machine)),
+      stateWords(runs.map(run => ({ sign: stateSign(run), state: run.state }))),
+      machineWords(runs.map(run => run.machine)),
       seconds >= 0 && duration(seconds),
       !isUnheard && costWords(bills.length > 1 ? sumBills(bills) : bills[0])
     );
   }
 
   private look(): void {
-    const receipts = receiptsOf(this.cell);
-    if (receipts.length && receipts[0].execution_id !== this.known) {
-      this.known = receipts[0].execution_id;
+    const receipts = readReceipts(this.cell);
+    if (receipts.length && receipts[0].execution_id !== this.lastRunId) {
+      this.lastRunId = receipts[0].execution_id;
       this.draw();
       this.onEnd(receipts);
     }
@@ -218,21 +218,21 @@ class Badge {
 
   private open(): void {
     const menu = new MenuSvg({ commands: this.app.commands });
-    const ids = this.live.length ? this.live.map(run => run.id) : receiptsOf(this.cell).map(run => run.execution_id);
+    const ids = this.live.length ? this.live.map(run => run.id) : readReceipts(this.cell).map(run => run.execution_id);
     const place = { notebook: this.panel.context.path, cellId: this.cell.model.id };
     if (ids.length === 1) {
       const [id] = ids;
       menu.addItem({ command: COMMANDS.openRun, args: { id } });
-      menu.addItem({ command: COMMANDS.attach, args: ours({ id, ...place }) });
+      menu.addItem({ command: COMMANDS.attach, args: asUiCall({ id, ...place }) });
       if (this.live.length) {
-        menu.addItem({ command: COMMANDS.abortRun, args: ours({ id }) });
+        menu.addItem({ command: COMMANDS.abortRun, args: asUiCall({ id }) });
       }
     } else {
       menu.addItem({ command: COMMANDS.openPanel });
     }
-    menu.addItem({ command: COMMANDS.rerunCell, args: ours(place) });
-    const { left, bottom } = this.button.getBoundingClientRect();
-    menu.open(left, bottom);
+    menu.addItem({ command: COMMANDS.rerunCell, args: asUiCall(place) });
+    const { x, bottom } = this.button.getBoundingClientRect();
+    menu.open(x, bottom);
   }
 }
 
@@ -250,12 +250,12 @@ const SIGNS: Record<string, string> = {
 };
 
 /** The sign of a state, for which a badge shows Lab's icon. */
-function signOf({ state, isActive }: { state: string; isActive: boolean }): string {
+function stateSign({ state, isActive }: { state: string; isActive: boolean }): string {
   return isActive ? (state === 'running' ? '▶' : '…') : Object.hasOwn(SIGNS, state) ? SIGNS[state] : '✗';
 }
 
 /** States in words, each with its sign: that of one run, or how many of several have each. */
-function statesOf(runs: { sign: string; state: string }[]): string {
+function stateWords(runs: { sign: string; state: string }[]): string {
   const counts = new Map<string, number>();
   runs.forEach(({ sign, state }) => {
     const words = `${sign} ${runs.length > 1 ? '%1 ' : ''}${state.replace(/_/g, ' ')}`;
@@ -264,7 +264,7 @@ function statesOf(runs: { sign: string; state: string }[]): string {
   return [...counts].map(([words, count]) => words.replace('%1', String(count))).join(', ');
 }
 
-function machinesOf(machines: string[]): string {
+function machineWords(machines: string[]): string {
   return [...new Set(machines.filter(Boolean).map(machineName))].sort().join(', ');
 }
 
@@ -275,19 +275,19 @@ function receiptWords(receipts: Receipt[]): string {
     costIs: cost_is ?? 'billed'
   }));
   return joined(
-    statesOf(receipts.map(({ state }) => ({ sign: signOf({ state, isActive: false }), state }))),
-    machinesOf(receipts.map(({ machine }) => machine ?? '')),
+    stateWords(receipts.map(({ state }) => ({ sign: stateSign({ state, isActive: false }), state }))),
+    machineWords(receipts.map(({ machine }) => machine ?? '')),
     bills.length === 1 && bills[0].seconds !== null && duration(bills[0].seconds),
     costWords(bills.length > 1 ? sumBills(bills) : bills[0])
   );
 }
 
 /** The receipts of the runs of a cell, as its last output that has any keeps them. */
-function receiptsOf({ model: { outputs } }: CodeCell): Receipt[] {
+function readReceipts({ model: { outputs } }: CodeCell): Receipt[] {
   for (let at = outputs.length - 1; at >= 0; at--) {
-    const found = receiptsIn(outputs.get(at).metadata);
-    if (found.length) {
-      return found;
+    const receipts = receiptsIn(outputs.get(at).metadata);
+    if (receipts.length) {
+      return receipts;
     }
   }
   return [];

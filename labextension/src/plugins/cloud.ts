@@ -4,14 +4,14 @@ import { Clipboard, Dialog, ICommandPalette, InputDialog, Notification, showDial
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
 import { Cloud } from '../cloud';
-import { COMMANDS, isOurs, ours } from '../commands';
+import { COMMANDS, isUiCall, asUiCall } from '../commands';
 import { request } from '../request';
 import { isId, notAnId } from '../runs';
 import { ICloud } from '../tokens';
 import { speak, trans } from '../trans';
 import { AbortResponse, MyOrg, StatusContent } from '../types';
 
-export const cloud: JupyterFrontEndPlugin<Cloud> = {
+export const cloudPlugin: JupyterFrontEndPlugin<Cloud> = {
   id: 'lk-jupyter:cloud',
   description: 'Hears of the GPU cloud, signs in and out, aborts runs.',
   autoStart: true,
@@ -19,24 +19,24 @@ export const cloud: JupyterFrontEndPlugin<Cloud> = {
   optional: [ICommandPalette, ITranslator],
   activate: (app: JupyterFrontEnd, palette: ICommandPalette | null, translator: ITranslator | null) => {
     speak((translator ?? nullTranslator).load('lk-jupyter'));
-    const heard = new Cloud();
+    const cloud = new Cloud();
     const become = async (path: string, body?: unknown) => {
       const status = await request<StatusContent>(path, { method: 'POST', body });
-      await heard.replaceStatus(status);
+      await cloud.replaceStatus(status);
       if (status.said?.length) {
         Notification.info(status.said.join('\n'));
       }
     };
     const add = (command: string, label: string, execute: (args: Record<string, unknown>) => Promise<unknown>) => {
       app.commands.addCommand(command, { label, execute, describedBy: { args: { type: 'object' } } });
-      palette?.addItem({ command, category: trans.__('GPU cloud'), args: ours() });
+      palette?.addItem({ command, category: trans.__('GPU cloud'), args: asUiCall() });
     };
 
     const [signOut, useLocal] = [trans.__('Sign out of the GPU cloud'), trans.__('Use the free local cloud')];
-    add(COMMANDS.signOut, signOut, async args => (await isWanted(args, signOut)) && become('signout'));
-    add(COMMANDS.useLocalCloud, useLocal, async args => (await isWanted(args, useLocal)) && become('local'));
+    add(COMMANDS.signOut, signOut, async args => (await confirmCall(args, signOut)) && become('signout'));
+    add(COMMANDS.useLocalCloud, useLocal, async args => (await confirmCall(args, useLocal)) && become('local'));
     add(COMMANDS.refresh, trans.__('Ask the GPU cloud for news'), () =>
-      heard.refresh('status', 'running', 'journal', 'history', 'balance')
+      cloud.refresh('status', 'running', 'journal', 'history', 'balance')
     );
     add(COMMANDS.switchOrganization, trans.__('Switch organization of the GPU cloud …'), async () => {
       const orgs = await request<MyOrg[]>('api/orgs');
@@ -64,27 +64,27 @@ export const cloud: JupyterFrontEndPlugin<Cloud> = {
           throw new Error(notAnId(id));
         }
         const { button } = await showDialog({
-          title: trans.__('Abort %1?', heard.runs.find(id)?.name || id.slice(0, 8)),
+          title: trans.__('Abort %1?', cloud.runs.find(id)?.name || id.slice(0, 8)),
           body: trans.__('The run is aborted. Its time so far is billed.'),
           buttons: [
             Dialog.cancelButton({ label: trans.__('Let it run') }),
             Dialog.warnButton({ label: trans.__('Abort') })
           ],
-          defaultButton: isOurs(args) ? 1 : 0
+          defaultButton: isUiCall(args) ? 1 : 0
         });
         if (button.accept) {
           await request<AbortResponse>(`api/workloads/abort/${encodeURIComponent(id)}`, { method: 'POST' });
-          await heard.refresh('running', 'history');
+          await cloud.refresh('running', 'history');
         }
       }
     });
-    return heard;
+    return cloud;
   }
 };
 
 /** Ask before a command changes the account, unless the user has chosen it. */
-async function isWanted(args: { caller?: unknown }, label: string): Promise<boolean> {
-  if (isOurs(args)) {
+async function confirmCall(args: { caller?: unknown }, label: string): Promise<boolean> {
+  if (isUiCall(args)) {
     return true;
   }
   const { button } = await showDialog({

@@ -9,7 +9,7 @@ import { Panel, Widget } from '@lumino/widgets';
 
 import { BucketDrive } from '../bucketDrive';
 import { Cloud } from '../cloud';
-import { COMMANDS, ours } from '../commands';
+import { COMMANDS, asUiCall } from '../commands';
 import { ICloud } from '../tokens';
 import { trans } from '../trans';
 
@@ -103,7 +103,7 @@ const READERS: Record<string, string> = {
 const TABLES = /\.(parquet|pq|feather|arrow|npy|zip|xlsx?)$/i;
 
 /** Code that loads a file. No magic, as names of files would be expanded in its line; quotes of JSON are Python's too. */
-function loadingOf(key: string, name = 'data'): string {
+function loadingCode(key: string, name = 'data'): string {
   const suffix = PathExt.extname(key).slice(1).toLowerCase();
   return Object.hasOwn(READERS, suffix)
     ? `import pandas as pd\n\n${name} = pd.${READERS[suffix]}(${JSON.stringify(`lk://${key}`)})\n`
@@ -142,9 +142,9 @@ function askToKeepBoth({ model }: FileBrowser, bucket: BucketDrive): void {
   const upload = model.upload.bind(model);
   model.upload = async (file, path) => {
     await model.refresh();
-    const isHere = path === undefined || path === model.path;
-    const there = isHere && [...model.items()].find(({ name }) => name === file.name);
-    if (!there || there.type === 'directory') {
+    const isCurrentFolder = path === undefined || path === model.path;
+    const existing = isCurrentFolder && [...model.items()].find(({ name }) => name === file.name);
+    if (!existing || existing.type === 'directory') {
       return upload(file, path);
     }
     const [keepBoth, overwrite] = [trans.__('Keep both'), trans.__('Overwrite')];
@@ -154,8 +154,8 @@ function askToKeepBoth({ model }: FileBrowser, bucket: BucketDrive): void {
       buttons: [Dialog.cancelButton(), Dialog.okButton({ label: keepBoth }), Dialog.warnButton({ label: overwrite })],
       defaultButton: 0
     });
-    const key = model.manager.services.contents.localPath(there.path);
-    return button.accept ? bucket.upload(key, file, button.label === keepBoth) : there;
+    const key = model.manager.services.contents.localPath(existing.path);
+    return button.accept ? bucket.upload(key, file, button.label === keepBoth) : existing;
   };
 }
 
@@ -180,7 +180,7 @@ function withToolbar(browser: FileBrowser, onShow: (folder: string) => void): Fi
   return browser;
 }
 
-function warnOfCut(folder: string): void {
+function warnTruncated(folder: string): void {
   Notification.warning(
     folder
       ? trans.__('%1 has more than 10,000 keys: only the first of them are shown.', folder)
@@ -202,15 +202,15 @@ export const drive: JupyterFrontEndPlugin<void> = {
     if (!browsers) {
       return; // Notebook has none beside a notebook
     }
-    const bucket = new BucketDrive(undefined, warnOfCut);
+    const bucket = new BucketDrive(undefined, warnTruncated);
     app.serviceManager.contents.addDrive(bucket);
-    const insert = (code: string) => app.commands.execute(COMMANDS.insert, ours({ code }));
-    const keyOf = (path: string) => app.serviceManager.contents.localPath(path);
+    const insert = (code: string) => app.commands.execute(COMMANDS.insert, asUiCall({ code }));
+    const toKey = (path: string) => app.serviceManager.contents.localPath(path);
     const create = () => {
       const options = { driveName: bucket.name, restore: false, refreshInterval: NEVER };
       const browser = browsers.createFileBrowser('lk-jupyter-bucket-files', options);
       askToKeepBoth(browser, bucket);
-      return withToolbar(browser, path => void insert(showing(keyOf(path))));
+      return withToolbar(browser, path => void insert(showing(toKey(path))));
     };
     const panel = new BucketPanel(create, bucket, trans.__('Bucket of the GPU cloud'));
     app.shell.add(panel, 'left', { rank: 250, type: 'Bucket' });
@@ -225,7 +225,7 @@ export const drive: JupyterFrontEndPlugin<void> = {
       const id = `lk-file-${key}`;
       if (![...app.shell.widgets('main')].some(widget => widget.id === id)) {
         const { FileDocument } = await import('../panels/FileDocument');
-        const content = new FileDocument(key, name => void insert(loadingOf(key, name)));
+        const content = new FileDocument(key, name => void insert(loadingCode(key, name)));
         Object.assign(content.title, { icon: bucketIcon, closable: true });
         const widget = new MainAreaWidget({ content });
         widget.id = id;
@@ -233,17 +233,17 @@ export const drive: JupyterFrontEndPlugin<void> = {
       }
       app.shell.activateById(id);
     };
-    panel.onTable = path => void preview(keyOf(path));
+    panel.onTable = path => void preview(toKey(path));
     const onFile = (command: string, label: string, act: (key: string) => unknown) => {
       app.commands.addCommand(command, {
         label,
         describedBy: { args: { type: 'object' } },
-        execute: () => Promise.all(Array.from(panel.browser?.selectedItems() ?? [], ({ path }) => act(keyOf(path))))
+        execute: () => Promise.all(Array.from(panel.browser?.selectedItems() ?? [], ({ path }) => act(toKey(path))))
       });
       app.contextMenu.addItem({ command, selector: `#${ID} .jp-DirListing-item[data-isdir="false"]`, rank: 0 });
     };
     onFile(COMMANDS.previewFile, trans.__('Preview'), preview);
-    onFile(COMMANDS.loadFile, trans.__('Load into pandas'), key => insert(loadingOf(key)));
+    onFile(COMMANDS.loadFile, trans.__('Load into pandas'), key => insert(loadingCode(key)));
     onFile(COMMANDS.copyRunPath, trans.__('Copy its path in a run'), key => Clipboard.copyToSystem(`/mnt/s3/${key}`));
     let account = cloud?.account;
     cloud?.changed.connect(() => {

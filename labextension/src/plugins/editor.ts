@@ -40,10 +40,10 @@ async function helpFor(cloud: Cloud, word: string): Promise<string> {
   const machine = cloud.data.machines?.machine_types.find(({ hardware_profile: profile }) =>
     [name, `gpu.${name}`].includes(profile.toLowerCase())
   );
-  return machine ? priceOf(machine) : ((await import('../options')).RUN_OPTIONS[word] ?? '');
+  return machine ? priceWords(machine) : ((await import('../options')).RUN_OPTIONS[word] ?? '');
 }
 
-function priceOf({ hardware_profile: profile, price_per_hour: price }: MachineType): string {
+function priceWords({ hardware_profile: profile, price_per_hour: price }: MachineType): string {
   return price == null ? trans.__('%1: no price', profile) : trans.__('%1: %2 credits per hour', profile, price);
 }
 

@@ -48,13 +48,13 @@ function offerIn(cloud: Cloud, panel: NotebookPanel, cell: CodeCell): void {
         .flatMap(({ metadata }) => hintsIn(metadata))
         .filter(option => isRemote(sharedModel.source) && withOption(sharedModel.source, option) !== sharedModel.source)
         .map(option =>
-          button(trans.__('Add %1', option), () => {
+          createButton(trans.__('Add %1', option), () => {
             sharedModel.setSource(withOption(sharedModel.source, option));
             panel.content.activeCellIndex = panel.content.widgets.indexOf(cell);
           })
         ),
       ...(all.some(isNotLoaded)
-        ? [button(trans.__('Load lk_jupyter and run the cell'), () => void loadAndRun(cloud, panel, cell))]
+        ? [createButton(trans.__('Load lk_jupyter and run the cell'), () => void loadAndRun(cloud, panel, cell))]
         : [])
     );
     row.hidden = !row.childElementCount;
@@ -79,17 +79,17 @@ function isNotLoaded({ text, evalue }: Output): boolean {
 }
 
 async function loadAndRun(cloud: Cloud, panel: NotebookPanel, cell: CodeCell): Promise<void> {
-  const click = { verb: trans.__('Run'), isOurs: true, isChosen: true };
+  const click = { verb: trans.__('Run'), isUiClick: true, isChosen: true };
   if ((await mayRun(cloud, [cellToRun(cell)], click)) && (await loadExtension(panel))) {
     panel.content.activeCellIndex = panel.content.widgets.indexOf(cell);
     await runCells(panel, [cell]);
   }
 }
 
-function button(label: string, onClick: () => void): HTMLButtonElement {
-  const made = document.createElement('button');
-  made.type = 'button';
-  made.textContent = label;
-  made.addEventListener('click', onClick);
-  return made;
+function createButton(label: string, onClick: () => void): HTMLButtonElement {
+  const button = document.createElement('button');
+  button.type = 'button';
+  button.textContent = label;
+  button.addEventListener('click', onClick);
+  return button;
 }

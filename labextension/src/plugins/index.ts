@@ -1,6 +1,6 @@
 /** The plugins, one for each place in Lab and Notebook; they share modules that other front ends do not have. */
 import { badges } from './badges';
-import { cloud } from './cloud';
+import { cloudPlugin } from './cloud';
 import { drive } from './drive';
 import { editor } from './editor';
 import { headers } from './headers';
@@ -17,7 +17,7 @@ import { widgets } from './widgets';
 
 export const plugins = [
   badges,
-  cloud,
+  cloudPlugin,
   drive,
   editor,
   headers,

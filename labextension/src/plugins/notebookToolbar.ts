@@ -6,10 +6,10 @@ import { caretDownEmptyIcon, MenuSvg } from '@jupyterlab/ui-components';
 import { Menu } from '@lumino/widgets';
 
 import { Cloud } from '../cloud';
-import { COMMANDS, isOurs, ours } from '../commands';
+import { COMMANDS, isUiCall, asUiCall } from '../commands';
 import { cellToRun, loadExtension, runCells } from '../loading';
-import { factsOf } from '../machineFacts';
-import { here, isRemote, onMachine, otherMagic } from '../magicLine';
+import { machineFacts } from '../machineFacts';
+import { withoutMagic, isRemote, onMachine, otherMagic } from '../magicLine';
 import { request } from '../request';
 import { isMachine } from '../runs';
 import { mayRun } from '../spending';
@@ -39,14 +39,14 @@ export const notebookToolbar: JupyterFrontEndPlugin<void> = {
     const category = trans.__('GPU cloud');
 
     const choose = async (panel: NotebookPanel) => {
-      const menu = await menuOf(cloud, app);
-      const { left, bottom } = panel.toolbar.node.querySelector('.lk-run-on')!.getBoundingClientRect();
-      menu.open(left, bottom);
+      const menu = await buildMenu(cloud, app);
+      const { x, bottom } = panel.toolbar.node.querySelector('.lk-run-on')!.getBoundingClientRect();
+      menu.open(x, bottom);
     };
     commands.addCommand(COMMANDS.runOn, {
       label: ({ machine, facts, ...args }) =>
         isMachine(machine)
-          ? [machineName(machine), isOurs(args) && (facts as string)].filter(Boolean).join(' · ')
+          ? [machineName(machine), isUiCall(args) && (facts as string)].filter(Boolean).join(' · ')
           : trans.__('Run the selected cells on the machine of the notebook'),
       caption: trans.__('Run the selected cells on the cloud'),
       isEnabled,
@@ -54,10 +54,10 @@ export const notebookToolbar: JupyterFrontEndPlugin<void> = {
       describedBy: { args: { type: 'object', properties: { machine: { type: 'string' } } } },
       execute: async ({ machine, ...args }) => {
         const panel = notebooks.currentWidget;
-        const wanted = (machine as string) || chosen(panel);
-        if (panel && wanted) {
-          const isChosen = !!machine && isOurs(args); // who chose the machine has seen its price
-          await runOn(cloud, panel, wanted, { isChosen, isOurs: isChosen || !machine });
+        const target = (machine as string) || chosen(panel);
+        if (panel && target) {
+          const isChosen = !!machine && isUiCall(args); // who chose the machine has seen its price
+          await runOn(cloud, panel, target, { isChosen, isUiClick: isChosen || !machine });
           void cloud.refresh('running', 'journal');
         } else if (panel) {
           await choose(panel);
@@ -66,16 +66,16 @@ export const notebookToolbar: JupyterFrontEndPlugin<void> = {
         }
       }
     });
-    commands.addCommand(COMMANDS.runHere, {
+    commands.addCommand(COMMANDS.runLocally, {
       label: trans.__('Run the selected cells in this kernel again'),
       isEnabled,
       describedBy: { args: { type: 'object' } },
       execute: async args => {
         const panel = notebooks.currentWidget!;
         const cells = panel.content.selectedCells;
-        const sources = cells.map(({ model }) => here(model.sharedModel.source));
+        const sources = cells.map(({ model }) => withoutMagic(model.sharedModel.source));
         const clicked = cells.map((cell, at) => cellToRun(cell, sources[at]));
-        if (await mayRun(cloud, clicked, { verb: trans.__('Run'), isOurs: isOurs(args) })) {
+        if (await mayRun(cloud, clicked, { verb: trans.__('Run'), isUiClick: isUiCall(args) })) {
           cells.forEach(
             ({ model }, at) => isRemote(model.sharedModel.source) && model.sharedModel.setSource(sources[at])
           );
@@ -97,7 +97,7 @@ export const notebookToolbar: JupyterFrontEndPlugin<void> = {
         const [title, verb] = [trans.__('Insert this code into a new cell?'), trans.__('Insert')];
         const mayInsert = async () =>
           (await import('../sourceDialog')).askWithSource(title, words, [code as string], verb);
-        if (!isOurs(args) && !(await mayInsert())) {
+        if (!isUiCall(args) && !(await mayInsert())) {
           return;
         }
         NotebookActions.insertBelow(panel.content);
@@ -106,7 +106,7 @@ export const notebookToolbar: JupyterFrontEndPlugin<void> = {
       }
     });
     palette?.addItem({ command: COMMANDS.runOn, category });
-    palette?.addItem({ command: COMMANDS.runHere, category, args: ours() });
+    palette?.addItem({ command: COMMANDS.runLocally, category, args: asUiCall() });
     toolbars?.addFactory<NotebookPanel>('Notebook', 'lk-run-on', panel => {
       const button = new ToolbarButton({
         className: 'lk-run-on',
@@ -121,24 +121,24 @@ export const notebookToolbar: JupyterFrontEndPlugin<void> = {
 };
 
 /** The machines with what the picker says of them, as a menu; the one that the notebook ran on last is marked. */
-async function menuOf(cloud: Cloud, { commands }: JupyterFrontEnd): Promise<Menu> {
+async function buildMenu(cloud: Cloud, { commands }: JupyterFrontEnd): Promise<Menu> {
   const menu = new MenuSvg({ commands });
-  for (const [machine, facts] of await machinesOf(cloud)) {
-    menu.addItem({ command: COMMANDS.runOn, args: ours({ machine, facts }) });
+  for (const [machine, facts] of await listMachines(cloud)) {
+    menu.addItem({ command: COMMANDS.runOn, args: asUiCall({ machine, facts }) });
   }
   if (!menu.items.length) {
     menu.addItem({ command: COMMANDS.openPanel });
   }
   menu.addItem({ type: 'separator' });
-  menu.addItem({ command: COMMANDS.runHere, args: ours() });
+  menu.addItem({ command: COMMANDS.runLocally, args: asUiCall() });
   return menu;
 }
 
 /** Each machine with its facts; where these cannot be had, with its price. */
-async function machinesOf(cloud: Cloud): Promise<[string, string][]> {
+async function listMachines(cloud: Cloud): Promise<[string, string][]> {
   try {
     const { rows } = await request<MachinesContent>('machines');
-    return (rows ?? []).map(row => [row.profile, factsOf(row)]);
+    return (rows ?? []).map(row => [row.profile, machineFacts(row)]);
   } catch {
     if (!cloud.data.machines) {
       await cloud.refresh('status', 'machines');
@@ -156,20 +156,20 @@ function chosen(panel: NotebookPanel | null): string | undefined {
   return isMachine(machine) ? machine : undefined; // somebody may have sent the notebook
 }
 
-const codeOf = ({ content }: NotebookPanel) => content.selectedCells.filter(cell => cell.model.type === 'code');
+const selectedCode = ({ content }: NotebookPanel) => content.selectedCells.filter(cell => cell.model.type === 'code');
 
 /** Run the selected cells on a machine, after the questions that this click needs. */
 async function runOn(
   cloud: Cloud,
   panel: NotebookPanel,
   machine: string,
-  { isChosen, isOurs }: { isChosen: boolean; isOurs: boolean }
+  { isChosen, isUiClick }: { isChosen: boolean; isUiClick: boolean }
 ): Promise<void> {
   if (!isMachine(machine)) {
     Notification.warning(trans.__("%1 isn't the name of a machine.", JSON.stringify(machine)));
     return;
   }
-  const cells = codeOf(panel);
+  const cells = selectedCode(panel);
   const other = cells.map(cell => otherMagic(cell.model.sharedModel.source)).find(Boolean);
   if (other || !cells.length) {
     Notification.warning(
@@ -180,7 +180,7 @@ async function runOn(
     return;
   }
   const clicked = cells.map(cell => cellToRun(cell, onMachine(cell.model.sharedModel.source, machine)));
-  if (!(await mayRun(cloud, clicked, { verb: trans.__('Run'), isOurs, isChosen }))) {
+  if (!(await mayRun(cloud, clicked, { verb: trans.__('Run'), isUiClick, isChosen }))) {
     return;
   }
   cells.forEach(({ model }, at) => model.sharedModel.setSource(clicked[at].source));

@@ -7,7 +7,7 @@ import { Message } from '@lumino/messaging';
 import { PanelLayout, Widget } from '@lumino/widgets';
 
 import { Cloud } from '../cloud';
-import { COMMANDS, isOurs, ours } from '../commands';
+import { COMMANDS, isUiCall, asUiCall } from '../commands';
 import { cloudIcon, cloudTile } from '../icon';
 import { ICloud } from '../tokens';
 import { trans } from '../trans';
@@ -61,12 +61,12 @@ export const panel: JupyterFrontEndPlugin<void> = {
       execute: async ({ cwd, ...args }) => {
         app.shell.activateById(ID);
         const { openQuickstart } = await import('../quickstart');
-        await openQuickstart(app, (cwd as string | undefined) ?? '', isOurs(args));
+        await openQuickstart(app, (cwd as string | undefined) ?? '', isUiCall(args));
       }
     });
-    palette?.addItem({ command: COMMANDS.openQuickstart, category: trans.__('GPU cloud'), args: ours() });
+    palette?.addItem({ command: COMMANDS.openQuickstart, category: trans.__('GPU cloud'), args: asUiCall() });
     const category = trans.__('GPU cloud');
-    launcher?.add({ command: COMMANDS.openQuickstart, category, categoryRank: 10, args: ours() }); // between notebooks and consoles
+    launcher?.add({ command: COMMANDS.openQuickstart, category, categoryRank: 10, args: asUiCall() }); // between notebooks and consoles
   }
 };
 

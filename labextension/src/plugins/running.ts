@@ -3,7 +3,7 @@ import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application'
 import { IRunningSessionManagers } from '@jupyterlab/running';
 
 import { Cloud } from '../cloud';
-import { COMMANDS, ours } from '../commands';
+import { COMMANDS, asUiCall } from '../commands';
 import { cloudIcon } from '../icon';
 import { request } from '../request';
 import { mergeRuns } from '../runs';
@@ -24,7 +24,7 @@ export const running: JupyterFrontEndPlugin<void> = {
       running: () =>
         going().map(run => ({
           open: () => void app.commands.execute(COMMANDS.openRun, { id: run.id }),
-          shutdown: () => void app.commands.execute(COMMANDS.abortRun, ours({ id: run.id })),
+          shutdown: () => void app.commands.execute(COMMANDS.abortRun, asUiCall({ id: run.id })),
           icon: () => cloudIcon,
           label: () => run.name,
           labelTitle: () => trans.__('%1 on %2', run.state, run.machine),

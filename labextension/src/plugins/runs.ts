@@ -6,7 +6,7 @@ import { INotebookTracker, NotebookActions, NotebookPanel } from '@jupyterlab/no
 import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 
 import { Cloud } from '../cloud';
-import { COMMANDS, isOurs } from '../commands';
+import { COMMANDS, isUiCall } from '../commands';
 import { cloudIcon } from '../icon';
 import { cellToRun, runCells } from '../loading';
 import { isId, notAnId, mergeRuns } from '../runs';
@@ -31,15 +31,15 @@ export const runs: JupyterFrontEndPlugin<void> = {
   ) => {
     const { commands, shell } = app;
     const tracker = new WidgetTracker<MainAreaWidget>({ namespace: 'lk-jupyter-run' });
-    const idOf = (widget: MainAreaWidget) => widget.id.slice('lk-run-'.length);
+    const readId = (widget: MainAreaWidget) => widget.id.slice('lk-run-'.length);
     void restorer?.restore(tracker, {
       command: COMMANDS.openRun,
-      args: widget => ({ id: idOf(widget) }),
-      name: idOf
+      args: widget => ({ id: readId(widget) }),
+      name: readId
     });
 
     const open = async (id: string) => {
-      let widget = tracker.find(one => idOf(one) === id);
+      let widget = tracker.find(one => readId(one) === id);
       if (!widget) {
         const { RunDocument } = await import('../panels/RunDocument');
         const content = new RunDocument(id, cloud, commands, rendermime);
@@ -58,20 +58,20 @@ export const runs: JupyterFrontEndPlugin<void> = {
       label: args => (args.id ? trans.__('Open the run') : trans.__('Open a run by its id …')),
       describedBy: { args: { type: 'object', properties: { id: { type: 'string' } } } },
       execute: async ({ id }) => {
-        const wanted = id || (await InputDialog.getText({ title: trans.__('Id of the run') })).value?.trim();
-        if (isId(wanted)) {
-          await open(wanted);
-        } else if (wanted) {
-          Notification.warning(notAnId(wanted));
+        const runId = id || (await InputDialog.getText({ title: trans.__('Id of the run') })).value?.trim();
+        if (isId(runId)) {
+          await open(runId);
+        } else if (runId) {
+          Notification.warning(notAnId(runId));
         }
       }
     });
     palette?.addItem({ command: COMMANDS.openRun, category: trans.__('GPU cloud') });
 
-    const cellOf = async (notebook: string, cellId: string): Promise<NotebookPanel> => {
-      const path = pathOf(notebook);
-      const shown = notebooks?.find(one => one.context.path === path);
-      const panel = shown ?? ((await commands.execute('docmanager:open', { path })) as NotebookPanel | undefined);
+    const findCell = async (notebook: string, cellId: string): Promise<NotebookPanel> => {
+      const path = toLabPath(notebook);
+      const openPanel = notebooks?.find(one => one.context.path === path);
+      const panel = openPanel ?? ((await commands.execute('docmanager:open', { path })) as NotebookPanel | undefined);
       if (!panel) {
         throw new Error(trans.__('%1 is open in another browser tab. Find the cell there.', notebook));
       }
@@ -89,7 +89,7 @@ export const runs: JupyterFrontEndPlugin<void> = {
     commands.addCommand(COMMANDS.goToCell, {
       label: trans.__('Go to the cell of the run'),
       describedBy: { args: { type: 'object' } },
-      execute: async ({ notebook, cellId }) => void (await cellOf(notebook as string, cellId as string))
+      execute: async ({ notebook, cellId }) => void (await findCell(notebook as string, cellId as string))
     });
     commands.addCommand(COMMANDS.attach, {
       label: trans.__('Show its complete output in a new cell'),
@@ -98,9 +98,9 @@ export const runs: JupyterFrontEndPlugin<void> = {
         if (!isId(id)) {
           throw new Error(notAnId(id));
         }
-        const panel = await cellOf(notebook as string, cellId as string);
+        const panel = await findCell(notebook as string, cellId as string);
         const source = `%load_ext lk_jupyter\n%lk_attach ${id}`;
-        const click = { verb: trans.__('Show output'), isOurs: isOurs(args) };
+        const click = { verb: trans.__('Show output'), isUiClick: isUiCall(args) };
         if (await mayRun(cloud, [cellToRun(panel.content.activeCell!, source)], click)) {
           NotebookActions.insertBelow(panel.content);
           const cell = panel.content.activeCell!;
@@ -109,17 +109,17 @@ export const runs: JupyterFrontEndPlugin<void> = {
         }
       }
     });
-    const lastMachineOf = (path: string, cellId: string) =>
-      mergeRuns(cloud.data).find(run => run.cellId === cellId && run.notebook && pathOf(run.notebook) === path)
+    const findLastMachine = (path: string, cellId: string) =>
+      mergeRuns(cloud.data).find(run => run.cellId === cellId && run.notebook && toLabPath(run.notebook) === path)
         ?.machine;
     commands.addCommand(COMMANDS.rerunCell, {
       label: trans.__('Run its cell again'),
       describedBy: { args: { type: 'object' } },
       execute: async ({ notebook, cellId, ...args }) => {
-        const panel = await cellOf(notebook as string, cellId as string);
+        const panel = await findCell(notebook as string, cellId as string);
         const cell = panel.content.activeCell!;
-        const machine = lastMachineOf(panel.context.path, cell.model.id) || null;
-        const click = { verb: trans.__('Run again'), machine, isOurs: isOurs(args) };
+        const machine = findLastMachine(panel.context.path, cell.model.id) || null;
+        const click = { verb: trans.__('Run again'), machine, isUiClick: isUiCall(args) };
         if (await mayRun(cloud, [cellToRun(cell)], click)) {
           void runCells(panel, [cell]).then(() => cloud.refresh('running', 'journal', 'history'));
         }
@@ -129,7 +129,7 @@ export const runs: JupyterFrontEndPlugin<void> = {
 };
 
 /** Where a notebook is for Lab, which counts from the folder that it was started in. */
-export function pathOf(notebook: string): string {
+export function toLabPath(notebook: string): string {
   const root = PageConfig.getOption('serverRoot').replace(/^~/, '');
   const at = root ? notebook.indexOf(`${root}/`) : -1;
   return at < 0 ? notebook.replace(/^\/+/, '') : notebook.slice(at + root.length + 1);

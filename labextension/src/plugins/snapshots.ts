@@ -58,7 +58,7 @@ class Html extends RenderedHTML {
 class Snapshot extends Panel {
   private living: IRenderMime.IRenderer | null = null;
   private readonly observer = new MutationObserver(() => this.choose());
-  private shown: string | null = null;
+  private drawnText: string | null = null;
   private clock = 0;
 
   constructor(
@@ -72,8 +72,8 @@ class Snapshot extends Panel {
 
   async render(model: IRenderMime.IMimeModel, view: string): Promise<void> {
     await this.picture.renderModel(model);
-    if (model.trusted && this.shown !== view) {
-      this.shown = view;
+    if (model.trusted && this.drawnText !== view) {
+      this.drawnText = view;
       this.look(view, 0);
     }
   }
@@ -86,7 +86,7 @@ class Snapshot extends Panel {
 
   /** Show the living widget; a renderer that was made before ipywidgets was ready never finds it, so another is made. */
   private look(view: string, tries: number): void {
-    if (this.isDisposed || this.lives || view !== this.shown) {
+    if (this.isDisposed || this.lives || view !== this.drawnText) {
       return;
     }
     if (this.rendermime.mimeTypes.includes(LIVING)) {

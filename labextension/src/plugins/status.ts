@@ -5,7 +5,7 @@ import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { IStatusBar, showPopup } from '@jupyterlab/statusbar';
 import { Widget } from '@lumino/widgets';
 
-import { balanceOf, burnRateWords } from '../balance';
+import { readBalance, burnRateWords } from '../balance';
 import { Cloud } from '../cloud';
 import { Topic } from '../cloudTypes';
 import { COMMANDS } from '../commands';
@@ -46,7 +46,7 @@ export const status: JupyterFrontEndPlugin<void> = {
     });
     const draw = () => {
       const lowest = Number(settings?.composite.lowBalance ?? 5);
-      item.node.replaceChildren(...drawn(wordsOf(cloud, lowest)));
+      item.node.replaceChildren(...drawn(statusWords(cloud, lowest)));
       item.node.title = cloud.trouble?.message || trans.__('Show what is active');
     };
     draw();
@@ -100,34 +100,34 @@ async function showActive({ commands }: JupyterFrontEnd, cloud: Cloud, anchor: W
 }
 
 /** The line; a low balance is said with a sign and in words. */
-export function wordsOf(cloud: Cloud, lowest: number): string {
-  const { status: told, balance, burnRate } = cloud.data;
+export function statusWords(cloud: Cloud, lowest: number): string {
+  const { status: currentStatus, balance, burnRate } = cloud.data;
   if (cloud.signedIn === false) {
     return trans.__('☁ GPU cloud: sign in');
   }
-  if (!told || cloud.trouble) {
+  if (!currentStatus || cloud.trouble) {
     return cloud.trouble ? trans.__('⚠ GPU cloud: out of reach') : trans.__('☁ GPU cloud');
   }
-  const left = balanceOf(balance);
+  const remaining = readBalance(balance);
   const going = mergeRuns(cloud.data).filter(run => run.isActive);
   const rented = (burnRate?.things ?? []).filter(thing => thing.kind !== 'run').map(thing => thing.hardware);
   const active = [...going.map(run => machineName(run.machine)), ...rented];
   const parts = [
-    told.organization?.name,
-    balanceWords(left, lowest, cloud.showsMoney),
+    currentStatus.organization?.name,
+    balanceWords(remaining, lowest, cloud.showsMoney),
     active.length ? trans.__('▶ %1', active.join(', ')) : null,
     burnRate?.things.length && !cloud.showsMoney ? burnRateWords(burnRate) : null
   ].filter(Boolean);
   return `☁ ${parts.join(' · ') || trans.__('GPU cloud')}`;
 }
 
-function balanceWords(left: number | null, lowest: number, isShown: boolean): string | null {
-  if (left === null) {
+function balanceWords(remaining: number | null, lowest: number, isInPanel: boolean): string | null {
+  if (remaining === null) {
     return null;
   }
-  const words = trans.__('%1 credits', credits(left));
-  if (left < lowest) {
-    return isShown ? trans.__('⚠ low balance') : trans.__('⚠ low: %1', words);
+  const words = trans.__('%1 credits', credits(remaining));
+  if (remaining < lowest) {
+    return isInPanel ? trans.__('⚠ low balance') : trans.__('⚠ low: %1', words);
   }
-  return isShown ? null : words;
+  return isInPanel ? null : words;
 }

@@ -4,15 +4,15 @@ import { onEnter } from './onEnter';
 
 test('Enter in a field sends its form once', () => {
   document.body.innerHTML = '<div><form><input></form></div>';
-  const sent = vi.fn((event: Event) => event.preventDefault());
-  document.querySelector('form')!.addEventListener('submit', sent);
+  const onSubmit = vi.fn((event: Event) => event.preventDefault());
+  document.querySelector('form')!.addEventListener('submit', onSubmit);
   document.querySelector('div')!.addEventListener('keydown', onEnter);
   const press = (key: string) =>
     document
       .querySelector('input')!
       .dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true, cancelable: true }));
   press('a');
-  expect(sent).not.toHaveBeenCalled();
+  expect(onSubmit).not.toHaveBeenCalled();
   press('Enter');
-  expect(sent).toHaveBeenCalledTimes(1);
+  expect(onSubmit).toHaveBeenCalledTimes(1);
 });

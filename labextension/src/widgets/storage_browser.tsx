@@ -1,15 +1,15 @@
 import React, { DragEvent, FormEvent, useEffect, useRef, useState } from 'react';
 
-import { BY_NAME, folderAt, Folders, foundIn, Row, treeOf } from '../components/folders';
+import { BY_NAME, folderAt, Folders, countWords, Row, buildTree } from '../components/folders';
 import { Icon, IconButton } from '../components/Icon';
-import { Loaded, Preview, Seen } from '../components/Preview';
-import { askAboutConflict, Asked, Question } from '../components/Question';
+import { Loaded, Preview, FilePreview } from '../components/Preview';
+import { askAboutConflict, QuestionContent, Question } from '../components/Question';
 import { StorageTree } from '../components/StorageTree';
 import { Ask, How, upload } from '../components/upload';
 import { trans } from '../trans';
 import { Props, widget } from './view';
 
-type Traits = { root: string; folders: Folders; seen: Partial<Seen>; loaded: Loaded; transfer: string };
+type Traits = { root: string; folders: Folders; seen: Partial<FilePreview>; loaded: Loaded; transfer: string };
 
 /** Milliseconds after which it is said that an answer is late. */
 const LATE = 3000;
@@ -17,12 +17,12 @@ const LATE = 3000;
 export function StorageBrowser({ root, folders, seen, loaded, transfer, ask }: Props<Traits>) {
   const [{ current, folder }, setPlace] = useState({ current: '', folder: root });
   const [words, setWords] = useState('');
-  const [asked, setAsked] = useState<Asked | null>(null);
+  const [question, setQuestion] = useState<QuestionContent | null>(null);
   const [busy, during] = useBusy();
   const [order, setOrder] = useState(BY_NAME);
   const [isNaming, setNaming] = useState(false);
-  const rows = treeOf(folders, root, words, order);
-  const { sending, send } = useUploads(ask, setAsked);
+  const rows = buildTree(folders, root, words, order);
+  const { sending, send } = useUploads(ask, setQuestion);
 
   const use = (row: Row) => {
     if (row.kind === 'folder') {
@@ -50,14 +50,14 @@ export function StorageBrowser({ root, folders, seen, loaded, transfer, ask }: P
         setPlace(place => (place.folder.startsWith(key) ? { current: '', folder: root } : place));
         void during(trans.__('Deleting %1 …', key), ask('delete', { key }));
       };
-      setAsked({ text, yes: trans.__('Delete'), onYes });
+      setQuestion({ text, yes: trans.__('Delete'), onYes });
     }
   };
   const fetch = async (key: string, replace = false) => {
     const answer = await during(trans.__('Fetching %1 …', key), ask<{ taken?: string }>('fetch', { key, replace }));
     if (answer?.taken) {
       const text = trans.__("%1 already exists in the notebook's folder. Replace it?", answer.taken);
-      setAsked({ text, yes: trans.__('Replace'), onYes: () => void fetch(key, true) });
+      setQuestion({ text, yes: trans.__('Replace'), onYes: () => void fetch(key, true) });
     }
   };
   const save = async (key: string) => {
@@ -92,25 +92,25 @@ export function StorageBrowser({ root, folders, seen, loaded, transfer, ask }: P
       <Crumbs root={root} folder={folder} onGo={to => setPlace({ current: to, folder: to })} />
       {isNaming && <NewFolder folder={folder} onMake={make} />}
       <p className="lk-status" role="status">
-        {[busy, transfer, words && foundIn(folders, rows, words)].filter(Boolean).join(' · ') ||
+        {[busy, transfer, words && countWords(folders, rows, words)].filter(Boolean).join(' · ') ||
           (isOver ? dropWords(folder) : '\u00a0')}
       </p>
       {sending}
-      {asked && <Question key={asked.text} asked={asked} onEnd={() => setAsked(null)} />}
+      {question && <Question key={question.text} question={question} onEnd={() => setQuestion(null)} />}
       <div className="lk-panes">
         <StorageTree
           rows={rows}
           order={order}
           onOrder={setOrder}
           current={current}
-          seen={seen.key ?? ''}
+          previewed={seen.key ?? ''}
           onCurrent={row => setPlace({ current: row.id, folder: folderAt(row) })}
           onUse={use}
           onDelete={row => void remove(row.id)}
         />
         {seen.key && (
           <Preview
-            seen={seen as Seen}
+            file={seen as FilePreview}
             loaded={loaded}
             isBusy={!!busy}
             onLoad={(name, sample) =>
@@ -200,7 +200,7 @@ function useBusy() {
 }
 
 /** Sends files one after the other, shows how far it is, and asks before one replaces another. */
-function useUploads(ask: Ask, onAsk: (asked: Asked) => void) {
+function useUploads(ask: Ask, onAsk: (question: QuestionContent) => void) {
   const [state, setState] = useState<{ name: string; share: number } | null>(null);
   const queue = useRef(Promise.resolve());
   const stop = useRef(new AbortController());

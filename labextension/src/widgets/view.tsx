@@ -35,7 +35,7 @@ export function widget<T extends object>(Component: ComponentType<Props<T>>, nam
     el.dataset.lmSuppressShortcuts = 'true'; // keys that are pressed in a widget are not Lab's
     el.addEventListener('keydown', onEnter, { signal: ended.signal });
     root.render(<View Component={Component} names={names} model={model} line={line} />);
-    askWhileSeen(el, model, line, ended.signal);
+    refreshWhileVisible(el, model, line, ended.signal);
     return () => {
       ended.abort();
       root.unmount();
@@ -77,12 +77,12 @@ class Line {
     private readonly model: Model,
     signal: AbortSignal
   ) {
-    const heard = (message: Answer) => {
+    const receive = (message: Answer) => {
       this.waiting.get(message.answer)?.(message);
       this.waiting.delete(message.answer);
     };
-    model.on('msg:custom', heard);
-    signal.addEventListener('abort', () => model.off('msg:custom', heard));
+    model.on('msg:custom', receive);
+    signal.addEventListener('abort', () => model.off('msg:custom', receive));
   }
 
   ask<R>(action: string, args: object = {}, buffers: ArrayBuffer[] = []): Promise<R> {
@@ -98,27 +98,27 @@ class Line {
 
 /** Milliseconds after which it is tried again when Python could not load, and after which no answer is awaited. */
 const AGAIN = 5_000;
-const GIVEN_UP = 60_000;
+const ANSWER_TIMEOUT = 60_000;
 
 /** Ask for news every so often, but only while somebody sees the widget, and never twice at once. */
-function askWhileSeen(el: HTMLElement, model: Model, line: Line, signal: AbortSignal): void {
+function refreshWhileVisible(el: HTMLElement, model: Model, line: Line, signal: AbortSignal): void {
   let onScreen = false;
   let asking = false;
-  let asked = Number.MIN_SAFE_INTEGER;
+  let lastRequest = Number.MIN_SAFE_INTEGER;
   const pause = () => {
     const every = model.get('every') as number;
     const again = model.get('lost') ? Math.min(every || AGAIN, AGAIN) : every || Infinity;
-    return asking ? GIVEN_UP : again; // an answer is lost when the line to the kernel was
+    return asking ? ANSWER_TIMEOUT : again; // an answer is lost when the line to the kernel was
   };
   const look = () => {
     const now = performance.now();
-    if (!onScreen || document.hidden || now - asked < pause()) {
+    if (!onScreen || document.hidden || now - lastRequest < pause()) {
       return;
     }
     asking = true;
-    asked = now;
+    lastRequest = now;
     const done = () => {
-      asking = asked !== now && asking;
+      asking = lastRequest !== now && asking;
     };
     void line.ask('refresh').then(done, done);
   };
