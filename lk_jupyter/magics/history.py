@@ -135,7 +135,7 @@ def lk_rerun(options: RerunOptions, shell: InteractiveShell) -> None:
 
 @magic(ExportOptions)
 def lk_export(options: ExportOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
-    """Write a shell script that repeats a run with curl alone; the script reads the key from LK_API_KEY.
+    """Write a script that repeats a run with Python alone; the script reads the key from LK_API_KEY.
 
     Examples::
 

@@ -1,12 +1,10 @@
-"""Export a run as a shell script that repeats the run without this package."""
+"""Export a run as a script that repeats the run without this package."""
 
 from __future__ import annotations
 
 import json
 import re
-import shlex
 from pathlib import Path
-from string import Template
 from typing import Any
 
 from lk_jupyter.errors import UsageError
@@ -17,7 +15,14 @@ from lk_jupyter.protocol.parts import SETTINGS
 #: Settings of parts that refer to objects in the bucket.
 _FROM_BUCKET = ("blobs", "resume")
 
-TEMPLATE = Path(__file__).with_name("export.sh")
+#: The exported program, with marks around the request.
+_PROGRAM = Path(__file__).with_name("repeat_run.py")
+_REQUEST = re.compile(r"# --- the request ---\n.*?# --- end of the request ---\n", re.DOTALL)
+
+_NEEDS = "# Needs Python 3.8 or later, and the key in LK_API_KEY. Prints the output on stdout, messages on stderr."
+
+#: The shell runs Python with the file; to Python, the line is a text.
+_SHELL = '"exec" "python3" "$0" "$@"'
 
 
 def render_script(request: dict[str, Any], base_url: str, *, org: str | None = None, title: str = "") -> str:
@@ -28,15 +33,13 @@ def render_script(request: dict[str, Any], base_url: str, *, org: str | None = N
     """
     _check_needs_no_bucket(request)
     metadata = {key: value for key, value in (request.get("metadata") or {}).items() if key != REQUEST_KEY}
-    body = json.dumps({**request, "metadata": metadata}, indent=1)
-    return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
-        title=re.sub(r"\s+", " ", title),
-        base_url=shlex.quote(base_url),
-        org=shlex.quote(org or ""),
-        nonce=shlex.quote(nonce_in(metadata) or ""),
-        start=_start_path(request),
-        body=body,  # no line of JSON equals the end mark: the lines start with a brace, a space or a bracket
-    )
+    names = {"BASE_URL": base_url, "ORG": org or "", "NONCE": nonce_in(metadata) or "", "START": _start_path(request)}
+    body = json.dumps({**request, "metadata": metadata}, indent=1).replace("'", "\\u0027")
+    values = [*(f"{name} = {value!r}" for name, value in names.items()), f"REQUEST = json.loads(r'''{body}''')"]
+    _, _, program = _PROGRAM.read_text(encoding="utf-8").partition('"""\n\n')  # without its docstring
+    program = _REQUEST.sub(lambda _: "\n".join([*values, ""]), program)
+    title = re.sub(r"\s+", " ", title)
+    return f"#!/bin/sh\n# {title}\n{_NEEDS}\n{_SHELL}\n\n{program}"
 
 
 def _start_path(request: dict[str, Any]) -> str:
