@@ -199,7 +199,8 @@ def _panel(page: Page, asked: list[tuple[float, str]]) -> Iterator[Figure]:
         if shown:
             page.evaluate("window.jupyterapp.commands.execute('lk:open-panel')")
             page.locator("#lk-jupyter-panel").get_by_text("Balance", exact=True).wait_for()
-            page.wait_for_timeout(2000)
+        # The open document of the run and the panel read once what they show.
+        page.wait_for_timeout(2000)
         begin = monotonic()
         page.wait_for_timeout(1000 * WATCHED)
         count = sum(moment > begin and "/lk/" in url for moment, url in asked)
