@@ -317,7 +317,8 @@ class Session(Connection):
         fan.check()
         for notice in fan.remarks:
             warnings.warn(plain(notice.text), UserWarning, stacklevel=2)
-        return fan.start()
+        with fan.aborted_by_interrupt():
+            return fan.start()
 
     def get(self, execution_id: str) -> Run:
         """Return a run that was started before.

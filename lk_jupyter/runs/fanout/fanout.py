@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from lk_jupyter.account.low_balance import low_balance_notices
@@ -29,7 +30,7 @@ from lk_jupyter.runs.fanout.comparison import MemberResult, table_of
 from lk_jupyter.runs.fanout.member import LOST, NOT_STARTED, REFUSED, STARTED, SUBMITTING, FanOutMember
 from lk_jupyter.runs.fanout.plan import MOST_LANES, RunPlan, prepare_lanes
 from lk_jupyter.runs.fanout.score import Score
-from lk_jupyter.runs.interrupts import AtInterrupt, SafeEvent, true_interrupts
+from lk_jupyter.runs.interrupts import AtInterrupt, SafeEvent, in_background, true_interrupts
 from lk_jupyter.runs.package.secret_scan import require_consent
 from lk_jupyter.runs.reattach import is_same, open_run
 from lk_jupyter.runs.run import Run
@@ -119,9 +120,8 @@ class FanOut:
             return self
         self._begun = True
         for number in range(self.parallel):  # each in the context of the cell, by which the journal knows it
-            work = copy_context().run
-            threading.Thread(target=work, args=(self._work,), name=f"lk-lane-{number}", daemon=True).start()
-        threading.Thread(target=self._watch, name="lk-lanes", daemon=True).start()
+            in_background(partial(copy_context().run, self._work), f"lk-member-{number}")
+        in_background(self._watch, "lk-members")
         return self
 
     def attach(self) -> None:
@@ -151,12 +151,22 @@ class FanOut:
         Returns:
             Whether every run has ended.
         """
-        if self._detaches:
+        with self.aborted_by_interrupt():
             return self.done.wait(timeout)
+
+    @contextmanager
+    def aborted_by_interrupt(self) -> Iterator[None]:
+        """Abort all runs if an interrupt comes within, and name those that may still be active.
+
+        Nothing is aborted if the option or the setting ``on_interrupt`` is ``detach``.
+        """
+        if self._detaches:
+            yield
+            return
         with AtInterrupt(lambda _: self.abort()):
             try:
                 with true_interrupts():
-                    return self.done.wait(timeout)
+                    yield
             except KeyboardInterrupt:
                 with suppress(KeyboardInterrupt), true_interrupts():
                     self.wait_for_abort()

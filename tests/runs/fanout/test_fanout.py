@@ -1,6 +1,9 @@
 """Several runs at once on a real local cloud: bounded, none left behind, one failure no other's."""
 
+import os
 import re
+import signal
+import threading
 import time
 from decimal import Decimal
 from types import SimpleNamespace
@@ -307,3 +310,18 @@ def test_a_secret_in_a_sweep_is_not_sent_unasked(session):
     with pytest.raises(UsageError, match="seems to contain a secret"):
         started(session, "x", sweep=["x=" + "ghp_" + "a1B2" * 9 + ",2"])
     assert journal().entries() == []
+
+
+def test_an_interrupt_while_the_runs_start_aborts_all(session, monkeypatch):
+    start = threading.Thread.start
+
+    def interrupt(thread):
+        start(thread)
+        if thread.name.startswith("lk-"):
+            monkeypatch.setattr(threading.Thread, "start", start)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(threading.Thread, "start", interrupt)
+    with pytest.raises(KeyboardInterrupt, match="Aborted 2 runs"):
+        started(session, "import time; time.sleep(100 * n)", sweep=["n=1,2"]).wait(PATIENCE)
+    assert not going_on(session)
