@@ -17,7 +17,7 @@ from figures import Figure
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.code.source import Source
 from lk_jupyter.options.runs import RunOptions
-from lk_jupyter.runs.package.bundle import Limits, bundle
+from lk_jupyter.runs.package.bundle import BundleBuilder, Limits
 
 CODE = "print('first', flush=True)\n"
 ROUNDS = 15
@@ -37,7 +37,7 @@ def measure() -> Iterator[Figure]:
 
 def _request(*, rich: bool) -> tuple[str, dict[str, str]]:
     source = Source(CODE, "cell.py", is_cell=True)
-    request = bundle(source, RunOptions(rich=rich), L40S, Limits(60, 600)).request
+    request = BundleBuilder(source, RunOptions(rich=rich), L40S, Limits(60, 600)).build().request
     return request.code, json.loads(request.import_files or "{}")
 
 

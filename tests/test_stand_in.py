@@ -61,7 +61,7 @@ from lk_jupyter.runs.notebooks.hosted_kernel import HostedKernel
 from lk_jupyter.runs.notebooks.servers import start_server, stop_server
 from lk_jupyter.runs.observers.base import ObserverGroup
 from lk_jupyter.runs.outcome import INCOMPLETE
-from lk_jupyter.runs.package.bundle import Limits, bundle
+from lk_jupyter.runs.package.bundle import BundleBuilder, Limits
 from lk_jupyter.runs.submit import start
 from lk_jupyter.runs.submit.submission import Submission
 from lk_jupyter.views import run as views
@@ -859,7 +859,9 @@ def test_a_server_that_lacks_the_abort_of_all_runs_gets_the_older_one(cloud, con
 def test_an_interrupt_ends_the_tries_of_a_start_that_was_refused_for_now(cloud, connected, tmp_path, monkeypatch):
     cloud.on("POST /execution/streaming/start", (429, {"detail": "Too many"}))
     machine = MachineType(hardware_profile="gpu.a100", price_per_hour=1)
-    sending = Submission(connected, bundle(Source("1", folder=tmp_path), RunOptions(), machine, Limits(60, 600)))
+    sending = Submission(
+        connected, BundleBuilder(Source("1", folder=tmp_path), RunOptions(), machine, Limits(60, 600)).build()
+    )
     monkeypatch.setattr(_retry, "sleep_using_event", lambda _: lambda _: sending.abort_soon())
     with pytest.raises(RateLimited):
         sending.answer()

@@ -32,7 +32,7 @@ sys.setprofile(watch)
 shell.run_cell("%%lk_run --gpu L40S\\nprint('one cell')")
 sys.setprofile(None)
 threading.setprofile(None)
-print(json.dumps([[*row, is_main] for row, is_main in seen.items()]))
+print(json.dumps([[*row, is_main] for row, is_main in list(seen.items())]))
 """
 
 

@@ -162,7 +162,7 @@ def run_in_session(session: Session, cell: str, options: RunOptions, shell: Inte
     """Run the cell in the session of ``--session``; start the session if no session has this name."""
 
     def prepared(paths: dict[str, str | None]) -> Bundle:
-        return _prepared(partial(prepare_cell, kept=paths), session, cell, options, shell)
+        return _prepared(partial(prepare_cell, session_digests=paths), session, cell, options, shell)
 
     run_cell(session, prepared, options, shell)
 

@@ -7,7 +7,7 @@ from lk_jupyter.code.source import Source
 from lk_jupyter.errors import UsageError
 from lk_jupyter.machines.catalogue import Catalogue, cost_of, price_label, seconds_for
 from lk_jupyter.options.runs import RunOptions
-from lk_jupyter.runs.package.bundle import Limits, bundle
+from lk_jupyter.runs.package.bundle import BundleBuilder, Limits
 
 PRICES = {
     "gpu.l40s": 1.19,
@@ -98,7 +98,7 @@ def test_a_maximum_cannot_be_kept_without_a_price():
 
 def made(timeout=None, max_cost=None, machine=A100):
     limits = Limits(60, 600, Decimal(max_cost) if max_cost else None)
-    return bundle(Source("print(1)"), RunOptions(timeout=timeout), machine, limits)
+    return BundleBuilder(Source("print(1)"), RunOptions(timeout=timeout), machine, limits).build()
 
 
 def test_without_a_maximum_cost_the_time_limit_binds():

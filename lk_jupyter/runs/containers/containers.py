@@ -21,7 +21,7 @@ from lk_jupyter.runs.containers.compose import Stack
 from lk_jupyter.runs.containers.registry import Ask, RegistryLogin, login_for
 from lk_jupyter.runs.package import secret_scan
 from lk_jupyter.runs.package.bundle import Bundle, time_limit
-from lk_jupyter.runs.package.prepare import limits_of
+from lk_jupyter.runs.package.prepare import resolve_limits
 from lk_jupyter.runs.run import Run
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def package(
     ``hidden`` are the words of the request that are stored nowhere.
     """
     machine = resolve_machine(session, options)
-    limits = limits_of(options)
+    limits = resolve_limits(options)
     seconds, binds = time_limit(options, machine, limits)
     options = options.model_copy(update={"max_cost": limits.max_cost})
     bundle = Bundle(
@@ -94,7 +94,7 @@ def package(
         ports=ports_in(request.metadata),
         hidden=hidden,
     )
-    return replace(bundle, secrets=secret_scan.in_run(bundle, known=(session.target.key.token,)))
+    return replace(bundle, secrets=secret_scan.in_run(bundle, active_secrets=(session.target.key.token,)))
 
 
 def resolve_machine(session: Connection, options: MachineOptions) -> MachineType:

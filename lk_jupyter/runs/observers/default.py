@@ -51,7 +51,7 @@ def default_observers(  # noqa: PLR0913 (what a companion may look at)
             LowBalance(session),
             Summary(),
             *hints,
-            *([Addresses(ports, package)] if ports or (package and package.left_out) else []),
+            *([Addresses(ports, package)] if ports or (package and package.skipped_files) else []),
             *executed(attached, package),
             returned,
         ]
@@ -77,7 +77,7 @@ class Addresses(RunObserver):
 
     def __init__(self, ports: tuple[int, ...], package: Bundle | None) -> None:
         self._ports = ports
-        self._omitted_files = package.left_out if package else ()
+        self._omitted_files = package.skipped_files if package else ()
 
     def started(self, run: Run) -> None:
         """Keep the addresses."""

@@ -17,7 +17,7 @@ from lk_jupyter.protocol.frames import Frame
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.runs.observers.base import RunObserver
 from lk_jupyter.runs.package.bundle import Bundle
-from lk_jupyter.runs.package.checkpoint import CHECKPOINT, LATE, is_saved, resume_line, told
+from lk_jupyter.runs.package.checkpoint import CHECKPOINT, LATE, checkpoint_notice, is_saved, resume_line
 from lk_jupyter.text.units import credits_label, duration_label, whole_label
 
 if TYPE_CHECKING:
@@ -40,20 +40,20 @@ class Countdown(RunObserver):
         if seconds is not None and limit is not None and seconds >= LATE * limit:
             remaining = max(0.0, limit - seconds)
             self._late = [Notice(f"{whole_label(remaining)} of {whole_label(limit)} remain.", WARNING)]
-            self.notices = [*self._late, *([told(self._saved.payload)] if self._saved else [])]
+            self.notices = [*self._late, *([checkpoint_notice(self._saved.payload)] if self._saved else [])]
         return []
 
     def saw(self, frame: Frame) -> None:
         """Show the checkpoint that the run saved."""
         if frame.kind == CHECKPOINT:
             self._saved = frame
-            self.notices = [*self._late, told(frame.payload)]
+            self.notices = [*self._late, checkpoint_notice(frame.payload)]
 
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
         """Report the checkpoint, and the line that resumes from the checkpoint if the run didn't finish."""
         if self._saved is None:
             return []
-        notice = told(self._saved.payload)
+        notice = checkpoint_notice(self._saved.payload)
         if "problem" in self._saved.payload or record.status.lower() in SUCCEEDED_STATES:
             return [notice]
         return [Notice(f"{notice.text} Resume from there: {resume_line(self._package, run.short_id)}")]

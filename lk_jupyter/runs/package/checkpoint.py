@@ -1,8 +1,8 @@
 """Save a checkpoint before the time limit, and resume from it in a later run.
 
 ``lk_checkpoint(folder)``: define this function in the code of a run. It is called once, in the main thread, after four
-fifths of the time limit. ``folder`` is a ``pathlib.Path``; its files are uploaded to the bucket while the code goes
-ahead. Raise ``SystemExit`` in it to end the run there.
+fifths of the time limit. ``folder`` is a ``pathlib.Path``, whose files are uploaded to the bucket while the code keeps
+running. Raise ``SystemExit`` in the function to end the run.
 
 ``lk_resume``: in a run with ``--resume ID``, the ``pathlib.Path`` of the folder that the run ``ID`` saved; ``None``
 in a run without ``--resume``.
@@ -51,38 +51,37 @@ from lk_jupyter.text.units import duration_label, size_label
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
 
-#: The kind of the frames that tell of a checkpoint.
+#: The kind of the frames about a checkpoint.
 CHECKPOINT = "checkpoint"
 
-#: The part of its time after which a run is warned of its end, and saves what it is to save.
+#: The share of the time limit after which a run is warned, and saves its checkpoint.
 LATE = 0.8
-
 
 PART, LINKS = "script.checkpoint", "_lk_checkpoint.json"
 _NAMES = re.compile(r"\blk_(?:checkpoint|resume)\b")
-_TAKES_NOTHING = re.compile(r"^[^\S\n]*def lk_checkpoint\(\s*\)", re.MULTILINE)
+_WITHOUT_PARAMETER = re.compile(r"^[^\S\n]*def lk_checkpoint\(\s*\)", re.MULTILINE)
 
 
 def checkpoint_parts(session: Connection, source: Source, options: RunOptions, limit: int) -> list[RemoteModule]:
-    """Return the part for code that saves a checkpoint, or resumes from the checkpoint of another run.
+    """Return the module for code that saves a checkpoint, or resumes from the checkpoint of another run.
 
-    ``limit`` is the time limit in seconds. Raises UsageError for a run without a checkpoint, and
-    StorageError when the bucket cannot be used.
+    ``limit`` is the time limit in seconds. Raises UsageError if the other run has no checkpoint, and StorageError if
+    the bucket can't be used.
     """
-    if _TAKES_NOTHING.search(source.code):
+    if _WITHOUT_PARAMETER.search(source.code):
         raise UsageError("lk_checkpoint needs a parameter for the folder: def lk_checkpoint(folder). Nothing was sent.")
     named = {match[0] for match in _NAMES.finditer(source.code)}
     if not (named or options.resume):
         return []
     settings: dict[str, Any] = {}
     if options.resume:
-        settings |= _saved_by(session, options.resume)
+        settings |= _find_checkpoint(session, options.resume)
     if "lk_checkpoint" in named:
         settings |= {"after": LATE * limit, "folders": session.assumptions.candidates("bucket_folder_python")}
     return [RemoteModule(PART, settings)]
 
 
-def _saved_by(session: Connection, wish: str) -> dict[str, str]:
+def _find_checkpoint(session: Connection, wish: str) -> dict[str, str]:
     """Return the key of a run's checkpoint, and its SHA-256 from the log. Raises UsageError."""
     run_id = resolve(session, wish)
     short, entry = run_id[:SHORT_ID], journal().get(run_id)
@@ -112,12 +111,12 @@ def _saved_by(session: Connection, wish: str) -> dict[str, str]:
 
 
 def is_saved(frame: Frame) -> bool:
-    """Whether a frame reports a checkpoint from which another run can resume."""
+    """Return whether a frame reports a checkpoint from which another run can resume."""
     return frame.kind == CHECKPOINT and "problem" not in frame.payload
 
 
-def told(payload: dict[str, Any]) -> Notice:
-    """Return what a run says of its checkpoint, in words."""
+def checkpoint_notice(payload: dict[str, Any]) -> Notice:
+    """Return the notice about a checkpoint, from the payload of the run's frame."""
     if "problem" in payload:
         return Notice(redact(f"Nothing was saved: {payload['problem']}."), WARNING)
     count, size = payload.get("count", 0), payload.get("bytes", 0)
@@ -125,11 +124,11 @@ def told(payload: dict[str, Any]) -> Notice:
     return Notice(f"Saved {files}, {size_label(size)}, after {duration_label(float(payload.get('seconds', 0)))}.")
 
 
-def resume_line(package: Bundle | None, run_id: str) -> str:
+def resume_line(bundle: Bundle | None, run_id: str) -> str:
     """Return the line that resumes from the checkpoint of a run."""
-    if package is None:
+    if bundle is None:
         return f"--resume {run_id}"
-    options = package.options.model_copy(update={"resume": run_id})
-    if package.source.is_cell:
+    options = bundle.options.model_copy(update={"resume": run_id})
+    if bundle.source.is_cell:
         return redact(f"%%lk_run {line_of(options)}")
     return f'session.run(…, resume="{run_id}")'

@@ -1,4 +1,4 @@
-"""Put together what a run sends."""
+"""Prepare the bundle of a run from its source and options."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lk_jupyter.errors import UsageError
 from lk_jupyter.options.runs import MachineOptions, RunOptions, honored, refuse_in_session
 from lk_jupyter.protocol.parts import RemoteModule
 from lk_jupyter.runs.package import secret_scan
-from lk_jupyter.runs.package.bundle import Bundle, Limits, bundle, time_limit
+from lk_jupyter.runs.package.bundle import Bundle, BundleBuilder, Limits, time_limit
 from lk_jupyter.runs.package.checkpoint import checkpoint_parts
 from lk_jupyter.runs.package.rich import imports_part
 from lk_jupyter.runs.package.secret_scan import secrets_in
@@ -32,16 +32,16 @@ def prepare(
     source: Source,
     options: RunOptions,
     parts: Sequence[RemoteModule] = (),
-    kept: Mapping[str, str | None] | None = None,
+    session_digests: Mapping[str, str | None] | None = None,
 ) -> Bundle:
-    """Put together what a run would send, on the machine that the options or the settings name.
+    """Return the bundle of a run, on the machine of the options or the settings.
 
-    ``parts`` travel with the code and work for it in the run; ``kept`` is what a session has already, see
-    ``pack_state``.
+    ``parts`` are modules of ``remote`` that support the code in the run; ``session_digests`` is name → digest of a
+    session's value, see ``pack_state``.
 
-    Raises UsageError or SyntaxError for what would not run.
+    Raises UsageError or SyntaxError for code that can't run.
     """
-    begun = time.monotonic()
+    started = time.monotonic()
     honored(options, "A single run", {"several"})
     if "," in f"{options.gpu}{options.machine}":
         raise UsageError(
@@ -51,33 +51,40 @@ def prepare(
     if options.gpu and options.machine:
         raise UsageError("--gpu and --machine both name a machine. Nothing was sent. Give one of them.")
     machine = session.machines().resolve(options.gpu or options.machine or setting("machine"))
-    limits = limits_of(options)
+    limits = resolve_limits(options)
     limit, _ = time_limit(options, machine, limits)
     parts = [*parts, *checkpoint_parts(session, source, options, limit), *imports_part(source, options)]
-    inputs, payload = _parcel(source, options, kept)
-    assumed = session.assumptions
-    look = () if assumed.is_known("bucket_folder_python") else assumed.candidates("bucket_folder_python")
-    package = bundle(source, options, machine, limits, parts, payload=payload, look=look)
-    secrets = secret_scan.in_run(package, known=(session.target.key.token,))
-    found = (*secrets, *secrets_in(inputs, payload))
-    return replace(package, secrets=found, phases={"analysis": time.monotonic() - begun})
+    inputs, payload = _pack_variables(source, options, session_digests)
+    assumptions = session.assumptions
+    has_folder = assumptions.is_known("bucket_folder_python")
+    bundle = BundleBuilder(
+        source=source,
+        options=options,
+        machine=machine,
+        limits=limits,
+        parts=parts,
+        payload=payload,
+        bucket_folders=() if has_folder else assumptions.candidates("bucket_folder_python"),
+    ).build()
+    secrets = (*secret_scan.in_run(bundle, active_secrets=(session.target.key.token,)), *secrets_in(inputs, payload))
+    return replace(bundle, secrets=secrets, phases={"analysis": time.monotonic() - started})
 
 
 def prepare_cell(
-    session: Connection, source: Source, options: RunOptions, kept: Mapping[str, str | None] | None = None
+    session: Connection, source: Source, options: RunOptions, session_digests: Mapping[str, str | None] | None = None
 ) -> Bundle:
-    """Put together what a cell in a session sends; ``kept`` is what the session has already.
+    """Return the bundle of a cell in a session; ``session_digests`` is name → digest of the session's value.
 
-    Raises UsageError or SyntaxError for what would not run.
+    Raises UsageError or SyntaxError for code that can't run.
     """
     refuse_in_session(options)
-    return prepare(session, source, options, kept=kept)
+    return prepare(session, source, options, session_digests=session_digests)
 
 
-def _parcel(
-    source: Source, options: RunOptions, kept: Mapping[str, str | None] | None
+def _pack_variables(
+    source: Source, options: RunOptions, session_digests: Mapping[str, str | None] | None
 ) -> tuple[Mapping[str, Any], VariablePayload]:
-    """Return the variables that a run brings along, and the parcel of them."""
+    """Return name → value of the uploaded variables, and their payload."""
     carries = options.carry if options.carry is not None else source.is_cell and setting("carry")
     outputs = named("out", options.outputs)
     inputs = inputs_of(source, options)
@@ -88,28 +95,30 @@ def _parcel(
     from lk_jupyter.remote.carry.base import silent  # noqa: PLC0415 (imports cloudpickle)
 
     names = list(dict.fromkeys([*inputs, *read_in(source)]))
-    others = source.namespace if reads_all(source.code) else _unpickled(source)
+    optional_names = source.namespace if reads_all(source.code) else _picklable_names(source)
     code, limit = source.code, setting("carry_limit")
     with silent():
-        payload = with_digests(pack_state(names, source.namespace, outputs, limit, others, kept, code))
+        payload = with_digests(
+            pack_state(names, source.namespace, outputs, limit, optional_names, session_digests, code)
+        )
     values = payload.origin.values if payload.origin else {}
     return {**values, "os.environ": changed_environment()}, payload
 
 
-#: Words of code that may read pickles: they name classes and functions of the notebook that the code doesn't.
+#: Words of code that may read pickles, which refer to classes and functions of the notebook.
 _UNPICKLES = re.compile(r"pickle|joblib|shelve|dill|\bload")
 
 
-def _unpickled(source: Source) -> list[str]:
-    """Return the names of classes and functions of the notebook that pickles may name, where the code may read some."""
+def _picklable_names(source: Source) -> list[str]:
+    """Return the names of the notebook's classes and functions if the code may read pickles that refer to them."""
     if not _UNPICKLES.search(source.code):
         return []
     kinds = (type, FunctionType)
-    found = [(name, value) for name, value in source.namespace.items() if isinstance(value, kinds)]
-    return [name for name, value in found if value.__module__ == "__main__" and value.__name__ == name]
+    definitions = [(name, value) for name, value in source.namespace.items() if isinstance(value, kinds)]
+    return [name for name, value in definitions if value.__module__ == "__main__" and value.__name__ == name]
 
 
-def limits_of(options: MachineOptions) -> Limits:
-    """Return the limits of a run. Its options override the settings."""
+def resolve_limits(options: MachineOptions) -> Limits:
+    """Return the limits of a run. Options override settings."""
     max_cost = setting("max_cost") if options.max_cost is None else options.max_cost
     return Limits(setting("timeout"), setting("max_timeout"), max_cost)

@@ -1,4 +1,4 @@
-"""The parts that let a run show more than text and measure its imports, and what its code may hold besides Python."""
+"""Select the modules that let a run show rich output and measure its imports."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lk_jupyter.protocol.parts import RemoteModule
 
 NAME = "display.rich"
 
-#: What runs nothing, whoever made it; SVG is one more picture when it is shown as an image.
+#: Types that never execute code. SVG is safe too if shown as an image.
 _HARMLESS = frozenset({"text/plain", "image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp"})
 _SVG = "image/svg+xml"
 
@@ -24,35 +24,35 @@ _NEEDS = ("display", "script.offload", "script.traceback")
 
 
 def rich_part() -> RemoteModule:
-    """Return the part."""
+    """Return the module for rich output."""
     return RemoteModule(NAME, {"inline_bytes": setting("inline_output")}, _NEEDS)
 
 
 def harmless(frame: Frame) -> Frame:
-    """Return what a frame shows without what a notebook would trust: text and pictures; the same where that is all."""
+    """Return a frame with text and pictures only, without types that a notebook would trust."""
     data = frame.payload.get("data")
     if not isinstance(data, dict) or data.keys() <= _HARMLESS:
         return frame
-    kept = {kind: form for kind, form in data.items() if kind in _HARMLESS}
-    if _SVG in data and not kept.keys() - {"text/plain"}:
+    safe = {kind: form for kind, form in data.items() if kind in _HARMLESS}
+    if _SVG in data and not safe.keys() - {"text/plain"}:
         source = b64encode(str(data[_SVG]).encode(errors="replace")).decode()
-        kept["text/html"] = f'<img alt="{escape(str(kept.get("text/plain", "")))}" src="data:{_SVG};base64,{source}">'
-    return replace(frame, payload={**frame.payload, "data": kept, "metadata": {}})
+        safe["text/html"] = f'<img alt="{escape(str(safe.get("text/plain", "")))}" src="data:{_SVG};base64,{source}">'
+    return replace(frame, payload={**frame.payload, "data": safe, "metadata": {}})
 
 
-#: The kind of the frames that tell how long imports took.
+#: The kind of the frames with the duration of imports.
 IMPORTS = "imports"
 
-#: Imports that took this part of the run, and this many seconds, are told.
+#: The share of the run, and the seconds, from which the duration of imports is reported.
 IMPORT_PART, IMPORT_SECONDS = 0.5, 10.0
 
 _IMPORT = re.compile(r"^(?:import|from)\s+(\w+)", re.MULTILINE)
 
 
 def imports_part(source: Source, options: RunOptions) -> list[RemoteModule]:
-    """Return what measures the imports of a cell, where it has any that may take long."""
-    rich = source.is_cell if options.rich is None else options.rich
-    foreign = {match[1] for match in _IMPORT.finditer(source.code)} - set(sys.stdlib_module_names)
-    if not (rich and foreign and setting("hints")) or options.no_hints:
+    """Return the module that measures the imports of a cell, if any import may take long."""
+    is_rich = source.is_cell if options.rich is None else options.rich
+    modules = {match[1] for match in _IMPORT.finditer(source.code)} - set(sys.stdlib_module_names)
+    if not (is_rich and modules and setting("hints")) or options.no_hints:
         return []
     return [RemoteModule("script.imports", {"least": IMPORT_SECONDS})]

@@ -12,7 +12,7 @@ from lk_jupyter.protocol.frames import Frame
 from lk_jupyter.runs.clock import Bill
 from lk_jupyter.runs.observers.base import ObserverGroup, RunObserver
 from lk_jupyter.runs.observers.limits import BillCheck, Countdown, MaxCost
-from lk_jupyter.runs.package.checkpoint import told
+from lk_jupyter.runs.package.checkpoint import checkpoint_notice
 
 
 @pytest.mark.parametrize("seconds", [None, 0.2, 29, 59.7, 75])
@@ -52,14 +52,14 @@ def test_what_could_not_be_saved_is_a_warning():
 
 def test_a_secret_in_the_words_of_a_failure_is_not_shown():
     key = "lk_" + "a1B2c3D4" * 5
-    assert key not in str(told({"problem": f"lk_checkpoint failed (ValueError: {key})"}))
+    assert key not in str(checkpoint_notice({"problem": f"lk_checkpoint failed (ValueError: {key})"}))
 
 
 @pytest.mark.parametrize(
     ("count", "words"), [(1, "1 B"), (999, "999 B"), (1500, "1.5 kB"), (2e6, "2.0 MB"), (3.2e9, "3.2 GB")]
 )
 def test_sizes_are_told_in_units_that_fit(count, words):
-    assert words in told({"count": 1, "bytes": count, "seconds": 1}).text
+    assert words in checkpoint_notice({"count": 1, "bytes": count, "seconds": 1}).text
 
 
 def test_a_run_whose_limit_nobody_knows_is_not_counted_down():

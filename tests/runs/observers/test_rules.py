@@ -16,7 +16,7 @@ from lk_jupyter.code.source import Source
 from lk_jupyter.machines.catalogue import Catalogue
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.runs.observers.rules import Evidence, Imports, hints
-from lk_jupyter.runs.package.bundle import Limits, bundle
+from lk_jupyter.runs.package.bundle import BundleBuilder, Limits
 from lk_jupyter.runs.variables.payload import VariablePayload
 
 NOON = datetime(2026, 6, 2, 12, tzinfo=timezone.utc)
@@ -99,7 +99,7 @@ def record(status="failed", *, error="", code=1, seconds=60.0, **facts):
 def package(folder=None, machine="gpu.l40s", requirements=(), timeout=60, max_cost=None):
     options = RunOptions(requirements=list(requirements), timeout=timeout)
     limits = Limits(60, 600, Decimal(max_cost) if max_cost else None)
-    return bundle(Source("print(1)", folder=folder or Path()), options, TYPES[machine], limits)
+    return BundleBuilder(Source("print(1)", folder=folder or Path()), options, TYPES[machine], limits).build()
 
 
 def said(*, machine="gpu.l40s", allowed=(), **facts):

@@ -20,8 +20,8 @@ from lk_jupyter.protocol import parts
 from lk_jupyter.protocol.frames import split
 from lk_jupyter.protocol.parts import RemoteModule
 from lk_jupyter.remote.carry.digests import digest_value
-from lk_jupyter.runs.package.bundle import Limits, bundle
-from lk_jupyter.runs.package.prepare import _unpickled
+from lk_jupyter.runs.package.bundle import BundleBuilder, Limits
+from lk_jupyter.runs.package.prepare import _picklable_names
 from lk_jupyter.runs.variables.payload import Origin, VariablePayload, pack_state
 
 A100 = MachineType(hardware_profile="gpu.a100", price_per_hour=1.8)
@@ -31,7 +31,7 @@ A100 = MachineType(hardware_profile="gpu.a100", price_per_hour=1.8)
 def pack(tmp_path):
     def pack(code="print(1)", *, first_line=1, **options):
         source = Source(code, "cell.py", first_line, tmp_path)
-        return bundle(source, RunOptions(**options), A100, Limits(60, 600))
+        return BundleBuilder(source, RunOptions(**options), A100, Limits(60, 600)).build()
 
     return pack
 
@@ -59,12 +59,12 @@ def test_a_timeout_above_the_accounts_limit_is_refused_with_the_limit_and_nothin
 
 @pytest.mark.parametrize(("timeout", "seconds"), [(90, 90), ("90", 90), ("90s", 90), ("10m", 600), ("1h30m", 5400)])
 def test_a_timeout_is_a_duration_or_seconds(tmp_path, timeout, seconds):
-    package = bundle(Source("1", folder=tmp_path), RunOptions(timeout=timeout), A100, Limits(60, 86_400))
+    package = BundleBuilder(Source("1", folder=tmp_path), RunOptions(timeout=timeout), A100, Limits(60, 86_400)).build()
     assert package.request.timeout == seconds
 
 
 def test_a_longer_timeout_goes_when_the_account_allows_it(tmp_path):
-    package = bundle(Source("1", folder=tmp_path), RunOptions(timeout=7200), A100, Limits(60, 86_400))
+    package = BundleBuilder(Source("1", folder=tmp_path), RunOptions(timeout=7200), A100, Limits(60, 86_400)).build()
     assert json.loads(package.request.model_dump_json())["timeout"] == 7200
 
 
@@ -224,7 +224,7 @@ def with_part(tmp_path, monkeypatch):
     def pack(code, **options):
         source = Source(code, "cell.py", 2, tmp_path)
         part = RemoteModule("script.example", {"x": 1})
-        package = bundle(source, RunOptions(**options), A100, Limits(60, 600), [part])
+        package = BundleBuilder(source, RunOptions(**options), A100, Limits(60, 600), [part]).build()
         done = parts_of(package, folder)
         text, frames = split(done.stdout, package.nonce)
         return done, text, frames
@@ -297,7 +297,11 @@ def carried(tmp_path):
     def carried(code, values=None, kept=None):
         payload = pack_state(list(values or {}), values or {}, [], 1, session_digests=kept)
         options = RunOptions(rich=True)
-        return set(bundle(Source(code, "cell.py", 1, folder), options, A100, Limits(60, 600), payload=payload).uploads)
+        return set(
+            BundleBuilder(Source(code, "cell.py", 1, folder), options, A100, Limits(60, 600), payload=payload)
+            .build()
+            .uploads
+        )
 
     return carried
 
@@ -348,8 +352,12 @@ def test_files_of_a_listed_folder_that_are_too_large_or_hold_a_secret_are_named(
     (tmp_path / "work" / "login.txt").write_text("ghp_" + "a1B2c3D4e5F6" * 3)
     payload = VariablePayload(settings={"carry": 1}, origin=Origin({}, {}, {}))
     source = Source("!ls", "cell.py", 1, tmp_path / "work")
-    made = bundle(source, RunOptions(rich=True), A100, Limits(60, 600), payload=payload)
-    assert (made.left_out, made.rest["folders"], "a_b" in made.uploads) == (("large.csv", "login.txt"), ["data"], True)
+    made = BundleBuilder(source, RunOptions(rich=True), A100, Limits(60, 600), payload=payload).build()
+    assert (made.skipped_files, made.rest["folders"], "a_b" in made.uploads) == (
+        ("large.csv", "login.txt"),
+        ["data"],
+        True,
+    )
 
 
 def test_a_function_or_class_takes_the_files_along_that_it_opens(carried):
@@ -384,5 +392,5 @@ def test_an_open_file_goes_along_wherever_it_is_held(carried, tmp_path, monkeypa
 def test_code_that_reads_pickles_gets_the_classes_and_functions_of_the_notebook():
     space = {"__name__": "__main__"}
     exec("class Point: pass\ndef area(): pass\nalias = Point\nfrom collections import Counter\nrate = 2", space)
-    found = [_unpickled(Source(code, namespace=space)) for code in ("pickle.loads(data)", "data")]
+    found = [_picklable_names(Source(code, namespace=space)) for code in ("pickle.loads(data)", "data")]
     assert found == [["Point", "area"], []]

@@ -21,7 +21,7 @@ from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol.frames import STDERR, Frame, Splitter, words_of
 from lk_jupyter.runs.outcome import build_error
 from lk_jupyter.runs.package import bundle as bundles
-from lk_jupyter.runs.package.bundle import Limits, bundle
+from lk_jupyter.runs.package.bundle import BundleBuilder, Limits
 
 CREATED = "2026-06-02T09:14:03Z"
 L40S = MachineType(hardware_profile="gpu.l40s", price_per_hour=1.0)
@@ -58,7 +58,7 @@ def run(tmp_path):
 
     def run(code, **options):
         source = Source(code, "cell.py", 2, tmp_path, is_cell=True)
-        package = bundle(source, RunOptions(**options), L40S, Limits(60, 600))
+        package = BundleBuilder(source, RunOptions(**options), L40S, Limits(60, 600)).build()
         for name, text in json.loads(package.request.import_files).items():
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text(text)
@@ -101,7 +101,7 @@ def test_each_statement_is_compiled_alone_as_in_a_notebook(run):
     assert run(code).shown == [f"{own}\n", {"text/plain": "{'x': 'Later'}"}]
     assert "NameError" in run(f"def g(x: Later): pass\ng.__annotations__\n{code}").raw
     source = Source("def f(x: Later): pass\nf.__annotations__", is_cell=True, namespace={"a": __future__.annotations})
-    flags = bundle(source, RunOptions(), L40S, Limits(60, 600)).request.import_files
+    flags = BundleBuilder(source, RunOptions(), L40S, Limits(60, 600)).build().request.import_files
     assert f'\\"flags\\": {__future__.annotations.compiler_flag}' in flags
 
 
@@ -354,10 +354,10 @@ def test_what_is_written_between_bars_is_shown(run):
 
 def test_a_script_is_plain_unless_it_is_asked_for(tmp_path):
     source = Source("1", folder=tmp_path)
-    assert bundle(source, RunOptions(), L40S, Limits(60, 600)).nonce is None
-    assert bundle(source, RunOptions(rich=True), L40S, Limits(60, 600)).nonce
+    assert BundleBuilder(source, RunOptions(), L40S, Limits(60, 600)).build().nonce is None
+    assert BundleBuilder(source, RunOptions(rich=True), L40S, Limits(60, 600)).build().nonce
     cell = Source("1", folder=tmp_path, is_cell=True)
-    package = bundle(cell, RunOptions(rich=False), L40S, Limits(60, 600))
+    package = BundleBuilder(cell, RunOptions(rich=False), L40S, Limits(60, 600)).build()
     assert (package.request.code, package.request.import_files) == ("1", None)
 
 

@@ -7,7 +7,7 @@ from lk_jupyter.code.source import Source
 from lk_jupyter.errors import UsageError
 from lk_jupyter.options.runs import DockerOptions, RunOptions
 from lk_jupyter.runs.containers.containers import prepare_image
-from lk_jupyter.runs.package.bundle import Limits, bundle
+from lk_jupyter.runs.package.bundle import BundleBuilder, Limits
 from lk_jupyter.runs.package.prepare import prepare
 from lk_jupyter.runs.package.secret_scan import in_run, in_variable, require_consent
 from lk_jupyter.runs.variables.payload import VariablePayload
@@ -52,7 +52,9 @@ def test_a_secret_in_a_file_beside_the_folder_is_found(tmp_path):
         VariablePayload(settings={"carry": 1}),
         Source("open('../notes.txt')", "cell.py", 1, tmp_path / "work"),
     )
-    package = bundle(code, RunOptions(rich=True), MachineType(hardware_profile="a"), Limits(60, 600), payload=payload)
+    package = BundleBuilder(
+        code, RunOptions(rich=True), MachineType(hardware_profile="a"), Limits(60, 600), payload=payload
+    ).build()
     assert list(map(str, in_run(package))) == ["../notes.txt line 1 (GitHub token)"]
 
 

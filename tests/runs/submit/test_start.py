@@ -12,7 +12,7 @@ from lk_jupyter.code.source import Source
 from lk_jupyter.errors import OutcomeUnknown, PaymentRequired, ServerError
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol.parts import plain_name
-from lk_jupyter.runs.package.bundle import Limits, bundle
+from lk_jupyter.runs.package.bundle import BundleBuilder, Limits
 from lk_jupyter.runs.submit import start
 from lk_jupyter.runs.submit.start import start_once
 
@@ -29,7 +29,7 @@ def no_pause(monkeypatch):
 @pytest.fixture
 def package(tmp_path):
     machine = MachineType(hardware_profile="gpu.a100", price_per_hour=1.59)
-    return bundle(Source("print(1)", folder=tmp_path), RunOptions(), machine, Limits(60, 600))
+    return BundleBuilder(Source("print(1)", folder=tmp_path), RunOptions(), machine, Limits(60, 600)).build()
 
 
 class Gateway:
