@@ -22,15 +22,24 @@ from lk_jupyter.protocol.json_limits import load_json
 
 @dataclass(frozen=True)
 class CellContext:
-    """A cell of a notebook; each part is None where it is not known, such as outside of a kernel."""
+    """A cell of a notebook; each part is None where it is not known, such as outside of a kernel.
+
+    ``has_updates`` is whether the front end replaces an output when the kernel sends a display update for it.
+    """
 
     notebook: str | None = None
     cell_id: str | None = None
     session: str | None = None
+    has_updates: bool = False
 
 
 def current_cell() -> CellContext:
-    """Return the place of the code that runs now."""
+    """Return the place of the code that runs now. Call it in the thread of the cell: others see the next cell.
+
+    A page that draws the notebook sends the id of the cell with the request, or executes the messages of a widget:
+    that page applies display updates. Servers and programs that execute cells send no id; some append each update
+    as a new output, and some drop updates, so they get outputs that never change.
+    """
     ipython = sys.modules.get("IPython")  # it is not imported for that
     shell = ipython.get_ipython() if ipython is not None and hasattr(ipython, "get_ipython") else None
     if shell is None:
@@ -38,12 +47,15 @@ def current_cell() -> CellContext:
     # VS Code puts the path into the user's names, a Jupyter server into the environment.
     notebook = getattr(shell, "user_ns", {}).get("__vsc_ipynb_file__") or os.environ.get("JPY_SESSION_NAME")
     kernel: Any = getattr(shell, "kernel", None)
-    try:  # front ends send the id of a cell with the request to execute it
-        cell_id = (kernel.get_parent("shell").get("metadata") or {}).get("cellId")
+    try:
+        request = kernel.get_parent("shell")
+        cell_id = (request.get("metadata") or {}).get("cellId")
+        is_widget = request["header"]["msg_type"] == "comm_msg"
     except (AttributeError, TypeError, LookupError):
-        cell_id = None
+        cell_id, is_widget = None, False
     session = getattr(getattr(kernel, "session", None), "session", None)
-    return CellContext(*(str(fact) if fact else None for fact in (notebook, cell_id, session)))
+    notebook, cell_id, session = (str(fact) if fact else None for fact in (notebook, cell_id, session))
+    return CellContext(notebook, cell_id, session, has_updates=cell_id is not None or is_widget)
 
 
 #: States of an entry before the cloud has told one: the request is on its way, or was refused.

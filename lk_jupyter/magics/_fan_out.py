@@ -11,15 +11,26 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._output.background import BACKGROUND
-from lk_jupyter.magics._output.fanout import Board, Decision, FanOutLogs, plan_table, total
+from lk_jupyter.magics._output.fanout import (
+    Board,
+    Decision,
+    FanOutLogs,
+    heading_lines,
+    plan_table,
+    runs,
+    start_line,
+    total,
+)
 from lk_jupyter.magics._output.interrupt import NoInterrupt, Stop, detaches, interrupt
-from lk_jupyter.magics._output.live import LiveOutput, Note
+from lk_jupyter.magics._output.live import LiveOutput, Note, after_cell
+from lk_jupyter.magics._output.run import write_text
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.runs.clock import next_second
 from lk_jupyter.runs.fanout.comparison import table_of
@@ -29,6 +40,9 @@ from lk_jupyter.runs.interrupts import AtInterrupt, SafeEvent, true_interrupts
 from lk_jupyter.runs.package.secret_scan import require_consent
 from lk_jupyter.runs.run import Run
 from lk_jupyter.session import Session
+
+#: Seconds between two checks for the ids of runs.
+_TICK = 0.1
 
 STOPPING = "stopping; interrupt again to stop waiting"
 
@@ -90,7 +104,11 @@ def _stop(fan: FanOut, view: FanOutView, stop: Stop) -> str:
 
 
 class FanOutView:
-    """Shows lanes: ``begin``, ``follow``, ``end``, in this order."""
+    """Shows lanes: ``begin``, ``follow``, ``end``, in this order.
+
+    In a front end without display updates, a line reports each run once its id is known, and the table is the last
+    output. Nothing follows when the cell has ended.
+    """
 
     def __init__(self, fan: FanOut, options: RunOptions, shell: InteractiveShell) -> None:
         self.done = SafeEvent()
@@ -101,29 +119,45 @@ class FanOutView:
         self._table = LiveOutput(shell)
         self._logs = LiveOutput(shell)
         self._is_detached = False
+        self._announced: set[int] = set()
 
     def begin(self) -> None:
         """Show the maximum cost, then start the runs."""
-        self._board.show(Board(self._fan), now=True)
+        self._board.show(Board(self._fan), now=True, passing=True)
         self._fan.start()
 
     def show(self, note: str) -> None:
         """Show the board with a note, immediately."""
-        self._board.show(Board(self._fan, note), now=True)
+        self._board.show(Board(self._fan, note), now=True, passing=True)
 
     def follow(self, note: str = "") -> None:
         """Keep the board current until all lanes have ended."""
         fan = self._fan
         while not fan.done.is_set():
             self._board.show(Board(fan, note))
+            self._announce()
             fan.done.wait(next_second())
+        self._announce()
+
+    def _announce(self) -> None:
+        """Write a line for each run whose id is new, where outputs never change."""
+        new = [member for member in self._fan.lanes if member.run and member.lane.number not in self._announced]
+        if not new or not self._board.appends or self._is_detached:
+            return
+        head = [] if self._announced else heading_lines(self._fan)
+        write_text("".join(f"{line}\n" for line in [*head, *map(start_line, new)]))
+        self._announced.update(member.lane.number for member in new)
 
     def end(self, cause: str = "") -> None:
         """Show the final states, compare the runs, and set the table's variable; an error below shows ``cause``."""
         fan = self._fan
         fan.seen()
-        self._board.show(Board(fan), now=True)
-        self._table.show(Decision(fan, self._note(), cause), now=True)
+        if self._board.appends:
+            decision = Decision(fan, f"{Board(fan)}\n{self._note()}", cause)
+            after_cell(self._shell, partial(self._table.show, decision, now=True))
+        else:
+            self._board.show(Board(fan), now=True)
+            self._table.show(Decision(fan, self._note(), cause), now=True)
         if not self._options.quiet:
             self._logs.show(FanOutLogs(fan.lanes), now=True)
         if not self._is_detached:
@@ -132,14 +166,25 @@ class FanOutView:
 
     def detach(self) -> None:
         """Continue in the background, in outputs that are all made now; the variable gets the FanOut."""
-        self._is_detached = True
         if self._options.save:
             self._shell.user_ns[self._options.save] = self._fan
         self.begin()
-        self._table.show(Note("Results appear here when all runs finish."), now=True)
-        self._logs.show(Note(""), now=True)
+        if self._board.appends:
+            self._announce_started()
+        self._is_detached = True
+        self._table.show(Note("Results appear here when all runs finish."), now=True, passing=True)
+        self._logs.show(Note(""), now=True, passing=True)
         BACKGROUND.add(self)
         threading.Thread(target=self._keep_showing, name="lk-show-lanes", daemon=True).start()
+
+    def _announce_started(self) -> None:
+        """Wait for the ids of the first runs and write them: no output can follow when the cell has ended."""
+        fan = self._fan
+        while sum(bool(member.run or member.ended) for member in fan.lanes) < fan.parallel:
+            fan.done.wait(_TICK)
+        self._announce()
+        if waiting := sum(not (member.run or member.ended) for member in fan.lanes):
+            write_text(f"{runs(waiting)} will start when these finish. List: %lk_runs\n")
 
     def runs(self) -> list[Run]:
         """Return the runs of the lanes that were started."""
@@ -148,7 +193,8 @@ class FanOutView:
     def _keep_showing(self) -> None:
         try:
             self.follow("in the background")
-            self.end()
+            if not self._board.appends:
+                self.end()
         finally:
             self.done.set()
 

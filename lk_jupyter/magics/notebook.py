@@ -7,7 +7,7 @@ import os
 import tempfile
 import threading
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 from string import Template
@@ -146,7 +146,7 @@ def started_server(
     """
     facts = [priced(package.machine), package.at_most]
     warnings = "\n".join(filter(None, [*map(str, low_balance_notices(session, package.worst_case, what)), notice]))
-    status.show(StatusLine("submitting", facts, warnings), now=True)
+    status.show(StatusLine("submitting", facts, warnings), now=True, passing=True)
     sending = Submission(session, package)
     with AtInterrupt(lambda _: sending.abort_soon()):
         try:
@@ -154,10 +154,18 @@ def started_server(
                 run = Run.from_submission(session, sending)
                 facts.append(f"run {run.short_id}")
                 notes = "\n".join(filter(None, [run.note, notice]))
+                if status.appends:
+                    status.show(_start_line(run, facts, warnings), now=True)
                 server = _waited_for(run, lambda state: status.show(StatusLine(state, facts, notes)))
         except KeyboardInterrupt:
             raise interrupt(sending.outcome()) from None
     return run, server, facts
+
+
+def _start_line(run: Run, facts: Sequence[str], warnings: str) -> StatusLine:
+    """Return the line of a run whose server starts, for a front end whose outputs never change."""
+    notices = [run.note, warnings, f"Stop: %lk_abort {run.short_id}"]
+    return StatusLine("submitted", [*facts[:-1], f"run {run.execution_id}"], "\n".join(filter(None, notices)))
 
 
 def _waited_for(run: Run, watch: Callable[[str], object]) -> HostedServer:

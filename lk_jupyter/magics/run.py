@@ -329,6 +329,6 @@ def _conclude(run: Run, view: RunDisplay, monitor: RunMonitor) -> None:
         run.result_from(record)
     except RunError as error:
         failure = error
-    view.end(record, getattr(failure, "traceback", ""))
+    view.end(record, getattr(failure, "traceback", ""), raises=failure is not None)
     if failure:
         raise failure

@@ -27,6 +27,7 @@ from lk_jupyter.options.runs import NoOptions, RunOptions
 from lk_jupyter.options.sessions import StopSessionOptions
 from lk_jupyter.protocol.frames import STDERR, Frame
 from lk_jupyter.protocol.notice import Notice
+from lk_jupyter.runs.clock import Bill
 from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
 from lk_jupyter.runs.notebooks.servers import ended_on_failure, stop_server
 from lk_jupyter.runs.notebooks.warm_python import (
@@ -48,6 +49,7 @@ from lk_jupyter.runs.submit.budget import budget_usage
 from lk_jupyter.session import Session, current
 from lk_jupyter.text.units import duration_label
 from lk_jupyter.views.plan import plan_view
+from lk_jupyter.views.run import facts_so_far
 
 lk_sessions = Subcommands(
     "lk_sessions",
@@ -112,12 +114,15 @@ def run_cell(
         warm = find_session(session, name)
         package = prepare({} if warm is None else warm.kept)
         (package,) = require_consent([package], ask)
-        status, start_time = LiveOutput(shell), time.monotonic()
+        status, start_time, notice = LiveOutput(shell), time.monotonic(), ""
         if warm is None:
-            warm = _started(session, prepare_session(session, options), name, idle_of(options), status)
+            idle = f"after {idle_of(options):g} minutes without work"
+            notice = f"Billed until you stop it (%lk_sessions stop {name}), or {idle}."
+            warm = _started(session, options, status, notice)
         else:
             _check_machine(warm, options, package)
-        view = CellView(shell, warm, status, quiet=options.quiet)
+        view = CellView(shell, warm, status, quiet=options.quiet, notice=notice)
+        view.begin()
         _follow(warm, view, package, start_time)
 
 
@@ -131,13 +136,13 @@ def _check_machine(warm: WarmPython, options: RunOptions, package: Bundle) -> No
         )
 
 
-def _started(session: Session, machine: Bundle, name: str, idle: float, status: LiveOutput) -> WarmPython:
+def _started(session: Session, options: RunOptions, status: LiveOutput, notice: str) -> WarmPython:
     """Start the machine of a session, after showing the price."""
-    notice = f"Billed until you stop it (%lk_sessions stop {name}), or after {idle:g} minutes without work."
+    name, machine = str(options.session), prepare_session(session, options)
     run, server, facts = started_server(session, machine, status, "this session", notice)
     try:
         with ended_on_failure(run):
-            warm = start_session(name, run, server, idle)
+            warm = start_session(name, run, server, idle_of(options))
             restored = warm.restore()
     except KeyboardInterrupt as error:
         raise interrupt(str(error)) from None
@@ -196,9 +201,12 @@ def _interrupted(warm: WarmPython, view: CellView, cell: Asked | None, stop: Sto
 class CellView:
     """The view of a cell in a session: ``follow``, then ``end``."""
 
-    def __init__(self, shell: InteractiveShell, warm: WarmPython, status: LiveOutput, *, quiet: bool) -> None:
+    def __init__(
+        self, shell: InteractiveShell, warm: WarmPython, status: LiveOutput, *, quiet: bool, notice: str = ""
+    ) -> None:
         self.shell = shell
         self._warm = warm
+        self._notices = list(filter(None, [warm.run.note, notice]))
         self._quiet = quiet
         self._status = status
         self._start_time = time.monotonic()
@@ -221,16 +229,23 @@ class CellView:
             self._rich.tick()
             if self._log.holds:
                 self._log.show("")
-            self._status.show(self._line(), now=self._state != "running")
+            self._status.show(self._line(), now=self._state != "running", passing=True)
+
+    def begin(self) -> None:
+        """Show the session and how to stop it, where outputs never change."""
+        if self._status.appends and not self._status.is_visible:
+            line = self._line()
+            line.notice = f"Stop the session and its bill: %lk_sessions stop {self._warm.name}"
+            self._status.show(line, now=True)
 
     def sending(self, doing: str) -> None:
         """Show the upload that precedes the cell."""
-        self._status.show(self._line(doing))
+        self._status.show(self._line(doing), passing=True)
 
     def stopping(self) -> None:
         """Show that the cell is being interrupted."""
         self._state = "stopping"
-        self._status.show(self._line("interrupt again to stop waiting"), now=True)
+        self._status.show(self._line("interrupt again to stop waiting"), now=True, passing=True)
 
     def end(self, cell: Asked, notices: Sequence[Notice]) -> None:
         """Show the final state of the cell. Raises CellFailed after a failure."""
@@ -249,38 +264,65 @@ class CellView:
             if page.get("source") == "page":
                 self._take_text(str(page.get("data", {}).get("text/plain", "")) + "\n")
         self._log.end()
-        for note in self._rich.end(0):
-            display(Note(note))
-        self._state = state
-        self._status.settle(self._line())
-        took = duration_label(time.monotonic() - self._start_time)
-        cost = self._warm.run.bill().label
-        facts = [took, f"session {self._warm.name}", f"{cost} so far" if cost else "", self._run]
-        notices = [*earlier, *unsigned_notices(self._unsigned), *lost_notices(cell)]
-        display(StatusLine(state, facts, "\n".join(map(str, notices))))
+        notes = self._rich.end(0)
+        notices = [*self._notices, *notes, *earlier, *unsigned_notices(self._unsigned), *lost_notices(cell)]
+        line = self._receipt(state, "\n".join(map(str, notices)))
+        settle = partial(self._status.show, line, now=True)
+        raises = self._status.appends and state != "completed"  # an error follows: the receipt comes below it
+        after_cell(self.shell, settle) if raises else settle()
+
+    def _receipt(self, state: str, notice: str) -> StatusLine:
+        """Return the line that closes a cell: how long it took, and the cost of its session so far."""
+        seconds, run = time.monotonic() - self._start_time, self._warm.run
+        bill = run.bill()
+        cost = f"{bill.label} so far" if bill.label else ""
+        line = StatusLine(state, [duration_label(seconds), f"session {self._warm.name}", cost, self._run], notice)
+        line.run = self._header(state, seconds, [cost])
+        return line
+
+    def _header(self, state: str, seconds: float, facts: Sequence[str]) -> dict[str, Any]:
+        """Return a cell of a session as data of RUN_MIME."""
+        run = self._warm.run
+        return {
+            **facts_so_far(Bill(seconds), run.machine, None),
+            "execution_id": run.execution_id,
+            "session": self._warm.name,
+            "state": state,
+            "told": list(filter(None, facts)),
+        }
 
     def lost(self) -> None:
         """Show that no answer comes any more."""
         self._log.end()
-        self._status.settle(StatusLine("lost", [f"session {self._warm.name}", self._run]))
+        line = StatusLine("lost", [f"session {self._warm.name}", self._run], "\n".join(self._notices))
+        line.run = self._header("lost", time.monotonic() - self._start_time, [])
+        self._status.show(line, now=True)
 
     @property
     def _run(self) -> str:
-        return f"run {self._warm.run.short_id}"
+        return f"run {self._warm.run.execution_id if self._status.appends else self._warm.run.short_id}"
 
     def _line(self, *facts: str) -> StatusLine:
         seconds = time.monotonic() - self._start_time
         took = [f"{seconds:.0f} s"] if seconds >= 1 else []
-        return StatusLine(
-            self._state, [f"session {self._warm.name}", priced(self._warm.run.machine), *took, *facts, self._run]
+        line = StatusLine(
+            self._state,
+            [f"session {self._warm.name}", priced(self._warm.run.machine), *took, *facts, self._run],
+            "\n".join(self._notices),
         )
+        line.run = self._header(self._state, seconds, facts)
+        return line
 
     def _show_note(self, text: str) -> None:
-        self._note.show(Note(text))
+        self._note.show(Note(text), passing=True)
 
     def _show_hidden(self, count: int) -> None:
         run = self._warm.run
-        self._note.show(Hidden(count, run.log_path, run.execution_id) if count else Note(""), now=True)
+        note = Hidden(count, run.log_path, run.execution_id) if count else Note("")
+        if not self._note.appends:
+            self._note.show(note, now=True)
+        elif str(note):
+            write_text(f"{note}\n")
 
     def _take(self, message: Message) -> None:
         kind, content = message["header"]["msg_type"], message["content"]

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 from IPython.core.interactiveshell import InteractiveShell
 
 from lk_jupyter.api.states import state_label
 from lk_jupyter.errors import RunError
+from lk_jupyter.journal.journal import journal
 from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.background import BACKGROUND, PACE
+from lk_jupyter.magics._output.fanout import ReceiptTable
 from lk_jupyter.magics._output.interrupt import interrupt
-from lk_jupyter.magics._output.live import LiveOutput, Note
+from lk_jupyter.magics._output.live import LiveOutput, Note, after_cell
 from lk_jupyter.options.runs import WaitOptions
 from lk_jupyter.runs.interrupts import true_interrupts
 from lk_jupyter.runs.run import Run
 from lk_jupyter.session import current
 from lk_jupyter.text.units import duration_label
+from lk_jupyter.views.run import receipt_facts
 
 
 @magic(WaitOptions)
@@ -38,8 +43,12 @@ def lk_wait(options: WaitOptions, shell: InteractiveShell) -> None:
             runs = _named(options.runs, status) if options.runs else _detached(status)
     except KeyboardInterrupt:
         raise interrupt("stopped waiting; the runs are still active. Wait again: %lk_wait") from None
-    status.show(_table(runs) if runs else Note("No background runs."), now=True)
-    _raise_failure(runs)
+    receipts = _missing_receipts(runs) if status.appends else []
+    failure = _failure(runs)
+    show = partial(status.show, ReceiptTable(_table(runs), receipts) if runs else Note("No background runs."), now=True)
+    after_cell(shell, show) if failure and status.appends else show()
+    if failure:
+        raise failure
 
 
 def _named(names: Sequence[str], status: LiveOutput) -> list[Run]:
@@ -61,7 +70,8 @@ def _detached(status: LiveOutput) -> list[Run]:
 
 
 def _say(status: LiveOutput, number: int) -> None:
-    status.show(Note("Waiting for 1 run …" if number == 1 else f"Waiting for {number} runs …"), now=True)
+    text = "Waiting for 1 run …" if number == 1 else f"Waiting for {number} runs …"
+    status.show(Note(text), now=True, passing=True)
 
 
 def _table(runs: Sequence[Run]) -> Table:
@@ -81,9 +91,18 @@ def _row(run: Run) -> tuple[str, ...]:
     )
 
 
-def _raise_failure(runs: Sequence[Run]) -> None:
+def _missing_receipts(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Return the receipts of runs whose cells ended before them, where a cell can't be updated later."""
+    shown = {run.execution_id for run in runs if (entry := journal().get(run.execution_id)) and entry.shown}
+    missing = [run for run in runs if run.execution_id not in shown]
+    return [receipt_facts(run.record, run.machine, run.bundle) for run in missing]
+
+
+def _failure(runs: Sequence[Run]) -> RunError | None:
+    """Return the error of the first run that failed."""
     for run in runs:
         try:
             run.result()
         except RunError as failure:
-            raise failure from None
+            return failure
+    return None

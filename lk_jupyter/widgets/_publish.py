@@ -12,6 +12,7 @@ from IPython.core.getipython import get_ipython
 from IPython.core.interactiveshell import InteractiveShell
 
 from lk_jupyter.errors import UsageError
+from lk_jupyter.journal.entry import current_cell
 
 Bundle = dict[str, Any]
 
@@ -23,7 +24,10 @@ PACE = 5.0
 
 
 class DisplayPlace:
-    """One output. ``show`` fills it, and later calls put what is new there, not more often than the pace allows."""
+    """One output. ``show`` fills it, and later calls put what is new there, not more often than the pace allows.
+
+    Create it in the thread of the cell. In a front end without display updates, the output stays as it was shown.
+    """
 
     def __init__(self, bundle: Callable[[], Bundle], metadata: dict[str, Any]) -> None:
         self._bundle = bundle
@@ -32,6 +36,7 @@ class DisplayPlace:
         self._transient = {"display_id": uuid4().hex}
         self._lock = threading.Lock()
         self._published: Bundle = {}
+        self._has_updates = current_cell().has_updates
         self._timer: threading.Timer | None = None
 
     def show(self) -> None:
@@ -42,7 +47,7 @@ class DisplayPlace:
     def changed(self) -> None:
         """Put the new bundle there soon."""
         with self._lock:
-            if self._timer is None:
+            if self._timer is None and self._has_updates:
                 self._timer = threading.Timer(PACE, self.settle)
                 self._timer.daemon = True
                 self._timer.start()
@@ -54,7 +59,7 @@ class DisplayPlace:
                 self._timer.cancel()
             self._timer = None
             bundle = self._bundle()
-            if bundle != self._published:
+            if bundle != self._published and self._has_updates:
                 self._published = bundle
                 self._publish(bundle, self._metadata, transient=self._transient, update=True)
 

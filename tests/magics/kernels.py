@@ -96,6 +96,7 @@ class Kernel:
         self.manager = manager
         self.client = client
         self.home = home
+        self.has_updates = True  # whether cells come with ids, as from a page that applies display updates
 
     def run(self, code, *, on=None, cell_id=None):
         """Execute a cell; ``on(cell)`` is called after every message, until it returns True."""
@@ -119,15 +120,14 @@ class Kernel:
         raise AssertionError(f"the cell did not end: {cell.messages}")
 
     def _send(self, code, cell_id):
-        """Send a cell as a front end does, with its id; return the id of the message.
+        """Send a cell as JupyterLab does, with its id, or as a server does; return the id of the message.
 
         After an error, a kernel drops the cells that wait, and ipykernel 6 one that comes at once: people read first.
         """
-        if cell_id is None:
-            return self.client.execute(code, stop_on_error=False)
-        content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False}
-        content["stop_on_error"] = False
-        message = self.client.session.msg("execute_request", content, metadata={"cellId": cell_id})
+        content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}}
+        content |= {"allow_stdin": cell_id is None, "stop_on_error": False}
+        metadata = {"cellId": cell_id or "cell"} if self.has_updates else {}
+        message = self.client.session.msg("execute_request", content, metadata=metadata)
         self.client.shell_channel.send(message)
         return message["header"]["msg_id"]
 

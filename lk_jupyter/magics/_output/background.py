@@ -137,7 +137,8 @@ def follow_detached(run: Run, view: RunDisplay, monitor: RunMonitor | None = Non
     """Show the run in this cell's output, without waiting; ``monitor`` is the run's reader, if already started."""
     monitor = monitor or RunMonitor(run).start()
     view.detach(run)
-    notify = _nothing if view.is_stopping else notices(view.shell)  # no notification for the user who aborted the run
+    is_silent = view.is_stopping or not view.in_place  # the user who aborted it needs no notice of its end
+    notify = _nothing if is_silent else notices(view.shell)
     BACKGROUND.show(Detached(run, view, monitor, notify))
 
 

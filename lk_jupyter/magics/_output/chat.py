@@ -1,6 +1,7 @@
 """Show an answer: its text grows in an output, and a line below shows progress and cost.
 
-A terminal can't update an output, so the view prints each line of the answer once complete.
+A terminal can't update an output. It prints each line of the answer when it is complete. A front end without display
+updates gets the complete answer and the line that closes it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from lk_jupyter.inference.chat_target import Answerer
 from lk_jupyter.inference.conversation import ChatReply
-from lk_jupyter.magics._output.live import LiveOutput, StatusLine
+from lk_jupyter.magics._output.live import LiveOutput, StatusLine, has_kernel
 from lk_jupyter.text.secrets import LineRedactor, redact
 from lk_jupyter.text.terminal import plain
 from lk_jupyter.text.units import credits_label, duration_label
@@ -60,7 +61,7 @@ class ChatView:
 
     def __init__(self, shell: InteractiveShell, who: Answerer) -> None:
         self._who = who
-        self._in_place = getattr(shell, "kernel", None) is not None
+        self._prints = not has_kernel(shell)
         self._answer = LiveOutput(shell, PACE)
         self._line = LiveOutput(shell)
         self._printed = Printed()
@@ -68,13 +69,13 @@ class ChatView:
 
     def begin(self) -> None:
         """Make the outputs, so that the line is below the answer."""
-        if self._in_place:
-            self._answer.show(ChatMarkdown(ChatReply(self._who.name)), now=True)
-            self._line.show(StatusLine("waiting", [f"for {self._who.label}"]), now=True)
+        if not self._prints:
+            self._answer.show(ChatMarkdown(ChatReply(self._who.name)), now=True, passing=True)
+            self._line.show(StatusLine("waiting", [f"for {self._who.label}"]), now=True, passing=True)
 
     def show(self, answer: ChatReply) -> None:
         """Show the text of an answer so far."""
-        if not self._in_place:
+        if self._prints:
             self._printed.show(answer.text)
         elif answer.first is None:
             self._wait(answer)
@@ -89,15 +90,15 @@ class ChatView:
         if time.monotonic() - self._looked >= _LOOK:
             state = self._who.waiting()
             line = StatusLine(state, [f"for {self._who.label}", duration_label(answer.seconds)])
-            self._line.show(line, now=self._in_place and state != "waiting")
+            self._line.show(line, now=not self._prints and state != "waiting", passing=True)
             self._looked = time.monotonic()
 
     def end(self, answer: ChatReply, state: str) -> None:
         """Show the final answer and its receipt."""
-        if self._in_place:
-            self._answer.show(ChatMarkdown(answer), now=True)
-        else:
+        if self._prints:
             self._printed.end(answer.text)
+        else:
+            self._answer.show(ChatMarkdown(answer), now=True)
         self._line.show(receipt(answer, self._who.label, state), now=True)
 
 

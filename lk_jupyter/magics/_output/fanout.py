@@ -22,7 +22,7 @@ from lk_jupyter.runs.fanout.member import FanOutMember
 from lk_jupyter.runs.fanout.score import Score
 from lk_jupyter.runs.metrics.summary import GpuUsage
 from lk_jupyter.runs.outcome import SHORT_ID
-from lk_jupyter.text.secrets import COLOUR, redact_values
+from lk_jupyter.text.secrets import COLOUR, redact, redact_values
 from lk_jupyter.text.terminal import plain, shortened
 from lk_jupyter.text.units import credits_label, duration_label
 from lk_jupyter.views.run import METADATA_KEY, facts_so_far, receipt_facts
@@ -146,6 +146,21 @@ def runs(count: int) -> str:
     return "1 run" if count == 1 else f"{count} runs"
 
 
+def heading_lines(fan: FanOut) -> list[str]:
+    """Return the number of runs, the most that they cost together, and the warnings before their start."""
+    return list(map(plain, [f"{runs(len(fan.lanes))}, at most {at_most(fan)}", *map(str, fan.remarks)]))
+
+
+def start_line(member: FanOutMember) -> str:
+    """Return the line of a run that was started: its machine, values and id, and the commands for it."""
+    run_plan, run = member.lane, member.run
+    values = [f"{name}={value}" for name, value in run_plan.values.items()]
+    machine = f"{run_plan.machine} at {price_label(run_plan.package.machine)}"
+    facts = [str(run_plan.number), machine, *values, *([f"run {run.execution_id}"] if run else [])]
+    commands = f". Follow: %lk_attach {run.short_id}. Stop: %lk_abort {run.short_id}" if run else ""
+    return plain(redact(" · ".join(facts) + commands))
+
+
 def plan_table(fan: FanOut) -> Table:
     """Return the table of ``--dry-run``: machine, values, time limit (s) and maximum cost of each run."""
     plans = [run_plan.lane for run_plan in fan.lanes]
@@ -237,23 +252,30 @@ def _score(value: float | str | None) -> str:
     return value if isinstance(value, str) else f"{value:g}"
 
 
-class Decision:
-    """The table that compares runs; its metadata has the receipts of all runs, for programs."""
+class ReceiptTable:
+    """A table of runs; its metadata has their receipts, for programs."""
 
-    def __init__(self, fan: FanOut, note: str, cause: str) -> None:
-        self._table = decision_table(fan.outcomes(), fan.scores, note, cause)
-        receipts = [
-            receipt_facts(member.record, member.lane.package.machine, member.lane.package)
-            for member in fan.lanes
-            if member.record
-        ]
-        self._metadata = {METADATA_KEY: {"runs": receipts}}
+    def __init__(self, table: Table, receipts: Sequence[dict[str, Any]]) -> None:
+        self._table = table
+        self._metadata: dict[str, Any] = {METADATA_KEY: {"runs": receipts}} if receipts else {}
 
     def __str__(self) -> str:
         return str(self._table)
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, Any]]:
         return self._table._repr_mimebundle_(), self._metadata
+
+
+class Decision(ReceiptTable):
+    """The table that compares the runs of a fan-out."""
+
+    def __init__(self, fan: FanOut, note: str, cause: str) -> None:
+        receipts = [
+            receipt_facts(member.record, member.lane.package.machine, member.lane.package)
+            for member in fan.lanes
+            if member.record
+        ]
+        super().__init__(decision_table(fan.outcomes(), fan.scores, note, cause), receipts)
 
 
 class FanOutLogs:

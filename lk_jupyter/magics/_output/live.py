@@ -16,6 +16,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
 from lk_jupyter.api.states import label_of, mark_of
+from lk_jupyter.journal.entry import current_cell
 from lk_jupyter.protocol.notice import Notice
 from lk_jupyter.text.secrets import COLOUR, LineRedactor, redact, redact_bundle, redact_values
 from lk_jupyter.text.terminal import TerminalText, columns_of_terminal, plain, wrapped
@@ -203,6 +204,16 @@ class Redacted:
         return redact_bundle(data), metadata
 
 
+def has_kernel(shell: InteractiveShell) -> bool:
+    """Return whether a kernel executes the shell, not a terminal."""
+    return getattr(shell, "kernel", None) is not None
+
+
+def has_updates(shell: InteractiveShell) -> bool:
+    """Return whether the front end that sent this cell replaces outputs. Call it in the thread of the cell."""
+    return has_kernel(shell) and current_cell().has_updates
+
+
 def show_updated(shell: InteractiveShell, content: object) -> Callable[[object], None]:
     """Show the content in a new output, and return a function that replaces the content in place.
 
@@ -237,12 +248,15 @@ def after_cell(shell: InteractiveShell, act: Callable[[], object]) -> None:
 class LiveOutput:
     """An output that is updated in place, at most every ``pace`` seconds; by default once per second of the wall clock.
 
-    A terminal, which can't update, only shows content with ``now``.
+    Create it in the thread of the cell: the front end that sent the cell decides whether updates are possible. Where
+    they aren't, as in a terminal, only content that is shown with ``now`` appears, each in a new output; ``passing``
+    content, which later content replaces, appears in a terminal but in no notebook that keeps all outputs.
     """
 
     def __init__(self, shell: InteractiveShell, pace: float = PACE) -> None:
         self.pace = pace
-        self._in_place = getattr(shell, "kernel", None) is not None
+        self.in_place = has_updates(shell)
+        self.appends = not self.in_place and has_kernel(shell)
         self._shell = shell
         self._update: Callable[[object], None] | None = None
         self._last_identity: str | None = None
@@ -250,16 +264,16 @@ class LiveOutput:
         self._last_time = -math.inf
         self._remarked: set[str] = set()
 
-    def show(self, content: object, *, now: bool = False) -> None:
+    def show(self, content: object, *, now: bool = False, passing: bool = False) -> None:
         """Replace the content of the output; content that arrives too soon is skipped, unless ``now``."""
         moment = time.monotonic()
         identity = self._identity(content)
-        if identity == self._last_identity or not (now or self.is_due):
+        if identity == self._last_identity or not (now or self.is_due) or (passing and self.appends):
             return
-        if isinstance(content, StatusLine) and not self._in_place:
+        if isinstance(content, StatusLine) and not self.in_place:
             content.leave_out(self._remarked)
         self._content = content if isinstance(content, StatusLine) else Redacted(content)
-        if self._update is None or not self._in_place:
+        if self._update is None or not self.in_place:
             self._update = show_updated(self._shell, self._content)
         else:
             self._update(self._content)
@@ -273,14 +287,14 @@ class LiveOutput:
     def _identity(self, content: object) -> str | None:
         """Return the identity of content: its text, with its revision where the text isn't enough."""
         text = str(content)
-        if not text and not self._in_place:
-            return self._last_identity  # an empty line in a terminal
+        if not text and not self.in_place:
+            return self._last_identity  # an empty line
         return f"{getattr(content, 'revision', '')} {text}"
 
     @property
     def is_due(self) -> bool:
         """Whether content that is shown at this moment appears without ``now`` too."""
-        return self._in_place and time.monotonic() - self._last_time >= self.pace
+        return self.in_place and time.monotonic() - self._last_time >= self.pace
 
     @property
     def is_visible(self) -> bool:
@@ -289,5 +303,5 @@ class LiveOutput:
 
     def settle(self, content: object) -> None:
         """Replace the content permanently, unless the output would only repeat text (in a terminal)."""
-        if self._in_place:
+        if self.in_place:
             self.show(content, now=True)

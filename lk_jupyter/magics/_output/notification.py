@@ -54,8 +54,6 @@ class DesktopNotification:
 
 def notices(shell: InteractiveShell) -> Callable[[DesktopNotification], None]:
     """Create an output for the notifications of this cell, and return the function that fills the output."""
-    if getattr(shell, "kernel", None) is None:
-        return lambda _: None
     return show_updated(
         shell, DesktopNotification("The browser also notifies you on the desktop when it finishes, if you allow it.")
     )

@@ -17,7 +17,7 @@ from IPython.display import DisplayHandle, display
 
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import only_colors
-from lk_jupyter.magics._output.live import FONT, LiveOutput
+from lk_jupyter.magics._output.live import FONT, LiveOutput, has_kernel, has_updates
 from lk_jupyter.protocol.frames import UNSIGNED, Frame, survived
 from lk_jupyter.text.secrets import redact, redact_bundle
 from lk_jupyter.text.terminal import one_line, plain
@@ -33,7 +33,7 @@ class RichOutput:
         most: int = setting("rich_outputs")
         self._before = before
         self._bundles = MimeOutputs(shell, most, outputs)
-        self._bars = Bars(shell, most)
+        self._bars = Bars(shell, most if self._bundles.in_place or not has_kernel(shell) else 1)
         self._shell = shell
         self._within: Any = None
         self._unsigned = 0
@@ -74,7 +74,7 @@ class RichOutput:
         if self._within:
             self._within.__exit__(None, None, None)
             self._within = None
-        if model and getattr(self._shell, "kernel", None) is not None:
+        if model and has_kernel(self._shell):
             with suppress(ImportError):
                 self._within = output_for(model)
                 self._within.__enter__()
@@ -93,6 +93,7 @@ class RichOutput:
 
     def end(self, damaged: int) -> list[str]:
         """Settle all outputs, and return the closing notes. ``damaged`` is the number of damaged frames."""
+        self._bundles.end(self._before)
         self._bars.end()
         if self._within:
             self._move("")
@@ -124,11 +125,13 @@ class MimeOutputs:
 
     def __init__(self, shell: InteractiveShell, most: int, outputs: Sequence[LiveOutput]) -> None:
         self._shell = shell
-        self._in_place = getattr(shell, "kernel", None) is not None
+        self.in_place = has_updates(shell)
+        self._in_kernel = has_kernel(shell)
         self._most = most
         self._outputs = outputs
         self._clears = False
         self._named: dict[str, list[DisplayHandle]] = {}
+        self._newest: dict[str, dict[str, Any]] = {}  # updates that wait for the end, where outputs never change
         self._count = 0
         self.omitted = 0
 
@@ -141,22 +144,34 @@ class MimeOutputs:
             return
         before()
         self._count += 1
-        # Other cells can update an output by the id that the code assigned.
-        handle = display(data, metadata=metadata, raw=True, display_id=str(payload.get("id") or "") or True)
-        if handle and self._in_place and "id" in payload:
+        self._newest.pop(str(payload.get("id", "")), None)
+        # An id that the code gave is known to other cells too.
+        name = str(payload.get("id") or "") or True if self.in_place or not self._in_kernel else None
+        handle = display(data, metadata=metadata, raw=True, display_id=name)
+        if handle and self.in_place and "id" in payload:
             self._named.setdefault(str(payload["id"]), []).append(handle)
 
     def update(self, payload: dict[str, Any]) -> None:
         """Show a bundle in place of the outputs with the same id, in any cell."""
         data, metadata = _checked(payload)
         name = str(payload.get("id", ""))
-        handles = self._named.get(name) or ([DisplayHandle(name)] if name and self._in_place else [])
+        if self._in_kernel and not self.in_place:
+            self._newest[name] = payload
+            return
+        handles = self._named.get(name) or ([DisplayHandle(name)] if name and self.in_place else [])
         for handle in handles[-1:]:
             handle.update(data, metadata=metadata, raw=True)
 
+    def end(self, before: Callable[[], None]) -> None:
+        """Show the last state of each output that was updated, where outputs never change."""
+        newest, self._newest = self._newest, {}
+        for payload in newest.values():
+            self.display({**payload, "id": ""}, before)
+
     def clear(self, *, wait: bool) -> None:
         """Clear the outputs, immediately or before the next output."""
-        self._clears = self._in_place
+        self._clears = self._in_kernel
+        self._newest.clear()
         if not wait:
             self.settle()
 
@@ -297,7 +312,7 @@ class Bars:
         """Create the only output now, empty."""
         self._most = 0
         self._output = LiveOutput(self._shell)
-        self._output.show(self.rows, now=True)
+        self._output.show(self.rows, now=True, passing=True)
 
     def begins_output(self, payload: dict[str, Any]) -> bool:
         """Return whether this state of a bar needs a new output."""
@@ -322,7 +337,7 @@ class Bars:
         is_first = not self._bars
         self._take(payload)
         if self._output:
-            self._output.show(self.rows, now=is_first)
+            self._output.show(self.rows, now=is_first, passing=True)
 
     def _take(self, payload: dict[str, Any]) -> None:
         number, state = payload["bar"], payload["state"]

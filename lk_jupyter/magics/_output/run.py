@@ -26,6 +26,7 @@ from lk_jupyter.magics._output.live import (
     Stderr,
     Text,
     after_cell,
+    has_kernel,
     show_last,
 )
 from lk_jupyter.magics._output.log import LogOutput
@@ -40,6 +41,8 @@ from lk_jupyter.runs.observers.base import ObserverGroup
 from lk_jupyter.runs.outcome import stderr_beside_frames
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.run import Run
+from lk_jupyter.text.secrets import redact
+from lk_jupyter.text.terminal import plain
 from lk_jupyter.text.units import duration_label, whole_label
 from lk_jupyter.views.run import METADATA_KEY, facts_so_far, receipt_facts
 
@@ -63,6 +66,9 @@ _OBSERVED_LENGTH = 1 << 17
 class RunDisplay:
     """The view of a run: ``submitting``, ``follow``, ``end``, in this order.
 
+    In a front end without display updates, its outputs never change: the first shows the id with the commands that
+    follow and stop the run, the log streams, and the receipt is the last. Nothing follows when the cell has ended.
+
     ``observers`` are called about once per second while the run is active, and again at its end.
     """
 
@@ -82,6 +88,7 @@ class RunDisplay:
         self._facts: list[str] = []  # the companions' last facts
         self._facts_time = -PACE
         self._warnings: list[str] = []  # notices from before the start
+        self._written_notices: list[str] = []
         self._unheard = ""  # text that the observers haven't received yet
         self._status = LiveOutput(shell)
         self._note = LiveOutput(shell)
@@ -99,20 +106,25 @@ class RunDisplay:
         self.is_stopping = False
         self.aborting: Abort | None = None  # of a run that no cell waits for any more
 
+    @property
+    def in_place(self) -> bool:
+        """Whether the outputs of the run are updated, also when the cell has ended."""
+        return self._status.in_place
+
     def submitting(self, package: Bundle) -> None:
         """Show that the run is being sent, and its maximum cost."""
         self._package = package.without_values()
-        self._status.show(self._line("submitting", [package.at_most, *package.payload.facts]), now=True)
+        self._show_progress(self._line("submitting", [package.at_most, *package.payload.facts]))
 
     def warn(self, notices: Sequence[Notice]) -> None:
         """Show the notes before the run is sent; they stay with the run."""
         self._warnings = list(map(str, notices))
         if self._warnings:
-            self._status.show(self._line("submitting", []), now=True)
+            self._show_progress(self._line("submitting", []))
 
     def sending(self, doing: str) -> None:
         """Show the upload that precedes the run."""
-        self._status.show(self._line("submitting", [doing]))
+        self._status.show(self._line("submitting", [doing]), passing=True)
 
     def refused(self) -> None:
         """Show that the run wasn't started."""
@@ -131,6 +143,7 @@ class RunDisplay:
                     monitor.done.wait(LOG_PACE)
                 self._rich.tick()
                 self.meter(monitor)
+                self._write_notices()
         self.catch_up(monitor)
         return not detached.is_set()
 
@@ -178,21 +191,50 @@ class RunDisplay:
     def begin(self, run: Run) -> None:
         """Make ready for the log of a run."""
         write, note, hide = (_drop, _drop, _drop) if self._quiet else (write_text, self._show_note, self._show_hidden)
-        in_notebook = getattr(self.shell, "kernel", None) is not None
+        in_notebook = has_kernel(self.shell)
         limit, errors = setting("log_lines"), _drop if self._quiet else _write_error
         self._log = LogOutput(write, note, hide, limit=limit, ends=not in_notebook, write_error=errors)
         self._rich = RichOutput(self.shell, self._log.cut, (self._status, self._note))
         self._run = run
         if not self._status.is_visible:
-            self._status.show(self._line("attaching", []), now=True)
+            self._show_progress(self._line("attaching", []))
+        self._announce(run)
         self._observers.started(run)
 
+    def _announce(self, run: Run, *facts: str) -> None:
+        """Show once, where outputs never change, the id of the run and the commands that follow and stop it."""
+        if not self._status.appends or self._status.is_visible:
+            return
+        package = run.bundle or self._package
+        at_most = package.at_most if package else ""
+        line = StatusLine(
+            "submitted" if package else "attached", [*facts, self._priced, at_most, f"run {run.execution_id}"]
+        )
+        commands = f"Follow: %lk_attach {run.short_id}. Stop: %lk_abort {run.short_id}"
+        line.notice = "\n".join([*self._warnings, *self._run_notes, commands])
+        self._status.show(line, now=True)
+
+    def _write_notices(self) -> None:
+        """Write new notices into the log, where the line above the log can't show them."""
+        notices = [str(notice) for notice in self._observers.notices]
+        new = [text for text in notices if text not in self._written_notices]
+        if new and self._status.appends:
+            self._log.cut()
+            write_text("".join(f"{plain(redact(text))}\n" for text in new))
+        self._written_notices = notices
+
+    def _show_progress(self, line: StatusLine) -> None:
+        self._status.show(line, now=True, passing=True)
+
     def _show_note(self, text: str) -> None:
-        self._note.show(Note(text))
+        self._note.show(Note(text), passing=True)
 
     def _show_hidden(self, count: int) -> None:
         note = Hidden(count, self._run.log_path, self._run.execution_id) if count and self._run else Note("")
-        self._note.show(note, now=True)
+        if not self._note.appends:
+            self._note.show(note, now=True)
+        elif str(note):
+            write_text(f"{note}\n")
 
     def meter(self, monitor: RunMonitor) -> None:
         """Show the state, and the time and cost so far."""
@@ -213,7 +255,7 @@ class RunDisplay:
         state = "reconnecting" if monitor.lost else "stopping" if self.is_stopping else monitor.state
         facts += self._observer_facts(seconds)
         if state != self._state or self._status.is_due:
-            self._status.show(self._line(state, facts, figures, bill), now=True)
+            self._show_progress(self._line(state, facts, figures, bill))
         self._state = state
 
     def _observer_facts(self, seconds: float | None) -> list[str]:
@@ -256,16 +298,23 @@ class RunDisplay:
     def stopping(self) -> None:
         """Show that the run is being stopped, and how to end the waiting."""
         self.is_stopping = True
-        self._status.show(self._line("stopping", ["interrupt again to stop waiting"]), now=True)
+        self._show_progress(self._line("stopping", ["interrupt again to stop waiting"]))
 
-    def end(self, record: ExecutionRecord, traceback: str) -> None:
-        """Write the rest of the log, and make the status line the receipt; a terminal shows that last."""
+    def end(self, record: ExecutionRecord, traceback: str, *, raises: bool = False) -> None:
+        """Write the rest of the log, and make the status line the receipt; a terminal shows that last.
+
+        ``raises`` is whether an error of the cell follows.
+        """
         self._log.end(traceback)
         for frame in self._last:  # as in the notebook: below the error
             after_cell(self.shell, partial(self._rich.show, frame))
-        for note in self._rich.end(self._damaged):
-            display(Note(note))
+        notes = self._rich.end(self._damaged)
         line, notices = self._closing(record)
+        if self._status.appends:
+            self._append_receipt(record, line, [*notes, *notices], traceback, raises=raises)
+            return
+        for note in notes:
+            display(Note(note))
         hints = [notice for notice in notices if notice.kind == HINT]
         self._settle(line, [notice for notice in notices if notice not in hints])
         if hints:
@@ -273,12 +322,24 @@ class RunDisplay:
         if (stderr := stderr_beside_frames(record)) and not traceback and not self._quiet:
             display(Stderr(stderr))
 
-    def _closing(self, record: ExecutionRecord) -> tuple[StatusLine, list[Notice]]:
-        """Return the receipt, and the final notices of the observers."""
+    def _append_receipt(
+        self, record: ExecutionRecord, line: StatusLine, notices: Sequence[object], traceback: str, *, raises: bool
+    ) -> None:
+        """Show the receipt with all notices as the last output, below the error of the cell if there is one."""
+        if (stderr := stderr_beside_frames(record)) and not traceback and not self._quiet:
+            display(Stderr(stderr))
+        hints = [notice for notice in notices if isinstance(notice, Notice) and notice.kind == HINT]
+        line.metadata = {**line.metadata, **Hints(hints)._repr_mimebundle_()[1]}
+        settle = partial(self._settle, line, notices)
+        after_cell(self.shell, settle) if raises else settle()
+
+    def _closing(self, record: ExecutionRecord, *, is_shown: bool = True) -> tuple[StatusLine, list[Notice]]:
+        """Return the receipt, and the final notices of the observers; ``is_shown`` is whether the user sees both."""
         line = receipt(record, self._machine, self._run.bundle if self._run else None)
         if not self._run:
             return line, []
-        self._run.mark_viewed()
+        if is_shown:
+            self._run.mark_viewed()
         self._observers.tick(self._run, None, self._unheard)
         withheld = [Notice(f"{_WITHHELD} %lk_attach {self._run.short_id} --rich")] if self._run.withheld else []
         return line, [*self._observers.ended(self._run, record), *withheld]
@@ -289,14 +350,15 @@ class RunDisplay:
         An output made later, by a thread, would belong to the cell that runs then.
         """
         self._run = run
+        self._announce(run, "in the background")
         self._bars, self._gallery, self._pictures = Bars(self.shell, 0), RecentOutputs(), LiveOutput(self.shell)
         self._observers.started(run)
         state = "stopping" if self.is_stopping else "started"
-        self._status.show(self._line(state, ["in the background"]), now=True)
+        self._show_progress(self._line(state, ["in the background"]))
         if not self._quiet:
-            self._note.show(Text([]), now=True)
+            self._note.show(Text([]), now=True, passing=True)
             self._bars.begin()
-            self._pictures.show(self._gallery, now=True)
+            self._pictures.show(self._gallery, now=True, passing=True)
 
     def take_detached(self, monitor: RunMonitor) -> str:
         """Take the new events, keep rich outputs for separate outputs, and return the text."""
@@ -316,6 +378,8 @@ class RunDisplay:
     def show_detached(self, monitor: RunMonitor, newest: list[str]) -> None:
         """Show the meter and the newest lines, each in a separate output."""
         self.meter(monitor)
+        if self._status.appends:  # the cell has ended: a new output would be in another one
+            return
         if newest and not self._quiet:
             self._note.show(Text(newest))
         if not self._quiet:
@@ -324,6 +388,10 @@ class RunDisplay:
 
     def end_detached(self, run: Run, monitor: RunMonitor, newest: list[str]) -> None:
         """Show how the run ended in place of the meter."""
+        if self._status.appends:
+            if not monitor.error:
+                self._closing(run.wait_aside(), is_shown=False)
+            return
         if monitor.error:
             line = self._line("lost", [str(monitor.error)])
             if self.is_stopping:
@@ -338,7 +406,7 @@ class RunDisplay:
             self._pictures.show(self._gallery, now=True)
         self._settle(*self._closing(run.wait_aside()))
 
-    def _settle(self, line: StatusLine, notices: Sequence[Notice]) -> None:
+    def _settle(self, line: StatusLine, notices: Sequence[object]) -> None:
         line.notice = "\n".join([*self._warnings, *self._run_notes, *map(str, notices)])
         self._status.show(line, now=True)
 

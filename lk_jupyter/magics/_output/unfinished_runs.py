@@ -109,7 +109,7 @@ def look(entries: list[JournalEntry], note: LiveOutput) -> None:
         refreshed = list(refresh(current(start=False), entries))
         lost = [journal().get(entry.token) for entry in entries if entry.execution_id is None]
         lost = [entry for entry in lost if entry and entry.going_on and entry.execution_id is None]
-        note.show(GoingOn([*refreshed, *filter(None, lost)], checked=True), now=True)
+        note.show(GoingOn([*refreshed, *filter(None, lost)], checked=True), now=True, passing=True)
 
 
 def _ago(moment: float) -> str:

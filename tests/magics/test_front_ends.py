@@ -1,0 +1,154 @@
+"""Outputs in front ends that append or drop display updates: what a notebook file has in the end.
+
+The rules are those of the real servers, which ``test_installed_front_ends.py`` runs in the night.
+"""
+
+import json
+import re
+
+import pytest
+from magics.kernels import ALL_IS_SHOWN
+
+LAB = "lab"
+
+
+class Notebook:
+    """Outputs of cells, as a server that executes them writes them to the file."""
+
+    def __init__(self, kernel, rule):
+        self.kernel, self.rule, self.cells = kernel, rule, []
+
+    def run(self, code, on=None):
+        self.cells.append([])
+        cell = self.kernel.run(code, on=on)
+        for kind, content in cell.messages:
+            self._take(kind, content)
+        return self.cells[-1]
+
+    def _take(self, kind, content):
+        outputs = self.cells[-1]
+        if kind == "stream":
+            last = outputs[-1] if outputs else {}
+            if last.get("name") == content["name"]:
+                last["text"] += content["text"]
+            else:
+                outputs.append({"output_type": "stream", **content})
+        elif kind in {"display_data", "error"} or (kind == "update_display_data" and self.rule == "appended"):
+            outputs.append({"output_type": kind, **content})
+        elif kind == "clear_output":
+            outputs.clear()
+
+
+def text(output):
+    if output["output_type"] == "stream":
+        return output["text"]
+    return output["evalue"] if output["output_type"] == "error" else output["data"]["text/plain"]
+
+
+def receipts(cells):
+    """Return the ids of all receipts in outputs."""
+    kept = [output.get("metadata", {}).get("lk_jupyter", {}) for outputs in cells for output in outputs]
+    several = [receipt for each in kept for receipt in each.get("runs", [each])]
+    return [receipt["execution_id"] for receipt in several if "execution_id" in receipt]
+
+
+@pytest.fixture(params=["appended", "dropped"])
+def notebook(kernel, request):
+    kernel.has_updates = False
+    yield Notebook(kernel, request.param)
+    kernel.run(ALL_IS_SHOWN)
+    kernel.has_updates = True
+
+
+ID = r"[0-9a-f-]{36}"
+PLAIN = "%%lk_run --gpu A100\nprint('in the log')"
+
+
+def test_a_cell_shows_its_id_the_log_and_one_receipt(notebook):
+    first, log, last = notebook.run(PLAIN)
+    run_id = re.search(ID, text(first))[0]
+    assert f"Follow: %lk_attach {run_id[:8]}. Stop: %lk_abort {run_id[:8]}" in text(first)
+    assert "gpu.a100 at 1.59/h" in text(first)
+    assert text(log) == "in the log\n"
+    assert re.search(rf"✓ completed .* credits · run {run_id}", text(last))
+    assert receipts(notebook.cells) == [run_id]
+    assert sum(len(json.dumps(output)) for output in (first, last)) < 10_000
+
+
+def test_the_receipt_of_a_failed_cell_is_below_its_error_with_the_hints(notebook):
+    first, log, error, last = notebook.run("%%lk_run --gpu A100\nprint('before')\nimport missing_module")
+    run_id = re.search(ID, text(first))[0]
+    assert (text(log), error["ename"]) == ("before\n", "RunFailed")
+    assert re.search(rf"✗ failed .* run {run_id}", text(last))
+    assert "-r missing" in text(last)
+    assert receipts(notebook.cells) == [run_id]
+
+
+def test_an_interrupted_cell_ends_with_its_receipt(notebook):
+    on = notebook.kernel.interrupt_when(lambda cell: "started" in cell.text)
+    cell = notebook.run("%%lk_run --gpu A100\nprint('started', flush=True)\nimport time; time.sleep(600)", on=on)
+    first, log, error, last = cell
+    run_id = re.search(ID, text(first))[0]
+    assert (text(log), error["ename"]) == ("started\n", "KeyboardInterrupt")
+    assert re.search(rf"■ aborted .* credits · run {run_id}", text(last))
+    assert receipts(notebook.cells) == [run_id]
+
+
+def test_bars_and_updated_outputs_appear_once_in_their_last_state(notebook):
+    code = """%%lk_run --gpu A100
+from IPython.display import display
+from tqdm.auto import tqdm
+shown = display('state 0', display_id=True)
+for i in tqdm(range(3)):
+    shown.update(f'state {i + 1}')"""
+    first, shown, newest, bars, last = map(text, notebook.run(code))
+    assert (shown, newest) == ("'state 0'", "'state 3'")
+    assert "3/3" in bars
+    assert "100%" in bars
+    assert "completed" in last
+    assert len(receipts(notebook.cells)) == 1
+
+
+def test_a_detached_run_shows_its_commands_and_nothing_in_later_cells(notebook, tmp_path):
+    go = tmp_path / "go"
+    code = "%%lk_run --gpu A100 --detach\nimport pathlib, time\nprint('of the detached run', flush=True)\n"
+    (first,) = notebook.run(f"{code}while not pathlib.Path({str(go)!r}).exists(): time.sleep(.01)")
+    run_id = re.search(ID, text(first))[0]
+    assert f"Follow: %lk_attach {run_id[:8]}. Stop: %lk_abort {run_id[:8]}" in text(first)
+    later = f"import time, pathlib\ntime.sleep(1.5)\npathlib.Path({str(go)!r}).touch()\n{ALL_IS_SHOWN}\nprint('later')"
+    assert [text(output) for output in notebook.run(later)] == ["later\n"]
+    (last,) = notebook.run("%lk_wait")
+    assert re.search(rf"{run_id[:8]}\s+✓ completed", text(last))
+    assert receipts(notebook.cells) == [run_id]
+    notebook.run(f"%lk_wait {run_id}")
+    assert receipts(notebook.cells) == [run_id]
+
+
+def test_a_fan_out_reports_each_id_and_ends_with_its_table(notebook):
+    started, logs, last = notebook.run("%%lk_run --gpu A100 --sweep x=1,2\nprint('lane', x)")
+    ids = re.findall(ID, text(started))
+    assert len(ids) == 2
+    assert text(started).startswith("2 runs, at most ")
+    assert text(logs).startswith("Complete logs:")
+    assert all(run_id[:8] in text(last) for run_id in ids)
+    assert sorted(receipts(notebook.cells)) == sorted(ids)
+
+
+def test_a_fan_out_in_the_background_reports_its_ids_and_nothing_later(notebook):
+    (started,) = notebook.run("%%lk_run --gpu A100 --sweep x=1,2,3 --parallel 2 --detach\nprint('lane', x)")
+    assert len(re.findall(ID, text(started))) >= 2
+    assert [text(output) for output in notebook.run(f"{ALL_IS_SHOWN}\nprint('later')")] == ["later\n"]
+    (last,) = notebook.run("%lk_wait")
+    assert len(set(receipts([[last]]))) == 3
+
+
+def test_lines_that_are_left_out_are_counted_in_the_log(notebook):
+    first, log, last = notebook.run("%%lk_run --gpu A100\nfor i in range(200): print('line', i)")
+    lines = text(log).splitlines()
+    assert lines[49:52] == ["line 49", lines[50], "line 150"]
+    assert lines[50].startswith("▸ 100 lines hidden. Complete log: ")
+
+
+def test_a_cell_without_updates_shows_nothing_before_its_id_and_nothing_of_a_refused_start(notebook):
+    (error,) = notebook.run("%%lk_run --gpu A100 --max-cost 0.0000001\nprint(1)")
+    assert error["output_type"] == "error"
