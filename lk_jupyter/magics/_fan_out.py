@@ -29,8 +29,7 @@ from lk_jupyter.magics._output.fanout import (
     total,
 )
 from lk_jupyter.magics._output.interrupt import NoInterrupt, Stop, detaches, interrupt
-from lk_jupyter.magics._output.live import LiveOutput, Note, after_cell
-from lk_jupyter.magics._output.run import write_text
+from lk_jupyter.magics._output.live import LiveOutput, Note, after_cell, write_text
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.runs.clock import next_second
 from lk_jupyter.runs.fanout.comparison import table_of
@@ -150,6 +149,8 @@ class FanOutView:
 
     def end(self, cause: str = "") -> None:
         """Show the final states, compare the runs, and set the table's variable; an error below shows ``cause``."""
+        if self._is_detached and self._board.appends:  # the cell has ended: an output would be in another one
+            return
         fan = self._fan
         fan.seen()
         if self._board.appends:
@@ -193,8 +194,7 @@ class FanOutView:
     def _keep_showing(self) -> None:
         try:
             self.follow("in the background")
-            if not self._board.appends:
-                self.end()
+            self.end()
         finally:
             self.done.set()
 

@@ -18,10 +18,10 @@ from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import Subcommands
 from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.interrupt import Stop, advise_on_interrupt, interrupt
-from lk_jupyter.magics._output.live import Hidden, LiveOutput, Note, StatusLine, after_cell
+from lk_jupyter.magics._output.live import Hidden, LiveOutput, Note, StatusLine, after_cell, write_text
 from lk_jupyter.magics._output.log import LogOutput
 from lk_jupyter.magics._output.rich import RichOutput
-from lk_jupyter.magics._output.run import priced, receipt, write_text
+from lk_jupyter.magics._output.run import priced, receipt
 from lk_jupyter.magics.notebook import started_server
 from lk_jupyter.options.runs import NoOptions, RunOptions
 from lk_jupyter.options.sessions import StopSessionOptions
@@ -235,7 +235,8 @@ class CellView:
         """Show the session and how to stop it, where outputs never change."""
         if self._status.appends and not self._status.is_visible:
             line = self._line()
-            line.notice = f"Stop the session and its bill: %lk_sessions stop {self._warm.name}"
+            stop = f"Stop the session and its bill: %lk_sessions stop {self._warm.name}"
+            line.run, line.notice = {}, "\n".join([*self._notices, stop])
             self._status.show(line, now=True)
 
     def sending(self, doing: str) -> None:

@@ -9,8 +9,6 @@ import re
 import pytest
 from magics.kernels import ALL_IS_SHOWN
 
-LAB = "lab"
-
 
 class Notebook:
     """Outputs of cells, as a server that executes them writes them to the file."""
@@ -101,7 +99,7 @@ from tqdm.auto import tqdm
 shown = display('state 0', display_id=True)
 for i in tqdm(range(3)):
     shown.update(f'state {i + 1}')"""
-    first, shown, newest, bars, last = map(text, notebook.run(code))
+    _, shown, newest, bars, last = map(text, notebook.run(code))
     assert (shown, newest) == ("'state 0'", "'state 3'")
     assert "3/3" in bars
     assert "100%" in bars
@@ -143,7 +141,7 @@ def test_a_fan_out_in_the_background_reports_its_ids_and_nothing_later(notebook)
 
 
 def test_lines_that_are_left_out_are_counted_in_the_log(notebook):
-    first, log, last = notebook.run("%%lk_run --gpu A100\nfor i in range(200): print('line', i)")
+    _, log, _ = notebook.run("%%lk_run --gpu A100\nfor i in range(200): print('line', i)")
     lines = text(log).splitlines()
     assert lines[49:52] == ["line 49", lines[50], "line 150"]
     assert lines[50].startswith("▸ 100 lines hidden. Complete log: ")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 import time
 from collections.abc import Callable, Sequence
 from html import escape
@@ -228,6 +229,12 @@ def show_updated(shell: InteractiveShell, content: object) -> Callable[[object],
 
     publish(content, update=False)
     return publish
+
+
+def write_text(text: str) -> None:
+    """Write text to the output of the cell, and flush it."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 def show_last(shell: InteractiveShell, content: object) -> None:

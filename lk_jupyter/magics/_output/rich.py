@@ -5,6 +5,7 @@ The bars that are active together are the rows of an output, with a text form.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from IPython.display import DisplayHandle, display
 
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import only_colors
-from lk_jupyter.magics._output.live import FONT, LiveOutput, has_kernel, has_updates
+from lk_jupyter.magics._output.live import FONT, LiveOutput, has_kernel, has_updates, write_text
 from lk_jupyter.protocol.frames import UNSIGNED, Frame, survived
 from lk_jupyter.text.secrets import redact, redact_bundle
 from lk_jupyter.text.terminal import one_line, plain
@@ -90,6 +91,9 @@ class RichOutput:
     def tick(self) -> None:
         """Show the updates that were skipped because they arrived too soon."""
         self._bars.tick()
+        if lines := self._bars.due_lines():
+            self._before()
+            write_text(lines)
 
     def end(self, damaged: int) -> list[str]:
         """Settle all outputs, and return the closing notes. ``damaged`` is the number of damaged frames."""
@@ -200,6 +204,9 @@ def _checked(payload: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     return redact_bundle(content), metadata
 
 
+#: Seconds between two lines of the log that show the active bars.
+_LINES_PACE = 30.0
+
 #: Rows of an output: the last ones.
 ROWS = 12
 
@@ -307,6 +314,7 @@ class Bars:
         self._output: LiveOutput | None = None
         self._bars: dict[int, Bar] = {}
         self._text_since = False
+        self._lines_time = time.monotonic()
 
     def begin(self) -> None:
         """Create the only output now, empty."""
@@ -355,6 +363,13 @@ class Bars:
         """Show the update that was skipped because it arrived too soon."""
         if self._output:
             self._output.show(self.rows)
+
+    def due_lines(self) -> str:
+        """Return the active bars as lines of the log, now and then, where outputs never change."""
+        if not self._output or not self._output.appends or time.monotonic() - self._lines_time < _LINES_PACE:
+            return ""
+        self._lines_time = time.monotonic()
+        return "".join(f"{bar}\n" for bar in self.rows.bars if not bar.ended)
 
     def end(self) -> None:
         """Show the bars at the end of the run; a bar that isn't complete has stopped."""

@@ -28,6 +28,7 @@ from lk_jupyter.magics._output.live import (
     after_cell,
     has_kernel,
     show_last,
+    write_text,
 )
 from lk_jupyter.magics._output.log import LogOutput
 from lk_jupyter.magics._output.rich import Bars, RichOutput
@@ -48,6 +49,9 @@ from lk_jupyter.views.run import METADATA_KEY, facts_so_far, receipt_facts
 
 #: Seconds between two writes of the log, and the time that an unfinished line has to be completed.
 LOG_PACE = 0.12
+
+#: The most seconds between two writes of the log where each may become an output.
+_LONGEST_PACE = 5.0
 
 #: Seconds that a run waits for its machine before the receipt mentions the wait.
 LONG_WAIT = 3.0
@@ -89,6 +93,7 @@ class RunDisplay:
         self._facts_time = -PACE
         self._warnings: list[str] = []  # notices from before the start
         self._written_notices: list[str] = []
+        self._start_time = time.monotonic()
         self._unheard = ""  # text that the observers haven't received yet
         self._status = LiveOutput(shell)
         self._note = LiveOutput(shell)
@@ -140,12 +145,18 @@ class RunDisplay:
                 monitor.wake.clear()
                 if (items := self._take(monitor)) or self._log.holds:
                     self._show(items)
-                    monitor.done.wait(LOG_PACE)
+                    monitor.done.wait(self._log_pace)
                 self._rich.tick()
                 self.meter(monitor)
                 self._write_notices()
         self.catch_up(monitor)
         return not detached.is_set()
+
+    @property
+    def _log_pace(self) -> float:
+        """Seconds until the next write of the log; where each write may become an output, longer in a long run."""
+        seconds = time.monotonic() - self._start_time
+        return min(_LONGEST_PACE, max(LOG_PACE, seconds / 10)) if self._status.appends else LOG_PACE
 
     @staticmethod
     def _take(monitor: RunMonitor) -> list[str | Frame]:
@@ -453,12 +464,6 @@ def priced(machine: MachineType | None) -> str:
         return ""
     price = "" if machine.price_per_hour is None else f" at {price_label(machine)}"
     return machine.hardware_profile + price
-
-
-def write_text(text: str) -> None:
-    """Write text to the output of the cell, and flush it."""
-    sys.stdout.write(text)
-    sys.stdout.flush()
 
 
 def _write_error(text: str) -> None:
