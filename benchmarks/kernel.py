@@ -98,6 +98,7 @@ def running_kernel(**env: str) -> Iterator[Kernel]:
         manager = KernelManager(**own)
         manager.start_kernel(env={**os.environ, **env}, extra_arguments=["--log-level=ERROR"])
         client = manager.blocking_client()
+        client.session.metadata = {"cellId": "cell"}  # as from JupyterLab
         client.start_channels()
         try:
             client.wait_for_ready(timeout=300)

@@ -22,8 +22,20 @@ if TYPE_CHECKING:
     from lk_jupyter.runs.run import Run
     from lk_jupyter.session import Session, connect, history
     from lk_jupyter.storage.remote import remote_path
+    from lk_jupyter.views.receipts import receipts
 
-__all__ = ["Executor", "Run", "Session", "anthropic", "connect", "history", "login", "openai", "remote_path"]
+__all__ = [
+    "Executor",
+    "Run",
+    "Session",
+    "anthropic",
+    "connect",
+    "history",
+    "login",
+    "openai",
+    "receipts",
+    "remote_path",
+]
 
 _HOMES = {
     "Executor": "lk_jupyter.executor",
@@ -35,6 +47,7 @@ _HOMES = {
     "history": "lk_jupyter.session",
     "login": "lk_jupyter.account.login",
     "openai": "lk_jupyter.inference.clients",
+    "receipts": "lk_jupyter.views.receipts",
     "remote_path": "lk_jupyter.storage.remote",
 }
 

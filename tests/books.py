@@ -75,6 +75,7 @@ class Client(NotebookClient):
     async def async_start_new_kernel_client(self) -> Any:
         """Start what talks to the kernel."""
         kernel = await super().async_start_new_kernel_client()
+        kernel.session.metadata = {"cellId": "cell"}  # as from JupyterLab, whose outputs the guide shows
         for channel in (kernel.shell_channel, kernel.iopub_channel):
             channel.get_msg = _awake(channel.get_msg)
         return kernel

@@ -146,6 +146,7 @@ class Places:
         if self._kernel is None:
             with forked_kernels():
                 self._kernel = start_new_kernel(env=self.env, cwd=str(self.home))
+            self._kernel[1].session.metadata = {"cellId": "cell"}  # as from JupyterLab, which shows what is submitted
             self._kernel[1].execute_interactive("%load_ext lk_jupyter", timeout=PATIENCE)
         manager, client = self._kernel
         sent = client.execute(code)

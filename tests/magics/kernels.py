@@ -12,6 +12,9 @@ from patience import PATIENCE
 
 from lk_jupyter.journal.journal import Journal
 
+#: The metadata with which a page that applies display updates sends a cell.
+CELL = {"cellId": "cell"}
+
 RICH = {"display_data", "update_display_data"}
 #: Code that waits until nothing more is shown of runs in the background.
 ALL_IS_SHOWN = """import threading
@@ -24,12 +27,14 @@ def running_kernel(env, folder):
     """Run a kernel; give its manager and its client.
 
     It has sockets in a folder where the system can: another program may take a port before a kernel listens there.
+    Cells have an id, as from JupyterLab; servers that execute cells send none, and append or drop display updates.
     """
     with forked_kernels(), tempfile.TemporaryDirectory() as place:
         own = {} if sys.platform == "win32" else {"transport": "ipc", "connection_file": f"{place}/kernel.json"}
         manager = KernelManager(**own)
         manager.start_kernel(env=env, cwd=str(folder))
         client = manager.blocking_client()
+        client.session.metadata = CELL
         client.start_channels()
         try:
             client.wait_for_ready(timeout=PATIENCE)
@@ -96,7 +101,6 @@ class Kernel:
         self.manager = manager
         self.client = client
         self.home = home
-        self.has_updates = True  # whether cells come with ids, as from a page that applies display updates
 
     def run(self, code, *, on=None, cell_id=None):
         """Execute a cell; ``on(cell)`` is called after every message, until it returns True."""
@@ -120,14 +124,15 @@ class Kernel:
         raise AssertionError(f"the cell did not end: {cell.messages}")
 
     def _send(self, code, cell_id):
-        """Send a cell as JupyterLab does, with its id, or as a server does; return the id of the message.
+        """Send a cell as a front end does, with its id; return the id of the message.
 
         After an error, a kernel drops the cells that wait, and ipykernel 6 one that comes at once: people read first.
         """
-        content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}}
-        content |= {"allow_stdin": cell_id is None, "stop_on_error": False}
-        metadata = {"cellId": cell_id or "cell"} if self.has_updates else {}
-        message = self.client.session.msg("execute_request", content, metadata=metadata)
+        if cell_id is None:
+            return self.client.execute(code, stop_on_error=False)
+        content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False}
+        content["stop_on_error"] = False
+        message = self.client.session.msg("execute_request", content, metadata={"cellId": cell_id})
         self.client.shell_channel.send(message)
         return message["header"]["msg_id"]
 

@@ -7,7 +7,7 @@ import json
 import re
 
 import pytest
-from magics.kernels import ALL_IS_SHOWN
+from magics.kernels import ALL_IS_SHOWN, CELL
 
 
 class Notebook:
@@ -52,10 +52,10 @@ def receipts(cells):
 
 @pytest.fixture(params=["appended", "dropped"])
 def notebook(kernel, request):
-    kernel.has_updates = False
+    kernel.client.session.metadata = {}
     yield Notebook(kernel, request.param)
     kernel.run(ALL_IS_SHOWN)
-    kernel.has_updates = True
+    kernel.client.session.metadata = CELL
 
 
 ID = r"[0-9a-f-]{36}"

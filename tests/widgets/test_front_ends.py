@@ -29,6 +29,7 @@ def show(cloud, tmp_path_factory):
     folders = dict.fromkeys(("HOME", "IPYTHONDIR", "LK_LOG_DIR", "XDG_CONFIG_HOME"), str(home))
     signed_in = {"LK_BASE_URL": cloud.base_url, "LK_API_KEY": cloud.api_key, "LK_JOURNAL": str(home / "journal.sqlite")}
     with running_kernel({**os.environ, **folders, **signed_in}, home) as (_, client):
+        client.session.metadata = {}
 
         def show(code, metadata, *, asks=True):
             content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}}
