@@ -93,8 +93,8 @@ def _row(run: Run) -> tuple[str, ...]:
 
 def _missing_receipts(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """Return the receipts of runs whose cells ended before them, where a cell can't be updated later."""
-    shown = {run.execution_id for run in runs if (entry := journal().get(run.execution_id)) and entry.shown}
-    missing = [run for run in runs if run.execution_id not in shown]
+    reported = {run.execution_id for run in runs if (entry := journal().get(run.execution_id)) and entry.shown}
+    missing = [run for run in runs if run.execution_id not in reported]
     return [receipt_facts(run.record, run.machine, run.bundle) for run in missing]
 
 

@@ -17,15 +17,15 @@ def receipts(notebook: str | Path | Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the receipts in a notebook, one for each run that has ended.
 
     Some Jupyter servers save each update of an output, so a file may have several receipts of one run. The last one
-    counts, but a billed cost counts more than an estimate. The values are those of the file, not of the cloud.
+    counts, but a billed cost counts more than an estimate. The values come from the file, not from the cloud.
 
     Args:
         notebook: The path of the file, or its content, as ``nbformat.read`` returns it.
 
     Returns:
         A list of dicts, in the order of the runs: ``execution_id`` (str), ``state`` (str), ``machine`` (str),
-        ``seconds`` (float), ``cost`` (str, credits) and ``cost_is`` (``billed``, ``estimated`` or ``at most``), as far
-        as they are known, and the other facts of a receipt.
+        ``seconds`` (float), ``cost`` (str, credits) and ``cost_is`` (``billed``, ``estimated`` or ``at most``), if
+        the receipt has them, and the other facts of the receipt.
 
     Raises:
         UsageError: The file can't be read, or isn't a notebook.
@@ -74,5 +74,5 @@ def _items(container: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
 
 
 def _plain_value(value: Any) -> Any:
-    """Return a number as it is, and anything else as text that no terminal obeys."""
+    """Return a number unchanged, and any other value as text that no terminal obeys."""
     return value if value is None or isinstance(value, (int, float)) else plain(str(value))

@@ -344,12 +344,12 @@ class RunDisplay:
         settle = partial(self._settle, line, notices)
         after_cell(self.shell, settle) if raises else settle()
 
-    def _closing(self, record: ExecutionRecord, *, is_shown: bool = True) -> tuple[StatusLine, list[Notice]]:
-        """Return the receipt, and the final notices of the observers; ``is_shown`` is whether the user sees both."""
+    def _closing(self, record: ExecutionRecord, *, is_visible: bool = True) -> tuple[StatusLine, list[Notice]]:
+        """Return the receipt, and the final notices of the observers; ``is_visible`` is whether the user sees both."""
         line = receipt(record, self._machine, self._run.bundle if self._run else None)
         if not self._run:
             return line, []
-        if is_shown:
+        if is_visible:
             self._run.mark_viewed()
         self._observers.tick(self._run, None, self._unheard)
         withheld = [Notice(f"{_WITHHELD} %lk_attach {self._run.short_id} --rich")] if self._run.withheld else []
@@ -401,7 +401,7 @@ class RunDisplay:
         """Show how the run ended in place of the meter."""
         if self._status.appends:
             if not monitor.error:
-                self._closing(run.wait_aside(), is_shown=False)
+                self._closing(run.wait_aside(), is_visible=False)
             return
         if monitor.error:
             line = self._line("lost", [str(monitor.error)])
