@@ -35,7 +35,6 @@ from lk_jupyter.config.settings import SETTINGS
 from lk_jupyter.errors import error_for
 from lk_jupyter.executor import Executor
 from lk_jupyter.magics._engine.index import magics
-from lk_jupyter.magics._engine.operations import NO_MAGIC, magics_calling
 from lk_jupyter.magics._engine.parser import first_sentence, flags, is_switch
 from lk_jupyter.options.calls import CALLS, KeywordCall
 from lk_jupyter.options.runs import RunOptions, extras
@@ -155,18 +154,16 @@ def states_module() -> str:
 def operations_table() -> str:
     """Return the operations of the API: Python call, effect, magic, and how sure the description is of it."""
     names = {kind: name for name, kind in groups().items()}
-    paths = _description()["paths"]
     rows = [
         (
             f"`client.{names[endpoint.owner]}.{endpoint.name}`",
-            f"`{endpoint.method} {path}`",
+            f"`{endpoint.method} {described_path(endpoint)}`",
             _first_sentence(endpoint.function),
             endpoint.effect,
-            _magic_for(f"{names[endpoint.owner]}.{endpoint.name}"),
-            paths[path][endpoint.method.lower()]["x-source"],
+            ", ".join(f"`{magic}`" for magic in endpoint.magics[:2]) or endpoint.no_magic,
+            described(endpoint)["x-source"],
         )
         for endpoint in ENDPOINTS
-        for path in [PLACEHOLDER.sub(r"{\1}", endpoint.path)]
     ]
     return _table(("Python", "Operation", "What it does", "Effect", "Magic", "Source"), sorted(rows))
 
@@ -206,11 +203,16 @@ def models() -> list[type[BaseModel]]:
     return [by_name[name] for name in sorted(by_name) if "[" not in name]
 
 
+def described_path(endpoint: Endpoint) -> str:
+    """Return the path of an operation as the API description writes it."""
+    return PLACEHOLDER.sub(r"{\1}", endpoint.path)
+
+
 def described(endpoint: Endpoint) -> dict[str, Any]:
-    """Return what the API description says of an operation, with its shared parameters filled in."""
+    """Return an operation of the API description with its shared parameters; a stub if the description lacks it."""
     document = _description()
-    item = document["paths"][PLACEHOLDER.sub(r"{\1}", endpoint.path)]
-    facts = dict(item[endpoint.method.lower()])
+    item = document["paths"].get(described_path(endpoint), {})
+    facts = dict(item.get(endpoint.method.lower(), {"responses": {}, "x-source": "not described"}))
     rows = [*item.get("parameters", ()), *facts.get("parameters", ())]
     shared = document["components"]["parameters"]
     facts["parameters"] = [shared[row["$ref"].rpartition("/")[2]] if "$ref" in row else row for row in rows]
@@ -377,10 +379,6 @@ def takes(part: Any) -> list[str]:
         return []
     parameters = inspect.signature(part.__init__ if inspect.isclass(part) else part).parameters
     return [name for name in parameters if name not in {"self", "cls", "traits"}]
-
-
-def _magic_for(operation: str) -> str:
-    return ", ".join(f"`{magic}`" for magic in magics_calling(operation)[:2]) or NO_MAGIC.get(operation, "")
 
 
 def versioned(text: str) -> str:

@@ -15,6 +15,7 @@ from conftest import for_each
 from localcloud.conftest import description, moment
 from pydantic import BaseModel, TypeAdapter
 
+from lk_jupyter import _docs
 from lk_jupyter.api import _client
 from lk_jupyter.api._endpoint import ENDPOINTS, EXTERNAL, IRIS, OPENAI, PLACEHOLDER, V1, Group, is_form
 from lk_jupyter.localcloud import app
@@ -45,6 +46,10 @@ CALLS = {
 
 OURS = [endpoint for endpoint in ENDPOINTS if endpoint.function.__module__.startswith("lk_jupyter.")]
 every_endpoint = for_each(OURS, lambda endpoint: endpoint.title)
+
+#: Operations that the API description has; a new one may not have arrived there.
+DESCRIBED = [endpoint for endpoint in OURS if _docs.described(endpoint)["x-source"] != "not described"]
+every_described_endpoint = for_each(DESCRIBED, lambda endpoint: endpoint.title)
 
 
 # Reading schemas
@@ -257,35 +262,32 @@ def test_the_referee_sees_a_request_that_differs(ours, theirs, finding):
 
 
 def test_every_operation_of_the_description_is_declared():
-    described = {
-        (method.upper(), path) for path, item in DESCRIPTION["paths"].items() for method in item if method in METHODS
-    }
-    declared = {(endpoint.method, PLACEHOLDER.sub(r"{\1}", endpoint.path)) for endpoint in OURS}
-    assert len(described) == 116
-    assert declared == described
+    paths = DESCRIPTION["paths"].items()
+    operations = {(method.upper(), path) for path, item in paths for method in item if method in METHODS}
+    assert {(endpoint.method, _docs.described_path(endpoint)) for endpoint in DESCRIBED} == operations
 
 
-@every_endpoint
+@every_described_endpoint
 def test_the_operation_is_in_the_description_on_the_declared_servers(endpoint):
     servers = operation(endpoint).get("servers") or path_item(endpoint).get("servers") or DESCRIPTION["servers"]
     assert [SERVERS[prefix] for prefix in endpoint.servers] == [server["url"] for server in servers]
 
 
-@every_endpoint
+@every_described_endpoint
 def test_the_status_of_success_is_the_descriptions(endpoint):
     described = [int(code) for code in operation(endpoint)["responses"] if code.startswith("2")]
     assert endpoint.status in described
     assert (endpoint.status == 204) <= (endpoint.returns is type(None))
 
 
-@every_endpoint
+@every_described_endpoint
 def test_a_token_is_sent_where_the_description_asks_for_one(endpoint):
     security = operation(endpoint).get("security", DESCRIPTION["security"])
     needless = security == [] or {} in security
     assert endpoint.auth != needless
 
 
-@every_endpoint
+@every_described_endpoint
 def test_the_parameters_are_the_descriptions(endpoint):
     known, findings = parameters(endpoint), []
     rows = {name: row for name, row in endpoint.signature.parameters.items() if endpoint.place(name) != "body"}
@@ -303,7 +305,7 @@ def test_the_parameters_are_the_descriptions(endpoint):
     assert findings == []
 
 
-@every_endpoint
+@every_described_endpoint
 def test_the_body_is_the_descriptions(endpoint):
     content, body = request_content(endpoint), body_of(endpoint)
     assert (content is None) == (body is None)
@@ -311,7 +313,7 @@ def test_the_body_is_the_descriptions(endpoint):
         assert list(request_findings(*schema_of(body), content["schema"], "body")) == []
 
 
-@every_endpoint
+@every_described_endpoint
 def test_every_answer_that_the_description_allows_fits_the_declared_type(endpoint):
     for content in answers(endpoint):
         kinds = map(schema_of, alternatives(endpoint.returns))
@@ -319,7 +321,7 @@ def test_every_answer_that_the_description_allows_fits_the_declared_type(endpoin
         assert [] in findings, min(findings, key=len)
 
 
-@every_endpoint
+@every_described_endpoint
 def test_what_is_no_json_comes_as_a_stream_or_a_download(endpoint):
     described = resolved(operation(endpoint)["responses"][str(endpoint.status)]).get("content", {})
     streamed = contents(endpoint, "text/event-stream")
@@ -335,13 +337,13 @@ def test_what_is_no_json_comes_as_a_stream_or_a_download(endpoint):
 def test_the_descriptions_examples_survive_a_round_trip():
     rows = [
         (endpoint, endpoint.answer_type, content, example)
-        for endpoint in OURS
+        for endpoint in DESCRIBED
         for content in answers(endpoint)
         for example in examples(content)
     ]
     rows += [
         (endpoint, TypeAdapter(body_of(endpoint)), content, example)
-        for endpoint in OURS
+        for endpoint in DESCRIBED
         if (content := request_content(endpoint)) and not is_form(body_of(endpoint))
         for example in examples(content)
     ]
@@ -390,7 +392,7 @@ def published(cloud):
     return httpx.get(f"{cloud.base_url}/openapi.json").json()
 
 
-@every_endpoint
+@every_described_endpoint
 def test_the_local_cloud_publishes_the_operation_as_it_is_described(endpoint, published):
     path = PLACEHOLDER.sub(r"{\1}", endpoint.path)
     for server in endpoint.servers:

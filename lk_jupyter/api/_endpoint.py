@@ -67,7 +67,8 @@ class Endpoint:
     ``servers`` are the path prefixes of the servers that offer it (the client asks the first),
     ``auth`` is whether a token is sent, ``status`` the status of success, ``repeatable`` whether sending
     it twice does the same as sending it once, ``timeout`` the seconds for each of its steps where
-    they are not the client's.
+    they are not the client's. ``magics`` are the magics that call the operation, ``no_magic`` is the reason if there is
+    no such magic.
     """
 
     def __init__(  # noqa: PLR0913 (one row of facts)
@@ -82,6 +83,8 @@ class Endpoint:
         status: int,
         repeatable: bool,
         timeout: float | None,
+        magics: tuple[str, ...],
+        no_magic: str,
     ) -> None:
         self.method = method
         self.path = path
@@ -93,6 +96,8 @@ class Endpoint:
         self.status = status
         self.repeatable = repeatable
         self.timeout = timeout
+        self.magics = magics
+        self.no_magic = no_magic
         self.__doc__ = function.__doc__
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -328,6 +333,8 @@ class _Verb:
         status: int = 200,
         repeatable: bool | None = None,
         timeout: float | None = None,
+        magic: str = "",
+        no_magic: str = "",
     ) -> Callable[[Callable[P, R]], Callable[P, R]]:
         def declare(function: Callable[P, R]) -> Callable[P, R]:
             again = self.repeatable if repeatable is None else repeatable
@@ -344,6 +351,8 @@ class _Verb:
                 status=status,
                 repeatable=again,
                 timeout=timeout,
+                magics=tuple(filter(None, magic.split(", "))),
+                no_magic=no_magic,
             )
             return cast("Callable[P, R]", endpoint)
 

@@ -114,7 +114,7 @@ class Auth(Group):
 
     is_audited = True
 
-    @POST("/auth/login", effect="reads", auth=False)
+    @POST("/auth/login", effect="reads", auth=False, magic="%lk_login")
     def login(self, request: LoginRequest) -> LoginResponse:
         """Sign in with e-mail and password.
 
@@ -123,22 +123,22 @@ class Auth(Group):
         """
         ...
 
-    @POST("/auth/refresh", effect="reads", auth=False, timeout=15)
+    @POST("/auth/refresh", effect="reads", auth=False, timeout=15, magic="%lk_login")
     def refresh(self, request: RefreshRequest) -> RefreshResponse:
         """Trade a refresh token for a new pair; for JWT sessions only, never for ``lk_`` keys."""
         ...
 
-    @GET("/auth/api-keys/")
+    @GET("/auth/api-keys/", magic="%lk_keys list")
     def list_api_keys(self) -> Page[ApiKey]:
         """List the caller's personal API keys."""
         ...
 
-    @POST("/auth/api-keys/", effect="writes")
+    @POST("/auth/api-keys/", effect="writes", magic="%lk_keys create")
     def create_api_key(self, request: ApiKeyCreate) -> ApiKeyCreated:
         """Make a personal API key; this answer alone holds its secret."""
         ...
 
-    @DELETE("/auth/api-keys/{api_key_id}")
+    @DELETE("/auth/api-keys/{api_key_id}", magic="%lk_keys revoke, %lk_keys delete")
     def revoke_api_key(self, api_key_id: str) -> Any:
         """Revoke a personal API key permanently, at once. What the answer holds is not specified.
 
@@ -146,7 +146,7 @@ class Auth(Group):
         """
         ...
 
-    @PATCH("/auth/api-keys/{api_key_id}/toggle", effect="writes")
+    @PATCH("/auth/api-keys/{api_key_id}/toggle", effect="writes", magic="%lk_keys toggle")
     def toggle_api_key(self, api_key_id: str) -> ApiKeyToggleResult:
         """Switch an active personal API key off, or an inactive one on.
 
@@ -154,7 +154,7 @@ class Auth(Group):
         """
         ...
 
-    @POST("/auth/api-keys/validate", effect="reads")
+    @POST("/auth/api-keys/validate", effect="reads", magic="%lk_keys check")
     def validate_api_key(self, request: ApiKeyValidateRequest) -> ApiKeyValidation:
         """Check whether a key is valid, without using it."""
         ...

@@ -111,22 +111,22 @@ class Batches(Group):
         >>> _ = client.batches.cancel(batch.id)
     """
 
-    @POST("/batches", effect="spends")
+    @POST("/batches", effect="spends", magic="%lk_batch")
     def create(self, request: CreateBatchRequest) -> Batch:
         """Start a batch over an uploaded file. NotFound: no such file."""
         ...
 
-    @GET("/batches")
+    @GET("/batches", magic="%lk_batch")
     def list(self, after: str | None = None, limit: Annotated[int, Field(ge=1)] = 20) -> BatchList:
         """List batches, newest first; the page knows how to fetch on."""
         ...
 
-    @GET("/batches/{batch_id}")
+    @GET("/batches/{batch_id}", magic="%lk_batch")
     def get(self, batch_id: str) -> Batch:
         """Read a batch."""
         ...
 
-    @POST("/batches/{batch_id}/cancel", effect="stops", repeatable=True)
+    @POST("/batches/{batch_id}/cancel", effect="stops", repeatable=True, magic="%lk_batch")
     def cancel(self, batch_id: str) -> Batch | None:
         """Cancel a batch; lines that were answered stay answered."""
         ...

@@ -177,32 +177,32 @@ class Billing(Group):
         'http...'
     """
 
-    @GET("/billing/credits")
+    @GET("/billing/credits", magic="%lk_balance")
     def credits(self) -> CreditsBalance:
         """Read the credit balance."""
         ...
 
-    @GET("/billing/credits/details")
+    @GET("/billing/credits/details", magic="%lk_billing account")
     def credits_details(self) -> UserCredits:
         """Read the credit balance with account data."""
         ...
 
-    @GET("/billing/history")
+    @GET("/billing/history", magic="%lk_runs, %lk_billing history")
     def history(self, limit: int = 50, offset: int = 0) -> ExecutionHistory:
         """List runs with their cost; the page knows how to fetch on."""
         ...
 
-    @GET("/billing/activities")
+    @GET("/billing/activities", magic="%lk_billing activities")
     def activities(self, limit: int = 10, offset: int = 0) -> BillingActivities:
         """List charges and top-ups in one timeline; the page knows how to fetch on."""
         ...
 
-    @GET("/billing/invoices")
+    @GET("/billing/invoices", magic="%lk_billing invoices")
     def invoices(self, limit: int = 10, offset: int = 0) -> Invoices:
         """List payments; the page knows how to fetch on."""
         ...
 
-    @POST("/billing/checkout", effect="writes")
+    @POST("/billing/checkout", effect="writes", magic="%lk_billing checkout")
     def checkout(self, request: CheckoutRequest) -> CheckoutSession:
         """Begin to buy credits.
 

@@ -45,12 +45,12 @@ class Block(Group):
         >>> _ = client.block.delete(volume.volume_id)
     """
 
-    @GET("/storage/block")
+    @GET("/storage/block", magic="%lk_volumes list")
     def list(self) -> BlockVolumeList:
         """List the volumes, attached to a machine or free."""
         ...
 
-    @DELETE("/storage/block/{volume_id}")
+    @DELETE("/storage/block/{volume_id}", magic="%lk_volumes delete")
     def delete(self, volume_id: str) -> DeleteVolumeResponse | None:
         """Delete a free volume and its data. Raises Conflict while a machine has it."""
         ...

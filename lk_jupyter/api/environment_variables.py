@@ -56,12 +56,12 @@ class EnvironmentVariables(Group):
 
     is_audited = True
 
-    @GET("/environment-variables/")
+    @GET("/environment-variables/", magic="%lk_secrets list")
     def list(self) -> EnvironmentVariableList:
         """List the variables, without their values."""
         ...
 
-    @POST("/environment-variables/", effect="writes", repeatable=True)
+    @POST("/environment-variables/", effect="writes", repeatable=True, magic="%lk_secrets set")
     def upsert(self, body: EnvironmentVariableBatch | EnvironmentVariableInput) -> EnvironmentVariableList:
         """Create or replace variables by name, and list what there is then.
 
@@ -69,12 +69,12 @@ class EnvironmentVariables(Group):
         """
         ...
 
-    @DELETE("/environment-variables/")
+    @DELETE("/environment-variables/", magic="%lk_secrets delete")
     def delete_all(self) -> Message | None:
         """Delete every variable."""
         ...
 
-    @DELETE("/environment-variables/{env_var_id}")
+    @DELETE("/environment-variables/{env_var_id}", magic="%lk_secrets delete")
     def delete(self, env_var_id: str) -> Message | None:
         """Delete one variable by its id. Raises NotFound."""
         ...

@@ -434,67 +434,82 @@ class Execution(Group):
         ...     _ = end(run.execution_id)
     """
 
-    @POST("/execution/streaming/start", effect="spends")
+    @POST("/execution/streaming/start", effect="spends", magic="%%lk_run, %lk_run_notebook")
     def start_streaming(self, request: StreamingExecutionRequest) -> StreamingStartResponse:
         """Submit a Python run; answers at once with its id and the address of its output."""
         ...
 
-    @GET("/execution/streaming/{execution_id}/status")
+    @GET("/execution/streaming/{execution_id}/status", magic="%%lk_run, %lk_sessions list")
     def status(self, execution_id: str) -> StreamingStatus:
         """Read the present state of a run, cheaply."""
         ...
 
-    @POST("/execution/streaming/abort/{execution_id}", effect="stops", repeatable=True)
+    @POST(
+        "/execution/streaming/abort/{execution_id}",
+        effect="stops",
+        repeatable=True,
+        no_magic="None: an older form of the operation that `%lk_abort` calls.",
+    )
     def abort_streaming(self, execution_id: str) -> AbortResponse | None:
         """Abort a Python run; an older form of ``workloads.abort``."""
         ...
 
-    @POST("/execution/streaming/complete/{execution_id}", effect="stops", repeatable=True)
+    @POST(
+        "/execution/streaming/complete/{execution_id}",
+        effect="stops",
+        repeatable=True,
+        no_magic="None: an older call that runs no longer need.",
+    )
     def complete_streaming(self, execution_id: str) -> AbortResponse | None:
         """Mark a run complete from the client side; an older call."""
         ...
 
-    @POST("/execution/image/start", effect="spends")
+    @POST("/execution/image/start", effect="spends", magic="%%lk_docker, %lk_notebook start")
     def start_image(self, request: DockerExecutionRequest) -> StartResponse:
         """Submit a container image run, or a hosted Jupyter server (``job_type`` customer_notebook)."""
         ...
 
-    @POST("/execution/image/abort/{execution_id}", effect="stops", repeatable=True)
+    @POST(
+        "/execution/image/abort/{execution_id}",
+        effect="stops",
+        repeatable=True,
+        no_magic="None: an older form of the operation that `%lk_abort` calls.",
+    )
     def abort_image(self, execution_id: str) -> AbortResponse | None:
         """Abort a container run; an older form of ``workloads.abort``."""
         ...
 
-    @POST("/execution/compose/start", effect="spends")
+    @POST("/execution/compose/start", effect="spends", magic="%%lk_compose")
     def start_compose(self, request: DockerComposeExecutionRequest) -> StartResponse:
         """Submit a stack of containers, described by the text of a compose file."""
         ...
 
-    @POST("/execution/gpu_selection/start", effect="spends")
+    @POST("/execution/gpu_selection/start", effect="spends", magic="%%lk_select")
     def start_gpu_selection(self, request: GpuSelectionRequest) -> GpuSelectionStartResponse:
         """Try one script on every GPU machine type of the account; each try is billed as a separate run."""
         ...
 
-    @GET("/execution/gpu_selection/{execution_id}/status")
+    @GET("/execution/gpu_selection/{execution_id}/status", magic="%%lk_select")
     def gpu_selection_status(self, execution_id: str) -> GpuSelectionStatus:
         """Read the phase of a selection and what it has found so far."""
         ...
 
-    @GET("/execution/{execution_id}")
+    @GET("/execution/{execution_id}", magic="%%lk_run, %lk_sessions list, %lk_status")
     def get(self, execution_id: str) -> ExecutionRecord:
         """Read the full record of one run: state, output, result and cost."""
         ...
 
-    @DELETE("/execution/{execution_id}")
+    @DELETE("/execution/{execution_id}", magic="%lk_delete")
     def delete(self, execution_id: str) -> Message | None:
         """Remove the record of one run."""
         ...
 
-    @GET("/execution/{execution_id}/timing")
+    @GET("/execution/{execution_id}/timing", magic="%lk_status")
     def timing(self, execution_id: str) -> TimingResponse:
         """Read start, end, duration and phases of one run, in seconds."""
         ...
 
-    @GET("/execution/{execution_id}/metrics")
+    @GET("/execution/{execution_id}/metrics", magic="%%lk_run")
     def metrics(
         self, execution_id: str, start: str | None = None, end: str | None = None, step: str = "15s"
     ) -> ExecutionMetrics:
@@ -516,7 +531,7 @@ class Stream(Group):
         [Output(...), Finished(...)]
     """
 
-    @POST("/stream/{execution_id}", effect="reads", server=V1, auth=False, repeatable=True)
+    @POST("/stream/{execution_id}", effect="reads", server=V1, auth=False, repeatable=True, magic="%%lk_run")
     def output(self, execution_id: str) -> Iterator[StreamEvent]:
         """Follow the output of a run; ends after the event that says how the run ended."""
         ...

@@ -61,29 +61,29 @@ class Files(Group):
         True
     """
 
-    @POST("/files", effect="writes", timeout=60)
+    @POST("/files", effect="writes", timeout=60, magic="%lk_batch")
     def upload(self, upload: BatchFileUpload, purpose: str = "batch") -> BatchFile:
         """Store a file of requests."""
         ...
 
-    @GET("/files")
+    @GET("/files", magic="%lk_files list")
     def list(
         self, purpose: str | None = None, limit: Annotated[int | None, Field(ge=1)] = None, after: str | None = None
     ) -> BatchFileList:
         """List files, newest first; the page knows how to fetch on."""
         ...
 
-    @GET("/files/{file_id}")
+    @GET("/files/{file_id}", magic="%lk_files show, %lk_files get")
     def get(self, file_id: str) -> BatchFile:
         """Read what is known of a file."""
         ...
 
-    @DELETE("/files/{file_id}")
+    @DELETE("/files/{file_id}", magic="%lk_files delete, %lk_batch")
     def delete(self, file_id: str) -> BatchFileDeleted | None:
         """Delete a file."""
         ...
 
-    @GET("/files/{file_id}/content", timeout=60)
+    @GET("/files/{file_id}/content", timeout=60, magic="%lk_files get, %lk_batch")
     def content(self, file_id: str) -> Download:
         """Read a file, one JSON object a line."""
         ...

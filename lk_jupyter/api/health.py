@@ -22,12 +22,12 @@ class Health(Group):
         '...'
     """
 
-    @GET("/health/ping", auth=False)
+    @GET("/health/ping", auth=False, no_magic="None: every other magic shows whether the server answers.")
     def ping(self) -> Message | None:
         """Check that the server answers."""
         ...
 
-    @GET("/health/version", auth=False)
+    @GET("/health/version", auth=False, no_magic="None: it says nothing about the account.")
     def version(self) -> ServerVersion | None:
         """Read the version of the server."""
         ...

@@ -181,7 +181,7 @@ class Inference(Group):
 
     is_audited = True
 
-    @POST("/inference/create", effect="spends")
+    @POST("/inference/create", effect="spends", magic="%lk_deploy")
     def create(self, request: CreateDeploymentRequest) -> DeploymentState:
         """Request replicas for a model; read the deployment until one is healthy.
 
@@ -190,32 +190,32 @@ class Inference(Group):
         """
         ...
 
-    @GET("/inference/get", timeout=15)
+    @GET("/inference/get", timeout=15, magic="%%lk_chat, %lk_deploy, %lk_deployments")
     def get(self, deployment_id: str, include_terminated: bool = False) -> DeploymentDetail:  # noqa: FBT001, FBT002
         """Read a deployment with its replicas; a stopped one only when asked for."""
         ...
 
-    @GET("/inference/list", timeout=15)
+    @GET("/inference/list", timeout=15, magic="%%lk_chat, %lk_deployments")
     def list(self, include_terminated: bool = False) -> DeploymentList:  # noqa: FBT001, FBT002
         """List the deployments; stopped ones only when asked for."""
         ...
 
-    @DELETE("/inference/stop")
+    @DELETE("/inference/stop", magic="%lk_undeploy")
     def stop(self, request: StopDeploymentRequest) -> DeploymentState | None:
         """Stop a deployment and all its replicas."""
         ...
 
-    @GET("/inference/models", timeout=20)
+    @GET("/inference/models", timeout=20, magic="%lk_deploy")
     def models(self) -> DedicatedModelList:
         """List the models that can be deployed."""
         ...
 
-    @GET("/inference/replica/{replica_id}/logs", timeout=15)
+    @GET("/inference/replica/{replica_id}/logs", timeout=15, magic="%lk_deployments")
     def replica_logs(self, replica_id: str) -> ReplicaLogs:
         """Read the last output of a replica that failed."""
         ...
 
-    @GET("/inference/streaming/stream/{inference_id}")
+    @GET("/inference/streaming/stream/{inference_id}", no_magic="None: the API has no call that starts such a stream.")
     def follow(self, inference_id: str) -> Iterator[InferenceEvent]:
         """Follow an asynchronous request: queued at once, then finished or failed."""
         ...

@@ -50,17 +50,17 @@ class Invites(Group):
 
     is_audited = True
 
-    @GET("/invites/mine")
+    @GET("/invites/mine", magic="%lk_org invites, %lk_org accept")
     def mine(self) -> Page[MyInvite]:
         """List the invitations that wait for the caller."""
         ...
 
-    @POST("/invites/mine/{invite_id}/accept", effect="writes")
+    @POST("/invites/mine/{invite_id}/accept", effect="writes", magic="%lk_org accept")
     def accept(self, invite_id: str) -> Membership:
         """Join the organization. Raises NotFound when the caller has no such invitation."""
         ...
 
-    @GET("/invites/{token}")
+    @GET("/invites/{token}", magic="%lk_org invites")
     def get(self, token: str) -> InvitePreview:
         """Look up an invitation by the token of its link.
 

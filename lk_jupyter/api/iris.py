@@ -126,7 +126,13 @@ class Iris(Group):
         'completed'
     """
 
-    @POST("/openai/v1/chat/completions", effect="spends", server=IRIS, timeout=_PATIENCE)
+    @POST(
+        "/openai/v1/chat/completions",
+        effect="spends",
+        server=IRIS,
+        timeout=_PATIENCE,
+        no_magic="None: `%%lk_chat` has the answer as it comes. `lk_jupyter.openai(deployment=…)`",
+    )
     def chat_completions(
         self,
         request: DedicatedChatCompletionRequest,
@@ -141,7 +147,7 @@ class Iris(Group):
         """
         ...
 
-    @POST("/openai/v1/chat/completions", effect="spends", server=IRIS, timeout=_PATIENCE)
+    @POST("/openai/v1/chat/completions", effect="spends", server=IRIS, timeout=_PATIENCE, magic="%%lk_chat")
     def stream_chat_completions(
         self,
         request: DedicatedChatCompletionRequest,
@@ -152,17 +158,17 @@ class Iris(Group):
         """Answer a conversation piece by piece; ``x_async`` does not go with that."""
         ...
 
-    @GET("/openai/v1/chat/completions/{request_id}", server=IRIS)
+    @GET("/openai/v1/chat/completions/{request_id}", server=IRIS, no_magic="None: `%%lk_chat` waits for its answer.")
     def chat_result(self, request_id: str) -> AsyncInferenceResult:
         """Read the answer to an asynchronous request. NotFound: unknown, or too long ago."""
         ...
 
-    @GET("/openai/v1/models", server=IRIS)
+    @GET("/openai/v1/models", server=IRIS, magic="%lk_models")
     def models(self) -> IrisModelList:
         """List the deployments that can be asked."""
         ...
 
-    @GET("/anthropic/v1/models", server=IRIS)
+    @GET("/anthropic/v1/models", server=IRIS, magic="%lk_models")
     def anthropic_models(self) -> AnthropicModelList:
         """List the shared models as Anthropic-style clients read them."""
         ...

@@ -71,7 +71,7 @@ class Logs(Group):
         True
     """
 
-    @GET("/logs/execution/{execution_id}")
+    @GET("/logs/execution/{execution_id}", magic="%lk_check, %lk_logs")
     def execution(
         self,
         execution_id: str,
@@ -81,7 +81,7 @@ class Logs(Group):
         """Read the stored lines of one run, at most ``limit``, not older than ``hours``."""
         ...
 
-    @GET("/logs/user")
+    @GET("/logs/user", magic="%lk_logs")
     def user(
         self, limit: Annotated[int, Field(ge=1, le=5000)] = 100, hours: Annotated[int, Field(ge=1, le=24)] = 1
     ) -> LogEntries:

@@ -58,7 +58,7 @@ class MachineTypes(Group):
         {...'gpu.a100': Decimal('1.59')...}
     """
 
-    @GET("/machine-types")
+    @GET("/machine-types", magic="%lk_machines")
     def list(self) -> MachineTypeList:
         """List the machines with their prices per hour."""
         ...

@@ -86,32 +86,32 @@ class Mfa(Group):
 
     is_audited = True
 
-    @GET("/mfa/status")
+    @GET("/mfa/status", magic="%lk_mfa status")
     def status(self) -> MfaStatus:
         """Report whether MFA is on."""
         ...
 
-    @POST("/mfa/enroll", effect="writes")
+    @POST("/mfa/enroll", effect="writes", magic="%lk_mfa enrol")
     def enroll(self) -> MfaEnrollment:
         """Begin: return a seed and backup codes. Nothing changes until ``verify_enrollment``."""
         ...
 
-    @POST("/mfa/verify-enrollment", effect="writes")
+    @POST("/mfa/verify-enrollment", effect="writes", magic="%lk_mfa verify")
     def verify_enrollment(self, request: MfaCode) -> MfaResult:
         """Switch MFA on with a code of the app."""
         ...
 
-    @POST("/mfa/verify", effect="reads")
+    @POST("/mfa/verify", effect="reads", magic="%lk_login, %lk_mfa verify")
     def verify(self, request: MfaLoginCode) -> MfaResult:
         """Verify a code while signing in; the access token in use stays the session's."""
         ...
 
-    @POST("/mfa/disable", effect="writes")
+    @POST("/mfa/disable", effect="writes", magic="%lk_mfa disable")
     def disable(self, request: MfaCode) -> MfaResult:
         """Switch MFA off."""
         ...
 
-    @POST("/mfa/regenerate-backup-codes", effect="writes")
+    @POST("/mfa/regenerate-backup-codes", effect="writes", magic="%lk_mfa codes")
     def regenerate_backup_codes(self, request: MfaCode) -> MfaBackupCodes:
         """Replace all backup codes; the old ones work no more."""
         ...

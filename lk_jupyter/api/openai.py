@@ -32,22 +32,22 @@ class OpenAI(Group):
         [512, 512]
     """
 
-    @GET("/models", server=OPENAI)
+    @GET("/models", server=OPENAI, magic="%lk_models")
     def models(self) -> ModelList:
         """List the chat and embedding models."""
         ...
 
-    @POST("/chat/completions", effect="spends", server=(OPENAI, EXTERNAL))
+    @POST("/chat/completions", effect="spends", server=(OPENAI, EXTERNAL), no_magic="`lk_jupyter.openai()`")
     def chat_completions(self, request: ChatCompletionRequest) -> ChatCompletion:
         """Answer a conversation. NotFound: no such model. PaymentRequired: no credits are left."""
         ...
 
-    @POST("/chat/completions", effect="spends", server=(OPENAI, EXTERNAL))
+    @POST("/chat/completions", effect="spends", server=(OPENAI, EXTERNAL), no_magic="`lk_jupyter.openai()`")
     def stream_chat_completions(self, request: ChatCompletionRequest) -> Iterator[ChatCompletionChunk]:
         """Answer a conversation piece by piece."""
         ...
 
-    @POST("/embeddings", effect="spends", server=OPENAI, timeout=60)
+    @POST("/embeddings", effect="spends", server=OPENAI, timeout=60, no_magic="`lk_jupyter.openai()`")
     def embeddings(self, request: EmbeddingRequest) -> EmbeddingResponse:
         """Turn texts into vectors. NotFound: no such model."""
         ...

@@ -253,22 +253,22 @@ class Orgs(Group):
 
     is_audited = True
 
-    @GET("/orgs")
+    @GET("/orgs", magic="%lk_org list, %lk_org use")
     def list(self) -> Page[MyOrg]:
         """List the caller's organizations."""
         ...
 
-    @POST("/orgs", effect="writes", status=201)
+    @POST("/orgs", effect="writes", status=201, magic="%lk_org create")
     def create(self, request: OrgCreate) -> Org:
         """Make an organization that the caller owns. Raises Conflict for a slug that is taken."""
         ...
 
-    @GET("/orgs/{slug}")
+    @GET("/orgs/{slug}", magic="%lk_org show, %lk_org billing")
     def get(self, slug: str) -> Org:
         """Read one organization."""
         ...
 
-    @PATCH("/orgs/{slug}", effect="writes")
+    @PATCH("/orgs/{slug}", effect="writes", magic="%lk_org rename, %lk_org billing")
     def update(self, slug: str, request: OrgUpdate) -> Org:
         """Change name, slug or billing data; use the slug of the answer from then on.
 
@@ -276,17 +276,17 @@ class Orgs(Group):
         """
         ...
 
-    @DELETE("/orgs/{slug}", status=204)
+    @DELETE("/orgs/{slug}", status=204, magic="%lk_org delete")
     def delete(self, slug: str) -> None:
         """Delete an organization permanently, with everything in it; for owners."""
         ...
 
-    @GET("/orgs/{slug}/members")
+    @GET("/orgs/{slug}/members", magic="%lk_org members")
     def list_members(self, slug: str) -> Page[OrgMember]:
         """List the members."""
         ...
 
-    @POST("/orgs/{slug}/members", effect="writes", status=201)
+    @POST("/orgs/{slug}/members", effect="writes", status=201, magic="%lk_org invite")
     def add_member(self, slug: str, request: OrgMemberAdd) -> OrgMemberAddResult:
         """Add a user by e-mail address, or send an invitation to one who has no account yet.
 
@@ -294,22 +294,22 @@ class Orgs(Group):
         """
         ...
 
-    @PATCH("/orgs/{slug}/members/{user_id}", effect="writes")
+    @PATCH("/orgs/{slug}/members/{user_id}", effect="writes", magic="%lk_org role")
     def set_role(self, slug: str, user_id: str, request: OrgMemberRoleUpdate) -> OrgMember:
         """Give a member another role; for owners."""
         ...
 
-    @DELETE("/orgs/{slug}/members/{user_id}", status=204)
+    @DELETE("/orgs/{slug}/members/{user_id}", status=204, magic="%lk_org remove, %lk_org leave")
     def remove_member(self, slug: str, user_id: str) -> None:
         """Remove a member, or leave; the last owner stays."""
         ...
 
-    @GET("/orgs/{slug}/balance")
+    @GET("/orgs/{slug}/balance", magic="%lk_balance, %lk_org show")
     def balance(self, slug: str) -> OrgBalance:
         """Read the balance of one organization."""
         ...
 
-    @GET("/orgs/{slug}/transactions")
+    @GET("/orgs/{slug}/transactions", magic="%lk_org transactions")
     def transactions(
         self,
         slug: str,
@@ -320,7 +320,7 @@ class Orgs(Group):
         """List the ledger of one organization, newest first; ``source`` is such as ``executions``."""
         ...
 
-    @GET("/orgs/{slug}/transactions/aggregate")
+    @GET("/orgs/{slug}/transactions/aggregate", magic="%lk_org spending")
     def aggregate_transactions(self, slug: str, category: str, group_by: str) -> OrgTransactionAggregates:
         """Sum up what one category has cost.
 
@@ -329,12 +329,12 @@ class Orgs(Group):
         """
         ...
 
-    @GET("/orgs/{slug}/api-keys")
+    @GET("/orgs/{slug}/api-keys", magic="%lk_keys list")
     def list_api_keys(self, slug: str) -> Page[OrgApiKey]:
         """List the organization's keys."""
         ...
 
-    @POST("/orgs/{slug}/api-keys", effect="writes", status=201)
+    @POST("/orgs/{slug}/api-keys", effect="writes", status=201, magic="%lk_keys create")
     def create_api_key(self, slug: str, request: OrgApiKeyCreate) -> OrgApiKeyCreated:
         """Make a key that always acts as the organization; this answer alone holds its secret.
 
@@ -342,27 +342,27 @@ class Orgs(Group):
         """
         ...
 
-    @DELETE("/orgs/{slug}/api-keys/{key_id}", status=204)
+    @DELETE("/orgs/{slug}/api-keys/{key_id}", status=204, magic="%lk_keys revoke")
     def revoke_api_key(self, slug: str, key_id: str) -> None:
         """Switch a key off until it is regenerated."""
         ...
 
-    @POST("/orgs/{slug}/api-keys/{key_id}/regenerate", effect="writes")
+    @POST("/orgs/{slug}/api-keys/{key_id}/regenerate", effect="writes", magic="%lk_keys regenerate")
     def regenerate_api_key(self, slug: str, key_id: str) -> OrgApiKeyCreated:
         """Give a key a new secret, even after it was revoked; the old secret stops working."""
         ...
 
-    @POST("/orgs/{slug}/api-keys/{key_id}/delete", effect="deletes", status=204)
+    @POST("/orgs/{slug}/api-keys/{key_id}/delete", effect="deletes", status=204, magic="%lk_keys delete")
     def delete_api_key(self, slug: str, key_id: str) -> None:
         """Delete a key permanently; its name is free again."""
         ...
 
-    @GET("/orgs/{slug}/invites")
+    @GET("/orgs/{slug}/invites", magic="%lk_org invites")
     def list_invites(self, slug: str) -> Page[OrgInvite]:
         """List the invitations that were not accepted yet."""
         ...
 
-    @DELETE("/orgs/{slug}/invites/{invite_id}", status=204)
+    @DELETE("/orgs/{slug}/invites/{invite_id}", status=204, magic="%lk_org withdraw")
     def revoke_invite(self, slug: str, invite_id: str) -> None:
         """Withdraw an invitation."""
         ...

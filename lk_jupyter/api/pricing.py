@@ -53,7 +53,7 @@ class Pricing(Group):
         [Decimal(...)...]
     """
 
-    @GET("/pricing")
+    @GET("/pricing", magic="%lk_models, %lk_pricing")
     def get(self) -> PriceBook:
         """Read all prices."""
         ...

@@ -264,27 +264,36 @@ class Serverless(Group):
         'local/echo'
     """
 
-    @GET("/serverless/models")
+    @GET("/serverless/models", magic="%lk_models")
     def models(self) -> ModelList:
         """List the chat and embedding models."""
         ...
 
-    @POST("/serverless/chat/completions", effect="spends")
+    @POST(
+        "/serverless/chat/completions",
+        effect="spends",
+        no_magic="None: `%%lk_chat` has the answer as it comes. `lk_jupyter.openai()`",
+    )
     def chat_completions(self, request: ChatCompletionRequest) -> ChatCompletion:
         """Answer a conversation. NotFound: no such model. PaymentRequired: no credits are left."""
         ...
 
-    @POST("/serverless/chat/completions", effect="spends")
+    @POST("/serverless/chat/completions", effect="spends", magic="%%lk_chat")
     def stream_chat_completions(self, request: ChatCompletionRequest) -> Iterator[ChatCompletionChunk]:
         """Answer a conversation piece by piece."""
         ...
 
-    @POST("/serverless/embeddings", effect="spends", timeout=60)
+    @POST("/serverless/embeddings", effect="spends", timeout=60, magic="%lk_embed")
     def embeddings(self, request: EmbeddingRequest) -> EmbeddingResponse:
         """Turn texts into vectors. NotFound: no such model."""
         ...
 
-    @POST("/serverless/route", effect="reads", repeatable=True)
+    @POST(
+        "/serverless/route",
+        effect="reads",
+        repeatable=True,
+        no_magic="None: `%%lk_chat lyceum/router` asks and answers in one.",
+    )
     def route(self, request: RoutePromptRequest) -> RoutePromptResponse:
         """Name a model that suits a prompt; asking it is a separate call."""
         ...

@@ -100,12 +100,12 @@ class StorageGroup(Group):
         '...'
     """
 
-    @GET("/storage/list-files")
+    @GET("/storage/list-files", magic="%lk_bucket list")
     def list_files(self, prefix: str = "", max_files: int = 1000) -> Page[FileInfo]:
         """List the objects whose key starts with ``prefix``, at most ``max_files``; folders are no objects."""
         ...
 
-    @POST("/storage/upload", effect="writes")
+    @POST("/storage/upload", effect="writes", magic="%lk_bucket put")
     def upload(self, body: UploadFileBody, key: str | None = None) -> UploadResponse:
         """Store one file under ``key``, or under its own name; an older one is replaced.
 
@@ -113,22 +113,22 @@ class StorageGroup(Group):
         """
         ...
 
-    @POST("/storage/upload-bulk", effect="writes")
+    @POST("/storage/upload-bulk", effect="writes", magic="%lk_bucket put")
     def upload_bulk(self, body: BulkUploadBody) -> BulkUploadResponse:
         """Store several files; read in the answer what became of each."""
         ...
 
-    @GET("/storage/download/{file_key:path}")
+    @GET("/storage/download/{file_key:path}", magic="%lk_bucket get")
     def download(self, file_key: str) -> Download:
         """Read one object, as it comes. Raises NotFound."""
         ...
 
-    @DELETE("/storage/delete/{file_key:path}")
+    @DELETE("/storage/delete/{file_key:path}", magic="%lk_bucket delete")
     def delete(self, file_key: str) -> Message | None:
         """Delete one object. Raises NotFound."""
         ...
 
-    @DELETE("/storage/delete-folder/{folder_prefix:path}")
+    @DELETE("/storage/delete-folder/{folder_prefix:path}", magic="%lk_bucket delete")
     def delete_folder(self, folder_prefix: str) -> Message | None:
         """Delete every object under a prefix; end it with a slash, or siblings that start alike go too.
 
@@ -136,7 +136,7 @@ class StorageGroup(Group):
         """
         ...
 
-    @POST("/storage/credentials", effect="reads", repeatable=True)
+    @POST("/storage/credentials", effect="reads", repeatable=True, magic="%lk_check, %lk_ls")
     def credentials(self) -> StorageCredentials:
         """Issue temporary S3 credentials for the bucket, for large or many files."""
         ...

@@ -76,17 +76,19 @@ class User(Group):
         >>> _ = other.user.delete()
     """
 
-    @GET("/user/status")
+    @GET("/user/status", magic="%lk_whoami")
     def status(self) -> UserStatus:
         """Read the caller's profile."""
         ...
 
-    @GET("/user/org")
+    @GET("/user/org", magic="%lk_whoami, %lk_org list, %lk_org use")
     def org(self) -> UserOrg:
         """Report which organization the credentials act as."""
         ...
 
-    @DELETE("/user/delete")
+    @DELETE(
+        "/user/delete", no_magic="None: it deletes the account permanently, too much for a cell that Run All repeats."
+    )
     def delete(self) -> Message | None:
         """Delete the caller's account permanently, with everything that nobody else shares.
 
@@ -94,12 +96,12 @@ class User(Group):
         """
         ...
 
-    @GET("/user/quotas")
+    @GET("/user/quotas", magic="%lk_machines")
     def quotas(self) -> UserQuotas:
         """Read the launch permission of each hardware profile."""
         ...
 
-    @GET("/user/quotas/available-hardware")
+    @GET("/user/quotas/available-hardware", magic="%lk_machines")
     def available_hardware(self) -> AvailableHardware:
         """List the hardware profiles that the caller may launch."""
         ...

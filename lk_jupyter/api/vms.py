@@ -240,7 +240,7 @@ class Vms(Group):
 
     is_audited = True
 
-    @POST("/vms/create", effect="spends", timeout=300)
+    @POST("/vms/create", effect="spends", timeout=300, magic="%lk_vm create")
     def create(self, request: CreateVMRequest) -> VM:
         """Ask for a machine; it comes up while you poll ``status``.
 
@@ -249,7 +249,7 @@ class Vms(Group):
         """
         ...
 
-    @GET("/vms/list")
+    @GET("/vms/list", magic="%lk_vm list, %lk_vm create")
     def list(
         self,
         include_provisioning: bool = True,  # noqa: FBT001, FBT002 (filters as the API names them)
@@ -260,22 +260,22 @@ class Vms(Group):
         """List machines, ended ones too; active ones count as provisioning."""
         ...
 
-    @GET("/vms/availability")
+    @GET("/vms/availability", magic="%lk_vm offers, %lk_vm create")
     def availability(self) -> VMAvailability:
         """Read which machines are sold, their prices and what is free now."""
         ...
 
-    @GET("/vms/{vm_id}/status")
+    @GET("/vms/{vm_id}/status", magic="%lk_vm create, %lk_vm status, %lk_vm ssh")
     def status(self, vm_id: str) -> VMStatus:
         """Read the state of one machine."""
         ...
 
-    @PATCH("/vms/{vm_id}", effect="writes", repeatable=True)
+    @PATCH("/vms/{vm_id}", effect="writes", repeatable=True, magic="%lk_vm rename")
     def rename(self, vm_id: str, request: RenameVMRequest) -> RenameVMResponse:
         """Set or clear the display name."""
         ...
 
-    @DELETE("/vms/{vm_id}")
+    @DELETE("/vms/{vm_id}", magic="%lk_vm delete")
     def delete(self, vm_id: str) -> TerminateVMResponse | None:
         """End a machine permanently: its disk is wiped, its volumes are released."""
         ...

@@ -33,7 +33,7 @@ class Voucher(Group):
         False
     """
 
-    @POST("/voucher/validate", effect="reads", repeatable=True)
+    @POST("/voucher/validate", effect="reads", repeatable=True, magic="%lk_billing voucher")
     def validate(self, request: VoucherValidateRequest) -> VoucherValidation:
         """Check a voucher code; this does not use it."""
         ...

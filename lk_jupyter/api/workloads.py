@@ -34,17 +34,19 @@ class Workloads(Group):
         >>> _ = client.workloads.stop(run.execution_id)
     """
 
-    @GET("/workloads/list")
+    @GET("/workloads/list", magic="%lk_notebook list, %lk_runs")
     def list(self) -> Page[Workload]:
         """List the runs that have not ended."""
         ...
 
-    @POST("/workloads/abort/{execution_id}", effect="stops", repeatable=True)
+    @POST("/workloads/abort/{execution_id}", effect="stops", repeatable=True, magic="%lk_abort")
     def abort(self, execution_id: str) -> AbortResponse | None:
         """Kill a run of any kind; it takes effect some time after the answer, which may have any form."""
         ...
 
-    @POST("/workloads/stop/{execution_id}", effect="stops", repeatable=True)
+    @POST(
+        "/workloads/stop/{execution_id}", effect="stops", repeatable=True, magic="%lk_notebook stop, %lk_sessions stop"
+    )
     def stop(self, execution_id: str) -> AbortResponse | None:
         """End a run gracefully; made for notebook servers. 404 means that it is gone already."""
         ...

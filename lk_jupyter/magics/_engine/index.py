@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from lk_jupyter import errors as error_module
 from lk_jupyter.config.settings import SETTINGS
-from lk_jupyter.magics._engine.operations import NO_MAGIC, magics_calling
 from lk_jupyter.magics._engine.parser import Magic, Subcommands, first_sentence, flags
 from lk_jupyter.magics._engine.registry import MAGICS, magic_named
 
@@ -79,7 +78,7 @@ def operations() -> Iterator[IndexEntry]:
     groups = {type(part): name for name in vars(Client) if isinstance(part := getattr(client, name), Group)}
     for endpoint in ENDPOINTS:
         name = f"{groups[endpoint.owner]}.{endpoint.name}"
-        magic = ", ".join(magics_calling(name)) or NO_MAGIC.get(name, "").replace("`", "")
+        magic = ", ".join(endpoint.magics) or endpoint.no_magic.replace("`", "")
         summary = first_sentence(inspect.cleandoc(endpoint.__doc__ or "")).replace("``", "")
         yield IndexEntry("Operations", f"session.client.{name}", f"{summary} ({magic})" if magic else summary)
 
