@@ -147,7 +147,7 @@ def states_module() -> str:
         f"\n/** States that people read otherwise. */\n"
         f"export const STATE_LABELS: Record<string, string> = {json.dumps(LABELS)};\n"
         f"\n/** What a file name of a run has more than its author gave it. */\n"
-        f"export const OWN_NAME = /{MARKED.pattern}/;\n"
+        f"export const UNIQUE_SUFFIX = /{MARKED.pattern}/;\n"
     )
 
 

@@ -27,7 +27,7 @@ class Health(Group):
         """Check that the server answers."""
         ...
 
-    @GET("/health/version", auth=False, no_magic="None: it says nothing about the account.")
+    @GET("/health/version", auth=False, no_magic="None: it reports nothing about the account.")
     def version(self) -> ServerVersion | None:
         """Read the version of the server."""
         ...

@@ -292,7 +292,7 @@ class Serverless(Group):
         "/serverless/route",
         effect="reads",
         repeatable=True,
-        no_magic="None: `%%lk_chat lyceum/router` asks and answers in one.",
+        no_magic="None: `%%lk_chat lyceum/router` routes and answers in one call.",
     )
     def route(self, request: RoutePromptRequest) -> RoutePromptResponse:
         """Name a model that suits a prompt; asking it is a separate call."""

@@ -156,7 +156,7 @@ class FanOut:
 
     @contextmanager
     def aborted_by_interrupt(self) -> Iterator[None]:
-        """Abort all runs if an interrupt comes within, and name those that may still be active.
+        """Abort all runs if an interrupt comes within, and name the runs that may still be active.
 
         Nothing is aborted if the option or the setting ``on_interrupt`` is ``detach``.
         """
