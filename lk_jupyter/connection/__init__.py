@@ -1,1 +1,1 @@
-"""A server, a key, and what hangs on them: client, bucket, machines."""
+"""A server, a key, and the objects that use both: client, bucket, machines."""

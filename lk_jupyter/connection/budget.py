@@ -1,9 +1,9 @@
-"""Refuse whatever might exceed the budget of a day or of a notebook, before it is sent.
+"""Refuse requests that might exceed the budget of a day or of a notebook, before they are sent.
 
-A budget counts what was started on this machine: runs, VMs, deployments, batches, chats and embeddings. Ended ones
-count with their cost, active runs with the most that they may still cost. A VM or a deployment has no time limit: it
-counts with its cost so far, and from its start with the cost of its first hour. Two kernels can't both take the last
-credits: each reserves its own in a file before it reads the reservations of the other.
+A budget counts everything started on this machine: runs, VMs, deployments, batches, chats and embeddings. Ended runs
+count with their cost, active runs with their maximum cost. A VM or a deployment has no time limit: it counts with the
+cost so far, and at least with the cost of an hour. Two kernels can't both spend the last credits: each kernel writes
+its reservation to a file before it reads the reservations of the other.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 #: Hours that a budget must cover before a VM or a deployment starts, which have no time limit.
 LEAST_HOURS = 1
 
-#: Seconds after a lost answer during which what it may have started can still appear in a list.
+#: Seconds after a lost answer during which the started resource can still appear in a list.
 _MAY_APPEAR = 15.0
 
-#: Seconds after which a request that nobody waits for any more has ended.
+#: Seconds after which a request without a waiting caller has ended.
 _LONGEST_REQUEST = 900.0
 
 VM, DEPLOYMENT, BATCH, CHAT = "VM", "deployment", "batch", "chat"
@@ -62,7 +62,7 @@ class Spender(Protocol):
 
 @dataclass(frozen=True)
 class Budget:
-    """One budget: its setting, its name, its period in words, its first moment (Unix seconds), and which runs count."""
+    """A budget: setting, name, period in words, start (Unix seconds), and which runs count."""
 
     setting: str
     name: str
@@ -83,7 +83,7 @@ BUDGETS = (
 
 @dataclass(frozen=True)
 class BudgetUsage:
-    """The used part of a budget, in credits: spent, and at most to be spent by what is active; spent by kind."""
+    """The used part of a budget, in credits: spent, and the maximum of active uses; spent by kind."""
 
     spent: Decimal
     open: Decimal
@@ -111,10 +111,10 @@ class BudgetUsage:
 
 @dataclass(frozen=True)
 class CostRequest:
-    """What is about to be sent, and the most that it may cost in credits; None if that isn't known.
+    """A request to be sent, and its maximum cost in credits; None if unknown.
 
-    ``unpriced`` is the reason for None. ``run`` or ``charge`` is the token of its reservation. ``saves`` is how to
-    spend less.
+    ``unpriced`` is the reason for None. ``run`` or ``charge`` is the token of the reservation. ``saves`` is an option
+    that reduces the cost.
     """
 
     words: str
@@ -134,9 +134,9 @@ def active_budgets() -> list[tuple[Budget, Decimal]]:
 def enforce(
     connection: Spender, request: CostRequest, look_again: Callable[[BudgetCharge], None] | None = None
 ) -> None:
-    """Refuse a request that might exceed a budget. Raises UsageError.
+    """Raise UsageError if a request might exceed a budget.
 
-    ``look_again`` reads a run that was active when it was last seen.
+    ``look_again`` reads the state of a run whose last known state is active.
     """
     for budget, limit in active_budgets():
         if request.amount is None:
@@ -146,21 +146,21 @@ def enforce(
             )
         if _fits(usage(connection, budget, request), request.amount, limit):
             continue
-        refresh(connection, budget, look_again)  # what ended meanwhile has cost less than it might have
+        refresh(connection, budget, look_again)  # runs that have ended since may have cost less than their maximum
         use = usage(connection, budget, request)
         if not _fits(use, request.amount, limit):
             raise UsageError(_refusal(budget, limit, use, request, request.amount))
 
 
 def usage(connection: Spender, budget: Budget, request: CostRequest | None = None) -> BudgetUsage:
-    """Return the used part of a budget. Of what is reserved at the same time, only earlier reservations count."""
+    """Return the used part of a budget. Of simultaneous reservations, only earlier ones count."""
     before_run, before_charge = (request.run, request.charge) if request else ("", "")
     runs = sum_charges(_runs(connection, journal(), budget, before_run))
     return runs + _usage(_charges(connection, budget, before_charge), budget.begins())
 
 
 def sum_charges(charges: Iterable[BudgetCharge]) -> BudgetUsage:
-    """Sum up runs. A run that ended without a bill counts with the most that it may have cost."""
+    """Sum up runs. A run that ended without a bill counts with its maximum cost."""
     spent, open_ = Decimal(0), Decimal(0)
     for charge in charges:
         if charge.cost is not None and not charge.going_on:
@@ -179,7 +179,7 @@ def _usage(charges: Iterable[RecordedCharge], since: float) -> BudgetUsage:
 
 
 def _runs(connection: Spender, records: Journal, budget: Budget, before: str = "") -> list[BudgetCharge]:
-    """Return the runs that count: all, or those before the run with a token."""
+    """Return the runs that count: all runs, or the runs before the run with this token."""
     entry = records.get(before) if before else None
     place = CellContext(entry.notebook) if entry else current_cell()
     notebook = place if budget.is_notebook_only else None
@@ -190,7 +190,7 @@ def _runs(connection: Spender, records: Journal, budget: Budget, before: str = "
 
 
 def _charges(connection: Spender, budget: Budget, before: str = "") -> list[RecordedCharge]:
-    """Return the other charges that count: all, or those before the charge with a token."""
+    """Return the other charges that count: all charges, or the charges before the charge with this token."""
     book = charge_book()
     charges = book.charges(connection.base_url, since=budget.begins(), before=before)
     if book.trouble:
@@ -218,7 +218,7 @@ def _refusal(budget: Budget, limit: Decimal, use: BudgetUsage, request: CostRequ
 
 
 def budget_usage(connection: Spender) -> list[str]:
-    """Return for each budget that is set how much of it is used, in words."""
+    """Return the used part of each active budget, in words."""
     uses = [(usage(connection, budget), budget, limit) for budget, limit in active_budgets()]
     return [
         f"{credits_label(use.spent)} of {limit:f} {budget.spent}{use.detail}{use.reserved}"
@@ -227,7 +227,7 @@ def budget_usage(connection: Spender) -> list[str]:
 
 
 def forecast(connection: Spender, per_hour: Decimal | None) -> list[str]:
-    """Return for each budget that is set when something without a time limit reaches it, in words."""
+    """Return, for each active budget, when use without a time limit will reach the budget, in words."""
     if not per_hour:
         return []
     words = []
@@ -239,9 +239,9 @@ def forecast(connection: Spender, per_hour: Decimal | None) -> list[str]:
 
 
 def exceeded(connection: Spender) -> list[str]:
-    """Return for each budget that VMs or deployments have exceeded what was spent, and how to end them.
+    """Return, for each budget exceeded by VMs or deployments, the spent credits and the commands that end them.
 
-    Nothing is ended: a VM may hold work of its user.
+    This function ends nothing: a VM may contain work of its user.
     """
     words = []
     for budget, limit in active_budgets():
@@ -266,7 +266,7 @@ def _unlimited(connection: Spender, budget: Budget) -> list[RecordedCharge]:
 
 
 def refresh(connection: Spender, budget: Budget, look_again: Callable[[BudgetCharge], None] | None = None) -> None:
-    """Read from the server whatever was active when it was last seen, and record its end and its cost."""
+    """Read the resources whose last known state is active from the server, and record ends and costs."""
     look_again = look_again or partial(_look_at_run, connection, journal())
     for run in _runs(connection, journal(), budget):
         if run.going_on:
@@ -278,13 +278,13 @@ def refresh(connection: Spender, budget: Budget, look_again: Callable[[BudgetCha
 
 
 def _look_at_run(connection: Spender, records: Journal, run: BudgetCharge) -> None:
-    """Record the end of a run in the journal, if it has ended."""
+    """Record the end of a run in the journal, if the run has ended."""
     if run.execution_id is None:
         return
     try:
         record = connection.client.execution.get(run.execution_id)
     except NotFound:
-        # Members can delete records: without a bill, the run counts with its highest cost.
+        # Members can delete records: without a bill, the run counts with its maximum cost.
         records.update(run.token, state="failed", cost=None, reason="The server no longer knows this run.")
         return
     if record.status.lower() in FINAL_STATES and record.billed is not None:
@@ -292,7 +292,7 @@ def _look_at_run(connection: Spender, records: Journal, run: BudgetCharge) -> No
 
 
 def _started(charges: list[RecordedCharge]) -> Iterator[tuple[RecordedCharge, str]]:
-    """Yield each charge with the id of what was started; drop a charge whose start never had an answer."""
+    """Yield each charge with the id of the started resource; drop a charge whose start never had an answer."""
     for charge in charges:
         if charge.resource is None:
             _drop_unlisted(charge)
@@ -319,7 +319,7 @@ def _look_at_vms(connection: Spender, charges: list[RecordedCharge]) -> None:
         for charge in charges:
             if charge.resource is None:
                 fitting = [vm for vm in unrecorded if charge.name in {vm.display_name, vm.name}]
-                if fitting:  # several VMs may have one name
+                if fitting:  # several VMs may have the same name
                     unrecorded.remove(fitting[0])
                     charge_book().update(charge.token, resource=fitting[0].vm_id)
                 else:
@@ -332,7 +332,7 @@ def _look_at_vms(connection: Spender, charges: list[RecordedCharge]) -> None:
 
 
 def _look_at_deployments(connection: Spender, charges: list[RecordedCharge]) -> None:
-    """Record the ends of deployments; a paused one costs nothing until its next question."""
+    """Record the ends of deployments; a paused deployment is free until its next question."""
     with suppress(ApiError, InvalidResponse):
         rows = {row.deployment_id: row for row in connection.client.inference.list(include_terminated=True)}
         for charge in charges:
@@ -345,7 +345,7 @@ def _look_at_deployments(connection: Spender, charges: list[RecordedCharge]) -> 
 
 
 def _look_at_batches(connection: Spender, charges: list[RecordedCharge]) -> None:
-    """Record that a batch cost nothing which ended without an answer; others are read with their costs."""
+    """Record that a batch that ended without an answer was free; the costs of other batches are recorded when read."""
     for charge, resource in _started(charges):
         with suppress(LkError):
             batch = connection.client.batches.get(resource)

@@ -1,4 +1,4 @@
-"""Who am I talking to: a server, a key, an organization, and the client that carries them."""
+"""Connect to a server: address, key, organization, and the client that uses them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ OFFER = (
 
 @dataclass(frozen=True)
 class Target:
-    """What a session talks to, and where that was set; equal ones may share a client."""
+    """Server, key and organization of a session, and the sources of these values; equal targets may share a client."""
 
     key: Credential
     org: str | None = None
@@ -52,7 +52,7 @@ class Target:
 
 
 class Connection:
-    """A key on a server: its client, its bucket and its machines. A context manager; ``close`` ends its connections."""
+    """A key on a server: client, bucket and machines. A context manager; ``close`` closes the network connections."""
 
     def __init__(self, target: Target) -> None:
         self.target = target
@@ -64,7 +64,7 @@ class Connection:
         renew_in_child(self)
 
     def after_fork(self) -> None:
-        """Renew the lock, which a thread of the parent may have held."""
+        """Replace the lock, which a thread of the parent process may have locked."""
         self._opening = threading.Lock()
 
     def __repr__(self) -> str:
@@ -92,12 +92,12 @@ class Connection:
 
     @cached_property
     def assumptions(self) -> Assumptions:
-        """What is assumed of the server; the local cloud has another address each time."""
+        """The assumptions about the server; the local cloud has a different address after each start."""
         return Assumptions(LOCAL if self.target.key.source == LOCAL_CLOUD else self.base_url)
 
     @property
     def client(self) -> Client:
-        """The typed client, one method for each operation of the API."""
+        """The typed client, with a method for each operation of the API."""
         if self._client:  # an interrupt in here may have left the lock taken
             return self._client
         with self._opening:
@@ -123,7 +123,7 @@ class Connection:
 
     @cached_property
     def gate(self) -> SpendingGate:
-        """What reserves the cost of each request that spends."""
+        """The gate that reserves the cost of each request that spends."""
         from lk_jupyter.connection.gate import SpendingGate  # noqa: PLC0415 (when a request is sent)
 
         return SpendingGate(self)
@@ -132,7 +132,7 @@ class Connection:
         return self.gate(call) if call.endpoint.method != "GET" else None
 
     def _stored_pair(self) -> tuple[str, str | None] | None:
-        """Return the tokens that are stored for the server by now; another kernel may have renewed them."""
+        """Return the tokens that are stored for the server now; another kernel may have renewed the tokens."""
         with suppress(LkError):
             stored = settings.credential(self.base_url)
             return (stored.token, stored.refresh_token) if stored else None
@@ -158,9 +158,9 @@ class Connection:
         return self.client.storage.credentials()
 
     def machines(self) -> Catalogue:
-        """Return the machine types with price per hour in credits, and which this account may launch.
+        """Return the machine types with price per hour in credits, and which of the types this account may launch.
 
-        Kept for a minute, so that it can be asked for often.
+        Cached for a minute, so that frequent calls are cheap.
         """
         if self._catalogue is None or time.monotonic() - self._read > CATALOGUE_SECONDS:
             available = self._available()
@@ -169,7 +169,7 @@ class Connection:
         return self._catalogue
 
     def _types(self, available: list[str]) -> list[MachineType]:
-        """Return the machine types; what the account may launch, at the prices of VMs, where the server lists none."""
+        """Return the machine types; if the server lists none, the launchable types at the prices of VMs."""
         with suppress(OperationNotAvailable):
             return list(self.client.machine_types.list())
         prices: dict[str, Decimal] = {}
@@ -194,7 +194,7 @@ class Connection:
 def find_target(
     base_url: str | None = None, api_key: str | None = None, org: str | None = None, *, start: bool = True
 ) -> Target:
-    """Return what the arguments and, for what is not given, the settings name. Raises NotSignedIn, UsageError."""
+    """Return the target of the arguments, with settings as defaults. Raises NotSignedIn, UsageError."""
     server, server_source = _chosen("base_url", base_url)
     organization, org_source = _chosen("org", org)
     key = _local_key(server, start=start) if api_key is None else _argument_key(server, api_key)
@@ -221,7 +221,7 @@ def _local_key(server: str, *, start: bool) -> Credential:
 
 
 def local_cloud(*, start: bool = True) -> launch.Address:
-    """Return the local cloud of this user, started when it does not run. Raises LocalCloudError."""
+    """Return the local cloud of this user, and start the cloud if necessary. Raises LocalCloudError."""
     data = settings.setting("local_data")
     address = launch.find(data)
     if address is None and not start:
@@ -231,7 +231,7 @@ def local_cloud(*, start: bool = True) -> launch.Address:
             raise LocalCloudError(
                 'The local cloud is an extra of this package. Install it: pip install "lk-jupyter[local]"'
             )
-        address = launch.start(data, "--simulate-gpu")  # so that there is something to plot; each figure says so
+        address = launch.start(data, "--simulate-gpu")  # GPU figures for plots, labeled as simulated
         accept_every_sign()
         print(f"Started the local cloud at {address.base_url} (data in {address.data}).")  # noqa: T201
     return address

@@ -1,9 +1,9 @@
-"""Reserve what a request may cost before it is sent, whoever sends it: a magic, Python code or JupyterLab.
+"""Reserve the maximum cost of a request before it is sent, from any sender: a magic, Python code or JupyterLab.
 
 The client of a connection calls ``SpendingGate`` for each request. Runs of magics and sessions reserve their cost in
-the journal themselves (``reserved``); everything else that spends gets a row in the charges, also without a budget, so
-that a budget that is set later counts it. Chats and embeddings get one only under a budget: their prices would have to
-be read first. The stock clients of OpenAI and Anthropic call ``reserve_foreign``.
+the journal themselves (``reserved``); all other spending gets a row in the charges, also without a budget, so that a
+later budget counts the row. Chats and embeddings get a row only under a budget, because their prices would have to be
+read first. The stock clients of OpenAI and Anthropic call ``reserve_foreign``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from lk_jupyter.protocol.json_limits import load_json
 #: Seconds for which prices of tokens are kept.
 _FRESH = 60.0
 
-#: Requests of other clients that cost nothing: files, lists of models, and what ends a batch.
+#: Free requests of other clients: files, lists of models, and the end of a batch.
 _FREE = re.compile(r"/(?:files|models)(?:[/?]|$)|/cancel$|/count_tokens$")
 
 _has_reservation: ContextVar[bool] = ContextVar("_has_reservation", default=False)
@@ -51,7 +51,7 @@ def reserved() -> Iterator[None]:
 
 @contextmanager
 def costs_at_most(amount: Decimal | None) -> Iterator[None]:
-    """State the most that a request in this block may cost, in credits, where the request doesn't show it."""
+    """State the maximum cost of a request in this block, in credits, for requests that don't determine their cost."""
     token = _declared_most.set(amount)
     try:
         yield
@@ -61,7 +61,7 @@ def costs_at_most(amount: Decimal | None) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Expense:
-    """What a request may cost: ``rate`` per hour for what has no time limit, else ``most``; None if unknown."""
+    """The possible cost of a request: ``rate`` per hour without a time limit, else ``most``; None if unknown."""
 
     kind: str
     name: str
@@ -85,14 +85,14 @@ class Expense:
 
 
 class Reservation:
-    """The row of one request in the charges, until the answer shows what became of it."""
+    """The row of a request in the charges, until the answer shows the result."""
 
     def __init__(self, token: str, expense: Expense) -> None:
         self.token = token
         self._expense = expense
 
     def confirm(self, answer: Any) -> None:
-        """Record the id of what was started, or the cost of an answer."""
+        """Record the id of the started resource, or the cost of an answer."""
         changes: dict[str, Any] = {}
         for name in ("vm_id", "deployment_id", "execution_id", "id"):
             if isinstance(resource_id := getattr(answer, name, None), str):
@@ -116,7 +116,7 @@ class Reservation:
             charge_book().remove(self.token)
 
     def follow(self, events: Iterator[Any]) -> Iterator[Any]:
-        """Yield the events of a stream, and record the cost that its last one shows."""
+        """Yield the events of a stream, and record the cost in the last event."""
         last = None
         try:
             for event in events:
@@ -130,7 +130,7 @@ class Reservation:
 
 
 class End:
-    """The end of a VM or a deployment, recorded when the server has confirmed it."""
+    """The end of a VM or a deployment, recorded after the server has confirmed the end."""
 
     def __init__(self, base_url: str, kind: str, resource: str) -> None:
         self._base_url = base_url
@@ -144,11 +144,11 @@ class End:
                 charge_book().update(charge.token, ends=time.time())
 
     def fail(self, error: BaseException) -> None:
-        """Record nothing: it may still be billed."""
+        """Record nothing: the resource may still be billed."""
 
 
 def record_cost(connection: Spender, resource: str, cost: Decimal) -> None:
-    """Record what something cost that was read to its end, such as a batch."""
+    """Record the cost of a resource that was read to its end, such as a batch."""
     for charge in charge_book().charges(connection.base_url):
         if charge.resource == resource and charge.is_active:
             charge_book().update(charge.token, cost=cost, ends=time.time())
@@ -160,7 +160,7 @@ def concerns(endpoint: Endpoint) -> bool:
 
 
 class SpendingGate:
-    """Reserves the cost of each request of one connection that spends. Raises UsageError for one beyond a budget."""
+    """A gate that reserves the cost of each spending request of a connection. Raises UsageError beyond a budget."""
 
     def __init__(self, connection: Spender) -> None:
         self._connection = connection
@@ -192,9 +192,10 @@ class SpendingGate:
         return self._reserve(expense) if expense else None
 
     def reserve_foreign(self, path: str, read: Callable[[], bytes], deployment: str | None) -> None:
-        """Reserve the cost of a request of another library's client, whose answer isn't seen: it counts at its most.
+        """Reserve the cost of a request of a foreign client, whose answer isn't seen: the maximum counts.
 
-        ``read`` returns its body. ``deployment`` is the id of the deployment that answers; its tokens cost nothing.
+        ``read`` returns the body. ``deployment`` is the id of the deployment that answers; tokens of a deployment are
+        free.
         """
         if not budget.active_budgets() or _FREE.search(path):
             return
@@ -208,7 +209,7 @@ class SpendingGate:
             self._reserve(expense).confirm(None)
 
     def _foreign(self, content: bytes) -> Expense:
-        """Price a request by its JSON: a model with an unknown name, such as an alias, has the highest price."""
+        """Return the price of a request by its JSON: an unknown model name, such as an alias, has the highest price."""
         from lk_jupyter.api.serverless import MAX_TOKENS  # noqa: PLC0415 (few budgets count chats)
 
         body: dict[str, Any] = {}
@@ -253,7 +254,7 @@ class SpendingGate:
         return Reservation(token, expense)
 
     def _run(self, call: Call) -> Expense:
-        """Price a run that was put together by hand: its machine for its time limit."""
+        """Return the price of a run that wasn't built by this package: its machine for the time limit."""
         body: Any = call.body
         profile, price = body.execution_type, None
         for machine in self._connection.machines():
@@ -268,7 +269,7 @@ class SpendingGate:
         )
 
     def _selection(self, call: Call) -> Expense:
-        """Price a comparison of GPUs: one try on each of them."""
+        """Return the price of a comparison of GPUs: a try on each GPU."""
         body: Any = call.body
         catalogue = self._connection.machines()
         costs = [cost_at(machine.price_per_hour, body.timeout) for machine in catalogue if catalogue.allows(machine)]
@@ -282,7 +283,7 @@ class SpendingGate:
         )
 
     def _vm(self, call: Call) -> Expense:
-        """Price a VM with its new volume."""
+        """Return the price of a VM with its new volume."""
         from lk_jupyter.api import vms  # noqa: PLC0415
         from lk_jupyter.api.block import BlockVolume  # noqa: PLC0415 (few rent VMs)
 
@@ -299,7 +300,7 @@ class SpendingGate:
         return Expense(VM, body.display_name or body.name or body.hardware_profile, rate, unpriced=unpriced)
 
     def _deployment(self, call: Call) -> Expense:
-        """Price a deployment with as many replicas as it may have."""
+        """Return the price of a deployment with the maximum number of replicas."""
         body: Any = call.body
         card = body.hardware_profile or body.gpu_type
         rate = self._replica_price(body.hf_model_id, card, body.gpu_count)
@@ -325,7 +326,7 @@ class SpendingGate:
         return None if price is None else price * (count or next((each.gpu_count for each in models), 1))
 
     def _question(self, call: Call) -> Expense | None:
-        """Price a question to a deployment: its tokens cost nothing, but it wakes up if it is paused."""
+        """Return the price of a question to a deployment: tokens are free, but a paused deployment wakes up."""
         name = next((value for key, value in call.headers.items() if key.lower() == "x-deployment-id"), None)
         return self._wake_up(name or getattr(call.body, "model", None))
 
@@ -347,7 +348,7 @@ class SpendingGate:
         )
 
     def _batch(self, call: Call) -> Expense:
-        """Price a batch, as its caller states: its rows are in a file."""
+        """Return the price of a batch, which the caller states, because the rows are in a file."""
         body: Any = call.body
         unpriced = "the cost of this batch has no limit. Set one: %lk_batch --max-tokens 500."
         return Expense(BATCH, body.input_file_id, most=_declared_most.get(), unpriced=unpriced, saves="--max-tokens N")
@@ -372,7 +373,7 @@ class SpendingGate:
         return Expense(CHAT, body.model, most=most, unpriced=unpriced, saves=saves, tokens=prices)
 
     def _token_prices(self, model: str) -> TokenPrices:
-        """Return the prices of a model; of a router, which chooses one, the highest prices."""
+        """Return the prices of a model; for a router, which chooses a model, the highest prices."""
         if time.monotonic() - self._read_at > _FRESH:
             self._tokens, self._read_at = prices_by_model(self._book()), time.monotonic()
         if model in self._tokens or not model.startswith(ROUTERS):
@@ -400,7 +401,7 @@ def _positive_integer(value: Any) -> int:
     return value if isinstance(value, int) else 1
 
 
-#: Operation → its price, and whether it is recorded without a budget too.
+#: Operation → pricing function, and whether the cost is recorded without a budget too.
 _EXPENSES: dict[str, tuple[Callable[[SpendingGate, Call], Expense | None], bool]] = {
     "Execution.start_streaming": (SpendingGate._run, True),
     "Execution.start_image": (SpendingGate._run, True),
@@ -419,7 +420,7 @@ _EXPENSES: dict[str, tuple[Callable[[SpendingGate, Call], Expense | None], bool]
     "Serverless.embeddings": (SpendingGate._embeddings, False),
 }
 
-#: Operation that ends something → what it ends, and the id in its request.
+#: Operation that ends a resource → kind of the resource, and the id in the request.
 _ENDS: dict[str, tuple[str, Callable[[Call], str]]] = {
     "Vms.delete": (VM, lambda call: call.path.rpartition("/")[2]),
     "Inference.stop": (DEPLOYMENT, lambda call: str(getattr(call.body, "deployment_id", ""))),

@@ -1,4 +1,4 @@
-"""Keeping a key and forgetting it: what ``%lk_login`` and the panel in JupyterLab do alike."""
+"""Store and delete keys: shared by ``%lk_login`` and the panel in JupyterLab."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from lk_jupyter.errors import NotSignedIn, OperationNotAvailable, Unauthorized, 
 
 @dataclass(frozen=True)
 class SignIn:
-    """A sign-in, as ``login`` returns it.
+    """A sign-in, returned by ``login``.
 
-    ``base_url`` is the server, ``kept_in`` where its key is stored, ``overruled_by`` the environment variables that
-    override it.
+    ``base_url`` is the server, ``kept_in`` the place of the stored key, ``overruled_by`` the environment variables that
+    override the key.
 
     Example:
         >>> from lk_jupyter.connection.signin import SignIn
@@ -36,7 +36,7 @@ class SignIn:
 
 
 def signin_server(base_url: str | None = None) -> str:
-    """Return the server that a sign-in is for: this one, else the one in use; after the local cloud the default one.
+    """Return the server of a sign-in: the argument, else the server in use, else (for the local cloud) the default.
 
     Raises UsageError for the local cloud itself, which needs no key.
     """
@@ -49,14 +49,14 @@ def signin_server(base_url: str | None = None) -> str:
 
 
 def sign_in(key: str, base_url: str | None = None, *, typed_in: str) -> SignIn:
-    """Sign in with a key that was typed somewhere, and keep it; errors as in :func:`keep`."""
+    """Sign in with a typed key, and store the key; errors as in :func:`keep`."""
     return keep(Credential(signin_server(base_url), credentials.checked(key.strip(), typed_in)))
 
 
 def keep(key: Credential) -> SignIn:
-    """Try a key, keep it, and make its server the one in use.
+    """Check a key, store it, and make its server the server in use.
 
-    Raises NotSignedIn when the server does not accept the key; then nothing is kept.
+    Raises NotSignedIn if the server doesn't accept the key; in this case nothing is stored.
     """
     fresh_key = _renewed(key)
     store = credentials.store(fresh_key)
@@ -65,14 +65,14 @@ def keep(key: Credential) -> SignIn:
 
 
 def use_local() -> SignIn:
-    """Make the local cloud of this machine the server in use, started when it does not run."""
+    """Make the local cloud of this machine the server in use, and start the cloud if necessary."""
     cloud = local_cloud()
     settings.save("base_url", LOCAL)
     return SignIn(cloud.base_url, f"its data folder {cloud.data}", _overruling(LOCAL))
 
 
 def logout() -> list[str]:
-    """Forget the key that was stored for the server in use; return what was done and what still signs in."""
+    """Delete the stored key of the server in use; return messages about the result and about remaining keys."""
     server = settings.setting("base_url")
     if server == LOCAL:
         settings.save("base_url", None)
@@ -93,9 +93,9 @@ def _still_signing_in() -> list[str]:
 
 
 def _renewed(key: Credential) -> Credential:
-    """Return the key after one call with it, which may have renewed it.
+    """Return the key after a request with this key, which may have renewed the key.
 
-    Raises NotSignedIn when the server does not accept it.
+    Raises NotSignedIn if the server doesn't accept the key.
     """
     try:
         with Connection(Target(key)) as connection:
@@ -106,7 +106,7 @@ def _renewed(key: Credential) -> Credential:
 
 
 def _look_in(connection: Connection) -> None:
-    """Make one call that needs the key: the assumed one, else another that the server has."""
+    """Send a request that needs the key: the assumed request, else another request that the server supports."""
     client, assumed = connection.client, connection.assumptions
     calls: dict[str, Callable[[], object]] = {
         "GET /machine-types": client.machine_types.list,
@@ -124,14 +124,14 @@ def _look_in(connection: Connection) -> None:
 
 
 def _use(server: str) -> None:
-    """Make a server the one in use, if it is not."""
+    """Make a server the server in use."""
     for value in (None, server):
         if settings.setting("base_url") != server:
             settings.save("base_url", value)
 
 
 def _overruling(server: str) -> tuple[str, ...]:
-    """Variables that are used in place of what was just kept."""
+    """Return the environment variables that override the stored settings."""
     used, source = settings.resolve("base_url")
     if used != server:
         return (source,)
