@@ -1,4 +1,4 @@
-"""Pixels in a notebook: each widget is one call, refreshes itself while it is seen, and leaves its last state."""
+"""Widgets for notebooks: each widget is a call, refreshes while visible, and leaves its last state in the notebook."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a StorageBrowser leaves in a notebook: the folders that were open, and the file that was looked at."""
+"""Draw the picture that a StorageBrowser leaves in a notebook: the open folders, and the previewed file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lk_jupyter.views.table import NULL, STYLE, Drawing, Table, significant
 ROWS, LETTERS, IMAGE = 100, 4000, 200_000
 
 _INDENT = "&emsp;"
-#: Types of columns whose values are numbers, and of those the ones with fractions.
+#: Numeric types of columns, and the types with fractions.
 _NUMBERS, _FRACTIONS = (re.compile(f"{kinds}float|double|decimal|half|number", re.IGNORECASE) for kinds in ("int|", ""))
 
 Row = tuple[int, str, str, str]
@@ -24,7 +24,7 @@ Row = tuple[int, str, str, str]
 def draw(
     root: str, folders: dict[str, Any], preview: dict[str, Any], loaded: dict[str, Any], notice: str
 ) -> StaticView:
-    """Return it as text and as HTML."""
+    """Return the picture as text and as HTML."""
     rows = list(_rows(folders, root, 0))
     omitted = len(rows) - ROWS
     if omitted > 0:
@@ -92,7 +92,7 @@ def _preview_html(preview: dict[str, Any]) -> Iterator[str]:
 
 
 def preview_grid(columns: list[tuple[str, str]], rows: list[list[str]]) -> Table:
-    """Return the first rows of a file: each column with its type, numbers right with five significant digits."""
+    """Return the first rows of a file as a table: column types, numbers to the right with five significant digits."""
     kinds = [kind for _, kind in columns]
     names = [f"{name} ({kind})" for name, kind in columns]
     cells = [[_cell(cell, kind) for cell, kind in zip(row, kinds, strict=True)] for row in rows]

@@ -1,4 +1,4 @@
-"""The log of a run as lines that a page may show, read as they come while somebody looks."""
+"""Read the log of a run as lines for a page, while the page is visible."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from lk_jupyter.runs.run import Run
 from lk_jupyter.text.secrets import LineRedactor
 from lk_jupyter.text.terminal import TerminalText
 
-#: The newest lines are kept, so many at least; those before them are in the log file.
+#: The minimum number of newest lines in memory; the log file contains all lines.
 MOST = 200_000
 
-#: Seconds after the last look until the log of a run that goes on is not read any more.
+#: Seconds after the last look until this module stops reading the log of an active run.
 UNSEEN = 60.0
 
 
@@ -29,7 +29,7 @@ _COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 
 
 class LogLines:
-    """The lines of one run. ``changed`` is called, in the thread that reads, when there are new ones."""
+    """The lines of a run. ``changed`` is called in the reading thread when new lines arrive."""
 
     def __init__(self, run: Run, changed: Callable[[], None]) -> None:
         self.lines: list[str] = []
@@ -44,17 +44,17 @@ class LogLines:
 
     @property
     def total(self) -> int:
-        """How many lines there are by now, kept or not."""
+        """The number of lines so far, including lines that are no longer in memory."""
         return self.first + len(self.lines)
 
     def page(self, start: int, most: int) -> tuple[int, list[str]]:
-        """Return lines from this one on, or from the first that is kept, and the number of the first."""
+        """Return lines from ``start`` on, or from the first in memory, and the number of the first returned line."""
         first, lines = self.first, self.lines
         at = max(0, start - first)
         return first + at, lines[at : at + most]
 
     def look(self, *, ended: bool) -> None:
-        """Read on, until nobody has looked for a while; the log of a run that has ended is read to its end."""
+        """Continue reading for UNSEEN seconds; the log of an ended run is read to its end."""
         with self._lock:
             if self._timer:
                 self._timer.cancel()
@@ -72,7 +72,7 @@ class LogLines:
         threading.Thread(target=self._read, args=(log, self._follower), name=name, daemon=True).start()
 
     def _read(self, log: RunLog, follower: Follower) -> None:
-        with suppress(LkError), closing(log):  # what is wrong with the server is told by what else is asked of it
+        with suppress(LkError), closing(log):  # other requests report the server's problems
             self._take(follower)
         with self._lock:
             self._follower = None
@@ -92,7 +92,7 @@ class LogLines:
             lines.extend(_COLOUR.sub("", line) for line in redactor.lines(new))
             if len(lines) > 2 * MOST:
                 lines, first = lines[MOST:], first + MOST
-            if first + len(lines) >= self.total:  # reading anew begins with what is known already
+            if first + len(lines) >= self.total:  # a new reader starts with the lines that are known already
                 self.lines, self.first, self.live = lines, first, _COLOUR.sub("", redactor.live(live))
 
         for event in follower.events():

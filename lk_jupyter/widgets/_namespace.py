@@ -1,4 +1,4 @@
-"""Variables of the notebook: which names are free, and setting one."""
+"""Variables of the notebook: find free names, and set variables."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lk_jupyter.widgets._publish import current_shell
 
 
 def free_name(key: str) -> str:
-    """Return a name for what is in a file that no variable has yet."""
+    """Return a free variable name for the contents of a file."""
     stem = PurePosixPath(key).name.lstrip(".").partition(".")[0]
     name = re.sub(r"\W+", "_", normalize("NFKC", stem)).strip("_")
     name = name if _is_name(name) else f"data_{name}".rstrip("_")

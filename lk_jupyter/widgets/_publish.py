@@ -1,4 +1,4 @@
-"""Outputs that are put in place of one another, also from a thread; a terminal shows the first."""
+"""Outputs that are updated in place, also from a thread; a terminal shows only the first state."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from lk_jupyter.journal.entry import current_cell
 
 Bundle = dict[str, Any]
 
-#: What JupyterLab and Notebook send with each cell, and nothing else does.
+#: A field that only JupyterLab and Notebook send with each cell.
 _LAB_FIELD = "deletedCells"
 
-#: Seconds between two pictures of one widget in a notebook.
+#: Seconds between two pictures of a widget in a notebook.
 PACE = 5.0
 
 
 class DisplayPlace:
-    """One output. ``show`` fills it, and later calls put what is new there, not more often than the pace allows.
+    """An output. ``show`` fills the output, and later calls update it, not faster than PACE.
 
     Create it in the thread of the cell. In a front end without display updates, the output stays as it was shown.
     """
@@ -45,7 +45,7 @@ class DisplayPlace:
         self._publish(self._published, self._metadata, transient=self._transient)
 
     def changed(self) -> None:
-        """Put the new bundle there soon."""
+        """Publish the new bundle soon."""
         with self._lock:
             if self._timer is None and self._has_updates:
                 self._timer = threading.Timer(PACE, self.settle)
@@ -53,7 +53,7 @@ class DisplayPlace:
                 self._timer.start()
 
     def settle(self) -> None:
-        """Put the new bundle there now, if it is another one."""
+        """Publish the bundle now, if changed."""
         with self._lock:
             if self._timer:
                 self._timer.cancel()
@@ -65,14 +65,14 @@ class DisplayPlace:
 
 
 def is_lab_cell() -> bool:
-    """Whether JupyterLab or Notebook sent this cell: our extension there shows the widget, and its picture later."""
+    """Return whether JupyterLab or Notebook sent this cell: their extension shows the widget, and later its picture."""
     return _LAB_FIELD in _request().get("metadata", {})
 
 
 def has_extension() -> bool:
-    """Return whether the page that sent this cell has our extension; True where no page sent it, as in plain Python.
+    """Return whether the page that sent this cell has our extension; True without a page, as in plain Python.
 
-    JupyterLab, Notebook and Voila load it, and JupyterLab's consoles use it. VS Code and Colab don't.
+    JupyterLab, Notebook and Voila load the extension, and JupyterLab's consoles use it. VS Code and Colab don't.
     """
     request = _request()
     cell_id = str(request.get("metadata", {}).get("cellId", ""))
@@ -80,15 +80,15 @@ def has_extension() -> bool:
 
 
 def is_unattended() -> bool:
-    """Whether a program executes this notebook, as nbconvert and papermill do: no widget will live in its page.
+    """Return whether a program such as nbconvert executes this notebook, so that no page has live widgets.
 
-    Such a program can't be asked for input. Voila can't either, and shows living widgets.
+    Such a program supports no input. Voila doesn't either, but shows live widgets.
     """
     return _request().get("content", {}).get("allow_stdin") is False and not _is_voila()
 
 
 def _request() -> dict[str, Any]:
-    """Return the message that the kernel executes; an empty one without a kernel."""
+    """Return the message that the kernel executes; an empty dict without a kernel."""
     kernel: Any = getattr(get_ipython(), "kernel", None)
     return (kernel.get_parent() or {}) if kernel else {}
 

@@ -16,7 +16,7 @@ PATIENCE = 60.0
 
 
 class WidgetUpload:
-    """Stores an object while its pieces come; it is there when all have come, and not at all else."""
+    """An upload in pieces; the object appears when all pieces have arrived, and not at all otherwise."""
 
     def __init__(self, storage: Storage, key: str, size: int, *, overwrite: bool) -> None:
         self.key = key
@@ -27,11 +27,11 @@ class WidgetUpload:
         worker.shutdown(wait=False)
 
     def add(self, piece: bytes) -> None:
-        """Take the next piece, as soon as there is room. Raises what has ended the upload."""
+        """Add the next piece, when the queue has room. Raises the error that ended the upload."""
         self._hand_over(piece)
 
     def end(self) -> TransferResult:
-        """Wait until all is stored. Raises what has gone wrong."""
+        """Wait until the object is stored. Raises the error that ended the upload."""
         self._hand_over(None)
         return self._stored.result()
 

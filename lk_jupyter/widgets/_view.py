@@ -1,10 +1,10 @@
-"""What all widgets have in common.
+"""The base class of all widgets.
 
-A widget is a subclass of :class:`View`. Its traits (``.tag(sync=True)``) are the state, which the
-component of the same name in ``labextension/src/widgets`` draws. The browser asks for ``refresh``
-every ``every`` milliseconds while somebody sees the widget, and for other actions when somebody
-uses it: each is a method marked with :func:`user_action` or :func:`background_action` and runs in its own
-thread; ``notice`` reports its errors. After each action the picture of the widget in the notebook is made again.
+A widget is a subclass of :class:`View`. The traits (``.tag(sync=True)``) are the state, which the component of the same
+name in ``labextension/src/widgets`` draws. The browser calls ``refresh`` every ``every`` milliseconds while the widget
+is visible, and other actions when a user clicks: each action is a method marked with :func:`user_action` or
+:func:`background_action` and runs in a separate thread; ``notice`` reports errors. After each action the picture of the
+widget in the notebook is updated.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from lk_jupyter.widgets._publish import DisplayPlace, has_extension, is_lab_cell
 STATIC = Path(__file__).parent / "static"
 LIVING = "application/vnd.jupyter.widget-view+json"
 
-#: What our extension of JupyterLab and Notebook finds in an output's metadata.
+#: Key of our extension of JupyterLab and Notebook in the metadata of an output.
 METADATA_KEY = "lk_jupyter"
 
-#: How to get the live widget: where the page can draw it, and elsewhere.
+#: Advice for a live widget: in a page that can draw the widget, and in other pages.
 RERUN = "Run the cell again for live widgets."
 INSTALL = 'Live widget: <code>%pip install "lk-jupyter[anywidget]"</code>, then restart the kernel.'
 
-#: Seconds for which showing a widget waits for what it shows.
+#: Seconds that the display of a widget waits for its first data.
 PATIENCE = 2.0
 
 _workers = ThreadPoolExecutor(16, thread_name_prefix="lk-widget")
@@ -44,19 +44,19 @@ _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
 def user_action(method: _Method) -> _Method:
-    """Let somebody ask for this method by its name; what was said before is no longer said."""
+    """Let a user call this method from the page; the call clears the notice."""
     method.__lk_action__ = "somebody"  # type: ignore[attr-defined]
     return method
 
 
 def background_action(method: _Method) -> _Method:
-    """Let the browser ask for this method automatically; what was said before stays."""
+    """Let the browser call this method automatically; the notice stays."""
     method.__lk_action__ = "itself"  # type: ignore[attr-defined]
     return method
 
 
-#: The module of our browser extension, and its versions that draw these widgets. No CDN can have a package of this
-#: name, since npm allows none: a page without the extension loads no code of another author.
+#: The module of our browser extension, and the versions that draw these widgets. No CDN can have a package with this
+#: name, since npm doesn't allow the name: a page without the extension loads no foreign code.
 MODULE = "_lk-jupyter"
 MODULE_VERSION = "^1.0.0"
 
@@ -69,9 +69,9 @@ def _caption(advice: str) -> str:
 
 @cache
 def _portable(view: type[View]) -> type[View]:
-    """Return a class whose widgets carry their code, for pages without our extension.
+    """Return a class whose widgets contain their code, for pages without our extension.
 
-    Without anywidget, return the class itself: such pages show its picture.
+    Without anywidget, return the class unchanged: such pages show the picture.
     """
     try:
         from anywidget import AnyWidget  # noqa: PLC0415 (an extra)
@@ -83,10 +83,10 @@ def _portable(view: type[View]) -> type[View]:
 
 
 class View(DOMWidget):  # type: ignore[misc]  # ipywidgets has no types
-    """A widget of this package. Subclasses name their component, and say how they load and what they leave.
+    """A widget of this package. Subclasses define the component, the loading of data, and the picture.
 
-    The code is in our browser extension, not in the state of the widget: a page with the extension executes nothing
-    that a notebook or a kernel sends. Pages that lack it get the code by anywidget, or else a picture.
+    The code is in our browser extension, not in the state of the widget: a page with the extension executes no code
+    from a notebook or a kernel. Pages without the extension get the code through anywidget, or else a picture.
     """
 
     component: ClassVar[str]
@@ -121,21 +121,21 @@ class View(DOMWidget):  # type: ignore[misc]  # ipywidgets has no types
         return self.component
 
     def open(self) -> None:
-        """Connect the widget to the page, if the page can draw it: another would look for our extension on a CDN."""
+        """Connect the widget to a page that can draw the widget: others would look for our extension on a CDN."""
         if self._can_live():
             self._connect()
 
     @property
     def model_id(self) -> str:
-        """The id of the widget in the page; a widget that contains this one needs it."""
+        """The id of the widget in the page, for a widget that contains this widget."""
         if self.comm is None:
             self._connect()
         return str(self.comm.comm_id)
 
     def _connect(self) -> None:
         super().open()
-        # ipykernel 7.4 takes what the page says to the shell that this widget last sent from, not to the one that the
-        # page names; where a cell was that, clicks waited for the end of the next cell.
+        # ipykernel 7.4 sends the page's messages to the shell of this widget's last message, not to the shell that the
+        # page selects; if that was a cell's shell, clicks waited for the end of the next cell.
         self.comm._reply_subshell_for = lambda _, named: named
 
     def _can_live(self) -> bool:
@@ -143,9 +143,9 @@ class View(DOMWidget):  # type: ignore[misc]  # ipywidgets has no types
 
     @contextmanager
     def hold_sync(self) -> Iterator[None]:
-        """Send what is changed within all at once, at the end; another thread changes nothing meanwhile.
+        """Send all changes inside the block together at the end; other threads wait with their changes.
 
-        ipywidgets keeps one list of what it will send, and forgets what another thread adds while it sends.
+        ipywidgets has a single list of pending changes, and forgets changes of other threads during a send.
         """
         with self._sending, super().hold_sync():
             yield
@@ -155,20 +155,20 @@ class View(DOMWidget):  # type: ignore[misc]  # ipywidgets has no types
             return bool(super()._should_send_property(key, value))
 
     def send_state(self, key: Any = None) -> None:
-        """Send the traits, or some of them, as they are now; of two threads, the later one sends the newer values."""
+        """Send the present values of all or some traits; of two threads, the later sends the newer values."""
         with self._sending:
             super().send_state(key)
 
     def load(self) -> None:
-        """Fetch what the widget shows and set the traits; errors of this package become the notice."""
+        """Load the data of the widget and set the traits; errors of this package become the notice."""
 
     def picture(self) -> StaticView:
-        """Return what the widget leaves in the notebook, made of the traits alone."""
+        """Return the picture for the notebook, made from the traits alone."""
         raise NotImplementedError
 
     @background_action
     def refresh(self) -> None:
-        """Load again; that it failed before is no longer said, other words stay."""
+        """Load again; a success clears the notice of an earlier failed refresh, other notices stay."""
         was_lost, is_lost = self.lost, True
         try:
             self.load()
@@ -179,11 +179,11 @@ class View(DOMWidget):  # type: ignore[misc]  # ipywidgets has no types
             self.say("")
 
     def say(self, text: str, kind: str = "info") -> None:
-        """Say something in words below the widget: as ``info``, ``warning`` or ``error``."""
+        """Show a text below the widget, as ``info``, ``warning`` or ``error``."""
         self.notice = {"kind": kind, "text": redact(text)}
 
     def _ipython_display_(self) -> None:
-        """Show the widget with its picture, as soon as there is something to see."""
+        """Show the widget with its picture, after the first load or PATIENCE."""
         wait([_workers.submit(self._attempt, self.refresh)], PATIENCE)
         living, metadata = self._alive()
         place = DisplayPlace(lambda: {**living, **self._picture_bundle()}, metadata)
@@ -198,9 +198,9 @@ class View(DOMWidget):  # type: ignore[misc]  # ipywidgets has no types
         return {**living, **self._picture_bundle()}, metadata
 
     def _alive(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return what makes a front end show the living widget: data, or metadata for our own extension.
+        """Return the data or the metadata that make a front end show the live widget.
 
-        Without the type of ipywidgets in the data, what knows neither shows the picture, as nbconvert's HTML must.
+        Without the type of ipywidgets in the data, other front ends show the picture, as nbconvert's HTML must.
         """
         if is_lab_cell():
             return {}, {METADATA_KEY: {"view": self.model_id}}
@@ -209,7 +209,7 @@ class View(DOMWidget):  # type: ignore[misc]  # ipywidgets has no types
         return {LIVING: {"version_major": 2, "version_minor": 0, "model_id": self.model_id}}, {}
 
     def _picture_bundle(self) -> dict[str, Any]:
-        """Return the picture by media type; what is plotted is so once for each state."""
+        """Return the picture by media type; plots are drawn once for each state."""
         picture = self.picture()
         last, bundle = self._last
         if last != picture or (picture.png and not last.png):
@@ -219,7 +219,7 @@ class View(DOMWidget):  # type: ignore[misc]  # ipywidgets has no types
         return bundle
 
     def _answer(self, content: dict[str, Any], buffers: list[memoryview]) -> None:
-        """Do what the browser asks for, and report what came of it."""
+        """Execute the action that the browser requests, and send the result."""
         method = getattr(type(self), str(content.get("do")), None)
         origin = getattr(method, "__lk_action__", "")
         if method is None or not origin:

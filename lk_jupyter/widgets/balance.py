@@ -1,4 +1,4 @@
-"""Credits: what is left, what uses them now, how long they last, and what they were spent on."""
+"""Show credits: remaining credits, active resources, when the credits run out, and past spending."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Balance(View):
         self._other: Session | None = None
 
     def load(self) -> None:
-        """Read the balance, what runs, and the ledger."""
+        """Read the balance, the active resources, and the ledger."""
         session = self._session()
         current, past = balance.balance(session), spending(session, self.days)
         self.orgs = [list(each) for each in organizations(session)]
@@ -86,7 +86,7 @@ class Balance(View):
         super().close()
 
     def picture(self) -> StaticView:
-        """Show what was left, and what was spent."""
+        """Show remaining and spent credits."""
         most = "" if self.complete else " at the latest"
         ends = [("Lasts until", self.runs_out[:16].replace("T", " ") + most)] if self.runs_out else []
         rows = [("Left", self.left), ("Running now", self.running), ("Per hour", self.per_hour), *ends]
@@ -103,7 +103,7 @@ class Balance(View):
         return [(caption, rows) for caption, rows in parts if rows]
 
     def _session(self) -> Session:
-        """Return the session of the notebook, or a second one of another organization."""
+        """Return the session of the notebook, or a second session for another organization."""
         shared = current(start=False)
         if not self.org:
             return shared

@@ -1,4 +1,4 @@
-"""A talk with a model, in a widget: questions, answers as they come, and what they cost."""
+"""Chat with a model in a widget: questions, streamed answers, and their cost."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from lk_jupyter.widgets._view import View, user_action
 #: Seconds between two updates of an answer that comes.
 _PACE = 0.15
 
-#: Letters of a talk for which an update waits a second longer: the talk is sent whole each time.
+#: Letters of a conversation that add a second to the pause between updates: each update sends the entire conversation.
 _LETTERS = 400_000
 
 
@@ -69,7 +69,7 @@ class Chat(View):
 
     @property
     def messages(self) -> list[dict[str, Any]]:
-        """The conversation as the API takes it: a list of dicts with ``role`` and ``content``."""
+        """The conversation in the form of the API: a list of dicts with ``role`` and ``content``."""
         return [message.model_dump(exclude_none=True) for message in self._talk.messages]
 
     def load(self) -> None:
@@ -79,13 +79,13 @@ class Chat(View):
 
     @user_action
     def ask(self, text: str) -> None:
-        """Ask, and stream the answer.
+        """Send a question, and stream the answer.
 
         Args:
             text: The question.
 
         Raises:
-            UsageError: The text is empty, or another answer is still coming.
+            UsageError: The text is empty, or another answer is not complete yet.
 
         Cost: tokens of prompt and answer.
         """

@@ -1,4 +1,4 @@
-"""The options of a magic as a form, made of the declaration that its line is read by."""
+"""Show the options of a magic as a form, generated from the declaration of the magic."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lk_jupyter.text.problems import in_words
 from lk_jupyter.views.picture import StaticView
 from lk_jupyter.widgets._view import View
 
-#: How many fields stand open; the declarations begin with what is wanted most.
+#: Number of fields that are visible initially; declarations start with the most frequent options.
 OPEN = 5
 
 
@@ -41,7 +41,7 @@ def form_for(options: type[Options] | Options) -> Form:
 
 
 class Form(View):
-    """A form for options, as ``form_for`` returns it; a problem appears at its field.
+    """A form for options, returned by ``form_for``; a problem appears at its field.
 
     Example:
         >>> from lk_jupyter.options.runs import RunOptions
@@ -87,7 +87,7 @@ class Form(View):
         self.fields = [{**field, "suggestions": suggestions.get(field["completer"], [])} for field in self.fields]
 
     def picture(self) -> StaticView:
-        """Show what was filled in."""
+        """Show the entered options."""
         text = self.line or "No options set."
         return StaticView(text, f"<p>Options: <code>{escape(text)}</code></p>")
 
@@ -125,7 +125,7 @@ def _field(model: type[Options], name: str) -> dict[str, Any]:
 
 
 def _kind(field: FieldInfo) -> str:
-    """Return how a field is asked for: as a switch, a choice, words, pairs or text."""
+    """Return the kind of input for a field: switch, choice, words, pairs or text."""
     if bool in _types(field):
         return "switch"
     if _choices(field):

@@ -1,4 +1,4 @@
-"""Signing in by a form; the key is tried, kept where ``%lk_login`` keeps it, and stands nowhere else."""
+"""Sign in with a form; the key is checked and stored like ``%lk_login`` does, and appears nowhere else."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from lk_jupyter.widgets._view import View, user_action
 
 
 class Login(View):
-    """A form that signs in, and shows who is signed in.
+    """A form for signing in, which shows the present account.
 
-    The key goes from the field to the kernel once, is tried against the server and stored in the keyring (or in a
-    file that
-    only you can read). It is in no trait, no output and no notebook.
+    The form sends the key to the kernel once. The kernel checks the key against the server and stores it in the keyring
+    (or in a file that only you can read). The key is in no trait, no output and no notebook.
 
     Example:
         >>> from lk_jupyter.widgets import Login
@@ -48,7 +47,7 @@ class Login(View):
 
     @user_action
     def sign_in(self, key: str) -> None:
-        """Try a key, and store it if the server accepts it.
+        """Check a key, and store the key if the server accepts it.
 
         Args:
             key: API key.
@@ -61,7 +60,7 @@ class Login(View):
 
     @user_action
     def use_local_cloud(self) -> None:
-        """Start the local cloud, and use it from now on."""
+        """Start the local cloud, and make it the server in use."""
         signin.use_local()
         self.refresh()
 

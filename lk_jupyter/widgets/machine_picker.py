@@ -1,4 +1,4 @@
-"""Choosing a machine by memory, price and what can be had."""
+"""Choose a machine by memory, price and availability."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class MachinePicker(View):
         return self.value
 
     def load(self) -> None:
-        """Read the machine types, their prices and what is free now."""
+        """Read the machine types, their prices and their availability."""
         self.default = setting("machine")
         self._offers = current(start=False).offers()
         self._fit()
@@ -110,7 +110,7 @@ class MachinePicker(View):
         return picture(Table(_COLUMNS, rows, note, _FIGURES, "Machines, prices in credits"))
 
     def _keep(self) -> None:
-        """Leave in the notebook what is chosen now."""
+        """Publish the present choice to the notebook."""
         for place in self._places:
             place.changed()
 
@@ -119,7 +119,7 @@ class MachinePicker(View):
         return PickerQuery.of(self.wish)
 
     def _fit(self) -> None:
-        """Find what fits what was typed; while that cannot be read, the table stays as it is."""
+        """Find the machines that match the filters; while a filter is invalid, the table doesn't change."""
         try:
             fitting = table(self._offers, self._wish)
         except LkError as problem:

@@ -1,4 +1,4 @@
-"""What may be seen once, such as a new key: in the browser, and in no notebook."""
+"""Show a secret once, such as a new key: in the browser, and in no notebook."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class Once(View):
     """A button that shows a secret, once.
 
-    The secret is in no trait, output or picture, so neither the notebook nor the state of its widgets has it: it
-    goes from the kernel to the browser as the answer to the button, and is forgotten then.
+    The secret is in no trait, output or picture, so neither the notebook nor the state of its widgets contains the
+    secret: the kernel sends it to the browser as the answer to the button, and then forgets it.
     """
 
     component = "once"
@@ -33,14 +33,14 @@ class Once(View):
 
     @user_action
     def reveal(self) -> dict[str, object]:
-        """Give it to the browser that asks first."""
+        """Return the secret to the first browser that requests it."""
         secret, self._secret, self.is_over = self._secret, None, True
         if secret is None:
             raise UsageError(f"{self.title}: shown once; the kernel no longer has it.")
         return {"rows": secret.rows, "image": secret.image, "advice": secret.advice}
 
     def picture(self) -> StaticView:
-        """Show that there was something, and not what."""
+        """Show the title of the secret, never the secret."""
         state = "was shown once" if self.is_over else "can be shown once, while this kernel lives"
         text = f"{self.title}: {state}; it isn't saved in the notebook."
         return StaticView(text, f"<p>{escape(text)}</p>")

@@ -25,10 +25,10 @@ from lk_jupyter.views.picture import StaticView
 from lk_jupyter.views.png import plots
 from lk_jupyter.widgets._view import View, user_action
 
-#: Milliseconds between two looks at a run that goes on.
+#: Milliseconds between two updates of an active run.
 LIVE = 5_000
 
-#: Metrics come late: how long after its end a run is still looked at.
+#: Metrics arrive late: time after the end of a run in which updates continue.
 _SETTLED = timedelta(minutes=1)
 
 _NONE = "No samples: the run ended before the first one, which arrives 15 s after the start."
@@ -40,8 +40,8 @@ class RunMetrics(View):
     """All series of a run as plots: zoom, pan, values under the pointer; live while the run is active.
 
     Args:
-        runs: Runs or their ids; several are overlaid, aligned at their starts.
-        step: Seconds between points, or such as ``5s``. Default: what the window on the screen can show.
+        runs: Runs or their ids; several runs are overlaid, aligned at their starts.
+        step: Seconds between points, or text such as ``5s``. Default: the resolution of the window on the screen.
 
     Example:
         >>> from lk_jupyter.widgets import RunMetrics
@@ -110,10 +110,10 @@ class RunMetrics(View):
 
     @property
     def df(self) -> Any:
-        """The values as a DataFrame: ``Metrics.df`` for one run, ``Overlay.df`` for several.
+        """The values as a DataFrame: ``Metrics.df`` for a single run, ``Overlay.df`` for several.
 
-        Index ``time`` (datetime64, UTC) or ``elapsed`` (timedelta64). Columns: the series (float64), and ``run``
-        (str) for several.
+        Index ``time`` (datetime64, UTC) or ``elapsed`` (timedelta64). Columns: the series (float64), and ``run`` (str)
+        for several.
         """
         loaded = self._now()
         return loaded[0].df if len(loaded) == 1 else Overlay(loaded).df
@@ -139,7 +139,7 @@ class RunMetrics(View):
         return StaticView(text, html, self._plotted("\n".join(f"Run {each.label}" for each in self._metrics)))
 
     def _plotted(self, head: str) -> Callable[[], bytes] | None:
-        """Return what plots the metrics of runs that have ended; while one is active, that is too much to repeat."""
+        """Return a function that plots the metrics of ended runs; None while a run is active, to save redraws."""
         return partial(plots, self._metrics, head) if self._ended and any(self._metrics) else None
 
 
@@ -150,17 +150,17 @@ def _is_settled(run: Run, record: ExecutionRecord) -> bool:
 
 
 def _why(records: list[ExecutionRecord], window: list[float]) -> str:
-    """Return why there is nothing to see."""
+    """Return why the plot is empty."""
     if window:
         return _NO_SAMPLES
     return _NONE if all(is_final(record.status) for record in records) else EMPTY
 
 
 def metrics_frame(metrics: Metrics) -> dict[str, Any]:
-    """Return the metrics of a run as the component ``MetricsPlot`` takes them.
+    """Return the metrics of a run in the form of the component ``MetricsPlot``.
 
-    ``points`` holds columns of doubles, one after the other: seconds since the start of the run, then
-    each of ``series``; NaN is a gap, and so is a row in which all are missing.
+    ``points`` contains columns of doubles, one after another: seconds since the start of the run, then each of
+    ``series``; NaN is a gap, and so is a row in which all values are missing.
     """
     columns = {series: dict(metrics.samples.get(series.column, [])) for series in SERIES}
     measured = [series for series, column in columns.items() if column]

@@ -1,4 +1,4 @@
-"""One run: its state and cost, its log, its metrics, and the buttons that stop it or let its cell go."""
+"""Show a run: state and cost, log, metrics, and the buttons that stop or detach the run."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from lk_jupyter.widgets._publish import supports_subshells
 from lk_jupyter.widgets._view import background_action, user_action
 from lk_jupyter.widgets.run_metrics import RunMetrics
 
-#: Lines of the log that stay in the notebook, and that travel to the browser at once.
+#: Lines of the log that stay in the notebook, and that are sent to the browser together.
 _TAIL = 20
 _PAGE = 5_000
-#: Facts below the header, which has the others.
+#: Facts below the header, which shows the remaining facts.
 _BELOW = {"Started", "Id"}
 
 
 class RunView(RunMetrics):
-    """A run: state, cost, searchable log, metrics, and buttons that abort or detach it.
+    """A run: state, cost, searchable log, metrics, and buttons that abort or detach the run.
 
     ``.df`` and ``.plot()`` are the metrics, as for ``RunMetrics``.
 
@@ -69,7 +69,7 @@ class RunView(RunMetrics):
         self.deaf = not supports_subshells()
 
     def load(self) -> None:
-        """Read the run, its log and its metrics."""
+        """Read the run, the log and the metrics."""
         record = self._run.record
         was_ended, self.ended = self.ended, is_final(record.status)
         self._log.look(ended=self.ended)
@@ -88,7 +88,7 @@ class RunView(RunMetrics):
         super().load()
 
     def _leave_at_once(self) -> None:
-        """Leave the end before the page shows it, and before it is plotted: whoever saves then finds it there."""
+        """Publish the end before the page shows it and before plots are drawn, so that a saved notebook is complete."""
         self._ended = False
         for place in self._places:
             place.settle()
@@ -101,19 +101,19 @@ class RunView(RunMetrics):
 
     @background_action
     def lines(self, start: int) -> dict[str, Any]:
-        """Return lines of the log from this one on, as many as travel well, and the number of the first."""
+        """Return lines of the log from ``start`` on, at most _PAGE lines, and the number of the first."""
         first, lines = self._log.page(start, _PAGE)
         return {"first": first, "lines": lines}
 
     @user_action
     def stop(self) -> None:
-        """Abort the run; it is repeated while the server is out of reach."""
+        """Abort the run; the abort is repeated while the server is out of reach."""
         self.stopping = True
         self._run.abort_soon()
 
     @user_action
     def detach(self) -> None:
-        """Detach the run: its cell stops waiting, and the run stays active."""
+        """Detach the run: the cell stops waiting, and the run stays active."""
         release(self._run.execution_id)
         self.held = False
 

@@ -35,7 +35,7 @@ _COLUMNS = ("Run", "State", "Machine", "Started", "Took", "Cost", "Name")
 _RIGHT = frozenset({"Took", "Cost"})
 _NONE = "No runs. Start one with %%lk_run on top of a cell."
 
-#: What the browser draws of the run that is open.
+#: The traits of the open run that the browser draws.
 _OPENED = (
     *("title", "run", "reason", "ended", "stopping", "held", "deaf"),
     *("total", "live", "frames", "empty"),
@@ -102,10 +102,10 @@ class Runs(View):
 
     @user_action
     def look_at(self, run: str) -> None:
-        """Open one run.
+        """Open a run.
 
         Args:
-            run: Id of the run; an empty text closes it.
+            run: Id of the run; an empty text closes the open run.
         """
         self._view = RunView(run) if run else None
         if self._view:
@@ -114,7 +114,7 @@ class Runs(View):
 
     @background_action
     def opened_run(self, do: str, args: dict[str, Any]) -> Any:
-        """Have the run that is open do what its own buttons ask for."""
+        """Call an action of the open run, for the buttons in its view."""
         if self._view is None or do not in _ACTIONS:
             return None
         result = getattr(self._view, do)(**args)
@@ -126,7 +126,7 @@ class Runs(View):
 
     @user_action
     def abort(self, run: str) -> str:
-        """Abort a run; it is repeated while the server is out of reach.
+        """Abort a run; the abort is repeated while the server is out of reach.
 
         Args:
             run: Id of the run.
@@ -136,7 +136,7 @@ class Runs(View):
 
     @user_action
     def price_again(self, run: str) -> str:
-        """Return the machine that a run would be started on again, its price, and the most that it costs."""
+        """Return machine, price and maximum cost of a repetition of a run."""
         current = session.current()
         package = again(current, run, journal().get(run))
         words = f"{package.machine.hardware_profile} at {price_label(package.machine)}, {package.at_most}"
@@ -180,7 +180,7 @@ class Runs(View):
 
 
 def _row(past: RunSummary) -> dict[str, Any]:
-    """Return what the page shows of a run, and by what it sorts."""
+    """Return the row of a run for the page, with its sort keys."""
     return {
         "id": past.execution_id,
         "run": past.execution_id[:8],

@@ -30,13 +30,13 @@ from lk_jupyter.widgets._namespace import checked_name, free_name, set_variable
 from lk_jupyter.widgets._upload import WidgetUpload
 from lk_jupyter.widgets._view import View, background_action, user_action
 
-#: Items of a folder that are fetched at a time, and the most that one request of S3 brings.
+#: Items of a folder that are loaded together, and the maximum of a single S3 request.
 PAGE, MOST = 200, 1000
 
-#: The empty object that keeps a folder without files; Lab's file browser makes it too.
+#: An empty object that preserves a folder without files; Lab's file browser uses the same name.
 KEEP = ".keep"
 
-#: The largest file that goes to the browser whole; larger ones are fetched by the kernel.
+#: The largest file that is sent to the browser as a single piece; the kernel downloads larger files.
 BLOB = 20_000_000
 
 
@@ -95,7 +95,7 @@ class StorageBrowser(View):
 
         Args:
             folder: Key of the folder.
-            begins: Show only names that start with this. Default: all.
+            begins: Show only names that start with this text. Default: all.
         """
         with self._changing:
             self.folders = {**self.folders, folder: self.folders.get(folder) or _unread()}
@@ -103,7 +103,7 @@ class StorageBrowser(View):
 
     @user_action
     def close_folder(self, folder: str) -> None:
-        """Close a folder and the folders in it.
+        """Close a folder and its subfolders.
 
         Args:
             folder: Key of the folder.
@@ -125,7 +125,7 @@ class StorageBrowser(View):
 
     @user_action
     def look(self, key: str) -> None:
-        """Preview a file: schema and first rows, an image, or the beginning of a text.
+        """Preview a file: schema and first rows, an image, or the start of a text.
 
         Args:
             key: Key of the file.
@@ -136,7 +136,7 @@ class StorageBrowser(View):
 
     @user_action
     def load_value(self, key: str, name: str, sample: int = 0) -> None:
-        """Load a file into a new variable of the notebook. If it doesn't fit into memory, a sample is offered.
+        """Load a file into a new variable of the notebook. If the file doesn't fit into memory, a sample is offered.
 
         Args:
             key: Key of the file.
@@ -160,8 +160,8 @@ class StorageBrowser(View):
         """Create a folder.
 
         Args:
-            folder: Key of the folder that it is in.
-            name: Its name.
+            folder: Key of the parent folder.
+            name: Name of the new folder.
         """
         if not is_file_name(name):
             raise UsageError(f"'{name}' can't be the name of a folder. Nothing was created.")
@@ -170,7 +170,7 @@ class StorageBrowser(View):
 
     @user_action
     def weigh(self, key: str) -> str:
-        """Return how much would be deleted, in words; of a large folder as its first page shows."""
+        """Return the amount to delete, in words; of a large folder only the amount of its first page."""
         if not key.endswith("/"):
             return size_label(self._storage.info(key).size)
         infos = next(pages(self._storage._wire, key, recursive=True, size=MOST))
@@ -179,7 +179,7 @@ class StorageBrowser(View):
 
     @user_action
     def delete(self, key: str) -> None:
-        """Delete a file, or a folder and everything in it.
+        """Delete a file, or a folder with its contents.
 
         Args:
             key: Key of the file, or of the folder with a slash at its end.
@@ -194,9 +194,9 @@ class StorageBrowser(View):
 
     @user_action
     def begin_upload(self, key: str, size: int, *, replace: bool = False, keep_both: bool = False) -> dict[str, Any]:
-        """Get ready for a file that comes in pieces; return its id, or that there is an object of that key.
+        """Prepare an upload in pieces; return its id, or that an object with this key exists.
 
-        To ``keep_both``, the file gets a key that is free.
+        With ``keep_both``, the file gets a free key.
         """
         if keep_both:
             key = self._storage.free_key(_plain(key))
@@ -235,10 +235,10 @@ class StorageBrowser(View):
 
         Args:
             key: Key of the file, or of the folder with a slash at its end.
-            replace: Replace a file of that name. Default: False: return that there is one.
+            replace: Replace a file with the same name. Default: False: return that the file exists.
 
         Returns:
-            A dict of what was done.
+            A dict: empty after the download, or ``taken`` with the name of an existing file.
         """
         name = _plain(key).rstrip("/").rpartition("/")[2]
         if not is_file_name(name):
@@ -273,7 +273,7 @@ class StorageBrowser(View):
         return current().storage
 
     def _list(self, folder: str, begins: str, count: int = 0) -> None:
-        """List the first page of a folder; more of them where more was listed before."""
+        """List a folder from its first page, with at least ``count`` items."""
         items, token = list[dict[str, Any]](), None
         while not items or (token and len(items) < count):
             size = min(MOST, max(PAGE, count - len(items)))
@@ -285,7 +285,7 @@ class StorageBrowser(View):
         self._keep(folder, {"items": items, "token": token or "", "begins": begins, "is_read": True})
 
     def _list_around(self, key: str, deleted: str = "") -> None:
-        """List the innermost open folder that holds this key; some servers keep listing a folder that is gone."""
+        """List the innermost open folder of a key without ``deleted``, which some servers still list."""
         folder = next((folder for folder in _above(key) if folder in self.folders), None)
         if folder is None:
             return
@@ -325,7 +325,7 @@ def _item(info: ObjectInfo) -> dict[str, Any]:
 
 
 def _above(key: str) -> Iterator[str]:
-    """Iterate over the folders that hold a key, from the inside out."""
+    """Iterate over the folders that contain a key, from the inside out."""
     while key:
         key = key.rpartition("/")[0]
         yield f"{key}/" if key else ""

@@ -1,1 +1,1 @@
-"""What values of this package look like: functions that make HTML and text of a value, and nothing else."""
+"""Draw values of this package: functions that only make HTML and text of a value."""
