@@ -109,7 +109,7 @@ class RunFuture(Future[T]):
         """What the function has printed so far."""
         if self.run is None or not self.run.log_path.exists():
             return ""
-        return split(self.run.log_path.read_text(encoding="utf-8", errors="replace"), self.run.nonce)[0]
+        return split(self.run.log_path.read_text(encoding="utf-8", errors="replace"), self.run.messages.nonce)[0]
 
 
 class Executor(concurrent.futures.Executor):

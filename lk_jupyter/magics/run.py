@@ -127,7 +127,7 @@ def lk_attach(options: AttachOptions, shell: InteractiveShell) -> None:
             return
         run = find_start(session, entry) if entry else Run.attach(session, options.run or _only_active(session))
         try:
-            run.shows_rich = options.rich
+            run.messages.shows_rich = options.rich
             observers = default_observers(session, options, attached=run, namespace=shell.user_ns)
             view = RunDisplay(shell, run.machine, quiet=options.quiet, observers=observers)
         except LkError as error:

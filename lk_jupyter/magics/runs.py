@@ -170,7 +170,7 @@ def lk_logs(options: LogsOptions, shell: InteractiveShell) -> None:  # noqa: ARG
         _print_all_logs(options)
         return
     run = Run.attach(current(), options.run)
-    nonce = run.nonce or NO_NONCE
+    nonce = run.messages.nonce or NO_NONCE
     entries = []
     with suppress(NotFound):
         entries = run.logs(options.limit, options.hours)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from lk_jupyter.api._events import Finished
 from lk_jupyter.api.execution import is_final
 from lk_jupyter.errors import LkError
-from lk_jupyter.protocol.frames import Frame, Splitter, text_of
+from lk_jupyter.protocol.frames import Frame, text_of
 from lk_jupyter.runs.clock import Stopwatch, now
 from lk_jupyter.runs.interrupts import SafeEvent
 from lk_jupyter.runs.log import RunLog
@@ -43,7 +43,7 @@ class RunMonitor:
 
     def __init__(self, run: Run) -> None:
         self.state = "pending"
-        submitted_at, nonce = run.submitted_at, run.nonce
+        submitted_at = run.submitted_at
         self.stopwatch = Stopwatch(submitted_at)
         self.finished: Finished | None = None
         self.error: Exception | None = None
@@ -55,7 +55,7 @@ class RunMonitor:
         self._last_activity = time.monotonic()
         self._log = RunLog(run.log_path)
         self._follower = run.follower(self._log)
-        self._splitter = Splitter(nonce, key=run.key) if nonce else None
+        self._splitter = run.messages.splitter()
 
     def start(self) -> RunMonitor:
         """Begin to read."""
@@ -96,7 +96,7 @@ class RunMonitor:
             assumed, folder = self.run.session.assumptions, frame.payload.get("bucket")
             if folder in assumed.candidates("bucket_folder_python"):
                 assumed.learn("bucket_folder_python", folder, is_confirmed=True)
-        return self.run.complete_frame(frame)
+        return self.run.messages.complete(frame)
 
     def take(self) -> str:
         """Return the text since the last call, for callers without use for frames."""

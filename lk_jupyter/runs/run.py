@@ -1,4 +1,4 @@
-"""One run: start it, follow it, wait for it, stop it, read what it left."""
+"""Control a run: start, follow, wait, abort, and read its results."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import replace
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
@@ -24,19 +23,17 @@ from lk_jupyter.api.logs import LogEntry, by_time
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.api.states import is_run_id
 from lk_jupyter.config.settings import setting
-from lk_jupyter.config.signing import signing_key
 from lk_jupyter.errors import NotFound, OutcomeUnknown, RunDetached, UsageError
 from lk_jupyter.journal.journal import JournalEntry, journal
 from lk_jupyter.machines.catalogue import price_of
-from lk_jupyter.protocol.frames import SHOWN, Frame, nonce_in
-from lk_jupyter.protocol.metadata import CARRY_KEY, PICKLE_KEY, REQUEST_KEY, ports_in
-from lk_jupyter.protocol.offloaded import STORED, fetched
+from lk_jupyter.protocol.metadata import ports_in
 from lk_jupyter.runs.abort import Abort, abort_soon
 from lk_jupyter.runs.clock import Bill, calculate_bill, now
 from lk_jupyter.runs.follow import Ending, Follower
 from lk_jupyter.runs.ids import drop_earlier_lines, resolve
 from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts, waiting_on
-from lk_jupyter.runs.log import RunLog, frames_in_log, frames_on_cloud, log_path
+from lk_jupyter.runs.log import RunLog, log_path
+from lk_jupyter.runs.messages import RunMessages
 from lk_jupyter.runs.outcome import (
     INCOMPLETE,
     SHORT_ID,
@@ -47,11 +44,9 @@ from lk_jupyter.runs.outcome import (
     repaired_label,
 )
 from lk_jupyter.runs.package.bundle import Bundle
-from lk_jupyter.runs.package.rich import harmless
+from lk_jupyter.runs.returned import read_outputs
 from lk_jupyter.runs.submit.submission import Submission
-from lk_jupyter.runs.variables.download import RETURNED, Outputs, download_outputs
-from lk_jupyter.runs.variables.payload import Origin, requested_outputs, settings_in
-from lk_jupyter.runs.variables.state import ChangedState, blob_reader, changed_state, origin_loader
+from lk_jupyter.runs.variables.download import Outputs
 from lk_jupyter.text.terminal import plain
 
 if TYPE_CHECKING:
@@ -65,7 +60,6 @@ class Run:
 
     ``execution_id`` is the id of the run, ``machine`` the machine type it started on, and ``note`` the scheduler's
     notice about it; both are None if unknown. ``stopped_because`` is the reason of an abort by this process.
-    ``shows_rich`` is whether HTML of a run from another process appears, ``withheld`` how many outputs don't appear.
 
     Example:
         >>> run = session.run("print(6 * 7)", gpu="A100")
@@ -116,8 +110,7 @@ class Run:
         self._streaming_url = SecretStr(streaming_url or "")
         self._submitted_at: float | None = None
         self.stopped_because: str | None = None
-        self.shows_rich = False
-        self.withheld = 0
+        self.messages = RunMessages(self)
         self._record: ExecutionRecord | None = None
         self._ending = Ending(session.client, execution_id, lambda: self.request_metadata)
         self._state = ""
@@ -125,12 +118,11 @@ class Run:
 
     @classmethod
     def submit(cls, session: Connection, package: Bundle, *, group: str | None = None, warn: bool = True) -> Run:
-        """Start what was prepared, exactly once, and keep it in the journal.
+        """Start a prepared run, exactly once, and add the run to the journal.
 
-        ``group`` is what runs that are started together share; ``warn`` is whether a balance that is too small is
-        said as a Python warning. An interrupt meanwhile aborts the run, if
-        it was started. Raises UsageError for secrets in it that nobody has allowed, then the errors of
-        the API.
+        ``group`` is the common id of runs that are started together; ``warn`` is whether a low balance causes a Python
+        warning. An interrupt meanwhile aborts the run. Raises UsageError for secrets in the run that the user hasn't
+        allowed, and the errors of the API.
         """
         sending = Submission(session, package, group)
         with AtInterrupt(lambda _: sending.abort_soon()):
@@ -146,9 +138,9 @@ class Run:
     def from_submission(
         cls, session: Connection, sending: Submission, watch: Callable[[str], object] | None = None
     ) -> Run:
-        """Wait until a run that is on its way has been started, and return it. Raises the errors of the API.
+        """Wait until a submission has started its run, and return the run. Raises the errors of the API.
 
-        ``watch`` gets what is being done, if that takes time.
+        ``watch`` is called with a description of each step that takes time.
         """
         answer = sending.answer(watch)
         run = cls(
@@ -163,10 +155,10 @@ class Run:
 
     @classmethod
     def attach(cls, session: Connection, execution_id: str) -> Run:
-        """Return a run that was started before, by its id or the first characters of it.
+        """Return a run that was started before, by its id or the first characters of its id.
 
-        A run that was started on this machine is known without asking. Raises UsageError if no id begins with this, or
-        several do.
+        A run that was started on this machine needs no request. Raises UsageError if no id or several ids start with
+        this text.
         """
         return cls(session, resolve(session, execution_id))
 
@@ -175,7 +167,7 @@ class Run:
 
     @property
     def session(self) -> Connection:
-        """The session that started or found the run."""
+        """The session that started or attached to the run."""
         return self._session
 
     @property
@@ -185,7 +177,7 @@ class Run:
 
     @property
     def machine(self) -> MachineType | None:
-        """The machine type that was asked for; None if the catalogue doesn't know it.
+        """The requested machine type; None if the catalogue doesn't list the machine type.
 
         Source: ``GET /machine-types``
         """
@@ -199,12 +191,12 @@ class Run:
 
     @property
     def log_path(self) -> Path:
-        """The file on this machine that holds the complete log, once the run is followed."""
+        """The local file of the complete log, which exists once the run is followed."""
         return log_path(self.execution_id)
 
     @property
     def status(self) -> str:
-        """The current state: ``pending``, ``running``, ``completed``, ``failed``, ``timeout``, ``aborted`` and others.
+        """The current state, such as ``pending``, ``running``, ``completed``, ``failed``, ``timeout`` or ``aborted``.
 
         Source: ``GET /execution/streaming/{execution_id}/status``
         """
@@ -215,7 +207,7 @@ class Run:
         return status
 
     def learn(self, state: str) -> None:
-        """Take in a state that was heard of, so that the journal has it; what comes after the end is late."""
+        """Store a reported state in the journal; ignore a state after the end."""
         if self._record is None and state.lower() != self._state:
             self._state = state.lower()
             self._journal.update(self.execution_id, state=self._state)
@@ -243,9 +235,9 @@ class Run:
 
     @property
     def cost(self) -> Decimal | None:
-        """The cost in credits: as billed after the end, an estimate before; None if nobody can know.
+        """The cost in credits: as billed after the end, an estimate before; None if unknown.
 
-        ``bill().cost_is`` says which.
+        ``bill().cost_is`` is the kind of the figure.
         """
         return self.bill().cost
 
@@ -253,7 +245,7 @@ class Run:
         """Return time and cost of the run.
 
         Args:
-            record: The record, if you have just read it. Default: it is read now, unless the run ended and was billed.
+            record: The record, if already read. Default: the record is read, unless the run ended and was billed.
 
         Returns:
             A Bill: ``seconds`` (float), ``cost`` (Decimal, credits) and ``cost_is`` (``billed`` or an estimate).
@@ -281,7 +273,7 @@ class Run:
 
     @property
     def log_problem(self) -> str:
-        """Describe what is missing in the log, or was shown late or torn; empty if the log is complete and in order.
+        """The warning about missing, late or torn lines in the log; empty if the log is complete and in order.
 
         Example:
             >>> run = session.run("print(6 * 7)", gpu="A100")
@@ -295,15 +287,21 @@ class Run:
 
     @property
     def _entry(self) -> JournalEntry | None:
-        """What the journal has of it; None for a run that was not started from here."""
+        """The journal entry of the run; None for a run that was started elsewhere."""
         entry = self._journal.get(self.execution_id)
         return entry if entry and self._session.speaks_to(entry.base_url) else None
 
+    @property
+    def import_files(self) -> str | None:
+        """The files that this machine sent with the run, as JSON; None for a run that was started elsewhere."""
+        files = self.bundle.request.import_files if self.bundle else None
+        return files or (self._entry.request.get("import_files") if self._entry else None)
+
     @cached_property
     def request_metadata(self) -> Mapping[str, Any] | None:
-        """The metadata that it was sent with from here; None for a run that was started elsewhere.
+        """The metadata of the request from this machine; None for a run that was started elsewhere.
 
-        This, not the cloud's record, decides what may be done in this process with what a run sends back.
+        This metadata, not the cloud's record, decides how this process may use the outputs of the run.
         """
         if self.bundle:
             return self.bundle.request.metadata or {}
@@ -311,61 +309,15 @@ class Run:
         return None if entry is None else entry.request.get("metadata") or {}
 
     @property
-    def nonce(self) -> str | None:
-        """What the frames in its output carry; None when it makes none."""
-        if self.bundle:
-            return self.bundle.nonce
-        entry = self._journal.get(self.execution_id)
-        metadata = entry.request.get("metadata") if entry else self.record.metadata
-        return nonce_in(metadata)
-
-    @property
-    def key(self) -> bytes | None:
-        """The key that signs the messages of the run; None for a run that was started elsewhere.
-
-        Nothing that a message without its signature describes is read, written or set here.
-        """
-        metadata = self.request_metadata
-        return None if metadata is None else signing_key(str(metadata.get(REQUEST_KEY)))
-
-    @property
     def ports(self) -> tuple[int, ...]:
-        """The ports that the run was started with, as far as they are known."""
+        """The ports of the run, as far as known."""
         if self.bundle:
             return self.bundle.ports
         entry = self._journal.get(self.execution_id)
         return ports_in(entry.request.get("metadata") if entry else self.record.metadata)
 
-    def frames(self, kind: str) -> list[Frame]:
-        """Return what the parts that went along have said so far, of one kind; for a run that was followed here."""
-        return frames_in_log(self.execution_id, self.nonce, kind, self.key)
-
-    def read_frames(self, kind: str) -> list[Frame]:
-        """Return the same of any run: what was not read here is asked of the cloud."""
-        if frames := self.frames(kind):
-            return frames
-        return frames_on_cloud(self._session.client, self.record, self.nonce, kind, self.key)
-
-    def complete_frame(self, frame: Frame) -> Frame:
-        """Return the frame with what it carries, fetched from the bucket where that was too large for the log.
-
-        A notebook trusts what a cell shows, so of a run that was started elsewhere it has text and pictures only,
-        and none of its outputs takes the place of another cell's.
-        """
-        if frame.kind == STORED:
-            frame = fetched(self._session.storage.get_bytes, self.nonce or "", frame)
-        if frame.kind not in SHOWN or self.request_metadata is not None:
-            return frame
-        if "id" in frame.payload:  # that of an output of this run, never of one that is here
-            frame = replace(frame, payload={**frame.payload, "id": f"{self.execution_id} {frame.payload['id']}"})
-        if self.shows_rich:
-            return frame
-        safe_frame = harmless(frame)
-        self.withheld += safe_frame is not frame
-        return safe_frame
-
     def follower(self, log: RunLog) -> Follower:
-        """Return what follows this run and writes its log, from the end of what the log has."""
+        """Return a follower that reads the output of this run from the end of the log, and writes the log."""
         entry = self._journal.get(self.execution_id)
         return Follower(
             self._session.client,
@@ -382,7 +334,7 @@ class Run:
         )
 
     def _record_log_size(self, log: RunLog, size: int) -> None:
-        """Record that the file has the complete log, so that it is never requested again; 0 if it lacks lines."""
+        """Record the size of the complete log, which is never requested again; 0 for a log that lacks lines."""
         log.flush()
         if log.is_stored:
             self._journal.update(self.execution_id, log_size=size)
@@ -390,7 +342,7 @@ class Run:
     def follow(self) -> Iterator[StreamEvent]:
         """Yield the output from its first line as ``Output`` events, every line once, then ``Finished``.
 
-        The complete log is also written to ``log_path``. An interrupt while it waits aborts the run, as for ``wait``.
+        The complete log is also written to ``log_path``. An interrupt meanwhile aborts the run, as for ``wait``.
 
         Raises:
             ConnectionFailed: The server was out of reach for 15 minutes. The run may be active.
@@ -401,7 +353,7 @@ class Run:
             try:
                 yield from self.follower(log).events()
             except KeyboardInterrupt:
-                if not self.detaches_on_interrupt:
+                if not self._detaches_on_interrupt:
                     self.abort_soon()
                 raise
 
@@ -421,7 +373,7 @@ class Run:
 
         Source: ``GET /execution/streaming/{execution_id}/status``, ``GET /execution/{execution_id}``
         """
-        if self.detaches_on_interrupt:
+        if self._detaches_on_interrupt:
             return self.wait_aside(timeout)
         with AtInterrupt(lambda _: self.abort_unless_ended()):
             try:
@@ -436,8 +388,8 @@ class Run:
             return self._wait(timeout, released)
 
     @property
-    def detaches_on_interrupt(self) -> bool:
-        """Whether an interrupt of whoever waits for it lets the run keep running."""
+    def _detaches_on_interrupt(self) -> bool:
+        """Whether an interrupt of the waiting cell leaves the run active."""
         chosen = getattr(self.bundle.options, "on_interrupt", None) if self.bundle else None
         return bool((chosen or setting("on_interrupt")) == "detach")
 
@@ -483,7 +435,7 @@ class Run:
             pause = min(pause * 2, POLL_SECONDS)
 
     def mark_viewed(self) -> None:
-        """Record that the end of the run was looked at."""
+        """Record that the user has seen the end of the run."""
         self._journal.update(self.execution_id, shown=True)
 
     def result(self, timeout: float | None = None) -> Result:
@@ -507,7 +459,7 @@ class Run:
         return self.result_from(record)
 
     def result_from(self, record: ExecutionRecord) -> Result:
-        """Return what the run left, as its final record says. Raises RunFailed or RunAborted."""
+        """Return the result in the final record. Raises RunFailed or RunAborted."""
         reason = self.stopped_because
         if self.stopped_by_cost(record) and not reason and self.bundle:
             limit = self.bundle.max_cost or 0
@@ -515,13 +467,13 @@ class Run:
         return read_result(record, line_shift=self.bundle.line_shift if self.bundle else 0, stopped_because=reason)
 
     def stopped_by_cost(self, record: ExecutionRecord) -> bool:
-        """Whether the run ended because it would have cost more than it may."""
+        """Return whether the maximum cost ended the run."""
         state = record.status.lower()
         by_server = state == "timeout" and self.bundle is not None and self.bundle.cost_binds
         return by_server or (self.stopped_because is not None and state in STOPPED_STATES)
 
     def outputs(self, timeout: float | None = None, names: Sequence[str] = ()) -> Outputs:
-        """Wait for the end and return the variables that the run sent back. They are kept for two weeks.
+        """Wait for the end, and return the variables that the run returned. Outputs are stored for two weeks.
 
         Pickles are read only for runs that were started from here with ``pickle=True``.
 
@@ -538,47 +490,14 @@ class Run:
 
         Source: ``GET /execution/{execution_id}``, ``POST /storage/credentials``
         """
-        metadata = self.wait(timeout).metadata or {}
-        request_metadata = self.request_metadata
-        if request_metadata is not None and CARRY_KEY in request_metadata:
-            return self.changed_state().outputs(names)
-        names = names or requested_outputs(metadata if request_metadata is None else request_metadata)
-        token = self.bundle.token if self.bundle else metadata.get(REQUEST_KEY)
-        frames = self.read_frames(RETURNED)[-1:] if names else []
-        return download_outputs(
-            self._session.storage,
-            str(token),
-            names,
-            frames[0].payload if frames else None,
-            pickle=request_metadata is not None and PICKLE_KEY in request_metadata,
-            is_trusted=request_metadata is not None,
-        )
-
-    def changed_state(self, origin: Origin | None = None) -> ChangedState:
-        """Wait for the end and return what a run with --carry has changed.
-
-        ``origin`` are the objects that it changes in place; by default copies of them, which change nothing here.
-        Raises UsageError for a run that was not started from here, StorageError.
-        """
-        self.wait()
-        request_metadata, request = self.request_metadata, self.bundle.request.import_files if self.bundle else None
-        if request_metadata is None or CARRY_KEY not in request_metadata:
-            raise UsageError(f"Run {self.short_id} wasn't started from here with --carry, so nothing is read.")
-        settings = settings_in(request or (self._entry.request.get("import_files") if self._entry else None)) or {}
-        frames = self.read_frames(RETURNED)[-1:]
-        return changed_state(
-            self._session.storage,
-            str(request_metadata.get(REQUEST_KEY)),
-            frames[0].payload if frames else None,
-            origin,
-            origin_loader(settings, blob_reader(self._session.storage, settings)),
-        )
+        self.wait(timeout)
+        return read_outputs(self, names)
 
     def abort(self) -> None:
-        """Abort the run and its billing; it may print for a moment. Nothing happens to a run that has ended.
+        """Abort the run and its billing; the run may print for a moment. Nothing happens to a run that has ended.
 
         Raises:
-            OutcomeUnknown: The server doesn't accept it within 10 seconds. It is repeated in the background.
+            OutcomeUnknown: The server accepted no abort within 10 seconds. The abort is repeated in the background.
 
         Source: ``POST /workloads/abort/{execution_id}``
         """
@@ -592,35 +511,35 @@ class Run:
             raise OutcomeUnknown(abort.words)
 
     def abort_soon(self) -> Abort:
-        """Abort the run in the background; it is repeated for 15 minutes while the server is out of reach.
+        """Abort the run in the background; the abort is repeated for 15 minutes while the server is out of reach.
 
         Returns:
-            An Abort: ``wait()`` waits for the end, ``words`` describes it.
+            An Abort: ``wait()`` waits for the end, ``words`` describes the state.
 
         Source: ``POST /workloads/abort/{execution_id}``
         """
         return abort_soon(self._session.client, self.execution_id)
 
     def abort_unless_ended(self) -> None:
-        """Kill the run in the background, unless its end is known here."""
+        """Abort the run in the background, unless its end is already known."""
         if not self.is_finished:
             self.abort_soon()
 
     @property
     def is_finished(self) -> bool:
-        """Whether the end of the run is known here; nothing is asked."""
+        """Whether the end of the run is already known; this sends no request."""
         return self._record is not None
 
     has_ended = old_name("has_ended", "is_finished")
 
     def stop(self) -> None:
-        """End the run gracefully; made for notebook servers. Nothing happens to a run that has ended.
+        """End the run gracefully, for example a notebook server. Nothing happens to a run that has ended.
 
         Source: ``POST /workloads/stop/{execution_id}``
         """
         try:
             self._session.client.workloads.stop(self.execution_id)
-        except NotFound:  # it has ended, or the server can only abort
+        except NotFound:  # the run has ended, or the server can only abort
             is_over = False  # a server can answer 404 for an active run
             with suppress(NotFound):
                 is_over = is_final(self.status)
@@ -646,7 +565,7 @@ class Run:
     def metrics(self, step: str = "15s") -> ExecutionMetrics:
         """Return the GPU and host series of the run.
 
-        ``lk_jupyter.runs.metrics.metrics.read`` returns them as a DataFrame.
+        ``lk_jupyter.runs.metrics.metrics.read`` returns the series as a DataFrame.
 
         Args:
             step: Distance of the samples, such as ``5s`` or ``1m``. Default: ``15s``.

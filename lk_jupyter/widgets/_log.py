@@ -82,7 +82,7 @@ class LogLines:
         text, redactor, splitter = (
             TerminalText(),
             LineRedactor(),
-            Splitter(self._run.nonce or NO_NONCE, key=self._run.key),
+            Splitter(self._run.messages.nonce or NO_NONCE, key=self._run.messages.key),
         )
         lines: list[str] = []
         first, reported = 0, 0.0

@@ -27,7 +27,7 @@ def monitor_of(follower, tmp_path):
     run = SimpleNamespace(
         submitted_at=None,
         log_path=tmp_path / "log",
-        nonce="",
+        messages=SimpleNamespace(splitter=lambda: None, complete=lambda frame: frame),
         short_id="1",
         follower=lambda _: follower,
         learn=lambda _: None,
@@ -78,7 +78,6 @@ def test_text_says_that_a_run_runs_unless_an_earlier_look_has_kept_it(tmp_path, 
 def test_text_that_only_begins_like_a_frame_is_shown_at_the_end(tmp_path):
     events = iter([SimpleNamespace(content="one\n\x1b]7411;"), Finished(0)])
     monitor = monitor_of(SimpleNamespace(events=lambda: events, recalls=False, lost=False), tmp_path)
-    monitor.run.nonce = "5f2c9f0e8d7b4a61"
-    monitor._splitter = Splitter(monitor.run.nonce)
+    monitor._splitter = Splitter("5f2c9f0e8d7b4a61")
     monitor._read()
     assert monitor.take() == "one\n\x1b]7411;"

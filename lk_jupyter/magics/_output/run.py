@@ -352,7 +352,9 @@ class RunDisplay:
         if is_visible:
             self._run.mark_viewed()
         self._observers.tick(self._run, None, self._unheard)
-        withheld = [Notice(f"{_WITHHELD} %lk_attach {self._run.short_id} --rich")] if self._run.withheld else []
+        withheld = (
+            [Notice(f"{_WITHHELD} %lk_attach {self._run.short_id} --rich")] if self._run.messages.withheld else []
+        )
         return line, [*self._observers.ended(self._run, record), *withheld]
 
     def detach(self, run: Run) -> None:

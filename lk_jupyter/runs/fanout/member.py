@@ -114,7 +114,7 @@ class FanOutMember:
             self._stopwatch.look(run)
         with closing(RunLog(run.log_path)) as log:
             self._follower = run.follower(log)
-            splitter = Splitter(run.nonce or NO_NONCE, key=run.key)
+            splitter = Splitter(run.messages.nonce or NO_NONCE, key=run.messages.key)
             flushed = 0.0
             for event in self._follower.events():
                 if isinstance(event, Output):
@@ -238,12 +238,12 @@ class FanOutMember:
         """Iterate over what it said besides text, each with all that it carries."""
         for items in self._items():
             frames = [item for item in items if isinstance(item, Frame)]
-            yield from (self.run.complete_frame(frame) for frame in frames if self.run)
+            yield from (self.run.messages.complete(frame) for frame in frames if self.run)
 
     def _items(self) -> Iterator[list[str | Frame]]:
         if self.run is None or not self.run.log_path.exists():
             return
-        splitter = Splitter(self.run.nonce or NO_NONCE, key=self.run.key)
+        splitter = Splitter(self.run.messages.nonce or NO_NONCE, key=self.run.messages.key)
         with self.run.log_path.open(encoding="utf-8", errors="replace", newline="") as log:
             while piece := log.read(_PIECE):
                 yield splitter.feed(piece)

@@ -151,7 +151,7 @@ def read_answer(run: Run, call: FunctionCall, storage: Callable[[], Storage]) ->
     Raises the error of a call, with the traceback from the run as its cause; RunFailed or RunAborted
     for a run that ended without an answer; StorageError.
     """
-    frame = next(iter(run.frames(FRAME)), None)
+    frame = next(iter(run.messages.in_log(FRAME)), None)
     payload = frame.payload if frame else {}
     try:
         if frame and frame.kind != FRAME:

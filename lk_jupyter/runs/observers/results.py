@@ -23,6 +23,7 @@ from lk_jupyter.runs.metrics.summary import keep_summary
 from lk_jupyter.runs.notebooks.notebook import CELL, PART
 from lk_jupyter.runs.observers.base import RunObserver
 from lk_jupyter.runs.package.bundle import Bundle
+from lk_jupyter.runs.returned import read_changes
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.variables.payload import requested_outputs
 from lk_jupyter.runs.variables.state import recall, remember, set_outputs, set_state
@@ -83,7 +84,7 @@ class Returned(RunObserver):
         token = str((run.request_metadata or {}).get(REQUEST_KEY))
         origin = recall(token) if self._is_origin else None
         try:
-            state = run.changed_state(origin)
+            state = read_changes(run, origin)
         except LkError as error:
             remember(token, origin)
             return [

@@ -36,7 +36,9 @@ def test_companions_hear_all_that_the_run_wrote_before_they_are_asked_at_its_end
             return [self.heard]
 
     view = RunDisplay(None, None, observers=ObserverGroup([Listener()]))
-    view._run = SimpleNamespace(bundle=None, seen=lambda: None, withheld=0, log_problem="")
+    view._run = SimpleNamespace(
+        bundle=None, mark_viewed=lambda: None, messages=SimpleNamespace(withheld=0), log_problem=""
+    )
     view.observe("one\n")
     view._observer_facts(1.0)
     view.observe("last words\n")

@@ -144,7 +144,7 @@ def test_a_kernel_that_restarted_reads_what_a_run_signed_and_no_record_has_its_k
     run = owner.run("x = [1]", gpu="A100", carry=True)
     list(run.follow())
     run.wait(PATIENCE)
-    key = run.key.hex()
+    key = run.messages.key.hex()
     code = f"import lk_jupyter; print(lk_jupyter.connect().get({run.execution_id!r}).outputs())"
     process = [sys.executable, "-c", code]
     restarted = subprocess.run(process, capture_output=True, text=True, check=False, timeout=PATIENCE)

@@ -36,6 +36,7 @@ from lk_jupyter.runs.history.rerun import again
 from lk_jupyter.runs.observers.results import Returned
 from lk_jupyter.runs.package.prepare import prepare
 from lk_jupyter.runs.package.secret_scan import require_consent
+from lk_jupyter.runs.returned import read_changes
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit import upload
 from lk_jupyter.runs.submit.upload import clean_up
@@ -257,7 +258,7 @@ def test_changes_that_were_deleted_from_the_bucket_are_named(session):
     started = run(session, "x = 7", carry=True)
     returned = bucket.returned_key(started.bundle.token, "values")
     session.storage.remove(returned)
-    missing = started.changed_state().missing
+    missing = read_changes(started).missing
     assert missing == {"state": f"What the run changed was deleted from the bucket: {returned}"}
 
 
@@ -418,7 +419,7 @@ def test_what_a_cell_reads_goes_and_what_it_changes_comes_back_without_names(ses
     assert sorted(out) == ["frame", "items", "total"]
     assert (out["items"], out["total"], list(out["frame"].columns)) == ([1, 3], MEGABYTES.sum() * 2, ["a", "b"])
     assert (items, list(frame.columns)) == ([1], ["a"])  # copies: only a notebook has its objects changed
-    assert started.changed_state().deleted == ["gone"]
+    assert read_changes(started).deleted == ["gone"]
 
 
 def test_classes_that_compare_in_a_way_of_their_own_end_no_run(session):
@@ -477,7 +478,7 @@ def test_a_colleagues_state_is_not_read(session, tmp_path, monkeypatch):
     assert mine == {}
     assert found.outputs() == {}
     with pytest.raises(UsageError, match="wasn't started from here with --carry, so nothing is read"):
-        found.changed_state()
+        read_changes(found)
 
 
 def test_a_small_file_that_the_cell_names_goes_along_and_is_in_the_plan(session, tmp_path):
