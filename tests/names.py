@@ -63,8 +63,8 @@ LEFTOVERS = {
     "remark": "notice",
     "doctor": "hints",
 }
-#: Names of the wire and of disk, and words of the cloud.
-ON_THE_WIRE = frozenset({"billing_company_name", "lk_lane"})
+#: Names of the wire and of disk, words of the cloud, and a function that matplotlib calls.
+ON_THE_WIRE = frozenset({"billing_company_name", "lk_lane", "new_figure_manager_given_figure"})
 GROUP = "names"
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _TS_NOISE = re.compile(r"""/\*.*?\*/|//[^\n]*|'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"|`(?:[^`\\]|\\.)*`""", re.DOTALL)

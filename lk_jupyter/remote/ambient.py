@@ -1,7 +1,6 @@
 """State without a name: seeds, options for printing and plotting, filters of warnings, the environment.
 
-Travels with a run and works on both sides. A row of TABLE reads and sets the state of one module, which is set when the
-code imports the module, and not before.
+A row of TABLE reads and sets the state of one module, which is set when the code imports the module, and not before.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from .values import pickle as pickles
 PROTOCOL = 4
 
 #: Variables of the environment that belong to one machine, or whose value is likely to be a secret.
-_ITS_OWN = re.compile(
+_PRIVATE_VARIABLES = re.compile(
     r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH|COOKIE|^(LK_|LYCEUM|JUPYTER|JPY_|IPY|PYDEVD|MPLBACKEND|PATH$|HOME$|PWD$|_$|TMP)"
 )
 
@@ -44,50 +43,55 @@ def _set_options(pandas, values):
 
 
 def _pandas_defaults(pandas):
-    known = import_module("pandas._config.config")._registered_options
-    return {name: option.defval for name, option in known.items()}
+    registered = import_module("pandas._config.config")._registered_options
+    return {name: option.defval for name, option in registered.items()}
 
 
-#: The colormaps that the code has registered, and the one that the options name, which may be seaborn's.
+#: Key of the colormaps that the code has registered, and of the colormap in use, which may be seaborn's.
 _COLORMAPS = "colormaps"
 
 
-#: The backend, where the code has chosen one without a window; most others show figures in the notebook.
-_BACKEND, _OF_NOTEBOOKS = "backend itself", "inline"
+#: Key of the backend: without a window if the code has chosen so, else a backend that shows figures in the notebook.
+_BACKEND, _INLINE = "backend itself", "inline"
 _WITHOUT_WINDOW = {"agg", "cairo", "nbagg", "pdf", "pgf", "ps", "svg", "template"}
 
 
 def _backend(matplotlib):
     name = str(dict.__getitem__(matplotlib.rcParams, "backend")).lower()
     has_other = "display.rich" in driver.parts if IN_RUN else "inline" in os.environ.get("MPLBACKEND", "")
-    return name if name in _WITHOUT_WINDOW and has_other else _OF_NOTEBOOKS  # else matplotlib has chosen it
+    return name if name in _WITHOUT_WINDOW and has_other else _INLINE  # else the choice of matplotlib
 
 
 def _set_backend(matplotlib, name):
     if name == _backend(matplotlib) or (name == "nbagg" and find_spec("ipykernel") is None):
         return
-    if name != _OF_NOTEBOOKS:
+    if name != _INLINE:
         matplotlib.use(name, force=False)
     elif "IPython" in sys.modules and (shell := sys.modules["IPython"].get_ipython()):
         shell.enable_matplotlib(name)
 
 
+#: Prefixes of options that differ between the notebook and a run.
+LOCAL_PARAMS = ("backend", "interactive", "toolbar", "webagg", "savefig.directory", "tk.")
+
+
 def _rc(matplotlib):
-    own = ("backend", "interactive", "toolbar", "webagg", "savefig.directory", "tk.")
-    found = {name: matplotlib.rcParams._get(name) for name in matplotlib.rcParams if not name.startswith(own)}
-    maps = getattr(matplotlib, "colormaps", {})
-    of_seaborn = vars(sys.modules.get("seaborn.cm", types))
-    own = set(maps) - set(getattr(maps, "_builtin_cmaps", maps))
-    made = {name: maps[name] for name in own if name == found["image.cmap"] or name not in of_seaborn}
-    return {**found, **({_COLORMAPS: made} if made else {}), _BACKEND: _backend(matplotlib)}
+    params = {name: matplotlib.rcParams._get(name) for name in matplotlib.rcParams if not name.startswith(LOCAL_PARAMS)}
+    colormaps = getattr(matplotlib, "colormaps", {})
+    seaborn_names = vars(sys.modules.get("seaborn.cm", types))
+    registered = set(colormaps) - set(getattr(colormaps, "_builtin_cmaps", colormaps))
+    user_colormaps = {
+        name: colormaps[name] for name in registered if name == params["image.cmap"] or name not in seaborn_names
+    }
+    return {**params, **({_COLORMAPS: user_colormaps} if user_colormaps else {}), _BACKEND: _backend(matplotlib)}
 
 
 def _set_rc(matplotlib, values):
-    for name, made in values.get(_COLORMAPS, {}).items():
-        if matplotlib.colormaps.get(name) != made:
-            matplotlib.colormaps.register(made, name=name, force=True)
+    for name, colormap in values.get(_COLORMAPS, {}).items():
+        if matplotlib.colormaps.get(name) != colormap:
+            matplotlib.colormaps.register(colormap, name=name, force=True)
     _set_backend(matplotlib, values.get(_BACKEND, _backend(matplotlib)))
-    values = {name: of for name, of in values.items() if name not in (_COLORMAPS, _BACKEND)}
+    values = {name: value for name, value in values.items() if name not in (_COLORMAPS, _BACKEND)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         matplotlib.rcParams.update(values)
@@ -104,7 +108,7 @@ def _set_colors(colors, values):
 
 
 def _filters(module):
-    """Return the filters for Python's own warnings: a row of another one would import its library."""
+    """Return the filters for Python's own warnings: any further filter would import a library."""
     return [row for row in module.filters if row[2].__module__ == "builtins"]
 
 
@@ -114,7 +118,7 @@ def _set_filters(module, values):
 
 
 def _environment(module):
-    return {name: value for name, value in module.environ.items() if not _ITS_OWN.search(name.upper())}
+    return {name: value for name, value in module.environ.items() if not _PRIVATE_VARIABLES.search(name.upper())}
 
 
 def changed_environment():
@@ -133,7 +137,7 @@ def _set_environment(module, values):
 
 
 def near(path):
-    """Return a path from the folder where the code works; None for that folder, and further away than next to it."""
+    """Return a path relative to the working directory; None for this directory, and for distant paths."""
     parts = os.path.relpath(path or ".").split(os.sep)
     is_hidden = any(files.is_hidden(part) for part in parts if part != "..")
     is_far = parts == ["."] or parts[:2] == ["..", ".."] or parts[-1].endswith("-packages")
@@ -144,31 +148,31 @@ def added_paths(module=sys):
     """Return the folders that the code has added to the path, and whether they come before Python's own."""
     library = os.path.dirname(os.__file__)
     first = module.path.index(library) if library in module.path else 0
-    return {name: module.path.index(path) < first for path in module.path if (name := _added(path))}
+    return {name: module.path.index(path) < first for path in module.path if (name := _added_name(path))}
 
 
-def _added(path):
-    """Return the name on both sides of a folder that the code has added to the path; None for others."""
+def _added_name(path):
+    """Return the name of a folder that the code has added to the path, the same on both sides, else None."""
     python = sys.prefix + os.sep, sys.base_prefix + os.sep
-    if not isinstance(path, str) or path in _of_packages() or os.path.abspath(path).startswith(python):
+    if not isinstance(path, str) or path in _package_folders() or os.path.abspath(path).startswith(python):
         return None
-    given = (os.getcwd(), _begun_in, *os.environ.get("PYTHONPATH", "").split(os.pathsep))
-    is_far = path.startswith("/") and path not in given and not re.search(r"/(\.|_lk[_/])|-packages$", path)
+    start_folders = (os.getcwd(), _start_folder, *os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    is_far = path.startswith("/") and path not in start_folders and not re.search(r"/(\.|_lk[_/])|-packages$", path)
     return near(path) or (path if is_far and os.path.relpath(path).startswith(os.path.join("..", "..")) else None)
 
 
 @functools.lru_cache(maxsize=None)
-def _of_packages():
+def _package_folders():
     """Return the folders that installed packages have added to the path."""
-    found = set()
+    folders = set()
     for folder in [path for path in sys.path if path.endswith("-packages") and os.path.isdir(path)]:
         for name in [name for name in os.listdir(folder) if name.endswith(".pth")]:
             with open(os.path.join(folder, name), encoding="utf-8", errors="replace") as file:
-                found |= {os.path.join(folder, line.rstrip()) for line in file}
-    return found
+                folders |= {os.path.join(folder, line.rstrip()) for line in file}
+    return folders
 
 
-#: Limits of Python, which are among the paths: the end of the names of what reads and sets each, and its value.
+#: Limits of Python, sent with the paths: the name of the getter and setter without the prefix → default.
 _LIMITS = {"recursionlimit": 1000, "_int_max_str_digits": 4300}
 
 
@@ -181,51 +185,51 @@ def _set_sys(module, values):
         getattr(module, "set" + name)(values[name])
     for path, is_first in values.items():
         if is_first is None:
-            module.path[:] = [other for other in module.path if _added(other) != path]
-        elif path not in _LIMITS and path not in map(_added, module.path):
+            module.path[:] = [other for other in module.path if _added_name(other) != path]
+        elif path not in _LIMITS and path not in map(_added_name, module.path):
             module.path.insert(0 if is_first else len(module.path), os.path.abspath(path))
 
 
-#: The folder in which the code of a run began; nothing in the notebook.
-_begun_in = ""
+#: The folder in which the code of a run started; empty in the notebook.
+_start_folder = ""
 
 
 def base_folder():
-    """Return the folder in which the code began: what is below it is below the one of the other side too."""
-    folder = _begun_in or os.getcwd()
+    """Return the folder in which the code started: paths below are sent relative to this folder."""
+    folder = _start_folder or os.getcwd()
     return "" if folder == os.path.dirname(folder) else folder
 
 
 def _folder(_):
-    if not _begun_in:
+    if not _start_folder:
         return None
     now = os.getcwd()
-    is_near = now.startswith(_begun_in) or now == os.path.dirname(_begun_in) != os.sep
-    return os.path.relpath(now, _begun_in) if is_near else now
+    is_near = now.startswith(_start_folder) or now == os.path.dirname(_start_folder) != os.sep
+    return os.path.relpath(now, _start_folder) if is_near else now
 
 
 def _set_folder(_, place):
     os.chdir(place)
 
 
-#: What the names of numpy's ways with errors begin with, such as division by zero.
+#: Prefix of numpy's handling of errors, such as division by zero.
 _ERRORS = "error "
 
 
 def _set_numpy(numpy, values):
-    ways = {name[len(_ERRORS) :]: of for name, of in values.items() if name.startswith(_ERRORS)}
-    numpy.seterr(**ways)
-    options = {name: of for name, of in values.items() if not name.startswith(_ERRORS)}
+    errors = {name[len(_ERRORS) :]: value for name, value in values.items() if name.startswith(_ERRORS)}
+    numpy.seterr(**errors)
+    options = {name: value for name, value in values.items() if not name.startswith(_ERRORS)}
     if options:
         numpy.set_printoptions(**options)
 
 
-#: Categories of a locale that code sets; all begin as "C".
-_OF_LOCALE = "LC_COLLATE", "LC_MONETARY", "LC_NUMERIC", "LC_TIME"
+#: Categories of a locale that code sets; the default of each is "C".
+_LOCALE_CATEGORIES = "LC_COLLATE", "LC_MONETARY", "LC_NUMERIC", "LC_TIME"
 
 
 def _locale(locale):
-    return {name: locale.setlocale(getattr(locale, name)) for name in _OF_LOCALE}
+    return {name: locale.setlocale(getattr(locale, name)) for name in _LOCALE_CATEGORIES}
 
 
 def _set_locale(locale, values):
@@ -233,25 +237,26 @@ def _set_locale(locale, values):
         locale.setlocale(getattr(locale, name), value)
 
 
-_OF_DECIMAL = "prec", "rounding", "Emin", "Emax", "capitals", "clamp"
-_OF_SIGNALS = "traps", "flags"
+_CONTEXT_OPTIONS = "prec", "rounding", "Emin", "Emax", "capitals", "clamp"
+_SIGNAL_GROUPS = "traps", "flags"
 
 
 def _context(decimal):
     context = decimal.getcontext()
     signals = {
-        of: sorted(signal.__name__ for signal, is_set in getattr(context, of).items() if is_set) for of in _OF_SIGNALS
+        group: sorted(signal.__name__ for signal, is_set in getattr(context, group).items() if is_set)
+        for group in _SIGNAL_GROUPS
     }
-    return {**{name: getattr(context, name) for name in _OF_DECIMAL}, **signals}
+    return {**{name: getattr(context, name) for name in _CONTEXT_OPTIONS}, **signals}
 
 
 def _set_context(decimal, values):
     context = decimal.getcontext()
-    for name in [name for name in _OF_DECIMAL if name in values]:
+    for name in [name for name in _CONTEXT_OPTIONS if name in values]:
         setattr(context, name, values[name])
-    for of in [of for of in _OF_SIGNALS if of in values]:
-        for signal in list(getattr(context, of)):
-            getattr(context, of)[signal] = signal.__name__ in values[of]
+    for group in [group for group in _SIGNAL_GROUPS if group in values]:
+        for signal in list(getattr(context, group)):
+            getattr(context, group)[signal] = signal.__name__ in values[group]
 
 
 _TENSOR_TEXT = "precision", "threshold", "edgeitems", "linewidth", "sci_mode"
@@ -275,28 +280,32 @@ def _set_torch(torch, values):
 
 
 def _inline(module):
-    """Return how figures are shown: which pictures are made of them, by which options, and whether they close."""
+    """Return how figures are shown: the formats, the options, and whether figures are closed."""
     formatters = module.InteractiveShell.instance().display_formatter.formatters
     makers = [formatter.type_printers.get(module.Figure) for formatter in formatters.values()]
     makers = [maker for maker in makers if isinstance(maker, functools.partial)]
-    formats = sorted("retina" if "retina" in one.func.__name__ else one.keywords.get("fmt", "png") for one in makers)
-    options = {name: of for one in makers for name, of in one.keywords.items() if name not in ("fmt", "base64")}
+    formats = sorted(
+        "retina" if "retina" in maker.func.__name__ else maker.keywords.get("fmt", "png") for maker in makers
+    )
+    options = {
+        name: option for maker in makers for name, option in maker.keywords.items() if name not in ("fmt", "base64")
+    }
     return {"formats": formats, "options": options, "close": module.InlineBackend.instance().close_figures}
 
 
 def _set_inline(module, values):
-    of = {**_inline(module), **values}
+    state = {**_inline(module), **values}
     backend, shell = module.InlineBackend.instance(), module.InteractiveShell.instance()
-    backend.close_figures = of["close"]
-    backend.print_figure_kwargs = of["options"]
-    backend.figure_formats = set(of["formats"])
-    module.select_figure_formats(shell, of["formats"], **of["options"])
+    backend.close_figures = state["close"]
+    backend.print_figure_kwargs = state["options"]
+    backend.figure_formats = set(state["formats"])
+    module.select_figure_formats(shell, state["formats"], **state["options"])
 
 
-#: Loggers that belong to the process, such as those of its kernel.
-LOGGERS_OF_PROCESS = re.compile(r"(asyncio|comm|ipykernel|IPKernelApp|jupyter\w*|lk_jupyter|tornado|traitlets)(\.|$)")
+#: Loggers that belong to the process, such as the loggers of its kernel.
+PROCESS_LOGGERS = re.compile(r"(asyncio|comm|ipykernel|IPKernelApp|jupyter\w*|lk_jupyter|tornado|traitlets)(\.|$)")
 
-#: A logger as it begins: its level, and whether it is disabled and hands on.
+#: The default state of a logger: level, disabled, propagate.
 _QUIET = (0, False, True)
 
 
@@ -305,14 +314,17 @@ _ALL_LOGGERS = "all loggers"
 
 
 def _logging(module):
-    """Return name → how a logger is set, where that isn't how it begins; the root has no name."""
-    known = {"": module.root, **module.root.manager.loggerDict}
-    found = {
-        name: (of.level, of.disabled, of.propagate)
-        for name, of in known.items()
-        if isinstance(of, module.Logger) and not LOGGERS_OF_PROCESS.match(name)
+    """Return name → state of each logger with a changed state; the root has an empty name."""
+    loggers = {"": module.root, **module.root.manager.loggerDict}
+    states = {
+        name: (logger.level, logger.disabled, logger.propagate)
+        for name, logger in loggers.items()
+        if isinstance(logger, module.Logger) and not PROCESS_LOGGERS.match(name)
     }
-    return {_ALL_LOGGERS: module.root.manager.disable, **{name: of for name, of in found.items() if of != _QUIET}}
+    return {
+        _ALL_LOGGERS: module.root.manager.disable,
+        **{name: logger for name, logger in states.items() if logger != _QUIET},
+    }
 
 
 def _set_logging(module, values):
@@ -326,8 +338,8 @@ def _set_logging(module, values):
 
 def _templates(module):
     templates = module.templates
-    made = {name: templates[name] for name in templates if name not in type(templates)()}
-    return {"templates": made, "template": templates.default}
+    user_templates = {name: templates[name] for name in templates if name not in type(templates)()}
+    return {"templates": user_templates, "template": templates.default}
 
 
 def _set_templates(module, values):
@@ -346,7 +358,7 @@ def _renderers(module):
 def _set_renderers(module, values):
     if "renderer" in values:
         module.renderers.default = values["renderer"]
-    if values.get("loaded") == module.renderers.default:  # the notebook has its script already
+    if values.get("loaded") == module.renderers.default:  # the notebook has the script already
         module.renderers._to_activate = []
 
 
@@ -373,12 +385,12 @@ def _set_bokeh(module, values):
 
 
 def _set_next_id(module, values):
-    """Continue the numbers of models: two models with one number hide each other on a page."""
+    """Continue the numbers of models: two models with the same number hide each other on a page."""
     module._simple_id = max(module._simple_id, values["next"])
 
 
 def _set_next_hook(module, values):
-    """Continue the numbers of hooks: a hook takes the place of an earlier one with its number."""
+    """Continue the numbers of hooks: a hook replaces an earlier hook with the same number."""
     module.RemovableHandle.next_id = max(module.RemovableHandle.next_id, values["next"])
 
 
@@ -393,7 +405,7 @@ def _set_calendar(calendar, values):
 
 def _dialects(csv):
     """Return the dialects that the code has registered."""
-    of = (
+    options = (
         "delimiter",
         "doublequote",
         "escapechar",
@@ -403,8 +415,8 @@ def _dialects(csv):
         "skipinitialspace",
         "strict",
     )
-    made = [name for name in csv.list_dialects() if name not in ("excel", "excel-tab", "unix")]
-    return {name: {option: getattr(csv.get_dialect(name), option) for option in of} for name in made}
+    names = [name for name in csv.list_dialects() if name not in ("excel", "excel-tab", "unix")]
+    return {name: {option: getattr(csv.get_dialect(name), option) for option in options} for name in names}
 
 
 def _set_dialects(csv, values):
@@ -413,7 +425,7 @@ def _set_dialects(csv, values):
 
 
 def _set_changed(get, set_some):
-    """Return what sets the options that have another value here: setting one may warn that it is of no use any more."""
+    """Return a function that sets only changed options: setting a deprecated option warns."""
 
     def set_all(module, values):
         if changed := _without(values, getattr(module, get)()):
@@ -422,12 +434,12 @@ def _set_changed(get, set_some):
     return set_all
 
 
-_OF_ALTAIR = ("data_transformers", "renderers", "theme")
+_ALTAIR_REGISTRIES = ("data_transformers", "renderers", "theme")
 
 
 def _altair(module):
-    found = {name: getattr(module, name) for name in _OF_ALTAIR if hasattr(module, name)}
-    return {name: (of.active, dict(of.options)) for name, of in found.items()}
+    registries = {name: getattr(module, name) for name in _ALTAIR_REGISTRIES if hasattr(module, name)}
+    return {name: (registry.active, dict(registry.options)) for name, registry in registries.items()}
 
 
 def _set_altair(module, values):
@@ -435,20 +447,20 @@ def _set_altair(module, values):
         getattr(module, name).enable(active, **options)
 
 
-#: Module → what reads its state, what sets it, and what reads the state that it begins with, where that is known.
+#: Module → function that reads the state, function that sets the state, and function that reads the default if known.
 TABLE = {
     "random": (lambda module: module.getstate(), lambda module, value: module.setstate(value), None),
     "numpy.random": (lambda module: module.get_state(), lambda module, value: module.set_state(value), None),
     "numpy": (
         lambda module: {
-            **{name: of for name, of in module.get_printoptions().items() if name != "override_repr"},
-            **{_ERRORS + name: of for name, of in module.geterr().items()},
+            **{name: option for name, option in module.get_printoptions().items() if name != "override_repr"},
+            **{_ERRORS + name: handling for name, handling in module.geterr().items()},
         },
         _set_numpy,
         None,
     ),
     "pandas": (_options, _set_options, _pandas_defaults),
-    "matplotlib": (_rc, _set_rc, lambda module: {**module.rcParamsDefault, _BACKEND: _OF_NOTEBOOKS}),
+    "matplotlib": (_rc, _set_rc, lambda module: {**module.rcParamsDefault, _BACKEND: _INLINE}),
     "matplotlib.pyplot": (
         lambda module: {"interactive": module.isinteractive()},
         lambda module, values: module.ion() if values["interactive"] else module.ioff(),
@@ -458,7 +470,7 @@ TABLE = {
     "sklearn": (lambda module: module.get_config(), _set_changed("get_config", "set_config"), None),
     "xarray": (lambda module: dict(module.get_options()), _set_changed("get_options", "set_options"), None),
     "decimal": (_context, _set_context, None),
-    "locale": (_locale, _set_locale, lambda _: dict.fromkeys(_OF_LOCALE, "C")),
+    "locale": (_locale, _set_locale, lambda _: dict.fromkeys(_LOCALE_CATEGORIES, "C")),
     "torch": (_torch, _set_torch, None),
     "torch.utils.hooks": (lambda module: {"next": module.RemovableHandle.next_id}, _set_next_hook, None),
     "matplotlib_inline.backend_inline": (
@@ -468,7 +480,7 @@ TABLE = {
     ),
     "logging": (_logging, _set_logging, lambda _: {"": (30, False, True), _ALL_LOGGERS: 0}),
     "plotly.io": (_templates, _set_templates, None),
-    # Plotly imports its renderers when they are first used: they take a second and a half.
+    # Plotly imports renderers on first use, which takes 1.5 s.
     "plotly.io._renderers": (_renderers, _set_renderers, None),
     "plotly.express": (_express, _set_express, None),
     "sympy.printing.printer": (
@@ -490,26 +502,26 @@ TABLE = {
 }
 
 
-#: Modules whose state the code may set before it imports them.
+#: Modules whose state the code may set before the import.
 _SET_BEFORE = {"matplotlib_inline.backend_inline"}
 
 
-def here():
-    """Return module → state of imported modules, where it differs from the state after the import."""
-    found = {}
-    for name, (get, _, begins) in TABLE.items():
+def read_states():
+    """Return module → state of imported modules, if changed from the state after the import."""
+    states = {}
+    for name, (get, _, read_initial) in TABLE.items():
         module = sys.modules.get(name)
         try:
-            value = _without(get(module), begins(module)) if begins else get(module)
+            value = _without(get(module), read_initial(module)) if read_initial else get(module)
             if module is not None and value:
-                found[name] = _packed(value)
+                states[name] = _pack(value)
         except Exception:
             continue
-    return found
+    return states
 
 
 def put(states):
-    """Set states; return module → reason for what could not be set."""
+    """Set states; return module → reason of each failure."""
     failed = {}
     for name, packed in states.items():
         if name not in TABLE:
@@ -522,27 +534,27 @@ def put(states):
 
 
 def put_paths(states):
-    """Set where modules are found, before values are read that need them."""
+    """Set the search paths of modules, before values are read that need these modules."""
     put({name: states[name] for name in ("sys",) if name in states})
 
 
-def _packed(value):
+def _pack(value):
     return base64.b64encode(pickle.dumps(value, PROTOCOL)).decode()
 
 
-def _without(value, begins):
-    return {name: of for name, of in value.items() if name not in begins or not _same(begins[name], of)}
+def _without(value, initial):
+    return {name: item for name, item in value.items() if name not in initial or not _is_equal(initial[name], item)}
 
 
-def _same(one, other):
+def _is_equal(first, second):
     try:
-        return bool(one == other)
+        return bool(first == second)
     except Exception:
-        return _packed(one) == _packed(other)
+        return _pack(first) == _pack(second)
 
 
 def _first_environment():
-    """Return the environment that this process was started with, where the system shows it."""
+    """Return the environment with which this process was started, if the system shows it."""
     try:
         with open("/proc/self/environ", "rb") as file:
             pairs = [entry.partition(b"=") for entry in file.read().split(b"\0")]
@@ -555,10 +567,10 @@ class StateWatch:
     """The states of a run: set as the modules are imported, and compared at the end."""
 
     def __init__(self, states):
-        global _begun_in  # noqa: PLW0603 (one process has one folder)
-        _begun_in = os.getcwd()
+        global _start_folder  # noqa: PLW0603 (one process has one folder)
+        _start_folder = os.getcwd()
         self._states = states
-        self._begun = {}
+        self._initial_states = {}
         self._finding = set()
         sys.meta_path.insert(0, self)
         for name in [name for name in TABLE if name in sys.modules]:
@@ -566,24 +578,24 @@ class StateWatch:
 
     def set(self, name):
         """Set the state of a module that is imported now."""
-        if name in self._begun:
+        if name in self._initial_states:
             return
         if name in self._states:
             for reason in put({name: self._states[name]}).values():
                 sys.stderr.write(reason + "\n")
-        self._begun[name] = self._read(name)
+        self._initial_states[name] = self._read(name)
         if name in _SET_BEFORE:
             state = pickles.loads(base64.b64decode(self._states[name])) if name in self._states else {}
-            self._begun[name] = {**TABLE[name][2](sys.modules[name]), **state}
+            self._initial_states[name] = {**TABLE[name][2](sys.modules[name]), **state}
 
     def find_spec(self, name, path=None, target=None):
-        """Return the spec that the other finders give, with a loader that sets the state too."""
+        """Return the spec of the next finder, with a loader that also sets the state."""
         if name not in TABLE or name in self._finding:
             return None
         self._finding.add(name)
         try:
-            found = (finder.find_spec(name, path, target) for finder in sys.meta_path if finder is not self)
-            spec = next((spec for spec in found if spec is not None and spec.loader is not None), None)
+            specs = (finder.find_spec(name, path, target) for finder in sys.meta_path if finder is not self)
+            spec = next((spec for spec in specs if spec is not None and spec.loader is not None), None)
         finally:
             self._finding.discard(name)
         if spec is not None:
@@ -592,21 +604,21 @@ class StateWatch:
         return spec
 
     def changed(self):
-        """Return module → state, where it is not what it was."""
-        found = {}
-        for name, begun in self._begun.items():
+        """Return module → changed state."""
+        states = {}
+        for name, initial in self._initial_states.items():
             value = self._read(name)
-            is_options = isinstance(value, dict) and isinstance(begun, dict)
-            changed = _without(value, begun) if is_options else value
+            is_options = isinstance(value, dict) and isinstance(initial, dict)
+            changed = _without(value, initial) if is_options else value
             if name in ("os", "sys") and is_options:
-                changed.update(dict.fromkeys(begun.keys() - value.keys()))
-            if changed is not None and not _same(changed, {} if is_options else begun):
-                found[name] = _packed(changed)
-        return found
+                changed.update(dict.fromkeys(initial.keys() - value.keys()))
+            if changed is not None and not _is_equal(changed, {} if is_options else initial):
+                states[name] = _pack(changed)
+        return states
 
     @staticmethod
     def _read(name):
-        """Return the state of a module as a value that its next change does not change; None for no state."""
+        """Return the state of a module as an independent value; None for no state."""
         try:
             return pickle.loads(pickle.dumps(TABLE[name][0](sys.modules[name]), PROTOCOL))
         except Exception:

@@ -5,12 +5,12 @@ from __future__ import annotations
 #: Bytes of a signature.
 SIZE = 32
 
-#: Kinds of frames that decide what is read, written or set in the notebook: they are signed.
+#: Kinds of frames that decide which values are read, written or set in the notebook: these frames are signed.
 KINDS = frozenset({"returned", "call", "checkpoint", "cell", "stored"})
 
 
 def signature(key: bytes, *parts: bytes) -> bytes:
-    """Return the HMAC-SHA256 of parts. Each starts with its length: no two lists of parts have one signature."""
+    """Return the HMAC-SHA256 of parts with lengths, so that different lists of parts have different signatures."""
     import hmac  # like json in the driver, not at the start of a run
 
     digest = hmac.new(key, digestmod="sha256")
@@ -28,7 +28,7 @@ def is_signed(key: bytes, claimed: bytes, *parts: bytes) -> bool:
 
 
 def sign_message(key: bytes, request: str, kind: str, content: object) -> bytes:
-    """Return the signature of a message of Jupyter: of its kind, the request that it answers, and its content."""
+    """Return the signature of a message of Jupyter: of the kind, the answered request, and the content."""
     import json
 
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))

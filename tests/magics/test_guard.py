@@ -36,7 +36,7 @@ import os, pathlib, signal, sys
 def lk_checkpoint(folder):
     pass
 print(dict(os.environ))
-for file in pathlib.Path(sys.modules['_lk.script.run'].HERE).rglob('*'):
+for file in pathlib.Path(sys.modules['_lk.script.run'].FOLDER).rglob('*'):
     if file.is_file():
         print(file.read_bytes())
 act = signal.getsignal(signal.SIGALRM).__closure__[0].cell_contents

@@ -34,7 +34,7 @@ def in_a_run(code, states):
 
 def test_a_seed_goes_on_in_a_run_and_back_here():
     random.seed(7)
-    states = ambient.here()
+    states = ambient.read_states()
     printed, changed = in_a_run("import random; print(random.random())", states)
     expected = random.Random(7)
     assert float(printed) == expected.random()
@@ -44,7 +44,7 @@ def test_a_seed_goes_on_in_a_run_and_back_here():
 
 
 def test_what_a_run_leaves_alone_does_not_come_back():
-    assert in_a_run("import random, decimal", ambient.here())[-1] == "{}"
+    assert in_a_run("import random, decimal", ambient.read_states())[-1] == "{}"
 
 
 #: What is imported, how its options are changed, and what is true where they arrived: those that one process can have.
@@ -208,7 +208,7 @@ def test_filters_of_other_libraries_stay_where_they_are():
     with warnings.catch_warnings():
         warnings.simplefilter("error", Own)
         warnings.simplefilter("ignore", UserWarning)
-        packed = ambient.here()["warnings"]
+        packed = ambient.read_states()["warnings"]
         assert ambient.put({"warnings": packed}) == {}
         assert any(row[2] is Own for row in warnings.filters)
         assert warnings.filters[0][2] is UserWarning
@@ -225,7 +225,7 @@ def test_folders_near_the_code_that_it_adds_to_the_path_go_and_come(tmp_path, mo
         "print({name: found[name] for name in found}, sys.path[0])\n"
         "sys.path.remove('/far/away')"
     )
-    printed, changed = in_a_run(code, ambient.here())
+    printed, changed = in_a_run(code, ambient.read_states())
     assert printed == f"{{'own': True, '..': False, '/far/away': False, 'late': False}} {tmp_path / 'own'}"
     assert ambient.put(json.loads(changed)) == {}
     assert sys.path[-1] == str(tmp_path / "late")
@@ -239,8 +239,8 @@ def test_folders_that_packages_add_to_the_path_are_not_those_of_the_code(tmp_pat
     packages.mkdir(parents=True)
     (packages / "own.pth").write_text(f"{tmp_path / 'src'}\n")
     monkeypatch.setattr(sys, "path", [str(packages), str(tmp_path / "src"), str(tmp_path / "mine")])
-    ambient._of_packages.cache_clear()
+    ambient._package_folders.cache_clear()
     try:
         assert list(ambient.added_paths()) == ["mine"]
     finally:
-        ambient._of_packages.cache_clear()
+        ambient._package_folders.cache_clear()

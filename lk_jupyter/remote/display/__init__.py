@@ -1,1 +1,1 @@
-"""What the code shows: figures, tables, widgets, bars and errors, as a notebook shows them."""
+"""Outputs of the code: figures, tables, widgets, bars and errors, as a notebook shows such outputs."""

@@ -1,4 +1,4 @@
-"""tqdm bars for the notebook: it paints them itself; what they print stays in the log, and is not shown twice."""
+"""Bars of tqdm: the notebook paints the bars; printed bars stay in the log, and are not shown twice."""
 
 from __future__ import annotations
 
@@ -12,54 +12,54 @@ PACE = 0.5
 
 
 def fit(module):
-    """Let every bar of tqdm that writes to stdout or stderr report its progress to the notebook."""
+    """Let every bar of tqdm that writes to stdout or stderr report the progress to the notebook."""
     plain_file, plain_close = module.DisableOnWriteError, module.tqdm.close
 
-    def file_of(file, tqdm_instance):
+    def make_file(file, tqdm_instance):
         """Replace the function that makes the file that a bar writes to."""
-        made = plain_file(file, tqdm_instance)
+        bar_file = plain_file(file, tqdm_instance)
         if file in (sys.stdout, sys.stderr) and hasattr(file, "buffer"):
-            return BarFile(made, file, tqdm_instance)
-        return made
+            return BarFile(bar_file, file, tqdm_instance)
+        return bar_file
 
     def close(bar):
-        """Close a bar, and say so."""
+        """Close a bar, and report the end."""
         going = not bar.disable
         plain_close(bar)
         file = getattr(bar, "fp", None)
         if going and isinstance(file, BarFile):
             file.tell("ended")
 
-    module.DisableOnWriteError = file_of
+    module.DisableOnWriteError = make_file
     module.tqdm.close = close
 
 
 class BarFile:
-    """What a bar writes to: passes text on to the log, each piece behind a frame that keeps it off the notebook."""
+    """The file of a bar: writes text to the log, each piece after a frame that hides the piece in the notebook."""
 
     _count = 0
 
-    def __init__(self, made, file, bar):
+    def __init__(self, bar_file, file, bar):
         BarFile._count += 1
-        self._made = made
+        self._bar_file = bar_file
         self._file = file
         self._bar = bar
         self._number = BarFile._count
-        self._told = 0.0
+        self._last_report = 0.0
 
     def __getattr__(self, name):
-        return getattr(self._made, name)
+        return getattr(self._bar_file, name)
 
     def __eq__(self, other):
-        return self._made == other
+        return self._bar_file == other
 
     __hash__ = object.__hash__
 
     def write(self, text):
         """Write a piece of the bar."""
         now = time.monotonic()
-        if now - self._told >= PACE:
-            self._told = now
+        if now - self._last_report >= PACE:
+            self._last_report = now
             self.tell("going")
         if printed := str(text).encode(self._file.encoding, "replace"):
             named = driver.aside("hide", {"text": printed.decode(self._file.encoding, "replace")})

@@ -13,10 +13,10 @@ from .show import display
 
 
 class FigureManager(FigureManagerBase):
-    """One open figure."""
+    """The manager of one open figure."""
 
     def show(self):
-        """Show it, and leave it open."""
+        """Show the figure, and leave the figure open."""
         display(self.canvas.figure)
 
     @classmethod
@@ -26,36 +26,36 @@ class FigureManager(FigureManagerBase):
 
 
 class FigureCanvas(FigureCanvasAgg):
-    """What figures are drawn on."""
+    """The canvas of figures."""
 
     manager_class = FigureManager
 
 
 def new_figure_manager(number, *arguments, FigureClass=None, **options):  # noqa: N803
-    """Make a figure with its manager."""
+    """Make a figure and a manager."""
     from matplotlib.figure import Figure
 
     return new_figure_manager_given_figure(number, (FigureClass or Figure)(*arguments, **options))
 
 
 def new_figure_manager_given_figure(number, figure):
-    """Give a figure its manager."""
+    """Make the manager of a figure."""
     return FigureManager(FigureCanvas(figure), number)
 
 
 def show(*_, block=None, **__):
-    """Show all open figures, then close them, as a notebook does."""
+    """Show all open figures, then close all, as a notebook does."""
     for manager in Gcf.get_all_fig_managers():
         display(manager.canvas.figure)
     matplotlib.pyplot.close("all")
 
 
 def draw_if_interactive():
-    """Do nothing: what is drawn is shown later."""
+    """Do nothing: figures are shown later."""
 
 
-def png_of(figure):
-    """Return a figure as a PNG; None for one without anything on it."""
+def draw_png(figure):
+    """Return a figure as a PNG; None for an empty figure."""
     if not (figure.axes or figure.lines or figure.texts or figure.images or figure.patches):
         return None
     file = io.BytesIO()

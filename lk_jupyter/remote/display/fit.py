@@ -1,4 +1,4 @@
-"""Fits libraries with what they need to show in the notebook, once the code has imported them."""
+"""Adapts libraries that the code has imported, so that their outputs show in the notebook."""
 
 from __future__ import annotations
 
@@ -35,32 +35,32 @@ def _fit_pyplot(module):
 
         return figures.show(**options)
 
-    for name in ("__module__", "__name__", "__qualname__", "__doc__"):  # with --carry it travels by its name
+    for name in ("__module__", "__name__", "__qualname__", "__doc__"):  # with --carry the function is pickled by name
         setattr(show_figures, name, getattr(by_backend, name))
     module.show = show_figures
 
 
 def _fit_nbagg(module):
-    """Let the place of a figure hold its picture: nobody can move it in a run."""
-    begin = module.CommSocket.__init__
+    """Show the picture of a figure in place of the interactive figure, which needs a kernel."""
+    connect_plain = module.CommSocket.__init__
 
-    def begun(socket, manager):
+    def connect(socket, manager):
         from . import figures
 
-        png, shown = figures.png_of(manager.canvas.figure), module.display
+        png, show_place = figures.draw_png(manager.canvas.figure), module.display
 
         def display_with_picture(place):
             if png is not None:
                 place.data = place.data.replace("></div>", ">{}</div>".format(show.still_image(png)))
-            shown(place)
+            show_place(place)
 
         module.display = display_with_picture
         try:
-            begin(socket, manager)
+            connect_plain(socket, manager)
         finally:
-            module.display = shown
+            module.display = show_place
 
-    module.CommSocket.__init__ = begun
+    module.CommSocket.__init__ = connect
 
 
 def _fit_tqdm(module):
@@ -77,7 +77,7 @@ def _fit_tqdm_notebook(module):
 
 
 def _fit_ipython(module):
-    """Make the shell through which IPython's own functions display; without one they would only print."""
+    """Make the shell through which IPython's functions display; without a shell they only print."""
     if "{}.shell".format(__package__) not in sys.modules:
         show.shell()
 
@@ -89,28 +89,28 @@ def _fit_plotly(module):
 
 
 def _fit_output(module):
-    """Let the notebook capture what the code shows inside an Output, where the widget comes back to it."""
+    """Let the notebook capture outputs inside an Output, if the widget is sent back to the notebook."""
     enter, leave, within = module.Output.__enter__, module.Output.__exit__, []
 
     def move():
         if driver.carries:
             driver.frame("within", {"model": within[-1] if within else ""})
 
-    def entered(output):
+    def enter_output(output):
         enter(output)
         within.append(output.model_id)
         move()
 
-    def left(output, *error):
-        done = leave(output, *error)
+    def exit_output(output, *error):
+        result = leave(output, *error)
         within.pop()
         move()
-        return done
+        return result
 
-    module.Output.__enter__, module.Output.__exit__ = entered, left
+    module.Output.__enter__, module.Output.__exit__ = enter_output, exit_output
 
 
-#: What is done to a module.
+#: Module → function that adapts the module.
 _FITS = {
     "matplotlib": _fit_matplotlib,
     "matplotlib.pyplot": _fit_pyplot,

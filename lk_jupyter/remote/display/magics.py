@@ -1,6 +1,6 @@
-"""What IPython's own syntax becomes in a run: ``get_ipython()``, with the magics that make sense there.
+"""The shell for IPython's syntax in a run: ``get_ipython()``, with magics that are useful in a run.
 
-A magic that is not here is IPython's own where the run has IPython.
+Any further magic is IPython's, if the run has IPython.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 
-_WORDS = re.compile(r"\$\$(?P<kept>\w+)|\$(?P<name>[A-Za-z_]\w*)|\{(?P<made>[^{}\n]+)\}")
+_WORDS = re.compile(r"\$\$(?P<escaped>\w+)|\$(?P<name>[A-Za-z_]\w*)|\{(?P<expression>[^{}\n]+)\}")
 
 
 #: Backends of matplotlib that show nothing, anywhere.
@@ -29,24 +29,24 @@ def _command(name):
 
 
 class Shell:
-    """Stands for IPython's shell, as far as translated code asks it."""
+    """Replaces IPython's shell for translated code."""
 
     def __init__(self, namespace):
         self.user_ns = namespace
 
     def system(self, command):
-        """Run a command in a shell; what it prints goes where the code prints."""
+        """Run a command in a shell; the command prints to the output of the code."""
         sys.stdout.flush()
         sys.stderr.flush()
-        code = subprocess.call(self._expanded(command), shell=True, env=_environment())
+        code = subprocess.call(self._expand(command), shell=True, env=_environment())
         self.user_ns["_exit_code"] = code
 
     system_piped = system_raw = system
 
     def getoutput(self, command, split=True, **_):
-        """Run a command in a shell and return the lines that it printed."""
+        """Run a command in a shell and return the printed lines."""
         done = subprocess.run(
-            self._expanded(command),
+            self._expand(command),
             shell=True,
             env=_environment(),
             stdout=subprocess.PIPE,
@@ -58,18 +58,18 @@ class Shell:
         return done.stdout.splitlines() if split else done.stdout
 
     def run_line_magic(self, name, line="", **_):
-        """Run a magic with the rest of its line."""
-        found = getattr(self, "line_" + name, None)
-        if found is None:
+        """Run a line magic."""
+        method = getattr(self, "line_" + name, None)
+        if method is None:
             return self._shell_for("%" + name).run_line_magic(name, line)
-        return found(line if name in ("time", "timeit") else self._expanded(line))
+        return method(line if name in ("time", "timeit") else self._expand(line))
 
     def run_cell_magic(self, name, line, cell):
-        """Run a magic with the lines below it."""
-        found = getattr(self, "cell_" + name, None)
-        if found is None:
+        """Run a cell magic."""
+        method = getattr(self, "cell_" + name, None)
+        if method is None:
             return self._shell_for("%%" + name).run_cell_magic(name, line, cell)
-        return found(line, cell)
+        return method(line, cell)
 
     def magic(self, line):
         """Run a magic, as older code does."""
@@ -77,17 +77,17 @@ class Shell:
         return self.run_line_magic(name, rest)
 
     def line_time(self, line):
-        """Run a statement or an expression, and print the time that it took."""
-        return self._timed(self._compiled(line))
+        """Run a statement or an expression, and print the time taken."""
+        return self._time(self._compile(line))
 
     def cell_time(self, line, cell):
         """Run the lines below, and print the time that they took."""
         if line.strip():
-            self._timed(self._compiled(line))
-        return self._timed(self._compiled(cell, _line_of_caller() + 1))
+            self._time(self._compile(line))
+        return self._time(self._compile(cell, _caller_line() + 1))
 
     def line_timeit(self, line):
-        """Run a statement many times, and print how long one takes."""
+        """Run a statement many times, and print the time of one execution."""
         options, rest = _options(line, "n:r:t:c:p:qo")
         return _timeit(options, "pass", rest, self.user_ns)
 
@@ -114,7 +114,7 @@ class Shell:
         return os.getcwd()
 
     def line_env(self, line):
-        """Set a variable of the environment, or return one, or all."""
+        """Set a variable of the environment, or return one variable or all."""
         name, sign, value = line.strip().partition("=" if "=" in line else " ")
         if sign:
             os.environ[name.strip()] = value.strip()
@@ -128,12 +128,12 @@ class Shell:
         """Show figures in the notebook, also where the backend would open windows."""
         from . import show
 
-        if made := show.shell():
+        if shell := show.shell():
             words = line.split()
             if set(words) & {"-l", "--list"} or set(words[:1]) & _WITHOUT_PICTURE:
-                made.find_line_magic("matplotlib")(line)
+                shell.find_line_magic("matplotlib")(line)
             else:
-                made.enable_matplotlib("inline")
+                shell.enable_matplotlib("inline")
             return
         import matplotlib
 
@@ -143,14 +143,14 @@ class Shell:
         """Do nothing: the modules of a run do not change."""
 
     def line_load_ext(self, line):
-        """Load an extension of IPython, unless it has no use in a run."""
+        """Load an extension of IPython, unless useless in a run."""
         if line.strip() != "autoreload":
             self._shell_for("%load_ext " + line.strip()).extension_manager.load_extension(line.strip())
 
     line_reload_ext = line_load_ext
 
     def line_run(self, line):
-        """Run a file of Python in this namespace, with the arguments that follow it."""
+        """Run a file of Python in this namespace, with the arguments after the file name."""
         words = shlex.split(line)
         path = os.path.abspath(os.path.expanduser(words[0]))
         with open(path, "rb") as file:
@@ -199,25 +199,25 @@ class Shell:
     cell_file = cell_writefile
 
     def cell_capture(self, line, cell):
-        """Run the lines below and keep what they print and show to themselves."""
+        """Run the lines below, and capture printed text and outputs."""
         import contextlib
         import io
 
         from . import show
 
-        code = self._compiled(cell, _line_of_caller() + 1)
+        code = self._compile(cell, _caller_line() + 1)
         if show.shell():
-            self._captured(line, cell, code)
+            self._capture_with_ipython(line, cell, code)
             return
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             self._run(code)
         names = [word for word in line.split() if not word.startswith("-")]
         if names:
-            kept = type("Captured", (), {"stdout": out.getvalue(), "stderr": err.getvalue()})()
-            self.user_ns[names[0]] = kept
+            captured = type("Captured", (), {"stdout": out.getvalue(), "stderr": err.getvalue()})()
+            self.user_ns[names[0]] = captured
 
-    def _captured(self, line, cell, code):
+    def _capture_with_ipython(self, line, cell, code):
         """Capture as IPython does."""
         from IPython.core.displayhook import DisplayHook
         from IPython.core.magic_arguments import parse_argstring
@@ -226,22 +226,22 @@ class Shell:
 
         from . import show
 
-        asked = parse_argstring(ExecutionMagics.capture, line)
+        arguments = parse_argstring(ExecutionMagics.capture, line)
         ends = DisplayHook.semicolon_at_end_of_expression(cell)
-        with capture_output(not asked.no_stdout, not asked.no_stderr, not asked.no_display) as kept:
+        with capture_output(not arguments.no_stdout, not arguments.no_stderr, not arguments.no_display) as captured:
             value = self._run(code)
             if value is not None and not ends:
-                (show.show_result if asked.no_display else sys.displayhook)(value)
+                (show.show_result if arguments.no_display else sys.displayhook)(value)
             show.shell().end()
-        for stream in (kept._stdout, kept._stderr) if hasattr(show.shell(), "_tee") else ():
+        for stream in (captured._stdout, captured._stderr) if hasattr(show.shell(), "_tee") else ():
             if stream is not None:
-                stream.write = stream.write  # as IPython leaves it, and below
-        if kept._stdout is not None:
-            kept._stdout.softspace = 0
-        if asked.output and ends:
-            self.user_ns.pop(asked.output, None)
-        elif asked.output:
-            self.user_ns[asked.output] = kept
+                stream.write = stream.write  # the state after IPython's capture, here and below
+        if captured._stdout is not None:
+            captured._stdout.softspace = 0
+        if arguments.output and ends:
+            self.user_ns.pop(arguments.output, None)
+        elif arguments.output:
+            self.user_ns[arguments.output] = captured
 
     def cell_html(self, line, cell):
         """Show the lines below as HTML."""
@@ -265,23 +265,23 @@ class Shell:
 
     cell_js, cell_HTML, cell_SVG = cell_javascript, cell_html, cell_svg  # noqa: N815
 
-    def _expanded(self, text):
-        """Put values in the place of ``{expressions}`` and ``$names``, as IPython does; leave what is none."""
+    def _expand(self, text):
+        """Replace ``{expressions}`` and ``$names`` by values, as IPython does; leave unknown names unchanged."""
 
-        def value(found):
-            if found["kept"]:
-                return "$" + found["kept"]
+        def value(match):
+            if match["escaped"]:
+                return "$" + match["escaped"]
             try:
-                if found["name"]:
-                    return str(self.user_ns[found["name"]])
-                return str(eval(found["made"], self.user_ns))
+                if match["name"]:
+                    return str(self.user_ns[match["name"]])
+                return str(eval(match["expression"], self.user_ns))
             except Exception:
-                return found[0]
+                return match[0]
 
         return _WORDS.sub(value, text)
 
-    def _compiled(self, text, line=1):
-        """Compile code; return it with its last expression apart."""
+    def _compile(self, text, line=1):
+        """Compile code; return the statements and the last expression separately."""
         import ast
 
         from ..script import run as driver
@@ -297,7 +297,7 @@ class Shell:
         exec(statements, self.user_ns)
         return eval(last, self.user_ns) if last else None
 
-    def _timed(self, code):
+    def _time(self, code):
         wall, cpu = time.perf_counter(), os.times()
         try:
             return self._run(code)
@@ -312,7 +312,7 @@ class Shell:
 
     @staticmethod
     def _shell_for(name):
-        """Return IPython's shell; where there is no IPython, say what to do."""
+        """Return IPython's shell. Raises MagicError without IPython, with the fix."""
         from . import show
 
         if not show.shell():
@@ -328,12 +328,12 @@ def _environment():
     return {**os.environ, "PATH": tools + os.pathsep + os.environ.get("PATH", "")}
 
 
-def _options(line, known):
+def _options(line, letters):
     """Split ``-n 10 -r 3 code`` into options and code."""
     import getopt
 
     words = re.findall(r"\S+\s*", line)
-    options, rest = getopt.getopt([word.strip() for word in words], known)
+    options, rest = getopt.getopt([word.strip() for word in words], letters)
     return dict(options), "".join(words[len(words) - len(rest) :]).strip()
 
 
@@ -365,7 +365,7 @@ def _publish(kind, text):
     show.publish_display_data({kind: text, "text/plain": text})
 
 
-def _line_of_caller():
+def _caller_line():
     """Return the line of the author's file that calls a magic."""
     from ..script import run as driver
 

@@ -1,7 +1,6 @@
-"""Lets the code show more than text: what a notebook would show is sent there in frames.
+"""Shows rich outputs of the code: frames send the outputs of a notebook to the notebook.
 
-Nothing is imported for it until the code itself imports it: libraries are fitted with what they need
-when they are loaded.
+Importing this module imports no library: libraries are adapted when the code imports a library.
 """
 
 import builtins
@@ -13,12 +12,12 @@ from ..script import run as driver
 _inline_bytes = float("inf")
 _last = None
 
-#: What writes to stderr in the midst of stdout, whatever ``sys.stderr`` is now.
+#: The stderr of the run in the order of stdout, even if ``sys.stderr`` is replaced.
 errors = None
 
 
 def before(settings, namespace):
-    """Give the code ``display``, and ``get_ipython`` where it has IPython's syntax."""
+    """Define ``display``, and ``get_ipython`` for code with IPython's syntax."""
     global _inline_bytes, errors  # noqa: PLW0603
     _inline_bytes = settings["inline_bytes"]
     builtins.display = display
@@ -27,7 +26,7 @@ def before(settings, namespace):
     builtins._lk_show_last = show_last
     driver.show_error = show_error
     sys.stderr = errors = driver.ordered_errors = Errors(sys.stderr)
-    driver.record_last = shown_before
+    driver.record_last = record_last_value
     for name in FITTED.intersection(sys.modules):
         _fit(sys.modules[name])
     sys.meta_path.insert(0, Fitter)
@@ -35,11 +34,11 @@ def before(settings, namespace):
 
 def after(settings, namespace, error):
     """Show the figures that are still open, as the end of a cell does."""
-    if _loaded("show") and _show()._shell:
+    if _imported_module("show") and _show()._shell:
         _show()._shell.end()
     if isinstance(sys.stderr, Errors):
         sys.stderr.flush()
-    figures = _loaded("figures")
+    figures = _imported_module("figures")
     if "matplotlib.pyplot" in sys.modules and figures:
         figures.show()
 
@@ -47,16 +46,16 @@ def after(settings, namespace, error):
 def display(*objects, **options):
     """Show objects in the notebook, as IPython's display does."""
     if _show().shell():
-        from IPython.display import display as shown
+        from IPython.display import display as ipython_display
 
-        return shown(*objects, **options)
+        return ipython_display(*objects, **options)
     return _show().display(*objects, **options)
 
 
 def get_ipython():
-    """Return IPython's shell, or what stands for it where the run has no IPython."""
+    """Return IPython's shell, or a replacement if the run has no IPython."""
     if sys._getframe(1).f_globals.get("__name__") == "pandas.core.config_init":
-        return _Kernel  # all that pandas asks when it is imported; IPython takes a third as long to import
+        return _Kernel  # enough for the import of pandas; importing IPython would take a third of that time
 
     from . import magics
 
@@ -64,25 +63,25 @@ def get_ipython():
 
 
 class Errors:
-    """Stderr in the midst of stdout: a frame says which text it is, so that the notebook has both in their order."""
+    """Stderr in the order of stdout: a frame marks the text, so that the notebook shows both in order."""
 
     def __init__(self, real):
         self.real = real
-        self._held = ""
+        self._pending = ""
         self._lock = RLock()
 
     def __getattr__(self, name):
         return getattr(self.real, name)
 
     def write(self, text):
-        """Write text; an unfinished line waits for its rest."""
+        """Write text; an unfinished line waits for the rest."""
         if not isinstance(text, str):
             return self.real.write(text)
         with self._lock:
-            self._held += text
-            whole = self._held.rfind("\n") + 1
-            if whole:
-                text, self._held = self._held[:whole], self._held[whole:]
+            self._pending += text
+            length = self._pending.rfind("\n") + 1
+            if length:
+                text, self._pending = self._pending[:length], self._pending[length:]
                 self.send(text)
         return len(text)
 
@@ -92,26 +91,26 @@ class Errors:
             self.write(line)
 
     def flush(self):
-        """Write what waits."""
+        """Write the unfinished line."""
         with self._lock:
-            text, self._held = self._held, ""
+            text, self._pending = self._pending, ""
             if text:
                 self.send(text)
         self.real.flush()
 
     def send(self, text, error=None):
-        """Send text; a notebook shows an error in its place where one is given."""
+        """Send text; a notebook shows the error, if given, in place of the text."""
         out = driver._out
         try:
             data = text.encode(out.encoding, "backslashreplace")
             payload = {"text": data.decode(out.encoding), **({"error": error} if error else {})}
             driver.send([driver.aside("stderr", payload) + data])
-        except Exception:  # the process ends, or nobody reads its stdout
+        except Exception:  # the process ends, or stdout is closed
             self.real.write(text)
 
 
 class _Kernel:
-    """Stands for a shell that is only asked whether it belongs to a kernel."""
+    """Replaces a shell of which only the kernel is checked."""
 
     kernel = True
 
@@ -120,25 +119,25 @@ def _show():
     from . import show
 
     show.inline_bytes = _inline_bytes
-    show.make_shell, show.png_of, show.show_survived = _make_shell, _png_of, _show_survived
+    show.make_shell, show.draw_png, show.show_survived = _make_shell, _draw_png, _show_survived
     return show
 
 
-def _loaded(name):
-    """Return a module of this package, if it is imported already."""
+def _imported_module(name):
+    """Return a module of this package; None if not imported."""
     return sys.modules.get("{}.{}".format(__package__, name))
 
 
 def _make_shell():
     from . import shell
 
-    return shell.made()
+    return shell.create_shell()
 
 
-def _png_of(figure):
+def _draw_png(figure):
     from . import figures
 
-    return figures.png_of(figure)
+    return figures.draw_png(figure)
 
 
 def _show_survived(error):
@@ -148,7 +147,7 @@ def _show_survived(error):
 
 
 def show_last(value):
-    """Show the value of the last expression, unless it is None."""
+    """Show the value of the last expression, except None."""
     global _last  # noqa: PLW0603
     if value is not None:
         _show().show_result(value)
@@ -159,20 +158,20 @@ def show_last(value):
     return value
 
 
-def shown_before(value):
-    """Take this for the last value that was shown: the next one takes its name."""
+def record_last_value(value):
+    """Record the last value that was shown: the next value replaces ``_``."""
     global _last  # noqa: PLW0603
     _last = value
 
 
-def show_error(error, shown):
-    """Send the error as a notebook shows it, and print it as Python does for all who read only text."""
+def show_error(error, trace):
+    """Send the error as a notebook shows errors, and print the traceback for readers of plain text."""
     from ..script import traceback as tracebacks
 
-    tracebacks.show_error(error, shown)
+    tracebacks.show_error(error, trace)
 
 
-#: What ``display.fit`` fits when it has been loaded.
+#: Modules that ``display.fit`` adapts after the import.
 FITTED = {
     "matplotlib",
     "matplotlib.pyplot",
@@ -186,11 +185,11 @@ FITTED = {
 
 
 class Fitter:
-    """Finds the modules of FITTED as the others do, and fits them once they are loaded."""
+    """Finds the modules of FITTED with the next finders, and adapts the modules after loading."""
 
     @classmethod
     def find_spec(cls, name, path=None, target=None):
-        """Return the spec that the other finders give, with a loader that fits the module too."""
+        """Return the spec of the next finder, with a loader that also adapts the module."""
         if name not in FITTED:
             return None
         for finder in sys.meta_path:

@@ -1,4 +1,4 @@
-"""What objects look like in a notebook: their MIME bundles, as IPython makes them, and how they are sent."""
+"""MIME bundles of objects, as IPython makes bundles in a notebook, and the frames that send the bundles."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from binascii import b2a_base64
 
 from ..script import run as driver
 
-#: Methods that give one form of an object each.
+#: MIME type → method that returns this form of an object.
 METHODS = {
     "text/html": "_repr_html_",
     "text/markdown": "_repr_markdown_",
@@ -22,24 +22,24 @@ METHODS = {
 TEXT_LIMIT = 100_000
 ITEMS_LIMIT = 1000
 
-#: Bytes of a bundle above which the log does not take it.
+#: Bytes of the largest bundle in a log.
 MOST_INLINE = 16_000_000
 
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _PLOTLY = "application/vnd.plotly.v1+json"
 _ids = 0
 
-#: IPython's shell, once it is made; None where there is no IPython.
+#: IPython's shell, once made; None without IPython.
 _shell = False
 
-#: Kinds whose repr is what IPython shows, so that it need not be imported.
+#: Kinds that IPython shows by ``repr``: no import of IPython is needed.
 _PLAIN = {int, float, complex, bool, str, bytes, type(None)}
 
-#: What is larger goes through the bucket, where the run has it as a folder.
+#: Bytes of a larger bundle are stored in the bucket, if the run has the bucket as a folder.
 inline_bytes = float("inf")
 
 #: Functions that ``rich`` sets: to make IPython's shell, to draw a figure, to show an error that does not end the code.
-make_shell = png_of = show_survived = None
+make_shell = draw_png = show_survived = None
 
 
 class DisplayHandle:
@@ -56,7 +56,7 @@ class DisplayHandle:
         display(value, display_id=self.display_id, **options)
 
     def update(self, value, **options):
-        """Show a value in the place of what carries this id."""
+        """Show a value in place of the output with this id."""
         update_display(value, display_id=self.display_id, **options)
 
 
@@ -74,34 +74,34 @@ def shell():
 def display(
     *objects, include=None, exclude=None, metadata=None, transient=None, display_id=None, raw=False, clear=False, **more
 ):
-    """Show objects; with ``display_id`` (True makes one) return the handle that updates them."""
+    """Show objects; with ``display_id`` (True makes an id) return the handle for updates."""
     update = more.pop("update", False)
     if display_id is True or (display_id is None and update):
         display_id = _new_id()
     if clear:
         clear_output(wait=True)
     for value in objects:
-        data, found = (value, {}) if raw else bundle_of(value)
-        wanted = {kind: form for kind, form in data.items() if _is_wanted(kind, include, exclude)}
-        if wanted:
+        data, form_metadata = (value, {}) if raw else mime_bundle(value)
+        selected = {kind: form for kind, form in data.items() if _is_included(kind, include, exclude)}
+        if selected:
             publish_display_data(
-                wanted, {**found, **(metadata or {})}, transient={"display_id": display_id}, update=update
+                selected, {**form_metadata, **(metadata or {})}, transient={"display_id": display_id}, update=update
             )
     return DisplayHandle(display_id) if display_id and not update else None
 
 
 def update_display(value, *, display_id, **options):
-    """Show a value in the place of what carries this id."""
+    """Show a value in place of the output with this id."""
     display(value, display_id=display_id, update=True, **options)
 
 
 def clear_output(wait=False):
-    """Take away what the code has shown so far."""
+    """Clear the outputs so far."""
     driver.frame("clear", {"wait": bool(wait)})
 
 
 def publish_display_data(data, metadata=None, source=None, transient=None, update=False, **_):
-    """Send a bundle to the notebook, as it is; of a widget its picture."""
+    """Send a bundle to the notebook; of a widget send a picture."""
     display_id = (transient or {}).get("display_id")
     if _WIDGET in data:
         data, display_id = _pictured(data, display_id)
@@ -113,7 +113,7 @@ def publish_display_data(data, metadata=None, source=None, transient=None, updat
     if size > inline_bytes:
         from ..script import offload
 
-        if offload.sent(kind, payload):
+        if offload.store_payload(kind, payload):
             return
         import json
 
@@ -128,28 +128,28 @@ def _size(data):
 
 
 def _too_large(data, size):
-    said = str(data.get("text/plain", ""))
+    text = str(data.get("text/plain", ""))
     return "{}\n(an output of {:,} bytes is too large for the log, and the run has no bucket)".format(
-        said, size
+        text, size
     ).strip()
 
 
-def bundle_of(value):
-    """Return the forms of an object by MIME type, and their metadata. A form that fails is left out.
+def mime_bundle(value):
+    """Return the forms of an object by MIME type, and the metadata; a form that fails is omitted.
 
-    They are IPython's where the run has it; nothing for an object that has shown itself.
+    The forms are IPython's, if the run has IPython; nothing for an object that displays itself.
     """
     if not (_shell is False and type(value) in _PLAIN) and shell():
         return _shell.display_formatter.format(value)
-    data, metadata = _own_bundle(value)
+    data, metadata = _object_bundle(value)
     for kind, name in METHODS.items():
         if kind not in data:
             _add(data, metadata, kind, _method(value, name))
-    for found in (_figure, _plotly_page):
-        for kind, form in found(value, data).items():
+    for make_forms in (_figure, _plotly_page):
+        for kind, form in make_forms(value, data).items():
             if form is not None:
                 data.setdefault(kind, form)
-    data.setdefault("text/plain", text_of(value))
+    data.setdefault("text/plain", plain_text(value))
     return data, metadata
 
 
@@ -159,43 +159,46 @@ def _pictured(data, display_id):
     widget = getattr(sys.modules.get("ipywidgets.widgets.widget"), "_instances", {}).get(model)
     display_id = str(display_id or model)
     driver.widgets[display_id] = widget
-    return {**{kind: form for kind, form in data.items() if kind != _WIDGET}, "text/html": _still(widget)}, display_id
+    return {
+        **{kind: form for kind, form in data.items() if kind != _WIDGET},
+        "text/html": _still_picture(widget),
+    }, display_id
 
 
 def show_result(value):
     """Show the value of a last expression."""
-    data, metadata = bundle_of(value)
+    data, metadata = mime_bundle(value)
     if data:
         publish_display_data(data, metadata)
 
 
-def _still(value):
-    """Return the HTML of a widget, which nobody can move in a run."""
+def _still_picture(value):
+    """Return the HTML of a widget as a still picture."""
     from html import escape
 
-    parts = [_still_html(part) or "<code>{}</code>".format(escape(text_of(part))) for part in _leaves(value)]
+    parts = [_widget_html(part) or "<code>{}</code>".format(escape(plain_text(part))) for part in _leaves(value)]
     return "".join(map("<div>{}</div>".format, parts)) + _NOTE
 
 
-#: What is below the picture of what could be moved in a kernel.
+#: HTML below a still picture of an interactive output.
 _NOTE = "<div><small>Not interactive: widgets need a kernel on the machine. Add one: %lk_kernel add A100</small></div>"
 
 
 def still_image(png):
-    """Return the HTML of a picture of what nobody can move in a run."""
+    """Return the HTML of a still picture of an interactive output."""
     return '<img src="data:image/png;base64,{}">{}'.format(b2a_base64(png, newline=False).decode(), _NOTE)
 
 
-def _leaves(value, seen=()):
-    """Return a widget, or instead the widgets that it contains."""
+def _leaves(value, ancestors=()):
+    """Return a widget, or the widgets inside a container."""
     children = getattr(value, "children", None)
-    if not children or id(value) in seen:
+    if not children or id(value) in ancestors:
         return [value]
-    return [leaf for child in children for leaf in _leaves(child, (*seen, id(value)))]
+    return [leaf for child in children for leaf in _leaves(child, (*ancestors, id(value)))]
 
 
-def _still_html(widget):
-    """Return the HTML of a widget as it stands; nothing for one without such a form."""
+def _widget_html(widget):
+    """Return the HTML of a widget in the current state; empty for a widget without such a form."""
     model, content = getattr(widget, "_model_name", ""), getattr(widget, "value", None)
     if model in ("HTMLModel", "HTMLMathModel"):
         return content
@@ -211,7 +214,7 @@ def _still_html(widget):
 def _control(widget, kind, content):  # noqa: PLR0911 (one for each kind)
     """Return the HTML of a control that shows a value."""
 
-    def of(name):
+    def attribute(name):
         return _escaped(getattr(widget, name, ""))
 
     if kind.endswith("RangeSlider"):
@@ -220,11 +223,11 @@ def _control(widget, kind, content):  # noqa: PLR0911 (one for each kind)
         form = '<progress max="{1}" value="{2}"></progress>'
         if kind.endswith("Slider"):
             form = '<input type="range" disabled min="{0}" max="{1}" value="{2}"> {2}'
-        return form.format(of("min"), of("max"), of("value"))
+        return form.format(attribute("min"), attribute("max"), attribute("value"))
     if kind in ("Checkbox", "Valid"):
         return '<input type="checkbox" disabled{}>'.format(" checked" if content else "")
     if kind in ("Button", "ToggleButton"):
-        return '<button type="button" disabled>{}</button>'.format(of("description"))
+        return '<button type="button" disabled>{}</button>'.format(attribute("description"))
     if hasattr(widget, "_options_labels"):
         chosen = getattr(widget, "label", None)
         options = "".join(
@@ -233,9 +236,9 @@ def _control(widget, kind, content):  # noqa: PLR0911 (one for each kind)
         )
         return "<select disabled>{}</select>".format(options)
     if kind == "Label":
-        return of("value")
+        return attribute("value")
     if "Text" in kind:
-        return '<input disabled value="{}">'.format(of("value"))
+        return '<input disabled value="{}">'.format(attribute("value"))
     return ""
 
 
@@ -245,14 +248,14 @@ def _escaped(value):
     return escape(str(value))
 
 
-def _own_bundle(value):
-    made = _method(value, "_repr_mimebundle_", include=None, exclude=None)
-    data, metadata = made if isinstance(made, tuple) else (made, {})
+def _object_bundle(value):
+    bundle = _method(value, "_repr_mimebundle_", include=None, exclude=None)
+    data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
     return (dict(data), dict(metadata or {})) if isinstance(data, dict) else ({}, {})
 
 
 def _method(value, name, **arguments):
-    """Call a method of an object that has it; of an instance, not of a class that is shown itself."""
+    """Call a method of an instance; return None for a class or without the method."""
     if isinstance(value, type) or not callable(getattr(type(value), name, None)):
         return None
     try:
@@ -264,8 +267,8 @@ def _method(value, name, **arguments):
         return None
 
 
-def _add(data, metadata, kind, made):
-    form, about = made if isinstance(made, tuple) else (made, None)
+def _add(data, metadata, kind, form_result):
+    form, about = form_result if isinstance(form_result, tuple) else (form_result, None)
     if form is not None:
         data[kind] = form
     if about:
@@ -276,7 +279,7 @@ def _figure(value, data):
     figure = sys.modules.get("matplotlib.figure")
     if figure is None or not isinstance(value, figure.Figure) or "image/png" in data:
         return {}
-    return {"image/png": png_of(value)}
+    return {"image/png": draw_png(value)}
 
 
 def _plotly_page(value, data):
@@ -286,17 +289,17 @@ def _plotly_page(value, data):
         return {}
     import json
 
-    made = {_PLOTLY: json.loads(value.to_json()), "text/plain": "Figure({} traces)".format(len(value.data))}
+    forms = {_PLOTLY: json.loads(value.to_json()), "text/plain": "Figure({} traces)".format(len(value.data))}
     data.pop("text/html", None)
     try:
-        made["image/png"] = value.to_image("png")  # where kaleido is installed
+        forms["image/png"] = value.to_image("png")  # where kaleido is installed
     except Exception:
-        made["text/html"] = value.to_html(full_html=False, include_plotlyjs="cdn")
-    return made
+        forms["text/html"] = value.to_html(full_html=False, include_plotlyjs="cdn")
+    return forms
 
 
-def text_of(value):
-    """Return an object as text: its repr, over several lines where one would be too long."""
+def plain_text(value):
+    """Return an object as text: the repr, on several lines if too long for one line."""
     try:
         if type(value) in (list, tuple, set, frozenset, dict) and len(value) > ITEMS_LIMIT:
             return "{} of {:,} items".format(type(value).__name__, len(value))
@@ -310,7 +313,7 @@ def text_of(value):
     return text if len(text) <= TEXT_LIMIT else text[:TEXT_LIMIT] + "…"
 
 
-def _is_wanted(kind, include, exclude):
+def _is_included(kind, include, exclude):
     return (not include or kind in include) and not (exclude and kind in exclude)
 
 
@@ -325,7 +328,7 @@ def _jsonable(form):
 
 
 def _plain(value):
-    """Return something JSON can hold for what it cannot: arrays as lists, anything else as text."""
+    """Return an object as JSON that JSON lacks: arrays as lists, any other object as text."""
     return value.tolist() if hasattr(value, "tolist") else str(value)
 
 

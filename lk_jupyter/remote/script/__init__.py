@@ -1,1 +1,1 @@
-"""What runs the author's file, and the parts that support it there."""
+"""The driver that runs the author's file, and the parts that support the code."""

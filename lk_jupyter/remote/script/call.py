@@ -1,4 +1,4 @@
-"""Calls a function that was sent along, and sends back what it gives or raises."""
+"""Calls an uploaded function, and sends back the results or the error."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from hashlib import sha256
 
 from . import run as driver
 
-#: Larger answers travel through the bucket, where there is a link to it.
+#: Larger results are stored in the bucket, if the call has a link.
 INLINE = 1 << 18
 
-#: The log takes no larger ones.
+#: Bytes of the largest result in a log.
 MOST_INLINE = 12_000_000
 LINKS = "_lk_call.json"
 _TRIES = 3
 
-_given = {}
+_call = {}
 
 
 def before(settings, namespace):
     """Keep the call, and remove the links: they are secrets."""
-    _given.update(settings)
-    path = os.path.join(driver.HERE, LINKS)
+    _call.update(settings)
+    path = os.path.join(driver.FOLDER, LINKS)
     with open(path, encoding="utf-8") as file:
-        _given.update(json.load(file))
+        _call.update(json.load(file))
     try:
         os.unlink(path)
     except OSError:
@@ -34,16 +34,16 @@ def before(settings, namespace):
 
 
 def run():
-    """Make the calls, one after the other, and send back the list of what they return."""
-    here = "{}.{}".format(*sys.version_info)
-    if here != _given["python"]:
-        driver.frame("call", {"python": here})
-        sys.exit("The function was made for Python {}, and this is {}.".format(_given["python"], here))
+    """Make the calls one after another, and send back the list of results."""
+    python = "{}.{}".format(*sys.version_info)
+    if python != _call["python"]:
+        driver.frame("call", {"python": python})
+        sys.exit("The function was made for Python {}, and this is {}.".format(_call["python"], python))
     import cloudpickle
 
     try:
         function, calls = cloudpickle.loads(_payload())
-        _name(function)
+        _register_source(function)
         answers = [function(*args, **kwargs) for args, kwargs in calls]
         answer = cloudpickle.dumps(answers)
     except Exception as error:
@@ -52,52 +52,52 @@ def run():
     _send(answer)
 
 
-def _name(function):
-    """Let tracebacks show the function as its author sees it: its file, its lines."""
+def _register_source(function):
+    """Let tracebacks show the function's file and lines as the author sees both."""
     import types
 
     function = getattr(function, "__func__", function)  # of a method
-    if isinstance(function, types.FunctionType) and _given["source"]:
+    if isinstance(function, types.FunctionType) and _call["source"]:
         import linecache
 
-        file, before = _given["file"], ["\n"] * (_given["line"] - 1)
+        file, before = _call["file"], ["\n"] * (_call["line"] - 1)
         function.__code__ = function.__code__.replace(co_filename=file)
-        linecache.cache[file] = len(_given["source"]), None, before + _given["source"].splitlines(True), file
+        linecache.cache[file] = len(_call["source"]), None, before + _call["source"].splitlines(True), file
 
 
 def _payload():
-    if "data" in _given:
-        return a2b_base64(_given["data"])
+    if "data" in _call:
+        return a2b_base64(_call["data"])
     from urllib.request import urlopen
 
-    with urlopen(_given["get"]) as answer:
-        payload = answer.read(_given["size"] + 1)
-    if sha256(payload).hexdigest() != _given["sha256"]:
+    with urlopen(_call["get"]) as answer:
+        payload = answer.read(_call["size"] + 1)
+    if sha256(payload).hexdigest() != _call["sha256"]:
         raise RuntimeError("The call was changed in the bucket, so it was not made.")
     return payload
 
 
 def _send(answer):
-    if len(answer) > INLINE and _given.get("put"):
-        _put(_given["put"], answer)
+    if len(answer) > INLINE and _call.get("put"):
+        _put(_call["put"], answer)
         driver.frame("call", {"size": len(answer), "sha256": sha256(answer).hexdigest()})
     elif len(answer) > MOST_INLINE:
         error = ValueError("{:,} bytes are too large for the log, and the run has no bucket".format(len(answer)))
         _send_error(error)
         raise error
     else:
-        driver.frame("call", {"data": _text(answer)})
+        driver.frame("call", {"data": _encode(answer)})
 
 
 def _put(link, answer):
     import time
     from urllib.request import Request, urlopen
 
-    for left in reversed(range(_TRIES)):
+    for attempt in reversed(range(_TRIES)):
         try:
             urlopen(Request(link, answer, method="PUT")).close()
         except OSError:
-            if not left:
+            if not attempt:
                 raise
             time.sleep(1)
         else:
@@ -109,20 +109,20 @@ def _send_error(error):
 
     import cloudpickle
 
-    told = {"error": "".join(traceback.format_exception(type(error), error, _theirs(error.__traceback__)))}
+    payload = {"error": "".join(traceback.format_exception(type(error), error, _function_trace(error.__traceback__)))}
     try:
-        told["data"] = _text(cloudpickle.dumps(error))
+        payload["data"] = _encode(cloudpickle.dumps(error))
     except Exception:
-        pass  # then its text has to do
-    driver.frame("call", told)
+        pass  # the text of the error is enough
+    driver.frame("call", payload)
 
 
-def _theirs(shown):
+def _function_trace(trace):
     """Return the traceback from the function on."""
-    while shown and shown.tb_frame.f_code.co_filename == __file__:
-        shown = shown.tb_next
-    return shown
+    while trace and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
+    return trace
 
 
-def _text(data):
+def _encode(data):
     return b2a_base64(data, newline=False).decode()

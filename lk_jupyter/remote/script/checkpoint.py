@@ -1,8 +1,8 @@
-"""Saves a checkpoint of the code before its time is up, and restores the checkpoint of an earlier run.
+"""Saves a checkpoint of the code before the time limit, and restores the checkpoint of an earlier run.
 
-The code's ``lk_checkpoint(folder)`` is called once, in the main thread, between two steps of the
-code. The files in the folder go to the bucket as one tar file, while the code continues.
-``lk_resume`` is the folder with the checkpoint of an earlier run, or None.
+The code's ``lk_checkpoint(folder)`` is called once, in the main thread, between two steps of the code. The files in the
+folder are uploaded as one tar file, while the code continues. ``lk_resume`` is the folder with the checkpoint of an
+earlier run, or None.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import time
 
 from . import run as driver
 
-#: When the run began, as near as can be told from here.
-_BORN = time.monotonic()
+#: Start of the run, approximately.
+_START = time.monotonic()
 
-#: Where clouds show the bucket as a folder, in case its address cannot be reached.
+#: Folders where clouds mount the bucket, in case the address of the bucket is unreachable.
 _folders = []
 
 _sending = []
@@ -27,14 +27,14 @@ _timer = []
 def before(settings, namespace):
     """Restore the checkpoint, and set the clock for the next checkpoint."""
     links = _links()
-    namespace["lk_resume"] = _brought_back(links["get"], settings["sha256"]) if "resume" in settings else None
+    namespace["lk_resume"] = _restore(links["get"], settings["sha256"]) if "resume" in settings else None
     if "after" in settings:
         _folders[:] = settings["folders"]
-        _set_clock(max(0.01, settings["after"] - (time.monotonic() - _BORN)), lambda: _save(links, namespace))
+        _set_clock(max(0.01, settings["after"] - (time.monotonic() - _START)), lambda: _save(links, namespace))
 
 
 def after(settings, namespace, error):
-    """Wait until what was saved is in the bucket; nothing is saved any more when the code has ended."""
+    """Wait until checkpoints are uploaded; nothing is saved after the end of the code."""
     if "after" not in settings:
         return
     if _timer:
@@ -46,14 +46,14 @@ def after(settings, namespace, error):
 
 
 def _links():
-    """Return the links to the bucket, which are secrets, and take them away."""
-    path = os.path.join(driver.HERE, "_lk_checkpoint.json")
+    """Return the links to the bucket, which are secrets, and delete the file."""
+    path = os.path.join(driver.FOLDER, "_lk_checkpoint.json")
     if not os.path.exists(path):  # sent by something that keeps no links
         return {"get": "data:,", "put": "data:,", "key": "lost.tar"}
     with open(path, encoding="utf-8") as file:
-        found = json.load(file)
+        links = json.load(file)
     os.unlink(path)
-    return found
+    return links
 
 
 def _set_clock(seconds, act):
@@ -76,34 +76,34 @@ def _alarm(seconds):
 
 
 def _save(links, namespace):
-    """Call the code's own function, and send what it left; SystemExit in it ends the run after that."""
+    """Call the function of the code, and upload its files; a SystemExit ends the run after that."""
     import shutil
     import tempfile
     from pathlib import Path
 
-    save, called = namespace.get("lk_checkpoint"), time.monotonic() - _BORN
+    save, called = namespace.get("lk_checkpoint"), time.monotonic() - _START
     if not callable(save):
-        _aside(_tell, {"problem": "lk_checkpoint was not defined yet"})
+        _run_in_thread(_report, {"problem": "lk_checkpoint was not defined yet"})
         return
     folder, end = Path(tempfile.mkdtemp(prefix="lk_checkpoint_")), None
     try:
         save(folder)
-    except SystemExit as asked:
-        end = asked
+    except SystemExit as exit_error:
+        end = exit_error
     except Exception as error:
-        _aside(_tell, {"problem": "lk_checkpoint failed ({}: {})".format(type(error).__name__, error)})
+        _run_in_thread(_report, {"problem": "lk_checkpoint failed ({}: {})".format(type(error).__name__, error)})
         shutil.rmtree(str(folder), ignore_errors=True)
         return
-    _aside(_send, links, folder, called)
+    _run_in_thread(_send, links, folder, called)
     if end is not None:
         raise end
 
 
-def _aside(act, *given):
+def _run_in_thread(act, *arguments):
     """Do something in a thread: a signal may have come in the midst of a print."""
     import threading
 
-    thread = threading.Thread(target=act, args=given, name="lk-checkpoint")
+    thread = threading.Thread(target=act, args=arguments, name="lk-checkpoint")
     _sending.append(thread)
     thread.start()
 
@@ -116,12 +116,12 @@ def _send(links, folder, called):
     try:
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         if not files:
-            _tell({"problem": "lk_checkpoint left nothing in its folder"})
+            _report({"problem": "lk_checkpoint left nothing in its folder"})
             return
         with tarfile.open(packed, "w") as tar:
             tar.add(str(folder), arcname=".")
         _put(packed, links)
-        _tell(
+        _report(
             {
                 "seconds": round(called, 1),
                 "files": [str(path.relative_to(folder)) for path in files][:20],
@@ -132,7 +132,7 @@ def _send(links, folder, called):
             }
         )
     except Exception as error:
-        _tell({"problem": "what lk_checkpoint left could not be saved ({})".format(_cause(error))})
+        _report({"problem": "what lk_checkpoint left could not be saved ({})".format(_error_text(error))})
     finally:
         shutil.rmtree(str(folder), ignore_errors=True)
         if os.path.exists(packed):
@@ -140,7 +140,7 @@ def _send(links, folder, called):
 
 
 def _put(packed, links):
-    """Send a file to the bucket; into the folder that shows the bucket where its address cannot be reached."""
+    """Upload a file; copy to the mounted bucket if the address is unreachable."""
     import shutil
     import urllib.request
 
@@ -148,7 +148,7 @@ def _put(packed, links):
     try:
         with open(packed, "rb") as file:
             request = urllib.request.Request(links["put"], data=file, headers=headers, method="PUT")
-            _opened(request).close()
+            _open_url(request).close()
     except OSError:
         bucket = next(filter(os.path.ismount, _folders), os.environ.get("LK_STORAGE"))
         if not bucket:
@@ -168,8 +168,8 @@ def _digest(path):
     return content.hexdigest()
 
 
-def _brought_back(url, digest):
-    """Return the folder with what was saved at an address, if it is what the run that saved it said in its log."""
+def _restore(url, digest):
+    """Return the folder of an earlier checkpoint, if the digest equals the digest in that run's log."""
     import shutil
     import tarfile
     import tempfile
@@ -179,32 +179,32 @@ def _brought_back(url, digest):
     safely = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
     packed = folder + ".tar"
     try:
-        with _opened(url) as answer, open(packed, "wb") as file:
+        with _open_url(url) as answer, open(packed, "wb") as file:
             shutil.copyfileobj(answer, file, 1 << 20)
         if _digest(packed) != digest:
             raise RuntimeError("What was saved for --resume was changed in the bucket, so it was not read.")
         with tarfile.open(packed, "r:") as tar:
             tar.extractall(folder, **safely)
     except (OSError, ValueError, OverflowError, tarfile.TarError) as error:
-        raise RuntimeError("What was saved for --resume cannot be read: {}".format(_cause(error))) from None
+        raise RuntimeError("What was saved for --resume cannot be read: {}".format(_error_text(error))) from None
     finally:
         if os.path.exists(packed):
             os.unlink(packed)
     return Path(folder)
 
 
-def _opened(request):
+def _open_url(request):
     """Open an address; a proxy of the environment is for the world outside."""
     import urllib.request
     from urllib.parse import urlsplit
 
     url = request if isinstance(request, str) else request.full_url
-    here = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
-    opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if here else []))
+    is_local = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
+    opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if is_local else []))
     return opener.open(request, timeout=60)
 
 
-def _cause(error):
+def _error_text(error):
     """Return an error in words, without the address, which is a secret."""
     return (
         "HTTP {}".format(error.code)
@@ -213,5 +213,5 @@ def _cause(error):
     )
 
 
-def _tell(payload):
+def _report(payload):
     driver.frame("checkpoint", payload)

@@ -1,4 +1,4 @@
-"""Files of the author: puts them where the code works, and finds files that the code writes there. A part of a run."""
+"""Files of the author: writes uploaded files, and finds files that the code writes. A part of a run."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _STAYS = "{} ({:,} bytes) stays on the machine, as up to {:,} bytes come back: w
 
 
 def is_hidden(part):
-    """Whether a part of a path is hidden or ours: such files are never the author's."""
+    """Return whether a part of a path is hidden or internal: such files are never the author's."""
     return part.startswith((".", "_lk_")) or part == "_lk"
 
 
 def before(settings, namespace):
-    """Write the files, in the folder of the other files that came along."""
-    folder = os.path.join(driver.HERE, "files")
+    """Write the files next to the uploaded files."""
+    folder = os.path.join(driver.FOLDER, "files")
     os.makedirs(folder, exist_ok=True)
     os.chdir(folder)
     if folder not in sys.path:
@@ -41,35 +41,35 @@ def put(settings):
 
 
 class FolderWatch:
-    """The files in the folder where the code works: what it writes is known at the end."""
+    """The state of the files in the working directory before the code, to find written files."""
 
     def __init__(self):
         self._folder = os.getcwd()
-        self._before = self._seen()
+        self._before = self._read_states()
 
-    def _seen(self):
-        """Return file → what is another one once it was written, and folders; nothing where there are too many."""
-        found = {}
+    def _read_states(self):
+        """Return file → state that each write changes, and folders; None for too many files."""
+        states = {}
         for folder, folders, names in os.walk(self._folder):
             folders[:] = [name for name in folders if not (is_hidden(name) or name.startswith("__pycache__"))]
-            found.update((os.path.join(folder, name, ""), None) for name in folders)
+            states.update((os.path.join(folder, name, ""), None) for name in folders)
             for path in [os.path.join(folder, name) for name in names if not is_hidden(name)]:
                 state = os.lstat(path)
                 if stat.S_ISREG(state.st_mode):
-                    found[path] = state.st_mtime_ns, state.st_ctime_ns, state.st_size, state.st_ino
-            if len(found) > MOST:
+                    states[path] = state.st_mtime_ns, state.st_ctime_ns, state.st_size, state.st_ino
+            if len(states) > MOST:
                 return None
-        return found
+        return states
 
     def written(self):
-        """Return name → content of the files that were written, and name → reason for files that stay.
+        """Return name → content of the written files, and name → reason for files that stay.
 
-        Names of folders end in a slash; new folders have no content. What was deleted is None.
+        Names of folders end in a slash; new folders have no content. The content of deleted files is None.
         """
-        found, refused, left = {}, {}, ALL
-        now = self._seen() if self._before is not None else None
+        contents, refused, remaining = {}, {}, ALL
+        now = self._read_states() if self._before is not None else None
         if now is not None:
-            found = {
+            contents = {
                 self._name(path) + "/" * (not state): None for path, state in self._before.items() if path not in now
             }
         for path, state in sorted((now or {}).items()):
@@ -77,16 +77,16 @@ class FolderWatch:
             if self._before.get(path, self) == state:
                 continue
             if state is None:
-                found[name + "/"] = b""
+                contents[name + "/"] = b""
                 continue
             size = state[2]
-            if size > min(EACH, left):
+            if size > min(EACH, remaining):
                 refused[name] = _STAYS.format(name, size, EACH)
                 continue
             with open(path, "rb") as file:
-                found[name] = file.read(size)  # it may grow
-            left -= size
-        return found, refused
+                contents[name] = file.read(size)  # the file may grow
+            remaining -= size
+        return contents, refused
 
     def _name(self, path):
         return os.path.relpath(path, self._folder).replace(os.sep, "/")

@@ -1,4 +1,4 @@
-"""Measures the imports at the top level of the code, and reports them if they take long."""
+"""Measures the imports at the top level of the code, and reports slow imports."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from . import run as driver
 
 _least = 0.0
-_began = _spent = 0.0
+_start = _spent = 0.0
 _slowest = ("", 0.0)
 
 
@@ -17,11 +17,11 @@ def before(settings, namespace):
     """Start to measure; report nothing below ``least`` seconds in total."""
     global _least  # noqa: PLW0603
     _least = settings["least"]
-    builtins._lk_import_begins, builtins._lk_import_ended = _begins, _ended
+    builtins._lk_import_begins, builtins._lk_import_ended = _start_clock, _stop_clock
 
 
 def rewritten(tree):
-    """Put the clock around each import: no frame of ours comes between the code and what it imports."""
+    """Insert the clock around each import: no frame of this package is between the code and the import."""
     body = []
     for node in tree.body:
         name = _module(node)
@@ -31,7 +31,7 @@ def rewritten(tree):
 
 
 def _module(node):
-    """Return the top-level name that a statement imports; nothing for other statements."""
+    """Return the top-level name that a statement imports; empty for any other statement."""
     if isinstance(node, _ast.Import):
         return node.names[0].name.split(".")[0]
     if isinstance(node, _ast.ImportFrom) and node.module != "__future__":
@@ -39,23 +39,23 @@ def _module(node):
     return ""
 
 
-def _call(function, node, *given):
+def _call(function, node, *arguments):
     place = {name: getattr(node, name) for name in node._attributes}
-    values = [_ast.Constant(value, kind=None, **place) for value in given]
+    values = [_ast.Constant(value, kind=None, **place) for value in arguments]
     call = _ast.Call(_ast.Name(function, _ast.Load(), **place), values, [], **place)
     return _ast.Expr(call, **place)
 
 
-def _begins():
-    global _began  # noqa: PLW0603
-    _began = time.monotonic()
+def _start_clock():
+    global _start  # noqa: PLW0603
+    _start = time.monotonic()
 
 
-def _ended(name):
+def _stop_clock(name):
     global _spent, _slowest  # noqa: PLW0603
-    took = time.monotonic() - _began
-    _spent += took
-    _slowest = max(_slowest, (name, took), key=lambda known: known[1])
-    if _spent >= _least and took > 0.01:
+    seconds = time.monotonic() - _start
+    _spent += seconds
+    _slowest = max(_slowest, (name, seconds), key=lambda item: item[1])
+    if _spent >= _least and seconds > 0.01:
         slowest, seconds = _slowest
         driver.frame("imports", {"seconds": round(_spent, 2), "slowest": slowest, "slowest_seconds": round(seconds, 2)})

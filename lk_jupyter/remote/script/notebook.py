@@ -1,7 +1,7 @@
 """Executes a notebook in a kernel of the run, and reports each cell to the user's notebook.
 
-Travels with a run. Needs nbclient and ipykernel. The text that a cell prints goes to the log as it comes; its
-outputs go as one frame of the kind ``cell`` when it has ended.
+Needs nbclient and ipykernel. Text of a cell is printed immediately; outputs are sent as one frame of the kind ``cell``
+when the cell has ended.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import sys
 from . import offload
 from . import run as driver
 
-#: Seconds after which a socket is asked again whether it has a message.
+#: Seconds between two checks of a socket for messages.
 _LOOK = 1.0
 
 _settings = {}
 
-#: Cell → its outputs as they were sent last.
-_sent = {}
+#: Cell → outputs in the last message.
+_last_outputs = {}
 
 
 def before(settings, namespace):
-    """Keep the notebook until the code asks for it."""
+    """Keep the notebook until the code calls ``run``."""
     _settings.update(settings)
 
 
@@ -40,7 +40,7 @@ def run():
         driver.frame("error", {"traceback": errors[-1].traceback}, driver.errors())
         sys.exit(1)
     finally:
-        _tell_changed(book)
+        _report_changed(book)
         client.set_widgets_metadata()
         _send({"index": None, "state": "metadata", "metadata": book.metadata})
 
@@ -49,7 +49,7 @@ def _client(book):
     from nbclient import NotebookClient
     from traitlets.config import Config
 
-    class Told(NotebookClient):
+    class ReportingClient(NotebookClient):
         """Reports each cell."""
 
         async def async_start_new_kernel_client(self):
@@ -67,27 +67,27 @@ def _client(book):
 
     def started(cell, cell_index):
         if cell.cell_type == "code":
-            _tell(cell_index, cell, "running")
+            _report(cell_index, cell, "running")
 
     def executed(cell, cell_index, execute_reply):
         content = execute_reply["content"]
         cell.execution_count = content.get("execution_count")
-        _tell(cell_index, cell, content["status"])
-        _tell_changed(book)
+        _report(cell_index, cell, content["status"])
+        _report_changed(book)
 
-    return Told(
+    return ReportingClient(
         book,
         timeout=None,
         kernel_name="python3",
         on_cell_execute=started,
         on_cell_executed=executed,
         extra_arguments=["--log-level=ERROR"],
-        config=Config(KernelManager={"transport_encryption": "auto"}),  # other users may share the machine
+        config=Config(KernelManager={"transport_encryption": "auto"}),  # the machine may have more users
     )
 
 
 def _awake(get):
-    """Return a wait that asks each second: with widgets, one of twenty waits without a limit missed its message."""
+    """Return a wait that checks each second: with widgets, one of twenty endless waits missed the message."""
     from queue import Empty
 
     async def get_msg(timeout=None):
@@ -101,22 +101,22 @@ def _awake(get):
     return get_msg
 
 
-def _tell(index, cell, state):
+def _report(index, cell, state):
     payload = {"index": index, "state": state}
     if state != "running":
         payload.update(count=cell.execution_count, outputs=cell.outputs)
-        _sent[index] = json.dumps(cell.outputs)
+        _last_outputs[index] = json.dumps(cell.outputs)
     _send(payload)
 
 
-def _tell_changed(book):
-    """Send the outputs of earlier cells that a later one has updated."""
+def _report_changed(book):
+    """Send the outputs of earlier cells that a later cell has updated."""
     for index, cell in enumerate(book.cells):
-        if index in _sent and json.dumps(cell.outputs) != _sent[index]:
-            _tell(index, cell, "updated")
+        if index in _last_outputs and json.dumps(cell.outputs) != _last_outputs[index]:
+            _report(index, cell, "updated")
 
 
 def _send(payload):
     size = len(json.dumps(payload))
-    if size <= _settings["inline"] or not offload.sent("cell", dict(payload, data={})):
+    if size <= _settings["inline"] or not offload.store_payload("cell", dict(payload, data={})):
         driver.frame("cell", payload)

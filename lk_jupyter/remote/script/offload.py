@@ -1,4 +1,4 @@
-"""What is too large for the log goes through the bucket, where the run has it as a folder."""
+"""Stores outputs that are too large for the log in the bucket, if the run has the bucket as a folder."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from . import run as driver
 #: Where outputs are kept in the bucket.
 FOLDER = ".lk_jupyter/outputs"
 
-#: Places of the bucket. Not in one piece, or a cloud that looks for the name would mount it for every run.
+#: Places of the bucket. The name is split: a cloud that searches for the name would mount the bucket for every run.
 PLACES = (os.environ.get("LK_" + "STORAGE", ""), os.sep.join(("", "mnt", "s3")))
 
 
-def sent(kind, payload):
-    """Write what a frame would carry to the bucket and send where it is; return whether that worked."""
+def store_payload(kind, payload):
+    """Write the payload of a frame to the bucket and send the place; return whether both succeeded."""
     place = next((place for place in PLACES if place and os.path.isdir(place)), None)
     if place is None:
         return False

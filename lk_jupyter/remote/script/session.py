@@ -1,6 +1,6 @@
-"""A session's Python between its cells: variables come and go, and its machine is released after a while without work.
+"""Python of a session between cells: exchanges variables, and releases the machine after a time without work.
 
-Travels to a session once. ``begin`` is called then, ``before`` and ``after`` around each cell whose state travels.
+Uploaded once per session. ``begin`` is called after the upload, ``before`` and ``after`` around each cell with state.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from .. import sign
 from . import run as driver
 from . import variables
 
-#: Bytes of a message that goes back with the answer itself; a longer one goes through the bucket.
+#: Bytes of the largest message in the answer; a longer message is stored in the bucket.
 INLINE = 1_000_000
 
 _LARGE = "({:,} bytes) stays in the session, as more than {:,} bytes come back only by name: add --out {}"
 
-#: Seconds in which the first cell comes at the latest: its files and variables travel before it.
-_FIRST = 60.0
+#: Seconds until the first cell arrives: files and variables are uploaded before the cell.
+_FIRST_CELL = 60.0
 
 #: Kinds of messages that show something besides text, and the key in their metadata for their signature.
-_SHOWN, SIGNATURE = {"display_data", "execute_result", "update_display_data", "clear_output"}, "lk_signature"
+_SIGNED_MESSAGES, SIGNATURE = {"display_data", "execute_result", "update_display_data", "clear_output"}, "lk_signature"
 
 _pace = 1.0
 _settings = {"key": b""}
@@ -37,28 +37,28 @@ _work = {"busy": 0, "since": time.monotonic(), "cells": 0}
 
 
 def begin(settings, shell):
-    """Release the machine after ``idle`` seconds without work, or before its time is up after ``left`` seconds.
+    """Release the machine after ``idle`` seconds without work, or before the limit of ``left`` seconds.
 
-    Nobody needs to be left to ask for that. The variables are saved before. With ``key``, outputs and answers are
-    signed: it is sent to the session itself only, and is in no record.
+    No client is needed for the release. The variables are saved before. Outputs and answers are signed with ``key``,
+    which is sent to the session only, and is in no record.
     """
     _settings["key"] = bytes.fromhex(settings["key"])
     _sign_outputs(shell.kernel.session)
     variables.deliver, variables.is_session = _deliver, True
     driver.frame = lambda kind, payload, stream=None: _answer.update({kind: payload})
-    shell.events.register("pre_execute", _begins)
-    shell.events.register("pre_run_cell", _counts)
-    shell.events.register("post_execute", _ends)
+    shell.events.register("pre_execute", _mark_busy)
+    shell.events.register("pre_run_cell", _count_cell)
+    shell.events.register("post_execute", _mark_idle)
     threading.Thread(target=_watch, args=(settings, shell), name="lk-idle", daemon=True).start()
 
 
 def _sign_outputs(session):
-    """Sign what shows more than text, so that the notebook trusts the HTML of this session only."""
+    """Sign all outputs except text, so that the notebook trusts only the HTML of this session."""
     serialize = session.serialize
 
     def serialize_signed(message, ident=None):
         kind = message["header"]["msg_type"]
-        if kind in _SHOWN:
+        if kind in _SIGNED_MESSAGES:
             request = str((message["parent_header"] or {}).get("msg_id", ""))
             content = json.loads(session.pack(message["content"]))  # as it arrives: names are texts, tuples are lists
             signature = sign.sign_message(_settings["key"], request, kind, content).hex()
@@ -68,37 +68,37 @@ def _sign_outputs(session):
     session.serialize = serialize_signed
 
 
-def _begins():
+def _mark_busy():
     _work["busy"] += 1
 
 
-def _counts(_):
+def _count_cell(_):
     _work["cells"] += 1
 
 
-def _ends():
+def _mark_idle():
     _work.update(busy=0, since=time.monotonic())
 
 
 def _watch(settings, shell):
     idle, end = settings["idle"], time.monotonic() + settings["left"]
-    margin = min(60, max(20, settings["left"] / 4))  # a start that took long leaves little, and saving takes its time
+    margin = min(60, max(20, settings["left"] / 4))  # a slow start leaves little time, and saving takes time
     while not _is_over(idle, end, margin):
         time.sleep(min(_pace, idle / 4))
     if settings["save"]:
         _save(settings["save"], shell)
-    while _work["busy"]:  # its time limit ends it
+    while _work["busy"]:  # the time limit ends the cell
         time.sleep(_pace)
-    os.kill(os.getppid(), signal.SIGTERM)  # the server ends, and with it the run and its bill
+    os.kill(os.getppid(), signal.SIGTERM)  # the server ends, and with the server the run and the bill
 
 
 def _is_over(idle, end, margin):
-    """Whether the variables must be saved now; a cell that works gets half of the time that is left for that."""
-    left = end - time.monotonic()
+    """Return whether the variables must be saved now; a running cell gets half of the margin."""
+    remaining = end - time.monotonic()
     if _work["busy"]:
-        return left < margin / 2
-    patience = idle if _work["cells"] else max(idle, _FIRST)
-    return left < margin or time.monotonic() - _work["since"] >= patience
+        return remaining < margin / 2
+    patience = idle if _work["cells"] else max(idle, _FIRST_CELL)
+    return remaining < margin or time.monotonic() - _work["since"] >= patience
 
 
 def _save(place, shell):
@@ -106,7 +106,7 @@ def _save(place, shell):
     from ..values import transfer as rooms
 
     try:
-        text, large = _packed(shell.user_ns, shell.user_ns_hidden)
+        text, large = _pack(shell.user_ns, shell.user_ns_hidden)
         pieces = [struct.pack("!q", len(text)), text]
         for write in large:
             write(lambda piece: pieces.append(bytes(piece)))
@@ -118,8 +118,8 @@ def _save(place, shell):
         sys.__stderr__.write("The variables of the session couldn't be saved.\n")
 
 
-def _packed(namespace, hidden):
-    """Return all variables that can travel as a message, and what writes its large leaves behind it."""
+def _pack(namespace, hidden):
+    """Return all variables that can be sent as a message, and the writers of the large leaves after the message."""
     from ..carry.base import Refused
     from ..carry.writer import Departing
 
@@ -143,20 +143,20 @@ def _packed(namespace, hidden):
 
 def restore(text, shell):
     """Set the variables that an earlier machine of the session has saved."""
-    given = json.loads(text)
+    place = json.loads(text)
     _answer.clear()
     try:
-        content = _fetched(given["get"])
-        signature = hmac.new(bytes.fromhex(given["key"]), content[32:], hashlib.sha256).digest()
+        content = _download(place["get"])
+        signature = hmac.new(bytes.fromhex(place["key"]), content[32:], hashlib.sha256).digest()
         if not hmac.compare_digest(signature, content[:32]):
             _answer["lost"] = "they were changed in the bucket"
             return
-        _answer["restored"] = _unpacked(content[32:], shell.user_ns)
+        _answer["restored"] = _unpack(content[32:], shell.user_ns)
     except Exception as error:
-        _answer["lost"] = "{}: {}".format(type(error).__name__, error).replace(given["get"], "the link")
+        _answer["lost"] = "{}: {}".format(type(error).__name__, error).replace(place["get"], "the link")
 
 
-def _fetched(link):
+def _download(link):
     import urllib.request
 
     from ..values import transfer as rooms
@@ -165,34 +165,34 @@ def _fetched(link):
         return answer.read()
 
 
-def _unpacked(content, namespace):
+def _unpack(content, namespace):
     from ..carry.reader import Arriving
 
     (size,) = struct.unpack_from("!q", content)
     first = 8 + size
 
-    def leaf(found):
-        return bytearray(content[first + found["at"] : first + found["at"] + found["size"]])
+    def leaf(message_leaf):
+        return bytearray(content[first + message_leaf["at"] : first + message_leaf["at"] + message_leaf["size"]])
 
     arriving = Arriving(json.loads(content[8:first]), leaf)
-    found = {entry["n"]: value for entry, value in arriving.read()}
-    namespace.update(found)
-    return sorted(found)
+    values = {entry["n"]: value for entry, value in arriving.read()}
+    namespace.update(values)
+    return sorted(values)
 
 
 def before(text, shell):
-    """Set what the cell reads; what refuses it is part of the answer."""
-    given = json.loads(text)
+    """Set the variables that the cell reads; a refusal is part of the answer."""
+    request = json.loads(text)
     _answer.clear()
     variables.hidden = shell.user_ns_hidden
     try:
-        variables.before(given["settings"], shell.user_ns, given["links"])
+        variables.before(request["settings"], shell.user_ns, request["links"])
     except SystemExit as refusal:
         _answer["refused"] = str(refusal.code)
 
 
 def after(text, shell):
-    """Send back what the cell has changed, as part of the answer."""
+    """Send back the changes of the cell, as part of the answer."""
     if _answer:
         return
     try:
@@ -205,13 +205,13 @@ def after(text, shell):
 
 
 def answer(question):
-    """Return the answer as JSON, after its signature for this question alone."""
+    """Return the answer as JSON, after a signature for this question alone."""
     text = json.dumps(_answer)
     return "{} {}".format(sign.signature(_settings["key"], question.encode(), text.encode()).hex(), text)
 
 
 def _deliver(text, link):
-    """Keep a message for the answer; a long one goes to the bucket."""
+    """Keep a message for the answer; store a long message in the bucket."""
     if len(text) > INLINE:
         variables.to_bucket(text, link)
     else:

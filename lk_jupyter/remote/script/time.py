@@ -1,6 +1,6 @@
-"""How long a run takes to its first line: our own modules, then the variables and what else they make ready.
+"""Measures the time of a run until the first line: modules of this package, then variables and further parts.
 
-A part: travels with a run, as the first of its parts, so that it is loaded before and asked after the others.
+The first of the parts, which is loaded before and called after all further parts.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def before(settings, namespace):
 
 
 def rewritten(tree):
-    """Report the times, as the last step before the code; the tree stays as it is."""
+    """Report the times, as the last step before the code; return the tree unchanged."""
     now = time.perf_counter()
     driver.frame("time", {"shim": round(_ready[0] - _loaded, 4), "environment": round(now - _ready[0], 4)})
     return tree

@@ -1,7 +1,7 @@
-"""Set variables of the notebook in a run, and send variables back.
+"""Sets variables of the notebook in a run, and sends variables back.
 
-A part: travels with a run. Small values are in the settings. Large values come and go by links
-to the bucket, in a separate file that is deleted at once.
+Small values are in the settings. Large values are transferred by links to the bucket, in a separate file that is
+deleted immediately.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ LINKS = "_lk_links.json"
 _links = {}
 _carried = {}
 
-#: Names of the namespace that are not the author's, each with its value; and whether this is a session.
+#: Names of the namespace that are not the author's, with the values; and whether this is a session.
 hidden = {}
 is_session = False
 
 
 def before(settings, namespace, links=None):
-    """Set the variables. Ends the run with one line where that cannot be."""
+    """Set the variables. Ends the run with one line on failure."""
     _carried.clear()
     driver.carries = False
     _links.clear()
-    _links.update(_taken() if links is None else links)
+    _links.update(_read_links() if links is None else links)
     if settings["blobs"] and not _links:
         raise SystemExit("The variables of this run can only be sent from a notebook or from Python: lk_jupyter.")
     if not settings["message"]:
@@ -40,29 +40,31 @@ def before(settings, namespace, links=None):
         if settings["carry"]:
             _carry(settings, namespace)
             return
-        received = _received(settings)
-        found = received.values()
+        received = _read_message(settings)
+        values = received.values()
     except messages.Failed as failure:
         raise SystemExit("The variables did not arrive: {}. Run the cell again.".format(failure)) from None
     if received.refused:
         raise SystemExit("\n".join(received.refused.values()) + "\nThe code was not run.")
-    namespace.update(found)
+    namespace.update(values)
 
 
 def _carry(settings, namespace):
-    """Set what the cell reads, and record it, so that changes are known. Raises Failed."""
+    """Set the variables that the cell reads, and record the state to find changes. Raises Failed."""
     from .. import ambient
     from ..carry.base import silent
     from ..carry.reader import Arriving
     from ..carry.visit import Visit
     from . import files
 
-    content = json.loads(_text(settings))
+    content = json.loads(_message_text(settings))
     ambient.put_paths(content["carry"]["ambient"])
     with silent():
         _import(settings["libraries"])
-    kept = {int(token): namespace[name] for token, name in settings["kept"].items() if name in namespace}
-    arriving = Arriving(content, lambda found: _leaf(found, settings["blobs"][found["blob"]][0]), kept)
+    common = {int(token): namespace[name] for token, name in settings["kept"].items() if name in namespace}
+    arriving = Arriving(
+        content, lambda message_leaf: _leaf(message_leaf, settings["blobs"][message_leaf["blob"]][0]), common
+    )
     with silent():
         visit = Visit(arriving, namespace, hidden)
     if visit.refused:
@@ -76,8 +78,8 @@ def _carry(settings, namespace):
     _carried.update(visit=visit, watch=watch, files=files.FolderWatch())
 
 
-#: Bytes of a variable that still come back where the bucket takes no large ones, such as a full one.
-_LITTLE = 4096
+#: Bytes of a variable that is sent back even if the bucket accepts no large objects, such as a full bucket.
+_SMALL_LIMIT = 4096
 
 
 def _send_back(settings):
@@ -88,9 +90,9 @@ def _send_back(settings):
 
     def send(limit, outputs, files, lacking=""):
         with silent():
-            departing, found = visit.end(limit, outputs, files)
-        found = {name: "{} {}".format(name, lacking) for name in [*found, *written]} if lacking else found
-        refused.update({name: why for name, why in found.items() if name not in refused})
+            departing, reasons = visit.end(limit, outputs, files)
+        reasons = {name: "{} {}".format(name, lacking) for name in [*reasons, *written]} if lacking else reasons
+        refused.update({name: why for name, why in reasons.items() if name not in refused})
         _store(
             departing.message.large,
             lambda: departing.text(refused=refused, sizes=departing.sizes, gone=visit.deleted, ambient=watch.changed()),
@@ -101,13 +103,13 @@ def _send_back(settings):
         try:
             send(settings["carry"], settings["outputs"], written)
         except messages.Failed as failure:
-            send(_LITTLE, (), {}, "could not be sent back: {}".format(failure))
+            send(_SMALL_LIMIT, (), {}, "could not be sent back: {}".format(failure))
     except messages.Failed as failure:
         raise SystemExit("The variables could not be sent back: {}.".format(failure)) from None
 
 
 def after(settings, namespace, error):
-    """Send back what was asked for or has changed, also after an error: whatever is there then."""
+    """Send back the requested and the changed variables, also after an error."""
     if not _links:
         return
     if _carried:
@@ -130,9 +132,9 @@ def _send_named(settings, namespace):
     _send(message.large, message.text, settings)
 
 
-def _taken():
-    """Read the links and take them away; a run that was not started from a notebook has none."""
-    path = os.path.join(driver.HERE, LINKS)
+def _read_links():
+    """Read and delete the links; a run that was not started from a notebook has none."""
+    path = os.path.join(driver.FOLDER, LINKS)
     try:
         with open(path, encoding="utf-8") as file:
             links = json.load(file)
@@ -145,57 +147,59 @@ def _taken():
     return links
 
 
-def _text(settings):
-    """Return the message; a long one lies in the bucket."""
+def _message_text(settings):
+    """Return the message; a long message is in the bucket."""
     text = settings["message"]
     return bytes(_leaf(text, settings["blobs"][text["blob"]][0])).decode("ascii") if isinstance(text, dict) else text
 
 
 def _import(libraries):
-    """Import what the values need, and keep it out of all searches for garbage.
+    """Import the libraries of the values, and exclude the imported objects from garbage collection.
 
-    It stays, and a search of it takes long: each process ends with several. In a session the code may have objects.
+    Libraries stay loaded, and collecting takes long: each process ends with several collections. Not in a session, in
+    which the code may have objects.
     """
     if is_session:
         return
     gc.disable()
     for name in libraries:
-        with suppress(Exception):  # reading the value says so
+        with suppress(Exception):  # reading the value reports the error
             import_module(name)
     gc.freeze()
     gc.enable()
 
 
-def _received(settings):
+def _read_message(settings):
     _import(settings["libraries"])
 
-    def leaf(found):
-        return _leaf(found, settings["blobs"][found["blob"]][0])
+    def leaf(message_leaf):
+        return _leaf(message_leaf, settings["blobs"][message_leaf["blob"]][0])
 
-    return messages.Received(_text(settings), leaf, settings["pickle"])
+    return messages.Received(_message_text(settings), leaf, settings["pickle"])
 
 
-def _leaf(found, key):
+def _leaf(message_leaf, key):
     from ..values import transfer as rooms
 
-    memory = rooms.room(found["size"])
-    rooms.fetch([(_links["inputs"][found["blob"]], found["at"], memory)])
-    if hashlib.sha256(memory).hexdigest() != found["sha256"]:
+    memory = rooms.room(message_leaf["size"])
+    rooms.fetch([(_links["inputs"][message_leaf["blob"]], message_leaf["at"], memory)])
+    if hashlib.sha256(memory).hexdigest() != message_leaf["sha256"]:
         raise messages.Failed("somebody changed .lk/v/{0} in the bucket. Delete it: %lk_rm .lk/v/{0} --yes".format(key))
     return memory
 
 
-def _send(large, text_of, settings):
+def _send(large, make_text, settings):
     try:
-        _store(large, text_of, settings["slots"])
+        _store(large, make_text, settings["slots"])
     except messages.Failed as failure:
         raise SystemExit("The variables could not be sent back: {}.".format(failure)) from None
 
 
-def _store(large, text_of, sizes):
-    """Store the large leaves as one stream that is cut into slots, then the message that lists where they are.
+def _store(large, make_text, sizes):
+    """Store the large leaves as one stream in slots, then the message with the places.
 
-    The bucket is everybody's in the organization, so the log says what the message is, and the message what they are.
+    All members of the organization can write to the bucket, so the log has the digest of the message, and the message
+    the digests of leaves.
     """
     from ..values import transfer as rooms
 
@@ -205,11 +209,11 @@ def _store(large, text_of, sizes):
         write(lambda piece, content=content: (content.update(memoryview(piece).cast("B")), slots.write(piece)))
         leaf["sha256"] = content.hexdigest()
     slots.close()
-    deliver(text_of().encode("ascii"), _links["values"])
+    deliver(make_text().encode("ascii"), _links["values"])
 
 
 def to_bucket(text, link):
-    """Store a message in the bucket, and say in the log what it is."""
+    """Store a message in the bucket, and report the digest in the log."""
     from ..values import transfer as rooms
 
     rooms.send(link, [text])

@@ -235,7 +235,7 @@ def pack_state(  # noqa: PLR0913, PLR0917 (independent choices)
         raise UsageError("\n".join([*refused, "Nothing was sent."]))
     departing.submodules = used_submodules(values.values(), code_words(code) | departing.writer.words)
     blobs = _blobs(departing.message.large)
-    text = departing.text(ambient=ambient.here(), left_out=refusals)
+    text = departing.text(ambient=ambient.read_states(), left_out=refusals)
     settings = {
         **_settings(text, blobs, outputs, departing.writer.modules, returns=True),
         "pickle": True,
