@@ -8,12 +8,14 @@ and calls ``before(settings, namespace)``, ``rewritten(tree)`` with the syntax t
 
 from __future__ import annotations
 
+import ast
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
+from itertools import accumulate
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -133,11 +135,73 @@ def part_settings(import_files: str | None, name: str) -> dict[str, Any] | None:
 
 @cache
 def _module(path: Path) -> str:
-    """Return a module without its comments; its lines keep their numbers."""
-    return _COMMENT.sub("", path.read_text(encoding="utf-8"))
+    """Return a module without comments, docstrings and annotations; its lines keep their numbers."""
+    return executed_code(path.read_bytes()).decode("utf-8")
 
 
-_COMMENT = re.compile(r"^ *#.*$", re.MULTILINE)
+_COMMENT = re.compile(rb"^ *#.*$", re.MULTILINE)
+
+
+def executed_code(source: bytes) -> bytes:
+    """Return Python code without the parts that execution doesn't need; each line keeps its number.
+
+    These parts are comments on their own lines, docstrings, annotations, imports for type checkers, and the import that
+    delays the evaluation of annotations.
+    """
+    lengths = [len(line) for line in source.splitlines(keepends=True)]
+    starts = [0, *accumulate(lengths)]
+    pieces, position = [], 0
+    for first, last, replacement in sorted(_unexecuted(ast.parse(source), source, starts)):
+        if first >= position:
+            pieces += [source[position:first], replacement, b"\n" * source.count(b"\n", first, last)]
+            position = last
+    return _COMMENT.sub(b"", b"".join([*pieces, source[position:]]))
+
+
+def _unexecuted(tree: ast.Module, source: bytes, starts: Sequence[int]) -> Iterator[tuple[int, int, bytes]]:
+    """Iterate over the parts of code that execution doesn't need: the first byte, the last byte, the replacement."""
+
+    def place(node: Any) -> tuple[int, int]:
+        return starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset
+
+    for node in _statements(tree):
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef, ast.Module)) and _docstring(node):
+            yield (*place(node.body[0]), b"" if len(node.body) > 1 or node is tree else b"pass")
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            parameters = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            parameters += filter(None, [node.args.vararg, node.args.kwarg])
+            yield from ((*place(each), each.arg.encode()) for each in parameters if each.annotation)
+            if node.returns:
+                first, last = place(node.returns)
+                yield source.rindex(b"->", 0, first), last, b""
+        elif isinstance(node, ast.AnnAssign):
+            first, last = place(node)
+            yield (place(node.target)[1], place(node.value)[0], b" = ") if node.value else (first, last, b"pass")
+        elif _is_for_checkers(node):
+            yield (*place(node), b"")
+
+
+def _statements(tree: ast.AST) -> Iterator[ast.AST]:
+    """Iterate over a module and all statements in it, without their expressions."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for name in ("body", "handlers", "orelse", "finalbody"):
+            waiting += getattr(node, name, ())
+
+
+def _docstring(node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef | ast.Module) -> str | None:
+    return ast.get_docstring(node, clean=False)
+
+
+def _is_for_checkers(node: ast.AST) -> bool:
+    """Return whether a statement serves type checkers only: an import of their names, or of annotations."""
+    if isinstance(node, ast.Assign):
+        return isinstance(node.targets[0], ast.Name) and node.targets[0].id == "TYPE_CHECKING"
+    if isinstance(node, ast.If):
+        return isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+    return isinstance(node, ast.ImportFrom) and node.module == "__future__"
 
 
 @cache

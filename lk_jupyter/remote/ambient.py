@@ -22,6 +22,11 @@ from .script import files
 from .script import run as driver
 from .values import pickle as pickles
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
 PROTOCOL = 4
 
 #: Variables of the environment that belong to one machine, or whose value is likely to be a secret.
@@ -30,19 +35,19 @@ _PRIVATE_VARIABLES = re.compile(
 )
 
 
-def _options(pandas):
+def _options(pandas: Any) -> dict[str, Any]:
     config = import_module("pandas._config.config")
     names = [name for name in config._registered_options if name not in config._deprecated_options]
     return {name: pandas.get_option(name) for name in names}
 
 
-def _set_options(pandas, values):
+def _set_options(pandas: Any, values: dict[str, Any]) -> None:
     for name, value in values.items():
         if pandas.get_option(name) != value:
             pandas.set_option(name, value)
 
 
-def _pandas_defaults(pandas):
+def _pandas_defaults(pandas: Any) -> dict[str, Any]:
     registered = import_module("pandas._config.config")._registered_options
     return {name: option.defval for name, option in registered.items()}
 
@@ -56,13 +61,13 @@ _BACKEND, _INLINE = "backend itself", "inline"
 _WITHOUT_WINDOW = {"agg", "cairo", "nbagg", "pdf", "pgf", "ps", "svg", "template"}
 
 
-def _backend(matplotlib):
+def _backend(matplotlib: Any) -> str:
     name = str(dict.__getitem__(matplotlib.rcParams, "backend")).lower()
     has_other = "display.rich" in driver.parts if IN_RUN else "inline" in os.environ.get("MPLBACKEND", "")
     return name if name in _WITHOUT_WINDOW and has_other else _INLINE  # else the choice of matplotlib
 
 
-def _set_backend(matplotlib, name):
+def _set_backend(matplotlib: Any, name: str) -> None:
     if name == _backend(matplotlib) or (name == "nbagg" and find_spec("ipykernel") is None):
         return
     if name != _INLINE:
@@ -75,7 +80,7 @@ def _set_backend(matplotlib, name):
 LOCAL_PARAMS = ("backend", "interactive", "toolbar", "webagg", "savefig.directory", "tk.")
 
 
-def _rc(matplotlib):
+def _rc(matplotlib: Any) -> dict[str, Any]:
     params = {name: matplotlib.rcParams._get(name) for name in matplotlib.rcParams if not name.startswith(LOCAL_PARAMS)}
     colormaps = getattr(matplotlib, "colormaps", {})
     seaborn_names = vars(sys.modules.get("seaborn.cm", types))
@@ -86,7 +91,7 @@ def _rc(matplotlib):
     return {**params, **({_COLORMAPS: user_colormaps} if user_colormaps else {}), _BACKEND: _backend(matplotlib)}
 
 
-def _set_rc(matplotlib, values):
+def _set_rc(matplotlib: Any, values: dict[str, Any]) -> None:
     for name, colormap in values.get(_COLORMAPS, {}).items():
         if matplotlib.colormaps.get(name) != colormap:
             matplotlib.colormaps.register(colormap, name=name, force=True)
@@ -97,36 +102,36 @@ def _set_rc(matplotlib, values):
         matplotlib.rcParams.update(values)
 
 
-def _colors(colors):
+def _colors(colors: Any) -> dict[str, tuple[float, ...]]:
     """Return the colors that letters stand for, which seaborn's themes change."""
     return {letter: tuple(colors.colorConverter.colors[letter]) for letter in colors.BASE_COLORS}
 
 
-def _set_colors(colors, values):
+def _set_colors(colors: Any, values: dict[str, Any]) -> None:
     colors.colorConverter.colors.update(values)
     colors.colorConverter.cache.clear()
 
 
-def _filters(module):
+def _filters(module: Any) -> list[Any]:
     """Return the filters for Python's own warnings: any further filter would import a library."""
     return [row for row in module.filters if row[2].__module__ == "builtins"]
 
 
-def _set_filters(module, values):
+def _set_filters(module: Any, values: list[Any]) -> None:
     module.filters[:] = [*values, *(row for row in module.filters if row[2].__module__ != "builtins")]
     module._filters_mutated()
 
 
-def _environment(module):
+def _environment(module: Any) -> dict[str, str]:
     return {name: value for name, value in module.environ.items() if not _PRIVATE_VARIABLES.search(name.upper())}
 
 
-def changed_environment():
+def changed_environment() -> dict[str, str]:
     """Return the variables of the environment that this process has set."""
     return _without(_environment(os), _first_environment())
 
 
-def _set_environment(module, values):
+def _set_environment(module: Any, values: dict[str, Any]) -> None:
     for name, value in values.items():
         if value is None:
             module.environ.pop(name, None)
@@ -136,7 +141,7 @@ def _set_environment(module, values):
         time.tzset()
 
 
-def near(path):
+def near(path: str) -> str | None:
     """Return a path relative to the working directory; None for this directory, and for distant paths."""
     parts = os.path.relpath(path or ".").split(os.sep)
     is_hidden = any(files.is_hidden(part) for part in parts if part != "..")
@@ -144,14 +149,14 @@ def near(path):
     return None if is_far or is_hidden else "/".join(parts)
 
 
-def added_paths(module=sys):
+def added_paths(module: Any = sys) -> dict[str, bool]:
     """Return the folders that the code has added to the path, and whether they come before Python's own."""
     library = os.path.dirname(os.__file__)
     first = module.path.index(library) if library in module.path else 0
     return {name: module.path.index(path) < first for path in module.path if (name := _added_name(path))}
 
 
-def _added_name(path):
+def _added_name(path: Any) -> str | None:
     """Return the name of a folder that the code has added to the path, the same on both sides, else None."""
     python = sys.prefix + os.sep, sys.base_prefix + os.sep
     if not isinstance(path, str) or path in _package_folders() or os.path.abspath(path).startswith(python):
@@ -162,7 +167,7 @@ def _added_name(path):
 
 
 @functools.lru_cache(maxsize=None)
-def _package_folders():
+def _package_folders() -> set[str]:
     """Return the folders that installed packages have added to the path."""
     folders = set()
     for folder in [path for path in sys.path if path.endswith("-packages") and os.path.isdir(path)]:
@@ -176,11 +181,11 @@ def _package_folders():
 _LIMITS = {"recursionlimit": 1000, "_int_max_str_digits": 4300}
 
 
-def _limits(module):
+def _limits(module: Any) -> dict[str, int]:
     return {name: getattr(module, "get" + name)() for name in _LIMITS if hasattr(module, "get" + name)}
 
 
-def _set_sys(module, values):
+def _set_sys(module: Any, values: dict[str, Any]) -> None:
     for name in [name for name in _limits(module) if name in values]:
         getattr(module, "set" + name)(values[name])
     for path, is_first in values.items():
@@ -194,13 +199,13 @@ def _set_sys(module, values):
 _start_folder = ""
 
 
-def base_folder():
+def base_folder() -> str:
     """Return the folder in which the code started: paths below are sent relative to this folder."""
     folder = _start_folder or os.getcwd()
     return "" if folder == os.path.dirname(folder) else folder
 
 
-def _folder(_):
+def _folder(_: Any) -> str | None:
     if not _start_folder:
         return None
     now = os.getcwd()
@@ -208,7 +213,7 @@ def _folder(_):
     return os.path.relpath(now, _start_folder) if is_near else now
 
 
-def _set_folder(_, place):
+def _set_folder(_: Any, place: str) -> None:
     os.chdir(place)
 
 
@@ -216,7 +221,7 @@ def _set_folder(_, place):
 _ERRORS = "error "
 
 
-def _set_numpy(numpy, values):
+def _set_numpy(numpy: Any, values: dict[str, Any]) -> None:
     errors = {name[len(_ERRORS) :]: value for name, value in values.items() if name.startswith(_ERRORS)}
     numpy.seterr(**errors)
     options = {name: value for name, value in values.items() if not name.startswith(_ERRORS)}
@@ -228,11 +233,11 @@ def _set_numpy(numpy, values):
 _LOCALE_CATEGORIES = "LC_COLLATE", "LC_MONETARY", "LC_NUMERIC", "LC_TIME"
 
 
-def _locale(locale):
+def _locale(locale: Any) -> dict[str, str]:
     return {name: locale.setlocale(getattr(locale, name)) for name in _LOCALE_CATEGORIES}
 
 
-def _set_locale(locale, values):
+def _set_locale(locale: Any, values: dict[str, Any]) -> None:
     for name, value in values.items():
         locale.setlocale(getattr(locale, name), value)
 
@@ -241,7 +246,7 @@ _CONTEXT_OPTIONS = "prec", "rounding", "Emin", "Emax", "capitals", "clamp"
 _SIGNAL_GROUPS = "traps", "flags"
 
 
-def _context(decimal):
+def _context(decimal: Any) -> dict[str, Any]:
     context = decimal.getcontext()
     signals = {
         group: sorted(signal.__name__ for signal, is_set in getattr(context, group).items() if is_set)
@@ -250,7 +255,7 @@ def _context(decimal):
     return {**{name: getattr(context, name) for name in _CONTEXT_OPTIONS}, **signals}
 
 
-def _set_context(decimal, values):
+def _set_context(decimal: Any, values: dict[str, Any]) -> None:
     context = decimal.getcontext()
     for name in [name for name in _CONTEXT_OPTIONS if name in values]:
         setattr(context, name, values[name])
@@ -262,13 +267,13 @@ def _set_context(decimal, values):
 _TENSOR_TEXT = "precision", "threshold", "edgeitems", "linewidth", "sci_mode"
 
 
-def _torch(torch):
+def _torch(torch: Any) -> tuple[Any, ...]:
     state = torch.get_rng_state().numpy(), torch.get_default_dtype(), torch.is_grad_enabled()
     text = {name: getattr(torch._tensor_str.PRINT_OPTS, name) for name in _TENSOR_TEXT}
     return (*state, text, torch.are_deterministic_algorithms_enabled(), torch.get_float32_matmul_precision())
 
 
-def _set_torch(torch, values):
+def _set_torch(torch: Any, values: tuple[Any, ...]) -> None:
     state, kind, grad, text, is_deterministic, precision = values
     torch.set_rng_state(torch.from_numpy(state.copy()))
     torch.set_default_dtype(kind)
@@ -279,7 +284,7 @@ def _set_torch(torch, values):
     torch.set_float32_matmul_precision(precision)
 
 
-def _inline(module):
+def _inline(module: Any) -> dict[str, Any]:
     """Return how figures are shown: the formats, the options, and whether figures are closed."""
     formatters = module.InteractiveShell.instance().display_formatter.formatters
     makers = [formatter.type_printers.get(module.Figure) for formatter in formatters.values()]
@@ -293,7 +298,7 @@ def _inline(module):
     return {"formats": formats, "options": options, "close": module.InlineBackend.instance().close_figures}
 
 
-def _set_inline(module, values):
+def _set_inline(module: Any, values: dict[str, Any]) -> None:
     state = {**_inline(module), **values}
     backend, shell = module.InlineBackend.instance(), module.InteractiveShell.instance()
     backend.close_figures = state["close"]
@@ -313,7 +318,7 @@ _QUIET = (0, False, True)
 _ALL_LOGGERS = "all loggers"
 
 
-def _logging(module):
+def _logging(module: Any) -> dict[str, Any]:
     """Return name → state of each logger with a changed state; the root has an empty name."""
     loggers = {"": module.root, **module.root.manager.loggerDict}
     states = {
@@ -327,7 +332,7 @@ def _logging(module):
     }
 
 
-def _set_logging(module, values):
+def _set_logging(module: Any, values: dict[str, Any]) -> None:
     if _ALL_LOGGERS in values:
         module.disable(values.pop(_ALL_LOGGERS))
     for name, (level, is_disabled, hands_on) in values.items():
@@ -336,47 +341,47 @@ def _set_logging(module, values):
         logger.disabled, logger.propagate = is_disabled, hands_on
 
 
-def _templates(module):
+def _templates(module: Any) -> dict[str, Any]:
     templates = module.templates
     user_templates = {name: templates[name] for name in templates if name not in type(templates)()}
     return {"templates": user_templates, "template": templates.default}
 
 
-def _set_templates(module, values):
+def _set_templates(module: Any, values: dict[str, Any]) -> None:
     for name, template in values.get("templates", {}).items():
         module.templates[name] = template
     if "template" in values:
         module.templates.default = values["template"]
 
 
-def _renderers(module):
+def _renderers(module: Any) -> dict[str, Any]:
     renderers = module.renderers
     loaded = "" if getattr(renderers, "_to_activate", ()) else renderers.default
     return {"renderer": renderers.default, "loaded": loaded}
 
 
-def _set_renderers(module, values):
+def _set_renderers(module: Any, values: dict[str, Any]) -> None:
     if "renderer" in values:
         module.renderers.default = values["renderer"]
     if values.get("loaded") == module.renderers.default:  # the notebook has the script already
         module.renderers._to_activate = []
 
 
-def _express(module):
+def _express(module: Any) -> dict[str, Any]:
     return {name: getattr(module.defaults, name) for name in module.defaults.__slots__}
 
 
-def _set_express(module, values):
+def _set_express(module: Any, values: dict[str, Any]) -> None:
     for name, value in values.items():
         setattr(module.defaults, name, value)
 
 
-def _bokeh(module):
+def _bokeh(module: Any) -> dict[str, Any]:
     state = module.curstate()
     return {"notebook": state.notebook_type, "theme": state.document.theme._json}
 
 
-def _set_bokeh(module, values):
+def _set_bokeh(module: Any, values: dict[str, Any]) -> None:
     state = module.curstate()
     if values.get("notebook"):
         state.output_notebook(values["notebook"])
@@ -384,26 +389,26 @@ def _set_bokeh(module, values):
         state.document.theme = import_module("bokeh.themes").Theme(json=values["theme"])
 
 
-def _set_next_id(module, values):
+def _set_next_id(module: Any, values: dict[str, Any]) -> None:
     """Continue the numbers of models: two models with the same number hide each other on a page."""
     module._simple_id = max(module._simple_id, values["next"])
 
 
-def _set_next_hook(module, values):
+def _set_next_hook(module: Any, values: dict[str, Any]) -> None:
     """Continue the numbers of hooks: a hook replaces an earlier hook with the same number."""
     module.RemovableHandle.next_id = max(module.RemovableHandle.next_id, values["next"])
 
 
-def _set_jax(jax, values):
+def _set_jax(jax: Any, values: dict[str, Any]) -> None:
     for name, value in _without(values, jax.config.values).items():
         jax.config.update(name, value)
 
 
-def _set_calendar(calendar, values):
+def _set_calendar(calendar: Any, values: dict[str, Any]) -> None:
     calendar.setfirstweekday(**values)
 
 
-def _dialects(csv):
+def _dialects(csv: Any) -> dict[str, dict[str, Any]]:
     """Return the dialects that the code has registered."""
     options = (
         "delimiter",
@@ -419,15 +424,15 @@ def _dialects(csv):
     return {name: {option: getattr(csv.get_dialect(name), option) for option in options} for name in names}
 
 
-def _set_dialects(csv, values):
+def _set_dialects(csv: Any, values: dict[str, Any]) -> None:
     for name, options in values.items():
         csv.register_dialect(name, **options)
 
 
-def _set_changed(get, set_some):
+def _set_changed(get: str, set_some: str) -> Callable[[Any, dict[str, Any]], None]:
     """Return a function that sets only changed options: setting a deprecated option warns."""
 
-    def set_all(module, values):
+    def set_all(module: Any, values: dict[str, Any]) -> None:
         if changed := _without(values, getattr(module, get)()):
             getattr(module, set_some)(**changed)
 
@@ -437,18 +442,18 @@ def _set_changed(get, set_some):
 _ALTAIR_REGISTRIES = ("data_transformers", "renderers", "theme")
 
 
-def _altair(module):
+def _altair(module: Any) -> dict[str, Any]:
     registries = {name: getattr(module, name) for name in _ALTAIR_REGISTRIES if hasattr(module, name)}
     return {name: (registry.active, dict(registry.options)) for name, registry in registries.items()}
 
 
-def _set_altair(module, values):
+def _set_altair(module: Any, values: dict[str, Any]) -> None:
     for name, (active, options) in values.items():
         getattr(module, name).enable(active, **options)
 
 
 #: Module → function that reads the state, function that sets the state, and function that reads the default if known.
-TABLE = {
+TABLE: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any], Callable[[Any], Any] | None]] = {
     "random": (lambda module: module.getstate(), lambda module, value: module.setstate(value), None),
     "numpy.random": (lambda module: module.get_state(), lambda module, value: module.set_state(value), None),
     "numpy": (
@@ -506,7 +511,7 @@ TABLE = {
 _SET_BEFORE = {"matplotlib_inline.backend_inline"}
 
 
-def read_states():
+def read_states() -> dict[str, str]:
     """Return module → state of imported modules, if changed from the state after the import."""
     states = {}
     for name, (get, _, read_initial) in TABLE.items():
@@ -520,7 +525,7 @@ def read_states():
     return states
 
 
-def put(states):
+def put(states: Mapping[str, str]) -> dict[str, str]:
     """Set states; return module → reason of each failure."""
     failed = {}
     for name, packed in states.items():
@@ -533,27 +538,27 @@ def put(states):
     return failed
 
 
-def put_paths(states):
+def put_paths(states: Mapping[str, str]) -> None:
     """Set the search paths of modules, before values are read that need these modules."""
     put({name: states[name] for name in ("sys",) if name in states})
 
 
-def _pack(value):
+def _pack(value: Any) -> str:
     return base64.b64encode(pickle.dumps(value, PROTOCOL)).decode()
 
 
-def _without(value, initial):
+def _without(value: Mapping[str, Any], initial: Mapping[str, Any]) -> dict[str, Any]:
     return {name: item for name, item in value.items() if name not in initial or not _is_equal(initial[name], item)}
 
 
-def _is_equal(first, second):
+def _is_equal(first: Any, second: Any) -> bool:
     try:
         return bool(first == second)
     except Exception:
         return _pack(first) == _pack(second)
 
 
-def _first_environment():
+def _first_environment() -> dict[str, str]:
     """Return the environment with which this process was started, if the system shows it."""
     try:
         with open("/proc/self/environ", "rb") as file:
@@ -566,17 +571,17 @@ def _first_environment():
 class StateWatch:
     """The states of a run: set as the modules are imported, and compared at the end."""
 
-    def __init__(self, states):
+    def __init__(self, states: dict[str, str]) -> None:
         global _start_folder  # noqa: PLW0603 (one process has one folder)
         _start_folder = os.getcwd()
         self._states = states
-        self._initial_states = {}
-        self._finding = set()
+        self._initial_states: dict[str, Any] = {}
+        self._finding: set[str] = set()
         sys.meta_path.insert(0, self)
         for name in [name for name in TABLE if name in sys.modules]:
             self.set(name)
 
-    def set(self, name):
+    def set(self, name: str) -> None:
         """Set the state of a module that is imported now."""
         if name in self._initial_states:
             return
@@ -586,24 +591,30 @@ class StateWatch:
         self._initial_states[name] = self._read(name)
         if name in _SET_BEFORE:
             state = pickles.loads(base64.b64decode(self._states[name])) if name in self._states else {}
-            self._initial_states[name] = {**TABLE[name][2](sys.modules[name]), **state}
+            read_initial: Any = TABLE[name][2]
+            self._initial_states[name] = {**read_initial(sys.modules[name]), **state}
 
-    def find_spec(self, name, path=None, target=None):
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         """Return the spec of the next finder, with a loader that also sets the state."""
         if name not in TABLE or name in self._finding:
             return None
         self._finding.add(name)
         try:
             specs = (finder.find_spec(name, path, target) for finder in sys.meta_path if finder is not self)
-            spec = next((spec for spec in specs if spec is not None and spec.loader is not None), None)
+            spec: Any = next((spec for spec in specs if spec is not None and spec.loader is not None), None)
         finally:
             self._finding.discard(name)
         if spec is not None:
             load = spec.loader.exec_module
-            spec.loader.exec_module = lambda module: (load(module), self.set(name))[0]
+
+            def load_and_set(module: Any) -> None:
+                load(module)
+                self.set(name)
+
+            spec.loader.exec_module = load_and_set
         return spec
 
-    def changed(self):
+    def changed(self) -> dict[str, str]:
         """Return module → changed state."""
         states = {}
         for name, initial in self._initial_states.items():
@@ -617,7 +628,7 @@ class StateWatch:
         return states
 
     @staticmethod
-    def _read(name):
+    def _read(name: str) -> Any:
         """Return the state of a module as an independent value; None for no state."""
         try:
             return pickle.loads(pickle.dumps(TABLE[name][0](sys.modules[name]), PROTOCOL))

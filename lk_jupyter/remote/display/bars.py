@@ -7,22 +7,26 @@ import time
 
 from ..script import run as driver
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 #: Seconds between two states of a bar.
 PACE = 0.5
 
 
-def fit(module):
+def fit(module: Any) -> None:
     """Let every bar of tqdm that writes to stdout or stderr report the progress to the notebook."""
     plain_file, plain_close = module.DisableOnWriteError, module.tqdm.close
 
-    def make_file(file, tqdm_instance):
+    def make_file(file: Any, tqdm_instance: Any) -> Any:
         """Replace the function that makes the file that a bar writes to."""
         bar_file = plain_file(file, tqdm_instance)
         if file in (sys.stdout, sys.stderr) and hasattr(file, "buffer"):
             return BarFile(bar_file, file, tqdm_instance)
         return bar_file
 
-    def close(bar):
+    def close(bar: Any) -> None:
         """Close a bar, and report the end."""
         going = not bar.disable
         plain_close(bar)
@@ -39,7 +43,7 @@ class BarFile:
 
     _count = 0
 
-    def __init__(self, bar_file, file, bar):
+    def __init__(self, bar_file: Any, file: Any, bar: Any) -> None:
         BarFile._count += 1
         self._bar_file = bar_file
         self._file = file
@@ -47,15 +51,15 @@ class BarFile:
         self._number = BarFile._count
         self._last_report = 0.0
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._bar_file, name)
 
-    def __eq__(self, other):
-        return self._bar_file == other
+    def __eq__(self, other: object) -> bool:
+        return bool(self._bar_file == other)
 
     __hash__ = object.__hash__
 
-    def write(self, text):
+    def write(self, text: str) -> None:
         """Write a piece of the bar."""
         now = time.monotonic()
         if now - self._last_report >= PACE:
@@ -65,7 +69,7 @@ class BarFile:
             named = driver.aside("hide", {"text": printed.decode(self._file.encoding, "replace")})
             driver.send([named + printed], self._file)
 
-    def tell(self, state):
+    def tell(self, state: Any) -> None:
         """Send the state of the bar."""
         bar = self._bar
         facts = getattr(bar, "format_dict", None)
@@ -86,7 +90,7 @@ class BarFile:
         driver.send([rest], self._file)
 
 
-def _number(value):
+def _number(value: Any) -> float | None:
     try:
         return None if value is None else float(value)
     except (TypeError, ValueError):

@@ -7,13 +7,17 @@ import sys
 from ..script import run as driver
 from . import show
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
-def fit(module):
+
+def fit(module: Any) -> None:
     """Fit a module that ``rich.FITTED`` names."""
     _FITS.get(module.__name__, lambda _: None)(module)
 
 
-def _fit_matplotlib(module):
+def _fit_matplotlib(module: Any) -> None:
     """Use our backend, unless the code's environment names another."""
     import os
     from importlib.util import find_spec
@@ -23,11 +27,11 @@ def _fit_matplotlib(module):
         module.use("module://matplotlib_inline.backend_inline" if inline else "module://{}.figures".format(__package__))
 
 
-def _fit_pyplot(module):
+def _fit_pyplot(module: Any) -> None:
     """Let ``plt.show()`` show here, whatever backend the code has chosen."""
     by_backend = module.show
 
-    def show_figures(*arguments, **options):
+    def show_figures(*arguments: Any, **options: Any) -> Any:
         backend = module.get_backend().lower()  # nbAgg before matplotlib 3.9
         if "inline" in backend or (backend == "nbagg" and show.shell()):
             return by_backend(*arguments, **options)
@@ -40,16 +44,16 @@ def _fit_pyplot(module):
     module.show = show_figures
 
 
-def _fit_nbagg(module):
+def _fit_nbagg(module: Any) -> None:
     """Show the picture of a figure in place of the interactive figure, which needs a kernel."""
     connect_plain = module.CommSocket.__init__
 
-    def connect(socket, manager):
+    def connect(socket: Any, manager: Any) -> None:
         from . import figures
 
         png, show_place = figures.draw_png(manager.canvas.figure), module.display
 
-        def display_with_picture(place):
+        def display_with_picture(place: Any) -> None:
             if png is not None:
                 place.data = place.data.replace("></div>", ">{}</div>".format(show.still_image(png)))
             show_place(place)
@@ -63,45 +67,46 @@ def _fit_nbagg(module):
     module.CommSocket.__init__ = connect
 
 
-def _fit_tqdm(module):
+def _fit_tqdm(module: Any) -> None:
     from . import bars
 
     bars.fit(module)
 
 
-def _fit_tqdm_notebook(module):
+def _fit_tqdm_notebook(module: Any) -> None:
     """Replace bars that need widgets by plain bars, from which the notebook makes widgets."""
     std = sys.modules["tqdm.std"]
     module.tqdm = module.tqdm_notebook = std.tqdm
     module.trange = module.tnrange = std.trange
 
 
-def _fit_ipython(module):
+def _fit_ipython(module: Any) -> None:
     """Make the shell through which IPython's functions display; without a shell they only print."""
     if "{}.shell".format(__package__) not in sys.modules:
         show.shell()
 
 
-def _fit_plotly(module):
+def _fit_plotly(module: Any) -> None:
     """Let ``figure.show()`` show in the notebook and not in a browser on the remote machine."""
     if not show.shell():
         module.BaseFigure.show = lambda figure, *_, **__: show.display(figure)
 
 
-def _fit_output(module):
+def _fit_output(module: Any) -> None:
     """Let the notebook capture outputs inside an Output, if the widget is sent back to the notebook."""
-    enter, leave, within = module.Output.__enter__, module.Output.__exit__, []
+    enter, leave = module.Output.__enter__, module.Output.__exit__
+    within: list[str] = []
 
-    def move():
+    def move() -> None:
         if driver.carries:
             driver.frame("within", {"model": within[-1] if within else ""})
 
-    def enter_output(output):
+    def enter_output(output: Any) -> None:
         enter(output)
         within.append(output.model_id)
         move()
 
-    def exit_output(output, *error):
+    def exit_output(output: Any, *error: BaseException) -> Any:
         result = leave(output, *error)
         within.pop()
         move()

@@ -12,6 +12,12 @@ import subprocess
 import sys
 import time
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import types
+    from collections.abc import Callable
+    from typing import Any
+
 _WORDS = re.compile(r"\$\$(?P<escaped>\w+)|\$(?P<name>[A-Za-z_]\w*)|\{(?P<expression>[^{}\n]+)\}")
 
 
@@ -23,7 +29,7 @@ class MagicError(Exception):
     """A line that cannot be run here."""
 
 
-def _command(name):
+def _command(name: str) -> Callable[[Shell, str], None]:
     """Return a magic that is a command of the shell."""
     return lambda shell, line: shell.system(name + " " + line)
 
@@ -31,10 +37,10 @@ def _command(name):
 class Shell:
     """Replaces IPython's shell for translated code."""
 
-    def __init__(self, namespace):
+    def __init__(self, namespace: dict[str, Any]) -> None:
         self.user_ns = namespace
 
-    def system(self, command):
+    def system(self, command: str) -> None:
         """Run a command in a shell; the command prints to the output of the code."""
         sys.stdout.flush()
         sys.stderr.flush()
@@ -43,7 +49,7 @@ class Shell:
 
     system_piped = system_raw = system
 
-    def getoutput(self, command, split=True, **_):
+    def getoutput(self, command: str, split: bool = True, **_: Any) -> Any:
         """Run a command in a shell and return the printed lines."""
         done = subprocess.run(
             self._expand(command),
@@ -57,46 +63,46 @@ class Shell:
         self.user_ns["_exit_code"] = done.returncode
         return done.stdout.splitlines() if split else done.stdout
 
-    def run_line_magic(self, name, line="", **_):
+    def run_line_magic(self, name: str, line: str = "", **_: Any) -> Any:
         """Run a line magic."""
         method = getattr(self, "line_" + name, None)
         if method is None:
             return self._shell_for("%" + name).run_line_magic(name, line)
         return method(line if name in ("time", "timeit") else self._expand(line))
 
-    def run_cell_magic(self, name, line, cell):
+    def run_cell_magic(self, name: str, line: str, cell: str) -> Any:
         """Run a cell magic."""
         method = getattr(self, "cell_" + name, None)
         if method is None:
             return self._shell_for("%%" + name).run_cell_magic(name, line, cell)
         return method(line, cell)
 
-    def magic(self, line):
+    def magic(self, line: str) -> Any:
         """Run a magic, as older code does."""
         name, _, rest = line.partition(" ")
         return self.run_line_magic(name, rest)
 
-    def line_time(self, line):
+    def line_time(self, line: str) -> Any:
         """Run a statement or an expression, and print the time taken."""
         return self._time(self._compile(line))
 
-    def cell_time(self, line, cell):
+    def cell_time(self, line: str, cell: str) -> Any:
         """Run the lines below, and print the time that they took."""
         if line.strip():
             self._time(self._compile(line))
         return self._time(self._compile(cell, _caller_line() + 1))
 
-    def line_timeit(self, line):
+    def line_timeit(self, line: str) -> Any:
         """Run a statement many times, and print the time of one execution."""
         options, rest = _options(line, "n:r:t:c:p:qo")
         return _timeit(options, "pass", rest, self.user_ns)
 
-    def cell_timeit(self, line, cell):
+    def cell_timeit(self, line: str, cell: str) -> Any:
         """Run the lines below many times; the line is the setup."""
         options, rest = _options(line, "n:r:t:c:p:qo")
         return _timeit(options, rest or "pass", cell, self.user_ns)
 
-    def line_pip(self, line):
+    def line_pip(self, line: str) -> None:
         """Run pip in this interpreter."""
         sys.stdout.flush()
         subprocess.call([sys.executable, "-m", "pip", *shlex.split(line)], env=_environment())
@@ -104,16 +110,16 @@ class Shell:
 
         importlib.invalidate_caches()
 
-    def line_cd(self, line):
+    def line_cd(self, line: str) -> None:
         """Change the folder."""
         os.chdir(os.path.expanduser(line.strip().strip("'\"") or "~"))
         print(os.getcwd())
 
-    def line_pwd(self, _):
+    def line_pwd(self, _: str) -> str:
         """Return the folder."""
         return os.getcwd()
 
-    def line_env(self, line):
+    def line_env(self, line: str) -> Any:
         """Set a variable of the environment, or return one variable or all."""
         name, sign, value = line.strip().partition("=" if "=" in line else " ")
         if sign:
@@ -124,7 +130,7 @@ class Shell:
 
     line_set_env = line_env
 
-    def line_matplotlib(self, line):
+    def line_matplotlib(self, line: str) -> None:
         """Show figures in the notebook, also where the backend would open windows."""
         from . import show
 
@@ -139,17 +145,17 @@ class Shell:
 
         matplotlib.use("module://{}.figures".format(__package__))
 
-    def line_autoreload(self, line):
+    def line_autoreload(self, line: str) -> None:
         """Do nothing: the modules of a run do not change."""
 
-    def line_load_ext(self, line):
+    def line_load_ext(self, line: str) -> None:
         """Load an extension of IPython, unless useless in a run."""
         if line.strip() != "autoreload":
             self._shell_for("%load_ext " + line.strip()).extension_manager.load_extension(line.strip())
 
     line_reload_ext = line_load_ext
 
-    def line_run(self, line):
+    def line_run(self, line: str) -> None:
         """Run a file of Python in this namespace, with the arguments after the file name."""
         words = shlex.split(line)
         path = os.path.abspath(os.path.expanduser(words[0]))
@@ -168,28 +174,28 @@ class Shell:
     line_mv = _command("mv")
     line_rm = _command("rm")
 
-    def cell_script(self, line, cell):
+    def cell_script(self, line: str, cell: str) -> None:
         """Give the lines below to a program."""
         sys.stdout.flush()
         sys.stderr.flush()
         words = shlex.split(line)
         subprocess.run(words, input=cell.encode(), env=_environment(), check=True)
 
-    def cell_bash(self, line, cell):
+    def cell_bash(self, line: str, cell: str) -> None:
         """Run the lines below in bash."""
         self.cell_script("bash " + line, cell)
 
-    def cell_sh(self, line, cell):
+    def cell_sh(self, line: str, cell: str) -> None:
         """Run the lines below in the plain shell."""
         self.cell_script("sh " + line, cell)
 
-    def cell_python(self, line, cell):
+    def cell_python(self, line: str, cell: str) -> None:
         """Run the lines below in a process of this interpreter."""
         self.cell_script(shlex.quote(sys.executable) + " - " + line, cell)
 
     cell_python3 = cell_python
 
-    def cell_writefile(self, line, cell):
+    def cell_writefile(self, line: str, cell: str) -> None:
         """Write the lines below to a file."""
         words = shlex.split(line)
         with open(os.path.expanduser(words[-1]), "a" if "-a" in words[:-1] else "w", encoding="utf-8") as file:
@@ -198,7 +204,7 @@ class Shell:
 
     cell_file = cell_writefile
 
-    def cell_capture(self, line, cell):
+    def cell_capture(self, line: str, cell: str) -> None:
         """Run the lines below, and capture printed text and outputs."""
         import contextlib
         import io
@@ -217,7 +223,7 @@ class Shell:
             captured = type("Captured", (), {"stdout": out.getvalue(), "stderr": err.getvalue()})()
             self.user_ns[names[0]] = captured
 
-    def _capture_with_ipython(self, line, cell, code):
+    def _capture_with_ipython(self, line: str, cell: str, code: tuple[types.CodeType, types.CodeType | None]) -> None:
         """Capture as IPython does."""
         from IPython.core.displayhook import DisplayHook
         from IPython.core.magic_arguments import parse_argstring
@@ -233,42 +239,43 @@ class Shell:
             if value is not None and not ends:
                 (show.show_result if arguments.no_display else sys.displayhook)(value)
             show.shell().end()
+        stream: Any
         for stream in (captured._stdout, captured._stderr) if hasattr(show.shell(), "_tee") else ():
             if stream is not None:
                 stream.write = stream.write  # the state after IPython's capture, here and below
         if captured._stdout is not None:
-            captured._stdout.softspace = 0
+            setattr(captured._stdout, "softspace", 0)
         if arguments.output and ends:
             self.user_ns.pop(arguments.output, None)
         elif arguments.output:
             self.user_ns[arguments.output] = captured
 
-    def cell_html(self, line, cell):
+    def cell_html(self, line: str, cell: str) -> None:
         """Show the lines below as HTML."""
         _publish("text/html", cell)
 
-    def cell_markdown(self, line, cell):
+    def cell_markdown(self, line: str, cell: str) -> None:
         """Show the lines below as Markdown."""
         _publish("text/markdown", cell)
 
-    def cell_latex(self, line, cell):
+    def cell_latex(self, line: str, cell: str) -> None:
         """Show the lines below as LaTeX."""
         _publish("text/latex", cell)
 
-    def cell_svg(self, line, cell):
+    def cell_svg(self, line: str, cell: str) -> None:
         """Show the lines below as SVG."""
         _publish("image/svg+xml", cell)
 
-    def cell_javascript(self, line, cell):
+    def cell_javascript(self, line: str, cell: str) -> None:
         """Run the lines below in the browser."""
         _publish("application/javascript", cell)
 
     cell_js, cell_HTML, cell_SVG = cell_javascript, cell_html, cell_svg  # noqa: N815
 
-    def _expand(self, text):
+    def _expand(self, text: str) -> str:
         """Replace ``{expressions}`` and ``$names`` by values, as IPython does; leave unknown names unchanged."""
 
-        def value(match):
+        def value(match: re.Match[str]) -> str:
             if match["escaped"]:
                 return "$" + match["escaped"]
             try:
@@ -280,24 +287,24 @@ class Shell:
 
         return _WORDS.sub(value, text)
 
-    def _compile(self, text, line=1):
+    def _compile(self, text: str, line: int = 1) -> tuple[types.CodeType, types.CodeType | None]:
         """Compile code; return the statements and the last expression separately."""
         import ast
 
         from ..script import run as driver
 
-        tree = ast.parse("\n" * (line - 1) + text, driver._file)
+        tree: Any = ast.parse("\n" * (line - 1) + text, driver._file)
         last = None
         if tree.body and isinstance(tree.body[-1], ast.Expr):
             last = compile(ast.Expression(tree.body.pop().value), driver._file, "eval")
         return compile(tree, driver._file, "exec"), last
 
-    def _run(self, code):
+    def _run(self, code: tuple[types.CodeType, types.CodeType | None]) -> Any:
         statements, last = code
         exec(statements, self.user_ns)
         return eval(last, self.user_ns) if last else None
 
-    def _time(self, code):
+    def _time(self, code: tuple[types.CodeType, types.CodeType | None]) -> Any:
         wall, cpu = time.perf_counter(), os.times()
         try:
             return self._run(code)
@@ -311,7 +318,7 @@ class Shell:
             )
 
     @staticmethod
-    def _shell_for(name):
+    def _shell_for(name: str) -> Any:
         """Return IPython's shell. Raises MagicError without IPython, with the fix."""
         from . import show
 
@@ -322,13 +329,13 @@ class Shell:
         return show.shell()
 
 
-def _environment():
+def _environment() -> dict[str, str]:
     """Return the environment for commands, which find the tools of this interpreter first."""
     tools = os.path.dirname(sys.executable)
     return {**os.environ, "PATH": tools + os.pathsep + os.environ.get("PATH", "")}
 
 
-def _options(line, letters):
+def _options(line: str, letters: str) -> tuple[dict[str, str], str]:
     """Split ``-n 10 -r 3 code`` into options and code."""
     import getopt
 
@@ -337,7 +344,7 @@ def _options(line, letters):
     return dict(options), "".join(words[len(words) - len(rest) :]).strip()
 
 
-def _timeit(options, setup, code, namespace):
+def _timeit(options: dict[str, str], setup: str, code: str, namespace: dict[str, Any]) -> float | None:
     import timeit
 
     timer = timeit.Timer(code, setup, globals=namespace)
@@ -352,24 +359,24 @@ def _timeit(options, setup, code, namespace):
     return mean if "-o" in options else None
 
 
-def _span(seconds):
+def _span(seconds: float) -> str:
     for unit, size in (("min", 60.0), ("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
         if seconds >= size:
             return "{:.3g} {}".format(seconds / size, unit)
     return "{:.3g} ns".format(seconds / 1e-9)
 
 
-def _publish(kind, text):
+def _publish(kind: str, text: str) -> None:
     from . import show
 
     show.publish_display_data({kind: text, "text/plain": text})
 
 
-def _caller_line():
+def _caller_line() -> int:
     """Return the line of the author's file that calls a magic."""
     from ..script import run as driver
 
-    frame = sys._getframe(1)
+    frame: Any = sys._getframe(1)
     while frame and frame.f_code.co_filename != driver._file:
         frame = frame.f_back
     return frame.f_lineno if frame else 0

@@ -3,27 +3,32 @@
 Importing this module imports no library: libraries are adapted when the code imports a library.
 """
 
+from __future__ import annotations
+
 import builtins
 import sys
 from _thread import RLock
 
 from ..script import run as driver
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import types
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
 _inline_bytes = float("inf")
 _last = None
 
 #: The stderr of the run in the order of stdout, even if ``sys.stderr`` is replaced.
-errors = None
+errors: Errors | None = None
 
 
-def before(settings, namespace):
+def before(settings: dict[str, Any], namespace: dict[str, Any]) -> None:
     """Define ``display``, and ``get_ipython`` for code with IPython's syntax."""
     global _inline_bytes, errors  # noqa: PLW0603
     _inline_bytes = settings["inline_bytes"]
-    builtins.display = display
-    builtins.get_ipython = get_ipython
-    builtins.__IPYTHON__ = True
-    builtins._lk_show_last = show_last
+    vars(builtins).update(display=display, get_ipython=get_ipython, __IPYTHON__=True, _lk_show_last=show_last)
     driver.show_error = show_error
     sys.stderr = errors = driver.ordered_errors = Errors(sys.stderr)
     driver.record_last = record_last_value
@@ -32,7 +37,7 @@ def before(settings, namespace):
     sys.meta_path.insert(0, Fitter)
 
 
-def after(settings, namespace, error):
+def after(settings: dict[str, Any], namespace: dict[str, Any], error: BaseException) -> None:
     """Show the figures that are still open, as the end of a cell does."""
     if _imported_module("show") and _show()._shell:
         _show()._shell.end()
@@ -43,7 +48,7 @@ def after(settings, namespace, error):
         figures.show()
 
 
-def display(*objects, **options):
+def display(*objects: Any, **options: Any) -> Any:
     """Show objects in the notebook, as IPython's display does."""
     if _show().shell():
         from IPython.display import display as ipython_display
@@ -52,7 +57,7 @@ def display(*objects, **options):
     return _show().display(*objects, **options)
 
 
-def get_ipython():
+def get_ipython() -> Any:
     """Return IPython's shell, or a replacement if the run has no IPython."""
     if sys._getframe(1).f_globals.get("__name__") == "pandas.core.config_init":
         return _Kernel  # enough for the import of pandas; importing IPython would take a third of that time
@@ -65,15 +70,15 @@ def get_ipython():
 class Errors:
     """Stderr in the order of stdout: a frame marks the text, so that the notebook shows both in order."""
 
-    def __init__(self, real):
+    def __init__(self, real: Any) -> None:
         self.real = real
         self._pending = ""
         self._lock = RLock()
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self.real, name)
 
-    def write(self, text):
+    def write(self, text: Any) -> Any:
         """Write text; an unfinished line waits for the rest."""
         if not isinstance(text, str):
             return self.real.write(text)
@@ -85,12 +90,12 @@ class Errors:
                 self.send(text)
         return len(text)
 
-    def writelines(self, lines):
+    def writelines(self, lines: Iterable[str]) -> None:
         """Write several texts."""
         for line in lines:
             self.write(line)
 
-    def flush(self):
+    def flush(self) -> None:
         """Write the unfinished line."""
         with self._lock:
             text, self._pending = self._pending, ""
@@ -98,7 +103,7 @@ class Errors:
                 self.send(text)
         self.real.flush()
 
-    def send(self, text, error=None):
+    def send(self, text: str, error: dict[str, Any] | None = None) -> None:
         """Send text; a notebook shows the error, if given, in place of the text."""
         out = driver._out
         try:
@@ -115,7 +120,7 @@ class _Kernel:
     kernel = True
 
 
-def _show():
+def _show() -> Any:
     from . import show
 
     show.inline_bytes = _inline_bytes
@@ -123,30 +128,30 @@ def _show():
     return show
 
 
-def _imported_module(name):
+def _imported_module(name: str) -> Any:
     """Return a module of this package; None if not imported."""
     return sys.modules.get("{}.{}".format(__package__, name))
 
 
-def _make_shell():
+def _make_shell() -> Any:
     from . import shell
 
     return shell.create_shell()
 
 
-def _draw_png(figure):
+def _draw_png(figure: Any) -> bytes | None:
     from . import figures
 
     return figures.draw_png(figure)
 
 
-def _show_survived(error):
+def _show_survived(error: BaseException) -> None:
     from ..script import traceback as tracebacks
 
     tracebacks.show_survived(error)
 
 
-def show_last(value):
+def show_last(value: Any) -> Any:
     """Show the value of the last expression, except None."""
     global _last  # noqa: PLW0603
     if value is not None:
@@ -158,13 +163,13 @@ def show_last(value):
     return value
 
 
-def record_last_value(value):
+def record_last_value(value: Any) -> None:
     """Record the last value that was shown: the next value replaces ``_``."""
     global _last  # noqa: PLW0603
     _last = value
 
 
-def show_error(error, trace):
+def show_error(error: BaseException, trace: types.TracebackType | None) -> None:
     """Send the error as a notebook shows errors, and print the traceback for readers of plain text."""
     from ..script import traceback as tracebacks
 
@@ -188,12 +193,12 @@ class Fitter:
     """Finds the modules of FITTED with the next finders, and adapts the modules after loading."""
 
     @classmethod
-    def find_spec(cls, name, path=None, target=None):
+    def find_spec(cls, name: str, path: Any = None, target: Any = None) -> Any:
         """Return the spec of the next finder, with a loader that also adapts the module."""
         if name not in FITTED:
             return None
         for finder in sys.meta_path:
-            spec = None if finder is cls else finder.find_spec(name, path, target)
+            spec: Any = None if finder is cls else finder.find_spec(name, path, target)
             if spec is not None and spec.loader is not None:
                 load = spec.loader.exec_module
                 spec.loader.exec_module = lambda module: _load(load, module)
@@ -201,7 +206,7 @@ class Fitter:
         return None
 
 
-def _load(load, module):
+def _load(load: Callable[[Any], None], module: Any) -> None:
     load(module)
     try:
         _fit(module)
@@ -209,7 +214,7 @@ def _load(load, module):
         sys.stderr.write("Output of {} may not show in the notebook: {!r}\n".format(module.__name__, problem))
 
 
-def _fit(module):
+def _fit(module: Any) -> None:
     from . import fit
 
     _show()

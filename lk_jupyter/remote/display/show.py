@@ -7,6 +7,10 @@ from binascii import b2a_base64
 
 from ..script import run as driver
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 #: MIME type → method that returns this form of an object.
 METHODS = {
     "text/html": "_repr_html_",
@@ -30,7 +34,7 @@ _PLOTLY = "application/vnd.plotly.v1+json"
 _ids = 0
 
 #: IPython's shell, once made; None without IPython.
-_shell = False
+_shell: Any = False
 
 #: Kinds that IPython shows by ``repr``: no import of IPython is needed.
 _PLAIN = {int, float, complex, bool, str, bytes, type(None)}
@@ -39,28 +43,30 @@ _PLAIN = {int, float, complex, bool, str, bytes, type(None)}
 inline_bytes = float("inf")
 
 #: Functions that ``rich`` sets: to make IPython's shell, to draw a figure, to show an error that does not end the code.
-make_shell = draw_png = show_survived = None
+make_shell: Any = None
+draw_png: Any = None
+show_survived: Any = None
 
 
 class DisplayHandle:
     """An output that can be updated in place."""
 
-    def __init__(self, display_id=None):
+    def __init__(self, display_id: Any = None) -> None:
         self.display_id = display_id or _new_id()
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return "<DisplayHandle display_id={}>".format(self.display_id)
 
-    def display(self, value, **options):
+    def display(self, value: Any, **options: Any) -> None:
         """Show a value as a new output that carries this id."""
         display(value, display_id=self.display_id, **options)
 
-    def update(self, value, **options):
+    def update(self, value: Any, **options: Any) -> None:
         """Show a value in place of the output with this id."""
         update_display(value, display_id=self.display_id, **options)
 
 
-def shell():
+def shell() -> Any:
     """Return IPython's shell; None where the run has no IPython."""
     global _shell  # noqa: PLW0603
     if _shell is False:
@@ -72,8 +78,16 @@ def shell():
 
 
 def display(
-    *objects, include=None, exclude=None, metadata=None, transient=None, display_id=None, raw=False, clear=False, **more
-):
+    *objects: Any,
+    include: Any = None,
+    exclude: Any = None,
+    metadata: dict[str, Any] | None = None,
+    transient: dict[str, Any] | None = None,
+    display_id: Any = None,
+    raw: bool = False,
+    clear: bool = False,
+    **more: Any,
+) -> DisplayHandle | None:
     """Show objects; with ``display_id`` (True makes an id) return the handle for updates."""
     update = more.pop("update", False)
     if display_id is True or (display_id is None and update):
@@ -90,22 +104,32 @@ def display(
     return DisplayHandle(display_id) if display_id and not update else None
 
 
-def update_display(value, *, display_id, **options):
+def update_display(value: Any, *, display_id: Any, **options: Any) -> None:
     """Show a value in place of the output with this id."""
     display(value, display_id=display_id, update=True, **options)
 
 
-def clear_output(wait=False):
+def clear_output(wait: bool = False) -> None:
     """Clear the outputs so far."""
     driver.frame("clear", {"wait": bool(wait)})
 
 
-def publish_display_data(data, metadata=None, source=None, transient=None, update=False, **_):
+def publish_display_data(
+    data: dict[str, Any],
+    metadata: dict[str, Any] | None = None,
+    source: str | None = None,
+    transient: dict[str, Any] | None = None,
+    update: bool = False,
+    **_: Any,
+) -> None:
     """Send a bundle to the notebook; of a widget send a picture."""
     display_id = (transient or {}).get("display_id")
     if _WIDGET in data:
         data, display_id = _pictured(data, display_id)
-    payload = {"data": {kind: _jsonable(form) for kind, form in data.items()}, "metadata": metadata or {}}
+    payload: dict[str, Any] = {
+        "data": {kind: _jsonable(form) for kind, form in data.items()},
+        "metadata": metadata or {},
+    }
     if display_id:
         payload["id"] = str(display_id)
     kind = "update" if update else "display"
@@ -122,25 +146,26 @@ def publish_display_data(data, metadata=None, source=None, transient=None, updat
     driver.frame(kind, payload)
 
 
-def _size(data):
+def _size(data: dict[str, Any]) -> int:
     """Return about how many bytes a bundle takes."""
     return sum(len(form) if isinstance(form, str) else len(repr(form)) for form in data.values())
 
 
-def _too_large(data, size):
+def _too_large(data: dict[str, Any], size: int) -> str:
     text = str(data.get("text/plain", ""))
     return "{}\n(an output of {:,} bytes is too large for the log, and the run has no bucket)".format(
         text, size
     ).strip()
 
 
-def mime_bundle(value):
+def mime_bundle(value: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the forms of an object by MIME type, and the metadata; a form that fails is omitted.
 
     The forms are IPython's, if the run has IPython; nothing for an object that displays itself.
     """
     if not (_shell is False and type(value) in _PLAIN) and shell():
-        return _shell.display_formatter.format(value)
+        bundle: tuple[dict[str, Any], dict[str, Any]] = _shell.display_formatter.format(value)
+        return bundle
     data, metadata = _object_bundle(value)
     for kind, name in METHODS.items():
         if kind not in data:
@@ -153,7 +178,7 @@ def mime_bundle(value):
     return data, metadata
 
 
-def _pictured(data, display_id):
+def _pictured(data: dict[str, Any], display_id: Any) -> tuple[dict[str, Any], str]:
     """Return a bundle with the picture of a widget, whose model is only in the run, and the id of the output."""
     model = data[_WIDGET].get("model_id")
     widget = getattr(sys.modules.get("ipywidgets.widgets.widget"), "_instances", {}).get(model)
@@ -165,14 +190,14 @@ def _pictured(data, display_id):
     }, display_id
 
 
-def show_result(value):
+def show_result(value: Any) -> None:
     """Show the value of a last expression."""
     data, metadata = mime_bundle(value)
     if data:
         publish_display_data(data, metadata)
 
 
-def _still_picture(value):
+def _still_picture(value: Any) -> str:
     """Return the HTML of a widget as a still picture."""
     from html import escape
 
@@ -184,12 +209,12 @@ def _still_picture(value):
 _NOTE = "<div><small>Not interactive: widgets need a kernel on the machine. Add one: %lk_kernel add A100</small></div>"
 
 
-def still_image(png):
+def still_image(png: bytes) -> str:
     """Return the HTML of a still picture of an interactive output."""
     return '<img src="data:image/png;base64,{}">{}'.format(b2a_base64(png, newline=False).decode(), _NOTE)
 
 
-def _leaves(value, ancestors=()):
+def _leaves(value: Any, ancestors: tuple[int, ...] = ()) -> list[Any]:
     """Return a widget, or the widgets inside a container."""
     children = getattr(value, "children", None)
     if not children or id(value) in ancestors:
@@ -197,11 +222,12 @@ def _leaves(value, ancestors=()):
     return [leaf for child in children for leaf in _leaves(child, (*ancestors, id(value)))]
 
 
-def _widget_html(widget):
+def _widget_html(widget: Any) -> str:
     """Return the HTML of a widget in the current state; empty for a widget without such a form."""
+    content: Any
     model, content = getattr(widget, "_model_name", ""), getattr(widget, "value", None)
     if model in ("HTMLModel", "HTMLMathModel"):
-        return content
+        return str(content)
     if model == "ImageModel" and content:
         kind = "image/" + str(getattr(widget, "format", "png"))
         return '<img src="data:{};base64,{}">'.format(kind, b2a_base64(bytes(content), newline=False).decode())
@@ -211,10 +237,10 @@ def _widget_html(widget):
     return form and "<label>{} {}</label>".format(_escaped(getattr(widget, "description", "")), form)
 
 
-def _control(widget, kind, content):  # noqa: PLR0911 (one for each kind)
+def _control(widget: Any, kind: str, content: Any) -> str:  # noqa: PLR0911 (one for each kind)
     """Return the HTML of a control that shows a value."""
 
-    def attribute(name):
+    def attribute(name: str) -> str:
         return _escaped(getattr(widget, name, ""))
 
     if kind.endswith("RangeSlider"):
@@ -242,19 +268,19 @@ def _control(widget, kind, content):  # noqa: PLR0911 (one for each kind)
     return ""
 
 
-def _escaped(value):
+def _escaped(value: Any) -> str:
     from html import escape
 
     return escape(str(value))
 
 
-def _object_bundle(value):
+def _object_bundle(value: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     bundle = _method(value, "_repr_mimebundle_", include=None, exclude=None)
     data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
     return (dict(data), dict(metadata or {})) if isinstance(data, dict) else ({}, {})
 
 
-def _method(value, name, **arguments):
+def _method(value: Any, name: str, **arguments: Any) -> Any:
     """Call a method of an instance; return None for a class or without the method."""
     if isinstance(value, type) or not callable(getattr(type(value), name, None)):
         return None
@@ -267,7 +293,7 @@ def _method(value, name, **arguments):
         return None
 
 
-def _add(data, metadata, kind, form_result):
+def _add(data: dict[str, Any], metadata: dict[str, Any], kind: str, form_result: Any) -> None:
     form, about = form_result if isinstance(form_result, tuple) else (form_result, None)
     if form is not None:
         data[kind] = form
@@ -275,14 +301,14 @@ def _add(data, metadata, kind, form_result):
         metadata[kind] = about
 
 
-def _figure(value, data):
+def _figure(value: Any, data: dict[str, Any]) -> dict[str, Any]:
     figure = sys.modules.get("matplotlib.figure")
     if figure is None or not isinstance(value, figure.Figure) or "image/png" in data:
         return {}
     return {"image/png": draw_png(value)}
 
 
-def _plotly_page(value, data):
+def _plotly_page(value: Any, data: dict[str, Any]) -> dict[str, Any]:
     """Return a picture or a page for notebooks that do not know plotly's own form."""
     plotly = sys.modules.get("plotly.basedatatypes")
     if plotly is None or not isinstance(value, plotly.BaseFigure):
@@ -298,7 +324,7 @@ def _plotly_page(value, data):
     return forms
 
 
-def plain_text(value):
+def plain_text(value: Any) -> str:
     """Return an object as text: the repr, on several lines if too long for one line."""
     try:
         if type(value) in (list, tuple, set, frozenset, dict) and len(value) > ITEMS_LIMIT:
@@ -313,11 +339,11 @@ def plain_text(value):
     return text if len(text) <= TEXT_LIMIT else text[:TEXT_LIMIT] + "…"
 
 
-def _is_included(kind, include, exclude):
+def _is_included(kind: str, include: Any, exclude: Any) -> bool:
     return (not include or kind in include) and not (exclude and kind in exclude)
 
 
-def _jsonable(form):
+def _jsonable(form: Any) -> Any:
     if isinstance(form, (bytes, bytearray)):
         return b2a_base64(bytes(form), newline=False).decode()
     if isinstance(form, (str, type(None))):
@@ -327,12 +353,12 @@ def _jsonable(form):
     return json.loads(json.dumps(form, default=_plain), parse_constant=lambda _: None)  # notebooks know no NaN
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     """Return an object as JSON that JSON lacks: arrays as lists, any other object as text."""
     return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
-def _new_id():
+def _new_id() -> str:
     global _ids  # noqa: PLW0603
     _ids += 1
     return "lk-{}".format(_ids)

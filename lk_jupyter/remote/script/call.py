@@ -10,6 +10,11 @@ from hashlib import sha256
 
 from . import run as driver
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import types
+    from typing import Any
+
 #: Larger results are stored in the bucket, if the call has a link.
 INLINE = 1 << 18
 
@@ -18,10 +23,10 @@ MOST_INLINE = 12_000_000
 LINKS = "_lk_call.json"
 _TRIES = 3
 
-_call = {}
+_call: dict[str, Any] = {}
 
 
-def before(settings, namespace):
+def before(settings: dict[str, Any], namespace: dict[str, Any]) -> None:
     """Keep the call, and remove the links: they are secrets."""
     _call.update(settings)
     path = os.path.join(driver.FOLDER, LINKS)
@@ -33,7 +38,7 @@ def before(settings, namespace):
         pass
 
 
-def run():
+def run() -> None:
     """Make the calls one after another, and send back the list of results."""
     python = "{}.{}".format(*sys.version_info)
     if python != _call["python"]:
@@ -52,7 +57,7 @@ def run():
     _send(answer)
 
 
-def _register_source(function):
+def _register_source(function: Any) -> None:
     """Let tracebacks show the function's file and lines as the author sees both."""
     import types
 
@@ -65,19 +70,19 @@ def _register_source(function):
         linecache.cache[file] = len(_call["source"]), None, before + _call["source"].splitlines(True), file
 
 
-def _payload():
+def _payload() -> bytes:
     if "data" in _call:
         return a2b_base64(_call["data"])
     from urllib.request import urlopen
 
     with urlopen(_call["get"]) as answer:
-        payload = answer.read(_call["size"] + 1)
+        payload: bytes = answer.read(_call["size"] + 1)
     if sha256(payload).hexdigest() != _call["sha256"]:
         raise RuntimeError("The call was changed in the bucket, so it was not made.")
     return payload
 
 
-def _send(answer):
+def _send(answer: bytes) -> None:
     if len(answer) > INLINE and _call.get("put"):
         _put(_call["put"], answer)
         driver.frame("call", {"size": len(answer), "sha256": sha256(answer).hexdigest()})
@@ -89,7 +94,7 @@ def _send(answer):
         driver.frame("call", {"data": _encode(answer)})
 
 
-def _put(link, answer):
+def _put(link: str, answer: bytes) -> None:
     import time
     from urllib.request import Request, urlopen
 
@@ -104,7 +109,7 @@ def _put(link, answer):
             break
 
 
-def _send_error(error):
+def _send_error(error: BaseException) -> None:
     import traceback
 
     import cloudpickle
@@ -117,12 +122,12 @@ def _send_error(error):
     driver.frame("call", payload)
 
 
-def _function_trace(trace):
+def _function_trace(trace: types.TracebackType | None) -> types.TracebackType | None:
     """Return the traceback from the function on."""
     while trace and trace.tb_frame.f_code.co_filename == __file__:
         trace = trace.tb_next
     return trace
 
 
-def _encode(data):
+def _encode(data: bytes) -> str:
     return b2a_base64(data, newline=False).decode()

@@ -14,17 +14,23 @@ import time
 
 from . import run as driver
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from typing import Any
+
 #: Start of the run, approximately.
 _START = time.monotonic()
 
 #: Folders where clouds mount the bucket, in case the address of the bucket is unreachable.
-_folders = []
+_folders: list[str] = []
 
-_sending = []
-_timer = []
+_sending: list[Any] = []
+_timer: list[Any] = []
 
 
-def before(settings, namespace):
+def before(settings: dict[str, Any], namespace: dict[str, Any]) -> None:
     """Restore the checkpoint, and set the clock for the next checkpoint."""
     links = _links()
     namespace["lk_resume"] = _restore(links["get"], settings["sha256"]) if "resume" in settings else None
@@ -33,7 +39,7 @@ def before(settings, namespace):
         _set_clock(max(0.01, settings["after"] - (time.monotonic() - _START)), lambda: _save(links, namespace))
 
 
-def after(settings, namespace, error):
+def after(settings: dict[str, Any], namespace: dict[str, Any], error: BaseException | None) -> None:
     """Wait until checkpoints are uploaded; nothing is saved after the end of the code."""
     if "after" not in settings:
         return
@@ -45,18 +51,18 @@ def after(settings, namespace, error):
         thread.join()
 
 
-def _links():
+def _links() -> dict[str, str]:
     """Return the links to the bucket, which are secrets, and delete the file."""
     path = os.path.join(driver.FOLDER, "_lk_checkpoint.json")
     if not os.path.exists(path):  # sent by something that keeps no links
         return {"get": "data:,", "put": "data:,", "key": "lost.tar"}
     with open(path, encoding="utf-8") as file:
-        links = json.load(file)
+        links: dict[str, str] = json.load(file)
     os.unlink(path)
     return links
 
 
-def _set_clock(seconds, act):
+def _set_clock(seconds: float, act: Callable[[], None]) -> None:
     import signal
     import threading
 
@@ -69,13 +75,13 @@ def _set_clock(seconds, act):
         _timer[0].start()
 
 
-def _alarm(seconds):
+def _alarm(seconds: float) -> None:
     import signal
 
     signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
-def _save(links, namespace):
+def _save(links: dict[str, str], namespace: dict[str, Any]) -> None:
     """Call the function of the code, and upload its files; a SystemExit ends the run after that."""
     import shutil
     import tempfile
@@ -99,7 +105,7 @@ def _save(links, namespace):
         raise end
 
 
-def _run_in_thread(act, *arguments):
+def _run_in_thread(act: Callable[..., None], *arguments: Any) -> None:
     """Do something in a thread: a signal may have come in the midst of a print."""
     import threading
 
@@ -108,7 +114,7 @@ def _run_in_thread(act, *arguments):
     thread.start()
 
 
-def _send(links, folder, called):
+def _send(links: dict[str, str], folder: Any, called: float) -> None:
     import shutil
     import tarfile
 
@@ -139,7 +145,7 @@ def _send(links, folder, called):
             os.unlink(packed)
 
 
-def _put(packed, links):
+def _put(packed: str, links: dict[str, str]) -> None:
     """Upload a file; copy to the mounted bucket if the address is unreachable."""
     import shutil
     import urllib.request
@@ -158,7 +164,7 @@ def _put(packed, links):
         shutil.copyfile(packed, target)
 
 
-def _digest(path):
+def _digest(path: str) -> str:
     import hashlib
 
     content = hashlib.sha256()
@@ -168,7 +174,7 @@ def _digest(path):
     return content.hexdigest()
 
 
-def _restore(url, digest):
+def _restore(url: str, digest: str) -> Path:
     """Return the folder of an earlier checkpoint, if the digest equals the digest in that run's log."""
     import shutil
     import tarfile
@@ -176,7 +182,7 @@ def _restore(url, digest):
     from pathlib import Path
 
     folder = tempfile.mkdtemp(prefix="lk_resume_")
-    safely = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+    safely: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
     packed = folder + ".tar"
     try:
         with _open_url(url) as answer, open(packed, "wb") as file:
@@ -193,7 +199,7 @@ def _restore(url, digest):
     return Path(folder)
 
 
-def _open_url(request):
+def _open_url(request: Any) -> Any:
     """Open an address; a proxy of the environment is for the world outside."""
     import urllib.request
     from urllib.parse import urlsplit
@@ -204,7 +210,7 @@ def _open_url(request):
     return opener.open(request, timeout=60)
 
 
-def _error_text(error):
+def _error_text(error: BaseException) -> str:
     """Return an error in words, without the address, which is a secret."""
     return (
         "HTTP {}".format(error.code)
@@ -213,5 +219,5 @@ def _error_text(error):
     )
 
 
-def _report(payload):
+def _report(payload: dict[str, Any]) -> None:
     driver.frame("checkpoint", payload)

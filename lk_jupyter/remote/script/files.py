@@ -9,18 +9,22 @@ from binascii import a2b_base64
 
 from . import run as driver
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 #: Bytes of a file that is sent back, and of all files, on both sides; in a folder with more files, none is sent back.
 EACH, ALL, MOST = 5_000_000, 8_000_000, 1000
 
 _STAYS = "{} ({:,} bytes) stays on the machine, as up to {:,} bytes come back: write it into the bucket"
 
 
-def is_hidden(part):
+def is_hidden(part: str) -> bool:
     """Return whether a part of a path is hidden or internal: such files are never the author's."""
     return part.startswith((".", "_lk_")) or part == "_lk"
 
 
-def before(settings, namespace):
+def before(settings: dict[str, Any], namespace: dict[str, Any]) -> None:
     """Write the files next to the uploaded files."""
     folder = os.path.join(driver.FOLDER, "files")
     os.makedirs(folder, exist_ok=True)
@@ -30,7 +34,7 @@ def before(settings, namespace):
     put(settings)
 
 
-def put(settings):
+def put(settings: dict[str, Any]) -> None:
     """Make folders and write files, each given in base64, in the folder where the code works."""
     for name in settings.get("folders", ()):
         os.makedirs(name, exist_ok=True)
@@ -43,13 +47,13 @@ def put(settings):
 class FolderWatch:
     """The state of the files in the working directory before the code, to find written files."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._folder = os.getcwd()
         self._before = self._read_states()
 
-    def _read_states(self):
+    def _read_states(self) -> dict[str, tuple[int, ...] | None] | None:
         """Return file → state that each write changes, and folders; None for too many files."""
-        states = {}
+        states: dict[str, tuple[int, ...] | None] = {}
         for folder, folders, names in os.walk(self._folder):
             folders[:] = [name for name in folders if not (is_hidden(name) or name.startswith("__pycache__"))]
             states.update((os.path.join(folder, name, ""), None) for name in folders)
@@ -61,20 +65,24 @@ class FolderWatch:
                 return None
         return states
 
-    def written(self):
+    def written(self) -> tuple[dict[str, bytes | None], dict[str, str]]:
         """Return name → content of the written files, and name → reason for files that stay.
 
         Names of folders end in a slash; new folders have no content. The content of deleted files is None.
         """
-        contents, refused, remaining = {}, {}, ALL
-        now = self._read_states() if self._before is not None else None
-        if now is not None:
-            contents = {
-                self._name(path) + "/" * (not state): None for path, state in self._before.items() if path not in now
-            }
-        for path, state in sorted((now or {}).items()):
+        contents: dict[str, bytes | None] = {}
+        refused: dict[str, str] = {}
+        remaining = ALL
+        before = self._before
+        now = self._read_states() if before is not None else None
+        if before is None or now is None:
+            return contents, refused
+        contents.update(
+            (self._name(path) + "/" * (not state), None) for path, state in before.items() if path not in now
+        )
+        for path, state in sorted(now.items()):
             name = self._name(path)
-            if self._before.get(path, self) == state:
+            if path in before and before[path] == state:
                 continue
             if state is None:
                 contents[name + "/"] = b""
@@ -88,5 +96,5 @@ class FolderWatch:
             remaining -= size
         return contents, refused
 
-    def _name(self, path):
+    def _name(self, path: str) -> str:
         return os.path.relpath(path, self._folder).replace(os.sep, "/")

@@ -12,21 +12,26 @@ import sys
 from . import offload
 from . import run as driver
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
 #: Seconds between two checks of a socket for messages.
 _LOOK = 1.0
 
-_settings = {}
+_settings: dict[str, Any] = {}
 
 #: Cell → outputs in the last message.
-_last_outputs = {}
+_last_outputs: dict[int, str] = {}
 
 
-def before(settings, namespace):
+def before(settings: dict[str, Any], namespace: dict[str, Any]) -> None:
     """Keep the notebook until the code calls ``run``."""
     _settings.update(settings)
 
 
-def run():
+def run() -> None:
     """Execute the notebook; end with 1 when a cell fails."""
     import nbformat
     from nbclient.exceptions import CellExecutionError
@@ -45,31 +50,31 @@ def run():
         _send({"index": None, "state": "metadata", "metadata": book.metadata})
 
 
-def _client(book):
+def _client(book: Any) -> Any:
     from nbclient import NotebookClient
     from traitlets.config import Config
 
     class ReportingClient(NotebookClient):
         """Reports each cell."""
 
-        async def async_start_new_kernel_client(self):
+        async def async_start_new_kernel_client(self) -> Any:
             kernel = await super().async_start_new_kernel_client()
             for channel in (kernel.shell_channel, kernel.iopub_channel):
                 channel.get_msg = _awake(channel.get_msg)
             return kernel
 
-        def output(self, outs, msg, display_id, cell_index):
+        def output(self, outs: Any, msg: Any, display_id: Any, cell_index: Any) -> Any:
             if msg["msg_type"] == "stream":
                 stream = sys.stderr if msg["content"]["name"] == "stderr" else sys.stdout
                 stream.write(msg["content"]["text"])
                 stream.flush()
             return super().output(outs, msg, display_id, cell_index)
 
-    def started(cell, cell_index):
+    def started(cell: Any, cell_index: int) -> None:
         if cell.cell_type == "code":
             _report(cell_index, cell, "running")
 
-    def executed(cell, cell_index, execute_reply):
+    def executed(cell: Any, cell_index: int, execute_reply: dict[str, Any]) -> None:
         content = execute_reply["content"]
         cell.execution_count = content.get("execution_count")
         _report(cell_index, cell, content["status"])
@@ -86,11 +91,11 @@ def _client(book):
     )
 
 
-def _awake(get):
+def _awake(get: Callable[..., Any]) -> Callable[..., Any]:
     """Return a wait that checks each second: with widgets, one of twenty endless waits missed the message."""
     from queue import Empty
 
-    async def get_msg(timeout=None):
+    async def get_msg(timeout: Any = None) -> Any:
         while timeout is None:
             try:
                 return await get(timeout=_LOOK)
@@ -101,7 +106,7 @@ def _awake(get):
     return get_msg
 
 
-def _report(index, cell, state):
+def _report(index: int, cell: Any, state: str) -> None:
     payload = {"index": index, "state": state}
     if state != "running":
         payload.update(count=cell.execution_count, outputs=cell.outputs)
@@ -109,14 +114,14 @@ def _report(index, cell, state):
     _send(payload)
 
 
-def _report_changed(book):
+def _report_changed(book: Any) -> None:
     """Send the outputs of earlier cells that a later cell has updated."""
     for index, cell in enumerate(book.cells):
         if index in _last_outputs and json.dumps(cell.outputs) != _last_outputs[index]:
             _report(index, cell, "updated")
 
 
-def _send(payload):
+def _send(payload: dict[str, Any]) -> None:
     size = len(json.dumps(payload))
     if size <= _settings["inline"] or not offload.store_payload("cell", dict(payload, data={})):
         driver.frame("cell", payload)

@@ -9,6 +9,10 @@ from hashlib import sha256
 
 from . import run as driver
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 #: Where outputs are kept in the bucket.
 FOLDER = ".lk_jupyter/outputs"
 
@@ -16,7 +20,7 @@ FOLDER = ".lk_jupyter/outputs"
 PLACES = (os.environ.get("LK_" + "STORAGE", ""), os.sep.join(("", "mnt", "s3")))
 
 
-def store_payload(kind, payload):
+def store_payload(kind: str, payload: dict[str, Any]) -> bool:
     """Write the payload of a frame to the bucket and send the place; return whether both succeeded."""
     place = next((place for place in PLACES if place and os.path.isdir(place)), None)
     if place is None:

@@ -5,9 +5,17 @@ are uploaded modules, to call before and after. Rich outputs are sent to the not
 almost nothing: each import delays every start.
 """
 
+from __future__ import annotations
+
 import atexit
 import os
 import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import types
+    from collections.abc import Callable, Iterable
+    from typing import Any
 
 SETTINGS = "_lk_settings.json"
 CODE = "_lk_code.txt"
@@ -20,13 +28,13 @@ _PACKAGE = __name__.rpartition(".script.")[0]
 #: Names of the parts that this run has. Optional parts share state in this module, without imports: whether the state
 #: of the notebook is carried, names that are not the author's with the values, id of an output → widget, functions to
 #: call once IPython's shell is made, stderr in the order of stdout, and the function that records the last value.
-parts = set()
+parts: set[str] = set()
 carries = False
-hidden = {}
-widgets = {}
-shell_hooks = []
-ordered_errors = None
-record_last = None
+hidden: dict[str, Any] = {}
+widgets: dict[str, Any] = {}
+shell_hooks: list[Callable[[], None]] = []
+ordered_errors: Any = None
+record_last: Callable[[Any], None] | None = None
 
 #: Bytes of a line in a frame: a pipe accepts a line of this length undivided, with any number of writers.
 LINE_BYTES = 4000
@@ -37,14 +45,14 @@ _FUTURE = 0x1FE0000
 
 _nonce = ""
 _key = b""
-_sign = None
+_sign: Any = None
 _number = 0
 _file = ""
 _source = _text = ""
 _out, _err = sys.stdout, sys.stderr
 
 
-def main(namespace):
+def main(namespace: dict[str, Any]) -> None:
     """Run the file of the settings in this namespace, then end the process as a script ends."""
     global _nonce, _key, _file, _source, _text, _out, _err  # noqa: PLW0603 (one process runs one file)
     _out, _err = sys.stdout, sys.stderr
@@ -63,18 +71,18 @@ def main(namespace):
     sys.exit(_run_all(loaded, namespace, settings))
 
 
-def _import_part(name):
+def _import_part(name: str) -> Any:
     """Import a part, such as ``display.rich``."""
     parts.add(name)
     return __import__("{}.{}".format(_PACKAGE, name), fromlist=["before"])
 
 
-def _read_settings():
+def _read_settings() -> dict[str, Any]:
     """Read and delete the settings: with the nonce, code could send messages to the notebook."""
     path = os.path.join(FOLDER, SETTINGS)
     with open(path, encoding="utf-8") as file:
         # JSON is a Python literal except for three words; the json module takes long to import.
-        settings = eval(file.read(), {"true": True, "false": False, "null": None})
+        settings: dict[str, Any] = eval(file.read(), {"true": True, "false": False, "null": None})
     try:
         os.unlink(path)
     except OSError:
@@ -82,7 +90,7 @@ def _read_settings():
     return settings
 
 
-def _read_key():
+def _read_key() -> bytes:
     """Read and delete the key that signs messages; a run that was not sent by lk_jupyter has no key."""
     global _sign  # noqa: PLW0603
     path = os.path.join(FOLDER, KEY)
@@ -100,7 +108,7 @@ def _read_key():
     return key
 
 
-def _write_code(name):
+def _write_code(name: str) -> str:
     """Write the author's file next to the uploaded files, so that all readers of the file find it."""
     path = os.path.join(FOLDER, name)
     try:
@@ -113,7 +121,7 @@ def _write_code(name):
     return path
 
 
-def _delete_uploads():
+def _delete_uploads() -> None:
     """Delete the uploaded files, as the last step: the working directory may be a bucket, which outlives the run."""
     if not os.path.basename(FOLDER).startswith("_lk_"):
         return
@@ -129,7 +137,7 @@ def _delete_uploads():
             pass
 
 
-def _run_all(loaded, namespace, settings):
+def _run_all(loaded: list[tuple[Any, dict[str, Any]]], namespace: dict[str, Any], settings: dict[str, Any]) -> Any:
     """Run the parts and the code; return the exit code, or the argument of ``sys.exit``."""
     error = None
     try:
@@ -155,7 +163,7 @@ def _run_all(loaded, namespace, settings):
     return 0 if error is None else 1
 
 
-def _execute(namespace, settings):
+def _execute(namespace: dict[str, Any], settings: dict[str, Any]) -> None:
     """Run the code; compile each statement of a cell after the statement before, as a notebook does."""
     tree = _parse_code(_text, settings)
     import _ast
@@ -163,7 +171,7 @@ def _execute(namespace, settings):
     waiting = [_ast.Module([node], []) for node in tree.body] if settings["is_cell"] else [tree]
     flags = settings["flags"] | _TOP_LEVEL_AWAIT
 
-    def step():
+    def step() -> Any:
         nonlocal flags
         code = compile(waiting.pop(0), _file, "exec", flags, True)
         flags |= code.co_flags & _FUTURE
@@ -184,13 +192,13 @@ def _execute(namespace, settings):
 _LOOP_FUNCTIONS = {"create_task", "ensure_future", "get_running_loop"}
 
 
-async def _in_loop(code, namespace):
+async def _in_loop(code: types.CodeType, namespace: dict[str, Any]) -> None:
     awaitable = eval(code, namespace)
     if awaitable is not None:
         await awaitable
 
 
-async def _await_all(awaitable, waiting, step):
+async def _await_all(awaitable: Any, waiting: list[Any], step: Callable[[], Any]) -> Any:
     """Await a statement and all that follow, in one loop; return the error that no coroutine can raise."""
     await awaitable
     while waiting:
@@ -203,11 +211,11 @@ async def _await_all(awaitable, waiting, step):
     return None
 
 
-def _parse_code(source, settings):
+def _parse_code(source: str, settings: dict[str, Any]) -> Any:
     """Return the syntax tree of the file, in which the last expression, or each, is shown as the settings require."""
     import _ast
 
-    tree = compile(source, _file, "exec", _ast.PyCF_ONLY_AST | _TOP_LEVEL_AWAIT, True)
+    tree: Any = compile(source, _file, "exec", _ast.PyCF_ONLY_AST | _TOP_LEVEL_AWAIT, True)
     first = 1 if tree.body and isinstance(tree.body[0], _ast.Expr) else 0  # a docstring, perhaps
     if not settings["is_cell"]:
         tree.body[first:] = sorted(tree.body[first:], key=lambda node: getattr(node, "module", "") != "__future__")
@@ -216,14 +224,15 @@ def _parse_code(source, settings):
             place = {name: getattr(node.value, name) for name in node.value._attributes}
             show_call = _ast.Name("_lk_show_last", _ast.Load(), **place)
             node.value = _ast.Call(show_call, [node.value], [], **place)
-    for part in [sys.modules.get("{}.{}".format(_PACKAGE, name)) for name in settings["parts"]]:
+    modules: list[Any] = [sys.modules.get("{}.{}".format(_PACKAGE, name)) for name in settings["parts"]]
+    for part in modules:
         if hasattr(part, "rewritten"):
             tree = part.rewritten(tree)
     return tree
 
 
 #: Shows an error on stderr; a part may replace the function.
-def show_error(error, trace):
+def show_error(error: BaseException, trace: types.TracebackType | None) -> None:
     """Print the traceback as Python does."""
     import traceback
 
@@ -234,7 +243,7 @@ def show_error(error, trace):
 _FOREIGN_HOOKS = {"exceptiongroup._formatting", "apport_python_hook"}
 
 
-def _show_error(error):
+def _show_error(error: BaseException) -> None:
     if isinstance(error, SystemExit):
         return
     if hasattr(sys.stderr, "real"):
@@ -250,9 +259,9 @@ def _show_error(error):
         show_error(error, error.__traceback__)
 
 
-def _explain_input_error(error):
+def _explain_input_error(error: BaseException) -> None:
     """Put words into the error of ``input`` and ``getpass``, which a run cannot answer."""
-    last = error.__traceback__
+    last: Any = error.__traceback__
     while last.tb_next:
         last = last.tb_next
     by_getpass = os.path.basename(last.tb_frame.f_code.co_filename) == "getpass.py"
@@ -261,7 +270,7 @@ def _explain_input_error(error):
         error.__suppress_context__ = True
 
 
-def author_trace(error):
+def author_trace(error: BaseException) -> types.TracebackType | None:
     """Return the traceback from the author's file on, without the frames that led there."""
     trace = error.__traceback__
     while trace and trace.tb_frame.f_code.co_filename != _file:
@@ -269,17 +278,17 @@ def author_trace(error):
     return trace or error.__traceback__
 
 
-def frame(kind, payload, stream=None):
+def frame(kind: str, payload: dict[str, Any], stream: Any = None) -> None:
     """Send a message to the notebook, after all printed text; the payload must be valid JSON."""
     send(lines(kind, payload, _next()), stream)
 
 
-def errors():
+def errors() -> Any:
     """Return the real stderr."""
     return _err
 
 
-def send(data, stream=None):
+def send(data: Iterable[bytes], stream: Any = None) -> None:
     """Write lines of frames immediately, to the real stdout or the given stream."""
     stream = stream or _out
     stream.flush()
@@ -289,23 +298,23 @@ def send(data, stream=None):
         raw.flush()
 
 
-def aside(kind, payload):
+def aside(kind: str, payload: dict[str, Any]) -> bytes:
     """Return a frame for the midst of a line."""
     return b"".join(line[:-1] for line in lines(kind, payload, _next(), b"+"))
 
 
-def _next():
+def _next() -> str:
     global _number  # noqa: PLW0603
     _number += 1
     return "{:x}-{}".format(os.getpid(), _number)
 
 
-def _signature(kind, seq, data):
+def _signature(kind: str, seq: str, data: bytes) -> bytes:
     """Return the signature of a frame; empty for a kind that only shows something."""
     return _sign.signature(_key, seq.encode(), data) if _key and kind in _sign.KINDS else b""
 
 
-def lines(kind, payload, seq, marker=b""):
+def lines(kind: str, payload: dict[str, Any], seq: str, marker: bytes = b"") -> list[bytes]:
     """Return a frame as lines of bytes; a terminal shows nothing of these lines."""
     import json  # not at the start of a run: each import delays the start
     import zlib

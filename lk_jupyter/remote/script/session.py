@@ -19,6 +19,10 @@ from .. import sign
 from . import run as driver
 from . import variables
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 #: Bytes of the largest message in the answer; a longer message is stored in the bucket.
 INLINE = 1_000_000
 
@@ -32,11 +36,11 @@ _SIGNED_MESSAGES, SIGNATURE = {"display_data", "execute_result", "update_display
 
 _pace = 1.0
 _settings = {"key": b""}
-_answer = {}
+_answer: dict[str, Any] = {}
 _work = {"busy": 0, "since": time.monotonic(), "cells": 0}
 
 
-def begin(settings, shell):
+def begin(settings: dict[str, Any], shell: Any) -> None:
     """Release the machine after ``idle`` seconds without work, or before the limit of ``left`` seconds.
 
     No client is needed for the release. The variables are saved before. Outputs and answers are signed with ``key``,
@@ -52,11 +56,11 @@ def begin(settings, shell):
     threading.Thread(target=_watch, args=(settings, shell), name="lk-idle", daemon=True).start()
 
 
-def _sign_outputs(session):
+def _sign_outputs(session: Any) -> None:
     """Sign all outputs except text, so that the notebook trusts only the HTML of this session."""
     serialize = session.serialize
 
-    def serialize_signed(message, ident=None):
+    def serialize_signed(message: Any, ident: Any = None) -> Any:
         kind = message["header"]["msg_type"]
         if kind in _SIGNED_MESSAGES:
             request = str((message["parent_header"] or {}).get("msg_id", ""))
@@ -68,19 +72,19 @@ def _sign_outputs(session):
     session.serialize = serialize_signed
 
 
-def _mark_busy():
+def _mark_busy() -> None:
     _work["busy"] += 1
 
 
-def _count_cell(_):
+def _count_cell(_: Any) -> None:
     _work["cells"] += 1
 
 
-def _mark_idle():
+def _mark_idle() -> None:
     _work.update(busy=0, since=time.monotonic())
 
 
-def _watch(settings, shell):
+def _watch(settings: dict[str, Any], shell: Any) -> None:
     idle, end = settings["idle"], time.monotonic() + settings["left"]
     margin = min(60, max(20, settings["left"] / 4))  # a slow start leaves little time, and saving takes time
     while not _is_over(idle, end, margin):
@@ -92,7 +96,7 @@ def _watch(settings, shell):
     os.kill(os.getppid(), signal.SIGTERM)  # the server ends, and with the server the run and the bill
 
 
-def _is_over(idle, end, margin):
+def _is_over(idle: float, end: float, margin: float) -> bool:
     """Return whether the variables must be saved now; a running cell gets half of the margin."""
     remaining = end - time.monotonic()
     if _work["busy"]:
@@ -101,7 +105,7 @@ def _is_over(idle, end, margin):
     return remaining < margin or time.monotonic() - _work["since"] >= patience
 
 
-def _save(place, shell):
+def _save(place: dict[str, str], shell: Any) -> None:
     """Put the variables into the bucket, signed: members of the organization can write there too."""
     from ..values import transfer as rooms
 
@@ -115,10 +119,11 @@ def _save(place, shell):
             signature.update(piece)
         rooms.send(place["put"], [signature.digest(), *pieces])
     except Exception:  # the next cell reports that nothing was saved
-        sys.__stderr__.write("The variables of the session couldn't be saved.\n")
+        stderr: Any = sys.__stderr__
+        stderr.write("The variables of the session couldn't be saved.\n")
 
 
-def _pack(namespace, hidden):
+def _pack(namespace: dict[str, Any], hidden: dict[str, Any]) -> tuple[bytes, list[Any]]:
     """Return all variables that can be sent as a message, and the writers of the large leaves after the message."""
     from ..carry.base import Refused
     from ..carry.writer import Departing
@@ -141,7 +146,7 @@ def _pack(namespace, hidden):
     return departing.text().encode("ascii"), writes
 
 
-def restore(text, shell):
+def restore(text: str, shell: Any) -> None:
     """Set the variables that an earlier machine of the session has saved."""
     place = json.loads(text)
     _answer.clear()
@@ -156,22 +161,23 @@ def restore(text, shell):
         _answer["lost"] = "{}: {}".format(type(error).__name__, error).replace(place["get"], "the link")
 
 
-def _download(link):
+def _download(link: str) -> bytes:
     import urllib.request
 
     from ..values import transfer as rooms
 
     with rooms._opener(link).open(urllib.request.Request(link), timeout=60) as answer:
-        return answer.read()
+        content: bytes = answer.read()
+    return content
 
 
-def _unpack(content, namespace):
+def _unpack(content: bytes, namespace: dict[str, Any]) -> list[str]:
     from ..carry.reader import Arriving
 
     (size,) = struct.unpack_from("!q", content)
     first = 8 + size
 
-    def leaf(message_leaf):
+    def leaf(message_leaf: dict[str, Any]) -> Any:
         return bytearray(content[first + message_leaf["at"] : first + message_leaf["at"] + message_leaf["size"]])
 
     arriving = Arriving(json.loads(content[8:first]), leaf)
@@ -180,7 +186,7 @@ def _unpack(content, namespace):
     return sorted(values)
 
 
-def before(text, shell):
+def before(text: str, shell: Any) -> None:
     """Set the variables that the cell reads; a refusal is part of the answer."""
     request = json.loads(text)
     _answer.clear()
@@ -191,7 +197,7 @@ def before(text, shell):
         _answer["refused"] = str(refusal.code)
 
 
-def after(text, shell):
+def after(text: str, shell: Any) -> None:
     """Send back the changes of the cell, as part of the answer."""
     if _answer:
         return
@@ -204,13 +210,13 @@ def after(text, shell):
         _answer["refused"] = str(refusal.code)
 
 
-def answer(question):
+def answer(question: str) -> str:
     """Return the answer as JSON, after a signature for this question alone."""
     text = json.dumps(_answer)
     return "{} {}".format(sign.signature(_settings["key"], question.encode(), text.encode()).hex(), text)
 
 
-def _deliver(text, link):
+def _deliver(text: bytes, link: str) -> None:
     """Keep a message for the answer; store a long message in the bucket."""
     if len(text) > INLINE:
         variables.to_bucket(text, link)
@@ -218,7 +224,7 @@ def _deliver(text, link):
         _answer["message"] = text.decode("ascii")
 
 
-def files(folder, texts, rest):
+def files(folder: Any, texts: dict[str, str], rest: dict[str, Any]) -> None:
     """Write the files of a cell into the working folder; the rest are files that are not text, and folders."""
     from . import files
 

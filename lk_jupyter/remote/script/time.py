@@ -9,16 +9,21 @@ import time
 
 from . import run as driver
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import ast
+    from typing import Any
+
 _loaded = time.perf_counter()
-_ready = []
+_ready: list[float] = []
 
 
-def before(settings, namespace):
+def before(settings: dict[str, Any], namespace: dict[str, Any]) -> None:
     """Record that all parts are loaded."""
     _ready.append(time.perf_counter())
 
 
-def rewritten(tree):
+def rewritten(tree: ast.Module) -> ast.Module:
     """Report the times, as the last step before the code; return the tree unchanged."""
     now = time.perf_counter()
     driver.frame("time", {"shim": round(_ready[0] - _loaded, 4), "environment": round(now - _ready[0], 4)})

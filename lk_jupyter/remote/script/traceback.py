@@ -8,6 +8,12 @@ from itertools import islice
 
 from . import run as driver
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import types
+    from collections.abc import Iterable, Sequence
+    from typing import Any
+
 _FOLDER = os.path.join(os.path.abspath(os.path.join(__file__, "..", "..")), "")
 
 AROUND = 2
@@ -22,7 +28,7 @@ _LINKS = {
 }
 
 
-def show_error(error, trace):
+def show_error(error: BaseException, trace: types.TracebackType | None) -> None:
     """Send the error as a notebook shows errors, and print the traceback for readers of plain text.
 
     The notebook removes the text in the frame from the printed text.
@@ -36,7 +42,7 @@ def show_error(error, trace):
     err.write(text)
 
 
-def show_survived(error, lines=None):
+def show_survived(error: BaseException, lines: list[str] | None = None) -> None:
     """Send an error that does not end the code, in the order of outputs; plain text is sent to stderr."""
     import traceback
 
@@ -46,7 +52,7 @@ def show_survived(error, lines=None):
     driver.ordered_errors.send(text, {"ename": type(error).__name__, "evalue": _error_text(error), "traceback": lines})
 
 
-def error_lines(error, trace):
+def error_lines(error: BaseException, trace: types.TracebackType | None) -> list[str]:
     """Return the lines of an error and of its causes; ``trace`` is the traceback."""
     lines = []
     for link, how in _chain(error):
@@ -65,9 +71,10 @@ def error_lines(error, trace):
     return lines
 
 
-def _chain(error):
+def _chain(error: BaseException | None) -> list[tuple[BaseException, str]]:
     """Return the chain of errors, the first error first, each with the link to the next error."""
-    chain, how, visited = [], "", set()
+    chain: list[tuple[BaseException, str]] = []
+    how, visited = "", set()
     while error is not None and id(error) not in visited:
         visited.add(id(error))
         chain.append((error, how))
@@ -79,7 +86,7 @@ def _chain(error):
     return list(zip([error for error, _ in reversed(chain)], ways))
 
 
-def _places(trace):
+def _places(trace: types.TracebackType | None) -> list[str]:
     places = []
     while trace:
         if not _is_internal(trace.tb_frame.f_code):
@@ -93,15 +100,15 @@ def _places(trace):
     return _place_lines(places)
 
 
-def _is_internal(code):
+def _is_internal(code: types.CodeType) -> bool:
     return code.co_filename.startswith(_FOLDER)
 
 
-def _place_lines(places):
+def _place_lines(places: Iterable[tuple[types.CodeType, int, int]]) -> list[str]:
     return [line for place in places for line in _place(*place)]
 
 
-def _place(code, number, instruction):
+def _place(code: types.CodeType, number: int, instruction: int) -> list[str]:
     is_author_file = code.co_filename == driver._file
     name = os.path.basename(code.co_filename) if is_author_file else code.co_filename
     names = ", ".join(code.co_varnames[: code.co_argcount])
@@ -122,20 +129,20 @@ def _place(code, number, instruction):
     ]
 
 
-def _is_in_cell(source, at, is_author_file):
-    """Leave out the empty lines that stand for the magic's own line."""
+def _is_in_cell(source: Sequence[str], at: int, is_author_file: bool) -> bool:
+    """Return whether to show a line: the magic's line is replaced by empty lines, which are omitted."""
     return not is_author_file or any(line.strip() for line in source[:at])
 
 
-def _span(code, number, instruction):
+def _span(code: Any, number: int, instruction: int) -> tuple[int, int]:
     """Return the position of the failed expression in the line, in bytes; needs Python 3.11 or later."""
     if not hasattr(code, "co_positions"):
         return 0, 0
     first, last, start, end = next(islice(code.co_positions(), instruction // 2, None), (None,) * 4)
-    return (start, end) if first == last == number and start is not None else (0, 0)
+    return (start, end) if first == last == number and start is not None and end is not None else (0, 0)
 
 
-def _line(text, at, span):
+def _line(text: str, at: int, span: tuple[int, int] | None) -> str:
     if span:
         arrow = "-" * max(1, 5 - len(str(at))) + "> " + str(at)
         raw = text.encode()
@@ -146,7 +153,7 @@ def _line(text, at, span):
     return "{}{:>7}{} {}".format(_GREEN, at, _OFF, text)
 
 
-def _message_lines(error):
+def _message_lines(error: BaseException) -> list[str]:
     """Return the error's own words."""
     if isinstance(error, SyntaxError):
         import traceback
@@ -157,7 +164,7 @@ def _message_lines(error):
     return ["{}{}{}: {}".format(_RED, type(error).__name__, _OFF, first), *rest, *notes]
 
 
-def _error_text(error):
+def _error_text(error: BaseException) -> str:
     try:
         return str(error)
     except Exception:

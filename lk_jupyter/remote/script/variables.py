@@ -16,17 +16,22 @@ from importlib import import_module
 from ..values import envelope as messages
 from . import run as driver
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
 LINKS = "_lk_links.json"
 
-_links = {}
-_carried = {}
+_links: dict[str, Any] = {}
+_carried: dict[str, Any] = {}
 
 #: Names of the namespace that are not the author's, with the values; and whether this is a session.
-hidden = {}
+hidden: dict[str, Any] = {}
 is_session = False
 
 
-def before(settings, namespace, links=None):
+def before(settings: dict[str, Any], namespace: dict[str, Any], links: dict[str, Any] | None = None) -> None:
     """Set the variables. Ends the run with one line on failure."""
     _carried.clear()
     driver.carries = False
@@ -49,7 +54,7 @@ def before(settings, namespace, links=None):
     namespace.update(values)
 
 
-def _carry(settings, namespace):
+def _carry(settings: dict[str, Any], namespace: dict[str, Any]) -> None:
     """Set the variables that the cell reads, and record the state to find changes. Raises Failed."""
     from .. import ambient
     from ..carry.base import silent
@@ -82,13 +87,13 @@ def _carry(settings, namespace):
 _SMALL_LIMIT = 4096
 
 
-def _send_back(settings):
+def _send_back(settings: dict[str, Any]) -> None:
     from ..carry.base import silent
 
     visit, watch = _carried["visit"], _carried["watch"]
     written, refused = _carried["files"].written()
 
-    def send(limit, outputs, files, lacking=""):
+    def send(limit: int | None, outputs: Any, files: Any, lacking: str = "") -> None:
         with silent():
             departing, reasons = visit.end(limit, outputs, files)
         reasons = {name: "{} {}".format(name, lacking) for name in [*reasons, *written]} if lacking else reasons
@@ -108,7 +113,7 @@ def _send_back(settings):
         raise SystemExit("The variables could not be sent back: {}.".format(failure)) from None
 
 
-def after(settings, namespace, error):
+def after(settings: dict[str, Any], namespace: dict[str, Any], error: BaseException | None) -> None:
     """Send back the requested and the changed variables, also after an error."""
     if not _links:
         return
@@ -122,7 +127,7 @@ def after(settings, namespace, error):
         _send_named(settings, namespace)
 
 
-def _send_named(settings, namespace):
+def _send_named(settings: dict[str, Any], namespace: dict[str, Any]) -> None:
     message = messages.Envelope(settings["pickle"])
     for name in settings["outputs"]:
         if name in namespace:
@@ -132,12 +137,12 @@ def _send_named(settings, namespace):
     _send(message.large, message.text, settings)
 
 
-def _read_links():
+def _read_links() -> dict[str, Any]:
     """Read and delete the links; a run that was not started from a notebook has none."""
     path = os.path.join(driver.FOLDER, LINKS)
     try:
         with open(path, encoding="utf-8") as file:
-            links = json.load(file)
+            links: dict[str, Any] = json.load(file)
     except OSError:
         return {}
     try:
@@ -147,13 +152,13 @@ def _read_links():
     return links
 
 
-def _message_text(settings):
+def _message_text(settings: dict[str, Any]) -> str:
     """Return the message; a long message is in the bucket."""
     text = settings["message"]
     return bytes(_leaf(text, settings["blobs"][text["blob"]][0])).decode("ascii") if isinstance(text, dict) else text
 
 
-def _import(libraries):
+def _import(libraries: Iterable[str]) -> None:
     """Import the libraries of the values, and exclude the imported objects from garbage collection.
 
     Libraries stay loaded, and collecting takes long: each process ends with several collections. Not in a session, in
@@ -169,16 +174,16 @@ def _import(libraries):
     gc.enable()
 
 
-def _read_message(settings):
+def _read_message(settings: dict[str, Any]) -> messages.Received:
     _import(settings["libraries"])
 
-    def leaf(message_leaf):
+    def leaf(message_leaf: Any) -> Any:
         return _leaf(message_leaf, settings["blobs"][message_leaf["blob"]][0])
 
     return messages.Received(_message_text(settings), leaf, settings["pickle"])
 
 
-def _leaf(message_leaf, key):
+def _leaf(message_leaf: dict[str, Any], key: str) -> Any:
     from ..values import transfer as rooms
 
     memory = rooms.room(message_leaf["size"])
@@ -188,14 +193,14 @@ def _leaf(message_leaf, key):
     return memory
 
 
-def _send(large, make_text, settings):
+def _send(large: list[tuple[dict[str, Any], Any]], make_text: Callable[..., str], settings: dict[str, Any]) -> None:
     try:
         _store(large, make_text, settings["slots"])
     except messages.Failed as failure:
         raise SystemExit("The variables could not be sent back: {}.".format(failure)) from None
 
 
-def _store(large, make_text, sizes):
+def _store(large: list[tuple[dict[str, Any], Any]], make_text: Callable[..., str], sizes: list[int]) -> None:
     """Store the large leaves as one stream in slots, then the message with the places.
 
     All members of the organization can write to the bucket, so the log has the digest of the message, and the message
@@ -205,14 +210,25 @@ def _store(large, make_text, sizes):
 
     slots = rooms.Slots(_links["outputs"], sizes)
     for leaf, write in large:
-        leaf["at"], content = slots.at, hashlib.sha256()
-        write(lambda piece, content=content: (content.update(memoryview(piece).cast("B")), slots.write(piece)))
-        leaf["sha256"] = content.hexdigest()
+        leaf["at"] = slots.at
+        leaf["sha256"] = _write_leaf(write, slots)
     slots.close()
     deliver(make_text().encode("ascii"), _links["values"])
 
 
-def to_bucket(text, link):
+def _write_leaf(write: Callable[[Any], Any], slots: Any) -> str:
+    """Write a leaf into the slots, and return the SHA-256 of the bytes."""
+    content = hashlib.sha256()
+
+    def sink(piece: Any) -> None:
+        content.update(memoryview(piece).cast("B"))
+        slots.write(piece)
+
+    write(sink)
+    return content.hexdigest()
+
+
+def to_bucket(text: bytes, link: str) -> None:
     """Store a message in the bucket, and report the digest in the log."""
     from ..values import transfer as rooms
 
