@@ -32,7 +32,7 @@ WHAT = re.compile(r"\bwhat\b", re.IGNORECASE)
 WORD = re.compile(r"[A-Za-z][\w'-]*")
 LEFTOVER = re.compile(rf"\b(?:{'|'.join(names.LEFTOVERS)}|companie)s?\b", re.IGNORECASE)
 #: Names that start with an underscore and are documented.
-DOCUMENTED = frozenset({"_asdict", "_exit", "_fields", "_make", "_replace"})
+DOCUMENTED = frozenset({"_asdict", "_exit", "_fields", "_getframe", "_make", "_replace"})
 TS_IMPORT = re.compile(r"""(?:from|import)\s*\(?\s*['"](\.[^'"]+)['"]""")
 
 

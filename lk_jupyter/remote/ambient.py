@@ -14,6 +14,7 @@ import sys
 import time
 import types
 import warnings
+from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
 
@@ -37,8 +38,13 @@ _PRIVATE_VARIABLES = re.compile(
 
 def _options(pandas: Any) -> dict[str, Any]:
     config = import_module("pandas._config.config")
-    names = [name for name in config._registered_options if name not in config._deprecated_options]
-    return {name: pandas.get_option(name) for name in names}
+    options = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name in config._registered_options:
+            with suppress(Warning):  # a deprecated option
+                options[name] = pandas.get_option(name)
+    return options
 
 
 def _set_options(pandas: Any, values: dict[str, Any]) -> None:
@@ -84,7 +90,9 @@ def _rc(matplotlib: Any) -> dict[str, Any]:
     params = {name: matplotlib.rcParams._get(name) for name in matplotlib.rcParams if not name.startswith(LOCAL_PARAMS)}
     colormaps = getattr(matplotlib, "colormaps", {})
     seaborn_names = vars(sys.modules.get("seaborn.cm", types))
-    registered = set(colormaps) - set(getattr(colormaps, "_builtin_cmaps", colormaps))
+    registered = {
+        name for name in colormaps if not isinstance(getattr(matplotlib.cm, name, None), matplotlib.colors.Colormap)
+    }
     user_colormaps = {
         name: colormaps[name] for name in registered if name == params["image.cmap"] or name not in seaborn_names
     }
@@ -119,7 +127,8 @@ def _filters(module: Any) -> list[Any]:
 
 def _set_filters(module: Any, values: list[Any]) -> None:
     module.filters[:] = [*values, *(row for row in module.filters if row[2].__module__ != "builtins")]
-    module._filters_mutated()
+    module.filterwarnings("ignore", "a filter after which Python reads all filters again", append=True)
+    module.filters.pop()
 
 
 def _environment(module: Any) -> dict[str, str]:

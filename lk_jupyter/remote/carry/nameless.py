@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import types
+import warnings
 from contextlib import suppress
 from importlib import import_module
 
@@ -28,17 +29,28 @@ def accessors() -> dict[tuple[str, str], Any]:
         (kind.__name__, name): addition
         for kind in kinds
         for name, addition in vars(kind).items()
-        if getattr(getattr(addition, "_accessor", addition), "__module__", "") == "__main__"
+        if getattr(_accessor_class(addition, kind) or addition, "__module__", "") == "__main__"
     }
+
+
+def _accessor_class(addition: Any, kind: Any) -> Any:
+    """Return the class of an accessor; None for any other attribute of a class of pandas."""
+    is_accessor = type(addition).__module__ == "pandas.core.accessor" and hasattr(addition, "__get__")
+    return addition.__get__(None, kind) if is_accessor else None
 
 
 def put_accessors(additions: dict[tuple[str, str], Any]) -> None:
     """Add the peer's additions to the classes of pandas."""
     for (kind, name), addition in additions.items():
-        owner = getattr(import_module("pandas"), kind)
+        pandas: Any = import_module("pandas")
+        owner = getattr(pandas, kind)
+        accessor = _accessor_class(addition, owner)
+        if accessor is not None:
+            register = getattr(pandas.api.extensions, "register_{}_accessor".format(kind.lower()))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # an earlier attribute of this name is replaced
+                register(name)(accessor)
         setattr(owner, name, addition)
-        if hasattr(addition, "_accessor"):
-            owner._accessors.add(name)
 
 
 #: Code that sets an attribute: the object and the attribute.

@@ -15,7 +15,7 @@ from .. import ambient
 from ..values import codec, envelope
 from ..values import pickle as pickles
 from .base import ATOMS, IN_SESSION, LONG, PROTOCOL, TENSOR_KINDS, Refused, code_words
-from .kinds.classes import fill_class, reduce_enum
+from .kinds.classes import MAKE_CLASS, MAKE_ENUM, fill_class, reduce_enum
 from .kinds.functions import (
     CACHED,
     FUNCTION_ATTRIBUTES,
@@ -275,7 +275,7 @@ class Writer(cloudpickle.Pickler):  # type: ignore[misc]
         self._needs(kind, value)
         is_query = kind.__name__ == "LazyFrame" and str(kind.__module__).startswith("polars.")
         reduced = self._query(value) if is_query else super().reducer_override(value)
-        is_class = reduced is not NotImplemented and reduced[0] is cloudpickle.cloudpickle._make_skeleton_class
+        is_class = reduced is not NotImplemented and reduced[0] is MAKE_CLASS
         if is_class and "__slots__" in vars(value) and not issubclass(value, tuple):
             reduced[1][3]["__slots__"] = vars(value)["__slots__"]
         if is_class:  # cloudpickle omits an attribute that equals an attribute of a base, which may change
@@ -287,7 +287,7 @@ class Writer(cloudpickle.Pickler):  # type: ignore[misc]
                 if any(base.get(name, attributes) is attribute for base in bases)
             )
             reduced = (*reduced[:5], fill_class)
-        is_enum = reduced is not NotImplemented and reduced[0] is cloudpickle.cloudpickle._make_skeleton_enum
+        is_enum = reduced is not NotImplemented and reduced[0] is MAKE_ENUM
         return reduce_enum(value, *reduced) if is_enum else reduced
 
     def _query(self, query: Any) -> Any:

@@ -239,12 +239,6 @@ class Shell:
             if value is not None and not ends:
                 (show.show_result if arguments.no_display else sys.displayhook)(value)
             show.shell().end()
-        stream: Any
-        for stream in (captured._stdout, captured._stderr) if hasattr(show.shell(), "_tee") else ():
-            if stream is not None:
-                stream.write = stream.write  # the state after IPython's capture, here and below
-        if captured._stdout is not None:
-            setattr(captured._stdout, "softspace", 0)
         if arguments.output and ends:
             self.user_ns.pop(arguments.output, None)
         elif arguments.output:

@@ -254,11 +254,11 @@ def _control(widget: Any, kind: str, content: Any) -> str:  # noqa: PLR0911 (one
         return '<input type="checkbox" disabled{}>'.format(" checked" if content else "")
     if kind in ("Button", "ToggleButton"):
         return '<button type="button" disabled>{}</button>'.format(attribute("description"))
-    if hasattr(widget, "_options_labels"):
+    if hasattr(widget, "options"):
         chosen = getattr(widget, "label", None)
         options = "".join(
             "<option{}>{}</option>".format(" selected" if label == chosen else "", _escaped(label))
-            for label in widget._options_labels
+            for label in _option_labels(widget.options)
         )
         return "<select disabled>{}</select>".format(options)
     if kind == "Label":
@@ -266,6 +266,12 @@ def _control(widget: Any, kind: str, content: Any) -> str:  # noqa: PLR0911 (one
     if "Text" in kind:
         return '<input disabled value="{}">'.format(attribute("value"))
     return ""
+
+
+def _option_labels(options: Any) -> list[str]:
+    """Return the labels of the options of a widget: a dict, pairs of label and value, or values."""
+    is_pair = all(isinstance(option, (tuple, list)) and len(option) == 2 for option in options)
+    return [str(option[0] if is_pair and not isinstance(options, dict) else option) for option in options]
 
 
 def _escaped(value: Any) -> str:

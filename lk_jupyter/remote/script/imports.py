@@ -45,7 +45,7 @@ def _module(node: Any) -> str:
 
 
 def _call(function: str, node: Any, *arguments: Any) -> Any:
-    place = {name: getattr(node, name) for name in node._attributes}
+    place = {name: getattr(node, name) for name in driver.POSITION}
     values: list[Any] = [_ast.Constant(value, kind=None, **place) for value in arguments]
     call = _ast.Call(_ast.Name(function, _ast.Load(), **place), values, [], **place)
     return _ast.Expr(call, **place)

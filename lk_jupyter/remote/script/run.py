@@ -40,6 +40,9 @@ record_last: Callable[[Any], None] | None = None
 LINE_BYTES = 4000
 _TOP_LEVEL_AWAIT = 0x2000
 
+#: Attributes of a node for its place in the source.
+POSITION = "lineno", "col_offset", "end_lineno", "end_col_offset"
+
 #: Flags of code for imports from ``__future__``.
 _FUTURE = 0x1FE0000
 
@@ -221,7 +224,7 @@ def _parse_code(source: str, settings: dict[str, Any]) -> Any:
         tree.body[first:] = sorted(tree.body[first:], key=lambda node: getattr(node, "module", "") != "__future__")
     for node in tree.body[-1:] if settings["show_last"] != "all" else tree.body:
         if settings["show_last"] and isinstance(node, _ast.Expr):
-            place = {name: getattr(node.value, name) for name in node.value._attributes}
+            place = {name: getattr(node.value, name) for name in POSITION}
             show_call = _ast.Name("_lk_show_last", _ast.Load(), **place)
             node.value = _ast.Call(show_call, [node.value], [], **place)
     modules: list[Any] = [sys.modules.get("{}.{}".format(_PACKAGE, name)) for name in settings["parts"]]

@@ -409,7 +409,11 @@ def _zone(encoder: Encoder, node: dict[str, Any], value: Any) -> None:
 
 
 def _pytz(_encoder: Encoder, node: dict[str, Any], value: Any) -> bool:
-    node.update(t="pytz", v=getattr(value, "zone", None), m=getattr(value, "_minutes", None))
+    if not isinstance(value, datetime.tzinfo):
+        return False
+    name = getattr(value, "zone", None)
+    offset = value.utcoffset(None) if name is None else None
+    node.update(t="pytz", v=name, m=None if offset is None else offset // datetime.timedelta(minutes=1))
     return node["v"] is not None or node["m"] is not None
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copyreg
+import enum
+import io
 import re
 import types
 from contextlib import suppress
@@ -14,6 +16,26 @@ from ..base import PROTOCOL, has_dict
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+
+class _Sample:
+    pass
+
+
+class _SampleEnum(enum.Enum):
+    pass
+
+
+def _cloudpickle_functions(kind: Any) -> tuple[Any, Any]:
+    """Return the functions of cloudpickle that make a class as pickles of notebook classes do, and set its state."""
+    kind.__module__ = "__main__"
+    reduced = cloudpickle.Pickler(io.BytesIO()).reducer_override(kind)
+    return reduced[0], reduced[5]
+
+
+#: Functions of cloudpickle: to make a class, to set the attributes of a class, to make an enumeration.
+MAKE_CLASS, _SET_CLASS = _cloudpickle_functions(_Sample)
+MAKE_ENUM, _ = _cloudpickle_functions(_SampleEnum)
 
 #: The function in pickles of instances without a constructor call.
 NEW_OBJECT: Any = copyreg.__newobj__  # type: ignore[attr-defined]
@@ -108,10 +130,10 @@ def make_class(  # noqa: PLR0917 (as cloudpickle calls it)
         type.__setattr__(base, _FOR_SUBCLASSES, classmethod(lambda cls, **_: None))
     try:
         if kind.__module__ != "__main__":
-            return cloudpickle.cloudpickle._make_skeleton_class(kind, name, bases, attributes, tracker, more)
+            return MAKE_CLASS(kind, name, bases, attributes, tracker, more)
         maker = next(base for base in kind.__mro__ if base.__module__ != "__main__")
         new_class = maker.__new__(kind, name, types.resolve_bases(bases), dict(attributes))
-        return cloudpickle.cloudpickle._lookup_class_or_track(tracker, new_class)
+        return MAKE_CLASS(lambda *_, **__: new_class, name, bases, {}, tracker, more)
     finally:
         for base, method in called.items():
             type.__setattr__(base, _FOR_SUBCLASSES, method)
@@ -129,7 +151,7 @@ def fill_class(kind: Any, state: Any) -> Any:
         is_deletable = not name.startswith(("__", "_abc_")) or type(value) is types.FunctionType
         if is_deletable and name not in state[0] and not isinstance(value, _SLOT_DESCRIPTORS):
             type.__delattr__(kind, name)
-    return cloudpickle.cloudpickle._class_setstate(kind, state)
+    return _SET_CLASS(kind, state)
 
 
 def reduce_enum(kind: Any, make: Any, arguments: Any, state: Any, *_: Any) -> tuple[Any, ...]:
@@ -148,7 +170,7 @@ def _member_attributes(member: Any) -> dict[str, Any]:
 
 def fill_enum(kind: Any, state: Any) -> None:
     """Set the attributes of an enumeration and of the members."""
-    cloudpickle.cloudpickle._class_setstate(kind, state[0])
+    _SET_CLASS(kind, state[0])
     for name, member_state in state[1].items():
         attributes = vars(kind.__members__[name])
         for key in _member_attributes(kind.__members__[name]):

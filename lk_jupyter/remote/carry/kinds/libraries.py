@@ -115,7 +115,7 @@ def is_optimizer(value: Any) -> bool:
 def make_optimizer(kind: Any) -> Any:
     """Make an optimizer without state; its class calls the hooks of a step from now on."""
     optimizer = kind.__new__(kind)
-    optimizer._patch_step_function()
+    sys.modules["torch.optim.optimizer"].Optimizer.__setstate__(optimizer, {"defaults": {}})
     return optimizer
 
 

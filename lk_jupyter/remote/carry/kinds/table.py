@@ -204,7 +204,7 @@ def reduce_kind(value: Any) -> tuple[Any, ...] | None:  # noqa: PLR0911 (one for
     if type(value) is NamespaceReference:
         return value.__reduce__()
     if is_widget(value):
-        return make_widget, (type(value), value._model_id), widget_state(value), None, None, fill_widget
+        return make_widget, (type(value), value.model_id), widget_state(value), None, None, fill_widget
     if is_shell(value):
         return shell, ()
     if is_optimizer(value):

@@ -63,13 +63,13 @@ def output_for(model: str) -> Any:
     return instance if isinstance(instance, output) else captures.setdefault(model, output())
 
 
-def make_widget(kind: Any, model: str) -> Any:
+def make_widget(kind: Any, model: str | None) -> Any:
     """Make a widget without state; in a run the widget keeps the id of its model."""
-    captured = captures.pop(model, None)
+    captured = captures.pop(model, None) if model else None
     if type(captured) is kind:
         return captured
     module = sys.modules["ipywidgets.widgets.widget"]
-    is_new = IN_RUN and model not in getattr(module, "_instances", {})
+    is_new = IN_RUN and model and model not in getattr(module, "_instances", {})
     widget = kind.__new__(kind)
     with suppress(import_module("traitlets").TraitError):  # a class such as Link, which needs values first, opens later
         module.Widget.__init__(widget, **({"model_id": model} if is_new else {}))
