@@ -1,10 +1,10 @@
 import { trans } from './trans';
 import { BurnRateContent } from './types';
 
-/** Seconds of a century: an end that is further away is none. */
+/** Seconds of a century: a later end is shown as no end. */
 const LONGEST = 100 * 365 * 86_400;
 
-/** Credits that can still be spent, from either form of the answer; null while it was not heard. */
+/** Return the spendable credits from either form of the answer; null before the first answer. */
 export function readBalance(balance: object | undefined): number | null {
   const { remaining_credits: userCredits, balance: organizationCredits } = (balance ?? {}) as {
     remaining_credits?: number;
@@ -13,13 +13,13 @@ export function readBalance(balance: object | undefined): number | null {
   return userCredits ?? (organizationCredits === undefined ? null : Number(organizationCredits));
 }
 
-/** What all that is billed now costs an hour: the sum of the known prices, in words. */
+/** Return the price of everything that is billed now, in credits per hour: the sum of the known prices. */
 export function burnRateWords({ per_hour: sum, complete }: BurnRateContent): string {
   const perHour = trans.__('%1/h', String(Number(sum)));
   return complete ? perHour : Number(sum) ? trans.__('at least %1', perHour) : trans.__('price unknown');
 }
 
-/** For how long the credits last if all that is billed now keeps running; null while nothing with a price is. */
+/** Return the time that the credits last at the current rate; null if nothing with a price is active. */
 export function timeRemaining(balance: number | null, { per_hour: sum, complete }: BurnRateContent): string | null {
   if (balance === null || !Number(sum)) {
     return null;
@@ -36,7 +36,7 @@ export function timeRemaining(balance: number | null, { per_hour: sum, complete 
   return complete ? trans.__('≈ %1', time) : trans.__('at most %1', time);
 }
 
-/** When the credits end if all that is billed now keeps running, in words; null while nothing with a price is. */
+/** Return the time at which the credits end at the current rate; null if nothing with a price is active. */
 export function endWords(
   balance: number | null,
   { per_hour: sum, complete }: BurnRateContent,

@@ -14,7 +14,7 @@ interface Example {
   bill: { seconds: number | null; cost: number | null; cost_is: Bill['costIs'] };
 }
 
-/** Read by the tests of the Python half too. */
+/** The tests of the Python code read the same file. */
 const EXAMPLES = JSON.parse(readFileSync('../tests/bills.json', 'utf-8')) as Example[];
 
 test.each(EXAMPLES)('$name', ({ record, price_per_hour: price, at, sent_at: sentAt, bill }) => {

@@ -7,7 +7,7 @@ vi.mock('@jupyterlab/services', () => ({
   ServerConnection: { makeSettings: () => ({ baseUrl: 'http://lab/user/x/' }) }
 }));
 
-/** The routes of the server over a bucket in memory. */
+/** Answer the routes of the server from a bucket in memory. */
 function makeBucket(objects: Record<string, string>) {
   const paths: string[] = [];
   const open = async (path: string, { method = 'GET', body, form }: any = {}): Promise<Response> => {

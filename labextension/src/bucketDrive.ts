@@ -1,7 +1,7 @@
 /**
- * The bucket as a drive of Lab: its file browser, editors and viewers work on it as on any other.
+ * The bucket as a drive of Lab, for Lab's file browser, editors and viewers.
  *
- * A path of the drive is a key without the slash that folders end with. There are no checkpoints: saving replaces.
+ * A path of the drive is a key without the final slash of folders. There are no checkpoints: saving replaces an object.
  */
 import { PathExt } from '@jupyterlab/coreutils';
 import { Contents, ServerConnection } from '@jupyterlab/services';
@@ -13,11 +13,11 @@ import { StorageContent, StorageItem } from './types';
 
 type Open = (path: string, ask?: Ask) => Promise<Response>;
 
-/** Most items of one answer, and of a folder that Lab shows. */
+/** Maximum number of items in one answer, and in a folder that Lab shows. */
 const PAGE = 1000;
 const MOST_ITEMS = 10_000;
 
-/** Largest object that is opened in an editor or viewer, in bytes. */
+/** Maximum size in bytes of an object in an editor or viewer. */
 const MOST_BYTES = 50_000_000;
 
 const NO_CHECKPOINT = { id: 'none', last_modified: new Date(0).toISOString() };
@@ -29,7 +29,7 @@ export class BucketDrive implements Contents.IDrive {
   readonly serverSettings = ServerConnection.makeSettings();
   isDisposed = false;
   private readonly changed = new Signal<this, Contents.IChangedArgs>(this);
-  /** What has come of uploads that come in pieces, by path. */
+  /** Path → received pieces of an upload. */
   private readonly pieces = new Map<string, Blob[]>();
 
   constructor(
@@ -109,7 +109,7 @@ export class BucketDrive implements Contents.IDrive {
     return this.emitChange('save', null, path);
   }
 
-  /** Put a file beside the object that has its name, as `x (1).csv`, or in its place. */
+  /** Upload a file next to the object of the same name, as `x (1).csv`, or replace the object. */
   async upload(path: string, file: File, keepsBoth: boolean): Promise<Contents.IModel> {
     const [folder, ending] = [PathExt.dirname(path), PathExt.extname(path)];
     const start = PathExt.basename(path, ending);
@@ -217,7 +217,7 @@ function folderItem(path: string): StorageItem {
 }
 
 function toModel(item: StorageItem, path: string): Contents.IModel {
-  const written = item.last_modified ?? ''; // a folder has no time
+  const written = item.last_modified ?? ''; // folders have no time
   const type = item.is_folder ? 'directory' : item.name.endsWith('.ipynb') ? 'notebook' : 'file';
   return {
     name: item.name,
@@ -244,7 +244,10 @@ function toBlob({ content, format }: Partial<Contents.IModel>): Blob {
   return new Blob([typeof content === 'string' ? content : JSON.stringify(content, null, 1)]);
 }
 
-/** Jupyter's server decides whom it trusts by its signatures; here Lab would believe the file, which any member can write. */
+/**
+ * Remove trust from the cells of a notebook. Jupyter's server checks signatures, but here Lab would believe the file,
+ * and any member can write the file.
+ */
 function withoutTrust(notebook: unknown): unknown {
   const { cells } = (notebook ?? {}) as { cells?: unknown };
   for (const cell of (Array.isArray(cells) ? cells : []) as ({ metadata?: { trusted?: unknown } } | null)[]) {

@@ -1,4 +1,4 @@
-/** The commands by their names; a plugin each adds those of its place. */
+/** Ids of the commands. Each plugin adds the commands of its area. */
 import { ReadonlyJSONObject, UUID } from '@lumino/coreutils';
 
 export const COMMANDS = {
@@ -23,15 +23,20 @@ export const COMMANDS = {
   refresh: 'lk:refresh'
 } as const;
 
-/** Marks calls by our own buttons. A notebook can link to commands with arguments of its choice, but can't know this. */
+/**
+ * Marks calls by our own buttons. A notebook can link to commands with arguments of its choice, but can't know this id.
+ */
 const CALLER = UUID.uuid4();
 
-/** Return the arguments of a call by a button, a menu or the palette, whose user has read what it does. */
+/** Return the arguments of a call by a button, a menu or the palette, where the user has read the action. */
 export function asUiCall(args: object = {}): ReadonlyJSONObject {
   return { ...args, caller: CALLER };
 }
 
-/** Whether one of our own buttons calls a command. If not, the command asks before it starts, spends or writes. */
+/**
+ * Return whether one of our own buttons calls a command. Otherwise the command needs a confirmation before it starts,
+ * spends or writes.
+ */
 export function isUiCall({ caller }: { caller?: unknown }): boolean {
   return caller === CALLER;
 }

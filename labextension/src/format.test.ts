@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import { bytes, credits, day, duration, significant, unturned, when } from './format';
 import { ENGLISH, speak, trans } from './trans';
 
-/** Read by the tests of the Python half too. */
+/** The tests of the Python code read the same file. */
 const FIGURES = JSON.parse(readFileSync('../tests/figures.json', 'utf-8')) as Record<
   'credits' | 'duration' | 'size',
   [number, string][]

@@ -1,9 +1,9 @@
-/** Figures as people read them: the same as Python writes, with the same examples (tests/figures.json). */
+/** Format numbers for people, same as in Python, with the same examples (tests/figures.json). */
 import { trans } from './trans';
 
 export { unturned } from './trans';
 
-/** Seconds as `7.4 s`, `3 min 05 s` or `2 h 10 min`. */
+/** Format seconds: `7.4 s`, `3 min 05 s` or `2 h 10 min`. */
 export function duration(seconds: number): string {
   if (seconds < 60) {
     return `${seconds.toFixed(1)} s`;
@@ -14,7 +14,7 @@ export function duration(seconds: number): string {
   return h ? `${h} h ${two(m)} min` : `${m} min ${two(s)} s`;
 }
 
-/** Credits with as many digits as say something. */
+/** Format credits with as many digits as matter. */
 export function credits(amount: number): string {
   if (amount > 0 && amount < 0.0001) {
     return trans.__('under %1', '0.0001');
@@ -24,7 +24,7 @@ export function credits(amount: number): string {
 
 const UNITS = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
 
-/** Bytes as `3.2 MB`. */
+/** Format bytes: `3.2 MB`. */
 export function bytes(count: number): string {
   const last = UNITS.length - 1;
   let at = 0;
@@ -34,29 +34,29 @@ export function bytes(count: number): string {
   return `${count.toFixed(at && count < 99.95 ? 1 : 0)} ${UNITS[at]}`;
 }
 
-/** A number in text with five significant digits at most; other text stays as it is. */
+/** Round a number in a text to five significant digits; return other text unchanged. */
 export function significant(text: string): string {
   const value = Number(text);
   return text.trim() && Number.isFinite(value) ? String(Number(value.toPrecision(5))) : text;
 }
 
-/** A machine's profile as its card is called: `gpu.a100` is A100. */
+/** Return the GPU name of a machine profile: `gpu.a100` is A100. */
 export function machineName(profile: string): string {
   return profile.startsWith('gpu.') ? profile.slice(4).toUpperCase() : profile;
 }
 
-// Made once: a list of runs says hundreds of dates a second while it is scrolled.
+// created once: scrolling a list of runs formats hundreds of dates a second
 const TIME = new Intl.DateTimeFormat([], { hour: '2-digit', minute: '2-digit' });
 const DATE = new Intl.DateTimeFormat([], { month: 'short', day: 'numeric' });
 const DAY = new Intl.DateTimeFormat([], { weekday: 'short', month: 'short', day: 'numeric' });
 
-/** When something was, in Unix seconds: the time of a day that has not ended, the date before. */
+/** Format a time in Unix seconds: today the time, earlier the date. */
 export function when(at: number, now: number): string {
   const [then, today] = [new Date(at * 1000), new Date(now * 1000)];
   return (then.toDateString() === today.toDateString() ? TIME : DATE).format(then);
 }
 
-/** The day of a moment, as a heading. */
+/** Return the day of a time, as a heading. */
 export function day(at: number, now: number): string {
   const [then, today, yesterday] = [at, now, now - 86_400].map(second => new Date(second * 1000).toDateString());
   if (then === today) {
@@ -65,7 +65,7 @@ export function day(at: number, now: number): string {
   return then === yesterday ? trans.__('Yesterday') : DAY.format(at * 1000);
 }
 
-/** A moment of the API in Unix seconds; one without a zone is UTC. */
+/** Parse a time of the API into Unix seconds. Without a zone, the time is UTC. */
 export function moment(text: string | null | undefined): number | null {
   return text ? Date.parse(/(Z|[+-]\d\d:?\d\d)$/.test(text) ? text : `${text}Z`) / 1000 : null;
 }

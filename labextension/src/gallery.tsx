@@ -1,4 +1,4 @@
-/** Every state of what one sees, on one page: for the tests that look at it. It is no part of the extension. */
+/** All states of all components on one page, for visual tests. The extension doesn't include this module. */
 import React, { ReactElement, useEffect, useRef, useState } from 'react';
 import { createRoot } from 'react-dom/client';
 
@@ -32,7 +32,7 @@ const later = () => new Promise<never>(nothing);
 const A100 = { machine: 'gpu.a100', price_per_hour: '1.59', time_limit_seconds: 300 };
 const makeId = (at: number) => `${String(at).padStart(8, '0')}-5b1d-4c7e-9a52-${String(at).padStart(12, '0')}`;
 
-/** What an output keeps of a run, what is heard of it, and since when nobody answers. */
+/** Data saved in an output, the row of the run, and the time since which no server answers. */
 type HeaderExample = [data: object, row?: ServerRun, silent?: number];
 const HEADERS: HeaderExample[] = [
   [{ state: 'submitting', told: ['at most 0.1325 credits (time limit 300 s)'] }],
@@ -78,7 +78,7 @@ const view = {
 };
 const viewed = { ...A100, execution_id: makeId(0), notes: ['Started 15 Jan 2026 11:59:18', 'No GPU on this machine.'] };
 
-/** A run as a widget has it, as it is active and after it failed. */
+/** A run as a widget has the run, active and after a failure. */
 function RunViews() {
   return (
     <>
@@ -93,7 +93,7 @@ function RunViews() {
   );
 }
 
-/** A file is sent, and another has the name of one that is there. */
+/** An upload in progress, and a question about an existing name. */
 function Uploads() {
   const [question, ask] = useState<QuestionContent | null>(null);
   useEffect(() => void askAboutConflict('data/train.parquet', ask), []);
@@ -281,10 +281,10 @@ const rented = ['train', 'a name that is longer than the panel is wide'].map((ti
   acts: [act('code', `Log in to ${title}`), act('remove', `Delete ${title}`)]
 }));
 
-/** Runs from which on the list of the panel scrolls. */
+/** Number of runs from which the list of the panel scrolls. */
 const MANY_RUNS = 100;
 
-/** The panel as it is in other states of the cloud. */
+/** The panel with other states of the cloud. */
 function renderPanel(state: object, runs = 0) {
   const height = runs > MANY_RUNS ? 400 : undefined;
   return (
@@ -354,7 +354,7 @@ const SCENES: Record<string, ReactElement> = {
   'chat-empty': <Chat {...chat} turns={[]} spent="" answering={false} />
 };
 
-/** What is around that which no widget or panel has. */
+/** Elements outside widgets and panels. */
 const PLACES: Record<string, string> = { active: 'lk-active-popup', 'active-none': 'lk-active-popup' };
 
 function Gallery() {
@@ -369,7 +369,7 @@ function Gallery() {
   );
 }
 
-/** Runs that go on, each in a header that counts on as one in a notebook does. */
+/** Active runs, each in a header that updates as in a notebook. */
 function Going({ run }: { run: RunRow }) {
   const place = useRef<HTMLDivElement>(null);
   useSight(place, true);
@@ -385,7 +385,7 @@ function Going({ run }: { run: RunRow }) {
   );
 }
 
-/** Very many of what one sees, for `benchmarks/gallery.py`: their count stands in the address. */
+/** Many copies of a component, for `benchmarks/gallery.py`: the address contains the number. */
 const MANY: Record<string, (count: number) => ReactElement> = {
   '#runs': count => (
     <div style={{ display: 'flex', height: 600, width: 280 }} className="lk lk-panel">

@@ -1,4 +1,4 @@
-/** Icons that Lab has not, and those of Lab in place of the signs of a text. */
+/** Icons that Lab lacks, and Lab's icons for the signs in texts. */
 import { checkIcon, circleEmptyIcon, closeIcon, LabIcon, runIcon, stopIcon } from '@jupyterlab/ui-components';
 
 const makeIcon = (name: string, path: string) =>
@@ -12,7 +12,7 @@ const CLOUD =
 
 export const cloudIcon = makeIcon('cloud', CLOUD);
 
-/** The same in a color of its own, for the launcher. */
+/** The cloud icon in colour, for the launcher. */
 export const cloudTile = new LabIcon({
   name: 'lk-jupyter:cloud-tile',
   svgstr: cloudIcon.svgstr.replace('class="jp-icon3" fill="#616161"', 'fill="#0f7fd6"')
@@ -26,7 +26,7 @@ export const entireIcon = makeIcon(
   'M3 4.5h2v15H3zm16 0h2v15h-2zM6 12l4.5-4.2v3h3v-3L18 12l-4.5 4.2v-3h-3v3z'
 );
 
-/** What a sign in a text of ours means, as Lab draws it. */
+/** Sign in a text → Lab's icon. */
 export const SIGNS: Record<string, LabIcon> = {
   '☁': cloudIcon,
   '⚠': warningIcon,
@@ -41,7 +41,7 @@ export const SIGNS: Record<string, LabIcon> = {
 
 const SIGN = new RegExp(`([${Object.keys(SIGNS).join('')}])`, 'u');
 
-/** Words with Lab's icons in place of their signs. */
+/** Return a text with Lab's icons in place of signs. */
 export function drawn(words: string): (string | HTMLElement)[] {
   const parts = words.split(SIGN).filter(Boolean);
   return parts.map(part => SIGNS[part]?.element({ tag: 'span' }) ?? part);

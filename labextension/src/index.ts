@@ -1,4 +1,4 @@
-/** The plugins of this extension; in Voila, which loads it too, only its widgets: there is nothing of Lab to extend. */
+/** The plugins of this extension. In Voila, only the widgets load: there is no Lab to extend. */
 import { PageConfig } from '@jupyterlab/coreutils';
 
 const isVoila = PageConfig.getOption('appUrl') === 'voila/';

@@ -1,4 +1,4 @@
-/** What tests without a real browser have in the place of Lab's `ui-components`, and of `@lumino/widgets` by `vi.mock`. */
+/** Replacements for Lab's `ui-components`, and for `@lumino/widgets` by `vi.mock`, in tests without a browser. */
 
 export class ReactWidget {
   isVisible = true;

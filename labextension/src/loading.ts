@@ -1,4 +1,4 @@
-/** What a click runs in the kernel of a notebook: our extension, and cells. */
+/** Run our extension and cells in the kernel of a notebook after a click. */
 import { Notification } from '@jupyterlab/apputils';
 import type { Cell } from '@jupyterlab/cells';
 import { NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
@@ -9,7 +9,10 @@ import { trans } from './trans';
 const LOAD = '%load_ext lk_jupyter';
 const LOADS = /^[^\S\n]*%(?:re)?load_ext[^\S\n]+lk_jupyter\b/m;
 
-/** Load the extension, and add the cell that does it where the notebook has none; false where the kernel lacks it. */
+/**
+ * Load the extension, and add the cell with `%load_ext` if the notebook has none. Return false if the kernel lacks the
+ * package.
+ */
 export async function loadExtension({ content, sessionContext }: NotebookPanel): Promise<boolean> {
   const notebook = content.model!.sharedModel;
   if (!notebook.cells.some(cell => cell.cell_type === 'code' && LOADS.test(cell.source))) {
@@ -28,12 +31,12 @@ export async function loadExtension({ content, sessionContext }: NotebookPanel):
   return true;
 }
 
-/** Return what a question before a cell runs shows; its source can be about to change. */
+/** Return a cell as the question before a run shows the cell; the source may be about to change. */
 export function cellToRun({ model }: Cell, source = model.sharedModel.source): CellToRun {
   return { source, trusted: model.type !== 'code' || model.trusted };
 }
 
-/** Run these cells and no others: others may be selected. */
+/** Run these cells only: other cells may be selected. */
 export async function runCells({ content, sessionContext }: NotebookPanel, cells: Cell[]): Promise<void> {
   await sessionContext.ready;
   await NotebookActions.runCells(content, cells, sessionContext);

@@ -1,14 +1,14 @@
-/** What is said of a machine wherever one is chosen: the picker, and "Run on". */
+/** Facts on a machine, for the picker and for "Run on". */
 import { credits } from './format';
 import { trans } from './trans';
 import { MachineRow } from './types';
 
-/** Words of the server for what it does not know. */
+/** Words of the server for unknown values. */
 const UNKNOWN = ['', '–', 'none', 'unknown', 'no price'];
 
 export const hasValue = (words: string): boolean => !UNKNOWN.includes(words);
 
-/** What is free of a machine, as a word and as what its dot shows. */
+/** Return the availability of a machine as a word, and the kind of its dot. */
 export function availability({ allowed, free }: Pick<MachineRow, 'allowed' | 'free'>): { kind: string; word: string } {
   if (allowed === 'no') {
     return { kind: 'no', word: trans.__('not in your quota') };
@@ -20,12 +20,12 @@ export function availability({ allowed, free }: Pick<MachineRow, 'allowed' | 'fr
       : { kind: 'unknown', word: trans.__('not known') };
 }
 
-/** The price of a minute, of which most runs take a few; null where the price is not known. */
+/** Return the price of a minute, as most runs last a few minutes; null without a price. */
 export function perMinute({ price_per_hour: price }: Pick<MachineRow, 'price_per_hour'>): string | null {
   return hasValue(price) ? credits(Number(price) / 60) : null;
 }
 
-/** Memory, price and what is free, in one line. */
+/** Return memory, price and availability in one line. */
 export function machineFacts(machine: MachineRow): string {
   const { kind, word } = availability(machine);
   const dot = { yes: '●', no: '○', unknown: '' }[kind];

@@ -1,4 +1,4 @@
-/** The `%%lk_run` line of a cell, read and changed as text. */
+/** Read and change the `%%lk_run` line of a cell as text. */
 
 import { machineName } from './format';
 
@@ -6,17 +6,17 @@ const MAGIC = /^(\s*)%%lk_run(?![\w])([^\n]*)/;
 const OTHER_MAGIC = /^\s*%%\w+/;
 const MACHINE = /\s{1,99}--(?:gpu|machine)(?:\s{1,99}|=)("[^"]*"|'[^']*'|\S+)/g;
 
-/** Whether a cell runs on the cloud. */
+/** Return whether a cell runs on the cloud. */
 export function isRemote(source: string): boolean {
   return MAGIC.test(source);
 }
 
-/** The machine that the line of a cell names, without its quotes; null without one. */
+/** Return the machine in the line of a cell, without quotes; null without a machine. */
 export function readMachine(source: string): string | null {
   return readOption(source, '--gpu', '--machine');
 }
 
-/** The value that the kernel takes of an option on the line of a cell, which is the last; null without one. */
+/** Return the last value of an option in the line of a cell, which the kernel uses; null without the option. */
 export function readOption(source: string, ...names: string[]): string | null {
   const words = splitWords(MAGIC.exec(source)?.[2] ?? '');
   for (let at = words.length - 1; at >= 0; at--) {
@@ -28,12 +28,12 @@ export function readOption(source: string, ...names: string[]): string | null {
   return null;
 }
 
-/** Whether only the kernel knows what the line says: IPython puts values in the place of `{code}` and `$name`. */
+/** Return whether only the kernel knows the line: IPython replaces `{code}` and `$name` with values. */
 export function isCalculated(source: string): boolean {
   return /[{$]/.test(MAGIC.exec(source)?.[2] ?? '');
 }
 
-/** The words of a line, split as the kernel does: an option in a quoted text is none. */
+/** Split a line into words as the kernel does: an option inside quotes doesn't count. */
 function splitWords(line: string): string[] {
   const words = line.match(/(?:[^\s"'\\]|\\.|"(?:[^"\\]|\\.)*"|'[^']*')+/g) ?? [];
   return words.map(word =>
@@ -44,12 +44,12 @@ function splitWords(line: string): string[] {
   );
 }
 
-/** The other magic that a cell begins with, such as `%%bash`; null without one. */
+/** Return another magic at the start of a cell, such as `%%bash`; null without a magic. */
 export function otherMagic(source: string): string | null {
   return isRemote(source) ? null : (OTHER_MAGIC.exec(source)?.[0].trim() ?? null);
 }
 
-/** A cell that runs on this machine: its line is added, or its wish for a machine changed and nothing else. */
+/** Return a cell with a line that runs the cell on a machine. An existing line keeps its other options. */
 export function onMachine(source: string, machine: string): string {
   if (!isRemote(source)) {
     return `%%lk_run ${wish(machine)}\n${source}`;
@@ -60,25 +60,27 @@ export function onMachine(source: string, machine: string): string {
   );
 }
 
-/** Options that may stand in a line several times. */
+/** Options that a line may repeat. */
 const REPEATED = new Set(['-r', '--requirements', '--in', '--inputs', '--out', '--outputs', '--files', '--label']);
 
-/** What a hint may add to a line: the name of a machine, a package or a variable, a file below, a number. */
+/** Options that a hint may add: a machine, a package or a variable, a file below the folder, a number. */
 const HINT =
   /^(?:--(?:gpu|machine) [\w.+-]{1,100}|-r [\w.[\]-]{1,100}|--in [\p{L}\p{N}_]{1,100}|--carry|--timeout \d{1,9})$/u;
 const FILES = /^--files (?![/~])(?!.*\.\.)(?:[\p{L}\p{N}_./-]{1,200}|"[\p{L}\p{N}_./*-]{1,200}")$/u;
 
-/** Most options that one output may offer. */
+/** Maximum number of hints of one output. */
 const MOST_HINTS = 10;
 
-/** The options that an output advises. Somebody may have sent the notebook: what else it has becomes no button. */
+/**
+ * Return the options that an output advises. The notebook may come from a stranger, so other texts become no button.
+ */
 export function hintsIn(metadata: unknown): string[] {
   const hints = (metadata as { lk_jupyter_hints?: unknown } | null)?.lk_jupyter_hints;
   const fits = (option: unknown) => typeof option === 'string' && (HINT.test(option) || FILES.test(option));
   return Array.isArray(hints) ? (hints.slice(0, MOST_HINTS).filter(fits) as string[]) : [];
 }
 
-/** A cell whose line has this option too, such as `--timeout 120`; another value of the same option goes. */
+/** Add an option such as `--timeout 120` to the line of a cell; replace another value of the same option. */
 export function withOption(source: string, option: string): string {
   const [name] = option.split(' ', 1);
   const pattern = ['--gpu', '--machine'].includes(name)
@@ -93,12 +95,12 @@ export function withOption(source: string, option: string): string {
   });
 }
 
-/** The option as one writes it by hand: the name of the card, for other machines the whole profile. */
+/** Return the option as people write it: the name of the GPU, or the complete profile for other machines. */
 function wish(machine: string): string {
   return /^gpu\.\w+$/.test(machine) ? `--gpu ${machineName(machine)}` : `--machine ${machine}`;
 }
 
-/** A cell that runs in the kernel of its notebook. */
+/** Return a cell without the magic, so that the cell runs in the kernel of the notebook. */
 export function withoutMagic(source: string): string {
   return source.replace(/^\s*%%lk_run(?!\w)[^\n]*\n?/, '');
 }

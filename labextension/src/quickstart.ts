@@ -1,4 +1,4 @@
-/** A first notebook: the quickstart of this folder, or a new one with a first run. */
+/** A first notebook: the quickstart in this folder, or a new notebook with a first run. */
 import { JupyterFrontEnd } from '@jupyterlab/application';
 import { Dialog, showDialog } from '@jupyterlab/apputils';
 import { PathExt } from '@jupyterlab/coreutils';
@@ -7,7 +7,10 @@ import { trans } from './trans';
 
 const NAME = 'quickstart.ipynb';
 
-/** Open the quickstart in a folder; write it first where there is none, after a question unless the user `asks`. */
+/**
+ * Open the quickstart in a folder. Write a missing notebook first, after a confirmation unless our own button was
+ * clicked.
+ */
 export async function openQuickstart(
   { commands, serviceManager }: JupyterFrontEnd,
   folder: string,

@@ -66,7 +66,7 @@ test('a run of another machine costs by the clock of the server, whatever this o
   const status = { ahead: 120 } as StatusContent;
   const machines = { machine_types: [{ hardware_profile: 'gpu.a100', price_per_hour: 3.6 }] };
   const record = { ...going, status: 'running', start_time: '2026-01-01T09:00:37Z' } as ExecutionRecord;
-  const serverTime = moment('2026-01-01T08:58:47Z')!; // 09:00:47 there
+  const serverTime = moment('2026-01-01T08:58:47Z')!; // 09:00:47 on the server
   const [run] = mergeRuns({ status, running: [record], machines, records: new Map([['b', record]]) });
   expect(computeRowBill(run, serverTime)).toEqual({ seconds: 10, cost: expect.closeTo(0.01, 6), costIs: 'estimated' });
   const history = { executions: [record], total_executions: 1, total_credits_spent: 0, limit: 1, offset: 0 };
@@ -94,7 +94,7 @@ test('what the journal keeps of a run that no list has is its bill', () => {
   expect(computeRowBill(run, 0)).toEqual({ seconds: 36, cost: expect.closeTo(0.025, 6), costIs: 'estimated' });
 });
 
-/** Each would be more than a word in a line of a cell, a path or a file name. */
+/** Values that would be more than a word in a line of a cell, a path or a file name. */
 const ODD = [
   '',
   ' a',

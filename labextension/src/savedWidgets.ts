@@ -1,25 +1,25 @@
 /**
- * Widgets that are saved in a notebook: ipywidgets creates their models when the notebook is opened, trusted or not, and
- * the state of some models is code. In their place it gets a gate, which decides what is restored, and when.
+ * A gate for widgets saved in a notebook. ipywidgets creates their models when a notebook opens, with or without trust,
+ * and the state of some models is code. Instead, ipywidgets gets a gate, which decides when to restore which models.
  */
 import type { INotebookModel, INotebookTracker } from '@jupyterlab/notebook';
 import { UUID } from '@lumino/coreutils';
 
-/** The name of our widgets for ipywidgets. npm allows no such name, so no CDN has a package of it. */
+/** Module name of our widgets in ipywidgets. npm allows no such name, so no CDN can serve such a package. */
 export const MODULE = '_lk-jupyter';
 export const MODULE_VERSION = '1.0.0';
 
 const METADATA_KEY = 'widgets';
 const STATE = 'application/vnd.jupyter.widget-state+json';
 
-/** Models by their ids, as the file of a notebook has them. */
+/** Id → model, as in the file of a notebook. */
 export interface SavedState {
   version_major: number;
   version_minor: number;
   state: Record<string, unknown>;
 }
 
-/** What a gate holds back, and asks for trust. */
+/** Widgets behind a gate, and the function that opens the trust dialog. */
 export interface GatedWidgets {
   saved: SavedState;
   notebook: INotebookModel;
@@ -27,10 +27,10 @@ export interface GatedWidgets {
   onTrust: (panelId: string) => void;
 }
 
-/** What gates hold back, by a key that no notebook can contain. */
+/** Widgets behind gates, by keys that no notebook can contain. */
 export const gates = new Map<string, GatedWidgets>();
 
-/** Give ipywidgets a gate in place of the widgets that a notebook was saved with. */
+/** Give ipywidgets a gate in place of the widgets saved in a notebook. */
 export function holdBack(notebook: INotebookModel, rest: Pick<GatedWidgets, 'notebooks' | 'onTrust'>): void {
   const read = notebook.getMetadata.bind(notebook);
   notebook.getMetadata = (key: string) => {

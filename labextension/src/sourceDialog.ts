@@ -1,13 +1,13 @@
-/** A question that shows complete source code before it runs, as a text that can't hide a part of itself. */
+/** A question that shows complete source code before the code runs, as text that can't hide a part of itself. */
 import { Dialog, showDialog } from '@jupyterlab/apputils';
 import { Widget } from '@lumino/widgets';
 
 import { trans } from './trans';
 
-/** Characters that aren't drawn, turn the text around them, or look like a space. */
+/** Invisible characters, characters that change the direction of text, and characters that look like a space. */
 const UNSEEN = /(?![\t\n ])[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\u2800]/gu;
 
-/** Return source code as an element in which each character is seen: one that isn't drawn appears as its number. */
+/** Return source code as an element in which each character is visible: invisible characters appear as numbers. */
 export function drawnSource(source: string): HTMLPreElement {
   const box = document.createElement('pre');
   box.className = 'lk-source';
@@ -23,7 +23,7 @@ export function drawnSource(source: string): HTMLPreElement {
   return box;
 }
 
-/** Ask before source code runs or is inserted. The words say why it is asked and what follows. */
+/** Prompt before source code runs or is inserted. The words give the reason and the consequences. */
 export async function askWithSource(title: string, words: string[], sources: string[], verb: string): Promise<boolean> {
   const node = document.createElement('div');
   node.className = 'lk-source-question';

@@ -4,7 +4,7 @@ import { isUiCall, asUiCall } from './commands';
 import { drawnSource } from './sourceDialog';
 import { mayRun, spendingWords } from './spending';
 
-/** What is asked: a title, the text of the body, and the button that Enter presses. */
+/** The question on the screen: title, text, and the button that Enter presses. */
 interface Dialogue {
   title: string;
   text: string;
@@ -12,7 +12,7 @@ interface Dialogue {
 }
 const lab = vi.hoisted(() => ({ questions: [] as Dialogue[], accepts: false }));
 
-// Lab's own parts need more of a browser than these tests have.
+// Lab's own parts need more of a browser than these tests have
 vi.mock('@lumino/widgets', () => ({
   Widget: class {
     node: HTMLElement;
@@ -102,7 +102,7 @@ test('several cells cost their sum', () => {
 
 const cloud = { data: { machines: { machine_types: types } }, refresh: () => Promise.resolve() } as any;
 
-/** What is asked before cells run, if anything, and whether they may. */
+/** Return the question before cells run, if any, and the answer. */
 async function clickAndRead(cells: [source: string, trusted: boolean][], isByUs = true, machine: string | null = null) {
   lab.questions = [];
   const clicked = cells.map(([source, trusted]) => ({ source, trusted }));
@@ -132,7 +132,7 @@ test('a cell of a received notebook runs only after a question that shows its co
 test('a received cell that runs on the cloud has its price in the question, of the machine that it runs on', async () => {
   const named = await clickAndRead([['%%lk_run --gpu A100 --timeout 600\nx', false]]);
   expect(named.question!.text).toContain('It runs on A100 at 1.59/h. It costs at most 0.2650 credits.');
-  const unnamed = await clickAndRead([['%%lk_run\nx', false]], true, 'cpu'); // an output may name a cheap one
+  const unnamed = await clickAndRead([['%%lk_run\nx', false]], true, 'cpu'); // an output may contain a cheap machine
   expect(unnamed.question!.text).toContain('It runs on H100 at 2.79/h.');
 });
 

@@ -1,4 +1,4 @@
-/** A question before a click spends credits: on which machine, at what price, and the most that it costs. */
+/** A question before a click spends credits, with the machine, its price and the maximum cost. */
 import { Dialog, showDialog } from '@jupyterlab/apputils';
 
 import { readBalance } from './balance';
@@ -12,24 +12,24 @@ import { credits, machineName } from './format';
 /** A cell that a click runs. */
 export interface CellToRun {
   source: string;
-  /** Whether the user has run it, or trusts its notebook. */
+  /** Whether the user ran the cell or trusts its notebook. */
   trusted: boolean;
 }
 
-/** What a click does, as the question before it shows it. */
+/** The effect of a click, as the question shows the click. */
 export interface Click {
   verb: string;
-  /** The machine of its last run, by the journal of this machine: an output may name a cheap one. */
+  /** Machine of the last run from the journal of this machine: an output may contain a cheaper machine. */
   machine?: string | null;
-  /** Whether the user has clicked on something of ours, not on what a notebook or a page links to. */
+  /** Whether the user clicked on our own button, not on a link in a notebook or page. */
   isUiClick: boolean;
-  /** Whether the user has just run the cell, or has chosen its machine with the price: a trusted cell needs no question. */
+  /** Whether the user just ran the cell, or chose its machine with the price: a trusted cell then needs no question. */
   isChosen?: boolean;
 }
 
 /**
- * Ask whether cells may run. A trusted cell needs a question only if it runs on the cloud. Before any other cell, the
- * question shows its source too: an output that looks like ours can be in a notebook of a stranger, with hidden code.
+ * Prompt before cells run. A trusted cell needs a prompt only if the cell runs on the cloud. For all other cells, the
+ * prompt shows the source too: an output that looks like ours can be in a stranger's notebook, with hidden code.
  */
 export async function mayRun(cloud: Cloud, cells: CellToRun[], { verb, machine = null, isUiClick, isChosen }: Click) {
   const sources = cells.map(({ source }) => source);
@@ -51,7 +51,7 @@ export async function mayRun(cloud: Cloud, cells: CellToRun[], { verb, machine =
   return askWithSource(trans._n('Run this cell?', 'Run these %1 cells?', cells.length), words, sources, verb);
 }
 
-/** Ask whether cells may run on the cloud; yes for those that run here. */
+/** Prompt before cells run on the cloud; return true for local cells. */
 async function maySpend(cloud: Cloud, cells: string[], machine: string | null, verb: string): Promise<boolean> {
   const sources = cells.filter(isRemote);
   if (!sources.length) {
@@ -65,11 +65,11 @@ async function maySpend(cloud: Cloud, cells: string[], machine: string | null, v
   return button.accept;
 }
 
-/** What cells cost that run on the cloud, by the prices, the default machine and the balance that the cloud has now. */
+/** Return the cost of cells that run on the cloud, from current prices, the default machine and the balance. */
 async function wordsFor(cloud: Cloud, sources: string[], machine: string | null): Promise<string[]> {
   const unheard = (['status', 'machines', 'balance'] as const).filter(topic => !cloud.data[topic]);
   const [table] = await Promise.all([
-    request<MachinesContent>('machines').catch(() => null), // without, the question names what else is known
+    request<MachinesContent>('machines').catch(() => null), // without the table, the question uses the other facts
     cloud.refresh(...unheard)
   ]);
   const terms = {
@@ -80,14 +80,14 @@ async function wordsFor(cloud: Cloud, sources: string[], machine: string | null)
   return spendingWords(sources, terms, readBalance(cloud.data.balance));
 }
 
-/** What holds for a cell whose line names no machine or time limit, and the machines with their prices. */
+/** Defaults for a cell without a machine or time limit, and the machines with their prices. */
 interface Terms {
   types: MachineType[];
   machine: string | null;
   seconds: number | null;
 }
 
-/** What cells cost that run on the cloud, in sentences. */
+/** Return the cost of cells that run on the cloud, in sentences. */
 export function spendingWords(sources: string[], terms: Terms, balance: number | null): string[] {
   const bounds = sources.map(source => boundCost(source, terms));
   const named = bounds.flatMap(({ named }) => named);
@@ -110,7 +110,7 @@ export function spendingWords(sources: string[], terms: Terms, balance: number |
 
 const sum = (amounts: number[]) => amounts.reduce((all, amount) => all + amount, 0);
 
-/** The machines of a cell in words, their price and the most that it costs: infinite where its line doesn't bound it. */
+/** Return the machines of a cell in words, their price and the maximum cost: infinite if the line sets no bound. */
 function boundCost(source: string, { types, machine, seconds: usual }: Terms) {
   const wishes = (readMachine(source) ?? machine ?? '').split(',').filter(Boolean);
   const prices = wishes.map(wish => findPrice(wish, types));
@@ -130,7 +130,7 @@ function boundCost(source: string, { types, machine, seconds: usual }: Terms) {
   return { named, perHour, most: isCalculated(source) ? Infinity : Math.min(...limits) };
 }
 
-/** The seconds of a time limit as the line has it, such as 600, 10m or 1h30m; not a number for anything else. */
+/** Parse a time limit such as 600, 10m or 1h30m into seconds; NaN for other text. */
 function parseDuration(text: string): number {
   const unit: Record<string, number> = { d: 86_400, h: 3600, m: 60, s: 1 };
   const part = /([0-9]+(?:[.,][0-9]+)?)\s*(days?|d|hours?|h|min|m|sec|s)\s*/gi;
@@ -141,7 +141,7 @@ function parseDuration(text: string): number {
   return sum(parts.map(([, amount, name]) => Number(amount.replace(',', '.')) * unit[name[0].toLowerCase()]));
 }
 
-/** The price of a machine, of several to choose from the highest; null where one isn't known. */
+/** Return the price of a machine, or the highest price of several alternatives; null if a price is unknown. */
 function findPrice(wish: string, types: MachineType[]): number | null {
   const prices = wish.split('|').map(one => {
     const name = one

@@ -5,7 +5,7 @@ import type { StartQuestion } from './types';
 
 const lab = vi.hoisted(() => ({ dialogs: [] as any[], sockets: [] as any[] }));
 
-// Lab's own parts need more of a browser than these tests have.
+// Lab's own parts need more of a browser than these tests have
 vi.mock('@jupyterlab/apputils', () => ({
   Dialog: class {
     static cancelButton = () => ({ label: 'Cancel', accept: false });

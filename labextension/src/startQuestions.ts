@@ -1,4 +1,4 @@
-/** Kernels that wait for permission to start a paid machine: the Jupyter server sends the questions, a user answers. */
+/** Kernels that wait for permission to start a paid machine: the Jupyter server sends questions, a user answers. */
 import { Dialog } from '@jupyterlab/apputils';
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
@@ -7,14 +7,14 @@ import { credits, unturned } from './format';
 import { trans } from './trans';
 import { StartAnswer, StartQuestion, StartQuestionList } from './types';
 
-/** Milliseconds before a new connection after one was lost, doubled each time up to the second. */
+/** Milliseconds before a new connection after a lost connection, doubled each time up to the second value. */
 const PAUSE = 1000;
 const LONGEST_PAUSE = 60_000;
 
-/** Connections that may fail before the first one opens: a server without our extension has no such route. */
+/** Connections that may fail before the first success: a server without our extension has no such route. */
 const MOST_FAILURES = 5;
 
-/** Show each question as long as it waits; keep connected while the page is open. */
+/** Show each question while the kernel waits, and stay connected while the page is open. */
 export function showStartQuestions(): void {
   const dialogs = new Map<string, Dialog<unknown>>();
   let failures = 0;
@@ -41,7 +41,7 @@ export function showStartQuestions(): void {
   connect();
 }
 
-/** Open a dialog for each new question, and close those of questions that were answered elsewhere. */
+/** Open a dialog for each new question, and close dialogs of questions that were answered elsewhere. */
 function update(
   dialogs: Map<string, Dialog<unknown>>,
   questions: StartQuestion[],
@@ -68,7 +68,7 @@ function update(
   }
 }
 
-/** Return what a dialog shows: machine, notebook and cost. A key that was meant for a cell gives no permission. */
+/** Return the content of a dialog: machine, notebook and cost. A key press meant for a cell gives no permission. */
 export function startDialog(question: StartQuestion) {
   return {
     title: question.notebook
@@ -80,7 +80,7 @@ export function startDialog(question: StartQuestion) {
   };
 }
 
-/** What a start costs, in sentences. */
+/** Return the cost of a start, in sentences. */
 export function startWords({ price_per_hour, highest_cost, idle_minutes }: StartQuestion): string[] {
   const price =
     price_per_hour === null

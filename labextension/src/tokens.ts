@@ -1,4 +1,4 @@
-/** By what the plugins meet. */
+/** Tokens of the services that plugins share. */
 import { Token } from '@lumino/coreutils';
 
 import { Cloud } from './cloud';

@@ -41,7 +41,7 @@ import { Listener } from './stream';
 import { COMMANDS } from './commands';
 import { ENGLISH, speak, trans } from './trans';
 
-/** What the routes of the server answer in these tests. */
+/** Answers of the server's routes in these tests. */
 const ANSWERS: Record<string, unknown> = vi.hoisted(() => ({}));
 
 vi.mock('./request', async original => ({
@@ -56,7 +56,7 @@ vi.mock('./stream', () => ({
     return new Promise(() => undefined);
   }
 }));
-// Lab's own parts need more of a browser than these tests have, and so do plots: theirs are the names of their lines.
+// Lab's own parts need more of a browser than these tests have, and plots do too: these are the names of their lines
 vi.mock('@lumino/widgets', () => import('./labMock'));
 vi.mock('uplot', () => ({
   default: class {
@@ -70,7 +70,7 @@ vi.mock('uplot', () => ({
 }));
 vi.stubGlobal('ResizeObserver', Observer);
 
-/** A language in which each message stands in brackets. */
+/** A language that puts each message into brackets. */
 const BRACKETS: typeof ENGLISH = {
   __: (text, ...values: unknown[]) => `⟦${ENGLISH.__(text, ...values)}⟧`,
   _n: (one, many, count, ...values: unknown[]) => `⟦${ENGLISH._n(one, many, count, ...values)}⟧`
@@ -81,11 +81,11 @@ afterEach(cleanup);
 afterAll(() => speak(ENGLISH));
 
 const READ = ['aria-label', 'title', 'placeholder', 'alt'];
-/** What is typed in that form in every language. */
+/** Texts that users type in the same form in every language. */
 const EXAMPLES = new Set(['a100', 'lk_…']);
 const FIGURE = /\d[\d.,:/]*(\s(AM|PM|B|kB|GB|s|min|h)\b)?/g;
 
-/** Words on the page that are neither of a message nor DATA; a message may go over several nodes. */
+/** Return words on the page that are neither part of a message nor DATA; a message may span several nodes. */
 function untranslated(): string[] {
   const nodes = document.createNodeIterator(document.body, NodeFilter.SHOW_TEXT);
   const texts: string[] = [];
@@ -106,7 +106,7 @@ const nothing = () => undefined;
 const rendermime = { preferredMimeType: nothing };
 const later = () => Promise.resolve();
 const press = (words: RegExp) => screen.getAllByText(words).forEach(button => fireEvent.click(button));
-/** Let answers come and be drawn. */
+/** Wait until answers have arrived and are drawn. */
 const settle = () => act(() => new Promise(done => setTimeout(done, 50)));
 
 const bars = (share: number): [string, string, number][] => [['DATA', 'DATA', share]];
@@ -220,7 +220,7 @@ function makeLog(text: string): { log: LogLines; count: number } {
   return { log, count: log.count };
 }
 
-/** Each component, in its states, and what is done to see all of it. */
+/** Each component in its states, and the actions that reveal all of its words. */
 const VIEWS: Record<string, [() => ReactElement, (() => unknown)?]> = {
   ActiveNow: [
     () => (
@@ -366,7 +366,7 @@ const VIEWS: Record<string, [() => ReactElement, (() => unknown)?]> = {
                 undefined,
                 { now: 0, second: 0, isLive: true, since: 0, silent: null }
               ),
-              ...(state !== 'reconnecting' && { label: 'DATA' }) // the word of the server
+              ...(state !== 'reconnecting' && { label: 'DATA' }) // a word of the server
             }}
             chip={{ label: 'DATA', title: 'DATA' }}
             onStop={nothing}
@@ -470,10 +470,10 @@ const record = {
   ...{ return_code: 1, errors: ['DATA'], billed: 1 }
 };
 
-/** What a panel of Lab draws. */
+/** Data that a panel of Lab draws. */
 const drawn = (panel: object) => (panel as { render: () => ReactElement }).render();
 
-/** The head and all sections of the panel. */
+/** Render the head and all sections of the panel. */
 function renderPanel(cloud: object): ReactElement {
   const tools = { cloud, commands, say: nothing, isVisible: true, onMenu: nothing } as unknown as Tools;
   return (
@@ -533,6 +533,6 @@ test('all words of a run go through the translator', async () => {
     press(part);
     expect(untranslated()).toEqual(['Completed']);
     await settle();
-    expect(untranslated()).toEqual(['Completed']); // a state, as the cloud names it
+    expect(untranslated()).toEqual(['Completed']); // a state of the cloud
   }
 });

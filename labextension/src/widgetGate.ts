@@ -1,4 +1,4 @@
-/** The gate of saved widgets: it opens if the notebook is trusted, and shows a notice until then. */
+/** The gate of saved widgets: open if the notebook is trusted; otherwise a notice. */
 import type { ICodeCellModel } from '@jupyterlab/cells';
 import type { INotebookModel, NotebookPanel } from '@jupyterlab/notebook';
 import { PromiseDelegate } from '@lumino/coreutils';
@@ -9,13 +9,13 @@ import { trans } from './trans';
 
 const VIEW = 'application/vnd.jupyter.widget-view+json';
 
-/** What the gate needs of a widget manager. */
+/** The methods of a widget manager that the gate calls. */
 interface Manager {
   has_model(id: string): boolean;
   set_state(state: never): Promise<unknown>;
 }
 
-/** Wait for trust, then restore the saved widgets; those that no output shows are never restored. */
+/** Wait for trust, then restore the saved widgets. Widgets that no output shows are never restored. */
 export async function passGate(key: unknown, manager: unknown): Promise<void> {
   const widgets = gates.get(String(key));
   gates.delete(String(key));
@@ -25,14 +25,14 @@ export async function passGate(key: unknown, manager: unknown): Promise<void> {
 }
 
 async function restore(saved: SavedState, manager: Manager): Promise<void> {
-  const missing = Object.entries(saved.state).filter(([id]) => !manager.has_model(id)); // the kernel's are newer
+  const missing = Object.entries(saved.state).filter(([id]) => !manager.has_model(id)); // models of the kernel are newer
   await manager.set_state({ ...saved, state: Object.fromEntries(missing) } as never);
 }
 
 /**
  * Return true once every code cell is trusted, and false once no output shows a saved widget.
  *
- * Jupyter also signs a notebook without outputs, whoever wrote the state of its widgets.
+ * Trust of an empty notebook isn't enough: Jupyter signs a notebook without outputs, whatever the state of its widgets.
  */
 async function waitForTrust({ saved, notebook, notebooks, onTrust }: GatedWidgets): Promise<boolean> {
   const decided = new PromiseDelegate<boolean>();

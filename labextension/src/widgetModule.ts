@@ -1,4 +1,6 @@
-/** What ipywidgets creates of our widgets: one model, a view for each component, and the gate of saved widgets. */
+/**
+ * The classes that ipywidgets instantiates for us: a model, a view for each component, and the gate of saved widgets.
+ */
 import { DOMWidgetModel, DOMWidgetView, IWidgetManager, WidgetModel } from '@jupyter-widgets/base';
 
 import { passGate } from './widgetGate';
@@ -8,7 +10,7 @@ import type { Model as ComponentModel } from './widgets/view';
 type Component = { render: (place: { model: ComponentModel; el: HTMLElement }) => () => void };
 type Load = () => Promise<{ default: Component }>;
 
-/** Loads a component when a page first shows it. */
+/** Load a component when a page first shows the component. */
 function createView(load: Load): typeof DOMWidgetView {
   return class extends DOMWidgetView {
     private end: (() => void) | undefined;
@@ -16,7 +18,7 @@ function createView(load: Load): typeof DOMWidgetView {
 
     async render(): Promise<void> {
       if (!this.model.comm_live) {
-        this.el.textContent = trans.__('Rerun the cell to use this widget.'); // saved state: not drawn, nothing to act on
+        this.el.textContent = trans.__('Rerun the cell to use this widget.'); // saved state: neither drawn nor active
         return;
       }
       const { default: component } = await load();
@@ -33,7 +35,7 @@ function createView(load: Load): typeof DOMWidgetView {
   };
 }
 
-/** Waits for the user's trust, then restores the saved widgets of the notebook. */
+/** Wait for the user's trust, then restore the saved widgets of the notebook. */
 class Gate extends WidgetModel {
   static async _deserialize_state(state: { key?: unknown }, manager: IWidgetManager): Promise<Record<string, never>> {
     await passGate(state.key, manager);
@@ -41,7 +43,7 @@ class Gate extends WidgetModel {
   }
 }
 
-/** By the names that `component` has in the classes of Python. */
+/** Component → view, by the names of `component` in the Python classes. */
 export const classes = {
   Gate,
   Model: DOMWidgetModel,

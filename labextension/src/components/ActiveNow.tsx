@@ -4,15 +4,15 @@ import React from 'react';
 import { machineName } from '../format';
 import { trans } from '../trans';
 
-/** Something that is billed now. */
+/** A run, VM or deployment that is billed now. */
 export interface Active {
   id: string;
   name: string;
   machine: string;
   perHour: number | null;
-  /** Seconds that it is billed for; null where nobody knows. */
+  /** Billed seconds; null if unknown. */
   time: string;
-  /** Ends it, after a question; nothing for what is ended elsewhere. */
+  /** Stop the item after a confirmation; undefined if the item is stopped elsewhere. */
   onStop?: () => void;
 }
 
@@ -21,7 +21,7 @@ export interface ActiveNowProps {
   onOpenPanel: () => void;
 }
 
-/** What is billed now, each with its price and what ends it. */
+/** The list of everything that is billed now, with prices and buttons to stop. */
 export function ActiveNow({ active, onOpenPanel }: ActiveNowProps) {
   return (
     <section className="lk-active" aria-label={trans.__('Active now')}>

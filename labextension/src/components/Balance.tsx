@@ -3,7 +3,7 @@ import React, { useState } from 'react';
 import { trans } from '../trans';
 import { Signed } from './Icon';
 
-/** A label, credits in words, and the share of the largest from 0 to 1. */
+/** Label, credits as text, and share of the largest amount from 0 to 1. */
 export type Bar = [label: string, credits: string, share: number];
 
 export interface BalanceProps {
@@ -24,7 +24,7 @@ export interface BalanceProps {
   onSwitch: (org: string) => Promise<unknown>;
 }
 
-/** Credits of an organization: what is left, what uses it, and what it was spent on. */
+/** Credits of an organization: balance, active consumers and past spending. */
 export function Balance(props: BalanceProps) {
   if (!props.left) {
     return <p role="status">{trans.__('Loading the balance …')}</p>;
@@ -128,7 +128,7 @@ function Burning({ things }: { things: string[][] }) {
   );
 }
 
-/** Columns of all days, with the days that cost something in a table below. */
+/** A bar chart of all days, and a table of the days with spending. */
 function Days({ days }: { days: Bar[] }) {
   const spent = days.filter(([, , share]) => share);
   if (!spent.length) {

@@ -6,7 +6,7 @@ import { Marked } from './Marked';
 export interface Turn {
   who: string;
   text: string;
-  /** What the text is as HTML; nothing where it is shown as it was typed. */
+  /** The text as HTML; undefined if the text is shown as typed. */
   html?: string;
   reasoning: string;
   facts: string;
@@ -26,10 +26,10 @@ export interface ChatProps {
 
 const nothing = () => undefined;
 
-/** Pixels from its end at which a conversation still counts as seen to its end. */
+/** Distance from the end, in pixels, within which the view follows new messages. */
 const NEAR = 24;
 
-/** A talk with a model. Enter sends, Shift Enter breaks the line, Escape stops the answer. */
+/** A conversation with a model. Enter sends, Shift Enter breaks the line, Escape stops the answer. */
 export function Chat(props: ChatProps) {
   const { model, turns, answering, spent, onStop, onClear } = props;
   return (
@@ -76,7 +76,7 @@ function Turns({ turns, answering }: Pick<ChatProps, 'turns' | 'answering'>) {
   useLayoutEffect(down, [turns.length]);
   useLayoutEffect(() => {
     if (isAtEnd.current) {
-      down(); // whoever reads what was said before stays there
+      down(); // a reader of earlier messages isn't moved
     }
   }, [last?.text, last?.reasoning]);
   return (
@@ -115,7 +115,7 @@ function Question({ answering, model, onAsk, onStop }: ChatProps) {
   const ask = () => {
     if (text.trim() && !answering) {
       setText('');
-      onAsk(text).catch(() => setText(text)); // what could not be asked is there to be asked again
+      onAsk(text).catch(() => setText(text)); // restore an unsent question to the field
     }
   };
   return (

@@ -4,18 +4,18 @@ import { significant, unturned } from '../format';
 import { trans } from '../trans';
 
 export interface GridProps {
-  /** What it shows, for those who hear it. */
+  /** Label for screen readers. */
   label: string;
-  /** Names, and the types of what is in them. */
+  /** Names and types of the columns. */
   columns: [name: string, kind: string][];
-  /** Cells as text; an empty one is null. */
+  /** Cells as text; an empty cell is null. */
   rows: string[][];
 }
 
 const FIGURES = /int|float|double|decimal|half|number/i;
 const FRACTIONS = /float|double|decimal|half|number/i;
 
-/** Data in rows of 24 pixels: numbers at the right with five significant digits, nulls counted. */
+/** A data grid with rows of 24 pixels: numbers right-aligned with five significant digits, nulls counted. */
 export function Grid({ label, columns, rows }: GridProps) {
   const sides = columns.map(([, kind]) => (FIGURES.test(kind) ? 'lk-figure' : undefined));
   const nulls = columns.map((_, at) => rows.filter(row => !row[at]).length);

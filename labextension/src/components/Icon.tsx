@@ -1,4 +1,4 @@
-/** Lab's pictures of 16 pixels in the colour of the text around them, the same in Lab and in widgets. */
+/** Lab's icons of 16 pixels in the colour of the surrounding text, the same in Lab and in widgets. */
 import {
   addIcon,
   caretDownIcon,
@@ -54,7 +54,7 @@ const ICONS = {
 };
 export type IconName = keyof typeof ICONS;
 
-/** What the signs of our texts mean. */
+/** Sign in a text → icon. */
 const SIGNS: Record<string, IconName> = {
   '✓': 'done',
   '✗': 'failed',
@@ -73,7 +73,7 @@ export const Icon = memo(function Icon({ name }: { name: IconName }) {
   );
 });
 
-/** Text that may begin with a sign, which is drawn as an icon: the words say the same. */
+/** Text that may start with a sign. An icon replaces the sign, because the text repeats the meaning. */
 export function Signed({ text }: { text: string }) {
   const name = SIGNS[text[0]];
   return name ? (
@@ -85,7 +85,7 @@ export function Signed({ text }: { text: string }) {
   );
 }
 
-/** A button that is a picture; its name is its tooltip too. */
+/** A button with an icon. The name is also the tooltip. */
 export function IconButton({
   icon,
   name,

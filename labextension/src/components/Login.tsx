@@ -4,16 +4,16 @@ import { trans } from '../trans';
 import { SLOT, Sentence } from './Sentence';
 
 export interface LoginProps {
-  /** Where one signs in, as Python found it. */
+  /** The server of the sign-in, from Python. */
   server: string;
-  /** Who is signed in; empty when nobody is. */
+  /** Name of the signed-in user; empty if no user is signed in. */
   account: string;
   onSignIn: (key: string) => Promise<unknown>;
   onLocal: () => Promise<unknown>;
   onSignOut: () => Promise<unknown>;
 }
 
-/** Asks for a key. It leaves the field as soon as it is sent, and stands nowhere else. */
+/** A form for an API key. The field is cleared when the key is sent, and no trait contains the key. */
 export function Login({ server, account, onSignIn, onLocal, onSignOut }: LoginProps) {
   const [key, setKey] = useState('');
   const [busy, setBusy] = useState('');

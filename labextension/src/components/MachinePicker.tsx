@@ -4,7 +4,7 @@ import { availability, hasValue, perMinute } from '../machineFacts';
 import { trans } from '../trans';
 import { Icon, Signed } from './Icon';
 
-/** What is asked for, as it was typed; Python reads it. */
+/** The filters as the user typed them; Python parses them. */
 export interface Wish {
   memory: string;
   price: string;
@@ -15,7 +15,7 @@ export interface Wish {
   descending: boolean;
 }
 
-/** One machine, in words. */
+/** A machine, in words. */
 export type Machine = Record<Column, string>;
 
 const headings = () => ({
@@ -34,7 +34,7 @@ export type Column = keyof ReturnType<typeof headings>;
 
 const FIGURES = new Set<Column>(['gpus', 'vcpus', 'ram_gib', 'price_per_hour', 'worst']);
 
-/** Pixels from which on there is room for a table. */
+/** Width in pixels from which the machines are a table. */
 const ROOM = 540;
 
 export interface MachinePickerProps {
@@ -44,9 +44,9 @@ export interface MachinePickerProps {
   value: string;
   default: string;
   problem: string;
-  /** Where the default holds that can be chosen. */
+  /** Where the chosen default applies. */
   where?: 'here' | 'everywhere';
-  /** What else can be done with the machine that is chosen. */
+  /** Further actions on the chosen machine. */
   actions?: ReactNode;
   onWish: (wish: Wish) => void;
   onChoose: (profile: string) => void;
@@ -54,7 +54,7 @@ export interface MachinePickerProps {
   onDefault: () => Promise<unknown>;
 }
 
-/** All machines that fit what is asked for, one of them chosen: cards where little room is, else a table. */
+/** All machines that match the filters, one of them chosen: cards in a narrow place, otherwise a table. */
 export function MachinePicker(props: MachinePickerProps) {
   const { wish, rows, total, value, problem, onWish, onCheapest, onDefault } = props;
   const change = (part: Partial<Wish>) => onWish({ ...wish, ...part });
@@ -89,7 +89,7 @@ export function MachinePicker(props: MachinePickerProps) {
   );
 }
 
-/** Whether an element has room for a table. */
+/** Return whether an element is wide enough for a table. */
 function useRoom(box: RefObject<HTMLDivElement>): boolean {
   const [isWide, setWide] = useState(false);
   useLayoutEffect(() => {
@@ -115,7 +115,7 @@ function defaultWords({ value, where, default: current }: MachinePickerProps): s
 
 type PartProps = MachinePickerProps & { change: (part: Partial<Wish>) => void };
 
-/** What the list is narrowed by, behind a funnel; open where something is asked for. */
+/** The filters of the list, behind a funnel; open if any filter is set. */
 function Filters({ wish, isWide, change }: PartProps & { isWide: boolean }) {
   const filterCount = [wish.memory, wish.price, wish.text, wish.limit, wish.available].filter(Boolean).length;
   const [isOpen, setOpen] = useState(filterCount > 0);
@@ -229,7 +229,7 @@ function Cards({ rows, value, wish, default: usual, onChoose }: PartProps) {
   );
 }
 
-/** The columns that say something of these machines. */
+/** Return the columns in which these machines differ. */
 function listColumns(rows: Machine[]): Column[] {
   const columns = Object.keys(headings()) as Column[];
   return columns.filter(column => {
@@ -237,10 +237,10 @@ function listColumns(rows: Machine[]): Column[] {
       case 'profile':
       case 'free':
         return true;
-      case 'gpu': // most types are called by it
+      case 'gpu': // most machine types have the same name as the GPU
         return rows.some(row => hasValue(row.gpu) && row.profile !== `gpu.${row.gpu.toLowerCase()}`);
       case 'allowed':
-        return false; // the dot says it
+        return false; // the dot shows the same
       case 'gpus':
         return rows.some(row => Number(row.gpus) > 1);
       default:
@@ -352,7 +352,7 @@ function Choice({ group, machine: { profile }, isChosen, isDefault, onChoose }: 
   );
 }
 
-/** Memory of a GPU, as a bar beside that of the largest. */
+/** GPU memory, as a bar relative to the largest. */
 function Memory({ machine, rows }: { machine: Machine; rows: Machine[] }) {
   if (!hasValue(machine.memory_gib)) {
     return <span className="lk-quiet">–</span>;

@@ -9,7 +9,9 @@ const TAGS = new Set(
 const HEADING = /^h[1-6]$/;
 const WEB = /^https?:\/\//i;
 
-/** Markdown as the kernel made HTML of it, drawn with the elements that a text needs; anything else stays text. */
+/**
+ * Markdown that the kernel converted to HTML, drawn with the elements that texts need. All other elements stay text.
+ */
 export function Marked({ html }: { html: string }) {
   const nodes = useMemo(() => drawnAll(new DOMParser().parseFromString(html, 'text/html').body), [html]);
   return <div className="lk-marked">{nodes}</div>;
@@ -39,7 +41,7 @@ function drawn(node: Node, key: number): ReactNode {
   return React.createElement(tag, { key, ...link }, ...drawnAll(node));
 }
 
-/** Code with a button that copies it. */
+/** Code with a copy button. */
 function Code({ text }: { text: string }) {
   const [status, setStatus] = useState('');
   const copy = async () => {

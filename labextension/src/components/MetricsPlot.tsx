@@ -9,21 +9,21 @@ import { DASHES, draw, inkVariable, OnSpan, createPlot } from './plot';
 import { enqueueTask } from './taskQueue';
 
 export interface MetricsPlotProps {
-  /** One for each run; several are laid over each other. */
+  /** A frame for each run. Several runs share the charts. */
   frames: Frame[];
-  /** Why there is nothing to see, if so. */
+  /** Why the plots are empty; otherwise an empty text. */
   empty: string;
-  /** Another window is looked at; null is the whole run. */
+  /** Called when another time span is shown; null is the complete run. */
   onWindow: (span: Span | null) => void;
 }
 
-/** Charts that are open at once. */
+/** Number of charts that are open initially. */
 const OPEN = 4;
 
-/** How a server names a machine whose GPU figures are made up. */
+/** Suffix of the host name on a server with made-up GPU figures. */
 const SIMULATED = ' (simulated GPU)';
 
-/** Milliseconds that a window must last before its points are asked for. */
+/** Milliseconds that a time span must stay before points are requested. */
 const REST = 250;
 
 const KEYS: Record<string, [by: number, shift: number]> = {
@@ -33,7 +33,7 @@ const KEYS: Record<string, [by: number, shift: number]> = {
   '-': [2, 0]
 };
 
-/** The metrics of runs: what matters at a glance, as charts with one time axis, and as a table. */
+/** The metrics of runs: key figures, charts with one time axis, and a table. */
 export function MetricsPlot({ frames, empty, onWindow }: MetricsPlotProps) {
   const [span, setSpan] = useState<Span | null>(null);
   const sync = useId();
@@ -125,7 +125,7 @@ export function MetricsPlot({ frames, empty, onWindow }: MetricsPlotProps) {
   );
 }
 
-/** What needs the page only once it is opened. */
+/** A section whose content is only drawn once opened. */
 function Folded({ title, children }: { title: string; children: () => ReactNode }) {
   const [open, setOpen] = useState(false);
   return (
@@ -136,7 +136,7 @@ function Folded({ title, children }: { title: string; children: () => ReactNode 
   );
 }
 
-/** What never changes, in words: once where it is the same in all runs. */
+/** Return sentences on constant series. Series with the same value in all runs need one sentence. */
 function constants(lines: Line[]): string[] {
   return lines.flatMap((line, at) => {
     const same = lines.filter(other => other.label === line.label);
@@ -148,7 +148,7 @@ function constants(lines: Line[]): string[] {
   });
 }
 
-/** A piece of a line, as the charts draw it. */
+/** A sample of a line, as drawn in the charts. */
 function Mark({ ink }: { ink: number }) {
   return (
     <svg className="lk-mark" width="20" height="4" aria-hidden="true">
@@ -157,7 +157,7 @@ function Mark({ ink }: { ink: number }) {
   );
 }
 
-/** Which line is which run. */
+/** A legend: line → run. */
 function Runs({ frames }: { frames: Frame[] }) {
   return (
     <ul className="lk-keys" aria-label={trans.__('Runs')}>
@@ -296,7 +296,7 @@ function Plot({ panel, span, sync, onSpan }: PlotProps) {
   );
 }
 
-/** The same in figures, for whoever does not see the plots. */
+/** The same figures as a table, for screen readers. */
 function Figures({ lines }: { lines: Line[] }) {
   return (
     <div className="lk-wide" tabIndex={0} role="region" aria-label={trans.__('Figures')}>

@@ -2,7 +2,7 @@ import React from 'react';
 
 import { Signed } from './Icon';
 
-/** What a view says in words: why it is empty, what is wrong and what to do. */
+/** A message of a view: an empty state, or an error with its fix. */
 export type NoticeText = { kind: 'info' | 'warning' | 'error'; text: string };
 
 const SIGNS = { info: '', warning: '⚠ ', error: '✗ ' };

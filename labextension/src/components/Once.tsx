@@ -2,7 +2,7 @@ import React, { useState } from 'react';
 
 import { trans } from '../trans';
 
-/** What is shown: rows of label and value, an image, and what to do with it. */
+/** Content to show once: rows of label and value, an image, and advice. */
 export interface OnceContent {
   rows: [string, string][];
   image: string | null;
@@ -11,12 +11,12 @@ export interface OnceContent {
 
 export interface OnceProps {
   title: string;
-  /** Whether it was shown, here or in another view. */
+  /** Whether this or another view already showed the secret. */
   isOver: boolean;
   onReveal: () => Promise<OnceContent>;
 }
 
-/** Shows a secret when asked, and forgets it when told so. It stands in the page only, never in the notebook. */
+/** Show a secret on a click and forget the secret on another. The page contains the secret, the notebook never does. */
 export function Once({ title, isOver, onReveal }: OnceProps) {
   const [content, setContent] = useState<OnceContent | null>(null);
   if (content) {

@@ -3,7 +3,7 @@ import React, { useId, useState } from 'react';
 import { trans } from '../trans';
 import { Signed } from './Icon';
 
-/** One option, as the declaration of its magic has it. */
+/** An option as declared by its magic. */
 export interface FormField {
   name: string;
   flag: string;
@@ -25,7 +25,7 @@ export interface OptionsFormProps {
   onEntries: (entries: Record<string, Entry>) => void;
 }
 
-/** Whether a field has the word in its name or its help. */
+/** Return whether the name or the help of a field contains a word. */
 export function matches(field: FormField, word: string): boolean {
   return `${field.flag} ${field.help}`.toLowerCase().includes(word.trim().toLowerCase());
 }

@@ -5,7 +5,7 @@ import { Grid } from './Grid';
 import { Signed } from './Icon';
 import { SLOT, Sentence } from './Sentence';
 
-/** A file that is looked at, as Python found it. */
+/** A file in the preview, from Python. */
 export interface FilePreview {
   key: string;
   size: string;
@@ -17,15 +17,15 @@ export interface FilePreview {
   image: DataView | null;
   mime: string;
   is_part: boolean;
-  /** What loading makes of it: a table, another value, or nothing. */
+  /** Type of the loaded value: a table, another value, or empty if the file can't be loaded. */
   kind: 'table' | 'value' | '';
-  /** The path by which a run opens it. */
+  /** Path of the file in a run. */
   remote: string;
-  /** A name for a variable that is free. */
+  /** An unused variable name. */
   free: string;
 }
 
-/** What the last load made; `offer` is how many rows are offered where all do not fit. */
+/** Result of the last load; `offer` is the number of rows to load if all rows don't fit. */
 export interface Loaded {
   key?: string;
   words?: string;
@@ -38,11 +38,11 @@ export interface PreviewProps {
   loaded: Loaded;
   isBusy: boolean;
   onLoad: (name: string, sample: number) => void;
-  /** What can be done where no file browser offers it. */
+  /** Actions for pages without a file browser. */
   files?: { onFetch: () => void; onSave: () => void; onDelete: () => void };
 }
 
-/** Shows what a file is and its begin, and what can be done with it. */
+/** Show the start of a file, and actions on the file. */
 export function Preview({ file: seen, loaded, isBusy, onLoad, files }: PreviewProps) {
   return (
     <section className="lk-preview" aria-label={trans.__('Preview of %1', seen.key)}>

@@ -2,21 +2,21 @@ import React, { KeyboardEvent, useEffect, useRef } from 'react';
 
 import { trans } from '../trans';
 
-/** Something that is done only when somebody says yes. */
+/** A question before an action. */
 export interface QuestionContent {
   text: string;
-  /** The word on the button that does it. */
+  /** Label of the button that confirms. */
   yes: string;
   onYes: () => void;
-  /** Another way to do it. */
+  /** An alternative action. */
   other?: { text: string; onChosen: () => void };
   onNo?: () => void;
 }
 
-/** What becomes of an object that has the name of a file which is uploaded. */
+/** Action for a file whose name an object already has. */
 export type Conflict = 'overwrite' | 'keep-both' | 'cancel';
 
-/** Ask what to do with a file for which there is an object already. */
+/** Prompt for the action on an upload whose name an object already has. */
 export function askAboutConflict(key: string, ask: (question: QuestionContent) => void): Promise<Conflict> {
   const at = key.lastIndexOf('/') + 1;
   const [folder, name] = [key.slice(0, at), key.slice(at)];
@@ -34,7 +34,7 @@ export function askAboutConflict(key: string, ask: (question: QuestionContent) =
   );
 }
 
-/** Asks before it is done. Keys begin at the harmless answer, which Escape gives too; then they are where they were. */
+/** Show a question before an action. Focus starts on the harmless answer, same as Escape, and returns afterwards. */
 export function Question({ question, onEnd }: { question: QuestionContent; onEnd: () => void }) {
   const no = useRef<HTMLButtonElement>(null);
   useEffect(() => {

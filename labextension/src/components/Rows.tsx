@@ -3,7 +3,7 @@ import React, { KeyboardEvent, MouseEvent, useState } from 'react';
 import { trans } from '../trans';
 import { IconButton, IconName } from './Icon';
 
-/** Something that can be done with a row: `words` for a menu, and `name`, which says with which row. */
+/** An action on a row: `words` for a menu, and `name`, which includes the row. */
 export interface Act {
   icon: IconName;
   words: string;
@@ -22,13 +22,13 @@ export interface RowsProps {
   label: string;
   rows: Row[] | undefined;
   none: React.ReactNode;
-  /** Show all that can be done with a row, at a place of the page. */
+  /** Show the menu of a row at a position on the page. */
   onMenu: (acts: Act[], x: number, y: number) => void;
 }
 
 /**
- * A list of things in rows of 24 pixels, with what is known of each; words where there is none, or where it was not
- * heard yet. It is one stop of the tab key: arrows go to other rows, and to what can be done with one.
+ * A list with rows of 24 pixels; a text if the list is empty or still loading. The list is one tab stop: arrow keys
+ * move between rows and between the buttons of a row.
  */
 export function Rows({ label, rows, none, onMenu }: RowsProps) {
   const [current, setCurrent] = useState('');
@@ -52,7 +52,7 @@ export function Rows({ label, rows, none, onMenu }: RowsProps) {
           event.preventDefault();
           event.stopPropagation();
           const { x, bottom } = event.currentTarget.getBoundingClientRect();
-          onMenu(row.acts, event.clientX || x, event.clientY || bottom); // the key for it has no place
+          onMenu(row.acts, event.clientX || x, event.clientY || bottom); // a press of the menu key has no position
         };
         return (
           <li
@@ -82,7 +82,7 @@ export function Rows({ label, rows, none, onMenu }: RowsProps) {
   );
 }
 
-/** Go to another row, or to another button of the row that has focus. */
+/** Move focus to another row, or to another button of the row with focus. */
 function press(event: KeyboardEvent<HTMLElement>): void {
   const list = event.currentTarget;
   const focused = list.ownerDocument.activeElement as HTMLButtonElement;

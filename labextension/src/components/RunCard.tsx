@@ -8,32 +8,32 @@ import { SLOT, Sentence } from './Sentence';
 
 export interface RunCardProps {
   title: string;
-  /** What the output of a cell would keep of it. */
+  /** The run as the output of a cell would save the run. */
   run: object;
-  /** Why it did not end well. */
+  /** Reason of a failure. */
   reason: string;
   ended: boolean;
   stopping: boolean;
-  /** Whether the server that it runs on is on this machine. */
+  /** Whether the server of the run is on this machine. */
   local: boolean;
-  /** Whether a cell of the kernel waits for it. */
+  /** Whether a cell of the kernel waits for the run. */
   held: boolean;
-  /** Whether clicks do not reach the kernel while a cell runs. */
+  /** Whether clicks don't reach the kernel while a cell runs. */
   deaf: boolean;
   onStop: () => Promise<unknown>;
   onDetach: () => Promise<unknown>;
 }
 
-/** Milliseconds until a click counts as unheard: what it asks for only begins something, which takes none. */
+/** Milliseconds before a click counts as lost. Each click only starts an action, which takes no time. */
 const UNHEARD = 3_000;
 
-/** A run as Python tells it: the header that its cell has, and why it failed. */
+/** A run as reported by Python: the same header as in its cell, and the reason of a failure. */
 export function RunCard({ title, run, reason, local, ended, stopping, held, deaf, onStop, onDetach }: RunCardProps) {
   const [busy, setBusy] = useState(false);
-  const [unheard, setUnheard] = useState(false); // a Lab before 4.4 has no line past a cell
+  const [unheard, setUnheard] = useState(false); // Lab before 4.4 delivers no messages while a cell runs
   const saved = savedRun(run);
   if (!saved) {
-    return null; // nothing was heard of it yet
+    return null; // no data of the run yet
   }
   const during = (work: () => Promise<unknown>) => () => {
     setBusy(true);

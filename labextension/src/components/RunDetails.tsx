@@ -5,7 +5,7 @@ import { MetricsPlot } from './MetricsPlot';
 import { RunCard, RunCardProps } from './RunCard';
 import { Page, RunLog } from './RunLog';
 
-/** What Python tells of a run that is looked at. */
+/** Data of the run in the view, from Python. */
 export type RunTraits = Omit<RunCardProps, 'onStop' | 'onDetach'> & {
   total: number;
   live: string;
@@ -14,11 +14,11 @@ export type RunTraits = Omit<RunCardProps, 'onStop' | 'onDetach'> & {
 };
 
 export type RunDetailsProps = RunTraits & {
-  /** Have Python do something with the run. */
+  /** Request an action on the run from Python. */
   onAsk: <R>(action: string, args?: object) => Promise<R>;
 };
 
-/** One run whole: header, log, metrics. */
+/** A run with header, log and metrics. */
 export function RunDetails({ total, live, frames, empty, onAsk, ...run }: RunDetailsProps) {
   const look = (span: Span | null) => onAsk('look', span ? { first: span[0], last: span[1] } : {});
   return (

@@ -7,7 +7,7 @@ import { RunLog } from './RunLog';
 
 afterEach(cleanup);
 
-// The page of these tests has no sizes.
+// the page of these tests has no sizes
 vi.stubGlobal('ResizeObserver', Observer);
 
 const PATIENT = { timeout: 4000 };

@@ -5,7 +5,10 @@ import { Icon, IconButton, Signed } from './Icon';
 import { QuestionContent, Question } from './Question';
 import { selectRows, Column, TableRow, Sorting, turned } from './runRows';
 
-/** What differs between two runs; `facts` are name, of the one, of the other, whether they are the same. */
+/**
+ * Differences between two runs; each of `facts` is a name, the value of the first run, the value of the second run, and
+ * whether the values are equal.
+ */
 export interface Comparison {
   titles: [string, string];
   facts: [string, string, string, boolean][];
@@ -17,7 +20,7 @@ export interface RunsTableProps {
   note: string;
   onOpen: (id: string) => Promise<unknown>;
   onAbort: (id: string) => Promise<string>;
-  /** The machine of a run that is to be started again, with its price and the most that it costs. */
+  /** Return the machine of a rerun with price and maximum cost. */
   onPrice: (id: string) => Promise<string>;
   onRerun: (id: string) => Promise<string>;
   onCompare: (before: string, after: string) => Promise<Comparison>;
@@ -34,7 +37,7 @@ const headings = (): [Column, string][] => [
 ];
 const FIGURES = new Set<Column>(['took', 'cost']);
 
-/** Runs with a filter, an order, and what can be done with each. */
+/** Runs with a filter, an order and actions. */
 export function RunsTable({ rows, note, onOpen, onAbort, onPrice, onRerun, onCompare }: RunsTableProps) {
   const [query, setQuery] = useState('');
   const [sorting, setSorting] = useState<Sorting>({ column: 'started', down: true });
@@ -50,7 +53,7 @@ export function RunsTable({ rows, note, onOpen, onAbort, onPrice, onRerun, onCom
     setStatus('…');
     work.then(
       answer => setStatus(typeof answer === 'string' ? answer : ''),
-      () => setStatus('') // the notice below tells why
+      () => setStatus('') // the notice below shows the reason
     );
   };
   const askAgain = async ({ id, run }: TableRow) => {

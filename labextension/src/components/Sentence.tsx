@@ -1,9 +1,9 @@
 import React, { ReactNode } from 'react';
 
-/** Stands in a message where an element comes; no text has this sign. */
+/** Placeholder for an element in a message; no text contains this character. */
 export const SLOT = '\ue000';
 
-/** A sentence with an element in it, at the place that its language has it. */
+/** A sentence with an element, at the position of the translation. */
 export function Sentence({ text, children }: { text: string; children: ReactNode }) {
   const [before, after] = text.split(SLOT);
   return (
@@ -15,7 +15,7 @@ export function Sentence({ text, children }: { text: string; children: ReactNode
   );
 }
 
-/** A sentence with a line of code in it, which isn't broken. */
+/** A sentence with a line of code that doesn't break. */
 export function Advice({ text, code }: { text: string; code: string }) {
   return (
     <Sentence text={text}>

@@ -8,17 +8,17 @@ export interface StorageTreeProps {
   rows: Row[];
   order: Order;
   onOrder: (order: Order) => void;
-  /** The row that keys are at. */
+  /** Id of the row with keyboard focus. */
   current: string;
-  /** The file that is looked at. */
+  /** Key of the file in the preview. */
   previewed: string;
   onCurrent: (row: Row) => void;
-  /** Somebody wants what a row stands for: a folder opens or closes, a file is shown, more items come. */
+  /** Called when the user activates a row: open or close a folder, preview a file, load more items. */
   onUse: (row: Row) => void;
   onDelete: (row: Row) => void;
 }
 
-/** The bucket as a tree: arrows, Home, End and letters move; Enter opens, Delete asks whether to delete. */
+/** The bucket as a tree: arrows, Home, End and letters move; Enter opens, Delete opens a confirmation. */
 export function StorageTree({
   rows,
   order,
@@ -34,9 +34,9 @@ export function StorageTree({
   const last = useRef(0);
   const at = index < 0 ? Math.min(last.current, rows.length - 1) : index;
   last.current = at;
-  const hasFocus = tree.current?.contains(document.activeElement); // before a row that has it may go
+  const hasFocus = tree.current?.contains(document.activeElement); // read now, because the row with focus may disappear
   const [use, enter] = [useSteady(onUse), useSteady(onCurrent)];
-  // Before the next key: a late focus would call back the row that was left, and the two would take turns for ever.
+  // Set focus before the next key: late focus would return to the previous row, and the two rows would alternate forever.
   useLayoutEffect(() => {
     if (hasFocus) {
       tree.current?.querySelector<HTMLElement>('[tabindex="0"]')?.focus();
@@ -79,7 +79,7 @@ export function StorageTree({
   );
 }
 
-/** The names of the columns, which put the rows in order. */
+/** The column titles, which sort the rows. */
 function Heads({ order, onOrder }: Pick<StorageTreeProps, 'order' | 'onOrder'>) {
   const names: [Order['by'], string][] = [
     ['name', trans.__('Name')],
@@ -104,7 +104,7 @@ function Heads({ order, onOrder }: Pick<StorageTreeProps, 'order' | 'onOrder'>) 
   );
 }
 
-/** Whether a key opens or closes the folder of a row. */
+/** Return whether a key opens or closes the folder of a row. */
 function turns(row: Row, key: string): boolean {
   return row.kind === 'folder' && key === (row.isOpen ? 'ArrowLeft' : 'ArrowRight');
 }
@@ -151,14 +151,14 @@ const TreeRow = memo(
   (one, other) => (Object.keys(one) as (keyof TreeRowProps)[]).every(name => one[name] === other[name])
 );
 
-/** A name with what cannot be seen in it made visible. */
+/** Return a name with visible replacements of invisible characters. */
 function visibleName(name: string): string {
   return name === '/'
     ? trans.__('(no name)/')
     : unturned(name).replace(/^ +| +$/g, blanks => '␣'.repeat(blanks.length));
 }
 
-/** A function that stays the same and calls the one of the latest drawing, so that rows are not drawn again. */
+/** Return a stable function that calls the function of the latest render, so that rows aren't drawn again. */
 function useSteady<A extends unknown[]>(call: (...args: A) => void): (...args: A) => void {
   const latest = useRef(call);
   latest.current = call;

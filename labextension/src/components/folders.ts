@@ -1,13 +1,13 @@
-/** The open folders of the bucket as the rows of a tree, and how keys move through them. */
+/** The rows of a tree of open folders, and keyboard moves between rows. */
 
 import { trans } from '../trans';
 
-/** A file, or a folder: its key ends with a slash. */
+/** A file or a folder. The key of a folder ends with a slash. */
 export interface Item {
   key: string;
   size: string;
   written: string;
-  /** What its size and time are put in order by. */
+  /** Sort keys for size and time. */
   bytes?: number;
   at?: number;
 }
@@ -17,10 +17,10 @@ export interface Order {
   down: boolean;
 }
 
-/** As the bucket lists its keys. */
+/** The order in which the bucket lists its keys. */
 export const BY_NAME: Order = { by: 'name', down: false };
 
-/** What is known of an open folder. `token` leads to the items after these, `begins` leaves out other names. */
+/** Loaded items of an open folder. `token` continues the listing; `begins` is a filter on names. */
 export interface Listing {
   items: Item[];
   token: string;
@@ -30,11 +30,11 @@ export interface Listing {
 
 export type Folders = Record<string, Listing>;
 
-/** One row: a folder or a file; or what stands among them: more items, all items again, words. */
+/** A row: a folder, a file, or a line between items, such as a button to load more. */
 export interface Row {
   id: string;
   kind: 'folder' | 'file' | 'more' | 'all' | 'words';
-  /** The folder that it is in. */
+  /** Key of the parent folder. */
   folder: string;
   name: string;
   level: number;
@@ -42,14 +42,14 @@ export interface Row {
   item?: Item;
 }
 
-/** The rows of the tree; there is always one. */
+/** Return the rows of the tree, never empty. */
 export function buildTree(folders: Folders, root: string, words: string, order = BY_NAME): Row[] {
   const rows = folderRows(folders, root, words, order);
   const none = trans.__('No loaded name matches');
   return rows.length ? rows : [{ id: '\nnone', kind: 'words', folder: root, name: none, level: 1 }];
 }
 
-/** How many names have the words, said so that it is clear where was looked. */
+/** Return how many loaded names contain the words. */
 export function countWords(folders: Folders, rows: Row[], words: string): string {
   const count = rows.filter(row => row.item && has(row.name, words)).length;
   const all = Object.values(folders).reduce((sum, listing) => sum + listing.items.length, 0);
@@ -63,7 +63,7 @@ export function countWords(folders: Folders, rows: Row[], words: string): string
   );
 }
 
-/** The rows of a folder and of the open ones below it; with `words` those whose names have them. */
+/** Return the rows of a folder and its open subfolders, filtered by `words`. */
 function folderRows(folders: Folders, folder: string, words: string, order: Order, level = 1): Row[] {
   const listing = folders[folder];
   const other = (kind: Row['kind'], name: string): Row => ({ id: `${folder}\n${kind}`, kind, folder, name, level });
@@ -93,12 +93,12 @@ function itemRows(folders: Folders, folder: string, item: Item, words: string, o
   return fits ? [isFolder ? { ...row, isOpen } : row, ...below] : [];
 }
 
-/** The order after a click on a column: the largest and newest first, then the other way round. */
+/** Return the order after a click on a column: largest or newest first, then reversed. */
 export function turned({ by, down }: Order, to: Order['by']): Order {
   return { by: to, down: by === to ? !down : to !== 'name' };
 }
 
-/** Items in order, folders first; those of one size or time stay as they are. */
+/** Sort items, folders first. Items with equal keys keep their order. */
 function sorted(items: Item[], { by, down }: Order): Item[] {
   if (by === 'name' && !down) {
     return items;
@@ -114,12 +114,12 @@ function sorted(items: Item[], { by, down }: Order): Item[] {
   return [...items].sort((a, b) => isFile(a) - isFile(b) || sign * differ(a, b));
 }
 
-/** The folder that is meant when somebody is at a row: itself or the one that it is in. */
+/** Return the folder at a row: the row itself or its parent. */
 export function folderAt(row: Row): string {
   return row.kind === 'folder' ? row.id : row.folder;
 }
 
-/** The row that a key leads to, as trees of ARIA have it; undefined for a key that leads nowhere. */
+/** Return the row to which a key moves, by the ARIA rules for trees; undefined if the key moves nowhere. */
 export function moved(rows: Row[], at: number, key: string): Row | undefined {
   const row = rows[at];
   switch (key) {

@@ -10,7 +10,7 @@ const CLOCK = { label: 'GPU clock', unit: 'MHz', panel: 'Clocks' };
 const POWER = { label: 'GPU power', unit: 'W', panel: 'Power' };
 const LIMIT = { label: 'GPU power limit', unit: 'W', panel: 'Power' };
 
-/** A frame as Python packs it, at an odd place of a longer message. */
+/** Pack a frame as Python does, at an odd offset of a longer message. */
 function frame(run: string, series: Frame['series'], ...columns: number[][]): Frame {
   const bytes = new Uint8Array(new Float64Array(columns.flat()).buffer);
   const message = new Uint8Array(bytes.length + 3);
@@ -65,9 +65,9 @@ test('several runs are laid over each other, with a panel for each series', () =
   expect(tiles[1].map(line => line.run)).toEqual(['a', 'b']);
   const [x, a, b] = panels[1].data([0, 4], 100);
   expect(Array.from(x)).toEqual([0, 1, 2, 4]);
-  expect(Array.from(a as number[])).toEqual([1, undefined, null, 3]); // undefined: the line goes on; null: it breaks
+  expect(Array.from(a as number[])).toEqual([1, undefined, null, 3]); // undefined continues the line; null breaks the line
   expect(Array.from(b as number[]).slice(0, 2)).toEqual([7, 8]);
-  expect([near(a as number[], 1), near(a as number[], 2)]).toEqual([1, null]); // near a moment, but never in a gap
+  expect([near(a as number[], 1), near(a as number[], 2)]).toEqual([1, null]); // near a time, but never in a gap
 });
 
 test('no samples and one sample have a window', () => {

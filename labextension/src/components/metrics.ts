@@ -1,34 +1,34 @@
-/** Metrics as Python sends them, and as plots want them. */
+/** Convert metrics from Python into data for plots. */
 import uPlot from 'uplot';
 
 export interface Series {
   label: string;
   unit: string;
-  /** With which others it is drawn. */
+  /** Name of the panel that shows the series. */
   panel: string;
 }
 
 /** The metrics of one run. */
 export interface Frame {
   run: string;
-  /** The machine that was measured, in the words of the server: it says where GPU figures are simulated. */
+  /** The measured machine as the server calls it. The name shows whether GPU figures are simulated. */
   host: string;
   /** Seconds between two samples. */
   step: number;
   series: Series[];
-  /** Columns of doubles: seconds since the start, then each of the series. NaN is a gap. */
+  /** Columns of doubles: seconds since the start, then a column for each series. NaN is a gap. */
   points: DataView;
 }
 
-/** One series of one run. */
+/** A series of a run. */
 export interface Line {
-  /** The name of the series. */
+  /** Name of the series. */
   label: string;
   run: string;
-  /** What it is called where it is drawn: its series where there is one run, its run where there are several. */
+  /** Label in the chart: the series if there is one run, otherwise the run. */
   name: string;
   unit: string;
-  /** Which colour and dashes it has: of its series where there is one run, of its run where there are several. */
+  /** Number of the colour and dashes: by series if there is one run, otherwise by run. */
   ink: number;
   /** All samples; NaN is a gap. */
   samples: () => Float64Array;
@@ -40,24 +40,24 @@ export interface Panel {
   title: string;
   unit: string;
   lines: Line[];
-  /** What its lines cannot exceed, drawn as a rule each. */
+  /** Maximum values of the lines, drawn as rules. */
   limits: number[];
-  /** What is to be drawn of a window: at most about so many points of each line. */
+  /** Return data of a time span with at most about `most` points for each line. */
   data: (span: Span, most: number) => uPlot.AlignedData;
 }
 
-/** What the runs were measured by. */
+/** The charts of all runs. */
 export interface Charts {
   panels: Panel[];
-  /** The series that one wants to know first, each with its lines. */
+  /** The most important series, each with its lines. */
   tiles: Line[][];
-  /** Those that never change, which need no chart. */
+  /** Constant series, which need no chart. */
   constant: Line[];
-  /** All there is, for a table. */
+  /** All lines, for the table. */
   lines: Line[];
 }
 
-/** First and last second of a window. */
+/** First and last second of a time span. */
 export type Span = [number, number];
 
 export interface Summary {
@@ -67,15 +67,15 @@ export interface Summary {
   most: number;
 }
 
-/** The series that are looked at first, in this order. */
+/** The most important series, in this order. */
 const FIRST = ['GPU utilization', 'GPU memory', 'GPU power', 'RAM used', 'CPU'];
 const MOST_TILES = 4;
 
-/** Series that say how far another can go. */
+/** Series → series with its limit. */
 const LIMITS: Record<string, string> = { 'GPU power': 'GPU power limit', 'RAM used': 'RAM total' };
 const IS_LIMIT = new Set(Object.values(LIMITS));
 
-/** The panels of one run hold what has one unit; those of several runs one series each, or they were a tangle. */
+/** Build the charts. A panel has one unit if there is one run, and one series if there are several runs. */
 export function buildCharts(frames: Frame[]): Charts {
   const isOne = frames.length === 1;
   const all = frames.flatMap((frame, at) => frameParts(frame, at, isOne));
@@ -105,7 +105,7 @@ function rank({ lines }: Panel): number {
   return Math.min(FIRST.length, ...places);
 }
 
-/** The window from the start of the runs to the last sample of any. */
+/** Return the time from the start of the runs to the last sample of any run. */
 export function entireSpan(frames: Frame[]): Span {
   const ends = frames.map(frame => {
     const count = rowsIn(frame);
@@ -114,14 +114,14 @@ export function entireSpan(frames: Frame[]): Span {
   return [0, Math.max(1, ...ends)];
 }
 
-/** Make a window of a window: `by` zooms (below 1 in, above 1 out), `shift` moves it by a part of itself. */
+/** Zoom a time span by `by` (below 1 in, above 1 out) and move the span by the fraction `shift` of its length. */
 export function moveSpan([first, last]: Span, by: number, shift: number, limits: Span): Span {
   const middle = (first + last) / 2 + shift * (last - first);
   const half = Math.max(0.5, ((last - first) * by) / 2);
   return [Math.max(limits[0], middle - half), Math.min(Math.max(limits[1], middle), middle + half)];
 }
 
-/** What a line comes to; null when it has no sample. */
+/** Return last, least, mean and peak value of a line; null without samples. */
 export function summarize(values: Float64Array): Summary | null {
   let [last, least, most, sum, count] = [0, Infinity, -Infinity, 0, 0];
   for (let at = 0; at < values.length; at++) {
@@ -137,7 +137,7 @@ export function summarize(values: Float64Array): Summary | null {
   return count ? { last, least, mean: sum / count, most } : null;
 }
 
-/** A time span as people write it: 45 s, 3 min 05 s, 2 h 10 min. */
+/** Format a duration: 45 s, 3 min 05 s, 2 h 10 min. */
 export function spanLabel(seconds: number): string {
   const total = Math.round(Math.abs(seconds));
   const [hours, minutes, rest] = [Math.floor(total / 3600), Math.floor(total / 60) % 60, total % 60];
@@ -147,7 +147,7 @@ export function spanLabel(seconds: number): string {
   return minutes ? `${minutes} min ${two(rest)} s` : `${rest} s`;
 }
 
-/** A figure with as many digits as one reads. */
+/** Format a number with as many digits as people read. */
 export function figure(value: number): string {
   const size = Math.abs(value);
   const digits = size < 0.1 ? { maximumSignificantDigits: 2 } : { maximumFractionDigits: size < 10 ? 2 : 1 };
@@ -204,7 +204,7 @@ function buildPanel(name: string, parts: Part[], isOne: boolean, still: Part[]):
   };
 }
 
-/** The value of a line that never changes; null where it has no sample, undefined where it changes. */
+/** Return the value of a constant line; null without samples, undefined if the line changes. */
 export function constantValue({ samples }: Line): number | null | undefined {
   let constant: number | null = null;
   for (const value of samples()) {
@@ -217,7 +217,7 @@ export function constantValue({ samples }: Line): number | null | undefined {
 
 const PIECES = 60;
 
-/** The most that a line is in each of its pieces, as a path in a box of 100 by 24; gaps break it. */
+/** Return a path of the peaks of a line, in a box of 100 by 24. Gaps break the path. */
 export function sparkline(line: Line, ceiling: number): string {
   const values = line.samples();
   const size = Math.max(1, Math.ceil(values.length / PIECES));
@@ -236,7 +236,7 @@ export function sparkline(line: Line, ceiling: number): string {
   return path;
 }
 
-/** The value at a place, or the next one near it: several runs are not measured at the same moments. Null is a gap. */
+/** Return the value at or near an index, because several runs aren't sampled at the same times; null in a gap. */
 export function near(values: ArrayLike<number | null | undefined>, place: number): number | null {
   for (let away = 0; away < 9; away++) {
     const value = [values[place - away], values[place + away]].find(value => value !== undefined);
@@ -249,7 +249,7 @@ export function near(values: ArrayLike<number | null | undefined>, place: number
 
 const columns = new WeakMap<Frame, Map<number, Float64Array>>();
 
-/** A column of a frame, taken when it is first wanted: a day of all at once would hold up the page. */
+/** Read a column of a frame on first use: all columns of a day would block the page. */
 function column(frame: Frame, at: number): Float64Array {
   const cached = columns.get(frame) ?? new Map<number, Float64Array>();
   columns.set(frame, cached);
@@ -268,8 +268,8 @@ function rowsIn(frame: Frame): number {
 }
 
 /**
- * What is seen of a window: where many points share a pixel, the least and the most of them, so that no peak is lost.
- * A gap among them leaves the place of the second empty.
+ * Reduce lines to the pixels of a time span. If several points share a pixel, keep the least and the greatest, so that
+ * no peak is lost. With a gap among them, the second value is empty.
  */
 export function thinned(x: Float64Array, lines: Float64Array[], [first, last]: Span, most: number): uPlot.AlignedData {
   const from = Math.max(0, place(x, first) - 1);
@@ -306,7 +306,7 @@ function extremes(line: Float64Array, from: number, to: number, size: number, co
   return pairs;
 }
 
-/** The first place whose moment is not before this one. */
+/** Return the first index whose time isn't before a moment. */
 function place(x: Float64Array, moment: number): number {
   let [low, high] = [0, x.length];
   while (low < high) {

@@ -1,20 +1,20 @@
-/** One panel of metrics as uPlot draws it, in the colours of the theme and with lines that need no colour. */
+/** A panel of metrics as drawn by uPlot, in the colours of the theme and with line styles that need no colour. */
 import uPlot from 'uplot';
 
 import { figure, near, Panel, Span, spanLabel } from './metrics';
 
-/** What a hand on the plot asks for: a window, or the whole. */
+/** Called on a zoom or a move; null is the complete run. */
 export type OnSpan = (span: Span | null) => void;
 
-/** How a line differs from others but for its colour. */
+/** Dashes by which lines differ without colour. */
 export const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3], [14, 4], [6, 2, 2, 2, 2, 2], [1, 5]];
 const HEIGHT = 140;
 
-/** The colour of a line. */
+/** Return the CSS variable with the colour of a line. */
 export const inkVariable = (ink: number) => `--lk-series-${ink % DASHES.length}`;
 const TICKS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400];
 
-/** Make an empty plot of a panel; `sync` is what all plots share whose pointer moves together. */
+/** Create an empty plot of a panel. Plots with the same `sync` share the pointer. */
 export function createPlot(panel: Panel, box: HTMLElement, sync: string, onSpan: OnSpan): uPlot {
   const ink = (name: string) => () => colour(box, name);
   const font = getComputedStyle(box).font.replace(/\d{1,9}(\.\d{1,9})?px(\s{0,9}\/\s{0,9}\S{1,20})?/, '11px');
@@ -62,7 +62,7 @@ export function createPlot(panel: Panel, box: HTMLElement, sync: string, onSpan:
   );
 }
 
-/** Draw data in a window; what is high there sets the scale. */
+/** Draw data in a time span. The highest visible value sets the scale. */
 export function draw(plot: uPlot, data: uPlot.AlignedData, [min, max]: Span): void {
   plot.batch(() => {
     plot.setData(data, false);
@@ -91,10 +91,10 @@ function pan(plot: uPlot, event: MouseEvent, onSpan: OnSpan): null {
   return null;
 }
 
-/** The part of a limit from which a chart reaches up to it: below, its line would lie on the ground. */
+/** Fraction of a limit from which the scale includes the limit. Below, lines would lie at the bottom. */
 const NEAR = 0.1;
 
-/** The scale of a panel: all of a percentage, and anything else from zero, up to a limit that is not far away. */
+/** Return the scale of a panel: 0 to 100 for percent; otherwise from zero, including a near limit. */
 function reach({ unit, limits }: Panel, least: number | null, most: number | null): [number, number] {
   if (unit === '%') {
     return [0, Math.max(100, most ?? 0)];
@@ -117,7 +117,7 @@ function rule(plot: uPlot, limit: number, stroke: string): void {
   }
 }
 
-/** A box beside the pointer with the moment and the value of each line. */
+/** A tooltip at the pointer with the time and the value of each line. */
 function tooltip(panel: Panel): uPlot.Plugin {
   const tip = document.createElement('div');
   const [moment, ...rows] = [0, ...panel.lines].map(() => tip.appendChild(document.createElement('div')));
@@ -129,7 +129,7 @@ function tooltip(panel: Panel): uPlot.Plugin {
   });
   tip.className = 'lk-plot-tip';
   tip.hidden = true;
-  tip.ariaHidden = 'true'; // the table says it too
+  tip.ariaHidden = 'true'; // the table has the same values
   return {
     hooks: {
       init: plot => void plot.over.append(tip),
@@ -152,7 +152,7 @@ function valueAt({ lines }: Panel, at: number, value: number | null): string {
   return value === null ? '–' : `${figure(value)} ${lines[at].unit}`;
 }
 
-/** A colour of the stylesheet, which canvas can use only when it is worked out. */
+/** Return a colour of the style sheet as a value that canvas accepts. */
 function colour(box: HTMLElement, name: string): string {
   const probe = box.appendChild(document.createElement('i'));
   probe.style.color = `var(${name})`;

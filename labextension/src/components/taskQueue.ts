@@ -1,4 +1,4 @@
-/** Work that is done piece by piece, so that the page can answer between two of them. */
+/** A queue of tasks, which gives the page time to respond between tasks. */
 type Work = () => void;
 
 const waiting: Work[] = [];
@@ -11,7 +11,7 @@ bell.port1.onmessage = () => {
   }
 };
 
-/** Do this as soon as what came before is done; returns what calls it off. */
+/** Run a task after the earlier tasks; return a function that cancels the task. */
 export function enqueueTask(work: Work): () => void {
   if (waiting.push(work) === 1) {
     bell.port2.postMessage(null);

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 
 import { PIECE, upload } from './upload';
 
-/** A kernel that notes what it is asked. */
+/** A kernel that records requests. */
 function kernel(answer: object = { id: 'one' }) {
   const actions: string[] = [];
   const ask = <R>(action: string): Promise<R> => {

@@ -1,16 +1,16 @@
-/** Bytes of one message to the kernel; Jupyter takes at most 10 MB. */
+/** Bytes in one message to the kernel. Jupyter accepts at most 10 MB. */
 export const PIECE = 2_000_000;
 
 export type Ask = <R = unknown>(action: string, args?: object, buffers?: ArrayBuffer[]) => Promise<R>;
 
-/** How a file is sent: what becomes of an object of its key, who is told its share, and what stops it. */
+/** Options of an upload: the action on a conflict, a callback for the share done, and a signal to stop. */
 export interface How {
   conflict: 'ask' | 'overwrite' | 'keep-both';
   report: (share: number) => void;
   signal: AbortSignal;
 }
 
-/** Send a file to the bucket piece by piece; nothing is stored of one that is stopped or cannot be read. */
+/** Upload a file to the bucket piece by piece. If the upload is stopped or reading fails, nothing is stored. */
 export async function upload(file: Blob, key: string, ask: Ask, how: How): Promise<'stored' | 'taken' | 'stopped'> {
   const started = await ask<{ id?: string }>('begin_upload', {
     key,

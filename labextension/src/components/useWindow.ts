@@ -1,10 +1,10 @@
 import { RefObject, useLayoutEffect, useRef, useState } from 'react';
 
-/** Rows drawn beyond each edge, and as many as are drawn before the height of the list is known. */
+/** Rows drawn beyond each edge, and rows drawn before the height of the list is known. */
 const MARGIN = 12;
 const FIRST = 40;
 
-/** Of many rows of one height the range that is seen, and the element that scrolls through them. */
+/** Return the range of visible rows, and a reference for the scrolling element. All rows have the same height. */
 export function useWindow(
   count: number,
   height: number

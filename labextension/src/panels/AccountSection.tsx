@@ -6,7 +6,7 @@ import { trans } from '../trans';
 import { MyOrg, StatusContent } from '../types';
 import type { Tools } from './tools';
 
-/** Who is signed in, as which organization. */
+/** The signed-in user and organization. */
 export function AccountSection({ tools }: { tools: Tools }) {
   const { cloud, commands, say } = tools;
   const [orgs, setOrgs] = useState<MyOrg[]>([]);

@@ -1,4 +1,4 @@
-/** What the status bar shows when it is clicked; loaded then. */
+/** The popup of the status bar, loaded on the first click. */
 import { ReactWidget } from '@jupyterlab/ui-components';
 import type { CommandRegistry } from '@lumino/commands';
 import type { Message } from '@lumino/messaging';
@@ -11,7 +11,7 @@ import { clock } from '../header';
 import { computeRowBill, mergeRuns } from '../runs';
 import { eachSecond, thisSecond } from '../serverClock';
 
-/** What is billed now, above the status bar; fresh while it is open. */
+/** A list of everything that is billed now, updated while open. */
 export class ActivePopup extends ReactWidget {
   private readonly ends: (() => void)[] = [];
 
@@ -28,7 +28,7 @@ export class ActivePopup extends ReactWidget {
     const wish = this.cloud.subscribe('running', 'journal', 'machines', 'burnRate');
     void this.renderPromise?.then(() => this.node.querySelector('button')?.focus());
     const close = ({ key }: KeyboardEvent) => key === 'Escape' && this.parent?.dispose();
-    document.addEventListener('keydown', close); // wherever the focus is: what had it may have ended
+    document.addEventListener('keydown', close); // wherever focus is: the element with focus may have disappeared
     this.ends.push(
       () => document.removeEventListener('keydown', close),
       () => wish.dispose(),

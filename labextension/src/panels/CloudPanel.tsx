@@ -1,4 +1,4 @@
-/** The sidebar: the sign-in, or sections of what is in the cloud. Loaded when it is first shown. */
+/** The sidebar: the sign-in, or the sections of the cloud. Loaded when first shown. */
 import {
   caretDownIcon,
   MenuSvg,
@@ -22,21 +22,21 @@ import { Head } from './Head';
 import { SectionSpec, sectionSpecs } from './sections';
 import type { Tools } from './tools';
 
-/** Section → whether it is open, as somebody has left it. */
+/** Section → whether the user left the section open. */
 export type Open = Record<string, boolean>;
 
-/** What the panel shows at any time, beside what sections ask for. */
+/** Topics of the panel; open sections add more. */
 const TOPICS: Topic[] = ['running', 'journal', 'history', 'balance', 'burnRate', 'machines'];
 
 export class CloudPanel extends SidePanel {
   private notice: NoticeText = { kind: 'info', text: '' };
   private readonly head: View;
-  /** Sections share what the head leaves. */
+  /** Resize the sections to the space below the head. */
   private readonly size = new ResizeObserver(() =>
     MessageLoop.postMessage(this.content, Widget.ResizeMessage.UnknownSize)
   );
 
-  /** `open` says which sections were left open; `onOpen` is called when that changes. */
+  /** `open` contains the initial state of the sections; `onOpen` is called when a section opens or closes. */
   constructor(
     private readonly cloud: Cloud,
     commands: CommandRegistry,
@@ -58,7 +58,7 @@ export class CloudPanel extends SidePanel {
     specs.forEach(({ id, isOpen }, at) => (open[id] ?? isOpen) || content.collapse(at));
     content.expansionToggled.connect(() => {
       const isOpen = content.widgets.map(widget => !widget.isHidden);
-      content.setRelativeSizes(isOpen.map(Number)); // Lab's own would open without a height
+      content.setRelativeSizes(isOpen.map(Number)); // Lab's handler would open sections without a height
       onOpen(Object.fromEntries(specs.map(({ id }, at) => [id, isOpen[at]])));
     });
     this.size.observe(this.node);
@@ -87,7 +87,7 @@ export class CloudPanel extends SidePanel {
     super.dispose();
   }
 
-  /** Sections are of somebody who is signed in. */
+  /** Show the sections only to a signed-in user. */
   private onCloud(): void {
     this.content.setHidden(!this.cloud.signedIn);
   }
@@ -98,7 +98,7 @@ export class CloudPanel extends SidePanel {
   };
 }
 
-/** Wants news while it is seen, and none while it is not; drawn anew at all that was heard. */
+/** Subscribe to topics while visible, and draw again after each answer. */
 class View extends ReactWidget {
   private wish: IDisposable | null = null;
   private wasSeen = false;
@@ -151,7 +151,7 @@ class View extends ReactWidget {
   }
 }
 
-/** A part of the panel that can be folded, with a count and buttons beside its title. */
+/** A section that folds, with a count and buttons next to its title. */
 class Section extends PanelWithToolbar {
   private readonly count = new Widget({ node: document.createElement('span') });
 
@@ -178,7 +178,7 @@ class Section extends PanelWithToolbar {
 
   protected onAfterAttach(message: Message): void {
     super.onAfterAttach(message);
-    this.node.removeAttribute('aria-labelledby'); // of the title with all that is in its toolbar
+    this.node.removeAttribute('aria-labelledby'); // the title with everything in its toolbar
     this.node.setAttribute('aria-label', this.title.label);
   }
 
@@ -187,7 +187,7 @@ class Section extends PanelWithToolbar {
   }
 }
 
-/** A button of a toolbar; Lab's own says that it isn't pressed, which a button that cannot be must not. */
+/** Create a toolbar button. Lab's button announces a pressed state, which plain buttons must not have. */
 function createButton({ name, icon }: SectionSpec['actions'][number], onClick: () => void): HTMLElement {
   const button = document.createElement('button');
   Object.assign(button, { type: 'button', className: 'lk-icon-button', title: name, ariaLabel: name });
@@ -196,7 +196,7 @@ function createButton({ name, icon }: SectionSpec['actions'][number], onClick: (
   return button;
 }
 
-/** Titles that are headings with a button: a heading cannot be expanded, and a button cannot hold the toolbar. */
+/** Section titles as headings with a button: a heading can't be expanded, and a button can't contain the toolbar. */
 class TitleRenderer extends AccordionPanel.Renderer {
   createCollapseIcon(): HTMLElement {
     const place = document.createElement('div');
@@ -222,7 +222,7 @@ class TitleRenderer extends AccordionPanel.Renderer {
   }
 }
 
-/** A menu of all that can be done with a run. */
+/** Return a function that opens the menu of a run. */
 function makeMenuOpener(commands: CommandRegistry): Tools['onMenu'] {
   return (run: RunRow, x: number, y: number) => {
     const menu = new MenuSvg({ commands });
@@ -235,7 +235,7 @@ function makeMenuOpener(commands: CommandRegistry): Tools['onMenu'] {
   };
 }
 
-/** Show a menu of what can be done with a row. */
+/** Show the menu of a row. */
 function onActs(acts: Act[], x: number, y: number): void {
   const commands = new CommandRegistry();
   const menu = new MenuSvg({ commands });

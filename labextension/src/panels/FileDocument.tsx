@@ -1,4 +1,4 @@
-/** The start of a file of the bucket in the main area, as the storage browser of notebooks shows it. */
+/** The preview of a bucket file in the main area, same as in the storage browser of notebooks. */
 import { ReactWidget } from '@jupyterlab/ui-components';
 import React, { useEffect, useState } from 'react';
 
@@ -7,7 +7,7 @@ import { request } from '../request';
 import { trans } from '../trans';
 import { StoragePreview } from '../types';
 
-/** How code loads the file, for a name of its own. */
+/** Insert code that loads the file into a variable. */
 type Load = (name: string) => void;
 
 export class FileDocument extends ReactWidget {

@@ -1,4 +1,4 @@
-/** What stands above the sections: the money, what went wrong, or the sign-in. */
+/** The head of the panel: balance, errors, or the sign-in. */
 import React, { useState } from 'react';
 
 import { readBalance, burnRateWords, endWords, timeRemaining } from '../balance';
@@ -28,7 +28,7 @@ export function Head({ tools, notice }: { tools: Tools; notice: NoticeText }) {
   );
 }
 
-/** What is left, what is billed now, and for how long that lasts. */
+/** Balance, burn rate, and the time that the balance lasts. */
 function Money({ tools: { cloud } }: { tools: Tools }) {
   const { balance, burnRate } = cloud.data;
   const remaining = readBalance(balance);

@@ -8,7 +8,10 @@ import { trans } from '../trans';
 import { ApiKey } from '../types';
 import type { Tools } from './tools';
 
-/** The API keys of the account, by their beginnings. None is made here: it would have to pass through the page. */
+/**
+ * The API keys of the account, by their prefixes. The panel creates no keys, because a new key would pass through the
+ * page.
+ */
 export function KeysList({ tools: { say, onActs } }: { tools: Tools }) {
   const [keys, setKeys] = useState<ApiKey[]>();
   const [question, setQuestion] = useState<QuestionContent | null>(null);

@@ -17,11 +17,11 @@ const ANY: Wish = {
   descending: false
 };
 
-/** Milliseconds without a key after which what was typed is asked for, and from one look at what is free to the next. */
+/** Milliseconds without typing before a request, and between two updates of the availability. */
 const PAUSE = 250;
 const EVERY = 60_000;
 
-/** The machine picker: the selected cell runs on what is chosen. */
+/** The machine picker: the selected cell runs on the chosen machine. */
 export function MachinesSection({ tools: { cloud, commands, say, isVisible: shown } }: { tools: Tools }) {
   const [wish, setWish] = useState(ANY);
   const [chosen, choose] = useState('');

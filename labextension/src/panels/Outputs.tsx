@@ -1,4 +1,4 @@
-/** Outputs of a run, drawn as Lab draws those of a notebook that is not trusted. */
+/** Outputs of a run, drawn by Lab's rules for notebooks without trust. */
 import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import { PartialJSONObject } from '@lumino/coreutils';
 import { Widget } from '@lumino/widgets';
@@ -31,7 +31,7 @@ function Drawn({ rendermime, output }: { rendermime: IRenderMimeRegistry; output
   const place = useRef<HTMLDivElement>(null);
   useLayoutEffect(() => {
     const data = output.data as PartialJSONObject;
-    const type = rendermime.preferredMimeType(data, 'ensure'); // what cannot be made safe is not drawn
+    const type = rendermime.preferredMimeType(data, 'ensure'); // data without a safe form isn't drawn
     if (!type) {
       return;
     }
@@ -43,7 +43,7 @@ function Drawn({ rendermime, output }: { rendermime: IRenderMimeRegistry; output
       const words = typeof text === 'string' ? text : trans.__('Figure');
       renderer.node.querySelectorAll('img:not([alt])').forEach(image => image.setAttribute('alt', words));
     });
-    return () => renderer.dispose(); // before its place is gone
+    return () => renderer.dispose(); // dispose before the element is removed
   }, [output]);
   return <div ref={place} />;
 }

@@ -1,4 +1,4 @@
-/** What costs until somebody ends it: deployments and VMs. */
+/** Deployments and VMs, which cost credits until stopped. */
 import React, { useState } from 'react';
 
 import { Topic } from '../cloudTypes';
@@ -78,7 +78,9 @@ export function VmsSection({ tools }: { tools: Tools }) {
   );
 }
 
-/** What ends a thing, and the question before it; `label` is what the button is called. */
+/**
+ * The request that stops a deployment or VM, and the question before the request; `label` is the name of the button.
+ */
 type Ending = { icon: IconName; text: string; yes: string; label: string; path: string; ask: Ask };
 
 interface RentedProps {
@@ -89,7 +91,7 @@ interface RentedProps {
   rows: (Omit<Row, 'acts'> & { ending: Ending; use?: { words: string; name: string; code: string } })[] | undefined;
 }
 
-/** A list of things, each with what ends it. */
+/** A list of deployments or VMs with stop buttons. */
 function Rented({ label, none, topic, tools: { cloud, commands, say, onActs }, rows }: RentedProps) {
   const [question, setQuestion] = useState<QuestionContent | null>(null);
   const end = async ({ path, ask }: Ending) => {
@@ -143,18 +145,18 @@ function vmName(vm: VM): string {
   return vm.display_name || vm.name || vm.vm_id;
 }
 
-/** The GPUs of a machine, whose profile is the bare name of their kind. */
+/** Return the GPUs of a VM. Its profile is the name of the GPU kind. */
 function gpuWords({ hardware_profile: profile, gpu_count: count }: VM): string | null {
   return profile ? `${count ? `${count} × ` : ''}${machineName(profile).toUpperCase()}` : null;
 }
 
-/** What a thing costs an hour now, if it is billed. */
+/** Return the current price per hour of a deployment or VM, if billed. */
 function priceWords({ cloud }: Tools, id: string): string | null {
   const price = cloud.data.burnRate?.things.find(thing => thing.id === id)?.per_hour;
   return price ? trans.__('%1/h', String(Number(price))) : null;
 }
 
-/** Credits that a machine has cost so far. */
+/** Return the credits that a VM has cost so far. */
 function costWords(vm: VM): string | null {
   const cost = vm.croesus_billed ?? vm.billed ?? null;
   return cost === null ? null : trans.__('%1 credits', credits(cost));

@@ -6,7 +6,7 @@ import type { Tools } from './tools';
 
 const BROWSER = 'from lk_jupyter.widgets import StorageBrowser\n\nStorageBrowser()\n';
 
-/** The way to the bucket: the file browser of Lab, or the widget where a page has none. */
+/** A link to the bucket: Lab's file browser, or the widget on pages without a file browser. */
 export function StorageSection({ tools: { commands } }: { tools: Tools }) {
   const [words, act, command, args] = commands.hasCommand(COMMANDS.openBucket)
     ? [

@@ -1,4 +1,4 @@
-/** The sections of the sidebar: what each shows, counts, and offers beside its title. */
+/** The sections of the sidebar: content, count and actions. */
 import type { LabIcon } from '@jupyterlab/ui-components';
 import React, { ComponentType, useEffect, useMemo, useState } from 'react';
 
@@ -19,11 +19,11 @@ import type { Tools } from './tools';
 export interface SectionSpec {
   id: string;
   title: string;
-  /** What is asked for while it is open, beside what the panel needs at any time. */
+  /** Topics of the open section, in addition to the panel's topics. */
   topics: Topic[];
-  /** Whether it is open before somebody opens or folds it. */
+  /** Whether the section is open initially. */
   isOpen: boolean;
-  /** What stands beside the title. */
+  /** Buttons next to the title. */
   count: (cloud: Cloud) => string;
   actions: { name: string; icon?: LabIcon; act: (tools: Tools) => Promise<unknown> }[];
   Body: ComponentType<{ tools: Tools }>;
@@ -34,7 +34,7 @@ const hearing =
   ({ cloud }: Tools) =>
     cloud.refresh(...topics);
 
-/** How many there are, if that was heard. */
+/** Return the number of items; empty before the first answer. */
 const counted = (things: unknown[] | undefined) => (things?.length ? String(things.length) : '');
 
 export const sectionSpecs = (): SectionSpec[] => [

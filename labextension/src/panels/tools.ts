@@ -1,4 +1,4 @@
-/** What every section of the sidebar is given. */
+/** The arguments of all sections of the sidebar. */
 import type { CommandRegistry } from '@lumino/commands';
 
 import type { Cloud } from '../cloud';
@@ -6,15 +6,15 @@ import type { NoticeText } from '../components/Notice';
 import type { Act } from '../components/Rows';
 import type { RunRow } from '../cloudTypes';
 
-/** What the parts of the panel work with. */
+/** Services for the parts of the panel. */
 export interface Tools {
   cloud: Cloud;
   commands: CommandRegistry;
   say: (notice: NoticeText) => void;
-  /** Whether the panel is seen; what is not asks for nothing. */
+  /** Whether the panel is visible; an invisible panel sends no requests. */
   isVisible: boolean;
-  /** Show a menu of all that can be done with a run. */
+  /** Show the menu of a run. */
   onMenu: (run: RunRow, x: number, y: number) => void;
-  /** Show a menu of what can be done with a row of another list. */
+  /** Show the menu of a row in another list. */
   onActs: (acts: Act[], x: number, y: number) => void;
 }

@@ -22,10 +22,12 @@ import { toLabPath } from './runs';
 
 const ID = 'lk-jupyter:badges';
 
-/** States in which a run costs something, which may not be heard yet: a sum without it would be wrong. */
+/**
+ * States in which a run costs credits although the cost may still be unknown: a sum without that run would be wrong.
+ */
 const UNHEARD = new Set(['running', 'ended']);
 
-/** Milliseconds that the notice of a run's end is shown. */
+/** Milliseconds that the notification of a run's end stays. */
 const CLOSES_AFTER = 15_000;
 
 export const badges: JupyterFrontEndPlugin<void> = {
@@ -72,10 +74,10 @@ export const badges: JupyterFrontEndPlugin<void> = {
   }
 };
 
-/** Asked of the model: not every front end shares the module of the class. */
+/** Check the model: some front ends don't share the module of the class. */
 const isCode = (cell: Cell): cell is CodeCell => cell.model.type === 'code';
 
-/** Whether somebody sees what a cell says of its runs, or the document of its run: a notice would say it again. */
+/** Return whether the user sees the cell or the document of its run, so that a notification would repeat the news. */
 function isInView({ node }: CodeCell, receipts: Receipt[]): boolean {
   const runDocument = receipts.length === 1 && document.getElementById(`lk-run-${receipts[0].execution_id}`);
   return (
@@ -90,11 +92,11 @@ function isInView({ node }: CodeCell, receipts: Receipt[]): boolean {
 class Badge {
   private readonly button = document.createElement('button');
   private lastRunId: string | undefined;
-  /** The runs of the cell, if one of them goes on: those that were started with it too. */
+  /** The active runs of the cell, and all runs that were started with them. */
   private live: RunRow[] = [];
   private wish: IDisposable | null = null;
   private stopClock: (() => void) | null = null;
-  /** When the cell was sent, while it is not done. */
+  /** Unix milliseconds of the start of the cell; 0 when the cell has ended. */
   private sent = 0;
 
   constructor(
@@ -119,7 +121,7 @@ class Badge {
     });
   }
 
-  /** The cell is sent: count on until its run is heard of. */
+  /** Start the timer of a started cell before its run is known. */
   starts(): void {
     if (isRemote(this.cell.model.sharedModel.source)) {
       this.sent = Date.now();
@@ -128,16 +130,16 @@ class Badge {
     }
   }
 
-  /** The cell has ended; its run may go on. */
+  /** Handle the end of the cell. Its run may still be active. */
   hasRun(): void {
     this.sent = 0;
     if (this.wish) {
-      void this.cloud.refresh('running', 'journal').then(() => this.live.length || this.sent || this.end()); // sent anew, it counts on
+      void this.cloud.refresh('running', 'journal').then(() => this.live.length || this.sent || this.end()); // `sent`: started again
     }
     this.draw();
   }
 
-  /** Count on while the run of the cell goes on, which one that was detached does after its cell. */
+  /** Update the badge while the run of the cell is active: a detached run outlasts its cell. */
   update(runs: RunRow[], topic: Topic): void {
     const before = this.live.length;
     const cellRuns = runs.filter(run => this.isCellRun(run));
@@ -147,7 +149,7 @@ class Badge {
     if (going.length) {
       this.follow();
     } else if (this.sent) {
-      this.cloud.invalidate(topic === 'running' ? 'journal' : 'running'); // the two by turns, until both know it
+      this.cloud.invalidate(topic === 'running' ? 'journal' : 'running'); // alternate between both lists
     } else if (before) {
       this.end();
       this.draw();
@@ -164,7 +166,7 @@ class Badge {
     this.draw();
   }
 
-  /** Ask for no more news. */
+  /** Stop reading updates. */
   end(): void {
     this.wish?.dispose();
     this.wish = null;
@@ -172,16 +174,16 @@ class Badge {
     this.stopClock = null;
   }
 
-  /** Tell what the run of the cell is, or what the last one was. */
+  /** Draw the state of the active or the last run. */
   draw(): void {
     const receipts = readReceipts(this.cell);
-    const isOver = this.live.some(run => run.id === receipts[0]?.execution_id); // a receipt knows the end first
+    const isOver = this.live.some(run => run.id === receipts[0]?.execution_id); // the receipt arrives before the lists
     const words =
       this.live.length && !isOver ? this.liveWords(this.live) : receipts.length ? receiptWords(receipts) : '';
     this.show(this.hasHeader || (this.sent && !this.live.length) ? '' : words);
   }
 
-  /** Whether an output of the cell says all that already. */
+  /** Return whether an output of the cell already shows a header. */
   private get hasHeader(): boolean {
     const { outputs } = this.cell.model;
     return Array.from({ length: outputs.length }, (_, at) => outputs.get(at)).some(({ data }) => RUN_MIME in data);
@@ -249,12 +251,12 @@ const SIGNS: Record<string, string> = {
   refused: '✗'
 };
 
-/** The sign of a state, for which a badge shows Lab's icon. */
+/** Return the sign of a state; a badge shows Lab's icon for the sign. */
 function stateSign({ state, isActive }: { state: string; isActive: boolean }): string {
   return isActive ? (state === 'running' ? '▶' : '…') : Object.hasOwn(SIGNS, state) ? SIGNS[state] : '✗';
 }
 
-/** States in words, each with its sign: that of one run, or how many of several have each. */
+/** Return states as text with signs: the state of a single run, or a count for each state. */
 function stateWords(runs: { sign: string; state: string }[]): string {
   const counts = new Map<string, number>();
   runs.forEach(({ sign, state }) => {
@@ -282,7 +284,7 @@ function receiptWords(receipts: Receipt[]): string {
   );
 }
 
-/** The receipts of the runs of a cell, as its last output that has any keeps them. */
+/** Return the receipts of the runs of a cell, from the last output with receipts. */
 function readReceipts({ model: { outputs } }: CodeCell): Receipt[] {
   for (let at = outputs.length - 1; at >= 0; at--) {
     const receipts = receiptsIn(outputs.get(at).metadata);
@@ -298,7 +300,7 @@ function tell(app: JupyterFrontEnd, panel: NotebookPanel, cell: CodeCell, receip
   const words = trans.__('%1: %2', panel.title.label, receiptWords(receipts));
   const place = { notebook: panel.context.path, cellId: cell.model.id };
   Notification.emit(words, receipts.every(({ state }) => state === 'completed') ? 'success' : 'error', {
-    autoClose: CLOSES_AFTER, // it stays in the list of notifications
+    autoClose: CLOSES_AFTER, // the list of notifications keeps the notification
     actions: [
       { label: trans.__('Go to cell'), callback: () => void app.commands.execute(COMMANDS.goToCell, place) },
       {

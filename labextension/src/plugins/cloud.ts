@@ -1,4 +1,4 @@
-/** What was heard of the cloud, for all other plugins; and the commands that need nothing else. */
+/** The shared Cloud of all plugins, and the commands that need only the Cloud. */
 import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { Clipboard, Dialog, ICommandPalette, InputDialog, Notification, showDialog } from '@jupyterlab/apputils';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
@@ -51,7 +51,7 @@ export const cloudPlugin: JupyterFrontEndPlugin<Cloud> = {
       describedBy: { args: { type: 'object', properties: { id: { type: 'string' } } } },
       execute: ({ id }) => {
         if (!isId(id)) {
-          throw new Error(notAnId(id)); // a line of a shell in the clipboard is run when it is pasted
+          throw new Error(notAnId(id)); // a pasted line break would run a shell command
         }
         Clipboard.copyToSystem(id);
       }
@@ -82,7 +82,7 @@ export const cloudPlugin: JupyterFrontEndPlugin<Cloud> = {
   }
 };
 
-/** Ask before a command changes the account, unless the user has chosen it. */
+/** Require a confirmation before a command changes the account, except after a click on our own buttons. */
 async function confirmCall(args: { caller?: unknown }, label: string): Promise<boolean> {
   if (isUiCall(args)) {
     return true;

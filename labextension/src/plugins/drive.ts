@@ -1,4 +1,4 @@
-/** The bucket in a file browser of its own; it asks for nothing before it is opened. */
+/** The bucket in its own file browser. No request is sent before the browser opens. */
 import { ILayoutRestorer, JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { Clipboard, Dialog, MainAreaWidget, Notification, showDialog, showErrorMessage } from '@jupyterlab/apputils';
 import { PathExt } from '@jupyterlab/coreutils';
@@ -24,9 +24,9 @@ const bucketIcon = new LabIcon({
 
 class BucketPanel extends Panel {
   browser: FileBrowser | null = null;
-  /** Somebody opens a file that no editor shows. */
+  /** Called when the user opens a file without an editor. */
   onTable: (path: string) => void = () => undefined;
-  /** What to do first, while there is nothing. */
+  /** Advice in an empty bucket. */
   private readonly hint = new Widget({ node: document.createElement('p') });
 
   constructor(
@@ -59,7 +59,7 @@ class BucketPanel extends Panel {
       },
       true
     );
-    // Lab's own model looks for changes of a drive under a name that has the drive's name twice.
+    // Lab's model listens for changes of a drive under a path with the drive's name twice
     bucket.fileChanged.connect(() => this.refresh());
   }
 
@@ -78,7 +78,7 @@ class BucketPanel extends Panel {
     }
   }
 
-  /** Go to the bucket of another account, if one was seen before. */
+  /** Show the bucket of another account, if the browser was used before. */
   startAnew(): void {
     void this.browser?.model.cd('/');
   }
@@ -90,7 +90,7 @@ class BucketPanel extends Panel {
   }
 }
 
-/** Suffix → the function of pandas that reads it. */
+/** Suffix → pandas function that reads the format. */
 const READERS: Record<string, string> = {
   csv: 'read_csv',
   feather: 'read_feather',
@@ -99,10 +99,10 @@ const READERS: Record<string, string> = {
   xlsx: 'read_excel'
 };
 
-/** Files that no editor of Lab shows: they open as a preview. */
+/** Suffixes without an editor in Lab: such files open as a preview. */
 const TABLES = /\.(parquet|pq|feather|arrow|npy|zip|xlsx?)$/i;
 
-/** Code that loads a file. No magic, as names of files would be expanded in its line; quotes of JSON are Python's too. */
+/** Return code that loads a file. A magic would expand file names in its line; JSON quotes are valid in Python. */
 function loadingCode(key: string, name = 'data'): string {
   const suffix = PathExt.extname(key).slice(1).toLowerCase();
   return Object.hasOwn(READERS, suffix)
@@ -110,11 +110,11 @@ function loadingCode(key: string, name = 'data'): string {
     : `import lk_jupyter\n\n${name} = lk_jupyter.connect().storage.get_bytes(${JSON.stringify(key)})\n`;
 }
 
-/** Code that shows a folder in a notebook, where tables of all formats have a preview. */
+/** Return code that shows a folder in a notebook, with previews of tables in all formats. */
 const showing = (folder: string) =>
   `from lk_jupyter.widgets import StorageBrowser\n\nStorageBrowser(${folder && JSON.stringify(folder)})\n`;
 
-/** Ask, then delete what is chosen. Lab's own question says that it goes to the trash, which a bucket doesn't have. */
+/** Delete the selected items after a confirmation. Lab's confirmation promises a trash, which a bucket lacks. */
 async function remove({ model }: FileBrowser, chosen: Contents.IModel[]): Promise<void> {
   const [first] = chosen;
   if (!first) {
@@ -137,7 +137,7 @@ async function remove({ model }: FileBrowser, chosen: Contents.IModel[]): Promis
   }
 }
 
-/** Let both be kept where an object has the name of a file that is uploaded: Lab's own question can only overwrite. */
+/** Offer to keep both files on an upload with an existing name: Lab's question can only overwrite. */
 function askToKeepBoth({ model }: FileBrowser, bucket: BucketDrive): void {
   const upload = model.upload.bind(model);
   model.upload = async (file, path) => {
@@ -159,7 +159,7 @@ function askToKeepBoth({ model }: FileBrowser, bucket: BucketDrive): void {
   };
 }
 
-/** Lab puts buttons on its own file browser only. */
+/** Add buttons, which Lab only adds to its own file browser. */
 function withToolbar(browser: FileBrowser, onShow: (folder: string) => void): FileBrowser {
   browser.delete = () => remove(browser, [...browser.selectedItems()]);
   const button = (tooltip: string, icon: LabIcon, onClick: () => void) => new ToolbarButton({ tooltip, icon, onClick });
@@ -200,7 +200,7 @@ export const drive: JupyterFrontEndPlugin<void> = {
     cloud: Cloud | null
   ) => {
     if (!browsers) {
-      return; // Notebook has none beside a notebook
+      return; // Notebook has no file browser next to a notebook
     }
     const bucket = new BucketDrive(undefined, warnTruncated);
     app.serviceManager.contents.addDrive(bucket);

@@ -1,4 +1,4 @@
-/** Help under the pointer for the options and machines in the `%%lk_run` line of a cell. */
+/** Tooltips for the options and machines in the `%%lk_run` line of a cell. */
 import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { EditorExtensionRegistry, IEditorExtensionRegistry } from '@jupyterlab/codemirror';
 import { hoverTooltip } from '@codemirror/view';

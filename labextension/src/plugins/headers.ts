@@ -1,4 +1,7 @@
-/** The header of a run in a cell, and what is saved of it: both true after a reload, a restart, or in another Lab. */
+/**
+ * The header of a run in a cell, and the run saved in the notebook: correct after a reload, a restart, or in another
+ * Lab.
+ */
 import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import type { CodeCell } from '@jupyterlab/cells';
 import { INotebookTracker, NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
@@ -11,10 +14,10 @@ import type { RunOutput, Tools } from '../panels/RunOutput';
 import { RUN_MIME } from '../runs';
 import { ICloud } from '../tokens';
 
-/** Milliseconds from one look at the notebooks to the next. */
+/** Milliseconds between two updates of the notebooks. */
 const PACE = 2000;
 
-/** Before the renderers of HTML and text, which the same output has for other front ends. */
+/** Rank before the renderers of HTML and text: the same output has both for other front ends. */
 const RANK = 10;
 
 const RESTARTS = new Set(['restarting', 'autorestarting', 'starting', 'terminating', 'dead']);
@@ -48,7 +51,7 @@ export const headers: JupyterFrontEndPlugin<void> = {
 function watch(notebooks: INotebookTracker, active: Set<string>): void {
   NotebookActions.executionScheduled.connect((_, { cell }) => void active.add(cell.model.id));
   NotebookActions.executed.connect((_, { cell }) => void active.delete(cell.model.id));
-  // A kernel that restarts leaves the cells that it was at without an end.
+  // a restarted kernel reports no end of its cells
   const follow = ({ content, sessionContext }: NotebookPanel) =>
     sessionContext.statusChanged.connect((_, status) => {
       if (RESTARTS.has(status)) {
@@ -59,7 +62,7 @@ function watch(notebooks: INotebookTracker, active: Set<string>): void {
   notebooks.widgetAdded.connect((_, panel) => follow(panel));
 }
 
-/** The place of an output that is a run. */
+/** An output that shows a run. */
 class LazyOutput extends Widget implements IRenderMime.IRenderer {
   private output: RunOutput | null = null;
 
@@ -80,7 +83,7 @@ class LazyOutput extends Widget implements IRenderMime.IRenderer {
   }
 }
 
-/** Whether an output of a notebook is a run. */
+/** Return whether an output of a notebook shows a run. */
 function hasRuns({ content }: NotebookPanel): boolean {
   return content.widgets.some(({ model }) => {
     const outputs = model.type === 'code' ? (model as CodeCell['model']).outputs : null;

@@ -1,4 +1,4 @@
-/** Buttons below a cell for what its output advises: an option for its line, or to load the extension. */
+/** Buttons below a cell for the advice of its output: add an option to the line, or load the extension. */
 import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { CodeCell } from '@jupyterlab/cells';
 import { INotebookTracker, NotebookPanel } from '@jupyterlab/notebook';
@@ -10,7 +10,7 @@ import { mayRun } from '../spending';
 import { ICloud } from '../tokens';
 import { trans } from '../trans';
 
-/** What IPython writes where the extension is not loaded. */
+/** Message of IPython if the extension isn't loaded. */
 const NOT_LOADED = /(?:Cell magic `%%|Line magic function `%)lk_\w+` not found/;
 
 export const hints: JupyterFrontEndPlugin<void> = {
@@ -67,7 +67,7 @@ function offerIn(cloud: Cloud, panel: NotebookPanel, cell: CodeCell): void {
   });
 }
 
-/** What is read of an output. */
+/** The fields of an output that hints read. */
 interface Output {
   metadata?: unknown;
   text?: string | string[];

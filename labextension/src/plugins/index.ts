@@ -1,4 +1,4 @@
-/** The plugins, one for each place in Lab and Notebook; they share modules that other front ends do not have. */
+/** The plugins, one for each area of Lab and Notebook; they share modules that other front ends lack. */
 import { badges } from './badges';
 import { cloudPlugin } from './cloud';
 import { drive } from './drive';

@@ -8,6 +8,6 @@ export const kernels: JupyterFrontEndPlugin<void> = {
   id: 'lk-jupyter:kernels',
   description: 'Asks before a kernel starts a paid machine.',
   autoStart: true,
-  requires: [ICloud], // whose plugin chooses the language
+  requires: [ICloud], // its plugin chooses the language
   activate: () => showStartQuestions()
 };

@@ -1,4 +1,4 @@
-/** "Run on" in the toolbar of notebooks: the selected cells run on a machine, which the notebook remembers. */
+/** "Run on" in the toolbar of notebooks: run the selected cells on a machine, which the notebook remembers. */
 import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { ICommandPalette, IToolbarWidgetRegistry, Notification, ToolbarButton } from '@jupyterlab/apputils';
 import { INotebookTracker, NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
@@ -18,7 +18,7 @@ import { trans } from '../trans';
 import { MachinesContent } from '../types';
 import { machineName } from '../format';
 
-/** Where the choice stands in the metadata of a notebook. */
+/** Key of the chosen machine in the metadata of a notebook. */
 const KEY = 'lk_jupyter';
 
 export const notebookToolbar: JupyterFrontEndPlugin<void> = {
@@ -56,7 +56,7 @@ export const notebookToolbar: JupyterFrontEndPlugin<void> = {
         const panel = notebooks.currentWidget;
         const target = (machine as string) || chosen(panel);
         if (panel && target) {
-          const isChosen = !!machine && isUiCall(args); // who chose the machine has seen its price
+          const isChosen = !!machine && isUiCall(args); // the menu showed the price of the chosen machine
           await runOn(cloud, panel, target, { isChosen, isUiClick: isChosen || !machine });
           void cloud.refresh('running', 'journal');
         } else if (panel) {
@@ -120,7 +120,7 @@ export const notebookToolbar: JupyterFrontEndPlugin<void> = {
   }
 };
 
-/** The machines with what the picker says of them, as a menu; the one that the notebook ran on last is marked. */
+/** Build a menu of machines with the facts of the picker. The last machine of the notebook is marked. */
 async function buildMenu(cloud: Cloud, { commands }: JupyterFrontEnd): Promise<Menu> {
   const menu = new MenuSvg({ commands });
   for (const [machine, facts] of await listMachines(cloud)) {
@@ -134,7 +134,7 @@ async function buildMenu(cloud: Cloud, { commands }: JupyterFrontEnd): Promise<M
   return menu;
 }
 
-/** Each machine with its facts; where these cannot be had, with its price. */
+/** Return machines with their facts, or with prices if the facts are unavailable. */
 async function listMachines(cloud: Cloud): Promise<[string, string][]> {
   try {
     const { rows } = await request<MachinesContent>('machines');
@@ -153,12 +153,12 @@ async function listMachines(cloud: Cloud): Promise<[string, string][]> {
 
 function chosen(panel: NotebookPanel | null): string | undefined {
   const machine = (panel?.model?.getMetadata(KEY) as { machine?: unknown } | undefined)?.machine;
-  return isMachine(machine) ? machine : undefined; // somebody may have sent the notebook
+  return isMachine(machine) ? machine : undefined; // the notebook may come from a stranger
 }
 
 const selectedCode = ({ content }: NotebookPanel) => content.selectedCells.filter(cell => cell.model.type === 'code');
 
-/** Run the selected cells on a machine, after the questions that this click needs. */
+/** Run the selected cells on a machine, after the confirmations that the click needs. */
 async function runOn(
   cloud: Cloud,
   panel: NotebookPanel,

@@ -1,4 +1,4 @@
-/** The sidebar panel. What it draws is loaded when it is first shown. */
+/** The sidebar panel. Its content is loaded when first shown. */
 import { ILayoutRestorer, JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { ICommandPalette } from '@jupyterlab/apputils';
 import { ILauncher } from '@jupyterlab/launcher';
@@ -14,7 +14,7 @@ import { trans } from '../trans';
 
 const ID = 'lk-jupyter-panel';
 
-/** Under which it is kept which sections are open. */
+/** Key of the stored list of open sections. */
 const OPEN = 'lk-jupyter:panel';
 
 export const panel: JupyterFrontEndPlugin<void> = {
@@ -70,7 +70,7 @@ export const panel: JupyterFrontEndPlugin<void> = {
   }
 };
 
-/** A place that fetches its widget when it is first shown. */
+/** A widget that loads its content when first shown. */
 class LazyPanel extends Widget {
   private fetching = false;
 

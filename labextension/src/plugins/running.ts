@@ -1,4 +1,4 @@
-/** Runs of the cloud among Lab's own running terminals and kernels. */
+/** Cloud runs in Lab's list of running terminals and kernels. */
 import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { IRunningSessionManagers } from '@jupyterlab/running';
 

@@ -1,4 +1,4 @@
-/** Opening a run in the main area, and going to the cell that it came from. */
+/** Open a run in the main area, and go to the cell of a run. */
 import { ILabShell, ILayoutRestorer, JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { InputDialog, MainAreaWidget, Notification, WidgetTracker, ICommandPalette } from '@jupyterlab/apputils';
 import { PageConfig } from '@jupyterlab/coreutils';
@@ -47,7 +47,7 @@ export const runs: JupyterFrontEndPlugin<void> = {
         widget = new MainAreaWidget({ content });
         widget.id = `lk-run-${id}`;
         if (!lab) {
-          widget.addClass('lk-down'); // the main area of Notebook 7 is taken: it holds one document
+          widget.addClass('lk-down'); // the main area of Notebook 7 contains a single document
         }
         shell.add(widget, lab ? 'main' : 'down');
         await tracker.add(widget);
@@ -128,7 +128,7 @@ export const runs: JupyterFrontEndPlugin<void> = {
   }
 };
 
-/** Where a notebook is for Lab, which counts from the folder that it was started in. */
+/** Return the path of a notebook relative to the folder in which Lab was started. */
 export function toLabPath(notebook: string): string {
   const root = PageConfig.getOption('serverRoot').replace(/^~/, '');
   const at = root ? notebook.indexOf(`${root}/`) : -1;

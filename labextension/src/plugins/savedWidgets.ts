@@ -1,4 +1,4 @@
-/** A guard before the widgets that a notebook was saved with. */
+/** A guard for widgets that a notebook was saved with. */
 import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { INotebookTracker, NotebookPanel } from '@jupyterlab/notebook';
 
@@ -13,7 +13,7 @@ export const savedWidgets: JupyterFrontEndPlugin<void> = {
     const guarded = new WeakSet<object>();
     const onTrust = (panelId: string) => {
       app.shell.activateById(panelId);
-      void app.commands.execute('notebook:trust'); // Lab asks, and signs the notebook
+      void app.commands.execute('notebook:trust'); // Lab prompts, and signs the notebook
     };
     const guard = ({ context: { model } }: NotebookPanel) => {
       if (!guarded.has(model)) {

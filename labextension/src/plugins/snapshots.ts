@@ -1,8 +1,8 @@
 /**
- * Our widgets in an output: the living one where its kernel runs, and the picture that it left where it does not.
+ * Our widgets in an output: the living widget while its kernel runs, otherwise the saved picture.
  *
- * A widget of lk_jupyter is shown as HTML and text; the metadata of the output names the widget. The type of ipywidgets
- * is not in it: its renderer says "model not found" for one whose kernel is gone, and draws it anew at each update.
+ * The output contains HTML and text, and its metadata the id of the widget. The MIME type of ipywidgets is missing on
+ * purpose: its renderer shows "model not found" without a kernel, and draws the widget again at each update.
  */
 import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { INotebookTracker, NotebookPanel } from '@jupyterlab/notebook';
@@ -14,9 +14,9 @@ import { isId } from '../runs';
 
 const LIVING = 'application/vnd.jupyter.widget-view+json';
 const PICTURE = 'text/html';
-const RANK = 50; // that of the renderer of HTML
+const RANK = 50; // same as the renderer of HTML
 
-/** Milliseconds after which a widget is looked for again that is not there: ipywidgets may be ready later than the page. */
+/** Milliseconds between two searches for a missing widget: ipywidgets may be ready later than the page. */
 const LOOKS = [500, 1000, 2000, 4000, 8000, 15_000];
 
 /** The widget that an output shows. */
@@ -25,7 +25,7 @@ function viewIn(metadata: unknown): string | null {
   return isId(view) ? view : null;
 }
 
-/** Draws HTML as Lab does, and in its place the living widget of an output that has one. */
+/** Draw HTML as Lab does, or the living widget of an output if there is one. */
 class Html extends RenderedHTML {
   private snapshot: Snapshot | null = null;
 
@@ -84,7 +84,10 @@ class Snapshot extends Panel {
     super.dispose();
   }
 
-  /** Show the living widget; a renderer that was made before ipywidgets was ready never finds it, so another is made. */
+  /**
+   * Show the living widget. A renderer from before ipywidgets was ready never finds the widget, so a new renderer is
+   * created.
+   */
   private look(view: string, tries: number): void {
     if (this.isDisposed || this.lives || view !== this.drawnText) {
       return;
@@ -98,7 +101,7 @@ class Snapshot extends Panel {
       this.observer.observe(this.living.node, { childList: true, subtree: true, attributeFilter: ['class'] });
       const data = { [LIVING]: { model_id: view, version_major: 2, version_minor: 0 } };
       const { living } = this;
-      // One that was made before ipywidgets was ready never ends, or fails once another has taken its place.
+      // an earlier renderer never finishes, or fails after a newer renderer has replaced it
       void living.renderModel(new MimeModel({ data, trusted: true })).then(
         () => this.choose(),
         (failure: unknown) => {
@@ -113,7 +116,7 @@ class Snapshot extends Panel {
     }
   }
 
-  /** The living widget is there when its renderer holds our view: "model not found" and saved state are bare text. */
+  /** The living widget exists if its renderer contains our view: "model not found" and saved state are plain text. */
   private get lives(): boolean {
     return !!this.living?.node.querySelector('.lk');
   }

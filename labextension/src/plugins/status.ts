@@ -1,4 +1,4 @@
-/** The status bar: organization, balance, what burns credits now. A click opens the panel. */
+/** The status bar: organization, balance and active machines. A click opens the panel. */
 import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { NotebookActions } from '@jupyterlab/notebook';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
@@ -17,10 +17,10 @@ import { credits, machineName } from '../format';
 
 const ID = 'lk-jupyter:status';
 
-/** Milliseconds from one look to the next while nothing else hears of what is going on. */
+/** Milliseconds between two updates while no other view subscribes. */
 const LOOK = 30_000;
 
-/** The same while a run is active that no cell shows. */
+/** Milliseconds between two updates while a run without a visible cell is active. */
 const SOON = 6000;
 
 export const status: JupyterFrontEndPlugin<void> = {
@@ -31,7 +31,7 @@ export const status: JupyterFrontEndPlugin<void> = {
   optional: [IStatusBar, ISettingRegistry],
   activate: (app: JupyterFrontEnd, cloud: Cloud, bar: IStatusBar | null, registry: ISettingRegistry | null) => {
     if (!bar) {
-      return; // Notebook has none
+      return; // Notebook has no status bar
     }
     let settings: ISettingRegistry.ISettings | undefined;
     const item = new Widget({ node: document.createElement('button') });
@@ -66,12 +66,12 @@ export const status: JupyterFrontEndPlugin<void> = {
         return;
       }
       if (isTime) {
-        // what was started elsewhere costs too
+        // runs from other machines cost credits too
         void cloud.refresh(
           ...new Set<Topic>([...(Object.keys(cloud.troubles) as Topic[]), 'running', 'burnRate', 'balance'])
         );
       } else if (cloud.data.running?.length) {
-        void cloud.refresh('running'); // with its end the rest is heard
+        void cloud.refresh('running'); // the end of a run updates the other topics
       }
     }, SOON);
     NotebookActions.executed.connect((_, { cell }) => {
@@ -86,7 +86,7 @@ function isActive({ data }: Cloud): boolean {
   return mergeRuns(data).some(run => run.isActive) || !!data.burnRate?.things.length;
 }
 
-/** Show what is billed now, until something else is chosen. */
+/** Show everything that is billed now, until the user chooses an item. */
 async function showActive({ commands }: JupyterFrontEnd, cloud: Cloud, anchor: Widget): Promise<void> {
   const { ActivePopup } = await import('../panels/ActivePopup');
   const popup = showPopup({ body: new ActivePopup(commands, cloud), anchor, align: 'right', hasDynamicSize: true });
@@ -99,7 +99,7 @@ async function showActive({ commands }: JupyterFrontEnd, cloud: Cloud, anchor: W
   commands.commandExecuted.connect(end);
 }
 
-/** The line; a low balance is said with a sign and in words. */
+/** Return the text of the status bar. A low balance has a sign and words. */
 export function statusWords(cloud: Cloud, lowest: number): string {
   const { status: currentStatus, balance, burnRate } = cloud.data;
   if (cloud.signedIn === false) {

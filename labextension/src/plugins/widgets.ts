@@ -1,10 +1,10 @@
-/** Our widgets of Python in a page of Lab, Notebook or Voila. */
+/** The widgets of lk_jupyter in Lab, Notebook or Voila. */
 import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import type { IJupyterWidgetRegistry } from '@jupyter-widgets/base';
 
 import { MODULE, MODULE_VERSION } from '../savedWidgets';
 
-/** The package that ipywidgets shares; there is none where ipywidgets is not installed. */
+/** The package that ipywidgets shares; missing if ipywidgets isn't installed. */
 const base = await import('@jupyter-widgets/base').catch(() => null);
 
 export const widgets: JupyterFrontEndPlugin<void>[] = base

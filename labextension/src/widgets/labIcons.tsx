@@ -1,4 +1,4 @@
-/** The icons of Lab that our components use, in place of Lab's own package, which is too large for a widget. */
+/** The icons of Lab that our components use. Lab's own package is too large for a widget. */
 import React from 'react';
 
 import add from '../../node_modules/@jupyterlab/ui-components/style/icons/toolbar/add.svg';
@@ -24,7 +24,7 @@ import refresh from '../../node_modules/@jupyterlab/ui-components/style/icons/to
 import run from '../../node_modules/@jupyterlab/ui-components/style/icons/toolbar/run.svg';
 import stop from '../../node_modules/@jupyterlab/ui-components/style/icons/toolbar/stop.svg';
 
-/** What our components ask of Lab's class of this name. */
+/** The part of Lab's class that our components use. */
 export class LabIcon {
   readonly svgstr: string;
 

@@ -1,4 +1,4 @@
-/** A listener that sends the form of a field at Enter, which JupyterLab keeps browsers from doing in an output. */
+/** Submit the form of a field on Enter: JupyterLab keeps browsers from submitting forms in outputs. */
 export function onEnter(event: KeyboardEvent): void {
   const field = event.target;
   if (event.key === 'Enter' && !event.defaultPrevented && field instanceof HTMLInputElement && field.form) {

@@ -11,7 +11,7 @@ import { Props, widget } from './view';
 
 type Traits = { root: string; folders: Folders; seen: Partial<FilePreview>; loaded: Loaded; transfer: string };
 
-/** Milliseconds after which it is said that an answer is late. */
+/** Milliseconds before a late answer is reported. */
 const LATE = 3000;
 
 export function StorageBrowser({ root, folders, seen, loaded, transfer, ask }: Props<Traits>) {
@@ -128,7 +128,7 @@ export function StorageBrowser({ root, folders, seen, loaded, transfer, ask }: P
   );
 }
 
-/** The folders from the top to the one that uploads go to. */
+/** The path from the top to the folder of uploads. */
 function Crumbs({ root, folder, onGo }: { root: string; folder: string; onGo: (folder: string) => void }) {
   const names = folder.slice(root.length).split('/').slice(0, -1);
   const ways = names.map((name, at) => ({ name, to: `${root}${names.slice(0, at + 1).join('/')}/` }));
@@ -175,7 +175,7 @@ function dropWords(folder: string): string {
   return folder ? trans.__('Drop to upload to %1', folder) : trans.__('Drop to upload to the bucket');
 }
 
-/** Words for what goes on, and a function that says them during some work. What goes wrong is told in the notice. */
+/** Return the status text, and a function that shows a text during a task. The notice shows errors. */
 function useBusy() {
   const [words, setWords] = useState('');
   const [isLate, setLate] = useState(false);
@@ -199,7 +199,7 @@ function useBusy() {
   return [isLate ? trans.__('%1 No answer yet; trying again.', words) : words, during] as const;
 }
 
-/** Sends files one after the other, shows how far it is, and asks before one replaces another. */
+/** Upload files one after another, show progress, and prompt before a file replaces an object. */
 function useUploads(ask: Ask, onAsk: (question: QuestionContent) => void) {
   const [state, setState] = useState<{ name: string; share: number } | null>(null);
   const queue = useRef(Promise.resolve());
@@ -226,7 +226,7 @@ function useUploads(ask: Ask, onAsk: (question: QuestionContent) => void) {
   return { sending, send };
 }
 
-/** How far a file is sent. */
+/** Progress of an upload. */
 export function Uploading({ name, share, onStop }: { name: string; share: number; onStop: () => void }) {
   return (
     <div className="lk-row">
@@ -241,7 +241,7 @@ export function Uploading({ name, share, onStop }: { name: string; share: number
   );
 }
 
-/** Handlers for files that are dropped, onto a folder or anywhere. */
+/** Return handlers for dropped files, on a folder or elsewhere. */
 function useDrop(folder: string, send: (files: Iterable<File>, folder: string) => void) {
   const [isOver, setOver] = useState(false);
   const take = (event: DragEvent) => {
@@ -277,7 +277,7 @@ function UploadButton({ folder, onFiles }: { folder: string; onFiles: (files: Fi
   );
 }
 
-/** Have the browser save a file. */
+/** Save a file with the browser. */
 function handOver(content: string, key: string): void {
   const bytes = Uint8Array.from(atob(content), letter => letter.charCodeAt(0));
   const url = URL.createObjectURL(new Blob([bytes]));

@@ -1,11 +1,14 @@
-/** What every widget does: its traits become props, it asks for news while it is seen, and Python answers what it does. */
+/**
+ * Common parts of all widgets: traits become props, data is refreshed while the widget is visible, and Python answers
+ * actions.
+ */
 import React, { ComponentType, useEffect, useState } from 'react';
 import { createRoot } from 'react-dom/client';
 
 import { Notice, NoticeText } from '../components/Notice';
 import { onEnter } from './onEnter';
 
-/** What anywidget hands to a widget of the traits and of the line to Python. */
+/** The connection to Python that anywidget passes to a widget. */
 export interface Model {
   get(name: string): unknown;
   set(name: string, value: unknown): void;
@@ -15,7 +18,7 @@ export interface Model {
   send(content: unknown, callbacks?: unknown, buffers?: ArrayBuffer[]): void;
 }
 
-/** What a component can do: set a trait, or have Python do something and await its answer. */
+/** Actions of a component: set a trait, or request an action from Python and await the answer. */
 export interface Actions<T> {
   set: <K extends keyof T & string>(name: K, value: T[K]) => void;
   ask: <R = unknown>(action: string, args?: object, buffers?: ArrayBuffer[]) => Promise<R>;
@@ -25,14 +28,14 @@ export type Props<T> = T & Actions<T>;
 
 type Answer = { answer: string; result?: unknown; error?: string };
 
-/** Make a widget of a component. `names` are the traits that it is drawn from. */
+/** Create a widget from a component. `names` are the traits that the component draws. */
 export function widget<T extends object>(Component: ComponentType<Props<T>>, names: (keyof T & string)[]) {
   function render({ model, el }: { model: Model; el: HTMLElement }): () => void {
     const ended = new AbortController();
     const line = new Line(model, ended.signal);
     const root = createRoot(el);
     el.classList.add('lk');
-    el.dataset.lmSuppressShortcuts = 'true'; // keys that are pressed in a widget are not Lab's
+    el.dataset.lmSuppressShortcuts = 'true'; // keys pressed in a widget must not reach Lab
     el.addEventListener('keydown', onEnter, { signal: ended.signal });
     root.render(<View Component={Component} names={names} model={model} line={line} />);
     refreshWhileVisible(el, model, line, ended.signal);
@@ -69,7 +72,7 @@ function View<T extends object>({ Component, names, model, line }: ViewProps<T>)
   );
 }
 
-/** Questions to Python and its answers. */
+/** Requests to Python and their answers. */
 class Line {
   private readonly waiting = new Map<string, (answer: Answer) => void>();
 
@@ -86,7 +89,7 @@ class Line {
   }
 
   ask<R>(action: string, args: object = {}, buffers: ArrayBuffer[] = []): Promise<R> {
-    const question = String(Math.random()); // answers reach every view of a widget, so a count would not do
+    const question = String(Math.random()); // answers reach every view of a widget, so a counter isn't unique
     return new Promise((resolve, reject) => {
       this.waiting.set(question, ({ result, error }) =>
         error === undefined ? resolve(result as R) : reject(new Error(error))
@@ -96,11 +99,11 @@ class Line {
   }
 }
 
-/** Milliseconds after which it is tried again when Python could not load, and after which no answer is awaited. */
+/** Milliseconds before a retry after Python failed to load, and before an answer counts as lost. */
 const AGAIN = 5_000;
 const ANSWER_TIMEOUT = 60_000;
 
-/** Ask for news every so often, but only while somebody sees the widget, and never twice at once. */
+/** Request updates at intervals while the widget is visible, one request at a time. */
 function refreshWhileVisible(el: HTMLElement, model: Model, line: Line, signal: AbortSignal): void {
   let onScreen = false;
   let asking = false;
@@ -108,7 +111,7 @@ function refreshWhileVisible(el: HTMLElement, model: Model, line: Line, signal: 
   const pause = () => {
     const every = model.get('every') as number;
     const again = model.get('lost') ? Math.min(every || AGAIN, AGAIN) : every || Infinity;
-    return asking ? ANSWER_TIMEOUT : again; // an answer is lost when the line to the kernel was
+    return asking ? ANSWER_TIMEOUT : again; // an answer is lost if the connection to the kernel was
   };
   const look = () => {
     const now = performance.now();
