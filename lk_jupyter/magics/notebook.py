@@ -22,7 +22,7 @@ from lk_jupyter.magics._engine.parser import Subcommands
 from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.interrupt import advise_on_interrupt, interrupt
 from lk_jupyter.magics._output.live import LiveOutput, StatusLine
-from lk_jupyter.magics._output.run import priced, receipt
+from lk_jupyter.magics._output.run_status import priced, receipt
 from lk_jupyter.options.notebook_servers import OpenServerOptions, StartServerOptions, StopServerOptions
 from lk_jupyter.options.runs import NoOptions
 from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts

@@ -25,7 +25,7 @@ from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.interrupt import advise_on_interrupt, interrupt
 from lk_jupyter.magics._output.live import Note
-from lk_jupyter.magics._output.run import receipt
+from lk_jupyter.magics._output.run_status import receipt
 from lk_jupyter.options.runs import DeleteRunOptions, LogsOptions, MachinesOptions, RunIdOptions, RunsOptions
 from lk_jupyter.protocol.frames import NO_NONCE, STDERR, Frame, Splitter, text_of
 from lk_jupyter.protocol.parts import plain_name

@@ -21,7 +21,7 @@ from lk_jupyter.magics._output.interrupt import Stop, advise_on_interrupt, inter
 from lk_jupyter.magics._output.live import Hidden, LiveOutput, Note, StatusLine, after_cell, write_text
 from lk_jupyter.magics._output.log import LogOutput
 from lk_jupyter.magics._output.rich import RichOutput
-from lk_jupyter.magics._output.run import priced, receipt
+from lk_jupyter.magics._output.run_status import priced, receipt
 from lk_jupyter.magics.notebook import started_server
 from lk_jupyter.options.runs import NoOptions, RunOptions
 from lk_jupyter.options.sessions import StopSessionOptions

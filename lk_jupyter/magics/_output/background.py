@@ -9,9 +9,12 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
-from lk_jupyter.magics._output.live import StatusLine
+from lk_jupyter.magics._output.gallery import RecentOutputs
+from lk_jupyter.magics._output.live import LiveOutput, StatusLine, Text
 from lk_jupyter.magics._output.notification import DesktopNotification, notices
-from lk_jupyter.magics._output.run import RunDisplay, receipt
+from lk_jupyter.magics._output.rich import Bars
+from lk_jupyter.magics._output.run_status import RunStatus, receipt
+from lk_jupyter.protocol.frames import BAR, SHOWN, Frame, text_of
 from lk_jupyter.runs.clock import next_second
 from lk_jupyter.runs.interrupts import SafeEvent
 from lk_jupyter.runs.monitor import RunMonitor
@@ -35,19 +38,38 @@ class Task(Protocol):
         """Return the runs that have started so far."""
 
 
-class Detached:
-    """A run in the background, with its view and its monitor."""
+class BackgroundRun:
+    """Show a run in the background: its status line, the newest lines, progress bars and rich outputs.
+
+    All outputs are created at once: an output that a thread creates later would belong to the cell that runs then.
+    """
 
     def __init__(
-        self, run: Run, view: RunDisplay, monitor: RunMonitor, notify: Callable[[DesktopNotification], None]
+        self, run: Run, status: RunStatus, monitor: RunMonitor, notify: Callable[[DesktopNotification], None]
     ) -> None:
         self.done = SafeEvent()
         self._run = run
-        self._view = view
+        self._status = status
         self._monitor = monitor
         self._notify = notify
         self._text = TerminalText()
         self._newest: deque[str] = deque(maxlen=LINES)
+        self._bars = Bars(status.shell, 0)
+        self._gallery = RecentOutputs()
+        self._pictures = LiveOutput(status.shell)
+
+    def start(self) -> None:
+        """Show that the run continues in the background."""
+        status = self._status
+        status.follow_run(self._run)
+        status.announce(self._run, "in the background")
+        status.observers.started(self._run)
+        state = "stopping" if status.is_stopping else "started"
+        status.show_progress(status.line(state, ["in the background"]))
+        if not status.quiet:
+            status.note.show(Text([]), now=True, passing=True)
+            self._bars.begin()
+            self._pictures.show(self._gallery, now=True, passing=True)
 
     def runs(self) -> list[Run]:
         """Return the run."""
@@ -55,31 +77,76 @@ class Detached:
 
     @property
     def is_read(self) -> bool:
-        """Whether nothing more comes."""
+        """Whether the entire output was read."""
         return self._monitor.done.is_set()
 
     def update(self) -> None:
-        """Show new output."""
+        """Show the meter and new output."""
         self._monitor.wake.clear()
-        self._view.show_detached(self._monitor, self._take())
+        newest = self._read_lines()
+        self._status.meter(self._monitor)
+        if self._status.status.appends:  # the cell has ended: a new output would be in another cell
+            return
+        if newest and not self._status.quiet:
+            self._status.note.show(Text(newest))
+        if not self._status.quiet:
+            self._bars.tick()
+            self._pictures.show(self._gallery)
 
     def end(self) -> None:
         """Show the final state; may wait for the server."""
         try:
-            self._take()
+            self._read_lines()
             self._newest.extend(self._text.end())
-            self._view.end_detached(self._run, self._monitor, list(self._newest))
+            self._show_end()
             ended = receipt(self._run.record, self._run.machine) if self._run.is_finished else StatusLine("lost", [""])
             facts = filter(None, [ended.state, *ended.facts[:-1]])  # the last is the id
             self._notify(DesktopNotification(f"Run {self._run.short_id}: {' · '.join(facts)}", ended=time.time()))
         finally:
             self.done.set()
 
-    def _take(self) -> list[str]:
-        self._text.feed(self._view.take_detached(self._monitor))
+    def _read_lines(self) -> list[str]:
+        """Read the new output, show its rich parts, and return the newest lines."""
+        self._text.feed(self._read_text())
         lines, live = self._text.take()
         self._newest.extend(lines)
         return [*self._newest, live] if live else list(self._newest)
+
+    def _read_text(self) -> str:
+        """Read the new output, keep its rich parts for separate outputs, and return the text."""
+        status, items = self._status, self._monitor.items()
+        status.observe(text_of(items))
+        for item in items:
+            if isinstance(item, Frame):
+                status.observers.saw(item)
+            if not isinstance(item, Frame) or status.quiet:
+                continue
+            if item.kind == BAR:
+                self._bars.show(item.payload)
+            elif item.kind in SHOWN:
+                self._gallery.take(item)
+        return text_of(item for item in items if isinstance(item, str) or item.kind != BAR)
+
+    def _show_end(self) -> None:
+        """Show how the run ended in place of the meter."""
+        status, run = self._status, self._run
+        if status.status.appends:
+            if not self._monitor.error:
+                status.close_run(run.wait_aside(), is_visible=False)
+            return
+        if self._monitor.error:
+            line = status.line("lost", [str(self._monitor.error)])
+            if status.is_stopping:
+                line.notice = f"The server may not have received the abort. Repeat it: %lk_abort {run.short_id}"
+            line.run["state"] = "unknown"  # the run may be active
+            status.status.show(line, now=True)
+            return
+        if self._newest and not status.quiet:
+            status.note.show(Text([*self._newest, f"Complete log: {run.log_path}"]), now=True)
+        if not status.quiet:
+            self._bars.end()
+            self._pictures.show(self._gallery, now=True)
+        status.settle(*status.close_run(run.wait_aside()))
 
 
 class Background:
@@ -87,7 +154,7 @@ class Background:
 
     def __init__(self) -> None:
         self.tasks: list[Task] = []
-        self._views: list[Detached] = []
+        self._views: list[BackgroundRun] = []
         self._lock = threading.Lock()
         self._works = False
 
@@ -96,7 +163,7 @@ class Background:
         with self._lock:
             self.tasks.append(task)
 
-    def show(self, detached: Detached) -> None:
+    def show(self, detached: BackgroundRun) -> None:
         """Keep the outputs of a run current from now on."""
         self.add(detached)
         with self._lock:
@@ -117,7 +184,7 @@ class Background:
                     detached.update()
             time.sleep(next_second())
 
-    def _next_turn(self) -> list[Detached]:
+    def _next_turn(self) -> list[BackgroundRun]:
         """Return the next runs to update, and close ended runs in separate threads."""
         with self._lock:
             ended = [detached for detached in self._views if detached.is_read]
@@ -133,13 +200,13 @@ class Background:
 BACKGROUND = Background()
 
 
-def follow_detached(run: Run, view: RunDisplay, monitor: RunMonitor | None = None) -> None:
+def follow_detached(run: Run, status: RunStatus, monitor: RunMonitor | None = None) -> None:
     """Show the run in this cell's output, without waiting; ``monitor`` is the run's reader, if already started."""
     monitor = monitor or RunMonitor(run).start()
-    view.detach(run)
-    is_silent = view.is_stopping or not view.in_place  # the user who aborted it needs no notice of its end
-    notify = _nothing if is_silent else notices(view.shell)
-    BACKGROUND.show(Detached(run, view, monitor, notify))
+    is_silent = status.is_stopping or not status.in_place  # the user who aborted the run needs no notice of its end
+    background_run = BackgroundRun(run, status, monitor, _nothing if is_silent else notices(status.shell))
+    background_run.start()
+    BACKGROUND.show(background_run)
 
 
 def _nothing(_: DesktopNotification) -> None:

@@ -39,7 +39,8 @@ from IPython.core.getipython import get_ipython
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import LkError
 from lk_jupyter.magics._output.background import follow_detached
-from lk_jupyter.magics._output.run import RunDisplay, receipt
+from lk_jupyter.magics._output.run import RunDisplay
+from lk_jupyter.magics._output.run_status import receipt
 from lk_jupyter.options.runs import AttachOptions, RerunOptions, StartOptions
 from lk_jupyter.runs.abort import Abort, let_go_at
 from lk_jupyter.runs.interrupts import SafeEvent, true_interrupts

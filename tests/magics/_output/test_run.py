@@ -1,4 +1,4 @@
-"""lk_jupyter.magics._output.run: the receipt of a run, and what its companions hear."""
+"""lk_jupyter.magics._output: the receipt of a run, and what its observers hear."""
 
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from lk_jupyter.api.execution import ExecutionRecord
-from lk_jupyter.magics._output.run import RunDisplay, receipt
+from lk_jupyter.magics._output.run import RunDisplay
+from lk_jupyter.magics._output.run_status import receipt
 from lk_jupyter.runs.observers.base import ObserverGroup, RunObserver
 
 
@@ -24,7 +25,7 @@ def test_a_receipt_says_how_long_the_run_waited_where_that_was_long(waited, took
     assert receipt(record, None).facts[:1] == [took]
 
 
-def test_companions_hear_all_that_the_run_wrote_before_they_are_asked_at_its_end():
+def test_observers_hear_all_that_the_run_wrote_before_they_are_asked_at_its_end():
     class Listener(RunObserver):
         heard = ""
 
@@ -42,5 +43,5 @@ def test_companions_hear_all_that_the_run_wrote_before_they_are_asked_at_its_end
     view.observe("one\n")
     view._observer_facts(1.0)
     view.observe("last words\n")
-    _, notices = view._closing(ExecutionRecord(execution_id="x", status="completed"))
+    _, notices = view.close_run(ExecutionRecord(execution_id="x", status="completed"))
     assert notices == ["one\nlast words\n"]

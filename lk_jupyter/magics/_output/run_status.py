@@ -1,0 +1,216 @@
+"""Show the status line of a run: its state, time and cost so far, and the receipt at its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from IPython.core.interactiveshell import InteractiveShell
+
+from lk_jupyter.api.execution import ExecutionRecord, is_final
+from lk_jupyter.api.machine_types import MachineType
+from lk_jupyter.machines.catalogue import price_label, price_of
+from lk_jupyter.magics._output.live import PACE, LiveOutput, StatusLine
+from lk_jupyter.protocol.notice import Notice
+from lk_jupyter.runs.abort import Abort
+from lk_jupyter.runs.clock import Bill, calculate_bill, measure_duration
+from lk_jupyter.runs.monitor import RunMonitor
+from lk_jupyter.runs.observers.base import ObserverGroup
+from lk_jupyter.runs.package.bundle import Bundle
+from lk_jupyter.runs.run import Run
+from lk_jupyter.text.units import duration_label, whole_label
+from lk_jupyter.views.run import METADATA_KEY, facts_so_far, receipt_facts
+
+#: Seconds that a run waits for its machine before the receipt mentions the wait.
+LONG_WAIT = 3.0
+
+_NO_BILL = Bill()
+
+_WITHHELD = "This run wasn't started here, so its HTML isn't shown: it could run scripts here. Show it:"
+
+#: Characters of a run's output that are stored for the observers.
+_OBSERVED_LENGTH = 1 << 17
+
+
+class RunStatus:
+    """Show the status line of a run, and call its observers.
+
+    ``observers`` are called about once per second while the run is active, and again at its end. ``status`` is the
+    output of the line, ``note`` the output below the line.
+    """
+
+    def __init__(
+        self,
+        shell: InteractiveShell,
+        machine: MachineType | None,
+        *,
+        quiet: bool = False,
+        observers: ObserverGroup | None = None,
+    ) -> None:
+        self.shell = shell
+        self.quiet = quiet
+        self.observers = observers or ObserverGroup()
+        self.status = LiveOutput(shell)
+        self.note = LiveOutput(shell)
+        self.is_stopping = False
+        self.aborting: Abort | None = None  # of a run that no cell waits for any more
+        self._machine = machine
+        self._priced, self._price = priced(machine), price_of(machine)
+        self._facts: list[str] = []  # the observers' last facts
+        self._facts_time = -PACE
+        self._warnings: list[str] = []  # notices from before the start
+        self._unheard = ""  # text that the observers haven't received yet
+        self._run: Run | None = None
+        self._package: Bundle | None = None
+        self._state = ""
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the outputs of the run are updated, also when the cell has ended."""
+        return self.status.in_place
+
+    def submitting(self, package: Bundle) -> None:
+        """Show that the run is being sent, and its maximum cost."""
+        self._package = package.without_values()
+        self.show_progress(self.line("submitting", [package.at_most, *package.payload.facts]))
+
+    def warn(self, notices: Sequence[Notice]) -> None:
+        """Show the notes before the run is sent; they stay with the run."""
+        self._warnings = list(map(str, notices))
+        if self._warnings:
+            self.show_progress(self.line("submitting", []))
+
+    def sending(self, doing: str) -> None:
+        """Show the upload that precedes the run."""
+        self.status.show(self.line("submitting", [doing]), passing=True)
+
+    def refused(self) -> None:
+        """Show that the run wasn't started."""
+        self._warnings = []
+        self.status.settle(self.line("refused", []))
+
+    def observe(self, text: str) -> None:
+        """Store output of the run for the observers."""
+        self._unheard = (self._unheard + text)[-_OBSERVED_LENGTH:]
+
+    def follow_run(self, run: Run) -> None:
+        """Show this run from now on."""
+        self._run = run
+
+    def announce(self, run: Run, *facts: str) -> None:
+        """Show once, where outputs never change, the id of the run and the commands that follow and stop it."""
+        if not self.status.appends or self.status.is_visible:
+            return
+        package = run.bundle or self._package
+        at_most = package.at_most if package else ""
+        line = StatusLine(
+            "submitted" if package else "attached", [*facts, self._priced, at_most, f"run {run.execution_id}"]
+        )
+        commands = f"Follow: %lk_attach {run.short_id}. Stop: %lk_abort {run.short_id}"
+        line.notice = "\n".join([*self._warnings, *self._notes, commands])
+        self.status.show(line, now=True)
+
+    def show_progress(self, line: StatusLine) -> None:
+        self.status.show(line, now=True, passing=True)
+
+    def meter(self, monitor: RunMonitor) -> None:
+        """Show the state, and the time and cost so far."""
+        if is_final(monitor.state):
+            return
+        figures: list[str] = []
+        facts: list[str] = []
+        bill = monitor.stopwatch.bill(self._price)
+        seconds = bill.seconds
+        if seconds is not None:
+            limit = self.observers.time_limit
+            figures = [whole_label(seconds) + (f" of {whole_label(limit)}" if limit else "")]
+            figures += [bill.label] if seconds >= 1 else []
+        elif (waited := monitor.waiting) >= LONG_WAIT:
+            figures = [f"waiting for {duration_label(round(waited))}"]
+            if self._run and self._run.bundle and monitor.state not in {"pending", "queued"}:
+                facts = [self._run.bundle.installs]
+        state = "reconnecting" if monitor.lost else "stopping" if self.is_stopping else monitor.state
+        facts += self._observer_facts(seconds)
+        if state != self._state or self.status.is_due:
+            self.show_progress(self.line(state, facts, figures, bill))
+        self._state = state
+
+    def _observer_facts(self, seconds: float | None) -> list[str]:
+        moment = time.monotonic()
+        if self._run and moment - self._facts_time >= PACE:
+            text, self._unheard = self._unheard, ""
+            self._facts = self.observers.tick(self._run, seconds, text)
+            self._facts_time = moment
+        return self._facts
+
+    def line(
+        self, state: str, observed: Sequence[str], figures: Sequence[str] = (), bill: Bill = _NO_BILL
+    ) -> StatusLine:
+        """Return the status line of an active run: state, time and cost so far."""
+        run, package = self._run, self._run.bundle if self._run else self._package
+        facts = [self._priced, *figures, *observed, *([f"run {run.short_id}"] if run else [])]
+        unconfirmed = [self.aborting.words] if self.aborting and not self.aborting.ended.is_set() else []
+        notices = [*self._warnings, *self._notes, *map(str, self.observers.notices), *unconfirmed]
+        line = StatusLine(state, facts, "\n".join(notices))
+        line.run = {
+            **({"execution_id": run.execution_id} if run else {}),
+            "state": state,
+            **({"time_limit_seconds": limit} if (limit := self.observers.time_limit) else {}),
+            **facts_so_far(bill, self._machine, package),
+            "told": [word for word in observed if word],
+        }
+        return line
+
+    @property
+    def _notes(self) -> list[str]:
+        return [self._run.note] if self._run and self._run.note else []
+
+    def stopping(self) -> None:
+        """Show that the run is being stopped, and how to end the waiting."""
+        self.is_stopping = True
+        self.show_progress(self.line("stopping", ["interrupt again to stop waiting"]))
+
+    def close_run(self, record: ExecutionRecord, *, is_visible: bool = True) -> tuple[StatusLine, list[Notice]]:
+        """Return the receipt, and the final notices of the observers; ``is_visible`` is whether the user sees both."""
+        line = receipt(record, self._machine, self._run.bundle if self._run else None)
+        if not self._run:
+            return line, []
+        if is_visible:
+            self._run.mark_viewed()
+        self.observers.tick(self._run, None, self._unheard)
+        withheld = (
+            [Notice(f"{_WITHHELD} %lk_attach {self._run.short_id} --rich")] if self._run.messages.withheld else []
+        )
+        return line, [*self.observers.ended(self._run, record), *withheld]
+
+    def settle(self, line: StatusLine, notices: Sequence[object]) -> None:
+        line.notice = "\n".join([*self._warnings, *self._notes, *map(str, notices)])
+        self.status.show(line, now=True)
+
+
+def receipt(
+    record: ExecutionRecord, machine: MachineType | None, package: Bundle | None = None, bill: Bill | None = None
+) -> StatusLine:
+    """Return the receipt of a run: state, duration, cost, id; the metadata has the same facts for programs.
+
+    The duration is the time that the code ran, preceded by the time in the queue if that was at least LONG_WAIT.
+    """
+    named, price = priced(machine), price_of(machine)
+    bill, seconds = bill or calculate_bill(record, price), measure_duration(record)
+    facts = receipt_facts(record, machine, package, bill)
+    waited = facts.get("waited_seconds", 0.0)
+    queue = f"waited {duration_label(waited)}, ran " if waited >= LONG_WAIT else ""
+    took = "" if seconds is None else queue + duration_label(seconds)
+    line = StatusLine(record.status, [named, took, bill.label, f"run {record.execution_id}"])
+    line.run = facts
+    if is_final(record.status):
+        line.metadata = {METADATA_KEY: facts}
+    return line
+
+
+def priced(machine: MachineType | None) -> str:
+    """Return the name of a machine with its price, if known, for the status line."""
+    if machine is None:
+        return ""
+    price = "" if machine.price_per_hour is None else f" at {price_label(machine)}"
+    return machine.hardware_profile + price
