@@ -625,7 +625,7 @@ def session_request(connected, source, options):
     names = [[one.name for one in cell.payload.inputs], cell.payload.outputs]
     start = machine.request.model_dump(exclude={"metadata"})
     start["docker_run_cmd"] = [word for word in start["docker_run_cmd"] if "password" not in word]
-    return cell.uploads, names, carried, start, consent
+    return cell.source.code, cell.uploads, names, carried, start, consent
 
 
 @pytest.mark.parametrize("name", RunOptions.model_fields)
