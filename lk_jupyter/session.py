@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from lk_jupyter.account.balance import AccountBalance, Identity
+    from lk_jupyter.account.spending import Spending
     from lk_jupyter.machines.offers import MachineOffer
     from lk_jupyter.options._keywords import (
         ComposeKeywords,
@@ -124,6 +125,28 @@ class Session(Connection):
         from lk_jupyter.account.balance import balance  # noqa: PLC0415 (it needs this module)
 
         return balance(self)
+
+    def spending(self, days: int = 30) -> Spending:
+        """Return what the organization has spent in the last days, today included.
+
+        Args:
+            days: Number of days, 1 to 3660. Default: 30.
+
+        Returns:
+            A Spending, with ``df``, ``total`` and sums by day, kind and hardware, in credits.
+
+        Raises:
+            UsageError: ``days`` isn't in this range.
+
+        Source: ``GET /orgs/{slug}/transactions``, ``GET /billing/activities``
+
+        Example:
+            >>> session.spending(days=1).total >= 0
+            True
+        """
+        from lk_jupyter.account.spending import read_spending  # noqa: PLC0415 (few need it)
+
+        return read_spending(self, days)
 
     def run(
         self,

@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 
 from lk_jupyter import errors
+from lk_jupyter.account import spending as account_spending
 from lk_jupyter.account.balance import AccountBalance
 from lk_jupyter.config import settings
 from lk_jupyter.config.files import CONFIG_FILE, write_json
@@ -62,6 +63,11 @@ def test_each_renamed_option_is_covered():
         ("env", "to_env"),
         ("env", "from_env"),
     }
+
+
+def test_the_old_function_for_spending_warns_and_reads_it():
+    with pytest.warns(FutureWarning, match=r"is now session\.spending\(\)"):
+        assert account_spending.spending is account_spending.read_spending
 
 
 @pytest.mark.parametrize(("old", "new", "model"), RENAMED, ids=lambda value: getattr(value, "__name__", value))

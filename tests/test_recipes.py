@@ -61,7 +61,7 @@ ENDPOINT = {
     "lk_jupyter/localcloud/routes/health.py": (
         'VERSION = metadata.version("lk_jupyter")\n',
         (
-            "\n\n@implements(Health.echo)\ndef echo(ctx: AnonymousContext, text: str) -> dict[str, str]:  # noqa: ARG001\n"
+            "\n\n@implements(Health.echo)\ndef echo(ctx: AnonymousContext, text: str) -> dict[str, str]:\n"
             '    """Return a text."""\n    return {"message": text}\n'
         ),
     ),

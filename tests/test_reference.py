@@ -21,7 +21,7 @@ from pydantic import BaseModel
 
 import lk_jupyter
 from lk_jupyter import _docs, errors
-from lk_jupyter.account.spending import Spending, spending
+from lk_jupyter.account.spending import Spending, read_spending
 from lk_jupyter.api._client import Client
 from lk_jupyter.api._endpoint import ENDPOINTS
 from lk_jupyter.api.auth import LoginRequest
@@ -231,7 +231,7 @@ def tables(cloud):
         "FanOut.table": [fan.table(), table_of([unbilled], fan.scores), table_of([], [])],
         "Metrics.df": [read(run).df],
         "Overlay.df": [overlay(run, fan.lanes[0].run).df, Overlay(()).df],
-        "Spending.df": [spending(session).df, Spending((), 7).df],
+        "Spending.df": [read_spending(session).df, Spending((), 7).df],
     }
     session.close()
 

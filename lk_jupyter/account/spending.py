@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -39,7 +40,8 @@ _CREDIT_KINDS = frozenset({"purchase", "purchases", "grants", "grant", "vouchers
 #: Entries that are asked for first; where more are needed, four times as many each time: the ledger has no pages.
 _FIRST, _GROWTH = 100, 4
 
-_DAYS = 30
+#: Days of a report where no number is set.
+DAYS = 30
 _LONGEST_DAYS = 3660
 
 
@@ -50,9 +52,8 @@ class Charge:
     ``id``, ``time`` (datetime, UTC), ``kind`` such as Runs, ``hardware``, ``amount`` in credits, ``description``.
 
     Example:
-        >>> from lk_jupyter.account.spending import spending
         >>> _ = session.run("print(1)").result()
-        >>> spending(session).charges[0].day
+        >>> session.spending().charges[0].day
         datetime.date(...)
     """
 
@@ -76,9 +77,8 @@ class Sum:
     ``label`` is what they have in common, ``count`` their number, ``amount`` the sum in credits.
 
     Example:
-        >>> from lk_jupyter.account.spending import spending
         >>> _ = session.run("print(1)").result()
-        >>> spending(session).by_kind()[0].count > 0
+        >>> session.spending().by_kind()[0].count > 0
         True
     """
 
@@ -94,9 +94,8 @@ class Spending:
     ``organization`` is whose charges they are, ``today`` the last day (None: the present day).
 
     Example:
-        >>> from lk_jupyter.account.spending import spending
         >>> _ = session.run("print(1)").result()
-        >>> found = spending(session, days=7)
+        >>> found = session.spending(days=7)
         >>> found.total == sum(day.amount for day in found.by_day())
         True
         >>> [kind.label for kind in found.by_kind()]
@@ -161,26 +160,18 @@ class Spending:
         return sorted(sums, key=lambda each: (-each.amount, each.label))
 
 
-def spending(session: Connection, days: int = _DAYS) -> Spending:
-    """Return what the organization has spent in the last days, today included.
+def __getattr__(name: str) -> Callable[..., Spending]:
+    """Return ``read_spending`` for its old name ``spending``, with a warning."""
+    if name != "spending":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn(
+        "lk_jupyter.account.spending.spending(session) is now session.spending().", FutureWarning, stacklevel=2
+    )
+    return read_spending
 
-    Args:
-        session: The session.
-        days: Number of days, 1 to 366. Default: 30.
 
-    Returns:
-        A Spending, with ``df``, ``total`` and sums by day, kind and hardware.
-
-    Raises:
-        UsageError: ``days`` isn't in this range.
-
-    Source: ``GET /orgs/{slug}/transactions``, ``GET /billing/activities``
-
-    Example:
-        >>> from lk_jupyter.account.spending import spending
-        >>> spending(session, days=1).total >= 0
-        True
-    """
+def read_spending(session: Connection, days: int = DAYS) -> Spending:
+    """Return what the organization has spent in the last days, today included. Raises UsageError for other days."""
     if not isinstance(days, int) or not 1 <= days <= _LONGEST_DAYS:
         raise UsageError(f"Spending is available for 1 to {_LONGEST_DAYS} days, got {days!r}.")
     today = datetime.now(timezone.utc).astimezone().date()

@@ -11,7 +11,7 @@ from traitlets import Bool, Int, List, Unicode
 
 from lk_jupyter.account import balance
 from lk_jupyter.account.burn_rate import counted
-from lk_jupyter.account.spending import Spending, Sum, organizations, shares, spending
+from lk_jupyter.account.spending import Spending, Sum, organizations, read_spending, shares
 from lk_jupyter.session import Session, current
 from lk_jupyter.text.units import credits_label
 from lk_jupyter.views import credits as pictures
@@ -62,7 +62,7 @@ class Balance(View):
     def load(self) -> None:
         """Read the balance, the active resources, and the ledger."""
         session = self._session()
-        current, past = balance.balance(session), spending(session, self.days)
+        current, past = balance.balance(session), read_spending(session, self.days)
         self.orgs = [list(each) for each in organizations(session)]
         self.org = self.org or past.organization
         self._show_now(current)

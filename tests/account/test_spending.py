@@ -20,7 +20,7 @@ from lk_jupyter.account.burn_rate import (
     hardware_label,
     things,
 )
-from lk_jupyter.account.spending import Charge, Spending, charges, organizations, shares, spending
+from lk_jupyter.account.spending import Charge, Spending, charges, organizations, read_spending, shares
 from lk_jupyter.api.block import BlockVolume
 from lk_jupyter.api.inference import CreateDeploymentRequest, DedicatedModel, Deployment
 from lk_jupyter.api.machine_types import MachineType
@@ -223,7 +223,7 @@ def test_nothing_spent_is_a_month_of_nothing():
 @pytest.mark.parametrize("days", [0, -1, 99_999, "soon"])
 def test_a_number_of_days_that_cannot_be_is_refused(fast, days):
     with pytest.raises(UsageError, match="1 to 3660 days"):
-        spending(fast, days)
+        read_spending(fast, days)
 
 
 def test_the_ledger_is_read_as_far_as_it_is_wanted(fast):
@@ -236,8 +236,8 @@ def test_the_ledger_is_read_as_far_as_it_is_wanted(fast):
     assert [url.partition("limit=")[2] for url in asked if "transactions" in url] == ["100&kind=debit"]
     every = [each.description for each in charges(fast)]
     assert len(every) == len(set(every)) == 250
-    assert spending(fast).total == Decimal("62.5")
-    assert [slug for slug, _ in organizations(fast)] == [spending(fast).organization]
+    assert read_spending(fast).total == Decimal("62.5")
+    assert [slug for slug, _ in organizations(fast)] == [read_spending(fast).organization]
 
 
 def book(connected, count):

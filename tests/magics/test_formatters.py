@@ -6,7 +6,7 @@ import pytest
 
 import lk_jupyter
 from lk_jupyter import session
-from lk_jupyter.account.spending import spending
+from lk_jupyter.account.spending import read_spending
 from lk_jupyter.machines.catalogue import Catalogue
 from lk_jupyter.runs.metrics import metrics
 from lk_jupyter.views import formatters
@@ -32,7 +32,7 @@ def shown(shell):
         (lambda at: at.client.pricing.get(), "Virtual machines, credits per hour"),
         (lambda at: at.client.billing.credits(), "Left"),
         (lambda at: at.balance(), "Running now"),
-        (spending, "Last 30 days"),
+        (read_spending, "Last 30 days"),
         (lambda at: at.storage.ls("pictures"), "pictures/a.csv"),
         (lambda at: list(at.storage.ls("pictures")), "pictures/a.csv"),
         (lambda at: at.storage.tree("pictures"), "└── a.csv"),
