@@ -41,7 +41,7 @@ class Task(Protocol):
 class BackgroundRun:
     """Show a run in the background: its status line, the newest lines, progress bars and rich outputs.
 
-    All outputs are created at once: an output that a thread creates later would belong to the cell that runs then.
+    ``start`` creates all outputs: an output that a thread creates later would belong to the cell that runs then.
     """
 
     def __init__(
