@@ -334,11 +334,11 @@ class Session(Connection):
         from lk_jupyter.runs.fanout.fanout import FanOut  # noqa: PLC0415 (it needs this module)
 
         chosen = _run_options("session.fan_out", inputs, outputs, {**options})
-        fan = FanOut.of(self, code, chosen, inputs)
+        fan = FanOut.prepare(self, code, chosen, inputs)
         if chosen.attach == "auto":
             fan.attach()
         fan.check()
-        for notice in fan.remarks:
+        for notice in fan.notices:
             warnings.warn(plain(notice.text), UserWarning, stacklevel=2)
         with fan.aborted_by_interrupt():
             return fan.start()

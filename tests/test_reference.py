@@ -16,6 +16,7 @@ from uuid import uuid4
 import nbformat
 import pytest
 from conftest import for_each
+from lk_jupyter.runs.bundle import checkpoint
 from nbformat.v4 import new_code_cell, new_notebook
 from pydantic import BaseModel
 
@@ -26,9 +27,8 @@ from lk_jupyter.api._client import Client
 from lk_jupyter.api._endpoint import ENDPOINTS
 from lk_jupyter.api.auth import LoginRequest
 from lk_jupyter.api.inference import CreateDeploymentRequest, StopDeploymentRequest
-from lk_jupyter.runs.fanout.comparison import MemberResult, table_of
+from lk_jupyter.runs.fanout.comparison import MemberResult, build_table
 from lk_jupyter.runs.metrics.metrics import Overlay, overlay, read
-from lk_jupyter.runs.package import checkpoint
 
 pytestmark = [pytest.mark.xdist_group("reference"), pytest.mark.timeout(300)]
 
@@ -228,9 +228,9 @@ def tables(cloud):
     unbilled = MemberResult(1, "gpu.a100", {"x": 1}, "failed")
     yield {
         "Session.history": [session.history(), session.history(label=["none"])],
-        "FanOut.table": [fan.table(), table_of([unbilled], fan.scores), table_of([], [])],
+        "FanOut.table": [fan.table(), build_table([unbilled], fan.scores), build_table([], [])],
         "Metrics.df": [read(run).df],
-        "Overlay.df": [overlay(run, fan.lanes[0].run).df, Overlay(()).df],
+        "Overlay.df": [overlay(run, fan.members[0].run).df, Overlay(()).df],
         "Spending.df": [read_spending(session).df, Spending((), 7).df],
     }
     session.close()

@@ -32,7 +32,7 @@ from lk_jupyter.magics._output.interrupt import NoInterrupt, Stop, detaches, int
 from lk_jupyter.magics._output.live import LiveOutput, Note, after_cell, write_text
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.runs.clock import next_second
-from lk_jupyter.runs.fanout.comparison import table_of
+from lk_jupyter.runs.fanout.comparison import build_table
 from lk_jupyter.runs.fanout.fanout import FanOut
 from lk_jupyter.runs.fanout.plan import RunPlan
 from lk_jupyter.runs.interrupts import AtInterrupt, SafeEvent, true_interrupts
@@ -54,8 +54,8 @@ def fan_out(session: Session, plans: Sequence[RunPlan], options: RunOptions, she
     if options.dry_run:
         display(plan_table(FanOut(session, plans, options)))
         return
-    packages = require_consent((run_plan.package for run_plan in plans), ask)
-    plans = [replace(run_plan, package=package) for run_plan, package in zip(plans, packages, strict=True)]
+    bundles = require_consent((plan.bundle for plan in plans), ask)
+    plans = [replace(plan, bundle=bundle) for plan, bundle in zip(plans, bundles, strict=True)]
     fan = FanOut(session, plans, options)
     if options.attach == "auto":
         fan.attach()
@@ -91,19 +91,19 @@ def _stop(fan: FanOut, view: FanOutView, stop: Stop) -> str:
         with true_interrupts():
             view.show(STOPPING)
             stop.wait()
-            if not stop.kernel_ends and fan.wait_for_abort() and not fan.left:
+            if not stop.kernel_ends and fan.wait_for_abort() and not fan.remainder:
                 view.end()
                 return f"the runs were aborted: {total(fan)}"
     except KeyboardInterrupt:
         pass
-    summary = fan.left or f"the runs have finished: {total(fan)}"
+    summary = fan.remainder or f"the runs have finished: {total(fan)}"
     with suppress(KeyboardInterrupt):
         view.detach()
     return summary
 
 
 class FanOutView:
-    """Shows lanes: ``begin``, ``follow``, ``end``, in this order.
+    """Shows the runs of a fan-out: ``begin``, ``follow``, ``end``, in this order.
 
     In a front end without display updates, a line reports each run once its id is known, and the table is the last
     output. Nothing follows when the cell has ended.
@@ -130,7 +130,7 @@ class FanOutView:
         self._board.show(Board(self._fan, note), now=True, passing=True)
 
     def follow(self, note: str = "") -> None:
-        """Keep the board current until all lanes have ended."""
+        """Update the board until all runs have ended."""
         fan = self._fan
         while not fan.done.is_set():
             self._board.show(Board(fan, note))
@@ -140,19 +140,19 @@ class FanOutView:
 
     def _announce(self) -> None:
         """Write a line for each run whose id is new, where outputs never change."""
-        new = [member for member in self._fan.lanes if member.run and member.lane.number not in self._announced]
+        new = [member for member in self._fan.members if member.run and member.plan.number not in self._announced]
         if not new or not self._board.appends or self._is_detached:
             return
         head = [] if self._announced else heading_lines(self._fan)
         write_text("".join(f"{line}\n" for line in [*head, *map(start_line, new)]))
-        self._announced.update(member.lane.number for member in new)
+        self._announced.update(member.plan.number for member in new)
 
     def end(self, cause: str = "") -> None:
         """Show the final states, compare the runs, and set the table's variable; an error below shows ``cause``."""
         if self._is_detached and self._board.appends:  # the cell has ended: an output would be in another one
             return
         fan = self._fan
-        fan.seen()
+        fan.mark_viewed()
         if self._board.appends:
             decision = Decision(fan, f"{Board(fan)}\n{self._note()}", cause)
             after_cell(self._shell, partial(self._table.show, decision, now=True))
@@ -160,7 +160,7 @@ class FanOutView:
             self._board.show(Board(fan), now=True)
             self._table.show(Decision(fan, self._note(), cause), now=True)
         if not self._options.quiet:
-            self._logs.show(FanOutLogs(fan.lanes), now=True)
+            self._logs.show(FanOutLogs(fan.members), now=True)
         if not self._is_detached:
             self._shell.user_ns.update(fan.variables())
             self._keep(self._options.save)
@@ -176,20 +176,20 @@ class FanOutView:
         self._table.show(Note("Results appear here when all runs finish."), now=True, passing=True)
         self._logs.show(Note(""), now=True, passing=True)
         BACKGROUND.add(self)
-        threading.Thread(target=self._keep_showing, name="lk-show-lanes", daemon=True).start()
+        threading.Thread(target=self._keep_showing, name="lk-show-members", daemon=True).start()
 
     def _announce_started(self) -> None:
         """Wait for the ids of the first runs and write them: no output can follow when the cell has ended."""
         fan = self._fan
-        while sum(bool(member.run or member.ended) for member in fan.lanes) < fan.parallel:
+        while sum(bool(member.run or member.ended) for member in fan.members) < fan.parallel:
             fan.done.wait(_TICK)
         self._announce()
-        if waiting := sum(not (member.run or member.ended) for member in fan.lanes):
+        if waiting := sum(not (member.run or member.ended) for member in fan.members):
             write_text(f"{runs(waiting)} will start when these finish. List: %lk_runs\n")
 
     def runs(self) -> list[Run]:
-        """Return the runs of the lanes that were started."""
-        return [member.run for member in self._fan.lanes if member.run]
+        """Return the started runs."""
+        return [member.run for member in self._fan.members if member.run]
 
     def _keep_showing(self) -> None:
         try:
@@ -201,14 +201,14 @@ class FanOutView:
     def _keep(self, name: str | None) -> None:
         if name is None:
             return
-        table = table_of(self._fan.outcomes(), self._fan.scores)
+        table = build_table(self._fan.outcomes(), self._fan.scores)
         self._shell.user_ns[name] = table
         if isinstance(table, list):
             display(Note(f"pandas isn't installed here, so {name} is a list with one dict per run."))
 
     def _note(self) -> str:
         if winner := self._fan.winner:
-            return f"Kept run {winner.lane.number}, the first to complete, and aborted the others."
+            return f"Kept run {winner.plan.number}, the first to complete, and aborted the others."
         names = ", ".join(self._fan.variables())
         by_member = f"Each of {names} is a dict: number of the run → its value.\n" if names else ""
         before = self._fan.attached

@@ -45,7 +45,7 @@ from lk_jupyter.options.runs import (
     is_several,
 )
 from lk_jupyter.protocol.parts import plain_name
-from lk_jupyter.runs.fanout.plan import prepare_lanes
+from lk_jupyter.runs.fanout.plan import prepare_plans
 from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
 from lk_jupyter.runs.monitor import RunMonitor
 from lk_jupyter.runs.observers.default import default_observers
@@ -169,7 +169,7 @@ def run_in_session(session: Session, cell: str, options: RunOptions, shell: Inte
 
 def start_several(session: Session, cell: str, options: RunOptions, shell: InteractiveShell) -> None:
     """Start a run for each machine and combination of values, and compare the runs."""
-    fan_out(session, _prepared(prepare_lanes, session, cell, options, shell), options, shell)
+    fan_out(session, _prepared(prepare_plans, session, cell, options, shell), options, shell)
 
 
 def start(session: Session, package: Bundle, options: StartOptions, shell: InteractiveShell) -> None:

@@ -78,8 +78,8 @@ class RunMonitor:
         """How many of the run's frames came broken."""
         return self._splitter.damaged if self._splitter else 0
 
-    def items(self) -> list[str | Frame]:
-        """Return the items since the last call, text and frames in order."""
+    def items(self, *, complete: bool = True) -> list[str | Frame]:
+        """Return the items since the last call, text and frames in order; download large outputs if ``complete``."""
         ended = self.done.is_set()  # checked first: then all earlier text is in the queue
         text = "".join(self._chunks.popleft() for _ in range(len(self._chunks)))
         if self._splitter is None:
@@ -88,7 +88,7 @@ class RunMonitor:
         items += self._splitter.end() if ended else []
         if self._splitter.restored:
             self.run.session.assumptions.learn("frames", "plain")
-        return [self._complete_frame(item) if isinstance(item, Frame) else item for item in items]
+        return [self._complete_frame(item) if isinstance(item, Frame) and complete else item for item in items]
 
     def _complete_frame(self, frame: Frame) -> Frame:
         """Return the complete frame, and keep the part that the server shows."""

@@ -121,7 +121,7 @@ def test_a_sweep_brings_the_same_to_each_of_its_runs(kernel):
     code = "%%lk_run --sweep lr=1,2 --in cfg --out total --save fan --detach\ntotal = cfg['factor'] * lr"
     assert kernel.run(code).error is None
     assert kernel.run("fan.wait()").error is None
-    assert kernel.value("[lane.run.outputs()['total'] for lane in fan.lanes]") == "[10, 20]"
+    assert kernel.value("[lane.run.outputs()['total'] for lane in fan.members]") == "[10, 20]"
 
 
 # Any cell

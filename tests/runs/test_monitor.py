@@ -81,3 +81,36 @@ def test_text_that_only_begins_like_a_frame_is_shown_at_the_end(tmp_path):
     monitor._splitter = Splitter("5f2c9f0e8d7b4a61")
     monitor._read()
     assert monitor.take() == "one\n\x1b]7411;"
+
+
+class Listed:
+    """A run whose state, read alone, is counted; ``learn`` keeps the reported states."""
+
+    def __init__(self, name, tmp_path):
+        self.execution_id = self.short_id = name
+        self.submitted_at, self.log_path = None, tmp_path / name
+        self.messages = SimpleNamespace(splitter=lambda: None)
+        self.reads, self.learned = 0, []
+        self.learn = self.learned.append
+
+    def follower(self, _log):
+        return SimpleNamespace(recalls=False, lost=False, drop=lambda: None)
+
+    @property
+    def status(self):
+        self.reads += 1
+        return "Completed"
+
+
+def test_the_states_of_three_runs_are_read_with_one_request_and_of_an_unlisted_run_alone(tmp_path):
+    requests = []
+    listed = [SimpleNamespace(execution_id=name, status="Running") for name in "ab"]
+    workloads = SimpleNamespace(list=lambda: requests.append(1) or listed)
+    runs = [Listed(name, tmp_path) for name in "abc"]
+    monitors = [RunMonitor(run) for run in runs]
+    module._inform(SimpleNamespace(client=SimpleNamespace(workloads=workloads)), monitors)
+    for monitor in monitors:
+        monitor._log.close()
+    assert len(requests) == 1
+    assert [run.reads for run in runs] == [0, 0, 1]
+    assert [run.learned for run in runs] == [["running"], ["running"], ["completed"]]

@@ -36,7 +36,7 @@ from lk_jupyter.magics.billing import _invoice_row
 from lk_jupyter.magics.deployments import ReplicaLog, deployment_table, replicas_table
 from lk_jupyter.magics.vms import vm_row
 from lk_jupyter.protocol.notice import HINT, Notice
-from lk_jupyter.runs.fanout.comparison import MemberResult, table_of
+from lk_jupyter.runs.fanout.comparison import MemberResult, build_table
 from lk_jupyter.runs.history.history import History, RunSummary
 from lk_jupyter.runs.outcome import Result
 from lk_jupyter.storage._tree import grow
@@ -117,7 +117,7 @@ def texts(content):
 def frames(name):
     past = RunSummary(name, NOW, name, name, 1.0, Decimal(1), name, (name,), {}, name, name, name, name, name, name)
     yield History([past], name).table()
-    yield table_of([MemberResult(1, name, {name: name}, name, reason=name, remarks=(name,), log=name)], [])
+    yield build_table([MemberResult(1, name, {name: name}, name, reason=name, notices=(name,), log=name)], [])
     yield frame([{"name": name}], ["name"])
     yield ModelCatalogue((ModelOffer(name, name, 1, TokenPrices()),)).df
     yield Spending((Charge(name, NOW, name, name, Decimal(1), name),), 1).df

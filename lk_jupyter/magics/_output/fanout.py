@@ -44,25 +44,32 @@ class Board:
     """A snapshot of the runs, or only their heading after all have ended; ``note`` is shown next to the sums."""
 
     def __init__(self, fan: FanOut, note: str = "") -> None:
-        self._members = [_cells(member) for member in fan.lanes]
-        self._columns = ("#", "Machine", *fan.lanes[0].lane.values, "State", "Time", "Cost", "Newest line")
+        self._members = [_cells(member) for member in fan.members]
+        self._columns = ("#", "Machine", *fan.members[0].plan.values, "State", "Time", "Cost", "Newest line")
         self._head = plain(" · ".join(filter(None, [_counted(fan), _money(fan), note])))
 
-        self._warnings = list(map(str, fan.remarks))
-        self._notices = [*self._warnings, *merge_notices({member.lane.number: member.remarks for member in fan.lanes})]
-        self._over = all(member.ended for member in fan.lanes)
-        notes = merge_notices({member.lane.number: [member.note] if member.note else [] for member in fan.lanes})
+        self._warnings = list(map(str, fan.notices))
+        self._notices = [
+            *self._warnings,
+            *merge_notices({member.plan.number: member.notices for member in fan.members}),
+        ]
+        self._over = all(member.ended for member in fan.members)
+        notes = merge_notices({member.plan.number: [member.note] if member.note else [] for member in fan.members})
         # Lab draws a header with the state of each active run; after the end, the table below shows the states.
         sums = f"{fan.bill.label} in total" if self._over else f"at most {at_most(fan)}"
         self._runs = {
-            "head": " · ".join(filter(None, [runs(len(fan.lanes)), sums, note])),
-            "runs": [] if self._over else [_header(member) for member in fan.lanes],
+            "head": " · ".join(filter(None, [runs(len(fan.members)), sums, note])),
+            "runs": [] if self._over else [_header(member) for member in fan.members],
             "notes": notes if self._over else [*notes, *self._notices],
         }
         self._notices += notes
         self._notes = list(map(plain, notes))
         self._bars = Rows(
-            [_bar(member, member.bar) for member in fan.lanes if member.bar and not member.ended and is_bar(member.bar)]
+            [
+                _bar(member, member.bar)
+                for member in fan.members
+                if member.bar and not member.ended and is_bar(member.bar)
+            ]
         )
 
     def __str__(self) -> str:
@@ -80,12 +87,12 @@ class Board:
 
 
 def _header(member: FanOutMember) -> dict[str, Any]:
-    """Return a lane as data of RUN_MIME."""
-    plan = member.lane
+    """Return a member as data of RUN_MIME."""
+    plan = member.plan
     bar = _bar(member, member.bar).figures if member.bar and is_bar(member.bar) else ""
     return {
         **({"execution_id": member.run.execution_id} if member.run else {}),
-        **facts_so_far(member.bill, plan.package.machine, plan.package),
+        **facts_so_far(member.bill, plan.bundle.machine, plan.bundle),
         "name": " · ".join([f"{plan.number}", *(f"{name}={value}" for name, value in plan.values.items())]),
         "state": _state(member),
         "told": [] if member.ended else [word for word in (bar, _clipped(COLOUR.sub("", member.newest))) if word],
@@ -100,16 +107,16 @@ def _state(member: FanOutMember) -> str:
 def _bar(member: FanOutMember, payload: dict[str, Any]) -> Bar:
     """Return the progress bar of a run, labeled with the run's number; its text is the run's newest line."""
     bar = parse_bar(payload)
-    return replace(bar, label=" · ".join(filter(None, [f"run {member.lane.number}", bar.label])))
+    return replace(bar, label=" · ".join(filter(None, [f"run {member.plan.number}", bar.label])))
 
 
 def _cells(member: FanOutMember) -> tuple[str, ...]:
     state = _state(member)
     newest = member.reason or COLOUR.sub("", member.newest)
     return (
-        str(member.lane.number),
-        f"{member.lane.machine} at {price_label(member.lane.package.machine)}",
-        *map(str, member.lane.values.values()),
+        str(member.plan.number),
+        f"{member.plan.machine} at {price_label(member.plan.bundle.machine)}",
+        *map(str, member.plan.values.values()),
         state_label(state),
         "" if member.seconds is None else duration_label(member.seconds),
         member.bill.label if member.run else "",
@@ -122,19 +129,19 @@ def _clipped(text: str, width: int = NEWEST) -> str:
 
 
 def _counted(fan: FanOut) -> str:
-    states = Counter(label_of(member.state) for member in fan.lanes)
-    return f"{runs(len(fan.lanes))}: {', '.join(f'{count} {state}' for state, count in states.items())}"
+    states = Counter(label_of(member.state) for member in fan.members)
+    return f"{runs(len(fan.members))}: {', '.join(f'{count} {state}' for state, count in states.items())}"
 
 
 def _money(fan: FanOut) -> str:
-    if all(member.ended for member in fan.lanes):
+    if all(member.ended for member in fan.members):
         return f"{fan.bill.label} in total"
     return f"≈ {credits_label(fan.cost)} so far, at most {at_most(fan)}"
 
 
 def at_most(fan: FanOut) -> str:
     """Return a label for the maximum cost of all runs."""
-    unknown = {member.lane.machine for member in fan.lanes if member.lane.package.worst_case is None}
+    unknown = {member.plan.machine for member in fan.members if member.plan.bundle.worst_case is None}
     if fan.max_cost is not None or not unknown:
         return credits_label(fan.worst_case)
     rest = f"{', '.join(sorted(unknown))}, whose price is unknown"
@@ -148,31 +155,31 @@ def runs(count: int) -> str:
 
 def heading_lines(fan: FanOut) -> list[str]:
     """Return the number of runs, the most that they cost together, and the warnings before their start."""
-    return list(map(plain, [f"{runs(len(fan.lanes))}, at most {at_most(fan)}", *map(str, fan.remarks)]))
+    return list(map(plain, [f"{runs(len(fan.members))}, at most {at_most(fan)}", *map(str, fan.notices)]))
 
 
 def start_line(member: FanOutMember) -> str:
     """Return the line of a run that was started: its machine, values and id, and the commands for it."""
-    run_plan, run = member.lane, member.run
-    values = [f"{name}={value}" for name, value in run_plan.values.items()]
-    machine = f"{run_plan.machine} at {price_label(run_plan.package.machine)}"
-    facts = [str(run_plan.number), machine, *values, *([f"run {run.execution_id}"] if run else [])]
+    plan, run = member.plan, member.run
+    values = [f"{name}={value}" for name, value in plan.values.items()]
+    machine = f"{plan.machine} at {price_label(plan.bundle.machine)}"
+    facts = [str(plan.number), machine, *values, *([f"run {run.execution_id}"] if run else [])]
     commands = f". Follow: %lk_attach {run.short_id}. Stop: %lk_abort {run.short_id}" if run else ""
     return plain(redact(" · ".join(facts) + commands))
 
 
 def plan_table(fan: FanOut) -> Table:
     """Return the table of ``--dry-run``: machine, values, time limit (s) and maximum cost of each run."""
-    plans = [run_plan.lane for run_plan in fan.lanes]
+    plans = [member.plan for member in fan.members]
     rows = [
         (
-            str(run_plan.number),
-            f"{run_plan.machine} at {price_label(run_plan.package.machine)}",
-            *map(str, run_plan.values.values()),
-            f"{run_plan.package.timeout} s",
-            credits_label(run_plan.package.worst_case),
+            str(plan.number),
+            f"{plan.machine} at {price_label(plan.bundle.machine)}",
+            *map(str, plan.values.values()),
+            f"{plan.bundle.timeout} s",
+            credits_label(plan.bundle.worst_case),
         )
-        for run_plan in plans
+        for plan in plans
     ]
     columns = ("#", "Machine", *plans[0].values, "Time limit", "Costs at most")
     note = f"{runs(len(plans))} cost at most {at_most(fan)} in total; {fan.parallel} run at once. Nothing was sent."
@@ -201,7 +208,7 @@ def decision_table(outcomes: Sequence[MemberResult], scores: Sequence[Score], no
     columns = ("#", "Machine", *outcomes[0].values, "State", *figures, "Remark", "Run")
     notes = [f"Best {score.name} is the {'highest' if score.highest else 'lowest'}." for score in scores]
     notes += [] if measured else ["GPU memory and use weren't measured: the cloud has no metrics of these runs."]
-    notes += merge_notices({outcome.number: outcome.remarks for outcome in outcomes})
+    notes += merge_notices({outcome.number: outcome.notices for outcome in outcomes})
     note_text = "\n".join([*notes, note]).strip()
     return Table(columns, rows, note_text, right=frozenset(figures), folds=frozenset({"State", "Cost", "Remark"}))
 
@@ -271,15 +278,15 @@ class Decision(ReceiptTable):
 
     def __init__(self, fan: FanOut, note: str, cause: str) -> None:
         receipts = [
-            receipt_facts(member.record, member.lane.package.machine, member.lane.package)
-            for member in fan.lanes
+            receipt_facts(member.record, member.plan.bundle.machine, member.plan.bundle)
+            for member in fan.members
             if member.record
         ]
         super().__init__(decision_table(fan.outcomes(), fan.scores, note, cause), receipts)
 
 
 class FanOutLogs:
-    """The logs of lanes, each folded away as HTML; as text where their files are."""
+    """Shows the logs of all runs: collapsed as HTML, and as the paths of the files in text."""
 
     def __init__(self, members: Sequence[FanOutMember]) -> None:
         self._members = [member for member in members if member.run]
@@ -287,7 +294,7 @@ class FanOutLogs:
 
     def __str__(self) -> str:
         files = [
-            f"  run {member.lane.number} · {member.lane.title}: {member.run and member.run.log_path}"
+            f"  run {member.plan.number} · {member.plan.title}: {member.run and member.run.log_path}"
             for member in self._members
         ]
         return "\n".join(["Complete logs:", *files])
@@ -297,13 +304,13 @@ class FanOutLogs:
         return {"text/plain": str(self), "text/html": f'<div style="{FONT}; {_DIM}">{folded}</div>'}
 
     def _folded(self, member: FanOutMember) -> str:
-        lines = member.shown_lines()
+        lines = member.display_lines()
         omitted = len(lines) - self._limit
         cut = f"… {omitted:,} lines omitted here\n" if omitted > 0 else ""
         text = COLOUR.sub("", "\n".join(lines[-self._limit :]))
         path = member.run.log_path if member.run else ""
         return (
-            f"<details><summary>Log of run {member.lane.number} · {escape(member.lane.title)} · {len(lines):,} lines"
+            f"<details><summary>Log of run {member.plan.number} · {escape(member.plan.title)} · {len(lines):,} lines"
             f'</summary><pre style="{_CODE}">{escape(cut + text)}</pre>{_outputs_html(member)}'
             f"<div>All of it: {escape(str(path))}</div></details>"
         )
@@ -320,4 +327,4 @@ def _outputs_html(member: FanOutMember) -> str:
 
 def total(fan: FanOut) -> str:
     """Return a label for the number of started runs and their total cost."""
-    return f"{runs(sum(1 for member in fan.lanes if member.run))} for {fan.bill.label} in total"
+    return f"{runs(sum(1 for member in fan.members if member.run))} for {fan.bill.label} in total"

@@ -1,4 +1,4 @@
-"""Several runs side by side: what each took, and which was the cheapest, the fastest and the best."""
+"""Compare the runs of a fan-out: time, cost, scores, and the cheapest, fastest and best run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lk_jupyter.runs.metrics.summary import GpuUsage
 from lk_jupyter.text.pandas import typed
 from lk_jupyter.text.terminal import plain_values
 
-#: Columns of a table that hold numbers.
+#: Numeric columns of the table.
 _NUMBERS = (
     "seconds",
     "cost",
@@ -26,11 +26,11 @@ _NUMBERS = (
 
 @dataclass(frozen=True)
 class MemberResult:
-    """How one run of a fan-out ended.
+    """The result of a run in a fan-out.
 
-    ``number`` of the run, ``machine``, swept ``values``, ``state``, ``seconds`` of its code, ``cost`` in credits (None
-    if unknown) and ``cost_is``: billed, estimated or at most. ``gpu`` is a GpuUsage, ``scores`` are metrics by name.
-    ``execution_id``, ``log`` (path), ``reason`` why it did not complete, ``remarks``.
+    ``number`` of the run, ``machine``, swept ``values``, ``state``, ``seconds`` of the code, ``cost`` in credits (None
+    if unknown) and ``cost_is``: billed, estimated or at most. ``gpu`` is a GpuUsage, ``scores`` is name → metric.
+    ``execution_id``, ``log`` (path), ``reason`` of a failure, ``notices``.
 
     Example:
         >>> fan = session.fan_out("print('loss =', x)", sweep=["x=1,2"], metric=["loss"])
@@ -52,21 +52,21 @@ class MemberResult:
     execution_id: str = ""
     log: str = ""
     reason: str = ""
-    remarks: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
 
     @property
     def bill(self) -> Bill:
-        """Time and cost of the run as a Bill."""
+        """Return time and cost of the run."""
         return Bill(self.seconds, self.cost, self.cost_is)
 
     @property
     def completed(self) -> bool:
-        """Whether the run completed."""
+        """Return whether the run completed."""
         return self.state in SUCCEEDED_STATES
 
     def row(self, marks: Sequence[str] = ()) -> dict[str, Any]:
-        """Return it as one row of a table, in plain values; names of values and scores give way to the fixed ones."""
-        told = {
+        """Return a table row with plain values; values and scores with the name of a fixed column get a prefix."""
+        measured = {
             "state": self.state,
             "seconds": self.seconds,
             "cost": None if self.cost is None else float(self.cost),
@@ -76,20 +76,20 @@ class MemberResult:
         }
         last = {
             "mark": ", ".join(marks),
-            "remark": " ".join(filter(None, [self.reason, *self.remarks])),
+            "remark": " ".join(filter(None, [self.reason, *self.notices])),
             "run": self.execution_id,
             "log": self.log,
         }
         first = {"lane": self.number, "machine": self.machine}
-        taken = {*first, *told, *last}
-        values = {f"swept_{name}" if name in taken else name: value for name, value in self.values.items()}
-        taken |= set(values)
-        scores = {f"score_{name}" if name in taken else name: value for name, value in self.scores.items()}
-        return {**first, **values, **told, **scores, **last}
+        reserved = {*first, *measured, *last}
+        values = {f"swept_{name}" if name in reserved else name: value for name, value in self.values.items()}
+        reserved |= set(values)
+        scores = {f"score_{name}" if name in reserved else name: value for name, value in self.scores.items()}
+        return {**first, **values, **measured, **scores, **last}
 
 
 def best_labels(outcomes: Sequence[MemberResult], scores: Sequence[Score]) -> dict[int, list[str]]:
-    """Return what stands out, in words, by the number of the run; only what completed counts."""
+    """Return number of the run → labels such as fastest; only completed runs get labels."""
     completed = [outcome for outcome in outcomes if outcome.completed]
     figures = [
         ("cheapest that finished", {o.number: -float(o.cost) for o in completed if o.cost is not None}),
@@ -106,18 +106,18 @@ def best_labels(outcomes: Sequence[MemberResult], scores: Sequence[Score]) -> di
 
 
 def _weights(outcomes: Iterable[MemberResult], score: Score) -> dict[int, float]:
-    """Return the scores that are numbers, so that the highest is the best."""
-    found = {outcome.number: outcome.scores.get(score.name) for outcome in outcomes}
+    """Return number of the run → score with the sign that makes the highest the best; without other values."""
+    values = {outcome.number: outcome.scores.get(score.name) for outcome in outcomes}
     sign = 1 if score.highest else -1
-    return {number: sign * value for number, value in found.items() if isinstance(value, float) and value == value}  # noqa: PLR0124 (not a number)
+    return {number: sign * value for number, value in values.items() if isinstance(value, float) and value == value}  # noqa: PLR0124 (not a number)
 
 
-def table_of(outcomes: Sequence[MemberResult], scores: Sequence[Score]) -> Any:
-    """Return the comparison as a pandas DataFrame, a row for each run; as a list of rows where pandas is missing."""
+def build_table(outcomes: Sequence[MemberResult], scores: Sequence[Score]) -> Any:
+    """Return the comparison as a pandas DataFrame with a row for each run; without pandas, as a list of rows."""
     marks = best_labels(outcomes, scores)
     rows = plain_values(outcome.row(marks[outcome.number]) for outcome in outcomes)
     try:
-        import pandas  # noqa: ICN001, PLC0415 (for those who ask for a table)
+        import pandas  # noqa: ICN001, PLC0415 (imported for tables only)
     except ImportError:
         return rows
     frame = pandas.DataFrame(rows, columns=None if rows else list(MemberResult(0, "", {}, "").row()))

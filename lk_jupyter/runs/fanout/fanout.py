@@ -1,4 +1,4 @@
-"""Several runs at once: started a bounded number at a time, followed to their ends, none left behind, found again."""
+"""Run code several times: start a limited number of runs at a time, follow all, and find earlier runs again."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol.notice import Notice
 from lk_jupyter.runs.abort import let_go_at
 from lk_jupyter.runs.clock import Bill, next_second
-from lk_jupyter.runs.fanout.comparison import MemberResult, table_of
+from lk_jupyter.runs.fanout.comparison import MemberResult, build_table
 from lk_jupyter.runs.fanout.member import LOST, NOT_STARTED, REFUSED, STARTED, SUBMITTING, FanOutMember
-from lk_jupyter.runs.fanout.plan import MOST_LANES, RunPlan, prepare_lanes
+from lk_jupyter.runs.fanout.plan import MAX_RUNS, RunPlan, prepare_plans
 from lk_jupyter.runs.fanout.score import Score
 from lk_jupyter.runs.interrupts import AtInterrupt, SafeEvent, in_background, true_interrupts
 from lk_jupyter.runs.package.secret_scan import require_consent
@@ -38,24 +38,24 @@ from lk_jupyter.runs.submit.budget import enforce_budgets_for_all
 from lk_jupyter.runs.submit.submission import Submission, SubmissionCancelled, code_hash
 from lk_jupyter.text.units import credits_label
 
-#: Seconds between two looks at the states.
+#: Seconds between checks of the cost.
 WATCH_SECONDS = 1.0
 
-#: Seconds between two looks at lanes that are being aborted.
+#: Seconds between checks of runs during an abort.
 _TICK = 0.1
 
 
 class FanOut:
-    r"""Several runs of one code, as ``Session.fan_out`` returns it; ``parallel`` of them are active at once.
+    r"""Several runs of the same code, the result of ``Session.fan_out``; at most ``parallel`` are active at a time.
 
-    ``done`` is an event that is set when every run has ended. ``winner`` is the first completed run with
-    ``stop_on_first=True``. ``max_cost`` is what all runs may cost together, in credits.
+    ``done`` is an event that is set after the end of every run. ``winner`` is the first completed run with
+    ``stop_on_first=True``. ``max_cost`` is the maximum cost of all runs together, in credits.
 
     Example:
         >>> fan = session.fan_out("y = x * x\nprint('loss =', x)", sweep=["x=1,2"], outputs=["y"], metric=["loss"])
         >>> fan.wait(timeout=60)
         True
-        >>> fan.left
+        >>> fan.remainder
         ''
         >>> fan.variables()
         {'y': {1: 1, 2: 4}}
@@ -71,73 +71,73 @@ class FanOut:
         >>> fan.abort()
     """
 
-    def __init__(self, session: Connection, lanes: Sequence[RunPlan], options: RunOptions) -> None:
-        self.lanes = [FanOutMember(session, lane, options) for lane in lanes]
-        self.scores = list(map(Score.of, options.metric))
-        self.parallel = min(options.parallel or setting("parallel"), len(lanes))
+    def __init__(self, session: Connection, plans: Sequence[RunPlan], options: RunOptions) -> None:
+        self.members = [FanOutMember(session, plan, options) for plan in plans]
+        self.scores = list(map(Score.parse, options.metric))
+        self.parallel = min(options.parallel or setting("parallel"), len(plans))
         self.max_cost = options.max_cost
         self.winner: FanOutMember | None = None
         self.done = SafeEvent()
-        self.remarks: list[Notice] = []  # what is to be known before the start
+        self.notices: list[Notice] = []  # before the start
         self._session = session
         self._first = options.stop_on_first
         self._strict = options.require_all
         self._detaches = (options.on_interrupt or setting("on_interrupt")) == "detach"
-        self._waiting = deque(self.lanes)
+        self._waiting = deque(self.members)
         self._lock = threading.Lock()
         self._stopping = SafeEvent()
         self._because: str | None = None
-        self._begun = False
+        self._is_started = False
 
     @classmethod
-    def of(
+    def prepare(
         cls, session: Connection, code: str, options: RunOptions, namespace: Mapping[str, Any] | None = None
     ) -> FanOut:
-        """Put together what code would run as, not started yet. Raises UsageError or SyntaxError."""
-        return cls(session, prepare_lanes(session, Source(code, namespace=namespace or {}), options), options)
+        """Return the fan-out of code, without starting runs. Raises UsageError or SyntaxError."""
+        return cls(session, prepare_plans(session, Source(code, namespace=namespace or {}), options), options)
 
     def __repr__(self) -> str:
-        return f"<FanOut of {len(self.lanes)} runs, {sum(lane.ended for lane in self.lanes)} ended>"
+        return f"<FanOut of {len(self.members)} runs, {sum(member.ended for member in self.members)} ended>"
 
     def check(self) -> None:
         """Raise ReadOnlyMode, or UsageError for secrets that weren't allowed and for a budget that is too small."""
         refuse_if_read_only("spends")
-        packages = require_consent(lane.lane.package for lane in self.lanes if lane.run is None)
-        enforce_budgets_for_all(self._session, packages, self.max_cost)
-        self.remarks = low_balance_notices(self._session, self.worst_case, f"these {len(packages)} runs")
+        bundles = require_consent(member.plan.bundle for member in self.members if member.run is None)
+        enforce_budgets_for_all(self._session, bundles, self.max_cost)
+        self.notices = low_balance_notices(self._session, self.worst_case, f"these {len(bundles)} runs")
 
     @property
     def worst_case(self) -> Decimal | None:
-        """The highest cost of all runs together, in credits; None if no price is known."""
-        costs = [lane.lane.package.worst_case for lane in self.lanes]
-        known = [cost for cost in costs if cost is not None]
-        total = sum(known, Decimal(0)) if known else None
+        """Return the highest possible cost of all runs together, in credits; None without a published price."""
+        costs = [member.plan.bundle.worst_case for member in self.members]
+        prices = [cost for cost in costs if cost is not None]
+        total = sum(prices, Decimal(0)) if prices else None
         return min((cost for cost in (total, self.max_cost) if cost is not None), default=None)
 
     def start(self) -> FanOut:
-        """Start the runs, in threads; once."""
-        if self._begun:
+        """Start the runs in threads; later calls do nothing."""
+        if self._is_started:
             return self
-        self._begun = True
-        for number in range(self.parallel):  # each in the context of the cell, by which the journal knows it
-            in_background(partial(copy_context().run, self._work), f"lk-member-{number}")
+        self._is_started = True
+        for number in range(self.parallel):  # in the context of the cell, which the journal records
+            in_background(partial(copy_context().run, self._run_waiting), f"lk-member-{number}")
         in_background(self._watch, "lk-members")
         return self
 
     def attach(self) -> None:
-        """Let lanes be the runs that this cell has started before, as far as there are any; before ``start``."""
-        found = find_previous_runs(self._session, [lane.lane for lane in self.lanes])
-        for lane in self.lanes:
-            lane.run = found.get(lane.lane.number)
+        """Use earlier runs that this cell started, if any; call this before ``start``."""
+        runs = find_previous_runs(self._session, [member.plan for member in self.members])
+        for member in self.members:
+            member.run = runs.get(member.plan.number)
 
     @property
     def attached(self) -> int:
-        """How many lanes are runs that were started before."""
-        return sum(lane.run is not None and lane.run.bundle is None for lane in self.lanes)
+        """Return the number of members whose run was started earlier."""
+        return sum(member.run is not None and member.run.bundle is None for member in self.members)
 
-    def seen(self) -> None:
-        """Record that the ends of all runs were looked at."""
-        for run in (lane.run for lane in self.lanes if lane.run and lane.record):
+    def mark_viewed(self) -> None:
+        """Record in the journal that the ends of all runs were displayed."""
+        for run in (member.run for member in self.members if member.run and member.record):
             run.mark_viewed()
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -156,7 +156,7 @@ class FanOut:
 
     @contextmanager
     def aborted_by_interrupt(self) -> Iterator[None]:
-        """Abort all runs if an interrupt comes within, and name the runs that may still be active.
+        """Abort all runs after an interrupt in this context, and list runs that may still be active.
 
         Nothing is aborted if the option or the setting ``on_interrupt`` is ``detach``.
         """
@@ -170,28 +170,30 @@ class FanOut:
             except KeyboardInterrupt:
                 with suppress(KeyboardInterrupt), true_interrupts():
                     self.wait_for_abort()
-                raise KeyboardInterrupt(self.left or f"Aborted {len(self.lanes)} runs.") from None
+                raise KeyboardInterrupt(self.remainder or f"Aborted {len(self.members)} runs.") from None
 
     def wait_for_abort(self, seconds: float | None = None) -> bool:
-        """Wait until all aborted runs have ended, at most this many seconds, and not for an abort that fails.
+        """Wait for the end of all aborted runs, for at most this number of seconds, but not for failing aborts.
 
-        Returns whether they have.
+        Returns whether all have ended.
         """
         end = let_go_at(seconds)
         while not self.done.wait(_TICK) and time.monotonic() < end:
-            if all(lane.ended or (lane.aborting and lane.aborting.is_stuck) for lane in self.lanes):
+            if all(member.ended or (member.aborting and member.aborting.is_stuck) for member in self.members):
                 break
-        self._see_whether_all_have_ended()  # the last one may be about to say so
+        self._check_end()  # the thread of the last run may not have set the event yet
         return self.done.is_set()
 
     @property
-    def left(self) -> str:
-        """The lines that stop runs that may still be active; empty if all runs have ended."""
-        active = [lane for lane in self.lanes if lane.may_be_active]
-        commands = [f"  %lk_abort {lane.run.execution_id}   (run {lane.lane.number})" for lane in active if lane.run]
+    def remainder(self) -> str:
+        """Return the commands that stop runs which may still be active; empty if all runs have ended."""
+        active = [member for member in self.members if member.may_be_active]
+        commands = [
+            f"  %lk_abort {member.run.execution_id}   (run {member.plan.number})" for member in active if member.run
+        ]
         starting = len(active) - len(commands)
         more = [f"  and {starting} starting. Check: %lk_runs"] if starting else []
-        why = next((lane.aborting.words for lane in active if lane.aborting and lane.aborting.error), "")
+        why = next((member.aborting.words for member in active if member.aborting and member.aborting.error), "")
         head = ["Stopped waiting. These runs may still be active. Stop them:"] if active else []
         return "\n".join([*head, *commands, *more, *filter(None, [why])])
 
@@ -200,55 +202,55 @@ class FanOut:
 
         Returns:
             A pandas DataFrame with a row for each run (a list of rows without pandas). Index ``lane`` (int64): the
-            number of the run. Columns: ``machine`` (str), one for each swept value, ``state`` (str), ``seconds``
+            number of the run. Columns: ``machine`` (str), a column for each swept value, ``state`` (str), ``seconds``
             (float64), ``cost`` (float64, credits), ``peak_gpu_memory_percent`` (float64), ``peak_gpu_memory_gib``
-            (float64, GiB), ``mean_gpu_utilization_percent`` (float64), one for each metric, ``mark`` (str, such as
-            cheapest), ``remark`` (str), ``run`` (str, the id), ``log`` (str, the path of the log).
+            (float64, GiB), ``mean_gpu_utilization_percent`` (float64), a column for each metric, ``mark`` (str, such
+            as cheapest), ``remark`` (str), ``run`` (str, the id), ``log`` (str, the path of the log).
         """
-        return table_of(self.outcomes(), self.scores)
+        return build_table(self.outcomes(), self.scores)
 
     def variables(self) -> dict[str, Any]:
-        """Return the variables that the runs sent back.
+        """Return the variables that the runs returned.
 
         Returns:
             A dict: name → number of the run → value. With ``stop_on_first=True``, name → value of the winner.
         """
         if self.winner:
             return dict(self.winner.variables)
-        names = dict.fromkeys(name for lane in self.lanes for name in lane.variables)
+        names = dict.fromkeys(name for member in self.members for name in member.variables)
         return {
-            name: {lane.lane.number: lane.variables[name] for lane in self.lanes if name in lane.variables}
+            name: {member.plan.number: member.variables[name] for member in self.members if name in member.variables}
             for name in names
         }
 
     def outcomes(self) -> list[MemberResult]:
         """Return a MemberResult for each run that has ended, in the order of the runs."""
-        return [lane.outcome for lane in self.lanes if lane.outcome]
+        return [member.outcome for member in self.members if member.outcome]
 
     @property
     def bill(self) -> Bill:
-        """What all lanes cost so far, as far as is known."""
-        return Bill.total(lane.bill for lane in self.lanes if lane.run)
+        """Return the known bill of all runs so far."""
+        return Bill.total(member.bill for member in self.members if member.run)
 
     @property
     def cost(self) -> Decimal:
-        """The known cost of all runs so far, in credits."""
+        """Return the known cost of all runs so far, in credits."""
         return self.bill.cost or Decimal(0)
 
     def abort(self, because: str | None = None) -> None:
         """Abort all active runs and start no more.
 
         Args:
-            because: Reason that the errors name. Default: none.
+            because: Reason for the errors of the runs. Default: none.
         """
         self._because = because
         self._stopping.set()
-        for lane in self.lanes:
-            if not lane.record:
-                lane.abort(because)
+        for member in self.members:
+            if not member.record:
+                member.abort(because)
         while waiting := self._next():
             waiting.conclude(NOT_STARTED, ())
-        self._see_whether_all_have_ended()
+        self._check_end()
 
     def raise_failure(self, *, strict: bool = False) -> None:
         """Raise an error if no run completed.
@@ -257,94 +259,92 @@ class FanOut:
             strict: Whether one failed run is enough. Default: False.
 
         Raises:
-            RunFailed: No run completed, or with ``strict`` a run failed. It names the first failed run.
+            RunFailed: No run completed, or with ``strict`` a run failed. The text describes the first failed run.
         """
         if error := self._failure(strict=strict):
             raise error
 
     @property
     def cause(self) -> str:
-        """The line that ends the traceback of ``raise_failure``; empty if it raises nothing, or has no traceback."""
+        """Return the last line of the traceback of ``raise_failure``; empty without an error or a traceback."""
         return getattr(self._failure(strict=False), "traceback", "").rstrip().rpartition("\n")[2]
 
     def _failure(self, *, strict: bool) -> Exception | None:
-        failed = [(lane, error) for lane in self.lanes if (error := lane.failure())]
+        failed = [(member, error) for member in self.members if (error := member.failure())]
         if self.winner or not failed or (not (strict or self._strict) and any(o.completed for o in self.outcomes())):
             return None
         if not any(isinstance(error, RunError) for _, error in failed):
             return failed[0][1]
-        lane, error = next((lane, error) for lane, error in failed if isinstance(error, RunError))
-        of = f"of the {len(self.lanes)} runs"
-        several = f"none {of} completed" if len(failed) == len(self.lanes) else (f"{len(failed)} {of} didn't complete")
+        member, error = next((member, error) for member, error in failed if isinstance(error, RunError))
+        total = f"of the {len(self.members)} runs"
+        is_total = len(failed) == len(self.members)
+        summary = f"none {total} completed" if is_total else f"{len(failed)} {total} didn't complete"
         return RunFailed(
-            f"{several}. The first one, run {lane.lane.number}: {error}",
+            f"{summary}. The first one, run {member.plan.number}: {error}",
             execution_id=error.execution_id,
             return_code=getattr(error, "return_code", None),
             traceback=getattr(error, "traceback", ""),
             shown=getattr(error, "shown", ""),
         )
 
-    def _work(self) -> None:
-        while lane := self._next():
-            self._go(lane)
+    def _run_waiting(self) -> None:
+        while member := self._next():
+            self._run_member(member)
 
     def _next(self) -> FanOutMember | None:
         with self._lock:
             return self._waiting.popleft() if self._waiting else None
 
-    def _see_whether_all_have_ended(self) -> None:
-        if all(lane.ended for lane in self.lanes):
+    def _check_end(self) -> None:
+        if all(member.ended for member in self.members):
             self.done.set()
 
-    def _go(self, lane: FanOutMember) -> None:
-        lane.state = NOT_STARTED if self._stopping.is_set() else SUBMITTING
-        if lane.state == SUBMITTING:
-            self._run(lane)
-        self._conclude(lane)
+    def _run_member(self, member: FanOutMember) -> None:
+        member.state = NOT_STARTED if self._stopping.is_set() else SUBMITTING
+        if member.state == SUBMITTING:
+            self._follow_member(member)
+        self._conclude(member)
 
-    def _run(self, lane: FanOutMember) -> None:
+    def _follow_member(self, member: FanOutMember) -> None:
         try:
-            lane.run = run = lane.run or self._started(lane)
-            lane.state = STARTED
-            if self._stopping.is_set():  # asked for while the start was on its way
-                lane.abort(self._because)
-            lane.follow(run)
+            member.run = run = member.run or self._submit(member)
+            member.state = STARTED
+            if self._stopping.is_set():  # aborted during the start
+                member.abort(self._because)
+            member.follow(run)
         except SubmissionCancelled:
-            lane.state = NOT_STARTED
-        except Exception as error:  # noqa: BLE001 (it is shown in its lane, and the others go on)
-            lane.error = error
-            lane.state = LOST if lane.run else REFUSED
+            member.state = NOT_STARTED
+        except Exception as error:  # noqa: BLE001 (the board shows the error, and other runs stay active)
+            member.error = error
+            member.state = LOST if member.run else REFUSED
 
-    def _started(self, lane: FanOutMember) -> Run:
-        lane.sending = Submission(self._session, lane.lane.package, lane.lane.group)
-        if self._stopping.is_set():  # asked for a moment ago
-            lane.sending.abort_soon()
-        return Run.from_submission(self._session, lane.sending)
+    def _submit(self, member: FanOutMember) -> Run:
+        member.submission = Submission(self._session, member.plan.bundle, member.plan.group)
+        if self._stopping.is_set():  # aborted before the submission existed
+            member.submission.abort_soon()
+        return Run.from_submission(self._session, member.submission)
 
-    def _conclude(self, lane: FanOutMember) -> None:
+    def _conclude(self, member: FanOutMember) -> None:
         with self._lock:
-            wins = self._first and self.winner is None and lane.state in SUCCEEDED_STATES
-            self.winner = lane if wins else self.winner
+            wins = self._first and self.winner is None and member.state in SUCCEEDED_STATES
+            self.winner = member if wins else self.winner
         if wins:
-            self.abort(f"run {lane.lane.number} completed first")
-        lane.conclude(lane.state, self.scores, wanted=self.winner in {None, lane})
-        self._see_whether_all_have_ended()
+            self.abort(f"run {member.plan.number} completed first")
+        member.conclude(member.state, self.scores, is_relevant=self.winner in {None, member})
+        self._check_end()
 
     def _watch(self) -> None:
-        """Read the states of all runs with one call and check their cost, once a second while a run is active."""
+        """Let observers look at all runs and check the cost of the fan-out, once a second."""
         while not self.done.wait(WATCH_SECONDS):
-            going_on = [lane for lane in self.lanes if lane.run and not lane.record and not lane.error]
-            if going_on:
-                with suppress(Exception):  # it is looked at again
-                    self._see(going_on)
-            for lane in going_on:
-                lane.tick()
-            self._look_at_the_cost(going_on)
+            active = [member for member in self.members if member.run and not member.record and not member.error]
+            for member in active:
+                member.tick()
+            self._check_cost(active)
 
-    def _look_at_the_cost(self, lanes: list[FanOutMember]) -> None:
-        """Stop all when the next look would come too late."""
-        seconds = WATCH_SECONDS + 1 - next_second()  # the cost does not have the second that has begun
-        next_look = sum((cost_of(lane.lane.package.machine, seconds) or Decimal(0) for lane in lanes), Decimal(0))
+    def _check_cost(self, members: list[FanOutMember]) -> None:
+        """Abort all runs if the cost would exceed the maximum before the next check."""
+        seconds = WATCH_SECONDS + 1 - next_second()  # the cost lacks the current second
+        next_look = sum((cost_of(member.plan.bundle.machine, seconds) or Decimal(0) for member in members), Decimal(0))
         if self.max_cost is None or self.cost + next_look < self.max_cost or self._stopping.is_set():
             return
         self.abort(
@@ -352,36 +352,27 @@ class FanOut:
             f"would cost {credits_label(next_look)} more until the next check"
         )
 
-    def _see(self, lanes: list[FanOutMember]) -> None:
-        states = {run.execution_id: run.status.lower() for run in self._session.client.workloads.list()}
-        for lane in lanes:
-            execution_id = lane.run.execution_id if lane.run else ""
-            if execution_id in states:
-                lane.see(states[execution_id])
-            else:
-                lane.look()
+
+#: The maximum number of journal entries of the same code that are searched for earlier runs.
+_MAX_ENTRIES = 2 * MAX_RUNS
 
 
-#: Entries of one code that are looked at for its lanes.
-_MOST_LOOKED_AT = 2 * MOST_LANES
-
-
-def find_previous_runs(session: Connection, lanes: Sequence[RunPlan]) -> dict[int, Run]:
-    """Return the runs that this cell has started as several and whose ends were not seen, by the numbers of lanes."""
-    place, code = current_cell(), code_hash(lanes[0].package.source.code)
-    entries = [entry for entry in journal().entries(code_hash=code, limit=_MOST_LOOKED_AT) if entry.group]
-    found = {}
-    for lane in lanes:
-        entry = next((entry for entry in entries if _is_of_lane(entry, session, lane, place)), None)
+def find_previous_runs(session: Connection, plans: Sequence[RunPlan]) -> dict[int, Run]:
+    """Return number of the plan → earlier run of this cell whose end wasn't displayed."""
+    place, code = current_cell(), code_hash(plans[0].bundle.source.code)
+    entries = [entry for entry in journal().entries(code_hash=code, limit=_MAX_ENTRIES) if entry.group]
+    runs = {}
+    for plan in plans:
+        entry = next((entry for entry in entries if _matches_plan(entry, session, plan, place)), None)
         if entry is None or entry.shown:
             continue
         with suppress(NotFound):
             if run := open_run(session, entry):
                 _ = run.status
-                found[lane.number] = run
-    return found
+                runs[plan.number] = run
+    return runs
 
 
-def _is_of_lane(entry: JournalEntry, session: Connection, lane: RunPlan, place: CellContext) -> bool:
-    values = {name: str(value) for name, value in lane.values.items()}
-    return is_same(entry, session, lane.package, place) and values.items() <= entry.metadata.items()
+def _matches_plan(entry: JournalEntry, session: Connection, plan: RunPlan, place: CellContext) -> bool:
+    values = {name: str(value) for name, value in plan.values.items()}
+    return is_same(entry, session, plan.bundle, place) and values.items() <= entry.metadata.items()

@@ -1,4 +1,4 @@
-"""Several runs of one piece of code: which there are, and what they may cost. Nothing is sent here."""
+"""Plan the runs of a fan-out: machines, swept values and costs. Nothing is sent here."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
 
 
-#: More lanes than this are taken for a slip.
-MOST_LANES = 200
+#: The maximum number of runs; more are probably a typing error.
+MAX_RUNS = 200
 
-#: The options of several runs, as a single run has them.
+#: The options of several runs with their defaults, for each single run.
 _SINGLE = {
     name: field.get_default(call_default_factory=True)
     for name, field in RunOptions.model_fields.items()
@@ -41,62 +41,66 @@ _OPENING, _CLOSING = "([{", ")]}"
 
 @dataclass(frozen=True)
 class RunPlan:
-    """One run of several: its number from 1, its values of the sweep, and what it sends."""
+    """The plan of a run in a fan-out: number from 1, swept values, and bundle."""
 
     number: int
     values: Mapping[str, Any]
-    package: Bundle
+    bundle: Bundle
 
     @property
     def machine(self) -> str:
-        """Profile of its machine."""
-        return self.package.machine.hardware_profile
+        """Return the machine type."""
+        return self.bundle.machine.hardware_profile
 
     @property
     def group(self) -> str:
-        """What it shares with the others."""
-        return (self.package.request.metadata or {})[GROUP_KEY]
+        """Return the group, which all runs of the fan-out share."""
+        return (self.bundle.request.metadata or {})[GROUP_KEY]
 
     @property
     def title(self) -> str:
-        """Its name among the runs, such as ``gpu.a100 · lr=0.1``."""
+        """Return a title that distinguishes the run, such as ``gpu.a100 · lr=0.1``."""
         return " · ".join([self.machine, *_pairs(self.values)])
 
 
-def prepare_lanes(session: Connection, source: Source, options: RunOptions) -> list[RunPlan]:
-    """Put together what each run would send: every machine with every combination of the values.
+def prepare_plans(session: Connection, source: Source, options: RunOptions) -> list[RunPlan]:
+    """Return the plan of each run: every machine with every combination of the values.
 
-    Raises UsageError or SyntaxError for what would not run, or would waste money.
+    Raises UsageError or SyntaxError for code that can't run, or for runs that would waste money.
     """
     combined = [dict(values) for values in product(*map(_sweep, options.sweep))]
     _check_names(source.code, [name for name, _ in map(_parts, options.sweep)], named("in", options.inputs))
-    plans = [(wish, values) for wish in _wishes(options) for values in combined]
-    if len(plans) > MOST_LANES:
-        raise UsageError(f"This would start {len(plans)} runs; the limit is {MOST_LANES}. Nothing was sent.")
+    choices = [(choice, values) for choice in _machine_choices(options) for values in combined]
+    if len(choices) > MAX_RUNS:
+        raise UsageError(f"This would start {len(choices)} runs; the limit is {MAX_RUNS}. Nothing was sent.")
     group = uuid.uuid4().hex
-    lanes = [
+    plans = [
         RunPlan(
             number,
             values,
-            prepare(session, replace(source, values=values), _alone(options, wish, values, group, number)),
+            prepare(
+                session, replace(source, values=values), _single_run_options(options, choice, values, group, number)
+            ),
         )
-        for number, (wish, values) in enumerate(plans, 1)
+        for number, (choice, values) in enumerate(choices, 1)
     ]
-    _check_machines(lanes)
-    return lanes
+    _check_machines(plans)
+    return plans
 
 
-def _alone(options: RunOptions, wish: dict[str, str], values: dict[str, Any], group: str, number: int) -> RunOptions:
-    """Return the options of one run: its machine, and its values among its labels and metadata."""
+def _single_run_options(
+    options: RunOptions, choice: dict[str, str], values: dict[str, Any], group: str, number: int
+) -> RunOptions:
+    """Return the options of a single run, with machine, and swept values in labels and metadata."""
     pairs = _pairs(values)
-    told = {name: str(value) for name, value in values.items()}
+    swept = {name: str(value) for name, value in values.items()}
     return options.model_copy(
         update={
-            **wish,
+            **choice,
             **_SINGLE,
             "name": " ".join([options.name, *pairs]) if options.name else " ".join(pairs) or None,
             "label": [*options.label, *pairs],
-            "metadata": {**told, **options.metadata, GROUP_KEY: group, LANE_KEY: str(number)},
+            "metadata": {**swept, **options.metadata, GROUP_KEY: group, LANE_KEY: str(number)},
         }
     )
 
@@ -105,26 +109,26 @@ def _pairs(values: Mapping[str, Any]) -> list[str]:
     return [f"{name}={value}" for name, value in values.items()]
 
 
-def _wishes(options: RunOptions) -> Iterator[dict[str, str]]:
-    """Yield the machine of each run, as the options name it; nothing where the settings decide."""
+def _machine_choices(options: RunOptions) -> Iterator[dict[str, str]]:
+    """Yield the option that selects the machine of each run; empty if the settings select the machine."""
     option = "gpu" if options.gpu else "machine"
-    wishes = (options.gpu or options.machine or "").split(",")
-    if len(wishes) == 1:
+    names = (options.gpu or options.machine or "").split(",")
+    if len(names) == 1:
         yield {}
         return
     if options.gpu and options.machine:
         raise UsageError("--gpu and --machine both name machines. Nothing was sent. Give one of them.")
-    for wish in wishes:
-        if not wish.strip():
+    for name in names:
+        if not name.strip():
             raise UsageError(
-                f"--{option}: a machine is missing next to a comma in '{','.join(wishes)}'. Nothing was sent."
+                f"--{option}: a machine is missing next to a comma in '{','.join(names)}'. Nothing was sent."
             )
-        yield {option: wish.strip()}
+        yield {option: name.strip()}
 
 
-def _check_machines(lanes: list[RunPlan]) -> None:
-    """Refuse the same run twice: A100 and gpu.a100 are one machine, and the second would only cost."""
-    twice = [title for title, count in Counter(lane.title for lane in lanes).items() if count > 1]
+def _check_machines(plans: list[RunPlan]) -> None:
+    """Refuse identical runs, which only cost more: A100 and gpu.a100 are the same machine. Raises UsageError."""
+    twice = [title for title, count in Counter(plan.title for plan in plans).items() if count > 1]
     if twice:
         raise UsageError(
             f"{twice[0]} is named twice. Nothing was sent. To repeat a run, sweep over a seed: --sweep seed=1,2,3"
@@ -143,14 +147,14 @@ def _parts(text: str) -> tuple[str, list[str]]:
         raise UsageError(
             f"--sweep takes a variable and its values, got '{text}'. Nothing was sent. Example: --sweep lr=0.1,0.01"
         )
-    found = list(map(str.strip, _split(values)))
-    if not all(found):
+    texts = list(map(str.strip, _split(values)))
+    if not all(texts):
         raise UsageError(f"--sweep: a value is missing in '{text}'. Nothing was sent.")
-    return name, found
+    return name, texts
 
 
 def _split(text: str) -> list[str]:
-    """Split at the commas outside of brackets and quotes."""
+    """Split a text at commas outside of brackets and quotes."""
     parts, depth, quote = [""], 0, ""
     for sign in text:
         if quote:
@@ -167,7 +171,7 @@ def _split(text: str) -> list[str]:
 
 
 def _value(text: str) -> Any:
-    """Return the Python value that a text writes down, or else the text itself."""
+    """Return the value of a Python literal; other text unchanged."""
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
@@ -175,7 +179,7 @@ def _value(text: str) -> Any:
 
 
 def _check_names(code: str, names: list[str], inputs: list[str]) -> None:
-    """Refuse a sweep over what the code does not use, or sets itself: all its runs would be the same."""
+    """Refuse a sweep over a variable that the code sets or doesn't use: all runs would be identical."""
     for name, count in Counter(names).items():
         if count > 1:
             raise UsageError(f"--sweep {name} is given twice. Nothing was sent. Write its values as one list.")
@@ -193,11 +197,11 @@ def _check_names(code: str, names: list[str], inputs: list[str]) -> None:
 
 
 def _sets(code: str, name: str) -> bool:
-    """Whether the code gives the variable a value before it uses the one it has."""
+    """Return whether the code assigns the variable before the first use."""
     try:
         statements = parse(as_python(code)).body
     except SyntaxError:
-        return False  # what does not parse is told elsewhere
+        return False  # another step reports syntax errors
     for statement in statements:
         uses = {type(node.ctx) for node in ast.walk(statement) if isinstance(node, ast.Name) and node.id == name}
         if uses:

@@ -1,4 +1,4 @@
-"""Figures that a run has printed, such as its accuracy: the last one in its log counts."""
+"""Find figures that a run prints, such as the accuracy: the last figure in the log counts."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ _LOW = re.compile(r"(?:^|[^a-z])(loss|err|error|perplexity|ppl|mse|rmse|mae|time
 
 @dataclass(frozen=True)
 class Score:
-    """A figure to look for: its name, the pattern whose first group it is, whether the highest is the best."""
+    """A figure in a log: name, pattern whose first group is the figure, and whether the highest is the best."""
 
     name: str
     pattern: re.Pattern[str]
     highest: bool
 
     @classmethod
-    def of(cls, asked: str) -> Score:
+    def parse(cls, text: str) -> Score:
         """Read a name such as ``accuracy``, or a pattern with one group. Raises UsageError.
 
-        The lowest of a loss, an error or a time is the best; ``NAME:min`` and ``NAME:max`` say which.
+        The lowest loss, error or time is the best; ``NAME:min`` and ``NAME:max`` override this.
         """
-        name, direction = asked, ""
-        if asked.endswith((":min", ":max")):
-            name, _, direction = asked.rpartition(":")
+        name, direction = text, ""
+        if text.endswith((":min", ":max")):
+            name, _, direction = text.rpartition(":")
         highest = direction == "max" if direction else not _LOW.search(name.lower())
         if _NAME.fullmatch(name):
             return cls(name, re.compile(rf"(?<![\w./@-]){re.escape(name)}{_AFTER}", re.IGNORECASE), highest)
         return cls(name, _pattern(name), highest)
 
     def last(self, lines: Iterable[str]) -> float | str | None:
-        """Return what the last line that has it says; text where it is no number, None where no line has it."""
-        found = None
+        """Return the figure of the last line with a match: text if the match isn't a number, None without a match."""
+        number = None
         for line in lines:
             for match in self.pattern.finditer(COLOUR.sub("", line)):
-                found = match[1]
-        return None if found is None else _number(found)
+                number = match[1]
+        return None if number is None else _number(number)
 
 
 def _pattern(text: str) -> re.Pattern[str]:

@@ -6,11 +6,11 @@ from decimal import Decimal
 
 import pytest
 
-from lk_jupyter.runs.fanout.comparison import MemberResult, best_labels, table_of
+from lk_jupyter.runs.fanout.comparison import MemberResult, best_labels, build_table
 from lk_jupyter.runs.fanout.score import Score
 from lk_jupyter.runs.metrics.summary import GpuUsage
 
-ACCURACY, LOSS = Score.of("accuracy"), Score.of("loss")
+ACCURACY, LOSS = Score.parse("accuracy"), Score.parse("loss")
 
 
 def outcome(number, state="completed", seconds=1.0, cost="1", **scores):
@@ -55,7 +55,7 @@ def test_nothing_is_marked_when_nothing_completed():
 
 
 def test_the_table_is_a_data_frame():
-    table = table_of([outcome(1, accuracy=0.5), outcome(2, "failed", None, None, accuracy=None)], [ACCURACY])
+    table = build_table([outcome(1, accuracy=0.5), outcome(2, "failed", None, None, accuracy=None)], [ACCURACY])
     assert list(table.index) == [1, 2]
     assert table.loc[1, "mark"] == "cheapest that finished, fastest, best accuracy"
     assert table["lr"].tolist() == [1, 2]
@@ -66,7 +66,7 @@ def test_the_table_is_a_data_frame():
 def test_without_pandas_it_is_a_list_of_rows(monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     shown = MemberResult(1, "gpu.a100", {}, "completed", gpu=GpuUsage(50.0, 10.0, 40.0))
-    (row,) = table_of([shown], [])
+    (row,) = build_table([shown], [])
     assert row["machine"] == "gpu.a100"
     assert row["peak_gpu_memory_gib"] == 40.0
 

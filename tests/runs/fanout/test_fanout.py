@@ -17,7 +17,6 @@ from lk_jupyter.errors import PaymentRequired, RunFailed, UsageError
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol.metadata import GROUP_KEY
-from lk_jupyter.runs.clock import Stopwatch
 from lk_jupyter.runs.fanout.fanout import FanOut
 from lk_jupyter.runs.fanout.member import NOT_STARTED, FanOutMember
 from lk_jupyter.session import connect
@@ -77,8 +76,8 @@ def test_the_journal_knows_the_lanes_as_one_group(session):
     ended(fan)
     entries = journal().entries()
     assert len(entries) == 2
-    assert {entry.group for entry in entries} == {fan.lanes[0].lane.group}
-    assert {entry.metadata[GROUP_KEY] for entry in entries} == {fan.lanes[0].lane.group}
+    assert {entry.group for entry in entries} == {fan.members[0].plan.group}
+    assert {entry.metadata[GROUP_KEY] for entry in entries} == {fan.members[0].plan.group}
 
 
 def test_no_more_go_on_at_once_than_asked_for_and_the_others_wait_here(session, tmp_path):
@@ -87,9 +86,9 @@ def test_no_more_go_on_at_once_than_asked_for_and_the_others_wait_here(session, 
     fan = started(session, code, sweep=["x=1,2,3,4"], parallel=2)
     for number in (1, 2, 3, 4):
         when(fan, lambda _, number=number: (tmp_path / str(number)).exists())
-        states = [lane.state for lane in fan.lanes]
+        states = [lane.state for lane in fan.members]
         assert states.count("queued locally") >= 4 - number - 1
-        assert sum(lane.run is not None and not lane.ended for lane in fan.lanes) <= 2
+        assert sum(lane.run is not None and not lane.ended for lane in fan.members) <= 2
         (tmp_path / f"go{number}").touch()
     assert [outcome.state for outcome in ended(fan)] == ["completed"] * 4
 
@@ -97,7 +96,7 @@ def test_no_more_go_on_at_once_than_asked_for_and_the_others_wait_here(session, 
 def test_the_first_that_completes_ends_the_others(session):
     fan = started(session, "import time\ntime.sleep(x)", sweep=["x=100,0.1,200"], stop_on_first=True)
     slow, quick, other = ended(fan)
-    assert fan.winner.lane.number == 2
+    assert fan.winner.plan.number == 2
     assert (slow.state, quick.state, other.state) == ("aborted", "completed", "aborted")
     assert fan.cost == slow.cost + quick.cost + other.cost
     fan.raise_failure(strict=True)
@@ -108,8 +107,8 @@ def test_nothing_is_missed_of_lanes_that_lost(session):
     code = "import time\ntime.sleep(x)\nbest = x"
     fan = started(session, code, sweep=["x=100,0.1"], outputs=["best"], stop_on_first=True)
     lost, won = ended(fan)
-    assert lost.remarks == ()
-    assert any("Set here: best" in remark for remark in won.remarks)
+    assert lost.notices == ()
+    assert any("Set here: best" in remark for remark in won.notices)
     assert fan.variables() == {"best": 0.1}
 
 
@@ -174,19 +173,19 @@ def test_a_start_whose_answer_is_lost_is_one_run(faulty):
 def test_runs_that_may_be_active_are_listed_with_the_commands_that_stop_them(faulty, monkeypatch):
     monkeypatch.setattr(_polling, "PATIENCE_UNKNOWN", 0.2)
     fan = started(faulty, HANGS, sweep=["x=1,2"])
-    when(fan, lambda fan: all("on" in lane.newest for lane in fan.lanes))
+    when(fan, lambda fan: all("on" in lane.newest for lane in fan.members))
     for path in ("/stream/", "/execution/", "/workloads/abort/"):
         fail(faulty, path=path, status=401, times=None)
-    for lane in fan.lanes:
-        lane._follower.drop()
-    when(fan, lambda fan: all(lane.state == "lost" for lane in fan.lanes))
+    for lane in fan.members:
+        lane._monitor._follower.drop()
+    when(fan, lambda fan: all(lane.state == "lost" for lane in fan.members))
     assert fan.done.wait(PATIENCE)
-    for number, lane in enumerate(fan.lanes, 1):
-        assert f"%lk_abort {lane.run.execution_id}   (run {number})" in fan.left
+    for number, lane in enumerate(fan.members, 1):
+        assert f"%lk_abort {lane.run.execution_id}   (run {number})" in fan.remainder
     fan.abort()
-    assert fan.left.count("%lk_abort") > 1
+    assert fan.remainder.count("%lk_abort") > 1
     faulty.cloud.http.delete(f"{faulty.base_url}/_faults").raise_for_status()
-    when(fan, lambda fan: not fan.left)
+    when(fan, lambda fan: not fan.remainder)
     assert going_on(faulty) == []
 
 
@@ -200,50 +199,32 @@ def test_streams_that_are_cut_leave_whole_logs(faulty):
 
 def test_abort_ends_all_of_them_and_starts_no_other(session):
     fan = started(session, HANGS, sweep=["x=1,2,3,4"], parallel=2, timeout=600)
-    when(fan, lambda fan: sum("on" in lane.newest for lane in fan.lanes) == 2)
+    when(fan, lambda fan: sum("on" in lane.newest for lane in fan.members) == 2)
     fan.abort()
     assert sorted(outcome.state for outcome in ended(fan)) == ["aborted", "aborted", "not started", "not started"]
     assert not set(going_on(session)) & {o.execution_id for o in fan.outcomes()}
 
 
 def test_lanes_that_were_never_started_can_be_aborted(session):
-    fan = FanOut.of(session, "x", RunOptions(sweep=["x=1,2"]))
+    fan = FanOut.prepare(session, "x", RunOptions(sweep=["x=1,2"]))
     fan.abort()
     assert [outcome.state for outcome in ended(fan)] == ["not started", "not started"]
     assert [outcome.state for outcome in ended(fan.start())] == ["not started", "not started"]
 
 
-def test_the_states_of_all_lanes_are_read_with_one_request():
-    asked, seen = [], []
-    runs = [SimpleNamespace(execution_id=name, status="Running") for name in "ab"]
-    session = SimpleNamespace(client=SimpleNamespace(workloads=SimpleNamespace(list=lambda: runs)))
-    lanes = [
-        SimpleNamespace(
-            run=SimpleNamespace(execution_id=name), see=seen.append, look=lambda name=name: asked.append(name)
-        )
-        for name in "abc"
-    ]
-    FanOut._see(SimpleNamespace(_session=session), lanes)
-    assert seen == ["running"] * 2
-    assert asked == ["c"]  # a run that isn't listed may have ended
-
-
-def test_a_lane_takes_in_each_state_but_the_end_which_needs_its_record():
-    learned = []
-    lane = SimpleNamespace(
-        record=None, state="pending", _stopwatch=Stopwatch(), run=SimpleNamespace(learn=learned.append)
-    )
+def test_a_member_shows_each_state_but_the_end_which_needs_its_record():
+    member = SimpleNamespace(record=None, state="pending")
     for state in ("queued", "completed"):
-        FanOutMember.see(lane, state)
-    assert (lane.state, learned) == ("queued", ["queued"])
-    lane.record, lane.state = SimpleNamespace(), "failed"
-    FanOutMember.see(lane, "running")
-    assert (lane.state, learned) == ("failed", ["queued"])
+        FanOutMember.apply_state(member, state)
+    assert member.state == "queued"
+    member.record, member.state = SimpleNamespace(), "failed"
+    FanOutMember.apply_state(member, "running")
+    assert member.state == "failed"
 
 
 def test_lanes_that_have_ended_are_waited_for_no_longer_though_nobody_has_said_so_yet(session):
-    fan = FanOut.of(session, HANGS, RunOptions(sweep=["x=1,2"]))
-    for lane in fan.lanes:
+    fan = FanOut.prepare(session, HANGS, RunOptions(sweep=["x=1,2"]))
+    for lane in fan.members:
         lane.conclude(NOT_STARTED, ())
     assert not fan.done.is_set()
     assert fan.wait_for_abort()
@@ -252,7 +233,7 @@ def test_lanes_that_have_ended_are_waited_for_no_longer_though_nobody_has_said_s
 def test_a_run_whose_start_is_on_its_way_when_all_are_aborted_is_not_left_behind(faulty):
     fail(faulty, method="POST", path="/execution/streaming/start", delay=1)
     fan = started(faulty, HANGS, sweep=["x=1"])
-    when(fan, lambda fan: fan.lanes[0].state == "submitting")
+    when(fan, lambda fan: fan.members[0].state == "submitting")
     fan.abort()
     (outcome,) = ended(fan)
     assert outcome.state in {"aborted", "not started"}  # as far as the start was
@@ -261,9 +242,9 @@ def test_a_run_whose_start_is_on_its_way_when_all_are_aborted_is_not_left_behind
 
 def test_why_a_run_is_aborted_is_known_before_its_end_can_come(faulty):
     fan = started(faulty, HANGS, sweep=["x=1"])
-    when(fan, lambda fan: fan.lanes[0].run)
-    (lane,), known = fan.lanes, []
-    lane.sending = SimpleNamespace(abort_soon=lambda: known.append(lane.run.stopped_because))
+    when(fan, lambda fan: fan.members[0].run)
+    (lane,), known = fan.members, []
+    lane.submission = SimpleNamespace(abort_soon=lambda: known.append(lane.run.stopped_because))
     fan.abort("it is late")
     assert known == ["it is late"]
     assert "it is late" in ended(fan)[0].reason

@@ -10,7 +10,7 @@ from lk_jupyter.magics._output.fanout import at_most
 from lk_jupyter.options.runs import RunOptions, is_several
 from lk_jupyter.protocol.metadata import GROUP_KEY, LANE_KEY, REQUEST_KEY
 from lk_jupyter.runs.fanout.fanout import FanOut
-from lk_jupyter.runs.fanout.plan import prepare_lanes
+from lk_jupyter.runs.fanout.plan import prepare_plans
 from lk_jupyter.runs.package.prepare import prepare
 from lk_jupyter.session import connect
 
@@ -26,7 +26,7 @@ def session(cloud):
 @pytest.fixture
 def lanes(session, home):
     def lanes(code=CODE, **options):
-        return prepare_lanes(session, Source(code), RunOptions(**options))
+        return prepare_plans(session, Source(code), RunOptions(**options))
 
     return lanes
 
@@ -70,18 +70,18 @@ def test_values_are_python_where_they_can_be_and_else_text(lanes, sweep, values)
 
 def test_the_code_finds_its_values_set_and_keeps_its_line_numbers(session, home):
     source = Source("import sys\nprint(lr, size, sys.argv)", first_line=2)
-    (lane,) = prepare_lanes(session, source, RunOptions(sweep=["lr=0.1", "size=big"], arg=["7"]))
-    first, *rest = lane.package.request.code.split("\n")
+    (lane,) = prepare_plans(session, source, RunOptions(sweep=["lr=0.1", "size=big"], arg=["7"]))
+    first, *rest = lane.bundle.request.code.split("\n")
     assert rest == ["import sys", "print(lr, size, sys.argv)"]
     found = {}
     exec(first, found)
     assert (found["lr"], found["size"]) == (0.1, "big")
-    assert lane.package.line_shift == 0
+    assert lane.bundle.line_shift == 0
 
 
 def test_a_run_can_be_found_by_its_values_and_its_group(lanes):
     found = lanes(sweep=["lr=0.1,0.01"], name="try", label=["mine"], metadata={"k": "v"})
-    one, other = (lane.package.request for lane in found)
+    one, other = (lane.bundle.request for lane in found)
     assert one.run_name == "try lr=0.1"
     assert one.labels == ["mine", "lr=0.1"]
     assert one.metadata["k"] == "v"

@@ -32,17 +32,17 @@ from lk_jupyter.runs.fanout.score import Score
     ],
 )
 def test_a_name_finds_the_number_beside_it(line, value):
-    assert Score.of("accuracy").last(["accuracy", line, "the end"]) == value
+    assert Score.parse("accuracy").last(["accuracy", line, "the end"]) == value
 
 
 def test_the_last_one_counts():
-    assert Score.of("loss").last(["loss: 3", "loss: 2", "x"]) == 2
+    assert Score.parse("loss").last(["loss: 3", "loss: 2", "x"]) == 2
 
 
 def test_a_pattern_with_a_group_finds_anything():
-    assert Score.of(r"took (\S+) s").last(["took 3.5 s"]) == 3.5
-    assert Score.of(r"winner: (\w+)").last(["winner: adam"]) == "adam"
-    assert Score.of("eval/accuracy").last(["eval/accuracy: 0.5"]) == 0.5
+    assert Score.parse(r"took (\S+) s").last(["took 3.5 s"]) == 3.5
+    assert Score.parse(r"winner: (\w+)").last(["winner: adam"]) == "adam"
+    assert Score.parse("eval/accuracy").last(["eval/accuracy: 0.5"]) == 0.5
 
 
 @pytest.mark.parametrize(
@@ -59,11 +59,11 @@ def test_a_pattern_with_a_group_finds_anything():
     ],
 )
 def test_the_lowest_loss_and_the_highest_of_others_is_the_best(asked, name, highest):
-    score = Score.of(asked)
+    score = Score.parse(asked)
     assert (score.name, score.highest) == (name, highest)
 
 
 @pytest.mark.parametrize("pattern", ["acc=[0-9]+", "(a)(b)", "acc=(["])
 def test_a_pattern_that_cannot_be_used_is_told(pattern):
     with pytest.raises(UsageError, match="--metric"):
-        Score.of(pattern)
+        Score.parse(pattern)

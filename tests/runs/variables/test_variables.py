@@ -798,7 +798,7 @@ def test_in_all_takes_from_a_namespace_what_the_code_reads(session):
 def test_each_of_several_runs_brings_and_returns_its_own(session):
     fan = session.fan_out("y = x * k", sweep=["k=1,2"], inputs={"x": MEGABYTES[:3]}, outputs=["y"], machine="cpu")
     fan.wait()
-    assert [lane.run.outputs()["y"].tolist() for lane in fan.lanes] == [[0, 1, 2], [0, 2, 4]]
+    assert [lane.run.outputs()["y"].tolist() for lane in fan.members] == [[0, 1, 2], [0, 2, 4]]
 
 
 def test_auto_requirements_name_what_the_variables_need(session):
