@@ -1,1 +1,1 @@
-"""What survives a restart: the runs that were started here, and where."""
+"""State that survives a restart: the runs that this machine started, and their notebooks."""

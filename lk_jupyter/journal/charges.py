@@ -1,7 +1,7 @@
-"""Record what spends credits besides runs: VMs, deployments, batches, chats, and starts by the raw client.
+"""Record all spending besides runs: VMs, deployments, batches, chats, and starts by the raw client.
 
-Each row is a reservation from before its request is sent. One file for each user, next to the journal of runs and
-shared by all kernels: two kernels can't both reserve the last credits.
+Each row is a reservation, written before its request is sent. Each user has a single file, next to the journal of runs
+and shared by all kernels: two kernels can't both reserve the last credits.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ _log = logging.getLogger("lk_jupyter")
 
 _TABLE = "charges"
 
-#: The kind of what runs cost.
+#: The kind of the costs of runs.
 RUN = "run"
 _HOUR = 3600
 
 
 @dataclass(frozen=True)
 class RecordedCharge:
-    """One reservation of credits.
+    """A reservation of credits.
 
-    ``kind`` is a word for people, such as ``VM``. ``resource`` is the id that the server gave. ``rate`` is in credits
-    per hour, for what is billed until somebody ends it; ``most`` is the reserved amount in credits, and ``cost`` the
-    amount that was billed. Moments are Unix seconds: ``unclear_at`` is when the answer to the request was lost.
+    ``kind`` is a word for people, such as ``VM``. ``resource`` is the id from the server. ``rate`` is in credits per
+    hour, for resources that are billed until a user ends them; ``most`` is the reserved amount in credits, and ``cost``
+    the billed amount. Moments are Unix seconds: ``unclear_at`` is when the answer to the request was lost.
     """
 
     token: str
@@ -78,7 +78,7 @@ _COLUMNS = {name: "PRIMARY KEY NOT NULL" if name == "token" else "" for name in 
 
 
 class ChargeBook:
-    """The charges of one user. Nothing here raises when the file can't be used: see ``trouble``."""
+    """The charges of a user. No method raises if the file can't be used: see ``trouble``."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -86,7 +86,7 @@ class ChargeBook:
         self._database = Database(path, {_TABLE: Schema(_COLUMNS, ("begins", "resource"))}, _log.warning)
 
     def add(self, charge: RecordedCharge) -> None:
-        """Record a charge; it is on disk when this returns."""
+        """Record a charge, which is on disk when this method returns."""
         row = _stored({name: getattr(charge, name) for name in _FIELDS})
         names, marks = ", ".join(row), ", ".join("?" * len(row))
         self._execute(
@@ -108,7 +108,7 @@ class ChargeBook:
     def charges(self, base_url: str, *, since: float = 0.0, before: str = "") -> list[RecordedCharge]:
         """Return the charges on a server that may count since a moment, oldest first.
 
-        ``before`` is a token: charges that were recorded later than this one are left out, and so is this one.
+        ``before`` is a token: the charge with this token and all later charges are left out.
         """
         query = f"""
             SELECT * FROM {_TABLE} WHERE base_url = ? AND (ends IS NULL OR ends >= ?)
@@ -118,7 +118,7 @@ class ChargeBook:
         return [charge for row in self._execute(query, [base_url, since, before]) if (charge := _read_charge(row))]
 
     def close(self) -> None:
-        """Close the file; the next use opens it again."""
+        """Close the file; the next use opens the file again."""
         self._database.close()
 
     def _execute(self, statement: str, values: Sequence[Any], *, durable: bool = False) -> list[sqlite3.Row]:
@@ -132,7 +132,7 @@ class ChargeBook:
 
 
 def _stored(changes: dict[str, Any]) -> dict[str, Any]:
-    """Return values as the file stores them, without secrets."""
+    """Return values in their stored form, without secrets."""
     row = dict(changes)
     for name, value in changes.items():
         if name in _MONEY and value is not None:

@@ -1,7 +1,7 @@
-"""Tables in a SQLite file that many processes share and a crash may have damaged.
+"""Store tables in an SQLite file that many processes share and a crash may have damaged.
 
-The end of a process loses nothing, the end of the machine only what came after the last durable statement: SQLite sees
-to that. A file that was damaged otherwise is set aside, and what can still be read of it goes into a new one.
+SQLite guarantees that the end of a process loses nothing, and that the end of the machine only loses statements after
+the last durable statement. A damaged file is set aside, and the readable entries are saved in a new file.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lk_jupyter.config.files import lock_beside
 
 _BUSY_SECONDS = 10.0
 _SUFFIXES = ("", "-wal", "-shm")
-_FAILURES = (sqlite3.Error, UnicodeDecodeError)  # SQLite's own words may quote what is no text any more
+_FAILURES = (sqlite3.Error, UnicodeDecodeError)  # SQLite's messages may quote bytes that aren't text
 
 _DAMAGE = ("malformed", "not a database", "disk I/O error", "encrypted")
 
@@ -29,19 +29,19 @@ Statement = tuple[str, Sequence[Any]]
 
 
 class Schema(NamedTuple):
-    """Columns of a table: their declarations in SQLite by name, and the indexed ones."""
+    """A table's columns: their SQLite declarations by name, and the indexed columns."""
 
     columns: Mapping[str, str]
     indexes: Sequence[str] = ()
 
 
 class Database:
-    """Tables by their names; a report of a repair counts the entries of the first.
+    """Tables by name; the report of a repair counts the entries of the first table.
 
-    ``say`` takes one line about a repair.
+    ``say`` receives a line about a repair.
 
-    The connection is opened when it is first needed, and again after a fork or when the file was replaced. Raises
-    sqlite3.Error and OSError.
+    The connection is opened on first use, and again after a fork or a replacement of the file. Raises sqlite3.Error and
+    OSError.
     """
 
     def __init__(
@@ -58,14 +58,14 @@ class Database:
         self._opened_as: tuple[int, ...] = ()
 
     def execute(self, statement: str, values: Sequence[Any] = (), *, durable: bool = False) -> list[sqlite3.Row]:
-        """Execute one statement as a separate transaction, and return its rows.
+        """Execute a statement as a separate transaction, and return its rows.
 
-        A ``durable`` one, and all before it, outlives the machine's end too; that takes its time.
+        A ``durable`` statement, and all statements before, also survive the end of the machine; this takes time.
         """
         return self._repaired(partial(self._execute, statement, values, durable=durable))
 
     def execute_all(self, statements: Sequence[Statement], *, durable: bool = False) -> None:
-        """Execute statements as one transaction."""
+        """Execute statements in a single transaction."""
         self._repaired(partial(self._execute_all, statements, durable=durable))
 
     def _repaired(self, act: Callable[[], T]) -> T:
@@ -97,7 +97,7 @@ class Database:
             raise
 
     def close(self) -> None:
-        """Close the connection; the next statement opens it again."""
+        """Close the connection; the next statement opens a new connection."""
         with self.lock:
             connection, self._connection = self._connection, None
             if connection is not None:
@@ -119,7 +119,7 @@ class Database:
 
     def _opened(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.path.touch(mode=0o600)  # SQLite gives its other files the same rights
+        self.path.touch(mode=0o600)  # SQLite gives the log files the same rights
         connection = _connect(self.path)
         try:
             connection.execute("PRAGMA journal_mode=WAL")
@@ -131,7 +131,7 @@ class Database:
         return connection
 
     def _repair(self) -> None:
-        """Set the damaged file aside, unless another process has done so, and take over what can be read."""
+        """Set the damaged file aside, unless another process has done so, and save the readable entries."""
         self.close()
         end = time.monotonic() + _BUSY_SECONDS
         while True:
@@ -143,7 +143,7 @@ class Database:
             time.sleep(0.05)
 
     def _replace(self) -> str:
-        """Put a new file in the place of the damaged one; return what was done."""
+        """Replace the damaged file by a new file; return a message about the result."""
         aside = self._set_aside()
         saved = self._take_over(aside)
         return f"The file {self.path} was damaged: it is now {aside.name}, and {saved} entries were saved."
@@ -204,9 +204,9 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _readable(path: Path, table: str) -> Iterator[sqlite3.Row]:
-    """Yield the rows of a damaged file from its start up to the damage, then those behind it."""
+    """Yield the rows of a damaged file from its start to the damage, then the rows after the damage."""
     with suppress(*_FAILURES), closing(_connect(path)) as connection:
-        connection.execute("PRAGMA writable_schema=ON")  # a file that is too short is read all the same
+        connection.execute("PRAGMA writable_schema=ON")  # a truncated file is still readable
         last = -1
         with suppress(*_FAILURES):
             for row in connection.execute(f"SELECT rowid AS _row, * FROM {table} ORDER BY rowid"):  # noqa: S608
@@ -220,5 +220,5 @@ def _readable(path: Path, table: str) -> Iterator[sqlite3.Row]:
 
 
 def _is_damage(error: Exception) -> bool:
-    words = str(error)  # none on Python 3.10, where they quote what is no text
+    words = str(error)  # empty on Python 3.10 if the message quotes bytes that aren't text
     return isinstance(error, UnicodeDecodeError) or not words or any(word in words for word in _DAMAGE)

@@ -1,6 +1,6 @@
-"""The rows of the journal, the cell that one is of, and reading them where nothing is written: for whoever only looks.
+"""Read the journal without writing: entries, and the cells that started them.
 
-What writes them, and how they are kept, is ``lk_jupyter.journal.journal``.
+``lk_jupyter.journal.journal`` writes the entries.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from lk_jupyter.protocol.json_limits import load_json
 
 @dataclass(frozen=True)
 class CellContext:
-    """A cell of a notebook; each part is None where it is not known, such as outside of a kernel.
+    """A cell of a notebook; each part is None if unknown, such as outside of a kernel.
 
-    ``has_updates`` is whether the front end replaces an output when the kernel sends a display update for it.
+    ``has_updates`` is whether the front end replaces an output when the kernel sends a display update.
     """
 
     notebook: str | None = None
@@ -34,13 +34,13 @@ class CellContext:
 
 
 def current_cell() -> CellContext:
-    """Return the place of the code that runs now. Call it in the thread of the cell: others see the next cell.
+    """Return the cell of the running code. Call this in the thread of the cell: others see the next cell.
 
-    A page that draws the notebook sends the id of the cell with the request, or executes the messages of a widget:
-    that page applies display updates. Servers and programs that execute cells send no id; some append each update
-    as a new output, and some drop updates, so they get outputs that never change.
+    A page that draws the notebook sends the id of the cell with the request, or executes the messages of a widget: that
+    page applies display updates. Servers and programs that execute cells send no id; some append each update as a new
+    output, and some drop updates, so they get outputs that never change.
     """
-    ipython = sys.modules.get("IPython")  # it is not imported for that
+    ipython = sys.modules.get("IPython")  # IPython isn't imported for this
     shell = ipython.get_ipython() if ipython is not None and hasattr(ipython, "get_ipython") else None
     if shell is None:
         return CellContext()
@@ -58,7 +58,7 @@ def current_cell() -> CellContext:
     return CellContext(notebook, cell_id, session, has_updates=cell_id is not None or is_widget)
 
 
-#: States of an entry before the cloud has told one: the request is on its way, or was refused.
+#: States of an entry before the first state from the cloud: the request is being sent, or was refused.
 SUBMITTING, REFUSED = "submitting", "refused"
 
 ENDED = FINAL_STATES | {REFUSED}
@@ -70,12 +70,12 @@ LONGEST_TITLE = 40
 
 @dataclass
 class JournalEntry:
-    """One run: where it was started, what was sent, how it went.
+    """A run: origin, request, and result.
 
-    Moments are Unix seconds. ``code`` is the cell as its author wrote it, ``request`` the JSON that
-    was sent, ``seconds`` how long the code ran by the server's own stamps, ``group`` what runs that
-    were started together share, ``log_size`` the bytes of the log once the file at ``log_path`` has all
-    of it (0 if that lacks lines), ``shown`` whether its end was shown to the user.
+    Moments are Unix seconds. ``code`` is the cell as its author wrote it, ``request`` the sent JSON, ``seconds`` the
+    running time of the code by the server's time stamps, ``group`` the common id of runs that were started together,
+    ``log_size`` the bytes of the log once the file at ``log_path`` is complete (0 if lines are missing), ``shown``
+    whether the user has seen the end of the run.
     """
 
     token: str
@@ -109,7 +109,7 @@ class JournalEntry:
 
     @property
     def going_on(self) -> bool:
-        """Whether the run had not ended when it was last heard of."""
+        """Whether the last known state is active."""
         return self.state not in ENDED
 
     @property
@@ -122,7 +122,7 @@ class JournalEntry:
 
     @property
     def title(self) -> str:
-        """The name that its author gave the run, or else its first line; empty where it has neither."""
+        """The name that the author gave the run, or else the first line of the code; empty without both."""
         from lk_jupyter.text.terminal import shortened  # noqa: PLC0415 (when runs are listed)
 
         return self.run_name or shortened(self.first_line, LONGEST_TITLE)
@@ -137,17 +137,17 @@ JSON = {
 MONEY = {name for name, column in FIELDS.items() if "Decimal" in str(column.type)}
 #: Characters of the code that a list has.
 START = 500
-LARGE = ("code", "request")  # the last in a row: what stands before them is read without them
+LARGE = ("code", "request")  # the last columns of a row: columns before them are read without reading these
 
 
 def read(
     path: Path, *, limit: int, before: int | None = None, notebook: str | None = None
 ) -> list[tuple[int, JournalEntry]]:
-    """Return the newest entries with their numbers, of what is large only the start of the code.
+    """Return the newest entries with their row numbers, and only the start of large columns.
 
-    ``before`` is the number of an entry; those older than it are returned.
+    ``before`` is the number of an entry; only older entries are returned.
 
-    An empty list where there is no journal. Raises sqlite3.Error when it cannot be read.
+    An empty list without a journal. Raises sqlite3.Error if the journal can't be read.
     """
     if not path.exists():
         return []
@@ -158,18 +158,18 @@ def read(
 
 
 def read_code(path: Path, execution_id: str) -> str | None:
-    """Return the code of one run as its author wrote it; None where the journal does not know the run."""
+    """Return the code of a run as its author wrote it; None for a run that isn't in the journal."""
     return _read_column(path, execution_id, "code")
 
 
 def read_request(path: Path, execution_id: str) -> dict[str, Any] | None:
-    """Return the request that one run was started with, without its files; None if the journal doesn't have the run."""
+    """Return the start request of a run, without files; None for a run that isn't in the journal."""
     request = load_json(_read_column(path, execution_id, "request") or "null")
     return without_files(request) if isinstance(request, dict) else None
 
 
 def read_server(path: Path, execution_id: str) -> str | None:
-    """Return the address of the server that one run was started on; None where the journal does not know the run."""
+    """Return the address of a run's server; None for a run that isn't in the journal."""
     return _read_column(path, execution_id, "base_url")
 
 
@@ -190,7 +190,7 @@ def _rows(path: Path, query: str, values: Iterable[Any]) -> list[sqlite3.Row]:
 
 
 def parse_entry(row: sqlite3.Row) -> JournalEntry | None:
-    """Read a row; None when a damage has made nonsense of it."""
+    """Parse a row; return None for a row with damaged values."""
     try:
         fields = {name: _read(name, row[name]) for name in row.keys() if name in FIELDS}  # noqa: SIM118 (a Row is no dict)
         return JournalEntry(**{name: value for name, value in fields.items() if value is not None})

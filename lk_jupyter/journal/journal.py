@@ -1,9 +1,9 @@
-"""What survives a restart: every run that was started here, and what has become of it.
+"""The journal of runs: every run that this machine started, with the result.
 
-One file for each user, shared by all kernels. An entry is written before its run is sent, under the
-token that travels with the request: so a run is found again even when its answer never came. A run
-never fails because the journal cannot be written; that is said once. What looks like a secret is not
-kept, so a request that held one cannot be sent again from here.
+Each user has a single file, shared by all kernels. An entry is written before its run is sent, under a token that is
+part of the request: so a run can be found even if the answer is lost. A run never fails because the journal can't be
+written; a single warning reports the failure. Apparent secrets aren't stored, so a request that contained a secret
+can't be repeated from the journal.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _log = logging.getLogger("lk_jupyter")
 
 @dataclass(frozen=True)
 class BudgetCharge:
-    """What one run has cost, or what it may cost at most: its price for its time limit, in seconds."""
+    """The cost of a run, or the data of its maximum cost: price, and time limit in seconds."""
 
     token: str
     execution_id: str | None
@@ -45,13 +45,13 @@ class BudgetCharge:
 
     @property
     def going_on(self) -> bool:
-        """Whether the run had not ended when it was last heard of."""
+        """Whether the last known state is active."""
         return self.state not in ENDED
 
 
 @dataclass(frozen=True)
 class ExpiredRun:
-    """A run that is old enough to be deleted; ``cost`` is its bill, or the most that it may have cost."""
+    """A run that is old enough to be deleted; ``cost`` is the bill, or the maximum cost."""
 
     token: str
     base_url: str
@@ -64,7 +64,7 @@ _COLUMNS = {
     name: "PRIMARY KEY NOT NULL" if name == "token" else ""
     for name in [*(name for name in FIELDS if name not in LARGE), *LARGE]
 }
-#: Requests that are rewritten in one transaction.
+#: Number of requests that are rewritten in a transaction.
 _SPLIT_AT_ONCE = 100
 #: The rest of a query for the run with an id or token; a cloud may give the id of an earlier run again.
 _NEWEST = "WHERE token = ? OR execution_id = ? ORDER BY rowid DESC LIMIT 1"
@@ -73,7 +73,7 @@ _INDEXES = ("execution_id", "created_at", "code_hash")
 
 
 class Journal:
-    """The entries of one user, newest first. Nothing here raises when the file cannot be used: see ``trouble``."""
+    """The entries of a user, newest first. No method raises if the file can't be used: see ``trouble``."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -85,7 +85,7 @@ class Journal:
         return f"Journal({str(self.path)!r})"
 
     def add(self, entry: JournalEntry) -> None:
-        """Keep a new run, in place of an entry with the same token; it is on disk when this returns."""
+        """Store a new run, and replace an entry with the same token; the run is on disk when this method returns."""
         with self._database.lock:  # a row copies the request: rows of many runs would wait for the file in memory
             row = stored({name: getattr(entry, name) for name in FIELDS})
             row["request"], added = _split(row["request"])
@@ -105,7 +105,7 @@ class Journal:
         return next(self._select(_NEWEST, name, name), None)
 
     def find(self, prefix: str) -> list[JournalEntry]:
-        """Return the runs whose ids begin with this text, newest first."""
+        """Return the runs whose ids start with this text, newest first."""
         query = "WHERE execution_id >= ? AND substr(execution_id, 1, ?) = ? ORDER BY execution_id, rowid DESC"
         return list(self._select(query, prefix, len(prefix), prefix))
 
@@ -118,9 +118,9 @@ class Journal:
         since: float | None = None,
         code_hash: str | None = None,
     ) -> list[JournalEntry]:
-        """Return entries, newest first: of a server or a code, created since a moment, not ended yet.
+        """Return entries, newest first: of a server or a code, created since a moment, still active.
 
-        Only entries of one code have requests with their files, which are large.
+        Requests include their files, which are large, only if ``code_hash`` is given.
         """
         conditions: dict[str, Any] = {
             "base_url = ?": base_url,
@@ -135,7 +135,7 @@ class Journal:
         return list(self._select(query, *values, is_complete=code_hash is not None))
 
     def spent(self, since: float | None = None, notebook: str | None = None) -> Decimal:
-        """Return what the ended runs have cost, in credits."""
+        """Return the cost of the ended runs, in credits."""
         query = "SELECT cost FROM runs WHERE created_at >= ? AND (notebook = ? OR ?) AND cost IS NOT NULL"
         rows = self._execute(query, [since or 0.0, notebook, notebook is None])
         return sum((_amount(row["cost"]) or Decimal(0) for row in rows), Decimal(0))
@@ -143,10 +143,10 @@ class Journal:
     def charges(
         self, base_url: str, *, since: float, place: CellContext | None = None, before: str = ""
     ) -> list[BudgetCharge]:
-        """Return what runs on a server cost, or may cost; runs that were refused cost nothing.
+        """Return the costs or maximum costs of runs on a server; refused runs are free.
 
-        ``place`` leaves the runs of all notebooks out but the one of that place, ``before`` the runs that aren't before
-        the run with that token. The request, which is large, is only read of a run that has no bill yet.
+        ``place`` selects the runs of that notebook only, ``before`` the runs before the run with that token. The
+        request, which is large, is only read for runs without a bill.
         """
         query = """
             SELECT token, execution_id, state, cost, price_per_hour,
@@ -214,7 +214,7 @@ class Journal:
                 self._database.execute(statement)
 
     def close(self) -> None:
-        """Close the file; the next use opens it again."""
+        """Close the file; the next use opens the file again."""
         self._database.close()
 
     def _select(self, rest: str, *values: Any, is_complete: bool = True) -> Iterator[JournalEntry]:
@@ -224,7 +224,7 @@ class Journal:
             yield entry
 
     def _complete(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Return a request with its files as they were sent."""
+        """Return a request with its files, as sent."""
         digests = texts.references_in(request)
         query = f"SELECT digest, text FROM texts WHERE digest IN ({_marks(digests)})"  # noqa: S608
         rows = self._execute(query, list(digests)) if digests else []
@@ -253,13 +253,13 @@ class Journal:
 
 
 def _split(request: str) -> tuple[str, list[Statement]]:
-    """Return the JSON of a request without its long texts, and the statements that store these."""
+    """Return the JSON of a request without long texts, and the statements that store the texts."""
     short, long_texts = texts.split_request(request)
     return short, [("INSERT OR IGNORE INTO texts VALUES (?, ?)", text) for text in long_texts.items()]
 
 
 def _highest_cost(row: sqlite3.Row) -> Decimal:
-    """Return the bill of a run, or its price for its time limit; a refused run costs nothing."""
+    """Return the bill of a run, or the price of its time limit; a refused run is free."""
     if row["state"] == REFUSED:
         return Decimal(0)
     cost, price = _amount(row["cost"]), _amount(row["price_per_hour"])
@@ -278,7 +278,7 @@ def _marks(values: Iterable[Any]) -> str:
 
 
 def stored(changes: dict[str, Any]) -> dict[str, Any]:
-    """Return the values of fields as the file holds them, without secrets."""
+    """Return the values of fields in their stored form, without secrets."""
     row = dict(changes)
     for name, value in changes.items():
         if name in JSON:
@@ -295,7 +295,7 @@ _open: dict[Path, Journal] = {}
 
 
 def journal() -> Journal:
-    """Return the journal of this user, as the setting ``journal`` names it."""
+    """Return the journal of this user, at the path of the setting ``journal``."""
     path: Path = setting("journal")
     with _lock:
         if path not in _open:

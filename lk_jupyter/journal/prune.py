@@ -1,4 +1,4 @@
-"""Delete old runs from the journal. What they cost still counts in budgets."""
+"""Delete old runs from the journal. Their costs still count in budgets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def prune_once() -> None:
     days, records = setting("journal_days"), journal()
     if days and records.path not in _pruned:
         _pruned.add(records.path)
-        with suppress(OSError):  # without the lock file, another process does it
+        with suppress(OSError):  # without the lock file, another process deletes the runs
             prune(records, charge_book(), time.time() - days * DAY)
 
 

@@ -1,7 +1,7 @@
-"""Long texts of requests, each stored once by its hash: every run uploads the same modules.
+"""Store long texts of requests once, by hash: every run uploads the same modules.
 
-A request refers to them in ``import_files``, which is a text as the API defines it, and an object with texts and
-references where some are stored here.
+A request refers to the texts in ``import_files``. The API defines this field as a text; in the journal, the field is an
+object with texts and references if some texts are stored here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 TABLE = "texts"
 COLUMNS = {"digest": "PRIMARY KEY NOT NULL", "text": ""}
 
-#: Characters of a text that is stored here rather than in its request.
+#: Minimum characters of a text that is stored in this table rather than in the request.
 _LONG = 500
 _FILES, _REFERENCE = "import_files", "sha256"
 
@@ -46,7 +46,7 @@ def split_request(request: str) -> tuple[str, dict[str, str]]:
 
 
 def _files_in(import_files: Any) -> dict[str, Any] | None:
-    """Return the files of a request; None if the text can't be restored exactly from them."""
+    """Return the files of a request; None if the original text can't be restored exactly from the files."""
     try:
         files = json.loads(import_files)
     except (TypeError, ValueError):
@@ -63,7 +63,7 @@ def references_in(request: Mapping[str, Any]) -> set[str]:
 
 
 def join_request(request: dict[str, Any], texts: Mapping[str, str]) -> dict[str, Any]:
-    """Return a request with its files as they were sent; an empty request if one of the texts is missing."""
+    """Return a request with its files, as sent; an empty request if a text is missing."""
     files = request.get(_FILES)
     if not isinstance(files, dict):
         return request
@@ -74,5 +74,5 @@ def join_request(request: dict[str, Any], texts: Mapping[str, str]) -> dict[str,
 
 
 def without_files(request: dict[str, Any]) -> dict[str, Any]:
-    """Return a request without its files."""
+    """Return a request without files."""
     return {name: value for name, value in request.items() if name != _FILES}
