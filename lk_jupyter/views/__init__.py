@@ -1,1 +1,1 @@
-"""What a value looks like, once: for cells, widgets, files and answers of the server extension."""
+"""Views of values, shared by cells, widgets, files and answers of the server extension."""

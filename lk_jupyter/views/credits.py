@@ -1,4 +1,4 @@
-"""Credits: what is left, what uses them now, and what they were spent on."""
+"""Show credits: remaining credits, active resources, and past spending."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def credits_balance(credit: CreditsBalance) -> StaticView:
 
 
 def user_credits(credit: UserCredits) -> StaticView:
-    """Show the balance of an account, and whose it is."""
+    """Show the balance of an account, and the account's address."""
     available = ("Available", credit.available_credits)
     return _amounts(
         available, ("Used", credit.used_credits), ("Bought", credit.purchased_credits), caption=credit.email
@@ -42,7 +42,7 @@ def org_balance(credit: OrgBalance) -> StaticView:
 
 
 def balance(account: AccountBalance) -> StaticView:
-    """Show what is left, for how long, and what uses it."""
+    """Show the remaining credits, how long they last, and the resources that spend them."""
     rows = [("Left", credits_label(account.credits)), ("Running now", _running(account))]
     if account.depleted_at:
         seconds = (account.depleted_at - datetime.now(timezone.utc)).total_seconds()
@@ -53,7 +53,7 @@ def balance(account: AccountBalance) -> StaticView:
 
 
 def resources(active: tuple[BillableResource, ...]) -> Table:
-    """Show what is active and costs credits."""
+    """Show the active resources that cost credits."""
     rows = [
         (thing.name or thing.id[:8], thing.kind, thing.hardware, _amount(thing.per_hour, "unknown"))
         for thing in active[:MOST]
@@ -63,7 +63,7 @@ def resources(active: tuple[BillableResource, ...]) -> Table:
 
 
 def spending(report: Spending) -> StaticView:
-    """Show what was spent by day, kind and hardware, with bars."""
+    """Show the spending by day, kind and hardware, with bars."""
     spent = [each for each in report.by_day() if each.amount]
     tables = [
         _sums(
@@ -85,7 +85,7 @@ def _sums(what: str, sums: list[Sum], caption: str, note: str = "") -> Table:
 
 
 def bar(share: float) -> Drawing:
-    """Return a bar of a share from 0 to 1; its figure is next to it in every table."""
+    """Return a bar for a share from 0 to 1; every table has the figure next to the bar."""
     width = max(1, round(share * 120))
     svg = (
         f'<svg width="120" height="10" aria-hidden="true"><rect width="{width}" height="10" rx="2" '

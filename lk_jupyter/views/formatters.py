@@ -1,6 +1,6 @@
-"""Values shown as pictures without asking: which function makes the picture of which class.
+"""Show values as pictures automatically: map each class to a drawing function.
 
-Classes are known by name, so that neither they nor their pictures are imported before one is shown.
+Classes are registered by name, so that neither classes nor pictures are imported before a value is shown.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class FormatterRow(NamedTuple):
-    """A class, by module and name, and the function that shows it, by module and name."""
+    """A class and the function that shows values of the class, each by module and name."""
 
     module: str
     name: str
@@ -45,7 +45,7 @@ VIEWS = (
 
 _MODELS = {(view.module, view.name): (view.view_module, view.function) for view in VIEWS if ".api." in view.module}
 
-#: Class of the elements → the function that shows a list or a page of them.
+#: Class of the elements → function that shows a list or a page of such elements.
 LISTS = {
     ("lk_jupyter.api.machine_types", "MachineType"): ("lk_jupyter.views.machines", "machines"),
     ("lk_jupyter.storage.objects", "ObjectInfo"): ("lk_jupyter.views.storage", "objects"),
@@ -65,7 +65,7 @@ def register(shell: InteractiveShell) -> None:
 
 
 class _Html:
-    """HTML as marimo takes it."""
+    """HTML in the form that marimo accepts."""
 
     def __init__(self, html: str) -> None:
         self._html = html
@@ -76,7 +76,7 @@ class _Html:
 
 @cache
 def register_in_marimo() -> None:
-    """Let marimo, which has no shell, show our objects: it asks each for ``_display_``."""
+    """Make marimo, which has no shell, show our objects: marimo calls ``_display_`` of each object."""
     for view in VIEWS:
         bundle_for = partial(_bundle_for, (view.view_module, view.function))
         kind = getattr(import_module(view.module), view.name)
@@ -84,7 +84,7 @@ def register_in_marimo() -> None:
 
 
 def unregister(shell: InteractiveShell) -> None:
-    """Show lists and pages of them as before."""
+    """Restore the earlier display of lists and pages."""
     formatter: Any = shell.display_formatter.mimebundle_formatter  # type: ignore[union-attr]
     plain: Any = shell.display_formatter.formatters["text/plain"]  # type: ignore[union-attr]
     formatter.pop(list, None)
@@ -101,14 +101,14 @@ def _bundle_for(where: tuple[str, str], value: Any) -> dict[str, Any]:
 
 
 def _list(values: Any) -> dict[str, Any] | None:
-    """Show a list whose elements are all of one of our classes; leave any other to IPython."""
+    """Show a list of objects of a class in LISTS; return None for the remaining lists, which IPython shows."""
     kinds = {type(value) for value in values[:1]} if len(values) else set()
     where = next((LISTS.get((kind.__module__, kind.__qualname__)) for kind in kinds), None)
     return _bundle_for(where, values) if where and all(type(value) in kinds for value in values) else None
 
 
 def _print_answer(answer: Any, printer: Any, _cycle: bool) -> None:  # noqa: FBT001 (as IPython calls it)
-    """Show an answer of the API, such as the record of a run with its output, without secrets."""
+    """Show an answer of the API without secrets, such as the record of a run with the output."""
     from lk_jupyter.text.secrets import redact  # noqa: PLC0415 (when an answer is shown)
 
     where = _MODELS.get((type(answer).__module__, type(answer).__qualname__)) if _is_alone(printer) else None
@@ -116,7 +116,7 @@ def _print_answer(answer: Any, printer: Any, _cycle: bool) -> None:  # noqa: FBT
 
 
 def _print_list(plainly: Callable[..., None], values: Any, printer: Any, cycle: bool) -> None:  # noqa: FBT001
-    """Show a list: IPython asks its own printer of lists before it takes what goes with the HTML."""
+    """Show a list: IPython calls its list printer before it uses the text of the bundle."""
     bundle = _list(values) if _is_alone(printer) else None
     if bundle:
         printer.text(bundle["text/plain"])
@@ -125,5 +125,5 @@ def _print_list(plainly: Callable[..., None], values: Any, printer: Any, cycle: 
 
 
 def _is_alone(printer: Any) -> bool:
-    """Whether a value is shown alone, not as part of another one."""
+    """Return whether a value is shown alone, not as a part of another value."""
     return len(printer.stack) <= 1

@@ -13,7 +13,7 @@ _COLUMNS = ("Machine", "GPU", "Memory GiB", "Price")
 
 
 def catalogue(value: Catalogue) -> StaticView:
-    """Show machine types, and which of them the account may launch."""
+    """Show machine types, and which types the account may launch."""
     return _type_table(_cheapest_first(value), value)
 
 
@@ -23,7 +23,7 @@ def machines(value: Iterable[MachineType]) -> StaticView:
 
 
 def machine(value: MachineType) -> StaticView:
-    """Show one machine type."""
+    """Show a machine type."""
     return _type_table([value], None)
 
 

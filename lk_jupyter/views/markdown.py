@@ -1,8 +1,8 @@
-"""Markdown from strangers as HTML that runs nothing and loads nothing.
+"""Render untrusted Markdown as HTML that executes nothing and loads nothing.
 
-A model's answer may have been steered by a web page, and Jupyter trusts what a cell shows. So raw HTML is shown as
-text, links lead to http and https only, and an image becomes a link: loading it would report to its server what the
-address holds. Formulas stay as they are for the page to typeset.
+A web page may have influenced a model's answer, and Jupyter trusts the output of a cell. So raw HTML is shown as text,
+links lead to http and https only, and an image becomes a link: loading an image would report the contents of the
+address to a server. Formulas stay unchanged for the typesetter of the page.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from markdown_it.rules_inline import StateInline
     from markdown_it.token import Token
 
-#: Characters up to which Markdown is drawn; a longer text is shown as it is.
+#: Maximum characters of rendered Markdown; a longer text is shown unchanged.
 LONGEST = 50_000
 
 #: Lines that a formula may have.
@@ -31,13 +31,13 @@ _LINES = 50
 _CLOSING = {"$$": "$$", "$": "$", r"\[": r"\]", r"\(": r"\)"}
 _OPENING = re.compile(r"\$\$?|\\[\[(]")
 
-#: Commands of TeX that link, style or define something: a formula with one of them is shown as text.
+#: TeX commands that link, style or define: a formula with such a command is shown as text.
 _ACTIVE = re.compile(
     r"\\(?:href|url|html\w*|data|style|class|cssId|unicode|include\w*|require|action\w*|mathtip|texttip|bbox"
     r"|def|let|csname|(?:re)?new(?:command|environment)|DeclareMathOperator|Newextarrow)(?![A-Za-z])"
 )
 
-#: Typesetters look for formulas in no other element than those with the second class.
+#: Typesetters look for formulas only in elements with the second class.
 _NO_FORMULA, _FORMULA = "mathjax_ignore tex2jax_ignore", "mathjax_process tex2jax_process"
 
 
@@ -93,7 +93,7 @@ def _typeset(_renderer: Any, tokens: Sequence[Token], at: int, _options: Any, _e
 
 
 def _formula(state: StateInline, silent: bool) -> bool:  # noqa: FBT001 (as the parser calls it)
-    """Take a formula as it stands."""
+    """Parse a formula, and keep the text unchanged."""
     opening = _OPENING.match(state.src, state.pos)
     if not opening:
         return False
@@ -111,12 +111,12 @@ def _formula(state: StateInline, silent: bool) -> bool:  # noqa: FBT001 (as the 
 
 
 def _is_no_price(content: str, after: str) -> bool:
-    """Whether text between two dollars is a formula: unlike amounts of money, it begins and ends close to them."""
+    """Return whether text between two dollars is a formula, not money: a formula has no space at its edges."""
     return not (content[0].isspace() or content[-1].isspace() or after.isdigit() or "\n\n" in content)
 
 
 def _formula_block(state: StateBlock, first: int, last: int, silent: bool) -> bool:  # noqa: FBT001 (as above)
-    """Take lines that are a formula, whatever they begin with."""
+    """Parse lines that are a formula, whatever the lines start with."""
     line = _line(state, first)
     sign = next((sign for sign in ("$$", r"\[") if line.startswith(sign)), None)
     if sign is None:

@@ -23,7 +23,7 @@ def answer(response: ExecutionMetrics) -> StaticView:
 
 
 def metrics(value: Metrics) -> StaticView:
-    """Show the metrics of a run, one row for each series with samples."""
+    """Show the metrics of a run, with a row for each series with samples."""
     rows = [
         _row(series, value.samples[series.column])
         for series in SERIES

@@ -1,4 +1,4 @@
-"""What a widget leaves in the notebook, for where it does not live: as HTML, as text and as PNG."""
+"""The picture of a widget in the notebook, for front ends without live widgets: as HTML, text and PNG."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lk_jupyter.views.png import words
 class StaticView:
     """The last state of a widget: the same facts in each form.
 
-    ``png`` draws plots for what shows no HTML, such as PDF; where there is none, the PNG is a picture of the text.
+    ``png`` draws plots for formats without HTML, such as PDF; by default, the PNG is a picture of the text.
     """
 
     text: str
@@ -22,7 +22,7 @@ class StaticView:
     png: Callable[[], bytes] | None = field(default=None, compare=False)
 
     def bundle(self) -> dict[str, Any]:
-        """Return it by media type."""
+        """Return the view by media type."""
         drawn = self.png() if self.png else words(self.text)
         image = {"image/png": b64encode(drawn).decode()} if drawn else {}
         return {"text/plain": self.text, "text/html": self.html, **image}

@@ -1,4 +1,4 @@
-"""What ``--dry-run`` shows: everything that would be sent, and what it may cost."""
+"""Show the plan of ``--dry-run``: the complete request, and its maximum cost."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _rows(package: Bundle, budgets: Sequence[str]) -> dict[str, str]:
 
 
 def _along(package: Bundle) -> str:
-    """Return what is uploaded to work for the code in the run."""
+    """Return a label for our modules that are uploaded with the code."""
     files = json.loads(package.request.import_files or "{}")
     size = sum(len(text.encode()) for name, text in files.items() if name not in package.files)
     return f"our modules for figures, variables and similar, {size_label(size)}" if package.nonce else ""

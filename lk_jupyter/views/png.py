@@ -1,4 +1,4 @@
-"""Widgets as PNG, plots and words, drawn with what matplotlib brings where it is installed, in any thread."""
+"""Draw widgets as PNG, plots and text, with matplotlib's fonts if installed, in any thread."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lk_jupyter.runs.metrics.metrics import Metrics
 from lk_jupyter.runs.metrics.plot import fill
 from lk_jupyter.text.plotting import blank, dress
 
-#: A notebook keeps it: with so few colours it is a quarter as large.
+#: Resolution and number of colors: with few colors, a picture in a notebook has a quarter of the size.
 _DPI, _SHADES = 110, 64
 _COLOUR = "#0072B2"
 _HEAD, _BAR, _GAP = 0.15, 0.25, 0.45
@@ -38,7 +38,7 @@ def bars(parts: Sequence[Part], head: str) -> bytes:
 
 
 def words(text: str) -> bytes:
-    """Return lines of text as a picture of them; of very many, the first."""
+    """Return lines of text as a picture; of a long text, the first lines."""
     font = _font()
     if font is None:
         return b""
@@ -53,7 +53,7 @@ def words(text: str) -> bytes:
 
 
 def _font() -> Any:
-    """Return the font of words, or None where there is none; matplotlib itself takes half a second to import."""
+    """Return the font, or None without matplotlib, whose own import would take half a second."""
     matplotlib = find_spec("matplotlib")
     places = (matplotlib.submodule_search_locations or ()) if matplotlib else ()
     files = [file for place in places if (file := Path(place, _FONT)).exists()]
@@ -97,7 +97,7 @@ def _drawable(text: str) -> str:
 
 @cache
 def _is_drawn(letter: str) -> bool:
-    """Whether the font has a letter: what it lacks is a box."""
+    """Return whether the font has a letter; missing letters would be boxes."""
     font, is_control = _font(), letter < " " or "\x7f" <= letter < "\xa0"
     return font is None or not (is_control or bytes(font.getmask(letter)) == bytes(font.getmask("\uffff")))
 

@@ -18,7 +18,7 @@ _ALL = "All prices: list(prices)"
 
 
 def prices(book: PriceBook) -> StaticView:
-    """Show all prices, each kind in one table."""
+    """Show all prices, with a table for each kind."""
     vms = [entry for entry in book if entry.meter_slug == "vm_running" and _machine_match(entry)]
     tokens = [entry for entry in book if _TOKENS.fullmatch(entry.meter_slug)]
     used = {id(entry) for entry in (*vms, *tokens)}

@@ -1,4 +1,4 @@
-"""The receipts that a notebook file contains: what its runs cost, each run once."""
+"""Read the receipts of runs in a notebook file, each run once."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from lk_jupyter.views.run import METADATA_KEY
 
 
 def receipts(notebook: str | Path | Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the receipts in a notebook, one for each run that has ended.
+    """Return the receipts in a notebook: a receipt for each ended run.
 
-    Some Jupyter servers save each update of an output, so a file may have several receipts of one run. The last one
-    counts, but a billed cost counts more than an estimate. The values come from the file, not from the cloud.
+    Some Jupyter servers save each update of an output, so a file may have several receipts of the same run. The last
+    receipt counts, but a billed cost counts more than an estimate. The values come from the file, not from the cloud.
 
     Args:
-        notebook: The path of the file, or its content, as ``nbformat.read`` returns it.
+        notebook: The path of the file, or the content, as ``nbformat.read`` returns it.
 
     Returns:
         A list of dicts, in the order of the runs: ``execution_id`` (str), ``state`` (str), ``machine`` (str),

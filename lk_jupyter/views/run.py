@@ -1,4 +1,4 @@
-"""A run: its state, machine, time and cost, and what shows more of it; the same as plain JSON, for programs."""
+"""Show a run: state, machine, time, cost, and commands for details; the same facts as plain JSON for programs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lk_jupyter.views.table import Table, picture
 
 
 def run(value: Run) -> StaticView:
-    """Show a run as it is now; as this machine last knew it where the server cannot be asked."""
+    """Show the present state of a run; if the server can't be reached, the last state that this machine knows."""
     try:
         record = value.record
         rows, note = facts(value, record), _note(value, record)
@@ -31,7 +31,7 @@ def run(value: Run) -> StaticView:
 
 
 def facts(value: Run, record: ExecutionRecord) -> list[tuple[str, str]]:
-    """Return what there is to know of a run, as names and words; some may be empty."""
+    """Return the facts of a run, as names and words; some may be empty."""
     machine, ended = value.machine, is_final(record.status)
     bill = value.bill(record)
     return [
@@ -49,14 +49,14 @@ def facts(value: Run, record: ExecutionRecord) -> list[tuple[str, str]]:
 
 
 def _local(value: Run) -> str:
-    """Return that the server is on this machine, and whether it is known to have no GPU; empty for any other."""
+    """Return "local cloud", and whether the cloud is known to have no GPU; empty for a remote server."""
     if not value.session.is_local:
         return ""
     return "local cloud, no GPU" if (value.note or "").startswith("No GPU") else "local cloud"
 
 
 def reason(record: ExecutionRecord) -> str:
-    """Return why a run failed; empty if it completed, or is active."""
+    """Return why a run failed; empty for a completed or an active run."""
     failed = is_final(record.status) and record.status.lower() not in SUCCEEDED_STATES
     return str(build_error(record)) if failed else ""
 
@@ -73,17 +73,17 @@ def _remembered(value: Run) -> list[tuple[str, str]]:
     return [("State", state), ("Machine", machine), ("Id", value.execution_id)]
 
 
-#: Where the receipt stands in the metadata of an output.
+#: Key of the receipt in the metadata of an output.
 METADATA_KEY = "lk_jupyter"
 
 
 def receipt_facts(
     record: ExecutionRecord, machine: MachineType | None, package: Bundle | None = None, bill: Bill | None = None
 ) -> dict[str, Any]:
-    """Return the receipt of a run that has ended; credits are text, so that no digit is lost.
+    """Return the receipt of an ended run; credits are text, so that no digit is lost.
 
-    ``cost_is`` is billed for the server's figure, estimated for price and time, and ``at most`` where the server
-    does not give the moments between which it bills. ``bill`` is given by whoever has it already.
+    ``cost_is`` is ``billed`` for the server's figure, ``estimated`` for price and time, and ``at most`` if the server
+    doesn't report the start and the end of the billed time. ``bill`` saves a calculation if already known.
     """
     facts = {
         "execution_id": record.execution_id,
@@ -101,7 +101,7 @@ def receipt_facts(
 
 
 def facts_so_far(bill: Bill, machine: MachineType | None, package: Bundle | None) -> dict[str, Any]:
-    """Return what is known of a run before its end, by the names of its receipt."""
+    """Return the known facts of an active run, by the keys of the receipt."""
     facts = {
         "machine": machine and machine.hardware_profile,
         "price_per_hour": _text(machine and machine.price_per_hour),

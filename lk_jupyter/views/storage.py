@@ -1,4 +1,4 @@
-"""What is in the bucket: lists of objects, and folders as a tree that can be folded."""
+"""Show the bucket: lists of objects, and folders as a tree that can be folded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ALL = "for info in session.storage.ls(...)"
 
 
 def listing(value: Objects) -> StaticView:
-    """Show the next objects of a listing; none is taken from it."""
+    """Show the next objects of a listing, which stay in the listing."""
     ahead = value.ahead(MOST + 1)
     return _object_table(ahead[:MOST], f"… and more: {_ALL}" if len(ahead) > MOST else "")
 
@@ -39,7 +39,7 @@ def _row(info: ObjectInfo) -> tuple[str, str, str, str]:
 
 
 def tree(value: Tree) -> StaticView:
-    """Show a folder with what is below it."""
+    """Show a folder and the contents."""
     top = f"<strong>{_printable(value.top)}</strong>{_list(value.branches)}"
     return StaticView(redact(str(value)), f'<div class="lk-picture">{STYLE}{top}</div>')
 

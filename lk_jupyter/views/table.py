@@ -1,8 +1,8 @@
-"""A table as HTML and as text, and several of them as one picture.
+"""Show a table as HTML and as text, and several tables as a single picture.
 
-Colors come from the theme of Jupyter, or from the page around it: a dark page may be on a machine that prefers light.
-Alignment stands three times: in the stylesheet for notebooks, in the style of a cell where a
-stylesheet is dropped (a notebook that is not trusted), in ``align`` where both are (GitHub).
+Colors come from the theme of Jupyter, or from the page around the table: a dark page may be on a machine that prefers
+light. The alignment appears three times: in the stylesheet for notebooks, in the style of a cell for pages that drop
+the stylesheet (an untrusted notebook), and in ``align`` for pages that drop both (GitHub).
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from lk_jupyter.views.picture import StaticView
 #: Rows of a long list that are shown, and letters of a value.
 MOST, LETTERS = 60, 200
 
-#: Letters of a column of text that are never wrapped in a terminal, and of a cell that is one line in a page.
+#: Letters of a text column that are never wrapped in a terminal, and of a cell that stays on one line in a page.
 _UNWRAPPED, _BRIEF = 24, 40
 
-#: What is between two columns, and before those that are below a row.
+#: Text between two columns, and before columns below a row.
 _GAP, _BELOW = "  ", "    "
 
-#: Letters of a line of a DataFrame where no terminal says how many it has.
+#: Letters of a line of a DataFrame, if no terminal reports a width.
 _COLUMNS = 80
 
 STYLE = """<style>
@@ -59,13 +59,13 @@ border-bottom:1px solid var(--lk-line);text-align:left}
 
 @dataclass(frozen=True)
 class Drawing:
-    """The content of a cell as HTML of our own making, with its twin in text."""
+    """The content of a cell as our own HTML, with a text form."""
 
     html: str
     text: str
 
     def __post_init__(self) -> None:
-        """Keep out of the text what a terminal obeys: addresses and names of others are drawn too."""
+        """Remove control characters from the text: addresses and foreign names are drawn too."""
         object.__setattr__(self, "text", plain(self.text))
 
     def __len__(self) -> int:
@@ -77,16 +77,16 @@ class Drawing:
 
 Cell = str | Drawing
 
-#: The name of a column and its cells, as text.
+#: The name and the cells of a column, as text.
 Column = Sequence[str]
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text under named columns; ``note`` is a line below, ``caption`` one above.
+    """Rows of text under named columns; ``note`` is a line below, ``caption`` a line above.
 
-    A column whose name is in ``right`` holds figures and is aligned to the right; one in ``folds`` becomes as narrow
-    as its words where the page is. The first column names its row.
+    A column whose name is in ``right`` contains figures and is aligned to the right; a column in ``folds`` becomes as
+    narrow as its words on a narrow page. The first column is the row header.
     """
 
     columns: Sequence[str]
@@ -97,7 +97,7 @@ class Table:
     folds: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        """Keep secrets and control characters out of it: cells hold names and labels that somebody gave."""
+        """Remove secrets and control characters: cells contain names and labels of other people."""
         from lk_jupyter.text.secrets import redact  # noqa: PLC0415 (when a table is shown)
 
         rows = [[cell if isinstance(cell, Drawing) else plain(redact(cell)) for cell in row] for row in self.rows]
@@ -110,7 +110,7 @@ class Table:
         return self.text(columns_of_terminal())
 
     def text(self, width: int | None) -> str:
-        """Return it as lines of this width at most: long text is wrapped, and what doesn't fit is below its row."""
+        """Return the table as lines of at most this width: text is wrapped, columns without room are below the row."""
         if not self.columns:
             return "\n".join(filter(None, [self.caption, self.note]))
         rows = [list(self.columns), *([" ".join(str(cell).splitlines()) for cell in row] for row in self.rows)]
@@ -122,7 +122,7 @@ class Table:
         return "\n".join(filter(None, [wrapped(self.caption, width), *lines, wrapped(self.note, width)]))
 
     def _parts(self, columns: Sequence[Column], width: int | None) -> list[list[Column]]:
-        """Return which columns are next to each other in a line."""
+        """Return the groups of columns that share a line."""
         parts: list[list[Column]] = [[]]
         for column in columns:
             needed = [self._least(each) + len(_GAP) for each in (*parts[-1], column)]
@@ -139,7 +139,7 @@ class Table:
         return max(_UNWRAPPED, *(len(piece.rstrip()) for cell in column for piece in _pieces(cell)))
 
     def _widths(self, columns: Sequence[Column], width: int | None) -> list[int]:
-        """Return how wide columns are that are next to each other: the widest text gives what is too much."""
+        """Return the widths of columns that share a line: the widest columns shrink first."""
         widths, least = [max(map(len, column)) for column in columns], list(map(self._least, columns))
         while width and (over := sum(widths) + len(_GAP) * (len(widths) - 1) - width) > 0:
             spare = [have - need for have, need in zip(widths, least, strict=True)]
@@ -150,7 +150,7 @@ class Table:
         return widths
 
     def _below(self, columns: Sequence[Column], width: int | None) -> list[list[str]]:
-        """Return the lines of columns that didn't fit next to the others."""
+        """Return the lines of columns that have no room next to the first columns."""
         drawn = self._part(columns, width and width - len(_BELOW))
         return [[_BELOW + line if line else "" for line in lines] for lines in drawn]
 
@@ -171,7 +171,7 @@ class Table:
 
     @property
     def html(self) -> str:
-        """The table without the stylesheet that goes with it."""
+        """The table without the stylesheet that belongs to the HTML."""
         caption = f"<caption>{escape(self.caption)}</caption>" if self.caption else ""
         head = "".join(f'<th scope="col"{self._style(name)}>{escape(name)}</th>' for name in self.columns)
         body = "".join(f"<tr>{self._row(row)}</tr>" for row in self.rows if self.columns)
@@ -201,7 +201,7 @@ def _pieces(text: str) -> list[str]:
 
 
 def _folded(text: str, width: int) -> list[str]:
-    """Return a text as lines of this width, unless a part of it is longer."""
+    """Return a text as lines of this width, except for parts that are longer."""
     if len(text) <= width:
         return [text]
     lines = [""]
@@ -217,7 +217,7 @@ def _html(cell: Cell) -> str:
 
 
 def picture(*tables: Table) -> StaticView:
-    """Return tables, one below the other, as one picture."""
+    """Return several tables as a single picture, top to bottom."""
     html = "".join(table.html for table in tables)
     return StaticView("\n\n".join(map(str, tables)), f'<div class="lk-picture">{STYLE}{html}</div>')
 
@@ -226,7 +226,7 @@ _IN_FRAME = "they are in the DataFrame."
 
 
 def show_as_grid(frame: Any) -> Any:
-    """Have this DataFrame shown like all our tables; what is made of it looks as pandas shows it. Returns it."""
+    """Make a DataFrame display like our tables, and return the DataFrame; derived DataFrames display like pandas."""
     if hasattr(frame, "to_html"):
         object.__setattr__(frame, "_repr_html_", lambda: grid(frame)._repr_html_())
         object.__setattr__(frame, "_repr_mimebundle_", lambda **_: _bundle(frame))
@@ -239,9 +239,9 @@ def _bundle(frame: Any) -> dict[str, str]:
 
 
 def grid(frame: Any) -> Table:
-    """Return the first rows of a DataFrame: numbers right with five significant digits, nulls counted.
+    """Return the first rows of a DataFrame: numbers to the right with five significant digits, nulls counted.
 
-    Columns without any value are named below the rows.
+    A line below the rows lists the columns without any value.
     """
     is_numbered = frame.index.name is None and type(frame.index).__name__ == "RangeIndex"
     indexed = frame if is_numbered else frame.reset_index(allow_duplicates=True)
@@ -293,11 +293,11 @@ def _value(value: Any) -> Cell:
         return text if isinstance(value, Integral) else significant(text)
     from lk_jupyter.text.secrets import redact  # noqa: PLC0415 (when a table is shown)
 
-    return shortened(redact(text), LETTERS)  # in this order: half a secret isn't known as one
+    return shortened(redact(text), LETTERS)  # in this order: half a secret isn't recognized
 
 
 def significant(text: str) -> str:
-    """Return a number with five significant digits at most, as the browser writes it; other text as it is."""
+    """Return a number with at most five significant digits, formatted like in the browser; other text unchanged."""
     try:
         value = float(f"{float(text):.5g}")
     except ValueError:
@@ -311,10 +311,10 @@ def significant(text: str) -> str:
 
 
 def rest(count: int, visible: int, how: str) -> str:
-    """Return the line below a list that was cut; empty for a complete list. ``how`` says what shows all."""
+    """Return the line below a list that was cut; empty for a complete list. ``how`` is the way to show all items."""
     return f"… and {count - visible:,} more: {how}" if count > visible else ""
 
 
 def figure(value: float | None) -> str:
-    """Return a figure for a column; empty where there is none."""
+    """Return a figure for a column; empty without a value."""
     return "" if value is None or value != value else f"{value:,.1f}"  # noqa: PLR0124 (not a number)
