@@ -214,6 +214,22 @@ def test_filters_of_other_libraries_stay_where_they_are():
         assert warnings.filters[0][2] is UserWarning
 
 
+def test_filters_that_are_set_apply_to_a_warning_that_python_has_seen_before():
+    def warn():
+        warnings.warn("again", UserWarning, stacklevel=1)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        packed = ambient.read_states()["warnings"]
+    with warnings.catch_warnings(record=True):
+        warnings.simplefilter("default")
+        warn()
+        assert ambient.put({"warnings": packed}) == {}
+        assert not any("reads all filters again" in str(row[1]) for row in warnings.filters)
+        with pytest.raises(UserWarning, match="again"):
+            warn()
+
+
 def test_folders_near_the_code_that_it_adds_to_the_path_go_and_come(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     added = ["..", "/far/away", str(tmp_path / ".hidden"), ""]

@@ -263,3 +263,9 @@ def test_a_forged_message_calls_and_imports_nothing():
     with pytest.raises(CannotTravel, match="is not imported here: import antigravity first"):
         codec.Decoder(None, imports=False).value({"t": "global", "m": "antigravity", "q": ""})
     assert "antigravity" not in sys.modules
+
+
+def test_zones_of_pytz_come_back_with_their_name_or_their_offset():
+    pytz = pytest.importorskip("pytz")
+    for zone in (pytz.utc, pytz.timezone("Europe/Berlin"), pytz.FixedOffset(-90)):
+        assert there_and_back(zone) is zone

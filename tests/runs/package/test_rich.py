@@ -433,6 +433,12 @@ def test_a_widget_is_shown_as_far_as_it_can_be_and_the_way_to_a_live_one_is_name
     assert '<input disabled value="&lt;i&gt;">' in html
 
 
+@pytest.mark.parametrize("options", ["['a', 'b']", "[('a', 1), ('b', 2)]", "(('a', (1, 2)), ('b', (3, 4)))"])
+def test_a_choice_is_shown_with_its_labels_whatever_their_values_are(run, options):
+    (payload,) = run(f"import ipywidgets\nipywidgets.Dropdown(options={options}, index=1)").payloads()
+    assert "<select disabled><option>a</option><option selected>b</option></select>" in payload["data"]["text/html"]
+
+
 def test_interact_shows_its_first_result_and_that_nobody_can_move_it(run):
     done = run("from ipywidgets import interact\ninteract(lambda x: print('x is', x), x=5);")
     assert done.text == "x is 5\n"
