@@ -525,9 +525,11 @@ def read_states() -> dict[str, str]:
     states = {}
     for name, (get, _, read_initial) in TABLE.items():
         module = sys.modules.get(name)
+        if module is None:  # reading the state would import the module
+            continue
         try:
             value = _without(get(module), read_initial(module)) if read_initial else get(module)
-            if module is not None and value:
+            if value:
                 states[name] = _pack(value)
         except Exception:
             continue

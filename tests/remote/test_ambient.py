@@ -201,6 +201,12 @@ def test_an_option_that_has_its_value_already_is_not_set():
     assert asked == [{"width": 100}]
 
 
+def test_reading_states_imports_no_library():
+    code = "import sys; from lk_jupyter.remote import ambient; ambient.read_states(); print('pandas' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
 def test_filters_of_other_libraries_stay_where_they_are():
     class Own(UserWarning):
         pass
