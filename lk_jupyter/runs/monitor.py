@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict, deque
-from contextlib import closing, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from lk_jupyter.api._events import Finished
@@ -18,7 +18,7 @@ from lk_jupyter.errors import LkError
 from lk_jupyter.protocol.frames import Frame, text_of
 from lk_jupyter.runs.clock import Stopwatch, now
 from lk_jupyter.runs.interrupts import SafeEvent
-from lk_jupyter.runs.log import RunLog
+from lk_jupyter.runs.reader import OutputReader
 from lk_jupyter.runs.run import Run
 
 if TYPE_CHECKING:
@@ -45,7 +45,6 @@ class RunMonitor:
         self.state = "pending"
         submitted_at = run.submitted_at
         self.stopwatch = Stopwatch(submitted_at)
-        self.finished: Finished | None = None
         self.error: Exception | None = None
         self.wake = SafeEvent()
         self.done = SafeEvent()
@@ -53,9 +52,8 @@ class RunMonitor:
         self._since = now() if submitted_at is None else submitted_at
         self._chunks: deque[str] = deque()
         self._last_activity = time.monotonic()
-        self._log = RunLog(run.log_path)
-        self._follower = run.follower(self._log)
-        self._splitter = run.messages.splitter()
+        self._reader = OutputReader(run)
+        self._splitter = self._reader.splitter
 
     def start(self) -> RunMonitor:
         """Begin to read."""
@@ -64,9 +62,14 @@ class RunMonitor:
         return self
 
     @property
+    def finished(self) -> Finished | None:
+        """The event that ended the run."""
+        return self._reader.finished
+
+    @property
     def lost(self) -> bool:
         """Whether the connection is lost and made again."""
-        return self._follower.lost
+        return self._reader.follower.lost
 
     @property
     def waiting(self) -> float:
@@ -82,11 +85,8 @@ class RunMonitor:
         """Return the items since the last call, text and frames in order; download large outputs if ``complete``."""
         ended = self.done.is_set()  # checked first: then all earlier text is in the queue
         text = "".join(self._chunks.popleft() for _ in range(len(self._chunks)))
-        if self._splitter is None:
-            return [text] if text else []
-        items = self._splitter.feed(text)
-        items += self._splitter.end() if ended else []
-        if self._splitter.restored:
+        items = self._reader.split(text, is_last=ended)
+        if self._splitter and self._splitter.restored:
             self.run.session.assumptions.learn("frames", "plain")
         return [self._complete_frame(item) if isinstance(item, Frame) and complete else item for item in items]
 
@@ -104,12 +104,11 @@ class RunMonitor:
 
     def close(self) -> None:
         """Stop reading. The run stays active."""
-        self._follower.close()
+        self._reader.close()
 
     def _read(self) -> None:
         try:
-            with closing(self._log):
-                self._pass_on()
+            self._pass_on()
         except Exception as error:  # noqa: BLE001 (it is raised again in the cell)
             self.error = error
         finally:
@@ -117,16 +116,13 @@ class RunMonitor:
             self.wake.set()
 
     def _pass_on(self) -> None:
-        for event in self._follower.events():
-            if isinstance(event, Finished):
-                self.finished = event
-                return
-            self._chunks.append(event.content)
+        for chunk in self._reader.chunks():
+            self._chunks.append(chunk)
             if not self.wake.is_set():
                 self._last_activity = time.monotonic()
-                self._log.flush()
+                self._reader.log.flush()
                 self.wake.set()
-                if not self._follower.recalls:
+                if not self._reader.follower.recalls:
                     self._set_state("running")
 
     @property
@@ -141,7 +137,7 @@ class RunMonitor:
         self._set_state(state)
         if self._is_silent():
             if is_final(state):
-                self._follower.drop()
+                self._reader.follower.drop()
             self._last_activity = time.monotonic()
 
     def _is_silent(self) -> bool:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import suppress
 from time import monotonic
 
-from lk_jupyter.api._events import Output
 from lk_jupyter.errors import LkError
-from lk_jupyter.protocol.frames import NO_NONCE, Splitter, text_of
-from lk_jupyter.runs.follow import Follower
-from lk_jupyter.runs.log import RunLog
+from lk_jupyter.protocol.frames import text_of
+from lk_jupyter.runs.reader import OutputReader
 from lk_jupyter.runs.run import Run
 from lk_jupyter.text.secrets import LineRedactor
 from lk_jupyter.text.terminal import TerminalText
@@ -38,7 +36,7 @@ class LogLines:
         self._run = run
         self._changed = changed
         self._is_complete = False
-        self._follower: Follower | None = None
+        self._reader: OutputReader | None = None
         self._timer: threading.Timer | None = None
         self._lock = threading.Lock()
 
@@ -58,32 +56,27 @@ class LogLines:
         with self._lock:
             if self._timer:
                 self._timer.cancel()
-            if not self._is_complete and self._follower is None:
+            if not self._is_complete and self._reader is None:
                 self._begin()
-            if self._follower and not ended:
-                self._timer = threading.Timer(UNSEEN, self._follower.close)
+            if self._reader and not ended:
+                self._timer = threading.Timer(UNSEEN, self._reader.close)
                 self._timer.daemon = True
                 self._timer.start()
 
     def _begin(self) -> None:
-        log = RunLog(self._run.log_path)
-        self._follower = self._run.follower(log)
+        self._reader = OutputReader(self._run)
         name = f"lk-log-{self._run.short_id}"
-        threading.Thread(target=self._read, args=(log, self._follower), name=name, daemon=True).start()
+        threading.Thread(target=self._read, args=(self._reader,), name=name, daemon=True).start()
 
-    def _read(self, log: RunLog, follower: Follower) -> None:
-        with suppress(LkError), closing(log):  # other requests report the server's problems
-            self._take(follower)
+    def _read(self, reader: OutputReader) -> None:
+        with suppress(LkError):  # other requests report the server's problems
+            self._take(reader)
         with self._lock:
-            self._follower = None
+            self._reader = None
         self._changed()
 
-    def _take(self, follower: Follower) -> None:
-        text, redactor, splitter = (
-            TerminalText(),
-            LineRedactor(),
-            Splitter(self._run.messages.nonce or NO_NONCE, key=self._run.messages.key),
-        )
+    def _take(self, reader: OutputReader) -> None:
+        text, redactor = TerminalText(), LineRedactor()
         lines: list[str] = []
         first, reported = 0, 0.0
 
@@ -95,14 +88,12 @@ class LogLines:
             if first + len(lines) >= self.total:  # a new reader starts with the lines that are known already
                 self.lines, self.first, self.live = lines, first, _COLOUR.sub("", redactor.live(live))
 
-        for event in follower.events():
-            if not isinstance(event, Output):
-                self._is_complete = True
-                break
-            text.feed(text_of(splitter.feed(event.content)))
+        for chunk in reader.chunks():
+            text.feed(text_of(reader.split(chunk)))
             add(*text.take())
             if monotonic() - reported > _PACE:
                 reported = monotonic()
                 self._changed()
-        text.feed(text_of(splitter.end()))
+        self._is_complete = reader.finished is not None
+        text.feed(text_of(reader.split("", is_last=True)))
         add(text.end() if self._is_complete else [], "")

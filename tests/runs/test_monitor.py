@@ -58,7 +58,7 @@ def test_a_silent_stream_of_a_run_that_has_ended_is_asked_again(monkeypatch, tmp
     drops = []
     monitor = monitor_of(SimpleNamespace(recalls=True, lost=False, drop=lambda: drops.append(1)), tmp_path)
     monkeypatch.setattr(module, "_SILENCE", silence)
-    with closing(monitor._log):
+    with closing(monitor._reader.log):
         monitor.apply_state(state)
     assert len(drops) == dropped
     assert monitor.state == state
@@ -78,7 +78,7 @@ def test_text_says_that_a_run_runs_unless_an_earlier_look_has_kept_it(tmp_path, 
 def test_text_that_only_begins_like_a_frame_is_shown_at_the_end(tmp_path):
     events = iter([SimpleNamespace(content="one\n\x1b]7411;"), Finished(0)])
     monitor = monitor_of(SimpleNamespace(events=lambda: events, recalls=False, lost=False), tmp_path)
-    monitor._splitter = Splitter("5f2c9f0e8d7b4a61")
+    monitor._splitter = monitor._reader.splitter = Splitter("5f2c9f0e8d7b4a61")
     monitor._read()
     assert monitor.take() == "one\n\x1b]7411;"
 
@@ -110,7 +110,7 @@ def test_the_states_of_three_runs_are_read_with_one_request_and_of_an_unlisted_r
     monitors = [RunMonitor(run) for run in runs]
     module._inform(SimpleNamespace(client=SimpleNamespace(workloads=workloads)), monitors)
     for monitor in monitors:
-        monitor._log.close()
+        monitor._reader.log.close()
     assert len(requests) == 1
     assert [run.reads for run in runs] == [0, 0, 1]
     assert [run.learned for run in runs] == [["running"], ["running"], ["completed"]]

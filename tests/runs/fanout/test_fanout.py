@@ -177,7 +177,7 @@ def test_runs_that_may_be_active_are_listed_with_the_commands_that_stop_them(fau
     for path in ("/stream/", "/execution/", "/workloads/abort/"):
         fail(faulty, path=path, status=401, times=None)
     for lane in fan.members:
-        lane._monitor._follower.drop()
+        lane._monitor._reader.follower.drop()
     when(fan, lambda fan: all(lane.state == "lost" for lane in fan.members))
     assert fan.done.wait(PATIENCE)
     for number, lane in enumerate(fan.members, 1):
