@@ -76,6 +76,16 @@ test('a run whose cell is active has not ended because a list lacks it', () => {
   expect(says({ ...SAVED, state: 'pending' }, ended, NOW, true)).toMatchObject({ label: 'Pending', ended: false });
 });
 
+test('the header of a cell in a session is about the cell, and the run of the session continues', () => {
+  const data = { ...SAVED, session: 'train', name: 'session train', state: 'completed', cost: undefined };
+  expect(says(data)).toMatchObject({ label: 'Completed', ended: true, bill: { seconds: 12 } });
+  expect(says({ ...data, state: 'running' }, undefined, NOW, true)).toMatchObject({ label: 'Running', ended: false });
+  expect(says({ ...data, state: 'running' })).toMatchObject({
+    label: 'Unknown',
+    notes: ['This output is no longer updated. List sessions: %lk_sessions']
+  });
+});
+
 test('a run that waits is not billed, and says for how long it waits', () => {
   const created_at = new Date(NOW - 31_000).toISOString();
   const data = { ...SAVED, state: 'pending', seconds: undefined, cost: undefined, told: ['installing pandas'] };

@@ -19,6 +19,8 @@ export interface SavedRun extends Omit<Receipt, 'execution_id'> {
   id: string | null;
   /** Name of the run among runs that were started together; empty for a single run. */
   name: string;
+  /** Name of the session if the output is of a cell in a session, whose run continues after the cell; else empty. */
+  session: string;
   pricePerHour: number | null;
   limit: number | null;
   /** Short texts on the state, such as the packages being installed or the distance to a limit. */
@@ -39,6 +41,7 @@ export function savedRun(data: unknown): SavedRun | null {
     ...facts,
     id: isStarted ? execution_id : null,
     name: typeof fields.name === 'string' ? unturned(fields.name) : '',
+    session: typeof fields.session === 'string' ? unturned(fields.session) : '',
     pricePerHour: numberIn(fields.price_per_hour),
     limit: numberIn(fields.time_limit_seconds),
     details: words(fields.told),
@@ -105,11 +108,15 @@ export function buildHeader(
     machine: row?.machine || saved.machine || '',
     pricePerHour: row?.pricePerHour ?? saved.pricePerHour,
     limit: saved.limit,
-    details: ended ? [] : saved.details,
+    details: ended && !saved.session ? [] : saved.details,
     notes: saved.notes
   };
   const bill = mostCertain(row ? computeRowBill(row, at.second) : NO_BILL, billIn(saved));
   const figures = { bill, ended, waited: null };
+  if (!ended && !isFresh && saved.session) {
+    const notes = [trans.__('This output is no longer updated. List sessions: %1', '%lk_sessions')];
+    return { ...common, ...figures, tone: 'unsure', label: trans.__('Unknown'), bill: NO_BILL, details: [], notes };
+  }
   if (!ended && !isFresh && (run === null || !saved.id)) {
     const notes = saved.id
       ? [trans.__("This server doesn't have the run. Sign in to the server that it was started on.")]

@@ -25,6 +25,7 @@ from lk_jupyter.magics._output.live import LiveOutput, StatusLine
 from lk_jupyter.magics._output.run_status import priced, receipt
 from lk_jupyter.options.notebook_servers import OpenServerOptions, StartServerOptions, StopServerOptions
 from lk_jupyter.options.runs import NoOptions
+from lk_jupyter.runs.clock import Bill
 from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
 from lk_jupyter.runs.notebooks.servers import (
     PORT,
@@ -44,6 +45,7 @@ from lk_jupyter.runs.submit.submission import Submission
 from lk_jupyter.session import Session, current
 from lk_jupyter.text.units import moment_label
 from lk_jupyter.views.plan import plan_view
+from lk_jupyter.views.run import facts_so_far
 
 lk_notebook = Subcommands(
     "lk_notebook",
@@ -133,7 +135,9 @@ def _started(session: Session, package: Bundle, status: LiveOutput) -> Run:
     run, server, facts = started_server(session, package, status, "this server")
     server.close()
     notes = [run.note, f"Open it again: %lk_notebook open {run.short_id}. Stop it: %lk_notebook stop {run.short_id}"]
-    status.show(StatusLine("listening", [*facts, server.url], "\n".join(filter(None, notes))), now=True)
+    line = _server_line("listening", [*facts, server.url], "\n".join(filter(None, notes)), package, run)
+    line.run["told"] = [server.url]
+    status.show(line, now=True)
     return run
 
 
@@ -146,7 +150,7 @@ def started_server(
     """
     facts = [priced(package.machine), package.at_most]
     warnings = "\n".join(filter(None, [*map(str, low_balance_notices(session, package.worst_case, what)), notice]))
-    status.show(StatusLine("submitting", facts, warnings), now=True, passing=True)
+    status.show(_server_line("submitting", facts, warnings, package), now=True, passing=True)
     sending = Submission(session, package)
     with AtInterrupt(lambda _: sending.abort_soon()):
         try:
@@ -156,10 +160,18 @@ def started_server(
                 notes = "\n".join(filter(None, [run.note, notice]))
                 if status.appends:
                     status.show(_start_line(run, facts, warnings), now=True)
-                server = _waited_for(run, lambda state: status.show(StatusLine(state, facts, notes)))
+                server = _waited_for(run, lambda state: status.show(_server_line(state, facts, notes, package, run)))
         except KeyboardInterrupt:
             raise interrupt(sending.outcome()) from None
     return run, server, facts
+
+
+def _server_line(state: str, facts: Sequence[str], notice: str, package: Bundle, run: Run | None = None) -> StatusLine:
+    """Return the line of a run whose server starts, with its header as data."""
+    line = StatusLine(state, list(facts), notice)
+    started = {"execution_id": run.execution_id} if run else {}
+    line.run = {**started, **facts_so_far(Bill(), package.machine, package), "state": state, "told": [package.at_most]}
+    return line
 
 
 def _start_line(run: Run, facts: Sequence[str], warnings: str) -> StatusLine:

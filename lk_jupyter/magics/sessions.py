@@ -139,14 +139,13 @@ def _check_machine(warm: WarmPython, options: RunOptions, package: Bundle) -> No
 def _started(session: Session, options: RunOptions, status: LiveOutput, notice: str) -> WarmPython:
     """Start the machine of a session, after showing the price."""
     name, machine = str(options.session), prepare_session(session, options)
-    run, server, facts = started_server(session, machine, status, "this session", notice)
+    run, server, _ = started_server(session, machine, status, "this session", notice)
     try:
         with ended_on_failure(run):
             warm = start_session(name, run, server, idle_of(options))
             restored = warm.restore()
     except KeyboardInterrupt as error:
         raise interrupt(str(error)) from None
-    status.settle(StatusLine("listening", [f"session {name}", *facts], "\n".join(filter(None, [run.note, notice]))))
     if restored:
         display(Note(restored))
     return warm
@@ -232,8 +231,10 @@ class CellView:
             self._status.show(self._line(), now=self._state != "running", passing=True)
 
     def begin(self) -> None:
-        """Show the session and how to stop it, where outputs never change."""
-        if self._status.appends and not self._status.is_visible:
+        """Show the header of the cell, or how to stop the session where outputs never change."""
+        if not self._status.appends:
+            self._status.settle(self._line())
+        elif not self._status.is_visible:
             line = self._line()
             stop = f"Stop the session and its bill: %lk_sessions stop {self._warm.name}"
             line.run, line.notice = {}, "\n".join([*self._notices, stop])
@@ -288,6 +289,7 @@ class CellView:
             **facts_so_far(Bill(seconds), run.machine, None),
             "execution_id": run.execution_id,
             "session": self._warm.name,
+            "name": f"session {self._warm.name}",
             "state": state,
             "told": list(filter(None, facts)),
         }

@@ -10,12 +10,14 @@ import threading
 import psutil
 import pytest
 from localcloud.conftest import until
+from magics.kernels import CELL, RICH
 from patience import PATIENCE
 
 import lk_jupyter
 from lk_jupyter import session
 from lk_jupyter.config.files import config_file
 from lk_jupyter.errors import CellFailed, UsageError
+from lk_jupyter.magics._output.live import RUN_MIME
 from lk_jupyter.runs.notebooks import warm_python
 from lk_jupyter.runs.notebooks.servers import password_of
 from lk_jupyter.runs.run import Run
@@ -128,6 +130,30 @@ def notebook(kernel, hosting):
     kernel.run(kernel.signed_in)
     yield kernel
     kernel.run("%env LK_BASE_URL={}\n%env LK_API_KEY={}".format(*(eval(text) for text in before)))
+
+
+def test_a_cell_of_a_session_has_one_header_with_its_state_time_and_cost(notebook):
+    notebook.run("%%lk_run --session shared\npass")
+    cell = notebook.run("%%lk_run --session shared\nprint('in the session')")
+    assert cell.text == "in the session\n"
+    (text,) = cell.shown
+    assert re.search(r"^✓ completed · .* s · session shared · ≈ .* credits so far · run \w{8}", text)
+    headers = [content["data"][RUN_MIME] for kind, content in cell.messages if kind in RICH]
+    assert [header["name"] for header in headers] == ["session shared"] * len(headers)
+    assert (headers[0]["state"], headers[-1]["state"]) == ("running", "completed")
+    assert "credits so far" in headers[-1]["told"][0]
+
+
+def test_a_cell_of_a_session_shows_its_id_first_and_its_state_last_where_updates_are_lost(notebook):
+    notebook.run("%%lk_run --session shared\npass")
+    notebook.client.session.metadata = {}
+    cell = notebook.run("%%lk_run --session shared\nprint('in the session')\n1 / 0")
+    notebook.client.session.metadata = CELL
+    assert [kind for kind, _ in cell.messages if kind in {*RICH, "error"}] == ["display_data", "error", "display_data"]
+    first, last = cell.shown
+    run_id = re.search(r"run ([0-9a-f-]{36})", first)[1]
+    assert "Stop the session and its bill: %lk_sessions stop shared" in first
+    assert re.search(rf"^✗ failed · .* s · session shared · ≈ .* credits so far · run {run_id}", last)
 
 
 def test_an_interrupt_interrupts_the_cell_and_leaves_the_session(notebook):

@@ -44,6 +44,8 @@ export interface RunHeaderProps {
   /** Whether the user already aborted the run here. */
   isStopping?: boolean;
   onStop?: () => void;
+  /** What the stop button does. Default: abort the run. */
+  stopLabel?: string;
   onDetach?: () => void;
   onRerun?: () => void;
   onGoToCell?: () => void;
@@ -82,7 +84,12 @@ export function RunHeader({ header, chip, isStopping, ...on }: RunHeaderProps) {
             </button>
           )}
           {on.onStop && id && !ended && (
-            <Action icon={stopIcon} label={trans.__('Abort the run')} disabled={isStopping} onClick={on.onStop} />
+            <Action
+              icon={stopIcon}
+              label={on.stopLabel ?? trans.__('Abort the run')}
+              disabled={isStopping}
+              onClick={on.onStop}
+            />
           )}
           {on.onRerun && ended && (
             <Action icon={refreshIcon} label={trans.__('Run its cell again')} onClick={on.onRerun} />

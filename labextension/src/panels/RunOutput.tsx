@@ -13,6 +13,7 @@ import { HiddenLines, localChip, RunHeader, SeveralHead, useSight } from '../com
 import { buildForms, buildHeader, hiddenLines, SavedRun, savedRun, savedRuns, textIn } from '../header';
 import { hasEnded, RUN_MIME } from '../runs';
 import { thisSecond } from '../serverClock';
+import { trans } from '../trans';
 
 /** Milliseconds without a write after which the kernel no longer updates an output. */
 const STALE = 6000;
@@ -90,22 +91,22 @@ interface LiveHeaderProps {
 
 function LiveHeader({ saved, since, tools, place }: LiveHeaderProps) {
   const { app, cloud, active } = tools;
-  const { id } = saved;
+  const { id, session } = saved;
   const [, draw] = useReducer((count: number) => count + 1, 0);
   const box = useRef<HTMLDivElement>(null);
   const at = place();
   const isLive = !!at && active.has(at.cellId);
   const times = { now: Date.now(), second: thisSecond(), isLive, since, silent: cloud.runs.silentSince };
   const run = id === null ? undefined : cloud.runs.find(id);
-  const header = buildHeader(saved, run, times);
+  const header = buildHeader(saved, session ? undefined : run, times); // the run of a session isn't the cell
   const chip = cloud.data.status?.is_local ? localChip(header) : null;
   const isSettled = header.ended && (run ? !run.isActive : run === null);
 
   const isVisible = useSight(box, !header.ended);
   useEffect(() => {
-    const wish = id && isVisible && !isSettled ? cloud.runs.follow(id) : null;
+    const wish = id && !session && isVisible && !isSettled ? cloud.runs.follow(id) : null;
     return () => wish?.dispose();
-  }, [id, isVisible, isSettled]);
+  }, [id, session, isVisible, isSettled]);
   useEffect(() => {
     cloud.runs.changed.connect(draw);
     return () => void cloud.runs.changed.disconnect(draw);
@@ -113,6 +114,11 @@ function LiveHeader({ saved, since, tools, place }: LiveHeaderProps) {
 
   const { commands } = app;
   const args = asUiCall({ ...at, id });
+  const abort = () => void commands.execute(COMMANDS.abortRun, asUiCall({ id }));
+  const interrupt = () => {
+    const panel = tools.notebooks?.find(({ context }) => context.path === at?.notebook);
+    void panel?.sessionContext.session?.kernel?.interrupt();
+  };
   const menuAt = (button: HTMLElement) => {
     const menu = new MenuSvg({ commands });
     menu.addItem({ command: COMMANDS.copyRunId, args: { id } });
@@ -120,7 +126,7 @@ function LiveHeader({ saved, since, tools, place }: LiveHeaderProps) {
     if (at) {
       menu.addItem({ command: COMMANDS.attach, args });
     }
-    if (!header.ended) {
+    if (session ? run?.isActive : !header.ended) {
       menu.addItem({ command: COMMANDS.abortRun, args: asUiCall({ id }) });
     }
     if (at) {
@@ -134,7 +140,8 @@ function LiveHeader({ saved, since, tools, place }: LiveHeaderProps) {
       <RunHeader
         header={header}
         chip={chip}
-        onStop={() => void commands.execute(COMMANDS.abortRun, asUiCall({ id }))}
+        stopLabel={session ? trans.__('Interrupt the cell') : undefined}
+        onStop={session ? (isLive ? interrupt : undefined) : abort}
         onRerun={at ? () => void commands.execute(COMMANDS.rerunCell, args) : undefined}
         onOpen={() => void commands.execute(COMMANDS.openRun, { id })}
         onMenu={menuAt}
@@ -153,7 +160,7 @@ export function keepTrue(panel: NotebookPanel, { cloud, active }: Tools): void {
     for (let at = 0; at < outputs.length; at++) {
       const output = outputs.get(at);
       const saved = savedRun(output.data[RUN_MIME]);
-      if (!saved?.id || hasEnded({ status: saved.state }) || isWritten(output)) {
+      if (!saved?.id || saved.session || hasEnded({ status: saved.state }) || isWritten(output)) {
         continue;
       }
       const run = cloud.runs.find(saved.id);
