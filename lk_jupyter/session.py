@@ -160,7 +160,7 @@ class Session(Connection):
 
         Args:
             code: Python source. IPython's ``!`` and ``%`` lines work too.
-            inputs: Variables that the code finds set: name → value. With ``in_all=True`` or ``carry=True`` only those
+            inputs: Variables that the code finds set: name → value. With ``in_all=True`` or ``sync=True`` only those
                 that the code reads are uploaded. Default: none.
             outputs: Names of variables that ``run.outputs()`` brings back. Default: none.
             options: The options of ``%%lk_run``, such as ``gpu="A100"``, ``timeout=300`` (seconds), ``max_cost=1``
@@ -397,7 +397,8 @@ def _run_options(
     """Return the options of runs that bring these variables. Raises UsageError."""
     from lk_jupyter.options.calls import check_call  # noqa: PLC0415 (when a run is started)
 
-    brought = [] if options.get("in_all") or options.get("carry") else list(inputs or ())
+    selects = any(options.get(name) for name in ("in_all", "sync", "carry"))
+    brought = [] if selects else list(inputs or ())
     names = [outputs] if isinstance(outputs, str) else list(outputs)
     checked: RunOptions = check_call(call, {**options, "inputs": brought, "outputs": names})
     return checked

@@ -27,7 +27,7 @@ from lk_jupyter.magics._engine.index import each_magic
 from lk_jupyter.magics._engine.parser import HELP
 from lk_jupyter.magics._engine.registry import ROWS, magic_named
 from lk_jupyter.options.kernel import MAX_COST
-from lk_jupyter.options.runs import Options, RunOptions, renamed_options
+from lk_jupyter.options.runs import Options, RunOptions, option_aliases, renamed_options
 from lk_jupyter.protocol import json_limits
 from lk_jupyter.runs.notebooks import warm_python
 from lk_jupyter.runs.package import checkpoint
@@ -123,7 +123,11 @@ def _own_options():
     for module in iter_modules(options.__path__):
         import_module(f"{options.__name__}.{module.name}")
     magics = {flag for magic in each_magic() for flag in _flags(magic.parser)}
-    fields = {name for model in _models(Options) for name in [*model.model_fields, *renamed_options(model)]}
+    fields = {
+        name
+        for model in _models(Options)
+        for name in [*model.model_fields, *renamed_options(model), *option_aliases(model)]
+    }
     named = {"--" + name.replace("_", "-") for name in fields}
     on_local_cloud = re.findall(r'"(--[a-z-]+)"', (ROOT / "notebooks/on_local_cloud.py").read_text(encoding="utf-8"))
     programs = _flags(localcloud._parser()) | _flags(check._parser()) | {*on_local_cloud, "--check"}
@@ -172,7 +176,7 @@ def _flags_of(name, rest):
     if verbs:
         first = rest.split()[0]
         magic = verbs.get(first) or next(iter(verbs.values()))
-    old = {"--" + name.replace("_", "-") for name in renamed_options(magic.model)}
+    old = {"--" + name.replace("_", "-") for name in {**renamed_options(magic.model), **option_aliases(magic.model)}}
     return _flags(magic.parser) | HELP | old
 
 

@@ -40,11 +40,21 @@ test('an option is added to the line once, in the place of another value of it w
   expect(withOption('%%lk_run --timeout 60 -r a\nx', '--timeout 120')).toBe('%%lk_run -r a --timeout 120\nx');
   expect(withOption('%%lk_run --machine gpu.l40s\nx', '--gpu A100')).toBe('%%lk_run --gpu A100\nx');
   expect(withOption('%%lk_run --in y\nx', '--in y')).toBe('%%lk_run --in y\nx');
+  expect(withOption('%%lk_run --fresh --gpu A100\nx', '--sync')).toBe('%%lk_run --gpu A100 --sync\nx');
+  expect(withOption('%%lk_run --no-carry\nx', '--sync')).toBe('%%lk_run --sync\nx');
   expect(withOption('print(1)', '--in y')).toBe('print(1)');
 });
 
 test('a notebook that somebody sent offers no other option than a hint has', () => {
-  const options = ['--gpu A100', '--machine gpu.a100.8x', '-r opencv-python', '--in größe', '--carry', '--timeout 120'];
+  const options = [
+    '--gpu A100',
+    '--machine gpu.a100.8x',
+    '-r opencv-python',
+    '--in größe',
+    '--carry',
+    '--sync',
+    '--timeout 120'
+  ];
   const files = ['--files data/train.csv', '--files "models/**/*.py"'];
   expect(hintsIn({ lk_jupyter_hints: [...options, ...files] })).toEqual([...options, ...files]);
   const odd = [

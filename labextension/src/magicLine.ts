@@ -65,7 +65,7 @@ const REPEATED = new Set(['-r', '--requirements', '--in', '--inputs', '--out', '
 
 /** Options that a hint may add: a machine, a package or a variable, a file below the folder, a number. */
 const HINT =
-  /^(?:--(?:gpu|machine) [\w.+-]{1,100}|-r [\w.[\]-]{1,100}|--in [\p{L}\p{N}_]{1,100}|--carry|--timeout \d{1,9})$/u;
+  /^(?:--(?:gpu|machine) [\w.+-]{1,100}|-r [\w.[\]-]{1,100}|--in [\p{L}\p{N}_]{1,100}|--sync|--carry|--timeout \d{1,9})$/u;
 const FILES = /^--files (?![/~])(?!.*\.\.)(?:[\p{L}\p{N}_./-]{1,200}|"[\p{L}\p{N}_./*-]{1,200}")$/u;
 
 /** Maximum number of hints of one output. */
@@ -87,6 +87,9 @@ export function withOption(source: string, option: string): string {
     ? MACHINE
     : new RegExp(`\\s+${name}(?:\\s+|=)("[^"]*"|'[^']*'|\\S+)`, 'g');
   return source.replace(MAGIC, (line, space: string, options: string) => {
+    if (option === '--sync') {
+      options = options.replace(/\s+--(?:fresh|no-carry|no-sync)(?=\s|$)/g, '');
+    }
     if (`${options} `.includes(` ${option} `)) {
       return line;
     }

@@ -310,7 +310,7 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         "inferred",
         ("POST /execution/streaming/start",),
         "Whether the server itself keeps the variables of a run for the next one (kernel_state)",
-        "Nothing: sessions and --carry keep the variables themselves.",
+        "Nothing: sessions and --sync keep the variables themselves.",
     ),
     Assumption(
         "start_answer",

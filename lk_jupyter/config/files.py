@@ -26,6 +26,13 @@ KEY_VARIABLES = ("LK_API_KEY", "LYCEUM_API_KEY")
 GUESS = "guess."
 
 CONFIG_FILE = "config file"
+
+#: Settings that an administrator fixes for all users of this machine.
+ADMINISTRATOR = "administrator"
+SITE_FILE = Path(
+    os.environ.get("PROGRAMDATA", r"C:\ProgramData") if sys.platform == "win32" else "/etc", "lk_jupyter", "config.json"
+)
+
 LYCEUM = "~/.lyceum/config.json"
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lk_jupyter.config.files import (
+    ADMINISTRATOR,
     CONFIG_FILE,
     DEFAULT_SERVER,
     GUESS,
@@ -26,6 +27,7 @@ from lk_jupyter.config.files import (
     LOCAL,
     LOOPBACK,
     LYCEUM,
+    SITE_FILE,
     change_config,
     config_file,
     lyceum_file,
@@ -169,6 +171,11 @@ def _choice(*words: str) -> Callable[[str], str]:
         return text
 
     return parse
+
+
+def _carry_answer(text: str) -> str:
+    former = {True: "always", False: "never"}
+    return former[_SWITCH[text.lower()]] if text.lower() in _SWITCH else _choice("ask", "always", "never")(text)
 
 
 def _folder(text: str) -> Path:
@@ -315,14 +322,14 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "carry",
-        default=False,
-        help="Whether variables travel with each %%lk_run, as with --carry: on or off.",
-        parse=_switch,
+        "ask",
+        "Whether %%lk_run sends the variables that a cell reads, as with --sync: ask, always or never.",
+        _carry_answer,
     ),
     Setting(
         "carry_limit",
         1_000_000_000,
-        "Bytes that variables may take with --carry before you are asked, and that one may take on its way back.",
+        "Bytes that variables may take with --sync before you are asked, and that one may take on its way back.",
         _integer(1, 1_000_000_000_000),
     ),
     Setting(
@@ -426,6 +433,8 @@ def save(name: str, value: object) -> None:
             f"'{name}' is a secret and never an argument. %lk_login asks for it, %lk_logout deletes it. If you "
             "just typed a key, your history holds it now: replace it in the dashboard."
         )
+    elif name in read_json(SITE_FILE):
+        raise UsageError(f"The administrator of this machine fixes '{name}' in '{SITE_FILE}'. Nothing was stored.")
     else:
         parsed_value = None if value is None else _parsed(setting_row, str(value), "")
         change_config(
@@ -476,6 +485,8 @@ def _parsed(setting_row: Setting, text: str, source: str) -> Any:
 def _stored(setting_row: Setting, reading: _Reading) -> tuple[Any, str]:
     """Return the text of a setting from the first place that has one, and the name of the place."""
     name = setting_row.name
+    if (text := read_json(SITE_FILE).get(name)) not in (None, ""):
+        return text, ADMINISTRATOR
     names = (name, *setting_row.old_names)
     old_variables = ((old, f"LK_{old.upper()}") for old in setting_row.old_names)
     for used, variable in [*((name, each) for each in setting_row.env), *old_variables]:

@@ -8,14 +8,16 @@ that attach to the runs again. ``--on-interrupt detach`` keeps all of the runs a
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
+from lk_jupyter.code.variables import named
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._output.background import BACKGROUND
 from lk_jupyter.magics._output.fanout import (
@@ -38,6 +40,7 @@ from lk_jupyter.runs.fanout.plan import RunPlan
 from lk_jupyter.runs.interrupts import AtInterrupt, SafeEvent, true_interrupts
 from lk_jupyter.runs.package.secret_scan import require_consent
 from lk_jupyter.runs.run import Run
+from lk_jupyter.runs.variables.fingerprint import fingerprint
 from lk_jupyter.session import Session
 
 #: Seconds between two checks for the ids of runs.
@@ -102,6 +105,67 @@ def _stop(fan: FanOut, view: FanOutView, stop: Stop) -> str:
     return summary
 
 
+@dataclass(frozen=True)
+class ReturnedVariables:
+    """Variables that several runs sent back.
+
+    ``shared`` have one value, ``by_run`` are dicts of number of the run → value, ``unchanged`` are names of variables
+    here that keep their values, as the values of the runs differ.
+    """
+
+    shared: Mapping[str, Any] = field(default_factory=dict)
+    by_run: Mapping[str, dict[int, Any]] = field(default_factory=dict)
+    unchanged: Sequence[str] = ()
+
+    def __str__(self) -> str:
+        lines = [
+            f"Each of {', '.join(self.by_run)} is a dict: number of the run → its value." if self.by_run else "",
+            f"{', '.join(self.unchanged)}: unchanged here, because the runs differ." if self.unchanged else "",
+            f"Set here: {', '.join(self.shared)}" if self.shared else "",
+        ]
+        return "".join(f"{line}\n" for line in lines if line)
+
+
+def returned_variables(fan: FanOut, options: RunOptions, namespace: Mapping[str, Any]) -> ReturnedVariables:
+    """Return the variables that the runs sent back.
+
+    A name of ``--out`` is a dict. Of the others, only a name whose values differ is a dict; if the notebook has
+    another value for the name, the dict is NAME_by_run.
+    """
+    if fan.winner:
+        return ReturnedVariables(dict(fan.winner.variables))
+    requested = named("out", options.outputs)
+    shared: dict[str, Any] = {}
+    by_run: dict[str, dict[int, Any]] = {}
+    unchanged: list[str] = []
+    for name, values in fan.variables().items():
+        if name in requested or (name not in namespace and not are_same(list(values.values()))):
+            by_run[name] = values
+        elif are_same(list(values.values())):
+            shared[name] = next(iter(values.values()))
+        elif _is_by_run(namespace[name]):
+            by_run[name] = values
+        elif not name.startswith("_"):
+            unchanged.append(name)
+            by_run[f"{name}_by_run"] = values
+    return ReturnedVariables(shared, by_run, unchanged)
+
+
+def _is_by_run(value: Any) -> bool:
+    """Whether a value is a dict of an earlier comparison of runs."""
+    return isinstance(value, dict) and bool(value) and all(type(key) is int for key in value)
+
+
+def are_same(values: Sequence[Any]) -> bool:
+    """Whether values of several runs are one object, such as a module, or have the same content."""
+    if all(value is values[0] for value in values):
+        return True
+    from lk_jupyter.remote.carry.digests import digest_value  # noqa: PLC0415 (imports cloudpickle)
+
+    digests = {digest_value(value, fingerprint) for value in values}
+    return len(digests) == 1 and None not in digests
+
+
 class FanOutView:
     """Shows the runs of a fan-out: ``begin``, ``follow``, ``end``, in this order.
 
@@ -119,6 +183,7 @@ class FanOutView:
         self._logs = LiveOutput(shell)
         self._is_detached = False
         self._announced: set[int] = set()
+        self._returned = ReturnedVariables()
 
     def begin(self) -> None:
         """Show the maximum cost, then start the runs."""
@@ -138,6 +203,12 @@ class FanOutView:
             fan.done.wait(next_second())
         self._announce()
 
+    def _read_variables(self) -> ReturnedVariables:
+        """Return the variables for the notebook; those of a detached fan-out stay in its object."""
+        if self._is_detached:
+            return ReturnedVariables(by_run=self._fan.variables())
+        return returned_variables(self._fan, self._options, self._shell.user_ns)
+
     def _announce(self) -> None:
         """Write a line for each run whose id is new, where outputs never change."""
         new = [member for member in self._fan.members if member.run and member.plan.number not in self._announced]
@@ -153,6 +224,7 @@ class FanOutView:
             return
         fan = self._fan
         fan.mark_viewed()
+        self._returned = self._read_variables()
         if self._board.appends:
             decision = Decision(fan, f"{Board(fan)}\n{self._note()}", cause)
             after_cell(self._shell, partial(self._table.show, decision, now=True))
@@ -162,7 +234,7 @@ class FanOutView:
         if not self._options.quiet:
             self._logs.show(FanOutLogs(fan.members), now=True)
         if not self._is_detached:
-            self._shell.user_ns.update(fan.variables())
+            self._shell.user_ns.update({**self._returned.shared, **self._returned.by_run})
             self._keep(self._options.save)
 
     def detach(self) -> None:
@@ -209,8 +281,6 @@ class FanOutView:
     def _note(self) -> str:
         if winner := self._fan.winner:
             return f"Kept run {winner.plan.number}, the first to complete, and aborted the others."
-        names = ", ".join(self._fan.variables())
-        by_member = f"Each of {names} is a dict: number of the run → its value.\n" if names else ""
         before = self._fan.attached
         again = f"{before} of the runs were already started by this cell." if before else ""
-        return by_member + again
+        return str(self._returned) + again

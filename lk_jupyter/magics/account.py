@@ -10,7 +10,7 @@ from IPython.display import display
 from lk_jupyter import session
 from lk_jupyter.account import login
 from lk_jupyter.account.balance import Identity
-from lk_jupyter.config import settings
+from lk_jupyter.config import consents, settings
 from lk_jupyter.config.assumptions import ASSUMPTIONS
 from lk_jupyter.config.files import CONFIG_FILE, GUESS
 from lk_jupyter.config.settings import SETTINGS, Resolved, Setting
@@ -74,6 +74,7 @@ def lk_config(options: ConfigOptions, _shell: InteractiveShell) -> None:
         %lk_config
         %lk_config machine gpu.a100
         %lk_config machine --unset
+        %lk_config carry always --notebook
         %lk_config guess.bucket_folder_python /job/work
     """
     if options.name is None:
@@ -82,9 +83,27 @@ def lk_config(options: ConfigOptions, _shell: InteractiveShell) -> None:
         return
     if options.value is not None and options.unset:
         raise UsageError("%lk_config: give a value or --unset, not both. Nothing was changed.")
+    if options.notebook:
+        _set_for_notebook(options)
+        return
     if options.value is not None or options.unset:
         settings.save(options.name, options.value)
     display(settings_table([settings.row(options.name)], note=_overruled(options)))
+
+
+def _set_for_notebook(options: ConfigOptions) -> None:
+    """Keep or delete the answer that the cells of this notebook may send variables."""
+    if options.name != "carry" or (options.value != "always" and not options.unset):
+        raise UsageError("--notebook needs carry always, or carry --unset. Nothing was changed.")
+    from lk_jupyter.magics._engine.sync_question import current_place  # noqa: PLC0415 (imports what runs need)
+
+    place = current_place(session.current())
+    if options.unset:
+        consents.withdraw(place)
+        say("Deleted the answer for this notebook.")
+    else:
+        consents.allow(place, 1)
+        say("Stored on this machine: cells of this notebook send the variables that they read, and return changes.")
 
 
 def identity_table(me: Identity) -> Table:

@@ -22,6 +22,7 @@ from lk_jupyter.errors import ApiError, LkError, RunError, UsageError
 from lk_jupyter.journal.journal import JournalEntry
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import magic
+from lk_jupyter.magics._engine.sync_question import chooses_fresh
 from lk_jupyter.magics._engine.tables import say
 from lk_jupyter.magics._fan_out import fan_out
 from lk_jupyter.magics._output.background import follow_detached
@@ -86,6 +87,7 @@ def lk_run(options: RunOptions, shell: InteractiveShell, cell: str) -> None:
         %%lk_run --gpu A100
         %%lk_run --gpu "H100|A100" --timeout 300 -r torch --save run
         %%lk_run --attach auto
+        %%lk_run --fresh
         %%lk_run --in df,model --out history
         %%lk_run --session train --gpu A100
         %%lk_run --dry-run
@@ -105,6 +107,9 @@ def lk_run(options: RunOptions, shell: InteractiveShell, cell: str) -> None:
         view = RunDisplay(shell, run.machine, quiet=options.quiet, observers=observers)
         show(run, view, shell, options)
         return
+    if not options.dry_run and chooses_fresh(session, [package], options, shell):
+        options = options.model_copy(update={"fresh": True})
+        package = _prepared(prepare, session, cell, options, shell)
     start(session, package, options, shell)
 
 
@@ -169,7 +174,11 @@ def run_in_session(session: Session, cell: str, options: RunOptions, shell: Inte
 
 def start_several(session: Session, cell: str, options: RunOptions, shell: InteractiveShell) -> None:
     """Start a run for each machine and combination of values, and compare the runs."""
-    fan_out(session, _prepared(prepare_plans, session, cell, options, shell), options, shell)
+    plans = _prepared(prepare_plans, session, cell, options, shell)
+    if not options.dry_run and chooses_fresh(session, [plan.package for plan in plans], options, shell):
+        options = options.model_copy(update={"fresh": True})
+        plans = _prepared(prepare_plans, session, cell, options, shell)
+    fan_out(session, plans, options, shell)
 
 
 def start(session: Session, package: Bundle, options: StartOptions, shell: InteractiveShell) -> None:

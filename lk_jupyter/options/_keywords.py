@@ -42,8 +42,10 @@ class RunKeywords(TypedDict, total=False):
     """Upload every variable that the cell reads."""
     pickle: bool | None
     """Pickle values that have no other format. Python and packages must match on both sides."""
-    carry: bool | None
-    """Upload all names that the cell reads; bring back its changes. Default: the setting carry."""
+    sync: bool | None
+    """Send the variables that the cell reads, and return its changes. A cell does so by default, see setting carry."""
+    fresh: bool | None
+    """Run in a fresh process: send no variables, return none."""
     resume: str | None
     """Run to resume from: its checkpoint is the folder lk_resume in the code."""
     rich: bool | None
@@ -87,8 +89,10 @@ class FanOutKeywords(TypedDict, total=False):
     """Upload every variable that the cell reads."""
     pickle: bool | None
     """Pickle values that have no other format. Python and packages must match on both sides."""
-    carry: bool | None
-    """Upload all names that the cell reads; bring back its changes. Default: the setting carry."""
+    sync: bool | None
+    """Send the variables that the cell reads, and return its changes. A cell does so by default, see setting carry."""
+    fresh: bool | None
+    """Run in a fresh process: send no variables, return none."""
     sweep: list[str] | tuple[str, ...] | None
     """Variable with one run for each value: lr=0.1,0.01. Several sweeps and machines are combined."""
     parallel: int | None
@@ -271,8 +275,10 @@ class CellKeywords(TypedDict, total=False):
     """Upload every variable that the cell reads."""
     pickle: bool | None
     """Pickle values that have no other format. Python and packages must match on both sides."""
-    carry: bool | None
-    """Upload all names that the cell reads; bring back its changes. Default: the setting carry."""
+    sync: bool | None
+    """Send the variables that the cell reads, and return its changes. A cell does so by default, see setting carry."""
+    fresh: bool | None
+    """Run in a fresh process: send no variables, return none."""
 
 
 class HistoryKeywords(TypedDict, total=False):

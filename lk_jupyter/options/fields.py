@@ -19,6 +19,7 @@ def option(  # noqa: PLR0913 (each is another choice)
     needs: str = "",
     instead: str = "",
     old_names: Sequence[str] = (),
+    aliases: Sequence[str] = (),
     **limits: Any,
 ) -> Any:
     """Declare an option, and how it looks on a magic's line; ``flags`` are short forms of its name.
@@ -28,11 +29,11 @@ def option(  # noqa: PLR0913 (each is another choice)
     magic's own words stand before. ``needs`` lists, separated by spaces, the needs of an option that doesn't
     work everywhere: rows of NEEDS, and ``run`` for an option that no cell of a session can honor. ``instead`` is the
     advice to the user of a session.
-    ``old_names`` set the option too, with a warning, until the next release.
+    ``old_names`` set the option too, with a warning, until the next release; ``aliases`` set it without a warning.
     """
     settings = {"flags": list(flags), "metavar": metavar, "positional": positional, "completer": completer}
     extra: dict[str, Any] = {**settings, "greedy": greedy, "needs": needs.split(), "instead": instead}
-    extra["old_names"] = list(old_names)
+    extra |= {"old_names": list(old_names), "aliases": list(aliases)}
     return Field(default, description=description, json_schema_extra=extra, **limits)
 
 

@@ -75,8 +75,16 @@ def renamed_options(model: type[Options]) -> dict[str, str]:
     return {old: name for name, field in model.model_fields.items() for old in extras(field).get("old_names", ())}
 
 
+@cache
+def option_aliases(model: type[Options]) -> dict[str, str]:
+    """Return alias → name of the options of a model. Both stay."""
+    return {alias: name for name, field in model.model_fields.items() for alias in extras(field).get("aliases", ())}
+
+
 def current_name(model: type[Options], name: str) -> str:
-    """Return the name of an option that may be given by its old one; that warns."""
+    """Return the name of an option that may be given by an alias, or by its old name, which warns."""
+    if name in (aliases := option_aliases(model)):
+        return aliases[name]
     new = renamed_options(model).get(name)
     if new is None:
         return name
@@ -283,8 +291,13 @@ class RunOptions(CodeOptions):
     pickle: bool = switch(
         "Pickle values that have no other format. Python and packages must match on both sides.", needs="code"
     )
-    carry: bool | None = option(
-        None, "Upload all names that the cell reads; bring back its changes. Default: the setting carry.", needs="code"
+    sync: bool = switch(
+        "Send the variables that the cell reads, and return its changes. A cell does so by default, see setting carry.",
+        needs="code",
+        aliases=["carry"],
+    )
+    fresh: bool = switch(
+        "Run in a fresh process: send no variables, return none.", needs="code", aliases=["no_carry", "no_sync"]
     )
     sweep: list[str] = option(
         [],
@@ -468,6 +481,8 @@ class LoginOptions(Options):
 
 class ConfigOptions(Options):
     """Options of ``%lk_config``."""
+
+    notebook: bool = switch("Set carry for this notebook only, on this machine: always, or --unset.")
 
     name: str | None = word("Setting to show or change.", None, completer="settings")
     value: str | None = word("Value to store for you on this machine.", None)

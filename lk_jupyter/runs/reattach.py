@@ -76,7 +76,10 @@ def _journal_text(text: str | None) -> str:
 
 def _author_inputs(import_files: str | None) -> Any:
     files: dict[str, str] = json.loads(import_files or "{}")
-    return settings_in(import_files), {name: text for name, text in files.items() if not is_internal(name)}
+    settings = settings_in(import_files)
+    if settings and settings.get("carry"):  # its message has more state of the process, such as random numbers
+        settings = {"same": settings.get("same"), "outputs": settings.get("outputs")}
+    return settings, {name: text for name, text in files.items() if not is_internal(name)}
 
 
 def open_run(session: Connection, entry: JournalEntry) -> Run | None:

@@ -54,7 +54,7 @@ def read_outputs(run: ReturningRun, names: Sequence[str] = ()) -> Outputs:
 
 
 def read_changes(run: ReturningRun, origin: Origin | None = None) -> ChangedState:
-    """Wait for the end, and return the changes of a run with --carry.
+    """Wait for the end, and return the changes of a run with --sync.
 
     ``origin`` are the objects that the changes apply to. Default: copies, so that no local object changes.
     Raises UsageError for a run that wasn't started from here, StorageError.
@@ -62,7 +62,7 @@ def read_changes(run: ReturningRun, origin: Origin | None = None) -> ChangedStat
     run.wait()
     metadata = run.request_metadata
     if metadata is None or CARRY_KEY not in metadata:
-        raise UsageError(f"Run {run.short_id} wasn't started from here with --carry, so nothing is read.")
+        raise UsageError(f"Run {run.short_id} wasn't started from here with --sync, so nothing is read.")
     settings = settings_in(run.import_files) or {}
     frames = run.messages.read(RETURNED)[-1:]
     return changed_state(

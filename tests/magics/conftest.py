@@ -59,6 +59,7 @@ def kernel(cloud, tmp_path_factory):
         "LK_LOG_DIR": str(home / "logs"),
         "LK_JOURNAL": str(home / "journal.sqlite"),
         "LK_LOG_LINES": "50",
+        "LK_CARRY": "always",  # this client has a keyboard, and nobody to answer a question
     }
     with running_kernel(env, home) as (manager, client):
         kernel = Kernel(manager, client, home)

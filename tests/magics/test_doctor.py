@@ -23,13 +23,13 @@ def test_a_missing_module_is_answered_with_the_option_that_adds_it(kernel):
 
 def test_a_hint_comes_after_the_traceback_with_the_option_that_a_button_adds(kernel):
     kernel.run("y = 3")
-    cell = kernel.run("%%lk_run\nprint(y)")
+    cell = kernel.run("%%lk_run --fresh\nprint(y)")
     kinds = [kind for kind, _ in cell.messages if kind in {"error", "display_data"}]
     assert kinds[-2:] == ["error", "display_data"]
-    assert hint(cell) == "Hint: A run doesn't see the notebook's variable 'y'. Add --in y."
-    assert cell.metadata[-1] == {"lk_jupyter_hints": ["--in y"]}
+    assert hint(cell) == "Hint: A fresh process doesn't have the notebook's variable 'y'. Send it: --sync."
+    assert cell.metadata[-1] == {"lk_jupyter_hints": ["--sync"]}
     assert kernel.run("1").shown == ["1"], "it is shown once"
-    assert hint(kernel.run("%%lk_run --in y\nprint(y)")) == ""
+    assert hint(kernel.run("%%lk_run --sync\nprint(y)")) == ""
 
 
 def test_too_little_gpu_memory_is_answered_with_the_next_machine_up_and_its_price(kernel):

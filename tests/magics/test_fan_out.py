@@ -62,12 +62,14 @@ def test_what_a_lane_shows_besides_text_is_in_its_log(kernel):
 
 def test_variables_go_to_every_lane_and_come_back_by_lane(kernel):
     kernel.run("lr, offset, squares = 'not this one', 100, None")
-    cell = kernel.run("%%lk_run --gpu A100 --sweep lr=1,2 --in-all --out squares\nsquares = [lr, lr * lr + offset]")
+    cell = kernel.run(
+        "%%lk_run --fresh --gpu A100 --sweep lr=1,2 --in-all --out squares\nsquares = [lr, lr * lr + offset]"
+    )
     assert cell.error is None, cell.error
     assert kernel.value("squares") == "{1: [1, 101], 2: [2, 104]}"
     assert "Each of squares is a dict" in cell.shown[1]
     kernel.run(
-        "%%lk_run --gpu A100 --sweep lr=1,100 --stop-on-first --out squares\n"
+        "%%lk_run --fresh --gpu A100 --sweep lr=1,100 --stop-on-first --out squares\n"
         "import time; time.sleep(lr - 1)\nsquares = lr"
     )
     assert kernel.value("squares") == "1"
@@ -262,3 +264,15 @@ def test_nobody_waits_for_runs_in_the_background_whose_end_was_shown_or_could_no
     with pytest.raises(error) if error else nullcontext():
         FanOutView._keep_showing(view)
     assert view.done.is_set()
+
+
+def test_runs_that_get_variables_leave_modules_alone_and_replace_nothing_by_a_dict(kernel):
+    kernel.run("import time\nclass Kind: pass\nrows, label = [1], 'label'")
+    code = "import math\nKind()\ntime.sleep(0)\nrows.append(lr)\nbest = lr * len(label)\nsame = math.pi"
+    cell = kernel.run(f"%%lk_run --gpu A100 --sweep lr=1,2\n{code}")
+    assert cell.error is None
+    assert kernel.value("best, same, math.floor(2.5), time.sleep(0), Kind().__class__.__name__") == (
+        "({1: 5, 2: 10}, 3.141592653589793, 2, None, 'Kind')"
+    )
+    assert kernel.value("rows, rows_by_run, label") == "([1], {1: [1, 1], 2: [1, 2]}, 'label')"
+    assert "rows: unchanged here, because the runs differ." in "".join(cell.shown)

@@ -138,7 +138,7 @@ def test_the_script_is_shown_or_written_and_never_written_over(ran, run_cell, tm
 def test_variables_go_along_and_come_back_again(signed_in, shell, run_cell):
     shell.user_ns["small"] = [1, 2, 3]
     shell.user_ns["large"] = np.arange(300_000.0)
-    run_cell("%%lk_run --in small,large --out total --save run\ntotal = sum(small) + int(large.sum())")
+    run_cell("%%lk_run --fresh --in small,large --out total --save run\ntotal = sum(small) + int(large.sum())")
     run, total = shell.user_ns["run"], shell.user_ns.pop("total")
     shell.user_ns["small"] = [0]
     shown = run_cell(f"%lk_rerun {run.short_id}")
@@ -149,11 +149,11 @@ def test_variables_go_along_and_come_back_again(signed_in, shell, run_cell):
 
 def test_a_secret_in_a_variable_is_asked_about_and_kept_nowhere(signed_in, shell, run_cell):
     shell.user_ns["frame"] = pd.DataFrame({"token": [KEY] * 3})
-    shown = run_cell("%%lk_run --in frame\nprint(len(frame))")
+    shown = run_cell("%%lk_run --fresh --in frame\nprint(len(frame))")
     assert "variable frame['token'] (API key of Lyceum Cloud)" in shown
     assert "Nothing was sent" in shown
     assert KEY[3:] not in shown
-    shown = run_cell("%%lk_run --in frame --allow-secrets --save run\nprint(frame)")
+    shown = run_cell("%%lk_run --fresh --in frame --allow-secrets --save run\nprint(frame)")
     assert f"lk_{MARK}" in shown
     assert KEY[3:] not in shown
     assert journal().get(shell.user_ns["run"].execution_id).request["import_files"] == MARK

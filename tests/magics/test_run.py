@@ -71,7 +71,7 @@ def test_a_progress_bar_ends_in_one_line(kernel):
 
 
 def test_a_flood_is_cut_in_the_notebook_and_whole_in_the_file(kernel):
-    cell = kernel.run("%%lk_run --save flood\nfor i in range(20000): print('line', i)")
+    cell = kernel.run("%%lk_run --fresh --save flood\nfor i in range(20000): print('line', i)")
     lines = cell.text.splitlines()
     assert lines == [f"line {i}" for i in [*range(50), *range(19950, 20000)]]
     note = next(text for text in cell.shown if "lines hidden" in text)
@@ -259,7 +259,7 @@ def test_stored_logs_tell_stderr_apart(kernel):
         ("%%lk_run --save 1x\n1", "UsageError", "takes a variable name"),
         ("%%lk_run --no-rich\n!pip install torch", "UsageError", "%%lk_run -r torch"),
         ("%%lk_run\nx = 1\n%lk_status abcd", "UsageError", "line 3: %lk_status works only in the notebook"),
-        ("%%lk_run\n%prun f()", "UsageError", "-r ipython"),
+        ("%%lk_run --fresh\n%prun f()", "UsageError", "-r ipython"),
         ("%%lk_run\nx = (1,\n", "CodeError", "was never closed"),
         ("%lk_status zzzz", "UsageError", "%lk_runs"),
         ("%lk_abort ab", "UsageError", "too short"),

@@ -23,7 +23,7 @@ def forget(kernel, *names):
 def test_variables_go_along_and_come_back_into_the_notebook(kernel):
     forget(kernel, "best", "history")
     code = "best = df.x.sum() * cfg['factor']\nhistory = big * 2\nprint('ran')"
-    cell = kernel.run(f"%%lk_run --in df,cfg,big --out best,history\n{code}")
+    cell = kernel.run(f"%%lk_run --fresh --in df,cfg,big --out best,history\n{code}")
     assert cell.text == "ran\n"
     assert cell.shown[-1].splitlines()[-1].strip() == "Set here: best, history"
     kinds = "type(best).__name__, type(history).__name__"
@@ -32,12 +32,12 @@ def test_variables_go_along_and_come_back_into_the_notebook(kernel):
 
 def test_what_goes_along_is_shown_before_it_is_sent(kernel):
     first = []
-    kernel.run("%%lk_run --in cfg,big\npass", on=lambda cell: first.extend(cell.shown))
+    kernel.run("%%lk_run --fresh --in cfg,big\npass", on=lambda cell: first.extend(cell.shown))
     assert "brings cfg, big (3.2 MB)" in first[0]
 
 
 def test_the_plan_names_each_with_its_kind_and_size_and_no_link(kernel):
-    (plan,) = kernel.run("%%lk_run --in df,big,cfg --out best --dry-run\npass").shown
+    (plan,) = kernel.run("%%lk_run --fresh --in df,big,cfg --out best --dry-run\npass").shown
     assert "df (DataFrame, " in plan
     assert "big (ndarray, 3.2 MB)" in plan
     assert "cfg (dict, " in plan
@@ -46,7 +46,9 @@ def test_the_plan_names_each_with_its_kind_and_size_and_no_link(kernel):
 
 
 def test_all_that_the_cell_reads_goes_along_by_itself(kernel):
-    cell = kernel.run("%%lk_run --in-all\nfor row in df.x:\n    row = row * cfg['factor']\nprint(np.sum(big), row)")
+    cell = kernel.run(
+        "%%lk_run --fresh --in-all\nfor row in df.x:\n    row = row * cfg['factor']\nprint(np.sum(big), row)"
+    )
     assert cell.error is None
     assert "brings big, cfg, df, np" in str(cell.messages)
     assert cell.text == "79999800000.0 30.0\n"
@@ -66,7 +68,7 @@ def test_all_that_the_cell_reads_goes_along_by_itself(kernel):
     ],
 )
 def test_what_cannot_be_is_one_line_before_anything_is_sent(kernel, line, code, said):
-    cell = kernel.run(f"%%lk_run {line}\n{code}")
+    cell = kernel.run(f"%%lk_run --fresh {line}\n{code}")
     assert cell.error["ename"] == "UsageError"
     assert said in "\n".join(cell.error["traceback"])
     assert cell.shown == []
@@ -74,7 +76,7 @@ def test_what_cannot_be_is_one_line_before_anything_is_sent(kernel, line, code, 
 
 def test_what_did_not_come_is_named_and_the_rest_is_set(kernel):
     forget(kernel, "good", "bad", "never")
-    receipt = kernel.run("%%lk_run --out good,bad,never\ngood = 1\nbad = open('/dev/null')").shown[-1]
+    receipt = kernel.run("%%lk_run --fresh --out good,bad,never\ngood = 1\nbad = open('/dev/null')").shown[-1]
     assert "Set here: good" in receipt
     assert (
         "⚠ bad is an open file, which belongs to this process: send its path, or what you have read from it." in receipt
@@ -85,7 +87,7 @@ def test_what_did_not_come_is_named_and_the_rest_is_set(kernel):
 
 def test_after_an_error_what_was_there_is_set_and_that_is_said(kernel):
     forget(kernel, "best")
-    cell = kernel.run("%%lk_run --out best\nbest = 5\n1 / 0")
+    cell = kernel.run("%%lk_run --fresh --out best\nbest = 5\n1 / 0")
     assert cell.error["ename"] == "RunFailed"
     assert "Set here: best, as they were when it failed" in cell.shown[-1]
     assert kernel.value("best") == "5"
@@ -93,13 +95,13 @@ def test_after_an_error_what_was_there_is_set_and_that_is_said(kernel):
 
 def test_a_detached_run_gives_its_variables_when_it_is_asked(kernel):
     forget(kernel, "later")
-    kernel.run("%%lk_run --out later --detach --save run\nlater = {'a': [1, 2]}")
+    kernel.run("%%lk_run --fresh --out later --detach --save run\nlater = {'a': [1, 2]}")
     assert kernel.value("run.outputs()") == "{'later': {'a': [1, 2]}}"
     assert kernel.value("'later' in dir()") == "False"
 
 
 def test_whoever_attaches_gets_the_variables_too(kernel):
-    kernel.run("%%lk_run --out later --detach --save run\nlater = 7")
+    kernel.run("%%lk_run --fresh --out later --detach --save run\nlater = 7")
     run_id = kernel.value("run.execution_id").strip("'")
     kernel.run("run.wait()")
     forget(kernel, "later")
@@ -109,7 +111,7 @@ def test_whoever_attaches_gets_the_variables_too(kernel):
 
 
 def test_the_identical_run_brings_and_returns_the_same_again(kernel):
-    kernel.run("%%lk_run --in big,cfg --out total --save run\ntotal = float(big.sum()) * cfg['factor']")
+    kernel.run("%%lk_run --fresh --in big,cfg --out total --save run\ntotal = float(big.sum()) * cfg['factor']")
     run_id = kernel.value("run.execution_id").strip("'")
     kernel.run("cfg = {'factor': 0}; total = None")
     assert "Set here: total" in kernel.run(f"%lk_rerun {run_id}").shown[-1]
@@ -118,7 +120,7 @@ def test_the_identical_run_brings_and_returns_the_same_again(kernel):
 
 def test_a_sweep_brings_the_same_to_each_of_its_runs(kernel):
     kernel.run("cfg = {'factor': 10}")
-    code = "%%lk_run --sweep lr=1,2 --in cfg --out total --save fan --detach\ntotal = cfg['factor'] * lr"
+    code = "%%lk_run --fresh --sweep lr=1,2 --in cfg --out total --save fan --detach\ntotal = cfg['factor'] * lr"
     assert kernel.run(code).error is None
     assert kernel.run("fan.wait()").error is None
     assert kernel.value("[lane.run.outputs()['total'] for lane in fan.members]") == "[10, 20]"
@@ -300,6 +302,7 @@ def test_what_a_class_prints_when_it_is_pickled_is_no_output_of_the_cell(kernel)
 
 
 def test_carry_is_the_default_where_it_is_set_so_and_no_carry_switches_it_off(kernel):
+    kernel.run("%env LK_CARRY=")
     kernel.run("%lk_config carry on")
     try:
         kernel.run("count = [1]")
@@ -307,7 +310,7 @@ def test_carry_is_the_default_where_it_is_set_so_and_no_carry_switches_it_off(ke
         assert kernel.value("count") == "[1, 2]"
         assert kernel.run("%%lk_run --no-carry\ncount.append(3)").error["ename"] == "RunFailed"
     finally:
-        kernel.run("%lk_config carry --unset")
+        kernel.run("%lk_config carry --unset\n%env LK_CARRY=always")
 
 
 def test_the_plan_and_the_status_line_name_what_travels(kernel):
@@ -326,7 +329,9 @@ def test_what_changed_here_while_a_run_went_on_is_kept_and_both_are_there(kernel
         "%%lk_run --carry --detach --save run\n"
         "held = held + 1\ntwice.append(2)\nmine.append('run')\ndeep['in'].append('run')"
     )
-    kernel.run("%%lk_run --detach --out asked,asked_too,unread --save named\nasked = asked_too = unread = 'run'")
+    kernel.run(
+        "%%lk_run --fresh --detach --out asked,asked_too,unread --save named\nasked = asked_too = unread = 'run'"
+    )
     kernel.run("run.wait(); held = 'mine'; mine.append('here'); deep['in'].append('here')")
     kernel.run("named.wait(); asked = 'mine'; unread.append('here')")
     cell = kernel.run(f"%lk_attach {kernel.value('run.execution_id')[1:9]}")

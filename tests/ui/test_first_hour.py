@@ -71,22 +71,22 @@ def source_of(book, cell):
 
 @pytest.mark.timeout(900)
 def test_a_run_fails_says_why_once_and_the_button_of_its_hint_mends_the_cell(open_notebook, page, accessible):
-    book = open_notebook("%load_ext lk_jupyter", "y = 3", "%%lk_run --gpu A100\nprint(y)")
+    book = open_notebook("%load_ext lk_jupyter", "y = 3", "%%lk_run --gpu A100 --fresh\nprint(y)")
     for cell in range(3):
         book.run(cell)
     book.ended()
     book.says_once(2, "Failed", "name 'y' is not defined")
     expect(book.output(2)).to_contain_text("RunFailed")
     hint = book.output(2).get_by_role("note")
-    expect(hint).to_have_text("Hint: A run doesn't see the notebook's variable 'y'. Add --in y.")
+    expect(hint).to_have_text("Hint: A fresh process doesn't have the notebook's variable 'y'. Send it: --sync.")
     expect(book.output(2).locator(".jp-OutputArea-output").last).to_contain_text("Hint")
-    button = page.get_by_role("button", name="Add --in y")
+    button = page.get_by_role("button", name="Add --sync")
     expect(button).to_be_visible()
     accessible(page.locator(".lk-hints:visible"))
     book.pictures("hint")
     button.click()
     expect(button).to_have_count(0)
-    assert source_of(book, 2) == "%%lk_run --gpu A100 --in y\nprint(y)"
+    assert source_of(book, 2) == "%%lk_run --gpu A100 --sync\nprint(y)"
     book.run(2)
     book.ended()
     book.says_once(2, "Completed")

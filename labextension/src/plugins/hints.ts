@@ -7,6 +7,7 @@ import { Cloud } from '../cloud';
 import { cellToRun, loadExtension, runCells } from '../loading';
 import { hintsIn, isRemote, withOption } from '../magicLine';
 import { mayRun } from '../spending';
+import { addAnswerButtons } from '../syncQuestion';
 import { ICloud } from '../tokens';
 import { trans } from '../trans';
 
@@ -59,6 +60,7 @@ function offerIn(cloud: Cloud, panel: NotebookPanel, cell: CodeCell): void {
     );
     row.hidden = !row.childElementCount;
   };
+  cell.outputArea.inputRequested.connect(area => requestAnimationFrame(() => addAnswerButtons(area.node))); // attached soon
   outputs.changed.connect(draw);
   cell.model.contentChanged.connect(draw);
   void cell.ready.then(() => {

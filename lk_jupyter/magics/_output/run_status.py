@@ -18,6 +18,7 @@ from lk_jupyter.runs.monitor import RunMonitor
 from lk_jupyter.runs.observers.base import ObserverGroup
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.run import Run
+from lk_jupyter.runs.variables.payload import uploads_label
 from lk_jupyter.text.units import duration_label, whole_label
 from lk_jupyter.views.run import METADATA_KEY, facts_so_far, receipt_facts
 
@@ -181,7 +182,8 @@ class RunStatus:
         withheld = (
             [Notice(f"{_WITHHELD} %lk_attach {self._run.short_id} --rich")] if self._run.messages.withheld else []
         )
-        return line, [*self.observers.ended(self._run, record), *withheld]
+        uploads = uploads_label(self._run.bundle.payload) if self._run.bundle else ""
+        return line, [*([Notice(uploads)] if uploads else []), *self.observers.ended(self._run, record), *withheld]
 
     def settle(self, line: StatusLine, notices: Sequence[object]) -> None:
         line.notice = "\n".join([*self._warnings, *self._notes, *map(str, notices)])

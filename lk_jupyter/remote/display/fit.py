@@ -39,7 +39,7 @@ def _fit_pyplot(module: Any) -> None:
 
         return figures.show(**options)
 
-    for name in ("__module__", "__name__", "__qualname__", "__doc__"):  # with --carry the function is pickled by name
+    for name in ("__module__", "__name__", "__qualname__", "__doc__"):  # with --sync the function is pickled by name
         setattr(show_figures, name, getattr(by_backend, name))
     module.show = show_figures
 

@@ -204,9 +204,9 @@ class WarmPython:
 
         Args:
             code: Python, or the syntax of IPython.
-            inputs: Variables that the code finds set. With ``carry=True``, unchanged variables are sent only once.
+            inputs: Variables that the code finds set. With ``sync=True``, unchanged variables are sent only once.
             outputs: Names of variables to bring back. Default: none.
-            options: ``carry``, ``pickle``, ``files`` and ``allow_secrets``, as in ``%%lk_run``.
+            options: ``sync``, ``pickle``, ``files`` and ``allow_secrets``, as in ``%%lk_run``.
 
         Returns:
             A CellResult.
@@ -216,7 +216,10 @@ class WarmPython:
             UsageError: An option or a value doesn't fit. Nothing was sent.
             ConnectionFailed: The session has ended.
         """
-        given = {"inputs": [] if options.get("carry") else list(inputs or ()), "outputs": list(outputs)}
+        given = {
+            "inputs": [] if options.get("sync") or options.get("carry") else list(inputs or ()),
+            "outputs": list(outputs),
+        }
         if machine := sorted(MachineOptions.model_fields.keys() & options.keys()):
             raise UsageError(
                 f"run_code doesn't support '{machine[0]}'. Nothing was sent. It works when the session starts: "

@@ -34,7 +34,7 @@ def default_observers(  # noqa: PLR0913 (what a companion may look at)
     """Return the observers of a run that is started with these options, or was started before.
 
     The journal has the limits of an earlier run if it was started on this machine. Variables are restored into
-    ``namespace``; ``in_place`` is whether a run with --carry changes the local objects, or copies.
+    ``namespace``; ``in_place`` is whether a run with --sync changes the local objects, or copies.
     """
     wants_hints = setting("hints") and not getattr(options, "no_hints", False)
     hints = [RunHints(session, package, namespace)] if wants_hints else []

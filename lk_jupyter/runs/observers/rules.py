@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -289,29 +288,21 @@ def missing_variable(case: Evidence) -> Hint | None:
 
 def _advise_name(name: str, value: Any) -> Hint:
     """Return how to define a name of the notebook in a run, which is a fresh Python process."""
-    if isinstance(value, ModuleType):
-        alias = "" if value.__name__ == name else f" as {name}"
-        return Hint(f"A run doesn't see the notebook's imports. Add to the cell: import {value.__name__}{alias}")
-    if inspect.isroutine(value) or isinstance(value, type):
-        if home := _public_module(value):
-            exported_name = value.__name__
-            alias = "" if exported_name == name else f" as {name}"
-            return Hint(
-                f"A run doesn't see the notebook's imports. Add to the cell: from {home} import {exported_name}{alias}"
-            )
-        kind = "class" if isinstance(value, type) else "function"
-        return Hint(f"A run doesn't see the notebook's {kind} '{name}'. Add --carry.", "--carry")
-    return Hint(f"A run doesn't see the notebook's variable '{name}'. Add --in {name}.", f"--in {name}")
+    kind = (
+        "import"
+        if isinstance(value, ModuleType) or _is_imported(value)
+        else "class"
+        if isinstance(value, type)
+        else "function"
+        if inspect.isroutine(value)
+        else "variable"
+    )
+    return Hint(f"A fresh process doesn't have the notebook's {kind} '{name}'. Send it: --sync.", "--sync")
 
 
-def _public_module(value: Any) -> str:
-    """Return the module that exports a function or class, the public module if possible; empty if unknown."""
-    parts = (getattr(value, "__module__", None) or "").split(".")
-    while parts and parts[-1].startswith("_") and parts != ["__main__"]:
-        parts.pop()
-    module, name = ".".join(parts), getattr(value, "__name__", "")
-    exported = getattr(sys.modules.get(module), name, None)
-    return module if module != "__main__" and exported is value else ""
+def _is_imported(value: Any) -> bool:
+    """Whether a function or class is imported, not made in the notebook."""
+    return (inspect.isroutine(value) or isinstance(value, type)) and getattr(value, "__module__", "") != "__main__"
 
 
 _NO_GRAPH = re.compile(

@@ -71,6 +71,7 @@ class Bundle:
     - ``hidden``: words of the request that must not be stored.
     - ``phases``: phase → seconds so far.
     - ``skipped_files``: files of listed folders that are too large or seem to contain a secret.
+    - ``named_files``: uploaded files that only the text of the code names, not an option or an import.
     """
 
     source: Source
@@ -89,6 +90,7 @@ class Bundle:
     hidden: tuple[str, ...] = field(default=(), repr=False)
     phases: dict[str, float] = field(default_factory=dict, repr=False, compare=False)
     skipped_files: tuple[str, ...] = ()
+    named_files: tuple[str, ...] = ()
 
     def without_values(self) -> Bundle:
         """Return the bundle without the values of variables, so that an active run keeps no values in memory."""
@@ -188,6 +190,7 @@ class BundleBuilder:
             payload=payload,
             rest=rest,
             skipped_files=files.skipped,
+            named_files=files.named,
         )
 
     @property

@@ -52,8 +52,8 @@ class RunFiles:
     """The files of a run: key in the run → path, key → text, and key → content in base64 if it isn't text.
 
     ``local_modules`` are modules next to the code, ``import_folders`` the folders with these modules. ``folders`` are
-    the folders that the run gets. ``skipped`` are files of listed folders that are too large or seem to contain a
-    secret.
+    the folders that the run gets. ``named`` are keys of files that only the text of the code names. ``skipped`` are
+    files of listed folders that are too large or seem to contain a secret.
     """
 
     paths: dict[str, Path]
@@ -61,6 +61,7 @@ class RunFiles:
     binary: dict[str, str]
     folders: list[str]
     skipped: tuple[str, ...]
+    named: tuple[str, ...]
     local_modules: dict[str, Path]
     import_folders: tuple[str, ...]
 
@@ -73,16 +74,18 @@ def collect_files(
     local = local_files(modules, folder, import_folders)
     paths = {**local, **_matching_files(patterns, folder)}
     listed: dict[str, Path] = {}
+    named: dict[str, Path] = {}
     folders: set[str] = set()
     if payload.carries:
         listed = find_listed_files(tree, folder)
         search = NamedFileSearch(tree, folder, payload)
-        paths = {**search.find_files(listed), **paths}
+        named = {key: path for key, path in search.find_files(listed).items() if key not in paths}
+        paths = {**named, **paths}
         folders = {*search.find_folders(), *(key for key, path in listed.items() if path.is_dir())}
     texts, binary = _read_files(paths)
     _refuse_reserved_names({**texts, **binary}, source)
     skipped = tuple(key for key, path in listed.items() if key not in paths and path.is_file())
-    return RunFiles(paths, texts, binary, sorted(folders), skipped, local, import_folders)
+    return RunFiles(paths, texts, binary, sorted(folders), skipped, tuple(named), local, import_folders)
 
 
 def _added_folders() -> tuple[str, ...]:

@@ -21,7 +21,14 @@ from lk_jupyter.runs.package.bundle import Bundle, BundleBuilder, Limits, time_l
 from lk_jupyter.runs.package.checkpoint import checkpoint_parts
 from lk_jupyter.runs.package.rich import imports_part
 from lk_jupyter.runs.package.secret_scan import secrets_in
-from lk_jupyter.runs.variables.payload import VariablePayload, changed_environment, pack, pack_state, with_digests
+from lk_jupyter.runs.variables.payload import (
+    VariablePayload,
+    changed_environment,
+    pack,
+    pack_state,
+    value_digest,
+    with_digests,
+)
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
@@ -81,11 +88,24 @@ def prepare_cell(
     return prepare(session, source, options, session_digests=session_digests)
 
 
+def _syncs(source: Source, options: RunOptions) -> bool:
+    """Whether a run gets the variables that its code reads, and returns its changes: a cell does, unless --fresh.
+
+    A session has the variables of its cells already.
+    """
+    if options.sync and options.fresh:
+        raise UsageError("--sync and --fresh exclude each other. Nothing was sent. Give one of them.")
+    if options.sync or options.fresh or not source.is_cell:
+        return options.sync
+    answer = setting("carry")
+    return bool(answer == "always" if options.session else answer != "never")
+
+
 def _pack_variables(
     source: Source, options: RunOptions, session_digests: Mapping[str, str | None] | None
 ) -> tuple[Mapping[str, Any], VariablePayload]:
     """Return name → value of the uploaded variables, and their payload."""
-    carries = options.carry if options.carry is not None else source.is_cell and setting("carry")
+    carries = _syncs(source, options)
     outputs = named("out", options.outputs)
     inputs = inputs_of(source, options)
     if not (carries or inputs or outputs):
@@ -102,6 +122,7 @@ def _pack_variables(
             pack_state(names, source.namespace, outputs, limit, optional_names, session_digests, code)
         )
     values = payload.origin.values if payload.origin else {}
+    payload.settings["same"] = value_digest(payload)
     return {**values, "os.environ": changed_environment()}, payload
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from hashlib import sha256
 from itertools import islice
 from typing import Any
 
@@ -20,7 +22,7 @@ from lk_jupyter.text.units import size_label
 PART = "script.variables"
 NEEDS = ("values",)
 
-#: More modules for runs with --carry.
+#: More modules for runs with --sync.
 CARRY_NEEDS = ("carry", "ambient", "script.files")
 
 
@@ -125,6 +127,15 @@ class VariablePayload:
         named = ", ".join(f"{variable.name} {size_label(variable.size)}" for variable in first)
         more = f" +{len(self.inputs) - _MAX_NAMES}, {total} in all" if len(self.inputs) > _MAX_NAMES else ""
         return [f"brings {named}{more}"]
+
+
+def uploads_label(payload: VariablePayload) -> str:
+    """Return the variables that a run got without being named, with their sizes; imported modules are left out."""
+    variables = [variable for variable in payload.inputs if variable.kind != "module"] if payload.carries else []
+    largest = sorted(variables, key=lambda variable: -variable.size)[:_MAX_NAMES]
+    names = ", ".join(f"{variable.name} ({size_label(variable.size)})" for variable in largest)
+    more = f" and {len(variables) - _MAX_NAMES} more" if len(variables) > _MAX_NAMES else ""
+    return f"Sent: {names}{more}" if variables else ""
 
 
 def requested_outputs(metadata: Mapping[str, Any]) -> list[str]:
@@ -275,6 +286,18 @@ def with_digests(payload: VariablePayload) -> VariablePayload:
 
     origin = payload.origin and replace(payload.origin, digests=digest_objects(payload.origin.tokens, fingerprint))
     return replace(payload, origin=origin)
+
+
+def value_digest(payload: VariablePayload) -> str:
+    """Return a digest that equal values of the same names share, also in another process."""
+    from lk_jupyter.remote.carry.digests import digest_value  # noqa: PLC0415 (imports cloudpickle)
+
+    origin = payload.origin or Origin({}, {}, {})
+    by_object = {id(value): origin.digests.get(token) for token, value in origin.tokens.items()}
+    digests = {
+        name: by_object.get(id(value)) or digest_value(value, fingerprint) for name, value in origin.values.items()
+    }
+    return sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
 
 
 def changed_environment() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Apply the changes of a run with --carry to the objects of the notebook."""
+"""Apply the changes of a run with --sync to the objects of the notebook."""
 
 from __future__ import annotations
 import __future__

@@ -290,15 +290,15 @@ NOTEBOOK["step"].__module__ = "__main__"
 @pytest.mark.parametrize(
     ("error", "words", "option"),
     [
-        ("name 'y' is not defined", "doesn't see the notebook's variable 'y'. Add --in y.", "--in y"),
-        ("name 'y' is not defined. Did you mean: 'ys'?", "variable 'y'. Add --in y.", "--in y"),
-        ("name 'learning_rat' is not defined", "Did you mean 'learning_rate'? A run doesn't see", ""),
-        ("name 'np' is not defined", "Add to the cell: import numpy as np", ""),
-        ("name 'json' is not defined. Did you forget to import 'json'?", "Add to the cell: import json", ""),
-        ("name 'D' is not defined", "Add to the cell: from decimal import Decimal as D", ""),
-        ("name 'wait' is not defined", "Add to the cell: from concurrent.futures import wait", ""),
-        ("name 'Mine' is not defined", "the notebook's class 'Mine'. Add --carry.", "--carry"),
-        ("name 'step' is not defined", "the notebook's function 'step'. Add --carry.", "--carry"),
+        ("name 'y' is not defined", "doesn't have the notebook's variable 'y'. Send it: --sync.", "--sync"),
+        ("name 'y' is not defined. Did you mean: 'ys'?", "variable 'y'. Send it: --sync.", "--sync"),
+        ("name 'learning_rat' is not defined", "Did you mean 'learning_rate'? A fresh process doesn't have", ""),
+        ("name 'np' is not defined", "the notebook's import 'np'. Send it: --sync.", "--sync"),
+        ("name 'json' is not defined. Did you forget to import 'json'?", "import 'json'. Send it: --sync.", "--sync"),
+        ("name 'D' is not defined", "the notebook's import 'D'. Send it: --sync.", "--sync"),
+        ("name 'wait' is not defined", "the notebook's import 'wait'. Send it: --sync.", "--sync"),
+        ("name 'Mine' is not defined", "the notebook's class 'Mine'. Send it: --sync.", "--sync"),
+        ("name 'step' is not defined", "the notebook's function 'step'. Send it: --sync.", "--sync"),
     ],
 )
 def test_a_name_of_the_notebook_that_the_run_lacks_is_named_with_what_brings_it(error, words, option):

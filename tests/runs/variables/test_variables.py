@@ -477,7 +477,7 @@ def test_a_colleagues_state_is_not_read(session, tmp_path, monkeypatch):
     Returned(mine).ended(found, found.record)
     assert mine == {}
     assert found.outputs() == {}
-    with pytest.raises(UsageError, match="wasn't started from here with --carry, so nothing is read"):
+    with pytest.raises(UsageError, match="wasn't started from here with --sync, so nothing is read"):
         read_changes(found)
 
 
@@ -490,10 +490,10 @@ def test_a_small_file_that_the_cell_names_goes_along_and_is_in_the_plan(session,
     (tmp_path / "near.csv").write_text("d")
     code = "open('data/rows.csv'), open('large.csv'), '../rows', 'absent.csv', 'data', '../near.csv'\n!cat seen.txt"
     source = Source(code, folder=folder, is_cell=True)
-    package = prepare(session, source, RunOptions(carry=True, machine="cpu"))
+    package = prepare(session, source, RunOptions(sync=True, machine="cpu"))
     assert package.files == {"data/rows.csv": "a,b", "seen.txt": "c"}
     assert package.rest == {"files": {"../near.csv": "ZA=="}, "folders": ["data"]}
-    assert prepare(session, source, RunOptions(machine="cpu")).files == {}
+    assert prepare(session, source, RunOptions(fresh=True, machine="cpu")).files == {}
 
 
 def test_paths_below_the_folder_and_files_that_values_name_are_there_in_the_run(session, tmp_path, monkeypatch):
@@ -528,7 +528,7 @@ def test_modules_in_folders_that_the_notebook_added_to_the_path_go_along(session
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "path", [*sys.path, "own", ".."])
     source = Source("import helper_of_mine", folder=folder, is_cell=True)
-    package = prepare(session, source, RunOptions(carry=True, requirements=["auto"], machine="cpu"))
+    package = prepare(session, source, RunOptions(sync=True, requirements=["auto"], machine="cpu"))
     assert sorted(package.uploads) == ["../helper_above.py", "own/helper_of_mine.py"]
     assert not package.request.requirements_content
 
@@ -537,14 +537,14 @@ def test_a_cell_that_looks_at_all_names_gets_those_that_can_travel(session):
     namespace = {"a": 1, "b": [2], "own": threading.local()}
     for code in ("sorted(globals())", "%whos", "import doctest\ndoctest.testmod()", "unittest.main(argv=[''])"):
         source = Source(code, namespace=namespace, is_cell=True)
-        package = prepare(session, source, RunOptions(carry=True, machine="cpu"))
+        package = prepare(session, source, RunOptions(sync=True, machine="cpu"))
         assert [sent.name for sent in package.payload.inputs] == ["a", "b"]
 
 
 def test_a_secret_in_the_environment_is_asked_about_and_one_by_name_stays(session, monkeypatch):
     monkeypatch.setenv("MY_API_KEY", "0123456789")
     monkeypatch.setenv("MODE", "lk_" + "a1B2" * 10)
-    package = prepare(session, Source("x = 1"), RunOptions(carry=True, machine="cpu"))
+    package = prepare(session, Source("x = 1"), RunOptions(sync=True, machine="cpu"))
     assert "variable os.environ['MODE']" in str(package.secrets[0])
     assert "MY_API_KEY" not in ambient.changed_environment()
 
@@ -558,9 +558,9 @@ def test_large_variables_are_asked_about_before_they_travel_by_themselves(sessio
         session.run("print(big[0], small)", inputs=inputs, carry=True, gpu="L40S")
     assert uploads == []
     source = Source("print(big[0], small)", namespace=inputs)
-    package = prepare(session, source, RunOptions(carry=True, machine="cpu"))
+    package = prepare(session, source, RunOptions(sync=True, machine="cpu"))
     assert require_consent([package], lambda question: "Send them?" in question)[0].payload.size_allowed
-    named = prepare(session, source, RunOptions(carry=True, inputs=["big"], machine="cpu"))
+    named = prepare(session, source, RunOptions(sync=True, inputs=["big"], machine="cpu"))
     assert require_consent([named]) == [named]
 
 

@@ -1,0 +1,95 @@
+"""Notebooks whose cells may send the variables that they read: an answer is kept on this machine, in no notebook."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lk_jupyter.config.files import platform_path, read_json, write_json
+from lk_jupyter.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where variables come from and go to: path of the notebook (empty: this process), server, organization."""
+
+    notebook: str
+    server: str
+    org: str = ""
+
+    @property
+    def key(self) -> str:
+        """Return the key of the place in the file."""
+        return json.dumps([self.notebook, self.server, self.org])
+
+
+#: Answers that the user of this process gave: place → bytes.
+_answers: dict[Place, int] = {}
+
+
+def consents_file() -> Path:
+    """Return the path of the file that keeps the answers; the file need not exist."""
+    return platform_path("data", "consents.json")
+
+
+def allowed_bytes(place: Place) -> int:
+    """Return the most bytes that the user agreed to send from a notebook; 0 without an answer.
+
+    The stored answer counts for a file that this user has signed by trusting it. Of another file, which may be of
+    another person, only an answer of this process counts.
+    """
+    if place in _answers:
+        return _answers[place]
+    size = _stored().get(place.key, 0) if place.notebook else 0
+    if size and _is_trusted(Path(place.notebook)):
+        _answers[place] = size
+        return size
+    return 0
+
+
+def allow(place: Place, size: int) -> None:
+    """Keep the answer that cells of a notebook may send variables; ``size`` are the bytes in question.
+
+    An answer that can't be stored counts for this process.
+    """
+    _answers[place] = max(size, 1, _answers.get(place, 0))
+    if place.notebook:
+        with suppress(OSError):
+            write_json(consents_file(), {**_stored(), place.key: _answers[place]})
+
+
+def withdraw(place: Place) -> None:
+    """Delete the answer for a notebook. Raises UsageError if the file can't be written."""
+    _answers.pop(place, None)
+    answers = _stored()
+    if answers.pop(place.key, None) is None:
+        return
+    try:
+        write_json(consents_file(), dict(answers))
+    except OSError as error:
+        raise UsageError(f"Can't write '{consents_file()}' ({error.strerror}). The answer is still stored.") from None
+
+
+def _stored() -> dict[str, int]:
+    """Return the stored answers; a broken file has none, so the question is shown again."""
+    with suppress(UsageError):
+        return {key: size for key, size in read_json(consents_file()).items() if type(size) is int and size > 0}
+    return {}
+
+
+def _is_trusted(path: Path) -> bool:
+    """Whether Jupyter's signatures on this machine contain the notebook, as after the user trusted or saved it."""
+    try:
+        import nbformat  # noqa: PLC0415 (a kernel may lack it)
+        from nbformat.sign import NotebookNotary  # noqa: PLC0415
+
+        notary: Any = NotebookNotary()  # type: ignore[no-untyped-call]
+        try:
+            return bool(notary.check_signature(nbformat.read(path, as_version=4)))  # type: ignore[no-untyped-call]
+        finally:
+            notary.store.close()
+    except Exception:  # noqa: BLE001 (no file, no notebook or no signatures: not trusted)
+        return False

@@ -1,0 +1,147 @@
+"""The question before a cell sends variables that its line doesn't name."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.display import clear_output
+
+from lk_jupyter.code.variables import named, reads_all
+from lk_jupyter.config.consents import Place, allow, allowed_bytes
+from lk_jupyter.config.settings import setting
+from lk_jupyter.errors import UsageError
+from lk_jupyter.journal.entry import current_cell
+from lk_jupyter.magics._engine.ask import answered
+from lk_jupyter.options.runs import RunOptions, line_of
+from lk_jupyter.runs.package.bundle import Bundle
+from lk_jupyter.runs.variables.payload import changed_environment
+from lk_jupyter.session import Session
+from lk_jupyter.text.units import size_label
+
+#: Bytes that are sent without another question, once the user agreed to send the variables of a notebook.
+UNASKED_BYTES = 100_000_000
+
+#: Variables of the environment that a kernel sets when it starts.
+_SET_BY_IPYTHON = {"CLICOLOR", "CLICOLOR_FORCE", "FORCE_COLOR", "GIT_PAGER", "PAGER", "TERM"}
+
+#: Names that a question lists.
+_LISTED = 6
+
+#: What the buttons of JupyterLab look for at the end of a question; ``labextension/src/syncQuestion.ts`` has it too.
+KEYS = "[a]lways in this notebook, [o]nce, [f]resh process: "
+KEYS_ALL = "[o]nce, [f]resh process: "
+
+#: What a user types → the letter of the answer. Other text, such as the first word of a cell, is no answer.
+_ANSWERS = {word: word[0] for word in ("a", "always", "o", "once", "f", "fresh")}
+
+
+@dataclass(frozen=True)
+class SyncRequest:
+    """Variables that a cell would send: their names in order of size, their bytes, and whether the cell reads all."""
+
+    names: tuple[str, ...]
+    size: int
+    reads_all: bool
+
+    def __str__(self) -> str:
+        listed = ", ".join(self.names[:_LISTED])
+        more = f" and {len(self.names) - _LISTED} more" if len(self.names) > _LISTED else ""
+        return f"This cell reads {'all variables: ' if self.reads_all else ''}{listed}{more} ({size_label(self.size)})."
+
+
+def chooses_fresh(session: Session, packages: Sequence[Bundle], options: RunOptions, shell: InteractiveShell) -> bool:
+    """Return whether the user chose a fresh process, after a question where one is needed.
+
+    Raises UsageError where the question has no answer; nothing was sent then.
+    """
+    request = None if options.sync else sync_request(packages)
+    if request is None or (setting("carry") == "always" and not request.reads_all):
+        return False
+    place = current_place(session)
+    allowed = allowed_bytes(place)
+    if allowed and not request.reads_all and request.size <= max(allowed, UNASKED_BYTES):
+        return False
+    reader = answerer(shell)
+    if reader == "program" and not request.reads_all and request.size <= UNASKED_BYTES:
+        return False
+    answer = _answer(request, shell) if reader == "user" else ""
+    if answer not in {"a", "o", "f"}:
+        raise UsageError(_choices(request, options, reader))
+    if answer == "a" and not request.reads_all:
+        allow(place, request.size)
+    return answer == "f"
+
+
+def current_place(session: Session) -> Place:
+    """Return the place that an answer is for: this notebook, and the organization whose bucket gets the values."""
+    return Place(current_cell().notebook or "", session.target.key.base_url, session.target.org or "")
+
+
+def sync_request(packages: Sequence[Bundle]) -> SyncRequest | None:
+    """Return the variables that runs would send without being named; None where there are none."""
+    sizes = {name: size for package in packages if package.payload.carries for name, size in _sizes(package).items()}
+    if not sizes:
+        return None
+    names = sorted(sizes, key=lambda name: (not name.isidentifier(), -sizes[name]))
+    everything = any(reads_all(package.source.code) for package in packages)
+    return SyncRequest(tuple(names), sum(sizes.values()), everything)
+
+
+def _sizes(package: Bundle) -> dict[str, int]:
+    """Return name → bytes of values of the notebook, and of files, that the line doesn't name.
+
+    Imported modules, classes and functions are no values of the notebook.
+    """
+    payload, on_line = package.payload, named("in", getattr(package.options, "inputs", []))
+    values = {**(payload.origin.values if payload.origin else {}), **dict.fromkeys(on_line, sys)}
+    sizes = {variable.name: variable.size for variable in payload.inputs if not _is_imported(values.get(variable.name))}
+    environment = {
+        f"os.environ[{name!r}]": len(value)
+        for name, value in changed_environment().items()
+        if value and name not in _SET_BY_IPYTHON
+    }
+    files = {repr(name): len(package.uploads[name]) for name in package.named_files if name in package.uploads}
+    return {**sizes, **environment, **files}
+
+
+def _is_imported(value: Any) -> bool:
+    if isinstance(value, type) or inspect.isroutine(value):
+        return getattr(value, "__module__", "__main__") != "__main__"
+    return inspect.ismodule(value)
+
+
+def answerer(shell: InteractiveShell) -> Literal["user", "program", "nobody"]:
+    """Return who could answer a question of this cell.
+
+    A program that executes a notebook in its own kernel, such as papermill or nbconvert, has decided to run all of the
+    notebook. A program in the kernel of a user's notebook, such as an agent, must not answer for the user.
+    """
+    kernel: Any = getattr(shell, "kernel", None)
+    if kernel is None:
+        return "user" if sys.stdin is not None and sys.stdin.isatty() else "program"
+    if (kernel.get_parent() or {}).get("content", {}).get("allow_stdin"):
+        return "user"
+    return "nobody" if current_cell().notebook else "program"
+
+
+def _answer(request: SyncRequest, shell: InteractiveShell) -> str:
+    """Return the first letter of the answer; the question leaves the output of the cell then."""
+    keys = KEYS_ALL if request.reads_all else KEYS
+    members = "Members of your organization can read values in the bucket."
+    typed = answered(f"{request} Send them and return changes? {members} {keys}").lower()
+    if getattr(shell, "kernel", None) is not None:
+        clear_output()
+    return _ANSWERS.get(typed, "")
+
+
+def _choices(request: SyncRequest, options: RunOptions, reader: str) -> str:
+    line = f"%%lk_run {line_of(options)}".rstrip()
+    limit = f" Without a question, a program sends up to {size_label(UNASKED_BYTES)}." if reader == "program" else ""
+    always = [] if request.reads_all else ["%lk_config carry always --notebook"]
+    lines = [*always, f"{line} --sync", f"{line} --fresh"]
+    return "\n".join([f"{request}{limit} Nothing was sent. Choose one:", *lines])

@@ -1,0 +1,216 @@
+"""A cell sends the variables that it reads and returns its changes, after a question where one is needed."""
+
+import json
+
+import nbformat
+import pytest
+from magics.kernels import Cell
+from patience import PATIENCE
+
+from lk_jupyter.config import files, settings
+from lk_jupyter.errors import UsageError
+
+READS = "%%lk_run --machine cpu\nX.append(4)\ny = len(X)\nprint(y)"
+CHOICES = ["%lk_config carry always --notebook", "%%lk_run --machine cpu --sync", "%%lk_run --machine cpu --fresh"]
+
+
+@pytest.fixture
+def notebook(kernel):
+    """The kernel of a notebook of a Jupyter server, with the default settings; gives the path of the notebook."""
+    path = kernel.home / "book.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(), path)
+    setup = f"import os\nos.environ['JPY_SESSION_NAME'] = {str(path)!r}\nos.environ.pop('LK_CARRY', 0)"
+    kernel.run(f"{setup}\nfrom lk_jupyter.config import consents\nX = [1, 2, 3]")
+    yield path
+    kernel.run("import os\nos.environ['LK_CARRY'] = 'always'\nos.environ.pop('JPY_SESSION_NAME', 0)")
+    kernel.run("consents._answers.clear()\nconsents.consents_file().unlink(missing_ok=True)\ndel consents, X")
+
+
+@pytest.fixture
+def alone(kernel, notebook):
+    """The kernel of a program that executes a notebook, such as papermill, with the default settings."""
+    kernel.run("import os\ndel os.environ['JPY_SESSION_NAME']")
+
+
+def answer(kernel, code, text=""):
+    """Run a cell of a front end with a keyboard; return the cell, and the questions that got the text as answer."""
+    cell, questions = Cell(), []
+
+    def reply(request):
+        questions.append(request["content"]["prompt"])
+        kernel.client.input(text)
+
+    kernel.client.execute_interactive(
+        code,
+        allow_stdin=True,
+        stop_on_error=False,
+        timeout=PATIENCE,
+        stdin_hook=reply,
+        output_hook=lambda message: cell.messages.append((message["msg_type"], message["content"])),
+    )
+    return cell, questions
+
+
+def run_silently(kernel, code):
+    """Run a cell of a front end without a keyboard."""
+    return kernel.run(code, cell_id="cell-of-a-program")
+
+
+def test_the_question_lists_names_and_size_and_who_can_read_them_and_once_sends(kernel, notebook):
+    cell, (question,) = answer(kernel, READS, "o")
+    assert question.startswith("This cell reads X (")
+    assert " B). Send them and return changes? Members of your organization can read values in the bucket." in question
+    assert question.endswith("[a]lways in this notebook, [o]nce, [f]resh process: ")
+    assert (cell.text, kernel.value("X, y")) == ("4\n", "([1, 2, 3, 4], 4)")
+    assert "Sent: X (" in cell.shown[0]
+    _, questions = answer(kernel, READS, "o")
+    assert len(questions) == 1
+
+
+def test_always_is_stored_on_this_machine_for_this_notebook_and_asks_no_more(kernel, notebook):
+    answer(kernel, READS, "a")
+    before = notebook.read_text()
+    _, questions = answer(kernel, READS)
+    assert (questions, kernel.value("len(X)"), notebook.read_text()) == ([], "5", before)
+    stored = json.loads(kernel.run("print(consents.consents_file().read_text())").text)
+    assert [json.loads(key)[0] for key in stored] == [str(notebook)]
+    kernel.run(f"os.environ['JPY_SESSION_NAME'] = {str(notebook.with_name('other.ipynb'))!r}")
+    _, questions = answer(kernel, READS, "o")
+    assert len(questions) == 1
+
+
+def test_a_fresh_process_gets_nothing(kernel, notebook):
+    cell, questions = answer(kernel, READS, "f")
+    assert len(questions) == 1
+    assert "NameError: name 'X' is not defined" in cell.error["evalue"]
+    assert "Sent" not in "".join(cell.shown)
+
+
+@pytest.mark.parametrize("text", ["", "for x in X:", "a = 3", "n"])
+def test_an_answer_that_is_none_of_the_three_sends_nothing(kernel, notebook, text):
+    cell, questions = answer(kernel, READS, text)
+    assert len(questions) == 1
+    assert "Nothing was sent." in cell.error["evalue"]
+    assert cell.error["evalue"].splitlines()[1:] == CHOICES
+    assert kernel.value("X") == "[1, 2, 3]"
+
+
+def test_a_program_in_the_kernel_of_a_users_notebook_gets_the_lines_to_choose_from(kernel, notebook):
+    cell = run_silently(kernel, READS)
+    assert cell.error["evalue"].splitlines()[1:] == CHOICES
+    assert "Nothing was sent." in cell.error["evalue"]
+    assert run_silently(kernel, "%%lk_run --machine cpu\nprint('nothing is read')").error is None
+    assert run_silently(kernel, READS.replace("cpu", "cpu --sync", 1)).text == "4\n"
+    run_silently(kernel, "%lk_config carry always --notebook")
+    assert run_silently(kernel, READS).text == "5\n"
+    run_silently(kernel, "%lk_config carry --unset --notebook")
+    assert run_silently(kernel, READS).error["ename"] == "UsageError"
+
+
+def test_a_program_that_executes_a_notebook_sends_without_a_question_and_lists_names_and_sizes(kernel, alone):
+    cell = run_silently(kernel, READS)
+    assert cell.text == "4\n"
+    assert "Sent: X (" in cell.shown[0]
+    assert kernel.value("X, y") == "([1, 2, 3, 4], 4)"
+
+
+def test_a_program_sends_neither_all_variables_nor_more_than_100_mb(kernel, alone):
+    cell = run_silently(kernel, "%%lk_run --machine cpu\nprint(len(globals()))")
+    assert cell.error["evalue"].startswith("This cell reads all variables: ")
+    assert "--notebook" not in cell.error["evalue"]
+    kernel.run("large = bytes(100_000_001)")
+    cell = run_silently(kernel, "%%lk_run --machine cpu\nprint(len(large))")
+    assert "Without a question, a program sends up to 100 MB. Nothing was sent." in cell.error["evalue"]
+    kernel.run("del large")
+
+
+def test_a_cell_that_reads_all_variables_asks_each_time(kernel, notebook):
+    kernel.run("%lk_config carry always --notebook")
+    for _ in range(2):
+        cell, (question,) = answer(kernel, "%%lk_run --machine cpu\nprint('X' in globals())", "o")
+        assert question.endswith("bucket. [o]nce, [f]resh process: ")
+        assert cell.text == "True\n"
+
+
+def test_a_cell_that_reads_nothing_or_only_imports_asks_nothing(kernel, notebook):
+    kernel.run("import math\nfrom json import dumps")
+    cell, questions = answer(kernel, "%%lk_run --machine cpu\nz = math.floor(2.5)\nprint(dumps(z))")
+    assert (questions, cell.text, kernel.value("z")) == ([], "2\n", "2")
+
+
+def test_a_changed_variable_of_the_environment_is_in_the_question(kernel, notebook):
+    kernel.run("os.environ['MODE_OF_TEST'] = 'fast'")
+    cell, (question,) = answer(kernel, "%%lk_run --machine cpu\nimport os\nprint(os.environ['MODE_OF_TEST'])", "o")
+    kernel.run("del os.environ['MODE_OF_TEST']")
+    assert "os.environ['MODE_OF_TEST']" in question
+    assert cell.text == "fast\n"
+
+
+def test_a_file_that_the_cell_names_is_in_the_question(kernel, notebook):
+    (kernel.home / "rows.csv").write_text("1,2")
+    cell, (question,) = answer(kernel, "%%lk_run --machine cpu\nprint(open('rows.csv').read())", "o")
+    assert question.startswith("This cell reads 'rows.csv' (3 B).")
+    assert cell.text == "1,2\n"
+
+
+def test_names_on_the_line_are_no_question(kernel, notebook):
+    _, questions = answer(kernel, READS.replace("cpu", "cpu --in X", 1))
+    assert (questions, kernel.value("X")) == ([], "[1, 2, 3, 4]")
+
+
+def test_never_makes_each_run_a_fresh_process(kernel, notebook):
+    kernel.run("os.environ['LK_CARRY'] = 'never'")
+    cell, questions = answer(kernel, READS)
+    assert questions == []
+    assert "NameError" in cell.error["evalue"]
+
+
+def test_a_stored_answer_counts_only_for_a_file_that_its_user_has_signed(kernel, notebook):
+    answer(kernel, READS, "a")
+    kernel.run("consents._answers.clear()")  # as in a new kernel
+    received = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("X", outputs=[_html()])])
+    nbformat.write(received, notebook)
+    _, questions = answer(kernel, READS, "o")
+    assert len(questions) == 1
+    kernel.run(f"import nbformat, nbformat.sign\nbook = nbformat.read({str(notebook)!r}, 4)")
+    kernel.run("notary = nbformat.sign.NotebookNotary()\nnotary.sign(book)\nnotary.store.close()\ndel notary, book")
+    _, questions = answer(kernel, READS)
+    assert questions == []
+
+
+def _html():
+    return nbformat.v4.new_output("display_data", {"text/html": "<b>x</b>"})
+
+
+def test_several_runs_ask_once(kernel, notebook):
+    cell, questions = answer(kernel, "%%lk_run --machine cpu --sweep lr=1,2\nprint(lr * len(X))", "o")
+    assert len(questions) == 1
+    assert cell.error is None
+
+
+def test_sync_and_fresh_exclude_each_other(kernel, notebook):
+    cell = run_silently(kernel, READS.replace("cpu", "cpu --sync --fresh", 1))
+    assert cell.error["evalue"].startswith("--sync and --fresh exclude each other. Nothing was sent.")
+
+
+def test_a_broken_file_of_answers_asks_again(kernel, notebook):
+    answer(kernel, READS, "a")
+    kernel.run("consents._answers.clear()\nconsents.consents_file().write_text('{')")
+    _, questions = answer(kernel, READS, "a")
+    assert len(questions) == 1
+
+
+def test_an_administrator_fixes_a_setting_for_all_users(monkeypatch, tmp_path, home):
+    site = tmp_path / "config.json"
+    site.write_text(json.dumps({"carry": "never", "carry_limit": 1000}))
+    monkeypatch.setattr(settings, "SITE_FILE", site)
+    monkeypatch.setenv("LK_CARRY", "always")
+    assert settings.resolve("carry") == ("never", files.ADMINISTRATOR)
+    assert settings.setting("carry_limit") == 1000
+    with pytest.raises(UsageError, match=r"The administrator of this machine fixes 'carry' in .*Nothing was stored"):
+        settings.save("carry", "always")
+
+
+@pytest.mark.parametrize(("text", "answer"), [("on", "always"), ("False", "never"), ("ask", "ask")])
+def test_the_former_values_of_the_setting_still_count(text, answer):
+    assert settings.parsed("carry", text) == answer
