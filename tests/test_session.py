@@ -629,12 +629,13 @@ def session_request(connected, source, options):
 
 
 @pytest.mark.parametrize("name", RunOptions.model_fields)
-def test_each_option_is_honored_or_refused_in_a_session(request, tmp_path, name):
+def test_each_option_is_honored_or_refused_in_a_session(request, tmp_path, monkeypatch, name):
+    monkeypatch.setenv("LK_CARRY", "always" if name == "fresh" else "ask")
     connected = request.getfixturevalue("session")
     (tmp_path / "data.txt").write_text("1")
     namespace = {"numbers": [1], "letters": "a"}
     source = Source(f"numbers; token = 'ghp_{'a1B2' * 9}'", folder=tmp_path, is_cell=True, namespace=namespace)
-    plain = RunOptions(session="train", carry=False, inputs=["letters"])
+    plain = RunOptions(session="train", inputs=["letters"])
     value = SESSION_VALUES.get(name, VALUES.get(name, ["x"] if name in {"label", "requirements"} else True))
     value = {"metadata": {"a": "b"}, "name": "x"}.get(name, value)
     options = plain.model_copy(update={name: value})

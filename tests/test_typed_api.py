@@ -31,7 +31,7 @@ session.run_compose("services: {}", gpu="A100", mount=True)
 session.run_notebook("a.ipynb", parameter={"lr": "0.1"}, output="b.ipynb")
 session.start_notebook(gpu="A100", timeout=600)
 warm = session.warm_python("train", gpu="A100", idle=5)
-text: str = warm.run_code("x = 1", outputs=["x"], carry=True).text
+text: str = warm.run_code("x = 1", outputs=["x"], sync=True).text
 session.history("lr", since="7d", limit=5)
 lk_jupyter.history(machine="a100", audit=True)
 with lk_jupyter.Executor(max_workers=2, gpu="A100", files=["*.csv"]) as executor:
@@ -51,7 +51,7 @@ session.run_compose("", shell=False)  # an option of images
 session.run_notebook("a.ipynb", parameters={"lr": "0.1"})  # misspelled
 session.start_notebook(gpu=100)  # type
 session.warm_python("train", sweep=["lr=1,2"])  # an option of runs
-warm.run_code("x = 1", carry="yes")  # type
+warm.run_code("x = 1", sync="yes")  # type
 session.history(limit="all")  # type
 lk_jupyter.history(machin="a100")  # misspelled
 lk_jupyter.Executor(gpu="A100", max_cost=[1])  # type
