@@ -10,4 +10,4 @@ export const ACTIVE_STATES = ['cancelling', 'extracting', 'initializing', 'pause
 export const STATE_LABELS: Record<string, string> = {"system_failure": "platform failure", "failed_system": "platform failure", "failed_user": "failed"};
 
 /** What a file name of a run has more than its author gave it. */
-export const OWN_NAME = /-[0-9a-f]{12}(?=(?:\.\w+)?$)/;
+export const UNIQUE_SUFFIX = /-[0-9a-f]{12}(?=(?:\.\w+)?$)/;

@@ -86,9 +86,9 @@ def _is_trusted(path: Path) -> bool:
         import nbformat  # noqa: PLC0415 (a kernel may lack it)
         from nbformat.sign import NotebookNotary  # noqa: PLC0415
 
-        notary: Any = NotebookNotary()  # type: ignore[no-untyped-call]
+        notary: Any = NotebookNotary()
         try:
-            return bool(notary.check_signature(nbformat.read(path, as_version=4)))  # type: ignore[no-untyped-call]
+            return bool(notary.check_signature(nbformat.read(path, as_version=4)))
         finally:
             notary.store.close()
     except Exception:  # noqa: BLE001 (no file, no notebook or no signatures: not trusted)
