@@ -204,7 +204,7 @@ class FanOutView:
         self._announce()
 
     def _read_variables(self) -> ReturnedVariables:
-        """Return the variables for the notebook; those of a detached fan-out stay in its object."""
+        """Return the variables for the notebook; a detached fan-out keeps its variables."""
         if self._is_detached:
             return ReturnedVariables(by_run=self._fan.variables())
         return returned_variables(self._fan, self._options, self._shell.user_ns)

@@ -175,7 +175,7 @@ def run_in_session(session: Session, cell: str, options: RunOptions, shell: Inte
 def start_several(session: Session, cell: str, options: RunOptions, shell: InteractiveShell) -> None:
     """Start a run for each machine and combination of values, and compare the runs."""
     plans = _prepared(prepare_plans, session, cell, options, shell)
-    if not options.dry_run and chooses_fresh(session, [plan.package for plan in plans], options, shell):
+    if not options.dry_run and chooses_fresh(session, [plan.bundle for plan in plans], options, shell):
         options = options.model_copy(update={"fresh": True})
         plans = _prepared(prepare_plans, session, cell, options, shell)
     fan_out(session, plans, options, shell)
