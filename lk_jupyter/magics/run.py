@@ -94,7 +94,7 @@ def lk_run(options: RunOptions, shell: InteractiveShell, cell: str) -> None:
     """
     session = current()
     if options.session:
-        run_in_session(session, cell, options, shell)
+        run_in_warm_python(session, cell, options, shell)
         return
     honored(options, "A run", {"session"})
     if is_several(options):
@@ -163,11 +163,11 @@ def _title(run: Workload) -> str:
     return " · ".join(filter(None, [name, run.hardware_profile, moment_label(run.created_at, "%H:%M")]))
 
 
-def run_in_session(session: Session, cell: str, options: RunOptions, shell: InteractiveShell) -> None:
+def run_in_warm_python(session: Session, cell: str, options: RunOptions, shell: InteractiveShell) -> None:
     """Run the cell in the session of ``--session``; start the session if no session has this name."""
 
     def prepared(paths: dict[str, str | None]) -> Bundle:
-        return _prepared(partial(prepare_cell, session_digests=paths), session, cell, options, shell)
+        return _prepared(partial(prepare_cell, warm_digests=paths), session, cell, options, shell)
 
     run_cell(session, prepared, options, shell)
 

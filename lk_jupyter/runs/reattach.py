@@ -30,14 +30,14 @@ _LONG_LOST = 600.0
 _SHORTEST_TOKEN = 4
 
 
-def find_previous_run(session: Connection, package: Bundle) -> Run | None:
+def find_previous_run(session: Connection, bundle: Bundle) -> Run | None:
     """Return the run that this cell has started with this code on this machine, unless a user has seen its end.
 
     Raises OutcomeUnknown if the cloud doesn't show whose run it is.
     """
     place = current_cell()
-    for entry in journal().entries(code_hash=code_hash(package.source.code), limit=50):
-        if entry.group or not is_same(entry, session, package, place):
+    for entry in journal().entries(code_hash=code_hash(bundle.source.code), limit=50):
+        if entry.group or not is_same(entry, session, bundle, place):
             continue
         if entry.shown:
             return None
@@ -48,15 +48,15 @@ def find_previous_run(session: Connection, package: Bundle) -> Run | None:
     return None
 
 
-def is_same(entry: JournalEntry, session: Connection, package: Bundle, place: CellContext) -> bool:
+def is_same(entry: JournalEntry, session: Connection, bundle: Bundle, place: CellContext) -> bool:
     """Return whether an entry is of this cell, as far as both places are known."""
     return (
         entry.state != REFUSED
         and session.speaks_to(entry.base_url)
-        and entry.machine == package.machine.hardware_profile
-        and entry.options.get("arg", []) == getattr(package.options, "arg", [])
-        and (entry.request.get("requirements_content") or "") == _journal_text(package.request.requirements_content)
-        and _has_same_files(entry.request.get("import_files"), package.request.import_files)
+        and entry.machine == bundle.machine.hardware_profile
+        and entry.options.get("arg", []) == getattr(bundle.options, "arg", [])
+        and (entry.request.get("requirements_content") or "") == _journal_text(bundle.request.requirements_content)
+        and _has_same_files(entry.request.get("import_files"), bundle.request.import_files)
         and all(
             None in (then, now) or then == now
             for then, now in ((entry.notebook, place.notebook), (entry.cell_id, place.cell_id))

@@ -117,18 +117,18 @@ class Run:
         self._journal = journal()
 
     @classmethod
-    def submit(cls, session: Connection, package: Bundle, *, group: str | None = None, warn: bool = True) -> Run:
+    def submit(cls, session: Connection, bundle: Bundle, *, group: str | None = None, warn: bool = True) -> Run:
         """Start a prepared run, exactly once, and add the run to the journal.
 
         ``group`` is the common id of runs that are started together; ``warn`` is whether a low balance causes a Python
         warning. An interrupt meanwhile aborts the run. Raises UsageError for secrets in the run that the user hasn't
         allowed, and the errors of the API.
         """
-        sending = Submission(session, package, group)
+        sending = Submission(session, bundle, group)
         with AtInterrupt(lambda _: sending.abort_soon()):
             try:
                 with true_interrupts():
-                    for notice in low_balance_notices(session, package.worst_case) if warn else ():
+                    for notice in low_balance_notices(session, bundle.worst_case) if warn else ():
                         warnings.warn(plain(notice.text), UserWarning, stacklevel=3)
                     return cls.from_submission(session, sending)
             except KeyboardInterrupt:

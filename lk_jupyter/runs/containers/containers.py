@@ -54,7 +54,7 @@ def prepare_image(session: Connection, source: Source, options: DockerOptions, a
         enable_s3_mount=options.mount is not False,
         s3_mount_path=options.mount_path or session.assumptions["bucket_folder_image"],
     )
-    return package(session, source, options, request, hidden=(*login.secrets, *local_values))
+    return build_bundle(session, source, options, request, hidden=(*login.secrets, *local_values))
 
 
 def prepare_compose(session: Connection, source: Source, options: ComposeOptions, ask: Ask | None = None) -> Bundle:
@@ -67,10 +67,10 @@ def prepare_compose(session: Connection, source: Source, options: ComposeOptions
         compose_file_code=source.code,
         enable_s3_mount=bool(options.mount),
     )
-    return package(session, source, options, request, hidden=login.secrets)
+    return build_bundle(session, source, options, request, hidden=login.secrets)
 
 
-def package(
+def build_bundle(
     session: Connection, source: Source, options: MachineOptions, request: StartRequest, hidden: tuple[str, ...] = ()
 ) -> Bundle:
     """Return the run with its limits, and with the possible secrets in the request.

@@ -26,7 +26,7 @@ from lk_jupyter.errors import LkError, UsageError
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.options.runs import ServerOptions
 from lk_jupyter.protocol.metadata import PORTS_KEY, REQUEST_KEY
-from lk_jupyter.runs.containers.containers import IMAGE, package, resolve_machine
+from lk_jupyter.runs.containers.containers import IMAGE, build_bundle, resolve_machine
 from lk_jupyter.runs.interrupts import AtInterrupt, is_interrupt, true_interrupts
 from lk_jupyter.runs.outcome import build_error
 from lk_jupyter.runs.package.bundle import Bundle
@@ -81,7 +81,7 @@ def prepare_server(
         metadata={**(marks or {}), PORTS_KEY: str(PORT), REQUEST_KEY: token},
     )
     options = options.model_copy(update={"timeout": options.timeout or longest_notebook(session.assumptions)})
-    return package(session, Source("", "notebook"), options, request, hidden=(hashed,))
+    return build_bundle(session, Source("", "notebook"), options, request, hidden=(hashed,))
 
 
 def server_password(token: str) -> str:

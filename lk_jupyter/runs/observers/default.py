@@ -25,7 +25,7 @@ from lk_jupyter.runs.run import Run
 def default_observers(  # noqa: PLR0913 (what a companion may look at)
     session: Connection,
     options: Options,
-    package: Bundle | None = None,
+    bundle: Bundle | None = None,
     *,
     attached: Run | None = None,
     namespace: MutableMapping[str, Any] | None = None,
@@ -37,31 +37,31 @@ def default_observers(  # noqa: PLR0913 (what a companion may look at)
     ``namespace``; ``in_place`` is whether a run with --sync changes the local objects, or copies.
     """
     wants_hints = setting("hints") and not getattr(options, "no_hints", False)
-    hints = [RunHints(session, package, namespace)] if wants_hints else []
-    package = package and package.without_values()
-    limits = _limits_at_start(package) if package else _limits_from_journal(attached) if attached else ()
-    ports = package.ports if package else attached.ports if attached else ()
+    hints = [RunHints(session, bundle, namespace)] if wants_hints else []
+    bundle = bundle and bundle.without_values()
+    limits = _limits_at_start(bundle) if bundle else _limits_from_journal(attached) if attached else ()
+    ports = bundle.ports if bundle else attached.ports if attached else ()
     names = named("out", options.outputs if isinstance(options, AttachOptions) else [])
     returned = Returned(None if getattr(options, "detach", False) else namespace, names, is_origin=in_place)
     return ObserverGroup(
         [
             *limits,
-            *([StartTime(package.phases)] if package and getattr(options, "time", False) else []),
+            *([StartTime(bundle.phases)] if bundle and getattr(options, "time", False) else []),
             BillCheck(),
             LowBalance(session),
             Summary(),
             *hints,
-            *([Addresses(ports, package)] if ports or (package and package.skipped_files) else []),
-            *executed(attached, package),
+            *([Addresses(ports, bundle)] if ports or (bundle and bundle.skipped_files) else []),
+            *executed(attached, bundle),
             returned,
         ]
     )
 
 
-def _limits_at_start(package: Bundle) -> Iterator[RunObserver]:
-    yield Countdown(package.timeout, package)
-    if package.max_cost is not None:
-        yield MaxCost(package.machine, package.max_cost)
+def _limits_at_start(bundle: Bundle) -> Iterator[RunObserver]:
+    yield Countdown(bundle.timeout, bundle)
+    if bundle.max_cost is not None:
+        yield MaxCost(bundle.machine, bundle.max_cost)
 
 
 def _limits_from_journal(run: Run) -> Iterator[RunObserver]:
@@ -75,9 +75,9 @@ def _limits_from_journal(run: Run) -> Iterator[RunObserver]:
 class Addresses(RunObserver):
     """Show the addresses of the ports while the run is active, and the omitted files of a listed folder."""
 
-    def __init__(self, ports: tuple[int, ...], package: Bundle | None) -> None:
+    def __init__(self, ports: tuple[int, ...], bundle: Bundle | None) -> None:
         self._ports = ports
-        self._omitted_files = package.skipped_files if package else ()
+        self._omitted_files = bundle.skipped_files if bundle else ()
 
     def started(self, run: Run) -> None:
         """Keep the addresses."""

@@ -40,11 +40,11 @@ _PATIENCE = 3.0
 class RunHints(RunObserver):
     """Find hints for a run."""
 
-    def __init__(self, session: Connection, package: Bundle | None, namespace: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, session: Connection, bundle: Bundle | None, namespace: Mapping[str, Any] | None = None) -> None:
         self._session = session
-        self._package = package and package.without_values()
-        self._names = set(package.source.namespace if package else namespace or {})
-        self._namespace = namespace or (package.source.namespace if package else {})
+        self._bundle = bundle and bundle.without_values()
+        self._names = set(bundle.source.namespace if bundle else namespace or {})
+        self._namespace = namespace or (bundle.source.namespace if bundle else {})
         self._tail = ""
         self._looked = -_LOOK_SECONDS
         self._imports: Frame | None = None
@@ -72,7 +72,7 @@ class RunHints(RunObserver):
             metrics=self._read_metrics(run, record),
             machine=self._machine(run),
             machines=self._session.machines() if record.return_code else None,
-            package=self._package,
+            bundle=self._bundle,
             imports=parse_imports(self._imports.payload) if self._imports else None,
             max_timeout=setting("max_timeout"),
             has_checkpoint=self._has_checkpoint,
@@ -86,7 +86,7 @@ class RunHints(RunObserver):
             self.notices = hints(Evidence(metrics=run.metrics(STEP), machine=machine))
 
     def _machine(self, run: Run) -> MachineType | None:
-        return self._package.machine if self._package else run.machine
+        return self._bundle.machine if self._bundle else run.machine
 
     def _read_metrics(self, run: Run, record: ExecutionRecord) -> ExecutionMetrics | None:
         """Return the metrics if they may explain a problem, and only if they arrive in time."""

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 class Countdown(RunObserver):
     """Watch the time limit of a run, if known, and report its checkpoint."""
 
-    def __init__(self, limit: int | None, package: Bundle | None = None) -> None:
+    def __init__(self, limit: int | None, bundle: Bundle | None = None) -> None:
         self.time_limit = limit
-        self._package = package
+        self._bundle = bundle
         self._late: list[Notice] = []
         self._saved: Frame | None = None
 
@@ -56,7 +56,7 @@ class Countdown(RunObserver):
         notice = checkpoint_notice(self._saved.payload)
         if "problem" in self._saved.payload or record.status.lower() in SUCCEEDED_STATES:
             return [notice]
-        return [Notice(f"{notice.text} Resume from there: {resume_line(self._package, run.short_id)}")]
+        return [Notice(f"{notice.text} Resume from there: {resume_line(self._bundle, run.short_id)}")]
 
 
 #: Seconds by which the stop comes before the time limit.

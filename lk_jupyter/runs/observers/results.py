@@ -175,10 +175,10 @@ def _joined(text: Any) -> Any:
     return "".join(text) if is_lines and all(line.endswith("\n") for line in text[:-1]) else text
 
 
-def executed(run: Run | None, package: Bundle | None) -> Iterator[RunObserver]:
+def executed(run: Run | None, bundle: Bundle | None) -> Iterator[RunObserver]:
     """Yield the observer that restores the executed notebook, if the run executes a notebook."""
     entry = journal().get(run.execution_id) if run else None
-    import_files: Any = package.request.import_files if package else entry and entry.request.get("import_files")
+    import_files: Any = bundle.request.import_files if bundle else entry and entry.request.get("import_files")
     with suppress(ValueError, KeyError, TypeError):  # the journal has no files of this run, or the run isn't a notebook
         settings = part_settings(import_files, PART) or {}
         yield Executed(settings["book"], Path(settings["target"]))

@@ -78,7 +78,7 @@ class Evidence:
     metrics: ExecutionMetrics | None = None
     machine: MachineType | None = None
     machines: Catalogue | None = None
-    package: Bundle | None = None
+    bundle: Bundle | None = None
     imports: Imports | None = None
     max_timeout: int | None = None
     has_checkpoint: bool = False
@@ -194,25 +194,25 @@ def missing_module(case: Evidence) -> Hint | None:
     if match is None:
         return None
     module = match[1]
-    if case.package and _is_local_module(module, case.package):
+    if case.bundle and _is_local_module(module, case.bundle):
         name = module.partition(".")[0]
-        path = f"{name}.py" if (case.package.source.folder / f"{name}.py").is_file() else f'"{name}/**/*.py"'
+        path = f"{name}.py" if (case.bundle.source.folder / f"{name}.py").is_file() else f'"{name}/**/*.py"'
         return Hint(f"{path} wasn't uploaded. Add --files {path}.", f"--files {path}")
     guess = package_of(module, case.installed)
-    if guess is None or _is_required(guess[0], case.package):
+    if guess is None or _is_required(guess[0], case.bundle):
         return None
     package, sure = guess
     doubt = "" if sure else ", if its package has that name"
     return Hint(f"{module} isn't installed in the run. Add -r {package}{doubt}.", f"-r {package}")
 
 
-def _is_local_module(module: str, package: Bundle) -> bool:
+def _is_local_module(module: str, bundle: Bundle) -> bool:
     name = module.partition(".")[0]
-    return (package.source.folder / f"{name}.py").is_file() or (package.source.folder / name / "__init__.py").is_file()
+    return (bundle.source.folder / f"{name}.py").is_file() or (bundle.source.folder / name / "__init__.py").is_file()
 
 
-def _is_required(name: str, package: Bundle | None) -> bool:
-    required = (package.request.requirements_content or "") if package else ""
+def _is_required(name: str, bundle: Bundle | None) -> bool:
+    required = (bundle.request.requirements_content or "") if bundle else ""
     names = {_plain(match[0]) for match in re.finditer(r"^[\w.-]+", required, re.MULTILINE)}
     return _plain(name) in names
 
@@ -241,9 +241,9 @@ _UPLOADED = 8_000_000
 def missing_file(case: Evidence) -> Hint | None:
     """Suggest how to upload a local file that the run lacks."""
     match = _LACKS_FILE.match(case.errors[-1]) if case.errors else None
-    if not (match and case.package):
+    if not (match and case.bundle):
         return None
-    name, folder = match[1] or match[2], case.package.source.folder.resolve()
+    name, folder = match[1] or match[2], case.bundle.source.folder.resolve()
     path = (folder / Path(name).expanduser()).resolve()
     if not path.is_file():
         return None
@@ -313,7 +313,7 @@ _NO_GRAPH = re.compile(
 
 def missing_graph(case: Evidence) -> str | None:
     """Report that the graph of a tensor stays in the run that computed the graph, if the cell carries variables."""
-    if not (case.errors and _NO_GRAPH.match(case.errors[-1]) and case.package and case.package.payload.carries):
+    if not (case.errors and _NO_GRAPH.match(case.errors[-1]) and case.bundle and case.bundle.payload.carries):
         return None
     return (
         "The graph of a tensor stays in the run that computed it. Call backward() in the cell that computes the "
@@ -375,21 +375,21 @@ def _peak_ram(metrics: ExecutionMetrics | None) -> float | None:
 
 def time_limit_exceeded(case: Evidence) -> str | Hint | None:
     """Suggest a longer time limit, with its maximum cost; a run with a checkpoint is resumed instead."""
-    record, package = case.record, case.package
+    record, bundle = case.record, case.bundle
     if case.has_checkpoint:
         return None
-    if record is None or record.status.lower() != "timeout" or package is None or package.cost_binds:
+    if record is None or record.status.lower() != "timeout" or bundle is None or bundle.cost_binds:
         return None
-    longest = case.max_timeout or package.timeout
-    seconds = min(2 * package.timeout, longest)
-    if seconds <= package.timeout:
+    longest = case.max_timeout or bundle.timeout
+    seconds = min(2 * bundle.timeout, longest)
+    if seconds <= bundle.timeout:
         return (
-            f"{package.timeout} s is the maximum of the setting max_timeout. If your account allows more: "
+            f"{bundle.timeout} s is the maximum of the setting max_timeout. If your account allows more: "
             "%lk_config max_timeout SECONDS"
         )
-    cost = cost_of(package.machine, seconds)
+    cost = cost_of(bundle.machine, seconds)
     at_most = f", at most {credits_label(cost)}" if cost is not None else ""
-    return Hint(f"Timed out after {package.timeout} s. Try --timeout {seconds}{at_most}.", f"--timeout {seconds}")
+    return Hint(f"Timed out after {bundle.timeout} s. Try --timeout {seconds}{at_most}.", f"--timeout {seconds}")
 
 
 # The GPU waits, or fills up

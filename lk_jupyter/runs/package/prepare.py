@@ -39,11 +39,11 @@ def prepare(
     source: Source,
     options: RunOptions,
     parts: Sequence[RemoteModule] = (),
-    session_digests: Mapping[str, str | None] | None = None,
+    warm_digests: Mapping[str, str | None] | None = None,
 ) -> Bundle:
     """Return the bundle of a run, on the machine of the options or the settings.
 
-    ``parts`` are modules of ``remote`` that support the code in the run; ``session_digests`` is name → digest of a
+    ``parts`` are modules of ``remote`` that support the code in the run; ``warm_digests`` is name → digest of a
     session's value, see ``pack_state``.
 
     Raises UsageError or SyntaxError for code that can't run.
@@ -61,7 +61,7 @@ def prepare(
     limits = resolve_limits(options)
     limit, _ = time_limit(options, machine, limits)
     parts = [*parts, *checkpoint_parts(session, source, options, limit), *imports_part(source, options)]
-    inputs, payload = _pack_variables(source, options, session_digests)
+    inputs, payload = _pack_variables(source, options, warm_digests)
     assumptions = session.assumptions
     has_folder = assumptions.is_known("bucket_folder_python")
     bundle = BundleBuilder(
@@ -78,14 +78,14 @@ def prepare(
 
 
 def prepare_cell(
-    session: Connection, source: Source, options: RunOptions, session_digests: Mapping[str, str | None] | None = None
+    session: Connection, source: Source, options: RunOptions, warm_digests: Mapping[str, str | None] | None = None
 ) -> Bundle:
-    """Return the bundle of a cell in a session; ``session_digests`` is name → digest of the session's value.
+    """Return the bundle of a cell in a session; ``warm_digests`` is name → digest of the session's value.
 
     Raises UsageError or SyntaxError for code that can't run.
     """
     refuse_in_session(options)
-    return prepare(session, source, options, session_digests=session_digests)
+    return prepare(session, source, options, warm_digests=warm_digests)
 
 
 def _syncs(source: Source, options: RunOptions) -> bool:
@@ -102,7 +102,7 @@ def _syncs(source: Source, options: RunOptions) -> bool:
 
 
 def _pack_variables(
-    source: Source, options: RunOptions, session_digests: Mapping[str, str | None] | None
+    source: Source, options: RunOptions, warm_digests: Mapping[str, str | None] | None
 ) -> tuple[Mapping[str, Any], VariablePayload]:
     """Return name → value of the uploaded variables, and their payload."""
     carries = _syncs(source, options)
@@ -118,9 +118,7 @@ def _pack_variables(
     optional_names = source.namespace if reads_all(source.code) else _picklable_names(source)
     code, limit = source.code, setting("carry_limit")
     with silent():
-        payload = with_digests(
-            pack_state(names, source.namespace, outputs, limit, optional_names, session_digests, code)
-        )
+        payload = with_digests(pack_state(names, source.namespace, outputs, limit, optional_names, warm_digests, code))
     values = payload.origin.values if payload.origin else {}
     payload.settings["same"] = value_digest(payload)
     return {**values, "os.environ": changed_environment()}, payload

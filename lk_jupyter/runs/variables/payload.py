@@ -210,7 +210,7 @@ def pack_state(  # noqa: PLR0913, PLR0917 (independent choices)
     outputs: Sequence[str],
     limit: int,
     optional_names: Iterable[str] = (),
-    session_digests: Mapping[str, str | None] | None = None,
+    warm_digests: Mapping[str, str | None] | None = None,
     code: str = "",
 ) -> VariablePayload:
     """Pack the variables that a cell reads, and the variables that their functions read; send nothing.
@@ -221,7 +221,7 @@ def pack_state(  # noqa: PLR0913, PLR0917 (independent choices)
         outputs: variables to return even if the run doesn't change them.
         limit: maximum bytes of a returned variable that ``outputs`` doesn't list.
         optional_names: variables to upload too, unless they can't be sent.
-        session_digests: name → digest of the session's value; only values that changed since are sent.
+        warm_digests: name → digest of the value in the warm Python; only values that changed since are sent.
         code: the cell: submodules that the code names are imported in the run too.
 
     Raises:
@@ -234,11 +234,11 @@ def pack_state(  # noqa: PLR0913, PLR0917 (independent choices)
     from lk_jupyter.remote.carry.writer import used_submodules  # noqa: PLC0415 (imports cloudpickle)
 
     refusals: dict[str, str] = {}
-    session_values = UnchangedValues(namespace, session_digests or {})
+    warm_values = UnchangedValues(namespace, warm_digests or {})
     formula_variables = sorted(set().union(*(formula_names(namespace[name]) for name in names)) & namespace.keys())
     selected_names = list(dict.fromkeys([*formula_variables, *names, *optional_names]))
     has_magics = "%" in code or "magic" in code
-    pickle_variables = partial(_pickle_variables, selected_names, namespace, refusals, session_values, has_magics)
+    pickle_variables = partial(_pickle_variables, selected_names, namespace, refusals, warm_values, has_magics)
     while (pickles := pickle_variables()) is None:
         pass
     departing, values = pickles
@@ -251,15 +251,15 @@ def pack_state(  # noqa: PLR0913, PLR0917 (independent choices)
         **_settings(text, blobs, outputs, departing.writer.modules, returns=True),
         "pickle": True,
         "carry": limit,
-        "kept": session_values.tokens,
+        "kept": warm_values.tokens,
     }
-    unchanged = set(session_values.tokens.values())
+    unchanged = set(warm_values.tokens.values())
     summaries = (
         VariableSummary(name, type(value).__name__, departing.sizes[name])
         for name, value in values.items()
         if name not in unchanged
     )
-    tokens = {**departing.writer.tokens(), **session_values.values}
+    tokens = {**departing.writer.tokens(), **warm_values.values}
     origin = Origin(tokens, values, {name: id(value) for name, value in namespace.items()})
     modules = frozenset(departing.writer.modules)
     files = frozenset(islice(_files_in(departing.writer.named), _MAX_FILES))
@@ -312,7 +312,7 @@ def _pickle_variables(
     names: Sequence[str],
     namespace: Mapping[str, Any],
     refusals: dict[str, str],
-    session_values: Any,
+    warm_values: Any,
     has_magics: bool,  # noqa: FBT001 (bound once)
 ) -> Any:
     """Return the pickles of the variables, and the variables; None after a refusal, to retry without that variable."""
@@ -320,7 +320,7 @@ def _pickle_variables(
     from lk_jupyter.remote.carry.nameless import NAMELESS  # noqa: PLC0415 (imports cloudpickle)
     from lk_jupyter.remote.carry.writer import Departing  # noqa: PLC0415 (imports cloudpickle)
 
-    departing = Departing(session_values)
+    departing = Departing(warm_values)
     departing.share([namespace[name] for name in names])
     values: dict[str, Any] = {}
     unsent = {*refusals, *(() if has_magics else ("IPython's magics",))}

@@ -202,7 +202,7 @@ def test_where_the_record_leaves_long_output_out_the_followed_log_tells():
     ],
 )
 def test_the_option_that_adds_a_missing_module_is_named(module, words):
-    (hint,) = said(record=record(error=f"ModuleNotFoundError: No module named '{module}'"), package=package())
+    (hint,) = said(record=record(error=f"ModuleNotFoundError: No module named '{module}'"), bundle=package())
     assert hint == f"{module} isn't installed in the run. {words}"
 
 
@@ -226,7 +226,7 @@ def test_a_package_that_is_installed_here_is_named_as_it_is_called_here():
     ],
 )
 def test_what_no_package_adds_gets_no_hint(error):
-    assert said(record=record(error=error), package=package()) == []
+    assert said(record=record(error=error), bundle=package()) == []
 
 
 def test_a_local_module_is_shipped_and_not_installed(tmp_path):
@@ -235,7 +235,7 @@ def test_a_local_module_is_shipped_and_not_installed(tmp_path):
     (tmp_path / "tools" / "__init__.py").touch()
     for module, files in (("shapes", "shapes.py"), ("tools.inner", '"tools/**/*.py"')):
         error = f"ModuleNotFoundError: No module named '{module}'"
-        (hint,) = said(record=record(error=error), package=package(tmp_path))
+        (hint,) = said(record=record(error=error), bundle=package(tmp_path))
         assert hint == f"{files} wasn't uploaded. Add --files {files}."
 
 
@@ -254,14 +254,14 @@ def test_a_file_that_is_only_here_is_named_with_what_brings_it(error, tmp_path):
     (folder / "x.csv").touch()
     (tmp_path / "outside.csv").touch()
     for name, way in (("x.csv", "Add --files x.csv."), ("../outside.csv", "%lk_put ../outside.csv")):
-        (hint,) = said(record=record(error=error.format(name)), package=package(folder))
+        (hint,) = said(record=record(error=error.format(name)), bundle=package(folder))
         assert hint.endswith(way)
-    assert said(record=record(error=error.format("nowhere.csv")), package=package(folder)) == []
+    assert said(record=record(error=error.format("nowhere.csv")), bundle=package(folder)) == []
 
 
 def test_a_package_that_was_required_already_is_not_asked_for_again():
     error = "ModuleNotFoundError: No module named 'yaml'"
-    assert said(record=record(error=error), package=package(requirements=["PyYAML>=6"])) == []
+    assert said(record=record(error=error), bundle=package(requirements=["PyYAML>=6"])) == []
 
 
 def test_opencv_without_a_display_gets_the_package_that_needs_none():
@@ -340,9 +340,9 @@ def test_a_file_that_the_folder_of_the_bucket_lacks_leads_to_the_check_that_find
 )
 def test_a_graph_that_stayed_in_an_earlier_run_has_a_way_out(error):
     carrying = replace(package(), payload=VariablePayload(settings={"carry": 1}))
-    (hint,) = said(record=record(error=error), package=carrying)
+    (hint,) = said(record=record(error=error), bundle=carrying)
     assert "in the cell that computes the tensor, or keep the cells in one session: --session NAME" in hint
-    assert said(record=record(error=error), package=package()) == []
+    assert said(record=record(error=error), bundle=package()) == []
 
 
 # Killed, or out of time
@@ -371,13 +371,13 @@ def test_a_killed_run_is_told_from_what_its_memory_was():
 
 def test_a_run_out_of_time_gets_twice_as_long_with_what_that_may_cost():
     time_limit_exceeded = record("timeout", code=None)
-    assert said(record=time_limit_exceeded, package=package(timeout=60)) == [
+    assert said(record=time_limit_exceeded, bundle=package(timeout=60)) == [
         "Timed out after 60 s. Try --timeout 120, at most 0.0397 credits."
     ]
-    assert "--timeout 600" in said(record=time_limit_exceeded, package=package(timeout=500))[0]
-    assert "%lk_config max_timeout" in said(record=time_limit_exceeded, package=package(timeout=600))[0]
-    assert said(record=time_limit_exceeded, package=package(timeout=600, max_cost="0.01")) == []
-    assert said(record=time_limit_exceeded, package=package(timeout=60), has_checkpoint=True) == []
+    assert "--timeout 600" in said(record=time_limit_exceeded, bundle=package(timeout=500))[0]
+    assert "%lk_config max_timeout" in said(record=time_limit_exceeded, bundle=package(timeout=600))[0]
+    assert said(record=time_limit_exceeded, bundle=package(timeout=600, max_cost="0.01")) == []
+    assert said(record=time_limit_exceeded, bundle=package(timeout=60), has_checkpoint=True) == []
 
 
 # The GPU

@@ -295,7 +295,7 @@ def carried(tmp_path):
         (folder / name).write_text("1")
 
     def carried(code, values=None, kept=None):
-        payload = pack_state(list(values or {}), values or {}, [], 1, session_digests=kept)
+        payload = pack_state(list(values or {}), values or {}, [], 1, warm_digests=kept)
         options = RunOptions(rich=True)
         return set(
             BundleBuilder(Source(code, "cell.py", 1, folder), options, A100, Limits(60, 600), payload=payload)
