@@ -1,1 +1,1 @@
-"""Models that answer: which there are, talks with them, vectors, batches, and deployments of one's own."""
+"""Models that answer: catalogue, chats, embeddings, batches, and dedicated deployments."""

@@ -1,7 +1,7 @@
-"""Many rows asked as one batch: priced, sent, followed, read, and what failed asked again.
+"""Send many rows as a batch: price, send, follow and read the batch, and repeat failed rows.
 
-A row has one answer, whatever happens: what was sent is on disk before it goes, under a token that travels with it;
-after the end of the process its batch is found by that token. Answers are joined to their rows by ``custom_id``.
+A row gets a single answer in any case: requests are on disk before they are sent, under a token that is part of the
+request; after the end of the process, the token finds the batch. ``custom_id`` joins answers to rows.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from lk_jupyter.session import Session
 
 CHAT = "/v1/chat/completions"
 
-#: Most lines and bytes of one file; the API tells none, so these are OpenAI's.
+#: Maximum lines and bytes of a file; the API documents no limits, so these are OpenAI's.
 MOST_LINES, MOST_BYTES = 50_000, 90_000_000
 
 #: Seconds between two looks at a batch: few at first, at most this many.
@@ -69,14 +69,14 @@ _UNREADABLE = "the answer isn't in the format of this API, and may be billed; as
 
 _FOR_NOTHING = frozenset({_LOST, 400, 401, 402, 403, 404, 413, 422})
 
-#: Seconds between two looks at chats, and what is said of them.
+#: Seconds between two reports of chats, and the label of their state.
 _CHAT_PACE = 0.3
 _AS_CHATS = "asked as chats: this server has no batches"
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is asked: a prompt for each row, and how the model is to answer."""
+    """The questions of a batch: a prompt for each row, and the parameters of the model."""
 
     offer: ModelOffer
     prompts: list[str]
@@ -109,7 +109,7 @@ class Job:
         return prompts + answer * len(numbers) * prices.completion
 
     def estimate(self, rows: Iterable[int]) -> Estimate:
-        """Return what these rows may cost; their tokens are only guessed from their letters."""
+        """Return the estimated cost of these rows; tokens are estimated from letters."""
         numbers = list(rows)
         letters = sum(len(self.prompts[row]) + len(self.system or "") for row in numbers)
         tokens, prices = letters // LETTERS + 4 * len(numbers), self.offer.prices
@@ -120,7 +120,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What rows may cost in credits: their prompts about, their answers at most; None where that is not known."""
+    """The cost of rows in credits: prompts estimated, answers at most; None if unknown."""
 
     rows: int
     prompt_tokens: int
@@ -130,7 +130,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class BatchProgress:
-    """How far a job is: rows answered, rows that failed, and failed rows that are asked again now."""
+    """The progress of a job: answered rows, failed rows, and failed rows that are being repeated."""
 
     answered: int
     failed: int
@@ -146,7 +146,7 @@ class BatchProgress:
 
 @dataclass(frozen=True)
 class BatchResult:
-    """What came of a job: answers and failures by row, how many rows were asked again, and what it cost."""
+    """The result of a job: answers and failures by row, the number of repeated rows, and the cost."""
 
     answers: dict[int, RowAnswer]
     failures: dict[int, RowFailure]
@@ -159,7 +159,7 @@ class BatchResult:
 
 
 class Work:
-    """A job on its way. ``steps`` brings it to its end; it may be begun in one process and ended in another."""
+    """The execution of a job. ``steps`` runs the job to its end; another process can continue an unfinished job."""
 
     def __init__(
         self,
@@ -179,7 +179,7 @@ class Work:
         self._storing = Lock()
 
     def missing(self) -> list[int]:
-        """Return the rows to ask: rows without an answer that may get one and aren't on their way."""
+        """Return the rows to send: rows without an answer that may succeed and aren't being processed."""
         failures, answered = self._file.failures(), self._file.answers()
         pending_rows = {row for part in self._file.open_parts() for row in part.rows}
         open_rows = (row for row in range(len(self._job.prompts)) if row not in answered and row not in pending_rows)
@@ -195,15 +195,15 @@ class Work:
         return not (self.missing() or self._file.open_parts())
 
     def steps(self) -> Iterator[BatchProgress]:
-        """Do what is left to do, and return how far it is. Raises the error of a batch that the cloud refused.
+        """Process the remaining rows, and yield the progress. Raises the error of a batch that the cloud refused.
 
-        On a server without batches each row is a chat, several at once.
+        On a server without batches, each row is a chat, several in parallel.
         """
         try:
             yield from self._batched()
         except OperationNotAvailable:
             batched = [part for part in self._file.open_parts() if part.batch]
-            if batched:  # it had batches when they were asked for
+            if batched:  # the server supported batches when the batch was created
                 raise
             self._client.assumptions.learn("batch_prefix", ABSENT)
             yield from self._chatted()
@@ -220,7 +220,7 @@ class Work:
             yield from self._follow()
 
     def _chatted(self) -> Iterator[BatchProgress]:
-        """Ask the rows as chats; an answer is stored as it comes, and an interrupt waits for those on their way."""
+        """Send the rows as chats; each answer is stored on arrival, and an interrupt waits for active chats."""
         for part in self._file.open_parts():
             self._file.keep(part, ())
         while rows := self.missing():
@@ -237,7 +237,7 @@ class Work:
                         each.cancel()
 
     def _chat(self, row: int) -> None:
-        """Ask one row and store what came of it."""
+        """Send a row as a chat and store the answer or the failure."""
         request = ChatCompletionRequest(**self._job.body(row), stream_options=StreamOptions(include_usage=True))
         text, usage = [], Usage()
         row_outcome: RowAnswer | RowFailure
@@ -259,11 +259,11 @@ class Work:
 
     @property
     def goes_on(self) -> bool:
-        """Whether the server works on it without us."""
+        """Whether the server continues to work without this process."""
         return any(part.batch for part in self._file.open_parts())
 
     def result(self) -> BatchResult:
-        """Return what came of it so far."""
+        """Return the result so far."""
         answers = self._file.answers()
         costs = [self._cost(answer) for answer in answers.values()]
         prices = [cost for cost in costs if cost is not None]
@@ -272,7 +272,7 @@ class Work:
         )
 
     def cancel(self) -> int:
-        """Cancel what is on its way; return how many rows that were."""
+        """Cancel active batches; return the number of their rows."""
         parts = [self._with_batch(part) for part in self._file.open_parts()]
         for part in parts:
             if part.batch and part.batch != REQUESTED:
@@ -293,7 +293,7 @@ class Work:
             yield part
 
     def _send(self, part: BatchPart) -> None:
-        """Send a part whose batch is not there yet."""
+        """Create the batch of a part, if the batch doesn't exist yet."""
         part = self._with_batch(part)
         if part.batch == REQUESTED:
             raise OutcomeUnknown(_UNCLEAR)
@@ -313,12 +313,12 @@ class Work:
                 part = self._with_batch(part)
             if part.batch == REQUESTED:
                 raise OutcomeUnknown(f"{first_line(lost)}\n{_UNCLEAR}") from None
-        except LkError:  # it was refused, or never left
+        except LkError:  # the request was refused, or never sent
             self._file.clear_request(part)
             raise
 
     def _with_batch(self, part: BatchPart) -> BatchPart:
-        """Return a part with its batch, if the cloud has it though its answer never came; its file is of no other."""
+        """Return a part with its batch, if the cloud has a batch with the part's token or file."""
         if part.batch not in {None, REQUESTED} or not part.file:
             return part
         every = self._client.batches.list(limit=100).all()
@@ -335,7 +335,7 @@ class Work:
             yield path
 
     def _follow(self) -> Iterator[BatchProgress]:
-        """Look at what is on its way until it has come, and read it."""
+        """Follow the active batches to their ends, and read the results."""
         began = time.monotonic()
         while parts := self._file.open_parts():
             batches = {part: self._client.batches.get(str(part.batch)) for part in parts}
@@ -360,7 +360,7 @@ class Work:
         costs = [self._cost(each) for each in outcomes.values() if isinstance(each, RowAnswer)]
         if None not in costs:
             record_cost(self._session, batch.id, sum(filter(None, costs), Decimal(0)))
-        with suppress(ApiError):  # the prompts need not lie there any longer
+        with suppress(ApiError):  # the prompts are no longer needed in the cloud
             self._client.files.delete(batch.input_file_id)
         if batch.status == "cancelled":
             raise LkError(f"The batch {batch.id} was cancelled. Run the cell again to ask the remaining rows.")
@@ -389,12 +389,12 @@ class Work:
 
 
 def first_line(problem: Exception) -> str:
-    """Return what an error says first."""
+    """Return the first line of an error."""
     return str(problem).partition("\n")[0]
 
 
 def outcome(line: bytes) -> RowAnswer | RowFailure | None:
-    """Return what a line of answers or of errors says of its row; None if it doesn't say of which."""
+    """Parse a line of answers or errors; return None if the line doesn't contain its row."""
     try:
         record = load_json(line)
         row = int(record["custom_id"].removeprefix("row-"))
@@ -418,7 +418,7 @@ def _count(value: Any) -> int | None:
 
 
 def _without_line(row: int, batch: Batch, *, all_readable: bool) -> RowFailure:
-    """Return why a row has no line: it is asked again only if no line could have been its own."""
+    """Return why a row has no line: the row is repeated only if no unreadable line can belong to it."""
     return (
         RowFailure(row, None, f"the batch was {batch.status}") if all_readable else RowFailure(row, _LOST, _UNREADABLE)
     )

@@ -1,7 +1,7 @@
-"""A batch on disk: its parts, and the answer to each row, once; so it continues after the end of its process.
+"""A batch on disk: its parts, and a single answer to each row; so a batch continues after the end of its process.
 
-One file for each job, named after what is asked: the same question about the same rows finds it again. It holds
-answers and no prompts.
+Each job has a file, whose name is a hash of the questions: the same questions about the same rows find the file again.
+The file contains answers and no prompts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from lk_jupyter.errors import UsageError
 #: Seconds for which the answers of a batch are kept.
 RETENTION_SECONDS = 30 * 86_400
 
-#: In the place of a batch's id: it was asked for, and how that ended is not known.
+#: Value in place of a batch's id: the batch was requested, and the result is unknown.
 REQUESTED = "asked"
 
 _TABLES = """
@@ -42,7 +42,7 @@ CREATE TABLE IF NOT EXISTS failures (
 
 @dataclass(frozen=True)
 class BatchPart:
-    """Rows that were sent, or will be, as one batch of the cloud."""
+    """Rows that are sent as a batch of the cloud."""
 
     token: str
     rows: tuple[int, ...]
@@ -52,7 +52,7 @@ class BatchPart:
 
 @dataclass(frozen=True)
 class RowAnswer:
-    """What a model said to a row."""
+    """The answer of a model to a row."""
 
     row: int
     text: str
@@ -62,7 +62,7 @@ class RowAnswer:
 
 @dataclass(frozen=True)
 class RowFailure:
-    """Why a row has no answer; ``status`` is None where it was not asked at all."""
+    """Why a row has no answer; ``status`` is None for a row that was not processed."""
 
     row: int
     status: int | None
@@ -71,7 +71,7 @@ class RowFailure:
 
 
 class LocalBatchFile:
-    """What is known of one job."""
+    """The stored state of a job."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -85,7 +85,7 @@ class LocalBatchFile:
         self._database.close()
 
     def plan(self, rows: Sequence[int]) -> BatchPart:
-        """Note rows that are about to be sent; the token travels with them, so that their batch is found again."""
+        """Store rows before they are sent; the token is part of the request, so that the batch can be found again."""
         part = BatchPart(uuid4().hex, tuple(rows), None, None)
         self._execute("INSERT INTO parts (token, rows) VALUES (?, ?)", part.token, json.dumps(part.rows))
         return part
@@ -99,7 +99,7 @@ class LocalBatchFile:
         return updated
 
     def clear_request(self, part: BatchPart) -> None:
-        """Note that no batch was asked for."""
+        """Record that no batch was requested."""
         self._execute("UPDATE parts SET batch = NULL WHERE token = ?", part.token)
 
     def open_parts(self) -> list[BatchPart]:
@@ -112,7 +112,7 @@ class LocalBatchFile:
         return not self._execute("SELECT 1 FROM parts LIMIT 1")
 
     def keep(self, part: BatchPart, outcomes: Iterable[RowAnswer | RowFailure]) -> None:
-        """Keep what came of a part, all or nothing; a row that has an answer keeps the first."""
+        """Store the results of a part, all or nothing; a row with an answer keeps the first answer."""
         with self._transaction():
             for each in outcomes:
                 (self._keep_answer if isinstance(each, RowAnswer) else self._keep_failure)(each)  # type: ignore[arg-type]
@@ -124,12 +124,12 @@ class LocalBatchFile:
         return {row[0]: RowAnswer(*row) for row in rows}
 
     def failures(self) -> dict[int, RowFailure]:
-        """Return the rows that were asked and have no answer."""
+        """Return the failures of rows without an answer."""
         query = "SELECT row, status, message, tries FROM failures WHERE row NOT IN (SELECT row FROM answers)"
         return {row[0]: RowFailure(*row) for row in self._execute(query)}
 
     def forget(self) -> None:
-        """Begin again."""
+        """Delete the stored state, to start again."""
         with self._transaction():
             for table in ("parts", "answers", "failures"):
                 self._database.execute(f"DELETE FROM {table}")  # noqa: S608 (ours)
@@ -170,7 +170,7 @@ def job_key(facts: Any, prompts: Iterable[str]) -> str:
 
 @contextmanager
 def opened(key: str) -> Iterator[LocalBatchFile]:
-    """Open the file of a job for one process at a time, and let old ones go. Raises UsageError."""
+    """Open the file of a job for a single process, and delete expired files. Raises UsageError for a second process."""
     path = folder() / f"{key}.sqlite"
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     _delete_expired(path.parent)

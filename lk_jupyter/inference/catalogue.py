@@ -1,4 +1,4 @@
-"""The models that answer: what their tokens cost, and how much they read at once."""
+"""The available models: prices of tokens, and context lengths."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ FRESH = 60.0
 MILLION = 1_000_000
 _NEAR = 3
 
-#: Names under which servers tell how many tokens a model takes at once; the API's own list has none.
+#: Fields with the context length in servers' lists of models; the API itself defines no field.
 _CONTEXT = ("context_length", "max_model_len", "context_window")
 
 
 @dataclass(frozen=True)
 class ModelOffer:
-    """A model that answers; ``context`` is how many tokens it takes at once, None if the server doesn't report it."""
+    """A model that answers; ``context`` is the maximum number of tokens, None if the server reports none."""
 
     id: str
     owner: str
@@ -39,13 +39,13 @@ class ModelOffer:
 
     @property
     def kind(self) -> str:
-        """What it is for, as far as its name says."""
+        """The purpose of the model, judged by its name."""
         return "embedding" if "embed" in self.id.lower() else "chat"
 
 
 @dataclass(frozen=True)
 class ModelCatalogue:
-    """The models that an account can ask."""
+    """The models that an account can use."""
 
     offers: tuple[ModelOffer, ...]
 
@@ -79,7 +79,7 @@ class ModelCatalogue:
 
 
 def near(name: str, candidates: Iterable[str]) -> str:
-    """Return a sentence with the names that somebody may have meant, or else some that there are."""
+    """Return a sentence with similar names, or else with some of the available names."""
     names = list(candidates)
     short = {each.rpartition("/")[2]: each for each in names}
     close = get_close_matches(name, names, _NEAR) or [short[n] for n in get_close_matches(name, short, _NEAR)]
@@ -105,13 +105,13 @@ def _offers(session: Session) -> Iterator[ModelOffer]:
 
 
 def context_length(model: ServedModel) -> int | None:
-    """Return how many tokens a model takes at once, if the server reports it."""
+    """Return the maximum number of tokens of a model, if the server reports the number."""
     extra = model.model_extra or {}
     return next((extra[name] for name in _CONTEXT if isinstance(extra.get(name), int)), None)
 
 
 def per_million(price: Decimal | None) -> Decimal | None:
-    """Return what a million tokens cost."""
+    """Return the price of a million tokens."""
     return None if price is None else price * MILLION
 
 

@@ -1,4 +1,4 @@
-"""Who answers a talk: a shared model, or a deployment of one's own that may have to wake up first."""
+"""Targets of a chat: a shared model, or a dedicated deployment that may have to wake up first."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ from lk_jupyter.inference.catalogue import ModelOffer, TokenPrices, catalogue, n
 from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.session import Session
 
-#: Seconds for which a deployment may take to wake up, where nothing tells.
+#: Maximum seconds for a deployment to wake up, if the server reports no limit.
 _READY_SECONDS = 600.0
 
-#: Seconds before a deployment that wakes up is asked again.
+#: Seconds between two requests to a deployment that wakes up.
 _WAKING = 0.5
 
 _ENDED = {"failed", "stopped"}
 
 
 class Pieces:
-    """An answer as it comes; ``close`` ends it from any thread."""
+    """A streamed answer; ``close`` ends the stream from any thread."""
 
     def __init__(self, ask: Callable[[], Any], again: Callable[[LkError], bool] | None = None) -> None:
         self._ask = ask
@@ -65,35 +65,35 @@ class Pieces:
                 return
 
     def close(self) -> None:
-        """End it."""
+        """End the stream."""
         self._closed = True
         if self._stream is not None:
             self._stream.close()
 
 
 class Answerer(Protocol):
-    """Somebody to talk to."""
+    """A target of a chat."""
 
     @property
     def name(self) -> str:
-        """What it is called on the line of the magic."""
+        """The name on the line of the magic."""
 
     @property
     def label(self) -> str:
-        """What it is called in words."""
+        """The name in texts."""
 
     def ask(self, request: ChatCompletionParameters) -> Pieces:
-        """Return the answer, which is asked for when it is read."""
+        """Return the answer; the request is sent when the answer is read."""
 
     def cost(self, usage: Usage | None) -> Decimal | None:
-        """Return what an answer costs; None when that is not known."""
+        """Return the cost of an answer, in credits; None if unknown."""
 
     def waiting(self) -> str:
-        """Return in words what is waited for while nothing comes."""
+        """Return a label for the wait, while no piece arrives."""
 
 
 class SharedModel:
-    """A model that is billed by its tokens."""
+    """A model that is billed by tokens."""
 
     def __init__(self, session: Session, offer: ModelOffer) -> None:
         self._client = session.client
@@ -101,12 +101,12 @@ class SharedModel:
         self.name = self.label = offer.id
 
     def ask(self, request: ChatCompletionParameters) -> Pieces:
-        """Return the answer, which is asked for when it is read."""
+        """Return the answer; the request is sent when the answer is read."""
         prepared = ChatCompletionRequest(model=self.name, **dict(request))
         assumed = self._client.assumptions
 
         def routed() -> bool:
-            """Ask which model a router means; return whether it is one."""
+            """Query which model a router selects; return whether the name is a router."""
             texts = (each.content for each in reversed(request.messages) if each.role == "user")
             prompt = next((text for text in texts if isinstance(text, str)), "")
             prepared.model = self._client.serverless.route(RoutePromptRequest(input=prompt)).model or self.name
@@ -127,16 +127,16 @@ class SharedModel:
         return Pieces(ask, again)
 
     def cost(self, usage: Usage | None) -> Decimal | None:
-        """Return what an answer costs; None when a price is not known."""
+        """Return the cost of an answer, in credits; None for an unknown price."""
         return self.offer.prices.cost(usage)
 
     def waiting(self) -> str:
-        """Say that nothing has come yet."""
+        """Return the label of the wait for the first piece."""
         return "waiting"
 
 
 class DeploymentTarget:
-    """A deployment, asked through Iris; its replicas are billed by the hour, its tokens cost nothing."""
+    """A deployment, used through Iris; replicas are billed by the hour, tokens are free."""
 
     def __init__(self, session: Session, deployment: Deployment) -> None:
         self._client = session.client
@@ -145,7 +145,7 @@ class DeploymentTarget:
         self.label = f"{deployment.hf_model_id} ({self.name})"
 
     def ask(self, request: ChatCompletionParameters) -> Pieces:
-        """Return the answer; while the deployment wakes up, it is asked again."""
+        """Return the answer; while the deployment wakes up, the request is repeated."""
         prepared = DedicatedChatCompletionRequest(**dict(request))
         until = time.monotonic() + _READY_SECONDS
 
@@ -164,11 +164,11 @@ class DeploymentTarget:
         return Decimal(0)
 
     def state(self) -> DeploymentDetail:
-        """Read the deployment as it is now."""
+        """Read the present state of the deployment."""
         return self._client.inference.get(self.deployment_id)
 
     def waiting(self) -> str:
-        """Say how far it is, when it does not serve yet."""
+        """Return a label with the states of replicas that don't serve yet."""
         with suppress(ApiError, ConnectionFailed):
             detail = self.state()
             if detail.status != "created":
@@ -207,12 +207,12 @@ def answerer(session: Session, name: str) -> Answerer:
 
 
 def _is_router(name: str) -> bool:
-    """Whether a name stands for a model that the server chooses by the prompt."""
+    """Return whether a name is a router: the server selects a model by the prompt."""
     return name.startswith(ROUTERS)
 
 
 def is_called(deployment: Deployment, name: str) -> bool:
-    """Whether a name means a deployment: its id, the beginning of it, or its model."""
+    """Return whether a name identifies a deployment: by id, by the start of the id, or by model."""
     return bool(name) and (deployment.deployment_id.startswith(name) or deployment.hf_model_id == name)
 
 

@@ -1,7 +1,7 @@
-"""The stock clients of OpenAI and Anthropic, signed in here and ready to use.
+"""Signed-in versions of the stock clients of OpenAI and Anthropic.
 
-They sign each request with the session's own key, which is renewed when it ends and which no attribute of theirs holds:
-a word is there in its place.
+Each request is signed with the session's key, which is renewed when it expires and which no attribute of a client
+contains: a placeholder takes its place.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from anthropic import Anthropic, AsyncAnthropic
     from openai import AsyncOpenAI, OpenAI
 
-#: Stands where the clients want a key.
+#: Placeholder for the key that the clients require.
 PLACEHOLDER_KEY = "signed-by-lk_jupyter"
 
-#: What OpenAI's clients ask for below the address of the models, and this API has below its own.
+#: Paths that OpenAI's clients expect below the address of the models, and this API has below its own.
 _BATCHES = re.compile(rf"(?<={OPENAI})/(?:files|batches)(?![^/?]).*")
 
 
@@ -48,12 +48,12 @@ def openai(
 
     Args:
         deployment: Id of a deployment. Default: the shared models.
-        session: Session to use. Default: the configured one.
+        session: Session to use. Default: the configured session.
         asynchronous: Return ``openai.AsyncOpenAI``.
         options: The options of ``openai.OpenAI``, such as ``max_retries``.
 
     Returns:
-        A ``openai.OpenAI`` that holds no key: each request is signed when it is sent.
+        A ``openai.OpenAI`` that contains no key: each request is signed when it is sent.
 
     Raises:
         UsageError: The package openai is missing.
@@ -96,12 +96,12 @@ def anthropic(
 
     Args:
         deployment: Id of a deployment. Default: the shared models.
-        session: Session to use. Default: the configured one.
+        session: Session to use. Default: the configured session.
         asynchronous: Return ``anthropic.AsyncAnthropic``.
         options: The options of ``anthropic.Anthropic``, such as ``max_retries``.
 
     Returns:
-        A ``anthropic.Anthropic`` that holds no key: each request is signed when it is sent.
+        A ``anthropic.Anthropic`` that contains no key: each request is signed when it is sent.
 
     Raises:
         UsageError: The package anthropic is missing.
@@ -122,7 +122,7 @@ def anthropic(
 
 
 def _client(package: str, name: str, session: Session | None, deployment: str | None, *, asynchronous: bool) -> Any:
-    """Return what makes a client for a path of the server."""
+    """Return a function that creates a client for a path of the server."""
     stock = library(package, extra=package)
     chosen = session or current()
     pinned = {"X-Deployment-ID": deployment} if deployment else {}
@@ -130,7 +130,7 @@ def _client(package: str, name: str, session: Session | None, deployment: str | 
     kind = getattr(stock, f"Async{name}" if asynchronous else name)
 
     def sign(request: Any) -> Any:
-        """Sign a request, of whichever library the client sends it with; files and batches have another address."""
+        """Sign a request of any HTTP library of the clients; requests for files and batches get another address."""
         refuse_if_read_only("reads" if request.method == "GET" else "spends")
         if match := _BATCHES.search(str(request.url)):
             request.url = type(request.url)(chosen.client.address(chosen.assumptions.paths(EXTERNAL + match[0])[0]))

@@ -1,4 +1,4 @@
-"""A talk with a model: what was said, and the answer that comes."""
+"""Chat with a model: the conversation so far, and the streamed answer."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from lk_jupyter.inference.prompt import Content
 
 _TOO_LONG = re.compile(r"context|too long|too many tokens|maximum.{0,40}tokens", re.IGNORECASE)
 
-#: Seconds within which an answer comes too fast to tell how fast.
+#: Seconds below which an answer is too fast for a speed measurement.
 _TOO_FAST = 0.05
 
 
 @dataclass
 class ChatReply:
-    """What a model says, as far as it has come; ``str()`` of it is the text.
+    """The answer of a model so far; ``str()`` returns the text.
 
-    ``usage`` has the token counts once the answer is complete, ``cost`` its price in credits, None if unknown.
-    ``seconds`` is how long it took, ``tokens_per_second`` how fast it came after the first piece.
+    ``usage`` has the token counts once the answer is complete, ``cost`` the price in credits, None if unknown.
+    ``seconds`` is the duration of the answer, ``tokens_per_second`` the speed after the first piece.
     """
 
     model: str
@@ -51,7 +51,7 @@ class ChatReply:
         return self.text
 
     def take(self, piece: ChatCompletionChunk, moment: float) -> None:
-        """Add what a piece brings that came at this moment of the monotonic clock."""
+        """Add a piece that arrived at this moment of the monotonic clock."""
         self.last = moment
         self.usage = piece.usage or self.usage
         for choice in (choice for choice in piece.choices if not choice.index):
@@ -71,7 +71,7 @@ class ChatReply:
     def tokens_per_second(self) -> float | None:
         """Tokens of the answer by the time from its first piece to its last.
 
-        None while they are not counted, and for an answer that came too fast to measure.
+        None while the count is unknown, and for an answer that is too fast to measure.
         """
         counted = self.usage.completion_tokens if self.usage else None
         if not counted or self.first is None or self.last is None or self.last - self.first < _TOO_FAST:
@@ -81,33 +81,33 @@ class ChatReply:
 
 @dataclass
 class Talk:
-    """What was said in a notebook: questions and answers in turn, and the instructions before them."""
+    """The conversation of a notebook: alternating questions and answers, and the instructions before."""
 
     messages: list[ChatMessage] = field(default_factory=list)
     system: str | None = None
     model: str | None = None
 
     def parameters_for(self, content: Content, **parameters: Any) -> ChatCompletionParameters:
-        """Return the request that a question makes after all that was said."""
+        """Return the request for a question that continues the conversation."""
         system = [ChatMessage(role="system", content=self.system)] if self.system else []
         messages = [*system, *self.messages, ChatMessage(role="user", content=content)]
         options = {name: value for name, value in parameters.items() if value is not None}
         return ChatCompletionParameters(messages=messages, stream_options=StreamOptions(include_usage=True), **options)
 
     def keep(self, content: Content, answer: ChatReply) -> None:
-        """Remember a question and what was answered."""
+        """Store a question and its answer."""
         self.messages += [
             ChatMessage(role="user", content=content),
             ChatMessage(role="assistant", content=answer.text),
         ]
 
     def forget(self) -> None:
-        """Begin again."""
+        """Delete the conversation, to start again."""
         self.messages.clear()
         self.system = None
 
 
-#: A piece, and the moment of the monotonic clock at which it came.
+#: A piece, and its arrival on the monotonic clock.
 _Arrival = tuple[ChatCompletionChunk, float]
 
 
@@ -123,9 +123,9 @@ class Coming:
         threading.Thread(target=self._read, name="lk_jupyter answer", daemon=True).start()
 
     def steps(self, pace: float) -> Iterator[ChatReply]:
-        """Yield the answer as it grows, after a piece or after this many seconds without one.
+        """Yield the growing answer, after a piece or after ``pace`` seconds without a piece.
 
-        Raises what went wrong; what came until then is in ``answer``.
+        Raises the error of the stream; the text so far is in ``answer``.
         """
         while True:
             pieces = self._next_pieces(pace)
@@ -139,7 +139,7 @@ class Coming:
         self.answer.cost = self.who.cost(self.answer.usage)
 
     def close(self) -> None:
-        """End it; what came is kept."""
+        """End the stream; the text so far stays."""
         self._pieces.close()
 
     def _read(self) -> None:
@@ -152,7 +152,7 @@ class Coming:
             self._queue.put(None)
 
     def _next_pieces(self, pace: float) -> list[_Arrival | None]:
-        """Return what has come by now; wait at most this many seconds for the first piece."""
+        """Return the pieces so far; wait at most ``pace`` seconds for the first piece."""
         pieces: list[_Arrival | None] = []
         with suppress(queue.Empty):
             pieces.append(self._queue.get(timeout=pace))
@@ -162,7 +162,7 @@ class Coming:
 
 
 def explained(problem: Exception) -> Exception:
-    """Return an error with what to do, if the server's own words say what is wrong."""
+    """Return an error with the fix, if the server's message describes the cause."""
     if isinstance(problem, BadRequest) and _TOO_LONG.search(problem.detail):
         return UsageError(
             f"The prompt is too long: {problem.detail.rstrip('.')}.\nShorten it, start a new conversation with "

@@ -1,4 +1,4 @@
-"""Models on GPUs of one's own: which can be deployed, at which price, and how far a deployment is."""
+"""Dedicated deployments: deployable models, prices, and the progress of a deployment."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ OVER = frozenset({"failed", "stopped", "terminated", "deleted", "error"})
 
 @dataclass(frozen=True)
 class DeploymentPlan:
-    """A deployment that may be asked for; ``per_hour`` is the price of one replica, where it is known."""
+    """A planned deployment; ``per_hour`` is the price of a replica in credits, if known."""
 
     request: CreateDeploymentRequest
     per_hour: Decimal | None
@@ -63,7 +63,7 @@ class DeploymentPlan:
 
 
 def plan(session: Session, model: str, gpu: str | None, count: int | None, replicas: str) -> DeploymentPlan:
-    """Return what to ask for. Raises UsageError for a model, a card or a number of replicas that there is not."""
+    """Return the plan of a deployment. Raises UsageError for an unknown model, card or number of replicas."""
     if problem := count_problem("--count", count):
         raise UsageError(f"{problem} Nothing was started.")
     models = {each.serving_name: each for each in session.client.inference.models()}
@@ -102,9 +102,9 @@ def _shape(
 
 
 def create_once(client: Client, request: CreateDeploymentRequest) -> DeploymentState | Deployment:
-    """Ask for a deployment once; one whose answer was lost is looked up among the deployments that are new since.
+    """Create a deployment once; after a lost answer, look for a new deployment of this model.
 
-    Raises OutcomeUnknown if it can't be found out.
+    Raises OutcomeUnknown if the result stays unknown.
     """
     before = {each.deployment_id for each in client.inference.list(include_terminated=True)}
     try:
@@ -130,7 +130,7 @@ def create_once(client: Client, request: CreateDeploymentRequest) -> DeploymentS
 
 
 def _created(client: Client, request: CreateDeploymentRequest) -> DeploymentState:
-    """Ask for a deployment by the field that picks its GPU; by the other one, where the server refuses the first."""
+    """Create a deployment with the assumed GPU field; with the other field, if the server refuses the first."""
     if not request.hardware_profile:
         return client.inference.create(request)
     card = request.hardware_profile.removeprefix("gpu.")
@@ -153,9 +153,9 @@ def _created(client: Client, request: CreateDeploymentRequest) -> DeploymentStat
 def starting(
     session: Session, deployment_id: str, seconds: float, pause: Callable[[float], None] = time.sleep
 ) -> Iterator[DeploymentDetail]:
-    """Yield a deployment as it starts, until a replica serves or the time is up.
+    """Yield the state of a starting deployment, until a replica serves or the time is up.
 
-    Raises DeploymentFailed when none will.
+    Raises DeploymentFailed if no replica will serve.
     """
     advice = f"The deployment may still start and be billed. Stop it: %lk_undeploy {deployment_id[:SHORT_ID]}"
 
@@ -188,7 +188,7 @@ def failed(deployment: DeploymentDetail) -> DeploymentFailed:
 
 
 def logs(session: Session, deployment: DeploymentDetail) -> list[tuple[str, str]]:
-    """Return what the replicas that failed wrote last, by their ids."""
+    """Return the last log lines of failed replicas, with the replicas' ids."""
     replica_logs = []
     for replica in deployment.replicas or []:
         if replica.status == "failed":
@@ -198,7 +198,7 @@ def logs(session: Session, deployment: DeploymentDetail) -> list[tuple[str, str]
 
 
 def find(session: Session, name: str) -> Deployment:
-    """Return the deployment of a name: its id, the beginning of it, or its model. Raises UsageError."""
+    """Return the deployment of a name: an id, the start of an id, or a model. Raises UsageError."""
     matches = [each for each in session.client.inference.list(include_terminated=True) if is_called(each, name)]
     alive = [each for each in matches if each.status != "stopped"] or matches
     if len(alive) == 1:

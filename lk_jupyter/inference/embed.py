@@ -1,4 +1,4 @@
-"""Texts as vectors: asked for in pieces, in order, counted."""
+"""Turn texts into vectors: send requests in order, each with many texts."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from lk_jupyter.inference.catalogue import ModelOffer
 from lk_jupyter.inference.conversation import explained
 from lk_jupyter.session import Session
 
-#: Most texts, and about how many letters, of one request.
+#: Maximum texts, and about the maximum letters, of a request.
 TEXTS, LETTERS = 256, 200_000
 
 
 @dataclass
 class Vectors:
-    """The vectors that have come, in the order of their texts, each of the same length.
+    """The vectors so far, in the order of their texts, all of the same length.
 
-    ``tokens`` is None once an answer came without its count: its cost isn't known either.
+    ``tokens`` is None after an answer without a token count: the cost is unknown too.
     """
 
     offer: ModelOffer
@@ -33,11 +33,11 @@ class Vectors:
 
     @property
     def cost(self) -> Decimal | None:
-        """What they cost in credits; None when the price is not known."""
+        """The cost in credits; None for an unknown price."""
         return self.offer.prices.cost(Usage(prompt_tokens=self.tokens, completion_tokens=0))
 
     def take(self, answer: EmbeddingResponse, count: int) -> None:
-        """Add the vectors of one request for this number of texts. Raises InvalidResponse when some are missing."""
+        """Add the vectors of a request with ``count`` texts. Raises InvalidResponse if vectors are missing."""
         ordered = sorted(enumerate(answer), key=lambda pair: pair[0] if pair[1].index is None else pair[1].index)
         try:
             rows = [_numbers(each.embedding) for _, each in ordered]
@@ -68,7 +68,7 @@ def embed(session: Session, offer: ModelOffer, texts: Sequence[str]) -> Iterator
 
 
 def pieces(texts: Sequence[str]) -> Iterator[list[str]]:
-    """Yield the texts in pieces that fit into one request each."""
+    """Yield the texts in pieces, each small enough for a request."""
     piece: list[str] = []
     for text in texts:
         if piece and (len(piece) == TEXTS or sum(map(len, piece)) + len(text) > LETTERS):
@@ -80,7 +80,7 @@ def pieces(texts: Sequence[str]) -> Iterator[list[str]]:
 
 
 def _numbers(vector: Any) -> array[float]:
-    """Return a vector as 32-bit numbers, whichever of its two forms it came in."""
+    """Return a vector as 32-bit numbers, decoded from either of two forms."""
     if not isinstance(vector, str):
         return array("f", vector)
     numbers = array("f")

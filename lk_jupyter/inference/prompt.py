@@ -1,4 +1,4 @@
-"""What is asked: the text of a cell with variables filled in, and images with it."""
+"""Build a prompt: the text of a cell with variables filled in, and images."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from typing import Any
 from lk_jupyter.api.serverless import ChatContentPart, ImageUrl
 from lk_jupyter.errors import UsageError
 
-#: ``{{name}}``, or a name with what may follow it: attributes, items, a conversion, a format.
+#: ``{{name}}``, or a name with optional attributes, items, conversion and format.
 _FIELD = re.compile(
     r"\{(?P<braced>\{[^\W\d][^{}]*\})\}"
     r"|\{(?P<name>[^\W\d]\w*)(?P<path>(?:\.\w+|\[[^\]{}]*\])*)(?P<form>(?:![rsa])?(?::[^{}]*)?)\}"
 )
 
-#: Most bytes of one image.
+#: Maximum bytes of an image.
 MOST_BYTES = 20_000_000
 
 Content = str | list[ChatContentPart]
@@ -59,12 +59,12 @@ def _filled(match: re.Match[str], values: Mapping[str, Any]) -> str:
 
 
 def _text(value: Any) -> str:
-    """Return a value as text; a complete table, where str() would leave its middle out."""
+    """Return a value as text; a complete table, since str() would leave out the middle."""
     return value.to_string() if hasattr(value, "to_string") else str(value)
 
 
 def question(text: str, images: list[str], values: Mapping[str, Any]) -> Content:
-    """Return what to ask. Raises UsageError for an empty question, and an image that cannot be read."""
+    """Return the prompt. Raises UsageError for an empty prompt, and for an unreadable image."""
     prompt = filled(text.strip(), values)
     if not prompt and not images:
         raise UsageError("The cell is empty. Nothing was sent. Write the question below the magic.")
@@ -75,7 +75,7 @@ def question(text: str, images: list[str], values: Mapping[str, Any]) -> Content
 
 
 def image(what: str, values: Mapping[str, Any]) -> str:
-    """Return the address of an image: as it is, or as data of a file or a variable."""
+    """Return the address of an image: unchanged, or as data of a file or a variable."""
     if what.startswith(("http://", "https://", "data:image/")):
         return what
     if what in values:

@@ -1,4 +1,4 @@
-"""A column of texts to work through: of a DataFrame, a Series, or a list, with the other columns next to it."""
+"""Read a column of texts: from a DataFrame, a Series, or a list, with the other columns."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from lk_jupyter.errors import UsageError
 from lk_jupyter.inference.prompt import fields, filled
 from lk_jupyter.text.pandas import pandas
 
-#: ``name``, ``name.column`` or ``name[column]``; quotes are gone from the line of a magic.
+#: ``name``, ``name.column`` or ``name[column]``; the line of a magic has lost its quotes.
 _PLACE = re.compile(r"""(?P<name>[^\W\d]\w*)(?:\.(?P<attribute>\w+)|\[["']?(?P<item>.+?)["']?\])?""")
 
-#: The name under which a prompt has the text itself.
+#: The name of the text itself in a prompt.
 TEXT = "text"
 
 
 @dataclass(frozen=True)
 class Column:
-    """Texts by row; ``index`` is the index of their DataFrame, ``frame`` its columns, None for a list."""
+    """Texts by row; ``index`` is the index of the DataFrame, ``frame`` its columns; None for a list."""
 
     name: str
     texts: Sequence[str]
@@ -32,7 +32,7 @@ class Column:
         return len(self.texts)
 
     def prompts(self, template: str | None) -> list[str]:
-        """Return what to ask for each row: the text, or the template with ``{text}`` and other columns filled in."""
+        """Return a prompt for each row: the text, or the template with ``{text}`` and other columns filled in."""
         if template is None:
             return list(self.texts)
         names = fields(template)
@@ -46,14 +46,14 @@ class Column:
         ]
 
     def joined(self, columns: Mapping[str, Sequence[Any]]) -> Any:
-        """Return a DataFrame with the texts and these columns next to them, by row."""
+        """Return a DataFrame with the texts and the given columns, by row."""
         return pandas().DataFrame({self.name: list(self.texts), **columns}, index=self.index)
 
 
 def column(expression: str, values: Mapping[str, Any]) -> Column:
-    """Return the column that an expression such as ``df.review`` names.
+    """Return the column of an expression such as ``df.review``.
 
-    Raises UsageError when there is none, and for a row that is no text or an empty one.
+    Raises UsageError for an unknown column, and for a row that is empty or isn't text.
     """
     match = _PLACE.fullmatch(expression)
     if not match:
