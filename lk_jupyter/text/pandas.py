@@ -1,4 +1,4 @@
-"""pandas and matplotlib, for those who ask for a table or a plot."""
+"""Import pandas, numpy and matplotlib on demand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lk_jupyter._extras import library
 
 
 def pandas() -> Any:
-    """Return pandas. Raises UsageError where it is missing."""
+    """Return pandas. Raises UsageError if pandas is missing."""
     return library("pandas", "pandas", "A table")
 
 
@@ -19,10 +19,10 @@ def typed(frame: Any, numbers: Iterable[str]) -> Any:
 
 
 def numpy() -> Any:
-    """Return numpy. Raises UsageError where it is missing."""
+    """Return numpy. Raises UsageError if numpy is missing."""
     return library("numpy", "pandas", "An array")
 
 
 def pyplot() -> Any:
-    """Return matplotlib.pyplot. Raises UsageError where it is missing."""
+    """Return matplotlib.pyplot. Raises UsageError if matplotlib is missing."""
     return library("matplotlib.pyplot", "plot", "A plot")

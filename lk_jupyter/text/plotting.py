@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-#: Colours that people of any colour vision tell apart (Okabe and Ito, 2008), and lines that need no colour.
+#: Colors that people of any color vision distinguish (Okabe and Ito, 2008), and line styles that need no color.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 3)))
@@ -16,7 +16,7 @@ _WIDTH = 7.0
 
 
 def blank(figure: Any, high: float, head: str) -> None:
-    """Make a figure a white page of this height in inches, with lines of text at its top."""
+    """Make a figure a white page of this height in inches, with lines of text at the top."""
     figure.set_size_inches(_WIDTH, high)
     figure.set_layout_engine("constrained")
     figure.set_facecolor("white")
@@ -26,7 +26,7 @@ def blank(figure: Any, high: float, head: str) -> None:
 
 
 def dress(axis: Any) -> None:
-    """Give an axis its colours and sizes; the style that is set is the user's, and so is the thread that sets it."""
+    """Set colors and sizes of an axis; the global style, and the thread that sets it, belong to the user."""
     axis.set_facecolor("white")
     axis.set_axisbelow(True)
     axis.grid(visible=True, color=_PALE, linewidth=0.6)

@@ -1,11 +1,11 @@
-"""What a value must be, in words, for the problems that pydantic lists."""
+"""Describe the problems that pydantic reports in words."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-#: Kind of a problem that pydantic finds → what the value must be; names in braces are those of its context.
+#: Kind of a pydantic problem → requirement of the value; names in braces are from the problem's context.
 _PROBLEMS = {
     "missing": "is missing",
     "extra_forbidden": "is unknown",
@@ -34,7 +34,7 @@ _PROBLEMS = {
 
 
 def in_words(problem: Mapping[str, Any]) -> str:
-    """Return what a value must be, for one of the problems that pydantic lists."""
+    """Return the requirement of a value in words, for a problem that pydantic reports."""
     kind = str(problem["type"])
     sentence = _PROBLEMS.get(kind) or _PROBLEMS.get(kind.partition("_")[0]) or "doesn't fit"
     try:

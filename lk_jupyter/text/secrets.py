@@ -1,13 +1,12 @@
-"""What looks like a secret: keys with a known shape, in any text, and what this process uses as one.
+"""Find apparent secrets: keys with a known shape in any text, and secrets that this process uses.
 
-Most shapes come from detect-secrets, which is only imported once a text holds a mark of one of
-them. Its guesses by entropy, and the shapes that ordinary words fit too, are left out: a guard
-that cries wolf is soon switched off.
+Most shapes come from detect-secrets, which is only imported when a text contains a mark of such a shape. Guesses by
+entropy, and shapes that ordinary words match too, are left out: users soon disable a guard with false alarms.
 
-And text as a notebook may keep it, without them. A notebook is committed, mailed and published, so whatever is shown
-there is redacted here: log, rich output, stderr, messages of errors. The log file is not touched: it holds what the run
-printed, byte for byte, because a new connection is joined to it byte by byte; it is in a folder that only its owner can
-read, and in no notebook.
+This module also removes secrets from text for notebooks. A notebook is committed, mailed and published, so all of its
+outputs are redacted: log, rich output, stderr, messages of errors. The log file isn't changed: it contains the exact
+bytes of the run's output, because a new connection continues the file byte by byte. The file is in a folder that only
+its owner can read, and in no notebook.
 """
 
 from __future__ import annotations
@@ -30,21 +29,21 @@ from lk_jupyter.config.settings import setting
 
 @dataclass(frozen=True)
 class SecretSpan:
-    """Where a text holds a secret, and of what kind; never the secret itself."""
+    """The position of a secret in a text, and the kind of the secret; never the secret itself."""
 
     kind: str
     start: int
     end: int
-    keep: str = ""  # what may still be shown of it: the mark that it begins with
+    keep: str = ""  # the part that may be shown: the mark at the start
 
 
 @dataclass(frozen=True)
 class SecretPattern:
-    """One row: a text without any of the ``marks``, or without ``also``, holds no such secret.
+    """A shape of secrets: a text without any of the ``marks``, or without ``also``, contains no such secret.
 
-    ``pattern`` is ours, or names a detector of detect-secrets. With ``inner`` the secret is what
-    its one group holds. ``real`` separates a key from a word of its shape. With ``backwards`` the secret
-    starts where its word starts.
+    ``pattern`` is our regular expression, or the name of a detector in detect-secrets. With ``inner``, the secret is
+    the only group of the pattern. ``real`` separates a key from a word of the same shape. With ``backwards``, the
+    secret starts at the start of its word.
     """
 
     kind: str
@@ -56,7 +55,7 @@ class SecretPattern:
     backwards: bool = False
 
     def may_be_in(self, text: str) -> bool:
-        """Whether it is worth a closer look; this one is fast."""
+        """Return whether the text may contain such a secret; this check is fast."""
         return self.also in text and any(mark in text for mark in self.marks)
 
     @cached_property
@@ -81,7 +80,7 @@ class SecretPattern:
                     yield SecretSpan(self.kind, start, end, keep)
 
 
-#: Where a word begins: after no letter, but for those of an escape in JSON or in a repr, and of a colour.
+#: The start of a word: after a character that isn't a letter, except in escapes of JSON or repr, and in colors.
 _BEGIN = r"(?:(?<![A-Za-z0-9])|(?<=\\[nrtbf])|(?<=\[[0-9]m)|(?<=[0-9][0-9]m))"
 _LIBRARY = re.compile(r"\w+:\w+Detector")
 _WORD = re.compile(r"[\w+/=-]*(?:\.[\w+/=-]+)*")
@@ -91,9 +90,10 @@ _NAME = re.compile(r"[a-z]+\d{0,4}|[A-Z]+|\d+|")
 
 @cache
 def detector(name: str) -> Any:
-    """Return a detector of detect-secrets, which is imported here.
+    """Return a detector of detect-secrets, and import the library.
 
-    Its import has ``logging`` capture the warnings of the process, which belong to the user: that is undone.
+    The import makes ``logging`` capture the warnings of the process, which belong to the user; this function undoes
+    that.
     """
     module, _, kind = name.partition(":")
     show = warnings.showwarning
@@ -110,7 +110,7 @@ def _word_start(text: str, start: int, at_least: int) -> int:
 
 
 def _word_end(text: str, end: int) -> int:
-    """Return where the word ends: some patterns are content with the beginning of a key."""
+    """Return the end of the word: some patterns only match the start of a key."""
     rest = _WORD.match(text, end)
     return rest.end() if rest else end
 
@@ -134,7 +134,7 @@ def _valid_token(token: str) -> bool:
 _PART = "[A-Za-z0-9_=-]"
 _JWT_DETECTOR = "jwt:JwtTokenDetector"
 
-#: The library's own pattern starts anew at each mark: only a word that a dot follows is looked at, once.
+#: The library's pattern restarts at each mark: this pattern only tries words with a dot, once each.
 _JWT = SecretPattern(
     "JSON Web Token",
     ("eyJ",),
@@ -195,16 +195,16 @@ SHORTEST = 8
 #: Secrets in use that are kept: credentials of the bucket change every hour.
 _MOST = 200
 
-#: What is shown nowhere whatever its shape, in output and journal, the longest first.
+#: Secrets that are never shown in output and journal, in all their forms, longest first.
 in_use: tuple[str, ...] = ()
 _in_use_secrets: dict[str, None] = {}
 _lock = threading.Lock()
 
 
 def never_show(*secrets: str | None) -> None:
-    """Show these nowhere from now on, as they are or as JSON, HTML and addresses write them.
+    """Never show these secrets from now on, unchanged or in the forms of JSON, HTML and URLs.
 
-    For keys, session tokens, credentials of the bucket and what was typed unseen, where they enter.
+    For keys, session tokens, credentials of the bucket and hidden input, at the place where they enter.
     """
     global in_use  # noqa: PLW0603 (a process has one set of secrets)
     fresh = [secret for secret in secrets if secret and len(secret) >= SHORTEST and secret not in _in_use_secrets]
@@ -223,14 +223,14 @@ def never_show(*secrets: str | None) -> None:
 
 
 def possible(text: str) -> tuple[SecretPattern, ...]:
-    """Return the shapes whose secrets the text may hold; a fast look, for many lines at once."""
+    """Return the shapes whose secrets the text may contain; a fast check, for many lines together."""
     return tuple(shape for shape in SHAPES if shape.may_be_in(text))
 
 
 def find(text: str, secrets: tuple[str, ...] = (), shapes: Iterable[SecretPattern] = SHAPES) -> list[SecretSpan]:
-    """Return the secrets in a text, in order; where two overlap, they are one.
+    """Return the secrets in a text, in order; overlapping secrets are joined.
 
-    ``secrets`` are secrets whatever their shape, and so is what this process uses.
+    ``secrets`` are secrets of any shape, in addition to the secrets that this process uses.
     """
     spans = [
         SecretSpan("key in use here", *match.span(), "lk_" if value.startswith("lk_") else "")
@@ -246,7 +246,7 @@ def find(text: str, secrets: tuple[str, ...] = (), shapes: Iterable[SecretPatter
 
 
 def _apart(secrets: list[SecretSpan]) -> list[SecretSpan]:
-    """Join what overlaps."""
+    """Join overlapping secrets."""
     apart = secrets[:1]
     for secret in secrets[1:]:
         last = apart[-1]
@@ -258,7 +258,7 @@ def _apart(secrets: list[SecretSpan]) -> list[SecretSpan]:
 
 
 class SecretFinding(NamedTuple):
-    """Where something looks like a secret, and what kind; never the secret itself."""
+    """The place and the kind of an apparent secret; never the secret itself."""
 
     where: str
     kind: str
@@ -269,28 +269,28 @@ class SecretFinding(NamedTuple):
 
 MARK = "…[redacted]"
 
-#: What a terminal takes for a colour.
+#: Color sequences of terminals.
 COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 _KEY_BEGIN, _KEY_END = "PRIVATE KEY", "-----END "
 
-#: A last word that may become a secret when its rest comes: marks that no ordinary word holds, and passwords.
+#: Marks of a last word that may become a secret when more text arrives: marks in no ordinary word, and passwords.
 _TELLING = (mark for shape in SHAPES for mark in shape.marks if re.search(r"[_=-]|[a-z][A-Z]|[A-Z]{4}", mark))
 _KEY_PREFIX = re.compile("|".join(map(re.escape, _TELLING)))
 
-#: Characters of a secret in use from which on it is taken for one that has begun.
+#: Characters of a secret in use from which on a partial match counts as its start.
 _FEW = 4
 
 
 def redact(text: str, shapes: Iterable[SecretPattern] = SHAPES) -> str:
-    """Return the text with a mark in place of each secret; with the setting secret_guard off, of those in use."""
+    """Return the text with a mark in place of each secret; if secret_guard is off, only of secrets in use."""
     clean = without_secrets(text, shapes)
     return clean if clean is text or setting("secret_guard") != "off" else without_secrets(text, ())
 
 
 def without_secrets(text: str, shapes: Iterable[SecretPattern] = SHAPES) -> str:
-    """Return the text with a mark in place of each secret, whatever the settings are.
+    """Return the text with a mark in place of each secret, independent of the settings.
 
-    Text with secrets loses its colors: they may be in the middle of a secret.
+    Text with secrets loses its colors, because color sequences may be inside a secret.
     """
     plain = COLOUR.sub("", text) if "\x1b" in text else text
     if _is_clean(plain):
@@ -306,12 +306,12 @@ def without_secrets(text: str, shapes: Iterable[SecretPattern] = SHAPES) -> str:
 
 
 def _is_clean(plain: str) -> bool:
-    """Whether it is plain to see that the text holds no secret: most hold not even a mark of one."""
+    """Return whether the text certainly contains no secret: most texts don't even contain a mark."""
     return not MARKS.search(plain) and not any(secret in plain for secret in in_use)
 
 
 def _secret_start(line: str) -> int:
-    """Return where at the end of a line a secret may have begun; the length of the line where none has."""
+    """Return the position at the end of a line where a secret may start, or the length of the line."""
     last = len(line) - len(line.rpartition(" ")[2].rpartition("\t")[2])
     match = _KEY_PREFIX.search(line, last)
     starts = [match.start()] if match else []
@@ -325,13 +325,13 @@ def _secret_start(line: str) -> int:
 
 
 def redact_bundle(data: dict[str, Any]) -> dict[str, Any]:
-    """Return a MIME bundle with its texts redacted, at any depth; pictures are left as they are."""
+    """Return a MIME bundle with all texts redacted, at any depth; pictures don't change."""
     pictures = {mime for mime in data if mime.startswith("image/") and mime != "image/svg+xml"}
     return {mime: value if mime in pictures else redact_values(value) for mime, value in data.items()}
 
 
 def redact_values(value: Any, clean: Callable[[str], str] = redact) -> Any:
-    """Return JSON with every text in it cleaned, names included."""
+    """Return JSON with every text cleaned, names included."""
     if isinstance(value, str):
         return clean(value)
     if isinstance(value, dict):
@@ -340,13 +340,13 @@ def redact_values(value: Any, clean: Callable[[str], str] = redact) -> Any:
 
 
 class LineRedactor:
-    """Redacts lines as they come, a private key over many of them too."""
+    """A redactor of successive lines, also of a private key across many lines."""
 
     def __init__(self) -> None:
         self._in_key = False
 
     def lines(self, lines: Iterable[str]) -> list[str]:
-        """Return finished lines as they may be shown; a key's own lines are one."""
+        """Return finished lines without secrets; the lines of a private key become a single line."""
         waiting = list(lines)
         text = "\n".join(waiting)
         plain = COLOUR.sub("", text) if "\x1b" in text else text
@@ -356,7 +356,7 @@ class LineRedactor:
         return [redacted for line in waiting for redacted in self._line(line, shapes)]
 
     def live(self, line: str) -> str:
-        """Return an unfinished line as it may be shown: nothing of a last word that is or may become a secret."""
+        """Return an unfinished line without its last word, if that word is or may become a secret."""
         if self._in_key:
             return ""
         redacted = redact(line)

@@ -1,8 +1,8 @@
-"""Text that was made for a terminal, as lines for a notebook.
+"""Turn terminal output into lines for a notebook.
 
-Carriage returns, backspaces, erased lines and the cursor-up of nested progress bars are applied
-here, colours are kept, and every other control sequence is dropped, as are signs that turn the direction
-of text: a log can neither link nor redraw what is not its own, nor look like what it isn't.
+Carriage returns, backspaces, erased lines and the cursor-up of nested progress bars are applied here, colors are
+preserved, and every other control sequence is dropped, as are signs that change the direction of text: a log can't add
+links, redraw foreign output, or look like another text.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from itertools import islice
 from textwrap import TextWrapper
 from typing import Any
 
-#: Characters of one line that a notebook shows; the log file has all of them.
+#: Maximum characters of a line in a notebook; the log file has the complete line.
 LINE_LIMIT = 5_000
 
-#: Characters of a line that are kept while it is written.
+#: Maximum characters in memory of an unfinished line.
 _MOST_CELLS = 2 * LINE_LIMIT
 
-#: Lines that a log goes up at most, as nested progress bars do: those below wait until they are finished.
+#: Maximum lines that a log moves up, for nested progress bars: lower lines wait until they are finished.
 _MOST_UP = 100
 
 _ESCAPE_LIMIT = 4_096
@@ -30,7 +30,7 @@ _SPECIAL_SIGNS = ("\r", "\b", _ERASE_REST, _ERASE_LINE)
 _SPECIAL = re.compile(f"[{''.join(_SPECIAL_SIGNS)}]")
 _PIECES = re.compile(f"([{''.join(_SPECIAL_SIGNS)}])")
 _CELL = re.compile(r"(?:\x1b\[[0-9;:]*m)+[^\x1b]?|[^\x1b]")
-#: Signs that turn the direction in which text is read, so that a name looks like another one.
+#: Signs that change the direction of text, with which a name could look like another name.
 _TURNS = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 #: Invisible signs, with which a name looks like another name.
 _INVISIBLE = (
@@ -44,7 +44,7 @@ _CONTROL = re.compile(
     r"|\x1b[\]P_^X][^\x07\x1b]*(?:\x07|\x1b\\)"  # OSC and other strings: titles, links
     r"|\x1b\[[0-?]*[ -/]*[@-~]"  # every other CSI sequence
     r"|\x1b[ -/]*[0-~]"
-    # What is left alone of a sequence, else it would join what stands behind a dropped sign.
+    # The rest of an incomplete sequence, which would otherwise combine with the text after a dropped sign.
     r"|[\x00-\x07\x0b\x0c\x0e-\x1f\x7f\x80-\x9f" + _TURNS + "]"
 )
 _CONTROL_BYTES = bytes({*range(0x20), 0x7F} - {*b"\b\t\n\r"})
@@ -60,9 +60,9 @@ _UNSEEN = re.compile(
 
 
 def plain(text: str) -> str:
-    """Return a name or a message of others without what a terminal obeys and what nobody sees.
+    """Return a foreign name or message without control sequences and invisible signs.
 
-    Colors, titles, links, cursor moves, signs that turn text, and invisible signs are removed.
+    Colors, titles, links, cursor moves, signs that change the direction of text, and invisible signs are removed.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -70,7 +70,7 @@ def plain(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return a name of others on one line, without what a terminal obeys and what nobody sees."""
+    """Return a foreign name on a single line, without control sequences and invisible signs."""
     return " ".join(plain(text).split())
 
 
@@ -91,17 +91,17 @@ def _replace(match: re.Match[str]) -> str:
 
 
 class TerminalText:
-    """Takes chunks of terminal output, gives finished lines and the state of the unfinished ones.
+    """A converter from chunks of terminal output to finished lines and the state of unfinished lines.
 
-    With ``returns`` a line that ended in a carriage return keeps it, as it does in a notebook.
+    With ``returns``, a line that ended with a carriage return ends with a carriage return, as in a notebook.
     """
 
     def __init__(self, *, returns: bool = False) -> None:
         self._returns = returns
-        self._rows = [""]  # what is not given away yet; the last is the line being written
+        self._rows = [""]  # rows that ``take`` hasn't returned yet; the last row is being written
         self._row = 0  # where the cursor is
-        self._depth = 0  # how many rows above the last one are still written to
-        self._cut = ""  # an escape sequence whose end has not come
+        self._depth = 0  # rows above the last row that may still change
+        self._cut = ""  # an escape sequence without its end
 
     def feed(self, text: str) -> None:
         """Take a chunk, cut anywhere."""
@@ -115,18 +115,18 @@ class TerminalText:
             self._row = len(self._rows) - 1
 
     def passed(self, text: str) -> str:
-        """Return a chunk for a terminal, which applies what would be applied here and gets nothing else to obey."""
+        """Return a chunk for a terminal: only control sequences that this class applies remain."""
         return self._clean(self._cut + text, lambda match: match["erase"] or _replace(match))
 
     def take(self) -> tuple[list[str], str]:
-        """Return the lines finished since the last time, and what is being written now."""
+        """Return the lines finished since the last call, and the unfinished text."""
         done = max(0, len(self._rows) - 1 - self._depth)
         lines, self._rows = self._rows[:done], self._rows[done:]
         self._row = max(0, self._row - done)
         return self._finished(lines), clip("   ".join(filter(None, map(shown, self._rows))))
 
     def end(self) -> list[str]:
-        """Return all lines that are left, the unfinished ones included."""
+        """Return all remaining lines, unfinished lines included."""
         lines = [*self._finished(self._rows[:-1]), *_visible_lines(self._rows[-1:])]
         self._rows, self._row = [""], 0
         return lines[:-1] if not lines[-1] else lines
@@ -161,27 +161,27 @@ class TerminalText:
 
 
 def _may_hold_controls(text: str) -> bool:
-    """Whether there is anything to clean; ten times as fast as a look for it by a pattern, as most text has nothing."""
+    """Return whether the text may need cleaning; ten times as fast as a regular expression on clean text."""
     data = text.encode(errors="replace")
     has_unicode = not text.isascii() and any(first in data for first in _FIRST_BYTES)
     return has_unicode or len(data.translate(None, _CONTROL_BYTES)) < len(data)
 
 
 def shown(line: str) -> str:
-    """Return what a notebook shows of a line that ``overwrite`` made."""
+    """Return the visible part of a line from ``overwrite``."""
     return clip(line.partition("\r")[0])
 
 
 def _visible_lines(lines: list[str]) -> list[str]:
-    """Do so for many lines, most of which are shown as they are."""
+    """Return the visible parts of many lines, most of which don't change."""
     return [line if "\r" not in line and len(line) <= LINE_LIMIT else shown(line) for line in lines]
 
 
 def overwrite(line: str) -> str:
-    """Return what a terminal shows of a line after its carriage returns, backspaces and erasures.
+    """Return a line after its carriage returns, backspaces and erasures, like a terminal.
 
-    When the cursor is not at its end, a carriage return and what stands before the cursor follow,
-    so that more of the line can be added.
+    If the cursor isn't at the end, a carriage return and the text before the cursor follow, so that more text can be
+    appended.
     """
     if not _SPECIAL.search(line):
         return line[:_MOST_CELLS]
@@ -202,13 +202,13 @@ def overwrite(line: str) -> str:
 
 
 def _write(cells: list[str], column: int, piece: str) -> int:
-    """Write text at a column of a line; return the column behind it."""
+    """Write text at a column of a line; return the column after the text."""
     if "\x1b" not in piece:
         new = list(piece[:_MOST_CELLS])
     else:
         new = [match[0] for match in islice(_CELL.finditer(piece), _MOST_CELLS)]
     if new and column and _is_colour(cells[column - 1]):
-        column -= 1  # a color belongs to the letter behind it
+        column -= 1  # a color belongs to the letter after the color
         new[0] = cells[column] + new[0]
     new = new[: max(0, _MOST_CELLS - column)]
     cells[column : column + len(new)] = new
@@ -233,15 +233,15 @@ def shortened(text: str, most: int) -> str:
 
 
 def columns_of_terminal() -> int | None:
-    """Return how many letters a line of the terminal has in which output appears; None where it appears elsewhere."""
+    """Return the columns of the terminal that shows the output; None if no terminal shows the output."""
     try:
         return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    except ValueError:  # it is closed
+    except ValueError:  # stdout is closed
         return None
 
 
 def wrapped(text: str, width: int | None, indent: str = "") -> str:
-    """Return lines that are no longer than this, unless a word is; ``indent`` begins each but the first."""
+    """Return lines of at most this width, except for longer words; ``indent`` starts each line but the first."""
     if not width or max(map(len, text.split("\n"))) <= width:
         return text
     wrapper = TextWrapper(width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)

@@ -14,7 +14,7 @@ _LARGEST = 1e30
 
 
 def credits_label(amount: Decimal | None) -> str:
-    """Return an amount in words: four decimals below one credit, two above."""
+    """Return an amount in words: four decimals below a credit, two above."""
     if amount is None:
         return "price unknown"
     if 0 < amount < _SMALLEST:
@@ -23,7 +23,7 @@ def credits_label(amount: Decimal | None) -> str:
 
 
 def moment_label(moment: datetime | None, form: str = "%d %b %Y %H:%M") -> str:
-    """Return a moment as the reader's clock shows it; nothing where the server gave none."""
+    """Return a moment in local time; "" for None."""
     return f"{moment.astimezone():{form}}" if moment else ""
 
 
@@ -37,17 +37,17 @@ def duration_label(seconds: float) -> str:
 
 
 def whole_label(seconds: float) -> str:
-    """Return a time span in whole seconds, as what counts them shows it: ``42 s``, ``3 min 05 s``."""
+    """Return a time span in whole seconds, for counters: ``42 s``, ``3 min 05 s``."""
     return f"{seconds:.0f} s" if seconds < 60 else duration_label(seconds)
 
 
 def disk_label(size_gb: int | None) -> str:
-    """Return the size of a volume as servers give it: 200 GB; nothing where the server gave none."""
+    """Return the size of a volume in the servers' unit: 200 GB; "" for None."""
     return "" if size_gb is None else f"{size_gb} GB"
 
 
 def size_label(size: float) -> str:
-    """Return bytes as people read them: 12.3 MB."""
+    """Return a number of bytes for people: 12.3 MB."""
     size = max(-_LARGEST, min(size, _LARGEST))
     for unit in _UNITS:
         if size < 999.5 or unit == _UNITS[-1]:
