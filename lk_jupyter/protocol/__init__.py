@@ -1,1 +1,1 @@
-"""What the kernel and a run agree on: frames, parts, keys of metadata and of the bucket."""
+"""The protocol between the kernel and a run: frames, parts, keys of metadata and of the bucket."""

@@ -7,12 +7,12 @@ from datetime import timedelta
 #: Folder of the bucket for objects that only runs and this package use.
 FOLDER = ".lk/"
 
-#: Where what runs have saved lies in the bucket.
+#: Folder of checkpoints in the bucket.
 CHECKPOINTS = ".lk/c/"
 
 
 def checkpoint_key(token: str) -> str:
-    """Return the key of what a run saves before its time limit."""
+    """Return the key of the checkpoint that a run saves before its time limit."""
     return f"{CHECKPOINTS}{token}.tar"
 
 
@@ -32,7 +32,7 @@ def answer_key(token: str) -> str:
 
 VALUES, RETURNED = ".lk/v/", ".lk/o/"
 
-#: What lies in the bucket for so long is removed; a value that is still in use is sent anew before.
+#: Folder → age after which objects are removed; a value that is still in use is uploaded again before.
 KEPT = {
     VALUES: timedelta(days=30),
     RETURNED: timedelta(days=14),
@@ -44,5 +44,5 @@ RENEWED = timedelta(days=20)
 
 
 def returned_key(token: str, what: str | int) -> str:
-    """Return the key of what a run sends back: the number of a slot, or the message that lists them."""
+    """Return the key of a result: the number of a slot, or the message that lists the slots."""
     return f"{RETURNED}{token}/{what}"

@@ -1,19 +1,19 @@
-"""Frames: messages of a run to the notebook, in its log next to the text.
+"""Frames: messages of a run to the notebook, in the log next to the text.
 
-A frame is one line or several, made by ``remote/script/run.py``::
+A frame is a line or several lines, written by ``remote/script/run.py``::
 
     ESC ] 7411 ; NONCE ; SEQ ; PART/PARTS ; BASE64 ; CRC BEL LF
 
-If the line continues after it, a plus follows PARTS and no LF the BEL. A terminal shows nothing
-of it. Each run has its nonce, so that printed text can't pass for a frame: anything without the
-nonce stays text. A frame that decides what is read, written or set here is signed too, with a
-key that no record of the run contains: the signature follows the compressed JSON. Newlines
-inside a frame are ignored, because servers add some.
+If the line continues after the frame, a plus follows PARTS and no LF the BEL. A terminal shows no part of a frame. Each
+run has a nonce, so that printed text can't pass for a frame: text without the nonce stays text. A frame that decides
+which values are read, written or set in the notebook is signed too, with a key that no record of the run contains: the
+signature follows the compressed JSON. Newlines inside a frame are ignored, because servers add some.
 
-Some servers remove control characters from a log, or write them differently. The nonce identifies such a frame.
+Some servers remove control characters from a log, or write the characters differently. The nonce identifies such a
+frame.
 
-Stdout and stderr may arrive in one text: output of the other stream between two halves of a frame,
-or between a frame and the text it hides, is text and is kept.
+Stdout and stderr may arrive as a single text: output of the other stream between two halves of a frame, or between a
+frame and the text that it hides, stays text.
 """
 
 from __future__ import annotations
@@ -34,37 +34,37 @@ ESCAPE, END = "\x1b", "\x07"
 _MARK = "\x1b]7411;"
 HIDE, ERROR, BAR, STDERR = "hide", "error", "bar", "stderr"
 
-#: Stands for a frame without a valid signature; its payload is the ``kind`` of that frame.
+#: Kind of a frame without a valid signature; the payload is the original ``kind``.
 UNSIGNED = "unsigned"
 
-#: Kinds of what is shown beside the text, in the words of Jupyter's messages.
+#: Kinds of frames with output other than text, in the words of Jupyter's messages.
 SHOWN = frozenset({"display", "update", "clear", "page"})
 
-#: Key in a run's metadata that holds the nonce of its frames.
+#: Key in a run's metadata with the nonce of the frames.
 FRAMES_KEY = "lk_frames"
 
-#: No frame can carry it.
+#: A nonce that no frame can have.
 NO_NONCE = ";"
 
-#: Characters of other text after which hidden text that has not come is given up.
+#: Characters of other text after which hidden text that hasn't arrived is given up.
 _MOST_BETWEEN = 1 << 16
 
-#: Characters of hidden text after which its rest is waited for, and of other text that waits meanwhile.
+#: Characters of hidden text after which the rest is awaited, and of other text that waits meanwhile.
 _LEAST_OVERLAP, _MOST_WAITING = 8, 1 << 12
 
-#: Characters, and lines, after which a frame that has begun is given up: it never ended.
+#: Characters, and lines, after which an unfinished frame is given up.
 _LONGEST, _MOST_LINES = 1 << 14, 30
 
-#: Starts of frames before one end that are looked at: two streams leave two of them there.
+#: Starts of frames that are tried for an end: two interleaved streams leave two starts.
 _MOST_STARTS = 8
 
-#: Bytes that a frame may have when it is unpacked, and parts: small texts unpack to a thousand times their size.
+#: Maximum bytes of an unpacked frame, and parts: small texts can unpack to a thousand times their size.
 MOST, _MOST_PARTS = 1 << 24, 500_000
 
-#: Frames that may come before one that is missing.
+#: Frames that may arrive before a missing frame.
 _GAP = 10_000
 
-#: What a server may write for the first and the last character of a frame.
+#: Replacements of servers for the first and the last character of a frame.
 _WRITTEN = {
     "\\x1b": "\\x07",
     "\\u001b": "\\u0007",
@@ -77,10 +77,10 @@ _WRITTEN = {
 
 _LONGEST_WRITTEN = max(map(len, _WRITTEN))
 
-#: What is left of the mark of a frame without them.
+#: The mark of a frame without these characters.
 BARE_MARK = _MARK[1:]
 
-#: What follows the nonce of a frame up to its last character, and the beginning of that.
+#: The text between the nonce and the last character of a frame, and a prefix of that text.
 _REST = re.compile(r";[0-9a-f-]+;\d+/\d+\+?;[A-Za-z0-9+/=\r\n]*;[0-9a-f]{8}")
 _REST_PREFIX = re.compile(
     r"(?:;(?:[0-9a-f-]+(?:;(?:\d+(?:/(?:\d+\+?(?:;[A-Za-z0-9+/=\r\n]*(?:;[0-9a-f]{0,8})?)?)?)?)?)?)?)?"
@@ -98,7 +98,7 @@ _PREFIX = re.compile(
 
 @dataclass(frozen=True)
 class Frame:
-    """A message of a run; ``seq`` is its number, unique within the run."""
+    """A message of a run; ``seq`` is the message's number, unique within the run."""
 
     kind: str
     payload: dict[str, Any]
@@ -106,7 +106,7 @@ class Frame:
 
 
 class _FrameNumbers:
-    """Which frames have been seen. Each process numbers its own, so all before the first gap are one number."""
+    """The numbers of received frames: for each process, a number that covers all frames before the first gap."""
 
     def __init__(self) -> None:
         self._all_to: dict[str, int] = {}
@@ -122,7 +122,7 @@ class _FrameNumbers:
         beyond = self._beyond.setdefault(process, set())
         beyond.add(number)
         all_to = self._all_to.get(process, 0)
-        if len(beyond) > _GAP:  # what is missing does not come any more
+        if len(beyond) > _GAP:  # the missing frames won't arrive
             all_to = min(beyond) - 1
         while all_to + 1 in beyond:
             all_to += 1
@@ -136,7 +136,7 @@ def _numbered(seq: str) -> tuple[str, int]:
 
 
 class _Hidden:
-    """Text that frames have named, because they show it themselves: it is taken out where it comes."""
+    """Text that frames hide, because the frames show the same content: the text is removed when it arrives."""
 
     def __init__(self) -> None:
         self._pieces: deque[str] = deque()
@@ -147,7 +147,7 @@ class _Hidden:
         return bool(self._pieces or self._pending)
 
     def expect(self, text: str) -> None:
-        """Take out this text, line by line, when it comes."""
+        """Remove this text, line by line, when it arrives."""
         self._pieces.extend(re.findall(r"[^\n]*\n|[^\n]+", text))
         self._between = 0
 
@@ -177,10 +177,10 @@ class _Hidden:
         return "".join(visible) + text
 
     def _other(self, text: str, piece: str) -> tuple[str, str]:
-        """Return the text of the other stream that comes first, and what follows it."""
+        """Return the text of the other stream that precedes the piece, and the text from the piece on."""
         at = text.find(piece)
         overlap = _common(text, piece)
-        if at < 0 and overlap >= _LEAST_OVERLAP:  # half of it, other text, the other half
+        if at < 0 and overlap >= _LEAST_OVERLAP:  # half of the piece, other text, the other half
             rest = piece[overlap:]
             at = text.find(rest, overlap) if rest.strip() else -1
             if at >= 0:
@@ -193,13 +193,13 @@ class _Hidden:
         return text[:at], text[at:]
 
     def end(self) -> str:
-        """Return what was held back, as nothing more comes."""
+        """Return the delayed text, at the end of the input."""
         pending, self._pending = self._pending, ""
         return pending
 
 
 def _common(text: str, other: str) -> int:
-    """Return with how many equal characters both begin."""
+    """Return the length of the common prefix."""
     for at, (one, two) in enumerate(zip(text, other, strict=False)):
         if one != two:
             return at
@@ -207,22 +207,22 @@ def _common(text: str, other: str) -> int:
 
 
 def _overlap_at_end(text: str, piece: str) -> int:
-    """Return how many characters at the end of the text are the beginning of the piece."""
+    """Return the number of characters at the end of the text that are the start of the piece."""
     longest = min(len(text), len(piece) - 1)
     return next((length for length in range(longest, 0, -1) if piece.startswith(text[-length:])), 0)
 
 
 class _Restorer:
-    """Puts back the first and the last character of the frames of one nonce, where a server has changed them."""
+    """A restorer of the first and the last character of frames, for servers that change these characters."""
 
     def __init__(self, nonce: str) -> None:
         self.count = 0
         self._mark = BARE_MARK + nonce
         self._pending = ""
-        self._before = ""  # the last characters of what came before
+        self._before = ""  # the last characters of the text before
 
     def restored(self, text: str) -> str:
-        """Take a chunk and return it as it was written. Hold back a part that may continue as a frame."""
+        """Return a chunk as originally written. Delay a part that may continue as a frame."""
         text = self._restored(text)
         self._before = (self._before + text)[-_LONGEST_WRITTEN:]
         return text
@@ -262,18 +262,18 @@ class _Restorer:
         return "".join([*pieces, text[at:mark_start]])
 
     def end(self) -> str:
-        """Return what was held back, as nothing more comes."""
+        """Return the delayed text, at the end of the input."""
         pending, self._pending = self._pending, ""
         return pending
 
 
 def _escape_at_end(text: str) -> str:
-    """Return what stands for the first character of a frame at the end of a text."""
+    """Return the replacement of a frame's first character at the end of a text, or ""."""
     return next((each for each in _WRITTEN if text.endswith(each)), "")
 
 
 def _goes_on(body: str, last: str) -> bool:
-    """Whether this may be the beginning of a frame's line, after its nonce."""
+    """Return whether the text may be the start of a frame's line, after the nonce."""
     is_short = len(body) < _LONGEST and body.count("\n") <= _MOST_LINES
     prefix = _REST_PREFIX.match(body)
     return bool(is_short and prefix and last.startswith(body[prefix.end() :]))
@@ -281,12 +281,12 @@ def _goes_on(body: str, last: str) -> bool:
 
 @dataclass
 class Splitter:
-    """Splits what a run wrote into text and frames, each frame once, however the text is cut.
+    """A splitter of a run's output into text and frames, each frame once, for any division into chunks.
 
-    The text that a frame of the kind ``hide``, ``error`` or ``stderr`` names is left out, as frames show it;
-    ``keeps_hidden`` is whether to return it anyway, except for ``stderr``, which is another stream.
-    ``damaged`` counts the frames that came broken. ``key`` is the key of the run: without a valid signature, a frame
-    that must have one becomes a frame of the kind ``unsigned``.
+    The text of a frame of the kind ``hide``, ``error`` or ``stderr`` is left out, since the frame shows the text;
+    ``keeps_hidden`` is whether to return this text anyway, except for ``stderr``, which is another stream. ``damaged``
+    counts damaged frames. ``key`` is the key of the run: without a valid signature, a frame that needs a signature
+    becomes a frame of the kind ``unsigned``.
     """
 
     nonce: str
@@ -309,7 +309,7 @@ class Splitter:
         return self._restorer.count
 
     def feed(self, text: str) -> list[str | Frame]:
-        """Take a chunk and return what it completes, in order."""
+        """Add a chunk and return the completed items, in order."""
         return self._fed(self._restorer.restored(text))
 
     def _fed(self, text: str) -> list[str | Frame]:
@@ -337,9 +337,9 @@ class Splitter:
     def _take_frame(
         self, items: list[str | Frame], text: str, start: int, end: int, *, is_broken: bool
     ) -> tuple[str, int]:
-        """Take the frame that ends here; return the text and the position up to which it is done.
+        """Parse the frame that ends at ``end``; return the text and the position up to which the text is processed.
 
-        A frame that starts within another frame, whose other half comes later, belongs to the other stream.
+        A frame that starts within another frame, whose other half follows later, belongs to the other stream.
         ``is_broken`` is whether no start before this end belongs to a frame.
         """
         starts = [] if is_broken else [match.start() for match in _START.finditer(text, start, end)]
@@ -364,7 +364,7 @@ class Splitter:
         return text, until
 
     def end(self) -> list[str | Frame]:
-        """Return what was held back, as the text is at its end."""
+        """Return the delayed items, at the end of the text."""
         items = self._fed(self._restorer.end())
         pending, self._pending = self._pending, ""
         self._add(items, self._broken(pending) if _START.match(pending) else pending)
@@ -382,7 +382,7 @@ class Splitter:
         _append(items, self._hidden.without(text) if self._hidden else text)
 
     def _unfinished(self, items: list[str | Frame], text: str, start: int) -> int:
-        """Hold a frame that may continue; return the position up to which the text is done."""
+        """Delay a frame that may continue; return the position up to which the text is processed."""
         if len(text) - start > _LONGEST or text.count("\n", start) > _MOST_LINES:
             self._add(items, self._broken(text[start:]))
         else:
@@ -390,7 +390,7 @@ class Splitter:
         return len(text)
 
     def _broken(self, text: str) -> str:
-        """Return the text to show for an incomplete frame: nothing, if it is ours and holds no other text."""
+        """Return the visible text of an incomplete frame: "" for a frame of this run without foreign text."""
         bare = _bare(text)
         if not bare[len(_MARK) :].startswith(self.nonce):
             return text
@@ -410,7 +410,7 @@ class Splitter:
             items.append(frame)
 
     def _completed(self, seq: str, part: str, data: str) -> Frame | None:
-        """Take one line of a frame, and return the frame if it is the last that was missing."""
+        """Add a line of a frame, and return the frame if no line is missing any more."""
         if seq in self._numbers:
             return None
         number, _, parts = part.removesuffix("+").partition("/")
@@ -434,7 +434,7 @@ def _has_signature(key: bytes, seq: str, content: bytes) -> bool:
 
 
 def survived(frame: Frame) -> dict[str, Any] | None:
-    """Return name, text and traceback of an error that did not end the code, if the frame shows one."""
+    """Return name, text and traceback of an error that didn't end the code, if the frame contains such an error."""
     error = frame.payload.get("error")
     lines = error.get("traceback") if isinstance(error, dict) else None
     return error if frame.kind == STDERR and isinstance(lines, list) and lines else None
@@ -459,7 +459,7 @@ def _append(items: list[str | Frame], text: str) -> None:
 
 
 def _line_in(text: str, nonce: str) -> tuple[list[str], str] | None:
-    """Return the fields of a frame's line and what the other stream wrote within; None where it is none of ours."""
+    """Return the fields of a frame's line and the other stream's text within; None if the line isn't from this run."""
     start = _START.match(text)
     body = text[start.end() if start else 0 : -1]
     fields = _bare(body).split(";")
@@ -480,9 +480,9 @@ def _number(check: str) -> int:
 
 
 def _parted(body: str, nonce: str) -> tuple[list[str], str] | None:
-    """Return the fields of a line, and the foreign text within: without it, the check is right.
+    """Return the fields of a line and the foreign text within: without that text, the checksum is right.
 
-    The check of each start is compared with the check that each end needs before it.
+    The checksum of each start is compared with the checksum that each end requires before.
     """
     places = [place for place, sign in enumerate(body) if sign not in "\r\n"]
     signs = [body[place] for place in places]
@@ -509,7 +509,7 @@ def _parted(body: str, nonce: str) -> tuple[list[str], str] | None:
 
 
 def _crc_before(after: int, byte: int) -> int:
-    """Return the CRC-32 that was there before a byte was added."""
+    """Return the CRC-32 before a byte was added."""
     table, by_top = _crc_tables()
     state = after ^ 0xFFFFFFFF
     index = by_top[state >> 24]
@@ -527,14 +527,14 @@ def _bare(text: str) -> str:
 
 
 def nonce_in(metadata: Mapping[str, Any] | None) -> str | None:
-    """Return what the frames of a run with this metadata carry; None when it makes none."""
+    """Return the nonce of a run's frames from the metadata; None for a run without frames."""
     return (metadata or {}).get(FRAMES_KEY)
 
 
 def split(
     text: str, nonce: str | None, *, keeps_hidden: bool = True, key: bytes | None = None
 ) -> tuple[str, list[Frame]]:
-    """Return the text of a complete output without its frames, and the frames; ``key`` is as for ``Splitter``."""
+    """Return the text of a complete output without frames, and the frames; ``key`` is as for ``Splitter``."""
     if nonce is None:
         return text, []
     splitter = Splitter(nonce, keeps_hidden, key=key)
@@ -544,12 +544,12 @@ def split(
 
 
 def text_of(items: Iterable[str | Frame]) -> str:
-    """Return what a splitter gave as those see it who show only text."""
+    """Return the items of a splitter as plain text."""
     return "".join(item if isinstance(item, str) else words_of(item) for item in items)
 
 
 def words_of(frame: Frame) -> str:
-    """Return what a frame says in plain text, where text was hidden for it: an error, a bar, a line of stderr."""
+    """Return the plain text of a frame that replaced text: an error, a bar, a line of stderr."""
     text = str(frame.payload.get("text", ""))
     if frame.kind == BAR:
         return f"\r\x1b[K{text}\n" if frame.payload.get("state") == "ended" else f"\r\x1b[K{text}"

@@ -1,7 +1,7 @@
-"""Limits of JSON from elsewhere: bytes, and an estimate of the memory that its values take, before they are parsed.
+"""Limit foreign JSON before parsing: bytes, and an estimate of the memory of the values.
 
-Three bytes (``[],``) become up to 700 bytes in memory, so a limit of bytes alone protects nothing. The estimate counts
-brackets, colons, commas and texts. Characters within texts don't count; they are left out only where it matters.
+Three bytes (``[],``) need up to 700 bytes in memory, so a limit of bytes alone protects nothing. The estimate counts
+brackets, colons, commas and texts. Characters within texts don't count; texts are only left out if that matters.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 #: Bytes of an answer that is read into memory: a record repeats three logs of several MB.
 MOST_BYTES = 32 << 20
 
-#: Bytes of one event of a stream, and of one message of a session.
+#: Maximum bytes of an event of a stream, and of a message of a session.
 MOST_MESSAGE_BYTES = 24 << 20
 
 #: Bytes of a message of a kernel that is passed on without being parsed, such as a large plot.
@@ -21,7 +21,7 @@ MOST_KERNEL_MESSAGE_BYTES = 64 << 20
 #: Bytes of memory that the values of JSON may take, by the estimate.
 MOST_MEMORY = 280_000_000
 
-#: Bytes of memory for a byte of text: itself, and a character of text with an emoji.
+#: Bytes of memory for a byte of text: the byte, and a character of text with an emoji.
 _WIDE = 5
 
 #: Bytes of JSON that stay below the limit whatever they contain.
@@ -40,7 +40,7 @@ class Weights(NamedTuple):
 #: Of JSON that is only decoded.
 DECODED = Weights(200, 60, 40, 60)
 
-#: Of JSON that pydantic validates: each value may be a problem that it lists, unless only the first is reported.
+#: For JSON that pydantic validates: each value may cause a reported problem, unless only the first is reported.
 VALIDATED, VALIDATED_FAST = Weights(700, 200, 550, 50), Weights(700, 200, 70, 50)
 
 #: Bytes that are counted at a time.
@@ -77,7 +77,7 @@ def load_json(content: bytes | bytearray | str, weights: Weights = DECODED) -> A
 
 
 def load_user_json(content: bytes) -> Any:
-    """Decode a file of the user: its texts, such as pictures of a notebook, may be large. Raises as ``load_json``."""
+    """Decode a file of the user, which may contain large texts such as pictures. Raises the errors of ``load_json``."""
     require_small(content, most=MOST_MEMORY // 2 + _text_memory(content))
     return json.loads(content)
 

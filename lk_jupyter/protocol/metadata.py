@@ -5,26 +5,26 @@ from __future__ import annotations
 import re
 from typing import Any
 
-#: Key in a run's metadata that tells the ports that it was started with.
+#: Key in a run's metadata with the ports of the start request.
 PORTS_KEY = "lk_ports"
 
 _PORT, _LARGEST_PORT = re.compile(r"[0-9]{1,5}"), 65_535
 
 
 def ports_in(metadata: dict[str, Any] | None) -> tuple[int, ...]:
-    """Return the ports that a run was started with; metadata of other members can contain anything."""
+    """Return the ports of a run's start request; metadata of other members can contain anything."""
     texts = str((metadata or {}).get(PORTS_KEY) or "").split(",")
     return tuple(int(text) for text in texts if _PORT.fullmatch(text) and int(text) <= _LARGEST_PORT)
 
 
-#: Keys in a run's metadata: the runs that were started together, and its number among them.
+#: Keys in a run's metadata: the id of a group that was started together, and the run's number in the group.
 GROUP_KEY, LANE_KEY = "lk_group", "lk_lane"
 
 #: Key in a run's metadata by which a start whose answer was lost is found again.
 REQUEST_KEY = "lk_request"
 
-#: Keys in a run's metadata: the names that it sends back, whether it may pickle them, and whether its state travels.
+#: Keys in a run's metadata: names of the outputs, whether the run may pickle them, and whether variables are carried.
 OUTPUTS_KEY, PICKLE_KEY, CARRY_KEY = "lk_outputs", "lk_pickle", "lk_carry"
 
-#: Key in a run's metadata: the name of the session whose Python it holds.
+#: Key in a run's metadata: the name of the session in this run.
 SESSION_KEY = "lk_session"

@@ -11,9 +11,9 @@ _MARKS = {WARNING: "⚠ ", HINT: "Hint: "}
 
 @dataclass(frozen=True)
 class Notice:
-    """One line about a run; ``kind`` is note, warning or hint, and the last two are marked.
+    """A line about a run; ``kind`` is note, warning or hint; warnings and hints have a mark.
 
-    ``option`` is what a hint adds to the line of the cell, such as ``--timeout 120``.
+    ``option`` is the text that a hint adds to the line of the cell, such as ``--timeout 120``.
     """
 
     text: str

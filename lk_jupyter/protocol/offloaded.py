@@ -1,4 +1,4 @@
-"""Outputs that were too large for the log: read from the bucket, where the run put them."""
+"""Read outputs that were too large for the log from the bucket, where the run stored them."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from lk_jupyter.protocol.frames import Frame, unpacked
 STORED = "stored"
 FOLDER = ".lk_jupyter/outputs"
 
-#: Looks for an object that may not be there yet, and seconds between them.
+#: Number of attempts to read an object that may not exist yet, and seconds between attempts.
 LOOKS = 5
 PAUSE = 0.5
 
-#: Bytes that an output may have when it is unpacked.
+#: Maximum bytes of an unpacked output.
 MOST = 1 << 26
 
 
 def fetched(read: Callable[[str], bytes | bytearray], nonce: str, frame: Frame) -> Frame:
-    """Return the frame that was put in the bucket for this frame, or its text if it can't be read.
+    """Return the frame whose content is in the bucket, or a text frame if the content can't be read.
 
-    ``read`` takes a key and gives its bytes; where there is none, it raises NoSuchObject.
+    ``read`` returns the bytes of a key, and raises NoSuchObject for a missing key.
     """
     facts = frame.payload
     try:

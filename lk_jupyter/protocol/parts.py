@@ -1,9 +1,9 @@
-"""The parts that travel with the code of a run and support it there.
+"""The parts that are uploaded with the code of a run and support the code.
 
-A part is a module of ``lk_jupyter/remote``, which is the package ``_lk`` in a run. The driver ``script.run`` imports it
-and calls ``before(settings, namespace)``, ``rewritten(tree)`` with the syntax tree of the code, and
-``after(settings, namespace, error)``, if it has them. A part sends messages to the notebook with
-``frame`` of the driver. Without a part the code is sent alone and unchanged.
+A part is a module of ``lk_jupyter/remote``, which is the package ``_lk`` in a run. The driver ``script.run`` imports
+the part and calls ``before(settings, namespace)``, ``rewritten(tree)`` with the syntax tree of the code, and
+``after(settings, namespace, error)``, if defined. A part sends messages to the notebook with ``frame`` of the driver.
+Without a part, the code is sent alone and unchanged.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from typing import Any
 
 SHIPPED = Path(__file__).parent.parent / "remote"
 
-#: The package of our modules in a run, the module in it that runs the author's file, and the module that signs.
+#: The package of our modules in a run, the module that runs the author's file, and the module that signs.
 PACKAGE = "_lk"
 DRIVER = "script.run"
 SIGN = "sign"
 SETTINGS = "_lk_settings.json"
 CODE = "_lk_code.txt"
 
-#: The file with the key that signs the messages of a run. It is added when the run is sent and stored nowhere.
+#: The file with the key that signs the messages of a run. The file is added during the start and stored nowhere.
 KEY = "_lk_key.txt"
 
-#: The start of the names of our other files, and of all files of earlier versions; no file of the author has it.
+#: Prefix of the names of our other files, and of all files of earlier versions; no file of the author has this prefix.
 PREFIX = "_lk_"
 
 #: Code that replaces the script, and the code of earlier versions.
@@ -41,9 +41,9 @@ EARLIER_SCRIPT = "import _lk_run\n_lk_run.main(globals())\n"
 
 @dataclass(frozen=True)
 class RemoteModule:
-    """A module of ``remote``, its settings (JSON), and the modules and packages of ``remote`` that it needs.
+    """A module of ``remote``, with settings (JSON), and the required modules and packages of ``remote``.
 
-    ``files`` are other files that it needs, path to text.
+    ``files`` are further files of the module, path to text.
     """
 
     name: str
@@ -54,11 +54,11 @@ class RemoteModule:
 
 @dataclass(frozen=True)
 class Cell:
-    """The author's file as the driver runs it.
+    """The author's file for the driver.
 
-    ``source`` is what the author wrote, where that is more than Python. ``first`` is a line to run
-    before it; ``show_last`` is whether its last expression is shown, or ``all`` expressions; ``is_cell`` is whether
-    each statement is compiled alone, ``flags`` are of what earlier cells have imported from the future.
+    ``source`` is the author's text, if the text is more than Python. ``first`` is a line to run first; ``show_last`` is
+    whether the last expression is shown, or ``all`` expressions; ``is_cell`` is whether each statement is compiled
+    separately, ``flags`` are the future imports of earlier cells.
     """
 
     name: str
@@ -71,10 +71,10 @@ class Cell:
 
 
 def shipped_files(cell: Cell, parts: Sequence[RemoteModule], nonce: str, look: Sequence[str] = ()) -> dict[str, str]:
-    """Return the files that go along: the driver, its settings, the author's file and the parts.
+    """Return the files that are uploaded: the driver, the settings, the author's file and the parts.
 
-    ``look`` are folders; the run says which of them shows the bucket. They travel without their first slash: the local
-    cloud starts a store for a run whose text names the bucket's folder.
+    ``look`` are folders of which the run reports the bucket's. They are sent without their first slash: the local cloud
+    starts a store for a run whose text contains the bucket's folder.
     """
     modules = [DRIVER, SIGN, *(name for part in parts for name in (part.name, *part.needs))]
     settings = {
@@ -107,7 +107,7 @@ def is_reserved(part: str) -> bool:
 
 
 def module_files(names: Iterable[str]) -> dict[str, str]:
-    """Return modules of ``remote``, all modules of its packages, and the packages that they are in, as files."""
+    """Return modules of ``remote``, all modules of its packages, and their parent packages, as files."""
     paths: dict[Path, None] = {}
     for name in names:
         path = SHIPPED.joinpath(*name.split("."))
@@ -118,14 +118,14 @@ def module_files(names: Iterable[str]) -> dict[str, str]:
 
 
 def part_settings(import_files: str | None, name: str) -> dict[str, Any] | None:
-    """Return the settings of a part in the files of a request; None if it has no such part.
+    """Return the settings of a part in the files of a request; None without this part.
 
-    Earlier versions sent each part as one file ``_lk_NAME.py``.
+    Earlier versions sent each part as a file ``_lk_NAME.py``.
     """
     earlier = PREFIX + name.rpartition(".")[2]
     text = import_files or ""
     paths = f"{PACKAGE}/{name.replace('.', '/')}.py", f"{earlier}.py"
-    if not any(f'"{path}"' in text for path in paths):  # only a name has quotes of its own in JSON
+    if not any(f'"{path}"' in text for path in paths):  # only names have unescaped quotes in JSON
         return None
     files = json.loads(text)
     parts = json.loads(files[SETTINGS])["parts"] if SETTINGS in files else {}
@@ -215,16 +215,16 @@ def cloudpickle_files() -> dict[str, str]:
 #: Characters of a token that are part of a name.
 MARK = 12
 
-#: What of a name is the token.
+#: The part of a name that is the token.
 MARKED = re.compile(rf"-[0-9a-f]{{{MARK}}}(?=(?:\.\w+)?$)")
 
 
 def own_name(name: str, token: str) -> str:
-    """Return a file name that no other run has."""
+    """Return a unique file name for a run."""
     path = PurePath(name)
     return f"{path.stem}-{token[:MARK]}{path.suffix}"
 
 
 def plain_name(name: str) -> str:
-    """Return a file name as its author knows it."""
+    """Return a file name without the token, as its author wrote it."""
     return MARKED.sub("", name)
