@@ -327,7 +327,7 @@ class Bridge:
                 state = await asyncio.to_thread(lambda: self._kernel.run.status)
                 if is_final(state):
                     await self._end(f"The machine is gone: {self._limit if state == 'timeout' else state}.")
-                elif not self._ready.is_set() and not await asyncio.to_thread(self._kernel.is_known):
+                elif not self._ready.is_set() and not await asyncio.to_thread(self._kernel.exists):
                     await self._give_back("The kernel no longer exists on its machine.")
 
     async def _end(self, reason: str) -> None:

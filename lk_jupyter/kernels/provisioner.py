@@ -80,7 +80,7 @@ class CloudProvisioner(LocalProvisioner):
     async def _ready_kernel(self, notebook: str, unwanted: threading.Event) -> HostedKernel:
         """Return a fresh kernel: on the machine that is active already, or on a new one, which needs permission."""
         if kernel := self._kernel:
-            is_active = await asyncio.to_thread(kernel.is_there)
+            is_active = await asyncio.to_thread(kernel.is_active)
             if is_active:
                 await asyncio.to_thread(kernel.restart)
                 return kernel

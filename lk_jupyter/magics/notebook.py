@@ -29,9 +29,9 @@ from lk_jupyter.runs.clock import Bill
 from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
 from lk_jupyter.runs.notebooks.servers import (
     PORT,
-    command_of,
-    password_of,
     prepare_server,
+    read_command,
+    read_password,
     servers,
     stop_server,
     wait_for_server,
@@ -106,7 +106,7 @@ def _open_server(options: OpenServerOptions, shell: InteractiveShell) -> None:
     run = Run.attach(current(), options.run)
     server = wait_for_server(run)
     if options.save:
-        shell.user_ns[options.save] = password_of(run)
+        shell.user_ns[options.save] = read_password(run)
         display(
             StatusLine("listening", [server.url], f"The password is in {options.save}. Keep it secret, like a key.")
         )
@@ -125,7 +125,7 @@ def _stop(options: StopServerOptions, _shell: InteractiveShell) -> None:
     again = f"%lk_notebook stop {options.run}"
     with advise_on_interrupt(f"Stopped waiting. The server may still be active and billed. Stop it: {again}"):
         run = Run.attach(current(), options.run)
-        command_of(run)
+        read_command(run)
         stop_server(run)
         display(receipt(run.wait_aside(), run.machine))
 
@@ -210,7 +210,7 @@ def _write_page(run: Run) -> Path:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for older in folder.glob("*.html"):
         older.unlink(missing_ok=True)
-    texts = {"run": run.short_id, "url": address(run, (*run.ports, PORT)[0]), "password": password_of(run)}
+    texts = {"run": run.short_id, "url": address(run, (*run.ports, PORT)[0]), "password": read_password(run)}
     descriptor, name = tempfile.mkstemp(".html", dir=folder)  # readable by its owner only
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(_PAGE.substitute({key: escape(text) for key, text in texts.items()}))

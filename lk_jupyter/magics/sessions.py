@@ -33,11 +33,11 @@ from lk_jupyter.runs.notebooks.servers import ended_on_failure, stop_server
 from lk_jupyter.runs.notebooks.warm_python import (
     WarmPython,
     find_session,
-    idle_of,
+    idle_minutes,
     idle_seconds,
+    list_sessions,
     lost_notices,
     prepare_session,
-    runs_of,
     start_session,
     stop_session,
     unsigned_notices,
@@ -63,7 +63,7 @@ lk_sessions = Subcommands(
 def _list(_: NoOptions, _shell: InteractiveShell) -> None:
     """List the active sessions that were started on this machine."""
     rows = []
-    for name, run in runs_of(current()):
+    for name, run in list_sessions(current()):
         idle = idle_seconds(run)
         state = "not reachable" if idle is None else "busy" if idle == 0 else duration_label(idle)
         machine = run.machine
@@ -112,11 +112,11 @@ def run_cell(
     billed = f"If session {name} is active, it is billed until you stop it: %lk_sessions stop {name}"
     with advise_on_interrupt(f"Stopped before the cell was sent. {billed}"):
         warm = find_session(session, name)
-        package = prepare({} if warm is None else warm.kept)
+        package = prepare({} if warm is None else warm.digests)
         (package,) = require_consent([package], ask)
         status, start_time, notice = LiveOutput(shell), time.monotonic(), ""
         if warm is None:
-            idle = f"after {idle_of(options):g} minutes without work"
+            idle = f"after {idle_minutes(options):g} minutes without work"
             notice = f"Billed until you stop it (%lk_sessions stop {name}), or {idle}."
             warm = _started(session, options, status, notice)
         else:
@@ -142,7 +142,7 @@ def _started(session: Session, options: RunOptions, status: LiveOutput, notice: 
     run, server, _ = started_server(session, machine, status, "this session", notice)
     try:
         with ended_on_failure(run):
-            warm = start_session(name, run, server, idle_of(options))
+            warm = start_session(name, run, server, idle_minutes(options))
             restored = warm.restore()
     except KeyboardInterrupt as error:
         raise interrupt(str(error)) from None

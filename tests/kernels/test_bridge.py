@@ -86,7 +86,7 @@ async def between(connection, kernel):
     async with serve(kernel(run), "127.0.0.1", 0, subprotocols=[bridge.PROTOCOL]) as server:
         port = server.sockets[0].getsockname()[1]
         place = SimpleNamespace(channels_url=lambda *_: f"ws://127.0.0.1:{port}", headers={})
-        kernel = SimpleNamespace(server=place, kernel_id="k", run=run, is_known=lambda: True, stop=lambda: None)
+        kernel = SimpleNamespace(server=place, kernel_id="k", run=run, exists=lambda: True, stop=lambda: None)
         await bridge.Bridge(Sockets(connection), kernel, bridge.Lease(PATIENCE), "limit").run()
 
 

@@ -20,7 +20,7 @@ from tornado.web import HTTPError
 import lk_jupyter
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.kernels import specs
-from lk_jupyter.runs.notebooks.servers import password_of
+from lk_jupyter.runs.notebooks.servers import read_password
 
 pytestmark = [
     pytest.mark.xdist_group("hosted"),
@@ -58,7 +58,7 @@ def test_it_is_used_interrupted_dies_is_restarted_and_shut_down_and_then_bills_n
     (run,) = going_on()
     assert (run.hardware_profile, run.run_name) == ("gpu.a100", "Python on A100, 1.59/h")
     with lk_jupyter.connect() as session:
-        password = password_of(session.get(run.execution_id))
+        password = read_password(session.get(run.execution_id))
     shown = [str(process.info) for process in psutil.process_iter(["cmdline", "environ"])]
     assert [line for line in shown if password in line] == []
     assert kernel.run("x = 6 * 7; print(x)") == "42\n"

@@ -19,7 +19,7 @@ from lk_jupyter.config.files import config_file
 from lk_jupyter.errors import CellFailed, UsageError
 from lk_jupyter.magics._output.live import RUN_MIME
 from lk_jupyter.runs.notebooks import warm_python
-from lk_jupyter.runs.notebooks.servers import password_of
+from lk_jupyter.runs.notebooks.servers import read_password
 from lk_jupyter.runs.run import Run
 
 pytestmark = pytest.mark.xdist_group("hosted")
@@ -74,7 +74,7 @@ def test_a_session_keeps_its_variables_shows_no_password_is_listed_and_stopped_w
     assert "Billed until you stop it (%lk_sessions stop train), or after 20 minutes without work." in shown
     (run,) = going_on()
     assert (run.hardware_profile, run.run_name) == ("gpu.a100", "session train")
-    password = password_of(Run(session.current(), run.execution_id))
+    password = read_password(Run(session.current(), run.execution_id))
     lines = [str(process.info["cmdline"]) for process in psutil.process_iter(["cmdline"])]
     assert not [line for line in lines if password in line]
     said = shown

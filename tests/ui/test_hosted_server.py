@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 import lk_jupyter
 from lk_jupyter.magics import notebook
 from lk_jupyter.options.runs import ServerOptions
-from lk_jupyter.runs.notebooks.servers import password_of, start_server, wait_for_server
+from lk_jupyter.runs.notebooks.servers import read_password, start_server, wait_for_server
 
 pytestmark = [pytest.mark.xdist_group("hosted"), pytest.mark.filterwarnings("ignore:unclosed")]
 
@@ -27,5 +27,5 @@ def test_the_page_copies_the_password_which_signs_the_browser_in_and_is_in_no_ad
         page.keyboard.press("Enter")
         page.wait_for_url(lambda url: "login" not in url)
         assert page.evaluate("fetch('/api/kernels').then(response => response.json())") == []
-        assert [url for url in addresses if password_of(run) in url] == []
+        assert [url for url in addresses if read_password(run) in url] == []
         run.abort()

@@ -1,4 +1,4 @@
-"""A kernel on its hosted Jupyter server: started, restarted, interrupted, and stopped with its machine."""
+"""Start, restart, interrupt and stop a kernel on a hosted Jupyter server."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ from lk_jupyter.api.execution import is_final
 from lk_jupyter.api.hosted import HostedServer
 from lk_jupyter.errors import LkError, UsageError
 from lk_jupyter.options.runs import ServerOptions
-from lk_jupyter.runs.notebooks.servers import ended_on_failure, server_of, start_server, stop_server, wait_for_server
+from lk_jupyter.runs.notebooks.servers import (
+    connect_server,
+    ended_on_failure,
+    start_server,
+    stop_server,
+    wait_for_server,
+)
 from lk_jupyter.runs.run import Run
 
 if TYPE_CHECKING:
@@ -17,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class HostedKernel:
-    """The kernel ``kernel_id`` of the server that ``run`` is."""
+    """The kernel ``kernel_id`` of a Jupyter server, which is ``run``."""
 
     def __init__(self, run: Run, server: HostedServer, kernel_id: str) -> None:
         self.run = run
@@ -26,48 +32,48 @@ class HostedKernel:
 
     @classmethod
     def start(cls, session: Connection, options: ServerOptions, unwanted: threading.Event) -> HostedKernel:
-        """Start a machine and a kernel on it; when that fails, or is ``unwanted`` meanwhile, the machine is stopped.
+        """Start a machine and a kernel; stop the machine if the start fails, or if ``unwanted`` is set meanwhile.
 
-        Raises UsageError for what does not fit, RunError when the server ends before it answers.
+        Raises UsageError for invalid options, RunError if the server ends before the first answer.
         """
         run = start_server(session, options)
 
-        def look(_: str) -> None:
+        def check(_: str) -> None:
             if unwanted.is_set():
                 raise UsageError("The kernel is no longer waited for.")
 
         with ended_on_failure(run):
-            server = wait_for_server(run, look)
+            server = wait_for_server(run, check)
             kernel = cls(run, server, server.start_kernel())
-            look("")
+            check("")
         return kernel
 
     @classmethod
     def attach(cls, session: Connection, execution_id: str, kernel_id: str) -> HostedKernel:
-        """Return a kernel that was started before."""
+        """Return a kernel that was started earlier."""
         run = Run(session, execution_id)
-        return cls(run, server_of(run), kernel_id)
+        return cls(run, connect_server(run), kernel_id)
 
-    def is_there(self) -> bool:
-        """Whether its machine is active and its server knows it."""
+    def is_active(self) -> bool:
+        """Return whether the machine is active and the server has the kernel."""
         try:
-            return not is_final(self.run.status) and self.is_known()
+            return not is_final(self.run.status) and self.exists()
         except LkError:
             return False
 
-    def is_known(self) -> bool:
-        """Whether its server knows it. Raises ConnectionFailed where the server does not answer."""
+    def exists(self) -> bool:
+        """Return whether the server has the kernel. Raises ConnectionFailed if the server doesn't answer."""
         return self.server.has_kernel(self.kernel_id)
 
     def restart(self) -> None:
-        """Restart it on the same machine; its variables are gone."""
+        """Restart the kernel on the same machine; all variables are lost."""
         self.server.restart(self.kernel_id)
 
     def interrupt(self) -> None:
-        """Interrupt what it does."""
+        """Interrupt the active code."""
         self.server.interrupt(self.kernel_id)
 
     def stop(self) -> None:
-        """Stop its machine, and with that its bill."""
+        """Stop the machine and its bill."""
         stop_server(self.run)
         self.server.close()

@@ -1,4 +1,4 @@
-"""Run a complete notebook: send its cells, and take its outputs back cell by cell."""
+"""Run a complete notebook, and receive the outputs cell by cell."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
 PART = "script.notebook"
 
-#: The kind of the frames that tell of a cell.
+#: The kind of the frames about a cell.
 CELL = "cell"
 
-#: What executes it over there.
-NEEDED = ("nbclient>=0.8", "ipykernel")
+#: The packages that execute the notebook in the run.
+REQUIREMENTS = ("nbclient>=0.8", "ipykernel")
 
 PARAMETERS, INJECTED = "parameters", "injected-parameters"
 
@@ -44,23 +44,23 @@ _FORMAT = 4
 
 
 def prepare_notebook(session: Connection, options: NotebookRunOptions) -> Bundle:
-    """Put together the run of a notebook, with its parameters set. Raises UsageError for what would not run."""
+    """Return the bundle of a notebook with parameters. Raises UsageError for invalid options or notebooks."""
     path = Path(options.notebook).expanduser()
     book = with_parameters(read(path), options.parameter)
-    target = output_of(path, options.output)
+    target = resolve_output(path, options.output)
     settings = {"book": book, "target": str(target.absolute()), "inline": setting("inline_output")}
     source = _source(path, book)
     imported = _imported(book)
     local = local_files(imported, source.folder)
     foreign = {name for name in imported if not local_files({name}, source.folder)}
     chosen = _run_options(options, [*options.files, *local], foreign)
-    package = prepare(session, source, chosen, [RemoteModule(PART, settings, ("script.offload",))])
+    bundle = prepare(session, source, chosen, [RemoteModule(PART, settings, ("script.offload",))])
     texts = {f"cell {at}": cell["source"] for at, cell in enumerate(book["cells"], 1)}
-    return replace(package, secrets=(*package.secrets, *secret_scan.in_texts(texts, (session.target.key.token,))))
+    return replace(bundle, secrets=(*bundle.secrets, *secret_scan.in_texts(texts, (session.target.key.token,))))
 
 
 def _source(path: Path, book: dict[str, Any]) -> Source:
-    """Return the code that executes it; it names the content, so that the same notebook is known again."""
+    """Return the code that executes a notebook; the code contains a digest, so that equal notebooks are found again."""
     digest = sha256(json.dumps([cell["source"] for cell in book["cells"]]).encode()).hexdigest()[:16]
     code = f"# {path.name}, {digest}\nimport {PACKAGE}.{PART}\n{PACKAGE}.{PART}.run()\n"
     name = re.sub(r"[^\w-]", "_", path.stem)
@@ -68,13 +68,17 @@ def _source(path: Path, book: dict[str, Any]) -> Source:
 
 
 def _run_options(options: NotebookRunOptions, files: list[str], foreign: set[str]) -> RunOptions:
-    own = set(NotebookRunOptions.model_fields) - set(RunOptions.model_fields)
-    given = options.model_dump(exclude=own, exclude_unset=True)
+    notebook_options = set(NotebookRunOptions.model_fields) - set(RunOptions.model_fields)
+    shared = options.model_dump(exclude=notebook_options, exclude_unset=True)
     auto = installed_requirements(foreign) if "auto" in options.requirements else []
-    requirements = [*(what for what in options.requirements if what != "auto"), *auto, *NEEDED]
+    requirements = [
+        *(requirement for requirement in options.requirements if requirement != "auto"),
+        *auto,
+        *REQUIREMENTS,
+    ]
     return RunOptions(
         **{
-            **given,
+            **shared,
             "files": files,
             "requirements": requirements,
             "name": options.name or options.notebook,
@@ -84,20 +88,20 @@ def _run_options(options: NotebookRunOptions, files: list[str], foreign: set[str
 
 
 def _imported(book: dict[str, Any]) -> set[str]:
-    """Return the modules that the code imports; a cell that is no Python to IPython either is passed over."""
-    found: set[str] = set()
+    """Return the modules that the code imports, without cells that aren't Python."""
+    modules: set[str] = set()
     for cell in book["cells"]:
         with suppress(SyntaxError):
-            found |= imported_names(ast.parse(as_python(cell["source"]))) if cell["cell_type"] == "code" else set()
-    return found
+            modules |= imported_names(ast.parse(as_python(cell["source"]))) if cell["cell_type"] == "code" else set()
+    return modules
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return a notebook without its outputs. Raises UsageError when there is none, or it is of an older form."""
+    """Return a notebook without outputs. Raises UsageError for a missing file, or an older format."""
     try:
         book: dict[str, Any] = load_user_json(path.read_bytes())
     except FileNotFoundError:
-        near = get_close_matches(path.name, [found.name for found in path.parent.glob("*.ipynb")], n=1)
+        near = get_close_matches(path.name, [file.name for file in path.parent.glob("*.ipynb")], n=1)
         raise UsageError(
             f"No notebook '{path}'. Nothing was sent.{f' Did you mean {near[0]}?' if near else ''}"
         ) from None
@@ -124,9 +128,9 @@ def _without_outputs(book: dict[str, Any], path: Path) -> dict[str, Any]:
     return book
 
 
-def output_of(path: Path, wish: str | None) -> Path:
+def resolve_output(path: Path, output: str | None) -> Path:
     """Return the path of the executed notebook: next to the notebook by default. Raises UsageError."""
-    target = Path(wish).expanduser() if wish else path.with_name(f"{path.stem}.out.ipynb")
+    target = Path(output).expanduser() if output else path.with_name(f"{path.stem}.out.ipynb")
     if target.absolute() == path.absolute():
         raise UsageError(f"--output would overwrite '{path}'. Nothing was sent. Give another name.")
     if not target.parent.is_dir():
@@ -134,24 +138,24 @@ def output_of(path: Path, wish: str | None) -> Path:
     return target
 
 
-def with_parameters(book: dict[str, Any], given: dict[str, str]) -> dict[str, Any]:
-    """Return the notebook with these parameters set, in a cell after the cell with the tag ``parameters``.
+def with_parameters(book: dict[str, Any], parameters: dict[str, str]) -> dict[str, Any]:
+    """Return the notebook with a cell that sets the parameters, after the cell with the tag ``parameters``.
 
-    A value is a Python literal, or else text. Raises UsageError for an invalid name, and for a name
-    that the tagged cell doesn't set.
+    A value is a Python literal, or text. Raises UsageError for an invalid name, and for a name that the tagged cell
+    doesn't set.
     """
-    if not given:
+    if not parameters:
         return book
-    place = next((at for at, cell in enumerate(book["cells"]) if PARAMETERS in _tags(cell)), None)
-    known = set() if place is None else _names(book["cells"][place]["source"])
-    for name in given:
+    place = next((index for index, cell in enumerate(book["cells"]) if PARAMETERS in _tags(cell)), None)
+    names = set() if place is None else _names(book["cells"][place]["source"])
+    for name in parameters:
         if not name.isidentifier():
             raise UsageError(f"-p takes NAME=VALUE, and '{name}' isn't a variable name. Nothing was sent.")
-        if known and name not in known:
-            near = get_close_matches(name, known, n=1)
-            hint = f"Did you mean {near[0]}?" if near else f"Parameters: {', '.join(sorted(known))}."
+        if names and name not in names:
+            near = get_close_matches(name, names, n=1)
+            hint = f"Did you mean {near[0]}?" if near else f"Parameters: {', '.join(sorted(names))}."
             raise UsageError(f"-p {name}: the notebook's parameters cell doesn't set it. Nothing was sent. {hint}")
-    lines = ["# Parameters", *(f"{name} = {_value(text)!r}" for name, text in given.items())]
+    lines = ["# Parameters", *(f"{name} = {_value(text)!r}" for name, text in parameters.items())]
     cell: dict[str, Any] = {
         "cell_type": "code",
         "metadata": {"tags": [INJECTED]},
@@ -162,8 +166,8 @@ def with_parameters(book: dict[str, Any], given: dict[str, str]) -> dict[str, An
     if book.get("nbformat_minor", 0) >= 5:
         cell["id"] = "injected-parameters"
     cells = [cell for cell in book["cells"] if INJECTED not in _tags(cell)]
-    at = 0 if place is None else next(n for n, cell in enumerate(cells) if PARAMETERS in _tags(cell)) + 1
-    return {**book, "cells": [*cells[:at], cell, *cells[at:]]}
+    index = 0 if place is None else next(n for n, cell in enumerate(cells) if PARAMETERS in _tags(cell)) + 1
+    return {**book, "cells": [*cells[:index], cell, *cells[index:]]}
 
 
 def _tags(cell: dict[str, Any]) -> list[str]:
@@ -186,6 +190,6 @@ def _value(text: str) -> Any:
 
 
 def start_notebook_run(session: Connection, options: NotebookRunOptions) -> Run:
-    """Start the run of a notebook, or return its earlier run, as the options say."""
-    package = prepare_notebook(session, options)
-    return (options.attach == "auto" and find_previous_run(session, package)) or Run.submit(session, package)
+    """Start the run of a notebook, or return an earlier run with the option ``attach``."""
+    bundle = prepare_notebook(session, options)
+    return (options.attach == "auto" and find_previous_run(session, bundle)) or Run.submit(session, bundle)

@@ -1,7 +1,7 @@
-"""Hosted Jupyter servers: a run of an image whose port is protected by a password that only this machine knows.
+"""Start and stop hosted Jupyter servers: runs of an image, with a password that only this machine can derive.
 
 The record of the run, which the organization can read, contains a salted hash of the password. The password is derived
-from a secret of this user, so every kernel of the user on this machine can sign in, and nothing else.
+from a secret of this user, so only kernels of the user on this machine can sign in.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ if TYPE_CHECKING:
 
 PORT = 8888
 
-#: Seconds between two looks whether a server answers.
+#: Seconds between requests to a server that doesn't answer yet.
 _PACE = 0.3
 
-#: Seconds that a server gets to end by itself.
+#: Seconds that a server may take to end before it is killed.
 _GRACE = 5
 
 _TOKEN = re.compile(r"--\w+\.token=[\w-]+")
 _HASH = re.compile(r"--\w+\.(?:hashed_)?password=(sha256:([0-9a-f]+):[0-9a-f]+)")
 
-#: Options for the password's hash and for the token, by version: each class of Jupyter knows both or neither of its
-#: two, so a version that ignores the hash ignores the empty token too, and makes up a token that no one knows.
+#: Options for the password's hash and for the token, by version. A Jupyter class supports both options or neither, so
+#: a version that ignores the hash ignores the empty token too, and creates a random token.
 _SIGN_IN = (
     ("PasswordIdentityProvider.hashed_password", "PasswordIdentityProvider.token"),  # Jupyter Server 2
     ("ServerApp.password", "ServerApp.token"),  # Jupyter Server 1
@@ -61,9 +61,9 @@ _SIGN_IN = (
 def prepare_server(
     session: Connection, options: ServerOptions, marks: Mapping[str, str] | None = None, flags: Sequence[str] = ()
 ) -> Bundle:
-    """Put together a hosted Jupyter server with its own password. Raises UsageError for what would not run.
+    """Return the bundle of a hosted Jupyter server with a new password. Raises UsageError for invalid options.
 
-    ``marks`` are more metadata of its run, ``flags`` more words of its command.
+    ``marks`` are further metadata of the run, ``flags`` further words of the command.
     """
     if not IMAGE.fullmatch(options.image):
         raise UsageError(f"'{options.image}' isn't an image. Nothing was sent. Example: jupyter/base-notebook:latest")
@@ -92,47 +92,47 @@ def server_password(token: str) -> str:
 
 
 def hashed_password(password: str, salt: str) -> str:
-    """Return the hash of a password as every version of Jupyter reads it.
+    """Return the hash of a password in the format of every version of Jupyter.
 
-    SHA-256 suits a random password, and unlike Argon2 it contains no ``$``, which a shell expands.
+    SHA-256 suits a random password. Unlike Argon2, the text contains no ``$``, which a shell expands.
     """
     return f"sha256:{salt}:{hashlib.sha256((password + salt).encode()).hexdigest()}"
 
 
 def _command(hashed: str) -> list[str]:
-    """Return the command of the cloud's own tool; output is not held back, since the user's own server may do that."""
+    """Return the command of the cloud's own tool, without a limit of output, which the user's server may limit."""
     sign_in = [f"--{name}={value}" for pair in _SIGN_IN for name, value in zip(pair, (hashed, ""), strict=True)]
     server = ["start-notebook.sh", *sign_in, f"--port={PORT}", "--ip=0.0.0.0", "--no-browser"]
     return [*server, "--ZMQChannelsWebsocketConnection.limit_rate=False"]
 
 
 def start_server(session: Connection, options: ServerOptions) -> Run:
-    """Start a hosted Jupyter server; it answers some time later."""
+    """Start a hosted Jupyter server, without waiting for the first answer."""
     return Run.submit(session, prepare_server(session, options))
 
 
-def server_of(run: Run) -> HostedServer:
-    """Return the Jupyter server of a run, to sign in to.
+def connect_server(run: Run) -> HostedServer:
+    """Return a client of the Jupyter server that a run is.
 
-    Raises UsageError if it isn't a server, or wasn't started by this user on this machine.
+    Raises UsageError if the run isn't a server, or wasn't started by this user on this machine.
     """
-    return HostedServer(address(run, (*run.ports, PORT)[0]), password_of(run))
+    return HostedServer(address(run, (*run.ports, PORT)[0]), read_password(run))
 
 
-def password_of(run: Run) -> str:
-    """Return the password of the Jupyter server of a run. Raises UsageError as ``server_of`` does.
+def read_password(run: Run) -> str:
+    """Return the password of the Jupyter server that a run is. Raises UsageError like ``connect_server``.
 
-    It is returned only if the journal of this machine has the run, and the hash in the record is right: a member can
-    copy the request of a server, and would learn the password of the original from who signs in to the copy.
+    The journal of this machine must contain the run, and the hash in the record must match: a member can copy the
+    request of a server, and would get the password of the original from a user who signs in to the copy.
     """
-    hashes = [match for word in command_of(run) if (match := _HASH.fullmatch(word))]
+    hashes = [match for word in read_command(run) if (match := _HASH.fullmatch(word))]
     if not hashes:
         raise UsageError(
             f"Run {run.short_id} was started by an earlier version of lk_jupyter or by another tool, and its record "
             "contains its token: each member of the organization can enter. Nothing was opened. "
             f"Stop it: %lk_abort {run.short_id}"
         )
-    token = token_of(run)
+    token = read_token(run)
     password = server_password(token) if token else ""
     if any(match[1] != hashed_password(password, match[2]) for match in hashes):
         raise UsageError(
@@ -142,14 +142,14 @@ def password_of(run: Run) -> str:
     return password
 
 
-def token_of(run: Run) -> str:
-    """Return the token of the request of a run, as this machine recorded it; empty if it didn't start the run."""
+def read_token(run: Run) -> str:
+    """Return the token of a run's request from the journal; empty if this machine didn't start the run."""
     entry = None if run.bundle else journal().get(run.execution_id)
     return run.bundle.token if run.bundle else entry.token if entry else ""
 
 
-def command_of(run: Run) -> list[str]:
-    """Return the command of a hosted Jupyter server. Raises UsageError if the run isn't one."""
+def read_command(run: Run) -> list[str]:
+    """Return the command of a hosted Jupyter server. Raises UsageError if the run isn't a server."""
     command = getattr(run.bundle.request, "docker_run_cmd", None) if run.bundle else run.record.docker_run_cmd
     words = command if isinstance(command, list) else str(command or "").split()
     if not any(_HASH.fullmatch(word) or _TOKEN.fullmatch(word) for word in words):
@@ -158,12 +158,12 @@ def command_of(run: Run) -> list[str]:
 
 
 def wait_for_server(run: Run, watch: Callable[[str], object] | None = None) -> HostedServer:
-    """Wait until the Jupyter server of a run answers, and return it.
+    """Wait until the Jupyter server that a run is answers, and return a client.
 
-    ``watch`` gets the state of the run meanwhile. Raises RunError when the run ends before, and
-    ConnectionFailed when the cloud is out of reach for 15 minutes.
+    ``watch`` is called with the state of the run meanwhile. Raises RunError if the run ends before the first answer,
+    and ConnectionFailed if the cloud doesn't answer for 15 minutes.
     """
-    server = server_of(run)
+    server = connect_server(run)
     try:
         _wait_until_ready(server, run, watch)
     except BaseException:
@@ -173,38 +173,38 @@ def wait_for_server(run: Run, watch: Callable[[str], object] | None = None) -> H
 
 
 def _wait_until_ready(server: HostedServer, run: Run, watch: Callable[[str], object] | None) -> None:
-    heard, state = time.monotonic(), "pending"
+    last_answer, state = time.monotonic(), "pending"
     while not server.is_ready():
         try:
             state = run.status
-            heard = time.monotonic()
+            last_answer = time.monotonic()
         except BROKEN as error:
-            check_patience(error, heard, f"The server may still be active. Stop it: %lk_abort {run.short_id}")
+            check_patience(error, last_answer, f"The server may still be active. Stop it: %lk_abort {run.short_id}")
         if is_final(state):
             raise build_error(run.record)
-        if watch:  # while the cloud is out of reach too: it may be wanted no more
+        if watch:  # also while the cloud doesn't answer: watch may cancel the wait
             watch(state)
         time.sleep(_PACE)
 
 
 def stop_server(run: Run, because: BaseException | None = None) -> None:
-    """End a hosted Jupyter server and its bill, as far as it takes: kill it when it does not end as it is asked to.
+    """Stop a hosted Jupyter server and its bill; kill a server that doesn't end in time.
 
-    An error that it is ended for is given what is known of the server, where that may still be active.
+    If the server may still be active, ``because``, the error that led to the stop, gets advice about the server.
     """
-    if not _stopped(run):
-        abort = run.abort_soon()  # it is repeated in the background
+    if not _stop_gently(run):
+        abort = run.abort_soon()  # repeated in the background
         if not abort.wait(_GRACE) and isinstance(because, LkError):
             advised(because, abort.words)
     with suppress(LkError):
-        _ = run.record  # so that the journal knows, if it has ended already
+        _ = run.record  # records the end in the journal
 
 
 @contextmanager
 def ended_on_failure(run: Run) -> Iterator[None]:
-    """End a hosted Jupyter server and its bill if the block fails.
+    """Stop a hosted Jupyter server and its bill if the block fails.
 
-    An interrupt aborts it in the background, and shows whether it may still be active.
+    An interrupt aborts the server in the background, and the error shows whether the server may still be active.
     """
     with AtInterrupt(lambda _: run.abort_soon()):
         try:
@@ -219,8 +219,8 @@ def ended_on_failure(run: Run) -> Iterator[None]:
             raise KeyboardInterrupt(run.describe_abort()) from None
 
 
-def _stopped(run: Run) -> bool:
-    """Ask a server to end, wait for that, and return whether it has ended."""
+def _stop_gently(run: Run) -> bool:
+    """Request the end of a server, wait, and return whether the server has ended."""
     with suppress(LkError):
         run.stop()
         end = time.monotonic() + 2 * _GRACE

@@ -1,7 +1,7 @@
-"""Sessions: a warm Python on one machine that keeps its variables between cells.
+"""Run cells in sessions: a warm Python on a machine that keeps variables between cells.
 
-It is the kernel of a hosted Jupyter server. The machine ends it when it was idle for too long, so the bill ends also
-where nobody is left here.
+A session is the kernel of a hosted Jupyter server. The machine stops an idle session, so that the bill ends even
+without a notebook.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ from lk_jupyter.runs.clock import now
 from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
 from lk_jupyter.runs.notebooks.hosted_kernel import HostedKernel
 from lk_jupyter.runs.notebooks.servers import (
+    connect_server,
     ended_on_failure,
     prepare_server,
-    server_of,
+    read_token,
     stop_server,
-    token_of,
     wait_for_server,
 )
 from lk_jupyter.runs.package.bundle import Bundle
@@ -78,35 +78,35 @@ IDLE_MINUTES = 20.0
 
 _NAME = re.compile(r"[A-Za-z0-9][\w-]{0,39}", re.ASCII)
 
-#: Seconds between two looks of a server whether a kernel is idle: a tenth of the limit, within these.
+#: Minimum and maximum seconds between a server's checks of an idle kernel, which are a tenth of the limit apart.
 _SOONEST, _LATEST = 1, 60
 
-#: Seconds after the limit at which a server ends a kernel that doesn't end by itself: saving variables takes its time.
+#: Seconds after the limit at which a server ends a kernel, which saves variables before.
 _SAVING = 300
 
-#: Sessions that this process is connected to, by the id of their run.
+#: Run id → session, for the connected sessions of this process.
 _open: dict[str, WarmPython] = {}
 
 
 def prepare_session(session: Connection, options: RunOptions) -> Bundle:
-    """Put together the machine of a session. Raises UsageError for what would not run."""
+    """Return the bundle of a session's machine. Raises UsageError for invalid options."""
     name = str(options.session)
     if not _NAME.fullmatch(name):
         raise UsageError(
             f"--session takes letters, digits, - and _, at most 40, got '{name}'. Nothing was sent. Example: train"
         )
-    given = options.model_dump(include={"gpu", "machine", "timeout", "max_cost", "image"}, exclude_none=True)
-    server = ServerOptions(name=f"session {name}", **given)
-    return prepare_server(session, server, marks={SESSION_KEY: name}, flags=_flags(idle_of(options)))
+    machine_options = options.model_dump(include={"gpu", "machine", "timeout", "max_cost", "image"}, exclude_none=True)
+    server = ServerOptions(name=f"session {name}", **machine_options)
+    return prepare_server(session, server, marks={SESSION_KEY: name}, flags=_flags(idle_minutes(options)))
 
 
-def idle_of(options: RunOptions) -> float:
+def idle_minutes(options: RunOptions) -> float:
     """Return the minutes without work after which a session ends."""
     return IDLE_MINUTES if options.idle is None else options.idle
 
 
 def _flags(minutes: float) -> list[str]:
-    """Return what makes a server end its idle kernel, and then itself, where the kernel's own watch fails."""
+    """Return the flags with which a server stops an idle kernel, and then itself, if the kernel doesn't stop."""
     seconds = max(1, round(60 * minutes))
     pace = min(max(_SOONEST, seconds // 10), _LATEST)
     kernels = {"cull_idle_timeout": seconds + _SAVING, "cull_interval": pace, "cull_connected": True}
@@ -116,19 +116,19 @@ def _flags(minutes: float) -> list[str]:
     ]
 
 
-#: Kinds of Jupyter's messages that show something besides text.
+#: Kinds of Jupyter's messages with rich output.
 _DISPLAYS = {"display_data", "execute_result"}
 
-#: Key in the metadata of such a message for its signature, as in ``script.session``.
+#: Key of the signature in the metadata of these messages, as in ``script.session``.
 _SIGNATURE = "lk_signature"
 
 
 @dataclass(frozen=True)
 class CellResult:
-    r"""What a cell of a session showed and sent back.
+    r"""The result of a cell in a session.
 
-    ``text`` is what it printed, ``displays`` are MIME bundles, ``outputs`` are variables by name, ``notices`` are lines
-    about them.
+    ``text`` is the printed text, ``displays`` are MIME bundles, ``outputs`` is name → variable, ``notices`` are lines
+    about the variables.
 
     Example:
         >>> from lk_jupyter.runs.notebooks.warm_python import CellResult
@@ -143,9 +143,10 @@ class CellResult:
 
 
 class WarmPython:
-    r"""A session: a warm Python on one machine that keeps its variables, as ``Session.warm_python`` returns it.
+    r"""A session: a warm Python on a machine that keeps variables, the result of ``Session.warm_python``.
 
-    ``name`` is its name, ``run`` the run of its machine, ``idle`` the minutes without work after which it ends.
+    ``name`` is the name, ``run`` the run of the machine, ``idle`` the minutes without work after which the session
+    ends.
 
     Example:
         >>> warm = session.warm_python("docs")
@@ -164,11 +165,11 @@ class WarmPython:
         self.idle = idle
         self.run = kernel.run
         self._kernel = kernel
-        self._key = signing_key(f"session {token_of(kernel.run)}")
-        self._heard = time.monotonic()
-        self._prepared = -1  # how often its Python had died when it was prepared last
+        self._key = signing_key(f"session {read_token(kernel.run)}")
+        self._last_answer = time.monotonic()
+        self._prepared = -1  # the count of the Python's deaths at the last preparation
         self._files: dict[str, str] = {}
-        self.kept: dict[str, str | None] = {}
+        self.digests: dict[str, str | None] = {}
         self.channel = Channel(kernel.server, kernel.kernel_id, self._over)
         _open[self.run.execution_id] = self
 
@@ -176,9 +177,9 @@ class WarmPython:
         return f"<WarmPython {self.name!r}, run {self.run.short_id}>"
 
     def execute(self, code: str, *, silent: bool = False, wants: dict[str, str] | None = None) -> Asked:
-        """Begin to run code. Raises ConnectionFailed when the session has ended.
+        """Start code without waiting. Raises ConnectionFailed if the session has ended.
 
-        ``wants`` are expressions that are evaluated after it, by name. ``silent`` leaves no trace in its history.
+        ``wants`` is name → expression to evaluate after the code. ``silent`` code isn't in the history.
         """
         content = {
             "code": code,
@@ -198,14 +199,14 @@ class WarmPython:
         outputs: Iterable[str] = (),
         **options: Unpack[CellKeywords],
     ) -> CellResult:
-        """Run code, wait for its end, and return what it showed and sent back.
+        """Run code, wait for the end, and return output and variables.
 
         An interrupt interrupts the code; the session stays.
 
         Args:
             code: Python, or the syntax of IPython.
             inputs: Variables that the code finds set. With ``sync=True``, unchanged variables are sent only once.
-            outputs: Names of variables to bring back. Default: none.
+            outputs: Names of variables to return. Default: none.
             options: ``sync``, ``pickle``, ``files`` and ``allow_secrets``, as in ``%%lk_run``.
 
         Returns:
@@ -216,7 +217,7 @@ class WarmPython:
             UsageError: An option or a value doesn't fit. Nothing was sent.
             ConnectionFailed: The session has ended.
         """
-        given = {
+        variables = {
             "inputs": [] if options.get("sync") or options.get("carry") else list(inputs or ()),
             "outputs": list(outputs),
         }
@@ -225,85 +226,87 @@ class WarmPython:
                 f"run_code doesn't support '{machine[0]}'. Nothing was sent. It works when the session starts: "
                 f"session.warm_python('{self.name}', {machine[0]}=...)"
             )
-        checked = check_call("run_code", {**options, **given})
+        checked = check_call("run_code", {**options, **variables})
         chosen = checked.model_copy(update={"session": self.name})
         values: dict[str, Any] = dict(inputs or {})
         source = Source(code, "cell.py", namespace=values, is_cell=True)
-        bundle = prepare_cell(self.run.session, source, chosen, self.kept)
+        bundle = prepare_cell(self.run.session, source, chosen, self.digests)
         (bundle,) = require_consent([bundle])
-        shown: list[Message] = []
+        messages: list[Message] = []
         with AtInterrupt(lambda _: self.interrupt()), true_interrupts():
-            asked = self.begin(bundle)
-            shown.extend(filter(None, asked.messages()))
+            cell = self.begin(bundle)
+            messages.extend(filter(None, cell.messages()))
             notices = self.take_back(bundle, values)
-        if asked.reply.get("status") != "ok":
-            errors = [message["content"] for message in shown if message["header"]["msg_type"] == "error"]
-            raise self.failure([asked.reply, *errors][-1])
-        text = "".join(str(m["content"]["text"]) for m in shown if m["header"]["msg_type"] == "stream")
-        rich = [message for message in shown if message["header"]["msg_type"] in _DISPLAYS]
-        verified = [self.verified(message) for message in rich]
+        if cell.reply.get("status") != "ok":
+            errors = [message["content"] for message in messages if message["header"]["msg_type"] == "error"]
+            raise self.failure([cell.reply, *errors][-1])
+        text = "".join(str(m["content"]["text"]) for m in messages if m["header"]["msg_type"] == "stream")
+        display_messages = [message for message in messages if message["header"]["msg_type"] in _DISPLAYS]
+        verified = [self.verified(message) for message in display_messages]
         displays = [content["data"] for content in verified if content]
-        unsigned = sum(content is not message["content"] for content, message in zip(verified, rich, strict=True))
-        notices = [*notices, *unsigned_notices(unsigned), *lost_notices(asked)]
+        unsigned = sum(
+            content is not message["content"] for content, message in zip(verified, display_messages, strict=True)
+        )
+        notices = [*notices, *unsigned_notices(unsigned), *lost_notices(cell)]
         back = {name: value for name, value in values.items() if name not in (inputs or {}) or name in outputs}
         return CellResult(text, displays, back, list(map(str, notices)))
 
-    def begin(self, bundle: Bundle, tell: Callable[[str], None] = lambda _: None, begun: float = 0.0) -> Asked:
-        """Send what a cell needs, then the cell; ``tell`` is called with how far that is.
+    def begin(self, bundle: Bundle, report: Callable[[str], None] = lambda _: None, phase_start: float = 0.0) -> Asked:
+        """Send files and variables of a cell, then the cell; ``report`` is called with the progress.
 
-        Raises UsageError with what the session refuses, StorageError, ConnectionFailed, ReadOnlyMode.
+        Raises UsageError for values that the session refuses, StorageError, ConnectionFailed, ReadOnlyMode.
         """
         refuse_if_read_only("spends")
-        phases, begun = bundle.phases, begun or time.monotonic()
+        phases, phase_start = bundle.phases, phase_start or time.monotonic()
         self.prepare()
-        phases["start"], begun = time.monotonic() - begun, time.monotonic()
+        phases["start"], phase_start = time.monotonic() - phase_start, time.monotonic()
         settings, session = bundle.payload.settings, self.run.session
-        links = upload_variables(session, settings, bundle, tell) if bundle.payload.parts else None
-        phases["upload"], begun = time.monotonic() - begun, time.monotonic()
+        links = upload_variables(session, settings, bundle, report) if bundle.payload.parts else None
+        phases["upload"], phase_start = time.monotonic() - phase_start, time.monotonic()
         self.bring(bundle, links)
-        phases["environment"] = time.monotonic() - begun
+        phases["environment"] = time.monotonic() - phase_start
         source = bundle.source
         above = "" if source.code.lstrip().startswith("%%") else "#\n" * (source.first_line - 1)
         return self.execute(above + source.code)
 
     def verified(self, message: Message) -> Message | None:
-        """Return the content of a message that shows something besides text, if this session has signed it.
+        """Return the content of a message with rich output, if this session has signed the message.
 
-        Of any other message, only its plain text is returned; None if it has none.
+        Return only the plain text of any other message; None without plain text.
         """
         kind, content = message["header"]["msg_type"], message["content"]
         metadata, request = message.get("metadata"), str(message["parent_header"].get("msg_id", ""))
         claimed = str(metadata.get(_SIGNATURE)) if isinstance(metadata, dict) else ""
         if not isinstance(content, dict):
             return None
-        if hmac.compare_digest(sign_message(self._key, request, kind, content), _bytes_of(claimed)):
+        if hmac.compare_digest(sign_message(self._key, request, kind, content), _parse_hex(claimed)):
             return content
         data = content.get("data")
         text = data.get("text/plain") if isinstance(data, dict) and kind in _DISPLAYS else None
         return {"data": {"text/plain": only_colors(text)}, "metadata": {}} if isinstance(text, str) else None
 
     def failure(self, error: Mapping[str, Any]) -> CellFailed:
-        """Return the error of a cell, given the content of Jupyter's message."""
-        shown = redact("\n".join(map(str, error.get("traceback", []))))
+        """Return the error of a cell from the content of Jupyter's message."""
+        traceback = redact("\n".join(map(str, error.get("traceback", []))))
         message = redact(f"session {self.name}: {error.get('ename', 'Error')}: {error.get('evalue', '')}")
-        return CellFailed(message, execution_id=self.run.execution_id, traceback=shown)
+        return CellFailed(message, execution_id=self.run.execution_id, traceback=traceback)
 
     def prepare(self) -> None:
-        """Send once what travels variables and watches the time. Raises ConnectionFailed."""
+        """Send the code for variables and time limits, once for each Python. Raises ConnectionFailed."""
         if self._prepared == self.channel.died:
             return
         died = self.channel.died
-        self.kept, self._files = {}, {}
+        self.digests, self._files = {}, {}
         texts = {**cloudpickle_files(), **module_files([*NEEDS, *CARRY_NEEDS, *_MODULES])}
-        left = self.run.bundle.timeout - (now() - (self.run.submitted_at or now())) if self.run.bundle else None
-        save = _place_to_save(self.run, self.name) if left else None
-        settings = {"idle": 60 * self.idle, "left": left or _LONG, "save": save, "key": self._key.hex()}
+        remaining = self.run.bundle.timeout - (now() - (self.run.submitted_at or now())) if self.run.bundle else None
+        save = _place_to_save(self.run, self.name) if remaining else None
+        settings = {"idle": 60 * self.idle, "left": remaining or _LONG, "save": save, "key": self._key.hex()}
         code = f"exec({_PREPARE!r}, {{'texts': {texts!r}, 'settings': {settings!r}}})"
         _check(self.execute(code, silent=True).answer())
         self._prepared = died
 
     def restore(self) -> str:
-        """Set in it the variables that an earlier machine of this session has saved; return words about that."""
+        """Restore the variables that an earlier machine of this session saved; return a message."""
         saved = read_json(_saved_file()).get(self.name)
         if not saved or not self.run.session.speaks_to(saved["base_url"]):
             return ""
@@ -315,21 +318,26 @@ class WarmPython:
             return self._not_restored(str(error))
         self.prepare()
         link = self.run.session.storage.presign(saved["object"], life=timedelta(hours=1)).url
-        said = self._call("restore", json.dumps({"get": link, "key": saved["key"]}))
-        if "restored" in said:
-            names = ", ".join(said["restored"]) or "no variables"
+        answer = self._call("restore", json.dumps({"get": link, "key": saved["key"]}))
+        if "restored" in answer:
+            names = ", ".join(answer["restored"]) or "no variables"
             return f"Session {self.name} continues on a new machine. Restored: {names}."
-        return self._not_restored(f"{said.get('lost')}.")
+        return self._not_restored(f"{answer.get('lost')}.")
 
     def _not_restored(self, why: str) -> str:
         return f"The earlier variables of session {self.name} couldn't be restored: {why}"
 
     def bring(self, bundle: Bundle, links: dict[str, Any] | None) -> None:
-        """Send files that changed, and set the variables of a cell. Raises UsageError with what the session refuses."""
+        """Send changed files, and set the variables of a cell. Raises UsageError if the session refuses values."""
         texts = {name: text for name, text in bundle.files.items() if self._files.get(name) != text}
         outside = ".."  # a session works in the folder of its server
-        binary = {name: of for name, of in bundle.rest.get("files", {}).items() if not name.startswith(outside)}
-        rest = {**bundle.rest, "files": {name: of for name, of in binary.items() if self._files.get(name) != of}}
+        binary = {
+            name: content for name, content in bundle.rest.get("files", {}).items() if not name.startswith(outside)
+        }
+        rest = {
+            **bundle.rest,
+            "files": {name: content for name, content in binary.items() if self._files.get(name) != content},
+        }
         if texts or any(rest.values()):
             _check(
                 self.execute(
@@ -338,42 +346,42 @@ class WarmPython:
             )
             self._files |= {**texts, **binary}
         if links is not None:
-            given = json.dumps({"settings": bundle.payload.settings, "links": links})
-            refused = self._call("before", given).get("refused")
+            request = json.dumps({"settings": bundle.payload.settings, "links": links})
+            refused = self._call("before", request).get("refused")
             if refused:
-                self.kept = {}
+                self.digests = {}
                 raise UsageError(str(refused))
 
     def take_back(self, bundle: Bundle, namespace: MutableMapping[str, Any]) -> list[Notice]:
-        """Set the variables here that a cell has changed, and name them. Raises StorageError, ConnectionFailed."""
+        """Set the variables that a cell changed, and return notices. Raises StorageError, ConnectionFailed."""
         if not bundle.payload.parts:
             return []
         payload, storage = bundle.payload, self.run.session.storage
-        said = self._call("after", json.dumps(payload.settings))
-        text = said.get("message")
-        if text is None and "returned" in said:
-            text = download_message(storage, bundle.token, said["returned"])
-        if text is None:
-            return [Notice(f"What the cell changed didn't arrive: {said.get('refused', 'no answer')}", WARNING)]
+        answer = self._call("after", json.dumps(payload.settings))
+        message = answer.get("message")
+        if message is None and "returned" in answer:
+            message = download_message(storage, bundle.token, answer["returned"])
+        if message is None:
+            return [Notice(f"What the cell changed didn't arrive: {answer.get('refused', 'no answer')}", WARNING)]
         if not payload.carries:
             pickle = bool(payload.settings["pickle"])
-            found = read_outputs(text, storage, bundle.token, payload.outputs, pickle=pickle, is_trusted=True)
-            return set_outputs(found, payload.origin, namespace)
-        assert payload.origin is not None  # noqa: S101 (whatever carries has one)
-        copies = origin_loader(payload.settings, blob_reader(storage, payload.settings))
-        state = read_state(text, storage, bundle.token, payload.origin, copies)
-        remarks = set_state(state, namespace)
+            outputs = read_outputs(message, storage, bundle.token, payload.outputs, pickle=pickle, is_trusted=True)
+            return set_outputs(outputs, payload.origin, namespace)
+        assert payload.origin is not None  # noqa: S101 (each payload that carries has an origin)
+        load_origin = origin_loader(payload.settings, blob_reader(storage, payload.settings))
+        state = read_state(message, storage, bundle.token, payload.origin, load_origin)
+        notices = set_state(state, namespace)
         self._remember(namespace, [*payload.origin.values, *state.names, *state.missing])
-        return remarks
+        return notices
 
     def _remember(self, namespace: Mapping[str, Any], names: Iterable[str]) -> None:
-        """Keep what variables hold now: as long as that stays, the session's value counts."""
+        """Store digests of variables: values with the same digest aren't sent again."""
         from lk_jupyter.remote.carry.digests import digest_value  # noqa: PLC0415 (imports cloudpickle)
 
         for name in names:
-            self.kept.pop(name, None)
+            self.digests.pop(name, None)
             if name in namespace:
-                self.kept[name] = digest_value(namespace[name])
+                self.digests[name] = digest_value(namespace[name])
 
     def _call(self, function: str, text: str) -> dict[str, Any]:
         """Call a function of ``script.session`` and return the answer. Raises InvalidResponse if it isn't signed."""
@@ -386,7 +394,7 @@ class WarmPython:
         _check(reply)
         signed_text = str(ast.literal_eval(reply["user_expressions"]["said"]["data"]["text/plain"]))
         claimed, _, text = signed_text.partition(" ")
-        if not is_signed(self._key, _bytes_of(claimed), question.encode(), text.encode()):
+        if not is_signed(self._key, _parse_hex(claimed), question.encode(), text.encode()):
             raise InvalidResponse(
                 f"The answer of session {self.name} isn't signed by it. No variable was set. The cell may have run."
             )
@@ -410,7 +418,7 @@ class WarmPython:
         self._kernel.server.close()
 
     def _over(self) -> str:
-        """Return why there is no connection any more; an empty string while there may be one again."""
+        """Return the reason of a permanently closed connection; empty if the connection may return."""
         reason = self._reason()
         if reason:
             self.close()
@@ -419,23 +427,23 @@ class WarmPython:
     def _reason(self) -> str:
         try:
             state = self.run.status
-            self._heard = time.monotonic()
+            self._last_answer = time.monotonic()
             if is_final(state):
                 return f"Session {self.name} has ended: {ENDED.get(state, state)}. The next cell starts a new machine."
-            if not self._kernel.is_known():
-                stop_server(self.run)  # else it would be billed beside the next one
+            if not self._kernel.exists():
+                stop_server(self.run)  # otherwise billed in addition to the next machine
                 return f"Session {self.name} was idle for too long. The next cell starts a new machine."
         except BROKEN as error:
             try:
                 check_patience(
-                    error, self._heard, f"The session may still be active. Stop it: %lk_sessions stop {self.name}"
+                    error, self._last_answer, f"The session may still be active. Stop it: %lk_sessions stop {self.name}"
                 )
-            except LkError as given_up:
-                return str(given_up)
+            except LkError as failure:
+                return str(failure)
         return ""
 
 
-#: State of the run of a session that has ended → why.
+#: Final state of a session's run → reason.
 ENDED = {
     "timeout": "its time limit was reached",
     "completed": "it was idle for too long",
@@ -444,7 +452,7 @@ ENDED = {
 }
 
 
-#: Seconds that stand for no limit.
+#: Seconds that mean no limit.
 _LONG = 10**9
 
 
@@ -453,26 +461,26 @@ def _saved_file() -> Path:
 
 
 def _place_to_save(run: Run, name: str) -> dict[str, str] | None:
-    """Return where a session saves its variables and the key that signs them; None without a bucket.
+    """Return the link for the variables of a session and the signing key; None without a bucket.
 
-    The key is kept in a file that only this user can read.
+    The key is stored in a file that only this user can read.
     """
     secret, place = secrets.token_hex(32), checkpoint_key(secrets.token_hex(16))
     life = timedelta(seconds=run.bundle.timeout if run.bundle else 0) + timedelta(hours=1)
     try:
         link = run.session.storage.presign(place, "PUT", life=life).url
-        mine = {"run": run.execution_id, "base_url": run.session.base_url, "object": place, "key": secret}
-        write_json(_saved_file(), {**read_json(_saved_file()), name: mine})
+        entry = {"run": run.execution_id, "base_url": run.session.base_url, "object": place, "key": secret}
+        write_json(_saved_file(), {**read_json(_saved_file()), name: entry})
     except (LkError, OSError):
         return None
     return {"put": link, "key": secret}
 
 
 def forget_saved(name: str) -> None:
-    """Forget the variables that a session has saved or will save."""
-    known = read_json(_saved_file())
-    if known.pop(name, None):
-        write_json(_saved_file(), known)
+    """Forget the saved variables of a session."""
+    saved = read_json(_saved_file())
+    if saved.pop(name, None):
+        write_json(_saved_file(), saved)
 
 
 #: Modules for a session, besides those for variables.
@@ -494,25 +502,25 @@ if "_lk.script.session" not in sys.modules:
 
 
 def unsigned_notices(count: int) -> list[Notice]:
-    """Return the notice about outputs that a session hasn't signed, if there are any."""
+    """Return the notice about outputs that a session hasn't signed, if any."""
     outputs = "1 output isn't" if count == 1 else f"{count:,} outputs aren't"
     return [Notice(f"{outputs} signed by the session: only the text was shown.", WARNING)] if count else []
 
 
-def lost_notices(asked: Asked) -> list[Notice]:
-    """Return the notice about messages of a cell that were lost with a connection, if there are any."""
-    return [Notice(lost_label(asked.lost_messages), WARNING)] if asked.lost_messages else []
+def lost_notices(cell: Asked) -> list[Notice]:
+    """Return the notice about messages of a cell that were lost with a connection, if any."""
+    return [Notice(lost_label(cell.lost_messages), WARNING)] if cell.lost_messages else []
 
 
-def _bytes_of(text: str) -> bytes:
-    """Return what hexadecimal text says; nothing for any other text."""
+def _parse_hex(text: str) -> bytes:
+    """Return the bytes of hexadecimal text; empty for other text."""
     with suppress(ValueError):
         return bytes.fromhex(text)
     return b""
 
 
 def _check(reply: Message) -> None:
-    """Raise InvalidResponse where our own code failed in a session."""
+    """Raise InvalidResponse if code of lk_jupyter failed in a session."""
     if reply.get("status") != "ok":
         why = f"{reply.get('ename', reply.get('status'))}: {reply.get('evalue', '')}"
         raise InvalidResponse(
@@ -521,25 +529,25 @@ def _check(reply: Message) -> None:
 
 
 def start_session(name: str, run: Run, server: HostedServer, idle: float) -> WarmPython:
-    """Return the session of a run whose server answers; its Python is started."""
+    """Start the Python of a session on an answering server, and return the session."""
     return WarmPython(name, HostedKernel(run, server, server.start_kernel()), idle)
 
 
-def runs_of(session: Connection, name: str | None = None) -> Iterator[tuple[str, Run]]:
-    """Yield the sessions that were started on this machine and may still be active: name and run, newest first."""
+def list_sessions(session: Connection, name: str | None = None) -> Iterator[tuple[str, Run]]:
+    """Yield name and run of sessions that this machine started and that may be active, newest first."""
     for entry in journal().entries(going_on=True):
-        found = entry.metadata.get(SESSION_KEY)
-        if found and name in {None, found} and entry.execution_id and session.speaks_to(entry.base_url):
+        session_name = entry.metadata.get(SESSION_KEY)
+        if session_name and name in {None, session_name} and entry.execution_id and session.speaks_to(entry.base_url):
             run = Run(session, entry.execution_id)
             if _is_active(session, run):
-                yield found, run
+                yield session_name, run
 
 
 def _is_active(session: Connection, run: Run) -> bool:
     """Return whether the machine of a session is active.
 
-    A 404 means that its record was deleted, or belongs to another local cloud, or that the cloud doesn't know it for a
-    while. A second machine would be billed next to an active one, so the list of active runs decides.
+    A 404 means that the record was deleted, belongs to another local cloud, or is temporarily unavailable. A second
+    machine would be billed next to an active machine, so the list of active runs decides.
     """
     try:
         return not is_final(run.status)
@@ -548,15 +556,15 @@ def _is_active(session: Connection, run: Run) -> bool:
 
 
 def find_session(session: Connection, name: str) -> WarmPython | None:
-    """Return the active session of this name that was started on this machine; None where there is none.
+    """Return the active session of this name that this machine started; None without such a session.
 
-    Raises ConnectionFailed where it is active and does not answer.
+    Raises ConnectionFailed if the session is active and doesn't answer.
     """
-    for _, run in runs_of(session, name):
-        known = _open.get(run.execution_id)
-        if known and not known.channel.gone:
-            return known
-        server = server_of(run)
+    for _, run in list_sessions(session, name):
+        warm = _open.get(run.execution_id)
+        if warm and not warm.channel.gone:
+            return warm
+        server = connect_server(run)
         try:
             kernels = server.kernels()
         except LkError:
@@ -569,7 +577,7 @@ def find_session(session: Connection, name: str) -> WarmPython | None:
 
 
 def open_session(session: Connection, name: str, options: dict[str, Any]) -> WarmPython:
-    """Return the session of this name; it is started if there is none, and waited for. Raises UsageError, RunError."""
+    """Return the session of this name; start the session if necessary, and wait. Raises UsageError, RunError."""
     allowed = CALLS["session.warm_python"].only
     if unknown := sorted(options.keys() - allowed):
         raise UsageError(
@@ -578,37 +586,37 @@ def open_session(session: Connection, name: str, options: dict[str, Any]) -> War
         )
     chosen: RunOptions = check(RunOptions, {**options, "session": name})
     bundle = prepare_session(session, chosen)
-    found = find_session(session, name)
-    if found:
-        return found
+    warm = find_session(session, name)
+    if warm:
+        return warm
     run = Run.submit(session, bundle)
     with ended_on_failure(run):
-        warm = start_session(name, run, wait_for_server(run), idle_of(chosen))
+        warm = start_session(name, run, wait_for_server(run), idle_minutes(chosen))
         warm.restore()
     return warm
 
 
 def _idle_in(run: Run) -> float:
-    """Return the minutes without work that a session was started with."""
+    """Return the idle limit in minutes from the command of a session's run."""
     words = " ".join(run.record.docker_run_cmd or ())
-    found = re.search(r"cull_idle_timeout=(\d+)", words)
-    return (int(found[1]) - _SAVING) / 60 if found else IDLE_MINUTES
+    match = re.search(r"cull_idle_timeout=(\d+)", words)
+    return (int(match[1]) - _SAVING) / 60 if match else IDLE_MINUTES
 
 
 def open_run(session: Connection, name: str) -> Run:
-    """Return the run of an active session. Raises UsageError when there is none."""
-    found = dict(reversed(list(runs_of(session))))
-    if name not in found:
-        active = f"Active sessions: {', '.join(found)}." if found else "No session is active."
+    """Return the run of an active session. Raises UsageError without such a session."""
+    sessions = dict(reversed(list(list_sessions(session))))
+    if name not in sessions:
+        active = f"Active sessions: {', '.join(sessions)}." if sessions else "No session is active."
         raise UsageError(f"Unknown session '{name}'. Nothing was stopped. {active}")
-    return found[name]
+    return sessions[name]
 
 
 def idle_seconds(run: Run) -> float | None:
-    """Return how long a session has been without work, in seconds: 0 while it works, None where it doesn't answer."""
+    """Return the seconds without work: 0 for a busy session, None if the session doesn't answer."""
     try:
-        server = server_of(run)
-    except UsageError:  # it can only be stopped
+        server = connect_server(run)
+    except UsageError:  # the session can only be stopped
         return None
     try:
         kernels = server.kernels()
@@ -625,10 +633,10 @@ def idle_seconds(run: Run) -> float | None:
 
 
 def stop_session(session: Connection, name: str, stop: Callable[[Run], object]) -> Run:
-    """Stop the session of this name, and with that its bill; return its run. Raises UsageError when there is none."""
+    """Stop a session and its bill; return the run. Raises UsageError without such a session."""
     run = open_run(session, name)
-    if known := _open.get(run.execution_id):
-        known.close()
+    if warm := _open.get(run.execution_id):
+        warm.close()
     stop(run)
     forget_saved(name)
     return run

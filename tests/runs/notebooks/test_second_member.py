@@ -43,14 +43,14 @@ from lk_jupyter.options.runs import RunOptions, ServerOptions
 from lk_jupyter.runs.notebooks import servers, warm_python
 from lk_jupyter.runs.notebooks.hosted_kernel import HostedKernel
 from lk_jupyter.runs.notebooks.servers import (
-    password_of,
-    server_of,
+    connect_server,
+    read_password,
+    read_token,
     start_server,
     stop_server,
-    token_of,
     wait_for_server,
 )
-from lk_jupyter.runs.notebooks.warm_python import WarmPython, idle_seconds, prepare_session, runs_of, stop_session
+from lk_jupyter.runs.notebooks.warm_python import WarmPython, idle_seconds, list_sessions, prepare_session, stop_session
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit import upload
 from lk_jupyter.storage.preview import preview, preview_content
@@ -206,7 +206,7 @@ def test_a_member_who_reads_the_record_enters_no_kernel_and_no_notebook_server(o
     for path in ("api/kernels/k/channels", "terminals/websocket/1"):
         with pytest.raises(InvalidStatus, match=r"40[34]"), connect(f"ws{url.removeprefix('http')}{path}"):
             pass
-    with closing(server_of(owner.get(run.execution_id))) as server:
+    with closing(connect_server(owner.get(run.execution_id))) as server:
         assert server.is_ready()  # its owner signs in
 
 
@@ -219,7 +219,7 @@ def test_a_members_copy_of_a_server_gets_no_password(owner, member):
     copied = answer.json()["execution_id"]
     until(lambda: member.get(f"/execution/{copied}").json()["status"] == "running")
     with pytest.raises(UsageError, match=f"Run {copied[:8]} was started on another machine or by another member"):
-        server_of(Run.attach(owner, copied))
+        connect_server(Run.attach(owner, copied))
 
 
 def test_another_machine_of_the_owner_stops_a_server_but_does_not_enter_it(owner, monkeypatch, tmp_path):
@@ -228,7 +228,7 @@ def test_another_machine_of_the_owner_stops_a_server_but_does_not_enter_it(owner
         elsewhere.setenv("HOME", str(tmp_path / "elsewhere"))
         found = Run.attach(owner, run.execution_id)
         with pytest.raises(UsageError, match=f"Open it there, or stop it: %lk_abort {run.short_id}"):
-            server_of(found)
+            connect_server(found)
         stop_server(found)
     assert run.status == "cancelled"
 
@@ -240,7 +240,7 @@ def test_a_session_of_an_earlier_version_is_refused_with_the_way_to_stop_it(owne
     run_id = Run.submit(owner, old).execution_id
     with pytest.raises(UsageError, match=f"by an earlier version .* each member .* Stop it: %lk_abort {run_id[:8]}"):
         owner.warm_python("old")
-    assert [name for name, _ in runs_of(owner)] == ["old"]
+    assert [name for name, _ in list_sessions(owner)] == ["old"]
     assert idle_seconds(Run.attach(owner, run_id)) is None
     assert stop_session(owner, "old", stop_server).status == "cancelled"
 
@@ -393,11 +393,11 @@ def test_a_member_finds_none_of_the_secrets_in_use_in_any_record_list_log_or_obj
     notebook = start_notebook(owner)
     saved = json.loads(platform_path("data", "sessions.json").read_text())["train"]["key"]
     keys = [
-        signing_key(f"session {token_of(warm.run)}").hex(),
+        signing_key(f"session {read_token(warm.run)}").hex(),
         config_file().with_name("signing.key").read_bytes().hex(),
     ]
     in_links = re.findall("X-Amz-Signature=([0-9a-f]+)", str(links))
-    secrets = [owner.target.key.token, password_of(warm.run), password_of(notebook), saved, *keys, *in_links]
+    secrets = [owner.target.key.token, read_password(warm.run), read_password(notebook), saved, *keys, *in_links]
     secrets += [*keys_of_amazon.values(), *secrets_in_use.in_use]
     assert len(in_links) >= 4
     secrets.append("a-parameter-of-the-owner")
@@ -416,8 +416,8 @@ def test_another_user_of_the_machine_sees_no_password_and_enters_no_server(owner
     warm.run_code("x = 1")
     notebook = start_notebook(owner)
     shown = as_another_user(command_lines)
-    key = signing_key(f"session {token_of(warm.run)}").hex()
-    passwords = [password_of(warm.run), password_of(notebook)]
+    key = signing_key(f"session {read_token(warm.run)}").hex()
+    passwords = [read_password(warm.run), read_password(notebook)]
     assert [secret for secret in (*passwords, key) if secret in shown] == []
     assert as_another_user(statuses, [url_of(owner, run) for run in (warm.run, notebook)]) == [403, 403]
     files = [config_file().with_name("signing.key"), platform_path("data", "sessions.json")]
