@@ -290,7 +290,7 @@ class CellView:
             "execution_id": run.execution_id,
             "session": self._warm.name,
             "name": f"session {self._warm.name}",
-            "state": state,
+            "state": "aborted" if state == "interrupted" else state,  # the word of the API for an end
             "told": list(filter(None, facts)),
         }
 

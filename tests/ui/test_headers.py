@@ -58,6 +58,29 @@ def test_status_lines_and_widgets_stay_true_after_a_reload_and_a_restart(open_no
     book.picture("widget-snapshot")
 
 
+@pytest.mark.nightly
+@pytest.mark.timeout(900)
+def test_a_cell_of_a_session_has_one_header_whose_button_interrupts_the_cell(open_notebook):
+    wait = "%%lk_run --session ui --gpu A100\nprint('begun', flush=True)\nimport time; time.sleep(600)"
+    book = open_notebook("%load_ext lk_jupyter", wait, "%%lk_run --session ui\nprint('second')", "%lk_sessions stop ui")
+    book.command("application:toggle-left-area")
+    book.run(0)
+    book.run(1)
+    expect(book.output(1)).to_contain_text("begun")
+    expect(book.header(1)).to_contain_text(re.compile("Running.*session ui"))
+    book.picture("header-session-running")
+    book.output(1).get_by_role("button", name="Interrupt the cell").click()
+    expect(book.header(1)).to_contain_text(re.compile("Aborted.*session ui.*credits so far"))
+    expect(book.output(1).locator(".lk-run-header")).to_have_count(1)
+    book.run(2)
+    expect(book.header(2)).to_contain_text(re.compile("Completed.*session ui.*credits so far"))
+    expect(book.output(2)).to_contain_text("second")
+    expect(book.output(2).locator(".lk-run-header")).to_have_count(1)
+    book.picture("header-session-completed")
+    book.run(3)
+    expect(book.output(3)).to_contain_text("cancelled")
+
+
 A100 = {"machine": "gpu.a100", "price_per_hour": "1.59", "time_limit_seconds": 300}
 #: A header for each state, as a kernel writes it, and the theme's colour of its bar.
 STATES = [
