@@ -78,7 +78,7 @@ def test_a_cell_of_a_session_has_one_header_whose_button_interrupts_the_cell(ope
     expect(book.output(2).locator(".lk-run-header")).to_have_count(1)
     book.picture("header-session-completed")
     book.run(3)
-    expect(book.output(3)).to_contain_text("cancelled")
+    expect(book.output(3)).to_contain_text("Cancelled")
 
 
 A100 = {"machine": "gpu.a100", "price_per_hour": "1.59", "time_limit_seconds": 300}
