@@ -301,9 +301,9 @@ class Session(Connection):
             Traceback (most recent call last):
             lk_jupyter.errors.UsageError: ...
         """
-        from lk_jupyter.runs.notebooks.warm_python import open_session  # noqa: PLC0415 (it needs this module)
+        from lk_jupyter.runs.notebooks.warm_python import open_warm_python  # noqa: PLC0415 (it needs this module)
 
-        return open_session(self, name, {**options})
+        return open_warm_python(self, name, {**options})
 
     def fan_out(
         self,

@@ -615,7 +615,7 @@ SESSION_VALUES = {
 
 def session_request(connected, source, options):
     """Return what a cell of a session sends, what its machine is started with, and whether a secret is sent."""
-    cell, machine = prepare_cell(connected, source, options), warm_python.prepare_session(connected, options)
+    cell, machine = prepare_cell(connected, source, options), warm_python.prepare_warm_python(connected, options)
     try:
         require_consent([cell])
         consent = True

@@ -32,14 +32,14 @@ from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
 from lk_jupyter.runs.notebooks.servers import ended_on_failure, stop_server
 from lk_jupyter.runs.notebooks.warm_python import (
     WarmPython,
-    find_session,
+    find_warm_python,
     idle_minutes,
     idle_seconds,
-    list_sessions,
+    list_warm_pythons,
     lost_notices,
-    prepare_session,
-    start_session,
-    stop_session,
+    prepare_warm_python,
+    start_warm_python,
+    stop_warm_python,
     unsigned_notices,
 )
 from lk_jupyter.runs.observers.start_time import times_label
@@ -63,7 +63,7 @@ lk_sessions = Subcommands(
 def _list(_: NoOptions, _shell: InteractiveShell) -> None:
     """List the active sessions that were started on this machine."""
     rows = []
-    for name, run in list_sessions(current()):
+    for name, run in list_warm_pythons(current()):
         idle = idle_seconds(run)
         state = "not reachable" if idle is None else "busy" if idle == 0 else duration_label(idle)
         machine = run.machine
@@ -91,7 +91,7 @@ def _stop(options: StopSessionOptions, _shell: InteractiveShell) -> None:
     with advise_on_interrupt(
         f"Stopped waiting. Session {options.name} may still be active and billed. Stop it: {again}"
     ):
-        run = stop_session(current(), options.name, stop_server)
+        run = stop_warm_python(current(), options.name, stop_server)
         display(receipt(run.wait_aside(), run.machine))
 
 
@@ -107,11 +107,11 @@ def run_cell(
     """
     name = str(options.session)
     if options.dry_run:
-        display(plan_view(prepare_session(session, options), budget_usage(session)))
+        display(plan_view(prepare_warm_python(session, options), budget_usage(session)))
         return
     billed = f"If session {name} is active, it is billed until you stop it: %lk_sessions stop {name}"
     with advise_on_interrupt(f"Stopped before the cell was sent. {billed}"):
-        warm = find_session(session, name)
+        warm = find_warm_python(session, name)
         package = prepare({} if warm is None else warm.digests)
         (package,) = require_consent([package], ask)
         status, start_time, notice = LiveOutput(shell), time.monotonic(), ""
@@ -138,11 +138,11 @@ def _check_machine(warm: WarmPython, options: RunOptions, package: Bundle) -> No
 
 def _started(session: Session, options: RunOptions, status: LiveOutput, notice: str) -> WarmPython:
     """Start the machine of a session, after showing the price."""
-    name, machine = str(options.session), prepare_session(session, options)
+    name, machine = str(options.session), prepare_warm_python(session, options)
     run, server, _ = started_server(session, machine, status, "this session", notice)
     try:
         with ended_on_failure(run):
-            warm = start_session(name, run, server, idle_minutes(options))
+            warm = start_warm_python(name, run, server, idle_minutes(options))
             restored = warm.restore()
     except KeyboardInterrupt as error:
         raise interrupt(str(error)) from None

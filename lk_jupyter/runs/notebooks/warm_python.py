@@ -88,7 +88,7 @@ _SAVING = 300
 _open: dict[str, WarmPython] = {}
 
 
-def prepare_session(session: Connection, options: RunOptions) -> Bundle:
+def prepare_warm_python(session: Connection, options: RunOptions) -> Bundle:
     """Return the bundle of a session's machine. Raises UsageError for invalid options."""
     name = str(options.session)
     if not _NAME.fullmatch(name):
@@ -528,12 +528,12 @@ def _check(reply: Message) -> None:
         )
 
 
-def start_session(name: str, run: Run, server: HostedServer, idle: float) -> WarmPython:
+def start_warm_python(name: str, run: Run, server: HostedServer, idle: float) -> WarmPython:
     """Start the Python of a session on an answering server, and return the session."""
     return WarmPython(name, HostedKernel(run, server, server.start_kernel()), idle)
 
 
-def list_sessions(session: Connection, name: str | None = None) -> Iterator[tuple[str, Run]]:
+def list_warm_pythons(session: Connection, name: str | None = None) -> Iterator[tuple[str, Run]]:
     """Yield name and run of sessions that this machine started and that may be active, newest first."""
     for entry in journal().entries(going_on=True):
         session_name = entry.metadata.get(SESSION_KEY)
@@ -555,12 +555,12 @@ def _is_active(session: Connection, run: Run) -> bool:
         return any(listed.execution_id == run.execution_id for listed in session.client.workloads.list())
 
 
-def find_session(session: Connection, name: str) -> WarmPython | None:
+def find_warm_python(session: Connection, name: str) -> WarmPython | None:
     """Return the active session of this name that this machine started; None without such a session.
 
     Raises ConnectionFailed if the session is active and doesn't answer.
     """
-    for _, run in list_sessions(session, name):
+    for _, run in list_warm_pythons(session, name):
         warm = _open.get(run.execution_id)
         if warm and not warm.channel.gone:
             return warm
@@ -576,7 +576,7 @@ def find_session(session: Connection, name: str) -> WarmPython | None:
     return None
 
 
-def open_session(session: Connection, name: str, options: dict[str, Any]) -> WarmPython:
+def open_warm_python(session: Connection, name: str, options: dict[str, Any]) -> WarmPython:
     """Return the session of this name; start the session if necessary, and wait. Raises UsageError, RunError."""
     allowed = CALLS["session.warm_python"].only
     if unknown := sorted(options.keys() - allowed):
@@ -585,13 +585,13 @@ def open_session(session: Connection, name: str, options: dict[str, Any]) -> War
             f"Options: {', '.join(sorted(allowed))}."
         )
     chosen: RunOptions = check(RunOptions, {**options, "session": name})
-    bundle = prepare_session(session, chosen)
-    warm = find_session(session, name)
+    bundle = prepare_warm_python(session, chosen)
+    warm = find_warm_python(session, name)
     if warm:
         return warm
     run = Run.submit(session, bundle)
     with ended_on_failure(run):
-        warm = start_session(name, run, wait_for_server(run), idle_minutes(chosen))
+        warm = start_warm_python(name, run, wait_for_server(run), idle_minutes(chosen))
         warm.restore()
     return warm
 
@@ -605,7 +605,7 @@ def _idle_in(run: Run) -> float:
 
 def open_run(session: Connection, name: str) -> Run:
     """Return the run of an active session. Raises UsageError without such a session."""
-    sessions = dict(reversed(list(list_sessions(session))))
+    sessions = dict(reversed(list(list_warm_pythons(session))))
     if name not in sessions:
         active = f"Active sessions: {', '.join(sessions)}." if sessions else "No session is active."
         raise UsageError(f"Unknown session '{name}'. Nothing was stopped. {active}")
@@ -632,7 +632,7 @@ def idle_seconds(run: Run) -> float | None:
     return max(0.0, run.session.client.now() - last.timestamp())
 
 
-def stop_session(session: Connection, name: str, stop: Callable[[Run], object]) -> Run:
+def stop_warm_python(session: Connection, name: str, stop: Callable[[Run], object]) -> Run:
     """Stop a session and its bill; return the run. Raises UsageError without such a session."""
     run = open_run(session, name)
     if warm := _open.get(run.execution_id):

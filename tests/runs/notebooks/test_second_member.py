@@ -50,7 +50,13 @@ from lk_jupyter.runs.notebooks.servers import (
     stop_server,
     wait_for_server,
 )
-from lk_jupyter.runs.notebooks.warm_python import WarmPython, idle_seconds, list_sessions, prepare_session, stop_session
+from lk_jupyter.runs.notebooks.warm_python import (
+    WarmPython,
+    idle_seconds,
+    list_warm_pythons,
+    prepare_warm_python,
+    stop_warm_python,
+)
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit import upload
 from lk_jupyter.storage.preview import preview, preview_content
@@ -236,13 +242,13 @@ def test_another_machine_of_the_owner_stops_a_server_but_does_not_enter_it(owner
 def test_a_session_of_an_earlier_version_is_refused_with_the_way_to_stop_it(owner, monkeypatch):
     with monkeypatch.context() as earlier:
         earlier.setattr(servers, "_command", lambda _: ["start-notebook.sh", "--NotebookApp.token=token-of-the-record"])
-        old = prepare_session(owner, RunOptions(session="old", machine="cpu"))
+        old = prepare_warm_python(owner, RunOptions(session="old", machine="cpu"))
     run_id = Run.submit(owner, old).execution_id
     with pytest.raises(UsageError, match=f"by an earlier version .* each member .* Stop it: %lk_abort {run_id[:8]}"):
         owner.warm_python("old")
-    assert [name for name, _ in list_sessions(owner)] == ["old"]
+    assert [name for name, _ in list_warm_pythons(owner)] == ["old"]
     assert idle_seconds(Run.attach(owner, run_id)) is None
-    assert stop_session(owner, "old", stop_server).status == "cancelled"
+    assert stop_warm_python(owner, "old", stop_server).status == "cancelled"
 
 
 def test_a_server_that_asks_for_no_password_gets_none_and_is_not_used(owner, monkeypatch):

@@ -10,7 +10,7 @@ from lk_jupyter.api._polling import PATIENCE
 from lk_jupyter.errors import ConnectionFailed
 from lk_jupyter.protocol.metadata import SESSION_KEY
 from lk_jupyter.runs.notebooks import warm_python
-from lk_jupyter.runs.notebooks.warm_python import WarmPython, list_sessions
+from lk_jupyter.runs.notebooks.warm_python import WarmPython, list_warm_pythons
 from lk_jupyter.session import connect
 
 
@@ -45,7 +45,7 @@ def test_a_cloud_that_answers_404_for_a_while_does_not_hide_an_active_session(ma
         run = session.run("import time\ntime.sleep(100)", metadata={SESSION_KEY: "train"})
         fault = {"method": "GET", "path": "/execution/", "status": 404, "times": None}
         cloud.http.post(f"{cloud.base_url}/_faults", json=fault).raise_for_status()
-        assert [(name, each.execution_id) for name, each in list_sessions(session)] == [("train", run.execution_id)]
+        assert [(name, each.execution_id) for name, each in list_warm_pythons(session)] == [("train", run.execution_id)]
         run.abort_soon()
         until(lambda: not list(cloud.client.workloads.list()))
-        assert list(list_sessions(session)) == []
+        assert list(list_warm_pythons(session)) == []
