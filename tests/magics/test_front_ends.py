@@ -5,6 +5,7 @@ The rules are those of the real servers, which ``test_installed_front_ends.py`` 
 
 import json
 import re
+import time
 
 import pytest
 from magics.kernels import ALL_IS_SHOWN, CELL
@@ -71,6 +72,23 @@ def test_a_cell_shows_its_id_the_log_and_one_receipt(notebook):
     assert re.search(rf"✓ completed .* credits · run {run_id}", text(last))
     assert receipts(notebook.cells) == [run_id]
     assert sum(len(json.dumps(output)) for output in (first, last)) < 10_000
+
+
+def test_the_id_appears_within_2_s_and_a_run_of_any_length_adds_two_outputs_to_its_log(notebook):
+    times = []
+
+    def on(cell):
+        times.extend(time.time() for kind, _ in cell.messages if kind == "display_data")
+        return bool(times)
+
+    outputs = notebook.run(
+        "%%lk_run --gpu A100\nimport time\nfor i in range(30):\n    print(i)\n    time.sleep(.1)", on
+    )
+    (receipt_id,) = receipts([outputs])
+    with notebook.kernel.journal() as journal:
+        assert times[0] - journal.get(receipt_id).created_at < 2
+    assert [output["output_type"] for output in outputs] == ["display_data", "stream", "display_data"]
+    assert sum(len(json.dumps(output)) for output in outputs if output["output_type"] != "stream") < 10_000
 
 
 def test_the_receipt_of_a_failed_cell_is_below_its_error_with_the_hints(notebook):
