@@ -17,6 +17,8 @@ import httpx
 
 SECONDS = 300
 PACE = 0.1
+#: Seconds without a write after which a file is complete: servers save a second after a change.
+QUIET = 4
 TOKEN = "tests"
 
 
@@ -60,6 +62,11 @@ def wait_until(condition):
     return value
 
 
+def is_saved(path):
+    """Return whether the server has written the file, and has stopped writing it."""
+    return time.time() - path.stat().st_mtime > QUIET
+
+
 def cells_of(path):
     """Return the cells of a file by id; the server may be writing the file."""
     try:
@@ -89,7 +96,7 @@ def execute_by_documents(server, path, kernel_id):
             return saved.get("execution_count")
 
         wait_until(has_ended)
-    time.sleep(2)  # until the last change is saved
+    wait_until(lambda: is_saved(path))
 
 
 async def execute_by_nbmodel(server, path, kernel_id):
@@ -112,7 +119,7 @@ async def execute_by_nbmodel(server, path, kernel_id):
                     server.interrupt(kernel_id)
                     interrupts = False
                 await asyncio.sleep(PACE)
-        await asyncio.sleep(3)  # until the document is saved
+        await asyncio.to_thread(wait_until, lambda: is_saved(path))
 
 
 def execute_by_nbclient(path):

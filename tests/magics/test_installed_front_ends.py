@@ -11,6 +11,7 @@ import venv
 from pathlib import Path
 
 import pytest
+from magics.kernels import ALL_IS_SHOWN
 from magics.test_front_ends import ID, receipts, text
 
 import lk_jupyter
@@ -31,15 +32,16 @@ PROGRAMS = ("nbclient", "papermill", "nbconvert")
 STOCK = ("nbclient", "papermill", "nbconvert", "ipykernel")
 
 RUN = "%%lk_run --gpu A100"
+LINES = "import time\nfor i in range(10):\n    print('line', i, flush=True)\n    time.sleep(0.2)"
 CELLS = {
     "load": "%load_ext lk_jupyter",
-    "plain": f"{RUN}\nimport time\nfor i in range(5):\n    print('line', i, flush=True)\n    time.sleep(0.5)",
+    "plain": f"{RUN}\n{LINES}",
     "tqdm": f"{RUN}\nimport time\nfrom tqdm.auto import tqdm\nfor i in tqdm(range(20)):\n    time.sleep(0.1)",
     "figure": f"{RUN}\nfrom IPython.display import HTML, display\nprint('above')\ndisplay(HTML('<b>figure</b>'))",
     "fan": f"{RUN} --sweep x=1,2\nprint('member', x)",
     "session": f"{RUN} --session night\nprint('in the session')",
-    "detached": f"{RUN} --detach\nimport time\nprint('of the detached run', flush=True)\ntime.sleep(2)",
-    "later": "import time\ntime.sleep(5)\nprint('later')",
+    "detached": f"{RUN} --detach\n{LINES}",
+    "later": f"{ALL_IS_SHOWN}\nprint('later')",
     "wait": "%lk_wait",
     "stop": "%lk_sessions stop night",
 }
