@@ -32,7 +32,7 @@ from lk_jupyter.protocol import json_limits
 from lk_jupyter.runs.notebooks import warm_python
 from lk_jupyter.runs.package import checkpoint
 from lk_jupyter.runs.package.prepare import prepare
-from lk_jupyter.storage import _preview_process, preview
+from lk_jupyter.storage import _preview_child, _preview_process, _preview_readers
 from lk_jupyter.text import secrets
 
 ROOT = Path(__file__).parents[1]
@@ -296,7 +296,7 @@ LIMITS = (
     (r"runs and one chat, for ([\d.]+) credits at most", f"{levels.MOST_CREDITS}"),
     (r"the cell ends within (\d+) seconds", f"{_constant('lk_jupyter/runs/abort.py', 'LET_GO'):.0f}"),
     (r"answers with 404, for (\d+) minutes", f"{_constant('lk_jupyter/api/_polling.py', 'PATIENCE') / 60:.0f}"),
-    (r"with (\d+) s and, on Linux, (\d+) MB", f"{_preview_process.SECONDS}", _megabytes(_preview_process.MEMORY)),
+    (r"with (\d+) s and, on Linux, (\d+) MB", f"{_preview_process.SECONDS}", _megabytes(_preview_child.MEMORY)),
     (
         r"read up to (\d+ MB), (\d+ MB) and (\d+ MB)\.",
         *map(
@@ -304,7 +304,7 @@ LIMITS = (
             (json_limits.MOST_BYTES, json_limits.MOST_MESSAGE_BYTES, json_limits.MOST_KERNEL_MESSAGE_BYTES),
         ),
     ),
-    (r"more than (\d+) million pixels", _megabytes(preview.PIXELS)),
+    (r"more than (\d+) million pixels", _megabytes(_preview_readers.PIXELS)),
     (r"After (\d+) minutes, a start that", f"{_constant('lk_jupyter/runs/reattach.py', '_LONG_LOST') / 60:.0f}"),
     (r"secrets shorter than (\d+) characters", f"{secrets.SHORTEST}"),
     (r"up to about (\d+) MB; the oldest lines", _megabytes(2 * _audit.LARGEST)),

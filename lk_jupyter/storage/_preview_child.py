@@ -18,15 +18,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from lk_jupyter.errors import LkError
-from lk_jupyter.storage import preview
-from lk_jupyter.storage._preview_process import (
-    IDLE_SECONDS,
-    MEMORY,
-    MOST_RANGE,
-    SECONDS,
-    read_message,
-    write_message,
-)
+from lk_jupyter.storage._preview_readers import import_library, preview_facts, read_preview
 from lk_jupyter.storage.objects import ObjectInfo
 
 if TYPE_CHECKING:
@@ -36,6 +28,17 @@ try:
     import resource
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
+
+#: Bytes that a preview may use in addition to its libraries, and seconds of work.
+MEMORY, SECONDS = 250_000_000, 5
+
+#: Seconds after which a child without work ends.
+IDLE_SECONDS = 300
+
+#: The most bytes of a range of the file.
+MOST_RANGE = 16_000_000
+
+_SIZE = struct.Struct("!cI")
 
 #: How libraries report memory that they didn't get.
 _NO_MEMORY = re.compile(r"[Mm]alloc|realloc|[Uu]nable to allocate|[Oo]ut of memory")
@@ -96,7 +99,7 @@ def main() -> None:
         key, size, modified = json.loads(message[1])
         info = ObjectInfo(key, size, datetime.fromisoformat(modified) if modified else None)
         with suppress(LkError):
-            preview.import_library(key)
+            import_library(key)
         write_message(requests, b"s", b"")
         _set_limits()
         file = io.BufferedReader(RangeReader(size, requests, reader), 1 << 16)
@@ -105,7 +108,7 @@ def main() -> None:
 
 def _result(info: ObjectInfo, file: Any) -> dict[str, Any]:
     try:
-        return preview.preview_facts(preview.read_preview(info, file))
+        return preview_facts(read_preview(info, file))
     except LkError as problem:
         return {"problem": str(problem)}
     except MemoryError:
@@ -140,6 +143,22 @@ def _set_limits() -> None:
     for kind, limit in limits:
         with suppress(OSError, ValueError):
             resource.setrlimit(kind, (limit, resource.getrlimit(kind)[1]))
+
+
+def read_message(stream: IO[bytes], most: int) -> tuple[bytes, bytes] | None:
+    """Return the kind and the content of the next message, or None at the end."""
+    head = stream.read(_SIZE.size)
+    if len(head) < _SIZE.size:
+        return None
+    kind, size = _SIZE.unpack(head)
+    content = stream.read(size) if size <= most else b""
+    return (kind, content) if len(content) == size else None
+
+
+def write_message(stream: IO[bytes], kind: bytes, content: bytes) -> None:
+    """Write a message."""
+    stream.write(_SIZE.pack(kind, len(content)) + content)
+    stream.flush()
 
 
 if __name__ == "__main__":

@@ -16,24 +16,19 @@ import tempfile
 import threading
 import time
 from contextlib import suppress
-from typing import IO, Any
+from typing import Any
 
 from lk_jupyter._fork import renew_in_child
 from lk_jupyter._python import module_command, module_environment
 from lk_jupyter.errors import StorageError
+from lk_jupyter.storage._preview_child import MOST_RANGE, SECONDS, read_message, write_message
 from lk_jupyter.storage.objects import ObjectInfo
-
-#: Bytes that a preview may use in addition to its libraries, and seconds of work.
-MEMORY, SECONDS = 250_000_000, 5
 
 #: Seconds for the start of Python and the import of a library, which read no foreign bytes.
 _START_SECONDS = 60
 
-#: The most bytes of a file that a preview reads, of one range, and of an answer of the child.
-MOST_READ, MOST_RANGE, MOST_ANSWER = 256_000_000, 16_000_000, 4_000_000
-
-#: Seconds after which a child without work ends.
-IDLE_SECONDS = 300
+#: The most bytes of a file that a preview reads, and of an answer of the child.
+MOST_READ, MOST_ANSWER = 256_000_000, 4_000_000
 
 #: Environment variables that Python needs to start, none of which contains a key of the user.
 _ENVIRONMENT = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "SYSTEMROOT", "TEMP", "TMP", "LANG", "LC_ALL")
@@ -42,8 +37,6 @@ _ENVIRONMENT = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "SYSTEMRO
 _TIMEOUT_SIGNAL = -24
 
 _TOO_LONG = f"it takes more than {SECONDS} s"
-
-_SIZE = struct.Struct("!cI")
 
 
 class PreviewFailed(Exception):
@@ -184,19 +177,3 @@ class PreviewProcess:
 
 
 PROCESS = PreviewProcess()
-
-
-def read_message(stream: IO[bytes], most: int) -> tuple[bytes, bytes] | None:
-    """Return the kind and the content of the next message, or None at the end."""
-    head = stream.read(_SIZE.size)
-    if len(head) < _SIZE.size:
-        return None
-    kind, size = _SIZE.unpack(head)
-    content = stream.read(size) if size <= most else b""
-    return (kind, content) if len(content) == size else None
-
-
-def write_message(stream: IO[bytes], kind: bytes, content: bytes) -> None:
-    """Write a message."""
-    stream.write(_SIZE.pack(kind, len(content)) + content)
-    stream.flush()

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from lk_jupyter.storage import _preview_process, preview
+from lk_jupyter.storage import _preview_process, _preview_readers, preview
 from lk_jupyter.storage.objects import ObjectInfo
 from lk_jupyter.storage.preview import preview_object
 
@@ -120,7 +120,7 @@ def test_an_image_of_billions_of_pixels_does_not_reach_the_browser():
 def test_the_size_of_an_image_of_each_kind_is_read(kind, options):
     sink = io.BytesIO()
     Image.new("RGB", (30, 20), "red").save(sink, kind, **options)
-    assert preview._pixels(sink.getvalue()) == (30, 20)
+    assert _preview_readers._pixels(sink.getvalue()) == (30, 20)
 
 
 @pytest.mark.parametrize("depth", [500, 5000, 30_000])
@@ -176,7 +176,7 @@ def test_a_table_with_more_columns_than_are_shown_takes_no_time_and_memory():
 
 def test_json_is_indented_only_as_far_as_it_is_shown(monkeypatch):
     deep = b"[" * 300 + b"1," * 30_000 + b'"\xf0\x9f\x98\x80"' + b"]" * 300
-    monkeypatch.setattr(preview.json, "dumps", None)
+    monkeypatch.setattr(_preview_readers.json, "dumps", None)
     seen = shown(deep, "d.json")
     assert (len(seen.text), seen.is_part) == (preview.TEXT, True)
 

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from lk_jupyter.errors import NoSuchObject
-from lk_jupyter.storage.preview import IMAGE, ROWS, TEXT, preview
+from lk_jupyter.storage._preview_readers import IMAGE, ROWS, TEXT
+from lk_jupyter.storage.preview import preview
 
 
 @pytest.fixture
