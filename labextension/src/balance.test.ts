@@ -5,8 +5,8 @@ import { burnRateWords, endWords } from './balance';
 const rate = (per_hour: string, complete: boolean) => ({ things: [], per_hour, complete, label: '' });
 
 test('the known prices are summed up, and said to be the least when one is not known', () => {
-  expect(burnRateWords(rate('4.380', true))).toBe('4.38/h');
-  expect(burnRateWords(rate('1.59', false))).toBe('at least 1.59/h');
+  expect(burnRateWords(rate('4.380', true))).toBe('4.38 credits/h');
+  expect(burnRateWords(rate('1.59', false))).toBe('at least 1.59 credits/h');
   expect(burnRateWords(rate('0', false))).toBe('price unknown');
 });
 

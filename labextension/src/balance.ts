@@ -15,7 +15,7 @@ export function readBalance(balance: object | undefined): number | null {
 
 /** Return the price of everything that is billed now, in credits per hour: the sum of the known prices. */
 export function burnRateWords({ per_hour: sum, complete }: BurnRateContent): string {
-  const perHour = trans.__('%1/h', String(Number(sum)));
+  const perHour = trans.__('%1 credits/h', String(Number(sum)));
   return complete ? perHour : Number(sum) ? trans.__('at least %1', perHour) : trans.__('price unknown');
 }
 

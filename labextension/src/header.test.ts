@@ -110,12 +110,15 @@ test('a run that was being sent when its kernel ended is not known to have start
   expect(says(data)).toMatchObject({ label: 'Unknown', tone: 'unsure' });
 });
 
-const before = { [RUN_MIME]: SAVED, 'text/plain': '● running · gpu.a100 at 1.59/h · 12 s · ≈ 0.0053 · run 3f0c2a9e' };
+const before = {
+  [RUN_MIME]: SAVED,
+  'text/plain': '● running · gpu.a100 at 1.59 credits/h · 12 s · ≈ 0.0053 · run 3f0c2a9e'
+};
 
 test('a run that is active is saved with the line that follows it', () => {
   const forms = buildForms(savedRun(SAVED)!, serverRow('running'), before);
   expect(forms.data['text/plain']).toBe(
-    '● running · gpu.a100 at 1.59/h · run 3f0c2a9e\n' +
+    '● running · gpu.a100 at 1.59 credits/h · run 3f0c2a9e\n' +
       '  This output is no longer updated. Follow the run: %lk_attach 3f0c2a9e'
   );
   expect(forms.data[RUN_MIME]).toMatchObject({ execution_id: ID, state: 'running' });
@@ -130,7 +133,9 @@ test('a run that has ended is saved with its time and cost, and leaves a receipt
     billed: 0.0133
   });
   const forms = buildForms(savedRun(SAVED)!, run, before);
-  expect(forms.data['text/plain']).toMatch(/^✓ completed · gpu.a100 at 1.59\/h · 30.* s · .*0.0133.* · run 3f0c/);
+  expect(forms.data['text/plain']).toMatch(
+    /^✓ completed · gpu.a100 at 1.59 credits\/h · 30.* s · .*0.0133.* · run 3f0c/
+  );
   const receipt = { execution_id: ID, state: 'completed', seconds: 30, cost: '0.0133', cost_is: 'billed' };
   expect(forms.metadata).toMatchObject({ lk_jupyter: receipt });
   expect(savedRun(forms.data[RUN_MIME])).toMatchObject({ id: ID, state: 'completed' });

@@ -31,7 +31,7 @@ export function machineFacts(machine: MachineRow): string {
   const dot = { yes: '●', no: '○', unknown: '' }[kind];
   return [
     hasValue(machine.memory_gib) ? trans.__('%1 GiB', machine.memory_gib) : '',
-    hasValue(machine.price_per_hour) ? trans.__('%1/h', machine.price_per_hour) : trans.__('no price'),
+    hasValue(machine.price_per_hour) ? trans.__('%1 credits/h', machine.price_per_hour) : trans.__('no price'),
     kind === 'unknown' ? '' : `${dot} ${word}`
   ]
     .filter(Boolean)

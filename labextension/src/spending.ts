@@ -118,8 +118,8 @@ function boundCost(source: string, { types, machine, seconds: usual }: Terms) {
     prices[at] === null
       ? machineName(wish)
       : wish.includes('|')
-        ? trans.__('%1 at up to %2/h', machineName(wish), String(prices[at]))
-        : trans.__('%1 at %2/h', machineName(wish), String(prices[at]))
+        ? trans.__('%1 at up to %2 credits/h', machineName(wish), String(prices[at]))
+        : trans.__('%1 at %2 credits/h', machineName(wish), String(prices[at]))
   );
   const perHour = prices.includes(null) ? null : sum(prices as number[]);
   const timeout = readOption(source, '--timeout');

@@ -64,10 +64,10 @@ class Rate:
 
     @property
     def label(self) -> str:
-        """The rate in words, such as ``1.59/h`` or ``at least 1.59/h``."""
+        """The rate in words, such as ``1.59 credits/h`` or ``at least 1.59 credits/h``."""
         if not self.per_hour and not self.complete:
             return "price unknown"
-        return f"{'' if self.complete else 'at least '}{self.per_hour.normalize():f}/h"
+        return f"{'' if self.complete else 'at least '}{self.per_hour.normalize():f} credits/h"
 
 
 def burn_rate(resources: Iterable[BillableResource]) -> Rate:

@@ -47,7 +47,7 @@ def low_balance(balance: AccountBalance | None) -> list[Notice]:
     if seconds >= LOW_SECONDS:
         return []
     last = f"{'about' if balance.rate.complete else 'at most'} {duration_label(seconds)}"
-    last += f" at {balance.per_hour.normalize():f}/h"
+    last += f" at {balance.per_hour.normalize():f} credits/h"
     return [Notice(f"{credits_label(balance.credits)} left, {last}. {TOP_UP}", WARNING)]
 
 
@@ -87,7 +87,9 @@ def low_hour_notices(session: Connection, per_hour: Decimal | None) -> list[Noti
     last = duration_label(max(0.0, float(available / per_hour) * 3600))
     return [
         *reached,
-        Notice(f"{credits_label(available)} left, about {last} at {per_hour.normalize():f}/h. {TOP_UP}", WARNING),
+        Notice(
+            f"{credits_label(available)} left, about {last} at {per_hour.normalize():f} credits/h. {TOP_UP}", WARNING
+        ),
     ]
 
 

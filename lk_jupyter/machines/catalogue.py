@@ -120,8 +120,8 @@ def _profile(wish: str) -> str:
 
 
 def price_label(machine: MachineType) -> str:
-    """Return the price of a machine in words, such as ``1.59/h``."""
-    return "no price" if machine.price_per_hour is None else f"{machine.price_per_hour.normalize():f}/h"
+    """Return the price of a machine in words, such as ``1.59 credits/h``."""
+    return "no price" if machine.price_per_hour is None else f"{machine.price_per_hour.normalize():f} credits/h"
 
 
 def price_of(machine: MachineType | None) -> Decimal | None:

@@ -195,7 +195,7 @@ def parse_price(text: str | float) -> Decimal | None:
     if not words:
         return None
     try:
-        price = Decimal(words.removesuffix("/h").strip())
+        price = Decimal(words.removesuffix("/h").removesuffix("credits").strip())
     except InvalidOperation:
         price = Decimal("NaN")
     if not price.is_finite() or price < 0:

@@ -41,7 +41,7 @@ class AddOptions(Options):
         "Image with a Jupyter server, such as quay.io/jupyter/pytorch-notebook.",
         metavar="IMAGE",
     )
-    title: str | None = option(None, 'Name in the launcher. Default: for example "Python on A100, 1.59/h".')
+    title: str | None = option(None, 'Name in the launcher. Default: for example "Python on A100, 1.59 credits/h".')
 
 
 class RemoveOptions(Options):

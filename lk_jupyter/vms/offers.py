@@ -37,7 +37,7 @@ class VmOffer:
     def __str__(self) -> str:
         spot = " spot" if self.instance_type == "spot" else ""
         several = f"{self.count} " if self.count > 1 else ""
-        return f"{several}{hardware_label(self.profile)}{spot} at {self.per_hour:.2f}/h"
+        return f"{several}{hardware_label(self.profile)}{spot} at {self.per_hour:.2f} credits/h"
 
     @property
     def line(self) -> str:

@@ -26,13 +26,13 @@ def costing(*prices):
 def test_credits_that_end_within_the_hour_are_warned_of_with_the_time_that_they_last():
     (remark,) = low_balance(AccountBalance(Decimal("0.53"), costing("1.59", "1.59")))
     assert str(remark).startswith(
-        "⚠ 0.5300 credits left, about 10 min 00 s at 3.18/h. Buy credits: %lk_billing checkout 50"
+        "⚠ 0.5300 credits left, about 10 min 00 s at 3.18 credits/h. Buy credits: %lk_billing checkout 50"
     )
 
 
 def test_credits_that_are_used_up_last_for_nothing():
     (remark,) = low_balance(AccountBalance(Decimal("-0.01"), costing("1.59")))
-    assert "left, about 0.0 s at 1.59/h" in str(remark)
+    assert "left, about 0.0 s at 1.59 credits/h" in str(remark)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_there_is_no_warning_where_they_last_or_nobody_knows(balance):
 
 def test_a_price_that_is_not_known_does_not_hide_the_others():
     (remark,) = low_balance(AccountBalance(Decimal("0.53"), costing("1.59", None)))
-    assert "left, at most 20 min 00 s at 1.59/h" in str(remark)
+    assert "left, at most 20 min 00 s at 1.59 credits/h" in str(remark)
 
 
 class Accounts:

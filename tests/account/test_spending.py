@@ -91,9 +91,9 @@ def test_runs_machines_and_deployments_burn_what_their_prices_say(fast):
 def test_one_unknown_price_leaves_the_sum_of_the_others():
     known, unknown = (BillableResource("run", "1", "", "A100", price) for price in (Decimal("1.59"), None))
     assert burn_rate([known, known]) == Rate(Decimal("3.18"))
-    assert burn_rate([known, known]).label == "3.18/h"
+    assert burn_rate([known, known]).label == "3.18 credits/h"
     assert burn_rate([known, unknown]) == Rate(Decimal("1.59"), complete=False)
-    assert burn_rate([known, unknown]).label == "at least 1.59/h"
+    assert burn_rate([known, unknown]).label == "at least 1.59 credits/h"
     assert burn_rate([unknown]).label == "price unknown"
     assert counted([known, unknown]) == "2 runs"
 

@@ -56,7 +56,7 @@ def welcome_of(kernel):
 def test_it_is_used_interrupted_dies_is_restarted_and_shut_down_and_then_bills_no_more(user, use, going_on, until):
     kernel = use(added())
     (run,) = going_on()
-    assert (run.hardware_profile, run.run_name) == ("gpu.a100", "Python on A100, 1.59/h")
+    assert (run.hardware_profile, run.run_name) == ("gpu.a100", "Python on A100, 1.59 credits/h")
     with lk_jupyter.connect() as session:
         password = read_password(session.get(run.execution_id))
     shown = [str(process.info) for process in psutil.process_iter(["cmdline", "environ"])]
@@ -253,9 +253,9 @@ def rewrite_spec(home, name, **changes):
 def test_a_kernel_is_added_listed_and_removed(user, home):
     name = added("A100", max_cost="2")
     spec = json.loads((home / "jupyter" / "data" / "kernels" / name / "kernel.json").read_text())
-    assert spec["display_name"] == "Python on A100, 1.59/h"
+    assert spec["display_name"] == "Python on A100, 1.59 credits/h"
     assert spec["metadata"]["kernel_provisioner"]["provisioner_name"] == "lk-cloud"
-    assert [kernel.title for kernel in specs.installed()] == ["Python on A100, 1.59/h"]
+    assert [kernel.title for kernel in specs.installed()] == ["Python on A100, 1.59 credits/h"]
     assert specs.remove("A100").name == name
     assert list(specs.installed()) == []
     with pytest.raises(lk_jupyter.errors.UsageError, match="Unknown kernel 'A100'"):

@@ -44,18 +44,19 @@ def test_the_first_that_the_caller_may_use_is_taken():
 
 
 def test_an_unknown_name_gets_the_near_ones_with_prices():
-    with pytest.raises(UsageError, match=r"'A1000'\. Nothing was sent\. Similar: gpu\.a100 \(1\.59/h\)"):
+    with pytest.raises(UsageError, match=r"'A1000'\. Nothing was sent\. Similar: gpu\.a100 \(1\.59 credits/h\)"):
         Catalogue.of(TYPES, []).resolve("A1000")
 
 
 def test_a_name_like_no_other_gets_all_that_may_be_used():
-    with pytest.raises(UsageError, match=r"Machines: gpu\.l40s \(1\.19/h\)\. All machines: %lk_machines"):
+    with pytest.raises(UsageError, match=r"Machines: gpu\.l40s \(1\.19 credits/h\)\. All machines: %lk_machines"):
         Catalogue.of(TYPES, ["gpu.l40s"]).resolve("zzz")
 
 
 def test_a_machine_outside_the_quota_is_refused_with_those_inside():
     with pytest.raises(
-        UsageError, match=r"Your quota doesn't include 'H100'\. Nothing was sent\. You may use: gpu\.l40s \(1\.19/h\)"
+        UsageError,
+        match=r"Your quota doesn't include 'H100'\. Nothing was sent\. You may use: gpu\.l40s \(1\.19 credits/h\)",
     ):
         Catalogue.of(TYPES, ["gpu.l40s"]).resolve("H100")
 
@@ -73,7 +74,7 @@ def test_memory_and_card_are_read_from_the_profile():
 
 
 def test_a_price_is_said_per_hour():
-    assert [price_label(machine) for machine in (TYPES[0], TYPES[-1])] == ["1.19/h", "no price"]
+    assert [price_label(machine) for machine in (TYPES[0], TYPES[-1])] == ["1.19 credits/h", "no price"]
 
 
 A100 = MachineType(hardware_profile="gpu.a100", price_per_hour="1.59")

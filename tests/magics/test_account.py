@@ -68,11 +68,11 @@ def test_balance_tells_the_credits_that_are_left(run_cell, cloud, home, monkeypa
 def test_balance_tells_how_long_the_credits_last():
     things = tuple(BillableResource(kind, kind, "", "A100", Decimal("1.79")) for kind in ("run", "VM"))
     shown = balance(AccountBalance(Decimal("3.58"), things)).text
-    assert "1 run, 1 VM, 3.58/h" in shown
+    assert "1 run, 1 VM, 3.58 credits/h" in shown
     assert "Lasts        1 h 00 min, until" in shown
     unknown = BillableResource("run", "x", "", "secret", None)
     shown = balance(AccountBalance(Decimal("3.58"), (*things, unknown))).text
-    assert "2 runs, 1 VM, at least 3.58/h" in shown
+    assert "2 runs, 1 VM, at least 3.58 credits/h" in shown
     assert "at the latest" in shown
     assert "1 run, price unknown" in balance(AccountBalance(Decimal("3.58"), (unknown,))).text
 

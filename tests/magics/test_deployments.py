@@ -100,7 +100,7 @@ def test_a_deployment_that_the_credits_pay_for_less_than_an_hour_is_warned_of(ma
     monkeypatch.setenv("LK_BASE_URL", poor.base_url)
     monkeypatch.setenv("LK_API_KEY", poor.api_key)
     shown = run_cell("%lk_deploy local/echo --gpu A100 --replicas 1-2 --dry-run")
-    assert "0.5000 credits left, about 9 min 26 s at 3.18/h" in shown
+    assert "0.5000 credits left, about 9 min 26 s at 3.18 credits/h" in shown
     assert not poor.client.inference.list()
 
 

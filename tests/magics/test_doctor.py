@@ -33,7 +33,7 @@ def test_a_hint_comes_after_the_traceback_with_the_option_that_a_button_adds(ker
 
 
 def test_too_little_gpu_memory_is_answered_with_the_next_machine_up_and_its_price(kernel):
-    assert hint(kernel.run(OUT_OF_MEMORY)).endswith("--gpu A100 has more: 80 GiB, 1.59/h.")
+    assert hint(kernel.run(OUT_OF_MEMORY)).endswith("--gpu A100 has more: 80 GiB, 1.59 credits/h.")
 
 
 def test_a_killed_run_is_answered_with_its_memory(kernel):

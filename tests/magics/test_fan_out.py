@@ -107,7 +107,7 @@ def test_the_lanes_are_shown_as_they_go_in_one_output(kernel, tmp_path):
     (board,) = seen
     assert "1 running, 1 queued locally" in board
     assert "at most 0.0530 credits" in board
-    assert "gpu.a100 at 1.59/h  1  ● running" in board
+    assert "gpu.a100 at 1.59 credits/h  1  ● running" in board
     kept = bundles[-1]["application/vnd.lk.run+json"]
     assert kept["head"] == "2 runs · at most 0.0530 credits"
     assert [(run["name"], run["state"]) for run in kept["runs"]] == [

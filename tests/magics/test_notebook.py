@@ -70,8 +70,8 @@ def test_a_server_is_started_opened_listed_and_stopped(signed_in, run_cell, shel
     (run,) = going_on(signed_in)
     url = f"{signed_in.base_url}/ports/{run.execution_id}/8888/"
     assert (
-        f"● listening · gpu.a100 at 1.59/h · at most 0.2650 credits (time limit 600 s) · run {run.execution_id[:8]}"
-        in shown
+        "● listening · gpu.a100 at 1.59 credits/h · at most 0.2650 credits (time limit 600 s) · "
+        f"run {run.execution_id[:8]}" in shown
     )
     assert f'location = "{url}login"' in page_of(opened.get(timeout=PATIENCE))
     listed = run_cell("%lk_notebook")

@@ -37,16 +37,16 @@ def test_one_line_names_state_machine_price_time_cost_and_id(kernel):
     line, note = shown.splitlines()
     assert "No GPU on this machine" in note
     state, machine, seconds, cost, run = line.split(" · ")
-    assert (state, machine) == ("✓ completed", "gpu.a100 at 1.59/h")
+    assert (state, machine) == ("✓ completed", "gpu.a100 at 1.59 credits/h")
     assert seconds.endswith(" s")
     assert cost.endswith(" credits")
     assert len(run) == len("run ") + 36
 
 
 def test_without_a_machine_the_setting_decides(kernel):
-    assert "gpu.l40s at 1.19/h" in kernel.run("%%lk_run\nprint(1)").shown[0]
+    assert "gpu.l40s at 1.19 credits/h" in kernel.run("%%lk_run\nprint(1)").shown[0]
     kernel.run("%env LK_MACHINE=gpu.h200")
-    assert "gpu.h200 at 4.29/h" in kernel.run("%%lk_run\nprint(1)").shown[0]
+    assert "gpu.h200 at 4.29 credits/h" in kernel.run("%%lk_run\nprint(1)").shown[0]
     kernel.run("%env LK_MACHINE=")
 
 
@@ -107,7 +107,7 @@ def test_arguments_files_and_modules_go_with_the_cell(kernel):
 def test_a_plan_shows_machine_price_and_worst_case_and_sends_nothing(kernel, cloud):
     before = len(cloud.client.billing.history())
     cell = kernel.run("%%lk_run --dry-run --gpu H100 --timeout 600 -r numpy\nprint(1)")
-    for words in ("gpu.h100, 80 GiB, 2.79/h", "600 s", "0.4650 credits", "numpy"):
+    for words in ("gpu.h100, 80 GiB, 2.79 credits/h", "600 s", "0.4650 credits", "numpy"):
         assert words in cell.shown[0]
     assert len(cloud.client.billing.history()) == before
 
@@ -251,7 +251,7 @@ def test_stored_logs_tell_stderr_apart(kernel):
     [
         ("%%lk_run\n\n", "UsageError", "empty"),
         ("%%lk_run --gpo A100\n1", "UsageError", "Did you mean --gpu"),
-        ("%%lk_run --gpu A1000\n1", "UsageError", "gpu.a100 (1.59/h)"),
+        ("%%lk_run --gpu A1000\n1", "UsageError", "gpu.a100 (1.59 credits/h)"),
         ("%%lk_run --timeout 0\n1", "UsageError", "--timeout"),
         ("%%lk_run --timeout 9999\n1", "UsageError", "1 to 600 s"),
         ("%%lk_run --files nothing-here.txt\n1", "UsageError", "nothing-here.txt"),

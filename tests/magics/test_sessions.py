@@ -70,7 +70,7 @@ def test_a_session_keeps_its_variables_shows_no_password_is_listed_and_stopped_w
 ):
     shown = run_cell("%%lk_run --session train --gpu A100\nx = 6 * 7\nprint('first', x)\nx")
     assert "first 42\n" in shown
-    assert "at 1.59/h" in shown.partition("first 42")[0]
+    assert "at 1.59 credits/h" in shown.partition("first 42")[0]
     assert "Billed until you stop it (%lk_sessions stop train), or after 20 minutes without work." in shown
     (run,) = going_on()
     assert (run.hardware_profile, run.run_name) == ("gpu.a100", "session train")
@@ -85,7 +85,7 @@ def test_a_session_keeps_its_variables_shows_no_password_is_listed_and_stopped_w
     assert [still.execution_id for still in going_on()] == [run.execution_id]
 
     shown = run_cell("%lk_sessions")
-    assert re.search(rf"train .*gpu\.a100 .*1\.59/h .*credits .*{run.execution_id[:8]}", shown)
+    assert re.search(rf"train .*gpu\.a100 .*1\.59 credits/h .*credits .*{run.execution_id[:8]}", shown)
     assert password not in said + shown + str(hosting.client.execution.get(run.execution_id))
     shown = run_cell("%lk_sessions stop train")
     assert run.execution_id in shown

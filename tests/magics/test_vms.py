@@ -44,7 +44,7 @@ def living(vms):
 
 def test_a_plan_tells_availability_price_and_key_and_rents_nothing(run_cell, vms):
     shown = run_cell("%lk_vm create --gpu A100 --count 2 --dry-run")
-    assert re.search(r"Machine +2 A100 at 3\.18/h", shown)
+    assert re.search(r"Machine +2 A100 at 3\.18 credits/h", shown)
     assert re.search(r"Free now +yes", shown)
     assert re.search(r"Cost +3\.18 credits per hour, 76\.32 per day, until %lk_vm delete", shown)
     assert re.search(r"Your key +\S+/\.ssh/id_ed25519\.pub \(ssh-ed25519\)", shown)
@@ -159,7 +159,10 @@ def test_a_shape_that_is_not_sold_is_refused_before_anything_is_sent(run_cell, v
 
 def test_no_capacity_offers_what_can_be_had_with_prices(run_cell, vms):
     shown = run_cell("%lk_vm create --gpu H200 --yes")
-    assert "No H200 at 4.29/h is free now. Nothing was rented. Free now: H100 at 2.79/h (--gpu H100);" in shown
+    assert (
+        "No H200 at 4.29 credits/h is free now. Nothing was rented. Free now: H100 at 2.79 credits/h (--gpu H100);"
+        in shown
+    )
     assert living(vms) == []
 
 

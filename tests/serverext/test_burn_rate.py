@@ -23,7 +23,7 @@ def test_a_page_gets_the_rate_that_the_balance_shows(make_cloud, home, tmp_path)
             "things": [],
             "per_hour": "0",
             "complete": True,
-            "label": "0/h",
+            "label": "0 credits/h",
             **none,
         }
         vm = connected.client.vms.create(VM)
@@ -40,7 +40,7 @@ def test_a_page_gets_the_rate_that_the_balance_shows(make_cloud, home, tmp_path)
         ("volume", "100 GB", "0.0100"),
         ("deployment", "H100", "2.79"),
     ]
-    assert told["label"] == balance.rate.label == "4.39/h"
+    assert told["label"] == balance.rate.label == "4.39 credits/h"
     assert balance.depleted_at is not None
 
 

@@ -155,7 +155,7 @@ def test_a_header_shows_each_state_in_the_colours_of_the_theme_and_each_state_on
     assert [len(re.findall(label, headers.nth(at).inner_text())) for at, label in enumerate(labels)] == [1] * len(
         labels
     )
-    expect(headers.nth(2)).to_contain_text(re.compile("A100 · 1.59/h.*0:42 / 5:00.*≈ 0.0180"))
+    expect(headers.nth(2)).to_contain_text(re.compile("A100 · 1.59 credits/h.*0:42 / 5:00.*≈ 0.0180"))
     expect(headers.nth(1)).to_contain_text("installing pandas, torch +2")
     expect(headers.nth(2).locator(".lk-short")).to_have_count(0)
     expect(headers.nth(3).locator(".lk-short")).to_have_count(1)
@@ -164,7 +164,9 @@ def test_a_header_shows_each_state_in_the_colours_of_the_theme_and_each_state_on
     expect(output.get_by_text("Local cloud")).to_have_count(1)
     together = output.get_by_role("region", name="2 runs · at most 0.2650 credits")
     expect(together.locator(".lk-run-header")).to_have_count(2)
-    expect(together).to_contain_text(re.compile("1 · x=1 · A100 · 1.59/h · epoch 3.*2 · x=2 · A100.*Both use the same"))
+    expect(together).to_contain_text(
+        re.compile("1 · x=1 · A100 · 1.59 credits/h · epoch 3.*2 · x=2 · A100.*Both use the same")
+    )
     expect(output).not_to_contain_text("00000000")
     for theme in book.themes():
         page.locator("#jupyterlab-splash").wait_for(state="detached")

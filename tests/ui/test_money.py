@@ -49,15 +49,15 @@ def credits_in(place):
 
 def _is_billed(page, panel, status):
     """See what is left and what all costs an hour: in the panel, and in the status bar while that is closed."""
-    expect(panel.get_by_text("4.38/h")).to_be_visible()
+    expect(panel.get_by_text("4.38 credits/h")).to_be_visible()
     expect(panel.get_by_text("Lasts")).to_be_visible()
     expect(status).to_contain_text("A100, H100")
     expect(status.locator("svg")).to_have_count(2)
     balance = re.escape(panel.locator("dt:text-is('Balance') + dd").inner_text())
-    says_once(page, r"4\.38/h", balance)
+    says_once(page, r"4\.38 credits/h", balance)
     page.get_by_role("tab", name="GPU cloud", exact=True).click()
-    expect(status).to_contain_text("A100, H100 · 4.38/h")
-    says_once(page, r"4\.38/h", r"\d+\.\d+ credits")  # what is left, which may have become less
+    expect(status).to_contain_text("A100, H100 · 4.38 credits/h")
+    says_once(page, r"4\.38 credits/h", r"\d+\.\d+ credits")  # what is left, which may have become less
     page.get_by_role("tab", name="GPU cloud", exact=True).click()
 
 
@@ -79,14 +79,14 @@ def test_a_run_costs_the_same_everywhere_and_the_status_bar_sums_up_what_is_bill
     for machine in ("A100", "H100"):
         header = book.header(1).filter(has_text=machine)
         expect(header).to_contain_text(re.compile(r"Running.*≈ 0\.\d{4} credits"))
-    expect(panel).to_contain_text("8.76/h")
+    expect(panel).to_contain_text("8.76 credits/h")
     for theme in book.themes():
         accessible(status)
         picture(page, f"money-{theme}")
     status.click()
     active = page.get_by_role("region", name="Active now")
     expect(active.get_by_role("listitem")).to_have_count(4)
-    says_once(page, r"8\.76/h")
+    says_once(page, r"8\.76 credits/h")
     expect(active.get_by_role("button", name="Abort several")).to_have_count(2)
     accessible(active)
     assert not axe.namesakes(active)

@@ -123,7 +123,7 @@ def test_it_is_started_used_interrupted_restarted_and_shut_down_and_bills_no_mor
 
     page.goto(f"{lab_with_kernel.url}/lab?token={lab_with_kernel.token}&reset")
     page.locator("#jupyterlab-splash").wait_for(state="detached")
-    card = page.locator(".jp-LauncherCard[data-category='Notebook']", has_text="Python on A100, 1.59/h")
+    card = page.locator(".jp-LauncherCard[data-category='Notebook']", has_text="Python on A100, 1.59 credits/h")
     expect(card).to_be_visible()
     page.screenshot(path=notebook.SCREENS / "kernel-launcher.png")
     assert going_on() == []

@@ -117,7 +117,7 @@ def test_each_fact_of_the_html_stands_in_the_text_too(name):
 
 
 def test_machines_are_cheapest_first_and_say_what_may_be_used():
-    assert PICTURES["catalogue"].text.splitlines()[3].split() == ["gpu.l40s", "L40S", "45", "1.19/h", "yes"]
+    assert PICTURES["catalogue"].text.splitlines()[3].split() == ["gpu.l40s", "L40S", "45", "1.19 credits/h", "yes"]
     assert PICTURES["machines"].text.splitlines()[0] == "3 machine types, prices in credits"
 
 
@@ -166,7 +166,7 @@ def test_spending_has_bars_beside_its_figures():
 
 
 def test_a_price_that_is_not_known_leaves_the_sum_of_the_others():
-    assert "1 run, 1 VM, at least 1.59/h" in PICTURES["balance"].text
+    assert "1 run, 1 VM, at least 1.59 credits/h" in PICTURES["balance"].text
     assert "Lasts        2 h 15 min, until" in PICTURES["balance"].text
     assert "at the latest" in PICTURES["balance"].text
     assert "The account is suspended." in PICTURES["balance"].text

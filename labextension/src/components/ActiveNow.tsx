@@ -36,7 +36,7 @@ export function ActiveNow({ active, onOpenPanel }: ActiveNowProps) {
             </span>
             <span>{machineName(machine)}</span>
             <span>{time}</span>
-            <span>{perHour === null ? trans.__('price unknown') : trans.__('%1/h', perHour)}</span>
+            <span>{perHour === null ? trans.__('price unknown') : trans.__('%1 credits/h', perHour)}</span>
             {onStop ? (
               <button
                 type="button"

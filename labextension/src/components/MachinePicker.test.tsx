@@ -57,8 +57,8 @@ test('what says nothing of any machine has no column, and what is free is a word
   const heads = screen.getAllByRole('columnheader').map(head => head.textContent);
   expect(heads).toEqual(['Machine', 'Memory', 'Price/h', 'At most', 'Now']);
   expect(screen.getAllByRole('cell').map(cell => cell.textContent.trim())).toEqual([
-    ...['80 GiB', '1.59 0.0265/min', '0.2650 credits', 'free'],
-    ...['80 GiB', '1.59 0.0265/min', '0.2650 credits', 'taken']
+    ...['80 GiB', '1.59 0.0265 credits/min', '0.2650 credits', 'free'],
+    ...['80 GiB', '1.59 0.0265 credits/min', '0.2650 credits', 'taken']
   ]);
 });
 
@@ -67,7 +67,15 @@ test('where little room is, each machine is a card; the default has a star', () 
   const actions = <button type="button">Run on it</button>;
   show({ where: 'everywhere', value: 'gpu.a100', default: 'gpu.a100', actions, wish: { ...wish, limit: '10 min' } });
   const card = screen.getByRole('listitem').textContent;
-  for (const words of ['gpu.a100', 'Default machine', '1.59/h', '0.0265/min', '80 GiB', 'free', 'at most 0.2650']) {
+  for (const words of [
+    'gpu.a100',
+    'Default machine',
+    '1.59 credits/h',
+    '0.0265 credits/min',
+    '80 GiB',
+    'free',
+    'at most 0.2650'
+  ]) {
     expect(card).toContain(words);
   }
   screen.getByRole('button', { name: 'Run on it' });

@@ -207,12 +207,14 @@ function Cards({ rows, value, wish, default: usual, onChoose }: PartProps) {
             <div className="lk-card-line">
               <Choice {...{ group, machine, isChosen, onChoose }} isDefault={machine.profile === usual} />
               <span>
-                {hasValue(machine.price_per_hour) ? trans.__('%1/h', machine.price_per_hour) : trans.__('no price')}
+                {hasValue(machine.price_per_hour)
+                  ? trans.__('%1 credits/h', machine.price_per_hour)
+                  : trans.__('no price')}
               </span>
             </div>
             <div className="lk-card-line">
               <Memory machine={machine} rows={rows} />
-              {minute && <span className="lk-quiet">{trans.__('%1/min', minute)}</span>}
+              {minute && <span className="lk-quiet">{trans.__('%1 credits/min', minute)}</span>}
             </div>
             <div className="lk-card-line lk-quiet">
               <Freedom machine={machine} />
@@ -302,7 +304,7 @@ function Cell({ column, machine, rows }: { column: Column; machine: Machine; row
       const minute = perMinute(machine);
       return (
         <>
-          {machine.price_per_hour} {minute && <span className="lk-quiet">{trans.__('%1/min', minute)}</span>}
+          {machine.price_per_hour} {minute && <span className="lk-quiet">{trans.__('%1 credits/min', minute)}</span>}
         </>
       );
     }

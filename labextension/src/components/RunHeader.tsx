@@ -167,7 +167,7 @@ export function useSight(place: RefObject<HTMLElement>, isLive: boolean): boolea
 }
 
 function rate({ pricePerHour, ended }: Header): string {
-  return pricePerHour !== null && !ended ? ` · ${trans.__('%1/h', pricePerHour)}` : '';
+  return pricePerHour !== null && !ended ? ` · ${trans.__('%1 credits/h', pricePerHour)}` : '';
 }
 
 /** The clock and the limit of an active run, or the duration of an ended run. */

@@ -36,7 +36,7 @@ function table(changes: object = {}) {
       note=""
       onOpen={nothing}
       onAbort={nothing}
-      onPrice={() => Promise.resolve('gpu.a100 at 1.59/h, at most 0.0265 credits (time limit 60 s)')}
+      onPrice={() => Promise.resolve('gpu.a100 at 1.59 credits/h, at most 0.0265 credits (time limit 60 s)')}
       onRerun={nothing}
       onCompare={compared}
       {...changes}
@@ -68,7 +68,7 @@ test('what costs is asked once more, with its machine, its price and the most th
   fireEvent.click(screen.getByRole('button', { name: 'Run again aaaa' }));
   const question = await screen.findByRole('alertdialog');
   expect(question.textContent).toContain(
-    'Run aaaa again on gpu.a100 at 1.59/h, at most 0.0265 credits (time limit 60 s)?'
+    'Run aaaa again on gpu.a100 at 1.59 credits/h, at most 0.0265 credits (time limit 60 s)?'
   );
   expect(onRerun).not.toHaveBeenCalled();
   fireEvent.click(screen.getByRole('button', { name: 'Run again' }));

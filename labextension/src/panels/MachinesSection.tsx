@@ -89,7 +89,7 @@ export function MachinesSection({ tools: { cloud, commands, say, isVisible: show
           onClick={() => void commands.execute(COMMANDS.runOn, asUiCall({ machine: value }))}
         >
           {trans.__('Run the selected cell on %1', value || '…')}
-          {Number(price) > 0 && ` · ${trans.__('%1/h', price!)}`}
+          {Number(price) > 0 && ` · ${trans.__('%1 credits/h', price!)}`}
         </button>
       }
     />

@@ -153,7 +153,7 @@ function gpuWords({ hardware_profile: profile, gpu_count: count }: VM): string |
 /** Return the current price per hour of a deployment or VM, if billed. */
 function priceWords({ cloud }: Tools, id: string): string | null {
   const price = cloud.data.burnRate?.things.find(thing => thing.id === id)?.per_hour;
-  return price ? trans.__('%1/h', String(Number(price))) : null;
+  return price ? trans.__('%1 credits/h', String(Number(price))) : null;
 }
 
 /** Return the credits that a VM has cost so far. */

@@ -146,7 +146,7 @@ async function listMachines(cloud: Cloud): Promise<[string, string][]> {
     const types = cloud.data.machines?.machine_types ?? [];
     return types.map(({ hardware_profile: machine, price_per_hour: price }) => [
       machine,
-      typeof price === 'number' ? trans.__('%1/h', price) : ''
+      typeof price === 'number' ? trans.__('%1 credits/h', price) : ''
     ]);
   }
 }

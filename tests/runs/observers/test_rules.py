@@ -122,12 +122,12 @@ def said(*, machine="gpu.l40s", allowed=(), **facts):
 def test_where_the_gpus_memory_was_too_small_the_next_machine_up_is_named_with_its_price(error):
     (hint,) = said(record=record(error=error))
     assert hint.startswith("The GPU's memory (4")
-    assert hint.endswith("A smaller batch needs less; --gpu A100 has more: 80 GiB, 1.59/h.")
+    assert hint.endswith("A smaller batch needs less; --gpu A100 has more: 80 GiB, 1.59 credits/h.")
 
 
 def test_a_machine_that_would_not_have_been_enough_either_is_passed_over():
     (hint,) = said(record=record(error=TORCH_2_1))  # 44.36 in use and 64 more
-    assert "--gpu H200 has more: 140 GiB, 4.29/h" in hint
+    assert "--gpu H200 has more: 140 GiB, 4.29 credits/h" in hint
     assert "--gpu H200" in said(record=record(error=JAX.format(100 << 30)))[0]
     assert "no machine" in said(record=record(error=JAX.format(160 << 30)))[0]
     assert "--gpu H200" in said(record=record(error=CUPY.replace("so far: 0", f"so far: {50 << 30:,}")))[0]
@@ -135,7 +135,7 @@ def test_a_machine_that_would_not_have_been_enough_either_is_passed_over():
 
 def test_a_machine_that_the_account_may_not_use_or_whose_price_nobody_knows_is_not_named():
     (hint,) = said(record=record(error=TORCH_2_6), allowed=("gpu.l40s", "gpu.h100", "gpu.secret"))
-    assert "--gpu H100 has more: 80 GiB, 2.79/h" in hint
+    assert "--gpu H100 has more: 80 GiB, 2.79 credits/h" in hint
     (hint,) = said(record=record(error=TORCH_2_6), allowed=("gpu.l40s", "gpu.secret"))
     assert hint.endswith("no machine that you may use has enough more memory.")
 
@@ -145,7 +145,7 @@ def test_a_machine_that_shares_its_card_with_a_smaller_one_is_named_by_its_profi
     types = [MachineType(hardware_profile=name, price_per_hour=price) for name, price in names.items()]
     error = TORCH_2_6.replace("44.39", "39.39")
     (hint,) = hints(Evidence(record=record(error=error), machine=types[0], machines=Catalogue.of(types, ())))
-    assert "--machine gpu.a100.80gb has more: 80 GiB, 1.59/h." in hint.text
+    assert "--machine gpu.a100.80gb has more: 80 GiB, 1.59 credits/h." in hint.text
     allowed = Catalogue.of(types, ["gpu.a100.80gb"])
     assert hints(Evidence(record=record(error=error), machine=types[0], machines=allowed)) == [hint]
 
@@ -387,7 +387,7 @@ def test_a_gpu_that_idles_for_minutes_is_told_while_the_run_goes_on_and_at_its_e
     idle = metrics(gpuUtilizationPercent=series(80, *[4] * 13, 90))
     (hint,) = said(metrics=idle)
     assert hint.startswith("The GPU was below 10 % for 3 min 00 s. Does it wait for data")
-    assert hint.endswith("It costs 1.19/h anyway.")
+    assert hint.endswith("It costs 1.19 credits/h anyway.")
     assert said(metrics=idle, record=record("completed", code=0)) == [hint]
 
 
