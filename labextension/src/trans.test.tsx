@@ -414,7 +414,7 @@ const VIEWS: Record<string, [() => ReactElement, (() => unknown)?]> = {
       screen.getAllByRole('checkbox').forEach(box => fireEvent.click(box));
       press(/Compare/);
       await settle();
-      screen.getAllByRole('button', { name: /Run again/ }).forEach(button => fireEvent.click(button));
+      screen.getAllByRole('button', { name: /Rerun/ }).forEach(button => fireEvent.click(button));
     }
   ],
   Sentence: [() => <Sentence text={trans.__('at %1', SLOT)}>DATA</Sentence>],

@@ -30,12 +30,12 @@ from lk_jupyter.text.terminal import one_line, plain
 from lk_jupyter.text.units import credits_label
 
 _MARKS = {"created": "✓", "running": "✓", "failed": "✗", "stopped": "■", "paused": "■"}
-_WORDS = {"created": "serves", "paused": "paused, not billed"}
+_WORDS = {"created": "running", "paused": "paused, not billed"}
 
 
 @magic(DeployOptions)
 def lk_deploy(options: DeployOptions, shell: InteractiveShell) -> None:
-    """Deploy a model on dedicated GPUs and wait until it serves, after showing the price and your confirmation.
+    """Deploy a model on dedicated GPUs and wait until it is running, after showing the price and your confirmation.
 
     The deployment is billed until %lk_undeploy. After an hour without a question, the deployment pauses and isn't
     billed; the next question wakes it up. An interrupt ends the waiting, not the deployment.
@@ -121,9 +121,9 @@ def lk_undeploy(options: UndeployOptions, shell: InteractiveShell) -> None:  # n
 
 def deployment_table(deployments: list[Deployment] | list[DeploymentDetail]) -> Table:
     """Return a table with a row for each deployment."""
-    columns = ("Deployment", "Model", "GPU", "State", "Replicas", "Least", "Most", "Since")
+    columns = ("Deployment", "Model", "GPU", "State", "Replicas", "Min", "Max", "Since")
     note = "" if deployments else "No deployments. Start one: %lk_deploy MODEL"
-    return Table(columns, [_row(each) for each in deployments], note, frozenset({"Replicas", "Least", "Most"}))
+    return Table(columns, [_row(each) for each in deployments], note, frozenset({"Replicas", "Min", "Max"}))
 
 
 def _row(deployment: Deployment) -> tuple[str, ...]:
@@ -169,7 +169,7 @@ def _price(deployment_plan: DeploymentPlan) -> list[str]:
 
 
 def _watched(session: Session, deployment_id: str, deployment_plan: DeploymentPlan, shell: InteractiveShell) -> None:
-    """Show the replicas until a replica serves."""
+    """Show the replicas until a replica is running."""
     output, detail = LiveOutput(shell), None
     try:
         with true_interrupts():
@@ -196,7 +196,7 @@ def _ready(detail: DeploymentDetail, deployment_plan: DeploymentPlan) -> StatusL
         [] if deployment_plan.per_hour is None else [f"{credits_label(deployment_plan.per_hour)} per hour and replica"]
     )
     line = StatusLine(
-        "serves" if serves(detail) else "still starting",
+        "running" if serves(detail) else "still starting",
         [detail.hf_model_id, detail.hardware_profile, *price],
         _next(detail.deployment_id),
     )

@@ -73,11 +73,11 @@ def lk_runs(options: RunsOptions, shell: InteractiveShell) -> None:  # noqa: ARG
     Example: ``%lk_runs -n 50``
     """
     runs = _latest(current(), options.limit)
-    columns = ("Run", "State", "Machine", "Started", "Took", "Cost", "Name")
+    columns = ("Run", "State", "Machine", "Started", "Duration", "Cost", "Name")
     note = "" if runs else "No runs. Start one with %%lk_run on top of a cell."
     prices = {machine.hardware_profile: machine.price_per_hour for machine in current().machines()} if runs else {}
     rows = [_row(run, prices.get(run.hardware_profile or "")) for run in runs]
-    display(Table(columns, rows, note=note, right=frozenset({"Took", "Cost"})))
+    display(Table(columns, rows, note=note, right=frozenset({"Duration", "Cost"})))
 
 
 def _latest(session: Session, limit: int) -> list[Workload | ExecutionSummary]:

@@ -75,8 +75,8 @@ def _say(status: LiveOutput, number: int) -> None:
 
 
 def _table(runs: Sequence[Run]) -> Table:
-    columns = ("Run", "State", "Machine", "Took", "Cost")
-    return Table(columns, list(map(_row, runs)), right=frozenset({"Took", "Cost"}))
+    columns = ("Run", "State", "Machine", "Duration", "Cost")
+    return Table(columns, list(map(_row, runs)), right=frozenset({"Duration", "Cost"}))
 
 
 def _row(run: Run) -> tuple[str, ...]:

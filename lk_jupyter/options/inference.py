@@ -118,7 +118,7 @@ class DeployOptions(Options):
     replicas: str = option("1", "Number of replicas, or minimum and maximum: 1-3.")
     dry_run: bool = switch("Show the cost; start nothing.")
     yes: bool = switch("Start without asking.", "-y")
-    no_wait: bool = switch("Return at once; don't wait until a replica serves.")
+    no_wait: bool = switch("Return at once; don't wait until a replica is running.")
     save: str | None = _save("the id of the deployment")
 
 

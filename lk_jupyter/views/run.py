@@ -42,7 +42,7 @@ def facts(value: Run, record: ExecutionRecord) -> list[tuple[str, str]]:
         ),
         ("Server", _local(value)),
         ("Started", moment_label(record.known_since, "%d %b %Y %H:%M:%S")),
-        ("Took" if ended else "So far", duration_label(bill.seconds) if bill.seconds is not None else ""),
+        ("Duration" if ended else "So far", duration_label(bill.seconds) if bill.seconds is not None else ""),
         ("Cost", bill.label),
         ("Id", value.execution_id),
     ]

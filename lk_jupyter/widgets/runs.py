@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from lk_jupyter.options._keywords import HistoryKeywords
 
-_COLUMNS = ("Run", "State", "Machine", "Started", "Took", "Cost", "Name")
-_RIGHT = frozenset({"Took", "Cost"})
+_COLUMNS = ("Run", "State", "Machine", "Started", "Duration", "Cost", "Name")
+_RIGHT = frozenset({"Duration", "Cost"})
 _NONE = "No runs. Start one with %%lk_run on top of a cell."
 
 #: The traits of the open run that the browser draws.
@@ -174,7 +174,8 @@ class Runs(View):
 
     def picture(self) -> StaticView:
         """Show the newest runs."""
-        cells = [[str(row[name.lower()]) for name in _COLUMNS] for row in self.rows[:MOST]]
+        keys = ["took" if name == "Duration" else name.lower() for name in _COLUMNS]
+        cells = [[str(row[key]) for key in keys] for row in self.rows[:MOST]]
         note = self.note or rest(len(self.rows), MOST, "All rows: Runs().df")
         return picture(Table(_COLUMNS, cells, note, _RIGHT))
 

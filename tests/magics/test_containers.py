@@ -46,7 +46,7 @@ def test_what_was_taken_from_the_environment_is_kept_nowhere(signed_in, run_cell
     entry = journal().get(run.execution_id)
     assert entry.request["docker_run_env"] == "TAKEN=…[redacted]"
     assert "unsaid-word" not in repr(run.bundle) + repr(run.record)
-    assert "Run its cell again" in run_cell(f"%lk_rerun {run.short_id}")
+    assert "Rerun its cell" in run_cell(f"%lk_rerun {run.short_id}")
 
 
 def test_a_run_of_an_image_is_sent_again_as_it_was(signed_in, run_cell, image):

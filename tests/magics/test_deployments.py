@@ -24,7 +24,7 @@ def test_a_deployment_is_priced_started_listed_asked_and_stopped(ask, shell):
     assert "✓ running" in shown
     assert f"Chat with it: %%lk_chat {short}" in shown
     row = next(line for line in ask("%lk_deployments").splitlines() if line.startswith(short))
-    assert row.split()[1:6] == ["local/echo", "gpu.a100", "✓", "serves", "1"]
+    assert row.split()[1:6] == ["local/echo", "gpu.a100", "✓", "running", "1"]
     assert "✓ running  yes" in ask(f"%lk_deployments {short}")
     assert "You said: hello" in ask(f"%%lk_chat {short}\nhello")
     assert f"■ stopped · local/echo · deployment {short}" in ask(f"%lk_undeploy {short}")

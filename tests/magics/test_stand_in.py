@@ -74,7 +74,7 @@ def test_an_odd_answer_does_not_end_the_waiting_for_a_vm(cloud, run_cell, odd):
 @pytest.mark.parametrize("odd", ODD, ids=str)
 def test_an_odd_answer_does_not_end_the_waiting_for_a_deployment(cloud, run_cell, odd):
     cloud.on("GET /inference/get", in_turn(odd, odd, odd, odd, {"deployment_id": IDS[0], "status": "warming"}, SERVES))
-    assert "✓ serves" in run_cell(DEPLOY)
+    assert "✓ running" in run_cell(DEPLOY)
     assert cloud.calls["POST /inference/create"] == 1
 
 

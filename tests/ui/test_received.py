@@ -332,7 +332,7 @@ def test_a_received_cell_runs_after_a_question_with_its_source_and_later_without
     (running_lab.root / path).write_text(json.dumps(content))
     running_lab.start_kernel(path)
     book.open(path)
-    again = book.header(0).get_by_role("button", name="Run its cell again")
+    again = book.header(0).get_by_role("button", name="Rerun")
     again.click()
     question = page.locator(".jp-Dialog-content")
     expect(question).to_contain_text("This notebook isn't trusted. Read the source before you run it.")
@@ -348,7 +348,7 @@ def test_a_received_cell_runs_after_a_question_with_its_source_and_later_without
     expect(question).to_have_count(0)
     expect(book.header(0)).to_be_visible()
     again.click()
-    question.get_by_role("button", name="Run again").click()
+    question.get_by_role("button", name="Rerun").click()
     expect(book.output(0)).to_contain_text("42")
     book.command("lk:run-here")  # a command without the mark of our buttons asks, whatever the trust
     expect(question).to_contain_text("A link on this page requests this.")

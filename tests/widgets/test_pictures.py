@@ -117,7 +117,7 @@ def test_each_fact_of_the_html_stands_in_the_text_too(name):
 
 
 def test_machines_are_cheapest_first_and_say_what_may_be_used():
-    assert PICTURES["catalogue"].text.splitlines()[3].split() == ["gpu.l40s", "L40S", "45", "1.19 credits/h", "yes"]
+    assert PICTURES["catalogue"].text.splitlines()[3].split() == ["gpu.l40s", "L40S", "45", "1.19", "credits/h", "yes"]
     assert PICTURES["machines"].text.splitlines()[0] == "3 machine types, prices in credits"
 
 

@@ -333,8 +333,8 @@ function Figures({ lines }: { lines: Line[] }) {
 
 function headings(): string[] {
   return [
-    ...[trans.__('Series'), trans.__('Last'), trans.__('Least')],
-    ...[trans.__('Mean'), trans.__('Peak'), trans.__('Unit')]
+    ...[trans.__('Series'), trans.__('Last'), trans.__('Min')],
+    ...[trans.__('Mean'), trans.__('Max'), trans.__('Unit')]
   ];
 }
 
@@ -345,7 +345,7 @@ function describe({ title, lines }: Panel): string {
       return trans.__('%1: no samples', name);
     }
     const [last, least, most] = [summary.last, summary.least, summary.most].map(figure);
-    return trans.__('%1: last %2, from %3 to %4 %5', name, last, least, most, unit);
+    return trans.__('%1: last %2, min %3, max %4 %5', name, last, least, most, unit);
   });
   return [...(lines.length === 1 && lines[0].name === title ? [] : [title]), ...sentences].join('. ');
 }

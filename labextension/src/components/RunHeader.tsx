@@ -91,9 +91,7 @@ export function RunHeader({ header, chip, isStopping, ...on }: RunHeaderProps) {
               onClick={on.onStop}
             />
           )}
-          {on.onRerun && ended && (
-            <Action icon={refreshIcon} label={trans.__('Run its cell again')} onClick={on.onRerun} />
-          )}
+          {on.onRerun && ended && <Action icon={refreshIcon} label={trans.__('Rerun')} onClick={on.onRerun} />}
           {on.onGoToCell && <Action icon={launchIcon} label={trans.__('Go to its cell')} onClick={on.onGoToCell} />}
           {on.onOpen && id && <Action icon={launchIcon} label={trans.__('Open the run')} onClick={on.onOpen} />}
           {on.onMenu && id && (

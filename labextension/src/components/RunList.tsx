@@ -256,12 +256,7 @@ const RunItem = memo(function RunItem({
         )}
         {run.notebook && run.cellId && (
           <>
-            <IconButton
-              icon="rerun"
-              name={trans.__('Run again the cell of %1', who)}
-              tabIndex={-1}
-              onClick={() => onRerun(run)}
-            />
+            <IconButton icon="rerun" name={trans.__('Rerun %1', who)} tabIndex={-1} onClick={() => onRerun(run)} />
             <IconButton
               icon="goTo"
               name={trans.__('Go to cell of %1', who)}

@@ -65,13 +65,13 @@ test('figures are ordered as figures', () => {
 test('what costs is asked once more, with its machine, its price and the most that it costs', async () => {
   const onRerun = vi.fn(() => Promise.resolve(''));
   table({ onRerun });
-  fireEvent.click(screen.getByRole('button', { name: 'Run again aaaa' }));
+  fireEvent.click(screen.getByRole('button', { name: 'Rerun aaaa' }));
   const question = await screen.findByRole('alertdialog');
   expect(question.textContent).toContain(
-    'Run aaaa again on gpu.a100 at 1.59 credits/h, at most 0.0265 credits (time limit 60 s)?'
+    'Rerun aaaa on gpu.a100 at 1.59 credits/h, at most 0.0265 credits (time limit 60 s)?'
   );
   expect(onRerun).not.toHaveBeenCalled();
-  fireEvent.click(screen.getByRole('button', { name: 'Run again' }));
+  fireEvent.click(screen.getByRole('button', { name: 'Rerun' }));
   expect(onRerun).toHaveBeenCalledWith('aaaa');
   expect(screen.queryByRole('alertdialog')).toBeNull();
 });

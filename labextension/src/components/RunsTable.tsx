@@ -31,7 +31,7 @@ const headings = (): [Column, string][] => [
   ['state', trans.__('State')],
   ['machine', trans.__('Machine')],
   ['started', trans.__('Started')],
-  ['took', trans.__('Took')],
+  ['took', trans.__('Duration')],
   ['cost', trans.__('Cost')],
   ['name', trans.__('Name')]
 ];
@@ -58,8 +58,8 @@ export function RunsTable({ rows, note, onOpen, onAbort, onPrice, onRerun, onCom
   };
   const askAgain = async ({ id, run }: TableRow) => {
     const price = await onPrice(id);
-    const text = trans.__('Run %1 again on %2?', run, price);
-    setQuestion({ text, yes: trans.__('Run again'), onYes: () => during(onRerun(id)) });
+    const text = trans.__('Rerun %1 on %2?', run, price);
+    setQuestion({ text, yes: trans.__('Rerun'), onYes: () => during(onRerun(id)) });
   };
   const askStop = ({ id, run }: TableRow) =>
     setQuestion({
@@ -145,7 +145,7 @@ export function RunsTable({ rows, note, onOpen, onAbort, onPrice, onRerun, onCom
                     {row.ended ? (
                       <IconButton
                         icon="rerun"
-                        name={trans.__('Run again %1', row.run)}
+                        name={trans.__('Rerun %1', row.run)}
                         onClick={() => during(askAgain(row))}
                       />
                     ) : (

@@ -214,7 +214,7 @@ class Badge {
 
   private show(words: string): void {
     this.button.replaceChildren(...drawn(words));
-    this.button.title = words && trans.__('What can be done with this run');
+    this.button.title = words && trans.__('Run actions');
     this.button.hidden = !words;
   }
 

@@ -113,13 +113,13 @@ export const runs: JupyterFrontEndPlugin<void> = {
       mergeRuns(cloud.data).find(run => run.cellId === cellId && run.notebook && toLabPath(run.notebook) === path)
         ?.machine;
     commands.addCommand(COMMANDS.rerunCell, {
-      label: trans.__('Run its cell again'),
+      label: trans.__('Rerun'),
       describedBy: { args: { type: 'object' } },
       execute: async ({ notebook, cellId, ...args }) => {
         const panel = await findCell(notebook as string, cellId as string);
         const cell = panel.content.activeCell!;
         const machine = findLastMachine(panel.context.path, cell.model.id) || null;
-        const click = { verb: trans.__('Run again'), machine, isUiClick: isUiCall(args) };
+        const click = { verb: trans.__('Rerun'), machine, isUiClick: isUiCall(args) };
         if (await mayRun(cloud, [cellToRun(cell)], click)) {
           void runCells(panel, [cell]).then(() => cloud.refresh('running', 'journal', 'history'));
         }

@@ -120,7 +120,7 @@ def _how_it_went(record: ExecutionRecord, price_per_hour: Decimal | None) -> Ite
     bill = calculate_bill(record, price_per_hour)
     yield "State", record.status
     yield "Exit code", "" if record.return_code is None else str(record.return_code)
-    yield "Took", duration_label(bill.seconds) if bill.seconds is not None else ""
+    yield "Duration", duration_label(bill.seconds) if bill.seconds is not None else ""
     yield "Cost", bill.label
     failed = is_final(record.status) and record.return_code
     yield "Error", str(build_error(record)).partition("\n")[0].partition("(")[2].rpartition(")")[0] if failed else ""

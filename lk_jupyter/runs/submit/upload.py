@@ -74,7 +74,7 @@ def _upload_blobs(
     if lost := [key for key in absent if key not in local_blobs]:
         raise UsageError(
             f"The bucket no longer has variables of that run ({len(lost)} of {len(blobs)} files). Nothing was "
-            "sent. Run its cell again."
+            "sent. Rerun its cell."
         )
     meter = _Meter(sum(local_blobs[key].size for key in absent), report)
     for key in absent:

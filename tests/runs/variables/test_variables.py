@@ -675,7 +675,7 @@ def test_a_run_of_the_journal_finds_its_variables_again(session):
     third = again(session, first.execution_id, journal().get(first.execution_id))
     with pytest.raises(
         UsageError,
-        match=r"no longer has variables of that run \(1 of 1 files\)\. Nothing was sent\. Run its cell again",
+        match=r"no longer has variables of that run \(1 of 1 files\)\. Nothing was sent\. Rerun its cell",
     ):
         Run.submit(session, third)
 
