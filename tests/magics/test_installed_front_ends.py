@@ -112,7 +112,7 @@ def check(name, outputs):
     """Check the outputs of the cell of one run."""
     first, last = text(outputs[0]), text(outputs[-1])
     run_id = re.search(ID, first)[0]
-    assert "1.59/h" in first
+    assert "1.59 credits/h" in first
     assert run_id in last or run_id[:8] in last
     assert re.search(r"completed|failed|aborted", last)
     assert "credits" in last
