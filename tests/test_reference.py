@@ -16,7 +16,7 @@ from uuid import uuid4
 import nbformat
 import pytest
 from conftest import for_each
-from lk_jupyter.runs.bundle import checkpoint
+from lk_jupyter.runs.package import checkpoint
 from nbformat.v4 import new_code_cell, new_notebook
 from pydantic import BaseModel
 
