@@ -1,6 +1,6 @@
 """Write the tables of the reference and the types of TypeScript from the declarations.
 
-``python -m lk_jupyter._docs`` writes them; with ``--check`` it only reports what isn't current.
+``python -m lk_jupyter._docs`` writes the files; with ``--check`` the command only reports outdated files.
 
 A table is between ``<!-- table: NAME -->`` and ``<!-- end -->``; NAME is a key of ``TABLES``.
 """
@@ -51,7 +51,7 @@ _MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 
 def magics_table() -> str:
-    """Return every magic with what it does."""
+    """Return every magic with its summary."""
     return _table(("Magic", "What it does"), [(f"`{entry.name}`", entry.text) for entry in magics()])
 
 
@@ -76,7 +76,7 @@ def settings_table() -> str:
 
 
 def options_module() -> str:
-    """Return what Lab must know of the options and metrics of runs, as TypeScript; it is loaded at first use."""
+    """Return the options and metrics of runs for Lab, as TypeScript; Lab loads this module at first use."""
     fields = RunOptions.model_fields.items()
     rows = {flag: field.description or "" for name, field in fields for flag in flags(name, field)}
     series = [{name: value for name, value in each._asdict().items() if name != "column"} for each in SERIES]
@@ -117,7 +117,7 @@ def _keyword_type(field: FieldInfo) -> str:
     return " | ".join(dict.fromkeys([*_source_types(field.annotation), "None"]))
 
 
-#: Type of an option → the types of Python values that it accepts.
+#: Type of an option → accepted types of Python values.
 _ACCEPTED = {Decimal: ("Decimal", "float", "str"), NoneType: ()}
 
 
@@ -139,7 +139,7 @@ def _source_types(annotation: Any) -> Iterator[str]:
 
 
 def states_module() -> str:
-    """Return what Lab must know of the states and file names of runs, as TypeScript; it is loaded with Lab."""
+    """Return the states and file names of runs for Lab, as TypeScript; the module is loaded with Lab."""
     final, active = (json.dumps(sorted(states)).replace('"', "'") for states in (FINAL_STATES, ACTIVE_STATES))
     return (
         f"{_NOTE}\n/** States of a run that has ended. */\nexport const FINAL_STATES = {final};\n"
@@ -152,7 +152,7 @@ def states_module() -> str:
 
 
 def operations_table() -> str:
-    """Return the operations of the API: Python call, effect, magic, and how sure the description is of it."""
+    """Return the operations of the API: Python call, effect, magic, and the reliability of the description."""
     names = {kind: name for name, kind in groups().items()}
     rows = [
         (
@@ -179,7 +179,7 @@ def operations(group: type[Group]) -> list[Endpoint]:
 
 
 def example(documented: object) -> str:
-    """Return the example in the docstring of something; empty without one."""
+    """Return the example in the docstring of an object; empty without an example."""
     return (inspect.getdoc(documented) or "").partition("\nExample:\n")[2]
 
 
@@ -204,12 +204,12 @@ def models() -> list[type[BaseModel]]:
 
 
 def described_path(endpoint: Endpoint) -> str:
-    """Return the path of an operation as the API description writes it."""
+    """Return the path of an operation in the form of the API description."""
     return PLACEHOLDER.sub(r"{\1}", endpoint.path)
 
 
 def described(endpoint: Endpoint) -> dict[str, Any]:
-    """Return an operation of the API description with its shared parameters; a stub if the description lacks it."""
+    """Return an operation of the API description with shared parameters; a stub for an undescribed operation."""
     document = _description()
     item = document["paths"].get(described_path(endpoint), {})
     facts = dict(item.get(endpoint.method.lower(), {"responses": {}, "x-source": "not described"}))
@@ -220,7 +220,7 @@ def described(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def arguments(endpoint: Endpoint) -> list[tuple[Parameter, str]]:
-    """Return the arguments of an operation with what each is."""
+    """Return the arguments of an operation with their descriptions."""
     texts = {row["name"]: row.get("description") for row in described(endpoint)["parameters"]}
     default = _first_sentence(endpoint.function)
     return [
@@ -239,12 +239,12 @@ def _sentence(text: str) -> str:
 
 
 def raised(endpoint: Endpoint) -> list[str]:
-    """Return the names of the errors by which an operation is refused, as the API description lists them."""
+    """Return the names of the errors of an operation, from the statuses in the API description."""
     statuses = [int(status) for status in described(endpoint)["responses"] if int(status) >= 400]
     return list(dict.fromkeys(type(error_for(status, "")).__name__ for status in statuses))
 
 
-#: Where public names are that the package itself doesn't serve.
+#: Modules of public names that the package itself doesn't export.
 _MORE = {
     "lk_jupyter.executor": ("RunFuture",),
     "lk_jupyter.api._events": ("Output", "Finished"),
@@ -272,7 +272,7 @@ _MORE = {
     "lk_jupyter.widgets": widgets.__all__,
 }
 
-#: Members for the other parts of the package: of every class, or of the one that is named.
+#: Members for internal use: of every class, or of the named class.
 INNER = {
     "Abort.has_arrived",
     "Abort.is_stuck",
@@ -342,12 +342,12 @@ def _public() -> dict[str, Any]:
     return names | more
 
 
-#: Public name → what it is; operations of the client and magics have their own tables.
+#: Public name → object; operations of the client and magics have separate tables.
 PUBLIC: dict[str, Any] = _public()
 
 
 def parts(name: str, thing: Any) -> Iterator[tuple[str, Any]]:
-    """Iterate over a public name and its public members, without those for the other parts of the package."""
+    """Iterate over a public name and its public members, without members for internal use."""
     yield name, thing
     for member, value in vars(thing).items() if inspect.isclass(thing) else ():
         plain = value.__func__ if isinstance(value, (classmethod, staticmethod)) else value
@@ -357,7 +357,7 @@ def parts(name: str, thing: Any) -> Iterator[tuple[str, Any]]:
 
 
 def inner_members(thing: Any) -> set[str]:
-    """Return the members of a class that are for the other parts of the package."""
+    """Return the members of a class that are for internal use."""
     return {name.removeprefix(f"{thing.__name__}.") for name in INNER}
 
 
@@ -366,7 +366,7 @@ def address(name: str) -> str:
     return next((f"{home}.{name}" for home, group in _MORE.items() if name in group), f"lk_jupyter.{name}")
 
 
-#: Classes that people make instances of; other ones come from functions and methods.
+#: Classes that users instantiate; instances of other classes come from functions and methods.
 _CONSTRUCTED = {Executor, *(part for part in map(PUBLIC.get, widgets.__all__) if inspect.isclass(part))}
 
 
@@ -392,7 +392,7 @@ def _description() -> dict[str, Any]:
 KEYWORDS = ROOT / "lk_jupyter" / "options" / "_keywords.py"
 OPTIONS, STATES = (_types.TYPES.with_name(f"{name}.ts") for name in ("options", "states"))
 
-#: Pages that are stored with their tables; the tables of other pages are made when the site is built.
+#: Pages that are stored with tables; the tables of other pages are made when the site is built.
 PAGES = tuple(
     ROOT / "notebooks" / "reference" / f"{name}.md" for name in ("index", "options", "settings", "operations")
 )
@@ -406,7 +406,7 @@ TABLES: dict[str, Callable[[], str]] = {
 
 
 def render(text: str, tables: Mapping[str, Callable[[], str]] = TABLES) -> str:
-    """Return the text with its tables made again."""
+    """Return the text with new tables."""
     return _MARKED.sub(lambda match: match[1] + tables[match[2]](), text)
 
 
@@ -427,7 +427,7 @@ def _on_the_line(name: str, field: FieldInfo) -> str:
 
 
 def main(*, check: bool) -> str | None:
-    """Write the tables and types, or with ``check`` say what is not current."""
+    """Write the tables and types, or with ``check`` return a message about outdated files."""
     files = {
         **{page: render(page.read_text(encoding="utf-8")) for page in PAGES},
         _types.TYPES: _types.render(),

@@ -1,4 +1,4 @@
-"""Output that cannot hold every sign: each of the others is written as a near one of ASCII, where Python would fail."""
+"""Write to outputs with a limited encoding: similar ASCII replaces the missing characters, where Python would fail."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import unicodedata
 
 _NAME = "lk_jupyter.ascii"
 
-#: Signs of ours and of progress bars, tables and prose → what reads alike.
+#: Characters of our output, of progress bars, tables and prose → similar ASCII.
 _NEAR = {
     **dict.fromkeys("◌○", "~"),
     **dict.fromkeys("■▪█▇▆▅▄▃▂▁▉▊▋▌▍▎▏", "#"),
@@ -29,7 +29,7 @@ _NEAR = {
 
 
 def _replaced(error: UnicodeError) -> tuple[str, int]:
-    """Return the ASCII for the part of a text that could not be encoded, as Python's codecs ask for it."""
+    """Return the ASCII for the part of a text that can't be encoded, as an error handler of Python's codecs."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     return "".join(map(_near, error.object[error.start : error.end])), error.end

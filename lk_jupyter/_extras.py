@@ -9,7 +9,7 @@ from lk_jupyter.errors import UsageError
 
 
 def library(module: str, extra: str, what: str = "This") -> Any:
-    """Return a module of a package that an extra brings. Raises UsageError that names the extra."""
+    """Return a module of an optional package. Raises UsageError with the extra to install."""
     try:
         return import_safely(module)
     except ImportError:

@@ -1,4 +1,4 @@
-"""What a forked process renews: locks that another thread may have held, connections that two would share."""
+"""Renew objects in forked processes: locks of other threads, and connections that two processes would share."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from weakref import WeakSet
 
 
 class Renewed(Protocol):
-    """A thing that a forked process can't use as it is."""
+    """An object that a forked process can't use unchanged."""
 
     def after_fork(self) -> None:
         """Renew the parts that a fork leaves broken; called in the child."""
 
 
 def in_child(act: Callable[[], None]) -> None:
-    """Call ``act`` in each process that is forked from this one, where there is fork."""
+    """Call ``act`` in each process that is forked from this process, on systems with fork."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=act)
 
 
 def renew_in_child(thing: Renewed) -> None:
-    """Call ``thing.after_fork`` in each process that is forked from this one, as long as the thing is there."""
+    """Call ``thing.after_fork`` in each process that is forked from this process, while the object exists."""
     _things.add(thing)
 
 

@@ -1,4 +1,4 @@
-"""Public names of a package that are loaded when they are first used, so that importing it stays light."""
+"""Load public names of a package on first use, so that the import of the package stays fast."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def lazily(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any]
 
 
 def moved(old: str, new: str) -> Callable[[str], Any]:
-    """Return ``__getattr__`` of a module that has moved: its names are found at their new place, with a warning."""
+    """Return ``__getattr__`` of a module that has moved: names are loaded from the new module, with a warning."""
 
     def get(name: str) -> Any:
         if name.startswith("__"):
@@ -35,7 +35,7 @@ def moved(old: str, new: str) -> Callable[[str], Any]:
 
 
 def renamed(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
-    """Return ``__getattr__`` of a module with new names; an old one warns and returns the new one."""
+    """Return ``__getattr__`` of a module with renamed names; an old name warns and returns the new object."""
 
     def get(name: str) -> Any:
         if name not in names:
@@ -47,7 +47,7 @@ def renamed(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
 
 
 def old_name(name: str, new: str) -> Any:
-    """Return a property that reads another one, with a warning."""
+    """Return a property that reads another property, with a warning."""
 
     def get(owner: object) -> Any:
         warnings.warn(f"{name} is now {new}.", FutureWarning, stacklevel=2)

@@ -1,4 +1,4 @@
-"""The outputs of runs on pages that MyST-NB builds: their HTML is shown, and the data next to it is left out."""
+"""Render the outputs of runs on pages of MyST-NB: the HTML is shown, and the data of the Lab extension is left out."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ class RunOutputs:
 
     @staticmethod
     def handle_mime(renderer: object, data: Any, inline: object) -> list[Any] | None:  # noqa: ARG004 (its protocol)
-        """Return nothing to show for the data of a run; None for what is not of a run."""
+        """Return an empty list for the data of a run; None for other data."""
         return [] if data.mime_type == RUN_MIME else None

@@ -1,7 +1,7 @@
-"""Commands that start a Python of this package, and their environment: neither imports from the working folder.
+"""Commands that start a Python of this package, with an environment: neither imports from the working folder.
 
-``python -m`` looks for modules in the working folder first. That may be a folder of another person, with a
-``uvicorn.py`` in it.
+``python -m`` looks for modules in the working folder first. The folder may belong to another person, and contain a
+``uvicorn.py``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 #: Removes the working folder, which ``-c`` adds as an empty text, before the first import from a file. From Python 3.11
-#: ``-P`` does that too, but a kernel spec may start an older Python than the one that wrote it.
+#: on, ``-P`` does that too, but a kernel spec may start an older Python than the Python that wrote the spec.
 _BOOT = (
     "import sys; sys.path[:] = filter(None, sys.path); "
     "import runpy; runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"

@@ -1,4 +1,4 @@
-"""Threads: while Python exits, when a new one may be refused, and for imports that no interrupt may break."""
+"""Start threads during the exit of Python, when new threads may be refused, and for safe imports."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from types import ModuleType
 
 
 def run_before_exit(act: Callable[[], object]) -> None:
-    """Call a function when Python exits, while threads can still be started: with atexit it is too late from 3.12 on.
+    """Call a function when Python exits, while threads can still be started: from 3.12 on, atexit is too late.
 
     The last registered function is called first. During the exit, atexit calls the function.
     """
@@ -26,7 +26,7 @@ def run_before_exit(act: Callable[[], object]) -> None:
 
 
 def start(thread: threading.Thread) -> None:
-    """Start a thread, or do its work in the calling thread if Python accepts no new threads because it exits."""
+    """Start a thread, or do its work in the calling thread if Python is exiting and accepts no new threads."""
     try:
         thread.start()
     except RuntimeError:
@@ -62,7 +62,7 @@ def _import_for(name: str, ended: SimpleQueue[None]) -> None:
 
 
 def _is_importing() -> bool:
-    """Return whether this thread imports a module just now: another thread could wait for its lock."""
+    """Return whether this thread is importing a module: another thread could wait for the import lock."""
     frame = inspect.currentframe()
     while frame and not frame.f_code.co_filename.startswith("<frozen importlib"):
         frame = frame.f_back

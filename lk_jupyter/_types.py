@@ -1,6 +1,6 @@
-"""Writes ``labextension/src/types.ts``: the JSON of our routes and of the API, from the Python models.
+"""Write ``labextension/src/types.ts``: the JSON of our routes and of the API, from the Python models.
 
-``python -m lk_jupyter._docs`` calls it. A field that has a default may be missing in an answer.
+``python -m lk_jupyter._docs`` calls this module. A field with a default may be missing in an answer.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SIMPLE = {"string": "string", "integer": "number", "number": "number", "boolean
 
 
 def render() -> str:
-    """Return the file as it should be."""
+    """Return the current content of the file."""
     wanted = sorted(set(_models()), key=lambda model: model.__name__)
     _, schema = models_json_schema([(model, "serialization") for model in wanted])
     named = {_name(key): part for key, part in schema["$defs"].items()}
@@ -43,7 +43,7 @@ def _models() -> Iterator[type[BaseModel]]:
 
 
 def _of(kind: Any) -> Iterator[type[BaseModel]]:
-    """Yield the models in an annotation; a bare list gives the models of its elements."""
+    """Yield the models in an annotation; a list yields the models of its elements."""
     if parts := get_args(kind):  # first: Python 3.10 takes list[Run] for a class
         for part in parts:
             yield from _of(part)

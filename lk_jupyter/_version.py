@@ -1,3 +1,3 @@
-"""The version: the package, its metadata and the browser half take it from here."""
+"""The version of the package, of the metadata and of the browser half."""
 
 __version__ = "0.1.0"

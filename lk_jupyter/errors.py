@@ -29,12 +29,12 @@
     └── RunError                a run didn't complete; has execution_id
         ├── RunFailed           the code failed, ran out of time, or the platform failed
         │   └── CellFailed      the code of a cell in a session failed
-        ├── RunAborted          somebody aborted it
+        ├── RunAborted          a user aborted the run
         └── RunDetached         the cell stopped waiting; the run is still active
 
-A message says what went wrong, what state that left, and how to fix it. A notebook shows no traceback of
-this package: the author's code isn't at fault there. A docstring is the error's section of the documentation:
-what it means, the state, and "Fix:" with what to do. ``%lk_help NAME`` shows it.
+A message states the problem, the remaining state, and the fix. A notebook shows no traceback of
+this package, since the author's code isn't at fault. A docstring is the error's section of the documentation:
+meaning, state, and "Fix:" with an instruction. ``%lk_help NAME`` shows the docstring.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ from typing import TYPE_CHECKING
 
 from lk_jupyter._lazy import renamed
 
-_COLOUR = r"\x1b\[[0-9;:]*m"  # Python compiles it when it is needed
+_COLOUR = r"\x1b\[[0-9;:]*m"  # Python compiles this pattern on first use
 
-#: What a terminal obeys besides colors, and what turns the direction of text: names of others may hold it.
+#: Control sequences besides colors, and signs that change the direction of text: foreign names may contain both.
 _OBEYED = (
     r"\x1b[\]P_^X][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b(?!\[[0-9;:]*m)(?:\[[0-?]*[ -/]*[@-~])?"
     r"|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]"
@@ -61,13 +61,13 @@ _LONGEST_LINE = 1000
 
 
 def _message(text: str) -> str:
-    """Return a text of others as a message: what a terminal obeys is removed, and long lines are cut."""
+    """Return a foreign text as a message, without control sequences, and with long lines cut."""
     lines = only_colors(text).split("\n")
     return "\n".join(line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}…" for line in lines)
 
 
 def only_colors(text: str) -> str:
-    """Return a text of others without what a terminal obeys, except colors."""
+    """Return a foreign text without control sequences, except colors."""
     return re.sub(_OBEYED, "", text)
 
 
@@ -75,7 +75,7 @@ class LkError(Exception):
     """Base of all errors of this package."""
 
     def __str__(self) -> str:
-        return _message(super().__str__())  # a message may name what others have named
+        return _message(super().__str__())  # a message may quote foreign names
 
     def _render_traceback_(self) -> list[str]:
         """Return the lines that IPython shows instead of a traceback, with a link to the error's page."""
@@ -92,7 +92,7 @@ class UsageError(LkError):
     """
 
     def _render_traceback_(self) -> list[str]:
-        """Return the message alone: it names the help of its magic, which says more than this page."""
+        """Return the message alone, with the help of its magic, which is more specific than this error's page."""
         return super()._render_traceback_()[:1]
 
 
@@ -127,14 +127,14 @@ class ConnectionFailed(LkError):
 
 
 class OutcomeUnknown(LkError):
-    """The request was sent, and its answer was lost.
+    """The request was sent, and the answer was lost.
 
     The request may have taken effect: a run may be active.
 
-    Fix: look before you repeat it. ``%lk_runs`` lists active runs, ``%lk_abort ID`` ends one.
+    Fix: check before you repeat the request. ``%lk_runs`` lists active runs, ``%lk_abort ID`` ends a run.
     """
 
-    #: Whether the server has said that it works on it.
+    #: Whether the server has accepted the request.
     is_accepted = False
 
 
@@ -152,16 +152,16 @@ class LocalCloudError(LkError):
 
     No run was submitted.
 
-    Fix: read the text of the local cloud that follows. ``pip install 'lk-jupyter[local]'`` installs what it needs.
+    Fix: read the output of the local cloud below. ``pip install 'lk-jupyter[local]'`` installs the requirements.
     """
 
 
 class DeploymentFailed(LkError):
-    """A model that was deployed on GPUs of your own doesn't serve.
+    """A model that was deployed on dedicated GPUs doesn't serve.
 
     The deployment may still exist and cost credits.
 
-    Fix: ``%lk_deployments ID`` shows its replicas and their log, ``%lk_undeploy ID`` ends it and its bill.
+    Fix: ``%lk_deployments ID`` shows replicas and logs, ``%lk_undeploy ID`` ends the deployment and its bill.
     """
 
 
@@ -170,8 +170,8 @@ class StorageError(LkError):
 
     Files that were transferred before the failure are complete.
 
-    Fix: run the line again. It continues where it stopped and doesn't repeat what is there. If the network blocks
-    storage, use ``%lk_bucket``.
+    Fix: run the line again. The transfer continues and skips complete files. If the network blocks storage, use
+    ``%lk_bucket``.
     """
 
 
@@ -207,8 +207,8 @@ class ApiError(LkError):
 
     The state depends on the status: see the errors below.
 
-    Fix: the message holds the server's reason. ``status`` is the HTTP status, ``detail`` the server's own words, and
-    ``request_id`` its name for the request, for a support question.
+    Fix: the message contains the server's reason. ``status`` is the HTTP status, ``detail`` the server's message, and
+    ``request_id`` the id of the request, for a support question.
     """
 
     next_step = ""
@@ -230,7 +230,7 @@ class BadRequest(ApiError):
 
     Nothing was done.
 
-    Fix: change what the server's reason names.
+    Fix: change the value in the server's reason.
     """
 
 
@@ -250,8 +250,8 @@ class PaymentRequired(ApiError):
 
     Nothing was started or charged.
 
-    Fix: ``%lk_billing checkout CREDITS`` opens the page where credits are paid. ``%lk_balance`` shows what is left. For
-    a local cloud, start it with a new data folder.
+    Fix: ``%lk_billing checkout CREDITS`` opens the page where credits are paid. ``%lk_balance`` shows the remaining
+    credits. For a local cloud, start it with a new data folder.
     """
 
     next_step = "Nothing was charged. Buy credits: %lk_billing checkout CREDITS. %lk_balance shows what is left."
@@ -274,18 +274,18 @@ class NotFound(ApiError):
 
     Nothing was done.
 
-    Fix: ``%lk_runs`` lists your runs. ``%lk_whoami`` shows which server and organization were asked.
+    Fix: ``%lk_runs`` lists your runs. ``%lk_whoami`` shows the server and the organization in use.
     """
 
     next_step = "%lk_runs lists your runs; %lk_whoami shows which server and organization were asked."
 
 
 class OperationNotAvailable(NotFound):
-    """The server doesn't have this operation, whatever it is asked for.
+    """The server doesn't have this operation for any request.
 
     Nothing was done.
 
-    Fix: ``%lk_check`` shows what this server has.
+    Fix: ``%lk_check`` shows the operations of this server.
     """
 
     next_step = "Nothing was done. See what this server has: %lk_check"
@@ -300,7 +300,7 @@ class Conflict(ApiError):
 
     Nothing was changed.
 
-    Fix: choose another one.
+    Fix: choose another name or value.
     """
 
 
@@ -309,7 +309,7 @@ class Invalid(ApiError):
 
     Nothing was done.
 
-    Fix: change the value that the message names.
+    Fix: change the value that the message quotes.
     """
 
 
@@ -356,9 +356,9 @@ def error_for(status: int, detail: str, request_id: str | None = None) -> ApiErr
 
 
 class RunError(LkError):
-    """A run didn't complete; ``execution_id`` is its id.
+    """A run didn't complete; ``execution_id`` is the run's id.
 
-    Its log is kept.
+    The log is stored.
 
     Fix: ``%lk_logs ID`` prints the log, ``%lk_status ID`` shows state and cost.
     """
@@ -375,7 +375,7 @@ class RunFailed(RunError):
 
     Fix: the message quotes the traceback in the line numbers of your cell, or the end of pip's log if the
     installation failed (correct ``-r``). If time ran out, raise ``--timeout``; if memory ran out, take a larger
-    machine. A line below names the fix if it is certain.
+    machine. A line below shows a certain fix.
 
     ``return_code`` is the exit code if the code ran to one. ``traceback`` is the remote traceback as text, or an empty
     string. ``shown`` is the traceback with colors and context, if the run made that.
@@ -414,7 +414,7 @@ class CellFailed(RunFailed):
 
 
 class RunAborted(RunError):
-    """Somebody aborted the run.
+    """A user aborted the run.
 
     The run has ended, and so has its bill.
 
@@ -423,16 +423,16 @@ class RunAborted(RunError):
 
 
 class RunDetached(RunError):
-    """Somebody clicked Detach, so the cell stopped waiting.
+    """A user clicked Detach, so the cell stopped waiting.
 
     The run is still active and costs credits.
 
-    Fix: ``%lk_attach ID`` follows it again, ``%lk_abort ID`` ends it.
+    Fix: ``%lk_attach ID`` follows the run again, ``%lk_abort ID`` ends the run.
     """
 
 
 def _page(name: str) -> str:
-    """Return where an error is explained: on the documentation site if the package names one, or in %lk_help."""
+    """Return the address of an error's explanation: on the documentation site of the package, or in %lk_help."""
     from importlib.metadata import PackageNotFoundError, metadata  # noqa: PLC0415 (only where an error is shown)
 
     with suppress(PackageNotFoundError):

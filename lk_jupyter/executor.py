@@ -47,17 +47,17 @@ T = TypeVar("T")
 
 FILE_NAME = "function.py"
 
-#: The requirements of a function that its imports tell.
+#: Requirements value: derive the requirements of a function from its imports.
 AUTO = "auto"
 
-#: Seconds between two looks at what is left.
+#: Seconds between two checks for remaining calls.
 _TICK = 0.05
 
 
 class RunFuture(Future[T]):
     """The future of a call, as ``Executor.submit`` returns it.
 
-    ``run`` is its Run as soon as that has started, None before.
+    ``run`` is the Run of the call once started, None before.
 
     Example:
         >>> with lk_jupyter.Executor() as executor:
@@ -87,10 +87,10 @@ class RunFuture(Future[T]):
 
         Raises:
             TimeoutError: The call takes longer. The run is still active.
-            RunFailed: The run failed before or after the function. An error of the function itself is raised as it is.
+            RunFailed: The run failed before or after the function. An error of the function itself is raised unchanged.
             RunAborted: The run was aborted.
         """
-        ended: SimpleQueue[Future[T]] = SimpleQueue()  # an interrupt of a wait in Future can leave its lock taken
+        ended: SimpleQueue[Future[T]] = SimpleQueue()  # an interrupted wait in Future can leave its lock locked
         with _aborted_by_interrupt(lambda: [self]):
             self.add_done_callback(ended.put)
             with suppress(Empty):
@@ -106,21 +106,21 @@ class RunFuture(Future[T]):
 
     @property
     def output(self) -> str:
-        """What the function has printed so far."""
+        """The output of the function so far."""
         if self.run is None or not self.run.log_path.exists():
             return ""
         return split(self.run.log_path.read_text(encoding="utf-8", errors="replace"), self.run.messages.nonce)[0]
 
 
 class Executor(concurrent.futures.Executor):
-    """Call functions on the cloud, each in a separate run, ``max_workers`` at once.
+    """Call functions on the cloud, each in a separate run, ``max_workers`` in parallel.
 
-    It follows ``concurrent.futures.Executor``. Functions and values travel with cloudpickle, so both sides need the
-    same version of Python. A function from a module of the working folder takes the module along. An interrupt in
-    the ``with`` block aborts active runs.
+    The class follows ``concurrent.futures.Executor``. Functions and values are sent with cloudpickle, so both sides
+    need the same version of Python. A function from a module of the working folder takes the module along. An interrupt
+    in the ``with`` block aborts active runs.
 
     Args:
-        max_workers: Runs that are active at once; more wait here. Default: the setting ``parallel``.
+        max_workers: Runs that are active at the same time; more wait here. Default: the setting ``parallel``.
         session: Session to use. Default: the configured one.
         options: The options of ``%%lk_run``, for each call: ``gpu``, ``timeout`` (seconds), ``requirements``,
             ``max_cost`` (credits), and others.
@@ -149,8 +149,8 @@ class Executor(concurrent.futures.Executor):
             raise ValueError("max_workers must be greater than 0")
         self._options: RunOptions = check_call("Executor", {**options})
         self._session = session or current()
-        prepare(self._session, Source("pass"), self._options)  # what does not fit is told now
-        self._max_workers: int = max_workers or setting("parallel")  # dask and joblib read it under this name
+        prepare(self._session, Source("pass"), self._options)  # invalid options fail now
+        self._max_workers: int = max_workers or setting("parallel")  # dask and joblib read this attribute
         self._threads = ThreadPoolExecutor(self._max_workers, thread_name_prefix="lk-call")
         self._group = uuid.uuid4().hex
         self._futures: set[RunFuture[Any]] = set()
@@ -192,7 +192,7 @@ class Executor(concurrent.futures.Executor):
             iterables: The arguments, as the built-in ``map`` takes them; the shortest ends the map.
             timeout: Seconds from now until the next result must be there. Default: no limit.
             chunksize: Items that share a run. Default: 1.
-            buffersize: Runs that may be submitted ahead of the results that were taken. Default: all at once.
+            buffersize: Runs that may be submitted ahead of the results that were taken. Default: all.
 
         Raises:
             TimeoutError: A result was not there in time, raised by the iterator.
@@ -255,7 +255,7 @@ class Executor(concurrent.futures.Executor):
     ) -> RunFuture[Any]:
         call = FunctionCall.pack(function, calls, working_folder())
         future: RunFuture[Any] = RunFuture()
-        self._futures.add(future)  # before its thread starts: an interrupt aborts the calls that are registered
+        self._futures.add(future)  # before the thread starts: an interrupt aborts the registered calls
         future.add_done_callback(self._futures.discard)
         with _aborted_by_interrupt(lambda: [future]):
             try:  # the journal reads the cell from the context
@@ -266,7 +266,7 @@ class Executor(concurrent.futures.Executor):
                     raise KeyboardInterrupt("The calls of this executor were aborted.") from None
                 raise
             except BaseException:
-                # The pool can have queued the call before the interrupt came, so cancel it rather than forget it.
+                # The pool may have queued the call before the interrupt, so cancel the call rather than forget it.
                 future.abort_soon()
                 raise
         return future
@@ -296,7 +296,7 @@ class Executor(concurrent.futures.Executor):
         if call.is_large:
             call.store(self._session.storage)
         future.sending = Submission(self._session, package, self._group)
-        if self._aborting or future.unwanted_at:  # asked for a moment ago
+        if self._aborting or future.unwanted_at:  # abort requested a moment ago
             future.sending.abort_soon()
         future.run = run = Run.from_submission(self._session, future.sending)
         for _ in run.follow():
@@ -306,15 +306,15 @@ class Executor(concurrent.futures.Executor):
         return read_answer(run, call, lambda: self._session.storage)
 
 
-#: Executors whose calls Python must wait for at its exit.
+#: Executors whose calls Python must wait for during its exit.
 _EXECUTORS: WeakSet[Executor] = WeakSet()
 in_child(_EXECUTORS.clear)  # a forked process has no threads that end the calls
 
 
 def _finish_calls() -> None:
-    """Wait for the calls of all executors while Python still accepts the threads that they start; abort on interrupt.
+    """Wait for the calls of all executors while Python still accepts new threads; abort on interrupt.
 
-    The standard library waits for them too, but only after it has closed all pools.
+    The standard library waits for these threads too, but only after all pools are closed.
     """
     executors = list(_EXECUTORS)
 
@@ -347,9 +347,9 @@ def _aborted_by_interrupt(futures: Callable[[], list[RunFuture[Any]]]) -> Iterat
 
 
 def _describe_aborts(interrupts: AtInterrupt, futures: list[RunFuture[Any]]) -> str:
-    """Wait for the ends of runs that an interrupt aborts, and describe runs that may be active; empty if none is.
+    """Wait for the ends of aborted runs, and describe the runs that may be active; empty if no run is.
 
-    The wait is short, and another interrupt ends it. It needs no lock: an interrupt would leave a lock taken.
+    The wait is short, and another interrupt ends the wait. No lock is needed: an interrupt would leave a lock locked.
     """
     interrupts.mark()
     submissions = [future.sending for future in futures if future.sending]
@@ -366,18 +366,18 @@ def _describe_aborts(interrupts: AtInterrupt, futures: list[RunFuture[Any]]) -> 
 def _results(
     ahead: deque[RunFuture[list[Any]]], more: Iterator[RunFuture[list[Any]]], end: float | None
 ) -> Iterator[Any]:
-    """Yield the results of futures and keep no reference to a yielded one; submit ``more`` as they are taken."""
+    """Yield the results of futures, and drop each yielded result; submit ``more`` as results are taken."""
     try:
         while ahead:
             future = ahead[0]
             with _aborted_by_interrupt(lambda: list(ahead)):
                 results = future.result(None if end is None else end - time.monotonic())
             ahead.popleft()
-            del future  # it holds the results too
+            del future  # the future refers to the results too
             ahead.extend(islice(more, 1))
             while results:
                 yield results.pop()
-    except (Exception, GeneratorExit):  # an interrupt cancels them in its own thread
+    except (Exception, GeneratorExit):  # an interrupt cancels the futures in its own thread
         for future in ahead:
             future.cancel()
         raise

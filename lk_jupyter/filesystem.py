@@ -1,4 +1,4 @@
-"""``lk://``: the bucket of the session that all magics share, as fsspec finds it by its entry point."""
+"""``lk://``: the bucket of the shared session, as an entry point of fsspec."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A session: what an account can do on a server, and the session that all magics share."""
+"""A session: the operations of an account on a server, and the session that all magics share."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class Session(Connection):
-    """An account on a server, and what it can do there. A context manager; ``close`` ends its connections.
+    """An account on a server, and its operations. A context manager; ``close`` closes the network connections.
 
     ``client`` is the typed client, ``storage`` the bucket, ``machines()`` the catalogue. Get one with
     ``lk_jupyter.connect()``. May be used from several threads.
@@ -88,7 +88,7 @@ class Session(Connection):
             close_when_idle(opened, opened.close)
 
     def offers(self) -> list[MachineOffer]:
-        """Return every machine type with its price, and whether this account may launch it and it is free now.
+        """Return every machine type with its price, whether this account may launch the type, and present availability.
 
         Returns:
             A list of Offer, cheapest first. Prices are in credits per hour.
@@ -115,7 +115,7 @@ class Session(Connection):
         return identity(self)
 
     def balance(self) -> AccountBalance:
-        """Return the remaining credits and what uses them now.
+        """Return the remaining credits and the resources that spend credits now.
 
         Returns:
             An AccountBalance, in credits and credits per hour.
@@ -156,22 +156,22 @@ class Session(Connection):
         outputs: Iterable[str] = (),
         **options: Unpack[RunKeywords],
     ) -> Run:
-        """Start code on the cloud; return as soon as it is submitted.
+        """Start code on the cloud; return after the submission.
 
         Args:
             code: Python source. IPython's ``!`` and ``%`` lines work too.
             inputs: Variables that the code finds set: name → value. With ``in_all=True`` or ``sync=True`` only those
                 that the code reads are uploaded. Default: none.
-            outputs: Names of variables that ``run.outputs()`` brings back. Default: none.
+            outputs: Names of variables that ``run.outputs()`` returns. Default: none.
             options: The options of ``%%lk_run``, such as ``gpu="A100"``, ``timeout=300`` (seconds), ``max_cost=1``
                 (credits).
 
         Returns:
-            The Run. ``run.result()`` waits for its end, ``run.follow()`` streams its output.
+            The Run. ``run.result()`` waits for the end, ``run.follow()`` streams the output.
 
         Raises:
             UsageError: An option or a value doesn't fit. Nothing was sent.
-            OutcomeUnknown: The answer was lost. The run may be active: the message says how to find it.
+            OutcomeUnknown: The answer was lost. The run may be active: the message shows how to find the run.
 
         Cost: the price per hour of the machine, by the second, from the start of the code to its end.
 
@@ -213,7 +213,7 @@ class Session(Connection):
         """Start a stack of containers.
 
         Args:
-            text: Text of the compose file. It is checked before it is sent.
+            text: Text of the compose file, which is checked before the upload.
             options: The options of ``%%lk_compose``, such as ``gpu="A100"``.
 
         Returns:
@@ -255,18 +255,18 @@ class Session(Connection):
     def start_notebook(self, **options: Unpack[ServerKeywords]) -> Run:
         """Start a hosted Jupyter server.
 
-        ``lk_jupyter.runs.notebooks.servers.wait_for_server(run)`` waits until it answers.
+        ``lk_jupyter.runs.notebooks.servers.wait_for_server(run)`` waits until the server answers.
 
         Args:
             options: The options of ``%lk_notebook start``, such as ``gpu="A100"``.
 
         Returns:
-            The Run. ``run.stop()`` ends it.
+            The Run. ``run.stop()`` ends the server.
 
         Raises:
             UsageError: An option or a value doesn't fit. Nothing was sent.
 
-        Cost: as a run, until it is stopped or reaches its time limit.
+        Cost: as a run, until the server is stopped or the time limit is reached.
 
         Source: ``POST /execution/image/start``
         """
@@ -276,9 +276,9 @@ class Session(Connection):
         return start_server(self, check_call("session.start_notebook", {**options}))
 
     def warm_python(self, name: str, **options: Unpack[WarmPythonKeywords]) -> WarmPython:
-        """Return the session of this name, a warm Python on one machine, as ``%%lk_run --session NAME`` has it.
+        """Return the session of this name, a warm Python on one machine, as for ``%%lk_run --session NAME``.
 
-        It is started if there is none. ``run_code`` runs code in it, ``stop`` ends it.
+        A missing session is started. ``run_code`` runs code in the session, ``stop`` ends the session.
 
         Args:
             name: letters, digits, ``-`` and ``_``.
@@ -313,12 +313,12 @@ class Session(Connection):
         outputs: Iterable[str] = (),
         **options: Unpack[FanOutKeywords],
     ) -> FanOut:
-        """Start code as several runs, such as ``gpu="A100,H100"`` or ``sweep=["lr=0.1,0.01"]``; return at once.
+        """Start code as several runs, such as ``gpu="A100,H100"`` or ``sweep=["lr=0.1,0.01"]``; don't wait.
 
         Args:
             code: Python source.
             inputs: Variables that the code finds set, as for ``run``. Default: none.
-            outputs: Names of variables to bring back. Default: none.
+            outputs: Names of variables to download. Default: none.
             options: The options of ``%%lk_run``, such as ``metric=["loss"]``, ``parallel=4``, ``stop_on_first=True``.
 
         Returns:
@@ -347,7 +347,7 @@ class Session(Connection):
         """Return a run that was started before.
 
         Args:
-            execution_id: Its id, or the first characters.
+            execution_id: Id of the run, or the first characters.
 
         Returns:
             The Run. A run that was started on this machine is known without a request.
@@ -416,7 +416,7 @@ def connect(base_url: str | None = None, api_key: str | None = None, org: str | 
         A Session. Nothing is sent until you use it.
 
     Raises:
-        NotSignedIn: There is no key for the server.
+        NotSignedIn: No key for the server is known.
         UsageError: A value doesn't fit.
 
     Example:
@@ -440,14 +440,14 @@ _current: list[Session] = []
 
 
 def current(*, start: bool = True) -> Session:
-    """Return the session that all magics share; a new one when the settings have changed.
+    """Return the session that all magics share; a new session after a change of the settings.
 
-    ``start`` is whether the local cloud is started when it is the server and does not run.
+    ``start`` is whether to start the local cloud if it is the server and isn't running.
     """
     with _lock:
         target = find_target(start=start)
         if not _current or _current[-1].target != target:
-            _current.append(Session(target))  # runs that go on keep the older one
+            _current.append(Session(target))  # active runs keep the older session
         return _current[-1]
 
 
@@ -479,7 +479,7 @@ def close_all() -> None:
     if _current:
         from lk_jupyter.runs.abort import wait_for_aborts  # noqa: PLC0415 (nothing is aborted before a run is started)
 
-        wait_for_aborts()  # an interrupt of the exit may not have registered its aborts yet: they need the client
+        wait_for_aborts()  # wait until an interrupt of the exit has registered its aborts, which need the client
     with _lock:
         while _current:
             _current.pop().close()
