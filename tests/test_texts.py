@@ -314,6 +314,7 @@ LIMITS = (
 
 #: Quantities that are no limit of ours: measured, made up for an example, or promised by a test that has the figure.
 OTHER_QUANTITIES = (
+    "Python on A100, 1.59 credits/h",  # a price of the example
     "1.59 credits per hour",
     "was idle for 20 minutes, and before it costs 5 credits",  # the values of the line above it
     "takes 41 kB for a button and 54 kB with fields",
