@@ -18,7 +18,7 @@ from lk_jupyter.errors import LkError
 from lk_jupyter.protocol.frames import Frame, text_of
 from lk_jupyter.runs.clock import Stopwatch, now
 from lk_jupyter.runs.interrupts import SafeEvent
-from lk_jupyter.runs.reader import OutputReader
+from lk_jupyter.runs.reader import RunReader
 from lk_jupyter.runs.run import Run
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class RunMonitor:
         self._since = now() if submitted_at is None else submitted_at
         self._chunks: deque[str] = deque()
         self._last_activity = time.monotonic()
-        self._reader = OutputReader(run)
+        self._reader = RunReader(run)
         self._splitter = self._reader.splitter
 
     def start(self) -> RunMonitor:

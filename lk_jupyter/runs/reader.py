@@ -12,7 +12,7 @@ from lk_jupyter.runs.log import RunLog
 from lk_jupyter.runs.run import Run
 
 
-class OutputReader:
+class RunReader:
     """Read the stream of a run, and write its log.
 
     ``finished`` is the event that ended the run; None while the run is active, and after ``close``.

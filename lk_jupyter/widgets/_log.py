@@ -10,7 +10,7 @@ from time import monotonic
 
 from lk_jupyter.errors import LkError
 from lk_jupyter.protocol.frames import text_of
-from lk_jupyter.runs.reader import OutputReader
+from lk_jupyter.runs.reader import RunReader
 from lk_jupyter.runs.run import Run
 from lk_jupyter.text.secrets import LineRedactor
 from lk_jupyter.text.terminal import TerminalText
@@ -36,7 +36,7 @@ class LogLines:
         self._run = run
         self._changed = changed
         self._is_complete = False
-        self._reader: OutputReader | None = None
+        self._reader: RunReader | None = None
         self._timer: threading.Timer | None = None
         self._lock = threading.Lock()
 
@@ -64,18 +64,18 @@ class LogLines:
                 self._timer.start()
 
     def _begin(self) -> None:
-        self._reader = OutputReader(self._run)
+        self._reader = RunReader(self._run)
         name = f"lk-log-{self._run.short_id}"
         threading.Thread(target=self._read, args=(self._reader,), name=name, daemon=True).start()
 
-    def _read(self, reader: OutputReader) -> None:
+    def _read(self, reader: RunReader) -> None:
         with suppress(LkError):  # other requests report the server's problems
             self._take(reader)
         with self._lock:
             self._reader = None
         self._changed()
 
-    def _take(self, reader: OutputReader) -> None:
+    def _take(self, reader: RunReader) -> None:
         text, redactor = TerminalText(), LineRedactor()
         lines: list[str] = []
         first, reported = 0, 0.0
