@@ -16,7 +16,6 @@ from uuid import uuid4
 import nbformat
 import pytest
 from conftest import for_each
-from lk_jupyter.runs.package import checkpoint
 from nbformat.v4 import new_code_cell, new_notebook
 from pydantic import BaseModel
 
@@ -29,6 +28,7 @@ from lk_jupyter.api.auth import LoginRequest
 from lk_jupyter.api.inference import CreateDeploymentRequest, StopDeploymentRequest
 from lk_jupyter.runs.fanout.comparison import MemberResult, build_table
 from lk_jupyter.runs.metrics.metrics import Overlay, overlay, read
+from lk_jupyter.runs.package import checkpoint
 
 pytestmark = [pytest.mark.xdist_group("reference"), pytest.mark.timeout(300)]
 
