@@ -1,10 +1,10 @@
-"""How many cells of ordinary notebooks do with ``%%lk_run --carry`` what they do here: outputs, and what they leave.
+"""How many cells of ordinary notebooks do with ``%%lk_run`` what they do here: outputs, and what they leave.
 
 The notebooks are those of ``tests/any_cell``; ``LK_ANY_CELL`` names some of them. Each cell runs in two kernels, as it
 is and as a run; then outputs and variables are compared. After other outputs, or where a variable is missing, the cell
 is run as it is in the second kernel too, so that the next one begins as it should; a variable that differs as after the
-cell before is no new difference. ``LK_ANY_CELL_LINE`` is another line than the one of
-``--carry``, with ``{names}`` for what the cell sets.
+cell before is no new difference. ``LK_ANY_CELL_LINE`` is another line than the
+plain one, with ``{names}`` for what the cell sets.
 
 Then each notebook is executed whole: here, by ``%lk_run_notebook``, and with a kernel on a machine of the cloud.
 """
@@ -38,7 +38,7 @@ from lk_jupyter.kernels import specs
 from lk_jupyter.localcloud import launch
 
 NOTEBOOKS = Path(__file__).parent.parent / "tests" / "any_cell"
-LINE = os.environ.get("LK_ANY_CELL_LINE", "%%lk_run --machine cpu --carry")
+LINE = os.environ.get("LK_ANY_CELL_LINE", "%%lk_run --machine cpu")
 
 #: What a kernel says of its variables: equal texts for equal values, and which names share one object.
 PROBE = (NOTEBOOKS / "probe" / "probe.txt").read_text(encoding="utf-8")

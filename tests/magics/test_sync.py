@@ -214,3 +214,14 @@ def test_an_administrator_fixes_a_setting_for_all_users(monkeypatch, tmp_path, h
 @pytest.mark.parametrize(("text", "answer"), [("on", "always"), ("False", "never"), ("ask", "ask")])
 def test_the_former_values_of_the_setting_still_count(text, answer):
     assert settings.parsed("carry", text) == answer
+
+
+def test_a_name_that_nothing_has_set_is_reported_before_anything_is_sent(kernel, notebook):
+    runs = kernel.value("len(__import__('lk_jupyter').history())")
+    kernel.run("model = 1")
+    cell, questions = answer(kernel, "%%lk_run --machine cpu\nprint(X)\nmodle + 1", "o")
+    assert questions == []
+    assert cell.error["evalue"] == (
+        "The cell reads 'modle', but nothing has set it. Nothing was sent. Did you mean 'model'?"
+    )
+    assert kernel.value("len(__import__('lk_jupyter').history())") == runs

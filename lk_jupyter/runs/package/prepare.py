@@ -6,11 +6,13 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.account.low_balance import look_at_balance
 from lk_jupyter.code.source import Source
+from lk_jupyter.code.undefined import undefined_names
 from lk_jupyter.code.variables import inputs_of, named, read_in, reads_all
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import UsageError
@@ -114,6 +116,8 @@ def _pack_variables(
         return inputs, pack(inputs, outputs, pickle=options.pickle, namespace=source.namespace)
     from lk_jupyter.remote.carry.base import silent  # noqa: PLC0415 (imports cloudpickle)
 
+    if source.is_cell and not options.session:
+        _refuse_undefined(source)
     names = list(dict.fromkeys([*inputs, *read_in(source)]))
     optional_names = source.namespace if reads_all(source.code) else _picklable_names(source)
     code, limit = source.code, setting("carry_limit")
@@ -122,6 +126,17 @@ def _pack_variables(
     values = payload.origin.values if payload.origin else {}
     payload.settings["same"] = value_digest(payload)
     return {**values, "os.environ": changed_environment()}, payload
+
+
+def _refuse_undefined(source: Source) -> None:
+    """Refuse a cell that would certainly fail with a NameError. Raises UsageError."""
+    names = {**source.namespace, **source.values}
+    missing = undefined_names(source.code, names)
+    if missing:
+        near = get_close_matches(missing[0], names, n=1)
+        advice = f"Did you mean '{near[0]}'?" if near else "Run the cell that sets it first."
+        quoted = ", ".join(f"'{name}'" for name in missing)
+        raise UsageError(f"The cell reads {quoted}, but nothing has set it. Nothing was sent. {advice}")
 
 
 #: Words of code that may read pickles, which refer to classes and functions of the notebook.
