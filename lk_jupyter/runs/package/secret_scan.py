@@ -34,6 +34,10 @@ _WORDS = ("name", "label", "arg", "metadata", "env")
 #: Words in names of environment variables with secret values.
 _SECRET_NAME = re.compile("KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH|COOKIE", re.IGNORECASE)
 
+#: The same for variables of code, where ``key`` and ``tokens`` are common words, with a text that can be a secret.
+_SECRET_VARIABLE = re.compile(r"(?:api_?key|secret(?:_key)?|token|password|passwd|credentials?)$", re.IGNORECASE)
+_LONGEST_SECRET = 1000
+
 #: The maximum number of places in a message.
 _MAX_PLACES = 5
 
@@ -79,7 +83,19 @@ def in_texts(texts: Mapping[str, str], active_secrets: tuple[str, ...] = ()) -> 
 
 def in_variable(name: str, value: Any) -> tuple[SecretFinding, ...]:
     """Return likely secrets in the strings of a variable: in containers at any depth, keys included."""
-    return () if setting("secret_guard") == "off" else tuple(dict.fromkeys(_in_value(value, f"variable {name}", ())))
+    if setting("secret_guard") == "off":
+        return ()
+    findings = list(_in_value(value, f"variable {name}", ()))
+    if not findings and _SECRET_VARIABLE.search(name) and _may_be_secret(value):
+        findings.append(SecretFinding(f"variable {name}", "named like a secret"))
+    return tuple(dict.fromkeys(findings))
+
+
+def _may_be_secret(value: Any) -> bool:
+    """Whether a value is one word of letters and digits, as most secrets are."""
+    if not isinstance(value, str) or not SHORTEST <= len(value) <= _LONGEST_SECRET or len(value.split()) != 1:
+        return False
+    return any(map(str.isdigit, value)) and any(map(str.isalpha, value))
 
 
 def require_consent(bundles: Iterable[Bundle], ask: Callable[[str], bool] | None = None) -> list[Bundle]:

@@ -173,3 +173,15 @@ def test_a_variable_of_the_kernel_that_looks_like_a_secret_is_found(session, mon
     options = DockerOptions(image="python:3.11", env=[*values, "GIVEN_KEY=a literal"])
     found = prepare_image(session, Source("true"), options).secrets
     assert list(map(str, found)) == ["--env WANDB_TOKEN (named like a secret)", "--env SHAPED (Hugging Face token)"]
+
+
+def test_a_variable_that_is_named_like_a_secret_and_may_be_one_is_found(home):
+    assert list(map(str, in_variable("hf_token", "q7fj20xwla"))) == ["variable hf_token (named like a secret)"]
+    assert list(map(str, in_variable("DB_PASSWORD", "tr0ub4dor&3"))) == ["variable DB_PASSWORD (named like a secret)"]
+    for name, value in {
+        "token": "running",
+        "key": "column12",
+        "tokens": "a1b2c3d4e5",
+        "password": "two words 12",
+    }.items():
+        assert in_variable(name, value) == ()
