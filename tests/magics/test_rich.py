@@ -356,7 +356,7 @@ def test_binary_files_come_along_where_the_cell_names_them_or_is_given_them(kern
     cell = kernel.run("%%lk_run --carry\nprint((place / 'a.txt').write_text('kept'), end=' ')")
     assert cell.text == "4 "
     cell = kernel.run(
-        "%%lk_run --files *.bin\nfrom glob import glob\nprint(glob('*'), open(glob('*.bin')[0], 'rb').read(2))"
+        "%%lk_run --fresh --files *.bin\nfrom glob import glob\nprint(glob('*'), open(glob('*.bin')[0], 'rb').read(2))"
     )
     assert cell.text == "['kept.bin'] b'\\x00\\x01'\n"
 
