@@ -32,7 +32,7 @@ _IN_RUNS = {"get_ipython", "display", "exit", "quit", "In", "Out"}
 def undefined_names(code: str, namespace: Container[str]) -> list[str]:
     """Return the names that the code certainly reads before it sets them, and that the namespace doesn't have.
 
-    Only statements that are always executed count, up to the first one that may set names unseen.
+    Only statements that are always executed count, up to the first statement that may set names unseen.
     """
     with suppress(SyntaxError):
         return list(dict.fromkeys(_undefined(parse(as_python(code)), namespace)))
@@ -85,7 +85,7 @@ def _assigned(statement: ast.stmt) -> set[str]:
 
 
 def _reads(statement: ast.stmt) -> Iterator[str]:
-    """Yield the names that a statement always reads, without those that it sets itself."""
+    """Yield the names that a statement always reads, except names that it sets itself."""
     parts: list[ast.AST | None]
     if isinstance(statement, (ast.Expr, ast.Assign, ast.AnnAssign)):
         parts = [statement.value]
