@@ -44,7 +44,9 @@ def test_the_receipt_of_an_attached_run_is_kept_too(kernel):
 
 
 def test_a_run_is_stopped_before_it_costs_more_than_its_maximum(kernel):
-    cell = kernel.run("%%lk_run --fresh --gpu A100 --max-cost 0.002 --save run\nimport time\nprint('on'); time.sleep(50)")
+    cell = kernel.run(
+        "%%lk_run --fresh --gpu A100 --max-cost 0.002 --save run\nimport time\nprint('on'); time.sleep(50)"
+    )
     assert cell.error["ename"] == "RunAborted"
     said = r"was stopped: it had cost about 0\.00\d\d credits of --max-cost 0\.002, and the seconds until"
     assert re.search(said, cell.error["evalue"])
