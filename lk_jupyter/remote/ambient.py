@@ -36,7 +36,7 @@ _PRIVATE_VARIABLES = re.compile(
 )
 
 
-def _options(pandas: Any) -> dict[str, Any]:
+def _read_options(pandas: Any) -> dict[str, Any]:
     config = import_module("pandas._config.config")
     options = {}
     with warnings.catch_warnings():
@@ -67,14 +67,14 @@ _BACKEND, _INLINE = "backend itself", "inline"
 _WITHOUT_WINDOW = {"agg", "cairo", "nbagg", "pdf", "pgf", "ps", "svg", "template"}
 
 
-def _backend(matplotlib: Any) -> str:
+def _read_backend(matplotlib: Any) -> str:
     name = str(dict.__getitem__(matplotlib.rcParams, "backend")).lower()
     has_other = "display.rich" in driver.parts if IN_RUN else "inline" in os.environ.get("MPLBACKEND", "")
     return name if name in _WITHOUT_WINDOW and has_other else _INLINE  # else the choice of matplotlib
 
 
 def _set_backend(matplotlib: Any, name: str) -> None:
-    if name == _backend(matplotlib) or (name == "nbagg" and find_spec("ipykernel") is None):
+    if name == _read_backend(matplotlib) or (name == "nbagg" and find_spec("ipykernel") is None):
         return
     if name != _INLINE:
         matplotlib.use(name, force=False)
@@ -86,7 +86,7 @@ def _set_backend(matplotlib: Any, name: str) -> None:
 LOCAL_PARAMS = ("backend", "interactive", "toolbar", "webagg", "savefig.directory", "tk.")
 
 
-def _rc(matplotlib: Any) -> dict[str, Any]:
+def _read_params(matplotlib: Any) -> dict[str, Any]:
     params = {name: matplotlib.rcParams._get(name) for name in matplotlib.rcParams if not name.startswith(LOCAL_PARAMS)}
     colormaps = getattr(matplotlib, "colormaps", {})
     seaborn_names = vars(sys.modules.get("seaborn.cm", types))
@@ -96,21 +96,21 @@ def _rc(matplotlib: Any) -> dict[str, Any]:
     user_colormaps = {
         name: colormaps[name] for name in registered if name == params["image.cmap"] or name not in seaborn_names
     }
-    return {**params, **({_COLORMAPS: user_colormaps} if user_colormaps else {}), _BACKEND: _backend(matplotlib)}
+    return {**params, **({_COLORMAPS: user_colormaps} if user_colormaps else {}), _BACKEND: _read_backend(matplotlib)}
 
 
-def _set_rc(matplotlib: Any, values: dict[str, Any]) -> None:
+def _set_params(matplotlib: Any, values: dict[str, Any]) -> None:
     for name, colormap in values.get(_COLORMAPS, {}).items():
         if matplotlib.colormaps.get(name) != colormap:
             matplotlib.colormaps.register(colormap, name=name, force=True)
-    _set_backend(matplotlib, values.get(_BACKEND, _backend(matplotlib)))
+    _set_backend(matplotlib, values.get(_BACKEND, _read_backend(matplotlib)))
     values = {name: value for name, value in values.items() if name not in (_COLORMAPS, _BACKEND)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         matplotlib.rcParams.update(values)
 
 
-def _colors(colors: Any) -> dict[str, tuple[float, ...]]:
+def _read_colors(colors: Any) -> dict[str, tuple[float, ...]]:
     """Return the colors that letters stand for, which seaborn's themes change."""
     return {letter: tuple(colors.colorConverter.colors[letter]) for letter in colors.BASE_COLORS}
 
@@ -120,7 +120,7 @@ def _set_colors(colors: Any, values: dict[str, Any]) -> None:
     colors.colorConverter.cache.clear()
 
 
-def _filters(module: Any) -> list[Any]:
+def _read_filters(module: Any) -> list[Any]:
     """Return the filters for Python's own warnings: any further filter would import a library."""
     return [row for row in module.filters if row[2].__module__ == "builtins"]
 
@@ -131,13 +131,13 @@ def _set_filters(module: Any, values: list[Any]) -> None:
     module.filters.pop()
 
 
-def _environment(module: Any) -> dict[str, str]:
+def _read_environment(module: Any) -> dict[str, str]:
     return {name: value for name, value in module.environ.items() if not _PRIVATE_VARIABLES.search(name.upper())}
 
 
 def changed_environment() -> dict[str, str]:
     """Return the variables of the environment that this process has set."""
-    return _without(_environment(os), _first_environment())
+    return _changed_items(_read_environment(os), _initial_environment())
 
 
 def _set_environment(module: Any, values: dict[str, Any]) -> None:
@@ -150,7 +150,7 @@ def _set_environment(module: Any, values: dict[str, Any]) -> None:
         time.tzset()
 
 
-def near(path: str) -> str | None:
+def nearby_path(path: str) -> str | None:
     """Return a path relative to the working directory; None for this directory, and for distant paths."""
     parts = os.path.relpath(path or ".").split(os.sep)
     is_hidden = any(files.is_hidden(part) for part in parts if part != "..")
@@ -172,7 +172,9 @@ def _added_name(path: Any) -> str | None:
         return None
     start_folders = (os.getcwd(), _start_folder, *os.environ.get("PYTHONPATH", "").split(os.pathsep))
     is_far = path.startswith("/") and path not in start_folders and not re.search(r"/(\.|_lk[_/])|-packages$", path)
-    return near(path) or (path if is_far and os.path.relpath(path).startswith(os.path.join("..", "..")) else None)
+    return nearby_path(path) or (
+        path if is_far and os.path.relpath(path).startswith(os.path.join("..", "..")) else None
+    )
 
 
 @functools.lru_cache(maxsize=None)
@@ -190,12 +192,12 @@ def _package_folders() -> set[str]:
 _LIMITS = {"recursionlimit": 1000, "_int_max_str_digits": 4300}
 
 
-def _limits(module: Any) -> dict[str, int]:
+def _read_limits(module: Any) -> dict[str, int]:
     return {name: getattr(module, "get" + name)() for name in _LIMITS if hasattr(module, "get" + name)}
 
 
 def _set_sys(module: Any, values: dict[str, Any]) -> None:
-    for name in [name for name in _limits(module) if name in values]:
+    for name in [name for name in _read_limits(module) if name in values]:
         getattr(module, "set" + name)(values[name])
     for path, is_first in values.items():
         if is_first is None:
@@ -214,7 +216,7 @@ def base_folder() -> str:
     return "" if folder == os.path.dirname(folder) else folder
 
 
-def _folder(_: Any) -> str | None:
+def _read_folder(_: Any) -> str | None:
     if not _start_folder:
         return None
     now = os.getcwd()
@@ -242,7 +244,7 @@ def _set_numpy(numpy: Any, values: dict[str, Any]) -> None:
 _LOCALE_CATEGORIES = "LC_COLLATE", "LC_MONETARY", "LC_NUMERIC", "LC_TIME"
 
 
-def _locale(locale: Any) -> dict[str, str]:
+def _read_locale(locale: Any) -> dict[str, str]:
     return {name: locale.setlocale(getattr(locale, name)) for name in _LOCALE_CATEGORIES}
 
 
@@ -255,7 +257,7 @@ _CONTEXT_OPTIONS = "prec", "rounding", "Emin", "Emax", "capitals", "clamp"
 _SIGNAL_GROUPS = "traps", "flags"
 
 
-def _context(decimal: Any) -> dict[str, Any]:
+def _read_context(decimal: Any) -> dict[str, Any]:
     context = decimal.getcontext()
     signals = {
         group: sorted(signal.__name__ for signal, is_set in getattr(context, group).items() if is_set)
@@ -276,7 +278,7 @@ def _set_context(decimal: Any, values: dict[str, Any]) -> None:
 _TENSOR_TEXT = "precision", "threshold", "edgeitems", "linewidth", "sci_mode"
 
 
-def _torch(torch: Any) -> tuple[Any, ...]:
+def _read_torch(torch: Any) -> tuple[Any, ...]:
     state = torch.get_rng_state().numpy(), torch.get_default_dtype(), torch.is_grad_enabled()
     text = {name: getattr(torch._tensor_str.PRINT_OPTS, name) for name in _TENSOR_TEXT}
     return (*state, text, torch.are_deterministic_algorithms_enabled(), torch.get_float32_matmul_precision())
@@ -293,7 +295,7 @@ def _set_torch(torch: Any, values: tuple[Any, ...]) -> None:
     torch.set_float32_matmul_precision(precision)
 
 
-def _inline(module: Any) -> dict[str, Any]:
+def _read_inline(module: Any) -> dict[str, Any]:
     """Return how figures are shown: the formats, the options, and whether figures are closed."""
     formatters = module.InteractiveShell.instance().display_formatter.formatters
     makers = [formatter.type_printers.get(module.Figure) for formatter in formatters.values()]
@@ -308,7 +310,7 @@ def _inline(module: Any) -> dict[str, Any]:
 
 
 def _set_inline(module: Any, values: dict[str, Any]) -> None:
-    state = {**_inline(module), **values}
+    state = {**_read_inline(module), **values}
     backend, shell = module.InlineBackend.instance(), module.InteractiveShell.instance()
     backend.close_figures = state["close"]
     backend.print_figure_kwargs = state["options"]
@@ -327,7 +329,7 @@ _QUIET = (0, False, True)
 _ALL_LOGGERS = "all loggers"
 
 
-def _logging(module: Any) -> dict[str, Any]:
+def _read_loggers(module: Any) -> dict[str, Any]:
     """Return name → state of each logger with a changed state; the root has an empty name."""
     loggers = {"": module.root, **module.root.manager.loggerDict}
     states = {
@@ -341,7 +343,7 @@ def _logging(module: Any) -> dict[str, Any]:
     }
 
 
-def _set_logging(module: Any, values: dict[str, Any]) -> None:
+def _set_loggers(module: Any, values: dict[str, Any]) -> None:
     if _ALL_LOGGERS in values:
         module.disable(values.pop(_ALL_LOGGERS))
     for name, (level, is_disabled, hands_on) in values.items():
@@ -350,7 +352,7 @@ def _set_logging(module: Any, values: dict[str, Any]) -> None:
         logger.disabled, logger.propagate = is_disabled, hands_on
 
 
-def _templates(module: Any) -> dict[str, Any]:
+def _read_templates(module: Any) -> dict[str, Any]:
     templates = module.templates
     user_templates = {name: templates[name] for name in templates if name not in type(templates)()}
     return {"templates": user_templates, "template": templates.default}
@@ -363,7 +365,7 @@ def _set_templates(module: Any, values: dict[str, Any]) -> None:
         module.templates.default = values["template"]
 
 
-def _renderers(module: Any) -> dict[str, Any]:
+def _read_renderers(module: Any) -> dict[str, Any]:
     renderers = module.renderers
     loaded = "" if getattr(renderers, "_to_activate", ()) else renderers.default
     return {"renderer": renderers.default, "loaded": loaded}
@@ -376,7 +378,7 @@ def _set_renderers(module: Any, values: dict[str, Any]) -> None:
         module.renderers._to_activate = []
 
 
-def _express(module: Any) -> dict[str, Any]:
+def _read_express(module: Any) -> dict[str, Any]:
     return {name: getattr(module.defaults, name) for name in module.defaults.__slots__}
 
 
@@ -385,7 +387,7 @@ def _set_express(module: Any, values: dict[str, Any]) -> None:
         setattr(module.defaults, name, value)
 
 
-def _bokeh(module: Any) -> dict[str, Any]:
+def _read_bokeh(module: Any) -> dict[str, Any]:
     state = module.curstate()
     return {"notebook": state.notebook_type, "theme": state.document.theme._json}
 
@@ -409,7 +411,7 @@ def _set_next_hook(module: Any, values: dict[str, Any]) -> None:
 
 
 def _set_jax(jax: Any, values: dict[str, Any]) -> None:
-    for name, value in _without(values, jax.config.values).items():
+    for name, value in _changed_items(values, jax.config.values).items():
         jax.config.update(name, value)
 
 
@@ -417,7 +419,7 @@ def _set_calendar(calendar: Any, values: dict[str, Any]) -> None:
     calendar.setfirstweekday(**values)
 
 
-def _dialects(csv: Any) -> dict[str, dict[str, Any]]:
+def _read_dialects(csv: Any) -> dict[str, dict[str, Any]]:
     """Return the dialects that the code has registered."""
     options = (
         "delimiter",
@@ -438,11 +440,11 @@ def _set_dialects(csv: Any, values: dict[str, Any]) -> None:
         csv.register_dialect(name, **options)
 
 
-def _set_changed(get: str, set_some: str) -> Callable[[Any, dict[str, Any]], None]:
+def _make_setter(get: str, set_some: str) -> Callable[[Any, dict[str, Any]], None]:
     """Return a function that sets only changed options: setting a deprecated option warns."""
 
     def set_all(module: Any, values: dict[str, Any]) -> None:
-        if changed := _without(values, getattr(module, get)()):
+        if changed := _changed_items(values, getattr(module, get)()):
             getattr(module, set_some)(**changed)
 
     return set_all
@@ -451,7 +453,7 @@ def _set_changed(get: str, set_some: str) -> Callable[[Any, dict[str, Any]], Non
 _ALTAIR_REGISTRIES = ("data_transformers", "renderers", "theme")
 
 
-def _altair(module: Any) -> dict[str, Any]:
+def _read_altair(module: Any) -> dict[str, Any]:
     registries = {name: getattr(module, name) for name in _ALTAIR_REGISTRIES if hasattr(module, name)}
     return {name: (registry.active, dict(registry.options)) for name, registry in registries.items()}
 
@@ -473,46 +475,46 @@ TABLE: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any], Callable
         _set_numpy,
         None,
     ),
-    "pandas": (_options, _set_options, _pandas_defaults),
-    "matplotlib": (_rc, _set_rc, lambda module: {**module.rcParamsDefault, _BACKEND: _INLINE}),
+    "pandas": (_read_options, _set_options, _pandas_defaults),
+    "matplotlib": (_read_params, _set_params, lambda module: {**module.rcParamsDefault, _BACKEND: _INLINE}),
     "matplotlib.pyplot": (
         lambda module: {"interactive": module.isinteractive()},
         lambda module, values: module.ion() if values["interactive"] else module.ioff(),
         lambda _: {"interactive": True},
     ),
-    "matplotlib.colors": (_colors, _set_colors, lambda module: dict(module.BASE_COLORS)),
-    "sklearn": (lambda module: module.get_config(), _set_changed("get_config", "set_config"), None),
-    "xarray": (lambda module: dict(module.get_options()), _set_changed("get_options", "set_options"), None),
-    "decimal": (_context, _set_context, None),
-    "locale": (_locale, _set_locale, lambda _: dict.fromkeys(_LOCALE_CATEGORIES, "C")),
-    "torch": (_torch, _set_torch, None),
+    "matplotlib.colors": (_read_colors, _set_colors, lambda module: dict(module.BASE_COLORS)),
+    "sklearn": (lambda module: module.get_config(), _make_setter("get_config", "set_config"), None),
+    "xarray": (lambda module: dict(module.get_options()), _make_setter("get_options", "set_options"), None),
+    "decimal": (_read_context, _set_context, None),
+    "locale": (_read_locale, _set_locale, lambda _: dict.fromkeys(_LOCALE_CATEGORIES, "C")),
+    "torch": (_read_torch, _set_torch, None),
     "torch.utils.hooks": (lambda module: {"next": module.RemovableHandle.next_id}, _set_next_hook, None),
     "matplotlib_inline.backend_inline": (
-        _inline,
+        _read_inline,
         _set_inline,
         lambda _: {"formats": ["png"], "options": {"bbox_inches": "tight"}, "close": True},
     ),
-    "logging": (_logging, _set_logging, lambda _: {"": (30, False, True), _ALL_LOGGERS: 0}),
-    "plotly.io": (_templates, _set_templates, None),
+    "logging": (_read_loggers, _set_loggers, lambda _: {"": (30, False, True), _ALL_LOGGERS: 0}),
+    "plotly.io": (_read_templates, _set_templates, None),
     # Plotly imports renderers on first use, which takes 1.5 s.
-    "plotly.io._renderers": (_renderers, _set_renderers, None),
-    "plotly.express": (_express, _set_express, None),
+    "plotly.io._renderers": (_read_renderers, _set_renderers, None),
+    "plotly.express": (_read_express, _set_express, None),
     "sympy.printing.printer": (
         lambda module: dict(module.Printer._global_settings),
         lambda module, values: module.Printer._global_settings.update(values),
         None,
     ),
-    "bokeh.io.state": (_bokeh, _set_bokeh, None),
+    "bokeh.io.state": (_read_bokeh, _set_bokeh, None),
     "bokeh.util.serialization": (lambda module: {"next": module._simple_id}, _set_next_id, None),
     "dask.config": (lambda module: dict(module.config), lambda module, values: module.config.update(values), None),
     "jax": (lambda module: dict(module.config.values), _set_jax, None),
     "calendar": (lambda module: {"firstweekday": module.firstweekday()}, _set_calendar, None),
-    "csv": (_dialects, _set_dialects, None),
-    "altair": (_altair, _set_altair, None),
-    "warnings": (_filters, _set_filters, None),
-    "os": (_environment, _set_environment, lambda _: _first_environment()),
-    "sys": (lambda module: {**added_paths(), **_limits(module)}, _set_sys, lambda _: _LIMITS),
-    "os.path": (_folder, _set_folder, None),
+    "csv": (_read_dialects, _set_dialects, None),
+    "altair": (_read_altair, _set_altair, None),
+    "warnings": (_read_filters, _set_filters, None),
+    "os": (_read_environment, _set_environment, lambda _: _initial_environment()),
+    "sys": (lambda module: {**added_paths(), **_read_limits(module)}, _set_sys, lambda _: _LIMITS),
+    "os.path": (_read_folder, _set_folder, None),
 }
 
 
@@ -528,7 +530,7 @@ def read_states() -> dict[str, str]:
         if module is None:  # reading the state would import the module
             continue
         try:
-            value = _without(get(module), read_initial(module)) if read_initial else get(module)
+            value = _changed_items(get(module), read_initial(module)) if read_initial else get(module)
             if value:
                 states[name] = _pack(value)
         except Exception:
@@ -536,7 +538,7 @@ def read_states() -> dict[str, str]:
     return states
 
 
-def put(states: Mapping[str, str]) -> dict[str, str]:
+def set_states(states: Mapping[str, str]) -> dict[str, str]:
     """Set states; return module → reason of each failure."""
     failed = {}
     for name, packed in states.items():
@@ -549,16 +551,16 @@ def put(states: Mapping[str, str]) -> dict[str, str]:
     return failed
 
 
-def put_paths(states: Mapping[str, str]) -> None:
+def set_paths(states: Mapping[str, str]) -> None:
     """Set the search paths of modules, before values are read that need these modules."""
-    put({name: states[name] for name in ("sys",) if name in states})
+    set_states({name: states[name] for name in ("sys",) if name in states})
 
 
 def _pack(value: Any) -> str:
     return base64.b64encode(pickle.dumps(value, PROTOCOL)).decode()
 
 
-def _without(value: Mapping[str, Any], initial: Mapping[str, Any]) -> dict[str, Any]:
+def _changed_items(value: Mapping[str, Any], initial: Mapping[str, Any]) -> dict[str, Any]:
     return {name: item for name, item in value.items() if name not in initial or not _is_equal(initial[name], item)}
 
 
@@ -569,7 +571,7 @@ def _is_equal(first: Any, second: Any) -> bool:
         return _pack(first) == _pack(second)
 
 
-def _first_environment() -> dict[str, str]:
+def _initial_environment() -> dict[str, str]:
     """Return the environment with which this process was started, if the system shows it."""
     try:
         with open("/proc/self/environ", "rb") as file:
@@ -590,16 +592,16 @@ class StateWatch:
         self._finding: set[str] = set()
         sys.meta_path.insert(0, self)
         for name in [name for name in TABLE if name in sys.modules]:
-            self.set(name)
+            self.set_state(name)
 
-    def set(self, name: str) -> None:
+    def set_state(self, name: str) -> None:
         """Set the state of a module that is imported now."""
         if name in self._initial_states:
             return
         if name in self._states:
-            for reason in put({name: self._states[name]}).values():
+            for reason in set_states({name: self._states[name]}).values():
                 sys.stderr.write(reason + "\n")
-        self._initial_states[name] = self._read(name)
+        self._initial_states[name] = self._read_state(name)
         if name in _SET_BEFORE:
             state = pickles.loads(base64.b64decode(self._states[name])) if name in self._states else {}
             read_initial: Any = TABLE[name][2]
@@ -620,7 +622,7 @@ class StateWatch:
 
             def load_and_set(module: Any) -> None:
                 load(module)
-                self.set(name)
+                self.set_state(name)
 
             spec.loader.exec_module = load_and_set
         return spec
@@ -629,9 +631,9 @@ class StateWatch:
         """Return module → changed state."""
         states = {}
         for name, initial in self._initial_states.items():
-            value = self._read(name)
+            value = self._read_state(name)
             is_options = isinstance(value, dict) and isinstance(initial, dict)
-            changed = _without(value, initial) if is_options else value
+            changed = _changed_items(value, initial) if is_options else value
             if name in ("os", "sys") and is_options:
                 changed.update(dict.fromkeys(initial.keys() - value.keys()))
             if changed is not None and not _is_equal(changed, {} if is_options else initial):
@@ -639,7 +641,7 @@ class StateWatch:
         return states
 
     @staticmethod
-    def _read(name: str) -> Any:
+    def _read_state(name: str) -> Any:
         """Return the state of a module as an independent value; None for no state."""
         try:
             return pickle.loads(pickle.dumps(TABLE[name][0](sys.modules[name]), PROTOCOL))

@@ -39,7 +39,7 @@ def test_a_seed_goes_on_in_a_run_and_back_here():
     expected = random.Random(7)
     assert float(printed) == expected.random()
     random.seed(1)
-    assert ambient.put(json.loads(changed)) == {}
+    assert ambient.set_states(json.loads(changed)) == {}
     assert random.random() == expected.random()
 
 
@@ -173,7 +173,7 @@ def test_a_library_is_imported_no_further_than_the_code_does():
 def test_a_variable_of_the_environment_that_a_run_deletes_is_deleted_here(monkeypatch):
     monkeypatch.setenv("MODE", "x")
     (changed,) = in_a_run("import os; del os.environ['MODE']", {})
-    assert ambient.put({"os": json.loads(changed)["os"]}) == {}
+    assert ambient.set_states({"os": json.loads(changed)["os"]}) == {}
     assert "MODE" not in os.environ
 
 
@@ -184,7 +184,7 @@ def test_the_folder_that_a_run_changes_to_is_the_one_next_to_the_notebook(tmp_pa
     monkeypatch.chdir(tmp_path / "run")
     (changed,) = in_a_run(f"import os; os.chdir({to!r})", {})
     monkeypatch.chdir(tmp_path / "work")
-    assert ambient.put({"os.path": json.loads(changed)["os.path"]}) == {}
+    assert ambient.set_states({"os.path": json.loads(changed)["os.path"]}) == {}
     assert Path.cwd() == tmp_path / here
 
 
@@ -215,7 +215,7 @@ def test_filters_of_other_libraries_stay_where_they_are():
         warnings.simplefilter("error", Own)
         warnings.simplefilter("ignore", UserWarning)
         packed = ambient.read_states()["warnings"]
-        assert ambient.put({"warnings": packed}) == {}
+        assert ambient.set_states({"warnings": packed}) == {}
         assert any(row[2] is Own for row in warnings.filters)
         assert warnings.filters[0][2] is UserWarning
 
@@ -230,7 +230,7 @@ def test_filters_that_are_set_apply_to_a_warning_that_python_has_seen_before():
     with warnings.catch_warnings(record=True):
         warnings.simplefilter("default")
         warn()
-        assert ambient.put({"warnings": packed}) == {}
+        assert ambient.set_states({"warnings": packed}) == {}
         assert not any("reads all filters again" in str(row[1]) for row in warnings.filters)
         with pytest.raises(UserWarning, match="again"):
             warn()
@@ -249,7 +249,7 @@ def test_folders_near_the_code_that_it_adds_to_the_path_go_and_come(tmp_path, mo
     )
     printed, changed = in_a_run(code, ambient.read_states())
     assert printed == f"{{'own': True, '..': False, '/far/away': False, 'late': False}} {tmp_path / 'own'}"
-    assert ambient.put(json.loads(changed)) == {}
+    assert ambient.set_states(json.loads(changed)) == {}
     assert sys.path[-1] == str(tmp_path / "late")
     assert "/far/away" not in sys.path
     assert sys.path.count(str(tmp_path / "own")) == 1

@@ -32,7 +32,7 @@ def fit(module: Any) -> None:
         plain_close(bar)
         file = getattr(bar, "fp", None)
         if going and isinstance(file, BarFile):
-            file.tell("ended")
+            file.report("ended")
 
     module.DisableOnWriteError = make_file
     module.tqdm.close = close
@@ -64,24 +64,24 @@ class BarFile:
         now = time.monotonic()
         if now - self._last_report >= PACE:
             self._last_report = now
-            self.tell("going")
+            self.report("going")
         if printed := str(text).encode(self._file.encoding, "replace"):
-            named = driver.aside("hide", {"text": printed.decode(self._file.encoding, "replace")})
+            named = driver.inline_frame("hide", {"text": printed.decode(self._file.encoding, "replace")})
             driver.send([named + printed], self._file)
 
-    def tell(self, state: Any) -> None:
+    def report(self, state: Any) -> None:
         """Send the state of the bar."""
         bar = self._bar
         facts = getattr(bar, "format_dict", None)
         if facts is None or not hasattr(bar, "n"):
             return
         text = bar.format_meter(**{**facts, "ncols": 80})
-        rest = driver.aside(
+        rest = driver.inline_frame(
             "bar",
             {
                 "bar": self._number,
-                "n": _number(facts["n"]),
-                "total": _number(facts["total"]),
+                "n": _as_number(facts["n"]),
+                "total": _as_number(facts["total"]),
                 "label": (facts["prefix"] or "").rstrip(": "),
                 "text": text,
                 "state": state if state == "going" or bar.leave is not False else "gone",
@@ -90,7 +90,7 @@ class BarFile:
         driver.send([rest], self._file)
 
 
-def _number(value: Any) -> float | None:
+def _as_number(value: Any) -> float | None:
     try:
         return None if value is None else float(value)
     except (TypeError, ValueError):

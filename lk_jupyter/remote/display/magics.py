@@ -29,7 +29,7 @@ class MagicError(Exception):
     """A line that cannot be run here."""
 
 
-def _command(name: str) -> Callable[[Shell, str], None]:
+def _command_magic(name: str) -> Callable[[Shell, str], None]:
     """Return a magic that is a command of the shell."""
     return lambda shell, line: shell.system(name + " " + line)
 
@@ -167,12 +167,12 @@ class Shell:
         finally:
             sys.argv = before
 
-    line_ls = _command("ls")
-    line_cat = _command("cat")
-    line_mkdir = _command("mkdir")
-    line_cp = _command("cp")
-    line_mv = _command("mv")
-    line_rm = _command("rm")
+    line_ls = _command_magic("ls")
+    line_cat = _command_magic("cat")
+    line_mkdir = _command_magic("mkdir")
+    line_cp = _command_magic("cp")
+    line_mv = _command_magic("mv")
+    line_rm = _command_magic("rm")
 
     def cell_script(self, line: str, cell: str) -> None:
         """Give the lines below to a program."""
@@ -238,7 +238,7 @@ class Shell:
             value = self._run(code)
             if value is not None and not ends:
                 (show.show_result if arguments.no_display else sys.displayhook)(value)
-            show.shell().end()
+            show.shell().end_cell()
         if arguments.output and ends:
             self.user_ns.pop(arguments.output, None)
         elif arguments.output:
@@ -246,23 +246,23 @@ class Shell:
 
     def cell_html(self, line: str, cell: str) -> None:
         """Show the lines below as HTML."""
-        _publish("text/html", cell)
+        _publish_text("text/html", cell)
 
     def cell_markdown(self, line: str, cell: str) -> None:
         """Show the lines below as Markdown."""
-        _publish("text/markdown", cell)
+        _publish_text("text/markdown", cell)
 
     def cell_latex(self, line: str, cell: str) -> None:
         """Show the lines below as LaTeX."""
-        _publish("text/latex", cell)
+        _publish_text("text/latex", cell)
 
     def cell_svg(self, line: str, cell: str) -> None:
         """Show the lines below as SVG."""
-        _publish("image/svg+xml", cell)
+        _publish_text("image/svg+xml", cell)
 
     def cell_javascript(self, line: str, cell: str) -> None:
         """Run the lines below in the browser."""
-        _publish("application/javascript", cell)
+        _publish_text("application/javascript", cell)
 
     cell_js, cell_HTML, cell_SVG = cell_javascript, cell_html, cell_svg  # noqa: N815
 
@@ -307,7 +307,7 @@ class Shell:
             user, system = spent[0] - cpu[0], spent[1] - cpu[1]
             print(
                 "CPU times: user {}, sys: {}, total: {}\nWall time: {}".format(
-                    *map(_span, (user, system, user + system, took))
+                    *map(_format_seconds, (user, system, user + system, took))
                 )
             )
 
@@ -349,18 +349,18 @@ def _timeit(options: dict[str, str], setup: str, code: str, namespace: dict[str,
     deviation = (sum((run - mean) ** 2 for run in runs) / len(runs)) ** 0.5
     if "-q" not in options:
         text = "{} ± {} per loop (mean ± std. dev. of {} runs, {:,} loops each)"
-        print(text.format(_span(mean), _span(deviation), rounds, number))
+        print(text.format(_format_seconds(mean), _format_seconds(deviation), rounds, number))
     return mean if "-o" in options else None
 
 
-def _span(seconds: float) -> str:
+def _format_seconds(seconds: float) -> str:
     for unit, size in (("min", 60.0), ("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
         if seconds >= size:
             return "{:.3g} {}".format(seconds / size, unit)
     return "{:.3g} ns".format(seconds / 1e-9)
 
 
-def _publish(kind: str, text: str) -> None:
+def _publish_text(kind: str, text: str) -> None:
     from . import show
 
     show.publish_display_data({kind: text, "text/plain": text})

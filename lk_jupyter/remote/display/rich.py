@@ -39,8 +39,8 @@ def before(settings: dict[str, Any], namespace: dict[str, Any]) -> None:
 
 def after(settings: dict[str, Any], namespace: dict[str, Any], error: BaseException) -> None:
     """Show the figures that are still open, as the end of a cell does."""
-    if _imported_module("show") and _show()._shell:
-        _show()._shell.end()
+    if _imported_module("show") and _import_show()._shell:
+        _import_show()._shell.end_cell()
     if isinstance(sys.stderr, Errors):
         sys.stderr.flush()
     figures = _imported_module("figures")
@@ -50,11 +50,11 @@ def after(settings: dict[str, Any], namespace: dict[str, Any], error: BaseExcept
 
 def display(*objects: Any, **options: Any) -> Any:
     """Show objects in the notebook, as IPython's display does."""
-    if _show().shell():
+    if _import_show().shell():
         from IPython.display import display as ipython_display
 
         return ipython_display(*objects, **options)
-    return _show().display(*objects, **options)
+    return _import_show().display(*objects, **options)
 
 
 def get_ipython() -> Any:
@@ -64,7 +64,7 @@ def get_ipython() -> Any:
 
     from . import magics
 
-    return _show().shell() or magics.Shell(sys.modules["__main__"].__dict__)
+    return _import_show().shell() or magics.Shell(sys.modules["__main__"].__dict__)
 
 
 class Errors:
@@ -109,7 +109,7 @@ class Errors:
         try:
             data = text.encode(out.encoding, "backslashreplace")
             payload = {"text": data.decode(out.encoding), **({"error": error} if error else {})}
-            driver.send([driver.aside("stderr", payload) + data])
+            driver.send([driver.inline_frame("stderr", payload) + data])
         except Exception:  # the process ends, or stdout is closed
             self.real.write(text)
 
@@ -120,7 +120,7 @@ class _Kernel:
     kernel = True
 
 
-def _show() -> Any:
+def _import_show() -> Any:
     from . import show
 
     show.inline_bytes = _inline_bytes
@@ -155,7 +155,7 @@ def show_last(value: Any) -> Any:
     """Show the value of the last expression, except None."""
     global _last  # noqa: PLW0603
     if value is not None:
-        _show().show_result(value)
+        _import_show().show_result(value)
         names = sys.modules["__main__"].__dict__
         before = names.get("_", _last)
         if before is _last or (isinstance(before, str) and not before):  # else the code has a variable of this name
@@ -201,12 +201,12 @@ class Fitter:
             spec: Any = None if finder is cls else finder.find_spec(name, path, target)
             if spec is not None and spec.loader is not None:
                 load = spec.loader.exec_module
-                spec.loader.exec_module = lambda module: _load(load, module)
+                spec.loader.exec_module = lambda module: _load_and_fit(load, module)
                 return spec
         return None
 
 
-def _load(load: Callable[[Any], None], module: Any) -> None:
+def _load_and_fit(load: Callable[[Any], None], module: Any) -> None:
     load(module)
     try:
         _fit(module)
@@ -217,5 +217,5 @@ def _load(load: Callable[[Any], None], module: Any) -> None:
 def _fit(module: Any) -> None:
     from . import fit
 
-    _show()
+    _import_show()
     fit.fit(module)

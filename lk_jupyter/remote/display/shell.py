@@ -70,7 +70,7 @@ class ZMQInteractiveShell(InteractiveShell):
         super().__init__(**options)  # type: ignore[no-untyped-call]
         self.kernel = SimpleNamespace(shell=self)
         self._run_shell = magics.Shell(self.user_ns)
-        self.set_hook("show_in_pager", _page)
+        self.set_hook("show_in_pager", _show_page)
 
     def init_user_ns(self) -> None:
         """Set the names that every notebook has, but none that the code has set."""
@@ -92,18 +92,18 @@ class ZMQInteractiveShell(InteractiveShell):
         """Run a line magic."""
         if magic_name in _RUN_MAGICS:
             return self._run_shell.run_line_magic(magic_name, line)
-        self._check("%", magic_name, self.find_line_magic(magic_name))
+        self._require_magic("%", magic_name, self.find_line_magic(magic_name))
         return super().run_line_magic(magic_name, line, _stack_depth + 1)
 
     def run_cell_magic(self, magic_name: str, line: str, cell: str) -> Any:
         """Run a cell magic."""
         if magic_name in _RUN_MAGICS:
             return self._run_shell.run_cell_magic(magic_name, line, cell)
-        self._check("%%", magic_name, self.find_cell_magic(magic_name))
+        self._require_magic("%%", magic_name, self.find_cell_magic(magic_name))
         return super().run_cell_magic(magic_name, line, cell)  # type: ignore[no-untyped-call]
 
     @staticmethod
-    def _check(sign: str, name: str, magic: Any) -> None:
+    def _require_magic(sign: str, name: str, magic: Any) -> None:
         if magic is None:
             text = "{}{} is not a magic that the run knows: define it, or load its extension, in the cell that uses it."
             raise UsageError(text.format(sign, name))
@@ -120,7 +120,7 @@ class ZMQInteractiveShell(InteractiveShell):
     def enable_gui(self, gui: Any = None) -> None:
         """Do nothing: a run has no windows."""
 
-    def end(self) -> None:
+    def end_cell(self) -> None:
         """Call the functions that are registered for the end of a cell, such as showing figures."""
         self.events.trigger("post_execute")
 
@@ -129,7 +129,7 @@ class ZMQInteractiveShell(InteractiveShell):
 ZMQInteractiveShell.__module__ = "ipykernel.zmqshell"
 
 
-def _page(shell: Any, data: Any, start: int = 0, screen_lines: int = 0) -> None:
+def _show_page(shell: Any, data: Any, start: int = 0, screen_lines: int = 0) -> None:
     """Show text in the pager of the notebook."""
     text = data if isinstance(data, str) else data.get("text/plain", "")
     driver.frame("page", {"text": text})

@@ -125,15 +125,15 @@ def publish_display_data(
     """Send a bundle to the notebook; of a widget send a picture."""
     display_id = (transient or {}).get("display_id")
     if _WIDGET in data:
-        data, display_id = _pictured(data, display_id)
+        data, display_id = _replace_widget(data, display_id)
     payload: dict[str, Any] = {
-        "data": {kind: _jsonable(form) for kind, form in data.items()},
+        "data": {kind: _as_json(form) for kind, form in data.items()},
         "metadata": metadata or {},
     }
     if display_id:
         payload["id"] = str(display_id)
     kind = "update" if update else "display"
-    size = _size(payload["data"])
+    size = _bundle_size(payload["data"])
     if size > inline_bytes:
         from ..script import offload
 
@@ -142,16 +142,16 @@ def publish_display_data(
         import json
 
         if len(json.dumps(payload)) > MOST_INLINE:
-            payload["data"] = {"text/plain": _too_large(payload["data"], size)}
+            payload["data"] = {"text/plain": _size_notice(payload["data"], size)}
     driver.frame(kind, payload)
 
 
-def _size(data: dict[str, Any]) -> int:
+def _bundle_size(data: dict[str, Any]) -> int:
     """Return about how many bytes a bundle takes."""
     return sum(len(form) if isinstance(form, str) else len(repr(form)) for form in data.values())
 
 
-def _too_large(data: dict[str, Any], size: int) -> str:
+def _size_notice(data: dict[str, Any], size: int) -> str:
     text = str(data.get("text/plain", ""))
     return "{}\n(an output of {:,} bytes is too large for the log, and the run has no bucket)".format(
         text, size
@@ -169,8 +169,8 @@ def mime_bundle(value: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     data, metadata = _object_bundle(value)
     for kind, name in METHODS.items():
         if kind not in data:
-            _add(data, metadata, kind, _method(value, name))
-    for make_forms in (_figure, _plotly_page):
+            _add_form(data, metadata, kind, _call_method(value, name))
+    for make_forms in (_figure_form, _plotly_forms):
         for kind, form in make_forms(value, data).items():
             if form is not None:
                 data.setdefault(kind, form)
@@ -178,7 +178,7 @@ def mime_bundle(value: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     return data, metadata
 
 
-def _pictured(data: dict[str, Any], display_id: Any) -> tuple[dict[str, Any], str]:
+def _replace_widget(data: dict[str, Any], display_id: Any) -> tuple[dict[str, Any], str]:
     """Return a bundle with the picture of a widget, whose model is only in the run, and the id of the output."""
     model = data[_WIDGET].get("model_id")
     widget = getattr(sys.modules.get("ipywidgets.widgets.widget"), "_instances", {}).get(model)
@@ -201,7 +201,7 @@ def _still_picture(value: Any) -> str:
     """Return the HTML of a widget as a still picture."""
     from html import escape
 
-    parts = [_widget_html(part) or "<code>{}</code>".format(escape(plain_text(part))) for part in _leaves(value)]
+    parts = [_widget_html(part) or "<code>{}</code>".format(escape(plain_text(part))) for part in _leaf_widgets(value)]
     return "".join(map("<div>{}</div>".format, parts)) + _NOTE
 
 
@@ -214,12 +214,12 @@ def still_image(png: bytes) -> str:
     return '<img src="data:image/png;base64,{}">{}'.format(b2a_base64(png, newline=False).decode(), _NOTE)
 
 
-def _leaves(value: Any, ancestors: tuple[int, ...] = ()) -> list[Any]:
+def _leaf_widgets(value: Any, ancestors: tuple[int, ...] = ()) -> list[Any]:
     """Return a widget, or the widgets inside a container."""
     children = getattr(value, "children", None)
     if not children or id(value) in ancestors:
         return [value]
-    return [leaf for child in children for leaf in _leaves(child, (*ancestors, id(value)))]
+    return [leaf for child in children for leaf in _leaf_widgets(child, (*ancestors, id(value)))]
 
 
 def _widget_html(widget: Any) -> str:
@@ -233,18 +233,18 @@ def _widget_html(widget: Any) -> str:
         return '<img src="data:{};base64,{}">'.format(kind, b2a_base64(bytes(content), newline=False).decode())
     if model == "OutputModel":
         return "&nbsp;"
-    form = _control(widget, model.replace("Model", ""), content)
-    return form and "<label>{} {}</label>".format(_escaped(getattr(widget, "description", "")), form)
+    form = _control_html(widget, model.replace("Model", ""), content)
+    return form and "<label>{} {}</label>".format(_escape(getattr(widget, "description", "")), form)
 
 
-def _control(widget: Any, kind: str, content: Any) -> str:  # noqa: PLR0911 (one for each kind)
+def _control_html(widget: Any, kind: str, content: Any) -> str:  # noqa: PLR0911 (one for each kind)
     """Return the HTML of a control that shows a value."""
 
     def attribute(name: str) -> str:
-        return _escaped(getattr(widget, name, ""))
+        return _escape(getattr(widget, name, ""))
 
     if kind.endswith("RangeSlider"):
-        return "{} to {}".format(*map(_escaped, content))
+        return "{} to {}".format(*map(_escape, content))
     if kind.endswith(("Slider", "Progress")):
         form = '<progress max="{1}" value="{2}"></progress>'
         if kind.endswith("Slider"):
@@ -257,7 +257,7 @@ def _control(widget: Any, kind: str, content: Any) -> str:  # noqa: PLR0911 (one
     if hasattr(widget, "options"):
         chosen = getattr(widget, "label", None)
         options = "".join(
-            "<option{}>{}</option>".format(" selected" if label == chosen else "", _escaped(label))
+            "<option{}>{}</option>".format(" selected" if label == chosen else "", _escape(label))
             for label in _option_labels(widget.options)
         )
         return "<select disabled>{}</select>".format(options)
@@ -274,19 +274,19 @@ def _option_labels(options: Any) -> list[str]:
     return [str(option[0] if is_pair and not isinstance(options, dict) else option) for option in options]
 
 
-def _escaped(value: Any) -> str:
+def _escape(value: Any) -> str:
     from html import escape
 
     return escape(str(value))
 
 
 def _object_bundle(value: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    bundle = _method(value, "_repr_mimebundle_", include=None, exclude=None)
+    bundle = _call_method(value, "_repr_mimebundle_", include=None, exclude=None)
     data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
     return (dict(data), dict(metadata or {})) if isinstance(data, dict) else ({}, {})
 
 
-def _method(value: Any, name: str, **arguments: Any) -> Any:
+def _call_method(value: Any, name: str, **arguments: Any) -> Any:
     """Call a method of an instance; return None for a class or without the method."""
     if isinstance(value, type) or not callable(getattr(type(value), name, None)):
         return None
@@ -299,7 +299,7 @@ def _method(value: Any, name: str, **arguments: Any) -> Any:
         return None
 
 
-def _add(data: dict[str, Any], metadata: dict[str, Any], kind: str, form_result: Any) -> None:
+def _add_form(data: dict[str, Any], metadata: dict[str, Any], kind: str, form_result: Any) -> None:
     form, about = form_result if isinstance(form_result, tuple) else (form_result, None)
     if form is not None:
         data[kind] = form
@@ -307,14 +307,14 @@ def _add(data: dict[str, Any], metadata: dict[str, Any], kind: str, form_result:
         metadata[kind] = about
 
 
-def _figure(value: Any, data: dict[str, Any]) -> dict[str, Any]:
+def _figure_form(value: Any, data: dict[str, Any]) -> dict[str, Any]:
     figure = sys.modules.get("matplotlib.figure")
     if figure is None or not isinstance(value, figure.Figure) or "image/png" in data:
         return {}
     return {"image/png": draw_png(value)}
 
 
-def _plotly_page(value: Any, data: dict[str, Any]) -> dict[str, Any]:
+def _plotly_forms(value: Any, data: dict[str, Any]) -> dict[str, Any]:
     """Return a picture or a page for notebooks that do not know plotly's own form."""
     plotly = sys.modules.get("plotly.basedatatypes")
     if plotly is None or not isinstance(value, plotly.BaseFigure):
@@ -349,17 +349,17 @@ def _is_included(kind: str, include: Any, exclude: Any) -> bool:
     return (not include or kind in include) and not (exclude and kind in exclude)
 
 
-def _jsonable(form: Any) -> Any:
+def _as_json(form: Any) -> Any:
     if isinstance(form, (bytes, bytearray)):
         return b2a_base64(bytes(form), newline=False).decode()
     if isinstance(form, (str, type(None))):
         return form
     import json
 
-    return json.loads(json.dumps(form, default=_plain), parse_constant=lambda _: None)  # notebooks know no NaN
+    return json.loads(json.dumps(form, default=_json_default), parse_constant=lambda _: None)  # notebooks know no NaN
 
 
-def _plain(value: Any) -> Any:
+def _json_default(value: Any) -> Any:
     """Return an object as JSON that JSON lacks: arrays as lists, any other object as text."""
     return value.tolist() if hasattr(value, "tolist") else str(value)
 

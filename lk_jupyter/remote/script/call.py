@@ -47,14 +47,14 @@ def run() -> None:
     import cloudpickle
 
     try:
-        function, calls = cloudpickle.loads(_payload())
+        function, calls = cloudpickle.loads(_read_payload())
         _register_source(function)
         answers = [function(*args, **kwargs) for args, kwargs in calls]
         answer = cloudpickle.dumps(answers)
     except Exception as error:
         _send_error(error)
         raise
-    _send(answer)
+    _send_results(answer)
 
 
 def _register_source(function: Any) -> None:
@@ -70,7 +70,7 @@ def _register_source(function: Any) -> None:
         linecache.cache[file] = len(_call["source"]), None, before + _call["source"].splitlines(True), file
 
 
-def _payload() -> bytes:
+def _read_payload() -> bytes:
     if "data" in _call:
         return a2b_base64(_call["data"])
     from urllib.request import urlopen
@@ -82,9 +82,9 @@ def _payload() -> bytes:
     return payload
 
 
-def _send(answer: bytes) -> None:
+def _send_results(answer: bytes) -> None:
     if len(answer) > INLINE and _call.get("put"):
-        _put(_call["put"], answer)
+        _upload(_call["put"], answer)
         driver.frame("call", {"size": len(answer), "sha256": sha256(answer).hexdigest()})
     elif len(answer) > MOST_INLINE:
         error = ValueError("{:,} bytes are too large for the log, and the run has no bucket".format(len(answer)))
@@ -94,7 +94,7 @@ def _send(answer: bytes) -> None:
         driver.frame("call", {"data": _encode(answer)})
 
 
-def _put(link: str, answer: bytes) -> None:
+def _upload(link: str, answer: bytes) -> None:
     import time
     from urllib.request import Request, urlopen
 

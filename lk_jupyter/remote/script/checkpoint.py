@@ -32,7 +32,7 @@ _timer: list[Any] = []
 
 def before(settings: dict[str, Any], namespace: dict[str, Any]) -> None:
     """Restore the checkpoint, and set the clock for the next checkpoint."""
-    links = _links()
+    links = _read_links()
     namespace["lk_resume"] = _restore(links["get"], settings["sha256"]) if "resume" in settings else None
     if "after" in settings:
         _folders[:] = settings["folders"]
@@ -46,12 +46,12 @@ def after(settings: dict[str, Any], namespace: dict[str, Any], error: BaseExcept
     if _timer:
         _timer.pop().cancel()
     elif hasattr(sys.modules.get("signal"), "SIGALRM"):
-        _alarm(0)
+        _set_alarm(0)
     for thread in _sending:
         thread.join()
 
 
-def _links() -> dict[str, str]:
+def _read_links() -> dict[str, str]:
     """Return the links to the bucket, which are secrets, and delete the file."""
     path = os.path.join(driver.FOLDER, "_lk_checkpoint.json")
     if not os.path.exists(path):  # sent by something that keeps no links
@@ -68,14 +68,14 @@ def _set_clock(seconds: float, act: Callable[[], None]) -> None:
 
     if hasattr(signal, "SIGALRM"):
         signal.signal(signal.SIGALRM, lambda *_: act())
-        _alarm(seconds)
+        _set_alarm(seconds)
     else:  # Windows: no signal interrupts the main thread there
         _timer.append(threading.Timer(seconds, act))
         _timer[0].daemon = True
         _timer[0].start()
 
 
-def _alarm(seconds: float) -> None:
+def _set_alarm(seconds: float) -> None:
     import signal
 
     signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -100,7 +100,7 @@ def _save(links: dict[str, str], namespace: dict[str, Any]) -> None:
         _run_in_thread(_report, {"problem": "lk_checkpoint failed ({}: {})".format(type(error).__name__, error)})
         shutil.rmtree(str(folder), ignore_errors=True)
         return
-    _run_in_thread(_send, links, folder, called)
+    _run_in_thread(_send_checkpoint, links, folder, called)
     if end is not None:
         raise end
 
@@ -114,7 +114,7 @@ def _run_in_thread(act: Callable[..., None], *arguments: Any) -> None:
     thread.start()
 
 
-def _send(links: dict[str, str], folder: Any, called: float) -> None:
+def _send_checkpoint(links: dict[str, str], folder: Any, called: float) -> None:
     import shutil
     import tarfile
 
@@ -126,7 +126,7 @@ def _send(links: dict[str, str], folder: Any, called: float) -> None:
             return
         with tarfile.open(packed, "w") as tar:
             tar.add(str(folder), arcname=".")
-        _put(packed, links)
+        _upload(packed, links)
         _report(
             {
                 "seconds": round(called, 1),
@@ -134,7 +134,7 @@ def _send(links: dict[str, str], folder: Any, called: float) -> None:
                 "count": len(files),
                 "bytes": sum(path.stat().st_size for path in files),
                 "size": os.path.getsize(packed),
-                "sha256": _digest(packed),
+                "sha256": _hash_file(packed),
             }
         )
     except Exception as error:
@@ -145,7 +145,7 @@ def _send(links: dict[str, str], folder: Any, called: float) -> None:
             os.unlink(packed)
 
 
-def _put(packed: str, links: dict[str, str]) -> None:
+def _upload(packed: str, links: dict[str, str]) -> None:
     """Upload a file; copy to the mounted bucket if the address is unreachable."""
     import shutil
     import urllib.request
@@ -164,7 +164,7 @@ def _put(packed: str, links: dict[str, str]) -> None:
         shutil.copyfile(packed, target)
 
 
-def _digest(path: str) -> str:
+def _hash_file(path: str) -> str:
     import hashlib
 
     content = hashlib.sha256()
@@ -187,7 +187,7 @@ def _restore(url: str, digest: str) -> Path:
     try:
         with _open_url(url) as answer, open(packed, "wb") as file:
             shutil.copyfileobj(answer, file, 1 << 20)
-        if _digest(packed) != digest:
+        if _hash_file(packed) != digest:
             raise RuntimeError("What was saved for --resume was changed in the bucket, so it was not read.")
         with tarfile.open(packed, "r:") as tar:
             tar.extractall(folder, **safely)

@@ -31,10 +31,10 @@ def before(settings: dict[str, Any], namespace: dict[str, Any]) -> None:
     os.chdir(folder)
     if folder not in sys.path:
         sys.path.insert(0, folder)
-    put(settings)
+    write_files(settings)
 
 
-def put(settings: dict[str, Any]) -> None:
+def write_files(settings: dict[str, Any]) -> None:
     """Make folders and write files, each given in base64, in the folder where the code works."""
     for name in settings.get("folders", ()):
         os.makedirs(name, exist_ok=True)
@@ -65,7 +65,7 @@ class FolderWatch:
                 return None
         return states
 
-    def written(self) -> tuple[dict[str, bytes | None], dict[str, str]]:
+    def written_files(self) -> tuple[dict[str, bytes | None], dict[str, str]]:
         """Return name → content of the written files, and name → reason for files that stay.
 
         Names of folders end in a slash; new folders have no content. The content of deleted files is None.
@@ -78,10 +78,10 @@ class FolderWatch:
         if before is None or now is None:
             return contents, refused
         contents.update(
-            (self._name(path) + "/" * (not state), None) for path, state in before.items() if path not in now
+            (self._relative_name(path) + "/" * (not state), None) for path, state in before.items() if path not in now
         )
         for path, state in sorted(now.items()):
-            name = self._name(path)
+            name = self._relative_name(path)
             if path in before and before[path] == state:
                 continue
             if state is None:
@@ -96,5 +96,5 @@ class FolderWatch:
             remaining -= size
         return contents, refused
 
-    def _name(self, path: str) -> str:
+    def _relative_name(self, path: str) -> str:
         return os.path.relpath(path, self._folder).replace(os.sep, "/")

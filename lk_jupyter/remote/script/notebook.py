@@ -37,12 +37,12 @@ def run() -> None:
     from nbclient.exceptions import CellExecutionError
 
     book = nbformat.from_dict(_settings["book"])
-    client = _client(book)
+    client = _make_client(book)
     try:
         client.execute()
     except CellExecutionError:
         errors = [output for cell in book.cells for output in cell.get("outputs", ()) if output.output_type == "error"]
-        driver.frame("error", {"traceback": errors[-1].traceback}, driver.errors())
+        driver.frame("error", {"traceback": errors[-1].traceback}, driver.real_stderr())
         sys.exit(1)
     finally:
         _report_changed(book)
@@ -50,7 +50,7 @@ def run() -> None:
         _send({"index": None, "state": "metadata", "metadata": book.metadata})
 
 
-def _client(book: Any) -> Any:
+def _make_client(book: Any) -> Any:
     from nbclient import NotebookClient
     from traitlets.config import Config
 
@@ -60,7 +60,7 @@ def _client(book: Any) -> Any:
         async def async_start_new_kernel_client(self) -> Any:
             kernel = await super().async_start_new_kernel_client()
             for channel in (kernel.shell_channel, kernel.iopub_channel):
-                channel.get_msg = _awake(channel.get_msg)
+                channel.get_msg = _wait_in_steps(channel.get_msg)
             return kernel
 
         def output(self, outs: Any, msg: Any, display_id: Any, cell_index: Any) -> Any:
@@ -91,7 +91,7 @@ def _client(book: Any) -> Any:
     )
 
 
-def _awake(get: Callable[..., Any]) -> Callable[..., Any]:
+def _wait_in_steps(get: Callable[..., Any]) -> Callable[..., Any]:
     """Return a wait that checks each second: with widgets, one of twenty endless waits missed the message."""
     from queue import Empty
 

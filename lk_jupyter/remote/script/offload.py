@@ -27,7 +27,7 @@ def store_payload(kind: str, payload: dict[str, Any]) -> bool:
         return False
     data = zlib.compress(json.dumps(payload).encode(), 1)
     folder = FOLDER + "/" + sha256(driver._nonce.encode()).hexdigest()[:32]
-    key = "{}/{}".format(folder, driver._next())
+    key = "{}/{}".format(folder, driver.next_id())
     try:
         os.makedirs(os.path.join(place, *folder.split("/")), exist_ok=True)
         with open(os.path.join(place, *key.split("/")), "wb") as file:

@@ -174,7 +174,7 @@ def _execute(namespace: dict[str, Any], settings: dict[str, Any]) -> None:
     waiting = [_ast.Module([node], []) for node in tree.body] if settings["is_cell"] else [tree]
     flags = settings["flags"] | _TOP_LEVEL_AWAIT
 
-    def step() -> Any:
+    def run_next_statement() -> Any:
         nonlocal flags
         code = compile(waiting.pop(0), _file, "exec", flags, True)
         flags |= code.co_flags & _FUTURE
@@ -182,11 +182,11 @@ def _execute(namespace: dict[str, Any], settings: dict[str, Any]) -> None:
         return _in_loop(code, namespace) if needs_loop else eval(code, namespace)
 
     while waiting:
-        awaitable = step()
+        awaitable = run_next_statement()
         if awaitable is not None:
             import asyncio
 
-            error = asyncio.run(_await_all(awaitable, waiting, step))
+            error = asyncio.run(_await_all(awaitable, waiting, run_next_statement))
             if error is not None:
                 raise error
 
@@ -201,12 +201,12 @@ async def _in_loop(code: types.CodeType, namespace: dict[str, Any]) -> None:
         await awaitable
 
 
-async def _await_all(awaitable: Any, waiting: list[Any], step: Callable[[], Any]) -> Any:
+async def _await_all(awaitable: Any, waiting: list[Any], run_next_statement: Callable[[], Any]) -> Any:
     """Await a statement and all that follow, in one loop; return the error that no coroutine can raise."""
     await awaitable
     while waiting:
         try:
-            awaitable = step()
+            awaitable = run_next_statement()
         except StopIteration as error:
             return error
         if awaitable is not None:
@@ -283,10 +283,10 @@ def author_trace(error: BaseException) -> types.TracebackType | None:
 
 def frame(kind: str, payload: dict[str, Any], stream: Any = None) -> None:
     """Send a message to the notebook, after all printed text; the payload must be valid JSON."""
-    send(lines(kind, payload, _next()), stream)
+    send(lines(kind, payload, next_id()), stream)
 
 
-def errors() -> Any:
+def real_stderr() -> Any:
     """Return the real stderr."""
     return _err
 
@@ -301,12 +301,13 @@ def send(data: Iterable[bytes], stream: Any = None) -> None:
         raw.flush()
 
 
-def aside(kind: str, payload: dict[str, Any]) -> bytes:
+def inline_frame(kind: str, payload: dict[str, Any]) -> bytes:
     """Return a frame for the midst of a line."""
-    return b"".join(line[:-1] for line in lines(kind, payload, _next(), b"+"))
+    return b"".join(line[:-1] for line in lines(kind, payload, next_id(), b"+"))
 
 
-def _next() -> str:
+def next_id() -> str:
+    """Return the id of the next frame, unique among all processes of the run."""
     global _number  # noqa: PLW0603
     _number += 1
     return "{:x}-{}".format(os.getpid(), _number)

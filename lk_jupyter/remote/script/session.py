@@ -48,12 +48,12 @@ def begin(settings: dict[str, Any], shell: Any) -> None:
     """
     _settings["key"] = bytes.fromhex(settings["key"])
     _sign_outputs(shell.kernel.session)
-    variables.deliver, variables.is_session = _deliver, True
+    variables.deliver, variables.is_session = _add_message, True
     driver.frame = lambda kind, payload, stream=None: _answer.update({kind: payload})
     shell.events.register("pre_execute", _mark_busy)
     shell.events.register("pre_run_cell", _count_cell)
     shell.events.register("post_execute", _mark_idle)
-    threading.Thread(target=_watch, args=(settings, shell), name="lk-idle", daemon=True).start()
+    threading.Thread(target=_release_when_idle, args=(settings, shell), name="lk-idle", daemon=True).start()
 
 
 def _sign_outputs(session: Any) -> None:
@@ -84,13 +84,13 @@ def _mark_idle() -> None:
     _work.update(busy=0, since=time.monotonic())
 
 
-def _watch(settings: dict[str, Any], shell: Any) -> None:
+def _release_when_idle(settings: dict[str, Any], shell: Any) -> None:
     idle, end = settings["idle"], time.monotonic() + settings["left"]
     margin = min(60, max(20, settings["left"] / 4))  # a slow start leaves little time, and saving takes time
     while not _is_over(idle, end, margin):
         time.sleep(min(_pace, idle / 4))
     if settings["save"]:
-        _save(settings["save"], shell)
+        _save_variables(settings["save"], shell)
     while _work["busy"]:  # the time limit ends the cell
         time.sleep(_pace)
     os.kill(os.getppid(), signal.SIGTERM)  # the server ends, and with the server the run and the bill
@@ -105,12 +105,12 @@ def _is_over(idle: float, end: float, margin: float) -> bool:
     return remaining < margin or time.monotonic() - _work["since"] >= patience
 
 
-def _save(place: dict[str, str], shell: Any) -> None:
+def _save_variables(place: dict[str, str], shell: Any) -> None:
     """Put the variables into the bucket, signed: members of the organization can write there too."""
     from ..values import transfer as rooms
 
     try:
-        text, large = _pack(shell.user_ns, shell.user_ns_hidden)
+        text, large = _pack_variables(shell.user_ns, shell.user_ns_hidden)
         pieces = [struct.pack("!q", len(text)), text]
         for write in large:
             write(lambda piece: pieces.append(bytes(piece)))
@@ -123,7 +123,7 @@ def _save(place: dict[str, str], shell: Any) -> None:
         stderr.write("The variables of the session couldn't be saved.\n")
 
 
-def _pack(namespace: dict[str, Any], hidden: dict[str, Any]) -> tuple[bytes, list[Any]]:
+def _pack_variables(namespace: dict[str, Any], hidden: dict[str, Any]) -> tuple[bytes, list[Any]]:
     """Return all variables that can be sent as a message, and the writers of the large leaves after the message."""
     from ..carry.base import Refused
     from ..carry.writer import Departing
@@ -156,7 +156,7 @@ def restore(text: str, shell: Any) -> None:
         if not hmac.compare_digest(signature, content[:32]):
             _answer["lost"] = "they were changed in the bucket"
             return
-        _answer["restored"] = _unpack(content[32:], shell.user_ns)
+        _answer["restored"] = _restore_variables(content[32:], shell.user_ns)
     except Exception as error:
         _answer["lost"] = "{}: {}".format(type(error).__name__, error).replace(place["get"], "the link")
 
@@ -171,16 +171,16 @@ def _download(link: str) -> bytes:
     return content
 
 
-def _unpack(content: bytes, namespace: dict[str, Any]) -> list[str]:
+def _restore_variables(content: bytes, namespace: dict[str, Any]) -> list[str]:
     from ..carry.reader import Arriving
 
     (size,) = struct.unpack_from("!q", content)
     first = 8 + size
 
-    def leaf(message_leaf: dict[str, Any]) -> Any:
+    def read_leaf(message_leaf: dict[str, Any]) -> Any:
         return bytearray(content[first + message_leaf["at"] : first + message_leaf["at"] + message_leaf["size"]])
 
-    arriving = Arriving(json.loads(content[8:first]), leaf)
+    arriving = Arriving(json.loads(content[8:first]), read_leaf)
     values = {entry["n"]: value for entry, value in arriving.read()}
     namespace.update(values)
     return sorted(values)
@@ -216,10 +216,10 @@ def answer(question: str) -> str:
     return "{} {}".format(sign.signature(_settings["key"], question.encode(), text.encode()).hex(), text)
 
 
-def _deliver(text: bytes, link: str) -> None:
+def _add_message(text: bytes, link: str) -> None:
     """Keep a message for the answer; store a long message in the bucket."""
     if len(text) > INLINE:
-        variables.to_bucket(text, link)
+        variables.upload_message(text, link)
     else:
         _answer["message"] = text.decode("ascii")
 
@@ -228,7 +228,7 @@ def files(folder: Any, texts: dict[str, str], rest: dict[str, Any]) -> None:
     """Write the files of a cell into the working folder; the rest are files that are not text, and folders."""
     from . import files
 
-    files.put(rest)
+    files.write_files(rest)
     for name, text in texts.items():
         path = os.path.join(folder, *name.split("/"))
         os.makedirs(os.path.dirname(path), exist_ok=True)

@@ -36,7 +36,7 @@ def show_error(error: BaseException, trace: types.TracebackType | None) -> None:
     import traceback
 
     text = "".join(traceback.format_exception(type(error), error, trace))
-    err = driver.errors()
+    err = driver.real_stderr()
     text = text.encode(err.encoding, err.errors).decode(err.encoding)
     driver.frame("error", {"text": text, "traceback": error_lines(error, trace)}, err)
     err.write(text)
@@ -55,12 +55,12 @@ def show_survived(error: BaseException, lines: list[str] | None = None) -> None:
 def error_lines(error: BaseException, trace: types.TracebackType | None) -> list[str]:
     """Return the lines of an error and of its causes; ``trace`` is the traceback."""
     lines = []
-    for link, how in _chain(error):
+    for link, how in _error_chain(error):
         head = type(link).__name__
         space = " " * max(1, WIDTH - len(head) - len("Traceback (most recent call last)"))
         lines += ["", _LINKS[how], ""] if how else []
         lines += [_RED + "-" * WIDTH + _OFF, _RED + head + _OFF + space + "Traceback (most recent call last)"]
-        lines += _places(trace if link is error else link.__traceback__)
+        lines += _trace_lines(trace if link is error else link.__traceback__)
         lines += _message_lines(link)
         for number, inner in enumerate(getattr(link, "exceptions", ()), 1):
             lines += [
@@ -71,7 +71,7 @@ def error_lines(error: BaseException, trace: types.TracebackType | None) -> list
     return lines
 
 
-def _chain(error: BaseException | None) -> list[tuple[BaseException, str]]:
+def _error_chain(error: BaseException | None) -> list[tuple[BaseException, str]]:
     """Return the chain of errors, the first error first, each with the link to the next error."""
     chain: list[tuple[BaseException, str]] = []
     how, visited = "", set()
@@ -86,7 +86,7 @@ def _chain(error: BaseException | None) -> list[tuple[BaseException, str]]:
     return list(zip([error for error, _ in reversed(chain)], ways))
 
 
-def _places(trace: types.TracebackType | None) -> list[str]:
+def _trace_lines(trace: types.TracebackType | None) -> list[str]:
     places = []
     while trace:
         if not _is_internal(trace.tb_frame.f_code):
@@ -105,10 +105,10 @@ def _is_internal(code: types.CodeType) -> bool:
 
 
 def _place_lines(places: Iterable[tuple[types.CodeType, int, int]]) -> list[str]:
-    return [line for place in places for line in _place(*place)]
+    return [line for place in places for line in _describe_place(*place)]
 
 
-def _place(code: types.CodeType, number: int, instruction: int) -> list[str]:
+def _describe_place(code: types.CodeType, number: int, instruction: int) -> list[str]:
     is_author_file = code.co_filename == driver._file
     name = os.path.basename(code.co_filename) if is_author_file else code.co_filename
     names = ", ".join(code.co_varnames[: code.co_argcount])
@@ -116,12 +116,12 @@ def _place(code: types.CodeType, number: int, instruction: int) -> list[str]:
     head = "File {}{}:{}{}{}".format(_GREEN, name, number, _OFF, function)
     source = driver._source.splitlines() if is_author_file and driver._source else linecache.getlines(code.co_filename)
     first = max(1, number - AROUND)
-    span = _span(code, number, instruction)
+    span = _failed_columns(code, number, instruction)
     near = range(first, min(len(source), number + AROUND) + 1)
     return [
         head,
         *(
-            _line(source[at - 1].rstrip("\n"), at, span if at == number else None)
+            _format_line(source[at - 1].rstrip("\n"), at, span if at == number else None)
             for at in near
             if _is_in_cell(source, at, is_author_file)
         ),
@@ -134,7 +134,7 @@ def _is_in_cell(source: Sequence[str], at: int, is_author_file: bool) -> bool:
     return not is_author_file or any(line.strip() for line in source[:at])
 
 
-def _span(code: Any, number: int, instruction: int) -> tuple[int, int]:
+def _failed_columns(code: Any, number: int, instruction: int) -> tuple[int, int]:
     """Return the position of the failed expression in the line, in bytes; needs Python 3.11 or later."""
     if not hasattr(code, "co_positions"):
         return 0, 0
@@ -142,7 +142,7 @@ def _span(code: Any, number: int, instruction: int) -> tuple[int, int]:
     return (start, end) if first == last == number and start is not None and end is not None else (0, 0)
 
 
-def _line(text: str, at: int, span: tuple[int, int] | None) -> str:
+def _format_line(text: str, at: int, span: tuple[int, int] | None) -> str:
     if span:
         arrow = "-" * max(1, 5 - len(str(at))) + "> " + str(at)
         raw = text.encode()

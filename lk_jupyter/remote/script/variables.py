@@ -43,7 +43,7 @@ def before(settings: dict[str, Any], namespace: dict[str, Any], links: dict[str,
         return
     try:
         if settings["carry"]:
-            _carry(settings, namespace)
+            _set_state(settings, namespace)
             return
         received = _read_message(settings)
         values = received.values()
@@ -54,7 +54,7 @@ def before(settings: dict[str, Any], namespace: dict[str, Any], links: dict[str,
     namespace.update(values)
 
 
-def _carry(settings: dict[str, Any], namespace: dict[str, Any]) -> None:
+def _set_state(settings: dict[str, Any], namespace: dict[str, Any]) -> None:
     """Set the variables that the cell reads, and record the state to find changes. Raises Failed."""
     from .. import ambient
     from ..carry.base import silent
@@ -63,12 +63,12 @@ def _carry(settings: dict[str, Any], namespace: dict[str, Any]) -> None:
     from . import files
 
     content = json.loads(_message_text(settings))
-    ambient.put_paths(content["carry"]["ambient"])
+    ambient.set_paths(content["carry"]["ambient"])
     with silent():
-        _import(settings["libraries"])
+        _import_libraries(settings["libraries"])
     common = {int(token): namespace[name] for token, name in settings["kept"].items() if name in namespace}
     arriving = Arriving(
-        content, lambda message_leaf: _leaf(message_leaf, settings["blobs"][message_leaf["blob"]][0]), common
+        content, lambda message_leaf: _download_leaf(message_leaf, settings["blobs"][message_leaf["blob"]][0]), common
     )
     with silent():
         visit = Visit(arriving, namespace, hidden)
@@ -91,14 +91,14 @@ def _send_back(settings: dict[str, Any]) -> None:
     from ..carry.base import silent
 
     visit, watch = _carried["visit"], _carried["watch"]
-    written, refused = _carried["files"].written()
+    written, refused = _carried["files"].written_files()
 
     def send(limit: int | None, outputs: Any, files: Any, lacking: str = "") -> None:
         with silent():
             departing, reasons = visit.end(limit, outputs, files)
         reasons = {name: "{} {}".format(name, lacking) for name in [*reasons, *written]} if lacking else reasons
         refused.update({name: why for name, why in reasons.items() if name not in refused})
-        _store(
+        _upload_leaves(
             departing.message.large,
             lambda: departing.text(refused=refused, sizes=departing.sizes, gone=visit.deleted, ambient=watch.changed()),
             settings["slots"],
@@ -155,10 +155,14 @@ def _read_links() -> dict[str, Any]:
 def _message_text(settings: dict[str, Any]) -> str:
     """Return the message; a long message is in the bucket."""
     text = settings["message"]
-    return bytes(_leaf(text, settings["blobs"][text["blob"]][0])).decode("ascii") if isinstance(text, dict) else text
+    return (
+        bytes(_download_leaf(text, settings["blobs"][text["blob"]][0])).decode("ascii")
+        if isinstance(text, dict)
+        else text
+    )
 
 
-def _import(libraries: Iterable[str]) -> None:
+def _import_libraries(libraries: Iterable[str]) -> None:
     """Import the libraries of the values, and exclude the imported objects from garbage collection.
 
     Libraries stay loaded, and collecting takes long: each process ends with several collections. Not in a session, in
@@ -175,15 +179,15 @@ def _import(libraries: Iterable[str]) -> None:
 
 
 def _read_message(settings: dict[str, Any]) -> messages.Received:
-    _import(settings["libraries"])
+    _import_libraries(settings["libraries"])
 
     def leaf(message_leaf: Any) -> Any:
-        return _leaf(message_leaf, settings["blobs"][message_leaf["blob"]][0])
+        return _download_leaf(message_leaf, settings["blobs"][message_leaf["blob"]][0])
 
     return messages.Received(_message_text(settings), leaf, settings["pickle"])
 
 
-def _leaf(message_leaf: dict[str, Any], key: str) -> Any:
+def _download_leaf(message_leaf: dict[str, Any], key: str) -> Any:
     from ..values import transfer as rooms
 
     memory = rooms.room(message_leaf["size"])
@@ -195,12 +199,12 @@ def _leaf(message_leaf: dict[str, Any], key: str) -> Any:
 
 def _send(large: list[tuple[dict[str, Any], Any]], make_text: Callable[..., str], settings: dict[str, Any]) -> None:
     try:
-        _store(large, make_text, settings["slots"])
+        _upload_leaves(large, make_text, settings["slots"])
     except messages.Failed as failure:
         raise SystemExit("The variables could not be sent back: {}.".format(failure)) from None
 
 
-def _store(large: list[tuple[dict[str, Any], Any]], make_text: Callable[..., str], sizes: list[int]) -> None:
+def _upload_leaves(large: list[tuple[dict[str, Any], Any]], make_text: Callable[..., str], sizes: list[int]) -> None:
     """Store the large leaves as one stream in slots, then the message with the places.
 
     All members of the organization can write to the bucket, so the log has the digest of the message, and the message
@@ -228,7 +232,7 @@ def _write_leaf(write: Callable[[Any], Any], slots: Any) -> str:
     return content.hexdigest()
 
 
-def to_bucket(text: bytes, link: str) -> None:
+def upload_message(text: bytes, link: str) -> None:
     """Store a message in the bucket, and report the digest in the log."""
     from ..values import transfer as rooms
 
@@ -237,4 +241,4 @@ def to_bucket(text: bytes, link: str) -> None:
 
 
 #: Hands over the message; a session has another way.
-deliver = to_bucket
+deliver = upload_message

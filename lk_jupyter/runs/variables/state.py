@@ -129,7 +129,7 @@ class ChangedState:
         for name in self.deleted:
             if not self._has_another(name, namespace):
                 namespace.pop(name, None)
-        self.missing.update(ambient.put(self.ambient))
+        self.missing.update(ambient.set_states(self.ambient))
         return new_names
 
     def _replace(self, namespace: MutableMapping[str, Any]) -> None:
@@ -241,7 +241,7 @@ def apply_changes(arriving: Any, origin: Origin) -> ChangedState:
     state = ChangedState(deleted=list(listed["gone"]), sizes=dict(listed["sizes"]), ambient=dict(listed["ambient"]))
     state.origin, state.detached = origin, list(listed["detached"])
     local_changes = _find_local_changes(origin, {entry["n"] for entry in listed["entries"] if entry["k"] != "name"})
-    ambient.put_paths(state.ambient)
+    ambient.set_paths(state.ambient)
     entries = list(arriving.read())  # a class that is read again gets its methods again
     named = set(map(id, origin.values.values()))
     for entry, value in entries:
