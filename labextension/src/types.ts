@@ -7,19 +7,19 @@ export interface AbortResponse {
   message?: string;
 }
 
-/** A shared model by a name that Anthropic-style clients take. */
+/** A shared model under a name for Anthropic-style clients. */
 export interface AnthropicModel {
   id: string;
   type?: string | null;
   display_name?: string | null;
 }
 
-/** The shared models, with aliases that begin with `claude-lyceum-`. */
+/** The shared models, with aliases that start with `claude-lyceum-`. */
 export interface AnthropicModelList {
   data: AnthropicModel[];
 }
 
-/** A personal API key without its secret; `key_prefix` is how the secret begins. */
+/** A personal API key without its secret; `key_prefix` is the start of the secret. */
 export interface ApiKey {
   id: string;
   key_name?: string;
@@ -30,12 +30,12 @@ export interface ApiKey {
   expires_at?: string | null;
 }
 
-/** Whether a key is active now. */
+/** Whether a key is active. */
 export interface ApiKeyToggleResult {
   is_active?: boolean | null;
 }
 
-/** What the model said, or in a stream a piece of it; reasoning comes under one of two names. */
+/** The model's message, or a piece of the message in a stream; reasoning has one of two names. */
 export interface AssistantMessage {
   role?: string | null;
   content?: string | null;
@@ -44,33 +44,34 @@ export interface AssistantMessage {
   tool_calls?: ToolCall[] | null;
 }
 
-/** Where to ask for the answer later. */
+/** The request id for reading the answer later. */
 export interface AsyncInferenceAccepted {
   request_id: string;
 }
 
-/** What became of an asynchronous request: pending, completed, or a failure with its `error`. */
+/** The result of an asynchronous request: pending, completed, or a failure with its `error`. */
 export interface AsyncInferenceResult {
   status?: string;
   result?: ChatCompletion | null;
   error?: string | null;
 }
 
-/** A volume as its machine sees it. */
+/** A volume as the machine reports the volume. */
 export interface AttachedVolume {
   volume_id?: string | null;
   size_gb?: number | null;
   mount_path?: string | null;
 }
 
-/** Profiles that the caller may launch; an empty list means that nothing is restricted. */
+/** Profiles that the caller may launch; an empty list means no restriction. */
 export interface AvailableHardware {
   available_hardware_profiles?: string[];
 }
 
 /**
- * A batch: validating, in_progress, finalizing, then completed, failed, expired or cancelled. `output_file_id` names
- * the file of answers, in any order, joined by `custom_id`; `error_file_id` names the file of failed lines.
+ * A batch: validating, in_progress, finalizing, then completed, failed, expired or cancelled. `output_file_id` is the
+ * id of the file with answers, in any order, joined by `custom_id`; `error_file_id` is the id of the file with failed
+ * lines.
  */
 export interface Batch {
   id: string;
@@ -100,7 +101,7 @@ export interface BatchFile {
   purpose?: string;
 }
 
-/** What was deleted. */
+/** The deleted file. */
 export interface BatchFileDeleted {
   id?: string | null;
   object?: string | null;
@@ -114,7 +115,7 @@ export interface BatchFileList {
   data: BatchFile[];
 }
 
-/** A file of requests, one JSON object a line. */
+/** A file of requests, with one JSON object per line. */
 export interface BatchFileUpload {
   file: string;
   purpose?: string;
@@ -148,7 +149,7 @@ export interface BillingActivity {
   local_imports?: string[] | null;
 }
 
-/** A volume; it outlives its machine and costs until it is deleted. */
+/** A volume; a volume outlives its machine and costs credits until deleted. */
 export interface BlockVolume {
   volume_id: string;
   name?: string | null;
@@ -164,14 +165,14 @@ export interface BlockVolumeList {
   volumes?: BlockVolume[];
 }
 
-/** Several files to store, each under its name behind `folder_prefix`. */
+/** Several files to store, each under its name after `folder_prefix`. */
 export interface BulkUploadBody {
   files: string[];
   /** Put before every key. */
   folder_prefix?: string | null;
 }
 
-/** What became of each file; a failed file does not fail the others. */
+/** The results of all files; a failed file doesn't fail the others. */
 export interface BulkUploadResponse {
   total_files?: number | null;
   successful_uploads?: number | null;
@@ -180,7 +181,7 @@ export interface BulkUploadResponse {
   message?: string;
 }
 
-/** What became of one file. */
+/** The result for a file. */
 export interface BulkUploadResult {
   key: string;
   size?: number | null;
@@ -209,19 +210,19 @@ export interface BurningThing {
   per_hour: string | null;
 }
 
-/** How much of a prompt was known already. */
+/** The number of cached tokens of a prompt. */
 export interface CachedTokens {
   cached_tokens?: number | null;
 }
 
-/** One answer; `finish_reason` is stop, length or tool_calls. */
+/** An answer; `finish_reason` is stop, length or tool_calls. */
 export interface ChatChoice {
   index?: number | null;
   message?: AssistantMessage;
   finish_reason?: string | null;
 }
 
-/** A piece of one answer. */
+/** A piece of an answer. */
 export interface ChatChunkChoice {
   index?: number | null;
   delta?: AssistantMessage;
@@ -238,7 +239,7 @@ export interface ChatCompletion {
   usage?: Usage | null;
 }
 
-/** A piece of the answers; the last one may have token counts and no choices. */
+/** A piece of the answers; the last piece may have token counts and no choices. */
 export interface ChatCompletionChunk {
   id?: string | null;
   object?: string | null;
@@ -248,7 +249,7 @@ export interface ChatCompletionChunk {
   usage?: Usage | null;
 }
 
-/** A conversation and the model that continues it. */
+/** A conversation and the model that continues the conversation. */
 export interface ChatCompletionRequest {
   messages: ChatMessage[];
   /** Most tokens of the answer, reasoning included. */
@@ -269,14 +270,14 @@ export interface ChatCompletionRequest {
   model: string;
 }
 
-/** A piece of a message: text or an image. */
+/** A part of a message: text or an image. */
 export interface ChatContentPart {
   type: 'text' | 'image_url';
   text?: string | null;
   image_url?: ImageUrl | null;
 }
 
-/** One message of a conversation; instructions go by the role `system`. */
+/** A message of a conversation; instructions have the role `system`. */
 export interface ChatMessage {
   role: 'system' | 'user' | 'assistant' | 'tool';
   content?: string | ChatContentPart[] | null;
@@ -285,7 +286,7 @@ export interface ChatMessage {
   tool_call_id?: string | null;
 }
 
-/** Credits to buy, and where the browser goes afterwards. */
+/** Credits to buy, and the next address of the browser. */
 export interface CheckoutRequest {
   /** Credits to buy. */
   credits_amount: number;
@@ -295,14 +296,14 @@ export interface CheckoutRequest {
   cancel_url?: string | null;
 }
 
-/** A payment to be made in a browser. */
+/** A payment to make in a browser. */
 export interface CheckoutSession {
   /** Page of the payment provider. */
   checkout_url: string;
   session_id?: string;
 }
 
-/** A file of requests to answer; `endpoint` and `model` override what its lines say. */
+/** A file of requests to answer; `endpoint` and `model` override the lines of the file. */
 export interface CreateBatchRequest {
   input_file_id: string;
   /** Only 24h is offered. */
@@ -313,7 +314,7 @@ export interface CreateBatchRequest {
   metadata?: Record<string, string> | null;
 }
 
-/** A model to serve and the GPUs to serve it with; the server chooses the values that you leave out. */
+/** A model to serve and its GPUs; the server chooses omitted values. */
 export interface CreateDeploymentRequest {
   /** Model of the list of deployable models, by its serving_name. */
   hf_model_id: string;
@@ -369,7 +370,7 @@ export interface CreditsBalance {
   signup_grant_claimed_at?: string | null;
 }
 
-/** A conversation to continue; `model` is a deployment's id where no header names it. */
+/** A conversation to continue; `model` is a deployment's id unless a header contains the id. */
 export interface DedicatedChatCompletionRequest {
   messages: ChatMessage[];
   /** Most tokens of the answer, reasoning included. */
@@ -390,8 +391,8 @@ export interface DedicatedChatCompletionRequest {
 }
 
 /**
- * A model that can be deployed, with the GPUs it gets by default. `price_per_hour` is in credits for one replica;
- * `is_gpu_available` is None when unknown; `ready_timeout_s` is how long to wait for the first healthy replica.
+ * A deployable model, with its default GPUs. `price_per_hour` is in credits for one replica; `is_gpu_available` is None
+ * if unknown; `ready_timeout_s` is the seconds to wait for the first healthy replica.
  */
 export interface DedicatedModel {
   serving_name: string;
@@ -403,12 +404,12 @@ export interface DedicatedModel {
   ready_timeout_s?: number;
 }
 
-/** The models that can be deployed. */
+/** The deployable models. */
 export interface DedicatedModelList {
   models: DedicatedModel[];
 }
 
-/** A volume that is gone. */
+/** A deleted volume. */
 export interface DeleteVolumeResponse {
   volume_id?: string | null;
   message?: string | null;
@@ -534,21 +535,21 @@ export interface DockerExecutionRequest {
   s3_mount_path?: string;
 }
 
-/** The vector of one text: numbers, or base64 of little-endian 32-bit floats when that was asked for. */
+/** The vector of a text: numbers, or base64 of little-endian 32-bit floats on request. */
 export interface Embedding {
   object?: string | null;
   index?: number | null;
   embedding: number[] | string;
 }
 
-/** Texts to turn into vectors; each may be given as the ids of its tokens. */
+/** Texts to convert into vectors; a text may be given as the ids of its tokens. */
 export interface EmbeddingRequest {
   model: string;
   input: string | string[] | number[] | number[][];
   encoding_format?: 'float' | 'base64' | null;
 }
 
-/** One vector for each text, in their order. */
+/** A vector for each text, in the order of the texts. */
 export interface EmbeddingResponse {
   object?: string | null;
   model?: string | null;
@@ -556,7 +557,7 @@ export interface EmbeddingResponse {
   usage?: Usage | null;
 }
 
-/** One variable; its value is masked. */
+/** A variable with a masked value. */
 export interface EnvironmentVariable {
   name: string;
   id?: string;
@@ -567,7 +568,7 @@ export interface EnvironmentVariable {
   updated_at?: string | null;
 }
 
-/** Several variables, no name twice. */
+/** Several variables with different names. */
 export interface EnvironmentVariableBatch {
   environment_variables: EnvironmentVariableInput[];
 }
@@ -595,7 +596,7 @@ export interface ExecutionHistory {
   counts_by_status?: Record<string, number>;
 }
 
-/** GPU and host series of one run; a series without samples is empty. */
+/** GPU and host series of a run; a series without samples is empty. */
 export interface ExecutionMetrics {
   executionId?: string | null;
   hostname?: string | null;
@@ -614,7 +615,7 @@ export interface ExecutionMetrics {
   systemCpuUsagePercent?: MetricPoint[];
 }
 
-/** All that the cloud keeps of one run. Times are UTC, `billed` is in credits. */
+/** The complete record of a run. Times are UTC, `billed` is in credits. */
 export interface ExecutionRecord {
   status?: string;
   execution_id: string;
@@ -695,7 +696,7 @@ export interface ExecutionSummary {
   metadata?: Record<string, unknown> | null;
 }
 
-/** What was read from a script before it ran. */
+/** Facts read from a script before its run. */
 export interface ExtractionResult {
   status?: string | null;
   memory_config?: MemoryConfig | null;
@@ -715,14 +716,14 @@ export interface FolderBody {
   folder: string;
 }
 
-/** What a selection has found so far; a part is missing until its phase ends. */
+/** The findings of a selection so far; a part is missing until its phase ends. */
 export interface GpuSelectionMetadata {
   extraction_result?: ExtractionResult | null;
   profiling_results?: ProfilingResult[] | null;
   selection_results?: SelectionResults | null;
 }
 
-/** A script to try on every GPU profile of the account. */
+/** A script to try on each GPU profile of the account. */
 export interface GpuSelectionRequest {
   /** Python source. */
   code: string;
@@ -742,7 +743,7 @@ export interface GpuSelectionRequest {
   file_name?: string | null;
 }
 
-/** A selection that was accepted; it has no stream. */
+/** An accepted selection, which has no stream. */
 export interface GpuSelectionStartResponse {
   execution_id: string;
   status?: string;
@@ -762,7 +763,7 @@ export interface ImageUrl {
   url: string;
 }
 
-/** News of an asynchronous request: queued, then finished with a result or failed with an error. */
+/** An event of an asynchronous request: queued, then finished with a result or failed with an error. */
 export interface InferenceEvent {
   event?: string | null;
   inference_id?: string | null;
@@ -783,7 +784,7 @@ export interface InstanceSpecs {
   disk?: number | null;
 }
 
-/** What the link in an invitation stands for; every field may be missing. */
+/** The invitation behind a link; every field may be missing. */
 export interface InvitePreview {
   org_name?: string | null;
   org_slug?: string | null;
@@ -809,7 +810,7 @@ export interface Invoices {
   total_invoices?: number | null;
 }
 
-/** A deployment that can be asked; `id` is its deployment id. */
+/** An active deployment; `id` is its deployment id. */
 export interface IrisModel {
   id: string;
   object?: string | null;
@@ -817,7 +818,7 @@ export interface IrisModel {
   meta?: IrisModelMeta | null;
 }
 
-/** The deployments that can be asked. */
+/** The active deployments. */
 export interface IrisModelList {
   object?: string | null;
   data: IrisModel[];
@@ -879,13 +880,13 @@ export interface LocalCloudContent {
   base_url?: string | null;
 }
 
-/** Stored lines within a window; the order is the server's. */
+/** Stored lines within a time span, in the server's order. */
 export interface LogEntries {
   logs: LogEntry[];
   total?: number | null;
 }
 
-/** One stored line of output; it may end in a newline. */
+/** A stored line of output; the line may end in a newline. */
 export interface LogEntry {
   message?: string;
   timestamp?: string | null;
@@ -923,7 +924,7 @@ export interface MachineRow {
   free: string;
 }
 
-/** One machine that a run can ask for; `price_per_hour` in credits, None when not published. */
+/** A machine type for runs; `price_per_hour` in credits, None if not published. */
 export interface MachineType {
   /** Machine type, such as gpu.a100. */
   hardware_profile: string;
@@ -951,18 +952,18 @@ export interface MachinesContent {
   default_timeout: number;
 }
 
-/** The role in the organization that was joined. */
+/** The role in the joined organization. */
 export interface Membership {
   role?: string;
 }
 
-/** What was found out about the memory that a script needs. */
+/** Findings about the memory that a script needs. */
 export interface MemoryConfig {
   memory_requirements?: MemoryRequirements | null;
   minimal_configs?: MinimalConfig[] | null;
 }
 
-/** Memory that a model needs, in GB, by use; `parameter_count` in billions. */
+/** Memory in GB that a model needs, by use; `parameter_count` in billions. */
 export interface MemoryRequirements {
   parameter_count?: number | null;
   model_weights?: number | null;
@@ -972,13 +973,13 @@ export interface MemoryRequirements {
   largest_layer?: number | null;
 }
 
-/** An answer in words. */
+/** An answer with a message. */
 export interface Message {
   /** For display. */
   message?: string | null;
 }
 
-/** One sample; a null value is a gap. */
+/** A sample; a null value is a gap. */
 export interface MetricPoint {
   timestamp: string;
   value?: number | null;
@@ -990,7 +991,7 @@ export interface MfaStatus {
   enrolled_at?: string | null;
 }
 
-/** The fewest GPUs of a type that hold a model. */
+/** The minimum number of GPUs of a type for a model. */
 export interface MinimalConfig {
   gpu_type?: string | null;
   per_gpu_vram_gb?: number | null;
@@ -998,7 +999,7 @@ export interface MinimalConfig {
   vram_utilization_percent?: number | null;
 }
 
-/** The models that answer; their prices are in the price book. */
+/** The active models; the price book contains their prices. */
 export interface ModelList {
   object?: string | null;
   data: ServedModel[];
@@ -1034,12 +1035,12 @@ export interface MyOrg {
   is_default?: boolean | null;
 }
 
-/** A volume to make. */
+/** A volume to create. */
 export interface NewVolume {
   size_gb: number;
 }
 
-/** An organization; `id` stays when the slug is changed. */
+/** An organization; `id` stays if the slug changes. */
 export interface Org {
   slug: string;
   name?: string;
@@ -1049,7 +1050,7 @@ export interface Org {
   billing_details?: OrgBillingDetails | null;
 }
 
-/** A key of an organization without its secret; `prefix` is how the secret begins. */
+/** A key of an organization without its secret; `prefix` is the start of the secret. */
 export interface OrgApiKey {
   id: string;
   org_id?: string;
@@ -1061,7 +1062,7 @@ export interface OrgApiKey {
   last_used_at?: string | null;
 }
 
-/** What an organization can still spend, in credits. */
+/** The credits that an organization can still spend. */
 export interface OrgBalance {
   balance: string;
   org_id?: string;
@@ -1081,7 +1082,7 @@ export interface OrgBillingDetails {
   billing_tax_id_type?: string | null;
 }
 
-/** An organization to make; without a slug the server makes one up. */
+/** An organization to create; without a slug the server chooses a slug. */
 export interface OrgCreate {
   name: string;
   slug?: string | null;
@@ -1096,7 +1097,7 @@ export interface OrgInvite {
   created_at?: string | null;
 }
 
-/** A member; `created_at` is when the user joined. */
+/** A member; `created_at` is the time of joining. */
 export interface OrgMember {
   user_id: string;
   email?: string | null;
@@ -1104,23 +1105,23 @@ export interface OrgMember {
   created_at?: string | null;
 }
 
-/** Whom to add, as `owner`, `admin` or `member`. */
+/** A user to add, as `owner`, `admin` or `member`. */
 export interface OrgMemberAdd {
   email: string;
   role: 'owner' | 'admin' | 'member';
 }
 
-/** `added` when the e-mail address has an account; else an invitation was sent. */
+/** `added` if the e-mail address has an account; otherwise an invitation was sent. */
 export interface OrgMemberAddResult {
   status?: string;
 }
 
-/** The role to give: `owner`, `admin` or `member`. */
+/** The new role: `owner`, `admin` or `member`. */
 export interface OrgMemberRoleUpdate {
   role: 'owner' | 'admin' | 'member';
 }
 
-/** One entry of an organization's ledger: a credit was given, a debit was used. */
+/** An entry of an organization's ledger: a credit was granted, a debit was spent. */
 export interface OrgTransaction {
   id: string;
   kind?: string;
@@ -1130,7 +1131,7 @@ export interface OrgTransaction {
   metadata?: Record<string, unknown> | null;
 }
 
-/** The debits that have one value in common. */
+/** The debits with a common value. */
 export interface OrgTransactionAggregate {
   group_by_value: string;
   count?: number | null;
@@ -1150,7 +1151,7 @@ export interface OrgTransactionList {
   transactions: OrgTransaction[];
 }
 
-/** What to change of an organization; what is not given stays. */
+/** Changes of an organization; omitted fields stay. */
 export interface OrgUpdate {
   name?: string | null;
   slug?: string | null;
@@ -1171,14 +1172,14 @@ export interface OrganizationBody {
   slug: string | null;
 }
 
-/** A volume that is made with a machine; it has no id yet. */
+/** A volume created with a machine; the volume has no id yet. */
 export interface PendingVolume {
   name?: string | null;
   size_gb?: number | null;
   status?: string;
 }
 
-/** One phase of a run; `duration` in seconds. */
+/** A phase of a run; `duration` in seconds. */
 export interface Phase {
   start_time?: string | null;
   end_time?: string | null;
@@ -1205,7 +1206,7 @@ export interface PriceEntry {
   unit_price_per_hour?: string | null;
 }
 
-/** One try: `execution_time` in seconds, `cost` in credits. */
+/** An attempt: `execution_time` in seconds, `cost` in credits. */
 export interface ProfilingResult {
   profile?: string | null;
   status?: string | null;
@@ -1219,13 +1220,13 @@ export interface RenameVMRequest {
   display_name: string;
 }
 
-/** The name that a machine has now. */
+/** The current name of a machine. */
 export interface RenameVMResponse {
   vm_id?: string | null;
   display_name?: string | null;
 }
 
-/** One copy of the model; it answers when `healthy` is true. */
+/** A replica of the model; the replica answers once `healthy` is true. */
 export interface Replica {
   replica_id: string;
   status?: string;
@@ -1234,13 +1235,13 @@ export interface Replica {
   fail_reason?: string | null;
 }
 
-/** Last output of a replica that failed; None when there is none. */
+/** The last output of a failed replica; None without output. */
 export interface ReplicaLogs {
   replica_id?: string | null;
   error_logs?: string | null;
 }
 
-/** How many lines a batch has, and how many are done. */
+/** The number of lines in a batch, and of completed lines. */
 export interface RequestCounts {
   total?: number | null;
   completed?: number | null;
@@ -1252,14 +1253,14 @@ export interface RoutePromptRequest {
   input: string;
 }
 
-/** How hard a prompt looks and which model suits it. */
+/** The difficulty of a prompt, and a suitable model. */
 export interface RoutePromptResponse {
   complexity?: string | null;
   score?: number | null;
   model?: string | null;
 }
 
-/** What was measured while a script ran; times in seconds. */
+/** Measurements of a running script; times in seconds. */
 export interface RuntimeReport {
   estimated_per_epoch_time_s?: number | null;
   train_iteration?: TrainIteration | null;
@@ -1267,7 +1268,7 @@ export interface RuntimeReport {
   'Peak VRAM Allocated (MB)'?: number | null;
 }
 
-/** One row of the result table; `htime` is `time` (seconds) for display. */
+/** A row of the result table; `htime` is `time` (seconds) for display. */
 export interface SelectionMetrics {
   status?: string | null;
   time?: number | null;
@@ -1276,7 +1277,7 @@ export interface SelectionMetrics {
   is_per_epoch?: boolean | null;
 }
 
-/** The profiles that came out on top, and the table of all by profile. */
+/** The best profiles, and the table of all profiles. */
 export interface SelectionResults {
   best?: string | null;
   fastest?: string | null;
@@ -1284,7 +1285,7 @@ export interface SelectionResults {
   metrics?: Record<string, SelectionMetrics> | null;
 }
 
-/** One model that answers; ids that differ in case only are different models. */
+/** An active model; ids that differ in case only are different models. */
 export interface ServedModel {
   id: string;
   object?: string | null;
@@ -1339,7 +1340,7 @@ export interface StartQuestionList {
   questions: StartQuestion[];
 }
 
-/** A run that was accepted. */
+/** An accepted run. */
 export interface StartResponse {
   execution_id: string;
   status?: string;
@@ -1423,7 +1424,7 @@ export interface StreamFinished {
   finished: StreamEnd;
 }
 
-/** What a stream carries besides the text. */
+/** Additional data in a stream. */
 export interface StreamOptions {
   /** Add a last chunk with the token counts. */
   include_usage?: boolean | null;
@@ -1474,7 +1475,7 @@ export interface StreamingExecutionRequest {
   metadata?: Record<string, string> | null;
 }
 
-/** A Python run that was accepted. */
+/** An accepted Python run. */
 export interface StreamingStartResponse {
   execution_id: string;
   status?: string;
@@ -1489,7 +1490,7 @@ export interface StreamingStatus {
   errors?: string[] | null;
 }
 
-/** A machine that has ended; its volumes are free and keep costing credits. */
+/** An ended machine; its volumes are free and keep costing credits. */
 export interface TerminateVMResponse {
   vm_id?: string | null;
   status?: string | null;
@@ -1497,13 +1498,13 @@ export interface TerminateVMResponse {
   detached_volumes?: AttachedVolume[] | null;
 }
 
-/** The window that the samples cover. */
+/** The time span of the samples. */
 export interface TimeRange {
   start?: string | null;
   end?: string | null;
 }
 
-/** How long a run took, in seconds, by phase. */
+/** The duration of a run in seconds, by phase. */
 export interface Timing {
   total_duration?: number | null;
   jobRequestSent?: number | null;
@@ -1521,7 +1522,7 @@ export interface TimingResponse {
   timing?: Timing | null;
 }
 
-/** A call that the model wants made; in a stream the pieces of one call share `index`. */
+/** A tool call requested by the model; in a stream the pieces of a call share `index`. */
 export interface ToolCall {
   index?: number | null;
   id?: string | null;
@@ -1529,7 +1530,7 @@ export interface ToolCall {
   function?: ToolFunction | null;
 }
 
-/** A function that the model wants called; `arguments` is JSON text. */
+/** A function call requested by the model; `arguments` is JSON text. */
 export interface ToolFunction {
   name?: string | null;
   arguments?: string | null;
@@ -1558,7 +1559,7 @@ export interface UploadFileBody {
   file: string;
 }
 
-/** What was stored. */
+/** The stored file. */
 export interface UploadResponse {
   key?: string;
   /** Bytes. */
@@ -1567,7 +1568,7 @@ export interface UploadResponse {
   message?: string;
 }
 
-/** Tokens that were counted. */
+/** Token counts. */
 export interface Usage {
   prompt_tokens?: number | null;
   completion_tokens?: number | null;
@@ -1589,7 +1590,7 @@ export interface UserCredits {
   purchased_credits?: number | null;
 }
 
-/** The organization that the credentials act as. */
+/** The organization of the credentials. */
 export interface UserOrg {
   org_id?: string;
   slug?: string | null;
@@ -1635,13 +1636,13 @@ export interface VM {
   volume_migration_in_progress?: boolean | null;
 }
 
-/** The present offer; it ages within minutes. */
+/** The current offer, valid for minutes. */
 export interface VMAvailability {
   available_instance_variants?: VMInstanceVariant[];
   available_hardware_profiles?: VMHardwareProfile[] | null;
 }
 
-/** A card with its price in credits for one GPU and hour; spot and on demand may be mixed in it. */
+/** A GPU with its price in credits for one GPU and hour; spot and on demand may be mixed. */
 export interface VMHardwareProfile {
   hardware_profile: string;
   gpu_type?: string | null;
@@ -1650,7 +1651,7 @@ export interface VMHardwareProfile {
   available_gpus_per_instance?: number[] | null;
 }
 
-/** What is sold; no available counts means that nothing is free now. Price in credits for one GPU and hour. */
+/** The offered machines; without counts, nothing is free now. Prices are in credits for one GPU and hour. */
 export interface VMInstanceVariant {
   hardware_profile: string;
   gpu_type?: string | null;
@@ -1668,7 +1669,7 @@ export interface VMList {
   total?: number | null;
 }
 
-/** The present state of a machine, with its volumes; `uptime_seconds` counts from when it was up. */
+/** The current state of a machine, with its volumes; `uptime_seconds` counts from `ready`. */
 export interface VMStatus {
   vm_id: string;
   status?: string;
@@ -1686,13 +1687,13 @@ export interface VMStatus {
   volumes?: AttachedVolume[] | null;
 }
 
-/** A code to look up, and the address of the account that would use it. */
+/** A code to look up, and the e-mail address of the account for the voucher. */
 export interface VoucherValidateRequest {
   email: string;
   code: string;
 }
 
-/** Whether a voucher can be used; `voucher_amount` in credits, `error` says why it cannot. */
+/** Whether a voucher is valid; `voucher_amount` in credits, `error` is the reason if invalid. */
 export interface VoucherValidation {
   valid?: boolean | null;
   voucher_id?: string | null;

@@ -2,5 +2,5 @@
 
 import sys
 
-#: httpx imports what draws its command line where that is installed: a fifth of the time of the first connection.
+#: httpx imports the libraries of its command line if installed, which takes a fifth of the first connection's time.
 sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The body of an answer, read up to a limit, however it is compressed."""
+"""The body of an answer, read up to a limit, with any compression."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import httpx
 
 from lk_jupyter.protocol.json_limits import MOST_BYTES, megabytes
 
-#: Bytes of the reason for a refusal.
+#: Maximum bytes to read of a refusal.
 MOST_REASON_BYTES = 1_000_000
 
-#: Encodings of an answer whose pieces have a limited size: one piece of others can be unpacked to any size.
+#: Encodings with a limited size of decoded pieces. A piece of another encoding can have any size.
 ENCODINGS = {"Accept-Encoding": "gzip, deflate"}
 _LIMITED = {"", "identity", "gzip", "deflate"}
 
-#: Headers that describe the bytes on the wire, not the content.
+#: Headers that describe the encoded bytes, not the content.
 _WIRE_HEADERS = {"content-encoding", "content-length", "transfer-encoding"}
 
 #: Key in the extensions of an answer: in words, the size of a body that wasn't read.
@@ -26,12 +26,12 @@ def is_compressed(response: httpx.Response) -> bool:
 
 
 def get_excess(response: httpx.Response) -> str:
-    """Return in words why the body of an answer wasn't read; empty if it was."""
+    """Return in words why the body of an answer wasn't read; empty for a complete body."""
     return str(response.extensions.get(_EXCESS, ""))
 
 
 def complete(response: httpx.Response) -> httpx.Response:
-    """Read the body of an answer and return the answer; without a body and with ``get_excess`` if it is too large."""
+    """Read the body of an answer and return the answer. A body that is too large is dropped, see ``get_excess``."""
     most = MOST_BYTES if response.is_success else MOST_REASON_BYTES
     content = bytearray()
     excess = read_into(content, response, most)
@@ -51,7 +51,10 @@ def content_headers(response: httpx.Response) -> list[tuple[str, str]]:
 
 
 def read_into(content: bytearray, response: httpx.Response, most: int) -> str:
-    """Append a body to ``content``, up to a limit, and close the answer. Return in words why it isn't complete."""
+    """Append a body to ``content``, up to a limit, and close the answer.
+
+    Return in words why the content is incomplete.
+    """
     try:
         if excess := refused_encoding(response):
             return excess
@@ -65,7 +68,7 @@ def read_into(content: bytearray, response: httpx.Response, most: int) -> str:
 
 
 def refused_encoding(response: httpx.Response) -> str:
-    """Return in words the encoding of a body that isn't read; empty if it is read."""
+    """Return in words the encoding of an unreadable body; empty for a readable body."""
     encoding = _encoding(response)
     return "" if encoding in _LIMITED else f"a body in the encoding '{encoding[:40]}', which wasn't requested"
 

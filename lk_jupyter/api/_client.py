@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
+from lk_jupyter.api._answers import RawAnswer
+from lk_jupyter.api._connection import is_web_address
 from lk_jupyter.api._endpoint import EXTERNAL, Call, endpoint_of
 from lk_jupyter.api._events import StreamEvent
-from lk_jupyter.api._http import EventStream, Http, Seen, is_web_address
+from lk_jupyter.api._http import EventStream, Http
 from lk_jupyter.api._models import Paged
 from lk_jupyter.api._tokens import Pair, Tokens, secret
 from lk_jupyter.config.assumptions import Assumptions
@@ -48,29 +50,29 @@ if TYPE_CHECKING:
     from lk_jupyter.api.voucher import Voucher
     from lk_jupyter.api.workloads import Workloads
 
-#: Server → its Iris host, where that is not below the server's own address.
+#: Server → its Iris host, if the host isn't below the server's own address.
 IRIS_HOSTS = {DEFAULT_SERVER: "https://iris.lyceum.technology"}
 
 
 def _group(kind: str) -> Any:
-    """Return what imports a group of operations on its first use: most programs use a few, and each takes time."""
+    """Return a property that imports a group of operations on first use, because imports take time."""
     module, _, name = kind.rpartition(".")
     return cached_property(lambda client: getattr(import_module(f"lk_jupyter.api.{module}"), name)(client._send))
 
 
 class Client:
-    """The operations of one server, called as one account.
+    """The operations of a server, called as one account.
 
-    ``base_url`` is the host part, such as ``https://api.lyceum.technology``; ``iris_url`` is the host part of dedicated
-    deployments, if it isn't the usual one. ``token`` is an API key (``lk_…``) or a session's access token, which is
-    renewed with ``refresh_token`` when it ends; ``on_refresh(access_token, refresh_token)`` then stores the pair, and
-    ``latest()`` returns the stored one, which another program may have renewed. ``org`` is the slug of the organization
-    to act as, ``is_there()`` is asked before each request that is signed, ``timeout`` in seconds. The pauses between
-    tries are multiplied by ``backoff``. ``assumptions`` are what is assumed of the server. ``gate(call)`` is called
-    before each operation: it raises for a request that must not be sent, and returns what learns how the request ended
+    ``base_url`` is the host part, such as ``https://api.lyceum.technology``; ``iris_url`` is the host part of
+    dedicated deployments, if different from the default. ``token`` is an API key (``lk_…``) or a session's access
+    token. ``refresh_token`` renews an expired access token; ``on_refresh(access_token, refresh_token)`` then stores
+    the pair, and ``latest()`` returns the stored pair, which another program may have renewed. ``org`` is the slug
+    of the organization. ``is_there()`` is called before each signed request. ``timeout`` is in seconds. ``backoff``
+    multiplies the pauses between attempts. ``assumptions`` are the assumptions about the server. ``gate(call)`` is
+    called before each operation: the gate raises for a forbidden request, and returns an observer of the outcome
     (``confirm``, ``fail``, and ``follow`` for a stream), or None.
 
-    May be used from several threads. Operations raise the errors of ``lk_jupyter.errors``.
+    A client may be used from several threads. Operations raise the errors of ``lk_jupyter.errors``.
     """
 
     auth: Auth = _group("auth.Auth")
@@ -135,28 +137,28 @@ class Client:
         return self._http.base_url
 
     def address(self, path: str) -> str:
-        """Return the full address of a path that begins with the prefix of a server."""
+        """Return the full address of a path that starts with the prefix of a server."""
         return self._http.address(path)
 
     def sign(self, headers: MutableMapping[str, str], *, keys_apart: bool = False) -> None:
-        """Sign the request of another client, with the session's token, renewed first when it is about to end.
+        """Sign the request of another client with the session's token, renewed shortly before expiry.
 
         ``keys_apart`` sends an API key as X-Api-Key, as Anthropic-style clients do.
         """
         self._http.sign(headers, keys_apart=keys_apart)
 
     def now(self) -> float:
-        """Return this moment in Unix seconds by the server's clock, as its last answer shows it."""
+        """Return the current time in Unix seconds by the server's clock, according to the last answer."""
         return time.time() + self._http.ahead
 
     @property
     def utc_now(self) -> datetime:
-        """This moment by the server's clock."""
+        """Return the current time by the server's clock."""
         return datetime.fromtimestamp(self.now(), timezone.utc)
 
     @property
     def org_headers(self) -> dict[str, str]:
-        """The headers that say which organization is acted for; none where it is the default one."""
+        """The headers that select the organization; empty for the default organization."""
         return dict(self._http.org_headers)
 
     def __repr__(self) -> str:
@@ -175,12 +177,12 @@ class Client:
         self._http.close()
 
     def follow(self, execution_id: str, streaming_url: str | None = None) -> EventStream[StreamEvent]:
-        """Return the output of a run as events, from where the server begins.
+        """Return the output of a run as events, from the start of the server's stream.
 
-        ``streaming_url`` is the address that the server gave at the start; without one, or when it
-        is none of HTTP, the output is asked for by the run's id. It ends when the server closes it,
-        with or without a Finished event. ``close()`` ends it from any thread. Raises NotFound when
-        the run has no stream (any more), ConnectionFailed when the stream breaks.
+        ``streaming_url`` is the address from the start of the run. Without a valid HTTP address, the stream is
+        requested by the run's id. The stream ends when the server closes the connection, with or without a
+        Finished event. ``close()`` ends the stream from any thread. Raises NotFound if the run has no stream
+        (any more), ConnectionFailed if the connection breaks.
         """
         from lk_jupyter.api.execution import Stream  # noqa: PLC0415 (as each group, on first use)
 
@@ -188,10 +190,10 @@ class Client:
         address = SecretStr(streaming_url) if streaming_url and is_web_address(streaming_url) else None
         return self._http.stream(call, address)
 
-    def probe(self, method: str, path: str, body: Any = None, *, is_signed: bool = True) -> Seen:
-        """Send one request to a path that begins with the prefix of a server, and return the answer as it came.
+    def probe(self, method: str, path: str, body: Any = None, *, is_signed: bool = True) -> RawAnswer:
+        """Send a request to a path that starts with the prefix of a server, and return the unparsed answer.
 
-        Raises ConnectionFailed where there was no answer, OutcomeUnknown where it was lost.
+        Raises ConnectionFailed without an answer, OutcomeUnknown after a lost answer.
         """
         return self._http.probe(method, path, body, is_signed=is_signed)
 

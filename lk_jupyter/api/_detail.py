@@ -1,4 +1,4 @@
-"""The words of a server that refuses, in any of the forms that they come in."""
+"""The message of a refusing server, in any of the known forms."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Any
 
 from pydantic_core import from_json
 
-#: Parts of a field's place that say where it travels, not which field it is.
+#: Parts of a field's location that show the place in the request, not the field.
 _PLACES = {"body", "query", "path", "header"}
 
 
-#: Status → type of an error in the envelope of OpenAI.
+#: Status → error type in OpenAI's format.
 ERROR_TYPES = {
     400: "invalid_request_error",
     401: "unauthorized_error",
@@ -24,13 +24,13 @@ _STATUSES = {kind: status for status, kind in ERROR_TYPES.items()}
 
 
 def error_status(content: dict[str, Any]) -> int:
-    """Return the status that an error within an answer stands for; 500 without one."""
+    """Return the status of an error inside an answer; 500 without a status."""
     error = content.get("error")
     return _STATUSES.get(str(error.get("type")), 500) if isinstance(error, dict) else 500
 
 
 def said(body: bytes) -> str:
-    """Return the words of an error body, or the body itself when it is no JSON."""
+    """Return the message of an error body, or the body if the body isn't JSON."""
     try:
         return words(from_json(body))
     except ValueError:
@@ -38,7 +38,7 @@ def said(body: bytes) -> str:
 
 
 def words(content: Any) -> str:
-    """Return the words of an error: its ``detail``, its ``error``, or all of it."""
+    """Return the message of an error: ``detail``, ``error``, or the complete error."""
     detail = content.get("detail") or content.get("error") if isinstance(content, dict) else content
     if isinstance(detail, list):
         return "; ".join(map(_field_error, detail))
@@ -48,7 +48,7 @@ def words(content: Any) -> str:
 
 
 def _field_error(item: Any) -> str:
-    """Say which field does not fit: ``code: Field required``."""
+    """Return the field that doesn't fit, with the reason: ``code: Field required``."""
     if not isinstance(item, dict):
         return str(item)
     place = [str(part) for part in item.get("loc") or () if part not in _PLACES]

@@ -1,9 +1,9 @@
-"""A typed signature becomes a Call: what the client sends and the local cloud mounts.
+"""Convert typed signatures into Calls, which the client sends and the local cloud serves.
 
-Placeholders of the path are filled from the arguments of the same name, a model is the body (a form
-when it holds an ``Upload``), ``InHeader`` marks a header, the rest is the query. A return type of
-``Iterator[…]`` is a stream of server-sent events, ``Download`` the bytes of a file. A return type that
-allows None takes every answer of success: a server that has stopped something may say so in any form.
+Arguments fill the placeholders of the same name in the path; a model is the body (a form if the model contains an
+``Upload``), ``InHeader`` marks a header, all other arguments are the query. A return type of ``Iterator[…]`` is a
+stream of server-sent events, ``Download`` the bytes of a file. A return type that allows None accepts every successful
+answer: servers may confirm a stop in any form.
 """
 
 from __future__ import annotations
@@ -29,29 +29,29 @@ from lk_jupyter.text.problems import in_words
 P = ParamSpec("P")
 R = TypeVar("R")
 
-#: What an operation does to the account. ``stops`` ends a run or a batch, and with it a bill.
+#: Effect of an operation on the account. ``stops`` ends a run or a batch, and its bill.
 Effect = Literal["reads", "spends", "writes", "deletes", "stops"]
 
-# The servers, as prefixes of the path. Iris is a host of its own, found below its prefix where no address is given.
+# The servers, as prefixes of the path. Iris is a separate host, or a prefix if no address is configured.
 EXTERNAL = "/api/v2/external"
 V1 = "/api/v1"
 OPENAI = "/openai/v1"
 IRIS = "/iris"
 
-#: ``{name}``, or ``{name:path}`` for a value whose slashes are part of the path.
+#: ``{name}``, or ``{name:path}`` for a value with slashes.
 PLACEHOLDER = re.compile(r"{(\w+)(:path)?}")
 
 
 @dataclass(frozen=True)
 class InHeader:
-    """Marks an argument that travels as this header: ``Annotated[str | None, InHeader("X-Deployment-ID")]``."""
+    """Mark an argument that is sent as a header: ``Annotated[str | None, InHeader("X-Deployment-ID")]``."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class Call:
-    """One request, complete but not sent."""
+    """A complete request before the request is sent."""
 
     endpoint: Endpoint
     path: str
@@ -61,14 +61,13 @@ class Call:
 
 
 class Endpoint:
-    """One operation: method, path and the signature that declares it.
+    """An operation: method, path and the declaring signature.
 
-    ``effect`` is what the operation does to the account: read-only mode, budgets and the audit log depend on it.
-    ``servers`` are the path prefixes of the servers that offer it (the client asks the first),
-    ``auth`` is whether a token is sent, ``status`` the status of success, ``repeatable`` whether sending
-    it twice does the same as sending it once, ``timeout`` the seconds for each of its steps where
-    they are not the client's. ``magics`` are the magics that call the operation, ``no_magic`` is the reason if there is
-    no such magic.
+    ``effect`` is the effect on the account: read-only mode, budgets and the audit log depend on the effect.
+    ``servers`` are the path prefixes of the servers that offer the operation (the client tries the first), ``auth``
+    is whether a token is sent, ``status`` the status of success, ``repeatable`` whether a second request has the
+    same effect as the first, ``timeout`` the seconds for each step if different from the client's. ``magics`` are
+    the magics that call the operation, ``no_magic`` is the reason if there is no such magic.
     """
 
     def __init__(  # noqa: PLR0913 (one row of facts)
@@ -140,12 +139,12 @@ class Endpoint:
 
     @cached_property
     def answer_type(self) -> TypeAdapter[Any]:
-        """What reads an answer."""
+        """The parser of the answer."""
         return TypeAdapter(self.returns)
 
     @property
     def takes_any_answer(self) -> bool:
-        """Whether success is all that counts: an answer that holds none of the declared type is read as None."""
+        """Whether only the status counts: an answer without the declared type is read as None."""
         return self.returns is type(None) or type(None) in get_args(self.returns)
 
     @cached_property
@@ -160,7 +159,7 @@ class Endpoint:
 
     @cached_property
     def checked_body(self) -> type[Model] | None:
-        """The model of a body that may not be sent as it is, though it fits: a model with a ``problem``."""
+        """The model of a body with a ``problem``: such a body may be valid, but must not be sent unchecked."""
         models = (model for row in self.signature.parameters.values() for model in _models(row.annotation))
         return next((m for m in models if issubclass(m, Model) and m.problem is not Model.problem), None)
 
@@ -169,7 +168,7 @@ class Endpoint:
         return {name: TypeAdapter(argument.annotation) for name, argument in self.signature.parameters.items()}
 
     def place(self, name: str) -> str:
-        """Where an argument travels: ``path``, ``header``, ``body`` or ``query``."""
+        """Return the place of an argument: ``path``, ``header``, ``body`` or ``query``."""
         if any(name == placeholder for placeholder, _ in PLACEHOLDER.findall(self.path)):
             return "path"
         if self.header(name):
@@ -177,17 +176,16 @@ class Endpoint:
         return "body" if _models(self.signature.parameters[name].annotation) else "query"
 
     def header(self, name: str) -> str | None:
-        """Return the header that an argument travels as, if it does."""
+        """Return the header of an argument, or None."""
         annotation = self.signature.parameters[name].annotation
-        kinds = (annotation, *get_args(annotation))  # Python 3.10 makes what is None by default an Optional[Annotated]
+        kinds = (annotation, *get_args(annotation))  # Python 3.10 turns a default of None into an Optional[Annotated]
         marks = (mark for kind in kinds for mark in getattr(kind, "__metadata__", ()))
         return next((mark.name for mark in marks if isinstance(mark, InHeader)), None)
 
     def call(self, *args: Any, **kwargs: Any) -> Call:
         """Build the request for these arguments.
 
-        Raises TypeError for arguments that the signature does not have, UsageError for a value
-        that does not fit.
+        Raises TypeError for unknown arguments, UsageError for an invalid value.
         """
         by_place: dict[str, dict[str, Any]] = {"path": {}, "header": {}, "body": {}, "query": {}}
         for name, value in self._bind(*args, **kwargs).items():
@@ -225,7 +223,7 @@ class Endpoint:
         return text
 
     def _streamed(self, body: BaseModel | None) -> BaseModel | None:
-        """Return the body with its field ``stream``, if it has one, as the declared answer wants it."""
+        """Return the body with the field ``stream``, if any, set for the declared answer."""
         if body is None or "stream" not in type(body).model_fields:
             return body
         if self.streams:
@@ -243,12 +241,12 @@ class Endpoint:
         return PLACEHOLDER.sub(lambda match: _quoted(str(values[match[1]]), safe="/" if match[2] else ""), self.path)
 
 
-#: Problems of one answer that are listed: each takes about 2 kB of memory.
+#: Maximum number of reported problems of an answer: each problem takes about 2 kB of memory.
 MOST_PROBLEMS = 20_000
 
 
 def explain(error: ValidationError, *place: str) -> str:
-    """Return which value doesn't fit, and never the value itself: ``limit must be a whole number``."""
+    """Return the invalid value's name and the reason, never the value: ``limit must be a whole number``."""
     if error.error_count() > MOST_PROBLEMS:
         return f"{error.error_count():,} of its values don't fit"
     first = error.errors(include_input=False, include_url=False)[0]
@@ -261,13 +259,13 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 
 
 def is_form(body: type[BaseModel]) -> bool:
-    """Whether a body travels as a form of several parts, since it holds files."""
+    """Return whether a body is sent as a multipart form, since the body contains files."""
     fields = [field.annotation for model in get_args(body) or (body,) for field in model.model_fields.values()]
     return any(Upload in (kind, *get_args(kind)) for kind in fields)
 
 
 def _quoted(value: str, safe: str) -> str:
-    """Quote a value for a path; steps such as ``..`` too, which would lead to another address."""
+    """Quote a value for a path, including steps such as ``..``, which would change the address."""
     steps = quote(value, safe=safe).split("/")
     return "/".join(step if step.strip(".") else step.replace(".", "%2E") for step in steps)
 
@@ -279,7 +277,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> list[Endpoint]:
-    """Return ``ENDPOINTS``, the operations of all groups, which are imported for that."""
+    """Return ``ENDPOINTS``, the operations of all groups, after importing the groups."""
     if name != "ENDPOINTS":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     for module in iter_modules([str(Path(__file__).parent)]):
@@ -289,9 +287,9 @@ def __getattr__(name: str) -> list[Endpoint]:
 
 
 class Group:
-    """Operations that share the first segment of their path.
+    """Operations with the same first segment of the path.
 
-    ``is_audited`` is whether the audit log has the operations that spend or write; it has all that delete.
+    ``is_audited`` is whether the audit log records operations that spend or write; the log records all deletions.
     """
 
     is_audited: ClassVar[bool] = False
@@ -311,13 +309,13 @@ def _bound(endpoint: Endpoint, group: Group) -> Callable[..., Any]:
 
 
 def endpoint_of(method: Callable[..., Any]) -> Endpoint:
-    """Return the declaration behind ``Group.method``, which type checkers see as a function."""
+    """Return the declaration behind ``Group.method``, which is a function for type checkers."""
     return cast("Endpoint", method)
 
 
 @dataclass(frozen=True)
 class _Verb:
-    """Decorator that declares an operation; the function's signature is the operation's."""
+    """Declare an operation; the function's signature is the operation's signature."""
 
     method: str
     repeatable: bool

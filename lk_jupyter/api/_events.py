@@ -1,7 +1,7 @@
-"""Streams as events: the output of a run, in all the forms that servers have been seen to send, and JSON objects.
+"""Parse streams into events: the output of a run, in all known forms, and JSON objects.
 
-The parser of the bytes is httpx-sse; here a ``data:`` payload becomes an event. What no source says for sure (see the
-forms below) is decided in this file and nowhere else.
+httpx-sse parses the bytes; this module converts ``data:`` payloads into events. Only this module decides on
+undocumented forms.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from lk_jupyter.api._models import Model
 from lk_jupyter.errors import ConnectionFailed, InvalidResponse, LkError, error_for
 from lk_jupyter.protocol.json_limits import MOST_MESSAGE_BYTES, JsonTooLarge, megabytes, require_small
 
-#: The data that ends a stream of chunks.
+#: The data at the end of a stream of chunks.
 DONE = "[DONE]"
 
 
@@ -68,35 +68,35 @@ StreamEvent = Output | Finished
 
 
 class Event(Model):
-    """One JSON object of a stream. A name that only the frame has is its field ``event``."""
+    """A JSON object of a stream. The field ``event`` is the name of the frame, if only the frame has a name."""
 
     def is_last(self) -> bool:
-        """Whether the stream ends with it; a stream without this mark ends with ``[DONE]``."""
+        """Whether the object is the last of the stream; other streams end with ``[DONE]``."""
         return False
 
     def holds_answer(self) -> bool:
-        """Whether it is a complete answer, should it come in place of a stream."""
+        """Whether the object is a complete answer, if sent instead of a stream."""
         return True
 
 
 class SseMessage(Protocol):
-    """One server-sent event as it was parsed."""
+    """A parsed server-sent event."""
 
     @property
     def event(self) -> str:
-        """Its name; ``message`` where it has none."""
+        """The name; ``message`` by default."""
 
     @property
     def data(self) -> str:
-        """Its payload."""
+        """The payload."""
 
 
-#: Yields the events of a stream; returns what broke it, if something did.
+#: Yield the events of a stream; return the error that broke the stream, if any.
 Reader = Callable[[Iterator[SseMessage]], Generator[Any, None, "LkError | None"]]
 
 
 def reader_for(kind: Any, host: str) -> Reader:
-    """Return what reads the streams of a host whose events are of this type."""
+    """Return a reader for streams of a host with events of this type."""
     return _read_output if kind == StreamEvent else partial(_read_objects, kind, host)
 
 
@@ -106,7 +106,7 @@ def _read_output(frames: Iterator[SseMessage]) -> Generator[StreamEvent, None, N
 
 
 def _read_objects(kind: type[Event], host: str, frames: Iterator[SseMessage]) -> Generator[Event, None, LkError | None]:
-    """Read JSON objects up to the last one; an end without it, and an object that is an error, break the stream."""
+    """Read JSON objects up to the last. A missing last object, or an object with an error, breaks the stream."""
     for frame in frames:
         if frame.data.strip() == DONE:
             return None
@@ -126,7 +126,7 @@ def _read_objects(kind: type[Event], host: str, frames: Iterator[SseMessage]) ->
 
 
 def _message(kind: type[Event], frame: SseMessage) -> dict[str, Any]:
-    """Return the object of a frame with its name, where its events have one."""
+    """Return the object of a frame, with the frame's name if events have names."""
     named = frame.event != "message" and "event" in kind.model_fields
     return {**({"event": frame.event} if named else {}), **_object(_decoded(frame.data))}
 
@@ -140,10 +140,9 @@ def _decoded(data: str) -> Any:
 
 
 def parse(data: str) -> Sequence[StreamEvent]:
-    """Read the events of one ``data:`` payload; what is not an event is passed over.
+    """Read the events of a ``data:`` payload; ignore other content.
 
-    Several ``data:`` lines of one event are joined by the standard. Should they be one JSON
-    object each, every one counts.
+    Several ``data:`` lines of an event are joined by the standard. If each line is a JSON object, each counts.
     """
     message = _decoded(data)
     if isinstance(message, dict):
@@ -153,7 +152,7 @@ def parse(data: str) -> Sequence[StreamEvent]:
 
 
 def _decode_leniently(data: str) -> Any:
-    """Read what the fast decoder refuses: output cut in the middle of a surrogate pair."""
+    """Read output that the fast decoder refuses: output cut inside a surrogate pair."""
     try:
         return json.loads(data)
     except (ValueError, RecursionError):
@@ -207,10 +206,10 @@ _LEGACY: dict[str, Callable[[dict[str, Any]], StreamEvent]] = {
 }
 
 
-#: Bytes of a piece of a stream from which on its events are joined.
+#: Bytes of a piece of a stream from which its events are joined.
 FLOOD = 1 << 12
 
-#: Bytes of a piece whose events are not joined: it was compressed.
+#: Bytes of a piece above which events aren't joined: the piece was compressed.
 _MOST_JOINED = 1 << 20
 
 _BETWEEN = b"\n\n"
@@ -219,16 +218,16 @@ _FIELD = b"data:"
 
 
 def readable(pieces: Iterable[bytes], *, is_output: bool) -> Iterator[bytes]:
-    """Return a stream without a byte order mark, and with a blank line: so a last event that lacks it counts.
+    """Return a stream without a byte order mark, and with a final blank line, so that an unfinished last event counts.
 
-    Much output is few events. Raises JsonTooLarge for an event that is too large.
+    Long output arrives in few events. Raises JsonTooLarge for an event that is too large.
     """
     stream = _limited(_without_mark(pieces))
     return chain(joined(stream) if is_output else stream, [_BETWEEN])
 
 
 def _limited(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the pieces of a stream up to an event that is larger than the limit."""
+    """Yield the pieces of a stream up to an event above the limit."""
     size, last = 0, b""
     for piece in pieces:
         text = last + piece
@@ -241,7 +240,7 @@ def _limited(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _without_mark(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the pieces of a text without the byte order mark that it may begin with."""
+    """Yield the pieces of a text without a leading byte order mark."""
     begin, rest = b"", iter(pieces)
     for piece in rest:
         begin += piece
@@ -254,8 +253,8 @@ def _without_mark(pieces: Iterable[bytes]) -> Iterator[bytes]:
 def joined(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """Yield a stream of events cut anywhere, with the plain output of each large piece in one event.
 
-    An event costs what a line of output costs a hundred times over, so events that came together are joined
-    before they are parsed one by one. Nothing is held back: what is no plain output passes as it came.
+    Parsing an event takes a hundred times as long as a line of output, so events that arrive together are joined
+    before parsing. Nothing is delayed: all other events pass unchanged.
     """
     last = _BETWEEN
     for piece in pieces:
@@ -267,7 +266,7 @@ def joined(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _joined(piece: bytes, before: bytes) -> tuple[bytes, bytes, bytes]:
-    """Return the end of an event, complete events, and the beginning of one; ``before`` are two bytes."""
+    """Return the end of an event, complete events, and the start of an event; ``before`` are two bytes."""
     start = 0 if before == _BETWEEN else (before + piece).find(_BETWEEN, 1)
     last = piece.rfind(_BETWEEN)
     if not 0 <= start <= last or len(piece) > _MOST_JOINED:
@@ -277,7 +276,7 @@ def _joined(piece: bytes, before: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 def _merge(events: bytes) -> bytes:
-    """Return one event for many, or the same where one of them is more than output."""
+    """Return one event for many, or the events unchanged if any event is more than output."""
     parts = events.split(_BETWEEN + _FIELD)
     if not events.startswith(_FIELD) or b"\r" in events or events.count(b"\n") != 2 * len(parts):
         return events

@@ -1,4 +1,4 @@
-"""Bytes on their way: what is uploaded, from disk, and what is downloaded, to disk."""
+"""Files in transfer: uploads from disk, and downloads to disk."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from lk_jupyter.errors import UsageError
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-#: Told of each step: bytes so far, and bytes in all where that is known.
+#: Called at each step with the bytes so far, and the total bytes if known.
 Progress = Callable[[int, int | None], None]
 
 Source = str | PathLike[str] | bytes | BinaryIO
 
 
 class Upload:
-    """A file to send: a path, bytes, or an open binary file (from where it stands to its end).
+    """A file to upload: a path, bytes, or an open binary file (from its position to its end).
 
-    ``name`` and ``content_type`` default to the name and type of the path. ``progress(sent, total)`` is called
-    with bytes, at each step. Nothing is read before it is sent, and then piece by piece. Raises
-    UsageError for a path without a file, and for a file that cannot be rewound.
+    ``name`` and ``content_type`` default to the name and type of the path. ``progress(sent, total)`` is called with
+    bytes, at each step. The file is read piece by piece during the upload. Raises UsageError for a path without a
+    file, and for a file that can't be rewound.
     """
 
     def __init__(
@@ -54,12 +54,12 @@ class Upload:
 
     @property
     def size(self) -> int:
-        """Bytes to send."""
+        """Bytes to upload."""
         with self._reader() as reader:
             return reader.size
 
     def open(self) -> io.BufferedReader:
-        """Open it at its beginning, as often as wanted; the caller closes it."""
+        """Open the file at its start, any number of times; the caller closes the result."""
         return io.BufferedReader(self._reader())
 
     def _reader(self) -> _Reader:
@@ -105,7 +105,7 @@ def _name(source: Path | bytes | BinaryIO) -> str:
 
 
 class _Reader(io.RawIOBase):
-    """One reading of a source. It gives no more bytes than there were when it was opened."""
+    """A reading of a source, limited to the size at the time of opening."""
 
     def __init__(self, file: BinaryIO, start: int, progress: Progress | None, *, is_owner: bool) -> None:
         self._file = file
@@ -132,7 +132,7 @@ class _Reader(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         if self._progress:
-            self._progress(self._at, self.size)  # what was read before has been sent by now
+            self._progress(self._at, self.size)  # earlier pieces have been sent by now
         data = self._file.read(max(0, min(len(buffer), self.size - self._at)))
         buffer[: len(data)] = data
         self._at += len(data)
@@ -145,11 +145,11 @@ class _Reader(io.RawIOBase):
 
 
 class Download:
-    """The bytes of a file that comes: ``save`` it, ``read`` it, or iterate over its pieces, once.
+    """A download: ``save`` or ``read`` the bytes, or iterate over pieces, once.
 
-    ``size`` is in bytes, None if the server doesn't report it; ``content_type`` is the server's word.
-    It closes itself at its end; ``close`` and ``with`` end it earlier. Raises ConnectionFailed when
-    the connection breaks.
+    ``size`` is in bytes, None if the server doesn't report the size; ``content_type`` comes from the server. The
+    download closes at its end; ``close`` and ``with`` end the download earlier. Raises ConnectionFailed when the
+    connection breaks.
     """
 
     def __init__(
@@ -175,14 +175,13 @@ class Download:
         return self._pieces
 
     def read(self) -> bytes:
-        """Return all of it."""
+        """Return all bytes."""
         return b"".join(self._pieces)
 
     def save(self, path: str | PathLike[str], progress: Progress | None = None) -> Path:
-        """Write it to a file and return its path; an older file is replaced once all has come.
+        """Write the bytes to a file and return its path. An older file is replaced once the download is complete.
 
-        ``progress(received, total)`` is called with bytes. Raises UsageError when the file cannot
-        be written there.
+        ``progress(received, total)`` is called with bytes. Raises UsageError if the file can't be written.
         """
         target = Path(path).expanduser()
         draft = target.with_name(f".{target.name}.{uuid4().hex}.part")

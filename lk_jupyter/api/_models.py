@@ -1,4 +1,4 @@
-"""What all models share: unknown fields kept, money exact, times with a zone, lists as pages."""
+"""Common parts of all models: unknown fields stay, money is exact, times have a zone, lists are pages."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from lk_jupyter.api.states import UNKNOWN, canonical
 
 T = TypeVar("T")
 
-#: How many GPUs one machine or replica may have; the service takes 0 for 1 and bills it.
+#: Maximum number of GPUs of a machine or replica; the service reads 0 as 1 and bills a GPU.
 GPU_COUNTS = (1, 2, 4, 8)
 
-#: The names under which servers give the id of a run.
+#: Fields with the id of a run, by server.
 RUN_ID_NAMES = ("execution_id", "executionId", "id", "run_id", "runId", "job_id", "jobId", "workload_id")
 
 
 class Model(BaseModel):
-    """A JSON object of the API; fields that it does not know are kept."""
+    """A JSON object of the API; unknown fields are stored."""
 
     model_config = ConfigDict(extra="allow", populate_by_name=True, allow_inf_nan=False)
 
     def problem(self) -> str:
-        """Return in words why a request must not be sent; empty where it may."""
+        """Return in words why a request must not be sent; empty for a valid request."""
         return ""
 
 
@@ -48,16 +48,16 @@ def _decimal(value: Any) -> Any:
 
 
 def _aware(moment: datetime) -> datetime:
-    """Take a time without a zone as UTC, as the API's own times are."""
+    """Read a time without a zone as UTC, as the API's times are."""
     return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
 def count_problem(name: str, count: int | None) -> str:
-    """Return in words what is wrong with a number of GPUs; empty where it may be sent."""
+    """Return the problem with a number of GPUs in words; empty for a valid number."""
     return "" if count is None or count in GPU_COUNTS else f"{name} must be 1, 2, 4 or 8, got '{count}'."
 
 
-#: A number of GPUs that may be sent: ``problem`` of a request refuses others, so that answers may hold any.
+#: A number of GPUs to send: the ``problem`` of a request refuses invalid numbers, so that answers may contain any.
 GpuCount = Annotated[int, WithJsonSchema({"type": "integer", "enum": list(GPU_COUNTS)})]
 
 
@@ -66,7 +66,7 @@ def _text_or_list(value: Any) -> Any:
 
 
 def unless_null(default: T) -> BeforeValidator:
-    """Mark a field whose default stands for null as well."""
+    """Mark a field whose default also replaces null."""
     return BeforeValidator(lambda value: default if value is None else value)
 
 
@@ -78,28 +78,28 @@ def _run_state(value: Any) -> Any:
     return canonical(value or "") if value is None or isinstance(value, str) else value
 
 
-#: Credits that travel as a JSON number (runs, machine types, ``/billing``).
+#: Credits as a JSON number (runs, machine types, ``/billing``).
 Credits = Annotated[
     Decimal, BeforeValidator(_decimal), PlainSerializer(float, return_type=float, when_used="json-unless-none")
 ]
 
-#: Credits that travel as a decimal string (organization ledger, price book), never as 6E-7.
+#: Credits as a decimal string (organization ledger, price book), never as 6E-7.
 DecimalString = Annotated[
     Decimal,
     BeforeValidator(_decimal),
     PlainSerializer(lambda amount: f"{amount:f}", return_type=str, when_used="json-unless-none"),
 ]
 
-#: A price or a bill in credits. Numbers beyond these limits count as unknown: a negative bill would add to a budget.
+#: A price or a bill in credits. Numbers beyond these limits count as unknown: a negative bill would raise a budget.
 Cost = Annotated[Credits, Field(ge=0, lt=10**9)]
 
-#: The same as a decimal string.
+#: A price or bill as a decimal string.
 CostString = Annotated[DecimalString, Field(ge=0, lt=10**9)]
 
-#: A moment; without a zone it is taken as UTC.
+#: A time; without a zone, UTC is assumed.
 Timestamp = Annotated[datetime, AfterValidator(_aware)]
 
-#: A moment that travels as Unix seconds; ISO text is read as well.
+#: A time as Unix seconds; ISO text is accepted.
 UnixTime = Annotated[
     datetime,
     BeforeValidator(lambda moment: moment, json_schema_input_type=int | str),
@@ -107,37 +107,37 @@ UnixTime = Annotated[
     PlainSerializer(lambda moment: int(moment.timestamp()), return_type=int, when_used="json-unless-none"),
 ]
 
-#: The id of a run, whatever the server calls it.
+#: The id of a run, under any name of a server.
 RunId = Annotated[str, Field(validation_alias=AliasChoices(*RUN_ID_NAMES), coerce_numbers_to_str=True)]
 
-#: The id of anything else.
+#: The id of another object.
 Id = Annotated[str, Field(coerce_numbers_to_str=True)]
 
-#: Text that identifies nothing: empty where a server leaves it out.
+#: Text that identifies nothing; empty if a server omits the text.
 Text = Annotated[str, BeforeValidator(lambda value: "" if value is None else value, json_schema_input_type=str | None)]
 
-#: Elements; none where a server sends null.
+#: Elements; empty if a server sends null.
 Items = Annotated[list[T], BeforeValidator(lambda value: [] if value is None else value)]
 
-#: The same of which only the first problem is reported: millions of problems would take gigabytes.
+#: Elements of which only the first problem is reported: millions of problems would take gigabytes.
 FewProblems = Annotated[list[T], FailFast(), BeforeValidator(lambda value: [] if value is None else value)]
 
-#: The state of a thing in lower case, ``unknown`` where a server gives none.
+#: A state in lower case; ``unknown`` if a server sends none.
 State = Annotated[str, BeforeValidator(_state, json_schema_input_type=str | None)]
 
-#: The same of a run, as the API's own word where the server has a synonym of it.
+#: The state of a run in the API's own word, if the server uses a synonym.
 RunStatus = Annotated[str, BeforeValidator(_run_state, json_schema_input_type=str | None)]
 
-#: Text that some answers give as one string and some as a list.
+#: Text that some answers contain as a string and some as a list.
 Texts = Annotated[list[str], BeforeValidator(_text_or_list, json_schema_input_type=str | list[str])]
 
 
-#: Fields that tell the elements of a list from each other.
+#: Fields that distinguish the elements of a list.
 _IDS = ("id", "execution_id", "activity_id")
 
 
 class Listing(Model, Generic[T]):
-    """An answer that wraps a list: iterate it, index it, take its length."""
+    """An answer that wraps a list: iterate over, index and measure the answer like a list."""
 
     _key = ""
 
@@ -158,29 +158,29 @@ class Listing(Model, Generic[T]):
 
 
 class Paged(Listing[T], Generic[T]):
-    """One page of a longer list; ``next_page`` and ``all`` fetch on."""
+    """A page of a longer list; ``next_page`` and ``all`` request further pages."""
 
     _query: dict[str, Any] = PrivateAttr(default_factory=dict)
     _fetch: Callable[[dict[str, Any]], Paged[T]] | None = PrivateAttr(default=None)
 
     def _following(self) -> dict[str, Any] | None:
-        """Return what the query for the next page says differently, None after the last page."""
+        """Return the changes in the query for the next page, None after the last page."""
         raise NotImplementedError
 
     def next_page(self) -> Paged[T] | None:
-        """Return the page that follows, or None after the last."""
+        """Return the next page, or None after the last page."""
         changes = self._following() if len(self) else None
         return self._fetch(changes) if self._fetch and changes else None
 
     def all(self) -> Iterator[T]:
-        """Iterate from this page to the end of the list, fetching as it goes."""
+        """Iterate from this page to the end of the list, requesting further pages."""
         page: Paged[T] | None = self
         ids_before: set[Any] = set()
         last: list[T] = []
         while page is not None:
             ids = {next((item_id for name in _IDS if (item_id := getattr(item, name, None))), None) for item in page}
             if page.items == last or (ids and None not in ids and ids <= ids_before):
-                return  # a server that gives the same page for every query, or goes round in circles
+                return  # the server repeats a page
             ids_before |= ids
             last = page.items
             yield from page
@@ -188,16 +188,16 @@ class Paged(Listing[T], Generic[T]):
 
 
 class TotalPage(Paged[T], Generic[T]):
-    """A page that gives the length of the entire list; the query says where the page begins."""
+    """A page with the length of the entire list; the query contains the offset."""
 
     @property
     def total(self) -> int | None:
-        """How many elements the entire list has; None where the server gives no number."""
+        """The length of the entire list; None if the server reports no number."""
         raise NotImplementedError
 
     @property
     def start(self) -> int:
-        """How many elements come before this page."""
+        """The number of elements before this page."""
         return int(self._query.get("offset", 0))
 
     def _following(self) -> dict[str, Any] | None:
@@ -207,19 +207,19 @@ class TotalPage(Paged[T], Generic[T]):
 
 
 class OffsetPage(TotalPage[T], Generic[T]):
-    """A page that gives the number of elements before it."""
+    """A page with the number of elements before the page."""
 
     limit: int | None = None
     offset: int | None = None
 
     @property
     def start(self) -> int:
-        """How many elements come before this page."""
+        """The number of elements before this page."""
         return super().start if self.offset is None else self.offset
 
 
 class CursorPage(Paged[T], Generic[T]):
-    """A page that says whether there are more; the next page begins after the id of the last element."""
+    """A page that reports whether more follow; the next page starts after the id of the last element."""
 
     _key = "data"
     has_more: bool | None = None
@@ -229,7 +229,7 @@ class CursorPage(Paged[T], Generic[T]):
 
 
 class Page(RootModel[list[T]], Generic[T]):
-    """An answer that is a bare list: iterate it, index it, take its length."""
+    """An answer that is a plain list: iterate over, index and measure the answer like a list."""
 
     def __iter__(self) -> Iterator[T]:  # type: ignore[override]
         return iter(self.root)
@@ -242,6 +242,6 @@ class Page(RootModel[list[T]], Generic[T]):
 
 
 class Message(Model):
-    """An answer in words."""
+    """An answer with a message."""
 
     message: str | None = Field(None, description="For display.")

@@ -1,4 +1,4 @@
-"""Read a state in the cloud again and again, through failures that may be over in a while."""
+"""Read a state in the cloud repeatedly, despite temporary failures."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from lk_jupyter.errors import (
 
 T = TypeVar("T")
 
-#: Seconds without a sign from the server after which a state is no longer asked for.
+#: Seconds without an answer after which polling stops.
 PATIENCE = 900.0
 
-#: The same for a server that is there and refuses: it does not know the thing (yet), takes no key, has a rule.
+#: Seconds of refusals after which polling stops: the server doesn't know the object (yet), or refuses the key.
 PATIENCE_UNKNOWN = 10.0
 
-#: Seconds that a state is read for at most: a server can name a time limit that no clock can represent.
+#: Maximum seconds of polling: a server can report a time limit that no clock can represent.
 _LONGEST = 1e9
 
-#: Failures that may be over in a while.
+#: Temporary failures.
 _PASSING = (ConnectionFailed, InvalidResponse, RateLimited, ServerError)
 BROKEN = (*_PASSING, ApiError, NotSignedIn)
 
 
 def advised(error: LkError, advice: str) -> LkError:
-    """Return an error with what else to do."""
+    """Return an error with further advice."""
     if isinstance(error, ApiError):
         error.next_step = f"{error.next_step}\n{advice}".strip()
     else:
@@ -43,10 +43,10 @@ def advised(error: LkError, advice: str) -> LkError:
 
 
 def check_patience(error: LkError, last_answer: float, advice: str) -> None:
-    """Let a failure pass that may be over in a while; ``last_answer`` is when the server last gave a sign.
+    """Ignore a temporary failure; ``last_answer`` is the time of the last answer.
 
-    Raises ConnectionFailed, with the advice, after 15 minutes; the error itself, with the advice, when the server is
-    in reach and keeps refusing; any other error at once.
+    Raises ConnectionFailed, with the advice, after 15 minutes; the error, with the advice, if the server keeps
+    refusing; any other error immediately.
     """
     waited = time.monotonic() - last_answer
     if not isinstance(error, BROKEN) or (not isinstance(error, _PASSING) and waited > PATIENCE_UNKNOWN):
@@ -62,10 +62,10 @@ def poll(
     advice: str,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[T]:
-    """Yield what ``read`` returns, again and again until the time is up. The last pause is repeated.
+    """Yield the results of ``read`` repeatedly until the time limit. The last pause is repeated.
 
-    Failures that may be over in a while are passed over. Raises as ``check_patience`` does, and the last failure with
-    the advice where the time ends with it.
+    Temporary failures are ignored. Raises as ``check_patience`` does, and at the time limit the last failure with
+    the advice.
     """
     last_answer = time.monotonic()
     end, pause = last_answer + min(seconds, _LONGEST), 0.0

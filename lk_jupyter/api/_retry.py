@@ -1,4 +1,4 @@
-"""When a request is sent again, and after which pause. Rules only: nothing here does I/O."""
+"""Rules for sending a request again, and for the pause before. This module does no I/O."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from lk_jupyter.api._endpoint import Endpoint
 
 TRIES = 4
 
-#: Longest pause between two tries in seconds, whatever the server asks for.
+#: Maximum seconds between two attempts, whatever the server requests.
 LONGEST_PAUSE = 60.0
 
 
-#: Set, in a thread whose requests may become unwanted, to the event after which none is sent again.
+#: Event in a thread whose requests may become unwanted: no attempt starts after the event is set.
 unwanted: ContextVar[Event | None] = ContextVar("unwanted", default=None)
 
 
 class Loss(Enum):
-    """The ways to get no answer."""
+    """The ways to lose an answer."""
 
     UNREACHABLE = "Could not reach"
     ANSWER = "No answer from"
@@ -43,7 +43,7 @@ class Loss(Enum):
 
 @dataclass(frozen=True)
 class RequestOutcome:
-    """How one try ended: with an HTTP status or a loss; ``carries`` is what the sender makes of it."""
+    """The outcome of an attempt: an HTTP status or a loss; ``carries`` is the sender's result."""
 
     end: int | Loss
     carries: Any = None
@@ -63,33 +63,33 @@ def _reading(endpoint: Endpoint) -> bool:
     return endpoint.method == "GET"
 
 
-#: What is worth another try, and for which operations. After an end that only repeatable ones
-#: may try again, nobody knows whether the request took effect.
+#: Outcomes that justify another attempt, and for which operations. After an outcome that only repeatable operations may
+#: retry, the effect of the request is unknown.
 AGAIN: dict[int | Loss, Callable[[Endpoint], bool]] = {
     Loss.UNREACHABLE: _always,
     Loss.ANSWER: _repeatable,
     429: _always,
     500: _reading,
-    # A gateway's word for an answer that did not come.
+    # A gateway's message for a missing answer.
     **dict.fromkeys((408, 425, 502, 503, 504, 520, 522, 524), _repeatable),
 }
 
 
 def again(endpoint: Endpoint, outcome: RequestOutcome) -> bool:
-    """Whether this end of a try calls for another one."""
+    """Return whether an outcome justifies another attempt."""
     rule = AGAIN.get(outcome.end)
     return rule is not None and rule(endpoint)
 
 
 def unknown(endpoint: Endpoint, outcome: RequestOutcome) -> bool:
-    """Whether the request may have taken effect although it was not answered."""
+    """Return whether an unanswered request may have had an effect."""
     return AGAIN.get(outcome.end) is _repeatable and not endpoint.repeatable
 
 
 def server_pause(retry_after: str | None, now: datetime, date: str | None = None) -> float | None:
-    """Seconds that a ``Retry-After`` header asks for, as a number or as a date; None without one.
+    """Return the seconds of a ``Retry-After`` header, as a number or as a date; None without a header.
 
-    A date counts from the ``date`` of the answer where it has one: the server's clock may differ from ours by hours.
+    A date is relative to the ``date`` of the answer, if any: the server's clock may differ from ours by hours.
     """
     if not retry_after:
         return None
@@ -106,7 +106,7 @@ _backoff_pause = wait_random_exponential(multiplier=0.5, max=8)
 
 
 def pause(state: RetryCallState) -> float:
-    """Seconds to wait before the next try: what the server asks for within reason, or our own growing pause."""
+    """Return the seconds before the next attempt: the server's request within limits, or our growing pause."""
     outcome = _last(state)
     requested = server_pause(outcome.retry_after, datetime.now(timezone.utc), outcome.date)
     return _backoff_pause(state) if requested is None else min(requested, LONGEST_PAUSE)
@@ -121,9 +121,9 @@ def _last(state: RetryCallState) -> RequestOutcome:
 def send_with_retries(
     endpoint: Endpoint, once: Callable[[], RequestOutcome], *, backoff: float, stop: Event
 ) -> RequestOutcome:
-    """Try until the outcome is final, or until ``stop`` is set; return the last outcome.
+    """Send until the outcome is final, or until ``stop`` is set; return the last outcome.
 
-    Pauses are multiplied by ``backoff``. The ``unwanted`` event of the thread ends the tries too.
+    ``backoff`` multiplies the pauses. The ``unwanted`` event of the thread also ends the attempts.
     """
     event, last = unwanted.get(), list[RequestOutcome]()
     wakes = event or stop

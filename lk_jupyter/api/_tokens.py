@@ -1,4 +1,4 @@
-"""The caller's credential: an API key, or a session (JWT) that is renewed before it ends."""
+"""The user's credential: an API key, or a session (JWT) that is renewed before expiry."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from lk_jupyter.errors import (
 from lk_jupyter.protocol.json_limits import load_json
 from lk_jupyter.text.secrets import never_show
 
-#: A session is renewed when this many seconds or fewer remain.
+#: A session is renewed when this number of seconds or fewer remain.
 MARGIN = 300
 
-#: Trades a refresh token for an access token and, when the server gives one, a new refresh token.
+#: Exchanges a refresh token for an access token and, from some servers, a new refresh token.
 Trade = Callable[[SecretStr], tuple[str, str | None]]
 
 
@@ -35,9 +35,9 @@ Pair = tuple[str, "str | None"]
 
 
 def secret(text: str | None) -> SecretStr | None:
-    """Wrap a token so that no message or traceback shows it; an empty one is none.
+    """Wrap a token so that no message or traceback shows the token; None for an empty text.
 
-    Raises UsageError when it holds characters that no token has.
+    Raises UsageError for characters that no token contains.
     """
     stripped = SecretStr((text or "").strip())
     del text
@@ -50,7 +50,7 @@ def secret(text: str | None) -> SecretStr | None:
 
 
 def expiry(token: SecretStr) -> float | None:
-    """When a JWT ends, in seconds since 1970, as the unverified token says; None if it doesn't say."""
+    """Return the expiry of a JWT in Unix seconds, from the unverified token; None without an expiry."""
     try:
         return float(_claims(token)["exp"])
     except (ValueError, KeyError, TypeError):
@@ -58,13 +58,13 @@ def expiry(token: SecretStr) -> float | None:
 
 
 def subject(token: str) -> str | None:
-    """Return the user that an unverified JWT names; None if it names none."""
+    """Return the user in an unverified JWT; None without a user."""
     named = _claims(SecretStr(token)).get("sub")
     return str(named) if named else None
 
 
 def _claims(token: SecretStr) -> dict[str, Any]:
-    """Return the claims of a JWT; none for another token."""
+    """Return the claims of a JWT; empty for another token."""
     try:
         payload = token.get_secret_value().split(".")[1]
         claims = load_json(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
@@ -74,16 +74,16 @@ def _claims(token: SecretStr) -> dict[str, Any]:
 
 
 class ServerEnded(ConnectionFailed):
-    """The server has ended, so that anybody may hold its address by now; nothing was sent."""
+    """The server has ended, so another program may use its address by now; nothing was sent."""
 
 
 class Tokens:
-    """What a request signs itself with; safe to use from several threads.
+    """The credential of requests; safe to use from several threads.
 
-    ``on_refresh(access_token, refresh_token)`` is called after each renewal, to store the pair.
-    ``latest()`` returns the stored pair: when another program has renewed the session, its pair is
-    the good one, since a refresh token works once. ``is_there()`` is asked before a token is given out, where the
-    server is on this machine and others might take its place.
+    ``on_refresh(access_token, refresh_token)`` is called after each renewal, to store the pair. ``latest()``
+    returns the stored pair: if another program has renewed the session, only the stored pair is valid, since a
+    refresh token works once. ``is_there()`` is called before a token is returned, if the server is on this machine
+    and another program might use its address.
     """
 
     def __init__(  # noqa: PLR0913 (the facts of one session)
@@ -108,18 +108,18 @@ class Tokens:
         renew_in_child(self)
 
     def after_fork(self) -> None:
-        """Renew the lock, which a thread of the parent may have held."""
+        """Renew the lock, which a thread of the parent may have locked."""
         self._renewing = threading.Lock()
 
     @property
     def renewable(self) -> bool:
-        """Whether there is a refresh token to renew with."""
+        """Whether there is a refresh token."""
         return self._refresh is not None
 
     def usable(self) -> SecretStr:
-        """Return the token to send, renewed first when it is about to end.
+        """Return the token to send, renewed shortly before expiry.
 
-        Raises NotSignedIn when there is none, ServerEnded when the server has ended.
+        Raises NotSignedIn without a token, ServerEnded after the end of the server.
         """
         token = self._access
         if token is None:
@@ -130,9 +130,9 @@ class Tokens:
         return self.renewed(token) if due and self.renewable else token
 
     def renewed(self, used: SecretStr) -> SecretStr:
-        """Return a newer token than ``used``; of several threads that ask, one renews for all.
+        """Return a newer token than ``used``; if several threads call, one thread renews for all.
 
-        Raises NotSignedIn when the server does not renew the session.
+        Raises NotSignedIn if the server doesn't renew the session.
         """
         with self._renewing:
             if (self._access is None or self._access == used) and not self._adopt_newer():
@@ -140,13 +140,13 @@ class Tokens:
             return self._access or used
 
     def hide(self, text: str) -> str:
-        """Remove the tokens from a text that a server sent."""
+        """Remove the tokens from a server's text."""
         for token in filter(None, (self._access, self._refresh)):
             text = text.replace(token.get_secret_value(), "…")
         return text
 
     def _adopt_newer(self) -> bool:
-        """Take over the stored pair if it is a newer one of the same user; return whether it can be used as it is."""
+        """Use the stored pair if the pair is newer and of the same user; return whether its token is still valid."""
         access, refresh = map(secret, (self._latest and self._latest()) or (None, None))
         if access is None or refresh is None or access == self._access:
             return False
@@ -181,7 +181,7 @@ class Tokens:
 
 
 def _useful_end(fresh: SecretStr) -> float | None:
-    """When a new token must be renewed; None if it looks due at once.
+    """Return the time at which a new token must be renewed; None if the token looks expired already.
 
     Then this machine's clock is wrong or tokens are short-lived, and the server's 401 is a better sign.
     """

@@ -1,7 +1,7 @@
-"""Answers that differ from the description: what can be read of them is read, the rest is left out and said once.
+"""Read answers that differ from the description: the readable parts are returned, the omitted parts are reported once.
 
-An answer that fits costs nothing here. From any other answer, the smallest piece is removed that keeps it from fitting:
-a field that may be missing, a row of a list. What identifies the thing itself must be there.
+A valid answer takes no extra time. From any other answer, the smallest invalid piece is removed: a field that may be
+missing, or a row of a list. The id of an object is required.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lk_jupyter.api._models import Listing, Page
 from lk_jupyter.protocol.json_limits import VALIDATED, VALIDATED_FAST, require_small
 from lk_jupyter.text.problems import in_words
 
-#: Keys that answers of other servers are wrapped in.
+#: Keys in which other servers wrap answers.
 _WRAPPERS = (
     "data",
     "result",
@@ -37,12 +37,12 @@ _WRAPPERS = (
 
 _PASSES = 20
 
-#: Bytes of an answer whose text is damaged, and which is still read: it is in memory several times.
+#: Maximum bytes of a damaged text that is still read: the text is in memory several times.
 _MOST_DAMAGED_BYTES = 16_000_000
 
 
 def read(kind: TypeAdapter[Any], returns: Any, body: bytes) -> tuple[Any, str]:
-    """Return an answer, and in words what was left out of it. Raises ValidationError, JsonTooLarge."""
+    """Return an answer, and the omitted parts in words. Raises ValidationError, JsonTooLarge."""
     require_small(body, VALIDATED_FAST if getattr(returns, "fails_fast", False) else VALIDATED)
     try:
         return kind.validate_json(body or b"null"), ""
@@ -63,7 +63,7 @@ def read(kind: TypeAdapter[Any], returns: Any, body: bytes) -> tuple[Any, str]:
 
 
 def _decoded(body: bytes) -> Any:
-    """Return what JSON says, in whatever encoding it comes; what is not text of it is replaced."""
+    """Parse JSON of any encoding; replace invalid characters."""
     try:
         return from_json(body)
     except ValueError:
@@ -78,9 +78,9 @@ def _repaired_text(body: bytes) -> bytes:
 
 
 def repaired(kind: TypeAdapter[Any], content: Any) -> tuple[Any, str]:
-    """Return what can be read of a content, and in words which rows are left out.
+    """Return the readable parts of a content, and the omitted rows in words.
 
-    Raises ValidationError, also for a list of which no row can be read: an empty list would mean that nothing exists.
+    Raises ValidationError, also for a list without any readable row: an empty list would mean that nothing exists.
     """
     content, rows, reason, first = copy.deepcopy(content), 0, "", None
     for _ in range(_PASSES):
@@ -107,11 +107,11 @@ def repaired(kind: TypeAdapter[Any], content: Any) -> tuple[Any, str]:
 
 
 def _path(content: Any, place: tuple[int | str, ...], *, missing: bool) -> tuple[int | str, ...]:
-    """Return the path to the smallest piece that keeps a content from fitting."""
+    """Return the path to the smallest invalid piece of a content."""
     steps: list[int | str] = []
     for step in place[:-1] if missing else place:
         is_present = step in content if isinstance(content, dict) else _is_index(content, step)
-        if is_present:  # else it is the name of one type of several
+        if is_present:  # otherwise the name of a type of a union
             steps.append(step)
             content = content[step]
     return tuple(steps)
@@ -128,11 +128,11 @@ def _remove(content: Any, path: tuple[int | str, ...]) -> None:
 
 
 def _shapes(returns: Any, content: Any) -> Iterator[Any]:
-    """Yield a content, and what it may mean where it is wrapped, or a list that is not."""
+    """Yield a content, and its possible meanings if the content is wrapped or should be a list."""
     key = _list_key(returns)
     if key is not None:
         yield from _lists(key, content)
-    if key == "" and content is None:  # what some languages write for an empty list
+    if key == "" and content is None:  # some languages write an empty list this way
         yield []
     yield content
     if isinstance(content, dict):
@@ -143,7 +143,7 @@ def _shapes(returns: Any, content: Any) -> Iterator[Any]:
 
 
 def _list_key(returns: Any) -> str | None:
-    """Return the key under which an answer has its list, empty where it is a bare list; None where it is no list."""
+    """Return the key of an answer's list, empty for a plain list; None without a list."""
     if not isinstance(returns, type):
         return None
     if issubclass(returns, Listing):
@@ -165,7 +165,7 @@ def _lists(key: str, content: Any) -> Iterator[Any]:
 
 
 def empty(kind: TypeAdapter[Any]) -> Iterator[BaseModel | None]:
-    """Yield what stands for an answer without content, where the type of the answer has that."""
+    """Yield the value for an answer without content, if the declared type has such a value."""
     contents: tuple[Any, ...] = ({}, None)
     for content in contents:
         try:

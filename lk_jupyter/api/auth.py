@@ -28,13 +28,13 @@ class LoginResponse(Model):
 
 
 class RefreshRequest(Model):
-    """A refresh token to trade in."""
+    """A refresh token to exchange."""
 
     refresh_token: str = Field(repr=False)
 
 
 class RefreshResponse(Model):
-    """A new pair of tokens; without a new refresh token the old one stays good."""
+    """A new pair of tokens; without a new refresh token the old token stays valid."""
 
     access_token: str = Field(repr=False)
     refresh_token: str | None = Field(None, repr=False)
@@ -42,7 +42,7 @@ class RefreshResponse(Model):
 
 
 class ApiKey(Model):
-    """A personal API key without its secret; ``key_prefix`` is how the secret begins."""
+    """A personal API key without its secret; ``key_prefix`` is the start of the secret."""
 
     id: Id
     key_name: Text = ""
@@ -54,7 +54,7 @@ class ApiKey(Model):
 
 
 class ApiKeyCreate(Model):
-    """A personal API key to make; without ``expires_at`` it never ends."""
+    """A personal API key to create; without ``expires_at`` the key never expires."""
 
     key_name: Annotated[str, Field(min_length=1, max_length=255)]
     expires_at: Timestamp | None = None
@@ -72,19 +72,19 @@ class ApiKeyCreated(Model):
 
 
 class ApiKeyToggleResult(Model):
-    """Whether a key is active now."""
+    """Whether a key is active."""
 
     is_active: bool | None = None
 
 
 class ApiKeyValidateRequest(Model):
-    """A key to look at."""
+    """A key to validate."""
 
     api_key: str = Field(repr=False)
 
 
 class ApiKeyValidation(Model):
-    """Whether a key is good, and whose it is when it is."""
+    """Whether a key is valid, and its owner."""
 
     valid: bool | None = None
     user_id: str | None = None
@@ -118,14 +118,14 @@ class Auth(Group):
     def login(self, request: LoginRequest) -> LoginResponse:
         """Sign in with e-mail and password.
 
-        A wrong password raises Unauthorized or BadRequest. An account with MFA has to verify a code
-        next: ``client.mfa.verify``, with the access token of this answer.
+        A wrong password raises Unauthorized or BadRequest. With MFA, the account must verify a code next:
+        ``client.mfa.verify``, with the access token of this answer.
         """
         ...
 
     @POST("/auth/refresh", effect="reads", auth=False, timeout=15, magic="%lk_login")
     def refresh(self, request: RefreshRequest) -> RefreshResponse:
-        """Trade a refresh token for a new pair; for JWT sessions only, never for ``lk_`` keys."""
+        """Exchange a refresh token for a new pair; for JWT sessions only, never for ``lk_`` keys."""
         ...
 
     @GET("/auth/api-keys/", magic="%lk_keys list")
@@ -135,26 +135,26 @@ class Auth(Group):
 
     @POST("/auth/api-keys/", effect="writes", magic="%lk_keys create")
     def create_api_key(self, request: ApiKeyCreate) -> ApiKeyCreated:
-        """Make a personal API key; this answer alone holds its secret."""
+        """Create a personal API key; only this answer contains its secret."""
         ...
 
     @DELETE("/auth/api-keys/{api_key_id}", magic="%lk_keys revoke, %lk_keys delete")
     def revoke_api_key(self, api_key_id: str) -> Any:
-        """Revoke a personal API key permanently, at once. What the answer holds is not specified.
+        """Revoke a personal API key permanently and immediately. The content of the answer isn't specified.
 
-        Raises NotFound when the caller has no such key.
+        Raises NotFound if the caller has no such key.
         """
         ...
 
     @PATCH("/auth/api-keys/{api_key_id}/toggle", effect="writes", magic="%lk_keys toggle")
     def toggle_api_key(self, api_key_id: str) -> ApiKeyToggleResult:
-        """Switch an active personal API key off, or an inactive one on.
+        """Deactivate an active personal API key, or activate an inactive key.
 
-        Raises NotFound when the caller has no such key.
+        Raises NotFound if the caller has no such key.
         """
         ...
 
     @POST("/auth/api-keys/validate", effect="reads", magic="%lk_keys check")
     def validate_api_key(self, request: ApiKeyValidateRequest) -> ApiKeyValidation:
-        """Check whether a key is valid, without using it."""
+        """Check whether a key is valid, without using the key."""
         ...

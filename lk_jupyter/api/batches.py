@@ -13,7 +13,7 @@ from lk_jupyter.api.states import UNKNOWN
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-#: States in which a batch has come to its end.
+#: Final states of a batch.
 FINAL_STATES = frozenset({"completed", "failed", "expired", "cancelled"})
 
 _ACTIVE = frozenset({"validating", "in_progress", "finalizing", "cancelling", "pending", "queued", "running"})
@@ -27,7 +27,7 @@ _SYNONYMS = {
 
 
 class CreateBatchRequest(Model):
-    """A file of requests to answer; ``endpoint`` and ``model`` override what its lines say."""
+    """A file of requests to answer; ``endpoint`` and ``model`` override the lines of the file."""
 
     input_file_id: str
     completion_window: str = Field("24h", description="Only 24h is offered.")
@@ -37,7 +37,7 @@ class CreateBatchRequest(Model):
 
 
 class RequestCounts(Model):
-    """How many lines a batch has, and how many are done."""
+    """The number of lines in a batch, and of completed lines."""
 
     total: int | None = None
     completed: int | None = None
@@ -47,8 +47,8 @@ class RequestCounts(Model):
 class Batch(Model):
     """A batch: validating, in_progress, finalizing, then completed, failed, expired or cancelled.
 
-    ``output_file_id`` names the file of answers, in any order, joined by ``custom_id``;
-    ``error_file_id`` names the file of failed lines.
+    ``output_file_id`` is the id of the file with answers, in any order, joined by ``custom_id``; ``error_file_id``
+    is the id of the file with failed lines.
     """
 
     id: Annotated[str, Field(validation_alias=AliasChoices("id", "batch_id", "batchId"), coerce_numbers_to_str=True)]
@@ -78,7 +78,7 @@ class Batch(Model):
 
     @property
     def is_over(self) -> bool:
-        """Whether it has come to its end."""
+        """Whether the batch has ended."""
         return self.status in FINAL_STATES
 
 
@@ -118,7 +118,7 @@ class Batches(Group):
 
     @GET("/batches", magic="%lk_batch")
     def list(self, after: str | None = None, limit: Annotated[int, Field(ge=1)] = 20) -> BatchList:
-        """List batches, newest first; the page knows how to fetch on."""
+        """List batches, newest first; the page can request further pages."""
         ...
 
     @GET("/batches/{batch_id}", magic="%lk_batch")
@@ -128,5 +128,5 @@ class Batches(Group):
 
     @POST("/batches/{batch_id}/cancel", effect="stops", repeatable=True, magic="%lk_batch")
     def cancel(self, batch_id: str) -> Batch | None:
-        """Cancel a batch; lines that were answered stay answered."""
+        """Cancel a batch; existing answers stay."""
         ...

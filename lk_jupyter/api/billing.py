@@ -1,4 +1,4 @@
-"""Credits, what was bought with money and what they were used for (``/billing``)."""
+"""Credits: balance, purchases and spending (``/billing``)."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class ExecutionHistory(OffsetPage[ExecutionSummary]):
 
     @property
     def total(self) -> int | None:
-        """How many runs there are in all."""
+        """The total number of runs."""
         return self.total_executions
 
 
@@ -112,7 +112,7 @@ class BillingActivities(TotalPage[BillingActivity]):
 
     @property
     def total(self) -> int | None:
-        """How many there are in all."""
+        """The total number of entries."""
         return self.total_activities
 
 
@@ -138,12 +138,12 @@ class Invoices(TotalPage[Invoice]):
 
     @property
     def total(self) -> int | None:
-        """How many there are in all."""
+        """The total number of payments."""
         return self.total_invoices
 
 
 class CheckoutRequest(Model):
-    """Credits to buy, and where the browser goes afterwards."""
+    """Credits to buy, and the next address of the browser."""
 
     credits_amount: int = Field(description="Credits to buy.")
     success_url: str | None = Field(None, description="Where a paid checkout leads.")
@@ -151,7 +151,7 @@ class CheckoutRequest(Model):
 
 
 class CheckoutSession(Model):
-    """A payment to be made in a browser."""
+    """A payment to make in a browser."""
 
     checkout_url: str = Field(description="Page of the payment provider.")
     session_id: Text = ""
@@ -189,24 +189,24 @@ class Billing(Group):
 
     @GET("/billing/history", magic="%lk_runs, %lk_billing history")
     def history(self, limit: int = 50, offset: int = 0) -> ExecutionHistory:
-        """List runs with their cost; the page knows how to fetch on."""
+        """List runs with their cost; the page can request further pages."""
         ...
 
     @GET("/billing/activities", magic="%lk_billing activities")
     def activities(self, limit: int = 10, offset: int = 0) -> BillingActivities:
-        """List charges and top-ups in one timeline; the page knows how to fetch on."""
+        """List charges and top-ups in one timeline; the page can request further pages."""
         ...
 
     @GET("/billing/invoices", magic="%lk_billing invoices")
     def invoices(self, limit: int = 10, offset: int = 0) -> Invoices:
-        """List payments; the page knows how to fetch on."""
+        """List payments; the page can request further pages."""
         ...
 
     @POST("/billing/checkout", effect="writes", magic="%lk_billing checkout")
     def checkout(self, request: CheckoutRequest) -> CheckoutSession:
-        """Begin to buy credits.
+        """Start a purchase of credits.
 
-        Open ``checkout_url`` in a browser to pay; the balance grows some time after that. Raises
-        BadRequest for an amount that is not sold.
+        Open ``checkout_url`` in a browser to pay; the balance grows some time after the payment. Raises
+        BadRequest for an amount that isn't sold.
         """
         ...

@@ -7,7 +7,7 @@ from lk_jupyter.api._models import Items, Listing, Model
 
 
 class BlockVolume(Model):
-    """A volume; it outlives its machine and costs until it is deleted."""
+    """A volume; a volume outlives its machine and costs credits until deleted."""
 
     volume_id: str
     name: str | None = None
@@ -26,7 +26,7 @@ class BlockVolumeList(Listing[BlockVolume]):
 
 
 class DeleteVolumeResponse(Model):
-    """A volume that is gone."""
+    """A deleted volume."""
 
     volume_id: str | None = None
     message: str | None = None
@@ -52,5 +52,5 @@ class Block(Group):
 
     @DELETE("/storage/block/{volume_id}", magic="%lk_volumes delete")
     def delete(self, volume_id: str) -> DeleteVolumeResponse | None:
-        """Delete a free volume and its data. Raises Conflict while a machine has it."""
+        """Delete a free volume and its data. Raises Conflict while the volume is attached."""
         ...

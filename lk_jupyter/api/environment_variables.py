@@ -1,4 +1,4 @@
-"""Secrets that runs find in their environment (``/environment-variables``)."""
+"""Secrets in the environment of runs (``/environment-variables``)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lk_jupyter.api._models import Items, Listing, Message, Model, unless_null
 
 
 class EnvironmentVariable(Model):
-    """One variable; its value is masked."""
+    """A variable with a masked value."""
 
     name: str
     id: Annotated[str, unless_null(""), Field(coerce_numbers_to_str=True)] = ""
@@ -37,7 +37,7 @@ class EnvironmentVariableInput(Model):
 
 
 class EnvironmentVariableBatch(Model):
-    """Several variables, no name twice."""
+    """Several variables with different names."""
 
     environment_variables: list[EnvironmentVariableInput]
 
@@ -63,9 +63,9 @@ class EnvironmentVariables(Group):
 
     @POST("/environment-variables/", effect="writes", repeatable=True, magic="%lk_secrets set")
     def upsert(self, body: EnvironmentVariableBatch | EnvironmentVariableInput) -> EnvironmentVariableList:
-        """Create or replace variables by name, and list what there is then.
+        """Create or replace variables by name, and return all variables.
 
-        Raises BadRequest or Invalid for a bad or repeated name; nothing is changed then.
+        Raises BadRequest or Invalid for a bad or repeated name; then nothing is changed.
         """
         ...
 

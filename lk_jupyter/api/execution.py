@@ -25,7 +25,7 @@ MAX_TIMEOUT = 600
 
 
 def _object(value: Any) -> Any:
-    """Read metadata that came as JSON text; text that is no object says nothing."""
+    """Read metadata sent as JSON text; text without an object gives no metadata."""
     try:
         parsed = load_json(value) if isinstance(value, str) else value
     except (ValueError, RecursionError):
@@ -37,7 +37,7 @@ Metadata = Annotated[dict[str, Any], BeforeValidator(_object, json_schema_input_
 
 
 class _Script(Model):
-    """What every start of Python code may hold."""
+    """Common fields of all starts of Python code."""
 
     code: str = Field(description="Python source.")
     nbcode: int = Field(0, description="0 for a plain script, 1 for notebook code.")
@@ -64,9 +64,9 @@ class StreamingExecutionRequest(_Script):
 
 
 class _Container(Model):
-    """What every start of containers may hold."""
+    """Common fields of all starts of containers."""
 
-    import_files: ClassVar[str | None] = None  # what a Python run may have, and containers never
+    import_files: ClassVar[str | None] = None  # fields that only Python runs may have
     requirements_content: ClassVar[str | None] = None
     docker_registry_credential_type: str | None = Field(None, description="Registry login: basic or aws.")
     aws_access_key_id: str | None = Field(None, repr=False)
@@ -114,7 +114,7 @@ StartRequest = StreamingExecutionRequest | DockerExecutionRequest | DockerCompos
 
 
 class GpuSelectionRequest(_Script):
-    """A script to try on every GPU profile of the account."""
+    """A script to try on each GPU profile of the account."""
 
     timeout: int = Field(
         DEFAULT_TIMEOUT, ge=1, le=MAX_TIMEOUT, description="Seconds each try may take.", json_schema_extra={"unit": "s"}
@@ -123,7 +123,7 @@ class GpuSelectionRequest(_Script):
 
 
 class StartResponse(Model):
-    """A run that was accepted."""
+    """An accepted run."""
 
     execution_id: RunId
     status: RunStatus = UNKNOWN
@@ -131,13 +131,13 @@ class StartResponse(Model):
 
 
 class StreamingStartResponse(StartResponse):
-    """A Python run that was accepted."""
+    """An accepted Python run."""
 
     pythia_decision: str | None = Field(None, description="Hardware advice of the scheduler, for display.")
 
 
 class RunState(Model):
-    """The state of a run. A word that nobody knows counts as an end once something else shows that there was one."""
+    """The state of a run. An unknown word counts as an end if another field proves the end."""
 
     status: RunStatus = UNKNOWN
     _word: str = PrivateAttr("")
@@ -159,7 +159,7 @@ class RunState(Model):
 
     @property
     def known_since(self) -> datetime | None:
-        """The first moment of it that is known: of the request, else of its start or its end."""
+        """The first known time: of the request, otherwise of the start or the end."""
         names = ("created_at", "execelet_start", "start_time", "job_start", "end_time", "finish_time")
         return next((moment for name in names if (moment := getattr(self, name, None))), None)
 
@@ -185,7 +185,7 @@ class AbortResponse(Model):
 
 
 class GpuSelectionStartResponse(Model):
-    """A selection that was accepted; it has no stream."""
+    """An accepted selection, which has no stream."""
 
     execution_id: RunId
     status: RunStatus = UNKNOWN
@@ -193,7 +193,7 @@ class GpuSelectionStartResponse(Model):
 
 
 class MemoryRequirements(Model):
-    """Memory that a model needs, in GB, by use; ``parameter_count`` in billions."""
+    """Memory in GB that a model needs, by use; ``parameter_count`` in billions."""
 
     parameter_count: float | None = None
     model_weights: float | None = None
@@ -204,7 +204,7 @@ class MemoryRequirements(Model):
 
 
 class MinimalConfig(Model):
-    """The fewest GPUs of a type that hold a model."""
+    """The minimum number of GPUs of a type for a model."""
 
     gpu_type: str | None = None
     per_gpu_vram_gb: float | None = None
@@ -213,14 +213,14 @@ class MinimalConfig(Model):
 
 
 class MemoryConfig(Model):
-    """What was found out about the memory that a script needs."""
+    """Findings about the memory that a script needs."""
 
     memory_requirements: MemoryRequirements | None = None
     minimal_configs: list[MinimalConfig] | None = None
 
 
 class ExtractionResult(Model):
-    """What was read from a script before it ran."""
+    """Facts read from a script before its run."""
 
     status: str | None = None
     memory_config: MemoryConfig | None = None
@@ -239,7 +239,7 @@ class TrainTime(Model):
 
 
 class RuntimeReport(Model):
-    """What was measured while a script ran; times in seconds."""
+    """Measurements of a running script; times in seconds."""
 
     estimated_per_epoch_time_s: float | None = None
     train_iteration: TrainIteration | None = None
@@ -248,7 +248,7 @@ class RuntimeReport(Model):
 
 
 class ProfilingResult(Model):
-    """One try: ``execution_time`` in seconds, ``cost`` in credits."""
+    """An attempt: ``execution_time`` in seconds, ``cost`` in credits."""
 
     profile: str | None = None
     status: str | None = None
@@ -258,7 +258,7 @@ class ProfilingResult(Model):
 
 
 class SelectionMetrics(Model):
-    """One row of the result table; ``htime`` is ``time`` (seconds) for display."""
+    """A row of the result table; ``htime`` is ``time`` (seconds) for display."""
 
     status: str | None = None
     time: float | None = None
@@ -268,7 +268,7 @@ class SelectionMetrics(Model):
 
 
 class SelectionResults(Model):
-    """The profiles that came out on top, and the table of all by profile."""
+    """The best profiles, and the table of all profiles."""
 
     best: str | None = None
     fastest: str | None = None
@@ -277,7 +277,7 @@ class SelectionResults(Model):
 
 
 class GpuSelectionMetadata(Model):
-    """What a selection has found so far; a part is missing until its phase ends."""
+    """The findings of a selection so far; a part is missing until its phase ends."""
 
     extraction_result: ExtractionResult | None = None
     profiling_results: list[ProfilingResult] | None = None
@@ -296,7 +296,7 @@ class GpuSelectionStatus(RunState):
 
 
 class ExecutionRecord(RunState):
-    """All that the cloud keeps of one run. Times are UTC, ``billed`` is in credits."""
+    """The complete record of a run. Times are UTC, ``billed`` is in credits."""
 
     execution_id: RunId
     created_at: Timestamp | None = Field(None, description="Request received.")
@@ -338,7 +338,7 @@ class ExecutionRecord(RunState):
 
 
 class Phase(Model):
-    """One phase of a run; ``duration`` in seconds."""
+    """A phase of a run; ``duration`` in seconds."""
 
     start_time: Timestamp | None = None
     end_time: Timestamp | None = None
@@ -346,7 +346,7 @@ class Phase(Model):
 
 
 class Timing(Model):
-    """How long a run took, in seconds, by phase."""
+    """The duration of a run in seconds, by phase."""
 
     total_duration: float | None = None
     jobRequestSent: float | None = None  # noqa: N815
@@ -366,21 +366,21 @@ class TimingResponse(Model):
 
 
 class MetricPoint(Model):
-    """One sample; a null value is a gap."""
+    """A sample; a null value is a gap."""
 
     timestamp: Timestamp
     value: float | None = None
 
 
 class TimeRange(Model):
-    """The window that the samples cover."""
+    """The time span of the samples."""
 
     start: Timestamp | None = None
     end: Timestamp | None = None
 
 
 class ExecutionMetrics(Model):
-    """GPU and host series of one run; a series without samples is empty."""
+    """GPU and host series of a run; a series without samples is empty."""
 
     executionId: str | None = None  # noqa: N815
     hostname: str | None = None
@@ -436,7 +436,7 @@ class Execution(Group):
 
     @POST("/execution/streaming/start", effect="spends", magic="%%lk_run, %lk_run_notebook")
     def start_streaming(self, request: StreamingExecutionRequest) -> StreamingStartResponse:
-        """Submit a Python run; answers at once with its id and the address of its output."""
+        """Submit a Python run; the answer arrives immediately, with the id and the address of the output."""
         ...
 
     @GET("/execution/streaming/{execution_id}/status", magic="%%lk_run, %lk_sessions list")
@@ -466,7 +466,7 @@ class Execution(Group):
 
     @POST("/execution/image/start", effect="spends", magic="%%lk_docker, %lk_notebook start")
     def start_image(self, request: DockerExecutionRequest) -> StartResponse:
-        """Submit a container image run, or a hosted Jupyter server (``job_type`` customer_notebook)."""
+        """Submit a run of a container image, or a hosted Jupyter server (``job_type`` customer_notebook)."""
         ...
 
     @POST(
@@ -481,17 +481,17 @@ class Execution(Group):
 
     @POST("/execution/compose/start", effect="spends", magic="%%lk_compose")
     def start_compose(self, request: DockerComposeExecutionRequest) -> StartResponse:
-        """Submit a stack of containers, described by the text of a compose file."""
+        """Submit a stack of containers, defined by the text of a compose file."""
         ...
 
     @POST("/execution/gpu_selection/start", effect="spends", magic="%%lk_select")
     def start_gpu_selection(self, request: GpuSelectionRequest) -> GpuSelectionStartResponse:
-        """Try one script on every GPU machine type of the account; each try is billed as a separate run."""
+        """Try a script on each GPU machine type of the account; each attempt is billed as a separate run."""
         ...
 
     @GET("/execution/gpu_selection/{execution_id}/status", magic="%%lk_select")
     def gpu_selection_status(self, execution_id: str) -> GpuSelectionStatus:
-        """Read the phase of a selection and what it has found so far."""
+        """Read the phase of a selection and its findings so far."""
         ...
 
     @GET("/execution/{execution_id}", magic="%%lk_run, %lk_sessions list, %lk_status")
@@ -533,5 +533,5 @@ class Stream(Group):
 
     @POST("/stream/{execution_id}", effect="reads", server=V1, auth=False, repeatable=True, magic="%%lk_run")
     def output(self, execution_id: str) -> Iterator[StreamEvent]:
-        """Follow the output of a run; ends after the event that says how the run ended."""
+        """Follow the output of a run; the last event reports the end of the run."""
         ...

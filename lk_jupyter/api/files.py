@@ -12,7 +12,7 @@ from lk_jupyter.api._models import CursorPage, Items, Model, Text, UnixTime, unl
 
 
 class BatchFileUpload(Model):
-    """A file of requests, one JSON object a line."""
+    """A file of requests, with one JSON object per line."""
 
     file: Upload
     purpose: str = "batch"
@@ -37,7 +37,7 @@ class BatchFileList(CursorPage[BatchFile]):
 
 
 class BatchFileDeleted(Model):
-    """What was deleted."""
+    """The deleted file."""
 
     id: str | None = None
     object: str | None = None
@@ -70,12 +70,12 @@ class Files(Group):
     def list(
         self, purpose: str | None = None, limit: Annotated[int | None, Field(ge=1)] = None, after: str | None = None
     ) -> BatchFileList:
-        """List files, newest first; the page knows how to fetch on."""
+        """List files, newest first; the page can request further pages."""
         ...
 
     @GET("/files/{file_id}", magic="%lk_files show, %lk_files get")
     def get(self, file_id: str) -> BatchFile:
-        """Read what is known of a file."""
+        """Read the facts on a file."""
         ...
 
     @DELETE("/files/{file_id}", magic="%lk_files delete, %lk_batch")
@@ -85,5 +85,5 @@ class Files(Group):
 
     @GET("/files/{file_id}/content", timeout=60, magic="%lk_files get, %lk_batch")
     def content(self, file_id: str) -> Download:
-        """Read a file, one JSON object a line."""
+        """Read a file, with one JSON object per line."""
         ...

@@ -1,7 +1,7 @@
-"""A Jupyter server on a port of a run: whether it answers, and its kernels.
+"""A Jupyter server on a port of a run: its availability and its kernels.
 
-It is no part of the cloud's API: it has another password, and the account's key is never sent there. As in
-``_http``, a failure becomes an error of ours outside of the ``except`` block: httpx's locals contain the password.
+The server isn't part of the cloud's API: the server has a separate password, and never receives the account's key. As
+in ``_http``, a failure becomes an error of ours outside of the ``except`` block: httpx's locals contain the password.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from lk_jupyter.config.read_only import refuse_if_read_only
 from lk_jupyter.errors import ConnectionFailed, InvalidResponse
 from lk_jupyter.protocol.json_limits import load_json
 
-#: A proxy is for the world outside, never for this machine.
+#: Proxies are for other machines, never for this machine.
 _NO_PROXY: dict[str, httpx.BaseTransport | None] = dict.fromkeys(("all://127.0.0.1", "all://localhost", "all://[::1]"))
 
-#: Seconds for one answer; starting a kernel may take longer than all else.
+#: Seconds for an answer; the start of a kernel may take longest.
 PATIENCE = 10.0
 _START_PATIENCE = 60.0
 
 
 def answers(url: str) -> bool:
-    """Whether something behind this address of a port answers HTTP."""
+    """Return whether a program behind the address of a port answers HTTP."""
     try:
         with httpx.Client(timeout=PATIENCE, mounts=_NO_PROXY) as client, client.stream("GET", url) as response:
             return response.status_code < 500
@@ -36,9 +36,9 @@ def answers(url: str) -> bool:
 
 
 class HostedServer:
-    """A Jupyter server at ``url``, which ends with a slash. It is signed in to with the form of its login page.
+    """A Jupyter server at ``url``, which ends with a slash, with a sign-in by the form of the login page.
 
-    The password is in no address, and after the sign-in only a cookie is sent.
+    No address contains the password, and after the sign-in only a cookie is sent.
     """
 
     def __init__(self, url: str, password: str) -> None:
@@ -57,15 +57,18 @@ class HostedServer:
 
     @property
     def headers(self) -> dict[str, str]:
-        """The headers that sign a web socket in; they are a secret. Raises ConnectionFailed, InvalidResponse."""
+        """Return the headers that sign a web socket in, which are a secret.
+
+        Raises ConnectionFailed, InvalidResponse.
+        """
         if not self._sign_in():
             raise ConnectionFailed(f"The Jupyter server at {self.url} doesn't answer.")
         return {"Cookie": self._http.build_request("GET", "api/kernels").headers.get("cookie", "")}
 
     def is_ready(self) -> bool:
-        """Whether the server answers, and accepts the password.
+        """Return whether the server answers and accepts the password.
 
-        Raises InvalidResponse if it doesn't accept the password, or asks for none.
+        Raises InvalidResponse if the server refuses the password, or needs none.
         """
         try:
             return self._sign_in() and _parse_id_list(self._request("GET", "api/kernels")) is not None
@@ -75,9 +78,9 @@ class HostedServer:
             return False
 
     def _sign_in(self) -> bool:
-        """Sign in, unless that was done; return False while no Jupyter server answers.
+        """Sign in once; return False while no Jupyter server answers.
 
-        Raises ConnectionFailed, and InvalidResponse if the server doesn't accept the password, or asks for none.
+        Raises ConnectionFailed, and InvalidResponse if the server refuses the password, or needs none.
         """
         with self._lock:
             if self._is_signed_in:
@@ -85,14 +88,14 @@ class HostedServer:
             problem = ""
             try:
                 self._is_signed_in = self._asks_for_password() and self._post_password()
-            except (httpx.HTTPError, RuntimeError) as error:  # the second if it was closed meanwhile
+            except (httpx.HTTPError, RuntimeError) as error:  # RuntimeError after a concurrent close
                 problem = type(error).__name__
             if problem:
                 raise ConnectionFailed(f"The Jupyter server at {self.url} doesn't answer ({problem}).")
             return self._is_signed_in
 
     def _asks_for_password(self) -> bool:
-        """Whether a Jupyter server refuses requests that are not signed in; False while something else answers."""
+        """Return whether a Jupyter server refuses requests without a sign-in; False while another program answers."""
         response = self._request("GET", "api/kernels")
         if response.is_success and _parse_id_list(response) is not None:
             raise InvalidResponse(
@@ -102,7 +105,7 @@ class HostedServer:
         return response.status_code in {401, 403}
 
     def _post_password(self) -> bool:
-        """Send the form of the login page; False if this is no login page of Jupyter."""
+        """Send the form of the login page; return False if the page is no login page of Jupyter."""
         if not self._request("GET", "login").is_success or "_xsrf" not in self._http.cookies:
             return False
         response = self._request(
@@ -126,7 +129,7 @@ class HostedServer:
         return str(kernel["id"])
 
     def has_kernel(self, kernel: str) -> bool:
-        """Whether the server knows this kernel still."""
+        """Return whether the server still has this kernel."""
         return any(entry["id"] == kernel for entry in self.kernels())
 
     def _odd(self, request: str) -> InvalidResponse:
@@ -135,14 +138,17 @@ class HostedServer:
         )
 
     def kernels(self) -> list[dict[str, Any]]:
-        """Return the kernels, each with ``id``, ``execution_state`` and ``last_activity``; asking is no activity."""
+        """Return the kernels, each with ``id``, ``execution_state`` and ``last_activity``.
+
+        This request is no activity.
+        """
         kernels = _parse_id_list(self._send("GET", "api/kernels?no_track_activity=1"))
         if kernels is None:
             raise self._odd("GET api/kernels")
         return kernels
 
     def interrupt(self, kernel: str) -> None:
-        """Interrupt what a kernel does."""
+        """Interrupt the work of a kernel."""
         self._send("POST", f"api/kernels/{quote(kernel)}/interrupt")
 
     def restart(self, kernel: str) -> None:
@@ -167,7 +173,7 @@ class HostedServer:
         except httpx.HTTPError as error:
             problem = type(error).__name__
         else:
-            if answer.status_code in {502, 503, 504}:  # it does not listen yet
+            if answer.status_code in {502, 503, 504}:  # the server doesn't listen yet
                 problem = f"HTTP {answer.status_code}"
             elif answer.is_success:
                 return answer
@@ -180,14 +186,14 @@ class HostedServer:
 
 
 def _json(answer: httpx.Response) -> Any:
-    """Return what an answer holds as JSON; None where it is none."""
+    """Return the JSON of an answer; None for other content."""
     with suppress(ValueError, RecursionError):
         return load_json(answer.content)
     return None
 
 
 def _parse_id_list(answer: httpx.Response) -> list[dict[str, Any]] | None:
-    """Return a list of things that have an id; None where it is none."""
+    """Return a list of objects with an id; None for other content."""
     content = _json(answer)
     is_list = isinstance(content, list) and all(isinstance(each, dict) and "id" in each for each in content)
     return content if is_list else None

@@ -1,6 +1,6 @@
-"""The web socket to a kernel of a hosted Jupyter server: requests go out, messages come in a thread.
+"""The web socket to a kernel of a hosted Jupyter server: requests are sent, messages are received in a thread.
 
-Messages are Jupyter's own, in the form that every version of the server knows (JSON).
+The messages are Jupyter's own, in the format that all versions of the server know (JSON).
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from lk_jupyter.protocol.json_limits import MOST_MESSAGE_BYTES, load_json, megab
 
 Message = dict[str, Any]
 
-#: Seconds before a new connection, and in which an interrupt of who waits is noticed on every system.
+#: Seconds before a new connection, and seconds within which an interrupt of a waiting caller is noticed on all systems.
 _PAUSE, _TICK = 0.5, 0.2
 
-#: States in which a kernel has lost what it was asked.
+#: States after which a kernel has lost its requests.
 _DEAD = {"restarting", "autorestarting", "dead"}
 
-#: What reading a message raises that is none of Jupyter's: the others count.
+#: Errors while reading a message that isn't Jupyter's: all other messages count.
 ODD = (ValueError, TypeError, LookupError, AttributeError, RecursionError, struct.error)
 
 DIED = "The session's Python died and was restarted on the same machine; its variables are lost."
@@ -40,7 +40,7 @@ _TOO_BIG = 1009  # of RFC 6455
 LOST = "The connection broke while the cell was sent, and the session doesn't know it. Run the cell again."
 CUT = "The connection broke, and the end of the cell was lost. The cell ran: check its variables before you rerun it."
 
-#: Lost messages that are counted one by one, and digits of the number of a message.
+#: Maximum count of lost messages, and maximum digits of a message number.
 _MOST_LOST, _LONGEST_NUMBER = 10_000, 16
 
 
@@ -73,16 +73,16 @@ class MessageNumbers:
 
 
 def lost_label(count: int) -> str:
-    """Return the warning about messages that were lost with a connection; empty for none."""
+    """Return the warning about messages lost with a connection; empty without lost messages."""
     messages = "1 message of the kernel was" if count == 1 else f"{count:,} messages of the kernel were"
     return f"The connection broke while the cell ran: {messages} lost. Output may be missing." if count else ""
 
 
 class Channel:
-    """A connection to one kernel, made again when it breaks; the server keeps what is said meanwhile.
+    """A connection to a kernel, renewed after a break; the server stores messages meanwhile.
 
-    ``over`` returns why no answer will come any more, else an empty string; it is asked while there is no connection.
-    ``died`` counts how often the kernel was restarted.
+    ``over`` returns the reason why no answer will arrive, or an empty string, and is called while there is no
+    connection. ``died`` counts restarts of the kernel.
     """
 
     def __init__(self, server: HostedServer, kernel: str, over: Callable[[], str]) -> None:
@@ -103,13 +103,13 @@ class Channel:
         threading.Thread(target=self._listen, name="lk-session", daemon=True).start()
 
     def close(self) -> None:
-        """End the connection; the kernel stays."""
+        """Close the connection; the kernel stays."""
         self._closed.set()
         if self._socket:
             self._socket.close()
 
     def ask(self, kind: str, content: Message) -> Asked:
-        """Send a request. Raises ConnectionFailed with the reason why there is nobody to ask."""
+        """Send a request. Raises ConnectionFailed with the reason if no kernel can answer."""
         message = self._new_message(kind, content)
         name = message["header"]["msg_id"]
         while not self._ready.wait(_TICK):
@@ -123,7 +123,7 @@ class Channel:
         return Asked(self, name, self._waiting[name])
 
     def forget(self, name: str) -> None:
-        """Take no more messages for a request."""
+        """Ignore further messages for a request."""
         self._waiting.pop(name, None)
         self._started.discard(name)
 
@@ -140,7 +140,7 @@ class Channel:
         return {"header": header, "content": content, **shell}
 
     def _send(self, message: Message) -> None:
-        """Send once: whether a message has arrived that broke is asked after the next connection."""
+        """Send once. After a break, the next connection checks whether the message has arrived."""
         from websockets.exceptions import WebSocketException  # noqa: PLC0415 (an extra brings it)
 
         try:
@@ -158,7 +158,7 @@ class Channel:
                 with connect(
                     self._url, additional_headers=self._server.headers, max_size=MOST_MESSAGE_BYTES, **settings
                 ) as self._socket:
-                    if self._closed.is_set():  # while it was made
+                    if self._closed.is_set():  # closed during the connect
                         break
                     self.numbers.reconnect()
                     self._check()
@@ -177,16 +177,16 @@ class Channel:
             self._closed.wait(_PAUSE)
 
     def _reason(self) -> str:
-        """Return why no answer will come any more; nothing where the connection was ended meanwhile."""
+        """Return the reason why no answer will arrive; None after a close."""
         try:
             return self._over()
-        except RuntimeError:  # httpx refuses what is asked once it was closed
+        except RuntimeError:  # httpx refuses requests after a close
             if not self._closed.is_set():
                 raise
             return ""
 
     def _check(self) -> None:
-        """Ask a question behind the requests that have no answer: once it is answered, they never will be."""
+        """Send a question behind unanswered requests: its answer proves that earlier requests never get an answer."""
         if self._waiting:
             question = self._new_message("kernel_info_request", {})
             self._checks[question["header"]["msg_id"]] = list(self._waiting), {"kernel_info_reply", "idle"}
@@ -206,7 +206,7 @@ class Channel:
             waiting.put(message)
 
     def _end_check(self, question: str, end: str) -> None:
-        """Fail the requests before a question, once both channels have brought its end: theirs would be here."""
+        """Fail the requests before a question once both channels have delivered its end."""
         names, missing = self._checks[question]
         missing.discard(end)
         if not missing:
@@ -227,7 +227,7 @@ class Channel:
 
 
 class Asked:
-    """A request on its way: its messages until it is answered."""
+    """A pending request and its messages."""
 
     def __init__(self, channel: Channel, name: str, messages: SimpleQueue[Message | str]) -> None:
         self._channel = channel
@@ -239,9 +239,9 @@ class Asked:
         self._is_idle = False
 
     def messages(self, tick: float = _TICK) -> Iterator[Message | None]:
-        """Yield what comes until the request is answered, and None after each ``tick`` seconds without.
+        """Yield messages until the answer, and None after ``tick`` seconds without a message.
 
-        May be called again after an interrupt. Raises ConnectionFailed when no answer will come.
+        May be called again after an interrupt. Raises ConnectionFailed if no answer will arrive.
         """
         while not self.is_over:
             try:
@@ -265,7 +265,7 @@ class Asked:
                 self.forget()
 
     def forget(self) -> None:
-        """Take no more of its messages."""
+        """Ignore further messages."""
         self.is_over = True
         self.lost_messages = len(self._channel.numbers.missing)
         self._channel.forget(self._name)
@@ -286,7 +286,7 @@ def is_too_large(end: Any) -> bool:
 
 
 def _read(data: str | bytes) -> Message:
-    """Return a message; what is binary in it is left out."""
+    """Parse a message, without its binary parts."""
     text = data
     if isinstance(data, bytes):
         (count,) = struct.unpack_from("!i", data)

@@ -1,4 +1,4 @@
-"""Models on GPUs of one's own (``/inference``): deployments, their replicas, and asynchronous requests."""
+"""Models on your own GPUs (``/inference``): deployments, replicas, and asynchronous requests."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from lk_jupyter.api.states import UNKNOWN
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-#: The id of a deployment, whatever the server calls it.
+#: The id of a deployment, under any name of a server.
 DeploymentId = Annotated[
     str, Field(validation_alias=AliasChoices("deployment_id", "deploymentId", "id"), coerce_numbers_to_str=True)
 ]
 
 
 class CreateDeploymentRequest(Model):
-    """A model to serve and the GPUs to serve it with; the server chooses the values that you leave out."""
+    """A model to serve and its GPUs; the server chooses omitted values."""
 
     hf_model_id: str = Field(description="Model of the list of deployable models, by its serving_name.")
     hardware_profile: str | None = Field(None, description="Machine type of each replica, such as gpu.a100.")
@@ -50,7 +50,7 @@ class CreateDeploymentRequest(Model):
     max_replicas: int = Field(1, ge=1)
 
     def problem(self) -> str:
-        """Return why a deployment must not be asked for."""
+        """Return why a deployment must not be requested."""
         return count_problem("gpu_count", self.gpu_count)
 
 
@@ -62,7 +62,7 @@ class DeploymentState(Model):
 
 
 class Replica(Model):
-    """One copy of the model; it answers when ``healthy`` is true."""
+    """A replica of the model; the replica answers once ``healthy`` is true."""
 
     replica_id: Id
     status: State = UNKNOWN
@@ -85,7 +85,7 @@ class Deployment(Model):
 
     @model_validator(mode="after")
     def _name_hardware(self) -> Self:
-        """Take the type of the GPU where that is all a server gives."""
+        """Use the GPU type if a server sends no profile."""
         card = (self.model_extra or {}).get("gpu_type")
         if card and not self.hardware_profile:
             self.hardware_profile = f"gpu.{str(card).lower()}"
@@ -116,10 +116,10 @@ class StopDeploymentRequest(Model):
 
 
 class DedicatedModel(Model):
-    """A model that can be deployed, with the GPUs it gets by default.
+    """A deployable model, with its default GPUs.
 
-    ``price_per_hour`` is in credits for one replica; ``is_gpu_available`` is None when unknown;
-    ``ready_timeout_s`` is how long to wait for the first healthy replica.
+    ``price_per_hour`` is in credits for one replica; ``is_gpu_available`` is None if unknown; ``ready_timeout_s``
+    is the seconds to wait for the first healthy replica.
     """
 
     serving_name: str
@@ -132,21 +132,21 @@ class DedicatedModel(Model):
 
 
 class DedicatedModelList(Listing[DedicatedModel]):
-    """The models that can be deployed."""
+    """The deployable models."""
 
     _key = "models"
     models: Items[DedicatedModel]
 
 
 class ReplicaLogs(Model):
-    """Last output of a replica that failed; None when there is none."""
+    """The last output of a failed replica; None without output."""
 
     replica_id: str | None = None
     error_logs: str | None = None
 
 
 class InferenceEvent(Event):
-    """News of an asynchronous request: queued, then finished with a result or failed with an error."""
+    """An event of an asynchronous request: queued, then finished with a result or failed with an error."""
 
     event: str | None = None
     inference_id: str | None = None
@@ -154,7 +154,7 @@ class InferenceEvent(Event):
     error: str | dict[str, Any] | None = None
 
     def is_last(self) -> bool:
-        """Whether nothing follows."""
+        """Whether this is the last event."""
         return self.event in {"finished", "failed"}
 
 
@@ -183,21 +183,21 @@ class Inference(Group):
 
     @POST("/inference/create", effect="spends", magic="%lk_deploy")
     def create(self, request: CreateDeploymentRequest) -> DeploymentState:
-        """Request replicas for a model; read the deployment until one is healthy.
+        """Request replicas for a model; read the deployment until a replica is healthy.
 
-        Billed by the second for each replica. Raises PaymentRequired without credits, Forbidden
-        without access to the GPU.
+        Billed by the second for each replica. Raises PaymentRequired without credits, Forbidden without access
+        to the GPU.
         """
         ...
 
     @GET("/inference/get", timeout=15, magic="%%lk_chat, %lk_deploy, %lk_deployments")
     def get(self, deployment_id: str, include_terminated: bool = False) -> DeploymentDetail:  # noqa: FBT001, FBT002
-        """Read a deployment with its replicas; a stopped one only when asked for."""
+        """Read a deployment with its replicas; stopped deployments only on request."""
         ...
 
     @GET("/inference/list", timeout=15, magic="%%lk_chat, %lk_deployments")
     def list(self, include_terminated: bool = False) -> DeploymentList:  # noqa: FBT001, FBT002
-        """List the deployments; stopped ones only when asked for."""
+        """List the deployments; stopped deployments only on request."""
         ...
 
     @DELETE("/inference/stop", magic="%lk_undeploy")
@@ -207,15 +207,15 @@ class Inference(Group):
 
     @GET("/inference/models", timeout=20, magic="%lk_deploy")
     def models(self) -> DedicatedModelList:
-        """List the models that can be deployed."""
+        """List the deployable models."""
         ...
 
     @GET("/inference/replica/{replica_id}/logs", timeout=15, magic="%lk_deployments")
     def replica_logs(self, replica_id: str) -> ReplicaLogs:
-        """Read the last output of a replica that failed."""
+        """Read the last output of a failed replica."""
         ...
 
     @GET("/inference/streaming/stream/{inference_id}", no_magic="None: the API has no call that starts such a stream.")
     def follow(self, inference_id: str) -> Iterator[InferenceEvent]:
-        """Follow an asynchronous request: queued at once, then finished or failed."""
+        """Follow an asynchronous request: queued immediately, then finished or failed."""
         ...

@@ -1,4 +1,4 @@
-"""Invitations as the invited user sees them (``/invites``)."""
+"""Invitations from the view of the invited user (``/invites``)."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class MyInvite(Model):
 
 
 class Membership(Model):
-    """The role in the organization that was joined."""
+    """The role in the joined organization."""
 
     role: Text = ""
 
 
 class InvitePreview(Model):
-    """What the link in an invitation stands for; every field may be missing."""
+    """The invitation behind a link; every field may be missing."""
 
     org_name: str | None = None
     org_slug: str | None = None
@@ -52,18 +52,18 @@ class Invites(Group):
 
     @GET("/invites/mine", magic="%lk_org invites, %lk_org accept")
     def mine(self) -> Page[MyInvite]:
-        """List the invitations that wait for the caller."""
+        """List the caller's pending invitations."""
         ...
 
     @POST("/invites/mine/{invite_id}/accept", effect="writes", magic="%lk_org accept")
     def accept(self, invite_id: str) -> Membership:
-        """Join the organization. Raises NotFound when the caller has no such invitation."""
+        """Join the organization. Raises NotFound if the caller has no such invitation."""
         ...
 
     @GET("/invites/{token}", magic="%lk_org invites")
     def get(self, token: str) -> InvitePreview:
         """Look up an invitation by the token of its link.
 
-        Raises NotFound for an invitation that was used or withdrawn.
+        Raises NotFound for a used or withdrawn invitation.
         """
         ...

@@ -12,24 +12,24 @@ from lk_jupyter.api._models import Id, Items, Listing, Model, State
 from lk_jupyter.api.serverless import ChatCompletion, ChatCompletionChunk, ChatCompletionParameters
 from lk_jupyter.api.states import UNKNOWN
 
-#: Seconds that the proxy waits for an answer, at least and at most.
+#: Minimum and maximum seconds that the proxy waits for an answer.
 TIMEOUT_RANGE = (10, 60)
 
 
 class DedicatedChatCompletionRequest(ChatCompletionParameters):
-    """A conversation to continue; ``model`` is a deployment's id where no header names it."""
+    """A conversation to continue; ``model`` is a deployment's id unless a header contains the id."""
 
     model: str | None = None
 
 
 class AsyncInferenceAccepted(Model):
-    """Where to ask for the answer later."""
+    """The request id for reading the answer later."""
 
     request_id: Id
 
 
 class AsyncInferenceResult(Model):
-    """What became of an asynchronous request: pending, completed, or a failure with its ``error``."""
+    """The result of an asynchronous request: pending, completed, or a failure with its ``error``."""
 
     status: State = UNKNOWN
     result: ChatCompletion | None = None
@@ -48,7 +48,7 @@ class IrisModelMeta(Model):
 
 
 class IrisModel(Model):
-    """A deployment that can be asked; ``id`` is its deployment id."""
+    """An active deployment; ``id`` is its deployment id."""
 
     id: str
     object: str | None = None
@@ -57,7 +57,7 @@ class IrisModel(Model):
 
 
 class IrisModelList(Listing[IrisModel]):
-    """The deployments that can be asked."""
+    """The active deployments."""
 
     _key = "data"
     object: str | None = None
@@ -65,7 +65,7 @@ class IrisModelList(Listing[IrisModel]):
 
 
 class AnthropicModel(Model):
-    """A shared model by a name that Anthropic-style clients take."""
+    """A shared model under a name for Anthropic-style clients."""
 
     id: str
     type: str | None = None
@@ -73,7 +73,7 @@ class AnthropicModel(Model):
 
 
 class AnthropicModelList(Listing[AnthropicModel]):
-    """The shared models, with aliases that begin with ``claude-lyceum-``."""
+    """The shared models, with aliases that start with ``claude-lyceum-``."""
 
     _key = "data"
     data: Items[AnthropicModel]
@@ -81,12 +81,12 @@ class AnthropicModelList(Listing[AnthropicModel]):
     @model_validator(mode="before")
     @classmethod
     def _wrap(cls, value: Any) -> Any:
-        """Accept the bare list too."""
+        """Accept a plain list too."""
         return {"data": value} if isinstance(value, list) else value
 
 
 def _within_range(seconds: Any) -> Any:
-    """Bring a number of seconds into the range, as the proxy does."""
+    """Limit seconds to the range of the proxy."""
     low, high = TIMEOUT_RANGE
     try:
         return min(max(int(seconds), low), high)
@@ -101,7 +101,7 @@ TimeoutSeconds = Annotated[
 
 Later = Annotated[Literal["true"] | None, InHeader("X-Async")]
 
-#: Seconds for one step of the call, since the proxy itself waits up to a minute.
+#: Seconds for one step of the call, since the proxy waits up to a minute.
 _PATIENCE = TIMEOUT_RANGE[1] + 10
 
 
@@ -142,8 +142,8 @@ class Iris(Group):
     ) -> ChatCompletion | AsyncInferenceAccepted:
         """Answer a conversation; a paused deployment is woken up first.
 
-        ``timeout_s`` is brought into 10 to 60. With ``x_async="true"`` the answer is a request id at
-        once, for ``chat_result``. NotFound: no such deployment. OutcomeUnknown: no answer in time.
+        ``timeout_s`` is limited to 10 to 60. With ``x_async="true"`` the answer is an immediate request id, for
+        ``chat_result``. NotFound: no such deployment. OutcomeUnknown: no answer in time.
         """
         ...
 
@@ -155,7 +155,7 @@ class Iris(Group):
         timeout_s: TimeoutSeconds = 60,
         x_async: Later = None,
     ) -> Iterator[ChatCompletionChunk]:
-        """Answer a conversation piece by piece; ``x_async`` does not go with that."""
+        """Answer a conversation piece by piece; not combined with ``x_async``."""
         ...
 
     @GET("/openai/v1/chat/completions/{request_id}", server=IRIS, no_magic="None: `%%lk_chat` waits for its answer.")
@@ -165,10 +165,10 @@ class Iris(Group):
 
     @GET("/openai/v1/models", server=IRIS, magic="%lk_models")
     def models(self) -> IrisModelList:
-        """List the deployments that can be asked."""
+        """List the active deployments."""
         ...
 
     @GET("/anthropic/v1/models", server=IRIS, magic="%lk_models")
     def anthropic_models(self) -> AnthropicModelList:
-        """List the shared models as Anthropic-style clients read them."""
+        """List the shared models in the format of Anthropic-style clients."""
         ...

@@ -13,7 +13,7 @@ from lk_jupyter.api._models import Items, Listing, Model, Text, Timestamp
 
 
 class LogEntry(Model):
-    """One stored line of output; it may end in a newline."""
+    """A stored line of output; the line may end in a newline."""
 
     message: Text = ""
     timestamp: Timestamp | None = None
@@ -25,7 +25,7 @@ class LogEntry(Model):
 
     @property
     def stream(self) -> str | None:
-        """The stream that it was written to; None where the server does not say."""
+        """The stream of the line; None if the server doesn't report the stream."""
         return (self.labels or {}).get("stream")
 
     @property
@@ -35,9 +35,9 @@ class LogEntry(Model):
 
 
 def by_time(entries: Sequence[LogEntry]) -> list[LogEntry]:
-    """Return stored lines oldest first; lines of the same moment stay in their order, which may be newest first.
+    """Sort stored lines, oldest first. Lines of the same time keep their order, which may be newest first.
 
-    A line without a time stays behind the line before it.
+    A line without a time stays behind the line before.
     """
     entries = list(entries)
     times = [entry.timestamp for entry in entries if entry.timestamp]
@@ -51,7 +51,7 @@ def by_time(entries: Sequence[LogEntry]) -> list[LogEntry]:
 
 
 class LogEntries(Listing[LogEntry]):
-    """Stored lines within a window; the order is the server's."""
+    """Stored lines within a time span, in the server's order."""
 
     _key = "logs"
     logs: Items[LogEntry]
@@ -78,7 +78,7 @@ class Logs(Group):
         limit: Annotated[int, Field(ge=1, le=10000)] = 1000,
         hours: Annotated[int, Field(ge=1, le=168)] = 24,
     ) -> LogEntries:
-        """Read the stored lines of one run, at most ``limit``, not older than ``hours``."""
+        """Read the stored lines of a run, at most ``limit``, not older than ``hours``."""
         ...
 
     @GET("/logs/user", magic="%lk_logs")

@@ -9,33 +9,33 @@ from pydantic import Field
 from lk_jupyter.api._endpoint import GET, Group
 from lk_jupyter.api._models import Cost, Items, Listing, Model
 
-#: GPU memory in GiB by card, as measured on the cloud's machines; the API does not tell it.
+#: GPU memory in GiB by GPU, as measured on the cloud's machines; the API doesn't report the memory.
 CARD_MEMORY_GIB = {"t4": 15, "l40s": 45, "a100": 80, "h100": 80, "h200": 140, "b200": 179, "b300": 282}
 
-#: Name of a card as people write it, where upper case alone does not give it.
+#: GPU name as people write the name, if upper case isn't enough.
 CARD_NAMES = {"rtx6000pro": "RTX 6000 Pro"}
 
 
 class MachineType(Model):
-    """One machine that a run can ask for; ``price_per_hour`` in credits, None when not published."""
+    """A machine type for runs; ``price_per_hour`` in credits, None if not published."""
 
     hardware_profile: str = Field(description="Machine type, such as gpu.a100.")
     price_per_hour: Cost | None = None
 
     @property
     def card(self) -> str | None:
-        """Short name of its GPU, such as ``a100``; None for a machine without one."""
+        """Short name of the GPU, such as ``a100``; None for a machine without a GPU."""
         parts = self.hardware_profile.lower().split(".")
         return parts[1] if parts[0] == "gpu" and len(parts) > 1 else None
 
     @property
     def card_name(self) -> str:
-        """Name of its GPU for display, such as ``A100``."""
+        """Name of the GPU for display, such as ``A100``."""
         return CARD_NAMES.get(self.card, self.card.upper()) if self.card else "none"
 
     @property
     def memory_gib(self) -> int | None:
-        """GPU memory in GiB, where it is known."""
+        """GPU memory in GiB; None if unknown."""
         size = self.hardware_profile.lower().rpartition(".")[2]
         if re.fullmatch(r"[0-9]{1,6}gb", size):
             return int(size[:-2])

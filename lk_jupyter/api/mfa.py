@@ -18,10 +18,10 @@ class MfaStatus(Model):
 
 
 class MfaEnrollment(Model):
-    """What an authenticator app and its owner need; MFA is off until a code was verified.
+    """Data for an authenticator app and its owner; MFA is off until a code was verified.
 
-    ``secret`` is the TOTP seed in base32 and ``qr_code_url`` the same for a camera: an image
-    or an ``otpauth://`` address. Older servers name it ``qr_code``. The backup codes are shown once.
+    ``secret`` is the TOTP seed in base32 and ``qr_code_url`` the same for a camera: an image or an ``otpauth://``
+    address. Older servers call the field ``qr_code``. The backup codes are shown once.
     """
 
     secret: str = Field(repr=False)
@@ -39,19 +39,19 @@ class MfaEnrollment(Model):
 
 
 class MfaCode(Model):
-    """The six digits that the authenticator app shows."""
+    """The six digits of the authenticator app."""
 
     code: Annotated[str, Field(pattern=r"^[0-9]{6}$", repr=False)]
 
 
 class MfaLoginCode(Model):
-    """The six digits of the authenticator app, or one backup code of eight characters."""
+    """The six digits of the authenticator app, or a backup code of eight characters."""
 
     code: Annotated[str, Field(min_length=6, max_length=8, repr=False)]
 
 
 class MfaResult(Model):
-    """Whether it worked; ``remaining_backup_codes`` comes when one was used."""
+    """Whether the code was right; ``remaining_backup_codes`` is the number after the use of a backup code."""
 
     success: bool | None = None
     message: Text = ""
@@ -93,12 +93,12 @@ class Mfa(Group):
 
     @POST("/mfa/enroll", effect="writes", magic="%lk_mfa enrol")
     def enroll(self) -> MfaEnrollment:
-        """Begin: return a seed and backup codes. Nothing changes until ``verify_enrollment``."""
+        """Start the enrollment: return a seed and backup codes. Nothing changes until ``verify_enrollment``."""
         ...
 
     @POST("/mfa/verify-enrollment", effect="writes", magic="%lk_mfa verify")
     def verify_enrollment(self, request: MfaCode) -> MfaResult:
-        """Switch MFA on with a code of the app."""
+        """Turn MFA on with a code of the app."""
         ...
 
     @POST("/mfa/verify", effect="reads", magic="%lk_login, %lk_mfa verify")
@@ -108,10 +108,10 @@ class Mfa(Group):
 
     @POST("/mfa/disable", effect="writes", magic="%lk_mfa disable")
     def disable(self, request: MfaCode) -> MfaResult:
-        """Switch MFA off."""
+        """Turn MFA off."""
         ...
 
     @POST("/mfa/regenerate-backup-codes", effect="writes", magic="%lk_mfa codes")
     def regenerate_backup_codes(self, request: MfaCode) -> MfaBackupCodes:
-        """Replace all backup codes; the old ones work no more."""
+        """Replace all backup codes; the old codes stop working."""
         ...

@@ -1,4 +1,4 @@
-"""Shared models at the address that OpenAI's own clients take (``/openai/v1``)."""
+"""Shared models at the address for OpenAI's own clients (``/openai/v1``)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class OpenAI(Group):
 
     @POST("/chat/completions", effect="spends", server=(OPENAI, EXTERNAL), no_magic="`lk_jupyter.openai()`")
     def chat_completions(self, request: ChatCompletionRequest) -> ChatCompletion:
-        """Answer a conversation. NotFound: no such model. PaymentRequired: no credits are left."""
+        """Answer a conversation. NotFound: no such model. PaymentRequired: no credits remain."""
         ...
 
     @POST("/chat/completions", effect="spends", server=(OPENAI, EXTERNAL), no_magic="`lk_jupyter.openai()`")
@@ -49,5 +49,5 @@ class OpenAI(Group):
 
     @POST("/embeddings", effect="spends", server=OPENAI, timeout=60, no_magic="`lk_jupyter.openai()`")
     def embeddings(self, request: EmbeddingRequest) -> EmbeddingResponse:
-        """Turn texts into vectors. NotFound: no such model."""
+        """Convert texts into vectors. NotFound: no such model."""
         ...

@@ -23,7 +23,7 @@ from lk_jupyter.api.states import UNKNOWN
 
 
 def _address(text: str) -> str:
-    """Refuse what cannot be an e-mail address."""
+    """Refuse a text that can't be an e-mail address."""
     name, _, host = text.rpartition("@")
     if not name or not host:
         raise ValueError("give an e-mail address, such as name@example.com")
@@ -52,7 +52,7 @@ class OrgBillingDetails(Model):
 
 
 class Org(Model):
-    """An organization; ``id`` stays when the slug is changed."""
+    """An organization; ``id`` stays if the slug changes."""
 
     slug: str
     name: Text = ""
@@ -70,7 +70,7 @@ class MyOrg(Org):
 
 
 class OrgCreate(Model):
-    """An organization to make; without a slug the server makes one up."""
+    """An organization to create; without a slug the server chooses a slug."""
 
     name: Name
     slug: Slug | None = None
@@ -78,7 +78,7 @@ class OrgCreate(Model):
 
 
 class OrgUpdate(Model):
-    """What to change of an organization; what is not given stays."""
+    """Changes of an organization; omitted fields stay."""
 
     name: Name | None = None
     slug: Slug | None = None
@@ -95,7 +95,7 @@ class OrgUpdate(Model):
 
 
 class OrgMember(Model):
-    """A member; ``created_at`` is when the user joined."""
+    """A member; ``created_at`` is the time of joining."""
 
     user_id: Id
     email: str | None = None
@@ -104,26 +104,26 @@ class OrgMember(Model):
 
 
 class OrgMemberAdd(Model):
-    """Whom to add, as ``owner``, ``admin`` or ``member``."""
+    """A user to add, as ``owner``, ``admin`` or ``member``."""
 
     email: Email
     role: Role = Field(json_schema_extra={"default": "member"})
 
 
 class OrgMemberAddResult(Model):
-    """``added`` when the e-mail address has an account; else an invitation was sent."""
+    """``added`` if the e-mail address has an account; otherwise an invitation was sent."""
 
     status: State = UNKNOWN
 
 
 class OrgMemberRoleUpdate(Model):
-    """The role to give: ``owner``, ``admin`` or ``member``."""
+    """The new role: ``owner``, ``admin`` or ``member``."""
 
     role: Role
 
 
 class OrgApiKey(Model):
-    """A key of an organization without its secret; ``prefix`` is how the secret begins."""
+    """A key of an organization without its secret; ``prefix`` is the start of the secret."""
 
     id: Id
     org_id: Text = ""
@@ -136,7 +136,7 @@ class OrgApiKey(Model):
 
 
 class OrgApiKeyCreate(Model):
-    """A key to make; without ``expires_at`` it never ends."""
+    """A key to create; without ``expires_at`` the key never expires."""
 
     name: Annotated[str, Field(min_length=1, max_length=255)]
     expires_at: Timestamp | None = None
@@ -164,7 +164,7 @@ class OrgInvite(Model):
 
 
 class OrgBalance(Model):
-    """What an organization can still spend, in credits."""
+    """The credits that an organization can still spend."""
 
     balance: DecimalString
     org_id: Text = ""
@@ -172,7 +172,7 @@ class OrgBalance(Model):
 
 
 class OrgTransaction(Model):
-    """One entry of an organization's ledger: a credit was given, a debit was used."""
+    """An entry of an organization's ledger: a credit was granted, a debit was spent."""
 
     id: Id
     kind: Text = ""
@@ -189,7 +189,7 @@ class OrgTransactionList(Listing[OrgTransaction]):
 
 
 class OrgTransactionAggregate(Model):
-    """The debits that have one value in common."""
+    """The debits with a common value."""
 
     group_by_value: Id
     count: int | None = None
@@ -260,7 +260,7 @@ class Orgs(Group):
 
     @POST("/orgs", effect="writes", status=201, magic="%lk_org create")
     def create(self, request: OrgCreate) -> Org:
-        """Make an organization that the caller owns. Raises Conflict for a slug that is taken."""
+        """Create an organization that the caller owns. Raises Conflict for a taken slug."""
         ...
 
     @GET("/orgs/{slug}", magic="%lk_org show, %lk_org billing")
@@ -270,9 +270,9 @@ class Orgs(Group):
 
     @PATCH("/orgs/{slug}", effect="writes", magic="%lk_org rename, %lk_org billing")
     def update(self, slug: str, request: OrgUpdate) -> Org:
-        """Change name, slug or billing data; use the slug of the answer from then on.
+        """Change name, slug or billing data; use the slug of the answer afterwards.
 
-        Raises Conflict for a slug that is taken.
+        Raises Conflict for a taken slug.
         """
         ...
 
@@ -288,9 +288,9 @@ class Orgs(Group):
 
     @POST("/orgs/{slug}/members", effect="writes", status=201, magic="%lk_org invite")
     def add_member(self, slug: str, request: OrgMemberAdd) -> OrgMemberAddResult:
-        """Add a user by e-mail address, or send an invitation to one who has no account yet.
+        """Add a user by e-mail address, or send an invitation to a user without an account.
 
-        Raises Conflict for one who is a member already.
+        Raises Conflict for a member.
         """
         ...
 
@@ -322,7 +322,7 @@ class Orgs(Group):
 
     @GET("/orgs/{slug}/transactions/aggregate", magic="%lk_org spending")
     def aggregate_transactions(self, slug: str, category: str, group_by: str) -> OrgTransactionAggregates:
-        """Sum up what one category has cost.
+        """Sum up the cost of a category.
 
         ``category`` is such as ``executions`` or ``vms``, ``group_by`` a key of the metadata such as
         ``hardware_profile``, ``vm_id`` or ``deployment_id``.
@@ -336,20 +336,20 @@ class Orgs(Group):
 
     @POST("/orgs/{slug}/api-keys", effect="writes", status=201, magic="%lk_keys create")
     def create_api_key(self, slug: str, request: OrgApiKeyCreate) -> OrgApiKeyCreated:
-        """Make a key that always acts as the organization; this answer alone holds its secret.
+        """Create a key that always acts as the organization; only this answer contains its secret.
 
-        Raises BadRequest for a name that is taken.
+        Raises BadRequest for a taken name.
         """
         ...
 
     @DELETE("/orgs/{slug}/api-keys/{key_id}", status=204, magic="%lk_keys revoke")
     def revoke_api_key(self, slug: str, key_id: str) -> None:
-        """Switch a key off until it is regenerated."""
+        """Revoke a key until the key is regenerated."""
         ...
 
     @POST("/orgs/{slug}/api-keys/{key_id}/regenerate", effect="writes", magic="%lk_keys regenerate")
     def regenerate_api_key(self, slug: str, key_id: str) -> OrgApiKeyCreated:
-        """Give a key a new secret, even after it was revoked; the old secret stops working."""
+        """Create a new secret for a key, even for a revoked key; the old secret stops working."""
         ...
 
     @POST("/orgs/{slug}/api-keys/{key_id}/delete", effect="deletes", status=204, magic="%lk_keys delete")
@@ -359,7 +359,7 @@ class Orgs(Group):
 
     @GET("/orgs/{slug}/invites", magic="%lk_org invites")
     def list_invites(self, slug: str) -> Page[OrgInvite]:
-        """List the invitations that were not accepted yet."""
+        """List the pending invitations."""
         ...
 
     @DELETE("/orgs/{slug}/invites/{invite_id}", status=204, magic="%lk_org withdraw")

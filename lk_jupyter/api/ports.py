@@ -1,20 +1,20 @@
-"""Addresses at which the listening ports of a run answer."""
+"""Addresses of the listening ports of a run."""
 
 from __future__ import annotations
 
 import ipaddress
 from urllib.parse import urlsplit
 
-#: Where a local cloud passes requests on to a port of a run; what follows is the path there.
+#: Path at which a local cloud forwards requests to a port of a run; the rest is the path on the port.
 LOCAL_PATH = "/ports/{execution_id}/{port}/"
 
 
 def port_url(base_url: str, execution_id: str, port: int) -> str:
-    """Return the address at which a port of a run answers, with a slash at its end.
+    """Return the address of a port of a run, with a slash at its end.
 
-    ``base_url`` is the host part of the run's server. Requests and web sockets are passed on while the run is active.
-    The program that listens there must guard itself, such as Jupyter by its token. A local cloud redirects a browser
-    to an address that belongs to the port alone.
+    ``base_url`` is the host part of the run's server. Requests and web sockets are forwarded while the run is
+    active. The program on the port must protect itself, as Jupyter does with a token. A local cloud redirects a
+    browser to an address that belongs to the port alone.
     """
     parts = urlsplit(base_url)
     if _is_loopback(parts.hostname or ""):

@@ -27,7 +27,7 @@ class PriceEntry(Model):
 
     @property
     def selector(self) -> dict[str, Any]:
-        """What the price is for; servers put it in ``group_by`` or in ``applies_to``."""
+        """The selector of the price; servers use ``group_by`` or ``applies_to``."""
         return {**(self.group_by or {}), **(self.applies_to or {})}
 
 
@@ -39,7 +39,7 @@ class PriceBook(Listing[PriceEntry]):
     count: int | None = None
 
     def by_card(self) -> dict[str, Decimal]:
-        """Return the price per hour of one GPU on demand, by its card."""
+        """Return the on-demand price per hour of a GPU, by GPU name."""
         profiles = ((entry.unit_price_per_hour, str(entry.selector.get("hardware_profile", ""))) for entry in self)
         matches = ((price, _ONE_ON_DEMAND.fullmatch(profile)) for price, profile in profiles)
         return {card[1]: price for price, card in matches if card and price is not None}

@@ -1,4 +1,4 @@
-"""Shared models without GPUs of one's own (``/serverless``): chat, embeddings, routing, billed per token."""
+"""Shared models without own GPUs (``/serverless``): chat, embeddings, routing, billed per token."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from lk_jupyter.api._endpoint import GET, POST, Group
 from lk_jupyter.api._events import Event
 from lk_jupyter.api._models import FewProblems, Items, Listing, Model, unless_null
 
-#: Most tokens that one answer may be asked to have.
+#: Maximum number of tokens to request of an answer.
 MAX_TOKENS = 65_536
 
 
 class ServedModel(Model):
-    """One model that answers; ids that differ in case only are different models."""
+    """An active model; ids that differ in case only are different models."""
 
     id: str
     object: str | None = None
@@ -25,7 +25,7 @@ class ServedModel(Model):
 
 
 class ModelList(Listing[ServedModel]):
-    """The models that answer; their prices are in the price book."""
+    """The active models; the price book contains their prices."""
 
     _key = "data"
     object: str | None = None
@@ -34,7 +34,7 @@ class ModelList(Listing[ServedModel]):
     @model_validator(mode="before")
     @classmethod
     def _wrap(cls, value: Any) -> Any:
-        """Accept the bare list too."""
+        """Accept a plain list too."""
         return {"data": value} if isinstance(value, list) else value
 
 
@@ -45,7 +45,7 @@ class ImageUrl(Model):
 
 
 class ChatContentPart(Model):
-    """A piece of a message: text or an image."""
+    """A part of a message: text or an image."""
 
     type: Literal["text", "image_url"]
     text: str | None = None
@@ -53,7 +53,7 @@ class ChatContentPart(Model):
 
 
 class ChatMessage(Model):
-    """One message of a conversation; instructions go by the role ``system``."""
+    """A message of a conversation; instructions have the role ``system``."""
 
     role: Literal["system", "user", "assistant", "tool"]
     content: str | list[ChatContentPart] | None = None
@@ -63,13 +63,13 @@ class ChatMessage(Model):
 
 
 class StreamOptions(Model):
-    """What a stream carries besides the text."""
+    """Additional data in a stream."""
 
     include_usage: bool | None = Field(None, description="Add a last chunk with the token counts.")
 
 
 class ChatCompletionParameters(Model):
-    """A conversation to continue; fields that are not named here travel too (``n``, for example)."""
+    """A conversation to continue; further fields are sent too (``n``, for example)."""
 
     messages: list[ChatMessage] = Field(min_length=1)
     max_tokens: int | None = Field(
@@ -89,20 +89,20 @@ class ChatCompletionParameters(Model):
 
 
 class ChatCompletionRequest(ChatCompletionParameters):
-    """A conversation and the model that continues it."""
+    """A conversation and the model that continues the conversation."""
 
     model: str = Field(description="Model id, or lyceum/router to choose a model by the prompt.")
 
 
 class ToolFunction(Model):
-    """A function that the model wants called; ``arguments`` is JSON text."""
+    """A function call requested by the model; ``arguments`` is JSON text."""
 
     name: str | None = None
     arguments: str | None = None
 
 
 class ToolCall(Model):
-    """A call that the model wants made; in a stream the pieces of one call share ``index``."""
+    """A tool call requested by the model; in a stream the pieces of a call share ``index``."""
 
     index: int | None = None
     id: str | None = None
@@ -111,7 +111,7 @@ class ToolCall(Model):
 
 
 class AssistantMessage(Model):
-    """What the model said, or in a stream a piece of it; reasoning comes under one of two names."""
+    """The model's message, or a piece of the message in a stream; reasoning has one of two names."""
 
     role: str | None = None
     content: str | None = None
@@ -121,13 +121,13 @@ class AssistantMessage(Model):
 
 
 class CachedTokens(Model):
-    """How much of a prompt was known already."""
+    """The number of cached tokens of a prompt."""
 
     cached_tokens: int | None = None
 
 
 class Usage(Model):
-    """Tokens that were counted."""
+    """Token counts."""
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
@@ -136,7 +136,7 @@ class Usage(Model):
 
 
 class ChatChoice(Model):
-    """One answer; ``finish_reason`` is stop, length or tool_calls."""
+    """An answer; ``finish_reason`` is stop, length or tool_calls."""
 
     index: int | None = None
     message: Annotated[AssistantMessage, unless_null(AssistantMessage())] = AssistantMessage()
@@ -160,10 +160,10 @@ class ChatCompletion(Model):
 
 
 class ChatChunkChoice(Model):
-    """A piece of one answer."""
+    """A piece of an answer."""
 
     index: int | None = None
-    # the whole message, where a server answers without a stream
+    # the complete message, if a server answers without a stream
     delta: Annotated[AssistantMessage, unless_null(AssistantMessage())] = Field(
         default_factory=AssistantMessage, validation_alias=AliasChoices("delta", "message")
     )
@@ -171,7 +171,7 @@ class ChatChunkChoice(Model):
 
 
 class ChatCompletionChunk(Event):
-    """A piece of the answers; the last one may have token counts and no choices."""
+    """A piece of the answers; the last piece may have token counts and no choices."""
 
     id: str | None = None
     object: str | None = None
@@ -182,20 +182,20 @@ class ChatCompletionChunk(Event):
 
     @property
     def text(self) -> str:
-        """What this piece adds to the first answer."""
+        """The text that this piece adds to the first answer."""
         return "".join(choice.delta.content or "" for choice in self.choices if not choice.index)
 
     def holds_answer(self) -> bool:
-        """Whether there is an answer in it, and not only the id of one."""
+        """Whether the piece contains an answer, not only an id."""
         return bool(self.choices)
 
 
-#: What one vector is made of: a text, or the ids of its tokens.
+#: Input of a vector: a text, or the ids of its tokens.
 EmbeddingInput = str | list[int]
 
 
 class EmbeddingRequest(Model):
-    """Texts to turn into vectors; each may be given as the ids of its tokens."""
+    """Texts to convert into vectors; a text may be given as the ids of its tokens."""
 
     model: str
     input: str | list[str] | list[int] | list[list[int]]
@@ -212,7 +212,7 @@ class EmbeddingRequest(Model):
 
 
 class Embedding(Model):
-    """The vector of one text: numbers, or base64 of little-endian 32-bit floats when that was asked for."""
+    """The vector of a text: numbers, or base64 of little-endian 32-bit floats on request."""
 
     object: str | None = None
     index: int | None = None
@@ -220,7 +220,7 @@ class Embedding(Model):
 
 
 class EmbeddingResponse(Listing[Embedding]):
-    """One vector for each text, in their order."""
+    """A vector for each text, in the order of the texts."""
 
     fails_fast: ClassVar = True  # millions of numbers
 
@@ -238,7 +238,7 @@ class RoutePromptRequest(Model):
 
 
 class RoutePromptResponse(Model):
-    """How hard a prompt looks and which model suits it."""
+    """The difficulty of a prompt, and a suitable model."""
 
     complexity: str | None = None
     score: float | None = None
@@ -275,7 +275,7 @@ class Serverless(Group):
         no_magic="None: `%%lk_chat` has the answer as it comes. `lk_jupyter.openai()`",
     )
     def chat_completions(self, request: ChatCompletionRequest) -> ChatCompletion:
-        """Answer a conversation. NotFound: no such model. PaymentRequired: no credits are left."""
+        """Answer a conversation. NotFound: no such model. PaymentRequired: no credits remain."""
         ...
 
     @POST("/serverless/chat/completions", effect="spends", magic="%%lk_chat")
@@ -285,7 +285,7 @@ class Serverless(Group):
 
     @POST("/serverless/embeddings", effect="spends", timeout=60, magic="%lk_embed")
     def embeddings(self, request: EmbeddingRequest) -> EmbeddingResponse:
-        """Turn texts into vectors. NotFound: no such model."""
+        """Convert texts into vectors. NotFound: no such model."""
         ...
 
     @POST(
@@ -295,5 +295,5 @@ class Serverless(Group):
         no_magic="None: `%%lk_chat lyceum/router` routes and answers in one call.",
     )
     def route(self, request: RoutePromptRequest) -> RoutePromptResponse:
-        """Name a model that suits a prompt; asking it is a separate call."""
+        """Return a suitable model for a prompt, without calling the model."""
         ...

@@ -1,19 +1,19 @@
-"""Words for the state of a run, and the form of its id. Loads little, so that the journal can be read at once."""
+"""Words for the state of a run, and the format of its id. Imports little, so that the journal opens quickly."""
 
 from __future__ import annotations
 
 import re
 
-#: What can be the id of a run. It becomes part of file names, paths of the API and lines of cells.
+#: Pattern of a run's id, which becomes part of file names, paths of the API and lines of cells.
 RUN_ID = "[A-Za-z0-9_-]{1,100}"
 
-#: Words of the API for a run that has ended.
+#: Words of the API for an ended run.
 _DOCUMENTED = frozenset(
     {"completed", "failed", "system_failure", "aborted", "cancelled"}
     | {"failed_user", "failed_system", "timeout", "success", "error"}  # older names
 )
 
-#: Words that other services use for an end → the word of the API.
+#: Words of other services for an end → the word of the API.
 _SYNONYMS = {
     **dict.fromkeys(("complete", "done", "ended", "exited", "finished", "ok", "succeeded", "successful"), "completed"),
     **dict.fromkeys(("crashed", "errored", "failure", "oom_killed", "oomkilled"), "failed"),
@@ -27,18 +27,18 @@ FINAL_STATES = _DOCUMENTED | set(_SYNONYMS)
 
 SUCCEEDED_STATES = frozenset({"completed", "success"})
 
-#: Words for a run that has not ended. What ends a run in a state of any other word is decided by what else is known.
+#: Words for an active run. For any other word, further facts decide whether the run has ended.
 ACTIVE_STATES = frozenset(
     {"pending", "queued", "starting", "running", "waiting_for_docker_container", "cancelling", "paused"}
     | {"initializing", "extracting", "profiling", "processing"}  # a selection
 )
 
-#: Parts of words that stand for an end that is none of success.
+#: Parts of words for an end without success.
 _BAD = r"fail|err|abort|cancel|kill|crash|evict|preempt|reject|lost|expire|timed|oom|denied|dead"
 
 UNKNOWN = "unknown"
 
-#: Words of the API that people read otherwise.
+#: Words of the API → words for people.
 LABELS = dict.fromkeys(("system_failure", "failed_system"), "platform failure") | {"failed_user": "failed"}
 
 
@@ -47,13 +47,13 @@ def _plain(word: str) -> str:
 
 
 def is_documented(word: str) -> bool:
-    """Whether this is a word of the API, or another word that is known from any source."""
+    """Return whether a word is a word of the API, or known from another source."""
     plain = _plain(word)
     return plain in _DOCUMENTED or plain in ACTIVE_STATES or plain in _SYNONYMS
 
 
 def canonical(word: str) -> str:
-    """Return the API's word for a state, in lower case; a word that nobody knows stays."""
+    """Return the API's word for a state, in lower case; an unknown word stays."""
     lower = word.strip().lower() or UNKNOWN
     plain = _plain(word)
     if plain in _DOCUMENTED or plain in ACTIVE_STATES:
@@ -66,7 +66,7 @@ def canonical(word: str) -> str:
 
 
 def is_run_id(value: object) -> bool:
-    """Whether this can be the id of a run, whoever names it."""
+    """Return whether a value can be the id of a run, whatever its source."""
     return isinstance(value, str) and re.fullmatch(RUN_ID, value) is not None
 
 
@@ -76,24 +76,24 @@ def label_of(status: str) -> str:
 
 
 def is_final(status: str) -> bool:
-    """Whether a run in this state has ended."""
+    """Return whether a run in this state has ended."""
     return canonical(status) in FINAL_STATES
 
 
 def is_known(status: str) -> bool:
-    """Whether the word alone says if the run has ended."""
+    """Return whether the word alone decides if the run has ended."""
     return is_final(status) or _plain(status) in ACTIVE_STATES
 
 
 def judged(status: str, return_code: int | None, *, failed: bool = False) -> str:
-    """Return the API's word for a run that has ended in a state that nobody knows.
+    """Return the API's word for an end in an unknown state.
 
-    ``failed`` is whether an error of it is known. A missing exit code is 0: some answers leave zeros out.
+    ``failed`` is whether an error of the run is known. A missing exit code is 0: some answers omit zeros.
     """
     return "failed" if failed or return_code or re.search(_BAD, status.lower()) else "completed"
 
 
-#: State → its sign, where that does not follow from how it ended.
+#: State → its sign, unless the sign follows from success.
 _MARKS = {
     "running": "●",
     "listening": "●",
@@ -107,7 +107,7 @@ _MARKS = {
 
 
 def mark_of(state: str) -> str:
-    """Return the sign for a state; it is always next to the word, which says the same without colour."""
+    """Return the sign of a state, shown next to the word, which has the same meaning without colour."""
     word = state.lower()
     return "✓" if word in SUCCEEDED_STATES else _MARKS.get(word, "✗" if is_final(word) else "◌")
 

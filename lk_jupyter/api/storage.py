@@ -28,7 +28,7 @@ class UploadFileBody(Model):
 
 
 class UploadResponse(Model):
-    """What was stored."""
+    """The stored file."""
 
     key: Text = ""
     size: int | None = Field(None, description="Bytes.")
@@ -37,14 +37,14 @@ class UploadResponse(Model):
 
 
 class BulkUploadBody(Model):
-    """Several files to store, each under its name behind ``folder_prefix``."""
+    """Several files to store, each under its name after ``folder_prefix``."""
 
     files: list[Upload]
     folder_prefix: str | None = Field(None, description="Put before every key.")
 
 
 class BulkUploadResult(Model):
-    """What became of one file."""
+    """The result for a file."""
 
     key: str
     size: int | None = None
@@ -54,7 +54,7 @@ class BulkUploadResult(Model):
 
 
 class BulkUploadResponse(Listing[BulkUploadResult]):
-    """What became of each file; a failed file does not fail the others."""
+    """The results of all files; a failed file doesn't fail the others."""
 
     _key = "results"
     total_files: int | None = None
@@ -65,7 +65,7 @@ class BulkUploadResponse(Listing[BulkUploadResult]):
 
 
 class StorageCredentials(Model):
-    """Temporary S3 credentials for the bucket; sign with version 4, and ask again before ``expires_at``."""
+    """Temporary S3 credentials for the bucket; sign with version 4, and renew the credentials before ``expires_at``."""
 
     access_key: str
     secret_key: str = Field(repr=False)
@@ -76,7 +76,7 @@ class StorageCredentials(Model):
     expires_at: Timestamp | None = None
 
     def model_post_init(self, _context: Any) -> None:
-        """Show what is secret of them nowhere."""
+        """Hide the secret parts."""
         never_show(self.secret_key, self.session_token)
 
 
@@ -107,32 +107,32 @@ class StorageGroup(Group):
 
     @POST("/storage/upload", effect="writes", magic="%lk_bucket put")
     def upload(self, body: UploadFileBody, key: str | None = None) -> UploadResponse:
-        """Store one file under ``key``, or under its own name; an older one is replaced.
+        """Store a file under ``key``, or under its own name; an older object is replaced.
 
-        Raises BadRequest when the key is none or there is no room.
+        Raises BadRequest for an invalid key, or if the bucket is full.
         """
         ...
 
     @POST("/storage/upload-bulk", effect="writes", magic="%lk_bucket put")
     def upload_bulk(self, body: BulkUploadBody) -> BulkUploadResponse:
-        """Store several files; read in the answer what became of each."""
+        """Store several files; the answer contains a result for each file."""
         ...
 
     @GET("/storage/download/{file_key:path}", magic="%lk_bucket get")
     def download(self, file_key: str) -> Download:
-        """Read one object, as it comes. Raises NotFound."""
+        """Read an object as a download. Raises NotFound."""
         ...
 
     @DELETE("/storage/delete/{file_key:path}", magic="%lk_bucket delete")
     def delete(self, file_key: str) -> Message | None:
-        """Delete one object. Raises NotFound."""
+        """Delete an object. Raises NotFound."""
         ...
 
     @DELETE("/storage/delete-folder/{folder_prefix:path}", magic="%lk_bucket delete")
     def delete_folder(self, folder_prefix: str) -> Message | None:
-        """Delete every object under a prefix; end it with a slash, or siblings that start alike go too.
+        """Delete all objects under a prefix; without a final slash, siblings with the same start are deleted too.
 
-        Raises NotFound when there is none.
+        Raises NotFound without such objects.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""The caller: profile, organization, machines it may use (``/user``)."""
+"""The caller: profile, organization, available machines (``/user``)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class UserStatus(Model):
 
 
 def is_same_user(one: str | None, other: str | None) -> bool:
-    """Return whether both are the id of one user; services write a UUID with dashes or without."""
+    """Return whether both ids are of the same user; services write a UUID with or without dashes."""
     return bool(one and other) and _plain(one) == _plain(other)
 
 
@@ -34,7 +34,7 @@ def _plain(user_id: str | None) -> str:
 
 
 class UserOrg(Model):
-    """The organization that the credentials act as."""
+    """The organization of the credentials."""
 
     org_id: Text = ""
     slug: str | None = None
@@ -49,14 +49,14 @@ class UserQuotas(RootModel[dict[str, bool]]):
     @model_validator(mode="before")
     @classmethod
     def _unwrap(cls, value: Any) -> Any:
-        """Accept the map itself, the map under one wrapper key, and a row that names its user as well."""
+        """Accept a plain map, a map under one key, and a row that also contains the user."""
         inner = next(iter(value.values())) if isinstance(value, dict) and len(value) == 1 else None
         rows = inner if isinstance(inner, dict) else value
         return {k: v for k, v in rows.items() if isinstance(v, bool)} if isinstance(rows, dict) else rows
 
 
 class AvailableHardware(Model):
-    """Profiles that the caller may launch; an empty list means that nothing is restricted."""
+    """Profiles that the caller may launch; an empty list means no restriction."""
 
     available_hardware_profiles: Items[str] = []
 
@@ -83,16 +83,16 @@ class User(Group):
 
     @GET("/user/org", magic="%lk_whoami, %lk_org list, %lk_org use")
     def org(self) -> UserOrg:
-        """Report which organization the credentials act as."""
+        """Return the organization of the credentials."""
         ...
 
     @DELETE(
         "/user/delete", no_magic="None: it deletes the account permanently, too much for a cell that Run All repeats."
     )
     def delete(self) -> Message | None:
-        """Delete the caller's account permanently, with everything that nobody else shares.
+        """Delete the caller's account permanently, with everything that no other user shares.
 
-        Raises Forbidden for the only owner of an organization that has other members.
+        Raises Forbidden for the only owner of an organization with other members.
         """
         ...
 

@@ -21,16 +21,16 @@ from lk_jupyter.api._models import (
 )
 from lk_jupyter.api.states import UNKNOWN
 
-#: States of a machine that can be used once it has an address.
+#: States of a machine that is usable once the machine has an address.
 UP_STATES = frozenset({"running", "ready", "active", "up"})
 
-#: States of a machine that comes up.
+#: States of a starting machine.
 COMING_STATES = frozenset({"pending", "provisioning", "queued", "creating", "starting", "booting", "initializing"})
 
-#: States of a machine that has ended. Every other word, known or not, means that it lives and costs.
+#: States of an ended machine. Any other word means that the machine is active and costs credits.
 ENDED_STATES = frozenset({"terminated", "failed", "error", "deleted", "destroyed", "errored"})
 
-#: The id of a machine, whatever the server calls it.
+#: The id of a machine, under any name of a server.
 VmId = Annotated[
     str, Field(validation_alias=AliasChoices("vm_id", "vmId", "id", "instance_id"), coerce_numbers_to_str=True)
 ]
@@ -52,7 +52,7 @@ Specs = Annotated[InstanceSpecs, unless_null(InstanceSpecs())]
 
 
 class NewVolume(Model):
-    """A volume to make."""
+    """A volume to create."""
 
     size_gb: int = Field(ge=1)
 
@@ -73,14 +73,14 @@ class CreateVMRequest(Model):
     new_volume: NewVolume | None = Field(None, description="A volume to make and attach.")
 
     def problem(self) -> str:
-        """Return why a machine must not be asked for: the service rents another shape than a wrong count means."""
+        """Return why a machine must not be requested: the service rents another shape than a wrong count suggests."""
         if (self.model_extra or {}).get("gpu_count") is not None:
             return "A gpu_count outside instance_specs is ignored. Use instance_specs={'gpu_count': N}."
         return count_problem("instance_specs.gpu_count", self.instance_specs.gpu_count if self.instance_specs else None)
 
 
 class PendingVolume(Model):
-    """A volume that is made with a machine; it has no id yet."""
+    """A volume created with a machine; the volume has no id yet."""
 
     name: str | None = None
     size_gb: int | None = None
@@ -88,7 +88,7 @@ class PendingVolume(Model):
 
 
 class AttachedVolume(Model):
-    """A volume as its machine sees it."""
+    """A volume as the machine reports the volume."""
 
     volume_id: str | None = None
     size_gb: int | None = None
@@ -99,12 +99,12 @@ _NO_CAPACITY = re.compile("could not be provisioned|no capacity|out of (?:stock|
 
 
 def means_no_capacity(detail: str) -> bool:
-    """Whether the server refused a machine because none is free: nothing was rented."""
+    """Return whether the server refused a machine because none is free: nothing was rented."""
     return _NO_CAPACITY.search(detail) is not None
 
 
 def is_usable(status: str, ip_address: str | None) -> bool:
-    """Whether a machine can be reached: ``ready`` comes before its address, and an address before ``ready``."""
+    """Return whether a machine is reachable: ``ready`` can precede the address, and the reverse."""
     return bool(ip_address) and status not in COMING_STATES | ENDED_STATES
 
 
@@ -133,7 +133,7 @@ class VM(Model):
 
     @property
     def usable(self) -> bool:
-        """Whether it is up and has an address."""
+        """Whether the machine is ready and has an address."""
         return is_usable(self.status, self.ip_address)
 
 
@@ -146,7 +146,7 @@ class VMList(Listing[VM]):
 
 
 class VMStatus(Model):
-    """The present state of a machine, with its volumes; ``uptime_seconds`` counts from when it was up."""
+    """The current state of a machine, with its volumes; ``uptime_seconds`` counts from ``ready``."""
 
     vm_id: VmId
     status: State = UNKNOWN
@@ -165,12 +165,12 @@ class VMStatus(Model):
 
     @property
     def usable(self) -> bool:
-        """Whether it is up and has an address."""
+        """Whether the machine is ready and has an address."""
         return is_usable(self.status, self.ip_address)
 
 
 class VMHardwareProfile(Model):
-    """A card with its price in credits for one GPU and hour; spot and on demand may be mixed in it."""
+    """A GPU with its price in credits for one GPU and hour; spot and on demand may be mixed."""
 
     hardware_profile: str
     gpu_type: str | None = None
@@ -180,7 +180,7 @@ class VMHardwareProfile(Model):
 
 
 class VMInstanceVariant(Model):
-    """What is sold; no available counts means that nothing is free now. Price in credits for one GPU and hour."""
+    """The offered machines; without counts, nothing is free now. Prices are in credits for one GPU and hour."""
 
     hardware_profile: str
     gpu_type: str | None = None
@@ -192,7 +192,7 @@ class VMInstanceVariant(Model):
 
 
 class VMAvailability(Model):
-    """The present offer; it ages within minutes."""
+    """The current offer, valid for minutes."""
 
     available_instance_variants: Items[VMInstanceVariant] = []
     available_hardware_profiles: list[VMHardwareProfile] | None = None
@@ -205,14 +205,14 @@ class RenameVMRequest(Model):
 
 
 class RenameVMResponse(Model):
-    """The name that a machine has now."""
+    """The current name of a machine."""
 
     vm_id: str | None = None
     display_name: str | None = None
 
 
 class TerminateVMResponse(Model):
-    """A machine that has ended; its volumes are free and keep costing credits."""
+    """An ended machine; its volumes are free and keep costing credits."""
 
     vm_id: str | None = None
     status: str | None = None
@@ -242,10 +242,10 @@ class Vms(Group):
 
     @POST("/vms/create", effect="spends", timeout=300, magic="%lk_vm create")
     def create(self, request: CreateVMRequest) -> VM:
-        """Ask for a machine; it comes up while you poll ``status``.
+        """Request a machine, which starts while you poll ``status``.
 
-        Raises BadRequest for a profile or a shape that is not sold, PaymentRequired without credits,
-        ServerError when the cloud has none left: ask for another shape then.
+        Raises BadRequest for a profile or a shape that isn't sold, PaymentRequired without credits, ServerError
+        if the cloud has no such machine left: request another shape then.
         """
         ...
 
@@ -257,12 +257,12 @@ class Vms(Group):
         include_failed: bool = True,  # noqa: FBT001, FBT002
         include_terminated: bool = True,  # noqa: FBT001, FBT002
     ) -> VMList:
-        """List machines, ended ones too; active ones count as provisioning."""
+        """List machines, including ended machines; active machines count as provisioning."""
         ...
 
     @GET("/vms/availability", magic="%lk_vm offers, %lk_vm create")
     def availability(self) -> VMAvailability:
-        """Read which machines are sold, their prices and what is free now."""
+        """Read the offered machines, their prices and their availability."""
         ...
 
     @GET("/vms/{vm_id}/status", magic="%lk_vm create, %lk_vm status, %lk_vm ssh")

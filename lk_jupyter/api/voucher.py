@@ -9,14 +9,14 @@ from lk_jupyter.api._models import Credits, Model
 
 
 class VoucherValidateRequest(Model):
-    """A code to look up, and the address of the account that would use it."""
+    """A code to look up, and the e-mail address of the account for the voucher."""
 
     email: str
     code: str = Field(repr=False)
 
 
 class VoucherValidation(Model):
-    """Whether a voucher can be used; ``voucher_amount`` in credits, ``error`` says why it cannot."""
+    """Whether a voucher is valid; ``voucher_amount`` in credits, ``error`` is the reason if invalid."""
 
     valid: bool | None = None
     voucher_id: str | None = None
@@ -35,5 +35,5 @@ class Voucher(Group):
 
     @POST("/voucher/validate", effect="reads", repeatable=True, magic="%lk_billing voucher")
     def validate(self, request: VoucherValidateRequest) -> VoucherValidation:
-        """Check a voucher code; this does not use it."""
+        """Check a voucher code without using the code."""
         ...

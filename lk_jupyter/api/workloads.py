@@ -41,12 +41,12 @@ class Workloads(Group):
 
     @POST("/workloads/abort/{execution_id}", effect="stops", repeatable=True, magic="%lk_abort")
     def abort(self, execution_id: str) -> AbortResponse | None:
-        """Kill a run of any kind; it takes effect some time after the answer, which may have any form."""
+        """Kill a run of any kind, some time after the answer, which may have any form."""
         ...
 
     @POST(
         "/workloads/stop/{execution_id}", effect="stops", repeatable=True, magic="%lk_notebook stop, %lk_sessions stop"
     )
     def stop(self, execution_id: str) -> AbortResponse | None:
-        """End a run gracefully; made for notebook servers. 404 means that it is gone already."""
+        """End a run gracefully; for notebook servers. 404 means that the run has ended already."""
         ...

@@ -1,5 +1,5 @@
-"""``%lk_check`` and ``python -m lk_jupyter.check``: how a server differs from what lk_jupyter assumes of it.
+"""Find differences between a server and the assumptions of lk_jupyter: ``%lk_check``, ``python -m lk_jupyter.check``.
 
-Level by level: what it publishes (no key), what it answers (reads only), what a run sees (for some credits). What is
-found is stored for the server, and every place that assumes something of a server reads it there.
+The levels are the published description (no key), the answers (reads only) and a run (costs some credits). The results
+are stored for the server, and all code with assumptions about servers reads the stored results.
 """

@@ -18,24 +18,24 @@ from lk_jupyter.check.start import start
 from lk_jupyter.config.settings import amount_of_credits
 from lk_jupyter.errors import LkError
 
-#: Exit statuses: nothing differs; something does; the check could not be done; it was interrupted.
+#: Exit statuses: no difference; a difference; the check failed; interrupted.
 SAME, DIFFERS, FAILED, INTERRUPTED = 0, 1, 2, 130
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Check the server in use, print the table, and return the exit status."""
     accept_every_sign()
-    given = _parser().parse_args(arguments)
-    wish = LevelRequest(given.public, given.probe_starts, given.spend, given.max_credits, given.record)
+    options = _parser().parse_args(arguments)
+    wish = LevelRequest(options.public, options.probe_starts, options.spend, options.max_credits, options.record)
     try:
-        check = start(wish, given.base_url)
+        check = start(wish, options.base_url)
     except LkError as problem:
-        return _said(str(problem))
+        return _report_problem(str(problem))
     try:
         check.run(lambda words: print(words, file=sys.stderr))  # noqa: T201
     except LkError as problem:
         print(check.report.table())  # noqa: T201
-        return _said(str(problem))
+        return _report_problem(str(problem))
     except KeyboardInterrupt:
         print(check.report.table())  # noqa: T201
         print("Interrupted. What it started is aborted.", file=sys.stderr)  # noqa: T201
@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     return DIFFERS if check.report.deviations else SAME
 
 
-def _said(problem: str) -> int:
+def _report_problem(problem: str) -> int:
     print(problem, file=sys.stderr)  # noqa: T201
     return FAILED
 

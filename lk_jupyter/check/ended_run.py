@@ -1,7 +1,7 @@
 """Read a run of the check again: history, list, metrics, timing, bill and balance, compared with its record.
 
-A server may publish a bill some seconds after the end of a run. So the bill is read until it appears, and the check
-reports its unit, its rounding and its delay.
+A server may publish a bill some seconds after the end of a run. So the check reads until the bill appears, and reports
+unit, rounding and delay.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from lk_jupyter.errors import LkError
 from lk_jupyter.machines.catalogue import cost_at
 from lk_jupyter.runs.clock import measure_duration
 
-#: Seconds that a bill, a row of the history and a new balance are waited for, and between two reads.
+#: Seconds to wait for a bill, a row of the history and a new balance, and seconds between two reads.
 BILL_PATIENCE, _PACE = 20.0, 0.5
 
-#: Seconds, or this part of a duration, by which two durations of a run may differ.
+#: Seconds, or fraction of a duration, by which two durations of a run may differ.
 _SECOND, _PART = 1.5, 0.25
 
 RECORD, HISTORY = "GET /execution/{execution_id}", "GET /billing/history"
@@ -41,24 +41,24 @@ METRICS, TIMING = "GET /execution/{execution_id}/metrics", "GET /execution/{exec
 
 
 def read_again(report: Report, method: Callable[..., Any], execution_id: str = "") -> Any:
-    """Read an operation about a run, and return the answer; None if it can't be read, which is recorded."""
+    """Read an operation about a run, and return the answer; record an unreadable answer and return None."""
     endpoint = endpoint_of(method)
     if str(endpoint) in report.values.get("absent_operations", "").split(","):
-        return None  # it has a row already
+        return None  # the answer already has a row
     path = endpoint.server + PLACEHOLDER.sub(execution_id, endpoint.path)
     try:
         return read_answer(report, endpoint, report.probe("GET", path))
     except LkError as error:
         words = str(error).partition("\n")[0]
-        report.odd(str(endpoint), "an answer", words, "The server didn't answer", "Tries again.")
+        report.add_difference(str(endpoint), "an answer", words, "The server didn't answer", "Tries again.")
     return None
 
 
 @dataclass
 class EndedRun:
-    """A run of the check that has ended, to be compared with what the cloud shows of it.
+    """An ended run of the check, to compare with all answers about the run.
 
-    ``price`` is in credits per hour, ``balance`` what was left before the run, None if unknown.
+    ``price`` is in credits per hour. ``balance`` is in credits before the run, None if unknown.
     """
 
     client: Client
@@ -68,7 +68,7 @@ class EndedRun:
     balance: Decimal | None
 
     def compare(self) -> None:
-        """Read everything about the run again and record what differs."""
+        """Read all answers about the run and record differences."""
         watch = _BillWatch(self)
         watch.wait()
         record = read_again(self.report, Execution.get, self.execution_id)
@@ -84,27 +84,31 @@ class EndedRun:
         row = next((row for row in self._rows(Billing.history) if row.execution_id == self.execution_id), None)
         if row is None:
             meaning = "A run that has ended isn't in the history"
-            self.report.odd(HISTORY, "the run", "no such run", meaning, "Reads the record.")
+            self.report.add_difference(HISTORY, "the run", "no such run", meaning, "Reads the record.")
             return
         for name in ("status", "billed", "hardware_profile"):
             in_row, in_record = getattr(row, name, None), getattr(record, name, None)
             if in_row and in_record and in_row != in_record:
                 words = f"'{name}' {in_row} in the history, {in_record} in the record"
-                self.report.odd(HISTORY, "the same in both", words, "The history differs", "Uses the record.")
+                self.report.add_difference(
+                    HISTORY, "the same in both", words, "The history differs", "Uses the record."
+                )
 
     def _compare_list(self) -> None:
         row = next((row for row in self._rows(Workloads.list) if row.execution_id == self.execution_id), None)
         if row is not None:
             meaning = "A run that has ended is listed as active"
-            self.report.odd(WORKLOADS, "only active runs", f"a run that is {row.status}", meaning, "Uses the record.")
+            self.report.add_difference(
+                WORKLOADS, "only active runs", f"a run that is {row.status}", meaning, "Uses the record."
+            )
 
     def expect_listed(self) -> None:
-        """Record whether the list of active runs has the run, which is active now."""
+        """Record whether the list of active runs contains the active run."""
         rows = read_again(self.report, Workloads.list)
         if rows is None or any(row.execution_id == self.execution_id for row in rows):
             return
         meaning = "A run that is active isn't listed"
-        self.report.odd(WORKLOADS, "the active run", "no such run", meaning, "A lost start can't be found.")
+        self.report.add_difference(WORKLOADS, "the active run", "no such run", meaning, "A lost start can't be found.")
 
     def _compare_metrics(self, record: ExecutionRecord) -> None:
         metrics = read_again(self.report, Execution.metrics, self.execution_id)
@@ -112,34 +116,40 @@ class EndedRun:
             return
         series = {name: points for name, points in metrics if isinstance(points, list) and points}
         if not series:
-            self.report.not_seen(METRICS, "samples within the run", "The run has no samples")
+            self.report.add_missing(METRICS, "samples within the run", "The run has no samples")
         if metrics.executionId and metrics.executionId != self.execution_id:
             meaning = "The metrics are of another run"
-            self.report.odd(METRICS, "the run", "another run", meaning, "Shows them.")
+            self.report.add_difference(METRICS, "the run", "another run", meaning, "Shows them.")
         for name, points in series.items():
             if name.endswith("Percent") and any((point.value or 0) > 101 for point in points):
-                self.report.odd(METRICS, f"'{name}' up to 100", "more", "The metrics have another unit", "Shows them.")
+                self.report.add_difference(
+                    METRICS, f"'{name}' up to 100", "more", "The metrics have another unit", "Shows them."
+                )
         first, last = record.start_time or record.created_at, record.end_time or record.finish_time
         outside = _outside([point for points in series.values() for point in points], first, last)
         if outside > 60:
             words = f"{outside:.0f} seconds away"
-            self.report.odd(METRICS, "times within the run", words, "The metrics have other times", "Shows them.")
+            self.report.add_difference(
+                METRICS, "times within the run", words, "The metrics have other times", "Shows them."
+            )
 
     def _compare_timing(self, record: ExecutionRecord) -> None:
         answer = read_again(self.report, Execution.timing, self.execution_id)
         timing = getattr(answer, "timing", None)
         if not isinstance(timing, Timing):
             if answer is not None:
-                self.report.not_seen(TIMING, "the duration of the run", "The answer has no timing")
+                self.report.add_missing(TIMING, "the duration of the run", "The answer has no timing")
             return
-        code, entire = measure_duration(record), _seconds(record.created_at, _end_of(record))
+        code, entire = measure_duration(record), _seconds(record.created_at, _end_time(record))
         pairs = {"executingJob": (timing.executingJob, code), "total": (timing.total or timing.total_duration, entire)}
         for name, (reported, by_record) in pairs.items():
             if reported is None or by_record is None:
                 continue
             if not _is_near(reported, by_record) and not (code is not None and _is_near(reported, code)):
                 words = f"{reported:g}, by the record {by_record:.1f} seconds"
-                self.report.odd(TIMING, f"'{name}' in seconds", words, "Timing and record differ", "Uses the record.")
+                self.report.add_difference(
+                    TIMING, f"'{name}' in seconds", words, "Timing and record differ", "Uses the record."
+                )
 
     def _rows(self, method: Callable[..., Any]) -> list[Any]:
         rows = read_again(self.report, method)
@@ -147,7 +157,7 @@ class EndedRun:
 
 
 class _BillWatch:
-    """Waits for the bill of a run, in its record and in the balance, and measures the seconds."""
+    """Wait for the bill of a run in record and balance, and measure the delay in seconds."""
 
     def __init__(self, run: EndedRun) -> None:
         self._run = run
@@ -157,7 +167,7 @@ class _BillWatch:
         self._spent: Decimal | None = None
 
     def wait(self) -> None:
-        """Read record and balance until both have the bill, or the time is up."""
+        """Read record and balance until both contain the bill, or until the time limit."""
         while not (self._has_bill() and self._has_fallen()) and time.monotonic() - self._ended_at < BILL_PATIENCE:
             time.sleep(_PACE)
 
@@ -174,53 +184,59 @@ class _BillWatch:
             return True
         if self._in_balance is None:
             with suppress(LkError, ValidationError):
-                left, _ = available_credits(self._run.client)
-                if left < before:
-                    self._spent, self._in_balance = before - left, time.monotonic() - self._ended_at
+                balance, _ = available_credits(self._run.client)
+                if balance < before:
+                    self._spent, self._in_balance = before - balance, time.monotonic() - self._ended_at
         return self._in_balance is not None
 
     def report(self, record: ExecutionRecord) -> None:
-        """Record unit, rounding and delay of the bill, and whether the balance has fallen by it."""
+        """Record unit, rounding and delay of the bill, and whether the balance has fallen by the bill."""
         report = self._run.report
         if record.billed is None or self._in_record is None:
             words = f"no bill within {BILL_PATIENCE:.0f} seconds"
-            report.odd(RECORD, "a bill", words, "The cost of a run appears later", "Estimates it by the price.")
+            report.add_difference(
+                RECORD, "a bill", words, "The cost of a run appears later", "Estimates it by the price."
+            )
             return
         form, fits = bill_form(record, self._run.price)
         if fits:
-            report.observed(RECORD, "price by seconds", form, "Unit and rounding of the bill")
+            report.add_measurement(RECORD, "price by seconds", form, "Unit and rounding of the bill")
         else:
             meaning = "The bill has another unit, rounding or price"
-            report.odd(RECORD, "price by seconds", form, meaning, "Shows the bill, and reports the difference.")
-        report.observed(RECORD, "a bill", f"{self._in_record:.1f} seconds after the end", "Delay of the bill")
+            report.add_difference(
+                RECORD, "price by seconds", form, meaning, "Shows the bill, and reports the difference."
+            )
+        report.add_measurement(RECORD, "a bill", f"{self._in_record:.1f} seconds after the end", "Delay of the bill")
         self._report_balance(record.billed)
 
     def _report_balance(self, billed: Decimal) -> None:
         report = self._run.report
         if self._run.balance is None:
-            report.not_seen(BALANCE, "the bill of the run", "The balance wasn't read before the run")
+            report.add_missing(BALANCE, "the bill of the run", "The balance wasn't read before the run")
         elif self._spent is None:
             words = f"the same balance for {BILL_PATIENCE:.0f} seconds"
-            report.odd(BALANCE, "the bill of the run", words, "The balance falls later", "Shows the balance.")
+            report.add_difference(
+                BALANCE, "the bill of the run", words, "The balance falls later", "Shows the balance."
+            )
         elif abs(self._spent - billed) > _step(billed):
             words = f"{self._spent:f} credits less, for a bill of {billed:f}"
-            report.odd(BALANCE, "the bill of the run", words, "Bill and balance differ", "Shows both.")
+            report.add_difference(BALANCE, "the bill of the run", words, "Bill and balance differ", "Shows both.")
         else:
             words = f"{self._in_balance:.1f} seconds after the end"
-            report.observed(BALANCE, "the bill of the run", words, "Delay of the balance")
+            report.add_measurement(BALANCE, "the bill of the run", words, "Delay of the balance")
 
 
 # Bills
 
-#: Unit of a bill → how many of it are one credit.
+#: Unit of a bill → number of units in one credit.
 _UNITS = {"credits": 1, "cents": 100, "thousandths of a credit": 1000}
 
-#: Seconds to which a bill may be rounded up; 0 for none.
+#: Seconds to which a bill may be rounded up; 0 for no rounding.
 _ROUNDINGS = (0, 1, 10, 60, 300, 3600)
 
 
 def bill_form(record: ExecutionRecord, price: Decimal) -> tuple[str, bool]:
-    """Return in words which time and rounding explain a bill, and whether it is in credits and explained."""
+    """Return the time and rounding that explain a bill, in words, and whether the bill is in credits and explained."""
     billed = record.billed or Decimal(0)
     for unit, factor in _UNITS.items():
         for rounding in _ROUNDINGS:
@@ -236,8 +252,8 @@ def bill_form(record: ExecutionRecord, price: Decimal) -> tuple[str, bool]:
 
 
 def _spans(record: ExecutionRecord) -> Iterator[tuple[str, float]]:
-    """Yield the times of a run that a server may bill, with what they are."""
-    end = _end_of(record)
+    """Yield the times of a run that a server may bill, with their names."""
+    end = _end_time(record)
     starts = {
         "from start to end": record.start_time or record.job_start,
         "from machine to end": record.execelet_start,
@@ -249,7 +265,7 @@ def _spans(record: ExecutionRecord) -> Iterator[tuple[str, float]]:
             yield name, seconds
 
 
-def _end_of(record: ExecutionRecord) -> datetime | None:
+def _end_time(record: ExecutionRecord) -> datetime | None:
     return record.end_time or record.job_end or record.finish_time
 
 
@@ -269,7 +285,7 @@ def _decimals(amount: Decimal) -> int:
 
 
 def _step(amount: Decimal) -> Decimal:
-    """Return the last decimal place of an amount: the server may have rounded it there."""
+    """Return the last decimal place of an amount, where the server may have rounded."""
     return Decimal(1).scaleb(-_decimals(amount))
 
 
@@ -278,7 +294,7 @@ def _is_near(first: float, second: float) -> bool:
 
 
 def _outside(points: list[MetricPoint], first: datetime | None, last: datetime | None) -> float:
-    """Return how many seconds the farthest sample is before the start or after the end of a run."""
+    """Return the greatest distance in seconds of a sample from the time between start and end of a run."""
     times = [point.timestamp for point in points]
     before = max(((first - moment).total_seconds() for moment in times), default=0.0) if first else 0.0
     after = max(((moment - last).total_seconds() for moment in times), default=0.0) if last else 0.0

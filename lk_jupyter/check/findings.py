@@ -1,4 +1,4 @@
-"""What a check has found, row by row, and the table of it."""
+"""The findings of a check, row by row, and the table of them."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from lk_jupyter.api._answers import RawAnswer
 from lk_jupyter.api._client import Client
-from lk_jupyter.api._http import Seen
 from lk_jupyter.config.assumptions import SEPARATOR, row
 from lk_jupyter.views.table import Table
 
-#: What is found where a list is empty.
-NOT_SEEN = "not seen"
+#: The actual value for an empty list.
+NO_EXAMPLE = "not seen"
 
 COLUMNS = ("Operation", "Expected", "Found", "Meaning", "What lk_jupyter does")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One row: an operation, what was expected and found there, and what follows.
+    """A finding: an operation, the expected and the actual behavior, and the consequences.
 
-    ``name`` is the assumption that it is about, if it is about one; ``deviates`` whether it differs.
+    ``name`` is the assumption, if any; ``deviates`` is whether the server differs.
     """
 
     operation: str
@@ -35,7 +35,7 @@ class Finding:
 
 @dataclass
 class Report:
-    """What a check has found so far; ``values`` are the values of the assumptions."""
+    """The findings of a check so far; ``values`` maps assumptions to values."""
 
     client: Client
     findings: list[Finding] = field(default_factory=list)
@@ -44,75 +44,79 @@ class Report:
     notes: list[str] = field(default_factory=list)
     counted: int = 0
 
-    def probe(self, method: str, path: str, body: object = None, *, is_signed: bool = True) -> Seen:
-        """Send one request and keep its answer."""
-        seen = self.client.probe(method, path, body, is_signed=is_signed)
-        self.exchanges.append(Exchange(method, path, seen.status, seen.json))
+    def probe(self, method: str, path: str, body: object = None, *, is_signed: bool = True) -> RawAnswer:
+        """Send a request and record the answer."""
+        answer = self.client.probe(method, path, body, is_signed=is_signed)
+        self.exchanges.append(Exchange(method, path, answer.status, answer.json))
         self.counted += 1
-        return seen
+        return answer
 
-    def assumed(self, name: str, found: str, operation: str = "") -> None:
-        """Record the value of an assumption; a later level looks closer and replaces it."""
-        wanted = row(name)
+    def set_assumption(self, name: str, actual: str, operation: str = "") -> None:
+        """Set the value of an assumption. A later level may replace the value."""
+        assumption = row(name)
         default = self.client.assumptions.default(name)
-        self.values[name] = found
+        self.values[name] = actual
         self.findings = [each for each in self.findings if each.name != name]
         self.findings.append(
             Finding(
-                operation or wanted.operations[0],
+                operation or assumption.operations[0],
                 default or "none",
-                found or "none",
-                wanted.meaning,
-                wanted.otherwise if found != default else "As expected.",
+                actual or "none",
+                assumption.meaning,
+                assumption.otherwise if actual != default else "As expected.",
                 name,
-                deviates=found != default,
+                deviates=actual != default,
             )
         )
 
-    def add_to(self, name: str, parts: Iterable[str], operation: str = "") -> None:
-        """Add parts to an assumption that has several."""
-        found = dict.fromkeys([*self.values.get(name, "").split(SEPARATOR), *parts])
-        self.assumed(name, SEPARATOR.join(filter(None, found)), operation)
+    def add_to_assumption(self, name: str, parts: Iterable[str], operation: str = "") -> None:
+        """Add parts to an assumption with several parts."""
+        actual = dict.fromkeys([*self.values.get(name, "").split(SEPARATOR), *parts])
+        self.set_assumption(name, SEPARATOR.join(filter(None, actual)), operation)
 
-    def odd(self, operation: str, expected: str, found: str, meaning: str, does: str) -> None:
-        """Record a difference that is no assumption."""
-        self.findings.append(Finding(operation, expected, found, meaning, does))
+    def add_difference(self, operation: str, expected: str, actual: str, meaning: str, does: str) -> None:
+        """Record a difference that concerns no assumption."""
+        self.findings.append(Finding(operation, expected, actual, meaning, does))
 
-    def observed(self, operation: str, expected: str, found: str, meaning: str) -> None:
-        """Record a measurement, or an answer that shows nothing: neither is a difference."""
-        self.findings.append(Finding(operation, expected, found, meaning, "As expected.", deviates=False))
+    def add_measurement(self, operation: str, expected: str, actual: str, meaning: str) -> None:
+        """Record a measurement or an answer without information: neither is a difference."""
+        self.findings.append(Finding(operation, expected, actual, meaning, "As expected.", deviates=False))
 
-    def not_seen(self, operation: str, expected: str, meaning: str) -> None:
-        """Record that an answer has no example of the form that was to be compared; a later answer may have one."""
-        self.forget_not_seen(operation)
-        self.findings.append(Finding(operation, expected, NOT_SEEN, meaning, "Reads it as documented.", deviates=False))
+    def add_missing(self, operation: str, expected: str, meaning: str) -> None:
+        """Record that an answer has no example of the documented form. A later answer may have an example."""
+        self.remove_missing(operation)
+        self.findings.append(
+            Finding(operation, expected, NO_EXAMPLE, meaning, "Reads it as documented.", deviates=False)
+        )
 
-    def forget_not_seen(self, operation: str) -> None:
+    def remove_missing(self, operation: str) -> None:
         """Remove the row about a missing example."""
-        self.findings = [each for each in self.findings if (each.operation, each.found) != (operation, NOT_SEEN)]
+        self.findings = [each for each in self.findings if (each.operation, each.found) != (operation, NO_EXAMPLE)]
 
     @property
     def deviations(self) -> list[Finding]:
-        """The rows that differ from what is expected."""
+        """Return the rows that differ from expectations."""
         return [each for each in self.findings if each.deviates]
 
     def table(self) -> Table:
-        """Return the rows: first the assumptions that differ, then the assumptions that hold."""
+        """Return the table: first the assumptions that differ, then the assumptions that are confirmed."""
         ordered = sorted(self.findings, key=lambda each: not each.deviates)
         rows = [
             (_named(each), each.expected, re.sub(r",(?=\S)", ", ", each.found), each.meaning, each.does)
             for each in ordered
         ]
-        known = sum(1 for each in self.findings if each.name and not each.deviates)
+        matching = sum(1 for each in self.findings if each.name and not each.deviates)
         differ = len(self.deviations)
-        says = "Nothing differs" if not differ else "1 thing differs" if differ == 1 else f"{differ} things differ"
-        note = f"{says} from what lk_jupyter assumes, {known} assumptions hold; {self.counted} requests were sent."
+        summary = "Nothing differs" if not differ else "1 thing differs" if differ == 1 else f"{differ} things differ"
+        note = (
+            f"{summary} from what lk_jupyter assumes, {matching} assumptions hold; {self.counted} requests were sent."
+        )
         return Table(COLUMNS, rows, note="\n".join([note, *self.notes]))
 
 
 @dataclass(frozen=True)
 class Exchange:
-    """One request and its answer, as a recording keeps it; ``body`` is JSON, None where the answer was none."""
+    """A request and its answer in a recording; ``body`` is JSON, or None for other content."""
 
     method: str
     path: str

@@ -1,4 +1,4 @@
-"""One check from its first level to the last that was asked for."""
+"""A check from the first level to the last requested level."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from lk_jupyter.config.read_only import refuse_if_read_only
 from lk_jupyter.errors import UsageError
 from lk_jupyter.session import Session
 
-#: Credits that --spend may cost at most, where nobody says.
+#: Default limit of --spend, in credits.
 MOST_CREDITS = Decimal("0.05")
 
 
 @dataclass(frozen=True)
 class LevelRequest:
-    """What to check: ``public`` only what needs no key; ``spend`` runs and a chat too, for ``max_credits`` at most.
+    """Options of a check.
 
-    ``probe_starts`` sends starts that lack a required field too, as ``spend`` does: a server that accepts one bills it
-    until its abort. ``record`` is the file for what was seen.
+    ``public`` sends only requests without a key; ``spend`` adds runs and a chat, up to ``max_credits``.
+    ``probe_starts`` sends starts that lack a required field, as ``spend`` does: a server that accepts such a start
+    bills the run until its abort. ``record`` is the path of a recording.
     """
 
     public: bool = False
@@ -34,7 +35,7 @@ class LevelRequest:
 
 
 class Check:
-    """A check of one server; ``report`` has what was found so far, also when it was interrupted."""
+    """A check of a server; ``report`` contains the findings so far, even after an interrupt."""
 
     def __init__(self, client: Client, session: Session | None, wish: LevelRequest) -> None:
         if wish.public and wish.spend:
@@ -50,7 +51,7 @@ class Check:
         self._wish = wish
 
     def run(self, watch: Callable[[str], object]) -> None:
-        """Do it, store what was found, and write the recording. Raises the errors of the API, and UsageError."""
+        """Run the check, store the results, and write the recording. Raises the errors of the API, and UsageError."""
         try:
             self._look(watch)
         finally:

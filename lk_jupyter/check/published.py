@@ -1,4 +1,4 @@
-"""The first level: what a server says of itself to anybody, and how its description differs from ours."""
+"""The first level: public answers of a server, and differences between its description and our declarations."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from lk_jupyter.errors import ConnectionFailed, OutcomeUnknown
 
 _HEALTH = ("/health/ping", "/health/version")
 
-#: Without it, a description is of something else.
+#: A description without this operation describes another API.
 _ANCHOR = ("POST", f"{EXTERNAL}/execution/streaming/start")
 
-#: Assumption → the operation that stands for it, below each prefix that it may have.
+#: Assumption → operation that identifies a prefix.
 _PREFIXED = {"chat_prefix": ("POST", "/chat/completions"), "batch_prefix": ("GET", "/batches")}
 
 _SCHEMAS = "#/components/schemas/"
@@ -29,7 +29,7 @@ _SCHEMAS = "#/components/schemas/"
 
 @dataclass(frozen=True)
 class Field:
-    """What a description says of one field of a body; None where it says nothing."""
+    """The schema of a body's field in a description; None for unspecified facts."""
 
     required: bool = False
     default: Any = None
@@ -38,7 +38,7 @@ class Field:
 
 
 class Description:
-    """The description of a server: its operations by method and complete path."""
+    """The description of a server: operations by method and complete path."""
 
     def __init__(self, content: dict[str, Any], below: str) -> None:
         self._schemas = content.get("components", {}).get("schemas", {})
@@ -60,17 +60,17 @@ class Description:
     def fields(self, method: str, path: str) -> dict[str, Field]:
         """Return the fields of the JSON body of an operation."""
         body = self.operations.get((method, plain(path)), {}).get("requestBody", {}).get("content", {})
-        return fields_of(body.get("application/json", {}).get("schema", {}), self._schemas, _SCHEMAS)
+        return list_fields(body.get("application/json", {}).get("schema", {}), self._schemas, _SCHEMAS)
 
 
 @cache
 def plain(path: str) -> str:
-    """Return a path whose placeholders have no names, to be compared."""
+    """Return a path with anonymous placeholders, for comparisons."""
     return re.sub(r"\{[^{}]*\}", "{}", path)
 
 
-def fields_of(schema: dict[str, Any], schemas: dict[str, Any], prefix: str) -> dict[str, Field]:
-    """Return the fields of an object's schema, whose parts lie in others."""
+def list_fields(schema: dict[str, Any], schemas: dict[str, Any], prefix: str) -> dict[str, Field]:
+    """Return the fields of an object schema, including the fields of referenced schemas."""
     schema = _resolved(schema, schemas, prefix)
     required = set(schema.get("required", ()))
     return {
@@ -112,11 +112,11 @@ def carried(endpoint: Endpoint) -> dict[str, Field]:
     if not kinds:
         return {}
     schema = TypeAdapter(kinds[0]).json_schema(ref_template="#/$defs/{model}")
-    return fields_of(schema, schema.get("$defs", {}), "#/$defs/")
+    return list_fields(schema, schema.get("$defs", {}), "#/$defs/")
 
 
 def look(report: Report) -> Description | None:
-    """Ask what needs no key; return the description that the server publishes, if it does."""
+    """Send requests that need no key; return the published description, if any."""
     for path in _HEALTH:
         _look_at_health(report, path)
     description = _description(report)
@@ -131,32 +131,34 @@ def look(report: Report) -> Description | None:
 
 def _look_at_health(report: Report, path: str) -> None:
     try:
-        seen = report.probe("GET", EXTERNAL + path, is_signed=False)
+        answer = report.probe("GET", EXTERNAL + path, is_signed=False)
     except OutcomeUnknown as lost:
         words = str(lost).partition("\n")[0]
     else:
-        words = f"HTTP {seen.status}" if seen.status >= 300 else ""
+        words = f"HTTP {answer.status}" if answer.status >= 300 else ""
     if words:
-        report.odd(f"GET {path}", "HTTP 200", words, "The server has no health check here", "Nothing: it isn't needed.")
+        report.add_difference(
+            f"GET {path}", "HTTP 200", words, "The server has no health check here", "Nothing: it isn't needed."
+        )
 
 
 def _description(report: Report) -> Description | None:
-    """Return the description at the root or below the prefix; the first that is of this API."""
+    """Return the first description of this API, at the root or below a prefix."""
     for below in ("", EXTERNAL, V1):
         try:
-            seen = report.probe("GET", f"{below}/openapi.json", is_signed=False)
+            answer = report.probe("GET", f"{below}/openapi.json", is_signed=False)
         except (ConnectionFailed, OutcomeUnknown):
             continue
-        content = seen.json
-        if seen.status == 200 and isinstance(content, dict) and isinstance(content.get("paths"), dict):
-            report.exchanges.pop()  # too large for a recording; what differs in it is in the table
+        content = answer.json
+        if answer.status == 200 and isinstance(content, dict) and isinstance(content.get("paths"), dict):
+            report.exchanges.pop()  # too large for a recording; the table lists its differences
             try:
-                found = Description(content, below)
+                description = Description(content, below)
             except (AttributeError, IndexError, KeyError, TypeError, ValueError):
                 continue
-            if _ANCHOR in found:
+            if _ANCHOR in description:
                 report.notes.append(f"The server publishes its description at {below}/openapi.json.")
-                return found
+                return description
     report.notes.append("The server publishes no description: %lk_check with a key looks at each operation.")
     return None
 
@@ -165,11 +167,11 @@ def _compare(report: Report, description: Description) -> None:
     _compare_places(report, description)
     _compare_fields(report, description)
     absent = [str(endpoint) for endpoint in dict.fromkeys(ENDPOINTS) if _is_absent(endpoint, description)]
-    report.assumed("absent_operations", ",".join(dict.fromkeys(absent)))
+    report.set_assumption("absent_operations", ",".join(dict.fromkeys(absent)))
 
 
 def in_group(endpoint: Endpoint) -> bool:
-    """Whether another assumption says where an operation is, or that it is absent."""
+    """Return whether another assumption covers the place or absence of an operation."""
     placed = re.match("/(batches|files|serverless/(?!route)|execution/gpu_selection|machine-types)", endpoint.path)
     return bool(placed) or endpoint.server in {IRIS, V1} or endpoint.owner.__name__ == "OpenAI"
 
@@ -182,69 +184,78 @@ def _is_absent(endpoint: Endpoint, description: Description) -> bool:
 
 def _compare_places(report: Report, description: Description) -> None:
     for name, (method, path) in _PREFIXED.items():
-        wanted = row(name)
-        prefixes = [each for each in (wanted.default, *wanted.alternatives) if each.startswith("/")]
-        found = [prefix for prefix in prefixes if (method, prefix + path) in description]
-        if found or ABSENT in wanted.alternatives:
-            report.assumed(name, found[0] if found else ABSENT)
+        assumption = row(name)
+        prefixes = [each for each in (assumption.default, *assumption.alternatives) if each.startswith("/")]
+        offered = [prefix for prefix in prefixes if (method, prefix + path) in description]
+        if offered or ABSENT in assumption.alternatives:
+            report.set_assumption(name, offered[0] if offered else ABSENT)
     selection = ("POST", f"{EXTERNAL}/execution/gpu_selection/start")
-    report.assumed("gpu_selection", "offered" if selection in description else ABSENT)
+    report.set_assumption("gpu_selection", "offered" if selection in description else ABSENT)
     lookups = row("signin_lookup")
     for operation in (lookups.default, *lookups.alternatives):
         method, _, path = operation.partition(" ")
         if (method, EXTERNAL + path) in description:
-            report.assumed("signin_lookup", operation)
+            report.set_assumption("signin_lookup", operation)
             break
     methods = [method for method in ("POST", "GET") if (method, f"{V1}/stream/{{}}") in description]
     if methods:
-        report.assumed("stream_method", methods[0])
+        report.set_assumption("stream_method", methods[0])
 
 
 def _compare_fields(report: Report, description: Description) -> None:
     start = description.fields("POST", f"{EXTERNAL}/execution/streaming/start")
     if "timeout" in start and start["timeout"].maximum is not None:
-        report.assumed("longest_run", str(int(start["timeout"].maximum)))
+        report.set_assumption("longest_run", str(int(start["timeout"].maximum)))
     image = description.fields("POST", f"{EXTERNAL}/execution/image/start")
     if "s3_mount_path" in image and isinstance(image["s3_mount_path"].default, str):
-        report.assumed("bucket_folder_image", image["s3_mount_path"].default)
+        report.set_assumption("bucket_folder_image", image["s3_mount_path"].default)
     deployment = description.fields("POST", f"{EXTERNAL}/inference/create")
     if picks := [name for name in ("hardware_profile", "gpu_type") if name in deployment]:
-        report.assumed("deployment_gpu_field", picks[0])
+        report.set_assumption("deployment_gpu_field", picks[0])
     for endpoint in ENDPOINTS:
         for words in _differences(endpoint, description):
-            report.odd(str(endpoint), *words)
+            report.add_difference(str(endpoint), *words)
 
 
-#: Fields that an assumption is about, and those that we set in every request.
-_KNOWN = {"timeout", "s3_mount_path", "hardware_profile", "gpu_type", "stream"}
+#: Fields covered by an assumption, and fields in all of our requests.
+_COVERED = {"timeout", "s3_mount_path", "hardware_profile", "gpu_type", "stream"}
 
 
 def _differences(endpoint: Endpoint, description: Description) -> Iterator[tuple[str, str, str, str]]:
-    """Yield how the fields of a body differ: expected, found, meaning, what we do."""
-    theirs = description.fields(endpoint.method, endpoint.server + endpoint.path)
-    ours = carried(endpoint)
-    for name, field in theirs.items():
-        mine = ours.get(name)
-        if name in _KNOWN:
+    """Yield differences between the fields of a body: expected, actual, meaning, our behavior."""
+    published = description.fields(endpoint.method, endpoint.server + endpoint.path)
+    declared = carried(endpoint)
+    for name, field in published.items():
+        declared_field = declared.get(name)
+        if name in _COVERED:
             continue
-        if field.required and (mine is None or not mine.required):
-            is_known = "optional" if mine else "unknown"
+        if field.required and (declared_field is None or not declared_field.required):
+            kind = "optional" if declared_field else "unknown"
             yield (
-                f"'{name}' {is_known}",
+                f"'{name}' {kind}",
                 "required",
                 "A request without this field is refused",
                 "Says what the server refused.",
             )
-        if mine and field.enum and mine.enum and (gone := [value for value in mine.enum if value not in field.enum]):
-            words = ", ".join(map(repr, gone))
+        if (
+            declared_field
+            and field.enum
+            and declared_field.enum
+            and (refused := [value for value in declared_field.enum if value not in field.enum])
+        ):
+            words = ", ".join(map(repr, refused))
             yield (
                 f"'{name}' takes {words}",
                 f"takes {field.enum!r}",
                 "This value is refused",
                 "Says what the server refused.",
             )
-        if mine and field.maximum is not None and (mine.maximum is None or field.maximum < mine.maximum):
-            most = "any" if mine.maximum is None else f"{mine.maximum:g}"
+        if (
+            declared_field
+            and field.maximum is not None
+            and (declared_field.maximum is None or field.maximum < declared_field.maximum)
+        ):
+            most = "any" if declared_field.maximum is None else f"{declared_field.maximum:g}"
             yield (
                 f"'{name}' up to {most}",
                 f"up to {field.maximum:g}",

@@ -1,4 +1,4 @@
-"""The second level: every operation that only reads, and on request starts that a server has to refuse."""
+"""The second level: all operations that only read, and on request starts that a server must refuse."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from uuid import uuid4
 
 from pydantic import BaseModel, ValidationError
 
+from lk_jupyter.api._answers import RawAnswer
 from lk_jupyter.api._endpoint import ENDPOINTS, EXTERNAL, IRIS, PLACEHOLDER, Endpoint, endpoint_of
-from lk_jupyter.api._http import Seen
 from lk_jupyter.api._models import Listing, Page
 from lk_jupyter.api._tolerant import read
 from lk_jupyter.api.orgs import Orgs
@@ -30,11 +30,11 @@ from lk_jupyter.storage._credentials import Credentials
 from lk_jupyter.storage._s3_http import Wire
 from lk_jupyter.storage._sign import Request
 
-#: Requests that lack a required field, to operations that start nothing.
+#: Requests without a required field, for operations that start nothing.
 _INCOMPLETE: dict[str, dict[str, Any]] = {"POST /serverless/route": {}, "POST /voucher/validate": {}}
 
-#: Starts that lack a required field, so that a server refuses them; the refusal names the limit that they exceed.
-#: A server that accepts one bills it, so they are sent only with the user's consent.
+#: Starts without a required field. The refusal contains the limit of the server. A server that accepts such a start
+#: bills the run, so these requests need the user's consent.
 _TOO_LONG = 100_000_000
 _INCOMPLETE_STARTS: dict[str, dict[str, Any]] = {
     "POST /execution/streaming/start": {"timeout": _TOO_LONG},
@@ -43,38 +43,37 @@ _INCOMPLETE_STARTS: dict[str, dict[str, Any]] = {
     "POST /execution/gpu_selection/start": {},
 }
 
-#: Names of the id of a run in an answer of success.
+#: Fields with the id of a run in a successful answer.
 _RUN_IDS = {"execution_id", "executionId", "run_id", "job_id", "id"}
 
-#: Operations that name an object in their query.
+#: Operations with the id of an object in the query.
 _BY_ID = {"/inference/get": "deployment_id"}
 
-#: Queries of operations that require one.
+#: Queries of operations that require a query.
 _QUERIES = {"/orgs/{slug}/transactions/aggregate": "?category=executions&group_by=hardware_profile"}
 
-#: Their answers are streams or files; or they are asked elsewhere here.
+#: Operations that answer with streams or files, or that other checks request.
 _NOT_READ = re.compile(r"/inference/streaming/|/storage/download/|/content$|/mfa/")
 
 
 def look(connection: Connection, report: Report, description: Description | None, *, probe_starts: bool) -> None:
-    """Send every request that only reads, and starts that must be refused if ``probe_starts``.
+    """Send all requests that only read, and starts that must be refused if ``probe_starts``.
 
-    Raises:
-        Unauthorized: The key isn't accepted.
+    Raises: Unauthorized: The key isn't accepted.
     """
     _look_for_key(report)
-    slug, is_own = _slug(report)
+    slug, is_known_organization = _slug(report)
     absent: list[str] = []
     for endpoint in _reads():
-        seen = _seen(report, endpoint, slug)
-        if seen is None:
+        answer = _probe_endpoint(report, endpoint, slug)
+        if answer is None:
             continue
-        if _is_missing(endpoint, seen, description):
+        if _is_missing(endpoint, answer, description):
             absent.append(str(endpoint))
-        elif _is_comparable(endpoint, is_own=is_own):
-            read_answer(report, endpoint, seen)
-    if not is_own:
-        report.not_seen("GET /orgs/{slug}", "the organization of the key", "The server names no organization")
+        elif _is_comparable(endpoint, is_known_organization=is_known_organization):
+            read_answer(report, endpoint, answer)
+    if not is_known_organization:
+        report.add_missing("GET /orgs/{slug}", "the organization of the key", "The server names no organization")
     _look_at_prefix(report, "chat_prefix", "/models")
     _look_at_prefix(report, "batch_prefix", "/batches")
     if is_read_only():
@@ -86,25 +85,25 @@ def look(connection: Connection, report: Report, description: Description | None
     grouped = {str(endpoint) for endpoint in ENDPOINTS if in_group(endpoint)}
     named = report.values.get("absent_operations", "")
     if description is None or not named:
-        report.add_to("absent_operations", [each for each in absent if each not in grouped])
+        report.add_to_assumption("absent_operations", [each for each in absent if each not in grouped])
     _look_at_bucket(connection, report)
 
 
 def _look_for_key(report: Report) -> None:
-    """Find an operation that shows whether the key is accepted. Raises Unauthorized."""
+    """Return an operation that shows whether the key is accepted. Raises Unauthorized."""
     lookups = row("signin_lookup")
     for operation in (lookups.default, *lookups.alternatives):
         method, _, path = operation.partition(" ")
-        seen = report.probe(method, EXTERNAL + path)
-        if seen.status == 401:
-            report.client.user.status()  # raises it, in the words of any other request
-        if not seen.is_absent:
-            report.assumed("signin_lookup", operation)
+        answer = report.probe(method, EXTERNAL + path)
+        if answer.status == 401:
+            report.client.user.status()  # raises the usual error
+        if not answer.is_absent:
+            report.set_assumption("signin_lookup", operation)
             return
 
 
 def _slug(report: Report) -> tuple[str, bool]:
-    """Return the slug of the organization that the key acts as, and True; without one, a random slug and False."""
+    """Return the slug of the key's organization and True; without an organization, a random slug and False."""
     for owner, name in ((User, "org"), (Orgs, "list")):
         endpoint = endpoint_of(getattr(owner, name))
         response = report.probe("GET", endpoint.server + endpoint.path)
@@ -122,56 +121,65 @@ def _reads() -> Iterator[Endpoint]:
             yield endpoint
 
 
-def _seen(report: Report, endpoint: Endpoint, slug: str) -> Seen | None:
+def _probe_endpoint(report: Report, endpoint: Endpoint, slug: str) -> RawAnswer | None:
     path = PLACEHOLDER.sub(lambda match: quote(slug, safe="") if match[1] == "slug" else str(uuid4()), endpoint.path)
     query = f"?{_BY_ID[endpoint.path]}={uuid4()}" if endpoint.path in _BY_ID else _QUERIES.get(endpoint.path, "")
     try:
         return report.probe("GET", endpoint.server + path + query)
     except LkError as lost:
-        report.odd(str(endpoint), "an answer", str(lost).partition("\n")[0], "The server didn't answer", "Tries again.")
+        report.add_difference(
+            str(endpoint), "an answer", str(lost).partition("\n")[0], "The server didn't answer", "Tries again."
+        )
     return None
 
 
-def _is_missing(endpoint: Endpoint, seen: Seen, description: Description | None) -> bool:
-    """Whether an answer says that there is no such operation; a description that has it knows better."""
-    if not seen.is_absent:
+def _is_missing(endpoint: Endpoint, answer: RawAnswer, description: Description | None) -> bool:
+    """Return whether an answer reports a missing operation.
+
+    A description that lists the operation overrides the answer.
+    """
+    if not answer.is_absent:
         return False
-    is_told = description is not None and (endpoint.method, endpoint.server + endpoint.path) in description
-    return not (is_told and PLACEHOLDER.search(endpoint.path))
+    is_described = description is not None and (endpoint.method, endpoint.server + endpoint.path) in description
+    return not (is_described and PLACEHOLDER.search(endpoint.path))
 
 
-def _is_comparable(endpoint: Endpoint, *, is_own: bool) -> bool:
-    """Return whether the request names things that exist, so that the answer shows the form of the operation."""
+def _is_comparable(endpoint: Endpoint, *, is_known_organization: bool) -> bool:
+    """Return whether the request concerns existing objects, so that the answer shows the form of the operation."""
     placeholders = {name for name, _ in PLACEHOLDER.findall(endpoint.path)}
-    return endpoint.path not in _BY_ID and (not placeholders or (is_own and placeholders == {"slug"}))
+    return endpoint.path not in _BY_ID and (not placeholders or (is_known_organization and placeholders == {"slug"}))
 
 
-def read_answer(report: Report, endpoint: Endpoint, seen: Seen) -> Any:
-    """Read an answer as the client does, record what can't be read, and return the answer; None without one."""
+def read_answer(report: Report, endpoint: Endpoint, raw: RawAnswer) -> Any:
+    """Read an answer as the client does, record unreadable parts, and return the answer, or None."""
     operation = str(endpoint)
-    if seen.status >= 300:
-        if seen.status not in {402, 403}:
-            words = f"HTTP {seen.status}"
-            report.odd(operation, "HTTP 200", words, "The server refused or failed", "Shows what the server said.")
+    if raw.status >= 300:
+        if raw.status not in {402, 403}:
+            words = f"HTTP {raw.status}"
+            report.add_difference(
+                operation, "HTTP 200", words, "The server refused or failed", "Shows what the server said."
+            )
         return None
-    if operation == "GET /pricing" and isinstance(seen.json, dict):
-        report.assumed("pricing_count", "sent" if "count" in seen.json else ABSENT)
+    if operation == "GET /pricing" and isinstance(raw.json, dict):
+        report.set_assumption("pricing_count", "sent" if "count" in raw.json else ABSENT)
     answer = None
     try:
-        answer, odd = read(endpoint.answer_type, endpoint.returns, seen.content)
+        answer, odd = read(endpoint.answer_type, endpoint.returns, raw.content)
     except ValidationError as error:
         odd = f"{'.'.join(map(str, error.errors()[0]['loc']))}: {error.errors()[0]['msg']}"
     if odd:
-        report.odd(operation, "the documented form", odd, "The answer has another form", "Reads the rows that fit.")
+        report.add_difference(
+            operation, "the documented form", odd, "The answer has another form", "Reads the rows that fit."
+        )
     elif _is_empty(answer):
-        report.not_seen(operation, "the documented form", "The list is empty")
+        report.add_missing(operation, "the documented form", "The list is empty")
     else:
-        report.forget_not_seen(operation)
+        report.remove_missing(operation)
     return answer
 
 
 def _is_empty(answer: Any) -> bool:
-    """Return whether an answer is a list without elements, or an object whose lists are all empty."""
+    """Return whether an answer is a list without elements, or an object with only empty lists."""
     if isinstance(answer, (Listing, Page)):
         return len(answer) == 0
     values = [value for _, value in answer if value is not None] if isinstance(answer, BaseModel) else []
@@ -179,47 +187,49 @@ def _is_empty(answer: Any) -> bool:
 
 
 def _look_at_prefix(report: Report, name: str, path: str) -> None:
-    wanted = row(name)
-    for prefix in (wanted.default, *wanted.alternatives):
+    assumption = row(name)
+    for prefix in (assumption.default, *assumption.alternatives):
         if prefix.startswith("/"):
-            seen = report.probe("GET", prefix + path)
-            if not seen.is_absent and seen.status != 404:
-                report.assumed(name, prefix)
+            answer = report.probe("GET", prefix + path)
+            if not answer.is_absent and answer.status != 404:
+                report.set_assumption(name, prefix)
                 return
-    if ABSENT in wanted.alternatives:
-        report.assumed(name, ABSENT)
+    if ABSENT in assumption.alternatives:
+        report.set_assumption(name, ABSENT)
 
 
 def _probe_incomplete(
     report: Report, description: Description | None, requests: dict[str, dict[str, Any]]
 ) -> list[str]:
-    """Send requests that a server has to refuse, and return the operations that it doesn't have.
+    """Send requests that a server must refuse, and return the operations that the server lacks.
 
-    If a server starts a run anyway, the run is aborted immediately and reported.
+    If a server starts a run anyway, abort the run immediately and report the run.
     """
     absent = []
     for endpoint in ENDPOINTS:
         body = requests.get(str(endpoint))
         if body is None or not _is_refused(endpoint, body, description):
             continue
-        seen = report.probe(endpoint.method, endpoint.server + endpoint.path, body)
-        if seen.is_absent:
+        answer = report.probe(endpoint.method, endpoint.server + endpoint.path, body)
+        if answer.is_absent:
             absent.append(str(endpoint))
-        elif seen.status < 300:
+        elif answer.status < 300:
             words = "It accepted a request that lacks a field."
-            report.odd(str(endpoint), "HTTP 422", f"HTTP {seen.status}", words, _abort_started(report, seen))
+            report.add_difference(
+                str(endpoint), "HTTP 422", f"HTTP {answer.status}", words, _abort_started(report, answer)
+            )
         name = "notebook_limit" if "job_type" in body else "longest_run"
-        if "timeout" in body and (longest := longest_named(seen.content.decode(errors="replace"))):
-            report.assumed(name, str(longest), str(endpoint))
+        if "timeout" in body and (longest := longest_named(answer.content.decode(errors="replace"))):
+            report.set_assumption(name, str(longest), str(endpoint))
         if endpoint.path == "/execution/gpu_selection/start":
-            report.assumed("gpu_selection", ABSENT if seen.is_absent else "offered")
+            report.set_assumption("gpu_selection", ABSENT if answer.is_absent else "offered")
     return absent
 
 
-def _abort_started(report: Report, seen: Seen) -> str:
-    """Abort the runs that an answer names, and return what became of them."""
+def _abort_started(report: Report, answer: RawAnswer) -> str:
+    """Abort the runs in an answer, and return the results in words."""
     outcomes = []
-    for run_id in dict.fromkeys(_run_ids(seen.json)):
+    for run_id in dict.fromkeys(_run_ids(answer.json)):
         abort = abort_soon(report.client, run_id)
         outcomes.append(f"Aborted run {run_id}." if abort.wait() else abort.words)
     report.notes += outcomes
@@ -240,21 +250,21 @@ def _run_ids(answer: object) -> Iterator[str]:
 
 
 def _is_refused(endpoint: Endpoint, body: dict[str, Any], description: Description | None) -> bool:
-    """Whether a body lacks a field that is required, by our description and by the server's description."""
-    ours = {name for name, field in carried(endpoint).items() if field.required}
+    """Return whether a body lacks a field that our description and the server's description require."""
+    required = {name for name, field in carried(endpoint).items() if field.required}
     theirs = description.fields(endpoint.method, endpoint.server + endpoint.path) if description else {}
-    needed = ours & {name for name, field in theirs.items() if field.required} if theirs else ours
+    needed = required & {name for name, field in theirs.items() if field.required} if theirs else required
     return bool(needed - set(body))
 
 
 def _look_at_bucket(connection: Connection, report: Report) -> None:
-    """Ask for credentials, and once whether the bucket is there."""
+    """Request credentials, and check once whether the bucket exists."""
     try:
-        wire = Wire(Credentials(connection.client.storage.credentials), pauses=())  # it is not made here
+        wire = Wire(Credentials(connection.client.storage.credentials), pauses=())  # the check creates no bucket
         status = wire.ask(Request("HEAD", "")).status
-        report.assumed("bucket_creation", "missing" if status == 404 else "there")
+        report.set_assumption("bucket_creation", "missing" if status == 404 else "there")
     except LkError as refusal:
         words = str(refusal).partition("\n")[0]
-        report.odd(
+        report.add_difference(
             "POST /storage/credentials", "HTTP 200", words, "The bucket can't be reached", "Storage magics fail."
         )

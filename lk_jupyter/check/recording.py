@@ -1,8 +1,8 @@
-"""What a check has seen, as a file that can be attached to a report of a bug: nobody's keys, addresses, names or ids.
+"""A recording of a check, to attach to a bug report: without keys, addresses, names and ids of people.
 
-What is kept is what is known to be public: enumerations, machine types and models of the product's catalogue, declared
-measures and times. Every other text gets a pseudonym, the same everywhere; sentences keep only words of the API. What
-is left is searched for secrets, and refused where one is found.
+A recording contains only public data: enumerations, machine types and models of the product's catalogue, declared
+measures and times. All other texts get consistent pseudonyms; sentences keep only words of the API. A recording that
+still contains a secret is refused.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from lk_jupyter.check.findings import Exchange, Report
 from lk_jupyter.errors import UsageError
 from lk_jupyter.text.secrets import find
 
-#: Rows of a list that are kept, and bytes of the file.
+#: Maximum rows of a list, and maximum bytes of a recording.
 _ROWS, _BYTES = 5, 500_000
 
-#: Characters of a sentence that are kept.
+#: Maximum characters of a sentence.
 _LONGEST = 10_000
 
-#: Fields whose texts are words of an enumeration.
+#: Fields with words of an enumeration.
 _WORD_FIELDS = frozenset(
     {"status", "state", "object", "type", "role", "kind", "level", "unit", "currency", "complexity", "event"}
     | {"execution_type", "job_type", "instance_type", "meter_slug", "resource", "finish_reason", "purpose"}
     | {"completion_window", "loc"}
 )
 
-#: Enumerations that the declarations have as plain text.
+#: Enumerations that are declared as plain text.
 _ENUMERATED = frozenset(
     {"ok", "pong", "authenticated", "true", "false", "unknown", "paused", "created", "pending", "ready", "stopped"}
     | {"owner", "admin", "member", "viewer", "system", "user", "assistant", "tool"}
@@ -80,7 +80,7 @@ _ENUMERATED = frozenset(
     }
 )
 
-#: Answers of the product's catalogue, the same for every account, and where their names are.
+#: Answers of the product's catalogue, the same for all accounts, and the fields with their names.
 _CATALOGUE = frozenset({"/machine-types", "/vms/availability", "/pricing", "/inference/models"})
 _CATALOGUE_FIELDS = frozenset(
     {"hardware_profile", "hardware_profiles", "available_hardware_profiles", "gpu_type", "profile", "execution_type"}
@@ -93,25 +93,25 @@ _MACHINE = re.compile(
 )
 _MODEL = re.compile(r"(?:serverless:)?[\w.-]{1,40}/[\w.-]{1,60}", re.ASCII)
 
-#: Measures end in such a name, or are declared as numbers; the numbers of any other field are replaced.
+#: Suffixes of measures. Numbers of fields without such a suffix or a declaration are replaced.
 _NO_MEASURE = re.compile(r"(?:_id|^id|phone|tax|vat|postal|zip|iban|card|account|number)(?:$|_)")
 
-#: Fields whose texts are sentences of the server: what is private in them is replaced.
+#: Fields with sentences of the server: private parts are replaced.
 _SENTENCES = frozenset({"detail", "message", "msg", "error", "polling_message", "status_details"})
 
-#: Fields that are dropped with all that they hold: they belong to the caller, whatever their form.
+#: Fields that are removed with their content: they belong to the user, whatever their form.
 _PRIVATE = frozenset({"metadata", "labels", "stdout", "stderr", "combined_output", "code", "import_files", "content"})
 
 _STATES = FINAL_STATES | ACTIVE_STATES | UP_STATES | COMING_STATES | ENDED_STATES
 
-#: A name of a field, a version, and a name that is a time.
+#: A field name, a version, and a field name of a time.
 _FIELD_NAME = re.compile(r"[a-z][a-z_]{0,40}")
 _VERSION = re.compile(r"\d+(?:\.\d+){1,2}", re.ASCII)
 _MOMENTS = re.compile(r"(?:_at|_time|^time|timestamp|_start|_end|^start|^end|updated|created|modified)$")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)?)?")
 _NUMBER = re.compile(r"-?\d{1,9}(?:\.\d+)?")
 
-#: Kind → what is private anywhere in a sentence.
+#: Kind → pattern of private parts of a sentence.
 _IN_SENTENCES: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("email", re.compile(r"[\w.+-]{1,100}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,10}")),
     ("url", re.compile(r"\b(?:https?|wss?|s3|ssh)://[^\s\"'<>]+")),
@@ -122,12 +122,12 @@ _IN_SENTENCES: tuple[tuple[str, re.Pattern[str]], ...] = (
 )
 
 
-#: Words and numbers of a sentence, and pseudonyms that it has already.
+#: Words and numbers of a sentence, and pseudonyms.
 _WORD = re.compile(r"[A-Za-z][A-Za-z_'-]*")
 _TOKEN = re.compile(r"<[a-z ]+\d*>|[^\W\d_][\w'-]*|\d[\w.,:]*")
 _FIGURE = re.compile(r"(?:0|[1-9]\d{0,4})(?:\.\d{1,6})?[.,:]?")
 
-#: Words of refusals that the declarations don't have.
+#: Words of refusals that the declarations lack.
 _COMMON = (
     "a an and any are as at be been but by can cannot could did",
     "do does for from had has have if in into is isn't it its may",
@@ -151,54 +151,56 @@ _COMMON = (
 
 
 class Pseudonyms:
-    """Gives each private text a pseudonym, the same everywhere."""
+    """Replace private texts by consistent pseudonyms."""
 
-    def __init__(self, public: set[str], own: Iterable[str] = ()) -> None:
+    def __init__(self, public: set[str], public_texts: Iterable[str] = ()) -> None:
         self.public = public  # machine types and models of the product
-        self.words = _vocabulary() | {word for text in own for word in _TOKEN.findall(text)}
-        self.kinds: set[str] = set()  # of secrets in sentences, which are not replaced part by part
-        self._known: dict[str, str] = {}
+        self.words = _vocabulary() | {word for text in public_texts for word in _TOKEN.findall(text)}
+        self.kinds: set[str] = set()  # secrets in sentences, which aren't replaced
+        self._pseudonyms: dict[str, str] = {}
         self._count: dict[str, int] = {}
 
-    def of(self, kind: str, text: str) -> str:
+    def pseudonym(self, kind: str, text: str) -> str:
         """Return the pseudonym of a text."""
-        if text not in self._known:
+        if text not in self._pseudonyms:
             self._count[kind] = self._count.get(kind, 0) + 1
-            self._known[text] = f"<{kind} {self._count[kind]}>"
-        return self._known[text]
+            self._pseudonyms[text] = f"<{kind} {self._count[kind]}>"
+        return self._pseudonyms[text]
 
     def private(self) -> Iterator[str]:
-        """Yield what was replaced, as far as it is long enough to be found again."""
-        return (text for text in self._known if len(text) > 3 and not self.is_word(text))
+        """Yield replaced texts that are long enough to be recognized."""
+        return (text for text in self._pseudonyms if len(text) > 3 and not self.is_word(text))
 
     def is_word(self, text: str) -> bool:
-        """Whether a text is a word of the API, wherever else it is a name."""
+        """Return whether a text is a word of the API, although a name may equal the word."""
         return (
             text in self.public or text in self.words or text.lower() in _ENUMERATED | _STATES or text in _all_kinds()
         )
 
     def sentence(self, text: str) -> str:
-        """Return a sentence, or its first part, with pseudonyms in place of what is private in it."""
+        """Return the start of a sentence with pseudonyms for private parts."""
         text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
         self.kinds.update(secret.kind for secret in find(text))
-        for known in sorted(self.private(), key=len, reverse=True):
-            text = text.replace(known, self._known[known])
+        for private_text in sorted(self.private(), key=len, reverse=True):
+            text = text.replace(private_text, self._pseudonyms[private_text])
         for kind, pattern in _IN_SENTENCES:
-            text = pattern.sub(lambda match, kind=kind: _kept(match[0], kind, self.of), text)  # type: ignore[misc]
-        return self._known_words(text)
+            text = pattern.sub(lambda match, kind=kind: _pseudonym_unless_public(match[0], kind, self.pseudonym), text)  # type: ignore[misc]
+        return self._replace_words(text)
 
-    def _known_words(self, text: str) -> str:
-        """Return a sentence with pseudonyms in place of words and numbers that aren't words of the API."""
+    def _replace_words(self, text: str) -> str:
+        """Return a sentence with pseudonyms for words and numbers that aren't words of the API."""
         pieces, end = list[str](), 0
         for match in _TOKEN.finditer(text):
             pieces.append(text[end : match.start()])
             before = text[max(0, match.start() - 4) : match.start()].rstrip()
             is_first = not before or before[-1] in ".:!?"
-            pieces.append(match[0] if self._is_known(match[0], is_first=is_first) else self.of("word", match[0]))
+            pieces.append(
+                match[0] if self._is_public(match[0], is_first=is_first) else self.pseudonym("word", match[0])
+            )
             end = match.end()
         return "".join([*pieces, text[end:]])
 
-    def _is_known(self, token: str, *, is_first: bool) -> bool:
+    def _is_public(self, token: str, *, is_first: bool) -> bool:
         if token.startswith("<") or token in self.public or token in self.words:
             return True
         if token[0].isdigit():
@@ -206,26 +208,26 @@ class Pseudonyms:
         return is_first and token.lower() in self.words
 
 
-def _kept(text: str, kind: str, of: Callable[[str, str], str]) -> str:
+def _pseudonym_unless_public(text: str, kind: str, pseudonym: Callable[[str, str], str]) -> str:
     if text.startswith("<") or (kind == "name" and (_FIELD_NAME.fullmatch(text[1:-1]) or text[1:-1].startswith("<"))):
         return text
-    return of(kind, text)
+    return pseudonym(kind, text)
 
 
 def check_target(path: Path) -> None:
-    """Raise UsageError where a file can't be written."""
+    """Raise UsageError if a file can't be written."""
     if path.exists() or not path.absolute().parent.is_dir():
         why = "exists already" if path.exists() else "has no folder"
         raise UsageError(f"--record '{path}' {why}. Nothing was sent. Name another file.")
 
 
 def write(path: Path, report: Report) -> None:
-    """Write what was seen. Raises UsageError where something private is left; then nothing is written."""
-    path.write_text(text_of(report), encoding="utf-8")
+    """Write a recording. Raises UsageError, before anything is written, if private data remains."""
+    path.write_text(clean_text(report), encoding="utf-8")
 
 
-def text_of(report: Report) -> str:
-    """Return what was seen, without what is private. Raises UsageError where some of it is left."""
+def clean_text(report: Report) -> str:
+    """Return a recording without private data. Raises UsageError if private data remains."""
     names = Pseudonyms(
         {word for each in report.exchanges for word in _catalogue_in(each.body, _declared(each))},
         (
@@ -235,11 +237,11 @@ def text_of(report: Report) -> str:
         ),
     )
     host = urlsplit(report.client.base_url).hostname or ""
-    names.of("host", host)
+    names.pseudonym("host", host)
     steps = [
-        (each, _cleaned(each.body, "", names, _kinds_of(each))) for each in report.exchanges
-    ]  # names are known before sentences
-    seen = [
+        (each, _cleaned(each.body, "", names, _field_kinds(each))) for each in report.exchanges
+    ]  # collect names before cleaning sentences
+    exchanges = [
         {
             "request": f"{each.method} {_path(each, names)}",
             "status": each.status,
@@ -251,10 +253,10 @@ def text_of(report: Report) -> str:
         {name: names.sentence(str(getattr(each, name))) for name in ("operation", "expected", "found", "name")}
         for each in report.findings
     ]
-    content = {"lk_jupyter": __version__, "findings": findings, "seen": seen}
+    content = {"lk_jupyter": __version__, "findings": findings, "seen": exchanges}
     text = json.dumps(content, indent=1, ensure_ascii=False)
     if len(text) > _BYTES:
-        text = json.dumps({**content, "seen": [{**each, "answer": "<left out>"} for each in seen]}, indent=1)
+        text = json.dumps({**content, "seen": [{**each, "answer": "<left out>"} for each in exchanges]}, indent=1)
     _refuse_secrets(text, names)
     return text
 
@@ -278,7 +280,7 @@ _PREFIXES = ("/api/v2/external", "/openai/v1", "/api/v1", "/iris")
 
 
 def _placeholders(path: str) -> str:
-    """Return the pattern of a path: only a key, which is at the end, may have slashes."""
+    """Return the pattern of a path: only a key at the end may contain slashes."""
     return re.sub(r"\{[^{}]*\}(?=/)", "[^?/]+", re.sub(r"\{[^{}]*\}$", "[^?]+", path))
 
 
@@ -286,7 +288,7 @@ _SERVED = [(re.compile(_placeholders(re.sub(r"([.])", r"\\\1", each.path))), eac
 
 
 def _path(exchange: Exchange, names: Pseudonyms) -> str:
-    """Return a path as it is declared; a path that is not declared loses its words."""
+    """Return a path as declared; replace the words of an undeclared path."""
     path = exchange.path.partition("?")[0]
     endpoint = _declared(exchange)
     prefix = next((prefix for prefix in _PREFIXES if path.startswith(prefix)), "")
@@ -294,13 +296,13 @@ def _path(exchange: Exchange, names: Pseudonyms) -> str:
 
 
 class _Sentence(str):
-    """A sentence of the server, to be cleaned once all names are known."""
+    """A sentence of the server, cleaned once all names are known."""
 
     __slots__ = ()
 
 
 def _cleaned(value: Any, field: str, names: Pseudonyms, kinds: Mapping[str, frozenset[str]]) -> Any:
-    """Return JSON with pseudonyms in place of what is private; sentences wait."""
+    """Return JSON with pseudonyms for private values. Sentences are cleaned later."""
     if field in _PRIVATE and value is not None:
         return f"<{type(value).__name__}>"
     if isinstance(value, dict):
@@ -317,30 +319,30 @@ def _cleaned(value: Any, field: str, names: Pseudonyms, kinds: Mapping[str, froz
 
 
 def _number(value: float, field: str, names: Pseudonyms, kind: frozenset[str]) -> Any:
-    """Return a measure as it is, the id that a number is as a pseudonym, and of any other number its length."""
+    """Return measures unchanged, ids as pseudonyms, and the number of digits of other numbers."""
     if _NO_MEASURE.search(field):
-        return names.of("id", str(value))
+        return names.pseudonym("id", str(value))
     if kind & {"number", "time"} or _MOMENTS.search(field):
         return value
     return 1.5 if isinstance(value, float) else 10 ** (len(str(abs(value))) - 1)
 
 
 def _key(name: str, names: Pseudonyms) -> str:
-    """Return the name of a field: as it is, if it is declared or made of words of the API."""
+    """Return a declared field name, or a name of API words, unchanged; otherwise a pseudonym."""
     parts = name.split("_")
     is_field = _FIELD_NAME.fullmatch(name) and all(part in names.words for part in parts)
-    return name if is_field or names.is_word(name) else names.of("name", name)
+    return name if is_field or names.is_word(name) else names.pseudonym("name", name)
 
 
 def _text(value: str, field: str, names: Pseudonyms, kind: frozenset[str]) -> Any:
     if not value or field in _SENTENCES:
         return _Sentence(value)
     is_public = _is_word(value, field, names) or _is_measure(value, field, kind)
-    return value if is_public else names.of(_kind(value, field), value)
+    return value if is_public else names.pseudonym(_kind(value, field), value)
 
 
 def _is_word(value: str, field: str, names: Pseudonyms) -> bool:
-    """Whether a text is a word of an enumeration or of the product's catalogue."""
+    """Return whether a text is a word of an enumeration or of the product's catalogue."""
     if field in _CATALOGUE_FIELDS and (value in names.public or _MACHINE.fullmatch(value)):
         return True
     if field == "loc":  # a field of a request
@@ -349,7 +351,7 @@ def _is_word(value: str, field: str, names: Pseudonyms) -> bool:
 
 
 def _is_measure(value: str, field: str, kind: frozenset[str]) -> bool:
-    """Whether a text is a time, a declared number, or a version."""
+    """Return whether a text is a time, a declared number, or a version."""
     if _TIME.fullmatch(value):
         return "time" in kind or _MOMENTS.search(field) is not None
     if _NUMBER.fullmatch(value) and "number" in kind:
@@ -358,7 +360,7 @@ def _is_measure(value: str, field: str, kind: frozenset[str]) -> bool:
 
 
 def _declared(exchange: Exchange) -> Endpoint | None:
-    """Return the operation of a request; None for a path that isn't declared."""
+    """Return the operation of a request; None for an undeclared path."""
     path = exchange.path.partition("?")[0]
     for prefix in _PREFIXES:
         rest = path.removeprefix(prefix)
@@ -371,7 +373,7 @@ def _declared(exchange: Exchange) -> Endpoint | None:
 
 
 def _catalogue_in(value: Any, endpoint: Endpoint | None, field: str = "") -> Iterator[str]:
-    """Yield the machine types and models of the product that an answer of its catalogue lists."""
+    """Yield the machine types and models in an answer of the catalogue."""
     if endpoint is None or endpoint.method != "GET" or endpoint.path not in _CATALOGUE:
         return
     if isinstance(value, dict):
@@ -386,15 +388,15 @@ def _catalogue_in(value: Any, endpoint: Endpoint | None, field: str = "") -> Ite
         yield from {value, value.removeprefix("serverless:")}
 
 
-def _kinds_of(exchange: Exchange) -> Mapping[str, frozenset[str]]:
-    """Return the kinds of the fields of an answer: of its operation first, then of fields that others declare."""
+def _field_kinds(exchange: Exchange) -> Mapping[str, frozenset[str]]:
+    """Return the kinds of an answer's fields: from its operation, then from other declarations."""
     endpoint = _declared(exchange)
     return {**_all_kinds(), **(_kinds(endpoint) if endpoint else {})}
 
 
 @cache
 def _all_kinds() -> dict[str, frozenset[str]]:
-    """Return the kinds of each field that any answer declares: the kinds that all declarations have."""
+    """Return the kinds of each declared field that all declarations share."""
     kinds: dict[str, frozenset[str]] = {}
     for endpoint in ENDPOINTS:
         for name, kind in _kinds(endpoint).items():
@@ -412,14 +414,14 @@ def _kinds(endpoint: Endpoint) -> dict[str, frozenset[str]]:
     return kinds
 
 
-def _models_in(kind: Any, seen: set[Any]) -> Iterator[type[BaseModel]]:
-    if isinstance(kind, type) and issubclass(kind, BaseModel) and kind not in seen:
-        seen.add(kind)
+def _models_in(kind: Any, visited: set[Any]) -> Iterator[type[BaseModel]]:
+    if isinstance(kind, type) and issubclass(kind, BaseModel) and kind not in visited:
+        visited.add(kind)
         yield kind
         for field in kind.model_fields.values():
-            yield from _models_in(field.annotation, seen)
+            yield from _models_in(field.annotation, visited)
     for part in get_args(kind):
-        yield from _models_in(part, seen)
+        yield from _models_in(part, visited)
 
 
 def _leaves(kind: Any) -> Iterator[str]:
@@ -435,7 +437,7 @@ def _leaves(kind: Any) -> Iterator[str]:
 
 @cache
 def _vocabulary() -> frozenset[str]:
-    """Return the words of the API: of its declarations, fields and enumerations, and of common English refusals."""
+    """Return the words of the API: declarations, fields, enumerations and common English refusals."""
     texts = [*_COMMON, *_ENUMERATED, *_STATES, *_WORD_FIELDS, *_CATALOGUE_FIELDS, *_SENTENCES, *_PRIVATE]
     for endpoint in ENDPOINTS:
         texts += [

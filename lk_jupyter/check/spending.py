@@ -1,6 +1,7 @@
-"""The third level: what a run sees and what comes back of it, one chat and one object. It costs some credits.
+"""The third level: two runs, a chat and an object. Costs some credits.
 
-Two short runs on the cheapest machine: one looks around and writes what logs may lose, the other is aborted.
+Two short runs use the cheapest machine: the first examines its environment and prints output that logs may lose, the
+second is aborted.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from typing import Any
 from uuid import uuid4
 
 from lk_jupyter.account.balance import available_credits
+from lk_jupyter.api._answers import RawAnswer
 from lk_jupyter.api._endpoint import EXTERNAL
 from lk_jupyter.api._events import Finished
-from lk_jupyter.api._http import EventStream, Seen
+from lk_jupyter.api._http import EventStream
 from lk_jupyter.api.execution import StreamingExecutionRequest, is_final
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.api.serverless import Usage
@@ -37,12 +39,11 @@ from lk_jupyter.runs.follow import Ending
 from lk_jupyter.runs.submit.start import LOOK_PAUSE, LOOKS, find_marked
 from lk_jupyter.session import Session
 
-#: Seconds that each of the two runs may take; how long its end, its log and a late stream are waited for, and the pause
-#: between two reads of its state.
+#: Seconds: limit of each run; patience for its end, its log and a late stream; pause between reads of its state.
 TIME_LIMIT = 40
 _PATIENCE, _LOG_PATIENCE, _GLANCE, _PACE = 120.0, 10.0, 3.0, 0.2
 
-#: Tokens of the answer of the chat, and of its prompt at most.
+#: Maximum tokens of the chat's answer and of its prompt.
 ANSWER_TOKENS, _PROMPT_TOKENS = 8, 40
 
 _ROUTER = "lyceum/router"
@@ -51,7 +52,7 @@ _QUESTION = [{"role": "user", "content": "Say hi."}]
 _BLANK_LINES = "line 1\n\n\nline 2\n"
 _LONG_LINE = "x" * 20_000
 
-#: What the first run does; NAMES are filled in. It leaves a file in its working folder for the second run to find.
+#: Code of the first run; NAMES are filled in. A file in the working folder remains for the second run.
 _LOOKS_AROUND = """
 import json, os, sys
 def seen(folder):
@@ -77,7 +78,7 @@ except OSError:
 sys.stdout.write("lk_check " + json.dumps(facts) + "\\n" + BLANK_LINES + CANARY + "\\n" + LONG_LINE + "\\nend\\n")
 """
 
-#: What the second run does: it looks for the file of the first, and waits for its abort.
+#: Code of the second run: look for the file of the first run, and wait for the abort.
 _WAITS = """
 import json, os, sys, time
 facts = {"found": os.path.exists(MARKER)}
@@ -93,7 +94,7 @@ time.sleep(SECONDS)
 
 @dataclass(frozen=True)
 class SpendingPlan:
-    """What will be spent on at most: the machine of the two runs, the model of the chat (None: no price is known)."""
+    """The plan of a check: machine of the runs, model of the chat (None: unknown price), and maximum cost."""
 
     machine: MachineType
     model: ModelOffer | None
@@ -101,7 +102,7 @@ class SpendingPlan:
 
 
 def plan(session: Session, most: Decimal) -> SpendingPlan:
-    """Return what the check would use. Raises UsageError where its worst case is more than ``most``, or unknown."""
+    """Return the plan. Raises UsageError if the maximum cost is unknown or exceeds ``most``."""
     machines = session.machines()
     priced = [each for each in machines if each.price_per_hour is not None and machines.allows(each)]
     if not priced:
@@ -123,7 +124,7 @@ def _exact(amount: Decimal) -> str:
 
 
 def _cheapest_model(session: Session) -> tuple[ModelOffer | None, Decimal]:
-    """Return the cheapest model to chat with, and the most that the chat can cost: a router may choose any model."""
+    """Return the cheapest chat model, and the maximum cost of the chat: a router may choose any model."""
     try:
         offers = [each for each in catalogue(session) if each.kind == "chat"]
     except LkError:
@@ -137,7 +138,7 @@ def _cheapest_model(session: Session) -> tuple[ModelOffer | None, Decimal]:
 
 
 def look(session: Session, report: Report, spends: SpendingPlan) -> None:
-    """Run, chat, store and read, and record what differs; whatever it made is stopped or deleted at its end."""
+    """Run, chat, store and read, and record differences; stop or delete everything at the end."""
     before, _ = available_credits(session.client)
     probe = Probe(session, report, spends, before)
     try:
@@ -153,7 +154,7 @@ def look(session: Session, report: Report, spends: SpendingPlan) -> None:
 
 @dataclass
 class Started:
-    """One run of the check: its id, its stream, and what came of it."""
+    """A run of the check: id, stream and output."""
 
     execution_id: str
     url: str | None
@@ -164,7 +165,7 @@ class Started:
 
 
 class Probe:
-    """The two runs, the chat and the object of one check; ``balance`` is in credits, before all of them."""
+    """The runs, the chat and the object of a check; ``balance`` is in credits before the check."""
 
     def __init__(self, session: Session, report: Report, spends: SpendingPlan, balance: Decimal) -> None:
         self._session = session
@@ -174,11 +175,11 @@ class Probe:
         self._balance = balance
         self._token = uuid4().hex
         self._key = f"lk_check/{self._token}.txt"
-        self._module = f"lk_check_{self._token[:12]}"  # a module that goes with the runs, and a file that one leaves
-        self._tokens: dict[str, Started | None] = {}  # None: sent, and its answer has not come
+        self._module = f"lk_check_{self._token[:12]}"  # a module uploaded with the runs, and a file left by a run
+        self._tokens: dict[str, Started | None] = {}  # None: started, without an answer so far
 
     def look(self) -> None:
-        """Do all of it."""
+        """Do all steps of the level."""
         stored = self._look_at_object()
         first = self._start(self._filled(_LOOKS_AROUND))
         if first:
@@ -195,12 +196,12 @@ class Probe:
         return EndedRun(self._client, self._report, started.execution_id, price, self._balance)
 
     def clean(self) -> None:
-        """Abort what still runs, and delete the object. An interrupt ends the waiting, and no abort."""
+        """Abort active runs, and delete the object. An interrupt ends the waiting, but no abort."""
         aborts: list[Abort] = []
         for token, started in self._tokens.items():
-            known = started.execution_id if started else self._salvaged(token)
-            if known and not (started and started.has_ended):
-                aborts.append(abort_soon(self._client, known))
+            execution_id = started.execution_id if started else self._salvaged(token)
+            if execution_id and not (started and started.has_ended):
+                aborts.append(abort_soon(self._client, execution_id))
             if started and started.stream:
                 started.stream.close()
         with suppress(LkError):
@@ -229,7 +230,7 @@ class Probe:
     # Runs
 
     def _start(self, code: str) -> Started | None:
-        """Start a run as it is sent, once; return None where the server refuses it."""
+        """Start a run once; return None if the server refuses the start."""
         token = uuid4().hex
         request = StreamingExecutionRequest(
             code=code,
@@ -243,38 +244,42 @@ class Probe:
         operation = "POST /execution/streaming/start"
         try:
             body = request.model_dump(mode="json", by_alias=True, exclude_none=True)
-            seen = self._report.probe("POST", f"{EXTERNAL}/execution/streaming/start", body)
+            raw = self._report.probe("POST", f"{EXTERNAL}/execution/streaming/start", body)
         except OutcomeUnknown:
-            seen = Seen(502, "", b"")
-        if 400 <= seen.status < 500:
+            raw = RawAnswer(502, "", b"")
+        if 400 <= raw.status < 500:
             del self._tokens[token]
-            words = f"HTTP {seen.status}: {str(seen.json)[:100]}"
-            self._report.odd(operation, "a run", words, "The server refused the run", "Shows what the server said.")
+            words = f"HTTP {raw.status}: {str(raw.json)[:100]}"
+            self._report.add_difference(
+                operation, "a run", words, "The server refused the run", "Shows what the server said."
+            )
             return None
-        answer = seen.json if isinstance(seen.json, dict) else {}
-        known = str(answer.get("execution_id") or "")
-        self._report.assumed("start_answer", "id" if seen.status == 200 and is_run_id(known) else "none", operation)
-        known = known if is_run_id(known) else self._salvaged(token) or ""
-        if not known:
-            self._report.odd(operation, "a run", "no run in any list", "It may be active", "Look: %lk_runs")
+        answer = raw.json if isinstance(raw.json, dict) else {}
+        execution_id = str(answer.get("execution_id") or "")
+        self._report.set_assumption(
+            "start_answer", "id" if raw.status == 200 and is_run_id(execution_id) else "none", operation
+        )
+        execution_id = execution_id if is_run_id(execution_id) else self._salvaged(token) or ""
+        if not execution_id:
+            self._report.add_difference(operation, "a run", "no run in any list", "It may be active", "Look: %lk_runs")
             return None
         url = answer.get("streaming_url")
-        self._tokens[token] = Started(known, url if isinstance(url, str) and url else None)
+        self._tokens[token] = Started(execution_id, url if isinstance(url, str) and url else None)
         return self._tokens[token]
 
     def _salvaged(self, token: str) -> str | None:
-        """Return the id of a run whose start did not name it."""
+        """Return the id of a run whose start returned no id."""
         for attempt in range(LOOKS):
             time.sleep(LOOK_PAUSE * bool(attempt))
             with suppress(LkError):
                 runs = find_marked(self._client, token, {})
-                # Also of an unclear run only text is read, and it must not stay active.
+                # Only text of an unclear run is read. The run must not stay active either.
                 if ids := [runs.user_run.execution_id] if runs.user_run else runs.unclear:
                     return ids[0]
         return None
 
     def _follow(self, started: Started, until: str = "") -> None:
-        """Read the stream of a run to its end, or until a text has come that is waited for."""
+        """Read the stream of a run to its end, or until a text appears."""
         started.stream = self._client.follow(started.execution_id, started.url)
         reading = Thread(target=self._read, args=(started, until), name="lk-check", daemon=True)
         reading.start()
@@ -292,27 +297,27 @@ class Probe:
                     return
         except LkError as error:
             words = str(error).partition("\n")[0]
-            self._report.odd(
+            self._report.add_difference(
                 "POST /stream/{execution_id}", "the output", words, "The stream can't be read", "Waits for the record."
             )
 
     def _late(self, started: Started) -> str:
-        """Return what a stream has that is opened now."""
+        """Return the content of a stream that is opened late."""
         stream = self._client.follow(started.execution_id, started.url)
-        found: list[str] = []
+        contents: list[str] = []
 
         def read() -> None:
             with suppress(LkError):
-                found.extend(getattr(event, "content", "") for event in stream)
+                contents.extend(getattr(event, "content", "") for event in stream)
 
         reading = Thread(target=read, name="lk-check", daemon=True)
         reading.start()
         reading.join(_GLANCE)
         stream.close()
-        return "".join(found)
+        return "".join(contents)
 
     def _record(self, started: Started) -> dict[str, Any]:
-        """Return the record as it came, once the run has ended, or the time is up."""
+        """Return the raw record when the run has ended, or at the time limit."""
         ending, until = Ending(self._client, started.execution_id), time.monotonic() + _PATIENCE
         ending.finished = started.end
         while time.monotonic() < until:
@@ -330,40 +335,42 @@ class Probe:
         text = started.text or str(record.get("stdout") or "")
         facts = _facts(text)
         if started.text:
-            report.assumed("stream_method", assumed["stream_method"])
-            report.assumed("stream_auth", assumed["stream_auth"])
-            report.assumed("frames", "survive" if self._canary in started.text else "plain")
-            report.assumed("newlines", "exact" if _BLANK_LINES in started.text else "extra")
+            report.set_assumption("stream_method", assumed["stream_method"])
+            report.set_assumption("stream_auth", assumed["stream_auth"])
+            report.set_assumption("frames", "survive" if self._canary in started.text else "plain")
+            report.set_assumption("newlines", "exact" if _BLANK_LINES in started.text else "extra")
             if _LONG_LINE not in started.text:
-                report.odd(
+                report.add_difference(
                     "POST /stream/{execution_id}",
                     "a line of 20,000 characters",
                     "cut",
                     "Long lines are cut",
                     "Reads the record.",
                 )
-        self._look_at_kept(started, record)
+        self._compare_logs(started, record)
         self._look_at_word(record, started)
-        report.assumed("metadata_echo", "echoed" if (record.get("metadata") or {}).get(REQUEST_KEY) else "dropped")
-        report.assumed("kernel_state", "kept" if record.get("python_globals_out") else "own")
+        report.set_assumption(
+            "metadata_echo", "echoed" if (record.get("metadata") or {}).get(REQUEST_KEY) else "dropped"
+        )
+        report.set_assumption("kernel_state", "kept" if record.get("python_globals_out") else "own")
         if facts is None:
-            report.odd(
+            report.add_difference(
                 "POST /execution/streaming/start", "the output of a run", "none", "Nothing came of the run", "Nothing."
             )
             return
         if not facts.get("imported"):
-            report.odd(
+            report.add_difference(
                 "POST /execution/streaming/start",
                 "import_files are found",
                 "not found",
                 "Files of a run lie elsewhere",
                 "Nothing.",
             )
-        if stored and isinstance(seen := facts.get("bucket"), list):
-            if seen:
-                report.assumed("bucket_folder_python", str(seen[0]))
+        if stored and isinstance(folders := facts.get("bucket"), list):
+            if folders:
+                report.set_assumption("bucket_folder_python", str(folders[0]))
             else:
-                report.odd(
+                report.add_difference(
                     "POST /execution/streaming/start",
                     "the bucket as a folder",
                     "none",
@@ -371,20 +378,20 @@ class Probe:
                     "Uses links to objects.",
                 )
 
-    def _look_at_kept(self, started: Started, record: dict[str, Any]) -> None:
-        """Compare what is kept of the output with what was written."""
-        kept = {"GET /execution/{execution_id}": str(record.get("stdout") or record.get("combined_output") or "")}
+    def _compare_logs(self, started: Started, record: dict[str, Any]) -> None:
+        """Compare stored output with printed output."""
+        logs = {"GET /execution/{execution_id}": str(record.get("stdout") or record.get("combined_output") or "")}
         until = time.monotonic() + _LOG_PATIENCE
         while not (log := self._log(started)) and time.monotonic() < until:
             time.sleep(0.5)
-        kept["GET /logs/execution/{execution_id}"] = log
-        for operation, text in kept.items():
+        logs["GET /logs/execution/{execution_id}"] = log
+        for operation, text in logs.items():
             if text and self._canary not in text and self._report.values.get("frames") != "plain":
-                self._report.odd(
+                self._report.add_difference(
                     operation, "control characters", "none", "A late reader has no rich outputs", "Shows the text."
                 )
         late = self._late(started)
-        self._report.assumed("late_attach", "replay" if "line 1" in late else "none")
+        self._report.set_assumption("late_attach", "replay" if "line 1" in late else "none")
 
     def _log(self, started: Started) -> str:
         with suppress(LkError):
@@ -392,7 +399,7 @@ class Probe:
         return ""
 
     def _look_at_word(self, record: dict[str, Any], started: Started) -> None:
-        """Record a word for the end that the API does not have."""
+        """Record a final state that the API doesn't document."""
         word = str(record.get("status") or "").strip().lower()
         if not word:
             return
@@ -401,63 +408,63 @@ class Probe:
             code = record.get("return_code")
             code = code if isinstance(code, int) else started.end.return_code if started.end else None
             pairs = [f"{word}={judged(word, code)}"]
-        self._report.add_to("final_words", pairs)
+        self._report.add_to_assumption("final_words", pairs)
 
     def _look_at_second(self, started: Started) -> None:
         report = self._report
         self._follow(started, "}\n")
         facts = _facts(started.text)
         if facts is not None:
-            report.assumed("working_folder", "shared" if facts.get("found") else "own")
+            report.set_assumption("working_folder", "shared" if facts.get("found") else "own")
             if not self._late(started).startswith("lk_check"):
-                report.assumed("late_attach", "none")
+                report.set_assumption("late_attach", "none")
             self._ended_run(started).expect_listed()
         operation = f"{EXTERNAL}/workloads/abort/{started.execution_id}"
         aborted_at = time.monotonic()
         with suppress(LkError):
-            seen = report.probe("POST", operation)
-            is_message = seen.status == 200 and isinstance(seen.json, dict)
-            if seen.status < 300:
-                report.assumed("abort_answer", "message" if is_message else "empty")
+            answer = report.probe("POST", operation)
+            is_message = answer.status == 200 and isinstance(answer.json, dict)
+            if answer.status < 300:
+                report.set_assumption("abort_answer", "message" if is_message else "empty")
             else:
-                words = f"HTTP {seen.status}"
-                report.odd(
+                words = f"HTTP {answer.status}"
+                report.add_difference(
                     "POST /workloads/abort/{execution_id}", "HTTP 200", words, "The abort was refused", "Repeats it."
                 )
         record = self._record(started)
-        self._look_at_end_of_abort(started, time.monotonic() - aborted_at)
+        self._measure_abort(started, time.monotonic() - aborted_at)
         word = str(record.get("status") or "").strip().lower()
         if word and not is_documented(word):
-            report.add_to("final_words", [f"{word}=aborted"])
+            report.add_to_assumption("final_words", [f"{word}=aborted"])
 
-    def _look_at_end_of_abort(self, started: Started, seconds: float) -> None:
-        """Record how long an aborted run stays active, since it is billed until then."""
+    def _measure_abort(self, started: Started, seconds: float) -> None:
+        """Record how long an aborted run stays active and is billed."""
         operation = "POST /workloads/abort/{execution_id}"
         if started.has_ended:
             words = f"{seconds:.1f} seconds after the abort"
-            self._report.observed(operation, "the end of the run", words, "An aborted run is billed until then")
+            self._report.add_measurement(operation, "the end of the run", words, "An aborted run is billed until then")
         else:
             words = f"still active {seconds:.0f} seconds after the abort"
             meaning = "An aborted run stays active and is billed"
-            self._report.odd(operation, "the end of the run", words, meaning, "Repeats the abort.")
+            self._report.add_difference(operation, "the end of the run", words, meaning, "Repeats the abort.")
 
     # Chat and bucket
 
     def _look_at_chat(self) -> None:
-        """Ask for 8 tokens once: the router, else the cheapest model."""
+        """Request 8 tokens once: from the router, otherwise from the cheapest model."""
         if self._plan.model is None:
             self._report.notes.append("No model has a published price: nothing was asked.")
             return
-        wanted = row("router_prefix")
-        for prefix in (wanted.default, *wanted.alternatives):
+        assumption = row("router_prefix")
+        for prefix in (assumption.default, *assumption.alternatives):
             if prefix.startswith("/") and self._chat(prefix, _ROUTER).status == 200:
-                self._report.assumed("router_prefix", prefix)
+                self._report.set_assumption("router_prefix", prefix)
                 return
         routed = self._report.probe("POST", f"{EXTERNAL}/serverless/route", {"input": "Say hi."})
         if routed.status == 200:
-            self._report.assumed("router_prefix", ROUTE)
+            self._report.set_assumption("router_prefix", ROUTE)
         else:
-            self._report.odd(
+            self._report.add_difference(
                 "POST /serverless/route",
                 "a model",
                 f"HTTP {routed.status}",
@@ -468,7 +475,7 @@ class Probe:
         answer = self._chat(prefix, self._plan.model.id)
         if answer.status != 200:
             words = f"HTTP {answer.status}: {str(answer.json)[:100]}"
-            self._report.odd(
+            self._report.add_difference(
                 "POST /serverless/chat/completions",
                 "HTTP 200",
                 words,
@@ -476,12 +483,12 @@ class Probe:
                 "Shows what the server said.",
             )
 
-    def _chat(self, prefix: str, model: str) -> Seen:
+    def _chat(self, prefix: str, model: str) -> RawAnswer:
         body = {"model": model, "messages": _QUESTION, "max_tokens": ANSWER_TOKENS}
         return self._report.probe("POST", f"{prefix}/chat/completions", body)
 
     def _look_at_object(self) -> bool:
-        """Store an object and read it; return whether it is there for a run to see."""
+        """Store and read an object; return whether a run can see the object."""
         content = self._token.encode()
         storage = self._session.storage
         try:
@@ -490,7 +497,7 @@ class Probe:
             read = bytes(storage.get_bytes(self._key))
         except LkError as error:
             words = str(error).partition("\n")[0]
-            self._report.odd(
+            self._report.add_difference(
                 "POST /storage/credentials",
                 "an object is stored and read",
                 words,
@@ -499,7 +506,7 @@ class Probe:
             )
             return False
         if read != content:
-            self._report.odd(
+            self._report.add_difference(
                 "POST /storage/credentials",
                 "the object that was stored",
                 "another",
@@ -510,7 +517,7 @@ class Probe:
 
 
 def _facts(text: str) -> dict[str, Any] | None:
-    """Return what a run says of itself."""
+    """Return the facts that a run printed."""
     for line in text.splitlines():
         _, mark, rest = line.partition("lk_check ")
         if mark:

@@ -1,4 +1,4 @@
-"""Which server is checked, and as whom."""
+"""Create a check for a server and an account."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from lk_jupyter.errors import NotSignedIn
 
 
 def start(wish: LevelRequest, base_url: str | None = None) -> Check:
-    """Return a check of a server, by default of the one in use; without a key, of what it publishes.
+    """Return a check of a server, by default of the current server; without a key, only of public answers.
 
-    Raises UsageError, and NotSignedIn where --spend lacks a key.
+    Raises UsageError, and NotSignedIn if --spend lacks a key.
     """
     server = settings.setting("base_url") if base_url is None else settings.parsed("base_url", base_url)
     if wish.public and server != LOCAL:
         return Check(Client(server), None, wish)
     try:
-        found = session.current() if base_url is None else session.connect(base_url)
+        client_session = session.current() if base_url is None else session.connect(base_url)
     except NotSignedIn:
         if wish.spend:
             raise
         return Check(Client(server), None, wish)
-    return Check(found.client, None if wish.public else found, wish)
+    return Check(client_session.client, None if wish.public else client_session, wish)

@@ -11,12 +11,14 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic_core import from_json
 
-from lk_jupyter.api import _http
+from lk_jupyter.api._answers import RawAnswer, read_request_id
 from lk_jupyter.api._audit import record_call
 from lk_jupyter.api._body import ENCODINGS, MOST_REASON_BYTES, excess_over, refused_encoding
 from lk_jupyter.api._client import Client
+from lk_jupyter.api._connection import NO_PROXY, STREAM_TIMEOUT, USER_AGENT, org_header, silent_logs
 from lk_jupyter.api._detail import said
 from lk_jupyter.api._endpoint import Endpoint, explain
+from lk_jupyter.api._failures import lost_request, too_large
 from lk_jupyter.config.read_only import refuse_if_read_only
 from lk_jupyter.connection.connection import Connection, Target
 from lk_jupyter.errors import LkError, NotSignedIn, OperationNotAvailable, UsageError
@@ -40,9 +42,9 @@ class Upstream:
         self.addresses: dict[str, str] = {}  # of the output of runs, by their ids
         self._http = httpx.AsyncClient(
             verify=httpx.create_ssl_context(),
-            headers={**_http.USER_AGENT, **_http.org_header(target.org), **ENCODINGS},
+            headers={**USER_AGENT, **org_header(target.org), **ENCODINGS},
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
-            mounts=dict.fromkeys(_http._NO_PROXY),
+            mounts=dict.fromkeys(NO_PROXY),
         )
 
     @property
@@ -115,8 +117,8 @@ class Upstream:
             require_small(body)
         except JsonTooLarge as problem:
             self._record(endpoint, str(response.url), response.status_code)
-            raise RequestProblem("not-an-api", str(_http.too_large(endpoint, host, str(problem)))) from None
-        audited = _http.Seen(200, "", body).json if endpoint.is_audited else None
+            raise RequestProblem("not-an-api", str(too_large(endpoint, host, str(problem)))) from None
+        audited = RawAnswer(200, "", body).json if endpoint.is_audited else None
         self._record(endpoint, str(response.url), response.status_code, audited)
         if not body:
             return None
@@ -140,8 +142,8 @@ class Upstream:
 
     async def _send(self, endpoint: Endpoint, url: str, **parts: Any) -> httpx.Response:
         patience = endpoint.timeout or PATIENCE.get(endpoint.method, ELSE_PATIENCE)
-        timeout = httpx.Timeout(patience, read=_http.STREAM_TIMEOUT if endpoint.streams else patience)
-        silence = _http._silent.set(True)
+        timeout = httpx.Timeout(patience, read=STREAM_TIMEOUT if endpoint.streams else patience)
+        silence = silent_logs.set(True)
         try:
             client = await asyncio.to_thread(lambda: self.client)
             request = self._http.build_request(endpoint.method, url, timeout=timeout, **parts)
@@ -153,7 +155,7 @@ class Upstream:
         except (httpx.RequestError, httpx.InvalidURL) as failure:
             raise lost(failure, url, endpoint) from None
         finally:
-            _http._silent.reset(silence)
+            silent_logs.reset(silence)
 
     async def _trouble(self, endpoint: Endpoint, response: httpx.Response) -> RequestProblem:
         try:
@@ -168,11 +170,11 @@ class Upstream:
             return RequestProblem("unreachable", f"{host} can't be reached (HTTP {status}). Try again in a minute.")
         if page or response.is_redirect:
             return _no_api(response)
-        answer = _http.Seen(status, "", body)
+        answer = RawAnswer(status, "", body)
         if answer.is_absent and self.client._http.lacks(endpoint, status):
             return RequestProblem("refused", str(OperationNotAvailable(str(endpoint), host, status)), status)
         words = self.client._http.clean(said(body)) or response.reason_phrase or "the server gave no reason"
-        request_id = _http.request_id_of(response)
+        request_id = read_request_id(response)
         return RequestProblem(
             "refused", words, status, request_id=request_id, retry_after=response.headers.get("retry-after")
         )
@@ -206,4 +208,4 @@ def lost(failure: Exception, url: str, endpoint: Endpoint) -> RequestProblem:
     if isinstance(failure, httpx.ReadTimeout | httpx.WriteTimeout):
         effect = "" if endpoint.method == "GET" else " It may have taken effect: check before you repeat it."
         return RequestProblem("slow", f"{host} takes very long to answer.{effect}")
-    return RequestProblem("unreachable", str(_http.lost_request(failure, host).carries))
+    return RequestProblem("unreachable", str(lost_request(failure, host).carries))

@@ -14,7 +14,7 @@ from patience import PATIENCE
 
 import lk_jupyter
 from lk_jupyter.api._client import Client
-from lk_jupyter.api._http import lost_request
+from lk_jupyter.api._failures import lost_request
 from lk_jupyter.api._retry import TRIES
 from lk_jupyter.api.execution import StreamingExecutionRequest
 from lk_jupyter.errors import (
@@ -641,12 +641,12 @@ def test_no_log_shows_a_secret_and_the_libraries_below_log_nothing_of_our_reques
 
 
 def test_certificates_are_checked():
-    with Client("https://a.b", KEY) as client, client._http._lent() as calls:
+    with Client("https://a.b", KEY) as client, client._http._borrow_client() as calls:
         assert calls._transport._pool._ssl_context.verify_mode == ssl.CERT_REQUIRED
 
 
 def test_a_client_that_was_closed_meanwhile_keeps_no_connection_of_a_request_that_fails(client):
-    lent = client._http._lent()
+    lent = client._http._borrow_client()
     calls = lent.__enter__()
     client.close()
     assert not lent.__exit__(ValueError, ValueError("odd"), None)

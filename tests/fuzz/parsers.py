@@ -23,9 +23,9 @@ from httpx_sse import EventSource
 from pydantic import TypeAdapter, ValidationError
 
 from lk_jupyter.api import hosted_channel
+from lk_jupyter.api._answers import RawAnswer
 from lk_jupyter.api._client import Client
 from lk_jupyter.api._events import StreamEvent, readable, reader_for
-from lk_jupyter.api._http import Seen
 from lk_jupyter.api._models import Page
 from lk_jupyter.api._tokens import expiry, subject
 from lk_jupyter.api._tolerant import read as read_answer
@@ -194,8 +194,8 @@ def parse_description(content: bytes) -> None:
     published.look(report)
 
 
-def _probed(report: Report, content: bytes) -> Seen:
-    seen = Seen(200, "application/json", content)
+def _probed(report: Report, content: bytes) -> RawAnswer:
+    seen = RawAnswer(200, "application/json", content)
     report.exchanges.append(Exchange("GET", "/", 200, seen.json))
     return seen
 
@@ -244,7 +244,7 @@ def parse_recording(content: bytes) -> None:
     report = Report(CLIENT)
     report.exchanges += [Exchange("GET", "/user/status", 200, body) for body in bodies]
     with suppress(UsageError):
-        recording.text_of(report)
+        recording.clean_text(report)
 
 
 def parse_terminal(content: bytes) -> None:
