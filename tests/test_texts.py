@@ -26,6 +26,7 @@ from lk_jupyter.machines import start_approval
 from lk_jupyter.magics._engine.index import each_magic
 from lk_jupyter.magics._engine.parser import HELP
 from lk_jupyter.magics._engine.registry import ROWS, magic_named
+from lk_jupyter.magics._engine.sync_question import UNASKED_BYTES
 from lk_jupyter.options.kernel import MAX_COST
 from lk_jupyter.options.runs import Options, RunOptions, option_aliases, renamed_options
 from lk_jupyter.protocol import json_limits
@@ -284,7 +285,15 @@ LIMITS = (
     (r"[Ff]iles (?:over|outside the notebook's folder, or larger than) (\d+) MB", EACH),
     (r"Files that the cell writes into its working folder, up to (\d+) MB each, (\d+) MB in total", EACH, ALL),
     (r"before more than (\d+) GB", str(_default("carry_limit") // 10**9)),
+    (
+        r"(?:cell that reads m|receipt lists their names and sizes\. M|nor m)ore than (\d+) MB",
+        _megabytes(UNASKED_BYTES),
+    ),
     (r"first and (?:the )?last (\d+) lines of a log", str(_default("log_lines"))),
+    (
+        r"Progress bars appear in it every (\d+) s",
+        f"{_constant('lk_jupyter/magics/_output/rich.py', '_LINES_PACE'):.0f}",
+    ),
     (r"the setting `timeout` \((\d+) s\)", str(_default("timeout"))),
     (r"without `--timeout` ends after (\d+) s", str(_default("timeout"))),
     (r"most accounts allow (\d+) s", str(_default("max_timeout"))),
@@ -325,7 +334,7 @@ OTHER_QUANTITIES = (
     "Fuzzing covers answers up to 1 MB",
     "3 lines were missing",  # an example of a notice
     "8 pixels",  # of the digits of scikit-learn
-    "up to 150 kB of small modules",  # measured below
+    "up to 400 kB of small modules",  # measured below
 )
 
 UNITS = "MB|kB|KB|GB|GiB|bytes|s|seconds?|minutes?|hours?|h|days?|lines|characters|credits|files|pixels|rows|levels"
@@ -368,9 +377,9 @@ def test_the_modules_that_a_run_contains_are_no_larger_than_the_faq_states(cloud
     plots = "import matplotlib.pyplot as plt\nimport pandas, torch, tqdm\nplt.plot([1])\ndef lk_checkpoint(folder): ..."
     [stated] = re.findall(r"up to (\d+) kB of small modules", GUIDE[ROOT / "notebooks/faq.md"])
     with lk_jupyter.connect(cloud.base_url, cloud.api_key) as session:
-        for code in ("print(1)", plots):
-            source = Source(code, "cell.py", 2, home, is_cell=True)
-            size = len(prepare(session, source, RunOptions()).request.model_dump_json())
+        for code, fresh in (("print(1)", True), (plots, True), (f"{plots}\nnumbers.append(1)", False)):
+            source = Source(code, "cell.py", 2, home, is_cell=True, namespace={"numbers": [1]})
+            size = len(prepare(session, source, RunOptions(fresh=fresh)).request.model_dump_json())
             assert 50_000 < size <= 1000 * int(stated)
 
 

@@ -37,7 +37,7 @@ def test_a_run_out_of_time_ends_with_the_line_that_goes_on_from_what_it_saved(ke
     saved, _, line = said.partition(" Resume from there: ")
     assert re.fullmatch(r"Saved 1 file, [23] B, after 4\.\d s\.", saved)
     short_id = kernel.value("first.short_id").strip("'")
-    assert line == f"%%lk_run --gpu A100 --timeout 10 --label=long --save first --resume {short_id}"
+    assert line == f"%%lk_run --gpu A100 --timeout 10 --save first --label=long --resume {short_id}"
 
     cell = kernel.run(line + COUNTING.format(steps=260))
     assert cell.error is None
