@@ -44,7 +44,7 @@ def test_an_old_name_of_an_attribute_warns_and_has_its_value():
 #: Old name, name and model of each option that was renamed.
 RENAMED = [
     (old, new, model)
-    for model in {magic.model for magic in each_magic()}
+    for model in dict.fromkeys(magic.model for magic in each_magic())
     for old, new in renamed_options(model).items()
 ]
 VALUES = {"metric": ["loss"], "stop_timeout": 20, "outputs": ["x"], "to_env": "KEY", "from_env": "KEY"}
