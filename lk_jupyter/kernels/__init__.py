@@ -1,5 +1,5 @@
-"""Kernels on machines of the cloud, for the launcher and the kernel picker of a Jupyter here.
+"""Kernels on machines of the cloud, for the launcher and the kernel picker of a local Jupyter.
 
-``provisioner`` is what Jupyter asks to start one, ``bridge`` the process here that passes its messages
-on, ``specs`` what makes it appear in the launcher.
+Jupyter starts a kernel by ``provisioner``; ``bridge`` is the local process that forwards messages; ``specs`` lists the
+kernel in the launcher.
 """

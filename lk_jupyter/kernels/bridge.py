@@ -1,13 +1,13 @@
-"""The process that a Jupyter here takes for the kernel: ``python -m lk_jupyter.kernels.bridge -f FILE --run ID …``.
+"""The process that a local Jupyter uses as the kernel: ``python -m lk_jupyter.kernels.bridge -f FILE --run ID …``.
 
-It passes messages as they are between the sockets of a kernel and the web socket of the hosted
-server, whose kernel does the work. When the machine is gone (idle for too long, its time or credits
-used up, stopped elsewhere) it stays, says so to whoever runs a cell, and starts nothing: only a
-restart by the user takes a new machine. When the Jupyter that started it is gone, it stops the machine.
+The bridge forwards messages unchanged between the sockets of a kernel and the web socket of the hosted server, whose
+kernel does the work. When the machine has ended (idle for too long, out of time or credits, stopped elsewhere), the
+bridge stays, reports the end to each cell, and starts nothing: only a restart by the user starts a new machine. When
+the Jupyter that started the bridge ends, the bridge stops the machine.
 
-A kernel there that dies (``os._exit``, no memory left, a crash) is restarted by its own server. Whoever waits
-for an answer of it gets an error, as no answer comes any more, and front ends the state that they get of a
-kernel here: restarting, or dead where it cannot be restarted. The machine then counts as without work.
+The hosted server restarts a hosted kernel that dies (``os._exit``, out of memory, a crash). Pending requests get an
+error, as no answer arrives any more, and front ends get the states of a local kernel: restarting, or dead if the kernel
+can't be restarted. The machine then counts as idle.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ PROTOCOL = "v1.kernel.websocket.jupyter.org"
 #: Seconds between two looks at the lease and the parent, at the run, and before a new connection.
 TICK, LOOK, PAUSE = 0.5, 5.0, 0.5
 
-#: What counts as work.
+#: Types of messages that count as work.
 _WORK = {"execute_request", "comm_msg", "comm_open"}
 
 _ANEW = "Restart the kernel to get a new one. The variables are lost."
 
 
 class Lease:
-    """Ends after this number of seconds without work; it never does while something runs."""
+    """End after this number of seconds without work; never end while a request is active."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -70,13 +70,13 @@ class Lease:
 
     @property
     def label(self) -> str:
-        """How long it is, in words."""
+        """Return the length of the lease, in words."""
         minutes = self._seconds / 60
         return f"{minutes:g} minute{'' if minutes == 1 else 's'}"
 
 
 class _PendingRequest(NamedTuple):
-    """A request that the kernel there was given, and what has not come yet of what ends it: its reply, and idle."""
+    """A request to the hosted kernel, and the missing messages that end the request: reply and idle."""
 
     channel: str
     message: KernelMessage
@@ -84,7 +84,7 @@ class _PendingRequest(NamedTuple):
 
 
 class Bridge:
-    """Passes messages between a Jupyter here and a kernel there."""
+    """Forward messages between a local Jupyter and a hosted kernel."""
 
     def __init__(self, sockets: Sockets, kernel: HostedKernel, lease: Lease, limit: str) -> None:
         self._sockets = sockets
@@ -93,11 +93,11 @@ class Bridge:
         self._limit = limit
         self._pending: dict[str, _PendingRequest] = {}
         self._numbers = MessageNumbers()
-        self._checks: dict[str, tuple[list[str], set[str]]] = {}  # question → requests before it, its missing ends
+        self._checks: dict[str, tuple[list[str], set[str]]] = {}  # question → earlier requests, missing ends
         self._sent: set[str] = set()  # requests that were sent
         self._started: set[str] = set()  # requests of which a message arrived
         self._socket: ClientConnection | None = None
-        self._ready = asyncio.Event()  # there is a connection, or never will be
+        self._ready = asyncio.Event()  # set with a connection, or when no connection will ever exist
         self._done = asyncio.Event()
         self._end_reason = ""
         self._info: dict[str, Any] = {"status": "ok", "protocol_version": "5.3", "implementation": "lk_jupyter"}
@@ -120,7 +120,7 @@ class Bridge:
             await self._sockets.close()
 
     async def _listen(self, channel: str) -> None:
-        """Take what the Jupyter here sends on a channel."""
+        """Receive the messages of the local Jupyter on a channel."""
         while True:
             message = await self._sockets.receive(channel)
             kind = message.header["msg_type"]
@@ -146,7 +146,7 @@ class Bridge:
         await self._reply(channel, message, content)
 
     async def _forward(self, channel: str, message: KernelMessage) -> None:
-        """Send a message to the kernel there, or say that it is gone."""
+        """Send a message to the hosted kernel, or report that the machine has ended."""
         header = message.header
         if header["msg_type"].endswith("_request"):
             if not self._pending:
@@ -165,7 +165,7 @@ class Bridge:
         await self._answer_all("MachineGone", self._end_reason)
 
     async def _link(self) -> None:
-        """Keep a connection to the kernel there; the server keeps what it says meanwhile for the same session."""
+        """Keep a connection to the hosted kernel; the server buffers messages for the same session in between."""
         url = self._kernel.server.channels_url(self._kernel.kernel_id, uuid.uuid4().hex)
         settings: dict[str, Any] = {"proxy": None} if url.startswith("ws://") else {}
         while True:
@@ -201,7 +201,7 @@ class Bridge:
             await self._answer_all("MessageTooLarge", TOO_LARGE.format(megabytes(MOST_KERNEL_MESSAGE_BYTES)))
 
     async def _check(self) -> None:
-        """Send a question after the requests without an answer: once it is answered, they never will be."""
+        """Send a question after the unanswered requests: an answer means that the requests never get answers."""
         names = [name for name, request in self._pending.items() if request.channel == "shell" and name in self._sent]
         if names and self._socket:
             question = self._sockets.made("kernel_info_request", {}, {}, [])
@@ -209,7 +209,7 @@ class Bridge:
             await self._socket.send(serialize_msg_to_ws_v1(question.parts, "shell"))
 
     async def _refuse(self) -> None:
-        """Give the machine back, whose server cannot pass messages on as they are, and stay to say so."""
+        """Stop the machine, whose server can't forward messages unchanged, and stay to report the reason."""
         self._socket = None
         await self._give_back(
             "The Jupyter server of this image is older than 2.0. Name another image: %lk_kernel add --image IMAGE"
@@ -217,12 +217,12 @@ class Bridge:
         await self._done.wait()
 
     async def _take(self, data: Any) -> None:
-        """Hand on what the kernel there says."""
+        """Forward a message of the hosted kernel."""
         channel, parts = deserialize_msg_from_ws_v1(data)
         message = KernelMessage([], parts)
         self._numbers.add(str(message.header.get("msg_id", "")))
         if channel == "iopub":
-            if message.header["msg_type"] == "iopub_welcome":  # meant for the server there
+            if message.header["msg_type"] == "iopub_welcome":  # meant for the hosted server
                 return
             await self._notice(message)
             await self._sockets.publish(message._replace(identities=[message.header["msg_type"].encode()]))
@@ -238,7 +238,7 @@ class Bridge:
             await self._end_check("reply", message)
 
     async def _notice(self, message: KernelMessage) -> None:
-        """Record whether the kernel there works, and whether it lives."""
+        """Record whether the hosted kernel works and is alive."""
         if message.parent.get("msg_id", "") in self._pending:
             self._started.add(message.parent["msg_id"])
         if message.header["msg_type"] != "status":
@@ -256,7 +256,7 @@ class Bridge:
             (self._lease.rest if state == "idle" else self._lease.work)()
 
     def _record_end(self, end: str, message: KernelMessage) -> None:
-        """Record that one of the two messages that end a request has come."""
+        """Record that a request received a message that ends requests: reply or idle."""
         request_id = message.parent.get("msg_id", "")
         if request_id in self._pending:
             self._pending[request_id].missing.discard(end)
@@ -283,7 +283,7 @@ class Bridge:
             await self._end_request(self._forget(name), failure)
 
     async def _end_request(self, asked: _PendingRequest, failure: dict[str, Any]) -> None:
-        """Send the ends of a request that the kernel there doesn't send any more."""
+        """Send the ends of a request that the hosted kernel doesn't send any more."""
         await self._report_lost(asked.message.header)
         if "reply" in asked.missing:
             await self._answer(asked.channel, asked.message, failure)
@@ -296,19 +296,19 @@ class Bridge:
         return self._pending.pop(name)
 
     async def _died(self) -> None:
-        """Answer what the kernel there was asked for and cannot answer any more."""
+        """Answer the pending requests that the kernel can't answer any more."""
         self._lease.rest()
         await self._answer_all(
             "KernelDied", "The kernel died. It was restarted on the same machine; its variables are lost."
         )
 
     async def _give_back(self, reason: str) -> None:
-        """Say that the machine is gone, and stop it."""
+        """Report that the machine has ended, and stop the machine."""
         await self._end(reason)
         await asyncio.to_thread(self._kernel.stop)
 
     async def _watch(self) -> None:
-        """Give the machine back when its lease is over, or nobody is left to use it."""
+        """Stop the machine when the lease is over, or when the local Jupyter has ended."""
         while True:
             await asyncio.sleep(TICK)
             if os.name != "nt" and os.getppid() != self._parent:  # on Windows the time limit of the run is left
@@ -318,7 +318,7 @@ class Bridge:
                 await self._give_back(f"The machine was released after {self._lease.label} without work.")
 
     async def _look(self) -> None:
-        """Find out when the machine was stopped elsewhere, has reached its limit, or has no such kernel any more."""
+        """Detect that the machine was stopped elsewhere, has reached a limit, or has no such kernel any more."""
         while True:
             await asyncio.sleep(LOOK if self._ready.is_set() else PAUSE)
             if self._end_reason:
@@ -331,7 +331,7 @@ class Bridge:
                     await self._give_back("The kernel no longer exists on its machine.")
 
     async def _end(self, reason: str) -> None:
-        """Say from now on that the machine is gone, to those who wait for it too."""
+        """Report the end of the machine to pending requests and to all later requests."""
         self._end_reason = f"{reason} {_ANEW}"
         self._ready.set()
         await self._answer_all("MachineGone", self._end_reason)
@@ -341,7 +341,7 @@ class Bridge:
             await self._end_request(self._forget(next(reversed(self._pending))), _failure(name, reason))
 
     async def _answer(self, channel: str, message: KernelMessage, failure: dict[str, Any]) -> None:
-        """Answer in place of the kernel that is gone."""
+        """Answer in place of the kernel that has ended."""
         header, identities = message.header, [b"lk"]
         await self._sockets.publish(self._sockets.made("status", {"execution_state": "busy"}, header, identities))
         if header["msg_type"] == "kernel_info_request":
@@ -353,7 +353,7 @@ class Bridge:
         await self._say_idle(message)
 
     async def _say_idle(self, message: KernelMessage) -> None:
-        """Say that a request has ended: front ends wait for that after the reply, too."""
+        """Report that a request has ended: front ends wait for idle after the reply, too."""
         await self._sockets.publish(self._sockets.made("status", {"execution_state": "idle"}, message.header, [b"lk"]))
 
     async def _reply(self, channel: str, message: KernelMessage, content: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
-"""What Jupyter asks to start a kernel on a machine of the cloud: a kernel provisioner.
+"""The kernel provisioner: Jupyter starts a kernel on a machine of the cloud through this class.
 
-The machine is started with the kernel when its user allows that, kept over its restarts, and stopped with it.
+The machine starts with the kernel if the user allows the start, remains across restarts, and stops with the kernel.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ IDLE_MINUTES = 20.0
 
 
 class CloudProvisioner(LocalProvisioner):
-    """Starts a kernel on a machine of the cloud, and the process here that passes its messages on."""
+    """Start a kernel on a machine of the cloud, and the local process that forwards messages."""
 
     machine = Unicode(help="Machine type, such as gpu.a100.").tag(config=True)
     image = Unicode(help="Image with a Jupyter server; empty for the usual one.").tag(config=True)
@@ -91,7 +91,7 @@ class CloudProvisioner(LocalProvisioner):
         return await asyncio.to_thread(HostedKernel.start, session, options, unwanted)
 
     def _plan(self, notebook: str) -> tuple[Session, ServerOptions, StartPlan]:
-        """Return what would be started, and what the user is asked. It starts nothing, not even the local cloud."""
+        """Return the start and the question to the user. Start nothing, not even the local cloud."""
         session = current(start=False)
         machine = session.machines().resolve(self.machine)
         limits = {"image": self.image, "timeout": self.timeout, "max_cost": max_cost_of(machine, self.max_cost)}

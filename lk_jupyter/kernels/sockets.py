@@ -32,7 +32,7 @@ class KernelMessage(NamedTuple):
 
     @property
     def parent(self) -> dict[str, Any]:
-        """The header of the message that this one answers; empty when it answers none."""
+        """Return the header of the message that this message answers; empty for a message that answers none."""
         return _read(self.parts[1])
 
 
@@ -46,7 +46,7 @@ class Sockets:
         self._context = zmq.asyncio.Context()
         self._routers = {name: self._bound(connection, name, zmq.ROUTER) for name in CHANNELS}
         self._iopub = self._bound(connection, "iopub", zmq.XPUB)
-        self._iopub.xpub_verbose = True  # whoever listens is welcomed, and not the first of them alone
+        self._iopub.xpub_verbose = True  # welcome every subscriber, not only the first
         self._heart = self._bound(connection, "hb", zmq.REP)
 
     def _bound(self, connection: dict[str, Any], name: str, kind: int) -> zmq.asyncio.Socket:
@@ -57,12 +57,12 @@ class Sockets:
         return socket
 
     async def beat(self) -> None:
-        """Answer those who ask whether this kernel lives."""
+        """Answer heartbeat requests of clients."""
         while True:
             await self._heart.send(await self._heart.recv())
 
     async def welcome(self) -> None:
-        """Say to those who begin to listen that they are heard: nothing that is published from then on is lost."""
+        """Welcome new subscribers: they receive everything that is published from then on."""
         while True:
             event: Any = await self._iopub.recv()
             if event[:1] == b"\x01":
@@ -71,7 +71,7 @@ class Sockets:
                 await self.publish(self.made("iopub_welcome", content, {}, [topic] if topic else []))
 
     async def receive(self, channel: str) -> KernelMessage:
-        """Return the next message of a channel that is signed as it should be."""
+        """Return the next message of a channel that has a valid signature."""
         while True:
             raw: Any = await self._routers[channel].recv_multipart()
             with suppress(ValueError):  # no message at all
@@ -81,7 +81,7 @@ class Sockets:
                     return KernelMessage(identities, parts)
 
     async def send(self, channel: str, message: KernelMessage) -> None:
-        """Send a message to one who asked."""
+        """Send a message to a client."""
         await self._routers[channel].send_multipart(self._signed(message))
 
     async def publish(self, message: KernelMessage) -> None:

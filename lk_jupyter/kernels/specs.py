@@ -1,4 +1,4 @@
-"""Kernel specs: what makes a machine of the cloud appear in launcher and kernel picker."""
+"""Kernel specs, which list machines of the cloud in the launcher and the kernel picker."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LOGO = Path(__file__).with_name("logo-svg.svg")
 
 
 class InstalledKernel(NamedTuple):
-    """A kernel of ours: the name of its spec, the name that it shows, and the settings of its provisioner."""
+    """A kernel of ours: the name of the spec, the displayed name, and the settings of the provisioner."""
 
     name: str
     title: str
@@ -50,9 +50,9 @@ def add(machine: MachineType, config: dict[str, Any], title: str | None = None) 
 
 
 def max_cost_of(machine: MachineType, text: str) -> Decimal | None:
-    """Return the maximum cost of a kernel in credits: its own, the setting's, or the default one.
+    """Return the maximum cost of a kernel in credits: the kernel's value, the setting, or the default.
 
-    None where the machine has no published price: its time limit remains. Raises UsageError.
+    None for a machine without a published price: the time limit remains. Raises UsageError.
     """
     try:
         chosen: Decimal | None = amount_of_credits(text) if text else setting("max_cost")
@@ -70,7 +70,7 @@ def installed() -> Iterator[InstalledKernel]:
 
 
 def remove(wish: str) -> InstalledKernel:
-    """Take a kernel of ours away, named by its spec, its machine or its card. Raises UsageError."""
+    """Remove a kernel of ours by spec name, machine or GPU. Raises UsageError."""
     kernels = list(installed())
     names = {wish.lower(), f"{_PREFIX}{wish.lower()}", f"{_PREFIX}gpu.{wish.lower()}"}
     match = next((kernel for kernel in kernels if kernel.name in names), None)
