@@ -1,4 +1,4 @@
-"""What a piece of code imports: local modules to ship, and the packages of this kernel."""
+"""Imports of a piece of code: local modules to upload, and the packages of this kernel."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from lk_jupyter.errors import UsageError
 
 if sys.version_info >= (3, 11):
     from importlib import metadata
-else:  # that of 3.10 does not know the packages that list their files only in RECORD
+else:  # metadata of 3.10 doesn't know packages that list files only in RECORD
     import importlib_metadata as metadata
 
 
-@lru_cache(maxsize=8)  # a fan-out asks for each of its runs
+@lru_cache(maxsize=8)  # a fan-out calls this for each run
 def imported_names(tree: ast.Module) -> frozenset[str]:
-    """Return the top-level names of all modules that the code imports, wherever in it."""
+    """Return the top-level names of all modules that the code imports, at any place."""
     return frozenset(_names(tree))
 
 
@@ -34,9 +34,9 @@ def _names(tree: ast.Module) -> Iterator[str]:
 
 
 def local_files(names: AbstractSet[str], folder: Path, more_folders: Iterable[str] = ()) -> dict[str, Path]:
-    """Return the Python files in a folder that these imports need, theirs included.
+    """Return the Python files in a folder that these imports need, and the files that these files import.
 
-    Keys are the paths to ship them under, with forward slashes. ``more_folders`` are paths in ``folder``.
+    Keys are the paths of the files in the run, with forward slashes. ``more_folders`` are paths in ``folder``.
     """
     folders = [folder, *(folder / other for other in more_folders)]
     files: dict[str, Path] = {}
@@ -72,5 +72,5 @@ def providers() -> dict[str, list[str]]:
 
 
 def version_of(package: str) -> str:
-    """Return a package's version here without its local part (2.6.0 of 2.6.0+cu124), which no index serves."""
+    """Return a package's local version without the local label (2.6.0 of 2.6.0+cu124), which no index serves."""
     return metadata.version(package).partition("+")[0]

@@ -45,7 +45,7 @@ def _manager() -> Any:
     from IPython.core.inputtransformer2 import TransformerManager  # noqa: PLC0415 (for code that has such lines)
 
     class SameLines(TransformerManager):
-        """Keeps the number of lines where several become one."""
+        """Keep the number of lines where several lines become a single line."""
 
         def do_one_token_transform(self, lines: list[str]) -> tuple[bool, list[str]]:
             changed, new = super().do_one_token_transform(lines)  # type: ignore[no-untyped-call]
@@ -58,9 +58,9 @@ def _manager() -> Any:
     return SameLines()  # type: ignore[no-untyped-call]
 
 
-@lru_cache(maxsize=8)  # a fan-out asks for each of its runs
+@lru_cache(maxsize=8)  # a fan-out calls this for each run
 def shows_last(code: str) -> bool:
-    """Whether the value of a last expression is shown: not if a semicolon follows it."""
+    """Return whether the value of a last expression is shown: not if a semicolon follows."""
     try:
         tokens = [token for token in tokenize.generate_tokens(StringIO(code).readline) if token.type not in _NO_CODE]
     except (tokenize.TokenError, SyntaxError):
@@ -68,19 +68,19 @@ def shows_last(code: str) -> bool:
     return not tokens or tokens[-1].string != ";"
 
 
-#: Magics for what only the notebook has: its history, its last error, its editor.
+#: Magics that need the notebook: history, last error, editor.
 _NOTEBOOK_MAGICS = {
     "history", "hist", "macro", "recall", "rep", "rerun", "save", "notebook", "logstart", "store",
     "tb", "debug", "edit", "ed", "autosave", "connect_info", "qtconsole", "less", "more", "man", "clear",
 }  # fmt: skip
 
-#: What IPython makes of ``name?`` and ``name??``.
+#: Magics that IPython uses for ``name?`` and ``name??``.
 _HELP = {"pinfo", "pinfo2", "psearch"}
 
 
-@lru_cache(maxsize=8)  # a fan-out asks for each of its runs
+@lru_cache(maxsize=8)  # a fan-out calls this for each run
 def check_magics(tree: ast.Module, first_line: int, *, has_ipython: bool) -> None:
-    """Refuse magics that a run does not have. Raises UsageError with what to do."""
+    """Refuse magics that a run doesn't have. Raises UsageError with a fix."""
     for line, sign, name in _magics(tree):
         where = f"line {line + first_line - 1}: {sign}{name}"
         if name.startswith("lk_"):

@@ -1,4 +1,4 @@
-"""Which package an import needs, where its name isn't the package's."""
+"""The package that an import needs, if the names of import and package differ."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Set as AbstractSet
 from lk_jupyter.code.imports import providers, version_of
 from lk_jupyter.errors import UsageError
 
-#: Import → package, for what people import most. A dotted import stands for itself.
+#: Import → package, for frequent imports. A dotted import has a separate row.
 PACKAGE_NAMES = {
     "Bio": "biopython",
     "Crypto": "pycryptodome",
@@ -51,10 +51,10 @@ PACKAGE_NAMES = {
 
 
 def package_of(module: str, installed: Mapping[str, list[str]] | None = None) -> tuple[str, bool] | None:
-    """Return the package that provides a module, and whether that is known and not just the same name.
+    """Return the package that provides a module, and whether the package is certain, not a guess by the same name.
 
-    ``installed`` is what the packages of this kernel provide. None for what no package provides: a
-    part of the standard library, or of a package that is there.
+    ``installed`` maps modules to the packages of this kernel. None for a part of the standard library, and for a
+    submodule without a row in the table.
     """
     top = module.partition(".")[0]
     if module in PACKAGE_NAMES:
@@ -68,10 +68,10 @@ def package_of(module: str, installed: Mapping[str, list[str]] | None = None) ->
 
 
 def installed_requirements(names: AbstractSet[str]) -> list[str]:
-    """Return ``package==version`` of this kernel for each import that is not of Python itself.
+    """Return ``package==version`` of this kernel for each import outside the standard library.
 
-    An import that no package of this kernel provides is required without a version if its package is known.
-    Raises UsageError naming all others.
+    An import that no package of this kernel provides is required without a version if the package is in the table.
+    Raises UsageError with all other imports.
     """
     provided = providers()
     foreign = names - set(sys.stdlib_module_names)

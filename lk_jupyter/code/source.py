@@ -1,4 +1,4 @@
-"""Code as its author sees it."""
+"""Code as the author sees it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from lk_jupyter.config.files import working_folder
 
 @dataclass(frozen=True)
 class Source:
-    """Code as its author sees it.
+    """Code as the author sees it.
 
-    ``first_line`` is the number of the code's first line there: 2 under a cell magic. ``folder``
-    is where its local modules and files are looked for. ``values`` are variables that it finds set,
-    ``namespace`` holds the variables that can be uploaded.
+    ``first_line`` is the number of the code's first line in the author's view: 2 under a cell magic. Local modules and
+    files are searched in ``folder``. ``values`` are variables that are set before the code starts, ``namespace`` holds
+    the variables that can be uploaded.
     """
 
     code: str

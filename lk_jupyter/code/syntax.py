@@ -1,4 +1,4 @@
-"""What a plain Python run cannot understand, found before anything is sent."""
+"""Syntax that a plain Python run can't understand, detected before anything is sent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FUTURE = re.compile(r"from __future__ import \w+(\s*,\s*\w+)*\s*(#.*)?$")
 
 _SHELL_OR_MAGIC = re.compile(r"^\s*(?P<line>[!%]{1,2}\s*(?P<command>.+))$")
 
-#: What to write in place of an IPython line: the first row whose pattern fits.
+#: Replacements of IPython lines: the first row whose pattern matches.
 _IN_PLACE = (
     (r"[!%]\s*(?:python -m )?(?:pip|uv pip|conda|mamba) install (?:-\S+ )*(?P<what>.+)", "%%lk_run -r {what}"),
     (r"%(?:time|timeit)\b.*", "time.perf_counter() around it, or the timeit module"),
@@ -33,9 +33,9 @@ _Read = TypeVar("_Read")
 
 
 def undisturbed(make_tree: Callable[[], _Read]) -> _Read:
-    """Call what makes a tree of code.
+    """Call a function that creates a tree of code.
 
-    Python 3.11 fails with SystemError now and then while another thread makes one, be it for a traceback.
+    Python 3.11 sometimes raises SystemError while another thread creates a tree, for a traceback too.
     """
     for _ in range(9):
         with suppress(SystemError):
@@ -48,13 +48,13 @@ def parse(code: str | bytes, file_name: str = "<unknown>") -> ast.Module:
     return undisturbed(lambda: ast.parse(code, file_name))
 
 
-@lru_cache(maxsize=8)  # a fan-out asks for each of its runs
+@lru_cache(maxsize=8)  # a fan-out calls this for each run
 def check_code(code: str, *, file_name: str, first_line: int = 1, awaits: bool = False) -> ast.Module:
-    """Return the syntax tree of the code, or say what is wrong with it.
+    """Return the syntax tree of the code, or report its error.
 
-    ``first_line`` is the number of the code's first line where its author sees it, ``awaits``
-    whether it may await outside of a function. Raises
-    UsageError for an empty cell and for ``!`` and ``%`` lines, SyntaxError for anything else.
+    ``first_line`` is the number of the code's first line in the author's view, ``awaits`` whether the code may await
+    outside of a function. Raises UsageError for an empty cell and for ``!`` and ``%`` lines, SyntaxError for any other
+    error.
     """
     if not code.strip():
         raise UsageError("The cell is empty. Nothing was sent. Write the code below the first line.")
@@ -63,7 +63,7 @@ def check_code(code: str, *, file_name: str, first_line: int = 1, awaits: bool =
         flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT if awaits else 0
         lines = code if not awaits else "\n".join("" if _FUTURE.match(line) else line for line in code.split("\n"))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SyntaxWarning)  # the run shows them
+            warnings.simplefilter("ignore", SyntaxWarning)  # the run shows warnings
             undisturbed(lambda: compile(lines, file_name, "exec", flags, dont_inherit=True))
     except (SyntaxError, ValueError) as error:
         _name_ipython_lines(code, first_line)

@@ -30,9 +30,9 @@ _IN_RUNS = {"get_ipython", "display", "exit", "quit", "In", "Out"}
 
 
 def undefined_names(code: str, namespace: Container[str]) -> list[str]:
-    """Return the names that the code certainly reads before it sets them, and that the namespace doesn't have.
+    """Return the names that the code certainly reads before assignment, and that the namespace doesn't have.
 
-    Only statements that are always executed count, up to the first statement that may set names unseen.
+    Only statements that are always executed count, up to the first statement that may set names invisibly.
     """
     with suppress(SyntaxError):
         return list(dict.fromkeys(_undefined(parse(as_python(code)), namespace)))
@@ -66,7 +66,7 @@ def _is_unpredictable(statement: ast.stmt) -> bool:
 
 
 def _assigned(statement: ast.stmt) -> set[str]:
-    """Return every name that a statement may set, also in its branches and functions."""
+    """Return every name that a statement may set, also in branches and functions."""
     names: set[str] = set()
     for node in ast.walk(statement):
         if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
@@ -85,7 +85,7 @@ def _assigned(statement: ast.stmt) -> set[str]:
 
 
 def _reads(statement: ast.stmt) -> Iterator[str]:
-    """Yield the names that a statement always reads, except names that it sets itself."""
+    """Yield the names that a statement always reads, except names that the statement sets."""
     parts: list[ast.AST | None]
     if isinstance(statement, (ast.Expr, ast.Assign, ast.AnnAssign)):
         parts = [statement.value]

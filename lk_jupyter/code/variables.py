@@ -1,4 +1,4 @@
-"""Which variables a cell wants: variables that its options name, or variables that it reads."""
+"""The variables that a cell needs: variables that the options list, or variables that the cell reads."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def inputs_of(source: Source, options: RunOptions) -> dict[str, Any]:
 
 
 def read_in(source: Source) -> list[str]:
-    """Return the variables that the code reads; none where it isn't valid, which is shown where it is put together."""
+    """Return the variables that the code reads; none for invalid code, whose error is reported with the request."""
     with suppress(SyntaxError):
         return [name for name in read_by(as_python(source.code), source.namespace) if name not in source.values]
     return []
@@ -56,9 +56,9 @@ def found(names: Iterable[str], namespace: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_by(code: str, namespace: Mapping[str, Any]) -> list[str]:
-    """Return the variables of a namespace that the code reads before it sets them, in the order of their names.
+    """Return the variables of a namespace that the code reads before assignment, sorted by name.
 
-    A builtin is one of them where the namespace has another value for its name.
+    A builtin is included if the namespace has another value for the name.
     """
     top = _Flow()
     top.follow(parse(code).body)
@@ -78,7 +78,7 @@ _TEST_MAGICS, _TEXT_MAGICS = (
 
 
 def reads_all(code: str) -> bool:
-    """Whether the code looks at all names there are, such as by ``globals()`` or in ``__main__``."""
+    """Return whether the code looks at all names, such as by ``globals()`` or in ``__main__``."""
     with suppress(SyntaxError):
         tree = parse(as_python(code))
         calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
@@ -95,7 +95,7 @@ def reads_all(code: str) -> bool:
 
 
 def commands_in(tree: ast.Module) -> list[str]:
-    """Return the texts that the code gives to the shell and to magics, in one line each."""
+    """Return the texts that the code passes to the shell and to magics, if they have a single line."""
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _is_shell(node.func)]
     texts = [argument.value for call in calls for argument in call.args if isinstance(argument, ast.Constant)]
     return [text for text in texts if isinstance(text, str) and "\n" not in text]
@@ -125,13 +125,13 @@ _FLAGS = re.compile(r"\s*(?:-[A-Za-z]+(?:\s*\d+)?\s+)*")
 #: Where a line of the shell or of a magic takes a value: ``{expression}`` or ``$name``.
 _EXPANDED = re.compile(r"\{([^{}\n]+)\}|(?<!\$)\$([A-Za-z_]\w*)")
 
-#: Magics of which the line names an object, such as ``name?``.
+#: Magics whose line is the name of an object, such as ``name?``.
 _NAME_MAGICS = [["pinfo"], ["pinfo2"], ["pdoc"], ["pdef"], ["psource"], ["pfile"], ["xdel"]]
 
 #: Names in a query of pandas (``@x``), and in a formula (``y ~ np.log(x)``).
 _IN_QUERY, _IN_FORMULA = re.compile(r"@([^\W\d]\w*)"), re.compile(r"[^\W\d]\w*")
 
-#: Calls that take SQL, in which a frame is a table, and its tables.
+#: Calls with SQL, in which a data frame is a table; and the tables of a query.
 _SQL_MAGICS = {"sql", "query", "execute", "sqldf"}
 _IN_SQL = re.compile(r"\b(?:from|join)\s+(\w+(?:\s*,\s*\w+)*)", re.IGNORECASE)
 
@@ -174,10 +174,10 @@ def _is_shell(function: ast.AST) -> bool:
 
 
 class _Flow:
-    """Follows statements in their order: ``read`` are the names that were read before they were set.
+    """Follow statements in order: ``read`` are the names that were read before assignment.
 
-    A loop is taken to run once at least, a ``try`` to come to its end; of two branches only what
-    both set is set.
+    A loop counts as executed at least once, a ``try`` as completed; of two branches, only names that both branches set
+    count as set.
     """
 
     def __init__(self, names: Iterable[str] = (), read: set[str] | None = None) -> None:
@@ -195,7 +195,7 @@ class _Flow:
         return _Flow(self.set, self.read).follow(body).set
 
     def _look(self, *nodes: ast.AST | None) -> None:
-        """Take the reads of expressions, then what they set."""
+        """Record the names that expressions read, then the names that expressions set."""
         for node in filter(None, nodes):
             stored = {name.id for name in ast.walk(node) if isinstance(name, ast.NamedExpr) for name in [name.target]}
             calls = [call for call in ast.walk(node) if isinstance(call, ast.Call)]
@@ -206,7 +206,7 @@ class _Flow:
                 self._magic(call)
 
     def _magic(self, call: ast.Call) -> None:
-        """Follow the Python in the line of a magic, or below it."""
+        """Follow the Python code in the line of a magic, or below the line."""
         words = [getattr(word, "value", None) for word in call.args]
         if not (words and words[0] in _TIMED and _is_shell(call.func)):
             return
@@ -302,7 +302,7 @@ class _Flow:
 
 
 def _reads(expression: ast.AST) -> Iterator[str]:
-    """Yield what an expression reads; the bodies of functions are left out."""
+    """Yield the names that an expression reads, without the bodies of functions."""
     waiting: list[ast.AST] = [expression]
     while waiting:
         node = waiting.pop()
