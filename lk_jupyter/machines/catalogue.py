@@ -1,4 +1,4 @@
-"""Which machine a wish such as ``A100`` means, seen through your quotas, and what a run on it costs."""
+"""The machine type that a wish such as ``A100`` means within your quotas, and the cost of a run on this machine."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from lk_jupyter.text.units import credits_label
 
 _NEAR = 3
 
-#: How much more memory is more: sizes are told in several roundings.
+#: Factor by which larger memory must be larger: sizes are reported with different roundings.
 _MORE = 1.1
 
 _HOUR = 3600
 _FOREVER = 10**9
 
-#: Seconds that a run may go on after its time is up, until it is dead and billed.
+#: Seconds that a run may continue after its time limit, until the process has ended and the run is billed.
 _DYING = 1
 
 
@@ -63,12 +63,12 @@ class Catalogue:
         """Return the machine type with this name.
 
         Args:
-            wish: A machine type (``gpu.a100``) or a GPU (``A100``). ``A100|H100`` is the first of them in your quota.
+            wish: A machine type (``gpu.a100``) or a GPU (``A100``). ``A100|H100`` is the first in your quota.
 
         Raises:
             UsageError: There is no such machine type, or your quota doesn't include it. The message lists similar ones.
         """
-        if not self.types:  # the server lists none, and decides itself
+        if not self.types:  # the server lists no types, and decides
             return MachineType(hardware_profile=_profile(wish.partition("|")[0].strip()))
         matches = [self._find(part.strip()) for part in wish.split("|")]
         for machine in matches:
@@ -82,11 +82,11 @@ class Catalogue:
         )
 
     def larger(self, memory_gib: float, needed_gib: float = 0.0) -> MachineType | None:
-        """Return the cheapest machine type with more GPU memory that you may use; None if there is none.
+        """Return the cheapest machine type with more GPU memory that you may use; None without such a type.
 
         Args:
             memory_gib: GPU memory of the present machine, in GiB.
-            needed_gib: GPU memory that it must have at least, in GiB. Default: more than ``memory_gib``.
+            needed_gib: Minimum GPU memory of the new machine, in GiB. Default: more than ``memory_gib``.
         """
         fitting = [
             machine
@@ -130,19 +130,19 @@ def price_of(machine: MachineType | None) -> Decimal | None:
 
 
 def cost_of(machine: MachineType | None, seconds: float) -> Decimal | None:
-    """Return what this long on this machine costs; None when its price is not known."""
+    """Return the cost of a time on a machine, in credits; None if the price is unknown."""
     return cost_at(price_of(machine), seconds)
 
 
 def cost_at(price_per_hour: Decimal | None, seconds: float) -> Decimal | None:
-    """Return what this long costs at a price; None when that is not known."""
+    """Return the cost of a time at a price per hour; None if the price is unknown."""
     return None if price_per_hour is None else price_per_hour * Decimal(str(seconds)) / _HOUR
 
 
 def seconds_for(machine: MachineType, amount: Decimal) -> int:
     """Return the time limit that keeps a run on this machine below an amount of credits, in seconds.
 
-    Raises UsageError when its price is not known, or the amount buys no second of it.
+    Raises UsageError if the price is unknown, or the amount buys less than a second.
     """
     if machine.price_per_hour is None:
         raise UsageError(

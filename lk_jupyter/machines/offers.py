@@ -1,4 +1,4 @@
-"""Every machine as a row to choose from: what it has, what it costs, whether it can be had."""
+"""Machines as rows to choose from: hardware, price, and whether each is available."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _AMOUNT = re.compile(r"(\d+(?:[.,]\d+)?)\s*([a-z]*)")
 class MachineOffer:
     """A machine type with its price, as ``Session.offers`` returns it.
 
-    ``profile`` is its name, ``gpu`` and ``gpus`` its card and their number, ``memory_gib`` the memory of each in GiB,
-    ``vcpus``, ``ram_gib``, ``price_per_hour`` in credits; None is what the server doesn't report. ``allowed`` is
-    whether your quota includes it, ``free`` whether its card is free now.
+    ``profile`` is the name, ``gpu`` and ``gpus`` are the GPU model and the number of GPUs, ``memory_gib`` is the memory
+    of each GPU in GiB, ``vcpus``, ``ram_gib``, ``price_per_hour`` in credits; None if the server doesn't report the
+    value. ``allowed`` is whether your quota includes the machine, ``free`` whether the GPU is available now.
 
     Example:
         >>> offer = next(offer for offer in session.offers() if offer.gpu == "A100")
@@ -56,9 +56,9 @@ COLUMNS = tuple(MachineOffer.__dataclass_fields__)
 
 @dataclass(frozen=True)
 class MachineFilter:
-    """What a machine must have: memory of a GPU in GiB, a price in credits per hour at most, words of its name.
+    """Requirements of a machine: GPU memory in GiB, maximum price in credits per hour, words of the name.
 
-    ``available`` leaves out what the account may not launch and what is taken.
+    ``available`` excludes machines that the account may not launch, and machines that are sold out.
     """
 
     memory_gib: float = 0.0
@@ -84,7 +84,7 @@ class MachineFilter:
 
 
 def offers_of(catalogue: Catalogue, sold: VMAvailability | None) -> list[MachineOffer]:
-    """Return every machine type with whether its card is free now; None if the server doesn't report it."""
+    """Return every machine type with the availability of its GPU; None if the server doesn't report it."""
     free: dict[str, bool] = {}
     for variant in sold.available_instance_variants if sold else ():
         card = variant.hardware_profile.lower()
@@ -111,7 +111,7 @@ def make_offer(machine: MachineType, *, allowed: bool = True, free: bool | None 
 
 
 def _reported(machine: MachineType, name: str) -> int | None:
-    """Return a figure that some servers report of a machine, by its name in the shapes of VMs."""
+    """Return a value that some servers report of a machine, by the field name of VM shapes."""
     more = machine.model_extra or {}
     specs = more.get("instance_specs")
     figure = (specs if isinstance(specs, dict) else more).get(name)
@@ -125,14 +125,14 @@ def _counted(machine: MachineType) -> int:
 
 
 def fitting(offers: Iterable[MachineOffer], need: MachineFilter) -> list[MachineOffer]:
-    """Return the machines that have what is needed."""
+    """Return the machines that meet the requirements."""
     return [offer for offer in offers if need.fits(offer)]
 
 
 def ordered(
     offers: Iterable[MachineOffer], by: str = "price_per_hour", *, descending: bool = False
 ) -> list[MachineOffer]:
-    """Return machines in the order of a column; what is not known is last either way. Raises UsageError."""
+    """Return machines in the order of a column; unknown values come last in both directions. Raises UsageError."""
     if by not in COLUMNS:
         raise UsageError(f"Unknown column '{by}'. Columns: {', '.join(COLUMNS)}.")
     by_name = sorted(offers, key=lambda offer: offer.profile)
@@ -146,7 +146,7 @@ def _key(value: Any) -> Any:
 
 
 def cheapest(offers: Sequence[MachineOffer], need: MachineFilter) -> MachineOffer:
-    """Return the cheapest machine that fits, may be launched and is not taken. Raises UsageError when there is none."""
+    """Return the cheapest machine that fits, is allowed and is available. Raises UsageError without such a machine."""
     needed = MachineFilter(need.memory_gib, need.price, available=True, text=need.text)
     priced = [offer for offer in fitting(offers, needed) if offer.price_per_hour is not None]
     if not priced:
@@ -166,7 +166,7 @@ def _why_none(offers: Sequence[MachineOffer], need: MachineFilter) -> str:
 
 
 def worst_case(offer: MachineOffer, seconds: float) -> Decimal | None:
-    """Return what a run costs that takes all of its time limit; None where no price is published."""
+    """Return the cost of a run that uses its entire time limit; None without a published price."""
     return cost_at(offer.price_per_hour, seconds)
 
 
@@ -212,6 +212,6 @@ def _amount(text: str | float, what: str, such_as: str, units: dict[str, Any]) -
 
 
 def row(offer: MachineOffer) -> dict[str, Any]:
-    """Return an offer as one row of a table, in plain values."""
+    """Return an offer as a table row of plain values."""
     price = offer.price_per_hour
     return {**asdict(offer), "price_per_hour": None if price is None else float(price)}

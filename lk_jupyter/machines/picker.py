@@ -1,4 +1,4 @@
-"""The table of machines that a picker shows: a wish as it was typed, and what fits it, in words.
+"""The table of machines that a picker shows: the typed wish, and the matching machines as text.
 
 The widget in a notebook and the panel of Lab show the same table.
 """
@@ -17,10 +17,10 @@ from lk_jupyter.text.units import credits_label
 
 @dataclass(frozen=True)
 class PickerQuery:
-    """What is asked for, as it was typed, and the column that puts it in order.
+    """The typed query, and the column that sorts the table.
 
-    ``memory`` is what a GPU must have, ``price`` the most that an hour may cost, ``limit`` the time for which the
-    highest cost of a run is shown; without one it is the setting ``timeout``.
+    ``memory`` is the minimum GPU memory, ``price`` the maximum price per hour, ``limit`` the time for which the highest
+    cost of a run is shown (default: the setting ``timeout``).
     """
 
     memory: str = ""
@@ -33,23 +33,23 @@ class PickerQuery:
 
     @classmethod
     def of(cls, typed: Mapping[str, Any]) -> PickerQuery:
-        """Take what a page sent; what it left out is not asked for."""
+        """Read the fields that a page sent; missing fields have their defaults."""
         default = cls().as_dict()
         return cls(**{name: type(default[name])(typed[name]) for name in default if name in typed})
 
     @property
     def need(self) -> MachineFilter:
-        """What a machine must have. Raises UsageError."""
+        """Return the requirements of a machine. Raises UsageError."""
         return MachineFilter.of(self.memory, self.price, available=self.available, text=self.text)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it in plain values."""
+        """Return the query as plain values."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class OfferTable:
-    """The machines that fit, in order, each a row of words; ``problem`` says why there is none."""
+    """The matching machines, in order, each a row of words; ``problem`` is the reason for an empty table."""
 
     rows: list[dict[str, str]]
     total: str
@@ -57,7 +57,7 @@ class OfferTable:
 
 
 def table(offers: Sequence[MachineOffer], wish: PickerQuery) -> OfferTable:
-    """Return what fits a wish. Raises UsageError when it is not understood."""
+    """Return the machines that match a wish. Raises UsageError for a wish that can't be parsed."""
     seconds = parse_seconds(wish.limit or setting("timeout"), setting("max_timeout"))
     rows = ordered(fitting(offers, wish.need), wish.by, descending=wish.descending)
     return OfferTable(

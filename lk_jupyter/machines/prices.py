@@ -31,7 +31,7 @@ METERS = {
 
 @dataclass(frozen=True)
 class Prices:
-    """What the server says of prices by the hour; each part is empty where it does not."""
+    """Prices per hour as the server reports them; each part is empty if unreported."""
 
     machines: tuple[MachineType, ...] = ()
     vms: VMAvailability | None = None
@@ -39,16 +39,16 @@ class Prices:
     book: tuple[PriceEntry, ...] = ()
 
     def of_machine(self, profile: str | None) -> Decimal | None:
-        """Return the price of a machine, by its profile or its card."""
+        """Return the price of a machine, by profile or GPU model."""
         name = (profile or "").lower().removeprefix("gpu.")
         fitting = [machine for machine in self.machines if name in {machine.hardware_profile.lower(), machine.card}]
         exact = [machine for machine in self.machines if machine.hardware_profile.lower() in {name, f"gpu.{name}"}]
         return next((machine.price_per_hour for machine in [*exact, *fitting]), None)
 
     def of_vm(self, vm: VM) -> Decimal | None:
-        """Return the price of a VM with all its GPUs: as VMs are sold now, by the price book, or as a machine of runs.
+        """Return the price of a VM with all GPUs: by the VMs on offer, the price book, or the price of a run's machine.
 
-        A VM that can't be rented now is in no offer, and it costs nevertheless.
+        A VM that can't be rented now is in no offer, but is billed nevertheless.
         """
         kind, card, _ = _shape(vm.hardware_profile or vm.instance_specs.gpu_type)
         kind, count = vm.instance_type or kind or "on-demand", gpu_count_of(vm)
@@ -65,7 +65,7 @@ class Prices:
         return None if price is None else price * count
 
     def of_volume(self, volume: BlockVolume) -> Decimal | None:
-        """Return the price of a volume by the price book, which has one for each GB."""
+        """Return the price of a volume by the price book, which has a price per GB."""
         for entry in self.book:
             if (
                 entry.resource == "block_volume"
@@ -76,7 +76,7 @@ class Prices:
         return None
 
     def of_deployment(self, deployment: Deployment) -> Decimal | None:
-        """Return the price of a deployment with all its replicas: its model's on that card, or the machine's."""
+        """Return the price of a deployment with all replicas: the model's price on that GPU, or the machine's price."""
         replicas = deployment.current_replicas or 0
         models = [model for model in self.models if deployment.hf_model_id in {model.hf_model_id, model.serving_name}]
         card = _shape(deployment.hardware_profile)[1]
@@ -89,7 +89,7 @@ class Prices:
 
 
 def _shape(profile: str | None) -> tuple[str | None, str, int | None]:
-    """Return what a profile says: on-demand or spot, the card, how many; ``a100`` says the card only."""
+    """Return the parts of a profile: on-demand or spot, GPU model, GPU count; ``a100`` has a GPU model only."""
     match = _SHAPE.fullmatch((profile or "").lower())
     return (match[1], match[2], int(match[3]) if match[3] else None) if match else (None, "", None)
 
@@ -101,14 +101,14 @@ def gpu_count_of(vm: VM) -> int:
 
 @dataclass(frozen=True)
 class TokenPrices:
-    """What one token costs, in credits; None where the price book has no row."""
+    """Prices of a token, in credits; None where the price book has no row."""
 
     prompt: Decimal | None = None
     completion: Decimal | None = None
     cached: Decimal | None = None
 
     def cost(self, usage: Usage | None) -> Decimal | None:
-        """Return what an answer costs; None when a price or the count is not known."""
+        """Return the cost of an answer; None if a price or the count is unknown."""
         if usage is None or self.prompt is None or usage.prompt_tokens is None:
             return None
         answered = usage.completion_tokens or 0

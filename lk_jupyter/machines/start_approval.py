@@ -1,7 +1,7 @@
-"""Permission to start the machine of a kernel: a notebook that is opened names its kernel, whoever wrote it.
+"""Permission to start the machine of a kernel: an open notebook chooses a kernel, whoever wrote the notebook.
 
-A page of JupyterLab or Notebook shows the question, a terminal shows it too. Elsewhere the setting
-``approved_kernels`` of this machine decides. Nothing in a notebook does.
+A page of JupyterLab or Notebook shows the question, a terminal shows it too. Elsewhere the setting ``approved_kernels``
+of this machine decides. Nothing in a notebook does.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from lk_jupyter.config.settings import approvals_in, setting
 from lk_jupyter.errors import UsageError
 from lk_jupyter.text.terminal import shortened
 
-#: Seconds to wait for an answer, and for a page that can show the question: one that is loading connects late.
+#: Seconds to wait for an answer, and for a page that can show the question: a loading page connects late.
 ANSWER_SECONDS, PAGE_SECONDS = 120.0, 15.0
 _PAGE_PACE = 0.05
 _MOST_NAME = 80
@@ -45,7 +45,7 @@ class StartPlan:
     """A start that needs permission.
 
     ``name`` is the name of the card, ``price_per_hour``, ``max_cost`` and ``highest_cost`` are in credits (None:
-    unknown), ``cost_label`` is the highest cost with its limits, ``notebook`` the path or empty.
+    unknown), ``cost_label`` is the highest cost with limits, ``notebook`` the path or empty.
     """
 
     name: str
@@ -59,7 +59,7 @@ class StartPlan:
 
     @property
     def notebook_name(self) -> str:
-        """Return the name of the file; it may be of another person: no line breaks, no turned text, not too long."""
+        """Return a short file name without line breaks or reversed text: another person may have written it."""
         name = re.split(r"[/\\]", self.notebook)[-1]
         return shortened("".join(filter(str.isprintable, name)), _MOST_NAME)
 
@@ -80,7 +80,7 @@ class StartPlan:
 
     @property
     def is_approved(self) -> bool:
-        """Whether the setting allows it: this machine, at this price or more, up to this cost or more."""
+        """Return whether the setting allows the start: this machine, up to this cost and price."""
         approvals = approvals_in(setting("approved_kernels") or "")
         if self.machine not in approvals:
             return False
@@ -98,7 +98,7 @@ class _Question:
 
     @property
     def content(self) -> dict[str, Any]:
-        """Return what a page gets."""
+        """Return the question as a page receives it."""
         plan = self.plan
         amounts = {name: getattr(plan, name) for name in ("price_per_hour", "highest_cost")}
         texts = {name: None if amount is None else f"{amount:f}" for name, amount in amounts.items()}
@@ -107,7 +107,7 @@ class _Question:
 
 
 class StartQuestions:
-    """The questions that wait in this process, and the pages that show them."""
+    """The pending questions of this process, and the pages that show the questions."""
 
     def __init__(self) -> None:
         self._server = 0
@@ -139,7 +139,7 @@ class StartQuestions:
             _resolve(question, "start" if start else "cancel")
 
     async def ask(self, plan: StartPlan) -> Answer:
-        """Show a question and return its answer. It replaces the question of an earlier start of the same notebook."""
+        """Show a question and return the answer. Replace the question of an earlier start of the same notebook."""
         for earlier in self._waiting.values():
             if plan.notebook and earlier.plan.notebook == plan.notebook:
                 _resolve(earlier, "replaced")
@@ -172,12 +172,12 @@ class StartQuestions:
         return [question.content for question in self._waiting.values()]
 
 
-#: Those of this process.
+#: The questions of this process.
 start_questions = StartQuestions()
 
 
 async def require_approval(plan: StartPlan) -> None:
-    """Return when this start is allowed. Raises UsageError where it isn't; nothing was started then."""
+    """Return when this start is allowed. Raises UsageError for a refused start; nothing was started then."""
     if start_questions.is_served:
         answer = await start_questions.ask(plan)
     else:
