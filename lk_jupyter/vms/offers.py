@@ -1,4 +1,4 @@
-"""Which virtual machines are sold, and which of them can be had now."""
+"""The virtual machines on sale, and their availability."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class VmShape:
 
 @dataclass(frozen=True)
 class VmOffer:
-    """One shape with its price in credits per hour; ``free`` is None if the cloud doesn't report it."""
+    """A shape with its price in credits per hour; ``free`` is None if the cloud doesn't report it."""
 
     profile: str
     count: int
@@ -41,7 +41,7 @@ class VmOffer:
 
     @property
     def line(self) -> str:
-        """What asks for it."""
+        """Return the options that request this shape."""
         count = f" --count {self.count}" if self.count > 1 else ""
         return f"--gpu {hardware_label(self.profile)}{count}{' --spot' if self.instance_type == 'spot' else ''}"
 
@@ -89,7 +89,7 @@ def chosen(vm_offers: list[VmOffer], wish: VmShape) -> VmOffer:
 
 
 def alternatives(vm_offers: list[VmOffer], refused: VmOffer) -> str:
-    """Return what can be had in place of an offer as one line: the same count and kind first, by price."""
+    """Return the available alternatives to an offer as a line: the same count and kind first, by price."""
     free = [
         offer for offer in vm_offers if offer.free is not False and offer != refused and offer.count >= refused.count
     ]

@@ -1,4 +1,4 @@
-"""The user's public key, and how a machine is reached with it."""
+"""The user's public key, and the SSH address of a machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lk_jupyter.errors import InvalidResponse, UsageError
 USER = "lyceum"
 PORT = 22
 
-#: Names that ssh itself looks for, the best kind first.
+#: Names of keys that ssh uses by default, the best kind first.
 _USUAL = ("id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub")
 _LINE = re.compile(r"(ssh-|ecdsa-|sk-)[\w@.-]+ [A-Za-z0-9+/=]+( .*)?")
 _ADDRESS = re.compile(
@@ -28,14 +28,14 @@ _WRITE = "Nothing was rented. Write its public half, then run this line again: !
 
 @dataclass(frozen=True)
 class PublicKey:
-    """A line of OpenSSH, and the file that it is in."""
+    """A line of OpenSSH, and the file that contains the line."""
 
     path: Path
     line: str
 
     @property
     def private(self) -> Path:
-        """The file that ssh needs next to it."""
+        """Return the path of the private key, next to the public key."""
         return self.path.with_suffix("")
 
 
@@ -60,7 +60,7 @@ def _advice() -> str:
 
 
 def own_keys() -> list[Path]:
-    """Return the files of the user's public keys, the one to use first."""
+    """Return the files of the user's public keys, in order of preference."""
     usual = [_folder() / name for name in _USUAL if (_folder() / name).is_file()]
     return usual or sorted(_folder().glob("*.pub"))
 
@@ -92,7 +92,7 @@ def _read(path: Path) -> PublicKey:
 
 @dataclass(frozen=True)
 class SshEndpoint:
-    """Where a machine listens: ``host`` or ``host:port`` as the API reports it."""
+    """The address of a machine's SSH server: ``host`` or ``host:port`` as the API reports the address."""
 
     host: str
     port: int
@@ -124,7 +124,7 @@ class SshEndpoint:
         return "\n".join([f"Host {name}", *(f"    {word} {value}" for word, value in facts.items())])
 
     def answers(self, seconds: float = 3) -> bool:
-        """Whether something listens there."""
+        """Return whether a server listens at the address."""
         try:
             with socket.create_connection((self.host, self.port), seconds):
                 return True

@@ -1,4 +1,4 @@
-"""Virtual machines: made once, waited for, found again by a name or the beginning of an id."""
+"""Virtual machines: create a VM once, wait for a VM, and find a VM by a name or the beginning of an id."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lk_jupyter.vms.ssh import PublicKey
 
 _LOOKS, _LOOK_PAUSE = 3, 1.0
 
-#: Seconds between two looks at a machine that comes up; the last holds from then on.
+#: Seconds between two checks of a starting machine; the last pause repeats.
 PAUSES = (0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 
 #: Seconds after which a machine that does not come up is no longer waited for; 130 to 221 were measured.
@@ -26,7 +26,7 @@ PATIENCE = 900.0
 
 
 def request_for(wish: VmShape, key: PublicKey, name: str | None, volumes: list[str], *, move: bool) -> CreateVMRequest:
-    """Return what asks for a machine. If the answer is lost, the name identifies the machine."""
+    """Return the request for a machine. If the answer is lost, the name identifies the machine."""
     return CreateVMRequest(
         user_public_key=key.line,
         hardware_profile=wish.profile,
@@ -40,9 +40,9 @@ def request_for(wish: VmShape, key: PublicKey, name: str | None, volumes: list[s
 
 
 def create_once(client: Client, request: CreateVMRequest, offer: VmOffer) -> VM:
-    """Make a machine, and never two: a lost answer is looked up, not asked for again.
+    """Create a machine, and never two: after a lost answer, look for the machine, without a second request.
 
-    Raises ServerError with what else is free when there is no capacity, OutcomeUnknown if it can't be found out.
+    Raises ServerError with alternatives if there is no capacity, OutcomeUnknown if the result stays unknown.
     """
     before = {vm.vm_id for vm in client.vms.list()}
     try:
@@ -65,9 +65,9 @@ def _instead(client: Client, offer: VmOffer) -> str:
 
 
 def _looked_up(client: Client, request: CreateVMRequest, before: set[str], lost: LkError) -> VM:
-    """Return the machine that a request has made whose answer was lost.
+    """Return the machine of a request whose answer was lost.
 
-    Members can rent a machine of the same name, so one whose user the cloud doesn't show is reported only.
+    Members can rent a machine of the same name, so a machine whose user the cloud doesn't show is only reported.
     """
     new: list[VM] = []
     for attempt in range(_LOOKS):
@@ -87,9 +87,9 @@ def _looked_up(client: Client, request: CreateVMRequest, before: set[str], lost:
 
 
 def states(client: Client, vm_id: str, advice: str = "") -> Iterator[VMStatus]:
-    """Iterate over the states of a machine as they are read, until it is usable or has ended, or the time is up.
+    """Iterate over the states of a machine, until the machine is usable or has ended, or the time is up.
 
-    ``advice`` is what an error adds: what still costs, and how to end it.
+    ``advice`` is the text that an error adds: the resources that still cost, and the command that ends the cost.
     """
     for status in poll(lambda: client.vms.status(vm_id), PATIENCE, PAUSES, advice):
         yield status
@@ -107,7 +107,7 @@ def _is_over(vm: VM) -> bool:
 
 
 def named(client: Client, text: str) -> VM:
-    """Return the machine of this name, id, or beginning of an id; active ones come first. Raises UsageError."""
+    """Return the machine with this name, id, or beginning of an id; active machines come first. Raises UsageError."""
     every = list(client.vms.list())
     for group in ([vm for vm in every if not _is_over(vm)], every):
         fitting = [vm for vm in group if text == vm.display_name or _plain(text) == _plain(vm.vm_id)]
@@ -121,12 +121,12 @@ def named(client: Client, text: str) -> VM:
 
 
 def _plain(vm_id: str) -> str:
-    """Return an id as it is compared: some servers write dashes into it in one answer and not in another."""
+    """Return an id for comparison: some servers write dashes into an id in some answers only."""
     return vm_id.replace("-", "").lower()
 
 
 def volume(client: Client, text: str) -> BlockVolume:
-    """Return the volume of this name, id, or beginning of one. Raises UsageError."""
+    """Return the volume with this name, id, or beginning of an id. Raises UsageError."""
     every = list(client.block.list())
     fitting = [each for each in every if text in {each.volume_id, each.name}]
     fitting = fitting or [each for each in every if each.volume_id.startswith(text)]
