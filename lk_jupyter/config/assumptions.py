@@ -1,7 +1,7 @@
-"""What lk_jupyter assumes of a server where no document is sure: one table, and what was found of each server.
+"""Assumptions about a server that no document confirms: a table, and the findings for each server.
 
-A value comes from what the user set (``%lk_config guess.NAME VALUE``), else from what ``%lk_check`` or an answer
-has shown of this server, else from the table. Found values are stored next to the user's settings.
+A value comes from the user (``%lk_config guess.NAME VALUE``), else from ``%lk_check`` or an answer of this server, else
+from the table. Findings are stored next to the user's settings.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from lk_jupyter.errors import UsageError
 #: Servers, as prefixes of a path.
 _EXTERNAL, _OPENAI = "/api/v2/external", "/openai/v1"
 
-#: The word for an operation, or a group of them, that a server does not have.
+#: Value for an operation, or a group of operations, that a server doesn't have.
 ABSENT = "absent"
 
 #: Prefix of models that the server chooses by the prompt.
@@ -81,10 +81,10 @@ def _parse_list(pattern: str, what: str) -> Callable[[Assumption, str], str]:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Assumption:
-    """One fact of a server that lk_jupyter relies on.
+    """A fact of a server that lk_jupyter relies on.
 
-    ``form`` checks a value and raises ValueError with the form that it takes; ``local`` is the default for a server on
-    this machine, where it is another one. ``otherwise`` is what lk_jupyter does where the value is not the default.
+    ``form`` checks a value and raises ValueError with the accepted form; ``local`` is the default for a server on this
+    machine, if different. ``otherwise`` is lk_jupyter's behavior if the value isn't the default.
     """
 
     name: str
@@ -98,7 +98,7 @@ class Assumption:
     local: str | None = None
 
     def parsed(self, text: str) -> str:
-        """Return a value in its usual form. Raises ValueError with the form that it takes."""
+        """Return a value in its usual form. Raises ValueError with the accepted form."""
         return self.form(self, text.strip())
 
 
@@ -343,7 +343,7 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
 
 _ROWS = {row.name: row for row in ASSUMPTIONS}
 
-#: Assumption → the paths that it places, and the prefix under which they are declared.
+#: Assumption → the declared prefix of its paths, and the pattern of these paths.
 _PLACED = {
     "chat_prefix": (f"{_EXTERNAL}/serverless", r"/(models|chat/completions|embeddings)"),
     "batch_prefix": (_EXTERNAL, r"/(batches|files)([/?].*)?"),
@@ -351,7 +351,7 @@ _PLACED = {
 
 
 def row(name: str) -> Assumption:
-    """Return an assumption of the table. Raises UsageError when there is none."""
+    """Return an assumption of the table. Raises UsageError for an unknown name."""
     if name not in _ROWS:
         near = get_close_matches(name, _ROWS, n=1)
         hint = f"Did you mean {near[0]}?" if near else f"Assumptions: {', '.join(_ROWS)}."
@@ -360,7 +360,7 @@ def row(name: str) -> Assumption:
 
 
 class Assumed(NamedTuple):
-    """A value, and in words where it comes from."""
+    """A value, and the source of the value in words."""
 
     value: str
     source: str
@@ -369,12 +369,12 @@ class Assumed(NamedTuple):
 #: Where a value comes from of which nothing is known.
 DEFAULT = "default"
 
-#: Who found a value → words for it.
+#: Source of a value → words for the source.
 _BY = {"check": "found by %lk_check on {}", "use": "found in use on {}", "you": "set by you"}
 
 
 class Assumptions:
-    """The assumptions for one server: ``local``, or its address."""
+    """The assumptions for a server: ``local``, or an address."""
 
     def __init__(self, server: str) -> None:
         self.server = server
@@ -384,14 +384,14 @@ class Assumptions:
         return self.resolve(name).value
 
     def resolve(self, name: str) -> Assumed:
-        """Return the value that holds for this server, and where it comes from."""
+        """Return the value for this server, and the source of the value."""
         default = self.default(name)
         if (entry := _read(self._file).get(self.server, {}).get(name)) is not None:
             return Assumed(entry["value"], _BY[entry["by"]].format(entry["on"]))
         return Assumed(default, DEFAULT)
 
     def default(self, name: str) -> str:
-        """Return what holds where nothing is known of this server."""
+        """Return the value for a server without findings."""
         assumption = row(name)
         if assumption.local is None:
             return assumption.default
@@ -399,7 +399,7 @@ class Assumptions:
         return assumption.local if is_local else assumption.default
 
     def set(self, name: str, value: str | None) -> None:
-        """Store what the user says, or forget all that is stored. Raises UsageError for a value that does not fit."""
+        """Store the user's value; None deletes the stored value. Raises UsageError for a value that doesn't fit."""
         self._store({name: None if value is None else self._parsed(name, value)}, "you")
 
     def is_known(self, name: str) -> bool:
@@ -407,15 +407,15 @@ class Assumptions:
         return self.resolve(name).source != DEFAULT
 
     def learn(self, name: str, value: str, *, is_confirmed: bool = False) -> None:
-        """Store what an answer has shown in passing, unless the user set another value.
+        """Store a finding from an answer, unless the user set another value.
 
-        A value that was assumed is stored only where that ``is_confirmed``.
+        A value that equals the assumption is stored only if ``is_confirmed``.
         """
         if value != self[name] or (is_confirmed and not self.is_known(name)):
             self._store_findings({name: value}, "use")
 
     def check_found(self, values: dict[str, str]) -> None:
-        """Store what a check has shown, the defaults that it confirmed too, unless the user set another value."""
+        """Store the findings of a check, confirmed defaults too, unless the user set another value."""
         self._store_findings(values, "check")
 
     def _store_findings(self, values: dict[str, str], by: str) -> None:
@@ -441,7 +441,7 @@ class Assumptions:
         return any(operation in group for group in (self.listed("absent_operations"), *groups))
 
     def paths(self, path: str, model: str = "") -> list[str]:
-        """Return where an operation may be, the likeliest first; ``path`` is where it is declared.
+        """Return possible paths of an operation, the likeliest first; ``path`` is the declared path.
 
         ``model`` is the model of a chat: a router may have another address.
         """
@@ -493,7 +493,7 @@ def final_words() -> dict[str, str]:
 
 
 def servers_file() -> Path:
-    """Return the path of the file that keeps what was found of each server; it need not exist."""
+    """Return the path of the file with the findings for each server; the file may be missing."""
     return platform_path("config", "servers.json")
 
 
@@ -502,7 +502,7 @@ _last: tuple[tuple[Path, int, int] | None, dict[str, dict[str, dict[str, str]]]]
 
 
 def _read(path: Path) -> dict[str, dict[str, dict[str, str]]]:
-    """Return what is stored: server → assumption → value, who found it, and the day. What can't be read is left out."""
+    """Return the stored findings: server → assumption → value, source and day. Unreadable entries are omitted."""
     global _last  # noqa: PLW0603 (the file as it was read last)
     try:
         state = path.stat()

@@ -38,8 +38,8 @@ def consents_file() -> Path:
 def allowed_bytes(place: Place) -> int:
     """Return the most bytes that the user agreed to send from a notebook; 0 without an answer.
 
-    The stored answer counts for a file that this user has signed by trusting it. Of another file, which may be of
-    another person, only an answer of this process counts.
+    The stored answer counts for a file that this user has signed by trusting it. For any other file, which another
+    person may have written, only an answer in this process counts.
     """
     if place in _answers:
         return _answers[place]

@@ -1,8 +1,8 @@
-"""Keys: where one is found for a server, and where it is kept.
+"""Keys: find the key for a server, and store keys.
 
-Looked for in the environment, then in what ``%lk_login`` stored (the keyring, or the config file
-where there is none), then in the file of the cloud's own command line tool, which is never
-written. A stored key is only ever used for the server that it was stored for.
+The places in order: the environment, the key that ``%lk_login`` stored (in the keyring, or in the config file without a
+keyring), the file of the cloud's command line tool, which is never written. A stored key is only used for the server
+for which the key was stored.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ class Credential:
 
 
 def find(server: str) -> Credential | None:
-    """Return the key for a server; None when there is none.
+    """Return the key for a server; None without a key.
 
-    Raises UsageError for a key of the wrong shape, NotSignedIn when the keyring keeps it to itself.
+    Raises UsageError for a key of the wrong shape, NotSignedIn if the keyring is locked.
     """
     key = _key_from_environment(server) or _stored_key(server) or _lyceum_key(server)
     if key:
@@ -58,7 +58,7 @@ def find(server: str) -> Credential | None:
 
 
 def checked(text: str, source: str) -> str:
-    """Return the key when it has the shape of one. Raises UsageError, which does not show it."""
+    """Return the key if its shape is valid. Raises UsageError, which doesn't show the key."""
     if not KEY_SHAPE.fullmatch(text):
         raise UsageError(
             f"The key from {source} isn't an API key. Nothing was sent. A key looks like lk_… (or is a session "
@@ -68,7 +68,7 @@ def checked(text: str, source: str) -> str:
 
 
 def store(key: Credential) -> str:
-    """Keep a key for its server, in the keyring or else in the config file; return where, in words."""
+    """Store a key for its server, in the keyring or else in the config file; return the place, in words."""
     secret = {"token": key.token, "refresh_token": key.refresh_token}
     entry = {"stored": datetime.now(timezone.utc).isoformat(), **_origin(key)}
     try:
@@ -81,7 +81,7 @@ def store(key: Credential) -> str:
 
 
 def forget(base_url: str) -> bool:
-    """Forget what was stored for a server; return whether there was something."""
+    """Delete the stored key of a server; return whether a key was stored."""
     is_stored = base_url in _stored_keys()
     if is_stored:
         with suppress(keyring.KeyringUnusable):
@@ -106,7 +106,7 @@ def _stored_key(server: str) -> Credential | None:
 
 
 def _origin(key: Credential) -> dict[str, Any]:
-    """Return the session of the cloud's own tool that a pair of tokens renews, if it does."""
+    """Return the digest of the command line tool's key that a pair of tokens renews, if any."""
     if key.source == LYCEUM:
         return {"renewed_from": _digest(lyceum_file().get("api_key"))}
     entry = _stored_keys().get(key.base_url, {}) if key.source in {KEYRING, CONFIG_FILE} else {}

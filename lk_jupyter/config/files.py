@@ -1,4 +1,4 @@
-"""The files that hold this user's settings: ours, and the one of the cloud's own tool (read only); locks."""
+"""The files with this user's settings: ours, and the file of the cloud's command line tool (read only); locks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lk_jupyter.errors import UsageError
 
 DEFAULT_SERVER = "https://api.lyceum.technology"
 
-#: The word for the local cloud where a server is named, and the hosts of this machine.
+#: The value of a server setting for the local cloud, and the hosts of this machine.
 LOCAL = "local"
 LOOPBACK = {"127.0.0.1", "localhost", "::1", "[::1]"}
 
@@ -53,12 +53,12 @@ def working_folder() -> Path:
 
 
 def config_file() -> Path:
-    """Return the path of the user's config file; it need not exist."""
+    """Return the path of the user's config file; the file may be missing."""
     return platform_path("config", "config.json")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return the object in a file, empty when there is no such file. Raises UsageError when it is broken."""
+    """Return the object in a file, empty for a missing file. Raises UsageError for a broken file."""
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (FileNotFoundError, NotADirectoryError):  # a home may be /dev/null
@@ -74,7 +74,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def change_config(changes: dict[str, Any]) -> None:
-    """Write these values into the config file, all or none; None removes one. Raises UsageError where it cannot."""
+    """Write these values into the config file, all or none; None deletes a value. Raises UsageError on failure."""
     path = config_file()
     try:
         write_json(path, {name: value for name, value in {**read_json(path), **changes}.items() if value is not None})
@@ -86,7 +86,7 @@ def change_config(changes: dict[str, Any]) -> None:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a file that only its owner can read, all of it or nothing. Raises OSError."""
+    """Write a file that only its owner can read, completely or not at all. Raises OSError."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.parent.chmod(0o700)
     descriptor, unfinished = tempfile.mkstemp(dir=path.parent)  # readable by its owner only
@@ -100,7 +100,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def put_in_place(draft: Path, path: Path) -> None:
-    """Give a finished file its name. Windows refuses that while somebody reads the old file: wait until they have."""
+    """Rename a finished file. Windows refuses while a program reads the old file: try again after a pause."""
     for pause in (0.01, 0.05, 0.2, 0.5, 1):
         try:
             draft.replace(path)
@@ -114,7 +114,7 @@ def put_in_place(draft: Path, path: Path) -> None:
 
 
 def lyceum_file() -> dict[str, Any]:
-    """Return what the cloud's own command line tool keeps: api_key, refresh_token, base_url and more."""
+    """Return the content of the command line tool's file: api_key, refresh_token, base_url and more."""
     return read_json(Path(LYCEUM).expanduser())
 
 
@@ -124,7 +124,7 @@ def lyceum_server() -> str:
 
 
 def server_of(address: str) -> str:
-    """Return the host part of an address, as our settings hold it."""
+    """Return the host part of an address, as in our settings."""
     return address.rstrip("/").removesuffix("/api/v2/external")
 
 
@@ -132,7 +132,7 @@ if sys.platform == "win32":
     import msvcrt
 
     def _lock(descriptor: int) -> None:
-        os.lseek(descriptor, 1 << 40, os.SEEK_SET)  # a byte that is locked there cannot be read either
+        os.lseek(descriptor, 1 << 40, os.SEEK_SET)  # a locked byte can't be read either
         try:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         finally:
@@ -149,7 +149,7 @@ _LOCK_ERRORS = {errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK, errno.EDEADLK}
 
 
 def take_lock(descriptor: int) -> bool:
-    """Lock an open file until it is closed; False while somebody else has it. A place without locks has none taken."""
+    """Lock an open file until it closes; False if another process has the lock. True where locks aren't supported."""
     try:
         _lock(descriptor)
     except OSError as error:

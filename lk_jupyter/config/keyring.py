@@ -1,14 +1,14 @@
-"""The one room that talks to the keyring of the operating system.
+"""The only module that uses the keyring of the operating system.
 
-A keyring may be missing (a server without a desktop) or locked (it waits for its owner), so every
-call is limited in time, and whatever goes wrong is one exception: the caller continues with a file.
+A keyring may be missing (a server without a desktop) or locked (waiting for the owner). So every call has a time limit,
+and every failure raises the same exception: the caller continues with a file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as TooLate  # its own class before Python 3.11
+from concurrent.futures import TimeoutError as TooLate  # a separate class before Python 3.11
 from threading import Thread
 from typing import TYPE_CHECKING, TypeVar
 
@@ -22,7 +22,7 @@ PATIENCE = 20.0  # seconds: enough to type a password into the keyring's own dia
 
 
 class KeyringUnusable(Exception):
-    """The keyring did not do what was asked; the message says why."""
+    """The keyring didn't do the requested action; the message has the reason."""
 
 
 def put(name: str, secret: str) -> None:
@@ -36,7 +36,7 @@ def get(name: str) -> str | None:
 
 
 def delete(name: str) -> None:
-    """Forget a secret. Raises KeyringUnusable, also when there is none."""
+    """Delete a secret. Raises KeyringUnusable, also for a missing secret."""
     _in_time(lambda keyring: keyring.delete_password(SERVICE, name))
 
 

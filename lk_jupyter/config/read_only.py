@@ -1,4 +1,4 @@
-"""Read-only mode: the setting ``read_only`` refuses what would change the account, before anything is sent."""
+"""Read-only mode: the setting ``read_only`` refuses operations that change the account, before anything is sent."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from lk_jupyter.config.files import CONFIG_FILE
 from lk_jupyter.config.settings import resolve
 from lk_jupyter.errors import ReadOnlyMode
 
-#: Effects of operations that pass: a read changes nothing, and the end of a run or a batch ends its bill.
+#: Effects of allowed operations: a read changes nothing, and the end of a run or a batch ends its bill.
 _HARMLESS = {"reads", "stops"}
 
 

@@ -1,8 +1,8 @@
-"""Settings: names, allowed values, and where each value comes from.
+"""Settings: names, allowed values, and the source of each value.
 
-Looked for in the environment, in the user's config file, in the ``config.json`` of the cloud's
-own command line tool (read, never written); else the default. The key is a setting too, but a
-secret: lk_jupyter.config.credentials finds and keeps it.
+The places in order: the environment, the user's config file, the ``config.json`` of the cloud's command line tool
+(read, never written); else the default. The key is a setting too, but a secret: lk_jupyter.config.credentials finds and
+stores the key.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ LYCEUM_NAMES = {
     "org": "active_org_slug",
 }
 
-#: What the cloud's own tool keeps for its server, and for no other.
+#: Settings that the command line tool stores for its server only.
 SERVER_SETTINGS = {"org", "iris_url"}
 
 ADDRESS = re.compile(r"(?P<scheme>https?)://(?P<host>[\w.-]+|\[[\da-fA-F:]+\])(:\d+)?(/[\w./~-]*)?")
@@ -101,7 +101,7 @@ def parse_duration(text: str) -> int:
 
 
 def amount_of_credits(text: str) -> Decimal:
-    """Return an amount of credits above 0. Raises ValueError with the form that it takes."""
+    """Return an amount of credits above 0. Raises ValueError with the accepted form."""
     from decimal import Decimal, InvalidOperation  # noqa: PLC0415 (loading the extension reads settings, and is light)
 
     try:
@@ -114,9 +114,9 @@ def amount_of_credits(text: str) -> Decimal:
 
 
 def approvals_in(text: str) -> dict[str, tuple[Decimal, Decimal] | None]:
-    """Return machine → maximum cost and maximum price per hour, None where no price is published.
+    """Return machine → maximum cost and maximum price per hour, None for a machine without a published price.
 
-    Raises ValueError with the form that it takes.
+    Raises ValueError with the accepted form.
     """
     approvals: dict[str, tuple[Decimal, Decimal] | None] = {}
     for entry in filter(None, text.replace(" ", "").split(",")):
@@ -209,11 +209,11 @@ def _default_local_data() -> Path:
 
 @dataclass(frozen=True)
 class Setting:
-    """One row: its default (a function when it depends on the machine), and what checks a value.
+    """A row: the default (a function if the default depends on the machine), and the check of a value.
 
-    ``parse`` makes the value from text, or raises ValueError with the form that it takes. ``also`` are variables of the
-    environment that set it besides ``LK_`` and its name. ``old_names`` set it too, with a warning, until the next
-    release.
+    ``parse`` converts text to the value, or raises ValueError with the accepted form. ``also`` are variables of the
+    environment that set the value, besides ``LK_`` and the name. ``old_names`` set the value too, with a warning, until
+    the next release.
     """
 
     name: str
@@ -226,7 +226,7 @@ class Setting:
 
     @property
     def env(self) -> tuple[str, ...]:
-        """The variables of the environment that set it; the first one counts."""
+        """Return the variables of the environment that set the value; the first counts."""
         return (f"LK_{self.name.upper()}", *self.also)
 
     def default_value(self) -> Any:
@@ -349,7 +349,7 @@ _OLD_NAMES = {old: row.name for row in SETTINGS for old in row.old_names}
 
 
 class Resolved(NamedTuple):
-    """A value, and where it comes from in words; the repr leaves out the value, which may be a key."""
+    """A value, and its source in words; the repr omits the value, which may be a key."""
 
     value: Any
     source: str
@@ -359,7 +359,7 @@ class Resolved(NamedTuple):
 
 
 class _Reading:
-    """The config file as it was read first, and the settings that were asked for."""
+    """The config file at the first read, and the settings that were resolved."""
 
     def __init__(self) -> None:
         self.begin()
@@ -370,7 +370,7 @@ class _Reading:
         self.file: dict[str, Any] | None = None
 
 
-#: What was read in a block of ``one_reading``.
+#: The values in a block of ``one_reading``.
 _reading: ContextVar[_Reading | None] = ContextVar("_reading", default=None)
 
 
@@ -385,7 +385,7 @@ def one_reading() -> Iterator[None]:
 
 
 def assumptions() -> Assumptions:
-    """Return what is assumed of the server in use."""
+    """Return the assumptions about the server in use."""
     from lk_jupyter.config.assumptions import Assumptions  # noqa: PLC0415 (loading the extension needs none)
 
     return Assumptions(setting("base_url"))
@@ -397,7 +397,7 @@ def setting(name: str) -> Any:
 
 
 def resolve(name: str) -> Resolved:
-    """Return the value of a setting and where it comes from. Raises UsageError."""
+    """Return the value of a setting and its source. Raises UsageError."""
     if name.startswith(GUESS):
         return Resolved(*assumptions().resolve(name.removeprefix(GUESS)))
     reading = _reading.get() or _Reading()
@@ -450,7 +450,7 @@ def save(name: str, value: object) -> None:
 
 
 def row(name: str) -> Setting:
-    """Return the row of a setting. Raises UsageError if there is none."""
+    """Return the row of a setting. Raises UsageError for an unknown name."""
     if name.startswith(GUESS):
         from lk_jupyter.config import assumptions  # noqa: PLC0415 (only when one is asked for)
 
@@ -483,7 +483,7 @@ def _parsed(setting_row: Setting, text: str, source: str) -> Any:
 
 
 def _stored(setting_row: Setting, reading: _Reading) -> tuple[Any, str]:
-    """Return the text of a setting from the first place that has one, and the name of the place."""
+    """Return the text of a setting from the first place with a text, and the name of the place."""
     name = setting_row.name
     if (text := read_json(SITE_FILE).get(name)) not in (None, ""):
         return text, ADMINISTRATOR
@@ -505,7 +505,7 @@ def _stored(setting_row: Setting, reading: _Reading) -> tuple[Any, str]:
 
 
 def credential(base_url: str | None = None) -> Credential | None:
-    """Return the key for a server, by default the configured one; None when there is none. Raises UsageError."""
+    """Return the key for a server, by default the configured server; None without a key. Raises UsageError."""
     from lk_jupyter.config import credentials  # noqa: PLC0415 (loading the extension needs no key)
 
     return credentials.find(base_url or setting("base_url"))

@@ -18,7 +18,7 @@ from lk_jupyter.remote.sign import SIZE, signature
 
 _FILE = "signing.key"
 
-#: The secret of this process where none can be stored: one for all threads, which sign and verify for each other.
+#: The secret of this process if none can be stored; all threads share the secret, to verify each other's signatures.
 _UNSTORED = secrets.token_bytes(SIZE)
 
 
