@@ -17,9 +17,9 @@ _SPAN = re.compile(r"(\d{1,5})d")
 
 @dataclass(frozen=True)
 class Key:
-    """A key without its secret; ``org`` is the slug of the organization that owns it, None for a personal one.
+    """A key without its secret; ``org`` is the slug of the organization that owns the key, None for a personal key.
 
-    ``seen_at`` is the moment, by the server's clock, for which ``state`` says whether it works.
+    ``seen_at`` is the time of ``state``, by the server's clock.
     """
 
     id: str
@@ -34,12 +34,12 @@ class Key:
 
     @property
     def owner(self) -> str:
-        """Whose it is, in words."""
+        """Return the owner of the key, in words."""
         return self.org or "you"
 
     @property
     def state(self) -> str:
-        """Whether it works."""
+        """Return whether the key works, in a word."""
         if self.expires_at and self.expires_at <= self.seen_at:
             return "expired"
         return {True: "active", False: "off", None: "unknown"}[self.is_active]
@@ -56,7 +56,7 @@ def keys(client: Client, org: str | None) -> list[Key]:
 
 
 def named(client: Client, text: str, org: str | None) -> Key:
-    """Return the key of this name, id or beginning of one. Raises UsageError for none, or several."""
+    """Return the key with this name, id or beginning of an id. Raises UsageError for no match, or several."""
     every = keys(client, org)
     fitting = [key for key in every if text in {key.name, key.id}] or [
         key for key in every if key.id.startswith(text) or key.prefix.startswith(text)
@@ -69,7 +69,7 @@ def named(client: Client, text: str, org: str | None) -> Key:
 
 
 def create(client: Client, name: str, org: str | None, expires: str | None) -> str:
-    """Make a key, of the organization if there is one; return its secret, which is shown only once."""
+    """Create a key, for the organization if set; return the secret, which is shown only once."""
     until = expiry(expires, client.utc_now) if expires else None
     if org:
         return client.orgs.create_api_key(org, OrgApiKeyCreate(name=name, expires_at=until)).plaintext_key

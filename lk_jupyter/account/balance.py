@@ -1,4 +1,4 @@
-"""Whose account a session acts for, and what is left on it."""
+"""The account that a session acts for, and its remaining credits."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class AccountBalance:
 
 
 def identity(session: Connection) -> Identity:
-    """Ask the server who the session is."""
+    """Return the identity of the session, as the server reports it."""
     status = session.client.user.status()
     organization = _organization(session.client)
     target = session.target
@@ -110,24 +110,24 @@ def identity(session: Connection) -> Identity:
 
 
 def balance(session: Connection) -> AccountBalance:
-    """Ask what is left, on the organization's account when the session acts for a team."""
+    """Return the balance, of the organization's account if the session acts for a team."""
     amount, suspended = available_credits(session.client)
     return AccountBalance(amount, billable_resources(session), suspended)
 
 
 def available_credits(client: Client) -> tuple[Decimal, bool]:
-    """Return the credits that can be spent, on the organization's account for a team, and whether it is suspended."""
+    """Return the available credits (of the organization's account for a team), and whether the account is suspended."""
     organization = _organization(client)
     if organization is None or organization.is_personal or not organization.slug:
         return client.billing.credits().remaining_credits, False
-    with suppress(NotFound):  # some servers have one balance for all
+    with suppress(NotFound):  # some servers have a single balance for all organizations
         ledger = client.orgs.balance(organization.slug)
         return ledger.balance, ledger.account_suspended
     return client.billing.credits().remaining_credits, False
 
 
 def _organization(client: Client) -> UserOrg | None:
-    """Return the organization that requests run as; None if the server doesn't report it."""
+    """Return the organization of requests; None if the server doesn't report it."""
     with suppress(NotFound):
         return client.user.org()
     return None

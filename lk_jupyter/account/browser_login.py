@@ -1,4 +1,4 @@
-"""Sign-in on the web site: a browser there, and one answer to a listener on this machine's loopback."""
+"""Sign-in on the web site: a browser, and an answer to a listener on this machine's loopback address."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TICK = 0.2  # seconds: an interrupt waits no longer than this, on Windows too
 
 
 class LoginCallback(NamedTuple):
-    """What the web site sent back; ``error`` is its reason when there is no token."""
+    """The answer of the web site; ``error`` is the reason for a missing token."""
 
     token: str
     refresh_token: str | None
@@ -34,9 +34,9 @@ class LoginCallback(NamedTuple):
 
 
 class _Listener(ThreadingHTTPServer):
-    """Waits for one callback; each connection has a thread, so that an idle one keeps nobody waiting.
+    """Wait for a callback; each connection has a thread, so that an idle connection doesn't block another.
 
-    A browser may take ``localhost`` for ``::1`` as well, so nobody else may listen on that port there.
+    A browser may resolve ``localhost`` to ``::1`` as well, so no other program may listen on the same port of ``::1``.
     """
 
     daemon_threads = True
@@ -87,9 +87,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.answer = LoginCallback(fields.get("token", ""), fields.get("refresh_token"), error)
 
     def _is_expected(self, state: str | None) -> bool:
-        """Whether the browser was led here as the web site does it: the tab itself, by our name, with what we gave.
+        """Return whether the web site led the browser to this page: the tab itself, our host name, our state.
 
-        Another site that asks every port of this machine does so in the background, or under another name.
+        Another site that sends requests to every port of this machine does so in the background, or with another host.
         """
         if state is None and self.server.carries_state:
             return False
@@ -105,7 +105,7 @@ class _Handler(BaseHTTPRequestHandler):
             f"<!doctype html><title>lk_jupyter</title><p>{escape(text)} You may close this tab.</p>"
             "<script>history.replaceState(null, '', '/callback')</script>"
         ).encode()
-        with suppress(OSError):  # a browser that has gone has sent its answer
+        with suppress(OSError):  # a browser that has disconnected has sent its answer
             self.send_response(200)
             self.send_header("Content-Type", "text/html; charset=utf-8")
             self.send_header("Content-Length", str(len(page)))
@@ -114,11 +114,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(page)
 
     def log_message(self, *_: object) -> None:
-        """Keep quiet: the address that was asked for holds the token."""
+        """Log nothing: the requested address contains the token."""
 
 
 def _bound_to_ipv6(port: int) -> socket.socket | None:
-    """Keep a port of ``::1``, where nothing answers; None where there is no such address. Raises NotSignedIn."""
+    """Bind a port of ``::1`` without a server; None on a machine without that address. Raises NotSignedIn."""
     try:
         twin = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
     except OSError:
@@ -140,10 +140,10 @@ def ask_browser(
     patience: float = PATIENCE,
     proof: Callable[[str], dict[str, str]] | None = None,
 ) -> LoginCallback:
-    """Open the web site's sign-in page and return its answer. Raises NotSignedIn when none comes in time.
+    """Open the web site's sign-in page and return the answer. Raises NotSignedIn without an answer in time.
 
-    ``proof`` returns what shows the owner's own local cloud, for a callback, that its owner asks. Such a cloud brings
-    the sign-in's state back, which other web sites may drop.
+    ``proof`` returns the parameters that prove to the owner's local cloud, for a callback, that the owner sends the
+    request. Such a cloud returns the sign-in's state, which other web sites may drop.
     """
     with _Listener(carries_state=proof is not None) as listener:
         facts = {"callback": listener.callback, "state": listener.state}

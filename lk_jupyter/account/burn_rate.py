@@ -1,4 +1,4 @@
-"""What is active now and costs by the hour: runs, virtual machines, volumes, deployments."""
+"""Active resources that cost by the hour: runs, virtual machines, volumes, deployments."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Rate:
 
 
 def burn_rate(resources: Iterable[BillableResource]) -> Rate:
-    """Return what things cost together in an hour."""
+    """Return the sum of the prices per hour."""
     prices = [thing.per_hour for thing in resources]
     priced = [price for price in prices if price is not None]
     return Rate(sum(priced, Decimal(0)), complete=len(priced) == len(prices))
@@ -94,7 +94,7 @@ def things(
     deployments: Iterable[Deployment],
     prices: Prices,
 ) -> tuple[BillableResource, ...]:
-    """Return what of these is billed by time now, with what it costs an hour."""
+    """Return the resources that are billed by time now, with their prices per hour."""
     return (
         *_runs(runs, prices),
         *_vms(vms, prices),
@@ -122,13 +122,13 @@ def billable_resources(session: Connection) -> tuple[BillableResource, ...]:
 
 
 def counted(resources: Iterable[BillableResource]) -> str:
-    """Return how many of each kind there are, in words: ``2 runs, 1 VM``."""
+    """Return the number of resources of each kind, in words: ``2 runs, 1 VM``."""
     kinds = Counter(thing.kind for thing in resources)
     return ", ".join(f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in kinds.items()) or "nothing"
 
 
 def hardware_label(profile: str | None) -> str:
-    """Return the card of a profile as people write it: ``gpu.a100``, ``a100`` and ``spot.a100.2x`` are ``A100``."""
+    """Return the usual name of a profile's GPU: ``gpu.a100``, ``a100`` and ``spot.a100.2x`` are ``A100``."""
     parts = [part for part in (profile or "").lower().split(".") if part not in {"gpu", "on-demand", "spot"}]
     if not parts or parts[0] == "cpu":
         return "CPU" if parts else "none"
@@ -136,7 +136,7 @@ def hardware_label(profile: str | None) -> str:
 
 
 def _read_all(read: Callable[[], Iterable[T]]) -> list[T]:
-    """Return what is read; nothing from a server that does not have such things, or not for this account."""
+    """Return a list from a server; an empty list if the server doesn't offer such resources to this account."""
     with suppress(ApiError, InvalidResponse):
         return list(read())
     return []

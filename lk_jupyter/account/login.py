@@ -1,4 +1,4 @@
-"""Signing in from a notebook or a terminal: a key is asked for without being shown."""
+"""Sign in from a notebook or a terminal, with a hidden prompt for the key."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def login(
 
 
 def _prompt_key(server: str) -> Credential:
-    """Ask for the key where the reader sits, without echo."""
+    """Prompt for the key in the user's front end, without echo."""
     text = prompt_secret(f"API key for {server} (it is not shown): ")
     if text is None:
         raise NotSignedIn("The key can't be asked for here without showing it. Set LK_API_KEY before you start.")
@@ -104,7 +104,7 @@ def _pass(data: Path, callback: str) -> dict[str, str]:
 
 
 def _check_account(key: Credential) -> None:
-    """Ask before the account changes: a web site may have led the browser into its own account."""
+    """Ask before the account changes: a web site may have signed the browser in to another person's account."""
     before = None
     with suppress(LkError):
         before = settings.credential(key.base_url)
@@ -124,7 +124,7 @@ def _check_account(key: Credential) -> None:
 
 
 def _account(key: Credential) -> UserStatus | None:
-    """Return whose key this is, None if the server doesn't report it."""
+    """Return the account of a key; None if the server doesn't report it."""
     with suppress(LkError), Client(key.base_url, key.token) as client:
         return client.user.status()
     return None

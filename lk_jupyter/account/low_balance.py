@@ -1,4 +1,4 @@
-"""Warnings that the credits do not reach: for what is about to start, and at the current rate of use."""
+"""Warnings that the credits don't suffice: for a start, and at the current rate of use."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 #: Seconds of run time below which the balance is low.
 LOW_SECONDS = 3600.0
 
-#: Seconds for which a balance is taken as known; all runs of a session share it.
+#: Seconds for which a balance counts as current; all runs of a session share the balance.
 _RECENT_SECONDS = 60.0
 
-#: Seconds that a start, or the end of a run, waits for a balance that it needs.
+#: Seconds that a start, or the end of a run, waits for a balance.
 _PATIENCE = 2.0
 
-#: A balance of this many times what something may cost is enough without another look: of one that is known, and of
-#: one that was read some time ago.
+#: A balance of this many times a maximum cost suffices without another request: for a current balance, and for an older
+#: balance.
 _AMPLE, _AMPLE_LATER = 2, 20
 
-#: Seconds for which a balance is that of now.
+#: Seconds for which a balance counts as new.
 _NOW_SECONDS = 3.0
 
 TOP_UP = "Buy credits: %lk_billing checkout 50"
@@ -52,17 +52,17 @@ def low_balance(balance: AccountBalance | None) -> list[Notice]:
 
 
 def look_at_balance(session: Connection) -> None:
-    """Have the balance read in a thread where it is not known: something is about to start."""
+    """Read an unknown balance in a thread: a resource is about to start."""
     balance_watch(session).look()
 
 
 def low_balance_notices(
     session: Connection, most: Decimal | None, what: str = "this run", *, limits: bool = True
 ) -> list[Notice]:
-    """Return a warning when the most that something can cost exceeds the credits that are left.
+    """Return a warning if the maximum cost of a start exceeds the remaining credits.
 
-    ``limits`` is whether it has the option ``--max-cost``. A start waits for the balance only if it is not known or
-    not ample. If the balance can't be read, the start continues.
+    ``limits`` is whether the command has the option ``--max-cost``. A start waits for the balance only if the balance
+    is unknown or not ample. If the balance can't be read, the start continues.
     """
     available = balance_watch(session).enough_for(most) if most else None
     if available is None or most is None or available >= most:
@@ -79,7 +79,7 @@ def low_balance_notices(
 
 
 def low_hour_notices(session: Connection, per_hour: Decimal | None) -> list[Notice]:
-    """Return when something that costs until somebody ends it reaches a budget, and whether credits last an hour."""
+    """Return when a resource that costs until its end reaches a budget, and whether credits last an hour."""
     reached = [Notice(words, WARNING) for words in forecast(session, per_hour)]
     available = balance_watch(session).enough_for(per_hour) if per_hour else None
     if available is None or not per_hour or available >= per_hour:
@@ -94,7 +94,7 @@ def low_hour_notices(session: Connection, per_hour: Decimal | None) -> list[Noti
 
 
 class BalanceWatch:
-    """The balance of a session, read in a thread when it is asked for and not known lately."""
+    """The balance of a session, read in a thread on demand if the last balance is too old."""
 
     def __init__(self, session: Connection) -> None:
         self.left: Decimal | None = None
@@ -113,7 +113,7 @@ class BalanceWatch:
             self._done.clear()
         session = self._session()
         if session is not None and session.client:
-            as_it_is = copy(session)  # closed meanwhile, it isn't opened again: nobody would close that
+            as_it_is = copy(session)  # a copy: a session that closes meanwhile must not open again
             start(threading.Thread(target=self._read, args=(as_it_is,), name="lk-balance", daemon=True))
 
     def read(self) -> Decimal | None:

@@ -1,4 +1,4 @@
-"""The second factor: what an enrolment shows once."""
+"""The second factor: the secrets that an enrollment shows once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ISSUER = "Lyceum Cloud"
 
 
 def enrolment(enrollment: MfaEnrollment, account: str) -> OneTimeSecret:
-    """Return what an authenticator app and its owner need: a QR code, the seed it stands for, backup codes."""
+    """Return the data for an authenticator app and its owner: a QR code, the encoded seed, backup codes."""
     qr_code = enrollment.qr_code_url or ""
     address = qr_code if qr_code.startswith("otpauth://") else _address(enrollment.secret, account)
     image, drawing = _qr(address)
@@ -37,7 +37,7 @@ def _numbered(codes: list[str]) -> list[tuple[str, str]]:
 
 
 def _address(seed: str, account: str) -> str:
-    """Return what authenticator apps read: https://github.com/google/google-authenticator/wiki/Key-Uri-Format."""
+    """Return the address for authenticator apps: https://github.com/google/google-authenticator/wiki/Key-Uri-Format."""
     label = quote(f"{_ISSUER}:{account}", safe=":@")
     return f"otpauth://totp/{label}?{urlencode({'secret': seed, 'issuer': _ISSUER}, quote_via=quote)}"
 

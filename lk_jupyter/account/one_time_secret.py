@@ -1,4 +1,4 @@
-"""What an answer shows once and never again."""
+"""A secret of an answer, shown once and never again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class OneTimeSecret:
-    """What to show once: rows of label and value, an image by its data URL, and the same drawn in text.
+    """A secret to show once: rows of label and value, an image by its data URL, and the same image as text.
 
     ``title`` and ``advice`` are no secret.
     """
@@ -19,6 +19,6 @@ class OneTimeSecret:
     drawing: str = field(default="", repr=False)
 
     def text(self) -> str:
-        """Return all of it as text."""
+        """Return the secret as text."""
         lines = [f"{label}  {value}" for label, value in self.rows]
         return "\n".join(filter(None, [self.title, self.drawing, *lines, self.advice]))

@@ -1,4 +1,4 @@
-"""Organizations: which one acts, and who is meant by an address or the beginning of an id."""
+"""Organizations: the organization in use, and the members that an address or the beginning of an id identifies."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Kind = Literal["credit", "debit"]
 
 
 def acting(client: Client) -> UserOrg | None:
-    """Return the organization that requests run as; None if the server doesn't report it."""
+    """Return the organization of requests; None if the server doesn't report it."""
     with suppress(NotFound):
         return client.user.org()
     return None
 
 
 def chosen_slug(client: Client, argument: str | None) -> str:
-    """Return the organization that is meant: the given one, else the one in use. Raises UsageError for none."""
+    """Return the slug of the argument, else of the organization in use. Raises UsageError without a slug."""
     slug = argument or getattr(acting(client), "slug", None)
     if not slug:
         raise UsageError("The server doesn't say which organization is in use. Name one: --org SLUG")
@@ -33,7 +33,7 @@ def chosen_slug(client: Client, argument: str | None) -> str:
 
 
 def team_slug(client: Client) -> str | None:
-    """Return the slug of the organization in use, if it is more than the caller's own account."""
+    """Return the slug of the organization in use, unless the organization is the caller's personal account."""
     org = acting(client)
     return org.slug if org and not org.is_personal else None
 

@@ -14,7 +14,7 @@ _MILLION = 1_000_000
 
 
 def price_rows(book: PriceBook, words: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Return the entries that have all of the words, each with what its price is for."""
+    """Return the entries that contain all of the words, each with the subject of its price."""
     rows = [_row(entry) for entry in book]
     return [row for row in rows if all(word.lower() in f"{row['what']} {row['of']}".lower() for word in words)]
 
@@ -26,7 +26,7 @@ def _row(entry: PriceEntry) -> dict[str, Any]:
 
 
 def _price(entry: PriceEntry) -> tuple[Decimal | None, str]:
-    """Return a price as people compare it."""
+    """Return a price in a unit that users can compare."""
     if entry.unit_price_per_hour is not None:
         return entry.unit_price_per_hour, "hour"
     if entry.unit_price is not None and entry.meter_slug.endswith("_tokens"):

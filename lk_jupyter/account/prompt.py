@@ -1,4 +1,4 @@
-"""Questions at a sign-in: one whose answer is not shown, and one for yes or no."""
+"""Prompts of a sign-in: for a hidden answer, and for yes or no."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lk_jupyter.text.terminal import plain
 
 
 def prompt_secret(question: str) -> str | None:
-    """Return what is typed, without echo; None where nobody can be asked that way."""
+    """Return the typed text, without echo; None if no such prompt is possible."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", getpass.GetPassWarning)
@@ -22,7 +22,7 @@ def prompt_secret(question: str) -> str | None:
 
 
 def confirmed(question: str) -> bool:
-    """Return whether the answer is yes; it is no where nobody can be asked."""
+    """Return whether the answer is yes; False if no prompt is possible."""
     try:
         return input(plain(question)).strip().lower() in {"y", "yes"}
     except (EOFError, OSError, NotImplementedError):

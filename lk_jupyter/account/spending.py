@@ -1,4 +1,4 @@
-"""What was spent, on what and when, from the ledger of an organization."""
+"""Spending by resource and day, from the ledger of an organization."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lk_jupyter.text.terminal import one_line
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
 
-#: Source of an entry → what people call it.
+#: Source of an entry → usual name.
 KINDS = {
     "executions": "Runs",
     "execution": "Runs",
@@ -37,7 +37,7 @@ KINDS = {
 #: Types of an activity that give credits.
 _CREDIT_KINDS = frozenset({"purchase", "purchases", "grants", "grant", "vouchers", "voucher", "bonus", "credit"})
 
-#: Entries that are asked for first; where more are needed, four times as many each time: the ledger has no pages.
+#: Number of entries in the first request; each further request has four times as many: the ledger has no pages.
 _FIRST, _GROWTH = 100, 4
 
 #: Days of a report where no number is set.
@@ -181,10 +181,10 @@ def read_spending(session: Connection, days: int = DAYS) -> Spending:
 
 
 def charges(session: Connection) -> Iterator[Charge]:
-    """Iterate over all charges, newest first; more are asked for when they are wanted."""
+    """Iterate over all charges, newest first, and request more on demand."""
     slug = _slug(session)
     if slug:
-        with suppress(NotFound, Forbidden):  # then as an account, as before there were organizations
+        with suppress(NotFound, Forbidden):  # then the personal account, as before organizations existed
             yield from filter(None, map(_transaction_charge, _transactions(session, slug)))
             return
     activities = session.client.billing.activities(limit=_FIRST).all()

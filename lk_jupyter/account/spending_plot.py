@@ -39,7 +39,7 @@ _STYLE = {
 
 
 def draw(entries: Sequence[OrgTransaction], title: str) -> Any:
-    """Return a Figure: what was spent each day, by source; hatching separates the sources without color."""
+    """Return a Figure: spending per day, by source; hatching separates the sources without color."""
     plt = pyplot()
     spent = _by_source(entries)
     with plt.rc_context(_STYLE):
@@ -60,7 +60,7 @@ def draw(entries: Sequence[OrgTransaction], title: str) -> Any:
             )
             ground = [low + height for low, height in zip(ground, heights, strict=True)]
         _finish(axis, title, is_empty=not spent)
-        plt.close(figure)  # the cell shows it once
+        plt.close(figure)  # so that the cell shows the figure only once
     return figure
 
 
@@ -75,7 +75,7 @@ def _by_source(entries: Sequence[OrgTransaction]) -> dict[str, Counter[date]]:
 
 
 def _days(spent: dict[str, Counter[date]]) -> list[date]:
-    """Return every day from the first debit to the last, a week at least; days without one too."""
+    """Return every day from the first debit to the last, at least a week, including days without a debit."""
     dates = {day for sums in spent.values() for day in sums}
     first, last = min(dates, default=None), max(dates, default=None)
     if not (first and last):
