@@ -191,7 +191,7 @@ export interface BulkUploadResult {
   error_message?: string | null;
 }
 
-/** What is billed by the hour now: the sum of the known prices, and whether all are known; `label` says both. */
+/** The cost per hour: the sum of the known prices, and whether all prices are known; `label` has both. */
 export interface BurnRateContent {
   things: BurningThing[];
   per_hour: string;
@@ -834,12 +834,12 @@ export interface IrisModelMeta {
   total_replicas?: number | null;
 }
 
-/** The code of a run as its author wrote it. */
+/** The code of a run as the author wrote it. */
 export interface JournalCode {
   code: string;
 }
 
-/** Runs, newest first; `before` asks for those behind them, None at the end. */
+/** Runs, newest first; `before` requests the next runs, None at the end. */
 export interface JournalContent {
   runs: JournalRun[];
   before: number | null;
@@ -903,7 +903,7 @@ export interface MachineBody {
   machine: string;
 }
 
-/** The machine that runs take which name none, and what overrules the choice. */
+/** The machine of runs without `--machine`, and the sources that override the choice. */
 export interface MachineDefault {
   default: string;
   said: string[];
@@ -937,7 +937,7 @@ export interface MachineTypeList {
   count?: number | null;
 }
 
-/** The machines that fit a wish; `rows` is None where it was not understood, and `problem` says why. */
+/** The machines that match a wish; `rows` is None for a wish that can't be parsed, `problem` is the reason. */
 export interface MachinesContent {
   rows: MachineRow[] | null;
   total: string;
@@ -1005,7 +1005,7 @@ export interface ModelList {
   data: ServedModel[];
 }
 
-/** What to move where; a folder ends with a slash. */
+/** Source and target of a move; a folder ends with a slash. */
 export interface MoveBody {
   source: string;
   target: string;
@@ -1298,7 +1298,7 @@ export interface ServerVersion {
   version?: string | null;
 }
 
-/** What a run does to its outputs, in the words of Jupyter's messages. */
+/** A change of a run's outputs, in the terms of Jupyter's messages. */
 export interface Shown {
   kind: 'display' | 'update' | 'clear';
   /** Names the output that an update is for. */
@@ -1310,7 +1310,7 @@ export interface Shown {
   wait?: boolean;
 }
 
-/** A key to try and to keep; without an address it is for the configured server. */
+/** A key to check and store; without an address, for the configured server. */
 export interface SignInBody {
   api_key: string;
   base_url?: string | null;
@@ -1322,7 +1322,7 @@ export interface StartAnswer {
   start: boolean;
 }
 
-/** A kernel that waits for permission to start its machine; prices in credits, as decimal text. */
+/** A kernel that waits for permission to start a machine; prices in credits, as decimal text. */
 export interface StartQuestion {
   id: string;
   name: string;
@@ -1335,7 +1335,7 @@ export interface StartQuestion {
   idle_minutes: number;
 }
 
-/** All kernels that wait, as the web socket sends them. */
+/** All kernels that wait, as the web socket sends the list. */
 export interface StartQuestionList {
   questions: StartQuestion[];
 }
@@ -1346,7 +1346,7 @@ export interface StartResponse {
   status?: string;
 }
 
-/** Who is signed in; `state` is a trouble's if the server didn't report it. */
+/** The signed-in account; `state` is the problem's state if the server didn't report the account. */
 export interface StatusContent {
   state: 'signed-out' | 'revoked' | 'unreachable' | 'slow' | 'not-an-api' | 'refused' | 'not-allowed' | 'bad-request' | 'broken' | 'signed-in';
   detail?: string;
@@ -1373,7 +1373,7 @@ export interface StopDeploymentRequest {
   deployment_id: string;
 }
 
-/** A page of a folder, folders first; `truncated` when the bucket has more keys there than were read. */
+/** A page of a folder, folders first; `truncated` if the bucket has more keys in the folder than were read. */
 export interface StorageContent {
   folder: string;
   items: StorageItem[];
@@ -1396,7 +1396,7 @@ export interface StorageItem {
   last_modified?: string | null;
 }
 
-/** The start of a file: what it is in words, and its first rows or its text. */
+/** The start of a file: a description, and the first rows or the text. */
 export interface StoragePreview {
   key: string;
   written: string;
@@ -1430,12 +1430,12 @@ export interface StreamOptions {
   include_usage?: boolean | null;
 }
 
-/** An event of a run: the next piece of its output. */
+/** An event of a run: the next piece of output. */
 export interface StreamOutput {
   output: string;
 }
 
-/** An event of a run: something that it shows besides its text. */
+/** An event of a run: an output other than text. */
 export interface StreamShown {
   shown: Shown;
 }
@@ -1546,7 +1546,7 @@ export interface TrainTime {
   avg_train_time_ms?: number | null;
 }
 
-/** What went wrong, as a state to be designed for and as one line to be shown. */
+/** A problem, as a state for the page's design and as a line for the user. */
 export interface TroubleContent {
   state: 'signed-out' | 'revoked' | 'unreachable' | 'slow' | 'not-an-api' | 'refused' | 'not-allowed' | 'bad-request' | 'broken';
   detail: string;

@@ -1,6 +1,6 @@
-"""Who is signed in, and changing that: ``lk/status``, ``signin``, ``signout``, ``organization``, ``local``.
+"""Sign-in of a page, and changes of the sign-in: ``lk/status``, ``signin``, ``signout``, ``organization``, ``local``.
 
-And ``burn-rate``: what is billed by the hour now, and what that costs, as ``%lk_balance`` shows it.
+And ``burn-rate``: active resources billed by the hour, and their cost, as ``%lk_balance`` shows both.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ class _Account(Handler):
         except RequestProblem as trouble:
             facts = {**trouble.content(), **await asyncio.to_thread(_server)}
         else:
-            identity = await _identity(upstream)  # first: its answer shows the clock of the API
+            identity = await _identity(upstream)  # first: the answer has the clock of the API
             facts = {**_who(upstream), **identity}
         self.finish({**facts, "said": notices or []})
 
     async def change(self, work: Callable[..., list[str]], *arguments: Any) -> None:
-        """Do what changes who is signed in, then return who that is."""
+        """Change the sign-in, then return the account that is signed in."""
         try:
             notices = await asyncio.to_thread(work, *arguments)
         except NotSignedIn as problem:
@@ -49,12 +49,12 @@ class Status(_Account):
 
     @guarded
     async def get(self) -> None:
-        """Return it."""
+        """Return the status."""
         await self.tell()
 
 
 class SignInHandler(_Account):
-    """A key, tried and kept as ``%lk_login`` keeps it."""
+    """A key, checked and stored like a key of ``%lk_login``."""
 
     @guarded
     async def post(self) -> None:
@@ -79,18 +79,18 @@ class Organization(_Account):
 
     @guarded
     async def post(self) -> None:
-        """Act as another one from now on, kernels included."""
+        """Use another organization from now on, in kernels too."""
         from lk_jupyter.serverext.models import OrganizationBody  # noqa: PLC0415
 
         await self.change(_act_as, self.read(OrganizationBody).slug)
 
 
 class BurnRate(Handler):
-    """What uses credits now."""
+    """The resources that use credits now."""
 
     @guarded
     async def get(self) -> None:
-        """Return each thing with its price, and the sum."""
+        """Return each resource with its price, and the sum."""
         self.finish(await _burn_rate(await self.desk.upstream()))
 
 
@@ -99,17 +99,17 @@ class LocalCloud(_Account):
 
     @guarded
     async def get(self) -> None:
-        """Return whether it runs."""
+        """Return whether the local cloud is running."""
         self.finish(await asyncio.to_thread(_local_cloud))
 
     @guarded
     async def post(self) -> None:
-        """Start it where it does not run, and use it."""
+        """Use the local cloud, and start the local cloud if it isn't running."""
         await self.change(_use_local)
 
     @guarded
     async def delete(self) -> None:
-        """End it; its data stays."""
+        """Stop the local cloud; the data stays."""
         await self.change(_stop_local)
 
 
@@ -134,7 +134,7 @@ def _who(upstream: Upstream) -> dict[str, Any]:
 
 
 async def _identity(upstream: Upstream) -> dict[str, Any]:
-    """Ask the server who that is."""
+    """Request the account and the organization from the server."""
     from lk_jupyter.api._endpoint import endpoint_of  # noqa: PLC0415
     from lk_jupyter.api.user import User  # noqa: PLC0415
 
@@ -146,7 +146,7 @@ async def _identity(upstream: Upstream) -> dict[str, Any]:
 
 
 def _balance_path(org: dict[str, Any]) -> str:
-    """Return where behind ``lk/api/`` the balance is: a team's is in its ledger."""
+    """Return the path of the balance behind ``lk/api/``: a team's balance is in the team's ledger."""
     slug = org.get("slug")
     return "billing/credits" if org.get("is_personal") or not slug else f"orgs/{slug}/balance"
 

@@ -1,6 +1,6 @@
-"""What a browser may ask the API for: the declared operations, less those whose answer is a secret.
+"""The requests that a browser may send to the API: the declared operations, without operations that answer a secret.
 
-A request is matched by its path as it was sent, so that an encoded slash stays part of a name.
+A request is matched by the path as sent, so that an encoded slash stays part of a name.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from pydantic import BaseModel
 from lk_jupyter.api import _client as _client  # noqa: PLC0414 (declares all operations)
 from lk_jupyter.api._endpoint import ENDPOINTS, EXTERNAL, IRIS, OPENAI, PLACEHOLDER, Endpoint
 
-#: Server → how its operations begin behind ``lk/api/``.
+#: Server → first parts of its operations behind ``lk/api/``.
 PREFIXES = {EXTERNAL: (), OPENAI: ("openai", "v1"), IRIS: ("iris",)}
 
 _HAS_KEY = "its answer is a key. Create keys in the dashboard"
 _HAS_SEED = "its answer signs in without a password. Set up a second factor in the dashboard"
 
-#: Operation → why a browser does not get it.
+#: Operation → reason for the refusal to a browser.
 REFUSED = {
     "Auth.login": "passwords belong in the dashboard",
     "Auth.refresh": "tokens stay on the server",
@@ -40,7 +40,7 @@ REFUSED = {
     "Stream.output": "the server follows runs: use lk/runs/ID/stream",
 }
 
-#: Fields that never reach a browser, in whatever answer a server puts them.
+#: Fields that never reach a browser, in any answer of a server.
 SECRET_FIELDS = frozenset(
     {
         *("access_token", "refresh_token", "api_key", "plaintext_key", "backup_codes", "qr_code", "qr_code_url"),
@@ -74,7 +74,7 @@ class Allowed:
 
     @property
     def path(self) -> str:
-        """Its path on the server."""
+        """Return the operation's path on the server."""
         return self.endpoint.server + self.endpoint._filled(self.values)
 
 
@@ -100,7 +100,7 @@ def match(method: str, raw_path: str) -> Allowed:
 
 
 def leads_elsewhere(name: str) -> bool:
-    """Whether a name has a step such as ``..`` for a server that decodes it again, or reads other separators."""
+    """Return whether a name has a step such as ``..`` for a server that decodes again, or uses other separators."""
     for _ in range(_DECODINGS):
         steps = (step.partition(";")[0].strip() for step in _SEPARATOR.split(name))
         if any(step and not step.strip(".") for step in steps):
@@ -112,7 +112,7 @@ def leads_elsewhere(name: str) -> bool:
 
 
 def _fitting(parts: list[str]) -> Iterator[tuple[Endpoint, dict[str, str]]]:
-    """Yield what has this path: of several, only those with the fewest placeholders."""
+    """Yield the operations with this path: of several, only operations with the fewest placeholders."""
     fewest = None
     for template, endpoints in path_templates():
         values = _values(template, parts)
@@ -123,7 +123,7 @@ def _fitting(parts: list[str]) -> Iterator[tuple[Endpoint, dict[str, str]]]:
 
 @cache
 def path_templates() -> list[tuple[tuple[str, ...], list[Endpoint]]]:
-    """Return the paths, those with names before those with placeholders."""
+    """Return the paths, paths with names before paths with placeholders."""
     templates: dict[tuple[str, ...], list[Endpoint]] = {}
     for endpoint in ENDPOINTS:
         path = tuple(endpoint.path.lstrip("/").split("/"))
@@ -132,7 +132,7 @@ def path_templates() -> list[tuple[tuple[str, ...], list[Endpoint]]]:
 
 
 def _values(template: tuple[str, ...], parts: list[str]) -> dict[str, str] | None:
-    """Return the values of a template's placeholders, None when it does not fit."""
+    """Return the values of a template's placeholders, None for a path that doesn't fit."""
     values: dict[str, str] = {}
     for at, segment in enumerate(template):
         placeholder = PLACEHOLDER.fullmatch(segment)

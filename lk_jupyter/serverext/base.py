@@ -1,4 +1,4 @@
-"""What all our handlers do: who may ask, JSON both ways, and troubles as states."""
+"""The base of all handlers: permission, JSON in both directions, and problems as states."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ class Handler(APIHandler):
     auth_resource = "lk_jupyter"
 
     def initialize(self, desk: UpstreamProvider) -> None:
-        """Take what all handlers share."""
+        """Store the shared account of all handlers."""
         self.desk = desk
         self._work: asyncio.Future[Any] | None = None
         self._is_closed = False
 
     async def prepare(self) -> None:  # type: ignore[override]
-        """Refuse what another site sends, reading included: an address is no permission."""
+        """Refuse requests of other sites, reads included: an address is no permission."""
         await super().prepare()
         if self.request.method in {"GET", "HEAD"}:
             self.check_xsrf_cookie()
 
     async def check_may_ask(self) -> None:
-        """Do what the guard of a verb does, for what begins before the verb."""
+        """Check the permission as the guard of a verb does, for work that starts before the verb."""
         may = self.current_user and await ensure_async(
             self.authorizer.is_authorized(self, self.current_user, "write", self.auth_resource)
         )
@@ -66,7 +66,7 @@ class Handler(APIHandler):
         self.wire.stream.close()
 
     def read(self, kind: type[M]) -> M:
-        """Return the body of the request. Raises RequestProblem, which names the field and never its value."""
+        """Return the body of the request. Raises RequestProblem with the field, and never with the value."""
         from lk_jupyter.api._endpoint import explain  # noqa: PLC0415 (at first use)
 
         try:
@@ -98,14 +98,14 @@ class Handler(APIHandler):
                 raise
 
     def on_connection_close(self) -> None:
-        """End what is done for a browser that has gone."""
+        """Cancel the work for a browser that has disconnected."""
         self._is_closed = True
         if self._work is not None:
             self._work.cancel()
         super().on_connection_close()
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Answer with what went wrong, in words and as a state."""
+        """Answer with the error, in words and as a state."""
         error = (kwargs.get("exc_info") or (None, None, None))[1]
         if isinstance(error, LkError):
             error = RequestProblem("bad-request", str(error))
@@ -120,17 +120,17 @@ class Handler(APIHandler):
             self.finish({"state": "broken", "detail": words})
 
     def log_exception(self, kind: Any, error: Any, traceback: Any) -> None:
-        """Keep what was foreseen out of the log."""
+        """Log only unexpected errors."""
         if not isinstance(error, (RequestProblem, LkError)):
             super().log_exception(kind, error, traceback)
 
 
 class Unknown(Handler):
-    """What is none of our routes."""
+    """Any path without a route."""
 
     @guarded
     async def get(self) -> None:
-        """Say so."""
+        """Refuse the request."""
         raise RequestProblem("not-allowed", "No such route. See the documentation of lk_jupyter.serverext.")
 
     post = put = patch = delete = get

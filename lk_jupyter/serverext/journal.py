@@ -12,7 +12,7 @@ from lk_jupyter.serverext.request_problem import RequestProblem
 if TYPE_CHECKING:
     from lk_jupyter.journal.entry import JournalEntry
 
-#: Most runs of one answer.
+#: Maximum number of runs in an answer.
 MOST = 500
 
 _MONEY = ("price_per_hour", "cost")
@@ -23,17 +23,17 @@ class JournalHandler(Handler):
 
     @guarded
     async def get(self) -> None:
-        """Return them, ``limit`` of them behind the one with the number ``before``, of one ``notebook`` if named."""
+        """Return ``limit`` runs after the row ``before``, of all notebooks or of one ``notebook``."""
         limit, before = self.number("limit", 100, MOST), self.number("before", None)
         self.finish(await asyncio.to_thread(_page, limit, before, self.get_query_argument("notebook", None)))
 
 
 class Code(Handler):
-    """The code of one run."""
+    """The code of a run."""
 
     @guarded
     async def get(self, execution_id: str) -> None:
-        """Return it."""
+        """Return the code."""
         code = await asyncio.to_thread(_code, execution_id)
         if code is None:
             raise RequestProblem("refused", "The journal of this machine doesn't know this run.", 404)

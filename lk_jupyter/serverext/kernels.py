@@ -1,7 +1,7 @@
-"""``lk/kernels/questions``: which kernels wait for permission to start their machine, and the answers of a page.
+"""``lk/kernels/questions``: kernels that wait for permission to start a machine, and the answers of a page.
 
-A web socket, because each start that waits occupies one of the six connections that a browser opens to a server: with
-six of them, a request with the answer would wait for the starts.
+A web socket, because each start that waits occupies one of the six connections that a browser opens to a server: six
+starts would block the request with the answer.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class StartQuestionsSocket(WebSocketMixin, WebSocketHandler, JupyterHandler):
 
 
 def _start_questions() -> StartQuestions:
-    """Return the questions of this process; a server that starts needn't load them."""
+    """Return the questions of this process, loaded on demand: a starting server doesn't need the questions."""
     from lk_jupyter.machines.start_approval import start_questions  # noqa: PLC0415 (at first use)
 
     return start_questions

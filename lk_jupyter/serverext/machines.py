@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lk_jupyter.machines.picker import PickerQuery
     from lk_jupyter.serverext.upstream import Upstream
 
-#: Seconds for which the offer of an account is kept, so that typing asks nobody.
+#: Seconds for which the offers of an account are cached, so that typing sends no requests.
 KEPT = 30.0
 
 _offers: WeakKeyDictionary[Upstream, tuple[float, list[MachineOffer]]] = WeakKeyDictionary()
@@ -30,7 +30,7 @@ class MachinesHandler(Handler):
 
     @guarded
     async def get(self) -> None:
-        """Return them in order; the query has the names of a wish; ``available`` and ``descending`` take 1."""
+        """Return the machines in order; the query has the fields of a wish; switches accept 1."""
         from lk_jupyter.machines.picker import PickerQuery  # noqa: PLC0415 (at first use, like all below)
 
         typed = {name: self.get_query_argument(name, str(value)) for name, value in PickerQuery().as_dict().items()}
@@ -43,7 +43,7 @@ class Default(Handler):
 
     @guarded
     async def post(self) -> None:
-        """Keep it for this user, kernels included."""
+        """Store the machine for this user, kernels included."""
         from lk_jupyter.serverext.models import MachineBody  # noqa: PLC0415
 
         machine = self.read(MachineBody).machine
@@ -53,7 +53,7 @@ class Default(Handler):
 
 
 async def _offered(upstream: Upstream) -> list[MachineOffer]:
-    """Return what the account may have now, as reported at most half a minute ago. Raises RequestProblem."""
+    """Return the offers for the account, at most 30 s old. Raises RequestProblem."""
     read, cached = _offers.get(upstream, (0.0, []))
     if not cached or time.monotonic() - read > KEPT:
         cached = await _request_offers(upstream)
@@ -78,7 +78,7 @@ async def _request_offers(upstream: Upstream) -> list[MachineOffer]:
 
 
 async def answer_or_none(answer: Awaitable[Any]) -> Any:
-    """Return what refines a table; None if the server doesn't report it."""
+    """Return an answer that refines a table; None if the server doesn't report it."""
     with suppress(RequestProblem):
         return await answer
 

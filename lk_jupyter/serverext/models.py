@@ -1,4 +1,4 @@
-"""The JSON of our own routes, as a page gets it; the TypeScript types are made from here."""
+"""The JSON of our own routes, as a page receives it; the source of the TypeScript types."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ State = Literal[
 
 
 class TroubleContent(BaseModel):
-    """What went wrong, as a state to be designed for and as one line to be shown."""
+    """A problem, as a state for the page's design and as a line for the user."""
 
     state: State
     detail: str
@@ -32,7 +32,7 @@ class TroubleContent(BaseModel):
 
 
 class StatusContent(BaseModel):
-    """Who is signed in; ``state`` is a trouble's if the server didn't report it."""
+    """The signed-in account; ``state`` is the problem's state if the server didn't report the account."""
 
     state: State | Literal["signed-in"]
     detail: str = ""
@@ -49,7 +49,7 @@ class StatusContent(BaseModel):
 
 
 class SignInBody(BaseModel):
-    """A key to try and to keep; without an address it is for the configured server."""
+    """A key to check and store; without an address, for the configured server."""
 
     api_key: str = Field(repr=False)
     base_url: str | None = None
@@ -70,7 +70,7 @@ class LocalCloudContent(BaseModel):
 
 
 class StartQuestion(BaseModel):
-    """A kernel that waits for permission to start its machine; prices in credits, as decimal text."""
+    """A kernel that waits for permission to start a machine; prices in credits, as decimal text."""
 
     id: str
     name: str
@@ -82,7 +82,7 @@ class StartQuestion(BaseModel):
 
 
 class StartQuestionList(BaseModel):
-    """All kernels that wait, as the web socket sends them."""
+    """All kernels that wait, as the web socket sends the list."""
 
     questions: list[StartQuestion]
 
@@ -110,7 +110,7 @@ class MachineRow(BaseModel):
 
 
 class MachinesContent(BaseModel):
-    """The machines that fit a wish; ``rows`` is None where it was not understood, and ``problem`` says why."""
+    """The machines that match a wish; ``rows`` is None for a wish that can't be parsed, ``problem`` is the reason."""
 
     rows: list[MachineRow] | None
     total: str
@@ -132,7 +132,7 @@ class BurningThing(BaseModel):
 
 
 class BurnRateContent(BaseModel):
-    """What is billed by the hour now: the sum of the known prices, and whether all are known; ``label`` says both."""
+    """The cost per hour: the sum of the known prices, and whether all prices are known; ``label`` has both."""
 
     things: list[BurningThing]
     per_hour: str
@@ -148,7 +148,7 @@ class MachineBody(BaseModel):
 
 
 class MachineDefault(BaseModel):
-    """The machine that runs take which name none, and what overrules the choice."""
+    """The machine of runs without ``--machine``, and the sources that override the choice."""
 
     default: str
     said: list[str]
@@ -183,14 +183,14 @@ class JournalRun(BaseModel):
 
 
 class JournalContent(BaseModel):
-    """Runs, newest first; ``before`` asks for those behind them, None at the end."""
+    """Runs, newest first; ``before`` requests the next runs, None at the end."""
 
     runs: list[JournalRun]
     before: int | None
 
 
 class JournalCode(BaseModel):
-    """The code of a run as its author wrote it."""
+    """The code of a run as the author wrote it."""
 
     code: str
 
@@ -206,7 +206,7 @@ class StorageItem(BaseModel):
 
 
 class StorageContent(BaseModel):
-    """A page of a folder, folders first; ``truncated`` when the bucket has more keys there than were read."""
+    """A page of a folder, folders first; ``truncated`` if the bucket has more keys in the folder than were read."""
 
     folder: str
     items: list[StorageItem]
@@ -215,7 +215,7 @@ class StorageContent(BaseModel):
 
 
 class StoragePreview(BaseModel):
-    """The start of a file: what it is in words, and its first rows or its text."""
+    """The start of a file: a description, and the first rows or the text."""
 
     key: str
     written: str
@@ -229,7 +229,7 @@ class StoragePreview(BaseModel):
 
 
 class MoveBody(BaseModel):
-    """What to move where; a folder ends with a slash."""
+    """Source and target of a move; a folder ends with a slash."""
 
     source: str
     target: str
@@ -250,13 +250,13 @@ class StorageDone(BaseModel):
 
 
 class StreamOutput(BaseModel):
-    """An event of a run: the next piece of its output."""
+    """An event of a run: the next piece of output."""
 
     output: str
 
 
 class Shown(BaseModel):
-    """What a run does to its outputs, in the words of Jupyter's messages."""
+    """A change of a run's outputs, in the terms of Jupyter's messages."""
 
     kind: Literal["display", "update", "clear"]
     id: str | None = Field(None, description="Names the output that an update is for.")
@@ -266,7 +266,7 @@ class Shown(BaseModel):
 
 
 class StreamShown(BaseModel):
-    """An event of a run: something that it shows besides its text."""
+    """An event of a run: an output other than text."""
 
     shown: Shown
 

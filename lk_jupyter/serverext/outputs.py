@@ -1,4 +1,4 @@
-"""Separate the log of a run: its text, and its rich outputs."""
+"""Split the log of a run into text and rich outputs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lk_jupyter.journal import entry
 from lk_jupyter.protocol.frames import BARE_MARK, ESCAPE, NO_NONCE, SHOWN, Frame, Splitter, nonce_in, words_of
 from lk_jupyter.protocol.offloaded import STORED, fetched
 
-#: Characters of a log that are read at once.
+#: Characters of a log per read.
 _PIECE = 1 << 16
 
 
@@ -26,16 +26,16 @@ class OutputsHandler:
     def __init__(self, client: Client, execution_id: str) -> None:
         self._client = client
         self._execution_id = execution_id
-        self._splitter: Splitter | None = None  # made when there is something to split: the nonce may be far away
+        self._splitter: Splitter | None = None  # created on demand: reading the nonce may take a request
 
     def feed(self, text: str) -> list[str | dict[str, Any]]:
-        """Take a chunk and return what it completes, in order."""
+        """Feed a chunk and return the completed events, in order."""
         if self._splitter is None and (ESCAPE in text or BARE_MARK in text):
             self._splitter = Splitter(_nonce(self._client, self._execution_id) or NO_NONCE)
         return self._events(self._splitter, self._splitter.feed(text)) if self._splitter else [text]
 
     def kept(self) -> Iterator[str]:
-        """Iterate over the log of the run that this machine keeps; nothing where it keeps none."""
+        """Iterate over the log of the run that this machine stores; nothing without a log."""
         path = Path(settings.setting("log_dir")) / f"{self._execution_id}.log"
         missing = suppress(FileNotFoundError, NotADirectoryError)
         with missing, path.open(encoding="utf-8", errors="replace") as log:
@@ -43,7 +43,7 @@ class OutputsHandler:
                 yield piece
 
     def record(self) -> ExecutionRecord | None:
-        """Return the record of the run; None where the server does not know it. Raises LkError."""
+        """Return the record of the run; None for a run that the server doesn't know. Raises LkError."""
         with suppress(NotFound):
             return self._client.execution.get(self._execution_id)
         return None
@@ -56,7 +56,7 @@ class OutputsHandler:
         return None
 
     def end(self) -> list[str | dict[str, Any]]:
-        """Return what was held back."""
+        """Return the buffered rest."""
         return self._events(self._splitter, self._splitter.end()) if self._splitter else []
 
     def _events(self, splitter: Splitter, items: list[str | Frame]) -> list[str | dict[str, Any]]:
@@ -76,7 +76,7 @@ class OutputsHandler:
 
 
 def _nonce(client: Client, execution_id: str) -> str | None:
-    """Return what the frames of a run carry: the journal has it, and the cloud may have."""
+    """Return the nonce in the frames of a run: from the journal, else from the run's record."""
     request: dict[str, Any] | None = None
     with suppress(sqlite3.Error, ValueError):
         request = entry.read_request(settings.setting("journal"), execution_id)

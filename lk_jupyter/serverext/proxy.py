@@ -1,4 +1,4 @@
-"""``lk/api/…``: the declared operations of the API, asked with the user's key, which stays here."""
+"""``lk/api/…``: the declared operations of the API, sent with the user's key, which stays on this machine."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from lk_jupyter.serverext.allowlist import Allowed
     from lk_jupyter.serverext.upstream import Upstream
 
-#: Headers of a browser's request that go on to the API, beside those that the operation declares.
+#: Headers of a browser's request that are forwarded to the API, besides the headers that the operation declares.
 REQUEST_HEADERS = ("Content-Type", "Content-Length")
 
-#: Headers of the API's answer that go on to the browser with a file.
+#: Headers of the API's answer that are forwarded to the browser with a file.
 FILE_HEADERS = ("Content-Length", "ETag", "Last-Modified")
 
-#: Largest body that is read as a whole, to be looked at before it is sent.
+#: Largest body that is read completely, for a check before sending.
 MOST_CHECKED_BYTES = 1 << 20
 
 #: Largest body of a request that spends.
@@ -40,7 +40,7 @@ MOST_PRICED_BYTES = 64 << 20
 #: Bytes of the end of a stream that are searched for the counts of tokens.
 _LAST_EVENTS = 1 << 14
 
-#: Largest body that a browser may send; it is passed on in pieces and never kept.
+#: Largest body that a browser may send; the body is forwarded in pieces and never stored.
 MOST_BYTES = 1 << 40
 
 _WITH_BODY = {"POST", "PUT", "PATCH"}
@@ -49,13 +49,13 @@ _EVENTS = "text/event-stream"
 
 @web.stream_request_body
 class Proxy(Handler):
-    """One operation of the API. Bodies pass piece by piece in both directions."""
+    """Forward an operation of the API. Bodies pass piece by piece in both directions."""
 
     _opening: asyncio.Future[httpx.Response] | None = None
     _reservation: Reservation | End | None = None
 
     async def prepare(self) -> None:  # type: ignore[override]
-        """Begin to ask when the body begins to come."""
+        """Start the request when the body starts to arrive."""
         await super().prepare()
         self._pieces: asyncio.Queue[bytes] = asyncio.Queue(1)
         self._opened = AsyncExitStack()
@@ -71,7 +71,7 @@ class Proxy(Handler):
         handing.cancel()
 
     def on_connection_close(self) -> None:
-        """Ask no further."""
+        """Cancel the request."""
         if self._opening is not None:
             self._opening.cancel()
             self._opening.add_done_callback(lambda _: asyncio.ensure_future(self._opened.aclose()))
@@ -79,7 +79,7 @@ class Proxy(Handler):
 
     @guarded
     async def get(self, _path: str) -> None:
-        """Pass a request on, with its body if one comes."""
+        """Forward a request, with its body if any."""
         if self._opening is not None:
             await self.data_received(b"")
         await self.until_disconnect(self._answer())
@@ -87,7 +87,7 @@ class Proxy(Handler):
     post = put = patch = delete = get
 
     def _has_body(self) -> bool:
-        """Whether a body comes. A DELETE with a body says so in its headers."""
+        """Return whether a body follows. A DELETE with a body has headers for the body."""
         headers = self.request.headers
         announced = headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in headers
         return self.request.method in _WITH_BODY or (self.request.method == "DELETE" and announced)
@@ -122,7 +122,7 @@ class Proxy(Handler):
             raise
 
     async def _reserve(self, content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """Reserve the cost of what a body starts, as the client of a kernel does. Raises UsageError beyond a budget."""
+        """Reserve the cost of a start in the body, as a kernel's client does. Raises UsageError beyond a budget."""
         from lk_jupyter.connection.gate import concerns  # noqa: PLC0415 (at first use)
 
         if not concerns(self._allowed.endpoint):
@@ -134,7 +134,7 @@ class Proxy(Handler):
         return _once(body)
 
     async def _claim_key(self) -> None:
-        """Let an upload replace nothing, where the browser asks for that."""
+        """Prevent an upload from replacing an object, if the browser requests that."""
         from lk_jupyter.api._endpoint import endpoint_of  # noqa: PLC0415 (as below)
         from lk_jupyter.api.storage import StorageGroup  # noqa: PLC0415
         from lk_jupyter.serverext.storage import claim  # noqa: PLC0415
@@ -143,7 +143,7 @@ class Proxy(Handler):
             await self._opened.enter_async_context(claim(self._upstream, self.get_query_argument("key", strip=False)))
 
     async def _match(self) -> Allowed:
-        """Return the operation that is meant, by the path as it was sent."""
+        """Return the requested operation, by the path as sent."""
         from lk_jupyter.serverext import allowlist  # noqa: PLC0415 (it loads all declarations: at first use)
 
         _, _, raw = self.request.path.partition("/lk/api/")
@@ -155,7 +155,7 @@ class Proxy(Handler):
             ) from None
 
     def _query(self) -> dict[str, list[str]]:
-        """Return what the operation declares of the query; so no token of Jupyter's goes along."""
+        """Return the parameters that the operation declares, so that no token of Jupyter is forwarded."""
         endpoint = self._allowed.endpoint
         names = [name for name in endpoint.signature.parameters if endpoint.place(name) == "query"]
         return {
@@ -186,7 +186,7 @@ class Proxy(Handler):
                 await self.finish(None if response.status_code == 204 else json.dumps(content))
 
     def _prepare_file(self, response: httpx.Response) -> None:
-        """Make sure that a browser keeps a file and never shows it as a page of this server."""
+        """Make a browser save a file, and never show the file as a page of this server."""
         for name in FILE_HEADERS:
             if name in response.headers:
                 self.set_header(name, response.headers[name])
@@ -230,7 +230,7 @@ def _reserve_spending(
         model = TypeAdapter(kinds[0]).validate_json(body)
     except ValueError:
         if not active_budgets():
-            return None  # the API shows what is wrong with it
+            return None  # the API reports the error
         raise RequestProblem(
             "refused",
             "The body doesn't fit, so its cost isn't known and a budget can't be enforced. Nothing was sent.",
@@ -240,14 +240,14 @@ def _reserve_spending(
 
 
 def _typed(endpoint: Endpoint, content: Any) -> Any:
-    """Return an answer as the client reads it; None for one of another form."""
+    """Return an answer as the client parses it; None for an answer of another form."""
     with suppress(ValueError):
         return endpoint.answer_type.validate_python(content)
     return None
 
 
 def _with_usage(events: bytes) -> Any:
-    """Return the event of a stream that has the counts of its tokens, if it is among the last ones."""
+    """Return the event of a stream that has the token counts, if present in the last bytes."""
     from lk_jupyter.api.serverless import ChatCompletionChunk  # noqa: PLC0415 (as above)
 
     for line in reversed(events.splitlines()):
@@ -262,7 +262,7 @@ def _with_usage(events: bytes) -> Any:
 async def _checked(model: type[Model], content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """Return a body that may be sent. Raises RequestProblem if its cost differs from its fields."""
     body = await _collected(content, MOST_CHECKED_BYTES)
-    with suppress(ValueError):  # the API says what is wrong with one that does not fit
+    with suppress(ValueError):  # the API reports the error of a body that doesn't fit
         if problem := model.model_validate_json(body).problem():
             raise RequestProblem("refused", f"{problem} Nothing was sent.", 422)
     return _once(body)

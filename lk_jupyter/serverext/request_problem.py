@@ -1,10 +1,10 @@
-"""What can go wrong between a browser and the API, as a state that a page can be designed for."""
+"""Problems between a browser and the API, as states that a page can be designed for."""
 
 from __future__ import annotations
 
 from typing import Any
 
-#: State → the HTTP status that it comes with. Jupyter's own refusals are 401 and 403 without a state.
+#: State → the HTTP status of its answers. Jupyter's own refusals are 401 and 403 without a state.
 STATES = {
     "signed-out": 424,
     "revoked": 424,
@@ -18,7 +18,7 @@ STATES = {
 
 
 class RequestProblem(Exception):
-    """A request that did not go well: a state of ``STATES`` and one line on what happened and what to do."""
+    """A failed request: a state of ``STATES`` and a line with the cause and the fix."""
 
     def __init__(self, state: str, detail: str, status: int | None = None, **more: Any) -> None:
         super().__init__(detail)
@@ -28,5 +28,5 @@ class RequestProblem(Exception):
         self.more = {name: value for name, value in more.items() if value is not None}
 
     def content(self) -> dict[str, Any]:
-        """Return it as the JSON that a page gets."""
+        """Return the problem as JSON for a page."""
         return {"state": self.state, "detail": self.detail, **self.more}

@@ -1,4 +1,4 @@
-"""Path behind ``lk/`` → what answers there."""
+"""Path behind ``lk/`` → handler."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""``lk/storage/…``: what a file browser needs of the bucket beyond the API's own operations.
+"""``lk/storage/…``: operations of a file browser that the API doesn't have.
 
-The API lists keys, from one prefix on, and knows neither folders nor moving. A folder that is empty
-is kept by a separate object, ``.keep``, which no listing shows.
+The API lists keys from a prefix, and has neither folders nor moves. An empty folder is represented by a separate
+object, ``.keep``, which no listing shows.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
     from lk_jupyter.serverext.upstream import Upstream
 
-#: Most keys of a folder that are read, and most items of one answer.
+#: Maximum number of keys that are read of a folder, and of items in an answer.
 MOST_KEYS, MOST_ITEMS = 10_000, 1000
 
-#: Largest file that is previewed, and that is held in memory for it, in bytes.
+#: Size of the largest file for a preview, and of the largest file that a preview keeps in memory, in bytes.
 MOST_PREVIEWED, MOST_IN_MEMORY = 50_000_000, 8_000_000
 
 _EXTRA = '"lk-jupyter[pandas]"'
@@ -40,7 +40,7 @@ class ListingHandler(Handler):
 
     @guarded
     async def get(self) -> None:
-        """Return what is in ``folder``: ``limit`` items from ``offset`` on, folders first, each group by name."""
+        """Return the content of ``folder``: ``limit`` items from ``offset``, folders first, each group by name."""
         folder = _checked_folder(self.get_query_argument("folder", "", strip=False))
         limit, offset = self.number("limit", 200, MOST_ITEMS), self.number("offset", 0)
         files = await _files(await self.desk.upstream(), folder)
@@ -50,7 +50,7 @@ class ListingHandler(Handler):
 
 
 class Info(Handler):
-    """What a name stands for."""
+    """The file or folder of a name."""
 
     @guarded
     async def get(self) -> None:
@@ -70,7 +70,7 @@ class PreviewHandler(Handler):
 
     @guarded
     async def get(self) -> None:
-        """Return what can be shown of the file ``key``; what can't be is said in words."""
+        """Return a preview of the file ``key``, or the reason for a missing preview in words."""
         key = _checked_key(self.get_query_argument("key", strip=False))
         upstream = await self.desk.upstream()
         files = await _files(upstream, key, 1)
@@ -81,7 +81,7 @@ class PreviewHandler(Handler):
                 async with _download(upstream, key) as response:
                     async for piece in response.aiter_raw():
                         file.write(piece)
-                        if file.tell() > MOST_PREVIEWED:  # it became larger since it was listed
+                        if file.tell() > MOST_PREVIEWED:  # the file has grown since the listing
                             files[0]["size"] = file.tell()
                             break
                 file.seek(0)
@@ -93,7 +93,7 @@ class Folder(Handler):
 
     @guarded
     async def post(self) -> None:
-        """Make it."""
+        """Create the folder."""
         from lk_jupyter.serverext.models import FolderBody  # noqa: PLC0415 (at first use)
 
         folder = _checked_folder(self.read(FolderBody).folder)
@@ -111,7 +111,7 @@ class Move(Handler):
 
     @guarded
     async def post(self) -> None:
-        """Copy, then delete: what fails in between leaves the older one complete."""
+        """Copy, then delete: a failure in between leaves the source complete."""
         from lk_jupyter.serverext.models import MoveBody  # noqa: PLC0415 (at first use)
 
         body = self.read(MoveBody)
@@ -132,9 +132,9 @@ _claimed: set[tuple[Upstream, str]] = set()
 
 @asynccontextmanager
 async def claim(upstream: Upstream, key: str) -> AsyncIterator[None]:
-    """Keep a key for an object that may not replace another, until it is stored. Raises RequestProblem.
+    """Claim a key for an object that may not replace another, until the object is stored. Raises RequestProblem.
 
-    The API's upload has no condition, so two pages of this server are kept apart here.
+    The API's upload has no condition, so two pages of this server are separated here.
     """
     conflict = RequestProblem("refused", f"'{key[:200]}' already exists in the bucket. Nothing was uploaded.", 412)
     if (upstream, key) in _claimed:
@@ -176,7 +176,7 @@ def _file(file: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def file_preview(row: dict[str, Any], file: Any) -> dict[str, Any]:
-    """Return the preview of a file as the browser takes it."""
+    """Return the preview of a file as JSON for the browser."""
     from lk_jupyter.serverext.models import StorageItem, StoragePreview  # noqa: PLC0415 (at first use, like all below)
     from lk_jupyter.storage.objects import ObjectInfo  # noqa: PLC0415
     from lk_jupyter.storage.preview import Preview, preview_content, preview_object  # noqa: PLC0415
@@ -201,7 +201,7 @@ def _by_name(item: dict[str, Any]) -> tuple[str, str]:
 
 
 async def _moves(upstream: Upstream, source: str, target: str) -> list[tuple[str, str]]:
-    """Return every key with its new key."""
+    """Return every key with the new key."""
     if source.endswith("/") != target.endswith("/"):
         raise RequestProblem(
             "bad-request", "A folder ends with a slash and a file doesn't. Name source and target alike."

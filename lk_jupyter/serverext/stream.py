@@ -1,7 +1,7 @@
-"""``lk/runs/ID/stream``: the output of a run as it comes; where it comes from stays here.
+"""``lk/runs/ID/stream``: the output of a run as events; the address of the stream stays on this machine.
 
-It is read in a thread, with the client's own reader. What has come by the time that the browser has
-taken what was before travels as one event: so a flood of lines is few events.
+A thread reads the output with the client's reader. All output that arrives while the browser receives an event becomes
+the next event: so a flood of lines is few events.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ MOST_WAITING = 4_000_000
 
 
 class StreamHandler(Handler):
-    """The output of a run, from its beginning."""
+    """The output of a run, from the first line."""
 
     @guarded
     async def get(self, execution_id: str) -> None:
-        """Follow it as server-sent events: see the models whose names begin with ``StreamHandler``."""
+        """Follow the run as server-sent events: see the models whose names start with ``Stream``."""
         from lk_jupyter.serverext.outputs import OutputsHandler  # noqa: PLC0415 (at first use)
 
         upstream = await self.desk.upstream()
@@ -75,7 +75,7 @@ class _Reader:
         self._last: dict[str, Any] | None = None
 
     async def events(self) -> AsyncIterator[dict[str, Any]]:
-        """Yield events up to the last; an empty one after a silence."""
+        """Yield events up to the last; yield an empty event after a silence."""
         threading.Thread(target=self._read, name="lk_jupyter stream", daemon=True).start()
         while True:
             try:
@@ -120,7 +120,7 @@ class _Reader:
         self._put([], last=last)
 
     def _without_stream(self, last: dict[str, Any]) -> dict[str, Any]:
-        """Give what is kept of a run that has no stream: here, or in its record; return how it ended."""
+        """Put the stored output (this machine's or the record's) of a run without a stream; return its end."""
         from lk_jupyter.api.states import is_final  # noqa: PLC0415 (at first use)
 
         local_log = "".join(self._outputs.kept())

@@ -1,4 +1,4 @@
-"""The one room of httpx here: a request goes to the API as the user, and what comes back is looked at first."""
+"""The only module with httpx in this package: send requests to the API as the user, and check the answers."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from lk_jupyter.protocol.json_limits import MOST_BYTES, JsonTooLarge, require_sm
 from lk_jupyter.serverext.allowlist import secret_fields, without
 from lk_jupyter.serverext.request_problem import RequestProblem
 
-#: Seconds to wait for an answer: a page that asks again and again wants to know early.
+#: Seconds to wait for an answer: a page that polls needs an early result.
 PATIENCE = {"GET": 10.0}
 ELSE_PATIENCE = 60.0
 
-#: A gateway's words for an API that is not there.
+#: Statuses of a gateway whose API doesn't answer.
 _GATEWAY = {502, 503, 504, 520, 521, 522, 523, 524}
 
 
 class Upstream:
-    """Asks one server as one account. ``aclose`` ends its connections."""
+    """A server, with requests as an account. ``aclose`` ends the connections."""
 
     def __init__(self, target: Target) -> None:
         self.connection = Connection(target)
@@ -67,7 +67,7 @@ class Upstream:
         headers: Mapping[str, str] | None = None,
         content: bytes | AsyncIterable[bytes] | None = None,
     ) -> AsyncIterator[httpx.Response]:
-        """Send a request and give the answer, whose body is still on its way. Raises RequestProblem."""
+        """Send a request and yield the answer, whose body hasn't arrived yet. Raises RequestProblem."""
         try:
             refuse_if_read_only(endpoint.effect)
         except UsageError as problem:
@@ -87,10 +87,10 @@ class Upstream:
         except httpx.RequestError as failure:
             raise lost(failure, url, endpoint) from None
         finally:
-            await asyncio.shield(response.aclose())  # cancelled in its middle, it would leave the stream open for ever
+            await asyncio.shield(response.aclose())  # a cancelled close would leave the stream open forever
 
     async def json(self, endpoint: Endpoint, path: str, **request: Any) -> Any:
-        """Return the JSON of an answer, without what a browser may not see. Raises RequestProblem."""
+        """Return the JSON of an answer, without fields that a browser may not receive. Raises RequestProblem."""
         async with self.open(endpoint, path, **request) as response:
             return await self.content(endpoint, response)
 
@@ -110,7 +110,7 @@ class Upstream:
             ) from None
 
     async def content(self, endpoint: Endpoint, response: httpx.Response) -> Any:
-        """Return the JSON of an answer that was opened, without what a browser may not see. Raises RequestProblem."""
+        """Return the JSON of an open answer, without fields that a browser may not receive. Raises RequestProblem."""
         host = urlsplit(str(response.url)).netloc
         try:
             body = await _body(response, MOST_BYTES)
@@ -137,7 +137,7 @@ class Upstream:
         record_call(endpoint, url, status, answer=answer, organization=organization, source="JupyterLab")
 
     def hide(self, text: str) -> str:
-        """Return a text of the server without the tokens that it was asked with."""
+        """Return a text of the server without the tokens of the request."""
         return self.client._http._tokens.hide(text)
 
     async def _send(self, endpoint: Endpoint, url: str, **parts: Any) -> httpx.Response:
@@ -203,7 +203,7 @@ def _no_api(response: httpx.Response) -> RequestProblem:
 
 
 def lost(failure: Exception, url: str, endpoint: Endpoint) -> RequestProblem:
-    """Return what to say of a request that got no answer."""
+    """Return the problem of a request without an answer."""
     host = urlsplit(url).netloc
     if isinstance(failure, httpx.ReadTimeout | httpx.WriteTimeout):
         effect = "" if endpoint.method == "GET" else " It may have taken effect: check before you repeat it."

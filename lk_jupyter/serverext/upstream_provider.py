@@ -1,4 +1,4 @@
-"""What all requests share: the account that is signed in now, looked up again and again, and its connections."""
+"""The shared account of all requests: the signed-in account, checked again and again, and its connections."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Target
     from lk_jupyter.serverext.upstream import Upstream
 
-#: Seconds for which nobody looks whether a kernel has signed in or out.
+#: Seconds between checks whether a kernel has signed in or out.
 LOOK_AGAIN = 2.0
 
 
@@ -34,7 +34,7 @@ class UpstreamProvider:
             return self._upstream
 
     async def look_again(self) -> None:
-        """Forget who was signed in: somebody has signed in or out."""
+        """Forget the account, after a sign-in or sign-out."""
         async with self._looking:
             await self._use(None)
 
