@@ -18,7 +18,7 @@ from lk_jupyter.journal.journal import journal
 from lk_jupyter.remote.carry.reader import Arriving
 from lk_jupyter.runs.history.diff import read_side
 from lk_jupyter.runs.history.history import find_run
-from lk_jupyter.runs.history.rerun import again
+from lk_jupyter.runs.history.rerun import rebuild_run
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.variables.state import apply_changes, origin_loader
 
@@ -56,7 +56,7 @@ def test_runs_of_an_earlier_notebook_are_in_the_earlier_journal(entries):
 def test_an_earlier_run_is_compared_and_runs_again(session, entries):
     entry = entries["completed"]
     assert not [name for name in read_side(session, entry.execution_id).facts if "_lk" in name]
-    result = Run.submit(session, again(session, *find_run(session, entry.execution_id))).result()
+    result = Run.submit(session, rebuild_run(session, *find_run(session, entry.execution_id))).result()
     assert result.stdout == "plain text\n"
 
 

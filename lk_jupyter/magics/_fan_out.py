@@ -281,6 +281,6 @@ class FanOutView:
     def _note(self) -> str:
         if winner := self._fan.winner:
             return f"Kept run {winner.plan.number}, the first to complete, and aborted the others."
-        before = self._fan.attached
+        before = self._fan.started_earlier_count
         again = f"{before} of the runs were already started by this cell." if before else ""
         return str(self._returned) + again

@@ -25,7 +25,7 @@ from lk_jupyter.runs.history.audit import audit_table
 from lk_jupyter.runs.history.diff import Diff, compare, read_side
 from lk_jupyter.runs.history.export import render_script
 from lk_jupyter.runs.history.history import find_run, history
-from lk_jupyter.runs.history.rerun import again, stored_request
+from lk_jupyter.runs.history.rerun import rebuild_run, stored_request
 from lk_jupyter.runs.observers.default import default_observers
 from lk_jupyter.session import current
 from lk_jupyter.text.secrets import LineRedactor, redact
@@ -123,7 +123,7 @@ def lk_rerun(options: RerunOptions, shell: InteractiveShell) -> None:
         %lk_rerun 3f0c --machine H100 --detach
     """
     session = current()
-    package = again(session, *find_run(session, options.run), options.machine)
+    package = rebuild_run(session, *find_run(session, options.run), options.machine)
     view = RunDisplay(
         shell,
         package.machine,

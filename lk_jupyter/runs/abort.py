@@ -133,14 +133,14 @@ class Abort:
                 try:
                     self._send()
                     if self.accepted:
-                        self._look()
+                        self._poll_state()
                 except Exception as error:  # noqa: BLE001 (whatever it is, the abort is repeated)
                     self.error = error
                 if self.ended.is_set() or self._over or time.monotonic() > end:
                     return
         finally:
             self._over = True
-            _finished(self)
+            _discard_abort(self)
 
     def _send(self) -> None:
         try:
@@ -166,7 +166,7 @@ class Abort:
                 return True
         return False
 
-    def _look(self) -> None:
+    def _poll_state(self) -> None:
         """Poll the state until the run has ended, or the abort must be repeated."""
         end, pause = time.monotonic() + _REPEAT, _LOOK
         while not self._has_ended() and time.monotonic() < end:
@@ -235,7 +235,7 @@ def close_when_idle(client: Client, close: Callable[[], object]) -> None:
     _close_if_idle(client)
 
 
-def _finished(abort: Abort) -> None:
+def _discard_abort(abort: Abort) -> None:
     _aborts.pop((abort._client, abort.execution_id), None)
     _pending.discard(abort)
     _close_if_idle(abort._client)

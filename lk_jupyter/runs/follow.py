@@ -247,7 +247,7 @@ class Follower:
         self.recalls = False
 
     def _follow_stream(self) -> Iterator[StreamEvent]:
-        join = OutputSplicer(self.log, self._stored, late=self.late)
+        join = OutputSplicer(self.log, self._read_stored_output, late=self.late)
         join.seams = [0] if self.has_gap else []
         answered_at = time.monotonic()
         while not self.stop.is_set():
@@ -379,7 +379,7 @@ class Follower:
         starts = range(0, self.log.size, _COMPARED)
         return len(text) == self.log.size and all(text.startswith(self.log.read(at, _COMPARED), at) for at in starts)
 
-    def _stored(self) -> Stored:
+    def _read_stored_output(self) -> Stored:
         """Return the output that the cloud has stored so far; nothing if the cloud can't be read now."""
         with suppress(*BROKEN):
             return self._stored_now()

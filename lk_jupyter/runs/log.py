@@ -109,7 +109,7 @@ class RunLog:
         self._file: IO[bytes] = self._open()
         self.is_stored = take_lock(self._file.fileno())
         if not self.is_stored:
-            self._file = _copied(self._file)
+            self._file = _copy_file(self._file)
         self.size = _sound_size(self._file)
         self._file.truncate(self.size)
         self._at_end = False
@@ -120,9 +120,9 @@ class RunLog:
             self.path.touch(mode=0o600)
             return self.path.open("r+b")
         except OSError as error:
-            raise self._lost(error) from None
+            raise self._write_error(error) from None
 
-    def _lost(self, error: OSError) -> LkError:
+    def _write_error(self, error: OSError) -> LkError:
         return LkError(
             f"Can't write the log to {self.path} ({error.strerror}). The run is still active and billed. "
             f"Stop it: %lk_abort {self.path.stem}\nFollow it: free some space, or choose another folder "
@@ -137,7 +137,7 @@ class RunLog:
                 self._at_end = True
             self._file.write(data)
         except OSError as error:
-            raise self._lost(error) from None
+            raise self._write_error(error) from None
         self.size += len(data)
 
     def read(self, start: int, length: int) -> bytes:
@@ -181,7 +181,7 @@ class RunLog:
         try:
             self._file.flush()
         except OSError as error:
-            raise self._lost(error) from None
+            raise self._write_error(error) from None
 
     def close(self) -> None:
         """Close the file and keep it. Raises LkError if the disk has no room for the rest."""
@@ -190,7 +190,7 @@ class RunLog:
         try:
             self._file.close()
         except OSError as error:
-            raise self._lost(error) from None
+            raise self._write_error(error) from None
 
     def _give_back(self) -> None:
         """Copy the text into the file if no process writes the file any more and the file has less text."""
@@ -202,7 +202,7 @@ class RunLog:
                 file.truncate()
 
 
-def _copied(file: IO[bytes]) -> IO[bytes]:
+def _copy_file(file: IO[bytes]) -> IO[bytes]:
     """Return a copy of the file in an unnamed temporary file, and close the original."""
     copy: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (the log closes it)
     with file:
@@ -219,11 +219,11 @@ def _sound_size(file: IO[bytes]) -> int:
         text = file.read(size - start).rstrip(b"\0")
         size = start + len(text)
         if text:
-            return size - _torn(text)
+            return size - _incomplete_byte_count(text)
     return 0
 
 
-def _torn(text: bytes) -> int:
+def _incomplete_byte_count(text: bytes) -> int:
     """Return how many bytes at the end are the start of an incomplete UTF-8 character."""
     for length in range(1, min(4, len(text) + 1)):
         byte = text[-length]

@@ -14,7 +14,7 @@ from lk_jupyter.protocol.metadata import REQUEST_KEY
 from lk_jupyter.protocol.offloaded import STORED, fetched
 from lk_jupyter.runs.log import frames_in_log, frames_on_cloud
 from lk_jupyter.runs.package.bundle import Bundle
-from lk_jupyter.runs.package.rich import harmless
+from lk_jupyter.runs.package.rich import remove_trusted_types
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
@@ -99,6 +99,6 @@ class RunMessages:
             frame = replace(frame, payload={**frame.payload, "id": f"{run.execution_id} {frame.payload['id']}"})
         if self.shows_rich:
             return frame
-        safe_frame = harmless(frame)
+        safe_frame = remove_trusted_types(frame)
         self.withheld += safe_frame is not frame
         return safe_frame

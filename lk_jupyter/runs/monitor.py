@@ -165,10 +165,10 @@ class StatusPoller:
         with self._lock:
             self._monitors.append(monitor)
             if not self._works:
-                threading.Thread(target=self._work, name="lk-watch", daemon=True).start()
+                threading.Thread(target=self._poll_states, name="lk-watch", daemon=True).start()
                 self._works = True
 
-    def _work(self) -> None:
+    def _poll_states(self) -> None:
         time.sleep(_PACE)  # the answer to the start was the first look
         while monitors := self._active_monitors():
             by_session: dict[Connection, list[RunMonitor]] = defaultdict(list)

@@ -111,11 +111,11 @@ def read_result(record: ExecutionRecord, *, line_shift: int = 0, stopped_because
     """Return the result of a successful run; raise RunFailed or RunAborted for any other run."""
     if record.status.lower() not in SUCCEEDED_STATES:
         raise build_error(record, line_shift=line_shift, stopped_because=stopped_because)
-    stdout, stderr = printed(record)
+    stdout, stderr = split_printed_output(record)
     return Result(record.execution_id, stdout, stderr, record.return_code, measure_duration(record), record.billed)
 
 
-def printed(record: ExecutionRecord) -> tuple[str | None, str | None]:
+def split_printed_output(record: ExecutionRecord) -> tuple[str | None, str | None]:
     """Return stdout and stderr of the code from the record, without frames."""
     nonce = nonce_in(record.metadata)
     stdout, frames = split(record.stdout or "", nonce)
@@ -146,7 +146,7 @@ def build_error(record: ExecutionRecord, *, line_shift: int = 0, stopped_because
     message = redact(f"run {record.execution_id[:SHORT_ID]} {reason}")
     if is_explained or record.status.lower() in STOPPED_STATES:
         return RunAborted(message, execution_id=record.execution_id)
-    traceback = redact(remote_traceback(printed(record)[1] or "", record.file_name or "", line_shift))
+    traceback = redact(remote_traceback(split_printed_output(record)[1] or "", record.file_name or "", line_shift))
     return RunFailed(
         message,
         execution_id=record.execution_id,
@@ -164,7 +164,7 @@ def _reason(record: ExecutionRecord) -> str:
 
 
 def _failed(record: ExecutionRecord) -> str:
-    cause = remote_traceback(printed(record)[1] or "", "", 0).rstrip().rpartition("\n")[2]
+    cause = remote_traceback(split_printed_output(record)[1] or "", "", 0).rstrip().rpartition("\n")[2]
     if f"'{PACKAGE}'" in cause:
         return "couldn't find the uploaded files.\nThis cloud accepts only code: add --no-rich."
     code = f"exit code {record.return_code}" if record.return_code else f"state {label_of(record.word)}"
@@ -176,7 +176,7 @@ def _timed_out(record: ExecutionRecord) -> str:
     return f"ran out of time{_details(record)}.\nRaise the limit: --timeout SECONDS"
 
 
-def _stopped(record: ExecutionRecord) -> str:
+def _stopped_text(record: ExecutionRecord) -> str:
     return f"was stopped{_details(record)}."
 
 
@@ -196,8 +196,8 @@ def _details(record: ExecutionRecord) -> str:
 
 _REASONS: dict[str, Callable[[ExecutionRecord], str]] = {
     "timeout": _timed_out,
-    "aborted": _stopped,
-    "cancelled": _stopped,
+    "aborted": _stopped_text,
+    "cancelled": _stopped_text,
     "system_failure": _platform,
     "failed_system": _platform,
     "error": _platform,

@@ -67,13 +67,13 @@ class OutputSplicer:
         if self._unplaced is None:
             return self._new(self._not_again(data) if self._again or self._line else data)
         if self._unplaced:
-            return self._place(self._unplaced + data)
+            return self._skip_overlap(self._unplaced + data)
         if self._late and not self.log.size:
             self._late = False
-            return self._new(data) if self._is_beginning(data) else self._place(data)
+            return self._new(data) if self._is_beginning(data) else self._skip_overlap(data)
         replayed = self.log.read(self._repeated, len(data))
         if not data.startswith(replayed):
-            return self._place(self.log.read(0, self._repeated) + data)
+            return self._skip_overlap(self.log.read(0, self._repeated) + data)
         self._repeated += len(replayed)
         self.is_joined = True
         if self._repeated == self.log.size:
@@ -89,17 +89,17 @@ class OutputSplicer:
         begins = (line.strip(b"\r\n")[:_TELLING] for line in (*firsts, *self._read_stored().beginnings))
         return any(output.startswith(line) or line.startswith(output) for line in begins)
 
-    def _place(self, output: bytes) -> bytes:
+    def _skip_overlap(self, output: bytes) -> bytes:
         """Find where this output continues the known output, if it isn't a replay from the start."""
         filled = b""
         self.is_joined = True
-        if repeated(self._tail(), output) is None:
+        if count_repeated_bytes(self._tail(), output) is None:
             at_line = not self.log.size or self._tail().endswith(b"\n")
-            gap = self._gap()
+            gap = self._missing_lines()
             self.is_joined = bool(gap) or not self.log.size
             filled = self._new(gap or b"")
             self._again = Counter(map(line_key, filter(None, filled.split(b"\n")))) if at_line else Counter()
-        overlap = repeated(self._tail(), output)
+        overlap = count_repeated_bytes(self._tail(), output)
         if b"\n" not in output[: overlap or 0] and (self.log.size or self._is_attached):
             self.seams.append(self.log.size)  # the same part of a line can be chance
         if (filled or overlap is None) and self.log.size and self._is_beginning(output):
@@ -113,7 +113,7 @@ class OutputSplicer:
         self._unplaced = output
         return filled
 
-    def _gap(self) -> bytes | None:
+    def _missing_lines(self) -> bytes | None:
         """Return the stored lines that are missing in the log; None if unknown."""
         stored = self._read_stored().text
         gap = missing(self.log, stored)
@@ -164,7 +164,7 @@ class OutputSplicer:
 
     def _join_last_part(self, stored: bytes) -> bytes:
         """Return the part of ``stored`` after the known output; nothing if both parts do not overlap."""
-        overlap = repeated(self._tail(), stored) or 0
+        overlap = count_repeated_bytes(self._tail(), stored) or 0
         if overlap == len(stored) or b"\n" not in stored[:overlap]:  # part of a line can be chance
             return b""
         self._forget_seams(self.log.size - overlap)
@@ -195,7 +195,7 @@ class OutputSplicer:
         return data
 
 
-def repeated(tail: bytes, output: bytes) -> int | None:
+def count_repeated_bytes(tail: bytes, output: bytes) -> int | None:
     """Return how many bytes of ``output`` repeat the end of the known output; None if unknown.
 
     If the known output contains all of ``output``, all of ``output`` is a repeat: more may come. A replay starts with a

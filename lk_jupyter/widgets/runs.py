@@ -16,7 +16,7 @@ from lk_jupyter.options.calls import check_call
 from lk_jupyter.options.runs import HistoryOptions
 from lk_jupyter.runs.history.diff import compare, read_side
 from lk_jupyter.runs.history.history import History, RunSummary, history
-from lk_jupyter.runs.history.rerun import again
+from lk_jupyter.runs.history.rerun import rebuild_run
 from lk_jupyter.runs.run import Run
 from lk_jupyter.text.secrets import redact, redact_values
 from lk_jupyter.text.terminal import one_line
@@ -138,7 +138,7 @@ class Runs(View):
     def price_again(self, run: str) -> str:
         """Return machine, price and maximum cost of a repetition of a run."""
         current = session.current()
-        package = again(current, run, journal().get(run))
+        package = rebuild_run(current, run, journal().get(run))
         words = f"{package.machine.hardware_profile} at {price_label(package.machine)}, {package.at_most}"
         return "; ".join([words, *map(str, low_balance_notices(current, package.worst_case))])
 
@@ -152,7 +152,7 @@ class Runs(View):
         Cost: as a run.
         """
         current = session.current()
-        started = Run.submit(current, again(current, run, journal().get(run)), warn=False)
+        started = Run.submit(current, rebuild_run(current, run, journal().get(run)), warn=False)
         self.load()
         return f"Run {run[:8]} was submitted again as {started.short_id}."
 

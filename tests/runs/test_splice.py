@@ -5,7 +5,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from lk_jupyter.runs.log import RunLog
-from lk_jupyter.runs.splice import OutputSplicer, Stored, repeated
+from lk_jupyter.runs.splice import OutputSplicer, Stored, count_repeated_bytes
 
 WHOLE = b"".join(b"line %d\n" % number for number in range(20))
 
@@ -186,4 +186,4 @@ def test_any_text_cut_anywhere_and_replayed_is_shown_once(tmp_path_factory, data
     ],
 )
 def test_a_repeat_is_told_from_chance(known, came, length):
-    assert repeated(known, came) == length
+    assert count_repeated_bytes(known, came) == length

@@ -39,7 +39,7 @@ class Stack:
         checker = _Checker(root, first_line)
         checker.check()
         services = checker.services.values()
-        images = [_plain(image) for service in services if (image := _child(service, "image"))]
+        images = [_scalar_text(image) for service in services if (image := _child(service, "image"))]
         ports = [port for service in services for port in _ports(_child(service, "ports"))]
         return cls(tuple(dict.fromkeys(images)), tuple(dict.fromkeys(ports)))
 
@@ -48,7 +48,7 @@ def _parsed(text: str, first_line: int) -> yaml.MappingNode:
     try:
         root = yaml.compose(text, yaml.SafeLoader)
     except yaml.YAMLError as error:
-        raise UsageError(f"{_place(error, first_line)}. Nothing was sent.") from None
+        raise UsageError(f"{_yaml_error_text(error, first_line)}. Nothing was sent.") from None
     except RecursionError:
         raise UsageError("The cell is nested too deeply for a compose file. Nothing was sent.") from None
     if not isinstance(root, yaml.MappingNode):
@@ -56,7 +56,7 @@ def _parsed(text: str, first_line: int) -> yaml.MappingNode:
     return root
 
 
-def _place(error: yaml.YAMLError, first_line: int) -> str:
+def _yaml_error_text(error: yaml.YAMLError, first_line: int) -> str:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "it can't be read"
     if "\\t" in problem:
@@ -79,33 +79,35 @@ class _Checker:
 
     def _check_top(self) -> None:
         for key, _ in self._pairs(self._root):
-            if _plain(key) not in _TOP and not _plain(key).startswith("x-"):
-                self._fail(key, f"'{_plain(key)}' isn't a top-level key of a compose file", _plain(key), _TOP)
+            if _scalar_text(key) not in _TOP and not _scalar_text(key).startswith("x-"):
+                self._fail(
+                    key, f"'{_scalar_text(key)}' isn't a top-level key of a compose file", _scalar_text(key), _TOP
+                )
         services: yaml.Node | None = _child(self._root, "services")
         if not isinstance(services, yaml.MappingNode) or not services.value:
             self._fail(services or self._root, "a compose file needs 'services:' with at least one service below it")
-        self.services = {_plain(key): value for key, value in self._pairs(services)}
+        self.services = {_scalar_text(key): value for key, value in self._pairs(services)}
 
     def _check_service(self, name: str, service: yaml.Node) -> None:
         if not isinstance(service, yaml.MappingNode):
             self._fail(service, f"service '{name}' is empty: give it an image")
-        keys = {_plain(key): key for key, _ in self._pairs(service)}
+        keys = {_scalar_text(key): key for key, _ in self._pairs(service)}
         if not _SOURCES & set(keys):
             self._fail(service, f"service '{name}' has no image")
         for key, why in _LOCAL_KEYS.items():
             if key in keys:
                 self._fail(keys[key], f"service '{name}': {key} {why}")
         for other in _names(_child(service, "depends_on")):
-            if _plain(other) not in self.services:
-                problem = f"service '{name}' depends on '{_plain(other)}', which isn't a service here"
-                self._fail(other, problem, _plain(other), self.services)
+            if _scalar_text(other) not in self.services:
+                problem = f"service '{name}' depends on '{_scalar_text(other)}', which isn't a service here"
+                self._fail(other, problem, _scalar_text(other), self.services)
         for kind in _NAMED:
             self._check_named(name, service, kind)
 
     def _check_named(self, name: str, service: yaml.Node, kind: str) -> None:
-        declared = {_plain(node) for node in _names(_child(self._root, kind))} | _IMPLICIT_NAMES.get(kind, set())
+        declared = {_scalar_text(node) for node in _names(_child(self._root, kind))} | _IMPLICIT_NAMES.get(kind, set())
         for node in _names(_child(service, kind)):
-            reference = _plain(_child(node, "source") or node)
+            reference = _scalar_text(_child(node, "source") or node)
             if reference not in declared:
                 problem = (
                     f"service '{name}' uses {kind[:-1]} '{reference}', which isn't declared in '{kind}:' at the top"
@@ -122,7 +124,7 @@ class _Checker:
                 self._fail(self.services[name], f"these services wait for each other: {circle}")
             if name not in done:
                 for other in _names(_child(self.services[name], "depends_on")):
-                    visit(_plain(other), (*above, name))
+                    visit(_scalar_text(other), (*above, name))
                 done.add(name)
 
         for name in self.services:
@@ -132,9 +134,9 @@ class _Checker:
         """Yield the keys of a map with their values. Refuse a key that appears twice."""
         keys: set[str] = set()
         for key, value in node.value:
-            if _plain(key) in keys:
-                self._fail(key, f"'{_plain(key)}' appears twice")
-            keys.add(_plain(key))
+            if _scalar_text(key) in keys:
+                self._fail(key, f"'{_scalar_text(key)}' appears twice")
+            keys.add(_scalar_text(key))
             yield key, value
 
     def _fail(self, node: yaml.Node, problem: str, value: str = "", choices: Any = ()) -> NoReturn:
@@ -149,14 +151,14 @@ _LOCAL_KEYS = {
 }
 
 
-def _plain(node: yaml.Node) -> str:
+def _scalar_text(node: yaml.Node) -> str:
     return str(node.value) if isinstance(node, yaml.ScalarNode) else ""
 
 
 def _child(node: yaml.Node | None, key: str) -> Any:
     """Return the node below a key of a map."""
     pairs = node.value if isinstance(node, yaml.MappingNode) else ()
-    return next((value for name, value in pairs if _plain(name) == key), None)
+    return next((value for name, value in pairs if _scalar_text(name) == key), None)
 
 
 def _names(node: yaml.Node | None) -> list[yaml.Node]:
@@ -169,7 +171,7 @@ def _names(node: yaml.Node | None) -> list[yaml.Node]:
 def _ports(node: yaml.Node | None) -> Iterator[int]:
     """Yield the ports at which a service is reached from outside."""
     for port in node.value if isinstance(node, yaml.SequenceNode) else ():
-        port_text = _plain(_child(port, "published") or _child(port, "target") or port)
+        port_text = _scalar_text(_child(port, "published") or _child(port, "target") or port)
         parts = port_text.partition("/")[0].split(":")
         published = parts[-2] if len(parts) > 1 else parts[-1]
         if published.isdecimal():

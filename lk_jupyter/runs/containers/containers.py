@@ -46,7 +46,7 @@ def prepare_image(session: Connection, source: Source, options: DockerOptions, a
     login = login_for([options.image], options, ask)
     variables, local_values = environment(options.env)
     request = DockerExecutionRequest(
-        **_shared(session, source, options, login),
+        **_common_fields(session, source, options, login),
         docker_image_ref=options.image,
         docker_run_cmd=_command(source.code, options),
         docker_run_env="\n".join(f"{name}={value}" for name, value in variables.items()) or None,
@@ -63,7 +63,7 @@ def prepare_compose(session: Connection, source: Source, options: ComposeOptions
     login = login_for(stack.images, options, ask)
     ports = tuple(dict.fromkeys([*options.port, *stack.ports]))
     request = DockerComposeExecutionRequest(
-        **_shared(session, source, options, login, ports),
+        **_common_fields(session, source, options, login, ports),
         compose_file_code=source.code,
         enable_s3_mount=bool(options.mount),
     )
@@ -165,7 +165,7 @@ def _command(script: str, options: DockerOptions) -> list[str] | None:
         raise UsageError(f"Can't read the command ({str(error).lower()}). Nothing was sent.") from None
 
 
-def _shared(
+def _common_fields(
     session: Connection,
     source: Source,
     options: ContainerOptions,

@@ -131,7 +131,7 @@ class FanOut:
             member.run = runs.get(member.plan.number)
 
     @property
-    def attached(self) -> int:
+    def started_earlier_count(self) -> int:
         """Return the number of members whose run was started earlier."""
         return sum(member.run is not None and member.run.bundle is None for member in self.members)
 

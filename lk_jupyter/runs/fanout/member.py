@@ -242,10 +242,10 @@ def _outer_bar(items: Iterable[str | Frame], bar: dict[str, Any] | None) -> dict
 
 def _plain_text(items: Iterable[str | Frame]) -> str:
     """Return the items as plain text."""
-    return "".join(item if isinstance(item, str) else words_of(item) or _plain(item) for item in items)
+    return "".join(item if isinstance(item, str) else words_of(item) or _frame_text(item) for item in items)
 
 
-def _plain(frame: Frame) -> str:
+def _frame_text(frame: Frame) -> str:
     data = frame.payload.get("data")
     displayed = data.get("text/plain") if frame.kind == "display" and isinstance(data, dict) else None
     text = frame.payload.get("plain") if frame.kind == STORED else displayed

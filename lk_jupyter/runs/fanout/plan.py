@@ -69,7 +69,7 @@ def prepare_plans(session: Connection, source: Source, options: RunOptions) -> l
     Raises UsageError or SyntaxError for code that can't run, or for runs that would waste money.
     """
     combined = [dict(values) for values in product(*map(_sweep, options.sweep))]
-    _check_names(source.code, [name for name, _ in map(_parts, options.sweep)], named("in", options.inputs))
+    _check_names(source.code, [name for name, _ in map(_parse_sweep, options.sweep)], named("in", options.inputs))
     choices = [(choice, values) for choice in _machine_choices(options) for values in combined]
     if len(choices) > MAX_RUNS:
         raise UsageError(f"This would start {len(choices)} runs; the limit is {MAX_RUNS}. Nothing was sent.")
@@ -137,11 +137,11 @@ def _check_machines(plans: list[RunPlan]) -> None:
 
 def _sweep(text: str) -> list[tuple[str, Any]]:
     """Return a name with each of its values, from ``lr=0.1,0.01``."""
-    name, values = _parts(text)
+    name, values = _parse_sweep(text)
     return [(name, _value(value)) for value in values]
 
 
-def _parts(text: str) -> tuple[str, list[str]]:
+def _parse_sweep(text: str) -> tuple[str, list[str]]:
     name, equals, values = text.partition("=")
     if not equals or not name.isidentifier() or keyword.iskeyword(name):
         raise UsageError(

@@ -157,7 +157,7 @@ def read_answer(run: Run, call: FunctionCall, storage: Callable[[], Storage]) ->
         if frame and frame.kind != FRAME:
             raise RunFailed(f"The answer of run {run.short_id} {UNSIGNED}.", execution_id=run.execution_id)
         if "error" in payload:
-            raise _raised(run, payload)
+            raise _load_error(run, payload)
         if "python" in payload:
             raise RunFailed(
                 f"{call.name} was created with Python {PYTHON}, and the run has {payload['python']}. Functions "
@@ -204,7 +204,7 @@ def _answer(run: Run, call: FunctionCall, payload: Mapping[str, Any], storage: C
     return bytes(answer)
 
 
-def _raised(run: Run, payload: Mapping[str, str]) -> BaseException:
+def _load_error(run: Run, payload: Mapping[str, str]) -> BaseException:
     """Return the error that was raised in the run, or a description of that error if unpickling fails."""
     error: BaseException | None = None
     with suppress(Exception):

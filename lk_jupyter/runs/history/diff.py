@@ -86,7 +86,7 @@ def read_side(session: Connection, name: str) -> Side:
     except ApiError:
         if entry is None:
             raise
-    return Side(execution_id, _code(entry, record), dict(_facts(entry, record)))
+    return Side(execution_id, _code(entry, record), dict(_run_facts(entry, record)))
 
 
 def _code(entry: JournalEntry | None, record: ExecutionRecord | None) -> str:
@@ -98,7 +98,7 @@ def _code(entry: JournalEntry | None, record: ExecutionRecord | None) -> str:
     )
 
 
-def _facts(entry: JournalEntry | None, record: ExecutionRecord | None) -> Iterator[tuple[str, str]]:
+def _run_facts(entry: JournalEntry | None, record: ExecutionRecord | None) -> Iterator[tuple[str, str]]:
     request: dict[str, Any] = entry.request if entry else {}
     if record:
         yield from _how_it_went(record, entry.price_per_hour if entry else None)

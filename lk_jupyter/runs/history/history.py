@@ -136,7 +136,7 @@ def history(session: Connection, options: HistoryOptions) -> History:
         fitting = [past for past in runs if (not horizon or past.created_at >= horizon) and _fits(past, options)]
         if len(fitting) >= options.limit or not horizon:
             break
-    return History(_measured(session, fitting[: options.limit]), cloud_runs.note)
+    return History(_add_metrics(session, fitting[: options.limit]), cloud_runs.note)
 
 
 def _window(
@@ -146,12 +146,12 @@ def _window(
     billed, oldest_billed = cloud_runs.newest(most)
     entries = journal().entries(since=since.timestamp() if since else None, limit=most)
     cut = most is not None and len(entries) >= most
-    oldest = min((_moment(entry.created_at) for entry in entries), default=None) if cut else None
+    oldest = min((_utc_datetime(entry.created_at) for entry in entries), default=None) if cut else None
     unmatched = {past.execution_id: past for past in billed}
     local_entries = [
         e for e in entries if e.execution_id and (e.execution_id in unmatched or session.speaks_to(e.base_url))
     ]
-    joined = [_joined(entry, unmatched.pop(str(entry.execution_id), None)) for entry in local_entries]
+    joined = [_join_entry(entry, unmatched.pop(str(entry.execution_id), None)) for entry in local_entries]
     horizons = [moment for moment in (oldest, oldest_billed) if moment]
     runs = sorted([*joined, *unmatched.values()], key=lambda past: past.created_at, reverse=True)
     return runs, max(horizons, default=None)
@@ -176,7 +176,7 @@ class CloudRuns:
         return self._runs, self._runs[-1].created_at if cut else None
 
 
-def _measured(session: Connection, runs: list[RunSummary]) -> list[RunSummary]:
+def _add_metrics(session: Connection, runs: list[RunSummary]) -> list[RunSummary]:
     """Return the runs with figures of their metrics; the journal stores new figures for the next list."""
     missing = [past for past in runs if past.code_hash and not past.summary and is_final(past.state)][:_MEASURED]
     if not missing:
@@ -250,11 +250,11 @@ def _cloud_summary(run: ExecutionSummary | Workload, bill: Bill) -> RunSummary:
     )
 
 
-def _joined(entry: JournalEntry, cloud_run: RunSummary | None) -> RunSummary:
+def _join_entry(entry: JournalEntry, cloud_run: RunSummary | None) -> RunSummary:
     """Return a run of the journal, with the state, the duration and the cost that the cloud reports."""
     past = RunSummary(
         str(entry.execution_id),
-        _moment(entry.created_at),
+        _utc_datetime(entry.created_at),
         entry.state,
         entry.machine or "",
         entry.seconds,
@@ -272,7 +272,7 @@ def _joined(entry: JournalEntry, cloud_run: RunSummary | None) -> RunSummary:
         "billed" if entry.cost is not None else None,
     )
     if cloud_run is None:
-        return past if past.cost is not None or entry.seconds is None else _estimated(past, entry)
+        return past if past.cost is not None or entry.seconds is None else _estimate_cost(past, entry)
     billed = cloud_run.cost if cloud_run.cost_is == "billed" else entry.cost
     if is_final(cloud_run.state) and (entry.going_on or entry.cost is None):
         journal().update(past.execution_id, state=cloud_run.state, seconds=cloud_run.seconds, cost=billed)
@@ -282,13 +282,13 @@ def _joined(entry: JournalEntry, cloud_run: RunSummary | None) -> RunSummary:
     return replace(past, cost=cloud_run.cost, cost_is=cloud_run.cost_is)
 
 
-def _estimated(past: RunSummary, entry: JournalEntry) -> RunSummary:
+def _estimate_cost(past: RunSummary, entry: JournalEntry) -> RunSummary:
     """Return a run without a known bill, with the cost of its duration."""
     cost = cost_at(entry.price_per_hour, entry.seconds or 0.0)
     return replace(past, cost=cost, cost_is=None if cost is None else "estimated")
 
 
-def _moment(seconds: float) -> datetime:
+def _utc_datetime(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, timezone.utc)
 
 

@@ -59,9 +59,9 @@ def stored_request(name: str, entry: JournalEntry | None) -> dict[str, Any]:
     return entry.request
 
 
-def again(session: Connection, name: str, entry: JournalEntry | None, machine: str | None = None) -> Bundle:
+def rebuild_run(session: Connection, name: str, entry: JournalEntry | None, machine: str | None = None) -> Bundle:
     """Return the same run, not sent yet, on the same or on another machine type. Raises UsageError."""
-    request = _renewed(stored_request(name, entry))
+    request = _renew_tokens(stored_request(name, entry))
     code, options = (entry.code, _options(entry, request)) if entry else ("", RunOptions())
     machine_type = session.machines().resolve(machine or request.execution_type)
     time_limit = options.timeout or setting("timeout")
@@ -90,7 +90,7 @@ _KINDS: dict[str, tuple[type[StartRequest], type[StartOptions]]] = {
 }
 
 
-def _renewed(stored: dict[str, Any]) -> StartRequest:
+def _renew_tokens(stored: dict[str, Any]) -> StartRequest:
     """Return the request with a new token and a new nonce of its frames."""
     metadata = {key: value for key, value in (stored.get("metadata") or {}).items() if key not in _GROUP_KEYS}
     files = stored.get("import_files")

@@ -191,12 +191,14 @@ def read(
     """
     record = run.record
     began, ended = _window(record, run.session.client.utc_now)
-    first, last = _aware(start) or began, _aware(end) or ended
+    first, last = _add_local_zone(start) or began, _add_local_zone(end) or ended
     if last < first:
         raise UsageError(f"The window ends at {last:%H:%M:%S}, before it starts at {first:%H:%M:%S}.")
     seconds = step_for((last - first).total_seconds()) if step is None else _seconds(step)
     is_entire_run = start is None and end is None
-    answers = [_ask(run, window, seconds, is_entire_run=is_entire_run) for window in _parts(first, last, seconds)]
+    answers = [
+        _ask(run, window, seconds, is_entire_run=is_entire_run) for window in _split_window(first, last, seconds)
+    ]
     joined = Metrics.from_response(answers[0], label=_name(run, record), step=seconds, start=began)
     for answer in answers[1:]:
         for series in SERIES:
@@ -229,7 +231,7 @@ def step_for(seconds: float) -> float:
     return next((step for step in _STEPS if step >= needed), math.ceil(needed / 86_400) * 86_400)
 
 
-def _parts(first: datetime, last: datetime, step: float) -> Iterator[tuple[datetime, datetime]]:
+def _split_window(first: datetime, last: datetime, step: float) -> Iterator[tuple[datetime, datetime]]:
     """Split a window into parts that fit an answer."""
     span = timedelta(seconds=step * _IN_ONE_ANSWER)
     while last - first > span:
@@ -255,7 +257,7 @@ def _window(record: ExecutionRecord, at: datetime) -> tuple[datetime, datetime]:
     return began, max(began, ended or at)
 
 
-def _aware(moment: datetime | None) -> datetime | None:
+def _add_local_zone(moment: datetime | None) -> datetime | None:
     """Interpret a time without a zone as local time, like pandas."""
     return moment.astimezone() if moment and moment.tzinfo is None else moment
 

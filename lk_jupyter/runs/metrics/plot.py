@@ -24,7 +24,7 @@ def draw(runs: Sequence[Sampled], columns: Sequence[str]) -> Any:
 
 def fill(figure: Any, runs: Sequence[Sampled], columns: Sequence[str] = (), head: str = "") -> Any:
     """Draw these series into a figure, below some lines of text, independently of the current style."""
-    panels = _panels(runs, _chosen(runs, columns))
+    panels = _panels(runs, _select_series(runs, columns))
     high = _PANEL * max(1, len(panels)) + _FOOT + _LINE * len(head.splitlines())
     blank(figure, high, head)
     axes = [row[0] for row in figure.subplots(max(1, len(panels)), sharex=True, squeeze=False)]
@@ -41,7 +41,7 @@ def fill(figure: Any, runs: Sequence[Sampled], columns: Sequence[str] = (), head
     return figure
 
 
-def _chosen(runs: Sequence[Sampled], columns: Sequence[str]) -> list[Series]:
+def _select_series(runs: Sequence[Sampled], columns: Sequence[str]) -> list[Series]:
     for name in columns:
         if name not in BY_COLUMN:
             raise UsageError(f"Unknown metric '{name}'. Metrics: {', '.join(BY_COLUMN)}.")

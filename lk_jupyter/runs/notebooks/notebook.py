@@ -50,7 +50,7 @@ def prepare_notebook(session: Connection, options: NotebookRunOptions) -> Bundle
     target = resolve_output(path, options.output)
     settings = {"book": book, "target": str(target.absolute()), "inline": setting("inline_output")}
     source = _source(path, book)
-    imported = _imported(book)
+    imported = _imported_modules(book)
     local = local_files(imported, source.folder)
     foreign = {name for name in imported if not local_files({name}, source.folder)}
     chosen = _run_options(options, [*options.files, *local], foreign)
@@ -87,7 +87,7 @@ def _run_options(options: NotebookRunOptions, files: list[str], foreign: set[str
     )
 
 
-def _imported(book: dict[str, Any]) -> set[str]:
+def _imported_modules(book: dict[str, Any]) -> set[str]:
     """Return the modules that the code imports, without cells that aren't Python."""
     modules: set[str] = set()
     for cell in book["cells"]:

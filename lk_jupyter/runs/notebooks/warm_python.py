@@ -170,7 +170,7 @@ class WarmPython:
         self._prepared = -1  # the count of the Python's deaths at the last preparation
         self._files: dict[str, str] = {}
         self.digests: dict[str, str | None] = {}
-        self.channel = Channel(kernel.server, kernel.kernel_id, self._over)
+        self.channel = Channel(kernel.server, kernel.kernel_id, self._closing_reason)
         _open[self.run.execution_id] = self
 
     def __repr__(self) -> str:
@@ -417,7 +417,7 @@ class WarmPython:
         self.channel.close()
         self._kernel.server.close()
 
-    def _over(self) -> str:
+    def _closing_reason(self) -> str:
         """Return the reason of a permanently closed connection; empty if the connection may return."""
         reason = self._reason()
         if reason:

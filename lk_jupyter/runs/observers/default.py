@@ -15,7 +15,7 @@ from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.runs.observers.base import ObserverGroup, RunObserver
 from lk_jupyter.runs.observers.hints import RunHints
 from lk_jupyter.runs.observers.limits import BillCheck, Countdown, LowBalance, MaxCost
-from lk_jupyter.runs.observers.results import Returned, Summary, executed
+from lk_jupyter.runs.observers.results import Returned, Summary, executed_notebook_observers
 from lk_jupyter.runs.observers.start_time import StartTime
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.ports import address
@@ -52,7 +52,7 @@ def default_observers(  # noqa: PLR0913 (what a companion may look at)
             Summary(),
             *hints,
             *([Addresses(ports, bundle)] if ports or (bundle and bundle.skipped_files) else []),
-            *executed(attached, bundle),
+            *executed_notebook_observers(attached, bundle),
             returned,
         ]
     )

@@ -55,7 +55,7 @@ class RunHints(RunObserver):
         self._tail = (self._tail + text)[-_TAIL:]
         if seconds is not None and seconds >= rules.IDLE_SECONDS and time.monotonic() - self._looked >= _LOOK_SECONDS:
             self._looked = time.monotonic()
-            _in_background(lambda: self._look(run))
+            _in_background(lambda: self._read_hints(run))
         return []
 
     def saw(self, frame: Frame) -> None:
@@ -80,7 +80,7 @@ class RunHints(RunObserver):
         )
         return hints(case)
 
-    def _look(self, run: Run) -> None:
+    def _read_hints(self, run: Run) -> None:
         machine = self._machine(run)
         if machine and machine.card:
             self.notices = hints(Evidence(metrics=run.metrics(STEP), machine=machine))

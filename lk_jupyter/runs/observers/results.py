@@ -36,12 +36,12 @@ class Summary(RunObserver):
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
         """Start to read the metrics; show nothing."""
         threading.Thread(
-            target=_quietly, args=(run, measure_duration(record)), name=f"lk-summary-{run.short_id}", daemon=True
+            target=_save_summary, args=(run, measure_duration(record)), name=f"lk-summary-{run.short_id}", daemon=True
         ).start()
         return []
 
 
-def _quietly(run: Run, seconds: float | None) -> None:
+def _save_summary(run: Run, seconds: float | None) -> None:
     with suppress(Exception):  # no metrics, no figures: the history reads them again
         keep_summary(run, seconds)
 
@@ -63,10 +63,10 @@ class Returned(RunObserver):
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
         """Set the variables. List the variables that were set and the missing variables."""
         if run.request_metadata is not None and CARRY_KEY in run.request_metadata:
-            return self._carried(run, record)
+            return self._apply_changes(run, record)
         names = self._names if run.request_metadata is None else requested_outputs(run.request_metadata)
         if not names:
-            return self._offered(run, record)
+            return self._list_outputs(run, record)
         if self._namespace is None:
             return [Notice(f"To set {', '.join(names)} here: %lk_attach {run.short_id}")]
         try:
@@ -77,7 +77,7 @@ class Returned(RunObserver):
         after = "" if record.status.lower() in SUCCEEDED_STATES else ", as they were when it failed"
         return set_outputs(outputs, origin, self._namespace, after)
 
-    def _carried(self, run: Run, record: ExecutionRecord) -> list[Notice]:
+    def _apply_changes(self, run: Run, record: ExecutionRecord) -> list[Notice]:
         """Apply the changes of the run to the local variables."""
         if self._namespace is None:
             return [Notice(f"What the run changed comes back with %lk_attach {run.short_id}")]
@@ -94,7 +94,7 @@ class Returned(RunObserver):
         return set_state(state, self._namespace, after)
 
     @staticmethod
-    def _offered(run: Run, record: ExecutionRecord) -> list[Notice]:
+    def _list_outputs(run: Run, record: ExecutionRecord) -> list[Notice]:
         """List the outputs of a run that was started elsewhere, and the command that downloads them."""
         offered = requested_outputs(record.metadata or {}) if run.request_metadata is None else []
         if not offered:
@@ -163,19 +163,21 @@ class Executed(RunObserver):
 
 def _without_secrets(output: dict[str, Any]) -> dict[str, Any]:
     """Return an output with masked secrets, for a notebook."""
-    redacted: dict[str, Any] = redact_values({name: _joined(value) for name, value in output.items() if name != "data"})
+    redacted: dict[str, Any] = redact_values(
+        {name: _join_lines(value) for name, value in output.items() if name != "data"}
+    )
     if "data" in output:
-        redacted["data"] = redact_bundle({kind: _joined(form) for kind, form in dict(output["data"]).items()})
+        redacted["data"] = redact_bundle({kind: _join_lines(form) for kind, form in dict(output["data"]).items()})
     return redacted
 
 
-def _joined(text: Any) -> Any:
+def _join_lines(text: Any) -> Any:
     """Return a list of lines as a single text, because a secret may span lines."""
     is_lines = isinstance(text, list) and text and all(isinstance(line, str) for line in text)
     return "".join(text) if is_lines and all(line.endswith("\n") for line in text[:-1]) else text
 
 
-def executed(run: Run | None, bundle: Bundle | None) -> Iterator[RunObserver]:
+def executed_notebook_observers(run: Run | None, bundle: Bundle | None) -> Iterator[RunObserver]:
     """Yield the observer that restores the executed notebook, if the run executes a notebook."""
     entry = journal().get(run.execution_id) if run else None
     import_files: Any = bundle.request.import_files if bundle else entry and entry.request.get("import_files")

@@ -26,7 +26,7 @@ from lk_jupyter.errors import UsageError
 from lk_jupyter.machines.catalogue import Catalogue, cost_of, price_label
 from lk_jupyter.protocol.notice import HINT, WARNING, Notice
 from lk_jupyter.runs.clock import measure_duration
-from lk_jupyter.runs.outcome import TRACEBACK, printed, remote_traceback
+from lk_jupyter.runs.outcome import TRACEBACK, remote_traceback, split_printed_output
 from lk_jupyter.runs.package import rich
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.text.secrets import COLOUR
@@ -88,7 +88,7 @@ class Evidence:
     @cached_property
     def errors(self) -> list[str]:
         """The errors that ended the run, each with its complete message, in order."""
-        text = ((self.record and printed(self.record)[1]) or self.log)[-_END:]
+        text = ((self.record and split_printed_output(self.record)[1]) or self.log)[-_END:]
         text = _AT_EXIT.split(COLOUR.sub("", text))[0]
         parts = remote_traceback(text, "", 0).split(TRACEBACK)[1:]
         return [match[0].strip() for part in parts if (match := _ERROR.search(part))]
@@ -151,7 +151,7 @@ def gpu_memory_exceeded(case: Evidence) -> str | Hint | None:
         return None
     size = _gib(_CAPACITY, error) or (case.machine and case.machine.memory_gib)
     problem = f"The GPU's memory{f' ({size:.0f} GiB)' if size else ''} was too small. A smaller batch needs less"
-    larger = case.machines.larger(size, _needed(error)) if case.machines and size else None
+    larger = case.machines.larger(size, _needed_gib(error)) if case.machines and size else None
     if larger is None:
         return f"{problem}; no machine that you may use has enough more memory."
     option = _option(larger, case.machines)
@@ -167,7 +167,7 @@ def _option(machine: MachineType, machines: Catalogue | None) -> str:
     return f"--machine {machine.hardware_profile}"
 
 
-def _needed(error: str) -> float:
+def _needed_gib(error: str) -> float:
     """Return the GiB that would have been enough, as far as the message says."""
     size, requested, free = _gib(_CAPACITY, error), _gib(_REQUESTED, error), _gib(_FREE, error)
     if size and requested:
@@ -213,11 +213,11 @@ def _is_local_module(module: str, bundle: Bundle) -> bool:
 
 def _is_required(name: str, bundle: Bundle | None) -> bool:
     required = (bundle.request.requirements_content or "") if bundle else ""
-    names = {_plain(match[0]) for match in re.finditer(r"^[\w.-]+", required, re.MULTILINE)}
-    return _plain(name) in names
+    names = {_normalize_name(match[0]) for match in re.finditer(r"^[\w.-]+", required, re.MULTILINE)}
+    return _normalize_name(name) in names
 
 
-def _plain(name: str) -> str:
+def _normalize_name(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -398,7 +398,7 @@ def time_limit_exceeded(case: Evidence) -> str | Hint | None:
 def idle_gpu(case: Evidence) -> str | None:
     """Report that the GPU has had little to do for minutes."""
     points = _measured_points(case.metrics.gpuUtilizationPercent) if case.metrics else []
-    seconds = _longest(points, lambda value: value < IDLE_PERCENT)
+    seconds = _longest_period(points, lambda value: value < IDLE_PERCENT)
     if seconds < IDLE_SECONDS:
         return None
     price = f" It costs {price_label(case.machine)} anyway." if case.machine and case.machine.price_per_hour else ""
@@ -415,7 +415,7 @@ def full_gpu(case: Evidence) -> str | None:
     """Warn of GPU memory that is nearly full and still rising."""
     points = _measured_points(case.metrics.gpuMemoryUtilizationPercent)[-9:] if case.metrics else []
     values = [point.value or 0.0 for point in points]
-    if len(values) < 4 or any(_between(a, b) > _GAP for a, b in pairwise(points)):
+    if len(values) < 4 or any(_seconds_between(a, b) > _GAP for a, b in pairwise(points)):
         return None
     rising = all(b >= a for a, b in pairwise(values)) and values[-1] - values[-2] > 0
     if values[-1] <= FULL_PERCENT or values[-1] - values[0] < RISE_POINTS or not rising:
@@ -453,21 +453,21 @@ def _values(points: Sequence[MetricPoint]) -> list[float]:
     return [point.value for point in points if point.value is not None]
 
 
-def _between(a: MetricPoint, b: MetricPoint) -> float:
+def _seconds_between(a: MetricPoint, b: MetricPoint) -> float:
     return (b.timestamp - a.timestamp).total_seconds()
 
 
-def _longest(points: Sequence[MetricPoint], holds: Callable[[float], bool]) -> float:
+def _longest_period(points: Sequence[MetricPoint], holds: Callable[[float], bool]) -> float:
     """Return the seconds of the longest period in which the condition was true without a break or a gap."""
     longest, since = 0.0, None
     before: MetricPoint | None = None
     for point in points:
         if point.value is None or not holds(point.value):
             since = None
-        elif since is None or (before and _between(before, point) > _GAP):
+        elif since is None or (before and _seconds_between(before, point) > _GAP):
             since = point
         else:
-            longest = max(longest, _between(since, point))
+            longest = max(longest, _seconds_between(since, point))
         before = point
     return longest
 

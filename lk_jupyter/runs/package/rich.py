@@ -28,7 +28,7 @@ def rich_part() -> RemoteModule:
     return RemoteModule(NAME, {"inline_bytes": setting("inline_output")}, _NEEDS)
 
 
-def harmless(frame: Frame) -> Frame:
+def remove_trusted_types(frame: Frame) -> Frame:
     """Return a frame with text and pictures only, without types that a notebook would trust."""
     data = frame.payload.get("data")
     if not isinstance(data, dict) or data.keys() <= _HARMLESS:

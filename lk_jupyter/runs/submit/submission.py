@@ -142,7 +142,7 @@ class Submission:
         ``watch`` is called with the name of each step that takes long.
         """
         if not self._start_lock.locked():
-            in_background(self._work, "lk-send")
+            in_background(self._send_start, "lk-send")
         while not self._done.wait(_TICK):
             if watch and self._step:
                 watch(self._step)
@@ -223,7 +223,7 @@ class Submission:
         self._aborting = self._aborting or abort_soon(self._client, answer.execution_id)
         return self._aborting
 
-    def _work(self) -> None:
+    def _send_start(self) -> None:
         if not self._start_lock.acquire(blocking=False):  # an interrupt between two steps can start the thread twice
             return
         unwanted.set(self._unwanted)

@@ -13,7 +13,7 @@ from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol.metadata import REQUEST_KEY
 from lk_jupyter.runs.history.export import render_script
 from lk_jupyter.runs.history.history import find_run
-from lk_jupyter.runs.history.rerun import again, stored_request
+from lk_jupyter.runs.history.rerun import rebuild_run, stored_request
 from lk_jupyter.runs.package.prepare import prepare
 from lk_jupyter.runs.run import Run
 
@@ -40,7 +40,7 @@ def ran(session, tmp_path):
 
 
 def repeated(session, run, machine=None):
-    return again(session, *find_run(session, run.execution_id), machine)
+    return rebuild_run(session, *find_run(session, run.execution_id), machine)
 
 
 def sent(request):
@@ -128,7 +128,7 @@ def test_a_run_that_read_from_signed_addresses_says_why_it_is_not_sent(session, 
 def test_a_run_from_elsewhere_says_what_is_missing(session):
     execution_id = session.client.execution.start_streaming({"code": "print(1)"}).execution_id
     with pytest.raises(UsageError, match="journal doesn't have the request"):
-        again(session, *find_run(session, execution_id))
+        rebuild_run(session, *find_run(session, execution_id))
 
 
 def test_what_a_run_reads_from_the_bucket_is_linked_anew_and_a_script_cannot(session, ran):

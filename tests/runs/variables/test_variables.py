@@ -32,7 +32,7 @@ from lk_jupyter.protocol.bucket import KEPT, VALUES
 from lk_jupyter.remote import ambient
 from lk_jupyter.remote.carry.nameless import FILES
 from lk_jupyter.remote.values import codec, envelope, transfer
-from lk_jupyter.runs.history.rerun import again
+from lk_jupyter.runs.history.rerun import rebuild_run
 from lk_jupyter.runs.observers.results import Returned
 from lk_jupyter.runs.package.prepare import prepare
 from lk_jupyter.runs.package.secret_scan import require_consent
@@ -664,7 +664,7 @@ def test_links_are_in_what_is_sent_and_nowhere_else(session):
 
 def test_a_run_of_the_journal_finds_its_variables_again(session):
     first = run(session, "same = big", inputs={"big": MEGABYTES, "cfg": {"lr": 1}}, outputs=["same", "cfg"])
-    package = again(session, first.execution_id, journal().get(first.execution_id))
+    package = rebuild_run(session, first.execution_id, journal().get(first.execution_id))
     second = Run.submit(session, package)
     second.result()
     assert np.array_equal(second.outputs()["same"], MEGABYTES)
@@ -672,7 +672,7 @@ def test_a_run_of_the_journal_finds_its_variables_again(session):
         "blobs"
     ][0]
     session.storage.remove(bucket.VALUES + key[0])
-    third = again(session, first.execution_id, journal().get(first.execution_id))
+    third = rebuild_run(session, first.execution_id, journal().get(first.execution_id))
     with pytest.raises(
         UsageError,
         match=r"no longer has variables of that run \(1 of 1 files\)\. Nothing was sent\. Rerun its cell",
