@@ -26,8 +26,8 @@ from lk_jupyter.text.units import size_label
 #: Bytes that are sent without another question, once the user agreed to send the variables of a notebook.
 UNASKED_BYTES = 100_000_000
 
-#: Variables of the environment that a kernel sets when it starts.
-_SET_BY_IPYTHON = {"CLICOLOR", "CLICOLOR_FORCE", "FORCE_COLOR", "GIT_PAGER", "PAGER", "TERM"}
+#: Variables of the environment that a kernel or its launcher sets, and that are no values of the user.
+_SET_AT_START = {"CLICOLOR", "CLICOLOR_FORCE", "FORCE_COLOR", "GIT_PAGER", "PAGER", "PYTHONPATH", "TERM"}
 
 #: Names that a question lists.
 _LISTED = 6
@@ -103,7 +103,7 @@ def _sizes(package: Bundle) -> dict[str, int]:
     environment = {
         f"os.environ[{name!r}]": len(value)
         for name, value in changed_environment().items()
-        if value and name not in _SET_BY_IPYTHON
+        if value and name not in _SET_AT_START
     }
     files = {repr(name): len(package.uploads[name]) for name in package.named_files if name in package.uploads}
     return {**sizes, **environment, **files}
