@@ -11,7 +11,7 @@ from lk_jupyter.errors import InsufficientMemory
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._output.live import StatusLine
-from lk_jupyter.options.runs import LoadOptions
+from lk_jupyter.options.storage import LoadOptions
 from lk_jupyter.session import current
 from lk_jupyter.storage.load import SAMPLE, LoadRequest, code_for, load
 from lk_jupyter.storage.remote import remote_path

@@ -20,7 +20,7 @@ from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.live import LiveOutput, Note, StatusLine, Text
 from lk_jupyter.magics._output.rich import Bar, Rows
-from lk_jupyter.options.runs import GetOptions, LsOptions, PutOptions, RmOptions, SyncOptions
+from lk_jupyter.options.storage import GetOptions, LsOptions, PutOptions, RmOptions, SyncOptions
 from lk_jupyter.runs.interrupts import is_interrupt
 from lk_jupyter.session import current
 from lk_jupyter.storage._plan import file_name
