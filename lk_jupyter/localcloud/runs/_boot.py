@@ -69,7 +69,7 @@ def _order_streams() -> None:
 
         fd = 0
 
-        def write(self, data):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        def write(self, data: bytes) -> int:  # type: ignore[override]
             if last[0] != self.fd:
                 _wait_for_a_read(lambda: int.from_bytes(ioctl(last[0], FIONREAD, bytes(4)), sys.byteorder))
                 last[0] = self.fd
