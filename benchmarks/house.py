@@ -124,7 +124,9 @@ def _leftovers() -> Counter[str]:
         package
         for package, source in sources
         for line in source.splitlines()
-        if LEFTOVER.search(re.sub(r"_|(?<=[a-z])(?=[A-Z])", " ", re.sub("|".join(names.ON_THE_WIRE), "", line)))
+        if LEFTOVER.search(
+            re.sub(r"_|(?<=[a-z])(?=[A-Z])", " ", re.sub("|".join(names.ON_THE_WIRE | names.PUBLIC), "", line))
+        )
     )
 
 

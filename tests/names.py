@@ -65,6 +65,14 @@ LEFTOVERS = {
 }
 #: Names of the wire and of disk, words of the cloud, and a function that matplotlib calls.
 ON_THE_WIRE = frozenset({"billing_company_name", "lk_lane", "new_figure_manager_given_figure"})
+#: Public names: index and column of the table of a fan-out, an option of an invoice address, old option names.
+PUBLIC = frozenset(
+    {
+        *('"lane"', "``lane``", '"remark"', "``remark``", '"Remark"'),
+        *('"company"', "company: str", '"Company."', "--company"),
+        *('"doctor"', '"no_doctor"'),
+    }
+)
 GROUP = "names"
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _TS_NOISE = re.compile(r"""/\*.*?\*/|//[^\n]*|'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"|`(?:[^`\\]|\\.)*`""", re.DOTALL)

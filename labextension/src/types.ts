@@ -1069,7 +1069,7 @@ export interface OrgBalance {
   account_suspended?: boolean;
 }
 
-/** Company data for invoices. */
+/** Name, address and tax number of an organization for invoices. */
 export interface OrgBillingDetails {
   billing_company_name?: string | null;
   billing_address_line1?: string | null;

@@ -38,7 +38,7 @@ Role = Literal["owner", "admin", "member"]
 
 
 class OrgBillingDetails(Model):
-    """Company data for invoices."""
+    """Name, address and tax number of an organization for invoices."""
 
     billing_company_name: str | None = None
     billing_address_line1: str | None = None

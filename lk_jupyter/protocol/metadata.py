@@ -18,7 +18,7 @@ def ports_in(metadata: dict[str, Any] | None) -> tuple[int, ...]:
 
 
 #: Keys in a run's metadata: the id of a group that was started together, and the run's number in the group.
-GROUP_KEY, LANE_KEY = "lk_group", "lk_lane"
+GROUP_KEY, MEMBER_KEY = "lk_group", "lk_lane"
 
 #: Key in a run's metadata by which a start whose answer was lost is found again.
 REQUEST_KEY = "lk_request"

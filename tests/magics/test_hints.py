@@ -56,7 +56,7 @@ def test_a_run_that_went_well_gets_no_hint(kernel):
     assert hint(kernel.run("%%lk_run\nprint('CUDA out of memory')")) == ""
 
 
-def test_the_doctor_can_be_silenced(kernel):
+def test_hints_can_be_turned_off(kernel):
     assert hint(kernel.run("%%lk_run --no-hints\nimport cv2")) == ""
     kernel.run("%env LK_HINTS=off")
     assert hint(kernel.run("%%lk_run\nimport cv2")) == ""

@@ -18,7 +18,7 @@ from lk_jupyter.code.syntax import parse
 from lk_jupyter.code.variables import named
 from lk_jupyter.errors import UsageError
 from lk_jupyter.options.runs import RunOptions, extras
-from lk_jupyter.protocol.metadata import GROUP_KEY, LANE_KEY
+from lk_jupyter.protocol.metadata import GROUP_KEY, MEMBER_KEY
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.package.prepare import prepare
 
@@ -100,7 +100,7 @@ def _single_run_options(
             **_SINGLE,
             "name": " ".join([options.name, *pairs]) if options.name else " ".join(pairs) or None,
             "label": [*options.label, *pairs],
-            "metadata": {**swept, **options.metadata, GROUP_KEY: group, LANE_KEY: str(number)},
+            "metadata": {**swept, **options.metadata, GROUP_KEY: group, MEMBER_KEY: str(number)},
         }
     )
 

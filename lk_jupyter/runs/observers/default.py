@@ -22,7 +22,7 @@ from lk_jupyter.runs.ports import address
 from lk_jupyter.runs.run import Run
 
 
-def default_observers(  # noqa: PLR0913 (what a companion may look at)
+def default_observers(  # noqa: PLR0913 (the facts that observers read)
     session: Connection,
     options: Options,
     bundle: Bundle | None = None,

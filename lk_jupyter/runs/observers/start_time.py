@@ -33,7 +33,7 @@ class StartTime(RunObserver):
             start = time.monotonic() - self._phases.get("sent", time.monotonic()) - sum(remote_phases.values())
             self._remote_phases = {"start": max(0.0, start), **remote_phases}
 
-    def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:  # noqa: ARG002 (as all companions)
+    def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:  # noqa: ARG002 (as all observers)
         """Return the phases."""
         return [Notice(times_label({**self._phases, **self._remote_phases}))]
 

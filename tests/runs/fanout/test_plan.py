@@ -8,7 +8,7 @@ from lk_jupyter.code.source import Source
 from lk_jupyter.errors import UsageError
 from lk_jupyter.magics._output.fanout import at_most
 from lk_jupyter.options.runs import RunOptions, is_several
-from lk_jupyter.protocol.metadata import GROUP_KEY, LANE_KEY, REQUEST_KEY
+from lk_jupyter.protocol.metadata import GROUP_KEY, MEMBER_KEY, REQUEST_KEY
 from lk_jupyter.runs.fanout.fanout import FanOut
 from lk_jupyter.runs.fanout.plan import prepare_plans
 from lk_jupyter.runs.package.prepare import prepare
@@ -87,7 +87,7 @@ def test_a_run_can_be_found_by_its_values_and_its_group(lanes):
     assert one.metadata["k"] == "v"
     assert other.metadata["lr"] == "0.01"
     assert one.metadata[GROUP_KEY] == other.metadata[GROUP_KEY]
-    assert [one.metadata[LANE_KEY], other.metadata[LANE_KEY]] == ["1", "2"]
+    assert [one.metadata[MEMBER_KEY], other.metadata[MEMBER_KEY]] == ["1", "2"]
     assert one.metadata[REQUEST_KEY] != other.metadata[REQUEST_KEY]
 
 

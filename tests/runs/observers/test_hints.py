@@ -1,4 +1,4 @@
-"""The doctor of runs on a cloud: what it reads there itself."""
+"""Hints for runs on a cloud: the facts that they read from records and metrics."""
 
 import re
 import time

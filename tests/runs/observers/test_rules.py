@@ -1,4 +1,4 @@
-"""What the doctor reads from logs and metrics: texts as the libraries write them, series as they come."""
+"""Hints read from logs and metrics: texts as the libraries write them, series as they come."""
 
 import json
 from concurrent import futures
