@@ -168,7 +168,7 @@ def test_windows_closes_a_file_before_it_is_renamed_or_removed(on, home, tmp_pat
             module, act, lambda *what, act=act, real=real, **how: (done.append(act), real(*what, **how))
         )
     info = ObjectInfo(key="data.bin", size=0, modified=None)
-    _download.Unfinished(tmp_path / "data.bin", info).become(tmp_path / "data.bin", info)
+    _download.Unfinished(tmp_path / "data.bin", info).move_to_target(tmp_path / "data.bin", info)
     assert done.index("close") < done.index("replace")
     assert (tmp_path / "data.bin").exists()
     del done[:]

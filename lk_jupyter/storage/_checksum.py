@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lk_jupyter.storage._multipart import multipart_etag
 from lk_jupyter.storage._parts import AT_ONCE, MIB, part_size, ranges
-from lk_jupyter.storage._workers import CancelToken, each
+from lk_jupyter.storage._workers import CancelToken, call_for_each
 from lk_jupyter.storage.objects import ObjectInfo
 
 _PLAIN = re.compile(r"[0-9a-f]{32}")
@@ -28,7 +28,7 @@ def differs(content: bytes | bytearray | memoryview, etag: str) -> bool:
     return bool(_PLAIN.fullmatch(etag)) and digest(content) != etag
 
 
-def holds(path: Path, info: ObjectInfo) -> bool:
+def file_matches_object(path: Path, info: ObjectInfo) -> bool:
     """Return whether a file certainly has the content of the object."""
     return path.stat().st_size == info.size and bool(matches(path, info.etag))
 
@@ -58,7 +58,7 @@ def _in_parts(path: Path, size: int, part: int) -> str:
     def take(where: tuple[int, int]) -> None:
         digests[where[0]] = digest(read_range(path, *where))
 
-    each(ranges(size, part), take, AT_ONCE, halt=CancelToken())
+    call_for_each(ranges(size, part), take, AT_ONCE, halt=CancelToken())
     return multipart_etag([digests[start] for start in sorted(digests)])
 
 

@@ -54,7 +54,7 @@ class Credentials:
         """Return whether S3 may refuse requests signed with this machine's clock: S3 tolerates 15 minutes."""
         return abs(self._now() - time.time()) > _SKEW.total_seconds()
 
-    def present(self) -> StorageCredentials:
+    def current_credentials(self) -> StorageCredentials:
         """Return credentials for a request that is sent now."""
         return self.lasting(timedelta(0))
 
@@ -62,8 +62,10 @@ class Credentials:
         """Return credentials that are valid for ``time``, or for the longest time that the server grants."""
         with self._lock:
             now = self.now()
-            if self._present is None or (self._ends_before(now + time) and now - self._request_time > self._rest(now)):
-                self._present = self._renewed(now)
+            if self._present is None or (
+                self._ends_before(now + time) and now - self._request_time > self._minimum_age(now)
+            ):
+                self._present = self._request_credentials(now)
                 self._request_time = self.now()  # the answer may be the first to show the server's clock
             return self._present
 
@@ -73,7 +75,7 @@ class Credentials:
             if self._present == credentials:
                 self._present = None
 
-    def _renewed(self, now: datetime) -> StorageCredentials:
+    def _request_credentials(self, now: datetime) -> StorageCredentials:
         """Return new credentials; return the old ones, while valid, if the server can't be reached."""
         try:
             return self._issue()
@@ -82,7 +84,7 @@ class Credentials:
                 raise
             return self._present
 
-    def _rest(self, now: datetime) -> timedelta:
+    def _minimum_age(self, now: datetime) -> timedelta:
         """Return the minimum age of the credentials before a request for new ones."""
         assert self._present  # noqa: S101 (asked only when there are some)
         life = _end(self._present, self._request_time) - self._request_time

@@ -15,7 +15,7 @@ from lk_jupyter.config.files import take_lock
 from lk_jupyter.errors import StorageError
 from lk_jupyter.storage._checksum import differs, matches
 from lk_jupyter.storage._parts import AT_ONCE, PART, ranges
-from lk_jupyter.storage._workers import CancelToken, each
+from lk_jupyter.storage._workers import CancelToken, call_for_each
 from lk_jupyter.storage.objects import ObjectInfo
 from lk_jupyter.storage.progress import Meter
 
@@ -64,12 +64,12 @@ class Unfinished:
             os.ftruncate(self._descriptor, self._size)
         return numbers
 
-    def mark(self, number: int) -> None:
+    def record_part(self, number: int) -> None:
         """Record that a part was downloaded."""
         with self.marks.open("ab", buffering=0) as file:
             file.write(_MARK.pack(number))
 
-    def become(self, target: Path, info: ObjectInfo) -> None:
+    def move_to_target(self, target: Path, info: ObjectInfo) -> None:
         """Rename the file to its target, with the modification time of the object."""
         if info.modified:
             os.utime(self.path, (info.modified.timestamp(),) * 2)
@@ -110,7 +110,7 @@ def fetch_file(read: Read, info: ObjectInfo, target: Path, meter: Meter, *, chec
     except BaseException:
         unfinished.drop()
         raise
-    unfinished.become(target, info)
+    unfinished.move_to_target(target, info)
 
 
 def _fetch_at_once(read: Read, info: ObjectInfo, unfinished: Unfinished, meter: Meter) -> None:
@@ -134,10 +134,10 @@ def _fetch_parts(read: Read, info: ObjectInfo, unfinished: Unfinished, meter: Me
         content = read(info, start, end)
         halt.check()
         write_at(unfinished.path, start, content)
-        unfinished.mark(number)
+        unfinished.record_part(number)
         meter.add(end - start)
 
-    each(enumerate(ranges(info.size, PART)), take_part, AT_ONCE, halt=halt, tick=meter.tell)
+    call_for_each(enumerate(ranges(info.size, PART)), take_part, AT_ONCE, halt=halt, tick=meter.tell)
 
 
 def _check(path: Path, info: ObjectInfo, *, checksum: bool) -> None:

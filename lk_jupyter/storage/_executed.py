@@ -30,7 +30,7 @@ def execution_risk(path: Path) -> Risk | None:
         return Risk("would be executed when Python or Jupyter starts in this folder", last)
     if not name.endswith(tuple(all_suffixes())):
         return None
-    working, entries = Path.cwd().resolve(), _resolved(tuple(sys.path))
+    working, entries = Path.cwd().resolve(), _resolve_folders(tuple(sys.path))
     bases = [folder for folder in path.parents if folder == working or folder in entries]
     first = min((len(folder.parts) for folder in bases), default=last)
     for index in range(first, last + 1):
@@ -45,7 +45,7 @@ def execution_risk(path: Path) -> Risk | None:
 
 
 @lru_cache(8)
-def _resolved(entries: tuple[str, ...]) -> frozenset[Path]:
+def _resolve_folders(entries: tuple[str, ...]) -> frozenset[Path]:
     """Return the folders of these entries; an empty entry is the working folder, which is always checked."""
     return frozenset(Path(entry).resolve() for entry in entries if entry)
 

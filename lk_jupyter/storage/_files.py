@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from lk_jupyter._threads import run_before_exit
 from lk_jupyter.errors import StorageError
 from lk_jupyter.storage._parts import AT_ONCE, MIB, ranges
-from lk_jupyter.storage._workers import CancelToken, each
+from lk_jupyter.storage._workers import CancelToken, call_for_each
 from lk_jupyter.storage.objects import ObjectInfo
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class ObjectReader(io.RawIOBase):
         def take(where: tuple[int, int]) -> None:
             content[where[0] : where[1]] = self._read(self.info, start + where[0], start + where[1])
 
-        each(ranges(end - start, step), take, AT_ONCE, halt=CancelToken())
+        call_for_each(ranges(end - start, step), take, AT_ONCE, halt=CancelToken())
         return memoryview(content)
 
 
@@ -172,7 +172,7 @@ class _Sending:
         for start, end in ranges(content.nbytes, _PIECE):
             self._buffer += content[start:end]
             if len(self._buffer) >= _PIECE:
-                self._give(bytes(self._buffer[:_PIECE]))
+                self._put_piece(bytes(self._buffer[:_PIECE]))
                 del self._buffer[:_PIECE]
 
     def finish(self) -> None:
@@ -180,7 +180,7 @@ class _Sending:
         if self._thread is None:
             self._put(iter((bytes(self._buffer),)), self._key)
             return
-        self._give(bytes(self._buffer))
+        self._put_piece(bytes(self._buffer))
         self._end()
         self._check()
 
@@ -198,7 +198,7 @@ class _Sending:
         self._pieces.put(bytes(self._buffer))
         self._pieces.put(None)
 
-    def _give(self, piece: bytes) -> None:
+    def _put_piece(self, piece: bytes) -> None:
         if self._thread is None:
             self._start()
         while not self._room.acquire(timeout=0.1):

@@ -17,7 +17,7 @@ from lk_jupyter.storage._executed import execution_risk
 from lk_jupyter.storage._parts import FILES_AT_ONCE, PART
 from lk_jupyter.storage._plan import PlanEntry, SyncPlan, is_file_name, is_key, plan
 from lk_jupyter.storage._s3_http import exists
-from lk_jupyter.storage._workers import CancelToken, each
+from lk_jupyter.storage._workers import CancelToken, call_for_each
 from lk_jupyter.storage.objects import ObjectInfo, TransferResult
 from lk_jupyter.storage.progress import Meter, Watcher
 
@@ -46,7 +46,7 @@ class TransferOptions:
     overwrite: bool = True
 
 
-def up(
+def upload_folder(
     storage: BucketFiles,
     local: Path,
     folder: str,
@@ -56,7 +56,7 @@ def up(
     if not local.is_dir():
         raise StorageError(f"No folder '{local}'. Nothing was uploaded.")
     prefix = f"{folder}/" if folder else ""
-    sync_plan, remote = _planned(storage, local, prefix, checksum=how.checksum)
+    sync_plan, remote = _plan_upload(storage, local, prefix, checksum=how.checksum)
     _guard(how, sync_plan, source=str(local), is_empty=not (sync_plan.copy or sync_plan.same))
     if not how.overwrite and (existing := next((entry.name for entry in sync_plan.copy if entry.name in remote), "")):
         raise exists(prefix + existing)
@@ -68,14 +68,14 @@ def up(
     return outcome(storage.remove_all(prefix + entry.name for entry in sync_plan.extra) if how.delete else 0)
 
 
-def replaced(storage: BucketFiles, local: Path, folder: str) -> list[str]:
-    """Return the keys whose objects ``up`` would replace."""
+def list_replaced_keys(storage: BucketFiles, local: Path, folder: str) -> list[str]:
+    """Return the keys whose objects ``upload_folder`` would replace."""
     prefix = f"{folder}/" if folder else ""
-    sync_plan, remote = _planned(storage, local, prefix)
+    sync_plan, remote = _plan_upload(storage, local, prefix)
     return [prefix + entry.name for entry in sync_plan.copy if entry.name in remote]
 
 
-def _planned(
+def _plan_upload(
     storage: BucketFiles, local: Path, prefix: str, *, checksum: bool = False
 ) -> tuple[SyncPlan, dict[str, PlanEntry]]:
     """Return the plan of an upload, and the objects in the bucket by name."""
@@ -158,7 +158,7 @@ def _move(
             meter.end_file()
 
     small = (entry for entry in sync_plan.copy if entry.size <= PART)
-    each(small, move, FILES_AT_ONCE, halt=CancelToken(), tick=meter.tell)
+    call_for_each(small, move, FILES_AT_ONCE, halt=CancelToken(), tick=meter.tell)
     for entry in sync_plan.copy:
         if entry.size > PART:
             move(entry)

@@ -12,7 +12,7 @@ from lk_jupyter.errors import StorageError
 from lk_jupyter.storage._parts import FILES_AT_ONCE
 from lk_jupyter.storage._s3_http import Wire
 from lk_jupyter.storage._sign import Request
-from lk_jupyter.storage._workers import CancelToken, each
+from lk_jupyter.storage._workers import CancelToken, call_for_each
 from lk_jupyter.storage.objects import FolderPage, ObjectInfo
 
 Page = list[ObjectInfo]
@@ -55,7 +55,7 @@ def page(wire: Wire, prefix: str, *, recursive: bool, size: int, token: str | No
     if not recursive:
         query["delimiter"] = "/"
     if token:
-        query.update(_from(token))
+        query.update(_page_parameters(token))
     answer = wire.need(Request("GET", "", query))
     root = _parsed(answer.body, prefix)
     following = _following(root)
@@ -67,7 +67,7 @@ def page(wire: Wire, prefix: str, *, recursive: bool, size: int, token: str | No
     return FolderPage(items, following)
 
 
-def _from(token: str) -> dict[str, str]:
+def _page_parameters(token: str) -> dict[str, str]:
     """Return the query parameters for the page of a token."""
     if not token.startswith(_AFTER):
         return {"continuation-token": token}
@@ -105,7 +105,7 @@ def markers(wire: Wire, prefix: str) -> list[str]:
         if following is None or following in starts:
             return marker_keys
         starts.add(following)
-        query.update(_from(following))
+        query.update(_page_parameters(following))
 
 
 def is_prefix(wire: Wire, prefix: str) -> bool:
@@ -124,7 +124,7 @@ def _without_empty_folders(wire: Wire, items: Page) -> Page:
             folders_with_files.add(folder)
 
     if folders:
-        each(folders, look, min(len(folders), FILES_AT_ONCE), halt=CancelToken())
+        call_for_each(folders, look, min(len(folders), FILES_AT_ONCE), halt=CancelToken())
     return [row for row in items if not row.is_folder or row.key in folders_with_files]
 
 

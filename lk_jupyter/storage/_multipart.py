@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape
 
 from lk_jupyter.errors import NoSuchObject, StorageError
 from lk_jupyter.storage._s3_http import S3Response, Wire
-from lk_jupyter.storage._sign import Request, quoted
+from lk_jupyter.storage._sign import Request, quote_text
 from lk_jupyter.storage._workers import CancelToken
 
 
@@ -69,7 +69,7 @@ class Multipart:
     def copy(self, number: int, source: str, start: int, end: int) -> UploadPart:
         """Copy a range of another object as a part, on the server."""
         headers = {
-            "x-amz-copy-source": quoted(f"/{self.wire.bucket_name}/{source}", "/"),
+            "x-amz-copy-source": quote_text(f"/{self.wire.bucket_name}/{source}", "/"),
             "x-amz-copy-source-range": f"bytes={start}-{end - 1}",
         }
         query = {"partNumber": str(number), "uploadId": self.upload_id}

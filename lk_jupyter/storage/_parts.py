@@ -31,7 +31,7 @@ def ranges(size: int, part: int) -> list[tuple[int, int]]:
     return [(start, min(start + part, size)) for start in range(0, size, part)] or [(0, 0)]
 
 
-def regrouped(pieces: Iterable[bytes], part: int) -> Iterator[bytes]:
+def regroup_pieces(pieces: Iterable[bytes], part: int) -> Iterator[bytes]:
     """Regroup pieces into parts of equal size; the last part is shorter, and at least one part is returned."""
     buffer = bytearray()
     has_output = False

@@ -131,11 +131,11 @@ def _feather(info: ObjectInfo, file: Any) -> Preview:
 
 
 def _arrow(info: ObjectInfo, schema: Any, batch: Any, count: int | None) -> Preview:
-    columns = [(each.name, _short(str(each.type))) for each in schema]
+    columns = [(each.name, _shorten_text(str(each.type))) for each in schema]
     if batch:
         batch.validate(full=True)
     cells = [column.slice(0, ROWS).to_pylist() for column in batch.columns[:COLUMNS]] if batch else []
-    rows = [["" if value is None else _short(str(value)) for value in row] for row in zip(*cells, strict=True)]
+    rows = [["" if value is None else _shorten_text(str(value)) for value in row] for row in zip(*cells, strict=True)]
     counted = "" if count is None else f"{count:,} rows, "
     words = f"Table, {counted}{len(columns):,} columns, {size_label(info.size)}."
     return _table(info, words, columns, rows, is_part=count is None or count > len(rows))
@@ -144,8 +144,8 @@ def _arrow(info: ObjectInfo, schema: Any, batch: Any, count: int | None) -> Prev
 def _table(
     info: ObjectInfo, words: str, columns: list[tuple[str, str]], rows: list[list[str]], *, is_part: bool
 ) -> Preview:
-    cells = [[_short(cell) for cell in row[:COLUMNS]] for row in rows[:ROWS]]
-    names = [(_short(name), kind) for name, kind in columns[:COLUMNS]]
+    cells = [[_shorten_text(cell) for cell in row[:COLUMNS]] for row in rows[:ROWS]]
+    names = [(_shorten_text(name), kind) for name, kind in columns[:COLUMNS]]
     return Preview(info, words, names, cells, is_part=is_part or len(columns) > COLUMNS)
 
 
@@ -164,12 +164,12 @@ def _json(info: ObjectInfo, file: Any) -> Preview:
     preview = _text(info, file)
     with suppress(ValueError, RecursionError):
         if not preview.is_part:
-            text = _indented(json.loads(preview.text))
+            text = _indent_json(json.loads(preview.text))
             return replace(preview, text=text[:TEXT], is_part=len(text) > TEXT)
     return preview
 
 
-def _indented(value: Any) -> str:
+def _indent_json(value: Any) -> str:
     """Return the start of JSON, indented: a line of a deep value has up to 2 kB of spaces, so the rest isn't made."""
     text = io.StringIO()
     for piece in json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(value):
@@ -306,7 +306,7 @@ def _column_type(values: Iterable[str]) -> str:
     return next((name for name, look in _TYPES if values_present and all(map(look.fullmatch, values_present))), "text")
 
 
-def _short(text: str) -> str:
+def _shorten_text(text: str) -> str:
     return text if len(text) <= LETTERS else text[: LETTERS - 1] + "…"
 
 

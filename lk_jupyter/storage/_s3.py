@@ -82,7 +82,7 @@ def open_store(credentials: Credentials) -> S3Store:
 
     The library doesn't renew the credentials: a thread of the library would call Python, and abort a process that ends.
     """
-    current = credentials.present()
+    current = credentials.current_credentials()
     endpoint = server_address(current)
     return S3Store(
         current.bucket_name,

@@ -32,9 +32,9 @@ from lk_jupyter.errors import ConnectionFailed, NoSuchObject, ObjectExists, Read
 from lk_jupyter.protocol.bucket import FOLDER
 from lk_jupyter.storage._credentials import Credentials
 from lk_jupyter.storage._parts import AT_ONCE, FILES_AT_ONCE, LOCAL_PARALLEL
-from lk_jupyter.storage._sign import Request, canonical_query, quoted, server_address, signed
+from lk_jupyter.storage._sign import Request, canonical_query, quote_text, server_address, sign_headers
 from lk_jupyter.storage._upload_state import creating
-from lk_jupyter.storage._workers import CancelToken, each
+from lk_jupyter.storage._workers import CancelToken, call_for_each
 from lk_jupyter.storage.objects import ObjectInfo
 
 #: Seconds before each further try; a minute without a network is waited out.
@@ -122,21 +122,21 @@ class Wire:
     @property
     def bucket(self) -> str:
         """The globally unique name of the bucket: endpoint and name."""
-        credentials = self._credentials.present()
+        credentials = self._credentials.current_credentials()
         return f"{credentials.endpoint}/{credentials.bucket_name}"
 
     @property
     def bucket_name(self) -> str:
         """The name of the bucket on its server."""
-        return self._credentials.present().bucket_name
+        return self._credentials.current_credentials().bucket_name
 
     @property
     def at_once(self) -> int:
         """The number of parts of an upload that are sent in parallel."""
-        host = urlsplit(server_address(self._credentials.present())).hostname or ""
+        host = urlsplit(server_address(self._credentials.current_credentials())).hostname or ""
         return LOCAL_PARALLEL if host in LOOPBACK else AT_ONCE
 
-    def hasty(self) -> Wire:
+    def copy_without_retries(self) -> Wire:
         """Return a copy without retries, for a caller who waits for the end."""
         return Wire(self._credentials, pauses=())
 
@@ -150,7 +150,7 @@ class Wire:
         refused, has_bucket = None, False
         for tries, pause in enumerate((*self._pauses, None), 1):
             try:
-                credentials = self._credentials.present()
+                credentials = self._credentials.current_credentials()
                 answer = self._send(request, credentials)
             except _UNREACHABLE as error:
                 _close_all(self._idle)
@@ -174,7 +174,7 @@ class Wire:
         """Create the bucket, which may be missing before its first use; return whether the bucket exists now."""
         if is_read_only():
             return False
-        answer = self._send(Request("PUT", ""), self._credentials.present())
+        answer = self._send(Request("PUT", ""), self._credentials.current_credentials())
         return answer.status < 300 or answer.code in {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
 
     def ensure_bucket(self) -> None:
@@ -204,25 +204,25 @@ class Wire:
 
     def put(self, key: str, content: bytes) -> None:
         """Store some bytes."""
-        self.need(_checked(Request("PUT", key, body=content)))
+        self.need(_add_checksum(Request("PUT", key, body=content)))
 
     def copy(self, key: str, to: str) -> None:
         """Copy an object on the server."""
-        source = quoted(f"/{self.bucket_name}/{key}", "/")
+        source = quote_text(f"/{self.bucket_name}/{key}", "/")
         self.need(Request("PUT", to, headers={"x-amz-copy-source": source}))
 
     def remove(self, key: str) -> None:
         """Delete an object. Raises NoSuchObject, StorageError."""
-        with self._recorded([key]):
+        with self._record_deletion([key]):
             self.need(Request("DELETE", key))
 
     def delete(self, keys: Sequence[str]) -> None:
         """Delete up to 1,000 objects with one request, or with a request each if the server has no bulk delete."""
-        with self._recorded(keys):
+        with self._record_deletion(keys):
             self._delete(keys)
 
     @contextmanager
-    def _recorded(self, keys: Sequence[str]) -> Iterator[None]:
+    def _record_deletion(self, keys: Sequence[str]) -> Iterator[None]:
         """Record a deletion in the audit log, by number and prefix; not of objects that only runs use."""
         status = "failed"
         try:
@@ -240,9 +240,9 @@ class Wire:
     def _delete(self, keys: Sequence[str]) -> None:
         rows = "".join(f"<Object><Key>{escape(key, _BLANKS)}</Key></Object>" for key in keys)
         body = f"<Delete><Quiet>true</Quiet>{rows}</Delete>".encode(errors="replace")
-        answer = self.ask(_checked(Request("POST", "", {"delete": ""}, body)))
+        answer = self.ask(_add_checksum(Request("POST", "", {"delete": ""}, body)))
         if answer.status in _NO_BULK:  # also for a key that XML can't contain
-            each(keys, lambda key: self.need(Request("DELETE", key)), FILES_AT_ONCE, halt=CancelToken())
+            call_for_each(keys, lambda key: self.need(Request("DELETE", key)), FILES_AT_ONCE, halt=CancelToken())
         elif answer.code:
             refuse("", answer)
         for refused in answer.xml.iter("Error") if answer.status < 300 and answer.body else ():
@@ -258,7 +258,7 @@ class Wire:
         with creating(self.bucket, request.key):
             if self.ask(Request("HEAD", request.key)).status < 300:
                 raise exists(request.key)
-            request = _checked(request)
+            request = _add_checksum(request)
             answer = self.ask(replace(request, headers={**request.headers, "if-none-match": "*"}))
             if answer.status in _NO_CONDITION:
                 return self.need(request)
@@ -272,7 +272,7 @@ class Wire:
 
     def _send(self, request: Request, credentials: StorageCredentials) -> S3Response:
         host, path = urlsplit(server_address(credentials)).netloc, request.path(credentials)
-        headers = signed(request, host, credentials, self._credentials.now())
+        headers = sign_headers(request, host, credentials, self._credentials.now())
         connection = self._connection(server_address(credentials))
         try:
             target = f"{path}?{canonical_query(request.query)}" if request.query else path
@@ -292,10 +292,10 @@ class Wire:
             if server == address:
                 return connection
             connection.close()
-        return _opened(address)
+        return _open_connection(address)
 
 
-def _checked(request: Request) -> Request:
+def _add_checksum(request: Request) -> Request:
     """Add a checksum of the body: without a checksum, some servers store an empty object after a cut connection."""
     checksum = b64encode(md5(request.body, usedforsecurity=False).digest()).decode()
     return replace(request, headers={**request.headers, "content-md5": checksum})
@@ -325,7 +325,7 @@ def refuse(key: str, answer: S3Response) -> NoReturn:
     raise StorageError(f"The bucket refused {what}: {reason} ({answer.code}).")
 
 
-def _opened(address: str) -> http.client.HTTPConnection:
+def _open_connection(address: str) -> http.client.HTTPConnection:
     """Return a connection, through the proxy of the environment if the address has a proxy."""
     parts = urlsplit(address)
     host = parts.hostname or ""

@@ -17,14 +17,14 @@ _ALGORITHM = "AWS4-HMAC-SHA256"
 _MOMENT = "%Y%m%dT%H%M%SZ"
 
 
-def quoted(text: str, safe: str = "") -> str:
+def quote_text(text: str, safe: str = "") -> str:
     """Return text quoted as in URLs and in signed strings."""
     return quote(text, safe=f"-_.~{safe}")
 
 
 def canonical_query(query: Mapping[str, str]) -> str:
     """Return a query in canonical order, as signed."""
-    return "&".join(f"{quoted(name)}={quoted(value)}" for name, value in sorted(query.items()))
+    return "&".join(f"{quote_text(name)}={quote_text(value)}" for name, value in sorted(query.items()))
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ class Request:
     def path(self, credentials: StorageCredentials) -> str:
         """Return the path on the server, below the path that the address of the server may have."""
         bucket = credentials.bucket_name
-        below = quoted(f"/{bucket}/{self.key}" if self.key else f"/{bucket}", "/")
+        below = quote_text(f"/{bucket}/{self.key}" if self.key else f"/{bucket}", "/")
         return urlsplit(server_address(credentials)).path.rstrip("/") + below
 
 
-def signed(request: Request, host: str, credentials: StorageCredentials, now: datetime) -> dict[str, str]:
+def sign_headers(request: Request, host: str, credentials: StorageCredentials, now: datetime) -> dict[str, str]:
     """Return the headers of a request."""
     moment = f"{now:{_MOMENT}}"
     headers = {"host": host, "x-amz-content-sha256": request.digest, "x-amz-date": moment, **request.headers}

@@ -46,7 +46,7 @@ class Tree:
     @property
     def lines(self) -> list[str]:
         """The lines of the drawing."""
-        return [plain(self.top), *_drawn(self.branches)]
+        return [plain(self.top), *_draw_branches(self.branches)]
 
     def __str__(self) -> str:
         return "\n".join(self.lines)
@@ -57,13 +57,13 @@ class Tree:
 def grow(top: str, ls: Callable[[str], Iterable[ObjectInfo]], depth: int, most: int) -> Tree:
     """Return a folder as a drawing; ``ls`` lists a folder, of which at most ``most`` items are read."""
     root = "" if top.endswith("://") else top
-    return Tree(top, tuple(_below(root, ls, depth, most)))
+    return Tree(top, tuple(_list_branches(root, ls, depth, most)))
 
 
-def _below(folder: str, ls: Callable[[str], Iterable[ObjectInfo]], depth: int, most: int) -> Iterator[Branch]:
+def _list_branches(folder: str, ls: Callable[[str], Iterable[ObjectInfo]], depth: int, most: int) -> Iterator[Branch]:
     items = list(islice(ls(folder), most + 1))
     for item in items[:most]:
-        deeper = _below(item.key, ls, depth - 1, most) if item.is_folder and depth > 1 else ()
+        deeper = _list_branches(item.key, ls, depth - 1, most) if item.is_folder and depth > 1 else ()
         yield Branch(_one_line(item.name), "" if item.is_folder else size_label(item.size), tuple(deeper))
     if len(items) > most:
         yield Branch("and more")
@@ -74,8 +74,8 @@ def _one_line(name: str) -> str:
     return plain(name).replace("\n", "\N{RETURN SYMBOL}")
 
 
-def _drawn(branches: tuple[Branch, ...]) -> Iterator[str]:
+def _draw_branches(branches: tuple[Branch, ...]) -> Iterator[str]:
     for number, branch in enumerate(branches, start=1):
         is_last = number == len(branches)
         yield f"{'└── ' if is_last else '├── '}{branch.name}{f'  {branch.size}' if branch.size else ''}"
-        yield from (("    " if is_last else "│   ") + line for line in _drawn(branch.below))
+        yield from (("    " if is_last else "│   ") + line for line in _draw_branches(branch.below))

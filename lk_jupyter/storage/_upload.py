@@ -15,7 +15,7 @@ from lk_jupyter.storage._multipart import Multipart, UploadPart, unfinished_uplo
 from lk_jupyter.storage._parts import AT_ONCE, part_size, ranges
 from lk_jupyter.storage._s3_http import Wire
 from lk_jupyter.storage._upload_state import Facts, Record
-from lk_jupyter.storage._workers import CancelToken, each
+from lk_jupyter.storage._workers import CancelToken, call_for_each
 from lk_jupyter.storage.progress import Meter
 
 #: Seconds for which the parts of an unfinished upload stay in the bucket.
@@ -41,7 +41,7 @@ def send_file(wire: Wire, path: Path, key: str, meter: Meter, *, overwrite: bool
             number, (start, end) = numbered
             body = read_range(path, start, end)
             if len(body) != end - start:
-                raise _changed(path)
+                raise _changed_file_error(path)
             part = open_upload.add_earlier.get(number)
             if part is not None and part.size == len(body) and part.etag == digest(body):
                 parts[number] = replace(part, is_md5=True)
@@ -50,10 +50,10 @@ def send_file(wire: Wire, path: Path, key: str, meter: Meter, *, overwrite: bool
                 parts[number] = open_upload.upload.send(number, body, halt)
                 meter.add(len(body))
 
-        each(enumerate(ranges(before.st_size, part), 1), send, wire.at_once, halt=halt, tick=meter.tell)
+        call_for_each(enumerate(ranges(before.st_size, part), 1), send, wire.at_once, halt=halt, tick=meter.tell)
         after = path.stat()
         if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
-            raise _changed(path)
+            raise _changed_file_error(path)
         open_upload.upload.complete(parts, overwrite=overwrite)
 
 
@@ -67,7 +67,7 @@ def send_pieces(wire: Wire, parts: Iterable[bytes], key: str, meter: Meter, *, o
             uploaded[number] = open_upload.upload.send(number, body, halt)
             meter.add(len(body))
 
-        each(enumerate(parts, 1), send, wire.at_once, halt=halt, tick=meter.tell)
+        call_for_each(enumerate(parts, 1), send, wire.at_once, halt=halt, tick=meter.tell)
         open_upload.upload.complete(uploaded, overwrite=overwrite)
 
 
@@ -80,14 +80,14 @@ def copy_in_parts(wire: Wire, source: str, size: int, key: str) -> None:
             number, (start, end) = numbered
             parts[number] = open_upload.upload.copy(number, source, start, end)
 
-        each(enumerate(ranges(size, max(part_size(size), 1 << 28)), 1), copy, AT_ONCE, halt=CancelToken())
+        call_for_each(enumerate(ranges(size, max(part_size(size), 1 << 28)), 1), copy, AT_ONCE, halt=CancelToken())
         open_upload.upload.complete(parts)
 
 
 def sweep(wire: Wire, *, keep: float = RETENTION_SECONDS) -> int:
     """Abort the uploads that no process can or should resume; return their number."""
     count = 0
-    for record in _upload_state.abandoned(wire.bucket):
+    for record in _upload_state.abandoned_records(wire.bucket):
         assert record.facts  # noqa: S101 (else it is no record of this bucket)
         if _can_go_on(record.facts) and time.time() - record.facts.began < keep:
             record.close()
@@ -148,7 +148,7 @@ def _take_back(wire: Wire, record: Record) -> None:
     is_removed = False
     try:
         if record.facts:
-            _abort(wire.hasty(), record.facts)
+            _abort(wire.copy_without_retries(), record.facts)
         is_removed = True
     except LkError:
         pass
@@ -170,5 +170,5 @@ def _can_go_on(facts: Facts) -> bool:
     return False
 
 
-def _changed(path: Path) -> StorageError:
+def _changed_file_error(path: Path) -> StorageError:
     return StorageError(f"{path} changed during the upload. Nothing was stored. Upload it again.")

@@ -117,7 +117,7 @@ def creating(bucket: str, key: str) -> Iterator[None]:
         record.close(forget=True)
 
 
-def abandoned(bucket: str) -> Iterator[Record]:
+def abandoned_records(bucket: str) -> Iterator[Record]:
     """Iterate over the records of a bucket whose senders have ended; the caller must close each record."""
     for path in sorted(_folder().glob("*.json")):
         with suppress(OSError):

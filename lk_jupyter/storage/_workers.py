@@ -42,7 +42,7 @@ class CancelToken:
             raise Stopped
 
 
-def each(
+def call_for_each(
     items: Iterable[T],
     act: Callable[[T], object],
     at_once: int,
@@ -56,7 +56,7 @@ def each(
     stops the remaining workers.
     """
     crew = _Crew(items, act, halt, at_once)
-    threads = [threading.Thread(target=crew.work, name="lk-storage", daemon=True) for _ in range(at_once)]
+    threads = [threading.Thread(target=crew.process_items, name="lk-storage", daemon=True) for _ in range(at_once)]
     try:
         for thread in threads:
             start(thread)
@@ -77,7 +77,7 @@ def interruptible(act: Callable[[], T]) -> T:
     if threading.current_thread() is not threading.main_thread():
         return act()
     results: list[T] = []
-    each([act], lambda act: results.append(act()), 1, halt=CancelToken())
+    call_for_each([act], lambda act: results.append(act()), 1, halt=CancelToken())
     return results[0]
 
 
@@ -93,7 +93,7 @@ class _Crew(Generic[T]):
         self._active = at_once
         self._lock = threading.Lock()
 
-    def work(self) -> None:
+    def process_items(self) -> None:
         """Process items until none remain."""
         try:
             for item in iter(self._next, _END):

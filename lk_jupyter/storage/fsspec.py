@@ -19,7 +19,7 @@ from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 from lk_jupyter.errors import NoSuchObject
 from lk_jupyter.storage._files import CompressedWriter, ObjectFile, ObjectWriter, TextWriter
 from lk_jupyter.storage._parts import FILES_AT_ONCE
-from lk_jupyter.storage._workers import CancelToken, each
+from lk_jupyter.storage._workers import CancelToken, call_for_each
 from lk_jupyter.storage.objects import ObjectInfo
 from lk_jupyter.storage.storage import Storage
 
@@ -52,7 +52,7 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
     def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
         """List a folder without deeper folders, or the object of this key."""
         path = self._strip_protocol(path)
-        rows = [_facts(info) for info in self.storage.ls(path, recursive=False)]
+        rows = [_object_info(info) for info in self.storage.ls(path, recursive=False)]
         if not rows and path:
             rows = [self._object(path)]
         return rows if detail else [row["name"] for row in rows]
@@ -69,7 +69,7 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
         if maxdepth or withdirs or options.get("prefix"):
             return super().find(path, maxdepth=maxdepth, withdirs=withdirs, detail=detail, **options)
         path = self._strip_protocol(path)
-        rows = {row["name"]: row for row in map(_facts, self.storage.ls(path))}
+        rows = {row["name"]: row for row in map(_object_info, self.storage.ls(path))}
         if not rows and path and self.exists(path):
             rows = {path: self._object(path)}
         return rows if detail else sorted(rows)
@@ -88,7 +88,7 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
     def _object(self, path: str) -> dict[str, Any]:
         with _missing():
-            return _facts(self.storage.info(path))
+            return _object_info(self.storage.info(path))
 
     def mkdir(self, path: str, create_parents: bool = True, **_: Any) -> None:
         """Do nothing: a folder exists while it contains an object. Raises FileExistsError for an existing path."""
@@ -184,7 +184,7 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
                     raise
                 contents[number] = error
 
-        each(range(count), take, FILES_AT_ONCE, halt=CancelToken())
+        call_for_each(range(count), take, FILES_AT_ONCE, halt=CancelToken())
         return [contents[number] for number in range(count)]
 
     def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **_: Any) -> None:
@@ -235,7 +235,7 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
             if self.info(name)["type"] == "file":
                 files.add(name)
 
-        each(names, look, min(len(names), FILES_AT_ONCE), halt=CancelToken())
+        call_for_each(names, look, min(len(names), FILES_AT_ONCE), halt=CancelToken())
         if not recursive and not files:
             raise IsADirectoryError(f"{names[0]!r} is a folder. Nothing was deleted. Use recursive=True.")
         self.storage.remove_all(sorted(files))
@@ -304,7 +304,7 @@ class _BlockFile(AbstractBufferedFile):  # type: ignore[misc]
         return self._file.read(end - start)
 
 
-def _facts(info: ObjectInfo) -> dict[str, Any]:
+def _object_info(info: ObjectInfo) -> dict[str, Any]:
     if info.is_folder:
         return _folder(info.key.rstrip("/"))
     return {

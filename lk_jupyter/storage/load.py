@@ -135,11 +135,12 @@ def _check_memory(key: str, kind: Format, file: Any, wish: LoadRequest, *, packe
 
 def free_memory() -> int | None:
     """Return the number of bytes that this process may still use; None if the system doesn't report it."""
-    sizes = [size for size in (_system_memory(), _group_memory()) if size is not None]
+    sizes = [size for size in (_available_memory(), _group_memory()) if size is not None]
     return min(sizes) if sizes else None
 
 
-def _system_memory() -> int | None:
+def _available_memory() -> int | None:
+    """Return the bytes of memory that the system can give to a new process; None if unknown."""
     with suppress(OSError):
         match = re.search(r"MemAvailable:\s+(\d+) kB", _SYSTEM.read_text())
         return int(match[1]) * 1024 if match else None
@@ -230,7 +231,7 @@ def _jsonl(file: Any, wish: LoadRequest) -> Any:
 def _parquet(file: Any, wish: LoadRequest) -> Any:
     parquet = library("pyarrow.parquet")
     if wish.sample is None:
-        return _validated(parquet.read_table(file, columns=wish.columns)).to_pandas()
+        return _require_valid_offsets(parquet.read_table(file, columns=wish.columns)).to_pandas()
     batches = parquet.ParquetFile(file).iter_batches(batch_size=max(1, wish.sample), columns=wish.columns)
     return _part(_frame(islice(batches, 1), parquet.ParquetFile(file).schema_arrow, wish), wish)
 
@@ -239,10 +240,10 @@ def _frame(batches: Any, schema: Any, wish: LoadRequest) -> Any:
     arrow = library("pyarrow")
     parts = list(batches)
     table = arrow.Table.from_batches(parts) if parts else schema.empty_table()
-    return _validated(table.select(wish.columns) if wish.columns else table).to_pandas()
+    return _require_valid_offsets(table.select(wish.columns) if wish.columns else table).to_pandas()
 
 
-def _validated(table: Any) -> Any:
+def _require_valid_offsets(table: Any) -> Any:
     """Return a pyarrow table with valid offsets: invalid offsets would read foreign memory. Raises ValueError."""
     tables.require_valid(table)
     return table
@@ -250,7 +251,7 @@ def _validated(table: Any) -> Any:
 
 def _feather(file: Any, wish: LoadRequest) -> Any:
     if wish.sample is None:
-        return _validated(library("pyarrow.feather").read_table(file, columns=wish.columns)).to_pandas()
+        return _require_valid_offsets(library("pyarrow.feather").read_table(file, columns=wish.columns)).to_pandas()
     reader = library("pyarrow").ipc.open_file(file)
     batches, rows = list[Any](), 0
     while rows < wish.sample and len(batches) < reader.num_record_batches:

@@ -63,28 +63,28 @@ def preview_object(info: ObjectInfo, file: Any) -> Preview:
     try:
         if not unpack and show not in IN_CHILD:
             unchecked = show(info, file)
-            return replace(_checked(info, preview_facts(unchecked)), image=unchecked.image, mime=unchecked.mime)
+            return replace(_limit_preview(info, preview_facts(unchecked)), image=unchecked.image, mime=unchecked.mime)
         if name := LIBRARIES.get(show):
             require_library(name)
         result = PROCESS.preview(info, file)
         if words := result.get("broken"):
-            return _broken(info, suffix, str(words))
-        return _checked(info, result)
+            return _unreadable_preview(info, suffix, str(words))
+        return _limit_preview(info, result)
     except LkError:
         raise
     except PreviewFailed as failure:
         name = PurePosixPath(info.key).name
         return Preview(info, f"Can't preview '{name}': {failure}. Download it: %lk_get {shlex.quote(info.key)}")
     except Exception as error:  # noqa: BLE001 (each library has its own)
-        return _broken(info, suffix, str(error) or type(error).__name__)
+        return _unreadable_preview(info, suffix, str(error) or type(error).__name__)
 
 
-def _broken(info: ObjectInfo, suffix: str, error: str) -> Preview:
+def _unreadable_preview(info: ObjectInfo, suffix: str, error: str) -> Preview:
     words = " ".join(error.split())[:LETTERS].rstrip(".")
     return Preview(info, f"Can't read this as {suffix.lstrip('.') or 'text'}: {words}.")
 
 
-def _checked(info: ObjectInfo, result: dict[str, Any]) -> Preview:
+def _limit_preview(info: ObjectInfo, result: dict[str, Any]) -> Preview:
     """Return a preview within the limits, for any result of a reader or the child process."""
     columns = [(_encodable(name, LETTERS), _encodable(kind, LETTERS)) for name, kind in result["columns"][:COLUMNS]]
     rows = [[_encodable(cell, LETTERS) for cell in row[:COLUMNS]] for row in result["rows"][:ROWS]]

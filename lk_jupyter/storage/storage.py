@@ -17,17 +17,17 @@ from lk_jupyter.api.storage import StorageCredentials
 from lk_jupyter.config.read_only import refuse_if_read_only
 from lk_jupyter.errors import NoSuchObject, StorageError
 from lk_jupyter.storage import _folders, _upload
-from lk_jupyter.storage._checksum import digest, holds
+from lk_jupyter.storage._checksum import digest, file_matches_object
 from lk_jupyter.storage._credentials import Credentials
 from lk_jupyter.storage._download import check_room, fetch_file
 from lk_jupyter.storage._files import ObjectFile, ObjectReader, ObjectWriter, TextWriter
 from lk_jupyter.storage._listing import Page, is_prefix, markers, page, pages
-from lk_jupyter.storage._parts import AT_ONCE, PART, ranges, regrouped
+from lk_jupyter.storage._parts import AT_ONCE, PART, ranges, regroup_pieces
 from lk_jupyter.storage._plan import checked_key, file_name
 from lk_jupyter.storage._s3_http import Wire
 from lk_jupyter.storage._sign import Request, links
 from lk_jupyter.storage._tree import Tree, grow
-from lk_jupyter.storage._workers import CancelToken, each, interruptible
+from lk_jupyter.storage._workers import CancelToken, call_for_each, interruptible
 from lk_jupyter.storage.objects import FolderPage, Link, ObjectInfo, Objects, TransferResult
 from lk_jupyter.storage.progress import Meter, Watcher
 
@@ -139,11 +139,13 @@ class Storage:
             return self._put_bytes(source, key, progress, overwrite=overwrite)
         path = Path(source)
         if path.is_dir():
-            return _folders.up(self, path, key.rstrip("/"), _folders.TransferOptions(progress, overwrite=overwrite))
+            return _folders.upload_folder(
+                self, path, key.rstrip("/"), _folders.TransferOptions(progress, overwrite=overwrite)
+            )
         key = checked_key(key + path.name if key.endswith("/") or not key else key)
         meter = Meter(1, _size(path), progress)
         with _local_words(path):
-            if not overwrite and (info := self.find(key)) and holds(path, info):
+            if not overwrite and (info := self.find(key)) and file_matches_object(path, info):
                 return TransferResult(same=1)
             self._put_file(path, key, meter, overwrite=overwrite)
         return _report(meter)
@@ -152,10 +154,10 @@ class Storage:
         """Return the keys whose objects a ``put`` of this file or folder would replace by other content."""
         key, path = _key(key), Path(source)
         if path.is_dir():
-            return _folders.replaced(self, path, key.rstrip("/"))
+            return _folders.list_replaced_keys(self, path, key.rstrip("/"))
         key = key + path.name if key.endswith("/") or not key else key
         with _local_words(path):
-            return [key] if (info := self.find(key)) and not holds(path, info) else []
+            return [key] if (info := self.find(key)) and not file_matches_object(path, info) else []
 
     def free_key(self, key: str) -> str:
         """Return the key, or the first of ``x (1).csv``, ``x (2).csv`` and so on that no object has."""
@@ -230,7 +232,7 @@ class Storage:
         how = _folders.TransferOptions(progress, delete=delete, checksum=checksum)
         if up:
             refuse_if_read_only("writes")
-            return _folders.up(self, Path(source), _key(str(target)).rstrip("/"), how)
+            return _folders.upload_folder(self, Path(source), _key(str(target)).rstrip("/"), how)
         return _folders.down(self, _key(str(source)).rstrip("/"), Path(target), how)
 
     def get_bytes(self, key: str) -> bytearray:
@@ -463,7 +465,7 @@ class Storage:
         if to.startswith(key):
             raise StorageError(f"{to!r} is inside {key!r}.")
         objects = list(self.ls(key))
-        each(objects, lambda info: self._copy(info, to + info.key[len(key) :]), AT_ONCE, halt=CancelToken())
+        call_for_each(objects, lambda info: self._copy(info, to + info.key[len(key) :]), AT_ONCE, halt=CancelToken())
         return len(objects)
 
     def presign(self, key: str, method: Method = "GET", *, life: timedelta = timedelta(hours=1)) -> Link:
@@ -509,7 +511,7 @@ class Storage:
 
     @property
     def _store(self) -> Any:
-        s3, credentials = self._library(), self._credentials.present()
+        s3, credentials = self._library(), self._credentials.current_credentials()
         if self._stores.get(s3, (None,))[0] != credentials:
             with s3.in_our_words(""):
                 self._stores[s3] = credentials, s3.open_store(self._credentials)
@@ -542,7 +544,7 @@ class Storage:
         return _report(meter)
 
     def _put_pieces(self, pieces: Iterable[bytes], key: str, meter: Meter, *, overwrite: bool) -> None:
-        parts = regrouped(pieces, PART)
+        parts = regroup_pieces(pieces, PART)
         first = next(parts)
         if len(first) < PART or (second := next(parts, None)) is None:
             self._put_small(first, key, meter, overwrite=overwrite)
@@ -576,18 +578,18 @@ class Storage:
             start, end = where
             target[start:end] = self._read(info, first + start, first + end)
 
-        each(ranges(len(target), PART), take, AT_ONCE, halt=CancelToken())
+        call_for_each(ranges(len(target), PART), take, AT_ONCE, halt=CancelToken())
 
     def _read(self, info: ObjectInfo, start: int, end: int) -> memoryview:
         """Return a range of an object. Raises StorageError if the object has changed since ``info``."""
         if start >= end:
             return memoryview(b"")
-        part = self._do(info.key, lambda s3: s3.read_range(self._store, info.key, info.etag, start, end))
+        part = self._call_library(info.key, lambda s3: s3.read_range(self._store, info.key, info.etag, start, end))
         if len(part) != end - start:
             raise StorageError(f"{info.key!r} changed while it was read. Try again.")
         return memoryview(part)
 
-    def _do(self, key: str, act: Callable[[Any], T]) -> T:
+    def _call_library(self, key: str, act: Callable[[Any], T]) -> T:
         """Return the result of ``act`` with the library; refused credentials are replaced once."""
         s3 = self._library()
 
@@ -595,7 +597,7 @@ class Storage:
             with s3.in_our_words(key):
                 return interruptible(lambda: act(s3))
 
-        credentials = self._credentials.present()
+        credentials = self._credentials.current_credentials()
         try:
             return cast("T", s3.persistent(once))
         except s3.NoBucket:
@@ -611,7 +613,7 @@ class Storage:
         from lk_jupyter.storage import _plain, _s3  # noqa: PLC0415
 
         # Without a session token, the library would send the AWS token of the environment.
-        has_token = self._credentials.present().session_token
+        has_token = self._credentials.current_credentials().session_token
         return _plain if _s3.is_copied or self._credentials.is_skewed or not has_token else _s3
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lk_jupyter.errors import StorageError
-from lk_jupyter.storage._parts import MIB, PART, part_size, ranges, regrouped
+from lk_jupyter.storage._parts import MIB, PART, part_size, ranges, regroup_pieces
 from lk_jupyter.storage._plan import PlanEntry, file_name, is_file_name, is_key, plan
 
 
@@ -130,7 +130,7 @@ def test_ranges_cover_all_without_overlap():
 
 @pytest.mark.parametrize("pieces", [[], [b""], [b"abc"], [b"ab", b"c" * 9, b"", b"d"], [b"x" * 10]])
 def test_pieces_of_any_size_become_parts_of_one(pieces):
-    parts = list(regrouped(pieces, 5))
+    parts = list(regroup_pieces(pieces, 5))
     assert b"".join(parts) == b"".join(pieces)
     assert all(len(part) == 5 for part in parts[:-1])
     assert len(parts) >= 1

@@ -197,7 +197,7 @@ def test_credentials_are_asked_for_when_the_last_ones_end_soon_and_not_before(se
 def test_credentials_that_end_in_mid_transfer_are_renewed(make_cloud):
     cloud = make_cloud("--s3-credential-seconds", "2")
     storage = Storage(cloud.client.storage.credentials)
-    first = storage._credentials.present()
+    first = storage._credentials.current_credentials()
 
     def pieces():
         yield LARGE
@@ -205,7 +205,7 @@ def test_credentials_that_end_in_mid_transfer_are_renewed(make_cloud):
         yield LARGE
 
     storage.put(pieces(), "long")
-    assert storage._credentials.present() != first
+    assert storage._credentials.current_credentials() != first
     assert storage.get_bytes("long") == LARGE * 2
 
 
@@ -218,7 +218,7 @@ begun, ends = threading.Event(), threading.Event()
 
 class Given:
     calls = 0
-    def present(self):
+    def current_credentials(self):
         self.calls += 1
         if self.calls > 1:
             begun.set()
@@ -289,8 +289,8 @@ def test_a_link_where_a_download_begins_leads_nowhere(tmp_path):
         path.symlink_to(other)
     download = _download.Unfinished(target, info)
     download.read_marks()
-    download.mark(0)
-    download.become(target, info)
+    download.record_part(0)
+    download.move_to_target(target, info)
     assert (other.read_text(), target.is_symlink()) == ("mine", False)
 
 
@@ -302,7 +302,7 @@ def test_of_two_that_download_the_same_object_to_one_place_each_has_a_file(tmp_p
         assert place.read_marks() == set()
         place.path.write_bytes(content)
     for place in places[:2]:
-        place.become(target, info)
+        place.move_to_target(target, info)
     places[2].drop()
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"def"]
 
