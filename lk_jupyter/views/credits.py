@@ -38,7 +38,7 @@ def user_credits(credit: UserCredits) -> StaticView:
 
 def org_balance(credit: OrgBalance) -> StaticView:
     """Show the balance of an organization."""
-    return _amounts(("Left", credit.balance), note=_suspended(credit.account_suspended))
+    return _amounts(("Left", credit.balance), note=_suspension_text(credit.account_suspended))
 
 
 def balance(account: AccountBalance) -> StaticView:
@@ -48,7 +48,7 @@ def balance(account: AccountBalance) -> StaticView:
         seconds = (account.depleted_at - datetime.now(timezone.utc)).total_seconds()
         most = "" if account.rate.complete else " at the latest"
         rows.append(("Lasts", f"{duration_label(seconds)}, until {account.depleted_at.astimezone():%d %b %H:%M}{most}"))
-    table = Table(("Credits", "Amount"), rows, note=_suspended(account.suspended))
+    table = Table(("Credits", "Amount"), rows, note=_suspension_text(account.suspended))
     return picture(table, *([resources(account.resources)] if account.resources else []))
 
 
@@ -109,5 +109,5 @@ def _amount(amount: Decimal | None, unknown: str = "") -> str:
     return unknown if amount is None else credits_label(amount).removesuffix(" credits")
 
 
-def _suspended(suspended: bool) -> str:  # noqa: FBT001 (a word for it)
+def _suspension_text(suspended: bool) -> str:  # noqa: FBT001 (a word for it)
     return "The account is suspended." if suspended else ""

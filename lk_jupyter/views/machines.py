@@ -33,12 +33,14 @@ def _cheapest_first(types: Iterable[MachineType]) -> list[MachineType]:
 
 def _type_table(types: list[MachineType], allowed: Catalogue | None) -> StaticView:
     columns = (*_COLUMNS, "You may use it") if allowed else _COLUMNS
-    rows = [(*_row(each), *(["yes" if allowed.allows(each) else "no"] if allowed else [])) for each in types[:MOST]]
+    rows = [
+        (*_machine_row(each), *(["yes" if allowed.allows(each) else "no"] if allowed else [])) for each in types[:MOST]
+    ]
     note = rest(len(types), MOST, "All machine types: %lk_machines") if types else "No machine types for this account."
     caption = "1 machine type" if len(types) == 1 else f"{len(types):,} machine types, prices in credits"
     return picture(Table(columns, rows, note, frozenset({"Memory GiB", "Price"}), caption))
 
 
-def _row(each: MachineType) -> tuple[str, ...]:
+def _machine_row(each: MachineType) -> tuple[str, ...]:
     memory = str(each.memory_gib or "unknown") if each.card else ""
     return each.hardware_profile, each.card_name, memory, price_label(each)

@@ -60,7 +60,12 @@ def _parser() -> MarkdownIt:
     parser.validateLink = _is_web_address  # type: ignore[assignment,method-assign] # as its documentation has it
     parser.inline.ruler.before("escape", "formula", _formula)
     parser.block.ruler.before("fence", "formula_block", _formula_block, {"alt": ["paragraph", "blockquote", "list"]})
-    for name, rule in {"image": _image, "link_open": _link, "formula": _typeset, "formula_block": _typeset}.items():
+    for name, rule in {
+        "image": _image,
+        "link_open": _link,
+        "formula": _render_formula,
+        "formula_block": _render_formula,
+    }.items():
         parser.add_render_rule(name, rule)
     return parser
 
@@ -85,7 +90,7 @@ def _image(renderer: Any, tokens: Sequence[Token], at: int, options: Any, env: A
     return f'<a href="{address}" target="_blank" rel="noopener noreferrer">{words}</a>'
 
 
-def _typeset(_renderer: Any, tokens: Sequence[Token], at: int, _options: Any, _env: Any) -> str:
+def _render_formula(_renderer: Any, tokens: Sequence[Token], at: int, _options: Any, _env: Any) -> str:
     text = tokens[at].content
     if _ACTIVE.search(text):
         return f"<code>{escape(text)}</code>"

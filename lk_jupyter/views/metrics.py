@@ -25,7 +25,7 @@ def answer(response: ExecutionMetrics) -> StaticView:
 def metrics(value: Metrics) -> StaticView:
     """Show the metrics of a run, with a row for each series with samples."""
     rows = [
-        _row(series, value.samples[series.column])
+        _series_row(series, value.samples[series.column])
         for series in SERIES
         if measured_values(value.samples.get(series.column, []))
     ]
@@ -33,20 +33,20 @@ def metrics(value: Metrics) -> StaticView:
     return picture(Table(_COLUMNS, rows, "" if rows else EMPTY, _RIGHT, caption))
 
 
-def _row(series: Series, samples: Sequence[Point]) -> tuple[str | Drawing, ...]:
+def _series_row(series: Series, samples: Sequence[Point]) -> tuple[str | Drawing, ...]:
     values = measured_values(samples)
     figures = (values[-1], sum(values) / len(values), max(values))
     return (series.label, *map(figure, figures), series.unit, _curve(samples, max(values)))
 
 
 def _curve(samples: Sequence[Point], peak: float) -> Drawing:
-    values = _thinned(samples, _CHARACTERS)
+    values = _highest_values(samples, _CHARACTERS)
     heights = [None if math.isnan(value) else (value / peak if peak > 0 else 0.0) for value in values]
     text = "".join(" " if height is None else _BLOCKS[max(0, min(7, int(height * 8)))] for height in heights)
-    return Drawing(_svg(_thinned(samples, _WIDE // 2), peak), text)
+    return Drawing(_svg(_highest_values(samples, _WIDE // 2), peak), text)
 
 
-def _thinned(samples: Sequence[Point], most: int) -> list[float]:
+def _highest_values(samples: Sequence[Point], most: int) -> list[float]:
     """Return the highest value of each of this number of pieces; a piece without any is NaN."""
     size = max(1.0, len(samples) / most)
     pieces = [samples[round(at * size) : round((at + 1) * size)] for at in range(min(most, len(samples)))]

@@ -34,7 +34,7 @@ def _rows(package: Bundle, budgets: Sequence[str]) -> dict[str, str]:
         "Uploaded files": ", ".join(
             f"{name} ({size_label(len(content))})" for name, content in package.uploads.items()
         ),
-        "Uploaded modules": _along(package),
+        "Uploaded modules": _modules_label(package),
         "Inputs": ", ".join(map(str, package.payload.inputs)),
         "Outputs": ", ".join(
             [*package.payload.outputs, *(["all changed variables"] if package.payload.carries else [])]
@@ -49,7 +49,7 @@ def _rows(package: Bundle, budgets: Sequence[str]) -> dict[str, str]:
     return {name: redact(value) for name, value in rows.items() if value}
 
 
-def _along(package: Bundle) -> str:
+def _modules_label(package: Bundle) -> str:
     """Return a label for our modules that are uploaded with the code."""
     files = json.loads(package.request.import_files or "{}")
     size = sum(len(text.encode()) for name, text in files.items() if name not in package.files)

@@ -29,12 +29,12 @@ Part = tuple[str, Sequence[Sequence[Any]]]
 
 def plots(runs: Sequence[Metrics], head: str) -> bytes:
     """Return the metrics of runs below some lines of text."""
-    return _drawn(lambda figure: fill(figure, runs, head=_drawable(head)))
+    return _draw_figure(lambda figure: fill(figure, runs, head=_drawable(head)))
 
 
 def bars(parts: Sequence[Part], head: str) -> bytes:
     """Return sums as bars below some lines of text."""
-    return _drawn(lambda figure: _draw_bars(figure, parts, _drawable(head)))
+    return _draw_figure(lambda figure: _draw_bars(figure, parts, _drawable(head)))
 
 
 def words(text: str) -> bytes:
@@ -49,7 +49,7 @@ def words(text: str) -> bytes:
     image = Image.new("L", (int(wide) + 2 * _MARGIN, int(high) + 2 * _MARGIN), _PAPER)
     ImageDraw.Draw(image).multiline_text((_MARGIN, _MARGIN), lines, _INK, font, spacing=_SPACING)
     image.putpalette(_GREYS)
-    return _stored(image)
+    return _encode_png(image)
 
 
 def _font() -> Any:
@@ -58,18 +58,18 @@ def _font() -> Any:
     places = (matplotlib.submodule_search_locations or ()) if matplotlib else ()
     files = [file for place in places if (file := Path(place, _FONT)).exists()]
     with suppress(ImportError):
-        return _opened(files[0]) if files else None
+        return _load_font(files[0]) if files else None
     return None
 
 
 @cache
-def _opened(file: Path) -> Any:
+def _load_font(file: Path) -> Any:
     from PIL import ImageFont  # noqa: PLC0415 (it comes with matplotlib)
 
     return ImageFont.truetype(file, _SIZE, layout_engine=ImageFont.Layout.BASIC)
 
 
-def _drawn(draw: Callable[[Any], object]) -> bytes:
+def _draw_figure(draw: Callable[[Any], object]) -> bytes:
     """Return a separate figure, which pyplot and the user's style do not know of; empty without matplotlib."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 (where something is to be plotted)
@@ -81,10 +81,10 @@ def _drawn(draw: Callable[[Any], object]) -> bytes:
     draw(canvas.figure)
     canvas.draw()
     image = Image.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba()).convert("RGB")
-    return _stored(image.quantize(_SHADES))
+    return _encode_png(image.quantize(_SHADES))
 
 
-def _stored(image: Any) -> bytes:
+def _encode_png(image: Any) -> bytes:
     file = BytesIO()
     image.save(file, "PNG", optimize=True)
     return file.getvalue()

@@ -28,12 +28,12 @@ def objects(value: Sequence[ObjectInfo]) -> StaticView:
 
 
 def _object_table(infos: Sequence[ObjectInfo], note: str) -> StaticView:
-    rows = [_row(info) for info in infos]
+    rows = [_object_row(info) for info in infos]
     note = note or ("" if rows else "No files. Upload one: %lk_put FILE data/")
     return picture(Table(("Name", "Size", "Written", "In a run"), rows, note, frozenset({"Size"})))
 
 
-def _row(info: ObjectInfo) -> tuple[str, str, str, str]:
+def _object_row(info: ObjectInfo) -> tuple[str, str, str, str]:
     written = f"{info.modified.astimezone():%Y-%m-%d %H:%M}" if info.modified else ""
     return info.key, "" if info.is_folder else size_label(info.size), written, remote_path(info.key)
 

@@ -114,24 +114,24 @@ class Table:
         if not self.columns:
             return "\n".join(filter(None, [self.caption, self.note]))
         rows = [list(self.columns), *([" ".join(str(cell).splitlines()) for cell in row] for row in self.rows)]
-        parts = self._parts(list(zip(*rows, strict=True)), width)
-        drawn = [self._part(part, width) if part is parts[0] else self._below(part, width) for part in parts]
+        parts = self._column_groups(list(zip(*rows, strict=True)), width)
+        drawn = [self._part(part, width) if part is parts[0] else self._lower_lines(part, width) for part in parts]
         head, *body = [[line for lines in row for line in lines] for row in zip(*drawn, strict=True)]
         rule = _GAP.join("-" * space for space in self._widths(parts[0], width))
         lines = [*head, rule, *(line for row in body for line in row)]
         return "\n".join(filter(None, [wrapped(self.caption, width), *lines, wrapped(self.note, width)]))
 
-    def _parts(self, columns: Sequence[Column], width: int | None) -> list[list[Column]]:
+    def _column_groups(self, columns: Sequence[Column], width: int | None) -> list[list[Column]]:
         """Return the groups of columns that share a line."""
         parts: list[list[Column]] = [[]]
         for column in columns:
-            needed = [self._least(each) + len(_GAP) for each in (*parts[-1], column)]
+            needed = [self._minimum_width(each) + len(_GAP) for each in (*parts[-1], column)]
             if width and parts[-1] and sum(needed) > width + len(_GAP) - len(_BELOW) * (len(parts) > 1):
                 parts.append([])
             parts[-1].append(column)
         return parts
 
-    def _least(self, column: Column) -> int:
+    def _minimum_width(self, column: Column) -> int:
         """Return the letters that a column needs: only long text is wrapped."""
         natural = max(map(len, column))
         if natural <= _UNWRAPPED or column[0] in self.right:
@@ -140,7 +140,7 @@ class Table:
 
     def _widths(self, columns: Sequence[Column], width: int | None) -> list[int]:
         """Return the widths of columns that share a line: the widest columns shrink first."""
-        widths, least = [max(map(len, column)) for column in columns], list(map(self._least, columns))
+        widths, least = [max(map(len, column)) for column in columns], list(map(self._minimum_width, columns))
         while width and (over := sum(widths) + len(_GAP) * (len(widths) - 1) - width) > 0:
             spare = [have - need for have, need in zip(widths, least, strict=True)]
             if not any(spare):
@@ -149,7 +149,7 @@ class Table:
             widths[widest] -= min(over, spare[widest])
         return widths
 
-    def _below(self, columns: Sequence[Column], width: int | None) -> list[list[str]]:
+    def _lower_lines(self, columns: Sequence[Column], width: int | None) -> list[list[str]]:
         """Return the lines of columns that have no room next to the first columns."""
         drawn = self._part(columns, width and width - len(_BELOW))
         return [[_BELOW + line if line else "" for line in lines] for lines in drawn]
@@ -161,7 +161,7 @@ class Table:
         return [
             [
                 _GAP.join(side(cell, space) for side, cell, space in zip(sides, line, widths, strict=True)).rstrip()
-                for line in zip_longest(*map(_folded, row, widths), fillvalue="")
+                for line in zip_longest(*map(_wrap_text, row, widths), fillvalue="")
             ]
             for row in zip(*columns, strict=True)
         ]
@@ -174,11 +174,11 @@ class Table:
         """The table without the stylesheet that belongs to the HTML."""
         caption = f"<caption>{escape(self.caption)}</caption>" if self.caption else ""
         head = "".join(f'<th scope="col"{self._style(name)}>{escape(name)}</th>' for name in self.columns)
-        body = "".join(f"<tr>{self._row(row)}</tr>" for row in self.rows if self.columns)
+        body = "".join(f"<tr>{self._html_row(row)}</tr>" for row in self.rows if self.columns)
         note = "".join(f"<p>{escape(line)}</p>" for line in self.note.splitlines())
         return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}"
 
-    def _row(self, cells: Sequence[Cell]) -> str:
+    def _html_row(self, cells: Sequence[Cell]) -> str:
         styles = [self._style(name) for name in self.columns]
         longs = [
             ' class="lk-folds"' if name in self.folds else ' class="lk-long"' if len(cell) > _BRIEF else ""
@@ -200,7 +200,7 @@ def _pieces(text: str) -> list[str]:
     return re.findall(r"[^\s/_]*(?:[/_]|\s+|$)", text)
 
 
-def _folded(text: str, width: int) -> list[str]:
+def _wrap_text(text: str, width: int) -> list[str]:
     """Return a text as lines of this width, except for parts that are longer."""
     if len(text) <= width:
         return [text]
@@ -248,7 +248,7 @@ def grid(frame: Any) -> Table:
     filled = [indexed.empty or _has_value(column) for _, column in indexed.items()]
     flat = indexed.loc[:, filled]
     counts = flat.isna().sum().tolist()
-    columns = [_counted(str(name), count) for name, count in zip(flat.columns, counts, strict=True)]
+    columns = [_label_with_nulls(str(name), count) for name, count in zip(flat.columns, counts, strict=True)]
     top = flat.head(MOST)
     nulls = top.isna().to_numpy().tolist()
     values = [
@@ -270,7 +270,7 @@ def _has_value(column: Any) -> bool:
 NULL = Drawing("<small>null</small>", "null")
 
 
-def _counted(name: str, nulls: int) -> str:
+def _label_with_nulls(name: str, nulls: int) -> str:
     return f"{name} ({nulls:,} null{'s' * (nulls != 1)})" if nulls else name
 
 
@@ -290,13 +290,13 @@ def _value(value: Any) -> Cell:
         return Drawing(f'<span style="white-space: nowrap">{text}</span>', text)
     text = str(value)
     if _is_number(value):
-        return text if isinstance(value, Integral) else significant(text)
+        return text if isinstance(value, Integral) else round_to_five_digits(text)
     from lk_jupyter.text.secrets import redact  # noqa: PLC0415 (when a table is shown)
 
     return shortened(redact(text), LETTERS)  # in this order: half a secret isn't recognized
 
 
-def significant(text: str) -> str:
+def round_to_five_digits(text: str) -> str:
     """Return a number with at most five significant digits, formatted like in the browser; other text unchanged."""
     try:
         value = float(f"{float(text):.5g}")

@@ -9,7 +9,7 @@ from html import escape
 from typing import Any
 
 from lk_jupyter.views.picture import StaticView
-from lk_jupyter.views.table import NULL, STYLE, Drawing, Table, significant
+from lk_jupyter.views.table import NULL, STYLE, Drawing, Table, round_to_five_digits
 
 #: The most rows of the folders, letters of a text, and bytes of an image that a notebook keeps.
 ROWS, LETTERS, IMAGE = 100, 4000, 200_000
@@ -102,7 +102,7 @@ def preview_grid(columns: list[tuple[str, str]], rows: list[list[str]]) -> Table
 
 
 def _cell(cell: str, kind: str) -> Drawing | str:
-    return (significant(cell) if _FRACTIONS.search(kind) else cell) if cell else NULL
+    return (round_to_five_digits(cell) if _FRACTIONS.search(kind) else cell) if cell else NULL
 
 
 def _loaded_lines(loaded: dict[str, Any]) -> Iterator[str]:

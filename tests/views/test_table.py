@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lk_jupyter.views.table import STYLE, Table, grid, rest, show_as_grid, significant
+from lk_jupyter.views.table import STYLE, Table, grid, rest, round_to_five_digits, show_as_grid
 
 TABLE = Table(("Run", "Cost"), [("<script>alert(1)</script>", "12.50"), ("b", "3.00")], note="& more", right={"Cost"})
 
@@ -66,7 +66,7 @@ FIGURES = json.loads(Path(__file__).parents[1].joinpath("figures.json").read_tex
 
 @pytest.mark.parametrize(("text", "shown"), FIGURES["significant"])
 def test_a_number_of_data_is_written_as_in_the_browser(text, shown):
-    assert significant(text) == shown
+    assert round_to_five_digits(text) == shown
 
 
 def test_a_data_frame_looks_like_every_table_and_stays_one():
