@@ -15,7 +15,7 @@ from lk_jupyter.api.mfa import MfaLoginCode
 from lk_jupyter.api.user import UserStatus
 from lk_jupyter.config import credentials, settings
 from lk_jupyter.config.credentials import Credential
-from lk_jupyter.connection.signin import SignIn, keep, signin_server, use_local
+from lk_jupyter.connection.signin import SignIn, signin_server, store_key, use_local
 from lk_jupyter.errors import LkError, NotFound, NotSignedIn, UsageError
 from lk_jupyter.localcloud import launch, ticket
 
@@ -53,8 +53,8 @@ def login(
         return use_local()
     server = signin_server(base_url)
     if email:
-        return keep(_key_by_password(server, email))
-    return keep(_key_from_browser(server) if browser else _prompt_key(server))
+        return store_key(_key_by_password(server, email))
+    return store_key(_key_from_browser(server) if browser else _prompt_key(server))
 
 
 def _prompt_key(server: str) -> Credential:

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary, ref
 from lk_jupyter._threads import start
 from lk_jupyter.account.balance import AccountBalance, available_credits
 from lk_jupyter.account.burn_rate import billable_resources
-from lk_jupyter.connection.budget import exceeded, forecast
+from lk_jupyter.connection.budget import forecast, list_exceeded_budgets
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.text.units import credits_label, duration_label
 
@@ -150,7 +150,7 @@ class BalanceWatch:
             self._done.set()
         with suppress(Exception):
             low = low_balance(AccountBalance(self.left or Decimal(0), billable_resources(session), suspended))
-            self.warnings = [*low, *(Notice(words, WARNING) for words in exceeded(session))]
+            self.warnings = [*low, *(Notice(words, WARNING) for words in list_exceeded_budgets(session))]
 
 
 _watches: WeakKeyDictionary[Connection, BalanceWatch] = WeakKeyDictionary()

@@ -49,7 +49,7 @@ def log_file() -> Path:
     return platform_path("data", "audit.jsonl")
 
 
-def _older(path: Path) -> Path:
+def _rotated_path(path: Path) -> Path:
     return path.with_suffix(".1.jsonl")
 
 
@@ -68,18 +68,18 @@ def record_call(  # noqa: PLR0913 (the facts of one line)
         return
     fields = {name: getattr(body, name, None) for name in (*_NAMES, *_IDS, *_SEVERAL)}
     returned = answer if isinstance(answer, dict) else {}
-    target = [*_placed(endpoint, url), *_named(fields, _NAMES + _IDS), *_named(returned, _IDS)]
+    target = [*_path_values(endpoint, url), *_text_values(fields, _NAMES + _IDS), *_text_values(returned, _IDS)]
     record(endpoint.title, target, status, organization=organization, source=source, server=urlsplit(url).netloc)
 
 
-def _placed(endpoint: Endpoint, url: str) -> list[str]:
+def _path_values(endpoint: Endpoint, url: str) -> list[str]:
     """Return the values of the placeholders in a path."""
     pattern = PLACEHOLDER.sub(lambda placeholder: "(.+)" if placeholder[2] else "([^/]+)", endpoint.path)
     match = re.search(f"{pattern}$", urlsplit(url).path)
     return [unquote(value) for value in match.groups()] if match else []
 
 
-def _named(fields: Mapping[str, Any], names: Iterable[str]) -> Iterator[str]:
+def _text_values(fields: Mapping[str, Any], names: Iterable[str]) -> Iterator[str]:
     lists = [value for name in _SEVERAL if isinstance(value := fields.get(name), (list, tuple))]
     several = chain.from_iterable(lists)
     values = [*(fields.get(name) for name in names), *(getattr(each, "name", None) for each in several)]
@@ -144,19 +144,19 @@ def _rotate(path: Path) -> None:
         if path.stat().st_size >= LARGEST:
             with lock_beside(path) as is_free:
                 if is_free and path.stat().st_size >= LARGEST:
-                    put_in_place(path, _older(path))
+                    put_in_place(path, _rotated_path(path))
 
 
 def entries() -> list[dict[str, Any]]:
     """Return the lines of the log, newest first; lines that can't be read are left out."""
     path, rows = log_file(), []
-    for file in (_older(path), path):
+    for file in (_rotated_path(path), path):
         with suppress(FileNotFoundError):
-            rows += [row for line in file.read_bytes().splitlines() if (row := _row(line))]
+            rows += [row for line in file.read_bytes().splitlines() if (row := _parse_row(line))]
     return rows[::-1]
 
 
-def _row(line: bytes) -> dict[str, Any] | None:
+def _parse_row(line: bytes) -> dict[str, Any] | None:
     with suppress(ValueError, RecursionError, KeyError, TypeError):
         row = json.loads(line)
         return {"time": datetime.fromisoformat(row["time"]), **{name: row[name] for name in COLUMNS[1:]}}

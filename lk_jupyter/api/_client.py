@@ -119,7 +119,7 @@ class Client:
         tokens = Tokens(
             secret(token),
             secret(refresh_token),
-            trade=self._trade,
+            trade=self._refresh_tokens,
             on_refresh=on_refresh,
             latest=latest,
             is_reachable=is_reachable,
@@ -215,7 +215,7 @@ class Client:
             answer._fetch = lambda changes: self._send(replace(call, query={**call.query, **changes}))
         return answer
 
-    def _trade(self, refresh_token: SecretStr) -> tuple[str, str | None]:
+    def _refresh_tokens(self, refresh_token: SecretStr) -> tuple[str, str | None]:
         from lk_jupyter.api.auth import RefreshRequest  # noqa: PLC0415 (as each group, on first use)
 
         pair = self.auth.refresh(RefreshRequest(refresh_token=refresh_token.get_secret_value()))

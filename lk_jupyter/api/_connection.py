@@ -48,24 +48,24 @@ class Bearer(httpx.Auth):
         self._tokens = tokens
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        token = self._tokens.usable()
+        token = self._tokens.usable_token()
         request.headers["Authorization"] = f"Bearer {token.get_secret_value()}"
         response = yield request
         if response.status_code == 401 and self._tokens.renewable:
             cast("httpx.SyncByteStream", response.stream).close()
             response.stream = httpx.ByteStream(b"")  # httpx reads the complete stream before the next request
-            request.headers["Authorization"] = f"Bearer {self._tokens.renewed(token).get_secret_value()}"
+            request.headers["Authorization"] = f"Bearer {self._tokens.newer_token(token).get_secret_value()}"
             yield request
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Sign in the event loop of a Jupyter server, without blocking the loop during a renewal."""
-        token = await to_thread(self._tokens.usable)
+        token = await to_thread(self._tokens.usable_token)
         request.headers["Authorization"] = f"Bearer {token.get_secret_value()}"
         response = yield request
         if response.status_code == 401 and self._tokens.renewable:
             await cast("httpx.AsyncByteStream", response.stream).aclose()
             response.stream = httpx.ByteStream(b"")
-            renewed = await to_thread(self._tokens.renewed, token)
+            renewed = await to_thread(self._tokens.newer_token, token)
             request.headers["Authorization"] = f"Bearer {renewed.get_secret_value()}"
             yield request
 

@@ -29,7 +29,7 @@ def error_status(content: dict[str, Any]) -> int:
     return _STATUSES.get(str(error.get("type")), 500) if isinstance(error, dict) else 500
 
 
-def said(body: bytes) -> str:
+def error_message(body: bytes) -> str:
     """Return the message of an error body, or the body if the body isn't JSON."""
     try:
         return words(from_json(body))

@@ -105,7 +105,7 @@ class Endpoint:
         _ENDPOINTS.append(self)
 
     def __get__(self, group: Group | None, owner: type | None = None) -> Any:
-        return self if group is None else _bound(self, group)
+        return self if group is None else _bind_operation(self, group)
 
     def __repr__(self) -> str:
         return f"{self.method} {self.path}"
@@ -190,16 +190,16 @@ class Endpoint:
         by_place: dict[str, dict[str, Any]] = {"path": {}, "header": {}, "body": {}, "query": {}}
         for name, value in self._bind(*args, **kwargs).items():
             if value is not None:
-                by_place[self.place(name)][name] = self._checked(name, value)
+                by_place[self.place(name)][name] = self._validate_argument(name, value)
         body = next(iter(by_place["body"].values()), None)
         if self.checked_body and isinstance(body, self.checked_body) and (problem := body.problem()):
             raise UsageError(f"{problem} Nothing was sent.")
         return Call(
             self,
-            self.server + self._filled(by_place["path"]),
+            self.server + self._fill_path(by_place["path"]),
             by_place["query"],
             {str(self.header(name)): self._line(name, value) for name, value in by_place["header"].items()},
-            self._streamed(body),
+            self._set_stream(body),
         )
 
     def _bind(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -208,7 +208,7 @@ class Endpoint:
         except TypeError as error:
             raise TypeError(f"{self.title}: {error}. It takes {self.signature}.") from None
 
-    def _checked(self, name: str, value: Any) -> Any:
+    def _validate_argument(self, name: str, value: Any) -> Any:
         try:
             return self._checks[name].validate_python(value)
         except ValidationError as error:
@@ -222,7 +222,7 @@ class Endpoint:
             raise UsageError(f"{self.title}: {name} goes into a header, which may contain only printable ASCII.")
         return text
 
-    def _streamed(self, body: BaseModel | None) -> BaseModel | None:
+    def _set_stream(self, body: BaseModel | None) -> BaseModel | None:
         """Return the body with the field ``stream``, if any, set for the declared answer."""
         if body is None or "stream" not in type(body).model_fields:
             return body
@@ -234,11 +234,13 @@ class Endpoint:
             )
         return body
 
-    def _filled(self, values: dict[str, Any]) -> str:
+    def _fill_path(self, values: dict[str, Any]) -> str:
         """Return the path with its placeholders filled; ``{name:path}`` keeps the slashes of its value."""
         if empty := [name for name, value in values.items() if value == ""]:
             raise UsageError(f"{self.title}: {empty[0]} is empty.")
-        return PLACEHOLDER.sub(lambda match: _quoted(str(values[match[1]]), safe="/" if match[2] else ""), self.path)
+        return PLACEHOLDER.sub(
+            lambda match: _quote_path_value(str(values[match[1]]), safe="/" if match[2] else ""), self.path
+        )
 
 
 #: Maximum number of reported problems of an answer: each problem takes about 2 kB of memory.
@@ -264,7 +266,7 @@ def is_form(body: type[BaseModel]) -> bool:
     return any(Upload in (kind, *get_args(kind)) for kind in fields)
 
 
-def _quoted(value: str, safe: str) -> str:
+def _quote_path_value(value: str, safe: str) -> str:
     """Quote a value for a path, including steps such as ``..``, which would change the address."""
     steps = quote(value, safe=safe).split("/")
     return "/".join(step if step.strip(".") else step.replace(".", "%2E") for step in steps)
@@ -298,7 +300,7 @@ class Group:
         self._send = send
 
 
-def _bound(endpoint: Endpoint, group: Group) -> Callable[..., Any]:
+def _bind_operation(endpoint: Endpoint, group: Group) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         return group._send(endpoint.call(*args, **kwargs))
 

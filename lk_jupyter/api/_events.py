@@ -128,10 +128,10 @@ def _read_objects(kind: type[Event], host: str, frames: Iterator[SseMessage]) ->
 def _message(kind: type[Event], frame: SseMessage) -> dict[str, Any]:
     """Return the object of a frame, with the frame's name if events have names."""
     named = frame.event != "message" and "event" in kind.model_fields
-    return {**({"event": frame.event} if named else {}), **_object(_decoded(frame.data))}
+    return {**({"event": frame.event} if named else {}), **_object(_decode_json(frame.data))}
 
 
-def _decoded(data: str) -> Any:
+def _decode_json(data: str) -> Any:
     require_small(data)
     try:
         return from_json(data)
@@ -144,7 +144,7 @@ def parse(data: str) -> Sequence[StreamEvent]:
 
     Several ``data:`` lines of an event are joined by the standard. If each line is a JSON object, each counts.
     """
-    message = _decoded(data)
+    message = _decode_json(data)
     if isinstance(message, dict):
         event = _event(message)
         return () if event is None else (event,)
@@ -163,7 +163,7 @@ def _event(message: dict[str, Any]) -> StreamEvent | None:
     if isinstance(output := message.get("output"), dict):
         return _output(output)
     if isinstance(finished := message.get("jobFinished"), dict):
-        return _finished(finished)
+        return _parse_end(finished)
     if isinstance(envelope := message.get("Message"), dict):
         return _event({"output": envelope.get("Output"), "jobFinished": envelope.get("JobFinished")})
     legacy = _LEGACY.get(str(message.get("type")))
@@ -174,7 +174,7 @@ def _output(message: dict[str, Any]) -> Output:
     return Output(str(message.get("content") or ""))
 
 
-def _finished(finished: dict[str, Any]) -> Finished:
+def _parse_end(finished: dict[str, Any]) -> Finished:
     """Return the end of a run; a missing code means 0, because proto-style JSON drops zero values."""
     result = _object(_object(finished.get("job")).get("result"))
     code = result.get("returnCode", result.get("return_code")) or 0
@@ -217,16 +217,16 @@ _BLANK_LINES = (_BETWEEN, b"\r\n\r\n", b"\r\r")
 _FIELD = b"data:"
 
 
-def readable(pieces: Iterable[bytes], *, is_output: bool) -> Iterator[bytes]:
+def complete_stream(pieces: Iterable[bytes], *, is_output: bool) -> Iterator[bytes]:
     """Return a stream without a byte order mark, and with a final blank line, so that an unfinished last event counts.
 
     Long output arrives in few events. Raises JsonTooLarge for an event that is too large.
     """
-    stream = _limited(_without_mark(pieces))
-    return chain(joined(stream) if is_output else stream, [_BETWEEN])
+    stream = _limit_events(_without_mark(pieces))
+    return chain(join_output(stream) if is_output else stream, [_BETWEEN])
 
 
-def _limited(pieces: Iterable[bytes]) -> Iterator[bytes]:
+def _limit_events(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the pieces of a stream up to an event above the limit."""
     size, last = 0, b""
     for piece in pieces:
@@ -250,7 +250,7 @@ def _without_mark(pieces: Iterable[bytes]) -> Iterator[bytes]:
     yield from rest
 
 
-def joined(pieces: Iterable[bytes]) -> Iterator[bytes]:
+def join_output(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """Yield a stream of events cut anywhere, with the plain output of each large piece in one event.
 
     Parsing an event takes a hundred times as long as a line of output, so events that arrive together are joined

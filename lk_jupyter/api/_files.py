@@ -43,7 +43,7 @@ class Upload:
         content_type: str | None = None,
         progress: Progress | None = None,
     ) -> None:
-        self._source = _checked(source)
+        self._source = _check_source(source)
         self._start = 0 if isinstance(self._source, Path | bytes) else self._source.tell()
         self._progress = progress
         self.name = name or _name(self._source)
@@ -82,7 +82,7 @@ class Upload:
         return {"type": "string", "contentMediaType": "application/octet-stream"}
 
 
-def _checked(source: Any) -> Path | bytes | BinaryIO:
+def _check_source(source: Any) -> Path | bytes | BinaryIO:
     if isinstance(source, str | PathLike):
         path = Path(source).expanduser()
         if not path.is_file():

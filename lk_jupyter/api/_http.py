@@ -48,9 +48,9 @@ from lk_jupyter.api._connection import (
     send_once,
     silent_logs,
 )
-from lk_jupyter.api._detail import said
+from lk_jupyter.api._detail import error_message
 from lk_jupyter.api._endpoint import EXTERNAL, IRIS, PLACEHOLDER, Call, Endpoint, explain
-from lk_jupyter.api._events import DONE, StreamEvent, readable, reader_for
+from lk_jupyter.api._events import DONE, StreamEvent, complete_stream, reader_for
 from lk_jupyter.api._failures import check_advice, lost_request, too_large
 from lk_jupyter.api._retry import AGAIN, Loss, RequestOutcome, send_with_retries, unknown
 from lk_jupyter.api._tokens import ServerEnded, Tokens
@@ -166,7 +166,7 @@ class Http:
         Raises the ApiError of the status, ConnectionFailed, OutcomeUnknown or InvalidResponse.
         """
         host = host_name(self.address(call.path))
-        outcome = self._audited(call)
+        outcome = self._send_audited(call)
         if error := self._error(call.endpoint, outcome, host):
             raise error
         answer: httpx.Response = outcome.carries
@@ -174,7 +174,7 @@ class Http:
             return open_download(answer, host)
         return self._parsed(call.endpoint, answer, host)
 
-    def _audited(self, call: Call) -> RequestOutcome:
+    def _send_audited(self, call: Call) -> RequestOutcome:
         """Send a request, and record the request in the audit log, even if an interrupt ends the wait."""
         refuse_if_read_only(call.endpoint.effect)
         status: int | str = "interrupted"
@@ -286,7 +286,7 @@ class Http:
 
     def sign(self, headers: MutableMapping[str, str], *, keys_apart: bool) -> None:
         """Sign the request of another client; ``keys_apart`` is whether an API key has a separate header."""
-        token = self._tokens.usable().get_secret_value()
+        token = self._tokens.usable_token().get_secret_value()
         if keys_apart and token.startswith("lk_"):
             headers.pop("Authorization", None)
             headers["X-Api-Key"] = token
@@ -338,9 +338,9 @@ class Http:
             return nothing
         if excess:
             raise too_large(endpoint, host, excess)
-        raise self._misfit(endpoint, answer, host, what)
+        raise self._form_error(endpoint, answer, host, what)
 
-    def _misfit(self, endpoint: Endpoint, answer: httpx.Response, host: str, what: str) -> LkError:
+    def _form_error(self, endpoint: Endpoint, answer: httpx.Response, host: str, what: str) -> LkError:
         """Return the error for a successful answer of another form; ``what`` is the reason."""
         if endpoint.method != "GET" and not endpoint.repeatable:
             return self._unreadable(endpoint, answer, host)
@@ -380,7 +380,9 @@ class Http:
     def _detail(self, answer: httpx.Response) -> str:
         """Return the server's message for an error, without secrets and never as a web page."""
         excess = get_excess(answer)
-        text = f"The reason wasn't read: {excess}" if excess else "" if is_page(answer) else said(answer.content)
+        text = (
+            f"The reason wasn't read: {excess}" if excess else "" if is_page(answer) else error_message(answer.content)
+        )
         return self.clean(text) or answer.reason_phrase or "The server gave no reason"
 
     def clean(self, text: str) -> str:
@@ -388,13 +390,13 @@ class Http:
         return plain(self._tokens.hide(text))[:CLIP]
 
     def _unreadable(self, endpoint: Endpoint, answer: httpx.Response, host: str) -> OutcomeUnknown:
-        words = f": {self.clean(said(answer.content))!r}" if answer.content else ""
+        words = f": {self.clean(error_message(answer.content))!r}" if answer.content else ""
         return OutcomeUnknown(
             f"{host} accepted {endpoint} (HTTP {answer.status_code}) in a form that can't be read{words}.\n"
             f"{check_advice(endpoint)}"
         )
 
-    def _without_answer(
+    def _accepted_only_error(
         self, endpoint: Endpoint, answer: httpx.Response, content: dict[str, Any], host: str
     ) -> OutcomeUnknown:
         """Return the error for a question that was only accepted, with the id from the server."""
@@ -474,7 +476,7 @@ class _Wire(Generic[E]):
 
     def events(self) -> Generator[E, None, None]:
         endpoint = self._call.endpoint
-        opening = self._opened()
+        opening = self._open_stream()
         error = self._http._error(endpoint, opening, self._host)
         if error is None:
             error = yield from self._read(opening.carries)
@@ -483,7 +485,7 @@ class _Wire(Generic[E]):
         if error is not None and not self._closed.is_set():
             raise error
 
-    def _opened(self) -> RequestOutcome:
+    def _open_stream(self) -> RequestOutcome:
         """Open the stream. If the server refuses one way to open the stream of a run, use the other way."""
         if not self._is_output:
             return self._http.send_to_first_path(self._call, self._open, self._closed)
@@ -553,7 +555,7 @@ class _Wire(Generic[E]):
             return self._http._bad_answer(response, self._host)
         if "error" in content or self._holds_answer(content):
             return (yield from self._reader(map(ServerSentEvent, ("message",) * 2, (json.dumps(content), DONE))))
-        return self._http._without_answer(self._call.endpoint, response, content, self._host)
+        return self._http._accepted_only_error(self._call.endpoint, response, content, self._host)
 
     def _holds_answer(self, content: dict[str, Any]) -> bool:
         with suppress(ValidationError):
@@ -569,7 +571,7 @@ class _Events(httpx.SyncByteStream):
         self._is_output = is_output
 
     def __iter__(self) -> Iterator[bytes]:
-        return readable(self._stream, is_output=self._is_output)
+        return complete_stream(self._stream, is_output=self._is_output)
 
     def close(self) -> None:
         self._stream.close()

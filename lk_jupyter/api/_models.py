@@ -47,7 +47,7 @@ def _decimal(value: Any) -> Any:
     return repr(value) if isinstance(value, float) else value
 
 
-def _aware(moment: datetime) -> datetime:
+def _assume_utc(moment: datetime) -> datetime:
     """Read a time without a zone as UTC, as the API's times are."""
     return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
@@ -97,13 +97,13 @@ Cost = Annotated[Credits, Field(ge=0, lt=10**9)]
 CostString = Annotated[DecimalString, Field(ge=0, lt=10**9)]
 
 #: A time; without a zone, UTC is assumed.
-Timestamp = Annotated[datetime, AfterValidator(_aware)]
+Timestamp = Annotated[datetime, AfterValidator(_assume_utc)]
 
 #: A time as Unix seconds; ISO text is accepted.
 UnixTime = Annotated[
     datetime,
     BeforeValidator(lambda moment: moment, json_schema_input_type=int | str),
-    AfterValidator(_aware),
+    AfterValidator(_assume_utc),
     PlainSerializer(lambda moment: int(moment.timestamp()), return_type=int, when_used="json-unless-none"),
 ]
 

@@ -33,7 +33,7 @@ _PASSING = (ConnectionFailed, InvalidResponse, RateLimited, ServerError)
 BROKEN = (*_PASSING, ApiError, NotSignedIn)
 
 
-def advised(error: LkError, advice: str) -> LkError:
+def add_advice(error: LkError, advice: str) -> LkError:
     """Return an error with further advice."""
     if isinstance(error, ApiError):
         error.next_step = f"{error.next_step}\n{advice}".strip()
@@ -50,7 +50,7 @@ def check_patience(error: LkError, last_answer: float, advice: str) -> None:
     """
     waited = time.monotonic() - last_answer
     if not isinstance(error, BROKEN) or (not isinstance(error, _PASSING) and waited > PATIENCE_UNKNOWN):
-        raise advised(error, advice)
+        raise add_advice(error, advice)
     if waited > PATIENCE:
         raise ConnectionFailed(f"No sign of the server for {PATIENCE / 60:.0f} minutes. {advice}")
 
@@ -81,7 +81,7 @@ def poll(
             yield state
         if time.monotonic() > end:
             if failure:
-                raise advised(failure, advice)
+                raise add_advice(failure, advice)
             return
         pause = pause if following is None else following
         sleep(pause)

@@ -75,7 +75,7 @@ AGAIN: dict[int | Loss, Callable[[Endpoint], bool]] = {
 }
 
 
-def again(endpoint: Endpoint, outcome: RequestOutcome) -> bool:
+def justifies_retry(endpoint: Endpoint, outcome: RequestOutcome) -> bool:
     """Return whether an outcome justifies another attempt."""
     rule = AGAIN.get(outcome.end)
     return rule is not None and rule(endpoint)
@@ -107,12 +107,12 @@ _backoff_pause = wait_random_exponential(multiplier=0.5, max=8)
 
 def pause(state: RetryCallState) -> float:
     """Return the seconds before the next attempt: the server's request within limits, or our growing pause."""
-    outcome = _last(state)
+    outcome = _last_outcome(state)
     requested = server_pause(outcome.retry_after, datetime.now(timezone.utc), outcome.date)
     return _backoff_pause(state) if requested is None else min(requested, LONGEST_PAUSE)
 
 
-def _last(state: RetryCallState) -> RequestOutcome:
+def _last_outcome(state: RetryCallState) -> RequestOutcome:
     assert state.outcome is not None  # noqa: S101 (tenacity calls back after a try only)
     result: RequestOutcome = state.outcome.result()
     return result
@@ -134,9 +134,9 @@ def send_with_retries(
         return last[0]
 
     return Retrying(
-        retry=retry_if_result(lambda outcome: again(endpoint, outcome)),
+        retry=retry_if_result(lambda outcome: justifies_retry(endpoint, outcome)),
         wait=lambda state: backoff * pause(state),
         stop=stop_after_attempt(TRIES) | stop_when_event_set(wakes) | stop_when_event_set(stop),
         sleep=sleep_using_event(wakes),
-        retry_error_callback=_last,
+        retry_error_callback=_last_outcome,
     )(unless_unwanted)

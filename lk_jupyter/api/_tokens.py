@@ -116,7 +116,7 @@ class Tokens:
         """Whether there is a refresh token."""
         return self._refresh is not None
 
-    def usable(self) -> SecretStr:
+    def usable_token(self) -> SecretStr:
         """Return the token to send, renewed shortly before expiry.
 
         Raises NotSignedIn without a token, ServerEnded after the end of the server.
@@ -127,9 +127,9 @@ class Tokens:
         if self._is_reachable and not self._is_reachable():
             raise ServerEnded("The local cloud has stopped. Nothing was sent. Start it: %lk_login --local")
         due = self._ends is not None and self._ends - time.time() <= MARGIN
-        return self.renewed(token) if due and self.renewable else token
+        return self.newer_token(token) if due and self.renewable else token
 
-    def renewed(self, used: SecretStr) -> SecretStr:
+    def newer_token(self, used: SecretStr) -> SecretStr:
         """Return a newer token than ``used``; if several threads call, one thread renews for all.
 
         Raises NotSignedIn if the server doesn't renew the session.

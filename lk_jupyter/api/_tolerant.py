@@ -48,7 +48,7 @@ def read(kind: TypeAdapter[Any], returns: Any, body: bytes) -> tuple[Any, str]:
         return kind.validate_json(body or b"null"), ""
     except ValidationError as error:
         try:
-            content = _decoded(body)
+            content = _parse_lenient_json(body)
         except (ValueError, RecursionError):
             raise error from None
         refused = error
@@ -56,13 +56,13 @@ def read(kind: TypeAdapter[Any], returns: Any, body: bytes) -> tuple[Any, str]:
     for one in map(TypeAdapter, several) if several else (kind,):
         for shape in _shapes(returns, content):
             try:
-                return repaired(one, shape)
+                return repair_content(one, shape)
             except ValidationError:
                 continue
     raise refused
 
 
-def _decoded(body: bytes) -> Any:
+def _parse_lenient_json(body: bytes) -> Any:
     """Parse JSON of any encoding; replace invalid characters."""
     try:
         return from_json(body)
@@ -77,7 +77,7 @@ def _repaired_text(body: bytes) -> bytes:
     return json.dumps(content, ensure_ascii=False).encode(errors="replace")
 
 
-def repaired(kind: TypeAdapter[Any], content: Any) -> tuple[Any, str]:
+def repair_content(kind: TypeAdapter[Any], content: Any) -> tuple[Any, str]:
     """Return the readable parts of a content, and the omitted rows in words.
 
     Raises ValidationError, also for a list without any readable row: an empty list would mean that nothing exists.

@@ -68,7 +68,7 @@ class Batch(Model):
     errors: dict[str, Any] | list[Any] | None = None
 
     @model_validator(mode="after")
-    def _judge(self) -> Self:
+    def _map_status(self) -> Self:
         """Map a synonym to the API's word; an unknown word counts as the end once there are answers."""
         self.status = _SYNONYMS.get(self.status, self.status)
         has_answers = self.output_file_id or self.error_file_id or self.completed_at

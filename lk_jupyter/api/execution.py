@@ -13,7 +13,7 @@ from lk_jupyter.api._events import StreamEvent
 from lk_jupyter.api._models import Cost, Items, Message, Model, RunId, RunStatus, Text, Texts, Timestamp
 from lk_jupyter.api.states import FINAL_STATES as FINAL_STATES  # noqa: PLC0414 (known by this place too)
 from lk_jupyter.api.states import SUCCEEDED_STATES as SUCCEEDED_STATES  # noqa: PLC0414
-from lk_jupyter.api.states import UNKNOWN, is_known, judged
+from lk_jupyter.api.states import UNKNOWN, guess_end_state, is_known
 from lk_jupyter.api.states import is_final as is_final  # noqa: PLC0414
 from lk_jupyter.protocol.json_limits import load_json
 
@@ -143,13 +143,13 @@ class RunState(Model):
     _word: str = PrivateAttr("")
 
     @model_validator(mode="after")
-    def _judge(self) -> Self:
+    def _map_status(self) -> Self:
         if not is_known(self.status):
             facts = {**(self.model_extra or {}), **self.__dict__}
             code = next((facts[name] for name in _EXIT_CODES if facts.get(name) is not None), None)
             if code is not None or any(facts.get(name) for name in _END_TIMES):
                 self._word = self.status
-                self.status = judged(self._word, code, failed=any(facts.get(name) for name in _ERRORS))
+                self.status = guess_end_state(self._word, code, failed=any(facts.get(name) for name in _ERRORS))
         return self
 
     @property

@@ -125,14 +125,14 @@ class HostedServer:
         answer = self._send("POST", "api/kernels", body, patience=_START_PATIENCE)
         kernel = _json(answer)
         if not isinstance(kernel, dict) or "id" not in kernel:
-            raise self._odd("POST api/kernels")
+            raise self._kernel_error("POST api/kernels")
         return str(kernel["id"])
 
     def has_kernel(self, kernel: str) -> bool:
         """Return whether the server still has this kernel."""
         return any(entry["id"] == kernel for entry in self.kernels())
 
-    def _odd(self, request: str) -> InvalidResponse:
+    def _kernel_error(self, request: str) -> InvalidResponse:
         return InvalidResponse(
             f"The Jupyter server at {self.url} answered {request} with something else than a kernel."
         )
@@ -144,7 +144,7 @@ class HostedServer:
         """
         kernels = _parse_id_list(self._send("GET", "api/kernels?no_track_activity=1"))
         if kernels is None:
-            raise self._odd("GET api/kernels")
+            raise self._kernel_error("GET api/kernels")
         return kernels
 
     def interrupt(self, kernel: str) -> None:

@@ -165,7 +165,7 @@ class Channel:
                     self._ready.set()
                     for data in self._socket:
                         with suppress(*ODD):
-                            self._take(_read(data))
+                            self._handle_message(_read(data))
             except ConnectionClosed as end:
                 if is_too_large(end):
                     self._fail(list(self._waiting), TOO_LARGE.format(megabytes(MOST_MESSAGE_BYTES)))
@@ -192,7 +192,7 @@ class Channel:
             self._checks[question["header"]["msg_id"]] = list(self._waiting), {"kernel_info_reply", "idle"}
             self._send(question)
 
-    def _take(self, message: Message) -> None:
+    def _handle_message(self, message: Message) -> None:
         parent, kind = message.get("parent_header", {}).get("msg_id", ""), message["header"]["msg_type"]
         self.numbers.add(str(message["header"].get("msg_id", "")))
         if parent in self._waiting:

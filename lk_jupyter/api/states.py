@@ -42,20 +42,20 @@ UNKNOWN = "unknown"
 LABELS = dict.fromkeys(("system_failure", "failed_system"), "platform failure") | {"failed_user": "failed"}
 
 
-def _plain(word: str) -> str:
+def _normalize_word(word: str) -> str:
     return re.sub(r"[\s-]+", "_", word.strip().lower()) or UNKNOWN
 
 
 def is_documented(word: str) -> bool:
     """Return whether a word is a word of the API, or known from another source."""
-    plain = _plain(word)
+    plain = _normalize_word(word)
     return plain in _DOCUMENTED or plain in ACTIVE_STATES or plain in _SYNONYMS
 
 
 def canonical(word: str) -> str:
     """Return the API's word for a state, in lower case; an unknown word stays."""
     lower = word.strip().lower() or UNKNOWN
-    plain = _plain(word)
+    plain = _normalize_word(word)
     if plain in _DOCUMENTED or plain in ACTIVE_STATES:
         return lower
     if plain in _SYNONYMS:
@@ -82,10 +82,10 @@ def is_final(status: str) -> bool:
 
 def is_known(status: str) -> bool:
     """Return whether the word alone decides if the run has ended."""
-    return is_final(status) or _plain(status) in ACTIVE_STATES
+    return is_final(status) or _normalize_word(status) in ACTIVE_STATES
 
 
-def judged(status: str, return_code: int | None, *, failed: bool = False) -> str:
+def guess_end_state(status: str, return_code: int | None, *, failed: bool = False) -> str:
     """Return the API's word for an end in an unknown state.
 
     ``failed`` is whether an error of the run is known. A missing exit code is 0: some answers omit zeros.

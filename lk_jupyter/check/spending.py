@@ -23,7 +23,7 @@ from lk_jupyter.api._http import EventStream
 from lk_jupyter.api.execution import StreamingExecutionRequest, is_final
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.api.serverless import Usage
-from lk_jupyter.api.states import is_documented, is_run_id, judged
+from lk_jupyter.api.states import guess_end_state, is_documented, is_run_id
 from lk_jupyter.check.ended_run import EndedRun
 from lk_jupyter.check.findings import Report
 from lk_jupyter.config.assumptions import ROUTE, row
@@ -407,7 +407,7 @@ class Probe:
         if not is_documented(word):
             code = record.get("return_code")
             code = code if isinstance(code, int) else started.end.return_code if started.end else None
-            pairs = [f"{word}={judged(word, code)}"]
+            pairs = [f"{word}={guess_end_state(word, code)}"]
         self._report.add_to_assumption("final_words", pairs)
 
     def _look_at_second(self, started: Started) -> None:

@@ -238,7 +238,7 @@ def forecast(connection: Spender, per_hour: Decimal | None) -> list[str]:
     return words
 
 
-def exceeded(connection: Spender) -> list[str]:
+def list_exceeded_budgets(connection: Spender) -> list[str]:
     """Return, for each budget exceeded by VMs or deployments, the spent credits and the commands that end them.
 
     This function ends nothing: a VM may contain work of its user.
@@ -291,7 +291,7 @@ def _look_at_run(connection: Spender, records: Journal, run: BudgetCharge) -> No
         records.update(run.token, state=record.status.lower(), cost=record.billed, ended_at=time.time())
 
 
-def _started(charges: list[RecordedCharge]) -> Iterator[tuple[RecordedCharge, str]]:
+def _started_resources(charges: list[RecordedCharge]) -> Iterator[tuple[RecordedCharge, str]]:
     """Yield each charge with the id of the started resource; drop a charge whose start never had an answer."""
     for charge in charges:
         if charge.resource is None:
@@ -301,7 +301,7 @@ def _started(charges: list[RecordedCharge]) -> Iterator[tuple[RecordedCharge, st
 
 
 def _look_at_runs(connection: Spender, charges: list[RecordedCharge]) -> None:
-    for charge, resource in _started(charges):
+    for charge, resource in _started_resources(charges):
         with suppress(LkError):
             record = connection.client.execution.get(resource)
             if record.status.lower() in FINAL_STATES and record.billed is not None:
@@ -346,7 +346,7 @@ def _look_at_deployments(connection: Spender, charges: list[RecordedCharge]) -> 
 
 def _look_at_batches(connection: Spender, charges: list[RecordedCharge]) -> None:
     """Record that a batch that ended without an answer was free; the costs of other batches are recorded when read."""
-    for charge, resource in _started(charges):
+    for charge, resource in _started_resources(charges):
         with suppress(LkError):
             batch = connection.client.batches.get(resource)
             answered = batch.request_counts and batch.request_counts.completed

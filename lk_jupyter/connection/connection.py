@@ -195,13 +195,13 @@ def find_target(
     base_url: str | None = None, api_key: str | None = None, org: str | None = None, *, start: bool = True
 ) -> Target:
     """Return the target of the arguments, with settings as defaults. Raises NotSignedIn, UsageError."""
-    server, server_source = _chosen("base_url", base_url)
-    organization, org_source = _chosen("org", org)
+    server, server_source = _resolve_setting("base_url", base_url)
+    organization, org_source = _resolve_setting("org", org)
     key = _local_key(server, start=start) if api_key is None else _argument_key(server, api_key)
     return Target(key, organization, server_source, org_source if organization else "")
 
 
-def _chosen(name: str, argument: str | None) -> settings.Resolved:
+def _resolve_setting(name: str, argument: str | None) -> settings.Resolved:
     return settings.resolve(name) if argument is None else settings.Resolved(settings.parsed(name, argument), ARGUMENT)
 
 

@@ -1,9 +1,9 @@
 """Reserve the maximum cost of a request before it is sent, from any sender: a magic, Python code or JupyterLab.
 
 The client of a connection calls ``SpendingGate`` for each request. Runs of magics and sessions reserve their cost in
-the journal themselves (``reserved``); all other spending gets a row in the charges, also without a budget, so that a
-later budget counts the row. Chats and embeddings get a row only under a budget, because their prices would have to be
-read first. The stock clients of OpenAI and Anthropic call ``reserve_foreign``.
+the journal themselves (``allow_reserved_requests``); all other spending gets a row in the charges, also without a
+budget, so that a later budget counts the row. Chats and embeddings get a row only under a budget, because their prices
+would have to be read first. The stock clients of OpenAI and Anthropic call ``reserve_foreign``.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _declared_most: ContextVar[Decimal | None] = ContextVar("_known_most", default=N
 
 
 @contextmanager
-def reserved() -> Iterator[None]:
+def allow_reserved_requests() -> Iterator[None]:
     """Send requests in this block whose cost is reserved in the journal."""
     token = _has_reservation.set(True)
     try:
@@ -154,7 +154,7 @@ def record_cost(connection: Spender, resource: str, cost: Decimal) -> None:
             charge_book().update(charge.token, cost=cost, ends=time.time())
 
 
-def concerns(endpoint: Endpoint) -> bool:
+def changes_billing(endpoint: Endpoint) -> bool:
     """Whether an operation starts or ends something that is billed."""
     return endpoint.effect == "spends" or endpoint.title in _ENDS
 
@@ -204,11 +204,11 @@ class SpendingGate:
         elif path.rstrip("/").endswith("/batches"):
             expense = Expense(BATCH, "of another client", unpriced="a batch of this client has no known cost.")
         else:
-            expense = self._foreign(read())
+            expense = self._price_request(read())
         if expense:
             self._reserve(expense).confirm(None)
 
-    def _foreign(self, content: bytes) -> Expense:
+    def _price_request(self, content: bytes) -> Expense:
         """Return the price of a request by its JSON: an unknown model name, such as an alias, has the highest price."""
         from lk_jupyter.api.serverless import MAX_TOKENS  # noqa: PLC0415 (few budgets count chats)
 

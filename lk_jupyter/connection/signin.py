@@ -49,16 +49,16 @@ def signin_server(base_url: str | None = None) -> str:
 
 
 def sign_in(key: str, base_url: str | None = None, *, typed_in: str) -> SignIn:
-    """Sign in with a typed key, and store the key; errors as in :func:`keep`."""
-    return keep(Credential(signin_server(base_url), credentials.checked(key.strip(), typed_in)))
+    """Sign in with a typed key, and store the key; errors as in :func:`store_key`."""
+    return store_key(Credential(signin_server(base_url), credentials.checked(key.strip(), typed_in)))
 
 
-def keep(key: Credential) -> SignIn:
+def store_key(key: Credential) -> SignIn:
     """Check a key, store it, and make its server the server in use.
 
     Raises NotSignedIn if the server doesn't accept the key; in this case nothing is stored.
     """
-    fresh_key = _renewed(key)
+    fresh_key = _check_key(key)
     store = credentials.store(fresh_key)
     _use(fresh_key.base_url)
     return SignIn(fresh_key.base_url, store, _overruling(fresh_key.base_url))
@@ -92,7 +92,7 @@ def _still_signing_in() -> list[str]:
     return [f"You are still signed in to {server} through {stored.source}."] if stored else []
 
 
-def _renewed(key: Credential) -> Credential:
+def _check_key(key: Credential) -> Credential:
     """Return the key after a request with this key, which may have renewed the key.
 
     Raises NotSignedIn if the server doesn't accept the key.

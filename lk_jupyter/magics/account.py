@@ -15,7 +15,7 @@ from lk_jupyter.config.assumptions import ASSUMPTIONS
 from lk_jupyter.config.files import CONFIG_FILE, GUESS
 from lk_jupyter.config.settings import SETTINGS, Resolved, Setting
 from lk_jupyter.connection import signin
-from lk_jupyter.connection.budget import budget_usage, exceeded
+from lk_jupyter.connection.budget import budget_usage, list_exceeded_budgets
 from lk_jupyter.errors import LkError, UsageError
 from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._engine.tables import Table, say
@@ -58,7 +58,7 @@ def lk_balance(_: NoOptions, _shell: InteractiveShell) -> None:
     """Show remaining credits, current spending, and when the credits run out."""
     current = session.current()
     display(current.balance())
-    for words in [*budget_usage(current), *exceeded(current)]:
+    for words in [*budget_usage(current), *list_exceeded_budgets(current)]:
         display(Note(words))
 
 

@@ -12,7 +12,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
 from lk_jupyter.account.low_balance import low_balance_notices
-from lk_jupyter.api._polling import advised
+from lk_jupyter.api._polling import add_advice
 from lk_jupyter.api.execution import is_final
 from lk_jupyter.api.workloads import Workload
 from lk_jupyter.code.ipython import as_python
@@ -136,7 +136,7 @@ def lk_attach(options: AttachOptions, shell: InteractiveShell) -> None:
             observers = default_observers(session, options, attached=run, namespace=shell.user_ns)
             view = RunDisplay(shell, run.machine, quiet=options.quiet, observers=observers)
         except LkError as error:
-            raise advised(error, f"The run may be active. Stop it: %lk_abort {run.execution_id}") from None
+            raise add_advice(error, f"The run may be active. Stop it: %lk_abort {run.execution_id}") from None
         show(run, view, shell, options)
 
 

@@ -21,7 +21,7 @@ from lk_jupyter.api.vms import (
     VMInstanceVariant,
     VMStatus,
 )
-from lk_jupyter.connection.budget import CostRequest, enforce, exceeded
+from lk_jupyter.connection.budget import CostRequest, enforce, list_exceeded_budgets
 from lk_jupyter.errors import LkError, UsageError
 from lk_jupyter.magics._engine.ask import ask, is_sure
 from lk_jupyter.magics._engine.parser import Subcommands
@@ -69,7 +69,7 @@ def _list(options: ListVmsOptions, _shell: InteractiveShell) -> None:
     client = session.client
     vms = list(client.vms.list()) if options.all else vm.living(client)
     empty = "" if vms else "No VMs. Prices: %lk_vm offers. Rent one: %lk_vm create --gpu A100"
-    note = "\n".join(filter(None, [empty, *exceeded(session)]))
+    note = "\n".join(filter(None, [empty, *list_exceeded_budgets(session)]))
     columns = ("VM", "Name", "State", "GPUs", "Address", "Started", "Cost so far")
     display(Table(columns, [vm_row(each) for each in vms], note=note, right=frozenset({"Cost so far"})))
 

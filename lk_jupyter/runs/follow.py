@@ -26,7 +26,7 @@ from lk_jupyter.api._http import EventStream
 from lk_jupyter.api._polling import BROKEN, check_patience
 from lk_jupyter.api.execution import SUCCEEDED_STATES, ExecutionRecord, is_final
 from lk_jupyter.api.logs import by_time
-from lk_jupyter.api.states import is_known, judged
+from lk_jupyter.api.states import guess_end_state, is_known
 from lk_jupyter.errors import ApiError, InvalidResponse, LkError, NotFound, ServerError
 from lk_jupyter.protocol.metadata import REQUEST_KEY
 from lk_jupyter.runs.ids import drop_earlier_lines
@@ -106,7 +106,7 @@ class Ending:
         if not is_final(record.status) and self._is_over(record.status):
             code = self.finished.return_code if self.finished else None
             failed = bool(self.finished and not self.finished.succeeded)
-            changes = {"status": judged(record.status, code, failed=failed), "return_code": code}
+            changes = {"status": guess_end_state(record.status, code, failed=failed), "return_code": code}
         error = self.finished.error if self.finished else None
         if error and not (record.status_details or record.system_errors or record.errors):
             changes["status_details"] = error

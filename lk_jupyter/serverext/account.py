@@ -198,10 +198,10 @@ async def _burn_rate(upstream: Upstream) -> dict[str, Any]:
 
 def _exceeded_budgets(upstream: Upstream) -> list[str]:
     """Return in words which budgets VMs or deployments have exceeded."""
-    from lk_jupyter.connection.budget import exceeded  # noqa: PLC0415
+    from lk_jupyter.connection.budget import list_exceeded_budgets  # noqa: PLC0415
 
     with suppress(LkError):
-        return exceeded(upstream.connection)
+        return list_exceeded_budgets(upstream.connection)
     return []
 
 

@@ -75,7 +75,7 @@ class Allowed:
     @property
     def path(self) -> str:
         """Return the operation's path on the server."""
-        return self.endpoint.server + self.endpoint._filled(self.values)
+        return self.endpoint.server + self.endpoint._fill_path(self.values)
 
 
 def match(method: str, raw_path: str) -> Allowed:

@@ -123,9 +123,9 @@ class Proxy(Handler):
 
     async def _reserve(self, content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """Reserve the cost of a start in the body, as a kernel's client does. Raises UsageError beyond a budget."""
-        from lk_jupyter.connection.gate import concerns  # noqa: PLC0415 (at first use)
+        from lk_jupyter.connection.gate import changes_billing  # noqa: PLC0415 (at first use)
 
-        if not concerns(self._allowed.endpoint):
+        if not changes_billing(self._allowed.endpoint):
             return content
         body = await _collected(content, MOST_PRICED_BYTES)
         self._reservation = await asyncio.to_thread(

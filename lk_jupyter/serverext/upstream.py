@@ -16,7 +16,7 @@ from lk_jupyter.api._audit import record_call
 from lk_jupyter.api._body import ENCODINGS, MOST_REASON_BYTES, excess_over, refused_encoding
 from lk_jupyter.api._client import Client
 from lk_jupyter.api._connection import NO_PROXY, STREAM_TIMEOUT, USER_AGENT, org_header, silent_logs
-from lk_jupyter.api._detail import said
+from lk_jupyter.api._detail import error_message
 from lk_jupyter.api._endpoint import Endpoint, explain
 from lk_jupyter.api._failures import lost_request, too_large
 from lk_jupyter.config.read_only import refuse_if_read_only
@@ -173,7 +173,7 @@ class Upstream:
         answer = RawAnswer(status, "", body)
         if answer.is_absent and self.client._http.lacks(endpoint, status):
             return RequestProblem("refused", str(OperationNotAvailable(str(endpoint), host, status)), status)
-        words = self.client._http.clean(said(body)) or response.reason_phrase or "the server gave no reason"
+        words = self.client._http.clean(error_message(body)) or response.reason_phrase or "the server gave no reason"
         request_id = read_request_id(response)
         return RequestProblem(
             "refused", words, status, request_id=request_id, retry_after=response.headers.get("retry-after")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lk_jupyter.api._client import Client
-from lk_jupyter.api._events import FLOOD, Output, joined
+from lk_jupyter.api._events import FLOOD, Output, join_output
 
 MANY = HELLO * (2 * FLOOD // len(HELLO))
 PLAIN = st.text().map(lambda text: b"data: %b\n\n" % json.dumps({"output": {"content": text}}).encode())
@@ -40,21 +40,21 @@ def told(events):
 
 
 def test_events_of_plain_output_that_came_together_are_one():
-    assert list(joined([MANY])) == [
+    assert list(join_output([MANY])) == [
         b'data: {"output":{"content":"%b"}}\n\n' % (b"hello\\n" * MANY.count(HELLO)),
     ]
 
 
 @for_each(range(1, len(HELLO)))
 def test_an_event_that_two_pieces_share_stays_as_it_is(cut):
-    first, *between, last = joined([MANY + HELLO[:cut], HELLO[cut:] + MANY])
+    first, *between, last = join_output([MANY + HELLO[:cut], HELLO[cut:] + MANY])
     assert first == last
     assert b"".join(between) == HELLO
 
 
 def test_few_events_are_left_alone():
     pieces = [HELLO, HELLO[:9], HELLO[9:] + HELLO]
-    assert list(joined(pieces)) == pieces
+    assert list(join_output(pieces)) == pieces
 
 
 @given(st.data())

@@ -115,7 +115,7 @@ def test_a_refusal_with_a_large_body_is_the_error_of_its_status(server, client):
 def test_a_renewed_token_is_sent_without_reading_a_large_refusal_first(server, start_client, monkeypatch):
     client = start_client()
     monkeypatch.setattr(type(client._http._tokens), "renewable", True)
-    monkeypatch.setattr(type(client._http._tokens), "renewed", lambda tokens, _: tokens.usable())
+    monkeypatch.setattr(type(client._http._tokens), "newer_token", lambda tokens, _: tokens.usable_token())
     server.reply(
         b"HTTP/1.1 401 No\r\nContent-Type: application/json\r\n\r\n", b"x" * 100, "wait until the client leaves"
     )

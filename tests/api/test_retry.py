@@ -8,7 +8,7 @@ from lk_jupyter.api._retry import (
     TRIES,
     Loss,
     RequestOutcome,
-    again,
+    justifies_retry,
     send_with_retries,
     server_pause,
     unknown,
@@ -42,7 +42,7 @@ NOW = datetime(2026, 11, 1, 12, 0, tzinfo=timezone.utc)
 )
 def test_what_is_tried_again(end, endpoints_tried_again):
     assert [
-        endpoint for endpoint in (READ, ABORT, START) if again(endpoint, RequestOutcome(end))
+        endpoint for endpoint in (READ, ABORT, START) if justifies_retry(endpoint, RequestOutcome(end))
     ] == endpoints_tried_again
 
 

@@ -21,7 +21,7 @@ from lk_jupyter.api.inference import CreateDeploymentRequest, StopDeploymentRequ
 from lk_jupyter.api.serverless import ChatCompletionRequest, EmbeddingRequest
 from lk_jupyter.api.vms import CreateVMRequest
 from lk_jupyter.config import settings
-from lk_jupyter.connection.budget import budget_usage, exceeded, forecast
+from lk_jupyter.connection.budget import budget_usage, forecast, list_exceeded_budgets
 from lk_jupyter.connection.gate import _EXPENSES, costs_at_most
 from lk_jupyter.errors import ApiError, NotFound, UsageError
 from lk_jupyter.executor import Executor
@@ -332,10 +332,10 @@ def test_of_many_vms_at_the_same_time_only_as_many_start_as_the_budget_allows(se
 def test_a_vm_that_exceeds_its_budget_is_reported_and_never_deleted(session, cloud):
     settings.save("day_budget", "2")
     session.client.vms.create(VM)
-    assert exceeded(session) == []
+    assert list_exceeded_budgets(session) == []
     [charge] = charge_book().charges(session.base_url)
     charge_book().update(charge.token, rate=Decimal(1_000_000), begins=charge.begins - 1)
-    [words] = exceeded(session)
+    [words] = list_exceeded_budgets(session)
     assert "The day budget of 2 credits is exceeded" in words
     assert "Still active: VM 'box'. End it: %lk_vm delete NAME" in words
     assert [vm.display_name for vm in cloud.client.vms.list(include_terminated=False)] == ["box"]

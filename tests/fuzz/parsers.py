@@ -25,7 +25,7 @@ from pydantic import TypeAdapter, ValidationError
 from lk_jupyter.api import hosted_channel
 from lk_jupyter.api._answers import RawAnswer
 from lk_jupyter.api._client import Client
-from lk_jupyter.api._events import StreamEvent, readable, reader_for
+from lk_jupyter.api._events import StreamEvent, complete_stream, reader_for
 from lk_jupyter.api._models import Page
 from lk_jupyter.api._tokens import expiry, subject
 from lk_jupyter.api._tolerant import read as read_answer
@@ -172,7 +172,7 @@ def _checkpoint() -> Any:
 
 
 def parse_stream(content: bytes) -> None:
-    pieces = readable(iter([content[:5000], content[5000:]]), is_output=True)
+    pieces = complete_stream(iter([content[:5000], content[5000:]]), is_output=True)
     response = httpx.Response(200, headers={"content-type": "text/event-stream"}, content=b"".join(pieces))
     for _ in reader_for(StreamEvent, "host")(EventSource(response).iter_sse()):
         pass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from lk_jupyter.api._polling import advised
+from lk_jupyter.api._polling import add_advice
 from lk_jupyter.errors import LkError
 from lk_jupyter.magics._output.interrupt import interrupt
 from lk_jupyter.runs.interrupts import true_interrupts
@@ -31,4 +31,4 @@ def apply_to_each(items: Sequence[T], act: Callable[[T], object], name: Callable
             rest = " ".join([*failed, *names[index:]])
             raise interrupt(f"stopped. {remainder.format(rest)}") from None
     for first in failed.values():
-        raise advised(first, remainder.format(" ".join(failed)))
+        raise add_advice(first, remainder.format(" ".join(failed)))

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from lk_jupyter.api._polling import BROKEN, advised, check_patience
+from lk_jupyter.api._polling import BROKEN, add_advice, check_patience
 from lk_jupyter.api.execution import DockerExecutionRequest, is_final
 from lk_jupyter.api.hosted import HostedServer
 from lk_jupyter.api.workloads import Workload
@@ -195,7 +195,7 @@ def stop_server(run: Run, because: BaseException | None = None) -> None:
     if not _stop_gently(run):
         abort = run.abort_soon()  # repeated in the background
         if not abort.wait(_GRACE) and isinstance(because, LkError):
-            advised(because, abort.words)
+            add_advice(because, abort.words)
     with suppress(LkError):
         _ = run.record  # records the end in the journal
 

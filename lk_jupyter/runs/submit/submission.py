@@ -21,7 +21,7 @@ from lk_jupyter.api.execution import StreamingStartResponse
 from lk_jupyter.api.states import is_run_id
 from lk_jupyter.config.read_only import refuse_if_read_only
 from lk_jupyter.config.settings import one_reading
-from lk_jupyter.connection.gate import reserved
+from lk_jupyter.connection.gate import allow_reserved_requests
 from lk_jupyter.errors import (
     ApiError,
     ConnectionFailed,
@@ -287,7 +287,7 @@ class Submission:
         self.submitted_at = now()  # the upload before isn't billed
         self._is_in_transit = True
         run_journal.update(self._entry.token, created_at=time.time())
-        with reserved():  # the entry in the journal reserves the cost
+        with allow_reserved_requests():  # the entry in the journal reserves the cost
             answer = start_once(self._client, complete)
         run_id = answer.execution_id
         if not is_run_id(run_id):
