@@ -403,3 +403,105 @@ def test_an_active_session_executes_no_cell_in_read_only_mode_and_can_be_stopped
     assert "executed" not in refused
     assert "Read-only" not in stopped
     until(lambda: not going_on())
+
+
+#: State whose parts are shared by several names, as an optimizer shares the parameters of a model.
+SHARING = """
+class Model:
+    def __init__(self):
+        self.weights = [np.ones(3), np.zeros(2)]
+class Optimizer:
+    def __init__(self, weights):
+        self.weights = weights
+        self.state = {0: weights[0]}
+    def step(self):
+        for weight in self.weights:
+            weight += 1
+a = [1]; b = {"a": a}; left = {"part": [0]}; right = [left["part"], 5]
+model = Model(); optimizer = Optimizer(list(model.weights))
+"""
+
+
+def test_an_object_that_names_share_stays_one_object_in_a_session_and_here(shared, run_cell, shell):
+    run_cell("import numpy as np\n" + SHARING)
+    names = shell.user_ns
+    run_cell(f"{shared} --sync\nprint(a, b, left, right, model, optimizer)")
+    a, part, weights = names["a"], names["left"]["part"], names["model"].weights[0]
+    run_cell(f'{shared} --sync\nb["a"].append(2)')
+    assert names["b"]["a"] is names["a"] is a
+    assert a == [1, 2]
+    run_cell(f'{shared} --sync\nleft["part"].append(1)\nalias = right[0]')
+    assert names["left"]["part"] is names["right"][0] is names["alias"] is part
+    assert part == [0, 1]
+    run_cell(f"{shared} --sync\noptimizer.step()")
+    assert names["model"].weights[0] is names["optimizer"].weights[0] is names["optimizer"].state[0] is weights
+    assert names["model"].weights[0].tolist() == [2, 2, 2]
+
+    run_cell('right.append(6); left["new"] = 1; a.append(3); model.weights[0] += 1')  # changed here
+    cell = (
+        'left["part"].append(2); b["a"].append(4); optimizer.step()\n'
+        'same = [a is b["a"], left["part"] is right[0], model.weights[0] is optimizer.state[0], *a, *right[0]]'
+    )
+    run_cell(f"{shared} --sync\n{cell}")
+    assert names["same"] == [True, True, True, 1, 2, 3, 4, 0, 1, 2]
+    assert names["b"]["a"] is names["a"]
+    assert names["left"]["part"] is names["right"][0]
+    assert names["model"].weights[0] is names["optimizer"].state[0]
+    assert names["model"].weights[0].tolist() == [4, 4, 4]
+    assert names["right"][1:] == [5, 6]
+
+
+def test_an_object_that_names_share_stays_one_object_in_a_run_and_here(user, run_cell, shell):
+    run_cell("import numpy as np\n" + SHARING)
+    run_cell('%%lk_run --sync\nb["a"].append(2); left["part"].append(1); optimizer.step(); print(a, right, model)')
+    names = shell.user_ns
+    assert names["b"]["a"] is names["a"]
+    assert names["left"]["part"] is names["right"][0]
+    assert names["model"].weights[0] is names["optimizer"].state[0]
+    assert (names["a"], names["right"], names["model"].weights[0].tolist()) == ([1, 2], [[0, 1], 5], [2, 2, 2])
+
+
+def test_a_value_that_a_session_changed_without_sync_counts_there_and_its_names_are_set_here(shared, run_cell, shell):
+    run_cell('outer = {"inner": [1]}; other = [outer["inner"]]')
+    run_cell(f"{shared} --sync\nprint(outer, other)")
+    run_cell(f'{shared}\nouter["inner"].insert(0, [0])')  # another graph there
+    run_cell(f'{shared} --sync\nother[0].append(2)\nsame = outer["inner"] is other[0]')
+    names = shell.user_ns
+    assert names["same"]
+    assert names["outer"]["inner"] is names["other"][0]
+    assert names["outer"]["inner"] == [[0], 1, 2]
+
+
+def test_globals_of_a_function_that_a_session_has_are_sent_and_returned(shared, run_cell, shell):
+    run_cell("""
+rate = 1; calls = []
+def current():
+    calls.append(rate)
+    return rate
+class Reader:
+    def read(self):
+        return rate
+reader = Reader()
+""")
+    run_cell(f"{shared} --sync\nseen = [current(), reader.read()]")
+    assert shell.user_ns["seen"] == [1, 1]
+    run_cell("rate = 2")
+    run_cell(f"{shared} --sync\nseen = [current(), reader.read()]")
+    assert shell.user_ns["seen"] == [2, 2]
+    assert shell.user_ns["calls"] == [1, 2]
+    run_cell("rate = 3")
+    run_cell(f"{shared} --sync\nseen = reader.read()")
+    assert shell.user_ns["seen"] == 3
+    run_cell("def current():\n    global rate\n    rate += 1\n    return rate")
+    run_cell(f"{shared} --sync\ncurrent()")
+    run_cell(f"{shared} --sync\ncurrent()")
+    assert shell.user_ns["rate"] == 5
+
+
+def test_parts_that_a_session_exchanged_without_sync_are_returned_with_their_values(shared, run_cell, shell):
+    run_cell("import numpy as np\nrows = [[1], [2]]; arrays = {'x': [np.zeros(1), np.ones(1)]}")
+    run_cell(f"{shared} --sync\nprint(rows, arrays)")
+    run_cell(f"{shared}\nrows.reverse(); arrays['x'].reverse()")
+    run_cell(f"{shared} --sync\nrows[0].append(9); arrays['x'][0] += 5")
+    assert shell.user_ns["rows"] == [[2, 9], [1]]
+    assert [array.tolist() for array in shell.user_ns["arrays"]["x"]] == [[6], [0]]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import sys
+import types
 
-from .base import Refused
+from .base import ATOMS, Refused
+from .kinds.functions import global_names, make_function
 from .kinds.table import inside
-from .shared import digest_node, encoded, gradient, hash_leaf, memory_owner
+from .shared import digest_node, encoded, gradient, hash_leaf, memory_owner, memory_span
 from .writer import Writer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from collections.abc import Set as AbstractSet
     from typing import Any
 
@@ -57,46 +60,214 @@ class Digests(Writer):
         return digest_node(leaf[0], map(self._hash, leaf[1])) + ("" if grad is None else self._leaf(grad))
 
 
-class UnchangedValues:
-    """Values of a namespace that the peer has, and that have not changed since.
+class Graph(Writer):
+    """Numbers the mutable objects of one value in the order of its pickle, which is the same on both sides.
 
-    ``digests`` is name → digest of the value when both sides last had the same.
+    ``digest`` is equal on both sides if structure and content are equal: texts count by their content, since processes
+    share texts differently, classes and code by name. Without ``hash_function``, content of leaves doesn't count.
     """
 
-    #: The first token of such values: an even number, above all that a stream gives.
-    FIRST = 1 << 40
+    def __init__(self, value: Any, hash_function: Callable[[LeafWriter], str] | None = None) -> None:
+        super().__init__(None)
+        self.is_complete = True
+        self._hash = hash_function
+        self._classes: set[type] = set()
+        self._memory: dict[int, Any] | None = None
+        try:
+            self.digest = hashlib.sha256(self.chunk(value)).hexdigest()
+        except Refused:
+            self.digest, self.is_complete = "", False
 
-    def __init__(self, namespace: Mapping[str, Any], digests: Mapping[str, str | None]) -> None:
-        self._names: dict[object, str] = {id(namespace[name]): name for name in digests if name in namespace}
-        self._namespace = namespace
-        self._digests = digests
-        self._entries: dict[object, tuple[int, Any] | None] = {}
+    def persistent_id(self, value: Any) -> Any:
+        """Return new bytes for each text, so that the memo contains no text twice."""
+        kind = type(value)
+        if kind is str:
+            return super().persistent_id(value) or value.encode("utf-8", "surrogatepass")
+        if kind is bytes:
+            return hashlib.sha256(value).digest()
+        if isinstance(value, type) and value.__module__ == "__main__":
+            self._read_class(value)
+            return b"class " + value.__qualname__.encode("utf-8", "surrogatepass")
+        return self._number_leaf(value, self._text(value)) if _has_only_atoms(value) else super().persistent_id(value)
 
-    def get(self, number: object, default: Any = None) -> Any:
-        """Return the token and the value of the object with this id, as ``common`` of a Writer has both."""
-        if number not in self._entries:
-            self._entries[number] = self._look(number)
-        return self._entries[number] or default
-
-    def __contains__(self, number: object) -> bool:
-        return self.get(number) is not None
-
-    def _look(self, number: object) -> tuple[int, Any] | None:
-        name = self._names.get(number)
-        if name is None or digest_value(self._namespace[name]) != self._digests[name]:
+    def _leaf(self, value: Any) -> Any:
+        has_objects = type(value).__name__ == "ndarray" and value.dtype.hasobject
+        leaf = encoded(value) if self._hash and not has_objects else None
+        if has_objects or (self._hash and leaf is None):
             return None
-        token = self.FIRST + 2 * list(self._digests).index(name)
-        return token + Writer(None).is_leaf(self._namespace[name]), self._namespace[name]
+        content = digest_node(leaf[0], map(self._hash, leaf[1])) if self._hash and leaf else ""
+        return self._number_leaf(value, content)
+
+    def _number_leaf(self, value: Any, content: str) -> bytes:
+        number = self._numbers.get(id(value))
+        if number is None:
+            number = self._numbers[id(value)] = len(self.values)
+            self.values.append(value)
+        grad = gradient(value)
+        text = "{} {} {} {}".format(type(value).__name__, number, content, "" if grad is None else self._leaf(grad))
+        return text.encode("utf-8", "surrogatepass")
+
+    def _text(self, value: Any) -> str:
+        """Return the content of a container of atoms, with paths relative to the base folder."""
+        items = sorted(map(repr, value)) if type(value) is set else value
+        return repr(items).replace(self._base, "") if self._hash else ""
+
+    def _function(self, function: types.FunctionType) -> tuple[Any, ...]:
+        self.read |= global_names(function.__code__)
+        cells = function.__closure__
+        return (
+            make_function,
+            (function.__name__,),
+            (function.__defaults__, function.__kwdefaults__, cells, vars(function)),
+        )
+
+    def _read_class(self, kind: type) -> None:
+        """Record the global names that the methods of a class of the notebook read."""
+        if kind in self._classes:
+            return
+        self._classes.add(kind)
+        for member in vars(kind).values():
+            for function in (member, *(getattr(member, name, None) for name in ("__func__", "fget", "fset", "func"))):
+                code = getattr(function, "__code__", None)
+                if isinstance(code, types.CodeType):
+                    self.read |= global_names(code)
+        for base in kind.__bases__:
+            if base.__module__ == "__main__":
+                self._read_class(base)
+
+    def objects(self, first: int) -> dict[int, Any]:
+        """Return token → object, from the token ``first``; no objects of a value that can't be pickled."""
+        if not self.is_complete:
+            return {}
+        pickled = {2 * number: value for number, value in self.memo.copy().values() if type(value) is not bytes}
+        leaves = {
+            2 * at + 1 if self.is_leaf(value) else FIRST // 2 + 2 * at: value for at, value in enumerate(self.values)
+        }
+        return {first + token: value for token, value in {**pickled, **leaves}.items()}
 
     @property
-    def tokens(self) -> dict[int, str]:
-        """Return token → name of the requested values that have not changed."""
-        return {entry[0]: self._names[number] for number, entry in self._entries.items() if entry}
+    def memory(self) -> dict[int, Any]:
+        """Return id → object of all that can change in place, and place → leaf of the memory of leaves."""
+        if self._memory is None:
+            memo = self.memo.copy().items()
+            self._memory = {number: value for number, (_, value) in memo if type(value) not in _IMMUTABLE}
+            for value in self.values:
+                owner, span = memory_owner(value), memory_span(value)
+                self._memory[id(value)] = value
+                if owner is not None:
+                    self._memory[id(owner)] = owner
+                if span is not None:
+                    self._memory[span[0]] = value
+        return self._memory
 
-    @property
-    def values(self) -> dict[int, Any]:
-        """Token → value of the same."""
-        return {entry[0]: entry[1] for entry in self._entries.values() if entry}
+
+_IMMUTABLE = {str, bytes, tuple, frozenset, type, types.ModuleType, types.BuiltinFunctionType, types.CodeType}
+
+
+def _has_only_atoms(value: Any) -> bool:
+    """Return whether a container has no object inside that can change in place: the container counts as a leaf."""
+    kind = type(value)
+    if kind not in (list, set, dict) or (kind is dict and value is sys.modules["__main__"].__dict__):
+        return False
+    return ATOMS.issuperset(map(type, value)) and (kind is not dict or ATOMS.issuperset(map(type, value.values())))
+
+
+#: The first token of values that the peer has: an even number, above all that a stream gives. The objects inside the
+#: value with the number n have tokens from (n + 2) * FIRST.
+FIRST = 1 << 40
+
+
+class UnchangedValues:
+    """Values of a namespace that the peer has, and that have not changed since, with the objects inside.
+
+    ``common`` is id → (token, object), ``tokens`` token → name of the values, ``values`` token → object, ``graphs``
+    name → digest of the graph of objects, which must be the same on both sides.
+    """
+
+    def __init__(
+        self,
+        names: Iterable[str],
+        namespace: Mapping[str, Any],
+        digests: Mapping[str, str | None],
+        hash_function: Callable[[LeafWriter], str] | None = None,
+    ) -> None:
+        self.common: dict[int, tuple[int, Any]] = {}
+        self.tokens: dict[int, str] = {}
+        self.values: dict[int, Any] = {}
+        self.graphs: dict[str, str] = {}
+        self.names: set[str] = set()
+        values = {name: namespace[name] for name in names if digests.get(name) is not None and name in namespace}
+        unchanged = {
+            name: value for name, value in values.items() if digest_value(value, hash_function) == digests[name]
+        }
+        for name, value in unchanged.items():
+            self.names.add(name)
+            if id(value) not in self.common and type(value) not in ATOMS:
+                token = FIRST + 2 * len(self.tokens) + Writer(None).is_leaf(value)
+                self.tokens[token] = name
+                self.common[id(value)] = token, value
+                self.values[token] = value
+        for number, name in enumerate(self.tokens.values()):
+            graph = Graph(namespace[name], hash_function or hash_leaf)
+            self.graphs[name] = graph.digest
+            for token, value in graph.objects((number + 2) * FIRST).items():
+                self.values[token] = value
+                if not _is_library_constant(value) and (token % 2 or _holds(value)):
+                    self.common.setdefault(id(value), (token, value))
+
+
+def _is_library_constant(value: Any) -> bool:
+    """Return whether an object of a library exists on both sides, such as a function or a data type."""
+    is_library_function = isinstance(value, types.FunctionType) and value.__module__ != "__main__"
+    return is_library_function or type(value) in _IMMUTABLE or type(value).__name__.endswith(("dtype", "DType"))
+
+
+def unchanged_objects(
+    tokens: Mapping[str, str], graphs: Mapping[str, str], namespace: Mapping[str, Any]
+) -> dict[int, Any]:
+    """Return token → object of this side for the unchanged values of the peer.
+
+    Objects inside a value have tokens only if the graph is the same on both sides: code that the peer doesn't know
+    may have changed the value.
+    """
+    values = {int(token): namespace[name] for token, name in tokens.items() if name in namespace}
+    objects = {id(value): value for value in values.values()}
+    for number, name in enumerate(tokens.values()):
+        graph = Graph(namespace[name], hash_leaf) if name in namespace else None
+        if graph is not None and graph.digest == graphs.get(name):
+            for token, value in graph.objects((number + 2) * FIRST).items():
+                if id(value) not in objects:
+                    objects[id(value)] = values[token] = value
+    return values
+
+
+def connected_graphs(
+    names: Iterable[str], namespace: Mapping[str, Any], remote_names: Iterable[str]
+) -> dict[str, Graph]:
+    """Return name → graph of names, of globals that their functions read, and of remote names that share an object.
+
+    Values that share an object must be sent together, so that the object stays one object.
+    """
+    graphs: dict[str, Graph] = {}
+    memory: dict[int, Any] = {}
+    remote = [name for name in remote_names if name in namespace and type(namespace[name]) not in ATOMS]
+    remote_graphs: dict[str, Graph] = {}
+    waiting = list(dict.fromkeys(names))
+    while waiting:
+        for name in waiting:
+            graphs[name] = remote_graphs.get(name) or Graph(namespace[name])
+            memory.update(graphs[name].memory)
+        read = set().union(*(graphs[name].read for name in waiting)) & namespace.keys()
+        if memory and not remote_graphs:
+            remote_graphs = {name: graphs.get(name) or Graph(namespace[name]) for name in remote}
+        shared = {name for name, graph in remote_graphs.items() if name not in graphs and _shares(graph.memory, memory)}
+        waiting = sorted((read | shared) - graphs.keys())
+    return graphs
+
+
+def _shares(first: Mapping[int, Any], second: Mapping[int, Any]) -> bool:
+    """Return whether two values share an object that can change in place."""
+    return any(not _is_library_constant(first[key]) for key in first.keys() & second.keys())
 
 
 def digest_value(value: Any, hash_function: Callable[[LeafWriter], str] | None = None) -> str | None:
@@ -113,8 +284,11 @@ def digest_objects(
     """Return token → digest of each object that can change in place, or of the ``wanted`` objects."""
     objects = mutable_objects(tokens)
     digests = Digests(objects, hash_function)
-    selected = ((token, value) for token, value in objects.values() if subset is None or token in subset)
-    return {token: digest_or_none(digests.digest, value) for token, value in selected}
+    selected = {
+        token: value for token, value in tokens.items() if id(value) in objects and (subset is None or token in subset)
+    }
+    distinct = {id(value): digest_or_none(digests.digest, value) for value in selected.values()}
+    return {token: distinct[id(value)] for token, value in selected.items()}
 
 
 def mutable_objects(tokens: Mapping[int, Any]) -> dict[int, tuple[int, Any]]:

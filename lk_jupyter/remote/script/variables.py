@@ -58,6 +58,7 @@ def _set_state(settings: dict[str, Any], namespace: dict[str, Any]) -> None:
     """Set the variables that the cell reads, and record the state to find changes. Raises Failed."""
     from .. import ambient
     from ..carry.base import silent
+    from ..carry.digests import unchanged_objects
     from ..carry.reader import Arriving
     from ..carry.visit import Visit
     from . import files
@@ -66,7 +67,8 @@ def _set_state(settings: dict[str, Any], namespace: dict[str, Any]) -> None:
     ambient.set_paths(content["carry"]["ambient"])
     with silent():
         _import_libraries(settings["libraries"])
-    common = {int(token): namespace[name] for token, name in settings["kept"].items() if name in namespace}
+    with silent():
+        common = unchanged_objects(settings["kept"], settings["graphs"], namespace)
     arriving = Arriving(
         content, lambda message_leaf: _download_leaf(message_leaf, settings["blobs"][message_leaf["blob"]][0]), common
     )

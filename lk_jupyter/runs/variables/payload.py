@@ -229,16 +229,18 @@ def pack_state(  # noqa: PLR0913, PLR0917 (independent choices)
     """
     from lk_jupyter.remote import ambient  # noqa: PLC0415 (imports what only this needs)
     from lk_jupyter.remote.carry.base import code_words  # noqa: PLC0415 (imports cloudpickle)
-    from lk_jupyter.remote.carry.digests import UnchangedValues  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.digests import UnchangedValues, connected_graphs  # noqa: PLC0415 (imports cloudpickle)
     from lk_jupyter.remote.carry.reader import formula_names  # noqa: PLC0415 (imports cloudpickle)
     from lk_jupyter.remote.carry.writer import used_submodules  # noqa: PLC0415 (imports cloudpickle)
 
     refusals: dict[str, str] = {}
-    warm_values = UnchangedValues(namespace, warm_digests or {})
     formula_variables = sorted(set().union(*(formula_names(namespace[name]) for name in names)) & namespace.keys())
     selected_names = list(dict.fromkeys([*formula_variables, *names, *optional_names]))
+    graphs = connected_graphs(selected_names, namespace, warm_digests) if warm_digests else {}
+    selected_names = list(graphs) or selected_names
+    warm_values = UnchangedValues(selected_names, namespace, warm_digests or {}, fingerprint)
     has_magics = "%" in code or "magic" in code
-    pickle_variables = partial(_pickle_variables, selected_names, namespace, refusals, warm_values, has_magics)
+    pickle_variables = partial(_pickle_variables, selected_names, namespace, refusals, warm_values.common, has_magics)
     while (pickles := pickle_variables()) is None:
         pass
     departing, values = pickles
@@ -252,12 +254,12 @@ def pack_state(  # noqa: PLR0913, PLR0917 (independent choices)
         "pickle": True,
         "carry": limit,
         "kept": warm_values.tokens,
+        "graphs": warm_values.graphs,
     }
-    unchanged = set(warm_values.tokens.values())
     summaries = (
         VariableSummary(name, type(value).__name__, departing.sizes[name])
         for name, value in values.items()
-        if name not in unchanged
+        if name not in warm_values.names
     )
     tokens = {**departing.writer.tokens(), **warm_values.values}
     origin = Origin(tokens, values, {name: id(value) for name, value in namespace.items()})
