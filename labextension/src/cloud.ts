@@ -50,7 +50,7 @@ export class Cloud {
   readonly runs: RunStore;
 
   private readonly requestTimes: Partial<Record<Topic, number>> = {};
-  /** Run → number of times that its record was read. */
+  /** Run → number of reads of the record. */
   private readonly readCounts = new Map<string, number>();
   /** Ids of billed runs that no list contained. */
   private readonly lookedUp = new Set<string>();

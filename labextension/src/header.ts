@@ -58,7 +58,7 @@ export function savedRuns(data: unknown): { head: string; runs: SavedRun[]; note
   return { head: unturned(head), runs: runs.map(savedRun).filter(run => run !== null), notes: words(notes) };
 }
 
-/** Return the number of log lines that an output links to; null for other outputs. */
+/** Return the number of log lines that an output links to; null without such a link. */
 export function hiddenLines(data: unknown): { id: string; count: number } | null {
   const receipt = receiptIn({ lk_jupyter: data });
   const count = (data as { hidden_lines?: unknown } | null)?.hidden_lines;

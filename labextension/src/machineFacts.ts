@@ -25,7 +25,7 @@ export function perMinute({ price_per_hour: price }: Pick<MachineRow, 'price_per
   return hasValue(price) ? credits(Number(price) / 60) : null;
 }
 
-/** Return memory, price and availability in one line. */
+/** Return memory, price and availability in a line. */
 export function machineFacts(machine: MachineRow): string {
   const { kind, word } = availability(machine);
   const dot = { yes: '●', no: '○', unknown: '' }[kind];

@@ -136,7 +136,7 @@ export interface BillingActivities {
   total_activities?: number | null;
 }
 
-/** One charge or top-up, in credits. */
+/** A charge or top-up, in credits. */
 export interface BillingActivity {
   activity_id: string;
   created_at?: string | null;
@@ -314,7 +314,7 @@ export interface CreateBatchRequest {
   metadata?: Record<string, string> | null;
 }
 
-/** A model to serve and its GPUs; the server chooses omitted values. */
+/** A model to serve and the GPUs; the server chooses omitted values. */
 export interface CreateDeploymentRequest {
   /** Model of the list of deployable models, by its serving_name. */
   hf_model_id: string;
@@ -427,7 +427,7 @@ export interface Deployment {
   created_at?: string | null;
 }
 
-/** A deployment with its scaling and its replicas. */
+/** A deployment with scaling and replicas. */
 export interface DeploymentDetail {
   deployment_id: string;
   hf_model_id?: string;
@@ -449,7 +449,7 @@ export interface DeploymentList {
   deployments: Deployment[];
 }
 
-/** A deployment and its state: pending, created (serves), paused, stopped, failed. */
+/** A deployment and the state: pending, created (serves), paused, stopped, failed. */
 export interface DeploymentState {
   deployment_id: string;
   status?: string;
@@ -573,7 +573,7 @@ export interface EnvironmentVariableBatch {
   environment_variables: EnvironmentVariableInput[];
 }
 
-/** One variable to create or replace. */
+/** A variable to create or replace. */
 export interface EnvironmentVariableInput {
   name: string;
   /** Stored encrypted. Meant for short values. */
@@ -673,7 +673,7 @@ export interface ExecutionRecord {
   docker_run_env?: string | null;
 }
 
-/** A run, past or present, with its cost in credits. */
+/** A run, past or present, with the cost in credits. */
 export interface ExecutionSummary {
   status?: string;
   execution_id: string;
@@ -696,13 +696,13 @@ export interface ExecutionSummary {
   metadata?: Record<string, unknown> | null;
 }
 
-/** Facts read from a script before its run. */
+/** Facts read from a script before the run. */
 export interface ExtractionResult {
   status?: string | null;
   memory_config?: MemoryConfig | null;
 }
 
-/** One object of the bucket. */
+/** An object of the bucket. */
 export interface FileInfo {
   key: string;
   /** Bytes. */
@@ -1192,7 +1192,7 @@ export interface PriceBook {
   count?: number | null;
 }
 
-/** The price of one meter for one selector, in credits. */
+/** The price of a meter for a selector, in credits. */
 export interface PriceEntry {
   /** What is metered, such as vm_running. */
   meter_slug: string;
@@ -1516,7 +1516,7 @@ export interface Timing {
   phases?: Record<string, Phase> | null;
 }
 
-/** Timing of one run. */
+/** Timing of a run. */
 export interface TimingResponse {
   execution_id?: string | null;
   timing?: Timing | null;
@@ -1541,7 +1541,7 @@ export interface TrainIteration {
   train_iterations_per_second?: number | null;
 }
 
-/** Time of one training step. */
+/** Time of a training step. */
 export interface TrainTime {
   avg_train_time_ms?: number | null;
 }
@@ -1669,7 +1669,7 @@ export interface VMList {
   total?: number | null;
 }
 
-/** The current state of a machine, with its volumes; `uptime_seconds` counts from `ready`. */
+/** The current state of a machine, with all volumes; `uptime_seconds` counts from `ready`. */
 export interface VMStatus {
   vm_id: string;
   status?: string;

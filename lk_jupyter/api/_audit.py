@@ -63,7 +63,7 @@ def record_call(  # noqa: PLR0913 (the facts of one line)
     organization: str = "",
     source: str = "",
 ) -> None:
-    """Append a call to the log, if its operation is audited."""
+    """Append a call of an audited operation to the log."""
     if not endpoint.is_audited:
         return
     fields = {name: getattr(body, name, None) for name in (*_NAMES, *_IDS, *_SEVERAL)}
@@ -117,7 +117,7 @@ def _source() -> str:
 
 
 def _append(line: str) -> None:
-    """Append a line with one write, so that lines of several processes stay complete."""
+    """Append a line with a single write, so that lines of several processes stay complete."""
     global _failed  # noqa: PLW0603 (reported once)
     path = log_file()
     try:

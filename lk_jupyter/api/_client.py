@@ -1,4 +1,4 @@
-"""The typed client: one attribute for each group of operations."""
+"""The typed client: an attribute for each group of operations."""
 
 from __future__ import annotations
 

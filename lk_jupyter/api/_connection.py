@@ -126,7 +126,7 @@ def create_client(verify: ssl.SSLContext, timeout: float, org: dict[str, str]) -
 
 
 def create_stream_client(verify: ssl.SSLContext, timeout: float) -> httpx.Client:
-    """Return a client without a token, for one stream and its connection."""
+    """Return a client without a token, for a single stream."""
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
     headers = {
         **USER_AGENT,

@@ -438,7 +438,7 @@ class EventStream(Iterator[E]):
         return next(self._events)
 
     def passed(self, follow: Callable[[Iterator[E]], Iterator[E]]) -> EventStream[E]:
-        """Return the stream with its events passed through a function."""
+        """Return the stream with all events passed through a function."""
         self._events = follow(self._events)
         return self
 

@@ -84,7 +84,7 @@ class ApiKeyValidateRequest(Model):
 
 
 class ApiKeyValidation(Model):
-    """Whether a key is valid, and its owner."""
+    """Whether a key is valid, and the owner."""
 
     valid: bool | None = None
     user_id: str | None = None

@@ -1,4 +1,4 @@
-"""Many requests in one file, answered within a day (``/batches``)."""
+"""Many requests in a file, answered within a day (``/batches``)."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class UserCredits(Model):
 
 
 class ExecutionSummary(RunState):
-    """A run, past or present, with its cost in credits."""
+    """A run, past or present, with the cost in credits."""
 
     execution_id: RunId
     created_at: Timestamp | None = None
@@ -91,7 +91,7 @@ class ExecutionHistory(OffsetPage[ExecutionSummary]):
 
 
 class BillingActivity(Model):
-    """One charge or top-up, in credits."""
+    """A charge or top-up, in credits."""
 
     activity_id: Id
     created_at: Timestamp | None = None

@@ -29,7 +29,7 @@ class EnvironmentVariableList(Listing[EnvironmentVariable]):
 
 
 class EnvironmentVariableInput(Model):
-    """One variable to create or replace."""
+    """A variable to create or replace."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
     value: str = Field(repr=False, description="Stored encrypted. Meant for short values.")
@@ -76,5 +76,5 @@ class EnvironmentVariables(Group):
 
     @DELETE("/environment-variables/{env_var_id}", magic="%lk_secrets delete")
     def delete(self, env_var_id: str) -> Message | None:
-        """Delete one variable by its id. Raises NotFound."""
+        """Delete a variable by id. Raises NotFound."""
         ...

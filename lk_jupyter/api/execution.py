@@ -220,7 +220,7 @@ class MemoryConfig(Model):
 
 
 class ExtractionResult(Model):
-    """Facts read from a script before its run."""
+    """Facts read from a script before the run."""
 
     status: str | None = None
     memory_config: MemoryConfig | None = None
@@ -233,7 +233,7 @@ class TrainIteration(Model):
 
 
 class TrainTime(Model):
-    """Time of one training step."""
+    """Time of a training step."""
 
     avg_train_time_ms: float | None = None
 
@@ -359,7 +359,7 @@ class Timing(Model):
 
 
 class TimingResponse(Model):
-    """Timing of one run."""
+    """Timing of a run."""
 
     execution_id: str | None = None
     timing: Timing | None = None
@@ -491,22 +491,22 @@ class Execution(Group):
 
     @GET("/execution/gpu_selection/{execution_id}/status", magic="%%lk_select")
     def gpu_selection_status(self, execution_id: str) -> GpuSelectionStatus:
-        """Read the phase of a selection and its findings so far."""
+        """Read the phase and the findings of a selection so far."""
         ...
 
     @GET("/execution/{execution_id}", magic="%%lk_run, %lk_sessions list, %lk_status")
     def get(self, execution_id: str) -> ExecutionRecord:
-        """Read the full record of one run: state, output, result and cost."""
+        """Read the full record of a run: state, output, result and cost."""
         ...
 
     @DELETE("/execution/{execution_id}", magic="%lk_delete")
     def delete(self, execution_id: str) -> Message | None:
-        """Remove the record of one run."""
+        """Remove the record of a run."""
         ...
 
     @GET("/execution/{execution_id}/timing", magic="%lk_status")
     def timing(self, execution_id: str) -> TimingResponse:
-        """Read start, end, duration and phases of one run, in seconds."""
+        """Read start, end, duration and phases of a run, in seconds."""
         ...
 
     @GET("/execution/{execution_id}/metrics", magic="%%lk_run")

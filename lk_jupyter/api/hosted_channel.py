@@ -227,7 +227,7 @@ class Channel:
 
 
 class Asked:
-    """A pending request and its messages."""
+    """A pending request and the received messages."""
 
     def __init__(self, channel: Channel, name: str, messages: SimpleQueue[Message | str]) -> None:
         self._channel = channel

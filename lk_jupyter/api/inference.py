@@ -34,7 +34,7 @@ DeploymentId = Annotated[
 
 
 class CreateDeploymentRequest(Model):
-    """A model to serve and its GPUs; the server chooses omitted values."""
+    """A model to serve and the GPUs; the server chooses omitted values."""
 
     hf_model_id: str = Field(description="Model of the list of deployable models, by its serving_name.")
     hardware_profile: str | None = Field(None, description="Machine type of each replica, such as gpu.a100.")
@@ -55,7 +55,7 @@ class CreateDeploymentRequest(Model):
 
 
 class DeploymentState(Model):
-    """A deployment and its state: pending, created (serves), paused, stopped, failed."""
+    """A deployment and the state: pending, created (serves), paused, stopped, failed."""
 
     deployment_id: DeploymentId
     status: State = UNKNOWN
@@ -93,7 +93,7 @@ class Deployment(Model):
 
 
 class DeploymentDetail(Deployment):
-    """A deployment with its scaling and its replicas."""
+    """A deployment with scaling and replicas."""
 
     desired_replicas: int | None = None
     target_rps: float | None = None
@@ -192,7 +192,7 @@ class Inference(Group):
 
     @GET("/inference/get", timeout=15, magic="%%lk_chat, %lk_deploy, %lk_deployments")
     def get(self, deployment_id: str, include_terminated: bool = False) -> DeploymentDetail:  # noqa: FBT001, FBT002
-        """Read a deployment with its replicas; stopped deployments only on request."""
+        """Read a deployment with all replicas; stopped deployments only on request."""
         ...
 
     @GET("/inference/list", timeout=15, magic="%%lk_chat, %lk_deployments")
@@ -202,7 +202,7 @@ class Inference(Group):
 
     @DELETE("/inference/stop", magic="%lk_undeploy")
     def stop(self, request: StopDeploymentRequest) -> DeploymentState | None:
-        """Stop a deployment and all its replicas."""
+        """Stop a deployment and all replicas."""
         ...
 
     @GET("/inference/models", timeout=20, magic="%lk_deploy")

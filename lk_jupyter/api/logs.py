@@ -30,7 +30,7 @@ class LogEntry(Model):
 
     @property
     def text(self) -> str:
-        """The line with its end."""
+        """The line with the line break."""
         return self.message.rstrip("\r\n") + "\n"
 
 

@@ -32,7 +32,7 @@ class MfaEnrollment(Model):
     @model_validator(mode="before")
     @classmethod
     def _either_name(cls, value: Any) -> Any:
-        """Read the QR code under its older name too."""
+        """Read the QR code under an older name too."""
         if isinstance(value, dict) and not value.get("qr_code_url") and isinstance(value.get("qr_code"), str):
             return {**value, "qr_code_url": value["qr_code"]}
         return value

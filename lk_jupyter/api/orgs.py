@@ -265,7 +265,7 @@ class Orgs(Group):
 
     @GET("/orgs/{slug}", magic="%lk_org show, %lk_org billing")
     def get(self, slug: str) -> Org:
-        """Read one organization."""
+        """Read an organization."""
         ...
 
     @PATCH("/orgs/{slug}", effect="writes", magic="%lk_org rename, %lk_org billing")
@@ -306,7 +306,7 @@ class Orgs(Group):
 
     @GET("/orgs/{slug}/balance", magic="%lk_balance, %lk_org show")
     def balance(self, slug: str) -> OrgBalance:
-        """Read the balance of one organization."""
+        """Read the balance of an organization."""
         ...
 
     @GET("/orgs/{slug}/transactions", magic="%lk_org transactions")
@@ -317,7 +317,7 @@ class Orgs(Group):
         kind: Literal["credit", "debit"] | None = None,
         source: str | None = None,
     ) -> OrgTransactionList:
-        """List the ledger of one organization, newest first; ``source`` is such as ``executions``."""
+        """List the ledger of an organization, newest first; ``source`` is such as ``executions``."""
         ...
 
     @GET("/orgs/{slug}/transactions/aggregate", magic="%lk_org spending")

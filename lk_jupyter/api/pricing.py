@@ -15,7 +15,7 @@ _ONE_ON_DEMAND = re.compile(r"on-demand\.(\w+)\.1x")
 
 
 class PriceEntry(Model):
-    """The price of one meter for one selector, in credits."""
+    """The price of a meter for a selector, in credits."""
 
     meter_slug: str = Field(description="What is metered, such as vm_running.")
     resource: str | None = Field(None, description="What the meter is of, such as vm.")

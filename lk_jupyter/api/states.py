@@ -1,4 +1,4 @@
-"""Words for the state of a run, and the format of its id. Imports little, so that the journal opens quickly."""
+"""Words for the state of a run, and the format of run ids. Imports little, so that the journal opens quickly."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def is_run_id(value: object) -> bool:
 
 
 def label_of(status: str) -> str:
-    """Return a state as people read it."""
+    """Return a state in words for people."""
     return LABELS.get(status.lower(), status).replace("_", " ")
 
 
@@ -113,5 +113,5 @@ def mark_of(state: str) -> str:
 
 
 def state_label(state: str) -> str:
-    """Return a state with its sign."""
+    """Return a state with a sign."""
     return f"{mark_of(state)} {label_of(state)}"

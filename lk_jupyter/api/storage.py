@@ -13,7 +13,7 @@ from lk_jupyter.text.secrets import never_show
 
 
 class FileInfo(Model):
-    """One object of the bucket."""
+    """An object of the bucket."""
 
     key: str
     size: int | None = Field(None, description="Bytes.")

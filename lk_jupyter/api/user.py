@@ -49,7 +49,7 @@ class UserQuotas(RootModel[dict[str, bool]]):
     @model_validator(mode="before")
     @classmethod
     def _unwrap(cls, value: Any) -> Any:
-        """Accept a plain map, a map under one key, and a row that also contains the user."""
+        """Accept a plain map, a map under a single key, and a row that also contains the user."""
         inner = next(iter(value.values())) if isinstance(value, dict) and len(value) == 1 else None
         rows = inner if isinstance(inner, dict) else value
         return {k: v for k, v in rows.items() if isinstance(v, bool)} if isinstance(rows, dict) else rows

@@ -146,7 +146,7 @@ class VMList(Listing[VM]):
 
 
 class VMStatus(Model):
-    """The current state of a machine, with its volumes; ``uptime_seconds`` counts from ``ready``."""
+    """The current state of a machine, with all volumes; ``uptime_seconds`` counts from ``ready``."""
 
     vm_id: VmId
     status: State = UNKNOWN
@@ -267,7 +267,7 @@ class Vms(Group):
 
     @GET("/vms/{vm_id}/status", magic="%lk_vm create, %lk_vm status, %lk_vm ssh")
     def status(self, vm_id: str) -> VMStatus:
-        """Read the state of one machine."""
+        """Read the state of a machine."""
         ...
 
     @PATCH("/vms/{vm_id}", effect="writes", repeatable=True, magic="%lk_vm rename")
@@ -277,5 +277,5 @@ class Vms(Group):
 
     @DELETE("/vms/{vm_id}", magic="%lk_vm delete")
     def delete(self, vm_id: str) -> TerminateVMResponse | None:
-        """End a machine permanently: its disk is wiped, its volumes are released."""
+        """End a machine permanently: wipe the disk, release the volumes."""
         ...

@@ -1,4 +1,4 @@
-"""What a magic and its Python counterpart may ask for."""
+"""Options of the magics and of their Python counterparts."""
 
 from lk_jupyter._lazy import lazily
 

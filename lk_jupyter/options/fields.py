@@ -22,13 +22,12 @@ def option(  # noqa: PLR0913 (each is another choice)
     aliases: Sequence[str] = (),
     **limits: Any,
 ) -> Any:
-    """Declare an option, and how it looks on a magic's line; ``flags`` are short forms of its name.
+    """Declare an option and the form on a magic's line; ``flags`` are short forms of the name.
 
-    ``completer`` names what its values are completed from: machines, gpus, runs, settings, keys, paths or
-    places (either of the last two). ``greedy`` lets a list take all the words that follow, where the
-    magic's own words stand before. ``needs`` lists, separated by spaces, the needs of an option that doesn't
-    work everywhere: rows of NEEDS, and ``run`` for an option that no cell of a session can honor. ``instead`` is the
-    advice to the user of a session.
+    ``completer`` is the source of completions: machines, gpus, runs, settings, keys, paths or places (keys and
+    paths). ``greedy`` lets a list consume all words that follow, if the magic's positional words come first. ``needs``
+    lists, separated by spaces, the needs of an option that doesn't work everywhere: rows of NEEDS, and ``run`` for an
+    option that no cell of a session can honor. ``instead`` is the advice to the user of a session.
     ``old_names`` set the option too, with a warning, until the next release; ``aliases`` set it without a warning.
     """
     settings = {"flags": list(flags), "metavar": metavar, "positional": positional, "completer": completer}
@@ -38,7 +37,7 @@ def option(  # noqa: PLR0913 (each is another choice)
 
 
 def word(description: str, default: Any = ..., **how: Any) -> Any:
-    """Declare an argument without dashes; without a default it must be given."""
+    """Declare an argument without dashes; an argument without a default is required."""
     return option(default, description, positional=True, **how)
 
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from lk_jupyter.options.fields import option, word
 from lk_jupyter.options.runs import Options, ServerOptions
 
-#: Maximum cost of a kernel in credits, where neither it nor the setting max_cost names one.
+#: Maximum cost of a kernel in credits, if neither the kernel nor the setting max_cost sets a maximum.
 MAX_COST = Decimal(5)
 
 

@@ -13,7 +13,7 @@ class ListKeysOptions(Options):
 
 
 class _SecretTarget(Options):
-    """Where a new secret goes if it isn't shown once."""
+    """The place of a new secret that isn't shown once."""
 
     to_env: str | None = option(
         None,
@@ -43,7 +43,7 @@ def _key() -> str:
 
 
 class KeyOptions(Options):
-    """Options of the subcommands that take one key."""
+    """Options of the subcommands for a key."""
 
     key: str = _key()
     org: str | None = org()

@@ -1,4 +1,4 @@
-"""Options of the magics: one model for each, used by the parser, the forms and the docs."""
+"""Options of the magics: a model for each magic, used by the parser, the forms and the docs."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def check(model: type[Options], values: dict[str, Any]) -> Any:  # the given mod
 
 
 def check_model(model: type[M], values: dict[str, Any]) -> M:
-    """Make a request from options. Raises UsageError in one line that names what doesn't fit."""
+    """Build a request from options. Raises UsageError with a single line on the invalid value."""
     try:
         return model(**values)
     except ValidationError as error:
@@ -82,7 +82,7 @@ def option_aliases(model: type[Options]) -> dict[str, str]:
 
 
 def current_name(model: type[Options], name: str) -> str:
-    """Return the name of an option that may be given by an alias, or by its old name, which warns."""
+    """Return the current name of an option for an alias or an old name; an old name warns."""
     if name in (aliases := option_aliases(model)):
         return aliases[name]
     new = renamed_options(model).get(name)
@@ -102,7 +102,7 @@ def on_the_line(model: type[Options], name: str) -> str:
 
 
 def extras(field: FieldInfo) -> dict[str, Any]:
-    """Return what ``option`` says of a field, beyond its type."""
+    """Return the settings of a field that ``option`` declares, beyond the type."""
     return field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
 
 
@@ -126,7 +126,7 @@ def _words(name: str, value: Any) -> Iterator[str]:
         yield flag + ("=" if str(value).startswith("-") else " ") + shlex.quote(str(value))
 
 
-#: What an option needs of the place where it is given → where it works.
+#: Need of an option → places that meet the need.
 NEEDS = {
     "cell": "in a cell, such as %%lk_run or %lk_run_notebook",
     "hints": "in a cell, such as %%lk_run, and in session.fan_out(...)",
@@ -149,7 +149,7 @@ def honored(options: M, place: str, lacks: Collection[str]) -> M:
     return options
 
 
-#: What a cell of a session lacks → the advice to a user of such an option.
+#: Need that a cell of a session doesn't meet → the advice to a user of such an option.
 _SESSION_LACKS = {"run": "A cell in a session isn't a run.", "several": "Leave out --session for several runs."}
 
 
@@ -183,7 +183,7 @@ class FollowOptions(Options):
 
 
 class MachineOptions(Options):
-    """The machine of a run and its limits."""
+    """The machine and the limits of a run."""
 
     gpu: str | None = option(
         None, 'GPU, such as A100. "A100|H100" takes the first that you may use.', metavar="NAME", completer="gpus"
@@ -494,7 +494,7 @@ def _run_field() -> Any:
 
 
 class RunIdOptions(Options):
-    """Options of the magics that take one run and nothing else."""
+    """Options of the magics with a run as the only argument."""
 
     run: str = _run_field()
 

@@ -42,7 +42,7 @@ def _vm() -> str:
 
 
 class VmOptions(Options):
-    """Options of the subcommands that take one VM."""
+    """Options of the subcommands for a VM."""
 
     vm: str = _vm()
 

@@ -3,7 +3,7 @@ import React, { useId, useState } from 'react';
 import { trans } from '../trans';
 import { Signed } from './Icon';
 
-/** An option as declared by its magic. */
+/** An option as declared by a magic. */
 export interface FormField {
   name: string;
   flag: string;

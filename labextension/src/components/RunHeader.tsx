@@ -53,7 +53,7 @@ export interface RunHeaderProps {
   onMenu?: (place: HTMLElement) => void;
 }
 
-/** A run in one line: state, machine, duration, cost and actions. */
+/** A run in a line: state, machine, duration, cost and actions. */
 export function RunHeader({ header, chip, isStopping, ...on }: RunHeaderProps) {
   const { id, tone, label, ended, bill, limit, waited, details, notes } = header;
   const { react: Sign } = SIGNS[tone];

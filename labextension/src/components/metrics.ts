@@ -8,7 +8,7 @@ export interface Series {
   panel: string;
 }
 
-/** The metrics of one run. */
+/** The metrics of a run. */
 export interface Frame {
   run: string;
   /** The measured machine as the server calls it. The name shows whether GPU figures are simulated. */

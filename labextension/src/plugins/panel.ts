@@ -1,4 +1,4 @@
-/** The sidebar panel. Its content is loaded when first shown. */
+/** The sidebar panel. The content is loaded when first shown. */
 import { ILayoutRestorer, JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { ICommandPalette } from '@jupyterlab/apputils';
 import { ILauncher } from '@jupyterlab/launcher';
