@@ -95,12 +95,12 @@ class Session(Connection):
 
         Source: ``GET /machine-types``, ``GET /user/quotas/available-hardware``, ``GET /vms/availability``
         """
-        from lk_jupyter.machines.offers import offers_of  # noqa: PLC0415 (few need it)
+        from lk_jupyter.machines.offers import build_offers  # noqa: PLC0415 (few need it)
 
         sold = None
         with suppress(ApiError):
             sold = self.client.vms.availability()
-        return offers_of(self.machines(), sold)
+        return build_offers(self.machines(), sold)
 
     def whoami(self) -> Identity:
         """Return the account, the organization and the server, and where each is set.

@@ -67,7 +67,7 @@ def test_without_anything_found_the_default_holds():
 
 
 def test_what_a_check_found_goes_before_the_default_and_says_when():
-    Assumptions(SERVER).check_found({"frames": "plain"})
+    Assumptions(SERVER).store_check({"frames": "plain"})
     value, source = Assumptions(SERVER).resolve("frames")
     assert value == "plain"
     assert source.startswith("found by %lk_check on 20")
@@ -76,7 +76,7 @@ def test_what_a_check_found_goes_before_the_default_and_says_when():
 def test_what_the_user_set_goes_before_what_is_found():
     assumed = Assumptions(SERVER)
     assumed.set("frames", "survive")
-    assumed.check_found({"frames": "plain"})
+    assumed.store_check({"frames": "plain"})
     assumed.learn("frames", "plain")
     assert assumed.resolve("frames") == ("survive", "set by you")
 

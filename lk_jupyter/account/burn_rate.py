@@ -16,7 +16,7 @@ from lk_jupyter.api.vms import UP_STATES, VM
 from lk_jupyter.api.workloads import Workload
 from lk_jupyter.errors import ApiError, InvalidResponse
 from lk_jupyter.machines.prices import Prices as Prices  # noqa: PLC0414 (known by this place too)
-from lk_jupyter.machines.prices import gpu_count_of
+from lk_jupyter.machines.prices import vm_gpu_count
 from lk_jupyter.protocol.parts import plain_name
 from lk_jupyter.text.units import disk_label
 
@@ -99,7 +99,7 @@ def things(
         *_runs(runs, prices),
         *_vms(vms, prices),
         *(
-            BillableResource("volume", v.volume_id, v.name or "", disk_label(v.size_gb), prices.of_volume(v))
+            BillableResource("volume", v.volume_id, v.name or "", disk_label(v.size_gb), prices.volume_price(v))
             for v in volumes
         ),
         *_deployments(deployments, prices),
@@ -147,20 +147,20 @@ def _runs(runs: Iterable[Workload], prices: Prices) -> Iterator[BillableResource
         if run.status.lower() == "running":
             name = run.run_name or plain_name(run.file_name or "")
             hardware = _several(1, run.hardware_profile)
-            yield BillableResource("run", run.execution_id, name, hardware, prices.of_machine(run.hardware_profile))
+            yield BillableResource("run", run.execution_id, name, hardware, prices.machine_price(run.hardware_profile))
 
 
 def _vms(vms: Iterable[VM], prices: Prices) -> Iterator[BillableResource]:
     for vm in up(vms):
         name = vm.display_name or vm.name or ""
-        hardware = _several(gpu_count_of(vm), vm.hardware_profile or vm.instance_specs.gpu_type)
-        yield BillableResource("VM", vm.vm_id, name, hardware, prices.of_vm(vm))
+        hardware = _several(vm_gpu_count(vm), vm.hardware_profile or vm.instance_specs.gpu_type)
+        yield BillableResource("VM", vm.vm_id, name, hardware, prices.hourly_vm_price(vm))
 
 
 def _deployments(deployments: Iterable[Deployment], prices: Prices) -> Iterator[BillableResource]:
     for deployment in served(deployments):
         hardware = _several(deployment.current_replicas or 0, deployment.hardware_profile)
-        price = prices.of_deployment(deployment)
+        price = prices.deployment_price(deployment)
         yield BillableResource("deployment", deployment.deployment_id, deployment.hf_model_id, hardware, price)
 
 

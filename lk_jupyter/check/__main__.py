@@ -15,7 +15,7 @@ from pathlib import Path
 from lk_jupyter._encoding import accept_every_sign
 from lk_jupyter.check.levels import MOST_CREDITS, LevelRequest
 from lk_jupyter.check.start import start
-from lk_jupyter.config.settings import amount_of_credits
+from lk_jupyter.config.settings import parse_credits
 from lk_jupyter.errors import LkError
 
 #: Exit statuses: no difference; a difference; the check failed; interrupted.
@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _credits(text: str) -> Decimal:
     try:
-        return amount_of_credits(text)
+        return parse_credits(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} isn't an amount of credits above 0") from None
 

@@ -55,7 +55,7 @@ class Check:
         try:
             self._look(watch)
         finally:
-            self.report.client.assumptions.check_found(self.report.values)
+            self.report.client.assumptions.store_check(self.report.values)
         if self._wish.record:
             recording.write(self._wish.record, self.report)
             self.report.notes.append(f"Recorded in {self._wish.record}. Keys, addresses, names and ids are replaced.")

@@ -71,6 +71,6 @@ def providers() -> dict[str, list[str]]:
     return dict(metadata.packages_distributions())
 
 
-def version_of(package: str) -> str:
+def local_version(package: str) -> str:
     """Return a package's local version without the local label (2.6.0 of 2.6.0+cu124), which no index serves."""
     return metadata.version(package).partition("+")[0]

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 
-from lk_jupyter.code.imports import providers, version_of
+from lk_jupyter.code.imports import local_version, providers
 from lk_jupyter.errors import UsageError
 
 #: Import → package, for frequent imports. A dotted import has a separate row.
@@ -50,7 +50,7 @@ PACKAGE_NAMES = {
 }
 
 
-def package_of(module: str, installed: Mapping[str, list[str]] | None = None) -> tuple[str, bool] | None:
+def package_providing(module: str, installed: Mapping[str, list[str]] | None = None) -> tuple[str, bool] | None:
     """Return the package that provides a module, and whether the package is certain, not a guess by the same name.
 
     ``installed`` maps modules to the packages of this kernel. None for a part of the standard library, and for a
@@ -85,4 +85,4 @@ def installed_requirements(names: AbstractSet[str]) -> list[str]:
         )
     local = {package for name in foreign for package in provided.get(name, ())}
     elsewhere = {PACKAGE_NAMES[name] for name in foreign if name not in provided}
-    return sorted([*(f"{package}=={version_of(package)}" for package in local), *elsewhere])
+    return sorted([*(f"{package}=={local_version(package)}" for package in local), *elsewhere])

@@ -414,7 +414,7 @@ class Assumptions:
         if value != self[name] or (is_confirmed and not self.is_known(name)):
             self._store_findings({name: value}, "use")
 
-    def check_found(self, values: dict[str, str]) -> None:
+    def store_check(self, values: dict[str, str]) -> None:
         """Store the findings of a check, confirmed defaults too, unless the user set another value."""
         self._store_findings(values, "check")
 

@@ -120,10 +120,10 @@ def lyceum_file() -> dict[str, Any]:
 
 def lyceum_server() -> str:
     """Return the server that the tool's key is for."""
-    return server_of(str(lyceum_file().get("base_url") or DEFAULT_SERVER))
+    return strip_api_path(str(lyceum_file().get("base_url") or DEFAULT_SERVER))
 
 
-def server_of(address: str) -> str:
+def strip_api_path(address: str) -> str:
     """Return the host part of an address, as in our settings."""
     return address.rstrip("/").removesuffix("/api/v2/external")
 

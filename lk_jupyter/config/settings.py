@@ -34,7 +34,7 @@ from lk_jupyter.config.files import (
     lyceum_server,
     platform_path,
     read_json,
-    server_of,
+    strip_api_path,
 )
 from lk_jupyter.errors import UsageError
 
@@ -58,7 +58,7 @@ ADDRESS = re.compile(r"(?P<scheme>https?)://(?P<host>[\w.-]+|\[[\da-fA-F:]+\])(:
 
 
 def _server(text: str) -> str:
-    address = server_of(text)
+    address = strip_api_path(text)
     if address == LOCAL:
         return LOCAL
     parts = ADDRESS.fullmatch(address)
@@ -100,7 +100,7 @@ def parse_duration(text: str) -> int:
     return int(seconds)
 
 
-def amount_of_credits(text: str) -> Decimal:
+def parse_credits(text: str) -> Decimal:
     """Return an amount of credits above 0. Raises ValueError with the accepted form."""
     from decimal import Decimal, InvalidOperation  # noqa: PLC0415 (loading the extension reads settings, and is light)
 
@@ -123,9 +123,7 @@ def approvals_in(text: str) -> dict[str, tuple[Decimal, Decimal] | None]:
         machine, _, limits = entry.partition("=")
         cost, _, price = limits.partition("@")
         try:
-            approvals[_word(machine)] = (
-                None if limits == "unknown" else (amount_of_credits(cost), amount_of_credits(price))
-            )
+            approvals[_word(machine)] = None if limits == "unknown" else (parse_credits(cost), parse_credits(price))
         except ValueError:
             raise ValueError("MACHINE=CREDITS@PRICE, such as gpu.a100=5@1.59; several with commas") from None
     return approvals
@@ -270,7 +268,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "max_timeout", _longest_run, "Longest time limit that your account allows, in seconds.", _seconds(1, 31_536_000)
     ),
-    Setting("max_cost", None, "Maximum cost of a run without --max-cost, in credits.", amount_of_credits),
+    Setting("max_cost", None, "Maximum cost of a run without --max-cost, in credits.", parse_credits),
     Setting(
         "read_only",
         default=False,
@@ -284,10 +282,8 @@ SETTINGS: tuple[Setting, ...] = (
         "per hour, such as gpu.a100=5@1.59.",
         _approvals,
     ),
-    Setting("notebook_budget", None, "Maximum cost of all that one notebook starts, in credits.", amount_of_credits),
-    Setting(
-        "day_budget", None, "Maximum cost of all that one day starts, in credits, from midnight.", amount_of_credits
-    ),
+    Setting("notebook_budget", None, "Maximum cost of all that one notebook starts, in credits.", parse_credits),
+    Setting("day_budget", None, "Maximum cost of all that one day starts, in credits, from midnight.", parse_credits),
     Setting(
         "hints",
         default=True,

@@ -292,9 +292,9 @@ class SpendingGate:
         prices = Prices(tuple(self._connection.machines()), _if_any(client.vms.availability), (), self._book())
         count = body.instance_specs.gpu_count if body.instance_specs else 1
         shape = {"hardware_profile": body.hardware_profile, "gpu_count": count, "instance_type": body.instance_type}
-        rate = prices.of_vm(vms.VM(vm_id="new", **shape))
+        rate = prices.hourly_vm_price(vms.VM(vm_id="new", **shape))
         if body.new_volume:
-            disk = prices.of_volume(BlockVolume(volume_id="new", size_gb=body.new_volume.size_gb))
+            disk = prices.volume_price(BlockVolume(volume_id="new", size_gb=body.new_volume.size_gb))
             rate = None if rate is None else rate + (disk or Decimal(0))
         unpriced = f"VMs with {body.hardware_profile} have no published price. VMs with a price: %lk_vm offers."
         return Expense(VM, body.display_name or body.name or body.hardware_profile, rate, unpriced=unpriced)
@@ -322,7 +322,7 @@ class SpendingGate:
         for each in models:
             if card in {"", each.gpu_type.lower()} and count in {None, each.gpu_count}:
                 return each.price_per_hour
-        price = Prices(tuple(self._connection.machines())).of_machine(card)
+        price = Prices(tuple(self._connection.machines())).machine_price(card)
         return None if price is None else price * (count or next((each.gpu_count for each in models), 1))
 
     def _question(self, call: Call) -> Expense | None:

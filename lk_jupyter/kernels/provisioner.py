@@ -16,7 +16,7 @@ from traitlets import Float, Integer, Unicode
 
 from lk_jupyter._python import module_environment
 from lk_jupyter.errors import LkError
-from lk_jupyter.kernels.specs import bridge_command, max_cost_of
+from lk_jupyter.kernels.specs import bridge_command, resolve_max_cost
 from lk_jupyter.machines.start_approval import StartPlan, require_approval
 from lk_jupyter.options.runs import ServerOptions, check
 from lk_jupyter.runs.notebooks.hosted_kernel import HostedKernel
@@ -94,7 +94,7 @@ class CloudProvisioner(LocalProvisioner):
         """Return the start and the question to the user. Start nothing, not even the local cloud."""
         session = current(start=False)
         machine = session.machines().resolve(self.machine)
-        limits = {"image": self.image, "timeout": self.timeout, "max_cost": max_cost_of(machine, self.max_cost)}
+        limits = {"image": self.image, "timeout": self.timeout, "max_cost": resolve_max_cost(machine, self.max_cost)}
         chosen = {name: value for name, value in limits.items() if value}
         options = check(ServerOptions, {"machine": self.machine, "name": self.kernel_spec.display_name, **chosen})
         package = prepare_server(session, options)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from lk_jupyter._extras import library
 from lk_jupyter._python import module_command
 from lk_jupyter.api.machine_types import MachineType
-from lk_jupyter.config.settings import amount_of_credits, setting
+from lk_jupyter.config.settings import parse_credits, setting
 from lk_jupyter.errors import UsageError
 from lk_jupyter.machines.catalogue import price_label
 from lk_jupyter.options.kernel import MAX_COST
@@ -49,13 +49,13 @@ def add(machine: MachineType, config: dict[str, Any], title: str | None = None) 
     return kernel
 
 
-def max_cost_of(machine: MachineType, text: str) -> Decimal | None:
+def resolve_max_cost(machine: MachineType, text: str) -> Decimal | None:
     """Return the maximum cost of a kernel in credits: the kernel's value, the setting, or the default.
 
     None for a machine without a published price: the time limit remains. Raises UsageError.
     """
     try:
-        chosen: Decimal | None = amount_of_credits(text) if text else setting("max_cost")
+        chosen: Decimal | None = parse_credits(text) if text else setting("max_cost")
     except ValueError as form:
         raise UsageError(f"max_cost of this kernel takes {form}, not '{text}'. Nothing was started.") from None
     return chosen if chosen is not None or machine.price_per_hour is None else MAX_COST

@@ -124,14 +124,14 @@ def price_label(machine: MachineType) -> str:
     return "no price" if machine.price_per_hour is None else f"{machine.price_per_hour.normalize():f} credits/h"
 
 
-def price_of(machine: MachineType | None) -> Decimal | None:
+def hourly_price(machine: MachineType | None) -> Decimal | None:
     """Return the price of a machine in credits an hour; None when machine or price is not known."""
     return machine.price_per_hour if machine else None
 
 
-def cost_of(machine: MachineType | None, seconds: float) -> Decimal | None:
+def machine_cost(machine: MachineType | None, seconds: float) -> Decimal | None:
     """Return the cost of a time on a machine, in credits; None if the price is unknown."""
-    return cost_at(price_of(machine), seconds)
+    return cost_at(hourly_price(machine), seconds)
 
 
 def cost_at(price_per_hour: Decimal | None, seconds: float) -> Decimal | None:
@@ -153,7 +153,7 @@ def seconds_for(machine: MachineType, amount: Decimal) -> int:
         return _FOREVER
     seconds = int(amount * _HOUR / machine.price_per_hour) - _DYING
     if seconds < 1:
-        least = cost_of(machine, 1 + _DYING)
+        least = machine_cost(machine, 1 + _DYING)
         raise UsageError(
             f"A maximum cost of {credits_label(amount)} buys less than two seconds of {machine.hardware_profile}, "
             f"which cost {credits_label(least)}. Nothing was sent."

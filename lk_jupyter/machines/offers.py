@@ -83,7 +83,7 @@ class MachineFilter:
         )
 
 
-def offers_of(catalogue: Catalogue, sold: VMAvailability | None) -> list[MachineOffer]:
+def build_offers(catalogue: Catalogue, sold: VMAvailability | None) -> list[MachineOffer]:
     """Return every machine type with the availability of its GPU; None if the server doesn't report it."""
     free: dict[str, bool] = {}
     for variant in sold.available_instance_variants if sold else ():

@@ -38,20 +38,20 @@ class Prices:
     models: tuple[DedicatedModel, ...] = ()
     book: tuple[PriceEntry, ...] = ()
 
-    def of_machine(self, profile: str | None) -> Decimal | None:
+    def machine_price(self, profile: str | None) -> Decimal | None:
         """Return the price of a machine, by profile or GPU model."""
         name = (profile or "").lower().removeprefix("gpu.")
         fitting = [machine for machine in self.machines if name in {machine.hardware_profile.lower(), machine.card}]
         exact = [machine for machine in self.machines if machine.hardware_profile.lower() in {name, f"gpu.{name}"}]
         return next((machine.price_per_hour for machine in [*exact, *fitting]), None)
 
-    def of_vm(self, vm: VM) -> Decimal | None:
+    def hourly_vm_price(self, vm: VM) -> Decimal | None:
         """Return the price of a VM with all GPUs: by the VMs on offer, the price book, or the price of a run's machine.
 
         A VM that can't be rented now is in no offer, but is billed nevertheless.
         """
         kind, card, _ = _shape(vm.hardware_profile or vm.instance_specs.gpu_type)
-        kind, count = vm.instance_type or kind or "on-demand", gpu_count_of(vm)
+        kind, count = vm.instance_type or kind or "on-demand", vm_gpu_count(vm)
         for variant in self.vms.available_instance_variants if self.vms else ():
             is_this = (variant.instance_type, _shape(variant.hardware_profile)[1]) == (kind, card)
             if is_this and variant.price_per_hour is not None:
@@ -61,10 +61,10 @@ class Prices:
             if entry.meter_slug == "vm_running" and (sold_as, sold, gpus or 1) == (kind, card, count):
                 each = None if entry.unit_price is None else entry.unit_price * _HOUR
                 return each if entry.unit_price_per_hour is None else entry.unit_price_per_hour
-        price = self.of_machine(card) if kind == "on-demand" else None
+        price = self.machine_price(card) if kind == "on-demand" else None
         return None if price is None else price * count
 
-    def of_volume(self, volume: BlockVolume) -> Decimal | None:
+    def volume_price(self, volume: BlockVolume) -> Decimal | None:
         """Return the price of a volume by the price book, which has a price per GB."""
         for entry in self.book:
             if (
@@ -75,7 +75,7 @@ class Prices:
                 return entry.unit_price_per_hour * volume.size_gb
         return None
 
-    def of_deployment(self, deployment: Deployment) -> Decimal | None:
+    def deployment_price(self, deployment: Deployment) -> Decimal | None:
         """Return the price of a deployment with all replicas: the model's price on that GPU, or the machine's price."""
         replicas = deployment.current_replicas or 0
         models = [model for model in self.models if deployment.hf_model_id in {model.hf_model_id, model.serving_name}]
@@ -83,7 +83,7 @@ class Prices:
         for model in models:
             if model.gpu_type.lower() == card and model.price_per_hour is not None:
                 return model.price_per_hour * replicas
-        price = self.of_machine(deployment.hardware_profile)
+        price = self.machine_price(deployment.hardware_profile)
         gpus = next((model.gpu_count for model in models), 1)
         return None if price is None else price * gpus * replicas
 
@@ -94,7 +94,7 @@ def _shape(profile: str | None) -> tuple[str | None, str, int | None]:
     return (match[1], match[2], int(match[3]) if match[3] else None) if match else (None, "", None)
 
 
-def gpu_count_of(vm: VM) -> int:
+def vm_gpu_count(vm: VM) -> int:
     """Return how many GPUs a VM has."""
     return vm.gpu_count or _shape(vm.hardware_profile)[2] or vm.instance_specs.gpu_count or 1
 

@@ -251,7 +251,7 @@ class FanOutView:
         threading.Thread(target=self._keep_showing, name="lk-show-members", daemon=True).start()
 
     def _announce_started(self) -> None:
-        """Wait for the ids of the first runs and write them: no output can follow when the cell has ended."""
+        """Wait for and write the ids of the first runs: no output can follow when the cell has ended."""
         fan = self._fan
         while sum(bool(member.run or member.ended) for member in fan.members) < fan.parallel:
             fan.done.wait(_TICK)

@@ -55,7 +55,7 @@ def _add(options: AddOptions, _shell: InteractiveShell) -> None:
     session = current()
     machine = session.machines().resolve(options.machine)
     server = options.model_dump(include={"timeout", "image", "max_cost"})
-    options.max_cost = server["max_cost"] = specs.max_cost_of(machine, str(options.max_cost or ""))
+    options.max_cost = server["max_cost"] = specs.resolve_max_cost(machine, str(options.max_cost or ""))
     package = prepare_server(session, ServerOptions(machine=machine.hardware_profile, **server))
     spec = specs.add(machine, _config(options), options.title)
     notice = (

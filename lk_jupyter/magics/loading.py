@@ -63,7 +63,7 @@ def _tell(name: str, value: Any, key: str, wish: LoadRequest) -> None:
 
 
 def _shape(value: Any) -> str:
-    """Describe a value: its type, and its shape or size."""
+    """Describe a value: type, and shape or size."""
     kind = type(value).__name__
     if hasattr(value, "memory_usage"):
         rows, columns = value.shape

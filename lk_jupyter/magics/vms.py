@@ -43,7 +43,7 @@ from lk_jupyter.session import current
 from lk_jupyter.text.units import credits_label, disk_label, duration_label, moment_label
 from lk_jupyter.vms import vms as vm
 from lk_jupyter.vms.offers import VmOffer, VmShape, alternatives, chosen, offers
-from lk_jupyter.vms.ssh import PublicKey, SshEndpoint, find_key, make_key, own_keys
+from lk_jupyter.vms.ssh import PublicKey, SshEndpoint, find_key, list_public_keys, make_key
 
 SHORT = 8
 
@@ -334,7 +334,7 @@ def _tell_door(status: VMStatus, key: PublicKey | None) -> None:
 
 def _key(options: CreateVmOptions) -> PublicKey:
     """Return the key that may log in; create a key if none exists and the user agrees."""
-    asks = not (options.key or options.dry_run or own_keys())
+    asks = not (options.key or options.dry_run or list_public_keys())
     if not asks or not (options.yes or ask("No SSH key in ~/.ssh. Create ~/.ssh/id_ed25519? [y/N] ")):
         return find_key(options.key)
     key = make_key()

@@ -25,7 +25,7 @@ from lk_jupyter.api.states import is_run_id
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import NotFound, OutcomeUnknown, RunDetached, UsageError
 from lk_jupyter.journal.journal import JournalEntry, journal
-from lk_jupyter.machines.catalogue import price_of
+from lk_jupyter.machines.catalogue import hourly_price
 from lk_jupyter.protocol.metadata import ports_in
 from lk_jupyter.runs.abort import Abort, abort_soon
 from lk_jupyter.runs.clock import Bill, calculate_bill, now
@@ -258,7 +258,7 @@ class Run:
             record = self.record
         submitted_at = self.submitted_at
         at = self._session.client.now() if submitted_at is None else now()
-        return calculate_bill(record, price_of(self.machine), at=at, submitted_at=submitted_at)
+        return calculate_bill(record, hourly_price(self.machine), at=at, submitted_at=submitted_at)
 
     @property
     def lacks_output(self) -> bool:

@@ -67,14 +67,14 @@ async def _request_offers(upstream: Upstream) -> list[MachineOffer]:
     from lk_jupyter.api.user import User  # noqa: PLC0415
     from lk_jupyter.api.vms import Vms  # noqa: PLC0415
     from lk_jupyter.machines.catalogue import Catalogue  # noqa: PLC0415
-    from lk_jupyter.machines.offers import offers_of  # noqa: PLC0415
+    from lk_jupyter.machines.offers import build_offers  # noqa: PLC0415
 
     types, quota, sold = await asyncio.gather(
         upstream.answer(endpoint_of(MachineTypes.list)),
         answer_or_none(upstream.answer(endpoint_of(User.available_hardware))),
         answer_or_none(upstream.answer(endpoint_of(Vms.availability))),
     )
-    return offers_of(Catalogue.of(types, quota.available_hardware_profiles if quota else ()), sold)
+    return build_offers(Catalogue.of(types, quota.available_hardware_profiles if quota else ()), sold)
 
 
 async def answer_or_none(answer: Awaitable[Any]) -> Any:

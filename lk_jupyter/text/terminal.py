@@ -232,7 +232,7 @@ def shortened(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def columns_of_terminal() -> int | None:
+def terminal_columns() -> int | None:
     """Return the columns of the terminal that shows the output; None if no terminal shows the output."""
     try:
         return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

@@ -9,7 +9,7 @@ from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.api.states import state_label
 from lk_jupyter.errors import LkError
 from lk_jupyter.journal.journal import journal
-from lk_jupyter.machines.catalogue import price_label, price_of
+from lk_jupyter.machines.catalogue import hourly_price, price_label
 from lk_jupyter.runs.clock import Bill, calculate_bill, measure_wait
 from lk_jupyter.runs.outcome import build_error, list_problems, platform_words
 from lk_jupyter.runs.package.bundle import Bundle
@@ -97,7 +97,7 @@ def receipt_facts(
         "reason": redact(platform_words(record)) or None if record.status not in SUCCEEDED_STATES else None,
     }
     present = {name: fact for name, fact in facts.items() if fact is not None}
-    return {**facts_so_far(bill or calculate_bill(record, price_of(machine)), machine, package), **present}
+    return {**facts_so_far(bill or calculate_bill(record, hourly_price(machine)), machine, package), **present}
 
 
 def facts_so_far(bill: Bill, machine: MachineType | None, package: Bundle | None) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from itertools import zip_longest
 from numbers import Integral, Real
 from typing import Any
 
-from lk_jupyter.text.terminal import columns_of_terminal, plain, shortened, wrapped
+from lk_jupyter.text.terminal import plain, shortened, terminal_columns, wrapped
 from lk_jupyter.views.picture import StaticView
 
 #: Rows of a long list that are shown, and letters of a value.
@@ -107,7 +107,7 @@ class Table:
         object.__setattr__(self, "columns", tuple(map(plain, self.columns)))
 
     def __str__(self) -> str:
-        return self.text(columns_of_terminal())
+        return self.text(terminal_columns())
 
     def text(self, width: int | None) -> str:
         """Return the table as lines of at most this width: text is wrapped, columns without room are below the row."""
@@ -235,7 +235,7 @@ def show_as_grid(frame: Any) -> Any:
 
 def _bundle(frame: Any) -> dict[str, str]:
     view = grid(frame)
-    return {"text/plain": view.text(columns_of_terminal() or _COLUMNS), "text/html": view._repr_html_()}
+    return {"text/plain": view.text(terminal_columns() or _COLUMNS), "text/html": view._repr_html_()}
 
 
 def grid(frame: Any) -> Table:

@@ -47,7 +47,7 @@ def find_key(path_text: str | None = None) -> PublicKey:
         if not public.is_file():
             raise UsageError(f"No public key at '{public}'. {_MAKE}")
         return _read(public)
-    key_files = own_keys()
+    key_files = list_public_keys()
     if not key_files:
         raise UsageError(f"No public SSH key in '{_folder()}'. {_advice()}")
     return _read(key_files[0])
@@ -59,7 +59,7 @@ def _advice() -> str:
     return _WRITE.format(f"~/.ssh/{private[0]}") if private else _MAKE
 
 
-def own_keys() -> list[Path]:
+def list_public_keys() -> list[Path]:
     """Return the files of the user's public keys, in order of preference."""
     usual = [_folder() / name for name in _USUAL if (_folder() / name).is_file()]
     return usual or sorted(_folder().glob("*.pub"))

@@ -5,7 +5,7 @@ import pytest
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.code.source import Source
 from lk_jupyter.errors import UsageError
-from lk_jupyter.machines.catalogue import Catalogue, cost_of, price_label, seconds_for
+from lk_jupyter.machines.catalogue import Catalogue, machine_cost, price_label, seconds_for
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.runs.package.bundle import BundleBuilder, Limits
 
@@ -84,7 +84,7 @@ UNPRICED = MachineType(hardware_profile="gpu.secret", price_per_hour=None)
 @pytest.mark.parametrize("amount", ["0.001", "0.01", "0.5", "2", "123.456"])
 def test_the_time_that_an_amount_buys_costs_no_more_also_when_the_end_takes_a_second(amount):
     seconds = seconds_for(A100, Decimal(amount))
-    assert cost_of(A100, seconds + 1) <= Decimal(amount) < cost_of(A100, seconds + 2)
+    assert machine_cost(A100, seconds + 1) <= Decimal(amount) < machine_cost(A100, seconds + 2)
 
 
 def test_an_amount_that_buys_nothing_is_refused_with_what_two_seconds_cost():

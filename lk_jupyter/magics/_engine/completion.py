@@ -35,7 +35,7 @@ PATIENCE = 0.8  # seconds: a slower answer comes too late for a menu
 
 
 def complete(name: str, typed: str) -> tuple[str, list[str]]:
-    """Return the unfinished word on the line of a magic, and its possible completions."""
+    """Return the unfinished word on the line of a magic, and the possible completions."""
     magic = magic_named(name)
     if isinstance(magic, Subcommands):
         verb, space, rest = typed.lstrip().partition(" ")

@@ -14,7 +14,7 @@ from lk_jupyter.magics._engine.registry import MAGICS, magic_named
 
 
 class IndexEntry(NamedTuple):
-    """An entry of the help index: its kind, its name as users type it, and its description."""
+    """An entry of the help index: the kind, the name as typed by users, and the description."""
 
     kind: str
     name: str

@@ -52,7 +52,7 @@ from lk_jupyter.options.runs import Options, check, current_name, extras
 
 @dataclass(frozen=True)
 class Magic:
-    """A magic: its function and the model of its options."""
+    """A magic: the function and the model of the options."""
 
     model: type[Options]
     function: Callable[..., Any]
@@ -69,7 +69,7 @@ class Magic:
 
     @property
     def title(self) -> str:
-        """The name as users type it, such as ``%%lk_run``."""
+        """The name as typed by users, such as ``%%lk_run``."""
         takes_cell = "cell" in inspect.signature(self.function).parameters
         return ("%%" if takes_cell else "%") + self.name
 

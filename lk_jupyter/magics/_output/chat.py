@@ -57,7 +57,7 @@ class ChatMarkdown:
 
 
 class ChatView:
-    """The outputs of a question: the answer and its status line."""
+    """The outputs of a question: the answer and the status line."""
 
     def __init__(self, shell: InteractiveShell, who: Answerer) -> None:
         self._who = who
@@ -94,7 +94,7 @@ class ChatView:
             self._looked = time.monotonic()
 
     def end(self, answer: ChatReply, state: str) -> None:
-        """Show the final answer and its receipt."""
+        """Show the final answer and the receipt."""
         if self._prints:
             self._printed.end(answer.text)
         else:

@@ -105,7 +105,7 @@ def _state(member: FanOutMember) -> str:
 
 
 def _bar(member: FanOutMember, payload: dict[str, Any]) -> Bar:
-    """Return the progress bar of a run, labeled with the run's number; its text is the run's newest line."""
+    """Return the progress bar of a run, labeled with the run's number and the run's newest line."""
     bar = parse_bar(payload)
     return replace(bar, label=" · ".join(filter(None, [f"run {member.plan.number}", bar.label])))
 

@@ -70,7 +70,7 @@ class RecentOutputs:
 
 
 def _bundle_html(data: dict[str, Any]) -> str:
-    """Return a bundle as HTML: its HTML form, a picture, or its text."""
+    """Return a bundle as HTML: the HTML form, a picture, or the text."""
     text = str(data.get("text/plain", ""))
     for kind, form in _FORMS.items():
         if kind in data:

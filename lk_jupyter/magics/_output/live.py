@@ -20,7 +20,7 @@ from lk_jupyter.api.states import label_of, mark_of
 from lk_jupyter.journal.entry import current_cell
 from lk_jupyter.protocol.notice import Notice
 from lk_jupyter.text.secrets import COLOUR, LineRedactor, redact, redact_bundle, redact_values
-from lk_jupyter.text.terminal import TerminalText, columns_of_terminal, plain, wrapped
+from lk_jupyter.text.terminal import TerminalText, plain, terminal_columns, wrapped
 
 #: Seconds between two updates of a line.
 PACE = 1.0
@@ -79,7 +79,7 @@ class StatusLine:
     def __str__(self) -> str:
         facts = [fact.replace(" ", _FIRM) for fact in (f"{self.mark} {self.state}", *self.facts)]
         lines = [" · ".join(facts), *(f"  {part}" for part in self._notice.splitlines())]
-        return wrapped("\n".join(lines), columns_of_terminal(), "  ").replace(_FIRM, " ")
+        return wrapped("\n".join(lines), terminal_columns(), "  ").replace(_FIRM, " ")
 
     def _html(self) -> str:
         colour = f"var({_COLOURS.get(self.mark, '--jp-ui-font-color2')})"
@@ -113,7 +113,7 @@ class Note:
         self.text = plain(text)
 
     def __str__(self) -> str:
-        return wrapped(self.text, columns_of_terminal())
+        return wrapped(self.text, terminal_columns())
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         html = f'<div style="{FONT}; color: var(--jp-ui-font-color2)">{escape(self.text)}</div>' if self.text else ""
@@ -144,7 +144,7 @@ class Hints:
         self._notices = notices
 
     def __str__(self) -> str:
-        return wrapped(plain("\n".join(map(str, self._notices))), columns_of_terminal(), "  ")
+        return wrapped(plain("\n".join(map(str, self._notices))), terminal_columns(), "  ")
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, Any]]:
         lines = "".join(f"<div><strong>Hint:</strong> {linked(plain(notice.text))}</div>" for notice in self._notices)
@@ -232,7 +232,7 @@ def show_updated(shell: InteractiveShell, content: object) -> Callable[[object],
 
 
 def write_text(text: str) -> None:
-    """Write text to the output of the cell, and flush it."""
+    """Write text to the output of the cell, and flush the output."""
     sys.stdout.write(text)
     sys.stdout.flush()
 
@@ -292,7 +292,7 @@ class LiveOutput:
             self._update = show_updated(self._shell, self._content)
 
     def _identity(self, content: object) -> str | None:
-        """Return the identity of content: its text, with its revision where the text isn't enough."""
+        """Return the identity of content: the text, with the revision where the text isn't enough."""
         text = str(content)
         if not text and not self.in_place:
             return self._last_identity  # an empty line

@@ -1,4 +1,4 @@
-"""Show the status line of a run: its state, time and cost so far, and the receipt at its end."""
+"""Show the status line of a run: state, time and cost so far, and the receipt at the end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from lk_jupyter.api.execution import ExecutionRecord, is_final
 from lk_jupyter.api.machine_types import MachineType
-from lk_jupyter.machines.catalogue import price_label, price_of
+from lk_jupyter.machines.catalogue import hourly_price, price_label
 from lk_jupyter.magics._output.live import PACE, LiveOutput, StatusLine
 from lk_jupyter.protocol.notice import Notice
 from lk_jupyter.runs.abort import Abort
@@ -56,7 +56,7 @@ class RunStatus:
         self.is_stopping = False
         self.aborting: Abort | None = None  # of a run that no cell waits for any more
         self._machine = machine
-        self._priced, self._price = priced(machine), price_of(machine)
+        self._priced, self._price = priced(machine), hourly_price(machine)
         self._facts: list[str] = []  # the observers' last facts
         self._facts_time = -PACE
         self._warnings: list[str] = []  # notices from before the start
@@ -197,7 +197,7 @@ def receipt(
 
     The duration is the time that the code ran, preceded by the time in the queue if that was at least LONG_WAIT.
     """
-    named, price = priced(machine), price_of(machine)
+    named, price = priced(machine), hourly_price(machine)
     bill, seconds = bill or calculate_bill(record, price), measure_duration(record)
     facts = receipt_facts(record, machine, package, bill)
     waited = facts.get("waited_seconds", 0.0)
@@ -211,7 +211,7 @@ def receipt(
 
 
 def priced(machine: MachineType | None) -> str:
-    """Return the name of a machine with its price, if known, for the status line."""
+    """Return the name of a machine with the price, if known, for the status line."""
     if machine is None:
         return ""
     price = "" if machine.price_per_hour is None else f" at {price_label(machine)}"

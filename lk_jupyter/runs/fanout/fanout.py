@@ -21,7 +21,7 @@ from lk_jupyter.connection.connection import Connection
 from lk_jupyter.errors import NotFound, RunError, RunFailed
 from lk_jupyter.journal.entry import CellContext, current_cell
 from lk_jupyter.journal.journal import JournalEntry, journal
-from lk_jupyter.machines.catalogue import cost_of
+from lk_jupyter.machines.catalogue import machine_cost
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol.notice import Notice
 from lk_jupyter.runs.abort import let_go_at
@@ -344,7 +344,9 @@ class FanOut:
     def _check_cost(self, members: list[FanOutMember]) -> None:
         """Abort all runs if the cost would exceed the maximum before the next check."""
         seconds = WATCH_SECONDS + 1 - next_second()  # the cost lacks the current second
-        next_look = sum((cost_of(member.plan.bundle.machine, seconds) or Decimal(0) for member in members), Decimal(0))
+        next_look = sum(
+            (machine_cost(member.plan.bundle.machine, seconds) or Decimal(0) for member in members), Decimal(0)
+        )
         if self.max_cost is None or self.cost + next_look < self.max_cost or self._stopping.is_set():
             return
         self.abort(

@@ -12,7 +12,7 @@ from lk_jupyter.account.low_balance import LOW_SECONDS, TOP_UP, balance_watch
 from lk_jupyter.api.execution import SUCCEEDED_STATES, ExecutionRecord, is_final
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.errors import LkError
-from lk_jupyter.machines.catalogue import cost_at, cost_of, price_of, seconds_for
+from lk_jupyter.machines.catalogue import cost_at, hourly_price, machine_cost, seconds_for
 from lk_jupyter.protocol.frames import Frame
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.runs.observers.base import RunObserver
@@ -73,7 +73,7 @@ class MaxCost(RunObserver):
     """
 
     def __init__(self, machine: MachineType, max_cost: Decimal) -> None:
-        self._rate = cost_of(machine, 1) or Decimal(0)
+        self._rate = machine_cost(machine, 1) or Decimal(0)
         self._max_cost = max_cost
         self._stop_at = seconds_for(machine, max_cost) - _AHEAD
         self._stopping = threading.Event()
@@ -152,7 +152,7 @@ class BillCheck(RunObserver):
 
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
         """Report a bill that the price doesn't explain: the price can be old, or in another unit."""
-        bill, price = run.bill(record), price_of(run.machine)
+        bill, price = run.bill(record), hourly_price(run.machine)
         if bill.cost_is != "billed" or bill.cost is None or bill.seconds is None or not price:
             return []
         seconds = max(bill.seconds, _seconds_until_end(record))
@@ -192,7 +192,7 @@ class LowBalance(RunObserver):
         """Update the balance in a thread; the status line shows nothing."""
         self.notices = self._watch.warnings
         if seconds is not None and seconds > _FIRST_LOOK:
-            price, balance = price_of(run.machine), self._watch.left
+            price, balance = hourly_price(run.machine), self._watch.left
             may_be_low = price and balance is not None and balance / price * 3600 < LOW_SECONDS
             self._watch.look(again=bool(may_be_low) and not self._has_looked)  # the bills now include this run
             self._has_looked = True
@@ -201,7 +201,7 @@ class LowBalance(RunObserver):
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
         """Return the warning, from the current balance if the balance may be low."""
         balance = self._watch.left
-        price = balance is not None and price_of(run.machine)
+        price = balance is not None and hourly_price(run.machine)
         if balance is None or not price or (balance - (run.bill(record).cost or 0)) / price * 3600 >= LOW_SECONDS:
             return []
         balance = self._watch.read_after_end()

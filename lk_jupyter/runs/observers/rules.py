@@ -20,10 +20,10 @@ from typing import Any, NamedTuple
 
 from lk_jupyter.api.execution import ExecutionMetrics, ExecutionRecord, MetricPoint
 from lk_jupyter.api.machine_types import MachineType
-from lk_jupyter.code.packages import package_of
+from lk_jupyter.code.packages import package_providing
 from lk_jupyter.config.assumptions import row
 from lk_jupyter.errors import UsageError
-from lk_jupyter.machines.catalogue import Catalogue, cost_of, price_label
+from lk_jupyter.machines.catalogue import Catalogue, machine_cost, price_label
 from lk_jupyter.protocol.notice import HINT, WARNING, Notice
 from lk_jupyter.runs.clock import measure_duration
 from lk_jupyter.runs.outcome import TRACEBACK, remote_traceback, split_printed_output
@@ -198,7 +198,7 @@ def missing_module(case: Evidence) -> Hint | None:
         name = module.partition(".")[0]
         path = f"{name}.py" if (case.bundle.source.folder / f"{name}.py").is_file() else f'"{name}/**/*.py"'
         return Hint(f"{path} wasn't uploaded. Add --files {path}.", f"--files {path}")
-    guess = package_of(module, case.installed)
+    guess = package_providing(module, case.installed)
     if guess is None or _is_required(guess[0], case.bundle):
         return None
     package, sure = guess
@@ -387,7 +387,7 @@ def time_limit_exceeded(case: Evidence) -> str | Hint | None:
             f"{bundle.timeout} s is the maximum of the setting max_timeout. If your account allows more: "
             "%lk_config max_timeout SECONDS"
         )
-    cost = cost_of(bundle.machine, seconds)
+    cost = machine_cost(bundle.machine, seconds)
     at_most = f", at most {credits_label(cost)}" if cost is not None else ""
     return Hint(f"Timed out after {bundle.timeout} s. Try --timeout {seconds}{at_most}.", f"--timeout {seconds}")
 

@@ -29,7 +29,7 @@ from lk_jupyter.code.packages import installed_requirements
 from lk_jupyter.code.source import Source
 from lk_jupyter.code.syntax import check_code, parse
 from lk_jupyter.errors import UsageError
-from lk_jupyter.machines.catalogue import cost_of, seconds_for
+from lk_jupyter.machines.catalogue import machine_cost, seconds_for
 from lk_jupyter.options.runs import MachineOptions, RunOptions
 from lk_jupyter.protocol.frames import FRAMES_KEY, nonce_in
 from lk_jupyter.protocol.metadata import REQUEST_KEY
@@ -105,7 +105,7 @@ class Bundle:
     @cached_property
     def worst_case(self) -> Decimal | None:
         """Return the cost of the run at its time limit, in credits; None without a published price."""
-        return cost_of(self.machine, self.timeout)
+        return machine_cost(self.machine, self.timeout)
 
     @property
     def at_most(self) -> str:
