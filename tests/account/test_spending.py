@@ -229,7 +229,7 @@ def test_a_number_of_days_that_cannot_be_is_refused(fast, days):
 def test_the_ledger_is_read_as_far_as_it_is_wanted(fast):
     book(fast, 250)
     asked = []
-    with fast.client._http._lent() as calls:
+    with fast.client._http._borrow_client() as calls:
         calls.event_hooks = {"request": [lambda request: asked.append(str(request.url))]}
     first = next(charges(fast))
     assert (first.kind, first.hardware, first.amount) == ("VMs", "A100", Decimal("0.25"))
