@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lk_jupyter.code.source import Source
 
 
-def inputs_of(source: Source, options: RunOptions) -> dict[str, Any]:
+def uploaded_variables(source: Source, options: RunOptions) -> dict[str, Any]:
     """Return the variables that a run brings along. Raises UsageError for a name that is not set."""
     names = named("in", options.inputs)
     return found(dict.fromkeys([*names, *read_in(source)] if options.in_all else names), source.namespace)

@@ -94,7 +94,7 @@ class Bridge:
         self._pending: dict[str, _PendingRequest] = {}
         self._numbers = MessageNumbers()
         self._checks: dict[str, tuple[list[str], set[str]]] = {}  # question → earlier requests, missing ends
-        self._sent: set[str] = set()  # requests that were sent
+        self._submitted: set[str] = set()  # requests that were sent
         self._started: set[str] = set()  # requests of which a message arrived
         self._socket: ClientConnection | None = None
         self._ready = asyncio.Event()  # set with a connection, or when no connection will ever exist
@@ -159,7 +159,7 @@ class Bridge:
             if self._socket:
                 with suppress(WebSocketException, OSError):
                     await self._socket.send(serialize_msg_to_ws_v1(message.parts, channel))
-                    self._sent.add(header["msg_id"])
+                    self._submitted.add(header["msg_id"])
                     return
                 self._ready.clear()
         await self._answer_all("MachineGone", self._end_reason)
@@ -202,9 +202,11 @@ class Bridge:
 
     async def _check(self) -> None:
         """Send a question after the unanswered requests: an answer means that the requests never get answers."""
-        names = [name for name, request in self._pending.items() if request.channel == "shell" and name in self._sent]
+        names = [
+            name for name, request in self._pending.items() if request.channel == "shell" and name in self._submitted
+        ]
         if names and self._socket:
-            question = self._sockets.made("kernel_info_request", {}, {}, [])
+            question = self._sockets.build_message("kernel_info_request", {}, {}, [])
             self._checks[question.header["msg_id"]] = names, {"reply", "idle"}
             await self._socket.send(serialize_msg_to_ws_v1(question.parts, "shell"))
 
@@ -268,7 +270,7 @@ class Bridge:
         if request.get("msg_type") == "execute_request" and (label := lost_label(len(self._numbers.missing))):
             self._numbers.missing.clear()
             content = {"name": "stderr", "text": f"{label}\n"}
-            await self._sockets.publish(self._sockets.made("stream", content, request, [b"lk"]))
+            await self._sockets.publish(self._sockets.build_message("stream", content, request, [b"lk"]))
 
     async def _end_check(self, end: str, message: KernelMessage) -> None:
         """End requests whose reply or last state was lost, once both channels have brought the end of the question."""
@@ -282,16 +284,16 @@ class Bridge:
             failure = _failure("ConnectionLost", CUT if name in self._started else LOST)
             await self._end_request(self._forget(name), failure)
 
-    async def _end_request(self, asked: _PendingRequest, failure: dict[str, Any]) -> None:
+    async def _end_request(self, pending: _PendingRequest, failure: dict[str, Any]) -> None:
         """Send the ends of a request that the hosted kernel doesn't send any more."""
-        await self._report_lost(asked.message.header)
-        if "reply" in asked.missing:
-            await self._answer(asked.channel, asked.message, failure)
+        await self._report_lost(pending.message.header)
+        if "reply" in pending.missing:
+            await self._answer(pending.channel, pending.message, failure)
         else:
-            await self._say_idle(asked.message)
+            await self._say_idle(pending.message)
 
     def _forget(self, name: str) -> _PendingRequest:
-        self._sent.discard(name)
+        self._submitted.discard(name)
         self._started.discard(name)
         return self._pending.pop(name)
 
@@ -343,22 +345,28 @@ class Bridge:
     async def _answer(self, channel: str, message: KernelMessage, failure: dict[str, Any]) -> None:
         """Answer in place of the kernel that has ended."""
         header, identities = message.header, [b"lk"]
-        await self._sockets.publish(self._sockets.made("status", {"execution_state": "busy"}, header, identities))
+        await self._sockets.publish(
+            self._sockets.build_message("status", {"execution_state": "busy"}, header, identities)
+        )
         if header["msg_type"] == "kernel_info_request":
             await self._reply(channel, message, self._info)
         else:
             if header["msg_type"] == "execute_request":
-                await self._sockets.publish(self._sockets.made("error", failure, header, identities))
+                await self._sockets.publish(self._sockets.build_message("error", failure, header, identities))
             await self._reply(channel, message, {**failure, "execution_count": 0})
         await self._say_idle(message)
 
     async def _say_idle(self, message: KernelMessage) -> None:
         """Report that a request has ended: front ends wait for idle after the reply, too."""
-        await self._sockets.publish(self._sockets.made("status", {"execution_state": "idle"}, message.header, [b"lk"]))
+        await self._sockets.publish(
+            self._sockets.build_message("status", {"execution_state": "idle"}, message.header, [b"lk"])
+        )
 
     async def _reply(self, channel: str, message: KernelMessage, content: dict[str, Any]) -> None:
         kind = message.header["msg_type"].replace("_request", "_reply")
-        await self._sockets.send(channel, self._sockets.made(kind, content, message.header, message.identities))
+        await self._sockets.send(
+            channel, self._sockets.build_message(kind, content, message.header, message.identities)
+        )
 
 
 def _failure(name: str, text: str) -> dict[str, Any]:
@@ -381,5 +389,5 @@ async def _main(connection: dict[str, Any], arguments: argparse.Namespace) -> No
 
 
 if __name__ == "__main__":
-    given = _arguments()
-    asyncio.run(_main(json.loads(Path(given.file).read_text(encoding="utf-8")), given))
+    arguments = _arguments()
+    asyncio.run(_main(json.loads(Path(arguments.file).read_text(encoding="utf-8")), arguments))

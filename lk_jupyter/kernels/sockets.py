@@ -68,7 +68,7 @@ class Sockets:
             if event[:1] == b"\x01":
                 topic = event[1:]
                 content = {"subscription": topic.decode(errors="replace")}
-                await self.publish(self.made("iopub_welcome", content, {}, [topic] if topic else []))
+                await self.publish(self.build_message("iopub_welcome", content, {}, [topic] if topic else []))
 
     async def receive(self, channel: str) -> KernelMessage:
         """Return the next message of a channel that has a valid signature."""
@@ -91,7 +91,7 @@ class Sockets:
     def _signed(self, message: KernelMessage) -> list[bytes]:
         return [*message.identities, DELIM, self.session.sign(message.parts[:4]), *message.parts]
 
-    def made(
+    def build_message(
         self, kind: str, content: dict[str, Any], parent: dict[str, Any], identities: list[bytes]
     ) -> KernelMessage:
         """Return a message of this kernel's own."""

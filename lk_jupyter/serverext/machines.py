@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lk_jupyter.serverext.upstream import Upstream
 
 #: Seconds for which the offers of an account are cached, so that typing sends no requests.
-KEPT = 30.0
+CACHE_SECONDS = 30.0
 
 _offers: WeakKeyDictionary[Upstream, tuple[float, list[MachineOffer]]] = WeakKeyDictionary()
 
@@ -55,7 +55,7 @@ class Default(Handler):
 async def _offered(upstream: Upstream) -> list[MachineOffer]:
     """Return the offers for the account, at most 30 s old. Raises RequestProblem."""
     read, cached = _offers.get(upstream, (0.0, []))
-    if not cached or time.monotonic() - read > KEPT:
+    if not cached or time.monotonic() - read > CACHE_SECONDS:
         cached = await _request_offers(upstream)
         _offers[upstream] = time.monotonic(), cached
     return cached

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lk_jupyter.account.low_balance import look_at_balance
 from lk_jupyter.code.source import Source
 from lk_jupyter.code.undefined import undefined_names
-from lk_jupyter.code.variables import inputs_of, named, read_in, reads_all
+from lk_jupyter.code.variables import named, read_in, reads_all, uploaded_variables
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import UsageError
 from lk_jupyter.options.runs import MachineOptions, RunOptions, honored, refuse_in_session
@@ -109,7 +109,7 @@ def _pack_variables(
     """Return name → value of the uploaded variables, and their payload."""
     carries = _syncs(source, options)
     outputs = named("out", options.outputs)
-    inputs = inputs_of(source, options)
+    inputs = uploaded_variables(source, options)
     if not (carries or inputs or outputs):
         return inputs, VariablePayload()
     if not carries:
