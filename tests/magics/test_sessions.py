@@ -21,6 +21,7 @@ from lk_jupyter.magics._output.live import RUN_MIME
 from lk_jupyter.runs.notebooks import warm_python
 from lk_jupyter.runs.notebooks.servers import read_password
 from lk_jupyter.runs.run import Run
+from lk_jupyter.runs.variables import state
 
 pytestmark = pytest.mark.xdist_group("hosted")
 
@@ -505,3 +506,15 @@ def test_parts_that_a_session_exchanged_without_sync_are_returned_with_their_val
     run_cell(f"{shared} --sync\nrows[0].append(9); arrays['x'][0] += 5")
     assert shell.user_ns["rows"] == [[2, 9], [1]]
     assert [array.tolist() for array in shell.user_ns["arrays"]["x"]] == [[6], [0]]
+
+
+@pytest.mark.parametrize("options", ["--session shared --sync", "--sync"])
+def test_sets_of_text_that_are_sent_or_returned_are_reported_once(shared, run_cell, shell, monkeypatch, options):
+    monkeypatch.setattr(state, "_reported", set())
+    notice = "Sets of text iterate in another order in each process: {}. For one order everywhere, use sorted(...)."
+    run_cell("numbers = {1, 2}; letters = [set('hello')]")
+    assert "Sets of text" not in run_cell(f"%%lk_run {options}\ncount = len(numbers)")
+    assert notice.format("letters, returned") in run_cell(
+        f"%%lk_run {options}\nreturned = {{'x': letters[0] | {{'y'}}}}"
+    )
+    assert "Sets of text" not in run_cell(f"%%lk_run {options}\nagain = letters[0] | {{'z'}}")

@@ -51,6 +51,10 @@ _NAME, _NAMES = 255, 10_000
 _TEXTS = re.compile(rb"[ -~]{3,255}")
 
 
+#: Types of values whose order in a set differs between processes, and the types of sets.
+_TEXT_TYPES, _SETS = {str, bytes}, {set, frozenset}
+
+
 def _below(path: str, folder: str) -> str | None:
     """Return a path relative to a folder; None for a path outside, hidden, or in Python's environment."""
     rest = path[len(folder) :].replace(os.sep, "/")
@@ -80,7 +84,7 @@ class Writer(cloudpickle.Pickler):  # type: ignore[misc]
         self.modules: set[str] = set()
         self.packages: set[str] = set()
         self.named: set[str] = set()
-        self.has_graph = False
+        self.has_graph = self.has_text_set = False
         self._base = ambient.base_folder() or "\0"
         self._numbers: dict[int, int] = {}
         self._leaf_kinds: dict[type, bool] = {}
@@ -149,6 +153,8 @@ class Writer(cloudpickle.Pickler):  # type: ignore[misc]
             if len(self.named) < _NAMES:
                 self.named.add(value)
             return _below(value, self._base) if value.startswith(self._base) else None
+        if kind in _SETS and not self.has_text_set and len(value) > 1:
+            self.has_text_set = not _TEXT_TYPES.isdisjoint(map(type, value))
         if kind in ATOMS:
             return self._leaf(value) if kind in (str, bytes) and len(value) > LONG else None
         entry = self.common.get(id(value))
@@ -359,6 +365,7 @@ class Departing:
         self._shared: dict[int, int] = {}
         self.submodules: list[str] = []
         self.detached: set[str] = set()
+        self.text_sets: set[str] = set()
 
     def share(self, values: Iterable[Any]) -> None:
         """Write the arrays first whose memory more values may show; bytes count where an array is added."""
@@ -375,10 +382,13 @@ class Departing:
         """
         first = len(self.message.leaves)
         size: int = self._shared.pop(id(value), 0)
-        self.writer.fresh, self.writer.has_graph = value if kind == "leaf" else None, False
+        self.writer.fresh = value if kind == "leaf" else None
+        self.writer.has_graph = self.writer.has_text_set = False
         content = self.writer.chunk(value)
         if self.writer.has_graph:
             self.detached.add(name)
+        if self.writer.has_text_set:
+            self.text_sets.add(name)
         entry = {"k": kind, "n": key, "of": name, "at": sum(map(len, self._stream))}
         entry["packages"] = self._packages()
         self._entries.append(entry)
@@ -411,4 +421,5 @@ class Departing:
             "texts": source_texts(self.writer.files),
             "submodules": self.submodules,
             "detached": sorted(self.detached),
+            "text_sets": sorted(self.text_sets),
         }

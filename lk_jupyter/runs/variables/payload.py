@@ -72,7 +72,7 @@ class Origin:
 
     ``tokens`` is token → object, ``values`` name → value, ``ids`` name → id of the value at the start of the run.
     ``digests`` is token, or name of an output, → digest of the object at the start; ``files`` is name → SHA-256 of
-    the uploaded files; names of folders end in a slash.
+    the uploaded files; names of folders end in a slash. ``text_sets`` are the names of values with sets of text.
     """
 
     tokens: Mapping[int, Any]
@@ -80,6 +80,7 @@ class Origin:
     ids: Mapping[str, int]
     digests: Mapping[int | str, str | None] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    text_sets: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -262,7 +263,8 @@ def pack_state(  # noqa: PLR0913, PLR0917 (independent choices)
         if name not in warm_values.names
     )
     tokens = {**departing.writer.tokens(), **warm_values.values}
-    origin = Origin(tokens, values, {name: id(value) for name, value in namespace.items()})
+    ids = {name: id(value) for name, value in namespace.items()}
+    origin = Origin(tokens, values, ids, text_sets=frozenset(departing.text_sets))
     modules = frozenset(departing.writer.modules)
     files = frozenset(islice(_files_in(departing.writer.named), _MAX_FILES))
     return VariablePayload(tuple(summaries), tuple(outputs), tuple(blobs), modules, files, settings, origin)

@@ -47,6 +47,10 @@ LAST = "_"
 #: The notice about computed tensors: a run returns their values only.
 _DETACHED = "Without the graph of its computation: {} (to call backward() later: --session NAME)"
 
+#: The notice about sets of text, once per kernel.
+_TEXT_SETS = "Sets of text iterate in another order in each process: {}. For one order everywhere, use sorted(...)."
+_reported: set[str] = set()
+
 
 def remember(token: str, origin: Origin | None) -> None:
     """Store the origin of a run that is submitted."""
@@ -74,6 +78,7 @@ class ChangedState:
     - ``conflicts``: pairs of an object that the notebook changed meanwhile, and the value of the run.
     - ``mixed``: name → value of the run, for values that contain such an object.
     - ``written``: name → name under which a file of the run was written.
+    - ``text_sets``: names of values with sets of text, which iterate in another order in each process.
     - ``detached``: names of values with tensors that lost the graph of their computation.
     """
 
@@ -90,6 +95,7 @@ class ChangedState:
     written: dict[str, str] = field(default_factory=dict)
     removed: list[str] = field(default_factory=list)
     detached: list[str] = field(default_factory=list)
+    text_sets: list[str] = field(default_factory=list)
     origin: Origin | None = None
 
     def outputs(self, names: Sequence[str] = ()) -> Outputs:
@@ -240,6 +246,7 @@ def apply_changes(arriving: Any, origin: Origin) -> ChangedState:
     listed = arriving.listed
     state = ChangedState(deleted=list(listed["gone"]), sizes=dict(listed["sizes"]), ambient=dict(listed["ambient"]))
     state.origin, state.detached = origin, list(listed["detached"])
+    state.text_sets = sorted({*origin.text_sets, *listed.get("text_sets", ())} - NAMELESS.keys())
     local_changes = _find_local_changes(origin, {entry["n"] for entry in listed["entries"] if entry["k"] != "name"})
     ambient.set_paths(state.ambient)
     entries = list(arriving.read())  # a class that is read again gets its methods again
@@ -344,7 +351,16 @@ def set_state(state: ChangedState, namespace: MutableMapping[str, Any], after: s
     return [
         *([Notice(" · ".join(sentences) + after)] if sentences else []),
         *(Notice(f"{reason}.", WARNING) for reason in [*_conflict_messages(new_names), *state.missing.values()]),
+        *_text_set_notices(state.text_sets),
     ]
+
+
+def _text_set_notices(names: Sequence[str]) -> list[Notice]:
+    """Return the notice about sets of text, if this kernel hasn't shown the notice before."""
+    if not names or _TEXT_SETS in _reported:
+        return []
+    _reported.add(_TEXT_SETS)
+    return [Notice(_TEXT_SETS.format(", ".join(names)), WARNING)]
 
 
 def _conflict_messages(new_names: Mapping[str, str]) -> list[str]:
