@@ -35,21 +35,21 @@ GROUPS = tuple(import_module(f"{routes.__name__}.{each.name}") for each in iter_
 
 def create_app(cloud: Cloud, strange: Strange) -> ASGIApp:
     """Return the application of a cloud, with the changes of the switches."""
-    app = routed(strange)
+    app = build_routes(strange)
     app.state.cloud = cloud
     if cloud.options.storage_bytes is not None:
         app.add_middleware(Oversize, most=cloud.options.storage_bytes)
-    served = Ports(strange.around(app), cloud)
+    served = Ports(strange.wrap_application(app), cloud)
     return Faults(served) if cloud.options.faults else served
 
 
-def routed(strange: Strange) -> FastAPI:
+def build_routes(strange: Strange) -> FastAPI:
     """Return an application with all routes, which is no cloud's yet."""
     app = FastAPI(title="Local cloud", version=health.VERSION, openapi_url=None, redirect_slashes=False)
     app.router.route_class = StrictRoute
     app.add_exception_handler(RequestValidationError, _unprocessable)
-    app.add_exception_handler(HTTPException, _refused)
-    app.add_exception_handler(envelope.Refusal, _refused)
+    app.add_exception_handler(HTTPException, _error_response)
+    app.add_exception_handler(envelope.Refusal, _error_response)
     app.add_exception_handler(Exception, _failed)
     mount(app, strange)
     app.include_router(anthropic.router)
@@ -70,13 +70,13 @@ async def _unprocessable(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": rows}, 422)
 
 
-async def _refused(request: Request, error: Exception) -> Response:
+async def _error_response(request: Request, error: Exception) -> Response:
     """Answer in the form that the caller's kind of client reads."""
     if isinstance(error, envelope.Refusal):
         return _refusal(request, error)
     assert isinstance(error, HTTPException)  # noqa: S101
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        error.headers = {"Allow": _allowed(request, (error.headers or {}).get("Allow", ""))}
+        error.headers = {"Allow": _allowed_methods(request, (error.headers or {}).get("Allow", ""))}
     if envelope.speaks_openai(request.url.path):
         answer = _refusal(request, envelope.Refusal(error.status_code, error.detail))
         answer.headers.update(error.headers or {})
@@ -84,7 +84,7 @@ async def _refused(request: Request, error: Exception) -> Response:
     return await http_exception_handler(request, error)
 
 
-def _allowed(request: Request, named: str) -> str:
+def _allowed_methods(request: Request, named: str) -> str:
     """Return the methods of an address; ``named`` are the methods of the first route that the framework reports."""
     mounted = [route for route in request.app.routes if isinstance(route, APIRoute)]
     path = next((route.path for route in mounted if route.matches(request.scope)[0] != Match.NONE), None)

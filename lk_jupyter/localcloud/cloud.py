@@ -60,7 +60,7 @@ class Cloud:
         self.webhooks = Webhooks(self.store)
         self.records = Records(self.store, self.ledger, self.webhooks)
         self.output = RunOutput(self.store)
-        self.reader = OutputReader(self.output, self._written)
+        self.reader = OutputReader(self.output, self._wake_followers)
         self.variables = Variables(self.store, data)
         self.storage = storage
         self.provider = Provider(self.variables, self.storage)
@@ -145,6 +145,6 @@ class Cloud:
         self.storage.recover()
         self.files.clear_up()
 
-    def _written(self, run_ids: set[str]) -> None:
+    def _wake_followers(self, run_ids: set[str]) -> None:
         """Wake the followers of runs; called from the reader's thread."""
         self._loop.call_soon_threadsafe(self.runs.bells.ring, *run_ids)

@@ -73,14 +73,14 @@ class Faults:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
         elif scope["path"] == PATH:
-            response = await self._order(Request(scope, receive))
+            response = await self._change_faults(Request(scope, receive))
             await response(scope, receive, send)
         elif fault := next((row for row in self._rows if row.hits(scope["method"], scope["path"])), None):
             await self._fail(fault, scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
-    async def _order(self, request: Request) -> Response:
+    async def _change_faults(self, request: Request) -> Response:
         """Add the fault or the list of faults in the body; DELETE clears all faults."""
         try:
             check_origin(request)

@@ -68,7 +68,7 @@ def find(data: Path) -> Address | None:
 def holds_address(data: Path, base_url: str) -> bool:
     """Return whether the cloud of a data folder still has its proven address; called before each use."""
     pid, since = _proven.get(base_url, (0, ""))
-    if pid and since and _since(pid) == since:
+    if pid and since and _process_start_time(pid) == since:
         return True
     address = find(data)
     return address is not None and address.base_url == base_url
@@ -154,7 +154,7 @@ def _spawn(data: Path, log: Path, options: tuple[str, ...]) -> subprocess.Popen[
 
 def proves_itself(address: Address) -> bool:
     """Whether the cloud that has this key is at this address."""
-    nonce, since = secrets.token_urlsafe(32), _since(address.pid)
+    nonce, since = secrets.token_urlsafe(32), _process_start_time(address.pid)
     connection = http.client.HTTPConnection(urlsplit(address.base_url).netloc, timeout=_ANSWER_SECONDS)
     limit = threading.Timer(_ANSWER_SECONDS, lambda: _hang_up(connection))
     try:
@@ -180,7 +180,7 @@ def _hang_up(connection: http.client.HTTPConnection) -> None:
             connection.sock.shutdown(socket.SHUT_RDWR)
 
 
-def _since(pid: int) -> str:
+def _process_start_time(pid: int) -> str:
     """Return the start time of a process, in the system's form; empty if unknown, and without a process."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]

@@ -90,7 +90,7 @@ class Strange:
 
     def dependencies(self, endpoint: Endpoint) -> list[Any]:
         """Return the undeclared requirements of an operation."""
-        return [Depends(_signed)] if endpoint is _STREAM and "stream_auth" in self.names else []
+        return [Depends(_require_bearer)] if endpoint is _STREAM and "stream_auth" in self.names else []
 
     def body(self, model: Any) -> Any:
         """Return the model of a body."""
@@ -114,7 +114,7 @@ class Strange:
             cloud.models.for_chat = _NoRoutes(cloud.models.for_chat)  # type: ignore[method-assign]
         return cloud
 
-    def around(self, app: ASGIApp) -> ASGIApp:
+    def wrap_application(self, app: ASGIApp) -> ASGIApp:
         """Return an application that changes the answers of another."""
         answers = [row for name, *row in _ANSWERS if name in self.names]
         stream = [change for name, change in _STREAMED if name in self.names]
@@ -124,16 +124,16 @@ class Strange:
 # Bodies
 
 
-def _with(model: Any, **fields: Any) -> Any:
+def _extend_model(model: Any, **fields: Any) -> Any:
     return create_model(model.__name__, __base__=model, **fields)
 
 
-def _shorter(model: Any) -> Any:
+def _limit_timeout(model: Any) -> Any:
     kinds = (StreamingExecutionRequest, DockerExecutionRequest, DockerComposeExecutionRequest, GpuSelectionRequest)
     if not (isinstance(model, type) and issubclass(model, kinds)):
         return model
     default = cast("type[BaseModel]", model).model_fields["timeout"].default
-    return _with(model, timeout=(int, Field(default, ge=1, le=LONGEST_RUN)))
+    return _extend_model(model, timeout=(int, Field(default, ge=1, le=LONGEST_RUN)))
 
 
 def _for_notebooks(model: Any) -> Any:
@@ -155,9 +155,9 @@ def _for_notebooks(model: Any) -> Any:
     return Limited
 
 
-def _elsewhere(model: Any) -> Any:
+def _move_mount(model: Any) -> Any:
     is_image = isinstance(model, type) and issubclass(model, DockerExecutionRequest)
-    return _with(model, s3_mount_path=(str, IMAGE_FOLDER)) if is_image else model
+    return _extend_model(model, s3_mount_path=(str, IMAGE_FOLDER)) if is_image else model
 
 
 class _ByType(BaseModel):
@@ -175,9 +175,9 @@ def _by_type(model: Any) -> Any:
 
 
 _BODIES: tuple[tuple[str, Callable[[Any], Any]], ...] = (
-    ("longest_run", _shorter),
+    ("longest_run", _limit_timeout),
     ("notebook_limit", _for_notebooks),
-    ("bucket_folder_image", _elsewhere),
+    ("bucket_folder_image", _move_mount),
     ("deployment_gpu_field", _by_type),
     (UPSTREAM, for_upstream),
 )
@@ -186,7 +186,7 @@ _BODIES: tuple[tuple[str, Callable[[Any], Any]], ...] = (
 # Streams
 
 
-async def _signed(
+async def _require_bearer(
     credentials: Annotated[
         HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False, scheme_name="bearerAuth"))
     ],
@@ -218,21 +218,24 @@ def _without_controls(piece: bytes) -> bytes:
     return _ESCAPED.sub(lambda match: match[0] if match[0] == rb"\\" else b"", piece)
 
 
-def _doubled(piece: bytes) -> bytes:
+def _double_line_breaks(piece: bytes) -> bytes:
     return _LINE_BREAK.sub(lambda match: match[0] if match[0] == rb"\\" else rb"\n\n", piece)
 
 
-_STREAMED: tuple[tuple[str, Callable[[bytes], bytes]], ...] = (("frames", _without_controls), ("newlines", _doubled))
+_STREAMED: tuple[tuple[str, Callable[[bytes], bytes]], ...] = (
+    ("frames", _without_controls),
+    ("newlines", _double_line_breaks),
+)
 
 
 # Answers
 
 
-def _each(content: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
+def _change_objects(content: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
     """Change every object in an answer."""
     if isinstance(content, dict):
-        return change({key: _each(value, change) for key, value in content.items()})
-    return [_each(value, change) for value in content] if isinstance(content, list) else content
+        return change({key: _change_objects(value, change) for key, value in content.items()})
+    return [_change_objects(value, change) for value in content] if isinstance(content, list) else content
 
 
 def _other_words(row: dict[str, Any]) -> dict[str, Any]:
@@ -240,7 +243,7 @@ def _other_words(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "status": WORDS.get(status, status)} if isinstance(status, str) else row
 
 
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
+def _strip_control_characters(row: dict[str, Any]) -> dict[str, Any]:
     return {key: _CONTROL.sub("", value) if isinstance(value, str) else value for key, value in row.items()}
 
 
@@ -255,19 +258,19 @@ _ANSWERS: tuple[tuple[str, str, str, Callable[[int, Any], tuple[int, Any]]], ...
         "metadata_echo",
         "GET",
         r"/execution/[^/]+|/workloads/list|/billing/history|/batches(/.*)?",
-        lambda status, content: (status, _each(content, _no_metadata)),
+        lambda status, content: (status, _change_objects(content, _no_metadata)),
     ),
     (
         "final_words",
         "GET",
         r"/execution/.*|/workloads/list|/billing/history",
-        lambda status, content: (status, _each(content, _other_words)),
+        lambda status, content: (status, _change_objects(content, _other_words)),
     ),
     (
         "frames",
         "GET",
         r"/execution/[^/]+|/logs/.*",
-        lambda status, content: (status, _each(content, _plain)),
+        lambda status, content: (status, _change_objects(content, _strip_control_characters)),
     ),
     (
         "kernel_state",

@@ -25,7 +25,7 @@ def renew(data: Path) -> None:
 
 def use(data: Path, text: str) -> bool:
     """Return whether a text is the ticket; if so, use the ticket up."""
-    return _used(data, text.strip(), _ticket(data))
+    return _use_ticket(data, text.strip(), _ticket(data))
 
 
 def make_pass(data: Path, callback: str, seconds: float) -> str:
@@ -37,10 +37,10 @@ def use_pass(data: Path, text: str, callback: str) -> bool:
     """Return whether a text is a pass for a callback; if so, use its ticket up."""
     ends = text.partition(".")[0]
     fresh = ends.isascii() and ends.isdecimal() and len(ends) <= len("9999999999") and time.time() <= int(ends)
-    return fresh and _used(data, text, _pass(_ticket(data), callback, ends))
+    return fresh and _use_ticket(data, text, _pass(_ticket(data), callback, ends))
 
 
-def _used(data: Path, text: str, expected: str) -> bool:
+def _use_ticket(data: Path, text: str, expected: str) -> bool:
     fits = hmac.compare_digest(text.encode(), expected.encode())
     if fits:
         renew(data)

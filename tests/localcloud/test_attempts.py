@@ -125,7 +125,7 @@ def clock(monkeypatch):
 def pause(tried, user="mira"):
     """Guess wrong; return the seconds that one has to wait, 0 when the guess was looked at."""
     try:
-        with tried.guess("password", user):
+        with tried.limit_attempts("password", user):
             int("a wrong guess")
     except ValueError:
         return 0

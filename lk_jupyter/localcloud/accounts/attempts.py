@@ -49,7 +49,7 @@ class Attempts:
         self._subjects: OrderedDict[str, _Failures] = OrderedDict()
 
     @contextmanager
-    def guess(self, what: str, user: str) -> Iterator[None]:
+    def limit_attempts(self, what: str, user: str) -> Iterator[None]:
         """Allow an attempt for a user: 429 while the user, or all users together, must wait.
 
         The attempt counts as failed before it starts, so that parallel attempts get no advantage.

@@ -66,7 +66,7 @@ class Invitations:
         """Return the invitations of an organization, oldest first."""
         return self._all("org = ?", org_id)
 
-    def to(self, email: str) -> list[Invitation]:
+    def list_for_email(self, email: str) -> list[Invitation]:
         """Return the invitations to an address, oldest first."""
         return self._all("email = ?", email)
 
@@ -79,11 +79,11 @@ class Invitations:
 
     def withdraw(self, org_id: str, invitation_id: str) -> None:
         """Remove an invitation; 404 when the organization has sent none of this id."""
-        self._take("id = ? AND org = ?", invitation_id, org_id)
+        self._delete_invitation("id = ? AND org = ?", invitation_id, org_id)
 
     def accept(self, email: str, invitation_id: str) -> Invitation:
         """Remove an invitation to an address and return the invitation; 404 for an unknown invitation."""
-        return self._take("id = ? AND email = ?", invitation_id, email)
+        return self._delete_invitation("id = ? AND email = ?", invitation_id, email)
 
     def drop(self, org_id: str, email: str) -> None:
         """Remove the invitation of a person who has become a member in another way."""
@@ -99,7 +99,7 @@ class Invitations:
         query = f"{_WITH_ORG} WHERE {condition} ORDER BY number"
         return [dict(row) for row in self._store.read(query, value)]
 
-    def _take(self, condition: str, invitation_id: str, owner: str) -> Invitation:
+    def _delete_invitation(self, condition: str, invitation_id: str, owner: str) -> Invitation:
         query = f"DELETE FROM invitations WHERE {condition} RETURNING org, role"  # noqa: S608 (constants)
         with self._store.write() as db:
             row = db.execute(query, (invitation_id, owner)).fetchone()

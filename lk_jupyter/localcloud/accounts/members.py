@@ -69,11 +69,11 @@ class Organizations:
 
     def get(self, org_id: str) -> Org | None:
         """Return an organization, or None."""
-        return self._one("id = ?", org_id)
+        return self._find_org("id = ?", org_id)
 
     def find(self, slug: str) -> Org | None:
         """Return the organization of a slug, or None."""
-        return self._one("slug = ?", slug)
+        return self._find_org("slug = ?", slug)
 
     def change(self, org: Org, name: str | None = None, slug: str | None = None, **billing: Any) -> Org:
         """Change the given fields and return the organization; 409 for an existing slug."""
@@ -148,7 +148,7 @@ class Organizations:
         with self._store.write() as db:
             db.execute("DELETE FROM members WHERE user = ?", (user_id,))
 
-    def _one(self, condition: str, value: str) -> Org | None:
+    def _find_org(self, condition: str, value: str) -> Org | None:
         rows = self._store.read(f"SELECT * FROM orgs WHERE {condition}", value)  # noqa: S608 (constants)
         return _org(rows[0]) if rows else None
 

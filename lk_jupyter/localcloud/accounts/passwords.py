@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from argon2 import PasswordHasher
 
 
-def hashed(password: str) -> str:
+def hash_password(password: str) -> str:
     """Return the stored hash of a password."""
     return hasher().hash(password)
 
@@ -34,4 +34,4 @@ def hasher() -> PasswordHasher:
 
 @cache
 def _nobodys() -> str:
-    return hashed("")
+    return hash_password("")

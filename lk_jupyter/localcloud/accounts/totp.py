@@ -68,15 +68,15 @@ class Factors:
 
     def check(self, user_id: str, code: str) -> None:
         """Use up a code of the app; 400 when the second factor is off, or for a wrong code."""
-        self._check_code(self._on(user_id), code)
+        self._check_code(self._active_factor(user_id), code)
 
     def check_any(self, user_id: str, code: str) -> int | None:
         """Use up a code of the app or a backup code; for the latter, return how many are left."""
-        factor = self._on(user_id)
+        factor = self._active_factor(user_id)
         if len(code) != _BACKUP_LENGTH:
             self._check_code(factor, code)
             return None
-        with self._attempts.guess("code", user_id), self._store.write() as db:
+        with self._attempts.limit_attempts("code", user_id), self._store.write() as db:
             row = (user_id, digest(user_id + code.upper()))
             if not db.execute("DELETE FROM backup_codes WHERE user = ? AND hash = ?", row).rowcount:
                 raise _wrong_code()
@@ -99,7 +99,7 @@ class Factors:
         rows = self._store.read("SELECT * FROM factors WHERE user = ?", user_id)
         return dict(rows[0]) if rows else None
 
-    def _on(self, user_id: str) -> Factor:
+    def _active_factor(self, user_id: str) -> Factor:
         factor = self._factor(user_id)
         if factor is None or not factor["enrolled_at"]:
             raise HTTPException(400, "MFA is off for this account")
@@ -110,7 +110,7 @@ class Factors:
         import pyotp  # noqa: PLC0415
 
         app, present = pyotp.TOTP(factor["secret"], interval=_STEP_SECONDS), int(time.time()) // _STEP_SECONDS
-        with self._attempts.guess("code", factor["user"]):
+        with self._attempts.limit_attempts("code", factor["user"]):
             for step in range(present - _STEPS_OFF, present + _STEPS_OFF + 1):
                 if hmac.compare_digest(app.generate_otp(step).encode(), code.encode()) and self._spend(factor, step):
                     return

@@ -43,15 +43,15 @@ class Users:
 
     def get(self, user_id: str) -> User | None:
         """Return a user, or None."""
-        return self._one("id = ?", user_id)
+        return self._find_user("id = ?", user_id)
 
     def find(self, email: str) -> User | None:
         """Return the user of an e-mail address, or None."""
-        return self._one("email = ?", email)
+        return self._find_user("email = ?", email)
 
     def local(self) -> User | None:
         """Return the first user, or None in a new data folder."""
-        return self._one("number = (SELECT MIN(number) FROM users)")
+        return self._find_user("number = (SELECT MIN(number) FROM users)")
 
     def all(self) -> list[User]:
         """Return all users, oldest first."""
@@ -62,7 +62,7 @@ class Users:
 
         429 after too many wrong passwords. Both refusals take equally long.
         """
-        with self._attempts.guess("password", email):
+        with self._attempts.limit_attempts("password", email):
             user = self.find(email) if passwords.fits(password, self._password(email)) else None
             if user is None:
                 raise HTTPException(401, "Wrong e-mail address or password")
@@ -74,7 +74,7 @@ class Users:
 
     def set_password(self, user_id: str, password: str) -> None:
         """Set the password of a user, and replace an older password."""
-        stored = passwords.hashed(password)
+        stored = passwords.hash_password(password)
         with self._store.write() as db:
             db.execute("UPDATE users SET password = ? WHERE id = ?", (stored, user_id))
 
@@ -87,6 +87,6 @@ class Users:
         rows = self._store.read("SELECT password FROM users WHERE email = ?", email)
         return rows[0]["password"] if rows else None
 
-    def _one(self, condition: str, *values: str) -> User | None:
+    def _find_user(self, condition: str, *values: str) -> User | None:
         rows = self._store.read(f"SELECT {_FIELDS} FROM users WHERE {condition}", *values)  # noqa: S608 (constants)
         return dict(rows[0]) if rows else None

@@ -180,7 +180,7 @@ class Ledger:
         booked = -sum((sums.get(category, Decimal(0)) for category in DEBITS), Decimal(0))
         return Standing(free, bought, booked, accruing)
 
-    def booked(self, org_id: str, category: DebitCategory) -> Decimal:
+    def sum_category(self, org_id: str, category: DebitCategory) -> Decimal:
         """Return the sum of the entries of a category, in credits."""
         return sum((-_credits(row) for row in self._sums(org_id) if row["category"] == category), Decimal(0))
 

@@ -115,16 +115,16 @@ class Bucket:
     def put(self, key: str, file: BinaryIO) -> ObjectMeta:
         """Store a file piece by piece; the object appears when this method returns. 400 without enough room."""
         self._check_room(file)
-        self._store.put(_checked(key), file, chunk_size=_PART_BYTES, max_concurrency=_PARTS_AT_ONCE)
+        self._store.put(_require_key(key), file, chunk_size=_PART_BYTES, max_concurrency=_PARTS_AT_ONCE)
         return self._store.head(key)
 
     def open(self, key: str) -> GetResult:
         """Return an object, to be read piece by piece."""
-        return self._store.get(_readable(key))
+        return self._store.get(_check_read_key(key))
 
     def delete(self, key: str) -> None:
         """Remove an object."""
-        self._store.head(_readable(key))
+        self._store.head(_check_read_key(key))
         self._store.delete(key)
 
     def delete_folder(self, prefix: str) -> int:
@@ -165,7 +165,7 @@ def _is_key(key: str) -> bool:
     return plain and all(0 < len(part.encode("utf-8", "replace")) <= 255 for part in parts) and len(key) <= 1024
 
 
-def _checked(key: str) -> str:
+def _require_key(key: str) -> str:
     if not _is_key(key):
         raise HTTPException(
             400, f"{key[:100]!r} is no key: give a relative path such as data/train.csv, with names up to 255 bytes"
@@ -173,7 +173,7 @@ def _checked(key: str) -> str:
     return key
 
 
-def _readable(key: str) -> str:
+def _check_read_key(key: str) -> str:
     if not _is_key(key):
         raise FileNotFoundError(key)
     return key

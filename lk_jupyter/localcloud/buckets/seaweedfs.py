@@ -129,14 +129,14 @@ class Weed:
             server = self._running()
             if self._mount is None or self._mount.poll() is not None:
                 self._mount = self._start_mount(server)
-            return self._mounted if self._mount else None
+            return self._bucket_folder if self._mount else None
 
     def recover(self) -> None:
         """Remove processes and mounts of an earlier process that crashed."""
         if self.is_used:
-            processes.kill_run(self._mark)
-            if _is_mounted_or_stale(self._mounted):
-                subprocess.run(["/bin/sh", "-c", _unmounting(self._mounted)], check=False, capture_output=True)
+            processes.kill_run(self._storage_label)
+            if _is_mounted_or_stale(self._bucket_folder):
+                subprocess.run(["/bin/sh", "-c", _unmounting(self._bucket_folder)], check=False, capture_output=True)
 
     def close(self) -> None:
         """End server and folder; acknowledged objects are on disk."""
@@ -168,11 +168,11 @@ class Weed:
         return self._folder / "data"
 
     @property
-    def _mounted(self) -> Path:
+    def _bucket_folder(self) -> Path:
         return self._folder / "buckets"
 
     @property
-    def _mark(self) -> str:
+    def _storage_label(self) -> str:
         return f"storage of {self._folder}"
 
     def _running(self) -> Server:
@@ -210,20 +210,27 @@ class Weed:
             shutil.rmtree(old)
 
     def _start_mount(self, server: Server) -> subprocess.Popen[bytes] | None:
-        self._mounted.mkdir(mode=0o700, exist_ok=True)
+        self._bucket_folder.mkdir(mode=0o700, exist_ok=True)
         socket_file = f"/tmp/seaweedfs-mount-{server.filer.rpartition('.')[2]}.sock"  # noqa: S108 (beside those of the server)
-        command = ["mount", f"-filer={server.filer}", "-filer.path=/buckets", f"-dir={self._mounted}",
+        command = ["mount", f"-filer={server.filer}", "-filer.path=/buckets", f"-dir={self._bucket_folder}",
                    f"-cacheDir={self._folder / 'cache'}", "-chunkSizeLimitMB=16", f"-localSocket={socket_file}",
                    f"-allowOthers={str(os.geteuid() == 0).lower()}"]  # fmt: skip
-        process = self._start(command, "mount.log", f"rm -f {socket_file}; {_unmounting(self._mounted)}")
-        if self._wait(process, self._mounted.is_mount):
+        process = self._start(command, "mount.log", f"rm -f {socket_file}; {_unmounting(self._bucket_folder)}")
+        if self._wait(process, self._bucket_folder.is_mount):
             return process
         return None
 
     def _start(self, arguments: list[str], log: str, afterwards: str) -> subprocess.Popen[bytes]:
         secured = {**self._tokens, **_mutual_tls(self._pair)}
         reports = self._deletions.environment if self._deletions else {}
-        environment = {**os.environ, **_MEMORY, **_TIDY, **reports, **secured, processes.RUN_ID_VARIABLE: self._mark}
+        environment = {
+            **os.environ,
+            **_MEMORY,
+            **_TIDY,
+            **reports,
+            **secured,
+            processes.RUN_ID_VARIABLE: self._storage_label,
+        }
         command = [_program(), "-logtostderr", *arguments]
         guarded = command if sys.platform == "win32" else ["/bin/sh", "-c", _GUARD, afterwards, *command]
         with (self._folder / log).open("wb") as output:

@@ -59,7 +59,7 @@ class MessagesRequest(CountRequest):
 
 def token_count(request: CountRequest) -> Json:
     """Count the tokens of a conversation, tools included, with the tokenizer of the built-in models."""
-    messages = _checked(ChatCompletionParameters, messages=_messages(request)).messages
+    messages = _build_chat(ChatCompletionParameters, messages=_messages(request)).messages
     tools = tokens.count(json.dumps(request.tools)) if request.tools else 0
     return {"input_tokens": tokens.count_messages(messages) + tools}
 
@@ -73,7 +73,7 @@ def chat_request(request: MessagesRequest, model: str) -> ChatCompletionRequest:
         "tools": [_tool(tool) for tool in request.tools or []] or None,
         "tool_choice": _choice(request.tool_choice) if request.tool_choice else None,
     }
-    return _checked(
+    return _build_chat(
         ChatCompletionRequest,
         model=model,
         messages=_messages(request),
@@ -83,7 +83,7 @@ def chat_request(request: MessagesRequest, model: str) -> ChatCompletionRequest:
     )
 
 
-def _checked(kind: type[Chat], **fields: Any) -> Chat:
+def _build_chat(kind: type[Chat], **fields: Any) -> Chat:
     """Return a chat with these fields; refuse invalid fields."""
     try:
         return kind(**fields)
@@ -93,10 +93,10 @@ def _checked(kind: type[Chat], **fields: Any) -> Chat:
 
 def _messages(request: CountRequest) -> list[Json]:
     system = [{"role": "system", "content": _text(request.system)}] if request.system else []
-    return [*system, *(turn for message in request.messages for turn in _turns(message))]
+    return [*system, *(turn for message in request.messages for turn in _split_turns(message))]
 
 
-def _turns(message: AnthropicMessage) -> Iterator[Json]:
+def _split_turns(message: AnthropicMessage) -> Iterator[Json]:
     """Yield the turns of a message: each result of a tool is a separate turn, before the text."""
     if isinstance(message.content, str):
         yield {"role": message.role, "content": message.content}
@@ -105,12 +105,12 @@ def _turns(message: AnthropicMessage) -> Iterator[Json]:
     for block in (block for block in blocks if block.get("type") == "tool_result"):
         yield {"role": "tool", "tool_call_id": block.get("tool_use_id"), "content": _text(block.get("content") or "")}
     calls = [_call(block) for block in blocks if block.get("type") == "tool_use"]
-    parts = [part for block in blocks for part in _parts(block)]
+    parts = [part for block in blocks for part in _convert_block(block)]
     if calls or parts:
         yield {"role": message.role, "content": parts or None, **({"tool_calls": calls} if calls else {})}
 
 
-def _parts(block: Json) -> Iterator[Json]:
+def _convert_block(block: Json) -> Iterator[Json]:
     kind = block.get("type")
     if kind == "text":
         yield {"type": "text", "text": block.get("text", "")}
@@ -151,7 +151,7 @@ def message_body(completion: Json, stops: list[str]) -> Json:
     """Return a completion as a message; ``stops`` are the stop sequences of its request."""
     choice = completion["choices"][0]
     reply = choice["message"]
-    blocks = [{"type": kind, _TEXTS[kind][0]: text, **_signed(kind)} for kind, text in _texts(reply)]
+    blocks = [{"type": kind, _TEXTS[kind][0]: text, **_signature_field(kind)} for kind, text in _texts(reply)]
     calls = [_use(call) for call in reply.get("tool_calls") or []]
     return {
         **_head(completion.get("model")),
@@ -176,7 +176,7 @@ def _texts(message: Json) -> Iterator[tuple[str, str]]:
         yield "text", text
 
 
-def _signed(kind: str) -> Json:
+def _signature_field(kind: str) -> Json:
     return {"signature": ""} if kind == "thinking" else {}
 
 
@@ -233,7 +233,7 @@ class _Blocks:
             delta = choice.get("delta") or {}
             for kind, text in _texts(delta):
                 field, step = _TEXTS[kind]
-                yield from self._switch(kind, {"type": kind, field: "", **_signed(kind)})
+                yield from self._switch(kind, {"type": kind, field: "", **_signature_field(kind)})
                 yield self._delta({"type": step, field: text})
             for call in delta.get("tool_calls") or []:
                 yield from self._calling(call)

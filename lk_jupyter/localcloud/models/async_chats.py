@@ -93,11 +93,11 @@ class AsyncChats:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _begin(self, stored: Json) -> None:
-        task = asyncio.create_task(self._work(stored))
+        task = asyncio.create_task(self._answer_chat(stored))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _work(self, stored: Json) -> None:
+    async def _answer_chat(self, stored: Json) -> None:
         request = _CHAT_REQUEST.model_validate(stored["request"])
         try:
             outcome: Json = {

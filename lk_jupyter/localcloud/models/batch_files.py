@@ -41,12 +41,12 @@ class BatchFiles:
 
     def upload(self, org_id: str, name: str, source: BinaryIO) -> Json:
         """Store a file of requests; 400 for a file that is too large, and on a full disk."""
-        return self._keep(org_id, f"file-{uuid4().hex}", "batch", name, lambda file: _copy(source, file))
+        return self._store_file(org_id, f"file-{uuid4().hex}", "batch", name, lambda file: _copy(source, file))
 
     def write(self, org_id: str, file_id: str, purpose: str, lines: Iterable[str]) -> Json:
         """Store a file of answers, and replace a file with the same id."""
         text = (f"{line}\n".encode() for line in lines)
-        return self._keep(org_id, file_id, purpose, f"{file_id}.jsonl", lambda file: file.writelines(text))
+        return self._store_file(org_id, file_id, purpose, f"{file_id}.jsonl", lambda file: file.writelines(text))
 
     def get(self, org_id: str, file_id: str) -> Json:
         """Return the facts of a file; 404 for an unknown file, or a file of another organization."""
@@ -87,7 +87,7 @@ class BatchFiles:
             if path.name not in ids:
                 path.unlink()
 
-    def _keep(self, org_id: str, file_id: str, purpose: str, name: str, fill: Callable[[BinaryIO], Any]) -> Json:
+    def _store_file(self, org_id: str, file_id: str, purpose: str, name: str, fill: Callable[[BinaryIO], Any]) -> Json:
         """Write the bytes, then list the file: a listed file is complete."""
         self._folder.mkdir(parents=True, exist_ok=True)
         draft = self._folder / f"{file_id}.{uuid4().hex}.part"

@@ -114,19 +114,19 @@ async def answer(line: BatchLine, models: Models, model: str | None) -> LineAnsw
     try:
         return await (_chat(body, models) if line.url == CHAT else _embeddings(body, models))
     except ValidationError as error:
-        return refused(Refusal(400, explain(error)))
+        return refusal_answer(Refusal(400, explain(error)))
     except Refusal as refusal:
-        return refused(refusal)
+        return refusal_answer(refusal)
 
 
-def refused(refusal: Refusal) -> LineAnswer:
+def refusal_answer(refusal: Refusal) -> LineAnswer:
     """Return a refusal as the answer to a line."""
     return LineAnswer(refusal.status, refusal.body)
 
 
 def unpaid(problem: HTTPException) -> LineAnswer:
     """Return that nothing is left to pay a line."""
-    return refused(Refusal(problem.status_code, problem.detail))
+    return refusal_answer(Refusal(problem.status_code, problem.detail))
 
 
 async def _chat(body: Json, models: Models) -> LineAnswer:
@@ -143,7 +143,7 @@ async def _embeddings(body: Json, models: Models) -> LineAnswer:
     return LineAnswer(200, vectors, chosen.id, vectors["usage"])
 
 
-def written(row: Json) -> str:
+def format_line(row: Json) -> str:
     """Return an answered line as a line of the file of answers, or of errors."""
     body = json.loads(row["answer"])
     problem = body.get("error") if row["status"] != 200 else None

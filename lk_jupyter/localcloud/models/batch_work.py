@@ -124,10 +124,10 @@ class BatchWork:
 
     def _begin(self, batch_id: str) -> None:
         self._cancelled[batch_id] = asyncio.Event()
-        task = self._tasks[batch_id] = asyncio.create_task(self._work(batch_id))
+        task = self._tasks[batch_id] = asyncio.create_task(self._process_batch(batch_id))
         task.add_done_callback(lambda _: (self._tasks.pop(batch_id), self._cancelled.pop(batch_id)))
 
-    async def _work(self, batch_id: str) -> None:
+    async def _process_batch(self, batch_id: str) -> None:
         """Process a batch to its end; an exception is a fault of this cloud."""
         try:
             await self._steps(batch_id)
@@ -139,7 +139,7 @@ class BatchWork:
 
     async def _steps(self, batch_id: str) -> None:
         """Process a batch from the present state to the end."""
-        row = self._row(batch_id)
+        row = self._batch_row(batch_id)
         if row["status"] == "validating" and not await asyncio.to_thread(self._check, batch_id):
             return
         await self._answer_all(batch_id, row["org"], row["deadline"])
@@ -147,7 +147,7 @@ class BatchWork:
 
     def _check(self, batch_id: str) -> bool:
         """Read the file of a batch: store its lines, or end the batch with a list of faults."""
-        row = self._row(batch_id)
+        row = self._batch_row(batch_id)
         batch = json.loads(row["body"])
         try:
             with self._files.path(row["org"], batch["input_file_id"]).open("rb") as file:
@@ -173,7 +173,7 @@ class BatchWork:
 
     async def _answer_all(self, batch_id: str, org_id: str, deadline: float) -> None:
         """Answer lines until none remains, the batch is cancelled, or its time is up."""
-        while self._row(batch_id)["status"] == "in_progress" and (lines := self._open_lines(batch_id)):
+        while self._batch_row(batch_id)["status"] == "in_progress" and (lines := self._open_lines(batch_id)):
             work = asyncio.create_task(self._answer_together(batch_id, org_id, lines))
             cancelled = asyncio.create_task(self._cancelled[batch_id].wait())
             ends = {work, cancelled}
@@ -192,16 +192,16 @@ class BatchWork:
 
     async def _answer(self, batch_id: str, org_id: str, line: BatchLine) -> None:
         """Answer a line; store answer and bill in the same transaction, once."""
-        model = json.loads(self._row(batch_id)["body"])["model"]
+        model = json.loads(self._batch_row(batch_id)["body"])["model"]
         try:
             self._ledger.require_credits(org_id)
             answer = await batch_lines.answer(line, self._models, model)
         except HTTPException as problem:
             answer = batch_lines.unpaid(problem)
-        self._keep(batch_id, org_id, line, answer)
+        self._store_answer(batch_id, org_id, line, answer)
         await asyncio.sleep(0)  # let other tasks run
 
-    def _keep(self, batch_id: str, org_id: str, line: BatchLine, answer: LineAnswer) -> None:
+    def _store_answer(self, batch_id: str, org_id: str, line: BatchLine, answer: LineAnswer) -> None:
         query = "UPDATE batch_lines SET status = ?, answer = ? WHERE batch = ? AND line = ? AND status IS NULL"
         with self._store.write() as db:
             count = db.execute(query, (answer.status, json.dumps(answer.body), batch_id, line.number)).rowcount
@@ -211,7 +211,7 @@ class BatchWork:
 
     def _finish(self, batch_id: str) -> None:
         """Write the files of a batch and end the batch; a repetition writes the same files."""
-        row = self._row(batch_id)
+        row = self._batch_row(batch_id)
         before = row["status"]
         if before == "in_progress":
             self._move(batch_id, "finalizing")
@@ -237,7 +237,7 @@ class BatchWork:
 
     def _lines(self, batch_id: str, status: str) -> Iterator[str]:
         query = f"SELECT * FROM batch_lines WHERE batch = ? AND status {status} ORDER BY line"  # noqa: S608 (ours)
-        return map(batch_lines.written, map(dict, self._store.read(query, batch_id)))
+        return map(batch_lines.format_line, map(dict, self._store.read(query, batch_id)))
 
     def _open_lines(self, batch_id: str) -> list[BatchLine]:
         query = "SELECT * FROM batch_lines WHERE batch = ? AND status IS NULL ORDER BY line LIMIT ?"
@@ -256,7 +256,7 @@ class BatchWork:
         """Return a batch in the form of the API, with present counts."""
         return {"request_counts": self._counts(batch["id"]), **batch}
 
-    def _row(self, batch_id: str) -> sqlite3.Row:
+    def _batch_row(self, batch_id: str) -> sqlite3.Row:
         (row,) = self._store.read("SELECT * FROM batches WHERE id = ?", batch_id)
         return row
 

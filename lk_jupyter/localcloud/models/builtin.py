@@ -82,9 +82,12 @@ class Echo:
         for index, reply in enumerate(replies):
             for place, token in enumerate(reply.tokens):
                 delta = {"content": token} if place else {"role": "assistant", "content": token}
-                yield {**head, "choices": [_piece(index, delta)]}
+                yield {**head, "choices": [_choice_delta(index, delta)]}
                 await asyncio.sleep(0)  # let other tasks run, and notice a client that hangs up
-            yield {**head, "choices": [_piece(index, {}, reply.finish_reason) | {"stop_reason": reply.stop_reason}]}
+            yield {
+                **head,
+                "choices": [_choice_delta(index, {}, reply.finish_reason) | {"stop_reason": reply.stop_reason}],
+            }
         yield {**head, "choices": [], "usage": _usage(request, replies)}
 
     async def embed(self, model: str, inputs: list[EmbeddingInput], options: Json) -> Json:
@@ -181,7 +184,7 @@ def _head(model: str, kind: str) -> Json:
     return {"id": f"chatcmpl-{uuid4().hex}", "object": kind, "created": int(time.time()), "model": model}
 
 
-def _piece(index: int, delta: Json, finish_reason: str | None = None) -> Json:
+def _choice_delta(index: int, delta: Json, finish_reason: str | None = None) -> Json:
     return {"index": index, "delta": delta, "finish_reason": finish_reason}
 
 

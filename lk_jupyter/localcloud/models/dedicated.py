@@ -37,16 +37,16 @@ class DedicatedChat:
 
     async def complete(self, deployment: Json, request: DedicatedChatCompletionRequest, seconds: float) -> Json:
         """Return the complete answer; 504 after the time limit, in seconds of the cloud's clock."""
-        return await self._within(seconds, self._complete(deployment, request))
+        return await self._limit_time(seconds, self._complete(deployment, request))
 
     async def stream(
         self, deployment: Json, request: DedicatedChatCompletionRequest, seconds: float
     ) -> AsyncIterator[Json]:
         """Yield the answer piece by piece; the time limit applies to the first piece."""
         start = time.monotonic()
-        chosen = await self._within(seconds, self._ready(deployment))
+        chosen = await self._limit_time(seconds, self._ready(deployment))
         pieces = chosen.stream(request, lambda _: None)
-        yield await self._within(seconds, anext(pieces))
+        yield await self._limit_time(seconds, anext(pieces))
         async for piece in pieces:
             yield piece
         self._count(deployment, start)
@@ -71,7 +71,7 @@ class DedicatedChat:
     def _count(self, deployment: Json, start: float) -> None:
         self._deployments.demand.add(deployment["deployment_id"], time.time(), time.monotonic() - start)
 
-    async def _within(self, seconds: float, work: Awaitable[T]) -> T:
+    async def _limit_time(self, seconds: float, work: Awaitable[T]) -> T:
         try:
             return await asyncio.wait_for(work, seconds / self._deployments.speed)
         except asyncio.TimeoutError:

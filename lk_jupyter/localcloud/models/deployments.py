@@ -166,12 +166,12 @@ class Deployments:
             self._change(deployment_id, lambda d, _: _pause(d, idle_from))
         elif self._ledger.standing(org_id).remaining <= 0:
             self._change(deployment_id, _pause)
-        elif (replica_count := self._scaled(deployment, moment)) != deployment["desired_replicas"]:
+        elif (replica_count := self._target_replicas(deployment, moment)) != deployment["desired_replicas"]:
             self._change(deployment_id, lambda d, now: _scale(d, now, replica_count))
         elif self.demand.replicas_for(deployment, moment) == replica_count > deployment["min_replicas"]:
-            self._change(deployment_id, _stay)
+            self._change(deployment_id, _record_full_use)
 
-    def _scaled(self, deployment: Json, moment: float) -> int:
+    def _target_replicas(self, deployment: Json, moment: float) -> int:
         """Return the target number of replicas: increase immediately, decrease by steps of one after a calm period."""
         replica_count, have = self.demand.replicas_for(deployment, moment), int(deployment["desired_replicas"])
         if replica_count >= have:
@@ -249,13 +249,13 @@ def _wake(deployment: Json, moment: float) -> None:
 def _scale(deployment: Json, moment: float, replica_count: int) -> None:
     """Set the number of replicas. The newest end first."""
     deployment["desired_replicas"] = replica_count
-    _stay(deployment, moment)
+    _record_full_use(deployment, moment)
     have = _open(deployment)
     _end(have[replica_count:], moment)
     deployment["replicas"] += [replicas.new(moment) for _ in range(replica_count - len(have))]
 
 
-def _stay(deployment: Json, moment: float) -> None:
+def _record_full_use(deployment: Json, moment: float) -> None:
     """Note that all replicas are needed."""
     deployment["calm_since"] = moment
 

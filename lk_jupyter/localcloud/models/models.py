@@ -63,7 +63,7 @@ class Chosen:
 
     async def complete(self, request: ChatCompletionParameters) -> Json:
         """Return the complete answer, with token counts."""
-        answer = _checked(ChatCompletion, await self.engine.complete(self.id, request))
+        answer = _check_answer(ChatCompletion, await self.engine.complete(self.id, request))
         texts = [choice.get("message", {}).get("content") or "" for choice in answer["choices"]]
         return {**answer, "usage": answer.get("usage") or count(request, texts)}
 
@@ -92,7 +92,7 @@ class Chosen:
 
     async def embed(self, inputs: list[EmbeddingInput], options: Json) -> Json:
         """Return a vector for each input, with token counts."""
-        answer = _checked(EmbeddingResponse, await self.engine.embed(self.id, inputs, options))
+        answer = _check_answer(EmbeddingResponse, await self.engine.embed(self.id, inputs, options))
         counted = sum(map(tokens.count_input, inputs))
         return {**answer, "usage": answer.get("usage") or {"prompt_tokens": counted, "total_tokens": counted}}
 
@@ -106,17 +106,17 @@ class Models:
 
     async def all(self) -> list[Json]:
         """List the models; an upstream that doesn't answer adds none."""
-        builtin = [_row(ECHO, "local") | {"max_model_len": CONTEXT}, _row(HASH_EMBEDDING, "local")]
-        return [*builtin, *(await self._listed()), *(_row(name, "lyceum") for name in ROUTES)]
+        builtin = [_model_row(ECHO, "local") | {"max_model_len": CONTEXT}, _model_row(HASH_EMBEDDING, "local")]
+        return [*builtin, *(await self._upstream_models()), *(_model_row(name, "lyceum") for name in ROUTES)]
 
-    async def priced(self) -> list[str]:
+    async def priced_names(self) -> list[str]:
         """Return the names of the models with a price: all except routes, whose price is the selected model's."""
         return [row["id"] for row in await self.all() if row["id"] not in ROUTES]
 
     async def for_chat(self, name: str) -> Chosen:
         """Return the model of a name, or the model that a route selects; 404 for an unknown name."""
         if name in ROUTES:
-            name = await self.suited()
+            name = await self.route_target()
         if name == HASH_EMBEDDING:
             raise Refusal(400, f"{HASH_EMBEDDING} makes embeddings: ask it at /embeddings", "model")
         return await self._find(name)
@@ -137,13 +137,13 @@ class Models:
             answer["data"] = [{**row, "embedding": _base64(row["embedding"])} for row in answer["data"]]
         return chosen, answer
 
-    async def suited(self) -> str:
+    async def route_target(self) -> str:
         """Return the model that routes select: the upstream's first chat model, else the built-in model."""
-        return next((row["id"] for row in await self._listed() if not _embeds(row["id"])), ECHO)
+        return next((row["id"] for row in await self._upstream_models() if not _embeds(row["id"])), ECHO)
 
     async def deployable(self) -> list[str]:
         """Name the models that can be deployed."""
-        return [ECHO, BROKEN, *(row["id"] for row in await self._listed() if not _embeds(row["id"]))]
+        return [ECHO, BROKEN, *(row["id"] for row in await self._upstream_models() if not _embeds(row["id"]))]
 
     async def _find(self, name: str) -> Chosen:
         if name in {ECHO, HASH_EMBEDDING}:
@@ -154,7 +154,7 @@ class Models:
             raise Refusal(404, f"model not found: {name[:100]!r}; near: {', '.join(near)}", "model")
         return Chosen(name, self._upstream)
 
-    async def _listed(self) -> list[Json]:
+    async def _upstream_models(self) -> list[Json]:
         try:
             return await self._upstream.models() if self._upstream else []
         except Refusal:
@@ -190,11 +190,11 @@ def _embeds(model: str) -> bool:
     return "embed" in model.lower()
 
 
-def _row(name: str, owner: str) -> Json:
+def _model_row(name: str, owner: str) -> Json:
     return {"id": name, "object": "model", "created": _CREATED, "owned_by": owner}
 
 
-def _checked(kind: type[BaseModel], answer: Json) -> Json:
+def _check_answer(kind: type[BaseModel], answer: Json) -> Json:
     """Refuse an answer that no client could read."""
     try:
         kind.model_validate(answer)

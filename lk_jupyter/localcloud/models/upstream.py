@@ -115,7 +115,7 @@ class ModelUpstream:
         """Open an answer that is a success; whatever else happens becomes a refusal."""
         import httpx  # noqa: PLC0415
 
-        content = None if body is None else _written(body)
+        content = None if body is None else _encode_json(body)
         try:
             async with self._client.stream(method, self._url + path, content=content) as response:
                 if not response.is_success:
@@ -131,7 +131,7 @@ def _body(model: str, request: ChatCompletionParameters, *, stream: bool) -> Jso
     return {**fields, "model": model, "stream": stream}
 
 
-def _written(body: Json) -> bytes:
+def _encode_json(body: Json) -> bytes:
     try:
         return json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
     except ValueError:

@@ -95,10 +95,10 @@ def ask(login: Annotated[_LoginRequest, Depends(_read_request)]) -> HTMLResponse
 async def answer(request: Request, login: Annotated[_LoginRequest, Depends(_read_request)]) -> Response:
     """Sign in and send the tokens to the requesting program."""
     form = {name: values[0] for name, values in parse_qs((await request.body()).decode(errors="replace")).items()}
-    return await run_in_threadpool(_answered, login, form)
+    return await run_in_threadpool(_answer_form, login, form)
 
 
-def _answered(login: _LoginRequest, form: dict[str, str]) -> Response:
+def _answer_form(login: _LoginRequest, form: dict[str, str]) -> Response:
     accounts = login.cloud.accounts
     email = form.get("email") or str(accounts.local_user["email"])
     try:
@@ -106,7 +106,7 @@ def _answered(login: _LoginRequest, form: dict[str, str]) -> Response:
         location = login.answer(_signed_in(accounts, user, form.get("code", "").strip()), user)
     except HTTPException as refusal:
         return _page(login, email, refusal)
-    return _delivered(location) if by_pass else RedirectResponse(location, status_code=303)
+    return _deliver_tokens(location) if by_pass else RedirectResponse(location, status_code=303)
 
 
 def _user(login: _LoginRequest, email: str, form: dict[str, str]) -> tuple[User, bool]:
@@ -124,7 +124,7 @@ def _user(login: _LoginRequest, email: str, form: dict[str, str]) -> tuple[User,
     raise HTTPException(401, f"No ticket, or not the present one: copy the line in {data / ticket.TICKET_FILE}")
 
 
-def _delivered(location: str) -> HTMLResponse:
+def _deliver_tokens(location: str) -> HTMLResponse:
     """Send tokens directly to the requesting program, past the sender of the pass: only the program listens."""
     parts = urlsplit(location)
     host = "127.0.0.1" if parts.hostname == "localhost" else str(parts.hostname)

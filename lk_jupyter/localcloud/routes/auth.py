@@ -36,7 +36,7 @@ def refresh(ctx: AnonymousContext, request: RefreshRequest) -> dict[str, Any]:
 def list_api_keys(ctx: Context) -> list[dict[str, Any]]:
     """List the caller's keys."""
     return [
-        {field: _row(key)[field] for field in ApiKey.model_fields}
+        {field: _key_row(key)[field] for field in ApiKey.model_fields}
         for key in ctx.cloud.accounts.keys.by_owner(ctx.person["id"])
     ]
 
@@ -46,7 +46,7 @@ def create_api_key(ctx: Context, request: ApiKeyCreate) -> dict[str, Any]:
     """Make a key."""
     owner = ctx.person["id"]
     key, secret = ctx.cloud.accounts.keys.create(owner, owner, request.key_name, expires_at=request.expires_at)
-    row = {**_row(key), "api_key": secret}
+    row = {**_key_row(key), "api_key": secret}
     return {field: row[field] for field in ApiKeyCreated.model_fields}
 
 
@@ -79,6 +79,6 @@ def _pair(tokens: SessionTokens) -> dict[str, Any]:
     return {"access_token": tokens.access, "refresh_token": tokens.refresh, "expires_in": tokens.expires_in}
 
 
-def _row(key: Key) -> dict[str, Any]:
+def _key_row(key: Key) -> dict[str, Any]:
     """Return a key with the names that personal keys have in the API."""
     return {**key, "key_name": key["name"], "key_prefix": key["prefix"]}

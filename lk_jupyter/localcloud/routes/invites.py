@@ -12,7 +12,7 @@ from lk_jupyter.localcloud.context import Context
 @implements(Invites.mine)
 def mine(ctx: Context) -> list[dict[str, Any]]:
     """List the invitations to the caller's e-mail address."""
-    invitations = ctx.cloud.accounts.invitations.to(ctx.person["email"])
+    invitations = ctx.cloud.accounts.invitations.list_for_email(ctx.person["email"])
     return [{field: invitation[field] for field in MyInvite.model_fields} for invitation in invitations]
 
 

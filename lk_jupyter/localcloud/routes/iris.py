@@ -52,7 +52,10 @@ def list_models(ctx: Context) -> Json:
     """List the deployments that serve, or wake up on request."""
     deployments = ctx.cloud.deployments
     rows = [d for d in deployments.all(ctx.caller.org_id) if deployments.status(d) in {"created", "paused"}]
-    return {"object": "list", "data": [_row(deployment, deployments.states(deployment)) for deployment in rows]}
+    return {
+        "object": "list",
+        "data": [_deployment_row(deployment, deployments.states(deployment)) for deployment in rows],
+    }
 
 
 @implements(Iris.anthropic_models)
@@ -68,7 +71,7 @@ async def anthropic_rows(ctx: Context) -> list[Json]:
     return [_anthropic(alias, row) for row in rows for alias in (row["id"], model_alias(row["id"]))]
 
 
-def _row(deployment: Json, states: list[str]) -> Json:
+def _deployment_row(deployment: Json, states: list[str]) -> Json:
     fields = ("hf_model_id", "hardware_profile", "min_replicas", "max_replicas")
     counts = {"healthy_replicas": states.count("running"), "total_replicas": len(states)}
     return {

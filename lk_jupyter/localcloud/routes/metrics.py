@@ -31,8 +31,8 @@ _SERIES = [name for name in ExecutionMetrics.model_fields if name.startswith(("g
 def metrics(ctx: Context, execution_id: str, start: str | None, end: str | None, step: str) -> dict[str, Any]:
     """Read all series; GPU series only with a GPU, or with simulated values for a GPU machine."""
     facts = ctx.cloud.records.facts(execution_id, ctx.caller.org_id)
-    first = _moment("start", start or facts.get("start_time") or facts["created_at"])
-    last = _moment("end", end or facts.get("end_time") or facts.get("finish_time") or now())
+    first = _parse_time("start", start or facts.get("start_time") or facts["created_at"])
+    last = _parse_time("end", end or facts.get("end_time") or facts.get("finish_time") or now())
     grid = _grid(first, last, _seconds(step))
     samples = ctx.cloud.samples.between(execution_id, first - _STALE_SECONDS, last)
     has_gpu = is_gpu(facts["hardware_profile"])
@@ -73,7 +73,7 @@ def _seconds(step: str) -> float:
     return seconds
 
 
-def _moment(name: str, text: str) -> float:
+def _parse_time(name: str, text: str) -> float:
     try:
         return _TIMESTAMP.validate_python(re.sub(r" (?=\d\d:\d\d$)", "+", text)).timestamp()  # "+" may come as a space
     except ValueError:

@@ -40,20 +40,20 @@ def list_(ctx: Context) -> list[dict[str, Any]]:
 def create(ctx: Context, request: OrgCreate) -> dict[str, Any]:
     """Make an organization of the caller."""
     org_id = ctx.cloud.accounts.create_org(ctx.person, **request.model_dump(include=set(OrgCreate.model_fields)))
-    return _row(ctx.cloud.accounts.orgs.get(org_id) or {})
+    return _org_row(ctx.cloud.accounts.orgs.get(org_id) or {})
 
 
 @implements(Orgs.get)
 def get(ctx: Context, slug: str) -> dict[str, Any]:
     """Read an organization."""
-    return _row(ctx.org(slug))
+    return _org_row(ctx.org(slug))
 
 
 @implements(Orgs.update)
 def update(ctx: Context, slug: str, request: OrgUpdate) -> dict[str, Any]:
     """Change the given fields; null clears a billing field, and doesn't change name and slug."""
     changes = request.model_dump(exclude_unset=True, include=set(OrgUpdate.model_fields))
-    return _row(ctx.cloud.accounts.orgs.change(ctx.org(slug, "change"), **changes))
+    return _org_row(ctx.cloud.accounts.orgs.change(ctx.org(slug, "change"), **changes))
 
 
 @implements(Orgs.delete)
@@ -102,7 +102,7 @@ def remove_member(ctx: Context, slug: str, user_id: str) -> None:
 def list_api_keys(ctx: Context, slug: str) -> list[dict[str, Any]]:
     """List the keys."""
     keys = ctx.cloud.accounts.keys.by_owner(ctx.org(slug)["id"])
-    return [{field: _renamed(key)[field] for field in OrgApiKey.model_fields} for key in keys]
+    return [{field: _key_row(key)[field] for field in OrgApiKey.model_fields} for key in keys]
 
 
 @implements(Orgs.create_api_key)
@@ -154,15 +154,15 @@ def _check_rank(ctx: Context, slug: str, role: str) -> None:
         raise HTTPException(403, f"Only an owner decides over an {role}; your role in {slug} is {caller_role}")
 
 
-def _row(org: members.Org) -> dict[str, Any]:
+def _org_row(org: members.Org) -> dict[str, Any]:
     return {field: org[field] for field in Org.model_fields}
 
 
-def _renamed(key: Key) -> dict[str, Any]:
+def _key_row(key: Key) -> dict[str, Any]:
     """Return a key with the API's name of its organization field."""
     return {**key, "org_id": key["org"]}
 
 
 def _with_secret(key: Key, secret: str) -> dict[str, Any]:
-    row = {**_renamed(key), "plaintext_key": secret}
+    row = {**_key_row(key), "plaintext_key": secret}
     return {field: row[field] for field in OrgApiKeyCreated.model_fields}

@@ -19,7 +19,7 @@ _HOUR_SECONDS = 3600
 async def get(ctx: Context) -> dict[str, Any]:
     """List the price of each machine by the second, of volumes, and of each model by the token."""
     volumes = _by_hour("volume_gb", "block_volume", {"resource": "block_volume"}, catalogue.VOLUME_GB_HOUR)
-    rows = list(chain(_machines(), [volumes], *map(_tokens, await ctx.cloud.models.priced())))
+    rows = list(chain(_machines(), [volumes], *map(_tokens, await ctx.cloud.models.priced_names())))
     return {"prices": rows}
 
 

@@ -70,7 +70,7 @@ async def route(ctx: Context, request: RoutePromptRequest) -> Json:
     """Rate the difficulty of a prompt by its length and words, and name a model."""
     score = hardness(request.input)
     level = next(name for name, least in _LEVELS if score >= least)
-    return {"complexity": level, "score": score, "model": await ctx.cloud.models.suited()}
+    return {"complexity": level, "score": score, "model": await ctx.cloud.models.route_target()}
 
 
 def wants_usage(request: Any) -> bool:

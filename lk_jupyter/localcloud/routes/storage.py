@@ -24,13 +24,13 @@ _PIECE_BYTES = 1024 * 1024
 def list_files(ctx: Context, prefix: str, max_files: int) -> list[dict[str, Any]]:
     """List the bucket, folders left out."""
     rows = islice(_bucket(ctx).list(prefix), max(0, min(max_files, 10**9)))
-    return [_facts(row) for row in rows]
+    return [_object_facts(row) for row in rows]
 
 
 @implements(StorageGroup.upload)
 def upload(ctx: Context, body: UploadFileBody, key: str | None) -> dict[str, Any]:
     """Store a file; the file is on disk when this function answers."""
-    return {**_stored(_bucket(ctx), key or body.file.name, body.file), "message": "File uploaded successfully"}
+    return {**_store_upload(_bucket(ctx), key or body.file.name, body.file), "message": "File uploaded successfully"}
 
 
 @implements(StorageGroup.upload_bulk)
@@ -87,7 +87,7 @@ def _bucket(ctx: Context) -> Bucket:
     return ctx.cloud.storage.bucket(ctx.caller.org_id)
 
 
-def _stored(bucket: Bucket, key: str, file: Upload) -> dict[str, Any]:
+def _store_upload(bucket: Bucket, key: str, file: Upload) -> dict[str, Any]:
     with file.open() as source:
         meta = bucket.put(key, source)
     return {"key": key, "size": meta["size"], "etag": _etag(meta)}
@@ -95,7 +95,7 @@ def _stored(bucket: Bucket, key: str, file: Upload) -> dict[str, Any]:
 
 def _result(bucket: Bucket, key: str, file: Upload) -> dict[str, Any]:
     try:
-        return {**_stored(bucket, key, file), "status": "success", "error_message": None}
+        return {**_store_upload(bucket, key, file), "status": "success", "error_message": None}
     except HTTPException as refused:
         return {"key": key, "size": 0, "etag": "", "status": "failed", "error_message": refused.detail}
 
@@ -108,7 +108,7 @@ def _checked_key(key: str) -> Iterator[None]:
         raise HTTPException(404, f"No file {key[:100]!r}") from None
 
 
-def _facts(meta: Any) -> dict[str, Any]:
+def _object_facts(meta: Any) -> dict[str, Any]:
     modified = meta["last_modified"].isoformat()
     return {"key": meta["path"], "size": meta["size"], "last_modified": modified, "etag": _etag(meta)}
 

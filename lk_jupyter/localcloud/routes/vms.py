@@ -92,7 +92,7 @@ def status(ctx: Context, vm_id: str) -> Json:
     view = {**_view(ctx, machine), "croesus_billed": None}
     seconds = machine.uptime(time.time(), ctx.cloud.machines.speed)
     volumes = ctx.cloud.machines.volumes(ctx.caller.org_id, machine.id)
-    return {**view, "uptime_seconds": int(seconds), "volumes": list(map(_attached, volumes))}
+    return {**view, "uptime_seconds": int(seconds), "volumes": list(map(_volume_attachment, volumes))}
 
 
 @implements(Vms.rename)
@@ -110,7 +110,7 @@ def delete(ctx: Context, vm_id: str) -> Json:
         "vm_id": vm_id,
         "status": "terminated",
         "message": f"VM {vm_id} has been terminated",
-        "detached_volumes": list(map(_attached, released)),
+        "detached_volumes": list(map(_volume_attachment, released)),
     }
 
 
@@ -173,5 +173,5 @@ def _new_volume(ctx: Context, machine: Machine) -> Json:
     return {"name": volume.name, "size_gb": volume.size_gb, "status": "pending"}
 
 
-def _attached(volume: Volume) -> Json:
+def _volume_attachment(volume: Volume) -> Json:
     return {"volume_id": volume.id, "size_gb": volume.size_gb, "mount_path": volume.mount_path}

@@ -42,7 +42,7 @@ def parse_services(text: str) -> dict[str, Any]:
     try:
         stack = yaml.load(text, yaml.BaseLoader)  # noqa: S506 (it makes texts, lists and maps only)
     except yaml.YAMLError as error:
-        raise invalid("body", _FIELD, f"Not YAML: {_place(error)}") from None
+        raise invalid("body", _FIELD, f"Not YAML: {_yaml_error_text(error)}") from None
     except (RecursionError, ValueError, TypeError):
         raise invalid("body", _FIELD, "Not YAML that can be read: it is nested too deeply or malformed") from None
     services = stack.get("services") if isinstance(stack, dict) else None
@@ -54,7 +54,7 @@ def parse_services(text: str) -> dict[str, Any]:
     return services
 
 
-def _place(error: yaml.YAMLError) -> str:
+def _yaml_error_text(error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be read"
     return f"line {mark.line + 1}, column {mark.column + 1}: {problem}" if mark else str(problem)
@@ -110,7 +110,7 @@ class ComposeRun(ProcessRun):
         ]
         return process
 
-    def _began(self, spawned: str) -> str:  # noqa: ARG002 (the engine takes its time first)
+    def _start_time(self, spawned: str) -> str:  # noqa: ARG002 (the engine takes its time first)
         return now()
 
     async def _wait_until_up(self, process: asyncio.subprocess.Process) -> bool:

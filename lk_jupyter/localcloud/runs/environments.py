@@ -58,7 +58,7 @@ class Environments:
         if code == 0:
             _add_server_packages(folder)
             (folder / "requirements.txt").write_text(requirements, "utf-8")
-            log = await asyncio.to_thread(_satisfied, requirements)
+            log = await asyncio.to_thread(_pip_message, requirements)
             code, log = (0, log) if log else await execute(_install_command(folder))
         if code == 0:
             (folder / "install.log").write_text(log, "utf-8")
@@ -81,7 +81,7 @@ def _add_server_packages(folder: Path) -> None:
     (target / "_own_packages.pth").write_text(lines, "ascii")  # each Python reads these files in another encoding
 
 
-def _satisfied(requirements: str) -> str:
+def _pip_message(requirements: str) -> str:
     """Return pip's message for requirements that the server's packages satisfy; pip itself would take seconds.
 
     Returns "" if a package is missing, or if a requirement has more than name and version.

@@ -124,7 +124,7 @@ class ImageRun(ProcessRun):
             RUN_ID_VARIABLE: self.id,
         }
 
-    def _began(self, spawned: str) -> str:  # noqa: ARG002 (the engine takes its time first)
+    def _start_time(self, spawned: str) -> str:  # noqa: ARG002 (the engine takes its time first)
         return now()
 
     async def _wait_until_up(self, process: asyncio.subprocess.Process) -> bool:

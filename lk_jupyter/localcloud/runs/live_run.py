@@ -87,7 +87,7 @@ class LiveRun(ABC):
         """Note that the code runs, since then."""
         self._update(status="running", start_time=start, job_start=start)
 
-    async def _until(self, work: asyncio.Future[Any], timeout: float | None = None) -> None:
+    async def _wait_for(self, work: asyncio.Future[Any], timeout: float | None = None) -> None:
         """Wait for an awaitable, at most until the timeout or the end of the run."""
         ends: set[asyncio.Future[Any]] = {work, self._verdict}
         await asyncio.wait(ends, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
@@ -95,7 +95,7 @@ class LiveRun(ABC):
     async def _unless_ended(self, work: Coroutine[Any, Any, T]) -> T:
         """Wait for a coroutine, and cancel it if the run is ended meanwhile."""
         task = asyncio.create_task(work)
-        await self._until(task)
+        await self._wait_for(task)
         if self._verdict.done():
             task.cancel()
             await asyncio.wait({task})
@@ -155,7 +155,7 @@ class ProcessRun(LiveRun):
         self.pid = process.pid
         return True
 
-    def _began(self, spawned: str) -> str:
+    def _start_time(self, spawned: str) -> str:
         """Return the time when the code started to run; here the start of its process."""
         return spawned
 
@@ -179,7 +179,7 @@ class ProcessRun(LiveRun):
         try:
             ran = await self._wait_until_up(process)
             if ran:
-                self._begin(self._began(spawned))
+                self._begin(self._start_time(spawned))
             outcome = await self._outcome(exited)
         finally:
             end = now()
@@ -217,7 +217,7 @@ class ProcessRun(LiveRun):
 
     async def _outcome(self, exited: asyncio.Task[int]) -> RunOutcome:
         """Wait for the first event: the code ends, its time is up, or a request ends the run."""
-        await self._until(exited, self._request.timeout)
+        await self._wait_for(exited, self._request.timeout)
         if self._verdict.done():
             outcome, gracefully = self._verdict.result()
             if gracefully:

@@ -83,7 +83,7 @@ class RunOutput:
     ) -> list[OutputLine]:
         """Return the newest lines of a run, or of all runs of a user, oldest first."""
         since, chunks, ends = time.time() - 3600 * hours, deque[sqlite3.Row](), 0
-        rows = self._backwards("run = ?", run_id) if run_id else self._backwards(_USER_CLAUSE, user_id, org_id)
+        rows = self._newest_chunks("run = ?", run_id) if run_id else self._newest_chunks(_USER_CLAUSE, user_id, org_id)
         for chunk in rows:
             if chunk["time"] < since or ends > limit:
                 break
@@ -96,7 +96,7 @@ class RunOutput:
         with self._store.write() as db:
             db.execute("DELETE FROM chunks WHERE run = ?", (run_id,))
 
-    def _backwards(self, condition: str, *values: str | None) -> Iterator[sqlite3.Row]:
+    def _newest_chunks(self, condition: str, *values: str | None) -> Iterator[sqlite3.Row]:
         """Read chunks from the newest to the oldest, a few at a time."""
         query = f"SELECT * FROM chunks WHERE {condition} AND seq < ? ORDER BY seq DESC LIMIT 16"  # noqa: S608
         rows = self._store.read(query, *values, _AFTER_ALL)

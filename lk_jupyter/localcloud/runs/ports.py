@@ -83,12 +83,12 @@ class Ports:
             await RedirectResponse(address)(scope, receive, send)
             return
         try:
-            place = await self._place(port_request)
+            place = await self._port_address(port_request)
             await self._forward(port_request, place, Request(scope, receive), send)
         except HTTPException as error:
             await JSONResponse({"detail": error.detail}, error.status_code)(scope, receive, send)
 
-    async def _place(self, port_request: PortRequest) -> tuple[str, int]:
+    async def _port_address(self, port_request: PortRequest) -> tuple[str, int]:
         """Return where a port of a run is; 404 without such a run, 502 where nothing listens."""
         run = self._cloud.runs.live(port_request.run_id)
         if run is None:
@@ -106,7 +106,7 @@ class Ports:
         outgoing = self._client.build_request(
             request.method,
             _url("http", place, port_request.path),
-            headers=_passed(request.headers.raw),
+            headers=_forwarded_headers(request.headers.raw),
             content=request.stream() if has_body else None,
         )
         try:
@@ -137,7 +137,7 @@ class Ports:
         from websockets.exceptions import WebSocketException  # noqa: PLC0415
 
         try:
-            host, port = await self._place(port_request)
+            host, port = await self._port_address(port_request)
             outer = _url("ws", (socket.headers.get("host", "localhost"), None), port_request.path)
             async with connect(
                 outer,
@@ -194,7 +194,7 @@ def _url(scheme: str, place: tuple[str, int | None], path: str) -> str:
     return f"{scheme}://{host_part}{f':{port}' if port else ''}{path}"
 
 
-def _passed(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+def _forwarded_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     return [(name, value) for name, value in headers if name.decode("latin-1").lower() not in _HOP_BY_HOP]
 
 
@@ -209,7 +209,7 @@ def _passed_to_socket(socket: WebSocket) -> list[tuple[str, str]]:
 
 
 async def _send_answer(answer: httpx.Response, port_request: PortRequest, request: Request, send: Send) -> None:
-    headers = [_in_place(name, value, port_request) for name, value in _passed(answer.headers.raw)]
+    headers = [_in_place(name, value, port_request) for name, value in _forwarded_headers(answer.headers.raw)]
     await send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
     await _run_until_first(_send_body(answer, send), _hung_up(request))
 

@@ -68,13 +68,13 @@ async def spawn(command: Sequence[str], **how: Any) -> asyncio.subprocess.Proces
     _starting.add(this)
     try:
         process = await asyncio.create_subprocess_exec(*command, stdin=subprocess.DEVNULL, **how)
-        _started[process.pid] = asyncio.create_task(_reaped(process))
+        _started[process.pid] = asyncio.create_task(_reap_process(process))
     finally:
         _starting.discard(this)
     return process
 
 
-async def _reaped(process: asyncio.subprocess.Process) -> int:
+async def _reap_process(process: asyncio.subprocess.Process) -> int:
     code = await process.wait()
     del _started[process.pid]
     return code
@@ -128,7 +128,7 @@ def _reachable_address(listened: str) -> str:
 
 def session_processes(leader: int) -> Iterator[psutil.Process]:
     """Return the living processes of a run's session."""
-    return _living(pid for pid in psutil.pids() if is_in_session(pid, leader))
+    return _living_processes(pid for pid in psutil.pids() if is_in_session(pid, leader))
 
 
 def _environment(run_id: str, variables: Mapping[str, str]) -> dict[str, str]:
@@ -138,10 +138,12 @@ def _environment(run_id: str, variables: Mapping[str, str]) -> dict[str, str]:
 
 
 def _run_processes(run_id: str, leader: int | None) -> Iterator[psutil.Process]:
-    return _living(pid for pid in psutil.pids() if (leader and is_in_session(pid, leader)) or is_marked(pid, run_id))
+    return _living_processes(
+        pid for pid in psutil.pids() if (leader and is_in_session(pid, leader)) or is_marked(pid, run_id)
+    )
 
 
-def _living(pids: Iterable[int]) -> Iterator[psutil.Process]:
+def _living_processes(pids: Iterable[int]) -> Iterator[psutil.Process]:
     for pid in pids:
         with suppress(psutil.Error):
             process = psutil.Process(pid)

@@ -93,7 +93,7 @@ class OutputReader(threading.Thread):
                 self._requests.popleft()()
             if self._is_due():
                 self._flush()
-            self._rest({key.fd for key, _ in events})
+            self._gather_output({key.fd for key, _ in events})
 
     def _ask(self, request: Callable[[], Any]) -> None:
         self._requests.append(request)
@@ -104,7 +104,7 @@ class OutputReader(threading.Thread):
 
     def _read(self, fd: int, pipe: _Pipe) -> None:
         data = os.read(fd, _READ_BYTES)
-        self._take(pipe, data)
+        self._append_data(pipe, data)
         if not data:
             self._selector.unregister(fd)
             os.close(fd)
@@ -113,10 +113,10 @@ class OutputReader(threading.Thread):
         data = b"?"
         while data:
             data = os.read(fd, _READ_BYTES)
-            self._ask(lambda data=data: self._take(pipe, data))  # type: ignore[misc]
+            self._ask(lambda data=data: self._append_data(pipe, data))  # type: ignore[misc]
         os.close(fd)
 
-    def _take(self, pipe: _Pipe, data: bytes) -> None:
+    def _append_data(self, pipe: _Pipe, data: bytes) -> None:
         """Append new output to the last chunk of the same stream, or to a new chunk.
 
         After a silence, a line is stored immediately and half a line soon, so that lines aren't split; a flood is
@@ -136,7 +136,7 @@ class OutputReader(threading.Thread):
         if not data:
             self._closed.append(pipe.closed)
 
-    def _rest(self, fds: set[int]) -> None:
+    def _gather_output(self, fds: set[int]) -> None:
         """Let a flood gather for a moment, unless the script alternates between its streams and waits for reads."""
         self._streak = self._streak + 1 if fds and fds == self._latest else 0
         self._latest = fds
@@ -155,14 +155,14 @@ class OutputReader(threading.Thread):
 
     def _flush(self) -> None:
         if self._pending:
-            self._keep()
+            self._write_pending()
             self._written({run_id for run_id, *_ in self._pending})
         for closed in self._closed:
             closed()
         self._pending, self._pending_size, self._closed = [], 0, []
         self._flushed = time.monotonic()
 
-    def _keep(self) -> None:
+    def _write_pending(self) -> None:
         while True:
             try:
                 return self._output.append(self._pending)

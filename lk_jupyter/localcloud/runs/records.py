@@ -141,7 +141,7 @@ class Records:
     def spent(self, org_id: str) -> Decimal:
         """Return the cost of an organization's runs, in credits: ended runs, and active runs so far."""
         with self._store.snapshot():
-            return self._ledger.booked(org_id, "executions") + self.accruing(org_id)
+            return self._ledger.sum_category(org_id, "executions") + self.accruing(org_id)
 
     def accruing(self, org_id: str) -> Decimal:
         """Return the cost of an organization's active runs so far, in credits."""

@@ -47,7 +47,7 @@ class Samples:
             pids = self._pids()
             self._last = {run_id: last for run_id, last in self._last.items() if run_id in pids}
             if pids:
-                await asyncio.to_thread(self._take, pids)
+                await asyncio.to_thread(self._store_samples, pids)
 
     def between(self, run_id: str, start: float, end: float) -> list[tuple[float, gpus.Figures]]:
         """Return the samples of a run in a window, oldest first."""
@@ -64,7 +64,7 @@ class Samples:
         with self._store.write() as db:
             db.execute("DELETE FROM samples WHERE run = ?", (run_id,))
 
-    def _take(self, pids: dict[str, int]) -> None:
+    def _store_samples(self, pids: dict[str, int]) -> None:
         gpu = gpus.figures()
         rows = [(run_id, time.time(), json.dumps({**self._host(run_id, pid), **gpu})) for run_id, pid in pids.items()]
         with self._store.write() as db:

@@ -46,7 +46,7 @@ class SelectionRun(LiveRun):
             self._update(metadata=metadata)
         finally:
             self._update(end_time=now())
-        return COMPLETED if any(_succeeded(row) for row in rows) else _NONE_SUCCEEDED
+        return COMPLETED if any(_has_succeeded(row) for row in rows) else _NONE_SUCCEEDED
 
     def _extract(self) -> dict[str, Any]:
         """Check the script; the memory that its model needs is only known when the script runs."""
@@ -60,19 +60,19 @@ class SelectionRun(LiveRun):
     async def _try(self, profile: str) -> Row:
         request = StreamingExecutionRequest(**self._request.model_dump(), execution_type=profile)
         run = self._runs.start(PythonRun, request, self._caller, parent_execution_id=self.id)
-        await self._until(run.task)
+        await self._wait_for(run.task)
         if self._verdict.done():
             outcome, gracefully = self._verdict.result()
             run.end(outcome, gracefully=gracefully)
             await run.task
             raise Ended(outcome)
-        return _row(self._runs.records.facts(run.id))
+        return _profile_row(self._runs.records.facts(run.id))
 
 
 _NONE_SUCCEEDED = RunOutcome("failed", reason="the code failed on every machine type")
 
 
-def _row(facts: Facts) -> Row:
+def _profile_row(facts: Facts) -> Row:
     return {
         "profile": facts["hardware_profile"],
         "status": "success" if facts["status"] == "completed" else facts["status"],
@@ -89,7 +89,7 @@ def select(rows: list[Row]) -> dict[str, Any]:
     The best try has the smallest product of time and cost.
     """
     metrics = {row["profile"]: _metrics(row) for row in rows}
-    good = [row for row in rows if _succeeded(row)]
+    good = [row for row in rows if _has_succeeded(row)]
     if not good:
         return {"metrics": metrics}
     orders = {
@@ -103,7 +103,7 @@ def select(rows: list[Row]) -> dict[str, Any]:
 def _metrics(row: Row) -> Row:
     minutes, seconds = divmod(round(row["execution_time"]), 60)
     return {
-        "status": "OK" if _succeeded(row) else row["status"].upper(),
+        "status": "OK" if _has_succeeded(row) else row["status"].upper(),
         "time": row["execution_time"],
         "htime": f"{minutes}:{seconds:02}",
         "cost": row["cost"],
@@ -111,5 +111,5 @@ def _metrics(row: Row) -> Row:
     }
 
 
-def _succeeded(row: Row) -> bool:
+def _has_succeeded(row: Row) -> bool:
     return bool(row["status"] == "success")

@@ -101,7 +101,7 @@ class Webhooks:
             arrived = await asyncio.gather(*(_call(client, row) for row in rows))
         with self._store.write() as db:
             for row, is_done in zip(rows, arrived, strict=True):
-                _note(db, row, is_done=is_done)
+                _record_attempt(db, row, is_done=is_done)
 
 
 async def _call(client: httpx.AsyncClient, row: sqlite3.Row) -> bool:
@@ -113,7 +113,7 @@ async def _call(client: httpx.AsyncClient, row: sqlite3.Row) -> bool:
     return answer.is_success
 
 
-def _note(db: sqlite3.Connection, row: sqlite3.Row, *, is_done: bool) -> None:
+def _record_attempt(db: sqlite3.Connection, row: sqlite3.Row, *, is_done: bool) -> None:
     tries = row["tries"] + 1
     if is_done or tries >= MOST_TRIES:
         db.execute("DELETE FROM callbacks WHERE seq = ?", (row["seq"],))

@@ -162,7 +162,9 @@ class Machines:
         machine, moment = self.get(org_id, vm_id), time.time()
         with self._store.write() as db:
             if db.execute("UPDATE vms SET ended = ? WHERE id = ? AND ended IS NULL", (moment, machine.id)).rowcount:
-                self._ledger.charge(db, org_id, "vms", machine.id, machine.cost(moment, self.speed), **_facts(machine))
+                self._ledger.charge(
+                    db, org_id, "vms", machine.id, machine.cost(moment, self.speed), **_describe_machine(machine)
+                )
             query = "UPDATE volumes SET vm = NULL WHERE vm = ? RETURNING *"
             return list(map(_volume, db.execute(query, (machine.id,)).fetchall()))
 
@@ -216,7 +218,7 @@ def _volume(row: sqlite3.Row) -> Volume:
     return Volume(row["id"], row["org"], row["vm"], **json.loads(row["body"]))
 
 
-def _facts(machine: Machine) -> Json:
+def _describe_machine(machine: Machine) -> Json:
     return {
         "vm_id": machine.id,
         "hardware_profile": f"{machine.instance_type}.{machine.card}.{machine.count}x",
