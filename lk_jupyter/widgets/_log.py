@@ -70,12 +70,12 @@ class LogLines:
 
     def _read(self, reader: RunReader) -> None:
         with suppress(LkError):  # other requests report the server's problems
-            self._take(reader)
+            self._read_lines(reader)
         with self._lock:
             self._reader = None
         self._changed()
 
-    def _take(self, reader: RunReader) -> None:
+    def _read_lines(self, reader: RunReader) -> None:
         text, redactor = TerminalText(), LineRedactor()
         lines: list[str] = []
         first, reported = 0, 0.0

@@ -44,7 +44,7 @@ class DisplayPlace:
         self._published = self._bundle()
         self._publish(self._published, self._metadata, transient=self._transient)
 
-    def changed(self) -> None:
+    def publish_soon(self) -> None:
         """Publish the new bundle soon."""
         with self._lock:
             if self._timer is None and self._has_updates:

@@ -23,7 +23,7 @@ class WidgetUpload:
         self._size = size
         self._pieces: Queue[bytes | None] = Queue(maxsize=4)
         worker = ThreadPoolExecutor(1, thread_name_prefix="lk-upload")
-        self._stored = worker.submit(storage.put, self._come(), key, overwrite=overwrite)
+        self._stored = worker.submit(storage.put, self._uploaded_pieces(), key, overwrite=overwrite)
         worker.shutdown(wait=False)
 
     def add(self, piece: bytes) -> None:
@@ -49,7 +49,7 @@ class WidgetUpload:
                 self._pieces.put(piece, timeout=1)
                 return
 
-    def _come(self) -> Iterator[bytes]:
+    def _uploaded_pieces(self) -> Iterator[bytes]:
         count = 0
         while (piece := self._next()) is not None:
             count += len(piece)

@@ -240,7 +240,7 @@ class View(DOMWidget):  # type: ignore[misc]  # ipywidgets has no types
         except Exception as problem:  # noqa: BLE001 (a widget has nobody else to tell it)
             result = self._error_reply(f"{type(problem).__name__}: {problem}")
         for place in self._places:
-            place.changed()
+            place.publish_soon()
         return result
 
     def _error_reply(self, problem: str) -> dict[str, Any]:

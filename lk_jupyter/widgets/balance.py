@@ -93,11 +93,11 @@ class Balance(View):
         note = "The account is suspended." if self.suspended else ""
         now = Table(("Credits", "Amount"), rows, note, caption=f"Credits of {self.org}" if self.org else "Credits")
         total = Table(("Spent", "Credits"), [(f"Last {self.days} days", self.spent)], right=frozenset({"Credits"}))
-        parts = self._parts()
+        parts = self._table_parts()
         view = picture(now, total, *(_table(caption, rows) for caption, rows in parts))
         return replace(view, png=partial(bars, parts, picture(now, total).text)) if parts else view
 
-    def _parts(self) -> list[Part]:
+    def _table_parts(self) -> list[Part]:
         days = [row for row in self.by_day if row[2]]
         parts = (("By day", days), ("By kind", self.by_kind), ("By hardware", self.by_hardware))
         return [(caption, rows) for caption, rows in parts if rows]

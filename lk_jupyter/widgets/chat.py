@@ -117,16 +117,16 @@ class Chat(View):
 
     def picture(self) -> StaticView:
         """Show the conversation."""
-        lines = [f"{_who(turn)}: {turn['text']}" for turn in self.turns]
+        lines = [f"{_speaker_name(turn)}: {turn['text']}" for turn in self.turns]
         title = f"Chat with {self.model}"
-        body = "".join(_drawn(turn) for turn in self.turns)
+        body = "".join(_draw_turn(turn) for turn in self.turns)
         note = f"<p>{escape(self.spent)}</p>" if self.spent else ""
         html = f"<div><strong>{escape(title)}</strong>{body}{note}</div>"
         return StaticView("\n".join(filter(None, [title, *lines, self.spent])), html)
 
     def _send_question(self, text: str) -> None:
         who = answerer(current(), self.model)
-        self.turns = [*self.turns, _turn("you", text), _turn(who.label, "", facts="waiting")]
+        self.turns = [*self.turns, _turn_row("you", text), _turn_row(who.label, "", facts="waiting")]
         self.answering = True
         coming = self._coming = Coming(who, self._talk.parameters_for(text))
         try:
@@ -136,7 +136,7 @@ class Chat(View):
                 time.sleep(_PACE + self._size() / _LETTERS)
         finally:
             coming.close()
-            self._show(who.label, coming.answer, _facts(coming.answer))
+            self._show(who.label, coming.answer, _answer_facts(coming.answer))
             if coming.answer.text:
                 self._talk.keep(text, coming.answer)
             self._add(coming.answer.cost)
@@ -145,7 +145,7 @@ class Chat(View):
         return sum(len(turn["text"]) + len(turn["reasoning"]) for turn in self.turns)
 
     def _show(self, label: str, answer: ChatReply, facts: str) -> None:
-        self.turns = [*self.turns[:-1], _turn(label, answer.text, answer.reasoning, facts)]
+        self.turns = [*self.turns[:-1], _turn_row(label, answer.text, answer.reasoning, facts)]
 
     def _add(self, cost: Decimal | None) -> None:
         """Count the cost of an answer; an answer that was stopped, or whose model has no price, has none."""
@@ -155,13 +155,13 @@ class Chat(View):
         self.spent = f"Cost so far: {credits_label(self._cost)}{rest}"
 
 
-def _turn(who: str, text: str, reasoning: str = "", facts: str = "") -> dict[str, str]:
+def _turn_row(who: str, text: str, reasoning: str = "", facts: str = "") -> dict[str, str]:
     redacted = redact(text)
     html = render_markdown(redacted) if who != "you" and redacted else ""
     return {"who": who, "text": redacted, "html": html, "reasoning": redact(reasoning.strip()), "facts": facts}
 
 
-def _facts(answer: ChatReply) -> str:
+def _answer_facts(answer: ChatReply) -> str:
     usage, speed = answer.usage, answer.tokens_per_second
     counted = f"{usage.prompt_tokens or 0:,} + {usage.completion_tokens or 0:,} tokens" if usage else "incomplete"
     cost = credits_label(answer.cost) if answer.cost else ""
@@ -169,11 +169,11 @@ def _facts(answer: ChatReply) -> str:
     return " · ".join(filter(None, [counted, fast, duration_label(answer.seconds), cost]))
 
 
-def _who(turn: dict[str, str]) -> str:
+def _speaker_name(turn: dict[str, str]) -> str:
     return "You" if turn["who"] == "you" else turn["who"]
 
 
-def _drawn(turn: dict[str, str]) -> str:
+def _draw_turn(turn: dict[str, str]) -> str:
     facts = f"<small>{escape(turn['facts'])}</small>" if turn["facts"] else ""
     text = turn["html"] or f'<pre style="white-space:pre-wrap;background:transparent">{escape(turn["text"])}</pre>'
-    return f"<p><strong>{escape(_who(turn))}</strong> {facts}</p>{text}"
+    return f"<p><strong>{escape(_speaker_name(turn))}</strong> {facts}</p>{text}"

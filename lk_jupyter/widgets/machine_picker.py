@@ -77,7 +77,7 @@ class MachinePicker(View):
         self._offers: list[MachineOffer] = []
         super().__init__(every=60_000, wish={**WISH, **typed, "available": available}, value=setting("machine"))
         self.observe(lambda _: self._fit(), ["wish"])
-        self.observe(lambda _: self._keep(), ["rows", "value", "problem"])
+        self.observe(lambda _: self._publish_choice(), ["rows", "value", "problem"])
 
     def __str__(self) -> str:
         return self.value
@@ -91,7 +91,7 @@ class MachinePicker(View):
     @user_action
     def choose_cheapest(self) -> None:
         """Choose the cheapest machine that fits, may be launched and is free."""
-        self.value = cheapest(self._offers, self._wish.need).profile
+        self.value = cheapest(self._offers, self._query.need).profile
         self.say(f"{self.value} is the cheapest match.")
 
     @user_action
@@ -109,19 +109,19 @@ class MachinePicker(View):
         note = self.problem or f"{self.total} Chosen: {self.value}."
         return picture(Table(_COLUMNS, rows, note, _FIGURES, "Machines, prices in credits"))
 
-    def _keep(self) -> None:
+    def _publish_choice(self) -> None:
         """Publish the present choice to the notebook."""
         for place in self._places:
-            place.changed()
+            place.publish_soon()
 
     @property
-    def _wish(self) -> PickerQuery:
+    def _query(self) -> PickerQuery:
         return PickerQuery.of(self.wish)
 
     def _fit(self) -> None:
         """Find the machines that match the filters; while a filter is invalid, the table doesn't change."""
         try:
-            fitting = table(self._offers, self._wish)
+            fitting = table(self._offers, self._query)
         except LkError as problem:
             self.problem = str(problem)
             return

@@ -86,7 +86,7 @@ class RunMetrics(View):
         self._metrics, self._ended = loaded, all(is_final(record.status) for record in records)
         with self.hold_sync():
             self.frames = [metrics_frame(metrics) for metrics in loaded]
-            self.empty = "" if any(loaded) else _why(records, window)
+            self.empty = "" if any(loaded) else _empty_reason(records, window)
             self.every = 0 if all(map(_is_settled, self._runs, records)) else self.pace
 
     def _read(self, run: Run, window: list[float]) -> Metrics:
@@ -115,7 +115,7 @@ class RunMetrics(View):
         Index ``time`` (datetime64, UTC) or ``elapsed`` (timedelta64). Columns: the series (float64), and ``run`` (str)
         for several.
         """
-        loaded = self._now()
+        loaded = self._current_metrics()
         return loaded[0].df if len(loaded) == 1 else Overlay(loaded).df
 
     def plot(self, *columns: str) -> Any:
@@ -124,9 +124,9 @@ class RunMetrics(View):
         Args:
             columns: Names of series. Default: all that have samples.
         """
-        return Overlay(self._now()).plot(*columns)
+        return Overlay(self._current_metrics()).plot(*columns)
 
-    def _now(self) -> list[Metrics]:
+    def _current_metrics(self) -> list[Metrics]:
         if not self._metrics:
             self.load()
         return self._metrics
@@ -136,9 +136,9 @@ class RunMetrics(View):
         pictures = [picture_of(metrics) for metrics in self._metrics] if any(self._metrics) else []
         text = "\n\n".join(each.text for each in pictures) or self.empty
         html = "".join(each.html for each in pictures) or f"<p>{escape(self.empty)}</p>"
-        return StaticView(text, html, self._plotted("\n".join(f"Run {each.label}" for each in self._metrics)))
+        return StaticView(text, html, self._plot_function("\n".join(f"Run {each.label}" for each in self._metrics)))
 
-    def _plotted(self, head: str) -> Callable[[], bytes] | None:
+    def _plot_function(self, head: str) -> Callable[[], bytes] | None:
         """Return a function that plots the metrics of ended runs; None while a run is active, to save redraws."""
         return partial(plots, self._metrics, head) if self._ended and any(self._metrics) else None
 
@@ -149,7 +149,7 @@ def _is_settled(run: Run, record: ExecutionRecord) -> bool:
     return is_final(record.status) and (ended is None or run.session.client.utc_now - ended > _SETTLED)
 
 
-def _why(records: list[ExecutionRecord], window: list[float]) -> str:
+def _empty_reason(records: list[ExecutionRecord], window: list[float]) -> str:
     """Return why the plot is empty."""
     if window:
         return _NO_SAMPLES

@@ -124,4 +124,4 @@ class RunView(RunMetrics):
         log = f"<pre>{escape(tail)}</pre>" if tail else ""
         metrics = super().picture()
         text = "\n\n".join(filter(None, [state.text, tail, metrics.text]))
-        return StaticView(text, state.html + log + metrics.html, self._plotted(f"{state.text}\n\n{tail}"))
+        return StaticView(text, state.html + log + metrics.html, self._plot_function(f"{state.text}\n\n{tail}"))

@@ -84,7 +84,7 @@ class Runs(View):
     def load(self) -> None:
         """Read the journal of this machine and the runs of the cloud, and the open run."""
         self._history = history(session.current(), self._options)
-        self.rows = [_row(past) for past in self._history.runs]
+        self.rows = [_run_row(past) for past in self._history.runs]
         self.note = redact(self._history.note) or ("" if self.rows else _NONE)
         if self._view:
             self._view.load()
@@ -180,7 +180,7 @@ class Runs(View):
         return picture(Table(_COLUMNS, cells, note, _RIGHT))
 
 
-def _row(past: RunSummary) -> dict[str, Any]:
+def _run_row(past: RunSummary) -> dict[str, Any]:
     """Return the row of a run for the page, with its sort keys."""
     return {
         "id": past.execution_id,

@@ -120,8 +120,8 @@ class StorageBrowser(View):
         """
         state = self.folders[folder]
         page = self._storage.ls_page(begins=folder + state["begins"], token=state["token"] or None, size=PAGE)
-        items = [*state["items"], *map(_item, _visible(page.items))]
-        self._keep(folder, {**state, "items": items, "token": page.token or ""})
+        items = [*state["items"], *map(_item, _visible_objects(page.items))]
+        self._show_listing(folder, {**state, "items": items, "token": page.token or ""})
 
     @user_action
     def look(self, key: str) -> None:
@@ -165,7 +165,7 @@ class StorageBrowser(View):
         """
         if not is_file_name(name):
             raise UsageError(f"'{name}' can't be the name of a folder. Nothing was created.")
-        self._storage.put(b"", f"{_plain(folder)}{name}/{KEEP}", overwrite=False)
+        self._storage.put(b"", f"{_require_plain_key(folder)}{name}/{KEEP}", overwrite=False)
         self._list_around(f"{folder}{name}")
 
     @user_action
@@ -184,7 +184,7 @@ class StorageBrowser(View):
         Args:
             key: Key of the file, or of the folder with a slash at its end.
         """
-        count = self._storage.remove(_plain(key))
+        count = self._storage.remove(_require_plain_key(key))
         if key.endswith("/"):
             self.close_folder(key)
         if self.seen.get("key", "").startswith(key):
@@ -199,8 +199,8 @@ class StorageBrowser(View):
         With ``keep_both``, the file gets a free key.
         """
         if keep_both:
-            key = self._storage.free_key(_plain(key))
-        elif not replace and self._storage.exists(_plain(key)):
+            key = self._storage.free_key(_require_plain_key(key))
+        elif not replace and self._storage.exists(_require_plain_key(key)):
             return {"taken": True}
         upload_id = uuid4().hex
         self._uploads[upload_id] = WidgetUpload(self._storage, key, size, overwrite=replace)
@@ -240,14 +240,14 @@ class StorageBrowser(View):
         Returns:
             A dict: empty after the download, or ``taken`` with the name of an existing file.
         """
-        name = _plain(key).rstrip("/").rpartition("/")[2]
+        name = _require_plain_key(key).rstrip("/").rpartition("/")[2]
         if not is_file_name(name):
             raise UsageError(f"'{name}' can't be a file name here. Name one: %lk_get KEY FILE")
         target = working_folder() / name
         if not replace and target.exists():
             return {"taken": name}
         try:
-            self._storage.get(key, target, progress=self._tell)
+            self._storage.get(key, target, progress=self._show_progress)
         finally:
             self.transfer = ""
         self.say(f"✓ Downloaded {key}: {target}")
@@ -278,33 +278,33 @@ class StorageBrowser(View):
         while not items or (token and len(items) < count):
             size = min(MOST, max(PAGE, count - len(items)))
             page = self._storage.ls_page(begins=folder + begins, token=token, size=size)
-            items += map(_item, _visible(page.items))
+            items += map(_item, _visible_objects(page.items))
             token = page.token
             if not token:
                 break
-        self._keep(folder, {"items": items, "token": token or "", "begins": begins, "is_read": True})
+        self._show_listing(folder, {"items": items, "token": token or "", "begins": begins, "is_read": True})
 
     def _list_around(self, key: str, deleted: str = "") -> None:
         """List the innermost open folder of a key without ``deleted``, which some servers still list."""
-        folder = next((folder for folder in _above(key) if folder in self.folders), None)
+        folder = next((folder for folder in _parent_folders(key) if folder in self.folders), None)
         if folder is None:
             return
         state = self.folders[folder]
         self._list(folder, state["begins"], len(state["items"]))
         state = self.folders[folder]
-        self._keep(folder, {**state, "items": [item for item in state["items"] if item["key"] != deleted]})
+        self._show_listing(folder, {**state, "items": [item for item in state["items"] if item["key"] != deleted]})
 
-    def _keep(self, folder: str, listing: dict[str, Any]) -> None:
+    def _show_listing(self, folder: str, listing: dict[str, Any]) -> None:
         """Show a listing, unless its folder was closed meanwhile."""
         with self._changing:
             if folder in self.folders:
                 self.folders = {**self.folders, folder: listing}
 
-    def _tell(self, progress: Progress) -> None:
+    def _show_progress(self, progress: Progress) -> None:
         self.transfer = str(progress)
 
 
-def _visible(infos: Iterable[ObjectInfo]) -> Iterator[ObjectInfo]:
+def _visible_objects(infos: Iterable[ObjectInfo]) -> Iterator[ObjectInfo]:
     """Iterate over the objects that are shown."""
     return (info for info in infos if info.key.rpartition("/")[2] != KEEP)
 
@@ -324,14 +324,14 @@ def _item(info: ObjectInfo) -> dict[str, Any]:
     }
 
 
-def _above(key: str) -> Iterator[str]:
+def _parent_folders(key: str) -> Iterator[str]:
     """Iterate over the folders that contain a key, from the inside out."""
     while key:
         key = key.rpartition("/")[0]
         yield f"{key}/" if key else ""
 
 
-def _plain(key: str) -> str:
+def _require_plain_key(key: str) -> str:
     """Return a key that can be named here. Raises StorageError for an odd key of another program."""
     if "//" in key or key.startswith("/"):
         raise StorageError(f"{key!r} contains a folder without a name, which can only be shown.")
