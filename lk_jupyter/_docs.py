@@ -100,13 +100,13 @@ def keywords_module() -> str:
 
 def _typed_dict(name: str, call: KeywordCall) -> str:
     fields = "".join(
-        f'    {option}: {_keyword_type(field)}\n    """{_wrapped(field.description or "")}"""\n'
+        f'    {option}: {_keyword_type(field)}\n    """{_wrap_text(field.description or "")}"""\n'
         for option, field in call.fields()
     )
     return f'\n\nclass {call.keywords}(TypedDict, total=False):\n    """Options of ``{name}``."""\n\n{fields}'
 
 
-def _wrapped(text: str) -> str:
+def _wrap_text(text: str) -> str:
     return "\n    ".join(wrap(text, 110)) + ("\n    " if len(text) > 110 else "")
 
 

@@ -28,19 +28,19 @@ _NEAR = {
 }
 
 
-def _replaced(error: UnicodeError) -> tuple[str, int]:
+def _replace_characters(error: UnicodeError) -> tuple[str, int]:
     """Return the ASCII for the part of a text that can't be encoded, as an error handler of Python's codecs."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    return "".join(map(_near, error.object[error.start : error.end])), error.end
+    return "".join(map(_nearest_ascii, error.object[error.start : error.end])), error.end
 
 
-def _near(sign: str) -> str:
+def _nearest_ascii(sign: str) -> str:
     plain = unicodedata.normalize("NFKD", sign).encode("ascii", "ignore").decode()
     return _NEAR.get(sign) or plain or sign.encode("ascii", "backslashreplace").decode()
 
 
-codecs.register_error(_NAME, _replaced)
+codecs.register_error(_NAME, _replace_characters)
 
 
 def accept_every_sign() -> None:

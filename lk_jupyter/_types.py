@@ -29,7 +29,7 @@ def render() -> str:
     wanted = sorted(set(_models()), key=lambda model: model.__name__)
     _, schema = models_json_schema([(model, "serialization") for model in wanted])
     named = {_name(key): part for key, part in schema["$defs"].items()}
-    return _HEAD + "".join(f"\n{_comment(part)}{_declared(name, part)}\n" for name, part in sorted(named.items()))
+    return _HEAD + "".join(f"\n{_comment(part)}{_declare_type(name, part)}\n" for name, part in sorted(named.items()))
 
 
 def _models() -> Iterator[type[BaseModel]]:
@@ -39,16 +39,16 @@ def _models() -> Iterator[type[BaseModel]]:
     for endpoint in ENDPOINTS:
         if endpoint.title not in allowlist.REFUSED and not endpoint.downloads:
             for kind in [endpoint.returns, *(row.annotation for row in endpoint.signature.parameters.values())]:
-                yield from _of(kind)
+                yield from _models_in(kind)
 
 
-def _of(kind: Any) -> Iterator[type[BaseModel]]:
+def _models_in(kind: Any) -> Iterator[type[BaseModel]]:
     """Yield the models in an annotation; a list yields the models of its elements."""
     if parts := get_args(kind):  # first: Python 3.10 takes list[Run] for a class
         for part in parts:
-            yield from _of(part)
+            yield from _models_in(part)
     elif inspect.isclass(kind) and issubclass(kind, RootModel):
-        yield from _of(kind.model_fields["root"].annotation)
+        yield from _models_in(kind.model_fields["root"].annotation)
     elif inspect.isclass(kind) and issubclass(kind, BaseModel):
         yield kind
 
@@ -73,7 +73,7 @@ def _comment(schema: dict[str, Any], indent: str = "") -> str:
     return "\n".join([f"{indent}/**", *lines, f"{indent} */\n"])
 
 
-def _declared(name: str, schema: dict[str, Any]) -> str:
+def _declare_type(name: str, schema: dict[str, Any]) -> str:
     if schema.get("type") != "object" or "properties" not in schema:
         return f"export type {name} = {_type(schema)};"
     needed = schema.get("required", ())

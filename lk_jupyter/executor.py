@@ -259,7 +259,7 @@ class Executor(concurrent.futures.Executor):
         future.add_done_callback(self._futures.discard)
         with _aborted_by_interrupt(lambda: [future]):
             try:  # the journal reads the cell from the context
-                self._threads.submit(copy_context().run, self._go, future, call, take)
+                self._threads.submit(copy_context().run, self._run_call, future, call, take)
             except RuntimeError:  # the pool is closed
                 future.abort_soon()
                 if self._interrupts.is_marked:
@@ -271,7 +271,7 @@ class Executor(concurrent.futures.Executor):
                 raise
         return future
 
-    def _go(self, future: RunFuture[Any], call: FunctionCall, take: Callable[[list[Any]], Any]) -> None:
+    def _run_call(self, future: RunFuture[Any], call: FunctionCall, take: Callable[[list[Any]], Any]) -> None:
         if self._aborting:
             future.cancel()
         if not future.set_running_or_notify_cancel():

@@ -18,7 +18,7 @@ from lk_jupyter.config.assumptions import ASSUMPTIONS, Assumptions, servers_file
 from lk_jupyter.connection import signin
 from lk_jupyter.errors import NotFound, OperationNotAvailable, UsageError
 from lk_jupyter.inference.batch import Job, Work
-from lk_jupyter.inference.batch_file import opened
+from lk_jupyter.inference.batch_file import open_batch_file
 from lk_jupyter.inference.catalogue import catalogue
 from lk_jupyter.inference.chat_target import answerer
 from lk_jupyter.options.runs import ServerOptions
@@ -299,7 +299,7 @@ def test_rows_are_asked_as_chats_where_there_are_no_batches(connected, models, a
 
     models.on("POST /serverless/chat/completions", answer)
     job = job_of(connected, "one", "two", "three")
-    with opened(job.key) as file:
+    with open_batch_file(job.key) as file:
         work = Work(connected, job, file)
         states = [progress.state for progress in work.steps()]
         result = work.result()
@@ -308,7 +308,7 @@ def test_rows_are_asked_as_chats_where_there_are_no_batches(connected, models, a
     assert any("no batches" in state for state in states)
     assert assumed["batch_prefix"] == "absent"
     assert all(body["max_tokens"] == 8 for body in models.bodies["POST /serverless/chat/completions"])
-    with opened(job.key) as file:
+    with open_batch_file(job.key) as file:
         assert list(Work(connected, job, file).steps())[-1].answered == 3
     assert models.calls["POST /serverless/chat/completions"] == 3
 
@@ -317,7 +317,7 @@ def test_a_row_whose_chat_was_lost_is_not_asked_again(connected, models, assumed
     assumed.set("batch_prefix", "absent")
     models.on("POST /serverless/chat/completions", ())
     job = job_of(connected, "one")
-    with opened(job.key) as file:
+    with open_batch_file(job.key) as file:
         work = Work(connected, job, file)
         assert list(work.steps())[-1].failed == 1
         assert "may be billed" in work.result().failures[0].message

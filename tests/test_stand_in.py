@@ -46,7 +46,7 @@ from lk_jupyter.errors import (
 )
 from lk_jupyter.inference import chat_target, deploy
 from lk_jupyter.inference.batch import Job, Work, outcome
-from lk_jupyter.inference.batch_file import RowFailure, opened
+from lk_jupyter.inference.batch_file import RowFailure, open_batch_file
 from lk_jupyter.inference.catalogue import ModelOffer, TokenPrices
 from lk_jupyter.inference.chat_target import DeploymentTarget, answerer
 from lk_jupyter.inference.embed import embed
@@ -960,7 +960,7 @@ def test_a_row_whose_answer_cannot_be_read_is_not_asked_again(cloud, connected, 
     cloud.on("GET /batches/b", {"id": "b", "status": "completed", "input_file_id": "f", "output_file_id": "o"})
     cloud.on("GET /files/o/content", (answer(200, text, "application/jsonl"),))
     job = Job(ModelOffer("m", "chat", None, TokenPrices()), ["a", "b"])
-    with opened(job.key) as file:
+    with open_batch_file(job.key) as file:
         work = Work(connected, job, file, pause=lambda _: None)
         list(work.steps())
         found = work.result()

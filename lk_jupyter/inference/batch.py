@@ -99,7 +99,7 @@ class Job:
         line = {"custom_id": f"row-{row}", "method": "POST", "url": CHAT, "body": self.body(row)}
         return json.dumps(line, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
-    def most(self, rows: Iterable[int]) -> Decimal | None:
+    def highest_cost(self, rows: Iterable[int]) -> Decimal | None:
         """Return the most that these rows may cost: each byte may be a token. None if a price isn't known."""
         numbers, prices = list(rows), self.offer.prices
         if prices.prompt is None or prices.completion is None:
@@ -200,16 +200,16 @@ class Work:
         On a server without batches, each row is a chat, several in parallel.
         """
         try:
-            yield from self._batched()
+            yield from self._run_batches()
         except OperationNotAvailable:
             batched = [part for part in self._file.open_parts() if part.batch]
             if batched:  # the server supported batches when the batch was created
                 raise
             self._client.assumptions.learn("batch_prefix", ABSENT)
-            yield from self._chatted()
+            yield from self._send_chats()
         yield self._progress([], "completed")
 
-    def _batched(self) -> Iterator[BatchProgress]:
+    def _run_batches(self) -> Iterator[BatchProgress]:
         if self._client.assumptions["batch_prefix"] == ABSENT:
             raise OperationNotAvailable("POST /batches", self._client.base_url)
         for part in self._file.open_parts():
@@ -219,7 +219,7 @@ class Work:
                 self._send(self._file.plan(rows))
             yield from self._follow()
 
-    def _chatted(self) -> Iterator[BatchProgress]:
+    def _send_chats(self) -> Iterator[BatchProgress]:
         """Send the rows as chats; each answer is stored on arrival, and an interrupt waits for active chats."""
         for part in self._file.open_parts():
             self._file.keep(part, ())
@@ -300,13 +300,13 @@ class Work:
         if part.batch:
             return
         if not part.file:
-            with self._written(part) as path:
+            with self._write_requests(part) as path:
                 upload = Upload(path, content_type="application/jsonl")
                 part = self._file.note(part, file=self._client.files.upload(BatchFileUpload(file=upload)).id)
         request = CreateBatchRequest(input_file_id=str(part.file), endpoint=CHAT, metadata={TOKEN: part.token})
         part = self._file.note(part, batch=REQUESTED)
         try:
-            with costs_at_most(self._job.most(part.rows)):
+            with costs_at_most(self._job.highest_cost(part.rows)):
                 self._file.note(part, batch=self._client.batches.create(request).id)
         except (OutcomeUnknown, InvalidResponse, ServerError) as lost:
             with suppress(LkError):
@@ -327,7 +327,7 @@ class Work:
         return self._file.note(part, batch=match.id) if match else part
 
     @contextmanager
-    def _written(self, part: BatchPart) -> Iterator[Path]:
+    def _write_requests(self, part: BatchPart) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="lk_batch") as folder:
             path = Path(folder, "requests.jsonl")
             with path.open("wb") as file:
@@ -352,7 +352,7 @@ class Work:
             record_cost(self._session, batch.id, Decimal(0))
             self._file.keep(part, ())
             raise LkError(f"The cloud refused the batch {batch.id}: {_faults(batch)}. No row was answered.")
-        read = list(self._downloaded(batch))
+        read = list(self._download_answers(batch))
         rows = set(part.rows)
         outcomes = {each.row: each for each in read if each and each.row in rows}
         lost = (_without_line(row, batch, all_readable=None not in read) for row in part.rows if row not in outcomes)
@@ -365,7 +365,7 @@ class Work:
         if batch.status == "cancelled":
             raise LkError(f"The batch {batch.id} was cancelled. Run the cell again to ask the remaining rows.")
 
-    def _downloaded(self, batch: Batch) -> Iterator[RowAnswer | RowFailure | None]:
+    def _download_answers(self, batch: Batch) -> Iterator[RowAnswer | RowFailure | None]:
         for file_id in filter(None, (batch.error_file_id, batch.output_file_id)):
             with tempfile.TemporaryDirectory(prefix="lk_batch") as folder:
                 path = self._client.files.content(file_id).save(Path(folder, "answers.jsonl"))

@@ -169,7 +169,7 @@ def job_key(facts: Any, prompts: Iterable[str]) -> str:
 
 
 @contextmanager
-def opened(key: str) -> Iterator[LocalBatchFile]:
+def open_batch_file(key: str) -> Iterator[LocalBatchFile]:
     """Open the file of a job for a single process, and delete expired files. Raises UsageError for a second process."""
     path = folder() / f"{key}.sqlite"
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -63,10 +63,10 @@ class ModelCatalogue:
         """Return the model of this id. Raises UsageError for an unknown model, and for a model of another kind."""
         offer = self.get(name)
         if offer is None:
-            raise UsageError(f"Unknown model '{name}'. {near(name, self._ids(kind))} All models: %lk_models")
+            raise UsageError(f"Unknown model '{name}'. {suggest_models(name, self._ids(kind))} All models: %lk_models")
         if offer.kind != kind:
             use = "%lk_embed" if offer.kind == "embedding" else "%%lk_chat"
-            raise UsageError(f"{name} is for {use}. {near('', self._ids(kind))}")
+            raise UsageError(f"{name} is for {use}. {suggest_models('', self._ids(kind))}")
         return offer
 
     @property
@@ -78,7 +78,7 @@ class ModelCatalogue:
         return [offer.id for offer in self.offers if offer.kind == kind]
 
 
-def near(name: str, candidates: Iterable[str]) -> str:
+def suggest_models(name: str, candidates: Iterable[str]) -> str:
     """Return a sentence with similar names, or else with some of the available names."""
     names = list(candidates)
     short = {each.rpartition("/")[2]: each for each in names}

@@ -28,7 +28,7 @@ from lk_jupyter.errors import (
     ServerError,
     UsageError,
 )
-from lk_jupyter.inference.catalogue import ModelOffer, TokenPrices, catalogue, near
+from lk_jupyter.inference.catalogue import ModelOffer, TokenPrices, catalogue, suggest_models
 from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.session import Session
 
@@ -196,13 +196,13 @@ def answerer(session: Session, name: str) -> Answerer:
         models = [offer.id for offer in offers if offer.kind == "chat"]
         deployment_ids = [each.deployment_id[:SHORT_ID] for each in deployments if each.status not in _ENDED]
         raise UsageError(
-            f"Unknown model or deployment '{name}'. {near(name, [*models, *deployment_ids])} "
+            f"Unknown model or deployment '{name}'. {suggest_models(name, [*models, *deployment_ids])} "
             "List all: %lk_models, %lk_deployments"
         )
     if len(alive) > 1:
         raise UsageError(f"'{name}' matches several deployments: {', '.join(each.deployment_id for each in alive)}.")
     if alive[0].status in _ENDED:
-        raise UsageError(_ended(alive[0]))
+        raise UsageError(_ended_text(alive[0]))
     return DeploymentTarget(session, alive[0])
 
 
@@ -216,7 +216,7 @@ def is_called(deployment: Deployment, name: str) -> bool:
     return bool(name) and (deployment.deployment_id.startswith(name) or deployment.hf_model_id == name)
 
 
-def _ended(deployment: Deployment) -> str:
+def _ended_text(deployment: Deployment) -> str:
     short = deployment.deployment_id[:SHORT_ID]
     if deployment.status == "failed":
         return (

@@ -135,7 +135,7 @@ class Coming:
                 break
             yield self.answer
         if self.problem:
-            raise explained(self.problem)
+            raise explain_error(self.problem)
         self.answer.cost = self.who.cost(self.answer.usage)
 
     def close(self) -> None:
@@ -161,7 +161,7 @@ class Coming:
         return pieces
 
 
-def explained(problem: Exception) -> Exception:
+def explain_error(problem: Exception) -> Exception:
     """Return an error with the fix, if the server's message describes the cause."""
     if isinstance(problem, BadRequest) and _TOO_LONG.search(problem.detail):
         return UsageError(

@@ -29,7 +29,7 @@ from lk_jupyter.errors import (
     ServerError,
     UsageError,
 )
-from lk_jupyter.inference.catalogue import near
+from lk_jupyter.inference.catalogue import suggest_models
 from lk_jupyter.inference.chat_target import is_called
 from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.session import Session
@@ -68,7 +68,7 @@ def plan(session: Session, model: str, gpu: str | None, count: int | None, repli
         raise UsageError(f"{problem} Nothing was started.")
     models = {each.serving_name: each for each in session.client.inference.models()}
     if model not in models:
-        raise UsageError(f"Unknown model '{model}'. Nothing was started. {near(model, models)}")
+        raise UsageError(f"Unknown model '{model}'. Nothing was started. {suggest_models(model, models)}")
     offer, (least, most) = models[model], _replicas(replicas)
     profile, gpus, price = _shape(session, offer, gpu, count)
     request = CreateDeploymentRequest(
@@ -108,7 +108,7 @@ def create_once(client: Client, request: CreateDeploymentRequest) -> DeploymentS
     """
     before = {each.deployment_id for each in client.inference.list(include_terminated=True)}
     try:
-        return _created(client, request)
+        return _create_deployment(client, request)
     except (OutcomeUnknown, InvalidResponse, ServerError) as error:
         lost, new, is_listed = error, list[Deployment](), False
     for attempt in range(_LOOKS):
@@ -129,7 +129,7 @@ def create_once(client: Client, request: CreateDeploymentRequest) -> DeploymentS
     )
 
 
-def _created(client: Client, request: CreateDeploymentRequest) -> DeploymentState:
+def _create_deployment(client: Client, request: CreateDeploymentRequest) -> DeploymentState:
     """Create a deployment with the assumed GPU field; with the other field, if the server refuses the first."""
     if not request.hardware_profile:
         return client.inference.create(request)

@@ -13,7 +13,7 @@ from typing import Any
 from lk_jupyter.api.serverless import EmbeddingRequest, EmbeddingResponse, Usage
 from lk_jupyter.errors import InvalidResponse
 from lk_jupyter.inference.catalogue import ModelOffer
-from lk_jupyter.inference.conversation import explained
+from lk_jupyter.inference.conversation import explain_error
 from lk_jupyter.session import Session
 
 #: Maximum texts, and about the maximum letters, of a request.
@@ -62,7 +62,7 @@ def embed(session: Session, offer: ModelOffer, texts: Sequence[str]) -> Iterator
         try:
             answer = session.client.serverless.embeddings(request)
         except Exception as problem:  # noqa: BLE001 (told with what to do)
-            raise explained(problem) from None
+            raise explain_error(problem) from None
         vectors.take(answer, len(piece))
         yield vectors
 

@@ -26,12 +26,12 @@ MOST_BYTES = 20_000_000
 Content = str | list[ChatContentPart]
 
 
-def filled(text: str, values: Mapping[str, Any]) -> str:
+def fill_template(text: str, values: Mapping[str, Any]) -> str:
     """Return the text with ``{name}`` replaced by the value of that name, and ``{{name}}`` by ``{name}``.
 
     Braces around anything but a name, as in JSON, stay. Raises UsageError for a name that has no value.
     """
-    return _FIELD.sub(lambda match: _filled(match, values), text)
+    return _FIELD.sub(lambda match: _fill_placeholder(match, values), text)
 
 
 def fields(text: str) -> set[str]:
@@ -39,7 +39,7 @@ def fields(text: str) -> set[str]:
     return {match["name"] for match in _FIELD.finditer(text) if match["name"]}
 
 
-def _filled(match: re.Match[str], values: Mapping[str, Any]) -> str:
+def _fill_placeholder(match: re.Match[str], values: Mapping[str, Any]) -> str:
     braced, name, path, form = match.groups()
     if braced:
         return str(braced)
@@ -65,7 +65,7 @@ def _text(value: Any) -> str:
 
 def question(text: str, images: list[str], values: Mapping[str, Any]) -> Content:
     """Return the prompt. Raises UsageError for an empty prompt, and for an unreadable image."""
-    prompt = filled(text.strip(), values)
+    prompt = fill_template(text.strip(), values)
     if not prompt and not images:
         raise UsageError("The cell is empty. Nothing was sent. Write the question below the magic.")
     if not images:

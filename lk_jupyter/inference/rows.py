@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from lk_jupyter.errors import UsageError
-from lk_jupyter.inference.prompt import fields, filled
+from lk_jupyter.inference.prompt import fields, fill_template
 from lk_jupyter.text.pandas import pandas
 
 #: ``name``, ``name.column`` or ``name[column]``; the line of a magic has lost its quotes.
@@ -41,7 +41,9 @@ class Column:
         columns = [] if self.frame is None else [name for name in self.frame.columns if name in names]
         beside = {name: self.frame[name].tolist() for name in columns}
         return [
-            filled(template, {**{name: values[row] for name, values in beside.items()}, TEXT: text, self.name: text})
+            fill_template(
+                template, {**{name: values[row] for name, values in beside.items()}, TEXT: text, self.name: text}
+            )
             for row, text in enumerate(self.texts)
         ]
 
@@ -65,7 +67,9 @@ def column(expression: str, values: Mapping[str, Any]) -> Column:
         close = get_close_matches(name, values, 1, cutoff=0.5)
         hint = f" Did you mean {close[0]}?" if close else ""
         raise UsageError(f"Unknown variable '{name}'. Nothing was sent.{hint}")
-    return _checked(_frame_column(values[name], name, part) if part else _list_column(values[name], name), expression)
+    return _check_texts(
+        _frame_column(values[name], name, part) if part else _list_column(values[name], name), expression
+    )
 
 
 def _frame_column(frame: Any, name: str, part: str) -> Column:
@@ -92,7 +96,7 @@ def _list_column(value: Any, name: str) -> Column:
     )
 
 
-def _checked(result: Column, expression: str) -> Column:
+def _check_texts(result: Column, expression: str) -> Column:
     if not len(result):
         raise UsageError(f"'{expression}' has no rows. Nothing was sent.")
     for row, text in enumerate(result.texts):

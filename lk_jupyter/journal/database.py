@@ -62,13 +62,13 @@ class Database:
 
         A ``durable`` statement, and all statements before, also survive the end of the machine; this takes time.
         """
-        return self._repaired(partial(self._execute, statement, values, durable=durable))
+        return self._call_with_repair(partial(self._execute, statement, values, durable=durable))
 
     def execute_all(self, statements: Sequence[Statement], *, durable: bool = False) -> None:
         """Execute statements in a single transaction."""
-        self._repaired(partial(self._execute_all, statements, durable=durable))
+        self._call_with_repair(partial(self._execute_all, statements, durable=durable))
 
-    def _repaired(self, act: Callable[[], T]) -> T:
+    def _call_with_repair(self, act: Callable[[], T]) -> T:
         """Return the result of an act; repair a damaged file and try again."""
         with self.lock:
             try:
@@ -107,7 +107,7 @@ class Database:
         if self._connection is not None and self._opened_as != self._identity():
             self.close()
         if self._connection is None:
-            self._connection = self._opened()
+            self._connection = self._open_connection()
             self._opened_as = self._identity()
         return self._connection
 
@@ -117,7 +117,7 @@ class Database:
             return os.getpid(), stat.st_dev, stat.st_ino
         return ()
 
-    def _opened(self) -> sqlite3.Connection:
+    def _open_connection(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.path.touch(mode=0o600)  # SQLite gives the log files the same rights
         connection = _connect(self.path)
@@ -184,7 +184,7 @@ def _add_table(connection: sqlite3.Connection, name: str, table: Schema) -> None
 def _copy_rows(aside: Path, target: sqlite3.Connection, name: str, table: Schema) -> int:
     """Copy the rows of a damaged file that can be read; return their number."""
     copied = 0
-    for row in _readable(aside, name):
+    for row in _readable_rows(aside, name):
         values = {column: row[column] for column in row.keys() if column in table.columns}  # noqa: SIM118 (a Row is no dict)
         columns = ", ".join(f'"{column}"' for column in values)
         with suppress(sqlite3.IntegrityError):
@@ -203,7 +203,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _readable(path: Path, table: str) -> Iterator[sqlite3.Row]:
+def _readable_rows(path: Path, table: str) -> Iterator[sqlite3.Row]:
     """Yield the rows of a damaged file from its start to the damage, then the rows after the damage."""
     with suppress(*_FAILURES), closing(_connect(path)) as connection:
         connection.execute("PRAGMA writable_schema=ON")  # a truncated file is still readable

@@ -123,9 +123,9 @@ class JournalEntry:
     @property
     def title(self) -> str:
         """The name that the author gave the run, or else the first line of the code; empty without both."""
-        from lk_jupyter.text.terminal import shortened  # noqa: PLC0415 (when runs are listed)
+        from lk_jupyter.text.terminal import shorten_text  # noqa: PLC0415 (when runs are listed)
 
-        return self.run_name or shortened(self.first_line, LONGEST_TITLE)
+        return self.run_name or shorten_text(self.first_line, LONGEST_TITLE)
 
 
 FIELDS = {column.name: column for column in fields(JournalEntry)}

@@ -87,15 +87,15 @@ class Journal:
     def add(self, entry: JournalEntry) -> None:
         """Store a new run, and replace an entry with the same token; the run is on disk when this method returns."""
         with self._database.lock:  # a row copies the request: rows of many runs would wait for the file in memory
-            row = stored({name: getattr(entry, name) for name in FIELDS})
+            row = to_columns({name: getattr(entry, name) for name in FIELDS})
             row["request"], added = _split(row["request"])
             names = ", ".join(f'"{name}"' for name in row)
-            query = f"INSERT OR REPLACE INTO runs ({names}) VALUES ({_marks(row)})"  # noqa: S608
+            query = f"INSERT OR REPLACE INTO runs ({names}) VALUES ({_placeholders(row)})"  # noqa: S608
             self._execute_all([*added, (query, list(row.values()))])
 
     def update(self, name: str, **changes: Any) -> None:
         """Change fields of the newest run with this id or token: fields that the cloud can report again."""
-        row = stored(changes)
+        row = to_columns(changes)
         assigned = ", ".join(f'"{key}" = ?' for key in row)
         query = f"UPDATE runs SET {assigned} WHERE rowid = (SELECT rowid FROM runs {_NEWEST})"  # noqa: S608
         self._execute(query, [*row.values(), name, name])
@@ -129,7 +129,7 @@ class Journal:
         }
         chosen = {condition: value for condition, value in conditions.items() if value is not None}
         ended = sorted(ENDED) if going_on else []
-        where = " AND ".join([*chosen, f"state NOT IN ({_marks(ended)})" if ended else "1"])
+        where = " AND ".join([*chosen, f"state NOT IN ({_placeholders(ended)})" if ended else "1"])
         query = f"WHERE {where} ORDER BY rowid DESC LIMIT ?"
         values = [*chosen.values(), *ended, -1 if limit is None else limit]
         return list(self._select(query, *values, is_complete=code_hash is not None))
@@ -175,7 +175,7 @@ class Journal:
             SELECT token, base_url, notebook, created_at, state, cost, price_per_hour,
                    CASE WHEN json_valid(request) THEN json_extract(request, '$.timeout') END AS timeout
             FROM runs
-            WHERE created_at < ? AND (state IN ({_marks(ENDED)}) OR (state = ? AND execution_id IS NULL))
+            WHERE created_at < ? AND (state IN ({_placeholders(ENDED)}) OR (state = ? AND execution_id IS NULL))
         """  # noqa: S608
         rows = self._execute(query, [before, *ENDED, SUBMITTING])
         return [
@@ -201,7 +201,7 @@ class Journal:
 
     def _split_requests_of(self, tokens: Sequence[str]) -> None:
         statements: list[Statement] = []
-        query = f"SELECT token, request FROM runs WHERE token IN ({_marks(tokens)})"  # noqa: S608
+        query = f"SELECT token, request FROM runs WHERE token IN ({_placeholders(tokens)})"  # noqa: S608
         for row in self._execute(query, tokens):
             request, added = _split(row["request"])
             statements += [*added, ("UPDATE runs SET request = ? WHERE token = ?", (request, row["token"]))]
@@ -226,21 +226,21 @@ class Journal:
     def _complete(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return a request with its files, as sent."""
         digests = texts.references_in(request)
-        query = f"SELECT digest, text FROM texts WHERE digest IN ({_marks(digests)})"  # noqa: S608
+        query = f"SELECT digest, text FROM texts WHERE digest IN ({_placeholders(digests)})"  # noqa: S608
         rows = self._execute(query, list(digests)) if digests else []
         return texts.join_request(request, {row["digest"]: row["text"] for row in rows})
 
     def _execute(self, statement: str, values: Any) -> list[sqlite3.Row]:
-        with self._reported():
+        with self._report_failure_once():
             return self._database.execute(statement, values)
         return []
 
     def _execute_all(self, statements: Sequence[Statement]) -> None:
-        with self._reported():
+        with self._report_failure_once():
             self._database.execute_all(statements, durable=True)
 
     @contextmanager
-    def _reported(self) -> Iterator[None]:
+    def _report_failure_once(self) -> Iterator[None]:
         """Report once that the file can't be used, instead of an error."""
         try:
             yield
@@ -273,11 +273,11 @@ def _amount(text: Any) -> Decimal | None:
         return None
 
 
-def _marks(values: Iterable[Any]) -> str:
+def _placeholders(values: Iterable[Any]) -> str:
     return ", ".join("?" for _ in values)
 
 
-def stored(changes: dict[str, Any]) -> dict[str, Any]:
+def to_columns(changes: dict[str, Any]) -> dict[str, Any]:
     """Return the values of fields in their stored form, without secrets."""
     row = dict(changes)
     for name, value in changes.items():

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from lk_jupyter.config.settings import approvals_in, setting
 from lk_jupyter.errors import UsageError
-from lk_jupyter.text.terminal import shortened
+from lk_jupyter.text.terminal import shorten_text
 
 #: Seconds to wait for an answer, and for a page that can show the question: a loading page connects late.
 ANSWER_SECONDS, PAGE_SECONDS = 120.0, 15.0
@@ -61,7 +61,7 @@ class StartPlan:
     def notebook_name(self) -> str:
         """Return a short file name without line breaks or reversed text: another person may have written it."""
         name = re.split(r"[/\\]", self.notebook)[-1]
-        return shortened("".join(filter(str.isprintable, name)), _MOST_NAME)
+        return shorten_text("".join(filter(str.isprintable, name)), _MOST_NAME)
 
     @property
     def question(self) -> str:

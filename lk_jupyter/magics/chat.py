@@ -11,7 +11,7 @@ from IPython.display import display
 
 from lk_jupyter.api._client import Client
 from lk_jupyter.errors import UsageError
-from lk_jupyter.inference.catalogue import ModelCatalogue, ModelOffer, catalogue, near, per_million
+from lk_jupyter.inference.catalogue import ModelCatalogue, ModelOffer, catalogue, per_million, suggest_models
 from lk_jupyter.inference.chat_target import Answerer, answerer
 from lk_jupyter.inference.conversation import Coming, Talk
 from lk_jupyter.inference.prompt import Content, question
@@ -52,7 +52,11 @@ def lk_models(options: ModelsOptions, shell: InteractiveShell) -> None:
     chosen = ModelCatalogue(tuple(offer for offer in offers if text in offer.id.lower()))
     if options.save:
         shell.user_ns[options.save] = chosen.df
-    note = "" if chosen else f"No model id contains '{options.text}'. {near(text, [offer.id for offer in offers])}"
+    note = (
+        ""
+        if chosen
+        else f"No model id contains '{options.text}'. {suggest_models(text, [offer.id for offer in offers])}"
+    )
     display(models_table(chosen, note))
 
 
@@ -107,7 +111,7 @@ def _row(offer: ModelOffer) -> tuple[str, ...]:
 def _who(session: Session, name: str | None) -> Answerer:
     if name is None:
         models = [offer.id for offer in catalogue(session) if offer.kind == "chat"]
-        raise UsageError(f"Name a model: %%lk_chat MODEL. {near('', models)} All models: %lk_models")
+        raise UsageError(f"Name a model: %%lk_chat MODEL. {suggest_models('', models)} All models: %lk_models")
     return answerer(session, name)
 
 

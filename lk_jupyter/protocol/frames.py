@@ -113,12 +113,12 @@ class _FrameNumbers:
         self._beyond: dict[str, set[int]] = {}
 
     def __contains__(self, seq: str) -> bool:
-        process, number = _numbered(seq)
+        process, number = _split_sequence(seq)
         return number <= self._all_to.get(process, 0) or number in self._beyond.get(process, ())
 
     def add(self, seq: str) -> None:
         """Remember a frame."""
-        process, number = _numbered(seq)
+        process, number = _split_sequence(seq)
         beyond = self._beyond.setdefault(process, set())
         beyond.add(number)
         all_to = self._all_to.get(process, 0)
@@ -130,7 +130,7 @@ class _FrameNumbers:
         self._all_to[process] = all_to
 
 
-def _numbered(seq: str) -> tuple[str, int]:
+def _split_sequence(seq: str) -> tuple[str, int]:
     process, _, number = seq.rpartition("-")
     return process, int(number)
 
@@ -391,7 +391,7 @@ class Splitter:
 
     def _broken(self, text: str) -> str:
         """Return the visible text of an incomplete frame: "" for a frame of this run without foreign text."""
-        bare = _bare(text)
+        bare = _without_line_breaks(text)
         if not bare[len(_MARK) :].startswith(self.nonce):
             return text
         self.damaged += 1
@@ -421,7 +421,7 @@ class Splitter:
         self._numbers.add(seq)
         packed = "".join(data for _, data in sorted(self._pieces.pop(seq).items()))
         content = a2b_base64(packed)
-        kind, payload = unpacked(content, MOST, _MOST_PARTS)
+        kind, payload = unpack_json(content, MOST, _MOST_PARTS)
         if not isinstance(kind, str) or not isinstance(payload, dict):
             raise TypeError(packed)
         if self.key is not None and kind in KINDS and not _has_signature(self.key, seq, content):
@@ -433,14 +433,14 @@ def _has_signature(key: bytes, seq: str, content: bytes) -> bool:
     return is_signed(key, content[-SIZE:], seq.encode(), content[:-SIZE])
 
 
-def survived(frame: Frame) -> dict[str, Any] | None:
+def caught_error(frame: Frame) -> dict[str, Any] | None:
     """Return name, text and traceback of an error that didn't end the code, if the frame contains such an error."""
     error = frame.payload.get("error")
     lines = error.get("traceback") if isinstance(error, dict) else None
     return error if frame.kind == STDERR and isinstance(lines, list) and lines else None
 
 
-def unpacked(packed: bytes | bytearray, most: int, parts: int) -> Any:
+def unpack_json(packed: bytes | bytearray, most: int, parts: int) -> Any:
     """Return the JSON in compressed bytes. Raises ValueError for too many bytes, parts between commas, or values."""
     unpacker = zlib.decompressobj()
     text = unpacker.decompress(packed, most)
@@ -462,14 +462,14 @@ def _line_in(text: str, nonce: str) -> tuple[list[str], str] | None:
     """Return the fields of a frame's line and the other stream's text within; None if the line isn't from this run."""
     start = _START.match(text)
     body = text[start.end() if start else 0 : -1]
-    fields = _bare(body).split(";")
+    fields = _without_line_breaks(body).split(";")
     if (
         fields[0] == nonce
         and len(fields) == 5
         and crc32(";".join(fields[:4]).encode(errors="replace")) == _number(fields[4])
     ):
         return fields, ""
-    return _parted(body, nonce)
+    return _split_line(body, nonce)
 
 
 def _number(check: str) -> int:
@@ -479,7 +479,7 @@ def _number(check: str) -> int:
         return -1
 
 
-def _parted(body: str, nonce: str) -> tuple[list[str], str] | None:
+def _split_line(body: str, nonce: str) -> tuple[list[str], str] | None:
     """Return the fields of a line and the foreign text within: without that text, the checksum is right.
 
     The checksum of each start is compared with the checksum that each end requires before.
@@ -522,7 +522,7 @@ def _crc_tables() -> tuple[list[int], dict[int, int]]:
     return table, {entry >> 24: index for index, entry in enumerate(table)}
 
 
-def _bare(text: str) -> str:
+def _without_line_breaks(text: str) -> str:
     return text.replace("\n", "").replace("\r", "")
 
 

@@ -58,11 +58,11 @@ def require_small(content: bytes | bytearray | str, weights: Weights = DECODED, 
     data = content.encode(errors="replace") if isinstance(content, str) else content
     text_memory = _text_memory(data)
     counts = data.count(b"[") + data.count(b"{"), data.count(b":"), data.count(b","), data.count(b'"') // 2
-    if text_memory + _weigh(counts, weights) <= most:
+    if text_memory + _weighted_sum(counts, weights) <= most:
         return
     if b"\0" not in data:  # UTF-16 and UTF-32 aren't counted exactly
-        counts = _counted(data)
-    memory = text_memory + _weigh(counts, weights)
+        counts = _count_structure(data)
+    memory = text_memory + _weighted_sum(counts, weights)
     if memory > most:
         raise JsonTooLarge(
             f"{megabytes(len(data))} of JSON with {counts[0]:,} lists and objects and {counts[2]:,} commas, which may "
@@ -91,11 +91,11 @@ def megabytes(size: float) -> str:
     return f"{size / 1e6:,.1f} MB" if size < 1e7 else f"{size / 1e6:,.0f} MB"
 
 
-def _weigh(counts: tuple[int, ...], weights: tuple[int, ...]) -> int:
+def _weighted_sum(counts: tuple[int, ...], weights: tuple[int, ...]) -> int:
     return sum(count * weight for count, weight in zip(counts, weights, strict=True))
 
 
-def _counted(data: bytes | bytearray) -> tuple[int, int, int, int]:
+def _count_structure(data: bytes | bytearray) -> tuple[int, int, int, int]:
     """Count lists and objects, colons, commas and texts of JSON; characters within texts don't count."""
     plain = data.replace(b"\\\\", b"").replace(b'\\"', b"")
     containers = colons = commas = quotes = 0

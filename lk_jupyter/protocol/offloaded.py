@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import Any
 
 from lk_jupyter.errors import LkError, NoSuchObject
-from lk_jupyter.protocol.frames import Frame, unpacked
+from lk_jupyter.protocol.frames import Frame, unpack_json
 
 STORED = "stored"
 FOLDER = ".lk_jupyter/outputs"
@@ -22,7 +22,7 @@ PAUSE = 0.5
 MOST = 1 << 26
 
 
-def fetched(read: Callable[[str], bytes | bytearray], nonce: str, frame: Frame) -> Frame:
+def fetch_content(read: Callable[[str], bytes | bytearray], nonce: str, frame: Frame) -> Frame:
     """Return the frame whose content is in the bucket, or a text frame if the content can't be read.
 
     ``read`` returns the bytes of a key, and raises NoSuchObject for a missing key.
@@ -52,7 +52,7 @@ def _payload(read: Callable[[str], bytes | bytearray], key: str, facts: dict[str
     data = _bytes(read, key)
     if len(data) != facts.get("size") or sha256(data).hexdigest() != facts.get("sha256"):
         raise ValueError("it was changed in the bucket")
-    payload = unpacked(data, MOST, MOST)
+    payload = unpack_json(data, MOST, MOST)
     if not isinstance(payload, dict):
         raise ValueError("it isn't an output")  # noqa: TRY004 (as whatever else is wrong with it)
     return payload

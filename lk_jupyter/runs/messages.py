@@ -11,7 +11,7 @@ from lk_jupyter.config.signing import signing_key
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.protocol.frames import SHOWN, Frame, Splitter, nonce_in
 from lk_jupyter.protocol.metadata import REQUEST_KEY
-from lk_jupyter.protocol.offloaded import STORED, fetched
+from lk_jupyter.protocol.offloaded import STORED, fetch_content
 from lk_jupyter.runs.log import frames_in_log, frames_on_cloud
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.package.rich import remove_trusted_types
@@ -92,7 +92,7 @@ class RunMessages:
         """
         run = self._run
         if frame.kind == STORED:
-            frame = fetched(run.session.storage.get_bytes, self.nonce or "", frame)
+            frame = fetch_content(run.session.storage.get_bytes, self.nonce or "", frame)
         if frame.kind not in SHOWN or run.request_metadata is not None:
             return frame
         if "id" in frame.payload:  # distinct from the ids of local outputs

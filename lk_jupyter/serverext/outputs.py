@@ -14,7 +14,7 @@ from lk_jupyter.config import settings
 from lk_jupyter.errors import NoSuchObject, NotFound
 from lk_jupyter.journal import entry
 from lk_jupyter.protocol.frames import BARE_MARK, ESCAPE, NO_NONCE, SHOWN, Frame, Splitter, nonce_in, words_of
-from lk_jupyter.protocol.offloaded import STORED, fetched
+from lk_jupyter.protocol.offloaded import STORED, fetch_content
 
 #: Characters of a log per read.
 _PIECE = 1 << 16
@@ -64,7 +64,7 @@ class OutputsHandler:
 
     def _event(self, frame: Frame, nonce: str) -> str | dict[str, Any]:
         if frame.kind == STORED:
-            frame = fetched(self._read, nonce, frame)
+            frame = fetch_content(self._read, nonce, frame)
         return {"shown": {"kind": frame.kind, **frame.payload}} if frame.kind in SHOWN else words_of(frame)
 
     def _read(self, key: str) -> bytes:

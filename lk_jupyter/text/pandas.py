@@ -13,7 +13,7 @@ def pandas() -> Any:
     return library("pandas", "pandas", "A table")
 
 
-def typed(frame: Any, numbers: Iterable[str]) -> Any:
+def set_float_columns(frame: Any, numbers: Iterable[str]) -> Any:
     """Return a DataFrame with these columns as float64, also where no row has a number."""
     return frame.astype({name: "float64" for name in numbers if name in frame})
 

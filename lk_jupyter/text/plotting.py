@@ -25,7 +25,7 @@ def blank(figure: Any, high: float, head: str) -> None:
         figure.suptitle(head, x=0.01, ha="left", **words)
 
 
-def dress(axis: Any) -> None:
+def style_axis(axis: Any) -> None:
     """Set colors and sizes of an axis; the global style, and the thread that sets it, belong to the user."""
     axis.set_facecolor("white")
     axis.set_axisbelow(True)

@@ -222,7 +222,7 @@ def never_show(*secrets: str | None) -> None:
         in_use = tuple(sorted(forms, key=len, reverse=True))
 
 
-def possible(text: str) -> tuple[SecretPattern, ...]:
+def possible_shapes(text: str) -> tuple[SecretPattern, ...]:
     """Return the shapes whose secrets the text may contain; a fast check, for many lines together."""
     return tuple(shape for shape in SHAPES if shape.may_be_in(text))
 
@@ -242,10 +242,10 @@ def find(text: str, secrets: tuple[str, ...] = (), shapes: Iterable[SecretPatter
         for shape in shapes:
             if shape.may_be_in(text):
                 spans += shape.find(text)
-    return _apart(sorted(spans, key=lambda secret: secret.start)) if spans else spans
+    return _join_overlaps(sorted(spans, key=lambda secret: secret.start)) if spans else spans
 
 
-def _apart(secrets: list[SecretSpan]) -> list[SecretSpan]:
+def _join_overlaps(secrets: list[SecretSpan]) -> list[SecretSpan]:
     """Join overlapping secrets."""
     apart = secrets[:1]
     for secret in secrets[1:]:
@@ -352,7 +352,7 @@ class LineRedactor:
         plain = COLOUR.sub("", text) if "\x1b" in text else text
         if not self._in_key and _is_clean(plain):
             return waiting
-        shapes = possible(plain)
+        shapes = possible_shapes(plain)
         return [redacted for line in waiting for redacted in self._line(line, shapes)]
 
     def live(self, line: str) -> str:

@@ -123,15 +123,15 @@ class TerminalText:
         done = max(0, len(self._rows) - 1 - self._depth)
         lines, self._rows = self._rows[:done], self._rows[done:]
         self._row = max(0, self._row - done)
-        return self._finished(lines), clip("   ".join(filter(None, map(shown, self._rows))))
+        return self._completed_lines(lines), clip("   ".join(filter(None, map(visible_part, self._rows))))
 
     def end(self) -> list[str]:
         """Return all remaining lines, unfinished lines included."""
-        lines = [*self._finished(self._rows[:-1]), *_visible_lines(self._rows[-1:])]
+        lines = [*self._completed_lines(self._rows[:-1]), *_visible_lines(self._rows[-1:])]
         self._rows, self._row = [""], 0
         return lines[:-1] if not lines[-1] else lines
 
-    def _finished(self, lines: list[str]) -> list[str]:
+    def _completed_lines(self, lines: list[str]) -> list[str]:
         visible = _visible_lines(lines)
         if not self._returns:
             return visible
@@ -167,14 +167,14 @@ def _may_hold_controls(text: str) -> bool:
     return has_unicode or len(data.translate(None, _CONTROL_BYTES)) < len(data)
 
 
-def shown(line: str) -> str:
+def visible_part(line: str) -> str:
     """Return the visible part of a line from ``overwrite``."""
     return clip(line.partition("\r")[0])
 
 
 def _visible_lines(lines: list[str]) -> list[str]:
     """Return the visible parts of many lines, most of which don't change."""
-    return [line if "\r" not in line and len(line) <= LINE_LIMIT else shown(line) for line in lines]
+    return [line if "\r" not in line and len(line) <= LINE_LIMIT else visible_part(line) for line in lines]
 
 
 def overwrite(line: str) -> str:
@@ -227,7 +227,7 @@ def clip(line: str) -> str:
     return f"{line[:LINE_LIMIT]}[0m … (long line; the log file has all of it)"
 
 
-def shortened(text: str, most: int) -> str:
+def shorten_text(text: str, most: int) -> str:
     """Return a text, cut after this number of letters."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
@@ -240,7 +240,7 @@ def terminal_columns() -> int | None:
         return None
 
 
-def wrapped(text: str, width: int | None, indent: str = "") -> str:
+def wrap_lines(text: str, width: int | None, indent: str = "") -> str:
     """Return lines of at most this width, except for longer words; ``indent`` starts each line but the first."""
     if not width or max(map(len, text.split("\n"))) <= width:
         return text

@@ -12,7 +12,7 @@ from typing import Any
 
 from lk_jupyter.runs.metrics.metrics import Metrics
 from lk_jupyter.runs.metrics.plot import fill
-from lk_jupyter.text.plotting import blank, dress
+from lk_jupyter.text.plotting import blank, style_axis
 
 #: Resolution and number of colors: with few colors, a picture in a notebook has a quarter of the size.
 _DPI, _SHADES = 110, 64
@@ -108,7 +108,7 @@ def _draw_bars(figure: Any, parts: Sequence[Part], head: str) -> None:
     blank(figure, high, head)
     axes = figure.subplots(len(parts), squeeze=False, height_ratios=[count + 1 for count in counts])
     for (axis,), (caption, rows) in zip(axes, parts, strict=True):
-        dress(axis)
+        style_axis(axis)
         axis.grid(visible=False)
         axis.set_title(caption, loc="left", fontsize=9, parse_math=False)
         drawn = axis.barh(range(len(rows)), [share for _, _, share in rows], color=_COLOUR, height=0.6)

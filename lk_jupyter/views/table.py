@@ -17,7 +17,7 @@ from itertools import zip_longest
 from numbers import Integral, Real
 from typing import Any
 
-from lk_jupyter.text.terminal import plain, shortened, terminal_columns, wrapped
+from lk_jupyter.text.terminal import terminal_columns, plain, shorten_text, wrap_lines
 from lk_jupyter.views.picture import StaticView
 
 #: Rows of a long list that are shown, and letters of a value.
@@ -119,7 +119,7 @@ class Table:
         head, *body = [[line for lines in row for line in lines] for row in zip(*drawn, strict=True)]
         rule = _GAP.join("-" * space for space in self._widths(parts[0], width))
         lines = [*head, rule, *(line for row in body for line in row)]
-        return "\n".join(filter(None, [wrapped(self.caption, width), *lines, wrapped(self.note, width)]))
+        return "\n".join(filter(None, [wrap_lines(self.caption, width), *lines, wrap_lines(self.note, width)]))
 
     def _column_groups(self, columns: Sequence[Column], width: int | None) -> list[list[Column]]:
         """Return the groups of columns that share a line."""
@@ -293,7 +293,7 @@ def _value(value: Any) -> Cell:
         return text if isinstance(value, Integral) else round_to_five_digits(text)
     from lk_jupyter.text.secrets import redact  # noqa: PLC0415 (when a table is shown)
 
-    return shortened(redact(text), LETTERS)  # in this order: half a secret isn't recognized
+    return shorten_text(redact(text), LETTERS)  # in this order: half a secret isn't recognized
 
 
 def round_to_five_digits(text: str) -> str:

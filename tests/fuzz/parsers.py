@@ -41,7 +41,7 @@ from lk_jupyter.journal.journal import Journal
 from lk_jupyter.protocol.frames import Frame, Splitter, nonce_in, words_of
 from lk_jupyter.protocol.json_limits import JsonTooLarge, load_json
 from lk_jupyter.protocol.metadata import ports_in
-from lk_jupyter.protocol.offloaded import FOLDER, fetched
+from lk_jupyter.protocol.offloaded import FOLDER, fetch_content
 from lk_jupyter.remote.values import arrays, tables
 from lk_jupyter.runs.notebooks import notebook
 from lk_jupyter.runs.observers.rules import Evidence, hints
@@ -54,7 +54,7 @@ from lk_jupyter.storage._s3_http import S3Response
 from lk_jupyter.storage.objects import ObjectInfo
 from lk_jupyter.storage.preview import preview_content, preview_object
 from lk_jupyter.text.secrets import LineRedactor, find, redact
-from lk_jupyter.text.terminal import TerminalText, plain, shown, wrapped
+from lk_jupyter.text.terminal import TerminalText, plain, visible_part, wrap_lines
 from lk_jupyter.views.markdown import render_markdown
 from lk_jupyter.vms.ssh import SshEndpoint
 
@@ -82,7 +82,7 @@ def parse_output(content: bytes) -> None:
     """Read a large output; the log names size and SHA-256 of these bytes."""
     key = f"{FOLDER}/{hashlib.sha256(seeds.NONCE.encode()).hexdigest()[:32]}/x"
     facts = {"key": key, "size": len(content), "sha256": hashlib.sha256(content).hexdigest(), "kind": "display"}
-    fetched(lambda _key: content, seeds.NONCE, Frame("stored", facts, "1"))
+    fetch_content(lambda _key: content, seeds.NONCE, Frame("stored", facts, "1"))
 
 
 class NoStorage:
@@ -254,7 +254,7 @@ def parse_terminal(content: bytes) -> None:
         screen.take()
     screen.end()
     plain(text)
-    wrapped(shown(text[:5000]), 80)
+    wrap_lines(visible_part(text[:5000]), 80)
 
 
 def parse_secrets(content: bytes) -> None:

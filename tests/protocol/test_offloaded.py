@@ -7,7 +7,7 @@ from hashlib import sha256
 import pytest
 
 from lk_jupyter.protocol.frames import Frame
-from lk_jupyter.protocol.offloaded import FOLDER, MOST, fetched
+from lk_jupyter.protocol.offloaded import FOLDER, MOST, fetch_content
 
 NONCE = "n0nce"
 KEY = f"{FOLDER}/{sha256(NONCE.encode()).hexdigest()[:32]}/1-1"
@@ -26,7 +26,7 @@ MINE = packed({"data": {"text/html": "<b>mine</b>"}, "metadata": {}})
 
 
 def test_what_the_run_sent_is_shown():
-    assert fetched(lambda _: MINE, NONCE, told(MINE)).payload["data"] == {"text/html": "<b>mine</b>"}
+    assert fetch_content(lambda _: MINE, NONCE, told(MINE)).payload["data"] == {"text/html": "<b>mine</b>"}
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_what_the_run_sent_is_shown():
     ids=["overwritten", "no hash", "no size", "of another run", "empty", "plain", "a list", "zeros"],
 )
 def test_a_member_who_overwrites_an_output_shows_nothing_here(there, facts):
-    shown = fetched(lambda _: there, NONCE, facts)
+    shown = fetch_content(lambda _: there, NONCE, facts)
     assert list(shown.payload["data"]) == ["text/plain"]
     assert shown.payload["data"]["text/plain"].startswith("Big\n(an output of ")
 

@@ -23,7 +23,7 @@ from lk_jupyter.runs.fanout.score import Score
 from lk_jupyter.runs.metrics.summary import GpuUsage
 from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.text.secrets import COLOUR, redact, redact_values
-from lk_jupyter.text.terminal import plain, shortened
+from lk_jupyter.text.terminal import plain, shorten_text
 from lk_jupyter.text.units import credits_label, duration_label
 from lk_jupyter.views.run import METADATA_KEY, facts_so_far, receipt_facts
 
@@ -125,7 +125,7 @@ def _cells(member: FanOutMember) -> tuple[str, ...]:
 
 
 def _clipped(text: str, width: int = NEWEST) -> str:
-    return shortened(_SPACES.sub(" ", text).strip(), width)
+    return shorten_text(_SPACES.sub(" ", text).strip(), width)
 
 
 def _counted(fan: FanOut) -> str:

@@ -20,7 +20,7 @@ from lk_jupyter.api.states import label_of, mark_of
 from lk_jupyter.journal.entry import current_cell
 from lk_jupyter.protocol.notice import Notice
 from lk_jupyter.text.secrets import COLOUR, LineRedactor, redact, redact_bundle, redact_values
-from lk_jupyter.text.terminal import TerminalText, plain, terminal_columns, wrapped
+from lk_jupyter.text.terminal import TerminalText, terminal_columns, plain, wrap_lines
 
 #: Seconds between two updates of a line.
 PACE = 1.0
@@ -79,7 +79,7 @@ class StatusLine:
     def __str__(self) -> str:
         facts = [fact.replace(" ", _FIRM) for fact in (f"{self.mark} {self.state}", *self.facts)]
         lines = [" · ".join(facts), *(f"  {part}" for part in self._notice.splitlines())]
-        return wrapped("\n".join(lines), terminal_columns(), "  ").replace(_FIRM, " ")
+        return wrap_lines("\n".join(lines), terminal_columns(), "  ").replace(_FIRM, " ")
 
     def _html(self) -> str:
         colour = f"var({_COLOURS.get(self.mark, '--jp-ui-font-color2')})"
@@ -113,7 +113,7 @@ class Note:
         self.text = plain(text)
 
     def __str__(self) -> str:
-        return wrapped(self.text, terminal_columns())
+        return wrap_lines(self.text, terminal_columns())
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         html = f'<div style="{FONT}; color: var(--jp-ui-font-color2)">{escape(self.text)}</div>' if self.text else ""
@@ -144,7 +144,7 @@ class Hints:
         self._notices = notices
 
     def __str__(self) -> str:
-        return wrapped(plain("\n".join(map(str, self._notices))), terminal_columns(), "  ")
+        return wrap_lines(plain("\n".join(map(str, self._notices))), terminal_columns(), "  ")
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, Any]]:
         lines = "".join(f"<div><strong>Hint:</strong> {linked(plain(notice.text))}</div>" for notice in self._notices)

@@ -19,7 +19,7 @@ from IPython.display import DisplayHandle, display
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import only_colors
 from lk_jupyter.magics._output.live import FONT, LiveOutput, has_kernel, has_updates, write_text
-from lk_jupyter.protocol.frames import UNSIGNED, Frame, survived
+from lk_jupyter.protocol.frames import UNSIGNED, Frame, caught_error
 from lk_jupyter.text.secrets import redact, redact_bundle
 from lk_jupyter.text.terminal import one_line, plain
 
@@ -47,7 +47,7 @@ class RichOutput:
             self._bundles.display(payload, self._before)
         elif frame.kind == "update":
             self._bundles.update(payload)
-        elif error := survived(frame):
+        elif error := caught_error(frame):
             self._bundles.settle()
             self._before()
             show_error(self._shell, error)

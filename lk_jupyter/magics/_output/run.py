@@ -28,7 +28,7 @@ from lk_jupyter.magics._output.live import (
 from lk_jupyter.magics._output.log import LogOutput
 from lk_jupyter.magics._output.rich import RichOutput
 from lk_jupyter.magics._output.run_status import RunStatus
-from lk_jupyter.protocol.frames import ERROR, STDERR, Frame, survived, words_of
+from lk_jupyter.protocol.frames import ERROR, STDERR, Frame, caught_error, words_of
 from lk_jupyter.protocol.notice import HINT, Notice
 from lk_jupyter.runs.clock import next_second
 from lk_jupyter.runs.interrupts import waiting_on
@@ -119,7 +119,7 @@ class RunDisplay(RunStatus):
             else:
                 self.observe(words_of(item))
                 self.observers.saw(item)
-                if item.kind == STDERR and survived(item) and not self.quiet:
+                if item.kind == STDERR and caught_error(item) and not self.quiet:
                     self._rich.show(item)
                 elif item.kind == STDERR:
                     self._rich.before_text()

@@ -11,7 +11,7 @@ from lk_jupyter.api.execution import SUCCEEDED_STATES
 from lk_jupyter.runs.clock import Bill, CostIs
 from lk_jupyter.runs.fanout.score import Score
 from lk_jupyter.runs.metrics.summary import GpuUsage
-from lk_jupyter.text.pandas import typed
+from lk_jupyter.text.pandas import set_float_columns
 from lk_jupyter.text.terminal import plain_values
 
 #: Numeric columns of the table.
@@ -121,4 +121,4 @@ def build_table(outcomes: Sequence[MemberResult], scores: Sequence[Score]) -> An
     except ImportError:
         return rows
     frame = pandas.DataFrame(rows, columns=None if rows else list(MemberResult(0, "", {}, "").row()))
-    return typed(frame.astype({"lane": "int64"}), _NUMBERS).set_index("lane")
+    return set_float_columns(frame.astype({"lane": "int64"}), _NUMBERS).set_index("lane")

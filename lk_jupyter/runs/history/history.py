@@ -25,7 +25,7 @@ from lk_jupyter.runs.ids import resolve
 from lk_jupyter.runs.metrics.summary import keep_summary
 from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.runs.run import Run
-from lk_jupyter.text.pandas import typed
+from lk_jupyter.text.pandas import set_float_columns
 from lk_jupyter.text.secrets import without_secrets
 from lk_jupyter.text.terminal import plain_values
 
@@ -124,7 +124,7 @@ class History:
         empty = [name for name in RunSummary("", datetime.now(timezone.utc), "").row() if name != "cost_is"]
         frame = pandas.DataFrame(rows, columns=None if rows else empty)
         frame["started"] = pandas.to_datetime(frame["started"], utc=True)
-        return typed(frame, ("seconds", "cost")).set_index("run")
+        return set_float_columns(frame, ("seconds", "cost")).set_index("run")
 
 
 def history(session: Connection, options: HistoryOptions) -> History:

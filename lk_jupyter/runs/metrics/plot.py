@@ -9,7 +9,7 @@ from typing import Any
 from lk_jupyter.errors import UsageError
 from lk_jupyter.runs.metrics.series import BY_COLUMN, EMPTY, SERIES, Sampled, Series, measured_values
 from lk_jupyter.text.pandas import pyplot
-from lk_jupyter.text.plotting import COLOURS, INK, LINES, blank, dress
+from lk_jupyter.text.plotting import COLOURS, INK, LINES, blank, style_axis
 
 _PANEL, _FOOT, _LINE = 1.45, 0.6, 0.15
 
@@ -35,7 +35,7 @@ def fill(figure: Any, runs: Sequence[Sampled], columns: Sequence[str] = (), head
     measured = f" · measured on {hosts}" if hosts else ""
     axes[-1].set_xlabel(f"Time since the start ({unit}){measured}", color=INK, fontsize=9)
     if not panels:
-        dress(axes[0])
+        style_axis(axes[0])
         axes[0].text(0.5, 0.5, EMPTY, ha="center", va="center", color=INK, transform=axes[0].transAxes)
         axes[0].set_yticks([])
     return figure
@@ -63,7 +63,7 @@ def _time_unit(runs: Sequence[Sampled]) -> tuple[str, float]:
 
 
 def _draw_panel(axis: Any, panel: Sequence[Series], runs: Sequence[Sampled], unit: float) -> None:
-    dress(axis)
+    style_axis(axis)
     lines = [(run, series) for run in runs for series in panel]
     for number, (run, series) in enumerate(lines):
         begin, samples = run.start.timestamp(), run.broken(series.column)
