@@ -17,7 +17,7 @@ from itertools import zip_longest
 from numbers import Integral, Real
 from typing import Any
 
-from lk_jupyter.text.terminal import terminal_columns, plain, shorten_text, wrap_lines
+from lk_jupyter.text.terminal import plain, shorten_text, terminal_columns, wrap_lines
 from lk_jupyter.views.picture import StaticView
 
 #: Rows of a long list that are shown, and letters of a value.

@@ -20,7 +20,7 @@ from lk_jupyter.api.states import label_of, mark_of
 from lk_jupyter.journal.entry import current_cell
 from lk_jupyter.protocol.notice import Notice
 from lk_jupyter.text.secrets import COLOUR, LineRedactor, redact, redact_bundle, redact_values
-from lk_jupyter.text.terminal import TerminalText, terminal_columns, plain, wrap_lines
+from lk_jupyter.text.terminal import TerminalText, plain, terminal_columns, wrap_lines
 
 #: Seconds between two updates of a line.
 PACE = 1.0
