@@ -535,7 +535,12 @@ def test_modules_in_folders_that_the_notebook_added_to_the_path_go_along(session
 
 def test_a_cell_that_looks_at_all_names_gets_those_that_can_travel(session):
     namespace = {"a": 1, "b": [2], "own": threading.local()}
-    for code in ("sorted(globals())", "%whos", "import doctest\ndoctest.testmod()", "unittest.main(argv=[''])"):
+    for code in (
+        "sorted(globals())",
+        "%whos",
+        "import doctest\ndoctest.testmod()",
+        "import unittest\nunittest.main(argv=[''])",
+    ):
         source = Source(code, namespace=namespace, is_cell=True)
         package = prepare(session, source, RunOptions(sync=True, machine="cpu"))
         assert [sent.name for sent in package.payload.inputs] == ["a", "b"]
