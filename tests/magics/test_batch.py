@@ -218,12 +218,12 @@ ROWS = int(os.environ.get("LK_ROWS", "1000"))
 PROGRAM = """
     import json, lk_jupyter
     from lk_jupyter.inference.batch import Job, Work
-    from lk_jupyter.inference.batch_file import opened
+    from lk_jupyter.inference.batch_file import open_batch_file
     from lk_jupyter.inference.catalogue import catalogue
 
     with lk_jupyter.connect() as session:
         job = Job(catalogue(session).find("up/large", "chat"), [f"row {n}" for n in range({rows})])
-        with opened(job.key) as file:
+        with open_batch_file(job.key) as file:
             work = Work(session, job, file)
             for progress in work.steps():
                 print(json.dumps([progress.answered, progress.failed, progress.total]), flush=True)
