@@ -49,11 +49,11 @@ def find_key(path_text: str | None = None) -> PublicKey:
         return _read(public)
     key_files = list_public_keys()
     if not key_files:
-        raise UsageError(f"No public SSH key in '{_folder()}'. {_advice()}")
+        raise UsageError(f"No public SSH key in '{_folder()}'. {_public_key_command()}")
     return _read(key_files[0])
 
 
-def _advice() -> str:
+def _public_key_command() -> str:
     """Return the command that gives a public key; a command that creates a key would ask to overwrite a private key."""
     private = [name.removesuffix(".pub") for name in _USUAL if (_folder() / name).with_suffix("").is_file()]
     return _WRITE.format(f"~/.ssh/{private[0]}") if private else _MAKE
@@ -79,7 +79,7 @@ def make_key() -> PublicKey:
     command = [program, "-q", "-t", "ed25519", "-N", "", "-f", str(private)]
     process = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if process.returncode:
-        raise UsageError(f"'ssh-keygen' failed: {(process.stderr or process.stdout).strip()}. {_advice()}")
+        raise UsageError(f"'ssh-keygen' failed: {(process.stderr or process.stdout).strip()}. {_public_key_command()}")
     return _read(private.with_suffix(".pub"))
 
 

@@ -110,8 +110,9 @@ def named(client: Client, text: str) -> VM:
     """Return the machine with this name, id, or beginning of an id; active machines come first. Raises UsageError."""
     every = list(client.vms.list())
     for group in ([vm for vm in every if not _is_over(vm)], every):
-        fitting = [vm for vm in group if text == vm.display_name or _plain(text) == _plain(vm.vm_id)]
-        fitting = fitting or [vm for vm in group if _plain(text) and _plain(vm.vm_id).startswith(_plain(text))]
+        fitting = [vm for vm in group if text == vm.display_name or _id_to_compare(text) == _id_to_compare(vm.vm_id)]
+        start = _id_to_compare(text)
+        fitting = fitting or [vm for vm in group if start and _id_to_compare(vm.vm_id).startswith(start)]
         if len(fitting) > 1:
             ids = ", ".join(vm.vm_id[:8] for vm in fitting)
             raise UsageError(f"'{text}' matches several VMs: {ids}. Nothing was changed. Use an id.")
@@ -120,7 +121,7 @@ def named(client: Client, text: str) -> VM:
     raise UsageError(f"Unknown VM '{text}'. Nothing was changed. See your VMs: %lk_vm list --all")
 
 
-def _plain(vm_id: str) -> str:
+def _id_to_compare(vm_id: str) -> str:
     """Return an id for comparison: some servers write dashes into an id in some answers only."""
     return vm_id.replace("-", "").lower()
 
