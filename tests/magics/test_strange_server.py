@@ -126,3 +126,10 @@ def driver_frame(lacking):
 
     lacking.on("POST /stream/{}", stream)
     return lambda how: change.__setitem__(0, how)
+
+
+def test_a_cell_without_options_runs_where_the_server_has_no_bucket(lacking, run_cell):
+    shown = run_cell("%%lk_run --gpu A100\nprint(1)")
+    assert "✓ completed" in shown
+    assert "What the run changed didn't arrive" in shown
+    assert len(lacking.runs) == 1

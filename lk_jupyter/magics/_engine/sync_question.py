@@ -27,7 +27,7 @@ from lk_jupyter.text.units import size_label
 UNASKED_BYTES = 100_000_000
 
 #: Variables of the environment that a kernel or its launcher sets, and that are no values of the user.
-_SET_AT_START = {"CLICOLOR", "CLICOLOR_FORCE", "FORCE_COLOR", "GIT_PAGER", "PAGER", "PYTHONPATH", "TERM"}
+_SET_AT_START = {"CLICOLOR", "CLICOLOR_FORCE", "FORCE_COLOR", "GIT_PAGER", "PAGER", "TERM"}
 
 #: Names that a question lists.
 _LISTED = 6

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from lk_jupyter.api.execution import StartRequest
-from lk_jupyter.errors import LkError, NoSuchObject, StorageError, UsageError
+from lk_jupyter.errors import LkError, NoSuchObject, OperationNotAvailable, StorageError, UsageError
 from lk_jupyter.protocol.bucket import KEPT, RENEWED, VALUES, answer_key, call_key, checkpoint_key, returned_key
 from lk_jupyter.protocol.parts import part_settings
 from lk_jupyter.runs.package import checkpoint
@@ -48,7 +48,12 @@ def upload_inputs(session: Connection, bundle: Bundle, report: Callable[[str], N
     settings = settings_in(bundle.request.import_files)
     if settings is None or not (settings["blobs"] or settings["slots"]):
         return bundle.request
-    links = upload_variables(session, settings, bundle, report)
+    try:
+        links = upload_variables(session, settings, bundle, report)
+    except OperationNotAvailable:
+        if settings["blobs"] or settings["outputs"] or getattr(bundle.options, "sync", False):
+            raise
+        return bundle.request  # without a bucket, the run returns no variables
     files = json.loads(bundle.request.import_files or "{}")
     return bundle.request.model_copy(update={"import_files": json.dumps({**files, LINKS: json.dumps(links)})})
 
