@@ -124,7 +124,7 @@ def test_a_name_that_the_guide_takes_from_a_room_is_there(place, name):
     assert callable(getattr(import_module(f"lk_jupyter.{place}"), name))
 
 
-@pytest.mark.parametrize(("place", "name"), [("runs.spending", "spending"), ("runs.journal", "journal")])
+@pytest.mark.parametrize(("place", "name"), [("runs.spending", "Spending"), ("runs.journal", "journal")])
 def test_a_module_that_has_moved_warns_at_its_former_place(place, name):
     with pytest.warns(DeprecationWarning, match=f"lk_jupyter.{place} has moved to"):
         assert callable(getattr(import_module(f"lk_jupyter.{place}"), name))
