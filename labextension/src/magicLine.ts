@@ -88,7 +88,7 @@ export function withOption(source: string, option: string): string {
     : new RegExp(`\\s+${name}(?:\\s+|=)("[^"]*"|'[^']*'|\\S+)`, 'g');
   return source.replace(MAGIC, (line, space: string, options: string) => {
     if (option === '--sync') {
-      options = options.replace(/\s+--(?:fresh|no-carry|no-sync)(?=\s|$)/g, '');
+      options = options.replace(/(?<!\s)\s+--(?:fresh|no-carry|no-sync)(?=\s|$)/g, '');
     }
     if (`${options} `.includes(` ${option} `)) {
       return line;

@@ -133,7 +133,7 @@ function boundCost(source: string, { types, machine, seconds: usual }: Terms) {
 /** Parse a time limit such as 600, 10m or 1h30m into seconds; NaN for other text. */
 function parseDuration(text: string): number {
   const unit: Record<string, number> = { d: 86_400, h: 3600, m: 60, s: 1 };
-  const part = /([0-9]+(?:[.,][0-9]+)?)\s*(days?|d|hours?|h|min|m|sec|s)\s*/gi;
+  const part = /(?<![0-9])([0-9]+(?:[.,][0-9]+)?)\s*(days?|d|hours?|h|min|m|sec|s)\s*/gi;
   const parts = [...text.matchAll(part)];
   if (!parts.length || text.replace(part, '').trim()) {
     return Number(text);

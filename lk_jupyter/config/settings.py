@@ -84,7 +84,7 @@ def _integer(low: int, high: int) -> Callable[[str], int]:
     return parse
 
 
-_DURATION = re.compile(r"([0-9]+(?:[.,][0-9]+)?)\s*(days?|d|hours?|h|min|m|sec|s)\s*")
+_DURATION = re.compile(r"(?<![0-9])([0-9]+(?:[.,][0-9]+)?)\s*(days?|d|hours?|h|min|m|sec|s)\s*")
 _UNIT_SECONDS = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
 
 
