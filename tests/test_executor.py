@@ -204,7 +204,7 @@ def test_a_member_who_overwrites_an_answer_executes_nothing_here(executor, sessi
         session.storage.put(pickle.dumps([Evil(tmp_path / "ran")]), upload.answer_key(made.token))
         return read_answer(run, made, storage)
 
-    monkeypatch.setattr(executor_module, "answer_of", late)
+    monkeypatch.setattr(executor_module, "read_answer", late)
     with pytest.raises(RunFailed, match=r"The answer of run \w+ was changed in the bucket after the run sent it"):
         executor.submit(lambda: os.urandom(1 << 20)).result(PATIENCE)
     assert not (tmp_path / "ran").exists()
@@ -217,7 +217,7 @@ def test_an_answer_that_was_deleted_from_the_bucket_is_named(executor, session, 
         session.storage.remove(upload.answer_key(call.token))
         return read_answer(run, call, storage)
 
-    monkeypatch.setattr(executor_module, "answer_of", late)
+    monkeypatch.setattr(executor_module, "read_answer", late)
     with pytest.raises(
         RunFailed, match=r"The answer of run \w+ was deleted from the bucket: \.lk/f/\S+/answer. Call it"
     ):

@@ -103,7 +103,7 @@ def test_a_body_may_be_given_as_a_dict():
 
 def test_a_bound_operation_shows_its_signature_and_help(things):
     assert list(inspect.signature(things.put).parameters) == ["owner", "file_key", "settings", "loud"]
-    assert Execution(print).get.__doc__ == "Read the full record of one run: state, output, result and cost."
+    assert Execution(print).get.__doc__ == "Read the full record of a run: state, output, result and cost."
 
 
 def test_the_verb_says_what_may_be_repeated_unless_the_declaration_does():

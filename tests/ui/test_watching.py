@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-LAST = re.compile(r"last .* from .* to .* %")
+LAST = re.compile(r"last .*, min .*, max .* %")
 HOSTILE = "<img src=x onerror=alert(1)>"
 
 START = """import os
