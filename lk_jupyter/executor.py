@@ -290,12 +290,12 @@ class Executor(concurrent.futures.Executor):
         options = self._options.model_copy(
             update={"name": self._options.name or call.name, "requirements": [*chain(*requirements)]}
         )
-        package = prepare(self._session, Source(call.code, FILE_NAME), options, [call.part()])
-        package = replace(package, secrets=(*package.secrets, *call.secrets))
-        secret_scan.require_consent([package])
+        bundle = prepare(self._session, Source(call.code, FILE_NAME), options, [call.part()])
+        bundle = replace(bundle, secrets=(*bundle.secrets, *call.secrets))
+        secret_scan.require_consent([bundle])
         if call.is_large:
             call.store(self._session.storage)
-        future.sending = Submission(self._session, package, self._group)
+        future.sending = Submission(self._session, bundle, self._group)
         if self._aborting or future.unwanted_at:  # abort requested a moment ago
             future.sending.abort_soon()
         future.run = run = Run.from_submission(self._session, future.sending)

@@ -183,8 +183,8 @@ class Session(Connection):
         from lk_jupyter.runs.run import Run  # noqa: PLC0415 (it needs this module)
 
         chosen = _run_options("session.run", inputs, outputs, {**options})
-        package = prepare(self, Source(code, namespace=inputs or {}), chosen)
-        return (chosen.attach == "auto" and find_previous_run(self, package)) or Run.submit(self, package)
+        bundle = prepare(self, Source(code, namespace=inputs or {}), chosen)
+        return (chosen.attach == "auto" and find_previous_run(self, bundle)) or Run.submit(self, bundle)
 
     def run_image(self, image: str, script: str | list[str] = "", **options: Unpack[ImageKeywords]) -> Run:
         """Start a container image, with a shell script or with a command and its arguments as a list.

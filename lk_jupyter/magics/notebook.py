@@ -85,11 +85,11 @@ def _start(options: StartServerOptions, shell: InteractiveShell) -> None:
         %lk_notebook start --gpu A100 --image quay.io/jupyter/pytorch-notebook:latest --max-cost 2
     """
     session = current()
-    package = prepare_server(session, options)
+    bundle = prepare_server(session, options)
     if options.dry_run:
-        display(plan_view(package, budget_usage(session)))
+        display(plan_view(bundle, budget_usage(session)))
         return
-    run = _started(session, package, LiveOutput(shell))
+    run = _started(session, bundle, LiveOutput(shell))
     if not options.no_browser:
         _open(run)
 
@@ -130,28 +130,28 @@ def _stop(options: StopServerOptions, _shell: InteractiveShell) -> None:
         display(receipt(run.wait_aside(), run.machine))
 
 
-def _started(session: Session, package: Bundle, status: LiveOutput) -> Run:
+def _started(session: Session, bundle: Bundle, status: LiveOutput) -> Run:
     """Start a server and wait until the server answers; an interrupt stops the server."""
-    run, server, facts = started_server(session, package, status, "this server")
+    run, server, facts = started_server(session, bundle, status, "this server")
     server.close()
     notes = [run.note, f"Open it again: %lk_notebook open {run.short_id}. Stop it: %lk_notebook stop {run.short_id}"]
-    line = _server_line("listening", [*facts, server.url], "\n".join(filter(None, notes)), package, run)
+    line = _server_line("listening", [*facts, server.url], "\n".join(filter(None, notes)), bundle, run)
     line.run["told"] = [server.url]
     status.show(line, now=True)
     return run
 
 
 def started_server(
-    session: Session, package: Bundle, status: LiveOutput, what: str, notice: str = ""
+    session: Session, bundle: Bundle, status: LiveOutput, what: str, notice: str = ""
 ) -> tuple[Run, HostedServer, list[str]]:
     """Start a server and wait until the server answers; an interrupt stops the server.
 
     Returns the run, the server and the facts of the status line.
     """
-    facts = [priced(package.machine), package.at_most]
-    warnings = "\n".join(filter(None, [*map(str, low_balance_notices(session, package.worst_case, what)), notice]))
-    status.show(_server_line("submitting", facts, warnings, package), now=True, passing=True)
-    sending = Submission(session, package)
+    facts = [priced(bundle.machine), bundle.at_most]
+    warnings = "\n".join(filter(None, [*map(str, low_balance_notices(session, bundle.worst_case, what)), notice]))
+    status.show(_server_line("submitting", facts, warnings, bundle), now=True, passing=True)
+    sending = Submission(session, bundle)
     with AtInterrupt(lambda _: sending.abort_soon()):
         try:
             with true_interrupts():
@@ -160,17 +160,17 @@ def started_server(
                 notes = "\n".join(filter(None, [run.note, notice]))
                 if status.appends:
                     status.show(_start_line(run, facts, warnings), now=True)
-                server = _waited_for(run, lambda state: status.show(_server_line(state, facts, notes, package, run)))
+                server = _waited_for(run, lambda state: status.show(_server_line(state, facts, notes, bundle, run)))
         except KeyboardInterrupt:
             raise interrupt(sending.outcome()) from None
     return run, server, facts
 
 
-def _server_line(state: str, facts: Sequence[str], notice: str, package: Bundle, run: Run | None = None) -> StatusLine:
+def _server_line(state: str, facts: Sequence[str], notice: str, bundle: Bundle, run: Run | None = None) -> StatusLine:
     """Return the line of a run whose server starts, with its header as data."""
     line = StatusLine(state, list(facts), notice)
     started = {"execution_id": run.execution_id} if run else {}
-    line.run = {**started, **facts_so_far(Bill(), package.machine, package), "state": state, "told": [package.at_most]}
+    line.run = {**started, **facts_so_far(Bill(), bundle.machine, bundle), "state": state, "told": [bundle.at_most]}
     return line
 
 

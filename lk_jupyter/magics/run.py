@@ -100,17 +100,17 @@ def lk_run(options: RunOptions, shell: InteractiveShell, cell: str) -> None:
     if is_several(options):
         start_several(session, cell, options, shell)
         return
-    package = _prepared(prepare, session, cell, options, shell)
-    if options.attach == "auto" and not options.dry_run and (run := find_previous_run(session, package)):
+    bundle = _prepared(prepare, session, cell, options, shell)
+    if options.attach == "auto" and not options.dry_run and (run := find_previous_run(session, bundle)):
         run.note = "Attached to the run that this cell already started."
         observers = default_observers(session, options, namespace=shell.user_ns)
         view = RunDisplay(shell, run.machine, quiet=options.quiet, observers=observers)
         show(run, view, shell, options)
         return
-    if not options.dry_run and chooses_fresh(session, [package], options, shell):
+    if not options.dry_run and chooses_fresh(session, [bundle], options, shell):
         options = options.model_copy(update={"fresh": True})
-        package = _prepared(prepare, session, cell, options, shell)
-    start(session, package, options, shell)
+        bundle = _prepared(prepare, session, cell, options, shell)
+    start(session, bundle, options, shell)
 
 
 @magic(AttachOptions)
@@ -181,28 +181,28 @@ def start_several(session: Session, cell: str, options: RunOptions, shell: Inter
     fan_out(session, plans, options, shell)
 
 
-def start(session: Session, package: Bundle, options: StartOptions, shell: InteractiveShell) -> None:
+def start(session: Session, bundle: Bundle, options: StartOptions, shell: InteractiveShell) -> None:
     """Start a prepared run and follow it, or show the plan with ``--dry-run``."""
     if options.dry_run:
-        display(plan_view(package, budget_usage(session)))
+        display(plan_view(bundle, budget_usage(session)))
         return
-    (package,) = require_consent([package], ask)
-    observers = default_observers(session, options, package, namespace=shell.user_ns)
-    view = RunDisplay(shell, package.machine, quiet=options.quiet, observers=observers)
-    send(session, package, view, shell, options)
+    (bundle,) = require_consent([bundle], ask)
+    observers = default_observers(session, options, bundle, namespace=shell.user_ns)
+    view = RunDisplay(shell, bundle.machine, quiet=options.quiet, observers=observers)
+    send(session, bundle, view, shell, options)
 
 
 def send(
-    session: Session, package: Bundle, view: RunDisplay, shell: InteractiveShell, options: StartOptions | RerunOptions
+    session: Session, bundle: Bundle, view: RunDisplay, shell: InteractiveShell, options: StartOptions | RerunOptions
 ) -> None:
     """Start a run and follow it, or detach, depending on the options."""
-    sending = Submission(session, package)
+    sending = Submission(session, bundle)
     stop = NoInterrupt() if detaches(options) else Stop(sending.abort_soon)
     with AtInterrupt(stop):
         try:
             with true_interrupts():
-                view.submitting(package)
-                view.warn(low_balance_notices(session, package.worst_case))
+                view.submitting(bundle)
+                view.warn(low_balance_notices(session, bundle.worst_case))
                 show(_submit(session, sending, view), view, shell, options, stop)
         except KeyboardInterrupt as error:
             if not is_handled(error):

@@ -112,26 +112,26 @@ def run_cell(
     billed = f"If session {name} is active, it is billed until you stop it: %lk_sessions stop {name}"
     with advise_on_interrupt(f"Stopped before the cell was sent. {billed}"):
         warm = find_warm_python(session, name)
-        package = prepare({} if warm is None else warm.digests)
-        (package,) = require_consent([package], ask)
+        bundle = prepare({} if warm is None else warm.digests)
+        (bundle,) = require_consent([bundle], ask)
         status, start_time, notice = LiveOutput(shell), time.monotonic(), ""
         if warm is None:
             idle = f"after {idle_minutes(options):g} minutes without work"
             notice = f"Billed until you stop it (%lk_sessions stop {name}), or {idle}."
             warm = _started(session, options, status, notice)
         else:
-            _check_machine(warm, options, package)
+            _check_machine(warm, options, bundle)
         view = CellView(shell, warm, status, quiet=options.quiet, notice=notice)
         view.begin()
-        _follow(warm, view, package, start_time)
+        _follow(warm, view, bundle, start_time)
 
 
-def _check_machine(warm: WarmPython, options: RunOptions, package: Bundle) -> None:
+def _check_machine(warm: WarmPython, options: RunOptions, bundle: Bundle) -> None:
     """Refuse a machine that differs from the machine of the session. Raises UsageError."""
     has = warm.run.machine
-    if (options.gpu or options.machine) and has and has.hardware_profile != package.machine.hardware_profile:
+    if (options.gpu or options.machine) and has and has.hardware_profile != bundle.machine.hardware_profile:
         raise UsageError(
-            f"Session '{warm.name}' runs on {has.hardware_profile}, not on {package.machine.hardware_profile}. Nothing "
+            f"Session '{warm.name}' runs on {has.hardware_profile}, not on {bundle.machine.hardware_profile}. Nothing "
             f"was sent. Leave the machine out, or stop the session first: %lk_sessions stop {warm.name}"
         )
 
@@ -151,7 +151,7 @@ def _started(session: Session, options: RunOptions, status: LiveOutput, notice: 
     return warm
 
 
-def _follow(warm: WarmPython, view: CellView, package: Bundle, start_time: float) -> None:
+def _follow(warm: WarmPython, view: CellView, bundle: Bundle, start_time: float) -> None:
     """Run a cell and show it to its end; ``start_time`` is the moment of the session's request (monotonic, in s).
 
     Raises CellFailed, KeyboardInterrupt, ConnectionFailed.
@@ -161,11 +161,11 @@ def _follow(warm: WarmPython, view: CellView, package: Bundle, start_time: float
     with AtInterrupt(stop):
         try:
             with true_interrupts():
-                cell = warm.begin(package, view.sending, start_time)
+                cell = warm.begin(bundle, view.sending, start_time)
                 view.follow(cell)
-                notices = warm.take_back(package, view.shell.user_ns)
-                if getattr(package.options, "time", False):
-                    notices = [*notices, Notice(times_label(package.phases))]
+                notices = warm.take_back(bundle, view.shell.user_ns)
+                if getattr(bundle.options, "time", False):
+                    notices = [*notices, Notice(times_label(bundle.phases))]
                 view.end(cell, notices)
         except KeyboardInterrupt:
             raise interrupt(_interrupted(warm, view, cell, stop)) from None

@@ -14,43 +14,39 @@ from lk_jupyter.text.units import size_label
 from lk_jupyter.views.table import Table
 
 
-def plan_view(package: Bundle, budgets: Sequence[str] = ()) -> Table:
+def plan_view(bundle: Bundle, budgets: Sequence[str] = ()) -> Table:
     """Return the plan of a run as a table, with how the budgets stand; nothing was sent."""
-    return Table(("Plan (nothing was sent)", ""), list(_rows(package, budgets).items()))
+    return Table(("Plan (nothing was sent)", ""), list(_rows(bundle, budgets).items()))
 
 
-def _rows(package: Bundle, budgets: Sequence[str]) -> dict[str, str]:
-    request = package.request
-    memory = f", {package.machine.memory_gib} GiB" if package.machine.memory_gib else ""
-    reserved = {REQUEST_KEY, FRAMES_KEY, PORTS_KEY, *package.payload.metadata}
+def _rows(bundle: Bundle, budgets: Sequence[str]) -> dict[str, str]:
+    request = bundle.request
+    memory = f", {bundle.machine.memory_gib} GiB" if bundle.machine.memory_gib else ""
+    reserved = {REQUEST_KEY, FRAMES_KEY, PORTS_KEY, *bundle.payload.metadata}
     metadata = {key: value for key, value in (request.metadata or {}).items() if key not in reserved}
     rows = {
         "Image": getattr(request, "docker_image_ref", ""),
-        "Machine": f"{package.machine.hardware_profile}{memory}, {price_label(package.machine)}",
-        "Time limit": f"{package.timeout} s",
-        "Cost": package.at_most,
+        "Machine": f"{bundle.machine.hardware_profile}{memory}, {price_label(bundle.machine)}",
+        "Time limit": f"{bundle.timeout} s",
+        "Cost": bundle.at_most,
         "Budgets": "; ".join(budgets),
-        "Code": f"{request.file_name}, {size_label(len(package.source.code.encode()))}",
-        "Uploaded files": ", ".join(
-            f"{name} ({size_label(len(content))})" for name, content in package.uploads.items()
-        ),
-        "Uploaded modules": _modules_label(package),
-        "Inputs": ", ".join(map(str, package.payload.inputs)),
-        "Outputs": ", ".join(
-            [*package.payload.outputs, *(["all changed variables"] if package.payload.carries else [])]
-        ),
+        "Code": f"{request.file_name}, {size_label(len(bundle.source.code.encode()))}",
+        "Uploaded files": ", ".join(f"{name} ({size_label(len(content))})" for name, content in bundle.uploads.items()),
+        "Uploaded modules": _modules_label(bundle),
+        "Inputs": ", ".join(map(str, bundle.payload.inputs)),
+        "Outputs": ", ".join([*bundle.payload.outputs, *(["all changed variables"] if bundle.payload.carries else [])]),
         "Requirements": ", ".join((request.requirements_content or "").split("\n")).strip(", "),
-        "Ports": ", ".join(map(str, package.ports)),
+        "Ports": ", ".join(map(str, bundle.ports)),
         "Name": request.run_name or "",
         "Labels": ", ".join(request.labels or []),
         "Metadata": ", ".join(f"{key}={value}" for key, value in metadata.items()),
-        "Possible secret": ", ".join(map(str, package.secrets)),
+        "Possible secret": ", ".join(map(str, bundle.secrets)),
     }
     return {name: redact(value) for name, value in rows.items() if value}
 
 
-def _modules_label(package: Bundle) -> str:
+def _modules_label(bundle: Bundle) -> str:
     """Return a label for our modules that are uploaded with the code."""
-    files = json.loads(package.request.import_files or "{}")
-    size = sum(len(text.encode()) for name, text in files.items() if name not in package.files)
-    return f"our modules for figures, variables and similar, {size_label(size)}" if package.nonce else ""
+    files = json.loads(bundle.request.import_files or "{}")
+    size = sum(len(text.encode()) for name, text in files.items() if name not in bundle.files)
+    return f"our modules for figures, variables and similar, {size_label(size)}" if bundle.nonce else ""

@@ -78,7 +78,7 @@ METADATA_KEY = "lk_jupyter"
 
 
 def receipt_facts(
-    record: ExecutionRecord, machine: MachineType | None, package: Bundle | None = None, bill: Bill | None = None
+    record: ExecutionRecord, machine: MachineType | None, bundle: Bundle | None = None, bill: Bill | None = None
 ) -> dict[str, Any]:
     """Return the receipt of an ended run; credits are text, so that no digit is lost.
 
@@ -90,17 +90,17 @@ def receipt_facts(
         "state": record.status,
         "machine": record.hardware_profile,
         "waited_seconds": measure_wait(record),
-        "max_cost": _text(package and package.max_cost),
+        "max_cost": _text(bundle and bundle.max_cost),
         "created_at": record.created_at.isoformat() if record.created_at else None,
         "ended_at": record.end_time.isoformat() if record.end_time and is_final(record.status) else None,
         "return_code": record.return_code,
         "reason": redact(platform_words(record)) or None if record.status not in SUCCEEDED_STATES else None,
     }
     present = {name: fact for name, fact in facts.items() if fact is not None}
-    return {**facts_so_far(bill or calculate_bill(record, hourly_price(machine)), machine, package), **present}
+    return {**facts_so_far(bill or calculate_bill(record, hourly_price(machine)), machine, bundle), **present}
 
 
-def facts_so_far(bill: Bill, machine: MachineType | None, package: Bundle | None) -> dict[str, Any]:
+def facts_so_far(bill: Bill, machine: MachineType | None, bundle: Bundle | None) -> dict[str, Any]:
     """Return the known facts of an active run, by the keys of the receipt."""
     facts = {
         "machine": machine and machine.hardware_profile,
@@ -108,7 +108,7 @@ def facts_so_far(bill: Bill, machine: MachineType | None, package: Bundle | None
         "seconds": bill.seconds,
         "cost": _text(bill.cost),
         "cost_is": bill.cost_is,
-        "time_limit_seconds": package and package.timeout,
+        "time_limit_seconds": bundle and bundle.timeout,
     }
     return {name: fact for name, fact in facts.items() if fact is not None}
 

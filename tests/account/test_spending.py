@@ -139,8 +139,8 @@ SOLD = VMAvailability(
 )
 def test_a_vm_is_priced_by_whatever_the_server_says_of_its_shape(facts, price):
     vm = VM(vm_id="1", status="ready", created_at=NOON, **{"instance_specs": {"gpu_count": 1}, **facts})
-    found = Prices(MACHINES, SOLD, (), BOOK).hourly_vm_price(vm)
-    assert found == (None if price is None else Decimal(price))
+    hourly_price = Prices(MACHINES, SOLD, (), BOOK).hourly_vm_price(vm)
+    assert hourly_price == (None if price is None else Decimal(price))
 
 
 @pytest.mark.parametrize(
@@ -165,8 +165,8 @@ def test_a_deployment_costs_what_its_model_does_on_that_card_or_else_its_machine
         min_replicas=1,
         max_replicas=2,
     )
-    found = Prices(MACHINES, None, (model,)).deployment_price(deployment)
-    assert found == (None if price is None else Decimal(price))
+    hourly_price = Prices(MACHINES, None, (model,)).deployment_price(deployment)
+    assert hourly_price == (None if price is None else Decimal(price))
 
 
 @pytest.mark.parametrize(

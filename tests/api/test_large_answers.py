@@ -172,9 +172,9 @@ def test_brackets_and_commas_within_texts_do_not_count(encode):
 def test_a_text_that_spans_pieces_of_the_count_is_one_text(monkeypatch):
     monkeypatch.setattr(json_limits, "_CHUNK", 7)
     for content in (b'["a[b","\\"{",{"c":[1,2]},"\\\\"]', b'["' + b"[" * 40 + b'",[]]'):
-        found = json_limits._count_structure(content)
+        counts = json_limits._count_structure(content)
         kinds = load_json(content)
-        assert found[0] == _containers(kinds)
+        assert counts[0] == _containers(kinds)
 
 
 def _containers(value):

@@ -531,9 +531,9 @@ def test_a_long_sentence_takes_no_time(home):
 
 def test_a_recording_keeps_the_words_and_figures_of_the_api(home):
     row = {"hardware_profile": "gpu.a100", "price_per_hour": 1.59, "status": "completed", "count": None}
-    kept = json.loads(recording.clean_text(report_with({"rows": [row] * 9})))["seen"][0]["answer"]["rows"]
-    assert kept[0] == row
-    assert kept[-1] == "<4 more>"
+    rows = json.loads(recording.clean_text(report_with({"rows": [row] * 9})))["seen"][0]["answer"]["rows"]
+    assert rows[0] == row
+    assert rows[-1] == "<4 more>"
 
 
 def test_a_file_that_exists_is_not_overwritten_and_nothing_is_sent(strange, connected, tmp_path):

@@ -94,10 +94,10 @@ class NoStorage:
 
 def parse_message(content: bytes) -> str:
     """Read the values of a run that somebody else started."""
-    found = read_outputs(content, NoStorage(), "a" * 32, ["x"], pickle=False, is_trusted=False)  # type: ignore[arg-type]
+    outputs = read_outputs(content, NoStorage(), "a" * 32, ["x"], pickle=False, is_trusted=False)  # type: ignore[arg-type]
     with suppress(NotImplementedError):  # pandas can't show a moment with a time zone outside of the years 1 to 9999
-        repr(found)
-    return " ".join(found.missing.values())
+        repr(outputs)
+    return " ".join(outputs.missing.values())
 
 
 def parse_table(content: bytes) -> None:
@@ -195,9 +195,9 @@ def parse_description(content: bytes) -> None:
 
 
 def _probed(report: Report, content: bytes) -> RawAnswer:
-    seen = RawAnswer(200, "application/json", content)
-    report.exchanges.append(Exchange("GET", "/", 200, seen.json))
-    return seen
+    answer = RawAnswer(200, "application/json", content)
+    report.exchanges.append(Exchange("GET", "/", 200, answer.json))
+    return answer
 
 
 ANSWERS = [(TypeAdapter(kind), kind) for kind in (ExecutionRecord, list[MachineType], Page[FileInfo])]

@@ -46,8 +46,8 @@ def text(output):
 
 def receipts(cells):
     """Return the ids of all receipts in outputs."""
-    kept = [output.get("metadata", {}).get("lk_jupyter", {}) for outputs in cells for output in outputs]
-    several = [receipt for each in kept for receipt in each.get("runs", [each])]
+    metadata = [output.get("metadata", {}).get("lk_jupyter", {}) for outputs in cells for output in outputs]
+    several = [receipt for each in metadata for receipt in each.get("runs", [each])]
     return [receipt["execution_id"] for receipt in several if "execution_id" in receipt]
 
 
@@ -114,11 +114,11 @@ def test_bars_and_updated_outputs_appear_once_in_their_last_state(notebook):
     code = """%%lk_run --gpu A100
 from IPython.display import display
 from tqdm.auto import tqdm
-shown = display('state 0', display_id=True)
+handle = display('state 0', display_id=True)
 for i in tqdm(range(3)):
-    shown.update(f'state {i + 1}')"""
-    _, shown, newest, bars, last = map(text, notebook.run(code))
-    assert (shown, newest) == ("'state 0'", "'state 3'")
+    handle.update(f'state {i + 1}')"""
+    _, first, newest, bars, last = map(text, notebook.run(code))
+    assert (first, newest) == ("'state 0'", "'state 3'")
     assert "3/3" in bars
     assert "100%" in bars
     assert "completed" in last

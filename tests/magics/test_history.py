@@ -149,13 +149,13 @@ def test_variables_go_along_and_come_back_again(signed_in, shell, run_cell):
 
 def test_a_secret_in_a_variable_is_asked_about_and_kept_nowhere(signed_in, shell, run_cell):
     shell.user_ns["frame"] = pd.DataFrame({"token": [KEY] * 3})
-    shown = run_cell("%%lk_run --fresh --in frame\nprint(len(frame))")
-    assert "variable frame['token'] (API key of Lyceum Cloud)" in shown
-    assert "Nothing was sent" in shown
-    assert KEY[3:] not in shown
-    shown = run_cell("%%lk_run --fresh --in frame --allow-secrets --save run\nprint(frame)")
-    assert f"lk_{MARK}" in shown
-    assert KEY[3:] not in shown
+    output = run_cell("%%lk_run --fresh --in frame\nprint(len(frame))")
+    assert "variable frame['token'] (API key of Lyceum Cloud)" in output
+    assert "Nothing was sent" in output
+    assert KEY[3:] not in output
+    output = run_cell("%%lk_run --fresh --in frame --allow-secrets --save run\nprint(frame)")
+    assert f"lk_{MARK}" in output
+    assert KEY[3:] not in output
     assert journal().get(shell.user_ns["run"].execution_id).request["import_files"] == MARK
     assert "the journal doesn't store" in run_cell(f"%lk_rerun {shell.user_ns['run'].short_id}")
 

@@ -54,12 +54,12 @@ class SyncRequest:
         return f"This cell reads {'all variables: ' if self.reads_all else ''}{listed}{more} ({size_label(self.size)})."
 
 
-def chooses_fresh(session: Session, packages: Sequence[Bundle], options: RunOptions, shell: InteractiveShell) -> bool:
+def chooses_fresh(session: Session, bundles: Sequence[Bundle], options: RunOptions, shell: InteractiveShell) -> bool:
     """Return whether the user chose a fresh process, after a question where one is needed.
 
     Raises UsageError where the question has no answer; nothing was sent then.
     """
-    request = None if options.sync else sync_request(packages)
+    request = None if options.sync else sync_request(bundles)
     if request is None or (setting("carry") == "always" and not request.reads_all):
         return False
     place = current_place(session)
@@ -82,22 +82,22 @@ def current_place(session: Session) -> Place:
     return Place(current_cell().notebook or "", session.target.key.base_url, session.target.org or "")
 
 
-def sync_request(packages: Sequence[Bundle]) -> SyncRequest | None:
+def sync_request(bundles: Sequence[Bundle]) -> SyncRequest | None:
     """Return the variables that runs would send without being named; None where there are none."""
-    sizes = {name: size for package in packages if package.payload.carries for name, size in _sizes(package).items()}
+    sizes = {name: size for bundle in bundles if bundle.payload.carries for name, size in _sizes(bundle).items()}
     if not sizes:
         return None
     names = sorted(sizes, key=lambda name: (not name.isidentifier(), -sizes[name]))
-    everything = any(reads_all(package.source.code) for package in packages)
+    everything = any(reads_all(bundle.source.code) for bundle in bundles)
     return SyncRequest(tuple(names), sum(sizes.values()), everything)
 
 
-def _sizes(package: Bundle) -> dict[str, int]:
+def _sizes(bundle: Bundle) -> dict[str, int]:
     """Return name → bytes of values of the notebook, and of files, that the line doesn't name.
 
     Imported modules, classes and functions are no values of the notebook.
     """
-    payload, on_line = package.payload, named("in", getattr(package.options, "inputs", []))
+    payload, on_line = bundle.payload, named("in", getattr(bundle.options, "inputs", []))
     values = {**(payload.origin.values if payload.origin else {}), **dict.fromkeys(on_line, sys)}
     sizes = {variable.name: variable.size for variable in payload.inputs if not _is_imported(values.get(variable.name))}
     environment = {
@@ -105,7 +105,7 @@ def _sizes(package: Bundle) -> dict[str, int]:
         for name, value in changed_environment().items()
         if value and name not in _SET_AT_START
     }
-    files = {repr(name): len(package.uploads[name]) for name in package.named_files if name in package.uploads}
+    files = {repr(name): len(bundle.uploads[name]) for name in bundle.named_files if name in bundle.uploads}
     return {**sizes, **environment, **files}
 
 

@@ -62,7 +62,7 @@ class RunStatus:
         self._warnings: list[str] = []  # notices from before the start
         self._unheard = ""  # text that the observers haven't received yet
         self._run: Run | None = None
-        self._package: Bundle | None = None
+        self._bundle: Bundle | None = None
         self._state = ""
 
     @property
@@ -70,10 +70,10 @@ class RunStatus:
         """Whether the outputs of the run are updated, also when the cell has ended."""
         return self.status.in_place
 
-    def submitting(self, package: Bundle) -> None:
+    def submitting(self, bundle: Bundle) -> None:
         """Show that the run is being sent, and its maximum cost."""
-        self._package = package.without_values()
-        self.show_progress(self.line("submitting", [package.at_most, *package.payload.facts]))
+        self._bundle = bundle.without_values()
+        self.show_progress(self.line("submitting", [bundle.at_most, *bundle.payload.facts]))
 
     def warn(self, notices: Sequence[Notice]) -> None:
         """Show the notes before the run is sent; they stay with the run."""
@@ -102,10 +102,10 @@ class RunStatus:
         """Show once, where outputs never change, the id of the run and the commands that follow and stop it."""
         if not self.status.appends or self.status.is_visible:
             return
-        package = run.bundle or self._package
-        at_most = package.at_most if package else ""
+        bundle = run.bundle or self._bundle
+        at_most = bundle.at_most if bundle else ""
         line = StatusLine(
-            "submitted" if package else "attached", [*facts, self._priced, at_most, f"run {run.execution_id}"]
+            "submitted" if bundle else "attached", [*facts, self._priced, at_most, f"run {run.execution_id}"]
         )
         commands = f"Follow: %lk_attach {run.short_id}. Stop: %lk_abort {run.short_id}"
         line.notice = "\n".join([*self._warnings, *self._notes, commands])
@@ -148,7 +148,7 @@ class RunStatus:
         self, state: str, observed: Sequence[str], figures: Sequence[str] = (), bill: Bill = _NO_BILL
     ) -> StatusLine:
         """Return the status line of an active run: state, time and cost so far."""
-        run, package = self._run, self._run.bundle if self._run else self._package
+        run, bundle = self._run, self._run.bundle if self._run else self._bundle
         facts = [self._priced, *figures, *observed, *([f"run {run.short_id}"] if run else [])]
         unconfirmed = [self.aborting.words] if self.aborting and not self.aborting.ended.is_set() else []
         notices = [*self._warnings, *self._notes, *map(str, self.observers.notices), *unconfirmed]
@@ -157,7 +157,7 @@ class RunStatus:
             **({"execution_id": run.execution_id} if run else {}),
             "state": state,
             **({"time_limit_seconds": limit} if (limit := self.observers.time_limit) else {}),
-            **facts_so_far(bill, self._machine, package),
+            **facts_so_far(bill, self._machine, bundle),
             "told": [word for word in observed if word],
         }
         return line
@@ -191,7 +191,7 @@ class RunStatus:
 
 
 def receipt(
-    record: ExecutionRecord, machine: MachineType | None, package: Bundle | None = None, bill: Bill | None = None
+    record: ExecutionRecord, machine: MachineType | None, bundle: Bundle | None = None, bill: Bill | None = None
 ) -> StatusLine:
     """Return the receipt of a run: state, duration, cost, id; the metadata has the same facts for programs.
 
@@ -199,7 +199,7 @@ def receipt(
     """
     named, price = priced(machine), hourly_price(machine)
     bill, seconds = bill or calculate_bill(record, price), measure_duration(record)
-    facts = receipt_facts(record, machine, package, bill)
+    facts = receipt_facts(record, machine, bundle, bill)
     waited = facts.get("waited_seconds", 0.0)
     queue = f"waited {duration_label(waited)}, ran " if waited >= LONG_WAIT else ""
     took = "" if seconds is None else queue + duration_label(seconds)

@@ -281,7 +281,7 @@ def digest_objects(
     hash_function: Callable[[LeafWriter], str] | None = None,
     subset: AbstractSet[int] | None = None,
 ) -> dict[int | str, str | None]:
-    """Return token → digest of each object that can change in place, or of the ``wanted`` objects."""
+    """Return token → digest of each object that can change in place, or of the objects in ``subset``."""
     objects = mutable_objects(tokens)
     digests = Digests(objects, hash_function)
     selected = {

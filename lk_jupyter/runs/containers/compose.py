@@ -97,10 +97,10 @@ class _Checker:
         for key, why in _LOCAL_KEYS.items():
             if key in keys:
                 self._fail(keys[key], f"service '{name}': {key} {why}")
-        for other in _names(_child(service, "depends_on")):
-            if _scalar_text(other) not in self.services:
-                problem = f"service '{name}' depends on '{_scalar_text(other)}', which isn't a service here"
-                self._fail(other, problem, _scalar_text(other), self.services)
+        for dependency in _names(_child(service, "depends_on")):
+            if _scalar_text(dependency) not in self.services:
+                problem = f"service '{name}' depends on '{_scalar_text(dependency)}', which isn't a service here"
+                self._fail(dependency, problem, _scalar_text(dependency), self.services)
         for kind in _NAMED:
             self._check_named(name, service, kind)
 
@@ -123,8 +123,8 @@ class _Checker:
                 circle = " → ".join([*above[above.index(name) :], name])
                 self._fail(self.services[name], f"these services wait for each other: {circle}")
             if name not in done:
-                for other in _names(_child(self.services[name], "depends_on")):
-                    visit(_scalar_text(other), (*above, name))
+                for dependency in _names(_child(self.services[name], "depends_on")):
+                    visit(_scalar_text(dependency), (*above, name))
                 done.add(name)
 
         for name in self.services:

@@ -152,11 +152,6 @@ class Submission:
         return self._answer
 
     @property
-    def is_unwanted(self) -> bool:
-        """Return whether to abort the run, or not to start the run."""
-        return self._unwanted.is_set()
-
-    @property
     def has_arrived(self) -> bool:
         """Return whether no request is in transit to the server."""
         return self._over.is_set() or not self._start_lock.locked()
