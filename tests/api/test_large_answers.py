@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE
 from api.scripted import KEY
 
 from lk_jupyter.api._events import Output
@@ -121,7 +122,7 @@ def test_a_renewed_token_is_sent_without_reading_a_large_refusal_first(server, s
     )
     server.json({"prices": [], "count": 0})
     assert len(client.pricing.get()) == 0
-    assert server.left.is_set()
+    assert server.left.wait(PATIENCE)
 
 
 def test_an_event_that_is_too_large_breaks_its_stream(server, client):
