@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from patience import PATIENCE
 from api.scripted import KEY
+from patience import PATIENCE
 
 from lk_jupyter.api._events import Output
 from lk_jupyter.api.execution import StreamingExecutionRequest
