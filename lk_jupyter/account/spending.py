@@ -95,14 +95,14 @@ class Spending:
 
     Example:
         >>> _ = session.run("print(1)").result()
-        >>> found = session.spending(days=7)
-        >>> found.total == sum(day.amount for day in found.by_day())
+        >>> spending = session.spending(days=7)
+        >>> spending.total == sum(day.amount for day in found.by_day())
         True
-        >>> [kind.label for kind in found.by_kind()]
+        >>> [kind.label for kind in spending.by_kind()]
         [...'Runs'...]
-        >>> found.by_hardware()[0].amount > 0
+        >>> spending.by_hardware()[0].amount > 0
         True
-        >>> list(found.df.columns)
+        >>> list(spending.df.columns)
         ['credits', 'kind', 'hardware', 'description']
     """
 

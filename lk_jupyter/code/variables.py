@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def uploaded_variables(source: Source, options: RunOptions) -> dict[str, Any]:
     """Return the variables that a run brings along. Raises UsageError for a name that is not set."""
     names = named("in", options.inputs)
-    return found(dict.fromkeys([*names, *read_in(source)] if options.in_all else names), source.namespace)
+    return require_variables(dict.fromkeys([*names, *read_in(source)] if options.in_all else names), source.namespace)
 
 
 def read_in(source: Source) -> list[str]:
@@ -45,7 +45,7 @@ def named(option: str, texts: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(filter(None, names)))
 
 
-def found(names: Iterable[str], namespace: Mapping[str, Any]) -> dict[str, Any]:
+def require_variables(names: Iterable[str], namespace: Mapping[str, Any]) -> dict[str, Any]:
     """Return the variables of these names. Raises UsageError for names that are not set."""
     missing = [name for name in names if name not in namespace]
     if missing:

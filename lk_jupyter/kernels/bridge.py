@@ -247,7 +247,7 @@ class Bridge:
             return
         state = load_json(message.parts[3]).get("execution_state")
         if state == "idle":
-            await self._report_lost(message.parent)
+            await self._report_lost_messages(message.parent)
             self._record_end("idle", message)
             await self._end_check("idle", message)
         if state in {"restarting", "autorestarting"}:
@@ -265,7 +265,7 @@ class Bridge:
             if not self._pending[request_id].missing:
                 self._forget(request_id)
 
-    async def _report_lost(self, request: dict[str, Any]) -> None:
+    async def _report_lost_messages(self, request: dict[str, Any]) -> None:
         """Show in the cell that ends how many messages were lost while the connection was broken."""
         if request.get("msg_type") == "execute_request" and (label := lost_label(len(self._numbers.missing))):
             self._numbers.missing.clear()
@@ -286,7 +286,7 @@ class Bridge:
 
     async def _end_request(self, pending: _PendingRequest, failure: dict[str, Any]) -> None:
         """Send the ends of a request that the hosted kernel doesn't send any more."""
-        await self._report_lost(pending.message.header)
+        await self._report_lost_messages(pending.message.header)
         if "reply" in pending.missing:
             await self._answer(pending.channel, pending.message, failure)
         else:
