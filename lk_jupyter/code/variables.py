@@ -67,6 +67,50 @@ def read_by(code: str, namespace: Mapping[str, Any]) -> list[str]:
     return sorted(name for name in unset if name in namespace and name not in is_builtin)
 
 
+def assigned_names(code: str) -> list[str]:
+    """Return the variables, functions and classes that the code sets for later cells, in order.
+
+    Imports, names with an underscore in front, and targets of loops and ``with`` are not included, nor deleted names.
+    """
+    with suppress(SyntaxError):
+        nodes = list(_top_level(parse(as_python(code)).body))
+        passing = {id(name) for node in nodes for target in _targets(node) for name in ast.walk(target)}
+        deleted = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Del)}
+        names = dict.fromkeys(name for node in nodes if id(node) not in passing for name in _set_by(node))
+        return [name for name in names if name not in deleted and not name.startswith("_")]
+    return []
+
+
+def _set_by(node: ast.AST) -> list[str]:
+    """Return the names that a node sets, also in the Python lines of a magic such as ``%%time``."""
+    if isinstance(node, ast.Name):
+        return [node.id] if isinstance(node.ctx, ast.Store) else []
+    if isinstance(node, ast.Call) and _is_shell(node.func):
+        magic, *lines = [str(getattr(word, "value", "")) for word in node.args] or [""]
+        return [name for line in lines if magic in _KEEPS for name in assigned_names(_FLAGS.sub("", line, count=1))]
+    return [node.name] if isinstance(node, _SCOPES) else []
+
+
+def _targets(node: ast.AST) -> list[ast.expr]:
+    """Return the targets of a loop or of ``with``."""
+    if isinstance(node, (ast.For, ast.AsyncFor)):
+        return [node.target]
+    return [node.optional_vars] if isinstance(node, ast.withitem) and node.optional_vars else []
+
+
+#: Nodes whose inner names aren't names of the module.
+_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+_INNER = (*_SCOPES, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+
+
+def _top_level(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """Yield nodes and their children in order, without the inside of functions, classes and comprehensions."""
+    for node in nodes:
+        yield node
+        if not isinstance(node, _INNER):
+            yield from _top_level(ast.iter_child_nodes(node))
+
+
 #: Calls without arguments, and magics, that show every name.
 _ALL_NAMES, _ALL_MAGICS = {"globals", "locals", "vars", "dir"}, {"who", "whos", "who_ls", "reset", "reset_selective"}
 

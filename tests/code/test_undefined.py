@@ -3,6 +3,7 @@
 import pytest
 
 from lk_jupyter.code.undefined import undefined_names
+from lk_jupyter.code.variables import assigned_names
 
 
 @pytest.mark.parametrize(
@@ -58,3 +59,20 @@ def test_a_name_that_may_be_set_or_not_read_is_not_listed(code):
 
 def test_names_of_the_notebook_are_set():
     assert undefined_names("print(X, y)", {"X": 1}) == ["y"]
+
+
+@pytest.mark.parametrize(
+    ("code", "names"),
+    [
+        ("best, *scores = train()", ["best", "scores"]),
+        ("def f(a):\n    inner = a\nclass C:\n    field = 1", ["f", "C"]),
+        ("if ready:\n    x = 1\nprint(y := 2)", ["x", "y"]),
+        ("for epoch in range(3):\n    loss = epoch\nwith open('x') as file: text = file.read()", ["loss", "text"]),
+        ("import numpy as np\n_hidden = 1\nx = 1\ndel x\n[i for i in range(3)]\nrow[0] = row.name = 2", []),
+        ("%time history = fit()", ["history"]),
+        ("%%time\nx = 1\ny = 2", ["x", "y"]),
+        ("1 +", []),
+    ],
+)
+def test_names_that_a_cell_sets_for_later_cells_are_listed(code, names):
+    assert assigned_names(code) == names

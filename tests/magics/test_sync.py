@@ -225,3 +225,14 @@ def test_a_name_that_nothing_has_set_is_reported_before_anything_is_sent(kernel,
         "The cell reads 'modle', but nothing has set it. Nothing was sent. Did you mean 'model'?"
     )
     assert kernel.value("len(__import__('lk_jupyter').history())") == runs
+
+
+def test_a_fresh_cell_is_not_sent_with_an_unknown_name_and_offers_the_names_that_it_did_not_return(kernel, notebook):
+    runs = kernel.value("len(__import__('lk_jupyter').history())")
+    cell = run_silently(kernel, "%%lk_run --machine cpu --fresh\nprint(unknown_name)")
+    assert cell.error["evalue"].startswith("The cell reads 'unknown_name', but nothing has set it. Nothing was sent.")
+    assert kernel.value("len(__import__('lk_jupyter').history())") == runs
+    cell = run_silently(kernel, "%%lk_run --machine cpu --fresh\nbest = 0.9")
+    assert cell.shown[-1].startswith("Hint: The run set 'best', but a fresh process returns no variables.")
+    assert cell.metadata[-1] == {"lk_jupyter_hints": ["--sync"]}
+    assert kernel.value("'best' in globals()") == "False"

@@ -18,12 +18,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from lk_jupyter.api.execution import ExecutionMetrics, ExecutionRecord, MetricPoint
+from lk_jupyter.api.execution import SUCCEEDED_STATES, ExecutionMetrics, ExecutionRecord, MetricPoint
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.code.packages import package_providing
+from lk_jupyter.code.variables import assigned_names
 from lk_jupyter.config.assumptions import row
 from lk_jupyter.errors import UsageError
 from lk_jupyter.machines.catalogue import Catalogue, machine_cost, price_label
+from lk_jupyter.options.runs import RunOptions
+from lk_jupyter.protocol.metadata import GROUP_KEY
 from lk_jupyter.protocol.notice import HINT, WARNING, Notice
 from lk_jupyter.runs.clock import measure_duration
 from lk_jupyter.runs.outcome import TRACEBACK, remote_traceback, split_printed_output
@@ -300,6 +303,32 @@ def _advise_name(name: str, value: Any) -> Hint:
     return Hint(f"A fresh process doesn't have the notebook's {kind} '{name}'. Send it: --sync.", "--sync")
 
 
+#: Names in the hint about unreturned names.
+_MAX_NAMES = 6
+
+
+def unreturned_names(case: Evidence) -> Hint | None:
+    """Offer variables for a successful run in a fresh process that set names: the process has ended with them."""
+    bundle = case.bundle
+    if not (case.record and bundle and case.record.status.lower() in SUCCEEDED_STATES):
+        return None
+    options = bundle.options
+    if not isinstance(options, RunOptions) or not bundle.source.is_cell or bundle.payload.carries:
+        return None
+    if options.session or options.outputs or GROUP_KEY in options.metadata:
+        return None
+    names = assigned_names(bundle.source.code)
+    if not names:
+        return None
+    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+    listed = ", ".join(f"'{name}'" for name in names[:_MAX_NAMES])
+    return Hint(
+        f"The run set {listed}{more}, but a fresh process returns no variables. To get them, add --sync and run the "
+        f"cell again: {bundle.at_most}.",
+        "--sync",
+    )
+
+
 def _is_imported(value: Any) -> bool:
     """Whether a function or class is imported, not made in the notebook."""
     return (inspect.isroutine(value) or isinstance(value, type)) and getattr(value, "__module__", "") != "__main__"
@@ -485,6 +514,7 @@ RULES: tuple[Rule, ...] = (
     Rule("failed", killed),
     Rule("failed", crashed),
     Rule("end", time_limit_exceeded),
+    Rule("end", unreturned_names),
     Rule("run", full_gpu),
     Rule("run end", idle_gpu),
     Rule("end", slow_imports),

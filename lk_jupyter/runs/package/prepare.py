@@ -110,14 +110,14 @@ def _pack_variables(
     carries = _syncs(source, options)
     outputs = named("out", options.outputs)
     inputs = uploaded_variables(source, options)
+    if source.is_cell and not options.session:
+        _refuse_undefined(source)
     if not (carries or inputs or outputs):
         return inputs, VariablePayload()
     if not carries:
         return inputs, pack(inputs, outputs, pickle=options.pickle, namespace=source.namespace)
     from lk_jupyter.remote.carry.base import silent  # noqa: PLC0415 (imports cloudpickle)
 
-    if source.is_cell and not options.session:
-        _refuse_undefined(source)
     names = list(dict.fromkeys([*inputs, *read_in(source)]))
     optional_names = source.namespace if reads_all(source.code) else _picklable_names(source)
     code, limit = source.code, setting("carry_limit")

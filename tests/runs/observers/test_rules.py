@@ -307,6 +307,39 @@ def test_a_name_of_the_notebook_that_the_run_lacks_is_named_with_what_brings_it(
     assert hint.option == option
 
 
+def cell_bundle(code="best = 1", **options):
+    source = Source(code, is_cell=True)
+    return BundleBuilder(source, RunOptions(**options), TYPES["gpu.a100"], Limits(60, 600, None)).build()
+
+
+def test_a_green_fresh_run_lists_names_that_it_did_not_return_with_the_price_of_getting_them():
+    code = "import json\nbest, scores = 1, [2]\nfor n in range(8): last = n"
+    (hint,) = hints(Evidence(record=record("completed", code=0), bundle=cell_bundle(code)))
+    assert hint.text == (
+        "The run set 'best', 'scores', 'last', but a fresh process returns no variables. To get them, add --sync and "
+        "run the cell again: at most 0.0265 credits (time limit 60 s)."
+    )
+    assert hint.option == "--sync"
+    many = "; ".join(f"v{n} = {n}" for n in range(9))
+    (hint,) = hints(Evidence(record=record("completed", code=0), bundle=cell_bundle(many)))
+    assert "'v5' and 3 more, but" in hint.text
+
+
+@pytest.mark.parametrize(
+    "bundle",
+    [
+        cell_bundle("import json\nprint(json)"),
+        cell_bundle(session="s"),
+        cell_bundle(outputs=["best"]),
+        cell_bundle(metadata={"lk_group": "1"}),
+        replace(cell_bundle(), payload=VariablePayload(settings={"carry": True})),
+    ],
+    ids=["sets nothing", "session", "named outputs", "one of several", "returns its changes"],
+)
+def test_a_green_run_that_kept_nothing_back_gets_no_hint(bundle):
+    assert hints(Evidence(record=record("completed", code=0), bundle=bundle)) == []
+
+
 @pytest.mark.parametrize("error", ["NameError: name 'elsewhere' is not defined", "NameError: y", "ValueError: y"])
 def test_a_name_that_nobody_knows_gets_no_hint(error):
     assert hints(Evidence(record=record(error=error), namespace=NOTEBOOK)) == []
