@@ -206,6 +206,21 @@ def test_what_is_only_read_does_not_come_back():
     assert here["total"] == 10_003
 
 
+@pytest.mark.parametrize("rebind", [lambda names: names.update(a=5), lambda names: names.pop("a")])
+@pytest.mark.parametrize("make_value", [lambda: [1], lambda: np.ones(1), lambda: ([1], 0)])
+def test_a_change_arrives_after_the_cell_has_bound_the_name_again_or_deleted_it(make_value, rebind):
+    value = make_value()
+    namespace = {"a": value, "b": {"shared": value}}
+    there = There(namespace, names=["a"])
+    mutable = there.names["a"][0] if isinstance(value, tuple) else there.names["a"]
+    mutable *= 3
+    rebind(there.names)
+    there.back(namespace)
+    shared = namespace["b"]["shared"]
+    assert list(shared[0] if isinstance(value, tuple) else shared) in ([1, 1, 1], [3])
+    assert namespace.get("a") in (5, None)
+
+
 def test_what_changes_in_place_is_counted_under_its_name_though_a_new_value_holds_it():
     here = {"items": [1], "unread": [2]}
     there = There(here)

@@ -91,11 +91,13 @@ class Visit:
         for name in [*changed, *sorted(self._arrived - changed.keys()), *(NAMELESS.keys() - changed.keys())]:
             if name in changed:
                 waiting = [("name", name, changed[name])]
+                self._reach_start_value(digests, name)
             elif name in NAMELESS:
                 digest_or_none(digests.digest_any, self._states[name])
                 waiting = []
             else:
                 digests.persistent_id(self._namespace.get(name))
+                self._reach_start_value(digests, name)
                 waiting = []
             while waiting or reached.keys() - visited:
                 for item in waiting:
@@ -113,6 +115,14 @@ class Visit:
                 visited.update(tokens)
                 waiting = [item for token in tokens for item in self._changed_content(digests, token)]
         return departing
+
+    def _reach_start_value(self, digests: Digests, name: str) -> None:
+        """Record the objects of a value whose name the code bound again: other variables may share the objects."""
+        value = self._start.get(name)
+        if name not in self._arrived or value is self._namespace.get(name, self):
+            return
+        if digests.persistent_id(value) is None:
+            digest_or_none(digests.digest_any, value)
 
     def _changed_content(self, digests: Digests, token: int) -> Iterator[tuple[str, int, Any]]:
         """Yield the content of an object if changed, and record the objects that the content refers to."""
