@@ -101,8 +101,8 @@ def identity(session: Connection) -> Identity:
     target = session.target
     return Identity(
         account=status.email or status.user_id or UNTOLD,
-        organization=_named(organization),
-        organization_source=_why(organization, target.org_source),
+        organization=_organization_name(organization),
+        organization_source=_organization_reason(organization, target.org_source),
         server=session.base_url,
         server_source=target.server_source,
         key_source=target.key.source,
@@ -133,13 +133,13 @@ def _organization(client: Client) -> UserOrg | None:
     return None
 
 
-def _named(organization: UserOrg | None) -> str:
+def _organization_name(organization: UserOrg | None) -> str:
     if organization is None:
         return UNTOLD
     return organization.name or organization.slug or organization.org_id
 
 
-def _why(organization: UserOrg | None, slug: str) -> str:
+def _organization_reason(organization: UserOrg | None, slug: str) -> str:
     if organization is not None and organization.is_key_scoped:
         return "the key belongs to it"
     return slug or "your default organization"

@@ -77,12 +77,12 @@ def burn_rate(resources: Iterable[BillableResource]) -> Rate:
     return Rate(sum(priced, Decimal(0)), complete=len(priced) == len(prices))
 
 
-def up(vms: Iterable[VM]) -> list[VM]:
+def billed_vms(vms: Iterable[VM]) -> list[VM]:
     """Return the VMs that are billed."""
     return [vm for vm in vms if vm.status.lower() in UP_STATES]
 
 
-def served(deployments: Iterable[Deployment]) -> list[Deployment]:
+def billed_deployments(deployments: Iterable[Deployment]) -> list[Deployment]:
     """Return the deployments that are billed."""
     return [deployment for deployment in deployments if deployment.current_replicas]
 
@@ -109,9 +109,9 @@ def things(
 def billable_resources(session: Connection) -> tuple[BillableResource, ...]:
     """Return all active resources of the session's organization that are billed by time."""
     client = session.client
-    vms = up(_read_all(lambda: client.vms.list(include_failed=False, include_terminated=False)))
+    vms = billed_vms(_read_all(lambda: client.vms.list(include_failed=False, include_terminated=False)))
     volumes = _read_all(client.block.list)
-    deployments = served(_read_all(client.inference.list))
+    deployments = billed_deployments(_read_all(client.inference.list))
     prices = Prices(
         tuple(session.machines()),
         next(iter(_read_all(lambda: [client.vms.availability()] if vms else [])), None),
@@ -146,25 +146,25 @@ def _runs(runs: Iterable[Workload], prices: Prices) -> Iterator[BillableResource
     for run in runs:
         if run.status.lower() == "running":
             name = run.run_name or plain_name(run.file_name or "")
-            hardware = _several(1, run.hardware_profile)
+            hardware = _card_count(1, run.hardware_profile)
             yield BillableResource("run", run.execution_id, name, hardware, prices.machine_price(run.hardware_profile))
 
 
 def _vms(vms: Iterable[VM], prices: Prices) -> Iterator[BillableResource]:
-    for vm in up(vms):
+    for vm in billed_vms(vms):
         name = vm.display_name or vm.name or ""
-        hardware = _several(vm_gpu_count(vm), vm.hardware_profile or vm.instance_specs.gpu_type)
+        hardware = _card_count(vm_gpu_count(vm), vm.hardware_profile or vm.instance_specs.gpu_type)
         yield BillableResource("VM", vm.vm_id, name, hardware, prices.hourly_vm_price(vm))
 
 
 def _deployments(deployments: Iterable[Deployment], prices: Prices) -> Iterator[BillableResource]:
-    for deployment in served(deployments):
-        hardware = _several(deployment.current_replicas or 0, deployment.hardware_profile)
+    for deployment in billed_deployments(deployments):
+        hardware = _card_count(deployment.current_replicas or 0, deployment.hardware_profile)
         price = prices.deployment_price(deployment)
         yield BillableResource("deployment", deployment.deployment_id, deployment.hf_model_id, hardware, price)
 
 
-def _several(count: int, profile: str | None) -> str:
+def _card_count(count: int, profile: str | None) -> str:
     """Return how many cards of which kind; nothing where the server doesn't name the kind."""
     hardware = hardware_label(profile) if profile else ""
     return f"{count} x {hardware}" if hardware and count > 1 else hardware

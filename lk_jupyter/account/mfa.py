@@ -18,7 +18,7 @@ def enrolment(enrollment: MfaEnrollment, account: str) -> OneTimeSecret:
     image, drawing = _qr(address)
     return OneTimeSecret(
         f"Second factor of {account}",
-        [("Seed", enrollment.secret), *_numbered(enrollment.backup_codes)],
+        [("Seed", enrollment.secret), *_number_codes(enrollment.backup_codes)],
         "Scan the code with your authenticator app, or type the seed there. Store the backup codes in your "
         "password manager: each signs you in once. Then turn it on: %lk_mfa verify",
         qr_code if qr_code.startswith("data:image/") else image,
@@ -29,10 +29,10 @@ def enrolment(enrollment: MfaEnrollment, account: str) -> OneTimeSecret:
 def backup_codes(codes: MfaBackupCodes) -> OneTimeSecret:
     """Return new backup codes."""
     advice = "Store them in your password manager: each signs you in once. The old codes no longer work."
-    return OneTimeSecret("New backup codes", _numbered(codes.backup_codes), advice)
+    return OneTimeSecret("New backup codes", _number_codes(codes.backup_codes), advice)
 
 
-def _numbered(codes: list[str]) -> list[tuple[str, str]]:
+def _number_codes(codes: list[str]) -> list[tuple[str, str]]:
     return [(f"Backup code {number}", code) for number, code in enumerate(codes, 1)]
 
 

@@ -41,13 +41,15 @@ def team_slug(client: Client) -> str | None:
 def member(client: Client, slug: str, who: str) -> OrgMember:
     """Return the member of this e-mail address or id. Raises UsageError."""
     matches = [each for each in client.orgs.list_members(slug) if who in {each.email, each.user_id}]
-    return _only(matches, f"'{who}' isn't a member of {slug}. Members: %lk_org members --org {slug}")
+    return _require_first(matches, f"'{who}' isn't a member of {slug}. Members: %lk_org members --org {slug}")
 
 
 def outgoing_invite(client: Client, slug: str, which: str) -> OrgInvite:
     """Return the invitation that an organization sent to this address, or of this id. Raises UsageError."""
     matches = [each for each in client.orgs.list_invites(slug) if which == each.email or each.id.startswith(which)]
-    return _only(matches, f"{slug} has no open invitation for '{which}'. Invitations: %lk_org invites --org {slug}")
+    return _require_first(
+        matches, f"{slug} has no open invitation for '{which}'. Invitations: %lk_org invites --org {slug}"
+    )
 
 
 def incoming_invite(client: Client, which: str | None) -> MyInvite:
@@ -57,7 +59,9 @@ def incoming_invite(client: Client, which: str | None) -> MyInvite:
     several = ", ".join(each.org_slug for each in matches)
     if len(matches) > 1:
         raise UsageError(f"You have several invitations: {several}. Name one: %lk_org accept {matches[0].org_slug}")
-    return _only(matches, f"You have no invitation{f' to {which}' if which else ''}. Invitations: %lk_org invites")
+    return _require_first(
+        matches, f"You have no invitation{f' to {which}' if which else ''}. Invitations: %lk_org invites"
+    )
 
 
 def transactions(client: Client, slug: str, limit: int, kind: Kind | None, source: str | None) -> list[OrgTransaction]:
@@ -65,7 +69,7 @@ def transactions(client: Client, slug: str, limit: int, kind: Kind | None, sourc
     return list(islice(client.orgs.transactions(slug, limit=limit, kind=kind, source=source), limit))
 
 
-def _only(matches: Iterable[T], otherwise: str) -> T:
+def _require_first(matches: Iterable[T], otherwise: str) -> T:
     first: Iterator[T] = iter(matches)
     for each in first:
         return each

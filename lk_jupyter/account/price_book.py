@@ -15,11 +15,11 @@ _MILLION = 1_000_000
 
 def price_rows(book: PriceBook, words: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Return the entries that contain all of the words, each with the subject of its price."""
-    rows = [_row(entry) for entry in book]
+    rows = [_price_row(entry) for entry in book]
     return [row for row in rows if all(word.lower() in f"{row['what']} {row['of']}".lower() for word in words)]
 
 
-def _row(entry: PriceEntry) -> dict[str, Any]:
+def _price_row(entry: PriceEntry) -> dict[str, Any]:
     price, unit = _price(entry)
     selector = ", ".join(str(value) for value in entry.selector.values())
     return {"what": entry.meter_slug, "of": selector, "credits": None if price is None else float(price), "per": unit}

@@ -510,11 +510,11 @@ def _read(path: Path) -> dict[str, dict[str, dict[str, str]]]:
         return {}
     version = (path, state.st_mtime_ns, state.st_size)
     if _last[0] != version:
-        _last = (version, _sound(path))
+        _last = (version, _read_sound_entries(path))
     return _last[1]
 
 
-def _sound(path: Path) -> dict[str, dict[str, dict[str, str]]]:
+def _read_sound_entries(path: Path) -> dict[str, dict[str, dict[str, str]]]:
     odd: list[str] = []
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -43,7 +43,7 @@ def allowed_bytes(place: Place) -> int:
     """
     if place in _answers:
         return _answers[place]
-    size = _stored().get(place.key, 0) if place.notebook else 0
+    size = _read_answers().get(place.key, 0) if place.notebook else 0
     if size and _is_trusted(Path(place.notebook)):
         _answers[place] = size
         return size
@@ -58,13 +58,13 @@ def allow(place: Place, size: int) -> None:
     _answers[place] = max(size, 1, _answers.get(place, 0))
     if place.notebook:
         with suppress(OSError):
-            write_json(consents_file(), {**_stored(), place.key: _answers[place]})
+            write_json(consents_file(), {**_read_answers(), place.key: _answers[place]})
 
 
 def withdraw(place: Place) -> None:
     """Delete the answer for a notebook. Raises UsageError if the file can't be written."""
     _answers.pop(place, None)
-    answers = _stored()
+    answers = _read_answers()
     if answers.pop(place.key, None) is None:
         return
     try:
@@ -73,7 +73,7 @@ def withdraw(place: Place) -> None:
         raise UsageError(f"Can't write '{consents_file()}' ({error.strerror}). The answer is still stored.") from None
 
 
-def _stored() -> dict[str, int]:
+def _read_answers() -> dict[str, int]:
     """Return the stored answers; a broken file has none, so the question is shown again."""
     with suppress(UsageError):
         return {key: size for key, size in read_json(consents_file()).items() if type(size) is int and size > 0}

@@ -69,7 +69,7 @@ def _server(text: str) -> str:
     return address
 
 
-def _word(text: str) -> str:
+def _require_word(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", text):
         raise ValueError("one word of letters, digits, dots, dashes and underscores")
     return text
@@ -123,7 +123,9 @@ def approvals_in(text: str) -> dict[str, tuple[Decimal, Decimal] | None]:
         machine, _, limits = entry.partition("=")
         cost, _, price = limits.partition("@")
         try:
-            approvals[_word(machine)] = None if limits == "unknown" else (parse_credits(cost), parse_credits(price))
+            approvals[_require_word(machine)] = (
+                None if limits == "unknown" else (parse_credits(cost), parse_credits(price))
+            )
         except ValueError:
             raise ValueError("MACHINE=CREDITS@PRICE, such as gpu.a100=5@1.59; several with commas") from None
     return approvals
@@ -262,8 +264,8 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("dashboard_url", "https://dashboard.lyceum.technology", "Website that %lk_login --browser opens.", _server),
     Setting("api_key", None, "Key that signs you in; %lk_login stores it.", also=KEY_VARIABLES[1:], secret=True),
-    Setting("org", None, "Organization to act for, by its slug.", _word, also=("LYCEUM_ORG",)),
-    Setting("machine", "gpu.l40s", "Machine type of a run without --gpu and --machine.", _word),
+    Setting("org", None, "Organization to act for, by its slug.", _require_word, also=("LYCEUM_ORG",)),
+    Setting("machine", "gpu.l40s", "Machine type of a run without --gpu and --machine.", _require_word),
     Setting("timeout", 60, "Time limit of a run, in seconds.", _run_seconds),
     Setting(
         "max_timeout", _longest_run, "Longest time limit that your account allows, in seconds.", _seconds(1, 31_536_000)
@@ -405,7 +407,7 @@ def resolve(name: str) -> Resolved:
             return Resolved(None, "the local cloud has its own")
         key = credential()
         return Resolved(key.token, key.source) if key else Resolved(None, "default")
-    text, source = _stored(setting_row, reading)
+    text, source = _read_stored(setting_row, reading)
     if text in (None, ""):
         resolved = Resolved(setting_row.default_value(), "default")
     else:
@@ -478,7 +480,7 @@ def _parsed(setting_row: Setting, text: str, source: str) -> Any:
         raise UsageError(f"{setting_row.name}{where} takes {form}, not {text!r}.") from None
 
 
-def _stored(setting_row: Setting, reading: _Reading) -> tuple[Any, str]:
+def _read_stored(setting_row: Setting, reading: _Reading) -> tuple[Any, str]:
     """Return the text of a setting from the first place with a text, and the name of the place."""
     name = setting_row.name
     if (text := read_json(SITE_FILE).get(name)) not in (None, ""):

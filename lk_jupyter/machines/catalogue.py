@@ -75,10 +75,10 @@ class Catalogue:
             if machine is not None and self.allows(machine):
                 return machine
         if not any(matches):
-            raise UsageError(f"Unknown machine '{wish}'. Nothing was sent. {self._near(wish)}")
+            raise UsageError(f"Unknown machine '{wish}'. Nothing was sent. {self._similar_machines(wish)}")
         raise UsageError(
             f"Your quota doesn't include '{wish}'. Nothing was sent. You may use: "
-            f"{self._priced(filter(self.allows, self.types))}."
+            f"{self._list_with_prices(filter(self.allows, self.types))}."
         )
 
     def larger(self, memory_gib: float, needed_gib: float = 0.0) -> MachineType | None:
@@ -104,13 +104,13 @@ class Catalogue:
         by_card = {machine.card: machine for machine in reversed(self.types)}
         return by_profile.get(name) or by_profile.get(f"gpu.{name}") or by_card.get(name.removeprefix("gpu."))
 
-    def _near(self, wish: str) -> str:
+    def _similar_machines(self, wish: str) -> str:
         names = {(machine.card or machine.hardware_profile): machine for machine in reversed(self.types)}
         close = get_close_matches(wish.lower().removeprefix("gpu."), names, n=_NEAR, cutoff=0.4)
         similar = [names[name] for name in close] or [machine for machine in self.types if self.allows(machine)]
-        return f"{'Similar' if close else 'Machines'}: {self._priced(similar)}. All machines: %lk_machines"
+        return f"{'Similar' if close else 'Machines'}: {self._list_with_prices(similar)}. All machines: %lk_machines"
 
-    def _priced(self, machines: Iterable[MachineType]) -> str:
+    def _list_with_prices(self, machines: Iterable[MachineType]) -> str:
         return ", ".join(f"{machine.hardware_profile} ({price_label(machine)})" for machine in machines) or "none"
 
 

@@ -100,17 +100,17 @@ def make_offer(machine: MachineType, *, allowed: bool = True, free: bool | None 
     return MachineOffer(
         profile=machine.hardware_profile,
         gpu=machine.card_name,
-        gpus=_reported(machine, "gpu_count") or _counted(machine),
+        gpus=_reported_figure(machine, "gpu_count") or _count_gpus(machine),
         memory_gib=machine.memory_gib,
-        vcpus=_reported(machine, "cpu"),
-        ram_gib=_reported(machine, "memory"),
+        vcpus=_reported_figure(machine, "cpu"),
+        ram_gib=_reported_figure(machine, "memory"),
         price_per_hour=machine.price_per_hour,
         allowed=allowed,
         free=free,
     )
 
 
-def _reported(machine: MachineType, name: str) -> int | None:
+def _reported_figure(machine: MachineType, name: str) -> int | None:
     """Return a value that some servers report of a machine, by the field name of VM shapes."""
     more = machine.model_extra or {}
     specs = more.get("instance_specs")
@@ -118,7 +118,7 @@ def _reported(machine: MachineType, name: str) -> int | None:
     return figure if isinstance(figure, int) else None
 
 
-def _counted(machine: MachineType) -> int:
+def _count_gpus(machine: MachineType) -> int:
     """Return the GPUs of a profile such as ``gpu.a100.2x``."""
     parts = re.findall(r"(?:^|\.)(\d+)x(?=\.|$)", machine.hardware_profile.lower())
     return int(parts[0]) if parts else int(machine.card is not None)

@@ -61,13 +61,13 @@ def table(offers: Sequence[MachineOffer], wish: PickerQuery) -> OfferTable:
     seconds = parse_seconds(wish.limit or setting("timeout"), setting("max_timeout"))
     rows = ordered(fitting(offers, wish.need), wish.by, descending=wish.descending)
     return OfferTable(
-        [_row(offer, seconds) for offer in rows],
+        [_offer_row(offer, seconds) for offer in rows],
         f"{len(rows)} of {len(offers)} machines.",
         "" if rows or not offers else "No machine matches. Try less memory or a higher price.",
     )
 
 
-def _row(offer: MachineOffer, seconds: int) -> dict[str, str]:
+def _offer_row(offer: MachineOffer, seconds: int) -> dict[str, str]:
     return {
         "profile": offer.profile,
         "gpu": offer.gpu,

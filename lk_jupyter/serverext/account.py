@@ -30,7 +30,7 @@ class _Account(Handler):
             facts = {**trouble.content(), **await asyncio.to_thread(_server)}
         else:
             identity = await _identity(upstream)  # first: the answer has the clock of the API
-            facts = {**_who(upstream), **identity}
+            facts = {**_identity_row(upstream), **identity}
         self.finish({**facts, "said": notices or []})
 
     async def change(self, work: Callable[..., list[str]], *arguments: Any) -> None:
@@ -121,7 +121,7 @@ def _server() -> dict[str, Any]:
     return {"base_url": signin.signin_server(), "is_local": settings.setting("base_url") == files.LOCAL}
 
 
-def _who(upstream: Upstream) -> dict[str, Any]:
+def _identity_row(upstream: Upstream) -> dict[str, Any]:
     target = upstream.connection.target
     return {
         "base_url": upstream.connection.base_url,
@@ -174,7 +174,7 @@ async def _burn_rate(upstream: Upstream) -> dict[str, Any]:
         answer_or_none(ask(Block.list)),
         answer_or_none(ask(Inference.list)),
     )
-    rented, served = burn_rate.up(vms or ()), burn_rate.served(deployments or ())
+    rented, served = burn_rate.billed_vms(vms or ()), burn_rate.billed_deployments(deployments or ())
     volumes = list(disks or ())
     sold, book, models = await asyncio.gather(
         answer_or_none(ask(Vms.availability)) if rented else nothing(),
