@@ -126,7 +126,7 @@ class EndedRun:
                     METRICS, f"'{name}' up to 100", "more", "The metrics have another unit", "Shows them."
                 )
         first, last = record.start_time or record.created_at, record.end_time or record.finish_time
-        outside = _outside([point for points in series.values() for point in points], first, last)
+        outside = _greatest_distance([point for points in series.values() for point in points], first, last)
         if outside > 60:
             words = f"{outside:.0f} seconds away"
             self.report.add_difference(
@@ -293,7 +293,7 @@ def _is_near(first: float, second: float) -> bool:
     return abs(first - second) <= max(_SECOND, _PART * max(first, second))
 
 
-def _outside(points: list[MetricPoint], first: datetime | None, last: datetime | None) -> float:
+def _greatest_distance(points: list[MetricPoint], first: datetime | None, last: datetime | None) -> float:
     """Return the greatest distance in seconds of a sample from the time between start and end of a run."""
     times = [point.timestamp for point in points]
     before = max(((first - moment).total_seconds() for moment in times), default=0.0) if first else 0.0

@@ -53,14 +53,14 @@ class Check:
     def run(self, watch: Callable[[str], object]) -> None:
         """Run the check, store the results, and write the recording. Raises the errors of the API, and UsageError."""
         try:
-            self._look(watch)
+            self._run_checks(watch)
         finally:
             self.report.client.assumptions.store_check(self.report.values)
         if self._wish.record:
             recording.write(self._wish.record, self.report)
             self.report.notes.append(f"Recorded in {self._wish.record}. Keys, addresses, names and ids are replaced.")
 
-    def _look(self, watch: Callable[[str], object]) -> None:
+    def _run_checks(self, watch: Callable[[str], object]) -> None:
         session = self._session
         spends = spending.plan(session, self._wish.max_credits) if session and self._wish.spend else None
         watch(f"Asking {self.report.client.base_url} what it publishes …")

@@ -71,7 +71,7 @@ def plain(path: str) -> str:
 
 def list_fields(schema: dict[str, Any], schemas: dict[str, Any], prefix: str) -> dict[str, Field]:
     """Return the fields of an object schema, including the fields of referenced schemas."""
-    schema = _resolved(schema, schemas, prefix)
+    schema = _resolve_schema(schema, schemas, prefix)
     required = set(schema.get("required", ()))
     return {
         name: _field(part, schemas, prefix, required=name in required)
@@ -79,7 +79,7 @@ def list_fields(schema: dict[str, Any], schemas: dict[str, Any], prefix: str) ->
     }
 
 
-def _resolved(schema: dict[str, Any], schemas: dict[str, Any], prefix: str) -> dict[str, Any]:
+def _resolve_schema(schema: dict[str, Any], schemas: dict[str, Any], prefix: str) -> dict[str, Any]:
     for _ in range(20):
         only: list[dict[str, Any]] = schema.get("allOf") or []
         reference = schema.get("$ref") or (only[0].get("$ref") if len(only) == 1 else None)
@@ -90,7 +90,7 @@ def _resolved(schema: dict[str, Any], schemas: dict[str, Any], prefix: str) -> d
 
 
 def _field(part: dict[str, Any], schemas: dict[str, Any], prefix: str, *, required: bool) -> Field:
-    forms = [_resolved(each, schemas, prefix) for each in (part, *part.get("anyOf", ()), *part.get("oneOf", ()))]
+    forms = [_resolve_schema(each, schemas, prefix) for each in (part, *part.get("anyOf", ()), *part.get("oneOf", ()))]
     limits = [
         limit - (key == "exclusiveMaximum")
         for each in forms

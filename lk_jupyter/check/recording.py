@@ -229,7 +229,7 @@ def write(path: Path, report: Report) -> None:
 def clean_text(report: Report) -> str:
     """Return a recording without private data. Raises UsageError if private data remains."""
     names = Pseudonyms(
-        {word for each in report.exchanges for word in _catalogue_in(each.body, _declared(each))},
+        {word for each in report.exchanges for word in _catalogue_in(each.body, _find_endpoint(each))},
         (
             words
             for each in report.findings
@@ -239,7 +239,7 @@ def clean_text(report: Report) -> str:
     host = urlsplit(report.client.base_url).hostname or ""
     names.pseudonym("host", host)
     steps = [
-        (each, _cleaned(each.body, "", names, _field_kinds(each))) for each in report.exchanges
+        (each, _replace_private(each.body, "", names, _field_kinds(each))) for each in report.exchanges
     ]  # collect names before cleaning sentences
     exchanges = [
         {
@@ -290,7 +290,7 @@ _SERVED = [(re.compile(_placeholders(re.sub(r"([.])", r"\\\1", each.path))), eac
 def _path(exchange: Exchange, names: Pseudonyms) -> str:
     """Return a path as declared; replace the words of an undeclared path."""
     path = exchange.path.partition("?")[0]
-    endpoint = _declared(exchange)
+    endpoint = _find_endpoint(exchange)
     prefix = next((prefix for prefix in _PREFIXES if path.startswith(prefix)), "")
     return prefix + endpoint.path if endpoint else names.sentence(path)
 
@@ -301,14 +301,14 @@ class _Sentence(str):
     __slots__ = ()
 
 
-def _cleaned(value: Any, field: str, names: Pseudonyms, kinds: Mapping[str, frozenset[str]]) -> Any:
+def _replace_private(value: Any, field: str, names: Pseudonyms, kinds: Mapping[str, frozenset[str]]) -> Any:
     """Return JSON with pseudonyms for private values. Sentences are cleaned later."""
     if field in _PRIVATE and value is not None:
         return f"<{type(value).__name__}>"
     if isinstance(value, dict):
-        return {_key(name, names): _cleaned(inner, str(name), names, kinds) for name, inner in value.items()}
+        return {_key(name, names): _replace_private(inner, str(name), names, kinds) for name, inner in value.items()}
     if isinstance(value, list):
-        rows = [_cleaned(inner, field, names, kinds) for inner in value[:_ROWS]]
+        rows = [_replace_private(inner, field, names, kinds) for inner in value[:_ROWS]]
         return [*rows, f"<{len(value) - _ROWS} more>"] if len(value) > _ROWS else rows
     kind = kinds.get(field, frozenset())
     if isinstance(value, str):
@@ -359,7 +359,7 @@ def _is_measure(value: str, field: str, kind: frozenset[str]) -> bool:
     return field == "version" and _VERSION.fullmatch(value) is not None
 
 
-def _declared(exchange: Exchange) -> Endpoint | None:
+def _find_endpoint(exchange: Exchange) -> Endpoint | None:
     """Return the operation of a request; None for an undeclared path."""
     path = exchange.path.partition("?")[0]
     for prefix in _PREFIXES:
@@ -390,7 +390,7 @@ def _catalogue_in(value: Any, endpoint: Endpoint | None, field: str = "") -> Ite
 
 def _field_kinds(exchange: Exchange) -> Mapping[str, frozenset[str]]:
     """Return the kinds of an answer's fields: from its operation, then from other declarations."""
-    endpoint = _declared(exchange)
+    endpoint = _find_endpoint(exchange)
     return {**_all_kinds(), **(_kinds(endpoint) if endpoint else {})}
 
 

@@ -181,13 +181,13 @@ class Probe:
     def look(self) -> None:
         """Do all steps of the level."""
         stored = self._look_at_object()
-        first = self._start(self._filled(_LOOKS_AROUND))
+        first = self._start(self._fill_code(_LOOKS_AROUND))
         if first:
             self._follow(first)
             self._look_at_first(first, stored=stored)
             if first.has_ended:
                 self._ended_run(first).compare()
-            if second := self._start(self._filled(_WAITS)):
+            if second := self._start(self._fill_code(_WAITS)):
                 self._look_at_second(second)
         self._look_at_chat()
 
@@ -199,7 +199,7 @@ class Probe:
         """Abort active runs, and delete the object. An interrupt ends the waiting, but no abort."""
         aborts: list[Abort] = []
         for token, started in self._tokens.items():
-            execution_id = started.execution_id if started else self._salvaged(token)
+            execution_id = started.execution_id if started else self._find_run_id(token)
             if execution_id and not (started and started.has_ended):
                 aborts.append(abort_soon(self._client, execution_id))
             if started and started.stream:
@@ -210,7 +210,7 @@ class Probe:
             if not abort.wait():
                 self._report.notes.append(abort.words)
 
-    def _filled(self, code: str) -> str:
+    def _fill_code(self, code: str) -> str:
         values = {
             "KEY": self._key,
             "FOLDERS": self._client.assumptions.candidates("bucket_folder_python"),
@@ -259,7 +259,7 @@ class Probe:
         self._report.set_assumption(
             "start_answer", "id" if raw.status == 200 and is_run_id(execution_id) else "none", operation
         )
-        execution_id = execution_id if is_run_id(execution_id) else self._salvaged(token) or ""
+        execution_id = execution_id if is_run_id(execution_id) else self._find_run_id(token) or ""
         if not execution_id:
             self._report.add_difference(operation, "a run", "no run in any list", "It may be active", "Look: %lk_runs")
             return None
@@ -267,7 +267,7 @@ class Probe:
         self._tokens[token] = Started(execution_id, url if isinstance(url, str) and url else None)
         return self._tokens[token]
 
-    def _salvaged(self, token: str) -> str | None:
+    def _find_run_id(self, token: str) -> str | None:
         """Return the id of a run whose start returned no id."""
         for attempt in range(LOOKS):
             time.sleep(LOOK_PAUSE * bool(attempt))
@@ -301,7 +301,7 @@ class Probe:
                 "POST /stream/{execution_id}", "the output", words, "The stream can't be read", "Waits for the record."
             )
 
-    def _late(self, started: Started) -> str:
+    def _read_late_stream(self, started: Started) -> str:
         """Return the content of a stream that is opened late."""
         stream = self._client.follow(started.execution_id, started.url)
         contents: list[str] = []
@@ -333,7 +333,7 @@ class Probe:
         report, assumed = self._report, self._client.assumptions
         record = self._record(started)
         text = started.text or str(record.get("stdout") or "")
-        facts = _facts(text)
+        facts = _parse_facts(text)
         if started.text:
             report.set_assumption("stream_method", assumed["stream_method"])
             report.set_assumption("stream_auth", assumed["stream_auth"])
@@ -390,7 +390,7 @@ class Probe:
                 self._report.add_difference(
                     operation, "control characters", "none", "A late reader has no rich outputs", "Shows the text."
                 )
-        late = self._late(started)
+        late = self._read_late_stream(started)
         self._report.set_assumption("late_attach", "replay" if "line 1" in late else "none")
 
     def _log(self, started: Started) -> str:
@@ -413,10 +413,10 @@ class Probe:
     def _look_at_second(self, started: Started) -> None:
         report = self._report
         self._follow(started, "}\n")
-        facts = _facts(started.text)
+        facts = _parse_facts(started.text)
         if facts is not None:
             report.set_assumption("working_folder", "shared" if facts.get("found") else "own")
-            if not self._late(started).startswith("lk_check"):
+            if not self._read_late_stream(started).startswith("lk_check"):
                 report.set_assumption("late_attach", "none")
             self._ended_run(started).expect_listed()
         operation = f"{EXTERNAL}/workloads/abort/{started.execution_id}"
@@ -516,7 +516,7 @@ class Probe:
         return True
 
 
-def _facts(text: str) -> dict[str, Any] | None:
+def _parse_facts(text: str) -> dict[str, Any] | None:
     """Return the facts that a run printed."""
     for line in text.splitlines():
         _, mark, rest = line.partition("lk_check ")
