@@ -50,12 +50,12 @@ def _page(limit: int, before: int | None, notebook: str | None) -> dict[str, Any
     except sqlite3.Error as problem:
         raise RequestProblem("refused", f"Can't read the journal {path} ({problem}).", 500) from None
     return {
-        "runs": [_facts(row, entry) for row, entry in entries],
+        "runs": [_run_facts(row, entry) for row, entry in entries],
         "before": entries[-1][0] if len(entries) == limit else None,
     }
 
 
-def _facts(row: int, entry: JournalEntry) -> dict[str, Any]:
+def _run_facts(row: int, entry: JournalEntry) -> dict[str, Any]:
     from lk_jupyter.serverext.models import JournalRun  # noqa: PLC0415 (as above)
 
     facts = {name: getattr(entry, name) for name in JournalRun.model_fields if name not in {"row", "line"}}

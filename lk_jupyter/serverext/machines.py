@@ -35,7 +35,7 @@ class MachinesHandler(Handler):
 
         typed = {name: self.get_query_argument(name, str(value)) for name, value in PickerQuery().as_dict().items()}
         flags = {name: typed[name] == "1" for name in ("available", "descending")}
-        self.finish(_content(await _offered(await self.desk.upstream()), PickerQuery.of({**typed, **flags})))
+        self.finish(_content(await _recent_offers(await self.desk.upstream()), PickerQuery.of({**typed, **flags})))
 
 
 class Default(Handler):
@@ -47,12 +47,12 @@ class Default(Handler):
         from lk_jupyter.serverext.models import MachineBody  # noqa: PLC0415
 
         machine = self.read(MachineBody).machine
-        if machine not in {offer.profile for offer in await _offered(await self.desk.upstream())}:
+        if machine not in {offer.profile for offer in await _recent_offers(await self.desk.upstream())}:
             raise RequestProblem("bad-request", f"Unknown machine '{machine[:100]}'. Choose one from the table.")
-        self.finish(await asyncio.to_thread(_keep, machine))
+        self.finish(await asyncio.to_thread(_save_machine, machine))
 
 
-async def _offered(upstream: Upstream) -> list[MachineOffer]:
+async def _recent_offers(upstream: Upstream) -> list[MachineOffer]:
     """Return the offers for the account, at most 30 s old. Raises RequestProblem."""
     read, cached = _offers.get(upstream, (0.0, []))
     if not cached or time.monotonic() - read > CACHE_SECONDS:
@@ -101,7 +101,7 @@ def _content(offers: list[MachineOffer], wish: PickerQuery) -> dict[str, Any]:
     return content
 
 
-def _keep(machine: str) -> dict[str, Any]:
+def _save_machine(machine: str) -> dict[str, Any]:
     from lk_jupyter.config import settings  # noqa: PLC0415
 
     settings.save("machine", machine)

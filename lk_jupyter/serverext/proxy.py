@@ -99,7 +99,7 @@ class Proxy(Handler):
     async def _open(self, content: AsyncIterator[bytes] | None) -> httpx.Response:
         self._allowed = await self._match()
         if content and (model := self._allowed.endpoint.checked_body):
-            content = await _checked(model, content)
+            content = await _check_body(model, content)
         self._upstream = await self.desk.upstream()
         if content:
             content = await self._reserve(content)
@@ -127,11 +127,11 @@ class Proxy(Handler):
 
         if not changes_billing(self._allowed.endpoint):
             return content
-        body = await _collected(content, MOST_PRICED_BYTES)
+        body = await _collect_body(content, MOST_PRICED_BYTES)
         self._reservation = await asyncio.to_thread(
             _reserve_spending, self._upstream, self._allowed, body, self._forwarded_headers()
         )
-        return _once(body)
+        return _yield_body(body)
 
     async def _claim_key(self) -> None:
         """Prevent an upload from replacing an object, if the browser requests that."""
@@ -182,7 +182,7 @@ class Proxy(Handler):
             else:
                 content = await self._upstream.content(self._allowed.endpoint, response)
                 if self._reservation:
-                    self._reservation.confirm(_typed(self._allowed.endpoint, content))
+                    self._reservation.confirm(_parse_response(self._allowed.endpoint, content))
                 await self.finish(None if response.status_code == 204 else json.dumps(content))
 
     def _prepare_file(self, response: httpx.Response) -> None:
@@ -239,7 +239,7 @@ def _reserve_spending(
     return upstream.connection.gate(Call(endpoint, allowed.path, {}, headers, model))
 
 
-def _typed(endpoint: Endpoint, content: Any) -> Any:
+def _parse_response(endpoint: Endpoint, content: Any) -> Any:
     """Return an answer as the client parses it; None for an answer of another form."""
     with suppress(ValueError):
         return endpoint.answer_type.validate_python(content)
@@ -259,16 +259,16 @@ def _with_usage(events: bytes) -> Any:
     return None
 
 
-async def _checked(model: type[Model], content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _check_body(model: type[Model], content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """Return a body that may be sent. Raises RequestProblem if its cost differs from its fields."""
-    body = await _collected(content, MOST_CHECKED_BYTES)
+    body = await _collect_body(content, MOST_CHECKED_BYTES)
     with suppress(ValueError):  # the API reports the error of a body that doesn't fit
         if problem := model.model_validate_json(body).problem():
             raise RequestProblem("refused", f"{problem} Nothing was sent.", 422)
-    return _once(body)
+    return _yield_body(body)
 
 
-async def _collected(content: AsyncIterator[bytes], most: int) -> bytes:
+async def _collect_body(content: AsyncIterator[bytes], most: int) -> bytes:
     body = bytearray()
     async for piece in content:
         body += piece
@@ -277,5 +277,5 @@ async def _collected(content: AsyncIterator[bytes], most: int) -> bytes:
     return bytes(body)
 
 
-async def _once(body: bytes) -> AsyncIterator[bytes]:
+async def _yield_body(body: bytes) -> AsyncIterator[bytes]:
     yield body

@@ -102,7 +102,7 @@ class Folder(Handler):
         upstream = await self.desk.upstream()
         if await _files(upstream, folder, 1):
             raise RequestProblem("refused", f"The folder '{folder}' already exists. Nothing was changed.", 409)
-        await _put(upstream, folder + KEEP, 0, _nothing())
+        await _put(upstream, folder + KEEP, 0, _empty_body())
         self.finish({"objects": 1})
 
 
@@ -277,7 +277,7 @@ async def _put(upstream: Upstream, key: str, size: int, pieces: AsyncIterator[by
     await upstream.json(endpoint, EXTERNAL + endpoint.path, query={"key": key}, headers=headers, content=form())
 
 
-async def _nothing() -> AsyncIterator[bytes]:
+async def _empty_body() -> AsyncIterator[bytes]:
     return
     yield b""
 

@@ -114,7 +114,7 @@ class _Reader:
                     self._put(self._outputs.feed(content), len(content))
             self._put(self._outputs.end())
         except LkError as error:
-            last = {"trouble": _trouble(error).content()}
+            last = {"trouble": _error_problem(error).content()}
             if isinstance(error, NotFound) and not has_events:
                 last = self._without_stream(last)
         self._put([], last=last)
@@ -130,7 +130,7 @@ class _Reader:
             self._put(self._outputs.feed(max(local_log, record_log, key=len)))
             self._put(self._outputs.end())
         except LkError as error:
-            return {"trouble": _trouble(error).content()}
+            return {"trouble": _error_problem(error).content()}
         if record is None:
             return {"trouble": RequestProblem("refused", self._stream_problem(local_log), 404).content()}
         if is_final(record.status):
@@ -153,7 +153,7 @@ class _Reader:
             self._loop.call_soon_threadsafe(self._news.set)
 
 
-def _trouble(error: LkError) -> RequestProblem:
+def _error_problem(error: LkError) -> RequestProblem:
     if isinstance(error, ApiError):
         return RequestProblem("refused", error.detail, error.status)
     return RequestProblem("not-an-api" if isinstance(error, InvalidResponse) else "unreachable", str(error))

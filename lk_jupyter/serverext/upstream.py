@@ -82,7 +82,7 @@ class Upstream:
         try:
             if not response.is_success:
                 self._record(endpoint, url, response.status_code)
-                raise await self._trouble(endpoint, response)
+                raise await self._status_problem(endpoint, response)
             yield response
         except httpx.RequestError as failure:
             raise lost(failure, url, endpoint) from None
@@ -157,7 +157,7 @@ class Upstream:
         finally:
             silent_logs.reset(silence)
 
-    async def _trouble(self, endpoint: Endpoint, response: httpx.Response) -> RequestProblem:
+    async def _status_problem(self, endpoint: Endpoint, response: httpx.Response) -> RequestProblem:
         try:
             body = await _body(response, MOST_REASON_BYTES)
         except (httpx.RequestError, JsonTooLarge):

@@ -29,7 +29,7 @@ class UpstreamProvider:
         """Return the connection of the account that is signed in. Raises RequestProblem."""
         async with self._looking:
             if self._upstream is None or time.monotonic() - self._looked > LOOK_AGAIN:
-                await self._look()
+                await self._check_target()
             assert self._upstream is not None  # noqa: S101 (else there was trouble)
             return self._upstream
 
@@ -38,7 +38,7 @@ class UpstreamProvider:
         async with self._looking:
             await self._use(None)
 
-    async def _look(self) -> None:
+    async def _check_target(self) -> None:
         try:
             target = await asyncio.to_thread(_target)
         except RequestProblem:
@@ -53,7 +53,7 @@ class UpstreamProvider:
         if older is not None:
             await older.aclose()
         if target is not None:
-            self._upstream = await asyncio.to_thread(_connected, target)
+            self._upstream = await asyncio.to_thread(_connect_upstream, target)
 
 
 def _target() -> Target:
@@ -69,7 +69,7 @@ def _target() -> Target:
         raise RequestProblem("signed-out", str(problem)) from None
 
 
-def _connected(target: Target) -> Upstream:
+def _connect_upstream(target: Target) -> Upstream:
     from lk_jupyter.serverext.upstream import Upstream  # noqa: PLC0415 (as above)
 
     return Upstream(target)
