@@ -32,7 +32,7 @@ _IN_PLACE = (
 _Read = TypeVar("_Read")
 
 
-def undisturbed(make_tree: Callable[[], _Read]) -> _Read:
+def without_warnings(make_tree: Callable[[], _Read]) -> _Read:
     """Call a function that creates a tree of code.
 
     Python 3.11 sometimes raises SystemError while another thread creates a tree, for a traceback too.
@@ -45,7 +45,7 @@ def undisturbed(make_tree: Callable[[], _Read]) -> _Read:
 
 def parse(code: str | bytes, file_name: str = "<unknown>") -> ast.Module:
     """Return the syntax tree of code. Raises SyntaxError or ValueError."""
-    return undisturbed(lambda: ast.parse(code, file_name))
+    return without_warnings(lambda: ast.parse(code, file_name))
 
 
 @lru_cache(maxsize=8)  # a fan-out calls this for each run
@@ -64,10 +64,10 @@ def check_code(code: str, *, file_name: str, first_line: int = 1, awaits: bool =
         lines = code if not awaits else "\n".join("" if _FUTURE.match(line) else line for line in code.split("\n"))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SyntaxWarning)  # the run shows warnings
-            undisturbed(lambda: compile(lines, file_name, "exec", flags, dont_inherit=True))
+            without_warnings(lambda: compile(lines, file_name, "exec", flags, dont_inherit=True))
     except (SyntaxError, ValueError) as error:
         _name_ipython_lines(code, first_line)
-        raise _moved(error, file_name, first_line) from None
+        raise _move_lines(error, file_name, first_line) from None
     return tree
 
 
@@ -92,7 +92,7 @@ def _in_place(line: str) -> str:
     return "plain Python"
 
 
-def _moved(error: SyntaxError | ValueError, file_name: str, first_line: int) -> SyntaxError:
+def _move_lines(error: SyntaxError | ValueError, file_name: str, first_line: int) -> SyntaxError:
     """Return the error with the line numbers that the author sees."""
     if not isinstance(error, SyntaxError):
         return SyntaxError(str(error), (file_name, first_line, 1, ""))

@@ -47,7 +47,7 @@ def _undefined(tree: ast.Module, namespace: Container[str]) -> Iterator[str]:
         for name in _reads(statement):
             if name not in assigned and name not in namespace and not _is_in_runs(name):
                 yield name
-        assigned |= _assigned(statement)
+        assigned |= _assigned_names(statement)
 
 
 def _is_in_runs(name: str) -> bool:
@@ -65,7 +65,7 @@ def _is_unpredictable(statement: ast.stmt) -> bool:
     return False
 
 
-def _assigned(statement: ast.stmt) -> set[str]:
+def _assigned_names(statement: ast.stmt) -> set[str]:
     """Return every name that a statement may set, also in branches and functions."""
     names: set[str] = set()
     for node in ast.walk(statement):
@@ -113,10 +113,10 @@ def _always_read(node: ast.AST) -> Iterator[str]:
         if isinstance(node.ctx, ast.Load):
             yield node.id
         return
-    yield from (name for child in _evaluated(node) for name in _always_read(child))
+    yield from (name for child in _evaluated_parts(node) for name in _always_read(child))
 
 
-def _evaluated(node: ast.AST) -> list[ast.AST]:
+def _evaluated_parts(node: ast.AST) -> list[ast.AST]:
     """Return the parts of an expression that are evaluated whenever the expression is."""
     if isinstance(node, ast.Lambda):
         return [*node.args.defaults]

@@ -238,7 +238,7 @@ class _Flow:
     def _branch(self, body: Iterable[ast.stmt]) -> set[str]:
         return _Flow(self.set, self.read).follow(body).set
 
-    def _look(self, *nodes: ast.AST | None) -> None:
+    def _add_reads(self, *nodes: ast.AST | None) -> None:
         """Record the names that expressions read, then the names that expressions set."""
         for node in filter(None, nodes):
             stored = {name.id for name in ast.walk(node) if isinstance(name, ast.NamedExpr) for name in [name.target]}
@@ -264,29 +264,29 @@ class _Flow:
 
     def _store(self, *targets: ast.AST | None) -> None:
         for target in filter(None, targets):
-            self._look(target)
+            self._add_reads(target)
             self.set |= {n.id for n in ast.walk(target) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
 
     def _plain(self, statement: ast.stmt) -> None:
-        self._look(statement)
+        self._add_reads(statement)
 
     def _assign(self, statement: ast.Assign) -> None:
-        self._look(statement.value)
+        self._add_reads(statement.value)
         self._store(*statement.targets)
 
     def _annassign(self, statement: ast.AnnAssign) -> None:
-        self._look(statement.annotation, statement.value)
+        self._add_reads(statement.annotation, statement.value)
         if statement.value:
             self._store(statement.target)
 
     def _augassign(self, statement: ast.AugAssign) -> None:
         if isinstance(statement.target, ast.Name):
             self.read |= {statement.target.id} - self.set
-        self._look(statement.value)
+        self._add_reads(statement.value)
         self._store(statement.target)
 
     def _delete(self, statement: ast.Delete) -> None:
-        self._look(statement)
+        self._add_reads(statement)
         self.set -= {target.id for target in statement.targets if isinstance(target, ast.Name)}
 
     def _import(self, statement: ast.Import | ast.ImportFrom) -> None:
@@ -295,34 +295,34 @@ class _Flow:
     _importfrom = _import
 
     def _functiondef(self, statement: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
-        self._look(*statement.decorator_list, statement.args, statement.returns)
+        self._add_reads(*statement.decorator_list, statement.args, statement.returns)
         self.set.add(statement.name)
 
     _asyncfunctiondef = _functiondef
 
     def _classdef(self, statement: ast.ClassDef) -> None:
-        self._look(*statement.decorator_list, *statement.bases, *statement.keywords)
+        self._add_reads(*statement.decorator_list, *statement.bases, *statement.keywords)
         self._branch(statement.body)
         self.set.add(statement.name)
 
     def _if(self, statement: ast.If) -> None:
-        self._look(statement.test)
+        self._add_reads(statement.test)
         self.set |= self._branch(statement.body) & self._branch(statement.orelse)
 
     def _for(self, statement: ast.For | ast.AsyncFor) -> None:
-        self._look(statement.iter)
+        self._add_reads(statement.iter)
         self._store(statement.target)
         self.follow(statement.body).follow(statement.orelse)
 
     _asyncfor = _for
 
     def _while(self, statement: ast.While) -> None:
-        self._look(statement.test)
+        self._add_reads(statement.test)
         self.follow(statement.body).follow(statement.orelse)
 
     def _with(self, statement: ast.With | ast.AsyncWith) -> None:
         for item in statement.items:
-            self._look(item.context_expr)
+            self._add_reads(item.context_expr)
             self._store(item.optional_vars)
         self.follow(statement.body)
 
@@ -330,18 +330,18 @@ class _Flow:
 
     def _try(self, statement: ast.Try) -> None:
         for handler in statement.handlers:
-            self._look(handler.type)
+            self._add_reads(handler.type)
             _Flow({*self.set, handler.name or ""}, self.read).follow(handler.body)
         self.follow(statement.body).follow(statement.orelse).follow(statement.finalbody)
 
     _trystar = _try
 
     def _match(self, statement: ast.Match) -> None:
-        self._look(statement.subject)
+        self._add_reads(statement.subject)
         for case in statement.cases:
             captures = {getattr(node, "name", None) or getattr(node, "rest", None) for node in ast.walk(case.pattern)}
             branch = _Flow(self.set | {name for name in captures if name}, self.read)
-            branch._look(case.pattern, case.guard)
+            branch._add_reads(case.pattern, case.guard)
             branch.follow(case.body)
 
 

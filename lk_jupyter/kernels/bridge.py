@@ -106,7 +106,7 @@ class Bridge:
     async def run(self) -> None:
         """Pass messages until the kernel is shut down."""
         works: list[Coroutine[Any, Any, None]] = [self._sockets.beat(), self._sockets.welcome(), self._link()]
-        works += [self._watch(), self._look()]
+        works += [self._watch(), self._watch_machine()]
         works += [self._listen(channel) for channel in CHANNELS]
         tasks = [asyncio.create_task(work) for work in [*works, self._done.wait()]]
         try:
@@ -194,7 +194,7 @@ class Bridge:
         try:
             async for data in socket:
                 with suppress(*ODD):
-                    await self._take(data)
+                    await self._forward_message(data)
         except ConnectionClosed as end:
             if not is_too_large(end):
                 raise
@@ -218,7 +218,7 @@ class Bridge:
         )
         await self._done.wait()
 
-    async def _take(self, data: Any) -> None:
+    async def _forward_message(self, data: Any) -> None:
         """Forward a message of the hosted kernel."""
         channel, parts = deserialize_msg_from_ws_v1(data)
         message = KernelMessage([], parts)
@@ -251,7 +251,7 @@ class Bridge:
             self._record_end("idle", message)
             await self._end_check("idle", message)
         if state in {"restarting", "autorestarting"}:
-            await self._died()
+            await self._answer_pending()
         elif state == "dead":
             await self._give_back("The kernel died and couldn't be restarted.")
         elif message.parent.get("msg_type") in _WORK:
@@ -297,7 +297,7 @@ class Bridge:
         self._started.discard(name)
         return self._pending.pop(name)
 
-    async def _died(self) -> None:
+    async def _answer_pending(self) -> None:
         """Answer the pending requests that the kernel can't answer any more."""
         self._lease.rest()
         await self._answer_all(
@@ -319,7 +319,7 @@ class Bridge:
             elif self._lease.is_over and not self._end_reason:
                 await self._give_back(f"The machine was released after {self._lease.label} without work.")
 
-    async def _look(self) -> None:
+    async def _watch_machine(self) -> None:
         """Detect that the machine was stopped elsewhere, has reached a limit, or has no such kernel any more."""
         while True:
             await asyncio.sleep(LOOK if self._ready.is_set() else PAUSE)

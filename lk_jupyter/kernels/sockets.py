@@ -44,12 +44,12 @@ class Sockets:
             key=connection["key"].encode(), signature_scheme=connection.get("signature_scheme", "hmac-sha256")
         )
         self._context = zmq.asyncio.Context()
-        self._routers = {name: self._bound(connection, name, zmq.ROUTER) for name in CHANNELS}
-        self._iopub = self._bound(connection, "iopub", zmq.XPUB)
+        self._routers = {name: self._bind_socket(connection, name, zmq.ROUTER) for name in CHANNELS}
+        self._iopub = self._bind_socket(connection, "iopub", zmq.XPUB)
         self._iopub.xpub_verbose = True  # welcome every subscriber, not only the first
-        self._heart = self._bound(connection, "hb", zmq.REP)
+        self._heart = self._bind_socket(connection, "hb", zmq.REP)
 
-    def _bound(self, connection: dict[str, Any], name: str, kind: int) -> zmq.asyncio.Socket:
+    def _bind_socket(self, connection: dict[str, Any], name: str, kind: int) -> zmq.asyncio.Socket:
         socket = self._context.socket(kind)
         socket.linger = _LINGER
         port, transport = connection[f"{name}_port"], connection["transport"]
@@ -82,13 +82,13 @@ class Sockets:
 
     async def send(self, channel: str, message: KernelMessage) -> None:
         """Send a message to a client."""
-        await self._routers[channel].send_multipart(self._signed(message))
+        await self._routers[channel].send_multipart(self._sign_message(message))
 
     async def publish(self, message: KernelMessage) -> None:
         """Send a message to all who listen."""
-        await self._iopub.send_multipart(self._signed(message))
+        await self._iopub.send_multipart(self._sign_message(message))
 
-    def _signed(self, message: KernelMessage) -> list[bytes]:
+    def _sign_message(self, message: KernelMessage) -> list[bytes]:
         return [*message.identities, DELIM, self.session.sign(message.parts[:4]), *message.parts]
 
     def build_message(

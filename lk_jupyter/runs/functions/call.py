@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import cloudpickle
 
 from lk_jupyter.code.imports import imported_names, providers
-from lk_jupyter.code.syntax import parse, undisturbed
+from lk_jupyter.code.syntax import parse, without_warnings
 from lk_jupyter.errors import LkError, NoSuchObject, RunFailed, UsageError
 from lk_jupyter.protocol.bucket import answer_key, call_key
 from lk_jupyter.protocol.parts import PACKAGE, RemoteModule, cloudpickle_files
@@ -132,7 +132,7 @@ class TextArgument:
     def read(cls, function: Callable[..., Any]) -> TextArgument:
         """Find the text of a function."""
         with suppress(OSError, TypeError):
-            lines, first = undisturbed(lambda: inspect.getsourcelines(function))
+            lines, first = without_warnings(lambda: inspect.getsourcelines(function))
             file = Path(inspect.getfile(function))
             return cls(file.name if file.is_file() else CELL, first, "".join(lines))
         return cls()
