@@ -26,7 +26,7 @@ from lk_jupyter.errors import BadRequest, NotFound, ServerError, UsageError
 from lk_jupyter.inference import deploy
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.vms import vms
-from lk_jupyter.vms.offers import VmShape, chosen, offers
+from lk_jupyter.vms.offers import VmShape, choose_offer, offers
 from lk_jupyter.vms.ssh import PublicKey, SshEndpoint
 
 NAMES = sorted(path.stem for path in RECORDED.glob("*.json"))
@@ -90,10 +90,10 @@ def test_a_recording_holds_addresses_of_the_documentation_and_no_key(name):
 
 def test_a_vm_is_rented_waited_for_reached_and_deleted(replayed):
     client = replayed("vm").client
-    offer = chosen(offers(client.vms.availability()), VmShape("a100", 2))
+    offer = choose_offer(offers(client.vms.availability()), VmShape("a100", 2))
     assert offer.per_hour == Decimal("3.18")
     with pytest.raises(UsageError, match="isn't sold as spot"):
-        chosen(offers(client.vms.availability()), VmShape("l40s", 1, "spot"))
+        choose_offer(offers(client.vms.availability()), VmShape("l40s", 1, "spot"))
     assert [each.free for each in offers(client.vms.availability()) if each.instance_type == "spot"] == [False] * 4
     request = vms.request_for(
         VmShape("a100", 2), PublicKey(Path("id.pub"), "ssh-ed25519 AAAA"), "train", [], move=False
@@ -110,7 +110,7 @@ def test_a_vm_is_rented_waited_for_reached_and_deleted(replayed):
     later = client.vms.status(made.vm_id)
     assert SshEndpoint.of(later.ip_address).line(None) == "ssh lyceum@203.0.113.10"
     assert client.vms.delete(made.vm_id).status == "terminated"
-    assert vms.living(client) == []
+    assert vms.active_vms(client) == []
     assert [each.display_name for each in client.vms.list()] == ["train", "train"]
     with pytest.raises(UsageError, match="matches several"):
         vms.named(client, "train")

@@ -67,7 +67,7 @@ from lk_jupyter.runs.submit.submission import Submission
 from lk_jupyter.views import run as views
 from lk_jupyter.views.run import receipt_facts
 from lk_jupyter.vms import vms
-from lk_jupyter.vms.offers import VmShape, chosen, offers
+from lk_jupyter.vms.offers import VmShape, choose_offer, offers
 from lk_jupyter.vms.ssh import PublicKey, SshEndpoint
 
 ID = IDS[0]
@@ -140,7 +140,7 @@ def test_a_container_whose_start_is_not_answered_is_found_by_its_name(cloud, con
 
 def rent(connected, name="train"):
     wish = VmShape("a100", 2, "on-demand", None)
-    offer = chosen(offers(connected.client.vms.availability()), wish)
+    offer = choose_offer(offers(connected.client.vms.availability()), wish)
     request = vms.request_for(wish, PublicKey(Path("id.pub"), "ssh-ed25519 AAAA"), name, [], move=False)
     return vms.create_once(connected.client, request, offer)
 
@@ -501,7 +501,7 @@ def test_a_spot_machine_that_is_reclaimed_is_waited_for_no_more_and_lives_no_mor
     cloud.on("GET /vms/{}/status", lambda _: {**row, "status": next(words)})
     assert [status.status for status in vms.states(connected.client, row["vm_id"])] == ["ready", "ready", "terminated"]
     cloud.vms[row["vm_id"]]["status"] = "terminated"
-    assert vms.living(connected.client) == []
+    assert vms.active_vms(connected.client) == []
 
 
 @pytest.mark.parametrize("text", [ID, ID.replace("-", ""), ID[:8], ID.replace("-", "")[:13], ID.upper()])
@@ -536,7 +536,7 @@ def test_machines_that_have_ended_are_not_among_those_that_live(cloud, connected
     for status in ("terminated", "failed", "error", "Terminated"):
         listed(cloud, status=status, display_name="old")
     odd = listed(cloud, status="resizing")
-    assert [each.vm_id for each in vms.living(connected.client)] == [odd["vm_id"]]
+    assert [each.vm_id for each in vms.active_vms(connected.client)] == [odd["vm_id"]]
 
 
 def test_an_offer_with_nothing_free_is_no_offer_that_is_missing(cloud, connected):
@@ -546,15 +546,15 @@ def test_an_offer_with_nothing_free_is_no_offer_that_is_missing(cloud, connected
     found = offers(connected.client.vms.availability())
     assert [offer.free for offer in found] == [False]
     with pytest.raises(UsageError, match="isn't sold as spot"):
-        chosen(found, VmShape("a100", 1, "spot"))
+        choose_offer(found, VmShape("a100", 1, "spot"))
     with pytest.raises(UsageError, match="No VM with H100"):
-        chosen(found, VmShape("h100"))
+        choose_offer(found, VmShape("h100"))
 
 
 def test_unsorted_offers_are_sorted_by_their_price(connected):
     found = offers(connected.client.vms.availability())
     assert [offer.per_hour for offer in found] == sorted(offer.per_hour for offer in found)
-    assert chosen(found, VmShape("h100", 8)).per_hour == Decimal("22.32")
+    assert choose_offer(found, VmShape("h100", 8)).per_hour == Decimal("22.32")
 
 
 # What servers pick, hold and allow

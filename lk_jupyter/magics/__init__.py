@@ -93,7 +93,7 @@ def load(shell: InteractiveShell) -> None:
     if _rewrite_verb_help not in shell.input_transformers_cleanup:
         shell.input_transformers_cleanup.append(_rewrite_verb_help)
     formatters.register(shell)
-    unfinished_runs.tell(shell)
+    unfinished_runs.list_unfinished_runs(shell)
 
 
 def unload(shell: InteractiveShell) -> None:

@@ -226,16 +226,16 @@ class FanOutView:
         fan.mark_viewed()
         self._returned = self._read_variables()
         if self._board.appends:
-            decision = Decision(fan, f"{Board(fan)}\n{self._note()}", cause)
+            decision = Decision(fan, f"{Board(fan)}\n{self._summary_text()}", cause)
             after_cell(self._shell, partial(self._table.show, decision, now=True))
         else:
             self._board.show(Board(fan), now=True)
-            self._table.show(Decision(fan, self._note(), cause), now=True)
+            self._table.show(Decision(fan, self._summary_text(), cause), now=True)
         if not self._options.quiet:
             self._logs.show(FanOutLogs(fan.members), now=True)
         if not self._is_detached:
             self._shell.user_ns.update({**self._returned.shared, **self._returned.by_run})
-            self._keep(self._options.save)
+            self._store_table(self._options.save)
 
     def detach(self) -> None:
         """Continue in the background, in outputs that are all made now; the variable gets the FanOut."""
@@ -270,7 +270,7 @@ class FanOutView:
         finally:
             self.done.set()
 
-    def _keep(self, name: str | None) -> None:
+    def _store_table(self, name: str | None) -> None:
         if name is None:
             return
         table = build_table(self._fan.outcomes(), self._fan.scores)
@@ -278,7 +278,7 @@ class FanOutView:
         if isinstance(table, list):
             display(Note(f"pandas isn't installed here, so {name} is a list with one dict per run."))
 
-    def _note(self) -> str:
+    def _summary_text(self) -> str:
         if winner := self._fan.winner:
             return f"Kept run {winner.plan.number}, the first to complete, and aborted the others."
         before = self._fan.started_earlier_count

@@ -18,7 +18,7 @@ from lk_jupyter.connection import signin
 from lk_jupyter.connection.budget import budget_usage, list_exceeded_budgets
 from lk_jupyter.errors import LkError, UsageError
 from lk_jupyter.magics._engine.parser import magic
-from lk_jupyter.magics._engine.tables import Table, say
+from lk_jupyter.magics._engine.tables import Table, show_text
 from lk_jupyter.magics._output.live import Note
 from lk_jupyter.options.runs import ConfigOptions, LoginOptions, NoOptions
 
@@ -37,14 +37,14 @@ def lk_login(options: LoginOptions, _shell: InteractiveShell) -> None:
         %lk_login --browser
         %lk_login --email mira@example.com
     """
-    say(str(login.login(**options.model_dump())))
+    show_text(str(login.login(**options.model_dump())))
     display(session.current().whoami())
 
 
 @magic(NoOptions)
 def lk_logout(_: NoOptions, _shell: InteractiveShell) -> None:
     """Delete the key that %lk_login stored, and show whether something else still signs you in."""
-    say("\n".join(signin.logout()))
+    show_text("\n".join(signin.logout()))
 
 
 @magic(NoOptions)
@@ -88,7 +88,7 @@ def lk_config(options: ConfigOptions, _shell: InteractiveShell) -> None:
         return
     if options.value is not None or options.unset:
         settings.save(options.name, options.value)
-    display(settings_table([settings.row(options.name)], note=_overruled(options)))
+    display(settings_table([settings.row(options.name)], note=_override_notice(options)))
 
 
 def _set_for_notebook(options: ConfigOptions) -> None:
@@ -100,10 +100,12 @@ def _set_for_notebook(options: ConfigOptions) -> None:
     place = current_place(session.current())
     if options.unset:
         consents.withdraw(place)
-        say("Deleted the answer for this notebook.")
+        show_text("Deleted the answer for this notebook.")
     else:
         consents.allow(place, 1)
-        say("Stored on this machine: cells of this notebook send the variables that they read, and return changes.")
+        show_text(
+            "Stored on this machine: cells of this notebook send the variables that they read, and return changes."
+        )
 
 
 def identity_table(me: Identity) -> Table:
@@ -117,7 +119,7 @@ def identity_table(me: Identity) -> Table:
     return Table(("What", "Value", "From"), rows)
 
 
-def _overruled(options: ConfigOptions) -> str:
+def _override_notice(options: ConfigOptions) -> str:
     if options.value is None or str(options.name).startswith(GUESS):
         return ""
     source = settings.resolve(str(options.name)).source

@@ -60,7 +60,7 @@ def lk_batch(options: BatchOptions, shell: InteractiveShell) -> Any:
         if options.cancel:
             display(Note(f"Cancelled the batch; {work.cancel():,} rows were in progress."))
             return None
-        if file.is_new() and not _agreed(job, options):
+        if file.is_new() and not _confirm_start(job, options):
             return None
         result = _followed(work, job, shell)
     return _deliver(rows, result, options, shell)
@@ -76,7 +76,7 @@ def _job(options: BatchOptions, offer: Any, rows: Column) -> Job:
     return Job(offer, rows.prompts(options.prompt), options.system, parameters)
 
 
-def _agreed(job: Job, options: BatchOptions) -> bool:
+def _confirm_start(job: Job, options: BatchOptions) -> bool:
     """Show the price, and return whether the user agrees to start."""
     estimate = job.estimate(range(len(job.prompts)))
     estimated = sum((cost for cost in (estimate.prompts, estimate.answers) if cost is not None), Decimal(0))

@@ -17,7 +17,7 @@ from lk_jupyter.api.voucher import VoucherValidateRequest
 from lk_jupyter.errors import UsageError
 from lk_jupyter.magics._engine.ask import ask_hidden
 from lk_jupyter.magics._engine.parser import Subcommands, magic
-from lk_jupyter.magics._engine.tables import Table, frame, say
+from lk_jupyter.magics._engine.tables import Table, frame, show_text
 from lk_jupyter.magics._output.live import Note
 from lk_jupyter.options.billing import CheckoutOptions, EntriesOptions, PricingOptions
 from lk_jupyter.options.runs import NoOptions
@@ -95,7 +95,7 @@ def _voucher(_: NoOptions, _shell: InteractiveShell) -> None:
         reason = (validation.error or "The voucher isn't valid").rstrip(".")
         raise UsageError(f"{reason}. Ask the issuer for another one, or buy credits: %lk_billing checkout 50")
     worth = credits_label(validation.voucher_amount) if validation.voucher_amount is not None else "credits"
-    say(f"Worth {worth}. Redeem it in the dashboard (Billing); this check didn't use it.")
+    show_text(f"Worth {worth}. Redeem it in the dashboard (Billing); this check didn't use it.")
 
 
 @lk_billing.verb("checkout", CheckoutOptions)

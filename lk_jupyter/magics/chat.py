@@ -88,7 +88,7 @@ def lk_chat(options: ChatOptions, shell: InteractiveShell, cell: str) -> None:
     session, talk = current(), _talks.setdefault(shell, Talk())
     if options.new:
         talk.forget()
-    who = _who(session, options.model or talk.model)
+    who = _choose_answerer(session, options.model or talk.model)
     content = question(cell, options.image, shell.user_ns)
     permit_text(_words(content, options.system), "The prompt", ask, allowed=options.allow_secrets)
     talk.model, talk.system = who.name, options.system or talk.system
@@ -99,16 +99,16 @@ def models_table(models: ModelCatalogue, note: str = "") -> Table:
     """Show models with their prices."""
     columns = ("Model", "For", "Prompt", "Cached", "Answer", "Context")
     prices = "Prices in credits per million tokens." if models else ""
-    return Table(columns, [_row(offer) for offer in models], "\n".join(filter(None, [prices, note])), _FIGURES)
+    return Table(columns, [_model_row(offer) for offer in models], "\n".join(filter(None, [prices, note])), _FIGURES)
 
 
-def _row(offer: ModelOffer) -> tuple[str, ...]:
+def _model_row(offer: ModelOffer) -> tuple[str, ...]:
     prices = (per_million(price) for price in (offer.prices.prompt, offer.prices.cached, offer.prices.completion))
     context = "unknown" if offer.context is None else f"{offer.context:,}"
     return (offer.id, offer.kind, *("" if price is None else f"{price:,.2f}" for price in prices), context)
 
 
-def _who(session: Session, name: str | None) -> Answerer:
+def _choose_answerer(session: Session, name: str | None) -> Answerer:
     if name is None:
         models = [offer.id for offer in catalogue(session) if offer.kind == "chat"]
         raise UsageError(f"Name a model: %%lk_chat MODEL. {suggest_models('', models)} All models: %lk_models")

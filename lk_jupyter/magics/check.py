@@ -11,7 +11,7 @@ from IPython.display import display
 from lk_jupyter.check.levels import MOST_CREDITS, LevelRequest
 from lk_jupyter.check.start import start
 from lk_jupyter.magics._engine.parser import magic
-from lk_jupyter.magics._engine.tables import say
+from lk_jupyter.magics._engine.tables import show_text
 from lk_jupyter.options.fields import option, switch
 from lk_jupyter.options.runs import Options
 
@@ -49,6 +49,6 @@ def lk_check(options: CheckOptions, _shell: InteractiveShell) -> None:
         LevelRequest(options.public, options.probe_starts, options.spend, options.max_credits, options.record)
     )
     try:
-        check.run(say)
+        check.run(show_text)
     finally:
         display(check.report.table())

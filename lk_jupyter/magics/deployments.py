@@ -73,7 +73,7 @@ def lk_deploy(options: DeployOptions, shell: InteractiveShell) -> None:
             StatusLine(deployment.status, [f"deployment {deployment.deployment_id}"], _next(deployment.deployment_id))
         )
         return
-    _watched(session, deployment.deployment_id, deployment_plan, shell)
+    _watch_start(session, deployment.deployment_id, deployment_plan, shell)
 
 
 @magic(DeploymentsOptions)
@@ -123,15 +123,15 @@ def deployment_table(deployments: list[Deployment] | list[DeploymentDetail]) -> 
     """Return a table with a row for each deployment."""
     columns = ("Deployment", "Model", "GPU", "State", "Replicas", "Min", "Max", "Since")
     note = "" if deployments else "No deployments. Start one: %lk_deploy MODEL"
-    return Table(columns, [_row(each) for each in deployments], note, frozenset({"Replicas", "Min", "Max"}))
+    return Table(columns, [_deployment_row(each) for each in deployments], note, frozenset({"Replicas", "Min", "Max"}))
 
 
-def _row(deployment: Deployment) -> tuple[str, ...]:
+def _deployment_row(deployment: Deployment) -> tuple[str, ...]:
     return (
         deployment.deployment_id[:SHORT_ID],
         deployment.hf_model_id,
         deployment.hardware_profile,
-        f"{_mark(deployment.status)} {_WORDS.get(deployment.status, deployment.status)}",
+        f"{_state_mark(deployment.status)} {_WORDS.get(deployment.status, deployment.status)}",
         *("" if n is None else str(n) for n in (deployment.current_replicas, deployment.min_replicas)),
         "" if deployment.max_replicas is None else str(deployment.max_replicas),
         f"{deployment.created_at.astimezone():%d %b %H:%M}" if deployment.created_at else "",
@@ -143,7 +143,7 @@ def replicas_table(deployment: DeploymentDetail) -> Table:
     rows = [
         (
             replica.replica_id[:SHORT_ID],
-            f"{_mark(replica.status)} {replica.status.replace('_', ' ')}",
+            f"{_state_mark(replica.status)} {replica.status.replace('_', ' ')}",
             "" if replica.healthy is None else "yes" if replica.healthy else "no",
             replica.fail_reason or "",
         )
@@ -152,7 +152,7 @@ def replicas_table(deployment: DeploymentDetail) -> Table:
     return Table(("Replica", "State", "Answers", "Reason"), rows, "" if rows else "No replicas.")
 
 
-def _mark(state: str) -> str:
+def _state_mark(state: str) -> str:
     return _MARKS.get(state, "◌")
 
 
@@ -168,7 +168,9 @@ def _price(deployment_plan: DeploymentPlan) -> list[str]:
     return [request.hf_model_id, deployment_plan.hardware, replicas, price]
 
 
-def _watched(session: Session, deployment_id: str, deployment_plan: DeploymentPlan, shell: InteractiveShell) -> None:
+def _watch_start(
+    session: Session, deployment_id: str, deployment_plan: DeploymentPlan, shell: InteractiveShell
+) -> None:
     """Show the replicas until a replica is running."""
     output, detail = LiveOutput(shell), None
     try:

@@ -44,20 +44,20 @@ def lk_help(options: HelpOptions, shell: InteractiveShell) -> None:  # noqa: ARG
     """
     if not options.words:
         overview = [*index.magics(), *index.settings(), *index.python()]
-        _show(index.everything() if options.all else overview, most=None, note="" if options.all else _more())
+        _show(index.all_entries() if options.all else overview, most=None, note="" if options.all else _search_note())
         return
     if magic := index.exactly(options.words):
         display(Text(magic.help().splitlines()))
         return
     entries = index.search_entries(options.words)
     if not entries:
-        close = index.near(options.words)
+        close = index.similar_words(options.words)
         hint = f"Did you mean {' or '.join(close)}? " if close else ""
         raise UsageError(f"Nothing contains '{' and '.join(options.words)}'. {hint}Everything: %lk_help")
     _show(entries, most=MOST)
 
 
-def _more() -> str:
+def _search_note() -> str:
     options, operations = sum(1 for _ in index.options()), sum(1 for _ in index.operations())
     return (
         f"%lk_help WORD also searches {options} options and {operations} operations; --all lists them. A "

@@ -16,7 +16,7 @@ from lk_jupyter.journal.charges import charge_book
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.journal.prune import DAY, compact, prune
 from lk_jupyter.magics._engine.parser import magic
-from lk_jupyter.magics._engine.tables import Table, say
+from lk_jupyter.magics._engine.tables import Table, show_text
 from lk_jupyter.magics._output.live import Note
 from lk_jupyter.magics._output.run import RunDisplay
 from lk_jupyter.magics.run import send
@@ -56,7 +56,7 @@ def lk_history(options: HistoryMagicOptions, shell: InteractiveShell) -> Any:  #
         %lk_history prune --older 90
     """
     if options.text[:1] == [_PRUNE]:
-        return say(_prune(options))
+        return show_text(_prune(options))
     if options.older is not None:
         raise UsageError("--older needs prune. Nothing was deleted. Delete old runs: %lk_history prune --older 90")
     if options.audit:
@@ -147,13 +147,13 @@ def lk_export(options: ExportOptions, shell: InteractiveShell) -> None:  # noqa:
     request = stored_request(name, entry)
     script = render_script(request, session.base_url, org=session.target.org, title=f"Repeats run {name}.")
     if options.file is None:
-        say(script)
+        show_text(script)
         return
-    path = _written(Path(options.file).expanduser(), script)
-    say(f"Wrote {path}. Repeat the run: LK_API_KEY=… sh {path}")
+    path = _write_script(Path(options.file).expanduser(), script)
+    show_text(f"Wrote {path}. Repeat the run: LK_API_KEY=… sh {path}")
 
 
-def _written(path: Path, script: str) -> Path:
+def _write_script(path: Path, script: str) -> Path:
     if path.exists():
         raise UsageError(f"'{path}' already exists. Nothing was written. Give another name, or delete it first.")
     try:

@@ -16,8 +16,8 @@ from lk_jupyter.connection import signin
 from lk_jupyter.errors import UsageError
 from lk_jupyter.magics._engine.ask import ask_hidden, is_sure
 from lk_jupyter.magics._engine.parser import Subcommands
-from lk_jupyter.magics._engine.permissions import may
-from lk_jupyter.magics._engine.tables import Table, say
+from lk_jupyter.magics._engine.permissions import explain_missing_role
+from lk_jupyter.magics._engine.tables import Table, show_text
 from lk_jupyter.magics._output.live import Note
 from lk_jupyter.magics._output.secret import show_once
 from lk_jupyter.options.keys import CreateKeyOptions, KeyOptions, ListKeysOptions, RegenerateOptions, ToggleOptions
@@ -42,7 +42,7 @@ def _list(options: ListKeysOptions, _shell: InteractiveShell) -> None:
     session = current()
     keys = api_keys.keys(session.client, options.org or team_slug(session.client))
     token = session.target.key.token
-    rows = [_row(key, in_use=token.startswith(key.prefix)) for key in keys]
+    rows = [_key_row(key, in_use=token.startswith(key.prefix)) for key in keys]
     note = "" if rows else "No keys. Create one: %lk_keys create laptop"
     display(Table(("Key", "Of", "Begins", "State", "Made", "Ends", "Last used", "Id"), rows, note=note))
 
@@ -57,7 +57,7 @@ def _create(options: CreateKeyOptions, shell: InteractiveShell) -> None:
         %lk_keys create ci --org my-team
     """
     session = current()
-    with may(options.org, "keys"):
+    with explain_missing_role(options.org, "keys"):
         secret = api_keys.create(session.client, options.name, options.org, options.expires)
     _hand_over(secret, f"Secret of the key {options.name}", options, shell)
 
@@ -80,11 +80,11 @@ def _revoke(options: KeyOptions, _shell: InteractiveShell) -> None:
 
     Example: ``%lk_keys revoke laptop``
     """
-    session, key = _chosen(options)
+    session, key = _choose_key(options)
     lasting = "until it is regenerated" if key.org else "permanently"
     if not _is_sure(options, session, key, f"Revoke the key {key.name} of {key.owner} {lasting}?"):
         return
-    with may(key.org, "keys"):
+    with explain_missing_role(key.org, "keys"):
         if key.org:
             session.client.orgs.revoke_api_key(key.org, key.id)
         else:
@@ -98,7 +98,7 @@ def _regenerate(options: RegenerateOptions, shell: InteractiveShell) -> None:
 
     Example: ``%lk_keys regenerate ci --org my-team``
     """
-    session, key = _chosen(options)
+    session, key = _choose_key(options)
     if not key.org:
         raise UsageError(
             f"{key.name} is a personal key, which keeps its secret. Revoke it and create another: "
@@ -108,7 +108,7 @@ def _regenerate(options: RegenerateOptions, shell: InteractiveShell) -> None:
         options, session, key, f"Give {key.name} of {key.org} a new secret? The old secret stops working at once."
     ):
         return
-    with may(key.org, "keys"):
+    with explain_missing_role(key.org, "keys"):
         secret = session.client.orgs.regenerate_api_key(key.org, key.id).plaintext_key
     _hand_over(secret, f"New secret of the key {key.name}", options, shell)
 
@@ -119,10 +119,10 @@ def _delete(options: KeyOptions, _shell: InteractiveShell) -> None:
 
     Example: ``%lk_keys delete ci --org my-team``
     """
-    session, key = _chosen(options)
+    session, key = _choose_key(options)
     if not _is_sure(options, session, key, f"Delete the key {key.name} of {key.owner} permanently?"):
         return
-    with may(key.org, "keys"):
+    with explain_missing_role(key.org, "keys"):
         if key.org:
             session.client.orgs.delete_api_key(key.org, key.id)
         else:
@@ -136,13 +136,15 @@ def _check(_: NoOptions, _shell: InteractiveShell) -> None:
     secret = ask_hidden("Key to check (it is not shown): ", "run %lk_keys check where you can type")
     validation = current().client.auth.validate_api_key(ApiKeyValidateRequest(api_key=secret))
     if not validation.valid:
-        say("The key isn't valid: unknown, switched off or expired. Your keys: %lk_keys list")
+        show_text("The key isn't valid: unknown, switched off or expired. Your keys: %lk_keys list")
         return
     until = f"until {validation.expires_at.astimezone():%d %b %Y}" if validation.expires_at else "without expiry"
-    say(f"The key is valid: {validation.key_name or 'no name'}, of {validation.email or 'an organization'}, {until}.")
+    show_text(
+        f"The key is valid: {validation.key_name or 'no name'}, of {validation.email or 'an organization'}, {until}."
+    )
 
 
-def _chosen(options: KeyOptions | RegenerateOptions) -> tuple[Session, Key]:
+def _choose_key(options: KeyOptions | RegenerateOptions) -> tuple[Session, Key]:
     session = current()
     return session, api_keys.named(session.client, options.key, options.org or team_slug(session.client))
 
@@ -159,7 +161,7 @@ def _hand_over(secret: str, title: str, options: CreateKeyOptions | RegenerateOp
         os.environ[options.to_env] = secret
         display(Note(f"{title}: stored only in the variable {options.to_env} of this kernel."))
     if options.login:
-        say(str(signin.sign_in(secret, current().base_url, typed_in="the new key")))
+        show_text(str(signin.sign_in(secret, current().base_url, typed_in="the new key")))
     if not options.to_env and not options.login:
         show_once(
             shell,
@@ -167,7 +169,7 @@ def _hand_over(secret: str, title: str, options: CreateKeyOptions | RegenerateOp
         )
 
 
-def _row(key: Key, *, in_use: bool) -> tuple[str, ...]:
+def _key_row(key: Key, *, in_use: bool) -> tuple[str, ...]:
     times = (key.created_at, key.expires_at, key.last_used_at)
     created, ends, used = (moment_label(moment, "%d %b %Y") or "never" for moment in times)
     state = f"{key.state}, in use here" if in_use else key.state

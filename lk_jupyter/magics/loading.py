@@ -49,11 +49,11 @@ def lk_load(options: LoadOptions, shell: InteractiveShell) -> Any:
     if options.save is None:
         return value
     shell.user_ns[options.save] = value
-    _tell(options.save, value, key, wish)
+    _show_loaded(options.save, value, key, wish)
     return None
 
 
-def _tell(name: str, value: Any, key: str, wish: LoadRequest) -> None:
+def _show_loaded(name: str, value: Any, key: str, wish: LoadRequest) -> None:
     part = f"the first {wish.sample:,} at most" if wish.sample is not None else ""
     code = code_for(key, wish)
     line = StatusLine(name, [_shape(value), part, f"from {SCHEME}{key}", f"in a run: {remote_path(key)}"])

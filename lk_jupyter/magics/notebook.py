@@ -22,7 +22,7 @@ from lk_jupyter.magics._engine.parser import Subcommands
 from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.interrupt import advise_on_interrupt, interrupt
 from lk_jupyter.magics._output.live import LiveOutput, StatusLine
-from lk_jupyter.magics._output.run_status import priced, receipt
+from lk_jupyter.magics._output.run_status import machine_with_price, receipt
 from lk_jupyter.options.notebook_servers import OpenServerOptions, StartServerOptions, StopServerOptions
 from lk_jupyter.options.runs import NoOptions
 from lk_jupyter.runs.clock import Bill
@@ -89,7 +89,7 @@ def _start(options: StartServerOptions, shell: InteractiveShell) -> None:
     if options.dry_run:
         display(plan_view(bundle, budget_usage(session)))
         return
-    run = _started(session, bundle, LiveOutput(shell))
+    run = _start_server(session, bundle, LiveOutput(shell))
     if not options.no_browser:
         _open(run)
 
@@ -130,7 +130,7 @@ def _stop(options: StopServerOptions, _shell: InteractiveShell) -> None:
         display(receipt(run.wait_aside(), run.machine))
 
 
-def _started(session: Session, bundle: Bundle, status: LiveOutput) -> Run:
+def _start_server(session: Session, bundle: Bundle, status: LiveOutput) -> Run:
     """Start a server and wait until the server answers; an interrupt stops the server."""
     run, server, facts = started_server(session, bundle, status, "this server")
     server.close()
@@ -148,7 +148,7 @@ def started_server(
 
     Returns the run, the server and the facts of the status line.
     """
-    facts = [priced(bundle.machine), bundle.at_most]
+    facts = [machine_with_price(bundle.machine), bundle.at_most]
     warnings = "\n".join(filter(None, [*map(str, low_balance_notices(session, bundle.worst_case, what)), notice]))
     status.show(_server_line("submitting", facts, warnings, bundle), now=True, passing=True)
     sending = Submission(session, bundle)

@@ -23,7 +23,7 @@ from lk_jupyter.journal.journal import JournalEntry
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._engine.sync_question import chooses_fresh
-from lk_jupyter.magics._engine.tables import say
+from lk_jupyter.magics._engine.tables import show_text
 from lk_jupyter.magics._fan_out import fan_out
 from lk_jupyter.magics._output.background import follow_detached
 from lk_jupyter.magics._output.interrupt import (
@@ -100,7 +100,7 @@ def lk_run(options: RunOptions, shell: InteractiveShell, cell: str) -> None:
     if is_several(options):
         start_several(session, cell, options, shell)
         return
-    bundle = _prepared(prepare, session, cell, options, shell)
+    bundle = _prepare_cell(prepare, session, cell, options, shell)
     if options.attach == "auto" and not options.dry_run and (run := find_previous_run(session, bundle)):
         run.note = "Attached to the run that this cell already started."
         observers = default_observers(session, options, namespace=shell.user_ns)
@@ -109,7 +109,7 @@ def lk_run(options: RunOptions, shell: InteractiveShell, cell: str) -> None:
         return
     if not options.dry_run and chooses_fresh(session, [bundle], options, shell):
         options = options.model_copy(update={"fresh": True})
-        bundle = _prepared(prepare, session, cell, options, shell)
+        bundle = _prepare_cell(prepare, session, cell, options, shell)
     start(session, bundle, options, shell)
 
 
@@ -144,7 +144,7 @@ def _discard(entry: JournalEntry | None, name: str | None) -> None:
     if entry is None:
         raise UsageError(f"--discard needs a start without an answer, got {name!r}. Nothing was changed.")
     discard_start(entry)
-    say(f"Removed the start {entry.token[:SHORT_ID]} from the list. If it was started, %lk_runs shows it.")
+    show_text(f"Removed the start {entry.token[:SHORT_ID]} from the list. If it was started, %lk_runs shows it.")
 
 
 def _only_active(session: Session) -> str:
@@ -167,17 +167,17 @@ def run_in_warm_python(session: Session, cell: str, options: RunOptions, shell: 
     """Run the cell in the session of ``--session``; start the session if no session has this name."""
 
     def prepared(paths: dict[str, str | None]) -> Bundle:
-        return _prepared(partial(prepare_cell, warm_digests=paths), session, cell, options, shell)
+        return _prepare_cell(partial(prepare_cell, warm_digests=paths), session, cell, options, shell)
 
     run_cell(session, prepared, options, shell)
 
 
 def start_several(session: Session, cell: str, options: RunOptions, shell: InteractiveShell) -> None:
     """Start a run for each machine and combination of values, and compare the runs."""
-    plans = _prepared(prepare_plans, session, cell, options, shell)
+    plans = _prepare_cell(prepare_plans, session, cell, options, shell)
     if not options.dry_run and chooses_fresh(session, [plan.bundle for plan in plans], options, shell):
         options = options.model_copy(update={"fresh": True})
-        plans = _prepared(prepare_plans, session, cell, options, shell)
+        plans = _prepare_cell(prepare_plans, session, cell, options, shell)
     fan_out(session, plans, options, shell)
 
 
@@ -234,7 +234,7 @@ def show(
         follow(run, view, stop or (NoInterrupt() if detaches(options) else Stop(run.abort_soon)))
 
 
-def _prepared(
+def _prepare_cell(
     prepare: Callable[[Session, Source, RunOptions], T],
     session: Session,
     cell: str,

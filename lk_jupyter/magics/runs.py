@@ -72,15 +72,15 @@ def lk_runs(options: RunsOptions, shell: InteractiveShell) -> None:  # noqa: ARG
 
     Example: ``%lk_runs -n 50``
     """
-    runs = _latest(current(), options.limit)
+    runs = _latest_runs(current(), options.limit)
     columns = ("Run", "State", "Machine", "Started", "Duration", "Cost", "Name")
     note = "" if runs else "No runs. Start one with %%lk_run on top of a cell."
     prices = {machine.hardware_profile: machine.price_per_hour for machine in current().machines()} if runs else {}
-    rows = [_row(run, prices.get(run.hardware_profile or "")) for run in runs]
+    rows = [_run_row(run, prices.get(run.hardware_profile or "")) for run in runs]
     display(Table(columns, rows, note=note, right=frozenset({"Duration", "Cost"})))
 
 
-def _latest(session: Session, limit: int) -> list[Workload | ExecutionSummary]:
+def _latest_runs(session: Session, limit: int) -> list[Workload | ExecutionSummary]:
     """Return active runs, then ended runs; a run in both lists counts once."""
     ended = {run.execution_id: run for run in session.client.billing.history(limit=limit)}
     final = {run_id for run_id, run in ended.items() if is_final(run.status)}
@@ -90,7 +90,7 @@ def _latest(session: Session, limit: int) -> list[Workload | ExecutionSummary]:
     return [*going_on, *ended.values()]
 
 
-def _row(run: Workload | ExecutionSummary, price_per_hour: Decimal | None) -> tuple[str, ...]:
+def _run_row(run: Workload | ExecutionSummary, price_per_hour: Decimal | None) -> tuple[str, ...]:
     bill = (
         calculate_bill(run, price_per_hour, at=current().client.now()) if isinstance(run, ExecutionSummary) else Bill()
     )
@@ -227,11 +227,13 @@ def _print_lines(
 ) -> None:
     head = f"{(run_id or '')[:SHORT_ID]}  " if names_runs else ""
     file = sys.stderr if stream == "stderr" else sys.stdout
-    file.write("".join(f"{head}{line}\n" for line in redactor.lines(line for text in texts for line in _plain(text))))
+    file.write(
+        "".join(f"{head}{line}\n" for line in redactor.lines(line for text in texts for line in _plain_lines(text)))
+    )
     file.flush()
 
 
-def _plain(text: str) -> list[str]:
+def _plain_lines(text: str) -> list[str]:
     """Return the lines of stored text that a notebook may show."""
     terminal = TerminalText()
     terminal.feed(text)

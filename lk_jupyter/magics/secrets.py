@@ -14,7 +14,7 @@ from lk_jupyter.errors import UsageError
 from lk_jupyter.magics._engine.ask import ask_hidden, is_sure
 from lk_jupyter.magics._engine.parser import Subcommands
 from lk_jupyter.magics._engine.several import apply_to_each
-from lk_jupyter.magics._engine.tables import Table, say
+from lk_jupyter.magics._engine.tables import Table, show_text
 from lk_jupyter.magics._output.live import Note
 from lk_jupyter.options.runs import NoOptions
 from lk_jupyter.options.secrets import DeleteSecretOptions, SetOptions
@@ -45,7 +45,7 @@ def _set(options: SetOptions, _shell: InteractiveShell) -> None:
         %lk_secrets set HF_TOKEN
         %lk_secrets set HF_TOKEN --from-env HF_TOKEN
     """
-    name = _checked(options)
+    name = _require_no_value(options)
     value = (
         _from_environment(options.from_env)
         if options.from_env
@@ -72,10 +72,10 @@ def _delete(options: DeleteSecretOptions, _shell: InteractiveShell) -> None:
         raise UsageError("%lk_secrets delete needs names, or --all. Nothing was deleted.")
     variables = current().client.environment_variables
     by_name = {each.name: each for each in variables.list()}
-    secrets = list(by_name.values()) if options.all else [_named(name, by_name) for name in options.names]
+    secrets = list(by_name.values()) if options.all else [_find_secret(name, by_name) for name in options.names]
     what = ", ".join(each.name for each in secrets)
     if not secrets:
-        say("No secrets.")
+        show_text("No secrets.")
     elif is_sure(options, f"Delete {what} permanently?", "Nothing was deleted."):
         _delete_each(secrets, everything=options.all)
         display(Note(f"Deleted {what}."))
@@ -94,7 +94,7 @@ def _delete_each(secrets: list[EnvironmentVariable], *, everything: bool) -> Non
     )
 
 
-def _checked(options: SetOptions) -> str:
+def _require_no_value(options: SetOptions) -> str:
     """Return the name. Raises UsageError for a value on the line, which isn't repeated."""
     name, has_value, _ = options.name.partition("=")
     if has_value or options.value:
@@ -118,7 +118,7 @@ def _from_environment(variable: str) -> str:
     return value
 
 
-def _named(name: str, by_name: dict[str, EnvironmentVariable]) -> EnvironmentVariable:
+def _find_secret(name: str, by_name: dict[str, EnvironmentVariable]) -> EnvironmentVariable:
     if name not in by_name:
         near = get_close_matches(name, by_name, n=1)
         hint = f"Did you mean {near[0]}?" if near else "Names: %lk_secrets list"

@@ -22,7 +22,7 @@ from lk_jupyter.errors import OperationNotAvailable, RunAborted, RunFailed, Usag
 from lk_jupyter.machines.catalogue import machine_cost
 from lk_jupyter.magics._engine.ask import ask, is_sure
 from lk_jupyter.magics._engine.parser import magic
-from lk_jupyter.magics._engine.tables import Table, say
+from lk_jupyter.magics._engine.tables import Table, show_text
 from lk_jupyter.magics._output.interrupt import interrupt
 from lk_jupyter.magics._output.live import LiveOutput, StatusLine
 from lk_jupyter.magics.run import start_several
@@ -78,17 +78,17 @@ def lk_select(options: SelectOptions, shell: InteractiveShell, cell: str) -> Non
     name = own_name("cell.py", token)
     request = GpuSelectionRequest(code=cell, timeout=options.timeout, requirements_content=needs, file_name=name)
     try:
-        execution_id = _started(session.client, request, token)
+        execution_id = _start_selection(session.client, request, token)
     except OperationNotAvailable:
         session.assumptions.learn("gpu_selection", ABSENT)
         _one_for_each(session, options, shell, cell)
         return
-    _tell(_followed(session.client, execution_id, shell), execution_id)
+    _show_result(_followed(session.client, execution_id, shell), execution_id)
 
 
 def _one_for_each(session: Session, options: SelectOptions, shell: InteractiveShell, cell: str) -> None:
     """Start a run for each GPU, for a server without GPU selection."""
-    say("This server doesn't compare GPUs itself: one run is started for each, for the same price at most.")
+    show_text("This server doesn't compare GPUs itself: one run is started for each, for the same price at most.")
     names = ",".join(each.hardware_profile for each in _machines(session))
     needs = [options.requirements] if options.requirements else []
     wish = RunOptions(
@@ -106,7 +106,7 @@ def _machines(session: Session) -> list[MachineType]:
     return machines
 
 
-def _started(client: Client, request: GpuSelectionRequest, token: str) -> str:
+def _start_selection(client: Client, request: GpuSelectionRequest, token: str) -> str:
     """Start a selection in a thread, so that no interrupt loses the answer: the abort is sent once the id is known."""
     with ThreadPoolExecutor(1) as threads:
         start = threads.submit(
@@ -157,10 +157,10 @@ def _followed(client: Client, execution_id: str, shell: InteractiveShell) -> Gpu
                         return status
                     time.sleep(_PAUSE)
         except KeyboardInterrupt:
-            raise interrupt(_stopped(client, execution_id, line)) from None
+            raise interrupt(_await_stop(client, execution_id, line)) from None
 
 
-def _stopped(client: Client, execution_id: str, line: LiveOutput) -> str:
+def _await_stop(client: Client, execution_id: str, line: LiveOutput) -> str:
     """Wait for the end of an aborted selection, and describe its state; an interrupt only ends the waiting."""
     abort = abort_soon(client, execution_id)
     with suppress(KeyboardInterrupt), true_interrupts():
@@ -170,9 +170,9 @@ def _stopped(client: Client, execution_id: str, line: LiveOutput) -> str:
     return f"Stopped waiting. {abort.words}"
 
 
-def _tell(status: GpuSelectionStatus, execution_id: str) -> None:
+def _show_result(status: GpuSelectionStatus, execution_id: str) -> None:
     """Show the tries and the winners. Raises RunFailed if the cell completed on no machine."""
-    rows = [_row(each) for each in _tries(status)]
+    rows = [_profile_row(each) for each in _tries(status)]
     results = status.metadata.selection_results if status.metadata else None
     verdict = {name: getattr(results, name, None) for name in ("best", "fastest", "cheapest")}
     note = ", ".join(f"{name}: {profile}" for name, profile in verdict.items() if profile)
@@ -188,7 +188,7 @@ def _tries(status: GpuSelectionStatus) -> list[ProfilingResult]:
     return (status.metadata.profiling_results if status.metadata else None) or []
 
 
-def _row(each: ProfilingResult) -> tuple[str, ...]:
+def _profile_row(each: ProfilingResult) -> tuple[str, ...]:
     took = "" if each.execution_time is None else duration_label(each.execution_time)
     state = canonical(each.status or "")
     return (each.profile or "", "completed" if state in SUCCEEDED_STATES else state, took, credits_label(each.cost))

@@ -21,7 +21,7 @@ from lk_jupyter.magics._output.interrupt import Stop, advise_on_interrupt, inter
 from lk_jupyter.magics._output.live import Hidden, LiveOutput, Note, StatusLine, after_cell, write_text
 from lk_jupyter.magics._output.log import LogOutput
 from lk_jupyter.magics._output.rich import RichOutput
-from lk_jupyter.magics._output.run_status import priced, receipt
+from lk_jupyter.magics._output.run_status import machine_with_price, receipt
 from lk_jupyter.magics.notebook import started_server
 from lk_jupyter.options.runs import NoOptions, RunOptions
 from lk_jupyter.options.sessions import StopSessionOptions
@@ -118,7 +118,7 @@ def run_cell(
         if warm is None:
             idle = f"after {idle_minutes(options):g} minutes without work"
             notice = f"Billed until you stop it (%lk_sessions stop {name}), or {idle}."
-            warm = _started(session, options, status, notice)
+            warm = _start_session(session, options, status, notice)
         else:
             _check_machine(warm, options, bundle)
         view = CellView(shell, warm, status, quiet=options.quiet, notice=notice)
@@ -136,7 +136,7 @@ def _check_machine(warm: WarmPython, options: RunOptions, bundle: Bundle) -> Non
         )
 
 
-def _started(session: Session, options: RunOptions, status: LiveOutput, notice: str) -> WarmPython:
+def _start_session(session: Session, options: RunOptions, status: LiveOutput, notice: str) -> WarmPython:
     """Start the machine of a session, after showing the price."""
     name, machine = str(options.session), prepare_warm_python(session, options)
     run, server, _ = started_server(session, machine, status, "this session", notice)
@@ -168,13 +168,13 @@ def _follow(warm: WarmPython, view: CellView, bundle: Bundle, start_time: float)
                     notices = [*notices, Notice(times_label(bundle.phases))]
                 view.end(cell, notices)
         except KeyboardInterrupt:
-            raise interrupt(_interrupted(warm, view, cell, stop)) from None
+            raise interrupt(_await_interrupt(warm, view, cell, stop)) from None
         except ConnectionFailed:
             view.lost()
             raise
 
 
-def _interrupted(warm: WarmPython, view: CellView, cell: Asked | None, stop: Stop) -> str:
+def _await_interrupt(warm: WarmPython, view: CellView, cell: Asked | None, stop: Stop) -> str:
     """Wait for the end of a cell that is being interrupted; a second interrupt ends the waiting."""
     machine = warm.run.machine
     price = f" ({price_label(machine)})" if machine else ""
@@ -222,9 +222,9 @@ class CellView:
         """Show the outputs until the cell has ended."""
         for message in cell.messages():
             if message:
-                self._take(message)
+                self._show_message(message)
             if self._error and time.monotonic() - self._failed_at > _FIGURES_SECONDS:
-                self._survive()
+                self._show_survived()
             self._rich.tick()
             if self._log.holds:
                 self._log.show("")
@@ -259,7 +259,7 @@ class CellView:
     def close(self, cell: Asked, state: str, earlier: Sequence[Notice] = ()) -> None:
         """Show the rest of the output, and the receipt of the cell."""
         if cell.reply.get("status") == "ok":
-            self._survive()
+            self._show_survived()
         for frame in self._after_error:
             after_cell(self.shell, partial(self._rich.show, frame))
         for page in cell.reply.get("payload", []):
@@ -310,7 +310,7 @@ class CellView:
         took = [f"{seconds:.0f} s"] if seconds >= 1 else []
         line = StatusLine(
             self._state,
-            [f"session {self._warm.name}", priced(self._warm.run.machine), *took, *facts, self._run],
+            [f"session {self._warm.name}", machine_with_price(self._warm.run.machine), *took, *facts, self._run],
             "\n".join(self._notices),
         )
         line.run = self._header(self._state, seconds, facts)
@@ -327,10 +327,10 @@ class CellView:
         elif str(note):
             write_text(f"{note}\n")
 
-    def _take(self, message: Message) -> None:
+    def _show_message(self, message: Message) -> None:
         kind, content = message["header"]["msg_type"], message["content"]
         if kind in {"error", "stream"}:
-            self._survive()
+            self._show_survived()
         if kind == "error":
             self._error, self._failed_at = content, time.monotonic()
         elif self._quiet:
@@ -345,7 +345,7 @@ class CellView:
             frame = Frame(_FRAMES[kind], _payload(verified), "")
             self._after_error.append(frame) if self._error else self._rich.show(frame)
 
-    def _survive(self) -> None:
+    def _show_survived(self) -> None:
         """Show an error that didn't end the cell, and the outputs after the error."""
         error, frames = self._error, self._after_error
         self._error, self._after_error = {}, []

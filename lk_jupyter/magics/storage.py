@@ -86,7 +86,7 @@ def lk_ls(options: LsOptions, shell: InteractiveShell) -> None:  # noqa: ARG001 
         display(Text(storage.tree(folder, most=options.limit).lines))
         return
     objects = list(islice(_list_objects(storage, folder, recursive=options.recursive), options.limit + 1))
-    rows = [_row(info) for info in objects[: options.limit]]
+    rows = [_object_row(info) for info in objects[: options.limit]]
     note = f"{options.limit} shown; there are more. --limit takes up to 100000." if len(objects) > options.limit else ""
     if not rows:
         note = f"No files in {folder or 'the bucket'}. Upload one: %lk_put FILE {folder or 'data/'}"
@@ -155,7 +155,7 @@ def lk_sync(options: SyncOptions, shell: InteractiveShell) -> None:
     storage = current().storage
     with TransferView(shell, f"{options.source} → {options.target}") as view:
         how = {"delete": options.delete, "checksum": options.checksum}
-        done = storage.sync(_place(options.source), _place(options.target), progress=view.show, **how)
+        done = storage.sync(_parse_location(options.source), _parse_location(options.target), progress=view.show, **how)
         run_path = [f"in a run: {remote_path(options.target)}"] if options.target.startswith(SCHEME) else []
         view.end("in sync", [options.target, str(done), *run_path], done.left_out)
 
@@ -196,7 +196,7 @@ def _key(text: str) -> str:
     return text.removeprefix(SCHEME).lstrip("/")
 
 
-def _place(text: str) -> str | Path:
+def _parse_location(text: str) -> str | Path:
     return text if text.startswith(SCHEME) else Path(text).expanduser()
 
 
@@ -253,6 +253,6 @@ def _to_remove(storage: Storage, key: str) -> Iterable[ObjectInfo]:
     return objects
 
 
-def _row(info: ObjectInfo) -> tuple[str, ...]:
+def _object_row(info: ObjectInfo) -> tuple[str, ...]:
     written = f"{info.modified.astimezone():%d %b %Y %H:%M}" if info.modified else ""
     return (info.key, "" if info.is_folder else size_label(info.size), written, remote_path(info.key))

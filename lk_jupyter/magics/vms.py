@@ -26,7 +26,7 @@ from lk_jupyter.errors import LkError, UsageError
 from lk_jupyter.magics._engine.ask import ask, is_sure
 from lk_jupyter.magics._engine.parser import Subcommands
 from lk_jupyter.magics._engine.several import apply_to_each
-from lk_jupyter.magics._engine.tables import Table, say
+from lk_jupyter.magics._engine.tables import Table, show_text
 from lk_jupyter.magics._output.interrupt import advise_on_interrupt, interrupt
 from lk_jupyter.magics._output.live import LiveOutput, Note, StatusLine
 from lk_jupyter.options.runs import NoOptions
@@ -42,7 +42,7 @@ from lk_jupyter.runs.interrupts import true_interrupts
 from lk_jupyter.session import current
 from lk_jupyter.text.units import credits_label, disk_label, duration_label, moment_label
 from lk_jupyter.vms import vms as vm
-from lk_jupyter.vms.offers import VmOffer, VmShape, alternatives, chosen, offers
+from lk_jupyter.vms.offers import VmOffer, VmShape, alternatives, choose_offer, offers
 from lk_jupyter.vms.ssh import PublicKey, SshEndpoint, find_key, list_public_keys, make_key
 
 SHORT = 8
@@ -67,7 +67,7 @@ def _list(options: ListVmsOptions, _shell: InteractiveShell) -> None:
     """
     session = current()
     client = session.client
-    vms = list(client.vms.list()) if options.all else vm.living(client)
+    vms = list(client.vms.list()) if options.all else vm.active_vms(client)
     empty = "" if vms else "No VMs. Prices: %lk_vm offers. Rent one: %lk_vm create --gpu A100"
     note = "\n".join(filter(None, [empty, *list_exceeded_budgets(session)]))
     columns = ("VM", "Name", "State", "GPUs", "Address", "Started", "Cost so far")
@@ -105,7 +105,7 @@ def _create(options: CreateVmOptions, shell: InteractiveShell) -> None:
     client, key = session.client, _key(options)
     wish = VmShape(options.gpu.lower(), options.count, "spot" if options.spot else "on-demand", options.new_volume)
     free = offers(client.vms.availability())
-    offer = chosen(free, wish)
+    offer = choose_offer(free, wish)
     volumes = [vm.volume(client, text).volume_id for text in options.volume]
     display(_plan(offer, key, options, volumes))
     for notice in low_hour_notices(session, offer.per_hour):
@@ -187,13 +187,13 @@ def _delete(options: DeleteVmOptions, _shell: InteractiveShell) -> None:
         return
     apply_to_each(
         vms,
-        lambda each: display(Note(_ended(client, each, client.vms.delete(each.vm_id)))),
+        lambda each: display(Note(_end_message(client, each, client.vms.delete(each.vm_id)))),
         lambda each: each.vm_id[:SHORT],
         "VMs that may still be active and billed: {0}. Check: %lk_vm list. Delete them: %lk_vm delete {0}",
     )
 
 
-def _ended(client: Client, vm: VM, answer: TerminateVMResponse | None) -> str:
+def _end_message(client: Client, vm: VM, answer: TerminateVMResponse | None) -> str:
     """Return a message about the end of a VM, whose deletion the server accepted."""
     freed = answer.detached_volumes if answer else None
     disks = f"; {len(freed)} of its volumes remain and cost credits: %lk_volumes" if freed else ""
@@ -329,7 +329,7 @@ def _tell_door(status: VMStatus, key: PublicKey | None) -> None:
     ready = "yes" if door.answers() else "not yet: sshd may need another minute. Run %lk_vm ssh again."
     rows = [("Log in", door.line(key)), ("Port answers", simulated or ready), ("Delete", f"%lk_vm delete {name}")]
     display(Table(("SSH", ""), rows))
-    say(f"# for ~/.ssh/config, after which ssh {host} is enough\n{door.config(host, key)}")
+    show_text(f"# for ~/.ssh/config, after which ssh {host} is enough\n{door.config(host, key)}")
 
 
 def _key(options: CreateVmOptions) -> PublicKey:

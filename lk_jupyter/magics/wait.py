@@ -40,7 +40,7 @@ def lk_wait(options: WaitOptions, shell: InteractiveShell) -> None:
     status = LiveOutput(shell)
     try:
         with true_interrupts():
-            runs = _named(options.runs, status) if options.runs else _detached(status)
+            runs = _wait_for_named(options.runs, status) if options.runs else _wait_for_detached(status)
     except KeyboardInterrupt:
         raise interrupt("stopped waiting; the runs are still active. Wait again: %lk_wait") from None
     receipts = _missing_receipts(runs) if status.appends else []
@@ -51,35 +51,35 @@ def lk_wait(options: WaitOptions, shell: InteractiveShell) -> None:
         raise failure
 
 
-def _named(names: Sequence[str], status: LiveOutput) -> list[Run]:
+def _wait_for_named(names: Sequence[str], status: LiveOutput) -> list[Run]:
     runs = [Run.attach(current(), name) for name in names]
     for number, run in enumerate(runs):
-        _say(status, len(runs) - number)
+        _show_count(status, len(runs) - number)
         run.wait_aside()
     return runs
 
 
-def _detached(status: LiveOutput) -> list[Run]:
+def _wait_for_detached(status: LiveOutput) -> list[Run]:
     tasks = list(BACKGROUND.tasks)
     while pending := [task for task in tasks if not task.done.is_set()]:
-        _say(status, len(pending))
+        _show_count(status, len(pending))
         pending[0].done.wait(PACE)
     for task in tasks:
         BACKGROUND.forget(task)
     return [run for task in tasks for run in task.runs()]
 
 
-def _say(status: LiveOutput, number: int) -> None:
+def _show_count(status: LiveOutput, number: int) -> None:
     text = "Waiting for 1 run …" if number == 1 else f"Waiting for {number} runs …"
     status.show(Note(text), now=True, passing=True)
 
 
 def _table(runs: Sequence[Run]) -> Table:
     columns = ("Run", "State", "Machine", "Duration", "Cost")
-    return Table(columns, list(map(_row, runs)), right=frozenset({"Duration", "Cost"}))
+    return Table(columns, list(map(_run_row, runs)), right=frozenset({"Duration", "Cost"}))
 
 
-def _row(run: Run) -> tuple[str, ...]:
+def _run_row(run: Run) -> tuple[str, ...]:
     run.mark_viewed()
     record, bill = run.record, run.bill()
     return (

@@ -63,7 +63,7 @@ def _variant_offers(variant: VMInstanceVariant) -> Iterable[VmOffer]:
         )
 
 
-def chosen(vm_offers: list[VmOffer], wish: VmShape) -> VmOffer:
+def choose_offer(vm_offers: list[VmOffer], wish: VmShape) -> VmOffer:
     """Return the offer that is meant. Raises UsageError for a shape that is not sold."""
     profiles = sorted({offer.profile for offer in vm_offers})
     if not profiles:

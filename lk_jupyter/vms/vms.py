@@ -49,7 +49,7 @@ def create_once(client: Client, request: CreateVMRequest, offer: VmOffer) -> VM:
         return client.vms.create(request)
     except ServerError as refusal:
         if means_no_capacity(refusal.detail):
-            refusal.next_step = f"Nothing was rented or charged. {_instead(client, offer)}"
+            refusal.next_step = f"Nothing was rented or charged. {_suggest_alternatives(client, offer)}"
             raise
         lost: LkError = refusal
     except (OutcomeUnknown, InvalidResponse) as unclear:
@@ -57,7 +57,7 @@ def create_once(client: Client, request: CreateVMRequest, offer: VmOffer) -> VM:
     return _looked_up(client, request, before, lost)
 
 
-def _instead(client: Client, offer: VmOffer) -> str:
+def _suggest_alternatives(client: Client, offer: VmOffer) -> str:
     try:
         return alternatives(offers(client.vms.availability()), offer)
     except LkError:
@@ -97,7 +97,7 @@ def states(client: Client, vm_id: str, advice: str = "") -> Iterator[VMStatus]:
             return
 
 
-def living(client: Client) -> list[VM]:
+def active_vms(client: Client) -> list[VM]:
     """Return the machines that have not ended."""
     return [vm for vm in client.vms.list(include_failed=False, include_terminated=False) if not _is_over(vm)]
 

@@ -26,7 +26,7 @@ from lk_jupyter.api.vms import VM
 from lk_jupyter.inference.catalogue import ModelCatalogue, ModelOffer, TokenPrices
 from lk_jupyter.journal.entry import JournalEntry
 from lk_jupyter.magics._engine import ask
-from lk_jupyter.magics._engine.tables import frame, say
+from lk_jupyter.magics._engine.tables import frame, show_text
 from lk_jupyter.magics._output.live import Hints, Note, StatusLine
 from lk_jupyter.magics._output.notification import DesktopNotification
 from lk_jupyter.magics._output.rich import Bar, Rows, parse_bar
@@ -187,7 +187,7 @@ def test_what_is_printed_or_asked_holds_none_of_it(name):
     printed = io.StringIO()
     with redirect_stdout(printed), pytest.MonkeyPatch.context() as patch:
         patch.setattr("builtins.input", lambda question: print(question) or "n")
-        say(name)
+        show_text(name)
         ask.ask(f"Delete {name}? [y/N] ")
     assert obeyed(printed.getvalue()) == []
 

@@ -9,7 +9,7 @@ from IPython.core.error import StdinNotImplementedError
 from lk_jupyter.account.prompt import prompt_secret
 from lk_jupyter.config.read_only import refuse_if_read_only
 from lk_jupyter.errors import UsageError
-from lk_jupyter.magics._engine.tables import say
+from lk_jupyter.magics._engine.tables import show_text
 from lk_jupyter.text.terminal import plain
 
 
@@ -18,7 +18,7 @@ def ask(question: str) -> bool:
 
     Returns False without a prompt that a user can answer, as in an unattended notebook, and after an interrupt.
     """
-    return answered(question).lower() in {"y", "yes"}
+    return prompt_user(question).lower() in {"y", "yes"}
 
 
 def is_sure(options: Any, question: str, otherwise: str) -> bool:
@@ -29,11 +29,11 @@ def is_sure(options: Any, question: str, otherwise: str) -> bool:
     refuse_if_read_only("writes")
     if options.yes or ask(f"{question} [y/N] "):
         return True
-    say(f"{otherwise} To skip the question: --yes")
+    show_text(f"{otherwise} To skip the question: --yes")
     return False
 
 
-def answered(question: str) -> str:
+def prompt_user(question: str) -> str:
     """Prompt the user, and return the typed text; return "" without input support, and after an interrupt."""
     try:
         return input(plain(question)).strip()

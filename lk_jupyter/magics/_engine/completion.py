@@ -28,7 +28,7 @@ from lk_jupyter.runs.ids import list_ids
 from lk_jupyter.session import Session
 from lk_jupyter.storage.storage import SCHEME
 from lk_jupyter.vms.offers import offers
-from lk_jupyter.vms.vms import living
+from lk_jupyter.vms.vms import active_vms
 
 _MOST = 2000  # names: more are no help
 PATIENCE = 0.8  # seconds: a slower answer comes too late for a menu
@@ -53,7 +53,7 @@ def complete(name: str, typed: str) -> tuple[str, list[str]]:
     name = extras(field).get("completer") or "" if field else ""
     fragment = re.split(r"[|,]" if name in LISTED else r"\|", value)[-1].lstrip("'\"")
     source = partial(BY_WHAT_IS_TYPED[name], fragment) if name in BY_WHAT_IS_TYPED else COMPLETERS.get(name)
-    return fragment, _starting(fragment, _soon(source)) if source else []
+    return fragment, _starting(fragment, _items_in_time(source)) if source else []
 
 
 def _starting(fragment: str, words: Iterable[str]) -> list[str]:
@@ -76,7 +76,7 @@ def _field_for(magic: Magic, before: list[str]) -> FieldInfo | None:
     return pending or next(iter(positional), None)
 
 
-def _soon(source: Callable[[], Iterable[str]]) -> list[str]:
+def _items_in_time(source: Callable[[], Iterable[str]]) -> list[str]:
     """Return the items of the source, or an empty list when the source fails or takes longer than PATIENCE."""
     answer: Future[list[str]] = Future()
 
@@ -144,7 +144,7 @@ COMPLETERS: dict[str, Callable[[], Iterable[str]]] = {
     "batch_files": lambda: (each.id for each in _client().files.list()),
     "magics": lambda: (row.name for row in MAGICS),
     "orgs": lambda: (org.slug for org in _client().orgs.list()),
-    "vms": lambda: (each.display_name or each.vm_id for each in living(_client())),
+    "vms": lambda: (each.display_name or each.vm_id for each in active_vms(_client())),
     "vm_gpus": lambda: dict.fromkeys(hardware_label(each.profile) for each in offers(_client().vms.availability())),
     "volumes": lambda: (each.volume_id for each in _client().block.list()),
     "members": lambda: (

@@ -93,7 +93,7 @@ def each_magic() -> Iterator[Magic]:
             yield magic
 
 
-def everything() -> list[IndexEntry]:
+def all_entries() -> list[IndexEntry]:
     """Return the entries of all kinds."""
     return [*magics(), *verbs(), *options(), *settings(), *python(), *errors(), *operations()]
 
@@ -103,13 +103,13 @@ def search_entries(words: Iterable[str]) -> list[IndexEntry]:
     terms = [word.lstrip("%") for word in words]
     if named := [entry for entry in errors() if [entry.name] == terms]:
         return named
-    fitting = [entry for entry in everything() if all(entry.has(word) for word in terms)]
+    fitting = [entry for entry in all_entries() if all(entry.has(word) for word in terms)]
     return sorted(fitting, key=lambda entry: not all(word.lower() in entry.name.lower() for word in terms))
 
 
-def near(words: Iterable[str]) -> list[str]:
+def similar_words(words: Iterable[str]) -> list[str]:
     """Return words of the index that are similar to the given words."""
-    vocabulary = {part.strip("-%") for entry in everything() for part in entry.name.replace(".", " ").split()}
+    vocabulary = {part.strip("-%") for entry in all_entries() for part in entry.name.replace(".", " ").split()}
     return [close for word in words for close in get_close_matches(word.lstrip("%-"), vocabulary, n=2)]
 
 

@@ -13,7 +13,7 @@ _WHO = {"keys": "owners and admins", "members": "owners and admins", "roles": "o
 
 
 @contextmanager
-def may(slug: str | None, what: Literal["keys", "members", "roles", "organization"]) -> Iterator[None]:
+def explain_missing_role(slug: str | None, what: Literal["keys", "members", "roles", "organization"]) -> Iterator[None]:
     """Add to a refusal the roles with the right, and the command that lists their members."""
     try:
         yield

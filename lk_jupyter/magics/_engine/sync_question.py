@@ -16,7 +16,7 @@ from lk_jupyter.config.consents import Place, allow, allowed_bytes
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import UsageError
 from lk_jupyter.journal.entry import current_cell
-from lk_jupyter.magics._engine.ask import answered
+from lk_jupyter.magics._engine.ask import prompt_user
 from lk_jupyter.options.runs import RunOptions, line_of
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.variables.payload import changed_environment
@@ -133,7 +133,7 @@ def _answer(request: SyncRequest, shell: InteractiveShell) -> str:
     """Return the first letter of the answer; the question leaves the output of the cell then."""
     keys = KEYS_ALL if request.reads_all else KEYS
     members = "Members of your organization can read values in the bucket."
-    typed = answered(f"{request} Send them and return changes? {members} {keys}").lower()
+    typed = prompt_user(f"{request} Send them and return changes? {members} {keys}").lower()
     if getattr(shell, "kernel", None) is not None:
         clear_output()
     return _ANSWERS.get(typed, "")

@@ -8,10 +8,10 @@ from typing import Any
 from lk_jupyter.text.terminal import plain, plain_values
 from lk_jupyter.views.table import Table, show_as_grid
 
-__all__ = ["Table", "frame", "say"]
+__all__ = ["Table", "frame", "show_text"]
 
 
-def say(text: str) -> None:
+def show_text(text: str) -> None:
     """Show a line of plain text under the cell."""
     print(plain(text))  # noqa: T201 (the output is for the reader of the cell)
 

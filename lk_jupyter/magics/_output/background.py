@@ -169,7 +169,7 @@ class Background:
         with self._lock:
             self._views.append(detached)
             if not self._works:
-                threading.Thread(target=self._work, name="lk-show", daemon=True).start()
+                threading.Thread(target=self._update_outputs, name="lk-show", daemon=True).start()
                 self._works = True
 
     def forget(self, task: Task) -> None:
@@ -177,7 +177,7 @@ class Background:
         with self._lock, suppress(ValueError):
             self.tasks.remove(task)
 
-    def _work(self) -> None:
+    def _update_outputs(self) -> None:
         while turn := self._next_turn():
             for detached in turn:
                 with suppress(Exception):  # an output that can't be drawn must not stop the rest
@@ -204,10 +204,10 @@ def follow_detached(run: Run, status: RunStatus, monitor: RunMonitor | None = No
     """Show the run in this cell's output, without waiting; ``monitor`` is the run's reader, if already started."""
     monitor = monitor or RunMonitor(run).start()
     is_silent = status.is_stopping or not status.in_place  # the user who aborted the run needs no notice of its end
-    background_run = BackgroundRun(run, status, monitor, _nothing if is_silent else notices(status.shell))
+    background_run = BackgroundRun(run, status, monitor, _ignore_notification if is_silent else notices(status.shell))
     background_run.start()
     BACKGROUND.show(background_run)
 
 
-def _nothing(_: DesktopNotification) -> None:
+def _ignore_notification(_: DesktopNotification) -> None:
     """Send no notice."""

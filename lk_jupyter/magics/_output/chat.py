@@ -46,9 +46,9 @@ class ChatMarkdown:
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         if not str(self):
             return {"text/plain": "", "text/html": ""}
-        return {"text/plain": str(self), "text/html": self._thought() + render_markdown(redact(self.text))}
+        return {"text/plain": str(self), "text/html": self._reasoning_html() + render_markdown(redact(self.text))}
 
-    def _thought(self) -> str:
+    def _reasoning_html(self) -> str:
         if not self.reasoning:
             return ""
         summary = f"<summary>Reasoning, {len(self.reasoning.split()):,} words</summary>"
@@ -128,7 +128,7 @@ class Printed:
 
 def receipt(answer: ChatReply, label: str, state: str) -> StatusLine:
     """Return the receipt of an answer: tokens, speed, time, cost; the metadata has the same figures for programs."""
-    line = StatusLine(state, [label, *_facts(answer)], _length_notice(answer))
+    line = StatusLine(state, [label, *_answer_facts(answer)], _length_notice(answer))
     line.mark = {"answered": "✓", "failed": "✗"}.get(state, "■")
     usage = answer.usage.model_dump(exclude_none=True) if answer.usage else None
     cost = None if answer.cost is None else f"{answer.cost:f}"
@@ -136,7 +136,7 @@ def receipt(answer: ChatReply, label: str, state: str) -> StatusLine:
     return line
 
 
-def _facts(answer: ChatReply) -> list[str]:
+def _answer_facts(answer: ChatReply) -> list[str]:
     speed, usage = answer.tokens_per_second, answer.usage
     return [
         f"{usage.prompt_tokens or 0:,} + {usage.completion_tokens or 0:,} tokens" if usage else "tokens unknown",

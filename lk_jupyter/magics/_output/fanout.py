@@ -46,7 +46,7 @@ class Board:
     def __init__(self, fan: FanOut, note: str = "") -> None:
         self._members = [_cells(member) for member in fan.members]
         self._columns = ("#", "Machine", *fan.members[0].plan.values, "State", "Time", "Cost", "Newest line")
-        self._head = plain(" · ".join(filter(None, [_counted(fan), _money(fan), note])))
+        self._head = plain(" · ".join(filter(None, [_count_states(fan), _cost_text(fan), note])))
 
         self._warnings = list(map(str, fan.notices))
         self._notices = [
@@ -95,7 +95,7 @@ def _header(member: FanOutMember) -> dict[str, Any]:
         **facts_so_far(member.bill, plan.bundle.machine, plan.bundle),
         "name": " · ".join([f"{plan.number}", *(f"{name}={value}" for name, value in plan.values.items())]),
         "state": _state(member),
-        "told": [] if member.ended else [word for word in (bar, _clipped(COLOUR.sub("", member.newest))) if word],
+        "told": [] if member.ended else [word for word in (bar, _clip_line(COLOUR.sub("", member.newest))) if word],
         "notes": [member.reason] if member.ended and member.reason else [],
     }
 
@@ -120,20 +120,20 @@ def _cells(member: FanOutMember) -> tuple[str, ...]:
         state_label(state),
         "" if member.seconds is None else duration_label(member.seconds),
         member.bill.label if member.run else "",
-        _clipped(newest),
+        _clip_line(newest),
     )
 
 
-def _clipped(text: str, width: int = NEWEST) -> str:
+def _clip_line(text: str, width: int = NEWEST) -> str:
     return shorten_text(_SPACES.sub(" ", text).strip(), width)
 
 
-def _counted(fan: FanOut) -> str:
+def _count_states(fan: FanOut) -> str:
     states = Counter(label_of(member.state) for member in fan.members)
     return f"{runs(len(fan.members))}: {', '.join(f'{count} {state}' for state, count in states.items())}"
 
 
-def _money(fan: FanOut) -> str:
+def _cost_text(fan: FanOut) -> str:
     if all(member.ended for member in fan.members):
         return f"{fan.bill.label} in total"
     return f"≈ {credits_label(fan.cost)} so far, at most {at_most(fan)}"
@@ -200,7 +200,7 @@ def decision_table(outcomes: Sequence[MemberResult], scores: Sequence[Score], no
             state_label(outcome.state),
             *_figures(outcome, measured=measured),
             *(_score(outcome.scores.get(name)) for name in names),
-            _clipped("; ".join(filter(None, [*marks[outcome.number], reasons[outcome.number]])), NOTICE_LENGTH),
+            _clip_line("; ".join(filter(None, [*marks[outcome.number], reasons[outcome.number]])), NOTICE_LENGTH),
             outcome.execution_id[:SHORT_ID],
         )
         for outcome in outcomes
@@ -300,10 +300,10 @@ class FanOutLogs:
         return "\n".join(["Complete logs:", *files])
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        folded = "".join(map(self._folded, self._members))
+        folded = "".join(map(self._folded_log, self._members))
         return {"text/plain": str(self), "text/html": f'<div style="{FONT}; {_DIM}">{folded}</div>'}
 
-    def _folded(self, member: FanOutMember) -> str:
+    def _folded_log(self, member: FanOutMember) -> str:
         lines = member.display_lines()
         omitted = len(lines) - self._limit
         cut = f"… {omitted:,} lines omitted here\n" if omitted > 0 else ""

@@ -52,14 +52,14 @@ class RecentOutputs:
         self.revision += 1
 
     def __str__(self) -> str:
-        return "\n".join([*self._more, *(str(data.get("text/plain", "")) for data in self._bundles.values())])
+        return "\n".join([*self._omitted_note, *(str(data.get("text/plain", "")) for data in self._bundles.values())])
 
     @property
-    def _more(self) -> list[str]:
+    def _omitted_note(self) -> list[str]:
         return [f"… {self.omitted:,} outputs before"] if self.omitted else []
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        parts = [*(f"<p>{escape(line)}</p>" for line in self._more), *map(_bundle_html, self._bundles.values())]
+        parts = [*(f"<p>{escape(line)}</p>" for line in self._omitted_note), *map(_bundle_html, self._bundles.values())]
         html = f'<div style="{FONT}">{"".join(parts)}</div>' if self._bundles else ""
         return {"text/plain": str(self), "text/html": html, **self._newest_picture()}
 

@@ -158,7 +158,7 @@ def while_sending(session: Session, sending: Submission, view: RunDisplay, stop:
 def _detached_while_sending(session: Session, sending: Submission, view: RunDisplay) -> str:
     run = Run.from_submission(session, sending)
     follow_detached(run, view)
-    return _detached(run)
+    return _background_text(run)
 
 
 def _stop_sending(session: Session, sending: Submission, view: RunDisplay, stop: Stop) -> str:
@@ -177,7 +177,7 @@ def _stop_sending(session: Session, sending: Submission, view: RunDisplay, stop:
         return abort.words
     _ = run.record
     view.begin(run)
-    return _ended(run, view)
+    return _end_text(run, view)
 
 
 def while_following(run: Run, view: RunDisplay, monitor: RunMonitor, stop: Stop) -> NoReturn:
@@ -187,7 +187,7 @@ def while_following(run: Run, view: RunDisplay, monitor: RunMonitor, stop: Stop)
         line = _had_ended(run)
     elif isinstance(stop, NoInterrupt):
         follow_detached(run, view, monitor)
-        line = _detached(run)
+        line = _background_text(run)
     else:
         line = _stop(run, view, monitor, stop)
     raise interrupt(line) from None
@@ -218,7 +218,7 @@ def _stop(run: Run, view: RunDisplay, monitor: RunMonitor, stop: Stop) -> str:
             run.wait_aside(_LAST_WORDS)
             monitor.done.wait(_LAST_WORDS)
             view.catch_up(monitor)
-            return _ended(run, view)
+            return _end_text(run, view)
     except KeyboardInterrupt:
         abort = abort or run.abort_soon()
         line = f"Stopped waiting. {abort.words}"
@@ -234,7 +234,7 @@ def _stop(run: Run, view: RunDisplay, monitor: RunMonitor, stop: Stop) -> str:
     return line
 
 
-def _ended(run: Run, view: RunDisplay) -> str:
+def _end_text(run: Run, view: RunDisplay) -> str:
     record = run.record
     view.end(record, "", raises=True)
     how = "The run was aborted" if record.status.lower() in STOPPED_STATES else "The run had already finished"
@@ -248,5 +248,5 @@ def _had_ended(run: Run) -> str:
     return f"The run has finished; its cost isn't known yet. See it: %lk_attach {run.execution_id}"
 
 
-def _detached(run: Run) -> str:
+def _background_text(run: Run) -> str:
     return f"the run is still active in the background. Abort it: %lk_abort {run.execution_id}"

@@ -83,9 +83,10 @@ class StatusLine:
 
     def _html(self) -> str:
         colour = f"var({_COLOURS.get(self.mark, '--jp-ui-font-color2')})"
-        facts = "".join(f' <span aria-hidden="true">·</span> {linked(fact)}' for fact in self.facts)
+        facts = "".join(f' <span aria-hidden="true">·</span> {link_addresses(fact)}' for fact in self.facts)
         notice = "".join(
-            f'<div style="color: var(--jp-ui-font-color2)">{linked(part)}</div>' for part in self._notice.splitlines()
+            f'<div style="color: var(--jp-ui-font-color2)">{link_addresses(part)}</div>'
+            for part in self._notice.splitlines()
         )
         return (
             f'<div role="status" style="{FONT}; color: var(--jp-ui-font-color1)">'
@@ -101,7 +102,7 @@ class StatusLine:
         return forms, self.metadata
 
 
-def linked(text: str) -> str:
+def link_addresses(text: str) -> str:
     """Return text as HTML, in which web addresses can be clicked."""
     return _ADDRESS.sub(r'<a href="\g<0>" target="_blank" rel="noopener noreferrer">\g<0></a>', escape(text))
 
@@ -147,7 +148,9 @@ class Hints:
         return wrap_lines(plain("\n".join(map(str, self._notices))), terminal_columns(), "  ")
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, Any]]:
-        lines = "".join(f"<div><strong>Hint:</strong> {linked(plain(notice.text))}</div>" for notice in self._notices)
+        lines = "".join(
+            f"<div><strong>Hint:</strong> {link_addresses(plain(notice.text))}</div>" for notice in self._notices
+        )
         html = f'<div role="note" style="{FONT}; {_MARKED}">{lines}</div>'
         options = [notice.option for notice in self._notices if notice.option]
         return {"text/plain": str(self), "text/html": html}, {HINTS_KEY: options} if options else {}

@@ -53,7 +53,7 @@ class LogOutput:
         """Write new text."""
         self._text.feed(text)
         lines, live = self._text.take()
-        lines = self._hold(lines)
+        lines = self._delay_traceback(lines)
         self._emit(lines, "" if self._waiting_lines else live)
 
     def show_error(self, text: str) -> None:
@@ -69,7 +69,7 @@ class LogOutput:
 
     def end(self, traceback: str = "") -> None:
         """Write the remaining lines, without a traceback that the cell's error will show."""
-        lines, live = self._rest(self._waiting_lines)
+        lines, live = self._remaining_lines(self._waiting_lines)
         last = traceback.rstrip().rpartition("\n")[2]
         if self._waiting_lines and last and redact(lines[-1].rstrip()) == last:
             lines = []
@@ -81,9 +81,9 @@ class LogOutput:
 
     def cut(self) -> None:
         """Write the remaining text and end its line, because another output follows."""
-        self._finish(*self._rest(self._release()))
+        self._finish(*self._remaining_lines(self._release()))
 
-    def _rest(self, waiting: list[str]) -> tuple[list[str], str]:
+    def _remaining_lines(self, waiting: list[str]) -> tuple[list[str], str]:
         """Return the remaining lines, and the unfinished line where it stays unfinished."""
         lines, live = self._text.take()
         unfinished = self._text.end()
@@ -99,7 +99,7 @@ class LogOutput:
             self._write("\n")
         self._on_screen = ""
 
-    def _hold(self, lines: list[str]) -> list[str]:
+    def _delay_traceback(self, lines: list[str]) -> list[str]:
         """Delay a traceback and all following lines for a moment; return the lines before."""
         if self._waiting_lines:
             self._waiting_lines += lines
@@ -130,7 +130,7 @@ class LogOutput:
         if screen:
             self._write(screen)
         if not self._room:
-            self._keep(rest, live)
+            self._append_tail(rest, live)
 
     def _line(self, line: str) -> str:
         """Return the text that turns the unfinished line on the screen into this line."""
@@ -139,7 +139,7 @@ class LogOutput:
             return line[len(before) :]
         return "\r" + line + " " * (_width(before) - _width(line))
 
-    def _keep(self, lines: list[str], live: str) -> None:
+    def _append_tail(self, lines: list[str], live: str) -> None:
         self._tail.extend(lines)
         self._beyond += len(lines)
         newest = live or (self._redactor.live(self._tail[-1]) if self._tail else "")

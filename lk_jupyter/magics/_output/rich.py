@@ -141,7 +141,7 @@ class MimeOutputs:
 
     def display(self, payload: dict[str, Any], before: Callable[[], None]) -> None:
         """Show a bundle as an output; ``before`` is called before a new output below the text."""
-        data, metadata = _checked(payload)
+        data, metadata = _redact_bundle(payload)
         self.settle()
         if self._count >= self._most:
             self.omitted += 1
@@ -157,7 +157,7 @@ class MimeOutputs:
 
     def update(self, payload: dict[str, Any]) -> None:
         """Show a bundle in place of the outputs with the same id, in any cell."""
-        data, metadata = _checked(payload)
+        data, metadata = _redact_bundle(payload)
         name = str(payload.get("id", ""))
         if self._in_kernel and not self.in_place:
             self._newest[name] = payload
@@ -194,7 +194,7 @@ def _is_text(kind: str) -> bool:
     return kind.startswith(("text/", "image/")) or kind == "application/javascript"
 
 
-def _checked(payload: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _redact_bundle(payload: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     data, metadata = payload.get("data"), payload.get("metadata")
     if not isinstance(data, dict) or not isinstance(metadata, dict):
         return _NOTHING, {}
@@ -247,7 +247,7 @@ class Bar:
     def __str__(self) -> str:
         return f"{self.text.strip()}{' (stopped)' if self.state == 'stopped' else ''}"
 
-    def _row(self) -> str:
+    def _html_row(self) -> str:
         share = f"{min(1.0, self.n / self.total):.0%}" if self.total else ""
         name = escape(self.label or "progress")
         attributes = f' max="{self.total:g}" value="{min(self.n, self.total):g}"' if self.total else ""
@@ -296,7 +296,7 @@ class Rows:
         if not self.bars:
             return {"text/plain": "", "text/html": ""}
         more = f'<span style="grid-column: 1 / -1">… {self.omitted} bars before</span>' if self.omitted else ""
-        html = f'<div style="{_GRID}">{more}{"".join(bar._row() for bar in self.bars)}</div>'
+        html = f'<div style="{_GRID}">{more}{"".join(bar._html_row() for bar in self.bars)}</div>'
         return {"text/plain": str(self), "text/html": html}
 
 
@@ -343,11 +343,11 @@ class Bars:
             self._output = LiveOutput(self._shell)
             self._outputs += 1
         is_first = not self._bars
-        self._take(payload)
+        self._update_bar(payload)
         if self._output:
             self._output.show(self.rows, now=is_first, passing=True)
 
-    def _take(self, payload: dict[str, Any]) -> None:
+    def _update_bar(self, payload: dict[str, Any]) -> None:
         number, state = payload["bar"], payload["state"]
         if state == "gone":
             self._bars.pop(number, None)

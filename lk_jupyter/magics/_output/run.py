@@ -79,7 +79,7 @@ class RunDisplay(RunStatus):
             while not monitor.done.is_set() and not detached.is_set():
                 monitor.wake.wait(LOG_PACE if self._log.holds else next_second())
                 monitor.wake.clear()
-                if (items := self._take(monitor)) or self._log.holds:
+                if (items := self._read_output(monitor)) or self._log.holds:
                     self._show(items)
                     monitor.done.wait(self._log_pace)
                 self._rich.tick()
@@ -95,7 +95,7 @@ class RunDisplay(RunStatus):
         return min(_LONGEST_PACE, max(LOG_PACE, seconds / 10)) if self.status.appends else LOG_PACE
 
     @staticmethod
-    def _take(monitor: RunMonitor) -> list[str | Frame]:
+    def _read_output(monitor: RunMonitor) -> list[str | Frame]:
         """Return new output; an unfinished line gets a moment to be completed, because a print is several writes."""
         items = monitor.items()
         if items and isinstance(items[-1], str) and not items[-1].endswith("\n"):

@@ -56,7 +56,7 @@ class RunStatus:
         self.is_stopping = False
         self.aborting: Abort | None = None  # of a run that no cell waits for any more
         self._machine = machine
-        self._priced, self._price = priced(machine), hourly_price(machine)
+        self._priced, self._price = machine_with_price(machine), hourly_price(machine)
         self._facts: list[str] = []  # the observers' last facts
         self._facts_time = -PACE
         self._warnings: list[str] = []  # notices from before the start
@@ -197,7 +197,7 @@ def receipt(
 
     The duration is the time that the code ran, preceded by the time in the queue if that was at least LONG_WAIT.
     """
-    named, price = priced(machine), hourly_price(machine)
+    named, price = machine_with_price(machine), hourly_price(machine)
     bill, seconds = bill or calculate_bill(record, price), measure_duration(record)
     facts = receipt_facts(record, machine, bundle, bill)
     waited = facts.get("waited_seconds", 0.0)
@@ -210,7 +210,7 @@ def receipt(
     return line
 
 
-def priced(machine: MachineType | None) -> str:
+def machine_with_price(machine: MachineType | None) -> str:
     """Return the name of a machine with the price, if known, for the status line."""
     if machine is None:
         return ""

@@ -47,13 +47,13 @@ class GoingOn:
             return self._line_of_start(entry)
         run_id = entry.execution_id[:_SHORT]
         place = f"from {PurePath(entry.notebook).name}" if entry.notebook else ""
-        facts = [self._state(entry), entry.machine or "", place, f"started {_ago(entry.created_at)}"]
+        facts = [self._state(entry), entry.machine or "", place, f"started {_age_text(entry.created_at)}"]
         return one_line(" · ".join(filter(None, [f"run {run_id}", *facts, f"%lk_attach {run_id}"])))
 
     def _line_of_start(self, entry: JournalEntry) -> str:
         """Return the line of a start without an answer: whether a run exists isn't known."""
         start = entry.token[:_SHORT]
-        facts = [f"start {start}", "no answer", entry.machine or "", f"sent {_ago(entry.created_at)}"]
+        facts = [f"start {start}", "no answer", entry.machine or "", f"sent {_age_text(entry.created_at)}"]
         return one_line(" · ".join(filter(None, [*facts, f"look it up: %lk_attach {start}"])))
 
     def _state(self, entry: JournalEntry) -> str:
@@ -72,7 +72,7 @@ class GoingOn:
         return {"text/plain": str(self), "text/html": html}
 
 
-def tell(shell: InteractiveShell) -> None:
+def list_unfinished_runs(shell: InteractiveShell) -> None:
     """Name the runs that were active when last seen. An error here never stops the loading."""
     with suppress(Exception):
         entries = _entries()
@@ -85,7 +85,7 @@ def tell(shell: InteractiveShell) -> None:
 
         note = LiveOutput(shell)
         note.show(GoingOn(entries, checked=False), now=True)
-        Thread(target=look, args=(entries, note), name="lk-going-on", daemon=True).start()
+        Thread(target=update_states, args=(entries, note), name="lk-going-on", daemon=True).start()
 
 
 def _entries() -> list[JournalEntry]:
@@ -96,7 +96,7 @@ def _entries() -> list[JournalEntry]:
     return journal().entries(going_on=True, since=time.time() - DAYS)
 
 
-def look(entries: list[JournalEntry], note: LiveOutput) -> None:
+def update_states(entries: list[JournalEntry], note: LiveOutput) -> None:
     """Replace the journal's states by the cloud's; without an answer, the lines stay unchanged.
 
     No error may leave this thread: Jupyter would print the error into the cell that runs at that moment.
@@ -112,7 +112,7 @@ def look(entries: list[JournalEntry], note: LiveOutput) -> None:
         note.show(GoingOn([*refreshed, *filter(None, lost)], checked=True), now=True, passing=True)
 
 
-def _ago(moment: float) -> str:
+def _age_text(moment: float) -> str:
     """Return the age of a moment in words; after a jump of the clock at least 0 s."""
     seconds = max(0.0, time.time() - moment)
     for length, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):

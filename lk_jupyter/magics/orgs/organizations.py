@@ -10,9 +10,9 @@ from lk_jupyter.api.orgs import Org, OrgBillingDetails, OrgCreate, OrgUpdate
 from lk_jupyter.config import settings
 from lk_jupyter.config.read_only import refuse_if_read_only
 from lk_jupyter.errors import UsageError
-from lk_jupyter.magics._engine.ask import answered
-from lk_jupyter.magics._engine.permissions import may
-from lk_jupyter.magics._engine.tables import Table, say
+from lk_jupyter.magics._engine.ask import prompt_user
+from lk_jupyter.magics._engine.permissions import explain_missing_role
+from lk_jupyter.magics._engine.tables import Table, show_text
 from lk_jupyter.magics._output.live import Note
 from lk_jupyter.magics.orgs._verbs import lk_org
 from lk_jupyter.options.orgs import (
@@ -84,7 +84,7 @@ def _tell_use(requested: str | None, acts: str | None) -> None:
     source = settings.resolve("org").source
     if requested and acts and acts != requested:
         reason = "the key belongs to it" if source.startswith("config") else f"{source} says so"
-        say(f"Stored, but you still act as {acts}: {reason}.")
+        show_text(f"Stored, but you still act as {acts}: {reason}.")
     else:
         display(Note(f"You now act as {acts or requested or 'your default organization'}."))
 
@@ -131,7 +131,7 @@ def _rename(options: RenameOrgOptions, _shell: InteractiveShell) -> None:
     client = current().client
     before = chosen_slug(client, options.org)
     changes = check_model(OrgUpdate, options.model_dump(include={"name", "slug"}, exclude_none=True))
-    with may(before, "organization"):
+    with explain_missing_role(before, "organization"):
         org = client.orgs.update(before, changes)
     if org.slug != before and settings.setting("org") == before:
         settings.save("org", org.slug)
@@ -149,7 +149,7 @@ def _billing(options: BillingOptions, _shell: InteractiveShell) -> None:
     values = options.model_dump(exclude_none=True, exclude={"org"})
     changes = {_BILLING.get(name, "billing_email"): value for name, value in values.items()}
     if changes:
-        with may(slug, "organization"):
+        with explain_missing_role(slug, "organization"):
             client.orgs.update(slug, check_model(OrgUpdate, changes))
     rows = _billing_rows(client.orgs.get(slug))
     note = "" if rows else f"No invoice address. Set it: %lk_org billing --company NAME --country DE --org {slug}"
@@ -166,10 +166,10 @@ def _delete(options: DeleteOrgOptions, _shell: InteractiveShell) -> None:
     slug, client = options.slug, current().client
     balance = client.orgs.balance(slug).balance
     question = f"This deletes {slug} permanently, with the remaining {credits_label(balance)}. Type {slug} to confirm: "
-    if not options.yes and answered(question) != slug:
-        say("Nothing was deleted. To skip the question: --yes")
+    if not options.yes and prompt_user(question) != slug:
+        show_text("Nothing was deleted. To skip the question: --yes")
         return
-    with may(slug, "organization"):
+    with explain_missing_role(slug, "organization"):
         client.orgs.delete(slug)
     if settings.setting("org") == slug:
         settings.save("org", None)

@@ -10,8 +10,8 @@ from lk_jupyter.api._client import Client
 from lk_jupyter.api.orgs import OrgInvite, OrgMemberAdd, OrgMemberRoleUpdate
 from lk_jupyter.errors import Conflict, Forbidden, UsageError
 from lk_jupyter.magics._engine.ask import ask_hidden, is_sure
-from lk_jupyter.magics._engine.permissions import may
-from lk_jupyter.magics._engine.tables import Table, say
+from lk_jupyter.magics._engine.permissions import explain_missing_role
+from lk_jupyter.magics._engine.tables import Table, show_text
 from lk_jupyter.magics._output.live import Note
 from lk_jupyter.magics.orgs._verbs import lk_org
 from lk_jupyter.options.orgs import (
@@ -51,7 +51,7 @@ def _invite(options: InviteOptions, _shell: InteractiveShell) -> None:
     slug = chosen_slug(client, options.org)
     request = check_model(OrgMemberAdd, {"email": options.email, "role": options.role})
     try:
-        with may(slug, "members"):
+        with explain_missing_role(slug, "members"):
             status = client.orgs.add_member(slug, request).status
     except Conflict:
         raise UsageError(f"{options.email} is already a member of {slug}. Change the role: %lk_org role") from None
@@ -91,7 +91,7 @@ def _preview(client: Client) -> None:
     """Show the purpose of an invitation link, never the link: anyone who has the link may use it."""
     link = ask_hidden("Link of the invitation (it is not shown): ", "%lk_org invites lists those to your address")
     invitation = client.invites.get(link.rstrip("/").rpartition("/")[2].rpartition("=")[2])
-    say(
+    show_text(
         f"An invitation of {invitation.org_name or invitation.org_slug} to {invitation.email or 'you'}, "
         f"as {invitation.role or 'member'}."
     )
@@ -117,7 +117,7 @@ def _withdraw(options: WithdrawOptions, _shell: InteractiveShell) -> None:
     """
     client = current().client
     slug = chosen_slug(client, options.org)
-    with may(slug, "members"):
+    with explain_missing_role(slug, "members"):
         invite = outgoing_invite(client, slug, options.invite)
         client.orgs.revoke_invite(slug, invite.id)
     display(Note(f"Withdrew the invitation of {invite.email} to {slug}."))
@@ -132,7 +132,7 @@ def _role(options: RoleOptions, _shell: InteractiveShell) -> None:
     client = current().client
     slug = chosen_slug(client, options.org)
     person = member(client, slug, options.member)
-    with may(slug, "roles"):
+    with explain_missing_role(slug, "roles"):
         changed = client.orgs.set_role(slug, person.user_id, OrgMemberRoleUpdate(role=options.role))
     display(Note(f"{person.email or person.user_id} now has the role {changed.role} in {slug}."))
 
@@ -148,7 +148,7 @@ def _remove(options: MemberOptions, _shell: InteractiveShell) -> None:
     person = member(client, slug, options.member)
     if not is_sure(options, f"Remove {person.email or person.user_id} from {slug}?", "Nobody was removed."):
         return
-    with may(slug, "members"):
+    with explain_missing_role(slug, "members"):
         client.orgs.remove_member(slug, person.user_id)
     display(Note(f"Removed {person.email or person.user_id} from {slug}."))
 

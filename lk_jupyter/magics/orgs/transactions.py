@@ -31,7 +31,9 @@ def _transactions(options: TransactionsOptions, _shell: InteractiveShell) -> Any
         from lk_jupyter.account.spending_plot import draw  # noqa: PLC0415 (matplotlib is loaded for a plot)
 
         display(draw(entries, slug))
-    return frame([_row(entry) for entry in entries], ("time", "credits", "source", "hardware", "description", "id"))
+    return frame(
+        [_transaction_row(entry) for entry in entries], ("time", "credits", "source", "hardware", "description", "id")
+    )
 
 
 @lk_org.verb("spending", SpendingOptions)
@@ -59,7 +61,7 @@ def _spending(options: SpendingOptions, _shell: InteractiveShell) -> Any:
     return frame(rows, (options.by, "count", "credits", "first", "last"))
 
 
-def _row(entry: OrgTransaction) -> dict[str, Any]:
+def _transaction_row(entry: OrgTransaction) -> dict[str, Any]:
     facts = entry.metadata or {}
     return {
         "time": entry.created_at,
