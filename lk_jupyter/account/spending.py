@@ -96,7 +96,7 @@ class Spending:
     Example:
         >>> _ = session.run("print(1)").result()
         >>> spending = session.spending(days=7)
-        >>> spending.total == sum(day.amount for day in found.by_day())
+        >>> spending.total == sum(day.amount for day in spending.by_day())
         True
         >>> [kind.label for kind in spending.by_kind()]
         [...'Runs'...]

@@ -100,14 +100,14 @@ class Auth(Group):
 
     Example:
         >>> from lk_jupyter.api.auth import ApiKeyCreate, ApiKeyValidateRequest, LoginRequest, RefreshRequest
-        >>> made = client.auth.create_api_key(ApiKeyCreate(key_name="laptop"))
-        >>> [key.key_name for key in client.auth.list_api_keys() if key.id == made.id]
+        >>> created = client.auth.create_api_key(ApiKeyCreate(key_name="laptop"))
+        >>> [key.key_name for key in client.auth.list_api_keys() if key.id == created.id]
         ['laptop']
-        >>> client.auth.validate_api_key(ApiKeyValidateRequest(api_key=made.api_key)).valid
+        >>> client.auth.validate_api_key(ApiKeyValidateRequest(api_key=created.api_key)).valid
         True
-        >>> client.auth.toggle_api_key(made.id).is_active
+        >>> client.auth.toggle_api_key(created.id).is_active
         False
-        >>> _ = client.auth.revoke_api_key(made.id)
+        >>> _ = client.auth.revoke_api_key(created.id)
         >>> pair = client.auth.login(LoginRequest(email=other.email, password=other.password))
         >>> pair = client.auth.refresh(RefreshRequest(refresh_token=pair.refresh_token))
     """

@@ -165,14 +165,14 @@ class Inference(Group):
         >>> from lk_jupyter.api.inference import CreateDeploymentRequest, StopDeploymentRequest
         >>> [model.serving_name for model in client.inference.models()]
         [...'local/echo'...]
-        >>> made = client.inference.create(CreateDeploymentRequest(hf_model_id="local/echo", gpu_type="h100"))
-        >>> found = client.inference.get(made.deployment_id)
-        >>> found.hardware_profile
+        >>> created = client.inference.create(CreateDeploymentRequest(hf_model_id="local/echo", gpu_type="h100"))
+        >>> deployment = client.inference.get(created.deployment_id)
+        >>> deployment.hardware_profile
         'gpu.h100'
-        >>> made.deployment_id in {row.deployment_id for row in client.inference.list()}
+        >>> created.deployment_id in {row.deployment_id for row in client.inference.list()}
         True
-        >>> logs = client.inference.replica_logs(found.replicas[0].replica_id)
-        >>> client.inference.stop(StopDeploymentRequest(deployment_id=made.deployment_id)).status
+        >>> logs = client.inference.replica_logs(deployment.replicas[0].replica_id)
+        >>> client.inference.stop(StopDeploymentRequest(deployment_id=created.deployment_id)).status
         'stopped'
         >>> next(client.inference.follow("no-such-request"))
         Traceback (most recent call last):

@@ -48,10 +48,10 @@ class Objects(Iterator[ObjectInfo]):
 
     Example:
         >>> _ = session.storage.put(b"x", "ahead/a.txt")
-        >>> found = session.storage.ls("ahead")
-        >>> [info.key for info in found.ahead(5)]
+        >>> objects = session.storage.ls("ahead")
+        >>> [info.key for info in objects.ahead(5)]
         ['ahead/a.txt']
-        >>> next(found).key
+        >>> next(objects).key
         'ahead/a.txt'
     """
 

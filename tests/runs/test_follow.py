@@ -199,7 +199,7 @@ def test_a_log_is_completed_from_the_store_where_the_stream_does_not_replay(foll
 
 def test_a_whole_log_is_shown_and_no_stream_is_asked_for(follower, scripted_run, tmp_path):
     scripted_run.record |= {"status": "failed", "return_code": 3}
-    follower.whole = True
+    follower.is_complete = True
     assert seen(again(follower, tmp_path, WHOLE.encode())) == (WHOLE, Finished(3))
 
 
