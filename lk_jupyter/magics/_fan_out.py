@@ -98,7 +98,7 @@ def _stop(fan: FanOut, view: FanOutView, stop: Stop) -> str:
                 view.end()
                 return f"the runs were aborted: {total(fan)}"
     except KeyboardInterrupt:
-        pass
+        fan.hurry()
     summary = fan.remainder or f"the runs have finished: {total(fan)}"
     with suppress(KeyboardInterrupt):
         view.detach()

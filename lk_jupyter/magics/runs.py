@@ -255,5 +255,6 @@ def lk_abort(options: RunIdOptions, shell: InteractiveShell) -> None:  # noqa: A
                 raise OutcomeUnknown(abort.words)
             display(receipt(run.record, run.machine))
     except KeyboardInterrupt:
+        abort.hurry()
         ended = f"Run {run.short_id} has ended."
         raise interrupt(ended if abort.ended.is_set() else f"Stopped waiting. {abort.words}") from None

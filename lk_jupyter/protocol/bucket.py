@@ -43,6 +43,11 @@ KEPT = {
 RENEWED = timedelta(days=20)
 
 
+def stop_key(token: str) -> str:
+    """Return the key of the object that requests the end of a run."""
+    return returned_key(token, "stop")
+
+
 def returned_key(token: str, what: str | int) -> str:
     """Return the key of a result: the number of a slot, or the message that lists the slots."""
     return f"{RETURNED}{token}/{what}"

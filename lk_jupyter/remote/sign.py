@@ -8,6 +8,12 @@ SIZE = 32
 #: Kinds of frames that decide which values are read, written or set in the notebook: these frames are signed.
 KINDS = frozenset({"returned", "call", "checkpoint", "cell", "stored"})
 
+#: The content of the object that requests the end of a run, before its signature.
+STOP = b"stop"
+
+#: Exit codes of code that was interrupted at such a request, or shortly before the time limit.
+STOPPED, TIMED_OUT = 130, 124
+
 
 def signature(key: bytes, *parts: bytes) -> bytes:
     """Return the HMAC-SHA256 of parts with lengths, so that different lists of parts have different signatures."""

@@ -1,5 +1,8 @@
 """Send and repeat aborts in the background until the run has ended, whatever the server answers.
 
+An abort is a hard stop: the cloud ends the process. A run that returns variables is requested to stop first, and has
+GRACE seconds to return them.
+
 Nothing takes an abort back: no second interrupt and no closed session. The process waits at its exit until the server
 has received the abort, for 30 seconds at most.
 """
@@ -27,8 +30,14 @@ from lk_jupyter.runs.interrupts import SafeEvent, all_served, in_background
 #: Seconds after which a waiting caller gets a message; the abort continues.
 LET_GO = 10.0
 
+#: Seconds that a run has to return its variables and to end, after a request to stop and before the abort.
+GRACE = 10.0
+
 #: Seconds between two looks whether an aborted run has ended, and before the abort is repeated.
 _LOOK, _LONGEST_LOOK, _REPEAT = 0.1, 2.0, 30.0
+
+#: Seconds between two looks whether a run has followed a request to stop.
+_STOP_LOOK = 0.25
 
 #: Seconds that an exiting process may wait until the server has received an abort.
 _AT_EXIT = 30.0
@@ -61,8 +70,13 @@ class Abort:
         'aborted'
     """
 
-    def __init__(self, client: Client, execution_id: str) -> None:
+    def __init__(
+        self, client: Client, execution_id: str, request_stop: Callable[[], object] | None = None, grace: float = GRACE
+    ) -> None:
         self.execution_id = execution_id
+        self._request_stop = request_stop
+        self._grace_end = time.monotonic() + (grace if request_stop else 0.0)
+        self._hurries = SafeEvent()
         self.accepted = False
         self.state = ""
         self.error: Exception | None = None
@@ -83,23 +97,33 @@ class Abort:
         """Whether the last try failed, so that waiting for the end may take long."""
         return self.error is not None and not self.ended.is_set()
 
+    @property
+    def let_go_at(self) -> float:
+        """The moment at which whoever waits for the abort is let go, by the monotonic clock."""
+        return max(time.monotonic(), self._grace_end) + LET_GO
+
+    def hurry(self) -> None:
+        """Send the abort immediately, also if the run hasn't returned its variables yet."""
+        self._grace_end = min(self._grace_end, time.monotonic())
+        self._hurries.set()
+
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until the run has ended; don't wait for a server that fails.
 
         Args:
-            seconds: Seconds to wait. Default: no limit.
+            seconds: Seconds to wait. Default: 10 s, after the seconds in which the run returns its variables.
 
         Returns:
             Whether the run has ended.
         """
-        end = let_go_at(seconds)
+        end = self.let_go_at if seconds is None else let_go_at(seconds)
         while not self.ended.is_set() and not self.is_stuck and time.monotonic() < end:
             self.ended.wait(_LOOK)
         return self.ended.is_set()
 
     def wait_for_answer(self, seconds: float | None = None) -> None:
         """Wait until the server has answered the abort, at most this number of seconds."""
-        end = let_go_at(seconds)
+        end = self.let_go_at if seconds is None else let_go_at(seconds)
         while not self.has_arrived and not self.is_stuck and time.monotonic() < end:
             self.ended.wait(_LOOK)
 
@@ -120,14 +144,20 @@ class Abort:
             if self._is_unknown:
                 return f"The server accepted the abort, but no longer knows the run. It may be billed. {check}"
             return f"The server accepted the abort, but the run is still {self.state or 'active'}. {check}"
-        return f"The server has not answered the abort yet. The run may still be active. {fix}"
+        if time.monotonic() < self._grace_end:
+            state = f"The run returns its variables, and is aborted in {GRACE:.0f} s at most."
+        else:
+            state = "The server has not answered the abort yet. The run may still be active."
+        return f"{state} {fix}"
 
     def work(self) -> None:
         """Send the abort until the server accepts it, then poll the state of the run; a second call does nothing."""
         if not self._work_lock.acquire(blocking=False):
             return
-        end = time.monotonic() + PATIENCE
         try:
+            if self._request_stop and self._stops_itself(self._request_stop):
+                return
+            end = time.monotonic() + PATIENCE
             for pause in chain(PAUSES, repeat(PAUSES[-1])):
                 time.sleep(pause)
                 try:
@@ -141,6 +171,21 @@ class Abort:
         finally:
             self._over = True
             _discard_abort(self)
+
+    def _stops_itself(self, request_stop: Callable[[], object]) -> bool:
+        """Request the run to return its variables and to end; return whether the run ended in time."""
+
+        def request() -> None:
+            try:
+                request_stop()
+            except Exception:  # noqa: BLE001 (such as no bucket: the abort doesn't need the bucket)
+                self.hurry()
+
+        in_background(request, "lk-stop")
+        while not (is_over := self._has_ended()) and not self._hurries.is_set() and time.monotonic() < self._grace_end:
+            self._hurries.wait(min(_STOP_LOOK, max(0.0, self._grace_end - time.monotonic())))
+        self._grace_end = min(self._grace_end, time.monotonic())
+        return is_over
 
     def _send(self) -> None:
         try:
@@ -215,9 +260,16 @@ _aborts: dict[tuple[Client, str], Abort] = {}
 _closing: dict[Client, Callable[[], object]] = {}
 
 
-def abort_soon(client: Client, execution_id: str) -> Abort:
-    """Abort a run in the background, and return the abort; a pending abort of this run is returned again."""
-    abort = _aborts.setdefault((client, execution_id), Abort(client, execution_id))
+def abort_soon(
+    client: Client, execution_id: str, request_stop: Callable[[], object] | None = None, grace: float = GRACE
+) -> Abort:
+    """Abort a run in the background, and return the abort; a pending abort of this run is returned again.
+
+    ``request_stop`` requests the run to return its variables and to end, within ``grace`` seconds until the abort.
+    """
+    abort = _aborts.setdefault((client, execution_id), Abort(client, execution_id, request_stop, grace))
+    if request_stop is None:
+        abort.hurry()
     _pending.add(abort)
     in_background(abort.work, "lk-abort")
     return abort

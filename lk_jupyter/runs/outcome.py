@@ -14,6 +14,7 @@ from lk_jupyter.api.states import label_of
 from lk_jupyter.errors import LkError, NotSignedIn, RunAborted, RunError, RunFailed, Unauthorized
 from lk_jupyter.protocol.frames import ERROR, STDERR, nonce_in, split, text_of
 from lk_jupyter.protocol.parts import PACKAGE, plain_name
+from lk_jupyter.remote.sign import STOPPED, TIMED_OUT
 from lk_jupyter.runs.clock import measure_duration
 from lk_jupyter.text.secrets import redact, redact_values
 
@@ -88,6 +89,22 @@ class Result:
     def __repr__(self) -> str:
         values = (f"{field.name}={redact_values(getattr(self, field.name))!r}" for field in fields(self))
         return f"Result({', '.join(values)})"
+
+
+#: States of a run whose code ended with an exit code other than 0.
+FAILED_STATES = frozenset({"failed", "failed_user"})
+
+#: Exit code of code that returned its variables and ended before it was stopped → the state of the run.
+_STOP_STATES = {STOPPED: "aborted", TIMED_OUT: "timeout"}
+
+
+def with_stop_state(record: ExecutionRecord) -> ExecutionRecord:
+    """Return the record of a run that returns variables, with the reason as the state if the run was interrupted.
+
+    Such a run ends on its own, so that the server knows an exit code only.
+    """
+    state = _STOP_STATES.get(record.return_code or 0) if record.status.lower() in FAILED_STATES else None
+    return record.model_copy(update={"status": state}) if state else record
 
 
 def journal_columns(record: ExecutionRecord) -> dict[str, Any]:

@@ -23,11 +23,14 @@ from lk_jupyter.api.logs import LogEntry, by_time
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.api.states import is_run_id
 from lk_jupyter.config.settings import setting
+from lk_jupyter.config.signing import signing_key
 from lk_jupyter.errors import NotFound, OutcomeUnknown, RunDetached, UsageError
 from lk_jupyter.journal.journal import JournalEntry, journal
 from lk_jupyter.machines.catalogue import hourly_price
-from lk_jupyter.protocol.metadata import ports_in
-from lk_jupyter.runs.abort import Abort, abort_soon
+from lk_jupyter.protocol.bucket import stop_key
+from lk_jupyter.protocol.metadata import CARRY_KEY, OUTPUTS_KEY, REQUEST_KEY, ports_in
+from lk_jupyter.remote.sign import STOP, signature
+from lk_jupyter.runs.abort import GRACE, Abort, abort_soon
 from lk_jupyter.runs.clock import Bill, calculate_bill, now
 from lk_jupyter.runs.follow import Ending, Follower
 from lk_jupyter.runs.ids import drop_earlier_lines, resolve
@@ -35,6 +38,7 @@ from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts, waiting_on
 from lk_jupyter.runs.log import RunLog, log_path
 from lk_jupyter.runs.messages import RunMessages
 from lk_jupyter.runs.outcome import (
+    FAILED_STATES,
     INCOMPLETE,
     SHORT_ID,
     STOPPED_STATES,
@@ -42,6 +46,7 @@ from lk_jupyter.runs.outcome import (
     journal_columns,
     read_result,
     repaired_label,
+    with_stop_state,
 )
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.returned import read_outputs
@@ -203,6 +208,8 @@ class Run:
         if self._record:
             return self._record.status
         status = self._ending.state()
+        if self._returns_variables and status.lower() in FAILED_STATES:  # the record has the exit code of a stop
+            return self.record.status
         self.learn(status)
         return status
 
@@ -221,6 +228,8 @@ class Run:
         if self._record:
             return self._record
         record = self._ending.last_record()
+        if self._returns_variables:
+            record = with_stop_state(record)
         if is_final(record.status):
             self._record = record
             self._journal.update(self.execution_id, **journal_columns(record))
@@ -413,6 +422,7 @@ class Run:
             with true_interrupts():
                 return f"Aborted run {self.execution_id}." if abort.wait() else abort.words
         except KeyboardInterrupt:
+            abort.hurry()
             return f"Stopped waiting. {abort.words}"
 
     def _wait(self, timeout: float | None, released: threading.Event) -> ExecutionRecord:
@@ -506,19 +516,39 @@ class Run:
             with true_interrupts():
                 abort.wait_for_answer()
         except KeyboardInterrupt:
+            abort.hurry()
             raise KeyboardInterrupt(f"Stopped waiting. {abort.words}") from None
         if not abort.has_arrived or abort.is_stuck:
             raise OutcomeUnknown(abort.words)
 
-    def abort_soon(self) -> Abort:
+    def abort_soon(self, grace: float = GRACE) -> Abort:
         """Abort the run in the background; the abort is repeated for 15 minutes while the server is out of reach.
+
+        A run that returns variables is requested to do so first, and is aborted if it is still active after ``grace``
+        seconds.
+
+        Args:
+            grace: Seconds in which the run may return its variables. Default: 10. 0: abort the run immediately.
 
         Returns:
             An Abort: ``wait()`` waits for the end, ``words`` describes the state.
 
         Source: ``POST /workloads/abort/{execution_id}``
         """
-        return abort_soon(self._session.client, self.execution_id)
+        request_stop = None
+        with suppress(Exception):  # whatever the journal contains, the run is aborted
+            request_stop = self._request_stop if grace and self._returns_variables else None
+        return abort_soon(self._session.client, self.execution_id, request_stop, grace)
+
+    @property
+    def _returns_variables(self) -> bool:
+        """Whether this machine started the run, and the run returns variables."""
+        return bool({CARRY_KEY, OUTPUTS_KEY} & (self.request_metadata or {}).keys())
+
+    def _request_stop(self) -> None:
+        """Store the signed object at which the run returns its variables and ends. Raises StorageError."""
+        token = str((self.request_metadata or {}).get(REQUEST_KEY))
+        self._session.storage.put(signature(signing_key(token), STOP), stop_key(token))
 
     def abort_unless_ended(self) -> None:
         """Abort the run in the background, unless its end is already known."""

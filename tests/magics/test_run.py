@@ -114,13 +114,15 @@ def test_a_plan_shows_machine_price_and_worst_case_and_sends_nothing(kernel, clo
 
 def test_interrupt_aborts_the_run_and_says_what_it_cost(kernel, cloud):
     cell = kernel.run(
-        "%%lk_run --timeout 600 --save run\nimport time\nprint('on'); time.sleep(100)",
+        "%%lk_run --timeout 600 --save run\nimport time\nsteps = 3\nprint('on'); time.sleep(100)",
         on=kernel.interrupt_when(lambda cell: "on" in cell.text),
     )
     assert cell.error["ename"] == "KeyboardInterrupt"
     assert "credits" in cell.error["evalue"]
     assert cell.shown[-1].startswith("■ aborted")
-    assert kernel.value("run.status") == "'aborted'"
+    assert "Set here: steps" in cell.shown[-1]
+    assert "as they were when it was stopped" in cell.shown[-1]
+    assert kernel.value("run.status, steps") == "('aborted', 3)"
 
 
 def test_a_second_interrupt_leaves_at_once_and_names_the_command_that_stops_the_run(kernel, faulty):

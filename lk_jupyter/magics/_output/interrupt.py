@@ -5,16 +5,17 @@ While the run               an interrupt
 ==========================  =========================================================================
 is being sent               aborts the run once its id is known; if the answer is lost, the token in the
                             journal finds the run; nothing is billed unseen
-waits, starts or runs       aborts the run, waits for the end and shows the cost
+waits, starts or runs       requests the run to return its variables and to end, aborts the run after 10 s at
+                            most, waits for the end and shows the cost
 is out of reach             aborts the run as soon as the server answers again, and reports the wait
 (reconnecting)
 has ended, and its record   ends the cell; no run remains to abort
 is being read
 ==========================  =========================================================================
 
-A thread that no interrupt reaches sends the abort first: a second interrupt only ends the waiting. The cell ends after
-10 seconds, or immediately if the server fails, with a message that contains the run's id; the abort is repeated in the
-background, and the cell's output shows the end of the run.
+A thread that no interrupt reaches sends the request and the abort. A second interrupt sends the abort immediately, and
+ends the waiting. The cell ends 10 seconds after the abort, or immediately if the server fails, with a message that
+contains the run's id; the abort is repeated in the background, and the cell's output shows the end of the run.
 
 Jupyter interrupts a kernel before a restart or shutdown. The user requested no stop in this case: the run keeps
 running, and the next kernel can follow the run. The request to end the kernel arrives a moment after the interrupt. A
@@ -42,7 +43,7 @@ from lk_jupyter.magics._output.background import follow_detached
 from lk_jupyter.magics._output.run import RunDisplay
 from lk_jupyter.magics._output.run_status import receipt
 from lk_jupyter.options.runs import AttachOptions, RerunOptions, StartOptions
-from lk_jupyter.runs.abort import Abort, let_go_at
+from lk_jupyter.runs.abort import Abort
 from lk_jupyter.runs.interrupts import SafeEvent, true_interrupts
 from lk_jupyter.runs.monitor import RunMonitor
 from lk_jupyter.runs.outcome import STOPPED_STATES
@@ -208,7 +209,7 @@ def _stop(run: Run, view: RunDisplay, monitor: RunMonitor, stop: Stop) -> str:
                 monitor.close()
                 return f"{_SHUTDOWN_NOTE} {run.execution_id}"
             abort = run.abort_soon()
-            end = let_go_at()
+            end = abort.let_go_at
             while not monitor.finished and not abort.wait(_TICK) and not abort.is_stuck and time.monotonic() < end:
                 pass
             if not monitor.finished and not abort.ended.is_set():
@@ -221,6 +222,7 @@ def _stop(run: Run, view: RunDisplay, monitor: RunMonitor, stop: Stop) -> str:
             return _end_text(run, view)
     except KeyboardInterrupt:
         abort = abort or run.abort_soon()
+        abort.hurry()
         line = f"Stopped waiting. {abort.words}"
     except (LkError, TimeoutError) as error:
         if abort and abort.ended.is_set():

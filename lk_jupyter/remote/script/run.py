@@ -36,6 +36,9 @@ shell_hooks: list[Callable[[], None]] = []
 ordered_errors: Any = None
 record_last: Callable[[Any], None] | None = None
 
+#: The exit code of code that fails because ``script.stop`` interrupted it.
+exit_code = 1
+
 #: Bytes of a line in a frame: a pipe accepts a line of this length undivided, with any number of writers.
 LINE_BYTES = 4000
 _TOP_LEVEL_AWAIT = 0x2000
@@ -163,7 +166,7 @@ def _run_all(loaded: list[tuple[Any, dict[str, Any]]], namespace: dict[str, Any]
         break
     if isinstance(error, SystemExit):
         return error.code
-    return 0 if error is None else 1
+    return 0 if error is None else exit_code
 
 
 def _execute(namespace: dict[str, Any], settings: dict[str, Any]) -> None:

@@ -39,6 +39,10 @@ def before(settings: dict[str, Any], namespace: dict[str, Any], links: dict[str,
     _links.update(_read_links() if links is None else links)
     if settings["blobs"] and not _links:
         raise SystemExit("The variables of this run can only be sent from a notebook or from Python: lk_jupyter.")
+    if settings["slots"] and _links and not is_session:
+        from . import stop
+
+        stop.watch(_links["stop"], _links["limit"])
     if not settings["message"]:
         return
     try:

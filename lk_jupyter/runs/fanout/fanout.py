@@ -168,8 +168,11 @@ class FanOut:
                 with true_interrupts():
                     yield
             except KeyboardInterrupt:
-                with suppress(KeyboardInterrupt), true_interrupts():
-                    self.wait_for_abort()
+                try:
+                    with true_interrupts():
+                        self.wait_for_abort()
+                except KeyboardInterrupt:
+                    self.hurry()
                 raise KeyboardInterrupt(self.remainder or f"Aborted {len(self.members)} runs.") from None
 
     def wait_for_abort(self, seconds: float | None = None) -> bool:
@@ -179,10 +182,18 @@ class FanOut:
         """
         end = let_go_at(seconds)
         while not self.done.wait(_TICK) and time.monotonic() < end:
+            if seconds is None:
+                end = max([end, *(member.aborting.let_go_at for member in self.members if member.aborting)])
             if all(member.ended or (member.aborting and member.aborting.is_stuck) for member in self.members):
                 break
         self._check_end()  # the thread of the last run may not have set the event yet
         return self.done.is_set()
+
+    def hurry(self) -> None:
+        """Abort immediately all runs that still return their variables."""
+        for member in self.members:
+            if member.aborting:
+                member.aborting.hurry()
 
     @property
     def remainder(self) -> str:

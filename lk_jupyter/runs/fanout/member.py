@@ -13,7 +13,7 @@ from lk_jupyter.errors import OutcomeUnknown, RunError
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol.frames import BAR, NO_NONCE, Frame, Splitter, words_of
 from lk_jupyter.protocol.offloaded import STORED
-from lk_jupyter.runs.abort import Abort
+from lk_jupyter.runs.abort import GRACE, Abort
 from lk_jupyter.runs.clock import Bill, calculate_bill
 from lk_jupyter.runs.fanout.comparison import MemberResult
 from lk_jupyter.runs.fanout.plan import RunPlan
@@ -162,13 +162,16 @@ class FanOutMember:
         return None
 
     def abort(self, because: str | None = None) -> None:
-        """Abort the run as soon as the server answers, without waiting for the end."""
+        """Abort the run as soon as the server answers, without waiting for the end.
+
+        Without a reason, the user stops the run, and the run may return its variables first.
+        """
         if self.run:
             self.run.stopped_because = because  # before the end can arrive
-        if self.submission:
-            self.submission.abort_soon()
         if self.run:
-            self.aborting = self.run.abort_soon()
+            self.aborting = self.run.abort_soon(0 if because else GRACE)
+        elif self.submission:
+            self.submission.abort_soon()
 
     def conclude(self, state: str, scores: Sequence[Score], *, is_relevant: bool = True) -> None:
         """Set the result. Without ``is_relevant``, as after the win of another run, there are no notices."""

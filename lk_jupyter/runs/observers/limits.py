@@ -129,18 +129,21 @@ class MaxCost(RunObserver):
             if record.billed is None or is_final(record.status) or not self._rate:
                 return
             remaining = float((self._max_cost - record.billed) / self._rate) - _AHEAD - 1
-            if remaining < LOOK_SECONDS and not self._stopping.wait(max(remaining, 0.0)):
-                self._stop(run, record.billed + self._rate * Decimal(str(max(remaining, 0.0))))
+            if remaining < LOOK_SECONDS and not self._stopping.is_set():
+                self._stop(run, record.billed + self._rate * Decimal(str(max(remaining, 0.0))), max(remaining, 0.0))
 
-    def _stop(self, run: Run, spent: Decimal) -> None:
-        """Abort the run, once, in the background: each second costs, and the server may be away."""
+    def _stop(self, run: Run, spent: Decimal, grace: float = 0.0) -> None:
+        """Abort the run, once, in the background: each second costs, and the server may be away.
+
+        A run that returns variables does so shortly before its time limit, which results from the maximum cost.
+        """
         if not self._stopping.is_set():
             self._stopping.set()
             run.stopped_because = (
                 f"it had cost about {credits_label(spent)} of --max-cost {self._max_cost.normalize():f}, "
                 "and the seconds until its machine stops are billed too"
             )
-            run.abort_soon()
+            run.abort_soon(grace)
 
 
 #: A bill may differ by this factor from price times seconds, and by the price of this many seconds of rounding.

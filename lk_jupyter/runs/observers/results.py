@@ -22,6 +22,7 @@ from lk_jupyter.runs.clock import measure_duration
 from lk_jupyter.runs.metrics.summary import keep_summary
 from lk_jupyter.runs.notebooks.notebook import CELL, PART
 from lk_jupyter.runs.observers.base import RunObserver
+from lk_jupyter.runs.outcome import STOPPED_STATES
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.returned import read_changes
 from lk_jupyter.runs.run import Run
@@ -44,6 +45,14 @@ class Summary(RunObserver):
 def _save_summary(run: Run, seconds: float | None) -> None:
     with suppress(Exception):  # no metrics, no figures: the history reads them again
         keep_summary(run, seconds)
+
+
+def _moment_label(record: ExecutionRecord) -> str:
+    """Return the end of a line about variables that shows whether the run finished."""
+    state = record.status.lower()
+    if state in SUCCEEDED_STATES:
+        return ""
+    return f", as they were when it {'was stopped' if state in STOPPED_STATES | {'timeout'} else 'failed'}"
 
 
 class Returned(RunObserver):
@@ -74,7 +83,7 @@ class Returned(RunObserver):
         except LkError as error:
             return [Notice(f"Can't download {', '.join(names)}: {error} Try again: run.outputs()", WARNING)]
         origin = recall(str((run.request_metadata or {}).get(REQUEST_KEY)))
-        after = "" if record.status.lower() in SUCCEEDED_STATES else ", as they were when it failed"
+        after = _moment_label(record)
         return set_outputs(outputs, origin, self._namespace, after)
 
     def _apply_changes(self, run: Run, record: ExecutionRecord) -> list[Notice]:
@@ -90,7 +99,7 @@ class Returned(RunObserver):
             return [
                 Notice(f"Can't download the changes of the run: {error} Try again: %lk_attach {run.short_id}", WARNING)
             ]
-        after = "" if record.status.lower() in SUCCEEDED_STATES else ", as they were when it failed"
+        after = _moment_label(record)
         return set_state(state, self._namespace, after)
 
     @staticmethod

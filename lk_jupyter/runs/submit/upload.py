@@ -17,7 +17,16 @@ from weakref import WeakSet
 
 from lk_jupyter.api.execution import StartRequest
 from lk_jupyter.errors import LkError, NoSuchObject, OperationNotAvailable, StorageError, UsageError
-from lk_jupyter.protocol.bucket import KEPT, RENEWED, VALUES, answer_key, call_key, checkpoint_key, returned_key
+from lk_jupyter.protocol.bucket import (
+    KEPT,
+    RENEWED,
+    VALUES,
+    answer_key,
+    call_key,
+    checkpoint_key,
+    returned_key,
+    stop_key,
+)
 from lk_jupyter.protocol.parts import part_settings
 from lk_jupyter.runs.package import checkpoint
 from lk_jupyter.runs.package.bundle import Bundle
@@ -124,6 +133,8 @@ def upload_links(storage: Storage, settings: dict[str, Any], bundle: Bundle) -> 
         "inputs": [link.url for link in inputs],
         "outputs": [link.url for link in outputs[:-1]],
         "values": outputs[-1].url if outputs else None,
+        "stop": storage.presign(stop_key(bundle.token), life=life).url,
+        "limit": bundle.timeout,
     }
 
 

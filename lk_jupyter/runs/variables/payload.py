@@ -20,7 +20,7 @@ from lk_jupyter.runs.variables.fingerprint import Write, fingerprint
 from lk_jupyter.text.units import size_label
 
 PART = "script.variables"
-NEEDS = ("values",)
+NEEDS = ("values", "script.stop")
 
 #: More modules for runs with --sync.
 CARRY_NEEDS = ("carry", "ambient", "script.files")

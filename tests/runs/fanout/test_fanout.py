@@ -244,7 +244,13 @@ def test_why_a_run_is_aborted_is_known_before_its_end_can_come(faulty):
     fan = started(faulty, HANGS, sweep=["x=1"])
     when(fan, lambda fan: fan.members[0].run)
     (lane,), known = fan.members, []
-    lane.submission = SimpleNamespace(abort_soon=lambda: known.append(lane.run.stopped_because))
+    abort_soon = lane.run.abort_soon
+
+    def record_reason(grace):
+        known.append(lane.run.stopped_because)
+        return abort_soon(grace)
+
+    lane.run.abort_soon = record_reason
     fan.abort("it is late")
     assert known == ["it is late"]
     assert "it is late" in ended(fan)[0].reason

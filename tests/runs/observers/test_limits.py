@@ -70,7 +70,7 @@ def test_a_run_whose_limit_nobody_knows_is_not_counted_down():
 @pytest.mark.parametrize("seconds", [8.45, 8.6])
 def test_a_run_is_stopped_once_just_before_it_has_cost_what_it_may(seconds):
     aborts = []
-    run = SimpleNamespace(short_id="x", stopped_because=None, abort_soon=lambda: aborts.append(1))
+    run = SimpleNamespace(short_id="x", stopped_because=None, abort_soon=lambda *_: aborts.append(1))
     limit = MaxCost(MachineType(hardware_profile="gpu.a100", price_per_hour=3600), Decimal(10))
     limit.tick(run, None, "")
     limit.tick(run, 6.0, "")

@@ -1,0 +1,93 @@
+"""Ends the code of a run early enough to send its variables back: at a stop request, or before the time limit.
+
+The cloud sends Python no signal: it ends the process. So a thread looks for a signed stop object in the bucket and
+watches the clock. The thread interrupts the main thread, where ``KeyboardInterrupt`` ends the code like any error: the
+variables are packed there, after the code, never while the code changes them.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+
+from .. import sign
+from . import run as driver
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import types
+
+#: Seconds between two looks for the stop object, and until the first look: most runs have ended by then.
+_PACE, _FIRST = 0.5, 0.5
+
+#: Seconds after which code that has caught the interrupt is interrupted again.
+_AGAIN = 4.0
+
+#: Start of the run, approximately.
+_START = time.monotonic()
+
+_why = ""
+
+
+def watch(link: str, limit: float) -> None:
+    """Interrupt the code when the object of ``link`` exists, or shortly before ``limit`` seconds of the run."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    signal.signal(signal.SIGINT, _on_signal)
+    end = _START + limit - saving_seconds(limit)
+    threading.Thread(target=_watch, args=(link, end), name="lk-stop", daemon=True).start()
+
+
+def saving_seconds(limit: float) -> float:
+    """Return the seconds before a time limit that are left for sending variables back."""
+    return max(min(1.0, limit / 2), min(15.0, limit / 10))
+
+
+def _watch(link: str, end: float) -> None:
+    time.sleep(min(_FIRST, max(0.0, end - time.monotonic())))
+    pace, is_requested = _PACE, False
+    while time.monotonic() < end and not is_requested:
+        started = time.monotonic()
+        is_requested = bool(driver._key) and _is_signed(_read(link))
+        pace = max(_PACE, 20 * (time.monotonic() - started))  # a slow bucket takes little of the run's time
+        if not is_requested:
+            time.sleep(max(0.0, min(pace, end - time.monotonic())))
+    _interrupt(
+        *((sign.STOPPED, "the run was stopped") if is_requested else (sign.TIMED_OUT, "the time limit is close"))
+    )
+
+
+def _read(link: str) -> bytes:
+    """Return the first bytes of an object; empty if the object can't be read, or doesn't exist yet."""
+    from ..values import transfer
+
+    try:
+        with transfer._opener(link).open(link, timeout=5) as answer:
+            content: bytes = answer.read(100)
+    except (OSError, ValueError):
+        return b""
+    return content
+
+
+def _is_signed(content: bytes) -> bool:
+    return len(content) > 0 and sign.is_signed(driver._key, content, sign.STOP)
+
+
+def _interrupt(exit_code: int, why: str) -> None:
+    global _why
+    driver.exit_code, _why = exit_code, why
+    for pause in (_AGAIN, 0.0):
+        if hasattr(signal, "pthread_kill"):  # wakes the main thread from a system call
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        else:
+            signal.raise_signal(signal.SIGINT)
+        time.sleep(pause)
+
+
+def _on_signal(number: int, frame: types.FrameType | None) -> None:
+    """Interrupt the code, and only the code: nothing that packs and sends the variables."""
+    while frame is not None:
+        if frame.f_code is driver._execute.__code__:
+            raise KeyboardInterrupt(_why)
+        frame = frame.f_back

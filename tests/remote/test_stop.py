@@ -1,0 +1,116 @@
+"""A run ends early enough to return its variables: at an interrupt, a stop, its time limit or its maximum cost."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import pytest
+from patience import PATIENCE
+
+import lk_jupyter
+from lk_jupyter.errors import RunAborted, RunFailed
+from lk_jupyter.protocol.bucket import stop_key
+
+pytestmark = pytest.mark.usefixtures("home")
+
+#: A training: each step takes 20 ms and changes the model, which the run got and returns.
+TRAINING = """
+import time
+print('training', flush=True)
+while True:
+    model['step'] += 1
+    time.sleep(0.02)
+"""
+
+
+@pytest.fixture
+def session(cloud):
+    with closing(lk_jupyter.connect(cloud.base_url, api_key=cloud.api_key)) as connected:
+        yield connected
+
+
+def train(session, code=TRAINING, model=None, **options):
+    """Start a training, and wait until it runs."""
+    options = {"carry": True, "timeout": 100, "gpu": "A100", **options}
+    run = session.run(code, inputs={"model": model or {"step": 0}}, **options)
+    text = ""
+    with closing(run.follow()) as events:
+        while "training" not in text:
+            text += getattr(next(events), "content", "")
+    return run
+
+
+def stop(run):
+    """Abort a run, and wait for its end."""
+    assert run.abort_soon().wait(PATIENCE)
+
+
+def test_a_stopped_run_returns_its_state_and_is_aborted(session):
+    run = train(session)
+    stop(run)
+    assert run.status == run.record.status == "aborted"
+    with pytest.raises(RunAborted):
+        run.result()
+    assert run.outputs()["model"]["step"] >= 1
+
+
+def test_a_run_returns_its_state_before_its_time_limit(session):
+    run = train(session, timeout=4)
+    with pytest.raises(RunFailed, match="ran out of time"):
+        run.result()
+    assert run.record.status == "timeout"
+    assert run.outputs()["model"]["step"] >= 1
+
+
+def test_a_run_returns_its_state_before_its_maximum_cost(session):
+    run = train(session, max_cost="0.002")  # 4 s of an A100
+    with pytest.raises(RunAborted, match="--max-cost"):
+        run.result()
+    assert run.outputs()["model"]["step"] >= 1
+
+
+def test_a_stop_object_of_another_member_stops_nothing(session):
+    run = train(session, TRAINING.replace("while True", "while model['step'] < 100"))
+    session.storage.put(b"stop" * 8, stop_key(run.bundle.token))
+    assert run.wait().status == "completed"
+    assert run.outputs()["model"]["step"] == 100
+
+
+def test_code_that_catches_the_interrupt_ends_as_it_wants(session):
+    code = TRAINING.replace("while True:", "while not model.get('interrupts'):").replace(
+        "    model['step'] += 1\n    time.sleep(0.02)",
+        "    try:\n        time.sleep(60)\n    except KeyboardInterrupt:\n        model['interrupts'] = 1",
+    )
+    run = train(session, code)
+    stop(run)
+    assert run.status == "completed"
+    assert run.outputs()["model"]["interrupts"] == 1
+
+
+def test_code_that_catches_every_interrupt_is_aborted(session):
+    code = "import time\nprint('training', flush=True)\nwhile True:\n    try:\n        time.sleep(60)\n"
+    run = train(session, f"{code}    except KeyboardInterrupt:\n        pass")
+    assert run.abort_soon(grace=1.0).wait(PATIENCE)
+    assert run.status == "aborted"
+    assert "finished before it could send it" in run.outputs().missing["state"]
+
+
+def test_a_second_interrupt_aborts_immediately(session):
+    run = train(session, "print('training', flush=True)\nsum(range(10**12))")  # no interrupt reaches the loop in C
+    pending = run.abort_soon(grace=PATIENCE)
+    pending.hurry()
+    assert pending.wait(PATIENCE)
+    assert run.status == "aborted"
+
+
+def test_what_cannot_be_returned_is_listed_and_the_rest_returns(session):
+    code = TRAINING.replace(
+        "while True:",
+        "import threading\nlock = threading.Lock()\nclass Stubborn:\n    def __reduce__(self):\n"
+        "        raise ValueError('not me')\nstubborn = Stubborn()\nwhile True:",
+    )
+    run = train(session, code)
+    stop(run)
+    outputs = run.outputs()
+    assert outputs["model"]["step"] >= 1
+    assert {"lock", "stubborn"} <= outputs.missing.keys()
