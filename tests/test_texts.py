@@ -26,7 +26,7 @@ from lk_jupyter.machines import start_approval
 from lk_jupyter.magics._engine.index import each_magic
 from lk_jupyter.magics._engine.parser import HELP
 from lk_jupyter.magics._engine.registry import ROWS, magic_named
-from lk_jupyter.magics._engine.sync_question import UNASKED_BYTES
+from lk_jupyter.magics._engine.sync_question import UNASKED_BYTES, UNASKED_SECONDS
 from lk_jupyter.options.kernel import MAX_COST
 from lk_jupyter.options.runs import Options, RunOptions, option_aliases, renamed_options
 from lk_jupyter.protocol import json_limits
@@ -289,6 +289,7 @@ LIMITS = (
         r"(?:cell that reads m|receipt lists their names and sizes\. M|nor m)ore than (\d+) MB",
         _megabytes(UNASKED_BYTES),
     ),
+    (r"repeats the question if the upload takes more than (\d+) s", str(UNASKED_SECONDS)),
     (r"first and (?:the )?last (\d+) lines of a log", str(_default("log_lines"))),
     (
         r"Progress bars appear in it every (\d+) s",

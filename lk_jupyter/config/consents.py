@@ -1,4 +1,7 @@
-"""Notebooks whose cells may send the variables that they read: an answer is kept on this machine, in no notebook."""
+"""Notebooks whose cells may send the variables that they read: an answer is kept on this machine, in no notebook.
+
+The same file contains the measured upload speed of each bucket, which decides when a question is repeated.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +31,9 @@ class Place:
 
 #: Answers that the user of this process gave: place → bytes.
 _answers: dict[Place, int] = {}
+
+#: Uploads with fewer bytes and less time, in seconds, are too short for a measurement.
+_SHORT_BYTES, _SHORT_SECONDS = 8_000_000, 2.0
 
 
 def consents_file() -> Path:
@@ -73,8 +79,25 @@ def withdraw(place: Place) -> None:
         raise UsageError(f"Can't write '{consents_file()}' ({error.strerror}). The answer is still stored.") from None
 
 
+def upload_speed(server: str, org: str) -> int | None:
+    """Return the measured upload speed of an organization's bucket, in bytes per second; None before the first."""
+    return _read_answers().get(_bucket_key(server, org))
+
+
+def keep_upload_speed(server: str, org: str, size: int, seconds: float) -> None:
+    """Keep the speed of an upload of ``size`` bytes for later questions, unless the upload was short."""
+    if size < _SHORT_BYTES and seconds < _SHORT_SECONDS:
+        return
+    with suppress(OSError, UsageError):
+        write_json(consents_file(), {**_read_answers(), _bucket_key(server, org): max(1, int(size / max(seconds, 1e-3)))})
+
+
+def _bucket_key(server: str, org: str) -> str:
+    return json.dumps([server, org])
+
+
 def _read_answers() -> dict[str, int]:
-    """Return the stored answers; a broken file has none, so the question is shown again."""
+    """Return the stored answers and speeds; a broken file has none, so the question is shown again."""
     with suppress(UsageError):
         return {key: size for key, size in read_json(consents_file()).items() if type(size) is int and size > 0}
     return {}

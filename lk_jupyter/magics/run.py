@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import copy_context
 from functools import partial
 from typing import Any, TypeVar
 
 from IPython.core.interactiveshell import InteractiveShell
-from IPython.display import display
+from IPython.display import clear_output, display
 
 from lk_jupyter.account.low_balance import low_balance_notices
 from lk_jupyter.api._polling import add_advice
@@ -35,6 +39,7 @@ from lk_jupyter.magics._output.interrupt import (
     while_following,
     while_sending,
 )
+from lk_jupyter.magics._output.live import PACE, LiveOutput, StatusLine
 from lk_jupyter.magics._output.run import RunDisplay
 from lk_jupyter.magics.sessions import run_cell
 from lk_jupyter.options.runs import (
@@ -59,7 +64,7 @@ from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit.budget import budget_usage
 from lk_jupyter.runs.submit.submission import Submission
 from lk_jupyter.session import Session, current
-from lk_jupyter.text.units import moment_label
+from lk_jupyter.text.units import moment_label, whole_label
 from lk_jupyter.views.plan import plan_view
 
 T = TypeVar("T")
@@ -246,9 +251,31 @@ def _prepare_cell(
         cell, FILE_NAME, first_line=FIRST_LINE, folder=working_folder(), is_cell=True, namespace=_variables(shell, cell)
     )
     try:
-        return prepare(session, source, options)
+        with _show_preparation(shell):
+            return prepare(session, source, options)
     except SyntaxError as error:
         raise CodeError(error, shell) from None
+
+
+@contextmanager
+def _show_preparation(shell: InteractiveShell) -> Iterator[None]:
+    """Show how long the variables of a cell are being read, if that takes longer than a second."""
+    output, start_time, done = LiveOutput(shell), time.monotonic(), threading.Event()
+
+    def show() -> None:
+        while not done.wait(PACE):
+            seconds = whole_label(time.monotonic() - start_time)
+            output.show_progress(StatusLine("submitting", [f"reading variables for {seconds}"]))
+
+    thread = threading.Thread(target=copy_context().run, args=(show,), name="lk-preparation", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        if output.in_place and output.is_visible:
+            clear_output(wait=True)
 
 
 def _add_magic_prefix(cell: str, shell: InteractiveShell) -> str:

@@ -242,7 +242,7 @@ class CellView:
 
     def sending(self, doing: str) -> None:
         """Show the upload that precedes the cell."""
-        self._status.show(self._line(doing), passing=True)
+        self._status.show_progress(self._line(doing))
 
     def stopping(self) -> None:
         """Show that the cell is being interrupted."""

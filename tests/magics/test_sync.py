@@ -79,6 +79,29 @@ def test_always_is_stored_on_this_machine_for_this_notebook_and_asks_no_more(ker
     assert len(questions) == 1
 
 
+def test_after_always_a_cell_asks_again_for_an_upload_of_more_than_10_s_at_the_measured_speed(kernel, notebook):
+    answer(kernel, READS, "a")
+    kernel.run("import os\nlarge = os.urandom(300_000)\nsession = __import__('lk_jupyter').connect()")
+    speed = "consents.keep_upload_speed(session.base_url, session.target.org or '', 8_000_000, {})"
+    cell = "%%lk_run --machine cpu\nprint(len(large))"
+    kernel.run(speed.format(800))
+    _, (question,) = answer(kernel, cell, "")
+    assert question.startswith("This cell reads large (300 kB, about 30 s to upload). Send them")
+    kernel.run(speed.format(80))
+    shown, questions = answer(kernel, cell)
+    assert (questions, shown.text) == ([], "300000\n")
+    kernel.run("session.close()\ndel session, large")
+
+
+def test_variables_that_take_long_to_read_are_announced_until_the_run_is_submitted(kernel, notebook):
+    slow = "class Slow:\n    def __reduce__(self):\n        time.sleep(1.2)\n        return dict, ()"
+    kernel.run(f"import time\n{slow}\nslow = Slow()")
+    cell, _ = answer(kernel, "%%lk_run --machine cpu --sync\nprint(slow)")
+    assert "reading variables for 1 s" in str(cell.messages)
+    assert "reading variables" not in str(cell.shown)
+    kernel.run("del slow, Slow")
+
+
 def test_a_fresh_process_gets_nothing(kernel, notebook):
     cell, questions = answer(kernel, READS, "f")
     assert len(questions) == 1

@@ -12,7 +12,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import clear_output
 
 from lk_jupyter.code.variables import named, reads_all
-from lk_jupyter.config.consents import Place, allow, allowed_bytes
+from lk_jupyter.config.consents import Place, allow, allowed_bytes, upload_speed
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import UsageError
 from lk_jupyter.journal.entry import current_cell
@@ -21,10 +21,14 @@ from lk_jupyter.options.runs import RunOptions, line_of
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.variables.payload import changed_environment
 from lk_jupyter.session import Session
-from lk_jupyter.text.units import size_label
+from lk_jupyter.text.units import size_label, whole_label
 
-#: Bytes that are sent without another question, once the user agreed to send the variables of a notebook.
+#: Bytes that are sent without another question, once the user agreed to send the variables of a notebook: before the
+#: speed of the bucket was measured. Programs never send more without an option.
 UNASKED_BYTES = 100_000_000
+
+#: Seconds of an upload that starts without another question, at the measured speed of the bucket.
+UNASKED_SECONDS = 10
 
 #: Variables of the environment that a kernel or its launcher sets, and that are no values of the user.
 _SET_AT_START = {"CLICOLOR", "CLICOLOR_FORCE", "FORCE_COLOR", "GIT_PAGER", "PAGER", "TERM"}
@@ -42,16 +46,28 @@ _ANSWERS = {word: word[0] for word in ("a", "always", "o", "once", "f", "fresh")
 
 @dataclass(frozen=True)
 class SyncRequest:
-    """Variables that a cell would send: their names in order of size, their bytes, and whether the cell reads all."""
+    """Variables that a cell would send: their names in order of size, their bytes, and whether the cell reads all.
+
+    ``speed`` is the measured upload speed of the bucket in bytes per second, None before the first measurement.
+    """
 
     names: tuple[str, ...]
     size: int
     reads_all: bool
+    speed: int | None = None
+
+    @property
+    def unasked_bytes(self) -> int:
+        """Return the bytes that need no second question after the user agreed once."""
+        return UNASKED_BYTES if self.speed is None else self.speed * UNASKED_SECONDS
 
     def __str__(self) -> str:
         listed = ", ".join(self.names[:_LISTED])
         more = f" and {len(self.names) - _LISTED} more" if len(self.names) > _LISTED else ""
-        return f"This cell reads {'all variables: ' if self.reads_all else ''}{listed}{more} ({size_label(self.size)})."
+        seconds = self.size / self.speed if self.speed else 0
+        time = f", about {whole_label(seconds)} to upload" if seconds > UNASKED_SECONDS else ""
+        everything = "all variables: " if self.reads_all else ""
+        return f"This cell reads {everything}{listed}{more} ({size_label(self.size)}{time})."
 
 
 def chooses_fresh(session: Session, bundles: Sequence[Bundle], options: RunOptions, shell: InteractiveShell) -> bool:
@@ -59,12 +75,12 @@ def chooses_fresh(session: Session, bundles: Sequence[Bundle], options: RunOptio
 
     Raises UsageError where the question has no answer; nothing was sent then.
     """
-    request = None if options.sync else sync_request(bundles)
+    place = current_place(session)
+    request = None if options.sync else sync_request(bundles, upload_speed(place.server, place.org))
     if request is None or (setting("carry") == "always" and not request.reads_all):
         return False
-    place = current_place(session)
     allowed = allowed_bytes(place)
-    if allowed and not request.reads_all and request.size <= max(allowed, UNASKED_BYTES):
+    if allowed and not request.reads_all and request.size <= max(allowed, request.unasked_bytes):
         return False
     reader = answerer(shell)
     if reader == "program" and not request.reads_all and request.size <= UNASKED_BYTES:
@@ -82,14 +98,14 @@ def current_place(session: Session) -> Place:
     return Place(current_cell().notebook or "", session.target.key.base_url, session.target.org or "")
 
 
-def sync_request(bundles: Sequence[Bundle]) -> SyncRequest | None:
+def sync_request(bundles: Sequence[Bundle], speed: int | None = None) -> SyncRequest | None:
     """Return the variables that runs would send without being named; None where there are none."""
     sizes = {name: size for bundle in bundles if bundle.payload.carries for name, size in _sizes(bundle).items()}
     if not sizes:
         return None
     names = sorted(sizes, key=lambda name: (not name.isidentifier(), -sizes[name]))
     everything = any(reads_all(bundle.source.code) for bundle in bundles)
-    return SyncRequest(tuple(names), sum(sizes.values()), everything)
+    return SyncRequest(tuple(names), sum(sizes.values()), everything, speed)
 
 
 def _sizes(bundle: Bundle) -> dict[str, int]:

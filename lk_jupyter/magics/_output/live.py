@@ -25,6 +25,9 @@ from lk_jupyter.text.terminal import TerminalText, plain, terminal_columns, wrap
 #: Seconds between two updates of a line.
 PACE = 1.0
 
+#: Seconds until the first line about the progress of a step where outputs never change, and between two lines.
+_FIRST_LINE_SECONDS, _LINE_SECONDS = 5.0, 10.0
+
 #: Lines of stderr in a folded output: the last lines.
 STDERR_LINES = 200
 
@@ -273,6 +276,7 @@ class LiveOutput:
         self._content: object = None
         self._last_time = -math.inf
         self._remarked: set[str] = set()
+        self._line_due_at: float | None = None  # of the next line about the progress of a step
 
     def show(self, content: object, *, now: bool = False, passing: bool = False) -> None:
         """Replace the content of the output; content that arrives too soon is skipped, unless ``now``."""
@@ -288,6 +292,20 @@ class LiveOutput:
         else:
             self._update(self._content)
         self._last_identity, self._last_time = identity, moment - (time.time() % 1 if self.pace == PACE else 0)
+
+    def show_progress(self, content: object) -> None:
+        """Show the progress of a step: in place, or as a new line each 10 s where outputs never change.
+
+        A step that ends within 5 s adds no line there.
+        """
+        if self.in_place:
+            self.show(content, passing=True)
+            return
+        if self._line_due_at is None:
+            self._line_due_at = time.monotonic() + _FIRST_LINE_SECONDS
+        elif time.monotonic() >= self._line_due_at:
+            self._line_due_at = time.monotonic() + _LINE_SECONDS
+            self.show(content, now=True)
 
     def show_again(self) -> None:
         """Show the content as a new output, after its output was cleared."""

@@ -83,7 +83,7 @@ class RunStatus:
 
     def sending(self, doing: str) -> None:
         """Show the upload that precedes the run."""
-        self.status.show(self.line("submitting", [doing]), passing=True)
+        self.status.show_progress(self.line("submitting", [doing]))
 
     def refused(self) -> None:
         """Show that the run wasn't started."""

@@ -7,7 +7,8 @@ journal and the plan have the request without links.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from lk_jupyter.api.execution import StartRequest
+from lk_jupyter.config.consents import keep_upload_speed
 from lk_jupyter.errors import LkError, NoSuchObject, OperationNotAvailable, StorageError, UsageError
 from lk_jupyter.protocol.bucket import (
     KEPT,
@@ -32,7 +34,7 @@ from lk_jupyter.runs.package import checkpoint
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.variables.chunks import pieces
 from lk_jupyter.runs.variables.payload import VariablePayload, settings_in
-from lk_jupyter.text.units import size_label
+from lk_jupyter.storage.progress import Meter, Progress, Watcher
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
@@ -72,7 +74,8 @@ def upload_variables(
 ) -> dict[str, Any]:
     """Upload the variables of a run to the bucket, and return the links for uploaded and returned variables."""
     storage = session.storage
-    _upload_blobs(storage, settings["blobs"], bundle.payload, report)
+    size, seconds = _upload_blobs(storage, settings["blobs"], bundle.payload, report)
+    keep_upload_speed(session.base_url, session.target.org or "", size, seconds)
     links = upload_links(storage, settings, bundle)
     clean_up_once(storage)
     return links
@@ -80,7 +83,8 @@ def upload_variables(
 
 def _upload_blobs(
     storage: Storage, blobs: list[list[Any]], payload: VariablePayload, report: Callable[[str], None]
-) -> None:
+) -> tuple[int, float]:
+    """Upload the blobs that the bucket lacks, and return their bytes and the seconds of the upload."""
     with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="lk-look") as pool:
         stored = list(pool.map(lambda blob: _is_stored(storage, *blob), blobs))
     local_blobs = {blob.key: blob for blob in payload.blobs}
@@ -90,29 +94,29 @@ def _upload_blobs(
             f"The bucket no longer has variables of that run ({len(lost)} of {len(blobs)} files). Nothing was "
             "sent. Rerun its cell."
         )
-    meter = _Meter(sum(local_blobs[key].size for key in absent), report)
+    started, total, uploaded = time.monotonic(), sum(local_blobs[key].size for key in absent), 0
+    meter = Meter(1, total, lambda progress: report(f"uploading {progress}"))
     for key in absent:
+        meter.tell()
         try:
-            storage.put(meter.count(pieces(local_blobs[key].write)), VALUES + key)
+            storage.put(pieces(local_blobs[key].write), VALUES + key, progress=_object_watcher(meter, uploaded))
         except StorageError as error:
             if type(error) is not StorageError:
                 raise
             raise StorageError(f"{error} The variables weren't uploaded, so the code wasn't run.") from error
+        uploaded += local_blobs[key].size
+        meter.add(uploaded - meter.state().bytes_done)
+    return total, time.monotonic() - started
 
 
-class _Meter:
-    """Reports the progress of an upload."""
+def _object_watcher(meter: Meter, earlier_bytes: int) -> Watcher:
+    """Return a watcher of one object that reports the progress of all objects."""
 
-    def __init__(self, total: int, report: Callable[[str], None]) -> None:
-        self._total = size_label(total)
-        self._done = 0
-        self._report = report
+    def report_progress(progress: Progress) -> None:
+        meter.add(earlier_bytes + progress.bytes_done - meter.state().bytes_done)
+        meter.tell()
 
-    def count(self, chunks: Iterator[Any]) -> Iterator[Any]:
-        for piece in chunks:
-            self._report(f"sending {size_label(self._done)} of {self._total}")
-            yield piece
-            self._done += len(piece)
+    return report_progress
 
 
 def _is_stored(storage: Storage, key: str, size: int) -> bool:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import re
 import sys
 import threading
+import time
 import tracemalloc
 from contextlib import closing
 from datetime import timedelta
@@ -24,6 +26,7 @@ from patience import PATIENCE
 import lk_jupyter
 from lk_jupyter.code.source import Source
 from lk_jupyter.code.variables import read_by
+from lk_jupyter.config import consents
 from lk_jupyter.errors import RunFailed, StorageError, UsageError
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.options.runs import RunOptions
@@ -711,11 +714,17 @@ def test_links_that_would_end_before_the_run_are_refused(make_cloud):
         session.run("pass", outputs=["x"], timeout=60, gpu="L40S")
 
 
-def test_how_much_is_sent_is_told(session):
-    package = bundle_of(session, {"a": np.random.default_rng().random(2_000_000)})
-    told = []
-    upload.upload_inputs(session, package, told.append)
-    assert told[0] == "sending 0 B of 16.0 MB"
+def test_the_progress_of_an_upload_is_reported_in_percent_bytes_and_time_and_its_speed_is_kept(session):
+    values = {name: np.random.default_rng().random(2_000_000) for name in "ab"}
+    package, reports = bundle_of(session, values), []
+    started = time.monotonic()
+    upload.upload_inputs(session, package, reports.append)
+    seconds = time.monotonic() - started
+    assert reports[0] == "uploading 0% · 0 B of 32.0 MB"
+    assert any(
+        re.match(r"uploading 5\d% · 16\.\d MB of 32\.0 MB( · [\d.]+ .?B/s · .+ left)?$", text) for text in reports
+    )
+    assert consents.upload_speed(session.base_url, session.target.org or "") >= 32_000_000 / seconds
     again = []
     upload.upload_inputs(session, package, again.append)
     assert again == []
