@@ -89,7 +89,9 @@ def keep_upload_speed(server: str, org: str, size: int, seconds: float) -> None:
     if size < _SHORT_BYTES and seconds < _SHORT_SECONDS:
         return
     with suppress(OSError, UsageError):
-        write_json(consents_file(), {**_read_answers(), _bucket_key(server, org): max(1, int(size / max(seconds, 1e-3)))})
+        write_json(
+            consents_file(), {**_read_answers(), _bucket_key(server, org): max(1, int(size / max(seconds, 1e-3)))}
+        )
 
 
 def _bucket_key(server: str, org: str) -> str:
