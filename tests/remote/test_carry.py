@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import fractions
 import functools
 import importlib
 import io
@@ -219,6 +220,140 @@ def test_a_change_arrives_after_the_cell_has_bound_the_name_again_or_deleted_it(
     shared = namespace["b"]["shared"]
     assert list(shared[0] if isinstance(value, tuple) else shared) in ([1, 1, 1], [3])
     assert namespace.get("a") in (5, None)
+
+
+class InfoArray(np.ndarray):
+    """An array with attributes."""
+
+
+@pytest.mark.parametrize(
+    "make_array",
+    [
+        lambda: np.arange(3.0).view(InfoArray),
+        lambda: np.asarray([[1, 2]]).view(np.matrix),
+        lambda: np.array([(1, 2.0)], dtype=[("a", int), ("b", float)]).view(np.recarray),
+        lambda: np.ma.array([1, 2], mask=[0, 1]),
+        lambda: np.ma.array([1, 2]),
+    ],
+)
+def test_attributes_of_a_subclass_of_arrays_are_sent_and_returned(make_array):
+    array = make_array()
+    array.note = ["n"]
+    text = repr(array)  # before: a masked array sets its fill value when it is shown
+    namespace = {"array": array, "other": array}
+    there = There(namespace)
+    copied = there.names["array"]
+    assert type(copied) is type(array)
+    assert copied.note == ["n"]
+    assert repr(copied) == text
+    assert copied.dtype == array.dtype
+    copied.note.append("m")
+    copied[...] = copied[::-1].copy()
+    copied.unit = "m"
+    assert there.back(namespace).missing == {}
+    assert namespace["other"] is array
+    assert (array.note, array.unit) == (["n", "m"], "m")
+    assert repr(array) == repr(copied)
+
+
+def test_a_read_only_array_is_read_only_in_the_run_and_after_it():
+    namespace = {"locked": np.arange(3), "opened": np.arange(3), "owner": np.arange(4)}
+    namespace["view"] = namespace["owner"][1:]
+    for name in ("locked", "view"):
+        namespace[name].flags.writeable = False
+    there = There(namespace)
+    assert [array.flags.writeable for array in there.names.values()] == [False, True, True, False]
+    there.names["owner"][1] = 7
+    there.names["opened"].flags.writeable = False
+    there.names["made"] = np.arange(2)
+    there.names["made"].flags.writeable = False
+    opened = namespace["opened"]
+    there.back(namespace)
+    assert namespace["opened"] is opened
+    assert namespace["view"][0] == 7
+    written = {name: array.flags.writeable for name, array in namespace.items()}
+    assert written == {"locked": False, "opened": False, "owner": True, "view": False, "made": False}
+
+
+def test_a_memoryview_shows_its_object_in_the_run_and_a_part_is_refused():
+    content = bytearray(b"abc")
+    namespace = {"content": content, "view": memoryview(content)}
+    there = There(namespace)
+    there.names["view"][0] = ord("A")
+    assert there.names["content"] == b"Abc"
+    there.back(namespace)
+    assert content == b"Abc"
+    with pytest.raises(UsageError, match="part is a memoryview of a part of an object: use the object and a slice"):
+        There({"part": memoryview(content)[1:]})
+
+
+def separate_frame():
+    array = np.arange(3.0)
+    return {"array": array, "frame": pd.Series(array, copy=False)}
+
+
+def separate_bytes():
+    content = bytearray(24)
+    return {"array": np.frombuffer(content), "content": content}
+
+
+@pytest.mark.parametrize("make_values", [separate_frame, separate_bytes])
+def test_memory_that_a_transfer_separates_is_reported_in_one_line(make_values, monkeypatch):
+    monkeypatch.setattr("lk_jupyter.runs.variables.state._reported", set())
+    namespace = make_values()
+    names = ", ".join(namespace)
+    there = There(namespace)
+    (notice,) = [str(notice) for notice in set_state(there.back(namespace), namespace) if "separated" in str(notice)]
+    assert f"separated: {names}." in notice
+    monkeypatch.setattr("lk_jupyter.runs.variables.state._reported", set())
+    namespace = {"x": 1}
+    there = There(namespace)
+    there.names.update(make_values())
+    assert f"separated: {names}." in " ".join(map(str, set_state(there.back(namespace), namespace)))
+    frame = pd.DataFrame({"a": [1.0, 2.0]})
+    namespace = {"frame": frame, "a": frame["a"], "array": np.arange(3), "copied": frame.to_numpy().copy()}
+    assert There(namespace).back(namespace).separated == []
+
+
+def test_a_figure_without_a_template_has_none_in_the_run_and_after_it():
+    graph_objects = pytest.importorskip("plotly.graph_objects")
+    namespace = {"figure": graph_objects.Figure()}
+    namespace["figure"].layout.template = None
+    there = There(namespace)
+    assert "template" not in there.names["figure"].to_dict()["layout"]
+    there.names["made"] = graph_objects.Figure(there.names["figure"])
+    there.names["made"].layout.template = None
+    there.names["usual"] = graph_objects.Figure()
+    there.back(namespace)
+    assert "template" not in namespace["made"].to_dict()["layout"]
+    assert "template" in namespace["usual"].to_dict()["layout"]
+
+
+def test_a_method_that_a_cell_sets_on_a_class_of_a_library_is_set_on_the_other_side(notebook, monkeypatch):
+    exec("from fractions import Fraction\ndef twice(self): return self * 2", notebook)
+    cell = "Fraction.twice = twice"
+    monkeypatch.setattr(nameless, "running_code", lambda: cell)
+    monkeypatch.setattr(fractions.Fraction, "twice", sys.modules["__main__"].twice, raising=False)
+    state = nameless.attributes()
+    assert state == {("fractions", "Fraction.twice"): sys.modules["__main__"].twice}
+    monkeypatch.delattr(fractions.Fraction, "twice")
+    nameless.put_attributes(state)
+    assert fractions.Fraction(1, 2).twice() == 1
+
+
+def test_gradients_do_not_count_toward_the_limit():
+    torch = pytest.importorskip("torch")
+    model = torch.nn.Linear(400, 400)
+    namespace = {"model": model, "limit": LIMIT}
+    there = There(namespace)
+    trained = there.names["model"]
+    trained(torch.ones(400)).sum().backward()
+    with torch.no_grad():
+        trained.weight += 1
+    state = there.back(namespace)
+    assert not state.missing
+    assert model.weight.grad is not None
+    assert state.sizes["model"] > LIMIT
 
 
 def test_what_changes_in_place_is_counted_under_its_name_though_a_new_value_holds_it():

@@ -67,7 +67,10 @@ _missing_modules: set[str] = set()
 
 
 def attributes() -> dict[tuple[str, str], Any]:
-    """Return module and name → value of attributes that code has set, and of plain values in local modules."""
+    """Return module and name → value of attributes that code has set, and of plain values in local modules.
+
+    The name of an attribute of a library's class has the path of the class: ``Fraction.double``.
+    """
     namespace = vars(sys.modules["__main__"])
     values: dict[tuple[str, str], Any] = {}
     for module_name, module in _local_modules().items():
@@ -78,13 +81,27 @@ def attributes() -> dict[tuple[str, str], Any]:
             if is_plain(value, depth=6, few=MANY_ITEMS)
         )
     for module_name, name in _remote_attributes | {
-        (_module_named(module_name or expression, namespace), name or attribute)
-        for module_name, name, expression, attribute in _sets()
+        (module_name, path + (name or attribute))
+        for owner, name, expression, attribute in _sets()
+        for module_name, path in [_owner_named(owner or expression, namespace)]
     }:
-        owner = sys.modules.get(module_name)
-        if owner is not None and hasattr(owner, name) and not (module_name == "sys" and name in _PROCESS_ATTRIBUTES):
-            values[module_name, name] = getattr(owner, name)
+        path, _, attribute = name.rpartition(".")
+        owner = _resolve_path(module_name, path)
+        if owner is not None and hasattr(owner, attribute) and not _belongs_to_process(module_name, name):
+            values[module_name, name] = vars(owner).get(attribute, getattr(owner, attribute))
     return values
+
+
+def _belongs_to_process(module_name: str, name: str) -> bool:
+    return module_name == "sys" and name in _PROCESS_ATTRIBUTES
+
+
+def _resolve_path(module_name: str, path: str) -> Any:
+    """Return a module, or the class at a path in the module, such as ``Outer.Inner``; None for any other path."""
+    owner: Any = sys.modules.get(module_name)
+    for name in filter(None, path.split(".")):
+        owner = getattr(owner, name, None)
+    return owner
 
 
 def _local_modules() -> dict[str, types.ModuleType]:
@@ -110,18 +127,24 @@ def _sets() -> set[tuple[str, str, str, str]]:
     return {assignment for text in texts for assignment in _SETS.findall(str(text))}
 
 
-def _module_named(words: str, namespace: dict[str, Any]) -> str:
-    """Return the name of the module that an expression refers to; empty for any other value."""
-    first, *submodules = words.split(".")
+def _owner_named(words: str, namespace: dict[str, Any]) -> tuple[str, str]:
+    """Return the module that an expression refers to, and the path of a class in the module with a final dot.
+
+    Both texts are empty for any other value.
+    """
+    first, *attribute_names = words.split(".")
     value = namespace.get(first)
-    for word in submodules:
-        value = getattr(value, word, None) if isinstance(value, types.ModuleType) else None
+    for word in attribute_names:
+        value = getattr(value, word, None) if isinstance(value, (types.ModuleType, type)) else None
+    if isinstance(value, type):
+        path = value.__qualname__
+        return (value.__module__, path + ".") if _resolve_path(value.__module__, path) is value else ("", "")
     name = getattr(value, "__name__", "") if isinstance(value, types.ModuleType) else ""
-    return name if sys.modules.get(name) is value and name != "__main__" else ""
+    return (name if sys.modules.get(name) is value and name != "__main__" else "", "")
 
 
 def put_attributes(values: dict[tuple[str, str], Any]) -> None:
-    """Set the module attributes of the peer, if code of this side may use the modules."""
+    """Set the attributes of modules and classes of the peer, if code of this side may use the modules."""
     words = code_words(running_code())
     for (module_name, name), value in values.items():
         with suppress(Exception):  # the code that uses the module reports the error
@@ -130,8 +153,11 @@ def put_attributes(values: dict[tuple[str, str], Any]) -> None:
             )
             if module is None:
                 _missing_modules.add(module_name)
-            elif getattr(module, name, values) is not value:
-                setattr(module, name, value)
+                continue
+            path, _, attribute = name.rpartition(".")
+            owner = _resolve_path(module_name, path)
+            if vars(owner).get(attribute, values) is not value:
+                setattr(owner, attribute, value)
                 _remote_attributes.add((module_name, name))
 
 

@@ -103,7 +103,7 @@ class Reader(pickles.Unpickler):
 
     def _read(self, node: dict[str, Any]) -> Any:
         if "view" in node:
-            return self._view(*node["view"])
+            return _without_writes(node, self._view(*node["view"]))
         if "memory" in node:
             array, shape = self.persistent_load(node["memory"][0]), node["memory"][1]
             return import_module("torch").from_numpy(array).reshape(shape)
@@ -114,7 +114,7 @@ class Reader(pickles.Unpickler):
             return value
         first = node["first"]
         decoder = codec.Decoder(lambda number: self._leaf(self._listed["leaves"][first + number]))
-        value = decoder.value(node["node"])
+        value = _without_writes(node["node"], decoder.value(node["node"]))
         if node.get("grad") is not None:
             value.grad = self.persistent_load(node["grad"])
         return value
@@ -130,6 +130,13 @@ class Reader(pickles.Unpickler):
         """Return token → object of all that was read."""
         met = {2 * number: value for number, value in self.memo.copy().items() if number not in self._lost}
         return {**met, **{2 * at + 1: value for at, value in self.values.items()}}
+
+
+def _without_writes(node: dict[str, Any], array: Any) -> Any:
+    """Make an array read-only if its node states this."""
+    if node.get("readonly"):
+        array.flags.writeable = False
+    return array
 
 
 #: Depth of frames at which libraries look for the variables of the code that reads a pickle.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 #: Types of libraries that are leaves; objects of all further types are pickled.
 LEAF_KINDS = {
-    "ndarray", "memmap", "recarray", "matrix", "DataFrame", "Series", "Tensor", "Parameter",
+    "ndarray", "memmap", "DataFrame", "Series", "Tensor", "Parameter",
     "Table", "RecordBatch", "ChunkedArray", "Int64Index", "MultiIndex", "CategoricalIndex",
 }  # fmt: skip
 
@@ -52,9 +52,12 @@ def encoded(value: Any) -> tuple[Any, list[LeafWriter], set[str]] | None:
     """Return the node of a leaf, the writers of its bytes, and the required modules; None without a native form."""
     encoder = codec.Encoder()
     try:
-        return encoder.value("", value), encoder.leaves, encoder.modules
+        node = encoder.value("", value)
     except codec.CannotTravel:
         return None
+    if type(value).__name__ == "ndarray" and not value.flags.writeable:
+        node["readonly"] = True
+    return node, encoder.leaves, encoder.modules
 
 
 def gradient(value: Any) -> Any:

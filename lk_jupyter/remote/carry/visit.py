@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..script import run as driver
 from .base import Refused, code_words, is_plain, running_code
 from .digests import Digests, digest_or_none, mutable_objects
+from .kinds.memory import separated_names
 from .kinds.table import inside
 from .kinds.widgets import OUTPUT_PREFIX
 from .nameless import FILES, NAMELESS, put_nameless
@@ -86,6 +87,9 @@ class Visit:
         digests.reached = reached = departing.writer.reached
         changed = self._changed(digests, requested)
         departing.share(list(changed.values()))
+        arrived = {name: self._namespace[name] for name in self._arrived if name in self._namespace}
+        started = {name: self._start[name] for name in arrived if self._start[name] is arrived[name]}
+        departing.separated = separated_names({**arrived, **changed}) - separated_names(started)
         names = {id(self._namespace[name]): name for name in self._arrived if name in self._namespace}
         visited: set[int] = set()
         for name in [*changed, *sorted(self._arrived - changed.keys()), *(NAMELESS.keys() - changed.keys())]:
@@ -195,7 +199,7 @@ def _added(departing: Departing, kind: str, key: Any, value: Any, name: str) -> 
 
 
 def _too_large(departing: Departing, name: str, limit: int | None) -> str:
-    size = departing.sizes[name]
+    size = departing.sizes[name] - departing.gradient_sizes[name]
     if limit is None or size <= limit:
         return ""
     return TOO_LARGE.format(size, limit, name)

@@ -85,6 +85,7 @@ class Writer(cloudpickle.Pickler):  # type: ignore[misc]
         self.packages: set[str] = set()
         self.named: set[str] = set()
         self.has_graph = self.has_text_set = False
+        self.gradient_size = 0
         self._base = ambient.base_folder() or "\0"
         self._numbers: dict[int, int] = {}
         self._leaf_kinds: dict[type, bool] = {}
@@ -187,7 +188,9 @@ class Writer(cloudpickle.Pickler):  # type: ignore[misc]
         """Return the node of a leaf; None without a form."""
         node = self._view(value) or self._array_node(value) or self._part(value) or self._encoded_node(value)
         if node and (grad := gradient(value)) is not None:
+            first = len(self.message.leaves)
             node["grad"] = self.persistent_id(grad)
+            self.gradient_size += sum(leaf["size"] for leaf in self.message.leaves[first:])
         return node
 
     def _encoded_node(self, value: Any) -> dict[str, Any] | None:
@@ -211,7 +214,8 @@ class Writer(cloudpickle.Pickler):  # type: ignore[misc]
         if token >= 0:
             self.reached.setdefault(token, owner)
         start = value.__array_interface__["data"][0] - owner.__array_interface__["data"][0]
-        return {"view": [token, start, list(value.shape), list(value.strides), self._encoded_node(value.dtype)]}
+        node = {"view": [token, start, list(value.shape), list(value.strides), self._encoded_node(value.dtype)]}
+        return node if value.flags.writeable else {**node, "readonly": True}
 
     def _array_node(self, tensor: Any) -> dict[str, Any] | None:
         """Return the node of a tensor in the memory of an array, as ``torch.from_numpy`` makes it."""
@@ -359,6 +363,7 @@ class Departing:
         self.message = envelope.Envelope(pickle=True)
         self.writer = Writer(self.message, common)
         self.sizes: dict[str, int] = {}
+        self.gradient_sizes: dict[str, int] = {}
         self._entries: list[dict[str, Any]] = []
         self._stream: list[bytes] = []
         self._versions: dict[str, str] = {}
@@ -366,6 +371,7 @@ class Departing:
         self.submodules: list[str] = []
         self.detached: set[str] = set()
         self.text_sets: set[str] = set()
+        self.separated: set[str] = set()
 
     def share(self, values: Iterable[Any]) -> None:
         """Write the arrays first whose memory more values may show; bytes count where an array is added."""
@@ -380,7 +386,7 @@ class Departing:
 
         ``name`` is the variable that contains the value.
         """
-        first = len(self.message.leaves)
+        first, first_gradient = len(self.message.leaves), self.writer.gradient_size
         size: int = self._shared.pop(id(value), 0)
         self.writer.fresh = value if kind == "leaf" else None
         self.writer.has_graph = self.writer.has_text_set = False
@@ -395,6 +401,8 @@ class Departing:
         self._stream.append(content)
         size += len(content) + sum(leaf["size"] for leaf in self.message.leaves[first:])
         self.sizes[name] = self.sizes.get(name, 0) + size
+        gradient_size = self.writer.gradient_size - first_gradient
+        self.gradient_sizes[name] = self.gradient_sizes.get(name, 0) + gradient_size
         return size
 
     def _packages(self) -> list[str]:
@@ -422,4 +430,5 @@ class Departing:
             "submodules": self.submodules,
             "detached": sorted(self.detached),
             "text_sets": sorted(self.text_sets),
+            "separated": sorted(self.separated),
         }

@@ -370,7 +370,7 @@ class WarmPython:
         assert payload.origin is not None  # noqa: S101 (each payload that carries has an origin)
         load_origin = origin_loader(payload.settings, blob_reader(storage, payload.settings))
         state = read_state(message, storage, bundle.token, payload.origin, load_origin)
-        notices = set_state(state, namespace)
+        notices = set_state(state, namespace, in_session=True)
         self._remember(namespace, [*payload.origin.values, *state.names, *state.missing])
         return notices
 

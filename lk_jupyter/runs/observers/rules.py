@@ -344,9 +344,12 @@ def missing_graph(case: Evidence) -> str | None:
     """Report that the graph of a tensor stays in the run that computed the graph, if the cell carries variables."""
     if not (case.errors and _NO_GRAPH.match(case.errors[-1]) and case.bundle and case.bundle.payload.carries):
         return None
+    advice = (
+        "" if getattr(case.bundle.options, "session", None) else ", or keep the cells in one session: --session NAME"
+    )
     return (
-        "The graph of a tensor stays in the run that computed it. Call backward() in the cell that computes the "
-        "tensor, or keep the cells in one session: --session NAME."
+        "The graph of a tensor stays in the process that computed it. Call backward() in the cell that computes the "
+        f"tensor{advice}."
     )
 
 

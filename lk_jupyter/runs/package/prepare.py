@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from difflib import get_close_matches
 from types import FunctionType
@@ -121,11 +122,24 @@ def _pack_variables(
     names = list(dict.fromkeys([*inputs, *read_in(source)]))
     optional_names = source.namespace if reads_all(source.code) else _picklable_names(source)
     code, limit = source.code, setting("carry_limit")
-    with silent():
+    with silent(), _without_session_advice(options):
         payload = with_digests(pack_state(names, source.namespace, outputs, limit, optional_names, warm_digests, code))
     values = payload.origin.values if payload.origin else {}
     payload.settings["same"] = value_digest(payload)
     return {**values, "os.environ": changed_environment()}, payload
+
+
+@contextmanager
+def _without_session_advice(options: RunOptions) -> Iterator[None]:
+    """Replace the advice to use a session in refusals of a session's cell."""
+    from lk_jupyter.remote.carry.base import IN_SESSION  # noqa: PLC0415 (imports cloudpickle)
+
+    try:
+        yield
+    except UsageError as error:
+        if options.session:
+            raise UsageError(str(error).replace(IN_SESSION, ", or make it in a cell of the session")) from None
+        raise
 
 
 def _refuse_undefined(source: Source) -> None:

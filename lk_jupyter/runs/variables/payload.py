@@ -72,7 +72,9 @@ class Origin:
 
     ``tokens`` is token → object, ``values`` name → value, ``ids`` name → id of the value at the start of the run.
     ``digests`` is token, or name of an output, → digest of the object at the start; ``files`` is name → SHA-256 of
-    the uploaded files; names of folders end in a slash. ``text_sets`` are the names of values with sets of text.
+    the uploaded files; names of folders end in a slash. ``text_sets`` are the names of values with sets of text,
+    ``detached`` of tensors that were sent without the graph of their computation, ``separated`` of values that shared
+    memory before.
     """
 
     tokens: Mapping[int, Any]
@@ -81,6 +83,8 @@ class Origin:
     digests: Mapping[int | str, str | None] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     text_sets: frozenset[str] = frozenset()
+    detached: frozenset[str] = frozenset()
+    separated: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -264,7 +268,14 @@ def pack_state(  # noqa: PLR0913, PLR0917 (independent choices)
     )
     tokens = {**departing.writer.tokens(), **warm_values.values}
     ids = {name: id(value) for name, value in namespace.items()}
-    origin = Origin(tokens, values, ids, text_sets=frozenset(departing.text_sets))
+    origin = Origin(
+        tokens,
+        values,
+        ids,
+        text_sets=frozenset(departing.text_sets),
+        detached=frozenset(departing.detached & values.keys()),
+        separated=frozenset(departing.separated),
+    )
     modules = frozenset(departing.writer.modules)
     files = frozenset(islice(_files_in(departing.writer.named), _MAX_FILES))
     return VariablePayload(tuple(summaries), tuple(outputs), tuple(blobs), modules, files, settings, origin)
@@ -321,11 +332,13 @@ def _pickle_variables(
 ) -> Any:
     """Return the pickles of the variables, and the variables; None after a refusal, to retry without that variable."""
     from lk_jupyter.remote.carry.base import Refused  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.kinds.memory import separated_names  # noqa: PLC0415 (imports cloudpickle)
     from lk_jupyter.remote.carry.nameless import NAMELESS  # noqa: PLC0415 (imports cloudpickle)
     from lk_jupyter.remote.carry.writer import Departing  # noqa: PLC0415 (imports cloudpickle)
 
     departing = Departing(warm_values)
     departing.share([namespace[name] for name in names])
+    departing.separated = separated_names({name: namespace[name] for name in names})
     values: dict[str, Any] = {}
     unsent = {*refusals, *(() if has_magics else ("IPython's magics",))}
     states: Mapping[str, Any] = NAMELESS

@@ -46,9 +46,22 @@ LAST = "_"
 
 #: The notice about computed tensors: a run returns their values only.
 _DETACHED = "Without the graph of its computation: {} (to call backward() later: --session NAME)"
+_DETACHED_IN_SESSION = "Without the graph of its computation, which the session has: {}"
+
+#: Ends the reason of each object that only the session has.
+_STAYS = "; the session still has it"
 
 #: The notice about sets of text, once per kernel.
 _TEXT_SETS = "Sets of text iterate in another order in each process: {}. For one order everywhere, use sorted(...)."
+
+#: The notice about memory that only arrays keep sharing, once per kernel.
+_SEPARATED = "Shared memory of these variables was separated: {}. Only arrays of numpy keep sharing memory in a run."
+
+#: The notice about computed tensors that were sent.
+_DETACHED_INPUTS = (
+    "Sent without the graph of its computation: {}. Call backward() in the cell that computes the tensor."
+)
+
 _reported: set[str] = set()
 
 
@@ -80,6 +93,7 @@ class ChangedState:
     - ``written``: name → name under which a file of the run was written.
     - ``text_sets``: names of values with sets of text, which iterate in another order in each process.
     - ``detached``: names of values with tensors that lost the graph of their computation.
+    - ``separated``: names of values that shared memory before the transfer.
     """
 
     names: dict[str, Any] = field(default_factory=dict)
@@ -96,6 +110,7 @@ class ChangedState:
     removed: list[str] = field(default_factory=list)
     detached: list[str] = field(default_factory=list)
     text_sets: list[str] = field(default_factory=list)
+    separated: list[str] = field(default_factory=list)
     origin: Origin | None = None
 
     def outputs(self, names: Sequence[str] = ()) -> Outputs:
@@ -246,6 +261,7 @@ def apply_changes(arriving: Any, origin: Origin) -> ChangedState:
     listed = arriving.listed
     state = ChangedState(deleted=list(listed["gone"]), sizes=dict(listed["sizes"]), ambient=dict(listed["ambient"]))
     state.origin, state.detached = origin, list(listed["detached"])
+    state.separated = sorted({*origin.separated, *listed.get("separated", ())})
     state.text_sets = sorted({*origin.text_sets, *listed.get("text_sets", ())} - NAMELESS.keys())
     local_changes = _find_local_changes(origin, {entry["n"] for entry in listed["entries"] if entry["k"] != "name"})
     ambient.set_paths(state.ambient)
@@ -333,8 +349,17 @@ def _copy_with(old: Any, content: Any) -> Any:
     return new
 
 
-def set_state(state: ChangedState, namespace: MutableMapping[str, Any], after: str = "") -> list[Notice]:
-    """Set the variables that a run changed, and return notices with their names, followed by ``after``."""
+def set_state(
+    state: ChangedState, namespace: MutableMapping[str, Any], after: str = "", *, in_session: bool = False
+) -> list[Notice]:
+    """Set the variables that a run changed, and return notices with their names, followed by ``after``.
+
+    Notices for a run recommend a session, and notices for a cell ``in_session`` don't.
+    """
+    if in_session:
+        from lk_jupyter.remote.carry.base import IN_SESSION  # noqa: PLC0415 (imports cloudpickle)
+
+        state.missing = {name: why.replace(IN_SESSION, _STAYS) for name, why in state.missing.items()}
     new_names = state.put(namespace)
     changes = {
         "Set here": [name for name in state.names if name not in new_names],
@@ -347,20 +372,23 @@ def set_state(state: ChangedState, namespace: MutableMapping[str, Any], after: s
         sentences.append(f"Written here: {', '.join(same[:_MAX_FILES])}{more}")
     new_names |= {name: place for name, place in state.written.items() if name != place}
     if state.detached:
-        sentences.append(_DETACHED.format(", ".join(sorted(state.detached))))
+        detached = _DETACHED_IN_SESSION if in_session else _DETACHED
+        sentences.append(detached.format(", ".join(sorted(state.detached))))
     return [
         *([Notice(" · ".join(sentences) + after)] if sentences else []),
         *(Notice(f"{reason}.", WARNING) for reason in [*_conflict_messages(new_names), *state.missing.values()]),
-        *_text_set_notices(state.text_sets),
+        *_notices_once(_DETACHED_INPUTS, sorted(state.origin.detached if state.origin else ())),
+        *_notices_once(_SEPARATED, state.separated),
+        *_notices_once(_TEXT_SETS, state.text_sets),
     ]
 
 
-def _text_set_notices(names: Sequence[str]) -> list[Notice]:
-    """Return the notice about sets of text, if this kernel hasn't shown the notice before."""
-    if not names or _TEXT_SETS in _reported:
+def _notices_once(text: str, names: Sequence[str]) -> list[Notice]:
+    """Return the notice about these names, if this kernel hasn't shown the notice before."""
+    if not names or text in _reported:
         return []
-    _reported.add(_TEXT_SETS)
-    return [Notice(_TEXT_SETS.format(", ".join(names)), WARNING)]
+    _reported.add(text)
+    return [Notice(text.format(", ".join(names)), WARNING)]
 
 
 def _conflict_messages(new_names: Mapping[str, str]) -> list[str]:

@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from ...values import pickle as pickles
 from .classes import NEW_OBJECT
+from .memory import fill_elements
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,10 +25,8 @@ def change_leaf(value: Any, new: Any) -> None:
         value.attrs = new.attrs
     elif kind == "DataFrame" and hasattr(value, "_df"):
         value._df = new._df
-    elif kind in ("ndarray", "memmap", "recarray", "matrix"):
-        if value.shape != new.shape or value.dtype != new.dtype:
-            raise TypeError("has another shape")
-        value[...] = new
+    elif kind in ("ndarray", "memmap"):
+        fill_elements(value, new)
     elif kind in ("Tensor", "Parameter"):
         _fill_tensor(value, new)
         value.requires_grad_(new.requires_grad)
@@ -104,6 +103,23 @@ def reduce_bokeh(value: Any) -> tuple[Any, ...] | None:
         return (kind, (), None, iter(value)) if isinstance(value, list) else (kind, (set(value),))
     io = sys.modules.get("bokeh.io")
     return (io.curdoc, ()) if io is not None and value is io.curdoc() else None
+
+
+def reduce_plotly(value: Any) -> tuple[Any, ...] | None:
+    """Reduce a figure of plotly without a template, which a new figure would have; None for any other value."""
+    figures = sys.modules.get("plotly.basedatatypes")
+    if figures is None or not isinstance(value, figures.BaseFigure):
+        return None
+    make, arguments = value.__reduce__()[:2]
+    has_template = "template" in arguments[0].get("layout", ())
+    return None if has_template else (make_figure, (make, *arguments))
+
+
+def make_figure(kind: Any, *arguments: Any) -> Any:
+    """Return a figure of plotly without a template."""
+    figure = kind(*arguments)
+    figure.layout.template = None
+    return figure
 
 
 def is_optimizer(value: Any) -> bool:

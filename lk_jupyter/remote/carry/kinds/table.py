@@ -37,9 +37,20 @@ from .libraries import (
     find_global,
     is_image,
     is_optimizer,
+    make_figure,
     make_optimizer,
     reduce_bokeh,
     reduce_patsy,
+    reduce_plotly,
+)
+from .memory import (
+    array_state,
+    fill_array,
+    is_array_subclass,
+    make_array,
+    reduce_array,
+    reduce_memoryview,
+    set_attributes,
 )
 from .python import (
     PATH_KINDS,
@@ -227,6 +238,9 @@ def reduce_kind(value: Any) -> tuple[Any, ...] | None:  # noqa: PLR0911 (one for
         or reduce_weak(value)
         or reduce_patsy(value)
         or reduce_bokeh(value)
+        or reduce_plotly(value)
+        or reduce_array(value)
+        or reduce_memoryview(value)
         or pickles.reduce_dataset(value)
         or reduce_by_state(value)
     )
@@ -257,6 +271,7 @@ _MOVED = (
     (is_widget, widget_state, fill_widget),
     (_is_database, databases.connection_state, databases.fill),
     (is_optimizer, lambda value: dict(vars(value)), fill_optimizer),
+    (is_array_subclass, array_state, fill_array),
     (is_image, lambda image: image.__getstate__(), fill_image),
     (is_iterator, iterator_state, advance),
     (lambda value: type(value) is types.GeneratorType, generators.generator_state, generators.go_to),
@@ -271,7 +286,8 @@ MAKERS = {
             make_function, fill_function, make_cell, fill_cell, make_cached, make_class, fill_class, fill_enum,
             set_state, make_file, go_to, load_arrays, make_widget, fill_widget, shell,
             make_error, fill_error, make_optimizer, fill_optimizer, named, generators.make_generator,
-            generators.make_library_generator, databases.open_database,
+            generators.make_library_generator, databases.open_database, make_array, set_attributes,
+            make_figure,
         )
     },
     "names_of": module_namespace, "formatter_of": formatter_for, "view_of": dict_view,
