@@ -80,7 +80,7 @@ class LkError(Exception):
     def _render_traceback_(self) -> list[str]:
         """Return the lines that IPython shows instead of a traceback, with a link to the error's page."""
         name = type(self).__name__
-        return [f"{name}: {self}", f"More: {_page(name)}"]
+        return [f"{name}: {self}", f"More: {page_address('errors', name)}"]
 
 
 class UsageError(LkError):
@@ -431,16 +431,16 @@ class RunDetached(RunError):
     """
 
 
-def _page(name: str) -> str:
-    """Return the address of an error's explanation: on the documentation site of the package, or in %lk_help."""
+def page_address(page: str, anchor: str = "") -> str:
+    """Return the address of a page of the reference: on the documentation site of the package, or in %lk_help."""
     from importlib.metadata import PackageNotFoundError, metadata  # noqa: PLC0415 (only where an error is shown)
 
     with suppress(PackageNotFoundError):
         for url in metadata("lk-jupyter").get_all("Project-URL") or ():
             label, _, site = url.partition(", ")
             if label == "Documentation":
-                return f"{site.rstrip('/')}/reference/errors.html#{name.lower()}"
-    return f"%lk_help {name}"
+                return f"{site.rstrip('/')}/reference/{page}.html" + (f"#{anchor.lower()}" if anchor else "")
+    return f"%lk_help {anchor or 'WORD'}"
 
 
 def _in_colour() -> bool:

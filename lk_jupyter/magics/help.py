@@ -13,6 +13,7 @@ from lk_jupyter.magics._engine import index
 from lk_jupyter.magics._engine.index import IndexEntry
 from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._engine.tables import Table
+from lk_jupyter.magics._engine.topics import TOPICS, magic_topic
 from lk_jupyter.magics._output.live import Text
 from lk_jupyter.options.fields import switch, word
 from lk_jupyter.options.runs import Options
@@ -33,18 +34,22 @@ class HelpOptions(Options):
 
 @magic(HelpOptions)
 def lk_help(options: HelpOptions, shell: InteractiveShell) -> None:  # noqa: ARG001 (every magic takes both)
-    """Show all help on a page, or search magics, options, settings, Python and errors.
+    """Show all help by topic, or search magics, options, settings, Python and errors.
+
+    The search knows words of other tools: stop, kill and cancel find %lk_abort.
 
     Examples::
 
         %lk_help
         %lk_help budget
+        %lk_help cancel
         %lk_help vm create
         %lk_help NotSignedIn
     """
     if not options.words:
-        overview = [*index.magics(), *index.settings(), *index.python()]
-        _show(index.all_entries() if options.all else overview, most=None, note="" if options.all else _search_note())
+        overview = [*_by_topic(index.magics()), *index.settings(), *index.python()]
+        rest = [*index.verbs(), *index.options(), *index.errors(), *index.operations()] if options.all else []
+        _show([*overview, *rest], most=None, note="" if options.all else _search_note())
         return
     if magic := index.exactly(options.words):
         display(Text(magic.help().splitlines()))
@@ -65,9 +70,16 @@ def _search_note() -> str:
     )
 
 
+def _by_topic(magics: Iterable[IndexEntry]) -> list[IndexEntry]:
+    """Return the magics in the order of the topics; the topic is the kind of each."""
+    entries = [entry._replace(kind=magic_topic(entry.name.lstrip("%"))) for entry in magics]
+    ranks = {name: rank for rank, name in enumerate(name for names in TOPICS.values() for name in names)}
+    return sorted(entries, key=lambda entry: ranks.get(entry.name.lstrip("%").removeprefix("lk_"), len(ranks)))
+
+
 def _show(entries: Iterable[IndexEntry], *, most: int | None, note: str = "") -> None:
     """Show entries in a table for each kind, in the order of the page."""
-    kinds = ("Magics", "Verbs", "Options", "Settings", "Python", "Errors", "Operations")
+    kinds = (*TOPICS, "Magics", "Verbs", "Options", "Settings", "Python", "Errors", "Operations")
     ordered = sorted(entries, key=lambda entry: kinds.index(entry.kind))
     tables = [_table(kind, list(group), most) for kind, group in groupby(ordered, key=lambda entry: entry.kind)]
     if note:

@@ -6,6 +6,9 @@ import lk_jupyter
 from lk_jupyter.api._endpoint import ENDPOINTS
 from lk_jupyter.config.settings import SETTINGS
 from lk_jupyter.magics._engine.registry import MAGICS, magic_named
+from lk_jupyter.magics._engine.topics import TOPICS
+from lk_jupyter.options.groups import COMMON, GROUPS
+from lk_jupyter.options.runs import RunOptions
 
 
 def test_the_page_has_every_magic_every_setting_and_every_name_of_python(run_cell):
@@ -75,3 +78,45 @@ def test_help_is_shown_behind_other_options_too(run_cell):
 
 def test_a_short_option_of_the_clouds_own_tool_is_translated(run_cell):
     assert "Did you mean --machine?" in run_cell("%%lk_run -m cpu\n1")
+
+
+def test_the_help_of_a_run_starts_with_six_commented_lines_and_groups_every_option(run_cell):
+    shown = run_cell("%%lk_run --help\nraise SystemExit")
+    head, *groups = re.split(r"^([A-Z][a-z ]+):\n", shown.partition("Most used::")[2], flags=re.MULTILINE)
+    assert len(re.findall(r"^ +%%lk_run --gpu A100.*  # \w", head, re.MULTILINE)) == 6
+    assert groups[::2] == [group.title for group in GROUPS]
+    for (title, _, example), text in zip(GROUPS, groups[1::2], strict=True):
+        assert text.lstrip().startswith(f"{example.line}  # {example.comment}"), title
+    assert "More on an option: " in shown
+
+
+def test_every_option_of_a_run_is_in_one_group_and_every_example_parses():
+    names = [name for group in GROUPS for name in group.options]
+    assert sorted(names) == sorted(RunOptions.model_fields)
+    magic = magic_named("lk_run")
+    for example in [*COMMON.values(), *(group.example for group in GROUPS)]:
+        assert magic.parse(example.line.removeprefix("%%lk_run ")), example
+    assert all(getattr(magic.parse(example.line.removeprefix("%%lk_run ")), name) for name, example in COMMON.items())
+
+
+@pytest.mark.parametrize(
+    ("words", "magic"),
+    [
+        *((word, "%lk_abort") for word in ("stop", "kill", "cancel", "terminate", "stop job")),
+        ("reconnect", "%lk_attach"),
+        ("pip", "%%lk_run -r"),
+        ("spend", "%lk_balance"),
+        ("serve", "%lk_deploy"),
+        ("ssh", "%lk_vm"),
+        ("token", "%lk_keys"),
+        ("upload", "%lk_put"),
+    ],
+)
+def test_words_of_other_tools_find_the_magic(run_cell, words, magic):
+    lines = run_cell(f"%lk_help {words}").splitlines()
+    assert any(line.startswith(magic) for line in lines[:5]) or (magic == "%%lk_run -r" and magic in "\n".join(lines))
+
+
+def test_every_magic_is_in_one_topic():
+    names = [f"lk_{name}" for names in TOPICS.values() for name in names]
+    assert sorted(names) == sorted(row.name for row in MAGICS)

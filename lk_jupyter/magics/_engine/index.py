@@ -11,6 +11,10 @@ from lk_jupyter import errors as error_module
 from lk_jupyter.config.settings import SETTINGS
 from lk_jupyter.magics._engine.parser import Magic, Subcommands, first_sentence, flags
 from lk_jupyter.magics._engine.registry import MAGICS, magic_named
+from lk_jupyter.magics._engine.topics import SYNONYMS
+
+#: The rank of an entry that doesn't fit a word.
+NO_FIT = 4
 
 
 class IndexEntry(NamedTuple):
@@ -20,9 +24,14 @@ class IndexEntry(NamedTuple):
     name: str
     text: str
 
-    def has(self, word: str) -> bool:
-        """Return whether name or text contains the word, in any case."""
-        return word.lower() in f"{self.name} {self.text}".lower()
+    def rank(self, word: str) -> int:
+        """Return how closely the entry fits a word, in any case: 0 in the name, 1 a synonym in the name, 2 in the text.
+
+        3 is a synonym in the text, 4 no fit.
+        """
+        spellings = [[word.lower()], list(SYNONYMS.get(word.lower(), ()))]
+        fits = [any(spelling in text.lower() for spelling in row) for text in self[1:] for row in spellings]
+        return [*fits, True].index(True)
 
 
 def magics() -> Iterator[IndexEntry]:
@@ -99,17 +108,19 @@ def all_entries() -> list[IndexEntry]:
 
 
 def search_entries(words: Iterable[str]) -> list[IndexEntry]:
-    """Return the entries that contain all of the words, name matches first."""
+    """Return the entries that contain all of the words or their synonyms, the closest first."""
     terms = [word.lstrip("%") for word in words]
     if named := [entry for entry in errors() if [entry.name] == terms]:
         return named
-    fitting = [entry for entry in all_entries() if all(entry.has(word) for word in terms)]
-    return sorted(fitting, key=lambda entry: not all(word.lower() in entry.name.lower() for word in terms))
+    ranks = [(max(entry.rank(word) for word in terms), entry) for entry in all_entries()]
+    return [entry for rank, entry in sorted(ranks, key=lambda pair: pair[0]) if rank < NO_FIT]
 
 
 def similar_words(words: Iterable[str]) -> list[str]:
     """Return words of the index that are similar to the given words."""
-    vocabulary = {part.strip("-%") for entry in all_entries() for part in entry.name.replace(".", " ").split()}
+    vocabulary = set(SYNONYMS) | {
+        part.strip("-%") for entry in all_entries() for part in entry.name.replace(".", " ").split()
+    }
     return [close for word in words for close in get_close_matches(word.lstrip("%-"), vocabulary, n=2)]
 
 

@@ -46,8 +46,9 @@ from IPython.core.page import page
 from pydantic.fields import FieldInfo
 
 from lk_jupyter.config.settings import one_reading
-from lk_jupyter.errors import UsageError
-from lk_jupyter.options.runs import Options, check, current_name, extras
+from lk_jupyter.errors import UsageError, page_address
+from lk_jupyter.options.groups import COMMON, option_groups
+from lk_jupyter.options.runs import Options, StartOptions, check, current_name, extras
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,8 @@ class Magic:
 
     def help(self) -> str:
         """Return the help text: usage, description, options with defaults, examples."""
-        return "Usage" + self.parser.format_help()
+        text = "Usage" + self.parser.format_help()
+        return text + f"\nMore on an option: {page_address('options')}\n" if self._is_run else text
 
     def usage(self) -> str:
         """Return the usage line: name, options and arguments."""
@@ -108,14 +110,25 @@ class Magic:
     @cached_property
     def parser(self) -> MagicArgumentParser:
         """IPython's own argument parser, with an argument for each field of the model."""
-        parser: Any = _Parser(self.title[1:], description=self.doc)  # type: ignore[no-untyped-call]
+        is_grouped = issubclass(self.model, StartOptions)
+        description = _with_common_options(self.doc) if self._is_run else self.doc
+        parser: Any = _Parser(self.title[1:], description=description)  # type: ignore[no-untyped-call]
         parser.allow_abbrev = False
         parser.color = False  # Python 3.14 colors help for terminals; notebooks show this help too
         fields = self.model.model_fields.items()
         greedy = not any(extras(field).get("positional") and field.is_required() for _, field in fields)
+        places = _option_groups(parser, self.model, with_examples=self._is_run) if is_grouped else {}
         for name, field in fields:
-            parser.add_argument(*flags(name, field), **_settings(name, field, greedy=greedy))
+            places.get(name, parser).add_argument(*flags(name, field), **_settings(name, field, greedy=greedy))
+        if is_grouped:
+            words = [action.metavar for action in parser._actions if not action.option_strings]
+            parser.usage = " ".join(["%(prog)s", "[OPTIONS]", *words])
         return cast("MagicArgumentParser", parser)
+
+    @property
+    def _is_run(self) -> bool:
+        """Whether the examples of the groups are lines of this magic."""
+        return self.name == "lk_run"
 
     def _value(self, name: str, value: Any) -> Any:
         if get_origin(self.model.model_fields[name].annotation) is not dict:
@@ -133,6 +146,23 @@ class Magic:
         hint = f"Did you mean {near[0]}?" if near else f"All options: {self.title}?"
         what = "has no option" if word.startswith("-") else "takes no"
         return f"{self.title} {what} '{word}'. {hint}"
+
+
+def _with_common_options(doc: str) -> str:
+    """Return the description of ``%%lk_run`` with the options that most runs need in place of its examples."""
+    width = max(len(example.line) for example in COMMON.values())
+    lines = (f"    {example.line:{width}}  # {example.comment}" for example in COMMON.values())
+    return "\n".join([doc.partition("Examples::")[0] + "Most used::\n", *lines])
+
+
+def _option_groups(parser: Any, model: type[Options], *, with_examples: bool) -> dict[str, Any]:
+    """Add the groups of the options to a parser, and return option → group. Words without dashes have no group."""
+    names = [name for name, field in model.model_fields.items() if not extras(field).get("positional")]
+    places = {}
+    for title, example, members in option_groups(names):
+        line = f"{example.line}  # {example.comment}" if example and with_examples else None
+        places.update(dict.fromkeys(members, parser.add_argument_group(title, line)))
+    return places
 
 
 def magic(model: type[Options]) -> Callable[[Callable[..., Any]], Magic]:

@@ -148,7 +148,7 @@ def test_help_has_the_usage_the_words_of_the_author_and_every_option():
 
 
 def test_help_of_a_cell_magic_has_both_percent_signs():
-    assert "  %%lk_compute [--gpu NAME]" in lk_compute.help()
+    assert "  %%lk_compute [OPTIONS]" in lk_compute.help()
 
 
 @pytest.mark.parametrize("row", MAGICS, ids=lambda row: row.name)
