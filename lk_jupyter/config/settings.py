@@ -248,6 +248,11 @@ def _longest_run() -> int:
     return int(assumptions()["longest_run"])
 
 
+def _default_limit() -> int:
+    """Return 600, or less if the account, the balance or a budget allows less."""
+    return min(_longest_run(), int(setting("max_timeout")))
+
+
 SETTINGS: tuple[Setting, ...] = (
     Setting(
         "base_url",
@@ -266,7 +271,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("api_key", None, "Key that signs you in; %lk_login stores it.", also=KEY_VARIABLES[1:], secret=True),
     Setting("org", None, "Organization to act for, by its slug.", _require_word, also=("LYCEUM_ORG",)),
     Setting("machine", "gpu.l40s", "Machine type of a run without --gpu and --machine.", _require_word),
-    Setting("timeout", 60, "Time limit of a run, in seconds.", _run_seconds),
+    Setting("timeout", _default_limit, "Time limit of a run, in seconds.", _run_seconds),
     Setting(
         "max_timeout", _longest_run, "Longest time limit that your account allows, in seconds.", _seconds(1, 31_536_000)
     ),

@@ -159,6 +159,13 @@ def usage(connection: Spender, budget: Budget, request: CostRequest | None = Non
     return runs + _usage(_charges(connection, budget, before_charge), budget.begins())
 
 
+def remaining_credits(connection: Spender) -> Decimal | None:
+    """Return the credits that all active budgets leave for the next request; None without a budget."""
+    limits = active_budgets()
+    uses = [(limit, usage(connection, budget)) for budget, limit in limits]
+    return min((max(Decimal(0), limit - use.spent - use.open) for limit, use in uses), default=None)
+
+
 def sum_charges(charges: Iterable[BudgetCharge]) -> BudgetUsage:
     """Sum up runs. A run that ended without a bill counts with its maximum cost."""
     spent, open_ = Decimal(0), Decimal(0)

@@ -85,7 +85,7 @@ def test_key_and_organization_of_the_cloud_tool_serve_its_own_server_only(write_
 def test_unset_brings_the_default_back():
     settings.save("timeout", 120)
     settings.save("timeout", None)
-    assert settings.resolve("timeout") == (60, "default")
+    assert settings.resolve("timeout") == (600, "default")
 
 
 def test_numbers_and_folders_arrive_as_such(monkeypatch, home):

@@ -19,7 +19,7 @@ def test_before_a_run_its_price_and_the_most_that_it_may_cost_are_told(kernel):
     cell = kernel.run("%%lk_run --gpu A100 --timeout 600\nprint(1)")
     assert texts(cell)[0] == "◌ submitting · gpu.a100 at 1.59 credits/h · at most 0.2650 credits (time limit 600 s)"
     cell = kernel.run("%%lk_run --machine cpu\nprint(1)")
-    assert texts(cell)[0] == "◌ submitting · cpu · price unknown, 60 s at most"
+    assert texts(cell)[0] == "◌ submitting · cpu · price unknown, 600 s at most"
 
 
 def test_the_receipt_is_kept_in_the_metadata_of_the_output(kernel):
@@ -136,6 +136,10 @@ def test_a_run_that_can_cost_more_than_is_left_is_warned_of_before_it_is_sent(ke
     cell = kernel.run("%%lk_run --gpu A100,H100 --timeout 600\nprint(1)")
     assert any("and these 2 runs can cost 0.7300 credits" in text for text in texts(cell))
     assert not any("credits left, and" in text for text in texts(kernel.run("%%lk_run --gpu A100\nprint(1)")))
+    limited = kernel.run("%%lk_run --gpu B200\nprint(1)")
+    assert not any("credits left, and" in text for text in texts(limited))
+    (limit,) = {int(match[1]) for text in texts(limited) if (match := re.search(r"time limit (\d+) s", text))}
+    assert 200 < limit < 278  # 0.5 credits at 6.48 credits/h
     tries = kernel.run("%%lk_select --dry-run --timeout 600\nprint(1)")
     assert any("tries can cost" in text and "--max-cost" not in text for text in texts(tries))  # it has no such option
     added = kernel.run("%lk_kernel add B200\n%lk_kernel remove B200")

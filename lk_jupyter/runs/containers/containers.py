@@ -78,7 +78,7 @@ def build_bundle(
     ``hidden`` are the words of the request that are stored nowhere.
     """
     machine = resolve_machine(session, options)
-    limits = resolve_limits(options)
+    limits = resolve_limits(session, options, machine)
     seconds, binds = time_limit(options, machine, limits)
     options = options.model_copy(update={"max_cost": limits.max_cost})
     bundle = Bundle(

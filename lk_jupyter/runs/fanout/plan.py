@@ -79,7 +79,10 @@ def prepare_plans(session: Connection, source: Source, options: RunOptions) -> l
             number,
             values,
             prepare(
-                session, replace(source, values=values), _single_run_options(options, choice, values, group, number)
+                session,
+                replace(source, values=values),
+                _single_run_options(options, choice, values, group, number),
+                count=len(choices),
             ),
         )
         for number, (choice, values) in enumerate(choices, 1)

@@ -11,12 +11,14 @@ from difflib import get_close_matches
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-from lk_jupyter.account.low_balance import look_at_balance
+from lk_jupyter.account.low_balance import balance_watch, look_at_balance
 from lk_jupyter.code.source import Source
 from lk_jupyter.code.undefined import undefined_names
 from lk_jupyter.code.variables import named, read_in, reads_all, uploaded_variables
-from lk_jupyter.config.settings import setting
+from lk_jupyter.config.settings import resolve, setting
+from lk_jupyter.connection.budget import remaining_credits
 from lk_jupyter.errors import UsageError
+from lk_jupyter.machines.catalogue import machine_cost
 from lk_jupyter.options.runs import MachineOptions, RunOptions, honored, refuse_in_session
 from lk_jupyter.protocol.parts import RemoteModule
 from lk_jupyter.runs.package import secret_scan
@@ -34,18 +36,22 @@ from lk_jupyter.runs.variables.payload import (
 )
 
 if TYPE_CHECKING:
+    from lk_jupyter.api.machine_types import MachineType
     from lk_jupyter.connection.connection import Connection
 
 
-def prepare(
+def prepare(  # noqa: PLR0913 (independent choices)
     session: Connection,
     source: Source,
     options: RunOptions,
     parts: Sequence[RemoteModule] = (),
     warm_digests: Mapping[str, str | None] | None = None,
+    *,
+    count: int = 1,
 ) -> Bundle:
     """Return the bundle of a run, on the machine of the options or the settings.
 
+    ``count`` runs start together, and share balance and budgets.
     ``parts`` are modules of ``remote`` that support the code in the run; ``warm_digests`` is name → digest of a
     session's value, see ``pack_state``.
 
@@ -61,7 +67,7 @@ def prepare(
     if options.gpu and options.machine:
         raise UsageError("--gpu and --machine both name a machine. Nothing was sent. Give one of them.")
     machine = session.machines().resolve(options.gpu or options.machine or setting("machine"))
-    limits = resolve_limits(options)
+    limits = resolve_limits(session, options, machine, count)
     limit, _ = time_limit(options, machine, limits)
     parts = [*parts, *checkpoint_parts(session, source, options, limit), *imports_part(source, options)]
     inputs, payload = _pack_variables(source, options, warm_digests)
@@ -166,7 +172,21 @@ def _picklable_names(source: Source) -> list[str]:
     return [name for name, value in definitions if value.__module__ == "__main__" and value.__name__ == name]
 
 
-def resolve_limits(options: MachineOptions) -> Limits:
-    """Return the limits of a run. Options override settings."""
+#: Seconds of the default time limit that a low balance or a budget doesn't reduce.
+_SHORTEST_DEFAULT = 60
+
+
+def resolve_limits(session: Connection, options: MachineOptions, machine: MachineType, count: int = 1) -> Limits:
+    """Return the limits of each of ``count`` runs. Options override settings.
+
+    The default time limit is reduced if the balance, or the rest of a budget, doesn't pay for all runs until then.
+    """
     max_cost = setting("max_cost") if options.max_cost is None else options.max_cost
-    return Limits(setting("timeout"), setting("max_timeout"), max_cost)
+    timeout, source = resolve("timeout")
+    if options.timeout is None and source == "default" and (worst_case := machine_cost(machine, timeout)):
+        rest = remaining_credits(session)
+        balance = balance_watch(session).enough_for(worst_case * count)
+        available = min((amount for amount in (rest, balance) if amount is not None), default=worst_case * count)
+        affordable = int(timeout * available / (worst_case * count))
+        timeout = min(timeout, max(affordable, _SHORTEST_DEFAULT))
+    return Limits(timeout, setting("max_timeout"), max_cost)

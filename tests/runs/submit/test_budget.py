@@ -7,17 +7,20 @@ from threading import Thread
 import pytest
 from localcloud.conftest import until
 
+from lk_jupyter.code.source import Source
 from lk_jupyter.config import settings
 from lk_jupyter.errors import UsageError
 from lk_jupyter.journal import journal
 from lk_jupyter.journal.journal import BudgetCharge
+from lk_jupyter.options.runs import RunOptions
+from lk_jupyter.runs.fanout.plan import prepare_plans
 from lk_jupyter.runs.submit import budget
 from lk_jupyter.session import connect
 from lk_jupyter.text.units import credits_label
 
 pytestmark = pytest.mark.usefixtures("signed_in")
 
-#: A100 for 60 s, the time limit of a run that names none.
+#: A100 for 60 s.
 WORST = Decimal("1.59") / 60
 
 
@@ -85,10 +88,38 @@ def test_a_run_that_takes_less_fits(session):
 
 def test_runs_that_go_on_count_with_all_that_they_may_cost(session):
     settings.save("day_budget", "0.04")
-    run = start(session, "import time; time.sleep(60)")
+    run = start(session, "import time; time.sleep(60)", timeout=60)
     with pytest.raises(UsageError, match=r"0\.0265 credits may be used by active runs"):
-        start(session)
+        start(session, timeout=60)
     run.abort()
+
+
+def test_the_default_time_limit_is_600_s_or_as_much_as_a_budget_pays_for(session):
+    source = Source("1")
+
+    def limits(gpu="A100"):
+        return [plan.bundle.timeout for plan in prepare_plans(session, source, RunOptions(gpu=gpu))]
+
+    assert limits() == [600]
+    settings.save("day_budget", str(4 * WORST))
+    assert limits() == [240]
+    assert limits("A100,H100") == [120, 68]  # each gets half of the budget
+    settings.save("day_budget", str(WORST / 2))
+    assert limits() == [60]
+    with pytest.raises(UsageError, match="The day budget is"):
+        start(session)
+    settings.save("timeout", 500)
+    assert limits() == [500]
+
+
+def test_runs_with_the_default_time_limit_start_until_a_budget_is_reserved(session):
+    settings.save("day_budget", str(13 * WORST))
+    first, second = (start(session, "import time; time.sleep(60)") for _ in range(2))
+    assert (first.bundle.timeout, second.bundle.timeout) == (600, 180)
+    with pytest.raises(UsageError, match="may be used by active runs"):
+        start(session)
+    first.abort()
+    second.abort()
 
 
 def test_a_run_that_ended_while_nobody_looked_counts_with_what_it_cost(session):
@@ -145,7 +176,7 @@ def test_of_many_at_once_only_as_many_start_as_the_budget_allows(session):
 
     def try_one():
         try:
-            started.append(start(session, "import time; time.sleep(60)"))
+            started.append(start(session, "import time; time.sleep(60)", timeout=60))
         except UsageError as refusal:
             refused.append(refusal)
 
