@@ -333,7 +333,7 @@ def _machine(book: OpenNotebook, page, panel):
     more.click()
     page.get_by_role("menuitem", name="Rerun").click()
     question = page.get_by_role("dialog")
-    expect(question).to_contain_text("It runs on L40S at 1.19 credits/h. It costs at most 0.0198 credits.")
+    expect(question).to_contain_text("It runs on L40S at 1.19 credits/h. It costs at most 0.1983 credits.")
     picture(page, "run-again")
     question.get_by_role("button", name="Cancel").click()
     more.click()
