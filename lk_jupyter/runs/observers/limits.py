@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from contextlib import suppress
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from lk_jupyter.account.low_balance import LOW_SECONDS, TOP_UP, balance_watch
 from lk_jupyter.api.execution import SUCCEEDED_STATES, ExecutionRecord, is_final
 from lk_jupyter.api.machine_types import MachineType
+from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import LkError
 from lk_jupyter.machines.catalogue import cost_at, hourly_price, machine_cost, seconds_for
 from lk_jupyter.protocol.frames import Frame
@@ -25,11 +27,46 @@ if TYPE_CHECKING:
     from lk_jupyter.runs.run import Run
 
 
+#: A step of a log such as ``epoch 3/10``, or of a progress bar, and the bytes of a log in which steps are searched.
+_STEP = re.compile(r"(?<![\d/.:-])(\d{1,9}) ?/ ?(\d{1,9})(?![\d/.])")
+_STEP_TEXT = 20_000
+
+
+class StepRate:
+    """Estimate from the steps in a log, such as ``3/10``, how long the rest takes."""
+
+    def __init__(self) -> None:
+        self._first: dict[int, tuple[float, int]] = {}
+        self._last: dict[int, tuple[float, int]] = {}
+        self._repeated: set[int] = set()  # counts that start again, such as the batches of each epoch
+
+    def read(self, text: str, seconds: float) -> None:
+        """Read the steps in the new text of a log, ``seconds`` after the start."""
+        for match in _STEP.finditer(text[-_STEP_TEXT:]):
+            step, total = int(match[1]), int(match[2])
+            if not 0 < step <= total or total == 1:
+                continue
+            if total in self._last and step < self._last[total][1]:
+                self._repeated.add(total)
+            self._first.setdefault(total, (seconds, step))
+            self._last[total] = seconds, step
+
+    @property
+    def rest(self) -> tuple[int, int, float] | None:
+        """The last step, the number of all steps, and the seconds that the rest takes; None without a known rate."""
+        for total, (now, step) in self._last.items():
+            start, first = self._first[total]
+            if total not in self._repeated and first < step < total and now > start:
+                return step, total, (total - step) * (now - start) / (step - first)
+        return None
+
+
 class Countdown(RunObserver):
     """Watch the time limit of a run, if known, and report its checkpoint."""
 
     def __init__(self, limit: int | None, bundle: Bundle | None = None) -> None:
         self.time_limit = limit
+        self._rate = StepRate()
         self._bundle = bundle
         self._late: list[Notice] = []
         self._saved: Frame | None = None
@@ -37,11 +74,33 @@ class Countdown(RunObserver):
     def tick(self, run: Run, seconds: float | None, text: str) -> list[str]:  # noqa: ARG002
         """Warn late in the run; the status line has the limit."""
         limit = self.time_limit
+        if seconds is not None:
+            self._rate.read(text, seconds)
         if seconds is not None and limit is not None and seconds >= LATE * limit:
             remaining = max(0.0, limit - seconds)
-            self._late = [Notice(f"{whole_label(remaining)} of {whole_label(limit)} remain.", WARNING)]
+            self._late = self._late_notices(remaining, limit)
             self.notices = [*self._late, *([checkpoint_notice(self._saved.payload)] if self._saved else [])]
         return []
+
+    def _late_notices(self, remaining: float, limit: int) -> list[Notice]:
+        """Return the time until the limit, the time that the code needs, and the action that continues the work."""
+        text = f"{whole_label(remaining)} of {whole_label(limit)} remain."
+        if rest := self._rate.rest:
+            step, total, needed = rest
+            if needed <= remaining:
+                return [Notice(f"{text} Step {step} of {total}: about {whole_label(needed)} more.", WARNING)]
+            text += f" Step {step} of {total}: about {whole_label(needed)} more, so the limit ends the run first."
+        return [Notice(f"{text}{self._way_to_continue(limit)}", WARNING)]
+
+    def _way_to_continue(self, limit: int) -> str:
+        bundle = self._bundle
+        if bundle is None or bundle.cost_binds or "lk_checkpoint" in bundle.source.code:
+            return ""
+        if bundle.payload.carries:
+            return " Its variables return shortly before the limit. Run the cell again to continue from there."
+        if (longest := int(setting("max_timeout"))) > limit:
+            return f" Run longer next time: --timeout {longest}"
+        return " Save its state: define lk_checkpoint(folder). Run without a limit: %lk_vm create"
 
     def saw(self, frame: Frame) -> None:
         """Show the checkpoint that the run saved."""

@@ -32,6 +32,38 @@ def test_a_warning_comes_when_four_fifths_of_the_time_are_over_and_not_before():
     assert [str(remark) for remark in countdown.notices] == ["⚠ 20 s of 1 min 40 s remain."]
 
 
+def bundle(*, carries, code="1"):
+    return SimpleNamespace(
+        source=SimpleNamespace(code=code), payload=SimpleNamespace(carries=carries), cost_binds=False
+    )
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize(
+    ("carries", "limit", "action"),
+    [
+        (True, 100, "Its variables return shortly before the limit. Run the cell again to continue from there."),
+        (False, 100, "Run longer next time: --timeout 600"),
+        (False, 600, "Save its state: define lk_checkpoint(folder). Run without a limit: %lk_vm create"),
+    ],
+)
+def test_late_in_a_run_the_time_that_its_steps_need_and_one_action_are_shown(carries, limit, action):
+    countdown = Countdown(limit, bundle(carries=carries))
+    for step in range(1, 5):  # a fifth of the limit for each of 20 epochs, with batches that start again
+        text = f"epoch {step}/20 lr 1e-3 2026/11/30\n 1/32 [00:01]\r 32/32 [00:09]\n"
+        countdown.tick("run", limit * step / 5, text)
+    (notice,) = map(str, countdown.notices)
+    assert "Step 4 of 20: about " in notice
+    assert notice.endswith(f"so the limit ends the run first. {action}")
+
+
+def test_steps_that_end_before_the_limit_need_no_action():
+    countdown = Countdown(100, bundle(carries=True))
+    countdown.tick("run", 10, "  8%|▊         | 8/100 [00:05<00:50, 1.8it/s]")
+    countdown.tick("run", 82, " 92%|█████████▏| 92/100 [01:10<00:06, 1.2it/s]")
+    assert list(map(str, countdown.notices)) == ["⚠ 18 s of 1 min 40 s remain. Step 92 of 100: about 7 s more."]
+
+
 def checkpoint(**payload):
     return Frame("checkpoint", payload, "1")
 
