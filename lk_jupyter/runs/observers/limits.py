@@ -89,7 +89,8 @@ class Countdown(RunObserver):
             step, total, needed = rest
             if needed <= remaining:
                 return [Notice(f"{text} Step {step} of {total}: about {whole_seconds_label(needed)} more.", WARNING)]
-            text += f" Step {step} of {total}: about {whole_seconds_label(needed)} more, so the limit ends the run first."
+            text += f" Step {step} of {total}: about {whole_seconds_label(needed)} more,"
+            text += " so the limit ends the run first."
         return [Notice(f"{text}{self._way_to_continue(limit)}", WARNING)]
 
     def _way_to_continue(self, limit: int) -> str:
