@@ -15,7 +15,7 @@ from importlib.metadata import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from docutils.nodes import SkipNode, image, paragraph
+from docutils.nodes import SkipNode, image, meta, paragraph
 from ipython_pygments_lexers import IPython3Lexer
 from latex2mathml.converter import convert
 from pygments.lexer import bygroups, using
@@ -23,7 +23,7 @@ from pygments.lexers.data import YamlLexer
 from pygments.lexers.shell import BashLexer
 from pygments.lexers.special import TextLexer
 from pygments.token import Keyword, Operator, Text
-from sphinx.addnodes import toctree
+from sphinx.addnodes import index, toctree
 from sphinx.transforms import SphinxTransform
 
 import lk_jupyter
@@ -31,6 +31,7 @@ from lk_jupyter._docs import render
 
 sys.path.insert(0, str(Path(__file__).parent))
 from declared import SECTIONS
+from synonyms import SYNONYMS
 
 if TYPE_CHECKING:
     from docutils.nodes import Element
@@ -68,6 +69,7 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_math_renderer = "mathml"
 html_copy_source = False
+html_search_scorer = str(Path(__file__).with_name("scorer.js"))
 html_show_copyright = False
 pygments_style = "tango"
 pygments_dark_style = "github-dark"
@@ -92,6 +94,20 @@ class CellLexer(IPython3Lexer):  # type: ignore[misc]
             *IPython3Lexer.tokens["root"],
         ]
     }
+
+
+class Synonyms(SphinxTransform):  # type: ignore[misc]
+    """Add the words that people search for to the index and to the search."""
+
+    default_priority = 200
+
+    def apply(self, **_: object) -> None:
+        """Add index entries and keywords at the top of the page."""
+        phrases = SYNONYMS.get(self.env.docname, ())
+        if phrases:
+            entries = [("single", phrase, "", "main", None) for phrase in phrases]
+            self.document.insert(0, index(entries=entries))
+            self.document.insert(0, meta(name="keywords", content=", ".join(phrases)))
 
 
 class BothThemes(SphinxTransform):  # type: ignore[misc]
@@ -137,7 +153,14 @@ def _list_pages(app: Sphinx, failure: Exception | None) -> None:
 
 def _contents(app: Sphinx) -> Iterator[tuple[str, list[str]]]:
     for tree in app.env.get_doctree(app.config.root_doc).findall(toctree):
-        yield tree["caption"], [page for _, page in tree["entries"]]
+        yield tree["caption"], [page for _, root in tree["entries"] for page in [root, *_children(app, root)]]
+
+
+def _children(app: Sphinx, page: str) -> Iterator[str]:
+    """Iterate over the pages below a page of the contents."""
+    for tree in app.env.get_doctree(page).findall(toctree):
+        for _, child in tree["entries"]:
+            yield from [child, *_children(app, child)]
 
 
 def _summary(app: Sphinx, page: str) -> str:
@@ -154,6 +177,7 @@ def _math(translator: HTML5Translator, node: Element) -> None:
 def setup(app: Sphinx) -> None:
     """Fill the marked pages, color our magics, draw formulas without a script, and list the pages."""
     app.add_transform(BothThemes)
+    app.add_transform(Synonyms)
     app.connect("source-read", _fill)
     app.connect("html-page-context", _add_links)
     app.connect("build-finished", _list_pages)

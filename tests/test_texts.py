@@ -334,6 +334,11 @@ OTHER_QUANTITIES = (
     "needs 300 MB or 5 s for an input",
     "an answer of 8 MB of nested lists takes more than 350 MB",
     "Fuzzing covers answers up to 1 MB",
+    "| a test of the code | 30 s | 0.013 credits | | a short training | 10 minutes | 0.27 credits |",  # at 1.59
+    "| a long training | 4 hours | 6.36 credits | | eight runs of a sweep | 8 runs of 10 minutes | 2.12 credits |",
+    "stops before it costs 1 credit. What you start on one day costs at most 5 credits",  # set in the lines above
+    "The client's help states 600 s as the maximum",  # of lyceum-cli
+    "can be read for at most 7 days through the API",  # GET /execution/{id}/logs: hours up to 168
     "3 lines were missing",  # an example of a notice
     "8 pixels",  # of the digits of scikit-learn
     "up to 400 kB of small modules",  # measured below

@@ -91,39 +91,46 @@ def fibonacci(n):
 
 
 numbers = fibonacci(6)
+next(numbers), next(numbers)
+# %%
+next(numbers)
 # %%
 list(numbers)
 # %%
-list(numbers), sum(fibonacci(6))
-# %%
-fib(30), fib.cache_parameters()
+fib.cache_info()
 # %%
 import re
 
-address = re.compile(r"(\w+)@(\w+)")
+found = re.search(r"(\w+)@(\w+)", "me@here")
 # %%
-address.search("me@here").group(1), address.search("me@here").span()
+found.group(1), found.span()
 # %%
 import sqlite3
 
-db = sqlite3.connect("pets.db")
-db.execute("create table pets (name text, age int)")
-db.executemany("insert into pets values (?, ?)", [("Rex", 3), ("Tom", 5)])
+db = sqlite3.connect(":memory:")
+cursor = db.cursor()
+cursor.execute("create table pets (name text, age int)")
+cursor.executemany("insert into pets values (?, ?)", [("Rex", 3), ("Tom", 5)])
 db.commit()
 # %%
-db.execute("select name from pets where age > 4").fetchall()
+cursor.execute("select name from pets where age > 4").fetchall()
 # %%
-from concurrent.futures import ThreadPoolExecutor
+import threading
+
+lock, count = threading.Lock(), 0
 
 
-def square(number):
-    return number * number
+def work():
+    global count
+    with lock:
+        count += 1
 
 
-with ThreadPoolExecutor(3) as threads:
-    squares = list(threads.map(square, range(4)))
+threads = [threading.Thread(target=work) for _ in range(3)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
 del threads
-squares
+count
 # %%
-squares.append(square(4))
-squares
+work()
+count

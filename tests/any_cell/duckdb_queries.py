@@ -14,7 +14,7 @@ duckdb.sql("SELECT count(*) FROM people").fetchone()
 # %%
 import sqlite3
 
-base = sqlite3.connect("people.db")
+base = sqlite3.connect(":memory:")
 people.to_sql("people", base, index=False)
 # %%
 base.execute("UPDATE people SET age = age + 1").rowcount

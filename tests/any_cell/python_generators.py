@@ -5,12 +5,13 @@ def count(start):
         start += 1
 # %%
 numbers = count(10)
+next(numbers), next(numbers)
 # %%
-[next(generator) for generator in (count(10), count(20))]
+next(numbers)
 # %%
 from itertools import chain, count as counter, cycle, groupby, islice
 
-list(islice(count(13), 3))
+list(islice(numbers, 3))
 # %%
 colors = cycle(["r", "g"])
 [next(colors) for _ in range(3)]

@@ -6,21 +6,18 @@ log.setLevel(logging.INFO)
 # %%
 import io
 
-
-def record(act):
-    stream = io.StringIO()
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(logging.Formatter("%(name)s %(levelname)s %(message)s"))
-    log.addHandler(handler)
-    act()
-    log.removeHandler(handler)
-    return stream.getvalue()
+stream = io.StringIO()
+handler = logging.StreamHandler(stream)
+handler.setFormatter(logging.Formatter("%(name)s %(levelname)s %(message)s"))
+log.addHandler(handler)
 # %%
-record(lambda: log.info("first"))
+log.info("first")
+log.debug("hidden")
 # %%
-record(lambda: log.debug("hidden"))
+stream.getvalue()
 # %%
-len(record(lambda: log.warning("second")).splitlines())
+log.warning("second")
+len(stream.getvalue().splitlines())
 # %%
 log.level, logging.getLevelName(log.level)
 # %%
@@ -28,4 +25,5 @@ logging.getLogger().setLevel(logging.ERROR)
 # %%
 logging.getLogger().level
 # %%
+log.removeHandler(handler)
 log.handlers

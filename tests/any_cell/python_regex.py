@@ -7,9 +7,10 @@ pattern = re.compile(r"(?P<day>\d{4}-\d\d-\d\d) (?P<level>\w+) (?P<what>\w+)")
 matches = [match.groupdict() for match in pattern.finditer(log)]
 matches
 # %%
-pattern.search(log)
+first = pattern.search(log)
+first
 # %%
-pattern.search(log)["what"], pattern.search(log).span("level")
+first["what"], first.span("level")
 # %%
 pattern.sub(r"\g<level>", log, count=1)
 # %%

@@ -41,6 +41,5 @@ installed.stdout
 # %%
 import logging, sys
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(levelname)s %(message)s", force=True)
-logging.info("the format of this cell")
 # %%
-logging.getLogger().level
+logging.info("the format of an earlier cell")
