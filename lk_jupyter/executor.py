@@ -285,7 +285,8 @@ class Executor(concurrent.futures.Executor):
     def _make_call(self, future: RunFuture[Any], call: FunctionCall) -> list[Any]:
         """Make a call in a separate run, and return the answers."""
         requirements = [
-            installed_requirements(call.imports) if what == AUTO else [what] for what in self._options.requirements
+            installed_requirements(call.imports, self._options.requirements) if what == AUTO else [what]
+            for what in self._options.requirements
         ]
         options = self._options.model_copy(
             update={"name": self._options.name or call.name, "requirements": [*chain(*requirements)]}

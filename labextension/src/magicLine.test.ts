@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-import { withoutMagic, hintsIn, isRemote, readMachine, onMachine, otherMagic, withOption } from './magicLine';
+import { adviceIn, withoutMagic, hintsIn, isRemote, readMachine, onMachine, otherMagic, withOption } from './magicLine';
 
 test('a plain cell gets a line of its own', () => {
   expect(onMachine('print(1)', 'gpu.a100')).toBe('%%lk_run --gpu A100\nprint(1)');
@@ -41,8 +41,28 @@ test('an option is added to the line once, in the place of another value of it w
   expect(withOption('%%lk_run --machine gpu.l40s\nx', '--gpu A100')).toBe('%%lk_run --gpu A100\nx');
   expect(withOption('%%lk_run --in y\nx', '--in y')).toBe('%%lk_run --in y\nx');
   expect(withOption('%%lk_run --fresh --gpu A100\nx', '--sync')).toBe('%%lk_run --gpu A100 --sync\nx');
+  expect(withOption('%%lk_run --carry --gpu A100\nx', '--fresh')).toBe('%%lk_run --gpu A100 --fresh\nx');
   expect(withOption('%%lk_run --no-carry\nx', '--sync')).toBe('%%lk_run --sync\nx');
   expect(withOption('print(1)', '--in y')).toBe('print(1)');
+});
+
+test('an error with one possible fix offers its option, and an error with several fixes offers none', () => {
+  const advice = (evalue: unknown, ename = 'UsageError') => adviceIn({ ename, evalue });
+  expect(advice("-r auto: 'x' isn't installed here. Nothing was sent. Name the packages: -r x")).toEqual(['-r x']);
+  expect(advice('The links last 20 s. Nothing was sent. Lower the limit: --timeout 20')).toEqual(['--timeout 20']);
+  expect(advice('Nothing was sent. Add --sync. Again: --sync')).toEqual(['--sync']);
+  expect(advice('Nothing was sent. Name the packages: -r x -r y')).toEqual([]);
+  expect(advice("-r: 'a b' is no package. Nothing was sent. Example: -r torch")).toEqual([]);
+  expect(advice('--timeout 7 is too much.')).toEqual([]);
+  expect(advice('Nothing was sent. Send it anyway: --allow-secrets')).toEqual([]);
+  expect(advice('Nothing was sent. Add --files ../../.ssh/id_rsa')).toEqual([]);
+  expect(advice('Nothing was sent. Add -r x', 'ValueError')).toEqual([]);
+  expect(advice(['Nothing was sent. ', 5])).toEqual([]);
+  const question = 'This cell reads X (5 B). Nothing was sent. Choose one:\n%lk_config carry always --notebook\n';
+  const lines = '%%lk_run --machine cpu --sync\n%%lk_run --machine cpu --fresh';
+  expect(advice(question + lines)).toEqual(['--sync', '--fresh']);
+  const hostile = 'Nothing was sent. ' + '--timeout '.repeat(1e6);
+  expect(advice(hostile)).toEqual([]);
 });
 
 test('a notebook that somebody sent offers no other option than a hint has', () => {

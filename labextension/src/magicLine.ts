@@ -65,19 +65,42 @@ const REPEATED = new Set(['-r', '--requirements', '--in', '--inputs', '--out', '
 
 /** Options that a hint may add: a machine, a package or a variable, a file below the folder, a number. */
 const HINT =
-  /^(?:--(?:gpu|machine) [\w.+-]{1,100}|-r [\w.[\]-]{1,100}|--in [\p{L}\p{N}_]{1,100}|--sync|--carry|--timeout \d{1,9})$/u;
+  /^(?:--(?:gpu|machine) [\w.+-]{1,100}|-r [\w.[\]-]{1,100}|--in [\p{L}\p{N}_]{1,100}|--sync|--carry|--fresh|--timeout \d{1,9})$/u;
 const FILES = /^--files (?![/~])(?!.*\.\.)(?:[\p{L}\p{N}_./-]{1,200}|"[\p{L}\p{N}_./*-]{1,200}")$/u;
 
-/** Maximum number of hints of one output. */
+/** Maximum number of hints of one output, and of characters of an error that are read. */
 const MOST_HINTS = 10;
+const MAX_ERROR = 4000;
+
+/** Return whether a text is an option that a hint may add. */
+function isHint(option: unknown): option is string {
+  return typeof option === 'string' && (HINT.test(option) || FILES.test(option));
+}
 
 /**
  * Return the options that an output advises. The notebook may come from a stranger, so other texts become no button.
  */
 export function hintsIn(metadata: unknown): string[] {
   const hints = (metadata as { lk_jupyter_hints?: unknown } | null)?.lk_jupyter_hints;
-  const fits = (option: unknown) => typeof option === 'string' && (HINT.test(option) || FILES.test(option));
-  return Array.isArray(hints) ? (hints.slice(0, MOST_HINTS).filter(fits) as string[]) : [];
+  return Array.isArray(hints) ? hints.slice(0, MOST_HINTS).filter(isHint) : [];
+}
+
+/** An option in the text of an error, with its value. */
+const ADVICE = /(?<!\S)(?:(?:--(?:gpu|machine|in|files|timeout)|-r) (?:"[^"\n]*"|[^\s"]+)|--(?:sync|fresh)(?!\S))/g;
+
+/**
+ * Return the option that the error of a cell advises, if there is only one; both answers to the question about
+ * variables. The last part of an error, after "Nothing was sent.", is the advice.
+ */
+export function adviceIn({ ename, evalue }: { ename?: unknown; evalue?: unknown }): string[] {
+  const [, ...parts] = ename === 'UsageError' ? String(evalue).slice(0, MAX_ERROR).split('Nothing was sent. ') : [];
+  const advice = parts.pop() ?? '';
+  const words = [...advice.matchAll(ADVICE)].map(([option]) => option.replace(/[?.,;:]+$/, ''));
+  const options = [...new Set(words)];
+  if (advice.startsWith('Choose one:')) {
+    return options.filter(option => ['--sync', '--fresh'].includes(option));
+  }
+  return options.length === 1 && !advice.includes('Example:') ? options.filter(isHint) : [];
 }
 
 /** Add an option such as `--timeout 120` to the line of a cell; replace another value of the same option. */
@@ -87,8 +110,10 @@ export function withOption(source: string, option: string): string {
     ? MACHINE
     : new RegExp(`\\s+${name}(?:\\s+|=)("[^"]*"|'[^']*'|\\S+)`, 'g');
   return source.replace(MAGIC, (line, space: string, options: string) => {
-    if (option === '--sync') {
-      options = options.replace(/(?<!\s)\s+--(?:fresh|no-carry|no-sync)(?=\s|$)/g, '');
+    if (option === '--sync' || option === '--fresh') {
+      const opposite =
+        option === '--sync' ? /(?<!\s)\s+--(?:fresh|no-carry|no-sync)(?=\s|$)/g : /(?<!\s)\s+--(?:sync|carry)(?=\s|$)/g;
+      options = options.replace(opposite, '');
     }
     if (`${options} `.includes(` ${option} `)) {
       return line;

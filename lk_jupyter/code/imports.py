@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -74,3 +75,10 @@ def providers() -> dict[str, list[str]]:
 def local_version(package: str) -> str:
     """Return a package's local version without the local label (2.6.0 of 2.6.0+cu124), which no index serves."""
     return metadata.version(package).partition("+")[0]
+
+
+def has_package(package: str) -> bool:
+    """Return whether a package is installed in this kernel."""
+    with suppress(metadata.PackageNotFoundError):
+        return bool(metadata.version(package))
+    return False

@@ -5,7 +5,7 @@ import { INotebookTracker, NotebookPanel } from '@jupyterlab/notebook';
 
 import { Cloud } from '../cloud';
 import { cellToRun, loadExtension, runCells } from '../loading';
-import { hintsIn, isRemote, withOption } from '../magicLine';
+import { adviceIn, hintsIn, isRemote, withOption } from '../magicLine';
 import { mayRun } from '../spending';
 import { addAnswerButtons } from '../syncQuestion';
 import { ICloud } from '../tokens';
@@ -46,7 +46,7 @@ function offerIn(cloud: Cloud, panel: NotebookPanel, cell: CodeCell): void {
     const all = outputs.toJSON() as Output[];
     row.replaceChildren(
       ...all
-        .flatMap(({ metadata }) => hintsIn(metadata))
+        .flatMap(output => [...hintsIn(output.metadata), ...adviceIn(output)])
         .filter(option => isRemote(sharedModel.source) && withOption(sharedModel.source, option) !== sharedModel.source)
         .map(option =>
           createButton(trans.__('Add %1', option), () => {
@@ -73,6 +73,7 @@ function offerIn(cloud: Cloud, panel: NotebookPanel, cell: CodeCell): void {
 interface Output {
   metadata?: unknown;
   text?: string | string[];
+  ename?: string;
   evalue?: string;
 }
 

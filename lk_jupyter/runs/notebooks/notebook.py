@@ -70,7 +70,7 @@ def _source(path: Path, book: dict[str, Any]) -> Source:
 def _run_options(options: NotebookRunOptions, files: list[str], foreign: set[str]) -> RunOptions:
     notebook_options = set(NotebookRunOptions.model_fields) - set(RunOptions.model_fields)
     shared = options.model_dump(exclude=notebook_options, exclude_unset=True)
-    auto = installed_requirements(foreign) if "auto" in options.requirements else []
+    auto = installed_requirements(foreign, options.requirements) if "auto" in options.requirements else []
     requirements = [
         *(requirement for requirement in options.requirements if requirement != "auto"),
         *auto,

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from lk_jupyter.api.execution import SUCCEEDED_STATES, ExecutionMetrics, ExecutionRecord, MetricPoint
 from lk_jupyter.api.machine_types import MachineType
-from lk_jupyter.code.packages import package_providing
+from lk_jupyter.code.packages import normalize_name, package_providing, similar_package
 from lk_jupyter.code.variables import assigned_names
 from lk_jupyter.config.assumptions import row
 from lk_jupyter.errors import UsageError
@@ -202,6 +202,8 @@ def missing_module(case: Evidence) -> Hint | None:
         path = f"{name}.py" if (case.bundle.source.folder / f"{name}.py").is_file() else f'"{name}/**/*.py"'
         return Hint(f"{path} wasn't uploaded. Add --files {path}.", f"--files {path}")
     guess = package_providing(module, case.installed)
+    if guess is None and "." not in module and (similar := similar_package(module)):
+        return Hint(f"{module} isn't installed in the run, and its name is similar to '{similar}'. Correct the import.")
     if guess is None or _is_required(guess[0], case.bundle):
         return None
     package, sure = guess
@@ -216,12 +218,8 @@ def _is_local_module(module: str, bundle: Bundle) -> bool:
 
 def _is_required(name: str, bundle: Bundle | None) -> bool:
     required = (bundle.request.requirements_content or "") if bundle else ""
-    names = {_normalize_name(match[0]) for match in re.finditer(r"^[\w.-]+", required, re.MULTILINE)}
-    return _normalize_name(name) in names
-
-
-def _normalize_name(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+    names = {normalize_name(match[0]) for match in re.finditer(r"^[\w.-]+", required, re.MULTILINE)}
+    return normalize_name(name) in names
 
 
 def missing_library(case: Evidence) -> str | None:

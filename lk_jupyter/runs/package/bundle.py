@@ -25,7 +25,7 @@ from lk_jupyter.api.execution import StartRequest, StreamingExecutionRequest
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.code.imports import imported_names, local_files
 from lk_jupyter.code.ipython import as_python, check_magics, shows_last
-from lk_jupyter.code.packages import installed_requirements
+from lk_jupyter.code.packages import installed_requirements, refuse_similar
 from lk_jupyter.code.source import Source
 from lk_jupyter.code.syntax import check_code, parse
 from lk_jupyter.errors import UsageError
@@ -258,7 +258,8 @@ class BundleBuilder:
         lines: list[str] = []
         for requirement in self.options.requirements:
             if requirement == "auto":
-                lines += installed_requirements(_foreign_modules(modules, files, folder))
+                foreign = _foreign_modules(modules, files, folder)
+                lines += installed_requirements(foreign, self.options.requirements)
             elif (folder / requirement).is_file():
                 lines.append(_read_requirements(folder / requirement).rstrip())
             else:
@@ -335,9 +336,12 @@ def _read_requirements(path: Path) -> str:
 
 def _parse_requirement(requirement: str) -> str:
     try:
-        return str(Requirement(requirement))
+        parsed = Requirement(requirement)
     except InvalidRequirement:
         raise UsageError(
             f"-r: '{requirement}' is neither a file here nor a package. Nothing was sent. Example: -r "
             f"{shlex.quote('torch>=2.4')}"
         ) from None
+    if not (parsed.specifier or parsed.url):
+        refuse_similar(parsed.name)
+    return str(parsed)

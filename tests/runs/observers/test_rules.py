@@ -198,7 +198,8 @@ def test_where_the_record_leaves_long_output_out_the_followed_log_tells():
         ("PIL", "Add -r pillow."),
         ("yaml", "Add -r pyyaml."),
         ("google.cloud.storage", "Add -r google-cloud-storage."),
-        ("polars", "Add -r polars, if its package has that name."),
+        ("polars", "Add -r polars."),
+        ("oddly_named", "Add -r oddly_named, if its package has that name."),
     ],
 )
 def test_the_option_that_adds_a_missing_module_is_named(module, words):
@@ -214,6 +215,12 @@ def test_a_package_that_is_installed_here_is_named_as_it_is_called_here():
         )
     )
     assert [remark.text for remark in found] == ["oddly_named isn't installed in the run. Add -r something-else."]
+
+
+def test_a_module_one_letter_from_a_frequent_package_gets_no_button():
+    (hint,) = hints(Evidence(record=record(error="ModuleNotFoundError: No module named 'numpyy'"), installed={}))
+    assert hint.text == "numpyy isn't installed in the run, and its name is similar to 'numpy'. Correct the import."
+    assert hint.option == ""
 
 
 @pytest.mark.parametrize(

@@ -176,6 +176,39 @@ def test_auto_names_all_imports_whose_package_nobody_knows(pack):
     )
 
 
+def test_auto_adds_frequent_packages_that_this_laptop_lacks(pack):
+    code = "import torch, cupy, tensorflow_hub\nfrom sentence_transformers import util"
+    lines = pack(code, requirements=["auto"]).request.requirements_content.split()
+    assert {line.partition("==")[0] for line in lines} >= {"tensorflow-hub", "sentence-transformers"}
+    assert {"torch"} <= {line.partition("==")[0] for line in lines}
+
+
+def test_a_line_that_lists_packages_provides_unknown_imports(pack):
+    text = pack("import nowhere, pydantic", requirements=["auto", "some-package"]).request.requirements_content
+    assert [line.partition("==")[0] for line in text.split()] == ["pydantic", "some-package"]
+
+
+@pytest.mark.parametrize(
+    ("code", "requirements", "similar"),
+    [
+        ("import numpyy", ["auto"], "numpy"),
+        ("import reqeusts", ["auto", "numpy"], "requests"),
+        ("pass", ["reqeusts"], "requests"),
+        ("pass", ["sklaern[all]"], "scikit-learn"),
+        ("pass", ["beatifulsoup4"], "beautifulsoup4"),
+    ],
+)
+def test_a_name_one_letter_from_a_frequent_package_is_refused(pack, code, requirements, similar):
+    with pytest.raises(UsageError, match=f"its name is similar to '{similar}'. Nothing was sent"):
+        pack(code, requirements=requirements)
+
+
+def test_a_similar_name_with_a_version_is_a_decision_of_the_user(pack):
+    text = pack("import numpyy", requirements=["auto", "numpyy==1.0"]).request.requirements_content
+    assert text == "numpyy==1.0\n"
+    assert pack("import utils", requirements=["auto", "utils"]).request.requirements_content == "utils\n"
+
+
 @pytest.mark.parametrize(
     ("requirements", "words"),
     [
