@@ -15,6 +15,7 @@ BENCHES = (
     "shim",
     "cold_start",
     "local_cloud",
+    "cells",
     "cloud_load",
     "first_line",
     "flood",

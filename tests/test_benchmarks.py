@@ -19,6 +19,7 @@ SMALL = {
     "LK_BENCH_FOLDER_KEYS": "20",
     "LK_BENCH_FRAME_BYTES": "1000000",
     "LK_ANY_CELL": "history_names",
+    "LK_BENCH_CELLS": "2",
 }
 
 

@@ -102,6 +102,11 @@ class Channel:
         library("websockets.sync.client", "lab", "A session")
         threading.Thread(target=self._listen, name="lk-session", daemon=True).start()
 
+    @property
+    def is_connected(self) -> bool:
+        """Return whether the connection is open, and the kernel can answer."""
+        return self._ready.is_set() and not self.gone and not self._closed.is_set()
+
     def close(self) -> None:
         """Close the connection; the kernel stays."""
         self._closed.set()

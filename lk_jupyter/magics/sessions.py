@@ -163,7 +163,7 @@ def _follow(warm: WarmPython, view: CellView, bundle: Bundle, start_time: float)
             with true_interrupts():
                 cell = warm.begin(bundle, view.sending, start_time)
                 view.follow(cell)
-                notices = warm.take_back(bundle, view.shell.user_ns)
+                notices = warm.take_back(bundle, view.shell.user_ns, cell)
                 if getattr(bundle.options, "time", False):
                     notices = [*notices, Notice(times_label(bundle.phases))]
                 view.end(cell, notices)
@@ -275,8 +275,8 @@ class CellView:
 
     def _receipt(self, state: str, notice: str) -> StatusLine:
         """Return the line that closes a cell: how long it took, and the cost of its session so far."""
-        seconds, run = time.monotonic() - self._start_time, self._warm.run
-        bill = run.bill()
+        seconds = time.monotonic() - self._start_time
+        bill = self._warm.bill()
         cost = f"{bill.label} so far" if bill.label else ""
         line = StatusLine(state, [duration_label(seconds), f"session {self._warm.name}", cost, self._run], notice)
         line.run = self._header(state, seconds, [cost])

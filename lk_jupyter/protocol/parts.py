@@ -108,13 +108,17 @@ def is_reserved(part: str) -> bool:
 
 def module_files(names: Iterable[str]) -> dict[str, str]:
     """Return modules of ``remote``, all modules of its packages, and their parent packages, as files."""
-    paths: dict[Path, None] = {}
-    for name in names:
-        path = SHIPPED.joinpath(*name.split("."))
-        modules = sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
-        packages = [folder / "__init__.py" for module in modules for folder in module.parents]
-        paths.update(dict.fromkeys([*(each for each in packages if SHIPPED in each.parents), *modules]))
-    return {f"{PACKAGE}/{path.relative_to(SHIPPED).as_posix()}": _module(path) for path in paths}
+    return {name: _module(path) for module_name in names for name, path in _module_paths(module_name, SHIPPED).items()}
+
+
+@cache
+def _module_paths(name: str, base: Path) -> dict[str, Path]:
+    """Return name in a run → path of a module, of all modules of a package, and of their parent packages."""
+    path = base.joinpath(*name.split("."))
+    modules = sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+    packages = [folder / "__init__.py" for module in modules for folder in module.parents]
+    paths = [*(each for each in packages if base in each.parents), *modules]
+    return {f"{PACKAGE}/{path.relative_to(base).as_posix()}": path for path in paths}
 
 
 def part_settings(import_files: str | None, name: str) -> dict[str, Any] | None:

@@ -41,7 +41,7 @@ from lk_jupyter.errors import UsageError
 from lk_jupyter.protocol.parts import SHIPPED
 from lk_jupyter.remote.carry import nameless
 from lk_jupyter.remote.carry.base import Refused
-from lk_jupyter.remote.carry.digests import Digests, mutable_objects
+from lk_jupyter.remote.carry.digests import Digests, digest_objects, mutable_objects
 from lk_jupyter.remote.carry.kinds import files
 from lk_jupyter.remote.carry.kinds.files import load_arrays, write_modules
 from lk_jupyter.remote.carry.kinds.table import MAKERS
@@ -50,6 +50,7 @@ from lk_jupyter.remote.carry.reader import Arriving, Reader
 from lk_jupyter.remote.carry.visit import Visit
 from lk_jupyter.remote.carry.writer import Departing, Writer, _below
 from lk_jupyter.remote.values import pickle as pickles
+from lk_jupyter.runs.variables.fingerprint import fingerprint
 from lk_jupyter.runs.variables.payload import pack_state, with_digests
 from lk_jupyter.runs.variables.state import apply_changes, set_state
 
@@ -1509,6 +1510,21 @@ def test_two_runs_that_carry_the_same_name_lose_neither_change():
     assert here["items"] is items
     assert (items, here["items_from_run"]) == ([1, "run 1"], [1, "run 2"])
     assert (here["x"], here["x_from_run"]) == (1, 2)
+
+
+def test_values_that_were_hashed_to_be_sent_have_the_digests_of_their_objects():
+    array = np.arange(100_000.0)
+    values = {"array": array, "view": array[1:], "frame": pd.DataFrame({"a": ["x", "y"]}), "items": [1, "a", None]}
+    origin = with_digests(pack_state(list(values), values, [], LIMIT)).origin
+    assert origin.digests == digest_objects(origin.tokens, fingerprint)
+    assert len(set(origin.digests.values())) == len(origin.digests)
+    values["items"][0] = 1.0
+    values["frame"].loc[0, "a"] = "z"
+    changed = digest_objects(origin.tokens, fingerprint)
+    assert {type(origin.tokens[token]) for token in changed if changed[token] != origin.digests[token]} == {
+        list,
+        pd.DataFrame,
+    }
 
 
 def test_leaves_have_the_same_digest_when_they_have_come():

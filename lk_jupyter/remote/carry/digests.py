@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import marshal
 import sys
 import types
+from contextlib import suppress
 
 from .base import ATOMS, Refused
 from .kinds.functions import global_names, make_function
@@ -35,6 +37,9 @@ class Digests(Writer):
 
     def digest(self, value: Any) -> str:
         """Return the digest of the content of a value, and record the objects it refers to. Raises Refused."""
+        if _has_only_atoms(value):
+            with suppress(ValueError):  # a kind of atom that marshal doesn't know
+                return hashlib.sha256(marshal.dumps(value, _WITHOUT_REFERENCES)).hexdigest()
         if self.is_leaf(value):
             owner = memory_owner(value)
             if owner is not value and id(owner) in self.common:
@@ -161,7 +166,13 @@ class Graph(Writer):
         return self._memory
 
 
+#: The version of marshal that writes equal values as equal bytes, however often an object is referred to.
+_WITHOUT_REFERENCES = 2
+
 _IMMUTABLE = {str, bytes, tuple, frozenset, type, types.ModuleType, types.BuiltinFunctionType, types.CodeType}
+
+
+_CONTAINERS = {list, tuple, dict, set, frozenset}
 
 
 def _has_only_atoms(value: Any) -> bool:
@@ -297,6 +308,8 @@ def mutable_objects(tokens: Mapping[int, Any]) -> dict[int, tuple[int, Any]]:
 
 
 def _holds(value: Any) -> bool:
+    if type(value) in _CONTAINERS:
+        return True
     try:
         return inside(value) is not None
     except Exception:

@@ -33,7 +33,7 @@ from .kinds.functions import (
     source_texts,
 )
 from .kinds.table import MAKER_NAMES, reason_to_stay, reduce_kind
-from .shared import LEAF_KINDS, encoded, gradient, memory_owner, memory_span
+from .shared import LEAF_KINDS, digest_received, encoded, gradient, memory_owner, memory_span
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -413,6 +413,12 @@ class Departing:
     def text(self, **more: Any) -> str:
         """Return the message, as ``Envelope.text`` does."""
         return self.message.text(carry={**self._listed(), **more})
+
+    def leaf_digests(self) -> dict[int, str]:
+        """Return token → digest of the leaves whose bytes are hashed; the remaining leaves must be read."""
+        leaves = self.message.leaves
+        digests = {2 * at + 1: digest_received(node, leaves) for at, node in enumerate(self.writer.nodes)}
+        return {token: digest for token, digest in digests.items() if digest is not None}
 
     def close(self) -> None:
         """Put the pickles into the message, before the large leaves are placed."""

@@ -37,6 +37,7 @@ _SIGNED_MESSAGES, SIGNATURE = {"display_data", "execute_result", "update_display
 _pace = 1.0
 _settings = {"key": b""}
 _answer: dict[str, Any] = {}
+_cell_settings: dict[str, Any] = {}
 _work = {"busy": 0, "since": time.monotonic(), "cells": 0}
 
 
@@ -190,6 +191,8 @@ def before(text: str, shell: Any) -> None:
     """Set the variables that the cell reads; a refusal is part of the answer."""
     request = json.loads(text)
     _answer.clear()
+    _cell_settings.clear()
+    _cell_settings.update(request["settings"])
     variables.hidden = shell.user_ns_hidden
     try:
         variables.before(request["settings"], shell.user_ns, request["links"])
@@ -197,7 +200,17 @@ def before(text: str, shell: Any) -> None:
         _answer["refused"] = str(refusal.code)
 
 
-def after(text: str, shell: Any) -> None:
+def finish(question: str, shell: Any) -> str:
+    """Send back the changes of a cell within the request of the cell, and return the signed answer."""
+    _mark_busy()
+    try:
+        after("", shell)
+    finally:
+        _mark_idle()
+    return answer(question)
+
+
+def after(_text: str, shell: Any) -> None:
     """Send back the changes of the cell, as part of the answer."""
     if _answer:
         return
@@ -205,7 +218,7 @@ def after(text: str, shell: Any) -> None:
         from ..carry import visit
 
         visit.TOO_LARGE = _LARGE
-        variables.after(json.loads(text), shell.user_ns, None)
+        variables.after(_cell_settings, shell.user_ns, None)
     except SystemExit as refusal:
         _answer["refused"] = str(refusal.code)
 

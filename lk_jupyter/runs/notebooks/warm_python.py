@@ -16,15 +16,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.api._polling import BROKEN, check_patience
-from lk_jupyter.api.execution import is_final
+from lk_jupyter.api.execution import ExecutionRecord, is_final
 from lk_jupyter.api.hosted import HostedServer
 from lk_jupyter.api.hosted_channel import Asked, Channel, Message, lost_label
 from lk_jupyter.code.source import Source
-from lk_jupyter.config.files import platform_path, read_json, write_json
+from lk_jupyter.config.files import read_json
 from lk_jupyter.config.read_only import refuse_if_read_only
 from lk_jupyter.config.signing import signing_key
 from lk_jupyter.errors import (
@@ -40,15 +39,15 @@ from lk_jupyter.errors import (
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.options.calls import CALLS, check_call
 from lk_jupyter.options.runs import MachineOptions, RunOptions, ServerOptions, check
-from lk_jupyter.protocol.bucket import checkpoint_key
 from lk_jupyter.protocol.json_limits import load_json
 from lk_jupyter.protocol.metadata import SESSION_KEY
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.protocol.parts import cloudpickle_files, module_files
 from lk_jupyter.remote.sign import is_signed, sign_message
-from lk_jupyter.runs.clock import now
+from lk_jupyter.runs.clock import Bill, now
 from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
 from lk_jupyter.runs.notebooks.hosted_kernel import HostedKernel
+from lk_jupyter.runs.notebooks.saved_variables import forget_saved, place_to_save, saved_file
 from lk_jupyter.runs.notebooks.servers import (
     connect_server,
     ended_on_failure,
@@ -116,6 +115,12 @@ def _flags(minutes: float) -> list[str]:
     ]
 
 
+#: The module of a session in its Python, as an expression, and the name of the expression with the signed answer.
+_SESSION_MODULE, _ANSWER = "__import__('_lk.script.session').script.session", "said"
+
+#: Seconds for which the record of a session's machine counts as current: it changes only when the session ends.
+_RECORD_SECONDS = 30.0
+
 #: Kinds of Jupyter's messages with rich output.
 _DISPLAYS = {"display_data", "execute_result"}
 
@@ -169,6 +174,8 @@ class WarmPython:
         self._last_answer = time.monotonic()
         self._prepared = -1  # the count of the Python's deaths at the last preparation
         self._files: dict[str, str] = {}
+        self._record: tuple[float, ExecutionRecord] | None = None
+        self._question = ""
         self.digests: dict[str, str | None] = {}
         self.channel = Channel(kernel.server, kernel.kernel_id, self._closing_reason)
         _open[self.run.execution_id] = self
@@ -236,7 +243,7 @@ class WarmPython:
         with AtInterrupt(lambda _: self.interrupt()), true_interrupts():
             cell = self.begin(bundle)
             messages.extend(filter(None, cell.messages()))
-            notices = self.take_back(bundle, values)
+            notices = self.take_back(bundle, values, cell)
         if cell.reply.get("status") != "ok":
             errors = [message["content"] for message in messages if message["header"]["msg_type"] == "error"]
             raise self.failure([cell.reply, *errors][-1])
@@ -267,7 +274,9 @@ class WarmPython:
         phases["environment"] = time.monotonic() - phase_start
         source = bundle.source
         above = "" if source.code.lstrip().startswith("%%") else "#\n" * (source.first_line - 1)
-        return self.execute(above + source.code)
+        self._question = secrets.token_hex(16)
+        finish = f"{_SESSION_MODULE}.finish({self._question!r}, __import__('IPython').get_ipython())"
+        return self.execute(above + source.code, wants={_ANSWER: finish} if bundle.payload.parts else None)
 
     def verified(self, message: Message) -> Message | None:
         """Return the content of a message with rich output, if this session has signed the message.
@@ -299,7 +308,7 @@ class WarmPython:
         self.digests, self._files = {}, {}
         texts = {**cloudpickle_files(), **module_files([*NEEDS, *CARRY_NEEDS, *_MODULES])}
         remaining = self.run.bundle.timeout - (now() - (self.run.submitted_at or now())) if self.run.bundle else None
-        save = _place_to_save(self.run, self.name) if remaining else None
+        save = place_to_save(self.run, self.name) if remaining else None
         settings = {"idle": 60 * self.idle, "left": remaining or _LONG, "save": save, "key": self._key.hex()}
         code = f"exec({_PREPARE!r}, {{'texts': {texts!r}, 'settings': {settings!r}}})"
         _check(self.execute(code, silent=True).answer())
@@ -307,7 +316,7 @@ class WarmPython:
 
     def restore(self) -> str:
         """Restore the variables that an earlier machine of this session saved; return a message."""
-        saved = read_json(_saved_file()).get(self.name)
+        saved = read_json(saved_file()).get(self.name)
         if not saved or not self.run.session.speaks_to(saved["base_url"]):
             return ""
         try:
@@ -339,11 +348,7 @@ class WarmPython:
             "files": {name: content for name, content in binary.items() if self._files.get(name) != content},
         }
         if texts or any(rest.values()):
-            _check(
-                self.execute(
-                    f"__import__('_lk.script.session').script.session.files('.', {texts!r}, {rest!r})", silent=True
-                ).answer()
-            )
+            _check(self.execute(f"{_SESSION_MODULE}.files('.', {texts!r}, {rest!r})", silent=True).answer())
             self._files |= {**texts, **binary}
         if links is not None:
             request = json.dumps({"settings": bundle.payload.settings, "links": links})
@@ -352,12 +357,17 @@ class WarmPython:
                 self.digests = {}
                 raise UsageError(str(refused))
 
-    def take_back(self, bundle: Bundle, namespace: MutableMapping[str, Any]) -> list[Notice]:
-        """Set the variables that a cell changed, and return notices. Raises StorageError, ConnectionFailed."""
+    def take_back(self, bundle: Bundle, namespace: MutableMapping[str, Any], cell: Asked) -> list[Notice]:
+        """Set the variables that a cell changed, and return notices. Raises StorageError, ConnectionFailed.
+
+        The reply of the cell contains the changes, unless the cell failed or was interrupted.
+        """
         if not bundle.payload.parts:
             return []
         payload, storage = bundle.payload, self.run.session.storage
-        answer = self._call("after", json.dumps(payload.settings))
+        expressions = cell.reply.get("user_expressions") or {}
+        is_answered = expressions.get(_ANSWER, {}).get("status") == "ok"
+        answer = self._signed_answer(cell.reply, self._question) if is_answered else self._call("after", "")
         message = answer.get("message")
         if message is None and "returned" in answer:
             message = download_message(storage, bundle.token, answer["returned"])
@@ -385,14 +395,16 @@ class WarmPython:
 
     def _call(self, function: str, text: str) -> dict[str, Any]:
         """Call a function of ``script.session`` and return the answer. Raises InvalidResponse if it isn't signed."""
-        code = (
-            f"__import__('_lk.script.session').script.session.{function}({text!r}, __import__('IPython').get_ipython())"
-        )
+        code = f"{_SESSION_MODULE}.{function}({text!r}, __import__('IPython').get_ipython())"
         question = secrets.token_hex(16)
-        wants = {"said": f"__import__('_lk.script.session').script.session.answer({question!r})"}
+        wants = {_ANSWER: f"{_SESSION_MODULE}.answer({question!r})"}
         reply = self.execute(code, silent=True, wants=wants).answer()
         _check(reply)
-        signed_text = str(ast.literal_eval(reply["user_expressions"]["said"]["data"]["text/plain"]))
+        return self._signed_answer(reply, question)
+
+    def _signed_answer(self, reply: Message, question: str) -> dict[str, Any]:
+        """Return the answer in a reply. Raises InvalidResponse if the answer isn't signed for the question."""
+        signed_text = str(ast.literal_eval(reply["user_expressions"][_ANSWER]["data"]["text/plain"]))
         claimed, _, text = signed_text.partition(" ")
         if not is_signed(self._key, _parse_hex(claimed), question.encode(), text.encode()):
             raise InvalidResponse(
@@ -400,6 +412,12 @@ class WarmPython:
             )
         answer: dict[str, Any] = load_json(text)
         return answer
+
+    def bill(self) -> Bill:
+        """Return the cost so far; the record of the machine's run is read at most once in 30 s."""
+        if self._record is None or time.monotonic() - self._record[0] > _RECORD_SECONDS:
+            self._record = time.monotonic(), self.run.record
+        return self.run.bill(self._record[1])
 
     def interrupt(self) -> None:
         """Interrupt the active code; the session stays."""
@@ -454,33 +472,6 @@ ENDED = {
 
 #: Seconds that mean no limit.
 _LONG = 10**9
-
-
-def _saved_file() -> Path:
-    return platform_path("data", "sessions.json")
-
-
-def _place_to_save(run: Run, name: str) -> dict[str, str] | None:
-    """Return the link for the variables of a session and the signing key; None without a bucket.
-
-    The key is stored in a file that only this user can read.
-    """
-    secret, place = secrets.token_hex(32), checkpoint_key(secrets.token_hex(16))
-    life = timedelta(seconds=run.bundle.timeout if run.bundle else 0) + timedelta(hours=1)
-    try:
-        link = run.session.storage.presign(place, "PUT", life=life).url
-        entry = {"run": run.execution_id, "base_url": run.session.base_url, "object": place, "key": secret}
-        write_json(_saved_file(), {**read_json(_saved_file()), name: entry})
-    except (LkError, OSError):
-        return None
-    return {"put": link, "key": secret}
-
-
-def forget_saved(name: str) -> None:
-    """Forget the saved variables of a session."""
-    saved = read_json(_saved_file())
-    if saved.pop(name, None):
-        write_json(_saved_file(), saved)
 
 
 #: Modules for a session, besides those for variables.
@@ -560,6 +551,9 @@ def find_warm_python(session: Connection, name: str) -> WarmPython | None:
 
     Raises ConnectionFailed if the session is active and doesn't answer.
     """
+    connected = [warm for warm in _open.values() if warm.name == name and warm.run.session is session]
+    if len(connected) == 1 and connected[0].channel.is_connected:
+        return connected[0]
     for _, run in list_warm_pythons(session, name):
         warm = _open.get(run.execution_id)
         if warm and not warm.channel.gone:

@@ -272,6 +272,7 @@ def pack_state(  # noqa: PLR0913, PLR0917 (independent choices)
         tokens,
         values,
         ids,
+        departing.leaf_digests(),
         text_sets=frozenset(departing.text_sets),
         detached=frozenset(departing.detached & values.keys()),
         separated=frozenset(departing.separated),
@@ -296,11 +297,14 @@ def _files_in(texts: Iterable[str]) -> Iterator[str]:
 
 
 def with_digests(payload: VariablePayload) -> VariablePayload:
-    """Return the payload with digests of its objects, since the notebook may change objects while the run is active."""
+    """Return the payload with digests of all objects, since the notebook may change objects during the run."""
     from lk_jupyter.remote.carry.digests import digest_objects  # noqa: PLC0415 (imports cloudpickle)
 
-    origin = payload.origin and replace(payload.origin, digests=digest_objects(payload.origin.tokens, fingerprint))
-    return replace(payload, origin=origin)
+    if payload.origin is None:
+        return payload
+    tokens, leaf_digests = payload.origin.tokens, payload.origin.digests
+    digests = digest_objects(tokens, fingerprint, tokens.keys() - leaf_digests.keys())
+    return replace(payload, origin=replace(payload.origin, digests={**leaf_digests, **digests}))
 
 
 def value_digest(payload: VariablePayload) -> str:

@@ -1,0 +1,40 @@
+"""The variables that sessions save in the bucket before their machines end: place and key, stored on this machine."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import timedelta
+from pathlib import Path
+
+from lk_jupyter.config.files import platform_path, read_json, write_json
+from lk_jupyter.errors import LkError
+from lk_jupyter.protocol.bucket import checkpoint_key
+from lk_jupyter.runs.run import Run
+
+
+def saved_file() -> Path:
+    """Return the file with the places of the variables that sessions of this machine saved."""
+    return platform_path("data", "sessions.json")
+
+
+def place_to_save(run: Run, name: str) -> dict[str, str] | None:
+    """Return the link for the variables of a session and the signing key; None without a bucket.
+
+    The key is stored in a file that only this user can read.
+    """
+    secret, place = secrets.token_hex(32), checkpoint_key(secrets.token_hex(16))
+    life = timedelta(seconds=run.bundle.timeout if run.bundle else 0) + timedelta(hours=1)
+    try:
+        link = run.session.storage.presign(place, "PUT", life=life).url
+        entry = {"run": run.execution_id, "base_url": run.session.base_url, "object": place, "key": secret}
+        write_json(saved_file(), {**read_json(saved_file()), name: entry})
+    except (LkError, OSError):
+        return None
+    return {"put": link, "key": secret}
+
+
+def forget_saved(name: str) -> None:
+    """Forget the saved variables of a session."""
+    saved = read_json(saved_file())
+    if saved.pop(name, None):
+        write_json(saved_file(), saved)
