@@ -47,7 +47,7 @@ NPM_FILES = tuple(ROOT / "labextension" / name for name in ("package.json", "pac
 
 _CLIENT = Client("http://127.0.0.1")
 _NOTE = "// Made from the Python options by `make docs`: change those.\n"
-_MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(?=<!-- end -->)", re.DOTALL)
+_MARKED = re.compile(r"(<!-- table: (\w+) -->\n)(?:(?!<!-- ).)*(?=<!-- end -->)", re.DOTALL)
 
 
 def magics_table() -> str:

@@ -155,6 +155,17 @@ def pytest_collection(session):
         gc.enable()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown():
+    """Fail a test after which Python handles interrupts otherwise: later tests of the process would wait for theirs."""
+    result = yield
+    handler = signal.getsignal(signal.SIGINT)
+    if handler is not signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        pytest.fail(f"After this test, interrupts are handled by {handler!r}")
+    return result
+
+
 def pytest_make_parametrize_id(val, argname):
     """Name a long text by its length: the name of a test is sent between processes and set in the environment."""
     return f"{argname} of {len(val)}" if isinstance(val, (str, bytes)) and len(val) > 200 else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import warnings
 
-from lk_jupyter.text.secrets import never_show
+from lk_jupyter.text.secrets import register_secrets
 from lk_jupyter.text.terminal import plain
 
 
@@ -17,7 +17,7 @@ def prompt_secret(question: str) -> str | None:
             answer = getpass.getpass(plain(question)).strip()
     except (EOFError, NotImplementedError, getpass.GetPassWarning):
         return None
-    never_show(answer)
+    register_secrets(answer)
     return answer
 
 

@@ -141,15 +141,15 @@ class Spending:
         Raises:
             UsageError: pandas is missing.
         """
-        from lk_jupyter.text.pandas import pandas  # noqa: PLC0415 (for those who ask for a table)
+        from lk_jupyter.text.pandas import import_pandas  # noqa: PLC0415 (for those who ask for a table)
 
         columns = {
             name: [one_line(getattr(charge, name)) for charge in self.charges]
             for name in ("kind", "hardware", "description")
         }
         amounts = [float(charge.amount) for charge in self.charges]
-        index = pandas().DatetimeIndex([charge.time for charge in self.charges], tz="UTC", name="time")
-        frame = pandas().DataFrame({"credits": amounts, **columns}, index=index)
+        index = import_pandas().DatetimeIndex([charge.time for charge in self.charges], tz="UTC", name="time")
+        frame = import_pandas().DataFrame({"credits": amounts, **columns}, index=index)
         return frame.astype({"credits": "float64", **dict.fromkeys(columns, "str")})
 
     def _sums(self, label: Callable[[Charge], str]) -> list[Sum]:

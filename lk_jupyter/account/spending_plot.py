@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from lk_jupyter.api.orgs import OrgTransaction
-from lk_jupyter.text.pandas import pyplot
+from lk_jupyter.text.pandas import import_pyplot
 from lk_jupyter.text.plotting import COLOURS
 
 _HATCHES = ("", "//", "..", "xx", "--", "\\\\", "oo")
@@ -40,7 +40,7 @@ _STYLE = {
 
 def draw(entries: Sequence[OrgTransaction], title: str) -> Any:
     """Return a Figure: spending per day, by source; hatching separates the sources without color."""
-    plt = pyplot()
+    plt = import_pyplot()
     spent = _by_source(entries)
     with plt.rc_context(_STYLE):
         figure, axis = plt.subplots(figsize=(7.0, 2.4), layout="constrained")

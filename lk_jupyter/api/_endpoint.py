@@ -24,7 +24,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from lk_jupyter.api._files import Download, Upload
 from lk_jupyter.api._models import Model
 from lk_jupyter.errors import UsageError
-from lk_jupyter.text.problems import in_words
+from lk_jupyter.text.problems import describe_problem
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -252,7 +252,7 @@ def explain(error: ValidationError, *place: str) -> str:
     if error.error_count() > MOST_PROBLEMS:
         return f"{error.error_count():,} of its values don't fit"
     first = error.errors(include_input=False, include_url=False)[0]
-    return " ".join(filter(None, (".".join(map(str, (*place, *first["loc"]))), in_words(first))))
+    return " ".join(filter(None, (".".join(map(str, (*place, *first["loc"]))), describe_problem(first))))
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:

@@ -21,7 +21,7 @@ from lk_jupyter.errors import (
     UsageError,
 )
 from lk_jupyter.protocol.json_limits import load_json
-from lk_jupyter.text.secrets import never_show
+from lk_jupyter.text.secrets import register_secrets
 
 #: A session is renewed when this number of seconds or fewer remain.
 MARGIN = 300
@@ -45,7 +45,7 @@ def secret(text: str | None) -> SecretStr | None:
         raise UsageError(
             "The API key contains spaces or other invalid characters. Nothing was sent. Copy it again: %lk_login"
         )
-    never_show(stripped.get_secret_value())
+    register_secrets(stripped.get_secret_value())
     return stripped or None
 
 

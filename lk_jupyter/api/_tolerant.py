@@ -18,7 +18,7 @@ from pydantic_core import from_json
 from lk_jupyter.api._endpoint import MOST_PROBLEMS
 from lk_jupyter.api._models import Listing, Page
 from lk_jupyter.protocol.json_limits import VALIDATED, VALIDATED_FAST, require_small
-from lk_jupyter.text.problems import in_words
+from lk_jupyter.text.problems import describe_problem
 
 #: Keys in which other servers wrap answers.
 _WRAPPERS = (
@@ -97,7 +97,7 @@ def repair_content(kind: TypeAdapter[Any], content: Any) -> tuple[Any, str]:
             for path in sorted(paths, key=lambda path: [(isinstance(step, int), step) for step in path], reverse=True):
                 rows += isinstance(path[-1], int)
                 if isinstance(path[-1], int):
-                    reason = reason or f"{'.'.join(map(str, problems[0]['loc']))} {in_words(problems[0])}"
+                    reason = reason or f"{'.'.join(map(str, problems[0]['loc']))} {describe_problem(problems[0])}"
                 _remove(content, path)
         else:
             if first and rows and isinstance(value, (Listing, Page)) and not len(value):

@@ -9,7 +9,7 @@ from pydantic import Field
 from lk_jupyter.api._endpoint import DELETE, GET, POST, Group
 from lk_jupyter.api._files import Download, Upload
 from lk_jupyter.api._models import Items, Listing, Message, Model, Page, Text, Timestamp, unless_null
-from lk_jupyter.text.secrets import never_show
+from lk_jupyter.text.secrets import register_secrets
 
 
 class FileInfo(Model):
@@ -77,7 +77,7 @@ class StorageCredentials(Model):
 
     def model_post_init(self, _context: Any) -> None:
         """Hide the secret parts."""
-        never_show(self.secret_key, self.session_token)
+        register_secrets(self.secret_key, self.session_token)
 
 
 class StorageGroup(Group):

@@ -25,7 +25,7 @@ from lk_jupyter.api.states import ACTIVE_STATES, FINAL_STATES
 from lk_jupyter.api.vms import COMING_STATES, ENDED_STATES, UP_STATES
 from lk_jupyter.check.findings import Exchange, Report
 from lk_jupyter.errors import UsageError
-from lk_jupyter.text.secrets import find
+from lk_jupyter.text.secrets import find_secrets
 
 #: Maximum rows of a list, and maximum bytes of a recording.
 _ROWS, _BYTES = 5, 500_000
@@ -180,7 +180,7 @@ class Pseudonyms:
     def sentence(self, text: str) -> str:
         """Return the start of a sentence with pseudonyms for private parts."""
         text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
-        self.kinds.update(secret.kind for secret in find(text))
+        self.kinds.update(secret.kind for secret in find_secrets(text))
         for private_text in sorted(self.private(), key=len, reverse=True):
             text = text.replace(private_text, self._pseudonyms[private_text])
         for kind, pattern in _IN_SENTENCES:
@@ -262,7 +262,7 @@ def clean_text(report: Report) -> str:
 
 
 def _refuse_secrets(text: str, names: Pseudonyms) -> None:
-    kinds = names.kinds | {secret.kind for secret in find(text)}
+    kinds = names.kinds | {secret.kind for secret in find_secrets(text)}
     kinds |= {"something private" for private in names.private() if _stands_in(private, text)}
     if kinds:
         raise UsageError(f"The recording would hold a secret ({', '.join(sorted(kinds))}). Nothing was written.")

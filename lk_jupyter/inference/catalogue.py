@@ -15,7 +15,7 @@ from lk_jupyter.errors import UsageError
 from lk_jupyter.machines.prices import METERS, prices_by_model
 from lk_jupyter.machines.prices import TokenPrices as TokenPrices  # noqa: PLC0414 (known by this place too)
 from lk_jupyter.session import Session
-from lk_jupyter.text.pandas import pandas
+from lk_jupyter.text.pandas import import_pandas
 from lk_jupyter.text.terminal import plain_values
 
 #: Seconds for which the list of models is kept.
@@ -72,7 +72,7 @@ class ModelCatalogue:
     @property
     def df(self) -> Any:
         """The same as a DataFrame; prices in credits for a million tokens."""
-        return pandas().DataFrame(plain_values(map(_record, self.offers)))
+        return import_pandas().DataFrame(plain_values(map(_record, self.offers)))
 
     def _ids(self, kind: str) -> list[str]:
         return [offer.id for offer in self.offers if offer.kind == kind]

@@ -10,7 +10,7 @@ from typing import Any
 
 from lk_jupyter.errors import UsageError
 from lk_jupyter.inference.prompt import fields, fill_template
-from lk_jupyter.text.pandas import pandas
+from lk_jupyter.text.pandas import import_pandas
 
 #: ``name``, ``name.column`` or ``name[column]``; the line of a magic has lost its quotes.
 _PLACE = re.compile(r"""(?P<name>[^\W\d]\w*)(?:\.(?P<attribute>\w+)|\[["']?(?P<item>.+?)["']?\])?""")
@@ -49,7 +49,7 @@ class Column:
 
     def joined(self, columns: Mapping[str, Sequence[Any]]) -> Any:
         """Return a DataFrame with the texts and the given columns, by row."""
-        return pandas().DataFrame({self.name: list(self.texts), **columns}, index=self.index)
+        return import_pandas().DataFrame({self.name: list(self.texts), **columns}, index=self.index)
 
 
 def column(expression: str, values: Mapping[str, Any]) -> Column:

@@ -17,7 +17,7 @@ from typing import Any
 
 from lk_jupyter.config.settings import setting
 from lk_jupyter.journal.database import Database, Schema
-from lk_jupyter.text.secrets import without_secrets
+from lk_jupyter.text.secrets import mask_secrets
 
 _log = logging.getLogger("lk_jupyter")
 
@@ -138,7 +138,7 @@ def _to_columns(changes: dict[str, Any]) -> dict[str, Any]:
         if name in _MONEY and value is not None:
             row[name] = str(value)
         elif isinstance(value, str):
-            row[name] = without_secrets(value).encode(errors="replace").decode()
+            row[name] = mask_secrets(value).encode(errors="replace").decode()
     return row
 
 

@@ -27,7 +27,7 @@ from lk_jupyter.journal.entry import ENDED, FIELDS, JSON, LARGE, MONEY, TABLE, C
 from lk_jupyter.journal.entry import REFUSED as REFUSED  # noqa: PLC0414
 from lk_jupyter.journal.entry import SUBMITTING as SUBMITTING  # noqa: PLC0414
 from lk_jupyter.journal.entry import JournalEntry as JournalEntry  # noqa: PLC0414 (known by this place too)
-from lk_jupyter.text.secrets import redact_values, without_secrets
+from lk_jupyter.text.secrets import mask_secrets, redact_values
 
 _log = logging.getLogger("lk_jupyter")
 
@@ -282,11 +282,11 @@ def to_columns(changes: dict[str, Any]) -> dict[str, Any]:
     row = dict(changes)
     for name, value in changes.items():
         if name in JSON:
-            row[name] = json.dumps(redact_values(value, without_secrets), default=str)
+            row[name] = json.dumps(redact_values(value, mask_secrets), default=str)
         elif name in MONEY and value is not None:
             row[name] = str(value)
         elif isinstance(value, str):
-            row[name] = without_secrets(value).encode(errors="replace").decode()
+            row[name] = mask_secrets(value).encode(errors="replace").decode()
     return row
 
 

@@ -92,7 +92,7 @@ def load(shell: InteractiveShell) -> None:
         shell.Completer.custom_matchers.append(_matcher)
     if _rewrite_verb_help not in shell.input_transformers_cleanup:
         shell.input_transformers_cleanup.append(_rewrite_verb_help)
-    formatters.register(shell)
+    formatters.register_formatters(shell)
     unfinished_runs.list_unfinished_runs(shell)
 
 
@@ -104,7 +104,7 @@ def unload(shell: InteractiveShell) -> None:
         shell.Completer.custom_matchers.remove(_matcher)
     if _rewrite_verb_help in shell.input_transformers_cleanup:
         shell.input_transformers_cleanup.remove(_rewrite_verb_help)
-    formatters.unregister(shell)
+    formatters.unregister_formatters(shell)
 
 
 _HELP_LINE = re.compile(r"\s*(?P<words>%(?P<name>lk_\w+) +[\w-]+) *\?{1,2}\s*")

@@ -26,7 +26,7 @@ from lk_jupyter.options.inference import BatchOptions
 from lk_jupyter.runs.interrupts import true_interrupts
 from lk_jupyter.runs.package.secret_scan import permit_text
 from lk_jupyter.session import current
-from lk_jupyter.text.pandas import pandas
+from lk_jupyter.text.pandas import import_pandas
 from lk_jupyter.text.units import credits_label, duration_label
 from lk_jupyter.views.table import show_as_grid
 
@@ -50,7 +50,7 @@ def lk_batch(options: BatchOptions, shell: InteractiveShell) -> Any:
         %lk_batch df.review --model moonshotai/kimi-k3 --cancel
     """
     if not (options.dry_run or options.cancel):
-        pandas()  # fail before any payment if pandas is missing
+        import_pandas()  # fail before any payment if pandas is missing
     session, rows = current(), column(options.column, shell.user_ns)
     job = _job(options, catalogue(session).find(options.model, "chat"), rows)
     with open_batch_file(job.key) as file:

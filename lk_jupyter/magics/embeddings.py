@@ -19,7 +19,7 @@ from lk_jupyter.options.inference import EmbedOptions
 from lk_jupyter.runs.interrupts import true_interrupts
 from lk_jupyter.runs.package.secret_scan import permit_text
 from lk_jupyter.session import current
-from lk_jupyter.text.pandas import numpy
+from lk_jupyter.text.pandas import import_numpy
 from lk_jupyter.text.units import credits_label, duration_label
 
 
@@ -33,7 +33,7 @@ def lk_embed(options: EmbedOptions, shell: InteractiveShell) -> Any:
         %lk_models embed
     """
     session, rows = current(), column(options.column, shell.user_ns)
-    offer, library = catalogue(session).find(options.model, "embedding"), numpy()
+    offer, library = catalogue(session).find(options.model, "embedding"), import_numpy()
     permit_text("\n".join(rows.texts), options.column, ask, allowed=options.allow_secrets)
     output, began, vectors = LiveOutput(shell), time.monotonic(), Vectors(offer)
     try:

@@ -17,7 +17,7 @@ from lk_jupyter.magics._engine.topics import TOPICS, magic_topic
 from lk_jupyter.magics._output.live import Text
 from lk_jupyter.options.fields import switch, word
 from lk_jupyter.options.runs import Options
-from lk_jupyter.views.table import picture
+from lk_jupyter.views.table import join_tables
 
 #: Maximum number of search results of a kind.
 MOST = 30
@@ -84,7 +84,7 @@ def _show(entries: Iterable[IndexEntry], *, most: int | None, note: str = "") ->
     tables = [_table(kind, list(group), most) for kind, group in groupby(ordered, key=lambda entry: entry.kind)]
     if note:
         tables[-1] = Table(tables[-1].columns, tables[-1].rows, note, caption=tables[-1].caption)
-    display(picture(*tables).bundle(), raw=True)
+    display(join_tables(*tables).bundle(), raw=True)
 
 
 def _table(kind: str, entries: list[IndexEntry], most: int | None) -> Table:

@@ -64,7 +64,7 @@ from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit.budget import budget_usage
 from lk_jupyter.runs.submit.submission import Submission
 from lk_jupyter.session import Session, current
-from lk_jupyter.text.units import moment_label, whole_label
+from lk_jupyter.text.units import moment_label, whole_seconds_label
 from lk_jupyter.views.plan import plan_view
 
 T = TypeVar("T")
@@ -264,7 +264,7 @@ def _show_preparation(shell: InteractiveShell) -> Iterator[None]:
 
     def show() -> None:
         while not done.wait(PACE):
-            seconds = whole_label(time.monotonic() - start_time)
+            seconds = whole_seconds_label(time.monotonic() - start_time)
             output.show_progress(StatusLine("submitting", [f"reading variables for {seconds}"]))
 
     thread = threading.Thread(target=copy_context().run, args=(show,), name="lk-preparation", daemon=True)

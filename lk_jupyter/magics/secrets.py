@@ -19,7 +19,7 @@ from lk_jupyter.magics._output.live import Note
 from lk_jupyter.options.runs import NoOptions
 from lk_jupyter.options.secrets import DeleteSecretOptions, SetOptions
 from lk_jupyter.session import current
-from lk_jupyter.text.secrets import never_show
+from lk_jupyter.text.secrets import register_secrets
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -109,7 +109,7 @@ def _require_no_value(options: SetOptions) -> str:
 
 def _from_environment(variable: str) -> str:
     value = os.environ.get(variable)
-    never_show(value)
+    register_secrets(value)
     if not value:
         raise UsageError(
             f"'{variable}' isn't set in this kernel's environment. Nothing was sent. Without "

@@ -247,7 +247,7 @@ def _to_remove(storage: Storage, key: str) -> Iterable[ObjectInfo]:
     elif not _PATTERN.isdisjoint(key) and not storage.exists(key):
         objects = list(_matching(storage, key))
     else:
-        objects = [storage._object(key)]
+        objects = [storage._read_object_info(key)]
     if not objects:
         raise NoSuchObject(f"No file of the bucket matches '{key}'.")
     return objects

@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 from lk_jupyter.config.settings import parse_duration
 from lk_jupyter.errors import UsageError
 from lk_jupyter.options.fields import option, switch, word
-from lk_jupyter.text.problems import in_words
+from lk_jupyter.text.problems import describe_problem
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -57,7 +57,7 @@ def check(model: type[Options], values: dict[str, Any]) -> Any:  # the given mod
         hint = f" Example: {on_the_line(model, name)} {example}" if example else ""
         subject = on_the_line(model, name) if name else model.__name__
         rejected = options.get(name, first["input"]) if len(first["loc"]) == 1 else first["input"]
-        raise UsageError(f"{subject} {in_words(first)}, got {str(rejected)!r}.{hint}") from None
+        raise UsageError(f"{subject} {describe_problem(first)}, got {str(rejected)!r}.{hint}") from None
 
 
 def check_model(model: type[M], values: dict[str, Any]) -> M:
@@ -66,7 +66,7 @@ def check_model(model: type[M], values: dict[str, Any]) -> M:
         return model(**values)
     except ValidationError as error:
         first = error.errors()[0]
-        raise UsageError(f"{first['loc'][0]} {in_words(first)}, got {str(first['input'])!r}.") from None
+        raise UsageError(f"{first['loc'][0]} {describe_problem(first)}, got {str(first['input'])!r}.") from None
 
 
 @cache

@@ -14,8 +14,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from itertools import chain, repeat
 from typing import Protocol
 
@@ -300,16 +300,34 @@ def _close_if_idle(client: Client) -> None:
 
 @atexit.register
 def wait_for_aborts() -> None:
-    """Wait while Python exits until the server has received all aborts, 30 s at most; ignore interrupts meanwhile."""
+    """Wait until the server has received all aborts, 30 s at most, when Python exits; ignore interrupts meanwhile."""
+    if _all_arrived():
+        return
     start, is_announced = time.monotonic(), False
-    while not all_served() or not all(each.has_arrived for each in list(_pending)):
-        waited = time.monotonic() - start
-        with suppress(ValueError):  # another thread ends Python, and interrupts don't reach that thread
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-        if waited > _AT_EXIT:
-            print("The run may still be active. Check: %lk_runs", file=sys.stderr)  # noqa: T201
-            return
-        if waited > 1 and not is_announced:
-            print("Waiting for the server to accept the abort of your run (30 s at most) …", file=sys.stderr)  # noqa: T201
-            is_announced = True
-        time.sleep(0.05)
+    with _ignored_interrupts():
+        while not _all_arrived():
+            waited = time.monotonic() - start
+            if waited > _AT_EXIT:
+                print("The run may still be active. Check: %lk_runs", file=sys.stderr)  # noqa: T201
+                return
+            if waited > 1 and not is_announced:
+                print("Waiting for the server to accept the abort of your run (30 s at most) …", file=sys.stderr)  # noqa: T201
+                is_announced = True
+            time.sleep(0.05)
+
+
+def _all_arrived() -> bool:
+    return all_served() and all(each.has_arrived for each in list(_pending))
+
+
+@contextmanager
+def _ignored_interrupts() -> Iterator[None]:
+    """Ignore interrupts in the block, unless another thread ends Python: interrupts don't reach that thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler or signal.SIG_DFL)

@@ -19,7 +19,7 @@ from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit.start import find_marked
 from lk_jupyter.runs.submit.submission import code_hash
 from lk_jupyter.runs.variables.payload import settings_in
-from lk_jupyter.text.secrets import MARK, without_secrets
+from lk_jupyter.text.secrets import MARK, mask_secrets
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
@@ -71,7 +71,7 @@ def _has_same_files(stored: str | None, files: str | None) -> bool:
 
 def _journal_text(text: str | None) -> str:
     """Return a text in the form that the journal stores."""
-    return without_secrets(text or "")
+    return mask_secrets(text or "")
 
 
 def _author_inputs(import_files: str | None) -> Any:

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from lk_jupyter.storage._multipart import multipart_etag
-from lk_jupyter.storage._parts import AT_ONCE, MIB, part_size, ranges
+from lk_jupyter.storage._parts import AT_ONCE, MIB, part_ranges, part_size
 from lk_jupyter.storage._workers import CancelToken, call_for_each
 from lk_jupyter.storage.objects import ObjectInfo
 
@@ -18,30 +18,30 @@ _IN_PARTS = re.compile(r"[0-9a-f]{32}-(\d+)")
 _USUAL_PARTS = (8 * MIB, 5 * MIB, 64 * MIB)
 
 
-def digest(content: bytes | bytearray | memoryview) -> str:
+def hash_content(content: bytes | bytearray | memoryview) -> str:
     """Return the name of some content."""
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
-def differs(content: bytes | bytearray | memoryview, etag: str) -> bool:
+def differs_from_etag(content: bytes | bytearray | memoryview, etag: str) -> bool:
     """Return whether content certainly differs from its ETag; an ETag that isn't an MD5 hash proves nothing."""
-    return bool(_PLAIN.fullmatch(etag)) and digest(content) != etag
+    return bool(_PLAIN.fullmatch(etag)) and hash_content(content) != etag
 
 
 def file_matches_object(path: Path, info: ObjectInfo) -> bool:
     """Return whether a file certainly has the content of the object."""
-    return path.stat().st_size == info.size and bool(matches(path, info.etag))
+    return path.stat().st_size == info.size and bool(file_matches_etag(path, info.etag))
 
 
-def matches(path: Path, etag: str) -> bool | None:
+def file_matches_etag(path: Path, etag: str) -> bool | None:
     """Return whether a file has the content of an ETag; None if the ETag can't be computed from the file."""
     size = path.stat().st_size
     if _PLAIN.fullmatch(etag):
         return _file_digest(path) == etag
     match = _IN_PARTS.fullmatch(etag)
     count = int(match[1]) if match else 0
-    sizes = [part for part in dict.fromkeys((part_size(size), *_USUAL_PARTS)) if len(ranges(size, part)) == count]
-    return any(_in_parts(path, size, part) == etag for part in sizes) if sizes else None
+    sizes = [part for part in dict.fromkeys((part_size(size), *_USUAL_PARTS)) if len(part_ranges(size, part)) == count]
+    return any(_digest_in_parts(path, size, part) == etag for part in sizes) if sizes else None
 
 
 def _file_digest(path: Path) -> str:
@@ -52,13 +52,13 @@ def _file_digest(path: Path) -> str:
     return digest_of_file.hexdigest()
 
 
-def _in_parts(path: Path, size: int, part: int) -> str:
+def _digest_in_parts(path: Path, size: int, part: int) -> str:
     digests: dict[int, str] = {}
 
     def take(where: tuple[int, int]) -> None:
-        digests[where[0]] = digest(read_range(path, *where))
+        digests[where[0]] = hash_content(read_range(path, *where))
 
-    call_for_each(ranges(size, part), take, AT_ONCE, halt=CancelToken())
+    call_for_each(part_ranges(size, part), take, AT_ONCE, halt=CancelToken())
     return multipart_etag([digests[start] for start in sorted(digests)])
 
 

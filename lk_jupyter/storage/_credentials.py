@@ -56,9 +56,9 @@ class Credentials:
 
     def current_credentials(self) -> StorageCredentials:
         """Return credentials for a request that is sent now."""
-        return self.lasting(timedelta(0))
+        return self.credentials_for(timedelta(0))
 
-    def lasting(self, time: timedelta) -> StorageCredentials:
+    def credentials_for(self, time: timedelta) -> StorageCredentials:
         """Return credentials that are valid for ``time``, or for the longest time that the server grants."""
         with self._lock:
             now = self.now()
@@ -80,22 +80,22 @@ class Credentials:
         try:
             return self._issue()
         except (ConnectionFailed, ServerError):
-            if self._present is None or _end(self._present, self._request_time) <= now:
+            if self._present is None or _credentials_end(self._present, self._request_time) <= now:
                 raise
             return self._present
 
     def _minimum_age(self, now: datetime) -> timedelta:
         """Return the minimum age of the credentials before a request for new ones."""
         assert self._present  # noqa: S101 (asked only when there are some)
-        life = _end(self._present, self._request_time) - self._request_time
+        life = _credentials_end(self._present, self._request_time) - self._request_time
         return _REST if self._ends_before(now) else max(_REST, life * _NEW)
 
     def _ends_before(self, moment: datetime) -> bool:
         assert self._present  # noqa: S101 (asked only when there are some)
-        end = _end(self._present, self._request_time)
+        end = _credentials_end(self._present, self._request_time)
         return end - min(MARGIN, (end - self._request_time) / 5) < moment
 
 
-def _end(credentials: StorageCredentials, request_time: datetime) -> datetime:
+def _credentials_end(credentials: StorageCredentials, request_time: datetime) -> datetime:
     """Return when credentials end; where the server gives no time, they count for as long as the shortest do."""
     return credentials.expires_at or request_time + _UNTOLD

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from lk_jupyter.config.files import take_lock
 from lk_jupyter.errors import StorageError
-from lk_jupyter.storage._checksum import differs, matches
-from lk_jupyter.storage._parts import AT_ONCE, PART, ranges
+from lk_jupyter.storage._checksum import differs_from_etag, file_matches_etag
+from lk_jupyter.storage._parts import AT_ONCE, PART, part_ranges
 from lk_jupyter.storage._workers import CancelToken, call_for_each
 from lk_jupyter.storage.objects import ObjectInfo
 from lk_jupyter.storage.progress import Meter
@@ -31,11 +31,11 @@ class Unfinished:
     """A file with the downloaded bytes, and for a large object a second file that lists its downloaded parts."""
 
     def __init__(self, target: Path, info: ObjectInfo) -> None:
-        name = _hash(target.name)
-        self.path = target.with_name(f"{_PREFIX}{name}-{_hash(info.key, info.etag, str(info.size))}.part")
+        name = _hash_words(target.name)
+        self.path = target.with_name(f"{_PREFIX}{name}-{_hash_words(info.key, info.etag, str(info.size))}.part")
         self.marks = self.path.with_suffix(".done")
         if info.size > PART:
-            _clear(target.parent, f"{_PREFIX}{name}-*", self)
+            _remove_unfinished(target.parent, f"{_PREFIX}{name}-*", self)
         for path in (self.path, self.marks):
             if path.is_symlink():  # planted by a user who shares the folder and guesses the name
                 path.unlink()
@@ -103,7 +103,7 @@ def fetch_file(read: Read, info: ObjectInfo, target: Path, meter: Meter, *, chec
             _fetch_at_once(read, info, unfinished, meter)
         else:
             _fetch_parts(read, info, unfinished, meter)
-            _check(unfinished.path, info, checksum=checksum)
+            _check_content(unfinished.path, info, checksum=checksum)
     except StorageError as error:
         unfinished.drop() if info.size <= PART or isinstance(error, _Damaged) else unfinished.close()
         raise
@@ -117,7 +117,7 @@ def _fetch_at_once(read: Read, info: ObjectInfo, unfinished: Unfinished, meter: 
     unfinished.read_marks()
     if info.size:
         content = read(info, 0, info.size)
-        if differs(content, info.etag):
+        if differs_from_etag(content, info.etag):
             raise _Damaged(info)
         write_at(unfinished.path, 0, content)
         meter.add(info.size)
@@ -137,11 +137,11 @@ def _fetch_parts(read: Read, info: ObjectInfo, unfinished: Unfinished, meter: Me
         unfinished.record_part(number)
         meter.add(end - start)
 
-    call_for_each(enumerate(ranges(info.size, PART)), take_part, AT_ONCE, halt=halt, tick=meter.tell)
+    call_for_each(enumerate(part_ranges(info.size, PART)), take_part, AT_ONCE, halt=halt, tick=meter.tell)
 
 
-def _check(path: Path, info: ObjectInfo, *, checksum: bool) -> None:
-    if checksum and matches(path, info.etag) is False:
+def _check_content(path: Path, info: ObjectInfo, *, checksum: bool) -> None:
+    if checksum and file_matches_etag(path, info.etag) is False:
         raise _Damaged(info)
 
 
@@ -177,7 +177,7 @@ def is_unfinished(name: str) -> bool:
     return name.startswith(_PREFIX) and name.endswith((".part", ".done"))
 
 
-def clear_up(folder: Path) -> None:
+def remove_interrupted_downloads(folder: Path) -> None:
     """Remove the files of interrupted downloads into a folder; files of active downloads stay."""
     for path in folder.rglob(f"{_PREFIX}*.part"):
         with suppress(OSError), path.open("rb") as file:
@@ -186,7 +186,7 @@ def clear_up(folder: Path) -> None:
                 path.unlink()
 
 
-def _clear(folder: Path, pattern: str, current: Unfinished) -> None:
+def _remove_unfinished(folder: Path, pattern: str, current: Unfinished) -> None:
     """Remove unfinished downloads of older versions of an object."""
     for path in folder.glob(pattern):
         if path not in {current.path, current.marks}:
@@ -194,5 +194,5 @@ def _clear(folder: Path, pattern: str, current: Unfinished) -> None:
                 path.unlink()
 
 
-def _hash(*words: str) -> str:
+def _hash_words(*words: str) -> str:
     return hashlib.sha256("\0".join(words).encode("utf-8", "surrogatepass")).hexdigest()[:12]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from lk_jupyter._threads import run_before_exit
 from lk_jupyter.errors import StorageError
-from lk_jupyter.storage._parts import AT_ONCE, MIB, ranges
+from lk_jupyter.storage._parts import AT_ONCE, MIB, part_ranges
 from lk_jupyter.storage._workers import CancelToken, call_for_each
 from lk_jupyter.storage.objects import ObjectInfo
 
@@ -118,7 +118,7 @@ class ObjectReader(io.RawIOBase):
         def take(where: tuple[int, int]) -> None:
             content[where[0] : where[1]] = self._read(self.info, start + where[0], start + where[1])
 
-        call_for_each(ranges(end - start, step), take, AT_ONCE, halt=CancelToken())
+        call_for_each(part_ranges(end - start, step), take, AT_ONCE, halt=CancelToken())
         return memoryview(content)
 
 
@@ -164,12 +164,12 @@ class _Sending:
         self._error: BaseException | None = None
         self._is_unwanted = self._is_alone = False
         if _STARTS_NONE_LATE:
-            self._start()
+            self._start_upload()
 
     def add(self, content: memoryview) -> None:
         """Add bytes. Raises the error of the upload, if any."""
-        self._check()
-        for start, end in ranges(content.nbytes, _PIECE):
+        self._raise_upload_error()
+        for start, end in part_ranges(content.nbytes, _PIECE):
             self._buffer += content[start:end]
             if len(self._buffer) >= _PIECE:
                 self._put_piece(bytes(self._buffer[:_PIECE]))
@@ -181,46 +181,46 @@ class _Sending:
             self._put(iter((bytes(self._buffer),)), self._key)
             return
         self._put_piece(bytes(self._buffer))
-        self._end()
-        self._check()
+        self._wait_for_end()
+        self._raise_upload_error()
 
-    def give_up(self) -> None:
+    def discard_upload(self) -> None:
         """Store nothing."""
         self._is_unwanted = True
         self._buffer.clear()
         if self._thread:
-            self._end()
+            self._wait_for_end()
 
-    def finish_alone(self) -> None:
+    def finish_in_background(self) -> None:
         """Store the object in the background; an error is reported like errors of threads."""
         self._is_alone = True
-        _ALONE.add(self._thread or self._start())
+        _ALONE.add(self._thread or self._start_upload())
         self._pieces.put(bytes(self._buffer))
         self._pieces.put(None)
 
     def _put_piece(self, piece: bytes) -> None:
         if self._thread is None:
-            self._start()
+            self._start_upload()
         while not self._room.acquire(timeout=0.1):
-            self._check()
+            self._raise_upload_error()
         self._pieces.put(piece)
 
-    def _start(self) -> threading.Thread:
-        self._thread = threading.Thread(target=self._send, name="lk-write", daemon=True)
+    def _start_upload(self) -> threading.Thread:
+        self._thread = threading.Thread(target=self._upload_pieces, name="lk-write", daemon=True)
         self._thread.start()
         return self._thread
 
-    def _end(self) -> None:
+    def _wait_for_end(self) -> None:
         assert self._thread  # noqa: S101 (asked only when there is one)
         self._pieces.put(None)
         while self._thread.is_alive():
             self._thread.join(0.1)
 
-    def _check(self) -> None:
+    def _raise_upload_error(self) -> None:
         if self._error:
             raise self._error
 
-    def _send(self) -> None:
+    def _upload_pieces(self) -> None:
         try:
             self._put(self._written_pieces(), self._key)
         except BaseException as error:  # (raised again where the file is written or closed)
@@ -302,7 +302,7 @@ class ObjectWriter(BucketWriter, io.RawIOBase):
     def discard(self) -> None:
         """Close the file and store nothing."""
         super().close()
-        self._sending.give_up()
+        self._sending.discard_upload()
 
     def drop(self) -> None:
         """Close the file and store the written bytes in the background; store nothing in a forked copy."""
@@ -311,7 +311,7 @@ class ObjectWriter(BucketWriter, io.RawIOBase):
             warnings.warn(
                 f"{self.name!r} wasn't closed. Its data is uploaded in the background.", ResourceWarning, 2, source=self
             )
-            self._sending.finish_alone()
+            self._sending.finish_in_background()
 
 
 class CompressedWriter(BucketWriter, io.RawIOBase):
@@ -377,7 +377,7 @@ _OPEN: weakref.WeakValueDictionary[int, BucketWriter] = weakref.WeakValueDiction
 _ALONE: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
 
-def _finish_all() -> None:
+def _finish_open_files() -> None:
     """Store all open files when Python ends: outer files first, whose buffers belong to inner files."""
     for writer in reversed(list(_OPEN.values())):
         if not writer.closed:
@@ -386,4 +386,4 @@ def _finish_all() -> None:
         thread.join()
 
 
-run_before_exit(_finish_all)
+run_before_exit(_finish_open_files)

@@ -12,11 +12,11 @@ from typing import Protocol
 
 from lk_jupyter.errors import StorageError
 from lk_jupyter.storage import _download
-from lk_jupyter.storage._checksum import matches
+from lk_jupyter.storage._checksum import file_matches_etag
 from lk_jupyter.storage._executed import execution_risk
 from lk_jupyter.storage._parts import FILES_AT_ONCE, PART
 from lk_jupyter.storage._plan import PlanEntry, SyncPlan, is_file_name, is_key, plan
-from lk_jupyter.storage._s3_http import exists
+from lk_jupyter.storage._s3_http import exists_error
 from lk_jupyter.storage._workers import CancelToken, call_for_each
 from lk_jupyter.storage.objects import ObjectInfo, TransferResult
 from lk_jupyter.storage.progress import Meter, Watcher
@@ -57,14 +57,14 @@ def upload_folder(
         raise StorageError(f"No folder '{local}'. Nothing was uploaded.")
     prefix = f"{folder}/" if folder else ""
     sync_plan, remote = _plan_upload(storage, local, prefix, checksum=how.checksum)
-    _guard(how, sync_plan, source=str(local), is_empty=not (sync_plan.copy or sync_plan.same))
+    _refuse_deleting_all(how, sync_plan, source=str(local), is_empty=not (sync_plan.copy or sync_plan.same))
     if not how.overwrite and (existing := next((entry.name for entry in sync_plan.copy if entry.name in remote), "")):
-        raise exists(prefix + existing)
+        raise exists_error(prefix + existing)
 
     def send(entry: PlanEntry, meter: Meter) -> None:
         storage._put_file(local / entry.name, prefix + entry.name, meter, overwrite=how.overwrite)
 
-    outcome = _move(sync_plan, send, how.progress)
+    outcome = _run_transfers(sync_plan, send, how.progress)
     return outcome(storage.remove_all(prefix + entry.name for entry in sync_plan.extra) if how.delete else 0)
 
 
@@ -79,16 +79,16 @@ def _plan_upload(
     storage: BucketFiles, local: Path, prefix: str, *, checksum: bool = False
 ) -> tuple[SyncPlan, dict[str, PlanEntry]]:
     """Return the plan of an upload, and the objects in the bucket by name."""
-    files, skipped = _files(local)
-    remote = {name: _entry(name, info) for name, info in _objects(storage, prefix).items()}
+    files, skipped = _local_files(local)
+    remote = {name: _plan_entry(name, info) for name, info in _objects_by_name(storage, prefix).items()}
 
     def is_equal(entry: PlanEntry, other: PlanEntry) -> bool | None:
-        return matches(local / entry.name, other.etag)
+        return file_matches_etag(local / entry.name, other.etag)
 
     return plan(files, remote, is_equal=is_equal, checksum=checksum, skipped=skipped), remote
 
 
-def down(
+def download_folder(
     storage: BucketFiles,
     folder: str,
     local: Path,
@@ -96,21 +96,21 @@ def down(
 ) -> TransferResult:
     """Make a local folder equal to a folder of the bucket."""
     prefix = f"{folder}/" if folder else ""
-    objects = _objects(storage, prefix)
+    objects = _objects_by_name(storage, prefix)
     if not objects:
         raise StorageError(f"No files in '{prefix or 'the bucket'}'. Nothing was downloaded.")
     local.mkdir(parents=True, exist_ok=True)
-    files, _ = _files(local)
-    obstacles = {name: words for name, info in objects.items() if (words := _obstacle(local, name, info.key))}
-    source = {name: _entry(name, info) for name, info in objects.items() if name not in obstacles}
+    files, _ = _local_files(local)
+    obstacles = {name: words for name, info in objects.items() if (words := _reason_to_skip(local, name, info.key))}
+    source = {name: _plan_entry(name, info) for name, info in objects.items() if name not in obstacles}
     sync_plan = plan(
         source,
         files,
-        is_equal=lambda theirs, local_entry: matches(local / local_entry.name, theirs.etag),
+        is_equal=lambda theirs, local_entry: file_matches_etag(local / local_entry.name, theirs.etag),
         checksum=how.checksum,
         skipped=obstacles.values(),
     )
-    _guard(how, sync_plan, source=prefix, is_empty=not source)
+    _refuse_deleting_all(how, sync_plan, source=prefix, is_empty=not source)
     _download.check_room(local, f"The download from {prefix or 'the bucket'}", sync_plan.size)
 
     def fetch(entry: PlanEntry, meter: Meter) -> None:
@@ -119,19 +119,19 @@ def down(
         info = objects[entry.name]
         _download.fetch_file(storage._read, info, target, meter, checksum=how.checksum)
 
-    outcome = _move(sync_plan, fetch, how.progress)
-    _download.clear_up(local)
-    return outcome(sum(_unlinked(local / entry.name) for entry in sync_plan.extra) if how.delete else 0)
+    outcome = _run_transfers(sync_plan, fetch, how.progress)
+    _download.remove_interrupted_downloads(local)
+    return outcome(sum(_unlink_file(local / entry.name) for entry in sync_plan.extra) if how.delete else 0)
 
 
-def get(storage: BucketFiles, folder: str, local: Path, how: TransferOptions) -> Path:
+def fetch_folder(storage: BucketFiles, folder: str, local: Path, how: TransferOptions) -> Path:
     """Download a folder and return its local path; warn of skipped objects."""
-    for line in down(storage, folder, local, how).left_out:
+    for line in download_folder(storage, folder, local, how).left_out:
         warnings.warn(f"Skipped: {line}", UserWarning, stacklevel=3)
     return local
 
 
-def _obstacle(local: Path, name: str, key: str) -> str:
+def _reason_to_skip(local: Path, name: str, key: str) -> str:
     """Return why an object is skipped in the download of its folder; empty if not.
 
     Other members can write into the bucket, so a new file that Python would execute unasked needs an explicit download.
@@ -143,7 +143,7 @@ def _obstacle(local: Path, name: str, key: str) -> str:
     return f"{key!r} {risk.words}. Check it, then: %lk_get {quote(key)} {quote(str(path))}" if risk else ""
 
 
-def _move(
+def _run_transfers(
     sync_plan: SyncPlan, act: Callable[[PlanEntry, Meter], None], progress: Watcher | None
 ) -> Callable[[int], TransferResult]:
     """Transfer all files of a plan: small files in parallel, then each large file in parts."""
@@ -170,7 +170,7 @@ def _move(
     )
 
 
-def _guard(how: TransferOptions, sync_plan: SyncPlan, *, source: str, is_empty: bool) -> None:
+def _refuse_deleting_all(how: TransferOptions, sync_plan: SyncPlan, *, source: str, is_empty: bool) -> None:
     if how.delete and is_empty and sync_plan.extra:
         raise StorageError(
             f"{source} has no files, so all {len(sync_plan.extra):,} files of the target would be deleted. Nothing "
@@ -178,18 +178,18 @@ def _guard(how: TransferOptions, sync_plan: SyncPlan, *, source: str, is_empty: 
         )
 
 
-def _objects(storage: BucketFiles, prefix: str) -> dict[str, ObjectInfo]:
+def _objects_by_name(storage: BucketFiles, prefix: str) -> dict[str, ObjectInfo]:
     return {info.key[len(prefix) :]: info for info in storage.ls(prefix)}
 
 
-def _entry(name: str, info: ObjectInfo) -> PlanEntry:
+def _plan_entry(name: str, info: ObjectInfo) -> PlanEntry:
     return PlanEntry(name, info.size, info.modified.timestamp() if info.modified else 0.0, info.etag)
 
 
-def _files(folder: Path) -> tuple[dict[str, PlanEntry], list[str]]:
+def _local_files(folder: Path) -> tuple[dict[str, PlanEntry], list[str]]:
     """Return the files below a folder by name, and a reason for each file that can't be an object."""
     entries, skipped = dict[str, PlanEntry](), list[str]()
-    for path in _walk(folder, skipped):
+    for path in _walk_files(folder, skipped):
         name = path.relative_to(folder).as_posix()
         try:
             facts = path.stat()
@@ -203,7 +203,7 @@ def _files(folder: Path) -> tuple[dict[str, PlanEntry], list[str]]:
     return entries, skipped
 
 
-def _walk(folder: Path, skipped: list[str]) -> Iterator[Path]:
+def _walk_files(folder: Path, skipped: list[str]) -> Iterator[Path]:
     def note(error: OSError) -> None:
         skipped.append(f"{error.filename}: {error.strerror}")
 
@@ -212,7 +212,7 @@ def _walk(folder: Path, skipped: list[str]) -> Iterator[Path]:
         yield from (Path(at, name) for name in sorted(names))
 
 
-def _unlinked(path: Path) -> int:
+def _unlink_file(path: Path) -> int:
     try:
         path.unlink()
     except OSError:

@@ -29,27 +29,27 @@ _MOST_DIGITS = 20
 _SECONDS = len("2026-01-31T12:00:00")  # some servers send fractions of a second, of any length
 
 
-def pages(wire: Wire, prefix: str, *, recursive: bool, size: int = 1000) -> Iterator[Page]:
+def list_pages(wire: Wire, prefix: str, *, recursive: bool, size: int = 1000) -> Iterator[Page]:
     """Iterate over the pages of keys that start with ``prefix``; each page is requested when needed.
 
     Without ``recursive``, deeper keys are listed once, as their folder.
     """
-    listing = page(wire, prefix, recursive=recursive, size=size)
+    listing = request_page(wire, prefix, recursive=recursive, size=size)
     yield listing.items
     tokens: set[str] = set()
     while listing.token:
         if listing.token in tokens:
-            raise _repeats(prefix)
+            raise _repeated_page_error(prefix)
         tokens.add(listing.token)
-        listing = page(wire, prefix, recursive=recursive, size=size, token=listing.token)
+        listing = request_page(wire, prefix, recursive=recursive, size=size, token=listing.token)
         yield listing.items
 
 
-def _repeats(prefix: str) -> StorageError:
+def _repeated_page_error(prefix: str) -> StorageError:
     return StorageError(f"Can't read the list of {prefix!r}: the bucket repeats a page.")
 
 
-def page(wire: Wire, prefix: str, *, recursive: bool, size: int, token: str | None = None) -> FolderPage:
+def request_page(wire: Wire, prefix: str, *, recursive: bool, size: int, token: str | None = None) -> FolderPage:
     """Return a page of the keys that start with ``prefix``: the first page, or the page of a token."""
     query = {"list-type": "2", "prefix": prefix, "max-keys": str(size)}
     if not recursive:
@@ -57,11 +57,11 @@ def page(wire: Wire, prefix: str, *, recursive: bool, size: int, token: str | No
     if token:
         query.update(_page_parameters(token))
     answer = wire.need(Request("GET", "", query))
-    root = _parsed(answer.body, prefix)
-    following = _following(root)
+    root = _parse_listing(answer.body, prefix)
+    following = _next_page_token(root)
     if following and following == token:
-        raise _repeats(prefix)
-    items = _items(root, prefix)
+        raise _repeated_page_error(prefix)
+    items = _parse_items(root, prefix)
     if answer.headers.get("server", "").startswith(_LISTS_EMPTY_FOLDERS):
         items = _without_empty_folders(wire, items)
     return FolderPage(items, following)
@@ -75,15 +75,15 @@ def _page_parameters(token: str) -> dict[str, str]:
     return {"marker": key, "start-after": key}
 
 
-def _following(root: ET.Element) -> str | None:
+def _next_page_token(root: ET.Element) -> str | None:
     """Return the token of the next page; None on the last page."""
-    space = _space(root)
+    space = _xml_namespace(root)
     if root.findtext(f"{space}IsTruncated", "").strip().lower() != "true":
         return None
     if token := root.findtext(f"{space}NextContinuationToken"):
         return token
     places = (f"{space}Contents/{space}Key", f"{space}CommonPrefixes/{space}Prefix")
-    read = _reader(root)
+    read = _key_decoder(root)
     keys = [read(row.text or "") for place in places for row in root.iterfind(place)]
     last = read(root.findtext(f"{space}NextMarker", "")) or max(keys, default="")
     if not last:
@@ -91,17 +91,17 @@ def _following(root: ET.Element) -> str | None:
     return f"{_AFTER}{last}"
 
 
-def markers(wire: Wire, prefix: str) -> list[str]:
+def list_folder_markers(wire: Wire, prefix: str) -> list[str]:
     """Return the keys below a folder that end with a slash: empty objects with which other programs create folders."""
     query = {"list-type": "2", "prefix": prefix}
     marker_keys: list[str] = []
     starts: set[str | None] = {None}
     while True:
-        root = _parsed(wire.need(Request("GET", "", query)).body, prefix)
-        space = _space(root)
-        keys = map(_reader(root), (row.findtext(f"{space}Key", "") for row in root.iter(f"{space}Contents")))
+        root = _parse_listing(wire.need(Request("GET", "", query)).body, prefix)
+        space = _xml_namespace(root)
+        keys = map(_key_decoder(root), (row.findtext(f"{space}Key", "") for row in root.iter(f"{space}Contents")))
         marker_keys += [key for key in keys if key.endswith("/")]
-        following = _following(root)
+        following = _next_page_token(root)
         if following is None or following in starts:
             return marker_keys
         starts.add(following)
@@ -111,8 +111,8 @@ def markers(wire: Wire, prefix: str) -> list[str]:
 def is_prefix(wire: Wire, prefix: str) -> bool:
     """Return whether a key starts with this text, markers of empty folders included."""
     query = {"list-type": "2", "prefix": prefix, "max-keys": "1"}
-    root = _parsed(wire.need(Request("GET", "", query)).body, prefix)
-    return next(root.iter(f"{_space(root)}Contents"), None) is not None
+    root = _parse_listing(wire.need(Request("GET", "", query)).body, prefix)
+    return next(root.iter(f"{_xml_namespace(root)}Contents"), None) is not None
 
 
 def _without_empty_folders(wire: Wire, items: Page) -> Page:
@@ -128,7 +128,7 @@ def _without_empty_folders(wire: Wire, items: Page) -> Page:
     return [row for row in items if not row.is_folder or row.key in folders_with_files]
 
 
-def _parsed(body: bytes, prefix: str) -> ET.Element:
+def _parse_listing(body: bytes, prefix: str) -> ET.Element:
     try:
         root = ET.fromstring(body)  # noqa: S314 (from the storage that the API named)
     except ET.ParseError as error:
@@ -138,23 +138,23 @@ def _parsed(body: bytes, prefix: str) -> ET.Element:
     return root
 
 
-def _reader(root: ET.Element) -> Callable[[str], str]:
+def _key_decoder(root: ET.Element) -> Callable[[str], str]:
     """Return a function that decodes the keys of a list: some servers quote keys as in URLs and declare that."""
-    return unquote_plus if root.findtext(f"{_space(root)}EncodingType") == "url" else str
+    return unquote_plus if root.findtext(f"{_xml_namespace(root)}EncodingType") == "url" else str
 
 
-def _items(root: ET.Element, prefix: str) -> Page:
-    space = _space(root)
-    read = _reader(root)
+def _parse_items(root: ET.Element, prefix: str) -> Page:
+    space = _xml_namespace(root)
+    read = _key_decoder(root)
     cells = ({cell.tag[len(space) :]: cell.text or "" for cell in row} for row in root.iter(f"{space}Contents"))
-    rows = [_info({**row, "Key": read(row.get("Key", ""))}) for row in cells]
+    rows = [_parse_object({**row, "Key": read(row.get("Key", ""))}) for row in cells]
     names = (read(row.findtext(f"{space}Prefix", "")) for row in root.iter(f"{space}CommonPrefixes"))
     folders = [ObjectInfo(name, 0, None) for name in names]
     objects = [row for row in rows if not (row.is_folder and (row.key == prefix or not row.size))]
     return sorted([*folders, *objects], key=lambda row: row.key) if folders else objects
 
 
-def _info(row: dict[str, str]) -> ObjectInfo:
+def _parse_object(row: dict[str, str]) -> ObjectInfo:
     written = None
     with suppress(ValueError):
         written = datetime.fromisoformat(row.get("LastModified", "")[:_SECONDS] + "+00:00")
@@ -164,5 +164,5 @@ def _info(row: dict[str, str]) -> ObjectInfo:
     return ObjectInfo(row["Key"], int(size), written, row.get("ETag", "").strip('"'))
 
 
-def _space(root: ET.Element) -> str:
+def _xml_namespace(root: ET.Element) -> str:
     return root.tag.partition("}")[0] + "}" if root.tag.startswith("{") else ""

@@ -87,7 +87,7 @@ class Multipart:
         etag = multipart_etag([parts[number].etag for number in sorted(parts)])
         try:
             answer = self.wire.need(request) if overwrite else self.wire.create(request, etag)
-            self._check(answer, parts, etag)
+            self._check_object(answer, parts, etag)
         except NoSuchObject:
             if not self._is_complete(etag):
                 raise StorageError(f"The bucket lost the upload of {self.key!r}. Upload it again.") from None
@@ -97,7 +97,7 @@ class Multipart:
         answer = self.wire.ask(Request("HEAD", self.key))
         return answer.status == 200 and answer.headers.get("etag", "").strip('"') == etag
 
-    def _check(self, answer: S3Response, parts: Mapping[int, UploadPart], etag: str) -> None:
+    def _check_object(self, answer: S3Response, parts: Mapping[int, UploadPart], etag: str) -> None:
         """Check that the object has the size and the content of the parts. Raises StorageError, NoSuchObject."""
         if answer.status >= 300:  # an earlier try created the object, as its ETag showed
             return

@@ -26,7 +26,7 @@ def part_size(size: int) -> int:
     return max(PART, -(-least // MIB) * MIB)
 
 
-def ranges(size: int, part: int) -> list[tuple[int, int]]:
+def part_ranges(size: int, part: int) -> list[tuple[int, int]]:
     """Return start and end of each part, in bytes; an empty part for an empty object."""
     return [(start, min(start + part, size)) for start in range(0, size, part)] or [(0, 0)]
 

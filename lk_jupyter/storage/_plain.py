@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from lk_jupyter.errors import StorageError
 from lk_jupyter.storage._credentials import Credentials
-from lk_jupyter.storage._s3 import Denied, NoBucket, in_our_words, persistent
-from lk_jupyter.storage._s3_http import Wire, refuse
+from lk_jupyter.storage._s3 import Denied, NoBucket, persistent, translate_errors
+from lk_jupyter.storage._s3_http import Wire, raise_error_answer
 from lk_jupyter.storage._sign import Request
 
-__all__ = ["Denied", "NoBucket", "in_our_words", "persistent"]
+__all__ = ["Denied", "NoBucket", "persistent", "translate_errors"]
 
 
 def open_store(credentials: Credentials) -> Wire:
@@ -29,5 +29,5 @@ def read_range(wire: Wire, key: str, etag: str, start: int, end: int) -> memoryv
     if answer.status == 412:
         raise StorageError(f"{key!r} changed while it was read. Try again.")
     if answer.code:
-        refuse(key, answer)
+        raise_error_answer(key, answer)
     return memoryview(answer.body)

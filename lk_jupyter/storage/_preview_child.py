@@ -95,7 +95,7 @@ def main() -> None:
     for stream in (0, 1):  # text that a library prints isn't a message
         os.dup2(nothing, stream)
     reader = io.BufferedReader(answers)
-    while _is_work(answers) and (message := read_message(reader, MOST_RANGE)):
+    while _wait_for_request(answers) and (message := read_message(reader, MOST_RANGE)):
         key, size, modified = json.loads(message[1])
         info = ObjectInfo(key, size, datetime.fromisoformat(modified) if modified else None)
         with suppress(LkError):
@@ -103,28 +103,28 @@ def main() -> None:
         write_message(requests, b"s", b"")
         _set_limits()
         file = io.BufferedReader(RangeReader(size, requests, reader), 1 << 16)
-        write_message(requests, b"v", json.dumps(_result(info, file)).encode())
+        write_message(requests, b"v", json.dumps(_preview_result(info, file)).encode())
 
 
-def _result(info: ObjectInfo, file: Any) -> dict[str, Any]:
+def _preview_result(info: ObjectInfo, file: Any) -> dict[str, Any]:
     try:
         return preview_facts(read_preview(info, file))
     except LkError as problem:
         return {"problem": str(problem)}
     except MemoryError:
-        return {"failure": _memory()}
+        return {"failure": _memory_failure()}
     except EOFError:
         raise
     except Exception as error:  # noqa: BLE001 (each library has its own)
         words = " ".join(str(error).split())
-        return {"failure": _memory()} if _NO_MEMORY.search(words) else {"broken": words or type(error).__name__}
+        return {"failure": _memory_failure()} if _NO_MEMORY.search(words) else {"broken": words or type(error).__name__}
 
 
-def _memory() -> str:
+def _memory_failure() -> str:
     return f"it needs more than {MEMORY // 1_000_000} MB of memory"
 
 
-def _is_work(answers: IO[bytes]) -> bool:
+def _wait_for_request(answers: IO[bytes]) -> bool:
     if sys.platform == "win32":  # where select takes sockets only
         return True
     return bool(select.select([answers], [], [], IDLE_SECONDS)[0])

@@ -60,7 +60,7 @@ class _Child:
             start_new_session=True,
         )
         self._answers: queue.SimpleQueue[tuple[bytes, bytes] | None] = queue.SimpleQueue()
-        self._receiver = threading.Thread(target=self._receive, name="lk-preview", daemon=True)
+        self._receiver = threading.Thread(target=self._receive_answers, name="lk-preview", daemon=True)
         self._receiver.start()
 
     @property
@@ -71,9 +71,9 @@ class _Child:
     def preview(self, info: ObjectInfo, file: Any) -> dict[str, Any]:
         """Return the result for an open file. Raises PreviewFailed, and errors of reading the file."""
         modified = info.modified.isoformat() if info.modified else None
-        self._send(b"p", json.dumps([info.key, info.size, modified]).encode())
+        self._send_message(b"p", json.dumps([info.key, info.size, modified]).encode())
         try:
-            started = self._answer(_START_SECONDS)
+            started = self._next_answer(_START_SECONDS)
         except PreviewFailed:
             started = (b"", b"")
         if started[0] != b"s":
@@ -81,7 +81,7 @@ class _Child:
         remaining, total = float(SECONDS), 0
         while True:
             began = time.monotonic()
-            kind, content = self._answer(remaining)
+            kind, content = self._next_answer(remaining)
             remaining -= time.monotonic() - began
             if kind != b"r":
                 break
@@ -90,7 +90,7 @@ class _Child:
             if size > MOST_RANGE or total > MOST_READ:
                 raise PreviewFailed("it needs more of the file than a preview reads")
             file.seek(start)
-            self._send(b"b", bytes(file.read(size)))
+            self._send_message(b"b", bytes(file.read(size)))
         if kind != b"v":
             raise PreviewFailed("the process sent no result")
         result = json.loads(content)
@@ -108,32 +108,32 @@ class _Child:
                 stream.close()  # type: ignore[union-attr]
         self._folder.cleanup()
 
-    def _receive(self) -> None:
+    def _receive_answers(self) -> None:
         stream = self.process.stdout
         with suppress(OSError, ValueError):
             while stream and (message := read_message(stream, MOST_ANSWER)):
                 self._answers.put(message)
         self._answers.put(None)
 
-    def _answer(self, seconds: float) -> tuple[bytes, bytes]:
+    def _next_answer(self, seconds: float) -> tuple[bytes, bytes]:
         try:
             message = self._answers.get(timeout=max(0.0, seconds))
         except queue.Empty:
             raise PreviewFailed(_TOO_LONG) from None
         if message is None:
-            raise PreviewFailed(self._end())
+            raise PreviewFailed(self._end_reason())
         return message
 
-    def _end(self) -> str:
+    def _end_reason(self) -> str:
         code = self.process.wait(10)
         return _TOO_LONG if code == _TIMEOUT_SIGNAL else "it crashes the library that reads it"
 
-    def _send(self, kind: bytes, content: bytes) -> None:
+    def _send_message(self, kind: bytes, content: bytes) -> None:
         stream = self.process.stdin
         try:
             write_message(stream, kind, content)  # type: ignore[arg-type]
         except OSError:
-            raise PreviewFailed(self._end()) from None
+            raise PreviewFailed(self._end_reason()) from None
 
 
 class PreviewProcess:

@@ -95,12 +95,12 @@ def find_reader(key: str) -> tuple[Show, str, Callable[[Any], Any] | None]:
     *outer, last = ["", *(suffix.lower() for suffix in PurePosixPath(key).suffixes)]
     inner = outer[-1] if outer else ""
     if last in PACKED and inner in _TEXTS:
-        return _PREVIEWS.get(inner, _text), inner, PACKED[last]
-    return _PREVIEWS.get(last, _text), last, None
+        return _PREVIEWS.get(inner, _preview_text), inner, PACKED[last]
+    return _PREVIEWS.get(last, _preview_text), last, None
 
 
-def _csv(info: ObjectInfo, file: Any, separators: str = ",;\t|") -> Preview:
-    text, is_part = _head(file, TEXT)
+def _preview_csv(info: ObjectInfo, file: Any, separators: str = ",;\t|") -> Preview:
+    text, is_part = _read_head(file, TEXT)
     separator = max(separators, key=text.partition("\n")[0].count)
     records = list(csv.reader(io.StringIO(text), delimiter=separator))
     if is_part and len(records) > 1:
@@ -110,27 +110,29 @@ def _csv(info: ObjectInfo, file: Any, separators: str = ",;\t|") -> Preview:
     columns = [(name, _column_type(row[n] for row in rows if n < len(row))) for n, name in enumerate(first)]
     counted = "" if is_part else f"{len(rows):,} rows, "
     words = f"Table, {counted}{len(names):,} columns, {size_label(info.size)}. Types are from the first rows."
-    return _table(info, words, columns, rows, is_part=is_part or len(rows) > ROWS)
+    return _preview_table(info, words, columns, rows, is_part=is_part or len(rows) > ROWS)
 
 
-def _tsv(info: ObjectInfo, file: Any) -> Preview:
-    return _csv(info, file, "\t")
+def _preview_tsv(info: ObjectInfo, file: Any) -> Preview:
+    return _preview_csv(info, file, "\t")
 
 
-def _parquet(info: ObjectInfo, file: Any) -> Preview:
+def _preview_parquet(info: ObjectInfo, file: Any) -> Preview:
     parquet = library("pyarrow.parquet").ParquetFile(file, buffer_size=1 << 16, pre_buffer=False)
     schema, count = parquet.schema_arrow, parquet.metadata.num_rows
     batches = parquet.iter_batches(batch_size=ROWS, columns=schema.names[:COLUMNS], use_threads=False)
-    return _arrow(info, schema, next(iter(batches), None), count)
+    return _preview_arrow(info, schema, next(iter(batches), None), count)
 
 
-def _feather(info: ObjectInfo, file: Any) -> Preview:
+def _preview_feather(info: ObjectInfo, file: Any) -> Preview:
     feather = library("pyarrow").ipc.open_file(file)
     batch = feather.get_batch(0) if feather.num_record_batches else None
-    return _arrow(info, feather.schema, batch, None if feather.num_record_batches > 1 else batch and batch.num_rows)
+    return _preview_arrow(
+        info, feather.schema, batch, None if feather.num_record_batches > 1 else batch and batch.num_rows
+    )
 
 
-def _arrow(info: ObjectInfo, schema: Any, batch: Any, count: int | None) -> Preview:
+def _preview_arrow(info: ObjectInfo, schema: Any, batch: Any, count: int | None) -> Preview:
     columns = [(each.name, _shorten_text(str(each.type))) for each in schema]
     if batch:
         batch.validate(full=True)
@@ -138,10 +140,10 @@ def _arrow(info: ObjectInfo, schema: Any, batch: Any, count: int | None) -> Prev
     rows = [["" if value is None else _shorten_text(str(value)) for value in row] for row in zip(*cells, strict=True)]
     counted = "" if count is None else f"{count:,} rows, "
     words = f"Table, {counted}{len(columns):,} columns, {size_label(info.size)}."
-    return _table(info, words, columns, rows, is_part=count is None or count > len(rows))
+    return _preview_table(info, words, columns, rows, is_part=count is None or count > len(rows))
 
 
-def _table(
+def _preview_table(
     info: ObjectInfo, words: str, columns: list[tuple[str, str]], rows: list[list[str]], *, is_part: bool
 ) -> Preview:
     cells = [[_shorten_text(cell) for cell in row[:COLUMNS]] for row in rows[:ROWS]]
@@ -149,8 +151,8 @@ def _table(
     return Preview(info, words, names, cells, is_part=is_part or len(columns) > COLUMNS)
 
 
-def _text(info: ObjectInfo, file: Any) -> Preview:
-    text, is_part = _head(file, TEXT)
+def _preview_text(info: ObjectInfo, file: Any) -> Preview:
+    text, is_part = _read_head(file, TEXT)
     if "\0" in text or text.count("\ufffd") > len(text) // 20:
         suffix = PurePosixPath(info.key).suffix
         kind = f"Files of the kind {suffix}" if suffix else "Files of bytes"
@@ -160,8 +162,8 @@ def _text(info: ObjectInfo, file: Any) -> Preview:
     return Preview(info, f"Text, {size_label(info.size)}.", text=text, is_part=is_part)
 
 
-def _json(info: ObjectInfo, file: Any) -> Preview:
-    preview = _text(info, file)
+def _preview_json(info: ObjectInfo, file: Any) -> Preview:
+    preview = _preview_text(info, file)
     with suppress(ValueError, RecursionError):
         if not preview.is_part:
             text = _indent_json(json.loads(preview.text))
@@ -179,9 +181,9 @@ def _indent_json(value: Any) -> str:
     return text.getvalue()
 
 
-def _notebook(info: ObjectInfo, file: Any) -> Preview:
+def _preview_notebook(info: ObjectInfo, file: Any) -> Preview:
     if info.size > NOTEBOOK:
-        return _text(info, file)
+        return _preview_text(info, file)
     cells = json.loads(file.read())["cells"]
     texts = (f"# %% [{cell['cell_type']}]\n{''.join(cell['source'])}\n" for cell in cells)
     text = "\n".join(texts)
@@ -189,7 +191,7 @@ def _notebook(info: ObjectInfo, file: Any) -> Preview:
     return Preview(info, words, text=text[:TEXT], is_part=len(text) > TEXT)
 
 
-def _image(info: ObjectInfo, file: Any) -> Preview:
+def _preview_image(info: ObjectInfo, file: Any) -> Preview:
     size = size_label(info.size)
     if info.size > IMAGE:
         return Preview(info, f"Image of {size}: previews go up to {size_label(IMAGE)}. Open it: %lk_load")
@@ -197,7 +199,7 @@ def _image(info: ObjectInfo, file: Any) -> Preview:
     mime = next((mime for mime, begin in _IMAGES.items() if content.startswith(begin)), "")
     if not mime:
         return Preview(info, f"Not an image that browsers can show ({size}). Try to open it: %lk_load")
-    width, height = _pixels(content)
+    width, height = _image_size(content)
     if not width * height:
         return Preview(info, f"The image ({size}) doesn't state its size. Download it: %lk_get {shlex.quote(info.key)}")
     if width * height > PIXELS:
@@ -208,7 +210,7 @@ def _image(info: ObjectInfo, file: Any) -> Preview:
     return Preview(info, f"An image, {size}.", image=content, mime=mime)
 
 
-def _pixels(content: bytes) -> tuple[int, int]:
+def _image_size(content: bytes) -> tuple[int, int]:
     """Return width and height in the header of an image, for which a browser would use memory; zeros if unknown."""
     start = content[:64]
     with suppress(struct.error):
@@ -264,14 +266,14 @@ def _jpeg_size(content: bytes) -> tuple[int, int]:
         at += 2 + length
 
 
-def _zip(info: ObjectInfo, file: Any) -> Preview:
+def _preview_zip(info: ObjectInfo, file: Any) -> Preview:
     names = zipfile.ZipFile(file).namelist()
     text = "\n".join(names)
     words = f"An archive, {len(names):,} files, {size_label(info.size)}."
     return Preview(info, words, text=text[:TEXT], is_part=len(text) > TEXT)
 
 
-def _npy(info: ObjectInfo, file: Any) -> Preview:
+def _preview_npy(info: ObjectInfo, file: Any) -> Preview:
     format_ = library("numpy").lib.format
     version = format_.read_magic(file)
     read = format_.read_array_header_1_0 if version == (1, 0) else format_.read_array_header_2_0
@@ -280,11 +282,11 @@ def _npy(info: ObjectInfo, file: Any) -> Preview:
     return Preview(info, f"Array of {dtype}, {by}, {size_label(info.size)}. Load it: %lk_load")
 
 
-def _workbook(info: ObjectInfo, _: Any) -> Preview:
+def _preview_workbook(info: ObjectInfo, _: Any) -> Preview:
     return Preview(info, f"Excel workbook, {size_label(info.size)}. Load it as a table: %lk_load")
 
 
-def _head(file: Any, size: int) -> tuple[str, bool]:
+def _read_head(file: Any, size: int) -> tuple[str, bool]:
     """Return the start of a file as text, and whether the file has more."""
     content = bytes(file.read(size + 1))
     is_part = len(content) > size
@@ -314,21 +316,21 @@ _TEXTS = {".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".txt", ".log", ".md"}
 
 #: Suffix → preview function; other suffixes are shown as text if the content is text.
 _PREVIEWS: dict[str, Show] = {
-    ".csv": _csv,
-    ".tsv": _tsv,
-    ".parquet": _parquet,
-    ".pq": _parquet,
-    ".feather": _feather,
-    ".arrow": _feather,
-    ".json": _json,
-    ".ipynb": _notebook,
-    ".npy": _npy,
-    ".zip": _zip,
-    **dict.fromkeys((".xlsx", ".xls"), _workbook),
-    **dict.fromkeys((".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff"), _image),
+    ".csv": _preview_csv,
+    ".tsv": _preview_tsv,
+    ".parquet": _preview_parquet,
+    ".pq": _preview_parquet,
+    ".feather": _preview_feather,
+    ".arrow": _preview_feather,
+    ".json": _preview_json,
+    ".ipynb": _preview_notebook,
+    ".npy": _preview_npy,
+    ".zip": _preview_zip,
+    **dict.fromkeys((".xlsx", ".xls"), _preview_workbook),
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff"), _preview_image),
 }
 
 #: Preview functions that run in the child process, and their libraries.
-IN_CHILD: set[Show] = {_parquet, _feather, _notebook, _npy, _zip}
+IN_CHILD: set[Show] = {_preview_parquet, _preview_feather, _preview_notebook, _preview_npy, _preview_zip}
 
-LIBRARIES: dict[Show, str] = {_parquet: "pyarrow.parquet", _feather: "pyarrow", _npy: "numpy"}
+LIBRARIES: dict[Show, str] = {_preview_parquet: "pyarrow.parquet", _preview_feather: "pyarrow", _preview_npy: "numpy"}

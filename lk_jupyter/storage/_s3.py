@@ -114,7 +114,7 @@ def read_range(store: S3Store, key: str, etag: str, start: int, end: int) -> mem
 
 
 @contextmanager
-def in_our_words(key: str) -> Iterator[None]:
+def translate_errors(key: str) -> Iterator[None]:
     """Translate exceptions of the library into our errors; our own errors pass unchanged."""
     try:
         yield
@@ -126,11 +126,11 @@ def in_our_words(key: str) -> Iterator[None]:
         for kind, kind_of_error, words in _WORDS:
             if isinstance(error, kind):
                 raised = Unanswered if _NO_ANSWER in str(error) else kind_of_error
-                raise raised(words.format(key=key, reason=_reason(error))) from None
+                raise raised(words.format(key=key, reason=_innermost_reason(error))) from None
         raise
 
 
-def _reason(error: Exception) -> str:
+def _innermost_reason(error: Exception) -> str:
     """Return the innermost cause in one line; messages of the library nest causes and requests."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines or [type(error).__name__])[0].rpartition(": ")[2].strip('"').rstrip(".")[:200] + "."

@@ -33,7 +33,7 @@ from lk_jupyter.protocol.bucket import FOLDER
 from lk_jupyter.storage._credentials import Credentials
 from lk_jupyter.storage._parts import AT_ONCE, FILES_AT_ONCE, LOCAL_PARALLEL
 from lk_jupyter.storage._sign import Request, canonical_query, quote_text, server_address, sign_headers
-from lk_jupyter.storage._upload_state import creating
+from lk_jupyter.storage._upload_state import serialize_creation
 from lk_jupyter.storage._workers import CancelToken, call_for_each
 from lk_jupyter.storage.objects import ObjectInfo
 
@@ -89,14 +89,14 @@ class S3Response:
     @property
     def code(self) -> str:
         """The server's error code; some errors have status 200."""
-        return self._field("Code") or (str(self.status) if self.status >= 300 else "")
+        return self._error_field("Code") or (str(self.status) if self.status >= 300 else "")
 
     @property
     def message(self) -> str:
         """The server's error message."""
-        return self._field("Message") or f"HTTP {self.status}"
+        return self._error_field("Message") or f"HTTP {self.status}"
 
-    def _field(self, name: str) -> str:
+    def _error_field(self, name: str) -> str:
         if self.status < 300 and not _ERROR.match(self.body):
             return ""
         try:
@@ -151,11 +151,11 @@ class Wire:
         for tries, pause in enumerate((*self._pauses, None), 1):
             try:
                 credentials = self._credentials.current_credentials()
-                answer = self._send(request, credentials)
+                answer = self._send_signed(request, credentials)
             except _UNREACHABLE as error:
                 _close_all(self._idle)
                 if pause is None:
-                    raise StorageError(f"Can't reach the storage ({_words(error)}). Try again.") from None
+                    raise StorageError(f"Can't reach the storage ({_error_words(error)}). Try again.") from None
             else:
                 if answer.status in _DENIED and refused is None and pause is not None:
                     refused = credentials
@@ -174,7 +174,7 @@ class Wire:
         """Create the bucket, which may be missing before its first use; return whether the bucket exists now."""
         if is_read_only():
             return False
-        answer = self._send(Request("PUT", ""), self._credentials.current_credentials())
+        answer = self._send_signed(Request("PUT", ""), self._credentials.current_credentials())
         return answer.status < 300 or answer.code in {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
 
     def ensure_bucket(self) -> None:
@@ -186,7 +186,7 @@ class Wire:
         """Return a successful answer. Raises NoSuchObject, StorageError."""
         answer = self.ask(request, halt)
         if answer.code:
-            refuse(request.key, answer)
+            raise_error_answer(request.key, answer)
         return answer
 
     def head(self, key: str) -> ObjectInfo:
@@ -195,7 +195,7 @@ class Wire:
         if answer.status == 404:
             raise NoSuchObject(f"No file {key!r} in the bucket.")
         if answer.code:
-            refuse(key, answer)
+            raise_error_answer(key, answer)
         headers = answer.headers
         written = None
         with suppress(ValueError, TypeError, OverflowError):
@@ -219,7 +219,7 @@ class Wire:
     def delete(self, keys: Sequence[str]) -> None:
         """Delete up to 1,000 objects with one request, or with a request each if the server has no bulk delete."""
         with self._record_deletion(keys):
-            self._delete(keys)
+            self._delete_many(keys)
 
     @contextmanager
     def _record_deletion(self, keys: Sequence[str]) -> Iterator[None]:
@@ -237,14 +237,14 @@ class Wire:
                 what = keys[0] if len(keys) == 1 else f"{len(keys)} objects, {prefix}*"
                 record("Storage.remove", [what], status, server=self.bucket)
 
-    def _delete(self, keys: Sequence[str]) -> None:
+    def _delete_many(self, keys: Sequence[str]) -> None:
         rows = "".join(f"<Object><Key>{escape(key, _BLANKS)}</Key></Object>" for key in keys)
         body = f"<Delete><Quiet>true</Quiet>{rows}</Delete>".encode(errors="replace")
         answer = self.ask(_add_checksum(Request("POST", "", {"delete": ""}, body)))
         if answer.status in _NO_BULK:  # also for a key that XML can't contain
             call_for_each(keys, lambda key: self.need(Request("DELETE", key)), FILES_AT_ONCE, halt=CancelToken())
         elif answer.code:
-            refuse("", answer)
+            raise_error_answer("", answer)
         for refused in answer.xml.iter("Error") if answer.status < 300 and answer.body else ():
             if refused.findtext("Code", "") not in _MISSING:
                 why = refused.findtext("Message", "") or refused.findtext("Code", "")
@@ -255,9 +255,9 @@ class Wire:
 
         Servers without conditional writes get a HEAD request first; senders on this machine take turns.
         """
-        with creating(self.bucket, request.key):
+        with serialize_creation(self.bucket, request.key):
             if self.ask(Request("HEAD", request.key)).status < 300:
-                raise exists(request.key)
+                raise exists_error(request.key)
             request = _add_checksum(request)
             answer = self.ask(replace(request, headers={**request.headers, "if-none-match": "*"}))
             if answer.status in _NO_CONDITION:
@@ -265,12 +265,12 @@ class Wire:
             if answer.status in _CONFLICTS:
                 stored_etag = self.ask(Request("HEAD", request.key)).headers.get("etag", "").strip('"')
                 if answer.tries == 1 or stored_etag != etag:  # else an earlier try has created the object
-                    raise exists(request.key)
+                    raise exists_error(request.key)
             elif answer.code:
-                refuse(request.key, answer)
+                raise_error_answer(request.key, answer)
             return answer
 
-    def _send(self, request: Request, credentials: StorageCredentials) -> S3Response:
+    def _send_signed(self, request: Request, credentials: StorageCredentials) -> S3Response:
         host, path = urlsplit(server_address(credentials)).netloc, request.path(credentials)
         headers = sign_headers(request, host, credentials, self._credentials.now())
         connection = self._connection(server_address(credentials))
@@ -306,12 +306,12 @@ def _close_all(connections: list[tuple[str, http.client.HTTPConnection]]) -> Non
         connections.pop()[1].close()
 
 
-def exists(key: str) -> ObjectExists:
+def exists_error(key: str) -> ObjectExists:
     """Return the error for an object that exists already."""
     return ObjectExists(f"{key!r} already exists in the bucket. It was not overwritten.")
 
 
-def refuse(key: str, answer: S3Response) -> NoReturn:
+def raise_error_answer(key: str, answer: S3Response) -> NoReturn:
     """Raise the exception for an error answer."""
     what = repr(key) if key else "the request"
     if answer.code in _MISSING:
@@ -335,16 +335,16 @@ def _open_connection(address: str) -> http.client.HTTPConnection:
         return http.client.HTTPConnection(host, parts.port, timeout=_TIMEOUT)
     proxy = None if proxy_bypass(host) else getproxies().get("https")
     if not proxy:
-        return http.client.HTTPSConnection(host, parts.port, timeout=_TIMEOUT, context=_trust())
+        return http.client.HTTPSConnection(host, parts.port, timeout=_TIMEOUT, context=_tls_context())
     way = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-    tunnel = http.client.HTTPSConnection(way.hostname or "", way.port, timeout=_TIMEOUT, context=_trust())
+    tunnel = http.client.HTTPSConnection(way.hostname or "", way.port, timeout=_TIMEOUT, context=_tls_context())
     login = f"{unquote(way.username or '')}:{unquote(way.password or '')}"
     badge = {"Proxy-Authorization": f"Basic {b64encode(login.encode()).decode()}"} if way.username else {}
     tunnel.set_tunnel(host, parts.port or 443, badge)
     return tunnel
 
 
-def _trust() -> ssl.SSLContext:
+def _tls_context() -> ssl.SSLContext:
     """Return whom TLS trusts: the system, and the list that the client of the API brings."""
     context = ssl.create_default_context()
     if not os.environ.get("SSL_CERT_FILE"):
@@ -354,5 +354,5 @@ def _trust() -> ssl.SSLContext:
     return context
 
 
-def _words(error: Exception) -> str:
+def _error_words(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

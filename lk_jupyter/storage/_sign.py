@@ -66,17 +66,19 @@ def sign_headers(request: Request, host: str, credentials: StorageCredentials, n
         request.digest,
     ]
     headers["authorization"] = (
-        f"{_ALGORITHM} Credential={credentials.access_key}/{_scope(credentials, now)}, SignedHeaders={names}, "
-        f"Signature={_signature(canonical, credentials, now)}"
+        f"{_ALGORITHM} Credential={credentials.access_key}/{_key_scope(credentials, now)}, SignedHeaders={names}, "
+        f"Signature={_sign_request(canonical, credentials, now)}"
     )
     return headers
 
 
-def links(credentials: StorageCredentials, method: str, keys: list[str], now: datetime, life: timedelta) -> list[str]:
+def presigned_urls(
+    credentials: StorageCredentials, method: str, keys: list[str], now: datetime, life: timedelta
+) -> list[str]:
     """Return a URL for each key, with which anyone can send this request until ``life`` has passed."""
     server = urlsplit(server_address(credentials))
     origin = f"{server.scheme}://{server.netloc}"
-    return [origin + _presigned(Request(method, key), server.netloc, credentials, now, life) for key in keys]
+    return [origin + _presigned_path(Request(method, key), server.netloc, credentials, now, life) for key in keys]
 
 
 def server_address(credentials: StorageCredentials) -> str:
@@ -93,11 +95,13 @@ def server_address(credentials: StorageCredentials) -> str:
     return address
 
 
-def _presigned(request: Request, host: str, credentials: StorageCredentials, now: datetime, life: timedelta) -> str:
+def _presigned_path(
+    request: Request, host: str, credentials: StorageCredentials, now: datetime, life: timedelta
+) -> str:
     """Return path and query of a request that anyone can send until ``life`` has passed."""
     query = {
         "X-Amz-Algorithm": _ALGORITHM,
-        "X-Amz-Credential": f"{credentials.access_key}/{_scope(credentials, now)}",
+        "X-Amz-Credential": f"{credentials.access_key}/{_key_scope(credentials, now)}",
         "X-Amz-Date": f"{now:{_MOMENT}}",
         "X-Amz-Expires": str(int(life.total_seconds())),
         "X-Amz-SignedHeaders": "host",
@@ -105,15 +109,15 @@ def _presigned(request: Request, host: str, credentials: StorageCredentials, now
     }
     path = request.path(credentials)
     canonical = [request.method, path, canonical_query(query), f"host:{host}\n", "host", "UNSIGNED-PAYLOAD"]
-    return f"{path}?{canonical_query(query)}&X-Amz-Signature={_signature(canonical, credentials, now)}"
+    return f"{path}?{canonical_query(query)}&X-Amz-Signature={_sign_request(canonical, credentials, now)}"
 
 
-def _scope(credentials: StorageCredentials, now: datetime) -> str:
+def _key_scope(credentials: StorageCredentials, now: datetime) -> str:
     return f"{now:%Y%m%d}/{credentials.region}/s3/aws4_request"
 
 
-def _signature(canonical: list[str], credentials: StorageCredentials, now: datetime) -> str:
-    scope = _scope(credentials, now)
+def _sign_request(canonical: list[str], credentials: StorageCredentials, now: datetime) -> str:
+    scope = _key_scope(credentials, now)
     text = "\n".join([_ALGORITHM, f"{now:{_MOMENT}}", scope, hashlib.sha256("\n".join(canonical).encode()).hexdigest()])
     key = f"AWS4{credentials.secret_key}".encode()
     for part in scope.split("/"):

@@ -54,7 +54,7 @@ class Tree:
     __repr__ = __str__
 
 
-def grow(top: str, ls: Callable[[str], Iterable[ObjectInfo]], depth: int, most: int) -> Tree:
+def draw_tree(top: str, ls: Callable[[str], Iterable[ObjectInfo]], depth: int, most: int) -> Tree:
     """Return a folder as a drawing; ``ls`` lists a folder, of which at most ``most`` items are read."""
     root = "" if top.endswith("://") else top
     return Tree(top, tuple(_list_branches(root, ls, depth, most)))
@@ -64,12 +64,12 @@ def _list_branches(folder: str, ls: Callable[[str], Iterable[ObjectInfo]], depth
     items = list(islice(ls(folder), most + 1))
     for item in items[:most]:
         deeper = _list_branches(item.key, ls, depth - 1, most) if item.is_folder and depth > 1 else ()
-        yield Branch(_one_line(item.name), "" if item.is_folder else size_label(item.size), tuple(deeper))
+        yield Branch(_printable_name(item.name), "" if item.is_folder else size_label(item.size), tuple(deeper))
     if len(items) > most:
         yield Branch("and more")
 
 
-def _one_line(name: str) -> str:
+def _printable_name(name: str) -> str:
     """Return a name as one line, without control characters of terminals."""
     return plain(name).replace("\n", "\N{RETURN SYMBOL}")
 

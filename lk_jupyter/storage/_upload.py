@@ -10,9 +10,9 @@ from pathlib import Path
 
 from lk_jupyter.errors import LkError, NoSuchObject, StorageError
 from lk_jupyter.storage import _upload_state
-from lk_jupyter.storage._checksum import digest, read_range
+from lk_jupyter.storage._checksum import hash_content, read_range
 from lk_jupyter.storage._multipart import Multipart, UploadPart, unfinished_uploads
-from lk_jupyter.storage._parts import AT_ONCE, part_size, ranges
+from lk_jupyter.storage._parts import AT_ONCE, part_ranges, part_size
 from lk_jupyter.storage._s3_http import Wire
 from lk_jupyter.storage._upload_state import Facts, Record
 from lk_jupyter.storage._workers import CancelToken, call_for_each
@@ -43,14 +43,14 @@ def send_file(wire: Wire, path: Path, key: str, meter: Meter, *, overwrite: bool
             if len(body) != end - start:
                 raise _changed_file_error(path)
             part = open_upload.add_earlier.get(number)
-            if part is not None and part.size == len(body) and part.etag == digest(body):
+            if part is not None and part.size == len(body) and part.etag == hash_content(body):
                 parts[number] = replace(part, is_md5=True)
                 meter.add_earlier(len(body))
             else:
                 parts[number] = open_upload.upload.send(number, body, halt)
                 meter.add(len(body))
 
-        call_for_each(enumerate(ranges(before.st_size, part), 1), send, wire.at_once, halt=halt, tick=meter.tell)
+        call_for_each(enumerate(part_ranges(before.st_size, part), 1), send, wire.at_once, halt=halt, tick=meter.tell)
         after = path.stat()
         if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
             raise _changed_file_error(path)
@@ -80,19 +80,19 @@ def copy_in_parts(wire: Wire, source: str, size: int, key: str) -> None:
             number, (start, end) = numbered
             parts[number] = open_upload.upload.copy(number, source, start, end)
 
-        call_for_each(enumerate(ranges(size, max(part_size(size), 1 << 28)), 1), copy, AT_ONCE, halt=CancelToken())
+        call_for_each(enumerate(part_ranges(size, max(part_size(size), 1 << 28)), 1), copy, AT_ONCE, halt=CancelToken())
         open_upload.upload.complete(parts)
 
 
-def sweep(wire: Wire, *, keep: float = RETENTION_SECONDS) -> int:
+def abort_abandoned_uploads(wire: Wire, *, keep: float = RETENTION_SECONDS) -> int:
     """Abort the uploads that no process can or should resume; return their number."""
     count = 0
     for record in _upload_state.abandoned_records(wire.bucket):
         assert record.facts  # noqa: S101 (else it is no record of this bucket)
-        if _can_go_on(record.facts) and time.time() - record.facts.began < keep:
+        if _is_unchanged(record.facts) and time.time() - record.facts.began < keep:
             record.close()
         else:
-            _take_back(wire, record)
+            _abort_recorded(wire, record)
             count += 1
     return count
 
@@ -103,19 +103,19 @@ def _open_upload(wire: Wire, facts: Facts) -> Iterator[_OpenUpload]:
 
     After an error, the upload stays if it can be resumed; an interrupt aborts the upload.
     """
-    sweep(wire)
+    abort_abandoned_uploads(wire)
     record = _upload_state.record_for(wire.bucket, facts.key)
     try:
-        open_upload = _resumed_upload(wire, record, facts) or _begin(wire, record, facts)
+        open_upload = _resumed_upload(wire, record, facts) or _begin_upload(wire, record, facts)
         yield open_upload
     except Exception as error:
         if facts.source and isinstance(error, LkError):
             record.close()
         else:
-            _take_back(wire, record)
+            _abort_recorded(wire, record)
         raise
     except BaseException:
-        _take_back(wire, record)
+        _abort_recorded(wire, record)
         raise
     record.close(forget=True)
 
@@ -130,11 +130,11 @@ def _resumed_upload(wire: Wire, record: Record, current: Facts) -> _OpenUpload |
         with suppress(NoSuchObject):
             return _OpenUpload(upload, {part.number: part for part in upload.parts()})
         return None
-    _abort(wire, facts)
+    _abort_uploads(wire, facts)
     return None
 
 
-def _begin(wire: Wire, record: Record, facts: Facts) -> _OpenUpload:
+def _begin_upload(wire: Wire, record: Record, facts: Facts) -> _OpenUpload:
     record.write(facts)
     earlier = unfinished_uploads(wire, facts.key)
     record.note(others=earlier)
@@ -143,12 +143,12 @@ def _begin(wire: Wire, record: Record, facts: Facts) -> _OpenUpload:
     return _OpenUpload(upload)
 
 
-def _take_back(wire: Wire, record: Record) -> None:
+def _abort_recorded(wire: Wire, record: Record) -> None:
     """Abort the upload of a record; keep the record for a later try if the bucket can't be reached."""
     is_removed = False
     try:
         if record.facts:
-            _abort(wire.copy_without_retries(), record.facts)
+            _abort_uploads(wire.copy_without_retries(), record.facts)
         is_removed = True
     except LkError:
         pass
@@ -156,13 +156,13 @@ def _take_back(wire: Wire, record: Record) -> None:
         record.close(forget=is_removed)
 
 
-def _abort(wire: Wire, facts: Facts) -> None:
+def _abort_uploads(wire: Wire, facts: Facts) -> None:
     ids = [facts.upload_id] if facts.upload_id else set(unfinished_uploads(wire, facts.key)) - set(facts.others)
     for upload_id in ids:
         Multipart(wire, facts.key, upload_id).abort()
 
 
-def _can_go_on(facts: Facts) -> bool:
+def _is_unchanged(facts: Facts) -> bool:
     """Return whether the uploaded file is unchanged."""
     with suppress(OSError):
         stat = Path(facts.source).stat() if facts.source else None

@@ -52,7 +52,7 @@ class Record:
     def __init__(self, path: Path | None, descriptor: int | None) -> None:
         self._path = path
         self._descriptor = descriptor
-        self.facts: Facts | None = None if descriptor is None else _read(descriptor)
+        self.facts: Facts | None = None if descriptor is None else _read_facts(descriptor)
 
     def write(self, facts: Facts) -> None:
         """Store the facts before the upload starts."""
@@ -86,9 +86,9 @@ def record_for(bucket: str, key: str) -> Record:
 
     Without a writable folder, the record only exists in this process.
     """
-    name = _name(bucket, key)
+    name = _record_name(bucket, key)
     for slot in range(_SLOTS):
-        path = _folder() / f"{name}-{slot}.json"
+        path = _records_folder() / f"{name}-{slot}.json"
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             if record := _locked_record(path, os.O_CREAT):
@@ -99,13 +99,13 @@ def record_for(bucket: str, key: str) -> Record:
 
 
 @contextmanager
-def creating(bucket: str, key: str) -> Iterator[None]:
+def serialize_creation(bucket: str, key: str) -> Iterator[None]:
     """Serialize the senders on this machine that create an object with this key.
 
     SeaweedFS respects If-None-Match of completed multipart uploads only in sequence, and some servers support no
     condition. Without lockable files, no sender waits.
     """
-    path, record = _folder() / f"{_name(bucket, key)}.lock", Record(None, None)
+    path, record = _records_folder() / f"{_record_name(bucket, key)}.lock", Record(None, None)
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         while not (record_or_none := _locked_record(path, os.O_CREAT)):
@@ -119,7 +119,7 @@ def creating(bucket: str, key: str) -> Iterator[None]:
 
 def abandoned_records(bucket: str) -> Iterator[Record]:
     """Iterate over the records of a bucket whose senders have ended; the caller must close each record."""
-    for path in sorted(_folder().glob("*.json")):
+    for path in sorted(_records_folder().glob("*.json")):
         with suppress(OSError):
             record = _locked_record(path)
             if record and record.facts and record.facts.bucket == bucket:
@@ -128,30 +128,30 @@ def abandoned_records(bucket: str) -> Iterator[Record]:
                 record.close(forget=record.facts is None)
 
 
-def _name(bucket: str, key: str) -> str:
+def _record_name(bucket: str, key: str) -> str:
     return hashlib.sha256(f"{bucket}/{key}".encode("utf-8", "surrogatepass")).hexdigest()[:24]
 
 
-def _folder() -> Path:
+def _records_folder() -> Path:
     return platform_path("data", "uploads")
 
 
 def _locked_record(path: Path, flags: int = 0) -> Record | None:
     """Return a locked record; None if another process has locked or just removed the file."""
     descriptor = os.open(path, os.O_RDWR | flags, 0o600)
-    if take_lock(descriptor) and _is_still(path, descriptor):
+    if take_lock(descriptor) and _is_same_file(path, descriptor):
         return Record(path, descriptor)
     os.close(descriptor)
     return None
 
 
-def _is_still(path: Path, descriptor: int) -> bool:
+def _is_same_file(path: Path, descriptor: int) -> bool:
     with suppress(OSError):
         return os.path.samestat(path.stat(), os.fstat(descriptor))
     return False
 
 
-def _read(descriptor: int) -> Facts | None:
+def _read_facts(descriptor: int) -> Facts | None:
     with suppress(ValueError, TypeError):
         return Facts(**json.loads(os.read(descriptor, 1 << 20)))
     return None

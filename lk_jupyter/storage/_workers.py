@@ -67,12 +67,12 @@ def call_for_each(
         halt.call()
         raise
     finally:
-        _see_off(threads)
+        _wait_for_threads(threads)
     if crew.error:
         raise crew.error
 
 
-def interruptible(act: Callable[[], T]) -> T:
+def call_interruptibly(act: Callable[[], T]) -> T:
     """Return the result of ``act``; in the main thread, an interrupt doesn't wait for ``act``."""
     if threading.current_thread() is not threading.main_thread():
         return act()
@@ -96,7 +96,7 @@ class _Crew(Generic[T]):
     def process_items(self) -> None:
         """Process items until none remain."""
         try:
-            for item in iter(self._next, _END):
+            for item in iter(self._next_item, _END):
                 self._act(cast("T", item))
         except Stopped:
             pass
@@ -108,7 +108,7 @@ class _Crew(Generic[T]):
             if self.error or not self._active:
                 self.ended.set()
 
-    def _next(self) -> T | object:
+    def _next_item(self) -> T | object:
         with self._lock:
             self._halt.check()
             return next(self._items, _END)
@@ -117,7 +117,7 @@ class _Crew(Generic[T]):
 _END = object()
 
 
-def _see_off(threads: list[threading.Thread]) -> None:
+def _wait_for_threads(threads: list[threading.Thread]) -> None:
     """Wait a moment for the threads to end."""
     until = time.monotonic() + _FAREWELL
     for thread in threads:

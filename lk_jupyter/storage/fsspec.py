@@ -54,7 +54,7 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
         path = self._strip_protocol(path)
         rows = [_object_info(info) for info in self.storage.ls(path, recursive=False)]
         if not rows and path:
-            rows = [self._object(path)]
+            rows = [self._read_object_info(path)]
         return rows if detail else [row["name"] for row in rows]
 
     def find(
@@ -71,23 +71,23 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
         path = self._strip_protocol(path)
         rows = {row["name"]: row for row in map(_object_info, self.storage.ls(path))}
         if not rows and path and self.exists(path):
-            rows = {path: self._object(path)}
+            rows = {path: self._read_object_info(path)}
         return rows if detail else sorted(rows)
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
         """Return size, time and type of an object or a folder. Raises FileNotFoundError."""
         path = self._strip_protocol(path)
         if not path:
-            return _folder("")
+            return _folder_info("")
         try:
-            return self._object(path)
+            return self._read_object_info(path)
         except NoSuchFile:
             if self.storage.is_folder(path):
-                return _folder(path)
+                return _folder_info(path)
             raise
 
-    def _object(self, path: str) -> dict[str, Any]:
-        with _missing():
+    def _read_object_info(self, path: str) -> dict[str, Any]:
+        with _translate_missing():
             return _object_info(self.storage.info(path))
 
     def mkdir(self, path: str, create_parents: bool = True, **_: Any) -> None:
@@ -141,9 +141,9 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
     ) -> Any:
         if mode == "xb" and self.exists(path):
             raise FileExistsError(f"{path!r} exists. Nothing was written.")
-        with _missing():
+        with _translate_missing():
             if mode in {"wb", "xb", "ab"}:
-                return self.storage._writer(path, _Written, append=mode == "ab", autocommit=autocommit)
+                return self.storage._open_writer(path, _Written, append=mode == "ab", autocommit=autocommit)
             file = self.storage.open(path, mode)
         if block_size is None and cache_type is None:
             return file
@@ -151,7 +151,7 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
     def cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
         """Return an object, or a range of bytes; a negative number counts from the end."""
-        with _missing():
+        with _translate_missing():
             if start is None and end is None:
                 return bytes(self.storage.get_bytes(self._strip_protocol(path)))
             with self.storage.open(self._strip_protocol(path)) as file:
@@ -212,18 +212,18 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
             target.mkdir(parents=True, exist_ok=True)
             return
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _missing():
+        with _translate_missing():
             self.storage.get(path, target)
 
     def cp_file(self, path1: str, path2: str, **_: Any) -> None:
         """Copy an object on the server."""
-        with _missing():
+        with _translate_missing():
             if not self.isdir(path1):
                 self.storage.copy(self._strip_protocol(path1), self._strip_protocol(path2))
 
     def rm_file(self, path: str) -> None:
         """Remove an object. Raises FileNotFoundError."""
-        self._object(self._strip_protocol(path))
+        self._read_object_info(self._strip_protocol(path))
         self.storage.remove(self._strip_protocol(path))
 
     def rm(self, path: Any, recursive: bool = False, maxdepth: int | None = None) -> None:
@@ -306,7 +306,7 @@ class _BlockFile(AbstractBufferedFile):  # type: ignore[misc]
 
 def _object_info(info: ObjectInfo) -> dict[str, Any]:
     if info.is_folder:
-        return _folder(info.key.rstrip("/"))
+        return _folder_info(info.key.rstrip("/"))
     return {
         "name": info.key,
         "size": info.size,
@@ -316,12 +316,12 @@ def _object_info(info: ObjectInfo) -> dict[str, Any]:
     }
 
 
-def _folder(path: str) -> dict[str, Any]:
+def _folder_info(path: str) -> dict[str, Any]:
     return {"name": path, "size": 0, "type": "directory"}
 
 
 @contextmanager
-def _missing() -> Iterator[None]:
+def _translate_missing() -> Iterator[None]:
     """Turn NoSuchObject into NoSuchFile, the error of file systems."""
     try:
         yield

@@ -72,7 +72,7 @@ def load(storage: Storage, key: str, *, columns: list[str] | None = None, sample
             raise StorageError(f"{key!r} is empty: it contains no {kind.name}.")
         if sample is None:
             _check_memory(key, kind, file, wish, packed=unpack is not None)
-        with _as_broken(key, kind):
+        with _report_broken_file(key, kind):
             return kind.read(stack.enter_context(unpack(file)) if unpack else file, wish)
 
 
@@ -175,7 +175,7 @@ def _parquet_size(file: Any, wish: LoadRequest) -> int:
 
 
 @contextmanager
-def _as_broken(key: str, kind: Format) -> Iterator[None]:
+def _report_broken_file(key: str, kind: Format) -> Iterator[None]:
     """Raise StorageError with one line, if a file doesn't match its suffix or lacks requested columns."""
     try:
         yield
@@ -191,52 +191,52 @@ def library(name: str) -> Any:
     try:
         return import_safely(name)
     except ImportError:
-        raise _missing(name) from None
+        raise _missing_library_error(name) from None
 
 
 def require_library(name: str) -> None:
     """Raise the error with the package to install, if a library is missing. Nothing is imported."""
     if importlib.util.find_spec(name.partition(".")[0]) is None:
-        raise _missing(name)
+        raise _missing_library_error(name)
 
 
-def _missing(name: str) -> StorageError:
+def _missing_library_error(name: str) -> StorageError:
     package = {"PIL": "pillow"}.get(name.partition(".")[0], '"lk-jupyter[pandas]"')
     return StorageError(f"This needs {name.partition('.')[0]}: %pip install {package}")
 
 
-def _csv(file: Any, wish: LoadRequest, separator: str = ",") -> Any:
+def _load_csv(file: Any, wish: LoadRequest, separator: str = ",") -> Any:
     return library("pandas").read_csv(file, sep=separator, usecols=wish.columns, nrows=wish.sample)
 
 
-def _tsv(file: Any, wish: LoadRequest) -> Any:
-    return _csv(file, wish, "\t")
+def _load_tsv(file: Any, wish: LoadRequest) -> Any:
+    return _load_csv(file, wish, "\t")
 
 
-def _json(file: Any, wish: LoadRequest) -> Any:
+def _load_json(file: Any, wish: LoadRequest) -> Any:
     content = bytes(file.read())
     try:
         table = library("pandas").read_json(io.BytesIO(content))
     except ValueError:
         return json.loads(content)  # a document, and no table
-    return _part(table, wish)
+    return _select_part(table, wish)
 
 
-def _jsonl(file: Any, wish: LoadRequest) -> Any:
+def _load_jsonl(file: Any, wish: LoadRequest) -> Any:
     if wish.sample is not None:
         file = io.BytesIO(b"".join(islice(file, wish.sample)))
-    return _part(library("pandas").read_json(file, lines=True), wish)
+    return _select_part(library("pandas").read_json(file, lines=True), wish)
 
 
-def _parquet(file: Any, wish: LoadRequest) -> Any:
+def _load_parquet(file: Any, wish: LoadRequest) -> Any:
     parquet = library("pyarrow.parquet")
     if wish.sample is None:
         return _require_valid_offsets(parquet.read_table(file, columns=wish.columns)).to_pandas()
     batches = parquet.ParquetFile(file).iter_batches(batch_size=max(1, wish.sample), columns=wish.columns)
-    return _part(_frame(islice(batches, 1), parquet.ParquetFile(file).schema_arrow, wish), wish)
+    return _select_part(_frame_from_batches(islice(batches, 1), parquet.ParquetFile(file).schema_arrow, wish), wish)
 
 
-def _frame(batches: Any, schema: Any, wish: LoadRequest) -> Any:
+def _frame_from_batches(batches: Any, schema: Any, wish: LoadRequest) -> Any:
     arrow = library("pyarrow")
     parts = list(batches)
     table = arrow.Table.from_batches(parts) if parts else schema.empty_table()
@@ -249,7 +249,7 @@ def _require_valid_offsets(table: Any) -> Any:
     return table
 
 
-def _feather(file: Any, wish: LoadRequest) -> Any:
+def _load_feather(file: Any, wish: LoadRequest) -> Any:
     if wish.sample is None:
         return _require_valid_offsets(library("pyarrow.feather").read_table(file, columns=wish.columns)).to_pandas()
     reader = library("pyarrow").ipc.open_file(file)
@@ -257,20 +257,20 @@ def _feather(file: Any, wish: LoadRequest) -> Any:
     while rows < wish.sample and len(batches) < reader.num_record_batches:
         batches.append(reader.get_batch(len(batches)))
         rows += batches[-1].num_rows
-    return _part(_frame(batches, reader.schema, wish), wish)
+    return _select_part(_frame_from_batches(batches, reader.schema, wish), wish)
 
 
-def _excel(file: Any, wish: LoadRequest) -> Any:
+def _load_excel(file: Any, wish: LoadRequest) -> Any:
     return library("pandas").read_excel(io.BytesIO(file.read()), usecols=wish.columns, nrows=wish.sample)
 
 
-def _part(table: Any, wish: LoadRequest) -> Any:
+def _select_part(table: Any, wish: LoadRequest) -> Any:
     """Return the wanted part of a table that was read completely."""
     chosen = table if wish.columns is None or list(table.columns) == wish.columns else table[wish.columns]
     return chosen if wish.sample is None else chosen.head(wish.sample)
 
 
-def _npy(file: Any, wish: LoadRequest) -> Any:
+def _load_npy(file: Any, wish: LoadRequest) -> Any:
     numpy = library("numpy")
     if wish.sample is None:
         content = io.BytesIO(file.read())
@@ -297,23 +297,23 @@ def _require_complete(numpy: Any, content: io.BytesIO) -> None:
     content.seek(0)
 
 
-def _npz(file: Any, wish: LoadRequest) -> Any:
+def _load_npz(file: Any, wish: LoadRequest) -> Any:
     with library("numpy").load(file, allow_pickle=False) as arrays:
         return {name: arrays[name][: wish.sample] for name in wish.columns or arrays.files}
 
 
-def _image(file: Any, _: LoadRequest) -> Any:
+def _load_image(file: Any, _: LoadRequest) -> Any:
     image = library("PIL.Image").open(io.BytesIO(file.read()))
     image.load()
     return image
 
 
-def _text(file: Any, wish: LoadRequest) -> str:
+def _load_text(file: Any, wish: LoadRequest) -> str:
     content = file.read() if wish.sample is None else b"".join(islice(file, wish.sample))
     return bytes(content).decode("utf-8-sig")
 
 
-def _zip(file: Any) -> Any:
+def _open_zip(file: Any) -> Any:
     archive = zipfile.ZipFile(file)
     if len(archive.namelist()) != 1:
         raise StorageError(
@@ -322,7 +322,7 @@ def _zip(file: Any) -> Any:
     return archive.open(archive.namelist()[0])
 
 
-def _zst(file: Any) -> Any:
+def _open_zst(file: Any) -> Any:
     return library("zstandard").ZstdDecompressor().stream_reader(file)
 
 
@@ -330,27 +330,27 @@ PACKED: dict[str, Callable[[Any], Any]] = {
     ".gz": gzip.open,
     ".bz2": bz2.open,
     ".xz": lzma.open,
-    ".zip": _zip,
-    ".zst": _zst,
+    ".zip": _open_zip,
+    ".zst": _open_zst,
 }
 
-_IMAGE = Format("an image", _image, 8, has_columns=False)
-_TEXT = Format("text", _text, 2, has_columns=False)
+_IMAGE = Format("an image", _load_image, 8, has_columns=False)
+_TEXT = Format("text", _load_text, 2, has_columns=False)
 
 FORMATS: dict[str, Format] = {
-    ".csv": Format("csv", _csv, 2.5),
-    ".tsv": Format("tsv", _tsv, 2.5),
-    ".json": Format("json", _json, 5),
-    ".jsonl": Format("jsonl", _jsonl, 5),
-    ".ndjson": Format("jsonl", _jsonl, 5),
-    ".parquet": Format("parquet", _parquet, 5),
-    ".pq": Format("parquet", _parquet, 5),
-    ".feather": Format("feather", _feather, 3),
-    ".arrow": Format("feather", _feather, 3),
-    ".xlsx": Format("excel", _excel, 20),
-    ".xls": Format("excel", _excel, 10),
-    ".npy": Format("npy", _npy, 2, has_columns=False),
-    ".npz": Format("npz", _npz, 2),
+    ".csv": Format("csv", _load_csv, 2.5),
+    ".tsv": Format("tsv", _load_tsv, 2.5),
+    ".json": Format("json", _load_json, 5),
+    ".jsonl": Format("jsonl", _load_jsonl, 5),
+    ".ndjson": Format("jsonl", _load_jsonl, 5),
+    ".parquet": Format("parquet", _load_parquet, 5),
+    ".pq": Format("parquet", _load_parquet, 5),
+    ".feather": Format("feather", _load_feather, 3),
+    ".arrow": Format("feather", _load_feather, 3),
+    ".xlsx": Format("excel", _load_excel, 20),
+    ".xls": Format("excel", _load_excel, 10),
+    ".npy": Format("npy", _load_npy, 2, has_columns=False),
+    ".npz": Format("npz", _load_npz, 2),
     **dict.fromkeys((".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff"), _IMAGE),
     **dict.fromkeys((".txt", ".md", ".log", ".py", ".yaml", ".yml", ".toml", ".ini", ".xml", ".html", ".sql"), _TEXT),
 }

@@ -86,13 +86,15 @@ def _unreadable_preview(info: ObjectInfo, suffix: str, error: str) -> Preview:
 
 def _limit_preview(info: ObjectInfo, result: dict[str, Any]) -> Preview:
     """Return a preview within the limits, for any result of a reader or the child process."""
-    columns = [(_encodable(name, LETTERS), _encodable(kind, LETTERS)) for name, kind in result["columns"][:COLUMNS]]
-    rows = [[_encodable(cell, LETTERS) for cell in row[:COLUMNS]] for row in result["rows"][:ROWS]]
-    words, text = _encodable(result["words"], WORDS), _encodable(result["text"], TEXT)
+    columns = [
+        (_make_encodable(name, LETTERS), _make_encodable(kind, LETTERS)) for name, kind in result["columns"][:COLUMNS]
+    ]
+    rows = [[_make_encodable(cell, LETTERS) for cell in row[:COLUMNS]] for row in result["rows"][:ROWS]]
+    words, text = _make_encodable(result["words"], WORDS), _make_encodable(result["text"], TEXT)
     return Preview(info, words, columns, rows, text, is_part=bool(result["is_part"]))
 
 
-def _encodable(value: Any, most: int) -> str:
+def _make_encodable(value: Any, most: int) -> str:
     """Return the start of a text with a "?" for each half of a surrogate pair, which JSON can state and UTF-8 can't."""
     return str(value)[:most].encode("utf-8", "replace").decode()
 

@@ -17,17 +17,17 @@ from lk_jupyter.api.storage import StorageCredentials
 from lk_jupyter.config.read_only import refuse_if_read_only
 from lk_jupyter.errors import NoSuchObject, StorageError
 from lk_jupyter.storage import _folders, _upload
-from lk_jupyter.storage._checksum import digest, file_matches_object
+from lk_jupyter.storage._checksum import file_matches_object, hash_content
 from lk_jupyter.storage._credentials import Credentials
 from lk_jupyter.storage._download import check_room, fetch_file
 from lk_jupyter.storage._files import ObjectFile, ObjectReader, ObjectWriter, TextWriter
-from lk_jupyter.storage._listing import Page, is_prefix, markers, page, pages
-from lk_jupyter.storage._parts import AT_ONCE, PART, ranges, regroup_pieces
+from lk_jupyter.storage._listing import Page, is_prefix, list_folder_markers, list_pages, request_page
+from lk_jupyter.storage._parts import AT_ONCE, PART, part_ranges, regroup_pieces
 from lk_jupyter.storage._plan import checked_key, file_name
 from lk_jupyter.storage._s3_http import Wire
-from lk_jupyter.storage._sign import Request, links
-from lk_jupyter.storage._tree import Tree, grow
-from lk_jupyter.storage._workers import CancelToken, call_for_each, interruptible
+from lk_jupyter.storage._sign import Request, presigned_urls
+from lk_jupyter.storage._tree import Tree, draw_tree
+from lk_jupyter.storage._workers import CancelToken, call_for_each, call_interruptibly
 from lk_jupyter.storage.objects import FolderPage, Link, ObjectInfo, Objects, TransferResult
 from lk_jupyter.storage.progress import Meter, Watcher
 
@@ -134,7 +134,7 @@ class Storage:
             StorageError: The source can't be read, the key isn't valid, or the bucket can't be used.
         """
         refuse_if_read_only("writes")
-        key = _key(key)
+        key = _strip_scheme(key)
         if not isinstance(source, (str, Path)):
             return self._put_bytes(source, key, progress, overwrite=overwrite)
         path = Path(source)
@@ -143,28 +143,28 @@ class Storage:
                 self, path, key.rstrip("/"), _folders.TransferOptions(progress, overwrite=overwrite)
             )
         key = checked_key(key + path.name if key.endswith("/") or not key else key)
-        meter = Meter(1, _size(path), progress)
-        with _local_words(path):
+        meter = Meter(1, _file_size(path), progress)
+        with _translate_disk_errors(path):
             if not overwrite and (info := self.find(key)) and file_matches_object(path, info):
                 return TransferResult(same=1)
             self._put_file(path, key, meter, overwrite=overwrite)
-        return _report(meter)
+        return _report_result(meter)
 
     def replaced(self, source: str | Path, key: str) -> list[str]:
         """Return the keys whose objects a ``put`` of this file or folder would replace by other content."""
-        key, path = _key(key), Path(source)
+        key, path = _strip_scheme(key), Path(source)
         if path.is_dir():
             return _folders.list_replaced_keys(self, path, key.rstrip("/"))
         key = key + path.name if key.endswith("/") or not key else key
-        with _local_words(path):
+        with _translate_disk_errors(path):
             return [key] if (info := self.find(key)) and not file_matches_object(path, info) else []
 
     def free_key(self, key: str) -> str:
         """Return the key, or the first of ``x (1).csv``, ``x (2).csv`` and so on that no object has."""
-        folder, slash, name = _key(key).rpartition("/")
+        folder, slash, name = _strip_scheme(key).rpartition("/")
         stem, dot, ending = name.rpartition(".") if "." in name.lstrip(".") else (name, "", "")
         names = (f"{folder}{slash}{stem} ({number}){dot}{ending}" for number in count(1))
-        return next(free for free in chain([_key(key)], names) if not self.exists(free))
+        return next(free for free in chain([_strip_scheme(key)], names) if not self.exists(free))
 
     def get(self, key: str, target: str | Path, *, progress: Watcher | None = None, checksum: bool = False) -> Path:
         """Download an object or a folder; a file appears only when complete.
@@ -185,17 +185,19 @@ class Storage:
             NoSuchObject: The bucket has no such object.
             StorageError: The file can't be written, the disk is full, or the bucket can't be used.
         """
-        key, path = _key(key), Path(target)
+        key, path = _strip_scheme(key), Path(target)
         if not key or key.endswith("/"):
-            return _folders.get(self, key.rstrip("/"), path, _folders.TransferOptions(progress, checksum=checksum))
-        info = self._object(key)
+            return _folders.fetch_folder(
+                self, key.rstrip("/"), path, _folders.TransferOptions(progress, checksum=checksum)
+            )
+        info = self._read_object_info(key)
         path = path / file_name(key) if path.is_dir() or str(target).endswith(("/", "\\")) else path
         check_room(path.parent, repr(key), info.size)
         meter = Meter(1, info.size, progress)
-        with _local_words(path):
+        with _translate_disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             fetch_file(self._read, info, path, meter, checksum=checksum)
-        _report(meter)
+        _report_result(meter)
         return path
 
     def sync(
@@ -232,8 +234,8 @@ class Storage:
         how = _folders.TransferOptions(progress, delete=delete, checksum=checksum)
         if up:
             refuse_if_read_only("writes")
-            return _folders.upload_folder(self, Path(source), _key(str(target)).rstrip("/"), how)
-        return _folders.down(self, _key(str(source)).rstrip("/"), Path(target), how)
+            return _folders.upload_folder(self, Path(source), _strip_scheme(str(target)).rstrip("/"), how)
+        return _folders.download_folder(self, _strip_scheme(str(source)).rstrip("/"), Path(target), how)
 
     def get_bytes(self, key: str) -> bytearray:
         """Download an object into memory.
@@ -246,12 +248,12 @@ class Storage:
         """
         info = self.info(key)
         content = bytearray(info.size)
-        self._fill(info, memoryview(content))
+        self._fill_memory(info, memoryview(content))
         return content
 
     def get_into(self, key: str, target: memoryview, start: int = 0) -> None:
         """Fill ``target`` with the bytes of an object from ``start`` on."""
-        self._fill(self.info(key), target, start)
+        self._fill_memory(self.info(key), target, start)
 
     def open(self, key: str, mode: str = "rb", *, encoding: str | None = None, newline: str | None = None) -> Any:
         """Open an object as a file.
@@ -272,7 +274,7 @@ class Storage:
             NoSuchObject: No such object exists to read.
             StorageError: The mode is unknown. Nothing was opened.
         """
-        key, kind = _key(key), mode.replace("b", "").replace("t", "")
+        key, kind = _strip_scheme(key), mode.replace("b", "").replace("t", "")
         if kind not in {"r", "w", "a"}:
             raise StorageError(
                 f"Unknown mode {mode!r}. Nothing was opened. Use rb or r to read, wb or w to write, ab or a to append."
@@ -281,10 +283,10 @@ class Storage:
         if kind == "r":
             reader = ObjectFile(ObjectReader(self.info(key), self._read))
             return reader if "b" in mode else io.TextIOWrapper(reader, **text)
-        writer = self._writer(key, append=kind == "a")
+        writer = self._open_writer(key, append=kind == "a")
         return writer if "b" in mode else TextWriter(writer, **text)
 
-    def _writer(
+    def _open_writer(
         self, key: str, kind: type[ObjectWriter] = ObjectWriter, *, append: bool = False, autocommit: bool = True
     ) -> ObjectWriter:
         refuse_if_read_only("writes")
@@ -310,10 +312,10 @@ class Storage:
         Raises:
             NoSuchObject: No such object exists, or the key is a folder.
         """
-        key = _key(key)
+        key = _strip_scheme(key)
         if not key or key.endswith("/"):
             raise NoSuchObject(f"{key or SCHEME!r} is a folder, not a file.")
-        return interruptible(lambda: self._wire.head(key))
+        return call_interruptibly(lambda: self._wire.head(key))
 
     def find(self, key: str) -> ObjectInfo | None:
         """Return size, time and content hash of an object; None for a missing object.
@@ -339,7 +341,7 @@ class Storage:
         Args:
             key: Key of the folder, with or without a slash at its end.
         """
-        folder = _key(key).strip("/")
+        folder = _strip_scheme(key).strip("/")
         return not folder or is_prefix(self._wire, f"{folder}/")
 
     def ls(self, folder: str = "", *, recursive: bool = True) -> Objects:
@@ -359,8 +361,8 @@ class Storage:
 
     def pages(self, folder: str = "", *, recursive: bool = True, size: int = 1000) -> Iterator[Page]:
         """Iterate over the objects of ``ls``, in lists of at most ``size``."""
-        folder = _key(folder).strip("/")
-        return pages(self._wire, f"{folder}/" if folder else "", recursive=recursive, size=size)
+        folder = _strip_scheme(folder).strip("/")
+        return list_pages(self._wire, f"{folder}/" if folder else "", recursive=recursive, size=size)
 
     def ls_page(self, folder: str = "", *, token: str | None = None, size: int = 1000, begins: str = "") -> FolderPage:
         """Return a page of a folder with one request, for a folder of any size.
@@ -374,9 +376,9 @@ class Storage:
         Returns:
             A FolderPage. Each deeper folder is an item. The ``token`` is None after the last page.
         """
-        folder = _key(folder).strip("/")
+        folder = _strip_scheme(folder).strip("/")
         prefix = f"{folder}/{begins}" if folder else begins
-        return page(self._wire, prefix, recursive=False, size=size, token=token)
+        return request_page(self._wire, prefix, recursive=False, size=size, token=token)
 
     def tree(self, folder: str = "", *, depth: int = 3, most: int = 100) -> Tree:
         """Return a folder as a drawing.
@@ -389,8 +391,8 @@ class Storage:
         Returns:
             A Tree, for ``print``.
         """
-        folder = _key(folder).strip("/")
-        return grow(f"{folder}/" if folder else SCHEME, lambda at: self.ls(at, recursive=False), depth, most)
+        folder = _strip_scheme(folder).strip("/")
+        return draw_tree(f"{folder}/" if folder else SCHEME, lambda at: self.ls(at, recursive=False), depth, most)
 
     def remove(self, key: str) -> int:
         """Delete an object or a folder permanently; a missing object is no error.
@@ -405,16 +407,16 @@ class Storage:
             StorageError: The key is empty. Nothing was deleted.
         """
         refuse_if_read_only("deletes")
-        key = _key(key)
+        key = _strip_scheme(key)
         if not key.strip("/"):
             raise StorageError("Name what to delete. Nothing was deleted.")
         if key.endswith("/"):
             count = self.remove_all(info.key for info in self.ls(key))
-            for marker in markers(self._wire, key):
+            for marker in list_folder_markers(self._wire, key):
                 self._wire.need(Request("DELETE", marker))
             return count
         with suppress(NoSuchObject):
-            interruptible(lambda: self._wire.remove(key))
+            call_interruptibly(lambda: self._wire.remove(key))
             return 1
         return 0
 
@@ -428,8 +430,8 @@ class Storage:
             The number of keys.
         """
         all_keys = list(keys)
-        for start, end in ranges(len(all_keys), 1000) if all_keys else ():
-            interruptible(lambda: self._wire.delete(all_keys[start:end]))  # noqa: B023 (called now)
+        for start, end in part_ranges(len(all_keys), 1000) if all_keys else ():
+            call_interruptibly(lambda: self._wire.delete(all_keys[start:end]))  # noqa: B023 (called now)
         return len(all_keys)
 
     def move(self, key: str, to: str) -> int:
@@ -457,15 +459,17 @@ class Storage:
             The number of copied objects.
         """
         refuse_if_read_only("writes")
-        key, to = _key(key), _key(to)
+        key, to = _strip_scheme(key), _strip_scheme(to)
         if not key.endswith("/"):
-            self._copy(self.info(key), to + key.rpartition("/")[2] if to.endswith("/") else to)
+            self._copy_object(self.info(key), to + key.rpartition("/")[2] if to.endswith("/") else to)
             return 1
         to = to.rstrip("/") + "/"
         if to.startswith(key):
             raise StorageError(f"{to!r} is inside {key!r}.")
         objects = list(self.ls(key))
-        call_for_each(objects, lambda info: self._copy(info, to + info.key[len(key) :]), AT_ONCE, halt=CancelToken())
+        call_for_each(
+            objects, lambda info: self._copy_object(info, to + info.key[len(key) :]), AT_ONCE, halt=CancelToken()
+        )
         return len(objects)
 
     def presign(self, key: str, method: Method = "GET", *, life: timedelta = timedelta(hours=1)) -> Link:
@@ -479,7 +483,7 @@ class Storage:
         Returns:
             A Link.
         """
-        return self.presign_all([_key(key)], method, life=life)[0]
+        return self.presign_all([_strip_scheme(key)], method, life=life)[0]
 
     def presign_all(self, keys: list[str], method: Method = "GET", *, life: timedelta) -> list[Link]:
         """Return a link for each key, with a common time limit."""
@@ -489,11 +493,11 @@ class Storage:
         if method == "PUT" and not self._has_bucket:
             self._wire.ensure_bucket()
             self._has_bucket = True
-        credentials = self._credentials.lasting(min(life, LONGEST))
+        credentials = self._credentials.credentials_for(min(life, LONGEST))
         now = self.now()
         validity = credentials.expires_at - now if credentials.expires_at else LONGEST
         life = max(timedelta(seconds=1), min(life, LONGEST, validity))
-        urls = links(credentials, method, keys, now, life)
+        urls = presigned_urls(credentials, method, keys, now, life)
         return [Link(url, now + life) for url in urls]
 
     def abort_unfinished(self) -> int:
@@ -503,7 +507,7 @@ class Storage:
             The number of uploads that were deleted.
         """
         refuse_if_read_only("deletes")
-        return _upload.sweep(self._wire, keep=0)
+        return _upload.abort_abandoned_uploads(self._wire, keep=0)
 
     def now(self) -> datetime:
         """Return this moment by the server's clock (datetime, UTC), which dates the objects and ends the links."""
@@ -511,9 +515,9 @@ class Storage:
 
     @property
     def _store(self) -> Any:
-        s3, credentials = self._library(), self._credentials.current_credentials()
+        s3, credentials = self._import_library(), self._credentials.current_credentials()
         if self._stores.get(s3, (None,))[0] != credentials:
-            with s3.in_our_words(""):
+            with s3.translate_errors(""):
                 self._stores[s3] = credentials, s3.open_store(self._credentials)
         return self._stores[s3][1]
 
@@ -521,7 +525,7 @@ class Storage:
     def _wire(self) -> Wire:
         return Wire(self._credentials)
 
-    def _object(self, key: str) -> ObjectInfo:
+    def _read_object_info(self, key: str) -> ObjectInfo:
         """Return size, time and ETag of an object. Raises NoSuchObject, with advice if the key is a folder."""
         try:
             return self.info(key)
@@ -539,9 +543,9 @@ class Storage:
         meter = Meter(1, len(source) if isinstance(source, (bytes, bytearray, memoryview)) else 0, progress)
         if isinstance(source, (bytes, bytearray, memoryview)):
             content = memoryview(source).cast("B")
-            source = (bytes(content[start:end]) for start, end in ranges(len(content), PART))
+            source = (bytes(content[start:end]) for start, end in part_ranges(len(content), PART))
         self._put_pieces(source, key, meter, overwrite=overwrite)
-        return _report(meter)
+        return _report_result(meter)
 
     def _put_pieces(self, pieces: Iterable[bytes], key: str, meter: Meter, *, overwrite: bool) -> None:
         parts = regroup_pieces(pieces, PART)
@@ -559,26 +563,26 @@ class Storage:
 
     def _put_small(self, content: bytes, key: str, meter: Meter, *, overwrite: bool = True) -> None:
         if overwrite:
-            interruptible(lambda: self._wire.put(key, content))
+            call_interruptibly(lambda: self._wire.put(key, content))
         else:
-            interruptible(lambda: self._wire.create(Request("PUT", key, body=content), digest(content)))
+            call_interruptibly(lambda: self._wire.create(Request("PUT", key, body=content), hash_content(content)))
         meter.add(len(content))
 
-    def _copy(self, info: ObjectInfo, to: str) -> None:
+    def _copy_object(self, info: ObjectInfo, to: str) -> None:
         checked_key(to)
         if info.size > _COPIED_AT_ONCE:
             _upload.copy_in_parts(self._wire, info.key, info.size, to)
         else:
-            interruptible(lambda: self._wire.copy(info.key, to))
+            call_interruptibly(lambda: self._wire.copy(info.key, to))
 
-    def _fill(self, info: ObjectInfo, target: memoryview, first: int = 0) -> None:
+    def _fill_memory(self, info: ObjectInfo, target: memoryview, first: int = 0) -> None:
         """Fill ``target`` with the bytes of an object from ``first`` on, in parallel parts."""
 
         def take(where: tuple[int, int]) -> None:
             start, end = where
             target[start:end] = self._read(info, first + start, first + end)
 
-        call_for_each(ranges(len(target), PART), take, AT_ONCE, halt=CancelToken())
+        call_for_each(part_ranges(len(target), PART), take, AT_ONCE, halt=CancelToken())
 
     def _read(self, info: ObjectInfo, start: int, end: int) -> memoryview:
         """Return a range of an object. Raises StorageError if the object has changed since ``info``."""
@@ -591,11 +595,11 @@ class Storage:
 
     def _call_library(self, key: str, act: Callable[[Any], T]) -> T:
         """Return the result of ``act`` with the library; refused credentials are replaced once."""
-        s3 = self._library()
+        s3 = self._import_library()
 
         def once() -> T:
-            with s3.in_our_words(key):
-                return interruptible(lambda: act(s3))
+            with s3.translate_errors(key):
+                return call_interruptibly(lambda: act(s3))
 
         credentials = self._credentials.current_credentials()
         try:
@@ -608,7 +612,7 @@ class Storage:
             self._stores.clear()
         return cast("T", s3.persistent(once))
 
-    def _library(self) -> Any:
+    def _import_library(self) -> Any:
         """Return the module that reads and deletes; the library is imported on first use."""
         from lk_jupyter.storage import _plain, _s3  # noqa: PLC0415
 
@@ -617,7 +621,7 @@ class Storage:
         return _plain if _s3.is_copied or self._credentials.is_skewed or not has_token else _s3
 
 
-def _key(text: str) -> str:
+def _strip_scheme(text: str) -> str:
     return text.removeprefix(SCHEME).lstrip("/")
 
 
@@ -625,13 +629,13 @@ def _is_bucket_key(place: str | Path) -> bool:
     return isinstance(place, str) and place.startswith(SCHEME)
 
 
-def _size(path: Path) -> int:
-    with _local_words(path):
+def _file_size(path: Path) -> int:
+    with _translate_disk_errors(path):
         return path.stat().st_size
 
 
 @contextmanager
-def _local_words(path: Path) -> Iterator[None]:
+def _translate_disk_errors(path: Path) -> Iterator[None]:
     """Turn an OSError of the local disk into a StorageError with one line."""
     try:
         yield
@@ -641,7 +645,7 @@ def _local_words(path: Path) -> Iterator[None]:
         raise StorageError(f"Can't read or write {path} ({error.strerror or error}).") from None
 
 
-def _report(meter: Meter) -> TransferResult:
+def _report_result(meter: Meter) -> TransferResult:
     """Report the final progress, and return the result."""
     meter.end_file()
     meter.tell()

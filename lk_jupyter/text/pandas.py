@@ -8,7 +8,7 @@ from typing import Any
 from lk_jupyter._extras import library
 
 
-def pandas() -> Any:
+def import_pandas() -> Any:
     """Return pandas. Raises UsageError if pandas is missing."""
     return library("pandas", "pandas", "A table")
 
@@ -18,11 +18,11 @@ def set_float_columns(frame: Any, numbers: Iterable[str]) -> Any:
     return frame.astype({name: "float64" for name in numbers if name in frame})
 
 
-def numpy() -> Any:
+def import_numpy() -> Any:
     """Return numpy. Raises UsageError if numpy is missing."""
     return library("numpy", "pandas", "An array")
 
 
-def pyplot() -> Any:
+def import_pyplot() -> Any:
     """Return matplotlib.pyplot. Raises UsageError if matplotlib is missing."""
     return library("matplotlib.pyplot", "plot", "A plot")

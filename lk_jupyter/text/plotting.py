@@ -15,7 +15,7 @@ _DARK, INK, _PALE = "#444444", "#222222", "#dddddd"
 _WIDTH = 7.0
 
 
-def blank(figure: Any, high: float, head: str) -> None:
+def clear_figure(figure: Any, high: float, head: str) -> None:
     """Make a figure a white page of this height in inches, with lines of text at the top."""
     figure.set_size_inches(_WIDTH, high)
     figure.set_layout_engine("constrained")

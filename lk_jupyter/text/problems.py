@@ -33,7 +33,7 @@ _PROBLEMS = {
 }
 
 
-def in_words(problem: Mapping[str, Any]) -> str:
+def describe_problem(problem: Mapping[str, Any]) -> str:
     """Return the requirement of a value in words, for a problem that pydantic reports."""
     kind = str(problem["type"])
     sentence = _PROBLEMS.get(kind) or _PROBLEMS.get(kind.partition("_")[0]) or "doesn't fit"

@@ -62,7 +62,9 @@ class SecretPattern:
     def patterns(self) -> tuple[re.Pattern[str], ...]:
         """The compiled patterns; the library's are imported here."""
         return (
-            tuple(detector(self.pattern).denylist) if _LIBRARY.fullmatch(self.pattern) else (re.compile(self.pattern),)
+            tuple(import_detector(self.pattern).denylist)
+            if _LIBRARY.fullmatch(self.pattern)
+            else (re.compile(self.pattern),)
         )
 
     def find(self, text: str) -> Iterator[SecretSpan]:
@@ -89,7 +91,7 @@ _NAME = re.compile(r"[a-z]+\d{0,4}|[A-Z]+|\d+|")
 
 
 @cache
-def detector(name: str) -> Any:
+def import_detector(name: str) -> Any:
     """Return a detector of detect-secrets, and import the library.
 
     The import makes ``logging`` capture the warnings of the process, which belong to the user; this function undoes
@@ -115,19 +117,19 @@ def _word_end(text: str, end: int) -> int:
     return rest.end() if rest else end
 
 
-def _no_name(key: str) -> bool:
+def _is_no_identifier(key: str) -> bool:
     """Whether this is no name in a program, such as lk_checkpoint_every_100."""
     return not all(map(_NAME.fullmatch, re.split("[_-]", key.removeprefix("lk_"))))
 
 
-def _filled_in(password: str) -> bool:
+def _is_real_password(password: str) -> bool:
     """Whether this is no place for a password, such as {password}, $PASSWORD or ***."""
     return not _PLACE.fullmatch(password)
 
 
-def _valid_token(token: str) -> bool:
+def _is_web_token(token: str) -> bool:
     """Whether the parts of this are JSON, as in a web token."""
-    valid: bool = detector(_JWT_DETECTOR).is_formally_valid(token)
+    valid: bool = import_detector(_JWT_DETECTOR).is_formally_valid(token)
     return valid
 
 
@@ -140,14 +142,14 @@ _JWT = SecretPattern(
     ("eyJ",),
     rf"(?<!{_PART})(?={_PART}+\.{_PART}){_PART}*?(eyJ{_PART}+\.{_PART}+(?:\.[A-Za-z0-9_+/=-]+)*)",
     inner=True,
-    real=_valid_token,
+    real=_is_web_token,
     also=".",
 )
 
 _GITLAB = ("glpat-", "gldt-", "glft-", "glsoat-", "glrt-", "glcbt-", "glimt-", "glptt-", "glagent-", "gloas-")
 
 SHAPES = (
-    SecretPattern("API key of Lyceum Cloud", ("lk_",), rf"{_BEGIN}lk_[\w-]{{16,}}", real=_no_name),
+    SecretPattern("API key of Lyceum Cloud", ("lk_",), rf"{_BEGIN}lk_[\w-]{{16,}}", real=_is_no_identifier),
     _JWT,
     SecretPattern(
         "signed URL",
@@ -166,7 +168,12 @@ SHAPES = (
     ),
     SecretPattern("Azure storage key", ("AccountKey=",), "azure_storage_key:AzureStorageKeyDetector"),
     SecretPattern(
-        "password in a URL", ("://",), r"://[^\s:/?#@\[\]]+:([^\s:/?#@\[\]]+)@", inner=True, real=_filled_in, also="@"
+        "password in a URL",
+        ("://",),
+        r"://[^\s:/?#@\[\]]+:([^\s:/?#@\[\]]+)@",
+        inner=True,
+        real=_is_real_password,
+        also="@",
     ),
     SecretPattern("GitHub token", ("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), "github_token:GitHubTokenDetector"),
     SecretPattern("GitHub token", ("github_pat_",), r"github_pat_\w{22,}"),
@@ -201,7 +208,7 @@ _in_use_secrets: dict[str, None] = {}
 _lock = threading.Lock()
 
 
-def never_show(*secrets: str | None) -> None:
+def register_secrets(*secrets: str | None) -> None:
     """Never show these secrets from now on, unchanged or in the forms of JSON, HTML and URLs.
 
     For keys, session tokens, credentials of the bucket and hidden input, at the place where they enter.
@@ -227,7 +234,9 @@ def possible_shapes(text: str) -> tuple[SecretPattern, ...]:
     return tuple(shape for shape in SHAPES if shape.may_be_in(text))
 
 
-def find(text: str, secrets: tuple[str, ...] = (), shapes: Iterable[SecretPattern] = SHAPES) -> list[SecretSpan]:
+def find_secrets(
+    text: str, secrets: tuple[str, ...] = (), shapes: Iterable[SecretPattern] = SHAPES
+) -> list[SecretSpan]:
     """Return the secrets in a text, in order; overlapping secrets are joined.
 
     ``secrets`` are secrets of any shape, in addition to the secrets that this process uses.
@@ -283,11 +292,11 @@ _FEW = 4
 
 def redact(text: str, shapes: Iterable[SecretPattern] = SHAPES) -> str:
     """Return the text with a mark in place of each secret; if secret_guard is off, only of secrets in use."""
-    clean = without_secrets(text, shapes)
-    return clean if clean is text or setting("secret_guard") != "off" else without_secrets(text, ())
+    clean = mask_secrets(text, shapes)
+    return clean if clean is text or setting("secret_guard") != "off" else mask_secrets(text, ())
 
 
-def without_secrets(text: str, shapes: Iterable[SecretPattern] = SHAPES) -> str:
+def mask_secrets(text: str, shapes: Iterable[SecretPattern] = SHAPES) -> str:
     """Return the text with a mark in place of each secret, independent of the settings.
 
     Text with secrets loses its colors, because color sequences may be inside a secret.
@@ -295,7 +304,7 @@ def without_secrets(text: str, shapes: Iterable[SecretPattern] = SHAPES) -> str:
     plain = COLOUR.sub("", text) if "\x1b" in text else text
     if _is_clean(plain):
         return text
-    spans = find(plain, shapes=shapes)
+    spans = find_secrets(plain, shapes=shapes)
     if not spans:
         return text
     parts, at = [], 0
@@ -353,16 +362,16 @@ class LineRedactor:
         if not self._in_key and _is_clean(plain):
             return waiting
         shapes = possible_shapes(plain)
-        return [redacted for line in waiting for redacted in self._line(line, shapes)]
+        return [redacted for line in waiting for redacted in self._redact_line(line, shapes)]
 
-    def live(self, line: str) -> str:
+    def redact_unfinished(self, line: str) -> str:
         """Return an unfinished line without its last word, if that word is or may become a secret."""
         if self._in_key:
             return ""
         redacted = redact(line)
         return redacted[: _secret_start(redacted)]
 
-    def _line(self, line: str, shapes: tuple[SecretPattern, ...]) -> list[str]:
+    def _redact_line(self, line: str, shapes: tuple[SecretPattern, ...]) -> list[str]:
         if self._in_key:
             self._in_key = _KEY_END not in line
             return []

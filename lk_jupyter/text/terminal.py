@@ -82,7 +82,7 @@ def plain_values(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _replace(match: re.Match[str]) -> str:
+def _replace_control(match: re.Match[str]) -> str:
     if match["erase"]:
         return _ERASE_LINE if "2" in match["erase"] else _ERASE_REST
     if match["up"]:
@@ -107,23 +107,23 @@ class TerminalText:
         """Take a chunk, cut anywhere."""
         text = self._clean(self._cut + text)
         if self._depth or ("\x1b[" in text and any(part.startswith("\x1b[") for part in _MOVE.split(text)[1::2])):
-            self._move(text)
+            self._write_moves(text)
         else:
             first, *rest = text.split("\n")
             self._rows[-1] = overwrite(self._rows[-1] + first)
             self._rows += map(overwrite, rest) if any(sign in text for sign in _SPECIAL_SIGNS) else rest
             self._row = len(self._rows) - 1
 
-    def passed(self, text: str) -> str:
+    def allowed_text(self, text: str) -> str:
         """Return a chunk for a terminal: only control sequences that this class applies remain."""
-        return self._clean(self._cut + text, lambda match: match["erase"] or _replace(match))
+        return self._clean(self._cut + text, lambda match: match["erase"] or _replace_control(match))
 
     def take(self) -> tuple[list[str], str]:
         """Return the lines finished since the last call, and the unfinished text."""
         done = max(0, len(self._rows) - 1 - self._depth)
         lines, self._rows = self._rows[:done], self._rows[done:]
         self._row = max(0, self._row - done)
-        return self._completed_lines(lines), clip("   ".join(filter(None, map(visible_part, self._rows))))
+        return self._completed_lines(lines), clip_line("   ".join(filter(None, map(visible_part, self._rows))))
 
     def end(self) -> list[str]:
         """Return all remaining lines, unfinished lines included."""
@@ -137,7 +137,7 @@ class TerminalText:
             return visible
         return [text + "\r" if line.endswith("\r") else text for line, text in zip(lines, visible, strict=True)]
 
-    def _clean(self, text: str, replace: Callable[[re.Match[str]], str] = _replace) -> str:
+    def _clean(self, text: str, replace: Callable[[re.Match[str]], str] = _replace_control) -> str:
         if not _may_hold_controls(text):
             self._cut = ""
             return text
@@ -145,7 +145,7 @@ class TerminalText:
         self._cut = unfinished[0] if unfinished else ""
         return _CONTROL.sub(replace, text.removesuffix(self._cut))
 
-    def _move(self, text: str) -> None:
+    def _write_moves(self, text: str) -> None:
         """Write text that moves the cursor up, as nested progress bars do."""
         for at, part in enumerate(_MOVE.split(text)):
             if at % 2 == 0:
@@ -169,7 +169,7 @@ def _may_hold_controls(text: str) -> bool:
 
 def visible_part(line: str) -> str:
     """Return the visible part of a line from ``overwrite``."""
-    return clip(line.partition("\r")[0])
+    return clip_line(line.partition("\r")[0])
 
 
 def _visible_lines(lines: list[str]) -> list[str]:
@@ -196,12 +196,12 @@ def overwrite(line: str) -> str:
         elif piece == _ERASE_LINE:
             cells, column = [], 0
         elif piece:
-            column = _write(cells, column, piece)
+            column = _write_cells(cells, column, piece)
     text = "".join(cells)[:_MOST_CELLS]
     return text if column >= len(cells) else f"{text}\r{''.join(cells[:column])}"
 
 
-def _write(cells: list[str], column: int, piece: str) -> int:
+def _write_cells(cells: list[str], column: int, piece: str) -> int:
     """Write text at a column of a line; return the column after the text."""
     if "\x1b" not in piece:
         new = list(piece[:_MOST_CELLS])
@@ -220,7 +220,7 @@ def _is_colour(cell: str) -> bool:
     return cell[0] == "\x1b" and cell[-1] == "m" and cell[-2] != "m"
 
 
-def clip(line: str) -> str:
+def clip_line(line: str) -> str:
     """Return a line that a notebook can show."""
     if len(line) <= LINE_LIMIT:
         return line

@@ -36,7 +36,7 @@ def duration_label(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
 
 
-def whole_label(seconds: float) -> str:
+def whole_seconds_label(seconds: float) -> str:
     """Return a time span in whole seconds, for counters: ``42 s``, ``3 min 05 s``."""
     return f"{seconds:.0f} s" if seconds < 60 else duration_label(seconds)
 

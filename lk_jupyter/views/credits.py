@@ -12,7 +12,7 @@ from lk_jupyter.api.billing import CreditsBalance, UserCredits
 from lk_jupyter.api.orgs import OrgBalance
 from lk_jupyter.text.units import credits_label, duration_label
 from lk_jupyter.views.picture import StaticView
-from lk_jupyter.views.table import MOST, Drawing, Table, picture, rest
+from lk_jupyter.views.table import MOST, Drawing, Table, join_tables, omitted_line
 
 _RIGHT = frozenset({"Credits", "Per hour"})
 _BAR = 20
@@ -20,7 +20,7 @@ _BAR = 20
 
 def credits_balance(credit: CreditsBalance) -> StaticView:
     """Show the balance of an account."""
-    return _amounts(
+    return _amount_table(
         ("Left", credit.remaining_credits),
         ("Used", credit.used_credits),
         ("Bought", credit.purchased_credits),
@@ -31,34 +31,34 @@ def credits_balance(credit: CreditsBalance) -> StaticView:
 def user_credits(credit: UserCredits) -> StaticView:
     """Show the balance of an account, and the account's address."""
     available = ("Available", credit.available_credits)
-    return _amounts(
+    return _amount_table(
         available, ("Used", credit.used_credits), ("Bought", credit.purchased_credits), caption=credit.email
     )
 
 
 def org_balance(credit: OrgBalance) -> StaticView:
     """Show the balance of an organization."""
-    return _amounts(("Left", credit.balance), note=_suspension_text(credit.account_suspended))
+    return _amount_table(("Left", credit.balance), note=_suspension_text(credit.account_suspended))
 
 
 def balance(account: AccountBalance) -> StaticView:
     """Show the remaining credits, how long they last, and the resources that spend them."""
-    rows = [("Left", credits_label(account.credits)), ("Running now", _running(account))]
+    rows = [("Left", credits_label(account.credits)), ("Running now", _active_resources_text(account))]
     if account.depleted_at:
         seconds = (account.depleted_at - datetime.now(timezone.utc)).total_seconds()
         most = "" if account.rate.complete else " at the latest"
         rows.append(("Lasts", f"{duration_label(seconds)}, until {account.depleted_at.astimezone():%d %b %H:%M}{most}"))
     table = Table(("Credits", "Amount"), rows, note=_suspension_text(account.suspended))
-    return picture(table, *([resources(account.resources)] if account.resources else []))
+    return join_tables(table, *([resources(account.resources)] if account.resources else []))
 
 
 def resources(active: tuple[BillableResource, ...]) -> Table:
     """Show the active resources that cost credits."""
     rows = [
-        (thing.name or thing.id[:8], thing.kind, thing.hardware, _amount(thing.per_hour, "unknown"))
+        (thing.name or thing.id[:8], thing.kind, thing.hardware, _amount_text(thing.per_hour, "unknown"))
         for thing in active[:MOST]
     ]
-    note = rest(len(active), MOST, "All of them: session.balance().resources")
+    note = omitted_line(len(active), MOST, "All of them: session.balance().resources")
     return Table(("What", "Kind", "Hardware", "Per hour"), rows, note, _RIGHT, "Running now, in credits")
 
 
@@ -66,25 +66,25 @@ def spending(report: Spending) -> StaticView:
     """Show the spending by day, kind and hardware, with bars."""
     spent = [each for each in report.by_day() if each.amount]
     tables = [
-        _sums(
+        _sums_table(
             "Day",
             spent,
             "By day, in credits",
-            rest(len(report.by_day()), len(spent), "there was no spending on the others."),
+            omitted_line(len(report.by_day()), len(spent), "there was no spending on the others."),
         ),
-        _sums("Kind", report.by_kind(), "By kind"),
-        _sums("Hardware", report.by_hardware(), "By hardware"),
+        _sums_table("Kind", report.by_kind(), "By kind"),
+        _sums_table("Hardware", report.by_hardware(), "By hardware"),
     ]
-    total = Table(("Spent", "Credits"), [(f"Last {report.days} days", _amount(report.total))], right=_RIGHT)
-    return picture(total, *(tables if report.charges else []))
+    total = Table(("Spent", "Credits"), [(f"Last {report.days} days", _amount_text(report.total))], right=_RIGHT)
+    return join_tables(total, *(tables if report.charges else []))
 
 
-def _sums(what: str, sums: list[Sum], caption: str, note: str = "") -> Table:
-    rows = [(each.label, _amount(each.amount), bar(share)) for each, share in shares(sums)[-MOST:]]
+def _sums_table(what: str, sums: list[Sum], caption: str, note: str = "") -> Table:
+    rows = [(each.label, _amount_text(each.amount), share_bar(share)) for each, share in shares(sums)[-MOST:]]
     return Table((what, "Credits", "Share"), rows, note, _RIGHT, caption)
 
 
-def bar(share: float) -> Drawing:
+def share_bar(share: float) -> Drawing:
     """Return a bar for a share from 0 to 1; every table has the figure next to the bar."""
     width = max(1, round(share * 120))
     svg = (
@@ -94,18 +94,18 @@ def bar(share: float) -> Drawing:
     return Drawing(svg, "█" * max(1, round(share * _BAR)))
 
 
-def _amounts(*rows: tuple[str, Decimal | None], note: str = "", caption: str = "") -> StaticView:
-    cells = [(name, _amount(amount)) for name, amount in rows if amount is not None]
-    return picture(Table(("What", "Credits"), cells, note, _RIGHT, caption or "Balance"))
+def _amount_table(*rows: tuple[str, Decimal | None], note: str = "", caption: str = "") -> StaticView:
+    cells = [(name, _amount_text(amount)) for name, amount in rows if amount is not None]
+    return join_tables(Table(("What", "Credits"), cells, note, _RIGHT, caption or "Balance"))
 
 
-def _running(account: AccountBalance) -> str:
+def _active_resources_text(account: AccountBalance) -> str:
     if not account.active_count:
         return "nothing"
     return f"{counted(account.resources)}, {account.rate.label}"
 
 
-def _amount(amount: Decimal | None, unknown: str = "") -> str:
+def _amount_text(amount: Decimal | None, unknown: str = "") -> str:
     return unknown if amount is None else credits_label(amount).removesuffix(" credits")
 
 

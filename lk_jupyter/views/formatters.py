@@ -52,13 +52,13 @@ LISTS = {
 }
 
 
-def register(shell: InteractiveShell) -> None:
+def register_formatters(shell: InteractiveShell) -> None:
     """Let a shell show our objects; neither they nor their pictures are imported yet."""
     formatter: Any = shell.display_formatter.mimebundle_formatter  # type: ignore[union-attr]
     for view in VIEWS:
-        formatter.for_type_by_name(view.module, view.name, partial(_bundle_for, (view.view_module, view.function)))
-    formatter.for_type_by_name("lk_jupyter.api._models", "Page", _list)
-    formatter.for_type(list, _list)
+        formatter.for_type_by_name(view.module, view.name, partial(_make_bundle, (view.view_module, view.function)))
+    formatter.for_type_by_name("lk_jupyter.api._models", "Page", _list_bundle)
+    formatter.for_type(list, _list_bundle)
     plain: Any = shell.display_formatter.formatters["text/plain"]  # type: ignore[union-attr]
     plain.for_type_by_name("lk_jupyter.api._models", "Model", _print_answer)
     plain.for_type(list, partial(_print_list, plain.for_type(list)))
@@ -78,12 +78,12 @@ class _Html:
 def register_in_marimo() -> None:
     """Make marimo, which has no shell, show our objects: marimo calls ``_display_`` of each object."""
     for view in VIEWS:
-        bundle_for = partial(_bundle_for, (view.view_module, view.function))
+        bundle_for = partial(_make_bundle, (view.view_module, view.function))
         kind = getattr(import_module(view.module), view.name)
         kind._display_ = lambda value, bundle_for=bundle_for: _Html(bundle_for(value)["text/html"])
 
 
-def unregister(shell: InteractiveShell) -> None:
+def unregister_formatters(shell: InteractiveShell) -> None:
     """Restore the earlier display of lists and pages."""
     formatter: Any = shell.display_formatter.mimebundle_formatter  # type: ignore[union-attr]
     plain: Any = shell.display_formatter.formatters["text/plain"]  # type: ignore[union-attr]
@@ -92,7 +92,7 @@ def unregister(shell: InteractiveShell) -> None:
         plain.for_type(list, printer.args[0])
 
 
-def _bundle_for(where: tuple[str, str], value: Any) -> dict[str, Any]:
+def _make_bundle(where: tuple[str, str], value: Any) -> dict[str, Any]:
     module, function = where
     show: Callable[[Any], Any] = getattr(import_module(module), function)
     drawn = show(value)
@@ -100,30 +100,30 @@ def _bundle_for(where: tuple[str, str], value: Any) -> dict[str, Any]:
     return bundle
 
 
-def _list(values: Any) -> dict[str, Any] | None:
+def _list_bundle(values: Any) -> dict[str, Any] | None:
     """Show a list of objects of a class in LISTS; return None for the remaining lists, which IPython shows."""
     kinds = {type(value) for value in values[:1]} if len(values) else set()
     where = next((LISTS.get((kind.__module__, kind.__qualname__)) for kind in kinds), None)
-    return _bundle_for(where, values) if where and all(type(value) in kinds for value in values) else None
+    return _make_bundle(where, values) if where and all(type(value) in kinds for value in values) else None
 
 
 def _print_answer(answer: Any, printer: Any, _cycle: bool) -> None:  # noqa: FBT001 (as IPython calls it)
     """Show an answer of the API without secrets, such as the record of a run with the output."""
     from lk_jupyter.text.secrets import redact  # noqa: PLC0415 (when an answer is shown)
 
-    where = _MODELS.get((type(answer).__module__, type(answer).__qualname__)) if _is_alone(printer) else None
-    printer.text(_bundle_for(where, answer)["text/plain"] if where else redact(repr(answer)))
+    where = _MODELS.get((type(answer).__module__, type(answer).__qualname__)) if _is_displayed_alone(printer) else None
+    printer.text(_make_bundle(where, answer)["text/plain"] if where else redact(repr(answer)))
 
 
 def _print_list(plainly: Callable[..., None], values: Any, printer: Any, cycle: bool) -> None:  # noqa: FBT001
     """Show a list: IPython calls its list printer before it uses the text of the bundle."""
-    bundle = _list(values) if _is_alone(printer) else None
+    bundle = _list_bundle(values) if _is_displayed_alone(printer) else None
     if bundle:
         printer.text(bundle["text/plain"])
     else:
         plainly(values, printer, cycle)
 
 
-def _is_alone(printer: Any) -> bool:
+def _is_displayed_alone(printer: Any) -> bool:
     """Return whether a value is shown alone, not as a part of another value."""
     return len(printer.stack) <= 1

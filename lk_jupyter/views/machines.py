@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.machines.catalogue import Catalogue, price_label
 from lk_jupyter.views.picture import StaticView
-from lk_jupyter.views.table import MOST, Table, picture, rest
+from lk_jupyter.views.table import MOST, Table, join_tables, omitted_line
 
 _COLUMNS = ("Machine", "GPU", "Memory GiB", "Price")
 
@@ -36,9 +36,13 @@ def _type_table(types: list[MachineType], allowed: Catalogue | None) -> StaticVi
     rows = [
         (*_machine_row(each), *(["yes" if allowed.allows(each) else "no"] if allowed else [])) for each in types[:MOST]
     ]
-    note = rest(len(types), MOST, "All machine types: %lk_machines") if types else "No machine types for this account."
+    note = (
+        omitted_line(len(types), MOST, "All machine types: %lk_machines")
+        if types
+        else "No machine types for this account."
+    )
     caption = "1 machine type" if len(types) == 1 else f"{len(types):,} machine types, prices in credits"
-    return picture(Table(columns, rows, note, frozenset({"Memory GiB", "Price"}), caption))
+    return join_tables(Table(columns, rows, note, frozenset({"Memory GiB", "Price"}), caption))
 
 
 def _machine_row(each: MachineType) -> tuple[str, ...]:

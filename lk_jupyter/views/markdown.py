@@ -44,25 +44,27 @@ _NO_FORMULA, _FORMULA = "mathjax_ignore tex2jax_ignore", "mathjax_process tex2ja
 def render_markdown(text: str) -> str:
     """Return Markdown as HTML for a page that is trusted."""
     text = plain(text)
-    html = _parser().render(text) if len(text) <= LONGEST else _preformatted(text)
+    html = _make_parser().render(text) if len(text) <= LONGEST else _preformatted_html(text)
     return f'<div class="lk-markdown {_NO_FORMULA}">{html}</div>'
 
 
-def _preformatted(text: str) -> str:
+def _preformatted_html(text: str) -> str:
     return f'<pre style="white-space: pre-wrap">{escape(text)}</pre>'
 
 
 @cache
-def _parser() -> MarkdownIt:
+def _make_parser() -> MarkdownIt:
     from markdown_it import MarkdownIt  # noqa: PLC0415 (at first use)
 
     parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
     parser.validateLink = _is_web_address  # type: ignore[assignment,method-assign] # as its documentation has it
-    parser.inline.ruler.before("escape", "formula", _formula)
-    parser.block.ruler.before("fence", "formula_block", _formula_block, {"alt": ["paragraph", "blockquote", "list"]})
+    parser.inline.ruler.before("escape", "formula", _parse_formula)
+    parser.block.ruler.before(
+        "fence", "formula_block", _parse_formula_block, {"alt": ["paragraph", "blockquote", "list"]}
+    )
     for name, rule in {
-        "image": _image,
-        "link_open": _link,
+        "image": _render_image,
+        "link_open": _render_link,
         "formula": _render_formula,
         "formula_block": _render_formula,
     }.items():
@@ -78,13 +80,13 @@ def _is_web_address(address: str) -> bool:
     return parts.scheme in {"http", "https"} and bool(parts.hostname)
 
 
-def _link(renderer: Any, tokens: Sequence[Token], at: int, options: Any, _env: Any) -> str:
+def _render_link(renderer: Any, tokens: Sequence[Token], at: int, options: Any, _env: Any) -> str:
     tokens[at].attrSet("target", "_blank")
     tokens[at].attrSet("rel", "noopener noreferrer")
     return str(renderer.renderToken(tokens, at, options, _env))
 
 
-def _image(renderer: Any, tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:
+def _render_image(renderer: Any, tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:
     address = escape(str(tokens[at].attrs["src"]))
     words = escape(renderer.renderInlineAsText(tokens[at].children, options, env)) or address
     return f'<a href="{address}" target="_blank" rel="noopener noreferrer">{words}</a>'
@@ -97,7 +99,7 @@ def _render_formula(_renderer: Any, tokens: Sequence[Token], at: int, _options: 
     return f'<span class="{_FORMULA}">{escape(text)}</span>'
 
 
-def _formula(state: StateInline, silent: bool) -> bool:  # noqa: FBT001 (as the parser calls it)
+def _parse_formula(state: StateInline, silent: bool) -> bool:  # noqa: FBT001 (as the parser calls it)
     """Parse a formula, and keep the text unchanged."""
     opening = _OPENING.match(state.src, state.pos)
     if not opening:
@@ -120,24 +122,24 @@ def _is_no_price(content: str, after: str) -> bool:
     return not (content[0].isspace() or content[-1].isspace() or after.isdigit() or "\n\n" in content)
 
 
-def _formula_block(state: StateBlock, first: int, last: int, silent: bool) -> bool:  # noqa: FBT001 (as above)
+def _parse_formula_block(state: StateBlock, first: int, last: int, silent: bool) -> bool:  # noqa: FBT001 (as above)
     """Parse lines that are a formula, whatever the lines start with."""
-    line = _line(state, first)
+    line = _line_text(state, first)
     sign = next((sign for sign in ("$$", r"\[") if line.startswith(sign)), None)
     if sign is None:
         return False
     for at in range(first, min(last, first + _LINES)):
-        text = _line(state, at)
+        text = _line_text(state, at)
         if (text[2:] if at == first else text).rstrip().endswith(_CLOSING[sign]):
             break
     else:
         return False
     if not silent:
         token = state.push("formula_block", "", 0)
-        token.content = "\n".join(_line(state, number) for number in range(first, at + 1))
+        token.content = "\n".join(_line_text(state, number) for number in range(first, at + 1))
     state.line = at + 1
     return True
 
 
-def _line(state: StateBlock, number: int) -> str:
+def _line_text(state: StateBlock, number: int) -> str:
     return state.src[state.bMarks[number] + state.tShift[number] : state.eMarks[number]]

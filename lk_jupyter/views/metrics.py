@@ -9,7 +9,7 @@ from lk_jupyter.api.execution import ExecutionMetrics
 from lk_jupyter.runs.metrics.metrics import Metrics
 from lk_jupyter.runs.metrics.series import EMPTY, SERIES, Point, Series, measured_values
 from lk_jupyter.views.picture import StaticView
-from lk_jupyter.views.table import Drawing, Table, figure, picture
+from lk_jupyter.views.table import Drawing, Table, figure_text, join_tables
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _WIDE, _HIGH, _CHARACTERS = 160, 24, 24
@@ -30,20 +30,20 @@ def metrics(value: Metrics) -> StaticView:
         if measured_values(value.samples.get(series.column, []))
     ]
     caption = f"Metrics of run {value.label}" + (f" on {value.hostname}" if value.hostname else "")
-    return picture(Table(_COLUMNS, rows, "" if rows else EMPTY, _RIGHT, caption))
+    return join_tables(Table(_COLUMNS, rows, "" if rows else EMPTY, _RIGHT, caption))
 
 
 def _series_row(series: Series, samples: Sequence[Point]) -> tuple[str | Drawing, ...]:
     values = measured_values(samples)
     figures = (values[-1], sum(values) / len(values), max(values))
-    return (series.label, *map(figure, figures), series.unit, _curve(samples, max(values)))
+    return (series.label, *map(figure_text, figures), series.unit, _draw_curve(samples, max(values)))
 
 
-def _curve(samples: Sequence[Point], peak: float) -> Drawing:
+def _draw_curve(samples: Sequence[Point], peak: float) -> Drawing:
     values = _highest_values(samples, _CHARACTERS)
     heights = [None if math.isnan(value) else (value / peak if peak > 0 else 0.0) for value in values]
     text = "".join(" " if height is None else _BLOCKS[max(0, min(7, int(height * 8)))] for height in heights)
-    return Drawing(_svg(_highest_values(samples, _WIDE // 2), peak), text)
+    return Drawing(_curve_svg(_highest_values(samples, _WIDE // 2), peak), text)
 
 
 def _highest_values(samples: Sequence[Point], most: int) -> list[float]:
@@ -53,7 +53,7 @@ def _highest_values(samples: Sequence[Point], most: int) -> list[float]:
     return [max(measured_values(piece), default=math.nan) for piece in pieces]
 
 
-def _svg(values: Sequence[float], peak: float) -> str:
+def _curve_svg(values: Sequence[float], peak: float) -> str:
     """Draw a curve that breaks in gaps; a value alone is a dot."""
     across, up = (_WIDE - 4) / max(1, len(values) - 1), (_HIGH - 4) / (peak or 1)
     path, is_down = [], False

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from lk_jupyter.views.png import words
+from lk_jupyter.views.png import draw_words
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,6 @@ class StaticView:
 
     def bundle(self) -> dict[str, Any]:
         """Return the view by media type."""
-        drawn = self.png() if self.png else words(self.text)
+        drawn = self.png() if self.png else draw_words(self.text)
         image = {"image/png": b64encode(drawn).decode()} if drawn else {}
         return {"text/plain": self.text, "text/html": self.html, **image}

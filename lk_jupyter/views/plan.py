@@ -16,10 +16,10 @@ from lk_jupyter.views.table import Table
 
 def plan_view(bundle: Bundle, budgets: Sequence[str] = ()) -> Table:
     """Return the plan of a run as a table, with how the budgets stand; nothing was sent."""
-    return Table(("Plan (nothing was sent)", ""), list(_rows(bundle, budgets).items()))
+    return Table(("Plan (nothing was sent)", ""), list(_plan_rows(bundle, budgets).items()))
 
 
-def _rows(bundle: Bundle, budgets: Sequence[str]) -> dict[str, str]:
+def _plan_rows(bundle: Bundle, budgets: Sequence[str]) -> dict[str, str]:
     request = bundle.request
     memory = f", {bundle.machine.memory_gib} GiB" if bundle.machine.memory_gib else ""
     reserved = {REQUEST_KEY, FRAMES_KEY, PORTS_KEY, *bundle.payload.metadata}

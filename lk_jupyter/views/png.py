@@ -12,7 +12,7 @@ from typing import Any
 
 from lk_jupyter.runs.metrics.metrics import Metrics
 from lk_jupyter.runs.metrics.plot import fill
-from lk_jupyter.text.plotting import blank, style_axis
+from lk_jupyter.text.plotting import clear_figure, style_axis
 
 #: Resolution and number of colors: with few colors, a picture in a notebook has a quarter of the size.
 _DPI, _SHADES = 110, 64
@@ -27,24 +27,24 @@ _FONT = "mpl-data/fonts/ttf/DejaVuSansMono.ttf"
 Part = tuple[str, Sequence[Sequence[Any]]]
 
 
-def plots(runs: Sequence[Metrics], head: str) -> bytes:
+def draw_plots(runs: Sequence[Metrics], head: str) -> bytes:
     """Return the metrics of runs below some lines of text."""
-    return _draw_figure(lambda figure: fill(figure, runs, head=_drawable(head)))
+    return _draw_figure(lambda figure: fill(figure, runs, head=_replace_undrawable(head)))
 
 
-def bars(parts: Sequence[Part], head: str) -> bytes:
+def draw_bars(parts: Sequence[Part], head: str) -> bytes:
     """Return sums as bars below some lines of text."""
-    return _draw_figure(lambda figure: _draw_bars(figure, parts, _drawable(head)))
+    return _draw_figure(lambda figure: _draw_bars(figure, parts, _replace_undrawable(head)))
 
 
-def words(text: str) -> bytes:
+def draw_words(text: str) -> bytes:
     """Return lines of text as a picture; of a long text, the first lines."""
-    font = _font()
+    font = _find_font()
     if font is None:
         return b""
     from PIL import Image, ImageDraw  # noqa: PLC0415 (where something is to be drawn)
 
-    lines = "\n".join(_drawable(text).splitlines()[:_MOST_LINES])
+    lines = "\n".join(_replace_undrawable(text).splitlines()[:_MOST_LINES])
     _, _, wide, high = ImageDraw.Draw(Image.new("L", (1, 1))).multiline_textbbox((0, 0), lines, font, spacing=_SPACING)
     image = Image.new("L", (int(wide) + 2 * _MARGIN, int(high) + 2 * _MARGIN), _PAPER)
     ImageDraw.Draw(image).multiline_text((_MARGIN, _MARGIN), lines, _INK, font, spacing=_SPACING)
@@ -52,7 +52,7 @@ def words(text: str) -> bytes:
     return _encode_png(image)
 
 
-def _font() -> Any:
+def _find_font() -> Any:
     """Return the font, or None without matplotlib, whose own import would take half a second."""
     matplotlib = find_spec("matplotlib")
     places = (matplotlib.submodule_search_locations or ()) if matplotlib else ()
@@ -90,7 +90,7 @@ def _encode_png(image: Any) -> bytes:
     return file.getvalue()
 
 
-def _drawable(text: str) -> str:
+def _replace_undrawable(text: str) -> str:
     """Return text with a question mark for each letter that matplotlib's font lacks, which warned in the notebook."""
     return "".join(letter if letter == "\n" or _is_drawn(letter) else "?" for letter in text)
 
@@ -98,14 +98,14 @@ def _drawable(text: str) -> str:
 @cache
 def _is_drawn(letter: str) -> bool:
     """Return whether the font has a letter; missing letters would be boxes."""
-    font, is_control = _font(), letter < " " or "\x7f" <= letter < "\xa0"
+    font, is_control = _find_font(), letter < " " or "\x7f" <= letter < "\xa0"
     return font is None or not (is_control or bytes(font.getmask(letter)) == bytes(font.getmask("\uffff")))
 
 
 def _draw_bars(figure: Any, parts: Sequence[Part], head: str) -> None:
     counts = [len(rows) for _, rows in parts]
     high = _HEAD * len(head.splitlines()) + sum(_BAR * count + _GAP for count in counts) + _GAP
-    blank(figure, high, head)
+    clear_figure(figure, high, head)
     axes = figure.subplots(len(parts), squeeze=False, height_ratios=[count + 1 for count in counts])
     for (axis,), (caption, rows) in zip(axes, parts, strict=True):
         style_axis(axis)
@@ -113,7 +113,7 @@ def _draw_bars(figure: Any, parts: Sequence[Part], head: str) -> None:
         axis.set_title(caption, loc="left", fontsize=9, parse_math=False)
         drawn = axis.barh(range(len(rows)), [share for _, _, share in rows], color=_COLOUR, height=0.6)
         axis.bar_label(drawn, [amount for _, amount, _ in rows], padding=3, fontsize=8)
-        axis.set_yticks(range(len(rows)), [_drawable(label) for label, _, _ in rows], parse_math=False)
+        axis.set_yticks(range(len(rows)), [_replace_undrawable(label) for label, _, _ in rows], parse_math=False)
         axis.set_ylim(len(rows) - 0.5, -0.5)
         axis.set_xlim(0, 1.15)
         axis.set_xticks([])

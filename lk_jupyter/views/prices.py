@@ -9,7 +9,7 @@ from decimal import Decimal
 from lk_jupyter.account.burn_rate import hardware_label
 from lk_jupyter.api.pricing import PriceBook, PriceEntry
 from lk_jupyter.views.picture import StaticView
-from lk_jupyter.views.table import MOST, Table, picture, rest
+from lk_jupyter.views.table import MOST, Table, join_tables, omitted_line
 
 _MACHINE = re.compile(r"(?P<type>[a-z-]+)\.(?P<card>[a-z0-9]+)\.(?P<count>\d+)x")
 _TOKENS = re.compile(r"(?P<what>.*)_(?P<side>prompt|completion)_tokens")
@@ -24,21 +24,23 @@ def prices(book: PriceBook) -> StaticView:
     used = {id(entry) for entry in (*vms, *tokens)}
     remaining = [entry for entry in book if id(entry) not in used]
     tables = [
-        make(entries) for make, entries in ((_vms, vms), (_models, tokens), (_other_prices, remaining)) if entries
+        make(entries)
+        for make, entries in ((_vm_prices_table, vms), (_model_prices_table, tokens), (_other_prices, remaining))
+        if entries
     ]
-    return picture(*tables or [_other_prices([])])
+    return join_tables(*tables or [_other_prices([])])
 
 
 def _machine_match(entry: PriceEntry) -> re.Match[str] | None:
     return _MACHINE.fullmatch(str(entry.selector.get("hardware_profile", "")).lower())
 
 
-def _vms(entries: Iterable[PriceEntry]) -> Table:
+def _vm_prices_table(entries: Iterable[PriceEntry]) -> Table:
     cells: dict[tuple[str, str], dict[int, str]] = {}
     for entry in entries:
         match = _machine_match(entry)
         if match:
-            cells.setdefault((match["card"], match["type"]), {})[int(match["count"])] = _amount(
+            cells.setdefault((match["card"], match["type"]), {})[int(match["count"])] = _amount_text(
                 entry.unit_price_per_hour
             )
     counts = sorted({count for row in cells.values() for count in row})
@@ -47,35 +49,42 @@ def _vms(entries: Iterable[PriceEntry]) -> Table:
         (hardware_label(card), kind, *(row.get(count, "") for count in counts))
         for (card, kind), row in list(cells.items())[:MOST]
     ]
-    caption, note = "Virtual machines, credits per hour", rest(len(cells), MOST, _ALL)
+    caption, note = "Virtual machines, credits per hour", omitted_line(len(cells), MOST, _ALL)
     return Table(columns, rows, note, frozenset(columns[2:]), caption)
 
 
-def _models(entries: Iterable[PriceEntry]) -> Table:
+def _model_prices_table(entries: Iterable[PriceEntry]) -> Table:
     cells: dict[str, dict[str, str]] = {}
     for entry in entries:
         match = _TOKENS.fullmatch(entry.meter_slug)
         model = str(entry.selector.get("deployment_id", "any model")).removeprefix("serverless:")
         if match and entry.unit_price is not None:
-            cells.setdefault(model, {})[match["side"]] = _amount(entry.unit_price * _MILLION)
+            cells.setdefault(model, {})[match["side"]] = _amount_text(entry.unit_price * _MILLION)
     rows = [(name, row.get("prompt", ""), row.get("completion", "")) for name, row in list(cells.items())[:MOST]]
     right = frozenset({"Read", "Written"})
-    return Table(("Model", "Read", "Written"), rows, rest(len(cells), MOST, _ALL), right, "Credits per million tokens")
+    return Table(
+        ("Model", "Read", "Written"), rows, omitted_line(len(cells), MOST, _ALL), right, "Credits per million tokens"
+    )
 
 
 def _other_prices(entries: list[PriceEntry]) -> Table:
     rows = [
-        (entry.meter_slug, _selector(entry), _amount(entry.unit_price), _amount(entry.unit_price_per_hour))
+        (
+            entry.meter_slug,
+            _selector_text(entry),
+            _amount_text(entry.unit_price),
+            _amount_text(entry.unit_price_per_hour),
+        )
         for entry in entries[:MOST]
     ]
     columns = ("Meter", "For", "Each unit", "Each hour")
-    note = rest(len(entries), MOST, _ALL) if entries else "No prices."
+    note = omitted_line(len(entries), MOST, _ALL) if entries else "No prices."
     return Table(columns, rows, note, frozenset(columns[2:]), "Other prices, in credits")
 
 
-def _selector(entry: PriceEntry) -> str:
+def _selector_text(entry: PriceEntry) -> str:
     return ", ".join(f"{name} {value}" for name, value in entry.selector.items())
 
 
-def _amount(price: Decimal | None) -> str:
+def _amount_text(price: Decimal | None) -> str:
     return "" if price is None else f"{price.normalize():f}"

@@ -35,7 +35,7 @@ def receipts(notebook: str | Path | Mapping[str, Any]) -> list[dict[str, Any]]:
         >>> lk_jupyter.receipts({"cells": [{"outputs": [output, output]}]})
         [{'execution_id': '3f0c', 'state': 'completed', 'cost': '0.02'}]
     """
-    content = notebook if isinstance(notebook, Mapping) else _read(Path(notebook))
+    content = notebook if isinstance(notebook, Mapping) else _read_notebook(Path(notebook))
     by_run: dict[str, dict[str, Any]] = {}
     for receipt in _all_receipts(content):
         run_id = receipt["execution_id"]
@@ -45,7 +45,7 @@ def receipts(notebook: str | Path | Mapping[str, Any]) -> list[dict[str, Any]]:
     return list(by_run.values())
 
 
-def _read(path: Path) -> Mapping[str, Any]:
+def _read_notebook(path: Path) -> Mapping[str, Any]:
     try:
         content = load_json(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -57,18 +57,18 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 def _all_receipts(notebook: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Give each receipt of an ended run; a file may contain anything."""
-    for cell in _items(notebook, "cells"):
-        for output in _items(cell, "outputs"):
+    for cell in _mapping_items(notebook, "cells"):
+        for output in _mapping_items(cell, "outputs"):
             metadata = output.get("metadata")
             facts = metadata.get(METADATA_KEY) if isinstance(metadata, Mapping) else None
             if not isinstance(facts, Mapping):
                 continue
-            for receipt in _items(facts, "runs") if "runs" in facts else [facts]:
+            for receipt in _mapping_items(facts, "runs") if "runs" in facts else [facts]:
                 if is_run_id(receipt.get("execution_id")) and is_final(str(receipt.get("state"))):
                     yield {plain(str(name)): _plain_value(value) for name, value in receipt.items()}
 
 
-def _items(container: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+def _mapping_items(container: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     items = container.get(name)
     return [item for item in items if isinstance(item, Mapping)] if isinstance(items, list) else []
 

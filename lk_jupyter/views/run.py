@@ -17,20 +17,20 @@ from lk_jupyter.runs.run import Run
 from lk_jupyter.text.secrets import redact
 from lk_jupyter.text.units import duration_label, moment_label
 from lk_jupyter.views.picture import StaticView
-from lk_jupyter.views.table import Table, picture
+from lk_jupyter.views.table import Table, join_tables
 
 
 def run(value: Run) -> StaticView:
     """Show the present state of a run; if the server can't be reached, the last state that this machine knows."""
     try:
         record = value.record
-        rows, note = facts(value, record), _state_note(value, record)
+        rows, note = run_facts(value, record), _state_note(value, record)
     except LkError as problem:
         rows, note = _journal_facts(value), f"Last known state: {problem}"
-    return picture(Table(("Run", value.short_id), [row for row in rows if row[1]], note))
+    return join_tables(Table(("Run", value.short_id), [row for row in rows if row[1]], note))
 
 
-def facts(value: Run, record: ExecutionRecord) -> list[tuple[str, str]]:
+def run_facts(value: Run, record: ExecutionRecord) -> list[tuple[str, str]]:
     """Return the facts of a run, as names and words; some may be empty."""
     machine, ended = value.machine, is_final(record.status)
     bill = value.bill(record)
@@ -40,7 +40,7 @@ def facts(value: Run, record: ExecutionRecord) -> list[tuple[str, str]]:
             "Machine",
             f"{record.hardware_profile} at {price_label(machine)}" if machine else record.hardware_profile or "",
         ),
-        ("Server", _local(value)),
+        ("Server", _local_cloud_label(value)),
         ("Started", moment_label(record.known_since, "%d %b %Y %H:%M:%S")),
         ("Duration" if ended else "So far", duration_label(bill.seconds) if bill.seconds is not None else ""),
         ("Cost", bill.label),
@@ -48,14 +48,14 @@ def facts(value: Run, record: ExecutionRecord) -> list[tuple[str, str]]:
     ]
 
 
-def _local(value: Run) -> str:
+def _local_cloud_label(value: Run) -> str:
     """Return "local cloud", and whether the cloud is known to have no GPU; empty for a remote server."""
     if not value.session.is_local:
         return ""
     return "local cloud, no GPU" if (value.note or "").startswith("No GPU") else "local cloud"
 
 
-def reason(record: ExecutionRecord) -> str:
+def failure_reason(record: ExecutionRecord) -> str:
     """Return why a run failed; empty for a completed or an active run."""
     failed = is_final(record.status) and record.status.lower() not in SUCCEEDED_STATES
     return str(build_error(record)) if failed else ""
@@ -63,7 +63,7 @@ def reason(record: ExecutionRecord) -> str:
 
 def _state_note(value: Run, record: ExecutionRecord) -> str:
     log, abort = f"Log: %lk_logs {value.short_id}", f"Abort: %lk_abort {value.short_id}"
-    state = reason(record) or (log if is_final(record.status) else f"{log}. {abort}")
+    state = failure_reason(record) or (log if is_final(record.status) else f"{log}. {abort}")
     return " ".join([*list_problems(record, value.log_problem), state])
 
 
@@ -90,7 +90,7 @@ def receipt_facts(
         "state": record.status,
         "machine": record.hardware_profile,
         "waited_seconds": measure_wait(record),
-        "max_cost": _text(bundle and bundle.max_cost),
+        "max_cost": _amount_text(bundle and bundle.max_cost),
         "created_at": record.created_at.isoformat() if record.created_at else None,
         "ended_at": record.end_time.isoformat() if record.end_time and is_final(record.status) else None,
         "return_code": record.return_code,
@@ -104,14 +104,14 @@ def facts_so_far(bill: Bill, machine: MachineType | None, bundle: Bundle | None)
     """Return the known facts of an active run, by the keys of the receipt."""
     facts = {
         "machine": machine and machine.hardware_profile,
-        "price_per_hour": _text(machine and machine.price_per_hour),
+        "price_per_hour": _amount_text(machine and machine.price_per_hour),
         "seconds": bill.seconds,
-        "cost": _text(bill.cost),
+        "cost": _amount_text(bill.cost),
         "cost_is": bill.cost_is,
         "time_limit_seconds": bundle and bundle.timeout,
     }
     return {name: fact for name, fact in facts.items() if fact is not None}
 
 
-def _text(amount: Any) -> str | None:
+def _amount_text(amount: Any) -> str | None:
     return None if amount is None else f"{amount:f}"

@@ -11,7 +11,7 @@ from lk_jupyter.storage.remote import remote_path
 from lk_jupyter.text.secrets import redact
 from lk_jupyter.text.units import size_label
 from lk_jupyter.views.picture import StaticView
-from lk_jupyter.views.table import MOST, STYLE, Table, picture, rest
+from lk_jupyter.views.table import MOST, STYLE, Table, join_tables, omitted_line
 
 _ALL = "for info in session.storage.ls(...)"
 
@@ -24,13 +24,13 @@ def listing(value: Objects) -> StaticView:
 
 def objects(value: Sequence[ObjectInfo]) -> StaticView:
     """Show a list of objects."""
-    return _object_table(value[:MOST], rest(len(value), MOST, "loop over the list."))
+    return _object_table(value[:MOST], omitted_line(len(value), MOST, "loop over the list."))
 
 
 def _object_table(infos: Sequence[ObjectInfo], note: str) -> StaticView:
     rows = [_object_row(info) for info in infos]
     note = note or ("" if rows else "No files. Upload one: %lk_put FILE data/")
-    return picture(Table(("Name", "Size", "Written", "In a run"), rows, note, frozenset({"Size"})))
+    return join_tables(Table(("Name", "Size", "Written", "In a run"), rows, note, frozenset({"Size"})))
 
 
 def _object_row(info: ObjectInfo) -> tuple[str, str, str, str]:
@@ -40,19 +40,19 @@ def _object_row(info: ObjectInfo) -> tuple[str, str, str, str]:
 
 def tree(value: Tree) -> StaticView:
     """Show a folder and the contents."""
-    top = f"<strong>{_printable(value.top)}</strong>{_list(value.branches)}"
+    top = f"<strong>{_printable(value.top)}</strong>{_branches_html(value.branches)}"
     return StaticView(redact(str(value)), f'<div class="lk-picture">{STYLE}{top}</div>')
 
 
-def _list(branches: Iterable[Branch]) -> str:
-    return f"<ul>{''.join(f'<li>{_item(branch)}</li>' for branch in branches)}</ul>"
+def _branches_html(branches: Iterable[Branch]) -> str:
+    return f"<ul>{''.join(f'<li>{_branch_html(branch)}</li>' for branch in branches)}</ul>"
 
 
-def _item(branch: Branch) -> str:
+def _branch_html(branch: Branch) -> str:
     name = f"{_printable(branch.name)} <small>{escape(branch.size)}</small>" if branch.size else _printable(branch.name)
     if not branch.below:
         return name
-    return f'<details open=""><summary>{name}</summary>{_list(branch.below)}</details>'
+    return f'<details open=""><summary>{name}</summary>{_branches_html(branch.below)}</details>'
 
 
 def _printable(name: str) -> str:

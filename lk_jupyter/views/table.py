@@ -115,7 +115,9 @@ class Table:
             return "\n".join(filter(None, [self.caption, self.note]))
         rows = [list(self.columns), *([" ".join(str(cell).splitlines()) for cell in row] for row in self.rows)]
         parts = self._column_groups(list(zip(*rows, strict=True)), width)
-        drawn = [self._part(part, width) if part is parts[0] else self._lower_lines(part, width) for part in parts]
+        drawn = [
+            self._part_lines(part, width) if part is parts[0] else self._lower_lines(part, width) for part in parts
+        ]
         head, *body = [[line for lines in row for line in lines] for row in zip(*drawn, strict=True)]
         rule = _GAP.join("-" * space for space in self._widths(parts[0], width))
         lines = [*head, rule, *(line for row in body for line in row)]
@@ -136,7 +138,7 @@ class Table:
         natural = max(map(len, column))
         if natural <= _UNWRAPPED or column[0] in self.right:
             return natural
-        return max(_UNWRAPPED, *(len(piece.rstrip()) for cell in column for piece in _pieces(cell)))
+        return max(_UNWRAPPED, *(len(piece.rstrip()) for cell in column for piece in _breakable_parts(cell)))
 
     def _widths(self, columns: Sequence[Column], width: int | None) -> list[int]:
         """Return the widths of columns that share a line: the widest columns shrink first."""
@@ -151,10 +153,10 @@ class Table:
 
     def _lower_lines(self, columns: Sequence[Column], width: int | None) -> list[list[str]]:
         """Return the lines of columns that have no room next to the first columns."""
-        drawn = self._part(columns, width and width - len(_BELOW))
+        drawn = self._part_lines(columns, width and width - len(_BELOW))
         return [[_BELOW + line if line else "" for line in lines] for lines in drawn]
 
-    def _part(self, columns: Sequence[Column], width: int | None) -> list[list[str]]:
+    def _part_lines(self, columns: Sequence[Column], width: int | None) -> list[list[str]]:
         """Return the lines of each row, the names first."""
         widths, names = self._widths(columns, width), [column[0] for column in columns]
         sides = [str.rjust if name in self.right else str.ljust for name in names]
@@ -173,21 +175,23 @@ class Table:
     def html(self) -> str:
         """The table without the stylesheet that belongs to the HTML."""
         caption = f"<caption>{escape(self.caption)}</caption>" if self.caption else ""
-        head = "".join(f'<th scope="col"{self._style(name)}>{escape(name)}</th>' for name in self.columns)
+        head = "".join(f'<th scope="col"{self._column_style(name)}>{escape(name)}</th>' for name in self.columns)
         body = "".join(f"<tr>{self._html_row(row)}</tr>" for row in self.rows if self.columns)
         note = "".join(f"<p>{escape(line)}</p>" for line in self.note.splitlines())
         return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}"
 
     def _html_row(self, cells: Sequence[Cell]) -> str:
-        styles = [self._style(name) for name in self.columns]
+        styles = [self._column_style(name) for name in self.columns]
         longs = [
             ' class="lk-folds"' if name in self.folds else ' class="lk-long"' if len(cell) > _BRIEF else ""
             for name, cell in zip(self.columns, cells, strict=True)
         ]
-        first, *rest = [f"{style}{long}>{_html(cell)}" for style, long, cell in zip(styles, longs, cells, strict=True)]
+        first, *rest = [
+            f"{style}{long}>{_cell_html(cell)}" for style, long, cell in zip(styles, longs, cells, strict=True)
+        ]
         return f'<th scope="row"{first}</th>' + "".join(f"<td{cell}</td>" for cell in rest)
 
-    def _style(self, column: str) -> str:
+    def _column_style(self, column: str) -> str:
         side = "right" if column in self.right else "left"
         return f' align="{side}" style="text-align: {side}"'
 
@@ -195,7 +199,7 @@ class Table:
         return {"text/plain": str(self), "text/html": self._repr_html_()}
 
 
-def _pieces(text: str) -> list[str]:
+def _breakable_parts(text: str) -> list[str]:
     """Return the parts of a text between which a line may end: words, parts of a path and of a long name."""
     return re.findall(r"[^\s/_]*(?:[/_]|\s+|$)", text)
 
@@ -205,18 +209,18 @@ def _wrap_text(text: str, width: int) -> list[str]:
     if len(text) <= width:
         return [text]
     lines = [""]
-    for piece in _pieces(text):
+    for piece in _breakable_parts(text):
         if lines[-1] and len(lines[-1]) + len(piece.rstrip()) > width:
             lines.append("")
         lines[-1] += piece
     return [line.rstrip() for line in lines]
 
 
-def _html(cell: Cell) -> str:
+def _cell_html(cell: Cell) -> str:
     return cell.html if isinstance(cell, Drawing) else escape(cell)
 
 
-def picture(*tables: Table) -> StaticView:
+def join_tables(*tables: Table) -> StaticView:
     """Return several tables as a single picture, top to bottom."""
     html = "".join(table.html for table in tables)
     return StaticView("\n\n".join(map(str, tables)), f'<div class="lk-picture">{STYLE}{html}</div>')
@@ -228,17 +232,17 @@ _IN_FRAME = "they are in the DataFrame."
 def show_as_grid(frame: Any) -> Any:
     """Make a DataFrame display like our tables, and return the DataFrame; derived DataFrames display like pandas."""
     if hasattr(frame, "to_html"):
-        object.__setattr__(frame, "_repr_html_", lambda: grid(frame)._repr_html_())
-        object.__setattr__(frame, "_repr_mimebundle_", lambda **_: _bundle(frame))
+        object.__setattr__(frame, "_repr_html_", lambda: frame_table(frame)._repr_html_())
+        object.__setattr__(frame, "_repr_mimebundle_", lambda **_: _grid_bundle(frame))
     return frame
 
 
-def _bundle(frame: Any) -> dict[str, str]:
-    view = grid(frame)
+def _grid_bundle(frame: Any) -> dict[str, str]:
+    view = frame_table(frame)
     return {"text/plain": view.text(terminal_columns() or _COLUMNS), "text/html": view._repr_html_()}
 
 
-def grid(frame: Any) -> Table:
+def frame_table(frame: Any) -> Table:
     """Return the first rows of a DataFrame: numbers to the right with five significant digits, nulls counted.
 
     A line below the rows lists the columns without any value.
@@ -257,9 +261,9 @@ def grid(frame: Any) -> Table:
     ]
     by_column = zip(columns, zip(*values, strict=True), strict=True) if values else ()
     right = frozenset(name for name, column in by_column if _are_numbers(column))
-    cells = [[NULL if value is None else _value(value) for value in row] for row in values]
+    cells = [[NULL if value is None else _value_cell(value) for value in row] for row in values]
     empty = [str(name) for name, is_filled in zip(indexed.columns, filled, strict=True) if not is_filled]
-    notes = [rest(len(flat), MOST, _IN_FRAME), "No values: " + ", ".join(empty) if empty else ""]
+    notes = [omitted_line(len(flat), MOST, _IN_FRAME), "No values: " + ", ".join(empty) if empty else ""]
     return Table(columns, cells, "\n".join(filter(None, notes)), right)
 
 
@@ -283,7 +287,7 @@ def _are_numbers(column: Sequence[Any]) -> bool:
     return bool(present) and all(map(_is_number, present))
 
 
-def _value(value: Any) -> Cell:
+def _value_cell(value: Any) -> Cell:
     if isinstance(value, datetime):
         local = value if value.tzinfo is None else datetime.fromtimestamp(value.timestamp(), timezone.utc).astimezone()
         text = f"{local:%Y-%m-%d %H:%M:%S}"
@@ -310,11 +314,11 @@ def round_to_five_digits(text: str) -> str:
     return f"{Decimal(repr(value)):f}".removesuffix(".0")
 
 
-def rest(count: int, visible: int, how: str) -> str:
+def omitted_line(count: int, visible: int, how: str) -> str:
     """Return the line below a list that was cut; empty for a complete list. ``how`` is the way to show all items."""
     return f"… and {count - visible:,} more: {how}" if count > visible else ""
 
 
-def figure(value: float | None) -> str:
+def figure_text(value: float | None) -> str:
     """Return a figure for a column; empty without a value."""
     return "" if value is None or value != value else f"{value:,.1f}"  # noqa: PLR0124 (not a number)

@@ -86,7 +86,7 @@ class LogLines:
             if len(lines) > 2 * MOST:
                 lines, first = lines[MOST:], first + MOST
             if first + len(lines) >= self.total:  # a new reader starts with the lines that are known already
-                self.lines, self.first, self.live = lines, first, _COLOUR.sub("", redactor.live(live))
+                self.lines, self.first, self.live = lines, first, _COLOUR.sub("", redactor.redact_unfinished(live))
 
         for chunk in reader.chunks():
             text.feed(text_of(reader.split(chunk)))

@@ -16,8 +16,8 @@ from lk_jupyter.session import Session, current
 from lk_jupyter.text.units import credits_label
 from lk_jupyter.views import credits as pictures
 from lk_jupyter.views.picture import StaticView
-from lk_jupyter.views.png import Part, bars
-from lk_jupyter.views.table import Table, picture
+from lk_jupyter.views.png import Part, draw_bars
+from lk_jupyter.views.table import Table, join_tables
 from lk_jupyter.widgets._view import View, user_action
 
 
@@ -94,8 +94,8 @@ class Balance(View):
         now = Table(("Credits", "Amount"), rows, note, caption=f"Credits of {self.org}" if self.org else "Credits")
         total = Table(("Spent", "Credits"), [(f"Last {self.days} days", self.spent)], right=frozenset({"Credits"}))
         parts = self._table_parts()
-        view = picture(now, total, *(_table(caption, rows) for caption, rows in parts))
-        return replace(view, png=partial(bars, parts, picture(now, total).text)) if parts else view
+        view = join_tables(now, total, *(_table(caption, rows) for caption, rows in parts))
+        return replace(view, png=partial(draw_bars, parts, join_tables(now, total).text)) if parts else view
 
     def _table_parts(self) -> list[Part]:
         days = [row for row in self.by_day if row[2]]
@@ -136,5 +136,5 @@ def _bars(sums: list[Sum]) -> list[list[Any]]:
 
 
 def _table(caption: str, rows: Sequence[Sequence[Any]]) -> Table:
-    cells = [(label, amount, pictures.bar(share)) for label, amount, share in rows]
+    cells = [(label, amount, pictures.share_bar(share)) for label, amount, share in rows]
     return Table((caption[3:].capitalize(), "Credits", "Share"), cells, "", frozenset({"Credits"}), caption)

@@ -14,7 +14,7 @@ from traitlets import Dict, List, Unicode, observe
 from lk_jupyter import session
 from lk_jupyter.errors import UsageError
 from lk_jupyter.options.runs import Options, check, extras, line_of, on_the_line
-from lk_jupyter.text.problems import in_words
+from lk_jupyter.text.problems import describe_problem
 from lk_jupyter.views.picture import StaticView
 from lk_jupyter.widgets._view import View
 
@@ -98,7 +98,7 @@ class Form(View):
             raw = self._raw()
             self.line = line_of(self._model(**raw))
         except ValidationError as error:
-            self.problems = {str(each["loc"][0]): in_words(each) for each in error.errors() if each["loc"]}
+            self.problems = {str(each["loc"][0]): describe_problem(each) for each in error.errors() if each["loc"]}
         except UsageError as error:
             name, _, problem = str(error).partition(": ")
             self.problems = {name: problem}

@@ -13,7 +13,7 @@ from lk_jupyter.machines.offers import MachineOffer, cheapest
 from lk_jupyter.machines.picker import PickerQuery, table
 from lk_jupyter.session import current
 from lk_jupyter.views.picture import StaticView
-from lk_jupyter.views.table import Table, picture
+from lk_jupyter.views.table import Table, join_tables
 from lk_jupyter.widgets._view import View, user_action
 
 WISH = PickerQuery().as_dict()
@@ -107,7 +107,7 @@ class MachinePicker(View):
         """Show the machines that fitted, and which was chosen."""
         rows = [("✓" if row["profile"] == self.value else "", *map(str, row.values())) for row in self.rows]
         note = self.problem or f"{self.total} Chosen: {self.value}."
-        return picture(Table(_COLUMNS, rows, note, _FIGURES, "Machines, prices in credits"))
+        return join_tables(Table(_COLUMNS, rows, note, _FIGURES, "Machines, prices in credits"))
 
     def _publish_choice(self) -> None:
         """Publish the present choice to the notebook."""

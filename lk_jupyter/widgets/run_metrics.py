@@ -22,7 +22,7 @@ from lk_jupyter.runs.run import Run
 from lk_jupyter.text.secrets import redact
 from lk_jupyter.views.metrics import metrics as picture_of
 from lk_jupyter.views.picture import StaticView
-from lk_jupyter.views.png import plots
+from lk_jupyter.views.png import draw_plots
 from lk_jupyter.widgets._view import View, user_action
 
 #: Milliseconds between two updates of an active run.
@@ -140,7 +140,7 @@ class RunMetrics(View):
 
     def _plot_function(self, head: str) -> Callable[[], bytes] | None:
         """Return a function that plots the metrics of ended runs; None while a run is active, to save redraws."""
-        return partial(plots, self._metrics, head) if self._ended and any(self._metrics) else None
+        return partial(draw_plots, self._metrics, head) if self._ended and any(self._metrics) else None
 
 
 def _is_settled(run: Run, record: ExecutionRecord) -> bool:

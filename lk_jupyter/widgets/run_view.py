@@ -12,8 +12,8 @@ from lk_jupyter.runs.interrupts import is_blocking, release
 from lk_jupyter.runs.run import Run
 from lk_jupyter.text.secrets import redact, redact_values
 from lk_jupyter.views.picture import StaticView
-from lk_jupyter.views.run import facts, reason, receipt_facts
-from lk_jupyter.views.table import Table, picture
+from lk_jupyter.views.run import failure_reason, receipt_facts, run_facts
+from lk_jupyter.views.table import Table, join_tables
 from lk_jupyter.widgets._log import LogLines
 from lk_jupyter.widgets._publish import supports_subshells
 from lk_jupyter.widgets._view import background_action, user_action
@@ -51,7 +51,7 @@ class RunView(RunMetrics):
 
     title = Unicode(help="the first characters of the id").tag(sync=True)
     run = Dict(help="the run, as the output of its cell keeps it").tag(sync=True)
-    reason = Unicode(help="why it did not end well").tag(sync=True)
+    failure_reason = Unicode(help="why it did not end well").tag(sync=True)
     local = Bool(help="whether the server that it runs on is on this machine").tag(sync=True)
     ended = Bool(help="whether it has ended").tag(sync=True)
     stopping = Bool(help="whether it is being stopped from here").tag(sync=True)
@@ -73,14 +73,14 @@ class RunView(RunMetrics):
         record = self._run.record
         was_ended, self.ended = self.ended, is_final(record.status)
         self._log.look(ended=self.ended)
-        fact_rows = [[name, redact(words)] for name, words in facts(self._run, record) if words]
+        fact_rows = [[name, redact(words)] for name, words in run_facts(self._run, record) if words]
         more = " · ".join(f"{name} {words}" for name, words in fact_rows if name in _BELOW)
         receipt = receipt_facts(record, self._run.machine, self._run.bundle)
         notes = list(filter(None, [more, self._run.note]))
         with self.hold_sync():
             self.facts = fact_rows
             self.run = redact_values({**receipt, "state": record.status, "notes": notes})
-            self.reason = redact(reason(record))
+            self.reason = redact(failure_reason(record))
             self.held = is_blocking(self._run.execution_id)
             if self.ended and not was_ended:
                 self._leave_at_once()
@@ -119,7 +119,7 @@ class RunView(RunMetrics):
 
     def picture(self) -> StaticView:
         """Show the facts, the end of the log, and the metrics."""
-        state = picture(Table(("Run", self.title), self.facts, self.reason))
+        state = join_tables(Table(("Run", self.title), self.facts, self.reason))
         tail = "\n".join(self._log.lines[-_TAIL:])
         log = f"<pre>{escape(tail)}</pre>" if tail else ""
         metrics = super().picture()

@@ -22,7 +22,7 @@ from lk_jupyter.text.secrets import redact, redact_values
 from lk_jupyter.text.terminal import one_line
 from lk_jupyter.text.units import duration_label
 from lk_jupyter.views.picture import StaticView
-from lk_jupyter.views.table import MOST, Table, picture, rest, show_as_grid
+from lk_jupyter.views.table import MOST, Table, join_tables, omitted_line, show_as_grid
 from lk_jupyter.widgets._view import View, background_action, user_action
 from lk_jupyter.widgets.run_view import RunView
 
@@ -176,8 +176,8 @@ class Runs(View):
         """Show the newest runs."""
         keys = ["took" if name == "Duration" else name.lower() for name in _COLUMNS]
         cells = [[str(row[key]) for key in keys] for row in self.rows[:MOST]]
-        note = self.note or rest(len(self.rows), MOST, "All rows: Runs().df")
-        return picture(Table(_COLUMNS, cells, note, _RIGHT))
+        note = self.note or omitted_line(len(self.rows), MOST, "All rows: Runs().df")
+        return join_tables(Table(_COLUMNS, cells, note, _RIGHT))
 
 
 def _run_row(past: RunSummary) -> dict[str, Any]:

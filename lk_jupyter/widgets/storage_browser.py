@@ -14,7 +14,7 @@ from traitlets import Dict, Int, Unicode
 from lk_jupyter.config.files import working_folder
 from lk_jupyter.errors import InsufficientMemory, StorageError, UsageError
 from lk_jupyter.session import current
-from lk_jupyter.storage._listing import pages
+from lk_jupyter.storage._listing import list_pages
 from lk_jupyter.storage._plan import is_file_name
 from lk_jupyter.storage.load import SAMPLE, LoadRequest, code_for
 from lk_jupyter.storage.load import load as value_of
@@ -173,7 +173,7 @@ class StorageBrowser(View):
         """Return the amount to delete, in words; of a large folder only the amount of its first page."""
         if not key.endswith("/"):
             return size_label(self._storage.info(key).size)
-        infos = next(pages(self._storage._wire, key, recursive=True, size=MOST))
+        infos = next(list_pages(self._storage._wire, key, recursive=True, size=MOST))
         size = size_label(sum(info.size for info in infos))
         return f"{len(infos):,} files or more" if len(infos) == MOST else f"{_files(len(infos))}, {size}"
 

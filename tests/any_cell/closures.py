@@ -91,46 +91,39 @@ def fibonacci(n):
 
 
 numbers = fibonacci(6)
-next(numbers), next(numbers)
-# %%
-next(numbers)
 # %%
 list(numbers)
 # %%
-fib.cache_info()
+list(numbers), sum(fibonacci(6))
+# %%
+fib(30), fib.cache_parameters()
 # %%
 import re
 
-found = re.search(r"(\w+)@(\w+)", "me@here")
+address = re.compile(r"(\w+)@(\w+)")
 # %%
-found.group(1), found.span()
+address.search("me@here").group(1), address.search("me@here").span()
 # %%
 import sqlite3
 
-db = sqlite3.connect(":memory:")
-cursor = db.cursor()
-cursor.execute("create table pets (name text, age int)")
-cursor.executemany("insert into pets values (?, ?)", [("Rex", 3), ("Tom", 5)])
+db = sqlite3.connect("pets.db")
+db.execute("create table pets (name text, age int)")
+db.executemany("insert into pets values (?, ?)", [("Rex", 3), ("Tom", 5)])
 db.commit()
 # %%
-cursor.execute("select name from pets where age > 4").fetchall()
+db.execute("select name from pets where age > 4").fetchall()
 # %%
-import threading
-
-lock, count = threading.Lock(), 0
+from concurrent.futures import ThreadPoolExecutor
 
 
-def work():
-    global count
-    with lock:
-        count += 1
+def square(number):
+    return number * number
 
 
-threads = [threading.Thread(target=work) for _ in range(3)]
-[thread.start() for thread in threads]
-[thread.join() for thread in threads]
+with ThreadPoolExecutor(3) as threads:
+    squares = list(threads.map(square, range(4)))
 del threads
-count
+squares
 # %%
-work()
-count
+squares.append(square(4))
+squares

@@ -14,7 +14,7 @@ duckdb.sql("SELECT count(*) FROM people").fetchone()
 # %%
 import sqlite3
 
-base = sqlite3.connect(":memory:")
+base = sqlite3.connect("people.db")
 people.to_sql("people", base, index=False)
 # %%
 base.execute("UPDATE people SET age = age + 1").rowcount

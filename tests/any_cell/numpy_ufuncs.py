@@ -15,9 +15,10 @@ clip(np.arange(3), high=1)
 # %%
 np.add.reduce(np.arange(5)), np.multiply.accumulate(np.arange(1, 6))
 # %%
-hypot = np.frompyfunc(lambda a, b: (a * a + b * b) ** 0.5, 2, 1)
+def hypot(a, b):
+    return (a * a + b * b) ** 0.5
 # %%
-hypot([3, 5], [4, 12])
+np.frompyfunc(hypot, 2, 1)([3, 5], [4, 12])
 # %%
 polynomial = np.poly1d([1, -3, 2])
 print(polynomial)

@@ -5,13 +5,12 @@ def count(start):
         start += 1
 # %%
 numbers = count(10)
-next(numbers), next(numbers)
 # %%
-next(numbers)
+[next(generator) for generator in (count(10), count(20))]
 # %%
 from itertools import chain, count as counter, cycle, groupby, islice
 
-list(islice(numbers, 3))
+list(islice(count(13), 3))
 # %%
 colors = cycle(["r", "g"])
 [next(colors) for _ in range(3)]

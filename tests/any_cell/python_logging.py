@@ -6,18 +6,21 @@ log.setLevel(logging.INFO)
 # %%
 import io
 
-stream = io.StringIO()
-handler = logging.StreamHandler(stream)
-handler.setFormatter(logging.Formatter("%(name)s %(levelname)s %(message)s"))
-log.addHandler(handler)
+
+def record(act):
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter("%(name)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
+    act()
+    log.removeHandler(handler)
+    return stream.getvalue()
 # %%
-log.info("first")
-log.debug("hidden")
+record(lambda: log.info("first"))
 # %%
-stream.getvalue()
+record(lambda: log.debug("hidden"))
 # %%
-log.warning("second")
-len(stream.getvalue().splitlines())
+len(record(lambda: log.warning("second")).splitlines())
 # %%
 log.level, logging.getLevelName(log.level)
 # %%
@@ -25,5 +28,4 @@ logging.getLogger().setLevel(logging.ERROR)
 # %%
 logging.getLogger().level
 # %%
-log.removeHandler(handler)
 log.handlers

@@ -7,10 +7,9 @@ pattern = re.compile(r"(?P<day>\d{4}-\d\d-\d\d) (?P<level>\w+) (?P<what>\w+)")
 matches = [match.groupdict() for match in pattern.finditer(log)]
 matches
 # %%
-first = pattern.search(log)
-first
+pattern.search(log)
 # %%
-first["what"], first.span("level")
+pattern.search(log)["what"], pattern.search(log).span("level")
 # %%
 pattern.sub(r"\g<level>", log, count=1)
 # %%

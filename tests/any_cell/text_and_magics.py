@@ -41,5 +41,6 @@ installed.stdout
 # %%
 import logging, sys
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(levelname)s %(message)s", force=True)
+logging.info("the format of this cell")
 # %%
-logging.info("the format of an earlier cell")
+logging.getLogger().level

@@ -53,7 +53,7 @@ from lk_jupyter.storage._plan import file_name
 from lk_jupyter.storage._s3_http import S3Response
 from lk_jupyter.storage.objects import ObjectInfo
 from lk_jupyter.storage.preview import preview_content, preview_object
-from lk_jupyter.text.secrets import LineRedactor, find, redact
+from lk_jupyter.text.secrets import LineRedactor, find_secrets, redact
 from lk_jupyter.text.terminal import TerminalText, plain, visible_part, wrap_lines
 from lk_jupyter.views.markdown import render_markdown
 from lk_jupyter.vms.ssh import SshEndpoint
@@ -126,7 +126,7 @@ def loaded(name: str) -> Any:
 
     def parse(content: bytes) -> None:
         kind, unpack = load._format_for(name)
-        with load._as_broken(name, kind), suppress(MemoryError):  # its user wants all of it in memory
+        with load._report_broken_file(name, kind), suppress(MemoryError):  # its user wants all of it in memory
             file = io.BytesIO(content)
             repr(kind.read(unpack(file) if unpack else file, load.LoadRequest()))
 
@@ -180,7 +180,7 @@ def parse_stream(content: bytes) -> None:
 
 def parse_listing(content: bytes) -> None:
     wire = SimpleNamespace(need=lambda _request: SimpleNamespace(body=content, headers={}))
-    _listing.page(wire, "", recursive=False, size=1000)  # type: ignore[arg-type]
+    _listing.request_page(wire, "", recursive=False, size=1000)  # type: ignore[arg-type]
 
 
 def parse_error(content: bytes) -> None:
@@ -259,7 +259,7 @@ def parse_terminal(content: bytes) -> None:
 
 def parse_secrets(content: bytes) -> None:
     text = text_of(content)
-    find(text)
+    find_secrets(text)
     redact(text)
     LineRedactor().lines(text.splitlines(keepends=True))
 

@@ -230,7 +230,7 @@ def test_a_file_whose_missing_text_leads_out_of_its_bytes_is_refused():
         writer.write_table(table)
     sink.seek(0)
     with pytest.raises(ValueError, match="negative size"):
-        load._feather(sink, load.LoadRequest())
+        load._load_feather(sink, load.LoadRequest())
 
 
 @pytest.mark.parametrize(

@@ -213,6 +213,23 @@ def test_python_ends_only_once_the_server_has_heard_of_the_abort(client, server)
     assert sent.has_arrived
 
 
+def test_interrupts_are_ignored_only_while_aborts_are_awaited(client, server):
+    handlers = []
+
+    def handle(request):
+        if "/abort/" in request.path:
+            until(lambda: signal.getsignal(signal.SIGINT) is not before)
+            handlers.append(signal.getsignal(signal.SIGINT))
+        return cloud(request)
+
+    before, cloud = signal.getsignal(signal.SIGINT), Cloud(ODD["a message"])
+    server.handler = handle
+    abort_soon(client, RUN)
+    abort.wait_for_aborts()
+    assert handlers == [signal.SIG_IGN]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
 def test_a_client_is_closed_once_its_aborts_have_come_to_their_ends(client, server, monkeypatch):
     monkeypatch.setattr(abort, "PAUSES", (0.0,))
     server.handler = Cloud(*[said(503, "{}")] * 5, ODD["empty"])

@@ -302,7 +302,7 @@ class OldBucket:
 
 def test_a_bucket_that_sends_no_token_is_listed_to_its_end():
     bucket = OldBucket([f"a/{number}" for number in range(5)])
-    listed = [row.key for page in _listing.pages(bucket, "a/", recursive=True) for row in page]
+    listed = [row.key for page in _listing.list_pages(bucket, "a/", recursive=True) for row in page]
     assert listed == bucket.keys
 
 
@@ -310,9 +310,9 @@ def test_a_bucket_that_sends_no_token_is_listed_to_its_end():
 def test_a_bucket_that_repeats_a_page_is_no_list_without_end(stuck):
     bucket = OldBucket([f"a/{number}" for number in range(1, 8)], is_stuck=stuck)
     with pytest.raises(StorageError, match="repeats a page"):
-        list(_listing.pages(bucket, "a/", recursive=True))
-    assert _listing.markers(bucket, "a/") == []
+        list(_listing.list_pages(bucket, "a/", recursive=True))
+    assert _listing.list_folder_markers(bucket, "a/") == []
 
 
 def test_markers_are_found_behind_the_first_page_of_a_bucket_without_tokens():
-    assert _listing.markers(OldBucket(["a/1", "a/2", "a/3/"]), "a/") == ["a/3/"]
+    assert _listing.list_folder_markers(OldBucket(["a/1", "a/2", "a/3/"]), "a/") == ["a/3/"]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lk_jupyter.errors import StorageError
-from lk_jupyter.storage._parts import MIB, PART, part_size, ranges, regroup_pieces
+from lk_jupyter.storage._parts import MIB, PART, part_ranges, part_size, regroup_pieces
 from lk_jupyter.storage._plan import PlanEntry, file_name, is_file_name, is_key, plan
 
 
@@ -120,12 +120,12 @@ def test_names_that_are_no_text_are_no_keys(name):
 
 def test_parts_grow_so_that_their_number_fits():
     assert part_size(1) == part_size(PART * 10_000) == PART
-    assert len(ranges(10**12, part_size(10**12))) <= 10_000
+    assert len(part_ranges(10**12, part_size(10**12))) <= 10_000
 
 
 def test_ranges_cover_all_without_overlap():
-    assert ranges(5, 2) == [(0, 2), (2, 4), (4, 5)]
-    assert ranges(0, 2) == [(0, 0)]
+    assert part_ranges(5, 2) == [(0, 2), (2, 4), (4, 5)]
+    assert part_ranges(0, 2) == [(0, 0)]
 
 
 @pytest.mark.parametrize("pieces", [[], [b""], [b"abc"], [b"ab", b"c" * 9, b"", b"d"], [b"x" * 10]])

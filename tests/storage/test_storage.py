@@ -30,7 +30,7 @@ from lk_jupyter.api.storage import StorageCredentials
 from lk_jupyter.errors import NoSuchObject, ObjectExists, StorageError
 from lk_jupyter.localcloud.buckets.seaweedfs import Weed
 from lk_jupyter.storage import _download, _files, _parts
-from lk_jupyter.storage._checksum import digest
+from lk_jupyter.storage._checksum import hash_content
 from lk_jupyter.storage._s3_http import Wire
 from lk_jupyter.storage.objects import ObjectInfo
 from lk_jupyter.storage.storage import Storage
@@ -355,7 +355,7 @@ def test_an_object_that_was_taken_meanwhile_is_ours_only_if_the_answer_of_an_ear
         asked.append(request.method)
         if request.method == "HEAD":
             taken = asked.count("HEAD") > 1
-            return answer(200 if taken else 404, "", "text/plain", ETag=f'"{digest(found)}"')
+            return answer(200 if taken else 404, "", "text/plain", ETag=f'"{hash_content(found)}"')
         return b"" if is_lost and asked.count("PUT") == 1 else answer(412, "", "text/plain")
 
     storage, _ = scripted(answers)

@@ -39,7 +39,7 @@ from lk_jupyter.protocol.notice import HINT, Notice
 from lk_jupyter.runs.fanout.comparison import MemberResult, build_table
 from lk_jupyter.runs.history.history import History, RunSummary
 from lk_jupyter.runs.outcome import Result
-from lk_jupyter.storage._tree import grow
+from lk_jupyter.storage._tree import draw_tree
 from lk_jupyter.storage.objects import ObjectInfo
 from lk_jupyter.text.secrets import COLOUR
 from lk_jupyter.text.terminal import one_line, plain
@@ -139,7 +139,10 @@ def views(name):
     )
     yield from (Table(["VM"] * 7, [vm_row(vm)]), deployment_table([deployment]), replicas_table(deployment))
     yield from (GoingOn([entry], checked=True), identity_table(Identity(name, name, name, name, name, name)))
-    yield from (grow(name, lambda _: [ObjectInfo(name, 1, NOW)], 1, 5), storage.objects([ObjectInfo(name, 1, NOW)]))
+    yield from (
+        draw_tree(name, lambda _: [ObjectInfo(name, 1, NOW)], 1, 5),
+        storage.objects([ObjectInfo(name, 1, NOW)]),
+    )
     yield balance(AccountBalance(Decimal(1), (resource,), suspended=False))
     invoice = Invoice(id=name, status=name, invoice_pdf=f"https://a.example/{name}", receipt_url=name)
     yield Table(["Paid"] * 6, [_invoice_row(invoice)])

@@ -113,7 +113,7 @@ def odd(monkeypatch):
 
 @pytest.mark.parametrize("form", [str, html.escape, json.dumps, repr], ids=["plain", "html", "json", "repr"])
 def test_whoever_reads_an_output_finds_no_secret_in_use_whatever_its_shape(odd, form):
-    secrets.never_show(odd)
+    secrets.register_secrets(odd)
     assert "odd" not in redact(f"before {form(odd)} after")
     assert "odd" not in str(redact_bundle({"text/html": form(odd), "application/json": {form(odd): [form(odd)]}}))
     assert "odd" not in str(LineRedactor().lines([f"a {form(odd)}", "b"]))
@@ -122,10 +122,10 @@ def test_whoever_reads_an_output_finds_no_secret_in_use_whatever_its_shape(odd, 
 
 def test_a_secret_in_use_is_not_shown_though_the_guard_is_off_nor_piece_by_piece(odd, monkeypatch):
     monkeypatch.setenv("LK_SECRET_GUARD", "off")
-    secrets.never_show("correct-horse-battery")
+    secrets.register_secrets("correct-horse-battery")
     assert redact("x correct-horse-battery y") == f"x {MARK} y"
-    assert LineRedactor().live("x correct-ho") == "x "
-    assert LineRedactor().live("x cor") == "x cor"
+    assert LineRedactor().redact_unfinished("x correct-ho") == "x "
+    assert LineRedactor().redact_unfinished("x cor") == "x cor"
 
 
 def test_what_signs_requests_is_in_use_and_so_are_keys_of_the_bucket_and_passwords_of_registries(odd):
@@ -140,5 +140,5 @@ def test_what_signs_requests_is_in_use_and_so_are_keys_of_the_bucket_and_passwor
 
 
 def test_a_short_word_is_no_secret_though_it_is_a_password(odd):
-    secrets.never_show("word", "", None)
+    secrets.register_secrets("word", "", None)
     assert redact("a word") == "a word"

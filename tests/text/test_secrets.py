@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from patience import cpu_seconds
 
-from lk_jupyter.text.secrets import SHAPES, LineRedactor, find, without_secrets
+from lk_jupyter.text.secrets import SHAPES, LineRedactor, find_secrets, mask_secrets
 
 KEY = "lk_" + "3fA9" * 8
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJtZSJ9.c2lnbmF0dXJl"
@@ -33,19 +33,19 @@ PATTERNS = [p for shape in SHAPES if shape.pattern.endswith("Detector") and not 
 @pytest.mark.parametrize("kind", EXAMPLES)
 def test_a_key_is_found_in_whole_wherever_it_stands(kind):
     text = f"token = '{EXAMPLES[kind]}'  # mine"
-    (secret,) = find(text)
+    (secret,) = find_secrets(text)
     assert secret.kind == kind
     assert text[secret.start : secret.end] == EXAMPLES[kind]
 
 
 @pytest.mark.parametrize("before", ["\n", "\\n", "\\\\n", "\\t", "\x1b[1m", "\\u001b[32m", "_", "=", "ü "])
 def test_a_key_is_found_behind_escapes_and_colours_too(before):
-    (secret,) = find(f"x{before}{KEY}")
+    (secret,) = find_secrets(f"x{before}{KEY}")
     assert secret.kind == "API key of Lyceum Cloud"
 
 
 def test_a_signed_address_is_a_secret_from_its_question_mark_on():
-    (secret,) = find(f"get {SIGNED} now")
+    (secret,) = find_secrets(f"get {SIGNED} now")
     assert secret.kind == "signed URL"
     assert "get https://s3.test/b/k.bin?"[secret.start :] == ""
     assert f"get {SIGNED} now"[secret.end :] == " now"
@@ -54,7 +54,7 @@ def test_a_signed_address_is_a_secret_from_its_question_mark_on():
 def test_the_password_of_an_address_is_a_secret_and_its_user_is_not():
     for password in ("hunter2", "h$nter!2", "Caf\u00e9"):
         text = f"postgres://me:{password}@db/x"
-        (secret,) = find(text)
+        (secret,) = find_secrets(text)
         assert text[secret.start : secret.end] == password
 
 
@@ -64,7 +64,7 @@ def test_the_password_of_an_address_is_a_secret_and_its_user_is_not():
 def test_the_marks_miss_nothing_that_the_patterns_of_the_library_match(pattern, data):
     as_written = re.compile(pattern.pattern, re.ASCII)  # not in the mixed case that some would match too
     text = data.draw(st.from_regex(as_written, fullmatch=True))
-    assert find(text), text
+    assert find_secrets(text), text
 
 
 @pytest.mark.parametrize(
@@ -81,11 +81,11 @@ def test_the_marks_miss_nothing_that_the_patterns_of_the_library_match(pattern, 
     ],
 )
 def test_ordinary_text_holds_none(text):
-    assert find(text) == []
+    assert find_secrets(text) == []
 
 
 def test_a_key_in_use_is_found_whatever_its_shape():
-    (secret,) = find("key = 'swordfish'", secrets=("swordfish", ""))
+    (secret,) = find_secrets("key = 'swordfish'", secrets=("swordfish", ""))
     assert (secret.start, secret.end) == (7, 16)
 
 
@@ -112,8 +112,8 @@ def test_neither_ordinary_text_nor_what_travels_with_a_run_loads_the_library():
     ids=lambda text: text[:10],
 )
 def test_long_text_is_looked_through_in_no_time(text):
-    find(text[:100])
-    assert cpu_seconds(lambda: find(text), limit=2) < 2
+    find_secrets(text[:100])
+    assert cpu_seconds(lambda: find_secrets(text), limit=2) < 2
 
 
 #: What the shapes are made of, repeated: each made a pattern that starts anew at every mark quadratic, or could.
@@ -144,15 +144,15 @@ def test_no_text_keeps_its_reader_busy_however_it_ends(row, home):
 
 
 def keeps_nobody_busy(seed, end):
-    without_secrets("eyJ.")
+    mask_secrets("eyJ.")
     text = (seed * 30_000)[:30_000] + end
     assert cpu_seconds(lambda: hide(text), limit=0.3) < 0.3
 
 
 def hide(text):
-    without_secrets(f"{text}://@ . sk- T3BlbkFJ eyJ aws")
-    LineRedactor().live(text)
-    LineRedactor().live(f"{text}:/")
+    mask_secrets(f"{text}://@ . sk- T3BlbkFJ eyJ aws")
+    LineRedactor().redact_unfinished(text)
+    LineRedactor().redact_unfinished(f"{text}:/")
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def hide(text):
     ],
 )
 def test_what_a_linear_pattern_finds_is_what_the_slow_one_found(text, shown):
-    assert without_secrets(text) == shown
+    assert mask_secrets(text) == shown
 
 
 def test_looking_for_secrets_leaves_the_warnings_of_the_process_as_they_are():

@@ -112,7 +112,7 @@ def test_a_name_cannot_write_over_what_stands_before_it():
 def test_text_for_a_terminal_keeps_bars_and_nothing_else_that_it_obeys():
     text = TerminalText()
     chunks = ["\r 10%\x1b[K\x1b", "[A\x1b]52;c;eA", "==\x07\x1b[31mred\x1b[2J\x1b[999A\n"]
-    assert "".join(map(text.passed, chunks)) == "\r 10%\x1b[K\x1b[1A\x1b[31mred\x1b[100A\n"
+    assert "".join(map(text.allowed_text, chunks)) == "\r 10%\x1b[K\x1b[1A\x1b[31mred\x1b[100A\n"
 
 
 def test_html_is_only_text():

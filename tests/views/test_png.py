@@ -13,7 +13,7 @@ from PIL import Image
 
 from lk_jupyter import session
 from lk_jupyter.runs.metrics.metrics import Metrics
-from lk_jupyter.views.png import bars, plots, words
+from lk_jupyter.views.png import draw_bars, draw_plots, draw_words
 from lk_jupyter.widgets import Balance, RunMetrics, RunView
 
 START = datetime(2026, 6, 2, tzinfo=timezone.utc)
@@ -23,7 +23,7 @@ PARTS = [("By kind", [["Runs $y$ 雪", "1.50", 1.0], ["VMs", "0.30", 0.2]])]
 HEAD = "State  ✓ completed\nepoch 1: 雪 $z$ \x1b"
 
 
-@pytest.mark.parametrize("draw", [lambda: plots([METRICS], HEAD), lambda: bars(PARTS, HEAD)])
+@pytest.mark.parametrize("draw", [lambda: draw_plots([METRICS], HEAD), lambda: draw_bars(PARTS, HEAD)])
 def test_a_plot_is_the_same_in_any_thread_and_style_and_leaves_none_of_either(draw):
     import matplotlib.pyplot as plt  # noqa: PLC0415 (half a second, in each process that collects the tests)
 
@@ -38,16 +38,16 @@ def test_a_plot_is_the_same_in_any_thread_and_style_and_leaves_none_of_either(dr
 
 
 def test_words_are_a_picture_as_wide_as_the_longest_line_and_as_high_as_all_of_them():
-    small, wide, high = (Image.open(BytesIO(words(text))) for text in ("a", "a" * 100, "a\n" * 50))
+    small, wide, high = (Image.open(BytesIO(draw_words(text))) for text in ("a", "a" * 100, "a\n" * 50))
     assert wide.width > 50 * small.width // 3
     assert wide.height == small.height
     assert high.height > 30 * small.height // 3
-    assert Image.open(BytesIO(words("a\n" * 100_000))).height < 5000
-    assert words(HEAD), "letters that the font lacks"
-    assert words("")
+    assert Image.open(BytesIO(draw_words("a\n" * 100_000))).height < 5000
+    assert draw_words(HEAD), "letters that the font lacks"
+    assert draw_words("")
 
 
-@pytest.mark.parametrize("draw", [lambda: plots([METRICS], HEAD), lambda: words(HEAD)])
+@pytest.mark.parametrize("draw", [lambda: draw_plots([METRICS], HEAD), lambda: draw_words(HEAD)])
 def test_where_nothing_can_draw_there_is_no_png(draw, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
@@ -66,7 +66,7 @@ def test_a_run_that_has_ended_leaves_a_plot_with_its_facts_and_one_that_goes_on_
     for view in views:
         view.load()
         left = view.picture().bundle()
-        assert left["image/png"] == b64encode(words(left["text/plain"])).decode()
+        assert left["image/png"] == b64encode(draw_words(left["text/plain"])).decode()
     while views[0].empty:
         views[0].load()
         time.sleep(0.05)
@@ -76,9 +76,9 @@ def test_a_run_that_has_ended_leaves_a_plot_with_its_facts_and_one_that_goes_on_
     for view in views:
         view.load()
         view._ended = False
-        assert view._picture_bundle()["image/png"] == b64encode(words(view._picture_bundle()["text/plain"])).decode(), (
-            "at once"
-        )
+        assert (
+            view._picture_bundle()["image/png"] == b64encode(draw_words(view._picture_bundle()["text/plain"])).decode()
+        ), "at once"
         view._ended = True
         drawn = b64decode(view._picture_bundle()["image/png"])
         high.append(Image.open(BytesIO(drawn)).height)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lk_jupyter.views.table import STYLE, Table, grid, rest, round_to_five_digits, show_as_grid
+from lk_jupyter.views.table import STYLE, Table, frame_table, omitted_line, round_to_five_digits, show_as_grid
 
 TABLE = Table(("Run", "Cost"), [("<script>alert(1)</script>", "12.50"), ("b", "3.00")], note="& more", right={"Cost"})
 
@@ -53,8 +53,8 @@ def test_figures_stand_right_where_styles_are_dropped():
 
 
 def test_a_list_that_was_cut_says_how_to_see_the_rest():
-    assert rest(1234, 50, "this shows all.") == "… and 1,184 more: this shows all."
-    assert rest(50, 50, "this shows all.") == ""
+    assert omitted_line(1234, 50, "this shows all.") == "… and 1,184 more: this shows all."
+    assert omitted_line(50, 50, "this shows all.") == ""
 
 
 def test_a_cell_of_several_lines_is_one_line_of_text():
@@ -90,13 +90,13 @@ def test_a_data_frame_looks_like_every_table_and_stays_one():
     assert ">new<" in frame._repr_html_()
     assert "lk-picture" not in frame[["n"]]._repr_html_()
     assert pickle.loads(pickle.dumps(frame)).equals(frame)
-    long = grid(pandas.DataFrame({"n": range(70)}))
+    long = frame_table(pandas.DataFrame({"n": range(70)}))
     assert long.note == "… and 10 more: they are in the DataFrame."
-    spare = grid(
+    spare = frame_table(
         pandas.DataFrame({"run": ["a", "b"], "labels": ["", ""], "cost": [None, float("nan")], "n": [[], [1]]})
     )
     assert (spare.columns, spare.note) == (("run", "n"), "No values: labels, cost")
-    assert grid(pandas.DataFrame({"run": []})).columns == ("run",)
+    assert frame_table(pandas.DataFrame({"run": []})).columns == ("run",)
 
 
 def test_a_row_that_a_line_is_too_short_for_goes_on_below():

@@ -17,7 +17,7 @@ VS_CODE = {"cellId": "vscode-notebook-cell:/home/me/a.ipynb#W0sZmlsZQ"}
 COLAB = {}
 HIDE = """import sys
 from lk_jupyter.widgets import _view
-_view._portable.cache_clear()
+_view._make_portable.cache_clear()
 sys.modules['anywidget'] = None
 """
 
@@ -84,7 +84,7 @@ def test_a_page_without_our_extension_gets_the_code_by_anywidget_or_a_picture(sh
     assert states == []
     assert LIVING not in output["data"]
     assert '%pip install "lk-jupyter[anywidget]"' in output["data"]["text/html"]
-    show("del sys.modules['anywidget']\n_view._portable.cache_clear()\ndisplay(1)", page)
+    show("del sys.modules['anywidget']\n_view._make_portable.cache_clear()\ndisplay(1)", page)
 
 
 def test_a_program_that_executes_a_notebook_gets_the_picture_alone(show):

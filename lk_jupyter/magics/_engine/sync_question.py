@@ -21,7 +21,7 @@ from lk_jupyter.options.runs import RunOptions, line_of
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.variables.payload import changed_environment
 from lk_jupyter.session import Session
-from lk_jupyter.text.units import size_label, whole_label
+from lk_jupyter.text.units import size_label, whole_seconds_label
 
 #: Bytes that are sent without another question, once the user agreed to send the variables of a notebook: before the
 #: speed of the bucket was measured. Programs never send more without an option.
@@ -65,7 +65,7 @@ class SyncRequest:
         listed = ", ".join(self.names[:_LISTED])
         more = f" and {len(self.names) - _LISTED} more" if len(self.names) > _LISTED else ""
         seconds = self.size / self.speed if self.speed else 0
-        time = f", about {whole_label(seconds)} to upload" if seconds > UNASKED_SECONDS else ""
+        time = f", about {whole_seconds_label(seconds)} to upload" if seconds > UNASKED_SECONDS else ""
         everything = "all variables: " if self.reads_all else ""
         return f"This cell reads {everything}{listed}{more} ({size_label(self.size)}{time})."
 

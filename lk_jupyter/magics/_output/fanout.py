@@ -83,7 +83,11 @@ class Board:
         head = f'<div role="status" style="{FONT}; color: var(--jp-ui-font-color1)">{escape(self._head)}</div>'
         notes = "".join(f'<div style="{FONT}; {_DIM}">{escape(note)}</div>' for note in self._notes)
         body = notes if self._over else self._table._repr_html_() + self._bars._repr_mimebundle_()["text/html"]
-        return {"text/plain": str(self), "text/html": head + body, RUN_MIME: redact_values(self._runs, plain)}
+        return {
+            "text/plain": str(self),
+            "text/html": head + body,
+            RUN_MIME: redact_values(self._runs, plain),
+        }
 
 
 def _header(member: FanOutMember) -> dict[str, Any]:

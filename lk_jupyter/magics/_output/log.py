@@ -58,7 +58,7 @@ class LogOutput:
 
     def show_error(self, text: str) -> None:
         """Write stderr text after the preceding text; beyond the limit, stderr text joins the rest of the log."""
-        *lines, live = self._error_text.passed(text).split("\n")
+        *lines, live = self._error_text.allowed_text(text).split("\n")
         if self._room < len(lines):
             self.show(text)
             return
@@ -121,7 +121,7 @@ class LogOutput:
     def _emit(self, lines: list[str], live: str) -> None:
         printed, rest = self._redactor.lines(lines[: self._room]), lines[self._room :]
         self._room -= len(lines) - len(rest)
-        live = self._redactor.live(live)
+        live = self._redactor.redact_unfinished(live)
         screen = "".join(self._line(line) + "\n" for line in printed)
         self._waits = bool(printed and live)  # a print is several writes: wait a moment for the end of the line
         if self._room and live != self._on_screen and not self._waits:
@@ -142,7 +142,7 @@ class LogOutput:
     def _append_tail(self, lines: list[str], live: str) -> None:
         self._tail.extend(lines)
         self._beyond += len(lines)
-        newest = live or (self._redactor.live(self._tail[-1]) if self._tail else "")
+        newest = live or (self._redactor.redact_unfinished(self._tail[-1]) if self._tail else "")
         if newest:
             self._note(f"… {self._beyond:,} more lines so far, the newest: {COLOUR.sub('', newest)[:200]}")
 

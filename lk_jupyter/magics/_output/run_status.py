@@ -19,7 +19,7 @@ from lk_jupyter.runs.observers.base import ObserverGroup
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.variables.payload import uploads_label
-from lk_jupyter.text.units import duration_label, whole_label
+from lk_jupyter.text.units import duration_label, whole_seconds_label
 from lk_jupyter.views.run import METADATA_KEY, facts_so_far, receipt_facts
 
 #: Seconds that a run waits for its machine before the receipt mentions the wait.
@@ -124,7 +124,7 @@ class RunStatus:
         seconds = bill.seconds
         if seconds is not None:
             limit = self.observers.time_limit
-            figures = [whole_label(seconds) + (f" of {whole_label(limit)}" if limit else "")]
+            figures = [whole_seconds_label(seconds) + (f" of {whole_seconds_label(limit)}" if limit else "")]
             figures += [bill.label] if seconds >= 1 else []
         elif (waited := monitor.waiting) >= LONG_WAIT:
             figures = [f"waiting for {duration_label(round(waited))}"]

@@ -12,7 +12,7 @@ from typing import Any
 from lk_jupyter.config import keyring
 from lk_jupyter.errors import UsageError
 from lk_jupyter.options.runs import ContainerOptions
-from lk_jupyter.text.secrets import never_show
+from lk_jupyter.text.secrets import register_secrets
 
 #: Prompts for an answer that isn't shown; the second argument is the fix to report if no prompt is possible.
 Ask = Callable[[str, str], str]
@@ -39,7 +39,7 @@ class RegistryLogin:
 
     def __post_init__(self) -> None:
         """Mask the secrets in all outputs."""
-        never_show(*self.secrets)
+        register_secrets(*self.secrets)
 
 
 def registry_host(image: str) -> str:

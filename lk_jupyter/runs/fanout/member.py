@@ -97,7 +97,7 @@ class FanOutMember:
         text = TerminalText()
         text.feed(self._tail)
         lines, live = text.take()
-        return LineRedactor().live(next((line for line in [live, *reversed(lines)] if line.strip()), ""))
+        return LineRedactor().redact_unfinished(next((line for line in [live, *reversed(lines)] if line.strip()), ""))
 
     def follow(self, run: Run) -> None:
         """Follow the run to its end. Raises the error that stopped the monitor."""

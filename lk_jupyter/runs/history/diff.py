@@ -21,7 +21,7 @@ from lk_jupyter.protocol.parts import EARLIER_SCRIPT, SCRIPT, is_internal
 from lk_jupyter.runs.clock import calculate_bill
 from lk_jupyter.runs.history.history import find_run
 from lk_jupyter.runs.outcome import SHORT_ID, build_error
-from lk_jupyter.text.secrets import without_secrets
+from lk_jupyter.text.secrets import mask_secrets
 from lk_jupyter.text.units import credits_label, duration_label
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _code(entry: JournalEntry | None, record: ExecutionRecord | None) -> str:
     if entry and entry.code:
         return entry.code
     code = record.python_code or "" if record else ""
-    return without_secrets(
+    return mask_secrets(
         "(code of lk_jupyter; the cell is uploaded as a file)" if code in (SCRIPT, EARLIER_SCRIPT) else code
     )
 
@@ -132,7 +132,7 @@ def _packages(requirements: str) -> Iterator[tuple[str, str]]:
             package = Requirement(line)
             yield f"Package {package.name.lower()}", str(package.specifier) or "any version"
             continue
-        yield f"Requirement {without_secrets(line)}", "yes"
+        yield f"Requirement {mask_secrets(line)}", "yes"
 
 
 #: Options that appear as another fact, or don't describe the run.

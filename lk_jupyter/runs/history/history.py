@@ -26,7 +26,7 @@ from lk_jupyter.runs.metrics.summary import keep_summary
 from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.runs.run import Run
 from lk_jupyter.text.pandas import set_float_columns
-from lk_jupyter.text.secrets import without_secrets
+from lk_jupyter.text.secrets import mask_secrets
 from lk_jupyter.text.terminal import plain_values
 
 if TYPE_CHECKING:
@@ -243,8 +243,8 @@ def _cloud_summary(run: ExecutionSummary | Workload, bill: Bill) -> RunSummary:
         run.hardware_profile or "",
         bill.seconds,
         bill.cost,
-        without_secrets(getattr(run, "run_name", None) or extra.get("run_name") or plain_name(run.file_name or "")),
-        tuple(map(without_secrets, getattr(run, "labels", None) or extra.get("labels") or ())),
+        mask_secrets(getattr(run, "run_name", None) or extra.get("run_name") or plain_name(run.file_name or "")),
+        tuple(map(mask_secrets, getattr(run, "labels", None) or extra.get("labels") or ())),
         {key: value for key, value in (run.metadata or {}).items() if not key.startswith("lk_")},
         cost_is=bill.cost_is,
     )

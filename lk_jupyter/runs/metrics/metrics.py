@@ -14,7 +14,7 @@ from lk_jupyter.api.execution import ExecutionMetrics, ExecutionRecord
 from lk_jupyter.errors import UsageError
 from lk_jupyter.runs.metrics.plot import draw
 from lk_jupyter.runs.metrics.series import SERIES, Point, Series, points, with_gaps
-from lk_jupyter.text.pandas import pandas
+from lk_jupyter.text.pandas import import_pandas
 
 if TYPE_CHECKING:
     from lk_jupyter.runs.run import Run
@@ -82,7 +82,7 @@ class Metrics:
         Raises:
             UsageError: pandas is missing.
         """
-        library = pandas()
+        library = import_pandas()
         columns = {series.column: self._column(library, series) for series in SERIES}
         frame = library.DataFrame(columns, columns=list(columns), dtype=float)
         frame.index = library.to_datetime(frame.index.astype(float), unit="s", utc=True).rename("time")
@@ -136,7 +136,7 @@ class Overlay:
         Index ``elapsed`` (timedelta64): time since the start of the run. Columns: ``run`` (str), and the columns of
         ``Metrics.df`` (float64).
         """
-        library = pandas()
+        library = import_pandas()
         frames = []
         for metrics in self.runs or [Metrics({}, datetime.now(timezone.utc), 1)]:
             frame = metrics.df.reset_index()

@@ -8,15 +8,15 @@ from typing import Any
 
 from lk_jupyter.errors import UsageError
 from lk_jupyter.runs.metrics.series import BY_COLUMN, EMPTY, SERIES, Sampled, Series, measured_values
-from lk_jupyter.text.pandas import pyplot
-from lk_jupyter.text.plotting import COLOURS, INK, LINES, blank, style_axis
+from lk_jupyter.text.pandas import import_pyplot
+from lk_jupyter.text.plotting import COLOURS, INK, LINES, clear_figure, style_axis
 
 _PANEL, _FOOT, _LINE = 1.45, 0.6, 0.15
 
 
 def draw(runs: Sequence[Sampled], columns: Sequence[str]) -> Any:
     """Return a Figure of these series of the runs; of all that have samples where none are named."""
-    plt = pyplot()
+    plt = import_pyplot()
     figure = fill(plt.figure(), runs, columns)
     plt.close(figure)  # the last value of a cell is shown once, not again as an open figure
     return figure
@@ -26,7 +26,7 @@ def fill(figure: Any, runs: Sequence[Sampled], columns: Sequence[str] = (), head
     """Draw these series into a figure, below some lines of text, independently of the current style."""
     panels = _panels(runs, _select_series(runs, columns))
     high = _PANEL * max(1, len(panels)) + _FOOT + _LINE * len(head.splitlines())
-    blank(figure, high, head)
+    clear_figure(figure, high, head)
     axes = [row[0] for row in figure.subplots(max(1, len(panels)), sharex=True, squeeze=False)]
     unit, seconds = _time_unit(runs)
     for axis, panel in zip(axes, panels, strict=False):

@@ -33,7 +33,7 @@ from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.ports import address
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit.start import JOB_TYPE, longest_notebook
-from lk_jupyter.text.secrets import never_show
+from lk_jupyter.text.secrets import register_secrets
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
@@ -87,7 +87,7 @@ def prepare_server(
 def server_password(token: str) -> str:
     """Return the password of the server whose request has this token: 256 bits that only this user can derive."""
     password = urlsafe_b64encode(signing_key(f"server {token}")).decode().rstrip("=")
-    never_show(password)
+    register_secrets(password)
     return password
 
 

@@ -20,7 +20,7 @@ from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.runs.observers.base import RunObserver
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.package.checkpoint import CHECKPOINT, LATE, checkpoint_notice, is_saved, resume_line
-from lk_jupyter.text.units import credits_label, duration_label, whole_label
+from lk_jupyter.text.units import credits_label, duration_label, whole_seconds_label
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
@@ -84,12 +84,13 @@ class Countdown(RunObserver):
 
     def _late_notices(self, remaining: float, limit: int) -> list[Notice]:
         """Return the time until the limit, the time that the code needs, and the action that continues the work."""
-        text = f"{whole_label(remaining)} of {whole_label(limit)} remain."
+        text = f"{whole_seconds_label(remaining)} of {whole_seconds_label(limit)} remain."
         if rest := self._rate.rest:
             step, total, needed = rest
             if needed <= remaining:
-                return [Notice(f"{text} Step {step} of {total}: about {whole_label(needed)} more.", WARNING)]
-            text += f" Step {step} of {total}: about {whole_label(needed)} more, so the limit ends the run first."
+                return [Notice(f"{text} Step {step} of {total}: about {whole_seconds_label(needed)} more.", WARNING)]
+            text += f" Step {step} of {total}: about {whole_seconds_label(needed)} more,"
+            text += " so the limit ends the run first."
         return [Notice(f"{text}{self._way_to_continue(limit)}", WARNING)]
 
     def _way_to_continue(self, limit: int) -> str:

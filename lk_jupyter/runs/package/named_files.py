@@ -27,7 +27,7 @@ from lk_jupyter.errors import UsageError
 from lk_jupyter.protocol.parts import PACKAGE, PREFIX, is_internal, is_reserved
 from lk_jupyter.remote.script.files import ALL, EACH
 from lk_jupyter.runs.variables.payload import VariablePayload
-from lk_jupyter.text.secrets import find
+from lk_jupyter.text.secrets import find_secrets
 from lk_jupyter.text.units import size_label
 
 #: The maximum number of characters of a file's name in code or variables.
@@ -239,7 +239,7 @@ def _file_patterns(tree: ast.Module) -> set[str]:
 def _contains_secret(path: Path) -> bool:
     """Return whether a small file seems to contain a secret. Such files of listed folders aren't uploaded."""
     with suppress(OSError, ValueError):
-        return path.is_file() and path.stat().st_size <= EACH and bool(find(path.read_text(encoding="utf-8")))
+        return path.is_file() and path.stat().st_size <= EACH and bool(find_secrets(path.read_text(encoding="utf-8")))
     return False
 
 

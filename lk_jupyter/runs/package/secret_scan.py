@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import UsageError
 from lk_jupyter.runs.variables.payload import VariablePayload
-from lk_jupyter.text.secrets import SHORTEST, SecretFinding, find
+from lk_jupyter.text.secrets import SHORTEST, SecretFinding, find_secrets
 from lk_jupyter.text.units import size_label
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def _carries(findings: Iterable[SecretFinding]) -> str:
 
 
 def _in_text(text: str, place: str, active_secrets: tuple[str, ...], first_line: int = 1) -> Iterator[SecretFinding]:
-    for secret in find(text, active_secrets):
+    for secret in find_secrets(text, active_secrets):
         yield SecretFinding(place.format(text.count("\n", 0, secret.start) + first_line), secret.kind)
 
 
@@ -174,7 +174,7 @@ def _in_value(value: Any, place: str, active_secrets: tuple[str, ...]) -> Iterat
         if isinstance(inner, bytes):
             inner = inner.decode("latin-1")  # keys are ASCII
         if isinstance(inner, str):
-            yield from (SecretFinding(path, secret.kind) for secret in find(inner, active_secrets))
+            yield from (SecretFinding(path, secret.kind) for secret in find_secrets(inner, active_secrets))
         elif id(inner) not in searched_ids:
             searched_ids.add(id(inner))
             with suppress(Exception):  # a class can raise any error during the search
@@ -185,7 +185,7 @@ def _contents(value: Any, path: str) -> Iterator[tuple[Any, str]]:
     if isinstance(value, Mapping):
         for key, inner in value.items():
             inner_path = (
-                f"{path}[{key!r}]" if isinstance(key, int) or (isinstance(key, str) and not find(key)) else path
+                f"{path}[{key!r}]" if isinstance(key, int) or (isinstance(key, str) and not find_secrets(key)) else path
             )
             yield from ((key, f"a key of {path}"), (inner, inner_path))
     elif isinstance(value, (list, tuple, set, frozenset)):
