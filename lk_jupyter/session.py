@@ -110,9 +110,9 @@ class Session(Connection):
 
         Source: ``GET /user/status``, ``GET /user/org``
         """
-        from lk_jupyter.account.balance import identity  # noqa: PLC0415 (it needs this module)
+        from lk_jupyter.account.balance import read_identity  # noqa: PLC0415 (it needs this module)
 
-        return identity(self)
+        return read_identity(self)
 
     def balance(self) -> AccountBalance:
         """Return the remaining credits and the resources that spend credits now.
@@ -122,9 +122,9 @@ class Session(Connection):
 
         Source: ``GET /billing/credits``, ``GET /workloads/list``, ``GET /vms/list``
         """
-        from lk_jupyter.account.balance import balance  # noqa: PLC0415 (it needs this module)
+        from lk_jupyter.account.balance import read_balance  # noqa: PLC0415 (it needs this module)
 
-        return balance(self)
+        return read_balance(self)
 
     def spending(self, days: int = 30) -> Spending:
         """Return what the organization has spent in the last days, today included.

@@ -77,7 +77,7 @@ def test_what_the_user_set_goes_before_what_is_found():
     assumed = Assumptions(SERVER)
     assumed.set("frames", "survive")
     assumed.store_check({"frames": "plain"})
-    assumed.learn("frames", "plain")
+    assumed.store_finding("frames", "plain")
     assert assumed.resolve("frames") == ("survive", "set by you")
 
 
@@ -88,12 +88,12 @@ def test_a_value_that_the_user_takes_back_is_the_default_again():
 
 
 def test_each_server_has_its_own():
-    Assumptions(SERVER).learn("chat_prefix", "/openai/v1")
+    Assumptions(SERVER).store_finding("chat_prefix", "/openai/v1")
     assert Assumptions("https://other.example")["chat_prefix"] != "/openai/v1"
 
 
 def test_only_its_owner_can_read_what_was_found():
-    Assumptions(SERVER).learn("frames", "plain")
+    Assumptions(SERVER).store_finding("frames", "plain")
     assert stat.S_IMODE(servers_file().stat().st_mode) == 0o600
 
 
@@ -122,7 +122,7 @@ def test_an_assumption_that_there_is_not_is_refused_with_the_nearest():
 @for_each(ASSUMPTIONS, lambda each: each.name)
 def test_every_default_and_alternative_is_a_value(each):
     for value in (each.default, *each.alternatives):
-        assert each.parsed(value) == value
+        assert each.normalize(value) == value
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_paths_in_a_run_begin_with_the_folder_of_the_server_in_use():
 
 def test_the_longest_time_limit_is_that_of_the_server_in_use():
     assert settings.setting("max_timeout") == 600
-    Assumptions(settings.setting("base_url")).learn("longest_run", "300")
+    Assumptions(settings.setting("base_url")).store_finding("longest_run", "300")
     assert settings.setting("max_timeout") == 300
 
 
@@ -325,7 +325,7 @@ def test_a_row_whose_chat_was_lost_is_not_asked_again(connected, models, assumed
 
 
 def test_batches_go_where_the_server_has_them(connected, models, assumed):
-    assumed.learn("batch_prefix", "/openai/v1")
+    assumed.store_finding("batch_prefix", "/openai/v1")
     models.on("GET /openai/v1/batches", {"data": [{"id": "b1", "status": "completed"}]})
     assert [batch.id for batch in connected.client.batches.list()] == ["b1"]
     assert models.calls["GET /openai/v1/batches"] == 1

@@ -26,7 +26,7 @@ from lk_jupyter.errors import BadRequest, NotFound, ServerError, UsageError
 from lk_jupyter.inference import deploy
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.vms import vms
-from lk_jupyter.vms.offers import VmShape, choose_offer, offers
+from lk_jupyter.vms.offers import VmShape, choose_offer, list_offers
 from lk_jupyter.vms.ssh import PublicKey, SshEndpoint
 
 NAMES = sorted(path.stem for path in RECORDED.glob("*.json"))
@@ -90,11 +90,11 @@ def test_a_recording_holds_addresses_of_the_documentation_and_no_key(name):
 
 def test_a_vm_is_rented_waited_for_reached_and_deleted(replayed):
     client = replayed("vm").client
-    offer = choose_offer(offers(client.vms.availability()), VmShape("a100", 2))
+    offer = choose_offer(list_offers(client.vms.availability()), VmShape("a100", 2))
     assert offer.per_hour == Decimal("3.18")
     with pytest.raises(UsageError, match="isn't sold as spot"):
-        choose_offer(offers(client.vms.availability()), VmShape("l40s", 1, "spot"))
-    assert [each.free for each in offers(client.vms.availability()) if each.instance_type == "spot"] == [False] * 4
+        choose_offer(list_offers(client.vms.availability()), VmShape("l40s", 1, "spot"))
+    assert [each.free for each in list_offers(client.vms.availability()) if each.instance_type == "spot"] == [False] * 4
     request = vms.request_for(
         VmShape("a100", 2), PublicKey(Path("id.pub"), "ssh-ed25519 AAAA"), "train", [], move=False
     )
@@ -104,7 +104,7 @@ def test_a_vm_is_rented_waited_for_reached_and_deleted(replayed):
         client.vms.create(CreateVMRequest(user_public_key="ssh-ed25519 AAAA", hardware_profile="a1000"))
     made = vms.create_once(client, request, offer)
     assert (made.status, made.instance_specs.gpu_count, made.created_at.tzinfo is None) == ("pending", 2, False)
-    seen = list(vms.states(client, made.vm_id))
+    seen = list(vms.poll_states(client, made.vm_id))
     assert [(each.status, each.usable) for each in seen] == [("pending", False), ("ready", False), ("ready", True)]
     assert SshEndpoint.of(seen[-1].ip_address).line(None) == "ssh lyceum@203.0.113.10"
     later = client.vms.status(made.vm_id)
@@ -113,7 +113,7 @@ def test_a_vm_is_rented_waited_for_reached_and_deleted(replayed):
     assert vms.active_vms(client) == []
     assert [each.display_name for each in client.vms.list()] == ["train", "train"]
     with pytest.raises(UsageError, match="matches several"):
-        vms.named(client, "train")
+        vms.find_vm(client, "train")
     with pytest.raises(NotFound):
         client.vms.status("00000000-0000-4000-8000-000000000000")
 

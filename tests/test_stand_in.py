@@ -21,7 +21,7 @@ from patience import PATIENCE
 from stand_in import IDS, KEY, STREAM, StandIn, event, finished, said
 
 from lk_jupyter import session
-from lk_jupyter.account.api_keys import create, keys
+from lk_jupyter.account.api_keys import create_key, list_keys
 from lk_jupyter.api import _polling, _retry
 from lk_jupyter.api._audit import entries
 from lk_jupyter.api.environment_variables import EnvironmentVariableInput
@@ -67,7 +67,7 @@ from lk_jupyter.runs.submit.submission import Submission
 from lk_jupyter.views import run as views
 from lk_jupyter.views.run import receipt_facts
 from lk_jupyter.vms import vms
-from lk_jupyter.vms.offers import VmShape, choose_offer, offers
+from lk_jupyter.vms.offers import VmShape, choose_offer, list_offers
 from lk_jupyter.vms.ssh import PublicKey, SshEndpoint
 
 ID = IDS[0]
@@ -140,7 +140,7 @@ def test_a_container_whose_start_is_not_answered_is_found_by_its_name(cloud, con
 
 def rent(connected, name="train"):
     wish = VmShape("a100", 2, "on-demand", None)
-    offer = choose_offer(offers(connected.client.vms.availability()), wish)
+    offer = choose_offer(list_offers(connected.client.vms.availability()), wish)
     request = vms.request_for(wish, PublicKey(Path("id.pub"), "ssh-ed25519 AAAA"), name, [], move=False)
     return vms.create_once(connected.client, request, offer)
 
@@ -468,7 +468,7 @@ def test_a_vm_that_is_ready_without_an_address_is_waited_for(cloud, connected):
     row = listed(cloud)
     answers = iter([None, None, "203.0.113.10"])
     cloud.on("GET /vms/{}/status", lambda _: {**row, "ip_address": next(answers)})
-    states = list(vms.states(connected.client, row["vm_id"]))
+    states = list(vms.poll_states(connected.client, row["vm_id"]))
     assert [status.usable for status in states] == [False, False, True]
 
 
@@ -499,7 +499,11 @@ def test_a_spot_machine_that_is_reclaimed_is_waited_for_no_more_and_lives_no_mor
     row = listed(cloud, instance_type="spot")
     words = iter(["ready", "ready", "terminated"])
     cloud.on("GET /vms/{}/status", lambda _: {**row, "status": next(words)})
-    assert [status.status for status in vms.states(connected.client, row["vm_id"])] == ["ready", "ready", "terminated"]
+    assert [status.status for status in vms.poll_states(connected.client, row["vm_id"])] == [
+        "ready",
+        "ready",
+        "terminated",
+    ]
     cloud.vms[row["vm_id"]]["status"] = "terminated"
     assert vms.active_vms(connected.client) == []
 
@@ -508,7 +512,7 @@ def test_a_spot_machine_that_is_reclaimed_is_waited_for_no_more_and_lives_no_mor
 @pytest.mark.parametrize("dashed", [True, False])
 def test_the_id_of_a_vm_means_it_with_dashes_and_without(cloud, connected, text, dashed):
     listed(cloud, vm_id=ID if dashed else ID.replace("-", ""))
-    assert vms.named(connected.client, text).vm_id.replace("-", "") == ID.replace("-", "")
+    assert vms.find_vm(connected.client, text).vm_id.replace("-", "") == ID.replace("-", "")
 
 
 def test_a_vm_with_nulls_at_the_top_level_is_shown_by_its_specs(cloud, connected):
@@ -522,14 +526,14 @@ def test_a_name_means_the_machine_that_lives_and_not_one_that_has_ended(cloud, c
     listed(cloud, display_name="train", status="terminated")
     living = listed(cloud, display_name="train")
     listed(cloud, display_name="train-2")
-    assert vms.named(connected.client, "train").vm_id == living["vm_id"]
+    assert vms.find_vm(connected.client, "train").vm_id == living["vm_id"]
 
 
 @pytest.mark.parametrize("name", ["trai", "TRAIN", "train-"])
 def test_names_are_compared_exactly(cloud, connected, name):
     listed(cloud, display_name="train")
     with pytest.raises(UsageError, match="VM '"):
-        vms.named(connected.client, name)
+        vms.find_vm(connected.client, name)
 
 
 def test_machines_that_have_ended_are_not_among_those_that_live(cloud, connected):
@@ -543,7 +547,7 @@ def test_an_offer_with_nothing_free_is_no_offer_that_is_missing(cloud, connected
     facts = {"hardware_profile": "a100", "price_per_hour": 1.59, "allowed_gpus_per_instance": [1]}
     rows = [{**facts, "instance_type": "on-demand", "available_gpus_per_instance": []}]
     cloud.on("GET /vms/availability", {"available_instance_variants": rows, "available_hardware_profiles": None})
-    found = offers(connected.client.vms.availability())
+    found = list_offers(connected.client.vms.availability())
     assert [offer.free for offer in found] == [False]
     with pytest.raises(UsageError, match="isn't sold as spot"):
         choose_offer(found, VmShape("a100", 1, "spot"))
@@ -552,7 +556,7 @@ def test_an_offer_with_nothing_free_is_no_offer_that_is_missing(cloud, connected
 
 
 def test_unsorted_offers_are_sorted_by_their_price(connected):
-    found = offers(connected.client.vms.availability())
+    found = list_offers(connected.client.vms.availability())
     assert [offer.per_hour for offer in found] == sorted(offer.per_hour for offer in found)
     assert choose_offer(found, VmShape("h100", 8)).per_hour == Decimal("22.32")
 
@@ -899,10 +903,10 @@ def test_a_key_ends_by_the_clock_of_its_server(cloud, connected, hours, state):
         "GET /auth/api-keys/",
         (answer(200, json.dumps({"api_keys": rows}), "application/json", Date=format_datetime(there)),),
     )
-    (key,) = keys(connected.client, None)
+    (key,) = list_keys(connected.client, None)
     assert key.state == state
     cloud.on("POST /auth/api-keys/", {"api_key": KEY, "id": ID})
-    create(connected.client, "laptop", None, "90d")
+    create_key(connected.client, "laptop", None, "90d")
     asked = moment(cloud.bodies["POST /auth/api-keys/"][0]["expires_at"])
     assert abs(asked - there - timedelta(days=90)) < timedelta(hours=1)
 

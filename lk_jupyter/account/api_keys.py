@@ -45,19 +45,19 @@ class Key:
         return {True: "active", False: "off", None: "unknown"}[self.is_active]
 
 
-def keys(client: Client, org: str | None) -> list[Key]:
+def list_keys(client: Client, org: str | None) -> list[Key]:
     """Return the caller's keys, then the organization's; a key of an organization has no caller."""
     all_keys: list[Key] = []
     with suppress(Forbidden):
-        all_keys += (_personal(key, client.utc_now) for key in client.auth.list_api_keys())
+        all_keys += (_from_personal_key(key, client.utc_now) for key in client.auth.list_api_keys())
     if org:
-        all_keys += (_org_key(key, client.utc_now, org) for key in client.orgs.list_api_keys(org))
+        all_keys += (_from_org_key(key, client.utc_now, org) for key in client.orgs.list_api_keys(org))
     return all_keys
 
 
-def named(client: Client, text: str, org: str | None) -> Key:
+def find_key(client: Client, text: str, org: str | None) -> Key:
     """Return the key with this name, id or beginning of an id. Raises UsageError for no match, or several."""
-    every = keys(client, org)
+    every = list_keys(client, org)
     fitting = [key for key in every if text in {key.name, key.id}] or [
         key for key in every if key.id.startswith(text) or key.prefix.startswith(text)
     ]
@@ -68,15 +68,15 @@ def named(client: Client, text: str, org: str | None) -> Key:
     return fitting[0]
 
 
-def create(client: Client, name: str, org: str | None, expires: str | None) -> str:
+def create_key(client: Client, name: str, org: str | None, expires: str | None) -> str:
     """Create a key, for the organization if set; return the secret, which is shown only once."""
-    until = expiry(expires, client.utc_now) if expires else None
+    until = parse_expiry(expires, client.utc_now) if expires else None
     if org:
         return client.orgs.create_api_key(org, OrgApiKeyCreate(name=name, expires_at=until)).plaintext_key
     return client.auth.create_api_key(ApiKeyCreate(key_name=name, expires_at=until)).api_key
 
 
-def expiry(text: str, now: datetime) -> datetime:
+def parse_expiry(text: str, now: datetime) -> datetime:
     """Return the moment that ``90d`` from now or a date means. Raises UsageError."""
     span = _SPAN.fullmatch(text)
     if span:
@@ -91,11 +91,11 @@ def expiry(text: str, now: datetime) -> datetime:
     return datetime(day.year, day.month, day.day, 23, 59, 59, tzinfo=timezone.utc)
 
 
-def _personal(key: ApiKey, now: datetime) -> Key:
+def _from_personal_key(key: ApiKey, now: datetime) -> Key:
     times = (key.created_at, key.expires_at, key.last_used_at)
     return Key(key.id, key.key_name, key.key_prefix, key.is_active, *times, now)
 
 
-def _org_key(key: OrgApiKey, now: datetime, org: str) -> Key:
+def _from_org_key(key: OrgApiKey, now: datetime, org: str) -> Key:
     times = (key.created_at, key.expires_at, key.last_used_at)
     return Key(key.id, key.name, key.prefix, key.is_active, *times, now, org)

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from lk_jupyter._lazy import old_name
-from lk_jupyter.account.burn_rate import BillableResource, Rate, billable_resources, burn_rate
+from lk_jupyter.account.burn_rate import BillableResource, Rate, billable_resources, sum_prices
 from lk_jupyter.api._client import Client
 from lk_jupyter.api.user import UserOrg
 from lk_jupyter.errors import NotFound
@@ -74,7 +74,7 @@ class AccountBalance:
     @property
     def rate(self) -> Rate:
         """Cost of all active resources per hour, as a Rate."""
-        return burn_rate(self.resources)
+        return sum_prices(self.resources)
 
     @property
     def per_hour(self) -> Decimal:
@@ -94,10 +94,10 @@ class AccountBalance:
     burning = old_name("burning", "resources")
 
 
-def identity(session: Connection) -> Identity:
+def read_identity(session: Connection) -> Identity:
     """Return the identity of the session, as the server reports it."""
     status = session.client.user.status()
-    organization = _organization(session.client)
+    organization = _read_organization(session.client)
     target = session.target
     return Identity(
         account=status.email or status.user_id or UNTOLD,
@@ -109,7 +109,7 @@ def identity(session: Connection) -> Identity:
     )
 
 
-def balance(session: Connection) -> AccountBalance:
+def read_balance(session: Connection) -> AccountBalance:
     """Return the balance, of the organization's account if the session acts for a team."""
     amount, suspended = available_credits(session.client)
     return AccountBalance(amount, billable_resources(session), suspended)
@@ -117,7 +117,7 @@ def balance(session: Connection) -> AccountBalance:
 
 def available_credits(client: Client) -> tuple[Decimal, bool]:
     """Return the available credits (of the organization's account for a team), and whether the account is suspended."""
-    organization = _organization(client)
+    organization = _read_organization(client)
     if organization is None or organization.is_personal or not organization.slug:
         return client.billing.credits().remaining_credits, False
     with suppress(NotFound):  # some servers have a single balance for all organizations
@@ -126,7 +126,7 @@ def available_credits(client: Client) -> tuple[Decimal, bool]:
     return client.billing.credits().remaining_credits, False
 
 
-def _organization(client: Client) -> UserOrg | None:
+def _read_organization(client: Client) -> UserOrg | None:
     """Return the organization of requests; None if the server doesn't report it."""
     with suppress(NotFound):
         return client.user.org()

@@ -44,7 +44,7 @@ class _Listener(ThreadingHTTPServer):
 
     def __init__(self, *, carries_state: bool) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.twin = _bound_to_ipv6(self.server_port)
+        self.twin = _bind_ipv6_socket(self.server_port)
         self.state = secrets.token_urlsafe(32)
         self.carries_state = carries_state
         self.answer: LoginCallback | None = None
@@ -83,7 +83,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.send_error(404)
                 return
             error = fields.get("error", "" if fields.get("token") else "it sent no token")
-            self._show("Sign-in failed: " + error if error else "You are signed in to your notebook.")
+            self._show_page("Sign-in failed: " + error if error else "You are signed in to your notebook.")
             self.server.answer = LoginCallback(fields.get("token", ""), fields.get("refresh_token"), error)
 
     def _is_expected(self, state: str | None) -> bool:
@@ -100,7 +100,7 @@ class _Handler(BaseHTTPRequestHandler):
             and hmac.compare_digest((state or self.server.state).encode(), self.server.state.encode())
         )
 
-    def _show(self, text: str) -> None:
+    def _show_page(self, text: str) -> None:
         page = (
             f"<!doctype html><title>lk_jupyter</title><p>{escape(text)} You may close this tab.</p>"
             "<script>history.replaceState(null, '', '/callback')</script>"
@@ -117,7 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Log nothing: the requested address contains the token."""
 
 
-def _bound_to_ipv6(port: int) -> socket.socket | None:
+def _bind_ipv6_socket(port: int) -> socket.socket | None:
     """Bind a port of ``::1`` without a server; None on a machine without that address. Raises NotSignedIn."""
     try:
         twin = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
@@ -150,7 +150,7 @@ def ask_browser(
         page = f"{dashboard_url}/cli-login?{urlencode({**facts, **(proof(listener.callback) if proof else {})})}"
         say(f"Sign in within {patience:.0f} s at {page}")
         threading.Thread(target=webbrowser.open, args=(page,), daemon=True).start()
-        _wait(listener, time.monotonic() + patience)
+        _wait_for_callback(listener, time.monotonic() + patience)
         if listener.answer is None:
             raise NotSignedIn(
                 f"No answer from the website within {patience:.0f} s. Nothing was stored. If your browser is on "
@@ -159,7 +159,7 @@ def ask_browser(
         return listener.answer
 
 
-def _wait(listener: _Listener, deadline: float) -> None:
+def _wait_for_callback(listener: _Listener, deadline: float) -> None:
     while listener.answer is None and (remaining := deadline - time.monotonic()) > 0:
         listener.timeout = min(remaining, TICK)
         listener.handle_request()

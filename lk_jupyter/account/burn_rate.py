@@ -70,7 +70,7 @@ class Rate:
         return f"{'' if self.complete else 'at least '}{self.per_hour.normalize():f} credits/h"
 
 
-def burn_rate(resources: Iterable[BillableResource]) -> Rate:
+def sum_prices(resources: Iterable[BillableResource]) -> Rate:
     """Return the sum of the prices per hour."""
     prices = [thing.per_hour for thing in resources]
     priced = [price for price in prices if price is not None]
@@ -87,7 +87,7 @@ def billed_deployments(deployments: Iterable[Deployment]) -> list[Deployment]:
     return [deployment for deployment in deployments if deployment.current_replicas]
 
 
-def things(
+def list_billable(
     runs: Iterable[Workload],
     vms: Iterable[VM],
     volumes: Iterable[BlockVolume],
@@ -96,13 +96,13 @@ def things(
 ) -> tuple[BillableResource, ...]:
     """Return the resources that are billed by time now, with their prices per hour."""
     return (
-        *_runs(runs, prices),
-        *_vms(vms, prices),
+        *_billable_runs(runs, prices),
+        *_billable_vms(vms, prices),
         *(
             BillableResource("volume", v.volume_id, v.name or "", disk_label(v.size_gb), prices.volume_price(v))
             for v in volumes
         ),
-        *_deployments(deployments, prices),
+        *_billable_deployments(deployments, prices),
     )
 
 
@@ -118,10 +118,10 @@ def billable_resources(session: Connection) -> tuple[BillableResource, ...]:
         tuple(_read_all(client.inference.models) if deployments else ()),
         tuple(_read_all(client.pricing.get) if vms or volumes else ()),
     )
-    return things(client.workloads.list(), vms, volumes, deployments, prices)
+    return list_billable(client.workloads.list(), vms, volumes, deployments, prices)
 
 
-def counted(resources: Iterable[BillableResource]) -> str:
+def counts_label(resources: Iterable[BillableResource]) -> str:
     """Return the number of resources of each kind, in words: ``2 runs, 1 VM``."""
     kinds = Counter(thing.kind for thing in resources)
     return ", ".join(f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in kinds.items()) or "nothing"
@@ -142,29 +142,29 @@ def _read_all(read: Callable[[], Iterable[T]]) -> list[T]:
     return []
 
 
-def _runs(runs: Iterable[Workload], prices: Prices) -> Iterator[BillableResource]:
+def _billable_runs(runs: Iterable[Workload], prices: Prices) -> Iterator[BillableResource]:
     for run in runs:
         if run.status.lower() == "running":
             name = run.run_name or plain_name(run.file_name or "")
-            hardware = _card_count(1, run.hardware_profile)
+            hardware = _hardware_text(1, run.hardware_profile)
             yield BillableResource("run", run.execution_id, name, hardware, prices.machine_price(run.hardware_profile))
 
 
-def _vms(vms: Iterable[VM], prices: Prices) -> Iterator[BillableResource]:
+def _billable_vms(vms: Iterable[VM], prices: Prices) -> Iterator[BillableResource]:
     for vm in billed_vms(vms):
         name = vm.display_name or vm.name or ""
-        hardware = _card_count(vm_gpu_count(vm), vm.hardware_profile or vm.instance_specs.gpu_type)
+        hardware = _hardware_text(vm_gpu_count(vm), vm.hardware_profile or vm.instance_specs.gpu_type)
         yield BillableResource("VM", vm.vm_id, name, hardware, prices.hourly_vm_price(vm))
 
 
-def _deployments(deployments: Iterable[Deployment], prices: Prices) -> Iterator[BillableResource]:
+def _billable_deployments(deployments: Iterable[Deployment], prices: Prices) -> Iterator[BillableResource]:
     for deployment in billed_deployments(deployments):
-        hardware = _card_count(deployment.current_replicas or 0, deployment.hardware_profile)
+        hardware = _hardware_text(deployment.current_replicas or 0, deployment.hardware_profile)
         price = prices.deployment_price(deployment)
         yield BillableResource("deployment", deployment.deployment_id, deployment.hf_model_id, hardware, price)
 
 
-def _card_count(count: int, profile: str | None) -> str:
+def _hardware_text(count: int, profile: str | None) -> str:
     """Return how many cards of which kind; nothing where the server doesn't name the kind."""
     hardware = hardware_label(profile) if profile else ""
     return f"{count} x {hardware}" if hardware and count > 1 else hardware

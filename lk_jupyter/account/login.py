@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from lk_jupyter.account.browser_login import PATIENCE, ask_browser
-from lk_jupyter.account.prompt import confirmed, prompt_secret
+from lk_jupyter.account.prompt import prompt_confirmation, prompt_secret
 from lk_jupyter.api._client import Client
 from lk_jupyter.api._tokens import subject
 from lk_jupyter.api.auth import LoginRequest
@@ -64,20 +64,20 @@ def _prompt_key(server: str) -> Credential:
         raise NotSignedIn("The key can't be asked for here without showing it. Set LK_API_KEY before you start.")
     if not text:
         raise UsageError("No key was entered. Nothing was changed.")
-    return Credential(server, credentials.checked(text, "the prompt"))
+    return Credential(server, credentials.check_key(text, "the prompt"))
 
 
 def _key_by_password(server: str, email: str) -> Credential:
     """Open a session by password, and by a code where the account has a second factor."""
     with Client(server) as stranger:
-        answer = stranger.auth.login(LoginRequest(email=email, password=_prompt(f"Password of {email}")))
+        answer = stranger.auth.login(LoginRequest(email=email, password=_prompt_or_fail(f"Password of {email}")))
     with Client(server, answer.access_token) as client, suppress(NotFound):
         if client.mfa.status().enabled:
-            client.mfa.verify(MfaLoginCode(code=_prompt("Code of your authenticator app, or a backup code")))
+            client.mfa.verify(MfaLoginCode(code=_prompt_or_fail("Code of your authenticator app, or a backup code")))
     return Credential(server, answer.access_token, answer.refresh_token)
 
 
-def _prompt(what: str) -> str:
+def _prompt_or_fail(what: str) -> str:
     answer = prompt_secret(f"{what} (it is not shown): ")
     if not answer:
         raise NotSignedIn(f"{what}: nothing was entered, or nobody can answer here. Nothing was changed.")
@@ -88,18 +88,18 @@ def _key_from_browser(server: str) -> Credential:
     dashboard, data = settings.setting("dashboard_url"), settings.setting("local_data")
     is_local = launch.holds_address(data, dashboard)
     try:
-        answer = ask_browser(dashboard, print, proof=partial(_pass, data) if is_local else None)
+        answer = ask_browser(dashboard, print, proof=partial(_login_pass, data) if is_local else None)
     finally:
         if is_local:
             ticket.renew(data)  # a pass that was not used is in the command line of a browser
     if answer.error:
         raise NotSignedIn(f"The website didn't sign you in: {answer.error}. Nothing was changed.")
-    key = Credential(server, credentials.checked(answer.token, "the website"), answer.refresh_token)
+    key = Credential(server, credentials.check_key(answer.token, "the website"), answer.refresh_token)
     _check_account(key)
     return key
 
 
-def _pass(data: Path, callback: str) -> dict[str, str]:
+def _login_pass(data: Path, callback: str) -> dict[str, str]:
     return {"pass": ticket.make_pass(data, callback, PATIENCE)}
 
 
@@ -108,22 +108,22 @@ def _check_account(key: Credential) -> None:
     before = None
     with suppress(LkError):
         before = settings.credential(key.base_url)
-    newer = _account(key) if before else None
+    newer = _read_account(key) if before else None
     if before is None or newer is None or (subject(before.token) or "nobody") == subject(key.token):
         return
-    older = _account(before)
+    older = _read_account(before)
     if older and older.user_id == newer.user_id:
         return
     name = newer.email or newer.user_id or "an account without a name"
     until_now = (older and (older.email or older.user_id)) or "an account whose key has expired"
-    if not confirmed(f"Signed in as {name}; until now you were {until_now}. Keep the new account? [y/N] "):
+    if not prompt_confirmation(f"Signed in as {name}; until now you were {until_now}. Keep the new account? [y/N] "):
         raise NotSignedIn(
             f"The website signed in '{name}', and you were '{until_now}'. Nothing was changed. To change the "
             "account: %lk_logout, then %lk_login --browser"
         )
 
 
-def _account(key: Credential) -> UserStatus | None:
+def _read_account(key: Credential) -> UserStatus | None:
     """Return the account of a key; None if the server doesn't report it."""
     with suppress(LkError), Client(key.base_url, key.token) as client:
         return client.user.status()

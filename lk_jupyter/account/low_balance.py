@@ -51,7 +51,7 @@ def low_balance(balance: AccountBalance | None) -> list[Notice]:
     return [Notice(f"{credits_label(balance.credits)} left, {last}. {TOP_UP}", WARNING)]
 
 
-def look_at_balance(session: Connection) -> None:
+def read_balance_soon(session: Connection) -> None:
     """Read an unknown balance in a thread: a resource is about to start."""
     balance_watch(session).look()
 
@@ -64,7 +64,7 @@ def low_balance_notices(
     ``limits`` is whether the command has the option ``--max-cost``. A start waits for the balance only if the balance
     is unknown or not ample. If the balance can't be read, the start continues.
     """
-    available = balance_watch(session).enough_for(most) if most else None
+    available = balance_watch(session).read_unless_enough(most) if most else None
     if available is None or most is None or available >= most:
         return []
     cap = max(available, Decimal(0)).quantize(Decimal("0.0001"))
@@ -81,7 +81,7 @@ def low_balance_notices(
 def low_hour_notices(session: Connection, per_hour: Decimal | None) -> list[Notice]:
     """Return when a resource that costs until its end reaches a budget, and whether credits last an hour."""
     reached = [Notice(words, WARNING) for words in forecast(session, per_hour)]
-    available = balance_watch(session).enough_for(per_hour) if per_hour else None
+    available = balance_watch(session).read_unless_enough(per_hour) if per_hour else None
     if available is None or not per_hour or available >= per_hour:
         return reached
     last = duration_label(max(0.0, float(available / per_hour) * 3600))
@@ -133,7 +133,7 @@ class BalanceWatch:
         self._looked = self._read_at = -_RECENT_SECONDS
         return self.read()
 
-    def enough_for(self, amount: Decimal) -> Decimal | None:
+    def read_unless_enough(self, amount: Decimal) -> Decimal | None:
         """Return the credits that are left; None where they are enough by far, or cannot be read."""
         self.look()
         is_recent = time.monotonic() - self._read_at < _RECENT_SECONDS

@@ -11,11 +11,11 @@ from lk_jupyter.api.mfa import MfaBackupCodes, MfaEnrollment
 _ISSUER = "Lyceum Cloud"
 
 
-def enrolment(enrollment: MfaEnrollment, account: str) -> OneTimeSecret:
+def enrollment_secret(enrollment: MfaEnrollment, account: str) -> OneTimeSecret:
     """Return the data for an authenticator app and its owner: a QR code, the encoded seed, backup codes."""
     qr_code = enrollment.qr_code_url or ""
-    address = qr_code if qr_code.startswith("otpauth://") else _address(enrollment.secret, account)
-    image, drawing = _qr(address)
+    address = qr_code if qr_code.startswith("otpauth://") else _authenticator_url(enrollment.secret, account)
+    image, drawing = _qr_code(address)
     return OneTimeSecret(
         f"Second factor of {account}",
         [("Seed", enrollment.secret), *_number_codes(enrollment.backup_codes)],
@@ -26,7 +26,7 @@ def enrolment(enrollment: MfaEnrollment, account: str) -> OneTimeSecret:
     )
 
 
-def backup_codes(codes: MfaBackupCodes) -> OneTimeSecret:
+def backup_codes_secret(codes: MfaBackupCodes) -> OneTimeSecret:
     """Return new backup codes."""
     advice = "Store them in your password manager: each signs you in once. The old codes no longer work."
     return OneTimeSecret("New backup codes", _number_codes(codes.backup_codes), advice)
@@ -36,13 +36,13 @@ def _number_codes(codes: list[str]) -> list[tuple[str, str]]:
     return [(f"Backup code {number}", code) for number, code in enumerate(codes, 1)]
 
 
-def _address(seed: str, account: str) -> str:
+def _authenticator_url(seed: str, account: str) -> str:
     """Return the address for authenticator apps: https://github.com/google/google-authenticator/wiki/Key-Uri-Format."""
     label = quote(f"{_ISSUER}:{account}", safe=":@")
     return f"otpauth://totp/{label}?{urlencode({'secret': seed, 'issuer': _ISSUER}, quote_via=quote)}"
 
 
-def _qr(address: str) -> tuple[str, str]:
+def _qr_code(address: str) -> tuple[str, str]:
     """Return a QR code as the data URL of an image, and as text for a terminal."""
     import segno  # noqa: PLC0415 (few ever need it)
 

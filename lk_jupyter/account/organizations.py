@@ -17,7 +17,7 @@ T = TypeVar("T")
 Kind = Literal["credit", "debit"]
 
 
-def acting(client: Client) -> UserOrg | None:
+def read_acting_organization(client: Client) -> UserOrg | None:
     """Return the organization of requests; None if the server doesn't report it."""
     with suppress(NotFound):
         return client.user.org()
@@ -26,25 +26,25 @@ def acting(client: Client) -> UserOrg | None:
 
 def chosen_slug(client: Client, argument: str | None) -> str:
     """Return the slug of the argument, else of the organization in use. Raises UsageError without a slug."""
-    slug = argument or getattr(acting(client), "slug", None)
+    slug = argument or getattr(read_acting_organization(client), "slug", None)
     if not slug:
         raise UsageError("The server doesn't say which organization is in use. Name one: --org SLUG")
     return slug
 
 
-def team_slug(client: Client) -> str | None:
+def read_team_slug(client: Client) -> str | None:
     """Return the slug of the organization in use, unless the organization is the caller's personal account."""
-    org = acting(client)
+    org = read_acting_organization(client)
     return org.slug if org and not org.is_personal else None
 
 
-def member(client: Client, slug: str, who: str) -> OrgMember:
+def find_member(client: Client, slug: str, who: str) -> OrgMember:
     """Return the member of this e-mail address or id. Raises UsageError."""
     matches = [each for each in client.orgs.list_members(slug) if who in {each.email, each.user_id}]
     return _require_first(matches, f"'{who}' isn't a member of {slug}. Members: %lk_org members --org {slug}")
 
 
-def outgoing_invite(client: Client, slug: str, which: str) -> OrgInvite:
+def find_outgoing_invite(client: Client, slug: str, which: str) -> OrgInvite:
     """Return the invitation that an organization sent to this address, or of this id. Raises UsageError."""
     matches = [each for each in client.orgs.list_invites(slug) if which == each.email or each.id.startswith(which)]
     return _require_first(
@@ -52,7 +52,7 @@ def outgoing_invite(client: Client, slug: str, which: str) -> OrgInvite:
     )
 
 
-def incoming_invite(client: Client, which: str | None) -> MyInvite:
+def find_incoming_invite(client: Client, which: str | None) -> MyInvite:
     """Return the only invitation to the caller, or the invitation with this organization or id. Raises UsageError."""
     waiting = list(client.invites.mine())
     matches = [each for each in waiting if which is None or which == each.org_slug or each.id.startswith(which)]
@@ -64,7 +64,9 @@ def incoming_invite(client: Client, which: str | None) -> MyInvite:
     )
 
 
-def transactions(client: Client, slug: str, limit: int, kind: Kind | None, source: str | None) -> list[OrgTransaction]:
+def read_transactions(
+    client: Client, slug: str, limit: int, kind: Kind | None, source: str | None
+) -> list[OrgTransaction]:
     """Return the newest entries of a ledger."""
     return list(islice(client.orgs.transactions(slug, limit=limit, kind=kind, source=source), limit))
 

@@ -20,12 +20,12 @@ def price_rows(book: PriceBook, words: Sequence[str] = ()) -> list[dict[str, Any
 
 
 def _price_row(entry: PriceEntry) -> dict[str, Any]:
-    price, unit = _price(entry)
+    price, unit = _comparable_price(entry)
     selector = ", ".join(str(value) for value in entry.selector.values())
     return {"what": entry.meter_slug, "of": selector, "credits": None if price is None else float(price), "per": unit}
 
 
-def _price(entry: PriceEntry) -> tuple[Decimal | None, str]:
+def _comparable_price(entry: PriceEntry) -> tuple[Decimal | None, str]:
     """Return a price in a unit that users can compare."""
     if entry.unit_price_per_hour is not None:
         return entry.unit_price_per_hour, "hour"

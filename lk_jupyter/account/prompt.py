@@ -21,7 +21,7 @@ def prompt_secret(question: str) -> str | None:
     return answer
 
 
-def confirmed(question: str) -> bool:
+def prompt_confirmation(question: str) -> bool:
     """Return whether the answer is yes; False if no prompt is possible."""
     try:
         return input(plain(question)).strip().lower() in {"y", "yes"}

@@ -119,17 +119,17 @@ class Spending:
     def by_day(self) -> list[Sum]:
         """Return the sum of each day in credits, oldest first; a day without a charge is 0."""
         last = self.today or datetime.now(timezone.utc).astimezone().date()
-        sums = {each.label: each for each in self._sums(lambda charge: charge.day.isoformat())}
+        sums = {each.label: each for each in self._sum_by(lambda charge: charge.day.isoformat())}
         labels = ((last - timedelta(days=ago)).isoformat() for ago in reversed(range(self.days)))
         return [sums.get(label, Sum(label, 0, Decimal(0))) for label in labels]
 
     def by_kind(self) -> list[Sum]:
         """Return the sum of each kind in credits, such as Runs and VMs, largest first."""
-        return self._sums(lambda charge: charge.kind)
+        return self._sum_by(lambda charge: charge.kind)
 
     def by_hardware(self) -> list[Sum]:
         """Return the sum of each GPU in credits, largest first; ``none`` needs no machine."""
-        return self._sums(lambda charge: charge.hardware)
+        return self._sum_by(lambda charge: charge.hardware)
 
     @property
     def df(self) -> Any:
@@ -152,7 +152,7 @@ class Spending:
         frame = import_pandas().DataFrame({"credits": amounts, **columns}, index=index)
         return frame.astype({"credits": "float64", **dict.fromkeys(columns, "str")})
 
-    def _sums(self, label: Callable[[Charge], str]) -> list[Sum]:
+    def _sum_by(self, label: Callable[[Charge], str]) -> list[Sum]:
         by_label: dict[str, list[Decimal]] = defaultdict(list)
         for charge in self.charges:
             by_label[label(charge)].append(charge.amount)
@@ -176,22 +176,22 @@ def read_spending(session: Connection, days: int = DAYS) -> Spending:
         raise UsageError(f"Spending is available for 1 to {_LONGEST_DAYS} days, got {days!r}.")
     today = datetime.now(timezone.utc).astimezone().date()
     first = today - timedelta(days=days - 1)
-    recent = takewhile(lambda charge: charge.day >= first, charges(session))
-    return Spending(tuple(recent), days, _slug(session) or "", today)
+    recent = takewhile(lambda charge: charge.day >= first, read_charges(session))
+    return Spending(tuple(recent), days, _organization_slug(session) or "", today)
 
 
-def charges(session: Connection) -> Iterator[Charge]:
+def read_charges(session: Connection) -> Iterator[Charge]:
     """Iterate over all charges, newest first, and request more on demand."""
-    slug = _slug(session)
+    slug = _organization_slug(session)
     if slug:
         with suppress(NotFound, Forbidden):  # then the personal account, as before organizations existed
-            yield from filter(None, map(_transaction_charge, _transactions(session, slug)))
+            yield from filter(None, map(_transaction_charge, _read_transactions(session, slug)))
             return
     activities = session.client.billing.activities(limit=_FIRST).all()
     yield from filter(None, (_activity_charge(each) for each in activities if each.type not in _CREDIT_KINDS))
 
 
-def _transactions(session: Connection, slug: str) -> Iterator[OrgTransaction]:
+def _read_transactions(session: Connection, slug: str) -> Iterator[OrgTransaction]:
     limit, ids = _FIRST, set[str]()
     while True:
         page = session.client.orgs.transactions(slug, limit=limit, kind="debit")
@@ -202,7 +202,7 @@ def _transactions(session: Connection, slug: str) -> Iterator[OrgTransaction]:
         limit *= _GROWTH
 
 
-def _slug(session: Connection) -> str | None:
+def _organization_slug(session: Connection) -> str | None:
     with suppress(NotFound):
         return session.client.user.org().slug
     return None
@@ -212,8 +212,10 @@ def _transaction_charge(entry: OrgTransaction) -> Charge | None:
     if entry.created_at is None or entry.amount is None:
         return None
     facts = entry.metadata or {}
-    kind, hardware = _kind(facts.get("source")), hardware_label(_text(facts.get("hardware_profile")))
-    return Charge(entry.id, entry.created_at, kind, hardware, abs(entry.amount), _text(facts.get("description")))
+    kind, hardware = _kind_label(facts.get("source")), hardware_label(_text_or_empty(facts.get("hardware_profile")))
+    return Charge(
+        entry.id, entry.created_at, kind, hardware, abs(entry.amount), _text_or_empty(facts.get("description"))
+    )
 
 
 def _activity_charge(entry: BillingActivity) -> Charge | None:
@@ -221,26 +223,26 @@ def _activity_charge(entry: BillingActivity) -> Charge | None:
         return None
     amount = abs(entry.amount or Decimal(0))
     hardware = hardware_label(entry.hardware_profile)
-    return Charge(entry.activity_id, entry.created_at, _kind(entry.type), hardware, amount, entry.description)
+    return Charge(entry.activity_id, entry.created_at, _kind_label(entry.type), hardware, amount, entry.description)
 
 
-def _kind(source: object) -> str:
-    name = _text(source)
+def _kind_label(source: object) -> str:
+    name = _text_or_empty(source)
     return KINDS.get(name, name.replace("_", " ").capitalize() or "Other")
 
 
-def _text(value: object) -> str:
+def _text_or_empty(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def organizations(session: Connection) -> list[tuple[str, str]]:
+def read_organizations(session: Connection) -> list[tuple[str, str]]:
     """Return slug and name of the organizations that the caller may switch to; none where the server has none."""
     with suppress(NotFound, Forbidden):
         return [(org.slug, org.name) for org in session.client.orgs.list()]
     return []
 
 
-def shares(sums: Iterable[Sum]) -> list[tuple[Sum, float]]:
+def relative_shares(sums: Iterable[Sum]) -> list[tuple[Sum, float]]:
     """Return sums with their share of the largest, from 0 to 1, for bars."""
     all_sums = list(sums)
     most = max((each.amount for each in all_sums), default=Decimal(0))

@@ -38,13 +38,13 @@ _STYLE = {
 }
 
 
-def draw(entries: Sequence[OrgTransaction], title: str) -> Any:
+def draw_spending(entries: Sequence[OrgTransaction], title: str) -> Any:
     """Return a Figure: spending per day, by source; hatching separates the sources without color."""
     plt = import_pyplot()
-    spent = _by_source(entries)
+    spent = _debits_by_source(entries)
     with plt.rc_context(_STYLE):
         figure, axis = plt.subplots(figsize=(7.0, 2.4), layout="constrained")
-        days = _days(spent)
+        days = _all_days(spent)
         ground = [0.0] * len(days)
         for number, (source, sums) in enumerate(spent.items()):
             heights = [float(sums[day]) for day in days]
@@ -59,12 +59,12 @@ def draw(entries: Sequence[OrgTransaction], title: str) -> Any:
                 width=0.7,
             )
             ground = [low + height for low, height in zip(ground, heights, strict=True)]
-        _finish(axis, title, is_empty=not spent)
+        _finish_axis(axis, title, is_empty=not spent)
         plt.close(figure)  # so that the cell shows the figure only once
     return figure
 
 
-def _by_source(entries: Sequence[OrgTransaction]) -> dict[str, Counter[date]]:
+def _debits_by_source(entries: Sequence[OrgTransaction]) -> dict[str, Counter[date]]:
     """Return the debits of each source by day, the largest source first."""
     amounts: defaultdict[str, Counter[date]] = defaultdict(Counter)
     for entry in entries:
@@ -74,7 +74,7 @@ def _by_source(entries: Sequence[OrgTransaction]) -> dict[str, Counter[date]]:
     return dict(sorted(amounts.items(), key=lambda each: -sum(each[1].values(), Decimal(0))))
 
 
-def _days(spent: dict[str, Counter[date]]) -> list[date]:
+def _all_days(spent: dict[str, Counter[date]]) -> list[date]:
     """Return every day from the first debit to the last, at least a week, including days without a debit."""
     dates = {day for sums in spent.values() for day in sums}
     first, last = min(dates, default=None), max(dates, default=None)
@@ -84,7 +84,7 @@ def _days(spent: dict[str, Counter[date]]) -> list[date]:
     return [first + timedelta(days=n) for n in range((last - first).days + 1)]
 
 
-def _finish(axis: Any, title: str, *, is_empty: bool) -> None:
+def _finish_axis(axis: Any, title: str, *, is_empty: bool) -> None:
     axis.set_title(f"Spent by {title}", loc="left", fontsize=10)
     axis.set_ylabel("credits per day")
     axis.grid(visible=False, axis="x")

@@ -273,7 +273,7 @@ class Http:
             outcome = send_with_retries(call.endpoint, once, backoff=self.backoff, stop=stop)
             if not is_absent(outcome):
                 if first and not model.startswith(ROUTERS):
-                    self.assumptions.learn_path(call.path, path)
+                    self.assumptions.store_path(call.path, path)
                 return outcome
             first = first or outcome
         return cast("RequestOutcome", first)
@@ -501,9 +501,9 @@ class _Wire(Generic[E]):
             else:
                 break
         if outcome.end == 200 and is_stream(outcome.carries):
-            assumed.learn("stream_method", method)
+            assumed.store_finding("stream_method", method)
             if is_api_host:
-                assumed.learn("stream_auth", "bearer" if is_signed else "none")
+                assumed.store_finding("stream_auth", "bearer" if is_signed else "none")
         return outcome
 
     def _open(self, url: str, *, method: str | None = None, is_signed: bool = False) -> httpx.Response:

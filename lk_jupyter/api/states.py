@@ -60,9 +60,9 @@ def canonical(word: str) -> str:
         return lower
     if plain in _SYNONYMS:
         return _SYNONYMS[plain]
-    from lk_jupyter.config.assumptions import final_words  # noqa: PLC0415 (for a word that nobody documented)
+    from lk_jupyter.config.assumptions import read_final_words  # noqa: PLC0415 (for a word that nobody documented)
 
-    return final_words().get(lower, lower)
+    return read_final_words().get(lower, lower)
 
 
 def is_run_id(value: object) -> bool:

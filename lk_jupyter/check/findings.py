@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from lk_jupyter.api._answers import RawAnswer
 from lk_jupyter.api._client import Client
-from lk_jupyter.config.assumptions import SEPARATOR, row
+from lk_jupyter.config.assumptions import SEPARATOR, find_assumption
 from lk_jupyter.views.table import Table
 
 #: The actual value for an empty list.
@@ -53,7 +53,7 @@ class Report:
 
     def set_assumption(self, name: str, actual: str, operation: str = "") -> None:
         """Set the value of an assumption. A later level may replace the value."""
-        assumption = row(name)
+        assumption = find_assumption(name)
         default = self.client.assumptions.default(name)
         self.values[name] = actual
         self.findings = [each for each in self.findings if each.name != name]

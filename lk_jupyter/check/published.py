@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from lk_jupyter.api._endpoint import ENDPOINTS, EXTERNAL, IRIS, V1, Endpoint, is_form
 from lk_jupyter.check.findings import Report
-from lk_jupyter.config.assumptions import ABSENT, row
+from lk_jupyter.config.assumptions import ABSENT, find_assumption
 from lk_jupyter.errors import ConnectionFailed, OutcomeUnknown
 
 _HEALTH = ("/health/ping", "/health/version")
@@ -184,14 +184,14 @@ def _is_absent(endpoint: Endpoint, description: Description) -> bool:
 
 def _compare_places(report: Report, description: Description) -> None:
     for name, (method, path) in _PREFIXED.items():
-        assumption = row(name)
+        assumption = find_assumption(name)
         prefixes = [each for each in (assumption.default, *assumption.alternatives) if each.startswith("/")]
         offered = [prefix for prefix in prefixes if (method, prefix + path) in description]
         if offered or ABSENT in assumption.alternatives:
             report.set_assumption(name, offered[0] if offered else ABSENT)
     selection = ("POST", f"{EXTERNAL}/execution/gpu_selection/start")
     report.set_assumption("gpu_selection", "offered" if selection in description else ABSENT)
-    lookups = row("signin_lookup")
+    lookups = find_assumption("signin_lookup")
     for operation in (lookups.default, *lookups.alternatives):
         method, _, path = operation.partition(" ")
         if (method, EXTERNAL + path) in description:

@@ -20,7 +20,7 @@ from lk_jupyter.api.states import is_run_id
 from lk_jupyter.api.user import User
 from lk_jupyter.check.findings import Report
 from lk_jupyter.check.published import Description, carried, in_group
-from lk_jupyter.config.assumptions import ABSENT, row
+from lk_jupyter.config.assumptions import ABSENT, find_assumption
 from lk_jupyter.config.read_only import is_read_only
 from lk_jupyter.connection.connection import Connection
 from lk_jupyter.errors import LkError
@@ -91,7 +91,7 @@ def look(connection: Connection, report: Report, description: Description | None
 
 def _look_for_key(report: Report) -> None:
     """Return an operation that shows whether the key is accepted. Raises Unauthorized."""
-    lookups = row("signin_lookup")
+    lookups = find_assumption("signin_lookup")
     for operation in (lookups.default, *lookups.alternatives):
         method, _, path = operation.partition(" ")
         answer = report.probe(method, EXTERNAL + path)
@@ -187,7 +187,7 @@ def _is_empty(answer: Any) -> bool:
 
 
 def _look_at_prefix(report: Report, name: str, path: str) -> None:
-    assumption = row(name)
+    assumption = find_assumption(name)
     for prefix in (assumption.default, *assumption.alternatives):
         if prefix.startswith("/"):
             answer = report.probe("GET", prefix + path)

@@ -26,7 +26,7 @@ from lk_jupyter.api.serverless import Usage
 from lk_jupyter.api.states import guess_end_state, is_documented, is_run_id
 from lk_jupyter.check.ended_run import EndedRun
 from lk_jupyter.check.findings import Report
-from lk_jupyter.config.assumptions import ROUTE, row
+from lk_jupyter.config.assumptions import ROUTE, find_assumption
 from lk_jupyter.connection.budget import CostRequest, enforce
 from lk_jupyter.errors import LkError, OutcomeUnknown, UsageError
 from lk_jupyter.inference.catalogue import ModelOffer, catalogue
@@ -455,7 +455,7 @@ class Probe:
         if self._plan.model is None:
             self._report.notes.append("No model has a published price: nothing was asked.")
             return
-        assumption = row("router_prefix")
+        assumption = find_assumption("router_prefix")
         for prefix in (assumption.default, *assumption.alternatives):
             if prefix.startswith("/") and self._chat(prefix, _ROUTER).status == 200:
                 self._report.set_assumption("router_prefix", prefix)

@@ -15,7 +15,7 @@ def start(wish: LevelRequest, base_url: str | None = None) -> Check:
 
     Raises UsageError, and NotSignedIn if --spend lacks a key.
     """
-    server = settings.setting("base_url") if base_url is None else settings.parsed("base_url", base_url)
+    server = settings.setting("base_url") if base_url is None else settings.parse_setting("base_url", base_url)
     if wish.public and server != LOCAL:
         return Check(Client(server), None, wish)
     try:

@@ -43,19 +43,19 @@ _WORD = r"[a-z0-9_ -]+=(completed|failed|aborted|cancelled|timeout|system_failur
 _log = logging.getLogger("lk_jupyter")
 
 
-def _choice(row: Assumption, text: str) -> str:
+def _check_choice(row: Assumption, text: str) -> str:
     if text not in (row.default, *row.alternatives):
         raise ValueError(f"one of {', '.join((row.default, *row.alternatives))}")
     return text
 
 
-def _folder(_: Assumption, text: str) -> str:
+def _check_folder(_: Assumption, text: str) -> str:
     if not re.fullmatch(r"/[\w./-]*", text):
         raise ValueError("an absolute path in the run, such as /mnt/s3")
     return text.rstrip("/") or "/"
 
 
-def _prefix(row: Assumption, text: str) -> str:
+def _check_prefix(row: Assumption, text: str) -> str:
     if text in row.alternatives:
         return text
     if not re.fullmatch(r"/[\w./-]*[\w-]", text):
@@ -63,7 +63,7 @@ def _prefix(row: Assumption, text: str) -> str:
     return text
 
 
-def _seconds(_: Assumption, text: str) -> str:
+def _check_seconds(_: Assumption, text: str) -> str:
     if not re.fullmatch(r"[1-9]\d{0,8}", text):
         raise ValueError("seconds as an integer from 1")
     return text
@@ -94,10 +94,10 @@ class Assumption:
     operations: tuple[str, ...]
     meaning: str
     otherwise: str
-    form: Callable[[Assumption, str], str] = _choice
+    form: Callable[[Assumption, str], str] = _check_choice
     local: str | None = None
 
-    def parsed(self, text: str) -> str:
+    def normalize(self, text: str) -> str:
         """Return a value in its usual form. Raises ValueError with the accepted form."""
         return self.form(self, text.strip())
 
@@ -121,7 +121,7 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         ("POST /execution/streaming/start",),
         "Folder in which a Python run finds the bucket",
         "Paths of objects in a run start with this folder.",
-        _folder,
+        _check_folder,
     ),
     Assumption(
         "bucket_folder_image",
@@ -131,7 +131,7 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         ("POST /execution/image/start", "POST /execution/compose/start"),
         "Folder in which a container finds the bucket, if the request names none",
         "Paths of objects in a container start with this folder.",
-        _folder,
+        _check_folder,
     ),
     Assumption(
         "deployment_gpu_field",
@@ -150,7 +150,7 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         _CHATS,
         "Where chat, embeddings and their models are",
         "Requests go to this address.",
-        _prefix,
+        _check_prefix,
     ),
     Assumption(
         "router_prefix",
@@ -160,7 +160,7 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         ("POST /serverless/chat/completions", "POST /serverless/route"),
         "Where the models lyceum/router, simple, complex and reasoning answer; route: an operation names the model",
         "Asks POST /serverless/route for a model first, or sends the chat to this address.",
-        _prefix,
+        _check_prefix,
     ),
     Assumption(
         "batch_prefix",
@@ -170,7 +170,7 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         _BATCHES,
         "Where batches and their files are",
         "Batches go to this address; without batches the rows are asked as chats.",
-        _prefix,
+        _check_prefix,
     ),
     Assumption(
         "longest_run",
@@ -180,7 +180,7 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         _STARTS,
         "Longest time limit of a run in seconds",
         "A longer --timeout is refused before anything is sent.",
-        _seconds,
+        _check_seconds,
     ),
     Assumption(
         "notebook_limit",
@@ -190,7 +190,7 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         ("POST /execution/image/start",),
         "Longest time limit of a hosted Jupyter server in seconds",
         "A server without --timeout gets this limit.",
-        _seconds,
+        _check_seconds,
     ),
     Assumption(
         "final_words",
@@ -350,7 +350,7 @@ _PLACED = {
 }
 
 
-def row(name: str) -> Assumption:
+def find_assumption(name: str) -> Assumption:
     """Return an assumption of the table. Raises UsageError for an unknown name."""
     if name not in _ROWS:
         near = get_close_matches(name, _ROWS, n=1)
@@ -386,13 +386,13 @@ class Assumptions:
     def resolve(self, name: str) -> Assumed:
         """Return the value for this server, and the source of the value."""
         default = self.default(name)
-        if (entry := _read(self._file).get(self.server, {}).get(name)) is not None:
+        if (entry := _read_findings(self._file).get(self.server, {}).get(name)) is not None:
             return Assumed(entry["value"], _BY[entry["by"]].format(entry["on"]))
         return Assumed(default, DEFAULT)
 
     def default(self, name: str) -> str:
         """Return the value for a server without findings."""
-        assumption = row(name)
+        assumption = find_assumption(name)
         if assumption.local is None:
             return assumption.default
         is_local = self.server == LOCAL or (urlsplit(self.server).hostname or "") in LOOPBACK
@@ -400,13 +400,13 @@ class Assumptions:
 
     def set(self, name: str, value: str | None) -> None:
         """Store the user's value; None deletes the stored value. Raises UsageError for a value that doesn't fit."""
-        self._store({name: None if value is None else self._parsed(name, value)}, "you")
+        self._store_changes({name: None if value is None else self._normalize_value(name, value)}, "you")
 
     def is_known(self, name: str) -> bool:
         """Whether anybody has found or set the value for this server."""
         return self.resolve(name).source != DEFAULT
 
-    def learn(self, name: str, value: str, *, is_confirmed: bool = False) -> None:
+    def store_finding(self, name: str, value: str, *, is_confirmed: bool = False) -> None:
         """Store a finding from an answer, unless the user set another value.
 
         A value that equals the assumption is stored only if ``is_confirmed``.
@@ -419,26 +419,26 @@ class Assumptions:
         self._store_findings(values, "check")
 
     def _store_findings(self, values: dict[str, str], by: str) -> None:
-        stored = _read(self._file).get(self.server, {})
+        stored = _read_findings(self._file).get(self.server, {})
         yours = {name for name, entry in stored.items() if entry["by"] == "you"}
         changes: dict[str, str | None] = {
-            name: self._parsed(name, value) for name, value in values.items() if name not in yours
+            name: self._normalize_value(name, value) for name, value in values.items() if name not in yours
         }
         if changes:
-            self._store(changes, by)
+            self._store_changes(changes, by)
 
-    def listed(self, name: str) -> tuple[str, ...]:
+    def list_parts(self, name: str) -> tuple[str, ...]:
         """Return the parts of an assumption that has several."""
         return tuple(filter(None, self[name].split(SEPARATOR)))
 
     def candidates(self, name: str) -> list[str]:
         """Return the values that an assumption may have, the likeliest first."""
-        return list(dict.fromkeys((self[name], row(name).default, *row(name).alternatives)))
+        return list(dict.fromkeys((self[name], find_assumption(name).default, *find_assumption(name).alternatives)))
 
     def lacks(self, operation: str) -> bool:
         """Whether the server is known not to have an operation, such as ``GET /storage/block``."""
         groups = (each.operations for each in ASSUMPTIONS if ABSENT in each.alternatives and self[each.name] == ABSENT)
-        return any(operation in group for group in (self.listed("absent_operations"), *groups))
+        return any(operation in group for group in (self.list_parts("absent_operations"), *groups))
 
     def paths(self, path: str, model: str = "") -> list[str]:
         """Return possible paths of an operation, the likeliest first; ``path`` is the declared path.
@@ -446,30 +446,34 @@ class Assumptions:
         ``model`` is the model of a chat: a router may have another address.
         """
         chat = "/chat/completions"
-        if model.startswith(ROUTERS) and path == row("chat_prefix").default + chat and self["router_prefix"] != ROUTE:
+        if (
+            model.startswith(ROUTERS)
+            and path == find_assumption("chat_prefix").default + chat
+            and self["router_prefix"] != ROUTE
+        ):
             return list(dict.fromkeys((self["router_prefix"] + chat, *self.paths(path))))
         for name, (declared, pattern) in _PLACED.items():
             if path.startswith(declared) and re.fullmatch(pattern, rest := path.removeprefix(declared)):
                 return [prefix + rest for prefix in self.candidates(name) if prefix.startswith("/")]
         return [path]
 
-    def learn_path(self, declared: str, path: str) -> None:
+    def store_path(self, declared: str, path: str) -> None:
         """Store where an operation was found."""
         for name, (prefix, _) in _PLACED.items():
             if declared.startswith(prefix) and path.endswith(rest := declared.removeprefix(prefix)):
-                self.learn(name, path.removesuffix(rest))
+                self.store_finding(name, path.removesuffix(rest))
 
     @staticmethod
-    def _parsed(name: str, value: str) -> str:
+    def _normalize_value(name: str, value: str) -> str:
         try:
-            return row(name).parsed(value)
+            return find_assumption(name).normalize(value)
         except ValueError as form:
             raise UsageError(f"{GUESS}{name} takes {form}, got '{value}'. Nothing was changed.") from None
 
-    def _store(self, changes: dict[str, str | None], by: str) -> None:
+    def _store_changes(self, changes: dict[str, str | None], by: str) -> None:
         today = f"{datetime.now(timezone.utc).astimezone():%Y-%m-%d}"
         with _writing:
-            every = {server: dict(stored) for server, stored in _read(self._file).items()}
+            every = {server: dict(stored) for server, stored in _read_findings(self._file).items()}
             entries = every.setdefault(self.server, {})
             for name, value in changes.items():
                 entries.pop(name, None)
@@ -482,10 +486,10 @@ class Assumptions:
                     raise UsageError(f"{self._file} can't be written ({problem}). Nothing was changed.") from None
 
 
-def final_words() -> dict[str, str]:
+def read_final_words() -> dict[str, str]:
     """Return the words for an end that were found on any server, with the words of the API; none that differ."""
     words: dict[str, str] = {}
-    for entries in _read(servers_file()).values():
+    for entries in _read_findings(servers_file()).values():
         for pair in filter(None, entries.get("final_words", {}).get("value", "").split(SEPARATOR)):
             word, _, meaning = pair.partition("=")
             words[word] = meaning if words.get(word, meaning) == meaning else ""
@@ -501,7 +505,7 @@ _writing = threading.Lock()
 _last: tuple[tuple[Path, int, int] | None, dict[str, dict[str, dict[str, str]]]] = (None, {})
 
 
-def _read(path: Path) -> dict[str, dict[str, dict[str, str]]]:
+def _read_findings(path: Path) -> dict[str, dict[str, dict[str, str]]]:
     """Return the stored findings: server → assumption → value, source and day. Unreadable entries are omitted."""
     global _last  # noqa: PLW0603 (the file as it was read last)
     try:
@@ -518,7 +522,7 @@ def _read_sound_entries(path: Path) -> dict[str, dict[str, dict[str, str]]]:
     odd: list[str] = []
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        entries = list(_entries(content, odd))
+        entries = list(_parse_entries(content, odd))
     except (OSError, ValueError, RecursionError, AttributeError):
         entries, odd = [], ["all of it"]
     if odd:
@@ -531,12 +535,12 @@ def _read_sound_entries(path: Path) -> dict[str, dict[str, dict[str, str]]]:
     return servers
 
 
-def _entries(content: Any, odd: list[str]) -> Iterator[tuple[str, str, dict[str, str]]]:
+def _parse_entries(content: Any, odd: list[str]) -> Iterator[tuple[str, str, dict[str, str]]]:
     for server, stored in content.items():
         for name, entry in stored.items():
             try:
                 by, day = entry["by"], datetime.strptime(entry["on"], "%Y-%m-%d").date()  # noqa: DTZ007 (a day)
                 _ = _BY[by]
-                yield server, name, {"value": _ROWS[name].parsed(entry["value"]), "by": by, "on": str(day)}
+                yield server, name, {"value": _ROWS[name].normalize(entry["value"]), "by": by, "on": str(day)}
             except (KeyError, TypeError, ValueError, AttributeError):
                 odd.append(repr(name)[:40])

@@ -46,18 +46,18 @@ class Credential:
     source: str = field(default="", compare=False)
 
 
-def find(server: str) -> Credential | None:
+def find_key(server: str) -> Credential | None:
     """Return the key for a server; None without a key.
 
     Raises UsageError for a key of the wrong shape, NotSignedIn if the keyring is locked.
     """
     key = _key_from_environment(server) or _stored_key(server) or _lyceum_key(server)
     if key:
-        checked(key.token, key.source)
+        check_key(key.token, key.source)
     return key
 
 
-def checked(text: str, source: str) -> str:
+def check_key(text: str, source: str) -> str:
     """Return the key if its shape is valid. Raises UsageError, which doesn't show the key."""
     if not KEY_SHAPE.fullmatch(text):
         raise UsageError(
@@ -67,12 +67,12 @@ def checked(text: str, source: str) -> str:
     return text
 
 
-def store(key: Credential) -> str:
+def store_key(key: Credential) -> str:
     """Store a key for its server, in the keyring or else in the config file; return the place, in words."""
     secret = {"token": key.token, "refresh_token": key.refresh_token}
-    entry = {"stored": datetime.now(timezone.utc).isoformat(), **_origin(key)}
+    entry = {"stored": datetime.now(timezone.utc).isoformat(), **_key_origin(key)}
     try:
-        keyring.put(key.base_url, json.dumps(secret))
+        keyring.store_secret(key.base_url, json.dumps(secret))
     except keyring.KeyringUnusable:
         _change_keys({key.base_url: {**entry, **secret}})
         return f"the file {config_file()}"
@@ -80,12 +80,12 @@ def store(key: Credential) -> str:
     return KEYRING
 
 
-def forget(base_url: str) -> bool:
+def delete_key(base_url: str) -> bool:
     """Delete the stored key of a server; return whether a key was stored."""
     is_stored = base_url in _stored_keys()
     if is_stored:
         with suppress(keyring.KeyringUnusable):
-            keyring.delete(base_url)
+            keyring.delete_secret(base_url)
         _change_keys({base_url: None})
     return is_stored
 
@@ -100,12 +100,12 @@ def _stored_key(server: str) -> Credential | None:
     if not entry or ("renewed_from" in entry and entry["renewed_from"] != _digest(lyceum_file().get("api_key"))):
         return None  # or the cloud's own tool has signed in or out since the session that this entry renews
     secret, source = (
-        (entry, CONFIG_FILE) if "token" in entry else (_from_keyring(server, entry.get("stored", "")), KEYRING)
+        (entry, CONFIG_FILE) if "token" in entry else (_read_keyring(server, entry.get("stored", "")), KEYRING)
     )
     return Credential(server, secret["token"], secret.get("refresh_token"), source)
 
 
-def _origin(key: Credential) -> dict[str, Any]:
+def _key_origin(key: Credential) -> dict[str, Any]:
     """Return the digest of the command line tool's key that a pair of tokens renews, if any."""
     if key.source == LYCEUM:
         return {"renewed_from": _digest(lyceum_file().get("api_key"))}
@@ -121,9 +121,9 @@ def _lyceum_key(server: str) -> Credential | None:
 
 
 @lru_cache
-def _from_keyring(server: str, stored: str) -> dict[str, Any]:  # noqa: ARG001 (a newer key is another entry)
+def _read_keyring(server: str, stored: str) -> dict[str, Any]:  # noqa: ARG001 (a newer key is another entry)
     try:
-        text = keyring.get(server)
+        text = keyring.read_secret(server)
     except keyring.KeyringUnusable as problem:
         raise NotSignedIn(f"The key for {server} is in the keyring, but {problem}. {KEY_WAYS}") from None
     if text is None:

@@ -25,27 +25,27 @@ class KeyringUnusable(Exception):
     """The keyring didn't do the requested action; the message has the reason."""
 
 
-def put(name: str, secret: str) -> None:
+def store_secret(name: str, secret: str) -> None:
     """Store a secret. Raises KeyringUnusable."""
-    _in_time(lambda keyring: keyring.set_password(SERVICE, name, secret))
+    _call_in_time(lambda keyring: keyring.set_password(SERVICE, name, secret))
 
 
-def get(name: str) -> str | None:
+def read_secret(name: str) -> str | None:
     """Return the secret stored under that name, or None. Raises KeyringUnusable."""
-    return _in_time(lambda keyring: keyring.get_password(SERVICE, name))
+    return _call_in_time(lambda keyring: keyring.get_password(SERVICE, name))
 
 
-def delete(name: str) -> None:
+def delete_secret(name: str) -> None:
     """Delete a secret. Raises KeyringUnusable, also for a missing secret."""
-    _in_time(lambda keyring: keyring.delete_password(SERVICE, name))
+    _call_in_time(lambda keyring: keyring.delete_password(SERVICE, name))
 
 
-def _in_time(action: Callable[[KeyringBackend], T]) -> T:
+def _call_in_time(action: Callable[[KeyringBackend], T]) -> T:
     outcome: Future[T] = Future()
 
     def work() -> None:
         try:
-            outcome.set_result(action(_backend()))
+            outcome.set_result(action(_keyring_backend()))
         except KeyringUnusable as error:
             outcome.set_exception(error)
         except Exception as error:  # noqa: BLE001 (backends raise what their platform raises)
@@ -58,7 +58,7 @@ def _in_time(action: Callable[[KeyringBackend], T]) -> T:
         raise KeyringUnusable(f"the keyring did not answer within {PATIENCE:.0f} s; is it locked?") from None
 
 
-def _backend() -> KeyringBackend:
+def _keyring_backend() -> KeyringBackend:
     import keyring  # noqa: PLC0415 (finding its backends takes longer than all else that we load)
 
     backend = keyring.get_keyring()

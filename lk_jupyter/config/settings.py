@@ -57,7 +57,7 @@ SERVER_SETTINGS = {"org", "iris_url"}
 ADDRESS = re.compile(r"(?P<scheme>https?)://(?P<host>[\w.-]+|\[[\da-fA-F:]+\])(:\d+)?(/[\w./~-]*)?")
 
 
-def _server(text: str) -> str:
+def _parse_server(text: str) -> str:
     address = strip_api_path(text)
     if address == LOCAL:
         return LOCAL
@@ -75,7 +75,7 @@ def _require_word(text: str) -> str:
     return text
 
 
-def _integer(low: int, high: int) -> Callable[[str], int]:
+def _integer_parser(low: int, high: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         if not re.fullmatch(r"[0-9]+", text) or not low <= int(text) <= high:
             raise ValueError(f"a whole number from {low} to {high}")
@@ -131,12 +131,12 @@ def approvals_in(text: str) -> dict[str, tuple[Decimal, Decimal] | None]:
     return approvals
 
 
-def _approvals(text: str) -> str:
+def _check_approvals(text: str) -> str:
     approvals_in(text)
     return text
 
 
-def _switch(text: str) -> bool:
+def _parse_switch(text: str) -> bool:
     try:
         return _SWITCH[text.lower()]
     except KeyError:
@@ -146,15 +146,15 @@ def _switch(text: str) -> bool:
 _SWITCH = {"on": True, "true": True, "yes": True, "1": True, "off": False, "false": False, "no": False, "0": False}
 
 
-def _run_seconds(text: str) -> int:
+def _parse_run_seconds(text: str) -> int:
     longest: int = setting("max_timeout")
     try:
-        return _seconds(1, longest)(text)
+        return _seconds_parser(1, longest)(text)
     except ValueError as form:
         raise ValueError(f"{form} (the setting max_timeout)") from None
 
 
-def _seconds(low: int, high: int) -> Callable[[str], int]:
+def _seconds_parser(low: int, high: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         with suppress(ValueError):
             if low <= (seconds := parse_duration(text)) <= high:
@@ -164,7 +164,7 @@ def _seconds(low: int, high: int) -> Callable[[str], int]:
     return parse
 
 
-def _choice(*words: str) -> Callable[[str], str]:
+def _choice_parser(*words: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text not in words:
             raise ValueError(" or ".join([", ".join(words[:-1]), words[-1]]))
@@ -173,19 +173,19 @@ def _choice(*words: str) -> Callable[[str], str]:
     return parse
 
 
-def _carry_answer(text: str) -> str:
+def _parse_carry_answer(text: str) -> str:
     former = {True: "always", False: "never"}
-    return former[_SWITCH[text.lower()]] if text.lower() in _SWITCH else _choice("ask", "always", "never")(text)
+    return former[_SWITCH[text.lower()]] if text.lower() in _SWITCH else _choice_parser("ask", "always", "never")(text)
 
 
-def _folder(text: str) -> Path:
+def _parse_folder(text: str) -> Path:
     path = Path(text).expanduser()
     if path.exists() and not path.is_dir():
         raise ValueError("a folder")
     return path.absolute()
 
 
-def _file(text: str) -> Path:
+def _parse_file(text: str) -> Path:
     path = Path(text).expanduser()
     if path.is_dir():
         raise ValueError("a file, not a folder")
@@ -243,14 +243,14 @@ class Setting:
         return str(self.default)
 
 
-def _longest_run() -> int:
+def _longest_run_seconds() -> int:
     """Return 600, unless the server in use is known to allow another time."""
     return int(assumptions()["longest_run"])
 
 
 def _default_limit() -> int:
     """Return 600, or less if the account, the balance or a budget allows less."""
-    return min(_longest_run(), int(setting("max_timeout")))
+    return min(_longest_run_seconds(), int(setting("max_timeout")))
 
 
 SETTINGS: tuple[Setting, ...] = (
@@ -258,36 +258,41 @@ SETTINGS: tuple[Setting, ...] = (
         "base_url",
         DEFAULT_SERVER,
         'Server to use. "local" is the local cloud on this machine, started if necessary.',
-        _server,
+        _parse_server,
     ),
     Setting(
         "iris_url",
         None,
         "Server of dedicated deployments, if base_url doesn't imply it.",
-        _server,
+        _parse_server,
         also=("IRIS_PROXY_URL",),
     ),
-    Setting("dashboard_url", "https://dashboard.lyceum.technology", "Website that %lk_login --browser opens.", _server),
+    Setting(
+        "dashboard_url", "https://dashboard.lyceum.technology", "Website that %lk_login --browser opens.", _parse_server
+    ),
     Setting("api_key", None, "Key that signs you in; %lk_login stores it.", also=KEY_VARIABLES[1:], secret=True),
     Setting("org", None, "Organization to act for, by its slug.", _require_word, also=("LYCEUM_ORG",)),
     Setting("machine", "gpu.l40s", "Machine type of a run without --gpu and --machine.", _require_word),
-    Setting("timeout", _default_limit, "Time limit of a run, in seconds.", _run_seconds),
+    Setting("timeout", _default_limit, "Time limit of a run, in seconds.", _parse_run_seconds),
     Setting(
-        "max_timeout", _longest_run, "Longest time limit that your account allows, in seconds.", _seconds(1, 31_536_000)
+        "max_timeout",
+        _longest_run_seconds,
+        "Longest time limit that your account allows, in seconds.",
+        _seconds_parser(1, 31_536_000),
     ),
     Setting("max_cost", None, "Maximum cost of a run without --max-cost, in credits.", parse_credits),
     Setting(
         "read_only",
         default=False,
         help="Refuse everything that spends, writes or deletes: on or off. Stopping a run stays possible.",
-        parse=_switch,
+        parse=_parse_switch,
     ),
     Setting(
         "approved_kernels",
         None,
         "Kernels that start without a question where no page can show it: machine, maximum credits, maximum price "
         "per hour, such as gpu.a100=5@1.59.",
-        _approvals,
+        _check_approvals,
     ),
     Setting("notebook_budget", None, "Maximum cost of all that one notebook starts, in credits.", parse_credits),
     Setting("day_budget", None, "Maximum cost of all that one day starts, in credits, from midnight.", parse_credits),
@@ -295,56 +300,56 @@ SETTINGS: tuple[Setting, ...] = (
         "hints",
         default=True,
         help="Show hints on failed or slow runs: on or off.",
-        parse=_switch,
+        parse=_parse_switch,
         old_names=("doctor",),
     ),
-    Setting("parallel", 8, "Maximum concurrent runs of one cell or one Executor.", _integer(1, 1000)),
+    Setting("parallel", 8, "Maximum concurrent runs of one cell or one Executor.", _integer_parser(1, 1000)),
     Setting(
         "log_lines",
         200,
         "Log lines that the notebook keeps at the start, and the same number at the end.",
-        _integer(1, 1_000_000),
+        _integer_parser(1, 1_000_000),
     ),
     Setting(
         "secret_guard",
         "ask",
         "If a run seems to contain a secret: ask, refuse, or off. Off also shows secrets in outputs.",
-        _choice("ask", "refuse", "off"),
+        _choice_parser("ask", "refuse", "off"),
     ),
     Setting(
         "rich_outputs",
         200,
         "Maximum number of figures, tables and other outputs of one run that the notebook keeps.",
-        _integer(0, 100_000),
+        _integer_parser(0, 100_000),
     ),
     Setting(
         "inline_output",
         256_000,
         "Maximum size of an output in the log, in bytes; a larger one goes through the bucket.",
-        _integer(1000, 1_000_000_000),
+        _integer_parser(1000, 1_000_000_000),
     ),
     Setting(
         "carry",
         "ask",
         "Whether %%lk_run sends the variables that a cell reads, as with --sync: ask, always or never.",
-        _carry_answer,
+        _parse_carry_answer,
     ),
     Setting(
         "carry_limit",
         1_000_000_000,
         "Bytes that variables may take with --sync before you are asked, and that one may take on its way back.",
-        _integer(1, 1_000_000_000_000),
+        _integer_parser(1, 1_000_000_000_000),
     ),
     Setting(
         "on_interrupt",
         "abort",
         "What an interrupt does to a run: abort it, or detach and keep it running.",
-        _choice("abort", "detach"),
+        _choice_parser("abort", "detach"),
     ),
-    Setting("log_dir", _default_log_dir, "Folder of the complete logs.", _folder),
-    Setting("journal", _default_journal, "File that records the runs you started.", _file),
-    Setting("journal_days", 365, "Days that the journal keeps ended runs; 0 keeps all.", _integer(0, 36_500)),
-    Setting("local_data", _default_local_data, "Folder of the local cloud's data.", _folder),
+    Setting("log_dir", _default_log_dir, "Folder of the complete logs.", _parse_folder),
+    Setting("journal", _default_journal, "File that records the runs you started.", _parse_file),
+    Setting("journal_days", 365, "Days that the journal keeps ended runs; 0 keeps all.", _integer_parser(0, 36_500)),
+    Setting("local_data", _default_local_data, "Folder of the local cloud's data.", _parse_folder),
 )
 
 _ROWS = {row.name: row for row in SETTINGS}
@@ -406,7 +411,7 @@ def resolve(name: str) -> Resolved:
     reading = _reading.get() or _Reading()
     if name in reading.settings:
         return reading.settings[name]
-    setting_row = row(name)
+    setting_row = find_setting(name)
     if setting_row.secret:
         if setting("base_url") == LOCAL:
             return Resolved(None, "the local cloud has its own")
@@ -416,19 +421,19 @@ def resolve(name: str) -> Resolved:
     if text in (None, ""):
         resolved = Resolved(setting_row.default_value(), "default")
     else:
-        resolved = Resolved(_parsed(setting_row, str(text), source), source)
+        resolved = Resolved(_parse_text(setting_row, str(text), source), source)
     reading.settings[name] = resolved
     return resolved
 
 
-def parsed(name: str, text: str) -> Any:
+def parse_setting(name: str, text: str) -> Any:
     """Return the value that a setting would have with this text. Raises UsageError."""
-    return _parsed(row(name), text, "")
+    return _parse_text(find_setting(name), text, "")
 
 
 def save(name: str, value: object) -> None:
     """Store a setting for this user; None deletes it. Raises UsageError if the value doesn't fit."""
-    setting_row = row(name)
+    setting_row = find_setting(name)
     if name.startswith(GUESS):
         assumptions().set(name.removeprefix(GUESS), None if value is None else str(value))
     elif setting_row.secret:
@@ -439,7 +444,7 @@ def save(name: str, value: object) -> None:
     elif name in read_json(SITE_FILE):
         raise UsageError(f"The administrator of this machine fixes '{name}' in '{SITE_FILE}'. Nothing was stored.")
     else:
-        parsed_value = None if value is None else _parsed(setting_row, str(value), "")
+        parsed_value = None if value is None else _parse_text(setting_row, str(value), "")
         change_config(
             {
                 **dict.fromkeys(setting_row.old_names),
@@ -452,12 +457,12 @@ def save(name: str, value: object) -> None:
         reading.begin()
 
 
-def row(name: str) -> Setting:
+def find_setting(name: str) -> Setting:
     """Return the row of a setting. Raises UsageError for an unknown name."""
     if name.startswith(GUESS):
         from lk_jupyter.config import assumptions  # noqa: PLC0415 (only when one is asked for)
 
-        assumed = assumptions.row(name.removeprefix(GUESS))
+        assumed = assumptions.find_assumption(name.removeprefix(GUESS))
         return Setting(name, assumed.default, f"{assumed.meaning}.")
     name = _current_name(name)
     if name not in _ROWS:
@@ -477,7 +482,7 @@ def _current_name(name: str) -> str:
     return _OLD_NAMES[name]
 
 
-def _parsed(setting_row: Setting, text: str, source: str) -> Any:
+def _parse_text(setting_row: Setting, text: str, source: str) -> Any:
     try:
         return setting_row.parse(text)
     except ValueError as form:
@@ -511,4 +516,4 @@ def credential(base_url: str | None = None) -> Credential | None:
     """Return the key for a server, by default the configured server; None without a key. Raises UsageError."""
     from lk_jupyter.config import credentials  # noqa: PLC0415 (loading the extension needs no key)
 
-    return credentials.find(base_url or setting("base_url"))
+    return credentials.find_key(base_url or setting("base_url"))

@@ -27,28 +27,28 @@ def signing_key(name: str) -> bytes:
 
     If the secret can't be stored, keys are valid in this process only.
     """
-    return signature(_secret(config_file().with_name(_FILE)), name.encode())
+    return signature(_read_or_create_secret(config_file().with_name(_FILE)), name.encode())
 
 
 @cache
-def _secret(path: Path) -> bytes:
+def _read_or_create_secret(path: Path) -> bytes:
     with suppress(OSError):
-        if len(secret := _read(path)) != SIZE:
-            _create(path)
-            secret = _read(path)
+        if len(secret := _read_secret(path)) != SIZE:
+            _create_secret(path)
+            secret = _read_secret(path)
         if len(secret) == SIZE:
             return secret
     return _UNSTORED
 
 
-def _read(path: Path) -> bytes:
+def _read_secret(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
         return b""
 
 
-def _create(path: Path) -> None:
+def _create_secret(path: Path) -> None:
     """Write a new secret, complete under its name from the first moment; the first of two processes wins."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor, draft = tempfile.mkstemp(dir=path.parent)  # readable by its owner only
@@ -58,7 +58,7 @@ def _create(path: Path) -> None:
         try:
             os.link(draft, path)
         except OSError:  # there is a file, or the disk has no hard links
-            if len(_read(path)) != SIZE:
+            if len(_read_secret(path)) != SIZE:
                 put_in_place(Path(draft), path)
     finally:
         with suppress(FileNotFoundError):

@@ -18,7 +18,7 @@ from lk_jupyter.api._client import Client
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.config import settings
 from lk_jupyter.config.assumptions import Assumptions
-from lk_jupyter.config.credentials import Credential, checked, store
+from lk_jupyter.config.credentials import Credential, check_key, store_key
 from lk_jupyter.config.files import LOCAL, LOOPBACK
 from lk_jupyter.errors import ApiError, LkError, LocalCloudError, NotSignedIn, OperationNotAvailable
 from lk_jupyter.localcloud import launch
@@ -141,7 +141,7 @@ class Connection:
     def _keep_renewed(self, token: str, refresh_token: str) -> None:
         renewed = replace(self.target.key, token=token, refresh_token=refresh_token)
         self.target = replace(self.target, key=renewed)
-        store(renewed)
+        store_key(renewed)
 
     @property
     def storage(self) -> Storage:
@@ -202,12 +202,16 @@ def find_target(
 
 
 def _resolve_setting(name: str, argument: str | None) -> settings.Resolved:
-    return settings.resolve(name) if argument is None else settings.Resolved(settings.parsed(name, argument), ARGUMENT)
+    return (
+        settings.resolve(name)
+        if argument is None
+        else settings.Resolved(settings.parse_setting(name, argument), ARGUMENT)
+    )
 
 
 def _argument_key(server: str, text: str) -> Credential:
     address = local_cloud().base_url if server == LOCAL else server
-    return Credential(address, checked(text, "the argument api_key"), source=ARGUMENT)
+    return Credential(address, check_key(text, "the argument api_key"), source=ARGUMENT)
 
 
 def _local_key(server: str, *, start: bool) -> Credential:

@@ -40,7 +40,7 @@ def signin_server(base_url: str | None = None) -> str:
 
     Raises UsageError for the local cloud itself, which needs no key.
     """
-    server: str = settings.setting("base_url") if base_url is None else settings.parsed("base_url", base_url)
+    server: str = settings.setting("base_url") if base_url is None else settings.parse_setting("base_url", base_url)
     if base_url is None and server == LOCAL:
         return DEFAULT_SERVER
     if server == LOCAL:
@@ -50,7 +50,7 @@ def signin_server(base_url: str | None = None) -> str:
 
 def sign_in(key: str, base_url: str | None = None, *, typed_in: str) -> SignIn:
     """Sign in with a typed key, and store the key; errors as in :func:`store_key`."""
-    return store_key(Credential(signin_server(base_url), credentials.checked(key.strip(), typed_in)))
+    return store_key(Credential(signin_server(base_url), credentials.check_key(key.strip(), typed_in)))
 
 
 def store_key(key: Credential) -> SignIn:
@@ -59,7 +59,7 @@ def store_key(key: Credential) -> SignIn:
     Raises NotSignedIn if the server doesn't accept the key; in this case nothing is stored.
     """
     fresh_key = _check_key(key)
-    store = credentials.store(fresh_key)
+    store = credentials.store_key(fresh_key)
     _use(fresh_key.base_url)
     return SignIn(fresh_key.base_url, store, _overruling(fresh_key.base_url))
 
@@ -77,7 +77,7 @@ def logout() -> list[str]:
     if server == LOCAL:
         settings.save("base_url", None)
         done = "The local cloud is no longer the server. It keeps running and keeps its data."
-    elif credentials.forget(server):
+    elif credentials.delete_key(server):
         done = f"Deleted the key for {server}."
     else:
         done = f"No key was stored for {server}."
@@ -118,7 +118,7 @@ def _look_in(connection: Connection) -> None:
     for name in dict.fromkeys((first, *calls)):
         with suppress(OperationNotAvailable):
             calls[name]()
-            assumed.learn("signin_lookup", name)
+            assumed.store_finding("signin_lookup", name)
             return
     raise OperationNotAvailable(first, connection.base_url)
 

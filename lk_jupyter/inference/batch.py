@@ -205,7 +205,7 @@ class Work:
             batched = [part for part in self._file.open_parts() if part.batch]
             if batched:  # the server supported batches when the batch was created
                 raise
-            self._client.assumptions.learn("batch_prefix", ABSENT)
+            self._client.assumptions.store_finding("batch_prefix", ABSENT)
             yield from self._send_chats()
         yield self._progress([], "completed")
 

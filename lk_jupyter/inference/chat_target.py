@@ -121,7 +121,7 @@ class SharedModel:
             """Look for the model of a router where the server takes the router for none."""
             if not isinstance(problem, NotFound | BadRequest) or not _is_router(prepared.model) or not routed():
                 return False
-            assumed.learn("router_prefix", ROUTE)
+            assumed.store_finding("router_prefix", ROUTE)
             return True
 
         return Pieces(ask, again)

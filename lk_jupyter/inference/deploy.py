@@ -146,7 +146,7 @@ def _create_deployment(client: Client, request: CreateDeploymentRequest) -> Depl
             raise
     name, other = forms.popitem()
     created = client.inference.create(other)
-    client.assumptions.learn("deployment_gpu_field", name)
+    client.assumptions.store_finding("deployment_gpu_field", name)
     return created
 
 

@@ -69,8 +69,8 @@ class Catalogue:
             UsageError: There is no such machine type, or your quota doesn't include it. The message lists similar ones.
         """
         if not self.types:  # the server lists no types, and decides
-            return MachineType(hardware_profile=_profile(wish.partition("|")[0].strip()))
-        matches = [self._find(part.strip()) for part in wish.split("|")]
+            return MachineType(hardware_profile=_profile_name(wish.partition("|")[0].strip()))
+        matches = [self._find_machine(part.strip()) for part in wish.split("|")]
         for machine in matches:
             if machine is not None and self.allows(machine):
                 return machine
@@ -98,7 +98,7 @@ class Catalogue:
         ]
         return min(fitting, key=lambda machine: (machine.memory_gib, machine.price_per_hour), default=None)
 
-    def _find(self, wish: str) -> MachineType | None:
+    def _find_machine(self, wish: str) -> MachineType | None:
         name = wish.lower()
         by_profile = {machine.hardware_profile.lower(): machine for machine in reversed(self.types)}
         by_card = {machine.card: machine for machine in reversed(self.types)}
@@ -114,7 +114,7 @@ class Catalogue:
         return ", ".join(f"{machine.hardware_profile} ({price_label(machine)})" for machine in machines) or "none"
 
 
-def _profile(wish: str) -> str:
+def _profile_name(wish: str) -> str:
     name = wish.lower()
     return name if "." in name or name == "cpu" else f"gpu.{name}"
 

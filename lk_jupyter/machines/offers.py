@@ -71,7 +71,7 @@ class MachineFilter:
         cls, memory: str | float = "", price: str | float = "", *, available: bool = False, text: str = ""
     ) -> MachineFilter:
         """Read a need as people write it: ``40``, ``40 GB`` or ``40 GiB``, ``2.50``. Raises UsageError."""
-        return cls(gib(memory), parse_price(price), available, text.strip().lower())
+        return cls(parse_gib(memory), parse_price(price), available, text.strip().lower())
 
     def fits(self, offer: MachineOffer) -> bool:
         """Whether a machine has all that is needed."""
@@ -124,12 +124,12 @@ def _count_gpus(machine: MachineType) -> int:
     return int(parts[0]) if parts else int(machine.card is not None)
 
 
-def fitting(offers: Iterable[MachineOffer], need: MachineFilter) -> list[MachineOffer]:
+def filter_offers(offers: Iterable[MachineOffer], need: MachineFilter) -> list[MachineOffer]:
     """Return the machines that meet the requirements."""
     return [offer for offer in offers if need.fits(offer)]
 
 
-def ordered(
+def sort_offers(
     offers: Iterable[MachineOffer], by: str = "price_per_hour", *, descending: bool = False
 ) -> list[MachineOffer]:
     """Return machines in the order of a column; unknown values come last in both directions. Raises UsageError."""
@@ -138,23 +138,23 @@ def ordered(
     by_name = sorted(offers, key=lambda offer: offer.profile)
     comparable = [offer for offer in by_name if getattr(offer, by) is not None]
     unknown = [offer for offer in by_name if getattr(offer, by) is None]
-    return [*sorted(comparable, key=lambda offer: _key(getattr(offer, by)), reverse=descending), *unknown]
+    return [*sorted(comparable, key=lambda offer: _sort_key(getattr(offer, by)), reverse=descending), *unknown]
 
 
-def _key(value: Any) -> Any:
+def _sort_key(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
 
 
 def cheapest(offers: Sequence[MachineOffer], need: MachineFilter) -> MachineOffer:
     """Return the cheapest machine that fits, is allowed and is available. Raises UsageError without such a machine."""
     needed = MachineFilter(need.memory_gib, need.price, available=True, text=need.text)
-    priced = [offer for offer in fitting(offers, needed) if offer.price_per_hour is not None]
+    priced = [offer for offer in filter_offers(offers, needed) if offer.price_per_hour is not None]
     if not priced:
-        raise UsageError(_why_none(offers, need))
-    return ordered(priced)[0]
+        raise UsageError(_explain_no_match(offers, need))
+    return sort_offers(priced)[0]
 
 
-def _why_none(offers: Sequence[MachineOffer], need: MachineFilter) -> str:
+def _explain_no_match(offers: Sequence[MachineOffer], need: MachineFilter) -> str:
     usable = [offer for offer in offers if offer.allowed]
     largest = max(usable, key=lambda offer: offer.memory_gib or 0, default=None)
     if largest is None:
@@ -165,14 +165,14 @@ def _why_none(offers: Sequence[MachineOffer], need: MachineFilter) -> str:
     return "No machine matches. Try less memory, a higher price, or another name."
 
 
-def worst_case(offer: MachineOffer, seconds: float) -> Decimal | None:
+def highest_cost(offer: MachineOffer, seconds: float) -> Decimal | None:
     """Return the cost of a run that uses its entire time limit; None without a published price."""
     return cost_at(offer.price_per_hour, seconds)
 
 
-def gib(text: str | float) -> float:
+def parse_gib(text: str | float) -> float:
     """Read an amount of memory: a number is GiB, and GB are a little less. Raises UsageError."""
-    number, unit = _amount(text, "Memory", "40 or 40 GB", _GIB)
+    number, unit = _parse_amount(text, "Memory", "40 or 40 GB", _GIB)
     return number * _GIB[unit]
 
 
@@ -203,7 +203,7 @@ def parse_price(text: str | float) -> Decimal | None:
     return price
 
 
-def _amount(text: str | float, what: str, such_as: str, units: dict[str, Any]) -> tuple[float, str]:
+def _parse_amount(text: str | float, what: str, such_as: str, units: dict[str, Any]) -> tuple[float, str]:
     words = str(text).strip().lower()
     match = _AMOUNT.fullmatch(words)
     if words and (not match or match[2] not in units):
@@ -211,7 +211,7 @@ def _amount(text: str | float, what: str, such_as: str, units: dict[str, Any]) -
     return (float(match[1].replace(",", ".")), match[2]) if match else (0.0, "")
 
 
-def row(offer: MachineOffer) -> dict[str, Any]:
+def offer_row(offer: MachineOffer) -> dict[str, Any]:
     """Return an offer as a table row of plain values."""
     price = offer.price_per_hour
     return {**asdict(offer), "price_per_hour": None if price is None else float(price)}

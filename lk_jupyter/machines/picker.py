@@ -11,7 +11,14 @@ from decimal import Decimal
 from typing import Any
 
 from lk_jupyter.config.settings import setting
-from lk_jupyter.machines.offers import MachineFilter, MachineOffer, fitting, ordered, parse_seconds, worst_case
+from lk_jupyter.machines.offers import (
+    MachineFilter,
+    MachineOffer,
+    filter_offers,
+    highest_cost,
+    parse_seconds,
+    sort_offers,
+)
 from lk_jupyter.text.units import credits_label
 
 
@@ -56,10 +63,10 @@ class OfferTable:
     problem: str
 
 
-def table(offers: Sequence[MachineOffer], wish: PickerQuery) -> OfferTable:
+def offer_table(offers: Sequence[MachineOffer], wish: PickerQuery) -> OfferTable:
     """Return the machines that match a wish. Raises UsageError for a wish that can't be parsed."""
     seconds = parse_seconds(wish.limit or setting("timeout"), setting("max_timeout"))
-    rows = ordered(fitting(offers, wish.need), wish.by, descending=wish.descending)
+    rows = sort_offers(filter_offers(offers, wish.need), wish.by, descending=wish.descending)
     return OfferTable(
         [_offer_row(offer, seconds) for offer in rows],
         f"{len(rows)} of {len(offers)} machines.",
@@ -71,20 +78,20 @@ def _offer_row(offer: MachineOffer, seconds: int) -> dict[str, str]:
     return {
         "profile": offer.profile,
         "gpu": offer.gpu,
-        "memory_gib": _figure(offer.memory_gib),
+        "memory_gib": _figure_text(offer.memory_gib),
         "gpus": str(offer.gpus),
-        "vcpus": _figure(offer.vcpus),
-        "ram_gib": _figure(offer.ram_gib),
-        "price_per_hour": _price(offer.price_per_hour),
-        "worst": "unknown" if (cost := worst_case(offer, seconds)) is None else credits_label(cost),
+        "vcpus": _figure_text(offer.vcpus),
+        "ram_gib": _figure_text(offer.ram_gib),
+        "price_per_hour": _price_text(offer.price_per_hour),
+        "worst": "unknown" if (cost := highest_cost(offer, seconds)) is None else credits_label(cost),
         "allowed": "yes" if offer.allowed else "no",
         "free": {True: "yes", False: "no", None: "unknown"}[offer.free],
     }
 
 
-def _figure(figure: int | None) -> str:
+def _figure_text(figure: int | None) -> str:
     return "–" if figure is None else str(figure)  # noqa: RUF001 (a dash where nothing is told)
 
 
-def _price(price: Decimal | None) -> str:
+def _price_text(price: Decimal | None) -> str:
     return "no price" if price is None else f"{price:.2f}"

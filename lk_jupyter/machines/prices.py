@@ -50,14 +50,14 @@ class Prices:
 
         A VM that can't be rented now is in no offer, but is billed nevertheless.
         """
-        kind, card, _ = _shape(vm.hardware_profile or vm.instance_specs.gpu_type)
+        kind, card, _ = _split_profile(vm.hardware_profile or vm.instance_specs.gpu_type)
         kind, count = vm.instance_type or kind or "on-demand", vm_gpu_count(vm)
         for variant in self.vms.available_instance_variants if self.vms else ():
-            is_this = (variant.instance_type, _shape(variant.hardware_profile)[1]) == (kind, card)
+            is_this = (variant.instance_type, _split_profile(variant.hardware_profile)[1]) == (kind, card)
             if is_this and variant.price_per_hour is not None:
                 return variant.price_per_hour * count
         for entry in self.book:
-            sold_as, sold, gpus = _shape(str(entry.selector.get("hardware_profile") or ""))
+            sold_as, sold, gpus = _split_profile(str(entry.selector.get("hardware_profile") or ""))
             if entry.meter_slug == "vm_running" and (sold_as, sold, gpus or 1) == (kind, card, count):
                 each = None if entry.unit_price is None else entry.unit_price * _HOUR
                 return each if entry.unit_price_per_hour is None else entry.unit_price_per_hour
@@ -79,7 +79,7 @@ class Prices:
         """Return the price of a deployment with all replicas: the model's price on that GPU, or the machine's price."""
         replicas = deployment.current_replicas or 0
         models = [model for model in self.models if deployment.hf_model_id in {model.hf_model_id, model.serving_name}]
-        card = _shape(deployment.hardware_profile)[1]
+        card = _split_profile(deployment.hardware_profile)[1]
         for model in models:
             if model.gpu_type.lower() == card and model.price_per_hour is not None:
                 return model.price_per_hour * replicas
@@ -88,7 +88,7 @@ class Prices:
         return None if price is None else price * gpus * replicas
 
 
-def _shape(profile: str | None) -> tuple[str | None, str, int | None]:
+def _split_profile(profile: str | None) -> tuple[str | None, str, int | None]:
     """Return the parts of a profile: on-demand or spot, GPU model, GPU count; ``a100`` has a GPU model only."""
     match = _SHAPE.fullmatch((profile or "").lower())
     return (match[1], match[2], int(match[3]) if match[3] else None) if match else (None, "", None)
@@ -96,7 +96,7 @@ def _shape(profile: str | None) -> tuple[str | None, str, int | None]:
 
 def vm_gpu_count(vm: VM) -> int:
     """Return how many GPUs a VM has."""
-    return vm.gpu_count or _shape(vm.hardware_profile)[2] or vm.instance_specs.gpu_count or 1
+    return vm.gpu_count or _split_profile(vm.hardware_profile)[2] or vm.instance_specs.gpu_count or 1
 
 
 @dataclass(frozen=True)

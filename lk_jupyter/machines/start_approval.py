@@ -119,14 +119,14 @@ class StartQuestions:
         """Return whether pages connect to this process; none do to a fork of the Jupyter server, such as a schedule."""
         return self._server == os.getpid()
 
-    def serve(self) -> None:
+    def expect_pages(self) -> None:
         """Expect pages: this process is a Jupyter server with our extension."""
         self._server = os.getpid()
 
     def connect(self, page: Page) -> None:
         """Show the questions on a page from now on."""
         self._pages.append(page)
-        page(self._contents())
+        page(self._question_rows())
 
     def disconnect(self, page: Page) -> None:
         """Forget a page that was closed."""
@@ -136,16 +136,16 @@ class StartQuestions:
     def answer(self, question_id: str, *, start: bool) -> None:
         """Give the answer of a user; an unknown question was answered before."""
         if question := self._waiting.get(question_id):
-            _resolve(question, "start" if start else "cancel")
+            _settle_question(question, "start" if start else "cancel")
 
     async def ask(self, plan: StartPlan) -> Answer:
         """Show a question and return the answer. Replace the question of an earlier start of the same notebook."""
         for earlier in self._waiting.values():
             if plan.notebook and earlier.plan.notebook == plan.notebook:
-                _resolve(earlier, "replaced")
+                _settle_question(earlier, "replaced")
         question = _Question(plan)
         self._waiting[question.id] = question
-        self._publish()
+        self._publish_questions()
         try:
             await self._await_page(question)
             if not self._pages and not question.answer.done():
@@ -155,7 +155,7 @@ class StartQuestions:
             return "no answer"
         finally:
             del self._waiting[question.id]
-            self._publish()
+            self._publish_questions()
 
     async def _await_page(self, question: _Question) -> None:
         deadline = time.monotonic() + PAGE_SECONDS
@@ -164,11 +164,11 @@ class StartQuestions:
         ):
             await asyncio.sleep(_PAGE_PACE)
 
-    def _publish(self) -> None:
+    def _publish_questions(self) -> None:
         for page in list(self._pages):
-            page(self._contents())
+            page(self._question_rows())
 
-    def _contents(self) -> list[dict[str, Any]]:
+    def _question_rows(self) -> list[dict[str, Any]]:
         return [question.content for question in self._waiting.values()]
 
 
@@ -211,6 +211,6 @@ def _ask_terminal(plan: StartPlan) -> Answer:
     return "start" if sys.stdin.readline().strip().lower() in {"y", "yes"} else "cancel"
 
 
-def _resolve(question: _Question, answer: Answer) -> None:
+def _settle_question(question: _Question, answer: Answer) -> None:
     if not question.answer.done():
         question.answer.set_result(answer)

@@ -78,7 +78,7 @@ def lk_config(options: ConfigOptions, _shell: InteractiveShell) -> None:
         %lk_config guess.bucket_folder_python /job/work
     """
     if options.name is None:
-        guesses = [settings.row(f"{GUESS}{each.name}") for each in ASSUMPTIONS]
+        guesses = [settings.find_setting(f"{GUESS}{each.name}") for each in ASSUMPTIONS]
         display(settings_table([*SETTINGS, *guesses]))
         return
     if options.value is not None and options.unset:
@@ -88,7 +88,7 @@ def lk_config(options: ConfigOptions, _shell: InteractiveShell) -> None:
         return
     if options.value is not None or options.unset:
         settings.save(options.name, options.value)
-    display(settings_table([settings.row(options.name)], note=_override_notice(options)))
+    display(settings_table([settings.find_setting(options.name)], note=_override_notice(options)))
 
 
 def _set_for_notebook(options: ConfigOptions) -> None:

@@ -10,7 +10,7 @@ from IPython.display import display
 from lk_jupyter.account import api_keys
 from lk_jupyter.account.api_keys import Key
 from lk_jupyter.account.one_time_secret import OneTimeSecret
-from lk_jupyter.account.organizations import team_slug
+from lk_jupyter.account.organizations import read_team_slug
 from lk_jupyter.api.auth import ApiKeyValidateRequest
 from lk_jupyter.connection import signin
 from lk_jupyter.errors import UsageError
@@ -40,7 +40,7 @@ def _list(options: ListKeysOptions, _shell: InteractiveShell) -> None:
     Example: ``%lk_keys list --org my-team``
     """
     session = current()
-    keys = api_keys.keys(session.client, options.org or team_slug(session.client))
+    keys = api_keys.list_keys(session.client, options.org or read_team_slug(session.client))
     token = session.target.key.token
     rows = [_key_row(key, in_use=token.startswith(key.prefix)) for key in keys]
     note = "" if rows else "No keys. Create one: %lk_keys create laptop"
@@ -58,7 +58,7 @@ def _create(options: CreateKeyOptions, shell: InteractiveShell) -> None:
     """
     session = current()
     with explain_missing_role(options.org, "keys"):
-        secret = api_keys.create(session.client, options.name, options.org, options.expires)
+        secret = api_keys.create_key(session.client, options.name, options.org, options.expires)
     _hand_over(secret, f"Secret of the key {options.name}", options, shell)
 
 
@@ -69,7 +69,7 @@ def _toggle(options: ToggleOptions, _shell: InteractiveShell) -> None:
     Example: ``%lk_keys toggle laptop``
     """
     client = current().client
-    key = api_keys.named(client, options.key, None)
+    key = api_keys.find_key(client, options.key, None)
     is_active = client.auth.toggle_api_key(key.id).is_active
     display(Note(f"{key.name} is {'on' if is_active else 'off'} now."))
 
@@ -146,7 +146,7 @@ def _check(_: NoOptions, _shell: InteractiveShell) -> None:
 
 def _choose_key(options: KeyOptions | RegenerateOptions) -> tuple[Session, Key]:
     session = current()
-    return session, api_keys.named(session.client, options.key, options.org or team_slug(session.client))
+    return session, api_keys.find_key(session.client, options.key, options.org or read_team_slug(session.client))
 
 
 def _is_sure(options: KeyOptions | RegenerateOptions, session: Session, key: Key, question: str) -> bool:

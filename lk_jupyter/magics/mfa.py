@@ -7,7 +7,7 @@ import re
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
-from lk_jupyter.account.mfa import backup_codes, enrolment
+from lk_jupyter.account.mfa import backup_codes_secret, enrollment_secret
 from lk_jupyter.api.mfa import MfaCode, MfaLoginCode
 from lk_jupyter.errors import UsageError
 from lk_jupyter.magics._engine.ask import ask_hidden
@@ -47,7 +47,7 @@ def _enrol(_: NoOptions, shell: InteractiveShell) -> None:
     """Start: show a QR code for your authenticator app and backup codes, once. Finish with %lk_mfa verify."""
     client = current().client
     me = client.user.status()
-    show_once(shell, enrolment(client.mfa.enroll(), me.email or me.user_id or "your account"))
+    show_once(shell, enrollment_secret(client.mfa.enroll(), me.email or me.user_id or "your account"))
 
 
 @lk_mfa.verb("verify", NoOptions)
@@ -76,7 +76,7 @@ def _disable(_: NoOptions, _shell: InteractiveShell) -> None:
 @lk_mfa.verb("codes", NoOptions)
 def _codes(_: NoOptions, shell: InteractiveShell) -> None:
     """Create new backup codes, shown once; old codes stop working. Prompts for a code of the app."""
-    show_once(shell, backup_codes(current().client.mfa.regenerate_backup_codes(MfaCode(code=_prompt_code()))))
+    show_once(shell, backup_codes_secret(current().client.mfa.regenerate_backup_codes(MfaCode(code=_prompt_code()))))
 
 
 def _prompt_code(*, or_backup: bool = False) -> str:

@@ -80,7 +80,7 @@ def lk_select(options: SelectOptions, shell: InteractiveShell, cell: str) -> Non
     try:
         execution_id = _start_selection(session.client, request, token)
     except OperationNotAvailable:
-        session.assumptions.learn("gpu_selection", ABSENT)
+        session.assumptions.store_finding("gpu_selection", ABSENT)
         _one_for_each(session, options, shell, cell)
         return
     _show_result(_followed(session.client, execution_id, shell), execution_id)

@@ -42,7 +42,7 @@ from lk_jupyter.runs.interrupts import true_interrupts
 from lk_jupyter.session import current
 from lk_jupyter.text.units import credits_label, disk_label, duration_label, moment_label
 from lk_jupyter.vms import vms as vm
-from lk_jupyter.vms.offers import VmOffer, VmShape, alternatives, choose_offer, offers
+from lk_jupyter.vms.offers import VmOffer, VmShape, alternatives_line, choose_offer, list_offers
 from lk_jupyter.vms.ssh import PublicKey, SshEndpoint, find_key, list_public_keys, make_key
 
 SHORT = 8
@@ -104,14 +104,14 @@ def _create(options: CreateVmOptions, shell: InteractiveShell) -> None:
     session = current()
     client, key = session.client, _key(options)
     wish = VmShape(options.gpu.lower(), options.count, "spot" if options.spot else "on-demand", options.new_volume)
-    free = offers(client.vms.availability())
+    free = list_offers(client.vms.availability())
     offer = choose_offer(free, wish)
-    volumes = [vm.volume(client, text).volume_id for text in options.volume]
+    volumes = [vm.find_volume(client, text).volume_id for text in options.volume]
     display(_plan(offer, key, options, volumes))
     for notice in low_hour_notices(session, offer.per_hour):
         display(Note(str(notice)))
     if offer.free is False:
-        raise UsageError(f"No {offer} is free now. Nothing was rented. {alternatives(free, offer)}")
+        raise UsageError(f"No {offer} is free now. Nothing was rented. {alternatives_line(free, offer)}")
     if options.dry_run:
         return
     enforce(session, CostRequest(f"{offer} in its first hour", offer.per_hour))  # before the question
@@ -140,7 +140,7 @@ def _status(options: VmOptions, _shell: InteractiveShell) -> None:
     Example: ``%lk_vm status train``
     """
     client = current().client
-    status = client.vms.status(vm.named(client, options.vm).vm_id)
+    status = client.vms.status(vm.find_vm(client, options.vm).vm_id)
     disks = [_disk(disk) for disk in status.volumes or ()]
     display(_line(status, disks))
 
@@ -152,7 +152,7 @@ def _ssh(options: VmOptions, _shell: InteractiveShell) -> None:
     Example: ``%lk_vm ssh train``
     """
     client = current().client
-    status = client.vms.status(vm.named(client, options.vm).vm_id)
+    status = client.vms.status(vm.find_vm(client, options.vm).vm_id)
     if not status.usable:
         name = _name(status)
         raise UsageError(f"{name} is {status.status} and has no address yet. Check: %lk_vm status {name}")
@@ -166,7 +166,7 @@ def _rename(options: RenameVmOptions, _shell: InteractiveShell) -> None:
     Example: ``%lk_vm rename 3f0c train``
     """
     client = current().client
-    machine = vm.named(client, options.vm)
+    machine = vm.find_vm(client, options.vm)
     client.vms.rename(machine.vm_id, RenameVMRequest(display_name=options.name))
     display(Note(f"VM {machine.vm_id[:SHORT]} is now named {options.name}."))
 
@@ -181,7 +181,7 @@ def _delete(options: DeleteVmOptions, _shell: InteractiveShell) -> None:
         %lk_vm delete 3f0c 8a1b --yes
     """
     client = current().client
-    vms = [vm.named(client, text) for text in options.vms]
+    vms = [vm.find_vm(client, text) for text in options.vms]
     names = ", ".join(map(_name, vms))
     if not is_sure(options, f"Delete {names} permanently, with everything on its disk?", "Nothing was deleted."):
         return
@@ -238,7 +238,7 @@ def _delete_volumes(options: VolumesOptions, _shell: InteractiveShell) -> None:
     Example: ``%lk_volumes delete vol-3f0c``
     """
     client = current().client
-    volumes = [vm.volume(client, text) for text in options.volumes]
+    volumes = [vm.find_volume(client, text) for text in options.volumes]
     for each in volumes:
         if each.attached_vm_id:
             holder = each.attached_vm_id[:SHORT]
@@ -290,7 +290,7 @@ def _waited_for(client: Client, created: VM, offer: VmOffer, shell: InteractiveS
     line.show(_line(status, [str(offer), _STAYS]))
     try:
         with true_interrupts():
-            for status in vm.states(client, created.vm_id, _unattended_note(created)):
+            for status in vm.poll_states(client, created.vm_id, _unattended_note(created)):
                 line.show(_line(status, [str(offer), *([] if status.usable else [_STAYS])]))
     except KeyboardInterrupt:
         line.show(_line(status, [str(offer)]), now=True)
@@ -327,9 +327,9 @@ def _tell_door(status: VMStatus, key: PublicKey | None) -> None:
     host = re.sub(r"[^\w.-]+", "-", name)
     simulated = getattr(status, "polling_message", None)
     ready = "yes" if door.answers() else "not yet: sshd may need another minute. Run %lk_vm ssh again."
-    rows = [("Log in", door.line(key)), ("Port answers", simulated or ready), ("Delete", f"%lk_vm delete {name}")]
+    rows = [("Log in", door.ssh_command(key)), ("Port answers", simulated or ready), ("Delete", f"%lk_vm delete {name}")]
     display(Table(("SSH", ""), rows))
-    show_text(f"# for ~/.ssh/config, after which ssh {host} is enough\n{door.config(host, key)}")
+    show_text(f"# for ~/.ssh/config, after which ssh {host} is enough\n{door.config_block(host, key)}")
 
 
 def _key(options: CreateVmOptions) -> PublicKey:

@@ -87,7 +87,7 @@ class RunMonitor:
         text = "".join(self._chunks.popleft() for _ in range(len(self._chunks)))
         items = self._reader.split(text, is_last=ended)
         if self._splitter and self._splitter.restored:
-            self.run.session.assumptions.learn("frames", "plain")
+            self.run.session.assumptions.store_finding("frames", "plain")
         return [self._complete_frame(item) if isinstance(item, Frame) and complete else item for item in items]
 
     def _complete_frame(self, frame: Frame) -> Frame:
@@ -95,7 +95,7 @@ class RunMonitor:
         if frame.kind == "place":
             assumed, folder = self.run.session.assumptions, frame.payload.get("bucket")
             if folder in assumed.candidates("bucket_folder_python"):
-                assumed.learn("bucket_folder_python", folder, is_confirmed=True)
+                assumed.store_finding("bucket_folder_python", folder, is_confirmed=True)
         return self.run.messages.complete(frame)
 
     def take(self) -> str:

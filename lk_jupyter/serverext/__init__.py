@@ -77,7 +77,7 @@ def _load_jupyter_server_extension(server: Any) -> None:
     from lk_jupyter.serverext.routes import ROUTES  # noqa: PLC0415
     from lk_jupyter.serverext.upstream_provider import UpstreamProvider  # noqa: PLC0415 (the module itself stays light)
 
-    start_questions.serve()
+    start_questions.expect_pages()
     desk = UpstreamProvider()
     base = server.web_app.settings["base_url"]
     rows = [(url_path_join(base, "lk", path), handler, {"desk": desk}) for path, handler in ROUTES]

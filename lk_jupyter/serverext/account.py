@@ -182,8 +182,8 @@ async def _burn_rate(upstream: Upstream) -> dict[str, Any]:
         answer_or_none(ask(Inference.models)) if served else nothing(),
     )
     prices = burn_rate.Prices(tuple(machines or ()), sold, tuple(models or ()), tuple(book or ()))
-    resources = burn_rate.things(runs, rented, volumes, served, prices)
-    rate = burn_rate.burn_rate(resources)
+    resources = burn_rate.list_billable(runs, rented, volumes, served, prices)
+    rate = burn_rate.sum_prices(resources)
     things = [
         {
             **{name: getattr(thing, name) for name in ("kind", "id", "name", "hardware")},

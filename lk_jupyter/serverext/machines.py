@@ -86,12 +86,12 @@ async def answer_or_none(answer: Awaitable[Any]) -> Any:
 def _content(offers: list[MachineOffer], wish: PickerQuery) -> dict[str, Any]:
     from lk_jupyter.config.settings import setting  # noqa: PLC0415
     from lk_jupyter.machines.offers import cheapest  # noqa: PLC0415
-    from lk_jupyter.machines.picker import table  # noqa: PLC0415
+    from lk_jupyter.machines.picker import offer_table  # noqa: PLC0415
 
     content: dict[str, Any] = {"rows": None, "total": "", "problem": "", "cheapest": None, "none_fits": ""}
     content |= {"default": setting("machine"), "default_timeout": setting("timeout")}
     try:
-        content.update(asdict(table(offers, wish)))
+        content.update(asdict(offer_table(offers, wish)))
     except UsageError as problem:
         return {**content, "problem": str(problem), "none_fits": str(problem)}
     try:

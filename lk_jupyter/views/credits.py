@@ -6,8 +6,8 @@ from datetime import datetime, timezone
 from decimal import Decimal
 
 from lk_jupyter.account.balance import AccountBalance
-from lk_jupyter.account.burn_rate import BillableResource, counted
-from lk_jupyter.account.spending import Spending, Sum, shares
+from lk_jupyter.account.burn_rate import BillableResource, counts_label
+from lk_jupyter.account.spending import Spending, Sum, relative_shares
 from lk_jupyter.api.billing import CreditsBalance, UserCredits
 from lk_jupyter.api.orgs import OrgBalance
 from lk_jupyter.text.units import credits_label, duration_label
@@ -80,7 +80,7 @@ def spending(report: Spending) -> StaticView:
 
 
 def _sums_table(what: str, sums: list[Sum], caption: str, note: str = "") -> Table:
-    rows = [(each.label, _amount_text(each.amount), share_bar(share)) for each, share in shares(sums)[-MOST:]]
+    rows = [(each.label, _amount_text(each.amount), share_bar(share)) for each, share in relative_shares(sums)[-MOST:]]
     return Table((what, "Credits", "Share"), rows, note, _RIGHT, caption)
 
 
@@ -102,7 +102,7 @@ def _amount_table(*rows: tuple[str, Decimal | None], note: str = "", caption: st
 def _active_resources_text(account: AccountBalance) -> str:
     if not account.active_count:
         return "nothing"
-    return f"{counted(account.resources)}, {account.rate.label}"
+    return f"{counts_label(account.resources)}, {account.rate.label}"
 
 
 def _amount_text(amount: Decimal | None, unknown: str = "") -> str:

@@ -46,7 +46,7 @@ class VmOffer:
         return f"--gpu {hardware_label(self.profile)}{count}{' --spot' if self.instance_type == 'spot' else ''}"
 
 
-def offers(availability: VMAvailability) -> list[VmOffer]:
+def list_offers(availability: VMAvailability) -> list[VmOffer]:
     """Return every shape that is sold, cheapest first."""
     vm_offers = [offer for variant in availability.available_instance_variants for offer in _variant_offers(variant)]
     return sorted(vm_offers, key=lambda offer: (offer.per_hour, offer.profile))
@@ -88,7 +88,7 @@ def choose_offer(vm_offers: list[VmOffer], wish: VmShape) -> VmOffer:
     return fitting[0]
 
 
-def alternatives(vm_offers: list[VmOffer], refused: VmOffer) -> str:
+def alternatives_line(vm_offers: list[VmOffer], refused: VmOffer) -> str:
     """Return the available alternatives to an offer as a line: the same count and kind first, by price."""
     free = [
         offer for offer in vm_offers if offer.free is not False and offer != refused and offer.count >= refused.count

@@ -46,26 +46,26 @@ def find_key(path_text: str | None = None) -> PublicKey:
         public = path if path.suffix == ".pub" else path.with_name(path.name + ".pub")
         if not public.is_file():
             raise UsageError(f"No public key at '{public}'. {_MAKE}")
-        return _read(public)
+        return _read_public_key(public)
     key_files = list_public_keys()
     if not key_files:
-        raise UsageError(f"No public SSH key in '{_folder()}'. {_public_key_command()}")
-    return _read(key_files[0])
+        raise UsageError(f"No public SSH key in '{_ssh_folder()}'. {_public_key_command()}")
+    return _read_public_key(key_files[0])
 
 
 def _public_key_command() -> str:
     """Return the command that gives a public key; a command that creates a key would ask to overwrite a private key."""
-    private = [name.removesuffix(".pub") for name in _USUAL if (_folder() / name).with_suffix("").is_file()]
+    private = [name.removesuffix(".pub") for name in _USUAL if (_ssh_folder() / name).with_suffix("").is_file()]
     return _WRITE.format(f"~/.ssh/{private[0]}") if private else _MAKE
 
 
 def list_public_keys() -> list[Path]:
     """Return the files of the user's public keys, in order of preference."""
-    usual = [_folder() / name for name in _USUAL if (_folder() / name).is_file()]
-    return usual or sorted(_folder().glob("*.pub"))
+    usual = [_ssh_folder() / name for name in _USUAL if (_ssh_folder() / name).is_file()]
+    return usual or sorted(_ssh_folder().glob("*.pub"))
 
 
-def _folder() -> Path:
+def _ssh_folder() -> Path:
     return Path("~/.ssh").expanduser()
 
 
@@ -74,16 +74,16 @@ def make_key() -> PublicKey:
     program = shutil.which("ssh-keygen")
     if program is None:
         raise UsageError("'ssh-keygen' isn't installed here. Nothing was rented. Install OpenSSH, then try again.")
-    _folder().mkdir(mode=0o700, parents=True, exist_ok=True)
-    private = _folder() / "id_ed25519"
+    _ssh_folder().mkdir(mode=0o700, parents=True, exist_ok=True)
+    private = _ssh_folder() / "id_ed25519"
     command = [program, "-q", "-t", "ed25519", "-N", "", "-f", str(private)]
     process = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if process.returncode:
         raise UsageError(f"'ssh-keygen' failed: {(process.stderr or process.stdout).strip()}. {_public_key_command()}")
-    return _read(private.with_suffix(".pub"))
+    return _read_public_key(private.with_suffix(".pub"))
 
 
-def _read(path: Path) -> PublicKey:
+def _read_public_key(path: Path) -> PublicKey:
     line = path.read_text(encoding="utf-8", errors="replace").strip()
     if not _LINE.fullmatch(line):
         raise UsageError(f"'{path}' isn't a public key of OpenSSH (a line such as ssh-ed25519 AAAA…). {_MAKE}")
@@ -105,13 +105,13 @@ class SshEndpoint:
             raise InvalidResponse(f"The server reports {address!r} as the address of the VM, which isn't one.")
         return cls(match["v6"] or match["bare"] or match["host"], int(match["port6"] or match["port"] or PORT))
 
-    def line(self, key: PublicKey | None) -> str:
+    def ssh_command(self, key: PublicKey | None) -> str:
         """Return the command that leads in."""
         port = "" if self.port == PORT else f"-p {self.port} "
         identity = f"-i {_home_relative(key.private)} " if key and key.path.name not in _USUAL else ""
         return f"ssh {identity}{port}{USER}@{self.host}"
 
-    def config(self, name: str, key: PublicKey | None) -> str:
+    def config_block(self, name: str, key: PublicKey | None) -> str:
         """Return a block for ``~/.ssh/config``, after which ``ssh NAME`` is enough."""
         facts = {
             "HostName": self.host,

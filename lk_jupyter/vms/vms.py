@@ -13,7 +13,7 @@ from lk_jupyter.api.block import BlockVolume
 from lk_jupyter.api.user import is_same_user
 from lk_jupyter.api.vms import ENDED_STATES, VM, CreateVMRequest, InstanceSpecs, NewVolume, VMStatus, means_no_capacity
 from lk_jupyter.errors import InvalidResponse, LkError, OutcomeUnknown, ServerError, UsageError
-from lk_jupyter.vms.offers import VmOffer, VmShape, alternatives, offers
+from lk_jupyter.vms.offers import VmOffer, VmShape, alternatives_line, list_offers
 from lk_jupyter.vms.ssh import PublicKey
 
 _LOOKS, _LOOK_PAUSE = 3, 1.0
@@ -54,17 +54,17 @@ def create_once(client: Client, request: CreateVMRequest, offer: VmOffer) -> VM:
         lost: LkError = refusal
     except (OutcomeUnknown, InvalidResponse) as unclear:
         lost = unclear
-    return _looked_up(client, request, before, lost)
+    return _find_requested_vm(client, request, before, lost)
 
 
 def _suggest_alternatives(client: Client, offer: VmOffer) -> str:
     try:
-        return alternatives(offers(client.vms.availability()), offer)
+        return alternatives_line(list_offers(client.vms.availability()), offer)
     except LkError:
         return "Other VMs: %lk_vm offers"
 
 
-def _looked_up(client: Client, request: CreateVMRequest, before: set[str], lost: LkError) -> VM:
+def _find_requested_vm(client: Client, request: CreateVMRequest, before: set[str], lost: LkError) -> VM:
     """Return the machine of a request whose answer was lost.
 
     Members can rent a machine of the same name, so a machine whose user the cloud doesn't show is only reported.
@@ -86,7 +86,7 @@ def _looked_up(client: Client, request: CreateVMRequest, before: set[str], lost:
     )
 
 
-def states(client: Client, vm_id: str, advice: str = "") -> Iterator[VMStatus]:
+def poll_states(client: Client, vm_id: str, advice: str = "") -> Iterator[VMStatus]:
     """Iterate over the states of a machine, until the machine is usable or has ended, or the time is up.
 
     ``advice`` is the text that an error adds: the resources that still cost, and the command that ends the cost.
@@ -99,17 +99,17 @@ def states(client: Client, vm_id: str, advice: str = "") -> Iterator[VMStatus]:
 
 def active_vms(client: Client) -> list[VM]:
     """Return the machines that have not ended."""
-    return [vm for vm in client.vms.list(include_failed=False, include_terminated=False) if not _is_over(vm)]
+    return [vm for vm in client.vms.list(include_failed=False, include_terminated=False) if not _has_ended(vm)]
 
 
-def _is_over(vm: VM) -> bool:
+def _has_ended(vm: VM) -> bool:
     return vm.status in ENDED_STATES
 
 
-def named(client: Client, text: str) -> VM:
+def find_vm(client: Client, text: str) -> VM:
     """Return the machine with this name, id, or beginning of an id; active machines come first. Raises UsageError."""
     every = list(client.vms.list())
-    for group in ([vm for vm in every if not _is_over(vm)], every):
+    for group in ([vm for vm in every if not _has_ended(vm)], every):
         fitting = [vm for vm in group if text == vm.display_name or _id_to_compare(text) == _id_to_compare(vm.vm_id)]
         start = _id_to_compare(text)
         fitting = fitting or [vm for vm in group if start and _id_to_compare(vm.vm_id).startswith(start)]
@@ -126,7 +126,7 @@ def _id_to_compare(vm_id: str) -> str:
     return vm_id.replace("-", "").lower()
 
 
-def volume(client: Client, text: str) -> BlockVolume:
+def find_volume(client: Client, text: str) -> BlockVolume:
     """Return the volume with this name, id, or beginning of an id. Raises UsageError."""
     every = list(client.block.list())
     fitting = [each for each in every if text in {each.volume_id, each.name}]

@@ -21,18 +21,18 @@ _NUMBERS, _FRACTIONS = (re.compile(f"{kinds}float|double|decimal|half|number", r
 Row = tuple[int, str, str, str]
 
 
-def draw(
+def draw_browser(
     root: str, folders: dict[str, Any], preview: dict[str, Any], loaded: dict[str, Any], notice: str
 ) -> StaticView:
     """Return the picture as text and as HTML."""
-    rows = list(_rows(folders, root, 0))
+    rows = list(_listing_rows(folders, root, 0))
     omitted = len(rows) - ROWS
     if omitted > 0:
         rows = [*rows[:ROWS], (0, f"… {omitted:,} more were shown", "", "")]
     title = f"Bucket, {root}" if root else "Bucket"
-    text = [title, *map(_line, rows), *_preview_text(preview), *_loaded_lines(loaded), notice]
+    text = [title, *map(_row_line, rows), *_preview_text(preview), *_loaded_lines(loaded), notice]
     html = [
-        _table(title, rows),
+        _rows_table(title, rows),
         *_preview_html(preview),
         *(f"<pre>{escape(line)}</pre>" for line in _loaded_lines(loaded)),
     ]
@@ -40,7 +40,7 @@ def draw(
     return StaticView("\n".join(filter(None, text)), f'<div class="lk-picture">{STYLE}{"".join(html)}</div>')
 
 
-def _rows(folders: dict[str, Any], folder: str, depth: int) -> Iterator[Row]:
+def _listing_rows(folders: dict[str, Any], folder: str, depth: int) -> Iterator[Row]:
     listing = folders.get(folder)
     if listing is None:
         return
@@ -50,19 +50,19 @@ def _rows(folders: dict[str, Any], folder: str, depth: int) -> Iterator[Row]:
         name = item["key"].removeprefix(folder) or item["key"]
         yield depth, name, item["size"], item["written"]
         if item["key"].endswith("/"):
-            yield from _rows(folders, item["key"], depth + 1)
+            yield from _listing_rows(folders, item["key"], depth + 1)
     if listing["token"]:
         yield depth, "… and more", "", ""
     elif not listing["items"]:
         yield depth, "(empty)" if listing["is_read"] else "(not read yet)", "", ""
 
 
-def _line(row: Row) -> str:
+def _row_line(row: Row) -> str:
     depth, name, size, written = row
     return f"{'  ' * (depth + 1) + name:<40} {size:>8}  {written}".rstrip()
 
 
-def _table(title: str, rows: list[Row]) -> str:
+def _rows_table(title: str, rows: list[Row]) -> str:
     cells = [(Drawing(f"{_INDENT * depth}{escape(name)}", name), size, written) for depth, name, size, written in rows]
     return Table(("Name", "Size", "Modified"), cells, right=frozenset({"Size"}), caption=title).html
 
@@ -95,13 +95,13 @@ def preview_grid(columns: list[tuple[str, str]], rows: list[list[str]]) -> Table
     """Return the first rows of a file as a table: column types, numbers to the right with five significant digits."""
     kinds = [kind for _, kind in columns]
     names = [f"{name} ({kind})" for name, kind in columns]
-    cells = [[_cell(cell, kind) for cell, kind in zip(row, kinds, strict=True)] for row in rows]
+    cells = [[_preview_cell(cell, kind) for cell, kind in zip(row, kinds, strict=True)] for row in rows]
     return Table(
         names, cells, right=frozenset(name for name, kind in zip(names, kinds, strict=True) if _NUMBERS.search(kind))
     )
 
 
-def _cell(cell: str, kind: str) -> Drawing | str:
+def _preview_cell(cell: str, kind: str) -> Drawing | str:
     return (round_to_five_digits(cell) if _FRACTIONS.search(kind) else cell) if cell else NULL
 
 

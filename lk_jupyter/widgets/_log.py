@@ -51,24 +51,24 @@ class LogLines:
         at = max(0, start - first)
         return first + at, lines[at : at + most]
 
-    def look(self, *, ended: bool) -> None:
+    def keep_reading(self, *, ended: bool) -> None:
         """Continue reading for UNSEEN seconds; the log of an ended run is read to its end."""
         with self._lock:
             if self._timer:
                 self._timer.cancel()
             if not self._is_complete and self._reader is None:
-                self._begin()
+                self._start_reading()
             if self._reader and not ended:
                 self._timer = threading.Timer(UNSEEN, self._reader.close)
                 self._timer.daemon = True
                 self._timer.start()
 
-    def _begin(self) -> None:
+    def _start_reading(self) -> None:
         self._reader = RunReader(self._run)
         name = f"lk-log-{self._run.short_id}"
-        threading.Thread(target=self._read, args=(self._reader,), name=name, daemon=True).start()
+        threading.Thread(target=self._read_to_end, args=(self._reader,), name=name, daemon=True).start()
 
-    def _read(self, reader: RunReader) -> None:
+    def _read_to_end(self, reader: RunReader) -> None:
         with suppress(LkError):  # other requests report the server's problems
             self._read_lines(reader)
         with self._lock:

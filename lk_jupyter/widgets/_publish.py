@@ -66,7 +66,7 @@ class DisplayPlace:
 
 def is_lab_cell() -> bool:
     """Return whether JupyterLab or Notebook sent this cell: their extension shows the widget, and later its picture."""
-    return _LAB_FIELD in _request().get("metadata", {})
+    return _LAB_FIELD in _current_request().get("metadata", {})
 
 
 def has_extension() -> bool:
@@ -74,7 +74,7 @@ def has_extension() -> bool:
 
     JupyterLab, Notebook and Voila load the extension, and JupyterLab's consoles use it. VS Code and Colab don't.
     """
-    request = _request()
+    request = _current_request()
     cell_id = str(request.get("metadata", {}).get("cellId", ""))
     return not request or is_lab_cell() or _is_voila() or (bool(cell_id) and ":" not in cell_id)  # VS Code's is a URI
 
@@ -84,10 +84,10 @@ def is_unattended() -> bool:
 
     Such a program supports no input. Voila doesn't either, but shows live widgets.
     """
-    return _request().get("content", {}).get("allow_stdin") is False and not _is_voila()
+    return _current_request().get("content", {}).get("allow_stdin") is False and not _is_voila()
 
 
-def _request() -> dict[str, Any]:
+def _current_request() -> dict[str, Any]:
     """Return the message that the kernel executes; an empty dict without a kernel."""
     kernel: Any = getattr(get_ipython(), "kernel", None)
     return (kernel.get_parent() or {}) if kernel else {}

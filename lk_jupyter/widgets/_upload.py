@@ -28,11 +28,11 @@ class WidgetUpload:
 
     def add(self, piece: bytes) -> None:
         """Add the next piece, when the queue has room. Raises the error that ended the upload."""
-        self._hand_over(piece)
+        self._enqueue_piece(piece)
 
     def end(self) -> TransferResult:
         """Wait until the object is stored. Raises the error that ended the upload."""
-        self._hand_over(None)
+        self._enqueue_piece(None)
         return self._stored.result()
 
     def stop(self) -> None:
@@ -41,7 +41,7 @@ class WidgetUpload:
         with suppress(LkError):
             self.end()
 
-    def _hand_over(self, piece: bytes | None) -> None:
+    def _enqueue_piece(self, piece: bytes | None) -> None:
         while True:
             if self._stored.done():
                 self._stored.result()
@@ -51,13 +51,13 @@ class WidgetUpload:
 
     def _uploaded_pieces(self) -> Iterator[bytes]:
         count = 0
-        while (piece := self._next()) is not None:
+        while (piece := self._next_piece()) is not None:
             count += len(piece)
             yield piece
         if count != self._size:
             raise StorageError(f"{self.key!r} wasn't stored: it arrived incomplete.")
 
-    def _next(self) -> bytes | None:
+    def _next_piece(self) -> bytes | None:
         try:
             return self._pieces.get(timeout=PATIENCE)
         except Empty:

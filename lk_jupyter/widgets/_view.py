@@ -61,14 +61,14 @@ MODULE = "_lk-jupyter"
 MODULE_VERSION = "^1.0.0"
 
 
-def _caption(advice: str) -> str:
+def _picture_caption(advice: str) -> str:
     """Return the caption of a picture: its time, and how to get the live widget."""
     now = f"{datetime.now():%d %b, %H:%M}"  # noqa: DTZ005 (local)
     return f'<p style="color: var(--jp-ui-font-color2)">Snapshot from {now}. {advice}</p>'
 
 
 @cache
-def _portable(view: type[View]) -> type[View]:
+def _make_portable(view: type[View]) -> type[View]:
     """Return a class whose widgets contain their code, for pages without our extension.
 
     Without anywidget, return the class unchanged: such pages show the picture.
@@ -106,7 +106,7 @@ class View(DOMWidget):  # type: ignore[misc]  # ipywidgets has no types
     def __new__(cls, *args: Any, **traits: Any) -> View:  # noqa: PYI034 (a subclass of it)
         """Create a widget for the page that sent the cell."""
         suits = has_extension() or is_unattended()
-        view: View = super().__new__(cls if suits else _portable(cls), *args, **traits)  # type: ignore[arg-type]
+        view: View = super().__new__(cls if suits else _make_portable(cls), *args, **traits)  # type: ignore[arg-type]
         view._sending = RLock()
         return view
 
@@ -114,7 +114,7 @@ class View(DOMWidget):  # type: ignore[misc]  # ipywidgets has no types
         super().__init__(**traits)
         self._places: list[DisplayPlace] = []
         self._last: tuple[StaticView | None, dict[str, Any]] = (None, {})
-        self.on_msg(lambda _, content, buffers: _workers.submit(self._answer, content, buffers))
+        self.on_msg(lambda _, content, buffers: _workers.submit(self._answer_request, content, buffers))
 
     @default("_view_name")
     def _component_name(self) -> str:
@@ -122,7 +122,7 @@ class View(DOMWidget):  # type: ignore[misc]  # ipywidgets has no types
 
     def open(self) -> None:
         """Connect the widget to a page that can draw the widget: others would look for our extension on a CDN."""
-        if self._can_live():
+        if self._can_show_live():
             self._connect()
 
     @property
@@ -138,7 +138,7 @@ class View(DOMWidget):  # type: ignore[misc]  # ipywidgets has no types
         # page selects; if that was a cell's shell, clicks waited for the end of the next cell.
         self.comm._reply_subshell_for = lambda _, named: named
 
-    def _can_live(self) -> bool:
+    def _can_show_live(self) -> bool:
         return not is_unattended() and (self.carries_code or has_extension())
 
     @contextmanager
@@ -184,8 +184,8 @@ class View(DOMWidget):  # type: ignore[misc]  # ipywidgets has no types
 
     def _ipython_display_(self) -> None:
         """Show the widget with its picture, after the first load or PATIENCE."""
-        wait([_workers.submit(self._attempt, self.refresh)], PATIENCE)
-        living, metadata = self._alive()
+        wait([_workers.submit(self._call_and_report, self.refresh)], PATIENCE)
+        living, metadata = self._live_bundle()
         place = DisplayPlace(lambda: {**living, **self._picture_bundle()}, metadata)
         place.show()
         self._places.append(place)
@@ -194,17 +194,17 @@ class View(DOMWidget):  # type: ignore[misc]  # ipywidgets has no types
         return self.picture().text
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        living, metadata = self._alive()
+        living, metadata = self._live_bundle()
         return {**living, **self._picture_bundle()}, metadata
 
-    def _alive(self) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _live_bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the data or the metadata that make a front end show the live widget.
 
         Without the type of ipywidgets in the data, other front ends show the picture, as nbconvert's HTML must.
         """
         if is_lab_cell():
             return {}, {METADATA_KEY: {"view": self.model_id}}
-        if not self._can_live():
+        if not self._can_show_live():
             return {}, {}
         return {LIVING: {"version_major": 2, "version_minor": 0, "model_id": self.model_id}}, {}
 
@@ -214,11 +214,11 @@ class View(DOMWidget):  # type: ignore[misc]  # ipywidgets has no types
         last, bundle = self._last
         if last != picture or (picture.png and not last.png):
             bundle = picture.bundle()
-            bundle["text/html"] += _caption(RERUN if is_unattended() or self._can_live() else INSTALL)
+            bundle["text/html"] += _picture_caption(RERUN if is_unattended() or self._can_show_live() else INSTALL)
             self._last = picture, bundle
         return bundle
 
-    def _answer(self, content: dict[str, Any], buffers: list[memoryview]) -> None:
+    def _answer_request(self, content: dict[str, Any], buffers: list[memoryview]) -> None:
         """Execute the action that the browser requests, and send the result."""
         method = getattr(type(self), str(content.get("do")), None)
         origin = getattr(method, "__lk_action__", "")
@@ -229,10 +229,10 @@ class View(DOMWidget):  # type: ignore[misc]  # ipywidgets has no types
         arguments = dict(content.get("args") or {})
         if buffers:
             arguments["content"] = buffers
-        result = self._attempt(lambda: method(self, **arguments))
+        result = self._call_and_report(lambda: method(self, **arguments))
         self.send({"answer": content.get("question"), **result})
 
-    def _attempt(self, work: Callable[[], Any]) -> dict[str, Any]:
+    def _call_and_report(self, work: Callable[[], Any]) -> dict[str, Any]:
         try:
             result = {"result": work()}
         except LkError as problem:

@@ -10,8 +10,8 @@ from typing import Any
 from traitlets import Bool, Int, List, Unicode
 
 from lk_jupyter.account import balance
-from lk_jupyter.account.burn_rate import counted
-from lk_jupyter.account.spending import Spending, Sum, organizations, read_spending, shares
+from lk_jupyter.account.burn_rate import counts_label
+from lk_jupyter.account.spending import Spending, Sum, read_organizations, read_spending, relative_shares
 from lk_jupyter.session import Session, current
 from lk_jupyter.text.units import credits_label
 from lk_jupyter.views import credits as pictures
@@ -62,8 +62,8 @@ class Balance(View):
     def load(self) -> None:
         """Read the balance, the active resources, and the ledger."""
         session = self._session()
-        current, past = balance.balance(session), read_spending(session, self.days)
-        self.orgs = [list(each) for each in organizations(session)]
+        current, past = balance.read_balance(session), read_spending(session, self.days)
+        self.orgs = [list(each) for each in read_organizations(session)]
         self.org = self.org or past.organization
         self._show_now(current)
         self._show_past(past)
@@ -94,7 +94,7 @@ class Balance(View):
         now = Table(("Credits", "Amount"), rows, note, caption=f"Credits of {self.org}" if self.org else "Credits")
         total = Table(("Spent", "Credits"), [(f"Last {self.days} days", self.spent)], right=frozenset({"Credits"}))
         parts = self._table_parts()
-        view = join_tables(now, total, *(_table(caption, rows) for caption, rows in parts))
+        view = join_tables(now, total, *(_sums_table(caption, rows) for caption, rows in parts))
         return replace(view, png=partial(draw_bars, parts, join_tables(now, total).text)) if parts else view
 
     def _table_parts(self) -> list[Part]:
@@ -116,7 +116,7 @@ class Balance(View):
 
     def _show_now(self, current: balance.AccountBalance) -> None:
         self.left = credits_label(current.credits)
-        self.running = counted(current.resources)
+        self.running = counts_label(current.resources)
         self.per_hour = current.rate.label if current.active_count else "nothing"
         self.complete = current.rate.complete
         self.runs_out = current.depleted_at.astimezone().isoformat(timespec="minutes") if current.depleted_at else ""
@@ -127,14 +127,17 @@ class Balance(View):
 
     def _show_past(self, history: Spending) -> None:
         self.spent = credits_label(history.total)
-        self.by_day, self.by_kind = _bars(history.by_day()), _bars(history.by_kind())
-        self.by_hardware = _bars(history.by_hardware())
+        self.by_day, self.by_kind = _bar_rows(history.by_day()), _bar_rows(history.by_kind())
+        self.by_hardware = _bar_rows(history.by_hardware())
 
 
-def _bars(sums: list[Sum]) -> list[list[Any]]:
-    return [[each.label, credits_label(each.amount).removesuffix(" credits"), share] for each, share in shares(sums)]
+def _bar_rows(sums: list[Sum]) -> list[list[Any]]:
+    return [
+        [each.label, credits_label(each.amount).removesuffix(" credits"), share]
+        for each, share in relative_shares(sums)
+    ]
 
 
-def _table(caption: str, rows: Sequence[Sequence[Any]]) -> Table:
+def _sums_table(caption: str, rows: Sequence[Sequence[Any]]) -> Table:
     cells = [(label, amount, pictures.share_bar(share)) for label, amount, share in rows]
     return Table((caption[3:].capitalize(), "Credits", "Share"), cells, "", frozenset({"Credits"}), caption)

@@ -132,22 +132,22 @@ class Chat(View):
         try:
             for answer in coming.steps(_PACE):
                 waits = who.waiting() if answer.first is None else ""
-                self._show(who.label, answer, waits or duration_label(answer.seconds))
-                time.sleep(_PACE + self._size() / _LETTERS)
+                self._show_answer(who.label, answer, waits or duration_label(answer.seconds))
+                time.sleep(_PACE + self._conversation_size() / _LETTERS)
         finally:
             coming.close()
-            self._show(who.label, coming.answer, _answer_facts(coming.answer))
+            self._show_answer(who.label, coming.answer, _answer_facts(coming.answer))
             if coming.answer.text:
                 self._talk.keep(text, coming.answer)
-            self._add(coming.answer.cost)
+            self._add_cost(coming.answer.cost)
 
-    def _size(self) -> int:
+    def _conversation_size(self) -> int:
         return sum(len(turn["text"]) + len(turn["reasoning"]) for turn in self.turns)
 
-    def _show(self, label: str, answer: ChatReply, facts: str) -> None:
+    def _show_answer(self, label: str, answer: ChatReply, facts: str) -> None:
         self.turns = [*self.turns[:-1], _turn_row(label, answer.text, answer.reasoning, facts)]
 
-    def _add(self, cost: Decimal | None) -> None:
+    def _add_cost(self, cost: Decimal | None) -> None:
         """Count the cost of an answer; an answer that was stopped, or whose model has no price, has none."""
         self._cost += cost or 0
         self._is_counted = self._is_counted and cost is not None

@@ -62,8 +62,8 @@ class Form(View):
     def __init__(self, options: type[Options] | Options) -> None:
         self._model = options if isinstance(options, type) else type(options)
         initial = {} if isinstance(options, type) else options.model_dump(exclude_defaults=True)
-        super().__init__(fields=[_field(self._model, name) for name in self._model.model_fields])
-        self.entries = {name: _entry(value) for name, value in initial.items()}
+        super().__init__(fields=[_describe_field(self._model, name) for name in self._model.model_fields])
+        self.entries = {name: _value_entry(value) for name, value in initial.items()}
 
     @property
     def value(self) -> Any:
@@ -72,7 +72,7 @@ class Form(View):
         Raises:
             UsageError: An entry doesn't fit.
         """
-        return check(self._model, self._raw())
+        return check(self._model, self._raw_options())
 
     def __str__(self) -> str:
         return line_of(self.value)
@@ -92,10 +92,10 @@ class Form(View):
         return StaticView(text, f"<p>Options: <code>{escape(text)}</code></p>")
 
     @observe("entries")
-    def _check(self, _: object) -> None:
+    def _check_entries(self, _: object) -> None:
         self.problems = {}
         try:
-            raw = self._raw()
+            raw = self._raw_options()
             self.line = line_of(self._model(**raw))
         except ValidationError as error:
             self.problems = {str(each["loc"][0]): describe_problem(each) for each in error.errors() if each["loc"]}
@@ -103,19 +103,22 @@ class Form(View):
             name, _, problem = str(error).partition(": ")
             self.problems = {name: problem}
 
-    def _raw(self) -> dict[str, Any]:
+    def _raw_options(self) -> dict[str, Any]:
         typed = {name: entry for name, entry in self.entries.items() if entry not in ("", False, None)}
-        return {name: _read(name, _kind(self._model.model_fields[name]), entry) for name, entry in typed.items()}
+        return {
+            name: _parse_entry(name, _input_kind(self._model.model_fields[name]), entry)
+            for name, entry in typed.items()
+        }
 
 
-def _field(model: type[Options], name: str) -> dict[str, Any]:
+def _describe_field(model: type[Options], name: str) -> dict[str, Any]:
     field = model.model_fields[name]
     extra = extras(field)
     return {
         "name": name,
         "flag": on_the_line(model, name),
-        "kind": _kind(field),
-        "choices": _choices(field),
+        "kind": _input_kind(field),
+        "choices": _field_choices(field),
         "placeholder": extra.get("metavar") or "",
         "completer": extra.get("completer") or "",
         "suggestions": [],
@@ -124,25 +127,25 @@ def _field(model: type[Options], name: str) -> dict[str, Any]:
     }
 
 
-def _kind(field: FieldInfo) -> str:
+def _input_kind(field: FieldInfo) -> str:
     """Return the kind of input for a field: switch, choice, words, pairs or text."""
-    if bool in _types(field):
+    if bool in _field_types(field):
         return "switch"
-    if _choices(field):
+    if _field_choices(field):
         return "choice"
     return {list: "words", dict: "pairs"}.get(get_origin(field.annotation), "text")  # type: ignore[arg-type]
 
 
-def _types(field: FieldInfo) -> tuple[Any, ...]:
+def _field_types(field: FieldInfo) -> tuple[Any, ...]:
     return get_args(field.annotation) or (field.annotation,)
 
 
-def _choices(field: FieldInfo) -> list[str]:
-    allowed = [value for kind in _types(field) for value in (get_args(kind) or (kind,)) if isinstance(value, str)]
+def _field_choices(field: FieldInfo) -> list[str]:
+    allowed = [value for kind in _field_types(field) for value in (get_args(kind) or (kind,)) if isinstance(value, str)]
     return [""] + [value for value in allowed if value != field.default] if allowed else []
 
 
-def _entry(value: Any) -> Any:
+def _value_entry(value: Any) -> Any:
     if isinstance(value, bool):
         return value
     if isinstance(value, dict):
@@ -150,20 +153,20 @@ def _entry(value: Any) -> Any:
     return shlex.join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _read(name: str, kind: str, entry: Any) -> Any:
-    reader: Callable[[str, Any], Any] | None = {"words": _words, "pairs": _pairs}.get(kind)
+def _parse_entry(name: str, kind: str, entry: Any) -> Any:
+    reader: Callable[[str, Any], Any] | None = {"words": _split_words, "pairs": _split_pairs}.get(kind)
     return reader(name, entry) if reader else entry
 
 
-def _words(name: str, entry: str) -> list[str]:
+def _split_words(name: str, entry: str) -> list[str]:
     try:
         return shlex.split(entry)
     except ValueError:
         raise UsageError(f"{name}: a quote isn't closed.") from None
 
 
-def _pairs(name: str, entry: str) -> dict[str, str]:
-    words = _words(name, entry)
+def _split_pairs(name: str, entry: str) -> dict[str, str]:
+    words = _split_words(name, entry)
     if not all("=" in word for word in words):
         raise UsageError(f"{name}: use key=value pairs.")
     return dict(word.split("=", 1) for word in words)

@@ -10,7 +10,7 @@ from traitlets import Dict, List, Unicode
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import LkError, UsageError
 from lk_jupyter.machines.offers import MachineOffer, cheapest
-from lk_jupyter.machines.picker import PickerQuery, table
+from lk_jupyter.machines.picker import PickerQuery, offer_table
 from lk_jupyter.session import current
 from lk_jupyter.views.picture import StaticView
 from lk_jupyter.views.table import Table, join_tables
@@ -76,7 +76,7 @@ class MachinePicker(View):
         typed = {"memory": str(memory), "price": str(price), "text": text, "limit": str(limit)}
         self._offers: list[MachineOffer] = []
         super().__init__(every=60_000, wish={**WISH, **typed, "available": available}, value=setting("machine"))
-        self.observe(lambda _: self._fit(), ["wish"])
+        self.observe(lambda _: self._filter_machines(), ["wish"])
         self.observe(lambda _: self._publish_choice(), ["rows", "value", "problem"])
 
     def __str__(self) -> str:
@@ -86,7 +86,7 @@ class MachinePicker(View):
         """Read the machine types, their prices and their availability."""
         self.default = setting("machine")
         self._offers = current(start=False).offers()
-        self._fit()
+        self._filter_machines()
 
     @user_action
     def choose_cheapest(self) -> None:
@@ -118,10 +118,10 @@ class MachinePicker(View):
     def _query(self) -> PickerQuery:
         return PickerQuery.of(self.wish)
 
-    def _fit(self) -> None:
+    def _filter_machines(self) -> None:
         """Find the machines that match the filters; while a filter is invalid, the table doesn't change."""
         try:
-            fitting = table(self._offers, self._query)
+            fitting = offer_table(self._offers, self._query)
         except LkError as problem:
             self.problem = str(problem)
             return

@@ -79,7 +79,7 @@ class RunMetrics(View):
         """Read the metrics of the window."""
         window = list(self.window)
         with ThreadPoolExecutor(min(_AT_ONCE, len(self._runs)), thread_name_prefix="lk-metrics") as readers:
-            loaded = list(readers.map(lambda run: self._read(run, window), self._runs))
+            loaded = list(readers.map(lambda run: self._read_window(run, window), self._runs))
         if window != self.window:
             return
         records = [run.record for run in self._runs]
@@ -89,7 +89,7 @@ class RunMetrics(View):
             self.empty = "" if any(loaded) else _empty_reason(records, window)
             self.every = 0 if all(map(_is_settled, self._runs, records)) else self.pace
 
-    def _read(self, run: Run, window: list[float]) -> Metrics:
+    def _read_window(self, run: Run, window: list[float]) -> Metrics:
         if not window:
             return read(run, step=self._step)
         record = run.record

@@ -72,7 +72,7 @@ class RunView(RunMetrics):
         """Read the run, the log and the metrics."""
         record = self._run.record
         was_ended, self.ended = self.ended, is_final(record.status)
-        self._log.look(ended=self.ended)
+        self._log.keep_reading(ended=self.ended)
         fact_rows = [[name, redact(words)] for name, words in run_facts(self._run, record) if words]
         more = " · ".join(f"{name} {words}" for name, words in fact_rows if name in _BELOW)
         receipt = receipt_facts(record, self._run.machine, self._run.bundle)
@@ -83,11 +83,11 @@ class RunView(RunMetrics):
             self.reason = redact(failure_reason(record))
             self.held = is_blocking(self._run.execution_id)
             if self.ended and not was_ended:
-                self._leave_at_once()
+                self._publish_end()
         self._show_lines()
         super().load()
 
-    def _leave_at_once(self) -> None:
+    def _publish_end(self) -> None:
         """Publish the end before the page shows it and before plots are drawn, so that a saved notebook is complete."""
         self._ended = False
         for place in self._places:

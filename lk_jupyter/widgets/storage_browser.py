@@ -80,14 +80,14 @@ class StorageBrowser(View):
     def __init__(self, folder: str = "", **traits: Any) -> None:
         root = folder.removeprefix("lk://").strip("/")
         root = f"{root}/" if root else ""
-        super().__init__(root=root, folders={root: _unread()}, **traits)
+        super().__init__(root=root, folders={root: _unread_listing()}, **traits)
         self._changing = threading.Lock()
         self._uploads: dict[str, WidgetUpload] = {}
 
     def load(self) -> None:
         """List the open folders again."""
         for folder, listing in self.folders.items():
-            self._list(folder, listing["begins"], len(listing["items"]))
+            self._list_folder(folder, listing["begins"], len(listing["items"]))
 
     @user_action
     def open_folder(self, folder: str, begins: str = "") -> None:
@@ -98,8 +98,8 @@ class StorageBrowser(View):
             begins: Show only names that start with this text. Default: all.
         """
         with self._changing:
-            self.folders = {**self.folders, folder: self.folders.get(folder) or _unread()}
-        self._list(folder, begins)
+            self.folders = {**self.folders, folder: self.folders.get(folder) or _unread_listing()}
+        self._list_folder(folder, begins)
 
     @user_action
     def close_folder(self, folder: str) -> None:
@@ -120,7 +120,7 @@ class StorageBrowser(View):
         """
         state = self.folders[folder]
         page = self._storage.ls_page(begins=folder + state["begins"], token=state["token"] or None, size=PAGE)
-        items = [*state["items"], *map(_item, _visible_objects(page.items))]
+        items = [*state["items"], *map(_item_row, _visible_objects(page.items))]
         self._show_listing(folder, {**state, "items": items, "token": page.token or ""})
 
     @user_action
@@ -132,7 +132,7 @@ class StorageBrowser(View):
         """
         content = preview(self._storage, key)
         self.loaded = {}
-        self.seen = {**preview_content(content), **_item(content.info), "free": free_name(key)}
+        self.seen = {**preview_content(content), **_item_row(content.info), "free": free_name(key)}
 
     @user_action
     def load_value(self, key: str, name: str, sample: int = 0) -> None:
@@ -151,7 +151,7 @@ class StorageBrowser(View):
             self.loaded = {"key": key, "words": words, "offer": SAMPLE}
             return
         set_variable(name, value)
-        self.loaded = {"key": key, "words": f"{name}: {_words(value)}", "code": _code(name, key, wish)}
+        self.loaded = {"key": key, "words": f"{name}: {_describe_value(value)}", "code": _loading_code(name, key, wish)}
         if self.seen.get("key") == key:  # another object may be looked at by now
             self.seen = {**self.seen, "free": free_name(key)}
 
@@ -175,7 +175,7 @@ class StorageBrowser(View):
             return size_label(self._storage.info(key).size)
         infos = next(list_pages(self._storage._wire, key, recursive=True, size=MOST))
         size = size_label(sum(info.size for info in infos))
-        return f"{len(infos):,} files or more" if len(infos) == MOST else f"{_files(len(infos))}, {size}"
+        return f"{len(infos):,} files or more" if len(infos) == MOST else f"{_file_count_label(len(infos))}, {size}"
 
     @user_action
     def delete(self, key: str) -> None:
@@ -190,7 +190,7 @@ class StorageBrowser(View):
         if self.seen.get("key", "").startswith(key):
             self.seen, self.loaded = {}, {}
         self._list_around(key.rstrip("/"), deleted=key)
-        self.say(f"Deleted {key} ({_files(count)}).")
+        self.say(f"Deleted {key} ({_file_count_label(count)}).")
 
     @user_action
     def begin_upload(self, key: str, size: int, *, replace: bool = False, keep_both: bool = False) -> dict[str, Any]:
@@ -266,19 +266,19 @@ class StorageBrowser(View):
 
     def picture(self) -> StaticView:
         """Draw the folders that were open and the file that was looked at."""
-        return _browser_picture.draw(self.root, self.folders, self.seen, self.loaded, self.notice["text"])
+        return _browser_picture.draw_browser(self.root, self.folders, self.seen, self.loaded, self.notice["text"])
 
     @property
     def _storage(self) -> Storage:
         return current().storage
 
-    def _list(self, folder: str, begins: str, count: int = 0) -> None:
+    def _list_folder(self, folder: str, begins: str, count: int = 0) -> None:
         """List a folder from its first page, with at least ``count`` items."""
         items, token = list[dict[str, Any]](), None
         while not items or (token and len(items) < count):
             size = min(MOST, max(PAGE, count - len(items)))
             page = self._storage.ls_page(begins=folder + begins, token=token, size=size)
-            items += map(_item, _visible_objects(page.items))
+            items += map(_item_row, _visible_objects(page.items))
             token = page.token
             if not token:
                 break
@@ -290,7 +290,7 @@ class StorageBrowser(View):
         if folder is None:
             return
         state = self.folders[folder]
-        self._list(folder, state["begins"], len(state["items"]))
+        self._list_folder(folder, state["begins"], len(state["items"]))
         state = self.folders[folder]
         self._show_listing(folder, {**state, "items": [item for item in state["items"] if item["key"] != deleted]})
 
@@ -309,11 +309,11 @@ def _visible_objects(infos: Iterable[ObjectInfo]) -> Iterator[ObjectInfo]:
     return (info for info in infos if info.key.rpartition("/")[2] != KEEP)
 
 
-def _unread() -> dict[str, Any]:
+def _unread_listing() -> dict[str, Any]:
     return {"items": [], "token": "", "begins": "", "is_read": False}
 
 
-def _item(info: ObjectInfo) -> dict[str, Any]:
+def _item_row(info: ObjectInfo) -> dict[str, Any]:
     written = f"{info.modified.astimezone():%d %b %Y %H:%M}" if info.modified else ""
     return {
         "key": info.key,
@@ -338,11 +338,11 @@ def _require_plain_key(key: str) -> str:
     return key
 
 
-def _files(count: int) -> str:
+def _file_count_label(count: int) -> str:
     return "1 file" if count == 1 else f"{count:,} files"
 
 
-def _words(value: Any) -> str:
+def _describe_value(value: Any) -> str:
     kind = type(value).__name__
     shape: tuple[int, ...] = getattr(value, "shape", ())
     if kind == "DataFrame":
@@ -350,7 +350,7 @@ def _words(value: Any) -> str:
     return f"{kind}, {' by '.join(f'{n:,}' for n in shape)}" if shape else kind
 
 
-def _code(name: str, key: str, wish: LoadRequest) -> str:
+def _loading_code(name: str, key: str, wish: LoadRequest) -> str:
     """Return code that does the same in a cell."""
     call = code_for(key, wish)
     if call:

@@ -10,7 +10,7 @@ from patience import PATIENCE
 from lk_jupyter.account import low_balance as low
 from lk_jupyter.account.balance import AccountBalance
 from lk_jupyter.account.burn_rate import BillableResource
-from lk_jupyter.account.low_balance import look_at_balance, low_balance, low_balance_notices
+from lk_jupyter.account.low_balance import low_balance, low_balance_notices, read_balance_soon
 from lk_jupyter.api.billing import CreditsBalance
 from lk_jupyter.errors import NotFound, ServerError
 from lk_jupyter.protocol.notice import WARNING
@@ -88,7 +88,7 @@ def test_a_run_that_can_cost_more_than_is_left_is_warned_of():
 
 def test_starts_in_a_row_ask_for_an_ample_balance_once():
     account = Accounts(left("100"))
-    look_at_balance(account)
+    read_balance_soon(account)
     assert [low_balance_notices(account, Decimal("0.02")) for _ in range(5)] == [[]] * 5
     assert account.asked == 1
 

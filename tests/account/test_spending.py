@@ -15,12 +15,19 @@ from lk_jupyter.account.burn_rate import (
     Prices,
     Rate,
     billable_resources,
-    burn_rate,
-    counted,
+    counts_label,
     hardware_label,
-    things,
+    list_billable,
+    sum_prices,
 )
-from lk_jupyter.account.spending import Charge, Spending, charges, organizations, read_spending, shares
+from lk_jupyter.account.spending import (
+    Charge,
+    Spending,
+    read_charges,
+    read_organizations,
+    read_spending,
+    relative_shares,
+)
 from lk_jupyter.api.block import BlockVolume
 from lk_jupyter.api.inference import CreateDeploymentRequest, DedicatedModel, Deployment
 from lk_jupyter.api.machine_types import MachineType
@@ -66,7 +73,7 @@ def wait_for(condition):
 
 def test_runs_machines_and_deployments_burn_what_their_prices_say(fast):
     assert billable_resources(fast) == ()
-    assert (burn_rate(()), counted(())) == (Rate(Decimal(0)), "nothing")
+    assert (sum_prices(()), counts_label(())) == (Rate(Decimal(0)), "nothing")
     vm = fast.client.vms.create(
         CreateVMRequest(
             user_public_key="ssh-ed25519 AAAA u@h", hardware_profile="h100", instance_specs={"gpu_count": 2}
@@ -85,17 +92,17 @@ def test_runs_machines_and_deployments_burn_what_their_prices_say(fast):
     assert (found["VM"].hardware, found["VM"].per_hour) == ("2 x H100", Decimal("5.58"))
     assert (found["deployment"].hardware, found["deployment"].per_hour) == ("2 x L40S", Decimal("2.38"))
     assert (left.active_count, left.per_hour) == (3, Decimal("9.55"))
-    assert counted(left.resources) == "1 run, 1 VM, 1 deployment"
+    assert counts_label(left.resources) == "1 run, 1 VM, 1 deployment"
 
 
 def test_one_unknown_price_leaves_the_sum_of_the_others():
     known, unknown = (BillableResource("run", "1", "", "A100", price) for price in (Decimal("1.59"), None))
-    assert burn_rate([known, known]) == Rate(Decimal("3.18"))
-    assert burn_rate([known, known]).label == "3.18 credits/h"
-    assert burn_rate([known, unknown]) == Rate(Decimal("1.59"), complete=False)
-    assert burn_rate([known, unknown]).label == "at least 1.59 credits/h"
-    assert burn_rate([unknown]).label == "price unknown"
-    assert counted([known, unknown]) == "2 runs"
+    assert sum_prices([known, known]) == Rate(Decimal("3.18"))
+    assert sum_prices([known, known]).label == "3.18 credits/h"
+    assert sum_prices([known, unknown]) == Rate(Decimal("1.59"), complete=False)
+    assert sum_prices([known, unknown]).label == "at least 1.59 credits/h"
+    assert sum_prices([unknown]).label == "price unknown"
+    assert counts_label([known, unknown]) == "2 runs"
 
 
 def test_hardware_that_the_server_does_not_name_is_left_out():
@@ -105,7 +112,7 @@ def test_hardware_that_the_server_does_not_name_is_left_out():
         [BlockVolume(volume_id="3"), BlockVolume(volume_id="4", size_gb=200)],
         [Deployment(deployment_id="5", hf_model_id="a/b", status="created", current_replicas=2)],
     )
-    assert [thing.hardware for thing in things(*unnamed, Prices(MACHINES))] == ["", "", "", "200 GB", ""]
+    assert [thing.hardware for thing in list_billable(*unnamed, Prices(MACHINES))] == ["", "", "", "200 GB", ""]
 
 
 MACHINES = (
@@ -195,7 +202,7 @@ def test_sums_by_kind_and_hardware_are_exact_and_the_largest_is_first():
         ("H100", Decimal("5.78")),
         ("A100", Decimal("0.1")),
     ]
-    assert [share for _, share in shares(MONTH.by_hardware())] == [1.0, pytest.approx(0.0173, abs=1e-4)]
+    assert [share for _, share in relative_shares(MONTH.by_hardware())] == [1.0, pytest.approx(0.0173, abs=1e-4)]
 
 
 def test_days_without_a_charge_are_nothing_and_not_missing():
@@ -217,7 +224,7 @@ def test_the_charges_are_a_frame_by_time():
 def test_nothing_spent_is_a_month_of_nothing():
     nothing = Spending((), 30, today=date(2026, 6, 2))
     assert (nothing.total, nothing.by_kind(), len(nothing.by_day())) == (0, [], 30)
-    assert shares(nothing.by_day())[0][1] == 0.0
+    assert relative_shares(nothing.by_day())[0][1] == 0.0
 
 
 @pytest.mark.parametrize("days", [0, -1, 99_999, "soon"])
@@ -231,13 +238,13 @@ def test_the_ledger_is_read_as_far_as_it_is_wanted(fast):
     asked = []
     with fast.client._http._borrow_client() as calls:
         calls.event_hooks = {"request": [lambda request: asked.append(str(request.url))]}
-    first = next(charges(fast))
+    first = next(read_charges(fast))
     assert (first.kind, first.hardware, first.amount) == ("VMs", "A100", Decimal("0.25"))
     assert [url.partition("limit=")[2] for url in asked if "transactions" in url] == ["100&kind=debit"]
-    every = [each.description for each in charges(fast)]
+    every = [each.description for each in read_charges(fast)]
     assert len(every) == len(set(every)) == 250
     assert read_spending(fast).total == Decimal("62.5")
-    assert [slug for slug, _ in organizations(fast)] == [read_spending(fast).organization]
+    assert [slug for slug, _ in read_organizations(fast)] == [read_spending(fast).organization]
 
 
 def book(connected, count):

@@ -212,13 +212,13 @@ def test_no_key_is_none():
 
 
 def test_a_stored_key_goes_to_its_own_server_only():
-    credentials.store(Credential(CLOUD, KEY))
+    credentials.store_key(Credential(CLOUD, KEY))
     assert settings.credential(CLOUD).token == KEY
     assert settings.credential("https://other.example.org") is None
 
 
 def test_without_a_keyring_the_key_is_kept_in_the_config_file():
-    where = credentials.store(Credential(CLOUD, JWT, "refresh"))
+    where = credentials.store_key(Credential(CLOUD, JWT, "refresh"))
     assert where == f"the file {settings.config_file()}"
     found = settings.credential()
     assert (found.token, found.refresh_token, found.source) == (JWT, "refresh", "config file")
@@ -226,7 +226,7 @@ def test_without_a_keyring_the_key_is_kept_in_the_config_file():
 
 @pytest.mark.usefixtures("memory_keyring")
 def test_with_a_keyring_the_config_file_holds_no_secret():
-    assert credentials.store(Credential(CLOUD, JWT, "refresh-secret")) == "keyring"
+    assert credentials.store_key(Credential(CLOUD, JWT, "refresh-secret")) == "keyring"
     assert JWT not in settings.config_file().read_text()
     assert "refresh-secret" not in settings.config_file().read_text()
     found = settings.credential()
@@ -235,18 +235,18 @@ def test_with_a_keyring_the_config_file_holds_no_secret():
 
 @pytest.mark.usefixtures("memory_keyring")
 def test_a_key_that_another_kernel_stored_is_seen_at_once():
-    credentials.store(Credential(CLOUD, KEY))
+    credentials.store_key(Credential(CLOUD, KEY))
     assert settings.credential().token == KEY
-    credentials.store(Credential(CLOUD, "lk_newer"))
+    credentials.store_key(Credential(CLOUD, "lk_newer"))
     assert settings.credential().token == "lk_newer"
 
 
 def test_forgetting_a_key_removes_it_from_the_keyring(memory_keyring):
-    credentials.store(Credential(CLOUD, KEY))
-    assert credentials.forget(CLOUD)
+    credentials.store_key(Credential(CLOUD, KEY))
+    assert credentials.delete_key(CLOUD)
     assert memory_keyring.kept == {}
     assert settings.credential() is None
-    assert not credentials.forget(CLOUD)
+    assert not credentials.delete_key(CLOUD)
 
 
 def test_a_repr_hides_the_secrets():
@@ -261,7 +261,7 @@ def test_looking_the_key_up_does_not_show_it(monkeypatch):
 
 
 def test_a_keyring_that_stays_locked_is_told_in_words(memory_keyring, monkeypatch):
-    credentials.store(Credential(CLOUD, KEY))
+    credentials.store_key(Credential(CLOUD, KEY))
     unlocked = threading.Event()
     monkeypatch.setattr(memory_keyring, "get_password", lambda *_: unlocked.wait(PATIENCE))
     monkeypatch.setattr(_keystore, "PATIENCE", 0.05)
@@ -275,7 +275,7 @@ def test_a_keyring_that_fails_is_replaced_by_the_file(memory_keyring, monkeypatc
         raise keyring.errors.PasswordSetError(f"no room for {KEY}")
 
     monkeypatch.setattr(memory_keyring, "set_password", fail)
-    assert credentials.store(Credential(CLOUD, KEY)).endswith("config.json")
+    assert credentials.store_key(Credential(CLOUD, KEY)).endswith("config.json")
     assert settings.credential().source == "config file"
 
 
@@ -283,9 +283,9 @@ def test_a_renewed_session_of_the_cloud_tool_is_kept_by_us_and_not_there(write_l
     path = write_lyceum(api_key=JWT, refresh_token="theirs")
     before = path.read_bytes()
     theirs = settings.credential()
-    credentials.store(Credential(theirs.base_url, "new.to.ken", "ours", theirs.source))
+    credentials.store_key(Credential(theirs.base_url, "new.to.ken", "ours", theirs.source))
     assert settings.credential().token == "new.to.ken"
-    credentials.store(Credential(theirs.base_url, "newer.to.ken", "ours", settings.credential().source))
+    credentials.store_key(Credential(theirs.base_url, "newer.to.ken", "ours", settings.credential().source))
     assert settings.credential().token == "newer.to.ken"
     assert path.read_bytes() == before
 
@@ -293,7 +293,7 @@ def test_a_renewed_session_of_the_cloud_tool_is_kept_by_us_and_not_there(write_l
 def test_who_signs_in_again_with_the_cloud_tool_is_not_held_to_an_older_session(write_lyceum):
     write_lyceum(api_key=JWT, refresh_token="theirs")
     theirs = settings.credential()
-    credentials.store(Credential(theirs.base_url, "new.to.ken", "ours", theirs.source))
+    credentials.store_key(Credential(theirs.base_url, "new.to.ken", "ours", theirs.source))
     write_lyceum(api_key="lk_another_account")
     assert settings.credential().token == "lk_another_account"
 

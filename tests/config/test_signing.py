@@ -17,9 +17,9 @@ from lk_jupyter.remote import sign
 @pytest.fixture(autouse=True)
 def _home(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    signing._secret.cache_clear()
+    signing._read_or_create_secret.cache_clear()
     yield
-    signing._secret.cache_clear()
+    signing._read_or_create_secret.cache_clear()
 
 
 def test_each_run_has_another_key_which_every_process_of_the_user_derives():
@@ -57,9 +57,9 @@ def test_threads_that_start_together_agree_on_one_secret():
     for _ in range(20):
         with ThreadPoolExecutor(8) as threads:
             keys = set(threads.map(key, range(8)))
-        signing._secret.cache_clear()
+        signing._read_or_create_secret.cache_clear()
         assert keys == {signing.signing_key("run 1")}
-        signing._secret.cache_clear()
+        signing._read_or_create_secret.cache_clear()
         next(config_file().parent.glob("*.key")).unlink()
 
 
@@ -80,7 +80,7 @@ def test_threads_agree_on_a_secret_that_cannot_be_stored(tmp_path, monkeypatch):
 
     with ThreadPoolExecutor(8) as threads:
         for _ in range(20):
-            signing._secret.cache_clear()
+            signing._read_or_create_secret.cache_clear()
             assert len(set(threads.map(key, range(8)))) == 1
 
 
@@ -88,7 +88,7 @@ def test_a_damaged_secret_is_replaced():
     signing.signing_key("run 1")
     (path,) = config_file().parent.glob("*.key")
     path.write_bytes(b"short")
-    signing._secret.cache_clear()
+    signing._read_or_create_secret.cache_clear()
     signing.signing_key("run 1")
     assert len(path.read_bytes()) == sign.SIZE
 

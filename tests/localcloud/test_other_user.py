@@ -97,7 +97,7 @@ def owner(house):
         api.run = api.start(CODE, timeout=600)
         assert api.first_line(api.run) == "up"
         settings.save("machine", "gpu.a100")
-        credentials.store(Credential("https://api.example.org", "lk_of-the-owner"))
+        credentials.store_key(Credential("https://api.example.org", "lk_of-the-owner"))
         yield api
         api.post(f"/workloads/abort/{api.run}")
         api.ended(api.run)

@@ -11,13 +11,13 @@ from lk_jupyter.machines.offers import (
     MachineFilter,
     MachineOffer,
     cheapest,
-    fitting,
-    gib,
+    filter_offers,
+    highest_cost,
     make_offer,
-    ordered,
+    offer_row,
+    parse_gib,
     parse_seconds,
-    row,
-    worst_case,
+    sort_offers,
 )
 
 
@@ -50,7 +50,7 @@ ALL = [H100, CPU, B300, A100, L40S]
     ],
 )
 def test_what_is_needed_leaves_out_the_other_machines(need, found):
-    assert fitting(ALL, MachineFilter.of(**need)) == found
+    assert filter_offers(ALL, MachineFilter.of(**need)) == found
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_what_is_needed_leaves_out_the_other_machines(need, found):
     ],
 )
 def test_machines_are_put_in_order_and_the_unknown_is_last(by, descending, found):
-    assert ordered(ALL, by, descending=descending) == found
+    assert sort_offers(ALL, by, descending=descending) == found
 
 
 def test_the_cheapest_that_fits_may_be_launched_and_is_not_taken():
@@ -84,8 +84,8 @@ def test_that_nothing_fits_says_what_there_is():
 
 
 def test_the_worst_case_is_the_whole_time_limit_at_the_price():
-    assert worst_case(A100, parse_seconds("10 min")) == Decimal("0.265")
-    assert worst_case(CPU, 600) is None
+    assert highest_cost(A100, parse_seconds("10 min")) == Decimal("0.265")
+    assert highest_cost(CPU, 600) is None
 
 
 @pytest.mark.parametrize(
@@ -98,9 +98,9 @@ def test_a_time_limit_is_read_as_people_write_it(text, seconds):
 @pytest.mark.parametrize(
     ("read", "said"),
     [
-        (lambda: gib("lots"), "Memory 'lots' isn't valid. Examples: 40 or 40 GB"),
-        (lambda: gib("-3"), "Memory '-3' isn't valid"),
-        (lambda: gib("40 TB/s"), "Memory '40 TB/s' isn't valid"),
+        (lambda: parse_gib("lots"), "Memory 'lots' isn't valid. Examples: 40 or 40 GB"),
+        (lambda: parse_gib("-3"), "Memory '-3' isn't valid"),
+        (lambda: parse_gib("40 TB/s"), "Memory '40 TB/s' isn't valid"),
         (
             lambda: MachineFilter.of(price="cheap"),
             "The price 'cheap' isn't valid. Give credits per hour, such as 2.50.",
@@ -113,7 +113,7 @@ def test_a_time_limit_is_read_as_people_write_it(text, seconds):
             lambda: parse_seconds("2 h", longest=600),
             "The time limit must be 10 min 00 s or less (setting max_timeout).",
         ),
-        (lambda: ordered(ALL, "colour"), "Unknown column 'colour'. Columns: profile, gpu,"),
+        (lambda: sort_offers(ALL, "colour"), "Unknown column 'colour'. Columns: profile, gpu,"),
     ],
 )
 def test_what_cannot_be_read_is_told_in_one_line(read, said):
@@ -133,7 +133,7 @@ def test_the_rows_are_what_the_server_tells(make_cloud):
     assert (found["gpu.h100"].allowed, found["gpu.h100"].free) == (True, False)
     assert not found["gpu.b200"].allowed
     assert (found["cpu"].gpus, found["cpu"].free, found["cpu"].price_per_hour) == (0, None, None)
-    assert row(found["gpu.l40s"])["price_per_hour"] == 1.19
+    assert offer_row(found["gpu.l40s"])["price_per_hour"] == 1.19
 
 
 def test_figures_that_a_server_adds_are_shown():

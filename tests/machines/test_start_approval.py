@@ -22,7 +22,7 @@ UNPRICED = StartPlan("cpu", "cpu", None, None, None, "price unknown, 600 s at mo
 def asked(monkeypatch):
     """The questions of a Jupyter server, whose pages may take a moment."""
     questions = StartQuestions()
-    questions.serve()
+    questions.expect_pages()
     monkeypatch.setattr(start_approval, "start_questions", questions)
     monkeypatch.setattr(start_approval, "PAGE_SECONDS", 0.1)
     monkeypatch.setattr(start_approval, "ANSWER_SECONDS", 0.1)
@@ -54,7 +54,7 @@ def test_the_setting_does_not_answer_for_the_user_of_a_page(asked, monkeypatch):
 FORK = """
 import os
 from lk_jupyter.machines.start_approval import start_questions
-start_questions.serve()
+start_questions.expect_pages()
 if child := os.fork():
     os.wait()  # both write to one pipe
 print(bool(child), start_questions.is_served, flush=True)

@@ -236,7 +236,7 @@ def test_an_administrator_fixes_a_setting_for_all_users(monkeypatch, tmp_path, h
 
 @pytest.mark.parametrize(("text", "answer"), [("on", "always"), ("False", "never"), ("ask", "ask")])
 def test_the_former_values_of_the_setting_still_count(text, answer):
-    assert settings.parsed("carry", text) == answer
+    assert settings.parse_setting("carry", text) == answer
 
 
 def test_a_name_that_nothing_has_set_is_reported_before_anything_is_sent(kernel, notebook):

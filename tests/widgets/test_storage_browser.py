@@ -237,12 +237,12 @@ def test_without_a_network_it_says_so_and_it_recovers_by_itself(bucket, names, w
         issue = bucket._credentials._issue
         bucket._credentials._issue, bucket._credentials._present = network.through(issue), None
         bucket._wire._pauses = ()
-        browser._attempt(browser.refresh)
+        browser._call_and_report(browser.refresh)
         assert browser.notice["kind"] == "error"
         assert "Can't reach" in browser.notice["text"]
         assert "(not read yet)" in browser.picture().text
         network.come_back()
-        browser._attempt(browser.refresh)
+        browser._call_and_report(browser.refresh)
         assert browser.notice["text"] == ""
         assert shown(browser) == ["x.txt"]
         bucket._credentials._issue, bucket._credentials._present = issue, None
@@ -261,8 +261,8 @@ def test_a_new_folder_is_shown_and_what_keeps_it_is_not(browser, bucket, wb):
 
 
 def test_what_was_said_of_a_click_stays_when_the_browser_asks_for_news(browser, wb):
-    browser._attempt(lambda: browser.look(f"{wb}/gone.csv"))
-    browser._attempt(browser.refresh)
+    browser._call_and_report(lambda: browser.look(f"{wb}/gone.csv"))
+    browser._call_and_report(browser.refresh)
     assert "gone.csv" in browser.notice["text"]
 
 
@@ -284,7 +284,7 @@ def test_its_picture_is_the_tree_and_what_was_looked_at(browser, bucket, wb):
 def test_a_button_that_deletes_reports_read_only_mode_and_deletes_nothing(browser, bucket, wb):
     bucket.put(b"x", f"{wb}/x.txt")
     settings.save("read_only", "on")
-    browser._attempt(lambda: browser.delete(f"{wb}/x.txt"))
+    browser._call_and_report(lambda: browser.delete(f"{wb}/x.txt"))
     assert browser.notice["kind"] == "error"
     assert "Read-only mode is on. Nothing was sent." in browser.notice["text"]
     settings.save("read_only", "off")

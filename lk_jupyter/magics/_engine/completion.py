@@ -15,9 +15,9 @@ from IPython.core.getipython import get_ipython
 from pydantic.fields import FieldInfo
 
 from lk_jupyter import session
-from lk_jupyter.account.api_keys import keys
+from lk_jupyter.account.api_keys import list_keys
 from lk_jupyter.account.burn_rate import hardware_label
-from lk_jupyter.account.organizations import chosen_slug, team_slug
+from lk_jupyter.account.organizations import chosen_slug, read_team_slug
 from lk_jupyter.api._client import Client
 from lk_jupyter.config.settings import SETTINGS
 from lk_jupyter.inference.catalogue import catalogue
@@ -27,7 +27,7 @@ from lk_jupyter.options.runs import extras
 from lk_jupyter.runs.ids import list_ids
 from lk_jupyter.session import Session
 from lk_jupyter.storage.storage import SCHEME
-from lk_jupyter.vms.offers import offers
+from lk_jupyter.vms.offers import list_offers
 from lk_jupyter.vms.vms import active_vms
 
 _MOST = 2000  # names: more are no help
@@ -145,12 +145,14 @@ COMPLETERS: dict[str, Callable[[], Iterable[str]]] = {
     "magics": lambda: (row.name for row in MAGICS),
     "orgs": lambda: (org.slug for org in _client().orgs.list()),
     "vms": lambda: (each.display_name or each.vm_id for each in active_vms(_client())),
-    "vm_gpus": lambda: dict.fromkeys(hardware_label(each.profile) for each in offers(_client().vms.availability())),
+    "vm_gpus": lambda: dict.fromkeys(
+        hardware_label(each.profile) for each in list_offers(_client().vms.availability())
+    ),
     "volumes": lambda: (each.volume_id for each in _client().block.list()),
     "members": lambda: (
         each.email or each.user_id for each in _client().orgs.list_members(chosen_slug(_client(), None))
     ),
-    "api_keys": lambda: (key.name for key in keys(_client(), team_slug(_client()))),
+    "api_keys": lambda: (key.name for key in list_keys(_client(), read_team_slug(_client()))),
     "secrets": lambda: (each.name for each in _client().environment_variables.list()),
     "settings": lambda: (row.name for row in SETTINGS),
     "variables": _variables,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
-from lk_jupyter.account.organizations import acting, chosen_slug
+from lk_jupyter.account.organizations import chosen_slug, read_acting_organization
 from lk_jupyter.api.orgs import Org, OrgBillingDetails, OrgCreate, OrgUpdate
 from lk_jupyter.config import settings
 from lk_jupyter.config.read_only import refuse_if_read_only
@@ -44,7 +44,7 @@ _BILLING = {
 def _list(_: NoOptions, _shell: InteractiveShell) -> None:
     """List your organizations, your role in each, and the organization in use."""
     client = current().client
-    acts = acting(client)
+    acts = read_acting_organization(client)
     rows = [
         ("→" if acts and org.id == acts.org_id else "", org.slug, org.name, org.role, "yes" if org.is_default else "")
         for org in client.orgs.list()
@@ -70,7 +70,7 @@ def _use(options: UseOptions, _shell: InteractiveShell) -> None:
     if options.slug:
         _check_membership(options.slug)
     settings.save("org", options.slug)
-    acts = acting(current().client)
+    acts = read_acting_organization(current().client)
     _tell_use(options.slug, acts.slug if acts else None)
 
 

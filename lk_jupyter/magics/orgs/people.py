@@ -5,7 +5,7 @@ from __future__ import annotations
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
-from lk_jupyter.account.organizations import chosen_slug, incoming_invite, member, outgoing_invite
+from lk_jupyter.account.organizations import chosen_slug, find_incoming_invite, find_member, find_outgoing_invite
 from lk_jupyter.api._client import Client
 from lk_jupyter.api.orgs import OrgInvite, OrgMemberAdd, OrgMemberRoleUpdate
 from lk_jupyter.errors import Conflict, Forbidden, UsageError
@@ -104,7 +104,7 @@ def _accept(options: AcceptOptions, _shell: InteractiveShell) -> None:
     Example: ``%lk_org accept my-team``
     """
     client = current().client
-    invite = incoming_invite(client, options.invite)
+    invite = find_incoming_invite(client, options.invite)
     role = client.invites.accept(invite.id).role
     display(Note(f"You joined {invite.org_name} as {role}. Act for it: %lk_org use {invite.org_slug}"))
 
@@ -118,7 +118,7 @@ def _withdraw(options: WithdrawOptions, _shell: InteractiveShell) -> None:
     client = current().client
     slug = chosen_slug(client, options.org)
     with explain_missing_role(slug, "members"):
-        invite = outgoing_invite(client, slug, options.invite)
+        invite = find_outgoing_invite(client, slug, options.invite)
         client.orgs.revoke_invite(slug, invite.id)
     display(Note(f"Withdrew the invitation of {invite.email} to {slug}."))
 
@@ -131,7 +131,7 @@ def _role(options: RoleOptions, _shell: InteractiveShell) -> None:
     """
     client = current().client
     slug = chosen_slug(client, options.org)
-    person = member(client, slug, options.member)
+    person = find_member(client, slug, options.member)
     with explain_missing_role(slug, "roles"):
         changed = client.orgs.set_role(slug, person.user_id, OrgMemberRoleUpdate(role=options.role))
     display(Note(f"{person.email or person.user_id} now has the role {changed.role} in {slug}."))
@@ -145,7 +145,7 @@ def _remove(options: MemberOptions, _shell: InteractiveShell) -> None:
     """
     client = current().client
     slug = chosen_slug(client, options.org)
-    person = member(client, slug, options.member)
+    person = find_member(client, slug, options.member)
     if not is_sure(options, f"Remove {person.email or person.user_id} from {slug}?", "Nobody was removed."):
         return
     with explain_missing_role(slug, "members"):
@@ -162,7 +162,7 @@ def _leave(options: LeaveOptions, _shell: InteractiveShell) -> None:
     client = current().client
     slug = chosen_slug(client, options.org)
     me = client.user.status()
-    person = member(client, slug, me.user_id or me.email or "")
+    person = find_member(client, slug, me.user_id or me.email or "")
     if not is_sure(options, f"Leave {slug}?", "You didn't leave."):
         return
     client.orgs.remove_member(slug, person.user_id)

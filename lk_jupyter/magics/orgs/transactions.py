@@ -7,7 +7,7 @@ from typing import Any
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
-from lk_jupyter.account.organizations import chosen_slug, transactions
+from lk_jupyter.account.organizations import chosen_slug, read_transactions
 from lk_jupyter.api.orgs import OrgTransaction
 from lk_jupyter.magics._engine.tables import frame
 from lk_jupyter.magics.orgs._verbs import lk_org
@@ -26,11 +26,11 @@ def _transactions(options: TransactionsOptions, _shell: InteractiveShell) -> Any
     """
     client = current().client
     slug = chosen_slug(client, options.org)
-    entries = transactions(client, slug, options.limit, options.kind, options.source)
+    entries = read_transactions(client, slug, options.limit, options.kind, options.source)
     if options.plot:
-        from lk_jupyter.account.spending_plot import draw  # noqa: PLC0415 (matplotlib is loaded for a plot)
+        from lk_jupyter.account.spending_plot import draw_spending  # noqa: PLC0415 (matplotlib is loaded for a plot)
 
-        display(draw(entries, slug))
+        display(draw_spending(entries, slug))
     return frame(
         [_transaction_row(entry) for entry in entries], ("time", "credits", "source", "hardware", "description", "id")
     )

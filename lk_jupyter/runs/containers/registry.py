@@ -81,7 +81,7 @@ def _name(host: str, user: str) -> str:
 
 def _stored_password(host: str, user: str) -> str | None:
     try:
-        return keyring.get(_name(host, user))
+        return keyring.read_secret(_name(host, user))
     except keyring.KeyringUnusable:
         return None
 
@@ -92,7 +92,7 @@ def _prompt_password(host: str, user: str, ask: Ask | None) -> str:
         raise UsageError(f"The keyring has no password of {user} at {host}. Nothing was sent. Store it: {command}")
     password = ask(f"Password or token of {user} at {host} (it is not shown): ", f"store it: {command}")
     with suppress(keyring.KeyringUnusable):  # the next run prompts again
-        keyring.put(_name(host, user), password)
+        keyring.store_secret(_name(host, user), password)
     return password
 
 

@@ -22,7 +22,7 @@ from lk_jupyter.api.execution import SUCCEEDED_STATES, ExecutionMetrics, Executi
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.code.packages import normalize_name, package_providing, similar_package
 from lk_jupyter.code.variables import assigned_names
-from lk_jupyter.config.assumptions import row
+from lk_jupyter.config.assumptions import find_assumption
 from lk_jupyter.errors import UsageError
 from lk_jupyter.machines.catalogue import Catalogue, machine_cost, price_label
 from lk_jupyter.options.runs import RunOptions
@@ -257,7 +257,7 @@ def missing_file(case: Evidence) -> Hint | None:
 def missing_object(case: Evidence) -> str | None:
     """Report that the bucket may have another folder in a run, if the assumed folder lacks the file."""
     match = _NO_FILE.match(case.errors[-1]) if case.errors else None
-    assumed = row("bucket_folder_python")
+    assumed = find_assumption("bucket_folder_python")
     for folder in (assumed.default, *assumed.alternatives):
         if match and match[1].startswith(f"{folder}/"):
             key = match[1].removeprefix(f"{folder}/")

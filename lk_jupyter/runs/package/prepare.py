@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-from lk_jupyter.account.low_balance import balance_watch, look_at_balance
+from lk_jupyter.account.low_balance import balance_watch, read_balance_soon
 from lk_jupyter.code.source import Source
 from lk_jupyter.code.undefined import undefined_names
 from lk_jupyter.code.variables import named, read_in, reads_all, uploaded_variables
@@ -63,7 +63,7 @@ def prepare(  # noqa: PLR0913 (independent choices)
         raise UsageError(
             "Several machines or a sweep need several runs. Nothing was sent. Use %%lk_run, or session.fan_out(...)."
         )
-    look_at_balance(session)
+    read_balance_soon(session)
     if options.gpu and options.machine:
         raise UsageError("--gpu and --machine both name a machine. Nothing was sent. Give one of them.")
     machine = session.machines().resolve(options.gpu or options.machine or setting("machine"))
@@ -185,7 +185,7 @@ def resolve_limits(session: Connection, options: MachineOptions, machine: Machin
     timeout, source = resolve("timeout")
     if options.timeout is None and source == "default" and (worst_case := machine_cost(machine, timeout)):
         rest = remaining_credits(session)
-        balance = balance_watch(session).enough_for(worst_case * count)
+        balance = balance_watch(session).read_unless_enough(worst_case * count)
         available = min((amount for amount in (rest, balance) if amount is not None), default=worst_case * count)
         affordable = int(timeout * available / (worst_case * count))
         timeout = min(timeout, max(affordable, _SHORTEST_DEFAULT))

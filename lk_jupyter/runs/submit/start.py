@@ -199,7 +199,7 @@ def _start_as_long_as_allowed(client: Client, request: DockerExecutionRequest) -
         if not longest or longest >= request.timeout:
             raise
         answer = client.execution.start_image(request.model_copy(update={"timeout": longest}))
-        client.assumptions.learn("notebook_limit", str(longest))
+        client.assumptions.store_finding("notebook_limit", str(longest))
     return StreamingStartResponse.model_validate(answer.model_dump())
 
 
