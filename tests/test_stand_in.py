@@ -453,7 +453,7 @@ def listed(cloud, **facts):
     ],
 )
 def test_the_user_of_a_vm_is_lyceum_at_its_host_and_port(address, line):
-    assert SshEndpoint.of(address).line(None) == line
+    assert SshEndpoint.of(address).ssh_command(None) == line
 
 
 @pytest.mark.parametrize(

@@ -327,7 +327,11 @@ def _tell_door(status: VMStatus, key: PublicKey | None) -> None:
     host = re.sub(r"[^\w.-]+", "-", name)
     simulated = getattr(status, "polling_message", None)
     ready = "yes" if door.answers() else "not yet: sshd may need another minute. Run %lk_vm ssh again."
-    rows = [("Log in", door.ssh_command(key)), ("Port answers", simulated or ready), ("Delete", f"%lk_vm delete {name}")]
+    rows = [
+        ("Log in", door.ssh_command(key)),
+        ("Port answers", simulated or ready),
+        ("Delete", f"%lk_vm delete {name}"),
+    ]
     display(Table(("SSH", ""), rows))
     show_text(f"# for ~/.ssh/config, after which ssh {host} is enough\n{door.config_block(host, key)}")
 

@@ -12,7 +12,7 @@ def asked(cloud, home, memory_keyring, monkeypatch):
 
 
 def use(widget, action, **args):
-    widget._answer({"do": action, "args": args, "question": "1"}, [])
+    widget._answer_request({"do": action, "args": args, "question": "1"}, [])
 
 
 def test_a_key_signs_in_and_stands_nowhere(asked, cloud):

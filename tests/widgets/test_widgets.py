@@ -52,9 +52,9 @@ def test_a_default_is_one_of_the_machines(picker):
 def test_what_cannot_be_loaded_is_tried_again_and_then_no_longer_said(picker, monkeypatch):
     with monkeypatch.context() as away:
         away.setattr(picker, "load", lambda: (_ for _ in ()).throw(LkError("The cloud cannot be reached.")))
-        picker._answer({"do": "refresh"}, [])
+        picker._answer_request({"do": "refresh"}, [])
     assert (picker.lost, picker.notice["kind"]) == (True, "error")
-    picker._answer({"do": "refresh"}, [])
+    picker._answer_request({"do": "refresh"}, [])
     assert (picker.lost, picker.notice["text"]) == (False, "")
 
 
@@ -85,10 +85,10 @@ def test_what_two_threads_change_at_the_same_time_reaches_the_page(picker, monke
 
 def test_what_is_said_of_a_click_stays_until_the_next_one(picker):
     picker.value = "gpu.zzz"
-    picker._answer({"do": "make_default"}, [])
-    picker._answer({"do": "refresh"}, [])
+    picker._answer_request({"do": "make_default"}, [])
+    picker._answer_request({"do": "refresh"}, [])
     assert "Unknown machine" in picker.notice["text"]
-    picker._answer({"do": "choose_cheapest"}, [])
+    picker._answer_request({"do": "choose_cheapest"}, [])
     assert picker.notice["text"] == "gpu.a100 is the cheapest match."
 
 
