@@ -10,30 +10,42 @@ import time
 import pytest
 from magics.kernels import ALL_IS_SHOWN, CELL
 
+import lk_jupyter
+
+#: What pages without our extension send with a cell. VS Code and Colab show updates in place, in any cell.
+VS_CODE = {"cellId": "vscode-notebook-cell:/home/me/a.ipynb#W0sZmlsZQ"}
+PAGES = {"VS Code": VS_CODE, "Colab": {}}
+
 
 class Notebook:
-    """Outputs of cells, as a server that executes them writes them to the file."""
+    """Outputs of cells, as a front end saves them that appends, drops or applies display updates."""
 
     def __init__(self, kernel, rule):
         self.kernel, self.rule, self.cells = kernel, rule, []
+        self._by_display_id = {}
 
     def run(self, code, on=None):
         self.cells.append([])
         cell = self.kernel.run(code, on=on)
         for kind, content in cell.messages:
-            self._take(kind, content)
+            self._save(kind, content)
         return self.cells[-1]
 
-    def _take(self, kind, content):
+    def _save(self, kind, content):
         outputs = self.cells[-1]
+        display_id = content.get("transient", {}).get("display_id")
         if kind == "stream":
             last = outputs[-1] if outputs else {}
             if last.get("name") == content["name"]:
                 last["text"] += content["text"]
             else:
                 outputs.append({"output_type": "stream", **content})
+        elif kind == "update_display_data" and self.rule == "applied":
+            for output in self._by_display_id.get(display_id, []):
+                output.update(data=content["data"], metadata=content["metadata"])
         elif kind in {"display_data", "error"} or (kind == "update_display_data" and self.rule == "appended"):
-            outputs.append({"output_type": kind, **content})
+            outputs.append({"output_type": kind, **{name: content[name] for name in content if name != "transient"}})
+            self._by_display_id.setdefault(display_id, []).append(outputs[-1])
         elif kind == "clear_output":
             outputs.clear()
 
@@ -55,6 +67,14 @@ def receipts(cells):
 def notebook(kernel, request):
     kernel.client.session.metadata = {}
     yield Notebook(kernel, request.param)
+    kernel.run(ALL_IS_SHOWN)
+    kernel.client.session.metadata = CELL
+
+
+@pytest.fixture(params=PAGES)
+def page(kernel, request):
+    kernel.client.session.metadata = PAGES[request.param]
+    yield Notebook(kernel, "applied")
     kernel.run(ALL_IS_SHOWN)
     kernel.client.session.metadata = CELL
 
@@ -168,3 +188,16 @@ def test_lines_that_are_left_out_are_counted_in_the_log(notebook):
 def test_a_cell_without_updates_shows_nothing_before_its_id_and_nothing_of_a_refused_start(notebook):
     (error,) = notebook.run("%%lk_run --gpu A100 --max-cost 0.0000001\nprint(1)")
     assert error["output_type"] == "error"
+
+
+def test_a_page_without_our_extension_saves_one_receipt_for_each_run_and_nothing_in_another_cell(page):
+    detached = page.run("%%lk_run --gpu A100 --detach\nprint('of the detached run')")
+    plain = page.run(PLAIN)
+    assert [text(output) for output in page.run(f"{ALL_IS_SHOWN}\nprint('later')")] == ["later\n"]
+    (run_id,) = receipts([plain])
+    (receipt,) = (output for output in plain if receipts([[output]]))
+    assert re.search(rf"✓ completed .* credits · run {run_id}", text(receipt))
+    assert [text(output) for output in plain if output["output_type"] == "stream"] == ["in the log\n"]
+    assert len([output for output in detached if text(output)]) <= 4
+    notebook = {"cells": [{"outputs": outputs} for outputs in page.cells]}
+    assert [receipt["execution_id"] for receipt in lk_jupyter.receipts(notebook)] == receipts(page.cells)
