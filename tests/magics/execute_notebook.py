@@ -1,8 +1,7 @@
 """Execute the cells of a notebook file as a front end does, in its environment: execute_notebook.py KIND FILE.
 
 The interpreter is the one of an environment with real packages, see ``test_installed_front_ends.py``. Documents and
-nbmodel are extensions of a Jupyter server that execute cells by requests; a cell whose log contains INTERRUPT is
-interrupted.
+nbmodel are extensions of a Jupyter server that execute cells by requests, and mcp is a server of tools for agents.
 """
 
 import asyncio
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import httpx
 
-SECONDS = 300
+SECONDS = 900
 PACE = 0.1
 #: Seconds without a write after which a file is complete: servers save a second after a change.
 QUIET = 4
@@ -44,9 +43,6 @@ class Server:
     def start_kernel(self, name):
         session = {"path": name, "name": name, "type": "notebook", "kernel": {"name": "python3"}}
         return self.http.post("/api/sessions", json=session).raise_for_status().json()["kernel"]["id"]
-
-    def interrupt(self, kernel_id):
-        self.http.post(f"/api/kernels/{kernel_id}/interrupt").raise_for_status()
 
     def close(self):
         self.http.close()
@@ -85,17 +81,7 @@ def execute_by_documents(server, path, kernel_id):
         source = "".join(cell["source"])
         body = {"document_id": document, "cells": [{"cell_id": name, "source_hash": _source_hash(source)}]}
         wait_until(lambda body=body: server.http.post(f"/api/kernels/{kernel_id}/execute", json=body).is_success)
-        interrupts = "INTERRUPT" in source
-
-        def has_ended(name=name):
-            nonlocal interrupts
-            saved = cells_of(path).get(name, {})
-            if interrupts and "INTERRUPT" in json.dumps(saved.get("outputs")):
-                server.interrupt(kernel_id)
-                interrupts = False
-            return saved.get("execution_count")
-
-        wait_until(has_ended)
+        wait_until(lambda name=name: cells_of(path).get(name, {}).get("execution_count"))
     wait_until(lambda: is_saved(path))
 
 
@@ -111,15 +97,32 @@ async def execute_by_nbmodel(server, path, kernel_id):
             source = "".join(cell["source"])
             body = {"code": source, "metadata": {"cell_id": name, "document_id": document}}
             request = server.http.post(f"/api/kernels/{kernel_id}/execute", json=body).raise_for_status().json()
-            interrupts = "INTERRUPT" in source
             end = time.monotonic() + SECONDS
-            while (state := server.http.get(request["request_url"])).status_code == httpx.codes.ACCEPTED:
+            while server.http.get(request["request_url"]).status_code == httpx.codes.ACCEPTED:
                 assert time.monotonic() < end
-                if interrupts and "INTERRUPT" in state.text:
-                    server.interrupt(kernel_id)
-                    interrupts = False
                 await asyncio.sleep(PACE)
         await asyncio.to_thread(wait_until, lambda: is_saved(path))
+
+
+async def execute_by_mcp(server, path, kernel_id):
+    """Execute each cell by the tools of jupyter-mcp-server, as an agent calls them."""
+    from mcp import Client, StdioServerParameters  # noqa: PLC0415 (in its environment only)
+
+    command = str(Path(sys.executable).with_name("jupyter-mcp-server"))
+    options = ["--transport", "stdio", "--jupyter-url", server.url, "--jupyter-token", TOKEN]
+    options += ["--max-execution-timeout", str(SECONDS)]
+    async with Client(StdioServerParameters(command=command, args=["start", *options], env=dict(os.environ))) as client:
+        book = {"notebook_name": "book", "notebook_path": path.name, "kernel_id": kernel_id}
+        await call_tool(client, "use_notebook", book)
+        for name in cells_of(path):
+            await call_tool(client, "execute_cell", {"cell_id": name, "timeout": SECONDS})
+        await asyncio.to_thread(wait_until, lambda: is_saved(path))
+
+
+async def call_tool(client, name, arguments):
+    result = await client.call_tool(name, arguments, read_timeout_seconds=SECONDS)
+    print(name, arguments, result.content)
+    assert not result.is_error, result
 
 
 def execute_by_nbclient(path):
@@ -148,7 +151,8 @@ def main(kind, path):
             if kind == "documents":
                 execute_by_documents(server, path, kernel_id)
             else:
-                asyncio.run(execute_by_nbmodel(server, path, kernel_id))
+                execute = {"nbmodel": execute_by_nbmodel, "mcp": execute_by_mcp}[kind]
+                asyncio.run(execute(server, path, kernel_id))
         finally:
             server.close()
 

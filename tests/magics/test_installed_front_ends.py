@@ -4,51 +4,61 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import venv
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 
 import pytest
+import zmq
+from jupyter_client.session import Session
 from magics.kernels import ALL_IS_SHOWN
-from magics.test_front_ends import ID, receipts, text
+from magics.test_front_ends import ID, PAGES, Notebook, receipts, text
 
 import lk_jupyter
 
 pytestmark = [pytest.mark.nightly, pytest.mark.timeout(1500), pytest.mark.xdist_group("front ends")]
 
 ROOT = Path(__file__).parents[2]
-SERVERS = {
-    "documents": ("jupyter-server-documents==0.3.3", "jupyter-ai[rtc-jsd]", "jupyterlab"),
-    "nbmodel": (
-        "jupyter-server-nbmodel==0.2.9",
-        "jupyter-mcp-server==2.2.4",
-        "jupyter-collaboration==5.0.4",
-        "jupyterlab",
-    ),
-}
-PROGRAMS = ("nbclient", "papermill", "nbconvert")
+NBMODEL = (
+    *("jupyter-server-nbmodel==0.2.9", "jupyter-mcp-server==2.2.4", "jupyter-collaboration==5.0.4", "jupyterlab"),
+)
 STOCK = ("nbclient", "papermill", "nbconvert", "ipykernel")
+#: The name and the packages of the environment of each front end.
+ENVIRONMENTS = {
+    "documents": ("documents", ("jupyter-server-documents==0.3.3", "jupyter-ai[rtc-jsd]", "jupyterlab")),
+    "nbmodel": ("nbmodel", NBMODEL),
+    "mcp": ("nbmodel", NBMODEL),
+    **dict.fromkeys(("nbclient", "papermill", "nbconvert"), ("stock", STOCK)),
+}
 
+SHORT_ID = r"run ([0-9a-f]{8})"
 RUN = "%%lk_run --gpu A100"
 LINES = "import time\nfor i in range(10):\n    print('line', i, flush=True)\n    time.sleep(0.2)"
-CELLS = {
-    "load": "%load_ext lk_jupyter",
+#: The cells of runs.
+RUNS = {
     "plain": f"{RUN}\n{LINES}",
     "tqdm": f"{RUN}\nimport time\nfrom tqdm.auto import tqdm\nfor i in tqdm(range(20)):\n    time.sleep(0.1)",
     "figure": f"{RUN}\nfrom IPython.display import HTML, display\nprint('above')\ndisplay(HTML('<b>figure</b>'))",
     "fan": f"{RUN} --sweep x=1,2\nprint('member', x)",
     "session": f"{RUN} --session night\nprint('in the session')",
+}
+LOAD = {"load": "%load_ext lk_jupyter\nimport os\nprint('process', os.getpid())"}
+CELLS = {
+    **LOAD,
+    **RUNS,
     "detached": f"{RUN} --detach\n{LINES}",
     "later": f"{ALL_IS_SHOWN}\nprint('later')",
     "wait": "%lk_wait",
     "stop": "%lk_sessions stop night",
 }
-FAILING = {
-    "failing": f"{RUN}\nprint('before')\n1 / 0",
-    "interrupted": f"{RUN}\nimport time\nprint('INTERRUPT', flush=True)\ntime.sleep(600)",
-}
+INTERRUPTED = {"interrupted": f"{RUN}\nimport time\nprint('INTERRUPT', flush=True)\ntime.sleep(600)"}
+FAILING = {"failing": f"{RUN}\nprint('before')\n1 / 0", **INTERRUPTED}
 
 
 def python_of(name, packages):
@@ -74,21 +84,84 @@ def free_port():
         return str(listener.getsockname()[1])
 
 
-def executed(kind, python, cells, cloud, folder):
-    """Execute the cells by a front end; return the outputs of each cell in the saved file, writes of the log joined."""
-    path = folder / "notebook.ipynb"
+def write_notebook(path, cells):
+    """Write a notebook of these cells, whose names are their ids."""
     empty = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None}
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     book = {"cells": [{**empty, "id": name, "source": code} for name, code in cells.items()]}
     path.write_text(json.dumps({**book, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}))
+
+
+def read_outputs(path):
+    """Return the outputs of each cell in a file by the id of the cell, writes of the log joined."""
+    saved = json.loads(path.read_text("utf-8"))["cells"]
+    return {cell["id"]: joined(cell.get("outputs", [])) for cell in saved}
+
+
+def execute(kind, cells, cloud, folder):
+    """Execute the cells by a front end; return the saved file, and the moments at which ids of runs were shown."""
+    path = folder / "notebook.ipynb"
+    write_notebook(path, cells)
+    (folder / "runtime").mkdir()
+    python, runtime = python_of(*ENVIRONMENTS[kind]), folder / "runtime"
     env = {name: value for name, value in os.environ.items() if not name.startswith(("LK_", "JUPYTER", "PYTHON"))}
     env |= {"LK_BASE_URL": cloud.base_url, "LK_API_KEY": cloud.api_key, "HOME": str(folder)}
     env |= {"LK_JOURNAL": str(folder / "journal.sqlite"), "LK_LOG_DIR": str(folder / "logs")}
+    env |= {"JUPYTER_RUNTIME_DIR": str(runtime), "TMPDIR": str(runtime)}
     script = Path(__file__).with_name("execute_notebook.py")
-    subprocess.run([python, str(script), kind, str(path), free_port()], env=env, cwd=folder, check=True)
-    saved = json.loads(path.read_text("utf-8"))["cells"]
-    assert [cell["id"] for cell in saved if cell["id"] in cells] == list(cells)
-    return path, {cell["id"]: joined(cell["outputs"]) for cell in saved}
+    with watching(runtime) as moments:
+        subprocess.run([python, str(script), kind, str(path), free_port()], env=env, cwd=folder, check=True)
+    assert [name for name in read_outputs(path) if name in cells] == list(cells)
+    return path, moments
+
+
+@contextmanager
+def watching(runtime):
+    """Read the outputs of the kernel that starts next; give the moments at which each id was shown.
+
+    The kernel is interrupted when a log contains INTERRUPT.
+    """
+    moments, has_ended = {}, threading.Event()
+    thread = threading.Thread(target=read_kernel, args=(runtime, moments, has_ended))
+    thread.start()
+    try:
+        yield moments
+    finally:
+        has_ended.set()
+        thread.join()
+
+
+def read_kernel(runtime, moments, has_ended):
+    """Read the outputs of a kernel until the end of the front end."""
+    while not (address := find_kernel(runtime)):
+        if has_ended.wait(0.05):
+            return
+    session, process = Session(key=address["key"].encode()), None
+    with zmq.Context() as context, context.socket(zmq.SUB) as socket:
+        socket.subscribe(b"")
+        socket.connect(f"tcp://{address['ip']}:{address['iopub_port']}")
+        while not has_ended.is_set():
+            if not socket.poll(200):
+                continue
+            _, frames = session.feed_identities(socket.recv_multipart())
+            message = session.deserialize(frames)
+            content = message["content"]
+            words = content.get("text") or content.get("data", {}).get("text/plain", "")
+            for run_id in re.findall(ID, words):
+                moments.setdefault(run_id, message["header"]["date"])
+            if pid := re.fullmatch(r"process (\d+)\n", words):
+                process = int(pid[1])
+            if "INTERRUPT\n" in words and message["msg_type"] == "stream":
+                os.kill(process, signal.SIGINT)
+
+
+def find_kernel(runtime):
+    """Return the connection file of a kernel in a folder, or None; programs write it with a name of their own."""
+    for path in runtime.glob("*.json"):
+        with suppress(ValueError):  # the program is writing the file
+            if "iopub_port" in (address := json.loads(path.read_text())):
+                return address
+    return None
 
 
 def joined(outputs):
@@ -108,31 +181,94 @@ def joined(outputs):
     return result
 
 
-def check(name, outputs):
-    """Check the outputs of the cell of one run."""
-    first, last = text(outputs[0]), text(outputs[-1])
-    run_id = re.search(ID, first)[0]
-    assert "1.59 credits/h" in first
-    assert run_id in last or run_id[:8] in last
-    assert re.search(r"completed|failed|aborted", last)
-    assert "credits" in last
-    rich = name == "figure"
-    assert len(outputs) - rich <= 4, list(map(text, outputs))
-    assert sum(len(json.dumps(output)) for output in outputs if output["output_type"] != "stream") < 10_000
+def check_runs(outputs, rule="appended"):
+    """Check the outputs of cells of runs by name.
 
-
-@pytest.mark.parametrize("kind", [*SERVERS, *PROGRAMS])
-def test_a_front_end_saves_the_id_one_receipt_for_each_run_and_nothing_in_another_cell(kind, cloud, tmp_path):
-    python = python_of(kind, SERVERS[kind]) if kind in SERVERS else python_of("stock", STOCK)
-    cells = CELLS | FAILING if kind in SERVERS else CELLS
-    path, outputs = executed(kind, python, cells, cloud, tmp_path)
-    for name in ("plain", "tqdm", "figure", "fan", "session", *(FAILING if kind in SERVERS else ())):
-        check(name, outputs[name])
+    The rule is what the front end does. "appended" and "dropped" updates give outputs that never change. Where updates
+    are "applied", the receipt takes the place of the first output, above the log. Outputs that are "sorted" are saved
+    when the cell has ended: text first, the error last. The receipt of a session is in the cell that stops the session.
+    """
+    for name in RUNS | FAILING:
+        if name in outputs:
+            check_run(name, outputs[name], rule)
     assert [text(output) for output in outputs["later"]] == ["later\n"]
-    (detached,) = outputs["detached"]
-    run_id = re.search(ID, text(detached))[0]
-    assert f"%lk_abort {run_id[:8]}" in text(detached)
+    (run_id,) = set(re.findall(ID, text(outputs["detached"][0])) + receipts([outputs["detached"]]))
     saved = receipts(outputs.values())
     assert sorted(saved) == sorted(set(saved))
     assert run_id in saved
-    assert len(lk_jupyter.receipts(path)) == len(saved) == (7 if cells is CELLS else 9)
+    session_id = re.search(SHORT_ID, text(outputs["session"][0 if rule == "applied" else -1]))[1]
+    assert [run_id[:8] for run_id in receipts([outputs["stop"]])] == [session_id]
+    return saved
+
+
+def check_run(name, outputs, rule):
+    """Check the outputs of one cell."""
+    texts = list(map(text, outputs))
+    with_receipt = [output for output in outputs if receipts([[output]])]
+    if rule == "applied":
+        first = last = [*with_receipt, outputs[0]][0]
+    elif rule == "sorted":
+        last = [output for output in outputs if output["output_type"] != "error"][-1]
+        first = next(output for output in outputs if re.search(ID, text(output)))
+    else:
+        first, last = outputs[0], outputs[-1]
+    ids = receipts([[last]]) or re.findall(SHORT_ID, text(last))
+    assert len(ids) == (2 if name == "fan" else 1), (name, texts)
+    assert receipts([outputs]) == ([] if name == "session" else ids), (name, texts)
+    assert all(run_id[:8] in text(last) and run_id[:8] in text(first) for run_id in ids), (name, texts)
+    assert re.search(r"completed|failed|aborted", text(last)), (name, texts)
+    assert "credits" in text(last), (name, texts)
+    assert rule == "applied" or "1.59 credits/h" in text(first), (name, texts)
+    assert sum(map(bool, map(str.strip, texts))) - (name == "figure") <= 4, (name, texts)
+    assert size_without_log(outputs) < 10_000, (name, texts)
+
+
+def size_without_log(outputs):
+    """Return the bytes that outputs take in a file, except the log."""
+    return sum(len(json.dumps(output)) for output in outputs if output["output_type"] != "stream")
+
+
+def check_moments(outputs, moments):
+    """Check that each id was shown within 2 s after the server accepted the run."""
+    metadata = [output.get("metadata", {}).get("lk_jupyter", {}) for cell in outputs.values() for output in cell]
+    facts = [receipt for each in metadata for receipt in each.get("runs", [each]) if "created_at" in receipt]
+    delays = {
+        receipt["execution_id"]: (
+            moments[receipt["execution_id"]] - datetime.fromisoformat(receipt["created_at"])
+        ).total_seconds()
+        for receipt in facts
+    }
+    print("seconds until the id:", sorted(delays.values()))
+    assert delays
+    assert max(delays.values()) < 2
+
+
+@pytest.mark.parametrize("kind", ENVIRONMENTS)
+def test_a_front_end_saves_the_id_one_receipt_for_each_run_and_nothing_in_another_cell(kind, cloud, tmp_path):
+    path, moments = execute(kind, CELLS | FAILING, cloud, tmp_path)
+    outputs = read_outputs(path)
+    if kind == "papermill":  # it ends at the first error
+        (tmp_path / "second").mkdir()
+        second, more = execute(kind, LOAD | INTERRUPTED, cloud, tmp_path / "second")
+        outputs["interrupted"] = read_outputs(second)["interrupted"]
+        moments |= more
+    saved = check_runs(outputs, "sorted" if kind == "mcp" else "appended")
+    check_moments(outputs, moments)
+    (run_id,) = receipts([outputs["plain"]])
+    assert any(f"%lk_abort {run_id[:8]}" in text(output) for output in outputs["plain"])
+    assert len(saved) == 9
+    assert len(lk_jupyter.receipts(path)) == (8 if kind == "papermill" else 9)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_without_our_extension_saves_the_same(page, kernel):
+    kernel.client.session.metadata = PAGES[page]
+    notebook = Notebook(kernel, "applied")
+    on = kernel.interrupt_when(lambda cell: "INTERRUPT" in cell.text)
+    cells = CELLS | FAILING
+    for name, code in cells.items():
+        notebook.run(code, on=on if name == "interrupted" else None)
+    outputs = dict(zip(cells, notebook.cells, strict=True))
+    saved = check_runs(outputs, "applied" if page == "VS Code" else "appended")
+    content = {"cells": [{"outputs": cell} for cell in notebook.cells]}
+    assert len(lk_jupyter.receipts(content)) == len(saved) == 9
