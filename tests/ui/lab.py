@@ -45,6 +45,8 @@ class Lab:
     token: str
     root: Path
     program: tuple[str, ...] = ("jupyterlab", "--LabApp.expose_app_in_browser=True")
+    #: The interpreter of its environment.
+    python: str = sys.executable
     #: Where its server records the requests that may change something.
     changes: Path = Path(CHANGES)
 
@@ -69,9 +71,13 @@ def running(
     settings: Path, root: Path, signed_in: dict[str, str], *options: str, at: str = "", program: tuple[str, ...] = ()
 ) -> Iterator[Lab]:
     """Start JupyterLab on this folder, its kernels signed in to a cloud; end it."""
-    _be_quiet(settings)
+    be_quiet(settings)
     lab = Lab(
-        f"http://127.0.0.1:{free_port()}{at}", secrets.token_hex(16), root, program or Lab.program, settings / CHANGES
+        f"http://127.0.0.1:{free_port()}{at}",
+        secrets.token_hex(16),
+        root,
+        program or Lab.program,
+        changes=settings / CHANGES,
     )
     with serving(lab, settings, signed_in, *options):
         yield lab
@@ -104,7 +110,7 @@ def serving(lab: Lab, settings: Path, signed_in: dict[str, str], *options: str) 
 
 def _command(lab: Lab) -> list[str]:
     return [
-        *(sys.executable, "-m", *lab.program, "--no-browser", "--allow-root"),
+        *(lab.python, "-m", *lab.program, "--no-browser", "--allow-root"),
         "--LanguageServerManager.autodetect=False",  # it starts npm, as the question whether to build anew does
         '--ServerApp.tornado_settings={"page_config_data": {"buildCheck": False, "buildAvailable": False}}',
         *(f"--IdentityProvider.token={lab.token}", f"--ServerApp.root_dir={lab.root}"),
@@ -120,8 +126,11 @@ def _sockets(runtime: str) -> list[str]:
     return ["--KernelManager.transport=ipc"] if sys.platform == "linux" and len(runtime) < 50 else []
 
 
-def _be_quiet(settings: Path) -> None:
-    """Keep the question about Jupyter news from covering the page, and Lab from checking its own schemas each time."""
+def be_quiet(settings: Path, *, has_test_modules: bool = True) -> None:
+    """Keep the question about Jupyter news from covering the page, and Lab from checking its own schemas each time.
+
+    ``has_test_modules`` is whether the server's environment has the packages that modules of the tests import.
+    """
     folder = settings / "@jupyterlab" / "apputils-extension"
     folder.mkdir(parents=True)
     chosen = {"fetchNews": "false", "checkForUpdates": False}
@@ -133,7 +142,7 @@ def _be_quiet(settings: Path) -> None:
     ours = f"import sys\nsys.path.append({tests!r})\nimport changes, cloud_process\nsys.path.remove({tests!r})\n"
     ours += f"import pathlib\nchanges.record_tornado(pathlib.Path({str(settings / CHANGES)!r}))\n"
     ours += "cloud_process.fork_kernels()\n" if FORKS else ""
-    (settings / "jupyter_server_config.py").write_text(unchecked + ours)
+    (settings / "jupyter_server_config.py").write_text(unchecked + (ours if has_test_modules else ""))
     (settings / "profile_default").mkdir(exist_ok=True)
     history = "c.HistoryManager.hist_file = ':memory:'\n"  # of one kernel: another's cells may hold a key
     (settings / "profile_default" / "ipython_kernel_config.py").write_text(history)
