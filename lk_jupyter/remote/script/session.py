@@ -38,7 +38,7 @@ _pace = 1.0
 _settings = {"key": b""}
 _answer: dict[str, Any] = {}
 _cell_settings: dict[str, Any] = {}
-_work = {"busy": 0, "since": time.monotonic(), "cells": 0}
+_work = {"busy": 0, "since": time.monotonic(), "cells": 0, "requests": 0}
 
 
 def begin(settings: dict[str, Any], shell: Any) -> None:
@@ -75,6 +75,7 @@ def _sign_outputs(session: Any) -> None:
 
 def _mark_busy() -> None:
     _work["busy"] += 1
+    _work["requests"] += 1
 
 
 def _count_cell(_: Any) -> None:
@@ -88,10 +89,17 @@ def _mark_idle() -> None:
 def _release_when_idle(settings: dict[str, Any], shell: Any) -> None:
     idle, end = settings["idle"], time.monotonic() + settings["left"]
     margin = min(60, max(20, settings["left"] / 4))  # a slow start leaves little time, and saving takes time
-    while not _is_over(idle, end, margin):
-        time.sleep(min(_pace, idle / 4))
-    if settings["save"]:
-        _save_variables(settings["save"], shell)
+    is_ending = False
+    while not is_ending:
+        while not _is_over(idle, end, margin):
+            time.sleep(min(_pace, idle / 4))
+        is_at_limit = end - time.monotonic() < margin
+        if is_at_limit and _work["busy"]:
+            _interrupt_cell(end - margin / 4)  # the cell and a pickle must not use the variables at the same time
+        requests = _work["requests"]
+        if settings["save"]:
+            _save_variables(settings["save"], shell)
+        is_ending = is_at_limit or not (_work["busy"] or _work["requests"] > requests)  # saving takes time
     while _work["busy"]:  # the time limit ends the cell
         time.sleep(_pace)
     os.kill(os.getppid(), signal.SIGTERM)  # the server ends, and with the server the run and the bill
@@ -104,6 +112,13 @@ def _is_over(idle: float, end: float, margin: float) -> bool:
         return remaining < margin / 2
     patience = idle if _work["cells"] else max(idle, _FIRST_CELL)
     return remaining < margin or time.monotonic() - _work["since"] >= patience
+
+
+def _interrupt_cell(end: float) -> None:
+    """Interrupt the cell, and wait for its end, at the latest until ``end``."""
+    os.kill(os.getpid(), signal.SIGINT)
+    while _work["busy"] and time.monotonic() < end:
+        time.sleep(0.1)
 
 
 def _save_variables(place: dict[str, str], shell: Any) -> None:

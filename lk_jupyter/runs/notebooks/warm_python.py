@@ -83,6 +83,9 @@ _SOONEST, _LATEST = 1, 60
 #: Seconds after the limit at which a server ends a kernel, which saves variables before.
 _SAVING = 300
 
+#: Seconds after which a server without a kernel ends: a kernel can take long to start on a busy machine.
+_UNUSED = 120
+
 #: Run id → session, for the connected sessions of this process.
 _open: dict[str, WarmPython] = {}
 
@@ -111,7 +114,7 @@ def _flags(minutes: float) -> list[str]:
     kernels = {"cull_idle_timeout": seconds + _SAVING, "cull_interval": pace, "cull_connected": True}
     return [
         *(f"--MappingKernelManager.{name}={value}" for name, value in kernels.items()),
-        "--ServerApp.shutdown_no_activity_timeout=1",
+        f"--ServerApp.shutdown_no_activity_timeout={_UNUSED}",
     ]
 
 
@@ -268,7 +271,7 @@ class WarmPython:
         self.prepare()
         phases["start"], phase_start = time.monotonic() - phase_start, time.monotonic()
         settings, session = bundle.payload.settings, self.run.session
-        links = upload_variables(session, settings, bundle, report) if bundle.payload.parts else None
+        links = upload_variables(session, settings, bundle, self._awake(report)) if bundle.payload.parts else None
         phases["upload"], phase_start = time.monotonic() - phase_start, time.monotonic()
         self.bring(bundle, links)
         phases["environment"] = time.monotonic() - phase_start
@@ -277,6 +280,19 @@ class WarmPython:
         self._question = secrets.token_hex(16)
         finish = f"{_SESSION_MODULE}.finish({self._question!r}, __import__('IPython').get_ipython())"
         return self.execute(above + source.code, wants={_ANSWER: finish} if bundle.payload.parts else None)
+
+    def _awake(self, report: Callable[[str], None]) -> Callable[[str], None]:
+        """Return ``report``, which also keeps the session from ending as idle during a long upload."""
+        pause, last = 60 * self.idle / 4, time.monotonic()
+
+        def report_progress(step: str) -> None:
+            nonlocal last
+            if time.monotonic() - last > pause:
+                self.execute("pass", silent=True).answer()
+                last = time.monotonic()
+            report(step)
+
+        return report_progress
 
     def verified(self, message: Message) -> Message | None:
         """Return the content of a message with rich output, if this session has signed the message.
