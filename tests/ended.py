@@ -1,0 +1,124 @@
+"""Trainings that end at a random moment: by an interrupt, the time limit, ``--max-cost``, and Stop.
+
+``python tests/ended.py --count 100`` ends that number of trainings in a notebook on a local cloud, and counts those
+whose state isn't restored up to the last step in the log, and those that leave a run active. A test does so once for
+each way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import re
+import sys
+import tempfile
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+WAYS = ("interrupt", "time limit", "--max-cost", "Stop")
+
+#: Credits per hour of the machine, for a maximum cost that is reached after some seconds.
+PRICE = 1.59
+
+TRAINING = """%%lk_run --gpu A100 {options}
+import time
+while True:
+    state["step"] += 1
+    if state["step"] % 5 == 0:
+        print("step", state["step"], flush=True)
+    time.sleep(0.02)
+"""
+
+#: Stops the only active run after some seconds, as the button Stop of the panel does.
+STOP = """
+import threading, time
+from lk_jupyter.widgets import Runs
+def stop_later(seconds):
+    active = []
+    while not active:
+        active = [run.execution_id for run in session.client.workloads.list() if run.status == "running"]
+        time.sleep(0.05)
+    time.sleep(seconds)
+    Runs().abort(active[0])
+"""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """The state after a training that was ended in a way, and the last step in the log."""
+
+    way: str
+    seconds: float
+    step: int
+    logged: int
+    shown: str
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the state contains all steps in the log."""
+        return self.step >= self.logged > 0
+
+
+def end_training(kernel, way: str, seconds: float) -> Ending:
+    """End a training in a way after some seconds, and read its state in the notebook."""
+    options = {
+        "time limit": f"--timeout {max(2, round(seconds) + 1)}",
+        "--max-cost": f"--max-cost {(seconds + 3) * PRICE / 3600:.5f}",
+    }
+    kernel.run("state = {'step': 0}")
+    if way == "Stop":
+        kernel.run(f"threading.Thread(target=stop_later, args=({seconds},), daemon=True).start()")
+    steps = round(seconds / 0.02)
+
+    def is_reached(cell) -> bool:
+        return way == "interrupt" and _last_step(cell.text) >= steps
+
+    cell = kernel.run(TRAINING.format(options=options.get(way, "")), on=kernel.interrupt_when(is_reached))
+    return Ending(way, seconds, int(kernel.value("state['step']")), _last_step(cell.text), cell.shown[-1])
+
+
+def _last_step(text: str) -> int:
+    return int(([0, *re.findall(r"step (\d+)\n", text)])[-1])
+
+
+def end_trainings(kernel, count: int, seed: int):
+    """Yield trainings that end in each way in turn, after random seconds."""
+    kernel.run(f"import lk_jupyter\nsession = lk_jupyter.connect()\n{STOP}")
+    draw = random.Random(seed)
+    for number in range(count):
+        yield end_training(kernel, WAYS[number % len(WAYS)], draw.uniform(1, 4))
+
+
+def main() -> None:
+    """End trainings, and print a line for each incomplete state, and the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=100, help="number of trainings")
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    from conftest import RunningCloud  # noqa: PLC0415 (a module of pytest)
+    from magics.kernels import Kernel, running_kernel  # noqa: PLC0415 (the same)
+
+    complete, active = Counter[str](), 0
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        home, cloud = Path(folder), RunningCloud(Path(folder) / "cloud")
+        stack.callback(cloud.stop)
+        env = {name: text for name, text in os.environ.items() if not name.startswith(("LK_", "XDG_"))}
+        env |= {"HOME": folder, "LK_BASE_URL": cloud.base_url, "LK_API_KEY": cloud.api_key, "LK_CARRY": "always"}
+        env |= {"LK_JOURNAL": str(home / "journal.sqlite"), "LK_LOG_DIR": str(home / "logs"), "LK_LOG_LINES": "5000"}
+        kernel = Kernel(*stack.enter_context(running_kernel(env, home)), home)
+        kernel.run("%load_ext lk_jupyter")
+        for ending in end_trainings(kernel, arguments.count, arguments.seed):
+            complete[ending.way] += ending.is_complete
+            active += len(cloud.client.workloads.list())
+            if not ending.is_complete:
+                print(ending, flush=True)
+    total = sum(complete.values())
+    print(f"{total} of {arguments.count} states complete {dict(complete)}; {active} runs left active")
+    sys.exit(total < arguments.count or active > 0)
+
+
+if __name__ == "__main__":
+    main()
