@@ -305,7 +305,7 @@ LIMITS = (
     (r"without work for (\d+) minutes \(`--idle", f"{warm_python.IDLE_MINUTES:.0f}"),
     (r"runs and one chat, for ([\d.]+) credits at most", f"{levels.MOST_CREDITS}"),
     (r"the cell ends within (\d+) seconds", f"{_constant('lk_jupyter/runs/abort.py', 'LET_GO'):.0f}"),
-    (r"doesn't end within (\d+) seconds is aborted", f"{_constant('lk_jupyter/runs/abort.py', 'GRACE'):.0f}"),
+    (r"doesn't end within (\d+) seconds is aborted", f"{_constant('lk_jupyter/protocol/bucket.py', 'GRACE'):.0f}"),
     (r"answers with 404, for (\d+) minutes", f"{_constant('lk_jupyter/api/_polling.py', 'PATIENCE') / 60:.0f}"),
     (r"with (\d+) s and, on Linux, (\d+) MB", f"{_preview_process.SECONDS}", _megabytes(_preview_child.MEMORY)),
     (

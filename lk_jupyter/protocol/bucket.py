@@ -43,6 +43,10 @@ KEPT = {
 RENEWED = timedelta(days=20)
 
 
+#: Seconds that a run has to return its variables and to end, after a request to stop and before the abort.
+GRACE = 10.0
+
+
 def stop_key(token: str) -> str:
     """Return the key of the object that requests the end of a run."""
     return returned_key(token, "stop")

@@ -15,6 +15,11 @@ STOP = b"stop"
 STOPPED, TIMED_OUT = 130, 124
 
 
+def saving_seconds(limit: float) -> float:
+    """Return the seconds before a time limit, in seconds, that are left for sending variables back."""
+    return max(min(2.0, limit / 2), min(15.0, limit / 10))
+
+
 def signature(key: bytes, *parts: bytes) -> bytes:
     """Return the HMAC-SHA256 of parts with lengths, so that different lists of parts have different signatures."""
     import hmac  # like json in the driver, not at the start of a run

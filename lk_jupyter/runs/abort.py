@@ -24,14 +24,12 @@ from lk_jupyter.api._polling import PATIENCE
 from lk_jupyter.api.execution import is_final
 from lk_jupyter.api.states import is_known
 from lk_jupyter.errors import ApiError, LkError, NotFound, OperationNotAvailable
+from lk_jupyter.protocol.bucket import GRACE
 from lk_jupyter.runs.follow import PAUSES, Ending
 from lk_jupyter.runs.interrupts import SafeEvent, all_served, in_background
 
 #: Seconds after which a waiting caller gets a message; the abort continues.
 LET_GO = 10.0
-
-#: Seconds that a run has to return its variables and to end, after a request to stop and before the abort.
-GRACE = 10.0
 
 #: Seconds between two looks whether an aborted run has ended, and before the abort is repeated.
 _LOOK, _LONGEST_LOOK, _REPEAT = 0.1, 2.0, 30.0

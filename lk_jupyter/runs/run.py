@@ -27,10 +27,10 @@ from lk_jupyter.config.signing import signing_key
 from lk_jupyter.errors import NotFound, OutcomeUnknown, RunDetached, UsageError
 from lk_jupyter.journal.journal import JournalEntry, journal
 from lk_jupyter.machines.catalogue import hourly_price
-from lk_jupyter.protocol.bucket import stop_key
+from lk_jupyter.protocol.bucket import GRACE, stop_key
 from lk_jupyter.protocol.metadata import CARRY_KEY, OUTPUTS_KEY, REQUEST_KEY, ports_in
 from lk_jupyter.remote.sign import STOP, signature
-from lk_jupyter.runs.abort import GRACE, Abort, abort_soon
+from lk_jupyter.runs.abort import Abort, abort_soon
 from lk_jupyter.runs.clock import Bill, calculate_bill, now
 from lk_jupyter.runs.follow import Ending, Follower
 from lk_jupyter.runs.ids import drop_earlier_lines, resolve

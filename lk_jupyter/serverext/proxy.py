@@ -51,7 +51,7 @@ _EVENTS = "text/event-stream"
 class Proxy(Handler):
     """Forward an operation of the API. Bodies pass piece by piece in both directions."""
 
-    _opening: asyncio.Future[httpx.Response] | None = None
+    _opening: asyncio.Future[httpx.Response | None] | None = None
     _reservation: Reservation | End | None = None
 
     async def prepare(self) -> None:  # type: ignore[override]
@@ -96,11 +96,14 @@ class Proxy(Handler):
         while piece := await self._pieces.get():
             yield piece
 
-    async def _open(self, content: AsyncIterator[bytes] | None) -> httpx.Response:
+    async def _open(self, content: AsyncIterator[bytes] | None) -> httpx.Response | None:
+        """Return the answer of the API; None if a run ended before its abort was sent."""
         self._allowed = await self._match()
         if content and (model := self._allowed.endpoint.checked_body):
             content = await _check_body(model, content)
         self._upstream = await self.desk.upstream()
+        if await self._has_stopped():
+            return None
         if content:
             content = await self._reserve(content)
         if self.request.headers.get("If-None-Match") == "*":
@@ -173,6 +176,9 @@ class Proxy(Handler):
     async def _answer(self) -> None:
         async with self._opened:
             response = await (self._opening or self._open(None))
+            if response is None:
+                await self.finish("null")
+                return
             self.set_status(response.status_code)
             if _EVENTS in response.headers.get("content-type", ""):
                 await self._pass_on(response, _EVENTS)
@@ -184,6 +190,16 @@ class Proxy(Handler):
                 if self._reservation:
                     self._reservation.confirm(_parse_response(self._allowed.endpoint, content))
                 await self.finish(None if response.status_code == 204 else json.dumps(content))
+
+    async def _has_stopped(self) -> bool:
+        """Return whether the request aborts a run that has returned its variables and ended by now."""
+        from lk_jupyter.api._endpoint import endpoint_of  # noqa: PLC0415 (at first use)
+        from lk_jupyter.api.workloads import Workloads  # noqa: PLC0415 (the same)
+        from lk_jupyter.serverext.stop import stops_itself  # noqa: PLC0415 (the same)
+
+        if self._allowed.endpoint is not endpoint_of(Workloads.abort):
+            return False
+        return await stops_itself(self._upstream, str(self._allowed.values["execution_id"]))
 
     def _prepare_file(self, response: httpx.Response) -> None:
         """Make a browser save a file, and never show the file as a page of this server."""

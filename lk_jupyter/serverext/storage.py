@@ -102,7 +102,7 @@ class Folder(Handler):
         upstream = await self.desk.upstream()
         if await _files(upstream, folder, 1):
             raise RequestProblem("refused", f"The folder '{folder}' already exists. Nothing was changed.", 409)
-        await _put(upstream, folder + KEEP, 0, _empty_body())
+        await put(upstream, folder + KEEP, 0, _empty_body())
         self.finish({"objects": 1})
 
 
@@ -232,7 +232,7 @@ async def _copy(upstream: Upstream, source: str, target: str) -> None:
         size = _size(response)
         if size is None:
             raise RequestProblem("refused", f"The server doesn't report the size of '{source}', so it can't be moved.")
-        await _put(upstream, target, size, response.aiter_raw())
+        await put(upstream, target, size, response.aiter_raw())
 
 
 async def _delete(upstream: Upstream, key: str) -> None:
@@ -250,7 +250,7 @@ def _download(upstream: Upstream, key: str) -> Any:
     return upstream.open(call.endpoint, call.path, headers={"Accept": "*/*", "Accept-Encoding": "identity"})
 
 
-async def _put(upstream: Upstream, key: str, size: int, pieces: AsyncIterator[bytes]) -> None:
+async def put(upstream: Upstream, key: str, size: int, pieces: AsyncIterator[bytes]) -> None:
     """Store an object, piece by piece as they come."""
     from lk_jupyter.api._endpoint import EXTERNAL, endpoint_of  # noqa: PLC0415
     from lk_jupyter.api.storage import StorageGroup  # noqa: PLC0415

@@ -7,6 +7,7 @@ variables are packed there, after the code, never while the code changes them.
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -24,7 +25,7 @@ _PACE, _FIRST = 0.5, 0.5
 #: Seconds after which code that has caught the interrupt is interrupted again.
 _AGAIN = 4.0
 
-#: Start of the run, approximately.
+#: Moment of the import, shortly after the start of the process.
 _START = time.monotonic()
 
 _why = ""
@@ -35,13 +36,19 @@ def watch(link: str, limit: float) -> None:
     if threading.current_thread() is not threading.main_thread():
         return
     signal.signal(signal.SIGINT, _on_signal)
-    end = _START + limit - saving_seconds(limit)
+    end = time.monotonic() - _age() + limit - sign.saving_seconds(limit)
     threading.Thread(target=_watch, args=(link, end), name="lk-stop", daemon=True).start()
 
 
-def saving_seconds(limit: float) -> float:
-    """Return the seconds before a time limit that are left for sending variables back."""
-    return max(min(1.0, limit / 2), min(15.0, limit / 10))
+def _age() -> float:
+    """Return the seconds since the process started, or since this module was imported if the system has no record."""
+    try:
+        with open("/proc/self/stat", encoding="ascii", errors="replace") as file:
+            ticks = int(file.read().rpartition(")")[2].split()[19])
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError, AttributeError):
+        return time.monotonic() - _START
+    return max(age, time.monotonic() - _START)
 
 
 def _watch(link: str, end: float) -> None:
@@ -50,7 +57,7 @@ def _watch(link: str, end: float) -> None:
     while time.monotonic() < end and not is_requested:
         started = time.monotonic()
         is_requested = bool(driver._key) and _is_signed(_read(link))
-        pace = max(_PACE, 20 * (time.monotonic() - started))  # a slow bucket takes little of the run's time
+        pace = min(max(_PACE, 5 * (time.monotonic() - started)), 2.0)  # a slow bucket takes little of the run's time
         if not is_requested:
             time.sleep(max(0.0, min(pace, end - time.monotonic())))
     _interrupt(

@@ -11,9 +11,10 @@ from lk_jupyter.api.execution import ExecutionRecord, is_final
 from lk_jupyter.connection.connection import Connection
 from lk_jupyter.errors import OutcomeUnknown, RunError
 from lk_jupyter.options.runs import RunOptions
+from lk_jupyter.protocol.bucket import GRACE
 from lk_jupyter.protocol.frames import BAR, NO_NONCE, Frame, Splitter, words_of
 from lk_jupyter.protocol.offloaded import STORED
-from lk_jupyter.runs.abort import GRACE, Abort
+from lk_jupyter.runs.abort import Abort
 from lk_jupyter.runs.clock import Bill, calculate_bill
 from lk_jupyter.runs.fanout.comparison import MemberResult
 from lk_jupyter.runs.fanout.plan import RunPlan

@@ -12,6 +12,7 @@ from lk_jupyter.connection.connection import Connection
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.options.runs import AttachOptions, Options
 from lk_jupyter.protocol.notice import WARNING, Notice
+from lk_jupyter.remote.sign import saving_seconds
 from lk_jupyter.runs.observers.base import ObserverGroup, RunObserver
 from lk_jupyter.runs.observers.hints import RunHints
 from lk_jupyter.runs.observers.limits import BillCheck, Countdown, LowBalance, MaxCost
@@ -61,7 +62,8 @@ def default_observers(  # noqa: PLR0913 (the facts that observers read)
 def _limits_at_start(bundle: Bundle) -> Iterator[RunObserver]:
     yield Countdown(bundle.timeout, bundle)
     if bundle.max_cost is not None:
-        yield MaxCost(bundle.machine, bundle.max_cost)
+        returns = bundle.payload.carries or bool(bundle.payload.outputs)
+        yield MaxCost(bundle.machine, bundle.max_cost, saving_seconds(bundle.timeout) if returns else 0.0)
 
 
 def _limits_from_journal(run: Run) -> Iterator[RunObserver]:

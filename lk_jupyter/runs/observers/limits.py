@@ -129,13 +129,15 @@ LOOK_SECONDS = 10.0
 class MaxCost(RunObserver):
     """Abort the run just before its cost reaches the maximum.
 
-    The time limit in the request ends the run at about the same moment, also without this kernel.
+    The time limit in the request ends the run at about the same moment, also without this kernel. ``grace`` are the
+    seconds before that moment in which a run may return its variables.
     """
 
-    def __init__(self, machine: MachineType, max_cost: Decimal) -> None:
+    def __init__(self, machine: MachineType, max_cost: Decimal, grace: float = 0.0) -> None:
+        self._grace = grace
         self._rate = machine_cost(machine, 1) or Decimal(0)
         self._max_cost = max_cost
-        self._stop_at = seconds_for(machine, max_cost) - _AHEAD
+        self._stop_at = seconds_for(machine, max_cost) - _AHEAD - grace
         self._stopping = threading.Event()
         self._timer: threading.Timer | None = None
         self._looked_at = time.monotonic()
@@ -192,18 +194,15 @@ class MaxCost(RunObserver):
             if remaining < LOOK_SECONDS and not self._stopping.is_set():
                 self._stop(run, record.billed + self._rate * Decimal(str(max(remaining, 0.0))), max(remaining, 0.0))
 
-    def _stop(self, run: Run, spent: Decimal, grace: float = 0.0) -> None:
-        """Abort the run, once, in the background: each second costs, and the server may be away.
-
-        A run that returns variables does so shortly before its time limit, which results from the maximum cost.
-        """
+    def _stop(self, run: Run, spent: Decimal, grace: float | None = None) -> None:
+        """Abort the run, once, in the background: each second costs, and the server may be away."""
         if not self._stopping.is_set():
             self._stopping.set()
             run.stopped_because = (
                 f"it had cost about {credits_label(spent)} of --max-cost {self._max_cost.normalize():f}, "
                 "and the seconds until its machine stops are billed too"
             )
-            run.abort_soon(grace)
+            run.abort_soon(self._grace if grace is None else grace)
 
 
 #: A bill may differ by this factor from price times seconds, and by the price of this many seconds of rounding.
