@@ -73,9 +73,7 @@ def _set_state(settings: dict[str, Any], namespace: dict[str, Any]) -> None:
         _import_libraries(settings["libraries"])
     with silent():
         common = unchanged_objects(settings["kept"], settings["graphs"], namespace)
-    arriving = Arriving(
-        content, lambda message_leaf: _download_leaf(message_leaf, settings["blobs"][message_leaf["blob"]][0]), common
-    )
+    arriving = Arriving(content, lambda message_leaf: _download_leaf(message_leaf, settings["blobs"]), common)
     with silent():
         visit = Visit(arriving, namespace, hidden)
     if visit.refused:
@@ -161,11 +159,7 @@ def _read_links() -> dict[str, Any]:
 def _message_text(settings: dict[str, Any]) -> str:
     """Return the message; a long message is in the bucket."""
     text = settings["message"]
-    return (
-        bytes(_download_leaf(text, settings["blobs"][text["blob"]][0])).decode("ascii")
-        if isinstance(text, dict)
-        else text
-    )
+    return bytes(_download_leaf(text, settings["blobs"])).decode("ascii") if isinstance(text, dict) else text
 
 
 def _import_libraries(libraries: Iterable[str]) -> None:
@@ -188,18 +182,26 @@ def _read_message(settings: dict[str, Any]) -> messages.Received:
     _import_libraries(settings["libraries"])
 
     def leaf(message_leaf: Any) -> Any:
-        return _download_leaf(message_leaf, settings["blobs"][message_leaf["blob"]][0])
+        return _download_leaf(message_leaf, settings["blobs"])
 
     return messages.Received(_message_text(settings), leaf, settings["pickle"])
 
 
-def _download_leaf(message_leaf: dict[str, Any], key: str) -> Any:
+def _download_leaf(message_leaf: dict[str, Any], blobs: list[list[Any]]) -> Any:
+    """Download a leaf: a part of one blob, or ``count`` complete blobs. Raises Failed for other bytes."""
     from ..values import transfer as rooms
 
     memory = rooms.room(message_leaf["size"])
-    rooms.fetch([(_links["inputs"][message_leaf["blob"]], message_leaf["at"], memory)])
+    first, position, jobs = message_leaf["blob"], 0, []
+    for number in range(first, first + message_leaf.get("count", 1)):
+        size = blobs[number][1] if "count" in message_leaf else len(memory)
+        jobs.append((_links["inputs"][number], message_leaf["at"], memoryview(memory)[position : position + size]))
+        position += size
+    rooms.fetch(jobs)
     if hashlib.sha256(memory).hexdigest() != message_leaf["sha256"]:
-        raise messages.Failed("somebody changed .lk/v/{0} in the bucket. Delete it: %lk_rm .lk/v/{0} --yes".format(key))
+        raise messages.Failed(
+            "somebody changed .lk/v/{0} in the bucket. Delete it: %lk_rm .lk/v/{0} --yes".format(blobs[first][0])
+        )
     return memory
 
 

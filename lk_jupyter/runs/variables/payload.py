@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import sha256
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any
 
 from lk_jupyter.errors import UsageError
@@ -28,6 +28,9 @@ CARRY_NEEDS = ("carry", "ambient", "script.files")
 
 #: Leaves of at least this many bytes are separate objects of the bucket; smaller leaves share an object.
 ALONE = 1024 * 1024
+
+#: Leaves of at least this many bytes are cut into objects, at most about twice as many as ``_MAX_PARTS``.
+CUT, _MAX_PARTS = 8 * 1024 * 1024, 32
 
 #: Libraries that take long to import: a run whose values need any of these imports them together, first.
 _LARGE = {"numpy", "pandas", "pyarrow", "polars", "torch"}
@@ -378,9 +381,11 @@ def _blobs(leaves: list[tuple[dict[str, Any], Write]]) -> list[Blob]:
     small = [(leaf, write) for leaf, write in leaves if leaf["size"] < ALONE]
     for leaf, write in leaves:
         if leaf["size"] >= ALONE:
+            parts = _cut(leaf["size"], write)
             leaf.update(blob=len(blobs), at=0)
-            blobs.append(_blob(leaf["size"], write))
-            leaf["sha256"] = blobs[-1].key
+            blobs += parts
+            leaf["sha256"] = parts[0].key if len(parts) == 1 else fingerprint(write)
+            leaf.update({} if len(parts) == 1 else {"count": len(parts)})
     offset = 0
     for leaf, write in small:
         leaf.update(blob=len(blobs), at=offset, sha256=fingerprint(write))
@@ -388,6 +393,50 @@ def _blobs(leaves: list[tuple[dict[str, Any], Write]]) -> list[Blob]:
     if small:
         blobs.append(_blob(offset, _joined([write for _, write in small])))
     return blobs
+
+
+def _cut(size: int, write: Write) -> list[Blob]:
+    """Return the blobs of a leaf: a large leaf is cut where its writer starts a new array.
+
+    An array that didn't change, such as a column of a frame, is the same blob as before and isn't uploaded again.
+    """
+    if size < CUT:
+        return [_blob(size, write)]
+    starts, position, array_start = [0], 0, 0
+    least = max(ALONE, 1 << (size // _MAX_PARTS).bit_length())  # a power of 2: similar sizes are cut alike
+    most = max(CUT, least)
+
+    def count(piece: Any) -> None:
+        nonlocal position, array_start
+        length = memoryview(piece).nbytes
+        if length >= ALONE and position - array_start >= (least if array_start else 1):
+            array_start = position
+            starts.append(position)
+        position += length
+        while position - starts[-1] > most:
+            starts.append(starts[-1] + most)
+
+    write(count)
+    return [_blob(end - start, _slice(write, start, end)) for start, end in pairwise([*starts, position])]
+
+
+def _slice(write: Write, start: int, end: int) -> Write:
+    """Return a function that writes only the bytes from ``start`` to ``end``."""
+
+    def write_slice(sink: Callable[[Any], object]) -> None:
+        position = 0
+
+        def forward(piece: Any) -> None:
+            nonlocal position
+            view = memoryview(piece)
+            first, last = max(start - position, 0), min(end - position, view.nbytes)
+            position += view.nbytes
+            if first < last:
+                sink(view.cast("B")[first:last])
+
+        write(forward)
+
+    return write_slice
 
 
 def _joined(writes: list[Write]) -> Write:

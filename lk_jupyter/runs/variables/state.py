@@ -425,7 +425,9 @@ def origin_loader(settings: Mapping[str, Any], read: Callable[[int, int, int], b
         from lk_jupyter.remote.carry.reader import Arriving  # noqa: PLC0415 (imports cloudpickle)
 
         def read_leaf(node: dict[str, Any]) -> Any:
-            content = bytearray(read(node["blob"], node["at"], node["size"]))
+            blobs = range(node["blob"], node["blob"] + node.get("count", 1))
+            sizes = {blob: settings["blobs"][blob][1] if "count" in node else node["size"] for blob in blobs}
+            content = bytearray().join(read(blob, node["at"], size) for blob, size in sizes.items())
             if not matches_record(content, node):
                 raise NotReturned(CHANGED)
             return content

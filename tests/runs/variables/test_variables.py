@@ -46,7 +46,7 @@ from lk_jupyter.runs.submit.upload import clean_up
 from lk_jupyter.runs.variables.chunks import PIECE, pieces
 from lk_jupyter.runs.variables.download import CHANGED, download_outputs
 from lk_jupyter.runs.variables.fingerprint import fingerprint
-from lk_jupyter.runs.variables.payload import pack, settings_in
+from lk_jupyter.runs.variables.payload import pack, pack_state, settings_in
 from lk_jupyter.runs.variables.state import ChangedState
 
 MEGABYTES = np.arange(300_000.0)
@@ -625,6 +625,34 @@ def test_what_has_not_changed_is_not_sent_again_and_what_has_changed_in_place_is
     out = run(session, "last = array[100_000]", inputs={"array": array}, outputs=["last"]).outputs()
     assert len(uploads) == 2
     assert out["last"] == array[100_000]
+
+
+def test_only_the_changed_column_of_a_large_frame_is_uploaded_again(session, uploads):
+    rows = 1_250_000
+    frame = pd.DataFrame({name: np.arange(rows) + at for at, name in enumerate("abc")})
+    code, namespace = "print(frame.sum().tolist())", {"frame": frame}
+    run(session, code, sync=True, inputs=namespace)
+    first = set(uploads)
+    frame["a"] += 1
+    result = run(session, code, sync=True, inputs=namespace)
+    assert result.logs().strip() == str(frame.sum().tolist())
+    sizes = [session.storage.info(key).size for key in set(uploads) - first]
+    assert frame["a"].nbytes <= sum(sizes) < frame["a"].nbytes + 1000
+
+
+def test_a_leaf_is_cut_into_few_objects_that_join_to_its_bytes():
+    frame = pd.DataFrame(np.zeros((140_000, 300)))
+    array = np.arange(10_000_000.0)
+    for value in (frame, array):
+        payload = pack_state(["value"], {"value": value}, [], 10**9)
+        assert 2 < len(payload.blobs) < 70
+        assert all(blob.key == fingerprint(blob.write) for blob in payload.blobs)
+        message = json.loads(payload.settings["message"])
+        leaf = next(leaf for leaf in message["leaves"] if "count" in leaf)
+        blobs = payload.blobs[leaf["blob"] : leaf["blob"] + leaf["count"]]
+        content = b"".join(b"".join(map(bytes, pieces(blob.write))) for blob in blobs)
+        assert sum(blob.size for blob in blobs) == len(content) == leaf["size"]
+        assert hashlib.sha256(content).hexdigest() == leaf["sha256"]
 
 
 def test_small_values_need_no_bucket(session, uploads):
