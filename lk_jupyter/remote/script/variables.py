@@ -192,15 +192,16 @@ def _download_leaf(message_leaf: dict[str, Any], blobs: list[list[Any]]) -> Any:
     from ..values import transfer as rooms
 
     memory = rooms.room(message_leaf["size"])
-    first, position, jobs = message_leaf["blob"], 0, []
+    first, position, parts = message_leaf["blob"], 0, {}
     for number in range(first, first + message_leaf.get("count", 1)):
         size = blobs[number][1] if "count" in message_leaf else len(memory)
-        jobs.append((_links["inputs"][number], message_leaf["at"], memoryview(memory)[position : position + size]))
+        parts[number] = memoryview(memory)[position : position + size]
         position += size
-    rooms.fetch(jobs)
+    rooms.fetch([(_links["inputs"][number], message_leaf["at"], part) for number, part in parts.items()])
     if hashlib.sha256(memory).hexdigest() != message_leaf["sha256"]:
+        changed = [blobs[at][0] for at, part in parts.items() if hashlib.sha256(part).hexdigest() != blobs[at][0]]
         raise messages.Failed(
-            "somebody changed .lk/v/{0} in the bucket. Delete it: %lk_rm .lk/v/{0} --yes".format(blobs[first][0])
+            "somebody changed .lk/v/{0} in the bucket. Delete it: %lk_rm .lk/v/{0} --yes".format(changed[0])
         )
     return memory
 

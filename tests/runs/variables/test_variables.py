@@ -364,6 +364,23 @@ def test_a_member_who_overwrites_a_variable_on_its_way_executes_nothing_in_the_r
         session.storage.remove(found.key)  # the next test sends what was overwritten
 
 
+def test_a_member_who_overwrites_a_part_of_a_large_variable_is_reported_with_the_object(session, monkeypatch):
+    changed = []
+
+    def overwrite_last(storage, settings, bundle):
+        key, size = settings["blobs"][-1]
+        changed.append(key)
+        storage.put(bytes(size), bucket.VALUES + key)
+        return links(storage, settings, bundle)
+
+    links = upload.upload_links
+    monkeypatch.setattr(upload, "upload_links", overwrite_last)
+    failed = session.run("print(array[0])", inputs={"array": np.arange(1_300_000.0) + time.time()}, gpu="L40S")
+    with pytest.raises(RunFailed):
+        failed.result()
+    assert f"somebody changed .lk/v/{changed[0]} in the bucket" in failed.record.stderr
+
+
 def overwriting(links, tmp_path):
     """Return what makes the links, after which somebody writes other values to where they lead."""
 
@@ -611,7 +628,12 @@ def uploads(session, monkeypatch):
     """The keys that are written to the bucket from here."""
     keys = []
     put = session.storage.put
-    monkeypatch.setattr(session.storage, "put", lambda source, key: (keys.append(key), put(source, key)))
+
+    def record_put(source, key, **options):
+        keys.append(key)
+        return put(source, key, **options)
+
+    monkeypatch.setattr(session.storage, "put", record_put)
     return keys
 
 
@@ -633,9 +655,9 @@ def test_only_the_changed_column_of_a_large_frame_is_uploaded_again(session, upl
     code, namespace = "print(frame.sum().tolist())", {"frame": frame}
     run(session, code, sync=True, inputs=namespace)
     first = set(uploads)
-    frame["a"] += 1
+    frame["a"] += 10
     result = run(session, code, sync=True, inputs=namespace)
-    assert result.logs().strip() == str(frame.sum().tolist())
+    assert result.record.stdout.startswith(f"{frame.sum().tolist()}\n")
     sizes = [session.storage.info(key).size for key in set(uploads) - first]
     assert frame["a"].nbytes <= sum(sizes) < frame["a"].nbytes + 1000
 
