@@ -590,7 +590,7 @@ def test_large_variables_are_asked_about_before_they_travel_by_themselves(sessio
 
 
 def test_a_bucket_that_takes_no_variables_starts_no_run(session, monkeypatch):
-    def full(source, key):
+    def full(source, key, **_options):
         raise StorageError(f"The bucket refused '{key}': it is full (InternalError).")
 
     monkeypatch.setattr(session.storage, "put", full)
@@ -940,7 +940,7 @@ def test_too_little_memory_is_said_before_anything_is_fetched(session, monkeypat
 
 
 def test_a_bucket_that_fails_is_said_and_the_run_was_not_started(session, monkeypatch):
-    def fail(*_):
+    def fail(*_, **_options):
         raise StorageError("The bucket failed.")
 
     monkeypatch.setattr(session.storage, "put", fail)
