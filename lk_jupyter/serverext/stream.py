@@ -31,17 +31,26 @@ MOST_WAITING = 4_000_000
 
 
 class StreamHandler(Handler):
-    """The output of a run, from the first line."""
+    """The output of a run, from the first line or after a number of lines."""
 
     @guarded
     async def get(self, execution_id: str) -> None:
-        """Follow the run as server-sent events: see the models whose names start with ``Stream``."""
-        from lk_jupyter.serverext.outputs import OutputsHandler  # noqa: PLC0415 (at first use)
+        """Follow the run as server-sent events: see the models whose names start with ``Stream``.
 
+        With the query ``after=N``, send complete lines as the log in a cell has them, without the first N lines.
+        """
+        from lk_jupyter.serverext.outputs import LinesHandler, OutputsHandler  # noqa: PLC0415 (at first use)
+
+        after = self.number("after", None)
         upstream = await self.desk.upstream()
         follow = upstream.client.follow
         stream = await asyncio.to_thread(follow, execution_id, upstream.addresses.get(execution_id))
-        reader = _Reader(stream, OutputsHandler(upstream.client, execution_id), upstream.connection.base_url)
+        outputs = (
+            OutputsHandler(upstream.client, execution_id)
+            if after is None
+            else LinesHandler(upstream.client, execution_id, after)
+        )
+        reader = _Reader(stream, outputs, upstream.connection.base_url)
         try:
             await self.until_disconnect(self._pass_on(reader, upstream.hide))
         finally:

@@ -32,8 +32,8 @@ def ended(session):
 def followed(jupyter):
     """A function that gives the events of a run's stream."""
 
-    def follow(execution_id):
-        with jupyter.page.stream("GET", f"lk/runs/{execution_id}/stream") as answer:
+    def follow(execution_id, query=""):
+        with jupyter.page.stream("GET", f"lk/runs/{execution_id}/stream{query}") as answer:
             lines = [line for line in answer.iter_lines() if line.startswith("data: ")]
         return [json.loads(line.removeprefix("data: ")) for line in lines]
 
@@ -56,6 +56,33 @@ def test_text_and_what_is_shown_come_apart(ended, followed):
     assert (update["kind"], update["id"]) == ("update", counter["id"])
     assert "number 1" in update["data"]["text/plain"]
     assert events[-1] == {"finished": {"return_code": 0, "error": None}}
+
+
+LINES = """
+import sys
+from IPython.display import display
+print("one")
+print("two, unfinished", end="")
+display("a figure")
+print("three", file=sys.stderr)
+print("four\\rFOUR")
+print("five", end="")
+"""
+
+
+def test_the_log_continues_after_the_lines_that_a_cell_shows(ended, followed):
+    run_id = ended(LINES)
+    expected = ["one\n", "two, unfinished\n", "three\n", "FOUR\n", "five\n"]
+    rests = [text(followed(run_id, f"?after={count}")) for count in range(7)]
+    assert rests == ["".join(expected[count:]) for count in range(7)]
+    assert shown(followed(run_id, "?after=1")) == [{"kind": "display"}]
+    assert shown(followed(run_id, "?after=3")) == []
+
+
+def test_after_a_clear_all_lines_are_new(ended, followed):
+    run_id = ended("from IPython.display import clear_output\nprint(1)\nprint(2)\nclear_output()\nprint(3)\nprint(4)")
+    events = followed(run_id, "?after=2")
+    assert (text(events), shown(events)) == ("3\n4\n", [{"kind": "clear"}])
 
 
 @pytest.fixture
