@@ -94,13 +94,15 @@ class LinesHandler(OutputsHandler):
     """Turns the output of a run into complete lines, as the log in its cell has them, after the first ``after`` lines.
 
     A page that continues such a log counts its lines. So this class applies the rules of ``magics/_output/log.py``:
-    secrets are redacted, and an output besides text ends an unfinished line. Outputs arrive without their content.
-    After a ``clear``, all further lines are new.
+    secrets are redacted, and an output besides text ends an unfinished line. Blank lines don't count, because some
+    servers add them; ``squeeze`` removes them. Outputs arrive without their content. After a ``clear``, all further
+    lines are new.
     """
 
-    def __init__(self, client: Client, execution_id: str, after: int) -> None:
+    def __init__(self, client: Client, execution_id: str, after: int, *, squeeze: bool = False) -> None:
         super().__init__(client, execution_id)
         self._skip = after
+        self._squeeze = squeeze
         self._text = TerminalText(returns=True)
         self._redactor = LineRedactor()
         self._bars: set[str] = set()
@@ -140,10 +142,14 @@ class LinesHandler(OutputsHandler):
 
     def _new_text(self, lines: list[str]) -> str:
         """Return the text of the lines that aren't skipped."""
-        redacted = self._redactor.lines(lines)
-        new = redacted[self._skip :]
-        self._skip -= len(redacted) - len(new)
-        return "".join(f"{line}\n" for line in new)
+        new: list[str] = []
+        for line in self._redactor.lines(lines):
+            is_blank = not line.strip(" \t\r")
+            if self._skip:
+                self._skip -= not is_blank
+            elif not (is_blank and self._squeeze):
+                new.append(f"{line}\n")
+        return "".join(new)
 
 
 def _nonce(client: Client, execution_id: str) -> str | None:

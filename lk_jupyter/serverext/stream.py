@@ -37,7 +37,7 @@ class StreamHandler(Handler):
     async def get(self, execution_id: str) -> None:
         """Follow the run as server-sent events: see the models whose names start with ``Stream``.
 
-        With the query ``after=N``, send complete lines as the log in a cell has them, without the first N lines.
+        With the query ``after=N``, send complete lines as the log in a cell has them, without the first N that aren't blank.
         """
         from lk_jupyter.serverext.outputs import LinesHandler, OutputsHandler  # noqa: PLC0415 (at first use)
 
@@ -45,11 +45,10 @@ class StreamHandler(Handler):
         upstream = await self.desk.upstream()
         follow = upstream.client.follow
         stream = await asyncio.to_thread(follow, execution_id, upstream.addresses.get(execution_id))
-        outputs = (
-            OutputsHandler(upstream.client, execution_id)
-            if after is None
-            else LinesHandler(upstream.client, execution_id, after)
-        )
+        outputs = OutputsHandler(upstream.client, execution_id)
+        if after is not None:
+            squeeze = upstream.connection.assumptions["newlines"] == "extra"
+            outputs = LinesHandler(upstream.client, execution_id, after, squeeze=squeeze)
         reader = _Reader(stream, outputs, upstream.connection.base_url)
         try:
             await self.until_disconnect(self._pass_on(reader, upstream.hide))

@@ -65,14 +65,14 @@ print("one")
 print("two, unfinished", end="")
 display("a figure")
 print("three", file=sys.stderr)
-print("four\\rFOUR")
+print("four\\rFOUR\\n")
 print("five", end="")
 """
 
 
 def test_the_log_continues_after_the_lines_that_a_cell_shows(ended, followed):
     run_id = ended(LINES)
-    expected = ["one\n", "two, unfinished\n", "three\n", "FOUR\n", "five\n"]
+    expected = ["one\n", "two, unfinished\n", "three\n", "FOUR\n", "\nfive\n"]
     rests = [text(followed(run_id, f"?after={count}")) for count in range(7)]
     assert rests == ["".join(expected[count:]) for count in range(7)]
     assert shown(followed(run_id, "?after=1")) == [{"kind": "display"}]
