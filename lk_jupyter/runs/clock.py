@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from lk_jupyter.api.execution import ExecutionRecord, is_final
-from lk_jupyter.errors import LkError
+from lk_jupyter.errors import ConnectionFailed, LkError, ServerError
 from lk_jupyter.machines.catalogue import cost_at
 from lk_jupyter.text.units import credits_label
 
@@ -179,15 +178,23 @@ class Stopwatch:
         has_start = self._record is not None and bool(self._record.start_time or self._record.job_start)
         return self._since is not None and not has_start and now() >= self._look_at
 
-    def look(self, run: Recorded) -> None:
-        """Read the record; if the record lacks the start, it is read again some seconds later."""
+    def look(self, run: Recorded) -> bool:
+        """Read the record, and return whether the server answered.
+
+        If the record lacks the start, the record is read again some seconds later.
+        """
         self._look_at = now() + _PAUSES[min(self._looks, len(_PAUSES) - 1)]
         self._looks += 1
         self._server_now = run.session.client.now
-        with suppress(LkError):
+        try:
             record = run.record
-            self._record = self._record if is_final(record.status) else record
-            self.start()
+        except (ConnectionFailed, ServerError):
+            return False
+        except LkError:
+            return True
+        self._record = self._record if is_final(record.status) else record
+        self.start()
+        return True
 
     def bill(self, price_per_hour: Decimal | None) -> Bill:
         """Return the time and the cost of the run so far, at the last full second."""

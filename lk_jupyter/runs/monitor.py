@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from lk_jupyter.api._events import Finished
 from lk_jupyter.api.execution import is_final
-from lk_jupyter.errors import LkError
+from lk_jupyter.errors import ConnectionFailed, LkError, ServerError
 from lk_jupyter.protocol.frames import Frame, text_of
 from lk_jupyter.runs.clock import Stopwatch, now
 from lk_jupyter.runs.interrupts import SafeEvent
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 #: Seconds of silence after which the state of the run is read, in case the stream is broken.
 _SILENCE = 20.0
+
+#: Seconds without an answer to a request after which the server counts as silent.
+_PATIENCE = 5.0
 
 #: Seconds between two looks at the states.
 _PACE = 0.5
@@ -51,7 +54,8 @@ class RunMonitor:
         self.run = run
         self._since = now() if submitted_at is None else submitted_at
         self._chunks: deque[str] = deque()
-        self._last_activity = time.monotonic()
+        self._last_activity = self._answer_time = time.monotonic()
+        self._request_time: float | None = None  # of the first request since then that has no answer
         self._reader = RunReader(run)
         self._splitter = self._reader.splitter
 
@@ -70,6 +74,16 @@ class RunMonitor:
     def lost(self) -> bool:
         """Whether the connection is lost and made again."""
         return self._reader.follower.lost
+
+    @property
+    def silent_seconds(self) -> float | None:
+        """Seconds since the last answer of the server; None if the server answers.
+
+        What a run costs in this time is unknown: the run may have ended.
+        """
+        moment, request_time = time.monotonic(), self._request_time
+        is_silent = request_time is not None and moment - request_time > _PATIENCE and not self.done.is_set()
+        return moment - self._answer_time if is_silent else None
 
     @property
     def waiting(self) -> float:
@@ -118,6 +132,8 @@ class RunMonitor:
     def _pass_on(self) -> None:
         for chunk in self._reader.chunks():
             self._chunks.append(chunk)
+            if not self._reader.follower.recalls:
+                self.record_answer()
             if not self.wake.is_set():
                 self._last_activity = time.monotonic()
                 self._reader.log.flush()
@@ -129,11 +145,22 @@ class RunMonitor:
     def due(self) -> bool:
         """Whether to read the state: often until the run runs, then only when the stream is silent."""
         if self.stopwatch.due:  # the first output may have been delayed
-            self.stopwatch.look(self.run)
+            self.expect_answer()
+            if self.stopwatch.look(self.run):
+                self.record_answer()
         return self.state != "running" or self._is_silent()
+
+    def expect_answer(self) -> None:
+        """Record that a request is sent, which the server must answer."""
+        self._request_time = self._request_time or time.monotonic()
+
+    def record_answer(self) -> None:
+        """Record that the server answers."""
+        self._answer_time, self._request_time = time.monotonic(), None
 
     def apply_state(self, state: str) -> None:
         """Take in the state."""
+        self.record_answer()
         self._set_state(state)
         if self._is_silent():
             if is_final(state):
@@ -141,7 +168,7 @@ class RunMonitor:
             self._last_activity = time.monotonic()
 
     def _is_silent(self) -> bool:
-        return time.monotonic() - self._last_activity > _SILENCE
+        return time.monotonic() - self._last_activity > (_PATIENCE if self.lost else _SILENCE)
 
     def _set_state(self, state: str) -> None:
         if state == "running":
@@ -188,11 +215,17 @@ class StatusPoller:
 
 
 def _inform(session: Connection, monitors: list[RunMonitor]) -> None:
+    for monitor in monitors:
+        monitor.expect_answer()
     many = len(monitors) >= _MANY
     listed = {run.execution_id: run.status for run in session.client.workloads.list()} if many else {}
     for monitor in monitors:
-        with suppress(LkError):
+        try:
             monitor.apply_state((listed.get(monitor.run.execution_id) or monitor.run.status).lower())
+        except (ConnectionFailed, ServerError):
+            continue
+        except LkError:  # a refusal is an answer too
+            monitor.record_answer()
 
 
 #: The poller of this kernel.

@@ -41,6 +41,13 @@ def whole_seconds_label(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 60 else duration_label(seconds)
 
 
+def clock_label(seconds: float) -> str:
+    """Return a time span as a clock: ``0:42``, ``12:05``, ``1:02:03``."""
+    minutes, rest = divmod(max(0, int(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
 def disk_label(size_gb: int | None) -> str:
     """Return the size of a volume in the servers' unit: 200 GB; "" for None."""
     return "" if size_gb is None else f"{size_gb} GB"

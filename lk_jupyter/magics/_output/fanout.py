@@ -9,13 +9,15 @@ from dataclasses import replace
 from html import escape
 from typing import Any
 
-from lk_jupyter.api.states import label_of, state_label
+from lk_jupyter.api.states import label_of, mark_of, state_label
 from lk_jupyter.machines.catalogue import price_label
 from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.gallery import RecentOutputs
 from lk_jupyter.magics._output.live import FONT, RUN_MIME
 from lk_jupyter.magics._output.rich import Bar, Rows, is_bar, parse_bar
+from lk_jupyter.magics._output.run_status import COST_UNKNOWN
 from lk_jupyter.protocol.frames import SHOWN
+from lk_jupyter.runs.clock import Bill
 from lk_jupyter.runs.fanout.comparison import MemberResult, best_labels
 from lk_jupyter.runs.fanout.fanout import FanOut
 from lk_jupyter.runs.fanout.member import FanOutMember
@@ -24,7 +26,7 @@ from lk_jupyter.runs.metrics.summary import GpuUsage
 from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.text.secrets import COLOUR, redact, redact_values
 from lk_jupyter.text.terminal import plain, shorten_text
-from lk_jupyter.text.units import credits_label, duration_label
+from lk_jupyter.text.units import clock_label, credits_label, duration_label
 from lk_jupyter.views.run import METADATA_KEY, facts_so_far, receipt_facts
 
 #: Characters of a run's newest line on the board, and of a run's notice in the table.
@@ -92,11 +94,12 @@ class Board:
 
 def _header(member: FanOutMember) -> dict[str, Any]:
     """Return a member as data of RUN_MIME."""
-    plan = member.plan
+    plan, silence = member.plan, _silence(member)
     bar = _bar(member, member.bar).figures if member.bar and is_bar(member.bar) else ""
     return {
         **({"execution_id": member.run.execution_id} if member.run else {}),
-        **facts_so_far(member.bill, plan.bundle.machine, plan.bundle),
+        **facts_so_far(member.bill if silence is None else Bill(), plan.bundle.machine, plan.bundle),
+        **({} if silence is None else {"silent_seconds": round(silence)}),
         "name": " · ".join([f"{plan.number}", *(f"{name}={value}" for name, value in plan.values.items())]),
         "state": _state(member),
         "told": [] if member.ended else [word for word in (bar, _clip_line(COLOUR.sub("", member.newest))) if word],
@@ -105,7 +108,12 @@ def _header(member: FanOutMember) -> dict[str, Any]:
 
 
 def _state(member: FanOutMember) -> str:
-    return "reconnecting" if member.lost and not member.ended else member.state
+    is_lost = member.lost or _silence(member) is not None
+    return "reconnecting" if is_lost and not member.ended else member.state
+
+
+def _silence(member: FanOutMember) -> float | None:
+    return None if member.ended else member.silent_seconds
 
 
 def _bar(member: FanOutMember, payload: dict[str, Any]) -> Bar:
@@ -115,15 +123,15 @@ def _bar(member: FanOutMember, payload: dict[str, Any]) -> Bar:
 
 
 def _cells(member: FanOutMember) -> tuple[str, ...]:
-    state = _state(member)
+    state, silence = _state(member), _silence(member)
     newest = member.reason or COLOUR.sub("", member.newest)
     return (
         str(member.plan.number),
         f"{member.plan.machine} at {price_label(member.plan.bundle.machine)}",
         *map(str, member.plan.values.values()),
-        state_label(state),
-        "" if member.seconds is None else duration_label(member.seconds),
-        member.bill.label if member.run else "",
+        state_label(state) if silence is None else f"{mark_of(state)} no answer for {clock_label(silence)}",
+        "" if member.seconds is None or silence is not None else duration_label(member.seconds),
+        (member.bill.label if silence is None else COST_UNKNOWN) if member.run else "",
         _clip_line(newest),
     )
 

@@ -19,11 +19,14 @@ from lk_jupyter.runs.observers.base import ObserverGroup
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.variables.payload import uploads_label
-from lk_jupyter.text.units import duration_label, whole_seconds_label
+from lk_jupyter.text.units import clock_label, duration_label, whole_seconds_label
 from lk_jupyter.views.run import METADATA_KEY, facts_so_far, receipt_facts
 
 #: Seconds that a run waits for its machine before the receipt mentions the wait.
 LONG_WAIT = 3.0
+
+#: What a status line shows in place of a cost while the server doesn't answer.
+COST_UNKNOWN = "cost unknown since"
 
 _NO_BILL = Bill()
 
@@ -118,6 +121,9 @@ class RunStatus:
         """Show the state, and the time and cost so far."""
         if is_final(monitor.state):
             return
+        if (seconds := monitor.silent_seconds) is not None:
+            self._show_silence(seconds)
+            return
         figures: list[str] = []
         facts: list[str] = []
         bill = monitor.stopwatch.bill(self._price)
@@ -135,6 +141,15 @@ class RunStatus:
         if state != self._state or self.status.is_due:
             self.show_progress(self.line(state, facts, figures, bill))
         self._state = state
+
+    def _show_silence(self, seconds: float) -> None:
+        """Show for how long the server hasn't answered, in place of the time and cost, which may have ended."""
+        line = self.line("reconnecting", [COST_UNKNOWN])
+        line.state = f"no answer for {clock_label(seconds)}"
+        line.run = {**line.run, "silent_seconds": round(seconds)}
+        if self._state != "silent" or self.status.is_due:
+            self.show_progress(line)
+        self._state = "silent"
 
     def _observer_facts(self, seconds: float | None) -> list[str]:
         moment = time.monotonic()

@@ -93,6 +93,11 @@ class FanOutMember:
         return self._monitor is not None and self._monitor.lost
 
     @property
+    def silent_seconds(self) -> float | None:
+        """Return the seconds since the last answer of the server; None if the server answers."""
+        return self._monitor.silent_seconds if self._monitor else None
+
+    @property
     def newest(self) -> str:
         """Return the newest line of the output, as a terminal shows it."""
         text = TerminalText()

@@ -1,6 +1,7 @@
 """The interrupt contract of lk_jupyter.magics._output.interrupt, line by line."""
 
 import os
+import re
 import signal
 import time
 from types import SimpleNamespace
@@ -243,3 +244,28 @@ def test_another_word_than_abort_and_detach_is_refused(kernel):
 def test_a_run_that_had_finished_when_the_interrupt_came_says_how_to_see_its_cost():
     run = SimpleNamespace(is_finished=False, execution_id="abc")
     assert _had_ended(run) == "The run has finished; its cost isn't known yet. See it: %lk_attach abc"
+
+
+#: Words of the line of a run while its cloud doesn't answer.
+SILENCE = re.compile(r"◌ no answer for \d:\d\d · gpu\.a100 at \S+ credits/h · cost unknown since · run \w{8}$")
+
+
+def test_while_the_cloud_is_silent_the_line_shows_for_how_long_and_no_clock_or_cost(kernel, faulty):
+    kernel.run("from lk_jupyter.runs import monitor\nmonitor._PATIENCE = monitor._SILENCE = 0.5")
+    code = "%%lk_run --gpu A100\nimport time\nprint('on', flush=True)\ntime.sleep(600)"
+    silent_lines = []
+
+    def act(cell):
+        if is_on(cell) and not silent_lines and not fail(faulty):
+            fail(faulty, method="GET", path="/execution/", status=503, times=None)
+        elif not silent_lines:
+            silent_lines.extend(line for text in cell.shown for line in text.splitlines() if "no answer" in line)
+            if silent_lines:
+                faulty.http.delete(f"{faulty.base_url}/_faults")
+        return bool(silent_lines) and interrupt(cell)
+
+    interrupt = Interrupts(kernel, says("● running"))
+    cell = kernel.run(code, on=act)
+    assert SILENCE.fullmatch(silent_lines[0]), silent_lines
+    assert cell.shown[-1].startswith("■ aborted")
+    kernel.run("monitor._PATIENCE, monitor._SILENCE = 5.0, 20.0")
