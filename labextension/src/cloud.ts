@@ -36,6 +36,9 @@ const TOPICS: Record<Topic, { path: (cloud: Cloud) => string | null; every: numb
 /** Seconds between attempts for a topic in trouble, so that an error disappears soon after the cloud recovers. */
 const AGAIN = 4;
 
+/** Milliseconds without an answer after which a request counts as unanswered. */
+const SLOW = 8000;
+
 /** States in which requests fail until the user acts. */
 const NEEDS_USER = new Set<string>(['signed-out', 'revoked']);
 
@@ -57,6 +60,7 @@ export class Cloud {
   private readonly subscriptions = new Map<object, Topic[]>();
   private readonly _changed = new Signal<this, Topic>(this);
   private _showsMoney = false;
+  private _unansweredSince: number | null = null;
   private timer = 0;
   private pending: Promise<void> | null = null;
 
@@ -72,6 +76,11 @@ export class Cloud {
   /** Whether a user is signed in; null before the first status. */
   get signedIn(): boolean | null {
     return this.data.status ? !NEEDS_USER.has(this.data.status.state) : null;
+  }
+
+  /** Unix milliseconds of a request that has had no answer for a while; null while the cloud answers. */
+  get unansweredSince(): number | null {
+    return this._unansweredSince;
   }
 
   /** Whether the panel shows balance and burn rate, so that the status bar doesn't repeat them. */
@@ -170,15 +179,21 @@ export class Cloud {
     }
     const path = topic === 'status' || this.signedIn ? TOPICS[topic].path(this) : null;
     if (path) {
-      this.requestTimes[topic] = Date.now();
-      this.pending = this.readTopic(topic, path).finally(() => (this.pending = null));
+      const requestTime = (this.requestTimes[topic] = Date.now());
+      const timer = window.setTimeout(() => {
+        this._unansweredSince = requestTime;
+        this._changed.emit(topic);
+      }, SLOW);
+      this.pending = this.readTopic(topic, path, timer).finally(() => (this.pending = null));
       await this.pending;
     }
   }
 
-  private async readTopic(topic: Topic, path: string): Promise<void> {
+  private async readTopic(topic: Topic, path: string, timer: number): Promise<void> {
     try {
-      this.storeAnswer(topic, await request(path));
+      const answer = await request(path).finally(() => window.clearTimeout(timer));
+      this._unansweredSince = null;
+      this.storeAnswer(topic, answer as never);
       await (topic === 'running' && this.readRecords());
     } catch (failure) {
       if (!(failure instanceof Trouble)) {

@@ -46,6 +46,8 @@ export interface CloudFeed {
   readonly troubles: Partial<Record<Topic, Trouble>>;
   readonly account: string;
   readonly signedIn: boolean | null;
+  /** Unix milliseconds of a request that has had no answer for a while; null while the cloud answers. */
+  readonly unansweredSince: number | null;
   readonly changed: ISignal<CloudFeed, Topic>;
   subscribe(...topics: Topic[]): IDisposable;
 }

@@ -97,10 +97,19 @@ test('without an answer the header claims no figure', () => {
   const silent = NOW - 25_000;
   expect(says(SAVED, serverRow('running'), STALE, false, silent)).toMatchObject({
     label: 'No answer for 0:25',
+    details: ['cost unknown since'],
     tone: 'unsure',
     bill: { cost: null, seconds: null }
   });
   expect(says(SAVED, serverRow('running'), NOW, true, silent)).toMatchObject({ label: 'Running' });
+  expect(says(SAVED, serverRow('running'), NOW - 6000, true, silent)).toMatchObject({ label: 'No answer for 0:25' });
+  const written = { ...SAVED, state: 'reconnecting', silent_seconds: 40 };
+  expect(says(written, serverRow('running'), NOW, true)).toMatchObject({
+    label: 'No answer for 0:40',
+    details: ['cost unknown since'],
+    isSilent: true,
+    bill: { cost: null, seconds: null }
+  });
   expect(says({ ...SAVED, state: 'reconnecting' }, undefined, NOW, true)).toMatchObject({ label: 'Reconnecting' });
 });
 
@@ -116,7 +125,7 @@ const before = {
 };
 
 test('a run that is active is saved with the line that follows it', () => {
-  const forms = buildForms(savedRun(SAVED)!, serverRow('running'), before);
+  const forms = buildForms(savedRun(SAVED)!, serverRow('running'), before, 'stopped');
   expect(forms.data['text/plain']).toBe(
     '● running · gpu.a100 at 1.59 credits/h · run 3f0c2a9e\n' +
       '  This output is no longer updated. Follow the run: %lk_attach 3f0c2a9e'
@@ -132,7 +141,7 @@ test('a run that has ended is saved with its time and cost, and leaves a receipt
     end_time: '2026-01-01T10:00:31Z',
     billed: 0.0133
   });
-  const forms = buildForms(savedRun(SAVED)!, run, before);
+  const forms = buildForms(savedRun(SAVED)!, run, before, 'stopped');
   expect(forms.data['text/plain']).toMatch(
     /^✓ completed · gpu.a100 at 1.59 credits\/h · 30.* s · .*0.0133.* · run 3f0c/
   );
@@ -141,9 +150,21 @@ test('a run that has ended is saved with its time and cost, and leaves a receipt
   expect(savedRun(forms.data[RUN_MIME])).toMatchObject({ id: ID, state: 'completed' });
 });
 
+test('a log that the page continues needs no line to type', () => {
+  const notes = (['continued', 'without figures', 'stopped'] as const).map(log => {
+    const { data } = buildForms(savedRun(SAVED)!, serverRow('completed'), before, log);
+    return (data[RUN_MIME] as { notes: string[] }).notes.join();
+  });
+  expect(notes).toEqual([
+    '',
+    'Newer figures are not here. Show all of the output: %lk_attach 3f0c2a9e',
+    'The newest output is not here. Show all of it: %lk_attach 3f0c2a9e'
+  ]);
+});
+
 test('what a stranger wrote into an output stays text', () => {
   const odd = { ...before, 'text/plain': '● x · <img src=x onerror=alert(1)> at 1' };
-  expect(buildForms(savedRun(SAVED)!, null, odd).data['text/html']).not.toContain('<img');
+  expect(buildForms(savedRun(SAVED)!, null, odd, 'stopped').data['text/html']).not.toContain('<img');
 });
 
 test('runs that were started together are read one by one, and what is none is left out', () => {

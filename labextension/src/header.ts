@@ -23,6 +23,12 @@ export interface SavedRun extends Omit<Receipt, 'execution_id'> {
   session: string;
   pricePerHour: number | null;
   limit: number | null;
+  /** Seconds since the last answer of the cloud to the kernel; null if the cloud answers. */
+  silentSeconds: number | null;
+  /** The first log lines that the output of the cell shows, and the last; 0 if the output shows no log. */
+  logLines: number;
+  /** The newest log lines that the output of a run in the background shows; 0 if the output shows no log. */
+  logTail: number;
   /** Short texts on the state, such as the packages being installed or the distance to a limit. */
   details: string[];
   notes: string[];
@@ -44,6 +50,9 @@ export function savedRun(data: unknown): SavedRun | null {
     session: typeof fields.session === 'string' ? unturned(fields.session) : '',
     pricePerHour: numberIn(fields.price_per_hour),
     limit: numberIn(fields.time_limit_seconds),
+    silentSeconds: numberIn(fields.silent_seconds),
+    logLines: numberIn(fields.log_lines) ?? 0,
+    logTail: numberIn(fields.log_tail) ?? 0,
     details: words(fields.told),
     notes: words(fields.notes)
   };
@@ -65,6 +74,14 @@ export function hiddenLines(data: unknown): { id: string; count: number } | null
   return receipt && typeof count === 'number' ? { id: receipt.execution_id, count } : null;
 }
 
+/** Return the words for a silence of the cloud. */
+export function silenceLabel(seconds: number): string {
+  return trans.__('No answer for %1', clock(seconds));
+}
+
+/** Return the words that replace the cost of an active run while the cloud is silent. */
+export const costUnknown = () => trans.__('cost unknown since');
+
 export type Tone = 'waiting' | 'running' | 'done' | 'failed' | 'stopped' | 'unsure';
 
 export interface Header {
@@ -79,6 +96,8 @@ export interface Header {
   waited: number | null;
   limit: number | null;
   ended: boolean;
+  /** Whether the label is a clock, which a screen reader must not read each second. */
+  isSilent: boolean;
   details: string[];
   notes: string[];
 }
@@ -109,6 +128,7 @@ export function buildHeader(
     pricePerHour: row?.pricePerHour ?? saved.pricePerHour,
     limit: saved.limit,
     details: ended && !saved.session ? [] : saved.details,
+    isSilent: false,
     notes: saved.notes
   };
   const bill = mostCertain(row ? computeRowBill(row, at.second) : NO_BILL, billIn(saved));
@@ -123,13 +143,12 @@ export function buildHeader(
       : [trans.__('Nobody knows whether it was started. List what is active: %1', '%lk_runs')];
     return { ...common, ...figures, tone: 'unsure', label: trans.__('Unknown'), bill: NO_BILL, details: [], notes };
   }
-  const isLost = saved.state === 'reconnecting' && isFresh;
-  if (!ended && (isLost || (!isFresh && at.silent !== null && at.now - at.silent > PATIENCE))) {
-    const label = at.silent
-      ? trans.__('No answer for %1', clock((at.now - at.silent) / 1000))
-      : trans.__('Reconnecting');
-    const details = [trans.__('the run is still active, cost unknown')];
-    return { ...common, ...figures, tone: 'unsure', label, bill: NO_BILL, details };
+  const isWritten = at.isLive && at.now - at.since < PATIENCE; // the kernel has answers of its own
+  const silence = isFresh && saved.silentSeconds !== null ? saved.silentSeconds : isWritten ? null : silentFor(at);
+  if (!ended && (silence !== null || (saved.state === 'reconnecting' && isFresh))) {
+    const label = silence === null ? trans.__('Reconnecting') : silenceLabel(silence);
+    const details = [silence === null ? trans.__('the run is still active, cost unknown') : costUnknown()];
+    return { ...common, ...figures, isSilent: silence !== null, tone: 'unsure', label, bill: NO_BILL, details };
   }
   if (ended) {
     return { ...common, ...figures, tone: finalTone(state), label: label(state) };
@@ -137,6 +156,11 @@ export function buildHeader(
   const isBilled = bill.seconds !== null || state === 'running';
   const waited = isBilled || !row ? null : at.second - (row.submittedAt ?? row.created);
   return { ...common, ...figures, waited, tone: isBilled ? 'running' : 'waiting', label: label(state) };
+}
+
+/** Return the seconds since which no server answers; null while a server answers, or in the first seconds. */
+export function silentFor({ now, silent }: { now: number; silent: number | null }): number | null {
+  return silent !== null && now - silent > PATIENCE ? (now - silent) / 1000 : null;
 }
 
 /** Format seconds as a clock: 0:42, 12:05, 1:02:03. */
@@ -200,8 +224,31 @@ export const textIn = (text: unknown) => (Array.isArray(text) ? text.join('') : 
 /** Tone → sign, same as in Python. */
 const SIGNS: Record<Tone, string> = { waiting: '◌', running: '●', done: '✓', failed: '✗', stopped: '■', unsure: '◌' };
 
+/** The log below a header: not continued by this page, continued, or continued without its newer figures. */
+export type LogState = 'stopped' | 'continued' | 'without figures';
+
+function formsNote(run: RunRow | null, log: LogState, attach: string): string {
+  if (!run) {
+    return trans.__("This server doesn't have the run. Sign in to the server that it was started on.");
+  }
+  if (log === 'without figures') {
+    return trans.__('Newer figures are not here. Show all of the output: %1', attach);
+  }
+  if (log === 'continued') {
+    return '';
+  }
+  return run.isActive
+    ? trans.__('This output is no longer updated. Follow the run: %1', attach)
+    : trans.__('The newest output is not here. Show all of it: %1', attach);
+}
+
 /** Build the data of an output that no kernel updates: run, text and HTML, and receipt. */
-export function buildForms(saved: SavedRun, run: Exclude<ServerRun, undefined>, before: ReadonlyPartialJSONObject) {
+export function buildForms(
+  saved: SavedRun,
+  run: Exclude<ServerRun, undefined>,
+  before: ReadonlyPartialJSONObject,
+  log: LogState
+) {
   const data = before[RUN_MIME] as PartialJSONObject;
   const short = saved.id!.slice(0, 8);
   const machine = textIn(before['text/plain']).split('\n')[0].split(' · ')[1] ?? '';
@@ -209,11 +256,7 @@ export function buildForms(saved: SavedRun, run: Exclude<ServerRun, undefined>, 
   const sign =
     SIGNS[current.isActive ? (current.state === 'running' ? 'running' : 'waiting') : finalTone(current.state)];
   const bill = run && !run.isActive ? computeRowBill(run, thisSecond()) : null;
-  const note = !run
-    ? trans.__("This server doesn't have the run. Sign in to the server that it was started on.")
-    : run.isActive
-      ? trans.__('This output is no longer updated. Follow the run: %1', `%lk_attach ${short}`)
-      : trans.__('Output after the reload is not here. Show all of it: %1', `%lk_attach ${short}`);
+  const note = formsNote(run, log, `%lk_attach ${short}`);
   const facts = [
     machine.includes(' at ') && machine,
     bill?.seconds !== null && bill && duration(bill.seconds),
@@ -232,11 +275,11 @@ export function buildForms(saved: SavedRun, run: Exclude<ServerRun, undefined>, 
   box.setAttribute('role', 'status');
   strong.textContent = state;
   below.textContent = note;
-  box.append(`${sign} `, strong, ...facts.map(fact => ` · ${fact}`), below);
+  box.append(`${sign} `, strong, ...facts.map(fact => ` · ${fact}`), ...(note ? [below] : []));
   return {
     data: {
-      [RUN_MIME]: { ...receipt, notes: [note] },
-      'text/plain': `${[`${sign} ${state}`, ...facts].join(' · ')}\n  ${note}`,
+      [RUN_MIME]: { ...receipt, notes: note ? [note] : [] },
+      'text/plain': [[`${sign} ${state}`, ...facts].join(' · '), ...(note ? [`  ${note}`] : [])].join('\n'),
       'text/html': box.outerHTML
     },
     metadata: run && !run.isActive ? { lk_jupyter: receipt } : {}

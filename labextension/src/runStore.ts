@@ -87,8 +87,9 @@ export class RunStore {
       this.records.clear(); // the runs belong to another account
     }
     const { status, running } = this.cloud.troubles;
+    const { unansweredSince } = this.cloud;
     const isSilent = [status, running].some(trouble => trouble && trouble.state !== 'refused');
-    this._silentSince = isSilent ? (this._silentSince ?? Date.now()) : null;
+    this._silentSince = isSilent || unansweredSince ? (this._silentSince ?? unansweredSince ?? Date.now()) : null;
     this.signalSoon();
   }
 

@@ -3,6 +3,10 @@ import { open, Trouble } from './request';
 import { trans } from './trans';
 import { Shown, StreamEnd, StreamFinished, StreamOutput, StreamShown, StreamTrouble } from './types';
 
+/** Troubles that pass, and the milliseconds before a broken stream is opened again. */
+export const PASSING = new Set(['unreachable', 'slow', 'not-an-api']);
+export const REST = 3000;
+
 type Event = StreamOutput | StreamShown | StreamFinished | StreamTrouble;
 
 export interface Listener {
@@ -11,11 +15,17 @@ export interface Listener {
 }
 
 /**
- * Pass the output and the displays of a run to a listener, from the start, and return the end of the run. Raises
- * Trouble.
+ * Pass the output and the displays of a run to a listener, and return the end of the run. With `after`, pass complete
+ * lines without the first lines that aren't blank; otherwise, pass everything from the start. Raises Trouble.
  */
-export async function follow(id: string, signal: AbortSignal, listener: Listener): Promise<StreamEnd> {
-  const response = await open(`runs/${encodeURIComponent(id)}/stream`, { signal });
+export async function follow(
+  id: string,
+  signal: AbortSignal,
+  listener: Listener,
+  after: number | null = null
+): Promise<StreamEnd> {
+  const query = after === null ? '' : `?after=${after}`;
+  const response = await open(`runs/${encodeURIComponent(id)}/stream${query}`, { signal });
   for await (const event of events(response.body!)) {
     if ('output' in event) {
       listener.onOutput(event.output);

@@ -28,6 +28,7 @@ import { RunList } from './components/RunList';
 import { RunLog } from './components/RunLog';
 import { RunsTable } from './components/RunsTable';
 import { SLOT, Sentence } from './components/Sentence';
+import { Silence } from './components/Silence';
 import { StorageTree } from './components/StorageTree';
 import { buildHeader, savedRun } from './header';
 import { Observer } from './labMock';
@@ -418,6 +419,7 @@ const VIEWS: Record<string, [() => ReactElement, (() => unknown)?]> = {
     }
   ],
   Sentence: [() => <Sentence text={trans.__('at %1', SLOT)}>DATA</Sentence>],
+  Silence: [() => <Silence seconds={0} />],
   StorageTree: [
     () => (
       <>
@@ -475,7 +477,8 @@ const drawn = (panel: object) => (panel as { render: () => ReactElement }).rende
 
 /** Render the head and all sections of the panel. */
 function renderPanel(cloud: object): ReactElement {
-  const tools = { cloud, commands, say: nothing, isVisible: true, onMenu: nothing } as unknown as Tools;
+  const withRuns = { runs: { silentSince: null }, ...cloud };
+  const tools = { cloud: withRuns, commands, say: nothing, isVisible: true, onMenu: nothing } as unknown as Tools;
   return (
     <>
       <Head tools={tools} notice={{ kind: 'info', text: '' }} />

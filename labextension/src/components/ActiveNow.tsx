@@ -3,6 +3,7 @@ import React from 'react';
 
 import { machineName } from '../format';
 import { trans } from '../trans';
+import { Silence } from './Silence';
 
 /** A run, VM or deployment that is billed now. */
 export interface Active {
@@ -17,17 +18,20 @@ export interface Active {
 }
 
 export interface ActiveNowProps {
+  /** Seconds since the last answer of the cloud; null while the cloud answers. */
+  silence?: number | null;
   active: Active[];
   onOpenPanel: () => void;
 }
 
 /** The list of everything that is billed now, with prices and buttons to stop. */
-export function ActiveNow({ active, onOpenPanel }: ActiveNowProps) {
+export function ActiveNow({ silence = null, active, onOpenPanel }: ActiveNowProps) {
   return (
     <section className="lk-active" aria-label={trans.__('Active now')}>
       <header>
         <strong>{active.length ? trans.__('Active now') : trans.__('No active runs.')}</strong>
       </header>
+      {silence !== null && active.length > 0 && <Silence seconds={silence} />}
       <ul>
         {active.map(({ id, name, machine, perHour, time, onStop }) => (
           <li key={id}>

@@ -47,6 +47,7 @@ export interface RunHeaderProps {
   /** What the stop button does. Default: abort the run. */
   stopLabel?: string;
   onDetach?: () => void;
+  onFollow?: () => void;
   onRerun?: () => void;
   onGoToCell?: () => void;
   onOpen?: () => void;
@@ -55,7 +56,7 @@ export interface RunHeaderProps {
 
 /** A run in a line: state, machine, duration, cost and actions. */
 export function RunHeader({ header, chip, isStopping, ...on }: RunHeaderProps) {
-  const { id, tone, label, ended, bill, limit, waited, details, notes } = header;
+  const { id, tone, label, ended, isSilent, bill, limit, waited, details, notes } = header;
   const { react: Sign } = SIGNS[tone];
   const sign = useMemo(() => <Sign tag="span" />, [Sign]); // drawn once, not each second
   const machine = machineName(header.machine);
@@ -68,7 +69,12 @@ export function RunHeader({ header, chip, isStopping, ...on }: RunHeaderProps) {
         <span className="lk-run-header-sign" aria-hidden="true">
           {sign}
         </span>
-        <strong role="status">{label}</strong>
+        <strong role={isSilent ? undefined : 'status'}>{label}</strong>
+        {isSilent && (
+          <span role="status" className="lk-unseen">
+            {trans.__('No answer')}
+          </span>
+        )}
         <span className="lk-run-header-facts">
           {[header.name, machine + rate(header), ...details].filter(Boolean).join(' · ')}
         </span>
@@ -81,6 +87,11 @@ export function RunHeader({ header, chip, isStopping, ...on }: RunHeaderProps) {
           {on.onDetach && !ended && (
             <button type="button" className="lk-run-header-word" onClick={on.onDetach}>
               {trans.__('Detach (keep running)')}
+            </button>
+          )}
+          {on.onFollow && !ended && (
+            <button type="button" className="lk-run-header-word" onClick={on.onFollow}>
+              {trans.__('Follow the log')}
             </button>
           )}
           {on.onStop && id && !ended && (

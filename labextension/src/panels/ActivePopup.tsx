@@ -7,7 +7,7 @@ import React from 'react';
 import type { Cloud } from '../cloud';
 import { COMMANDS, asUiCall } from '../commands';
 import { ActiveNow } from '../components/ActiveNow';
-import { clock } from '../header';
+import { clock, silentFor } from '../header';
 import { computeRowBill, mergeRuns } from '../runs';
 import { eachSecond, thisSecond } from '../serverClock';
 
@@ -44,11 +44,12 @@ export class ActivePopup extends ReactWidget {
   protected render() {
     const { commands } = this;
     const { data } = this.cloud;
+    const silence = silentFor({ now: Date.now(), silent: this.cloud.runs.silentSince });
     const runs = mergeRuns(data)
       .filter(run => run.isActive)
       .map(run => {
         const { seconds } = computeRowBill(run, thisSecond());
-        const time = seconds === null ? '' : clock(seconds);
+        const time = seconds === null || silence !== null ? '' : clock(seconds);
         const onStop = () => void commands.execute(COMMANDS.abortRun, asUiCall({ id: run.id }));
         return { id: run.id, name: run.name, machine: run.machine, perHour: run.pricePerHour, time, onStop };
       });
@@ -63,6 +64,12 @@ export class ActivePopup extends ReactWidget {
           time: ''
         };
       });
-    return <ActiveNow active={[...runs, ...rented]} onOpenPanel={() => void commands.execute(COMMANDS.openPanel)} />;
+    return (
+      <ActiveNow
+        silence={silence}
+        active={[...runs, ...rented]}
+        onOpenPanel={() => void commands.execute(COMMANDS.openPanel)}
+      />
+    );
   }
 }

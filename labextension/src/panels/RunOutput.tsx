@@ -11,9 +11,12 @@ import { Cloud } from '../cloud';
 import { COMMANDS, asUiCall } from '../commands';
 import { HiddenLines, localChip, RunHeader, SeveralHead, useSight } from '../components/RunHeader';
 import { buildForms, buildHeader, hiddenLines, SavedRun, savedRun, savedRuns, textIn } from '../header';
+import { toLabPath } from '../labPath';
+import { isRemote } from '../magicLine';
 import { hasEnded, RUN_MIME } from '../runs';
 import { thisSecond } from '../serverClock';
 import { trans } from '../trans';
+import { CellLog, CellOutputs, findHeader } from './cellLog';
 
 /** Milliseconds without a write after which the kernel no longer updates an output. */
 const STALE = 6000;
@@ -24,6 +27,8 @@ export interface Tools {
   notebooks: INotebookTracker | null;
   /** Ids of the active cells. */
   active: Set<string>;
+  /** Models of the cells that this page executed with the present kernel, which may still write their outputs. */
+  executed: WeakSet<object>;
 }
 
 /** An output that shows a run, or a link to log lines that aren't in the notebook. */
@@ -75,18 +80,24 @@ export class RunOutput extends ReactWidget implements IRenderMime.IRenderer {
 }
 
 /** Return the notebook and the cell of an output; null outside a notebook, such as in a console. */
-function findPlace({ node }: ReactWidget, { notebooks }: Tools): { notebook: string; cellId: string } | null {
+function findPlace({ node }: ReactWidget, { notebooks }: Tools): Place | null {
   const box = node.closest('.jp-Cell');
   const panel = box && notebooks?.find(({ content }) => content.node.contains(box));
   const cell = panel?.content.widgets.find(widget => widget.node === box);
-  return cell ? { notebook: panel!.context.path, cellId: cell.model.id } : null;
+  return cell ? { notebook: panel!.context.path, cellId: cell.model.id, model: cell.model as CodeCell['model'] } : null;
+}
+
+interface Place {
+  notebook: string;
+  cellId: string;
+  model: CodeCell['model'];
 }
 
 interface LiveHeaderProps {
   saved: SavedRun;
   since: number;
   tools: Tools;
-  place: () => ReturnType<typeof findPlace>;
+  place: () => Place | null;
 }
 
 function LiveHeader({ saved, since, tools, place }: LiveHeaderProps) {
@@ -113,8 +124,18 @@ function LiveHeader({ saved, since, tools, place }: LiveHeaderProps) {
   }, []);
 
   const { commands } = app;
-  const args = asUiCall({ ...at, id });
+  const args = asUiCall({ notebook: at?.notebook, cellId: at?.cellId, id });
   const abort = () => void commands.execute(COMMANDS.abortRun, asUiCall({ id }));
+  const mayFollow = at && id && !session && !isLive && !header.ended && !tools.executed.has(at.model);
+  const log = at && id ? logOf(at.model.outputs, id) : undefined;
+  const followLog = () => {
+    if (hasExtension(cloud) && (saved.logLines || saved.logTail)) {
+      startLog(at!.model.outputs, saved, cloud);
+      draw();
+    } else {
+      void commands.execute(COMMANDS.attach, args);
+    }
+  };
   const interrupt = () => {
     const panel = tools.notebooks?.find(({ context }) => context.path === at?.notebook);
     void panel?.sessionContext.session?.kernel?.interrupt();
@@ -142,6 +163,7 @@ function LiveHeader({ saved, since, tools, place }: LiveHeaderProps) {
         chip={chip}
         stopLabel={session ? trans.__('Interrupt the cell') : undefined}
         onStop={session ? (isLive ? interrupt : undefined) : abort}
+        onFollow={mayFollow && !log?.isReading ? followLog : undefined}
         onRerun={at ? () => void commands.execute(COMMANDS.rerunCell, args) : undefined}
         onOpen={() => void commands.execute(COMMANDS.openRun, { id })}
         onMenu={menuAt}
@@ -150,21 +172,98 @@ function LiveHeader({ saved, since, tools, place }: LiveHeaderProps) {
   );
 }
 
-/** Update outputs of runs that no kernel updates, so that the notebook saves the state in the store. */
-export function keepTrue(panel: NotebookPanel, { cloud, active }: Tools): void {
+/** The logs that this page continues: outputs of a cell → run → log. */
+const logs = new WeakMap<CellOutputs, Map<string, CellLog>>();
+
+const logOf = (outputs: CellOutputs, id: string) => logs.get(outputs)?.get(id);
+
+function startLog(outputs: CellOutputs, saved: SavedRun, cloud: Cloud): CellLog {
+  const byRun = logs.get(outputs) ?? new Map<string, CellLog>();
+  byRun.get(saved.id!)?.dispose();
+  const log = new CellLog(outputs, saved, () => !!cloud.runs.find(saved.id!)?.isActive);
+  byRun.set(saved.id!, log);
+  logs.set(outputs, byRun);
+  return log;
+}
+
+/** Return whether the Jupyter server has our extension, and a user is signed in. */
+const hasExtension = (cloud: Cloud) => !!cloud.signedIn && cloud.troubles.status?.state !== 'not-allowed';
+
+/**
+ * Return the log of a run that this page continues. Without a click, only a run that the journal of this machine has
+ * with this notebook starts a request: a notebook from elsewhere can contain any id. In a shared notebook, the page of
+ * another user may write the output.
+ */
+function continueLog(panel: NotebookPanel, outputs: CellOutputs, saved: SavedRun, cloud: Cloud): CellLog | undefined {
+  const log = logOf(outputs, saved.id!);
+  const isShown = !!(saved.logLines || saved.logTail);
+  if (log || !isShown || panel.context.model.collaborative || !hasExtension(cloud)) {
+    return log;
+  }
+  const entry = cloud.data.journal?.runs?.find(run => run.execution_id === saved.id);
+  return entry?.notebook && toLabPath(entry.notebook) === panel.context.path
+    ? startLog(outputs, saved, cloud)
+    : undefined;
+}
+
+/** Options of cells that show no log of their own run. */
+const OTHER_VIEW = /\s--?(session|detach|quiet|sweep|attach)\b/;
+
+/**
+ * Show the active run of a cell whose notebook was loaded without the output of the run, because the notebook wasn't
+ * saved since. The journal of this machine has the notebook and the cell of a run.
+ */
+function restoreHeader(panel: NotebookPanel, { model }: CodeCell, cloud: Cloud): void {
+  const firstLine = model.sharedModel.source.trimStart().split('\n')[0];
+  if (panel.context.model.collaborative || !isRemote(firstLine) || OTHER_VIEW.test(firstLine)) {
+    return;
+  }
+  const entry = cloud.data.journal?.runs?.find(run => run.cell_id === model.id);
+  const run = entry?.execution_id ? cloud.runs.find(entry.execution_id) : null;
+  const isHere = entry?.notebook && toLabPath(entry.notebook) === panel.context.path && !entry.group;
+  if (!isHere || !run?.isActive || findHeader(model.outputs, run.id) >= 0) {
+    return;
+  }
+  const { id: execution_id, state, machine, pricePerHour } = run;
+  const saved = { execution_id, state, machine, log_lines: LOG_LINES };
+  const data = { [RUN_MIME]: { ...saved, ...(pricePerHour !== null && { price_per_hour: pricePerHour }) } };
+  model.outputs.clear();
+  model.outputs.add({ output_type: 'display_data', data: { ...data, 'text/plain': state }, metadata: {} });
+}
+
+/** Default of the setting `log_lines`. */
+const LOG_LINES = 200;
+
+/**
+ * Update outputs of runs that no kernel updates: continue their logs, and save the state in the store in the notebook.
+ */
+export function keepTrue(panel: NotebookPanel, { cloud, active, executed }: Tools): void {
   for (const cell of panel.content.widgets) {
     if (cell.model.type !== 'code' || active.has(cell.model.id)) {
       continue;
     }
     const { outputs } = (cell as CodeCell).model;
+    const mayBeWritten = executed.has(cell.model);
+    if (!mayBeWritten) {
+      restoreHeader(panel, cell as CodeCell, cloud);
+    }
     for (let at = 0; at < outputs.length; at++) {
       const output = outputs.get(at);
       const saved = savedRun(output.data[RUN_MIME]);
-      if (!saved?.id || saved.session || hasEnded({ status: saved.state }) || isWritten(output)) {
+      if (!saved?.id || saved.session || hasEnded({ status: saved.state }) || (mayBeWritten && isWritten(output))) {
         continue;
       }
+      if (hasExtension(cloud) && !cloud.data.journal) {
+        continue; // the journal decides whether the page continues the log
+      }
+      const log = continueLog(panel, outputs, saved, cloud);
       const run = cloud.runs.find(saved.id);
-      const forms = run === undefined ? null : buildForms(saved, run, output.data);
+      if (run === undefined || (log?.isReading && !run?.isActive)) {
+        continue; // a notebook that shows the run as ended has the complete log
+      }
+      const isContinued = log && !log.trouble;
+      const logState = isContinued ? (log.lacksFigures ? 'without figures' : 'continued') : 'stopped';
+      const forms = buildForms(saved, run, output.data, logState);
       if (forms && forms.data['text/plain'] !== textIn(output.data['text/plain'])) {
         outputs.set(at, { ...output.toJSON(), ...forms });
       }

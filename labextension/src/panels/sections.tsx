@@ -5,7 +5,10 @@ import React, { ComponentType, useEffect, useMemo, useState } from 'react';
 import { Cloud } from '../cloud';
 import { Topic } from '../cloudTypes';
 import { COMMANDS, asUiCall } from '../commands';
+import { NO_BILL } from '../bill';
 import { RunList } from '../components/RunList';
+import { Silence } from '../components/Silence';
+import { silentFor } from '../header';
 import { eachSecond, thisSecond } from '../serverClock';
 import { computeRowBill, mergeRuns } from '../runs';
 import { trans } from '../trans';
@@ -83,6 +86,8 @@ function Runs({ tools: { cloud, commands, say, isVisible: shown, onMenu } }: { t
     () => (history || journal || running ? mergeRuns(cloud.data) : null),
     [status, running, journal, history, machines, records]
   );
+  const silence = silentFor({ now: Date.now(), silent: cloud.runs.silentSince });
+  const isUnknown = silence !== null && runs?.some(run => run.isActive);
   const live = shown && runs?.some(run => run.isActive);
   useEffect(() => (live ? eachSecond(() => setNow(thisSecond())) : undefined), [live]);
   if (!runs) {
@@ -93,15 +98,18 @@ function Runs({ tools: { cloud, commands, say, isVisible: shown, onMenu } }: { t
       .execute(command, asUiCall(run))
       .catch((failure: Error) => say({ kind: 'error', text: failure.message }));
   return (
-    <RunList
-      runs={runs}
-      now={now}
-      getBill={computeRowBill}
-      onMenu={onMenu}
-      onOpen={doing(COMMANDS.openRun)}
-      onAbort={doing(COMMANDS.abortRun)}
-      onRerun={doing(COMMANDS.rerunCell)}
-      onGoToCell={doing(COMMANDS.goToCell)}
-    />
+    <>
+      {isUnknown && <Silence seconds={silence} />}
+      <RunList
+        runs={runs}
+        now={now}
+        getBill={(run, at) => (isUnknown && run.isActive ? NO_BILL : computeRowBill(run, at))}
+        onMenu={onMenu}
+        onOpen={doing(COMMANDS.openRun)}
+        onAbort={doing(COMMANDS.abortRun)}
+        onRerun={doing(COMMANDS.rerunCell)}
+        onGoToCell={doing(COMMANDS.goToCell)}
+      />
+    </>
   );
 }

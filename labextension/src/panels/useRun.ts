@@ -10,15 +10,12 @@ import { hasEnded } from '../runs';
 import { Outputs } from '../outputs';
 import { request, Trouble } from '../request';
 import { mergeRuns } from '../runs';
-import { follow } from '../stream';
+import { follow, PASSING, REST } from '../stream';
 import { ExecutionMetrics, ExecutionRecord, Shown, StreamEnd } from '../types';
 import { moment } from '../format';
 
 /** Milliseconds between requests for an active run. */
 const PACE = 5000;
-/** Milliseconds before a broken stream is opened again. */
-const REST = 3000;
-const PASSES = new Set(['unreachable', 'slow', 'not-an-api']);
 
 /** Return whether the document is visible. */
 export type VisibilityCheck = () => boolean;
@@ -71,7 +68,7 @@ export function useOutput(id: string): RunOutputState {
     };
     const failed = async (failure: Trouble) => {
       draw(null, failure);
-      if (PASSES.has(failure.state)) {
+      if (PASSING.has(failure.state)) {
         await new Promise(done => setTimeout(done, REST));
         await attempt();
       }

@@ -18,7 +18,7 @@ import { computeRowBill, Receipt, receiptsIn, RUN_MIME, mergeRuns } from '../run
 import { ICloud } from '../tokens';
 import { trans } from '../trans';
 import { duration, machineName } from '../format';
-import { toLabPath } from './runs';
+import { toLabPath } from '../labPath';
 
 const ID = 'lk-jupyter:badges';
 

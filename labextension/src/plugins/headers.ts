@@ -11,6 +11,7 @@ import { PanelLayout, Widget } from '@lumino/widgets';
 
 import { Cloud } from '../cloud';
 import type { RunOutput, Tools } from '../panels/RunOutput';
+import { toLabPath } from '../labPath';
 import { RUN_MIME } from '../runs';
 import { ICloud } from '../tokens';
 
@@ -34,28 +35,36 @@ export const headers: JupyterFrontEndPlugin<void> = {
     rendermime: IRenderMimeRegistry,
     notebooks: INotebookTracker | null
   ) => {
-    const active = new Set<string>();
-    const tools: Tools = { app, cloud, notebooks, active };
+    const [active, executed] = [new Set<string>(), new WeakSet<object>()];
+    const tools: Tools = { app, cloud, notebooks, active, executed };
     rendermime.addFactory({ safe: true, mimeTypes: [RUN_MIME], createRenderer: () => new LazyOutput(tools) }, RANK);
     if (notebooks) {
-      watch(notebooks, active);
+      watch(notebooks, tools);
       window.setInterval(() => {
         if (!document.hidden) {
-          notebooks.filter(panel => panel.isVisible && hasRuns(panel)).forEach(panel => void keepTrue(panel, tools));
+          notebooks
+            .filter(panel => panel.isVisible && (hasRuns(panel) || hasActiveRun(panel, cloud)))
+            .forEach(panel => void keepTrue(panel, tools));
         }
       }, PACE);
     }
   }
 };
 
-function watch(notebooks: INotebookTracker, active: Set<string>): void {
-  NotebookActions.executionScheduled.connect((_, { cell }) => void active.add(cell.model.id));
+function watch(notebooks: INotebookTracker, { active, executed }: Tools): void {
+  NotebookActions.executionScheduled.connect((_, { cell }) => {
+    active.add(cell.model.id);
+    executed.add(cell.model);
+  });
   NotebookActions.executed.connect((_, { cell }) => void active.delete(cell.model.id));
   // a restarted kernel reports no end of its cells
   const follow = ({ content, sessionContext }: NotebookPanel) =>
     sessionContext.statusChanged.connect((_, status) => {
       if (RESTARTS.has(status)) {
-        content.widgets.forEach(({ model }) => active.delete(model.id));
+        content.widgets.forEach(({ model }) => {
+          active.delete(model.id);
+          executed.delete(model);
+        });
       }
     });
   notebooks.forEach(follow);
@@ -91,6 +100,13 @@ function hasRuns({ content }: NotebookPanel): boolean {
       ({ data }) => RUN_MIME in data
     );
   });
+}
+
+/** Return whether the journal of this machine has an active run of a notebook. */
+function hasActiveRun({ context }: NotebookPanel, { data }: Cloud): boolean {
+  return !!data.journal?.runs?.some(
+    ({ going_on, notebook }) => going_on && notebook && toLabPath(notebook) === context.path
+  );
 }
 
 async function keepTrue(panel: NotebookPanel, tools: Tools): Promise<void> {

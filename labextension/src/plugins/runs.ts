@@ -1,13 +1,13 @@
 /** Open a run in the main area, and go to the cell of a run. */
 import { ILabShell, ILayoutRestorer, JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { InputDialog, MainAreaWidget, Notification, WidgetTracker, ICommandPalette } from '@jupyterlab/apputils';
-import { PageConfig } from '@jupyterlab/coreutils';
 import { INotebookTracker, NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
 import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 
 import { Cloud } from '../cloud';
 import { COMMANDS, isUiCall } from '../commands';
 import { cloudIcon } from '../icon';
+import { toLabPath } from '../labPath';
 import { cellToRun, runCells } from '../loading';
 import { isId, notAnId, mergeRuns } from '../runs';
 import { mayRun } from '../spending';
@@ -127,10 +127,3 @@ export const runs: JupyterFrontEndPlugin<void> = {
     });
   }
 };
-
-/** Return the path of a notebook relative to the folder in which Lab was started. */
-export function toLabPath(notebook: string): string {
-  const root = PageConfig.getOption('serverRoot').replace(/^~/, '');
-  const at = root ? notebook.indexOf(`${root}/`) : -1;
-  return at < 0 ? notebook.replace(/^\/+/, '') : notebook.slice(at + root.length + 1);
-}

@@ -105,6 +105,9 @@ export function statusWords(cloud: Cloud, lowest: number): string {
   if (cloud.signedIn === false) {
     return trans.__('☁ GPU cloud: sign in');
   }
+  if (cloud.unansweredSince && !cloud.trouble) {
+    return trans.__('⚠ GPU cloud: no answer');
+  }
   if (!currentStatus || cloud.trouble) {
     return cloud.trouble ? trans.__('⚠ GPU cloud: out of reach') : trans.__('☁ GPU cloud');
   }

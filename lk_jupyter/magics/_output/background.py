@@ -67,6 +67,7 @@ class BackgroundRun:
         state = "stopping" if status.is_stopping else "started"
         status.show_progress(status.line(state, ["in the background"]))
         if not status.quiet:
+            status.log_facts = {"log_tail": LINES}
             status.note.show(Text([]), now=True, passing=True)
             self._bars.begin()
             self._pictures.show(self._gallery, now=True, passing=True)

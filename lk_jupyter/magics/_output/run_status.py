@@ -9,6 +9,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from lk_jupyter.api.execution import ExecutionRecord, is_final
 from lk_jupyter.api.machine_types import MachineType
+from lk_jupyter.config.settings import setting
 from lk_jupyter.machines.catalogue import hourly_price, price_label
 from lk_jupyter.magics._output.live import PACE, LiveOutput, StatusLine
 from lk_jupyter.protocol.notice import Notice
@@ -67,6 +68,8 @@ class RunStatus:
         self._run: Run | None = None
         self._bundle: Bundle | None = None
         self._state = ""
+        # Where the page can continue the log in the cell: which lines of the log the cell shows.
+        self.log_facts: dict[str, int] = {} if quiet else {"log_lines": setting("log_lines")}
 
     @property
     def in_place(self) -> bool:
@@ -173,6 +176,7 @@ class RunStatus:
             "state": state,
             **({"time_limit_seconds": limit} if (limit := self.observers.time_limit) else {}),
             **facts_so_far(bill, self._machine, bundle),
+            **self.log_facts,
             "told": [word for word in observed if word],
         }
         return line

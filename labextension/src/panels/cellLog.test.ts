@@ -1,0 +1,108 @@
+import { expect, test, vi } from 'vitest';
+
+import { savedRun } from '../header';
+import { RUN_MIME } from '../runs';
+import { Listener } from '../stream';
+import { CellLog, CellOutputs, continued, findHeader, readShownLines } from './cellLog';
+
+const ID = '3f0c2a9e-5b1d-4c7e-9a52-6d1f8e0b7a44';
+const HEADER = { [RUN_MIME]: { execution_id: ID, state: 'running', log_lines: 4 } };
+
+/** Each connection: the lines to skip, and what the server sends. */
+const connections: { after: number | null; send: (listener: Listener) => void }[] = vi.hoisted(() => []);
+vi.mock('../stream', () => ({
+  PASSING: new Set(['unreachable']),
+  REST: 0,
+  follow: async (_: string, __: AbortSignal, listener: Listener, after: number | null) => {
+    const connection = connections.find(one => one.after === null)!;
+    connection.after = after;
+    connection.send(listener);
+    return Promise.resolve({ return_code: 0, error: null });
+  }
+}));
+
+interface Fake {
+  output_type: string;
+  text?: string;
+  data?: object;
+}
+
+/** The outputs of a cell, as far as a log uses them; text of one stream joins as in Lab. */
+function fakeOutputs(...initial: Fake[]) {
+  const list = [...initial];
+  return {
+    list,
+    isDisposed: false,
+    get length() {
+      return list.length;
+    },
+    get: (at: number) => ({ type: list[at].output_type, data: list[at].data ?? {}, toJSON: () => list[at] }),
+    set: (at: number, value: Fake) => (list[at] = value),
+    add: (value: Fake) => {
+      const last = list[list.length - 1];
+      return last.output_type === 'stream' && value.output_type === 'stream'
+        ? (last.text += value.text!)
+        : list.push({ ...value });
+    },
+    toJSON: () => list,
+    fromJSON: (values: Fake[]) => list.splice(0, list.length, ...values)
+  };
+}
+
+const header = { output_type: 'display_data', data: HEADER };
+const stream = (text: string) => ({ output_type: 'stream', text });
+const follow = async (outputs: ReturnType<typeof fakeOutputs>, ...sends: ((listener: Listener) => void)[]) => {
+  connections.splice(0, connections.length, ...sends.map(send => ({ after: null, send })));
+  const log = new CellLog(outputs as unknown as CellOutputs, savedRun(HEADER[RUN_MIME])!, () => false);
+  await vi.waitFor(() => expect(log.isReading).toBe(false));
+  return log;
+};
+
+test('lines are counted below the header of their own run, blank lines and an unfinished line are not', () => {
+  const other = { output_type: 'display_data', data: { [RUN_MIME]: { execution_id: 'other', state: 'running' } } };
+  const hidden = { output_type: 'display_data', data: { [RUN_MIME]: { execution_id: ID, hidden_lines: 7 } } };
+  const parts = [stream('before\n'), header, stream('one\n\ntw'), hidden, stream('o\nthr'), other, stream('x\n')];
+  const outputs = fakeOutputs(...parts) as unknown as CellOutputs;
+  expect(findHeader(outputs, ID)).toBe(1);
+  expect(findHeader(outputs, 'none')).toBe(-1);
+  expect(readShownLines(outputs, 1)).toEqual({ count: 9, unfinished: 'thr' });
+});
+
+test('a log continues after the last complete line, and the unfinished line is completed', async () => {
+  const outputs = fakeOutputs(header, stream('one\ntw'));
+  const log = await follow(outputs, ({ onOutput }) => onOutput('two\nthree\n'));
+  expect(connections[0].after).toBe(1);
+  expect(outputs.list[1].text).toBe('one\ntwo\nthree\n');
+  expect(log.lacksFigures).toBe(false);
+});
+
+test('a line that replaces an unfinished line is drawn over the line', () => {
+  expect(continued('50 %', 'done\n')).toBe('\rdone\n');
+  expect(continued('50 % of all', 'done\nnext\n')).toBe('\rdone       \nnext\n');
+});
+
+test('after the limit, lines are counted, and the last lines follow at the end', async () => {
+  const outputs = fakeOutputs(header, stream('1\n2\n'));
+  await follow(outputs, ({ onOutput }) => onOutput('3\n4\n5\n6\n7\n8\n9\n10\n11\n'));
+  expect(outputs.list[1].text).toBe('1\n2\n3\n4\n');
+  expect(outputs.list[2].data).toMatchObject({ [RUN_MIME]: { hidden_lines: 3 } });
+  expect(outputs.list[3].text).toBe('8\n9\n10\n11\n');
+});
+
+test('a figure is reported, and a clear removes the log', async () => {
+  const outputs = fakeOutputs(header, stream('1\n2\n'));
+  const log = await follow(outputs, ({ onOutput, onDisplay }) => {
+    onDisplay({ kind: 'display' } as never);
+    onDisplay({ kind: 'clear' } as never);
+    onOutput('3\n');
+    onDisplay({ kind: 'display' } as never);
+  });
+  expect(outputs.list.slice(1).map(({ text }) => text)).toEqual(['3\n']);
+  expect(log.lacksFigures).toBe(true);
+});
+
+test('a log without its header stops', async () => {
+  const outputs = fakeOutputs(stream('other\n'));
+  const log = await follow(outputs, ({ onOutput }) => onOutput('one\n'));
+  expect([log.isReading, outputs.list.length]).toEqual([false, 1]);
+});

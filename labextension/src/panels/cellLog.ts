@@ -1,0 +1,211 @@
+/**
+ * The log of a run below its header, continued by the page where no kernel writes the output any more: after a reload
+ * or a restart of the kernel, in a second tab, and the next day.
+ */
+import type { CodeCell } from '@jupyterlab/cells';
+import { PartialJSONObject } from '@lumino/coreutils';
+
+import { hiddenLines, savedRun, SavedRun, textIn } from '../header';
+import { RUN_MIME } from '../runs';
+import { follow, PASSING, REST } from '../stream';
+import { trans } from '../trans';
+import { Shown } from '../types';
+import { Trouble } from '../request';
+
+export type CellOutputs = CodeCell['model']['outputs'];
+
+/** Log lines that an output shows: the number of lines that aren't blank, and the unfinished last line. */
+export interface ShownLines {
+  count: number;
+  unfinished: string;
+}
+
+const isFull = (line: string) => /[^ \t\r]/.test(line);
+
+/** Return the place of a run's header in the outputs of a cell; -1 without a header. */
+export function findHeader(outputs: CellOutputs, id: string): number {
+  for (let at = outputs.length - 1; at >= 0; at--) {
+    if (savedRun(outputs.get(at).data[RUN_MIME])?.id === id) {
+      return at;
+    }
+  }
+  return -1;
+}
+
+/** Return the outputs below a header, up to the header of another run. */
+function outputsBelow(outputs: CellOutputs, header: number) {
+  const all = Array.from({ length: outputs.length }, (_, at) => outputs.get(at));
+  const next = all.findIndex(({ data }, at) => at > header && savedRun(data[RUN_MIME]));
+  return all.slice(header + 1, next < 0 ? undefined : next);
+}
+
+/** Return the log lines below a header. Lines that the notebook leaves out count too. */
+export function readShownLines(outputs: CellOutputs, header: number): ShownLines {
+  let [text, hidden] = ['', 0];
+  for (const output of outputsBelow(outputs, header)) {
+    const { text: piece } = output.toJSON() as { text?: unknown };
+    text += output.type === 'stream' ? textIn(piece) : '';
+    hidden += hiddenLines(output.data[RUN_MIME])?.count ?? 0;
+  }
+  const lines = text.split('\n');
+  const unfinished = lines.pop()!;
+  return { count: lines.filter(isFull).length + hidden, unfinished };
+}
+
+export class CellLog {
+  /** Whether lines may still arrive. */
+  isReading = true;
+  /** The reason why the log can't be continued. */
+  trouble: Trouble | null = null;
+  /** Whether the run showed figures that only its own kernel shows in the cell. */
+  lacksFigures = false;
+
+  /** Lines after the limit, and the newest of them, which appear at the end. */
+  private hiddenCount = 0;
+  private tail: string[] = [];
+  /** Lines that the notebook left out before this connection; null until that number is needed. */
+  private hiddenBefore: number | null = null;
+  private readonly id: string;
+  private readonly asks = new AbortController();
+
+  constructor(
+    private readonly outputs: CellOutputs,
+    private readonly saved: SavedRun,
+    /** Return whether the server lists the run as active. */
+    private readonly isActive: () => boolean
+  ) {
+    this.id = saved.id!;
+    void this.read();
+  }
+
+  dispose(): void {
+    this.isReading = false;
+    this.asks.abort();
+  }
+
+  private async read(): Promise<void> {
+    const listener = { onOutput: (text: string) => this.add(text), onDisplay: (shown: Shown) => this.apply(shown) };
+    while (this.isReading) {
+      const after = this.countShown();
+      if (!this.isReading) {
+        return;
+      }
+      try {
+        const { return_code: code, error } = await follow(this.id, this.asks.signal, listener, after);
+        if (code !== null || error !== null || !this.isActive()) {
+          this.end();
+          return;
+        }
+      } catch (failure) {
+        if (!(failure instanceof Trouble) || !PASSING.has(failure.state)) {
+          this.trouble = failure instanceof Trouble ? failure : null;
+          this.isReading = false;
+          return;
+        }
+      }
+      await new Promise(done => setTimeout(done, REST));
+    }
+  }
+
+  /** Return the number of lines that the stream must skip. */
+  private countShown(): number {
+    [this.hiddenCount, this.hiddenBefore, this.tail] = [0, null, []];
+    const header = this.findOwnHeader();
+    return this.saved.logTail || header < 0 ? 0 : readShownLines(this.outputs, header).count;
+  }
+
+  private add(text: string): void {
+    const header = this.findOwnHeader();
+    if (header < 0) {
+      return;
+    }
+    const lines = text.split('\n').slice(0, -1);
+    if (this.saved.logTail) {
+      this.tail = [...this.tail, ...lines].slice(-this.saved.logTail);
+      this.showTail(header);
+      return;
+    }
+    const { count, unfinished } = readShownLines(this.outputs, header);
+    const room = Math.max(0, this.saved.logLines - count);
+    const [first, rest] = [lines.slice(0, room), lines.slice(room)];
+    if (first.length) {
+      this.write(continued(unfinished, first.map(line => `${line}\n`).join('')));
+    }
+    if (rest.length) {
+      this.hiddenCount += rest.filter(isFull).length;
+      this.tail = [...this.tail, ...rest].slice(-this.saved.logLines);
+      this.showHidden(header, this.hiddenCount);
+    }
+  }
+
+  private apply({ kind }: Shown): void {
+    const header = this.findOwnHeader();
+    if (kind === 'clear' && header >= 0) {
+      [this.hiddenCount, this.tail, this.lacksFigures] = [0, [], false];
+      this.outputs.fromJSON(this.outputs.toJSON().slice(0, header + 1));
+    } else {
+      this.lacksFigures = true;
+    }
+  }
+
+  /** Show the last lines, as the kernel does at the end of a run. */
+  private end(): void {
+    this.isReading = false;
+    const header = this.findOwnHeader();
+    if (header >= 0 && this.hiddenCount && !this.saved.logTail) {
+      this.showHidden(header, this.hiddenCount - this.tail.filter(isFull).length);
+      this.write(this.tail.map(line => `${line}\n`).join(''));
+    }
+  }
+
+  /** Return the place of the header; -1, and stop reading, if the cell no longer shows the run. */
+  private findOwnHeader(): number {
+    const header = this.outputs.isDisposed ? -1 : findHeader(this.outputs, this.id);
+    if (header < 0) {
+      this.dispose();
+    }
+    return header;
+  }
+
+  private write(text: string): void {
+    this.outputs.add({ output_type: 'stream', name: 'stdout', text });
+  }
+
+  /** Show the number of lines that the notebook leaves out, in place of the kernel's note. */
+  private showHidden(header: number, added: number): void {
+    const place = outputsBelow(this.outputs, header).findIndex(
+      ({ data }) => hiddenLines(data[RUN_MIME]) || /^… [\d,]+ more lines/.test(textIn(data['text/plain']))
+    );
+    const old = place < 0 ? 0 : (hiddenLines(this.outputs.get(header + 1 + place).data[RUN_MIME])?.count ?? 0);
+    this.hiddenBefore ??= old;
+    const count = this.hiddenBefore + added;
+    const words = trans._n('%1 line hidden', '%1 lines hidden', count);
+    const data: PartialJSONObject = count
+      ? { [RUN_MIME]: { execution_id: this.id, hidden_lines: count }, 'text/plain': `▸ ${words}` }
+      : { 'text/plain': '' };
+    const output = { output_type: 'display_data', data, metadata: {} };
+    if (place < 0) {
+      this.outputs.add(output);
+    } else {
+      this.outputs.set(header + 1 + place, output);
+    }
+  }
+
+  /** Replace the newest lines of a run in the background. */
+  private showTail(header: number): void {
+    const output = this.outputs.length > header + 1 ? this.outputs.get(header + 1) : null;
+    if (output?.type === 'display_data' && !(RUN_MIME in output.data)) {
+      const data = { 'text/plain': this.tail.join('\n') };
+      this.outputs.set(header + 1, { output_type: 'display_data', data, metadata: {} });
+    }
+  }
+}
+
+/** Return the text that continues an unfinished line. The first line of the text is the complete line. */
+export function continued(unfinished: string, text: string): string {
+  if (text.startsWith(unfinished)) {
+    return text.slice(unfinished.length);
+  }
+  const end = text.indexOf('\n');
+  return `\r${text.slice(0, end).padEnd(unfinished.length)}${text.slice(end)}`;
+}
