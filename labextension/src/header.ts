@@ -143,7 +143,7 @@ export function buildHeader(
       : [trans.__('Nobody knows whether it was started. List what is active: %1', '%lk_runs')];
     return { ...common, ...figures, tone: 'unsure', label: trans.__('Unknown'), bill: NO_BILL, details: [], notes };
   }
-  const isWritten = at.isLive && at.now - at.since < PATIENCE; // the kernel has answers of its own
+  const isWritten = at.isLive && at.now - at.since < PATIENCE; // the kernel reads the cloud too
   const silence = isFresh && saved.silentSeconds !== null ? saved.silentSeconds : isWritten ? null : silentFor(at);
   if (!ended && (silence !== null || (saved.state === 'reconnecting' && isFresh))) {
     const label = silence === null ? trans.__('Reconnecting') : silenceLabel(silence);

@@ -37,7 +37,8 @@ class StreamHandler(Handler):
     async def get(self, execution_id: str) -> None:
         """Follow the run as server-sent events: see the models whose names start with ``Stream``.
 
-        With the query ``after=N``, send complete lines as the log in a cell has them, without the first N that aren't blank.
+        With the query ``after=N``, send complete lines as in the log of a cell, without the first N
+        that aren't blank.
         """
         from lk_jupyter.serverext.outputs import LinesHandler, OutputsHandler  # noqa: PLC0415 (at first use)
 

@@ -197,6 +197,9 @@ def received() -> dict[str, Callable[[], Notebook] | Notebook]:
         "forged receipt of a run of this machine": forged(
             {"lk_jupyter": {**RECEIPT, "execution_id": KNOWN_RUN}}, {RUN_MIME: {**HEADER, "execution_id": KNOWN_RUN}}
         ),
+        "forged log of an active run of this machine": forged(
+            data={RUN_MIME: {**HEADER, "execution_id": KNOWN_RUN, "state": "running", "log_lines": 200}}
+        ),
         "receipts whose ids are code": book(
             *(cell(REMOTE, display({RUN_MIME: one}, lk_jupyter=one), at=at) for at, one in enumerate(odd))
         ),

@@ -18,11 +18,14 @@ from ui.notebook import LOOK, NIGHT, picture
 
 #: The notebook that names a kernel on a machine.
 KERNEL = "name of a kernel of the cloud"
+#: The notebook whose output names a run that another notebook on this machine started.
+FORGED_LOG = "forged log of an active run of this machine"
 #: Notebooks of ``make test``; all others are opened in the night.
 BY_DAY = (
     "widget state with code",
     KERNEL,
     "forged header",
+    FORGED_LOG,
     "text of a magic that is missing",
     "hidden source",
     "buttons for commands",
@@ -59,6 +62,8 @@ SEEN = """selector => {
         return [cell, className, ariaLabel, textContent, commandlinkerCommand, run].join(' | ');
     });
 }"""
+#: Milliseconds between two updates of the outputs of a notebook.
+UPDATE_PACE = 2000
 #: Items of a menu from which on it is that of the machines, which are alike: by day the first and the last are clicked.
 MANY = 8
 MENU = ".lm-Menu .lm-Menu-item[data-type=command]"
@@ -94,6 +99,7 @@ class Watch:
 
     page: Page
     sent: list[str] = field(default_factory=list)
+    streams: list[str] = field(default_factory=list)
     waiting: set[object] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -105,7 +111,9 @@ class Watch:
     def _on_request(self, request):
         if request.method not in changes.READING:
             self.sent.append(f"{request.method} {request.url}")
-        if "/stream?" not in request.url:
+        if "/stream?" in request.url:
+            self.streams.append(request.url)
+        else:
             self.waiting.add(request)
 
     def _on_end(self, request):
@@ -241,6 +249,9 @@ def test_a_click_on_whatever_is_drawn_in_a_received_notebook_starts_spends_and_w
         page.wait_for_function(IS_DRAWN, arg=path, polling=LOOK)
         received._cancel()
         watch.settle()
+        if name == FORGED_LOG:
+            page.wait_for_timeout(2 * UPDATE_PACE)
+            assert not watch.streams, "a received notebook starts no request"
         received.click_everything()
         seen = [
             *(f"browser: {line}" for line in watch.sent),

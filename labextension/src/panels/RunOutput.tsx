@@ -127,7 +127,7 @@ function LiveHeader({ saved, since, tools, place }: LiveHeaderProps) {
   const args = asUiCall({ notebook: at?.notebook, cellId: at?.cellId, id });
   const abort = () => void commands.execute(COMMANDS.abortRun, asUiCall({ id }));
   const mayFollow = at && id && !session && !isLive && !header.ended && !tools.executed.has(at.model);
-  const log = at && id ? logOf(at.model.outputs, id) : undefined;
+  const log = at && id ? findLog(at.model.outputs, id) : undefined;
   const followLog = () => {
     if (hasExtension(cloud) && (saved.logLines || saved.logTail)) {
       startLog(at!.model.outputs, saved, cloud);
@@ -175,7 +175,7 @@ function LiveHeader({ saved, since, tools, place }: LiveHeaderProps) {
 /** The logs that this page continues: outputs of a cell → run → log. */
 const logs = new WeakMap<CellOutputs, Map<string, CellLog>>();
 
-const logOf = (outputs: CellOutputs, id: string) => logs.get(outputs)?.get(id);
+const findLog = (outputs: CellOutputs, id: string) => logs.get(outputs)?.get(id);
 
 function startLog(outputs: CellOutputs, saved: SavedRun, cloud: Cloud): CellLog {
   const byRun = logs.get(outputs) ?? new Map<string, CellLog>();
@@ -195,9 +195,9 @@ const hasExtension = (cloud: Cloud) => !!cloud.signedIn && cloud.troubles.status
  * another user may write the output.
  */
 function continueLog(panel: NotebookPanel, outputs: CellOutputs, saved: SavedRun, cloud: Cloud): CellLog | undefined {
-  const log = logOf(outputs, saved.id!);
-  const isShown = !!(saved.logLines || saved.logTail);
-  if (log || !isShown || panel.context.model.collaborative || !hasExtension(cloud)) {
+  const log = findLog(outputs, saved.id!);
+  const hasLog = !!(saved.logLines || saved.logTail);
+  if (log || !hasLog || panel.context.model.collaborative || !hasExtension(cloud)) {
     return log;
   }
   const entry = cloud.data.journal?.runs?.find(run => run.execution_id === saved.id);
@@ -206,7 +206,7 @@ function continueLog(panel: NotebookPanel, outputs: CellOutputs, saved: SavedRun
     : undefined;
 }
 
-/** Options of cells that show no log of their own run. */
+/** Options of cells without the log of a single run. */
 const OTHER_VIEW = /\s--?(session|detach|quiet|sweep|attach)\b/;
 
 /**
@@ -220,8 +220,8 @@ function restoreHeader(panel: NotebookPanel, { model }: CodeCell, cloud: Cloud):
   }
   const entry = cloud.data.journal?.runs?.find(run => run.cell_id === model.id);
   const run = entry?.execution_id ? cloud.runs.find(entry.execution_id) : null;
-  const isHere = entry?.notebook && toLabPath(entry.notebook) === panel.context.path && !entry.group;
-  if (!isHere || !run?.isActive || findHeader(model.outputs, run.id) >= 0) {
+  const isSameNotebook = entry?.notebook && toLabPath(entry.notebook) === panel.context.path && !entry.group;
+  if (!isSameNotebook || !run?.isActive || findHeader(model.outputs, run.id) >= 0) {
     return;
   }
   const { id: execution_id, state, machine, pricePerHour } = run;

@@ -3,7 +3,7 @@ import { expect, test, vi } from 'vitest';
 import { savedRun } from '../header';
 import { RUN_MIME } from '../runs';
 import { Listener } from '../stream';
-import { CellLog, CellOutputs, continued, findHeader, readShownLines } from './cellLog';
+import { CellLog, CellOutputs, continued, findHeader, readCellLines } from './cellLog';
 
 const ID = '3f0c2a9e-5b1d-4c7e-9a52-6d1f8e0b7a44';
 const HEADER = { [RUN_MIME]: { execution_id: ID, state: 'running', log_lines: 4 } };
@@ -65,7 +65,7 @@ test('lines are counted below the header of their own run, blank lines and an un
   const outputs = fakeOutputs(...parts) as unknown as CellOutputs;
   expect(findHeader(outputs, ID)).toBe(1);
   expect(findHeader(outputs, 'none')).toBe(-1);
-  expect(readShownLines(outputs, 1)).toEqual({ count: 9, unfinished: 'thr' });
+  expect(readCellLines(outputs, 1)).toEqual({ count: 9, unfinished: 'thr' });
 });
 
 test('a log continues after the last complete line, and the unfinished line is completed', async () => {

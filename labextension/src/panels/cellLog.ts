@@ -15,7 +15,7 @@ import { Trouble } from '../request';
 export type CellOutputs = CodeCell['model']['outputs'];
 
 /** Log lines that an output shows: the number of lines that aren't blank, and the unfinished last line. */
-export interface ShownLines {
+export interface CellLines {
   count: number;
   unfinished: string;
 }
@@ -40,7 +40,7 @@ function outputsBelow(outputs: CellOutputs, header: number) {
 }
 
 /** Return the log lines below a header. Lines that the notebook leaves out count too. */
-export function readShownLines(outputs: CellOutputs, header: number): ShownLines {
+export function readCellLines(outputs: CellOutputs, header: number): CellLines {
   let [text, hidden] = ['', 0];
   for (const output of outputsBelow(outputs, header)) {
     const { text: piece } = output.toJSON() as { text?: unknown };
@@ -84,9 +84,9 @@ export class CellLog {
   }
 
   private async read(): Promise<void> {
-    const listener = { onOutput: (text: string) => this.add(text), onDisplay: (shown: Shown) => this.apply(shown) };
+    const listener = { onOutput: (text: string) => this.add(text), onDisplay: (display: Shown) => this.apply(display) };
     while (this.isReading) {
-      const after = this.countShown();
+      const after = this.countLines();
       if (!this.isReading) {
         return;
       }
@@ -108,14 +108,14 @@ export class CellLog {
   }
 
   /** Return the number of lines that the stream must skip. */
-  private countShown(): number {
+  private countLines(): number {
     [this.hiddenCount, this.hiddenBefore, this.tail] = [0, null, []];
-    const header = this.findOwnHeader();
-    return this.saved.logTail || header < 0 ? 0 : readShownLines(this.outputs, header).count;
+    const header = this.requireHeader();
+    return this.saved.logTail || header < 0 ? 0 : readCellLines(this.outputs, header).count;
   }
 
   private add(text: string): void {
-    const header = this.findOwnHeader();
+    const header = this.requireHeader();
     if (header < 0) {
       return;
     }
@@ -125,7 +125,7 @@ export class CellLog {
       this.showTail(header);
       return;
     }
-    const { count, unfinished } = readShownLines(this.outputs, header);
+    const { count, unfinished } = readCellLines(this.outputs, header);
     const room = Math.max(0, this.saved.logLines - count);
     const [first, rest] = [lines.slice(0, room), lines.slice(room)];
     if (first.length) {
@@ -139,7 +139,7 @@ export class CellLog {
   }
 
   private apply({ kind }: Shown): void {
-    const header = this.findOwnHeader();
+    const header = this.requireHeader();
     if (kind === 'clear' && header >= 0) {
       [this.hiddenCount, this.tail, this.lacksFigures] = [0, [], false];
       this.outputs.fromJSON(this.outputs.toJSON().slice(0, header + 1));
@@ -151,7 +151,7 @@ export class CellLog {
   /** Show the last lines, as the kernel does at the end of a run. */
   private end(): void {
     this.isReading = false;
-    const header = this.findOwnHeader();
+    const header = this.requireHeader();
     if (header >= 0 && this.hiddenCount && !this.saved.logTail) {
       this.showHidden(header, this.hiddenCount - this.tail.filter(isFull).length);
       this.write(this.tail.map(line => `${line}\n`).join(''));
@@ -159,7 +159,7 @@ export class CellLog {
   }
 
   /** Return the place of the header; -1, and stop reading, if the cell no longer shows the run. */
-  private findOwnHeader(): number {
+  private requireHeader(): number {
     const header = this.outputs.isDisposed ? -1 : findHeader(this.outputs, this.id);
     if (header < 0) {
       this.dispose();
