@@ -62,8 +62,6 @@ SEEN = """selector => {
         return [cell, className, ariaLabel, textContent, commandlinkerCommand, run].join(' | ');
     });
 }"""
-#: Milliseconds between two updates of the outputs of a notebook.
-UPDATE_PACE = 2000
 #: Items of a menu from which on it is that of the machines, which are alike: by day the first and the last are clicked.
 MANY = 8
 MENU = ".lm-Menu .lm-Menu-item[data-type=command]"
@@ -250,7 +248,7 @@ def test_a_click_on_whatever_is_drawn_in_a_received_notebook_starts_spends_and_w
         received._cancel()
         watch.settle()
         if name == FORGED_LOG:
-            page.wait_for_timeout(2 * UPDATE_PACE)
+            expect(page.locator(".jp-NotebookPanel:visible .lk-run-header")).to_contain_text("Sign in to the server")
             assert not watch.streams, "a received notebook starts no request"
         received.click_everything()
         seen = [
