@@ -5,7 +5,7 @@ import { mergeRuns } from './runs';
 
 const SIGNED_IN = { state: 'signed-in', base_url: '', is_local: true, balance_path: 'billing/credits' };
 let paths: string[];
-let answer: (path: string) => Response;
+let answer: (path: string) => Response | Promise<Response>;
 
 beforeEach(() => {
   vi.useFakeTimers();
@@ -51,6 +51,22 @@ test('a key that was revoked is a state, and nothing but the status is asked the
   expect(cloud.trouble).toMatchObject({ state: 'revoked', message: 'Sign in.' });
   expect(paths).toEqual(['status', 'api/workloads/list']);
   wish.dispose();
+});
+
+test('a cloud that is silent for a while is shown since its last request, until an answer arrives', async () => {
+  const cloud = new Cloud();
+  await cloud.refresh('status', 'running');
+  const start = Date.now();
+  let send: (response: Response) => void = () => undefined;
+  answer = () => new Promise(resolve => (send = resolve));
+  const request = cloud.refresh('running');
+  await vi.advanceTimersByTimeAsync(7000);
+  expect([cloud.unansweredSince, cloud.runs.silentSince]).toEqual([null, null]);
+  await vi.advanceTimersByTimeAsync(2000);
+  expect([cloud.unansweredSince, cloud.runs.silentSince]).toEqual([start, start]);
+  send(Response.json([]));
+  await request;
+  expect([cloud.unansweredSince, cloud.runs.silentSince]).toEqual([null, null]);
 });
 
 test('HTML in place of an answer is told, and forgotten with the next answer', async () => {
