@@ -242,6 +242,7 @@ def test_a_click_on_whatever_is_drawn_in_a_received_notebook_starts_spends_and_w
         (running_lab.root / path).write_text(text.replace('"PATH"', json.dumps(path)).replace("PATH", path))
         before = [len(changes.read(log)) for log in (running_lab.changes, at_cloud)]
         watch.sent.clear()
+        watch.streams.clear()
         received = Received(page, watch, path)
         page.evaluate(OPEN, path)
         page.wait_for_function(IS_DRAWN, arg=path, polling=LOOK)
