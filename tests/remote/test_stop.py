@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 
+import numpy as np
 import pytest
 from patience import PATIENCE
 
@@ -114,3 +115,16 @@ def test_what_cannot_be_returned_is_listed_and_the_rest_returns(session):
     outputs = run.outputs()
     assert outputs["model"]["step"] >= 1
     assert {"lock", "stubborn"} <= outputs.missing.keys()
+
+
+@pytest.mark.nightly
+def test_a_state_of_200_mb_returns_within_the_grace(session):
+    code = "import time\nprint('training', flush=True)\nwhile True:\n    state[0] += 1\n    time.sleep(0.02)"
+    state = np.zeros(25_000_000)
+    run = session.run(code, inputs={"state": state}, carry=True, timeout=300, gpu="A100", allow_secrets=True)
+    with closing(run.follow()) as events:
+        while "training" not in getattr(next(events), "content", ""):
+            pass
+    stop(run)
+    assert run.status == "aborted"
+    assert run.outputs()["state"][0] >= 1
