@@ -1,9 +1,9 @@
 """Check the words that people read: messages, help, labels, docs, docstrings, comments, subjects of commits.
 
 ``python tests/words.py`` reports banned words, words that the glossary has another name for, and sentences of
-messages that are too long. Any finding fails. The words of ``IDIOMS``, and all banned words in comments, have a limit
-for each package in ``limits.json``, which may only fall: ``--lower`` records fewer, ``--list ROOM`` prints those of a
-room, such as ``"docstrings: api"``.
+messages that are too long. Any finding fails. The words of ``IDIOMS``, all banned words in comments, and long
+sentences of the docs have a limit for each package in ``limits.json``, which may only fall: ``--lower`` records fewer,
+``--list ROOM`` prints those of a room, such as ``"docstrings: api"``.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ import nbformat
 
 ROOT = Path(__file__).parents[1]
 LONGEST = 20
+#: Words of a sentence of the docs, at most. The changelog has lines, not sentences.
+LONGEST_OF_DOCS = 25
 GROUP = "words"
 
 #: A banned word → what to write instead.
@@ -82,6 +84,8 @@ GLOSSARY = {
     r"profiles?": "machine type",
 }
 _SENTENCE = re.compile(r"(?<=[.!?:;])\s+|\n+")
+_SENTENCE_OF_DOCS = re.compile(r"(?<=[.!?:])\s+")
+_LINK = re.compile(r"\]\([^)]*\)")
 _NO_PROSE = re.compile(r"[<>|=]|NOT NULL")
 _PROSE = re.compile(r"[A-Za-z']+ [A-Za-z']+ [A-Za-z']+")
 _CODE = re.compile(r"```.*?```|`[^`\n]*`|https?://\S+|<!-- table: \w+ -->.*?<!-- end -->", re.DOTALL)
@@ -120,13 +124,30 @@ def _texts() -> Iterator[Text]:
     for path in sorted((ROOT / "labextension" / "src").rglob("*.ts*")):
         if ".test." not in path.name and path.name not in {"options.ts", "states.ts"}:
             yield from _typescript(path)
+    for path, text in _pages():
+        yield from _pieces("docs", path, _CODE.sub("", text))
+
+
+def _pages() -> Iterator[tuple[Path, str]]:
+    """Iterate over the pages of the docs with their text; a notebook has a text for each cell of words."""
     for path in [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "notebooks").rglob("*.md"))]:
-        yield from _pieces("docs", path, _CODE.sub("", path.read_text(encoding="utf-8")))
+        yield path, path.read_text(encoding="utf-8")
     for path in sorted((ROOT / "notebooks").rglob("*.ipynb")):
         if not any(part.startswith(".") for part in path.relative_to(ROOT).parts):
             for cell in nbformat.read(path, as_version=4).cells:
                 if cell.cell_type == "markdown":
-                    yield from _pieces("docs", path, _CODE.sub("", cell.source))
+                    yield path, cell.source
+
+
+def long_sentences() -> Iterator[Finding]:
+    """Iterate over the sentences of the docs that are too long. A piece of code counts as a word."""
+    for path, text in _pages():
+        for piece in re.split(r"(?m)\n\s*\n|\||\n\s*(?:[-*]|\d+\.) |^#.*\n", _CODE.sub("X", _LINK.sub("]", text))):
+            for sentence in _SENTENCE_OF_DOCS.split(" ".join(piece.split())):
+                length = len(re.findall(r"[\w'-]+", sentence))
+                if length > LONGEST_OF_DOCS and path.name != "CHANGELOG.md":
+                    rule = f"a sentence of {length} words; at most {LONGEST_OF_DOCS}"
+                    yield Finding("docs: sentences", str(path.relative_to(ROOT)), rule, sentence)
 
 
 def _sources() -> list[Path]:
@@ -198,7 +219,7 @@ def subject_problem(subject: str) -> str:
 
 
 def _pieces(room: str, path: Path, text: str) -> Iterator[Text]:
-    for piece in re.split(r"\n\s*\n|\|", text):
+    for piece in re.split(r"(?m)\n\s*\n|\|", text):
         yield Text(room, str(path.relative_to(ROOT)), " ".join(piece.split()))
 
 
@@ -262,7 +283,8 @@ def findings() -> Iterator[Finding]:
 
 
 def limited() -> Iterator[Finding]:
-    """Iterate over the findings that have a limit: the idioms in all texts, and banned words in comments."""
+    """Iterate over the findings that have a limit: idioms in all texts, banned words in comments, long sentences."""
+    yield from long_sentences()
     for words, pieces in ((IDIOMS, [*texts(), *comments()]), (BANNED, comments())):
         patterns = _patterns(words)
         anything = re.compile("|".join(words), re.IGNORECASE)
