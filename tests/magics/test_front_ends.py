@@ -11,6 +11,8 @@ import pytest
 from magics.kernels import ALL_IS_SHOWN, CELL
 
 import lk_jupyter
+from lk_jupyter.magics._output.run import notice_topic
+from lk_jupyter.runs.observers.limits import Countdown
 
 #: What pages without our extension send with a cell. VS Code and Colab show updates in place, in any cell.
 VS_CODE = {"cellId": "vscode-notebook-cell:/home/me/a.ipynb#W0sZmlsZQ"}
@@ -201,3 +203,13 @@ def test_a_page_without_our_extension_saves_one_receipt_for_each_run_and_nothing
     assert len([output for output in detached if text(output)]) <= 4
     notebook = {"cells": [{"outputs": outputs} for outputs in page.cells]}
     assert [receipt["execution_id"] for receipt in lk_jupyter.receipts(notebook)] == receipts(page.cells)
+
+
+def test_a_countdown_is_one_warning_in_minutes_and_one_in_seconds():
+    countdown, texts, topics = Countdown(600), set(), set()
+    for seconds in range(480, 600, 5):
+        countdown.tick(None, seconds, "")
+        texts |= set(map(str, countdown.notices))
+        topics |= set(map(notice_topic, countdown.notices))
+    assert len(texts) == 24
+    assert len(topics) == 2

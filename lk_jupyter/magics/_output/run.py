@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -29,7 +30,7 @@ from lk_jupyter.magics._output.log import LogOutput
 from lk_jupyter.magics._output.rich import RichOutput
 from lk_jupyter.magics._output.run_status import RunStatus
 from lk_jupyter.protocol.frames import ERROR, STDERR, Frame, caught_error, words_of
-from lk_jupyter.protocol.notice import HINT, Notice
+from lk_jupyter.protocol.notice import HINT, WARNING, Notice
 from lk_jupyter.runs.clock import next_second
 from lk_jupyter.runs.interrupts import waiting_on
 from lk_jupyter.runs.monitor import RunMonitor
@@ -42,8 +43,10 @@ from lk_jupyter.text.terminal import plain
 #: Seconds between two writes of the log, and the time that an unfinished line has to be completed.
 LOG_PACE = 0.12
 
-#: The most seconds between two writes of the log where each may become an output.
-_LONGEST_PACE = 5.0
+#: The most seconds between two writes of the log where each may become an output, of about 60 bytes besides its text.
+_LONGEST_PACE = 10.0
+
+_FIGURES = re.compile(r"\d+")
 
 _LINE_PAUSE = 0.03
 
@@ -64,7 +67,7 @@ class RunDisplay(RunStatus):
         observers: ObserverGroup | None = None,
     ) -> None:
         super().__init__(shell, machine, quiet=quiet, observers=observers)
-        self._written_notices: list[str] = []
+        self._written_topics: set[str] = set()
         self._start_time = time.monotonic()
         self._log: LogOutput
         self._rich: RichOutput
@@ -146,12 +149,12 @@ class RunDisplay(RunStatus):
 
     def _write_notices(self) -> None:
         """Write new notices into the log, where the line above the log can't show them."""
-        notices = [str(notice) for notice in self.observers.notices]
-        new = [text for text in notices if text not in self._written_notices]
+        notices = {notice_topic(notice): str(notice) for notice in self.observers.notices}
+        new = [text for topic, text in notices.items() if topic not in self._written_topics]
         if new and self.status.appends:
             self._log.cut()
             write_text("".join(f"{plain(redact(text))}\n" for text in new))
-        self._written_notices = notices
+        self._written_topics = set(notices)
 
     def _show_note(self, text: str) -> None:
         self.note.show(Note(text), passing=True)
@@ -202,6 +205,11 @@ class RunDisplay(RunStatus):
         line.metadata = {**line.metadata, **Hints(hints)._repr_mimebundle_()[1]}
         settle = partial(self.settle, line, notices)
         after_cell(self.shell, settle) if raises else settle()
+
+
+def notice_topic(notice: Notice) -> str:
+    """Return the text of a notice, a warning without figures: each tick of a countdown is the same warning."""
+    return _FIGURES.sub("", str(notice)) if notice.kind == WARNING else str(notice)
 
 
 def _newest_only(items: Iterable[str | Frame]) -> list[str | Frame]:
