@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import venv
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -272,3 +273,28 @@ def test_a_page_without_our_extension_saves_the_same(page, kernel):
     saved = check_runs(outputs, "applied" if page == "VS Code" else "appended")
     content = {"cells": [{"outputs": cell} for cell in notebook.cells]}
     assert len(lk_jupyter.receipts(content)) == len(saved) == 9
+
+
+def test_a_run_of_nearly_600_s_adds_at_most_10_kb_besides_its_log(make_cloud, tmp_path):
+    code = "import time\nfor i in range(190):\n    print('line', i, flush=True)\n    time.sleep(3)"
+    cells = LOAD | {"long": f"{RUN} --timeout 600\n{code}"}
+    cloud, kinds = make_cloud(), ("documents", "nbmodel", "nbclient")
+    folders = [tmp_path / kind for kind in kinds]
+    for kind, folder in zip(kinds, folders, strict=True):
+        python_of(*ENVIRONMENTS[kind])
+        folder.mkdir()
+    with ThreadPoolExecutor() as pool:
+        paths = [path for path, _ in pool.map(lambda kind, folder: execute(kind, cells, cloud, folder), kinds, folders)]
+    sizes = {}
+    for kind, path in zip(kinds, paths, strict=True):
+        outputs = json.loads(path.read_text("utf-8"))["cells"][1]["outputs"]
+        log = "".join("".join(output["text"]) for output in outputs if output["output_type"] == "stream")
+        assert lk_jupyter.receipts(path)[0]["seconds"] > 570
+        lines = log.splitlines()
+        assert [line for line in lines if line.startswith("line")] == [f"line {i}" for i in range(190)]
+        assert len(lines) <= 190 + 2  # the warning on the time limit, in minutes and in seconds
+        for output in outputs:
+            output.update({"text": "".join(output["text"])} if "text" in output else {})
+        sizes[kind] = len(json.dumps(outputs)) - len(json.dumps(log))
+    print("bytes besides the log:", sizes)
+    assert max(sizes.values()) < 10_000
