@@ -152,7 +152,7 @@ def says_once(page: Page, *states: str, cell: int | None = None) -> None:
 
 def run_on(page: Page, card: str) -> None:
     """Run the selected cell on a machine that the toolbar offers."""
-    page.locator(".jp-ToolbarButtonComponent-label", has_text="Run on").click(timeout=1000 * PATIENCE)
+    page.locator(".jp-NotebookPanel:visible .lk-run-on").click(timeout=1000 * PATIENCE)
     page.get_by_role("menuitemcheckbox").or_(page.get_by_role("menuitem")).filter(has_text=card).click()
 
 

@@ -109,10 +109,20 @@ def test_a_reopened_notebook_offers_to_load_the_extension(open_notebook, page):
 @pytest.mark.timeout(900)
 def test_run_on_writes_the_cell_that_loads_the_extension_once(open_notebook, page):
     book = open_notebook("print('over there')")
+    button = page.locator(".jp-NotebookPanel:visible .lk-run-on")
+    expect(button).to_have_text("Run on")
+    expect(button).to_have_attribute("aria-haspopup", "menu")
+    button.focus()
+    page.keyboard.press("Enter")
+    expect(button).to_have_attribute("aria-expanded", "true")
+    page.keyboard.press("Escape")
+    expect(button).to_have_attribute("aria-expanded", "false")
+    expect(button).to_be_focused()
     for _ in range(2):
         notebook.run_on(page, "A100")
+        expect(button).to_have_text("A100 · 1.59 credits/h")
         book.says_once(1, "Completed")
-        notebook.says_once(page, r"\d+\.\d+ credits", cell=0)  # what is left, in the status bar
+        notebook.says_once(page, r"\d+\.\d+ credits(?!/h)", cell=0)  # what is left, in the status bar
     assert source_of(book, 0) == "%load_ext lk_jupyter"
     assert source_of(book, 1) == "%%lk_run --gpu A100\nprint('over there')"
     assert page.evaluate("window.jupyterapp.shell.currentWidget.content.widgets.length") == 2

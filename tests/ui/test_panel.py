@@ -366,7 +366,9 @@ def test_a_cell_runs_on_the_machine_that_the_toolbar_offers_and_the_status_bar_c
     assert page.evaluate(source).startswith("%%lk_run --gpu H100\nprint(")
     chosen = "() => window.jupyterapp.shell.currentWidget.model.getMetadata('lk_jupyter').machine"
     assert page.evaluate(chosen) == "gpu.h100"
-    page.locator(".jp-ToolbarButtonComponent-label", has_text="Run on").click()
+    button = page.locator(".jp-NotebookPanel:visible .lk-run-on")
+    expect(button).to_have_text("H100 · 2.79 credits/h")
+    button.click()
     is_early = version("jupyterlab").startswith("4.2.")  # it says which one is chosen by the sign alone
     marked = page.get_by_role("menuitem" if is_early else "menuitemcheckbox", name="H100")
     if not is_early:

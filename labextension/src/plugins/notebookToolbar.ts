@@ -1,14 +1,15 @@
-/** "Run on" in the toolbar of notebooks: run the selected cells on a machine, which the notebook remembers. */
+/** The machine menu of notebooks: run the selected cells on a machine, which the notebook remembers. */
 import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
-import { ICommandPalette, IToolbarWidgetRegistry, Notification, ToolbarButton } from '@jupyterlab/apputils';
+import { ICommandPalette, IToolbarWidgetRegistry, Notification } from '@jupyterlab/apputils';
 import { INotebookTracker, NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
-import { caretDownEmptyIcon, MenuSvg } from '@jupyterlab/ui-components';
+import { MenuSvg } from '@jupyterlab/ui-components';
 import { Menu } from '@lumino/widgets';
 
 import { Cloud } from '../cloud';
 import { COMMANDS, isUiCall, asUiCall } from '../commands';
 import { cellToRun, loadExtension, runCells } from '../loading';
 import { machineFacts } from '../machineFacts';
+import { chosenMachine, KEY, MachineButton } from '../machineMenu';
 import { withoutMagic, isRemote, onMachine, otherMagic } from '../magicLine';
 import { request } from '../request';
 import { isMachine } from '../runs';
@@ -17,9 +18,6 @@ import { ICloud } from '../tokens';
 import { trans } from '../trans';
 import { MachinesContent } from '../types';
 import { machineName } from '../format';
-
-/** Key of the chosen machine in the metadata of a notebook. */
-const KEY = 'lk_jupyter';
 
 export const notebookToolbar: JupyterFrontEndPlugin<void> = {
   id: 'lk-jupyter:notebook-toolbar',
@@ -38,11 +36,7 @@ export const notebookToolbar: JupyterFrontEndPlugin<void> = {
     const isEnabled = () => !!notebooks.currentWidget;
     const category = trans.__('GPU cloud');
 
-    const choose = async (panel: NotebookPanel) => {
-      const menu = await buildMenu(cloud, app);
-      const { x, bottom } = panel.toolbar.node.querySelector('.lk-run-on')!.getBoundingClientRect();
-      menu.open(x, bottom);
-    };
+    const buttons = new WeakMap<NotebookPanel, MachineButton>();
     commands.addCommand(COMMANDS.runOn, {
       label: ({ machine, facts, ...args }) =>
         isMachine(machine)
@@ -50,17 +44,17 @@ export const notebookToolbar: JupyterFrontEndPlugin<void> = {
           : trans.__('Run the selected cells on the machine of the notebook'),
       caption: trans.__('Run the selected cells on the cloud'),
       isEnabled,
-      isToggled: ({ machine }) => !!machine && chosen(notebooks.currentWidget) === machine,
+      isToggled: ({ machine }) => !!machine && chosenMachine(notebooks.currentWidget) === machine,
       describedBy: { args: { type: 'object', properties: { machine: { type: 'string' } } } },
       execute: async ({ machine, ...args }) => {
         const panel = notebooks.currentWidget;
-        const target = (machine as string) || chosen(panel);
+        const target = (machine as string) || chosenMachine(panel);
         if (panel && target) {
           const isChosen = !!machine && isUiCall(args); // the menu showed the price of the chosen machine
           await runOn(cloud, panel, target, { isChosen, isUiClick: isChosen || !machine });
           void cloud.refresh('running', 'journal');
         } else if (panel) {
-          await choose(panel);
+          await buttons.get(panel)?.open();
         } else {
           Notification.warning(trans.__('Open a notebook and select a cell first.'));
         }
@@ -108,13 +102,8 @@ export const notebookToolbar: JupyterFrontEndPlugin<void> = {
     palette?.addItem({ command: COMMANDS.runOn, category });
     palette?.addItem({ command: COMMANDS.runLocally, category, args: asUiCall() });
     toolbars?.addFactory<NotebookPanel>('Notebook', 'lk-run-on', panel => {
-      const button = new ToolbarButton({
-        className: 'lk-run-on',
-        label: trans.__('Run on'),
-        icon: caretDownEmptyIcon,
-        tooltip: trans.__('Run the selected cells on a machine of the cloud'),
-        onClick: () => void choose(panel)
-      });
+      const button = new MachineButton(cloud, panel, () => buildMenu(cloud, app));
+      buttons.set(panel, button);
       return button;
     });
   }
@@ -149,11 +138,6 @@ async function listMachines(cloud: Cloud): Promise<[string, string][]> {
       typeof price === 'number' ? trans.__('%1 credits/h', price) : ''
     ]);
   }
-}
-
-function chosen(panel: NotebookPanel | null): string | undefined {
-  const machine = (panel?.model?.getMetadata(KEY) as { machine?: unknown } | undefined)?.machine;
-  return isMachine(machine) ? machine : undefined; // the notebook may come from a stranger
 }
 
 const selectedCode = ({ content }: NotebookPanel) => content.selectedCells.filter(cell => cell.model.type === 'code');

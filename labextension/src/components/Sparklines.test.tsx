@@ -1,0 +1,38 @@
+import { cleanup, render, screen } from '@testing-library/preact';
+import React from 'react';
+import { afterEach, expect, test, vi } from 'vitest';
+
+import { Sparklines } from './Sparklines';
+
+const START = '2026-11-30T12:00:00Z';
+const point = (second: number, value: number | null) => ({ timestamp: `2026-11-30T12:00:${second}Z`, value });
+const answers = {
+  run: { execution_id: 'e1', status: 'running', start_time: START },
+  metrics: {
+    gpuUtilizationPercent: [point(15, 20), point(30, 87.4), point(45, null)],
+    gpuMemoryUtilizationPercent: [point(15, 5), point(30, 41)]
+  }
+};
+vi.hoisted(() => vi.stubGlobal('matchMedia', () => ({ addEventListener: () => undefined })));
+vi.mock('../request', async original => ({
+  ...(await original<object>()),
+  request: async (path: string) => (path.includes('/metrics') ? answers.metrics : answers.run)
+}));
+
+afterEach(cleanup);
+
+const draw = () => render((<Sparklines id="e1" isVisible={() => true} />) as never);
+
+test('the GPU and its memory are drawn with their last values, which screen readers read too', async () => {
+  draw();
+  const image = await screen.findByRole('img');
+  expect(image.getAttribute('aria-label')).toBe('GPU 87 %, memory 41 %');
+  expect(image.querySelectorAll('path[d^="M"]').length).toBe(2);
+});
+
+test('a run without figures, and an ended run, have no sparkline', async () => {
+  answers.run.status = 'completed';
+  draw();
+  await new Promise(done => setTimeout(done));
+  expect(screen.queryByRole('img')).toBeNull();
+});

@@ -1,0 +1,96 @@
+/** The button of the machine menu in the toolbar of a notebook: its machine and price, and how busy the GPU is. */
+import { NotebookPanel } from '@jupyterlab/notebook';
+import { caretDownEmptyIcon, ReactWidget, ToolbarButtonComponent } from '@jupyterlab/ui-components';
+import { Message } from '@lumino/messaging';
+import { Menu } from '@lumino/widgets';
+import React, { lazy, Suspense } from 'react';
+
+import { Cloud } from './cloud';
+import { machineName } from './format';
+import { toLabPath } from './plugins/runs';
+import { isMachine, mergeRuns } from './runs';
+import { trans } from './trans';
+
+/** Key of the chosen machine in the metadata of a notebook. */
+export const KEY = 'lk_jupyter';
+
+const Sparklines = lazy(async () => ({ default: (await import('./components/Sparklines')).Sparklines }));
+
+/** Return the machine that a notebook remembers. The notebook may come from a stranger: other values are ignored. */
+export function chosenMachine(panel: NotebookPanel | null): string | undefined {
+  const machine = (panel?.model?.getMetadata(KEY) as { machine?: unknown } | undefined)?.machine;
+  return isMachine(machine) ? machine : undefined;
+}
+
+/** Draws the machine of a notebook. It reads prices and runs, and starts nothing. */
+export class MachineButton extends ReactWidget {
+  constructor(
+    private readonly cloud: Cloud,
+    private readonly panel: NotebookPanel,
+    private readonly buildMenu: () => Promise<Menu>
+  ) {
+    super();
+    this.addClass('lk-machine');
+    const draw = () => this.update();
+    cloud.changed.connect(draw);
+    panel.context.ready.then(
+      () => {
+        panel.model?.metadataChanged.connect(draw);
+        draw();
+      },
+      () => undefined
+    );
+    this.disposed.connect(() => void cloud.changed.disconnect(draw));
+  }
+
+  /** Open the menu below the button. */
+  async open(): Promise<void> {
+    const menu = await this.buildMenu();
+    const { left, bottom } = this.node.getBoundingClientRect();
+    menu.aboutToClose.connect(() => {
+      this.control?.setAttribute('aria-expanded', 'false');
+      requestAnimationFrame(() => document.activeElement === document.body && this.control?.focus());
+    });
+    menu.open(left, bottom);
+    this.control?.setAttribute('aria-expanded', 'true');
+  }
+
+  protected onUpdateRequest(message: Message): void {
+    super.onUpdateRequest(message);
+    void this.renderPromise?.then(() => this.control?.setAttribute('aria-haspopup', 'menu'));
+  }
+
+  protected render() {
+    const machine = chosenMachine(this.panel);
+    const run = mergeRuns(this.cloud.data).find(({ isActive, machine, notebook }) => {
+      return isActive && machine !== 'cpu' && notebook && toLabPath(notebook) === this.panel.context.path;
+    });
+    return (
+      <>
+        <ToolbarButtonComponent
+          className="lk-run-on"
+          label={machine ? this.label(machine) : trans.__('Run on')}
+          icon={caretDownEmptyIcon}
+          tooltip={trans.__('Run the selected cells on a machine of the cloud')}
+          onClick={() => void this.open()}
+        />
+        {run && (
+          <Suspense>
+            <Sparklines key={run.id} id={run.id} isVisible={() => this.isVisible} />
+          </Suspense>
+        )}
+      </>
+    );
+  }
+
+  private get control(): HTMLElement | null {
+    return this.node.querySelector('.lk-run-on');
+  }
+
+  private label(machine: string): string {
+    const types = this.cloud.data.machines?.machine_types;
+    const price = types?.find(({ hardware_profile }) => hardware_profile === machine)?.price_per_hour;
+    const words = typeof price === 'number' ? trans.__('%1 credits/h', price) : '';
+    return [machineName(machine), words].filter(Boolean).join(' · ');
+  }
+}
