@@ -7,7 +7,7 @@ import React, { lazy, Suspense } from 'react';
 
 import { Cloud } from './cloud';
 import { machineName } from './format';
-import { toLabPath } from './plugins/runs';
+import { toLabPath } from './labPath';
 import { isMachine, mergeRuns } from './runs';
 import { trans } from './trans';
 

@@ -29,6 +29,7 @@ import { RunLog } from './components/RunLog';
 import { RunsTable } from './components/RunsTable';
 import { SLOT, Sentence } from './components/Sentence';
 import { Silence } from './components/Silence';
+import { Sparklines } from './components/Sparklines';
 import { StorageTree } from './components/StorageTree';
 import { buildHeader, savedRun } from './header';
 import { Observer } from './labMock';
@@ -287,6 +288,17 @@ const VIEWS: Record<string, [() => ReactElement, (() => unknown)?]> = {
         <MachinePicker {...picker} where="everywhere" default="DATA" problem="DATA" />
       </>
     )
+  ],
+  Sparklines: [
+    () => {
+      const [start_time, timestamp] = ['2026-11-30T12:00:00Z', '2026-11-30T12:00:15Z'];
+      ANSWERS['api/execution/spark'] = { execution_id: 'spark', status: 'running', start_time };
+      const points = [{ timestamp, value: 50 }];
+      const metrics = { gpuUtilizationPercent: points, gpuMemoryUtilizationPercent: points };
+      ANSWERS['api/execution/spark/metrics'] = metrics;
+      return <Sparklines id="spark" isVisible={() => true} />;
+    },
+    settle
   ],
   MetricsPlot: [
     () => <MetricsPlot frames={frames} empty="DATA" onWindow={nothing} />,

@@ -7,9 +7,6 @@ import { SERIES } from '../options';
 import { useMetrics, useRecord, VisibilityCheck } from '../panels/useRun';
 import { buildCharts, sparkline } from './metrics';
 
-/** Names of the sparklines, in the order of `SERIES`. */
-const NAMES = [trans.__('GPU'), trans.__('memory')];
-
 export interface SparklinesProps {
   id: string;
   isVisible: VisibilityCheck;
@@ -20,7 +17,8 @@ export function Sparklines({ id, isVisible }: SparklinesProps) {
   const { answer: run } = useRecord(id, null, isVisible);
   const { frames } = useMetrics(run, null, isVisible);
   const { lines } = buildCharts(frames);
-  const drawn = NAMES.flatMap((name, at) => {
+  const names = [trans.__('GPU'), trans.__('memory')]; // in the order of SERIES
+  const drawn = names.flatMap((name, at) => {
     const line = lines.find(({ label }) => label === SERIES[at].label);
     const last = line && [...line.samples()].reverse().find(value => !Number.isNaN(value));
     return line && last !== undefined
