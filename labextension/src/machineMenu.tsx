@@ -46,12 +46,12 @@ export class MachineButton extends ReactWidget {
   /** Open the menu below the button. */
   async open(): Promise<void> {
     const menu = await this.buildMenu();
-    const { left, bottom } = this.node.getBoundingClientRect();
+    const { x, bottom } = this.node.getBoundingClientRect();
     menu.aboutToClose.connect(() => {
       this.control?.setAttribute('aria-expanded', 'false');
       requestAnimationFrame(() => document.activeElement === document.body && this.control?.focus());
     });
-    menu.open(left, bottom);
+    menu.open(x, bottom);
     this.control?.setAttribute('aria-expanded', 'true');
   }
 
