@@ -67,7 +67,7 @@ def test_loading_the_extension_is_light():
 
 
 def test_words_are_drawn_without_matplotlib_which_takes_long_to_import():
-    drawn = loaded_by("from lk_jupyter.views.png import words\nassert words('\u2713 a')")
+    drawn = loaded_by("from lk_jupyter.views.png import draw_words\nassert draw_words('\u2713 a')")
     assert "PIL.ImageDraw" in drawn
     assert not {"matplotlib", "numpy"} & set(drawn)
 

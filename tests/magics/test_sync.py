@@ -93,13 +93,29 @@ def test_after_always_a_cell_asks_again_for_an_upload_of_more_than_10_s_at_the_m
     kernel.run("session.close()\ndel session, large")
 
 
+#: An object that is read only after the kernel has shown that it reads variables.
+SLOW = """
+import threading
+from lk_jupyter.magics.run import LiveOutput
+announced, show_progress = threading.Event(), LiveOutput.show_progress
+def announce(output, line):
+    show_progress(output, line)
+    announced.set()
+LiveOutput.show_progress = announce
+class Slow:
+    def __reduce__(self):
+        announced.wait()
+        return dict, ()
+slow = Slow()
+"""
+
+
 def test_variables_that_take_long_to_read_are_announced_until_the_run_is_submitted(kernel, notebook):
-    slow = "class Slow:\n    def __reduce__(self):\n        time.sleep(1.2)\n        return dict, ()"
-    kernel.run(f"import time\n{slow}\nslow = Slow()")
+    kernel.run(SLOW)
     cell, _ = answer(kernel, "%%lk_run --machine cpu --sync\nprint(slow)")
     assert "reading variables for 1 s" in str(cell.messages)
     assert "reading variables" not in str(cell.shown)
-    kernel.run("del slow, Slow")
+    kernel.run("LiveOutput.show_progress = show_progress\ndel slow, Slow")
 
 
 def test_a_fresh_process_gets_nothing(kernel, notebook):
