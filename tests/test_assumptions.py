@@ -19,8 +19,8 @@ from lk_jupyter.connection import signin
 from lk_jupyter.errors import NotFound, OperationNotAvailable, UsageError
 from lk_jupyter.inference.batch import Job, Work
 from lk_jupyter.inference.batch_file import open_batch_file
-from lk_jupyter.inference.catalogue import catalogue
-from lk_jupyter.inference.chat_target import answerer
+from lk_jupyter.inference.catalogue import read_catalogue
+from lk_jupyter.inference.chat_target import find_answerer
 from lk_jupyter.options.runs import ServerOptions
 from lk_jupyter.runs.abort import abort_soon
 from lk_jupyter.runs.notebooks.servers import start_server
@@ -290,7 +290,7 @@ def streamed(text):
 
 
 def job_of(connected, *prompts):
-    return Job(catalogue(connected).find("m", "chat"), list(prompts), None, {"max_tokens": 8})
+    return Job(read_catalogue(connected).find("m", "chat"), list(prompts), None, {"max_tokens": 8})
 
 
 def test_rows_are_asked_as_chats_where_there_are_no_batches(connected, models, assumed):
@@ -338,7 +338,7 @@ def test_a_router_that_is_no_model_is_asked_for_one_first_from_then_on(connected
     models.on("POST /serverless/chat/completions", answer).on("POST /serverless/route", {"model": "m"})
     request = ChatCompletionParameters(messages=CHAT.messages)
     for _ in range(2):
-        assert "".join(piece.text for piece in answerer(connected, "lyceum/router").ask(request)) == "hi"
+        assert "".join(piece.text for piece in find_answerer(connected, "lyceum/router").ask(request)) == "hi"
     assert assumed["router_prefix"] == "route"
     assert models.calls["POST /serverless/chat/completions"] == 3
 
@@ -347,7 +347,7 @@ def test_a_router_with_another_address_is_asked_there(connected, models, assumed
     assumed.set("router_prefix", "/api/v2/external")
     models.on("POST /chat/completions", streamed("hi"))
     request = ChatCompletionParameters(messages=CHAT.messages)
-    assert "".join(piece.text for piece in answerer(connected, "lyceum/router").ask(request)) == "hi"
+    assert "".join(piece.text for piece in find_answerer(connected, "lyceum/router").ask(request)) == "hi"
     assert not models.calls["POST /serverless/chat/completions"]
 
 

@@ -150,8 +150,8 @@ def test_a_deployment_is_asked_for_waited_for_and_stopped(replayed):
     (offer,) = connected.client.inference.models()
     wanted = CreateDeploymentRequest(hf_model_id=offer.serving_name, hardware_profile="gpu.a100", gpu_count=1)
     made = deploy.create_once(connected.client, wanted)
-    steps = list(deploy.starting(connected, made.deployment_id, 60, pause=lambda _: None))
-    assert [deploy.serves(each) for each in steps] == [False, False, True]
+    steps = list(deploy.follow_start(connected, made.deployment_id, 60, pause=lambda _: None))
+    assert [deploy.has_serving_replica(each) for each in steps] == [False, False, True]
     assert connected.client.inference.stop({"deployment_id": made.deployment_id}).status == "stopped"
 
 

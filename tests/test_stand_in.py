@@ -45,10 +45,10 @@ from lk_jupyter.errors import (
     UsageError,
 )
 from lk_jupyter.inference import chat_target, deploy
-from lk_jupyter.inference.batch import Job, Work, outcome
+from lk_jupyter.inference.batch import Job, Work, parse_outcome
 from lk_jupyter.inference.batch_file import RowFailure, open_batch_file
 from lk_jupyter.inference.catalogue import ModelOffer, TokenPrices
-from lk_jupyter.inference.chat_target import DeploymentTarget, answerer
+from lk_jupyter.inference.chat_target import DeploymentTarget, find_answerer
 from lk_jupyter.inference.embed import embed
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.magics import runs, select
@@ -346,7 +346,7 @@ def test_a_number_that_no_clock_can_show_is_unknown(cloud, connected, duration):
 def test_a_deployment_whose_time_limit_no_clock_can_show_is_waited_for(cloud, connected):
     serving = {"deployment_id": ID, "status": "created", "replicas": [{"replica_id": "r", "healthy": True}]}
     cloud.on("GET /inference/get", serving)
-    assert [deploy.serves(each) for each in deploy.starting(connected, ID, 10**400)] == [True]
+    assert [deploy.has_serving_replica(each) for each in deploy.follow_start(connected, ID, 10**400)] == [True]
 
 
 @pytest.mark.parametrize("endpoint", ["http://[", "https://a:b", "http://127.0.0.1:99999", "http://localhost:1" * 2000])
@@ -672,7 +672,7 @@ def test_a_router_that_is_no_model_is_asked_which_model_it_means(cloud, connecte
     cloud.on("POST /serverless/route", {"model": "z-ai/glm-5.2"})
     cloud.on(chat, lambda request: (STREAM, chunk) if "glm" in request.json["model"] else (404, {"detail": "no model"}))
     asked = ChatCompletionParameters(messages=[ChatMessage(role="user", content="hello")])
-    assert [piece.text for piece in answerer(connected, "lyceum/router").ask(asked)] == ["hi"]
+    assert [piece.text for piece in find_answerer(connected, "lyceum/router").ask(asked)] == ["hi"]
     assert [sent["model"] for sent in cloud.bodies[chat]] == ["lyceum/router", "z-ai/glm-5.2"]
 
 
@@ -953,7 +953,7 @@ def test_vectors_that_fit_no_text_are_refused_in_our_words(cloud, connected, dat
     ],
 )
 def test_one_odd_line_of_a_batch_does_not_lose_the_other_answers(line, expected):
-    assert outcome(json.dumps(line).encode() + b"\r\n") == expected
+    assert parse_outcome(json.dumps(line).encode() + b"\r\n") == expected
 
 
 def test_a_row_whose_answer_cannot_be_read_is_not_asked_again(cloud, connected, home):

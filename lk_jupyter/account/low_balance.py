@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary, ref
 from lk_jupyter._threads import start
 from lk_jupyter.account.balance import AccountBalance, available_credits
 from lk_jupyter.account.burn_rate import billable_resources
-from lk_jupyter.connection.budget import forecast, list_exceeded_budgets
+from lk_jupyter.connection.budget import forecast_limits, list_exceeded_budgets
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.text.units import credits_label, duration_label
 
@@ -80,7 +80,7 @@ def low_balance_notices(
 
 def low_hour_notices(session: Connection, per_hour: Decimal | None) -> list[Notice]:
     """Return when a resource that costs until its end reaches a budget, and whether credits last an hour."""
-    reached = [Notice(words, WARNING) for words in forecast(session, per_hour)]
+    reached = [Notice(words, WARNING) for words in forecast_limits(session, per_hour)]
     available = balance_watch(session).read_unless_enough(per_hour) if per_hour else None
     if available is None or not per_hour or available >= per_hour:
         return reached

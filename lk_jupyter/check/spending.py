@@ -27,9 +27,9 @@ from lk_jupyter.api.states import guess_end_state, is_documented, is_run_id
 from lk_jupyter.check.ended_run import EndedRun
 from lk_jupyter.check.findings import Report
 from lk_jupyter.config.assumptions import ROUTE, find_assumption
-from lk_jupyter.connection.budget import CostRequest, enforce
+from lk_jupyter.connection.budget import CostRequest, refuse_over_budget
 from lk_jupyter.errors import LkError, OutcomeUnknown, UsageError
-from lk_jupyter.inference.catalogue import ModelOffer, catalogue
+from lk_jupyter.inference.catalogue import ModelOffer, read_catalogue
 from lk_jupyter.machines.catalogue import cost_at
 from lk_jupyter.protocol.json_limits import load_json
 from lk_jupyter.protocol.metadata import REQUEST_KEY
@@ -115,7 +115,7 @@ def plan(session: Session, most: Decimal) -> SpendingPlan:
             f"--spend may cost {_exact(worst)} credits (2 runs of {TIME_LIMIT} s on {machine.hardware_profile}), more "
             f"than --max-credits {most:f}. Nothing was spent. Allow it: %lk_check --spend --max-credits {_exact(worst)}"
         )
-    enforce(session, CostRequest("this check", worst, saves=""))
+    refuse_over_budget(session, CostRequest("this check", worst, saves=""))
     return SpendingPlan(machine, model, worst)
 
 
@@ -126,7 +126,7 @@ def _exact(amount: Decimal) -> str:
 def _cheapest_model(session: Session) -> tuple[ModelOffer | None, Decimal]:
     """Return the cheapest chat model, and the maximum cost of the chat: a router may choose any model."""
     try:
-        offers = [each for each in catalogue(session) if each.kind == "chat"]
+        offers = [each for each in read_catalogue(session) if each.kind == "chat"]
     except LkError:
         return None, Decimal(0)
     usage = Usage(prompt_tokens=_PROMPT_TOKENS, completion_tokens=ANSWER_TOKENS)

@@ -71,12 +71,12 @@ class Budget:
     is_notebook_only: bool = False
 
 
-def _midnight() -> float:
+def _last_midnight() -> float:
     return datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
 
 
 BUDGETS = (
-    Budget("day_budget", "The day budget", "spent since midnight", _midnight),
+    Budget("day_budget", "The day budget", "spent since midnight", _last_midnight),
     Budget("notebook_budget", "The notebook budget", "spent by its runs", lambda: 0.0, is_notebook_only=True),
 )
 
@@ -131,7 +131,7 @@ def active_budgets() -> list[tuple[Budget, Decimal]]:
     return [(budget, limit) for budget, limit in limits.items() if limit is not None]
 
 
-def enforce(
+def refuse_over_budget(
     connection: Spender, request: CostRequest, look_again: Callable[[BudgetCharge], None] | None = None
 ) -> None:
     """Raise UsageError if a request might exceed a budget.
@@ -144,25 +144,27 @@ def enforce(
                 f"{budget.name} can't be enforced: {request.unpriced} Nothing was sent. Without the budget: "
                 f"%lk_config {budget.setting} --unset"
             )
-        if _fits(usage(connection, budget, request), request.amount, limit):
+        if _fits_limit(read_usage(connection, budget, request), request.amount, limit):
             continue
-        refresh(connection, budget, look_again)  # runs that have ended since may have cost less than their maximum
-        use = usage(connection, budget, request)
-        if not _fits(use, request.amount, limit):
-            raise UsageError(_refusal(budget, limit, use, request, request.amount))
+        refresh_charges(
+            connection, budget, look_again
+        )  # runs that have ended since may have cost less than their maximum
+        use = read_usage(connection, budget, request)
+        if not _fits_limit(use, request.amount, limit):
+            raise UsageError(_refusal_text(budget, limit, use, request, request.amount))
 
 
-def usage(connection: Spender, budget: Budget, request: CostRequest | None = None) -> BudgetUsage:
+def read_usage(connection: Spender, budget: Budget, request: CostRequest | None = None) -> BudgetUsage:
     """Return the used part of a budget. Of simultaneous reservations, only earlier ones count."""
     before_run, before_charge = (request.run, request.charge) if request else ("", "")
-    runs = sum_charges(_runs(connection, journal(), budget, before_run))
-    return runs + _usage(_charges(connection, budget, before_charge), budget.begins())
+    runs = sum_charges(_counted_runs(connection, journal(), budget, before_run))
+    return runs + _sum_usage(_counted_charges(connection, budget, before_charge), budget.begins())
 
 
 def remaining_credits(connection: Spender) -> Decimal | None:
     """Return the credits that all active budgets leave for the next request; None without a budget."""
     limits = active_budgets()
-    uses = [(limit, usage(connection, budget)) for budget, limit in limits]
+    uses = [(limit, read_usage(connection, budget)) for budget, limit in limits]
     return min((max(Decimal(0), limit - use.spent - use.open) for limit, use in uses), default=None)
 
 
@@ -177,7 +179,7 @@ def sum_charges(charges: Iterable[BudgetCharge]) -> BudgetUsage:
     return BudgetUsage(spent, open_, {RUN: spent})
 
 
-def _usage(charges: Iterable[RecordedCharge], since: float) -> BudgetUsage:
+def _sum_usage(charges: Iterable[RecordedCharge], since: float) -> BudgetUsage:
     use, now = BudgetUsage(Decimal(0), Decimal(0)), time.time()
     for charge in charges:
         spent = charge.spent(since, now)
@@ -185,7 +187,7 @@ def _usage(charges: Iterable[RecordedCharge], since: float) -> BudgetUsage:
     return use
 
 
-def _runs(connection: Spender, records: Journal, budget: Budget, before: str = "") -> list[BudgetCharge]:
+def _counted_runs(connection: Spender, records: Journal, budget: Budget, before: str = "") -> list[BudgetCharge]:
     """Return the runs that count: all runs, or the runs before the run with this token."""
     entry = records.get(before) if before else None
     place = CellContext(entry.notebook) if entry else current_cell()
@@ -196,7 +198,7 @@ def _runs(connection: Spender, records: Journal, budget: Budget, before: str = "
     return charges
 
 
-def _charges(connection: Spender, budget: Budget, before: str = "") -> list[RecordedCharge]:
+def _counted_charges(connection: Spender, budget: Budget, before: str = "") -> list[RecordedCharge]:
     """Return the other charges that count: all charges, or the charges before the charge with this token."""
     book = charge_book()
     charges = book.charges(connection.base_url, since=budget.begins(), before=before)
@@ -208,11 +210,11 @@ def _charges(connection: Spender, budget: Budget, before: str = "") -> list[Reco
     return [charge for charge in charges if charge.notebook == notebook]
 
 
-def _fits(use: BudgetUsage, amount: Decimal, limit: Decimal) -> bool:
+def _fits_limit(use: BudgetUsage, amount: Decimal, limit: Decimal) -> bool:
     return use.spent + use.open + amount <= limit
 
 
-def _refusal(budget: Budget, limit: Decimal, use: BudgetUsage, request: CostRequest, amount: Decimal) -> str:
+def _refusal_text(budget: Budget, limit: Decimal, use: BudgetUsage, request: CostRequest, amount: Decimal) -> str:
     enough = (use.spent + use.open + amount).quantize(Decimal("0.01"), ROUND_UP)
     source = settings.resolve(budget.setting).source
     how = f"%lk_config {budget.setting} {enough:f}" if source == CONFIG_FILE else f"%env {source}={enough:f}"
@@ -226,20 +228,20 @@ def _refusal(budget: Budget, limit: Decimal, use: BudgetUsage, request: CostRequ
 
 def budget_usage(connection: Spender) -> list[str]:
     """Return the used part of each active budget, in words."""
-    uses = [(usage(connection, budget), budget, limit) for budget, limit in active_budgets()]
+    uses = [(read_usage(connection, budget), budget, limit) for budget, limit in active_budgets()]
     return [
         f"{credits_label(use.spent)} of {limit:f} {budget.spent}{use.detail}{use.reserved}"
         for use, budget, limit in uses
     ]
 
 
-def forecast(connection: Spender, per_hour: Decimal | None) -> list[str]:
+def forecast_limits(connection: Spender, per_hour: Decimal | None) -> list[str]:
     """Return, for each active budget, when use without a time limit will reach the budget, in words."""
     if not per_hour:
         return []
     words = []
     for budget, limit in active_budgets():
-        use = usage(connection, budget)
+        use = read_usage(connection, budget)
         seconds = max(0.0, float((limit - use.spent - use.open) / per_hour) * 3600)
         words.append(f"{budget.name} of {limit:f} credits is reached in {duration_label(seconds)} at this price.")
     return words
@@ -252,10 +254,10 @@ def list_exceeded_budgets(connection: Spender) -> list[str]:
     """
     words = []
     for budget, limit in active_budgets():
-        if not _unlimited(connection, budget) or usage(connection, budget).spent <= limit:
+        if not _unlimited_charges(connection, budget) or read_usage(connection, budget).spent <= limit:
             continue
-        refresh(connection, budget)
-        use, active = usage(connection, budget), _unlimited(connection, budget)
+        refresh_charges(connection, budget)
+        use, active = read_usage(connection, budget), _unlimited_charges(connection, budget)
         if active and use.spent > limit:
             names = ", ".join(f"{charge.kind} {charge.name!r}" for charge in active[:3])
             verbs = {VM: "%lk_vm delete NAME", DEPLOYMENT: "%lk_undeploy ID"}
@@ -267,18 +269,20 @@ def list_exceeded_budgets(connection: Spender) -> list[str]:
     return words
 
 
-def _unlimited(connection: Spender, budget: Budget) -> list[RecordedCharge]:
+def _unlimited_charges(connection: Spender, budget: Budget) -> list[RecordedCharge]:
     """Return the active VMs and deployments, which have no time limit."""
-    return [charge for charge in _charges(connection, budget) if charge.rate and charge.is_active]
+    return [charge for charge in _counted_charges(connection, budget) if charge.rate and charge.is_active]
 
 
-def refresh(connection: Spender, budget: Budget, look_again: Callable[[BudgetCharge], None] | None = None) -> None:
+def refresh_charges(
+    connection: Spender, budget: Budget, look_again: Callable[[BudgetCharge], None] | None = None
+) -> None:
     """Read the resources whose last known state is active from the server, and record ends and costs."""
     look_again = look_again or partial(_look_at_run, connection, journal())
-    for run in _runs(connection, journal(), budget):
+    for run in _counted_runs(connection, journal(), budget):
         if run.going_on:
             look_again(run)
-    active = [charge for charge in _charges(connection, budget) if charge.is_active]
+    active = [charge for charge in _counted_charges(connection, budget) if charge.is_active]
     for kind, look in _LOOKS.items():
         if same_kind := [charge for charge in active if charge.kind == kind]:
             look(connection, same_kind)

@@ -200,7 +200,7 @@ class SpendingGate:
         if not budget.active_budgets() or _FREE.search(path):
             return
         if deployment:
-            expense = self._wake_up(deployment)
+            expense = self._price_wake_up(deployment)
         elif path.rstrip("/").endswith("/batches"):
             expense = Expense(BATCH, "of another client", unpriced="a batch of this client has no known cost.")
         else:
@@ -244,7 +244,7 @@ class SpendingGate:
         )
         request = expense.request
         try:
-            budget.enforce(
+            budget.refuse_over_budget(
                 self._connection,
                 CostRequest(request.words, request.amount, request.unpriced, charge=token, saves=request.saves),
             )
@@ -253,7 +253,7 @@ class SpendingGate:
             raise
         return Reservation(token, expense)
 
-    def _run(self, call: Call) -> Expense:
+    def _price_run(self, call: Call) -> Expense:
         """Return the price of a run that wasn't built by this package: its machine for the time limit."""
         body: Any = call.body
         profile, price = body.execution_type, None
@@ -268,7 +268,7 @@ class SpendingGate:
             saves="a lower timeout",
         )
 
-    def _selection(self, call: Call) -> Expense:
+    def _price_selection(self, call: Call) -> Expense:
         """Return the price of a comparison of GPUs: a try on each GPU."""
         body: Any = call.body
         catalogue = self._connection.machines()
@@ -282,14 +282,16 @@ class SpendingGate:
             saves="--timeout SECONDS",
         )
 
-    def _vm(self, call: Call) -> Expense:
+    def _price_vm(self, call: Call) -> Expense:
         """Return the price of a VM with its new volume."""
         from lk_jupyter.api import vms  # noqa: PLC0415
         from lk_jupyter.api.block import BlockVolume  # noqa: PLC0415 (few rent VMs)
 
         body: Any = call.body
         client = self._connection.client
-        prices = Prices(tuple(self._connection.machines()), _if_any(client.vms.availability), (), self._book())
+        prices = Prices(
+            tuple(self._connection.machines()), _read_or_none(client.vms.availability), (), self._read_price_book()
+        )
         count = body.instance_specs.gpu_count if body.instance_specs else 1
         shape = {"hardware_profile": body.hardware_profile, "gpu_count": count, "instance_type": body.instance_type}
         rate = prices.hourly_vm_price(vms.VM(vm_id="new", **shape))
@@ -299,7 +301,7 @@ class SpendingGate:
         unpriced = f"VMs with {body.hardware_profile} have no published price. VMs with a price: %lk_vm offers."
         return Expense(VM, body.display_name or body.name or body.hardware_profile, rate, unpriced=unpriced)
 
-    def _deployment(self, call: Call) -> Expense:
+    def _price_deployment(self, call: Call) -> Expense:
         """Return the price of a deployment with the maximum number of replicas."""
         body: Any = call.body
         card = body.hardware_profile or body.gpu_type
@@ -325,17 +327,17 @@ class SpendingGate:
         price = Prices(tuple(self._connection.machines())).machine_price(card)
         return None if price is None else price * (count or next((each.gpu_count for each in models), 1))
 
-    def _question(self, call: Call) -> Expense | None:
+    def _price_question(self, call: Call) -> Expense | None:
         """Return the price of a question to a deployment: tokens are free, but a paused deployment wakes up."""
         name = next((value for key, value in call.headers.items() if key.lower() == "x-deployment-id"), None)
-        return self._wake_up(name or getattr(call.body, "model", None))
+        return self._price_wake_up(name or getattr(call.body, "model", None))
 
-    def _wake_up(self, name: str | None) -> Expense | None:
+    def _price_wake_up(self, name: str | None) -> Expense | None:
         """Price a deployment that a question wakes up; None for a deployment that is active."""
         charges = charge_book().charges(self._connection.base_url)
         if not name or any(charge.resource == name and charge.is_active for charge in charges):
             return None
-        row = _if_any(lambda: self._connection.client.inference.get(name))
+        row = _read_or_none(lambda: self._connection.client.inference.get(name))
         if row is None or row.status not in {"paused", "pending"}:
             return None
         rate = self._replica_price(row.hf_model_id, row.hardware_profile, None)
@@ -347,13 +349,13 @@ class SpendingGate:
             resource=name,
         )
 
-    def _batch(self, call: Call) -> Expense:
+    def _price_batch(self, call: Call) -> Expense:
         """Return the price of a batch, which the caller states, because the rows are in a file."""
         body: Any = call.body
         unpriced = "the cost of this batch has no limit. Set one: %lk_batch --max-tokens 500."
         return Expense(BATCH, body.input_file_id, most=_declared_most.get(), unpriced=unpriced, saves="--max-tokens N")
 
-    def _chat(self, call: Call) -> Expense:
+    def _price_chat(self, call: Call) -> Expense:
         """Price a chat: each byte of the request may be a token, and the answer may be as long as is allowed."""
         from lk_jupyter.api.serverless import MAX_TOKENS  # noqa: PLC0415 (few budgets count chats)
 
@@ -361,7 +363,7 @@ class SpendingGate:
         answers = (body.max_tokens or MAX_TOKENS) * max(1, _positive_integer((body.model_extra or {}).get("n")))
         return self._token_expense(body, answers, "--max-tokens N")
 
-    def _embeddings(self, call: Call) -> Expense:
+    def _price_embeddings(self, call: Call) -> Expense:
         return self._token_expense(call.body, 0, "fewer texts")
 
     def _token_expense(self, body: Any, answers: int, saves: str) -> Expense:
@@ -375,7 +377,7 @@ class SpendingGate:
     def _token_prices(self, model: str) -> TokenPrices:
         """Return the prices of a model; for a router, which chooses a model, the highest prices."""
         if time.monotonic() - self._read_at > _FRESH:
-            self._tokens, self._read_at = prices_by_model(self._book()), time.monotonic()
+            self._tokens, self._read_at = prices_by_model(self._read_price_book()), time.monotonic()
         if model in self._tokens or not model.startswith(ROUTERS):
             return self._tokens.get(model, TokenPrices())
         return self._highest_prices()
@@ -386,11 +388,11 @@ class SpendingGate:
         answers = [each.completion for each in self._tokens.values() if each.completion is not None]
         return TokenPrices(max(prompts, default=None), max(answers, default=None))
 
-    def _book(self) -> tuple[Any, ...]:
-        return tuple(_if_any(self._connection.client.pricing.get) or ())
+    def _read_price_book(self) -> tuple[Any, ...]:
+        return tuple(_read_or_none(self._connection.client.pricing.get) or ())
 
 
-def _if_any(read: Callable[[], Any]) -> Any:
+def _read_or_none(read: Callable[[], Any]) -> Any:
     """Return an answer; None from a server that doesn't have such an operation."""
     with suppress(LkError):
         return read()
@@ -403,21 +405,21 @@ def _positive_integer(value: Any) -> int:
 
 #: Operation → pricing function, and whether the cost is recorded without a budget too.
 _EXPENSES: dict[str, tuple[Callable[[SpendingGate, Call], Expense | None], bool]] = {
-    "Execution.start_streaming": (SpendingGate._run, True),
-    "Execution.start_image": (SpendingGate._run, True),
-    "Execution.start_compose": (SpendingGate._run, True),
-    "Execution.start_gpu_selection": (SpendingGate._selection, True),
-    "Vms.create": (SpendingGate._vm, True),
-    "Inference.create": (SpendingGate._deployment, True),
-    "Batches.create": (SpendingGate._batch, True),
-    "Iris.chat_completions": (SpendingGate._question, False),
-    "Iris.stream_chat_completions": (SpendingGate._question, False),
-    "OpenAI.chat_completions": (SpendingGate._chat, False),
-    "OpenAI.stream_chat_completions": (SpendingGate._chat, False),
-    "OpenAI.embeddings": (SpendingGate._embeddings, False),
-    "Serverless.chat_completions": (SpendingGate._chat, False),
-    "Serverless.stream_chat_completions": (SpendingGate._chat, False),
-    "Serverless.embeddings": (SpendingGate._embeddings, False),
+    "Execution.start_streaming": (SpendingGate._price_run, True),
+    "Execution.start_image": (SpendingGate._price_run, True),
+    "Execution.start_compose": (SpendingGate._price_run, True),
+    "Execution.start_gpu_selection": (SpendingGate._price_selection, True),
+    "Vms.create": (SpendingGate._price_vm, True),
+    "Inference.create": (SpendingGate._price_deployment, True),
+    "Batches.create": (SpendingGate._price_batch, True),
+    "Iris.chat_completions": (SpendingGate._price_question, False),
+    "Iris.stream_chat_completions": (SpendingGate._price_question, False),
+    "OpenAI.chat_completions": (SpendingGate._price_chat, False),
+    "OpenAI.stream_chat_completions": (SpendingGate._price_chat, False),
+    "OpenAI.embeddings": (SpendingGate._price_embeddings, False),
+    "Serverless.chat_completions": (SpendingGate._price_chat, False),
+    "Serverless.stream_chat_completions": (SpendingGate._price_chat, False),
+    "Serverless.embeddings": (SpendingGate._price_embeddings, False),
 }
 
 #: Operation that ends a resource → kind of the resource, and the id in the request.

@@ -60,15 +60,15 @@ def store_key(key: Credential) -> SignIn:
     """
     fresh_key = _check_key(key)
     store = credentials.store_key(fresh_key)
-    _use(fresh_key.base_url)
-    return SignIn(fresh_key.base_url, store, _overruling(fresh_key.base_url))
+    _set_server(fresh_key.base_url)
+    return SignIn(fresh_key.base_url, store, _overriding_variables(fresh_key.base_url))
 
 
 def use_local() -> SignIn:
     """Make the local cloud of this machine the server in use, and start the cloud if necessary."""
     cloud = local_cloud()
     settings.save("base_url", LOCAL)
-    return SignIn(cloud.base_url, f"its data folder {cloud.data}", _overruling(LOCAL))
+    return SignIn(cloud.base_url, f"its data folder {cloud.data}", _overriding_variables(LOCAL))
 
 
 def logout() -> list[str]:
@@ -99,13 +99,13 @@ def _check_key(key: Credential) -> Credential:
     """
     try:
         with Connection(Target(key)) as connection:
-            _look_in(connection)
+            _send_test_request(connection)
             return connection.target.key
     except Unauthorized as refusal:
         raise NotSignedIn(f"{key.base_url} doesn't accept this key ({refusal.detail}). Nothing was changed.") from None
 
 
-def _look_in(connection: Connection) -> None:
+def _send_test_request(connection: Connection) -> None:
     """Send a request that needs the key: the assumed request, else another request that the server supports."""
     client, assumed = connection.client, connection.assumptions
     calls: dict[str, Callable[[], object]] = {
@@ -123,14 +123,14 @@ def _look_in(connection: Connection) -> None:
     raise OperationNotAvailable(first, connection.base_url)
 
 
-def _use(server: str) -> None:
+def _set_server(server: str) -> None:
     """Make a server the server in use."""
     for value in (None, server):
         if settings.setting("base_url") != server:
             settings.save("base_url", value)
 
 
-def _overruling(server: str) -> tuple[str, ...]:
+def _overriding_variables(server: str) -> tuple[str, ...]:
     """Return the environment variables that override the stored settings."""
     used, source = settings.resolve("base_url")
     if used != server:

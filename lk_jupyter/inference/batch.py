@@ -213,11 +213,11 @@ class Work:
         if self._client.assumptions["batch_prefix"] == ABSENT:
             raise OperationNotAvailable("POST /batches", self._client.base_url)
         for part in self._file.open_parts():
-            self._send(part)
+            self._create_batch(part)
         while not self.is_done():
-            for rows in self._cut(self.missing()):
-                self._send(self._file.plan(rows))
-            yield from self._follow()
+            for rows in self._split_rows(self.missing()):
+                self._create_batch(self._file.plan(rows))
+            yield from self._follow_batches()
 
     def _send_chats(self) -> Iterator[BatchProgress]:
         """Send the rows as chats; each answer is stored on arrival, and an interrupt waits for active chats."""
@@ -265,7 +265,7 @@ class Work:
     def result(self) -> BatchResult:
         """Return the result so far."""
         answers = self._file.answers()
-        costs = [self._cost(answer) for answer in answers.values()]
+        costs = [self._answer_cost(answer) for answer in answers.values()]
         prices = [cost for cost in costs if cost is not None]
         return BatchResult(
             answers, self._file.failures(), sum(prices, Decimal(0)) if len(prices) == len(costs) else None
@@ -279,7 +279,7 @@ class Work:
                 self._client.batches.cancel(part.batch)
         return sum(len(part.rows) for part in parts)
 
-    def _cut(self, rows: list[int]) -> Iterator[list[int]]:
+    def _split_rows(self, rows: list[int]) -> Iterator[list[int]]:
         """Yield rows in files that are not too large."""
         part: list[int] = []
         size = 0
@@ -292,7 +292,7 @@ class Work:
         if part:
             yield part
 
-    def _send(self, part: BatchPart) -> None:
+    def _create_batch(self, part: BatchPart) -> None:
         """Create the batch of a part, if the batch doesn't exist yet."""
         part = self._with_batch(part)
         if part.batch == REQUESTED:
@@ -334,30 +334,32 @@ class Work:
                 file.writelines(self._job.line(row) for row in part.rows)
             yield path
 
-    def _follow(self) -> Iterator[BatchProgress]:
+    def _follow_batches(self) -> Iterator[BatchProgress]:
         """Follow the active batches to their ends, and read the results."""
         began = time.monotonic()
         while parts := self._file.open_parts():
             batches = {part: self._client.batches.get(str(part.batch)) for part in parts}
             for part, batch in batches.items():
                 if batch.is_over:
-                    self._read(part, batch)
+                    self._read_results(part, batch)
             going = [batch for batch in batches.values() if not batch.is_over]
             if going:
                 yield self._progress(going, going[0].status)
                 self._pause(min(LONGEST_PACE, 0.2 + (time.monotonic() - began) / 10))
 
-    def _read(self, part: BatchPart, batch: Batch) -> None:
+    def _read_results(self, part: BatchPart, batch: Batch) -> None:
         if batch.status == "failed":
             record_cost(self._session, batch.id, Decimal(0))
             self._file.keep(part, ())
-            raise LkError(f"The cloud refused the batch {batch.id}: {_faults(batch)}. No row was answered.")
+            raise LkError(f"The cloud refused the batch {batch.id}: {_faults_text(batch)}. No row was answered.")
         read = list(self._download_answers(batch))
         rows = set(part.rows)
         outcomes = {each.row: each for each in read if each and each.row in rows}
-        lost = (_without_line(row, batch, all_readable=None not in read) for row in part.rows if row not in outcomes)
+        lost = (
+            _missing_line_failure(row, batch, all_readable=None not in read) for row in part.rows if row not in outcomes
+        )
         self._file.keep(part, [*outcomes.values(), *lost])
-        costs = [self._cost(each) for each in outcomes.values() if isinstance(each, RowAnswer)]
+        costs = [self._answer_cost(each) for each in outcomes.values() if isinstance(each, RowAnswer)]
         if None not in costs:
             record_cost(self._session, batch.id, sum(filter(None, costs), Decimal(0)))
         with suppress(ApiError):  # the prompts are no longer needed in the cloud
@@ -373,7 +375,7 @@ class Work:
                     pieces = iter(
                         partial(lines.readline, MOST_MESSAGE_BYTES), b""
                     )  # of a longer line, none is an answer
-                    yield from (outcome(line) for line in pieces if line.strip())
+                    yield from (parse_outcome(line) for line in pieces if line.strip())
 
     def _progress(self, going: list[Batch], state: str) -> BatchProgress:
         counts = [batch.request_counts for batch in going if batch.request_counts]
@@ -383,7 +385,7 @@ class Work:
         fallen = len(failed - pending_rows) + sum(count.failed or 0 for count in counts)
         return BatchProgress(answered, fallen, len(self._job.prompts), state, len(failed & pending_rows))
 
-    def _cost(self, answer: RowAnswer) -> Decimal | None:
+    def _answer_cost(self, answer: RowAnswer) -> Decimal | None:
         usage = Usage(prompt_tokens=answer.prompt_tokens, completion_tokens=answer.completion_tokens)
         return self._job.offer.prices.cost(usage)
 
@@ -393,7 +395,7 @@ def first_line(problem: Exception) -> str:
     return str(problem).partition("\n")[0]
 
 
-def outcome(line: bytes) -> RowAnswer | RowFailure | None:
+def parse_outcome(line: bytes) -> RowAnswer | RowFailure | None:
     """Parse a line of answers or errors; return None if the line doesn't contain its row."""
     try:
         record = load_json(line)
@@ -408,23 +410,25 @@ def outcome(line: bytes) -> RowAnswer | RowFailure | None:
             return RowFailure(row, response.get("status_code"), str(error.get("message") or "no reason was given"))
         usage = body.get("usage") or {}
         text = str(body["choices"][0]["message"].get("content") or "")
-        return RowAnswer(row, text, _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens")))
+        return RowAnswer(
+            row, text, _count_or_none(usage.get("prompt_tokens")), _count_or_none(usage.get("completion_tokens"))
+        )
     except (KeyError, TypeError, IndexError, AttributeError):
         return RowFailure(row, _LOST, _UNREADABLE)
 
 
-def _count(value: Any) -> int | None:
+def _count_or_none(value: Any) -> int | None:
     return value if isinstance(value, int) else None
 
 
-def _without_line(row: int, batch: Batch, *, all_readable: bool) -> RowFailure:
+def _missing_line_failure(row: int, batch: Batch, *, all_readable: bool) -> RowFailure:
     """Return why a row has no line: the row is repeated only if no unreadable line can belong to it."""
     return (
         RowFailure(row, None, f"the batch was {batch.status}") if all_readable else RowFailure(row, _LOST, _UNREADABLE)
     )
 
 
-def _faults(batch: Batch) -> str:
+def _faults_text(batch: Batch) -> str:
     listed = batch.errors.get("data", []) if isinstance(batch.errors, dict) else batch.errors or []
     messages = [str(fault.get("message")) for fault in listed if isinstance(fault, dict)]
     return "; ".join(messages[:3]) or "no reason was given"

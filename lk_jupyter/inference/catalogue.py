@@ -72,7 +72,7 @@ class ModelCatalogue:
     @property
     def df(self) -> Any:
         """The same as a DataFrame; prices in credits for a million tokens."""
-        return import_pandas().DataFrame(plain_values(map(_record, self.offers)))
+        return import_pandas().DataFrame(plain_values(map(_offer_row, self.offers)))
 
     def _ids(self, kind: str) -> list[str]:
         return [offer.id for offer in self.offers if offer.kind == kind]
@@ -89,16 +89,16 @@ def suggest_models(name: str, candidates: Iterable[str]) -> str:
 _catalogues: WeakKeyDictionary[Session, tuple[float, ModelCatalogue]] = WeakKeyDictionary()
 
 
-def catalogue(session: Session) -> ModelCatalogue:
+def read_catalogue(session: Session) -> ModelCatalogue:
     """Return the models of a session's server with their prices; kept for a minute."""
     read, cached = _catalogues.get(session, (0.0, None))
     if cached is None or time.monotonic() - read > FRESH:
-        cached = ModelCatalogue(tuple(_offers(session)))
+        cached = ModelCatalogue(tuple(_read_offers(session)))
         _catalogues[session] = time.monotonic(), cached
     return cached
 
 
-def _offers(session: Session) -> Iterator[ModelOffer]:
+def _read_offers(session: Session) -> Iterator[ModelOffer]:
     prices = prices_by_model(session.client.pricing.get())
     for model in session.client.serverless.models():
         yield ModelOffer(model.id, model.owned_by or "", context_length(model), prices.get(model.id, TokenPrices()))
@@ -115,7 +115,7 @@ def per_million(price: Decimal | None) -> Decimal | None:
     return None if price is None else price * MILLION
 
 
-def _record(offer: ModelOffer) -> dict[str, Any]:
+def _offer_row(offer: ModelOffer) -> dict[str, Any]:
     prices = {name: per_million(getattr(offer.prices, name)) for name in METERS}
     return {
         "model": offer.id,

@@ -28,7 +28,7 @@ from lk_jupyter.errors import (
     ServerError,
     UsageError,
 )
-from lk_jupyter.inference.catalogue import ModelOffer, TokenPrices, catalogue, suggest_models
+from lk_jupyter.inference.catalogue import ModelOffer, TokenPrices, read_catalogue, suggest_models
 from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.session import Session
 
@@ -179,12 +179,12 @@ class DeploymentTarget:
         return "waiting"
 
 
-def answerer(session: Session, name: str) -> Answerer:
+def find_answerer(session: Session, name: str) -> Answerer:
     """Return the shared model or the deployment of a name.
 
     Raises UsageError for an unknown name, and for a deployment that has ended.
     """
-    offers = catalogue(session)
+    offers = read_catalogue(session)
     if offers.get(name):
         return SharedModel(session, offers.find(name, "chat"))
     if _is_router(name):

@@ -62,15 +62,15 @@ class DeploymentPlan:
         return f"{count} x {self.request.hardware_profile}" if count > 1 else str(self.request.hardware_profile)
 
 
-def plan(session: Session, model: str, gpu: str | None, count: int | None, replicas: str) -> DeploymentPlan:
+def plan_deployment(session: Session, model: str, gpu: str | None, count: int | None, replicas: str) -> DeploymentPlan:
     """Return the plan of a deployment. Raises UsageError for an unknown model, card or number of replicas."""
     if problem := count_problem("--count", count):
         raise UsageError(f"{problem} Nothing was started.")
     models = {each.serving_name: each for each in session.client.inference.models()}
     if model not in models:
         raise UsageError(f"Unknown model '{model}'. Nothing was started. {suggest_models(model, models)}")
-    offer, (least, most) = models[model], _replicas(replicas)
-    profile, gpus, price = _shape(session, offer, gpu, count)
+    offer, (least, most) = models[model], _parse_replicas(replicas)
+    profile, gpus, price = _replica_shape(session, offer, gpu, count)
     request = CreateDeploymentRequest(
         hf_model_id=model, hardware_profile=profile, gpu_count=gpus, min_replicas=least, max_replicas=most
     )
@@ -78,7 +78,7 @@ def plan(session: Session, model: str, gpu: str | None, count: int | None, repli
     return DeploymentPlan(request, price, offer.ready_timeout_s, offer.is_gpu_available if is_default else None)
 
 
-def _replicas(text: str) -> tuple[int, int]:
+def _parse_replicas(text: str) -> tuple[int, int]:
     least, _, most = text.partition("-")
     if not least.isdecimal() or not (most or least).isdecimal() or not 1 <= int(least) <= int(most or least):
         raise UsageError(
@@ -88,7 +88,7 @@ def _replicas(text: str) -> tuple[int, int]:
     return int(least), int(most or least)
 
 
-def _shape(
+def _replica_shape(
     session: Session, offer: DedicatedModel, gpu: str | None, count: int | None
 ) -> tuple[str, int, Decimal | None]:
     """Return profile, GPUs and price of a replica: the model's own, or the wanted machine's."""
@@ -150,7 +150,7 @@ def _create_deployment(client: Client, request: CreateDeploymentRequest) -> Depl
     return created
 
 
-def starting(
+def follow_start(
     session: Session, deployment_id: str, seconds: float, pause: Callable[[float], None] = time.sleep
 ) -> Iterator[DeploymentDetail]:
     """Yield the state of a starting deployment, until a replica serves or the time is up.
@@ -164,18 +164,18 @@ def starting(
 
     for detail in poll(read, seconds, [PACE], advice, pause):
         yield detail
-        if serves(detail):
+        if has_serving_replica(detail):
             return
         if detail.status in OVER:
-            raise failed(detail)
+            raise deployment_failed_error(detail)
 
 
-def serves(deployment: DeploymentDetail) -> bool:
+def has_serving_replica(deployment: DeploymentDetail) -> bool:
     """Whether a replica answers."""
     return any(replica.healthy and replica.status not in OVER for replica in deployment.replicas or [])
 
 
-def failed(deployment: DeploymentDetail) -> DeploymentFailed:
+def deployment_failed_error(deployment: DeploymentDetail) -> DeploymentFailed:
     """Return the error of a deployment that does not serve."""
     short = deployment.deployment_id[:SHORT_ID]
     reason = next((replica.fail_reason for replica in deployment.replicas or [] if replica.fail_reason), None)
@@ -187,7 +187,7 @@ def failed(deployment: DeploymentDetail) -> DeploymentFailed:
     )
 
 
-def logs(session: Session, deployment: DeploymentDetail) -> list[tuple[str, str]]:
+def read_replica_logs(session: Session, deployment: DeploymentDetail) -> list[tuple[str, str]]:
     """Return the last log lines of failed replicas, with the replicas' ids."""
     replica_logs = []
     for replica in deployment.replicas or []:
@@ -197,7 +197,7 @@ def logs(session: Session, deployment: DeploymentDetail) -> list[tuple[str, str]
     return replica_logs
 
 
-def find(session: Session, name: str) -> Deployment:
+def find_deployment(session: Session, name: str) -> Deployment:
     """Return the deployment of a name: an id, the start of an id, or a model. Raises UsageError."""
     matches = [each for each in session.client.inference.list(include_terminated=True) if is_called(each, name)]
     alive = [each for each in matches if each.status != "stopped"] or matches

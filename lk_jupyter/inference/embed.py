@@ -40,7 +40,7 @@ class Vectors:
         """Add the vectors of a request with ``count`` texts. Raises InvalidResponse if vectors are missing."""
         ordered = sorted(enumerate(answer), key=lambda pair: pair[0] if pair[1].index is None else pair[1].index)
         try:
-            rows = [_numbers(each.embedding) for _, each in ordered]
+            rows = [_decode_vector(each.embedding) for _, each in ordered]
         except ValueError:
             raise InvalidResponse(f"{self.offer.id} returned a vector that can't be read. It may be billed.") from None
         if any(each.index not in {None, place} for place, (_, each) in enumerate(ordered)):
@@ -57,7 +57,7 @@ class Vectors:
 def embed(session: Session, offer: ModelOffer, texts: Sequence[str]) -> Iterator[Vectors]:
     """Yield the vectors as they grow, after each request."""
     vectors = Vectors(offer)
-    for piece in pieces(texts):
+    for piece in split_texts(texts):
         request = EmbeddingRequest(model=offer.id, input=piece, encoding_format="base64")
         try:
             answer = session.client.serverless.embeddings(request)
@@ -67,7 +67,7 @@ def embed(session: Session, offer: ModelOffer, texts: Sequence[str]) -> Iterator
         yield vectors
 
 
-def pieces(texts: Sequence[str]) -> Iterator[list[str]]:
+def split_texts(texts: Sequence[str]) -> Iterator[list[str]]:
     """Yield the texts in pieces, each small enough for a request."""
     piece: list[str] = []
     for text in texts:
@@ -79,7 +79,7 @@ def pieces(texts: Sequence[str]) -> Iterator[list[str]]:
         yield piece
 
 
-def _numbers(vector: Any) -> array[float]:
+def _decode_vector(vector: Any) -> array[float]:
     """Return a vector as 32-bit numbers, decoded from either of two forms."""
     if not isinstance(vector, str):
         return array("f", vector)

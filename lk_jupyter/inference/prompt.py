@@ -34,7 +34,7 @@ def fill_template(text: str, values: Mapping[str, Any]) -> str:
     return _FIELD.sub(lambda match: _fill_placeholder(match, values), text)
 
 
-def fields(text: str) -> set[str]:
+def placeholder_names(text: str) -> set[str]:
     """Return the names that a text wants filled in."""
     return {match["name"] for match in _FIELD.finditer(text) if match["name"]}
 
@@ -52,34 +52,36 @@ def _fill_placeholder(match: re.Match[str], values: Mapping[str, Any]) -> str:
         )
     try:
         if not path and not form:
-            return _text(values[name])
+            return _value_text(values[name])
         return f"{{0{path}{form}}}".format(values[name])
     except (AttributeError, LookupError, TypeError, ValueError) as problem:
         raise UsageError(f"Can't fill in {match[0]} in the prompt: {problem}.") from None
 
 
-def _text(value: Any) -> str:
+def _value_text(value: Any) -> str:
     """Return a value as text; a complete table, since str() would leave out the middle."""
     return value.to_string() if hasattr(value, "to_string") else str(value)
 
 
-def question(text: str, images: list[str], values: Mapping[str, Any]) -> Content:
+def build_prompt(text: str, images: list[str], values: Mapping[str, Any]) -> Content:
     """Return the prompt. Raises UsageError for an empty prompt, and for an unreadable image."""
     prompt = fill_template(text.strip(), values)
     if not prompt and not images:
         raise UsageError("The cell is empty. Nothing was sent. Write the question below the magic.")
     if not images:
         return prompt
-    image_parts = [ChatContentPart(type="image_url", image_url=ImageUrl(url=image(each, values))) for each in images]
+    image_parts = [
+        ChatContentPart(type="image_url", image_url=ImageUrl(url=image_address(each, values))) for each in images
+    ]
     return [*([ChatContentPart(type="text", text=prompt)] if prompt else []), *image_parts]
 
 
-def image(what: str, values: Mapping[str, Any]) -> str:
+def image_address(what: str, values: Mapping[str, Any]) -> str:
     """Return the address of an image: unchanged, or as data of a file or a variable."""
     if what.startswith(("http://", "https://", "data:image/")):
         return what
     if what in values:
-        return _data(_png(what, values[what]), "image/png")
+        return _data_url(_encode_png(what, values[what]), "image/png")
     path = Path(what).expanduser()
     kind = mimetypes.guess_type(path.name)[0] or ""
     if not path.is_file():
@@ -92,10 +94,10 @@ def image(what: str, values: Mapping[str, Any]) -> str:
         raise UsageError(
             f"--image: '{what}' is larger than {MOST_BYTES // 1000000} MB. Nothing was sent. Make it smaller."
         )
-    return _data(path.read_bytes(), kind)
+    return _data_url(path.read_bytes(), kind)
 
 
-def _png(name: str, value: Any) -> bytes:
+def _encode_png(name: str, value: Any) -> bytes:
     """Return a figure of matplotlib or an image of Pillow as PNG."""
     figure = getattr(value, "figure", value)
     file = io.BytesIO()
@@ -110,5 +112,5 @@ def _png(name: str, value: Any) -> bytes:
     return file.getvalue()
 
 
-def _data(content: bytes, kind: str) -> str:
+def _data_url(content: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from lk_jupyter.errors import UsageError
-from lk_jupyter.inference.prompt import fields, fill_template
+from lk_jupyter.inference.prompt import fill_template, placeholder_names
 from lk_jupyter.text.pandas import import_pandas
 
 #: ``name``, ``name.column`` or ``name[column]``; the line of a magic has lost its quotes.
@@ -35,7 +35,7 @@ class Column:
         """Return a prompt for each row: the text, or the template with ``{text}`` and other columns filled in."""
         if template is None:
             return list(self.texts)
-        names = fields(template)
+        names = placeholder_names(template)
         if not names:
             raise UsageError("--prompt doesn't contain {text}, so each row would ask the same. Nothing was sent.")
         columns = [] if self.frame is None else [name for name in self.frame.columns if name in names]
@@ -52,7 +52,7 @@ class Column:
         return import_pandas().DataFrame({self.name: list(self.texts), **columns}, index=self.index)
 
 
-def column(expression: str, values: Mapping[str, Any]) -> Column:
+def read_column(expression: str, values: Mapping[str, Any]) -> Column:
     """Return the column of an expression such as ``df.review``.
 
     Raises UsageError for an unknown column, and for a row that is empty or isn't text.

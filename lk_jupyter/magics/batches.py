@@ -11,12 +11,12 @@ from IPython.display import display
 
 from lk_jupyter.account.low_balance import low_balance_notices
 from lk_jupyter.config.read_only import refuse_if_read_only
-from lk_jupyter.connection.budget import CostRequest, enforce
+from lk_jupyter.connection.budget import CostRequest, refuse_over_budget
 from lk_jupyter.errors import LkError
 from lk_jupyter.inference.batch import BatchProgress, BatchResult, Estimate, Job, Work
 from lk_jupyter.inference.batch_file import open_batch_file
-from lk_jupyter.inference.catalogue import catalogue
-from lk_jupyter.inference.rows import Column, column
+from lk_jupyter.inference.catalogue import read_catalogue
+from lk_jupyter.inference.rows import Column, read_column
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._output.interrupt import interrupt
@@ -51,8 +51,8 @@ def lk_batch(options: BatchOptions, shell: InteractiveShell) -> Any:
     """
     if not (options.dry_run or options.cancel):
         import_pandas()  # fail before any payment if pandas is missing
-    session, rows = current(), column(options.column, shell.user_ns)
-    job = _job(options, catalogue(session).find(options.model, "chat"), rows)
+    session, rows = current(), read_column(options.column, shell.user_ns)
+    job = _job(options, read_catalogue(session).find(options.model, "chat"), rows)
     with open_batch_file(job.key) as file:
         if options.again and not (options.dry_run or options.cancel):
             file.forget()
@@ -87,7 +87,7 @@ def _confirm_start(job: Job, options: BatchOptions) -> bool:
     refuse_if_read_only("spends")
     rows = range(len(job.prompts))
     unpriced = f"{job.offer.id} has no published price."
-    enforce(current(), CostRequest("this batch", job.highest_cost(rows), unpriced, saves="--max-tokens N"))
+    refuse_over_budget(current(), CostRequest("this batch", job.highest_cost(rows), unpriced, saves="--max-tokens N"))
     permit_text("\n".join([*job.prompts, job.system or ""]), "The batch", ask, allowed=options.allow_secrets)
     if options.yes or ask("Start the batch? [y/N] "):
         return True

@@ -11,10 +11,10 @@ from IPython.display import display
 
 from lk_jupyter.api._client import Client
 from lk_jupyter.errors import UsageError
-from lk_jupyter.inference.catalogue import ModelCatalogue, ModelOffer, catalogue, per_million, suggest_models
-from lk_jupyter.inference.chat_target import Answerer, answerer
+from lk_jupyter.inference.catalogue import ModelCatalogue, ModelOffer, per_million, read_catalogue, suggest_models
+from lk_jupyter.inference.chat_target import Answerer, find_answerer
 from lk_jupyter.inference.conversation import Coming, Talk
-from lk_jupyter.inference.prompt import Content, question
+from lk_jupyter.inference.prompt import Content, build_prompt
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._engine.tables import Table
@@ -47,7 +47,7 @@ def lk_models(options: ModelsOptions, shell: InteractiveShell) -> None:
     if options.at:
         display(_ids(current().client, options))
         return
-    offers = catalogue(current())
+    offers = read_catalogue(current())
     text = (options.text or "").lower()
     chosen = ModelCatalogue(tuple(offer for offer in offers if text in offer.id.lower()))
     if options.save:
@@ -89,7 +89,7 @@ def lk_chat(options: ChatOptions, shell: InteractiveShell, cell: str) -> None:
     if options.new:
         talk.forget()
     who = _choose_answerer(session, options.model or talk.model)
-    content = question(cell, options.image, shell.user_ns)
+    content = build_prompt(cell, options.image, shell.user_ns)
     permit_text(_words(content, options.system), "The prompt", ask, allowed=options.allow_secrets)
     talk.model, talk.system = who.name, options.system or talk.system
     _answer(who, talk, content, options, shell)
@@ -110,9 +110,9 @@ def _model_row(offer: ModelOffer) -> tuple[str, ...]:
 
 def _choose_answerer(session: Session, name: str | None) -> Answerer:
     if name is None:
-        models = [offer.id for offer in catalogue(session) if offer.kind == "chat"]
+        models = [offer.id for offer in read_catalogue(session) if offer.kind == "chat"]
         raise UsageError(f"Name a model: %%lk_chat MODEL. {suggest_models('', models)} All models: %lk_models")
-    return answerer(session, name)
+    return find_answerer(session, name)
 
 
 def _words(content: Content, system: str | None) -> str:

@@ -12,9 +12,17 @@ from IPython.display import display
 from lk_jupyter.account.low_balance import low_hour_notices
 from lk_jupyter.api.inference import Deployment, DeploymentDetail, StopDeploymentRequest
 from lk_jupyter.config.read_only import refuse_if_read_only
-from lk_jupyter.connection.budget import CostRequest, enforce
+from lk_jupyter.connection.budget import CostRequest, refuse_over_budget
 from lk_jupyter.errors import DeploymentFailed, LkError
-from lk_jupyter.inference.deploy import DeploymentPlan, create_once, find, logs, plan, serves, starting
+from lk_jupyter.inference.deploy import (
+    DeploymentPlan,
+    create_once,
+    find_deployment,
+    follow_start,
+    has_serving_replica,
+    plan_deployment,
+    read_replica_logs,
+)
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._engine.several import apply_to_each
@@ -46,7 +54,7 @@ def lk_deploy(options: DeployOptions, shell: InteractiveShell) -> None:
         %lk_deploy local/echo --gpu A100 --replicas 1-3 --yes
     """
     session = current()
-    deployment_plan = plan(session, options.model, options.gpu, options.count, options.replicas)
+    deployment_plan = plan_deployment(session, options.model, options.gpu, options.count, options.replicas)
     most = None if deployment_plan.per_hour is None else deployment_plan.per_hour * deployment_plan.request.max_replicas
     warnings = map(str, low_hour_notices(session, most))
     scarce = (
@@ -57,7 +65,7 @@ def lk_deploy(options: DeployOptions, shell: InteractiveShell) -> None:
         return
     refuse_if_read_only("spends")
     unpriced = f"{options.model} on this GPU has no published price."
-    enforce(session, CostRequest("this deployment in its first hour", most, unpriced, saves="--replicas 1"))
+    refuse_over_budget(session, CostRequest("this deployment in its first hour", most, unpriced, saves="--replicas 1"))
     if not options.yes and not ask("Start the deployment? [y/N] "):
         display(Note("Nothing was started. To skip the question: --yes"))
         return
@@ -87,7 +95,7 @@ def lk_deployments(options: DeploymentsOptions, shell: InteractiveShell) -> None
     """
     session = current()
     if options.deployment:
-        chosen = find(session, options.deployment)
+        chosen = find_deployment(session, options.deployment)
         detail = session.client.inference.get(chosen.deployment_id, include_terminated=True)
         display(deployment_table([detail]), replicas_table(detail))
         _show_logs(session, detail)
@@ -112,7 +120,7 @@ def lk_undeploy(options: UndeployOptions, shell: InteractiveShell) -> None:  # n
         display(line)
 
     apply_to_each(
-        [find(session, name) for name in options.deployments],
+        [find_deployment(session, name) for name in options.deployments],
         stop,
         lambda chosen: chosen.deployment_id[:SHORT_ID],
         "Deployments that may still be active and billed: {0}. Check: %lk_deployments. Stop them: %lk_undeploy {0}",
@@ -175,7 +183,7 @@ def _watch_start(
     output, detail = LiveOutput(shell), None
     try:
         with true_interrupts():
-            for detail in starting(session, deployment_id, deployment_plan.ready_seconds):
+            for detail in follow_start(session, deployment_id, deployment_plan.ready_seconds):
                 output.show(replicas_table(detail))
     except KeyboardInterrupt:
         short = deployment_id[:SHORT_ID]
@@ -198,11 +206,11 @@ def _ready(detail: DeploymentDetail, deployment_plan: DeploymentPlan) -> StatusL
         [] if deployment_plan.per_hour is None else [f"{credits_label(deployment_plan.per_hour)} per hour and replica"]
     )
     line = StatusLine(
-        "running" if serves(detail) else "still starting",
+        "running" if has_serving_replica(detail) else "still starting",
         [detail.hf_model_id, detail.hardware_profile, *price],
         _next(detail.deployment_id),
     )
-    line.mark = "✓" if serves(detail) else "◌"
+    line.mark = "✓" if has_serving_replica(detail) else "◌"
     line.metadata = {"lk_jupyter": {"deployment_id": detail.deployment_id}}
     return line
 
@@ -233,5 +241,5 @@ class ReplicaLog:
 
 
 def _show_logs(session: Session, deployment: DeploymentDetail) -> None:
-    for replica_id, text in logs(session, deployment):
+    for replica_id, text in read_replica_logs(session, deployment):
         display(ReplicaLog(replica_id, text))

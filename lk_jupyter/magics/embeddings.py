@@ -8,9 +8,9 @@ from typing import Any
 from IPython.core.interactiveshell import InteractiveShell
 
 from lk_jupyter.errors import LkError
-from lk_jupyter.inference.catalogue import catalogue
+from lk_jupyter.inference.catalogue import read_catalogue
 from lk_jupyter.inference.embed import Vectors, embed
-from lk_jupyter.inference.rows import column
+from lk_jupyter.inference.rows import read_column
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._output.live import LiveOutput, StatusLine
@@ -32,8 +32,8 @@ def lk_embed(options: EmbedOptions, shell: InteractiveShell) -> Any:
         %lk_embed df.review --model qwen/qwen3-embedding-8b --save vectors
         %lk_models embed
     """
-    session, rows = current(), column(options.column, shell.user_ns)
-    offer, library = catalogue(session).find(options.model, "embedding"), import_numpy()
+    session, rows = current(), read_column(options.column, shell.user_ns)
+    offer, library = read_catalogue(session).find(options.model, "embedding"), import_numpy()
     permit_text("\n".join(rows.texts), options.column, ask, allowed=options.allow_secrets)
     output, began, vectors = LiveOutput(shell), time.monotonic(), Vectors(offer)
     try:

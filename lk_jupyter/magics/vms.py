@@ -21,7 +21,7 @@ from lk_jupyter.api.vms import (
     VMInstanceVariant,
     VMStatus,
 )
-from lk_jupyter.connection.budget import CostRequest, enforce, list_exceeded_budgets
+from lk_jupyter.connection.budget import CostRequest, list_exceeded_budgets, refuse_over_budget
 from lk_jupyter.errors import LkError, UsageError
 from lk_jupyter.magics._engine.ask import ask, is_sure
 from lk_jupyter.magics._engine.parser import Subcommands
@@ -114,7 +114,7 @@ def _create(options: CreateVmOptions, shell: InteractiveShell) -> None:
         raise UsageError(f"No {offer} is free now. Nothing was rented. {alternatives_line(free, offer)}")
     if options.dry_run:
         return
-    enforce(session, CostRequest(f"{offer} in its first hour", offer.per_hour))  # before the question
+    refuse_over_budget(session, CostRequest(f"{offer} in its first hour", offer.per_hour))  # before the question
     if not is_sure(options, f"Rent {offer} until you delete it?", "Nothing was rented."):
         return
     request = vm.request_for(wish, key, options.name, volumes, move=options.move)

@@ -11,8 +11,8 @@ from typing import Any
 from traitlets import Bool, List, Unicode
 
 from lk_jupyter.errors import UsageError
-from lk_jupyter.inference.catalogue import catalogue
-from lk_jupyter.inference.chat_target import answerer
+from lk_jupyter.inference.catalogue import read_catalogue
+from lk_jupyter.inference.chat_target import find_answerer
 from lk_jupyter.inference.conversation import ChatReply, Coming, Talk
 from lk_jupyter.runs.package.secret_scan import permit_text
 from lk_jupyter.session import current
@@ -74,7 +74,7 @@ class Chat(View):
 
     def load(self) -> None:
         """Read the list of models."""
-        self.models = [offer.id for offer in catalogue(current(start=False)) if offer.kind == "chat"]
+        self.models = [offer.id for offer in read_catalogue(current(start=False)) if offer.kind == "chat"]
         self.model = self.model or next(iter(self.models), "")
 
     @user_action
@@ -125,7 +125,7 @@ class Chat(View):
         return StaticView("\n".join(filter(None, [title, *lines, self.spent])), html)
 
     def _send_question(self, text: str) -> None:
-        who = answerer(current(), self.model)
+        who = find_answerer(current(), self.model)
         self.turns = [*self.turns, _turn_row("you", text), _turn_row(who.label, "", facts="waiting")]
         self.answering = True
         coming = self._coming = Coming(who, self._talk.parameters_for(text))

@@ -21,7 +21,7 @@ from lk_jupyter.api.inference import CreateDeploymentRequest, StopDeploymentRequ
 from lk_jupyter.api.serverless import ChatCompletionRequest, EmbeddingRequest
 from lk_jupyter.api.vms import CreateVMRequest
 from lk_jupyter.config import settings
-from lk_jupyter.connection.budget import budget_usage, forecast, list_exceeded_budgets
+from lk_jupyter.connection.budget import budget_usage, forecast_limits, list_exceeded_budgets
 from lk_jupyter.connection.gate import _EXPENSES, costs_at_most
 from lk_jupyter.errors import ApiError, NotFound, UsageError
 from lk_jupyter.executor import Executor
@@ -343,8 +343,10 @@ def test_a_vm_that_exceeds_its_budget_is_reported_and_never_deleted(session, clo
 
 def test_a_forecast_shows_when_the_budget_is_reached(session):
     settings.save("day_budget", "3")
-    assert forecast(session, Decimal(1)) == ["The day budget of 3 credits is reached in 3 h 00 min at this price."]
-    assert forecast(session, None) == []
+    assert forecast_limits(session, Decimal(1)) == [
+        "The day budget of 3 credits is reached in 3 h 00 min at this price."
+    ]
+    assert forecast_limits(session, None) == []
 
 
 def test_a_budget_of_a_notebook_counts_its_vms_alone(session):

@@ -35,7 +35,7 @@ from lk_jupyter.api.storage import FileInfo
 from lk_jupyter.check import published, recording
 from lk_jupyter.check.findings import Exchange, Report
 from lk_jupyter.errors import InvalidResponse, LkError, NoSuchObject, UsageError
-from lk_jupyter.inference.batch import outcome
+from lk_jupyter.inference.batch import parse_outcome
 from lk_jupyter.journal import entry
 from lk_jupyter.journal.journal import Journal
 from lk_jupyter.protocol.frames import Frame, Splitter, nonce_in, words_of
@@ -209,7 +209,7 @@ def parse_answer(content: bytes) -> None:
             found, _ = read_answer(adapter, kind, content)
             if isinstance(found, ExecutionRecord):
                 read_record(found)
-    outcome(content)
+    parse_outcome(content)
 
 
 def read_record(record: ExecutionRecord) -> None:

@@ -18,7 +18,7 @@ import pytest
 from localcloud.conftest import until
 from patience import PATIENCE
 
-from lk_jupyter.connection.budget import BUDGETS, usage
+from lk_jupyter.connection.budget import BUDGETS, read_usage
 from lk_jupyter.errors import ApiError, UsageError
 from lk_jupyter.journal import journal as journal_module
 from lk_jupyter.journal.charges import ChargeBook, charge_book
@@ -313,11 +313,11 @@ def test_pruned_runs_count_in_the_budget_of_their_notebook(home):
     kept.add(entry(3, state=REFUSED, **facts))
     kept.add(entry(4, state="completed", cost=Decimal(7), notebook="other.ipynb", **facts))
     day, notebook = BUDGETS
-    before = usage(server, notebook)
+    before = read_usage(server, notebook)
     assert before.spent + before.open == Decimal("1.1")
     assert prune(kept, charge_book(), before=5) == 4
-    assert usage(server, notebook).spent == Decimal("1.1")
-    assert usage(server, day).spent == 0
+    assert read_usage(server, notebook).spent == Decimal("1.1")
+    assert read_usage(server, day).spent == 0
     assert {charge.notebook: charge.cost for charge in charge_book().charges("http://here")} == {
         None: Decimal("1.1"),
         "other.ipynb": Decimal(7),

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from magics.people import interrupt_at
 
-from lk_jupyter.inference.embed import LETTERS, TEXTS, pieces
+from lk_jupyter.inference.embed import LETTERS, TEXTS, split_texts
 from lk_jupyter.magics.deployments import ReplicaLog
 
 
@@ -91,8 +91,8 @@ def test_a_column_becomes_vectors_in_its_order(ask, shell, upstream):
 
 
 def test_texts_are_asked_in_pieces_that_fit():
-    assert [len(piece) for piece in pieces(["a"] * (TEXTS + 1))] == [TEXTS, 1]
-    assert [len(piece) for piece in pieces(["a" * LETTERS, "b", "c"])] == [1, 2]
+    assert [len(piece) for piece in split_texts(["a"] * (TEXTS + 1))] == [TEXTS, 1]
+    assert [len(piece) for piece in split_texts(["a" * LETTERS, "b", "c"])] == [1, 2]
 
 
 def test_a_deployment_that_the_credits_pay_for_less_than_an_hour_is_warned_of(make_cloud, run_cell, monkeypatch):

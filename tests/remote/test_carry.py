@@ -1265,7 +1265,7 @@ def test_no_function_that_a_pickle_names_calls_what_no_value_needs(maker, argume
 def test_another_python_makes_a_function_of_its_text_and_refuses_one_without(notebook, monkeypatch):
     linecache.cache["<cell>"] = len(CELL), None, CELL.splitlines(keepends=True), "<cell>"
     exec(compile("def lost(): return 1", "<nowhere>", "exec"), notebook)
-    monkeypatch.setattr(pickles, "python", lambda: "3.0")
+    monkeypatch.setattr(pickles, "code_python_version", lambda: "3.0")
     parcel = pack_state(["scaled", "step", "Account", "lost"], notebook, [], LIMIT)
     monkeypatch.undo()
     monkeypatch.setitem(sys.modules, "__main__", types.ModuleType("__main__"))

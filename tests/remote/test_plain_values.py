@@ -212,11 +212,11 @@ def test_a_pickle_names_the_packages_that_reading_it_takes():
     import packaging.version  # noqa: PLC0415
 
     content = pickles.dumps([packaging.version.Version("1.0"), "antigravity", decimal.Decimal(1), {"numpy": 1}])
-    assert pickles.modules(content) >= {"packaging", "decimal"}
-    assert set(pickles.packages(content)) == {"packaging"}
+    assert pickles.list_modules(content) >= {"packaging", "decimal"}
+    assert set(pickles.list_packages(content)) == {"packaging"}
     there = {"packaging": packaging.__version__, "hypothesis": "0.1", "absent-here": "1"}
-    assert pickles.differences(there, "2.7") == [
-        f"Python is {pickles.python()} here, and was 2.7 there",
+    assert pickles.list_differences(there, "2.7") == [
+        f"Python is {pickles.code_python_version()} here, and was 2.7 there",
         "absent-here is not installed here, and was 1 there",
         f"hypothesis is {hypothesis.__version__} here, and was 0.1 there (-r hypothesis==0.1)",
     ]

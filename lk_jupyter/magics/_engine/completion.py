@@ -20,7 +20,7 @@ from lk_jupyter.account.burn_rate import hardware_label
 from lk_jupyter.account.organizations import chosen_slug, read_team_slug
 from lk_jupyter.api._client import Client
 from lk_jupyter.config.settings import SETTINGS
-from lk_jupyter.inference.catalogue import catalogue
+from lk_jupyter.inference.catalogue import read_catalogue
 from lk_jupyter.magics._engine.parser import Magic, Subcommands, flags, is_switch, takes_many
 from lk_jupyter.magics._engine.registry import MAGICS, magic_named
 from lk_jupyter.options.runs import extras
@@ -139,7 +139,7 @@ COMPLETERS: dict[str, Callable[[], Iterable[str]]] = {
     "deployments": lambda: (each.deployment_id for each in _client().inference.list()),
     "gpus": lambda: dict.fromkeys(each.card_name for each in _session().machines() if each.card),
     "machines": lambda: (machine.hardware_profile for machine in _session().machines()),
-    "models": lambda: (offer.id for offer in catalogue(_session())),
+    "models": lambda: (offer.id for offer in read_catalogue(_session())),
     "runs": lambda: list_ids(_client()),
     "batch_files": lambda: (each.id for each in _client().files.list()),
     "magics": lambda: (row.name for row in MAGICS),

@@ -245,7 +245,7 @@ class Arriving:
         """Return which required versions differ from the versions of this side; empty if none."""
         versions = {name: version for name, version in self.listed["versions"].items() if name in entry["packages"]}
         strict = {name: version for name, version in versions.items() if not _is_steady(name, version)}
-        differences = pickles.differences(strict, pickles.python())
+        differences = pickles.list_differences(strict, pickles.code_python_version())
         return "was made by other versions: {}".format("; ".join(differences)) if differences else ""
 
 

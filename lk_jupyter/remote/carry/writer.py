@@ -256,7 +256,7 @@ class Writer(cloudpickle.Pickler):  # type: ignore[misc]
     def _keep_memory(self, token: int, tensor: Any) -> None:
         """Record the tensor that contains further tensors in its memory: one for each memory."""
         memory = memory_span(tensor)
-        if memory is not None and codec.families["torch"]().is_owner(tensor):
+        if memory is not None and codec.families["torch"]().owns_memory(tensor):
             place, first, end = memory
             _, _, start, last = self._memories.get(place, (0, None, 0, -1))
             is_larger_common = token >= 0 and end - first > last - start
@@ -279,7 +279,7 @@ class Writer(cloudpickle.Pickler):  # type: ignore[misc]
         if reduced:
             self._needs(kind, value)
             return reduced
-        reason = pickles.stays(value) or reason_to_stay(value)
+        reason = pickles.reason_to_stay(value) or reason_to_stay(value)
         if reason:
             raise Refused(reason if value is self._root else "contains what " + reason)
         self._needs(kind, value)
@@ -330,7 +330,13 @@ class Writer(cloudpickle.Pickler):  # type: ignore[misc]
             texts = (text for text in function.__annotations__.values() if isinstance(text, str))
             self.read |= code_words(" ".join(texts))
         state = {name: getattr(function, name) for name in FUNCTION_ATTRIBUTES}
-        place = [code.co_filename, code.co_name, code.co_firstlineno, list(code.co_varnames), pickles.python()]
+        place = [
+            code.co_filename,
+            code.co_name,
+            code.co_firstlineno,
+            list(code.co_varnames),
+            pickles.code_python_version(),
+        ]
         packed = cloudpickle.dumps(code, protocol=PROTOCOL)
         names = function.__globals__ if is_in_notebook else NamespaceReference(function.__globals__["__name__"])
         arguments = packed, place, names, function.__name__, function.__defaults__, function.__closure__

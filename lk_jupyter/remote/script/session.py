@@ -133,7 +133,7 @@ def _save_variables(place: dict[str, str], shell: Any) -> None:
         signature = hmac.new(bytes.fromhex(place["key"]), digestmod=hashlib.sha256)
         for piece in pieces:
             signature.update(piece)
-        rooms.send(place["put"], [signature.digest(), *pieces])
+        rooms.upload_object(place["put"], [signature.digest(), *pieces])
     except Exception:  # the next cell reports that nothing was saved
         stderr: Any = sys.__stderr__
         stderr.write("The variables of the session couldn't be saved.\n")
@@ -182,7 +182,7 @@ def _download(link: str) -> bytes:
 
     from ..values import transfer as rooms
 
-    with rooms._opener(link).open(urllib.request.Request(link), timeout=60) as answer:
+    with rooms._link_opener(link).open(urllib.request.Request(link), timeout=60) as answer:
         content: bytes = answer.read()
     return content
 

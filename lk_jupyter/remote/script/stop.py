@@ -70,7 +70,7 @@ def _read(link: str) -> bytes:
     from ..values import transfer
 
     try:
-        with transfer._opener(link).open(link, timeout=5) as answer:
+        with transfer._link_opener(link).open(link, timeout=5) as answer:
             content: bytes = answer.read(100)
     except (OSError, ValueError):
         return b""

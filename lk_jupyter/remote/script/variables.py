@@ -191,13 +191,13 @@ def _download_leaf(message_leaf: dict[str, Any], blobs: list[list[Any]]) -> Any:
     """Download a leaf: a part of one blob, or ``count`` complete blobs. Raises Failed for other bytes."""
     from ..values import transfer as rooms
 
-    memory = rooms.room(message_leaf["size"])
+    memory = rooms.allocate_memory(message_leaf["size"])
     first, position, parts = message_leaf["blob"], 0, {}
     for number in range(first, first + message_leaf.get("count", 1)):
         size = blobs[number][1] if "count" in message_leaf else len(memory)
         parts[number] = memoryview(memory)[position : position + size]
         position += size
-    rooms.fetch([(_links["inputs"][number], message_leaf["at"], part) for number, part in parts.items()])
+    rooms.download_parts([(_links["inputs"][number], message_leaf["at"], part) for number, part in parts.items()])
     if hashlib.sha256(memory).hexdigest() != message_leaf["sha256"]:
         changed = [blobs[at][0] for at, part in parts.items() if hashlib.sha256(part).hexdigest() != blobs[at][0]]
         raise messages.Failed(
@@ -245,7 +245,7 @@ def upload_message(text: bytes, link: str) -> None:
     """Store a message in the bucket, and report the digest in the log."""
     from ..values import transfer as rooms
 
-    rooms.send(link, [text])
+    rooms.upload_object(link, [text])
     driver.frame("returned", {"size": len(text), "sha256": hashlib.sha256(text).hexdigest()})
 
 

@@ -30,17 +30,17 @@ def encode(encoder: Encoder, node: dict[str, Any], value: Any) -> bool:
     """Fill the node of a value of numpy; return False without a native form."""
     kind = type(value)
     if kind in (np.ndarray, np.memmap):
-        node.update(t="numpy.array", leaf=_leaf(encoder, np.asarray(value)))
+        node.update(t="numpy.array", leaf=_encode_leaf(encoder, np.asarray(value)))
     elif kind is np.ma.MaskedArray:
         node.update(t="numpy.masked", hard=bool(value.hardmask), fill=_fill_value(encoder, value))
-        node["v"] = [encoder.node(np.asarray(value.data)), encoder.node(_mask(value))]
+        node["v"] = [encoder.node(np.asarray(value.data)), encoder.node(_read_mask(value))]
     elif kind is np.recarray or kind is np.matrix:
-        node.update(t="numpy." + kind.__name__, v=encoder.node(_plain(value)))
+        node.update(t="numpy." + kind.__name__, v=encoder.node(_as_plain_array(value)))
     elif isinstance(value, np.generic) and kind.__module__ == "numpy":
-        node.update(t="numpy.scalar", d=_description(encoder, value.dtype))
+        node.update(t="numpy.scalar", d=_describe_dtype(encoder, value.dtype))
         node["v"] = base64.b64encode(np.asarray(value).tobytes()).decode()
     elif isinstance(value, np.dtype):
-        node.update(t="numpy.dtype", d=_description(encoder, value))
+        node.update(t="numpy.dtype", d=_describe_dtype(encoder, value))
     else:
         return False
     encoder.modules.add("numpy")
@@ -53,9 +53,9 @@ def decode(decoder: Decoder, node: dict[str, Any]) -> Any:
     if kind == "array":
         return read(decoder.leaf(node["leaf"]))
     if kind == "scalar":
-        return _array(base64.b64decode(node["v"]), _dtype(node["d"]), ())[()]
+        return _array_from_bytes(base64.b64decode(node["v"]), _parse_dtype(node["d"]), ())[()]
     if kind == "dtype":
-        return _dtype(node["d"])
+        return _parse_dtype(node["d"])
     if kind == "masked":
         data, mask = decoder.values(node["v"])
         fill = decoder.value(node["fill"])
@@ -86,12 +86,12 @@ def read(content: Any) -> Any:
     view = memoryview(content)
     (length,) = struct.unpack("<I", view[len(MAGIC) : len(MAGIC) + 4])
     start = len(MAGIC) + 4 + length
-    head = _literal(bytes(view[len(MAGIC) + 4 : start]).decode("utf-8").strip())
+    head = _parse_literal(bytes(view[len(MAGIC) + 4 : start]).decode("utf-8").strip())
     dtype = np.lib.format.descr_to_dtype(head["descr"])
-    return _array(content, dtype, tuple(head["shape"]), start, "F" if head["fortran_order"] else "C")
+    return _array_from_bytes(content, dtype, tuple(head["shape"]), start, "F" if head["fortran_order"] else "C")
 
 
-def _array(
+def _array_from_bytes(
     content: Any, dtype: np.dtype[Any], shape: tuple[int, ...], start: int = 0, order: Literal["C", "F"] = "C"
 ) -> np.ndarray[Any, Any]:
     if dtype.hasobject:  # the bytes would be addresses
@@ -122,29 +122,29 @@ def plain_dtype(text: Any) -> np.dtype[Any]:
     return dtype
 
 
-def _leaf(encoder: Encoder, array: np.ndarray[Any, Any]) -> int:
+def _encode_leaf(encoder: Encoder, array: np.ndarray[Any, Any]) -> int:
     if array.dtype.hasobject and array.dtype.kind != "T":
         raise encoder.refusal("is an array of objects: give it another dtype, make it a list, or add --pickle")
-    _description(encoder, array.dtype)
+    _describe_dtype(encoder, array.dtype)
     return encoder.leaf(lambda sink: write(array, sink))
 
 
-def _description(encoder: Encoder, dtype: np.dtype[Any]) -> str:
+def _describe_dtype(encoder: Encoder, dtype: np.dtype[Any]) -> str:
     """Return a dtype as JSON, from which the same dtype is read."""
     try:
         text = repr(np.lib.format.dtype_to_descr(dtype))
-        if _dtype(text) == dtype and dtype.kind != "T":
+        if _parse_dtype(text) == dtype and dtype.kind != "T":
             return text
     except (TypeError, ValueError, UserWarning):
         pass
     raise encoder.refusal("has the dtype {}, which can't be sent: give it another".format(dtype))
 
 
-def _dtype(text: str) -> np.dtype[Any]:
-    return np.lib.format.descr_to_dtype(_literal(text))
+def _parse_dtype(text: str) -> np.dtype[Any]:
+    return np.lib.format.descr_to_dtype(_parse_literal(text))
 
 
-def _literal(text: str) -> Any:
+def _parse_literal(text: str) -> Any:
     if len(text) > MAX_HEADER:
         raise ValueError("the description of a dtype is too long")
     try:
@@ -153,7 +153,7 @@ def _literal(text: str) -> Any:
         raise ValueError("the description of a dtype is nested too deeply") from None
 
 
-def _mask(masked: np.ma.MaskedArray[Any, Any]) -> Any:
+def _read_mask(masked: np.ma.MaskedArray[Any, Any]) -> Any:
     return None if masked.mask is np.ma.nomask else np.asarray(masked.mask)
 
 
@@ -161,7 +161,7 @@ def _fill_value(encoder: Encoder, masked: Any) -> Any:
     return None if masked._fill_value is None else encoder.node(masked._fill_value[()])
 
 
-def _plain(value: Any) -> Any:
+def _as_plain_array(value: Any) -> Any:
     """Return a record array or matrix as an ordinary array."""
     plain = value.view(np.ndarray)
     return plain.view(np.dtype(plain.dtype.descr)) if plain.dtype.type is np.record else plain

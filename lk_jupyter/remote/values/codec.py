@@ -97,26 +97,26 @@ class Encoder:
         """Return the node of a value."""
         kind = type(value)
         if kind in _AS_IS:
-            return value if kind is not str or len(value) <= LONG else self._tagged(kind, value)
+            return value if kind is not str or len(value) <= LONG else self._encode_tagged(kind, value)
         if kind is int:
             return value if -(2**63) <= value < 2**63 else {"t": "int", "v": hex(value)}
         if kind is float:
             return value if value - value == 0 else {"t": "float", "v": repr(value)}
-        return self._tagged(kind, value)
+        return self._encode_tagged(kind, value)
 
-    def _tagged(self, kind: Any, value: Any) -> dict[str, Any]:
+    def _encode_tagged(self, kind: Any, value: Any) -> dict[str, Any]:
         previous = self._nodes.get(id(value))
         if previous is not None:
-            return self._reference(previous)
+            return self._encode_reference(previous)
         node: dict[str, Any] = {}
         self._nodes[id(value)] = node
         self._alive.append(value)
         self._open.add(id(node))
-        self._fill(node, kind, value)
+        self._fill_node(node, kind, value)
         self._open.discard(id(node))
         return node
 
-    def _reference(self, node: dict[str, Any]) -> dict[str, Any]:
+    def _encode_reference(self, node: dict[str, Any]) -> dict[str, Any]:
         if id(node) in self._open and node.get("t") not in _FILLED:
             raise self.refusal("contains itself")
         if "id" not in node:
@@ -124,11 +124,11 @@ class Encoder:
             node["id"] = self._shared
         return {"t": "same", "n": node["id"]}
 
-    def _fill(self, node: dict[str, Any], kind: Any, value: Any) -> None:
+    def _fill_node(self, node: dict[str, Any], kind: Any, value: Any) -> None:
         if kind in _PLAIN:
             _PLAIN[kind](self, node, value)
             return
-        encode, depth = _family(kind), len(self._path)
+        encode, depth = _find_encoder(kind), len(self._path)
         try:
             done = encode is not None and encode(self, node, value)
         except CannotTravel:
@@ -138,30 +138,30 @@ class Encoder:
             del self._path[depth:]
         if not done:
             node.clear()
-            self._last_way(node, value)
+            self._fill_by_import_or_pickle(node, value)
 
-    def _last_way(self, node: dict[str, Any], value: Any) -> None:
+    def _fill_by_import_or_pickle(self, node: dict[str, Any], value: Any) -> None:
         """Fill the node of an object without a native form: by its import name, or pickled if requested."""
         from . import pickle as pickles
 
         module = import_name(value)
-        if reason := pickles.stays(value):
+        if reason := pickles.reason_to_stay(value):
             raise self.refusal(reason)
         if module is not None:
             self.modules.add(module[0].partition(".")[0])
             node.update(t="global", m=module[0], q=module[1])
         elif self.pickle and not isinstance(value, types.ModuleType):
-            self._pickle(node, value)
+            self._fill_by_pickle(node, value)
         else:
-            raise self.refusal(why_not(value))
+            raise self.refusal(explain_unsendable(value))
 
-    def _pickle(self, node: dict[str, Any], value: Any) -> None:
+    def _fill_by_pickle(self, node: dict[str, Any], value: Any) -> None:
         from . import pickle as pickles
 
         try:
             content = pickles.dumps(value)
-            modules = pickles.modules(content)
-            self.pickled.update(pickles.packages(content))
+            modules = pickles.list_modules(content)
+            self.pickled.update(pickles.list_packages(content))
         except Exception as error:
             raise self.refusal("cannot be pickled ({}: {})".format(type(error).__name__, error)) from None
         if "__main__" in modules:
@@ -231,7 +231,7 @@ class Decoder:
                 raise CannotTravel("shares a part with a variable that wasn't uploaded")
             return self._values_by_id[node["n"]]
         kind = node["t"]
-        family = _library(kind)
+        family = _kind_library(kind)
         value = families[family]().decode(self, node) if family else _READ[kind](self, node)
         if "id" in node:
             self._values_by_id[node["id"]] = value
@@ -241,7 +241,7 @@ class Decoder:
         """Return the values of nodes, as a list."""
         return [self.value(node) for node in nodes]
 
-    def filled(self, node: dict[str, Any], empty: Any) -> Any:
+    def register_empty(self, node: dict[str, Any], empty: Any) -> Any:
         """Register the value of the current node before its parts, which may contain the value."""
         if "id" in node:
             self._values_by_id[node["id"]] = empty
@@ -260,20 +260,20 @@ def from_text(text: str) -> bytearray:
     return bytearray(base64.b64decode(text))
 
 
-def _library(kind: str) -> str | None:
+def _kind_library(kind: str) -> str | None:
     """Return the library whose module reads a kind of node; None for plain values."""
     library, dot, _ = kind.partition(".")
     return library if dot and library in KINDS else None
 
 
-def _family(kind: Any) -> Any:
+def _find_encoder(kind: Any) -> Any:
     for base in kind.__mro__:
         library = str(base.__module__).partition(".")[0]
         if library in KINDS:
             return families[library]().encode
         if library == "pytz":
-            return _pytz
-    return _enum if issubclass(kind, enum.Enum) else None
+            return _encode_pytz
+    return _encode_enum if issubclass(kind, enum.Enum) else None
 
 
 def import_name(value: Any) -> tuple[str, str] | None:
@@ -289,7 +289,7 @@ def import_name(value: Any) -> tuple[str, str] | None:
     return (module, name) if target is value and target is not None else None
 
 
-def why_not(value: Any) -> str:  # noqa: PLR0911 (one for each reason)
+def explain_unsendable(value: Any) -> str:  # noqa: PLR0911 (one for each reason)
     """Return why a value can't be sent, and the fix."""
     kind = type(value)
     if isinstance(value, types.ModuleType):
@@ -315,7 +315,7 @@ def why_not(value: Any) -> str:  # noqa: PLR0911 (one for each reason)
 # Plain values: how each becomes a node
 
 
-def _mark(name: str, *parts: str) -> EncodeNode:
+def _attributes_encoder(name: str, *parts: str) -> EncodeNode:
     """Return an encoder of some attributes of a value."""
 
     def encode(encoder: Encoder, node: dict[str, Any], value: Any) -> None:
@@ -324,7 +324,7 @@ def _mark(name: str, *parts: str) -> EncodeNode:
     return encode
 
 
-def _items(name: str) -> EncodeNode:
+def _items_encoder(name: str) -> EncodeNode:
     def encode(encoder: Encoder, node: dict[str, Any], value: Any) -> None:
         node["t"] = name
         node["v"] = encoder.children(value)
@@ -332,7 +332,7 @@ def _items(name: str) -> EncodeNode:
     return encode
 
 
-def _unordered(name: str) -> EncodeNode:
+def _set_encoder(name: str) -> EncodeNode:
     def encode(encoder: Encoder, node: dict[str, Any], value: Any) -> None:
         node["t"] = name
         node["v"] = sorted((encoder.child("{...}", item) for item in value), key=repr)
@@ -340,7 +340,7 @@ def _unordered(name: str) -> EncodeNode:
     return encode
 
 
-def _pairs(name: str) -> EncodeNode:
+def _mapping_encoder(name: str) -> EncodeNode:
     def encode(encoder: Encoder, node: dict[str, Any], value: Any) -> None:
         node["t"] = name
         if name == "defaultdict":
@@ -356,12 +356,12 @@ def _pairs(name: str) -> EncodeNode:
     return encode
 
 
-def _deque(encoder: Encoder, node: dict[str, Any], value: Any) -> None:
+def _encode_deque(encoder: Encoder, node: dict[str, Any], value: Any) -> None:
     node.update(t="deque", m=value.maxlen)
     node["v"] = encoder.children(value)
 
 
-def _bytes(encoder: Encoder, node: dict[str, Any], value: Any) -> None:
+def _encode_bytes(encoder: Encoder, node: dict[str, Any], value: Any) -> None:
     node["t"] = type(value).__name__
     if len(value) <= LONG:
         node["v"] = base64.b64encode(value).decode()
@@ -369,22 +369,22 @@ def _bytes(encoder: Encoder, node: dict[str, Any], value: Any) -> None:
         node["leaf"] = encoder.leaf(lambda sink: sink(value))
 
 
-def _text(encoder: Encoder, node: dict[str, Any], value: Any) -> None:
+def _encode_text(encoder: Encoder, node: dict[str, Any], value: Any) -> None:
     node.update(t="str", leaf=encoder.leaf(lambda sink: sink(value.encode("utf-8", "surrogatepass"))))
 
 
-def _text_form(name: str) -> EncodeNode:
+def _text_encoder(name: str) -> EncodeNode:
     def encode(_encoder: Encoder, node: dict[str, Any], value: Any) -> None:
         node.update(t=name, v=str(value))
 
     return encode
 
 
-def _complex(encoder: Encoder, node: dict[str, Any], value: Any) -> None:
+def _encode_complex(encoder: Encoder, node: dict[str, Any], value: Any) -> None:
     node.update(t="complex", v=[encoder.node(value.real), encoder.node(value.imag)])
 
 
-def _moment(encoder: Encoder, node: dict[str, Any], value: Any) -> None:
+def _encode_moment(encoder: Encoder, node: dict[str, Any], value: Any) -> None:
     zone = value.tzinfo
     node["t"] = type(value).__name__
     if hasattr(zone, "localize"):  # one zone of pytz is several objects, chosen by the moment
@@ -394,7 +394,7 @@ def _moment(encoder: Encoder, node: dict[str, Any], value: Any) -> None:
         node.update(v=value.replace(tzinfo=None).isoformat(), z=encoder.child(".tzinfo", zone), f=value.fold)
 
 
-def _timezone(encoder: Encoder, node: dict[str, Any], value: Any) -> None:
+def _encode_timezone(encoder: Encoder, node: dict[str, Any], value: Any) -> None:
     offset = value.utcoffset(None)
     plain = datetime.timezone(offset)
     node.update(t="timezone", v=encoder.node(offset))
@@ -402,13 +402,13 @@ def _timezone(encoder: Encoder, node: dict[str, Any], value: Any) -> None:
         node["n"] = value.tzname(None)
 
 
-def _zone(encoder: Encoder, node: dict[str, Any], value: Any) -> None:
+def _encode_zone(encoder: Encoder, node: dict[str, Any], value: Any) -> None:
     if value.key is None:
         raise encoder.refusal("is a time zone from a file: make it ZoneInfo(name)")
     node.update(t="ZoneInfo", v=value.key)
 
 
-def _pytz(_encoder: Encoder, node: dict[str, Any], value: Any) -> bool:
+def _encode_pytz(_encoder: Encoder, node: dict[str, Any], value: Any) -> bool:
     if not isinstance(value, datetime.tzinfo):
         return False
     name = getattr(value, "zone", None)
@@ -417,48 +417,48 @@ def _pytz(_encoder: Encoder, node: dict[str, Any], value: Any) -> bool:
     return node["v"] is not None or node["m"] is not None
 
 
-def _enum(encoder: Encoder, node: dict[str, Any], value: Any) -> bool:
+def _encode_enum(encoder: Encoder, node: dict[str, Any], value: Any) -> bool:
     if import_name(type(value)) is None:
-        raise encoder.refusal(why_not(type(value)))
+        raise encoder.refusal(explain_unsendable(type(value)))
     node.update(t="enum", c=encoder.node(type(value)), v=encoder.node(value.value))
     return True
 
 
-def _word(_encoder: Encoder, node: dict[str, Any], value: Any) -> None:
+def _encode_constant(_encoder: Encoder, node: dict[str, Any], value: Any) -> None:
     node["t"] = _WORDS[value]
 
 
 _PLAIN: dict[Any, EncodeNode] = {
-    str: _text,
-    list: _items("list"),
-    tuple: _items("tuple"),
-    set: _unordered("set"),
-    frozenset: _unordered("frozenset"),
-    dict: _pairs("dict"),
-    collections.OrderedDict: _pairs("OrderedDict"),
-    collections.defaultdict: _pairs("defaultdict"),
-    collections.Counter: _pairs("Counter"),
-    collections.deque: _deque,
-    bytes: _bytes,
-    bytearray: _bytes,
-    complex: _complex,
-    decimal.Decimal: _text_form("Decimal"),
-    fractions.Fraction: _mark("Fraction", "numerator", "denominator"),
-    datetime.date: _text_form("date"),
-    datetime.datetime: _moment,
-    datetime.time: _moment,
-    datetime.timedelta: _mark("timedelta", "days", "seconds", "microseconds"),
-    datetime.timezone: _timezone,
-    uuid.UUID: _text_form("UUID"),
-    range: _mark("range", "start", "stop", "step"),
-    slice: _mark("slice", "start", "stop", "step"),
-    pathlib.PosixPath: _text_form("Path"),
-    pathlib.WindowsPath: _text_form("Path"),
-    pathlib.PurePosixPath: _text_form("PurePosixPath"),
-    pathlib.PureWindowsPath: _text_form("PureWindowsPath"),
-    type(Ellipsis): _word,
-    type(NotImplemented): _word,
-    types.SimpleNamespace: lambda encoder, node, value: _pairs("SimpleNamespace")(encoder, node, vars(value)),
+    str: _encode_text,
+    list: _items_encoder("list"),
+    tuple: _items_encoder("tuple"),
+    set: _set_encoder("set"),
+    frozenset: _set_encoder("frozenset"),
+    dict: _mapping_encoder("dict"),
+    collections.OrderedDict: _mapping_encoder("OrderedDict"),
+    collections.defaultdict: _mapping_encoder("defaultdict"),
+    collections.Counter: _mapping_encoder("Counter"),
+    collections.deque: _encode_deque,
+    bytes: _encode_bytes,
+    bytearray: _encode_bytes,
+    complex: _encode_complex,
+    decimal.Decimal: _text_encoder("Decimal"),
+    fractions.Fraction: _attributes_encoder("Fraction", "numerator", "denominator"),
+    datetime.date: _text_encoder("date"),
+    datetime.datetime: _encode_moment,
+    datetime.time: _encode_moment,
+    datetime.timedelta: _attributes_encoder("timedelta", "days", "seconds", "microseconds"),
+    datetime.timezone: _encode_timezone,
+    uuid.UUID: _text_encoder("UUID"),
+    range: _attributes_encoder("range", "start", "stop", "step"),
+    slice: _attributes_encoder("slice", "start", "stop", "step"),
+    pathlib.PosixPath: _text_encoder("Path"),
+    pathlib.WindowsPath: _text_encoder("Path"),
+    pathlib.PurePosixPath: _text_encoder("PurePosixPath"),
+    pathlib.PureWindowsPath: _text_encoder("PureWindowsPath"),
+    type(Ellipsis): _encode_constant,
+    type(NotImplemented): _encode_constant,
+    types.SimpleNamespace: lambda encoder, node, value: _mapping_encoder("SimpleNamespace")(encoder, node, vars(value)),
 }
 
 
@@ -468,10 +468,10 @@ _PLAIN: dict[Any, EncodeNode] = {
 def _read_items(decoder: Decoder, node: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
     if "o" in node:
         return ((key, decoder.value(item)) for key, item in node["o"].items())
-    return ((_hashable(decoder.value(key)), decoder.value(item)) for key, item in node["v"])
+    return ((_require_hashable(decoder.value(key)), decoder.value(item)) for key, item in node["v"])
 
 
-def _hashable(value: Any) -> Any:
+def _require_hashable(value: Any) -> Any:
     """Return a key or an item of a set. Raises CannotTravel for nested values with a slow hash.
 
     A short message can nest shared tuples so that a hash visits the tuples 2 ** 50 times.
@@ -491,7 +491,7 @@ def _hashable(value: Any) -> Any:
 
 def _read_pairs(make: Callable[..., Any]) -> DecodeNode:
     def decode(decoder: Decoder, node: dict[str, Any]) -> Any:
-        value = decoder.filled(node, make(decoder, node))
+        value = decoder.register_empty(node, make(decoder, node))
         for key, item in _read_items(decoder, node):
             value[key] = item
         return value
@@ -500,13 +500,13 @@ def _read_pairs(make: Callable[..., Any]) -> DecodeNode:
 
 
 def _read_list(decoder: Decoder, node: dict[str, Any]) -> Any:
-    value = decoder.filled(node, [])
+    value = decoder.register_empty(node, [])
     value.extend(map(decoder.value, node["v"]))
     return value
 
 
 def _read_deque(decoder: Decoder, node: dict[str, Any]) -> Any:
-    value = decoder.filled(node, collections.deque(maxlen=node["m"]))
+    value = decoder.register_empty(node, collections.deque(maxlen=node["m"]))
     value.extend(map(decoder.value, node["v"]))
     return value
 
@@ -570,7 +570,7 @@ def _read_pickle(decoder: Decoder, node: dict[str, Any]) -> Any:
     return pickles.loads(decoder.leaf(node["leaf"]))
 
 
-def _construct(make: Callable[..., Any]) -> DecodeNode:
+def _constructor_decoder(make: Callable[..., Any]) -> DecodeNode:
     return lambda decoder, node: make(*decoder.values(node["v"]))
 
 
@@ -581,18 +581,18 @@ def _read_fraction(decoder: Decoder, node: dict[str, Any]) -> Any:
     return fractions.Fraction(*parts)
 
 
-def _parse(make: Callable[..., Any]) -> DecodeNode:
+def _parser_decoder(make: Callable[..., Any]) -> DecodeNode:
     return lambda _decoder, node: make(node["v"])
 
 
 _READ: dict[str, DecodeNode] = {
     "int": lambda _decoder, node: int(node["v"], 16),
-    "float": _parse(float),
+    "float": _parser_decoder(float),
     "str": lambda decoder, node: bytes(decoder.leaf(node["leaf"])).decode("utf-8", "surrogatepass"),
     "list": _read_list,
     "tuple": lambda decoder, node: tuple(decoder.values(node["v"])),
-    "set": lambda decoder, node: set(map(_hashable, decoder.values(node["v"]))),
-    "frozenset": lambda decoder, node: frozenset(map(_hashable, decoder.values(node["v"]))),
+    "set": lambda decoder, node: set(map(_require_hashable, decoder.values(node["v"]))),
+    "frozenset": lambda decoder, node: frozenset(map(_require_hashable, decoder.values(node["v"]))),
     "dict": _read_pairs(lambda _decoder, _node: {}),
     "OrderedDict": _read_pairs(lambda _decoder, _node: collections.OrderedDict()),
     "Counter": _read_pairs(lambda _decoder, _node: collections.Counter()),
@@ -600,22 +600,22 @@ _READ: dict[str, DecodeNode] = {
     "deque": _read_deque,
     "bytes": _read_bytes(bytes),
     "bytearray": _read_bytes(bytearray),
-    "complex": _construct(complex),
-    "Decimal": _parse(decimal.Decimal),
+    "complex": _constructor_decoder(complex),
+    "Decimal": _parser_decoder(decimal.Decimal),
     "Fraction": _read_fraction,
-    "date": _parse(datetime.date.fromisoformat),
+    "date": _parser_decoder(datetime.date.fromisoformat),
     "datetime": _read_moment(datetime.datetime),
     "time": _read_moment(datetime.time),
-    "timedelta": _construct(datetime.timedelta),
+    "timedelta": _constructor_decoder(datetime.timedelta),
     "timezone": _read_timezone,
     "ZoneInfo": _read_zone,
     "pytz": _read_pytz,
-    "UUID": _parse(uuid.UUID),
-    "range": _construct(range),
-    "slice": _construct(slice),
-    "Path": _parse(pathlib.Path),
-    "PurePosixPath": _parse(pathlib.PurePosixPath),
-    "PureWindowsPath": _parse(pathlib.PureWindowsPath),
+    "UUID": _parser_decoder(uuid.UUID),
+    "range": _constructor_decoder(range),
+    "slice": _constructor_decoder(slice),
+    "Path": _parser_decoder(pathlib.Path),
+    "PurePosixPath": _parser_decoder(pathlib.PurePosixPath),
+    "PureWindowsPath": _parser_decoder(pathlib.PureWindowsPath),
     "Ellipsis": lambda _decoder, _node: Ellipsis,
     "NotImplemented": lambda _decoder, _node: NotImplemented,
     "SimpleNamespace": lambda decoder, node: types.SimpleNamespace(**dict(_read_items(decoder, node))),
@@ -629,4 +629,4 @@ try:
 except ImportError:  # Python 3.8
     pass
 else:
-    _PLAIN[zoneinfo.ZoneInfo] = _zone
+    _PLAIN[zoneinfo.ZoneInfo] = _encode_zone

@@ -89,7 +89,7 @@ class Envelope:
         if self._encoder.pickled:
             from . import pickle as pickles
 
-            content.update(packages=self._encoder.pickled, python=pickles.python())
+            content.update(packages=self._encoder.pickled, python=pickles.code_python_version())
         content.update(more)
         return json.dumps(content, separators=(",", ":"))
 
@@ -147,7 +147,7 @@ class Received:
             return ""
         from . import pickle as pickles
 
-        return "; ".join(pickles.differences(self._content["packages"], self._content["python"]))
+        return "; ".join(pickles.list_differences(self._content["packages"], self._content["python"]))
 
 
 def leaf_size(write: LeafWriter) -> int:

@@ -90,7 +90,7 @@ def is_run_module(module: str) -> bool:
     return IN_RUN and module.partition(".")[0] == "_lk"
 
 
-def stays(value: Any) -> str:
+def reason_to_stay(value: Any) -> str:
     """Return why a value must stay in its process even if pickle accepts the value; empty if none."""
     kind = value if isinstance(value, type) else type(value)
     if is_run_module(str(kind.__module__)) or is_run_module(str(getattr(value, "__module__", ""))):
@@ -109,7 +109,7 @@ def dumps(value: Any) -> bytes:
 
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         def reducer_override(self, value: Any) -> Any:
-            if reason := stays(value):
+            if reason := reason_to_stay(value):
                 raise pickle.PicklingError("it holds what " + reason)
             return reduce_dataset(value) or super().reducer_override(value)
 
@@ -156,7 +156,7 @@ class Unpickler(pickle.Unpickler):
                 _harmless.add((module, name))
             elif (module, name) not in names:
                 names.add((module, name))
-                _refuse(_called(self._content, self._risky, self._indirect))
+                _refuse_calls(_find_called_names(self._content, self._risky, self._indirect))
         return value
 
     def _attribute(self, owner: Any, name: str, *default: Any) -> Any:
@@ -164,8 +164,8 @@ class Unpickler(pickle.Unpickler):
         value = getattr(owner, name, *default)
         if _is_risky(getattr(value, "__func__", value)):
             is_named = not isinstance(owner, types.ModuleType)
-            names = _called(self._content, self._risky, self._indirect | _GETATTR) if is_named else {name}
-            _refuse({"{}.{}".format(getattr(value, "__module__", "?"), name)} if names else ())
+            names = _find_called_names(self._content, self._risky, self._indirect | _GETATTR) if is_named else {name}
+            _refuse_calls({"{}.{}".format(getattr(value, "__module__", "?"), name)} if names else ())
         return value
 
 
@@ -176,7 +176,7 @@ class _InnerUnpickler(pickle.Unpickler):
         """Return a class or a function by name. Raises Unsafe."""
         value = super().find_class(module, name)
         if _is_risky(value) or _is_listed(value, _INDIRECT) or value is builtins.getattr:
-            _refuse({"{}.{}".format(module, name)})
+            _refuse_calls({"{}.{}".format(module, name)})
         return value
 
 
@@ -258,19 +258,21 @@ def _is_in_risky_package(value: Any) -> bool:
     return parts[0] in _RISKY_PACKAGES or ".".join(parts[:2]) in _RISKY_PACKAGES
 
 
-def _refuse(names: Iterable[str]) -> None:
+def _refuse_calls(names: Iterable[str]) -> None:
     if names:
         raise Unsafe("calls '{}', which no value needs: nothing of it was set".format("', '".join(sorted(names))))
 
 
-def _called(content: Any, risky: AbstractSet[tuple[str, str]], indirect: AbstractSet[tuple[str, str]]) -> set[str]:
+def _find_called_names(
+    content: Any, risky: AbstractSet[tuple[str, str]], indirect: AbstractSet[tuple[str, str]]
+) -> set[str]:
     """Return which of the risky names (module, name) a pickle calls, directly or by the result of an indirect name."""
     calls = _Calls(risky, indirect)
     file = io.BytesIO(content)
     try:
         while file.tell() < len(content):
             for code, argument, _position in pickletools.genops(file):
-                calls.follow(code, argument)
+                calls.apply_opcode(code, argument)
     except Exception:  # bytes that can't be followed aren't trusted
         return calls.names or {"{}.{}".format(*name) for name in risky | indirect}
     return calls.names
@@ -296,7 +298,7 @@ class _Calls:
         self._stack: list[Item] = []
         self._memo: dict[int, Item] = {}
 
-    def follow(self, code: pickletools.OpcodeInfo, argument: Any) -> None:
+    def apply_opcode(self, code: pickletools.OpcodeInfo, argument: Any) -> None:
         """Take the step of an opcode."""
         step = _STEPS.get(code.name)
         if step:
@@ -403,26 +405,26 @@ _STEPS = {
 }
 
 
-def packages(content: Any) -> dict[str, str]:
+def list_packages(content: Any) -> dict[str, str]:
     """Return package → version for each package outside Python that reading the pickle imports."""
     versions = {}
-    for module in modules(content):
+    for module in list_modules(content):
         name, version = find_package(module)
         if version is not None:
             versions[name] = version
     return versions
 
 
-def python() -> str:
+def code_python_version() -> str:
     """Return the version of Python that pickles of code are bound to."""
     return "{}.{}".format(*sys.version_info)
 
 
-def differences(versions: Mapping[str, str], python_version: str) -> list[str]:
+def list_differences(versions: Mapping[str, str], python_version: str) -> list[str]:
     """Return in words the differences from the versions with which the pickle was made."""
     different = []
-    if python_version != python():
-        different.append("Python is {} here, and was {} there".format(python(), python_version))
+    if python_version != code_python_version():
+        different.append("Python is {} here, and was {} there".format(code_python_version(), python_version))
     for name, version in sorted(versions.items()):
         installed = installed_version(name)
         if installed is None:
@@ -432,7 +434,7 @@ def differences(versions: Mapping[str, str], python_version: str) -> list[str]:
     return different
 
 
-def modules(content: Any) -> set[str]:
+def list_modules(content: Any) -> set[str]:
     """Return the top-level modules that a pickle refers to.
 
     A module within a function is plain text, recognized by its name.
@@ -484,14 +486,14 @@ def _providers(module: str, _path: tuple[str, ...]) -> list[str]:
 
     try:
         distribution = metadata.distribution(module)
-        if _has(distribution, module):
+        if _contains_module(distribution, module):
             return [distribution.metadata["Name"]]
     except metadata.PackageNotFoundError:
         pass
-    return [package.metadata["Name"] for package in metadata.distributions() if _has(package, module)]
+    return [package.metadata["Name"] for package in metadata.distributions() if _contains_module(package, module)]
 
 
-def _has(package: Any, module: str) -> bool:
+def _contains_module(package: Any, module: str) -> bool:
     """Return whether a package contains a module; the file list is searched as text, as parsing takes long."""
     declared = (package.read_text("top_level.txt") or "").split()
     files = "\n" + (package.read_text("RECORD") or "")

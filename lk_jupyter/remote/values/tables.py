@@ -38,8 +38,8 @@ def decode(decoder: Decoder, node: dict[str, Any]) -> Any:
         return frame if kind == "DataFrame" else frame.to_series().alias(node["name"])
     table = read(content)
     if kind == "RecordBatch":
-        return _one_batch(table)
-    return table if kind == "Table" else _column(table, kind)
+        return _join_batches(table)
+    return table if kind == "Table" else _restore_column(table, kind)
 
 
 def write(table: Any, sink: Sink) -> None:
@@ -191,14 +191,14 @@ def _encode_polars(encoder: Encoder, node: dict[str, Any], value: Any, kind: str
     return True
 
 
-def _one_batch(table: Any) -> Any:
+def _join_batches(table: Any) -> Any:
     import pyarrow
 
     batches = table.combine_chunks().to_batches()
     return batches[0] if batches else pyarrow.RecordBatch.from_pylist([], schema=table.schema)
 
 
-def _column(table: Any, kind: str) -> Any:
+def _restore_column(table: Any, kind: str) -> Any:
     import pyarrow
 
     column = table.column(0)

@@ -47,7 +47,7 @@ def encode(encoder: Encoder, node: dict[str, Any], value: Any) -> bool:
         if value.dtype is torch.complex128:
             node["complex"] = encoder.node(torch.view_as_real(value.detach()))
         else:
-            node["leaf"] = _leaf(encoder, value)
+            node["leaf"] = _encode_leaf(encoder, value)
             if keeps_strides(value):
                 node.update(shape=list(value.shape), strides=list(value.stride()))
     else:
@@ -71,15 +71,15 @@ def decode(decoder: Decoder, node: dict[str, Any]) -> Any:
     plain = (
         torch.view_as_complex(decoder.value(node["complex"])) if "complex" in node else read(decoder.leaf(node["leaf"]))
     )
-    placed = plain.to(_present(node["device"]))
+    placed = plain.to(_available_device(node["device"]))
     if "strides" in node:
         shape, strides = node["shape"], node["strides"]
         require_fit(placed, 0, shape, strides)
         placed = placed.as_strided(shape, strides)
-    return _as_kind(kind, placed, node["grad"])
+    return _restore_kind(kind, placed, node["grad"])
 
 
-def _as_kind(kind: str, placed: torch.Tensor, grad: bool) -> torch.Tensor:
+def _restore_kind(kind: str, placed: torch.Tensor, grad: bool) -> torch.Tensor:
     return torch.nn.Parameter(placed, grad) if kind == "Parameter" else placed.requires_grad_(grad)
 
 
@@ -117,7 +117,7 @@ def require_fit(tensor: torch.Tensor, first: int, shape: list[int], strides: lis
         raise ValueError("the shape is larger than the tensor")
 
 
-def is_owner(tensor: torch.Tensor) -> bool:
+def owns_memory(tensor: torch.Tensor) -> bool:
     """Return whether a tensor is sent with all of its memory, so that further tensors can be made of parts."""
     return tensor.is_contiguous() or (keeps_strides(tensor) and span(tensor) <= tensor.numel())
 
@@ -126,12 +126,12 @@ def tensor_part(
     owner: torch.Tensor, first: int, shape: list[int], strides: list[int], kind: Sequence[Any]
 ) -> torch.Tensor:
     """Return a tensor in the memory of ``owner``; ``first`` counts from the owner's first element."""
-    return _as_kind(kind[0], owner.detach().as_strided(shape, strides, owner.storage_offset() + first), kind[1])
+    return _restore_kind(kind[0], owner.detach().as_strided(shape, strides, owner.storage_offset() + first), kind[1])
 
 
 def write(tensor: torch.Tensor, sink: Sink) -> None:
     """Write a tensor as a safetensors file."""
-    plain = _in_places(tensor.detach()) if keeps_strides(tensor) else tensor.detach().resolve_conj().resolve_neg()
+    plain = _memory_tensor(tensor.detach()) if keeps_strides(tensor) else tensor.detach().resolve_conj().resolve_neg()
     plain = plain.cpu().contiguous()
     size = plain.numel() * plain.element_size()
     head = {NAME: {"dtype": _CODES[plain.dtype], "shape": list(plain.shape), "data_offsets": [0, size]}}
@@ -142,7 +142,7 @@ def write(tensor: torch.Tensor, sink: Sink) -> None:
         sink(memoryview(plain.reshape(-1).view(torch.uint8).numpy()))
 
 
-def _in_places(tensor: torch.Tensor) -> torch.Tensor:
+def _memory_tensor(tensor: torch.Tensor) -> torch.Tensor:
     """Return the memory of a tensor from the first to the last element, with zeros in the gaps."""
     try:
         memory = tensor.new_zeros(span(tensor))
@@ -168,7 +168,7 @@ def read(content: Any) -> torch.Tensor:
     return plain.view(dtype).reshape(shape)
 
 
-def _leaf(encoder: Encoder, tensor: torch.Tensor) -> int:
+def _encode_leaf(encoder: Encoder, tensor: torch.Tensor) -> int:
     if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_meta:
         raise encoder.refusal("is a tensor without plain values: send tensor.to_dense(), or the parts that it has")
     if tensor.dtype not in _CODES:
@@ -176,7 +176,7 @@ def _leaf(encoder: Encoder, tensor: torch.Tensor) -> int:
     return encoder.leaf(lambda sink: write(tensor, sink))
 
 
-def _present(device: str) -> str:
+def _available_device(device: str) -> str:
     """Return a device, or the CPU if the device is absent."""
     kind = device.partition(":")[0]
     if kind == "mps":

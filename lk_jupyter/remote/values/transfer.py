@@ -35,11 +35,11 @@ _PATIENCE = 300  # seconds without a byte
 _HUGE = getattr(mmap, "MADV_HUGEPAGE", None)
 
 
-def room(size: int) -> bytearray | mmap.mmap:
+def allocate_memory(size: int) -> bytearray | mmap.mmap:
     """Return writable memory of this number of bytes. Raises MemoryError with the missing bytes."""
     if size < LARGE:
         return bytearray(size)
-    free = _free()
+    free = _free_memory()
     if free is not None and size > free:
         raise MemoryError("{:,} bytes are needed and {:,} are free".format(size, free))
     memory = mmap.mmap(-1, size)
@@ -51,7 +51,7 @@ def room(size: int) -> bytearray | mmap.mmap:
     return memory
 
 
-def fetch(jobs: Iterable[tuple[str, int, Any]]) -> None:
+def download_parts(jobs: Iterable[tuple[str, int, Any]]) -> None:
     """Fill memory: for each (link, start, memory), the bytes of an object from ``start`` on. Raises Failed."""
     parts = [
         (link, start + at, memoryview(memory)[at : at + PART])
@@ -59,18 +59,18 @@ def fetch(jobs: Iterable[tuple[str, int, Any]]) -> None:
         for at in range(0, len(memory), PART)
     ]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(lambda part: _repeated(_fetch, *part), parts))
+        list(pool.map(lambda part: _call_with_retries(_download_part, *part), parts))
 
 
-def send(link: str, pieces: Sequence[Any]) -> None:
+def upload_object(link: str, pieces: Sequence[Any]) -> None:
     """Store pieces of bytes, which can be iterated several times, as one object. Raises Failed."""
     size = sum(memoryview(piece).nbytes for piece in pieces)
-    _repeated(_send, link, pieces, size)
+    _call_with_retries(_upload_once, link, pieces, size)
 
 
-def _fetch(link: str, start: int, part: memoryview) -> None:
+def _download_part(link: str, start: int, part: memoryview) -> None:
     request = urllib.request.Request(link, headers={"Range": "bytes={}-{}".format(start, start + len(part) - 1)})
-    with _opener(link).open(request, timeout=_PATIENCE) as answer:
+    with _link_opener(link).open(request, timeout=_PATIENCE) as answer:
         if answer.status != 206:
             raise Failed("the bucket does not give parts of objects")
         got = 0
@@ -81,10 +81,10 @@ def _fetch(link: str, start: int, part: memoryview) -> None:
             got += more
 
 
-def _send(link: str, pieces: Sequence[Any], size: int) -> None:
+def _upload_once(link: str, pieces: Sequence[Any], size: int) -> None:
     headers = {"Content-Length": str(size), "Content-Type": "application/octet-stream"}
     request = urllib.request.Request(link, data=_Again(pieces), headers=headers, method="PUT")
-    with _opener(link).open(request, timeout=_PATIENCE) as answer:
+    with _link_opener(link).open(request, timeout=_PATIENCE) as answer:
         answer.read()
 
 
@@ -98,18 +98,18 @@ class _Again:
         return iter(self._pieces)
 
 
-def _opener(link: str) -> urllib.request.OpenerDirector:
+def _link_opener(link: str) -> urllib.request.OpenerDirector:
     """Return the opener of a link; links to this machine bypass the proxy of the environment."""
     inside = urlsplit(link).hostname in ("127.0.0.1", "localhost", "::1")
     return urllib.request.build_opener(urllib.request.ProxyHandler({})) if inside else urllib.request.build_opener()
 
 
-def _repeated(act: Callable[..., Any], link: str, *rest: Any) -> Any:
+def _call_with_retries(act: Callable[..., Any], link: str, *rest: Any) -> Any:
     for attempt in range(1, TRIES + 1):
         try:
             return act(link, *rest)
         except urllib.error.HTTPError as refusal:
-            reason = _refused(refusal.code)
+            reason = _refusal_text(refusal.code)
             refusal.close()
             if refusal.code < 500:
                 break
@@ -120,13 +120,13 @@ def _repeated(act: Callable[..., Any], link: str, *rest: Any) -> Any:
     raise Failed(reason.replace(link, "the link"))
 
 
-def _refused(status: int) -> str:
+def _refusal_text(status: int) -> str:
     if status in (400, 401, 403):
         return "the links to the bucket are no longer good: they end some time after the start"
     return "it is no longer in the bucket" if status == 404 else "the bucket answered with HTTP {}".format(status)
 
 
-def _free() -> int | None:
+def _free_memory() -> int | None:
     """Return the bytes of usable memory; None if the system doesn't report the number."""
     try:
         with open("/proc/meminfo", encoding="ascii") as file:
@@ -156,7 +156,7 @@ class Slots:
         self.at += piece.nbytes
         while piece.nbytes:
             if not self._room:
-                self._begin()
+                self._begin_slot()
             part = piece[: self._room]
             self._pieces.append(part)
             self._room -= part.nbytes
@@ -164,25 +164,25 @@ class Slots:
 
     def close(self) -> None:
         """Send the rest, and wait until all is sent. Raises Failed."""
-        self._end()
+        self._end_slot()
         self._pool.shutdown()
         for upload in self._uploads:
             upload.result()
 
-    def _begin(self) -> None:
-        self._end()
+    def _begin_slot(self) -> None:
+        self._end_slot()
         if not self._slots:
             raise Failed("they are larger than {:,} bytes in all".format(self.at))
         self._link, self._room = self._slots.pop(0)
 
-    def _end(self) -> None:
+    def _end_slot(self) -> None:
         if self._pieces:
             self._free.acquire()
-            self._uploads.append(self._pool.submit(self._send, self._link, self._pieces))
+            self._uploads.append(self._pool.submit(self._send_slot, self._link, self._pieces))
             self._pieces = []
 
-    def _send(self, link: str, pieces: list[memoryview]) -> None:
+    def _send_slot(self, link: str, pieces: list[memoryview]) -> None:
         try:
-            send(link, pieces)
+            upload_object(link, pieces)
         finally:
             self._free.release()

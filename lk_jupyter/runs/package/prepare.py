@@ -29,8 +29,8 @@ from lk_jupyter.runs.package.secret_scan import secrets_in
 from lk_jupyter.runs.variables.payload import (
     VariablePayload,
     changed_environment,
-    pack,
     pack_state,
+    pack_values,
     value_digest,
     with_digests,
 )
@@ -122,7 +122,7 @@ def _pack_variables(
     if not (carries or inputs or outputs):
         return inputs, VariablePayload()
     if not carries:
-        return inputs, pack(inputs, outputs, pickle=options.pickle, namespace=source.namespace)
+        return inputs, pack_values(inputs, outputs, pickle=options.pickle, namespace=source.namespace)
     from lk_jupyter.remote.carry.base import silent  # noqa: PLC0415 (imports cloudpickle)
 
     names = list(dict.fromkeys([*inputs, *read_in(source)]))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from lk_jupyter.api.execution import is_final
 from lk_jupyter.connection.budget import BudgetUsage as BudgetUsage  # noqa: PLC0414 (importable from this module too)
-from lk_jupyter.connection.budget import CostRequest, enforce
+from lk_jupyter.connection.budget import CostRequest, refuse_over_budget
 from lk_jupyter.connection.budget import budget_usage as budget_usage  # noqa: PLC0414 (the same)
 from lk_jupyter.connection.budget import sum_charges as sum_charges  # noqa: PLC0414 (the same)
 from lk_jupyter.errors import NotFound
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def enforce_budgets(session: Connection, bundle: Bundle, *, run_journal: Journal | None = None) -> None:
     """Refuse a run that might exceed a budget; the journal must contain the run. Raises UsageError."""
     request = CostRequest("this run", bundle.worst_case, _unpriced(bundle), run=bundle.token)
-    enforce(session, request, partial(_refresh_charge, session, run_journal or journal()))
+    refuse_over_budget(session, request, partial(_refresh_charge, session, run_journal or journal()))
 
 
 def enforce_budgets_for_all(session: Connection, bundles: Sequence[Bundle], max_cost: Decimal | None) -> None:
@@ -42,7 +42,7 @@ def enforce_budgets_for_all(session: Connection, bundles: Sequence[Bundle], max_
     unpriced = "".join(_unpriced(bundle) for bundle in bundles if bundle.worst_case is None)
     total = sum(costs, Decimal(0)) if max_cost is None else min(sum(costs, Decimal(0)), max_cost)
     request = CostRequest(f"these {len(bundles)} runs", None if unpriced else total, unpriced)
-    enforce(session, request, partial(_refresh_charge, session, journal()))
+    refuse_over_budget(session, request, partial(_refresh_charge, session, journal()))
 
 
 def _unpriced(bundle: Bundle) -> str:

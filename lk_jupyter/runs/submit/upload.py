@@ -32,7 +32,7 @@ from lk_jupyter.protocol.bucket import (
 from lk_jupyter.protocol.parts import part_settings
 from lk_jupyter.runs.package import checkpoint
 from lk_jupyter.runs.package.bundle import Bundle
-from lk_jupyter.runs.variables.chunks import pieces
+from lk_jupyter.runs.variables.chunks import iterate_pieces
 from lk_jupyter.runs.variables.payload import VariablePayload, settings_in
 from lk_jupyter.storage.progress import Meter, Progress, Watcher
 
@@ -99,7 +99,7 @@ def _upload_blobs(
     for key in absent:
         meter.tell()
         try:
-            storage.put(pieces(local_blobs[key].write), VALUES + key, progress=_object_watcher(meter, uploaded))
+            storage.put(iterate_pieces(local_blobs[key].write), VALUES + key, progress=_object_watcher(meter, uploaded))
         except StorageError as error:
             if type(error) is not StorageError:
                 raise

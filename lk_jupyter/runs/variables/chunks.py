@@ -21,7 +21,7 @@ class _ReaderClosed(Exception):
     """Stop the writing thread after the reader closed the iterator."""
 
 
-def pieces(write: Write) -> Iterator[Any]:
+def iterate_pieces(write: Write) -> Iterator[Any]:
     """Yield the bytes of ``write`` in pieces. Raises the errors of ``write``."""
     queued: queue.Queue[Any] = queue.Queue(_AHEAD)
     closed = threading.Event()

@@ -122,9 +122,9 @@ def leaf_reader(storage: Storage, token: str) -> Callable[[dict[str, Any]], Any]
 
     def read_leaf(node: dict[str, Any]) -> Any:
         _require_slots(node["at"], node["size"])
-        memory = transfer.room(node["size"])
+        memory = transfer.allocate_memory(node["size"])
         with memoryview(memory) as view:
-            for slot, start, part in _parts(node["at"], view):
+            for slot, start, part in _slot_parts(node["at"], view):
                 key = returned_key(token, slot)
                 try:
                     storage.get_into(key, part, start)
@@ -148,7 +148,7 @@ def matches_record(content: bytes | bytearray | memoryview, record: Mapping[str,
     return len(content) == record.get("size") and hashlib.sha256(content).hexdigest() == record.get("sha256")
 
 
-def _parts(offset: int, view: memoryview) -> Iterator[tuple[int, int, memoryview]]:
+def _slot_parts(offset: int, view: memoryview) -> Iterator[tuple[int, int, memoryview]]:
     """Yield slot, start in the slot, and the part of the view to fill, for the bytes from ``offset`` on."""
     count = 0
     while count < len(view):

@@ -59,7 +59,7 @@ class FileChanges:
 
 def digest_files(paths: Mapping[str, Path], folders: Iterable[str]) -> dict[str, str]:
     """Return name → SHA-256 of the files that a run gets, and its folders with all folders above them."""
-    files = {name: _hash(path.read_bytes()) for name, path in paths.items()}
+    files = {name: _hash_content(path.read_bytes()) for name, path in paths.items()}
     above = {parent.as_posix() for name in (*files, *folders) for parent in PurePath(name).parents}
     return {**files, **{f"{folder}/": FOLDER for folder in (*folders, *above)}}
 
@@ -85,17 +85,17 @@ def write_files(files: Mapping[str, bytes | None], uploaded: Mapping[str, str]) 
     SHA-256 of the files that the run got.
     """
     changes, budget = FileChanges(), ALL
-    listed = sorted(files.items(), key=_order)
+    listed = sorted(files.items(), key=_deletion_order)
     for name, content in listed[:MOST]:
         try:
             path = _checked_path(name)
             if content is None:
-                changes.removed += [name] if _delete(name, path, uploaded) else []
+                changes.removed += [name] if _delete_item(name, path, uploaded) else []
             elif name.endswith("/"):
                 _make_folders(path)
             else:
                 budget = _subtract_size(content, budget)
-                _write(changes, name, path, content, uploaded.get(name))
+                _write_file(changes, name, path, content, uploaded.get(name))
         except NotWritten as reason:
             changes.missing[name] = f"{name} {reason}"
         except _REFUSALS as error:
@@ -103,16 +103,16 @@ def write_files(files: Mapping[str, bytes | None], uploaded: Mapping[str, str]) 
     changes.missing.update(
         (name, f"{name} stays: a run changes up to {MOST:,} files here") for name, _ in listed[MOST:]
     )
-    return _shortened(changes)
+    return _shorten_reasons(changes)
 
 
-def _order(item: tuple[str, bytes | None]) -> tuple[bool, int]:
+def _deletion_order(item: tuple[str, bytes | None]) -> tuple[bool, int]:
     """Return a sort key: deletions last, and the content of a folder before the folder."""
     name, content = item
     return content is None, -name.strip("/").count("/")
 
 
-def _shortened(changes: FileChanges) -> FileChanges:
+def _shorten_reasons(changes: FileChanges) -> FileChanges:
     reasons = list(changes.missing.items())
     if len(reasons) > _MOST_REASONS:
         more = f"{len(reasons) - _MOST_REASONS:,} more files weren't written or deleted"
@@ -144,16 +144,16 @@ def _subtract_size(content: bytes, budget: int) -> int:
     return budget - len(content)
 
 
-def _write(changes: FileChanges, name: str, path: Path, content: bytes, uploaded: str | None) -> None:
+def _write_file(changes: FileChanges, name: str, path: Path, content: bytes, uploaded: str | None) -> None:
     """Write a file, under another name if Python would execute it unasked, or if another file has the name."""
     folder = Path.cwd().resolve()
     risk = execution_risk(path)
     if risk:
-        path = _renamed(path, risk.index)
+        path = _new_path(path, risk.index)
     _make_folders(path.parent)
-    while not _replace(path, content, {uploaded, _written.get(path)}):
-        path = _renamed(path, len(path.parts) - 1)
-    _written[path] = _hash(content)
+    while not _replace_file(path, content, {uploaded, _written.get(path)}):
+        path = _new_path(path, len(path.parts) - 1)
+    _written[path] = _hash_content(content)
     place = path.relative_to(folder).as_posix()
     if risk:
         changes.missing[name] = f"{name} {risk.words}, so it is in {place}. Check it before you rename it"
@@ -161,7 +161,7 @@ def _write(changes: FileChanges, name: str, path: Path, content: bytes, uploaded
         changes.written[name] = place
 
 
-def _replace(path: Path, content: bytes, digests: set[str | None]) -> bool:
+def _replace_file(path: Path, content: bytes, digests: set[str | None]) -> bool:
     """Write a new file, or replace a file whose digest is in ``digests``; return False for any other file, which stays.
 
     The content is checked and replaced in the same open file, so that no link can replace the file meanwhile.
@@ -174,10 +174,10 @@ def _replace(path: Path, content: bytes, digests: set[str | None]) -> bool:
         descriptor, is_new = os.open(path, _OPEN), False
     with os.fdopen(descriptor, "r+b") as file:
         if not is_new:
-            present = _read(file)
+            present = _read_file(file)
             if present == content:
                 return True
-            if present is None or _hash(present) not in digests or _is_notebook(path):
+            if present is None or _hash_content(present) not in digests or _is_notebook(path):
                 return False
             file.seek(0)
             file.truncate()
@@ -185,13 +185,13 @@ def _replace(path: Path, content: bytes, digests: set[str | None]) -> bool:
     return True
 
 
-def _read(file: IO[bytes]) -> bytes | None:
+def _read_file(file: IO[bytes]) -> bytes | None:
     """Return the content of an open file; None for a device and for more bytes than a run gets."""
     state = os.fstat(file.fileno())
     return file.read() if stat.S_ISREG(state.st_mode) and state.st_size <= ALL else None
 
 
-def _delete(name: str, path: Path, uploaded: Mapping[str, str]) -> bool:
+def _delete_item(name: str, path: Path, uploaded: Mapping[str, str]) -> bool:
     """Delete a file or a folder that the run got with this content, or that a run wrote; return whether it existed.
 
     Raises NotWritten, OSError.
@@ -208,8 +208,8 @@ def _delete(name: str, path: Path, uploaded: Mapping[str, str]) -> bool:
     present = None
     if path.is_file():
         with path.open("rb") as file:
-            present = _read(file)
-    if present is None or _hash(present) not in {uploaded.get(name), _written.get(path)} or _is_notebook(path):
+            present = _read_file(file)
+    if present is None or _hash_content(present) not in {uploaded.get(name), _written.get(path)} or _is_notebook(path):
         raise NotWritten("was deleted by the run, and is another file here: it stays")
     path.unlink()
     return True
@@ -229,11 +229,11 @@ def _is_notebook(path: Path) -> bool:
     return notebook is not None and Path(notebook).resolve() == path
 
 
-def _hash(content: bytes) -> str:
+def _hash_content(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _renamed(path: Path, index: int) -> Path:
+def _new_path(path: Path, index: int) -> Path:
     """Return the path with a new name in one part: data_from_run.csv; start.pth_from_run, which Python ignores."""
     stem, dot, suffixes = path.parts[index].partition(".")
     is_last = index == len(path.parts) - 1

@@ -151,7 +151,7 @@ def requested_outputs(metadata: Mapping[str, Any]) -> list[str]:
     return [name for name in str(metadata.get(OUTPUTS_KEY, "")).split(",") if name.isidentifier()]
 
 
-def pack(
+def pack_values(
     inputs: Mapping[str, Any],
     outputs: Sequence[str],
     *,
@@ -174,8 +174,8 @@ def pack(
         message.add(name, value)
     if message.refused:
         raise UsageError("\n".join([*message.refused.values(), "Nothing was sent."]))
-    blobs = _blobs(message.large)
-    settings = _settings(message.text() if inputs else "", blobs, outputs, message.modules)
+    blobs = _assign_blobs(message.large)
+    settings = _build_settings(message.text() if inputs else "", blobs, outputs, message.modules)
     settings.update(pickle=pickle, carry=0)
     summaries = (VariableSummary(name, type(value).__name__, message.sizes[name]) for name, value in inputs.items())
     modules = frozenset(message.modules)
@@ -194,13 +194,13 @@ def _output_origin(names: Sequence[str], namespace: Mapping[str, Any] | None) ->
     return Origin({}, {}, {name: id(value) for name, value in values.items()}, digests)
 
 
-def _settings(
+def _build_settings(
     text: Any, blobs: list[Blob], outputs: Sequence[str], modules: Iterable[str], *, returns: bool = False
 ) -> dict[str, Any]:
     """Return the settings of the module in the run; a long message becomes another blob."""
     if len(text) > LONG_MESSAGE:
         content = text.encode("ascii")
-        blob = _blob(len(content), lambda sink: sink(content))
+        blob = _make_blob(len(content), lambda sink: sink(content))
         text = {"blob": len(blobs), "at": 0, "size": len(content), "sha256": blob.key}
         blobs.append(blob)
     return {
@@ -255,10 +255,10 @@ def pack_state(  # noqa: PLR0913, PLR0917 (independent choices)
     if refused := [refusals[name] for name in names if name in refusals]:
         raise UsageError("\n".join([*refused, "Nothing was sent."]))
     departing.submodules = used_submodules(values.values(), code_words(code) | departing.writer.words)
-    blobs = _blobs(departing.message.large)
+    blobs = _assign_blobs(departing.message.large)
     text = departing.text(ambient=ambient.read_states(), left_out=refusals)
     settings = {
-        **_settings(text, blobs, outputs, departing.writer.modules, returns=True),
+        **_build_settings(text, blobs, outputs, departing.writer.modules, returns=True),
         "pickle": True,
         "carry": limit,
         "kept": warm_values.tokens,
@@ -375,7 +375,7 @@ def settings_in(import_files: str | None) -> dict[str, Any] | None:
     return part_settings(import_files, PART)
 
 
-def _blobs(leaves: list[tuple[dict[str, Any], Write]]) -> list[Blob]:
+def _assign_blobs(leaves: list[tuple[dict[str, Any], Write]]) -> list[Blob]:
     """Return the blobs of the leaves, and record blob, offset and SHA-256 in each leaf."""
     blobs: list[Blob] = []
     small = [(leaf, write) for leaf, write in leaves if leaf["size"] < ALONE]
@@ -391,7 +391,7 @@ def _blobs(leaves: list[tuple[dict[str, Any], Write]]) -> list[Blob]:
         leaf.update(blob=len(blobs), at=offset, sha256=fingerprint(write))
         offset += leaf["size"]
     if small:
-        blobs.append(_blob(offset, _joined([write for _, write in small])))
+        blobs.append(_make_blob(offset, _join_writes([write for _, write in small])))
     return blobs
 
 
@@ -401,7 +401,7 @@ def _cut(size: int, write: Write) -> list[Blob]:
     An array that didn't change, such as a column of a frame, is the same blob as before and isn't uploaded again.
     """
     if size < CUT:
-        return [_blob(size, write)]
+        return [_make_blob(size, write)]
     starts, position, array_start = [0], 0, 0
     least = max(ALONE, 1 << (size // _MAX_PARTS).bit_length())  # a power of 2: similar sizes are cut alike
     most = max(CUT, least)
@@ -417,7 +417,7 @@ def _cut(size: int, write: Write) -> list[Blob]:
             starts.append(starts[-1] + most)
 
     write(count)
-    return [_blob(end - start, _slice(write, start, end)) for start, end in pairwise([*starts, position])]
+    return [_make_blob(end - start, _slice(write, start, end)) for start, end in pairwise([*starts, position])]
 
 
 def _slice(write: Write, start: int, end: int) -> Write:
@@ -439,7 +439,7 @@ def _slice(write: Write, start: int, end: int) -> Write:
     return write_slice
 
 
-def _joined(writes: list[Write]) -> Write:
+def _join_writes(writes: list[Write]) -> Write:
     def write(sink: Callable[[Any], object]) -> None:
         for write_part in writes:
             write_part(sink)
@@ -447,5 +447,5 @@ def _joined(writes: list[Write]) -> Write:
     return write
 
 
-def _blob(size: int, write: Write) -> Blob:
+def _make_blob(size: int, write: Write) -> Blob:
     return Blob(fingerprint(write), size, write)

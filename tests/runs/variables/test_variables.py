@@ -46,7 +46,7 @@ from lk_jupyter.runs.submit.upload import clean_up
 from lk_jupyter.runs.variables.chunks import PIECE, pieces
 from lk_jupyter.runs.variables.download import CHANGED, download_outputs
 from lk_jupyter.runs.variables.fingerprint import fingerprint
-from lk_jupyter.runs.variables.payload import pack, pack_state, settings_in
+from lk_jupyter.runs.variables.payload import pack_state, pack_values, settings_in
 from lk_jupyter.runs.variables.state import ChangedState
 
 MEGABYTES = np.arange(300_000.0)
@@ -951,7 +951,7 @@ def test_a_bucket_that_fails_is_said_and_the_run_was_not_started(session, monkey
 
 def test_the_same_value_makes_the_same_parcel():
     value = {"a": {"x", "y", "z"}, "f": pd.DataFrame({"n": MEGABYTES})}
-    assert pack({"v": value}, []).settings == pack({"v": value}, []).settings
+    assert pack_values({"v": value}, []).settings == pack_values({"v": value}, []).settings
 
 
 def test_files_that_a_run_wrote_replace_nothing_of_ones_own_and_stay_in_the_folder(tmp_path, monkeypatch):

@@ -36,7 +36,7 @@ def connection_state(connection: Any) -> list[Any]:
 
 
 def _refusal(value: Any) -> Refused:
-    return Refused(codec.why_not(value) + IN_SESSION)
+    return Refused(codec.explain_unsendable(value) + IN_SESSION)
 
 
 def database_files(connection: Any) -> dict[str, str]:

@@ -36,7 +36,7 @@ def file_name(file: Any) -> str | None:
 def file_state(file: Any) -> Any:
     """Return the position in a file, or that the file is closed."""
     if file_name(file) is None:
-        raise Refused(codec.why_not(file))
+        raise Refused(codec.explain_unsendable(file))
     if file.closed:
         return ENDED
     try:
@@ -44,7 +44,7 @@ def file_state(file: Any) -> Any:
             file.flush()
         return _place_in(file)
     except (OSError, ValueError):
-        raise Refused(codec.why_not(file)) from None
+        raise Refused(codec.explain_unsendable(file)) from None
 
 
 def _place_in(file: Any) -> Any:

@@ -58,14 +58,14 @@ def make_function(
 ) -> types.FunctionType:
     """Make a function of the notebook, with the namespace of the cell as globals."""
     file, code_name, line, variables, python = place
-    if python == pickles.python():
+    if python == pickles.code_python_version():
         code = pickles.loads(packed)
     else:
         candidates = (code for code in _codes(file) if (code.co_name, code.co_firstlineno) == (code_name, line))
         code = next((code for code in candidates if list(code.co_varnames) == variables), None)
     if code is None:
         text = "is a function of Python {}, Python is {} here, and its text is not known: define {} in the cell"
-        raise Refused(text.format(python, pickles.python(), name))
+        raise Refused(text.format(python, pickles.code_python_version(), name))
     return types.FunctionType(_in_file(code, file), namespace, name, *rest)
 
 

@@ -36,7 +36,7 @@ def generator_state(generator: types.GeneratorType[Any, Any, Any]) -> list[Any]:
     import inspect
 
     if inspect.getgeneratorstate(generator) != inspect.GEN_CREATED:
-        raise Refused(codec.why_not(generator) + IN_SESSION)
+        raise Refused(codec.explain_unsendable(generator) + IN_SESSION)
     return [BEGINS]
 
 

@@ -201,7 +201,7 @@ def reason_to_stay(value: Any) -> str:
     is_once = isinstance(value, (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType))
     is_bound = type(value).__module__ in codec.PROCESS_MODULES
     is_type = type(value) is getattr(sys.modules.get("typing"), "NewType", None) and value.__module__ == "__main__"
-    return codec.why_not(value) + IN_SESSION if is_file or is_once or is_bound or is_type else ""
+    return codec.explain_unsendable(value) + IN_SESSION if is_file or is_once or is_bound or is_type else ""
 
 
 def _is_on_both_sides(value: Any) -> bool:
