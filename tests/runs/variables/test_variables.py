@@ -43,7 +43,7 @@ from lk_jupyter.runs.returned import read_changes
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit import upload
 from lk_jupyter.runs.submit.upload import clean_up
-from lk_jupyter.runs.variables.chunks import PIECE, pieces
+from lk_jupyter.runs.variables.chunks import PIECE, iterate_pieces
 from lk_jupyter.runs.variables.download import CHANGED, download_outputs
 from lk_jupyter.runs.variables.fingerprint import fingerprint
 from lk_jupyter.runs.variables.payload import pack_state, pack_values, settings_in
@@ -672,7 +672,7 @@ def test_a_leaf_is_cut_into_few_objects_that_join_to_its_bytes():
         message = json.loads(payload.settings["message"])
         leaf = next(leaf for leaf in message["leaves"] if "count" in leaf)
         blobs = payload.blobs[leaf["blob"] : leaf["blob"] + leaf["count"]]
-        content = b"".join(b"".join(map(bytes, pieces(blob.write))) for blob in blobs)
+        content = b"".join(b"".join(map(bytes, iterate_pieces(blob.write))) for blob in blobs)
         assert sum(blob.size for blob in blobs) == len(content) == leaf["size"]
         assert hashlib.sha256(content).hexdigest() == leaf["sha256"]
 
@@ -904,7 +904,7 @@ def test_pieces_join_what_is_small_and_cut_what_is_large():
         sink(memoryview(large))
         sink(b"b" * 3)
 
-    made = list(pieces(write))
+    made = list(iterate_pieces(write))
     assert b"".join(made) == b"a" + large + b"bbb"
     assert [len(piece) for piece in made] == [1, PIECE, PIECE, 5 + 3] or max(map(len, made)) <= PIECE
 
@@ -915,7 +915,7 @@ def test_an_error_while_writing_is_raised_where_the_pieces_are_taken():
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        list(pieces(write))
+        list(iterate_pieces(write))
 
 
 def test_whoever_stops_taking_pieces_stops_their_making():
@@ -923,7 +923,7 @@ def test_whoever_stops_taking_pieces_stops_their_making():
         while True:
             sink(b"x" * PIECE)
 
-    taken = pieces(write)
+    taken = iterate_pieces(write)
     next(taken)
     taken.close()
     maker = next((thread for thread in threading.enumerate() if thread.name == "lk-pieces"), None)
