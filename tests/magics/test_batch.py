@@ -219,10 +219,10 @@ PROGRAM = """
     import json, lk_jupyter
     from lk_jupyter.inference.batch import Job, Work
     from lk_jupyter.inference.batch_file import open_batch_file
-    from lk_jupyter.inference.catalogue import catalogue
+    from lk_jupyter.inference.catalogue import read_catalogue
 
     with lk_jupyter.connect() as session:
-        job = Job(catalogue(session).find("up/large", "chat"), [f"row {n}" for n in range({rows})])
+        job = Job(read_catalogue(session).find("up/large", "chat"), [f"row {n}" for n in range({rows})])
         with open_batch_file(job.key) as file:
             work = Work(session, job, file)
             for progress in work.steps():

@@ -91,9 +91,9 @@ def test_a_key_in_use_is_found_whatever_its_shape():
 
 def test_neither_ordinary_text_nor_what_travels_with_a_run_loads_the_library():
     program = (
-        "import sys; from lk_jupyter.text.secrets import find; from pathlib import Path; import lk_jupyter as ours;"
+        "import sys; from lk_jupyter.text.secrets import find_secrets; from pathlib import Path; import lk_jupyter as ours;"
         "parts = Path(ours.__file__).parent.glob('remote/**/*.py');"
-        "find('pip install a@https://b.test/c\\n' + ''.join(part.read_text('utf-8') for part in parts))"
+        "find_secrets('pip install a@https://b.test/c\\n' + ''.join(part.read_text('utf-8') for part in parts))"
     )
     check = "assert not {'detect_secrets', 'requests', 'yaml'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", f"{program}; {check}"], check=True)
