@@ -91,7 +91,8 @@ def test_a_key_in_use_is_found_whatever_its_shape():
 
 def test_neither_ordinary_text_nor_what_travels_with_a_run_loads_the_library():
     program = (
-        "import sys; from lk_jupyter.text.secrets import find_secrets; from pathlib import Path; import lk_jupyter as ours;"
+        "import sys; from lk_jupyter.text.secrets import find_secrets; from pathlib import Path;"
+        "import lk_jupyter as ours;"
         "parts = Path(ours.__file__).parent.glob('remote/**/*.py');"
         "find_secrets('pip install a@https://b.test/c\\n' + ''.join(part.read_text('utf-8') for part in parts))"
     )
