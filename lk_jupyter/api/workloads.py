@@ -41,7 +41,7 @@ class Workloads(Group):
 
     @POST("/workloads/abort/{execution_id}", effect="stops", repeatable=True, magic="%lk_abort")
     def abort(self, execution_id: str) -> AbortResponse | None:
-        """Kill a run of any kind, some time after the answer, which may have any form."""
+        """Kill a run of any kind; the run ends some time after the answer, whose form isn't documented."""
         ...
 
     @POST(

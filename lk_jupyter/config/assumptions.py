@@ -301,7 +301,7 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         "inferred",
         ("POST /execution/streaming/start",),
         "Whether each Python run has a working folder for itself",
-        "Nothing: the files of a run always have a folder with its own name.",
+        "No effect: the files of a run are always in a folder with the name of the run.",
     ),
     Assumption(
         "kernel_state",

@@ -1,4 +1,4 @@
-"""Signed-in versions of the stock clients of OpenAI and Anthropic.
+"""Signed-in versions of OpenAI's and Anthropic's own clients.
 
 Each request is signed with the session's key, which is renewed when it expires and which no attribute of a client
 contains: a placeholder takes its place.

@@ -33,7 +33,9 @@ class CloudProvisioner(LocalProvisioner):
     machine = Unicode(help="Machine type, such as gpu.a100.").tag(config=True)
     image = Unicode(help="Image with a Jupyter server; empty for the usual one.").tag(config=True)
     timeout = Integer(0, help="Seconds until the machine is stopped; 0 for the most that may be.").tag(config=True)
-    max_cost = Unicode(help="Credits at which the machine is stopped; empty for the default.").tag(config=True)
+    max_cost = Unicode(help="Stop the machine when it has cost this many credits; empty for the default.").tag(
+        config=True
+    )
     idle = Float(IDLE_MINUTES, help="Minutes without work that end the lease.").tag(config=True)
 
     _kernel: HostedKernel | None = None

@@ -23,7 +23,7 @@ from lk_jupyter.session import current
 
 @magic(DockerOptions)
 def lk_docker(options: DockerOptions, shell: InteractiveShell, cell: str) -> None:
-    """Run a container image on the cloud; the cell is a shell script of the image.
+    """Run a container image on the cloud; the cell is a shell script that runs in the container.
 
     A cell of comments only runs the image's own command. The bucket is at /mnt/s3. All else is as with
     %%lk_run: log, cost, interrupt, --detach, %lk_attach.

@@ -153,8 +153,8 @@ class ImageKeywords(TypedDict, total=False):
     mount_path: str | None
     """Path where the bucket is mounted. Default: /mnt/s3."""
     shell: bool | None
-    """Run the cell as a shell script of the image. --no-shell runs it as one command, for images without a shell.
-    Default: on.
+    """Run the cell as a shell script in the container. --no-shell runs it as one command, for images without a
+    shell. Default: on.
     """
 
 

@@ -41,7 +41,8 @@ class ModelsOptions(Options):
     save: str | None = _save("the list as a DataFrame")
     at: Literal["openai", "iris", "anthropic"] | None = option(
         None,
-        "List the ids that stock clients see: openai and anthropic for shared models, iris for your deployments.",
+        "List the ids that OpenAI's and Anthropic's own clients see: openai or anthropic for shared models, iris for "
+        "your deployments.",
         metavar="CLIENT",
     )
 
@@ -83,7 +84,7 @@ class BatchOptions(Options):
     model: str = _named_model()
     prompt: str | None = option(
         None,
-        "Prompt for each row, with {text} for its text and {other} for the value of another column.",
+        "Prompt for each row. {text} is replaced by the text of the row, {NAME} by the value of the column NAME.",
         "-p",
         metavar="TEXT",
     )

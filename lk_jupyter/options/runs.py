@@ -407,7 +407,7 @@ class DockerOptions(ContainerOptions):
     mount_path: str | None = option(None, "Path where the bucket is mounted. Default: /mnt/s3.", metavar="PATH")
     shell: bool | None = option(
         None,
-        "Run the cell as a shell script of the image. --no-shell runs it as one command, for "
+        "Run the cell as a shell script in the container. --no-shell runs it as one command, for "
         "images without a shell. Default: on.",
     )
 

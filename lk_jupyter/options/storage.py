@@ -36,9 +36,10 @@ class GetOptions(Options):
 class SyncOptions(Options):
     """Options of ``%lk_sync``."""
 
-    source: str = word("Source folder; in the bucket with lk:// in front.", completer="places")
+    source: str = word("Source folder. A folder of the bucket starts with lk://.", completer="places")
     target: str = word(
-        "Target folder, made equal to the source; in the bucket with lk:// in front.", completer="places"
+        "Folder that receives what differs from the source. A folder of the bucket starts with lk://.",
+        completer="places",
     )
     delete: bool = switch("Delete files that only the target has.")
     checksum: bool = switch("Compare the content of all files, not only size and time.")

@@ -146,8 +146,8 @@ class _Checker:
 
 
 _LOCAL_KEYS = {
-    "build": "needs files of this machine, and only the text is sent. Push the image and name it with image:",
-    "env_file": "names a file of this machine, and only the text is sent. Write the variables under environment:",
+    "build": "needs files of this machine, but only the compose file is sent. Push the image and name it with image:",
+    "env_file": "names a file of this machine, and only the compose file is sent. Put the variables under environment:",
 }
 
 

@@ -53,8 +53,8 @@ def stored_request(name: str, entry: JournalEntry | None) -> dict[str, Any]:
         )
     if MARK in text:
         raise UsageError(
-            f"Run {name[:8]} was sent with a possible secret, which the journal doesn't store. Nothing was "
-            "sent. Rerun its cell, or store the secret: %lk_secrets set NAME"
+            f"Run {name[:8]} can't be repeated: its code contained a possible secret, which the journal doesn't "
+            "store. Nothing was sent. Rerun its cell, or store the secret: %lk_secrets set NAME"
         )
     return entry.request
 

@@ -388,7 +388,11 @@ class WarmPython:
         if message is None and "returned" in answer:
             message = download_message(storage, bundle.token, answer["returned"])
         if message is None:
-            return [Notice(f"What the cell changed didn't arrive: {answer.get('refused', 'no answer')}", WARNING)]
+            return [
+                Notice(
+                    f"The variables that the cell changed didn't arrive: {answer.get('refused', 'no answer')}", WARNING
+                )
+            ]
         if not payload.carries:
             pickle = bool(payload.settings["pickle"])
             outputs = read_outputs(message, storage, bundle.token, payload.outputs, pickle=pickle, is_trusted=True)
