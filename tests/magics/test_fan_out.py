@@ -106,10 +106,10 @@ def test_the_lanes_are_shown_as_they_go_in_one_output(kernel, tmp_path):
     )
     (board,) = seen
     assert "1 running, 1 queued locally" in board
-    assert "at most 0.0530 credits" in board
+    assert "at most 0.5300 credits" in board
     assert "gpu.a100 at 1.59 credits/h  1  ● running" in board
     kept = bundles[-1]["application/vnd.lk.run+json"]
-    assert kept["head"] == "2 runs · at most 0.0530 credits"
+    assert kept["head"] == "2 runs · at most 0.5300 credits"
     assert [(run["name"], run["state"]) for run in kept["runs"]] == [
         ("1 · x=1", "running"),
         ("2 · x=2", "queued locally"),

@@ -338,8 +338,19 @@ def test_a_method_that_a_cell_sets_on_a_class_of_a_library_is_set_on_the_other_s
     state = nameless.attributes()
     assert state == {("fractions", "Fraction.twice"): sys.modules["__main__"].twice}
     monkeypatch.delattr(fractions.Fraction, "twice")
+    nameless._sent_attributes.clear()  # the other side has sent nothing
     nameless.put_attributes(state)
     assert fractions.Fraction(1, 2).twice() == 1
+
+
+def test_an_attribute_that_the_run_did_not_change_stays_as_it_was_set_here_meanwhile(notebook, monkeypatch):
+    exec("from fractions import Fraction\ndef twice(self): return self * 2", notebook)
+    monkeypatch.setattr(nameless, "running_code", lambda: "Fraction.twice = twice")
+    monkeypatch.setattr(fractions.Fraction, "twice", notebook["twice"], raising=False)
+    state = nameless.attributes()
+    monkeypatch.setattr(fractions.Fraction, "twice", abs)
+    nameless.put_attributes(state)
+    assert fractions.Fraction.twice is abs
 
 
 def test_gradients_do_not_count_toward_the_limit():
@@ -717,6 +728,7 @@ def test_what_code_sets_on_a_module_is_set_on_the_other_side(notebook, monkeypat
     del package.sum, package.array
     package.limit = None
     text = departing.text(refused={}, sizes={}, gone=[], ambient={})
+    nameless._sent_attributes.clear()  # of the run, whose process this is too
     apply_changes(Arriving(json.loads(text), None, packed.origin.tokens), packed.origin).put(notebook)
     assert (package.sum, package.array.tolist(), package.limit, package.left_alone) == (None, [0, 1, 2], [2], 0)
 

@@ -65,6 +65,9 @@ _PROCESS_ATTRIBUTES = {"path", "stdin", "stdout", "stderr", "displayhook", "exce
 _remote_attributes: set[tuple[str, str]] = set()
 _missing_modules: set[str] = set()
 
+#: The attributes that this side has sent last. The peer returns them, also those that it hasn't changed.
+_sent_attributes: dict[tuple[str, str], Any] = {}
+
 
 def attributes() -> dict[tuple[str, str], Any]:
     """Return module and name → value of attributes that code has set, and of plain values in local modules.
@@ -89,6 +92,8 @@ def attributes() -> dict[tuple[str, str], Any]:
         owner = _resolve_path(module_name, path)
         if owner is not None and hasattr(owner, attribute) and not _belongs_to_process(module_name, name):
             values[module_name, name] = vars(owner).get(attribute, getattr(owner, attribute))
+    _sent_attributes.clear()
+    _sent_attributes.update(values)
     return values
 
 
@@ -144,9 +149,14 @@ def _owner_named(words: str, namespace: dict[str, Any]) -> tuple[str, str]:
 
 
 def put_attributes(values: dict[tuple[str, str], Any]) -> None:
-    """Set the attributes of modules and classes of the peer, if code of this side may use the modules."""
+    """Set the attributes of modules and classes of the peer, if code of this side may use the modules.
+
+    An attribute that the peer hasn't changed stays as code of this side has set it meanwhile.
+    """
     words = code_words(running_code())
     for (module_name, name), value in values.items():
+        if _sent_attributes.get((module_name, name), values) is value:
+            continue
         with suppress(Exception):  # the code that uses the module reports the error
             module = (
                 import_module(module_name) if module_name.partition(".")[0] in words else sys.modules.get(module_name)

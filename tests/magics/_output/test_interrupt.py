@@ -14,10 +14,11 @@ from patience import PATIENCE
 from lk_jupyter.api.execution import is_final
 from lk_jupyter.magics._output.interrupt import _had_ended
 
-SLEEPER = "%%lk_run --timeout 600 --save run {options}\nimport time\nprint('on', flush=True); time.sleep(100)"
+#: Runs that return no variables: they can only be ended by an abort.
+SLEEPER = "%%lk_run --fresh --timeout 600 --save run {options}\nimport time\nprint('on', flush=True); time.sleep(100)"
 
 #: For each line that it shows the kernel waits, unless that is over before it has begun: one line may not do.
-TALKER = "%%lk_run --timeout 600 --save run\nimport time\nwhile True: print('on', flush=True); time.sleep(0.1)"
+TALKER = "%%lk_run --fresh --timeout 600 --save run\nimport time\nwhile True: print('on', flush=True); time.sleep(0.1)"
 
 #: Interrupts the next cell when it has printed "on", where Condition.wait of CPython takes its lock back.
 WRONG_MOMENT = """
@@ -160,7 +161,7 @@ def test_a_run_that_is_being_sent_can_be_let_go_on(kernel, faulty):
 def test_while_reconnecting_the_run_is_stopped(kernel, faulty):
     fail(faulty, path="/stream/", cut_after=60, times=1)
     fail(faulty, path="/stream/", status=503, times=None)
-    code = "%%lk_run\nimport time\nfor i in range(1000): print('on', i, flush=True); time.sleep(.05)"
+    code = "%%lk_run --fresh\nimport time\nfor i in range(1000): print('on', i, flush=True); time.sleep(.05)"
     cell = kernel.run(code, on=Interrupts(kernel, says("reconnecting")))
     assert cell.error["evalue"].startswith("The run was aborted: ")
     assert one_run(faulty).status == "aborted"
