@@ -62,6 +62,9 @@ class Abort:
     Example:
         >>> run = session.run("import time; time.sleep(600)")
         >>> abort = run.abort_soon()
+        >>> abort.let_go_at > 0
+        True
+        >>> abort.hurry()
         >>> abort.wait(seconds=60), abort.words
         (True, '...')
         >>> run.status

@@ -69,6 +69,7 @@ class FanOut:
         >>> fan.cause
         ''
         >>> fan.abort()
+        >>> fan.hurry()
     """
 
     def __init__(self, session: Connection, plans: Sequence[RunPlan], options: RunOptions) -> None:

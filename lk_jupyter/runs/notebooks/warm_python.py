@@ -162,6 +162,8 @@ class WarmPython:
         ''
         >>> warm.run_code("print(x)", outputs=["x"])
         CellResult(text='42\n', displays=[], outputs={'x': 42}, notices=['Set here: x'])
+        >>> warm.bill().cost is None
+        False
         >>> warm.interrupt()
         >>> warm.close()
         >>> warm = session.warm_python("docs")
