@@ -14,7 +14,10 @@ beforeEach(() => {
   const network = (request: Request) => {
     const path = /\/lk\/([^?]*)/.exec(request.url)![1];
     paths.push(path);
-    return Promise.resolve(answer(path));
+    const aborted = new Promise<Response>((_, reject) =>
+      request.signal.addEventListener('abort', () => reject(request.signal.reason as Error))
+    );
+    return Promise.race([answer(path), aborted]);
   };
   vi.stubGlobal('fetch', network);
 });
@@ -112,6 +115,35 @@ test('the record of a run whose code runs is read until it shows since when, and
   await cloud.refresh('running');
   expect(records()).toBe(2);
   expect(cloud.data.records?.get('a')?.start_time).toBe(start);
+});
+
+test('a record that never arrives stops no other request, and is read again later', async () => {
+  const cloud = new Cloud();
+  const runs = ['a', 'b'].map(id => ({ execution_id: id, status: 'running', created_at: '' }));
+  let record: () => Response | Promise<Response> = () => new Promise(() => undefined);
+  answer = path => (path.startsWith('api/execution/') ? record() : Response.json(path === 'status' ? SIGNED_IN : runs));
+  const subscription = cloud.subscribe('running');
+  await vi.advanceTimersByTimeAsync(6 * PACE);
+  expect(paths.filter(path => path === 'api/workloads/list').length).toBeGreaterThan(1);
+  record = () => Response.json({ execution_id: 'a', status: 'running', start_time: '2026-01-01T10:00:00Z' });
+  await vi.advanceTimersByTimeAsync(10 * PACE);
+  expect([...cloud.data.records!.keys()]).toEqual(['a', 'b']);
+  expect(cloud.trouble).toBeNull();
+  subscription.dispose();
+});
+
+test('a list that never arrives is requested again after a minute', async () => {
+  const cloud = new Cloud();
+  answer = path => (path === 'status' ? Response.json(SIGNED_IN) : new Promise<Response>(() => undefined));
+  const subscription = cloud.subscribe('running');
+  await vi.advanceTimersByTimeAsync(59_000);
+  expect(paths.filter(path => path === 'api/workloads/list')).toHaveLength(1);
+  await vi.advanceTimersByTimeAsync(2000);
+  expect(cloud.trouble).toMatchObject({ state: 'unreachable' });
+  answer = path => Response.json(path === 'status' ? SIGNED_IN : []);
+  await vi.advanceTimersByTimeAsync(4 * PACE);
+  expect([cloud.trouble, cloud.data.running]).toEqual([null, []]);
+  subscription.dispose();
 });
 
 test('a run that begins and ends between two lists leaves no burn rate behind', async () => {

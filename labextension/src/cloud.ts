@@ -6,7 +6,7 @@ import { IDisposable, DisposableDelegate } from '@lumino/disposable';
 import { ISignal, Signal } from '@lumino/signaling';
 
 import { CloudData, RunRecords, Topic } from './cloudTypes';
-import { request, Trouble } from './request';
+import { noServer, request, Trouble } from './request';
 import { RunStore } from './runStore';
 import { mergeRuns } from './runs';
 import { BurnRateContent, ExecutionRecord, StatusContent, Workload } from './types';
@@ -38,6 +38,9 @@ const AGAIN = 4;
 
 /** Milliseconds without an answer after which a request counts as unanswered. */
 const SLOW = 8000;
+
+/** Milliseconds after which a request ends without an answer: the next request waits for its end. */
+const TIME_LIMIT = 60_000;
 
 /** States in which requests fail until the user acts. */
 const NEEDS_USER = new Set<string>(['signed-out', 'revoked']);
@@ -191,10 +194,12 @@ export class Cloud {
 
   private async readTopic(topic: Topic, path: string, timer: number): Promise<void> {
     try {
-      const answer = await request(path).finally(() => window.clearTimeout(timer));
+      const answer = await withTimeLimit(TIME_LIMIT, signal => request(path, { signal })).finally(() =>
+        window.clearTimeout(timer)
+      );
       this._unansweredSince = null;
       this.storeAnswer(topic, answer as never);
-      await (topic === 'running' && this.readRecords());
+      await (topic === 'running' && withTimeLimit(SLOW, signal => this.readRecords(signal)));
     } catch (failure) {
       if (!(failure instanceof Trouble)) {
         throw failure;
@@ -208,16 +213,17 @@ export class Cloud {
     }
   }
 
-  /** Read the records of running runs until each record shows the start of its code. */
-  private async readRecords(): Promise<void> {
+  /** Read the records of running runs until each record shows the start of its code, or until `signal` aborts. */
+  private async readRecords(signal: AbortSignal): Promise<void> {
     const runs = this.data.running!.filter(run => run.status?.toLowerCase() === 'running').map(run => run.execution_id);
     const records = new Map(runs.flatMap(id => (this.data.records?.has(id) ? [[id, this.data.records.get(id)!]] : [])));
     this.data.records = records;
     for (const id of runs) {
       const [record, readCount] = [records.get(id), this.readCounts.get(id) ?? 0];
-      if (!record?.start_time && !record?.job_start && readCount < MOST_LOOKS) {
+      if (!signal.aborted && !record?.start_time && !record?.job_start && readCount < MOST_LOOKS) {
         this.readCounts.set(id, readCount + 1);
-        const answer = await request<ExecutionRecord>(`api/execution/${encodeURIComponent(id)}`).catch(() => null);
+        const path = `api/execution/${encodeURIComponent(id)}`;
+        const answer = await request<ExecutionRecord>(path, { signal }).catch(() => null);
         if (answer) {
           records.set(id, answer);
           this._changed.emit('running');
@@ -302,6 +308,13 @@ export class Cloud {
   private hasEndedRun(running: Workload[]): boolean {
     return !!this.data.running?.some(run => !running.some(still => still.execution_id === run.execution_id));
   }
+}
+
+/** Send requests, and abort them after a time limit. */
+async function withTimeLimit<T>(milliseconds: number, send: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const controller = new AbortController();
+  const timer = window.setTimeout(() => controller.abort(noServer()), milliseconds);
+  return send(controller.signal).finally(() => window.clearTimeout(timer));
 }
 
 function behindApi(path: string | null | undefined): string | null {

@@ -99,7 +99,7 @@ async function readTrouble(response: Response): Promise<Trouble> {
   }
 }
 
-function noServer(): Trouble {
+export function noServer(): Trouble {
   const words = trans.__(
     "The Jupyter server doesn't answer. It may be restarting; the panel reconnects automatically."
   );
