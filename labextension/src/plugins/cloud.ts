@@ -1,6 +1,6 @@
 /** The shared Cloud of all plugins, and the commands that need only the Cloud. */
 import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
-import { Clipboard, Dialog, ICommandPalette, InputDialog, Notification, showDialog } from '@jupyterlab/apputils';
+import { Clipboard, ICommandPalette, InputDialog, Notification } from '@jupyterlab/apputils';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
 import { Cloud } from '../cloud';
@@ -63,16 +63,8 @@ export const cloudPlugin: JupyterFrontEndPlugin<Cloud> = {
         if (!isId(id)) {
           throw new Error(notAnId(id));
         }
-        const { button } = await showDialog({
-          title: trans.__('Abort %1?', cloud.runs.find(id)?.name || id.slice(0, 8)),
-          body: trans.__('The run is aborted. Its time so far is billed.'),
-          buttons: [
-            Dialog.cancelButton({ label: trans.__('Let it run') }),
-            Dialog.warnButton({ label: trans.__('Abort') })
-          ],
-          defaultButton: isUiCall(args) ? 1 : 0
-        });
-        if (button.accept) {
+        const { confirmAbort } = await import('../questions');
+        if (await confirmAbort(cloud.runs.find(id)?.name || id.slice(0, 8), isUiCall(args))) {
           await request<AbortResponse>(`api/workloads/abort/${encodeURIComponent(id)}`, { method: 'POST' });
           await cloud.refresh('running', 'history');
         }
@@ -84,14 +76,5 @@ export const cloudPlugin: JupyterFrontEndPlugin<Cloud> = {
 
 /** Require a confirmation before a command changes the account, except after a click on our own buttons. */
 async function confirmCall(args: { caller?: unknown }, label: string): Promise<boolean> {
-  if (isUiCall(args)) {
-    return true;
-  }
-  const { button } = await showDialog({
-    title: `${label}?`,
-    body: trans.__('A link on this page requests this.'),
-    buttons: [Dialog.cancelButton(), Dialog.okButton()],
-    defaultButton: 0
-  });
-  return button.accept;
+  return isUiCall(args) || (await import('../questions')).confirmCall(label);
 }

@@ -1,6 +1,6 @@
 /** The bucket in its own file browser. No request is sent before the browser opens. */
 import { ILayoutRestorer, JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
-import { Clipboard, Dialog, MainAreaWidget, Notification, showDialog, showErrorMessage } from '@jupyterlab/apputils';
+import { Clipboard, MainAreaWidget, Notification } from '@jupyterlab/apputils';
 import { PathExt } from '@jupyterlab/coreutils';
 import { FileBrowser, IFileBrowserFactory, Uploader } from '@jupyterlab/filebrowser';
 import { Contents } from '@jupyterlab/services';
@@ -114,29 +114,6 @@ function loadingCode(key: string, name = 'data'): string {
 const showing = (folder: string) =>
   `from lk_jupyter.widgets import StorageBrowser\n\nStorageBrowser(${folder && JSON.stringify(folder)})\n`;
 
-/** Delete the selected items after a confirmation. Lab's confirmation promises a trash, which a bucket lacks. */
-async function remove({ model }: FileBrowser, chosen: Contents.IModel[]): Promise<void> {
-  const [first] = chosen;
-  if (!first) {
-    return;
-  }
-  const body =
-    chosen.length > 1
-      ? trans._n('Delete %1 item permanently?', 'Delete %1 items permanently?', chosen.length)
-      : first.type === 'directory'
-        ? trans.__('Delete %1 and everything in it permanently?', first.name)
-        : trans.__('Delete %1 permanently?', first.name);
-  const buttons = [Dialog.cancelButton(), Dialog.warnButton({ label: trans.__('Delete') })];
-  const { button } = await showDialog({ title: trans.__('Delete'), body, buttons, defaultButton: 0 });
-  try {
-    for (const { path } of button.accept ? chosen : []) {
-      await model.manager.deleteFile(path);
-    }
-  } catch (failure) {
-    void showErrorMessage(trans.__('Delete'), failure as Error);
-  }
-}
-
 /** Offer to keep both files on an upload with an existing name: Lab's question can only overwrite. */
 function askToKeepBoth({ model }: FileBrowser, bucket: BucketDrive): void {
   const upload = model.upload.bind(model);
@@ -147,21 +124,19 @@ function askToKeepBoth({ model }: FileBrowser, bucket: BucketDrive): void {
     if (!existing || existing.type === 'directory') {
       return upload(file, path);
     }
-    const [keepBoth, overwrite] = [trans.__('Keep both'), trans.__('Overwrite')];
-    const { button } = await showDialog({
-      title: trans.__('Upload'),
-      body: trans.__('%1 already exists in the bucket. Overwrite it?', file.name),
-      buttons: [Dialog.cancelButton(), Dialog.okButton({ label: keepBoth }), Dialog.warnButton({ label: overwrite })],
-      defaultButton: 0
-    });
+    const { askToOverwrite } = await import('../questions');
+    const answer = await askToOverwrite(file.name);
     const key = model.manager.services.contents.localPath(existing.path);
-    return button.accept ? bucket.upload(key, file, button.label === keepBoth) : existing;
+    return answer ? bucket.upload(key, file, answer === 'keep both') : existing;
   };
 }
 
 /** Add buttons, which Lab only adds to its own file browser. */
 function withToolbar(browser: FileBrowser, onShow: (folder: string) => void): FileBrowser {
-  browser.delete = () => remove(browser, [...browser.selectedItems()]);
+  browser.delete = async () => {
+    const chosen = [...browser.selectedItems()];
+    await (await import('../questions')).remove(browser, chosen);
+  };
   const button = (tooltip: string, icon: LabIcon, onClick: () => void) => new ToolbarButton({ tooltip, icon, onClick });
   const { model, toolbar } = browser;
   toolbar.addItem(

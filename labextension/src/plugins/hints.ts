@@ -4,9 +4,8 @@ import { CodeCell } from '@jupyterlab/cells';
 import { INotebookTracker, NotebookPanel } from '@jupyterlab/notebook';
 
 import { Cloud } from '../cloud';
-import { cellToRun, loadExtension, runCells } from '../loading';
+import { cellToRun, mayRun, runCells } from '../loading';
 import { adviceIn, hintsIn, isRemote, withOption } from '../magicLine';
-import { mayRun } from '../spending';
 import { addAnswerButtons } from '../syncQuestion';
 import { ICloud } from '../tokens';
 import { trans } from '../trans';
@@ -83,6 +82,7 @@ function isNotLoaded({ text, evalue }: Output): boolean {
 
 async function loadAndRun(cloud: Cloud, panel: NotebookPanel, cell: CodeCell): Promise<void> {
   const click = { verb: trans.__('Run'), isUiClick: true, isChosen: true };
+  const { loadExtension } = await import('../runOn');
   if ((await mayRun(cloud, [cellToRun(cell)], click)) && (await loadExtension(panel))) {
     panel.content.activeCellIndex = panel.content.widgets.indexOf(cell);
     await runCells(panel, [cell]);

@@ -2,21 +2,15 @@
 import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { ICommandPalette, IToolbarWidgetRegistry, Notification } from '@jupyterlab/apputils';
 import { INotebookTracker, NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
-import { MenuSvg } from '@jupyterlab/ui-components';
-import { Menu } from '@lumino/widgets';
 
 import { Cloud } from '../cloud';
 import { COMMANDS, isUiCall, asUiCall } from '../commands';
-import { cellToRun, loadExtension, runCells } from '../loading';
-import { machineFacts } from '../machineFacts';
-import { chosenMachine, KEY, MachineButton } from '../machineMenu';
-import { withoutMagic, isRemote, onMachine, otherMagic } from '../magicLine';
-import { request } from '../request';
+import { cellToRun, mayRun, runCells } from '../loading';
+import { chosenMachine, MachineButton } from '../machineMenu';
+import { withoutMagic, isRemote } from '../magicLine';
 import { isMachine } from '../runs';
-import { mayRun } from '../spending';
 import { ICloud } from '../tokens';
 import { trans } from '../trans';
-import { MachinesContent } from '../types';
 import { machineName } from '../format';
 
 export const notebookToolbar: JupyterFrontEndPlugin<void> = {
@@ -51,6 +45,7 @@ export const notebookToolbar: JupyterFrontEndPlugin<void> = {
         const target = (machine as string) || chosenMachine(panel);
         if (panel && target) {
           const isChosen = !!machine && isUiCall(args); // the menu showed the price of the chosen machine
+          const { runOn } = await import('../runOn');
           await runOn(cloud, panel, target, { isChosen, isUiClick: isChosen || !machine });
           void cloud.refresh('running', 'journal');
         } else if (panel) {
@@ -102,75 +97,9 @@ export const notebookToolbar: JupyterFrontEndPlugin<void> = {
     palette?.addItem({ command: COMMANDS.runOn, category });
     palette?.addItem({ command: COMMANDS.runLocally, category, args: asUiCall() });
     toolbars?.addFactory<NotebookPanel>('Notebook', 'lk-run-on', panel => {
-      const button = new MachineButton(cloud, panel, () => buildMenu(cloud, app));
+      const button = new MachineButton(cloud, panel, async () => (await import('../runOn')).buildMenu(cloud, app));
       buttons.set(panel, button);
       return button;
     });
   }
 };
-
-/** Build a menu of machines with the facts of the picker. The last machine of the notebook is marked. */
-async function buildMenu(cloud: Cloud, { commands }: JupyterFrontEnd): Promise<Menu> {
-  const menu = new MenuSvg({ commands });
-  for (const [machine, facts] of await listMachines(cloud)) {
-    menu.addItem({ command: COMMANDS.runOn, args: asUiCall({ machine, facts }) });
-  }
-  if (!menu.items.length) {
-    menu.addItem({ command: COMMANDS.openPanel });
-  }
-  menu.addItem({ type: 'separator' });
-  menu.addItem({ command: COMMANDS.runLocally, args: asUiCall() });
-  return menu;
-}
-
-/** Return machines with their facts, or with prices if the facts are unavailable. */
-async function listMachines(cloud: Cloud): Promise<[string, string][]> {
-  try {
-    const { rows } = await request<MachinesContent>('machines');
-    return (rows ?? []).map(row => [row.profile, machineFacts(row)]);
-  } catch {
-    if (!cloud.data.machines) {
-      await cloud.refresh('status', 'machines');
-    }
-    const types = cloud.data.machines?.machine_types ?? [];
-    return types.map(({ hardware_profile: machine, price_per_hour: price }) => [
-      machine,
-      typeof price === 'number' ? trans.__('%1 credits/h', price) : ''
-    ]);
-  }
-}
-
-const selectedCode = ({ content }: NotebookPanel) => content.selectedCells.filter(cell => cell.model.type === 'code');
-
-/** Run the selected cells on a machine, after the confirmations that the click needs. */
-async function runOn(
-  cloud: Cloud,
-  panel: NotebookPanel,
-  machine: string,
-  { isChosen, isUiClick }: { isChosen: boolean; isUiClick: boolean }
-): Promise<void> {
-  if (!isMachine(machine)) {
-    Notification.warning(trans.__("%1 isn't the name of a machine.", JSON.stringify(machine)));
-    return;
-  }
-  const cells = selectedCode(panel);
-  const other = cells.map(cell => otherMagic(cell.model.sharedModel.source)).find(Boolean);
-  if (other || !cells.length) {
-    Notification.warning(
-      other
-        ? trans.__('A cell that begins with %1 cannot run on the cloud. Only Python cells can.', other)
-        : trans.__('Select a cell with code. Only Python cells can.')
-    );
-    return;
-  }
-  const clicked = cells.map(cell => cellToRun(cell, onMachine(cell.model.sharedModel.source, machine)));
-  if (!(await mayRun(cloud, clicked, { verb: trans.__('Run'), isUiClick, isChosen }))) {
-    return;
-  }
-  cells.forEach(({ model }, at) => model.sharedModel.setSource(clicked[at].source));
-  const { model } = panel;
-  model?.setMetadata(KEY, { ...(model.getMetadata(KEY) as object | undefined), machine });
-  if (await loadExtension(panel)) {
-    void runCells(panel, cells);
-  }
-}

@@ -8,9 +8,8 @@ import { Cloud } from '../cloud';
 import { COMMANDS, isUiCall } from '../commands';
 import { cloudIcon } from '../icon';
 import { toLabPath } from '../labPath';
-import { cellToRun, runCells } from '../loading';
+import { cellToRun, mayRun, runCells } from '../loading';
 import { isId, notAnId, mergeRuns } from '../runs';
-import { mayRun } from '../spending';
 import { ICloud } from '../tokens';
 import { trans } from '../trans';
 

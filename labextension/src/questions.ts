@@ -1,0 +1,63 @@
+/** Questions before a command aborts a run, or changes the account or the bucket. Loaded at the first question. */
+import { Dialog, showDialog, showErrorMessage } from '@jupyterlab/apputils';
+import { FileBrowser } from '@jupyterlab/filebrowser';
+import { Contents } from '@jupyterlab/services';
+
+import { trans } from './trans';
+
+/** Delete the selected items after a confirmation. Lab's confirmation promises a trash, which a bucket lacks. */
+export async function remove({ model }: FileBrowser, chosen: Contents.IModel[]): Promise<void> {
+  const [first] = chosen;
+  if (!first) {
+    return;
+  }
+  const body =
+    chosen.length > 1
+      ? trans._n('Delete %1 item permanently?', 'Delete %1 items permanently?', chosen.length)
+      : first.type === 'directory'
+        ? trans.__('Delete %1 and everything in it permanently?', first.name)
+        : trans.__('Delete %1 permanently?', first.name);
+  const buttons = [Dialog.cancelButton(), Dialog.warnButton({ label: trans.__('Delete') })];
+  const { button } = await showDialog({ title: trans.__('Delete'), body, buttons, defaultButton: 0 });
+  try {
+    for (const { path } of button.accept ? chosen : []) {
+      await model.manager.deleteFile(path);
+    }
+  } catch (failure) {
+    void showErrorMessage(trans.__('Delete'), failure as Error);
+  }
+}
+
+/** Ask about an upload with an existing name; null cancels the upload. */
+export async function askToOverwrite(name: string): Promise<'keep both' | 'overwrite' | null> {
+  const [keepBoth, overwrite] = [trans.__('Keep both'), trans.__('Overwrite')];
+  const { button } = await showDialog({
+    title: trans.__('Upload'),
+    body: trans.__('%1 already exists in the bucket. Overwrite it?', name),
+    buttons: [Dialog.cancelButton(), Dialog.okButton({ label: keepBoth }), Dialog.warnButton({ label: overwrite })],
+    defaultButton: 0
+  });
+  return button.accept ? (button.label === keepBoth ? 'keep both' : 'overwrite') : null;
+}
+
+/** Ask before a run is aborted. After a link's request, Enter keeps the run. */
+export async function confirmAbort(name: string, isUiCall: boolean): Promise<boolean> {
+  const { button } = await showDialog({
+    title: trans.__('Abort %1?', name),
+    body: trans.__('The run is aborted. Its time so far is billed.'),
+    buttons: [Dialog.cancelButton({ label: trans.__('Let it run') }), Dialog.warnButton({ label: trans.__('Abort') })],
+    defaultButton: isUiCall ? 1 : 0
+  });
+  return button.accept;
+}
+
+/** Ask before a command that a link on the page requests. */
+export async function confirmCall(label: string): Promise<boolean> {
+  const { button } = await showDialog({
+    title: `${label}?`,
+    body: trans.__('A link on this page requests this.'),
+    buttons: [Dialog.cancelButton(), Dialog.okButton()],
+    defaultButton: 0
+  });
+  return button.accept;
+}

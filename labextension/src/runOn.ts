@@ -1,0 +1,108 @@
+/** The machine menu, and the run of cells on the cloud with our extension in their kernel. Loaded at the first click. */
+import { JupyterFrontEnd } from '@jupyterlab/application';
+import { Notification } from '@jupyterlab/apputils';
+import { NotebookPanel } from '@jupyterlab/notebook';
+import { MenuSvg } from '@jupyterlab/ui-components';
+import { Menu } from '@lumino/widgets';
+
+import { Cloud } from './cloud';
+import { asUiCall, COMMANDS } from './commands';
+import { cellToRun, mayRun, runCells } from './loading';
+import { machineFacts } from './machineFacts';
+import { KEY } from './machineMenu';
+import { onMachine, otherMagic } from './magicLine';
+import { request } from './request';
+import { isMachine } from './runs';
+import { trans } from './trans';
+import { MachinesContent } from './types';
+
+const LOAD = '%load_ext lk_jupyter';
+const LOADS = /^[^\S\n]*%(?:re)?load_ext[^\S\n]+lk_jupyter\b/m;
+
+/**
+ * Load the extension, and add the cell with `%load_ext` if the notebook has none. Return false if the kernel lacks the
+ * package.
+ */
+export async function loadExtension({ content, sessionContext }: NotebookPanel): Promise<boolean> {
+  const notebook = content.model!.sharedModel;
+  if (!notebook.cells.some(cell => cell.cell_type === 'code' && LOADS.test(cell.source))) {
+    const first = notebook.cells.findIndex(cell => cell.cell_type === 'code');
+    notebook.insertCell(Math.max(first, 0), { cell_type: 'code', source: LOAD, metadata: { trusted: true } });
+  }
+  await sessionContext.ready;
+  const loading = sessionContext.session?.kernel?.requestExecute({ code: LOAD, silent: true, store_history: false });
+  const reply = await loading?.done;
+  if (reply?.content.status === 'error') {
+    Notification.error(
+      trans.__('The kernel of this notebook lacks lk_jupyter. Run %pip install lk-jupyter in a cell.')
+    );
+    return false;
+  }
+  return true;
+}
+
+/** Build a menu of machines with the facts of the picker. The last machine of the notebook is marked. */
+export async function buildMenu(cloud: Cloud, { commands }: JupyterFrontEnd): Promise<Menu> {
+  const menu = new MenuSvg({ commands });
+  for (const [machine, facts] of await listMachines(cloud)) {
+    menu.addItem({ command: COMMANDS.runOn, args: asUiCall({ machine, facts }) });
+  }
+  if (!menu.items.length) {
+    menu.addItem({ command: COMMANDS.openPanel });
+  }
+  menu.addItem({ type: 'separator' });
+  menu.addItem({ command: COMMANDS.runLocally, args: asUiCall() });
+  return menu;
+}
+
+/** Return machines with their facts, or with prices if the facts are unavailable. */
+async function listMachines(cloud: Cloud): Promise<[string, string][]> {
+  try {
+    const { rows } = await request<MachinesContent>('machines');
+    return (rows ?? []).map(row => [row.profile, machineFacts(row)]);
+  } catch {
+    if (!cloud.data.machines) {
+      await cloud.refresh('status', 'machines');
+    }
+    const types = cloud.data.machines?.machine_types ?? [];
+    return types.map(({ hardware_profile: machine, price_per_hour: price }) => [
+      machine,
+      typeof price === 'number' ? trans.__('%1 credits/h', price) : ''
+    ]);
+  }
+}
+
+const selectedCode = ({ content }: NotebookPanel) => content.selectedCells.filter(cell => cell.model.type === 'code');
+
+/** Run the selected cells on a machine, after the confirmations that the click needs. */
+export async function runOn(
+  cloud: Cloud,
+  panel: NotebookPanel,
+  machine: string,
+  { isChosen, isUiClick }: { isChosen: boolean; isUiClick: boolean }
+): Promise<void> {
+  if (!isMachine(machine)) {
+    Notification.warning(trans.__("%1 isn't the name of a machine.", JSON.stringify(machine)));
+    return;
+  }
+  const cells = selectedCode(panel);
+  const other = cells.map(cell => otherMagic(cell.model.sharedModel.source)).find(Boolean);
+  if (other || !cells.length) {
+    Notification.warning(
+      other
+        ? trans.__('A cell that begins with %1 cannot run on the cloud. Only Python cells can.', other)
+        : trans.__('Select a cell with code. Only Python cells can.')
+    );
+    return;
+  }
+  const clicked = cells.map(cell => cellToRun(cell, onMachine(cell.model.sharedModel.source, machine)));
+  if (!(await mayRun(cloud, clicked, { verb: trans.__('Run'), isUiClick, isChosen }))) {
+    return;
+  }
+  cells.forEach(({ model }, at) => model.sharedModel.setSource(clicked[at].source));
+  const { model } = panel;
+  model?.setMetadata(KEY, { ...(model.getMetadata(KEY) as object | undefined), machine });
+  if (await loadExtension(panel)) {
+    void runCells(panel, cells);
+  }
+}
