@@ -20,7 +20,8 @@ ROOT = Path(__file__).parents[1]
 def told(*command):
     """Return what a command prints; colours are off."""
     command, env = list(map(str, command)), _environment()
-    ran = subprocess.run(command, capture_output=True, text=True, check=True, env=env, cwd=tempfile.gettempdir())
+    with tempfile.TemporaryDirectory() as folder:  # "python -m" imports modules from its working folder first
+        ran = subprocess.run(command, capture_output=True, text=True, check=True, env=env, cwd=folder)
     return ran.stdout + ran.stderr
 
 
