@@ -17,7 +17,9 @@ import sqlite3
 base = sqlite3.connect("people.db")
 people.to_sql("people", base, index=False)
 # %%
-base.execute("UPDATE people SET age = age + 1").rowcount
+updated = base.execute("UPDATE people SET age = age + 1").rowcount
+base.commit()
+updated
 # %%
 pd.read_sql("SELECT max(age) AS oldest FROM people", base)
 # %%
