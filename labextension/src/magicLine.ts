@@ -95,7 +95,7 @@ const ADVICE = /(?<!\S)(?:(?:--(?:gpu|machine|in|files|timeout)|-r) (?:"[^"\n]*"
 export function adviceIn({ ename, evalue }: { ename?: unknown; evalue?: unknown }): string[] {
   const [, ...parts] = ename === 'UsageError' ? String(evalue).slice(0, MAX_ERROR).split('Nothing was sent. ') : [];
   const advice = parts.pop() ?? '';
-  const words = [...advice.matchAll(ADVICE)].map(([option]) => option.replace(/[?.,;:]+$/, ''));
+  const words = [...advice.matchAll(ADVICE)].map(([option]) => option.replace(/(?<![?.,;:])[?.,;:]+$/, ''));
   const options = [...new Set(words)];
   if (advice.startsWith('Choose one:')) {
     return options.filter(option => ['--sync', '--fresh'].includes(option));
