@@ -20,11 +20,13 @@ from lk_jupyter.api._retry import unwanted
 from lk_jupyter.api.execution import StreamingStartResponse
 from lk_jupyter.api.states import is_run_id
 from lk_jupyter.config.read_only import refuse_if_read_only
-from lk_jupyter.config.settings import one_reading
+from lk_jupyter.config.settings import one_reading, resolve
 from lk_jupyter.connection.gate import allow_reserved_requests
 from lk_jupyter.errors import (
     ApiError,
+    BadRequest,
     ConnectionFailed,
+    Invalid,
     InvalidResponse,
     LkError,
     OutcomeUnknown,
@@ -44,7 +46,7 @@ from lk_jupyter.runs.log import log_path, set_log_aside
 from lk_jupyter.runs.package import secret_scan
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.submit.budget import enforce_budgets
-from lk_jupyter.runs.submit.start import REPEATED, find_marked, start_once
+from lk_jupyter.runs.submit.start import REPEATED, find_marked, longest_named, start_once
 from lk_jupyter.runs.submit.upload import upload_inputs, with_links
 from lk_jupyter.runs.variables.state import remember
 from lk_jupyter.text.secrets import MARK, redact_values
@@ -283,7 +285,7 @@ class Submission:
         self._is_in_transit = True
         run_journal.update(self._entry.token, created_at=time.time())
         with allow_reserved_requests():  # the entry in the journal reserves the cost
-            answer = start_once(self._client, complete)
+            answer = self._start(complete)
         run_id = answer.execution_id
         if not is_run_id(run_id):
             is_over = abort_soon(self._client, run_id).wait()
@@ -294,3 +296,17 @@ class Submission:
         columns = {"execution_id": run_id, "state": answer.status.lower(), "log_path": str(log_path(run_id))}
         run_journal.update(self._entry.token, **columns)
         return answer
+
+    def _start(self, complete: Bundle) -> StreamingStartResponse:
+        """Start the run. If the server refuses the default time limit and names a shorter limit, take the shorter."""
+        try:
+            return start_once(self._client, complete)
+        except (Invalid, BadRequest) as refusal:
+            longest = longest_named(refusal.detail)
+            is_default = complete.options.timeout is None and resolve("timeout").source == "default"
+            if not is_default or longest is None or longest >= complete.timeout:
+                raise
+        self._client.assumptions.store_finding("longest_run", str(longest))
+        limit = {"timeout": longest}
+        self.bundle = replace(self.bundle, request=self.bundle.request.model_copy(update=limit))
+        return start_once(self._client, replace(complete, request=complete.request.model_copy(update=limit)))

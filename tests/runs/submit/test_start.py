@@ -7,9 +7,10 @@ import pytest
 from api.scripted import answer
 from runs.conftest import RUN, ok
 
+import lk_jupyter
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.code.source import Source
-from lk_jupyter.errors import OutcomeUnknown, PaymentRequired, ServerError
+from lk_jupyter.errors import Invalid, OutcomeUnknown, PaymentRequired, ServerError, UsageError
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol.parts import plain_name
 from lk_jupyter.runs.package.bundle import BundleBuilder, Limits
@@ -232,3 +233,19 @@ def test_a_refused_start_is_not_sent_again(client, server, package):
     with pytest.raises(PaymentRequired, match="Insufficient credits"):
         start_once(client, package)
     assert len(gateway.starts) == 1
+
+
+def test_a_default_time_limit_that_the_cloud_refuses_is_shortened_and_one_of_the_user_is_not(
+    make_cloud, home, monkeypatch
+):
+    cloud = make_cloud("--strange", "longest_run")
+    monkeypatch.setenv("LK_BASE_URL", cloud.base_url)
+    monkeypatch.setenv("LK_API_KEY", cloud.api_key)
+    with lk_jupyter.connect() as session:
+        with pytest.raises(Invalid, match="less than or equal to 300"):
+            session.run("print(1)", timeout=600)
+        run = session.run("print(1)")
+        assert (run.bundle.timeout, run.result().stdout) == (300, "1\n")
+        assert session.run("print(2)").bundle.timeout == 300
+        with pytest.raises(UsageError, match="--timeout must be 1 to 300 s here"):
+            session.run("print(1)", timeout=600)
