@@ -286,7 +286,7 @@ LIMITS = (
     (r"Files that the cell writes into its working folder, up to (\d+) MB each, (\d+) MB in total", EACH, ALL),
     (r"before more than (\d+) GB", str(_default("carry_limit") // 10**9)),
     (
-        r"(?:cell that reads m|receipt lists their names and sizes\. M|nor m)ore than (\d+) MB",
+        r"(?:cell that reads m|receipt lists their names and sizes\. M|question: it sends no m)ore than (\d+) MB",
         _megabytes(UNASKED_BYTES),
     ),
     (r"repeats the question if the upload takes more than (\d+) s", str(UNASKED_SECONDS)),
