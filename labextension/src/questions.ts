@@ -28,7 +28,7 @@ export async function remove({ model }: FileBrowser, chosen: Contents.IModel[]):
   }
 }
 
-/** Ask about an upload with an existing name; null cancels the upload. */
+/** Prompt for an upload with an existing name; null cancels the upload. */
 export async function askToOverwrite(name: string): Promise<'keep both' | 'overwrite' | null> {
   const [keepBoth, overwrite] = [trans.__('Keep both'), trans.__('Overwrite')];
   const { button } = await showDialog({
@@ -40,7 +40,7 @@ export async function askToOverwrite(name: string): Promise<'keep both' | 'overw
   return button.accept ? (button.label === keepBoth ? 'keep both' : 'overwrite') : null;
 }
 
-/** Ask before a run is aborted. After a link's request, Enter keeps the run. */
+/** Prompt before a run is aborted. After a link's request, Enter keeps the run. */
 export async function confirmAbort(name: string, isUiCall: boolean): Promise<boolean> {
   const { button } = await showDialog({
     title: trans.__('Abort %1?', name),
@@ -51,7 +51,7 @@ export async function confirmAbort(name: string, isUiCall: boolean): Promise<boo
   return button.accept;
 }
 
-/** Ask before a command that a link on the page requests. */
+/** Prompt before a command that a link on the page requests. */
 export async function confirmCall(label: string): Promise<boolean> {
   const { button } = await showDialog({
     title: `${label}?`,
