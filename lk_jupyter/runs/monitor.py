@@ -60,7 +60,7 @@ class RunMonitor:
         self._splitter = self._reader.splitter
 
     def start(self) -> RunMonitor:
-        """Begin to read."""
+        """Start to read."""
         threading.Thread(target=self._read, name=f"lk-read-{self.run.short_id}", daemon=True).start()
         _POLLER.add(self)
         return self

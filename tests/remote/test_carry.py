@@ -338,7 +338,7 @@ def test_a_method_that_a_cell_sets_on_a_class_of_a_library_is_set_on_the_other_s
     state = nameless.attributes()
     assert state == {("fractions", "Fraction.twice"): sys.modules["__main__"].twice}
     monkeypatch.delattr(fractions.Fraction, "twice")
-    nameless._sent_attributes.clear()  # the other side has sent nothing
+    nameless._last_attributes.clear()  # the other side has sent nothing
     nameless.put_attributes(state)
     assert fractions.Fraction(1, 2).twice() == 1
 
@@ -728,7 +728,7 @@ def test_what_code_sets_on_a_module_is_set_on_the_other_side(notebook, monkeypat
     del package.sum, package.array
     package.limit = None
     text = departing.text(refused={}, sizes={}, gone=[], ambient={})
-    nameless._sent_attributes.clear()  # of the run, whose process this is too
+    nameless._last_attributes.clear()  # of the run, whose process this is too
     apply_changes(Arriving(json.loads(text), None, packed.origin.tokens), packed.origin).put(notebook)
     assert (package.sum, package.array.tolist(), package.limit, package.left_alone) == (None, [0, 1, 2], [2], 0)
 

@@ -65,8 +65,8 @@ _PROCESS_ATTRIBUTES = {"path", "stdin", "stdout", "stderr", "displayhook", "exce
 _remote_attributes: set[tuple[str, str]] = set()
 _missing_modules: set[str] = set()
 
-#: The attributes that this side has sent last. The peer returns them, also those that it hasn't changed.
-_sent_attributes: dict[tuple[str, str], Any] = {}
+#: The attributes that this side has sent last: the peer returns unchanged attributes too.
+_last_attributes: dict[tuple[str, str], Any] = {}
 
 
 def attributes() -> dict[tuple[str, str], Any]:
@@ -92,8 +92,8 @@ def attributes() -> dict[tuple[str, str], Any]:
         owner = _resolve_path(module_name, path)
         if owner is not None and hasattr(owner, attribute) and not _belongs_to_process(module_name, name):
             values[module_name, name] = vars(owner).get(attribute, getattr(owner, attribute))
-    _sent_attributes.clear()
-    _sent_attributes.update(values)
+    _last_attributes.clear()
+    _last_attributes.update(values)
     return values
 
 
@@ -155,7 +155,7 @@ def put_attributes(values: dict[tuple[str, str], Any]) -> None:
     """
     words = code_words(running_code())
     for (module_name, name), value in values.items():
-        if _sent_attributes.get((module_name, name), values) is value:
+        if _last_attributes.get((module_name, name), values) is value:
             continue
         with suppress(Exception):  # the code that uses the module reports the error
             module = (

@@ -298,7 +298,7 @@ class Submission:
         return answer
 
     def _start(self, complete: Bundle) -> StreamingStartResponse:
-        """Start the run. If the server refuses the default time limit and names a shorter limit, take the shorter."""
+        """Start the run. Use a shorter limit from the answer if the server refuses the default time limit."""
         try:
             return start_once(self._client, complete)
         except (Invalid, BadRequest) as refusal:
