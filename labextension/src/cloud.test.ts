@@ -214,3 +214,28 @@ test('a run that begins after the list of active runs was heard has not ended', 
   await cloud.refresh('journal', 'running');
   expect(states()).toContainEqual(['new', 'ended']);
 });
+
+test('a record that was read during a run is read again when no list contains the run', async () => {
+  const cloud = new Cloud();
+  const id = '00000000-0000-4000-8000-000000000000';
+  const run = { execution_id: id, base_url: '', state: 'running', going_on: true, created_at: 1, line: '' };
+  let record = { execution_id: id, status: 'running', created_at: '' };
+  answer = path =>
+    Response.json(
+      path === 'status'
+        ? SIGNED_IN
+        : path === 'journal'
+          ? { runs: [run], before: null }
+          : path.startsWith('api/execution/')
+            ? record
+            : []
+    );
+  await cloud.refresh('status', 'running', 'journal');
+  const following = cloud.runs.follow(id);
+  await vi.advanceTimersByTimeAsync(PACE);
+  expect(cloud.runs.find(id)).toMatchObject({ state: 'running', isActive: true });
+  record = { ...record, status: 'completed' };
+  await vi.advanceTimersByTimeAsync(5 * PACE);
+  expect(cloud.runs.find(id)).toMatchObject({ state: 'completed', isActive: false });
+  following.dispose();
+});

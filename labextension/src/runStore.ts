@@ -111,7 +111,9 @@ export class RunStore {
         const run = this.find(id);
         const isCurrent =
           run &&
-          (run.isActive ? this.rows?.has(id) : run.state !== 'ended' && !!(run.record ?? run.storedBill.seconds));
+          (run.isActive
+            ? this.rows?.get(id)?.isActive
+            : run.state !== 'ended' && !!(run.record ?? run.storedBill.seconds));
         if (!isCurrent && (this.records.get(id)?.due ?? 0) < Date.now()) {
           await this.readRecord(id);
         }
