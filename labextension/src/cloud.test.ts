@@ -239,3 +239,17 @@ test('a record that was read during a run is read again when no list contains th
   expect(cloud.runs.find(id)).toMatchObject({ state: 'completed', isActive: false });
   following.dispose();
 });
+
+test('a followed run whose record never arrives is read again after a minute', async () => {
+  const cloud = new Cloud();
+  const id = '00000000-0000-4000-8000-000000000000';
+  let record: Response | Promise<Response> = new Promise<Response>(() => undefined);
+  answer = path => (path.startsWith('api/execution/') ? record : Response.json(path === 'status' ? SIGNED_IN : []));
+  await cloud.refresh('status', 'running');
+  const following = cloud.runs.follow(id);
+  await vi.advanceTimersByTimeAsync(30 * PACE);
+  record = Response.json({ execution_id: id, status: 'completed', created_at: '' });
+  await vi.advanceTimersByTimeAsync(5 * PACE);
+  expect(cloud.runs.find(id)).toMatchObject({ state: 'completed' });
+  following.dispose();
+});

@@ -6,7 +6,7 @@ import { IDisposable, DisposableDelegate } from '@lumino/disposable';
 import { ISignal, Signal } from '@lumino/signaling';
 
 import { CloudData, RunRecords, Topic } from './cloudTypes';
-import { noServer, request, Trouble } from './request';
+import { request, Trouble, withTimeLimit } from './request';
 import { RunStore } from './runStore';
 import { mergeRuns } from './runs';
 import { BurnRateContent, ExecutionRecord, StatusContent, Workload } from './types';
@@ -308,13 +308,6 @@ export class Cloud {
   private hasEndedRun(running: Workload[]): boolean {
     return !!this.data.running?.some(run => !running.some(still => still.execution_id === run.execution_id));
   }
-}
-
-/** Send requests, and abort them after a time limit. */
-async function withTimeLimit<T>(milliseconds: number, send: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  const controller = new AbortController();
-  const timer = window.setTimeout(() => controller.abort(noServer()), milliseconds);
-  return send(controller.signal).finally(() => window.clearTimeout(timer));
 }
 
 function behindApi(path: string | null | undefined): string | null {

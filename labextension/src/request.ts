@@ -64,6 +64,13 @@ export async function request<T>(path: string, ask: Ask = {}): Promise<T> {
   }
 }
 
+/** Send requests, and abort them after a time limit. */
+export async function withTimeLimit<T>(milliseconds: number, send: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const controller = new AbortController();
+  const timer = window.setTimeout(() => controller.abort(noServer()), milliseconds);
+  return send(controller.signal).finally(() => window.clearTimeout(timer));
+}
+
 /** Send a request and return the answer before its body has arrived. */
 export async function open(path: string, { method = 'GET', body, form, isNew, signal }: Ask = {}): Promise<Response> {
   const headers = {
@@ -99,7 +106,7 @@ async function readTrouble(response: Response): Promise<Trouble> {
   }
 }
 
-export function noServer(): Trouble {
+function noServer(): Trouble {
   const words = trans.__(
     "The Jupyter server doesn't answer. It may be restarting; the panel reconnects automatically."
   );

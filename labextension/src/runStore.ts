@@ -6,7 +6,7 @@ import { DisposableDelegate, IDisposable } from '@lumino/disposable';
 import { ISignal, Signal } from '@lumino/signaling';
 
 import { CloudFeed, RunRow } from './cloudTypes';
-import { request, Trouble } from './request';
+import { request, Trouble, withTimeLimit } from './request';
 import { hasEnded, isId, rowFromRecord, mergeRuns } from './runs';
 import { ExecutionRecord } from './types';
 
@@ -14,6 +14,9 @@ import { ExecutionRecord } from './types';
 const PACE = 2000;
 const ACTIVE_RECORD_AGE = 6000;
 const FINAL_RECORD_AGE = 30_000;
+
+/** Milliseconds after which the request of a record ends without an answer. */
+const TIME_LIMIT = 60_000;
 
 /** Milliseconds between two signals: views of runs are drawn at most twice a second. */
 const SIGNAL_INTERVAL = 500;
@@ -125,7 +128,9 @@ export class RunStore {
 
   private async readRecord(id: string): Promise<void> {
     try {
-      const record = await request<ExecutionRecord>(`api/execution/${encodeURIComponent(id)}`);
+      const record = await withTimeLimit(TIME_LIMIT, signal =>
+        request<ExecutionRecord>(`api/execution/${encodeURIComponent(id)}`, { signal })
+      );
       this.records.set(id, { record, due: Date.now() + (hasEnded(record) ? FINAL_RECORD_AGE : ACTIVE_RECORD_AGE) });
     } catch (failure) {
       if (!(failure instanceof Trouble)) {
