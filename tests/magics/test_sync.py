@@ -172,7 +172,7 @@ def test_a_cell_that_reads_all_variables_asks_each_time(kernel, notebook):
 
 
 def test_a_cell_that_reads_nothing_or_only_imports_asks_nothing(kernel, notebook):
-    kernel.run("import math\nfrom json import dumps")
+    kernel.run("import math, sklearn  # which sets variables of the environment\nfrom json import dumps")
     cell, questions = answer(kernel, "%%lk_run --machine cpu\nz = math.floor(2.5)\nprint(dumps(z))")
     assert (questions, cell.text, kernel.value("z")) == ([], "2\n", "2")
 

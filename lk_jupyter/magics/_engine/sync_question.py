@@ -30,8 +30,11 @@ UNASKED_BYTES = 100_000_000
 #: Seconds of an upload that starts without another question, at the measured speed of the bucket.
 UNASKED_SECONDS = 10
 
-#: Variables of the environment that a kernel or its launcher sets, and that are no values of the user.
-_SET_AT_START = {"CLICOLOR", "CLICOLOR_FORCE", "FORCE_COLOR", "GIT_PAGER", "PAGER", "TERM"}
+#: Variables of the environment that a kernel, its launcher or ``import sklearn`` sets: no values of the user.
+_NOT_OF_USER = {
+    *("CLICOLOR", "CLICOLOR_FORCE", "FORCE_COLOR", "GIT_PAGER", "PAGER", "TERM"),
+    *("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK"),
+}
 
 #: Names that a question lists.
 _LISTED = 6
@@ -119,7 +122,7 @@ def _sizes(bundle: Bundle) -> dict[str, int]:
     environment = {
         f"os.environ[{name!r}]": len(value)
         for name, value in changed_environment().items()
-        if value and name not in _SET_AT_START
+        if value and name not in _NOT_OF_USER
     }
     files = {repr(name): len(bundle.uploads[name]) for name in bundle.named_files if name in bundle.uploads}
     return {**sizes, **environment, **files}
