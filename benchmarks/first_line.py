@@ -24,7 +24,7 @@ CODE = f"print({WORD!r})"
 ROUNDS = 11
 
 #: As plain as the bare submit is; shim.py measures what more than text adds.
-OURS = f"%%lk_run --gpu L40S --no-rich\n{CODE}"
+OURS = f"%%lk_run --gpu L40S --no-rich --fresh\n{CODE}"
 BARE = f"""
 import json, os, httpx
 signed_in = {{"Authorization": "Bearer " + os.environ["LK_API_KEY"]}}

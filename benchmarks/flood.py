@@ -41,7 +41,7 @@ def measure() -> Iterator[Figure]:
 
 
 def _cell(events: int) -> str:
-    return f"%%lk_run --gpu L40S\nprint_lines({events})"
+    return f"%%lk_run --gpu L40S --fresh\nprint_lines = print\nprint_lines({events})"
 
 
 @contextmanager

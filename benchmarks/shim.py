@@ -48,9 +48,12 @@ def _size(*, rich: bool) -> int:
 
 def _first_line(folder: Path, *, rich: bool) -> float:
     code, files = _request(rich=rich)
-    shutil.rmtree(folder / "__pycache__", ignore_errors=True)  # a run compiles what came with it
+    for compiled in [*folder.rglob("__pycache__")]:  # a run compiles what came with it
+        shutil.rmtree(compiled)
     for name, text in {**files, "cell.py": code}.items():
-        (folder / name).write_text(text)
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
     began = time.perf_counter()
     with subprocess.Popen([sys.executable, "cell.py"], cwd=folder, stdout=subprocess.PIPE) as process:
         process.stdout.readline()

@@ -15,7 +15,6 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 #: Name → module, object in the module that has the name (empty for the module), and the use.
 PRIVATE = {
     "_DYNAMIC_CLASS_TRACKER_BY_ID": ("cloudpickle.cloudpickle", "", "a class that is sent again stays the same class"),
-    "_Feature": ("__future__", "", "imports from the future are no variables"),
     "_actions": ("argparse", "ArgumentParser()", "options of a magic for its help and completion"),
     "_global_settings": ("sympy.printing.printer", "Printer", "settings of init_printing"),
     "_intrans": ("fsspec", "AbstractFileSystem()", "writes in a transaction wait for its end"),

@@ -29,12 +29,11 @@ from lk_jupyter.protocol.frames import STDERR, Frame
 from lk_jupyter.protocol.notice import Notice
 from lk_jupyter.runs.clock import Bill
 from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
-from lk_jupyter.runs.notebooks.servers import ended_on_failure, stop_server
+from lk_jupyter.runs.notebooks.servers import ended_on_failure, idle_seconds, stop_server
 from lk_jupyter.runs.notebooks.warm_python import (
     WarmPython,
     find_warm_python,
     idle_minutes,
-    idle_seconds,
     list_warm_pythons,
     lost_notices,
     prepare_warm_python,

@@ -94,6 +94,12 @@ class Meter:
         if self._watcher:
             self._watcher(self.state())
 
+    def finish(self) -> Progress:
+        """Count the last file, pass the final state to the watcher, and return the state."""
+        self.end_file()
+        self.tell()
+        return self.state()
+
     def state(self) -> Progress:
         """Return the present state."""
         with self._lock:

@@ -143,7 +143,8 @@ class Storage:
                 self, path, key.rstrip("/"), _folders.TransferOptions(progress, overwrite=overwrite)
             )
         key = checked_key(key + path.name if key.endswith("/") or not key else key)
-        meter = Meter(1, _file_size(path), progress)
+        with _translate_disk_errors(path):
+            meter = Meter(1, path.stat().st_size, progress)
         with _translate_disk_errors(path):
             if not overwrite and (info := self.find(key)) and file_matches_object(path, info):
                 return TransferResult(same=1)
@@ -629,11 +630,6 @@ def _is_bucket_key(place: str | Path) -> bool:
     return isinstance(place, str) and place.startswith(SCHEME)
 
 
-def _file_size(path: Path) -> int:
-    with _translate_disk_errors(path):
-        return path.stat().st_size
-
-
 @contextmanager
 def _translate_disk_errors(path: Path) -> Iterator[None]:
     """Turn an OSError of the local disk into a StorageError with one line."""
@@ -647,7 +643,5 @@ def _translate_disk_errors(path: Path) -> Iterator[None]:
 
 def _report_result(meter: Meter) -> TransferResult:
     """Report the final progress, and return the result."""
-    meter.end_file()
-    meter.tell()
-    state = meter.state()
+    state = meter.finish()
     return TransferResult(1, state.bytes_done, seconds=state.seconds)

@@ -208,7 +208,7 @@ class _Table:
     # Extension arrays
 
     def masked(self, array: Any) -> dict[str, Any]:
-        return {"k": "masked", "v": self._numbers(array._data), "m": self._numbers(array._mask)}
+        return {"k": "masked", "v": self._numbers(array._data), "m": self._numbers(array.isna())}
 
     def categorical(self, array: Any) -> dict[str, Any]:
         categories = self.encoder.node(array.categories)

@@ -14,6 +14,7 @@ import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from lk_jupyter.api._polling import BROKEN, add_advice, check_patience
@@ -22,7 +23,7 @@ from lk_jupyter.api.hosted import HostedServer
 from lk_jupyter.api.workloads import Workload
 from lk_jupyter.code.source import Source
 from lk_jupyter.config.signing import signing_key
-from lk_jupyter.errors import LkError, UsageError
+from lk_jupyter.errors import ConnectionFailed, LkError, UsageError
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.options.runs import ServerOptions
 from lk_jupyter.protocol.metadata import PORTS_KEY, REQUEST_KEY
@@ -117,6 +118,26 @@ def connect_server(run: Run) -> HostedServer:
     Raises UsageError if the run isn't a server, or wasn't started by this user on this machine.
     """
     return HostedServer(address(run, (*run.ports, PORT)[0]), read_password(run))
+
+
+def idle_seconds(run: Run) -> float | None:
+    """Return the seconds without work: 0 for a busy session, None if the session doesn't answer."""
+    try:
+        server = connect_server(run)
+    except UsageError:  # the session can only be stopped
+        return None
+    try:
+        kernels = server.kernels()
+    except ConnectionFailed:
+        return None
+    finally:
+        server.close()
+    if not kernels:
+        return None
+    if kernels[0]["execution_state"] == "busy":
+        return 0.0
+    last = datetime.fromisoformat(str(kernels[0]["last_activity"]).replace("Z", "+00:00"))
+    return max(0.0, run.session.client.now() - last.timestamp())
 
 
 def read_password(run: Run) -> str:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.api._polling import BROKEN, check_patience
@@ -28,7 +28,6 @@ from lk_jupyter.config.read_only import refuse_if_read_only
 from lk_jupyter.config.signing import signing_key
 from lk_jupyter.errors import (
     CellFailed,
-    ConnectionFailed,
     InvalidResponse,
     LkError,
     NoSuchObject,
@@ -626,26 +625,6 @@ def open_run(session: Connection, name: str) -> Run:
         active = f"Active sessions: {', '.join(sessions)}." if sessions else "No session is active."
         raise UsageError(f"Unknown session '{name}'. Nothing was stopped. {active}")
     return sessions[name]
-
-
-def idle_seconds(run: Run) -> float | None:
-    """Return the seconds without work: 0 for a busy session, None if the session doesn't answer."""
-    try:
-        server = connect_server(run)
-    except UsageError:  # the session can only be stopped
-        return None
-    try:
-        kernels = server.kernels()
-    except ConnectionFailed:
-        return None
-    finally:
-        server.close()
-    if not kernels:
-        return None
-    if kernels[0]["execution_state"] == "busy":
-        return 0.0
-    last = datetime.fromisoformat(str(kernels[0]["last_activity"]).replace("Z", "+00:00"))
-    return max(0.0, run.session.client.now() - last.timestamp())
 
 
 def stop_warm_python(session: Connection, name: str, stop: Callable[[Run], object]) -> Run:

@@ -315,7 +315,7 @@ def _interactivity() -> bool | str:
 
 def _future_flags(namespace: Mapping[str, Any]) -> int:
     """Return the compiler flags of ``__future__`` features that earlier cells imported: later cells have them too."""
-    features = [value for value in list(namespace.values()) if isinstance(value, __future__._Feature)]
+    features = [value for value in list(namespace.values()) if isinstance(value, type(__future__.annotations))]
     return reduce(or_, [feature.compiler_flag for feature in features], 0)
 
 

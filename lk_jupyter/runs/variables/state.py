@@ -179,7 +179,7 @@ class ChangedState:
 
 def _keep_future(names: Mapping[str, Any], namespace: Mapping[str, Any]) -> None:
     """Turn on the ``__future__`` features that the run imported, for later cells of the notebook."""
-    features = [value for value in names.values() if isinstance(value, __future__._Feature)]
+    features = [value for value in names.values() if isinstance(value, type(__future__.annotations))]
     shell: Any = namespace["get_ipython"]() if features and "get_ipython" in namespace else None
     compiler: Any = getattr(shell, "compile", None)
     for feature in features if hasattr(compiler, "flags") else ():

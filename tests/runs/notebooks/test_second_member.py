@@ -44,6 +44,7 @@ from lk_jupyter.runs.notebooks import servers, warm_python
 from lk_jupyter.runs.notebooks.hosted_kernel import HostedKernel
 from lk_jupyter.runs.notebooks.servers import (
     connect_server,
+    idle_seconds,
     read_password,
     read_token,
     start_server,
@@ -52,7 +53,6 @@ from lk_jupyter.runs.notebooks.servers import (
 )
 from lk_jupyter.runs.notebooks.warm_python import (
     WarmPython,
-    idle_seconds,
     list_warm_pythons,
     prepare_warm_python,
     stop_warm_python,
