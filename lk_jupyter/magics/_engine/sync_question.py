@@ -31,7 +31,7 @@ UNASKED_BYTES = 100_000_000
 UNASKED_SECONDS = 10
 
 #: Variables of the environment that a kernel, its launcher or ``import sklearn`` sets: no values of the user.
-_NOT_OF_USER = {
+_PROCESS_VARIABLES = {
     *("CLICOLOR", "CLICOLOR_FORCE", "FORCE_COLOR", "GIT_PAGER", "PAGER", "TERM"),
     *("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK"),
 }
@@ -122,7 +122,7 @@ def _sizes(bundle: Bundle) -> dict[str, int]:
     environment = {
         f"os.environ[{name!r}]": len(value)
         for name, value in changed_environment().items()
-        if value and name not in _NOT_OF_USER
+        if value and name not in _PROCESS_VARIABLES
     }
     files = {repr(name): len(bundle.uploads[name]) for name in bundle.named_files if name in bundle.uploads}
     return {**sizes, **environment, **files}
