@@ -30,8 +30,12 @@ def sections():
     return report.BENCHES
 
 
+#: Sections that are run by day too: the object stores that they compare change, and the files of a run.
+BY_DAY = {"storage", "shim"}
+
+
 @pytest.mark.parametrize(
-    "section", [pytest.param(name, marks=() if name == "storage" else pytest.mark.nightly) for name in sections()]
+    "section", [pytest.param(name, marks=() if name in BY_DAY else pytest.mark.nightly) for name in sections()]
 )
 def test_a_section_runs_to_its_end(section):
     report = subprocess.run(
