@@ -104,9 +104,9 @@ def test_a_vm_is_rented_waited_for_reached_and_deleted(replayed):
         client.vms.create(CreateVMRequest(user_public_key="ssh-ed25519 AAAA", hardware_profile="a1000"))
     made = vms.create_once(client, request, offer)
     assert (made.status, made.instance_specs.gpu_count, made.created_at.tzinfo is None) == ("pending", 2, False)
-    seen = list(vms.poll_states(client, made.vm_id))
-    assert [(each.status, each.usable) for each in seen] == [("pending", False), ("ready", False), ("ready", True)]
-    assert SshEndpoint.of(seen[-1].ip_address).ssh_command(None) == "ssh lyceum@203.0.113.10"
+    states = list(vms.poll_states(client, made.vm_id))
+    assert [(each.status, each.usable) for each in states] == [("pending", False), ("ready", False), ("ready", True)]
+    assert SshEndpoint.of(states[-1].ip_address).ssh_command(None) == "ssh lyceum@203.0.113.10"
     later = client.vms.status(made.vm_id)
     assert SshEndpoint.of(later.ip_address).ssh_command(None) == "ssh lyceum@203.0.113.10"
     assert client.vms.delete(made.vm_id).status == "terminated"

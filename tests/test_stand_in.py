@@ -547,18 +547,18 @@ def test_an_offer_with_nothing_free_is_no_offer_that_is_missing(cloud, connected
     facts = {"hardware_profile": "a100", "price_per_hour": 1.59, "allowed_gpus_per_instance": [1]}
     rows = [{**facts, "instance_type": "on-demand", "available_gpus_per_instance": []}]
     cloud.on("GET /vms/availability", {"available_instance_variants": rows, "available_hardware_profiles": None})
-    found = list_offers(connected.client.vms.availability())
-    assert [offer.free for offer in found] == [False]
+    offers = list_offers(connected.client.vms.availability())
+    assert [offer.free for offer in offers] == [False]
     with pytest.raises(UsageError, match="isn't sold as spot"):
-        choose_offer(found, VmShape("a100", 1, "spot"))
+        choose_offer(offers, VmShape("a100", 1, "spot"))
     with pytest.raises(UsageError, match="No VM with H100"):
-        choose_offer(found, VmShape("h100"))
+        choose_offer(offers, VmShape("h100"))
 
 
 def test_unsorted_offers_are_sorted_by_their_price(connected):
-    found = list_offers(connected.client.vms.availability())
-    assert [offer.per_hour for offer in found] == sorted(offer.per_hour for offer in found)
-    assert choose_offer(found, VmShape("h100", 8)).per_hour == Decimal("22.32")
+    offers = list_offers(connected.client.vms.availability())
+    assert [offer.per_hour for offer in offers] == sorted(offer.per_hour for offer in offers)
+    assert choose_offer(offers, VmShape("h100", 8)).per_hour == Decimal("22.32")
 
 
 # What servers pick, hold and allow

@@ -50,6 +50,11 @@ const TIME = new Intl.DateTimeFormat([], { hour: '2-digit', minute: '2-digit' })
 const DATE = new Intl.DateTimeFormat([], { month: 'short', day: 'numeric' });
 const DAY = new Intl.DateTimeFormat([], { weekday: 'short', month: 'short', day: 'numeric' });
 
+/** Return a price per hour in words; empty without a price. */
+export function priceLabel(price: number | null | undefined): string {
+  return typeof price === 'number' ? trans.__('%1 credits/h', price) : '';
+}
+
 /** Format a time in Unix seconds: today the time, earlier the date. */
 export function when(at: number, now: number): string {
   const [then, today] = [new Date(at * 1000), new Date(now * 1000)];

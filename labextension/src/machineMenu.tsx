@@ -6,7 +6,7 @@ import { Menu } from '@lumino/widgets';
 import React, { lazy, Suspense } from 'react';
 
 import { Cloud } from './cloud';
-import { machineName } from './format';
+import { machineName, priceLabel } from './format';
 import { toLabPath } from './labPath';
 import { isMachine, mergeRuns } from './runs';
 import { trans } from './trans';
@@ -90,7 +90,6 @@ export class MachineButton extends ReactWidget {
   private label(machine: string): string {
     const types = this.cloud.data.machines?.machine_types;
     const price = types?.find(({ hardware_profile }) => hardware_profile === machine)?.price_per_hour;
-    const words = typeof price === 'number' ? trans.__('%1 credits/h', price) : '';
-    return [machineName(machine), words].filter(Boolean).join(' · ');
+    return [machineName(machine), priceLabel(price)].filter(Boolean).join(' · ');
   }
 }

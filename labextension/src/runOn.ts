@@ -7,6 +7,7 @@ import { Menu } from '@lumino/widgets';
 
 import { Cloud } from './cloud';
 import { asUiCall, COMMANDS } from './commands';
+import { priceLabel } from './format';
 import { cellToRun, mayRun, runCells } from './loading';
 import { machineFacts } from './machineFacts';
 import { KEY } from './machineMenu';
@@ -65,10 +66,7 @@ async function listMachines(cloud: Cloud): Promise<[string, string][]> {
       await cloud.refresh('status', 'machines');
     }
     const types = cloud.data.machines?.machine_types ?? [];
-    return types.map(({ hardware_profile: machine, price_per_hour: price }) => [
-      machine,
-      typeof price === 'number' ? trans.__('%1 credits/h', price) : ''
-    ]);
+    return types.map(({ hardware_profile: machine, price_per_hour: price }) => [machine, priceLabel(price)]);
   }
 }
 

@@ -66,6 +66,14 @@ def frequent_packages() -> dict[str, str]:
     return {**packages, **{module: name for module, name in PACKAGE_NAMES.items() if "." not in module}}
 
 
+@lru_cache(maxsize=1)
+def _frequent_names() -> tuple[frozenset[str], tuple[tuple[str, str], ...]]:
+    """Return the normal names of all frequent packages, and normal import and package of those that are compared."""
+    rows = frequent_packages().items()
+    compared = tuple((normalize_name(module), package) for module, package in islice(rows, _COMPARED))
+    return frozenset(normalize_name(package) for _, package in rows), compared
+
+
 def normalize_name(package: str) -> str:
     """Return the name of a package as an index compares it."""
     return re.sub(r"[-_.]+", "-", package).lower()
@@ -76,13 +84,11 @@ def similar_package(name: str) -> str | None:
 
     A name is similar if one letter is added, missing, replaced or swapped with its neighbor.
     """
-    modules, normal = frequent_packages(), normalize_name(name)
-    if len(normal) < _SHORTEST or name in modules or normal in map(normalize_name, modules.values()):
+    normal, (known_packages, compared) = normalize_name(name), _frequent_names()
+    if len(normal) < _SHORTEST or name in frequent_packages() or normal in known_packages:
         return None
-    for module, package in islice(modules.items(), _COMPARED):
-        if _differ_by_one(normal, normalize_name(module)) or _differ_by_one(normal, package):
-            return package
-    return None
+    similar = (row[1] for row in compared if any(_differ_by_one(normal, each) for each in row))
+    return next(similar, None)
 
 
 def _differ_by_one(first: str, second: str) -> bool:

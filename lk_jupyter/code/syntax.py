@@ -1,14 +1,15 @@
 """Syntax that a plain Python run can't understand, detected before anything is sent."""
 
 from __future__ import annotations
+import __future__
 
 import ast
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import lru_cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from lk_jupyter.errors import UsageError
 
@@ -30,6 +31,11 @@ _IN_PLACE = (
 )
 
 _Read = TypeVar("_Read")
+
+
+def future_features(values: Iterable[object]) -> list[Any]:
+    """Return the features of ``__future__`` among values."""
+    return [value for value in values if isinstance(value, type(__future__.annotations))]
 
 
 def without_warnings(make_tree: Callable[[], _Read]) -> _Read:

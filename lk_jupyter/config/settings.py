@@ -248,8 +248,9 @@ def _longest_run_seconds() -> int:
     return int(assumptions()["longest_run"])
 
 
-def _default_limit() -> int:
+def _default_run_seconds() -> int:
     """Return 600, or less if the account, the balance or a budget allows less."""
+    # The reference shows this sentence. Preparing a run reduces the value to what balance and budgets pay.
     return min(_longest_run_seconds(), int(setting("max_timeout")))
 
 
@@ -273,7 +274,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("api_key", None, "Key that signs you in; %lk_login stores it.", also=KEY_VARIABLES[1:], secret=True),
     Setting("org", None, "Organization to act for, by its slug.", _require_word, also=("LYCEUM_ORG",)),
     Setting("machine", "gpu.l40s", "Machine type of a run without --gpu and --machine.", _require_word),
-    Setting("timeout", _default_limit, "Time limit of a run, in seconds.", _parse_run_seconds),
+    Setting("timeout", _default_run_seconds, "Time limit of a run, in seconds.", _parse_run_seconds),
     Setting(
         "max_timeout",
         _longest_run_seconds,
@@ -356,11 +357,20 @@ _ROWS = {row.name: row for row in SETTINGS}
 _OLD_NAMES = {old: row.name for row in SETTINGS for old in row.old_names}
 
 
+#: The source of a default value.
+_DEFAULT = "default"
+
+
 class Resolved(NamedTuple):
     """A value, and its source in words; the repr omits the value, which may be a key."""
 
     value: Any
     source: str
+
+    @property
+    def is_default(self) -> bool:
+        """Return whether the value is the default."""
+        return self.source == _DEFAULT
 
     def __repr__(self) -> str:
         return f"Resolved(source={self.source!r})"
@@ -416,10 +426,10 @@ def resolve(name: str) -> Resolved:
         if setting("base_url") == LOCAL:
             return Resolved(None, "the local cloud has its own")
         key = credential()
-        return Resolved(key.token, key.source) if key else Resolved(None, "default")
+        return Resolved(key.token, key.source) if key else Resolved(None, _DEFAULT)
     text, source = _read_stored(setting_row, reading)
     if text in (None, ""):
-        resolved = Resolved(setting_row.default_value(), "default")
+        resolved = Resolved(setting_row.default_value(), _DEFAULT)
     else:
         resolved = Resolved(_parse_text(setting_row, str(text), source), source)
     reading.settings[name] = resolved

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from lk_jupyter.config.files import config_file, put_in_place
-from lk_jupyter.remote.sign import SIZE, signature
+from lk_jupyter.remote.sign import SIZE, STOP, signature
 
 _FILE = "signing.key"
 
@@ -28,6 +28,11 @@ def signing_key(name: str) -> bytes:
     If the secret can't be stored, keys are valid in this process only.
     """
     return signature(_read_or_create_secret(config_file().with_name(_FILE)), name.encode())
+
+
+def stop_content(token: str) -> bytes:
+    """Return the content of the object that requests the end of the run with this token."""
+    return signature(signing_key(token), STOP)
 
 
 @cache

@@ -146,9 +146,8 @@ def refuse_over_budget(
             )
         if _fits_limit(read_usage(connection, budget, request), request.amount, limit):
             continue
-        refresh_charges(
-            connection, budget, look_again
-        )  # runs that have ended since may have cost less than their maximum
+        # Runs that have ended since may have cost less than their maximum.
+        refresh_charges(connection, budget, look_again)
         use = read_usage(connection, budget, request)
         if not _fits_limit(use, request.amount, limit):
             raise UsageError(_refusal_text(budget, limit, use, request, request.amount))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 #: Key in a run's metadata with the ports of the start request.
@@ -25,6 +26,12 @@ REQUEST_KEY = "lk_request"
 
 #: Keys in a run's metadata: names of the outputs, whether the run may pickle them, and whether variables are carried.
 OUTPUTS_KEY, PICKLE_KEY, CARRY_KEY = "lk_outputs", "lk_pickle", "lk_carry"
+
+
+def returns_variables(metadata: Mapping[str, Any] | None) -> bool:
+    """Return whether a run sends variables back, by the metadata of its request."""
+    return bool({CARRY_KEY, OUTPUTS_KEY} & (metadata or {}).keys())
+
 
 #: Key in a run's metadata: the name of the session in this run.
 SESSION_KEY = "lk_session"

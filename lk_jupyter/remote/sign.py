@@ -8,7 +8,7 @@ SIZE = 32
 #: Kinds of frames that decide which values are read, written or set in the notebook: these frames are signed.
 KINDS = frozenset({"returned", "call", "checkpoint", "cell", "stored"})
 
-#: The content of the object that requests the end of a run, before its signature.
+#: The text whose signature is the content of the object that requests the end of a run.
 STOP = b"stop"
 
 #: Exit codes of code that was interrupted at such a request, or shortly before the time limit.

@@ -100,7 +100,7 @@ class Abort:
 
     @property
     def let_go_at(self) -> float:
-        """The moment at which whoever waits for the abort is let go, by the monotonic clock."""
+        """Return the moment at which whoever waits for the abort is let go, by the monotonic clock."""
         return max(time.monotonic(), self._grace_end) + LET_GO
 
     def hurry(self) -> None:

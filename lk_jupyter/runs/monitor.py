@@ -77,7 +77,7 @@ class RunMonitor:
 
     @property
     def silent_seconds(self) -> float | None:
-        """Seconds since the last answer of the server; None if the server answers.
+        """Return the seconds since the last answer of the server; None if the server answers.
 
         What a run costs in this time is unknown: the run may have ended.
         """

@@ -23,13 +23,12 @@ from lk_jupyter.api.logs import LogEntry, by_time
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.api.states import is_run_id
 from lk_jupyter.config.settings import setting
-from lk_jupyter.config.signing import signing_key
+from lk_jupyter.config.signing import stop_content
 from lk_jupyter.errors import NotFound, OutcomeUnknown, RunDetached, UsageError
 from lk_jupyter.journal.journal import JournalEntry, journal
 from lk_jupyter.machines.catalogue import hourly_price
 from lk_jupyter.protocol.bucket import GRACE, stop_key
-from lk_jupyter.protocol.metadata import CARRY_KEY, OUTPUTS_KEY, REQUEST_KEY, ports_in
-from lk_jupyter.remote.sign import STOP, signature
+from lk_jupyter.protocol.metadata import REQUEST_KEY, ports_in, returns_variables
 from lk_jupyter.runs.abort import Abort, abort_soon
 from lk_jupyter.runs.clock import Bill, calculate_bill, now
 from lk_jupyter.runs.follow import Ending, Follower
@@ -543,12 +542,12 @@ class Run:
     @property
     def _returns_variables(self) -> bool:
         """Whether this machine started the run, and the run returns variables."""
-        return bool({CARRY_KEY, OUTPUTS_KEY} & (self.request_metadata or {}).keys())
+        return returns_variables(self.request_metadata)
 
     def _request_stop(self) -> None:
         """Store the signed object at which the run returns its variables and ends. Raises StorageError."""
         token = str((self.request_metadata or {}).get(REQUEST_KEY))
-        self._session.storage.put(signature(signing_key(token), STOP), stop_key(token))
+        self._session.storage.put(stop_content(token), stop_key(token))
 
     def abort_unless_ended(self) -> None:
         """Abort the run in the background, unless its end is already known."""

@@ -8,8 +8,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from lk_jupyter.protocol.bucket import GRACE, stop_key
-from lk_jupyter.protocol.metadata import CARRY_KEY, OUTPUTS_KEY, REQUEST_KEY
-from lk_jupyter.remote.sign import STOP, signature
+from lk_jupyter.protocol.metadata import REQUEST_KEY, returns_variables
 
 if TYPE_CHECKING:
     from lk_jupyter.serverext.upstream import Upstream
@@ -25,6 +24,7 @@ async def stops_itself(upstream: Upstream, execution_id: str) -> bool:
     """Request a run of this machine to return its variables and to end; return whether the run ended in time."""
     from lk_jupyter.api._endpoint import endpoint_of  # noqa: PLC0415 (at first use)
     from lk_jupyter.api.execution import Execution, is_final  # noqa: PLC0415 (the same)
+    from lk_jupyter.config.signing import stop_content  # noqa: PLC0415 (the same)
     from lk_jupyter.serverext.storage import put  # noqa: PLC0415 (the same)
 
     end = time.monotonic() + GRACE
@@ -35,7 +35,7 @@ async def stops_itself(upstream: Upstream, execution_id: str) -> bool:
         token = await asyncio.to_thread(_find_token, execution_id)
         if token is None:
             return False
-        content = _signed_stop(token)
+        content = stop_content(token)
         await asyncio.wait_for(put(upstream, stop_key(token), len(content), _pieces(content)), GRACE)
         while time.monotonic() < end:
             answer = await upstream.call(endpoint_of(Execution.status), execution_id=execution_id)
@@ -55,13 +55,7 @@ def _find_token(execution_id: str) -> str | None:
 
     entry = journal().get(execution_id)
     metadata = (entry.request.get("metadata") or {}) if entry else {}
-    return str(metadata[REQUEST_KEY]) if {CARRY_KEY, OUTPUTS_KEY} & metadata.keys() else None
-
-
-def _signed_stop(token: str) -> bytes:
-    from lk_jupyter.config.signing import signing_key  # noqa: PLC0415 (at first use)
-
-    return signature(signing_key(token), STOP)
+    return str(metadata[REQUEST_KEY]) if returns_variables(metadata) else None
 
 
 async def _pieces(content: bytes) -> AsyncIterator[bytes]:

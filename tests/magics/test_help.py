@@ -81,13 +81,13 @@ def test_a_short_option_of_the_clouds_own_tool_is_translated(run_cell):
 
 
 def test_the_help_of_a_run_starts_with_six_commented_lines_and_groups_every_option(run_cell):
-    shown = run_cell("%%lk_run --help\nraise SystemExit")
-    head, *groups = re.split(r"^([A-Z][a-z ]+):\n", shown.partition("Most used::")[2], flags=re.MULTILINE)
+    output = run_cell("%%lk_run --help\nraise SystemExit")
+    head, *groups = re.split(r"^([A-Z][a-z ]+):\n", output.partition("Most used::")[2], flags=re.MULTILINE)
     assert len(re.findall(r"^ +%%lk_run --gpu A100.*  # \w", head, re.MULTILINE)) == 6
     assert groups[::2] == [group.title for group in GROUPS]
     for (title, _, example), text in zip(GROUPS, groups[1::2], strict=True):
         assert text.lstrip().startswith(f"{example.line}  # {example.comment}"), title
-    assert "More on an option: " in shown
+    assert "More on an option: " in output
 
 
 def test_every_option_of_a_run_is_in_one_group_and_every_example_parses():

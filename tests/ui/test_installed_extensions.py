@@ -139,10 +139,10 @@ def test_a_page_with_other_extensions_saves_one_receipt_for_each_run_and_logs_no
 def check_shortcuts(registered):
     """Check that no other command has a key of ours in the same place."""
     assert len(set(registered["commands"])) == len(registered["commands"])
-    ours = {(keys, selector) for command, keys, selector in registered["shortcuts"] if command.startswith("lk:")}
-    assert ours
+    shortcuts = {(keys, selector) for command, keys, selector in registered["shortcuts"] if command.startswith("lk:")}
+    assert shortcuts
     for command, keys, selector in registered["shortcuts"]:
-        assert command.startswith("lk:") or keys not in {key for key, _ in ours}, (command, keys, selector)
+        assert command.startswith("lk:") or keys not in {key for key, _ in shortcuts}, (command, keys, selector)
 
 
 def check_tools(python, saved):

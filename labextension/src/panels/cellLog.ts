@@ -66,7 +66,7 @@ export class CellLog {
   /** Lines that the notebook left out before this connection; null until that number is needed. */
   private hiddenBefore: number | null = null;
   private readonly id: string;
-  private readonly asks = new AbortController();
+  private readonly abortController = new AbortController();
 
   constructor(
     private readonly outputs: CellOutputs,
@@ -80,7 +80,7 @@ export class CellLog {
 
   dispose(): void {
     this.isReading = false;
-    this.asks.abort();
+    this.abortController.abort();
   }
 
   private async read(): Promise<void> {
@@ -91,7 +91,7 @@ export class CellLog {
         return;
       }
       try {
-        const { return_code: code, error } = await follow(this.id, this.asks.signal, listener, after);
+        const { return_code: code, error } = await follow(this.id, this.abortController.signal, listener, after);
         if (code !== null || error !== null || !this.isActive()) {
           this.end();
           return;

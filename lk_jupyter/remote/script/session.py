@@ -182,7 +182,7 @@ def _download(link: str) -> bytes:
 
     from ..values import transfer as rooms
 
-    with rooms._link_opener(link).open(urllib.request.Request(link), timeout=60) as answer:
+    with rooms.link_opener(link).open(urllib.request.Request(link), timeout=60) as answer:
         content: bytes = answer.read()
     return content
 

@@ -19,28 +19,28 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import types
 
-#: Seconds between two looks for the stop object, and until the first look: most runs have ended by then.
-_PACE, _FIRST = 0.5, 0.5
+#: Seconds until the first look for the stop object, when most runs have ended, and the fewest between two looks.
+_PACE = 0.5
 
 #: Seconds after which code that has caught the interrupt is interrupted again.
-_AGAIN = 4.0
+_REPEAT_SECONDS = 4.0
 
 #: Moment of the import, shortly after the start of the process.
 _START = time.monotonic()
 
-_why = ""
+_reason = ""
 
 
-def watch(link: str, limit: float) -> None:
+def watch_for_stop(link: str, limit: float) -> None:
     """Interrupt the code when the object of ``link`` exists, or shortly before ``limit`` seconds of the run."""
     if threading.current_thread() is not threading.main_thread():
         return
     signal.signal(signal.SIGINT, _on_signal)
-    end = time.monotonic() - _age() + limit - sign.saving_seconds(limit)
-    threading.Thread(target=_watch, args=(link, end), name="lk-stop", daemon=True).start()
+    end = time.monotonic() - _process_age() + limit - sign.saving_seconds(limit)
+    threading.Thread(target=_wait_for_stop, args=(link, end), name="lk-stop", daemon=True).start()
 
 
-def _age() -> float:
+def _process_age() -> float:
     """Return the seconds since the process started, or since this module was imported if the system has no record."""
     try:
         with open("/proc/self/stat", encoding="ascii", errors="replace") as file:
@@ -51,12 +51,12 @@ def _age() -> float:
     return max(age, time.monotonic() - _START)
 
 
-def _watch(link: str, end: float) -> None:
-    time.sleep(min(_FIRST, max(0.0, end - time.monotonic())))
+def _wait_for_stop(link: str, end: float) -> None:
+    time.sleep(min(_PACE, max(0.0, end - time.monotonic())))
     pace, is_requested = _PACE, False
     while time.monotonic() < end and not is_requested:
         started = time.monotonic()
-        is_requested = bool(driver._key) and _is_signed(_read(link))
+        is_requested = bool(driver._key) and _is_signed(_read_stop_object(link))
         pace = min(max(_PACE, 5 * (time.monotonic() - started)), 2.0)  # a slow bucket takes little of the run's time
         if not is_requested:
             time.sleep(max(0.0, min(pace, end - time.monotonic())))
@@ -65,12 +65,12 @@ def _watch(link: str, end: float) -> None:
     )
 
 
-def _read(link: str) -> bytes:
+def _read_stop_object(link: str) -> bytes:
     """Return the first bytes of an object; empty if the object can't be read, or doesn't exist yet."""
     from ..values import transfer
 
     try:
-        with transfer._link_opener(link).open(link, timeout=5) as answer:
+        with transfer.link_opener(link).open(link, timeout=5) as answer:
             content: bytes = answer.read(100)
     except (OSError, ValueError):
         return b""
@@ -81,10 +81,10 @@ def _is_signed(content: bytes) -> bool:
     return len(content) > 0 and sign.is_signed(driver._key, content, sign.STOP)
 
 
-def _interrupt(exit_code: int, why: str) -> None:
-    global _why
-    driver.exit_code, _why = exit_code, why
-    for pause in (_AGAIN, 0.0):
+def _interrupt(exit_code: int, reason: str) -> None:
+    global _reason
+    driver.exit_code, _reason = exit_code, reason
+    for pause in (_REPEAT_SECONDS, 0.0):
         if hasattr(signal, "pthread_kill"):  # wakes the main thread from a system call
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
         else:
@@ -96,5 +96,5 @@ def _on_signal(number: int, frame: types.FrameType | None) -> None:
     """Interrupt the code, and only the code: nothing that packs and sends the variables."""
     while frame is not None:
         if frame.f_code is driver._execute.__code__:
-            raise KeyboardInterrupt(_why)
+            raise KeyboardInterrupt(_reason)
         frame = frame.f_back

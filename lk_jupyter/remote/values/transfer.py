@@ -70,7 +70,7 @@ def upload_object(link: str, pieces: Sequence[Any]) -> None:
 
 def _download_part(link: str, start: int, part: memoryview) -> None:
     request = urllib.request.Request(link, headers={"Range": "bytes={}-{}".format(start, start + len(part) - 1)})
-    with _link_opener(link).open(request, timeout=_PATIENCE) as answer:
+    with link_opener(link).open(request, timeout=_PATIENCE) as answer:
         if answer.status != 206:
             raise Failed("the bucket does not give parts of objects")
         got = 0
@@ -84,7 +84,7 @@ def _download_part(link: str, start: int, part: memoryview) -> None:
 def _upload_once(link: str, pieces: Sequence[Any], size: int) -> None:
     headers = {"Content-Length": str(size), "Content-Type": "application/octet-stream"}
     request = urllib.request.Request(link, data=_Again(pieces), headers=headers, method="PUT")
-    with _link_opener(link).open(request, timeout=_PATIENCE) as answer:
+    with link_opener(link).open(request, timeout=_PATIENCE) as answer:
         answer.read()
 
 
@@ -98,7 +98,7 @@ class _Again:
         return iter(self._pieces)
 
 
-def _link_opener(link: str) -> urllib.request.OpenerDirector:
+def link_opener(link: str) -> urllib.request.OpenerDirector:
     """Return the opener of a link; links to this machine bypass the proxy of the environment."""
     inside = urlsplit(link).hostname in ("127.0.0.1", "localhost", "::1")
     return urllib.request.build_opener(urllib.request.ProxyHandler({})) if inside else urllib.request.build_opener()

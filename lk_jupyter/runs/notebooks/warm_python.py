@@ -83,7 +83,7 @@ _SOONEST, _LATEST = 1, 60
 _SAVING = 300
 
 #: Seconds after which a server without a kernel ends: a kernel can take long to start on a busy machine.
-_UNUSED = 120
+_UNUSED_SECONDS = 120
 
 #: Run id → session, for the connected sessions of this process.
 _open: dict[str, WarmPython] = {}
@@ -113,7 +113,7 @@ def _flags(minutes: float) -> list[str]:
     kernels = {"cull_idle_timeout": seconds + _SAVING, "cull_interval": pace, "cull_connected": True}
     return [
         *(f"--MappingKernelManager.{name}={value}" for name, value in kernels.items()),
-        f"--ServerApp.shutdown_no_activity_timeout={_UNUSED}",
+        f"--ServerApp.shutdown_no_activity_timeout={_UNUSED_SECONDS}",
     ]
 
 
@@ -272,7 +272,7 @@ class WarmPython:
         self.prepare()
         phases["start"], phase_start = time.monotonic() - phase_start, time.monotonic()
         settings, session = bundle.payload.settings, self.run.session
-        links = upload_variables(session, settings, bundle, self._awake(report)) if bundle.payload.parts else None
+        links = upload_variables(session, settings, bundle, self._keep_awake(report)) if bundle.payload.parts else None
         phases["upload"], phase_start = time.monotonic() - phase_start, time.monotonic()
         self.bring(bundle, links)
         phases["environment"] = time.monotonic() - phase_start
@@ -282,7 +282,7 @@ class WarmPython:
         finish = f"{_SESSION_MODULE}.finish({self._question!r}, __import__('IPython').get_ipython())"
         return self.execute(above + source.code, wants={_ANSWER: finish} if bundle.payload.parts else None)
 
-    def _awake(self, report: Callable[[str], None]) -> Callable[[str], None]:
+    def _keep_awake(self, report: Callable[[str], None]) -> Callable[[str], None]:
         """Return ``report``, which also keeps the session from ending as idle during a long upload."""
         pause, last = 60 * self.idle / 4, time.monotonic()
 

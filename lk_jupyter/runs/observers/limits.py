@@ -53,7 +53,7 @@ class StepRate:
 
     @property
     def rest(self) -> tuple[int, int, float] | None:
-        """The last step, the number of all steps, and the seconds that the rest takes; None without a known rate."""
+        """Return the last step, the number of all steps, and the seconds that the rest takes; None without a rate."""
         for total, (now, step) in self._last.items():
             start, first = self._first[total]
             if total not in self._repeated and first < step < total and now > start:

@@ -1,7 +1,6 @@
 """The bundle of a run: code, files, packages, variables and machine in one request. Nothing is sent here."""
 
 from __future__ import annotations
-import __future__
 
 import ast
 import json
@@ -27,7 +26,7 @@ from lk_jupyter.code.imports import imported_names, local_files
 from lk_jupyter.code.ipython import as_python, check_magics, shows_last
 from lk_jupyter.code.packages import installed_requirements, refuse_similar
 from lk_jupyter.code.source import Source
-from lk_jupyter.code.syntax import check_code, parse
+from lk_jupyter.code.syntax import check_code, future_features, parse
 from lk_jupyter.errors import UsageError
 from lk_jupyter.machines.catalogue import machine_cost, seconds_for
 from lk_jupyter.options.runs import MachineOptions, RunOptions
@@ -315,8 +314,7 @@ def _interactivity() -> bool | str:
 
 def _future_flags(namespace: Mapping[str, Any]) -> int:
     """Return the compiler flags of ``__future__`` features that earlier cells imported: later cells have them too."""
-    features = [value for value in list(namespace.values()) if isinstance(value, type(__future__.annotations))]
-    return reduce(or_, [feature.compiler_flag for feature in features], 0)
+    return reduce(or_, [feature.compiler_flag for feature in future_features(list(namespace.values()))], 0)
 
 
 def _foreign_modules(modules: AbstractSet[str], files: RunFiles, folder: Path) -> set[str]:

@@ -182,8 +182,9 @@ def resolve_limits(session: Connection, options: MachineOptions, machine: Machin
     The default time limit is reduced if the balance, or the rest of a budget, doesn't pay for all runs until then.
     """
     max_cost = setting("max_cost") if options.max_cost is None else options.max_cost
-    timeout, source = resolve("timeout")
-    if options.timeout is None and source == "default" and (worst_case := machine_cost(machine, timeout)):
+    resolved = resolve("timeout")
+    timeout = resolved.value
+    if options.timeout is None and resolved.is_default and (worst_case := machine_cost(machine, timeout)):
         rest = remaining_credits(session)
         balance = balance_watch(session).read_unless_enough(worst_case * count)
         available = min((amount for amount in (rest, balance) if amount is not None), default=worst_case * count)

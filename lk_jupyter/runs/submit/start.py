@@ -31,7 +31,7 @@ from lk_jupyter.api.workloads import (
 from lk_jupyter.config.assumptions import DEFAULT, Assumptions
 from lk_jupyter.config.settings import setting
 from lk_jupyter.config.signing import signing_key
-from lk_jupyter.errors import BadRequest, Invalid, InvalidResponse, LkError, OutcomeUnknown, ServerError
+from lk_jupyter.errors import ApiError, BadRequest, Invalid, InvalidResponse, LkError, OutcomeUnknown, ServerError
 from lk_jupyter.protocol.metadata import REQUEST_KEY
 from lk_jupyter.protocol.parts import KEY, MARK, PREFIX, SETTINGS, is_internal, own_name
 from lk_jupyter.runs.package.bundle import Bundle
@@ -184,6 +184,12 @@ def longest_named(refusal: str) -> int | None:
     return int(match[1]) if match else None
 
 
+def shorter_limit(refusal: ApiError, timeout: int) -> int | None:
+    """Return the time limit, in seconds, that a refusal of a start allows in place of ``timeout``; None without one."""
+    longest = longest_named(refusal.detail)
+    return longest if longest and longest < timeout else None
+
+
 def longest_notebook(assumptions: Assumptions) -> int:
     """Return the longest known time limit of a hosted Jupyter server, in seconds."""
     assumption = assumptions.resolve("notebook_limit")
@@ -195,8 +201,8 @@ def _start_as_long_as_allowed(client: Client, request: DockerExecutionRequest) -
     try:
         answer = client.execution.start_image(request)
     except (Invalid, BadRequest) as refusal:
-        longest = longest_named(refusal.detail)
-        if not longest or longest >= request.timeout:
+        longest = shorter_limit(refusal, request.timeout)
+        if longest is None:
             raise
         answer = client.execution.start_image(request.model_copy(update={"timeout": longest}))
         client.assumptions.store_finding("notebook_limit", str(longest))

@@ -46,7 +46,7 @@ from lk_jupyter.runs.log import log_path, set_log_aside
 from lk_jupyter.runs.package import secret_scan
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.submit.budget import enforce_budgets
-from lk_jupyter.runs.submit.start import REPEATED, find_marked, longest_named, start_once
+from lk_jupyter.runs.submit.start import REPEATED, find_marked, shorter_limit, start_once
 from lk_jupyter.runs.submit.upload import upload_inputs, with_links
 from lk_jupyter.runs.variables.state import remember
 from lk_jupyter.text.secrets import MARK, redact_values
@@ -302,9 +302,8 @@ class Submission:
         try:
             return start_once(self._client, complete)
         except (Invalid, BadRequest) as refusal:
-            longest = longest_named(refusal.detail)
-            is_default = complete.options.timeout is None and resolve("timeout").source == "default"
-            if not is_default or longest is None or longest >= complete.timeout:
+            longest = shorter_limit(refusal, complete.timeout)
+            if longest is None or complete.options.timeout is not None or not resolve("timeout").is_default:
                 raise
         self._client.assumptions.store_finding("longest_run", str(longest))
         limit = {"timeout": longest}

@@ -381,7 +381,7 @@ def _assign_blobs(leaves: list[tuple[dict[str, Any], Write]]) -> list[Blob]:
     small = [(leaf, write) for leaf, write in leaves if leaf["size"] < ALONE]
     for leaf, write in leaves:
         if leaf["size"] >= ALONE:
-            parts = _cut(leaf["size"], write)
+            parts = _cut_leaf(leaf["size"], write)
             leaf.update(blob=len(blobs), at=0)
             blobs += parts
             leaf["sha256"] = parts[0].key if len(parts) == 1 else fingerprint(write)
@@ -395,7 +395,7 @@ def _assign_blobs(leaves: list[tuple[dict[str, Any], Write]]) -> list[Blob]:
     return blobs
 
 
-def _cut(size: int, write: Write) -> list[Blob]:
+def _cut_leaf(size: int, write: Write) -> list[Blob]:
     """Return the blobs of a leaf: a large leaf is cut where its writer starts a new array.
 
     An array that didn't change, such as a column of a frame, is the same blob as before and isn't uploaded again.
@@ -417,10 +417,10 @@ def _cut(size: int, write: Write) -> list[Blob]:
             starts.append(starts[-1] + most)
 
     write(count)
-    return [_make_blob(end - start, _slice(write, start, end)) for start, end in pairwise([*starts, position])]
+    return [_make_blob(end - start, _slice_write(write, start, end)) for start, end in pairwise([*starts, position])]
 
 
-def _slice(write: Write, start: int, end: int) -> Write:
+def _slice_write(write: Write, start: int, end: int) -> Write:
     """Return a function that writes only the bytes from ``start`` to ``end``."""
 
     def write_slice(sink: Callable[[Any], object]) -> None:

@@ -1,7 +1,6 @@
 """Apply the changes of a run with --sync to the objects of the notebook."""
 
 from __future__ import annotations
-import __future__
 
 import copy
 import sys
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from lk_jupyter.code.syntax import future_features
 from lk_jupyter.errors import LkError
 from lk_jupyter.protocol.bucket import VALUES
 from lk_jupyter.protocol.json_limits import load_json
@@ -179,7 +179,7 @@ class ChangedState:
 
 def _keep_future(names: Mapping[str, Any], namespace: Mapping[str, Any]) -> None:
     """Turn on the ``__future__`` features that the run imported, for later cells of the notebook."""
-    features = [value for value in names.values() if isinstance(value, type(__future__.annotations))]
+    features = future_features(names.values())
     shell: Any = namespace["get_ipython"]() if features and "get_ipython" in namespace else None
     compiler: Any = getattr(shell, "compile", None)
     for feature in features if hasattr(compiler, "flags") else ():

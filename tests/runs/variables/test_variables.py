@@ -904,9 +904,9 @@ def test_pieces_join_what_is_small_and_cut_what_is_large():
         sink(memoryview(large))
         sink(b"b" * 3)
 
-    made = list(iterate_pieces(write))
-    assert b"".join(made) == b"a" + large + b"bbb"
-    assert [len(piece) for piece in made] == [1, PIECE, PIECE, 5 + 3] or max(map(len, made)) <= PIECE
+    pieces = list(iterate_pieces(write))
+    assert b"".join(pieces) == b"a" + large + b"bbb"
+    assert [len(piece) for piece in pieces] == [1, PIECE, PIECE, 5 + 3] or max(map(len, pieces)) <= PIECE
 
 
 def test_an_error_while_writing_is_raised_where_the_pieces_are_taken():
@@ -923,9 +923,9 @@ def test_whoever_stops_taking_pieces_stops_their_making():
         while True:
             sink(b"x" * PIECE)
 
-    taken = iterate_pieces(write)
-    next(taken)
-    taken.close()
+    pieces = iterate_pieces(write)
+    next(pieces)
+    pieces.close()
     maker = next((thread for thread in threading.enumerate() if thread.name == "lk-pieces"), None)
     if maker:
         maker.join(PATIENCE)
