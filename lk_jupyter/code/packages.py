@@ -68,7 +68,7 @@ def frequent_packages() -> dict[str, str]:
 
 @lru_cache(maxsize=1)
 def _frequent_names() -> tuple[frozenset[str], tuple[tuple[str, str], ...]]:
-    """Return the normal names of all frequent packages, and normal import and package of those that are compared."""
+    """Return the normal names of all frequent packages, and normal import and package of the compared rows."""
     rows = frequent_packages().items()
     compared = tuple((normalize_name(module), package) for module, package in islice(rows, _COMPARED))
     return frozenset(normalize_name(package) for _, package in rows), compared
