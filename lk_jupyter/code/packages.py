@@ -84,8 +84,8 @@ def similar_package(name: str) -> str | None:
 
     A name is similar if one letter is added, missing, replaced or swapped with its neighbor.
     """
-    normal, (known_packages, compared) = normalize_name(name), _frequent_names()
-    if len(normal) < _SHORTEST or name in frequent_packages() or normal in known_packages:
+    normal, (package_names, compared) = normalize_name(name), _frequent_names()
+    if len(normal) < _SHORTEST or name in frequent_packages() or normal in package_names:
         return None
     similar = (row[1] for row in compared if any(_differ_by_one(normal, each) for each in row))
     return next(similar, None)
