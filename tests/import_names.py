@@ -22,11 +22,18 @@ FACTOR = 3
 #: Imports of more packages than this are namespaces, such as ``google``: their package can't be known.
 NAMESPACE = 5
 
-#: Folders that packages install by mistake.
+#: Folders that packages install by mistake, and common words that no import of another package means.
 MISTAKES = {
     *("tests", "test", "testing", "conftest", "docs", "doc", "examples", "example", "samples", "notebooks"),
     *("benchmarks", "benchmark", "src", "lib", "bin", "build", "dist", "scripts", "script", "tools", "tool"),
     *("utils", "util", "common", "core", "config", "setup", "data", "models", "images", "main"),
+    *("DUMMY", "Examples", "FAKE_NAME", "build_backend", "build_tests", "build_tools", "build_utils", "demo"),
+    *("cdk_integration_tests", "integration_tests", "sast_integration_tests", "testfunctions", "third_party"),
+    *("authorization", "base", "bits", "certs", "cli", "clidriver", "com", "common_util", "cpp", "cpython"),
+    *("ddc459050edb75a05942__mypyc", "enhancement_proposals", "es", "exceptions", "exchange", "extension_templates"),
+    *("gallery", "include", "interactive", "internet", "meta", "node_modules", "numbergen", "org", "plugin", "ptr"),
+    *("packaging_legacy_version", "results", "runtime_client", "services", "shell", "swagger", "timer", "typings"),
+    *("v2", "validate", "version", "wheelhouse", "wheels"),
 }
 
 HEAD = "# Imports of PyPI's packages, most downloaded first, from pigar (BSD-3-Clause): see tests/import_names.py\n"
