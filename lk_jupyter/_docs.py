@@ -253,6 +253,7 @@ _MORE = {
     "lk_jupyter.runs.outcome": ("Result",),
     "lk_jupyter.runs.variables.download": ("Outputs",),
     "lk_jupyter.runs.clock": ("Bill",),
+    "lk_jupyter.runs.timing": ("RunTiming",),
     "lk_jupyter.runs.fanout.fanout": ("FanOut",),
     "lk_jupyter.runs.fanout.comparison": ("MemberResult",),
     "lk_jupyter.runs.metrics.summary": ("GpuUsage",),

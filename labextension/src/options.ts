@@ -2,8 +2,10 @@
 
 /** Option of `%%lk_run` → what it does. */
 export const RUN_OPTIONS: Record<string, string> = {
-  "--gpu": "GPU, such as A100. \"A100|H100\" takes the first that you may use; A100,H100 starts one run on each.",
+  "--gpu": "GPU, such as A100. \"A100|H100\" is the first that you may use; any is the cheapest available; A100,H100 starts one run on each.",
   "--machine": "Machine type, such as gpu.a100 or cpu, instead of --gpu. Commas start one run on each.",
+  "--memory": "Minimum GPU memory, in GiB. With --gpu any, the cheapest match runs.",
+  "--max-price": "Maximum price of the machine, in credits per hour.",
   "--timeout": "Time limit, such as 90s, 10m or 1h30m. Default: setting timeout. At most: setting max_timeout.",
   "--max-cost": "Stop the run before it costs more credits than this. Default: setting max_cost.",
   "--save": "Variable for the Run; for several runs, the table as a DataFrame.",
@@ -16,8 +18,8 @@ export const RUN_OPTIONS: Record<string, string> = {
   "--no-hints": "Show no hints on failures or slow runs. For all runs: %lk_config hints off.",
   "--allow-secrets": "Send the run even if it seems to contain a secret.",
   "--dry-run": "Show the request and its highest possible cost; send nothing.",
-  "-r": "Packages: a requirements file, names such as 'torch>=2.4', or auto for imports, in this kernel's versions.",
-  "--requirements": "Packages: a requirements file, names such as 'torch>=2.4', or auto for imports, in this kernel's versions.",
+  "-r": "Packages: names such as 'torch>=2.4', a requirements file, auto for imports, or project for its lock.",
+  "--requirements": "Packages: names such as 'torch>=2.4', a requirements file, auto for imports, or project for its lock.",
   "--files": "Files to upload, as paths or globs. Local modules that the code imports are uploaded automatically.",
   "--attach": "auto: if the same code already started from here, follow that run; otherwise start a new one.",
   "--arg": "Argument for sys.argv; may be repeated.",

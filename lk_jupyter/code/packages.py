@@ -129,8 +129,9 @@ def installed_requirements(names: AbstractSet[str], requirements: Iterable[str] 
     """Return ``package==version`` of this kernel for each import outside the standard library.
 
     An import that no package of this kernel provides is required without a version if the package is frequent.
-    ``requirements`` are all requirements of the line, whose packages may provide unknown imports. Raises UsageError
-    for unknown imports if the line lists no packages, and for a name that is similar to a frequent package.
+    ``requirements`` are all requirements of the run, which stay as listed, and whose packages may provide unknown
+    imports. Raises UsageError for unknown imports if nothing is listed, and for a name that is similar to a frequent
+    package.
     """
     provided, frequent = providers(), frequent_packages()
     foreign = names - set(sys.stdlib_module_names)
@@ -152,7 +153,8 @@ def installed_requirements(names: AbstractSet[str], requirements: Iterable[str] 
         )
     local = {package for name in foreign for package in provided.get(name, ())}
     elsewhere = {frequent[name] for name in foreign & frequent.keys() if name not in provided}
-    return sorted([*(f"{package}=={local_version(package)}" for package in local), *elsewhere])
+    pins = [*(f"{package}=={local_version(package)}" for package in local), *elsewhere]
+    return sorted(pin for pin in pins if normalize_name(pin.partition("==")[0]) not in listed)
 
 
 def refuse_similar(package: str) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.config.files import working_folder
+
+if TYPE_CHECKING:
+    from lk_jupyter.code.script_block import ScriptBlock
 
 
 @dataclass(frozen=True)
@@ -16,7 +19,7 @@ class Source:
 
     ``first_line`` is the number of the code's first line in the author's view: 2 under a cell magic. Local modules and
     files are searched in ``folder``. ``values`` are variables that are set before the code starts, ``namespace`` holds
-    the variables that can be uploaded.
+    the variables that can be uploaded. ``block`` is the script block if the code doesn't contain it, as for a notebook.
     """
 
     code: str
@@ -26,3 +29,4 @@ class Source:
     is_cell: bool = False
     values: Mapping[str, Any] = field(default_factory=dict)
     namespace: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    block: ScriptBlock | None = None

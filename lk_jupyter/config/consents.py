@@ -50,7 +50,7 @@ def allowed_bytes(place: Place) -> int:
     if place in _answers:
         return _answers[place]
     size = _read_answers().get(place.key, 0) if place.notebook else 0
-    if size and _is_trusted(Path(place.notebook)):
+    if size and is_trusted(Path(place.notebook)):
         _answers[place] = size
         return size
     return 0
@@ -105,7 +105,7 @@ def _read_answers() -> dict[str, int]:
     return {}
 
 
-def _is_trusted(path: Path) -> bool:
+def is_trusted(path: Path) -> bool:
     """Whether Jupyter's signatures on this machine contain the notebook, as after the user trusted or saved it."""
     try:
         import nbformat  # noqa: PLC0415 (a kernel may lack it)

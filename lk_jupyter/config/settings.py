@@ -283,6 +283,12 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("max_cost", None, "Maximum cost of a run without --max-cost, in credits.", parse_credits),
     Setting(
+        "requirements",
+        None,
+        "Packages of a run without -r: auto for its imports, or project for the lock next to the notebook.",
+        _choice_parser("auto", "project"),
+    ),
+    Setting(
         "read_only",
         default=False,
         help="Refuse everything that spends, writes or deletes: on or off. Stopping a run stays possible.",

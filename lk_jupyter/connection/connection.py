@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from lk_jupyter.api._endpoint import Call
     from lk_jupyter.api.storage import StorageCredentials
+    from lk_jupyter.api.vms import VMAvailability
     from lk_jupyter.connection.gate import End, Reservation, SpendingGate
     from lk_jupyter.storage.storage import Storage
 
@@ -60,6 +61,8 @@ class Connection:
         self._storage: Storage | None = None
         self._catalogue: Catalogue | None = None
         self._read = 0.0
+        self._vm_availability: VMAvailability | None = None
+        self._vm_read = -1.0
         self._opening = threading.Lock()
         renew_in_child(self)
 
@@ -167,6 +170,15 @@ class Connection:
             self._catalogue = Catalogue.of(self._types(available), available)
             self._read = time.monotonic()
         return self._catalogue
+
+    def vm_availability(self) -> VMAvailability | None:
+        """Return which GPUs are available now; None if the server doesn't report it. Cached as the machine types."""
+        self.machines()
+        if self._vm_read < self._read:
+            with suppress(ApiError):
+                self._vm_availability = self.client.vms.availability()
+            self._vm_read = time.monotonic()
+        return self._vm_availability
 
     def _types(self, available: list[str]) -> list[MachineType]:
         """Return the machine types; if the server lists none, the launchable types at the prices of VMs."""

@@ -109,7 +109,7 @@ class Journal:
         query = "WHERE execution_id >= ? AND substr(execution_id, 1, ?) = ? ORDER BY execution_id, rowid DESC"
         return list(self._select(query, prefix, len(prefix), prefix))
 
-    def entries(
+    def entries(  # noqa: PLR0913 (independent conditions)
         self,
         *,
         limit: int | None = None,
@@ -117,10 +117,11 @@ class Journal:
         base_url: str | None = None,
         since: float | None = None,
         code_hash: str | None = None,
+        with_files: bool = True,
     ) -> list[JournalEntry]:
         """Return entries, newest first: of a server or a code, created since a moment, still active.
 
-        Requests include their files, which are large, only if ``code_hash`` is given.
+        Requests include their files, which are large, only if ``code_hash`` is given, and ``with_files``.
         """
         conditions: dict[str, Any] = {
             "base_url = ?": base_url,
@@ -132,7 +133,7 @@ class Journal:
         where = " AND ".join([*chosen, f"state NOT IN ({_placeholders(ended)})" if ended else "1"])
         query = f"WHERE {where} ORDER BY rowid DESC LIMIT ?"
         values = [*chosen.values(), *ended, -1 if limit is None else limit]
-        return list(self._select(query, *values, is_complete=code_hash is not None))
+        return list(self._select(query, *values, is_complete=with_files and code_hash is not None))
 
     def spent(self, since: float | None = None, notebook: str | None = None) -> Decimal:
         """Return the cost of the ended runs, in credits."""

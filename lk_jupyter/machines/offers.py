@@ -147,11 +147,31 @@ def _sort_key(value: Any) -> Any:
 
 def cheapest(offers: Sequence[MachineOffer], need: MachineFilter) -> MachineOffer:
     """Return the cheapest machine that fits, is allowed and is available. Raises UsageError without such a machine."""
+    return cheapest_first(offers, need)[0]
+
+
+def cheapest_first(offers: Sequence[MachineOffer], need: MachineFilter) -> list[MachineOffer]:
+    """Return the machines that fit, are allowed and are available, the cheapest first. Raises UsageError for none."""
     needed = MachineFilter(need.memory_gib, need.price, available=True, text=need.text)
     priced = [offer for offer in filter_offers(offers, needed) if offer.price_per_hour is not None]
     if not priced:
         raise UsageError(_explain_no_match(offers, need))
-    return sort_offers(priced)[0]
+    return sort_offers(priced)
+
+
+def nearest_matches(offers: Sequence[MachineOffer], need: MachineFilter) -> list[tuple[MachineOffer, str]]:
+    """Return available machines that almost fit, each with the option of the line that includes it."""
+    usable = [offer for offer in sort_by_price(offers) if offer.allowed and offer.free is not False]
+    large = [offer for offer in usable if (offer.memory_gib or 0) >= need.memory_gib]
+    cheap = [offer for offer in usable if need.price is None or (offer.price_per_hour or 0) <= need.price]
+    rows = [(offer, f"--max-price {offer.price_per_hour}") for offer in large[:1]]
+    largest = max(cheap, key=lambda offer: offer.memory_gib or 0, default=None)
+    return rows + ([(largest, f"--memory {largest.memory_gib}")] if largest and largest.memory_gib else [])
+
+
+def sort_by_price(offers: Iterable[MachineOffer]) -> list[MachineOffer]:
+    """Return the machines with a published price, the cheapest first."""
+    return sort_offers(offer for offer in offers if offer.price_per_hour is not None)
 
 
 def _explain_no_match(offers: Sequence[MachineOffer], need: MachineFilter) -> str:

@@ -52,6 +52,7 @@ from lk_jupyter.options.runs import (
 )
 from lk_jupyter.protocol.parts import plain_name
 from lk_jupyter.runs.fanout.plan import prepare_plans
+from lk_jupyter.runs.history.forecast import forecast_run
 from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
 from lk_jupyter.runs.monitor import RunMonitor
 from lk_jupyter.runs.observers.default import default_observers
@@ -189,7 +190,7 @@ def start_several(session: Session, cell: str, options: RunOptions, shell: Inter
 def start(session: Session, bundle: Bundle, options: StartOptions, shell: InteractiveShell) -> None:
     """Start a prepared run and follow it, or show the plan with ``--dry-run``."""
     if options.dry_run:
-        display(plan_view(bundle, budget_usage(session)))
+        display(plan_view(bundle, budget_usage(session), forecast_run(bundle, session.base_url)))
         return
     (bundle,) = require_consent([bundle], ask)
     observers = default_observers(session, options, bundle, namespace=shell.user_ns)

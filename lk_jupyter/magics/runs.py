@@ -17,7 +17,7 @@ from lk_jupyter.api.logs import LogEntry, by_time
 from lk_jupyter.api.states import state_label
 from lk_jupyter.api.workloads import Workload
 from lk_jupyter.config.read_only import refuse_if_read_only
-from lk_jupyter.errors import ApiError, NotFound, OutcomeUnknown, UsageError
+from lk_jupyter.errors import NotFound, OutcomeUnknown, UsageError
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.machines.catalogue import price_label
 from lk_jupyter.magics._engine.ask import ask
@@ -122,17 +122,8 @@ def lk_status(options: RunIdOptions, shell: InteractiveShell) -> None:  # noqa: 
     record, machine = run.record, run.machine
     line = receipt(record, machine, bill=None if is_final(record.status) else run.bill(record))
     reason = str(build_error(record)) if line.mark in "✗■" else ""
-    line.notice = "\n".join(filter(None, [" · ".join(_phases(run)), reason]))
+    line.notice = "\n".join(filter(None, [run.timing().label, reason]))
     display(line)
-
-
-def _phases(run: Run) -> list[str]:
-    """Return a label with the duration of each phase, if the server reports phases."""
-    with suppress(ApiError):
-        timing = run.session.client.execution.timing(run.execution_id).timing
-        phases = timing.phases if timing and timing.phases else {}
-        return [f"{name} {duration_label(phase.duration)}" for name, phase in phases.items() if phase.duration]
-    return []
 
 
 @magic(DeleteRunOptions)

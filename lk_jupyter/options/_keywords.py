@@ -13,9 +13,15 @@ class RunKeywords(TypedDict, total=False):
     """Options of ``session.run``."""
 
     gpu: str | None
-    """GPU, such as A100. "A100|H100" takes the first that you may use; A100,H100 starts one run on each."""
+    """GPU, such as A100. "A100|H100" is the first that you may use; any is the cheapest available; A100,H100 starts
+    one run on each.
+    """
     machine: str | None
     """Machine type, such as gpu.a100 or cpu, instead of --gpu. Commas start one run on each."""
+    memory: float | None
+    """Minimum GPU memory, in GiB. With --gpu any, the cheapest match runs."""
+    max_price: Decimal | float | str | None
+    """Maximum price of the machine, in credits per hour."""
     timeout: int | str | None
     """Time limit, such as 90s, 10m or 1h30m. Default: setting timeout. At most: setting max_timeout."""
     max_cost: Decimal | float | str | None
@@ -31,7 +37,7 @@ class RunKeywords(TypedDict, total=False):
     allow_secrets: bool | None
     """Send the run even if it seems to contain a secret."""
     requirements: list[str] | tuple[str, ...] | None
-    """Packages: a requirements file, names such as 'torch>=2.4', or auto for imports, in this kernel's versions."""
+    """Packages: names such as 'torch>=2.4', a requirements file, auto for imports, or project for its lock."""
     files: list[str] | tuple[str, ...] | None
     """Files to upload, as paths or globs. Local modules that the code imports are uploaded automatically."""
     attach: Literal["never", "auto"] | None
@@ -58,9 +64,15 @@ class FanOutKeywords(TypedDict, total=False):
     """Options of ``session.fan_out``."""
 
     gpu: str | None
-    """GPU, such as A100. "A100|H100" takes the first that you may use; A100,H100 starts one run on each."""
+    """GPU, such as A100. "A100|H100" is the first that you may use; any is the cheapest available; A100,H100 starts
+    one run on each.
+    """
     machine: str | None
     """Machine type, such as gpu.a100 or cpu, instead of --gpu. Commas start one run on each."""
+    memory: float | None
+    """Minimum GPU memory, in GiB. With --gpu any, the cheapest match runs."""
+    max_price: Decimal | float | str | None
+    """Maximum price of the machine, in credits per hour."""
     timeout: int | str | None
     """Time limit, such as 90s, 10m or 1h30m. Default: setting timeout. At most: setting max_timeout."""
     max_cost: Decimal | float | str | None
@@ -78,7 +90,7 @@ class FanOutKeywords(TypedDict, total=False):
     allow_secrets: bool | None
     """Send the run even if it seems to contain a secret."""
     requirements: list[str] | tuple[str, ...] | None
-    """Packages: a requirements file, names such as 'torch>=2.4', or auto for imports, in this kernel's versions."""
+    """Packages: names such as 'torch>=2.4', a requirements file, auto for imports, or project for its lock."""
     files: list[str] | tuple[str, ...] | None
     """Files to upload, as paths or globs. Local modules that the code imports are uploaded automatically."""
     attach: Literal["never", "auto"] | None
@@ -117,9 +129,13 @@ class ImageKeywords(TypedDict, total=False):
     """Options of ``session.run_image``."""
 
     gpu: str | None
-    """GPU, such as A100. "A100|H100" takes the first that you may use."""
+    """GPU, such as A100. "A100|H100" is the first that you may use; any is the cheapest available."""
     machine: str | None
     """Machine type, such as gpu.a100 or cpu, instead of --gpu."""
+    memory: float | None
+    """Minimum GPU memory, in GiB. With --gpu any, the cheapest match runs."""
+    max_price: Decimal | float | str | None
+    """Maximum price of the machine, in credits per hour."""
     timeout: int | str | None
     """Time limit, such as 90s, 10m or 1h30m. Default: setting timeout. At most: setting max_timeout."""
     max_cost: Decimal | float | str | None
@@ -162,9 +178,13 @@ class ComposeKeywords(TypedDict, total=False):
     """Options of ``session.run_compose``."""
 
     gpu: str | None
-    """GPU, such as A100. "A100|H100" takes the first that you may use."""
+    """GPU, such as A100. "A100|H100" is the first that you may use; any is the cheapest available."""
     machine: str | None
     """Machine type, such as gpu.a100 or cpu, instead of --gpu."""
+    memory: float | None
+    """Minimum GPU memory, in GiB. With --gpu any, the cheapest match runs."""
+    max_price: Decimal | float | str | None
+    """Maximum price of the machine, in credits per hour."""
     timeout: int | str | None
     """Time limit, such as 90s, 10m or 1h30m. Default: setting timeout. At most: setting max_timeout."""
     max_cost: Decimal | float | str | None
@@ -197,9 +217,13 @@ class NotebookKeywords(TypedDict, total=False):
     """Options of ``session.run_notebook``."""
 
     gpu: str | None
-    """GPU, such as A100. "A100|H100" takes the first that you may use."""
+    """GPU, such as A100. "A100|H100" is the first that you may use; any is the cheapest available."""
     machine: str | None
     """Machine type, such as gpu.a100 or cpu, instead of --gpu."""
+    memory: float | None
+    """Minimum GPU memory, in GiB. With --gpu any, the cheapest match runs."""
+    max_price: Decimal | float | str | None
+    """Maximum price of the machine, in credits per hour."""
     timeout: int | str | None
     """Time limit, such as 90s, 10m or 1h30m. Default: setting timeout. At most: setting max_timeout."""
     max_cost: Decimal | float | str | None
@@ -215,7 +239,7 @@ class NotebookKeywords(TypedDict, total=False):
     allow_secrets: bool | None
     """Send the run even if it seems to contain a secret."""
     requirements: list[str] | tuple[str, ...] | None
-    """Packages: a requirements file, names such as 'torch>=2.4', or auto for imports, in this kernel's versions."""
+    """Packages: names such as 'torch>=2.4', a requirements file, auto for imports, or project for its lock."""
     files: list[str] | tuple[str, ...] | None
     """Files to upload, as paths or globs. Local modules that the code imports are uploaded automatically."""
     attach: Literal["never", "auto"] | None
@@ -232,9 +256,13 @@ class ServerKeywords(TypedDict, total=False):
     """Options of ``session.start_notebook``."""
 
     gpu: str | None
-    """GPU, such as A100. "A100|H100" takes the first that you may use."""
+    """GPU, such as A100. "A100|H100" is the first that you may use; any is the cheapest available."""
     machine: str | None
     """Machine type, such as gpu.a100 or cpu, instead of --gpu."""
+    memory: float | None
+    """Minimum GPU memory, in GiB. With --gpu any, the cheapest match runs."""
+    max_price: Decimal | float | str | None
+    """Maximum price of the machine, in credits per hour."""
     timeout: int | str | None
     """Time until the server is stopped, such as 2h. Default and maximum: setting max_timeout."""
     max_cost: Decimal | float | str | None
@@ -251,7 +279,9 @@ class WarmPythonKeywords(TypedDict, total=False):
     """Options of ``session.warm_python``."""
 
     gpu: str | None
-    """GPU, such as A100. "A100|H100" takes the first that you may use; A100,H100 starts one run on each."""
+    """GPU, such as A100. "A100|H100" is the first that you may use; any is the cheapest available; A100,H100 starts
+    one run on each.
+    """
     machine: str | None
     """Machine type, such as gpu.a100 or cpu, instead of --gpu. Commas start one run on each."""
     timeout: int | str | None
@@ -304,9 +334,15 @@ class ExecutorKeywords(TypedDict, total=False):
     """Options of ``Executor``."""
 
     gpu: str | None
-    """GPU, such as A100. "A100|H100" takes the first that you may use; A100,H100 starts one run on each."""
+    """GPU, such as A100. "A100|H100" is the first that you may use; any is the cheapest available; A100,H100 starts
+    one run on each.
+    """
     machine: str | None
     """Machine type, such as gpu.a100 or cpu, instead of --gpu. Commas start one run on each."""
+    memory: float | None
+    """Minimum GPU memory, in GiB. With --gpu any, the cheapest match runs."""
+    max_price: Decimal | float | str | None
+    """Maximum price of the machine, in credits per hour."""
     timeout: int | str | None
     """Time limit, such as 90s, 10m or 1h30m. Default: setting timeout. At most: setting max_timeout."""
     max_cost: Decimal | float | str | None
@@ -320,7 +356,7 @@ class ExecutorKeywords(TypedDict, total=False):
     allow_secrets: bool | None
     """Send the run even if it seems to contain a secret."""
     requirements: list[str] | tuple[str, ...] | None
-    """Packages: a requirements file, names such as 'torch>=2.4', or auto for imports, in this kernel's versions."""
+    """Packages: names such as 'torch>=2.4', a requirements file, auto for imports, or project for its lock."""
     files: list[str] | tuple[str, ...] | None
     """Files to upload, as paths or globs. Local modules that the code imports are uploaded automatically."""
     rich: bool | None

@@ -33,7 +33,9 @@ COMMON = {
 
 GROUPS = (
     OptionGroup(
-        "Machine", ("gpu", "machine"), Example('%%lk_run --gpu "H100|A100"', "use the first type that your account has")
+        "Machine",
+        ("gpu", "machine", "memory", "max_price"),
+        Example("%%lk_run --gpu any --memory 40 --max-price 2", "use the cheapest GPU with 40 GiB, up to 2 credits/h"),
     ),
     OptionGroup(
         "Data",

@@ -92,7 +92,7 @@ def current_name(model: type[Options], name: str) -> str:
     return new
 
 
-_EXAMPLES = {"DURATION": "2h", "CREDITS": "2.50", "PORT": "8000", "N": "10"}
+_EXAMPLES = {"DURATION": "2h", "CREDITS": "2.50", "PORT": "8000", "N": "10", "GIB": "40"}
 
 
 def on_the_line(model: type[Options], name: str) -> str:
@@ -186,10 +186,23 @@ class MachineOptions(Options):
     """The machine and the limits of a run."""
 
     gpu: str | None = option(
-        None, 'GPU, such as A100. "A100|H100" takes the first that you may use.', metavar="NAME", completer="gpus"
+        None,
+        'GPU, such as A100. "A100|H100" is the first that you may use; any is the cheapest available.',
+        metavar="NAME",
+        completer="gpus",
     )
     machine: str | None = option(
         None, "Machine type, such as gpu.a100 or cpu, instead of --gpu.", metavar="PROFILE", completer="machines"
+    )
+    memory: float | None = option(
+        None, "Minimum GPU memory, in GiB. With --gpu any, the cheapest match runs.", metavar="GIB", gt=0
+    )
+    max_price: Decimal | None = option(
+        None,
+        "Maximum price of the machine, in credits per hour.",
+        metavar="CREDITS",
+        gt=0,
+        allow_inf_nan=False,
     )
     timeout: int | None = option(
         None,
@@ -230,7 +243,7 @@ class CodeOptions(StartOptions):
 
     requirements: list[str] = option(
         [],
-        "Packages: a requirements file, names such as 'torch>=2.4', or auto for imports, in this kernel's versions.",
+        "Packages: names such as 'torch>=2.4', a requirements file, auto for imports, or project for its lock.",
         "-r",
         metavar="WHAT",
         needs="run",
@@ -254,7 +267,8 @@ class RunOptions(CodeOptions):
 
     gpu: str | None = option(
         None,
-        'GPU, such as A100. "A100|H100" takes the first that you may use; A100,H100 starts one run on each.',
+        'GPU, such as A100. "A100|H100" is the first that you may use; any is the cheapest available; '
+        "A100,H100 starts one run on each.",
         metavar="NAME",
         completer="gpus",
     )

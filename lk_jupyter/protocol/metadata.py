@@ -35,3 +35,9 @@ def returns_variables(metadata: Mapping[str, Any] | None) -> bool:
 
 #: Key in a run's metadata: the name of the session in this run.
 SESSION_KEY = "lk_session"
+
+#: Key in a run's metadata: the file name of the lock whose packages were installed, and a digest of these packages.
+LOCK_KEY = "lk_lock"
+
+#: Key of the journal only: the bytes of the uploaded variables and files of a run.
+INPUTS_KEY = "lk_input_bytes"

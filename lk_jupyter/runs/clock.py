@@ -141,6 +141,18 @@ def measure_wait(record: ExecutionRecord | ExecutionSummary) -> float | None:
     return max(0.0, (start - created).total_seconds()) if start and created else None
 
 
+def measure_queue(record: ExecutionRecord | ExecutionSummary) -> float | None:
+    """Return the seconds from the request until a machine accepted the run; None if the record lacks a moment."""
+    created, accepted = record.created_at, record.execelet_start
+    return max(0.0, (accepted - created).total_seconds()) if created and accepted else None
+
+
+def measure_launch(record: ExecutionRecord | ExecutionSummary) -> float | None:
+    """Return the seconds from a machine's acceptance to the first line: image, packages and start; None if unknown."""
+    accepted, start = record.execelet_start, record.start_time or record.job_start
+    return max(0.0, (start - accepted).total_seconds()) if accepted and start else None
+
+
 class Recorded(Protocol):
     """A run whose record can be read."""
 

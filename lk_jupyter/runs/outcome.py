@@ -173,10 +173,26 @@ def build_error(record: ExecutionRecord, *, line_shift: int = 0, stopped_because
     )
 
 
+#: Text of pip's log → advice.
+_INSTALL_ADVICE = {
+    "DO NOT MATCH THE HASHES": "A file isn't the file that was locked. Check the index, then lock again: uv lock",
+    "all requirements must have their versions pinned": "A package has no exact version. Lock again: uv lock",
+    "Hashes are required in --require-hashes mode": "A package isn't in the lock. Lock again: uv lock",
+    "is not a supported wheel on this platform": "The wheel is for another platform. Lock for Linux on x86-64 too.",
+    "Failed building wheel": "The package has no wheel for the run. Use a version with a wheel for Linux on x86-64.",
+    "requires a different python": "The package needs another Python than the run has. Lock for the run's Python too.",
+    "No matching distribution found": "The index has no such version for the run's Python. Correct -r, then run again.",
+}
+
+
 def _reason(record: ExecutionRecord) -> str:
     if record.install_return_code:
-        log = (record.install_log or "").rstrip().splitlines()
-        return "couldn't install its requirements:\n" + "\n".join(log[-8:]) + "\nCorrect -r, then run again."
+        log = (record.install_log or "").rstrip()
+        lines = "\n".join(log.splitlines()[-8:])
+        advice = next(
+            (advice for mark, advice in _INSTALL_ADVICE.items() if mark in log), "Correct -r, then run again."
+        )
+        return f"couldn't install its requirements:\n{lines}\n{advice}"
     return _REASONS.get(record.status.lower(), _failed)(record)
 
 

@@ -24,7 +24,7 @@ from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.api.states import is_run_id
 from lk_jupyter.config.settings import setting
 from lk_jupyter.config.signing import stop_content
-from lk_jupyter.errors import NotFound, OutcomeUnknown, RunDetached, UsageError
+from lk_jupyter.errors import ApiError, NotFound, OutcomeUnknown, RunDetached, UsageError
 from lk_jupyter.journal.journal import JournalEntry, journal
 from lk_jupyter.machines.catalogue import hourly_price
 from lk_jupyter.protocol.bucket import GRACE, stop_key
@@ -50,6 +50,7 @@ from lk_jupyter.runs.outcome import (
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.returned import read_outputs
 from lk_jupyter.runs.submit.submission import Submission
+from lk_jupyter.runs.timing import RunTiming, split_time
 from lk_jupyter.runs.variables.download import Outputs
 from lk_jupyter.text.terminal import plain
 
@@ -267,6 +268,30 @@ class Run:
         submitted_at = self.submitted_at
         at = self._session.client.now() if submitted_at is None else now()
         return calculate_bill(record, hourly_price(self.machine), at=at, submitted_at=submitted_at)
+
+    def timing(self) -> RunTiming:
+        """Return the time and the cost of the run by phase: transfer, queue, image, installation, start and code.
+
+        Returns:
+            A RunTiming: seconds of each phase (float, None if the cloud doesn't report it), and ``costs`` (Decimal,
+            credits) of the phases that the bill contains.
+
+        Source: ``GET /execution/{execution_id}``, ``GET /execution/{execution_id}/timing``
+
+        Example:
+            >>> run = session.run("print(6 * 7)", gpu="A100")
+            >>> _ = run.result()
+            >>> run.timing().code > 0
+            True
+        """
+        timing = None
+        with suppress(ApiError):
+            timing = self._session.client.execution.timing(self.execution_id).timing
+        transfer = self.bundle.phases.get("upload") if self.bundle else None
+        request = self.bundle.request.model_dump() if self.bundle else self._entry.request if self._entry else None
+        has_packages = request is None or bool(request.get("requirements_content"))
+        price = hourly_price(self.machine)
+        return split_time(self.record, timing, price, transfer, has_packages=has_packages)
 
     @property
     def lacks_output(self) -> bool:

@@ -7,35 +7,44 @@ from collections.abc import Sequence
 
 from lk_jupyter.machines.catalogue import price_label
 from lk_jupyter.protocol.frames import FRAMES_KEY
-from lk_jupyter.protocol.metadata import PORTS_KEY, REQUEST_KEY
+from lk_jupyter.protocol.metadata import LOCK_KEY, PORTS_KEY, REQUEST_KEY
+from lk_jupyter.runs.history.forecast import Forecast
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.text.secrets import redact
 from lk_jupyter.text.units import size_label
 from lk_jupyter.views.table import Table
 
 
-def plan_view(bundle: Bundle, budgets: Sequence[str] = ()) -> Table:
-    """Return the plan of a run as a table, with how the budgets stand; nothing was sent."""
-    return Table(("Plan (nothing was sent)", ""), list(_plan_rows(bundle, budgets).items()))
+def plan_view(bundle: Bundle, budgets: Sequence[str] = (), forecast: Forecast | None = None) -> Table:
+    """Return the plan of a run as a table, with the state of the budgets and a forecast; nothing was sent."""
+    return Table(("Plan (nothing was sent)", ""), list(_plan_rows(bundle, budgets, forecast).items()))
 
 
-def _plan_rows(bundle: Bundle, budgets: Sequence[str]) -> dict[str, str]:
+def _plan_rows(bundle: Bundle, budgets: Sequence[str], forecast: Forecast | None) -> dict[str, str]:
     request = bundle.request
     memory = f", {bundle.machine.memory_gib} GiB" if bundle.machine.memory_gib else ""
-    reserved = {REQUEST_KEY, FRAMES_KEY, PORTS_KEY, *bundle.payload.metadata}
+    reserved = {REQUEST_KEY, FRAMES_KEY, PORTS_KEY, LOCK_KEY, *bundle.payload.metadata}
     metadata = {key: value for key, value in (request.metadata or {}).items() if key not in reserved}
     rows = {
         "Image": getattr(request, "docker_image_ref", ""),
         "Machine": f"{bundle.machine.hardware_profile}{memory}, {price_label(bundle.machine)}",
+        "Chosen because": bundle.machine_reason,
         "Time limit": f"{bundle.timeout} s",
         "Cost": bundle.at_most,
+        "Forecast": forecast.label if forecast else "",
         "Budgets": "; ".join(budgets),
         "Code": f"{request.file_name}, {size_label(len(bundle.source.code.encode()))}",
         "Uploaded files": ", ".join(f"{name} ({size_label(len(content))})" for name, content in bundle.uploads.items()),
         "Uploaded modules": _modules_label(bundle),
         "Inputs": ", ".join(map(str, bundle.payload.inputs)),
         "Outputs": ", ".join([*bundle.payload.outputs, *(["all changed variables"] if bundle.payload.carries else [])]),
-        "Requirements": ", ".join((request.requirements_content or "").split("\n")).strip(", "),
+        "Requirements": _requirements_label(request.requirements_content or ""),
+        "Lock": (request.metadata or {}).get(LOCK_KEY, ""),
+        "Script block": f"in {bundle.block.place}" if bundle.block else "",
+        "Needs permission": bundle.block_request,
+        "Python": f"{bundle.block.requires_python}, compared in the run"
+        if bundle.block and bundle.block.requires_python
+        else "",
         "Ports": ", ".join(map(str, bundle.ports)),
         "Name": request.run_name or "",
         "Labels": ", ".join(request.labels or []),
@@ -43,6 +52,12 @@ def _plan_rows(bundle: Bundle, budgets: Sequence[str]) -> dict[str, str]:
         "Possible secret": ", ".join(map(str, bundle.secrets)),
     }
     return {name: redact(value) for name, value in rows.items() if value}
+
+
+def _requirements_label(text: str) -> str:
+    """Return the requirements in a line, without hashes."""
+    lines = (line.rstrip("\\ ") for line in text.splitlines() if not line.lstrip().startswith("--hash="))
+    return ", ".join(filter(None, lines))
 
 
 def _modules_label(bundle: Bundle) -> str:

@@ -10,7 +10,7 @@ from lk_jupyter.api.states import state_label
 from lk_jupyter.errors import LkError
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.machines.catalogue import hourly_price, price_label
-from lk_jupyter.runs.clock import Bill, calculate_bill, measure_wait
+from lk_jupyter.runs.clock import Bill, calculate_bill, measure_launch, measure_queue, measure_wait
 from lk_jupyter.runs.outcome import build_error, list_problems, platform_words
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.run import Run
@@ -90,6 +90,8 @@ def receipt_facts(
         "state": record.status,
         "machine": record.hardware_profile,
         "waited_seconds": measure_wait(record),
+        "queue_seconds": measure_queue(record),
+        "launch_seconds": measure_launch(record),
         "max_cost": _amount_text(bundle and bundle.max_cost),
         "created_at": record.created_at.isoformat() if record.created_at else None,
         "ended_at": record.end_time.isoformat() if record.end_time and is_final(record.status) else None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from IPython.core.interactiveshell import InteractiveShell
 
@@ -219,14 +220,23 @@ def receipt(
     named, price = machine_with_price(machine), hourly_price(machine)
     bill, seconds = bill or calculate_bill(record, price), measure_duration(record)
     facts = receipt_facts(record, machine, bundle, bill)
-    waited = facts.get("waited_seconds", 0.0)
-    queue = f"waited {duration_label(waited)}, ran " if waited >= LONG_WAIT else ""
-    took = "" if seconds is None else queue + duration_label(seconds)
+    took = "" if seconds is None else _wait_label(facts) + duration_label(seconds)
     line = StatusLine(record.status, [named, took, bill.label, f"run {record.execution_id}"])
     line.run = facts
     if is_final(record.status):
         line.metadata = {METADATA_KEY: facts}
     return line
+
+
+def _wait_label(facts: dict[str, Any]) -> str:
+    """Return the time before the first line in words, with the part in the queue; empty for a short wait."""
+    waited, launch = facts.get("waited_seconds", 0.0), facts.get("launch_seconds")
+    if waited < LONG_WAIT:
+        return ""
+    queue = facts.get("queue_seconds")
+    is_split = queue is not None and launch is not None
+    parts = f" (queue {duration_label(queue or 0.0)}, machine {duration_label(launch or 0.0)})" if is_split else ""
+    return f"waited {duration_label(waited)}{parts}, ran "
 
 
 def machine_with_price(machine: MachineType | None) -> str:

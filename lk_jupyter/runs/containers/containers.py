@@ -21,6 +21,7 @@ from lk_jupyter.runs.containers.compose import Stack
 from lk_jupyter.runs.containers.registry import Ask, RegistryLogin, login_for
 from lk_jupyter.runs.package import secret_scan
 from lk_jupyter.runs.package.bundle import Bundle, time_limit
+from lk_jupyter.runs.package.machine import choose_machine
 from lk_jupyter.runs.package.prepare import resolve_limits
 from lk_jupyter.runs.run import Run
 
@@ -99,15 +100,13 @@ def build_bundle(
 
 def resolve_machine(session: Connection, options: MachineOptions) -> MachineType:
     """Return the machine of the options or of the settings. Raises UsageError."""
-    if options.gpu and options.machine:
-        raise UsageError("--gpu and --machine both name a machine. Nothing was sent. Give one of them.")
     choice = options.gpu or options.machine or setting("machine")
     if "," in choice:
         raise UsageError(
             'Containers run on one machine at a time. Nothing was sent. Name one, or "A100|H100" '
             "for the first you may use."
         )
-    return session.machines().resolve(choice)
+    return choose_machine(session, options)[0]
 
 
 def environment(assignments: list[str]) -> tuple[dict[str, str], tuple[str, ...]]:

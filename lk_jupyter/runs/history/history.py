@@ -20,7 +20,7 @@ from lk_jupyter.journal.journal import JournalEntry, journal
 from lk_jupyter.machines.catalogue import cost_at
 from lk_jupyter.options.runs import HistoryOptions
 from lk_jupyter.protocol.parts import plain_name
-from lk_jupyter.runs.clock import Bill, CostIs, calculate_bill
+from lk_jupyter.runs.clock import Bill, CostIs, calculate_bill, measure_launch, measure_queue
 from lk_jupyter.runs.ids import resolve
 from lk_jupyter.runs.metrics.summary import keep_summary
 from lk_jupyter.runs.outcome import SHORT_ID
@@ -52,8 +52,9 @@ _SPAN = re.compile(r"(\d{1,6})\s*([mhdw])")
 class RunSummary:
     """Summarize a run: ``seconds`` of its code and ``cost`` in credits are None if unknown.
 
-    ``cost_is`` is billed, estimated or at most, as in its receipt. ``summary`` has figures of its metrics. The fields
-    that only the journal of this machine has, such as the code, are empty for a run from elsewhere.
+    ``cost_is`` is billed, estimated or at most, as in its receipt. ``queue_seconds`` and ``launch_seconds`` are the
+    time until a machine accepted the run, and then until its first line. ``summary`` has figures of its metrics. The
+    fields that only the journal of this machine has, such as the code, are empty for a run from elsewhere.
     """
 
     execution_id: str
@@ -73,6 +74,8 @@ class RunSummary:
     reason: str = ""
     summary: dict[str, Any] = field(default_factory=dict)
     cost_is: CostIs | None = None
+    queue_seconds: float | None = None
+    launch_seconds: float | None = None
 
     @property
     def bill(self) -> Bill:
@@ -86,6 +89,8 @@ class RunSummary:
             "started": self.created_at.replace(microsecond=0),
             "state": self.state,
             "machine": self.machine,
+            "queue_seconds": self.queue_seconds,
+            "launch_seconds": self.launch_seconds,
             "seconds": self.seconds,
             "cost": None if self.cost is None else float(self.cost),
             "cost_is": self.cost_is,
@@ -124,7 +129,7 @@ class History:
         empty = [name for name in RunSummary("", datetime.now(timezone.utc), "").row() if name != "cost_is"]
         frame = pandas.DataFrame(rows, columns=None if rows else empty)
         frame["started"] = pandas.to_datetime(frame["started"], utc=True)
-        return set_float_columns(frame, ("seconds", "cost")).set_index("run")
+        return set_float_columns(frame, ("queue_seconds", "launch_seconds", "seconds", "cost")).set_index("run")
 
 
 def history(session: Connection, options: HistoryOptions) -> History:
@@ -247,6 +252,8 @@ def _cloud_summary(run: ExecutionSummary | Workload, bill: Bill) -> RunSummary:
         tuple(map(mask_secrets, getattr(run, "labels", None) or extra.get("labels") or ())),
         {key: value for key, value in (run.metadata or {}).items() if not key.startswith("lk_")},
         cost_is=bill.cost_is,
+        queue_seconds=measure_queue(run) if isinstance(run, ExecutionSummary) else None,
+        launch_seconds=measure_launch(run) if isinstance(run, ExecutionSummary) else None,
     )
 
 
@@ -276,7 +283,13 @@ def _join_entry(entry: JournalEntry, cloud_run: RunSummary | None) -> RunSummary
     billed = cloud_run.cost if cloud_run.cost_is == "billed" else entry.cost
     if is_final(cloud_run.state) and (entry.going_on or entry.cost is None):
         journal().update(past.execution_id, state=cloud_run.state, seconds=cloud_run.seconds, cost=billed)
-    past = replace(past, state=cloud_run.state, seconds=cloud_run.seconds or past.seconds)
+    past = replace(
+        past,
+        state=cloud_run.state,
+        seconds=cloud_run.seconds or past.seconds,
+        queue_seconds=cloud_run.queue_seconds,
+        launch_seconds=cloud_run.launch_seconds,
+    )
     if billed is not None:
         return replace(past, cost=billed, cost_is="billed")
     return replace(past, cost=cloud_run.cost, cost_is=cloud_run.cost_is)

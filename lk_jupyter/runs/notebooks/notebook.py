@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from difflib import get_close_matches
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from lk_jupyter.code.imports import imported_names, local_files
 from lk_jupyter.code.ipython import as_python
 from lk_jupyter.code.packages import installed_requirements
+from lk_jupyter.code.script_block import ScriptBlock, read_block
 from lk_jupyter.code.source import Source
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import UsageError
@@ -53,8 +55,9 @@ def prepare_notebook(session: Connection, options: NotebookRunOptions) -> Bundle
     imported = _imported_modules(book)
     local = local_files(imported, source.folder)
     foreign = {name for name in imported if not local_files({name}, source.folder)}
-    chosen = _run_options(options, [*options.files, *local], foreign)
-    bundle = prepare(session, source, chosen, [RemoteModule(PART, settings, ("script.offload",))])
+    block = _first_block(book, path)
+    chosen = _run_options(options, [*options.files, *local], foreign, block.dependencies if block else ())
+    bundle = prepare(session, replace(source, block=block), chosen, [RemoteModule(PART, settings, ("script.offload",))])
     texts = {f"cell {at}": cell["source"] for at, cell in enumerate(book["cells"], 1)}
     return replace(bundle, secrets=(*bundle.secrets, *secret_scan.in_texts(texts, (session.target.key.token,))))
 
@@ -67,12 +70,22 @@ def _source(path: Path, book: dict[str, Any]) -> Source:
     return Source(code, f"{name}.py", folder=path.absolute().parent)
 
 
-def _run_options(options: NotebookRunOptions, files: list[str], foreign: set[str]) -> RunOptions:
+def _first_block(book: dict[str, Any], path: Path) -> ScriptBlock | None:
+    """Return the script block of the first code cell; None without a block. Raises UsageError."""
+    first = next(cell["source"] for cell in book["cells"] if cell["cell_type"] == "code")
+    return read_block(first, place=f"the first cell of '{path.name}'", notebook=path.absolute())
+
+
+def _run_options(
+    options: NotebookRunOptions, files: list[str], foreign: set[str], dependencies: Sequence[str]
+) -> RunOptions:
     notebook_options = set(NotebookRunOptions.model_fields) - set(RunOptions.model_fields)
     shared = options.model_dump(exclude=notebook_options, exclude_unset=True)
-    auto = installed_requirements(foreign, options.requirements) if "auto" in options.requirements else []
+    default = setting("requirements")
+    listed = options.requirements or ([default] if default else [])
+    auto = installed_requirements(foreign, [*listed, *dependencies]) if "auto" in listed else []
     requirements = [
-        *(requirement for requirement in options.requirements if requirement != "auto"),
+        *(requirement for requirement in listed if requirement != "auto"),
         *auto,
         *REQUIREMENTS,
     ]

@@ -13,9 +13,10 @@ from lk_jupyter.journal.journal import journal
 from lk_jupyter.options.runs import AttachOptions, Options
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.remote.sign import saving_seconds
+from lk_jupyter.runs.history.forecast import forecast_run
 from lk_jupyter.runs.observers.base import ObserverGroup, RunObserver
 from lk_jupyter.runs.observers.hints import RunHints
-from lk_jupyter.runs.observers.limits import BillCheck, Countdown, LowBalance, MaxCost
+from lk_jupyter.runs.observers.limits import BillCheck, Countdown, ForecastLabel, LowBalance, MaxCost
 from lk_jupyter.runs.observers.results import Returned, Summary, executed_notebook_observers
 from lk_jupyter.runs.observers.start_time import StartTime
 from lk_jupyter.runs.package.bundle import Bundle
@@ -39,6 +40,7 @@ def default_observers(  # noqa: PLR0913 (the facts that observers read)
     """
     wants_hints = setting("hints") and not getattr(options, "no_hints", False)
     hints = [RunHints(session, bundle, namespace)] if wants_hints else []
+    forecast = forecast_run(bundle, session.base_url) if bundle else None
     bundle = bundle and bundle.without_values()
     limits = _limits_at_start(bundle) if bundle else _limits_from_journal(attached) if attached else ()
     ports = bundle.ports if bundle else attached.ports if attached else ()
@@ -48,6 +50,7 @@ def default_observers(  # noqa: PLR0913 (the facts that observers read)
         [
             *limits,
             *([StartTime(bundle.phases)] if bundle and getattr(options, "time", False) else []),
+            *([ForecastLabel(forecast)] if forecast else []),
             BillCheck(),
             LowBalance(session),
             Summary(),

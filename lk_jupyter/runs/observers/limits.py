@@ -24,6 +24,7 @@ from lk_jupyter.text.units import credits_label, duration_label, whole_seconds_l
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
+    from lk_jupyter.runs.history.forecast import Forecast
     from lk_jupyter.runs.run import Run
 
 
@@ -272,3 +273,14 @@ class LowBalance(RunObserver):
         last = duration_label(max(0.0, float(balance / price) * 3600))
         where = f" on {record.hardware_profile}" if record.hardware_profile else ""
         return [Notice(f"{credits_label(balance)} left, {last}{where}. {TOP_UP}", WARNING)]
+
+
+class ForecastLabel(RunObserver):
+    """Show how long earlier runs of the same code took, while the run is active."""
+
+    def __init__(self, forecast: Forecast) -> None:
+        self._label = forecast.label
+
+    def tick(self, run: Run, seconds: float | None, text: str) -> list[str]:  # noqa: ARG002 (as all observers)
+        """Return the forecast."""
+        return [self._label]

@@ -24,14 +24,16 @@ from lk_jupyter.api.execution import StartRequest, StreamingExecutionRequest
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.code.imports import imported_names, local_files
 from lk_jupyter.code.ipython import as_python, check_magics, shows_last
-from lk_jupyter.code.packages import installed_requirements, refuse_similar
+from lk_jupyter.code.packages import installed_requirements, normalize_name, refuse_similar
+from lk_jupyter.code.project_lock import ProjectLock, find_project_lock
+from lk_jupyter.code.script_block import ScriptBlock
 from lk_jupyter.code.source import Source
 from lk_jupyter.code.syntax import check_code, future_features, parse
 from lk_jupyter.errors import UsageError
 from lk_jupyter.machines.catalogue import machine_cost, seconds_for
 from lk_jupyter.options.runs import MachineOptions, RunOptions
 from lk_jupyter.protocol.frames import FRAMES_KEY, nonce_in
-from lk_jupyter.protocol.metadata import REQUEST_KEY
+from lk_jupyter.protocol.metadata import LOCK_KEY, REQUEST_KEY
 from lk_jupyter.protocol.parts import SCRIPT, Cell, RemoteModule, shipped_files
 from lk_jupyter.runs.package.named_files import RunFiles, collect_files
 from lk_jupyter.runs.package.rich import rich_part
@@ -71,6 +73,8 @@ class Bundle:
     - ``phases``: phase → seconds so far.
     - ``skipped_files``: files of listed folders that are too large or seem to contain a secret.
     - ``named_files``: uploaded files that only the text of the code names, not an option or an import.
+    - ``block``: the script block with packages and limits; ``block_request`` describes what the user must allow of it.
+    - ``machine_reason``: why the machine was chosen; empty for a machine that the user named.
     """
 
     source: Source
@@ -90,6 +94,9 @@ class Bundle:
     phases: dict[str, float] = field(default_factory=dict, repr=False, compare=False)
     skipped_files: tuple[str, ...] = ()
     named_files: tuple[str, ...] = ()
+    block: ScriptBlock | None = None
+    block_request: str = ""
+    machine_reason: str = ""
 
     def without_values(self) -> Bundle:
         """Return the bundle without the values of variables, so that an active run keeps no values in memory."""
@@ -133,6 +140,11 @@ class Bundle:
         texts = {name: text.encode() for name, text in self.files.items()}
         return {**texts, **{name: b64decode(content) for name, content in self.rest.get("files", {}).items()}}
 
+    @property
+    def input_bytes(self) -> int:
+        """Return the bytes of the uploaded variables and files."""
+        return sum(each.size for each in self.payload.inputs) + sum(map(len, self.uploads.values()))
+
     @cached_property
     def token(self) -> str:
         """Return the mark in the metadata by which the request is found again."""
@@ -146,6 +158,7 @@ class BundleBuilder:
     - ``parts``: modules of ``remote`` that support the code in the run.
     - ``payload``: the variables of the run.
     - ``bucket_folders``: folders that the run tests for the bucket.
+    - ``block``: the script block of the code or the notebook.
     """
 
     source: Source
@@ -155,6 +168,7 @@ class BundleBuilder:
     parts: Sequence[RemoteModule] = ()
     payload: VariablePayload = field(default_factory=VariablePayload)
     bucket_folders: Sequence[str] = ()
+    block: ScriptBlock | None = None
 
     def build(self) -> Bundle:
         """Return the bundle. Raises UsageError or SyntaxError for code that can't run."""
@@ -164,6 +178,8 @@ class BundleBuilder:
         payload = self._add_file_digests(files)
         rest = {"files": files.binary, "folders": files.folders}
         metadata = {**self.options.metadata, **payload.metadata, REQUEST_KEY: uuid.uuid4().hex}
+        if self._lock:
+            metadata[LOCK_KEY] = self._lock.label
         code, line_shift, remote_files = self._build_script(tree, self._select_parts(rest), metadata)
         seconds, cost_binds = time_limit(self.options, self.machine, self.limits)
         request = StreamingExecutionRequest(
@@ -190,6 +206,7 @@ class BundleBuilder:
             rest=rest,
             skipped_files=files.skipped,
             named_files=files.named,
+            block=self.block,
         )
 
     @property
@@ -253,17 +270,51 @@ class BundleBuilder:
 
     def _list_requirements(self, modules: AbstractSet[str], files: RunFiles) -> str | None:
         """Return the requirements of the run, one on each line; None without requirements."""
-        folder = self.source.folder
-        lines: list[str] = []
+        folder, lock = self.source.folder, self._lock
+        dependencies = self.block.dependencies if self.block else ()
+        lines = list(map(_parse_requirement, dependencies))
         for requirement in self.options.requirements:
             if requirement == "auto":
                 foreign = _foreign_modules(modules, files, folder)
-                lines += installed_requirements(foreign, self.options.requirements)
+                listed = [*self.options.requirements, *dependencies, *(lock.versions if lock else ())]
+                lines += installed_requirements(foreign, listed)
+            elif requirement == PROJECT:
+                continue
             elif (folder / requirement).is_file():
                 lines.append(_read_requirements(folder / requirement).rstrip())
             else:
                 lines.append(_parse_requirement(requirement))
+        if lock:
+            lines = [lock.requirements.rstrip(), *_beside_lock(lock, lines)]
         return "\n".join(lines) + "\n" if lines else None
+
+    @cached_property
+    def _lock(self) -> ProjectLock | None:
+        return find_project_lock(self.source.folder) if PROJECT in self.options.requirements else None
+
+
+#: The requirement that selects the lock of the project.
+PROJECT = "project"
+
+
+def _beside_lock(lock: ProjectLock, lines: list[str]) -> list[str]:
+    """Return the requirements that a lock doesn't have. Raises UsageError for such a package next to hashes."""
+    missing = [line for line in lines if not _is_locked(lock, line)]
+    if missing and lock.has_hashes:
+        raise UsageError(
+            f"-r: '{missing[0]}' isn't in '{lock.path}', whose hashes require a hash of each package. Nothing was "
+            f"sent. Add it to the project: uv add {shlex.quote(missing[0])}"
+        )
+    return missing
+
+
+def _is_locked(lock: ProjectLock, line: str) -> bool:
+    try:
+        requirement = Requirement(line)
+    except InvalidRequirement:
+        return False
+    version = lock.versions.get(normalize_name(requirement.name))
+    return version is not None and requirement.specifier.contains(version, prereleases=True)
 
 
 def time_limit(options: MachineOptions, machine: MachineType, limits: Limits) -> tuple[int, bool]:

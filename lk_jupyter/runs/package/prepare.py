@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from decimal import Decimal
 from difflib import get_close_matches
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,9 @@ from lk_jupyter.protocol.parts import RemoteModule
 from lk_jupyter.runs.package import secret_scan
 from lk_jupyter.runs.package.bundle import Bundle, BundleBuilder, Limits, time_limit
 from lk_jupyter.runs.package.checkpoint import checkpoint_parts
+from lk_jupyter.runs.package.machine import choose_machine
 from lk_jupyter.runs.package.rich import imports_part
+from lk_jupyter.runs.package.script_block import Price, describe_request, find_block, python_part, with_block
 from lk_jupyter.runs.package.secret_scan import secrets_in
 from lk_jupyter.runs.variables.payload import (
     VariablePayload,
@@ -64,12 +67,18 @@ def prepare(  # noqa: PLR0913 (independent choices)
             "Several machines or a sweep need several runs. Nothing was sent. Use %%lk_run, or session.fan_out(...)."
         )
     read_balance_soon(session)
-    if options.gpu and options.machine:
-        raise UsageError("--gpu and --machine both name a machine. Nothing was sent. Give one of them.")
-    machine = session.machines().resolve(options.gpu or options.machine or setting("machine"))
-    limits = resolve_limits(session, options, machine, count)
-    limit, _ = time_limit(options, machine, limits)
-    parts = [*parts, *checkpoint_parts(session, source, options, limit), *imports_part(source, options)]
+    in_session = bool(options.session) or warm_digests is not None
+    block = find_block(source, in_session=in_session)
+    line_options, options = options, with_block(options, block)
+    if not in_session and not options.requirements and (default := setting("requirements")):
+        options = options.model_copy(update={"requirements": [default]})
+    machine, reason, limits, limit = _choose_machine(session, options, count)
+    parts = [
+        *python_part(block),
+        *parts,
+        *checkpoint_parts(session, source, options, limit),
+        *imports_part(source, options),
+    ]
     inputs, payload = _pack_variables(source, options, warm_digests)
     assumptions = session.assumptions
     has_folder = assumptions.is_known("bucket_folder_python")
@@ -81,9 +90,30 @@ def prepare(  # noqa: PLR0913 (independent choices)
         parts=parts,
         payload=payload,
         bucket_folders=() if has_folder else assumptions.candidates("bucket_folder_python"),
+        block=block,
     ).build()
+    if block:
+        limit_price = _price_without_block(session, line_options, count) if block.options else None
+        bundle = replace(bundle, block_request=describe_request(block, bundle, limit_price))
     secrets = (*secret_scan.in_run(bundle, active_secrets=(session.target.key.token,)), *secrets_in(inputs, payload))
-    return replace(bundle, secrets=secrets, phases={"analysis": time.monotonic() - started})
+    phases = {"analysis": time.monotonic() - started}
+    return replace(bundle, secrets=secrets, phases=phases, machine_reason=reason)
+
+
+def _choose_machine(session: Connection, options: RunOptions, count: int) -> tuple[MachineType, str, Limits, int]:
+    """Return machine, its reason, limits of each of ``count`` runs, and time limit in seconds. Raises UsageError."""
+    machine, reason = choose_machine(session, options)
+    limits = resolve_limits(session, options, machine, count)
+    return machine, reason, limits, time_limit(options, machine, limits)[0]
+
+
+def _price_without_block(session: Connection, options: RunOptions, count: int) -> Price:
+    """Return the price that the line and the settings allow; nothing if they choose no valid machine."""
+    try:
+        machine, _, _, seconds = _choose_machine(session, options, count)
+    except UsageError:
+        return Price(Decimal(0), Decimal(0))
+    return Price(machine.price_per_hour, machine_cost(machine, seconds))
 
 
 def prepare_cell(

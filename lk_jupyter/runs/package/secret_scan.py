@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import UsageError
+from lk_jupyter.runs.package.script_block import require_block_consent
 from lk_jupyter.runs.variables.payload import VariablePayload
 from lk_jupyter.text.secrets import SHORTEST, SecretFinding, find_secrets
 from lk_jupyter.text.units import size_label
@@ -38,6 +39,9 @@ _SECRET_NAME = re.compile("KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH|COOKIE", re.IGN
 _SECRET_VARIABLE = re.compile(r"(?:api_?key|secret(?:_key)?|token|password|passwd|credentials?)$", re.IGNORECASE)
 _LONGEST_SECRET = 1000
 
+#: The hash of a file of a locked package.
+_HASH = re.compile(r"--hash=sha\d{3}:[0-9a-f]{64,128}\b")
+
 #: The maximum number of places in a message.
 _MAX_PLACES = 5
 
@@ -53,7 +57,8 @@ def in_run(bundle: Bundle, active_secrets: tuple[str, ...] = ()) -> tuple[Secret
     for name, content in bundle.uploads.items():
         with suppress(UnicodeDecodeError):
             findings += _in_text(content.decode(), f"{name} line {{}}", active_secrets)
-    findings += _in_text(bundle.request.requirements_content or "", "-r line {}", active_secrets)
+    requirements = _HASH.sub("", bundle.request.requirements_content or "")
+    findings += _in_text(requirements, "-r line {}", active_secrets)
     words: dict[str, Any] = {name: getattr(options, name, None) for name in _WORDS}
     words["sweep"] = source.values
     findings += [finding for name, value in words.items() for finding in _in_value(value, f"--{name}", active_secrets)]
@@ -99,12 +104,14 @@ def _may_be_secret(value: Any) -> bool:
 
 
 def require_consent(bundles: Iterable[Bundle], ask: Callable[[str], bool] | None = None) -> list[Bundle]:
-    """Return the bundles with permission to send, after one question if any seem to contain secrets.
+    """Return the bundles with permission to send, after a question for each reason to refuse: secrets, sizes, blocks.
 
     ``ask`` shows a question and returns whether the answer is yes. Raises UsageError if the answer is no, or without
     ``ask``.
     """
-    bundles = _with_size_allowed(list(bundles), ask)
+    bundles = list(bundles)
+    require_block_consent(bundles, ask)
+    bundles = _with_size_allowed(bundles, ask)
     unconfirmed = [
         bundle for bundle in bundles if not (bundle.secrets_allowed or getattr(bundle.options, "allow_secrets", False))
     ]

@@ -37,7 +37,7 @@ from lk_jupyter.journal.entry import current_cell
 from lk_jupyter.journal.journal import REFUSED, JournalEntry, journal
 from lk_jupyter.journal.prune import prune_once
 from lk_jupyter.protocol.frames import FRAMES_KEY
-from lk_jupyter.protocol.metadata import PORTS_KEY, REQUEST_KEY
+from lk_jupyter.protocol.metadata import INPUTS_KEY, PORTS_KEY, REQUEST_KEY
 from lk_jupyter.runs.abort import Abort, abort_soon, keep_until_arrived, let_go_at
 from lk_jupyter.runs.clock import now
 from lk_jupyter.runs.follow import PAUSES
@@ -78,9 +78,12 @@ def build_entry(session: Connection, bundle: Bundle, group: str | None = None) -
         options=bundle.options.model_dump(mode="json", exclude_defaults=True),
         labels=request.labels or [],
         metadata={
-            key: value
-            for key, value in (request.metadata or {}).items()
-            if key not in {REQUEST_KEY, FRAMES_KEY, PORTS_KEY}
+            **{
+                key: value
+                for key, value in (request.metadata or {}).items()
+                if key not in {REQUEST_KEY, FRAMES_KEY, PORTS_KEY}
+            },
+            INPUTS_KEY: str(bundle.input_bytes),
         },
         run_name=request.run_name,
         created_at=time.time(),

@@ -1,0 +1,85 @@
+"""Choose the machine of a run: by name, or the cheapest available machine that meets the requirements."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from lk_jupyter.config.settings import setting
+from lk_jupyter.errors import UsageError
+from lk_jupyter.machines.catalogue import price_label
+from lk_jupyter.machines.offers import (
+    MachineFilter,
+    MachineOffer,
+    build_offers,
+    cheapest_first,
+    filter_offers,
+    make_offer,
+    nearest_matches,
+)
+from lk_jupyter.options.runs import MachineOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from lk_jupyter.api.machine_types import MachineType
+    from lk_jupyter.connection.connection import Connection
+
+#: The name that chooses the cheapest available GPU.
+ANY = "any"
+
+#: The most machines that a reason lists.
+_MAX_LISTED = 3
+
+
+def choose_machine(session: Connection, options: MachineOptions) -> tuple[MachineType, str]:
+    """Return the machine of a run, and the reason for a machine that the user didn't name. Raises UsageError."""
+    if options.gpu and options.machine:
+        raise UsageError("--gpu and --machine both name a machine. Nothing was sent. Give one of them.")
+    wish = options.gpu or options.machine or setting("machine")
+    need = MachineFilter(options.memory or 0.0, options.max_price)
+    if wish.strip().lower() != ANY:
+        machine = session.machines().resolve(wish)
+        if not need.fits(make_offer(machine)):
+            size = f"{machine.memory_gib} GiB" if machine.memory_gib else "unknown memory"
+            raise UsageError(
+                f"'{wish}' ({size}, {price_label(machine)}) doesn't meet {_describe_need(need)}. Nothing was sent. "
+                "Use the cheapest match: --gpu any"
+            )
+        return machine, ""
+    catalogue = session.machines()
+    offers = [offer for offer in build_offers(catalogue, session.vm_availability()) if offer.gpus]
+    try:
+        matches = cheapest_first(offers, need)
+    except UsageError as error:
+        raise UsageError(_explain_no_match(offers, need, str(error))) from None
+    machine = next(machine for machine in catalogue if machine.hardware_profile == matches[0].profile)
+    listed = _list_offers(matches[:_MAX_LISTED]) + (", …" if len(matches) > _MAX_LISTED else "")
+    return machine, f"cheapest of {len(matches)} available GPUs with {_describe_need(need)}: {listed}"
+
+
+def _describe_need(need: MachineFilter) -> str:
+    memory = f"{need.memory_gib:g} GiB or more" if need.memory_gib else ""
+    price = "" if need.price is None else f"a price up to {_plain(need.price)} credits/h"
+    return " and ".join(filter(None, [memory, price])) or "a published price"
+
+
+def _list_offers(offers: Iterable[MachineOffer]) -> str:
+    return ", ".join(f"{offer.profile} ({_plain(offer.price_per_hour)} credits/h)" for offer in offers)
+
+
+def _plain(amount: Decimal | None) -> str:
+    return "unknown" if amount is None else f"{amount.normalize():f}"
+
+
+def _explain_no_match(offers: list[MachineOffer], need: MachineFilter, reason: str) -> str:
+    """Return the message for requirements that no available machine meets, with the machines that almost do."""
+    sold_out = [offer for offer in filter_offers(offers, need) if offer.allowed and offer.free is False]
+    if sold_out:
+        reason = f"{_list_offers(sold_out[:_MAX_LISTED])} match, but are sold out."
+    nearest = [
+        f"{offer.profile} ({offer.memory_gib or '?'} GiB, {_plain(offer.price_per_hour)} credits/h): {option}"
+        for offer, option in nearest_matches(offers, need)
+    ]
+    available = f" Available: {'; '.join(nearest)}." if nearest else ""
+    return f"No available GPU has {_describe_need(need)}. {reason} Nothing was sent.{available} All: %lk_machines"
