@@ -139,6 +139,7 @@ def be(command: list[str], env: dict[str, str], folder: str, outputs: list[Conne
     os.environ.update(env)
     tests = Path(__file__).parent
     sys.path[:] = [path for path in sys.path if path and tests not in (Path(path), *Path(path).parents)]
+    sys.path[:0] = filter(None, env.get("PYTHONPATH", "").split(os.pathsep))
     for place, output in enumerate(outputs, 1):
         os.dup2(output.fileno(), place)
         output.close()

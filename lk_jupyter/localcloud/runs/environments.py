@@ -11,6 +11,7 @@ import hashlib
 import os
 import shutil
 import sys
+import venv
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -63,6 +64,13 @@ class Environments:
         if code == 0:
             (folder / "install.log").write_text(log, "utf-8")
         return Installed(python_path(folder), code, log)
+
+
+def create_environment(folder: Path) -> Path:
+    """Create an environment that sees the server's packages, and return its folder of packages."""
+    venv.EnvBuilder(symlinks=os.name != "nt").create(folder)
+    _add_server_packages(folder)
+    return next(folder.rglob("site-packages"))
 
 
 def python_path(folder: Path) -> str:

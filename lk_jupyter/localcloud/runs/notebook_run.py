@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import shutil
 import socket
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lk_jupyter._python import module_command
+from lk_jupyter.localcloud.runs.environments import create_environment, python_path
 from lk_jupyter.localcloud.runs.live_run import ProcessRun
 
 JOB_TYPE = "customer_notebook"
@@ -46,12 +48,14 @@ class NotebookRun(ProcessRun):
 
     kind = "docker"
     job_type = JOB_TYPE
+    _packages = Path()
 
     async def _prepare(self) -> list[str]:
         self._update(status_details=image_note(self._request))
         arguments = [part.replace("--NotebookApp.", "--ServerApp.") for part in (self._request.docker_run_cmd or ())]
         options = [part for part in dict.fromkeys(arguments) if part.startswith("--")]  # of two equal, Jupyter fails
         user_options = [part for part in options if not (_REPLACED.fullmatch(part) or _TOKEN.fullmatch(part))]
+        self._packages = await asyncio.to_thread(create_environment, self._environment_folder)
         port = _free_port()
         self.ports[_requested_port(arguments)] = port
         return [*module_command(_SERVER), *_OPTIONS, *_OPEN, *_ENCRYPTED, *_QUICK, f"--port={port}", *user_options]
@@ -61,15 +65,26 @@ class NotebookRun(ProcessRun):
         """The folder of Jupyter's own files, next to the folder in which the notebooks work."""
         return self._folder.with_name(f"{self._folder.name}.jupyter")
 
+    @property
+    def _environment_folder(self) -> Path:
+        """The environment into which pip installs, so that the server's own environment doesn't change."""
+        return self._jupyter_folder / "python"
+
     async def _clear(self) -> None:
         await super()._clear()
         await asyncio.to_thread(shutil.rmtree, self._jupyter_folder, ignore_errors=True)
 
     def _variables(self) -> dict[str, str]:
-        """Keep the token off the command line, and the user's own Jupyter settings and IPython history out."""
+        """Keep the token off the command line, and the user's own Jupyter settings and IPython history out.
+
+        Commands such as ``%pip install`` change the environment of this run only.
+        """
         folders = {f"JUPYTER_{kind}_DIR": str(self._jupyter_folder / kind.lower()) for kind in _FOLDERS}
         folders["IPYTHONDIR"] = str(self._jupyter_folder / "ipython")
         tokens = [match[1] for part in (self._request.docker_run_cmd or ()) if (match := _TOKEN.fullmatch(part))]
+        folders["PIP_PYTHON"] = python_path(self._environment_folder)
+        path = [str(self._packages), *filter(None, [os.environ.get("PYTHONPATH")])]
+        folders["PYTHONPATH"] = os.pathsep.join(path)
         return {**super()._variables(), **folders, **({"JUPYTER_TOKEN": tokens[-1]} if tokens else {})}
 
 
