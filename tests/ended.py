@@ -1,4 +1,6 @@
-"""Trainings that end at a random moment: by an interrupt, the time limit, ``--max-cost``, and Stop.
+"""Trainings that end at a random moment: by an interrupt, the time limit, ``--max-cost``, Stop, a crash and an abort.
+
+A crash of the interpreter and an abort by another client return the last saved moment.
 
 ``python tests/ended.py --count 100`` ends that number of trainings in a notebook on a local cloud, and counts those
 whose state isn't restored up to the last step in the log, and those that leave a run active. A test does so once for
@@ -18,15 +20,20 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-WAYS = ("interrupt", "time limit", "--max-cost", "Stop")
+WAYS = ("interrupt", "time limit", "--max-cost", "Stop", "crash", "abort")
+
+#: Ways that kill the run, and the seconds of its work that may be lost then.
+KILLS, LOSS_SECONDS = {"crash", "abort"}, 2.0
 
 #: Credits per hour of the machine, for a maximum cost that is reached after some seconds.
 PRICE = 1.59
 
 TRAINING = """%%lk_run --gpu A100 {options}
-import time
+import os, time
 while True:
     state["step"] += 1
+    if state["step"] == {crash}:
+        os._exit(3)
     if state["step"] % 5 == 0:
         print("step", state["step"], flush=True)
     time.sleep(0.02)
@@ -43,6 +50,13 @@ def stop_later(seconds):
         time.sleep(0.05)
     time.sleep(seconds)
     Runs().abort(active[0])
+def abort_later(seconds):
+    active = []
+    while not active:
+        active = [run.execution_id for run in session.client.workloads.list() if run.status == "running"]
+        time.sleep(0.05)
+    time.sleep(seconds)
+    session.client.workloads.abort(active[0])
 """
 
 
@@ -57,8 +71,15 @@ class Ending:
     shown: str
 
     @property
+    def loss(self) -> float:
+        """The seconds of work that the log shows and the state lacks."""
+        return max(0, self.logged - self.step) * 0.02
+
+    @property
     def is_complete(self) -> bool:
-        """Whether the state contains all steps in the log."""
+        """Whether the state contains all steps in the log; after a kill, the steps until a saved moment."""
+        if self.way in KILLS:
+            return self.step > 0 and self.loss <= LOSS_SECONDS and "last saved moment" in self.shown
         return self.step >= self.logged > 0
 
 
@@ -69,15 +90,17 @@ def end_training(kernel, way: str, seconds: float) -> Ending:
         "--max-cost": f"--max-cost {(seconds + 3) * PRICE / 3600:.5f}",
     }
     kernel.run("state = {'step': 0}")
-    if way == "Stop":
-        kernel.run(f"threading.Thread(target=stop_later, args=({seconds},), daemon=True).start()")
+    if way in {"Stop", "abort"}:
+        kernel.run(f"threading.Thread(target={way.lower()}_later, args=({seconds},), daemon=True).start()")
     steps = round(seconds / 0.02)
+    crash = steps if way == "crash" else -1
 
     def is_reached(cell) -> bool:
         return way == "interrupt" and _last_step(cell.text) >= steps
 
-    cell = kernel.run(TRAINING.format(options=options.get(way, "")), on=kernel.interrupt_when(is_reached))
-    return Ending(way, seconds, int(kernel.value("state['step']")), _last_step(cell.text), cell.shown[-1])
+    training = TRAINING.format(options=options.get(way, ""), crash=crash)
+    cell = kernel.run(training, on=kernel.interrupt_when(is_reached))
+    return Ending(way, seconds, int(kernel.value("state['step']")), _last_step(cell.text), "\n".join(cell.shown))
 
 
 def _last_step(text: str) -> int:
@@ -89,7 +112,8 @@ def end_trainings(kernel, count: int, seed: int):
     kernel.run(f"import lk_jupyter\nsession = lk_jupyter.connect()\n{STOP}")
     draw = random.Random(seed)
     for number in range(count):
-        yield end_training(kernel, WAYS[number % len(WAYS)], draw.uniform(1, 4))
+        way = WAYS[number % len(WAYS)]
+        yield end_training(kernel, way, draw.uniform(3, 6) if way in KILLS else draw.uniform(1, 4))
 
 
 def main() -> None:
@@ -101,7 +125,7 @@ def main() -> None:
     from conftest import RunningCloud  # noqa: PLC0415 (a module of pytest)
     from magics.kernels import Kernel, running_kernel  # noqa: PLC0415 (the same)
 
-    complete, active = Counter[str](), 0
+    complete, active, loss = Counter[str](), 0, 0.0
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         home, cloud = Path(folder), RunningCloud(Path(folder) / "cloud")
         stack.callback(cloud.stop)
@@ -113,10 +137,12 @@ def main() -> None:
         for ending in end_trainings(kernel, arguments.count, arguments.seed):
             complete[ending.way] += ending.is_complete
             active += len(cloud.client.workloads.list())
+            loss = max(loss, ending.loss)
             if not ending.is_complete:
                 print(ending, flush=True)
     total = sum(complete.values())
-    print(f"{total} of {arguments.count} states complete {dict(complete)}; {active} runs left active")
+    figures = f"{total} of {arguments.count} states complete {dict(complete)}; {active} runs left active"
+    print(f"{figures}; at most {loss:.1f} s of work lost")
     sys.exit(total < arguments.count or active > 0)
 
 

@@ -52,6 +52,10 @@ def stop_key(token: str) -> str:
     return returned_key(token, "stop")
 
 
+#: The last part of the key of a saved moment.
+MOMENT = "moment"
+
+
 def returned_key(token: str, what: str | int) -> str:
     """Return the key of a result: the number of a slot, or the message that lists the slots."""
     return f"{RETURNED}{token}/{what}"

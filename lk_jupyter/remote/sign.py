@@ -11,6 +11,9 @@ KINDS = frozenset({"returned", "call", "checkpoint", "cell", "stored"})
 #: The text whose signature is the content of the object that requests the end of a run.
 STOP = b"stop"
 
+#: The text that is signed with the header of a saved moment.
+MOMENT = b"moment"
+
 #: Exit codes of code that was interrupted at such a request, or shortly before the time limit.
 STOPPED, TIMED_OUT = 130, 124
 

@@ -71,4 +71,5 @@ def read_changes(run: ReturningRun, origin: Origin | None = None) -> ChangedStat
         frames[0].payload if frames else None,
         origin,
         origin_loader(settings, blob_reader(run.session.storage, settings)),
+        run.messages.key,
     )

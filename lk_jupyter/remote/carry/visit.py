@@ -42,6 +42,8 @@ class Visit:
         leaves = arriving.content["leaves"]
         self._before = {2 * at + 1: digest_received(node, leaves) for at, node in enumerate(arriving.listed["nodes"])}
         self._value_digests: dict[str, str | None] = {}
+        self.handles: dict[str, tuple[str, int]] = {}
+        self._new_limit: int | None = None
         self._files: dict[str, dict[str, Any]] = {}
         self._states: dict[str, Any] = {}
 
@@ -57,13 +59,14 @@ class Visit:
                 self._value_digests[name] = digest_or_none(digests.digest_any, self._namespace[name])
 
     def end(
-        self, limit: int | None, requested: Iterable[str] = (), files: Any = ()
+        self, limit: int | None, requested: Iterable[str] = (), files: Any = (), new_limit: int | None = None
     ) -> tuple[Departing, dict[str, str]]:
         """Return the changes, ready to send, with name → reason of values that can't be sent.
 
         A value with more bytes than the limit stays, unless requested. ``files`` is name → content of files that the
-        code wrote.
+        code wrote. New values of more than ``new_limit`` bytes stay too: ``handles`` is name → kind and bytes of these.
         """
+        self.handles, self._new_limit = {}, new_limit
         self._files = {FILES: dict(files)} if files else {}
         refused: dict[tuple[Any, ...], str] = {}
         departing = None
@@ -71,7 +74,8 @@ class Visit:
             departing = self._departing(refused, limit, requested)
         departing.submodules = used_submodules(list(self._namespace.values()), code_words(running_code()))
         departing.close()
-        return departing, {name: reason for (_, _, name), reason in refused.items()}
+        reasons = {name: reason for (_, _, name), reason in refused.items()}
+        return departing, {name: reason for name, reason in reasons.items() if name not in self.handles}
 
     @property
     def deleted(self) -> list[str]:
@@ -109,9 +113,10 @@ class Visit:
                     variable = names.get(id(item[2]), name)
                     place = (*item[:2], variable)
                     if place not in refused:
-                        reason = _added(departing, *item, variable) or _too_large(
-                            departing, variable, None if variable in requested else limit
-                        )
+                        reason = _added(departing, *item, variable)
+                        if not (reason or variable in requested):
+                            is_new = item[0] == "name" and variable not in NAMELESS and variable != FILES
+                            reason = self._too_large(departing, variable, limit, item[2] if is_new else self)
                         if reason:
                             refused[place] = "{} {}".format(name, reason)
                             return None
@@ -119,6 +124,16 @@ class Visit:
                 visited.update(tokens)
                 waiting = [item for token in tokens for item in self._changed_content(digests, token)]
         return departing
+
+    def _too_large(self, departing: Departing, name: str, limit: int | None, new_value: Any) -> str:
+        """Return why a value stays here, or nothing; a large new value gets a handle."""
+        size = departing.sizes[name] - departing.gradient_sizes[name]
+        if new_value is not self and self._new_limit is not None and size > self._new_limit:
+            self.handles[name] = type(new_value).__name__, size
+            return "stays on the machine"
+        if limit is None or size <= limit:
+            return ""
+        return TOO_LARGE.format(size, limit, name)
 
     def _reach_start_value(self, digests: Digests, name: str) -> None:
         """Record the objects of a value whose name the code bound again: other variables may share the objects."""
@@ -196,10 +211,3 @@ def _added(departing: Departing, kind: str, key: Any, value: Any, name: str) -> 
     except Exception as error:
         return "cannot be read ({}: {})".format(type(error).__name__, error)
     return ""
-
-
-def _too_large(departing: Departing, name: str, limit: int | None) -> str:
-    size = departing.sizes[name] - departing.gradient_sizes[name]
-    if limit is None or size <= limit:
-        return ""
-    return TOO_LARGE.format(size, limit, name)

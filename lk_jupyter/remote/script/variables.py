@@ -10,6 +10,7 @@ import gc
 import hashlib
 import json
 import os
+import time
 from contextlib import suppress
 from importlib import import_module
 
@@ -79,12 +80,35 @@ def _set_state(settings: dict[str, Any], namespace: dict[str, Any]) -> None:
     if visit.refused:
         raise SystemExit("\n".join(visit.refused.values()) + "\nThe code was not run.")
     watch = ambient.StateWatch(arriving.listed["ambient"])
+    started = time.monotonic()
     with silent():
         visit.begin()
+    cost = time.monotonic() - started
     if driver.record_last:
         driver.record_last(namespace.get("_"))
     driver.carries = True
     _carried.update(visit=visit, watch=watch, files=files.FolderWatch())
+    if _links.get("moment") and not is_session and driver._key:
+        from . import moment
+
+        _carried["moments"] = moment.Moments(_links["moment"], lambda: _pack_moment(settings), cost)
+        _carried["moments"].begin()
+
+
+def _pack_moment(settings: dict[str, Any]) -> tuple[Callable[[], str], list[Any]]:
+    """Return the changes until now: the message, once its leaves have places, and the writers of the large leaves."""
+    from ..carry.base import silent
+
+    visit, watch = _carried["visit"], _carried["watch"]
+    with silent():
+        departing, reasons = visit.end(settings["carry"])
+    ambient = watch.changed()
+
+    def make_text() -> str:
+        text: str = departing.text(refused=reasons, sizes=departing.sizes, gone=visit.deleted, ambient=ambient)
+        return text
+
+    return make_text, departing.message.large
 
 
 #: Bytes of a variable that is sent back even if the bucket accepts no large objects, such as a full bucket.
@@ -99,12 +123,18 @@ def _send_back(settings: dict[str, Any]) -> None:
 
     def send(limit: int | None, outputs: Any, files: Any, lacking: str = "") -> None:
         with silent():
-            departing, reasons = visit.end(limit, outputs, files)
+            departing, reasons = visit.end(limit, outputs, files, settings.get("handles"))
         reasons = {name: "{} {}".format(name, lacking) for name in [*reasons, *written]} if lacking else reasons
         refused.update({name: why for name, why in reasons.items() if name not in refused})
         _upload_leaves(
             departing.message.large,
-            lambda: departing.text(refused=refused, sizes=departing.sizes, gone=visit.deleted, ambient=watch.changed()),
+            lambda: departing.text(
+                refused=refused,
+                sizes=departing.sizes,
+                gone=visit.deleted,
+                ambient=watch.changed(),
+                **({"handles": visit.handles} if visit.handles else {}),
+            ),
             settings["slots"],
         )
 
@@ -122,6 +152,8 @@ def after(settings: dict[str, Any], namespace: dict[str, Any], error: BaseExcept
     if not _links:
         return
     if _carried:
+        if "moments" in _carried:
+            _carried["moments"].end()
         _send_back(settings)
         if not is_session:
             from ..carry.visit import let_live

@@ -65,7 +65,7 @@ def download_parts(jobs: Iterable[tuple[str, int, Any]]) -> None:
 def upload_object(link: str, pieces: Sequence[Any]) -> None:
     """Store pieces of bytes, which can be iterated several times, as one object. Raises Failed."""
     size = sum(memoryview(piece).nbytes for piece in pieces)
-    _call_with_retries(_upload_once, link, pieces, size)
+    _call_with_retries(upload_once, link, pieces, size)
 
 
 def _download_part(link: str, start: int, part: memoryview) -> None:
@@ -81,10 +81,11 @@ def _download_part(link: str, start: int, part: memoryview) -> None:
             got += more
 
 
-def _upload_once(link: str, pieces: Sequence[Any], size: int) -> None:
+def upload_once(link: str, pieces: Sequence[Any], size: int, patience: float = _PATIENCE) -> None:
+    """Store pieces of ``size`` bytes as one object, without another attempt. Raises OSError."""
     headers = {"Content-Length": str(size), "Content-Type": "application/octet-stream"}
     request = urllib.request.Request(link, data=_Again(pieces), headers=headers, method="PUT")
-    with link_opener(link).open(request, timeout=_PATIENCE) as answer:
+    with link_opener(link).open(request, timeout=patience) as answer:
         answer.read()
 
 

@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import suppress
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.variables.payload import requested_outputs
 from lk_jupyter.runs.variables.state import recall, remember, set_outputs, set_state
 from lk_jupyter.text.secrets import redact_bundle, redact_values
+from lk_jupyter.text.units import duration_label, moment_label
 
 
 class Summary(RunObserver):
@@ -53,6 +55,18 @@ def _moment_label(record: ExecutionRecord) -> str:
     if state in SUCCEEDED_STATES:
         return ""
     return f", as they were when it {'was stopped' if state in STOPPED_STATES | {'timeout'} else 'failed'}"
+
+
+def _saved_moment_notice(moment: float, record: ExecutionRecord) -> Notice:
+    """Return the notice about variables of the last saved moment of a run that was killed."""
+    saved = datetime.fromtimestamp(moment, timezone.utc).astimezone()
+    end = record.end_time or record.job_end or record.finish_time
+    age = f", {duration_label(max(0.0, end.timestamp() - moment))} before its end" if end else ""
+    return Notice(
+        f"The run ended before it could send its variables. These are of the last saved moment, "
+        f"{moment_label(saved, '%H:%M:%S')}{age}. Later changes and files of the run are missing.",
+        WARNING,
+    )
 
 
 class Returned(RunObserver):
@@ -100,7 +114,9 @@ class Returned(RunObserver):
                 Notice(f"Can't download the changes of the run: {error} Try again: %lk_attach {run.short_id}", WARNING)
             ]
         after = _moment_label(record)
-        return set_state(state, self._namespace, after)
+        if state.moment is None:
+            return set_state(state, self._namespace, after)
+        return [*set_state(state, self._namespace, ""), _saved_moment_notice(state.moment, record)]
 
     @staticmethod
     def _list_outputs(run: Run, record: ExecutionRecord) -> list[Notice]:

@@ -21,6 +21,7 @@ from lk_jupyter.config.consents import keep_upload_speed
 from lk_jupyter.errors import LkError, NoSuchObject, OperationNotAvailable, StorageError, UsageError
 from lk_jupyter.protocol.bucket import (
     KEPT,
+    MOMENT,
     RENEWED,
     VALUES,
     answer_key,
@@ -133,7 +134,11 @@ def upload_links(storage: Storage, settings: dict[str, Any], bundle: Bundle) -> 
     inputs = storage.presign_all([VALUES + key for key, _ in settings["blobs"]], "GET", life=life)
     outputs = storage.presign_all([*slots, returned_key(bundle.token, "values")] if slots else [], "PUT", life=life)
     _check_life(storage, bundle.timeout, [link.expires_at for link in (*inputs, *outputs)])
+    moment = {}
+    if settings["carry"] and not getattr(bundle.options, "session", None):
+        moment["moment"] = storage.presign(returned_key(bundle.token, MOMENT), "PUT", life=life).url
     return {
+        **moment,
         "inputs": [link.url for link in inputs],
         "outputs": [link.url for link in outputs[:-1]],
         "values": outputs[-1].url if outputs else None,

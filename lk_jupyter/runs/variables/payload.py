@@ -23,7 +23,7 @@ PART = "script.variables"
 NEEDS = ("values", "script.stop")
 
 #: More modules for runs with --sync.
-CARRY_NEEDS = ("carry", "ambient", "script.files")
+CARRY_NEEDS = ("carry", "ambient", "script.files", "script.moment")
 
 
 #: Leaves of at least this many bytes are separate objects of the bucket; smaller leaves share an object.

@@ -25,6 +25,7 @@ from lk_jupyter.runs.variables.download import (
 )
 from lk_jupyter.runs.variables.files import MEANWHILE, acceptable_files, write_files
 from lk_jupyter.runs.variables.fingerprint import fingerprint
+from lk_jupyter.runs.variables.moment import download_moment
 from lk_jupyter.runs.variables.payload import Origin
 from lk_jupyter.text.units import size_label
 
@@ -94,6 +95,9 @@ class ChangedState:
     - ``text_sets``: names of values with sets of text, which iterate in another order in each process.
     - ``detached``: names of values with tensors that lost the graph of their computation.
     - ``separated``: names of values that shared memory before the transfer.
+    - ``handles``: name → kind and bytes of new values that stay on the machine of a session.
+    - ``moment``: when a killed run saved this state, in seconds since 1970; None for the state at the end.
+    - ``refused``: name → reason of the peer for each change that can't be sent.
     """
 
     names: dict[str, Any] = field(default_factory=dict)
@@ -111,7 +115,10 @@ class ChangedState:
     detached: list[str] = field(default_factory=list)
     text_sets: list[str] = field(default_factory=list)
     separated: list[str] = field(default_factory=list)
+    handles: dict[str, tuple[str, int]] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
     origin: Origin | None = None
+    moment: float | None = None
 
     def outputs(self, names: Sequence[str] = ()) -> Outputs:
         """Return name → value of all changed variables, or of ``names``."""
@@ -195,29 +202,44 @@ def _show_as_last(value: Any, namespace: MutableMapping[str, Any]) -> None:
         namespace[LAST] = value
 
 
-def changed_state(
+def changed_state(  # noqa: PLR0913, PLR0917 (independent facts about a run)
     storage: Storage,
     token: str,
     record: Mapping[str, Any] | None,
     origin: Origin | None,
     load_origin: Callable[[], Origin],
+    key: bytes | None = None,
 ) -> ChangedState:
     """Download the changes of a run and apply them, if the message in the bucket matches the ``record`` in the log.
 
     The message contains pickles, which execute code: callers make sure that this machine started the run. Without an
-    ``origin``, the changes are applied to the copies of ``load_origin``. Raises StorageError.
+    ``origin``, the changes are applied to the copies of ``load_origin``. A run that was killed returns its last saved
+    moment, if ``key`` has signed the moment. Raises StorageError.
     """
     try:
         message = download_message(storage, token, record)
     except NotReturned as reason:
+        moment = download_moment(storage, token, key) if record is None else None
+        if moment is not None:
+            state = read_state(moment.message, storage, token, origin, load_origin, moment.leaf_reader)
+            state.moment = moment.at
+            return state
         return ChangedState(missing={"state": f"What the run changed {reason}"})
     return read_state(message, storage, token, origin, load_origin)
 
 
-def read_state(
-    message: bytes | str, storage: Storage, token: str, origin: Origin | None, load_origin: Callable[[], Origin]
+def read_state(  # noqa: PLR0913, PLR0917 (independent facts about a run)
+    message: bytes | str,
+    storage: Storage,
+    token: str,
+    origin: Origin | None,
+    load_origin: Callable[[], Origin],
+    read_leaf: Callable[[dict[str, Any]], Any] | None = None,
 ) -> ChangedState:
-    """Apply the changes in a message, whose large parts are in the bucket. Raises StorageError."""
+    """Apply the changes in a message, whose large parts ``read_leaf`` returns. Raises StorageError.
+
+    Default: the large parts are objects of the bucket.
+    """
     from lk_jupyter.remote.carry.base import silent  # noqa: PLC0415 (imports cloudpickle)
     from lk_jupyter.remote.carry.reader import Arriving  # noqa: PLC0415 (imports cloudpickle)
 
@@ -226,7 +248,7 @@ def read_state(
             return read(target)
 
     def read(target: Origin) -> ChangedState:
-        leaf = leaf_reader(storage, token)
+        leaf = read_leaf or leaf_reader(storage, token)
         return apply_changes(Arriving(load_json(message), leaf, target.tokens, acceptable_files), target)
 
     target = load_origin() if origin is None else origin
@@ -261,6 +283,8 @@ def apply_changes(arriving: Any, origin: Origin) -> ChangedState:
     listed = arriving.listed
     state = ChangedState(deleted=list(listed["gone"]), sizes=dict(listed["sizes"]), ambient=dict(listed["ambient"]))
     state.origin, state.detached = origin, list(listed["detached"])
+    state.refused = dict(listed["refused"])
+    state.handles = {name: (str(kind), int(size)) for name, (kind, size) in dict(listed.get("handles", {})).items()}
     state.separated = sorted({*origin.separated, *listed.get("separated", ())})
     state.text_sets = sorted({*origin.text_sets, *listed.get("text_sets", ())} - NAMELESS.keys())
     local_changes = _find_local_changes(origin, {entry["n"] for entry in listed["entries"] if entry["k"] != "name"})
