@@ -301,7 +301,7 @@ class Session(Connection):
             Traceback (most recent call last):
             lk_jupyter.errors.UsageError: ...
         """
-        from lk_jupyter.runs.notebooks.warm_python import open_warm_python  # noqa: PLC0415 (it needs this module)
+        from lk_jupyter.runs.notebooks.warm_pythons import open_warm_python  # noqa: PLC0415 (it needs this module)
 
         return open_warm_python(self, name, {**options})
 

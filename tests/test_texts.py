@@ -26,13 +26,14 @@ from lk_jupyter.machines import start_approval
 from lk_jupyter.magics._engine.index import each_magic
 from lk_jupyter.magics._engine.parser import HELP
 from lk_jupyter.magics._engine.registry import ROWS, magic_named
-from lk_jupyter.magics._engine.sync_question import UNASKED_BYTES, UNASKED_SECONDS
+from lk_jupyter.magics._engine.sync_question import OFFERED_SECONDS, UNASKED_BYTES, UNASKED_SECONDS
 from lk_jupyter.options.kernel import MAX_COST
 from lk_jupyter.options.runs import Options, RunOptions, option_aliases, renamed_options
 from lk_jupyter.protocol import json_limits
+from lk_jupyter.remote.script import moment
 from lk_jupyter.runs.notebooks import warm_python
 from lk_jupyter.runs.package import checkpoint
-from lk_jupyter.runs.package.prepare import prepare
+from lk_jupyter.runs.package.prepare import HANDLE_BYTES, prepare
 from lk_jupyter.storage import _preview_child, _preview_process, _preview_readers
 from lk_jupyter.text import secrets
 
@@ -290,6 +291,9 @@ LIMITS = (
         r"(?:cell that reads m|receipt lists their names and sizes\. M|question: it sends no m)ore than (\d+) MB",
         _megabytes(UNASKED_BYTES),
     ),
+    (r"new value of more than (\d+) MB stays on the machine", _megabytes(HANDLE_BYTES)),
+    (r"released after (\d+) minutes without a cell", f"{OFFERED_SECONDS // 60}"),
+    (r"of more than (\d+) MB together aren't", f"{moment.LIMIT // 1024**2}"),
     (r"repeats the question if the upload takes more than (\d+) s", str(UNASKED_SECONDS)),
     (r"first and (?:the )?last (\d+) lines of a log", str(_default("log_lines"))),
     (
@@ -327,6 +331,7 @@ LIMITS = (
 #: Quantities that are no limit of ours: measured, made up for an example, or promised by a test that has the figure.
 OTHER_QUANTITIES = (
     "usually 4 min 06 s to 4 min 54 s, about 0.12 credits (7 runs)",  # an example
+    "model (Net, 520.0 MB)",  # a value of the example
     "Python on A100, 1.59 credits/h",  # a price of the example
     "1.59 credits per hour",
     "was idle for 20 minutes, and before it costs 5 credits",  # the values of the line above it
@@ -344,7 +349,7 @@ OTHER_QUANTITIES = (
     "can be read for at most 7 days through the API",  # GET /execution/{id}/logs: hours up to 168
     "3 lines were missing",  # an example of a notice
     "8 pixels",  # of the digits of scikit-learn
-    "up to 400 kB of small modules",  # measured below
+    "up to 410 kB of small modules",  # measured below
 )
 
 UNITS = "MB|kB|KB|GB|GiB|bytes|s|seconds?|minutes?|hours?|h|days?|lines|characters|credits|files|pixels|rows|levels"

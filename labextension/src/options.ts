@@ -39,6 +39,7 @@ export const RUN_OPTIONS: Record<string, string> = {
   "--resume": "Run to resume from: its checkpoint is the folder lk_resume in the code.",
   "--session": "Session to run in: a warm Python that keeps its variables between cells. Started if necessary.",
   "--idle": "Minutes without work after which the session ends. Default: 20.",
+  "--keep": "Keep the machine for this time between cells, such as 5m: cells share one warm Python. 0: a separate run.",
   "--image": "Image of the session, such as quay.io/jupyter/pytorch-notebook. Default: jupyter/base-notebook:latest.",
   "--time": "Show how long it took to the first line of the cell, by phase.",
   "--rich": "Show figures, tables and display() as they are made, and accept IPython syntax. Default: on for a cell, off for a script."

@@ -32,6 +32,9 @@ class Place:
 #: Answers that the user of this process gave: place → bytes.
 _answers: dict[Place, int] = {}
 
+#: Answers of this process: place → seconds for which the notebook keeps its machine between cells.
+_keep_durations: dict[Place, int] = {}
+
 #: Uploads with fewer bytes and less time, in seconds, are too short for a measurement.
 _SHORT_BYTES, _SHORT_SECONDS = 8_000_000, 2.0
 
@@ -77,6 +80,35 @@ def withdraw(place: Place) -> None:
         write_json(consents_file(), dict(answers))
     except OSError as error:
         raise UsageError(f"Can't write '{consents_file()}' ({error.strerror}). The answer is still stored.") from None
+
+
+def keep_duration(place: Place) -> int:
+    """Return the seconds for which a notebook keeps its machine between cells; 0 without an answer.
+
+    As with variables, a stored answer counts only for a file that this user has signed.
+    """
+    if place not in _keep_durations:
+        seconds = _read_answers().get(_machine_key(place), 0) if place.notebook else 0
+        if not seconds or not _is_trusted(Path(place.notebook)):
+            return 0
+        _keep_durations[place] = seconds
+    return _keep_durations[place]
+
+
+def keep_machine(place: Place, seconds: int) -> None:
+    """Keep the answer that a notebook keeps its machine between cells; 0 deletes the answer.
+
+    An answer that can't be stored counts for this process.
+    """
+    _keep_durations[place] = seconds
+    answers = {name: number for name, number in _read_answers().items() if name != _machine_key(place)}
+    if place.notebook:
+        with suppress(OSError):
+            write_json(consents_file(), {**answers, **({_machine_key(place): seconds} if seconds else {})})
+
+
+def _machine_key(place: Place) -> str:
+    return json.dumps(["machine", place.notebook, place.server, place.org])
 
 
 def upload_speed(server: str, org: str) -> int | None:

@@ -348,6 +348,12 @@ SETTINGS: tuple[Setting, ...] = (
         _integer_parser(1, 1_000_000_000_000),
     ),
     Setting(
+        "keep",
+        0,
+        "Time for which a notebook keeps its machine between cells, such as 5m; 0: each cell is a separate run.",
+        _seconds_parser(0, 3600),
+    ),
+    Setting(
         "on_interrupt",
         "abort",
         "What an interrupt does to a run: abort it, or detach and keep it running.",
@@ -457,7 +463,7 @@ def save(name: str, value: object) -> None:
             f"'{name}' is a secret and never an argument. %lk_login asks for it, %lk_logout deletes it. If you "
             "just typed a key, your history holds it now: replace it in the dashboard."
         )
-    elif name in read_json(SITE_FILE):
+    elif is_fixed(name):
         raise UsageError(f"The administrator of this machine fixes '{name}' in '{SITE_FILE}'. Nothing was stored.")
     else:
         parsed_value = None if value is None else _parse_text(setting_row, str(value), "")
@@ -471,6 +477,11 @@ def save(name: str, value: object) -> None:
         )
     if reading := _reading.get():
         reading.begin()
+
+
+def is_fixed(name: str) -> bool:
+    """Return whether the administrator of this machine fixes a setting."""
+    return name in read_json(SITE_FILE)
 
 
 def find_setting(name: str) -> Setting:

@@ -21,6 +21,7 @@ from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._engine.tables import Table, show_text
 from lk_jupyter.magics._output.live import Note
 from lk_jupyter.options.runs import ConfigOptions, LoginOptions, NoOptions
+from lk_jupyter.text.units import duration_label
 
 
 @magic(LoginOptions)
@@ -75,6 +76,7 @@ def lk_config(options: ConfigOptions, _shell: InteractiveShell) -> None:
         %lk_config machine gpu.a100
         %lk_config machine --unset
         %lk_config carry always --notebook
+        %lk_config keep 5m --notebook
         %lk_config guess.bucket_folder_python /job/work
     """
     if options.name is None:
@@ -92,13 +94,22 @@ def lk_config(options: ConfigOptions, _shell: InteractiveShell) -> None:
 
 
 def _set_for_notebook(options: ConfigOptions) -> None:
-    """Keep or delete the answer that the cells of this notebook may send variables."""
-    if options.name != "carry" or (options.value != "always" and not options.unset):
-        raise UsageError("--notebook needs carry always, or carry --unset. Nothing was changed.")
+    """Keep or delete an answer for the cells of this notebook."""
+    is_answer = options.name == "carry" and options.value == "always"
+    is_duration = options.name == "keep" and options.value is not None
+    if not (is_answer or is_duration or (options.unset and options.name in {"carry", "keep"})):
+        raise UsageError("--notebook needs carry always, keep DURATION, or --unset. Nothing was changed.")
     from lk_jupyter.magics._engine.sync_question import current_place  # noqa: PLC0415 (imports what runs need)
 
+    if settings.is_fixed(str(options.name)):
+        raise UsageError(f"The administrator of this machine fixes '{options.name}'. Nothing was changed.")
     place = current_place(session.current())
-    if options.unset:
+    if options.name == "keep":
+        seconds = 0 if options.value is None else settings.parse_setting("keep", options.value)
+        consents.keep_machine(place, seconds)
+        effect = f"cells of this notebook keep their machine for {duration_label(seconds)}"
+        show_text(f"Stored on this machine: {effect}." if seconds else "Deleted the answer for this notebook.")
+    elif options.unset:
         consents.withdraw(place)
         show_text("Deleted the answer for this notebook.")
     else:

@@ -21,12 +21,26 @@ from lk_jupyter.api.execution import is_final
 from lk_jupyter.api.workloads import Workload
 from lk_jupyter.code.ipython import as_python
 from lk_jupyter.code.source import Source
+from lk_jupyter.config.consents import keep_machine
 from lk_jupyter.config.files import working_folder
 from lk_jupyter.errors import ApiError, LkError, RunError, UsageError
 from lk_jupyter.journal.journal import JournalEntry
 from lk_jupyter.magics._engine.ask import ask
+from lk_jupyter.magics._engine.kept_machine import (
+    can_offer_machine,
+    fetch_for,
+    machine_name,
+    resolve_keep,
+    watch_local_cells,
+)
 from lk_jupyter.magics._engine.parser import magic
-from lk_jupyter.magics._engine.sync_question import chooses_fresh
+from lk_jupyter.magics._engine.sync_question import (
+    OFFERED_SECONDS,
+    choose_process,
+    chooses_fresh,
+    current_place,
+    offer_machine,
+)
 from lk_jupyter.magics._engine.tables import show_text
 from lk_jupyter.magics._fan_out import fan_out
 from lk_jupyter.magics._output.background import follow_detached
@@ -99,10 +113,15 @@ def lk_run(options: RunOptions, shell: InteractiveShell, cell: str) -> None:
         %%lk_run --dry-run
     """
     session = current()
+    if seconds := resolve_keep(session, options):
+        run_on_warm_machine(session, cell, options, shell, seconds)
+        return
     if options.session:
         run_in_warm_python(session, cell, options, shell)
         return
     honored(options, "A run", {"session"})
+    if not (options.fresh or options.dry_run):
+        fetch_for(cell, shell)
     if is_several(options):
         start_several(session, cell, options, shell)
         return
@@ -113,7 +132,13 @@ def lk_run(options: RunOptions, shell: InteractiveShell, cell: str) -> None:
         view = RunDisplay(shell, run.machine, quiet=options.quiet, observers=observers)
         show(run, view, shell, options)
         return
-    if not options.dry_run and chooses_fresh(session, [bundle], options, shell):
+    offer = offer_machine(session, bundle) if can_offer_machine(options) else ""
+    answer = "" if options.dry_run else choose_process(session, [bundle], options, shell, offer)
+    if answer == "k":
+        keep_machine(current_place(session), OFFERED_SECONDS)
+        run_on_warm_machine(session, cell, options.model_copy(update={"sync": True}), shell, OFFERED_SECONDS)
+        return
+    if answer == "f":
         options = options.model_copy(update={"fresh": True})
         bundle = _prepare_cell(prepare, session, cell, options, shell)
     start(session, bundle, options, shell)
@@ -176,6 +201,48 @@ def run_in_warm_python(session: Session, cell: str, options: RunOptions, shell: 
         return _prepare_cell(partial(prepare_cell, warm_digests=paths), session, cell, options, shell)
 
     run_cell(session, prepared, options, shell)
+
+
+def run_on_warm_machine(
+    session: Session, cell: str, options: RunOptions, shell: InteractiveShell, seconds: int
+) -> None:
+    """Run the cell on the machine that the notebook keeps for ``seconds`` between cells; start one if necessary.
+
+    An option on the line is the consent to send variables; after a stored answer, large uploads need another question.
+    """
+    watch_local_cells(shell)
+    session_name = machine_name()
+    warm_options = options.model_copy(
+        update={
+            "session": session_name,
+            "keep": seconds,
+            "idle": seconds / 60,
+            "sync": options.sync or options.keep is not None,
+        }
+    )
+    if warm_options.dry_run:
+        run_in_warm_python(session, cell, warm_options, shell)
+        return
+
+    is_answered = False
+
+    def prepared(digests: dict[str, str | None]) -> Bundle:
+        nonlocal is_answered
+        bundle = _prepare_cell(partial(prepare_cell, warm_digests=digests), session, cell, warm_options, shell)
+        if not is_answered and chooses_fresh(session, [bundle], warm_options, shell):
+            raise _FreshProcess
+        is_answered = True
+        return bundle
+
+    try:
+        run_cell(session, prepared, warm_options, shell)
+    except _FreshProcess:
+        fresh_options = options.model_copy(update={"fresh": True, "keep": None})
+        start(session, _prepare_cell(prepare, session, cell, fresh_options, shell), fresh_options, shell)
+
+
+class _FreshProcess(Exception):
+    """The user chose a fresh process in place of the kept machine."""
 
 
 def start_several(session: Session, cell: str, options: RunOptions, shell: InteractiveShell) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,7 @@ from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import ConnectionFailed, LkError, UsageError
 from lk_jupyter.machines.catalogue import price_label
 from lk_jupyter.magics._engine.ask import ask
+from lk_jupyter.magics._engine.kept_machine import machine_name
 from lk_jupyter.magics._engine.parser import Subcommands
 from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.interrupt import Stop, advise_on_interrupt, interrupt
@@ -31,15 +33,18 @@ from lk_jupyter.runs.clock import Bill
 from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
 from lk_jupyter.runs.notebooks.servers import ended_on_failure, idle_seconds, stop_server
 from lk_jupyter.runs.notebooks.warm_python import (
+    LIMIT_MARGIN,
     WarmPython,
-    find_warm_python,
     idle_minutes,
-    list_warm_pythons,
     lost_notices,
     prepare_warm_python,
+    unsigned_notices,
+)
+from lk_jupyter.runs.notebooks.warm_pythons import (
+    find_warm_python,
+    list_warm_pythons,
     start_warm_python,
     stop_warm_python,
-    unsigned_notices,
 )
 from lk_jupyter.runs.observers.start_time import times_label
 from lk_jupyter.runs.package.bundle import Bundle
@@ -82,15 +87,16 @@ def _list(_: NoOptions, _shell: InteractiveShell) -> None:
 
 @lk_sessions.verb("stop", StopSessionOptions)
 def _stop(options: StopSessionOptions, _shell: InteractiveShell) -> None:
-    """Stop a session and its bill; all variables of the session are lost.
+    """Stop a session and its bill; all variables that only the session has are lost.
+
+    Without a name, the machine that this notebook keeps is stopped.
 
     Example: ``%lk_sessions stop train``
     """
-    again = f"%lk_sessions stop {options.name}"
-    with advise_on_interrupt(
-        f"Stopped waiting. Session {options.name} may still be active and billed. Stop it: {again}"
-    ):
-        run = stop_warm_python(current(), options.name, stop_server)
+    name = options.name or machine_name()
+    again = f"%lk_sessions stop {name}"
+    with advise_on_interrupt(f"Stopped waiting. Session {name} may still be active and billed. Stop it: {again}"):
+        run = stop_warm_python(current(), name, stop_server)
         display(receipt(run.wait_aside(), run.machine))
 
 
@@ -110,19 +116,42 @@ def run_cell(
         return
     billed = f"If session {name} is active, it is billed until you stop it: %lk_sessions stop {name}"
     with advise_on_interrupt(f"Stopped before the cell was sent. {billed}"):
-        warm = find_warm_python(session, name)
-        bundle = prepare({} if warm is None else warm.digests)
+        warm = find_warm_python(session, name, restarts=bool(options.keep))
+        digests = {} if warm is None else dict(warm.digests)
+        bundle = prepare(digests)
         (bundle,) = require_consent([bundle], ask)
         status, start_time, notice = LiveOutput(shell), time.monotonic(), ""
+        if warm and options.keep and _must_move(warm, options, bundle):
+            status.show_progress(StatusLine("submitting", [f"session {name}", "moving to another machine"]))
+            warm.release()
+            warm = None
         if warm is None:
             idle = f"after {idle_minutes(options):g} minutes without work"
             notice = f"Billed until you stop it (%lk_sessions stop {name}), or {idle}."
             warm = _start_session(session, options, status, notice)
+            bundle = bundle if warm.digests == digests else _prepare_again(prepare, warm, bundle)
         else:
             _check_machine(warm, options, bundle)
-        view = CellView(shell, warm, status, quiet=options.quiet, notice=notice)
+        view = CellView(shell, warm, status, options, notice)
         view.begin()
         _follow(warm, view, bundle, start_time)
+
+
+def _prepare_again(prepare: Callable[[dict[str, str | None]], Bundle], warm: WarmPython, bundle: Bundle) -> Bundle:
+    """Return the bundle of a cell for a new machine, which has restored other values than the earlier machine."""
+    consent = {"secrets": bundle.secrets, "secrets_allowed": bundle.secrets_allowed}
+    return replace(prepare(warm.digests), phases=bundle.phases, **consent)  # type: ignore[arg-type]
+
+
+#: Seconds before the time limit of a kept machine at which a cell moves to a new machine, and the same as a share.
+_MOVE_SECONDS, _MOVE_SHARE = LIMIT_MARGIN + 30, 0.15
+
+
+def _must_move(warm: WarmPython, options: RunOptions, bundle: Bundle) -> bool:
+    """Return whether the next cell needs another machine: the limit is close, or the line names another machine."""
+    has = warm.run.machine
+    is_other = (options.gpu or options.machine) and has and has.hardware_profile != bundle.machine.hardware_profile
+    return bool(is_other) or warm.remaining_seconds < min(_MOVE_SECONDS, _MOVE_SHARE * warm.limit)
 
 
 def _check_machine(warm: WarmPython, options: RunOptions, bundle: Bundle) -> None:
@@ -142,7 +171,7 @@ def _start_session(session: Session, options: RunOptions, status: LiveOutput, no
     try:
         with ended_on_failure(run):
             warm = start_warm_python(name, run, server, idle_minutes(options))
-            restored = warm.restore()
+            restored = warm.restore(is_owner=bool(options.keep))
     except KeyboardInterrupt as error:
         raise interrupt(str(error)) from None
     if restored:
@@ -200,12 +229,13 @@ class CellView:
     """The view of a cell in a session: ``follow``, then ``end``."""
 
     def __init__(
-        self, shell: InteractiveShell, warm: WarmPython, status: LiveOutput, *, quiet: bool, notice: str = ""
+        self, shell: InteractiveShell, warm: WarmPython, status: LiveOutput, options: RunOptions, notice: str = ""
     ) -> None:
         self.shell = shell
         self._warm = warm
         self._notices = list(filter(None, [warm.run.note, notice]))
-        self._quiet = quiet
+        self._quiet = options.quiet
+        self._keeps_machine = bool(options.keep)
         self._status = status
         self._start_time = time.monotonic()
         self._state = "running"
@@ -277,8 +307,11 @@ class CellView:
         seconds = time.monotonic() - self._start_time
         bill = self._warm.bill()
         cost = f"{bill.label} so far" if bill.label else ""
-        line = StatusLine(state, [duration_label(seconds), f"session {self._warm.name}", cost, self._run], notice)
-        line.run = self._header(state, seconds, [cost])
+        facts = [machine_with_price(self._warm.run.machine), self._warm.release_label] if self._keeps_machine else []
+        line = StatusLine(
+            state, [duration_label(seconds), f"session {self._warm.name}", *facts, cost, self._run], notice
+        )
+        line.run = self._header(state, seconds, [*facts, cost])
         return line
 
     def _header(self, state: str, seconds: float, facts: Sequence[str]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    @field_validator("timeout", "stop_timeout", mode="before", check_fields=False)
+    @field_validator("timeout", "stop_timeout", "keep", mode="before", check_fields=False)
     @classmethod
     def _read_duration(cls, value: object) -> object:
         """Return the seconds of a duration such as 2h; other values stay for the check of the type."""
@@ -157,7 +157,13 @@ def refuse_in_session(options: RunOptions) -> None:
     """Refuse options that a cell of a session can't honor. Raises UsageError."""
     for name, need in _unsupported(options, _SESSION_LACKS):
         advice = extras(type(options).model_fields[name])["instead"] or _SESSION_LACKS[need]
-        raise UsageError(f"{on_the_line(type(options), name)} doesn't work with --session. Nothing was sent. {advice}")
+        place = "--keep" if options.keep else "--session"
+        raise UsageError(f"{on_the_line(type(options), name)} doesn't work with {place}. Nothing was sent. {advice}")
+
+
+def fits_session(options: RunOptions) -> bool:
+    """Return whether a cell of a session can honor all of the options."""
+    return not any(_unsupported(options, _SESSION_LACKS))
 
 
 def _unsupported(options: BaseModel, lacks: Collection[str]) -> Iterator[tuple[str, str]]:
@@ -246,8 +252,6 @@ class CodeOptions(StartOptions):
         "Packages: names such as 'torch>=2.4', a requirements file, auto for imports, or project for its lock.",
         "-r",
         metavar="WHAT",
-        needs="run",
-        instead="Install packages in a cell of the session: %pip install NAME",
     )
     files: list[str] = option(
         [],
@@ -364,6 +368,14 @@ class RunOptions(CodeOptions):
         needs="session",
         gt=0,
         allow_inf_nan=False,
+    )
+    keep: int | None = option(
+        None,
+        "Keep the machine for this time between cells, such as 5m: cells share one warm Python. 0: a separate run.",
+        metavar="DURATION",
+        needs="cell",
+        ge=0,
+        le=3600,
     )
     image: str | None = option(
         None,
@@ -496,7 +508,7 @@ class LoginOptions(Options):
 class ConfigOptions(Options):
     """Options of ``%lk_config``."""
 
-    notebook: bool = switch("Set carry for this notebook only, on this machine: always, or --unset.")
+    notebook: bool = switch("Set carry or keep for this notebook only, on this machine.")
 
     name: str | None = word("Setting to show or change.", None, completer="settings")
     value: str | None = word("Value to store for you on this machine.", None)

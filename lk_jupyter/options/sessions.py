@@ -9,4 +9,4 @@ from lk_jupyter.options.runs import Options
 class StopSessionOptions(Options):
     """Options of ``%lk_sessions stop``."""
 
-    name: str = word("Name of the session.", metavar="NAME")
+    name: str | None = word("Name of the session. Default: the kept machine of this notebook.", None, metavar="NAME")

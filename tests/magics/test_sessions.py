@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import builtins
+import importlib.util
 import re
 import shutil
 import threading
+import zipfile
 
 import psutil
 import pytest
@@ -32,7 +34,7 @@ def user(hosting, home, monkeypatch):
     monkeypatch.setenv("LK_BASE_URL", hosting.base_url)
     monkeypatch.setenv("LK_API_KEY", hosting.api_key)
     yield hosting
-    for warm in [*warm_python._open.values()]:
+    for warm in [*warm_python.connected_warm_pythons.values()]:
         warm.close()
 
 
@@ -111,7 +113,7 @@ def test_an_error_in_a_cell_names_its_line_and_leaves_the_session(shared, run_ce
 @pytest.mark.parametrize(
     ("line", "refused"),
     [
-        ("--session train -r torch", "--requirements doesn't work with --session. Nothing was sent."),
+        ("--session train -r nosuch.txt,x", "-r: 'nosuch.txt,x' is neither a file here nor a package."),
         ("--session train --sweep x=1,2", "--sweep doesn't work with --session. Nothing was sent."),
         ("--session train --detach", "--detach doesn't work with --session. Nothing was sent."),
         ("--session ../x", "--session takes letters, digits, - and _, at most 40, got '../x'. Nothing was sent."),
@@ -332,6 +334,42 @@ def test_an_edited_module_next_to_the_notebook_is_the_one_that_is_imported(share
     assert "value 22" in run_cell(f"{shared}\nimport mine_here\nprint('value', mine_here.value)")
 
 
+def make_wheel(folder, version):
+    """Write a wheel of the package lk_sample, whose only module has its version; return the requirement."""
+    path = folder / f"lk_sample-{version}-py3-none-any.whl"
+    about = f"lk_sample-{version}.dist-info"
+    with zipfile.ZipFile(path, "w") as wheel:
+        wheel.writestr("lk_sample.py", f"version = '{version}'\n")
+        wheel.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: lk_sample\nVersion: {version}\n")
+        wheel.writestr(
+            f"{about}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        wheel.writestr(f"{about}/RECORD", "")
+    return f"lk_sample @ {path.as_uri()}"
+
+
+def test_a_session_installs_the_packages_of_a_cell_once_and_reports_a_missing_one(shared, run_cell, tmp_path):
+    shown = run_cell(f"{shared}\nimport lk_sample")
+    assert "The session has no lk_sample (image jupyter/base-notebook:latest with Python 3." in shown
+    assert "Install it: add -r auto" in shown
+    with_sample = f"{shared} -r '{make_wheel(tmp_path, '1.0')}'"
+    assert "version 1.0\n" in run_cell(f"{with_sample}\nimport lk_sample\nprint('version', lk_sample.version)")
+    (warm,) = warm_python.connected_warm_pythons.values()
+    assert len(warm._installed) == 1
+    assert "again 1.0\n" in run_cell(f"{with_sample}\nprint('again', lk_sample.version)")
+    assert len(warm._installed) == 1
+    shown = run_cell(f"{shared} -r '{make_wheel(tmp_path, '2.0')}'\nprint('still', lk_sample.version)")
+    assert "still 1.0\n" in shown
+    assert "The session keeps the imported lk_sample 1.0 (now 2.0)." in shown
+    assert importlib.util.find_spec("lk_sample") is None  # the environment of the server didn't change
+
+
+def test_a_cell_whose_packages_cannot_be_installed_is_not_run(shared, run_cell, tmp_path):
+    shown = run_cell(f"{shared} -r 'nosuch @ {(tmp_path / 'nosuch.whl').as_uri()}'\nprint('never')")
+    assert "pip couldn't install the packages of -r in session shared. The cell wasn't run." in shown
+    assert "never\n" not in shown
+
+
 def test_options_of_the_display_work_in_a_session(shared, run_cell):
     assert "loud" not in run_cell(f"{shared} --quiet\nprint('lo' + 'ud')")
     assert re.search(r"environment \d", run_cell(f"{shared} --time\n1"))
@@ -367,7 +405,7 @@ def test_from_python_a_session_runs_code_and_brings_variables_back(hosting, goin
 
 def test_a_cell_whose_connection_breaks_shows_each_line_once_or_counts_the_lost_messages(shared, run_cell):
     run_cell(f"{shared}\nimport time")
-    (warm,) = warm_python._open.values()
+    (warm,) = warm_python.connected_warm_pythons.values()
 
     def cut():
         until(lambda: warm.channel._started)

@@ -60,7 +60,8 @@ def test_the_question_lists_names_and_size_and_who_can_read_them_and_once_sends(
     cell, (question,) = answer(kernel, READS, "o")
     assert question.startswith("This cell reads X (")
     assert " B). Send them and return changes? Members of your organization can read values in the bucket." in question
-    assert question.endswith("[a]lways in this notebook, [o]nce, [f]resh process: ")
+    keep = "[k]eep the machine for 5 min between cells (price unknown), "
+    assert question.endswith(f"[a]lways in this notebook, [o]nce, {keep}[f]resh process: ")
     assert (cell.text, kernel.value("X, y")) == ("4\n", "([1, 2, 3, 4], 4)")
     assert "Sent: X (" in cell.shown[0]
     _, questions = answer(kernel, READS, "o")
@@ -275,3 +276,22 @@ def test_a_fresh_cell_is_not_sent_with_an_unknown_name_and_offers_the_names_that
     assert cell.shown[-1].startswith("Hint: The run set 'best', but a fresh process returns no variables.")
     assert cell.metadata[-1] == {"lk_jupyter_hints": ["--sync"]}
     assert kernel.value("'best' in globals()") == "False"
+
+
+def test_the_question_offers_to_keep_the_machine_with_its_price_and_keep_is_stored_on_this_machine(
+    kernel, notebook, hosting
+):
+    before = [kernel.value(f"__import__('os').environ['{name}']") for name in ("LK_BASE_URL", "LK_API_KEY")]
+    kernel.run(f"%env LK_BASE_URL={hosting.base_url}\n%env LK_API_KEY={hosting.api_key}")
+    cell, (question,) = answer(kernel, "%%lk_run --gpu A100\nX.append(4)\nprint('on it')", "k")
+    offer = "[k]eep the machine for 5 min between cells (0.1325 credits per pause, at most 0.2650 credits per machine)"
+    assert offer in question
+    assert cell.text == "on it\n"
+    assert "released at" in cell.shown[-1]
+    content = json.loads(notebook.read_text())
+    assert content["metadata"] == {}
+    cell, questions = answer(kernel, "%%lk_run --gpu A100\nprint(X)")
+    assert (cell.text, questions) == ("[1, 2, 3, 4]\n", [])
+    kernel.run("%lk_sessions stop\n%lk_config keep --unset --notebook")
+    assert "machine" not in kernel.value("consents.consents_file().read_text()")
+    kernel.run("%env LK_BASE_URL={}\n%env LK_API_KEY={}".format(*(eval(text) for text in before)))

@@ -16,12 +16,14 @@ from lk_jupyter.config.consents import Place, allow, allowed_bytes, upload_speed
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import UsageError
 from lk_jupyter.journal.entry import current_cell
+from lk_jupyter.machines.catalogue import machine_cost
 from lk_jupyter.magics._engine.ask import prompt_user
 from lk_jupyter.options.runs import RunOptions, line_of
 from lk_jupyter.runs.package.bundle import Bundle
+from lk_jupyter.runs.submit.start import longest_notebook
 from lk_jupyter.runs.variables.payload import changed_environment
 from lk_jupyter.session import Session
-from lk_jupyter.text.units import size_label, whole_seconds_label
+from lk_jupyter.text.units import credits_label, size_label, whole_seconds_label
 
 #: Bytes that are sent without another question, once the user agreed to send the variables of a notebook: before the
 #: speed of the bucket was measured. Programs never send more without an option.
@@ -40,11 +42,14 @@ _PROCESS_VARIABLES = {
 _LISTED = 6
 
 #: What the buttons of JupyterLab look for at the end of a question; ``labextension/src/syncQuestion.ts`` has it too.
-KEYS = "[a]lways in this notebook, [o]nce, [f]resh process: "
+KEYS = "[a]lways in this notebook, [o]nce, {}[f]resh process: "
 KEYS_ALL = "[o]nce, [f]resh process: "
 
 #: What a user types → the letter of the answer. Other text, such as the first word of a cell, is no answer.
-_ANSWERS = {word: word[0] for word in ("a", "always", "o", "once", "f", "fresh")}
+_ANSWERS = {word: word[0] for word in ("a", "always", "o", "once", "k", "keep", "f", "fresh")}
+
+#: Seconds for which the question offers to keep the machine between cells.
+OFFERED_SECONDS = 300
 
 
 @dataclass(frozen=True)
@@ -78,22 +83,41 @@ def chooses_fresh(session: Session, bundles: Sequence[Bundle], options: RunOptio
 
     Raises UsageError where the question has no answer; nothing was sent then.
     """
+    return choose_process(session, bundles, options, shell) == "f"
+
+
+def choose_process(
+    session: Session, bundles: Sequence[Bundle], options: RunOptions, shell: InteractiveShell, offer: str = ""
+) -> Literal["", "f", "k"]:
+    """Return the answer of the user, after a question where one is needed: f for a fresh process, k for a kept machine.
+
+    ``offer`` describes the kept machine, if the question may offer it. Raises UsageError where the question has no
+    answer; nothing was sent then.
+    """
     place = current_place(session)
     request = None if options.sync else sync_request(bundles, upload_speed(place.server, place.org))
     if request is None or (setting("carry") == "always" and not request.reads_all):
-        return False
+        return ""
     allowed = allowed_bytes(place)
     if allowed and not request.reads_all and request.size <= max(allowed, request.unasked_bytes):
-        return False
+        return ""
     reader = answerer(shell)
     if reader == "program" and not request.reads_all and request.size <= UNASKED_BYTES:
-        return False
-    answer = _answer(request, shell) if reader == "user" else ""
-    if answer not in {"a", "o", "f"}:
+        return ""
+    answer = _answer(request, shell, offer) if reader == "user" else ""
+    if answer not in {"a", "o", "f", "k"} or (answer == "k" and not offer):
         raise UsageError(_choices(request, options, reader))
-    if answer == "a" and not request.reads_all:
+    if answer in {"a", "k"} and not request.reads_all:
         allow(place, request.size)
-    return answer == "f"
+    return "f" if answer == "f" else "k" if answer == "k" else ""
+
+
+def offer_machine(session: Session, bundle: Bundle) -> str:
+    """Return the offer to keep the machine of a bundle between cells, with its highest cost."""
+    pause = machine_cost(bundle.machine, OFFERED_SECONDS)
+    most = machine_cost(bundle.machine, longest_notebook(session.assumptions))
+    price = f"{credits_label(pause)} per pause, at most {credits_label(most)} per machine" if pause else "price unknown"
+    return f"[k]eep the machine for {OFFERED_SECONDS // 60} min between cells ({price}), "
 
 
 def current_place(session: Session) -> Place:
@@ -148,9 +172,9 @@ def answerer(shell: InteractiveShell) -> Literal["user", "program", "nobody"]:
     return "nobody" if current_cell().notebook else "program"
 
 
-def _answer(request: SyncRequest, shell: InteractiveShell) -> str:
+def _answer(request: SyncRequest, shell: InteractiveShell, offer: str) -> str:
     """Return the first letter of the answer; the question leaves the output of the cell then."""
-    keys = KEYS_ALL if request.reads_all else KEYS
+    keys = KEYS_ALL if request.reads_all else KEYS.format(offer)
     members = "Members of your organization can read values in the bucket."
     typed = prompt_user(f"{request} Send them and return changes? {members} {keys}").lower()
     if getattr(shell, "kernel", None) is not None:

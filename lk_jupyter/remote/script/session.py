@@ -38,7 +38,7 @@ _pace = 1.0
 _settings = {"key": b""}
 _answer: dict[str, Any] = {}
 _cell_settings: dict[str, Any] = {}
-_work = {"busy": 0, "since": time.monotonic(), "cells": 0, "requests": 0}
+_work = {"busy": 0, "since": time.monotonic(), "cells": 0, "requests": 0, "released": 0}
 
 
 def begin(settings: dict[str, Any], shell: Any) -> None:
@@ -111,7 +111,7 @@ def _is_over(idle: float, end: float, margin: float) -> bool:
     if _work["busy"]:
         return remaining < margin / 2
     patience = idle if _work["cells"] else max(idle, _FIRST_CELL)
-    return remaining < margin or time.monotonic() - _work["since"] >= patience
+    return bool(_work["released"]) or remaining < margin or time.monotonic() - _work["since"] >= patience
 
 
 def _interrupt_cell(end: float) -> None:
@@ -145,21 +145,23 @@ def _pack_variables(namespace: dict[str, Any], hidden: dict[str, Any]) -> tuple[
     from ..carry.writer import Departing
 
     names = [name for name, value in namespace.items() if name[0] != "_" and hidden.get(name, hidden) is not value]
+    reasons: dict[str, str] = {}
     while True:
         departing = Departing()
         try:
             for name in names:
                 departing.add("name", name, namespace[name], name)
             break
-        except Refused:
+        except Refused as reason:
             names.remove(name)
+            reasons[name] = str(reason)
     departing.close()
     at, writes = 0, []
     for leaf, write in departing.message.large:
         leaf["at"] = at
         at += leaf["size"]
         writes.append(write)
-    return departing.text().encode("ascii"), writes
+    return departing.text(left_out=reasons).encode("ascii"), writes
 
 
 def restore(text: str, shell: Any) -> None:
@@ -172,7 +174,7 @@ def restore(text: str, shell: Any) -> None:
         if not hmac.compare_digest(signature, content[:32]):
             _answer["lost"] = "they were changed in the bucket"
             return
-        _answer["restored"] = _restore_variables(content[32:], shell.user_ns)
+        _answer["restored"], _answer["left_out"] = _restore_variables(content[32:], shell.user_ns)
     except Exception as error:
         _answer["lost"] = "{}: {}".format(type(error).__name__, error).replace(place["get"], "the link")
 
@@ -187,7 +189,15 @@ def _download(link: str) -> bytes:
     return content
 
 
-def _restore_variables(content: bytes, namespace: dict[str, Any]) -> list[str]:
+def _restore_variables(content: bytes, namespace: dict[str, Any]) -> tuple[list[str], dict[str, str]]:
+    """Set the saved variables; return their names, and name → reason of variables that weren't saved or read."""
+    values, reasons = read_saved(content)
+    namespace.update(values)
+    return sorted(values), reasons
+
+
+def read_saved(content: bytes) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the saved variables, and name → reason of variables that weren't saved or can't be read."""
     from ..carry.reader import Arriving
 
     (size,) = struct.unpack_from("!q", content)
@@ -198,8 +208,26 @@ def _restore_variables(content: bytes, namespace: dict[str, Any]) -> list[str]:
 
     arriving = Arriving(json.loads(content[8:first]), read_leaf)
     values = {entry["n"]: value for entry, value in arriving.read()}
-    namespace.update(values)
-    return sorted(values)
+    return values, {**arriving.listed.get("left_out", {}), **arriving.refused}
+
+
+def release(_text: str, _shell: Any) -> None:
+    """End the session soon, after its variables are saved."""
+    _answer.clear()
+    _work["released"] = 1
+
+
+def connected(text: str, shell: Any) -> None:
+    """Return the names of a list, and more names from a second list whose values share an object with their values."""
+    from ..carry.base import silent
+    from ..carry.digests import connected_graphs
+
+    names, candidates = json.loads(text)
+    present = [name for name in names if name in shell.user_ns]
+    _answer.clear()
+    with silent():
+        shared = connected_graphs(present, shell.user_ns, candidates)
+    _answer["connected"] = [*names, *(name for name in candidates if name in shared and name not in names)]
 
 
 def before(text: str, shell: Any) -> None:
@@ -250,6 +278,70 @@ def _add_message(text: bytes, link: str) -> None:
         variables.upload_message(text, link)
     else:
         _answer["message"] = text.decode("ascii")
+
+
+def install(text: str, _shell: Any) -> None:
+    """Install the packages of a requirements text with pip.
+
+    The answer has the last lines of pip after a failure, and the changed versions of packages that are imported.
+    """
+    import subprocess
+    import tempfile
+    from importlib import invalidate_caches
+
+    _answer.clear()
+    earlier = _loaded_versions()
+    with tempfile.TemporaryDirectory(prefix="lk_install_") as folder:
+        path = os.path.join(folder, "requirements.txt")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        options = ["--disable-pip-version-check", "--no-input", "--quiet", "-r", path]
+        process = subprocess.run(
+            [sys.executable, "-m", "pip", "install", *options],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    invalidate_caches()
+    if process.returncode:
+        lines = process.stdout.decode("utf-8", "replace").strip().splitlines()
+        _answer["problem"] = "\n".join(lines[-_PIP_LINES:]) or "pip ended with {}".format(process.returncode)
+        return
+    versions = _loaded_versions()
+    _answer["changed"] = {
+        name: [version, versions[name]] for name, version in earlier.items() if versions.get(name, version) != version
+    }
+
+
+#: Lines of pip's output that are reported after a failure.
+_PIP_LINES = 5
+
+
+def _loaded_versions() -> dict[str, str]:
+    """Return the name and the version of each installed package whose module is imported."""
+    from importlib import metadata
+
+    versions: dict[str, str] = {}
+    for distribution in metadata.distributions():
+        name = str(distribution.metadata["Name"])
+        if name.replace("-", "_").lower() in sys.modules:
+            versions.setdefault(name, distribution.version)
+    return versions
+
+
+def environment(text: str, _shell: Any) -> None:
+    """Report the version of Python, and the modules of a list that can't be imported."""
+    from importlib.util import find_spec
+
+    def is_missing(name: str) -> bool:
+        try:
+            return name not in sys.modules and find_spec(name) is None
+        except (ImportError, ValueError):
+            return False  # the import reports the error
+
+    _answer.clear()
+    _answer.update(python=sys.version.split()[0], missing=[name for name in json.loads(text) if is_missing(name)])
 
 
 def files(folder: Any, texts: dict[str, str], rest: dict[str, Any]) -> None:

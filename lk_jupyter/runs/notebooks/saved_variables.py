@@ -11,26 +11,38 @@ from lk_jupyter.errors import LkError
 from lk_jupyter.protocol.bucket import checkpoint_key
 from lk_jupyter.runs.run import Run
 
+#: Identifies this process among the kernels of a notebook: a restarted kernel doesn't continue the variables.
+OWNER = secrets.token_hex(8)
+
 
 def saved_file() -> Path:
     """Return the file with the places of the variables that sessions of this machine saved."""
     return platform_path("data", "sessions.json")
 
 
-def place_to_save(run: Run, name: str) -> dict[str, str] | None:
+def place_to_save(run: Run, name: str, seconds: float) -> dict[str, str] | None:
     """Return the link for the variables of a session and the signing key; None without a bucket.
 
-    The key is stored in a file that only this user can read.
+    The link is valid for ``seconds``, the rest of the machine's time, and an hour. The key is stored in a file that
+    only this user can read.
     """
     secret, place = secrets.token_hex(32), checkpoint_key(secrets.token_hex(16))
-    life = timedelta(seconds=run.bundle.timeout if run.bundle else 0) + timedelta(hours=1)
+    life = timedelta(seconds=seconds) + timedelta(hours=1)
     try:
         link = run.session.storage.presign(place, "PUT", life=life).url
         entry = {"run": run.execution_id, "base_url": run.session.base_url, "object": place, "key": secret}
+        entry["owner"] = OWNER
         write_json(saved_file(), {**read_json(saved_file()), name: entry})
     except (LkError, OSError):
         return None
     return {"put": link, "key": secret}
+
+
+def remember_requirements(name: str, texts: list[str]) -> None:
+    """Store the requirements of a session, which its next machine installs before it restores the variables."""
+    saved = read_json(saved_file())
+    if name in saved:
+        write_json(saved_file(), {**saved, name: {**saved[name], "requirements": texts}})
 
 
 def forget_saved(name: str) -> None:

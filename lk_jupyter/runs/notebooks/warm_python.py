@@ -12,58 +12,70 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.api._polling import BROKEN, check_patience
 from lk_jupyter.api.execution import ExecutionRecord, is_final
-from lk_jupyter.api.hosted import HostedServer
 from lk_jupyter.api.hosted_channel import Asked, Channel, Message, lost_label
 from lk_jupyter.code.source import Source
 from lk_jupyter.config.files import read_json
 from lk_jupyter.config.read_only import refuse_if_read_only
+from lk_jupyter.config.settings import resolve
 from lk_jupyter.config.signing import signing_key
 from lk_jupyter.errors import (
     CellFailed,
     InvalidResponse,
     LkError,
     NoSuchObject,
-    NotFound,
     UsageError,
     only_colors,
 )
 from lk_jupyter.journal.journal import journal
-from lk_jupyter.options.calls import CALLS, check_call
-from lk_jupyter.options.runs import MachineOptions, RunOptions, ServerOptions, check
+from lk_jupyter.options.calls import check_call
+from lk_jupyter.options.runs import MachineOptions, RunOptions, ServerOptions
 from lk_jupyter.protocol.json_limits import load_json
 from lk_jupyter.protocol.metadata import SESSION_KEY
 from lk_jupyter.protocol.notice import WARNING, Notice
-from lk_jupyter.protocol.parts import cloudpickle_files, module_files
 from lk_jupyter.remote.sign import is_signed, sign_message
 from lk_jupyter.runs.clock import Bill, now
+from lk_jupyter.runs.containers.containers import resolve_machine
 from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
 from lk_jupyter.runs.notebooks.hosted_kernel import HostedKernel
-from lk_jupyter.runs.notebooks.saved_variables import forget_saved, place_to_save, saved_file
-from lk_jupyter.runs.notebooks.servers import (
-    connect_server,
-    ended_on_failure,
-    prepare_server,
-    read_token,
-    stop_server,
-    wait_for_server,
+from lk_jupyter.runs.notebooks.machine_packages import (
+    changed_notice,
+    foreign_modules,
+    missing_notice,
+    requirements_text,
 )
+from lk_jupyter.runs.notebooks.saved_variables import (
+    OWNER,
+    forget_saved,
+    place_to_save,
+    remember_requirements,
+    saved_file,
+)
+from lk_jupyter.runs.notebooks.servers import prepare_server, read_token, stop_server
+from lk_jupyter.runs.notebooks.session_code import SESSION_MODULE, begin_code
 from lk_jupyter.runs.package.bundle import Bundle
-from lk_jupyter.runs.package.prepare import prepare_cell
+from lk_jupyter.runs.package.prepare import prepare_cell, resolve_limits
 from lk_jupyter.runs.package.secret_scan import require_consent
-from lk_jupyter.runs.run import Run
+from lk_jupyter.runs.submit.start import longest_notebook
 from lk_jupyter.runs.submit.upload import upload_variables
 from lk_jupyter.runs.variables.download import download_message, read_outputs
-from lk_jupyter.runs.variables.payload import CARRY_NEEDS, NEEDS
-from lk_jupyter.runs.variables.state import blob_reader, origin_loader, read_state, set_outputs, set_state
+from lk_jupyter.runs.variables.remote_value import RemoteValue, bind_handles
+from lk_jupyter.runs.variables.state import (
+    blob_reader,
+    origin_loader,
+    read_state,
+    set_outputs,
+    set_state,
+)
 from lk_jupyter.text.secrets import redact
+from lk_jupyter.text.units import moment_label
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -80,13 +92,22 @@ _NAME = re.compile(r"[A-Za-z0-9][\w-]{0,39}", re.ASCII)
 _SOONEST, _LATEST = 1, 60
 
 #: Seconds after the limit at which a server ends a kernel, which saves variables before.
-_SAVING = 300
+SAVING_SECONDS = 300
 
 #: Seconds after which a server without a kernel ends: a kernel can take long to start on a busy machine.
 _UNUSED_SECONDS = 120
 
 #: Run id → session, for the connected sessions of this process.
-_open: dict[str, WarmPython] = {}
+connected_warm_pythons: dict[str, WarmPython] = {}
+
+#: Run id → digests of the variables of a session whose connection this process has closed.
+_last_digests: dict[str, dict[str, str | None]] = {}
+
+#: Seconds before the time limit at which a session saves its variables and ends, as in ``script.session``.
+LIMIT_MARGIN = 60
+
+#: Seconds that a session has to save its variables when it moves, and seconds between two looks at its state.
+_RELEASE_SECONDS, _RELEASE_PACE = 120, 0.3
 
 
 def prepare_warm_python(session: Connection, options: RunOptions) -> Bundle:
@@ -98,6 +119,9 @@ def prepare_warm_python(session: Connection, options: RunOptions) -> Bundle:
         )
     machine_options = options.model_dump(include={"gpu", "machine", "timeout", "max_cost", "image"}, exclude_none=True)
     server = ServerOptions(name=f"session {name}", **machine_options)
+    if options.keep and options.timeout is None and resolve("timeout").is_default:
+        affordable = resolve_limits(session, server, resolve_machine(session, server)).timeout
+        server.timeout = min(affordable, longest_notebook(session.assumptions))
     return prepare_server(session, server, marks={SESSION_KEY: name}, flags=_flags(idle_minutes(options)))
 
 
@@ -110,15 +134,15 @@ def _flags(minutes: float) -> list[str]:
     """Return the flags with which a server stops an idle kernel, and then itself, if the kernel doesn't stop."""
     seconds = max(1, round(60 * minutes))
     pace = min(max(_SOONEST, seconds // 10), _LATEST)
-    kernels = {"cull_idle_timeout": seconds + _SAVING, "cull_interval": pace, "cull_connected": True}
+    kernels = {"cull_idle_timeout": seconds + SAVING_SECONDS, "cull_interval": pace, "cull_connected": True}
     return [
         *(f"--MappingKernelManager.{name}={value}" for name, value in kernels.items()),
         f"--ServerApp.shutdown_no_activity_timeout={_UNUSED_SECONDS}",
     ]
 
 
-#: The module of a session in its Python, as an expression, and the name of the expression with the signed answer.
-_SESSION_MODULE, _ANSWER = "__import__('_lk.script.session').script.session", "said"
+#: The name of the expression with the signed answer.
+_ANSWER = "said"
 
 #: Seconds for which the record of a session's machine counts as current: it changes only when the session ends.
 _RECORD_SECONDS = 30.0
@@ -180,9 +204,12 @@ class WarmPython:
         self._files: dict[str, str] = {}
         self._record: tuple[float, ExecutionRecord] | None = None
         self._question = ""
+        self._installed: list[str] = []  # texts of requirements
+        self._checked_modules: set[str] = set()
+        self._notices: list[Notice] = []  # for the receipt of the current cell
         self.digests: dict[str, str | None] = {}
         self.channel = Channel(kernel.server, kernel.kernel_id, self._closing_reason)
-        _open[self.run.execution_id] = self
+        connected_warm_pythons[self.run.execution_id] = self
 
     def __repr__(self) -> str:
         return f"<WarmPython {self.name!r}, run {self.run.short_id}>"
@@ -265,11 +292,15 @@ class WarmPython:
     def begin(self, bundle: Bundle, report: Callable[[str], None] = lambda _: None, phase_start: float = 0.0) -> Asked:
         """Send files and variables of a cell, then the cell; ``report`` is called with the progress.
 
-        Raises UsageError for values that the session refuses, StorageError, ConnectionFailed, ReadOnlyMode.
+        Raises UsageError for packages that can't be installed and for values that the session refuses, StorageError,
+        ConnectionFailed, ReadOnlyMode.
         """
         refuse_if_read_only("spends")
         phases, phase_start = bundle.phases, phase_start or time.monotonic()
+        self._notices = []
         self.prepare()
+        self.install(requirements_text(bundle), report)
+        self._check_modules(bundle)
         phases["start"], phase_start = time.monotonic() - phase_start, time.monotonic()
         settings, session = bundle.payload.settings, self.run.session
         links = upload_variables(session, settings, bundle, self._keep_awake(report)) if bundle.payload.parts else None
@@ -279,8 +310,38 @@ class WarmPython:
         source = bundle.source
         above = "" if source.code.lstrip().startswith("%%") else "#\n" * (source.first_line - 1)
         self._question = secrets.token_hex(16)
-        finish = f"{_SESSION_MODULE}.finish({self._question!r}, __import__('IPython').get_ipython())"
+        finish = f"{SESSION_MODULE}.finish({self._question!r}, __import__('IPython').get_ipython())"
         return self.execute(above + source.code, wants={_ANSWER: finish} if bundle.payload.parts else None)
+
+    def install(self, requirements: str, report: Callable[[str], None] = lambda _: None) -> None:
+        """Install the packages of a requirements text, once for each machine. Raises UsageError if pip fails."""
+        if not requirements or requirements in self._installed:
+            return
+        report("installing packages")
+        answer = self._call("install", requirements)
+        if problem := answer.get("problem"):
+            raise UsageError(
+                f"pip couldn't install the packages of -r in session {self.name}. The cell wasn't run.\n"
+                f"{redact(str(problem))}"
+            )
+        self._installed.append(requirements)
+        self._checked_modules.clear()
+        self._notices += changed_notice(answer, self.name)
+        remember_requirements(self.name, self._installed)
+
+    def _check_modules(self, bundle: Bundle) -> None:
+        """Look for modules that the cell imports first; a notice lists modules that the image lacks."""
+        names = foreign_modules(bundle) - self._checked_modules
+        if names:
+            answer = self._call("environment", json.dumps(sorted(names)))
+            self._checked_modules |= names - set(answer["missing"])
+            self._notices += missing_notice(answer, self._image)
+
+    @property
+    def _image(self) -> str:
+        """Return the image of the machine."""
+        request = self.run.bundle.request if self.run.bundle else self.run.record
+        return str(getattr(request, "docker_image_ref", None) or "")
 
     def _keep_awake(self, report: Callable[[str], None]) -> Callable[[str], None]:
         """Return ``report``, which also keeps the session from ending as idle during a long upload."""
@@ -323,18 +384,20 @@ class WarmPython:
             return
         died = self.channel.died
         self.digests, self._files = {}, {}
-        texts = {**cloudpickle_files(), **module_files([*NEEDS, *CARRY_NEEDS, *_MODULES])}
-        remaining = self.run.bundle.timeout - (now() - (self.run.submitted_at or now())) if self.run.bundle else None
-        save = place_to_save(self.run, self.name) if remaining else None
-        settings = {"idle": 60 * self.idle, "left": remaining or _LONG, "save": save, "key": self._key.hex()}
-        code = f"exec({_PREPARE!r}, {{'texts': {texts!r}, 'settings': {settings!r}}})"
-        _check(self.execute(code, silent=True).answer())
+        remaining = self.remaining_seconds
+        save = place_to_save(self.run, self.name, remaining) if self.limit < _LONG else None
+        settings = {"idle": 60 * self.idle, "left": remaining, "save": save, "key": self._key.hex()}
+        _check(self.execute(begin_code(settings), silent=True).answer())
         self._prepared = died
 
-    def restore(self) -> str:
-        """Restore the variables that an earlier machine of this session saved; return a message."""
+    def restore(self, *, is_owner: bool = False) -> str:
+        """Restore the variables that an earlier machine of this session saved; return a message.
+
+        With ``is_owner``, only variables of this process are restored.
+        """
         saved = read_json(saved_file()).get(self.name)
-        if not saved or not self.run.session.speaks_to(saved["base_url"]):
+        is_foreign = is_owner and saved and saved.get("owner") != OWNER
+        if not saved or is_foreign or not self.run.session.speaks_to(saved["base_url"]):
             return ""
         try:
             self.run.session.storage.info(saved["object"])
@@ -343,11 +406,20 @@ class WarmPython:
         except LkError as error:
             return self._not_restored(str(error))
         self.prepare()
+        try:
+            for requirements in saved.get("requirements", ()):
+                self.install(requirements)
+        except UsageError as error:
+            return self._not_restored(str(error))
         link = self.run.session.storage.presign(saved["object"], life=timedelta(hours=1)).url
         answer = self._call("restore", json.dumps({"get": link, "key": saved["key"]}))
         if "restored" in answer:
+            digests = _last_digests.get(saved["run"], {})
+            self.digests = {name: digest for name, digest in digests.items() if name in answer["restored"]}
             names = ", ".join(answer["restored"]) or "no variables"
-            return f"Session {self.name} continues on a new machine. Restored: {names}."
+            lost = "; ".join(f"{name} {reason}" for name, reason in dict(answer.get("left_out", {})).items())
+            lost = f" Not restored: {lost}." if lost else ""
+            return f"Session {self.name} continues on a new machine. Restored: {names}.{lost}"
         return self._not_restored(f"{answer.get('lost')}.")
 
     def _not_restored(self, why: str) -> str:
@@ -365,7 +437,7 @@ class WarmPython:
             "files": {name: content for name, content in binary.items() if self._files.get(name) != content},
         }
         if texts or any(rest.values()):
-            _check(self.execute(f"{_SESSION_MODULE}.files('.', {texts!r}, {rest!r})", silent=True).answer())
+            _check(self.execute(f"{SESSION_MODULE}.files('.', {texts!r}, {rest!r})", silent=True).answer())
             self._files |= {**texts, **binary}
         if links is not None:
             request = json.dumps({"settings": bundle.payload.settings, "links": links})
@@ -379,8 +451,9 @@ class WarmPython:
 
         The reply of the cell contains the changes, unless the cell failed or was interrupted.
         """
-        if not bundle.payload.parts:
-            return []
+        return [*self._notices, *(self._set_changes(bundle, namespace, cell) if bundle.payload.parts else ())]
+
+    def _set_changes(self, bundle: Bundle, namespace: MutableMapping[str, Any], cell: Asked) -> list[Notice]:
         payload, storage = bundle.payload, self.run.session.storage
         expressions = cell.reply.get("user_expressions") or {}
         is_answered = expressions.get(_ANSWER, {}).get("status") == "ok"
@@ -403,7 +476,46 @@ class WarmPython:
         state = read_state(message, storage, bundle.token, payload.origin, load_origin)
         notices = set_state(state, namespace, in_session=True)
         self._remember(namespace, [*payload.origin.values, *state.names, *state.missing])
-        return notices
+        if "handles" not in payload.settings:
+            return notices
+        for name in (*state.handles, *state.refused):
+            self.digests.pop(name, None)
+        return [*notices, *bind_handles(state, namespace, self.name)]
+
+    def connected_names(self, names: Iterable[str], candidates: Iterable[str]) -> list[str]:
+        """Return ``names``, and ``candidates`` whose values on the machine share an object with these values."""
+        answer = self._call("connected", json.dumps([sorted(names), sorted(candidates)]))
+        return [str(name) for name in answer["connected"]]
+
+    @property
+    def limit(self) -> float:
+        """Return the time limit of the machine in seconds."""
+        entry = None if self.run.bundle else journal().get(self.run.execution_id)
+        timeout = self.run.bundle.timeout if self.run.bundle else entry and entry.request.get("timeout")
+        return float(timeout) if timeout else _LONG
+
+    @property
+    def remaining_seconds(self) -> float:
+        """Return the seconds until the time limit of the machine."""
+        return self.limit - (now() - (self.run.submitted_at or now()))
+
+    @property
+    def release_label(self) -> str:
+        """Return when the machine is released without another cell, for the receipt."""
+        seconds = min(60 * self.idle, self.remaining_seconds - LIMIT_MARGIN)
+        moment = datetime.now().astimezone() + timedelta(seconds=seconds)
+        return f"released at {moment_label(moment, '%H:%M')} unless used"
+
+    def release(self) -> None:
+        """Save the variables, end the machine and wait for its end; the next machine restores the variables."""
+        self._call("release", "")
+        self.close()
+        end = time.monotonic() + _RELEASE_SECONDS
+        while not is_final(self.run.status):
+            if time.monotonic() > end:
+                stop_server(self.run)
+                return
+            time.sleep(_RELEASE_PACE)
 
     def _remember(self, namespace: Mapping[str, Any], names: Iterable[str]) -> None:
         """Store digests of variables: values with the same digest aren't sent again."""
@@ -411,14 +523,14 @@ class WarmPython:
 
         for name in names:
             self.digests.pop(name, None)
-            if name in namespace:
+            if name in namespace and type(namespace[name]) is not RemoteValue:
                 self.digests[name] = digest_value(namespace[name])
 
     def _call(self, function: str, text: str) -> dict[str, Any]:
         """Call a function of ``script.session`` and return the answer. Raises InvalidResponse if it isn't signed."""
-        code = f"{_SESSION_MODULE}.{function}({text!r}, __import__('IPython').get_ipython())"
+        code = f"{SESSION_MODULE}.{function}({text!r}, __import__('IPython').get_ipython())"
         question = secrets.token_hex(16)
-        wants = {_ANSWER: f"{_SESSION_MODULE}.answer({question!r})"}
+        wants = {_ANSWER: f"{SESSION_MODULE}.answer({question!r})"}
         reply = self.execute(code, silent=True, wants=wants).answer()
         _check(reply)
         return self._signed_answer(reply, question)
@@ -452,7 +564,8 @@ class WarmPython:
 
     def close(self) -> None:
         """Close the connection; the session stays active and costs credits."""
-        _open.pop(self.run.execution_id, None)
+        connected_warm_pythons.pop(self.run.execution_id, None)
+        _last_digests[self.run.execution_id] = self.digests
         self.channel.close()
         self._kernel.server.close()
 
@@ -495,24 +608,6 @@ ENDED = {
 _LONG = 10**9
 
 
-#: Modules for a session, besides those for variables.
-_MODULES = ("script.run", "script.variables", "sign", "script.session")
-
-_PREPARE = """
-import os, sys, tempfile
-if "_lk.script.session" not in sys.modules:
-    folder = tempfile.mkdtemp(prefix="lk_session_")
-    for name, text in texts.items():
-        path = os.path.join(folder, *name.split("/"))
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-    sys.path.insert(0, folder)
-    import _lk.script.session, IPython
-    _lk.script.session.begin(settings, IPython.get_ipython())
-"""
-
-
 def unsigned_notices(count: int) -> list[Notice]:
     """Return the notice about outputs that a session hasn't signed, if any."""
     outputs = "1 output isn't" if count == 1 else f"{count:,} outputs aren't"
@@ -538,100 +633,3 @@ def _check(reply: Message) -> None:
         raise InvalidResponse(
             f"The session couldn't exchange variables with this notebook ({why}). The cell may have run."
         )
-
-
-def start_warm_python(name: str, run: Run, server: HostedServer, idle: float) -> WarmPython:
-    """Start the Python of a session on an answering server, and return the session."""
-    return WarmPython(name, HostedKernel(run, server, server.start_kernel()), idle)
-
-
-def list_warm_pythons(session: Connection, name: str | None = None) -> Iterator[tuple[str, Run]]:
-    """Yield name and run of sessions that this machine started and that may be active, newest first."""
-    for entry in journal().entries(going_on=True):
-        session_name = entry.metadata.get(SESSION_KEY)
-        if session_name and name in {None, session_name} and entry.execution_id and session.speaks_to(entry.base_url):
-            run = Run(session, entry.execution_id)
-            if _is_active(session, run):
-                yield session_name, run
-
-
-def _is_active(session: Connection, run: Run) -> bool:
-    """Return whether the machine of a session is active.
-
-    A 404 means that the record was deleted, belongs to another local cloud, or is temporarily unavailable. A second
-    machine would be billed next to an active machine, so the list of active runs decides.
-    """
-    try:
-        return not is_final(run.status)
-    except NotFound:
-        return any(listed.execution_id == run.execution_id for listed in session.client.workloads.list())
-
-
-def find_warm_python(session: Connection, name: str) -> WarmPython | None:
-    """Return the active session of this name that this machine started; None without such a session.
-
-    Raises ConnectionFailed if the session is active and doesn't answer.
-    """
-    connected = [warm for warm in _open.values() if warm.name == name and warm.run.session is session]
-    if len(connected) == 1 and connected[0].channel.is_connected:
-        return connected[0]
-    for _, run in list_warm_pythons(session, name):
-        warm = _open.get(run.execution_id)
-        if warm and not warm.channel.gone:
-            return warm
-        server = connect_server(run)
-        try:
-            kernels = server.kernels()
-        except LkError:
-            server.close()
-            raise
-        if kernels:
-            return WarmPython(name, HostedKernel(run, server, str(kernels[0]["id"])), _idle_in(run))
-        server.close()
-    return None
-
-
-def open_warm_python(session: Connection, name: str, options: dict[str, Any]) -> WarmPython:
-    """Return the session of this name; start the session if necessary, and wait. Raises UsageError, RunError."""
-    allowed = CALLS["session.warm_python"].only
-    if unknown := sorted(options.keys() - allowed):
-        raise UsageError(
-            f"session.warm_python doesn't support '{unknown[0]}'. Nothing was sent. "
-            f"Options: {', '.join(sorted(allowed))}."
-        )
-    chosen: RunOptions = check(RunOptions, {**options, "session": name})
-    bundle = prepare_warm_python(session, chosen)
-    warm = find_warm_python(session, name)
-    if warm:
-        return warm
-    run = Run.submit(session, bundle)
-    with ended_on_failure(run):
-        warm = start_warm_python(name, run, wait_for_server(run), idle_minutes(chosen))
-        warm.restore()
-    return warm
-
-
-def _idle_in(run: Run) -> float:
-    """Return the idle limit in minutes from the command of a session's run."""
-    words = " ".join(run.record.docker_run_cmd or ())
-    match = re.search(r"cull_idle_timeout=(\d+)", words)
-    return (int(match[1]) - _SAVING) / 60 if match else IDLE_MINUTES
-
-
-def open_run(session: Connection, name: str) -> Run:
-    """Return the run of an active session. Raises UsageError without such a session."""
-    sessions = dict(reversed(list(list_warm_pythons(session))))
-    if name not in sessions:
-        active = f"Active sessions: {', '.join(sessions)}." if sessions else "No session is active."
-        raise UsageError(f"Unknown session '{name}'. Nothing was stopped. {active}")
-    return sessions[name]
-
-
-def stop_warm_python(session: Connection, name: str, stop: Callable[[Run], object]) -> Run:
-    """Stop a session and its bill; return the run. Raises UsageError without such a session."""
-    run = open_run(session, name)
-    if warm := _open.get(run.execution_id):
-        warm.close()
-    stop(run)
-    forget_saved(name)
-    return run

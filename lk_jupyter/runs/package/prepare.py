@@ -37,6 +37,7 @@ from lk_jupyter.runs.variables.payload import (
     value_digest,
     with_digests,
 )
+from lk_jupyter.runs.variables.remote_value import handle_names, without_handles
 
 if TYPE_CHECKING:
     from lk_jupyter.api.machine_types import MachineType
@@ -137,7 +138,7 @@ def _syncs(source: Source, options: RunOptions) -> bool:
     if options.sync or options.fresh or not source.is_cell:
         return options.sync
     answer = setting("carry")
-    return bool(answer == "always" if options.session else answer != "never")
+    return bool(answer == "always" if options.session and not options.keep else answer != "never")
 
 
 def _pack_variables(
@@ -146,9 +147,11 @@ def _pack_variables(
     """Return name → value of the uploaded variables, and their payload."""
     carries = _syncs(source, options)
     outputs = named("out", options.outputs)
-    inputs = uploaded_variables(source, options)
-    if source.is_cell and not options.session:
+    if source.is_cell and (options.keep or not options.session):
         _refuse_undefined(source)
+    all_values, remote_names = source.namespace, handle_names(source.namespace) if options.session else set()
+    source = replace(source, namespace=without_handles(all_values)) if remote_names else source
+    inputs = uploaded_variables(source, options)
     if not (carries or inputs or outputs):
         return inputs, VariablePayload()
     if not carries:
@@ -156,10 +159,18 @@ def _pack_variables(
     from lk_jupyter.remote.carry.base import silent  # noqa: PLC0415 (imports cloudpickle)
 
     names = list(dict.fromkeys([*inputs, *read_in(source)]))
+    if options.keep and remote_names:
+        # a value that only the machine has may refer to any value that the notebook exchanged before
+        names += [name for name, digest in (warm_digests or {}).items() if digest and name in source.namespace]
     optional_names = source.namespace if reads_all(source.code) else _picklable_names(source)
     code, limit = source.code, setting("carry_limit")
     with silent(), _without_session_advice(options):
         payload = with_digests(pack_state(names, source.namespace, outputs, limit, optional_names, warm_digests, code))
+    if payload.origin and remote_names:
+        origin = replace(payload.origin, ids={name: id(value) for name, value in all_values.items()})
+        payload = replace(payload, origin=origin)
+    if options.keep:
+        payload.settings["handles"] = HANDLE_BYTES
     values = payload.origin.values if payload.origin else {}
     payload.settings["same"] = value_digest(payload)
     return {**values, "os.environ": changed_environment()}, payload
@@ -188,6 +199,9 @@ def _refuse_undefined(source: Source) -> None:
         quoted = ", ".join(f"'{name}'" for name in missing)
         raise UsageError(f"The cell reads {quoted}, but nothing has set it. Nothing was sent. {advice}")
 
+
+#: New values of more bytes stay on the machine of a kept session until a cell of the notebook reads them.
+HANDLE_BYTES = 10_000_000
 
 #: Words of code that may read pickles, which refer to classes and functions of the notebook.
 _UNPICKLES = re.compile(r"pickle|joblib|shelve|dill|\bload")

@@ -51,12 +51,8 @@ from lk_jupyter.runs.notebooks.servers import (
     stop_server,
     wait_for_server,
 )
-from lk_jupyter.runs.notebooks.warm_python import (
-    WarmPython,
-    list_warm_pythons,
-    prepare_warm_python,
-    stop_warm_python,
-)
+from lk_jupyter.runs.notebooks.warm_python import WarmPython, prepare_warm_python
+from lk_jupyter.runs.notebooks.warm_pythons import list_warm_pythons, stop_warm_python
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit import upload
 from lk_jupyter.storage.preview import preview, preview_content
@@ -79,7 +75,7 @@ def owner(hosting, home, monkeypatch):
     monkeypatch.setenv("LK_API_KEY", hosting.api_key)
     with lk_jupyter.connect() as session:
         yield session
-        for warm in [*warm_python._open.values()]:
+        for warm in [*warm_python.connected_warm_pythons.values()]:
             warm.close()
         for run in hosting.client.workloads.list():
             hosting.client.workloads.abort(run.execution_id)

@@ -10,7 +10,8 @@ from lk_jupyter.api._polling import PATIENCE
 from lk_jupyter.errors import ConnectionFailed
 from lk_jupyter.protocol.metadata import SESSION_KEY
 from lk_jupyter.runs.notebooks import warm_python
-from lk_jupyter.runs.notebooks.warm_python import WarmPython, list_warm_pythons
+from lk_jupyter.runs.notebooks.warm_python import WarmPython
+from lk_jupyter.runs.notebooks.warm_pythons import list_warm_pythons
 from lk_jupyter.session import connect
 
 

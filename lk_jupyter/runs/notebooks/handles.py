@@ -1,0 +1,87 @@
+"""Fetch values that only the machine of a session has: from the session, or from the variables that it saved."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable, MutableMapping
+from typing import TYPE_CHECKING, Any
+
+from lk_jupyter.code.source import Source
+from lk_jupyter.config.files import read_json
+from lk_jupyter.errors import UsageError
+from lk_jupyter.options.runs import RunOptions
+from lk_jupyter.protocol.notice import WARNING, Notice
+from lk_jupyter.runs.notebooks.saved_variables import saved_file
+from lk_jupyter.runs.notebooks.warm_pythons import find_warm_python
+from lk_jupyter.runs.package.prepare import prepare_cell
+from lk_jupyter.runs.package.secret_scan import require_consent
+from lk_jupyter.runs.variables.remote_value import RemoteValue, handle_names
+
+if TYPE_CHECKING:
+    from lk_jupyter.connection.connection import Connection
+    from lk_jupyter.runs.notebooks.warm_python import WarmPython
+
+
+def fetch_values(session: Connection, names: Iterable[str], namespace: MutableMapping[str, Any]) -> list[Notice]:
+    """Set values in place of their handles, and return notices. Raises LkError; the handles stay then."""
+    by_session: dict[str, list[str]] = {}
+    for name in names:
+        handle = namespace[name]
+        if not handle._lk_reason:
+            by_session.setdefault(handle._lk_session, []).append(name)
+    notices = []
+    for session_name, selected in by_session.items():
+        warm = find_warm_python(session, session_name)
+        notices += (
+            _fetch_saved(session, session_name, selected, namespace)
+            if warm is None
+            else _fetch_from(warm, selected, namespace)
+        )
+    return notices
+
+
+def _fetch_from(warm: WarmPython, names: list[str], namespace: MutableMapping[str, Any]) -> list[Notice]:
+    """Fetch values of a session, with all handles whose values share an object with them.
+
+    The values that both sides have are listed as inputs, so that an object inside a value stays the object here.
+    """
+    handles = {name: namespace[name] for name in handle_names(namespace)}
+    selected = warm.connected_names(names, handles.keys() - set(names))
+    exchanged = [name for name, digest in warm.digests.items() if digest and name in namespace.keys() - handles.keys()]
+    options = RunOptions(session=warm.name, sync=True, inputs=exchanged, outputs=selected)
+    source = Source("pass", "cell.py", namespace=namespace, is_cell=True)
+    bundle = prepare_cell(warm.run.session, source, options, warm.digests)
+    (bundle,) = require_consent([bundle])
+    cell = warm.begin(bundle)
+    for _ in cell.messages():
+        pass
+    for name in selected:
+        namespace.pop(name)
+    try:
+        return warm.take_back(bundle, namespace, cell)
+    finally:
+        for name in selected:
+            namespace.setdefault(name, handles[name])
+
+
+def _fetch_saved(session: Connection, name: str, names: list[str], namespace: MutableMapping[str, Any]) -> list[Notice]:
+    """Read values from the variables that a session saved before its machine ended. Raises UsageError, StorageError."""
+    from lk_jupyter.remote.script.session import read_saved  # noqa: PLC0415 (imports cloudpickle)
+
+    saved = read_json(saved_file()).get(name)
+    if not saved or not session.speaks_to(saved["base_url"]):
+        raise UsageError(f"The machine of session {name} has ended, and its variables are lost: {', '.join(names)}.")
+    content = bytes(session.storage.get_bytes(saved["object"]))
+    signature = hmac.new(bytes.fromhex(saved["key"]), content[32:], hashlib.sha256).digest()
+    if not hmac.compare_digest(signature, content[:32]):
+        raise UsageError(f"The variables of session {name} were changed in the bucket, so nothing was read.")
+    values, lost = read_saved(content[32:])
+    for selected in names:
+        if selected in values:
+            namespace[selected] = values[selected]
+        else:
+            reason = str(lost.get(selected, "wasn't saved"))
+            namespace[selected] = RemoteValue(selected, name, reason=reason)
+    notices = [Notice(f"Read from the saved variables of session {name}: {', '.join(names)}")]
+    return [*notices, *(Notice(f"{each} {lost[each]}.", WARNING) for each in names if each in lost)]

@@ -1,0 +1,76 @@
+"""Handles of values that only the machine of a session has: a name of the notebook without the value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from lk_jupyter.errors import UsageError
+from lk_jupyter.protocol.notice import Notice
+from lk_jupyter.text.units import size_label
+
+if TYPE_CHECKING:
+    from lk_jupyter.runs.variables.state import ChangedState
+
+
+class RemoteValueError(UsageError, AttributeError):
+    """The value of a handle isn't here; ``hasattr`` returns False for its attributes."""
+
+
+class RemoteValue:
+    """The handle of a value that is on the machine of a session until a local cell reads its name.
+
+    Each use of the handle itself raises UsageError, so that no code calculates with the handle in place of the value.
+    """
+
+    def __init__(self, name: str, session: str, kind: str = "", size: int = 0, reason: str = "") -> None:
+        self.__dict__.update(_lk_name=name, _lk_session=session, _lk_kind=kind, _lk_size=size, _lk_reason=reason)
+
+    def __repr__(self) -> str:
+        facts = ", ".join(filter(None, [self._lk_kind, size_label(self._lk_size) if self._lk_size else ""]))
+        return f"<{self._lk_name}{f' ({facts})' if facts else ''} on the machine of session {self._lk_session}>"
+
+    def _lk_refuse(self, *_: Any) -> NoReturn:
+        reason = f" {self._lk_reason}." if self._lk_reason else ""
+        raise RemoteValueError(
+            f"'{self._lk_name}' is on the machine of session {self._lk_session}.{reason} "
+            f"Read it in a cell: %%lk_run, then {self._lk_name}"
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # such as the methods that IPython looks for
+            raise AttributeError(name)
+        self._lk_refuse()
+
+    def __reduce_ex__(self, _: Any) -> NoReturn:
+        self._lk_refuse()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._lk_refuse()
+
+    __bool__ = __len__ = __iter__ = __call__ = __getitem__ = __setitem__ = __contains__ = _lk_refuse
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __float__ = __int__ = __index__ = __str__ = _lk_refuse
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _lk_refuse
+    __hash__ = object.__hash__
+
+
+def handle_names(namespace: Mapping[str, Any]) -> set[str]:
+    """Return the names whose values only a session has."""
+    return {name for name, value in namespace.items() if type(value) is RemoteValue}
+
+
+def without_handles(namespace: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the variables whose values the notebook has."""
+    names = handle_names(namespace)
+    return {name: value for name, value in namespace.items() if name not in names} if names else namespace
+
+
+def bind_handles(state: ChangedState, namespace: MutableMapping[str, Any], session: str) -> list[Notice]:
+    """Bind handles to the names whose new values stay in a session, so that no local cell reads older values."""
+    for name, reason in state.refused.items():
+        if name.isidentifier():
+            namespace[name] = RemoteValue(name, session, reason=reason)
+    for name, (kind, size) in state.handles.items():
+        namespace[name] = RemoteValue(name, session, kind, size)
+    listed = ", ".join(f"{name} ({kind}, {size_label(size)})" for name, (kind, size) in state.handles.items())
+    return [Notice(f"On the machine until a cell here reads it: {listed}")] if listed else []
