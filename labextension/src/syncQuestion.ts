@@ -2,8 +2,7 @@
 import { trans } from './trans';
 
 /** How the question ends; the kernel has it too (lk_jupyter/magics/_engine/sync_question.py). */
-const KEYS =
-  /(\[a\]lways in this notebook, )?\[o\]nce, (?:\[k\](eep the machine [^[\]]*), )?\[f\]resh process: *$/;
+const KEYS = /(\[a\]lways in this notebook, )?\[o\]nce, (?:\[k\](eep the machine [^[\]]*), )?\[f\]resh process: *$/;
 
 /** Put buttons in place of the input of a question that waits in an output area. Other inputs stay. */
 export function addAnswerButtons(area: HTMLElement): void {
