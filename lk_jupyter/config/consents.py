@@ -89,7 +89,7 @@ def keep_duration(place: Place) -> int:
     """
     if place not in _keep_durations:
         seconds = _read_answers().get(_machine_key(place), 0) if place.notebook else 0
-        if not seconds or not _is_trusted(Path(place.notebook)):
+        if not seconds or not is_trusted(Path(place.notebook)):
             return 0
         _keep_durations[place] = seconds
     return _keep_durations[place]

@@ -300,7 +300,7 @@ class CellKeywords(TypedDict, total=False):
     allow_secrets: bool | None
     """Send the run even if it seems to contain a secret."""
     requirements: list[str] | tuple[str, ...] | None
-    """Packages: a requirements file, names such as 'torch>=2.4', or auto for imports, in this kernel's versions."""
+    """Packages: names such as 'torch>=2.4', a requirements file, auto for imports, or project for its lock."""
     files: list[str] | tuple[str, ...] | None
     """Files to upload, as paths or globs. Local modules that the code imports are uploaded automatically."""
     in_all: bool | None
