@@ -1,12 +1,12 @@
-"""How many cells of ordinary notebooks do with ``%%lk_run`` what they do here: outputs, and what they leave.
+"""Compare cells of ordinary notebooks with and without ``%%lk_run``: their outputs and the variables that they set.
 
-The notebooks are those of ``tests/any_cell``; ``LK_ANY_CELL`` names some of them. Each cell runs in two kernels, as it
-is and as a run; then outputs and variables are compared. After other outputs, or where a variable is missing, the cell
-is run as it is in the second kernel too, so that the next one begins as it should; a variable that differs as after the
-cell before is no new difference. ``LK_ANY_CELL_LINE`` is another line than the
-plain one, with ``{names}`` for what the cell sets.
+The notebooks are in ``tests/any_cell``. A seed draws ``SAMPLE`` of them, in about 2 minutes; ``LK_ANY_CELL=all`` uses
+all, in about 15 minutes, and ``LK_ANY_CELL=NAME,NAME`` some. Each cell runs in two kernels, with and without the line.
+If outputs differ or a variable is missing, the cell runs without the line in the second kernel too, so that the next
+cell starts from the same state. A difference that the cell before had already is not counted again.
+``LK_ANY_CELL_LINE`` replaces the line; ``{names}`` in the line stands for the names that the cell sets.
 
-Then each notebook is executed whole: here, by ``%lk_run_notebook``, and with a kernel on a machine of the cloud.
+Then each notebook is executed completely: here, by ``%lk_run_notebook``, and with a kernel on a machine of the cloud.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from __future__ import annotations
 import ast
 import json
 import os
+import random
 import re
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import zip_longest
@@ -40,6 +41,9 @@ from lk_jupyter.localcloud import launch
 NOTEBOOKS = Path(__file__).parent.parent / "tests" / "any_cell"
 LINE = os.environ.get("LK_ANY_CELL_LINE", "%%lk_run --machine cpu")
 
+#: Notebooks of a sample, and the seed that draws them.
+SAMPLE, SEED = 8, int(os.environ.get("LK_ANY_CELL_SEED", "39"))
+
 #: What a kernel says of its variables: equal texts for equal values, and which names share one object.
 PROBE = (NOTEBOOKS / "probe" / "probe.txt").read_text(encoding="utf-8")
 
@@ -54,18 +58,18 @@ _STATUS = re.compile(
 
 @dataclass
 class Tally:
-    """How the cells of one notebook went."""
+    """Counts of compared cells.
+
+    ``silent`` counts cells that ended without an error while a variable is missing or differs and no output of the cell
+    contains its name.
+    """
 
     cells: int = 0
     outputs: int = 0
     state: int = 0
     errors: int = 0
     no_way_out: int = 0
-
-    def add(self, other: Tally) -> None:
-        """Add the cells of another notebook."""
-        for name in ("cells", "outputs", "state", "errors", "no_way_out"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+    silent: int = 0
 
 
 def measure() -> Iterator[Figure]:
@@ -76,7 +80,7 @@ def measure() -> Iterator[Figure]:
             total = Tally()
             paths = list(_chosen())
             for path in paths:
-                total.add(_notebook(path, cloud, Path(folder)))
+                _notebook(path, cloud, Path(folder), total)
         finally:
             launch.stop(cloud.data)
     outputs, state = (100 * (1 - part / total.cells) for part in (total.outputs, total.state))
@@ -88,9 +92,14 @@ def measure() -> Iterator[Figure]:
 
 
 def _chosen() -> Iterator[Path]:
-    for path in sorted(NOTEBOOKS.glob("*.py")):
-        if path.stem not in os.environ.get("LK_ANY_CELL", path.stem).split(","):
-            continue
+    """Yield the notebooks that ``LK_ANY_CELL`` names, or a sample, in order of their names."""
+    paths = sorted(NOTEBOOKS.glob("*.py"))
+    chosen = os.environ.get("LK_ANY_CELL", "")
+    if not chosen:
+        paths = sorted(random.Random(SEED).sample(paths, SAMPLE))
+    elif chosen != "all":
+        paths = [path for path in paths if path.stem in chosen.split(",")]
+    for path in paths:
         if absent := _absent(path):
             print(f"  {path.stem} is left out: install {', '.join(absent)}", flush=True)
         else:
@@ -168,48 +177,86 @@ def _absent(path: Path) -> list[str]:
     return sorted(name for name in names if find_spec(name) is None and f"{name}.py" not in made)
 
 
-def _notebook(path: Path, cloud: launch.Address, folder: Path) -> Tally:
-    kept = {"LK_LOG_DIR": str(folder / "logs"), "LK_JOURNAL": str(folder / "journal.sqlite")}
-    tally = Tally()
-    with (
-        running_kernel(**kept) as plain,
-        running_kernel(LK_BASE_URL=cloud.base_url, LK_API_KEY=cloud.api_key, **kept) as ours,
-    ):
-        for kernel, name in ((plain, "plain"), (ours, "ours")):
-            place = folder / path.stem / name
-            place.mkdir(parents=True)
+def _notebook(path: Path, cloud: launch.Address, folder: Path, tally: Tally) -> None:
+    places = [folder / path.stem / name for name in ("plain", "runs")]
+    with compared_kernels(cloud, folder, places) as (plain, runs):
+        comparison = Comparison()
+        for number, cell in enumerate(cells_of(path), 1):
+            expected, result = execute_cell(plain, cell), execute_cell(runs, cell, _line(cell))
+            if difference := comparison.add(expected, result, tally):
+                print(f"  {path.stem} cell {number}: {difference}"[:600], flush=True)
+            if comparison.needs_repair:
+                execute_cell(runs, cell)
+
+
+@contextmanager
+def compared_kernels(
+    cloud: launch.Address, folder: Path, places: list[Path], **variables: str
+) -> Iterator[list[Kernel]]:
+    """Start a kernel in each of these folders, with equal random states; the last kernel is signed in to the cloud."""
+    journal = {"LK_LOG_DIR": str(folder / "logs"), "LK_JOURNAL": str(folder / "journal.sqlite")}
+    signed_in = {"LK_BASE_URL": cloud.base_url, "LK_API_KEY": cloud.api_key}
+    with ExitStack() as stack:
+        kernels = []
+        for place in places:
+            env = {**journal, **variables, **(signed_in if place == places[-1] else {})}
+            kernel = stack.enter_context(running_kernel(**env))
+            place.mkdir(parents=True, exist_ok=True)
             kernel.execute(f"%cd -q {place}")
             kernel.execute("import random, numpy.random\nrandom.seed(0), numpy.random.seed(0)\ndel random, numpy")
-        known: dict[str, tuple[Any, Any]] = {}
-        for number, cell in enumerate(cells_of(path), 1):
-            if difference := _cell(cell, plain, ours, tally, known):
-                print(f"  {path.stem} cell {number}: {difference}"[:600], flush=True)
-    return tally
+            kernels.append(kernel)
+        yield kernels
 
 
-def _cell(cell: str, plain: Kernel, ours: Kernel, tally: Tally, known: dict[str, tuple[Any, Any]]) -> str:
-    """Run a cell in both kernels; return what differs, in words. ``known`` is how variables have differed before it."""
-    expected, found = _outputs(plain, cell), _outputs(ours, f"{_line(cell)}\n{cell}", is_run=True)
-    wanted, state = _probe(plain), _probe(ours)
-    pairs = {name: (wanted.get(name), state.get(name)) for name in wanted | state}
-    differs = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
-    new = {name: pair for name, pair in differs.items() if known.get(name) != pair}
-    known.clear()
-    tally.cells += 1
-    same = expected == found
-    tally.outputs += same
-    tally.state += same and not new
-    if same and not any(there is None for _, there in new.values()):
-        known.update(differs)
+@dataclass(frozen=True)
+class CellResult:
+    """The outputs of a cell, the variables after the cell, and the text of all messages."""
+
+    outputs: list[tuple[str, str]]
+    state: dict[str, Any]
+    text: str
+
+    @property
+    def failed(self) -> bool:
+        """Whether the cell ended with an error."""
+        return any(kind == "error" for kind, _ in self.outputs)
+
+
+def execute_cell(kernel: Kernel, cell: str, line: str = "") -> CellResult:
+    """Execute a cell, with a line of ``%%lk_run`` above the cell if there is one."""
+    messages = kernel.messages_of(f"{line}\n{cell}" if line else cell)
+    text = json.dumps([content for _, content in messages])
+    return CellResult(_shown(messages, is_run=bool(line)), _probe(kernel), text)
+
+
+class Comparison:
+    """Compares the cells of one notebook.
+
+    ``needs_repair`` is whether the last cell must run without a line for the next comparison.
+    """
+
+    def __init__(self) -> None:
+        self._earlier: dict[str, tuple[Any, Any]] = {}
+        self.needs_repair = False
+
+    def add(self, expected: CellResult, result: CellResult, tally: Tally, ignored: Iterable[str] = ()) -> str:
+        """Count a cell in ``tally``; return the differences in words, without ``ignored`` variables."""
+        pairs = {name: (expected.state.get(name), result.state.get(name)) for name in expected.state | result.state}
+        differs = {name: pair for name, pair in pairs.items() if pair[0] != pair[1] and name not in set(ignored)}
+        new = {name: pair for name, pair in differs.items() if self._earlier.get(name) != pair}
+        has_same_outputs = expected.outputs == result.outputs
+        tally.cells += 1
+        tally.outputs += has_same_outputs
+        tally.state += has_same_outputs and not new
+        tally.silent += not result.failed and any(name not in result.text for name in new)
+        self.needs_repair = not has_same_outputs or any(value is None for _, value in new.values())
+        self._earlier = {} if self.needs_repair else differs
+        if result.failed and not expected.failed:
+            tally.errors += 1
+            tally.no_way_out += not _WAY_OUT.search(json.dumps(result.outputs))
+        if not has_same_outputs:
+            return f"{_shortly(expected.outputs)} -> {_shortly(result.outputs)}"
         return "; ".join(_beside(name, *map(str, pair)) for name, pair in sorted(new.items()))
-    lacking = json.dumps(found)
-    if any(kind == "error" for kind, _ in found) and not any(kind == "error" for kind, _ in expected):
-        tally.errors += 1
-        tally.no_way_out += not _WAY_OUT.search(lacking)
-    _outputs(ours, cell)
-    if not same:
-        return f"{_shortly(expected)} -> {_shortly(found)}"
-    return "; ".join(f"{name} is missing" for name, (_, there) in sorted(new.items()) if there is None)
 
 
 def _line(cell: str) -> str:

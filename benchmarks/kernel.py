@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from queue import Empty
@@ -42,6 +42,8 @@ class Kernel:
     def __init__(self, client: BlockingKernelClient, pid: int) -> None:
         self._client = client
         self.process = psutil.Process(pid)
+        #: Return the answer to a question of a cell; None if no user could answer.
+        self.answer: Callable[[str], str] | None = None
 
     def execute(self, code: str) -> Cell:
         """Run a cell to its end; raises RuntimeError when it fails."""
@@ -59,7 +61,7 @@ class Kernel:
 
     def begin(self, code: str) -> str:
         """Have a cell run, and return what its messages are known by."""
-        request: str = self._client.execute(code, allow_stdin=False)  # nobody answers a question
+        request: str = self._client.execute(code, allow_stdin=self.answer is not None)
         return request
 
     def message_of(self, request: str) -> dict[str, Any]:
@@ -73,10 +75,19 @@ class Kernel:
         """Wait for a message; asked for each second, as a longer wait has missed a message that had come."""
         until = time.monotonic() + 300
         while time.monotonic() < until:
+            self._answer_question()
             with suppress(Empty):
                 message: dict[str, Any] = self._client.get_iopub_msg(timeout=1)
                 return message
         raise TimeoutError("no message of the kernel came within 300 s")
+
+    def _answer_question(self) -> None:
+        """Answer a question that has arrived."""
+        if self.answer is None:
+            return
+        with suppress(Empty):
+            question = self._client.get_stdin_msg(timeout=0)
+            self._client.input(self.answer(question["content"]["prompt"]))
 
     def _outputs(self, request: str) -> Iterator[dict[str, Any]]:
         while True:
