@@ -14,6 +14,7 @@ export const COMMANDS = {
   rerunCell: 'lk:run-cell-again',
   goToCell: 'lk:go-to-cell',
   runOn: 'lk:run-on',
+  chooseMachine: 'lk:choose-machine',
   runLocally: 'lk:run-here',
   attach: 'lk:attach',
   insert: 'lk:insert-code',

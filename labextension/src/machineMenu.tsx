@@ -12,7 +12,7 @@ import { isMachine, mergeRuns } from './runs';
 import { trans } from './trans';
 
 /** Key of the chosen machine in the metadata of a notebook. */
-export const KEY = 'lk_jupyter';
+const KEY = 'lk_jupyter';
 
 const Sparklines = lazy(async () => ({ default: (await import('./components/Sparklines')).Sparklines }));
 
@@ -20,6 +20,11 @@ const Sparklines = lazy(async () => ({ default: (await import('./components/Spar
 export function chosenMachine(panel: NotebookPanel | null): string | undefined {
   const machine = (panel?.model?.getMetadata(KEY) as { machine?: unknown } | undefined)?.machine;
   return isMachine(machine) ? machine : undefined;
+}
+
+/** Store the machine in the metadata of a notebook. */
+export function rememberMachine({ model }: NotebookPanel, machine: string): void {
+  model?.setMetadata(KEY, { ...(model.getMetadata(KEY) as object | undefined), machine });
 }
 
 /** Draws the machine of a notebook. It reads prices and runs, and starts nothing. */
@@ -71,7 +76,7 @@ export class MachineButton extends ReactWidget {
           className="lk-run-on"
           label={machine ? this.label(machine) : trans.__('Run on')}
           icon={caretDownEmptyIcon}
-          tooltip={trans.__('Run the selected cells on a machine of the cloud')}
+          tooltip={trans.__('Run the selected cells on a machine of the cloud, or choose a machine')}
           onClick={() => void this.open()}
         />
         {run && (

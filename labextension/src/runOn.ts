@@ -10,7 +10,7 @@ import { asUiCall, COMMANDS } from './commands';
 import { priceLabel } from './format';
 import { cellToRun, mayRun, runCells } from './loading';
 import { machineFacts } from './machineFacts';
-import { KEY } from './machineMenu';
+import { rememberMachine } from './machineMenu';
 import { onMachine, otherMagic } from './magicLine';
 import { request } from './request';
 import { isMachine } from './runs';
@@ -42,16 +42,24 @@ export async function loadExtension({ content, sessionContext }: NotebookPanel):
   return true;
 }
 
-/** Build a menu of machines with the facts of the picker. The last machine of the notebook is marked. */
+/**
+ * Build a menu of machines with the facts of the picker: a machine in the menu runs the selected cells, a machine in
+ * the submenu is chosen only. The machine of the notebook is marked.
+ */
 export async function buildMenu(cloud: Cloud, { commands }: JupyterFrontEnd): Promise<Menu> {
-  const menu = new MenuSvg({ commands });
+  const [menu, choices] = [new MenuSvg({ commands }), new MenuSvg({ commands })];
+  choices.title.label = trans.__('Choose a machine for the notebook');
   for (const [machine, facts] of await listMachines(cloud)) {
     menu.addItem({ command: COMMANDS.runOn, args: asUiCall({ machine, facts }) });
+    choices.addItem({ command: COMMANDS.chooseMachine, args: asUiCall({ machine, facts }) });
   }
   if (!menu.items.length) {
     menu.addItem({ command: COMMANDS.openPanel });
   }
   menu.addItem({ type: 'separator' });
+  if (choices.items.length) {
+    menu.addItem({ type: 'submenu', submenu: choices });
+  }
   menu.addItem({ command: COMMANDS.runLocally, args: asUiCall() });
   return menu;
 }
@@ -98,8 +106,7 @@ export async function runOn(
     return;
   }
   cells.forEach(({ model }, at) => model.sharedModel.setSource(clicked[at].source));
-  const { model } = panel;
-  model?.setMetadata(KEY, { ...(model.getMetadata(KEY) as object | undefined), machine });
+  rememberMachine(panel, machine);
   if (await loadExtension(panel)) {
     void runCells(panel, cells);
   }

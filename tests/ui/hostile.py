@@ -32,6 +32,7 @@ HEADER = {**RECEIPT, "notes": ["See https://example.invalid/x."], "name": "x", "
 #: Commands that Lab runs for a button of an output that has these attributes; from version 4.6 on it asks before.
 LINKS: dict[str, dict[str, Any]] = {
     "lk:run-on": {"machine": "gpu.a100", "facts": "free today"},
+    "lk:choose-machine": {"machine": "gpu.b300"},
     "lk:run-here": {},
     "lk:run-cell-again": {"notebook": "PATH", "cellId": "cell-0", "machine": "cpu"},
     "lk:attach": {"notebook": "PATH", "cellId": "cell-0", "id": RUN},

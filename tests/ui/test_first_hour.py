@@ -126,3 +126,81 @@ def test_run_on_writes_the_cell_that_loads_the_extension_once(open_notebook, pag
     assert source_of(book, 0) == "%load_ext lk_jupyter"
     assert source_of(book, 1) == "%%lk_run --gpu A100\nprint('over there')"
     assert page.evaluate("window.jupyterapp.shell.currentWidget.content.widgets.length") == 2
+
+
+@pytest.mark.timeout(900)
+def test_a_machine_is_chosen_without_running_a_cell(open_notebook, page):
+    book = open_notebook("print('local')")
+    button = page.locator(".jp-NotebookPanel:visible .lk-run-on")
+    button.click()
+    page.get_by_role("menuitem", name="Choose a machine for the notebook").hover()
+    choices = page.locator(".lm-Menu").last
+    choices.get_by_role("menuitem").filter(has_text="A100").click()
+    expect(button).to_have_text("A100 · 1.59 credits/h")
+    assert source_of(book, 0) == "print('local')"
+    expect(book.output(0)).to_be_empty()
+    metadata = "() => window.jupyterapp.shell.currentWidget.content.model.getMetadata('lk_jupyter')"
+    assert page.evaluate(metadata) == {"machine": "gpu.a100"}
+
+
+#: The cells of a newcomer: own data, a model that is trained in a run, and an experiment that is interrupted.
+OWN_DATA = """import pandas as pd
+from sklearn.linear_model import LogisticRegression
+
+df = pd.DataFrame({"hours": range(40), "passed": [hour > 17 for hour in range(40)]})
+model = LogisticRegression()
+scores, best = [], None"""
+OWN_MODEL = """%%lk_run --gpu A100
+model.fit(df[["hours"]], df["passed"])
+df["chance"] = model.predict_proba(df[["hours"]])[:, 1].round(3)
+print("accuracy", model.score(df[["hours"]], df["passed"]))"""
+EXPERIMENT = """%%lk_run --gpu A100
+import time
+
+for step in range(len(scores), len(scores) + 600):
+    scores.append(1 / (step + 1))
+    best = min(scores)
+    print(f"Step {step + 1} of 600: {best:.4f}")
+    time.sleep(0.1)"""
+
+
+@pytest.mark.nightly  # by parts: the question in test_sync_question.py, the interrupt in tests/magics
+@pytest.mark.timeout(900)
+def test_a_newcomers_own_frame_own_model_and_half_done_experiment_need_no_option(open_notebook, page, accessible):
+    book = open_notebook(
+        "%load_ext lk_jupyter",
+        "%%lk_run --gpu A100\nprint('Hello from the cloud')",
+        OWN_DATA,
+        OWN_MODEL,
+        "df.tail(3)",
+        EXPERIMENT,
+        "len(scores) > 3, best == scores[-1]",
+        "%%lk_run --gpu A100\nprint('continues at', len(scores) > 3, best == scores[-1])",
+    )
+    book.run(0)
+    book.run(1)
+    book.ended()
+    book.says_once(1, "Completed")
+    book.picture("hour-1-first-cell")
+    book.run(2)
+    book.run(3)
+    page.get_by_role("button", name="Always in this notebook").wait_for()
+    book.picture("hour-2-question")
+    page.get_by_role("button", name="Always in this notebook").click()
+    book.run(4)
+    book.ended()
+    expect(book.output(3)).to_contain_text("accuracy")
+    expect(book.output(4)).to_contain_text("chance")
+    book.picture("hour-3-own-frame-and-model")
+    book.run(5)
+    expect(book.output(5)).to_contain_text("Step 5 of 600")
+    book.picture("hour-4-experiment")
+    book.interrupt()
+    book.ended()
+    book.picture("hour-5-interrupted")
+    book.run(6)
+    book.run(7)
+    book.ended()
+    expect(book.output(6)).to_contain_text("(True, True)")
+    expect(book.output(7)).to_contain_text("continues at True True")
+    book.picture("hour-6-continued")

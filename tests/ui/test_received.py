@@ -283,6 +283,7 @@ QUESTIONS = {
     "lk:use-local-cloud": "Use the free local cloud?",
     "lk:sign-out": "Sign out of the GPU cloud?",
     "lk:switch-organization": "Organization",
+    "lk:choose-machine": None,
     "lk:copy-run-id": None,
     "lk:load-file": None,
     "lk:copy-run-path": None,

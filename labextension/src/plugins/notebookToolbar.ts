@@ -2,11 +2,12 @@
 import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { ICommandPalette, IToolbarWidgetRegistry, Notification } from '@jupyterlab/apputils';
 import { INotebookTracker, NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
+import { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 
 import { Cloud } from '../cloud';
 import { COMMANDS, isUiCall, asUiCall } from '../commands';
 import { cellToRun, mayRun, runCells } from '../loading';
-import { chosenMachine, MachineButton } from '../machineMenu';
+import { chosenMachine, MachineButton, rememberMachine } from '../machineMenu';
 import { withoutMagic, isRemote } from '../magicLine';
 import { isMachine } from '../runs';
 import { ICloud } from '../tokens';
@@ -31,14 +32,31 @@ export const notebookToolbar: JupyterFrontEndPlugin<void> = {
     const category = trans.__('GPU cloud');
 
     const buttons = new WeakMap<NotebookPanel, MachineButton>();
+    const machineLabel = ({ machine, facts, ...args }: ReadonlyPartialJSONObject) =>
+      isMachine(machine) &&
+      [machineName(machine), isUiCall(args) && (facts as string)].filter(Boolean).join(' · ');
+    const isToggled = ({ machine }: ReadonlyPartialJSONObject) =>
+      !!machine && chosenMachine(notebooks.currentWidget) === machine;
+    commands.addCommand(COMMANDS.chooseMachine, {
+      label: args => machineLabel(args) || trans.__('Choose a machine for the notebook'),
+      caption: trans.__('Choose a machine for the notebook, without running a cell'),
+      isEnabled,
+      isToggled,
+      describedBy: { args: { type: 'object', properties: { machine: { type: 'string' } } } },
+      execute: async ({ machine, ...args }) => {
+        const panel = notebooks.currentWidget;
+        if (panel && isMachine(machine) && isUiCall(args)) {
+          rememberMachine(panel, machine);
+        } else if (panel) {
+          await buttons.get(panel)?.open();
+        }
+      }
+    });
     commands.addCommand(COMMANDS.runOn, {
-      label: ({ machine, facts, ...args }) =>
-        isMachine(machine)
-          ? [machineName(machine), isUiCall(args) && (facts as string)].filter(Boolean).join(' · ')
-          : trans.__('Run the selected cells on the machine of the notebook'),
+      label: args => machineLabel(args) || trans.__('Run the selected cells on the machine of the notebook'),
       caption: trans.__('Run the selected cells on the cloud'),
       isEnabled,
-      isToggled: ({ machine }) => !!machine && chosenMachine(notebooks.currentWidget) === machine,
+      isToggled,
       describedBy: { args: { type: 'object', properties: { machine: { type: 'string' } } } },
       execute: async ({ machine, ...args }) => {
         const panel = notebooks.currentWidget;
@@ -95,6 +113,7 @@ export const notebookToolbar: JupyterFrontEndPlugin<void> = {
       }
     });
     palette?.addItem({ command: COMMANDS.runOn, category });
+    palette?.addItem({ command: COMMANDS.chooseMachine, category });
     palette?.addItem({ command: COMMANDS.runLocally, category, args: asUiCall() });
     toolbars?.addFactory<NotebookPanel>('Notebook', 'lk-run-on', panel => {
       const button = new MachineButton(cloud, panel, async () => (await import('../runOn')).buildMenu(cloud, app));
