@@ -6,7 +6,7 @@ A ``WAY`` decides which cells have a line:
 
 - ``chosen``: ``--cells`` cells that ``--seed`` draws from all notebooks, with ``%%lk_run --gpu A100``.
 - ``all``: each cell.
-- ``alternate``: every second cell, with ``--session s``.
+- ``alternate``: every second cell, with ``--session s --sync``.
 
 Each cell runs in three kernels: twice locally, and with the line. If the two local results differ, for example because
 a cell prints the time, the cell isn't compared. A user answers the question about variables with "always".
@@ -105,7 +105,7 @@ def choose_lines(
         places = random.Random(seed).sample(places, min(count, len(places)))
     elif way == "alternate":
         places = [(book, number) for book, number in places if number % 2]
-    line = f"{LINE} --session s" if way == "alternate" else LINE
+    line = f"{LINE} --session s --sync" if way == "alternate" else LINE
     chosen = set(places)
     return {book: [line if (book, number) in chosen else "" for number in range(len(cells[book]))] for book in cells}
 
