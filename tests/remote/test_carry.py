@@ -50,6 +50,7 @@ from lk_jupyter.remote.carry.reader import Arriving, Reader
 from lk_jupyter.remote.carry.visit import Visit
 from lk_jupyter.remote.carry.writer import Departing, Writer, _below
 from lk_jupyter.remote.values import pickle as pickles
+from lk_jupyter.remote.values.envelope import Envelope
 from lk_jupyter.runs.variables.fingerprint import fingerprint
 from lk_jupyter.runs.variables.payload import pack_state, with_digests
 from lk_jupyter.runs.variables.state import apply_changes, set_state
@@ -1565,3 +1566,8 @@ def test_no_message_of_a_run_makes_reading_raise():
     arriving = Arriving(content, None)
     assert list(arriving.read()) == []
     assert set(arriving.refused) == {"x"}
+
+
+def test_a_class_whose_module_nothing_has_imported_is_sent_by_name(monkeypatch):
+    monkeypatch.delitem(sys.modules, "numpy.rec", raising=False)  # numpy exports the class without this module
+    assert len(Writer(Envelope(pickle=True)).chunk(np.recarray)) < 100

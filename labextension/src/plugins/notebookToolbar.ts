@@ -33,8 +33,7 @@ export const notebookToolbar: JupyterFrontEndPlugin<void> = {
 
     const buttons = new WeakMap<NotebookPanel, MachineButton>();
     const machineLabel = ({ machine, facts, ...args }: ReadonlyPartialJSONObject) =>
-      isMachine(machine) &&
-      [machineName(machine), isUiCall(args) && (facts as string)].filter(Boolean).join(' · ');
+      isMachine(machine) && [machineName(machine), isUiCall(args) && (facts as string)].filter(Boolean).join(' · ');
     const isToggled = ({ machine }: ReadonlyPartialJSONObject) =>
       !!machine && chosenMachine(notebooks.currentWidget) === machine;
     commands.addCommand(COMMANDS.chooseMachine, {

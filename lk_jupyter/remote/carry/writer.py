@@ -8,6 +8,8 @@ import os
 import re
 import sys
 import types
+from contextlib import suppress
+from importlib import import_module
 
 import cloudpickle
 
@@ -283,6 +285,7 @@ class Writer(cloudpickle.Pickler):  # type: ignore[misc]
         if reason:
             raise Refused(reason if value is self._root else "contains what " + reason)
         self._needs(kind, value)
+        _import_module_of(value)
         is_query = kind.__name__ == "LazyFrame" and str(kind.__module__).startswith("polars.")
         reduced = self._query(value) if is_query else super().reducer_override(value)
         is_class = reduced is not NotImplemented and reduced[0] is MAKE_CLASS
@@ -346,6 +349,18 @@ class Writer(cloudpickle.Pickler):  # type: ignore[misc]
         """Return token → object of all written objects, as the peer numbers the objects too."""
         met = {2 * number: value for number, value in self.memo.copy().values()}
         return {**met, **{2 * at + 1: value for at, value in enumerate(self.values)}}
+
+
+def _import_module_of(value: Any) -> None:
+    """Import the module of a library's class or function, such as ``numpy.rec``: pickles refer to names in modules.
+
+    A library may have exported the object without this module. Cloudpickle pickles such an object by value.
+    """
+    if isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType)):
+        module = str(value.__module__)
+        if module not in sys.modules and module.partition(".")[0] in sys.modules:
+            with suppress(Exception):
+                import_module(module)
 
 
 def used_submodules(values: Iterable[Any], words: set[str]) -> list[str]:
