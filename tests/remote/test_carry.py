@@ -1571,3 +1571,35 @@ def test_no_message_of_a_run_makes_reading_raise():
 def test_a_class_whose_module_nothing_has_imported_is_sent_by_name(monkeypatch):
     monkeypatch.delitem(sys.modules, "numpy.rec", raising=False)  # numpy exports the class without this module
     assert len(Writer(Envelope(pickle=True)).chunk(np.recarray)) < 100
+
+
+class Symbol:
+    """A value without a dict, whose class makes instances with keywords, as sympy's symbols do."""
+
+    __slots__ = ("is_real", "name")
+
+    def __new__(cls, name, *, is_real=False):
+        """Make a symbol."""
+        symbol = super().__new__(cls)
+        symbol.name, symbol.is_real = name, is_real
+        return symbol
+
+    def __getnewargs_ex__(self):
+        return (self.name,), {"is_real": self.is_real}
+
+    def __getstate__(self):
+        return None
+
+
+def test_an_instance_that_is_made_with_keywords_is_sent_and_returned():
+    namespace = {"x": Symbol("x", is_real=True), "y": 1}
+    run = There(namespace)
+    assert run.names["x"].is_real
+    run.names["y"] = [Symbol("y", is_real=True)]
+    assert not run.back(namespace).missing
+    assert (namespace["y"][0].name, namespace["y"][0].is_real) == ("y", True)
+
+
+def test_keywords_make_no_instance_of_a_class_that_executes_programs():
+    with pytest.raises(pickles.Unsafe, match="Popen"):
+        MAKERS["make_instance"](subprocess.Popen, (["true"],), {})

@@ -11,6 +11,7 @@ from contextlib import suppress
 
 import cloudpickle
 
+from ...values.pickle import Unsafe, is_risky
 from ..base import PROTOCOL, has_dict
 
 TYPE_CHECKING = False
@@ -107,6 +108,31 @@ def reduce_instance(value: Any) -> Any:
     items = iter(value) if isinstance(value, list) else None
     pairs = iter(value.items()) if isinstance(value, dict) else None
     return NEW_OBJECT, (kind,), (state, slot_values) if slot_values else state, items, pairs
+
+
+#: The function in pickles of instances whose ``__new__`` has keyword arguments, and the first protocol with an opcode.
+_NEW_WITH_KEYWORDS: Any = copyreg.__newobj_ex__  # type: ignore[attr-defined]
+_KEYWORD_PROTOCOL = 4
+
+
+def reduce_with_keywords(value: Any) -> tuple[Any, ...] | None:
+    """Reduce an instance whose ``__new__`` gets keyword arguments, such as a symbol of sympy; None for other values.
+
+    Earlier protocols call the result of ``functools.partial`` for such an instance, which a reader refuses.
+    """
+    if not hasattr(type(value), "__getnewargs_ex__"):
+        return None
+    reduced: Any = value.__reduce_ex__(_KEYWORD_PROTOCOL)
+    if not isinstance(reduced, tuple) or reduced[0] is not _NEW_WITH_KEYWORDS:
+        return None
+    return (make_instance, *reduced[1:])
+
+
+def make_instance(kind: Any, arguments: Any, keywords: Any) -> Any:
+    """Return a new instance of a class, without a call of ``__init__``. Raises Unsafe."""
+    if is_risky(kind):
+        raise Unsafe("calls '{}.{}', which no value needs: nothing was set".format(kind.__module__, kind.__qualname__))
+    return kind.__new__(kind, *arguments, **keywords)
 
 
 def make_class(  # noqa: PLR0917 (as cloudpickle calls it)

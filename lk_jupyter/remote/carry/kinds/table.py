@@ -17,7 +17,17 @@ from ...values import codec
 from ...values import pickle as pickles
 from ..base import EMPTY, IN_SESSION, has_dict, named
 from . import databases, generators
-from .classes import NEW_OBJECT, fill_class, fill_enum, make_class, reduce_by_state, reduce_instance, set_state
+from .classes import (
+    NEW_OBJECT,
+    fill_class,
+    fill_enum,
+    make_class,
+    make_instance,
+    reduce_by_state,
+    reduce_instance,
+    reduce_with_keywords,
+    set_state,
+)
 from .files import FILE_KINDS, file_state, go_to, load_arrays, make_file, reduce_file, stream_name
 from .functions import (
     CACHED,
@@ -243,6 +253,7 @@ def reduce_kind(value: Any) -> tuple[Any, ...] | None:  # noqa: PLR0911 (one for
         or reduce_memoryview(value)
         or pickles.reduce_dataset(value)
         or reduce_by_state(value)
+        or reduce_with_keywords(value)
     )
 
 
@@ -287,7 +298,7 @@ MAKERS = {
             set_state, make_file, go_to, load_arrays, make_widget, fill_widget, shell,
             make_error, fill_error, make_optimizer, fill_optimizer, named, generators.make_generator,
             generators.make_library_generator, databases.open_database, make_array, set_attributes,
-            make_figure,
+            make_figure, make_instance,
         )
     },
     "names_of": module_namespace, "formatter_of": formatter_for, "view_of": dict_view,
