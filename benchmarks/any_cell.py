@@ -304,7 +304,10 @@ def _error(content: dict[str, Any]) -> str:
     if content["ename"] == "RunFailed":
         raised = _RAISED.findall(text.partition("RunFailed:")[0])
         return ": ".join(raised[-1]) if raised else text[-300:]
-    return f"{content['ename']}: {last.partition(os.linesep)[0]}"
+    first_line = last.partition(os.linesep)[0]
+    if content["ename"] == "CellFailed":  # session NAME: the error
+        return first_line.partition(": ")[2]
+    return f"{content['ename']}: {first_line}"
 
 
 def _probe(kernel: Kernel) -> dict[str, Any]:

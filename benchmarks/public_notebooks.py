@@ -55,7 +55,10 @@ class PublicNotebook:
 
     def copy_folder(self, clones: Path, target: Path) -> None:
         """Copy the files of the repository into ``target``."""
-        archive = _git(clones, self.repository, "archive", self.commit)
+        rows = _git(clones, self.repository, "ls-tree", "-r", "-l", "-z", self.commit).decode().split("\0")
+        absent = [path for facts, _, path in (row.partition("\t") for row in rows) if facts.endswith((" -", " BAD"))]
+        excluded = [f":(exclude,literal){path}" for path in absent]  # a snapshot may lack large files
+        archive = _git(clones, self.repository, "archive", self.commit, "--", ".", *excluded)
         with tarfile.open(fileobj=io.BytesIO(archive)) as files:
             files.extractall(target, filter="data")
 
@@ -105,9 +108,11 @@ def choose_lines(
         places = random.Random(seed).sample(places, min(count, len(places)))
     elif way == "alternate":
         places = [(book, number) for book, number in places if number % 2]
-    line = f"{LINE} --session s --sync" if way == "alternate" else LINE
-    chosen = set(places)
-    return {book: [line if (book, number) in chosen else "" for number in range(len(cells[book]))] for book in cells}
+    chosen, session = set(places), "--session {} --sync" if way == "alternate" else ""
+    lines = {book: f"{LINE} {session}".format(f"s{index}").strip() for index, book in enumerate(cells)}
+    return {
+        book: [lines[book] if (book, number) in chosen else "" for number in range(len(cells[book]))] for book in cells
+    }
 
 
 @dataclass(frozen=True)
@@ -153,8 +158,9 @@ class Tallies:
 
 def _compare_cell(cell: str, line: str, kernels: list[Kernel], comparison: Comparison, tallies: Tallies) -> str:
     plain, control, runs = kernels
-    expected, again = execute_cell(plain, cell), execute_cell(control, cell)
+    expected = execute_cell(plain, cell)
     result = execute_cell(runs, cell, line)
+    again = execute_cell(control, cell)  # after the run, so that a printed time differs
     if expected.outputs != again.outputs:
         tallies.unequal += 1
         return ""
@@ -192,7 +198,7 @@ def main() -> None:
         finally:
             launch.stop(cloud.data)
     print(
-        f"{options.way}, seed {options.seed}, {books} notebooks: {_summary(tallies)}, consents {max(consents)} at most"
+        f"{options.way}, seed {options.seed}, {books} notebooks: {_summary(tallies)}, consents {max(consents, default=0)} at most"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
@@ -19,7 +20,6 @@ from tenacity import (
     sleep_using_event,
     stop_after_attempt,
     stop_when_event_set,
-    wait_random_exponential,
 )
 
 from lk_jupyter.api._endpoint import Endpoint
@@ -102,7 +102,21 @@ def server_pause(retry_after: str | None, now: datetime, date: str | None = None
     return None
 
 
-_backoff_pause = wait_random_exponential(multiplier=0.5, max=8)
+#: Draws pauses. The random numbers of the module ``random`` belong to the notebook, whose results depend on a seed.
+_generator = random.Random()  # noqa: S311 (no secret)
+
+
+def random_pause(multiplier: float, longest: float) -> Callable[[RetryCallState], float]:
+    """Return a function that draws the seconds before the next attempt; the limit doubles up to ``longest``."""
+
+    def draw(state: RetryCallState) -> float:
+        exponent = min(state.attempt_number - 1, 50)
+        return _generator.uniform(0, min(multiplier * 2**exponent, longest))
+
+    return draw
+
+
+_backoff_pause = random_pause(0.5, 8)
 
 
 def pause(state: RetryCallState) -> float:

@@ -6,6 +6,7 @@ The messages are Jupyter's own, in the format that all versions of the server kn
 from __future__ import annotations
 
 import json
+import os
 import struct
 import threading
 import time
@@ -155,13 +156,23 @@ class Channel:
 
     def _listen(self) -> None:
         from websockets.exceptions import ConnectionClosed, WebSocketException  # noqa: PLC0415 (an extra brings it)
-        from websockets.sync.client import connect  # noqa: PLC0415 (the same)
+        from websockets.sync.client import ClientConnection, connect  # noqa: PLC0415 (the same)
+
+        class Connection(ClientConnection):
+            """Pings without the module ``random``: a seed of the notebook decides about its numbers."""
+
+            def ping(self, data: str | bytes | None = None, **options: Any) -> threading.Event:
+                return super().ping(os.urandom(4) if data is None else data, **options)
 
         settings: dict[str, Any] = {"proxy": None} if self._url.startswith("ws://") else {}
         while not self._closed.is_set():
             try:
                 with connect(
-                    self._url, additional_headers=self._server.headers, max_size=MOST_MESSAGE_BYTES, **settings
+                    self._url,
+                    additional_headers=self._server.headers,
+                    max_size=MOST_MESSAGE_BYTES,
+                    create_connection=Connection,
+                    **settings,
                 ) as self._socket:
                     if self._closed.is_set():  # closed during the connect
                         break

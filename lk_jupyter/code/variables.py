@@ -331,6 +331,7 @@ class _Flow:
     def _try(self, statement: ast.Try) -> None:
         for handler in statement.handlers:
             self._add_reads(handler.type)
+            self.read |= {handler.name or ""} - self.set - {""}  # the end of the handler deletes the name
             _Flow({*self.set, handler.name or ""}, self.read).follow(handler.body)
         self.follow(statement.body).follow(statement.orelse).follow(statement.finalbody)
 

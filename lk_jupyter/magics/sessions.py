@@ -20,7 +20,16 @@ from lk_jupyter.magics._engine.kept_machine import machine_name
 from lk_jupyter.magics._engine.parser import Subcommands
 from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.interrupt import Stop, advise_on_interrupt, interrupt
-from lk_jupyter.magics._output.live import Hidden, LiveOutput, Note, StatusLine, after_cell, write_text
+from lk_jupyter.magics._output.live import (
+    Hidden,
+    LiveOutput,
+    Note,
+    StatusLine,
+    after_cell,
+    has_kernel,
+    write_error,
+    write_text,
+)
 from lk_jupyter.magics._output.log import LogOutput
 from lk_jupyter.magics._output.rich import RichOutput
 from lk_jupyter.magics._output.run_status import machine_with_price, receipt
@@ -240,7 +249,14 @@ class CellView:
         self._start_time = time.monotonic()
         self._state = "running"
         self._note = LiveOutput(shell)
-        self._log = LogOutput(write_text, self._show_note, self._show_hidden, limit=setting("log_lines"))
+        self._log = LogOutput(
+            write_text,
+            self._show_note,
+            self._show_hidden,
+            limit=setting("log_lines"),
+            ends=not has_kernel(shell),
+            write_error=write_error,
+        )
         self._rich = RichOutput(shell, self._log.cut, (status, self._note))
         self._unsigned = 0
         self._error: Message = {}  # the newest error, which may be the last thing that the cell does
@@ -368,7 +384,7 @@ class CellView:
         elif self._quiet:
             return
         elif kind == "stream":
-            self._take_text(str(content["text"]))
+            self._take_text(str(content["text"]), is_error=content.get("name") == "stderr")
         elif kind in _FRAMES:
             verified = self._warm.verified(message)
             self._unsigned += verified is not content
@@ -386,9 +402,9 @@ class CellView:
         for frame in frames:
             self._rich.show(frame)
 
-    def _take_text(self, text: str) -> None:
+    def _take_text(self, text: str, *, is_error: bool = False) -> None:
         self._rich.before_text()
-        self._log.show(text)
+        self._log.show_error(text) if is_error else self._log.show(text)
         self._rich.saw_text()
 
 

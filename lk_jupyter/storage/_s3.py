@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 import obstore
 from obstore import exceptions
 from obstore.store import S3Store
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay
 
 from lk_jupyter._fork import in_child
+from lk_jupyter.api._retry import random_pause
 from lk_jupyter.config.files import LOOPBACK
 from lk_jupyter.errors import LkError, NoSuchObject, StorageError
 from lk_jupyter.storage._credentials import Credentials
@@ -59,7 +60,7 @@ class Unanswered(StorageError):
 #: Retries after a connection that closes between its creation and the request, which the library doesn't retry.
 persistent = Retrying(
     retry=retry_if_exception_type(Unanswered),
-    wait=wait_random_exponential(multiplier=0.1, max=1),
+    wait=random_pause(0.1, 1),
     stop=stop_after_delay(_RETRIES["retry_timeout"]),
     reraise=True,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import threading
 from contextlib import closing, contextmanager
 from itertools import repeat
@@ -78,6 +79,14 @@ def talk():
 def test_odd_messages_keep_no_answer_from_its_cell(talk):
     channel, _ = talk
     assert channel.ask("execute_request", {}).answer(PATIENCE) == {"status": "ok"}
+
+
+def test_pings_draw_no_random_numbers_of_the_notebook(talk):
+    channel, _ = talk
+    channel.ask("execute_request", {}).answer(PATIENCE)
+    before = random.getstate()
+    assert channel._socket.ping().wait(PATIENCE)  # as the connection does every 20 s
+    assert random.getstate() == before
 
 
 def test_a_cell_whose_machine_is_gone_is_waited_for_no_more(talk):

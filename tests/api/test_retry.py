@@ -1,6 +1,8 @@
+import random
 from datetime import datetime, timezone
 
 import pytest
+from tenacity import RetryCallState, Retrying
 
 from lk_jupyter.api._endpoint import endpoint_of
 from lk_jupyter.api._retry import (
@@ -9,6 +11,7 @@ from lk_jupyter.api._retry import (
     Loss,
     RequestOutcome,
     justifies_retry,
+    random_pause,
     send_with_retries,
     server_pause,
     unknown,
@@ -109,3 +112,14 @@ def test_own_pauses_stay_short_and_can_be_switched_off():
     waits = Waits()
     send_with_retries(READ, lambda: RequestOutcome(503), backoff=0, stop=waits)
     assert waits.seconds == [0] * (TRIES - 1)
+
+
+def test_a_pause_draws_no_random_number_of_the_notebook_and_keeps_its_limit():
+    state = RetryCallState(Retrying(), None, (), {})
+    before = random.getstate()
+    pauses = []
+    for state.attempt_number in (1, 2, 3, 2000):
+        pauses.append([random_pause(0.5, 8)(state) for _ in range(50)])
+    assert random.getstate() == before
+    assert [max(drawn) <= limit for drawn, limit in zip(pauses, (0.5, 1, 2, 8), strict=True)] == [True] * 4
+    assert max(pauses[3]) > 2

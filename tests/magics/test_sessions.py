@@ -145,6 +145,12 @@ def test_a_cell_of_a_session_has_one_header_with_its_state_time_and_cost(noteboo
     assert [header["name"] for header in headers] == ["session shared"] * len(headers)
     assert (headers[0]["state"], headers[-1]["state"]) == ("running", "completed")
     assert "credits so far" in headers[-1]["told"][0]
+    code = "import sys\nprint('a warning', file=sys.stderr)\nprint('unfinished', end='')"
+    cell = notebook.run(f"%%lk_run --session shared\n{code}")
+    texts = {"stdout": "", "stderr": ""}
+    for content in [content for kind, content in cell.messages if kind == "stream"]:
+        texts[content["name"]] += content["text"]
+    assert texts == {"stdout": "unfinished", "stderr": "a warning\n"}  # as in a local cell
 
 
 def test_a_cell_of_a_session_shows_its_id_first_and_its_state_last_where_updates_are_lost(notebook):

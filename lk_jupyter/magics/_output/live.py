@@ -243,6 +243,12 @@ def write_text(text: str) -> None:
     sys.stdout.flush()
 
 
+def write_error(text: str) -> None:
+    """Write text to the error output of the cell, and flush the output."""
+    sys.stderr.write(text)
+    sys.stderr.flush()
+
+
 def show_last(shell: InteractiveShell, content: object) -> None:
     """Show the content after the cell has ended, below any error of the cell."""
     after_cell(shell, lambda: display(content))

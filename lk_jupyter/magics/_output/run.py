@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -24,6 +23,7 @@ from lk_jupyter.magics._output.live import (
     after_cell,
     has_kernel,
     show_last,
+    write_error,
     write_text,
 )
 from lk_jupyter.magics._output.log import LogOutput
@@ -138,7 +138,7 @@ class RunDisplay(RunStatus):
         """Make ready for the log of a run."""
         write, note, hide = (_drop, _drop, _drop) if self.quiet else (write_text, self._show_note, self._show_hidden)
         in_notebook = has_kernel(self.shell)
-        limit, errors = setting("log_lines"), _drop if self.quiet else _write_error
+        limit, errors = setting("log_lines"), _drop if self.quiet else write_error
         self._log = LogOutput(write, note, hide, limit=limit, ends=not in_notebook, write_error=errors)
         self._rich = RichOutput(self.shell, self._log.cut, (self.status, self.note))
         self.follow_run(run)
@@ -226,11 +226,6 @@ def _newest_only(items: Iterable[str | Frame]) -> list[str | Frame]:
             names.clear()
         newest.append(item)
     return newest[::-1]
-
-
-def _write_error(text: str) -> None:
-    sys.stderr.write(text)
-    sys.stderr.flush()
 
 
 def _drop(_: object) -> None:

@@ -817,6 +817,8 @@ def test_a_secret_in_a_variable_is_asked_about(session):
         ("class C(a):\n    y = df\n    def f(self):\n        return lr", ["a", "df", "lr"]),
         ("with c as x:\n    print(x)", ["c"]),
         ("try:\n    import x\nexcept E:\n    x = None\nx", []),
+        ("try:\n    pass\nexcept E as lr:\n    pass", ["lr"]),  # the end of a handler deletes the name
+        ("lr = 1\ntry:\n    pass\nexcept E as lr:\n    pass", []),
         ("x = 1\ndel x\nx", ["x"]),
         ("match a:\n    case [x, *y] if x > b:\n        print(x, y, c)", ["a", "b", "c"]),
         ("a[0] = b", ["a", "b"]),
