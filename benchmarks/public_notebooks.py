@@ -197,9 +197,8 @@ def main() -> None:
                     print(f"{book}: {_summary(tallies)}, {answers.consents} consents", flush=True)
         finally:
             launch.stop(cloud.data)
-    print(
-        f"{options.way}, seed {options.seed}, {books} notebooks: {_summary(tallies)}, consents {max(consents, default=0)} at most"
-    )
+    most = max(consents, default=0)
+    print(f"{options.way}, seed {options.seed}, {books} notebooks: {_summary(tallies)}, at most {most} consents")
 
 
 def _summary(tallies: Tallies) -> str:

@@ -161,7 +161,7 @@ class Channel:
         class Connection(ClientConnection):
             """Pings without the module ``random``: a seed of the notebook decides about its numbers."""
 
-            def ping(self, data: str | bytes | None = None, **options: Any) -> threading.Event:
+            def ping(self, data: Any = None, **options: Any) -> threading.Event:
                 return super().ping(os.urandom(4) if data is None else data, **options)
 
         settings: dict[str, Any] = {"proxy": None} if self._url.startswith("ws://") else {}

@@ -133,9 +133,11 @@ def test_a_machine_is_chosen_without_running_a_cell(open_notebook, page):
     book = open_notebook("print('local')")
     button = page.locator(".jp-NotebookPanel:visible .lk-run-on")
     button.click()
-    page.get_by_role("menuitem", name="Choose a machine for the notebook").hover()
-    choices = page.locator(".lm-Menu").last
-    choices.get_by_role("menuitem").filter(has_text="A100").click()
+    page.locator(".lm-Menu-item").filter(has_text="Choose a machine for the notebook").hover()
+    choices = page.locator(".lm-Menu").nth(1)
+    choices.locator(".lm-Menu-item").filter(has_text="A100").wait_for()
+    book.picture("choose-machine")
+    choices.locator(".lm-Menu-item").filter(has_text="A100").click()
     expect(button).to_have_text("A100 · 1.59 credits/h")
     assert source_of(book, 0) == "print('local')"
     expect(book.output(0)).to_be_empty()

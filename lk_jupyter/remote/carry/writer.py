@@ -285,7 +285,7 @@ class Writer(cloudpickle.Pickler):  # type: ignore[misc]
         if reason:
             raise Refused(reason if value is self._root else "contains what " + reason)
         self._needs(kind, value)
-        _import_module_of(value)
+        _import_defining_module(value)
         is_query = kind.__name__ == "LazyFrame" and str(kind.__module__).startswith("polars.")
         reduced = self._query(value) if is_query else super().reducer_override(value)
         is_class = reduced is not NotImplemented and reduced[0] is MAKE_CLASS
@@ -351,7 +351,7 @@ class Writer(cloudpickle.Pickler):  # type: ignore[misc]
         return {**met, **{2 * at + 1: value for at, value in enumerate(self.values)}}
 
 
-def _import_module_of(value: Any) -> None:
+def _import_defining_module(value: Any) -> None:
     """Import the module of a library's class or function, such as ``numpy.rec``: pickles refer to names in modules.
 
     A library may have exported the object without this module. Cloudpickle pickles such an object by value.
