@@ -5,8 +5,9 @@ all, in about 15 minutes, and ``LK_ANY_CELL=NAME,NAME`` some. Each cell runs in 
 If outputs differ or a variable is missing, the cell runs without the line in the second kernel too, so that the next
 cell starts from the same state. A difference that the cell before had already is not counted again.
 ``LK_ANY_CELL_LINE`` replaces the line; ``{names}`` in the line stands for the names that the cell sets.
+With ``LK_ANY_CELL_ALTERNATE``, every second cell runs without the line in both kernels.
 
-Then each notebook is executed completely: here, by ``%lk_run_notebook``, and with a kernel on a machine of the cloud.
+Without another line, each notebook is executed completely: here, by ``%lk_run_notebook``, and with a kernel on a machine of the cloud.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from lk_jupyter.localcloud import launch
 
 NOTEBOOKS = Path(__file__).parent.parent / "tests" / "any_cell"
 LINE = os.environ.get("LK_ANY_CELL_LINE", "%%lk_run --machine cpu")
+ALTERNATES = bool(os.environ.get("LK_ANY_CELL_ALTERNATE"))
 
 #: Notebooks of a sample, and the seed that draws them.
 SAMPLE, SEED = 8, int(os.environ.get("LK_ANY_CELL_SEED", "39"))
@@ -88,7 +90,8 @@ def measure() -> Iterator[Figure]:
     yield Figure("any cell: other outputs than here", outputs, 5, "%", of)
     yield Figure("any cell: other outputs or variables than here", state, 5, "%", f"{total.errors} errors")
     yield Figure("any cell: errors that name no way out", total.no_way_out, 0, "cells")
-    yield from _whole(paths)
+    if "LK_ANY_CELL_LINE" not in os.environ:
+        yield from _whole(paths)
 
 
 def _chosen() -> Iterator[Path]:
@@ -182,7 +185,8 @@ def _notebook(path: Path, cloud: launch.Address, folder: Path, tally: Tally) -> 
     with compared_kernels(cloud, folder, places) as (plain, runs):
         comparison = Comparison()
         for number, cell in enumerate(cells_of(path), 1):
-            expected, result = execute_cell(plain, cell), execute_cell(runs, cell, _line(cell))
+            line = "" if ALTERNATES and number % 2 == 0 else _line(cell)
+            expected, result = execute_cell(plain, cell), execute_cell(runs, cell, line)
             if difference := comparison.add(expected, result, tally):
                 print(f"  {path.stem} cell {number}: {difference}"[:600], flush=True)
             if comparison.needs_repair:
