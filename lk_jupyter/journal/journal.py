@@ -282,7 +282,9 @@ def to_columns(changes: dict[str, Any]) -> dict[str, Any]:
     """Return the values of fields in their stored form, without secrets."""
     row = dict(changes)
     for name, value in changes.items():
-        if name in JSON:
+        if name == "request" and isinstance(value, dict):
+            row[name] = json.dumps(texts.redact_request(value), default=str)
+        elif name in JSON:
             row[name] = json.dumps(redact_values(value, mask_secrets), default=str)
         elif name in MONEY and value is not None:
             row[name] = str(value)

@@ -10,7 +10,11 @@ import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any
+
+from lk_jupyter.text import secrets
+from lk_jupyter.text.secrets import mask_secrets, redact_values
 
 TABLE = "texts"
 COLUMNS = {"digest": "PRIMARY KEY NOT NULL", "text": ""}
@@ -27,6 +31,20 @@ REFERENCES = f"""
                         THEN json_extract(run.request, '$.{_FILES}') ELSE '{{}}' END) AS file
     WHERE file.type = 'object' AND json_extract(file.value, '$.{_REFERENCE}') IS NOT NULL
 """  # noqa: S608 (names of ours)
+
+
+def redact_request(request: dict[str, Any]) -> dict[str, Any]:
+    """Return a request without secrets. Each file is searched separately: long files of ours are searched once."""
+    files = _files_in(request.get(_FILES))
+    if not files:
+        return dict(redact_values(request, mask_secrets))
+    clean = {mask_secrets(name): _mask_file(text, secrets.in_use) for name, text in files.items()}
+    return {**redact_values(without_files(request), mask_secrets), _FILES: json.dumps(clean)}
+
+
+@lru_cache(maxsize=32)
+def _mask_file(text: str, _in_use: tuple[str, ...]) -> str:
+    return mask_secrets(text)
 
 
 def split_request(request: str) -> tuple[str, dict[str, str]]:

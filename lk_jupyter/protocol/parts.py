@@ -1,23 +1,33 @@
 """The parts that are uploaded with the code of a run and support the code.
 
-A part is a module of ``lk_jupyter/remote``, which is the package ``_lk`` in a run. The driver ``script.run`` imports
-the part and calls ``before(settings, namespace)``, ``rewritten(tree)`` with the syntax tree of the code, and
-``after(settings, namespace, error)``, if defined. A part sends messages to the notebook with ``frame`` of the driver.
-Without a part, the code is sent alone and unchanged.
+A part is a module of ``lk_jupyter/remote``, which is the package ``_lk`` in a run, where ``archive`` imports all
+modules from one file. The driver ``script.run`` imports the part and calls ``before(settings, namespace)``,
+``rewritten(tree)`` with the syntax tree of the code, and ``after(settings, namespace, error)``, if defined. A part
+sends messages to the notebook with ``frame`` of the driver. Without a part, the code is sent alone and unchanged.
 """
 
 from __future__ import annotations
 
 import ast
 import json
+import marshal
+import os
 import re
+import sys
+import zlib
+from binascii import b2a_base64
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.util import find_spec
+from hashlib import sha256
+from importlib.util import MAGIC_NUMBER, cache_from_source, find_spec
 from itertools import accumulate
 from pathlib import Path, PurePath
+from types import CodeType
 from typing import Any
+
+from lk_jupyter.remote import archive
 
 SHIPPED = Path(__file__).parent.parent / "remote"
 
@@ -25,6 +35,9 @@ SHIPPED = Path(__file__).parent.parent / "remote"
 PACKAGE = "_lk"
 DRIVER = "script.run"
 SIGN = "sign"
+
+#: The library that packs functions and classes, and has to be the same on both sides.
+CLOUDPICKLE = "cloudpickle"
 SETTINGS = "_lk_settings.json"
 CODE = "_lk_code.txt"
 
@@ -43,13 +56,12 @@ EARLIER_SCRIPT = "import _lk_run\n_lk_run.main(globals())\n"
 class RemoteModule:
     """A module of ``remote``, with settings (JSON), and the required modules and packages of ``remote``.
 
-    ``files`` are further files of the module, path to text.
+    ``needs`` may also contain ``CLOUDPICKLE``.
     """
 
     name: str
     settings: dict[str, Any] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
-    files: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -89,7 +101,6 @@ def shipped_files(cell: Cell, parts: Sequence[RemoteModule], nonce: str, look: S
         **({"look": [folder.lstrip("/") for folder in look]} if look else {}),
     }
     return {
-        **{path: text for part in parts for path, text in part.files.items()},
         **module_files(modules),
         SETTINGS: json.dumps(settings, ensure_ascii=False),
         CODE: cell.text,
@@ -107,29 +118,103 @@ def is_reserved(part: str) -> bool:
 
 
 def module_files(names: Iterable[str]) -> dict[str, str]:
-    """Return modules of ``remote``, all modules of its packages, and their parent packages, as files."""
-    return {name: _module(path) for module_name in names for name, path in _module_paths(module_name, SHIPPED).items()}
+    """Return modules of ``remote``, all modules of its packages, and their parent packages, as files of a run.
+
+    ``names`` may contain ``CLOUDPICKLE`` too.
+    """
+    return dict(_module_files(frozenset(names)))
 
 
 @cache
-def _module_paths(name: str, base: Path) -> dict[str, Path]:
-    """Return name in a run → path of a module, of all modules of a package, and of their parent packages."""
-    path = base.joinpath(*name.split("."))
+def _module_files(names: frozenset[str]) -> dict[str, str]:
+    paths = {path: file for name in sorted(names) for path, file in sorted(_module_paths(name).items())}
+    source, code = _read_archives(paths)
+    _compiled[source] = code
+    files = {path: executed_text(file) for path, file in _module_paths("archive").items()}
+    if CLOUDPICKLE in names:  # processes that the code starts import the library too
+        files[f"{CLOUDPICKLE}/__init__.py"] = (
+            f"import sys, {PACKAGE}\ndel sys.modules[__name__]\nimport {CLOUDPICKLE}\n"
+        )
+    return {**files, f"{PACKAGE}/{archive.SOURCE}": source}
+
+
+def _read_archives(paths: Mapping[str, Path]) -> tuple[str, str]:
+    """Return the archives of source and of code, stored next to the compiled files of ``remote``."""
+    states = [(path, file.stat().st_size, file.stat().st_mtime_ns) for path, file in paths.items()]
+    stamp = sha256(repr((MAGIC_NUMBER, states)).encode()).hexdigest()
+    name = sha256(repr([*paths]).encode()).hexdigest()[:8]
+    stored = Path(cache_from_source(str(SHIPPED / f"archive-{name}.py"))).with_suffix(".txt")
+    with suppress(OSError, ValueError):
+        stored_stamp, source, code = stored.read_text("ascii").split("\n")
+        if stored_stamp == stamp:
+            return source, code
+    source = _pack({path: executed_text(file) for path, file in paths.items()})
+    code = _compile_archive(source)
+    if not sys.dont_write_bytecode:
+        with suppress(OSError):
+            stored.parent.mkdir(parents=True, exist_ok=True)
+            draft = stored.with_suffix(f".{os.getpid()}")
+            draft.write_text(f"{stamp}\n{source}\n{code}", "ascii")
+            draft.replace(stored)
+    return source, code
+
+
+@cache
+def _module_paths(name: str) -> dict[str, Path]:
+    """Return path in a run → file of a module, of all modules of a package, and of their parent packages."""
+    if name == CLOUDPICKLE:
+        folder = Path(str(getattr(find_spec(CLOUDPICKLE), "origin", None))).parent
+        return {f"{CLOUDPICKLE}/{file.name}": file for file in folder.glob("*.py")}
+    path = SHIPPED.joinpath(*name.split("."))
     modules = sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
-    packages = [folder / "__init__.py" for module in modules for folder in module.parents]
-    paths = [*(each for each in packages if base in each.parents), *modules]
-    return {f"{PACKAGE}/{path.relative_to(base).as_posix()}": path for path in paths}
+    parents = {folder for module in modules for folder in module.parents if SHIPPED in (folder, *folder.parents)}
+    files = [*(folder / "__init__.py" for folder in parents), *modules]
+    return {f"{PACKAGE}/{file.relative_to(SHIPPED).as_posix()}": file for file in files}
+
+
+def _pack(content: dict[str, Any]) -> str:
+    """Return an archive as text, as ``archive.unpack`` reads it; every version of Python reads format 2."""
+    return b2a_base64(zlib.compress(marshal.dumps(content, 2)), newline=False).decode()
+
+
+#: Archive of source → archive of code.
+_compiled: dict[str, str] = {}
+
+
+def with_code(files: Mapping[str, str]) -> dict[str, str]:
+    """Return the files of a run with compiled code of their modules, which only this version of Python reads.
+
+    The code is added during the start and stored nowhere.
+    """
+    source = files.get(f"{PACKAGE}/{archive.SOURCE}", "")
+    if source and source not in _compiled:
+        _compiled[source] = _compile_archive(source)
+    return {**files, **({f"{PACKAGE}/{archive.CODE}": _compiled[source]} if source else {})}
+
+
+def _compile_archive(source: str) -> str:
+    code = {path: marshal.dumps(_compile(text, path)) for path, text in archive.unpack(source).items()}
+    return MAGIC_NUMBER.hex() + _pack(code)
+
+
+def _compile(text: str, path: str) -> CodeType:
+    """Compile a module without columns, which take a third of the bytes."""
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if "col_offset" in node._attributes:
+            vars(node).update(end_lineno=vars(node)["lineno"], col_offset=-1, end_col_offset=-1)
+    code: CodeType = compile(tree, path, "exec", dont_inherit=True)
+    return code
 
 
 def part_settings(import_files: str | None, name: str) -> dict[str, Any] | None:
     """Return the settings of a part in the files of a request; None without this part.
 
-    Earlier versions sent each part as a file ``_lk_NAME.py``.
+    Earlier versions sent each part as a file ``_lk_NAME.py``, which is the name of the part in their settings.
     """
     earlier = PREFIX + name.rpartition(".")[2]
     text = import_files or ""
-    paths = f"{PACKAGE}/{name.replace('.', '/')}.py", f"{earlier}.py"
-    if not any(f'"{path}"' in text for path in paths):  # only names have unescaped quotes in JSON
+    if not any(f'\\"{part}\\": ' in text for part in (name, earlier)):  # the settings are JSON within JSON
         return None
     files = json.loads(text)
     parts = json.loads(files[SETTINGS])["parts"] if SETTINGS in files else {}
@@ -137,8 +222,7 @@ def part_settings(import_files: str | None, name: str) -> dict[str, Any] | None:
     return settings
 
 
-@cache
-def _module(path: Path) -> str:
+def executed_text(path: Path) -> str:
     """Return a module without comments, docstrings and annotations; its lines keep their numbers."""
     return executed_code(path.read_bytes()).decode("utf-8")
 
@@ -206,14 +290,6 @@ def _is_for_checkers(node: ast.AST) -> bool:
     if isinstance(node, ast.If):
         return isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
     return isinstance(node, ast.ImportFrom) and node.module == "__future__"
-
-
-@cache
-def cloudpickle_files() -> dict[str, str]:
-    """Return the library that packs functions and classes, which has to be the same on both sides."""
-    spec = find_spec("cloudpickle")
-    folder = Path(str(spec and spec.origin)).parent
-    return {f"{folder.name}/{path.name}": path.read_text(encoding="utf-8") for path in folder.glob("*.py")}
 
 
 #: Characters of a token that are part of a name.

@@ -7,7 +7,7 @@ import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 from urllib.parse import quote, urlsplit
 
 from lk_jupyter.api.storage import StorageCredentials
@@ -17,6 +17,7 @@ _ALGORITHM = "AWS4-HMAC-SHA256"
 _MOMENT = "%Y%m%dT%H%M%SZ"
 
 
+@lru_cache(maxsize=1000)  # the links of a run differ in their keys only
 def quote_text(text: str, safe: str = "") -> str:
     """Return text quoted as in URLs and in signed strings."""
     return quote(text, safe=f"-_.~{safe}")

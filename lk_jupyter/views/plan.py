@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from lk_jupyter.machines.catalogue import price_label
 from lk_jupyter.protocol.frames import FRAMES_KEY
 from lk_jupyter.protocol.metadata import LOCK_KEY, PORTS_KEY, REQUEST_KEY
+from lk_jupyter.protocol.parts import with_code
 from lk_jupyter.runs.history.forecast import Forecast
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.text.secrets import redact
@@ -62,6 +63,6 @@ def _requirements_label(text: str) -> str:
 
 def _modules_label(bundle: Bundle) -> str:
     """Return a label for our modules that are uploaded with the code."""
-    files = json.loads(bundle.request.import_files or "{}")
+    files = with_code(json.loads(bundle.request.import_files or "{}"))
     size = sum(len(text.encode()) for name, text in files.items() if name not in bundle.files)
     return f"our modules for figures, variables and similar, {size_label(size)}" if bundle.nonce else ""

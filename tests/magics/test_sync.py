@@ -59,7 +59,7 @@ def run_silently(kernel, code):
 def test_the_question_lists_names_and_size_and_who_can_read_them_and_once_sends(kernel, notebook):
     cell, (question,) = answer(kernel, READS, "o")
     assert question.startswith("This cell reads X (")
-    assert " B). Send them and return changes? Members of your organization can read values in the bucket." in question
+    assert " B). Send them and return changes? Members of your organization can read the values." in question
     keep = "[k]eep the machine for 5 min between cells (price unknown), "
     assert question.endswith(f"[a]lways in this notebook, [o]nce, {keep}[f]resh process: ")
     assert (cell.text, kernel.value("X, y")) == ("4\n", "([1, 2, 3, 4], 4)")

@@ -1,13 +1,19 @@
 """What travels with a run must work wherever it arrives."""
 
 import ast
+import json
+import subprocess
 import sys
+from pathlib import Path
 
+import cloudpickle
 import pytest
 from conftest import for_each
 
 from lk_jupyter.protocol import parts
 from lk_jupyter.protocol.parts import SHIPPED
+from lk_jupyter.remote import archive, sign
+from lk_jupyter.runs.variables.payload import CARRY_NEEDS, NEEDS
 
 MODULES = sorted(SHIPPED.rglob("*.py"))
 LIGHT = [
@@ -49,16 +55,61 @@ class Stripped(ast.NodeTransformer):
         return None if node.module == "__future__" else node
 
 
-@for_each(MODULES, lambda path: path.stem)
+@for_each([*MODULES, *Path(cloudpickle.__file__).parent.glob("*.py")], lambda path: path.stem)
 def test_it_is_uploaded_with_only_the_code_that_is_executed(module):
     text = module.read_text(encoding="utf-8")
-    uploaded = parts.module_files([".".join(module.relative_to(SHIPPED).with_suffix("").parts)])
-    code = uploaded[f"_lk/{module.relative_to(SHIPPED).as_posix()}"]
+    code = parts.executed_text(module)
     stripped = Stripped().visit(ast.parse(text))
     assert ast.dump(ast.parse(code)) == ast.dump(stripped)
     assert len(code.splitlines()) == len(text.splitlines())
     places = [(type(node), node.lineno) for node in ast.walk(stripped) if hasattr(node, "lineno")]
     assert places == [(type(node), node.lineno) for node in ast.walk(ast.parse(code)) if hasattr(node, "lineno")]
+
+
+#: Imports modules of an archive, an imported library also in a child, and shows the source in a traceback.
+USE = """
+import sys, json, subprocess, traceback, _lk.carry.reader, _lk.sign, cloudpickle
+try:
+    _lk.carry.reader.Reader(b"", {}, None).chunk(0)
+except EOFError:
+    lines = traceback.format_exc()
+child = subprocess.run([sys.executable, "-c", "import cloudpickle; print(cloudpickle.loads.__module__)"], stdout=-1)
+print(json.dumps([cloudpickle.__file__, lines, child.stdout.decode(), _lk.sign.signature(b"k", b"part").hex()]))
+"""
+
+
+@pytest.mark.parametrize("code", ["compiled here", "of another Python", "missing"])
+def test_a_run_imports_the_modules_from_one_file_also_with_another_python(code, tmp_path):
+    files = parts.module_files([parts.DRIVER, *NEEDS, *CARRY_NEEDS, parts.SIGN])
+    compiled = parts.with_code(files)[f"_lk/{archive.CODE}"]
+    compiled = {"compiled here": compiled, "of another Python": f"00000000{compiled[8:]}"}.get(code)
+    files |= {f"_lk/{archive.CODE}": compiled} if compiled else {}
+    for name, text in {**files, "use.py": USE}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    done = subprocess.run([sys.executable, "-S", "use.py"], cwd=tmp_path, stdout=-1, check=True)
+    library, lines, child, signature = json.loads(done.stdout)
+    assert library == str(tmp_path / "cloudpickle" / "__init__.py")
+    assert "_lk/carry/reader.py" in lines
+    assert "self.load()" in lines
+    assert child == "_pickle\n"
+    assert signature == sign.signature(b"k", b"part").hex()
+    assert len(json.dumps(files)) < 400_000
+
+
+def test_the_archives_are_stored_next_to_the_compiled_files_and_made_again_after_a_change(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "pycache_prefix", str(tmp_path / "cache"))
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    module = tmp_path / "module.py"
+    module.write_text("value = 1")
+    first = parts._read_archives({"module.py": module})
+    stored = next((tmp_path / "cache").rglob("archive-*.txt"))
+    assert parts._read_archives({"module.py": module}) == first
+    module.write_text("value = 10")
+    second = parts._read_archives({"module.py": module})
+    assert archive.unpack(second[0]) == {"module.py": "value = 10"}
+    stored.write_text("damaged")
+    assert parts._read_archives({"module.py": module}) == second
 
 
 @pytest.mark.parametrize("name", LIGHT)

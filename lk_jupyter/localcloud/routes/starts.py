@@ -115,7 +115,7 @@ def _check_files(import_files: str | None) -> None:
 
 def _is_text(value: Any) -> bool:
     """Return whether a value can be written to a file; JSON can also contain halves of characters."""
-    return isinstance(value, str) and not re.search("[\ud800-\udfff]", value)
+    return isinstance(value, str) and (value.isascii() or not re.search("[\ud800-\udfff]", value))
 
 
 def _is_inside(name: str) -> bool:

@@ -175,7 +175,7 @@ def answerer(shell: InteractiveShell) -> Literal["user", "program", "nobody"]:
 def _answer(request: SyncRequest, shell: InteractiveShell, offer: str) -> str:
     """Return the first letter of the answer; the question leaves the output of the cell then."""
     keys = KEYS_ALL if request.reads_all else KEYS.format(offer)
-    members = "Members of your organization can read values in the bucket."
+    members = "Members of your organization can read the values."
     typed = prompt_user(f"{request} Send them and return changes? {members} {keys}").lower()
     if getattr(shell, "kernel", None) is not None:
         clear_output()

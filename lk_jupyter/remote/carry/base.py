@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pathlib
 import re
 import sys
 import threading
@@ -101,7 +100,7 @@ def is_local(module: Any) -> bool:
 
 def is_plain(value: Any, depth: int = 3, few: Any = FEW_ITEMS) -> bool:
     """Return whether a value is a number, a text, a path or a short container of such values."""
-    if type(value) in ATOMS or isinstance(value, pathlib.PurePath):
+    if type(value) in ATOMS or isinstance(value, getattr(sys.modules.get("pathlib"), "PurePath", ())):
         return True
     if type(value) not in (list, tuple, set, frozenset, dict) or len(value) > few or depth == 0:
         return False

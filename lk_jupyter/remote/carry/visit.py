@@ -39,6 +39,7 @@ class Visit:
         self.refused = arriving.refused
         self._arrived = set(arrived)
         self._common = mutable_objects({**arriving.reader.tokens(), **arriving.reader.common})
+        self._received = arriving.listed["nodes"], arriving.content["leaves"]
         leaves = arriving.content["leaves"]
         self._before = {2 * at + 1: digest_received(node, leaves) for at, node in enumerate(arriving.listed["nodes"])}
         self._value_digests: dict[str, str | None] = {}
@@ -76,6 +77,17 @@ class Visit:
         departing.close()
         reasons = {name: reason for (_, _, name), reason in refused.items()}
         return departing, {name: reason for name, reason in reasons.items() if name not in self.handles}
+
+    def received_leaves(self, departing: Departing) -> Iterator[tuple[dict[str, Any], dict[str, Any], list[int]]]:
+        """Iterate over the leaves of changed values: the leaf, the received leaf, and token and number."""
+        nodes, leaves = self._received
+        for value, node in zip(departing.writer.values, departing.writer.nodes):
+            token = self._common.get(id(value), (0,))[0]
+            received = nodes[token // 2] if token % 2 and token // 2 < len(nodes) else {}
+            if node.get("count", 0) == received.get("count"):
+                for number in range(node["count"]):
+                    leaf = departing.message.leaves[node["first"] + number]
+                    yield leaf, leaves[received["first"] + number], [token, number]
 
     @property
     def deleted(self) -> list[str]:

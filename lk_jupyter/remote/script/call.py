@@ -124,7 +124,7 @@ def _send_error(error: BaseException) -> None:
 
 def _function_trace(trace: types.TracebackType | None) -> types.TracebackType | None:
     """Return the traceback from the function on."""
-    while trace and trace.tb_frame.f_code.co_filename == __file__:
+    while trace and trace.tb_frame.f_code.co_filename == _function_trace.__code__.co_filename:
         trace = trace.tb_next
     return trace
 

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any
 
-_FOLDER = os.path.join(os.path.abspath(os.path.join(__file__, "..", "..")), "")
+#: The folder in the file names of our code.
+_FOLDER = (lambda: 0).__code__.co_filename[: -len("script/traceback.py")]
 
 AROUND = 2
 WIDTH = 75

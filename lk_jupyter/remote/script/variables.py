@@ -126,6 +126,10 @@ def _send_back(settings: dict[str, Any]) -> None:
             departing, reasons = visit.end(limit, outputs, files, settings.get("handles"))
         reasons = {name: "{} {}".format(name, lacking) for name in [*reasons, *written]} if lacking else reasons
         refused.update({name: why for name, why in reasons.items() if name not in refused})
+        for leaf, received, place in visit.received_leaves(departing):
+            if received.get("count", 1) > 1 and received["size"] == leaf["size"]:
+                blobs = settings["blobs"][received["blob"] : received["blob"] + received["count"]]
+                leaf.update(of=place, parts=[[size, key] for key, size in blobs])
         _upload_leaves(
             departing.message.large,
             lambda: departing.text(
@@ -251,26 +255,68 @@ def _upload_leaves(large: list[tuple[dict[str, Any], Any]], make_text: Callable[
     All members of the organization can write to the bucket, so the log has the digest of the message, and the message
     the digests of leaves.
     """
-    from ..values import transfer as rooms
+    if large:
+        from ..values import transfer as rooms
 
-    slots = rooms.Slots(_links["outputs"], sizes)
-    for leaf, write in large:
-        leaf["at"] = slots.at
-        leaf["sha256"] = _write_leaf(write, slots)
-    slots.close()
+        slots = rooms.Slots(_links["outputs"], sizes)
+        for leaf, write in large:
+            leaf["at"] = slots.at
+            leaf["sha256"] = _write_leaf(leaf, write, slots)
+        slots.close()
     deliver(make_text().encode("ascii"), _links["values"])
 
 
-def _write_leaf(write: Callable[[Any], Any], slots: Any) -> str:
-    """Write a leaf into the slots, and return the SHA-256 of the bytes."""
+def _write_leaf(leaf: dict[str, Any], write: Callable[[Any], Any], slots: Any) -> str:
+    """Write a leaf into the slots, and return the SHA-256 of the bytes.
+
+    The notebook has the ``parts`` of a received leaf, each with size and SHA-256. Unchanged parts are not written; the
+    hash of a changed part becomes None.
+    """
     content = hashlib.sha256()
+    if "parts" not in leaf:
 
-    def sink(piece: Any) -> None:
-        content.update(memoryview(piece).cast("B"))
-        slots.write(piece)
+        def sink(_: int, piece: memoryview) -> None:
+            content.update(piece)
+            slots.write(piece)
 
-    write(sink)
+        _cut_leaf(write, [[leaf["size"], None]], sink)
+        return content.hexdigest()
+
+    parts = leaf["parts"]
+    digests = [hashlib.sha256() for _ in parts]
+
+    def update(number: int, piece: memoryview) -> None:
+        content.update(piece)
+        digests[number].update(piece)
+
+    _cut_leaf(write, parts, update)
+    for part, digest in zip(parts, digests):
+        part[1] = part[1] if part[1] == digest.hexdigest() else None
+    _cut_leaf(write, parts, lambda number, piece: slots.write(piece) if parts[number][1] is None else None)
     return content.hexdigest()
+
+
+def _cut_leaf(write: Callable[[Any], Any], parts: list[list[Any]], sink: Callable[[int, memoryview], Any]) -> None:
+    """Call ``sink`` with the bytes of a leaf in order, each piece with the number of its part."""
+    number, rest = 0, parts[0][0]
+
+    def forward(piece: Any) -> None:
+        nonlocal number, rest
+        view = memoryview(piece)
+        view = view.cast("B") if view.nbytes else memoryview(b"")
+        while view.nbytes:
+            while not rest:
+                number += 1
+                rest = parts[number][0]
+            size = min(rest, view.nbytes)
+            sink(number, view[:size])
+            rest, view = rest - size, view[size:]
+
+    write(forward)
+
+
+#: Bytes of the largest message in the log; a longer message is stored in the bucket.
+INLINE = 32 * 1024
 
 
 def upload_message(text: bytes, link: str) -> None:
@@ -281,5 +327,13 @@ def upload_message(text: bytes, link: str) -> None:
     driver.frame("returned", {"size": len(text), "sha256": hashlib.sha256(text).hexdigest()})
 
 
+def return_message(text: bytes, link: str) -> None:
+    """Write a short message into the log, which saves two requests; store a longer message in the bucket."""
+    if len(text) > INLINE:
+        upload_message(text, link)
+    else:
+        driver.frame("returned", {"message": text.decode("ascii")})
+
+
 #: Hands over the message; a session has another way.
-deliver = upload_message
+deliver = return_message

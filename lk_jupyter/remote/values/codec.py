@@ -9,15 +9,11 @@ from __future__ import annotations
 import base64
 import collections
 import datetime
-import decimal
 import enum
-import fractions
 import importlib
 import io
-import pathlib
 import sys
 import types
-import uuid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -125,8 +121,9 @@ class Encoder:
         return {"t": "same", "n": node["id"]}
 
     def _fill_node(self, node: dict[str, Any], kind: Any, value: Any) -> None:
-        if kind in _PLAIN:
-            _PLAIN[kind](self, node, value)
+        encode_plain = _PLAIN.get(kind) or _IMPORTED.get((str(kind.__module__).partition(".")[0], kind.__name__))
+        if encode_plain:
+            encode_plain(self, node, value)
             return
         encode, depth = _find_encoder(kind), len(self._path)
         try:
@@ -442,23 +439,28 @@ _PLAIN: dict[Any, EncodeNode] = {
     bytes: _encode_bytes,
     bytearray: _encode_bytes,
     complex: _encode_complex,
-    decimal.Decimal: _text_encoder("Decimal"),
-    fractions.Fraction: _attributes_encoder("Fraction", "numerator", "denominator"),
     datetime.date: _text_encoder("date"),
     datetime.datetime: _encode_moment,
     datetime.time: _encode_moment,
     datetime.timedelta: _attributes_encoder("timedelta", "days", "seconds", "microseconds"),
     datetime.timezone: _encode_timezone,
-    uuid.UUID: _text_encoder("UUID"),
     range: _attributes_encoder("range", "start", "stop", "step"),
     slice: _attributes_encoder("slice", "start", "stop", "step"),
-    pathlib.PosixPath: _text_encoder("Path"),
-    pathlib.WindowsPath: _text_encoder("Path"),
-    pathlib.PurePosixPath: _text_encoder("PurePosixPath"),
-    pathlib.PureWindowsPath: _text_encoder("PureWindowsPath"),
     type(Ellipsis): _encode_constant,
     type(NotImplemented): _encode_constant,
     types.SimpleNamespace: lambda encoder, node, value: _mapping_encoder("SimpleNamespace")(encoder, node, vars(value)),
+}
+
+#: The same for types of modules that take long to import, by package and name: few runs need these modules.
+_IMPORTED: dict[tuple[str, str], EncodeNode] = {
+    ("decimal", "Decimal"): _text_encoder("Decimal"),
+    ("fractions", "Fraction"): _attributes_encoder("Fraction", "numerator", "denominator"),
+    ("uuid", "UUID"): _text_encoder("UUID"),
+    ("pathlib", "PosixPath"): _text_encoder("Path"),
+    ("pathlib", "WindowsPath"): _text_encoder("Path"),
+    ("pathlib", "PurePosixPath"): _text_encoder("PurePosixPath"),
+    ("pathlib", "PureWindowsPath"): _text_encoder("PureWindowsPath"),
+    ("zoneinfo", "ZoneInfo"): _encode_zone,
 }
 
 
@@ -578,11 +580,16 @@ def _read_fraction(decoder: Decoder, node: dict[str, Any]) -> Any:
     parts = decoder.values(node["v"])
     if not all(type(part) is int for part in parts):  # the text "1e999999999" would make Fraction compute all digits
         raise ValueError("a part of a fraction isn't an int")
-    return fractions.Fraction(*parts)
+    return importlib.import_module("fractions").Fraction(*parts)
 
 
 def _parser_decoder(make: Callable[..., Any]) -> DecodeNode:
     return lambda _decoder, node: make(node["v"])
+
+
+def _imported_decoder(module: str, name: str) -> DecodeNode:
+    """Return a decoder that calls a class of a module with a text."""
+    return lambda _decoder, node: getattr(importlib.import_module(module), name)(node["v"])
 
 
 _READ: dict[str, DecodeNode] = {
@@ -601,7 +608,7 @@ _READ: dict[str, DecodeNode] = {
     "bytes": _read_bytes(bytes),
     "bytearray": _read_bytes(bytearray),
     "complex": _constructor_decoder(complex),
-    "Decimal": _parser_decoder(decimal.Decimal),
+    "Decimal": _imported_decoder("decimal", "Decimal"),
     "Fraction": _read_fraction,
     "date": _parser_decoder(datetime.date.fromisoformat),
     "datetime": _read_moment(datetime.datetime),
@@ -610,12 +617,12 @@ _READ: dict[str, DecodeNode] = {
     "timezone": _read_timezone,
     "ZoneInfo": _read_zone,
     "pytz": _read_pytz,
-    "UUID": _parser_decoder(uuid.UUID),
+    "UUID": _imported_decoder("uuid", "UUID"),
     "range": _constructor_decoder(range),
     "slice": _constructor_decoder(slice),
-    "Path": _parser_decoder(pathlib.Path),
-    "PurePosixPath": _parser_decoder(pathlib.PurePosixPath),
-    "PureWindowsPath": _parser_decoder(pathlib.PureWindowsPath),
+    "Path": _imported_decoder("pathlib", "Path"),
+    "PurePosixPath": _imported_decoder("pathlib", "PurePosixPath"),
+    "PureWindowsPath": _imported_decoder("pathlib", "PureWindowsPath"),
     "Ellipsis": lambda _decoder, _node: Ellipsis,
     "NotImplemented": lambda _decoder, _node: NotImplemented,
     "SimpleNamespace": lambda decoder, node: types.SimpleNamespace(**dict(_read_items(decoder, node))),
@@ -623,10 +630,3 @@ _READ: dict[str, DecodeNode] = {
     "enum": _read_enum,
     "pickle": _read_pickle,
 }
-
-try:
-    import zoneinfo
-except ImportError:  # Python 3.8
-    pass
-else:
-    _PLAIN[zoneinfo.ZoneInfo] = _encode_zone

@@ -21,7 +21,7 @@ from lk_jupyter.code.imports import imported_names, providers
 from lk_jupyter.code.syntax import parse, without_warnings
 from lk_jupyter.errors import LkError, NoSuchObject, RunFailed, UsageError
 from lk_jupyter.protocol.bucket import answer_key, call_key
-from lk_jupyter.protocol.parts import PACKAGE, RemoteModule, cloudpickle_files
+from lk_jupyter.protocol.parts import CLOUDPICKLE, PACKAGE, RemoteModule
 from lk_jupyter.remote.values import pickle as pickles
 from lk_jupyter.runs.package.secret_scan import in_variable
 from lk_jupyter.runs.submit.upload import CALL
@@ -111,9 +111,8 @@ class FunctionCall:
         data: dict[str, Any] = {"data": b2a_base64(self.payload, newline=False).decode()}
         if self.is_large:
             data = {"size": len(self.payload), "sha256": sha256(self.payload).hexdigest()}
-        return RemoteModule(
-            CALL, {"python": PYTHON, "token": self.token, **asdict(self.text), **data}, files=cloudpickle_files()
-        )
+        settings = {"python": PYTHON, "token": self.token, **asdict(self.text), **data}
+        return RemoteModule(CALL, settings, (CLOUDPICKLE,))
 
     def store(self, storage: Storage) -> None:
         """Upload the call to the bucket. Raises StorageError."""

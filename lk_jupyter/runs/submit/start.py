@@ -33,7 +33,7 @@ from lk_jupyter.config.settings import setting
 from lk_jupyter.config.signing import signing_key
 from lk_jupyter.errors import ApiError, BadRequest, Invalid, InvalidResponse, LkError, OutcomeUnknown, ServerError
 from lk_jupyter.protocol.metadata import REQUEST_KEY
-from lk_jupyter.protocol.parts import KEY, MARK, PREFIX, SETTINGS, is_internal, own_name
+from lk_jupyter.protocol.parts import KEY, MARK, PREFIX, SETTINGS, is_internal, own_name, with_code
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.text.secrets import MARK as REDACTED
 
@@ -109,6 +109,7 @@ def _use_separate_folder(request: StreamingExecutionRequest, token: str) -> Stre
         return request
     if SETTINGS in files:  # the driver is uploaded too
         files[KEY] = signing_key(token).hex()
+    files = with_code(files)
     folder = f"{PREFIX}{token[:MARK]}"
     line = _FIND
     if not all(map(is_internal, files)):

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.errors import LkError, NoSuchObject
-from lk_jupyter.protocol.bucket import returned_key
+from lk_jupyter.protocol.bucket import VALUES, returned_key
 from lk_jupyter.protocol.json_limits import DECODED, VALIDATED_FAST, require_small
 from lk_jupyter.remote.values import codec, envelope, transfer
+from lk_jupyter.runs.variables.fingerprint import Write
 from lk_jupyter.runs.variables.payload import SLOTS
 
 if TYPE_CHECKING:
     from lk_jupyter.storage.storage import Storage
 
-#: The kind of the frame with size and SHA-256 of the message of a run: others can write into the bucket too.
+#: The kind of the frame with the message of a run, or with size and SHA-256 of a message in the bucket, to which all
+#: members can write.
 RETURNED = "returned"
 
 _STARTS = [0, *accumulate(SLOTS)]
+
+#: Keys of uploaded values: the SHA-256 of the content.
+_KEY = re.compile("[0-9a-f]{64}")
 
 #: Reasons why a value isn't read.
 CHANGED = "was changed in the bucket after the run sent it, so it wasn't read"
@@ -102,7 +108,12 @@ class NotReturned(Exception):
 
 
 def download_message(storage: Storage, token: str, record: Mapping[str, Any] | None) -> bytes:
-    """Download the message of a run. Raises NotReturned if it differs from the log's ``record``, StorageError."""
+    """Return the message of a run: a short message is in the ``record`` in the log, a longer message in the bucket.
+
+    Raises NotReturned if the object of the bucket differs from the record, StorageError.
+    """
+    if record is not None and isinstance(record.get("message"), str):
+        return str(record["message"]).encode()
     if record is not None and "sha256" not in record:
         raise NotReturned(UNSIGNED)
     if record is None:
@@ -117,24 +128,80 @@ def download_message(storage: Storage, token: str, record: Mapping[str, Any] | N
     return bytes(message)
 
 
-def leaf_reader(storage: Storage, token: str) -> Callable[[dict[str, Any]], Any]:
-    """Return a function that downloads a leaf of a message, and checks its size and SHA-256."""
+def leaf_reader(
+    storage: Storage, token: str, find_local: Callable[[Any], Write | None] = lambda _: None
+) -> Callable[[dict[str, Any]], Any]:
+    """Return a function that downloads a leaf of a message, and checks its size and SHA-256.
+
+    ``find_local`` returns the writer of the local leaf that the run has changed: unchanged parts aren't downloaded.
+    """
 
     def read_leaf(node: dict[str, Any]) -> Any:
         _require_slots(node["at"], node["size"])
+        parts = _read_parts(node)
         memory = transfer.allocate_memory(node["size"])
         with memoryview(memory) as view:
-            for slot, start, part in _slot_parts(node["at"], view):
-                key = returned_key(token, slot)
-                try:
-                    storage.get_into(key, part, start)
-                except NoSuchObject:
-                    raise codec.CannotTravel(f"{DELETED}: {key}") from None
-            if not matches_record(view, node):
-                raise codec.CannotTravel(CHANGED)
+            position, offset = 0, node["at"]
+            unchanged: list[tuple[int, memoryview, str]] = []
+            for size, key in parts:
+                part = view[position : position + size]
+                if key is None:
+                    _download_slots(storage, token, offset, part)
+                    offset += size
+                else:
+                    unchanged.append((position, part, key))
+                position += size
+            write = find_local(node.get("of")) if unchanged else None
+            if write is not None:
+                _copy_parts(write, unchanged)
+            if not matches_record(view, node):  # the notebook has changed the value meanwhile
+                for _, part, key in unchanged:
+                    _download_part(storage, VALUES + key, part, 0)
+                if not unchanged or not matches_record(view, node):
+                    raise codec.CannotTravel(CHANGED)
         return memory
 
     return read_leaf
+
+
+def _read_parts(node: Mapping[str, Any]) -> list[tuple[int, str | None]]:
+    """Return the parts of a leaf: size, and the key of a part that the run didn't change. Raises CannotTravel."""
+    parts = node.get("parts", [[node["size"], None]])
+    sizes = [part[0] for part in parts]
+    are_sizes = all(type(size) is int and size >= 0 for size in sizes) and sum(sizes) == node["size"]
+    if not are_sizes or not all(key is None or _KEY.fullmatch(key) for _, key in parts):
+        raise codec.CannotTravel("has parts that don't fit its size, so it wasn't read")
+    return [(size, key) for size, key in parts]
+
+
+def _copy_parts(write: Write, parts: Sequence[tuple[int, memoryview, str]]) -> None:
+    """Copy the parts of a local leaf, each to its memory; a part has its first byte."""
+    position = 0
+
+    def copy(piece: Any) -> None:
+        nonlocal position
+        content = memoryview(piece)
+        content = content.cast("B") if content.nbytes else memoryview(b"")
+        for start, part, _ in parts:
+            first, last = max(start, position), min(start + len(part), position + len(content))
+            if first < last:
+                part[first - start : last - start] = content[first - position : last - position]
+        position += len(content)
+
+    write(copy)
+
+
+def _download_slots(storage: Storage, token: str, offset: int, view: memoryview) -> None:
+    """Download bytes from the objects in which the run has stored its leaves."""
+    for slot, start, part in _slot_parts(offset, view):
+        _download_part(storage, returned_key(token, slot), part, start)
+
+
+def _download_part(storage: Storage, key: str, part: memoryview, start: int) -> None:
+    try:
+        storage.get_into(key, part, start)
+    except NoSuchObject:
+        raise codec.CannotTravel(f"{DELETED}: {key}") from None
 
 
 def _require_slots(start: Any, size: Any) -> None:

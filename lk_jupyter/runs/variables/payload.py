@@ -14,7 +14,7 @@ from typing import Any
 
 from lk_jupyter.errors import UsageError
 from lk_jupyter.protocol.metadata import CARRY_KEY, OUTPUTS_KEY, PICKLE_KEY
-from lk_jupyter.protocol.parts import RemoteModule, cloudpickle_files, part_settings
+from lk_jupyter.protocol.parts import CLOUDPICKLE, RemoteModule, part_settings
 from lk_jupyter.remote.values import envelope
 from lk_jupyter.runs.variables.fingerprint import Write, fingerprint
 from lk_jupyter.text.units import size_label
@@ -23,7 +23,7 @@ PART = "script.variables"
 NEEDS = ("values", "script.stop")
 
 #: More modules for runs with --sync.
-CARRY_NEEDS = ("carry", "ambient", "script.files", "script.moment")
+CARRY_NEEDS = ("carry", "ambient", "script.files", "script.moment", CLOUDPICKLE)
 
 
 #: Leaves of at least this many bytes are separate objects of the bucket; smaller leaves share an object.
@@ -112,7 +112,7 @@ class VariablePayload:
     def parts(self) -> list[RemoteModule]:
         """Return the modules to upload with the code; none without variables."""
         if self.carries:
-            return [RemoteModule(PART, self.settings, (*NEEDS, *CARRY_NEEDS), cloudpickle_files())]
+            return [RemoteModule(PART, self.settings, (*NEEDS, *CARRY_NEEDS))]
         return [RemoteModule(PART, self.settings, NEEDS)] if self.inputs or self.outputs else []
 
     @property

@@ -6,6 +6,7 @@ import copy
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ from lk_jupyter.runs.variables.download import (
     matches_record,
 )
 from lk_jupyter.runs.variables.files import MEANWHILE, acceptable_files, write_files
-from lk_jupyter.runs.variables.fingerprint import fingerprint
+from lk_jupyter.runs.variables.fingerprint import Write, fingerprint
 from lk_jupyter.runs.variables.moment import download_moment
 from lk_jupyter.runs.variables.payload import Origin
 from lk_jupyter.text.units import size_label
@@ -248,7 +249,7 @@ def read_state(  # noqa: PLR0913, PLR0917 (independent facts about a run)
             return read(target)
 
     def read(target: Origin) -> ChangedState:
-        leaf = read_leaf or leaf_reader(storage, token)
+        leaf = read_leaf or leaf_reader(storage, token, partial(_local_leaf, target))
         return apply_changes(Arriving(load_json(message), leaf, target.tokens, acceptable_files), target)
 
     target = load_origin() if origin is None else origin
@@ -261,6 +262,18 @@ def read_state(  # noqa: PLR0913, PLR0917 (independent facts about a run)
     except Exception as error:  # noqa: BLE001 (a run can write any bytes)
         return ChangedState(missing={"state": f"What the run changed cannot be read ({type(error).__name__}: {error})"})
     return state
+
+
+def _local_leaf(origin: Origin, place: Any) -> Write | None:
+    """Return the writer of a leaf of a local object, by token and number; None without such a leaf."""
+    from lk_jupyter.remote.carry.shared import encoded  # noqa: PLC0415 (imports cloudpickle)
+
+    with suppress(Exception):  # a run can write any place, and an object can raise any error
+        token, number = place
+        leaf: Any = encoded(origin.tokens[token])
+        write: Write = leaf[1][number]
+        return write
+    return None
 
 
 def _read_partial_conflicts(state: ChangedState, read: Callable[[], ChangedState]) -> None:

@@ -19,6 +19,7 @@ from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol import parts
 from lk_jupyter.protocol.frames import split
 from lk_jupyter.protocol.parts import RemoteModule
+from lk_jupyter.remote import archive
 from lk_jupyter.remote.carry.digests import digest_value
 from lk_jupyter.runs.package.bundle import BundleBuilder, Limits
 from lk_jupyter.runs.package.prepare import _picklable_names
@@ -133,8 +134,9 @@ def test_a_file_with_the_name_of_the_code_is_refused_unless_it_is_the_code(pack,
 @pytest.mark.parametrize("name", ["run.py", "call.py", "settings.json"])
 def test_code_of_any_name_leaves_our_files_as_they_are(name):
     files = parts.shipped_files(parts.Cell(name, "print(1)"), [RemoteModule("script.call")], "nonce")
-    assert "def main" in files["_lk/script/run.py"]
-    assert "def run" in files["_lk/script/call.py"]
+    modules = archive.unpack(files["_lk/source.txt"])
+    assert "def main" in modules["_lk/script/run.py"]
+    assert "def run" in modules["_lk/script/call.py"]
     assert json.loads(files["_lk_settings.json"])["cell"] == name
 
 

@@ -475,9 +475,9 @@ def test_code_that_only_prints_compiles_nothing_that_it_does_not_use(run):
     done = run("import atexit, sys\natexit.register(lambda: print(*sys.modules))\nprint('first')")
     loaded = set(done.text.split())
     assert {name for name in loaded if name.startswith("_lk.")} == {
-        "_lk.script", "_lk.script.run", "_lk.display", "_lk.display.rich",
+        "_lk.archive", "_lk.script", "_lk.script.run", "_lk.display", "_lk.display.rich",
     }  # fmt: skip
-    assert loaded & {"__future__", "json", "zlib", "traceback", "linecache"} == set()
+    assert loaded & {"__future__", "json", "traceback", "linecache"} == set()
 
 
 def test_what_json_cannot_hold_is_told_so_that_a_notebook_can(run):

@@ -44,10 +44,10 @@ from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit import upload
 from lk_jupyter.runs.submit.upload import clean_up
 from lk_jupyter.runs.variables.chunks import PIECE, iterate_pieces
-from lk_jupyter.runs.variables.download import CHANGED, download_outputs
+from lk_jupyter.runs.variables.download import CHANGED, download_outputs, leaf_reader
 from lk_jupyter.runs.variables.fingerprint import fingerprint
 from lk_jupyter.runs.variables.payload import pack_state, pack_values, settings_in
-from lk_jupyter.runs.variables.state import ChangedState
+from lk_jupyter.runs.variables.state import ChangedState, recall
 
 MEGABYTES = np.arange(300_000.0)
 
@@ -226,7 +226,13 @@ class Evil:
         return Path.touch, (Path(self.path),)
 
 
-@pytest.mark.parametrize("value", ["x = 1", "import numpy as np; x = np.arange(300_000.0)"], ids=["small", "large"])
+#: Values whose message is too long for the log.
+MANY = "import numpy as np; x = [np.arange(400.0) + n for n in range(20)]"
+
+
+@pytest.mark.parametrize(
+    "value", ["x = 1", "import numpy as np; x = np.arange(300_000.0)", MANY], ids=["small", "large", "many"]
+)
 def test_a_member_who_overwrites_what_a_run_sent_back_sets_nothing_here(session, value, tmp_path):
     started = run(session, value, outputs=["x"], pickle=True)
     message = envelope.Envelope(pickle=True)
@@ -237,14 +243,15 @@ def test_a_member_who_overwrites_what_a_run_sent_back_sets_nothing_here(session,
     if session.storage.exists(slot):
         session.storage.put(bytes(session.storage.info(slot).size), slot)
         assert started.outputs().missing == {"x": f"x {CHANGED}"}
+    assert session.storage.exists(returned) == (value == MANY)
     session.storage.put(message.text().encode(), returned)
-    assert started.outputs().missing == {"x": f"x {CHANGED}"}
+    assert started.outputs().missing == ({} if value == "x = 1" else {"x": f"x {CHANGED}"})
     assert not (tmp_path / "ran").exists()
 
 
 def test_what_was_deleted_from_the_bucket_is_named_and_the_other_values_are_set(session):
-    code = "import os; small, large, larger = 7, os.urandom(3 << 20), os.urandom(4 << 20)"
-    started = run(session, code, outputs=["small", "large", "larger"], pickle=True)
+    code = f"{MANY}; import os; small, large, larger = 7, os.urandom(3 << 20), os.urandom(4 << 20)"
+    started = run(session, code, outputs=["small", "large", "larger", "x"], pickle=True)
     assert started.outputs().missing == {}
     slot = bucket.returned_key(started.bundle.token, 0)
     session.storage.remove(slot)
@@ -258,7 +265,7 @@ def test_what_was_deleted_from_the_bucket_is_named_and_the_other_values_are_set(
 
 
 def test_changes_that_were_deleted_from_the_bucket_are_named(session):
-    started = run(session, "x = 7", carry=True)
+    started = run(session, MANY, carry=True)
     returned = bucket.returned_key(started.bundle.token, "values")
     session.storage.remove(returned)
     missing = read_changes(started).missing
@@ -455,13 +462,14 @@ def test_state_of_a_run_is_found_again_by_who_has_its_journal(session, cloud):
 
 
 def test_a_member_who_forges_the_state_of_a_run_changes_nothing_here(session, tmp_path):
-    started = run(session, "x = big * 2\nitems.append(1)", inputs={"big": MEGABYTES, "items": []}, carry=True)
+    code = f"{MANY}\nmany, x = x, big * 2\nitems.append(1)"
+    started = run(session, code, inputs={"big": MEGABYTES, "items": []}, carry=True)
     token = started.bundle.token
-    assert sorted(started.outputs()) == ["items", "x"]
+    assert sorted(started.outputs()) == ["items", "many", "np", "x"]
     slot = bucket.returned_key(token, 0)
     session.storage.put(bytes(session.storage.info(slot).size), slot)
     out = started.outputs()
-    assert dict(out) == {"items": [1]}  # which is in the message
+    assert (out["items"], len(out["many"])) == ([1], 20)  # which are in the message
     assert CHANGED in out.missing["x"]
     stream = pickle.dumps(Evil(tmp_path / "ran"), 3)
     entry = {"k": "name", "n": "x", "of": "x", "at": 0, "packages": []}
@@ -660,6 +668,34 @@ def test_only_the_changed_column_of_a_large_frame_is_uploaded_again(session, upl
     assert result.record.stdout.startswith(f"{frame.sum().tolist()}\n")
     sizes = [session.storage.info(key).size for key in set(uploads) - first]
     assert frame["a"].nbytes <= sum(sizes) < frame["a"].nbytes + 1000
+
+
+def test_only_the_changed_column_of_a_large_frame_is_returned(session, monkeypatch):
+    rows = 1_250_000
+    frame = pd.DataFrame({name: np.arange(rows) + at for at, name in enumerate("abc")})
+    expected, downloads = frame.assign(a=frame["a"] + 1), []
+    started = run(session, "frame['a'] += 1", sync=True, inputs={"frame": frame})
+    size = session.storage.info(bucket.returned_key(started.bundle.token, 0)).size
+    assert frame["a"].nbytes <= size < frame["a"].nbytes + 1000
+    get_into = session.storage.get_into
+    monkeypatch.setattr(
+        session.storage,
+        "get_into",
+        lambda key, view, *start: downloads.append(len(view)) or get_into(key, view, *start),
+    )
+    origin = recall(started.bundle.token)
+    read_changes(started, origin)
+    assert frame.equals(expected)
+    assert sum(downloads) == size
+    frame.loc[0, "b"] = 7  # meanwhile
+    assert [new.equals(expected) for _, new in read_changes(started, origin).conflicts] == [True]
+    assert frame["b"][0] == 7
+
+
+def test_a_leaf_with_parts_that_do_not_fit_is_not_read():
+    for parts in ([[3, None]], [[-1, None], [5, None]], [["4", None]], [[4, "../x"]], [[4, 7]], 7):
+        with pytest.raises((codec.CannotTravel, TypeError)):
+            leaf_reader(None, "token")({"size": 4, "at": 0, "sha256": "", "parts": parts})
 
 
 def test_a_leaf_is_cut_into_few_objects_that_join_to_its_bytes():

@@ -7,7 +7,6 @@ import functools
 import gc
 import itertools
 import operator
-import pathlib
 import sys
 import types
 import weakref
@@ -53,7 +52,11 @@ _MAPPINGS: tuple[dict[str, str], ...] = {}, collections.OrderedDict()
 
 VIEW_KINDS = {type(getattr(mapping, name)()): name for mapping in _MAPPINGS for name in ("keys", "values", "items")}
 
-PATH_KINDS = {pathlib.PosixPath, pathlib.WindowsPath}
+
+def is_path(value: Any) -> bool:
+    """Return whether a value is a path of this system; the import of ``pathlib`` takes long, and few runs need it."""
+    paths = sys.modules.get("pathlib")
+    return paths is not None and type(value) in (paths.PosixPath, paths.WindowsPath)
 
 
 def dict_view(mapping: dict[Any, Any], name: str) -> Any:

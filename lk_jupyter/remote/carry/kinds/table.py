@@ -63,7 +63,6 @@ from .memory import (
     set_attributes,
 )
 from .python import (
-    PATH_KINDS,
     VIEW_KINDS,
     WEAK_KINDS,
     advance,
@@ -71,6 +70,7 @@ from .python import (
     error_chain,
     fill_error,
     is_iterator,
+    is_path,
     iterator_state,
     make_error,
     reduce_error,
@@ -260,7 +260,7 @@ def reduce_kind(value: Any) -> tuple[Any, ...] | None:  # noqa: PLR0911 (one for
 def _reduce_builtin(value: Any) -> tuple[Any, ...] | None:
     """Reduce an absolute path, a view of a dict or pairs of items; None for any other value."""
     kind = type(value)
-    if kind in PATH_KINDS:
+    if is_path(value):
         return (kind, (str(value),)) if value.is_absolute() else None
     if kind in VIEW_KINDS:
         return dict_view, (gc.get_referents(value)[0], VIEW_KINDS[kind])
