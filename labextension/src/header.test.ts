@@ -162,6 +162,19 @@ test('a log that the page continues needs no line to type', () => {
   ]);
 });
 
+test('the address of a Jupyter server stays below its header, without a line that follows a log', () => {
+  const data = { ...SAVED, kind: 'server', notes: ['Address: http://127.0.0.1/'] };
+  const [server, output] = [savedRun(data)!, { ...before, [RUN_MIME]: data }];
+  const active = buildForms(server, serverRow('running'), output, 'stopped').data;
+  expect(active['text/plain']).toBe(
+    '● running · gpu.a100 at 1.59 credits/h · run 3f0c2a9e\n  Address: http://127.0.0.1/'
+  );
+  expect(active['text/html']).toContain('<div>Address: http://127.0.0.1/</div>');
+  expect(savedRun(active[RUN_MIME])).toMatchObject({ isServer: true, notes: ['Address: http://127.0.0.1/'] });
+  const ended = buildForms(server, serverRow('cancelled'), output, 'stopped').data;
+  expect(savedRun(ended[RUN_MIME])).toMatchObject({ state: 'cancelled', notes: [] });
+});
+
 test('what a stranger wrote into an output stays text', () => {
   const odd = { ...before, 'text/plain': '● x · <img src=x onerror=alert(1)> at 1' };
   expect(buildForms(savedRun(SAVED)!, null, odd, 'stopped').data['text/html']).not.toContain('<img');

@@ -32,6 +32,8 @@ export interface SavedRun extends Omit<Receipt, 'execution_id'> {
   /** Short texts on the state, such as the packages being installed or the distance to a limit. */
   details: string[];
   notes: string[];
+  /** Whether the run is a Jupyter server, which has no log to follow. */
+  isServer: boolean;
 }
 
 /** Return the run saved in an output; null if the output contains other data. */
@@ -54,7 +56,8 @@ export function savedRun(data: unknown): SavedRun | null {
     logLines: numberIn(fields.log_lines) ?? 0,
     logTail: numberIn(fields.log_tail) ?? 0,
     details: words(fields.told),
-    notes: words(fields.notes)
+    notes: words(fields.notes),
+    isServer: fields.kind === 'server'
   };
 }
 
@@ -256,7 +259,8 @@ export function buildForms(
   const sign =
     SIGNS[current.isActive ? (current.state === 'running' ? 'running' : 'waiting') : finalTone(current.state)];
   const bill = run && !run.isActive ? computeRowBill(run, thisSecond()) : null;
-  const note = formsNote(run, log, `%lk_attach ${short}`);
+  const note = saved.isServer && run ? '' : formsNote(run, log, `%lk_attach ${short}`);
+  const notes = saved.isServer && current.isActive && run ? saved.notes : note ? [note] : [];
   const facts = [
     machine.includes(' at ') && machine,
     bill?.seconds !== null && bill && duration(bill.seconds),
@@ -271,15 +275,15 @@ export function buildForms(
   };
   const state = current.state.replace(/_/g, ' ');
   const box = document.createElement('div');
-  const [strong, below] = [document.createElement('strong'), document.createElement('div')];
+  const strong = document.createElement('strong');
   box.setAttribute('role', 'status');
   strong.textContent = state;
-  below.textContent = note;
-  box.append(`${sign} `, strong, ...facts.map(fact => ` · ${fact}`), ...(note ? [below] : []));
+  const below = notes.map(text => Object.assign(document.createElement('div'), { textContent: text }));
+  box.append(`${sign} `, strong, ...facts.map(fact => ` · ${fact}`), ...below);
   return {
     data: {
-      [RUN_MIME]: { ...receipt, notes: note ? [note] : [] },
-      'text/plain': [[`${sign} ${state}`, ...facts].join(' · '), ...(note ? [`  ${note}`] : [])].join('\n'),
+      [RUN_MIME]: { ...receipt, notes },
+      'text/plain': [[`${sign} ${state}`, ...facts].join(' · '), ...notes.map(text => `  ${text}`)].join('\n'),
       'text/html': box.outerHTML
     },
     metadata: run && !run.isActive ? { lk_jupyter: receipt } : {}

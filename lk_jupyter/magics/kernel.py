@@ -8,13 +8,18 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
 from lk_jupyter.account.low_balance import low_balance_notices
+from lk_jupyter.errors import LkError
+from lk_jupyter.journal.journal import journal
 from lk_jupyter.kernels import specs
 from lk_jupyter.magics._engine.parser import Subcommands
 from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.live import Note, StatusLine
+from lk_jupyter.magics._output.run_status import machine_with_price
+from lk_jupyter.magics._output.servers import ServerList, server_header
 from lk_jupyter.options.kernel import MAX_COST, AddOptions, RemoveOptions
 from lk_jupyter.options.runs import NoOptions, ServerOptions
-from lk_jupyter.runs.notebooks.servers import prepare_server
+from lk_jupyter.protocol.metadata import KERNEL_KEY
+from lk_jupyter.runs.notebooks.servers import list_marked, prepare_server
 from lk_jupyter.session import current
 
 lk_kernel = Subcommands(
@@ -28,7 +33,8 @@ lk_kernel = Subcommands(
 
 @lk_kernel.verb("list", NoOptions)
 def _list(_: NoOptions, _shell: InteractiveShell) -> None:
-    """List the added kernels."""
+    """List the active kernels, with a header for each in JupyterLab, and the kernels that were added."""
+    note = _show_active()
     rows = [
         (
             kernel.title,
@@ -39,8 +45,34 @@ def _list(_: NoOptions, _shell: InteractiveShell) -> None:
         )
         for kernel in specs.installed()
     ]
-    note = "" if rows else "No kernels. Add one: %lk_kernel add A100"
+    note = "\n".join(filter(None, [note, "" if rows else "No kernels. Add one: %lk_kernel add A100"]))
     display(Table(("Kernel", "Machine", "Released after", "At most", "Image"), rows, note=note))
+
+
+def _show_active() -> str:
+    """Show the kernels that are active and billed; return a note if the cloud doesn't answer.
+
+    The journal of this machine decides whether a request is sent.
+    """
+    if not any(KERNEL_KEY in entry.metadata for entry in journal().entries(going_on=True)):
+        return ""
+    try:
+        active = list(list_marked(current(), KERNEL_KEY))
+        bills = [run.bill() for _, run in active]
+    except LkError as error:
+        return f"Active kernels are unknown: {error}"
+    rows = [
+        (title, run.status, machine_with_price(run.machine), bill.label, run.short_id)
+        for (title, run), bill in zip(active, bills, strict=True)
+    ]
+    headers = [
+        server_header(run, run.status, bill, name=title) for (title, run), bill in zip(active, bills, strict=True)
+    ]
+    if active:
+        stop = f"Shut down the kernel to stop its bill, or abort its run: %lk_abort {active[0][1].short_id}"
+        table = Table(("Kernel", "State", "Machine", "Cost so far", "Run"), rows, note=stop)
+        display(ServerList("1 active kernel" if len(active) == 1 else f"{len(active)} active kernels", headers, table))
+    return ""
 
 
 @lk_kernel.verb("add", AddOptions)

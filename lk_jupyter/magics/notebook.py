@@ -23,6 +23,7 @@ from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.interrupt import advise_on_interrupt, interrupt
 from lk_jupyter.magics._output.live import LiveOutput, StatusLine
 from lk_jupyter.magics._output.run_status import machine_with_price, receipt
+from lk_jupyter.magics._output.servers import ServerList, listening_line, server_header
 from lk_jupyter.options.notebook_servers import OpenServerOptions, StartServerOptions, StopServerOptions
 from lk_jupyter.options.runs import NoOptions
 from lk_jupyter.runs.clock import Bill
@@ -36,7 +37,6 @@ from lk_jupyter.runs.notebooks.servers import (
     stop_server,
     wait_for_server,
 )
-from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.ports import address
 from lk_jupyter.runs.run import Run
@@ -58,19 +58,27 @@ lk_notebook = Subcommands(
 def _list(_: NoOptions, _shell: InteractiveShell) -> None:
     """List active Jupyter servers."""
     session = current()
-    runs = servers(session)
+    active = [(workload, session.get(workload.execution_id)) for workload in servers(session)]
     rows = [
         (
-            run.execution_id[:SHORT_ID],
-            run.status,
-            run.hardware_profile or "",
-            moment_label(run.created_at, "%d %b %H:%M"),
-            address(session.get(run.execution_id), PORT),
+            run.short_id,
+            workload.status,
+            workload.hardware_profile or "",
+            moment_label(workload.created_at, "%d %b %H:%M"),
+            address(run, PORT),
         )
-        for run in runs
+        for workload, run in active
     ]
-    note = "" if runs else "No active Jupyter servers. Start one: %lk_notebook start --gpu A100"
-    display(Table(("Run", "State", "Machine", "Started", "Address"), rows, note=note))
+    note = "" if active else "No active Jupyter servers. Start one: %lk_notebook start --gpu A100"
+    table = Table(("Run", "State", "Machine", "Started", "Address"), rows, note=note)
+    headers = [
+        server_header(
+            run, workload.status, Bill(), name=workload.run_name or "", notes=[f"Address: {address(run, PORT)}"]
+        )
+        for workload, run in active
+    ]
+    count = "1 Jupyter server" if len(active) == 1 else f"{len(active)} Jupyter servers"
+    display(ServerList(count, headers, table) if active else table)
 
 
 @lk_notebook.verb("start", StartServerOptions)
@@ -103,16 +111,17 @@ def _open_server(options: OpenServerOptions, shell: InteractiveShell) -> None:
         %lk_notebook open 3f0c
         %lk_notebook open 3f0c --save password
     """
-    run = Run.attach(current(), options.run)
-    server = wait_for_server(run)
+    run, status = Run.attach(current(), options.run), LiveOutput(shell)
+    facts = [machine_with_price(run.machine), f"run {run.short_id}"]
+    server = wait_for_server(run, lambda state: status.show(_server_line(state, facts, "", None, run)))
     if options.save:
         shell.user_ns[options.save] = read_password(run)
-        display(
-            StatusLine("listening", [server.url], f"The password is in {options.save}. Keep it secret, like a key.")
-        )
+        note = f"The password is in {options.save}. Keep it secret, like a key."
+    elif _open(run):
+        note = f"Stop it: %lk_notebook stop {run.short_id}"
     else:
-        other = f"This machine has no browser. For another one's: %lk_notebook open {run.short_id} --save password"
-        display(StatusLine("listening", [server.url], "" if _open(run) else other))
+        note = f"This machine has no browser. For another one's: %lk_notebook open {run.short_id} --save password"
+    status.show(listening_line(run, server.url, [note], is_final=not status.in_place), now=True)
     server.close()
 
 
@@ -132,22 +141,18 @@ def _stop(options: StopServerOptions, _shell: InteractiveShell) -> None:
 
 def _start_server(session: Session, bundle: Bundle, status: LiveOutput) -> Run:
     """Start a server and wait until the server answers; an interrupt stops the server."""
-    run, server, facts = started_server(session, bundle, status, "this server")
+    run, server = started_server(session, bundle, status, "this server")
     server.close()
-    notes = [run.note, f"Open it again: %lk_notebook open {run.short_id}. Stop it: %lk_notebook stop {run.short_id}"]
-    line = _server_line("listening", [*facts, server.url], "\n".join(filter(None, notes)), bundle, run)
-    line.run["told"] = [server.url]
+    again = f"Open it again: %lk_notebook open {run.short_id}. Stop it: %lk_notebook stop {run.short_id}"
+    line = listening_line(run, server.url, [run.note or "", again], is_final=not status.in_place)
     status.show(line, now=True)
     return run
 
 
 def started_server(
     session: Session, bundle: Bundle, status: LiveOutput, what: str, notice: str = ""
-) -> tuple[Run, HostedServer, list[str]]:
-    """Start a server and wait until the server answers; an interrupt stops the server.
-
-    Returns the run, the server and the facts of the status line.
-    """
+) -> tuple[Run, HostedServer]:
+    """Start a server and wait until the server answers; an interrupt stops the server."""
     facts = [machine_with_price(bundle.machine), bundle.at_most]
     warnings = "\n".join(filter(None, [*map(str, low_balance_notices(session, bundle.worst_case, what)), notice]))
     status.show(_server_line("submitting", facts, warnings, bundle), now=True, passing=True)
@@ -163,14 +168,17 @@ def started_server(
                 server = _waited_for(run, lambda state: status.show(_server_line(state, facts, notes, bundle, run)))
         except KeyboardInterrupt:
             raise interrupt(sending.outcome()) from None
-    return run, server, facts
+    return run, server
 
 
-def _server_line(state: str, facts: Sequence[str], notice: str, bundle: Bundle, run: Run | None = None) -> StatusLine:
+def _server_line(
+    state: str, facts: Sequence[str], notice: str, bundle: Bundle | None, run: Run | None = None
+) -> StatusLine:
     """Return the line of a run whose server starts, with its header as data."""
     line = StatusLine(state, list(facts), notice)
-    started = {"execution_id": run.execution_id} if run else {}
-    line.run = {**started, **facts_so_far(Bill(), bundle.machine, bundle), "state": state, "told": [bundle.at_most]}
+    started = server_header(run, state, Bill()) if run else {"state": state, "kind": "server"}
+    machine = bundle.machine if bundle else None
+    line.run = {**started, **facts_so_far(Bill(), machine, bundle), "told": [bundle.at_most] if bundle else []}
     return line
 
 

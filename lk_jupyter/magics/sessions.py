@@ -176,7 +176,7 @@ def _check_machine(warm: WarmPython, options: RunOptions, bundle: Bundle) -> Non
 def _start_session(session: Session, options: RunOptions, status: LiveOutput, notice: str) -> WarmPython:
     """Start the machine of a session, after showing the price."""
     name, machine = str(options.session), prepare_warm_python(session, options)
-    run, server, _ = started_server(session, machine, status, "this session", notice)
+    run, server = started_server(session, machine, status, "this session", notice)
     try:
         with ended_on_failure(run):
             warm = start_warm_python(name, run, server, idle_minutes(options))

@@ -41,3 +41,6 @@ LOCK_KEY = "lk_lock"
 
 #: Key of the journal only: the bytes of the uploaded variables and files of a run.
 INPUTS_KEY = "lk_input_bytes"
+
+#: Key in a run's metadata: the title of the kernel in this run.
+KERNEL_KEY = "lk_kernel"

@@ -349,6 +349,14 @@ class Run:
         entry = self._journal.get(self.execution_id)
         return ports_in(entry.request.get("metadata") if entry else self.record.metadata)
 
+    @property
+    def time_limit(self) -> int | None:
+        """The seconds after which the run is ended; None for a run that was started elsewhere."""
+        if self.bundle:
+            return self.bundle.timeout
+        limit = self._entry.request.get("timeout") if self._entry else None
+        return limit if isinstance(limit, int) else None
+
     def follower(self, log: RunLog) -> Follower:
         """Return a follower that reads the output of this run from the end of the log, and writes the log."""
         entry = self._journal.get(self.execution_id)

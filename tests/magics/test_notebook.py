@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from html import unescape
 from pathlib import Path
 from queue import SimpleQueue
+from threading import Event
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import httpx
 import psutil
 import pytest
+from IPython.utils.capture import capture_output
 from patience import PATIENCE
 
 from lk_jupyter.journal.journal import journal
+from lk_jupyter.magics._output.live import RUN_MIME
+from lk_jupyter.options.runs import ServerOptions, check
+from lk_jupyter.runs.notebooks.hosted_kernel import HostedKernel
+from lk_jupyter.session import current
 
 pytestmark = pytest.mark.xdist_group("hosted")
 
@@ -69,15 +76,19 @@ def test_a_server_is_started_opened_listed_and_stopped(signed_in, run_cell, shel
     shown = run_cell("%lk_notebook start --gpu A100 --name mine")
     (run,) = going_on(signed_in)
     url = f"{signed_in.base_url}/ports/{run.execution_id}/8888/"
-    assert (
-        "● listening · gpu.a100 at 1.59 credits/h · at most 0.2650 credits (time limit 600 s) · "
-        f"run {run.execution_id[:8]}" in shown
-    )
+    line = next(line for line in shown.splitlines() if "listening" in line)
+    facts = r"gpu.a100 at 1.59 credits/h( · .* s · ≈ .* credits)? · at most 0.2650 credits \(time limit 600 s\)"
+    assert re.fullmatch(rf"● listening · {facts} · run {run.execution_id}", line)
     assert f'location = "{url}login"' in page_of(opened.get(timeout=PATIENCE))
     listed = run_cell("%lk_notebook")
     assert run.execution_id[:8] in listed
     assert url in listed
-    shown += run_cell(f"%lk_notebook open {run.execution_id[:8]} --save password")
+    opened_line = run_cell(f"%lk_notebook open {run.execution_id[:8]} --save password")
+    assert re.match(
+        rf"● listening · gpu.a100 at 1.59 credits/h · .* s · ≈ .* credits · run {run.execution_id}\n", opened_line
+    )
+    assert f"Address: {url}" in opened_line
+    shown += opened_line
     password = shell.user_ns["password"]
     assert len(password) > 40
     assert httpx.get(f"{url}api/kernels").status_code == 403
@@ -91,6 +102,37 @@ def test_a_server_is_started_opened_listed_and_stopped(signed_in, run_cell, shel
     assert "credits" in stopped
     assert going_on(signed_in) == []
     assert "No active Jupyter servers." in run_cell("%lk_notebook list")
+
+
+def headers(shell, code):
+    """Return the headers of runs that the outputs of a cell contain as data."""
+    with capture_output() as captured:
+        shell.run_cell(code)
+    data = [output.data[RUN_MIME] for output in captured.outputs if RUN_MIME in output.data]
+    return [header for each in data for header in each.get("runs", [each])]
+
+
+def test_servers_and_kernels_have_the_header_of_a_run(signed_in, run_cell, shell, tmp_path, monkeypatch):
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path))
+    assert headers(shell, "%lk_kernel") == []
+    options = check(ServerOptions, {"gpu": "A100", "name": "Python on A100"})
+    kernel = HostedKernel.start(current(), options, Event())
+    facts = {"machine": "gpu.a100", "price_per_hour": "1.59", "time_limit_seconds": 600, "state": "running"}
+    try:
+        run_id = kernel.run.execution_id
+        (header,) = headers(shell, "%lk_kernel")
+        assert header.items() >= {**facts, "execution_id": run_id, "name": "Python on A100", "kind": "server"}.items()
+        assert {"seconds", "cost"} <= header.keys()
+        shown = run_cell("%lk_kernel")
+        assert re.search(rf"Python on A100 +running +gpu.a100 at 1.59 credits/h +≈ .* credits +{run_id[:8]}", shown)
+        (listed,) = headers(shell, "%lk_notebook")
+        assert listed["notes"][0].startswith("Address: http")
+        (opened,) = headers(shell, f"%lk_notebook open {run_id} --save password")
+        assert opened.items() >= {**facts, "execution_id": run_id, "kind": "server"}.items()
+        assert opened["notes"][0].startswith("Address: http")
+    finally:
+        kernel.stop()
+    assert headers(shell, "%lk_kernel") == headers(shell, "%lk_notebook") == []
 
 
 def test_a_server_that_cannot_start_fails_with_the_reason_and_leaves_nothing(signed_in, run_cell):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import nbformat
 import pytest
 from conftest import RunningCloud
@@ -170,3 +172,55 @@ def typed(page, cell, code):
         }""",
         [cell, code],
     )
+
+
+@pytest.mark.nightly  # as text and as data: tests/magics/test_notebook.py
+@pytest.mark.timeout(900)
+def test_a_server_and_a_kernel_have_the_header_of_a_run_before_and_after_a_reload(hosting, lab_with_kernel, page):
+    send(lab_with_kernel, "kernel.ipynb")
+    cells = ["%load_ext lk_jupyter", "%lk_notebook start --gpu A100 --no-browser", "", "%lk_notebook", "%lk_kernel"]
+    notebook.write(lab_with_kernel.root / "headers.ipynb", *cells)
+    page.on("dialog", lambda question: question.accept())
+    page.goto(f"{lab_with_kernel.url}/lab/tree/kernel.ipynb?token={lab_with_kernel.token}&reset")
+    answer(page, "Start")
+    page.wait_for_function(notebook.KERNEL_IS_READY, polling=notebook.LOOK)
+    (kernel,) = hosting.client.workloads.list()
+    book = notebook.OpenNotebook(page)
+    book.open("headers.ipynb")
+    page.evaluate(notebook.TRUST)
+    book.command("application:toggle-left-area")
+    book.run(0)
+    book.run(1)
+    expect(book.output(1)).to_contain_text("Address: http")
+    (server,) = [run for run in hosting.client.workloads.list() if run.execution_id != kernel.execution_id]
+    typed(page, 2, f"%lk_notebook open {server.execution_id[:8]} --save password")
+    for cell in (2, 3, 4):
+        book.run(cell)
+    book.ended()
+
+    def check():
+        for cell, count, short in ((1, 1, server), (2, 1, server), (3, 2, server), (4, 1, kernel)):
+            expect(book.header(cell)).to_have_count(count)
+            header = book.output(cell).get_by_role("region", name=short.execution_id[:8])
+            expect(header).to_contain_text(
+                re.compile(r"Running.*A100 · 1.59 credits/h.*\d:\d\d / 10:00.*≈ 0\.\d+ cred")
+            )
+            expect(header.get_by_role("status")).to_have_count(1)
+            expect(header.get_by_role("button", name="Abort the run")).to_be_visible()
+            expect(book.output(cell)).not_to_contain_text("%lk_attach")
+            if cell < 3:
+                expect(header).to_contain_text("Address: http")
+
+    check()
+    book.pictures("headers-servers")
+    book.save()
+    book.reload()
+    check()
+    book.pictures("headers-servers-reloaded")
+    book.output(2).get_by_role("button", name="Abort the run").click()
+    page.get_by_role("dialog").get_by_role("button", name="Abort").click()
+    for cell in (1, 2):
+        expect(book.header(cell)).to_contain_text(re.compile(r"Aborted.*credits"))
+        expect(book.output(cell)).not_to_contain_text("%lk_attach")
+    for run in hosting.client.workloads.list():
+        hosting.client.workloads.abort(run.execution_id)

@@ -9,6 +9,7 @@ from lk_jupyter.api.execution import is_final
 from lk_jupyter.api.hosted import HostedServer
 from lk_jupyter.errors import LkError, UsageError
 from lk_jupyter.options.runs import ServerOptions
+from lk_jupyter.protocol.metadata import KERNEL_KEY
 from lk_jupyter.runs.notebooks.servers import (
     connect_server,
     ended_on_failure,
@@ -36,7 +37,7 @@ class HostedKernel:
 
         Raises UsageError for invalid options, RunError if the server ends before the first answer.
         """
-        run = start_server(session, options)
+        run = start_server(session, options, {KERNEL_KEY: options.name or "kernel"})
 
         def check(_: str) -> None:
             if unwanted.is_set():

@@ -23,7 +23,7 @@ from lk_jupyter.api.hosted import HostedServer
 from lk_jupyter.api.workloads import Workload
 from lk_jupyter.code.source import Source
 from lk_jupyter.config.signing import signing_key
-from lk_jupyter.errors import ConnectionFailed, LkError, UsageError
+from lk_jupyter.errors import ConnectionFailed, LkError, NotFound, UsageError
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.options.runs import ServerOptions
 from lk_jupyter.protocol.metadata import PORTS_KEY, REQUEST_KEY
@@ -107,9 +107,9 @@ def _command(hashed: str) -> list[str]:
     return [*server, "--ZMQChannelsWebsocketConnection.limit_rate=False"]
 
 
-def start_server(session: Connection, options: ServerOptions) -> Run:
-    """Start a hosted Jupyter server, without waiting for the first answer."""
-    return Run.submit(session, prepare_server(session, options))
+def start_server(session: Connection, options: ServerOptions, marks: Mapping[str, str] | None = None) -> Run:
+    """Start a hosted Jupyter server, without waiting for the first answer. ``marks`` are further metadata."""
+    return Run.submit(session, prepare_server(session, options, marks))
 
 
 def connect_server(run: Run) -> HostedServer:
@@ -251,6 +251,31 @@ def _stop_gently(run: Run) -> bool:
             time.sleep(_PACE)
         return True
     return False
+
+
+def list_marked(session: Connection, key: str, value: str | None = None) -> Iterator[tuple[str, Run]]:
+    """Yield the mark and the run of each server that this machine started and that may be active, newest first.
+
+    ``key`` is the key of the mark in the metadata of the run. ``value`` selects servers with this mark.
+    """
+    for entry in journal().entries(going_on=True):
+        mark = entry.metadata.get(key)
+        if mark and value in {None, mark} and entry.execution_id and session.speaks_to(entry.base_url):
+            run = Run(session, entry.execution_id)
+            if _is_active(session, run):
+                yield mark, run
+
+
+def _is_active(session: Connection, run: Run) -> bool:
+    """Return whether the machine of a server is active.
+
+    A 404 means that the record was deleted, belongs to another local cloud, or is temporarily unavailable. A second
+    machine would be billed next to an active machine, so the list of active runs decides.
+    """
+    try:
+        return not is_final(run.status)
+    except NotFound:
+        return any(workload.execution_id == run.execution_id for workload in session.client.workloads.list())
 
 
 def servers(session: Connection) -> list[Workload]:

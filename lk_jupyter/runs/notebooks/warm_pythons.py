@@ -15,7 +15,7 @@ from lk_jupyter.options.runs import RunOptions, check
 from lk_jupyter.protocol.metadata import SESSION_KEY
 from lk_jupyter.runs.notebooks.hosted_kernel import HostedKernel
 from lk_jupyter.runs.notebooks.saved_variables import forget_saved
-from lk_jupyter.runs.notebooks.servers import connect_server, ended_on_failure, wait_for_server
+from lk_jupyter.runs.notebooks.servers import connect_server, ended_on_failure, list_marked, wait_for_server
 from lk_jupyter.runs.notebooks.warm_python import (
     IDLE_MINUTES,
     SAVING_SECONDS,
@@ -37,24 +37,7 @@ def start_warm_python(name: str, run: Run, server: HostedServer, idle: float) ->
 
 def list_warm_pythons(session: Connection, name: str | None = None) -> Iterator[tuple[str, Run]]:
     """Yield name and run of sessions that this machine started and that may be active, newest first."""
-    for entry in journal().entries(going_on=True):
-        session_name = entry.metadata.get(SESSION_KEY)
-        if session_name and name in {None, session_name} and entry.execution_id and session.speaks_to(entry.base_url):
-            run = Run(session, entry.execution_id)
-            if _is_active(session, run):
-                yield session_name, run
-
-
-def _is_active(session: Connection, run: Run) -> bool:
-    """Return whether the machine of a session is active.
-
-    A 404 means that the record was deleted, belongs to another local cloud, or is temporarily unavailable. A second
-    machine would be billed next to an active machine, so the list of active runs decides.
-    """
-    try:
-        return not is_final(run.status)
-    except NotFound:
-        return any(listed.execution_id == run.execution_id for listed in session.client.workloads.list())
+    return list_marked(session, SESSION_KEY, name)
 
 
 def find_warm_python(session: Connection, name: str, *, restarts: bool = False) -> WarmPython | None:
