@@ -61,6 +61,11 @@ export class RunStore {
       : row;
   }
 
+  /** Return whether the server answered a request for the record of a run. */
+  hasAnswer(id: string): boolean {
+    return this.records.has(id);
+  }
+
   /** Keep the state of a run fresh until the run has ended or the result is disposed. */
   follow(id: string): IDisposable {
     this.followed.set(id, (this.followed.get(id) ?? 0) + 1);

@@ -14,17 +14,23 @@ export interface Listener {
   onDisplay: (display: Shown) => void;
 }
 
+/** What a cell shows of a run: the number of lines that aren't blank, and the number of the last output. */
+export interface Position {
+  lines: number;
+  output: number;
+}
+
 /**
  * Pass the output and the displays of a run to a listener, and return the end of the run. With `after`, pass complete
- * lines without the first lines that aren't blank; otherwise, pass everything from the start. Raises Trouble.
+ * lines and outputs after a position; otherwise, pass everything from the start. Raises Trouble.
  */
 export async function follow(
   id: string,
   signal: AbortSignal,
   listener: Listener,
-  after: number | null = null
+  after: Position | null = null
 ): Promise<StreamEnd> {
-  const query = after === null ? '' : `?after=${after}`;
+  const query = after ? `?after=${after.lines}&after_output=${after.output}` : '';
   const response = await open(`runs/${encodeURIComponent(id)}/stream${query}`, { signal });
   for await (const event of events(response.body!)) {
     if ('output' in event) {

@@ -1303,6 +1303,8 @@ export interface Shown {
   kind: 'display' | 'update' | 'clear';
   /** Names the output that an update is for. */
   id?: string | null;
+  /** Number of the output in the cell of the run. */
+  number?: number | null;
   /** Forms by MIME type. */
   data?: Record<string, unknown>;
   metadata?: Record<string, unknown>;

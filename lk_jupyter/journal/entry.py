@@ -174,7 +174,7 @@ def read_server(path: Path, execution_id: str) -> str | None:
 
 
 def _read_column(path: Path, execution_id: str, name: str) -> str | None:
-    query = f"SELECT {name} FROM {TABLE} WHERE execution_id = ?"  # noqa: S608
+    query = f"SELECT {name} FROM {TABLE} WHERE execution_id = ? ORDER BY rowid DESC"  # noqa: S608
     rows = _rows(path, query, (execution_id,)) if path.exists() else []
     return next((str(row[name]) for row in rows), None)
 

@@ -20,11 +20,13 @@ from __future__ import annotations
 
 import re
 import zlib
+from base64 import b64encode
 from binascii import a2b_base64, crc32
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
+from html import escape
 from typing import Any
 
 from lk_jupyter.protocol.json_limits import load_json
@@ -39,6 +41,12 @@ UNSIGNED = "unsigned"
 
 #: Kinds of frames with output other than text, in the words of Jupyter's messages.
 SHOWN = frozenset({"display", "update", "clear", "page"})
+
+#: Key in the metadata of an output in a cell: the number of the output among the outputs of its run.
+NUMBER_KEY = "lk_jupyter_output"
+
+#: Key in the metadata of an output of a run in the background: ``log`` for the newest lines, ``outputs`` for the rest.
+BACKGROUND_KEY = "lk_jupyter_background"
 
 #: Key in a run's metadata with the nonce of the frames.
 FRAMES_KEY = "lk_frames"
@@ -554,3 +562,20 @@ def words_of(frame: Frame) -> str:
     if frame.kind == BAR:
         return f"\r\x1b[K{text}\n" if frame.payload.get("state") == "ended" else f"\r\x1b[K{text}"
     return text if frame.kind in {ERROR, STDERR} else ""
+
+
+#: Types that never execute code. SVG is safe too if shown as an image.
+_HARMLESS = frozenset({"text/plain", "image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp"})
+_SVG = "image/svg+xml"
+
+
+def remove_trusted_types(frame: Frame) -> Frame:
+    """Return a frame with text and pictures only, without types that a notebook would trust."""
+    data = frame.payload.get("data")
+    if not isinstance(data, dict) or data.keys() <= _HARMLESS:
+        return frame
+    safe = {kind: form for kind, form in data.items() if kind in _HARMLESS}
+    if _SVG in data and not safe.keys() - {"text/plain"}:
+        source = b64encode(str(data[_SVG]).encode(errors="replace")).decode()
+        safe["text/html"] = f'<img alt="{escape(str(safe.get("text/plain", "")))}" src="data:{_SVG};base64,{source}">'
+    return replace(frame, payload={**frame.payload, "data": safe, "metadata": {}})

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from lk_jupyter.api.execution import ExecutionRecord
 from lk_jupyter.config.signing import signing_key
 from lk_jupyter.journal.journal import journal
-from lk_jupyter.protocol.frames import SHOWN, Frame, Splitter, nonce_in
+from lk_jupyter.protocol.frames import SHOWN, Frame, Splitter, nonce_in, remove_trusted_types
 from lk_jupyter.protocol.metadata import REQUEST_KEY
 from lk_jupyter.protocol.offloaded import STORED, fetch_content
 from lk_jupyter.runs.log import frames_in_log, frames_on_cloud
 from lk_jupyter.runs.package.bundle import Bundle
-from lk_jupyter.runs.package.rich import remove_trusted_types
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection

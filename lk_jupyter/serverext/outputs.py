@@ -5,8 +5,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.api._client import Client
 from lk_jupyter.api.execution import ExecutionRecord
@@ -25,11 +26,15 @@ from lk_jupyter.protocol.frames import (
     Splitter,
     caught_error,
     nonce_in,
+    remove_trusted_types,
     words_of,
 )
 from lk_jupyter.protocol.offloaded import STORED, fetch_content
-from lk_jupyter.text.secrets import LineRedactor
+from lk_jupyter.text.secrets import LineRedactor, redact_payload
 from lk_jupyter.text.terminal import TerminalText
+
+if TYPE_CHECKING:
+    from lk_jupyter.connection.connection import Connection
 
 #: Characters of a log per read.
 _PIECE = 1 << 16
@@ -74,6 +79,10 @@ class OutputsHandler:
         """Return the buffered rest."""
         return self._events(self._splitter.end() if self._splitter else [])
 
+    def newest(self, events: list[str | dict[str, Any]]) -> list[str | dict[str, Any]]:
+        """Return the events that wait for the page."""
+        return events
+
     def _events(self, items: list[str | Frame]) -> list[str | dict[str, Any]]:
         return [item if isinstance(item, str) else self._event(item) for item in items]
 
@@ -91,18 +100,33 @@ class OutputsHandler:
 
 
 class LinesHandler(OutputsHandler):
-    """Turns the output of a run into complete lines, as the log in its cell has them, after the first ``after`` lines.
+    """Turns the output of a run into the lines and outputs that its cell doesn't show yet.
 
-    A page that continues such a log counts its lines. So this class applies the rules of ``magics/_output/log.py``:
-    secrets are redacted, and an output besides text ends an unfinished line. Blank lines don't count, because some
-    servers add them; ``squeeze`` removes them. Outputs arrive without their content. After a ``clear``, all further
-    lines are new.
+    A page that continues a log counts the lines and the outputs of the cell. So this class applies the rules of
+    ``magics/_output/log.py`` and ``rich.py``: secrets are redacted, an output besides text ends an unfinished line, and
+    outputs have numbers. Blank lines don't count, because some servers add them. After a ``clear``, all further lines
+    and outputs are new.
+
+    Args:
+        client: A client of the cloud.
+        connection: The connection of the client, which decides whether the run was started on this machine.
+        execution_id: The id of the run.
+        after: Number of lines that the cell shows.
+        after_output: Number of the last output that the cell shows.
     """
 
-    def __init__(self, client: Client, execution_id: str, after: int, *, squeeze: bool = False) -> None:
+    def __init__(
+        self, client: Client, connection: Connection, execution_id: str, after: int, after_output: int = 0
+    ) -> None:
         super().__init__(client, execution_id)
+        self._connection = connection
         self._skip = after
-        self._squeeze = squeeze
+        self._after_output = after_output
+        self._count = 0
+        self._numbers: dict[str, int] = {}
+        self._clears = False
+        self._is_captured = False  # an Output widget shows the outputs
+        self._squeeze = connection.assumptions["newlines"] == "extra"
         self._text = TerminalText(returns=True)
         self._redactor = LineRedactor()
         self._bars: set[str] = set()
@@ -111,27 +135,88 @@ class LinesHandler(OutputsHandler):
         """Return the buffered rest, the unfinished line included."""
         return [*super().end(), self._end_line()]
 
+    def newest(self, events: list[str | dict[str, Any]]) -> list[str | dict[str, Any]]:
+        """Return events without the events that a later clear, or a later update of the same output, replaces."""
+        newest: list[str | dict[str, Any]] = []
+        numbers: set[int] = set()
+        for event in reversed(events):
+            output = {} if isinstance(event, str) else event["shown"]
+            if output.get("kind") == "update":
+                if output["number"] in numbers:
+                    continue
+                numbers.add(output["number"])
+            newest.append(event)
+            if output.get("kind") == "clear":
+                break
+        return newest[::-1]
+
     def _events(self, items: list[str | Frame]) -> list[str | dict[str, Any]]:
         events: list[str | dict[str, Any]] = []
         for item in items:
-            events += self._frame_events(item) if isinstance(item, Frame) else [self._feed_text(item)]
+            events += self._frame_events(item) if isinstance(item, Frame) else self._text_events(item)
         return events
+
+    def _text_events(self, text: str) -> list[str | dict[str, Any]]:
+        return [*(self._clear() if text else []), self._feed_text(text)]
 
     def _frame_events(self, frame: Frame) -> list[str | dict[str, Any]]:
         if frame.kind in {STDERR, ERROR} and not caught_error(frame):
-            return [self._end_line(), self._feed_text(words_of(frame))]
+            return [*self._clear(), self._end_line(), self._feed_text(words_of(frame))]
         if frame.kind == BAR:
             bar = str(frame.payload.get("bar"))
             is_new = bar not in self._bars
             self._bars.add(bar)
             return [self._end_line()] if is_new else []
-        if frame.kind not in {STORED, STDERR, "display", "clear"}:
+        if frame.kind == "within":
+            self._is_captured = bool(frame.payload.get("model"))
+        if frame.kind == "clear" and not self._is_captured:
+            line, self._clears = self._end_line(), True
+            return [line, *([] if frame.payload.get("wait") else self._clear())]
+        if caught_error(frame):
+            return [self._end_line(), *([] if self._skip else [{"shown": {"kind": "display"}}])]
+        return self._output_events(frame)
+
+    def _clear(self) -> list[str | dict[str, Any]]:
+        """Return the event of a clear that waits for the next output."""
+        if not self._clears:
             return []
-        line = self._end_line()
-        if frame.kind == "clear":
-            self._skip = 0
-            return [line, {"shown": {"kind": "clear"}}]
-        return [line] if self._skip else [line, {"shown": {"kind": "display"}}]
+        self._clears, self._skip, self._after_output, self._count = False, 0, 0, 0
+        self._numbers.clear()
+        return [{"shown": {"kind": "clear"}}]
+
+    def _output_events(self, frame: Frame) -> list[str | dict[str, Any]]:
+        """Return the event of an output that the cell doesn't show, or of the update of an output."""
+        kind = frame.payload.get("kind") if frame.kind == STORED else frame.kind
+        if kind not in {"display", "update"}:
+            return []
+        cleared = self._clear() if kind == "display" else []
+        name = str(frame.payload.get("id") or "")
+        number = self._numbers.get(name, 0)
+        if kind == "display":
+            self._count += 1
+            number = self._count
+            self._numbers |= {name: number} if name else {}
+        cleared.append(self._end_line() if kind == "display" else "")
+        is_new = kind == "update" or number > self._after_output
+        if self._is_captured or not (is_new and 0 < number <= settings.setting("rich_outputs")):
+            return cleared
+        return [*cleared, {"shown": {"kind": kind, "number": number, **self._bundle(frame)}}]
+
+    def _bundle(self, frame: Frame) -> dict[str, Any]:
+        """Return the data and the metadata of an output, which a notebook would trust.
+
+        A run that was started elsewhere shows text and pictures only, as in the kernel.
+        """
+        if frame.kind == STORED and self._splitter:
+            frame = fetch_content(self._read, self._splitter.nonce, frame)
+        data, metadata = redact_payload((frame if self._is_local_run else remove_trusted_types(frame)).payload)
+        return {"data": data, "metadata": metadata}
+
+    @cached_property
+    def _is_local_run(self) -> bool:
+        """Whether this machine started the run, on the server of the connection."""
+        server = self.server
+        return server is not None and self._connection.speaks_to(server)
 
     def _feed_text(self, text: str) -> str:
         self._text.feed(text)

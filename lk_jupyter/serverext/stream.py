@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Callable, Iterator
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, cast
 
 from tornado.iostream import StreamClosedError
 
@@ -38,7 +39,7 @@ class StreamHandler(Handler):
         """Follow the run as server-sent events: see the models whose names start with ``Stream``.
 
         With the query ``after=N``, send complete lines as in the log of a cell, without the first N
-        that aren't blank.
+        that aren't blank, and the outputs after number ``after_output``.
         """
         from lk_jupyter.serverext.outputs import LinesHandler, OutputsHandler  # noqa: PLC0415 (at first use)
 
@@ -48,8 +49,8 @@ class StreamHandler(Handler):
         stream = await asyncio.to_thread(follow, execution_id, upstream.addresses.get(execution_id))
         outputs = OutputsHandler(upstream.client, execution_id)
         if after is not None:
-            squeeze = upstream.connection.assumptions["newlines"] == "extra"
-            outputs = LinesHandler(upstream.client, execution_id, after, squeeze=squeeze)
+            after_output = self.number("after_output", 0)
+            outputs = LinesHandler(upstream.client, upstream.connection, execution_id, after, after_output)
         reader = _Reader(stream, outputs, upstream.connection.base_url)
         try:
             await self.until_disconnect(self._pass_on(reader, upstream.hide))
@@ -93,22 +94,26 @@ class _Reader:
                 yield {}
                 continue
             self._news.clear()
-            text, events, last = self._take_all()
-            if text:
-                yield {"output": text}
+            events, last = self._take_all()
             for event in events:
                 yield event
             if last is not None:
                 yield last
                 return
 
-    def _take_all(self) -> tuple[str, list[dict[str, Any]], dict[str, Any] | None]:
+    def _take_all(self) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
         with self._room:
             waiting, last = self._waiting, self._last
             self._waiting, self._size = [], 0
             self._room.notify()
-        text = "".join(item for item in waiting if isinstance(item, str))
-        return text, [item for item in waiting if isinstance(item, dict)], last
+        runs = groupby(self._outputs.newest(waiting), key=lambda event: isinstance(event, str))
+        events: list[dict[str, Any]] = []
+        for is_text, items in runs:
+            if not is_text:
+                events += cast("Iterator[dict[str, Any]]", items)
+            elif text := "".join(cast("Iterator[str]", items)):
+                events.append({"output": text})
+        return events, last
 
     def _read(self) -> None:
         last: dict[str, Any] = {"finished": {"return_code": None, "error": None}}

@@ -339,6 +339,22 @@ def redact_bundle(data: dict[str, Any]) -> dict[str, Any]:
     return {mime: value if mime in pictures else redact_values(value) for mime, value in data.items()}
 
 
+def redact_payload(payload: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the redacted data and the metadata of an output of a run; an empty text for damaged data."""
+    data, metadata = payload.get("data"), payload.get("metadata")
+    if not isinstance(data, dict) or not isinstance(metadata, dict):
+        return {"text/plain": ""}, {}
+    content = {
+        str(kind): form if isinstance(form, str) or not _is_text(kind) else str(form) for kind, form in data.items()
+    }
+    return redact_bundle(content), metadata
+
+
+def _is_text(kind: str) -> bool:
+    """Return whether a notebook shows this MIME type as text, where pictures count as text."""
+    return kind.startswith(("text/", "image/")) or kind == "application/javascript"
+
+
 def redact_values(value: Any, clean: Callable[[str], str] = redact) -> Any:
     """Return JSON with every text cleaned, names included."""
     if isinstance(value, str):

@@ -155,7 +155,9 @@ def faults(cloud):
 def jupyter(cloud, tmp_path_factory):
     """A Jupyter server of a user who is signed in to the test session's cloud."""
     home = tmp_path_factory.mktemp("jupyter")
-    with running(home, LK_BASE_URL=cloud.base_url, LK_API_KEY=cloud.api_key) as server:
+    journal = home / "journal.sqlite"
+    with running(home, LK_BASE_URL=cloud.base_url, LK_API_KEY=cloud.api_key, LK_JOURNAL=str(journal)) as server:
+        server.journal = journal
         yield server
 
 

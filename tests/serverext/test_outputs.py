@@ -1,9 +1,11 @@
 """What a run shows beside its text, as a page gets it."""
 
 import json
+from contextlib import closing
 
 import pytest
 
+from lk_jupyter.journal.journal import Journal, JournalEntry
 from lk_jupyter.protocol.offloaded import FOLDER
 
 CODE = """
@@ -75,8 +77,55 @@ def test_the_log_continues_after_the_lines_that_a_cell_shows(ended, followed):
     expected = ["one\n", "two, unfinished\n", "three\n", "FOUR\n", "\nfive\n"]
     rests = [text(followed(run_id, f"?after={count}")) for count in range(7)]
     assert rests == ["".join(expected[count:]) for count in range(7)]
-    assert shown(followed(run_id, "?after=1")) == [{"kind": "display"}]
-    assert shown(followed(run_id, "?after=3")) == []
+
+
+OUTPUTS = """
+from IPython.display import HTML, display
+display(HTML("<b>first</b>"))
+print("one")
+handle = display("number 0", display_id="counter")
+print("two")
+handle.update("number 1")
+handle.update("number 2")
+display("third")
+print("three")
+"""
+
+
+def test_outputs_continue_after_the_last_output_of_a_cell_in_order_with_their_newest_state(ended, followed):
+    run_id = ended(OUTPUTS)
+
+    def rest(lines, output):
+        events = followed(run_id, f"?after={lines}&after_output={output}")[:-1]
+        return [event.get("output") or (event["shown"]["kind"], event["shown"]["number"]) for event in events]
+
+    update = ("update", 2)
+    first, counter, third = (("display", number) for number in (1, 2, 3))
+    assert rest(0, 0) == [first, "one\n", counter, "two\n", update, third, "three\n"]
+    assert rest(1, 1) == [counter, "two\n", update, third, "three\n"]
+    assert rest(2, 2) == [update, third, "three\n"]
+    assert rest(3, 3) == [update]
+    assert "number 2" in shown(followed(run_id, "?after=3&after_output=3"))[0]["data"]["text/plain"]
+
+
+def test_a_cell_gets_html_only_of_a_run_that_was_started_on_this_machine_and_server(
+    jupyter, session, ended, followed, cloud
+):
+    run_id = ended(OUTPUTS)
+    metadata = session.client.execution.get(run_id).metadata
+
+    def kinds():
+        return {kind for event in shown(followed(run_id, "?after=0")) for kind in event["data"]}
+
+    def record(server):
+        with closing(Journal(jupyter.journal)) as journal:
+            journal.add(JournalEntry("token", server, execution_id=run_id, request={"metadata": metadata}))
+
+    assert kinds() == {"text/plain"}
+    record("https://elsewhere.example")
+    assert kinds() == {"text/plain"}
+    record(cloud.base_url)
+    assert kinds() == {"text/plain", "text/html"}
 
 
 def test_after_a_clear_all_lines_are_new(ended, followed):

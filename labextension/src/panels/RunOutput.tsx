@@ -5,9 +5,11 @@ import type { INotebookTracker, NotebookPanel } from '@jupyterlab/notebook';
 import { MenuSvg, ReactWidget } from '@jupyterlab/ui-components';
 import { IRenderMime } from '@jupyterlab/rendermime-interfaces';
 import { ReadonlyPartialJSONObject } from '@lumino/coreutils';
+import type { IDisposable } from '@lumino/disposable';
 import React, { useEffect, useReducer, useRef } from 'react';
 
 import { Cloud } from '../cloud';
+import type { RunRow } from '../cloudTypes';
 import { COMMANDS, asUiCall } from '../commands';
 import { HiddenLines, localChip, RunHeader, SeveralHead, useSight } from '../components/RunHeader';
 import { buildForms, buildHeader, hiddenLines, SavedRun, savedRun, savedRuns, textIn } from '../header';
@@ -111,7 +113,7 @@ function LiveHeader({ saved, since, tools, place }: LiveHeaderProps) {
   const run = id === null ? undefined : cloud.runs.find(id);
   const header = buildHeader(saved, session ? undefined : run, times); // the run of a session isn't the cell
   const chip = cloud.data.status?.is_local ? localChip(header) : null;
-  const isSettled = header.ended && (run ? !run.isActive : run === null);
+  const isSettled = header.ended && (run ? !run.isActive && !isVague(run, cloud) : run === null);
 
   const isVisible = useSight(box, !header.ended);
   useEffect(() => {
@@ -126,7 +128,8 @@ function LiveHeader({ saved, since, tools, place }: LiveHeaderProps) {
   const { commands } = app;
   const args = asUiCall({ notebook: at?.notebook, cellId: at?.cellId, id });
   const abort = () => void commands.execute(COMMANDS.abortRun, asUiCall({ id }));
-  const mayFollow = at && id && !session && !isLive && !header.ended && !tools.executed.has(at.model);
+  const mayFollow =
+    at && id && !session && !saved.isServer && !isLive && !header.ended && !tools.executed.has(at.model);
   const log = at && id ? findLog(at.model.outputs, id) : undefined;
   const followLog = () => {
     if (hasExtension(cloud) && (saved.logLines || saved.logTail)) {
@@ -170,6 +173,23 @@ function LiveHeader({ saved, since, tools, place }: LiveHeaderProps) {
       />
     </div>
   );
+}
+
+/** Return whether only the record of an ended run, which wasn't read yet, has the state. */
+const isVague = (run: RunRow, cloud: Cloud) => run.state === 'ended' && !cloud.runs.hasAnswer(run.id);
+
+/** Run → the request for its record. */
+const requestedRecords = new Map<string, IDisposable>();
+
+/** Return whether the record of a run must be awaited, and request the record. */
+function awaitRecord(run: RunRow, cloud: Cloud): boolean {
+  if (isVague(run, cloud)) {
+    requestedRecords.set(run.id, requestedRecords.get(run.id) ?? cloud.runs.follow(run.id));
+    return true;
+  }
+  requestedRecords.get(run.id)?.dispose();
+  requestedRecords.delete(run.id);
+  return false;
 }
 
 /** The logs that this page continues: outputs of a cell → run → log. */
@@ -258,7 +278,7 @@ export function keepTrue(panel: NotebookPanel, { cloud, active, executed }: Tool
       }
       const log = continueLog(panel, outputs, saved, cloud);
       const run = cloud.runs.find(saved.id);
-      if (run === undefined || (log?.isReading && !run?.isActive)) {
+      if (run === undefined || (log?.isReading && !run?.isActive) || (run && awaitRecord(run, cloud))) {
         continue; // a notebook that shows the run as ended has the complete log
       }
       const isContinued = log && !log.trouble;

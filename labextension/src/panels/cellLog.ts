@@ -1,24 +1,35 @@
 /**
- * The log of a run below its header, continued by the page where no kernel writes the output any more: after a reload
- * or a restart of the kernel, in a second tab, and the next day.
+ * The log and the outputs of a run below its header, continued by the page where no kernel writes them any more: after
+ * a reload or a restart of the kernel, in a second tab, and the next day.
  */
 import type { CodeCell } from '@jupyterlab/cells';
-import { PartialJSONObject } from '@lumino/coreutils';
+import { PartialJSONObject, ReadonlyPartialJSONObject } from '@lumino/coreutils';
 
 import { hiddenLines, savedRun, SavedRun, textIn } from '../header';
 import { RUN_MIME } from '../runs';
-import { follow, PASSING, REST } from '../stream';
+import { follow, PASSING, Position, REST } from '../stream';
 import { trans } from '../trans';
 import { Shown } from '../types';
 import { Trouble } from '../request';
 
 export type CellOutputs = CodeCell['model']['outputs'];
+type CellOutput = Parameters<CellOutputs['add']>[0];
 
-/** Log lines that an output shows: the number of lines that aren't blank, and the unfinished last line. */
-export interface CellLines {
-  count: number;
+/** What a cell shows of a run, and the unfinished last line. */
+export interface CellLines extends Position {
   unfinished: string;
 }
+
+/** Key in the metadata of an output: the number of the output among the outputs of its run. */
+const NUMBER_KEY = 'lk_jupyter_output';
+
+/** Outputs of a run in the background that a cell shows: the newest. */
+const MOST_BACKGROUND_OUTPUTS = 8;
+
+/** Key in the metadata of an output of a run in the background: the newest lines, or the newest outputs. */
+const BACKGROUND_KEY = 'lk_jupyter_background';
+
+const readNumber = ({ metadata }: { metadata: ReadonlyPartialJSONObject }) => Number(metadata[NUMBER_KEY]) || 0;
 
 const isFull = (line: string) => /[^ \t\r]/.test(line);
 
@@ -39,17 +50,18 @@ function outputsBelow(outputs: CellOutputs, header: number) {
   return all.slice(header + 1, next < 0 ? undefined : next);
 }
 
-/** Return the log lines below a header. Lines that the notebook leaves out count too. */
+/** Return the log lines and outputs below a header. Lines that the notebook leaves out count too. */
 export function readCellLines(outputs: CellOutputs, header: number): CellLines {
-  let [text, hidden] = ['', 0];
-  for (const output of outputsBelow(outputs, header)) {
-    const { text: piece } = output.toJSON() as { text?: unknown };
-    text += output.type === 'stream' ? textIn(piece) : '';
-    hidden += hiddenLines(output.data[RUN_MIME])?.count ?? 0;
+  let [text, hidden, output] = ['', 0, 0];
+  for (const below of outputsBelow(outputs, header)) {
+    const { text: piece } = below.toJSON() as { text?: unknown };
+    text += below.type === 'stream' ? textIn(piece) : '';
+    hidden += hiddenLines(below.data[RUN_MIME])?.count ?? 0;
+    output = Math.max(output, readNumber(below));
   }
   const lines = text.split('\n');
   const unfinished = lines.pop()!;
-  return { count: lines.filter(isFull).length + hidden, unfinished };
+  return { lines: lines.filter(isFull).length + hidden, output, unfinished };
 }
 
 export class CellLog {
@@ -57,7 +69,7 @@ export class CellLog {
   isReading = true;
   /** The reason why the log can't be continued. */
   trouble: Trouble | null = null;
-  /** Whether the run showed figures that only its own kernel shows in the cell. */
+  /** Whether the run showed an output that this page can't show, such as an error that didn't end the code. */
   lacksFigures = false;
 
   /** Lines after the limit, and the newest of them, which appear at the end. */
@@ -86,7 +98,7 @@ export class CellLog {
   private async read(): Promise<void> {
     const listener = { onOutput: (text: string) => this.add(text), onDisplay: (display: Shown) => this.apply(display) };
     while (this.isReading) {
-      const after = this.countLines();
+      const after = this.readPosition();
       if (!this.isReading) {
         return;
       }
@@ -107,11 +119,15 @@ export class CellLog {
     }
   }
 
-  /** Return the number of lines that the stream must skip. */
-  private countLines(): number {
+  /** Return the lines and outputs that the stream must skip. */
+  private readPosition(): Position {
     [this.hiddenCount, this.hiddenBefore, this.tail] = [0, null, []];
     const header = this.requireHeader();
-    return this.saved.logTail || header < 0 ? 0 : readCellLines(this.outputs, header).count;
+    if (header < 0) {
+      return { lines: 0, output: 0 };
+    }
+    const { lines, output } = readCellLines(this.outputs, header);
+    return { lines: this.saved.logTail ? 0 : lines, output };
   }
 
   private add(text: string): void {
@@ -122,10 +138,10 @@ export class CellLog {
     const lines = text.split('\n').slice(0, -1);
     if (this.saved.logTail) {
       this.tail = [...this.tail, ...lines].slice(-this.saved.logTail);
-      this.showTail(header);
+      this.setMarked(header, 'log', this.tail.join('\n'));
       return;
     }
-    const { count, unfinished } = readCellLines(this.outputs, header);
+    const { lines: count, unfinished } = readCellLines(this.outputs, header);
     const room = Math.max(0, this.saved.logLines - count);
     const [first, rest] = [lines.slice(0, room), lines.slice(room)];
     if (first.length) {
@@ -138,13 +154,56 @@ export class CellLog {
     }
   }
 
-  private apply({ kind }: Shown): void {
+  private apply({ kind, number, data, metadata }: Shown): void {
     const header = this.requireHeader();
-    if (kind === 'clear' && header >= 0) {
+    if (header < 0) {
+      return;
+    }
+    if (kind === 'clear') {
       [this.hiddenCount, this.tail, this.lacksFigures] = [0, [], false];
-      this.outputs.fromJSON(this.outputs.toJSON().slice(0, header + 1));
+      const below = outputsBelow(this.outputs, header);
+      const remains = (at: number) => at <= header || (this.saved.logTail && !readNumber(below[at - header - 1]));
+      this.outputs.fromJSON(this.outputs.toJSON().filter((_, at) => remains(at)));
+    } else if (number && data) {
+      const output = { data: data as PartialJSONObject, metadata: { ...metadata, [NUMBER_KEY]: number } };
+      this.show(header, number, { output_type: 'display_data', ...output }, kind === 'display');
     } else {
       this.lacksFigures = true;
+    }
+  }
+
+  /** Show an output once, by its number. */
+  private show(header: number, number: number, output: CellOutput, isNew: boolean): void {
+    const place = outputsBelow(this.outputs, header).findIndex(below => readNumber(below) === number);
+    if (place >= 0) {
+      this.outputs.set(header + 1 + place, output);
+    } else if (isNew) {
+      this.emptyGallery(header);
+      this.outputs.add(output);
+    }
+  }
+
+  /** Remove the outputs of a run in the background that the kernel showed, and the oldest outputs of this page. */
+  private emptyGallery(header: number): void {
+    if (!this.saved.logTail) {
+      return;
+    }
+    this.setMarked(header, 'outputs', '');
+    const below = outputsBelow(this.outputs, header);
+    const numbers = below.map(readNumber).filter(Boolean);
+    if (numbers.length >= MOST_BACKGROUND_OUTPUTS) {
+      const oldest = header + 1 + below.findIndex(output => readNumber(output) === numbers[0]);
+      this.outputs.fromJSON(this.outputs.toJSON().filter((_, at) => at !== oldest));
+    }
+  }
+
+  /** Replace an output of a run in the background by a text. */
+  private setMarked(header: number, mark: string, text: string): void {
+    const below = outputsBelow(this.outputs, header);
+    const place = below.findIndex(({ metadata }) => metadata[BACKGROUND_KEY] === mark);
+    if (place >= 0 && textIn(below[place].data['text/plain']) !== text) {
+      const metadata = { [BACKGROUND_KEY]: mark };
+      this.outputs.set(header + 1 + place, { output_type: 'display_data', data: { 'text/plain': text }, metadata });
     }
   }
 
@@ -188,15 +247,6 @@ export class CellLog {
       this.outputs.add(output);
     } else {
       this.outputs.set(header + 1 + place, output);
-    }
-  }
-
-  /** Replace the newest lines of a run in the background. */
-  private showTail(header: number): void {
-    const output = this.outputs.length > header + 1 ? this.outputs.get(header + 1) : null;
-    if (output?.type === 'display_data' && !(RUN_MIME in output.data)) {
-      const data = { 'text/plain': this.tail.join('\n') };
-      this.outputs.set(header + 1, { output_type: 'display_data', data, metadata: {} });
     }
   }
 }

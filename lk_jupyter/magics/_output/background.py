@@ -7,14 +7,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Protocol
+from typing import Any, Protocol
 
 from lk_jupyter.magics._output.gallery import RecentOutputs
 from lk_jupyter.magics._output.live import LiveOutput, StatusLine, Text
 from lk_jupyter.magics._output.notification import DesktopNotification, notices
 from lk_jupyter.magics._output.rich import Bars
 from lk_jupyter.magics._output.run_status import RunStatus, receipt
-from lk_jupyter.protocol.frames import BAR, SHOWN, Frame, text_of
+from lk_jupyter.protocol.frames import BACKGROUND_KEY, BAR, SHOWN, Frame, text_of
 from lk_jupyter.runs.clock import next_second
 from lk_jupyter.runs.interrupts import SafeEvent
 from lk_jupyter.runs.monitor import RunMonitor
@@ -36,6 +36,21 @@ class Task(Protocol):
 
     def runs(self) -> Sequence[Run]:
         """Return the runs that have started so far."""
+
+
+class _Marked:
+    """Content of a run in the background, with a mark for the page that continues the content after a reload."""
+
+    def __init__(self, content: Text | RecentOutputs, mark: str) -> None:
+        self._content = content
+        self._mark = mark
+        self.revision = getattr(content, "revision", "")
+
+    def __str__(self) -> str:
+        return str(self._content)
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, str]]:
+        return self._content._repr_mimebundle_(), {BACKGROUND_KEY: self._mark}
 
 
 class BackgroundRun:
@@ -68,9 +83,9 @@ class BackgroundRun:
         status.show_progress(status.line(state, ["in the background"]))
         if not status.quiet:
             status.log_facts = {"log_tail": LINES}
-            status.note.show(Text([]), now=True, passing=True)
+            status.note.show(_Marked(Text([]), "log"), now=True, passing=True)
             self._bars.begin()
-            self._pictures.show(self._gallery, now=True, passing=True)
+            self._pictures.show(_Marked(self._gallery, "outputs"), now=True, passing=True)
 
     def runs(self) -> list[Run]:
         """Return the run."""
@@ -89,10 +104,10 @@ class BackgroundRun:
         if self._status.status.appends:  # the cell has ended: a new output would be in another cell
             return
         if newest and not self._status.quiet:
-            self._status.note.show(Text(newest))
+            self._status.note.show(_Marked(Text(newest), "log"))
         if not self._status.quiet:
             self._bars.tick()
-            self._pictures.show(self._gallery)
+            self._pictures.show(_Marked(self._gallery, "outputs"))
 
     def end(self) -> None:
         """Show the final state; may wait for the server."""
@@ -143,10 +158,10 @@ class BackgroundRun:
             status.status.show(line, now=True)
             return
         if self._newest and not status.quiet:
-            status.note.show(Text([*self._newest, f"Complete log: {run.log_path}"]), now=True)
+            status.note.show(_Marked(Text([*self._newest, f"Complete log: {run.log_path}"]), "log"), now=True)
         if not status.quiet:
             self._bars.end()
-            self._pictures.show(self._gallery, now=True)
+            self._pictures.show(_Marked(self._gallery, "outputs"), now=True)
         status.settle(*status.close_run(run.wait_aside()))
 
 

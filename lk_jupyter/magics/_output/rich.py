@@ -19,8 +19,8 @@ from IPython.display import DisplayHandle, display
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import only_colors
 from lk_jupyter.magics._output.live import FONT, LiveOutput, has_kernel, has_updates, write_text
-from lk_jupyter.protocol.frames import UNSIGNED, Frame, caught_error
-from lk_jupyter.text.secrets import redact, redact_bundle
+from lk_jupyter.protocol.frames import NUMBER_KEY, UNSIGNED, Frame, caught_error
+from lk_jupyter.text.secrets import redact, redact_payload
 from lk_jupyter.text.terminal import one_line, plain
 
 
@@ -118,9 +118,6 @@ def show_error(shell: InteractiveShell, error: dict[str, Any]) -> None:
     shell._showtraceback(kind, kind(clean(error.get("evalue", ""))), list(map(clean, error["traceback"])))
 
 
-_NOTHING: dict[str, Any] = {"text/plain": ""}
-
-
 class MimeOutputs:
     """The bundles of a run, in at most ``most`` outputs; further bundles are counted.
 
@@ -134,37 +131,42 @@ class MimeOutputs:
         self._most = most
         self._outputs = outputs
         self._clears = False
-        self._named: dict[str, list[DisplayHandle]] = {}
+        self._named: dict[str, list[tuple[DisplayHandle, int]]] = {}
         self._newest: dict[str, dict[str, Any]] = {}  # updates that wait for the end, where outputs never change
         self._count = 0
         self.omitted = 0
 
     def display(self, payload: dict[str, Any], before: Callable[[], None]) -> None:
         """Show a bundle as an output; ``before`` is called before a new output below the text."""
-        data, metadata = _redact_bundle(payload)
+        data, metadata = redact_payload(payload)
         self.settle()
         if self._count >= self._most:
             self.omitted += 1
             return
         before()
         self._count += 1
+        metadata = self._with_number(metadata, self._count)
         self._newest.pop(str(payload.get("id", "")), None)
         # An id that the code gave is known to other cells too.
         name = str(payload.get("id") or "") or True if self.in_place or not self._in_kernel else None
         handle = display(data, metadata=metadata, raw=True, display_id=name)
         if handle and self.in_place and "id" in payload:
-            self._named.setdefault(str(payload["id"]), []).append(handle)
+            self._named.setdefault(str(payload["id"]), []).append((handle, self._count))
 
     def update(self, payload: dict[str, Any]) -> None:
         """Show a bundle in place of the outputs with the same id, in any cell."""
-        data, metadata = _redact_bundle(payload)
+        data, metadata = redact_payload(payload)
         name = str(payload.get("id", ""))
         if self._in_kernel and not self.in_place:
             self._newest[name] = payload
             return
-        handles = self._named.get(name) or ([DisplayHandle(name)] if name and self.in_place else [])
-        for handle in handles[-1:]:
-            handle.update(data, metadata=metadata, raw=True)
+        handles = self._named.get(name) or ([(DisplayHandle(name), 0)] if name and self.in_place else [])
+        for handle, number in handles[-1:]:
+            handle.update(data, metadata=self._with_number(metadata, number), raw=True)
+
+    def _with_number(self, metadata: dict[str, Any], number: int) -> dict[str, Any]:
+        """Add the number of an output, by which a page continues after the last output that the cell shows."""
+        return {**metadata, NUMBER_KEY: number} if self.in_place and number else metadata
 
     def end(self, before: Callable[[], None]) -> None:
         """Show the last state of each output that was updated, where outputs never change."""
@@ -187,21 +189,6 @@ class MimeOutputs:
             self._shell.display_pub.clear_output(wait=True)
             for output in self._outputs:
                 output.show_again()
-
-
-def _is_text(kind: str) -> bool:
-    """Return whether a notebook shows this MIME type as text, where pictures count as text."""
-    return kind.startswith(("text/", "image/")) or kind == "application/javascript"
-
-
-def _redact_bundle(payload: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    data, metadata = payload.get("data"), payload.get("metadata")
-    if not isinstance(data, dict) or not isinstance(metadata, dict):
-        return _NOTHING, {}
-    content = {
-        str(kind): form if isinstance(form, str) or not _is_text(kind) else str(form) for kind, form in data.items()
-    }
-    return redact_bundle(content), metadata
 
 
 #: Seconds between two lines of the log that show the active bars.

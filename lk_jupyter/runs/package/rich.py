@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import re
 import sys
-from base64 import b64encode
-from dataclasses import replace
-from html import escape
 
 from lk_jupyter.code.source import Source
 from lk_jupyter.config.settings import setting
 from lk_jupyter.options.runs import RunOptions
-from lk_jupyter.protocol.frames import Frame
 from lk_jupyter.protocol.parts import RemoteModule
 
 NAME = "display.rich"
-
-#: Types that never execute code. SVG is safe too if shown as an image.
-_HARMLESS = frozenset({"text/plain", "image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp"})
-_SVG = "image/svg+xml"
 
 _NEEDS = ("display", "script.offload", "script.traceback")
 
@@ -26,18 +18,6 @@ _NEEDS = ("display", "script.offload", "script.traceback")
 def rich_part() -> RemoteModule:
     """Return the module for rich output."""
     return RemoteModule(NAME, {"inline_bytes": setting("inline_output")}, _NEEDS)
-
-
-def remove_trusted_types(frame: Frame) -> Frame:
-    """Return a frame with text and pictures only, without types that a notebook would trust."""
-    data = frame.payload.get("data")
-    if not isinstance(data, dict) or data.keys() <= _HARMLESS:
-        return frame
-    safe = {kind: form for kind, form in data.items() if kind in _HARMLESS}
-    if _SVG in data and not safe.keys() - {"text/plain"}:
-        source = b64encode(str(data[_SVG]).encode(errors="replace")).decode()
-        safe["text/html"] = f'<img alt="{escape(str(safe.get("text/plain", "")))}" src="data:{_SVG};base64,{source}">'
-    return replace(frame, payload={**frame.payload, "data": safe, "metadata": {}})
 
 
 #: The kind of the frames with the duration of imports.
