@@ -6,10 +6,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from lk_jupyter.api.execution import is_final
 from lk_jupyter.api.hosted import HostedServer
-from lk_jupyter.errors import LkError, NotFound, UsageError
-from lk_jupyter.journal.journal import journal
+from lk_jupyter.errors import LkError, UsageError
 from lk_jupyter.options.calls import CALLS
 from lk_jupyter.options.runs import RunOptions, check
 from lk_jupyter.protocol.metadata import SESSION_KEY
