@@ -170,11 +170,18 @@ def _added_name(path: Any) -> str | None:
     python = sys.prefix + os.sep, sys.base_prefix + os.sep
     if not isinstance(path, str) or path in _package_folders() or os.path.abspath(path).startswith(python):
         return None
+    if _is_distant(path):
+        return path
     start_folders = (os.getcwd(), _start_folder, *os.environ.get("PYTHONPATH", "").split(os.pathsep))
     is_far = path.startswith("/") and path not in start_folders and not re.search(r"/(\.|_lk[_/])|-packages$", path)
     return nearby_path(path) or (
         path if is_far and os.path.relpath(path).startswith(os.path.join("..", "..")) else None
     )
+
+
+def _is_distant(path: str) -> bool:
+    """Return whether a path is relative and leaves the parent folder: its text means the same on both sides."""
+    return os.path.normpath(path).split(os.sep)[:2] == ["..", ".."]
 
 
 @functools.lru_cache(maxsize=None)
@@ -203,7 +210,8 @@ def _set_sys(module: Any, values: dict[str, Any]) -> None:
         if is_first is None:
             module.path[:] = [other for other in module.path if _added_name(other) != path]
         elif path not in _LIMITS and path not in map(_added_name, module.path):
-            module.path.insert(0 if is_first else len(module.path), os.path.abspath(path))
+            folder = path if _is_distant(path) else os.path.abspath(path)
+            module.path.insert(0 if is_first else len(module.path), folder)
 
 
 #: The folder in which the code of a run started; empty in the notebook.

@@ -255,6 +255,15 @@ def test_folders_near_the_code_that_it_adds_to_the_path_go_and_come(tmp_path, mo
     assert sys.path.count(str(tmp_path / "own")) == 1
 
 
+def test_a_relative_folder_above_the_parent_folder_comes_from_a_run_as_its_text(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (changed,) = in_a_run("import sys\nsys.path.append('../..')", ambient.read_states())
+    assert ambient.set_states(json.loads(changed)) == {}
+    assert sys.path[-1] == "../.."  # the root of a repository, for a notebook in a folder of a folder
+    assert ambient.added_paths()["../.."] is False
+
+
 def test_folders_that_packages_add_to_the_path_are_not_those_of_the_code(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     packages = tmp_path / "env" / "site-packages"
