@@ -198,7 +198,8 @@ def overwrite(line: str) -> str:
         elif piece:
             column = _write_cells(cells, column, piece)
     text = "".join(cells)[:_MOST_CELLS]
-    return text if column >= len(cells) else f"{text}\r{''.join(cells[:column])}"
+    is_at_end = column >= len(cells) and (cells or not line.endswith("\r"))
+    return text if is_at_end else f"{text}\r{''.join(cells[:column])}"
 
 
 def _write_cells(cells: list[str], column: int, piece: str) -> int:

@@ -189,3 +189,10 @@ def test_names_of_others_neither_steer_a_terminal_nor_turn_what_is_read():
     for text in (shown_error.replace("\x1b[31m", ""), str(shown), shown.html, str(StatusLine("running", [name], name))):
         assert "name" in text
         assert not {"\x1b", "\x07", "\u202e", "\u2066", "\x9b"} & set(text)
+
+
+def test_an_empty_line_of_windows_keeps_its_carriage_return():
+    text = TerminalText(returns=True)
+    text.feed("first\r\n\r")
+    text.feed("\nlast\r\n")
+    assert text.take() == (["first\r", "\r", "last\r"], "")
