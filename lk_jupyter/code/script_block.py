@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 import sys
+import tokenize
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from difflib import get_close_matches
 from hashlib import sha256
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -132,9 +134,23 @@ def _find_blocks(lines: list[str], first_line: int, place: str) -> Iterator[tupl
         closing = next((each for each in range(end - 1, at, -1) if lines[each] == _CLOSING), None)
         if closing is not None:
             yield opening[1], at, closing
-        elif opening[1] == _SCRIPT:
+        elif opening[1] == _SCRIPT and _is_comment(lines, at):
             raise _unclosed(lines, at, end, first_line, place)
         at = at + 1 if closing is None else closing + 1
+
+
+def _is_comment(lines: list[str], at: int) -> bool:
+    """Return whether a line is a comment, not part of a text in quotes; code that can't be read has comments only."""
+    code = "".join(f"{line}\n" for line in lines)
+    with suppress(SyntaxError, tokenize.TokenError):
+        for token in tokenize.generate_tokens(StringIO(code).readline):
+            if token.start[0] <= at + 1 <= token.end[0] and token.type in _TEXTS:
+                return False
+    return True
+
+
+#: Types of the tokens of texts in quotes; f-strings have a separate type since Python 3.12.
+_TEXTS = {tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)}
 
 
 def _unclosed(lines: list[str], at: int, end: int, first_line: int, place: str) -> UsageError:

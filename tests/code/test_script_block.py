@@ -60,6 +60,11 @@ def test_lines_end_as_on_windows_and_other_blocks_are_left_alone():
     assert read_block("print('# /// script')") is None
 
 
+def test_a_text_that_starts_like_a_block_is_no_block():
+    for prefix in ("", "f"):
+        assert read_block(f"book = {prefix}'''\n# /// script\n# dependencies = []\n'''\n") is None
+
+
 def block_of(*lines):
     return "\n".join(["x = 1", "# /// script", *(f"# {line}" for line in lines), "# ///"])
 
