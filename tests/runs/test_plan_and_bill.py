@@ -23,7 +23,7 @@ def bill_and_maximum(session, seed):
     """Run code that ends before, at or after its time limit; return its bill and the maximum of its plan."""
     draw = random.Random(seed)
     code = draw.choice(["pass", "1/0", f"import time; time.sleep({draw.choice([0.1, 0.9, 1.0, 1.1, 5])})"])
-    limits = {"timeout": draw.choice([1, 2])} | draw.choice([{}, {"max_cost": "0.0015"}])
+    limits = {"timeout": draw.choice([1, 2])} | draw.choice([{}, {"max_cost": "0.002"}])
     bundle = prepare(session, Source(code), RunOptions(gpu=draw.choice(GPUS), **limits))
     run = Run.submit(session, bundle, warn=False)
     run.wait()
