@@ -7,7 +7,8 @@ cell starts from the same state. A difference that the cell before had already i
 ``LK_ANY_CELL_LINE`` replaces the line; ``{names}`` in the line stands for the names that the cell sets.
 With ``LK_ANY_CELL_ALTERNATE``, every second cell runs without the line in both kernels.
 
-Without another line, each notebook is executed completely: here, by ``%lk_run_notebook``, and with a kernel on a machine of the cloud.
+Without another line, each notebook is executed completely: here, by ``%lk_run_notebook``, and with a kernel on a
+machine of the cloud.
 """
 
 from __future__ import annotations
