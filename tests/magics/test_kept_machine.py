@@ -100,6 +100,18 @@ def test_a_value_of_a_released_machine_is_read_from_the_saved_variables(user, ru
     assert active(user) == []
 
 
+def test_a_value_that_is_lost_with_the_python_of_the_machine_is_reported_and_small_values_are_here(
+    user, run_cell, shell, monkeypatch
+):
+    monkeypatch.setattr(prepare, "HANDLE_BYTES", 10_000)
+    run_cell(f"{LINE}\nbig, small = bytes(50_000), 7")
+    run_cell(f"{LINE}\nimport os\nos._exit(1)")
+    shown = run_cell("print(len(big))")
+    assert "Lost with the Python of session kernel-" in shown, shown
+    assert "The value is lost: the Python of the session has ended." in shown
+    assert "8\n" in run_cell(f"{LINE}\nprint(small + 1)")
+
+
 def test_the_machine_is_released_after_the_idle_time(user, run_cell):
     run_cell("%%lk_run --keep 2s --machine cpu\nx = 1")
     until(lambda: not active(user))

@@ -218,7 +218,7 @@ def release(_text: str, _shell: Any) -> None:
 
 
 def connected(text: str, shell: Any) -> None:
-    """Return the names of a list, and more names from a second list whose values share an object with their values."""
+    """Return the names of a list that have values, and names of a second list that share an object with these."""
     from ..carry.base import silent
     from ..carry.digests import connected_graphs
 
@@ -227,7 +227,7 @@ def connected(text: str, shell: Any) -> None:
     _answer.clear()
     with silent():
         shared = connected_graphs(present, shell.user_ns, candidates)
-    _answer["connected"] = [*names, *(name for name in candidates if name in shared and name not in names)]
+    _answer["connected"] = [*present, *(name for name in candidates if name in shared and name not in names)]
 
 
 def before(text: str, shell: Any) -> None:

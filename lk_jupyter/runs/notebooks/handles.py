@@ -48,6 +48,12 @@ def _fetch_from(warm: WarmPython, names: list[str], namespace: MutableMapping[st
     """
     handles = {name: namespace[name] for name in handle_names(namespace)}
     selected = warm.connected_names(names, handles.keys() - set(names))
+    lost = sorted(set(names) - set(selected))
+    for name in lost:
+        namespace[name] = RemoteValue(name, warm.name, reason="The value is lost: the Python of the session has ended")
+    notices = [Notice(f"Lost with the Python of session {warm.name}: {', '.join(lost)}", WARNING)] if lost else []
+    if not selected:
+        return notices
     exchanged = [name for name, digest in warm.digests.items() if digest and name in namespace.keys() - handles.keys()]
     options = RunOptions(session=warm.name, sync=True, inputs=exchanged, outputs=selected)
     source = Source("pass", "cell.py", namespace=namespace, is_cell=True)
@@ -59,7 +65,7 @@ def _fetch_from(warm: WarmPython, names: list[str], namespace: MutableMapping[st
     for name in selected:
         namespace.pop(name)
     try:
-        return warm.take_back(bundle, namespace, cell)
+        return [*notices, *warm.take_back(bundle, namespace, cell)]
     finally:
         for name in selected:
             namespace.setdefault(name, handles[name])

@@ -483,7 +483,8 @@ class WarmPython:
         return [*notices, *bind_handles(state, namespace, self.name)]
 
     def connected_names(self, names: Iterable[str], candidates: Iterable[str]) -> list[str]:
-        """Return ``names``, and ``candidates`` whose values on the machine share an object with these values."""
+        """Return ``names`` that have values on the machine, and ``candidates`` that share an object with these."""
+        self.prepare()  # the Python may have died since the last cell
         answer = self._call("connected", json.dumps([sorted(names), sorted(candidates)]))
         return [str(name) for name in answer["connected"]]
 
@@ -508,6 +509,7 @@ class WarmPython:
 
     def release(self) -> None:
         """Save the variables, end the machine and wait for its end; the next machine restores the variables."""
+        self.prepare()
         self._call("release", "")
         self.close()
         end = time.monotonic() + _RELEASE_SECONDS

@@ -113,3 +113,22 @@ def test_the_next_moment_waits_until_saving_takes_at_most_a_twentieth_of_the_tim
     monkeypatch.setattr(saved, "_save", lambda: None)
     saved._at_statement(None, "line", None)
     assert saved._due == pytest.approx(104 + 4 / moment.SHARE)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    "end",
+    [
+        "__import__('ctypes').string_at(0)",  # a segmentation fault
+        "os.kill(os.getpid(), 9)",  # as the system does if memory is used up
+        "__import__('signal').pause()",  # until another client aborts, as the cloud does at a low balance
+    ],
+)
+def test_a_killed_run_returns_the_last_saved_moment(session, end):
+    code = CRASH.format(seconds=2).replace("os._exit(3)", f"print('end', flush=True); {end}")
+    started = session.run(code, inputs={"items": []}, sync=True, machine="cpu")
+    if "pause" in end:
+        until(lambda: "end" in (started.record.stdout or ""))
+        session.client.workloads.abort(started.execution_id)
+    started.wait()
+    assert len(started.outputs()["items"]) > 10
