@@ -26,6 +26,7 @@ COUNT = int(os.environ.get("LK_BENCH_CELLS", "20"))
 CELLS = {
     "a session": ("%%lk_run --session bench --machine cpu --fresh", "print({})", 5),
     "a session with a variable": ("%%lk_run --session bench --machine cpu", "values.append(1)\nprint({})", 11),
+    "a kept machine with a variable": ("%%lk_run --keep 5m --machine cpu", "values.append(1)\nprint({})", 11),
     "a run with a variable": ("%%lk_run --machine cpu", "values.append(1)\nprint({})", 30),
 }
 
