@@ -23,6 +23,7 @@ import lk_jupyter
 from lk_jupyter.code.source import Source
 from lk_jupyter.localcloud import launch
 from lk_jupyter.options.runs import RunOptions
+from lk_jupyter.protocol.bucket import VALUES, returned_key
 from lk_jupyter.runs.package.prepare import prepare
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit.upload import upload_inputs
@@ -48,6 +49,23 @@ def measure() -> Iterator[Figure]:
         yield _compared("in", there - empty, bare)
         yield _compared("out", back, bare)
         yield _unchanged(session)
+        yield from _changed_column(session)
+
+
+def _changed_column(session: Session) -> Iterator[Figure]:
+    """Yield the megabytes that a cell uploads and returns if one of ten columns of a frame of 100 MB has changed."""
+    columns = {f"column {number}": np.arange(1_250_000.0) + number for number in range(10)}
+    frame = pd.DataFrame(columns)
+    _run(session, "len(frame)", inputs={"frame": frame}, sync=True)
+    before = {info.key for info in session.storage.ls(VALUES)}
+    frame["column 0"] += 10
+    run = _run(session, "frame['column 0'] += 10", inputs={"frame": frame}, sync=True)
+    uploaded = sum(info.size for info in session.storage.ls(VALUES) if info.key not in before)
+    token = run.bundle.token if run.bundle else ""
+    returned = sum(info.size for info in session.storage.ls(returned_key(token, "")))
+    assert run.outputs()["frame"].equals(frame.assign(**{"column 0": frame["column 0"] + 10}))
+    for name, size in {"uploads": uploaded, "returns": returned}.items():
+        yield Figure(f"variables: a cell after df['a'] += 1 on 100 MB {name}", size / 1e6, 10.001, "MB")
 
 
 def _round(session: Session, file: Path, number: int) -> tuple[float, float, float]:
