@@ -42,7 +42,7 @@ _RUN_PLATFORM = re.compile(r"any|(many)?linux[0-9_]*_x86_64|manylinux(1|2010|201
 #: Files and folders that end the search upwards: the root of a project.
 _ROOTS = ("pyproject.toml", ".git")
 
-_EXPORT = ("--frozen", "--offline", "--no-dev", "--no-emit-project", "--no-header", "--no-annotate", "--format")
+_EXPORT = ("--frozen", "--offline", "--no-dev", "--no-emit-project", "--no-header")
 _EXPORT_SECONDS = 60
 
 #: Lines of a requirements file that refer to files of this machine.
@@ -115,7 +115,7 @@ def _export_uv_lock(path: Path) -> str:
     uv = shutil.which("uv")
     if uv is None:
         raise _problem(path, "uv isn't installed here, and only uv reads its lock", "Install it: %pip install uv")
-    command = [uv, "export", *_EXPORT, "requirements.txt", "--directory", str(path.parent)]
+    command = [uv, "export", *_EXPORT, "--directory", str(path.parent)]
     try:
         export = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_EXPORT_SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -123,11 +123,12 @@ def _export_uv_lock(path: Path) -> str:
     if export.returncode:
         last = (export.stderr.strip().splitlines() or ["no message"])[-1]
         raise _problem(path, f"uv export failed: {last[:300]}", "Update the lock: uv lock")
-    for line in export.stdout.splitlines():
+    lines = [line for line in export.stdout.splitlines() if not line.lstrip().startswith("#")]
+    for line in lines:
         if _LOCAL_LINE.match(line):
             fix = "Publish the package, or send its modules with --files."
             raise _problem(path, f"'{line[:60]}' is a folder of this machine", fix)
-    return export.stdout.rstrip() + "\n"
+    return "\n".join([*lines, ""])
 
 
 def _read_pylock(path: Path) -> str:

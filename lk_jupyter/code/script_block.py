@@ -36,6 +36,9 @@ _SCRIPT = "script"
 #: The characters of a block and of a notebook that are read at most.
 _MAX_BLOCK, _MAX_NOTEBOOK = 100_000, 50_000_000
 
+#: The characters of a file name in a message at most.
+_MAX_NAME = 80
+
 #: Fields of the metadata.
 _FIELDS = ("dependencies", "requires-python", "tool")
 
@@ -108,7 +111,13 @@ def find_notebook_block(notebook: str | None, cell: str) -> ScriptBlock | None:
     first = next(iter(read_code_cells(path)), None) if path else None
     if path is None or first is None or first.strip() == cell.strip():
         return None
-    return read_block(first, place=f"the first cell of '{path.name}'", notebook=path)
+    return read_block(first, place=describe_first_cell(path), notebook=path)
+
+
+def describe_first_cell(notebook: Path) -> str:
+    """Return the place of a block in a notebook, without signs of the file name that a terminal obeys."""
+    name = "".join(filter(str.isprintable, notebook.name))
+    return f"the first cell of '{name[:_MAX_NAME]}'"
 
 
 def read_code_cells(notebook: Path) -> list[str]:
@@ -155,7 +164,7 @@ _TEXTS = {tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)}
 
 def _unclosed(lines: list[str], at: int, end: int, first_line: int, place: str) -> UsageError:
     if end < len(lines) and lines[end].startswith("#"):
-        problem = f"'{lines[end][:40]}' has no space after '#'"
+        problem = f"{lines[end][:40]!r} has no space after '#'"
         return _problem(place, end + first_line, problem, "Put a space after '#'.")
     problem = "the '# /// script' block has no end"
     return _problem(place, at + first_line, problem, "Add the line '# ///' after its last line.")
@@ -206,7 +215,7 @@ class _BlockReader:
         except (tomllib.TOMLDecodeError, RecursionError) as error:
             text = str(error) or "too deep"
             number = match[1] if (match := _TOML_PLACE.search(text)) else len(self.content.split("\n"))
-            problem = f"{_TOML_PLACE.sub('', text)[:200]}, in '{self._line_text(int(number))}'"
+            problem = f"{_TOML_PLACE.sub('', text)[:200]}, in {self._line_text(int(number))!r}"
             raise _problem(self.place, self.line + int(number), problem, "Correct the TOML.") from None
 
     def _line_text(self, number: int) -> str:
@@ -217,7 +226,7 @@ class _BlockReader:
         """Refuse a name that is almost one of ``names``; other names are reserved for later versions of the format."""
         for name in table:
             if name not in names and (near := get_close_matches(name, names, n=1, cutoff=0.8)):
-                raise self._problem(name, f"unknown {kind} '{name}'", f"Write '{near[0]}'.")
+                raise self._problem(name, f"unknown {kind} {name[:80]!r}", f"Write '{near[0]}'.")
 
     def _read_table(self, table: Mapping[str, Any], name: str) -> dict[str, Any]:
         inner = table.get(name, {})
@@ -226,18 +235,26 @@ class _BlockReader:
         return inner
 
     def _check_requirement(self, text: object) -> str:
+        label = repr(str(text)[:80])  # another person's text: no line breaks, no control characters
         try:
-            return str(Requirement(str(text) if isinstance(text, str) else ""))
+            requirement = Requirement(text if isinstance(text, str) and text.isprintable() else "")
         except InvalidRequirement:
             fix = "Write it as 'name' or 'name>=1.2'."
-            raise self._problem(str(text), f"'{str(text)[:80]}' isn't a package", fix) from None
+            raise self._problem(str(text), f"{label} isn't a package", fix) from None
+        if "${" in str(text):  # pip would send the value, perhaps a secret of the run, to the address
+            fix = "Write the address without variables."
+            raise self._problem(str(text), f"{label} contains a variable of the environment", fix)
+        if (requirement.url or "").lower().startswith("file:"):
+            fix = "Publish the package, or send its modules with --files."
+            raise self._problem(str(text), f"{label} is a file that isn't in the run", fix)
+        return str(requirement)
 
     def _check_python(self, text: object) -> str:
         try:
             return str(SpecifierSet(text if isinstance(text, str) else "invalid"))
         except InvalidSpecifier:
             fix = 'Example: requires-python = ">=3.11"'
-            raise self._problem("requires-python", f"'{text}' isn't a Python version range", fix) from None
+            raise self._problem("requires-python", f"{str(text)[:80]!r} isn't a Python version range", fix) from None
 
     def _read_options(self, table: dict[str, Any]) -> dict[str, Any]:
         """Return machine and limits of ``[tool.lk]``."""
@@ -245,9 +262,9 @@ class _BlockReader:
             near = get_close_matches(name, _OPTIONS, n=1)
             fix = f"Did you mean '{near[0]}'?" if near else f"Keys: {', '.join(_OPTIONS)}."
             if name not in _OPTIONS:
-                raise self._problem(name, f"[tool.lk] has no key '{name}'", fix)
+                raise self._problem(name, f"[tool.lk] has no key {name[:80]!r}", fix)
             if not isinstance(value, (str, int, float)) or isinstance(value, bool) or "," in str(value):
-                raise self._problem(name, f"'{name}' can't be {value!r}", "Write one value.")
+                raise self._problem(name, f"{name!r} can't be {str(value)[:80]!r}", "Write one value.")
         for name, value in table.items():
             try:
                 check(MachineOptions, {name.replace("-", "_"): str(value)})
@@ -265,8 +282,8 @@ class _BlockReader:
             sources = source if isinstance(source, list) else [source]
             keys = {key for each in sources if isinstance(each, dict) for key in each}
             if normalize_name(name) in block.packages and keys - _INDEX_KEYS:
-                fix = f"Write the source into dependencies, such as '{name} @ git+https://…'."
-                raise self._problem(name, f"a run can't use the source of '{name}' in [tool.uv.sources]", fix)
+                fix = f"Write the source into dependencies, such as '{normalize_name(name)} @ git+https://…'."
+                raise self._problem(name, f"a run can't use the source of {name[:80]!r} in [tool.uv.sources]", fix)
 
     def _problem(self, text: str, problem: str, fix: str) -> UsageError:
         """Return the error with the line that starts with a text, or contains it."""

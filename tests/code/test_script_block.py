@@ -77,6 +77,15 @@ MALFORMED = {
     block_of() + "\n" + block_of(): ("line 15: a second", "Delete this block"),
     block_of("dependencies = 'numpy'"): ("line 13: 'dependencies' isn't a list", r'dependencies = \["numpy"\]'),
     block_of("dependencies = [", "  'num py',", "]"): ("line 14: 'num py' isn't a package", "name>=1.2"),
+    block_of("dependencies = ['a @ https://packages.test/${HF_TOKEN}/a.whl']"): (
+        "line 13: 'a @ https://packages.test/.*' contains a variable of the environment",
+        "Write the address without variables",
+    ),
+    block_of("dependencies = ['a @ file:///etc/passwd']"): ("line 13: '.*' is a file that isn't in the run", "Publish"),
+    block_of(r'"\u001b[31m\ndependencies" = 1'): (r"line 12: unknown field '\\x1b\[31m", "Write 'dependencies'"),
+    block_of("[tool.lk]", r'"\n" = 1'): (r"\[tool.lk\] has no key '\\n'", "Keys: gpu"),
+    block_of(r'dependencies = ["a==1\n--extra-index-url=https://packages.test"]'): ("isn't a package", "name>=1.2"),
+    block_of(r'dependencies = ["a @ https://packages.test/\u202e/a"]'): ("isn't a package", "name>=1.2"),
     block_of("dependencies = [1]"): ("'1' isn't a package", "name>=1.2"),
     block_of("requires-python = '3.11'"): ("line 13: '3.11' isn't a Python version range", ">=3.11"),
     block_of("requires-python = 3.11"): ("line 13: '3.11' isn't a Python version range", ">=3.11"),
@@ -87,7 +96,7 @@ MALFORMED = {
     block_of("[tool.lk]", "timeout = '2 moons'"): ("line 14: --timeout .*got '2 moons'", "Correct the value"),
     block_of("[tool.lk]", "max-cost = -1"): ("line 14: --max-cost .*got '-1'", "Correct the value"),
     block_of("[tool.lk]", "max-cost = nan"): ("line 14: --max-cost .*got 'nan'", "Correct the value"),
-    block_of("[tool.lk]", "max-cost = true"): ("line 14: 'max-cost' can't be True", "Write one value"),
+    block_of("[tool.lk]", "max-cost = true"): ("line 14: 'max-cost' can't be 'True'", "Write one value"),
     block_of("[tool.lk]", "gpu = 'A100,H100'"): ("line 14: 'gpu' can't be 'A100,H100'", "Write one value"),
     block_of("[tool.lk]", "gpu = 'A100'", "machine = 'cpu'"): ("both 'gpu' and 'machine'", "Delete one"),
     block_of("dependencies = ['mine']", "[tool.uv.sources]", "mine = { path = '../mine' }"): (
@@ -108,6 +117,7 @@ def test_a_malformed_block_is_refused_with_line_and_fix(code, problem):
     assert re.search(what, message), message
     assert re.search(rf"Nothing was sent\. .*{fix}", message), message
     assert len(message) < 500
+    assert message.isprintable()
 
 
 def test_uvs_choice_of_an_index_leaves_the_package_to_the_runs_index():

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from lk_jupyter.code.imports import imported_names, local_files
 from lk_jupyter.code.ipython import as_python
 from lk_jupyter.code.packages import installed_requirements
-from lk_jupyter.code.script_block import ScriptBlock, read_block
+from lk_jupyter.code.script_block import ScriptBlock, describe_first_cell, read_block
 from lk_jupyter.code.source import Source
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import UsageError
@@ -73,7 +73,7 @@ def _source(path: Path, book: dict[str, Any]) -> Source:
 def _first_block(book: dict[str, Any], path: Path) -> ScriptBlock | None:
     """Return the script block of the first code cell; None without a block. Raises UsageError."""
     first = next(cell["source"] for cell in book["cells"] if cell["cell_type"] == "code")
-    return read_block(first, place=f"the first cell of '{path.name}'", notebook=path.absolute())
+    return read_block(first, place=describe_first_cell(path), notebook=path.absolute())
 
 
 def _run_options(
