@@ -57,7 +57,8 @@ demo: $(VENV)/demo.stamp
 
 lab: $(VENV)/demo.stamp $(VENV)/browser.stamp lab-files
 	@$(BIN)/python notebooks/on_local_cloud.py --simulate-gpu .out/lab \
-		$(BIN)/python -m jupyterlab -y --allow-root --LabApp.default_url=/lab/tree/quickstart.ipynb $(LAB)
+		$(BIN)/python -m jupyterlab -y --allow-root --LabApp.default_url=/lab/tree/quickstart.ipynb \
+		--ServerApp.tornado_settings='{"page_config_data": {"lkOpenPanel": true}}' $(LAB)
 
 # Notebooks that a user has changed stay; pages and pictures are renewed.
 lab-files:

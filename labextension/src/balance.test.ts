@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-import { burnRateWords, endWords } from './balance';
+import { burnRateWords, currentBurnRate, endWords } from './balance';
 
 const rate = (per_hour: string, complete: boolean) => ({ things: [], per_hour, complete, label: '' });
 
@@ -17,4 +17,17 @@ test('the credits end when what is known has used them, at the latest where a pr
   expect(endWords(4, rate('2', false), noon)).toBe(`${two} at the latest`);
   expect(endWords(4, rate('0', false), noon)).toBeNull();
   expect(endWords(null, rate('2', true), noon)).toBeNull();
+});
+
+test('runs of the newest list count at once, and a run that the list lacks no longer counts', () => {
+  const vm = { kind: 'VM', id: 'v', name: 'box', hardware: 'A100', per_hour: '2.5' };
+  const ended = { kind: 'run', id: 'a', name: 'a', hardware: 'A100', per_hour: '1.59' };
+  const burnRate = { ...rate('4.09', true), things: [vm, ended] };
+  const machines = { machine_types: [{ hardware_profile: 'gpu.a100', price_per_hour: 1.59 }] };
+  const run = (id: string) => ({ execution_id: id, status: 'Running', hardware_profile: 'gpu.a100' });
+  const running = [...['b', 'c', 'd', 'e', 'f'].map(run), { ...run('g'), status: 'pending' }];
+  expect(burnRateWords(currentBurnRate({ burnRate, running, machines })!)).toBe('10.45 credits/h');
+  expect(burnRateWords(currentBurnRate({ burnRate, running: [], machines })!)).toBe('2.5 credits/h');
+  expect(burnRateWords(currentBurnRate({ burnRate, running })!)).toBe('at least 2.5 credits/h');
+  expect(currentBurnRate({ running })).toBeUndefined();
 });

@@ -1,5 +1,6 @@
-import { trans } from './trans';
-import { BurnRateContent } from './types';
+import { machineName } from './format';
+import { trans, unturned } from './trans';
+import { BurnRateContent, BurningThing, MachineType, Workload } from './types';
 
 /** Seconds of a century: a later end is shown as no end. */
 const LONGEST = 100 * 365 * 86_400;
@@ -11,6 +12,39 @@ export function readBalance(balance: object | undefined): number | null {
     balance?: string;
   };
   return userCredits ?? (organizationCredits === undefined ? null : Number(organizationCredits));
+}
+
+/** Answers that decide the burn rate. */
+interface Billable {
+  burnRate?: BurnRateContent;
+  running?: Workload[];
+  machines?: { machine_types: MachineType[] };
+}
+
+/**
+ * Return everything that is billed now: rented machines as the Jupyter server lists them, and the runs of the newest
+ * list, which is read more often. A run of 20 s would otherwise have ended before it counts.
+ */
+export function currentBurnRate({ burnRate, running, machines }: Billable): BurnRateContent | undefined {
+  if (!burnRate?.things || !running) {
+    return burnRate;
+  }
+  const priced = new Map(burnRate.things.map(thing => [thing.id, thing]));
+  const price = ({ hardware_profile: machine }: Workload) =>
+    machines?.machine_types.find(({ hardware_profile }) => hardware_profile === machine)?.price_per_hour ?? null;
+  const runs = running
+    .filter(run => run.status?.toLowerCase() === 'running')
+    .map(run => priced.get(run.execution_id) ?? runThing(run, price(run)));
+  const things = [...runs, ...burnRate.things.filter(({ kind }) => kind !== 'run')];
+  const sum = things.reduce((all, { per_hour }) => all + Number(per_hour ?? 0), 0);
+  const complete = things.every(({ per_hour }) => per_hour !== null);
+  return { ...burnRate, things, complete, per_hour: String(Number(sum.toFixed(6))) };
+}
+
+function runThing(run: Workload, price: number | null): BurningThing {
+  const name = unturned(run.run_name || run.file_name || '');
+  const hardware = machineName(run.hardware_profile ?? '');
+  return { kind: 'run', id: run.execution_id, name, hardware, per_hour: price === null ? null : String(price) };
 }
 
 /** Return the price of everything that is billed now, in credits per hour: the sum of the known prices. */

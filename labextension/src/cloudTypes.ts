@@ -56,8 +56,12 @@ export interface CloudFeed {
 export interface RunRow {
   id: string;
   name: string;
-  /** First line of the code; empty if only the cloud knows the run. */
+  /** Name that the author gave the run; empty without a name. */
+  runName: string;
+  /** First line of the code that isn't an import; empty if only the cloud knows the run. */
   line: string;
+  /** Last value of the run's score, such as `accuracy 0.96`; empty without a score. */
+  score: string;
   state: string;
   isActive: boolean;
   /** Reason of a failure; empty after a success, or if the reason is unknown. */

@@ -136,6 +136,7 @@ function rows(count: number) {
 }
 
 const listed = {
+  getCount: () => null,
   ...{ now: NOW, getBill: computeRowBill, onMenu: nothing, onOpen: nothing, onAbort: nothing, onRerun: nothing },
   onGoToCell: nothing
 };

@@ -4,7 +4,7 @@ import { trans } from './trans';
 import { MachineRow } from './types';
 
 /** Words of the server for unknown values. */
-const UNKNOWN = ['', '–', 'none', 'unknown', 'no price'];
+const UNKNOWN = ['', '–', 'none', 'unknown'];
 
 export const hasValue = (words: string): boolean => !UNKNOWN.includes(words);
 
@@ -14,7 +14,7 @@ export function availability({ allowed, free }: Pick<MachineRow, 'allowed' | 'fr
     return { kind: 'no', word: trans.__('not in your quota') };
   }
   return free === 'yes'
-    ? { kind: 'yes', word: trans.__('free') }
+    ? { kind: 'yes', word: trans.__('available') }
     : free === 'no'
       ? { kind: 'no', word: trans.__('taken') }
       : { kind: 'unknown', word: trans.__('not known') };
@@ -22,18 +22,22 @@ export function availability({ allowed, free }: Pick<MachineRow, 'allowed' | 'fr
 
 /** Return the price of a minute, as most runs last a few minutes; null without a price. */
 export function perMinute({ price_per_hour: price }: Pick<MachineRow, 'price_per_hour'>): string | null {
-  return hasValue(price) ? credits(Number(price) / 60) : null;
+  return Number(price) ? credits(Number(price) / 60) : null;
 }
 
-/** Return memory, price and availability in a line. */
+/** Return the price of a machine in words. A machine without a published price may cost credits. */
+export function priceWords({ price_per_hour: price }: Pick<MachineRow, 'price_per_hour'>): string {
+  return price === 'free'
+    ? trans.__('free of charge')
+    : hasValue(price)
+      ? trans.__('%1 credits/h', price)
+      : trans.__('price unknown, may cost credits');
+}
+
+/** Return memory, price and availability in a line; each has its place, also if unknown. */
 export function machineFacts(machine: MachineRow): string {
   const { kind, word } = availability(machine);
   const dot = { yes: '●', no: '○', unknown: '' }[kind];
-  return [
-    hasValue(machine.memory_gib) ? trans.__('%1 GiB', machine.memory_gib) : '',
-    hasValue(machine.price_per_hour) ? trans.__('%1 credits/h', machine.price_per_hour) : trans.__('no price'),
-    kind === 'unknown' ? '' : `${dot} ${word}`
-  ]
-    .filter(Boolean)
-    .join(' · ');
+  const memory = hasValue(machine.memory_gib) ? trans.__('%1 GiB', machine.memory_gib) : '–';
+  return [memory, priceWords(machine), `${dot} ${word}`.trim()].join(' · ');
 }

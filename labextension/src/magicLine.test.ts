@@ -1,6 +1,16 @@
 import { expect, test } from 'vitest';
 
-import { adviceIn, withoutMagic, hintsIn, isRemote, readMachine, onMachine, otherMagic, withOption } from './magicLine';
+import {
+  adviceIn,
+  hintsIn,
+  isRemote,
+  mayAdd,
+  onMachine,
+  otherMagic,
+  readMachine,
+  withOption,
+  withoutMagic
+} from './magicLine';
 
 test('a plain cell gets a line of its own', () => {
   expect(onMachine('print(1)', 'gpu.a100')).toBe('%%lk_run --gpu A100\nprint(1)');
@@ -73,7 +83,8 @@ test('a notebook that somebody sent offers no other option than a hint has', () 
     '--in größe',
     '--carry',
     '--sync',
-    '--timeout 120'
+    '--timeout 120',
+    '--max-cost 0.01'
   ];
   const files = ['--files data/train.csv', '--files "models/**/*.py"'];
   expect(hintsIn({ lk_jupyter_hints: [...options, ...files] })).toEqual([...options, ...files]);
@@ -99,4 +110,17 @@ test('a notebook that somebody sent offers no other option than a hint has', () 
   }
   expect(hintsIn(undefined)).toEqual([]);
   expect(hintsIn({ lk_jupyter_hints: Array(1e6).fill('--carry') }).length).toBeLessThan(20);
+});
+
+test('a hint limits the cost of a cell and never raises its limit', () => {
+  const cell = '%%lk_run --gpu A100\ntrain()';
+  expect(withOption(cell, '--max-cost 0.01')).toBe('%%lk_run --gpu A100 --max-cost 0.01\ntrain()');
+  const offers = [
+    '%%lk_run',
+    '%%lk_run --max-cost 0.5',
+    '%%lk_run --max-cost 0.01',
+    '%%lk_run --max-cost=0.001',
+    'print()'
+  ];
+  expect(offers.map(source => mayAdd(source, '--max-cost 0.01'))).toEqual([true, true, false, false, false]);
 });

@@ -65,7 +65,7 @@ const REPEATED = new Set(['-r', '--requirements', '--in', '--inputs', '--out', '
 
 /** Options that a hint may add: a machine, a package or a variable, a file below the folder, a number. */
 const HINT =
-  /^(?:--(?:gpu|machine) [\w.+-]{1,100}|-r [\w.[\]-]{1,100}|--in [\p{L}\p{N}_]{1,100}|--sync|--carry|--fresh|--timeout \d{1,9})$/u;
+  /^(?:--(?:gpu|machine) [\w.+-]{1,100}|-r [\w.[\]-]{1,100}|--in [\p{L}\p{N}_]{1,100}|--sync|--carry|--fresh|--timeout \d{1,9}|--max-cost \d{1,4}(?:\.\d{1,4})?)$/u;
 const FILES = /^--files (?![/~])(?!.*\.\.)(?:[\p{L}\p{N}_./-]{1,200}|"[\p{L}\p{N}_./*-]{1,200}")$/u;
 
 /** Maximum number of hints of one output, and of characters of an error that are read. */
@@ -101,6 +101,13 @@ export function adviceIn({ ename, evalue }: { ename?: unknown; evalue?: unknown 
     return options.filter(option => ['--sync', '--fresh'].includes(option));
   }
   return options.length === 1 && !advice.includes('Example:') ? options.filter(isHint) : [];
+}
+
+/** Return whether a button may add an option to a cell: none raises the maximum cost that the user chose. */
+export function mayAdd(source: string, option: string): boolean {
+  const [, limit] = /^--max-cost (.*)/.exec(option) ?? [];
+  const current = readOption(source, '--max-cost');
+  return isRemote(source) && (!limit || current === null || Number(limit) < Number(current));
 }
 
 /** Add an option such as `--timeout 120` to the line of a cell; replace another value of the same option. */

@@ -3,6 +3,7 @@ import { JupyterFrontEnd } from '@jupyterlab/application';
 import { Notification } from '@jupyterlab/apputils';
 import { NotebookPanel } from '@jupyterlab/notebook';
 import { MenuSvg } from '@jupyterlab/ui-components';
+import { ElementARIAAttrs, h, VirtualElement } from '@lumino/virtualdom';
 import { Menu } from '@lumino/widgets';
 
 import { Cloud } from './cloud';
@@ -42,12 +43,27 @@ export async function loadExtension({ content, sessionContext }: NotebookPanel):
   return true;
 }
 
+/** Draw the facts of a machine in columns. */
+class ColumnRenderer extends MenuSvg.Renderer {
+  renderLabel(data: Menu.IRenderData): VirtualElement {
+    const facts = data.item.label.split(' · ');
+    return facts.length > 1
+      ? h.div({ className: 'lm-Menu-itemLabel lk-columns' }, ...facts.map(fact => h.span(fact)))
+      : super.renderLabel(data);
+  }
+
+  createItemARIA(data: Menu.IRenderData): ElementARIAAttrs {
+    return { ...super.createItemARIA(data), 'aria-label': data.item.label };
+  }
+}
+
 /**
  * Build a menu of machines with the facts of the picker: a machine in the menu runs the selected cells, a machine in
  * the submenu is chosen only. The machine of the notebook is marked.
  */
 export async function buildMenu(cloud: Cloud, { commands }: JupyterFrontEnd): Promise<Menu> {
-  const [menu, choices] = [new MenuSvg({ commands }), new MenuSvg({ commands })];
+  const renderer = new ColumnRenderer();
+  const [menu, choices] = [new MenuSvg({ commands, renderer }), new MenuSvg({ commands, renderer })];
   choices.title.label = trans.__('Choose a machine for the notebook');
   for (const [machine, facts] of await listMachines(cloud)) {
     menu.addItem({ command: COMMANDS.runOn, args: asUiCall({ machine, facts }) });

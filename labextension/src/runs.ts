@@ -135,7 +135,9 @@ function rowFromWorkload(run: Workload, prices: Map<string, number | null>, ahea
   return {
     id: run.execution_id,
     name: unturned(run.run_name || '') || plainName(run.file_name) || run.execution_id.slice(0, 8),
+    runName: unturned(run.run_name || ''),
     line: '',
+    score: '',
     reason: '',
     state: (run.status ?? '').toLowerCase(),
     isActive: true,
@@ -163,7 +165,9 @@ export function rowFromRecord(
   return {
     id: run.execution_id,
     name: plainName(run.file_name) || run.execution_id.slice(0, 8),
+    runName: '',
     line: '',
+    score: '',
     reason: '',
     state,
     isActive: !hasEnded(run),
@@ -190,9 +194,11 @@ function rowFromJournal(run: JournalRun, listed: RunRow | undefined): RunRow {
       run.line ||
       listed?.name ||
       run.execution_id!.slice(0, 8),
+    runName: unturned(run.run_name || ''),
     line: run.run_name || run.notebook ? run.line : '',
+    score: scoreLabel(run.summary),
     reason: run.reason,
-    state: listed?.state ?? run.state,
+    state: listed ? finalState(listed.state, run) : run.state,
     isActive: listed?.isActive ?? run.going_on,
     machine: run.machine ?? listed?.machine ?? '',
     pricePerHour,
@@ -204,6 +210,22 @@ function rowFromJournal(run: JournalRun, listed: RunRow | undefined): RunRow {
     cellId: run.cell_id,
     group: run.group
   };
+}
+
+/** States of a run that was stopped and returned its variables. The cloud knows only the exit code of such a run. */
+const SELF_ENDED = new Set(['aborted', 'timeout']);
+
+/** Return the final state of a run: the cloud's, except for a run that ended itself after a request to stop. */
+export function finalState(cloudState: string, row: { state: string } | null | undefined): string {
+  return row && SELF_ENDED.has(row.state) && hasEnded({ status: cloudState }) ? row.state : cloudState;
+}
+
+/** Return the score of a run as text, such as `accuracy 0.96`; empty without a score. */
+function scoreLabel(summary: JournalRun['summary'] | undefined): string {
+  const { score, score_name: name } = (summary ?? {}) as { score?: unknown; score_name?: unknown };
+  return typeof score === 'number' && typeof name === 'string'
+    ? `${unturned(name)} ${Number(score.toPrecision(4))}`
+    : '';
 }
 
 /** Return the bill of an ended run from the journal. */

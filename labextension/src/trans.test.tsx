@@ -16,6 +16,7 @@ import { MachinePicker } from './components/MachinePicker';
 import { Marked } from './components/Marked';
 import { MetricsPlot } from './components/MetricsPlot';
 import { Notice } from './components/Notice';
+import { NameForm, OfferForm } from './components/OfferForm';
 import { Once } from './components/Once';
 import { OptionsForm } from './components/OptionsForm';
 import { Preview } from './components/Preview';
@@ -188,8 +189,10 @@ const run = (id: string, isActive: boolean, costIs: CostIs = 'billed') => ({
   },
   ...{ record: null, storedBill: bills[costIs], notebook: 'DATA', cellId: 'DATA', group: null }
 });
+const form = { title: 'DATA', verb: 'DATA', onStart: nothing, onCancel: nothing };
+const offer = (free: boolean | null) => ({ id: `DATA${free}`, label: 'DATA', per_hour: '1.59', free });
 const list = {
-  ...{ now: 9, onMenu: nothing, getBill: ({ storedBill }: { storedBill: Bill }) => storedBill },
+  ...{ now: 9, getCount: () => 5, onMenu: nothing, getBill: ({ storedBill }: { storedBill: Bill }) => storedBill },
   ...{ onOpen: nothing, onAbort: nothing, onRerun: nothing, onGoToCell: nothing }
 };
 const row = (id: string, ended: boolean) => ({
@@ -410,6 +413,15 @@ const VIEWS: Record<string, [() => ReactElement, (() => unknown)?]> = {
       </>
     ),
     () => fireEvent.input(screen.getAllByRole('searchbox')[1], { target: { value: 'none' } })
+  ],
+  OfferForm: [
+    () => (
+      <>
+        <OfferForm {...form} offers={[offer(null), offer(false)]} note="DATA" balance={0.5} />
+        <OfferForm {...form} offers={[offer(true)]} note="DATA" balance={50} />
+        <NameForm {...form} note="DATA" />
+      </>
+    )
   ],
   RunLog: [() => <RunLog total={0} live="DATA" ended load={() => new Promise(nothing)} />],
   RunsTable: [

@@ -854,7 +854,7 @@ export interface JournalRun {
   notebook: string | null;
   cell_id: string | null;
   code_hash: string;
-  /** First line of its code, without magics and comments. */
+  /** First line of its code, without magics, comments and imports. */
   line: string;
   machine: string | null;
   price_per_hour: string | null;
@@ -1033,6 +1033,11 @@ export interface MyOrg {
   billing_details?: OrgBillingDetails | null;
   role?: string;
   is_default?: boolean | null;
+}
+
+/** An API key to create. */
+export interface NewKey {
+  name: string;
 }
 
 /** A volume to create. */
@@ -1226,6 +1231,34 @@ export interface RenameVMResponse {
   display_name?: string | null;
 }
 
+/** A VM or a model to start; the price is in credits per hour, as decimal text. */
+export interface RentOffer {
+  id: string;
+  label: string;
+  per_hour: string;
+  /** Whether it is available now; None if the cloud doesn't report it. */
+  free: boolean | null;
+}
+
+/** What can be started, cheapest first, spot VMs last; `note` is what a user must know before. */
+export interface RentOffers {
+  offers: RentOffer[];
+  note: string;
+}
+
+/** The chosen offer, and the price that its user confirmed. */
+export interface RentRequest {
+  offer: string;
+  /** Credits; a higher price starts nothing. */
+  per_hour: string;
+}
+
+/** A VM or a deployment that starts. */
+export interface Rented {
+  id: string;
+  name: string;
+}
+
 /** A replica of the model; the replica answers once `healthy` is true. */
 export interface Replica {
   replica_id: string;
@@ -1258,6 +1291,12 @@ export interface RoutePromptResponse {
   complexity?: string | null;
   score?: number | null;
   model?: string | null;
+}
+
+/** A run as one HTML file, and the name of the file. */
+export interface RunPage {
+  name: string;
+  html: string;
 }
 
 /** Measurements of a running script; times in seconds. */
@@ -1413,6 +1452,12 @@ export interface StoragePreview {
   kind?: 'table' | 'value' | '';
   /** The path by which a run opens it. */
   remote?: string;
+}
+
+/** A new API key, whose secret is in a file. */
+export interface StoredKey {
+  name: string;
+  path: string;
 }
 
 /** How a run ended. */

@@ -68,12 +68,14 @@ def low_balance_notices(
     if available is None or most is None or available >= most:
         return []
     cap = max(available, Decimal(0)).quantize(Decimal("0.0001"))
-    lower = f"Limit it: --max-cost {cap.normalize():f}. " if limits and cap * _AMPLE_LATER > most else ""
+    option = f"--max-cost {cap.normalize():f}" if limits and cap * _AMPLE_LATER > most else ""
+    lower = f"Limit it: {option}. " if option else ""
     return [
         Notice(
             f"{credits_label(available)} left, and {what} can cost {credits_label(most)}: the cloud may stop it "
             f"early. {lower}{TOP_UP}",
             WARNING,
+            option,
         )
     ]
 

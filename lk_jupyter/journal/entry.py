@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import sys
 from collections.abc import Iterable
@@ -64,6 +65,10 @@ SUBMITTING, REFUSED = "submitting", "refused"
 ENDED = FINAL_STATES | {REFUSED}
 TABLE = "runs"
 
+#: The start of a line that imports: such a line doesn't show the purpose of a cell.
+_IMPORT = re.compile(r"(?:import|from)\s")
+_LONG_IMPORT = re.compile(r"^from [\w.]{1,200} import \([^()]{0,2000}\)", re.MULTILINE)
+
 #: Characters of a title.
 LONGEST_TITLE = 40
 
@@ -114,11 +119,13 @@ class JournalEntry:
 
     @property
     def first_line(self) -> str:
-        """The line that people know the code by: no magic, no comment, no secret."""
+        """The line that people know the code by: no magic, no comment, no import, no secret."""
         from lk_jupyter.text.secrets import redact  # noqa: PLC0415 (takes long to import)
 
-        lines = [line.strip() for line in self.code.splitlines()]
-        return redact(next((line for line in lines if line and not line.startswith(("%", "!", "#"))), ""))
+        lines = [line.strip() for line in _LONG_IMPORT.sub("", self.code).splitlines()]
+        code = [line for line in lines if line and not line.startswith(("%", "!", "#"))]
+        first = next((line for line in code if not _IMPORT.match(line)), code[0] if code else "")
+        return redact(first)
 
     @property
     def title(self) -> str:

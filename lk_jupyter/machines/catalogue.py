@@ -119,9 +119,16 @@ def _profile_name(wish: str) -> str:
     return name if "." in name or name == "cpu" else f"gpu.{name}"
 
 
+def machine_name(profile: str) -> str:
+    """Return the name that people read for a machine type: ``gpu.a100`` is ``A100``."""
+    return profile[4:].upper() if profile.startswith("gpu.") else profile
+
+
 def price_label(machine: MachineType) -> str:
-    """Return the price of a machine in words, such as ``1.59 credits/h``."""
-    return "no price" if machine.price_per_hour is None else f"{machine.price_per_hour.normalize():f} credits/h"
+    """Return the price of a machine in words, such as ``1.59 credits/h``; an unknown price isn't free."""
+    if machine.price_per_hour is None:
+        return "price unknown"
+    return f"{machine.price_per_hour.normalize():f} credits/h" if machine.price_per_hour else "free of charge"
 
 
 def hourly_price(machine: MachineType | None) -> Decimal | None:

@@ -94,4 +94,4 @@ def _figure_text(figure: int | None) -> str:
 
 
 def _price_text(price: Decimal | None) -> str:
-    return "no price" if price is None else f"{price:.2f}"
+    return "unknown" if price is None else f"{price:.2f}" if price else "free"

@@ -27,7 +27,8 @@ from lk_jupyter.runs.history.export import render_script
 from lk_jupyter.runs.history.history import find_run, history
 from lk_jupyter.runs.history.rerun import rebuild_run, stored_request
 from lk_jupyter.runs.observers.default import default_observers
-from lk_jupyter.session import current
+from lk_jupyter.runs.outcome import SHORT_ID
+from lk_jupyter.session import Session, current
 from lk_jupyter.text.secrets import LineRedactor, redact
 from lk_jupyter.text.terminal import plain
 from lk_jupyter.text.units import size_label
@@ -135,30 +136,45 @@ def lk_rerun(options: RerunOptions, shell: InteractiveShell) -> None:
 
 @magic(ExportOptions)
 def lk_export(options: ExportOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
-    """Write a script that repeats a run with Python alone; the script reads the key from LK_API_KEY.
+    """Write a script that repeats a run with Python alone, or a page that shows the run.
+
+    The script reads the key from LK_API_KEY. ``--html`` writes one HTML file with curves, figures, code, environment,
+    cost and log, without secrets and scripts.
 
     Examples::
 
         %lk_export 3f0c
         %lk_export 3f0c train.sh
+        %lk_export 3f0c train.html --html
     """
     session = current()
+    if options.html:
+        _export_page(session, options)
+        return
     name, entry = find_run(session, options.run)
     request = stored_request(name, entry)
     script = render_script(request, session.base_url, org=session.target.org, title=f"Repeats run {name}.")
     if options.file is None:
         show_text(script)
         return
-    path = _write_script(Path(options.file).expanduser(), script)
+    path = _write_file(Path(options.file).expanduser(), script, 0o755)
     show_text(f"Wrote {path}. Repeat the run: LK_API_KEY=… sh {path}")
 
 
-def _write_script(path: Path, script: str) -> Path:
+def _export_page(session: Session, options: ExportOptions) -> None:
+    from lk_jupyter.views.run_page import render_run  # noqa: PLC0415 (for users who share a run)
+
+    name, _ = find_run(session, options.run)
+    path = Path(options.file or f"run-{name[:SHORT_ID]}.html").expanduser()
+    show_text(f"Wrote {_write_file(path, render_run(session, name), 0o644)}. It contains no secret and no script.")
+
+
+def _write_file(path: Path, content: str, mode: int) -> Path:
     if path.exists():
         raise UsageError(f"'{path}' already exists. Nothing was written. Give another name, or delete it first.")
     try:
-        path.write_text(script, encoding="utf-8")
-        path.chmod(0o755)
+        path.write_text(content, encoding="utf-8")
+        path.chmod(mode)
     except OSError as error:
         raise UsageError(f"Can't write '{path}': {error.strerror}.") from None
     return path

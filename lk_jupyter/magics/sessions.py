@@ -226,7 +226,7 @@ def _await_interrupt(warm: WarmPython, view: CellView, cell: Asked | None, stop:
             view.stopping()
             view.follow(cell)
             view.close(cell, "interrupted")
-            return f"the cell was interrupted. Session {warm.name} is still active with its variables. {billed}"
+            return f"You stopped this cell. Its session keeps the variables.{'' if view.shows_bill else ' ' + billed}"
     except KeyboardInterrupt:
         cell.forget()
         return f"Stopped waiting. The cell may still run in session {warm.name}. {billed}"
@@ -262,6 +262,11 @@ class CellView:
         self._error: Message = {}  # the newest error, which may be the last thing that the cell does
         self._failed_at = 0.0
         self._after_error: list[Frame] = []  # such as figures, which come after the error that ends a cell
+
+    @property
+    def shows_bill(self) -> bool:
+        """Whether the header shows how to end the bill of the session."""
+        return any(notice.startswith("Billed until") for notice in self._notices)
 
     def follow(self, cell: Asked) -> None:
         """Show the outputs until the cell has ended."""

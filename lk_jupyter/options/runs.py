@@ -632,4 +632,5 @@ class ExportOptions(Options):
     """Options of ``%lk_export``."""
 
     run: str = _run_field()
-    file: str | None = word("File to write. Default: show the script.", None)
+    file: str | None = word("File to write. Default: show the script; with --html, run-ID.html.", None)
+    html: bool = switch("Write a page with curves, figures, code and cost.")

@@ -206,7 +206,8 @@ def _failed(record: ExecutionRecord) -> str:
 
 
 def _timed_out(record: ExecutionRecord) -> str:
-    return f"ran out of time{_details(record)}.\nRaise the limit: --timeout SECONDS"
+    reason = platform_words(record).rstrip(".") or "its time limit was reached"
+    return f"was stopped: {reason}.\nRaise the limit: --timeout SECONDS"
 
 
 def _stopped_text(record: ExecutionRecord) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
@@ -154,6 +155,49 @@ class MachineDefault(BaseModel):
     said: list[str]
 
 
+class RentOffer(BaseModel):
+    """A VM or a model to start; the price is in credits per hour, as decimal text."""
+
+    id: str
+    label: str
+    per_hour: str
+    free: bool | None = Field(description="Whether it is available now; None if the cloud doesn't report it.")
+
+
+class RentOffers(BaseModel):
+    """What can be started, cheapest first, spot VMs last; ``note`` is what a user must know before."""
+
+    offers: list[RentOffer]
+    note: str
+
+
+class RentRequest(BaseModel):
+    """The chosen offer, and the price that its user confirmed."""
+
+    offer: str = Field(max_length=300)
+    per_hour: Decimal = Field(ge=0, description="Credits; a higher price starts nothing.")
+
+
+class Rented(BaseModel):
+    """A VM or a deployment that starts."""
+
+    id: str
+    name: str
+
+
+class NewKey(BaseModel):
+    """An API key to create."""
+
+    name: str = Field(max_length=255)
+
+
+class StoredKey(BaseModel):
+    """A new API key, whose secret is in a file."""
+
+    name: str
+    path: str
+
+
 class JournalRun(BaseModel):
     """A run that was started on this machine; moments are Unix seconds, credits decimal text."""
 
@@ -164,7 +208,7 @@ class JournalRun(BaseModel):
     notebook: str | None
     cell_id: str | None
     code_hash: str
-    line: str = Field(description="First line of its code, without magics and comments.")
+    line: str = Field(description="First line of its code, without magics, comments and imports.")
     machine: str | None
     price_per_hour: str | None
     options: dict[str, Any]
@@ -283,6 +327,13 @@ class StreamFinished(BaseModel):
     """The last event of a run."""
 
     finished: StreamEnd
+
+
+class RunPage(BaseModel):
+    """A run as one HTML file, and the name of the file."""
+
+    name: str
+    html: str
 
 
 class StreamTrouble(BaseModel):

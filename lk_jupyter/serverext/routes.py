@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lk_jupyter.serverext import account, journal, kernels, machines, storage, stream
+from lk_jupyter.serverext import account, journal, kernels, machines, rent, storage, stream
 from lk_jupyter.serverext.base import Handler, Unknown
 from lk_jupyter.serverext.proxy import Proxy
 
@@ -17,10 +17,14 @@ ROUTES: tuple[tuple[str, type[Handler | kernels.StartQuestionsSocket]], ...] = (
     ("journal", journal.JournalHandler),
     (f"journal/{_ID}/code", journal.Code),
     (f"runs/{_ID}/stream", stream.StreamHandler),
+    (f"runs/{_ID}/page", stream.PageHandler),
     ("burn-rate", account.BurnRate),
     ("kernels/questions", kernels.StartQuestionsSocket),
     ("machines", machines.MachinesHandler),
     ("machines/default", machines.Default),
+    ("rent/vms", rent.VmRental),
+    ("rent/deployments", rent.DeploymentRental),
+    ("rent/keys", rent.KeyCreation),
     ("storage/list", storage.ListingHandler),
     ("storage/info", storage.Info),
     ("storage/preview", storage.PreviewHandler),

@@ -22,6 +22,7 @@ from lk_jupyter.serverext.request_problem import RequestProblem
 if TYPE_CHECKING:
     from lk_jupyter.api._events import StreamEvent
     from lk_jupyter.api._http import EventStream
+    from lk_jupyter.connection.connection import Connection
     from lk_jupyter.serverext.outputs import OutputsHandler
 
 #: Seconds of silence after which a comment is sent, so that nothing between takes the stream for dead.
@@ -68,6 +69,23 @@ class StreamHandler(Handler):
         except StreamClosedError:
             return
         await self.finish(set_content_type="text/event-stream")
+
+
+class PageHandler(Handler):
+    """A run as one HTML file to share."""
+
+    @guarded
+    async def get(self, execution_id: str) -> None:
+        """Return the page of a run that has ended, for the browser to save: this server never serves it as HTML."""
+        upstream = await self.desk.upstream()
+        html = await asyncio.to_thread(_render_page, upstream.connection, execution_id)
+        self.finish({"name": f"run-{execution_id[:8]}.html", "html": upstream.hide(html)})
+
+
+def _render_page(connection: Connection, execution_id: str) -> str:
+    from lk_jupyter.views.run_page import render_run  # noqa: PLC0415 (at first use)
+
+    return render_run(connection, execution_id)
 
 
 class _Reader:

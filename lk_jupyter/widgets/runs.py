@@ -11,7 +11,7 @@ from lk_jupyter.account.low_balance import low_balance_notices
 from lk_jupyter.api.execution import is_final
 from lk_jupyter.api.states import state_label
 from lk_jupyter.journal.journal import journal
-from lk_jupyter.machines.catalogue import price_label
+from lk_jupyter.machines.catalogue import machine_name, price_label
 from lk_jupyter.options.calls import check_call
 from lk_jupyter.options.runs import HistoryOptions
 from lk_jupyter.runs.history.diff import compare, read_side
@@ -139,7 +139,7 @@ class Runs(View):
         """Return machine, price and maximum cost of a repetition of a run."""
         current = session.current()
         package = rebuild_run(current, run, journal().get(run))
-        words = f"{package.machine.hardware_profile} at {price_label(package.machine)}, {package.at_most}"
+        words = f"{machine_name(package.machine.hardware_profile)} at {price_label(package.machine)}, {package.at_most}"
         return "; ".join([words, *map(str, low_balance_notices(current, package.worst_case))])
 
     @user_action

@@ -74,7 +74,7 @@ def test_memory_and_card_are_read_from_the_profile():
 
 
 def test_a_price_is_said_per_hour():
-    assert [price_label(machine) for machine in (TYPES[0], TYPES[-1])] == ["1.19 credits/h", "no price"]
+    assert [price_label(machine) for machine in (TYPES[0], TYPES[-1])] == ["1.19 credits/h", "price unknown"]
 
 
 A100 = MachineType(hardware_profile="gpu.a100", price_per_hour="1.59")

@@ -89,7 +89,7 @@ def test_a_cell_shows_its_id_the_log_and_one_receipt(notebook):
     first, log, last = notebook.run(PLAIN)
     run_id = re.search(ID, text(first))[0]
     assert f"Follow: %lk_attach {run_id[:8]}. Stop: %lk_abort {run_id[:8]}" in text(first)
-    assert "gpu.a100 at 1.59 credits/h" in text(first)
+    assert "A100 at 1.59 credits/h" in text(first)
     assert text(log) == "in the log\n"
     assert re.search(rf"✓ completed .* credits · run {run_id}", text(last))
     assert receipts(notebook.cells) == [run_id]

@@ -17,7 +17,7 @@ def texts(cell):
 
 def test_before_a_run_its_price_and_the_most_that_it_may_cost_are_told(kernel):
     cell = kernel.run("%%lk_run --gpu A100 --timeout 600\nprint(1)")
-    assert texts(cell)[0] == "◌ submitting · gpu.a100 at 1.59 credits/h · at most 0.2650 credits (time limit 600 s)"
+    assert texts(cell)[0] == "◌ submitting · A100 at 1.59 credits/h · at most 0.2650 credits (time limit 600 s)"
     cell = kernel.run("%%lk_run --machine cpu\nprint(1)")
     assert texts(cell)[0] == "◌ submitting · cpu · price unknown, 600 s at most"
 
@@ -174,7 +174,7 @@ def test_the_meter_counts_time_and_cost_up_to_the_time_limit_which_it_says_once(
     cell = kernel.run(f"%%lk_run --gpu B200 --timeout 50\n{code}", on=go_on)
     metered = next(text for text in texts(cell) if "≈" in text)
     state, machine, seconds, cost, run = metered.split(" · ")
-    assert (state, machine) == ("● running", "gpu.b200 at 6.49 credits/h")
+    assert (state, machine) == ("● running", "B200 at 6.49 credits/h")
     assert cost.startswith("≈ 0.00")
     assert re.fullmatch(r"\d+ s of 50 s", seconds)
     headers = [content["data"][RUN_MIME] for kind, content in cell.messages if RUN_MIME in content.get("data", {})]
@@ -189,7 +189,7 @@ def test_a_run_beyond_a_budget_is_refused_in_one_line_that_says_how_to_raise_it(
     before = cloud.client.billing.history().total
     cell = kernel.run("%%lk_run --gpu A100\nprint(1)")
     kernel.run("%env LK_NOTEBOOK_BUDGET=")
-    assert cell.shown == ["✗ refused · gpu.a100 at 1.59 credits/h"]
+    assert cell.shown == ["✗ refused · A100 at 1.59 credits/h"]
     assert cell.error["ename"] == "UsageError"
     assert "The notebook budget is 0.0100 credits" in cell.error["evalue"]
     assert "%env LK_NOTEBOOK_BUDGET=" in cell.error["evalue"]

@@ -171,7 +171,7 @@ def test_an_interrupt_interrupts_the_cell_and_leaves_the_session(notebook):
         on=notebook.interrupt_when(lambda cell: "up\n" in cell.text),
     )
     assert cell.error["ename"] == "KeyboardInterrupt"
-    assert "the cell was interrupted. Session shared is still active with its variables." in cell.error["evalue"]
+    assert "You stopped this cell. Its session keeps the variables." in cell.error["evalue"]
     assert "until you stop it: %lk_sessions stop shared" in cell.error["evalue"]
     assert notebook.run("%%lk_run --session shared\nprint(kept)").text == "5\n"
 

@@ -7,7 +7,7 @@ from lk_jupyter.magics._output.unfinished_runs import update_states
 
 def test_the_log_is_printed_and_the_end_is_said_once(signed_in, run_cell):
     shown = run_cell("%%lk_run --gpu A100\nprint('from the run')")
-    assert "submitting · gpu.a100 at 1.59 credits/h" in shown
+    assert "submitting · A100 at 1.59 credits/h" in shown
     assert "\nfrom the run\n" in shown
     assert shown.count("completed") == 1
     assert " credits · run " in shown

@@ -57,7 +57,7 @@ def test_a_stopped_run_returns_its_state_and_is_aborted(session):
 
 def test_a_run_returns_its_state_before_its_time_limit(session):
     run = train(session, timeout=4)
-    with pytest.raises(RunFailed, match="ran out of time"):
+    with pytest.raises(RunFailed, match="was stopped: its time limit was reached"):
         run.result()
     assert run.record.status == "timeout"
     assert run.outputs()["model"]["step"] >= 1

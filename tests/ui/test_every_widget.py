@@ -14,7 +14,7 @@ from ui.notebook import LOOK, NIGHT
 #: The call of each widget, and words of it that stay in the notebook.
 ALL = {
     "login": ("Login()", "Signed in as"),
-    "machine-picker": ("MachinePicker(memory='40 GB', limit='10 min')", "gpu.h100"),
+    "machine-picker": ("MachinePicker(memory='40 GB', limit='10 min')", "H100"),
     "form": ("form_for(RunOptions(gpu='A100', timeout=120))", "--gpu A100 --timeout 120"),
     "run-view": ("RunView(run)", "epoch 40"),
     "run-metrics": ("RunMetrics(run)", "simulated GPU"),

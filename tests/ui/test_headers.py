@@ -39,7 +39,7 @@ def test_status_lines_and_widgets_stay_true_after_a_reload_and_a_restart(open_no
     first.touch()
     expect(book.header(2)).to_contain_text(re.compile("CompletedA100.*credits"))
     expect(book.output(2)).to_contain_text(re.compile("begun\\s+ended"))
-    book.keeps("✓ completed · gpu.a100 at ")
+    book.keeps("✓ completed · A100 at ")
     expect(book.output(2)).not_to_contain_text("%lk_attach")
     book.pictures("header-reloaded")
     expect(living).to_be_visible()

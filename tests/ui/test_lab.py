@@ -87,7 +87,7 @@ time.sleep(50)""",
     expect(book.output(1)).to_contain_text("working")
     (run,) = (run for run in cloud.client.workloads.list() if run.run_name == "to-be-interrupted")
     book.interrupt()
-    expect(book.output(1)).to_contain_text("KeyboardInterrupt: The run was aborted")
+    expect(book.output(1)).to_contain_text("KeyboardInterrupt: You stopped this run.")
     record = cloud.client.execution.get(run.execution_id)
     interrupted = "failed", 130  # the run returned its variables and ended itself
     assert record.status == "aborted" or (record.status, record.return_code) == interrupted

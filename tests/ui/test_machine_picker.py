@@ -35,11 +35,11 @@ def test_a_machine_is_found_chosen_made_the_default_and_run_on(open_notebook, ac
     shown.get_by_label("Time limit").fill("10 min")
     expect(shown.get_by_role("row").nth(1)).to_contain_text("0.2650 credits")
     shown.get_by_label("Only available now").check()
-    expect(shown.get_by_role("radio", name="gpu.h100")).to_have_count(0)
+    expect(shown.get_by_role("radio", name="H100")).to_have_count(0)
 
     shown.get_by_role("button", name="Cheapest match").focus()
     page.keyboard.press("Enter")
-    expect(shown.get_by_role("radio", name="gpu.a100")).to_be_checked()
+    expect(shown.get_by_role("radio", name="A100")).to_be_checked()
     shown.get_by_role("button", name="Price/h").press("Enter")
     expect(shown.get_by_role("columnheader", name="Price/h")).to_have_attribute("aria-sort", "descending")
     expect(shown.get_by_role("radio").first).to_have_accessible_name("gpu.b300")

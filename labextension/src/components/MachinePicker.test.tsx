@@ -41,7 +41,7 @@ test('a heading sorts by its column, and the other way round when it does alread
 
 test('a machine is chosen by its radio button, and says what it costs at most', () => {
   const { onChoose } = show();
-  fireEvent.click(screen.getByRole('radio', { name: 'gpu.a100' }));
+  fireEvent.click(screen.getByRole('radio', { name: 'A100' }));
   expect(onChoose).toHaveBeenCalledWith('gpu.a100');
   screen.getByRole('cell', { name: '0.2650 credits' });
 });
@@ -57,7 +57,7 @@ test('what says nothing of any machine has no column, and what is free is a word
   const heads = screen.getAllByRole('columnheader').map(head => head.textContent);
   expect(heads).toEqual(['Machine', 'Memory', 'Price/h', 'At most', 'Now']);
   expect(screen.getAllByRole('cell').map(cell => cell.textContent.trim())).toEqual([
-    ...['80 GiB', '1.59 0.0265 credits/min', '0.2650 credits', 'free'],
+    ...['80 GiB', '1.59 0.0265 credits/min', '0.2650 credits', 'available'],
     ...['80 GiB', '1.59 0.0265 credits/min', '0.2650 credits', 'taken']
   ]);
 });
@@ -68,18 +68,18 @@ test('where little room is, each machine is a card; the default has a star', () 
   show({ where: 'everywhere', value: 'gpu.a100', default: 'gpu.a100', actions, wish: { ...wish, limit: '10 min' } });
   const card = screen.getByRole('listitem').textContent;
   for (const words of [
-    'gpu.a100',
+    'A100',
     'Default machine',
     '1.59 credits/h',
     '0.0265 credits/min',
     '80 GiB',
-    'free',
+    'available',
     'at most 0.2650'
   ]) {
     expect(card).toContain(words);
   }
   screen.getByRole('button', { name: 'Run on it' });
-  screen.getByRole('button', { name: 'gpu.a100 is the default everywhere' });
+  screen.getByRole('button', { name: 'A100 is the default everywhere' });
 });
 
 test('filters are behind a funnel, which counts those that are set and is open then', () => {

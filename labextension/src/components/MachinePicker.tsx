@@ -1,6 +1,7 @@
 import React, { ReactNode, RefObject, useId, useLayoutEffect, useRef, useState } from 'react';
 
-import { availability, hasValue, perMinute } from '../machineFacts';
+import { machineName } from '../format';
+import { availability, hasValue, perMinute, priceWords } from '../machineFacts';
 import { trans } from '../trans';
 import { Icon, Signed } from './Icon';
 
@@ -69,7 +70,11 @@ export function MachinePicker(props: MachinePickerProps) {
       </p>
       {rows.length > 0 && <List {...props} change={change} />}
       <p className="lk-quiet lk-picker-status" role="status">
-        {rows.length ? trans.__('%1 Chosen: %2.', total, value) : problem ? '' : trans.__('Asking for machines …')}
+        {rows.length
+          ? trans.__('%1 Chosen: %2.', total, machineName(value))
+          : problem
+            ? ''
+            : trans.__('Asking for machines …')}
       </p>
       <div className="lk-row">
         {props.actions}
@@ -103,14 +108,15 @@ function useRoom(box: RefObject<HTMLDivElement>): boolean {
 }
 
 function defaultWords({ value, where, default: current }: MachinePickerProps): string {
+  const name = machineName(value);
   if (value === current) {
     return where === 'everywhere'
-      ? trans.__('%1 is the default everywhere', value)
-      : trans.__('%1 is the default here', value);
+      ? trans.__('%1 is the default everywhere', name)
+      : trans.__('%1 is the default here', name);
   }
   return where === 'everywhere'
-    ? trans.__('Make %1 the default everywhere', value)
-    : trans.__('Make %1 the default here', value);
+    ? trans.__('Make %1 the default everywhere', name)
+    : trans.__('Make %1 the default here', name);
 }
 
 type PartProps = MachinePickerProps & { change: (part: Partial<Wish>) => void };
@@ -206,11 +212,7 @@ function Cards({ rows, value, wish, default: usual, onChoose }: PartProps) {
           <li key={machine.profile} className={isChosen ? 'lk-chosen' : ''} onClick={() => onChoose(machine.profile)}>
             <div className="lk-card-line">
               <Choice {...{ group, machine, isChosen, onChoose }} isDefault={machine.profile === usual} />
-              <span>
-                {hasValue(machine.price_per_hour)
-                  ? trans.__('%1 credits/h', machine.price_per_hour)
-                  : trans.__('no price')}
-              </span>
+              <span>{priceWords(machine)}</span>
             </div>
             <div className="lk-card-line">
               <Memory machine={machine} rows={rows} />
@@ -342,7 +344,7 @@ function Choice({ group, machine: { profile }, isChosen, isDefault, onChoose }: 
   return (
     <span className="lk-choice">
       <label>
-        <input type="radio" name={group} checked={isChosen} onChange={() => onChoose(profile)} /> {profile}
+        <input type="radio" name={group} checked={isChosen} onChange={() => onChoose(profile)} /> {machineName(profile)}
       </label>
       {isDefault && (
         <span className="lk-star" title={trans.__('Default machine')}>

@@ -1,7 +1,7 @@
 import React, { KeyboardEvent, MouseEvent, useState } from 'react';
 
 import { trans } from '../trans';
-import { IconButton, IconName } from './Icon';
+import { Icon, IconButton, IconName } from './Icon';
 
 /** An action on a row: `words` for a menu, and `name`, which includes the row. */
 export interface Act {
@@ -79,6 +79,15 @@ export function Rows({ label, rows, none, onMenu }: RowsProps) {
         );
       })}
     </ul>
+  );
+}
+
+/** The button below a list that starts or creates another row. */
+export function StartButton({ label, isBusy, onClick }: { label: string; isBusy: boolean; onClick: () => void }) {
+  return (
+    <button type="button" className="lk-start" disabled={isBusy} onClick={onClick}>
+      <Icon name="more" /> {label} …
+    </button>
   );
 }
 

@@ -116,11 +116,20 @@ export function RunHeader({ header, chip, isStopping, ...on }: RunHeaderProps) {
         )}
       </div>
       {notes.map((note, at) => (
-        <div key={at} className="lk-run-header-note">
-          {linked(note)}
-        </div>
+        <Note key={at} text={note} />
       ))}
     </section>
+  );
+}
+
+/** A line below a header. A warning has an icon and a border. */
+function Note({ text }: { text: string }) {
+  const isWarning = text.startsWith('⚠');
+  return (
+    <div className={isWarning ? 'lk-run-header-note lk-run-header-warning' : 'lk-run-header-note'}>
+      {isWarning && <Icon name="warning" />}
+      <span>{linked(isWarning ? text.slice(1).trimStart() : text)}</span>
+    </div>
   );
 }
 

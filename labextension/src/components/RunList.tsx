@@ -2,10 +2,12 @@ import React, { KeyboardEvent, memo, MouseEvent, useLayoutEffect, useMemo, useRe
 
 import { Bill, costWords } from '../bill';
 import { RunRow } from '../cloudTypes';
-import { day, duration, machineName, when } from '../format';
+import { duration, machineName, when } from '../format';
+import { clock } from '../header';
 import { stateLabel } from '../runs';
 import { trans } from '../trans';
 import { Icon, IconButton, IconName } from './Icon';
+import { cellTitle, groupRuns } from './runGroups';
 import { Advice, SLOT } from './Sentence';
 import { useWindow } from './useWindow';
 
@@ -21,6 +23,8 @@ export interface RunListProps extends RunActions {
   runs: RunRow[];
   now: number;
   getBill: (run: RunRow, now: number) => Bill;
+  /** Return the number of a run's cell in its open notebook; null if the notebook isn't open. */
+  getCount: (run: RunRow) => number | null;
   /** Show the menu of a run at a position on the page. */
   onMenu: (run: RunRow, x: number, y: number) => void;
 }
@@ -46,7 +50,7 @@ export function errorName(reason: string): string {
   return /\b[A-Z]\w*(?:Error|Exception|Exit|Interrupt)\b/.exec(reason)?.[0] ?? '';
 }
 
-/** Runs in rows, grouped by day, active runs first. Only rows in view are in the page. */
+/** Runs in rows, grouped by notebook and cell, active runs first. Only rows in view are in the page. */
 export function RunList({ runs, ...rest }: RunListProps) {
   const [query, setQuery] = useState('');
   const matches = useMemo(() => runs.filter(matching(query)), [runs, query]);
@@ -87,22 +91,14 @@ function matching(query: string): (run: RunRow) => boolean {
   };
 }
 
-/** Return the heading of a run's group. */
-function groupHeading(run: RunRow, now: number): string {
-  return run.isActive ? trans.__('Active') : day(run.created, now);
-}
-
-function Rows({ runs, now, getBill, onMenu, ...on }: RunListProps) {
-  const today = new Date(now * 1000).toDateString();
-  const rows = useMemo(() => {
-    const groups = runs.map(run => groupHeading(run, now));
-    return runs.flatMap((run, at) => (groups[at] === groups[at - 1] ? [run] : [groups[at], run]));
-  }, [runs, today]);
-  const places = useMemo(() => new Map<RunRow | string, number>(runs.map((run, n) => [run, n + 1])), [runs]);
+function Rows({ runs, now, getBill, getCount, onMenu, ...on }: RunListProps) {
+  const rows = useMemo(() => groupRuns(runs), [runs]);
+  const ids = useMemo(() => rows.map(row => (typeof row === 'string' ? '' : row.run.id)), [rows]);
+  const places = useMemo(() => new Map(ids.filter(Boolean).map((id, n) => [id, n + 1])), [ids]);
+  const hasScores = useMemo(() => runs.some(run => run.score), [runs]);
   const [current, setCurrent] = useState('');
   const { box, first, end } = useWindow(rows.length, HEIGHT);
-  const findPlace = (id: string) => rows.findIndex(row => typeof row !== 'string' && row.id === id);
-  const at = Math.max(findPlace(current), rows.length ? 1 : -1); // the first row is a heading
+  const at = Math.max(current ? ids.indexOf(current) : -1, rows.length ? 1 : -1); // the first row is a heading
   const wish = useRef(''); // the run that gets focus once its row is the current row
   useLayoutEffect(() => {
     if (wish.current && wish.current === current) {
@@ -112,11 +108,11 @@ function Rows({ runs, now, getBill, onMenu, ...on }: RunListProps) {
   });
   const go = (to: number) => {
     const step = to < at ? -1 : 1;
-    const target = [to, to + step, to - step].map(place => rows[place]).find(row => row && typeof row !== 'string');
-    if (target && typeof target !== 'string') {
-      wish.current = target.id === current ? '' : target.id;
-      setCurrent(target.id);
-      reveal(box.current!, findPlace(target.id));
+    const target = [to, to + step, to - step].find(place => ids[place]);
+    if (target !== undefined) {
+      wish.current = ids[target] === current ? '' : ids[target];
+      setCurrent(ids[target]);
+      reveal(box.current!, target);
     }
   };
   const press = (event: KeyboardEvent) => {
@@ -140,21 +136,28 @@ function Rows({ runs, now, getBill, onMenu, ...on }: RunListProps) {
   const drawn = [...new Set([at, ...Array.from({ length: end - first }, (_, n) => first + n)])].filter(n => rows[n]);
   return (
     <div className="lk-rows" ref={box}>
+      {runs.length > 0 && <ColumnNames hasScores={hasScores} />}
       <div role="list" aria-label={trans.__('Runs')} style={{ height: `${rows.length * HEIGHT}px` }} onKeyDown={press}>
         {drawn
           .sort((a, b) => a - b)
           .map(place => {
             const row = rows[place];
-            const where = { 'aria-posinset': places.get(row), 'aria-setsize': runs.length, top: place * HEIGHT };
+            const where = {
+              ...{ 'aria-posinset': places.get(ids[place]), 'aria-setsize': runs.length },
+              top: place * HEIGHT
+            };
             return typeof row === 'string' ? (
               <Heading key={row} words={row} top={where.top} />
             ) : (
               <RunItem
-                key={row.id}
-                run={row}
+                key={row.run.id}
+                run={row.run}
+                isFirst={row.isFirst}
+                count={getCount(row.run)}
+                hasScores={hasScores}
                 isCurrent={place === at}
-                bill={getBill(row, now)}
-                started={when(row.created, now)}
+                bill={getBill(row.run, now)}
+                started={when(row.run.created, now)}
                 onCurrent={setCurrent}
                 onMenu={onMenu}
                 {...on}
@@ -163,6 +166,18 @@ function Rows({ runs, now, getBill, onMenu, ...on }: RunListProps) {
             );
           })}
       </div>
+    </div>
+  );
+}
+
+/** Names of the columns. The rows read aloud have the units. */
+function ColumnNames({ hasScores }: { hasScores: boolean }) {
+  return (
+    <div className="lk-run-columns" aria-hidden="true">
+      <span className="lk-run-machine">{trans.__('Machine')}</span>
+      <span className="lk-run-time">{trans.__('Time')}</span>
+      <span className="lk-run-cost">{trans.__('Credits')}</span>
+      {hasScores && <span className="lk-run-score">{trans.__('Score')}</span>}
     </div>
   );
 }
@@ -181,7 +196,7 @@ function Heading({ words, top }: { words: string; top: number }) {
 function reveal(box: HTMLElement, place: number): void {
   const top = place * HEIGHT;
   const most = place === 1 ? 0 : top; // include the heading above the first row
-  box.scrollTop = Math.min(most, Math.max(box.scrollTop, top + HEIGHT - box.clientHeight));
+  box.scrollTop = Math.min(most, Math.max(box.scrollTop, top + 2 * HEIGHT - box.clientHeight)); // with the columns' names
 }
 
 /** Move focus to another button of the row with focus. */
@@ -194,6 +209,9 @@ function step(list: HTMLElement, by: number): void {
 type RunItemProps = RunActions &
   Where & {
     run: RunRow;
+    isFirst: boolean;
+    count: number | null;
+    hasScores: boolean;
     isCurrent: boolean;
     bill: Bill;
     started: string;
@@ -203,6 +221,9 @@ type RunItemProps = RunActions &
 
 const RunItem = memo(function RunItem({
   run,
+  isFirst,
+  count,
+  hasScores,
   isCurrent,
   bill,
   started,
@@ -214,7 +235,8 @@ const RunItem = memo(function RunItem({
   const { onOpen, onAbort, onRerun, onGoToCell, ...where } = rest;
   const error = run.isActive ? '' : errorName(run.reason);
   const [time, cost] = [bill.seconds === null ? '' : duration(bill.seconds), costWords(bill) ?? ''];
-  const facts = [stateLabel(run.state), machineName(run.machine), time, cost, started].filter(Boolean);
+  const title = isFirst ? cellTitle(run, count) : started;
+  const facts = [stateLabel(run.state), machineName(run.machine), time, cost, run.score, started].filter(Boolean);
   const menu = (event: MouseEvent) => {
     event.preventDefault();
     event.stopPropagation();
@@ -240,15 +262,16 @@ const RunItem = memo(function RunItem({
         onClick={() => onOpen(run)}
       >
         <Icon name={icon} />
-        <span className="lk-run-title">{run.name}</span>
-        {run.line && <code className="lk-run-line">{run.line}</code>}
+        <span className={isFirst ? 'lk-run-title' : 'lk-run-title lk-run-again'}>{title}</span>
+        {isFirst && run.runName && run.line && <code className="lk-run-line">{run.line}</code>}
         {error && <span className="lk-run-error">{error}</span>}
-        <span className="lk-unseen">{`, ${facts.join(', ')}, ${run.id.slice(0, 8)}`}</span>
+        <span className="lk-unseen">{`, ${[run.name, ...facts, run.id.slice(0, 8)].join(', ')}`}</span>
       </button>
       <span className="lk-run-facts" aria-hidden="true">
         <span className="lk-run-machine">{machineName(run.machine)}</span>
-        <span className="lk-run-time">{time}</span>
-        <span className="lk-run-cost">{bare(cost)}</span>
+        <span className="lk-run-time">{bill.seconds === null ? '' : clock(bill.seconds)}</span>
+        <span className="lk-run-cost">{bareCost(bill)}</span>
+        {hasScores && <span className="lk-run-score">{run.score.split(' ').pop()}</span>}
       </span>
       <span className="lk-run-actions">
         {run.isActive && (
@@ -283,7 +306,8 @@ function isSame(one: RunItemProps, other: RunItemProps): boolean {
   );
 }
 
-/** Return a cost for a narrow column, without the unit: all costs are in credits. */
-function bare(cost: string): string {
-  return cost.replace(trans.__('%1 credits', ''), '').replace(trans.__('under %1', ''), '< ').trim();
+/** Return a cost for a column: credits without the unit, with four decimals in each row. */
+function bareCost({ cost, costIs }: Bill): string {
+  const sign = costIs === 'billed' ? '' : costIs === 'at most' ? '≤ ' : '≈ ';
+  return cost === null ? '' : sign + cost.toFixed(4);
 }

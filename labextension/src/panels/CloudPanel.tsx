@@ -36,19 +36,23 @@ export class CloudPanel extends SidePanel {
     MessageLoop.postMessage(this.content, Widget.ResizeMessage.UnknownSize)
   );
 
-  /** `open` contains the initial state of the sections; `onOpen` is called when a section opens or closes. */
+  /**
+   * `open` contains the initial state of the sections; `onOpen` is called when a section opens or closes. `getCount`
+   * returns the number of a run's cell.
+   */
   constructor(
     private readonly cloud: Cloud,
     commands: CommandRegistry,
     open: Open,
-    onOpen: (open: Open) => void
+    onOpen: (open: Open) => void,
+    getCount: Tools['getCount']
   ) {
     super({ renderer: new TitleRenderer() });
     this.addClass('lk');
     this.addClass('lk-panel');
     const tools = (isVisible: boolean): Tools => ({
       ...{ cloud, commands, isVisible, say: this.say },
-      ...{ onMenu: makeMenuOpener(commands), onActs }
+      ...{ onMenu: makeMenuOpener(commands), onActs, getCount }
     });
     this.head = new View(cloud, TOPICS, isVisible => <Head tools={tools(isVisible)} notice={this.notice} />);
     this.header.addWidget(this.head);

@@ -1,7 +1,7 @@
 /** The head of the panel: balance, errors, or the sign-in. */
 import React, { useState } from 'react';
 
-import { readBalance, burnRateWords, endWords, timeRemaining } from '../balance';
+import { readBalance, burnRateWords, currentBurnRate, endWords, timeRemaining } from '../balance';
 import { Topic } from '../cloudTypes';
 import { Login } from '../components/Login';
 import { Notice, NoticeText } from '../components/Notice';
@@ -20,6 +20,7 @@ export function Head({ tools, notice }: { tools: Tools; notice: NoticeText }) {
       {signedIn && <Money tools={tools} />}
       {signedIn &&
         tools.cloud.data.burnRate?.warnings?.map(text => <Notice key={text} notice={{ kind: 'warning', text }} />)}
+      {signedIn && <LowCredits tools={tools} />}
       <Notice notice={notice} />
       {trouble && trouble.state !== 'signed-out' && <Broken trouble={trouble} tools={tools} />}
       {signedIn === false && <SignIn tools={tools} />}
@@ -30,8 +31,8 @@ export function Head({ tools, notice }: { tools: Tools; notice: NoticeText }) {
 
 /** Balance, burn rate, and the time that the balance lasts. */
 function Money({ tools: { cloud } }: { tools: Tools }) {
-  const { balance, burnRate } = cloud.data;
-  const remaining = readBalance(balance);
+  const remaining = readBalance(cloud.data.balance);
+  const burnRate = currentBurnRate(cloud.data);
   const isBurning = !!burnRate?.things.length;
   const end = burnRate ? endWords(remaining, burnRate, serverNow()) : null;
   return (
@@ -55,6 +56,22 @@ function Money({ tools: { cloud } }: { tools: Tools }) {
     </dl>
   );
 }
+
+/** A warning if the credits last less than an hour. The figures are above. */
+function LowCredits({ tools: { cloud } }: { tools: Tools }) {
+  const remaining = readBalance(cloud.data.balance);
+  const perHour = Number(currentBurnRate(cloud.data)?.per_hour ?? 0);
+  if (remaining === null || (remaining > 0 && remaining >= perHour)) {
+    return null;
+  }
+  const text =
+    remaining > 0
+      ? trans.__('The credits last less than an hour. Buy credits: %1', TOP_UP)
+      : trans.__('No credits are left. Buy credits: %1', TOP_UP);
+  return <Notice notice={{ kind: 'warning', text }} />;
+}
+
+const TOP_UP = '%lk_billing checkout 50';
 
 function Broken({ trouble, tools: { cloud } }: { trouble: Trouble; tools: Tools }) {
   const [busy, setBusy] = useState(false);

@@ -1,16 +1,16 @@
 import React, { useEffect, useState } from 'react';
 
 import { QuestionContent, Question } from '../components/Question';
-import { Rows } from '../components/Rows';
-import { Advice, SLOT } from '../components/Sentence';
+import { NameForm } from '../components/OfferForm';
+import { Rows, StartButton } from '../components/Rows';
 import { request } from '../request';
 import { trans } from '../trans';
-import { ApiKey } from '../types';
+import { ApiKey, StoredKey } from '../types';
 import type { Tools } from './tools';
 
 /**
- * The API keys of the account, by their prefixes. The panel creates no keys, because a new key would pass through the
- * page.
+ * The API keys of the account, by their prefixes. The Jupyter server writes the secret of a new key to a file: the
+ * secret doesn't pass through the page.
  */
 export function KeysList({ tools: { say, onActs } }: { tools: Tools }) {
   const [keys, setKeys] = useState<ApiKey[]>();
@@ -22,6 +22,11 @@ export function KeysList({ tools: { say, onActs } }: { tools: Tools }) {
     } catch (failure) {
       say({ kind: 'error', text: (failure as Error).message });
     }
+  };
+  const [isNaming, setNaming] = useState(false);
+  const create = async (name: string) => {
+    const { path } = await request<StoredKey>('rent/keys', { method: 'POST', body: { name } });
+    say({ kind: 'info', text: trans.__('Created the key %1. Only you can read its secret: %2', name, path) });
   };
   useEffect(() => void attempt(() => Promise.resolve()), []);
   const revoke = ({ id, key_name: name }: ApiKey) =>
@@ -36,7 +41,7 @@ export function KeysList({ tools: { say, onActs } }: { tools: Tools }) {
       <Rows
         label={trans.__('Keys')}
         onMenu={onActs}
-        none={<Advice text={trans.__('No keys. Create one: %1', SLOT)} code="%lk_keys create NAME" />}
+        none={trans.__('No keys.')}
         rows={keys?.map(key => ({
           key: key.id,
           title: key.key_name || key.id,
@@ -56,6 +61,20 @@ export function KeysList({ tools: { say, onActs } }: { tools: Tools }) {
           ]
         }))}
       />
+      {isNaming ? (
+        <NameForm
+          title={trans.__('Create a key')}
+          verb={trans.__('Create')}
+          note={trans.__('A key signs programs in and costs nothing. Its secret is stored in a file on this server.')}
+          onStart={name => {
+            setNaming(false);
+            void attempt(() => create(name));
+          }}
+          onCancel={() => setNaming(false)}
+        />
+      ) : (
+        <StartButton label={trans.__('Create a key')} isBusy={false} onClick={() => setNaming(true)} />
+      )}
     </>
   );
 }

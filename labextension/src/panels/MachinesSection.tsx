@@ -2,6 +2,7 @@ import React, { useEffect, useState } from 'react';
 
 import { COMMANDS, asUiCall } from '../commands';
 import { MachinePicker, Wish } from '../components/MachinePicker';
+import { machineName } from '../format';
 import { request } from '../request';
 import { trans } from '../trans';
 import { MachineDefault, MachinesContent } from '../types';
@@ -52,7 +53,8 @@ export function MachinesSection({ tools: { cloud, commands, say, isVisible: show
     try {
       const stored = await request<MachineDefault>('machines/default', { method: 'POST', body: { machine: value } });
       setTable(now => now && { ...now, default: stored.default });
-      const words = stored.said.join(' ') || trans.__('Runs without a machine use %1 from now on.', stored.default);
+      const words =
+        stored.said.join(' ') || trans.__('Runs without a machine use %1 from now on.', machineName(stored.default));
       say({ kind: stored.said.length ? 'warning' : 'info', text: words });
     } catch (failure) {
       say({ kind: 'error', text: (failure as Error).message });
@@ -88,7 +90,7 @@ export function MachinesSection({ tools: { cloud, commands, say, isVisible: show
           disabled={!value}
           onClick={() => void commands.execute(COMMANDS.runOn, asUiCall({ machine: value }))}
         >
-          {trans.__('Run the selected cell on %1', value || '…')}
+          {trans.__('Run the selected cell on %1', machineName(value) || '…')}
           {Number(price) > 0 && ` · ${trans.__('%1 credits/h', price!)}`}
         </button>
       }

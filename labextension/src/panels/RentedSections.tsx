@@ -1,16 +1,17 @@
 /** Deployments and VMs, which cost credits until stopped. */
 import React, { useState } from 'react';
 
+import { readBalance } from '../balance';
 import { Topic } from '../cloudTypes';
 import { COMMANDS, asUiCall } from '../commands';
 import type { IconName } from '../components/Icon';
+import { OfferForm } from '../components/OfferForm';
 import { QuestionContent, Question } from '../components/Question';
-import { Row, Rows } from '../components/Rows';
-import { Advice, SLOT } from '../components/Sentence';
+import { Row, Rows, StartButton } from '../components/Rows';
 import { Ask, request } from '../request';
 import { isId } from '../runs';
 import { trans } from '../trans';
-import { Deployment, VM } from '../types';
+import { Deployment, RentOffer, RentOffers, Rented, VM } from '../types';
 import { credits, machineName } from '../format';
 import type { Tools } from './tools';
 
@@ -25,10 +26,11 @@ export function DeploymentsSection({ tools }: { tools: Tools }) {
     ask: { method: 'DELETE', body: { deployment_id: id } }
   });
   return (
-    <Rented
+    <RentedList
       label={trans.__('Deployments')}
-      none={<Advice text={trans.__('No deployments. Start one: %1', SLOT)} code="%lk_deploy MODEL" />}
+      none={trans.__('No deployments.')}
       topic="deployments"
+      start={{ title: trans.__('Deploy a model'), verb: trans.__('Deploy'), path: 'rent/deployments' }}
       tools={tools}
       rows={deployments?.map(one => ({
         key: one.deployment_id,
@@ -56,10 +58,11 @@ export function VmsSection({ tools }: { tools: Tools }) {
     ask: { method: 'DELETE' }
   });
   return (
-    <Rented
+    <RentedList
       label={trans.__('VMs')}
-      none={<Advice text={trans.__('No VMs. Rent one: %1', SLOT)} code="%lk_vm create --gpu A100" />}
+      none={trans.__('No VMs.')}
       topic="vms"
+      start={{ title: trans.__('Rent a VM'), verb: trans.__('Rent'), path: 'rent/vms' }}
       tools={tools}
       rows={vms?.map(vm => ({
         key: vm.vm_id,
@@ -87,13 +90,41 @@ interface RentedProps {
   label: string;
   none: React.ReactNode;
   topic: Topic;
+  /** The form that starts another one. */
+  start: { title: string; verb: string; path: string };
   tools: Tools;
   rows: (Omit<Row, 'acts'> & { ending: Ending; use?: { words: string; name: string; code: string } })[] | undefined;
 }
 
-/** A list of deployments or VMs with stop buttons. */
-function Rented({ label, none, topic, tools: { cloud, commands, say, onActs }, rows }: RentedProps) {
+/** A list of deployments or VMs with stop buttons, and a button that starts another one. */
+function RentedList({ label, none, topic, start, tools: { cloud, commands, say, onActs }, rows }: RentedProps) {
   const [question, setQuestion] = useState<QuestionContent | null>(null);
+  const [offers, setOffers] = useState<RentOffers | null>(null);
+  const [isBusy, setBusy] = useState(false);
+  const busily = async (work: () => Promise<unknown>) => {
+    setBusy(true);
+    try {
+      await work();
+    } catch (failure) {
+      say({ kind: 'error', text: (failure as Error).message });
+    } finally {
+      setBusy(false);
+    }
+  };
+  const ask = async () => {
+    say({ kind: 'info', text: '' });
+    const answer = await request<RentOffers>(start.path);
+    if (!answer.offers.length) {
+      throw new Error(trans.__('The cloud offers none with a price now. Try again in a few minutes.'));
+    }
+    setOffers(answer);
+  };
+  const rent = async ({ id: offer, per_hour }: RentOffer) => {
+    setOffers(null);
+    const { name } = await request<Rented>(start.path, { method: 'POST', body: { offer, per_hour } });
+    say({ kind: 'info', text: trans.__('%1 starts. It costs %2 credits/h until you end it.', name, Number(per_hour)) });
+    await cloud.refresh(topic, 'balance', 'burnRate');
+  };
   const end = async ({ path, ask }: Ending) => {
     try {
       await request(path, ask);
@@ -130,6 +161,17 @@ function Rented({ label, none, topic, tools: { cloud, commands, say, onActs }, r
           ]
         }))}
       />
+      {offers ? (
+        <OfferForm
+          {...start}
+          {...offers}
+          balance={readBalance(cloud.data.balance)}
+          onStart={offer => void busily(() => rent(offer))}
+          onCancel={() => setOffers(null)}
+        />
+      ) : (
+        <StartButton label={start.title} isBusy={isBusy} onClick={() => void busily(ask)} />
+      )}
     </>
   );
 }

@@ -13,11 +13,11 @@ import { Notice } from '../components/Notice';
 import { RunRow } from '../cloudTypes';
 import { RunHeader, RunHeaderProps, useSight } from '../components/RunHeader';
 import { buildHeader, savedRun } from '../header';
-import { hasEnded, rowFromRecord, plainName } from '../runs';
-import { Trouble } from '../request';
+import { finalState, hasEnded, rowFromRecord, plainName } from '../runs';
+import { request, Trouble } from '../request';
 import { thisSecond } from '../serverClock';
 import { trans } from '../trans';
-import { ExecutionRecord, JournalCode } from '../types';
+import { ExecutionRecord, JournalCode, RunPage } from '../types';
 import { bytes, moment, unturned } from '../format';
 import { Outputs } from './Outputs';
 import { Answer, RunOutputState, VisibilityCheck, useAnswer, useMetrics, useOutput, useRecord, useRow } from './useRun';
@@ -82,9 +82,16 @@ function Run({ id, cloud, commands, rendermime, isVisible, onName }: RunProps) {
   const outputs = output.displays.length + output.omitted;
   return (
     <>
-      <h2>
-        {called} {!isUnique && <small className="lk-quiet">{short(id)}</small>}
-      </h2>
+      <div className="lk-document-head">
+        <h2>
+          {called} {!isUnique && <small className="lk-quiet">{short(id)}</small>}
+        </h2>
+        {ended && run && (
+          <button type="button" onClick={() => void savePage(id).catch((error: Error) => setFailure(error.message))}>
+            {trans.__('Save as HTML')}
+          </button>
+        )}
+      </div>
       {run && (
         <Head
           run={run}
@@ -130,6 +137,14 @@ function Run({ id, cloud, commands, rendermime, isVisible, onName }: RunProps) {
   );
 }
 
+/** Download the page of a run, which the browser stores as a file. */
+async function savePage(id: string): Promise<void> {
+  const { name, html } = await request<RunPage>(`runs/${encodeURIComponent(id)}/page`);
+  const href = URL.createObjectURL(new Blob([html], { type: 'text/html' }));
+  Object.assign(document.createElement('a'), { href, download: name }).click();
+  URL.revokeObjectURL(href);
+}
+
 function move(event: React.KeyboardEvent<HTMLElement>, part: Part, setPart: (part: Part) => void): void {
   const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
   if (step) {
@@ -146,7 +161,7 @@ type HeadProps = { run: ExecutionRecord; row: RunRow | null; silent: number | nu
 
 /** The same header as in the run's cell, built from the record. */
 function Head({ run, row, silent, ahead, ...on }: HeadProps) {
-  const state = (run.status ?? '').toLowerCase();
+  const state = finalState((run.status ?? '').toLowerCase(), row);
   const current = { ...(row ?? rowFromRecord(run, new Map(), ahead)), state, isActive: !hasEnded(run), record: run };
   const saved = savedRun({ execution_id: run.execution_id, state })!;
   const times = { now: Date.now(), second: thisSecond(), isLive: false, since: 0, silent };

@@ -46,6 +46,7 @@ export class RunOutput extends ReactWidget implements IRenderMime.IRenderer {
   renderModel(model: IRenderMime.IMimeModel): Promise<void> {
     this.data = model.data[RUN_MIME];
     this.since = Date.now();
+    readSoon(this.tools.cloud, this.data);
     this.update();
     return Promise.resolve();
   }
@@ -78,6 +79,16 @@ export class RunOutput extends ReactWidget implements IRenderMime.IRenderer {
     }
     const saved = savedRun(data);
     return saved && drawn(saved, 0);
+  }
+}
+
+/** Read the list of active runs soon if it lacks a run that its output shows as running: the burn rate counts the run. */
+function readSoon(cloud: Cloud, data: unknown): void {
+  const runs = savedRuns(data)?.runs ?? [savedRun(data)];
+  const isListed = ({ id }: SavedRun) =>
+    cloud.data.running?.some(run => run.execution_id === id && run.status?.toLowerCase() === 'running');
+  if (runs.some(run => run?.state === 'running' && !isListed(run))) {
+    cloud.invalidate('running');
   }
 }
 

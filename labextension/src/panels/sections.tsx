@@ -79,7 +79,7 @@ export const sectionSpecs = (): SectionSpec[] => [
   }
 ];
 
-function Runs({ tools: { cloud, commands, say, isVisible: shown, onMenu } }: { tools: Tools }) {
+function Runs({ tools: { cloud, commands, say, isVisible: shown, onMenu, getCount } }: { tools: Tools }) {
   const [now, setNow] = useState(thisSecond());
   const { status, running, journal, history, machines, records } = cloud.data;
   const runs = useMemo(
@@ -104,6 +104,7 @@ function Runs({ tools: { cloud, commands, say, isVisible: shown, onMenu } }: { t
         runs={runs}
         now={now}
         getBill={(run, at) => (isUnknown && run.isActive ? NO_BILL : computeRowBill(run, at))}
+        getCount={getCount}
         onMenu={onMenu}
         onOpen={doing(COMMANDS.openRun)}
         onAbort={doing(COMMANDS.abortRun)}

@@ -13,6 +13,8 @@ export interface Tools {
   say: (notice: NoticeText) => void;
   /** Whether the panel is visible; an invisible panel sends no requests. */
   isVisible: boolean;
+  /** Return the number of a run's cell in its open notebook; null if the notebook isn't open. */
+  getCount: (run: RunRow) => number | null;
   /** Show the menu of a run. */
   onMenu: (run: RunRow, x: number, y: number) => void;
   /** Show the menu of a row in another list. */

@@ -44,7 +44,7 @@ export const badges: JupyterFrontEndPlugin<void> = {
       const after = Number(settings?.composite.notifyAfter ?? 30);
       const isLong = receipts.some(({ seconds }) => (seconds ?? 0) >= after);
       if ((document.hidden || !panel.isVisible || isLong) && !isInView(cell, receipts)) {
-        tell(app, panel, cell, receipts);
+        void tell(app, cloud, panel, cell, receipts);
       }
     };
     const mark = (panel: NotebookPanel) => {
@@ -295,9 +295,13 @@ function readReceipts({ model: { outputs } }: CodeCell): Receipt[] {
   return [];
 }
 
-function tell(app: JupyterFrontEnd, panel: NotebookPanel, cell: CodeCell, receipts: Receipt[]) {
+async function tell(app: JupyterFrontEnd, cloud: Cloud, panel: NotebookPanel, cell: CodeCell, receipts: Receipt[]) {
   const [receipt] = receipts;
-  const words = trans.__('%1: %2', panel.title.label, receiptWords(receipts));
+  const { cellTitle } = await import('../components/runGroups');
+  const run = cloud.runs.find(receipt.execution_id);
+  const title = run && cellTitle(run, cell.model.executionCount);
+  const name = title ? trans.__('%1 in %2', title, panel.title.label) : panel.title.label;
+  const words = trans.__('%1: %2', name, receiptWords(receipts));
   const place = { notebook: panel.context.path, cellId: cell.model.id };
   Notification.emit(words, receipts.every(({ state }) => state === 'completed') ? 'success' : 'error', {
     autoClose: CLOSES_AFTER, // the list of notifications keeps the notification

@@ -44,7 +44,9 @@ async function helpFor(cloud: Cloud, word: string): Promise<string> {
 }
 
 function priceWords({ hardware_profile: profile, price_per_hour: price }: MachineType): string {
-  return price == null ? trans.__('%1: no price', profile) : trans.__('%1: %2 credits per hour', profile, price);
+  return price == null
+    ? trans.__('%1: price unknown, may cost credits', profile)
+    : trans.__('%1: %2 credits per hour', profile, price);
 }
 
 function drawn(words: string): HTMLElement {

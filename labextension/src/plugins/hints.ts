@@ -5,7 +5,7 @@ import { INotebookTracker, NotebookPanel } from '@jupyterlab/notebook';
 
 import { Cloud } from '../cloud';
 import { cellToRun, mayRun, runCells } from '../loading';
-import { adviceIn, hintsIn, isRemote, withOption } from '../magicLine';
+import { adviceIn, hintsIn, mayAdd, withOption } from '../magicLine';
 import { addAnswerButtons } from '../syncQuestion';
 import { ICloud } from '../tokens';
 import { trans } from '../trans';
@@ -46,9 +46,11 @@ function offerIn(cloud: Cloud, panel: NotebookPanel, cell: CodeCell): void {
     row.replaceChildren(
       ...all
         .flatMap(output => [...hintsIn(output.metadata), ...adviceIn(output)])
-        .filter(option => isRemote(sharedModel.source) && withOption(sharedModel.source, option) !== sharedModel.source)
+        .filter(
+          option => mayAdd(sharedModel.source, option) && withOption(sharedModel.source, option) !== sharedModel.source
+        )
         .map(option =>
-          createButton(trans.__('Add %1', option), () => {
+          createButton(actionLabel(option), () => {
             sharedModel.setSource(withOption(sharedModel.source, option));
             panel.content.activeCellIndex = panel.content.widgets.indexOf(cell);
           })
@@ -66,6 +68,12 @@ function offerIn(cloud: Cloud, panel: NotebookPanel, cell: CodeCell): void {
     cell.node.querySelector('.jp-Cell-outputWrapper')?.after(row);
     draw();
   });
+}
+
+/** Return the label of the button that adds an option. */
+function actionLabel(option: string): string {
+  const [, limit] = /^--max-cost (.*)/.exec(option) ?? [];
+  return limit ? trans.__('Limit to %1', limit) : trans.__('Add %1', option);
 }
 
 /** The fields of an output that hints read. */

@@ -1,18 +1,26 @@
 /** The sidebar panel. The content is loaded when first shown. */
 import { ILayoutRestorer, JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { ICommandPalette } from '@jupyterlab/apputils';
+import type { ICodeCellModel } from '@jupyterlab/cells';
+import { PageConfig } from '@jupyterlab/coreutils';
 import { ILauncher } from '@jupyterlab/launcher';
+import { INotebookTracker } from '@jupyterlab/notebook';
 import { IStateDB } from '@jupyterlab/statedb';
 import { Message } from '@lumino/messaging';
 import { PanelLayout, Widget } from '@lumino/widgets';
 
 import { Cloud } from '../cloud';
+import type { RunRow } from '../cloudTypes';
 import { COMMANDS, isUiCall, asUiCall } from '../commands';
 import { cloudIcon, cloudTile } from '../icon';
+import { toLabPath } from '../labPath';
 import { ICloud } from '../tokens';
 import { trans } from '../trans';
 
 const ID = 'lk-jupyter-panel';
+
+/** Option of the page that opens the panel at the start. */
+const OPEN_AT_START = 'lkOpenPanel';
 
 /** Key of the stored list of open sections. */
 const OPEN = 'lk-jupyter:panel';
@@ -22,19 +30,21 @@ export const panel: JupyterFrontEndPlugin<void> = {
   description: 'Shows runs, machines, storage, deployments, VMs and the account in a sidebar.',
   autoStart: true,
   requires: [ICloud],
-  optional: [ICommandPalette, ILauncher, ILayoutRestorer, IStateDB],
+  optional: [ICommandPalette, ILauncher, ILayoutRestorer, IStateDB, INotebookTracker],
   activate: (
     app: JupyterFrontEnd,
     cloud: Cloud,
     palette: ICommandPalette | null,
     launcher: ILauncher | null,
     restorer: ILayoutRestorer | null,
-    state: IStateDB | null
+    state: IStateDB | null,
+    notebooks: INotebookTracker | null
   ) => {
     const widget = new LazyPanel(async () => {
       const { CloudPanel } = await import('../panels/CloudPanel');
       const open = ((await state?.fetch(OPEN)) ?? {}) as Record<string, boolean>;
-      return new CloudPanel(cloud, app.commands, open, now => void state?.save(OPEN, now));
+      const getCount = (run: RunRow) => findCount(notebooks, run);
+      return new CloudPanel(cloud, app.commands, open, now => void state?.save(OPEN, now), getCount);
     });
     widget.id = ID;
     widget.title.icon = cloudIcon;
@@ -43,6 +53,9 @@ export const panel: JupyterFrontEndPlugin<void> = {
     widget.node.setAttribute('aria-label', trans.__('GPU cloud'));
     app.shell.add(widget, 'left', { rank: 450, type: 'GPU cloud' });
     restorer?.add(widget, ID);
+    if (PageConfig.getOption(OPEN_AT_START) === 'true') {
+      void app.restored.then(() => app.shell.activateById(ID));
+    }
 
     const command = COMMANDS.openPanel;
     app.commands.addCommand(command, {
@@ -69,6 +82,14 @@ export const panel: JupyterFrontEndPlugin<void> = {
     launcher?.add({ command: COMMANDS.openQuickstart, category, categoryRank: 10, args: asUiCall() }); // between notebooks and consoles
   }
 };
+
+/** Return the execution number of a run's cell; null if its notebook isn't open, or the cell wasn't executed. */
+function findCount(notebooks: INotebookTracker | null, { notebook, cellId }: RunRow): number | null {
+  const path = notebook && toLabPath(notebook);
+  const cells = path && notebooks?.find(({ context }) => context.path === path)?.content.model?.cells;
+  const cell = [...(cells || [])].find(({ id, type }) => id === cellId && type === 'code');
+  return (cell as ICodeCellModel | undefined)?.executionCount ?? null;
+}
 
 /** A widget that loads its content when first shown. */
 class LazyPanel extends Widget {

@@ -5,7 +5,7 @@ import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { IStatusBar, showPopup } from '@jupyterlab/statusbar';
 import { Widget } from '@lumino/widgets';
 
-import { readBalance, burnRateWords } from '../balance';
+import { readBalance, burnRateWords, currentBurnRate } from '../balance';
 import { Cloud } from '../cloud';
 import { Topic } from '../cloudTypes';
 import { COMMANDS } from '../commands';
@@ -83,7 +83,7 @@ export const status: JupyterFrontEndPlugin<void> = {
 };
 
 function isActive({ data }: Cloud): boolean {
-  return mergeRuns(data).some(run => run.isActive) || !!data.burnRate?.things.length;
+  return mergeRuns(data).some(run => run.isActive) || !!currentBurnRate(data)?.things.length;
 }
 
 /** Show everything that is billed now, until the user chooses an item. */
@@ -101,7 +101,8 @@ async function showActive({ commands }: JupyterFrontEnd, cloud: Cloud, anchor: W
 
 /** Return the text of the status bar. A low balance has a sign and words. */
 export function statusWords(cloud: Cloud, lowest: number): string {
-  const { status: currentStatus, balance, burnRate } = cloud.data;
+  const { status: currentStatus, balance } = cloud.data;
+  const burnRate = currentBurnRate(cloud.data);
   if (cloud.signedIn === false) {
     return trans.__('☁ GPU cloud: sign in');
   }
@@ -118,10 +119,17 @@ export function statusWords(cloud: Cloud, lowest: number): string {
   const parts = [
     currentStatus.organization?.name,
     balanceWords(remaining, lowest, cloud.showsMoney),
-    active.length ? trans.__('▶ %1', active.join(', ')) : null,
+    active.length ? trans.__('▶ %1', countedNames(active)) : null,
     burnRate?.things.length && !cloud.showsMoney ? burnRateWords(burnRate) : null
   ].filter(Boolean);
   return `☁ ${parts.join(' · ') || trans.__('GPU cloud')}`;
+}
+
+/** Return names in words; a repeated name has its count: `5 × A100`. */
+function countedNames(names: string[]): string {
+  const counts = new Map<string, number>();
+  names.forEach(name => counts.set(name, (counts.get(name) ?? 0) + 1));
+  return [...counts].map(([name, count]) => (count > 1 ? `${count} × ${name}` : name)).join(', ');
 }
 
 function balanceWords(remaining: number | null, lowest: number, isInPanel: boolean): string | null {

@@ -239,8 +239,7 @@ def _stop(run: Run, view: RunDisplay, monitor: RunMonitor, stop: Stop) -> str:
 def _end_text(run: Run, view: RunDisplay) -> str:
     record = run.record
     view.end(record, "", raises=True)
-    how = "The run was aborted" if record.status.lower() in STOPPED_STATES else "The run had already finished"
-    return f"{how}: {', '.join(filter(None, receipt(record, run.machine).facts))}"
+    return "You stopped this run." if record.status.lower() in STOPPED_STATES else "The run had already finished."
 
 
 def _had_ended(run: Run) -> str:

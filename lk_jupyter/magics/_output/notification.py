@@ -19,7 +19,7 @@ from lk_jupyter.text.terminal import one_line
 #: Seconds after the end of a run in which a notification is still news.
 FRESH = 60
 
-_ASK = """<div></div><script>
+_ASK = """<div class="lk-notify"></div><script>
 (() => {
   const place = document.currentScript.previousElementSibling;
   if (!place || !("Notification" in window) || Notification.permission !== "default") return;

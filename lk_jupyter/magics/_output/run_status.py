@@ -11,8 +11,8 @@ from IPython.core.interactiveshell import InteractiveShell
 from lk_jupyter.api.execution import ExecutionRecord, is_final
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.config.settings import setting
-from lk_jupyter.machines.catalogue import hourly_price, price_label
-from lk_jupyter.magics._output.live import PACE, LiveOutput, StatusLine
+from lk_jupyter.machines.catalogue import hourly_price, machine_name, price_label
+from lk_jupyter.magics._output.live import HINTS_KEY, PACE, LiveOutput, StatusLine
 from lk_jupyter.protocol.notice import Notice
 from lk_jupyter.runs.abort import Abort
 from lk_jupyter.runs.clock import Bill, calculate_bill, measure_duration
@@ -65,6 +65,7 @@ class RunStatus:
         self._facts: list[str] = []  # the observers' last facts
         self._facts_time = -PACE
         self._warnings: list[str] = []  # notices from before the start
+        self._options: list[str] = []  # what these notices suggest to add to the line of the cell
         self._unheard = ""  # text that the observers haven't received yet
         self._run: Run | None = None
         self._bundle: Bundle | None = None
@@ -85,6 +86,7 @@ class RunStatus:
     def warn(self, notices: Sequence[Notice]) -> None:
         """Show the notes before the run is sent; they stay with the run."""
         self._warnings = list(map(str, notices))
+        self._options = [notice.option for notice in notices if notice.option]
         if self._warnings:
             self.show_progress(self.line("submitting", []))
 
@@ -171,7 +173,7 @@ class RunStatus:
         facts = [self._priced, *figures, *observed, *([f"run {run.short_id}"] if run else [])]
         unconfirmed = [self.aborting.words] if self.aborting and not self.aborting.ended.is_set() else []
         notices = [*self._warnings, *self._notes, *map(str, self.observers.notices), *unconfirmed]
-        line = StatusLine(state, facts, "\n".join(notices))
+        line = self._with_options(StatusLine(state, facts, "\n".join(notices)))
         line.run = {
             **({"execution_id": run.execution_id} if run else {}),
             "state": state,
@@ -180,6 +182,12 @@ class RunStatus:
             **self.log_facts,
             "told": [word for word in observed if word],
         }
+        return line
+
+    def _with_options(self, line: StatusLine) -> StatusLine:
+        """Store the suggested options in the metadata, for the buttons that apply the options."""
+        if self._options:
+            line.metadata = {**line.metadata, HINTS_KEY: self._options}
         return line
 
     @property
@@ -207,7 +215,7 @@ class RunStatus:
 
     def settle(self, line: StatusLine, notices: Sequence[object]) -> None:
         line.notice = "\n".join([*self._warnings, *self._notes, *map(str, notices)])
-        self.status.show(line, now=True)
+        self.status.show(self._with_options(line), now=True)
 
 
 def receipt(
@@ -244,4 +252,4 @@ def machine_with_price(machine: MachineType | None) -> str:
     if machine is None:
         return ""
     price = "" if machine.price_per_hour is None else f" at {price_label(machine)}"
-    return machine.hardware_profile + price
+    return machine_name(machine.hardware_profile) + price

@@ -109,11 +109,20 @@ def _run_facts(entry: JournalEntry | None, record: ExecutionRecord | None) -> It
     yield "Machine", str(request.get("execution_type") or (record and record.hardware_profile) or "")
     yield "Time limit", f"{request['timeout']} s" if "timeout" in request else ""
     yield from _packages(request.get("requirements_content") or (record and record.python_requirements) or "")
-    for file, text in json.loads(request.get("import_files") or "{}").items():
+    for file, text in _uploaded_files(request.get("import_files")).items():
         if not is_internal(file):
             yield f"File {file}", f"{len(text.encode()):,} bytes, {sha256(text.encode()).hexdigest()[:SHORT_ID]}"
     if entry:
         yield from _option_facts(entry)
+
+
+def _uploaded_files(text: str | None) -> dict[str, str]:
+    """Return the files of a request; none if the journal removed them, such as files with a secret."""
+    try:
+        content = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return {str(name): str(value) for name, value in content.items()} if isinstance(content, dict) else {}
 
 
 def _how_it_went(record: ExecutionRecord, price_per_hour: Decimal | None) -> Iterator[tuple[str, str]]:

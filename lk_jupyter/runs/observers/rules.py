@@ -419,7 +419,7 @@ def time_limit_exceeded(case: Evidence) -> str | Hint | None:
         )
     cost = machine_cost(bundle.machine, seconds)
     at_most = f", at most {credits_label(cost)}" if cost is not None else ""
-    return Hint(f"Timed out after {bundle.timeout} s. Try --timeout {seconds}{at_most}.", f"--timeout {seconds}")
+    return Hint(f"Try --timeout {seconds}{at_most}.", f"--timeout {seconds}")
 
 
 # The GPU waits, or fills up

@@ -412,7 +412,7 @@ def test_a_killed_run_is_told_from_what_its_memory_was():
 def test_a_run_out_of_time_gets_twice_as_long_with_what_that_may_cost():
     time_limit_exceeded = record("timeout", code=None)
     assert said(record=time_limit_exceeded, bundle=package(timeout=60)) == [
-        "Timed out after 60 s. Try --timeout 120, at most 0.0397 credits."
+        "Try --timeout 120, at most 0.0397 credits."
     ]
     assert "--timeout 600" in said(record=time_limit_exceeded, bundle=package(timeout=500))[0]
     assert "%lk_config max_timeout" in said(record=time_limit_exceeded, bundle=package(timeout=600))[0]
