@@ -130,7 +130,7 @@ def test_a_run_that_can_cost_more_than_is_left_is_warned_of_before_it_is_sent(ke
     short = "⚠ 0.5000 credits left, and this run can cost 1.08 credits: the cloud may stop it early."
     cell = kernel.run("%%lk_run --gpu B200 --timeout 600\nprint(1)")
     warned = next(text for text in texts(cell) if short in text)
-    assert warned.startswith("◌ submitting · gpu.b200")
+    assert warned.startswith("◌ submitting · B200")
     assert "Limit it: --max-cost 0.5. Buy credits: %lk_billing checkout 50" in warned
     assert not any("running" in text for text in texts(cell)[: texts(cell).index(warned)])
     cell = kernel.run("%%lk_run --gpu A100,H100 --timeout 600\nprint(1)")
