@@ -38,7 +38,7 @@ def test_cells_of_a_notebook_share_a_machine_whose_price_and_release_are_in_the_
     shown = run_cell(f"{PRICED}\nrows.append(3)\ntotal = sum(rows)\nprint('total', total)")
     assert "total 6\n" in shown
     assert re.search(
-        r"completed .* gpu.a100 at [\d.]+ credits/h · released at \d\d:\d\d unless used · .* so far", shown
+        r"completed .* A100 at [\d.]+ credits/h · released at \d\d:\d\d unless used · .* so far", shown
     )
     assert (shell.user_ns["rows"], shell.user_ns["total"]) == ([1, 2, 3], 6)
     run_cell("rows.append(4)")

@@ -85,7 +85,7 @@ def test_a_server_is_started_opened_listed_and_stopped(signed_in, run_cell, shel
     assert url in listed
     opened_line = run_cell(f"%lk_notebook open {run.execution_id[:8]} --save password")
     assert re.match(
-        rf"● listening · gpu.a100 at 1.59 credits/h · .* s · ≈ .* credits · run {run.execution_id}\n", opened_line
+        rf"● listening · A100 at 1.59 credits/h · .* s · ≈ .* credits · run {run.execution_id}\n", opened_line
     )
     assert f"Address: {url}" in opened_line
     shown += opened_line
@@ -124,7 +124,7 @@ def test_servers_and_kernels_have_the_header_of_a_run(signed_in, run_cell, shell
         assert header.items() >= {**facts, "execution_id": run_id, "name": "Python on A100", "kind": "server"}.items()
         assert {"seconds", "cost"} <= header.keys()
         shown = run_cell("%lk_kernel")
-        assert re.search(rf"Python on A100 +running +gpu.a100 at 1.59 credits/h +≈ .* credits +{run_id[:8]}", shown)
+        assert re.search(rf"Python on A100 +running +A100 at 1.59 credits/h +≈ .* credits +{run_id[:8]}", shown)
         (listed,) = headers(shell, "%lk_notebook")
         assert listed["notes"][0].startswith("Address: http")
         (opened,) = headers(shell, f"%lk_notebook open {run_id} --save password")
