@@ -37,7 +37,7 @@ FILES = int(os.environ.get("LK_BENCH_FILES", "5_000"))
 FILE_SIZE = int(os.environ.get("LK_BENCH_FILE_BYTES", "20_000"))
 ROWS = int(os.environ.get("LK_BENCH_ROWS", "6_000_000"))  # of twenty columns of numbers: 1 GB
 KEYS = int(os.environ.get("LK_BENCH_KEYS", "100_000"))
-ROUNDS = 2
+ROUNDS = int(os.environ.get("LK_BENCH_ROUNDS", "2"))
 PIECE = 1024 * 1024
 COLUMNS = ["c3", "c17"]
 
@@ -273,7 +273,7 @@ def _parquet(folder: Path, storage: Storage) -> Figure:
             _seconds(lambda: _fetch(storage, size // 10)),
             _seconds(lambda: pd.read_parquet("wide.parquet", filesystem=fs, columns=COLUMNS)),
         )
-        for _ in range(max(3, ROUNDS))
+        for _ in range(ROUNDS + 1)
     ]
     local, transfer, ours = (min(column) for column in zip(*rounds, strict=True))
     beside = f"{ours:.2f} s; pyarrow from disk {local:.2f} s, the bytes {transfer:.2f} s"

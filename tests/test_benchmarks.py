@@ -20,6 +20,7 @@ SMALL = {
     "LK_BENCH_FRAME_BYTES": "1000000",
     "LK_ANY_CELL": "history_names",
     "LK_BENCH_CELLS": "2",
+    "LK_BENCH_ROUNDS": "1",
 }
 
 
