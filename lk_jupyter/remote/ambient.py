@@ -150,12 +150,8 @@ def _set_environment(module: Any, values: dict[str, Any]) -> None:
         time.tzset()
 
 
-def nearby_path(path: str) -> str | None:
-    """Return a path relative to the working directory; None for this directory, and for distant paths."""
-    parts = os.path.relpath(path or ".").split(os.sep)
-    is_hidden = any(files.is_hidden(part) for part in parts if part != "..")
-    is_far = parts == ["."] or parts[:2] == ["..", ".."] or parts[-1].endswith("-packages")
-    return None if is_far or is_hidden else "/".join(parts)
+#: Relative paths that leave the parent folder: their text means the same on both sides.
+_ABOVE_PARENT = re.compile(r"\.\.[/\\]+\.\.")
 
 
 def added_paths(module: Any = sys) -> dict[str, bool]:
@@ -170,18 +166,13 @@ def _added_name(path: Any) -> str | None:
     python = sys.prefix + os.sep, sys.base_prefix + os.sep
     if not isinstance(path, str) or path in _package_folders() or os.path.abspath(path).startswith(python):
         return None
-    if _is_distant(path):
+    if _ABOVE_PARENT.match(path):
         return path
     start_folders = (os.getcwd(), _start_folder, *os.environ.get("PYTHONPATH", "").split(os.pathsep))
     is_far = path.startswith("/") and path not in start_folders and not re.search(r"/(\.|_lk[_/])|-packages$", path)
-    return nearby_path(path) or (
+    return files.nearby_path(path) or (
         path if is_far and os.path.relpath(path).startswith(os.path.join("..", "..")) else None
     )
-
-
-def _is_distant(path: str) -> bool:
-    """Return whether a path is relative and leaves the parent folder: its text means the same on both sides."""
-    return os.path.normpath(path).split(os.sep)[:2] == ["..", ".."]
 
 
 @functools.lru_cache(maxsize=None)
@@ -210,7 +201,7 @@ def _set_sys(module: Any, values: dict[str, Any]) -> None:
         if is_first is None:
             module.path[:] = [other for other in module.path if _added_name(other) != path]
         elif path not in _LIMITS and path not in map(_added_name, module.path):
-            folder = path if _is_distant(path) else os.path.abspath(path)
+            folder = path if _ABOVE_PARENT.match(path) else os.path.abspath(path)
             module.path.insert(0 if is_first else len(module.path), folder)
 
 
@@ -638,7 +629,7 @@ class StateWatch:
     def changed(self) -> dict[str, str]:
         """Return module → changed state."""
         states = {}
-        for name, initial in self._initial_states.items():
+        for name, initial in list(self._initial_states.items()):  # reading a state may import a further module
             value = self._read_state(name)
             is_options = isinstance(value, dict) and isinstance(initial, dict)
             changed = _changed_items(value, initial) if is_options else value

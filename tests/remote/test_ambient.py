@@ -255,6 +255,16 @@ def test_folders_near_the_code_that_it_adds_to_the_path_go_and_come(tmp_path, mo
     assert sys.path.count(str(tmp_path / "own")) == 1
 
 
+def test_reading_a_state_at_the_end_may_import_a_module_whose_state_is_known():
+    code = (
+        "import random\nread, *more = ambient.TABLE['random']\n"
+        "ambient.TABLE['random'] = (lambda module: __import__('decimal') and read(module), *more)\n"
+        "random.seed(2)\nassert 'decimal' not in sys.modules"
+    )
+    (changed,) = in_a_run(code, ambient.read_states())
+    assert "random" in json.loads(changed)
+
+
 def test_a_relative_folder_above_the_parent_folder_comes_from_a_run_as_its_text(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))

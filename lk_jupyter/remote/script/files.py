@@ -24,6 +24,14 @@ def is_hidden(part: str) -> bool:
     return part.startswith((".", "_lk_")) or part == "_lk"
 
 
+def nearby_path(path: str) -> str | None:
+    """Return a path relative to the working directory; None for this directory, and for distant paths."""
+    parts = os.path.relpath(path or ".").split(os.sep)
+    has_hidden_part = any(is_hidden(part) for part in parts if part != "..")
+    is_far = parts == ["."] or parts[:2] == ["..", ".."] or parts[-1].endswith("-packages")
+    return None if is_far or has_hidden_part else "/".join(parts)
+
+
 def before(settings: dict[str, Any], namespace: dict[str, Any]) -> None:
     """Write the files next to the uploaded files."""
     folder = os.path.join(driver.FOLDER, "files")
