@@ -27,6 +27,7 @@ from lk_jupyter.localcloud import launch
 from lk_jupyter.options.calls import CALLS
 from lk_jupyter.options.runs import RunOptions, extras
 from lk_jupyter.runs.notebooks import warm_python
+from lk_jupyter.runs.notebooks.machine_packages import requirements_text
 from lk_jupyter.runs.package.prepare import prepare_cell
 from lk_jupyter.runs.package.secret_scan import require_consent
 
@@ -610,6 +611,8 @@ SESSION_VALUES = {
     "session": "other",
     "idle": 3.0,
     "image": "jupyter/scipy-notebook",
+    "keep": 60,
+    "requirements": ["pydantic"],
 }
 
 
@@ -625,7 +628,8 @@ def session_request(connected, source, options):
     names = [[one.name for one in cell.payload.inputs], cell.payload.outputs]
     start = machine.request.model_dump(exclude={"metadata"})
     start["docker_run_cmd"] = [word for word in start["docker_run_cmd"] if "password" not in word]
-    return cell.source.code, cell.uploads, names, carried, start, consent
+    packages = requirements_text(cell)
+    return cell.source.code, cell.uploads, names, carried, start, consent, packages
 
 
 @pytest.mark.parametrize("name", RunOptions.model_fields)
