@@ -220,12 +220,15 @@ export function finalState(cloudState: string, row: { state: string } | null | u
   return row && SELF_ENDED.has(row.state) && hasEnded({ status: cloudState }) ? row.state : cloudState;
 }
 
-/** Return the score of a run as text, such as `accuracy 0.96`; empty without a score. */
+/** Return the first score in the figures of a run as text, such as `accuracy 0.96`; empty without a score. */
 function scoreLabel(summary: JournalRun['summary'] | undefined): string {
-  const { score, score_name: name } = (summary ?? {}) as { score?: unknown; score_name?: unknown };
-  return typeof score === 'number' && typeof name === 'string'
-    ? `${unturned(name)} ${Number(score.toPrecision(4))}`
-    : '';
+  const [name, score] = Object.entries(summary ?? {}).find(([key, value]) => isScore(key, value)) ?? [];
+  return name ? `${unturned(name)} ${Number((score as number).toPrecision(4))}` : '';
+}
+
+/** Return whether a figure is a score: other figures measure the GPU. */
+function isScore(name: string, value: unknown): boolean {
+  return typeof value === 'number' && !name.includes('_gpu_');
 }
 
 /** Return the bill of an ended run from the journal. */

@@ -24,6 +24,7 @@ export function OfferForm({ title, verb, offers, note, balance, onStart, onCance
   const [id, setId] = useState((free[0] ?? offers[0])?.id ?? '');
   const chosen = offers.find(offer => offer.id === id);
   const price = Number(chosen?.per_hour ?? 0);
+  const lasts = balance !== null && price > 0 ? lastsWords(balance, price) : '';
   const send = (event: FormEvent) => {
     event.preventDefault();
     if (chosen) {
@@ -31,7 +32,7 @@ export function OfferForm({ title, verb, offers, note, balance, onStart, onCance
     }
   };
   return (
-    <Form title={title} onSubmit={send} onCancel={onCancel}>
+    <Form title={title} note={`${note} ${lasts}`} onSubmit={send} onCancel={onCancel}>
       <label>
         {trans.__('Offer')}{' '}
         <select value={id} onChange={event => setId(event.currentTarget.value)}>
@@ -48,9 +49,6 @@ export function OfferForm({ title, verb, offers, note, balance, onStart, onCance
           ))}
         </select>
       </label>
-      <p className="lk-quiet">
-        {note} {balance !== null && price > 0 && lastsWords(balance, price)}
-      </p>
       <button type="submit" disabled={!chosen}>
         {trans.__('%1 at %2 credits/h', verb, price)}
       </button>
@@ -83,7 +81,7 @@ export function NameForm({ title, verb, note, onStart, onCancel }: NameFormProps
     }
   };
   return (
-    <Form title={title} onSubmit={send} onCancel={onCancel}>
+    <Form title={title} note={note} onSubmit={send} onCancel={onCancel}>
       <label>
         {trans.__('Name')}{' '}
         <input
@@ -93,7 +91,6 @@ export function NameForm({ title, verb, note, onStart, onCancel }: NameFormProps
           onInput={event => setName(event.currentTarget.value.trim())}
         />
       </label>
-      <p className="lk-quiet">{note}</p>
       <button type="submit" disabled={!name}>
         {verb}
       </button>
@@ -103,12 +100,13 @@ export function NameForm({ title, verb, note, onStart, onCancel }: NameFormProps
 
 type FormProps = React.PropsWithChildren<{
   title: string;
+  note: string;
   onSubmit: (event: FormEvent) => void;
   onCancel: () => void;
 }>;
 
 /** A form as a question: focus moves to its first field and returns afterwards; Escape cancels. */
-function Form({ title, onSubmit, onCancel, children }: FormProps) {
+function Form({ title, note, onSubmit, onCancel, children }: FormProps) {
   const id = useId();
   const form = useRef<HTMLFormElement>(null);
   useEffect(() => {
@@ -136,6 +134,7 @@ function Form({ title, onSubmit, onCancel, children }: FormProps) {
       <button type="button" onClick={onCancel}>
         {trans.__('Cancel')}
       </button>
+      <p className="lk-quiet">{note}</p>
     </form>
   );
 }

@@ -138,7 +138,7 @@ function RentedList({ label, none, topic, start, tools: { cloud, commands, say, 
       {question && <Question key={question.text} question={question} onEnd={() => setQuestion(null)} />}
       <Rows
         label={label}
-        none={none}
+        none={offers ? null : none}
         onMenu={onActs}
         rows={rows?.map(({ ending, use, ...row }) => ({
           ...row,
