@@ -89,8 +89,6 @@ class RunSummary:
             "started": self.created_at.replace(microsecond=0),
             "state": self.state,
             "machine": self.machine,
-            "queue_seconds": self.queue_seconds,
-            "launch_seconds": self.launch_seconds,
             "seconds": self.seconds,
             "cost": None if self.cost is None else float(self.cost),
             "cost_is": self.cost_is,
@@ -100,6 +98,8 @@ class RunSummary:
             "cell": self.cell,
             "code": self.code_hash[:SHORT_ID],
             "group": self.group[:SHORT_ID],
+            "queue_seconds": self.queue_seconds,
+            "launch_seconds": self.launch_seconds,
             **self.summary,
             "execution_id": self.execution_id,
         }
