@@ -137,7 +137,7 @@ LISTED = {"gpus", "machines", "variables"}
 COMPLETERS: dict[str, Callable[[], Iterable[str]]] = {
     "deployable": lambda: (model.serving_name for model in _client().inference.models()),
     "deployments": lambda: (each.deployment_id for each in _client().inference.list()),
-    "gpus": lambda: dict.fromkeys(each.card_name for each in _session().machines() if each.card),
+    "gpus": lambda: dict.fromkeys([*(each.card_name for each in _session().machines() if each.card), "any"]),
     "machines": lambda: (machine.hardware_profile for machine in _session().machines()),
     "models": lambda: (offer.id for offer in read_catalogue(_session())),
     "runs": lambda: list_ids(_client()),
