@@ -112,7 +112,7 @@ def test_the_link_to_the_bucket_shows_nowhere(kernel):
     cell = kernel.run("%%lk_run --timeout 1 --save run" + COUNTING.format(steps=500))
     kernel.run("from lk_jupyter.journal.journal import journal")
     entry = kernel.value("str(vars(journal().get(run.execution_id)))")
-    assert "script/checkpoint" in entry
+    assert "script.checkpoint" in entry
     kept = [json.dumps(cell.messages), entry, kernel.value("run.record.stdout"), kernel.value("str(run.bundle)")]
     assert [text for text in kept if "X-Amz" in text or "Signature" in text] == []
 
