@@ -213,6 +213,7 @@ def check_run(name, outputs, rule):
         first = next(output for output in outputs if re.search(ID, text(output)))
     else:
         first, last = outputs[0], outputs[-1]
+    print(f"{name}: state, cost and id are in output {outputs.index(last) + 1} of {len(outputs)}")
     ids = receipts([[last]]) or re.findall(SHORT_ID, text(last))
     assert len(ids) == (2 if name == "fan" else 1), (name, texts)
     assert receipts([outputs]) == ([] if name == "session" else ids), (name, texts)
