@@ -612,6 +612,8 @@ SESSION_VALUES = {
     "idle": 3.0,
     "image": "jupyter/scipy-notebook",
     "keep": 60,
+    "max_price": Decimal("0.01"),
+    "memory": 1000.0,
     "requirements": ["pydantic"],
 }
 
@@ -647,6 +649,10 @@ def test_each_option_is_honored_or_refused_in_a_session(request, tmp_path, monke
         flag = name.replace("_", "-")
         with pytest.raises(UsageError, match=rf"^--{flag} doesn't work with --session\. Nothing was sent\. \w"):
             prepare_cell(connected, source, options)
+    elif name in {"max_price", "memory"}:
+        for prepare in (partial(prepare_cell, connected, source), partial(warm_python.prepare_warm_python, connected)):
+            with pytest.raises(UsageError, match=r"doesn't meet .* Nothing was sent\."):
+                prepare(options)
     else:
         changed = session_request(connected, source, options) != session_request(connected, source, plain)
         assert changed == (name not in SHOWN)

@@ -117,7 +117,7 @@ def prepare_warm_python(session: Connection, options: RunOptions) -> Bundle:
         raise UsageError(
             f"--session takes letters, digits, - and _, at most 40, got '{name}'. Nothing was sent. Example: train"
         )
-    machine_options = options.model_dump(include={"gpu", "machine", "timeout", "max_cost", "image"}, exclude_none=True)
+    machine_options = options.model_dump(include={*MachineOptions.model_fields, "image"}, exclude_none=True)
     server = ServerOptions(name=f"session {name}", **machine_options)
     if options.keep and options.timeout is None and resolve("timeout").is_default:
         affordable = resolve_limits(session, server, resolve_machine(session, server)).timeout
