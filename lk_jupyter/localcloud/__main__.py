@@ -84,6 +84,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--refresh-seconds", type=int, default=CloudOptions.refresh_seconds, help="life of a refresh token")
     add("--clock-speed", type=_speed, default=CloudOptions.clock_speed, metavar="TIMES",
         help="speed-up of the states of deployments, VMs and batches, such as 10")  # fmt: skip
+    add("--vm-address-seconds", type=float, default=CloudOptions.vm_address_seconds, metavar="SECONDS",
+        help="time for which a running VM has no address yet, divided by --clock-speed")  # fmt: skip
+    add("--vm-reclaim-seconds", type=float, default=CloudOptions.vm_reclaim_seconds, metavar="SECONDS",
+        help="time after which a running spot VM is reclaimed, divided by --clock-speed; default: never")  # fmt: skip
+    add("--vm-ssh-blocked", action="store_true", help="refuse SSH connections to VMs, as a network that blocks them")
     add("--inference-upstream", type=_web_address, default=CloudOptions.inference_upstream, metavar="URL",
         help="base URL of an OpenAI-compatible service that answers for its models, such as "
         "http://127.0.0.1:8000/v1; its key comes from LK_INFERENCE_UPSTREAM_KEY")  # fmt: skip

@@ -35,6 +35,7 @@ from lk_jupyter.localcloud.runs.samples import Samples
 from lk_jupyter.localcloud.runs.variables import Variables
 from lk_jupyter.localcloud.runs.webhooks import Webhooks
 from lk_jupyter.localcloud.store import DATABASE, Store
+from lk_jupyter.localcloud.vms.guests import Guests
 from lk_jupyter.localcloud.vms.machines import Machines
 
 #: Environment variable with the key of the upstream.
@@ -57,6 +58,7 @@ class Cloud:
         self.ledger.grant(self.accounts.local_user["org_id"], options.credits)
         self.payments = Payments(self.store, self.ledger, dict(options.vouchers))
         self.machines = Machines(self.store, self.ledger, options.clock_speed)
+        self.guests = Guests(data, self.machines, options)
         self.webhooks = Webhooks(self.store)
         self.records = Records(self.store, self.ledger, self.webhooks)
         self.output = RunOutput(self.store)
@@ -94,6 +96,8 @@ class Cloud:
         processes.adopt_orphans()
         await self._remove_containers()
         await asyncio.to_thread(self._recover)
+        await self.guests.start()
+        self.machines.on_create, self.machines.on_end = self.guests.add, self.guests.remove
         self.reader.start()
         self._sampling = asyncio.create_task(self.samples.take_forever())
         self._scaling = asyncio.create_task(self.deployments.tick_forever())
@@ -104,6 +108,7 @@ class Cloud:
     async def close(self) -> None:
         """End all runs and keep all output. Nothing is active afterwards."""
         await self.runs.close()
+        await self.guests.close()
         self._sampling.cancel()
         self._delivering.cancel()
         self._scaling.cancel()

@@ -71,15 +71,15 @@ def test_a_machine_comes_up_by_the_clock_says_that_it_is_simulated_and_has_an_ad
 
     def running():
         now = status(api, vm)
-        assert (now["ip_address"] is None) == (now["status"] != "running")
+        assert now["ip_address"] is None or now["status"] == "running"
         states.extend([now["status"]] * (now["status"] not in states))
-        return now["status"] == "running" and now
+        return now["ip_address"] and now
 
     view = until(running)
     assert states == ["pending", "provisioning", "running"]
-    assert (view["ip_address"], view["display_name"]) == ("127.0.0.1", "box")
+    assert re.fullmatch(r"127\.0\.0\.1:\d+", view["ip_address"])
+    assert view["display_name"] == "box"
     assert view["name"].startswith("simulated-")
-    assert view["uptime_seconds"] == 0
     assert end(api, vm)["status"] == "terminated"
 
 

@@ -66,11 +66,11 @@ def test_a_vm_is_rented_when_the_user_says_so_and_told_how_to_log_in(run_cell, s
     monkeypatch.setattr("builtins.input", answers("n", "y"))
     assert "Nothing was rented." in run_cell("%lk_vm create --gpu L40S --name 'my train'")
     shown = run_cell("%lk_vm create --gpu L40S --name 'my train' --save vm")
-    assert "ssh lyceum@127.0.0.1" in shown
-    assert (
-        "Host my-train\n    HostName 127.0.0.1\n    Port 22\n    User lyceum\n    IdentityFile ~/.ssh/id_ed25519"
-        in shown
+    assert re.search(r"ssh -p \d+ lyceum@127\.0\.0\.1", shown)
+    block = (
+        r"Host my-train\n    HostName 127\.0\.0\.1\n    Port \d+\n    User lyceum\n    IdentityFile ~/\.ssh/id_ed25519"
     )
+    assert re.search(block, shown)
     assert shell.user_ns["vm"].usable
     (made,) = living(vms)
     assert re.search(rf"{made.vm_id[:8]} +my train +running +1 L40S +127\.0\.0\.1", run_cell("%lk_vm"))
@@ -130,14 +130,14 @@ def test_without_a_key_one_is_created_if_the_user_agrees(run_cell, home, vms, mo
     assert len(living(vms)) == agrees
     if agrees:
         assert f"Created the SSH key {home}/.ssh/id_ed25519, without a passphrase." in shown
-        assert "ssh lyceum@127.0.0.1" in shown
+        assert re.search(r"ssh -p \d+ lyceum@127\.0\.0\.1", shown)
         assert (home / ".ssh" / "id_ed25519").stat().st_mode & 0o077 == 0
 
 
 def test_another_key_is_taken_by_its_name(run_cell, home):
     (home / "work.pub").write_text(PUBLIC)
     shown = run_cell(f"%lk_vm create --gpu A100 --key {home}/work --yes")
-    assert "ssh -i ~/work lyceum@127.0.0.1" in shown
+    assert re.search(r"ssh -i ~/work -p \d+ lyceum@127\.0\.0\.1", shown)
     assert "No public key at" in run_cell("%lk_vm create --gpu A100 --key ~/gone --yes")
 
 
@@ -177,7 +177,7 @@ def test_capacity_that_ends_meanwhile_offers_the_same_and_asks_once(run_cell, vm
 
 def test_a_vm_whose_answer_was_lost_is_found_and_not_rented_twice(run_cell, vms):
     fail(vms, path="/vms/create", lose_answer=True)
-    assert "ssh lyceum@127.0.0.1" in run_cell("%lk_vm create --gpu A100 --yes")
+    assert re.search(r"ssh -p \d+ lyceum@127\.0\.0\.1", run_cell("%lk_vm create --gpu A100 --yes"))
     assert len(living(vms)) == 1
 
 
@@ -190,7 +190,7 @@ def test_a_gateway_that_hides_the_outcome_does_not_make_it_ask_again(run_cell, v
 
 def test_reads_that_fail_now_and_then_do_not_end_the_waiting(run_cell, vms):
     fail(vms, path="/status", method="GET", status=503, times=2)
-    assert "ssh lyceum@127.0.0.1" in run_cell("%lk_vm create --gpu A100 --yes")
+    assert re.search(r"ssh -p \d+ lyceum@127\.0\.0\.1", run_cell("%lk_vm create --gpu A100 --yes"))
 
 
 def test_a_volume_outlives_its_vm(run_cell, vms):

@@ -1,4 +1,4 @@
-"""Simulated virtual machines and block volumes: their names state the simulation, their address is this machine's."""
+"""Simulated virtual machines: their names state the simulation, their address is a port of this machine."""
 
 from __future__ import annotations
 
@@ -14,11 +14,16 @@ from lk_jupyter.localcloud._mount import implements
 from lk_jupyter.localcloud.billing.catalogue import GPU_COUNTS, GPUS
 from lk_jupyter.localcloud.clock import to_text
 from lk_jupyter.localcloud.context import Context
-from lk_jupyter.localcloud.vms.machines import ADDRESS, LARGEST_VOLUME_GB, Machine, Volume
+from lk_jupyter.localcloud.vms.guests import HAS_SSH
+from lk_jupyter.localcloud.vms.machines import LARGEST_VOLUME_GB, Machine, Volume
 
 Json = dict[str, Any]
 
-_NOTICE = "Simulated: there is no machine. States and bill are as for a real VM."
+#: Notice in the records of machines without an SSH server.
+_NOTICE = (
+    "Simulated, without an SSH server: asyncssh isn't installed. Install it, then restart the local cloud: "
+    'pip install "lk-jupyter[vm]"'
+)
 
 #: Priced, but not sold.
 _NOT_SOLD = {("l40s", "spot")}
@@ -154,7 +159,7 @@ def _view(ctx: Context, machine: Machine) -> Json:
         "status": state,
         "created_at": to_text(machine.created),
         "instance_specs": {"gpu_type": machine.card, "gpu_count": machine.count},
-        "ip_address": ADDRESS if machine.uptime(moment, speed) else None,
+        "ip_address": ctx.cloud.guests.address(machine),
         "hardware_profile": machine.card,
         "gpu_count": machine.count,
         "instance_type": machine.instance_type,
@@ -162,7 +167,7 @@ def _view(ctx: Context, machine: Machine) -> Json:
         "display_name": machine.display_name,
         "billed": cost,
         "croesus_billed": cost,
-        "polling_message": _NOTICE,
+        "polling_message": None if HAS_SSH else _NOTICE,
         "user_id": machine.user_id,
         "org_id": machine.org_id,
     }

@@ -54,7 +54,7 @@ async def start(  # noqa: PLR0913 (what a process takes)
     return await spawn(
         command,
         cwd=folder,
-        env=_environment(run_id, variables),
+        env=environment(run_id, variables),
         stdout=stdout,
         stderr=stderr,
         start_new_session=True,
@@ -63,11 +63,11 @@ async def start(  # noqa: PLR0913 (what a process takes)
 
 
 async def spawn(command: Sequence[str], **how: Any) -> asyncio.subprocess.Process:
-    """Start a child without input. A child that starts in another way may be reaped as an orphan."""
+    """Start a child, by default without input. A child that starts in another way may be reaped as an orphan."""
     this = object()
     _starting.add(this)
     try:
-        process = await asyncio.create_subprocess_exec(*command, stdin=subprocess.DEVNULL, **how)
+        process = await asyncio.create_subprocess_exec(*command, **{"stdin": subprocess.DEVNULL, **how})
         _started[process.pid] = asyncio.create_task(_reap_process(process))
     finally:
         _starting.discard(this)
@@ -131,8 +131,11 @@ def session_processes(leader: int) -> Iterator[psutil.Process]:
     return _living_processes(pid for pid in psutil.pids() if is_in_session(pid, leader))
 
 
-def _environment(run_id: str, variables: Mapping[str, str]) -> dict[str, str]:
-    """Return this server's environment without variables of kernels and clients, plus the run's variables."""
+def environment(run_id: str, variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a run, or of a machine with this id.
+
+    The environment is this server's, without variables of kernels and clients, plus ``variables``.
+    """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(_PRIVATE)}
     return {**inherited, **variables, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", RUN_ID_VARIABLE: run_id}
 

@@ -1,7 +1,7 @@
 """Simulated machines and volumes: facts, start and cost.
 
-No real machine exists. The state of a machine is a function of time, so no process runs for a machine and a restart
-changes nothing. Machines stay active, and cost credits, while the local cloud is down.
+No real machine exists. The state of a machine is a function of time, so a restart changes nothing. Machines stay
+active, and cost credits, while the local cloud is down. ``guests`` gives a machine an SSH server.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -53,6 +54,7 @@ class Machine:
     count: int
     instance_type: str
     display_name: str | None
+    key: str = ""
 
     @property
     def name(self) -> str:
@@ -112,6 +114,8 @@ class Machines:
         self._store = store
         self._ledger = ledger
         self.speed = speed
+        self.on_create: Callable[[Machine], object] = lambda _: None
+        self.on_end: Callable[[str], object] = lambda _: None
         store.add_tables(_TABLES)
         ledger.add_meter(self.accruing)
 
@@ -125,6 +129,7 @@ class Machines:
             "count": max(1, count),
             "instance_type": request.instance_type,
             "display_name": request.display_name or request.name,
+            "key": request.user_public_key,
         }
         vm_id = uuid4().hex
         with self._store.write() as db:
@@ -135,7 +140,9 @@ class Machines:
                 document = {"created": body["created"], "size_gb": request.new_volume.size_gb}
                 row = (f"vol-{uuid4().hex[:12]}", org_id, vm_id, json.dumps(document))
                 db.execute("INSERT INTO volumes VALUES (?, ?, ?, ?)", row)
-        return self.get(org_id, vm_id)
+        machine = self.get(org_id, vm_id)
+        self.on_create(machine)
+        return machine
 
     def get(self, org_id: str, vm_id: str) -> Machine:
         """Return a machine; 404 for an unknown machine, or a machine of another organization."""
@@ -148,6 +155,10 @@ class Machines:
         """Return the machines of an organization, newest first."""
         rows = map(_machine, self._store.read("SELECT * FROM vms WHERE org = ?", org_id))
         return sorted(rows, key=lambda machine: machine.created, reverse=True)
+
+    def active(self) -> list[Machine]:
+        """Return the machines of all organizations that haven't ended."""
+        return list(map(_machine, self._store.read("SELECT * FROM vms WHERE ended IS NULL")))
 
     def rename(self, org_id: str, vm_id: str, display_name: str | None) -> Machine:
         """Change the display name of a machine."""
@@ -166,7 +177,9 @@ class Machines:
                     db, org_id, "vms", machine.id, machine.cost(moment, self.speed), **_describe_machine(machine)
                 )
             query = "UPDATE volumes SET vm = NULL WHERE vm = ? RETURNING *"
-            return list(map(_volume, db.execute(query, (machine.id,)).fetchall()))
+            released = list(map(_volume, db.execute(query, (machine.id,)).fetchall()))
+        self.on_end(machine.id)
+        return released
 
     def volumes(self, org_id: str, vm_id: str | None = None) -> list[Volume]:
         """Return the volumes of an organization, or of a machine, oldest first."""
