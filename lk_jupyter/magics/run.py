@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -260,9 +261,21 @@ def start(session: Session, bundle: Bundle, options: StartOptions, shell: Intera
         display(plan_view(bundle, budget_usage(session), forecast_run(bundle, session.base_url)))
         return
     (bundle,) = require_consent([bundle], ask)
+    if bundle.vm_offer:
+        bundle = _ask_for_vm(bundle, options)
     observers = default_observers(session, options, bundle, namespace=shell.user_ns)
     view = RunDisplay(shell, bundle.machine, quiet=options.quiet, observers=observers)
     send(session, bundle, view, shell, options)
+
+
+def _ask_for_vm(bundle: Bundle, options: StartOptions) -> Bundle:
+    """Return the bundle of a run on a VM with the user's consent to its price. Raises UsageError without consent."""
+    from lk_jupyter.runs.submit import on_vm  # noqa: PLC0415 (few runs are on VMs)
+
+    if not (options.max_cost is not None and getattr(options, "on", None) == "vm"):
+        bundle = replace(bundle, vm_allowed=ask(on_vm.question(bundle)))
+    on_vm.require_consent(bundle)
+    return bundle
 
 
 def send(

@@ -52,6 +52,12 @@ class RunKeywords(TypedDict, total=False):
     """Send the variables that the cell reads, and return its changes. A cell does so by default, see setting carry."""
     fresh: bool | None
     """Run in a fresh process: send no variables, return none."""
+    on: Literal["run", "vm"] | None
+    """vm: rent a VM for the cell, deleted at the end. Default: run, or vm after a question above the run limit."""
+    spot: bool | None
+    """With --on vm: pay less for a VM that the cloud may reclaim at any time."""
+    no_vm_key: bool | None
+    """With --on vm: send no API key. The VM can't delete itself, so this notebook must stay on."""
     resume: str | None
     """Run to resume from: its checkpoint is the folder lk_resume in the code."""
     rich: bool | None
@@ -117,6 +123,12 @@ class FanOutKeywords(TypedDict, total=False):
     """Keep the first run that completes, and abort the others."""
     require_all: bool | None
     """Raise an error if any of several runs fails, not only if all fail."""
+    on: Literal["run", "vm"] | None
+    """vm: rent a VM for the cell, deleted at the end. Default: run, or vm after a question above the run limit."""
+    spot: bool | None
+    """With --on vm: pay less for a VM that the cloud may reclaim at any time."""
+    no_vm_key: bool | None
+    """With --on vm: send no API key. The VM can't delete itself, so this notebook must stay on."""
     resume: str | None
     """Run to resume from: its checkpoint is the folder lk_resume in the code."""
     rich: bool | None

@@ -55,7 +55,7 @@ GROUPS = (
     ),
     OptionGroup(
         "Long work",
-        ("detach", "attach", "resume", "session", "idle", "image"),
+        ("on", "spot", "no_vm_key", "detach", "attach", "resume", "session", "idle", "image"),
         Example("%%lk_run --session train --gpu A100", "keep variables on the machine between cells"),
     ),
     OptionGroup(

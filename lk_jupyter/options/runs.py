@@ -348,6 +348,16 @@ class RunOptions(CodeOptions):
     save: str | None = option(
         None, "Variable for the Run; for several runs, the table as a DataFrame.", metavar="VAR", needs="cell run"
     )
+    on: Literal["run", "vm"] | None = option(
+        None,
+        "vm: rent a VM for the cell, deleted at the end. Default: run, or vm after a question above the run limit.",
+        metavar="WHERE",
+        needs="code run",
+    )
+    spot: bool = switch("With --on vm: pay less for a VM that the cloud may reclaim at any time.", needs="code run")
+    no_vm_key: bool = switch(
+        "With --on vm: send no API key. The VM can't delete itself, so this notebook must stay on.", needs="code run"
+    )
     resume: str | None = option(
         None,
         "Run to resume from: its checkpoint is the folder lk_resume in the code.",

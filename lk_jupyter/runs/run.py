@@ -31,6 +31,7 @@ from lk_jupyter.protocol.bucket import GRACE, stop_key
 from lk_jupyter.protocol.metadata import REQUEST_KEY, ports_in, returns_variables
 from lk_jupyter.runs.abort import Abort, abort_soon
 from lk_jupyter.runs.clock import Bill, calculate_bill, now
+from lk_jupyter.runs.connection import connection_for, follower_class, vm_run_in
 from lk_jupyter.runs.follow import Ending, Follower
 from lk_jupyter.runs.ids import drop_earlier_lines, resolve
 from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts, waiting_on
@@ -111,13 +112,13 @@ class Run:
         self.execution_id = execution_id
         self.bundle = bundle
         self.note = note
-        self._session = session
+        self._session = connection_for(session, execution_id)
         self._streaming_url = SecretStr(streaming_url or "")
         self._submitted_at: float | None = None
         self.stopped_because: str | None = None
         self.messages = RunMessages(self)
         self._record: ExecutionRecord | None = None
-        self._ending = Ending(session.client, execution_id, lambda: self.request_metadata)
+        self._ending = Ending(self._session.client, execution_id, lambda: self.request_metadata)
         self._state = ""
         self._journal = journal()
 
@@ -360,7 +361,7 @@ class Run:
     def follower(self, log: RunLog) -> Follower:
         """Return a follower that reads the output of this run from the end of the log, and writes the log."""
         entry = self._journal.get(self.execution_id)
-        return Follower(
+        return follower_class(self._session)(
             self._session.client,
             self.execution_id,
             log,
@@ -580,7 +581,10 @@ class Run:
     def _request_stop(self) -> None:
         """Store the signed object at which the run returns its variables and ends. Raises StorageError."""
         token = str((self.request_metadata or {}).get(REQUEST_KEY))
-        self._session.storage.put(stop_content(token), stop_key(token))
+        if vm_run := vm_run_in(self._session):
+            vm_run.put(stop_key(token), stop_content(token))
+        else:
+            self._session.storage.put(stop_content(token), stop_key(token))
 
     def abort_unless_ended(self) -> None:
         """Abort the run in the background, unless its end is already known."""

@@ -645,7 +645,7 @@ def test_certificates_are_checked():
         assert calls._transport._pool._ssl_context.verify_mode == ssl.CERT_REQUIRED
 
 
-def test_a_client_that_was_closed_meanwhile_keeps_no_connection_of_a_request_that_fails(client):
+def test_a_client_that_was_closed_meanwhile_keeps_no_connection_for_a_request_that_fails(client):
     lent = client._http._borrow_client()
     calls = lent.__enter__()
     client.close()

@@ -255,7 +255,7 @@ def test_stored_logs_tell_stderr_apart(kernel):
         ("%%lk_run --gpo A100\n1", "UsageError", "Did you mean --gpu"),
         ("%%lk_run --gpu A1000\n1", "UsageError", "gpu.a100 (1.59 credits/h)"),
         ("%%lk_run --timeout 0\n1", "UsageError", "--timeout"),
-        ("%%lk_run --timeout 9999\n1", "UsageError", "1 to 600 s"),
+        ("%%lk_run --on run --timeout 9999\n1", "UsageError", "1 to 600 s"),
         ("%%lk_run --files nothing-here.txt\n1", "UsageError", "nothing-here.txt"),
         ("%%lk_run --gpu A100 --machine cpu\n1", "UsageError", "one of them"),
         ("%%lk_run --save 1x\n1", "UsageError", "takes a variable name"),

@@ -1,7 +1,7 @@
-"""List runs that outlived their kernel, at ``%load_ext``: a line each, immediately from the journal.
+"""List runs that outlived their kernel, and VMs that should be deleted, at ``%load_ext``: a line each.
 
-The cloud's answer takes a moment: a background thread requests the state and replaces the lines of the journal. Without
-such runs, nothing is imported, requested or shown.
+The lines are from files of this machine. The cloud's answer takes a moment: a background thread requests the state and
+replaces the lines of the journal. Without such runs and VMs, nothing is imported, requested or shown.
 """
 
 from __future__ import annotations
@@ -30,11 +30,12 @@ _SHORT = 8
 
 
 class GoingOn:
-    """A line for each run; ``checked`` is whether the states are from the cloud."""
+    """A line for each run; ``checked`` is whether the states are from the cloud, ``warnings`` are lines in red."""
 
-    def __init__(self, entries: Sequence[JournalEntry], *, checked: bool) -> None:
+    def __init__(self, entries: Sequence[JournalEntry], *, checked: bool, warnings: Sequence[str] = ()) -> None:
         self._entries = entries
         self._checked = checked
+        self.warnings = warnings
 
     def lines(self) -> list[str]:
         """Return the lines as text."""
@@ -62,29 +63,31 @@ class GoingOn:
         return entry.state if self._checked else f"last known state: {entry.state}"
 
     def __str__(self) -> str:
-        return "\n".join(self.lines())
+        return "\n".join([*self.warnings, *self.lines()])
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         from html import escape  # noqa: PLC0415 (only when there is something to show)
 
         style = "font-family: var(--jp-ui-font-family); color: var(--jp-ui-font-color2); padding-left: 8px"
-        html = "".join(f'<div style="{style}">{escape(line)}</div>' for line in self.lines())
+        red = style.replace("ui-font-color2", "error-color1")
+        rows = [(red, line) for line in self.warnings] + [(style, line) for line in self.lines()]
+        html = "".join(f'<div style="{row_style}">{escape(line)}</div>' for row_style, line in rows)
         return {"text/plain": str(self), "text/html": html}
 
 
 def list_unfinished_runs(shell: InteractiveShell) -> None:
     """Name the runs that were active when last seen. An error here never stops the loading."""
     with suppress(Exception):
-        entries = _entries()
-        if not entries:
+        entries, warnings = _entries(), _list_overdue_vms()
+        if not entries and not warnings:
             return
         if getattr(shell, "kernel", None) is None:  # a terminal can't replace an output
-            print(GoingOn(entries, checked=False))  # noqa: T201 (the output is for the reader of the cell)
+            print(GoingOn(entries, checked=False, warnings=warnings))  # noqa: T201 (the output is for the reader of the cell)
             return
         from lk_jupyter.magics._output.live import LiveOutput  # noqa: PLC0415 (only when there is something to show)
 
         note = LiveOutput(shell)
-        note.show(GoingOn(entries, checked=False), now=True)
+        note.show(GoingOn(entries, checked=False, warnings=warnings), now=True)
         Thread(target=update_states, args=(entries, note), name="lk-going-on", daemon=True).start()
 
 
@@ -94,6 +97,21 @@ def _entries() -> list[JournalEntry]:
     from lk_jupyter.journal.journal import journal  # noqa: PLC0415 (only when there is one)
 
     return journal().entries(going_on=True, since=time.time() - DAYS)
+
+
+def _list_overdue_vms() -> list[str]:
+    """Return a line for each VM of a run that should be deleted and may still be billed."""
+    folder = setting("journal").parent / "vms"
+    if not any('"is_deleted":false' in path.read_text("utf-8") for path in folder.glob("*.json")):
+        return []
+    from lk_jupyter.text.units import credits_label  # noqa: PLC0415 (only when there is such a VM)
+    from lk_jupyter.vms.hosted import list_overdue  # noqa: PLC0415
+
+    return [
+        f"VM {facts.vm_id[:_SHORT]} should be deleted, and may be billed: about {credits_label(facts.cost)} so far. "
+        f"Delete it: %lk_vm delete {facts.vm_id[:_SHORT]}"
+        for facts in list_overdue()
+    ]
 
 
 def update_states(entries: list[JournalEntry], note: LiveOutput) -> None:
@@ -109,7 +127,8 @@ def update_states(entries: list[JournalEntry], note: LiveOutput) -> None:
         refreshed = list(refresh(current(start=False), entries))
         lost = [journal().get(entry.token) for entry in entries if entry.execution_id is None]
         lost = [entry for entry in lost if entry and entry.going_on and entry.execution_id is None]
-        note.show(GoingOn([*refreshed, *filter(None, lost)], checked=True), now=True, passing=True)
+        warnings = _list_overdue_vms()
+        note.show(GoingOn([*refreshed, *filter(None, lost)], checked=True, warnings=warnings), now=True, passing=True)
 
 
 def _age_text(moment: float) -> str:

@@ -16,7 +16,7 @@ from decimal import Decimal
 from functools import cached_property, reduce
 from operator import or_
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 
@@ -35,12 +35,16 @@ from lk_jupyter.options.runs import MachineOptions, RunOptions
 from lk_jupyter.protocol.frames import FRAMES_KEY, nonce_in
 from lk_jupyter.protocol.metadata import LOCK_KEY, REQUEST_KEY
 from lk_jupyter.protocol.parts import SCRIPT, Cell, RemoteModule, shipped_files
+from lk_jupyter.protocol.vm_run import SETUP_SECONDS
 from lk_jupyter.runs.package.named_files import RunFiles, collect_files
 from lk_jupyter.runs.package.rich import rich_part
 from lk_jupyter.runs.variables.files import digest_files
 from lk_jupyter.runs.variables.payload import VariablePayload
 from lk_jupyter.text.secrets import SecretFinding
 from lk_jupyter.text.units import credits_label
+
+if TYPE_CHECKING:
+    from lk_jupyter.vms.offers import VmOffer
 
 #: The module that writes uploaded files in the run.
 _FILES = "script.files"
@@ -51,11 +55,15 @@ _MAX_NAMES = 2
 
 @dataclass(frozen=True)
 class Limits:
-    """Time limits of an account, in seconds, and the maximum cost of a run, in credits (None: no limit)."""
+    """Time limits of an account, in seconds, and the maximum cost of a run, in credits (None: no limit).
+
+    ``setup`` are seconds that are billed besides the time limit, for a VM that starts and ends.
+    """
 
     timeout: int
     max_timeout: int
     max_cost: Decimal | None = None
+    setup: int = 0
 
 
 @dataclass(frozen=True)
@@ -72,6 +80,7 @@ class Bundle:
     - ``hidden``: words of the request that must not be stored.
     - ``phases``: phase → seconds so far.
     - ``skipped_files``: files of listed folders that are too large or seem to contain a secret.
+    - ``vm_offer``: the VM that is rented for the run; ``vm_allowed``: whether the user has agreed to its price.
     - ``named_files``: uploaded files that only the text of the code names, not an option or an import.
     - ``block``: the script block with packages and limits; ``block_request`` describes what the user must allow of it.
     - ``machine_reason``: why the machine was chosen; empty for a machine that the user named.
@@ -97,6 +106,8 @@ class Bundle:
     block: ScriptBlock | None = None
     block_request: str = ""
     machine_reason: str = ""
+    vm_offer: VmOffer | None = None
+    vm_allowed: bool = False
 
     def without_values(self) -> Bundle:
         """Return the bundle without the values of variables, so that an active run keeps no values in memory."""
@@ -111,7 +122,7 @@ class Bundle:
     @cached_property
     def worst_case(self) -> Decimal | None:
         """Return the cost of the run at its time limit, in credits; None without a published price."""
-        return machine_cost(self.machine, self.timeout)
+        return machine_cost(self.machine, self.timeout + (SETUP_SECONDS if self.vm_offer else 0))
 
     @property
     def at_most(self) -> str:
@@ -326,9 +337,15 @@ def time_limit(options: MachineOptions, machine: MachineType, limits: Limits) ->
     if not 1 <= timeout <= limits.max_timeout:
         raise UsageError(
             f"--timeout must be 1 to {limits.max_timeout} s here, got {timeout} s. Nothing was sent. If your "
-            "account allows more: %lk_config max_timeout SECONDS"
+            "account allows more: %lk_config max_timeout SECONDS. Longer, on a VM: --on vm"
         )
-    seconds = timeout if limits.max_cost is None else min(timeout, seconds_for(machine, limits.max_cost))
+    if limits.max_cost is None:
+        return timeout, False
+    seconds = min(timeout, seconds_for(machine, limits.max_cost) - limits.setup)
+    if seconds < 1:
+        raise UsageError(
+            f"--max-cost {limits.max_cost:f} doesn't pay for the start of a VM. Nothing was sent. Raise --max-cost."
+        )
     return seconds, seconds < timeout
 
 

@@ -26,6 +26,7 @@ from lk_jupyter.runs.package import secret_scan
 from lk_jupyter.runs.package.bundle import Bundle, BundleBuilder, Limits, time_limit
 from lk_jupyter.runs.package.checkpoint import checkpoint_parts
 from lk_jupyter.runs.package.machine import choose_machine
+from lk_jupyter.runs.package.rented import choose_vm, machine_type_for, needs_vm, vm_limits
 from lk_jupyter.runs.package.rich import imports_part
 from lk_jupyter.runs.package.script_block import Price, describe_request, find_block, python_part, with_block
 from lk_jupyter.runs.package.secret_scan import secrets_in
@@ -42,6 +43,7 @@ from lk_jupyter.runs.variables.remote_value import handle_names, without_handles
 if TYPE_CHECKING:
     from lk_jupyter.api.machine_types import MachineType
     from lk_jupyter.connection.connection import Connection
+    from lk_jupyter.vms.offers import VmOffer
 
 
 def prepare(  # noqa: PLR0913 (independent choices)
@@ -73,7 +75,8 @@ def prepare(  # noqa: PLR0913 (independent choices)
     line_options, options = options, with_block(options, block)
     if not in_session and not options.requirements and (default := setting("requirements")):
         options = options.model_copy(update={"requirements": [default]})
-    machine, reason, limits, limit = _choose_machine(session, options, count)
+    offer = choose_vm(session, options, count) if needs_vm(source, options, count) else None
+    machine, reason, limits, limit = _choose_machine(session, options, count, offer)
     parts = [
         *python_part(block),
         *parts,
@@ -98,13 +101,16 @@ def prepare(  # noqa: PLR0913 (independent choices)
         bundle = replace(bundle, block_request=describe_request(block, bundle, limit_price))
     secrets = (*secret_scan.in_run(bundle, active_secrets=(session.target.key.token,)), *secrets_in(inputs, payload))
     phases = {"analysis": time.monotonic() - started}
-    return replace(bundle, secrets=secrets, phases=phases, machine_reason=reason)
+    return replace(bundle, secrets=secrets, phases=phases, machine_reason=reason, vm_offer=offer)
 
 
-def _choose_machine(session: Connection, options: RunOptions, count: int) -> tuple[MachineType, str, Limits, int]:
+def _choose_machine(
+    session: Connection, options: RunOptions, count: int, offer: VmOffer | None = None
+) -> tuple[MachineType, str, Limits, int]:
     """Return machine, its reason, limits of each of ``count`` runs, and time limit in seconds. Raises UsageError."""
-    machine, reason = choose_machine(session, options)
+    machine, reason = (machine_type_for(offer), "") if offer else choose_machine(session, options)
     limits = resolve_limits(session, options, machine, count)
+    limits = vm_limits(limits) if offer else limits
     return machine, reason, limits, time_limit(options, machine, limits)[0]
 
 

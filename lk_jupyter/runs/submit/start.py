@@ -90,7 +90,7 @@ def start_once(client: Client, bundle: Bundle) -> StreamingStartResponse:
     name = own_name(bundle.request.file_name or bundle.source.file_name, bundle.token)
     request = bundle.request.model_copy(update={"file_name": name})
     if isinstance(request, StreamingExecutionRequest):
-        request = _use_separate_folder(request, bundle.token)
+        request = use_separate_folder(request, bundle.token)
     return send_once(
         client,
         bundle.token,
@@ -99,7 +99,7 @@ def start_once(client: Client, bundle: Bundle) -> StreamingStartResponse:
     )
 
 
-def _use_separate_folder(request: StreamingExecutionRequest, token: str) -> StreamingExecutionRequest:
+def use_separate_folder(request: StreamingExecutionRequest, token: str) -> StreamingExecutionRequest:
     """Return a request whose code imports its files from a separate folder, since runs may share a working folder.
 
     Code with files of its author runs in the separate folder.

@@ -40,6 +40,7 @@ from lk_jupyter.protocol.frames import FRAMES_KEY
 from lk_jupyter.protocol.metadata import INPUTS_KEY, PORTS_KEY, REQUEST_KEY
 from lk_jupyter.runs.abort import Abort, abort_soon, keep_until_arrived, let_go_at
 from lk_jupyter.runs.clock import now
+from lk_jupyter.runs.connection import connection_for
 from lk_jupyter.runs.follow import PAUSES
 from lk_jupyter.runs.interrupts import SafeEvent, in_background, true_interrupts
 from lk_jupyter.runs.log import log_path, set_log_aside
@@ -126,6 +127,10 @@ class Submission:
     def __init__(self, session: Connection, bundle: Bundle, group: str | None = None) -> None:
         refuse_if_read_only("spends")
         secret_scan.require_consent([bundle])
+        if bundle.vm_offer:
+            from lk_jupyter.runs.submit.on_vm import require_consent  # noqa: PLC0415 (few runs are on VMs)
+
+            require_consent(bundle)
         self.bundle = bundle
         self.submitted_at = now()
         self._is_in_transit = False
@@ -220,7 +225,8 @@ class Submission:
 
     def _abort_started(self, answer: StreamingStartResponse) -> Abort:
         """Abort a started run, and return the abort; later calls return the same abort."""
-        self._aborting = self._aborting or abort_soon(self._client, answer.execution_id)
+        client = connection_for(self._session, answer.execution_id).client
+        self._aborting = self._aborting or abort_soon(client, answer.execution_id)
         return self._aborting
 
     def _send_start(self) -> None:
@@ -302,6 +308,10 @@ class Submission:
 
     def _start(self, complete: Bundle) -> StreamingStartResponse:
         """Start the run. Use a shorter limit from the answer if the server refuses the default time limit."""
+        if complete.vm_offer:
+            from lk_jupyter.runs.submit.on_vm import start_on_vm  # noqa: PLC0415 (few runs are on VMs)
+
+            return start_on_vm(self._session, complete)
         try:
             return start_once(self._client, complete)
         except (Invalid, BadRequest) as refusal:

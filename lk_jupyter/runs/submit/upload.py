@@ -31,6 +31,7 @@ from lk_jupyter.protocol.bucket import (
     stop_key,
 )
 from lk_jupyter.protocol.parts import part_settings
+from lk_jupyter.protocol.vm_run import LINK_HOST
 from lk_jupyter.runs.package import checkpoint
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.variables.chunks import iterate_pieces
@@ -131,6 +132,8 @@ def upload_links(storage: Storage, settings: dict[str, Any], bundle: Bundle) -> 
     """Return the links with which a run downloads its variables and uploads what it returns."""
     life = timedelta(seconds=bundle.timeout) + QUEUE
     slots = [returned_key(bundle.token, number) for number in range(len(settings["slots"]))]
+    if bundle.vm_offer:
+        return _vm_links(storage, settings, bundle, slots)
     inputs = storage.presign_all([VALUES + key for key, _ in settings["blobs"]], "GET", life=life)
     outputs = storage.presign_all([*slots, returned_key(bundle.token, "values")] if slots else [], "PUT", life=life)
     _check_life(storage, bundle.timeout, [link.expires_at for link in (*inputs, *outputs)])
@@ -143,6 +146,21 @@ def upload_links(storage: Storage, settings: dict[str, Any], bundle: Bundle) -> 
         "outputs": [link.url for link in outputs[:-1]],
         "values": outputs[-1].url if outputs else None,
         "stop": storage.presign(stop_key(bundle.token), life=life).url,
+        "limit": bundle.timeout,
+    }
+
+
+def _vm_links(storage: Storage, settings: dict[str, Any], bundle: Bundle, slots: list[str]) -> dict[str, Any]:
+    """Return the links of a run on a VM: links to the bucket for its start, and to the VM for all later transfers.
+
+    Links to the bucket end before a long run does.
+    """
+    inputs = storage.presign_all([VALUES + key for key, _ in settings["blobs"]], "GET", life=timedelta(hours=1))
+    return {
+        "inputs": [link.url for link in inputs],
+        "outputs": [LINK_HOST + slot for slot in slots],
+        "values": LINK_HOST + returned_key(bundle.token, "values") if slots else None,
+        "stop": LINK_HOST + stop_key(bundle.token),
         "limit": bundle.timeout,
     }
 
@@ -212,7 +230,8 @@ def _checkpoint_links(session: Connection, bundle: Bundle, settings: dict[str, A
         links["get"] = session.storage.presign(settings["resume"], life=_WAIT).url
     if "after" in settings:
         key, life = checkpoint_key(bundle.token), _WAIT + timedelta(seconds=bundle.timeout)
-        links |= {"put": session.storage.presign(key, "PUT", life=life).url, "key": key}
+        put = LINK_HOST + key if bundle.vm_offer else session.storage.presign(key, "PUT", life=life).url
+        links |= {"put": put, "key": key}
     return links
 
 

@@ -1,0 +1,41 @@
+"""Choose the connection of a run: the session's, or for a run on a VM the connection to the VM.
+
+Code for VMs is imported for runs on VMs only.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lk_jupyter.protocol.vm_run import vm_id_in
+
+if TYPE_CHECKING:
+    from lk_jupyter.connection.connection import Connection
+    from lk_jupyter.runs.follow import Follower
+    from lk_jupyter.vms.hosted import VmRun
+
+
+def connection_for(connection: Connection, execution_id: str) -> Connection:
+    """Return the connection for a run: the given connection, unless the run is on a VM."""
+    if vm_id_in(execution_id) is None or vm_run_in(connection):
+        return connection
+    from lk_jupyter.runs.vm import VmConnection  # noqa: PLC0415 (few runs are on VMs)
+    from lk_jupyter.vms.hosted import open_run  # noqa: PLC0415
+
+    return VmConnection(connection, open_run(connection, execution_id))
+
+
+def vm_run_in(connection: Connection) -> VmRun | None:
+    """Return the run on a VM that a connection belongs to; None for the connection of a session."""
+    return getattr(connection, "vm_run", None)
+
+
+def follower_class(connection: Connection) -> type[Follower]:
+    """Return the class that follows the runs of a connection."""
+    if vm_run_in(connection) is None:
+        from lk_jupyter.runs.follow import Follower as Stream  # noqa: PLC0415
+
+        return Stream
+    from lk_jupyter.runs.vm import OffsetFollower  # noqa: PLC0415 (few runs are on VMs)
+
+    return OffsetFollower

@@ -1,0 +1,58 @@
+"""Choose the VM for a run: by ``--on vm``, or in a cell by a time limit above the limit of runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from lk_jupyter.api.machine_types import MachineType
+from lk_jupyter.code.source import Source
+from lk_jupyter.config.settings import setting
+from lk_jupyter.errors import UsageError
+from lk_jupyter.options.runs import RunOptions
+from lk_jupyter.protocol.vm_run import LONGEST_SECONDS, SETUP_SECONDS
+from lk_jupyter.runs.package.bundle import Limits
+
+if TYPE_CHECKING:
+    from lk_jupyter.connection.connection import Connection
+    from lk_jupyter.vms.offers import VmOffer
+
+
+def needs_vm(source: Source, options: RunOptions, count: int = 1) -> bool:
+    """Return whether the options request a VM: by name, or in a single cell by a time limit above the limit of runs."""
+    if options.on is None:
+        is_long = options.timeout is not None and options.timeout > setting("max_timeout")
+        return is_long and source.is_cell and not options.session and count == 1
+    return options.on == "vm"
+
+
+def choose_vm(session: Connection, options: RunOptions, count: int = 1) -> VmOffer:
+    """Return the VM for a run. Raises UsageError for a machine that isn't sold, or isn't free."""
+    if count > 1:
+        raise UsageError("--on vm rents a VM for a single run. Nothing was rented. Leave out --sweep and commas.")
+    if options.session or options.resume:
+        raise UsageError("--on vm doesn't work with --session or --resume. Nothing was rented. Leave one of them out.")
+    from lk_jupyter.vms.offers import (  # noqa: PLC0415 (few runs are on VMs)
+        VmShape,
+        alternatives_line,
+        choose_offer,
+        list_offers,
+    )
+
+    name = options.gpu or options.machine or setting("machine")
+    profile = name.partition("|")[0].lower().removeprefix("gpu.").removeprefix("vm.")
+    offers = list_offers(session.client.vms.availability())
+    offer = choose_offer(offers, VmShape(profile, 1, "spot" if options.spot else "on-demand"))
+    if offer.free is False:
+        raise UsageError(f"No {offer} is free now. Nothing was rented. {alternatives_line(offers, offer)}")
+    return offer
+
+
+def machine_type_for(offer: VmOffer) -> MachineType:
+    """Return the machine type of a VM, for header, receipt and history."""
+    return MachineType(hardware_profile=f"vm.{offer.profile}", price_per_hour=offer.per_hour)
+
+
+def vm_limits(limits: Limits) -> Limits:
+    """Return the limits of a run on a VM, whose start and end are billed too."""
+    return replace(limits, max_timeout=LONGEST_SECONDS, setup=SETUP_SECONDS)

@@ -1,0 +1,187 @@
+"""Run commands on a VM over SSH, with a host key that is pinned at the first connection.
+
+asyncssh runs in a thread with an event loop, which all VMs of this process share. A failure of the connection is a
+ConnectionFailed, so that callers repeat a command as they repeat a request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from lk_jupyter._extras import library
+from lk_jupyter.errors import ConnectionFailed, LkError
+from lk_jupyter.localcloud.secret import write_private
+from lk_jupyter.vms.ssh import USER, SshEndpoint
+
+if TYPE_CHECKING:
+    import asyncssh
+
+T = TypeVar("T")
+
+#: Seconds for a connection, for a command without an answer, and between two signs of life.
+CONNECT_SECONDS, COMMAND_SECONDS, ALIVE_SECONDS = 15.0, 120.0, 15.0
+
+_PIECE = 65536
+
+
+class HostKeyChanged(LkError):
+    """The VM answered with another host key than before.
+
+    Nothing was sent.
+
+    Fix: delete the VM with ``%lk_vm delete``: another machine may have answered.
+    """
+
+
+def ssh_library() -> Any:
+    """Return asyncssh. Raises UsageError with the extra to install."""
+    return library("asyncssh", "vm", "Code on a VM")
+
+
+def key_pair(path: Path) -> str:
+    """Return the public key line of the private key in this file, which is created if it is missing."""
+    keys = ssh_library()
+    if not path.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_private(
+            path, keys.generate_private_key("ssh-ed25519", comment="lk_jupyter").export_private_key().decode()
+        )
+    line: str = keys.read_private_key(path).export_public_key().decode().strip()
+    return line
+
+
+class VmShell:
+    """Commands on a VM. ``pinned`` is the line of its host key, None before the first connection.
+
+    ``on_pin`` is called with the line at the first connection, before anything is sent.
+    """
+
+    def __init__(self, address: str, key_file: Path, pinned: str | None, on_pin: Callable[[str], object]) -> None:
+        self._endpoint = SshEndpoint.of(address)
+        self._key_file = key_file
+        self._pinned = pinned
+        self._on_pin = on_pin
+        self._connection: asyncssh.SSHClientConnection | None = None
+        self._lock: asyncio.Lock | None = None
+
+    def run(self, command: str, data: bytes = b"", seconds: float = COMMAND_SECONDS) -> bytes:
+        """Run a command with this input and return its output. Raises ConnectionFailed, also for an exit code."""
+        return _wait(self._run(command, data, seconds), self._endpoint)
+
+    def stream(self, command: str) -> CommandStream:
+        """Run a command, and return its output as it arrives."""
+        return CommandStream(_wait(self._open(command), self._endpoint), self._endpoint)
+
+    def close(self) -> None:
+        """Close the connection; a later command connects again."""
+        connection, self._connection = self._connection, None
+        if connection:
+            _loop().call_soon_threadsafe(connection.abort)
+
+    async def _run(self, command: str, data: bytes, seconds: float) -> bytes:
+        connection = await self._connect()
+        process = await connection.create_process(command, encoding=None)
+        try:
+            output, errors = await asyncio.wait_for(process.communicate(data), seconds)
+        finally:
+            process.close()
+        if process.exit_status:
+            text = bytes(errors or b"").decode("utf-8", "replace").strip().rpartition("\n")[2]
+            raise ConnectionFailed(f"A command on the VM failed with exit code {process.exit_status}: {text[:300]}")
+        if process.exit_status is None:
+            raise ConnectionFailed("The connection to the VM ended before its command.")
+        return bytes(output or b"")
+
+    async def _open(self, command: str) -> asyncssh.SSHClientProcess[bytes]:
+        connection = await self._connect()
+        return await connection.create_process(command, encoding=None)
+
+    async def _connect(self) -> asyncssh.SSHClientConnection:
+        self._lock = self._lock or asyncio.Lock()
+        async with self._lock:
+            if self._connection is None or self._connection.is_closed():
+                self._connection = await self._new_connection()
+            return self._connection
+
+    async def _new_connection(self) -> asyncssh.SSHClientConnection:
+        keys = ssh_library()
+        trusted: Any = ([keys.import_public_key(self._pinned)], [], []) if self._pinned else None
+        try:
+            connection = await keys.connect(
+                self._endpoint.host,
+                self._endpoint.port,
+                username=USER,
+                client_keys=[str(self._key_file)],
+                known_hosts=trusted,
+                config=None,
+                agent_path=None,
+                password=None,
+                keepalive_interval=ALIVE_SECONDS,
+                connect_timeout=CONNECT_SECONDS,
+                login_timeout=CONNECT_SECONDS,
+            )
+        except keys.HostKeyNotVerifiable:
+            raise HostKeyChanged(
+                "The VM answered with another host key than before. Nothing was sent. Another machine may have "
+                "answered. Delete the VM: %lk_vm delete"
+            ) from None
+        if self._pinned is None:
+            self._pinned = connection.get_server_host_key().export_public_key().decode().strip()
+            self._on_pin(self._pinned)
+        return connection  # type: ignore[no-any-return]
+
+
+class CommandStream:
+    """The output of a command as an iterator; ``close`` ends the command from any thread."""
+
+    def __init__(self, process: asyncssh.SSHClientProcess[bytes], endpoint: SshEndpoint) -> None:
+        self._process = process
+        self._endpoint = endpoint
+        self.is_complete = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the output. Raises ConnectionFailed if the command didn't end with exit code 0."""
+        try:
+            while data := _wait(self._process.stdout.read(_PIECE), self._endpoint):
+                yield data
+            _wait(self._process.wait_closed(), self._endpoint)
+            self.is_complete = self._process.exit_status == 0
+            if not self.is_complete:
+                raise ConnectionFailed("The connection to the VM ended before its command.")
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """End the command."""
+        _loop().call_soon_threadsafe(self._process.close)
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    """Return the event loop of all SSH connections of this process, which runs in a thread."""
+    return _process_loop(os.getpid())
+
+
+@cache
+def _process_loop(_process_id: int) -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="lk-ssh", daemon=True).start()
+    return loop
+
+
+def _wait(work: Coroutine[Any, Any, T], endpoint: SshEndpoint) -> T:
+    """Return the result of a coroutine in the loop; convert failures of the connection."""
+    keys = ssh_library()
+    failure = ""
+    try:
+        return asyncio.run_coroutine_threadsafe(work, _loop()).result()
+    except keys.PermissionDenied:
+        failure = "the VM refused the key"
+    except (keys.Error, OSError, asyncio.TimeoutError, ConnectionError) as error:
+        failure = str(error) or type(error).__name__
+    raise ConnectionFailed(f"Can't reach the VM at {endpoint.host}:{endpoint.port} over SSH: {failure}.")

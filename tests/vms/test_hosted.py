@@ -1,0 +1,234 @@
+"""Runs on a VM: started, followed, interrupted and ended on real VMs of a local cloud."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import RunningCloud
+from patience import PATIENCE
+
+import lk_jupyter
+from lk_jupyter.errors import LkError, RunAborted, RunFailed, UsageError
+from lk_jupyter.runs.run import Run
+from lk_jupyter.runs.vm import OffsetFollower
+from lk_jupyter.vms import hosted
+from lk_jupyter.vms.shell import HostKeyChanged
+
+asyncssh = pytest.importorskip("asyncssh")
+
+
+@pytest.fixture(scope="module")
+def vms(tmp_path_factory):
+    """A cloud whose VMs start quickly, without H200, that fails as ordered."""
+    options = ("--clock-speed", "50", "--faults", "--credits", "1000", "--no-capacity", "h200")
+    running = RunningCloud(tmp_path_factory.mktemp("vms"), *options)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def session(vms, home, monkeypatch):
+    monkeypatch.setenv("LK_BASE_URL", vms.base_url)
+    monkeypatch.setenv("LK_API_KEY", vms.api_key)
+    with lk_jupyter.connect() as connected:
+        yield connected
+    vms.http.delete(f"{vms.base_url}/_faults")
+    for each in vms.client.vms.list(include_terminated=False):
+        vms.client.vms.delete(each.vm_id)
+
+
+def living(vms):
+    return [each for each in vms.client.vms.list() if each.status != "terminated"]
+
+
+def active_keys(vms):
+    return [key for key in vms.client.auth.list_api_keys() if key.key_name.startswith("lk-run-") and key.is_active]
+
+
+def until(condition):
+    end = time.monotonic() + PATIENCE
+    while not (value := condition()):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return value
+
+
+def start(session, code, **options):
+    return session.run(code, **{"on": "vm", "gpu": "A100", "max_cost": 5, "timeout": 7200, **options})
+
+
+def text_of(events):
+    return "".join(event.content for event in events if hasattr(event, "content"))
+
+
+def facts_of(run):
+    return hosted.read_facts(run.execution_id.removeprefix("vm-"))
+
+
+def test_code_on_a_vm_returns_log_result_variables_and_bill_and_the_vm_is_deleted(session, vms):
+    code = "import os, sys\nfor i in range(2000): print('line', i)\nprint('ü', file=sys.stderr)\ntotal = 42"
+    run = start(session, code, outputs=["total"])
+    lines = [line for line in text_of(run.follow()).splitlines() if line.startswith(("line", "ü"))]
+    assert lines == [*(f"line {i}" for i in range(2000)), "ü"]
+    assert (run.result().return_code, run.status) == (0, "completed")
+    assert run.outputs() == {"total": 42}
+    assert (living(vms), active_keys(vms)) == ([], [])
+    assert run.cost == facts_of(run).billed > 0
+    assert facts_of(run).is_deleted
+    assert run.log_path.read_text() == hosted.open_run(session, run.execution_id).log()
+
+
+@pytest.mark.nightly
+def test_a_failure_has_its_traceback_and_exit_code_and_the_vm_is_deleted(session, vms):
+    with pytest.raises(RunFailed, match="ZeroDivisionError"):
+        start(session, "1 / 0").result()
+    with pytest.raises(RunFailed, match="exit code 3"):
+        start(session, "raise SystemExit(3)").result()
+    assert living(vms) == []
+
+
+def test_an_abort_interrupts_the_code_with_sigint_and_deletes_the_vm(session, vms):
+    code = """
+import time
+print("ready", flush=True)
+try:
+    time.sleep(600)
+except KeyboardInterrupt:
+    print("interrupted by SIGINT", flush=True)
+    raise
+"""
+    run, text = start(session, code), ""
+    for event in run.follow():
+        text += getattr(event, "content", "")
+        if text == "ready\n":
+            run.abort_soon()
+    assert "interrupted by SIGINT" in text
+    with pytest.raises(RunAborted):
+        run.result()
+    assert (living(vms), active_keys(vms)) == ([], [])
+
+
+@pytest.mark.nightly
+def test_an_abort_before_the_code_was_sent_deletes_the_vm(session, vms):
+    run = start(session, "print(1)")
+    run.abort()
+    with pytest.raises(RunAborted):
+        run.result()
+    assert living(vms) == []
+
+
+@pytest.mark.nightly
+def test_a_broken_connection_neither_loses_nor_repeats_a_line(session, vms):
+    code = "import time\nfor i in range(3000):\n    print('line', i, flush=True)\n    time.sleep(0.0005)"
+    run, text, breaks = start(session, code), "", 0
+    vm_run = hosted.open_run(session, run.execution_id)
+    for event in run.follow():
+        text += getattr(event, "content", "")
+        if breaks < 5 and text.count("\n") > 300 * (breaks + 1):
+            breaks += 1
+            vm_run._shell.close()
+    assert text.splitlines() == [f"line {i}" for i in range(3000)]
+    assert breaks == 5
+    assert isinstance(run.follower(type("Log", (), {"size": 0})()), OffsetFollower)
+
+
+def test_a_lost_deletion_is_repeated_until_the_list_shows_the_end(session, vms):
+    run = start(session, "print(1)")
+    fault = {"path": "/vms/", "method": "DELETE", "times": 2, "status": 502}
+    vms.http.post(f"{vms.base_url}/_faults", json=fault)
+    assert run.result().stdout == "1\n"
+    assert living(vms) == []
+
+
+@pytest.mark.nightly
+def test_a_changed_host_key_stops_the_run_and_sends_nothing(session, vms):
+    run = start(session, "import time; time.sleep(600)")
+    vm_run = hosted.open_run(session, run.execution_id)
+    until(lambda: run.status == "running")
+    other = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()
+    vm_run._shell.close()
+    vm_run._shell._pinned = other
+    with pytest.raises(HostKeyChanged, match="another host key"):
+        _ = run.status
+    run.abort()
+    assert living(vms) == []
+
+
+CHILD = """
+import lk_jupyter, sys, time
+run = lk_jupyter.connect().run(sys.argv[1], on="vm", gpu="A100", max_cost=5, timeout=7200, outputs=["total"])
+while run.status == "pending":
+    time.sleep(0.05)
+print(run.execution_id, flush=True)
+run.wait()
+"""
+
+
+def test_a_vm_whose_notebook_is_gone_saves_the_results_and_deletes_itself(session, vms, tmp_path):
+    wait = f"while not os.path.exists({str(tmp_path / 'go')!r}): time.sleep(0.05)"
+    code = f"import os, time\n{wait}\nprint('done')\ntotal = 42"
+    program = "from lk_jupyter.vms import hosted\nhosted.LINGER_SECONDS = 1.0\n" + CHILD
+    with subprocess.Popen([sys.executable, "-c", program, code], stdout=subprocess.PIPE, text=True) as child:
+        execution_id = child.stdout.readline().strip()
+        os.kill(child.pid, signal.SIGKILL)
+    (tmp_path / "go").touch()
+    until(lambda: not living(vms))
+    run = Run.attach(session, execution_id)
+    assert text_of(run.follow()).splitlines()[0] == "done"
+    assert run.outputs() == {"total": 42}
+    assert (run.status, facts_of(run).is_deleted, active_keys(vms)) == ("completed", True, [])
+
+
+@pytest.mark.nightly
+def test_a_run_is_attached_from_another_process_and_its_vm_is_deleted_at_the_end(session, vms):
+    code = "import time\nfor i in range(20):\n    print('line', i, flush=True)\n    time.sleep(0.1)\ntotal = 42"
+    with subprocess.Popen([sys.executable, "-c", CHILD, code], stdout=subprocess.PIPE, text=True) as child:
+        execution_id = child.stdout.readline().strip()
+        os.kill(child.pid, signal.SIGKILL)
+    run = Run.attach(session, execution_id)
+    lines = text_of(run.follow()).splitlines()
+    assert [line for line in lines if line.startswith("line")] == [f"line {i}" for i in range(20)]
+    assert run.outputs() == {"total": 42}
+    assert (living(vms), active_keys(vms)) == ([], [])
+
+
+def test_without_an_option_for_the_cost_nothing_is_rented(session, vms):
+    with pytest.raises(UsageError, match=r"Nothing was rented. .*--on vm --max-cost 3\.31"):
+        session.run("print(1)", on="vm", gpu="A100", timeout=7200)
+    with pytest.raises(UsageError, match=r"--timeout must be 1 to 600 s"):
+        session.run("print(1)", gpu="A100", timeout=7200)
+    with pytest.raises(UsageError, match=r"is free now\. Nothing was rented"):
+        start(session, "print(1)", gpu="H200")
+    assert living(vms) == []
+
+
+@pytest.mark.nightly
+def test_a_vm_that_ends_before_its_results_are_saved_is_reported(session, vms):
+    run = start(session, "import time; time.sleep(600)")
+    until(lambda: run.status == "running")
+    vms.client.vms.delete(run.execution_id.removeprefix("vm-"))
+    with pytest.raises(LkError, match="before its results were saved"):
+        run.result()
+
+
+@pytest.mark.parametrize("key", ["other/file", ".lk/o/other/1", ".lk/o/TOKEN/../x", ".lk/c/other.tar", 3])
+def test_only_results_of_the_run_are_stored_in_the_bucket(key):
+    assert not hosted.is_result(key, "TOKEN")
+    assert hosted.is_result(".lk/o/TOKEN/0", "TOKEN")
+    assert hosted.is_result(".lk/c/TOKEN.tar", "TOKEN")
+
+
+@pytest.mark.parametrize("state", [None, [], {}, {"status": "paid"}, {"status": 3}])
+def test_an_odd_state_of_a_vm_is_refused(state):
+    with pytest.raises(LkError, match="unreadable state"):
+        hosted._checked_state(state)
+
+
+def test_fields_of_another_type_in_a_state_are_dropped():
+    odd = {"status": "failed", "return_code": "1", "is_final": 1, "details": ["<b>"], "more": 1}
+    assert hosted._checked_state(odd) == {"status": "failed"}
