@@ -31,7 +31,7 @@ writeFileSync('lib/widgets.json', JSON.stringify(Object.keys(metafile.inputs)));
 
 // The page of the tests that look at every component in every state; it is not shipped.
 await build({
-  entryPoints: ['src/gallery.tsx', 'style/index.css'],
+  entryPoints: ['src/gallery.tsx', 'style/index.css', 'style/panel.css'],
   outdir: 'lib/gallery',
   entryNames: '[name]',
   bundle: true,

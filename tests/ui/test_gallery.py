@@ -45,6 +45,7 @@ FONTS = "".join(
 )
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Gallery</title>
 <link rel="stylesheet" href="file://{theme}"><link rel="stylesheet" href="file://{built}/index.css">
+<link rel="stylesheet" href="file://{built}/panel.css">
 <style>
 {fonts}
 :root {{ --jp-ui-font-family: plain !important; --jp-content-font-family: plain !important;

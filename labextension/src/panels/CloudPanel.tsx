@@ -13,6 +13,7 @@ import { Message, MessageLoop } from '@lumino/messaging';
 import { AccordionPanel, Title, Widget } from '@lumino/widgets';
 import React, { ReactElement } from 'react';
 
+import '../../style/panel.css';
 import { Cloud } from '../cloud';
 import { RunRow, Topic } from '../cloudTypes';
 import { COMMANDS, asUiCall } from '../commands';

@@ -2,6 +2,7 @@
 import { ReactWidget } from '@jupyterlab/ui-components';
 import React, { useEffect, useState } from 'react';
 
+import '../../style/panel.css';
 import { Preview, FilePreview } from '../components/Preview';
 import { request } from '../request';
 import { trans } from '../trans';

@@ -4,6 +4,7 @@ import { ReactWidget } from '@jupyterlab/ui-components';
 import { CommandRegistry } from '@lumino/commands';
 import React, { useEffect, useRef, useState } from 'react';
 
+import '../../style/panel.css';
 import { Cloud } from '../cloud';
 import { COMMANDS, asUiCall } from '../commands';
 import { Log } from '../components/Log';
