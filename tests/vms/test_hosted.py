@@ -14,6 +14,7 @@ from patience import PATIENCE
 
 import lk_jupyter
 from lk_jupyter.errors import LkError, RunAborted, RunFailed, UsageError
+from lk_jupyter.magics._output.unfinished_runs import GoingOn, _list_overdue_vms
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.vm import OffsetFollower
 from lk_jupyter.vms import hosted
@@ -195,6 +196,36 @@ def test_a_run_is_attached_from_another_process_and_its_vm_is_deleted_at_the_end
     assert [line for line in lines if line.startswith("line")] == [f"line {i}" for i in range(20)]
     assert run.outputs() == {"total": 42}
     assert (living(vms), active_keys(vms)) == ([], [])
+
+
+def test_a_vm_whose_notebook_ended_before_the_code_was_sent_is_deleted_when_its_run_is_read(session, vms):
+    program = """
+import lk_jupyter
+from lk_jupyter.vms import hosted
+hosted.VmRun._start_code = lambda *_, **__: None
+print(lk_jupyter.connect().run("1", on="vm", gpu="A100", max_cost=5, timeout=7200).execution_id)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    run = Run.attach(session, done.stdout.split()[-1])
+    assert len(living(vms)) == 1
+    with pytest.raises(RunFailed, match="ended before the code was sent"):
+        run.result()
+    assert living(vms) == []
+
+
+def test_a_vm_that_should_be_deleted_is_listed_in_red_with_its_cost(session, vms):
+    run = start(session, "import time; time.sleep(600)")
+    vm_run = hosted.open_run(session, run.execution_id)
+    assert _list_overdue_vms() == []
+    vm_run._store(ttl=0.0)
+    [line] = _list_overdue_vms()
+    vm_id = vm_run.facts.vm_id[:8]
+    assert line.startswith(f"VM {vm_id} should be deleted, and may be billed: about")
+    assert line.endswith(f"Delete it: %lk_vm delete {vm_id}")
+    html = GoingOn([], checked=False, warnings=[line])._repr_mimebundle_()["text/html"]
+    assert "--jp-error-color1" in html
+    run.abort()
+    assert _list_overdue_vms() == []
 
 
 def test_without_an_option_for_the_cost_nothing_is_rented(session, vms):
