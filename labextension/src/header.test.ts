@@ -44,6 +44,13 @@ test('of an output only data of its kind is read, and no id that is none', () =>
   expect(hiddenLines({ execution_id: '{x}', hidden_lines: 9 })).toBeNull();
 });
 
+test('a run that ended itself after a stop is aborted in its header, though the cloud knows a failure', () => {
+  const stopped = { ...SAVED, state: 'aborted' };
+  expect(says(stopped, serverRow('failed'))).toMatchObject({ label: 'Aborted', tone: 'stopped' });
+  expect(says(stopped, serverRow('failed_user'))).toMatchObject({ label: 'Aborted' });
+  expect(says(stopped, serverRow('completed'))).toMatchObject({ label: 'Completed' });
+});
+
 test('what the server says of a run goes before what a notebook keeps', () => {
   expect(says(SAVED, serverRow('completed', { billed: 0.2 }))).toMatchObject({
     label: 'Completed',

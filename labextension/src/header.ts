@@ -5,7 +5,7 @@ import { Bill, costWords, NO_BILL } from './bill';
 import type { RunRow } from './cloudTypes';
 import { duration } from './format';
 import { thisSecond } from './serverClock';
-import { computeRowBill, hasEnded, Receipt, receiptIn, RUN_MIME, stateLabel } from './runs';
+import { computeRowBill, finalState, hasEnded, Receipt, receiptIn, RUN_MIME, stateLabel } from './runs';
 import { trans, unturned } from './trans';
 
 /** Milliseconds for which data of the kernel overrides the lists, which arrive later. */
@@ -122,7 +122,7 @@ export function buildHeader(
   const isAhead = run && (savedEnded ? run.isActive : rank(saved.state) > rank(run.state) && run.isActive);
   const isVague = run?.state === 'ended' && (savedEnded || at.isLive); // only the kernel shows the cause
   const row = run && !(isFresh && isAhead) && !isVague ? run : null;
-  const state = row ? row.state : saved.state;
+  const state = row?.state.startsWith('failed') ? finalState(row.state, saved) : (row ?? saved).state;
   const ended = row ? !row.isActive : savedEnded;
   const common = {
     id: saved.id,
