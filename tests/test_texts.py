@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from importlib import import_module, metadata
 from pathlib import Path
@@ -30,7 +31,8 @@ from lk_jupyter.magics._engine.sync_question import OFFERED_SECONDS, UNASKED_BYT
 from lk_jupyter.options.kernel import MAX_COST
 from lk_jupyter.options.runs import Options, RunOptions, option_aliases, renamed_options
 from lk_jupyter.protocol import json_limits
-from lk_jupyter.remote.script import moment
+from lk_jupyter.protocol.parts import with_code
+from lk_jupyter.remote.script import moment, variables
 from lk_jupyter.runs.notebooks import warm_python
 from lk_jupyter.runs.package import checkpoint
 from lk_jupyter.runs.package.prepare import HANDLE_BYTES, prepare
@@ -292,6 +294,7 @@ LIMITS = (
         _megabytes(UNASKED_BYTES),
     ),
     (r"new value of more than (\d+) MB stays on the machine", _megabytes(HANDLE_BYTES)),
+    (r"Changes of up to (\d+) kB are in the run's log", f"{variables.INLINE // 1024}"),
     (r"released after (\d+) minutes without a cell", f"{OFFERED_SECONDS // 60}"),
     (r"of more than (\d+) MB together aren't", f"{moment.LIMIT // 1024**2}"),
     (r"repeats the question if the upload takes more than (\d+) s", str(UNASKED_SECONDS)),
@@ -394,7 +397,8 @@ def test_the_modules_that_a_run_contains_are_no_larger_than_the_faq_states(cloud
     with lk_jupyter.connect(cloud.base_url, cloud.api_key) as session:
         for code, fresh in (("print(1)", True), (plots, True), (f"{plots}\nnumbers.append(1)", False)):
             source = Source(code, "cell.py", 2, home, is_cell=True, namespace={"numbers": [1]})
-            size = len(prepare(session, source, RunOptions(fresh=fresh)).request.model_dump_json())
+            request = prepare(session, source, RunOptions(fresh=fresh)).request
+            size = len(json.dumps(with_code(json.loads(request.import_files))))
             assert 50_000 < size <= 1000 * int(stated)
 
 
