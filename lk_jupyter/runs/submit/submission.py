@@ -84,7 +84,7 @@ def build_entry(session: Connection, bundle: Bundle, group: str | None = None) -
                 for key, value in (request.metadata or {}).items()
                 if key not in {REQUEST_KEY, FRAMES_KEY, PORTS_KEY}
             },
-            INPUTS_KEY: str(bundle.input_bytes),
+            **({INPUTS_KEY: str(size)} if (size := bundle.input_bytes) else {}),
         },
         run_name=request.run_name,
         created_at=time.time(),
