@@ -17,6 +17,8 @@ export const COMMANDS = {
   chooseMachine: 'lk:choose-machine',
   runLocally: 'lk:run-here',
   attach: 'lk:attach',
+  useRun: 'lk:use-run',
+  rerunLonger: 'lk:rerun-longer',
   insert: 'lk:insert-code',
   signOut: 'lk:sign-out',
   useLocalCloud: 'lk:use-local-cloud',

@@ -3,6 +3,7 @@ import { PartialJSONObject, ReadonlyPartialJSONObject } from '@lumino/coreutils'
 
 import { Bill, costWords, NO_BILL } from './bill';
 import type { RunRow } from './cloudTypes';
+import { Curve, savedCurves } from './components/scalars';
 import { duration } from './format';
 import { thisSecond } from './serverClock';
 import { computeRowBill, finalState, hasEnded, Receipt, receiptIn, RUN_MIME, stateLabel } from './runs';
@@ -34,6 +35,8 @@ export interface SavedRun extends Omit<Receipt, 'execution_id'> {
   notes: string[];
   /** Whether the run is a Jupyter server, which has no log to follow. */
   isServer: boolean;
+  /** The numbers that the run prints repeatedly. */
+  curves: Curve[];
 }
 
 /** Return the run saved in an output; null if the output contains other data. */
@@ -57,7 +60,8 @@ export function savedRun(data: unknown): SavedRun | null {
     logTail: numberIn(fields.log_tail) ?? 0,
     details: words(fields.told),
     notes: words(fields.notes),
-    isServer: fields.kind === 'server'
+    isServer: fields.kind === 'server',
+    curves: savedCurves(fields.curves)
   };
 }
 
@@ -103,6 +107,7 @@ export interface Header {
   isSilent: boolean;
   details: string[];
   notes: string[];
+  curves: Curve[];
 }
 
 /** A run on the server: null if the server doesn't have the run, undefined if nothing is known yet. */
@@ -132,7 +137,8 @@ export function buildHeader(
     limit: saved.limit,
     details: ended && !saved.session ? [] : saved.details,
     isSilent: false,
-    notes: saved.notes
+    notes: saved.notes,
+    curves: saved.curves
   };
   const bill = mostCertain(row ? computeRowBill(row, at.second) : NO_BILL, billIn(saved));
   const figures = { bill, ended, waited: null };

@@ -1,17 +1,19 @@
 /** Server-sent events of the Jupyter server. */
 import { open, Trouble } from './request';
 import { trans } from './trans';
-import { Shown, StreamEnd, StreamFinished, StreamOutput, StreamShown, StreamTrouble } from './types';
+import { Shown, StreamCurves, StreamEnd, StreamFinished, StreamOutput, StreamShown, StreamTrouble } from './types';
 
 /** Troubles that pass, and the milliseconds before a broken stream is opened again. */
 export const PASSING = new Set(['unreachable', 'slow', 'not-an-api']);
 export const REST = 3000;
 
-type Event = StreamOutput | StreamShown | StreamFinished | StreamTrouble;
+type Event = StreamOutput | StreamShown | StreamCurves | StreamFinished | StreamTrouble;
 
 export interface Listener {
   onOutput: (text: string) => void;
   onDisplay: (display: Shown) => void;
+  /** All curves so far; a stream of complete lines has no curves. */
+  onCurves?: (curves: StreamCurves['curves']) => void;
 }
 
 /** What a cell shows of a run: the number of lines that aren't blank, and the number of the last output. */
@@ -37,6 +39,8 @@ export async function follow(
       listener.onOutput(event.output);
     } else if ('shown' in event) {
       listener.onDisplay(event.shown);
+    } else if ('curves' in event) {
+      listener.onCurves?.(event.curves);
     } else if ('finished' in event) {
       return event.finished;
     } else {

@@ -6,9 +6,11 @@ import { Bill, CostIs } from './bill';
 import { ActiveNow } from './components/ActiveNow';
 import { Balance } from './components/Balance';
 import { Chat } from './components/Chat';
+import { Curves } from './components/Curves';
 import { BY_NAME, Folders, buildTree } from './components/folders';
 import { Grid } from './components/Grid';
 import { IconButton } from './components/Icon';
+import { Leaderboard } from './components/Leaderboard';
 import { Log } from './components/Log';
 import { Login } from './components/Login';
 import { LogLines } from './components/logLines';
@@ -32,6 +34,8 @@ import { SLOT, Sentence } from './components/Sentence';
 import { Silence } from './components/Silence';
 import { Sparklines } from './components/Sparklines';
 import { StorageTree } from './components/StorageTree';
+import { Zoom } from './components/Zoom';
+import { savedBoard } from './board';
 import { buildHeader, savedRun } from './header';
 import { Observer } from './labMock';
 import { MOST_OUTPUTS } from './outputs';
@@ -199,7 +203,7 @@ const row = (id: string, ended: boolean) => ({
   ...{ id, ended, run: id, state: 'DATA', machine: 'DATA', started: 'DATA', took: 'DATA', cost: 'DATA' },
   ...{ name: 'DATA', words: 'DATA', sort: {} }
 });
-const compared = { titles: ['DATA', 'DATA'], facts: [['DATA', 'DATA', 'DATA', false]], code: [] };
+const compared = { titles: ['DATA', 'DATA'], facts: [['DATA', 'DATA', 'DATA']], curves: [[], []], code: [] };
 const listing = (key: string, more = {}) => ({
   items: key ? [{ key, size: 'DATA', written: 'DATA' }] : [],
   ...{ token: '', begins: '', is_read: true, ...more }
@@ -224,6 +228,19 @@ function makeLog(text: string): { log: LogLines; count: number } {
   log.add(text);
   return { log, count: log.count };
 }
+
+const curve = { name: 'DATA', steps: [1, 2, 3], values: [3, 2, 1] };
+const member = (number: number, state: string) => ({
+  ...{ execution_id: `DATA${number}`, state, machine: 'DATA', number, values: { DATA: `DATA${number}` } },
+  ...{ score: number, marks: [], curves: [curve], share: 0.5, notes: ['DATA'] }
+});
+const board = savedBoard({
+  ...{ head: 'DATA', notes: [] },
+  ...{ board: { swept: ['DATA'], score: { name: 'DATA', highest: true }, names: ['DATA', 'DATA2'] } },
+  runs: [member(1, 'DATA'), member(2, 'DATA')]
+})!;
+const live = { now: 0, second: 0, isLive: true, since: 0, silent: null };
+const actions = { onUse: nothing, onStop: nothing, onRerunLonger: nothing, onOpen: nothing };
 
 /** Each component in its states, and the actions that reveal all of its words. */
 const VIEWS: Record<string, [() => ReactElement, (() => unknown)?]> = {
@@ -256,6 +273,31 @@ const VIEWS: Record<string, [() => ReactElement, (() => unknown)?]> = {
         <Chat {...chat} answering />
         <Chat {...chat} answering={false} />
       </>
+    )
+  ],
+  Curves: [
+    () => (
+      <>
+        <Curves runs={[]} names={[]} open={1} empty="DATA" />
+        <Curves runs={[{ run: 'DATA', ink: 0, curves: [curve] }]} names={['DATA']} open={1} />
+      </>
+    )
+  ],
+  Leaderboard: [
+    () => (
+      <Leaderboard
+        board={board}
+        headers={board.members.map(({ saved }) => buildHeader(saved, undefined, live))}
+        actions={actions}
+      />
+    ),
+    () => fireEvent.click(screen.getByRole('button', { name: /Stop all but/ }))
+  ],
+  Zoom: [
+    () => (
+      <Zoom fullSpan={[0, 1]} isEmpty={false}>
+        {() => null}
+      </Zoom>
     )
   ],
   Log: [

@@ -370,6 +370,13 @@ export interface CreditsBalance {
   signup_grant_claimed_at?: string | null;
 }
 
+/** The values of a number that a run prints repeatedly; a value that isn't finite is None. */
+export interface CurveContent {
+  name: string;
+  steps: number[];
+  values: (number | null)[];
+}
+
 /** A conversation to continue; `model` is a deployment's id unless a header contains the id. */
 export interface DedicatedChatCompletionRequest {
   messages: ChatMessage[];
@@ -1458,6 +1465,11 @@ export interface StoragePreview {
 export interface StoredKey {
   name: string;
   path: string;
+}
+
+/** An event of a run: all numbers that its code has printed repeatedly so far. */
+export interface StreamCurves {
+  curves: CurveContent[];
 }
 
 /** How a run ended. */

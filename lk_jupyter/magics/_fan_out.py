@@ -31,7 +31,7 @@ from lk_jupyter.magics._output.fanout import (
     total,
 )
 from lk_jupyter.magics._output.interrupt import NoInterrupt, Stop, detaches, interrupt
-from lk_jupyter.magics._output.live import LiveOutput, Note, after_cell, write_text
+from lk_jupyter.magics._output.live import LiveOutput, Note, TerminalBlock, after_cell, write_text
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.runs.clock import next_second
 from lk_jupyter.runs.fanout.comparison import build_table
@@ -181,24 +181,32 @@ class FanOutView:
         self._board = LiveOutput(shell)
         self._table = LiveOutput(shell)
         self._logs = LiveOutput(shell)
+        self._block = TerminalBlock() if TerminalBlock.fits(shell) else None
         self._is_detached = False
         self._announced: set[int] = set()
         self._returned = ReturnedVariables()
 
     def begin(self) -> None:
         """Show the maximum cost, then start the runs."""
-        self._board.show(Board(self._fan), now=True, passing=True)
+        self._draw(Board(self._fan), now=True)
         self._fan.start()
+
+    def _draw(self, board: Board, *, now: bool = False) -> None:
+        """Show the present state of the runs; ``now`` skips the pause between two updates."""
+        if self._block:
+            self._block.draw(board)
+        else:
+            self._board.show(board, now=now, passing=now)
 
     def show(self, note: str) -> None:
         """Show the board with a note, immediately."""
-        self._board.show(Board(self._fan, note), now=True, passing=True)
+        self._draw(Board(self._fan, note), now=True)
 
     def follow(self, note: str = "") -> None:
         """Update the board until all runs have ended."""
         fan = self._fan
         while not fan.done.is_set():
-            self._board.show(Board(fan, note))
+            self._draw(Board(fan, note))
             self._announce()
             fan.done.wait(next_second())
         self._announce()
@@ -225,6 +233,8 @@ class FanOutView:
         fan = self._fan
         fan.mark_viewed()
         self._returned = self._read_variables()
+        if self._block:
+            self._block.clear()
         if self._board.appends:
             decision = Decision(fan, f"{Board(fan)}\n{self._summary_text()}", cause)
             after_cell(self._shell, partial(self._table.show, decision, now=True))
@@ -241,6 +251,9 @@ class FanOutView:
         """Continue in the background, in outputs that are all made now; the variable gets the FanOut."""
         if self._options.save:
             self._shell.user_ns[self._options.save] = self._fan
+        if self._block:  # the prompt follows: from now on, lines are only added
+            self._block.clear()
+            self._block = None
         self.begin()
         if self._board.appends:
             self._announce_started()

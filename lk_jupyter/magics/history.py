@@ -17,12 +17,13 @@ from lk_jupyter.journal.journal import journal
 from lk_jupyter.journal.prune import DAY, compact, prune
 from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._engine.tables import Table, show_text
+from lk_jupyter.magics._output.leaderboard import DrawnRun, curves_picture, sparkline
 from lk_jupyter.magics._output.live import Note
 from lk_jupyter.magics._output.run import RunDisplay
 from lk_jupyter.magics.run import send
 from lk_jupyter.options.runs import DiffOptions, ExportOptions, HistoryMagicOptions, RerunOptions
 from lk_jupyter.runs.history.audit import audit_table
-from lk_jupyter.runs.history.diff import Diff, compare, read_side
+from lk_jupyter.runs.history.diff import MOST_SIDES, Diff, Fact, compare, read_side
 from lk_jupyter.runs.history.export import render_script
 from lk_jupyter.runs.history.history import find_run, history
 from lk_jupyter.runs.history.rerun import rebuild_run, stored_request
@@ -104,12 +105,18 @@ def _plain_table(rows: list[dict[str, Any]]) -> Table:
 
 @magic(DiffOptions)
 def lk_diff(options: DiffOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
-    """Compare two runs side by side: code, packages, machine, options, results.
+    """Compare two to eight runs: scores and curves, then the differences of results, machine, packages and code.
 
-    Example: ``%lk_diff 3f0c 8a1b``
+    Examples::
+
+        %lk_diff 3f0c 8a1b
+        %lk_diff 3f0c 8a1b 77ce
     """
     session = current()
-    display(DiffView(compare(read_side(session, options.before), read_side(session, options.after))))
+    names = [options.before, options.after, *options.more]
+    if len(names) > MOST_SIDES:
+        raise UsageError(f"%lk_diff compares up to {MOST_SIDES} runs, got {len(names)}. Leave out some.")
+    display(DiffView(compare(*(read_side(session, name) for name in names))))
 
 
 @magic(RerunOptions)
@@ -122,9 +129,10 @@ def lk_rerun(options: RerunOptions, shell: InteractiveShell) -> None:
 
         %lk_rerun 3f0c
         %lk_rerun 3f0c --machine H100 --detach
+        %lk_rerun 3f0c --timeout 7200
     """
     session = current()
-    package = rebuild_run(session, *find_run(session, options.run), options.machine)
+    package = rebuild_run(session, *find_run(session, options.run), options.machine, options.timeout)
     view = RunDisplay(
         shell,
         package.machine,
@@ -181,25 +189,41 @@ def _write_file(path: Path, content: str, mode: int) -> Path:
 
 
 class DiffView:
-    """The view of a comparison; differences have a sign in addition to the color."""
+    """The view of a comparison: curves and scores first, then the facts that differ."""
 
     def __init__(self, diff: Diff) -> None:
         self._diff = diff
-        rows = [("" if fact.same else "≠", *map(redact, fact)) for fact in diff.facts]
-        different = sum(not fact.same for fact in diff.facts)
+        rows = [(redact(fact.name), *self._cells(fact)) for fact in diff.differences]
+        equal = [fact.name for fact in diff.facts if fact.same]
         code = "" if diff.code else "The code is identical."
-        note = f"{code} ≠ marks differences: {different} of {len(rows)}.".strip()
-        self._table = Table(("", "What", diff.before.title, diff.after.title), rows, note=note)
+        note = f"Equal: {', '.join(map(redact, equal))}." if equal else ""
+        titles = [side.title for side in diff.sides]
+        self._table = Table(("Differs", *titles), rows, note=f"{code} {note}".strip())
         self._code = LineRedactor().lines(list(map(plain, diff.code)))
+
+    def _cells(self, fact: Fact) -> list[str]:
+        """Return the values of a fact, each with the curve of the number if the run has printed a curve."""
+        curves = [next((curve for curve in side.curves if curve.name == fact.name), None) for side in self._diff.sides]
+        return [
+            f"{sparkline(curve.values) if curve else ''} {redact(value)}".strip()
+            for curve, value in zip(curves, fact.values, strict=True)
+        ]
 
     def __str__(self) -> str:
         return "\n".join([str(self._table), *(["", *self._code] if self._code else [])])
 
     def _html(self) -> str:
+        sides = self._diff.sides
+        names = dict.fromkeys(curve.name for side in sides for curve in side.curves)
+        runs = [
+            DrawnRun(number, side.title, {curve.name: curve for curve in side.curves})
+            for number, side in enumerate(sides, 1)
+        ]
         lines = "".join(f"<span{_style(line)}>{escape(line)}\n</span>" for line in self._code)
-        title = f"Code: {self._diff.before.title} (-) against {self._diff.after.title} (+)"
+        after = ", ".join(side.title for side in sides[1:])
+        title = f"Code: {sides[0].title} (-) against {after} (+)"
         code = f"<details open><summary>{escape(title)}</summary><pre>{lines}</pre></details>" if self._code else ""
-        return self._table._repr_html_() + code
+        return curves_picture(list(names), runs) + self._table._repr_html_() + code
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
         return {"text/plain": str(self), "text/html": self._html()}

@@ -627,6 +627,7 @@ class DiffOptions(Options):
 
     before: str = _run_field()
     after: str = _run_field()
+    more: list[str] = word("More runs, up to eight in total.", [])
 
 
 class RerunOptions(FollowOptions):
@@ -636,6 +637,7 @@ class RerunOptions(FollowOptions):
     machine: str | None = option(
         None, "Another machine: a machine type, or a GPU such as A100.", metavar="NAME", completer="machines"
     )
+    timeout: int | None = option(None, "Another time limit, in seconds.", metavar="SECONDS", ge=1)
 
 
 class ExportOptions(Options):

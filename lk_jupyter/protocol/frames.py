@@ -34,7 +34,7 @@ from lk_jupyter.remote.sign import KINDS, SIZE, is_signed
 
 ESCAPE, END = "\x1b", "\x07"
 _MARK = "\x1b]7411;"
-HIDE, ERROR, BAR, STDERR = "hide", "error", "bar", "stderr"
+HIDE, ERROR, BAR, STDERR, SCALARS = "hide", "error", "bar", "stderr", "scalars"
 
 #: Kind of a frame without a valid signature; the payload is the original ``kind``.
 UNSIGNED = "unsigned"

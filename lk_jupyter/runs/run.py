@@ -50,6 +50,7 @@ from lk_jupyter.runs.outcome import (
 )
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.returned import read_outputs
+from lk_jupyter.runs.scalars import scalar_table
 from lk_jupyter.runs.submit.submission import Submission
 from lk_jupyter.runs.timing import RunTiming, split_time
 from lk_jupyter.runs.variables.download import Outputs
@@ -77,8 +78,8 @@ class Run:
         ('42', 'completed', 'gpu.a100')
         >>> run.cost == run.bill().cost == run.record.billed
         True
-        >>> len(run.short_id), run.ports, run.session.base_url == session.base_url
-        (8, (), True)
+        >>> len(run.short_id), run.ports, run.session.base_url == session.base_url, len(run.scalars())
+        (8, (), True, 0)
         >>> run.log_path.read_text().strip()
         '42'
         >>> [line.message.strip() for line in run.logs(limit=10, hours=1)]
@@ -642,6 +643,16 @@ class Run:
         Source: ``GET /execution/{execution_id}/metrics``
         """
         return self._session.client.execution.metrics(self.execution_id, step=step)
+
+    def scalars(self) -> Any:
+        """Return the repeatedly printed numbers, such as ``loss: 0.31``, and the values of ``lk_log``.
+
+        Returns:
+            A pandas DataFrame: ``step`` and ``value`` (float64), ``name`` (str) and ``time`` (datetime64, UTC).
+
+        Source: ``GET /logs/execution/{execution_id}``
+        """
+        return scalar_table(self)
 
     def delete(self) -> None:
         """Delete the record of the run, which must have ended.

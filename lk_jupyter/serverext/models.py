@@ -316,6 +316,20 @@ class StreamShown(BaseModel):
     shown: Shown
 
 
+class CurveContent(BaseModel):
+    """The values of a number that a run prints repeatedly; a value that isn't finite is None."""
+
+    name: str
+    steps: list[float]
+    values: list[float | None]
+
+
+class StreamCurves(BaseModel):
+    """An event of a run: all numbers that its code has printed repeatedly so far."""
+
+    curves: list[CurveContent]
+
+
 class StreamEnd(BaseModel):
     """How a run ended."""
 

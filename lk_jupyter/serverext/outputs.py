@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cached_property
@@ -20,6 +21,7 @@ from lk_jupyter.protocol.frames import (
     ERROR,
     ESCAPE,
     NO_NONCE,
+    SCALARS,
     SHOWN,
     STDERR,
     Frame,
@@ -30,11 +32,15 @@ from lk_jupyter.protocol.frames import (
     words_of,
 )
 from lk_jupyter.protocol.offloaded import STORED, fetch_content
+from lk_jupyter.text.scalars import ScalarParser
 from lk_jupyter.text.secrets import LineRedactor, redact_payload
 from lk_jupyter.text.terminal import TerminalText
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
+
+#: Points of a curve in a page, and seconds between two events with curves.
+_MOST_POINTS, _CURVES_PACE = 500, 2.0
 
 #: Characters of a log per read.
 _PIECE = 1 << 16
@@ -47,6 +53,9 @@ class OutputsHandler:
         self._client = client
         self._execution_id = execution_id
         self._splitter: Splitter | None = None  # created on demand: reading the nonce may take a request
+        self._scalars = ScalarParser(_MOST_POINTS)
+        self._curves_revision = 0
+        self._curves_time = 0.0
 
     def feed(self, text: str) -> list[str | dict[str, Any]]:
         """Feed a chunk and return the completed events, in order."""
@@ -77,16 +86,31 @@ class OutputsHandler:
 
     def end(self) -> list[str | dict[str, Any]]:
         """Return the buffered rest."""
-        return self._events(self._splitter.end() if self._splitter else [])
+        return self._events(self._splitter.end() if self._splitter else [], is_last=True)
 
     def newest(self, events: list[str | dict[str, Any]]) -> list[str | dict[str, Any]]:
         """Return the events that wait for the page."""
         return events
 
-    def _events(self, items: list[str | Frame]) -> list[str | dict[str, Any]]:
-        return [item if isinstance(item, str) else self._event(item) for item in items]
+    def _events(self, items: list[str | Frame], *, is_last: bool = False) -> list[str | dict[str, Any]]:
+        events = [item if isinstance(item, str) else self._event(item) for item in items]
+        self._scalars.feed("".join(event for event in events if isinstance(event, str)))
+        if is_last:
+            self._scalars.end()
+        return [*events, *self._new_curves(is_last=is_last)]
+
+    def _new_curves(self, *, is_last: bool) -> list[dict[str, Any]]:
+        """Return an event with all curves if they have changed, now and then."""
+        is_due = is_last or time.monotonic() - self._curves_time >= _CURVES_PACE
+        if self._scalars.revision == self._curves_revision or not is_due:
+            return []
+        self._curves_revision, self._curves_time = self._scalars.revision, time.monotonic()
+        curves = self._scalars.curves
+        return [{"curves": [curve.content() for curve in curves]}] if curves else []
 
     def _event(self, frame: Frame) -> str | dict[str, Any]:
+        if frame.kind == SCALARS:
+            self._scalars.add_points(frame.payload)
         if frame.kind == STORED and self._splitter:
             frame = fetch_content(self._read, self._splitter.nonce, frame)
         return {"shown": {"kind": frame.kind, **frame.payload}} if frame.kind in SHOWN else words_of(frame)
@@ -150,7 +174,7 @@ class LinesHandler(OutputsHandler):
                 break
         return newest[::-1]
 
-    def _events(self, items: list[str | Frame]) -> list[str | dict[str, Any]]:
+    def _events(self, items: list[str | Frame], *, is_last: bool = False) -> list[str | dict[str, Any]]:  # noqa: ARG002
         events: list[str | dict[str, Any]] = []
         for item in items:
             events += self._frame_events(item) if isinstance(item, Frame) else self._text_events(item)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from traitlets import Dict, Int, List, Unicode
@@ -14,7 +15,7 @@ from lk_jupyter.journal.journal import journal
 from lk_jupyter.machines.catalogue import machine_name, price_label
 from lk_jupyter.options.calls import check_call
 from lk_jupyter.options.runs import HistoryOptions
-from lk_jupyter.runs.history.diff import compare, read_side
+from lk_jupyter.runs.history.diff import MOST_SIDES, compare, read_side
 from lk_jupyter.runs.history.history import History, RunSummary, history
 from lk_jupyter.runs.history.rerun import rebuild_run
 from lk_jupyter.runs.run import Run
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 _COLUMNS = ("Run", "State", "Machine", "Started", "Duration", "Cost", "Name")
 _RIGHT = frozenset({"Duration", "Cost"})
 _NONE = "No runs. Start one with %%lk_run on top of a cell."
+
+#: Points of a curve in a comparison.
+_CURVE_POINTS = 300
 
 #: The traits of the open run that the browser draws.
 _OPENED = (
@@ -157,18 +161,24 @@ class Runs(View):
         return f"Run {run[:8]} was submitted again as {started.short_id}."
 
     @user_action
-    def compare(self, before: str, after: str) -> dict[str, Any]:
-        """Return the differences of two runs: facts, and lines of their code.
+    def compare(self, before: str, after: str, more: Sequence[str] = ()) -> dict[str, Any]:
+        """Return the curves of two to eight runs, the facts that differ, and the differences of their code.
 
         Args:
             before: Id of the first run.
             after: Id of the second run.
+            more: Ids of more runs. Default: none.
         """
+        runs = [before, after, *more][:MOST_SIDES]
         current = session.current()
-        comparison = compare(read_side(current, before), read_side(current, after))
-        facts = [[fact.name, fact.before, fact.after, fact.same] for fact in comparison.facts]
+        comparison = compare(*(read_side(current, run) for run in runs))
         reply: dict[str, Any] = redact_values(
-            {"titles": [before[:8], after[:8]], "facts": facts, "code": comparison.code}
+            {
+                "titles": [run[:8] for run in runs],
+                "facts": [[fact.name, *fact.values] for fact in comparison.differences],
+                "curves": [[curve.content(_CURVE_POINTS) for curve in side.curves] for side in comparison.sides],
+                "code": comparison.code,
+            }
         )
         return reply
 

@@ -1,12 +1,12 @@
-import React, { KeyboardEvent, ReactNode, useEffect, useId, useMemo, useRef, useState } from 'react';
+import React, { ReactNode, useEffect, useId, useMemo, useRef, useState } from 'react';
 import uPlot from 'uplot';
 
 import { trans } from '../trans';
-import { IconButton } from './Icon';
-import { Charts, buildCharts, constantValue, figure, Frame, Line, moveSpan, Panel } from './metrics';
+import { Charts, buildCharts, constantValue, figure, Frame, Line, Panel } from './metrics';
 import { sparkline, Span, spanLabel, Summary, summarize, entireSpan } from './metrics';
-import { DASHES, draw, inkVariable, OnSpan, createPlot } from './plot';
+import { dashes, draw, inkVariable, OnSpan, createPlot } from './plot';
 import { enqueueTask } from './taskQueue';
+import { Zoom } from './Zoom';
 
 export interface MetricsPlotProps {
   /** A frame for each run. Several runs share the charts. */
@@ -23,90 +23,47 @@ const OPEN = 4;
 /** Suffix of the host name on a server with made-up GPU figures. */
 const SIMULATED = ' (simulated GPU)';
 
-/** Milliseconds that a time span must stay before points are requested. */
-const REST = 250;
-
-const KEYS: Record<string, [by: number, shift: number]> = {
-  ArrowLeft: [1, -0.25],
-  ArrowRight: [1, 0.25],
-  '+': [0.5, 0],
-  '-': [2, 0]
-};
-
 /** The metrics of runs: key figures, charts with one time axis, and a table. */
 export function MetricsPlot({ frames, empty, onWindow }: MetricsPlotProps) {
-  const [span, setSpan] = useState<Span | null>(null);
   const sync = useId();
   const charts = useMemo(() => buildCharts(frames), [frames]);
   const { panels, lines } = charts;
   const fullSpan = useMemo(() => entireSpan(frames), [frames]);
-  const furthest = useRef<Span>(fullSpan);
-  const clock = useRef(0);
-  if (!span) {
-    furthest.current = fullSpan;
-  }
-  const visibleSpan = span ?? fullSpan;
-  const show: OnSpan = next => {
-    setSpan(next);
-    window.clearTimeout(clock.current);
-    clock.current = window.setTimeout(() => onWindow(next), REST);
-  };
   const hosts = [...new Set(frames.map(frame => frame.host).filter(Boolean))];
-  const move = (by: number, shift: number) => show(moveSpan(visibleSpan, by, shift, furthest.current));
-  const press = (event: KeyboardEvent) => {
-    const key = event.key === '=' ? '+' : event.key;
-    if (key === '0') {
-      show(null);
-    } else if (KEYS[key]) {
-      move(...KEYS[key]);
-    } else {
-      return;
-    }
-    event.preventDefault();
-  };
-  useEffect(() => () => window.clearTimeout(clock.current), []);
   return (
     <div className="lk-metrics">
       {empty && <p role="status">{empty}</p>}
       {lines.length > 0 && <Tiles {...charts} />}
-      <div className="lk-row lk-metrics-tools" hidden={!lines.length}>
-        {frames.length > 1 && <Runs frames={frames} />}
-        <span role="toolbar" aria-label={trans.__('Window of the plots')}>
-          <IconButton icon="more" name={trans.__('Zoom in')} onClick={() => move(0.5, 0)} />
-          <IconButton icon="less" name={trans.__('Zoom out')} disabled={!span} onClick={() => move(2, 0)} />
-          <IconButton icon="left" name={trans.__('Earlier')} disabled={!span} onClick={() => move(1, -0.5)} />
-          <IconButton icon="right" name={trans.__('Later')} disabled={!span} onClick={() => move(1, 0.5)} />
-          <IconButton icon="entire" name={trans.__('Entire run')} disabled={!span} onClick={() => show(null)} />
-        </span>
-        <span className="lk-quiet" role="status">
-          {lines.length > 0 &&
-            trans.__(
-              '%1 to %2, one point per %3',
-              spanLabel(visibleSpan[0]),
-              spanLabel(visibleSpan[1]),
-              stepLabel(frames)
+      <Zoom
+        fullSpan={fullSpan}
+        onWindow={onWindow}
+        isEmpty={!lines.length}
+        before={frames.length > 1 && <Runs runs={frames.map(({ run }, ink) => ({ run, ink }))} />}
+        after={span => (
+          <>
+            <span className="lk-quiet" role="status">
+              {lines.length > 0 &&
+                trans.__('%1 to %2, one point per %3', spanLabel(span[0]), spanLabel(span[1]), stepLabel(frames))}
+            </span>
+            {hosts.some(host => host.endsWith(SIMULATED)) && (
+              <span className="lk-chip" title={trans.__('The figures of the GPU are made up: this machine has none.')}>
+                {trans.__('simulated GPU')}
+              </span>
             )}
-        </span>
-        {hosts.some(host => host.endsWith(SIMULATED)) && (
-          <span className="lk-chip" title={trans.__('The figures of the GPU are made up: this machine has none.')}>
-            {trans.__('simulated GPU')}
-          </span>
+          </>
         )}
-      </div>
-      <div
-        role="group"
-        tabIndex={0}
-        aria-label={trans.__('Plots. Left and right move the window, plus and minus zoom, 0 shows the entire run.')}
-        onKeyDown={press}
-        hidden={!panels.length}
       >
-        <Plots panels={panels.slice(0, OPEN)} span={visibleSpan} sync={sync} onSpan={show} />
-        {panels.length > OPEN && (
-          <Folded title={trans._n('%1 more chart', '%1 more charts', panels.length - OPEN)}>
-            {() => <Plots panels={panels.slice(OPEN)} span={visibleSpan} sync={sync} onSpan={show} />}
-          </Folded>
+        {(span, show) => (
+          <>
+            <Plots panels={panels.slice(0, OPEN)} span={span} sync={sync} onSpan={show} />
+            {panels.length > OPEN && (
+              <Folded title={trans._n('%1 more chart', '%1 more charts', panels.length - OPEN)}>
+                {() => <Plots panels={panels.slice(OPEN)} span={span} sync={sync} onSpan={show} />}
+              </Folded>
+            )}
+          </>
         )}
-      </div>
+      </Zoom>
       {lines.length > 0 && (
         <>
           <Folded title={trans.__('As a table')}>{() => <Figures lines={lines} />}</Folded>
@@ -126,7 +83,7 @@ export function MetricsPlot({ frames, empty, onWindow }: MetricsPlotProps) {
 }
 
 /** A section whose content is only drawn once opened. */
-function Folded({ title, children }: { title: string; children: () => ReactNode }) {
+export function Folded({ title, children }: { title: string; children: () => ReactNode }) {
   const [open, setOpen] = useState(false);
   return (
     <details onToggle={event => setOpen((event.target as HTMLDetailsElement).open)}>
@@ -149,21 +106,21 @@ function constants(lines: Line[]): string[] {
 }
 
 /** A sample of a line, as drawn in the charts. */
-function Mark({ ink }: { ink: number }) {
+export function Mark({ ink }: { ink: number }) {
   return (
     <svg className="lk-mark" width="20" height="4" aria-hidden="true">
-      <path d="M0 2h20" stroke={`var(${inkVariable(ink)})`} strokeDasharray={DASHES[ink % DASHES.length].join(' ')} />
+      <path d="M0 2h20" stroke={`var(${inkVariable(ink)})`} strokeDasharray={dashes(ink).join(' ')} />
     </svg>
   );
 }
 
 /** A legend: line → run. */
-function Runs({ frames }: { frames: Frame[] }) {
+export function Runs({ runs }: { runs: { run: string; ink: number }[] }) {
   return (
     <ul className="lk-keys" aria-label={trans.__('Runs')}>
-      {frames.map(({ run }, at) => (
-        <li key={at}>
-          <Mark ink={at} /> {run}
+      {runs.map(({ run, ink }) => (
+        <li key={ink}>
+          <Mark ink={ink} /> {run}
         </li>
       ))}
     </ul>
@@ -241,7 +198,7 @@ const amount = (value: number | undefined, { unit }: Line) => (value === undefin
 
 type PlotsProps = { panels: Panel[]; span: Span; sync: string; onSpan: OnSpan };
 
-function Plots({ panels, ...rest }: PlotsProps) {
+export function Plots({ panels, ...rest }: PlotsProps) {
   return (
     <div className="lk-panels">
       {panels.map(panel => (
@@ -262,9 +219,10 @@ function Plot({ panel, span, sync, onSpan }: PlotProps) {
   useEffect(() => {
     const uplot = createPlot(panel, box.current!, sync, next => onLatestSpan.current(next));
     plot.current = uplot;
-    const size = new ResizeObserver(() => uplot.setSize({ width: box.current!.clientWidth, height: uplot.height }));
+    const node = box.current!;
+    const size = new ResizeObserver(() => uplot.setSize({ width: node.clientWidth, height: uplot.height }));
     const theme = new MutationObserver(() => uplot.redraw(false, true));
-    size.observe(box.current!);
+    size.observe(node);
     theme.observe(document.body, { attributeFilter: ['data-jp-theme-light'] });
     return () => {
       size.disconnect();
@@ -279,7 +237,8 @@ function Plot({ panel, span, sync, onSpan }: PlotProps) {
     <figure>
       <figcaption>
         <strong>{panel.title}</strong> <span className="lk-quiet">{panel.unit}</span>
-        {panel.lines.some(line => line.label !== panel.title) &&
+        {!panel.isStep &&
+          panel.lines.some(line => line.label !== panel.title) &&
           panel.lines.map((line, at) => (
             <span key={at} className="lk-key">
               <Mark ink={line.ink} /> {line.name}

@@ -17,6 +17,7 @@ import { duration, machineName } from '../format';
 import { clock, Header, Tone } from '../header';
 import { eachSecond } from '../serverClock';
 import { trans } from '../trans';
+import { Curve, curvePath, lastValue, valueLabel } from './scalars';
 import { Icon } from './Icon';
 
 const SIGNS: Record<Tone, LabIcon> = {
@@ -27,6 +28,9 @@ const SIGNS: Record<Tone, LabIcon> = {
   stopped: stopIcon,
   unsure: offlineBoltIcon
 };
+
+/** Sparklines in a header. */
+const MOST_CURVES = 2;
 
 /** Fraction of the time limit after which the header warns. */
 const SHORT = 0.8;
@@ -56,7 +60,7 @@ export interface RunHeaderProps {
 
 /** A run in a line: state, machine, duration, cost and actions. */
 export function RunHeader({ header, chip, isStopping, ...on }: RunHeaderProps) {
-  const { id, tone, label, ended, isSilent, bill, limit, waited, details, notes } = header;
+  const { id, tone, label, ended, isSilent, bill, limit, waited, details, notes, curves } = header;
   const { react: Sign } = SIGNS[tone];
   const sign = useMemo(() => <Sign tag="span" />, [Sign]); // drawn once, not each second
   const machine = machineName(header.machine);
@@ -79,6 +83,7 @@ export function RunHeader({ header, chip, isStopping, ...on }: RunHeaderProps) {
           {[header.name, machine + rate(header), ...details].filter(Boolean).join(' · ')}
         </span>
         <LocalChip chip={chip} place={place} />
+        {curves.length > 0 && <HeaderCurves curves={curves} />}
         <span className="lk-run-header-figures">
           <span>{time(header)}</span>
           <span>{waited !== null ? trans.__('not billed yet') : costWords(bill)}</span>
@@ -130,6 +135,23 @@ function Note({ text }: { text: string }) {
       {isWarning && <Icon name="warning" />}
       <span>{linked(isWarning ? text.slice(1).trimStart() : text)}</span>
     </div>
+  );
+}
+
+/** The first printed numbers as sparklines with their last values. */
+function HeaderCurves({ curves }: { curves: Curve[] }) {
+  return (
+    <span className="lk-run-header-curves">
+      {curves.slice(0, MOST_CURVES).map(curve => (
+        <span key={curve.name}>
+          {curve.name}
+          <svg viewBox="0 0 100 24" preserveAspectRatio="none" aria-hidden="true">
+            <path d={curvePath(curve)} />
+          </svg>
+          {valueLabel(lastValue(curve) ?? NaN)}
+        </span>
+      ))}
+    </span>
   );
 }
 

@@ -29,7 +29,7 @@ const ROWS = [
 function table(changes: object = {}) {
   const nothing = () => Promise.resolve('');
   const compared = () =>
-    Promise.resolve({ titles: ['aaaa', 'bbbb'] as [string, string], facts: [], code: ['-print(1)', '+print(2)'] });
+    Promise.resolve({ titles: ['aaaa', 'bbbb'], facts: [], curves: [[], []], code: ['-print(1)', '+print(2)'] });
   return render(
     <RunsTable
       rows={ROWS}

@@ -1,19 +1,24 @@
-import React, { useState } from 'react';
+import React, { lazy, Suspense, useMemo, useState } from 'react';
 
 import { trans } from '../trans';
 import { Icon, IconButton, Signed } from './Icon';
 import { QuestionContent, Question } from './Question';
+import { Curve } from './scalars';
 import { selectRows, Column, TableRow, Sorting, turned } from './runRows';
 
-/**
- * Differences between two runs; each of `facts` is a name, the value of the first run, the value of the second run, and
- * whether the values are equal.
- */
+/** Differences between runs; each of `facts` is a name and the value of each run, `curves` are the curves of each run. */
 export interface Comparison {
-  titles: [string, string];
-  facts: [string, string, string, boolean][];
+  titles: string[];
+  facts: string[][];
+  curves: Curve[][];
   code: string[];
 }
+
+/** Plots are loaded at the first comparison. */
+const Curves = lazy(async () => ({ default: (await import('./Curves')).Curves }));
+
+/** Maximum number of compared runs. */
+const MOST_COMPARED = 8;
 
 export interface RunsTableProps {
   rows: TableRow[];
@@ -23,7 +28,7 @@ export interface RunsTableProps {
   /** Return the machine of a rerun with price and maximum cost. */
   onPrice: (id: string) => Promise<string>;
   onRerun: (id: string) => Promise<string>;
-  onCompare: (before: string, after: string) => Promise<Comparison>;
+  onCompare: (runs: string[]) => Promise<Comparison>;
 }
 
 const headings = (): [Column, string][] => [
@@ -48,7 +53,7 @@ export function RunsTable({ rows, note, onOpen, onAbort, onPrice, onRerun, onCom
   const visible = selectRows(rows, query, sorting);
   const columns = headings();
   const mark = (id: string) =>
-    setMarked(marked.includes(id) ? marked.filter(other => other !== id) : [...marked, id].slice(-2));
+    setMarked(marked.includes(id) ? marked.filter(other => other !== id) : [...marked, id].slice(-MOST_COMPARED));
   const during = (work: Promise<unknown>) => {
     setStatus('…');
     work.then(
@@ -82,8 +87,8 @@ export function RunsTable({ rows, note, onOpen, onAbort, onPrice, onRerun, onCom
         </label>
         <button
           type="button"
-          disabled={marked.length !== 2}
-          onClick={() => during(onCompare(marked[0], marked[1]).then(setComparison))}
+          disabled={marked.length < 2}
+          onClick={() => during(onCompare(marked).then(setComparison))}
         >
           {trans.__('Compare marked runs')}
         </button>
@@ -168,26 +173,34 @@ export function RunsTable({ rows, note, onOpen, onAbort, onPrice, onRerun, onCom
   );
 }
 
-function Compared({ titles, facts, code, onClose }: Comparison & { onClose: () => void }) {
+function Compared({ titles, facts, curves, code, onClose }: Comparison & { onClose: () => void }) {
+  const runs = useMemo(() => titles.map((run, ink) => ({ run, ink, curves: curves[ink] })), [titles, curves]);
+  const names = useMemo(() => [...new Set(curves.flatMap(all => all.map(({ name }) => name)))], [curves]);
   return (
-    <section aria-label={trans.__('Run %1 and run %2', titles[0], titles[1])}>
+    <section aria-label={trans.__('Comparison of %1', titles.join(', '))}>
+      {names.length > 0 && (
+        <Suspense fallback={null}>
+          <Curves runs={runs} names={names} open={2} />
+        </Suspense>
+      )}
       <table>
         <thead>
           <tr>
-            <th scope="col">{trans.__('What')}</th>
-            <th scope="col">{titles[0]}</th>
-            <th scope="col">{titles[1]}</th>
+            <th scope="col">{trans.__('Differs')}</th>
+            {titles.map((title, at) => (
+              <th key={at} scope="col">
+                {title}
+              </th>
+            ))}
           </tr>
         </thead>
         <tbody>
-          {facts.map(([name, before, after, same]) => (
-            <tr key={name} className={same ? 'lk-quiet' : undefined}>
-              <th scope="row">
-                {name}
-                {!same && ' ≠'}
-              </th>
-              <td>{before}</td>
-              <td>{after}</td>
+          {facts.map(([name, ...values]) => (
+            <tr key={name}>
+              <th scope="row">{name}</th>
+              {values.map((value, at) => (
+                <td key={at}>{value}</td>
+              ))}
             </tr>
           ))}
         </tbody>

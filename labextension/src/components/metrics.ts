@@ -42,6 +42,8 @@ export interface Panel {
   lines: Line[];
   /** Maximum values of the lines, drawn as rules. */
   limits: number[];
+  /** Whether the axis counts steps, not seconds. */
+  isStep?: boolean;
   /** Return data of a time span with at most about `most` points for each line. */
   data: (span: Span, most: number) => uPlot.AlignedData;
 }

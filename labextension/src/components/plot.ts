@@ -1,6 +1,8 @@
 /** A panel of metrics as drawn by uPlot, in the colours of the theme and with line styles that need no colour. */
 import uPlot from 'uplot';
 
+import { trans } from '../trans';
+import { stepLabel, valueLabel } from './scalars';
 import { figure, near, Panel, Span, spanLabel } from './metrics';
 
 /** Called on a zoom or a move; null is the complete run. */
@@ -9,6 +11,9 @@ export type OnSpan = (span: Span | null) => void;
 /** Dashes by which lines differ without colour. */
 export const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3], [14, 4], [6, 2, 2, 2, 2, 2], [1, 5]];
 const HEIGHT = 140;
+
+/** Return the dashes of a line. Lines of the same colour differ in their dashes. */
+export const dashes = (ink: number) => DASHES[(ink + Math.floor(ink / DASHES.length)) % DASHES.length];
 
 /** Return the CSS variable with the colour of a line. */
 export const inkVariable = (ink: number) => `--lk-series-${ink % DASHES.length}`;
@@ -30,15 +35,21 @@ export function createPlot(panel: Panel, box: HTMLElement, sync: string, onSpan:
       height: HEIGHT,
       scales: { x: { time: false, auto: false }, y: { range: (_, least, most) => reach(panel, least, most) } },
       axes: [
-        { ...axis, incrs: TICKS, values: (_, ticks) => ticks.map(spanLabel), space: 80, size: 24 },
-        { ...axis, size: 48, values: (_, ticks) => ticks.map(figure) }
+        {
+          ...axis,
+          ...(!panel.isStep && { incrs: TICKS }),
+          values: (_, ticks) => ticks.map(panel.isStep ? stepLabel : spanLabel),
+          space: 80,
+          size: 24
+        },
+        { ...axis, size: 48, values: (_, ticks) => ticks.map(panel.isStep ? valueLabel : figure) }
       ],
       series: [
         {},
         ...panel.lines.map(line => ({
           label: line.label,
           stroke: ink(inkVariable(line.ink)),
-          dash: DASHES[line.ink % DASHES.length],
+          dash: dashes(line.ink),
           width: 1.5
         }))
       ],
@@ -95,7 +106,10 @@ function pan(plot: uPlot, event: MouseEvent, onSpan: OnSpan): null {
 const NEAR = 0.1;
 
 /** Return the scale of a panel: 0 to 100 for percent; otherwise from zero, including a near limit. */
-function reach({ unit, limits }: Panel, least: number | null, most: number | null): [number, number] {
+function reach({ unit, limits, isStep }: Panel, least: number | null, most: number | null): [number, number] {
+  if (isStep) {
+    return uPlot.rangeNum(least ?? 0, most ?? 1, 0.1, true) as [number, number];
+  }
   if (unit === '%') {
     return [0, Math.max(100, most ?? 0)];
   }
@@ -117,6 +131,9 @@ function rule(plot: uPlot, limit: number, stroke: string): void {
   }
 }
 
+/** Lines in a tooltip: of more lines, those nearest to the pointer. */
+const MOST_TIPS = 10;
+
 /** A tooltip at the pointer with the time and the value of each line. */
 function tooltip(panel: Panel): uPlot.Plugin {
   const tip = document.createElement('div');
@@ -137,8 +154,12 @@ function tooltip(panel: Panel): uPlot.Plugin {
         const { idx, left = -1 } = plot.cursor;
         tip.hidden = idx === null || idx === undefined || left < 0;
         if (!tip.hidden) {
-          moment.textContent = spanLabel(plot.data[0][idx!]);
-          values.forEach((value, at) => (value.textContent = valueAt(panel, at, near(plot.data[at + 1], idx!))));
+          const at = plot.data[0][idx!];
+          moment.textContent = panel.isStep ? trans.__('Step %1', stepLabel(at)) : spanLabel(at);
+          const numbers = values.map((_, at) => near(plot.data[at + 1], idx!));
+          values.forEach((value, at) => (value.textContent = valueAt(panel, at, numbers[at])));
+          const nearest = nearestLines(plot, numbers);
+          rows.forEach((row, at) => (row.hidden = !nearest.has(at)));
           const isRight = left > plot.over.clientWidth / 2;
           tip.style.left = isRight ? '' : `${left + 12}px`;
           tip.style.right = isRight ? `${plot.over.clientWidth - left + 12}px` : '';
@@ -148,8 +169,20 @@ function tooltip(panel: Panel): uPlot.Plugin {
   };
 }
 
-function valueAt({ lines }: Panel, at: number, value: number | null): string {
-  return value === null ? '–' : `${figure(value)} ${lines[at].unit}`;
+function nearestLines(plot: uPlot, numbers: (number | null)[]): Set<number> {
+  const top = plot.cursor.top ?? 0;
+  const far = (value: number | null) => (value === null ? Infinity : Math.abs(plot.valToPos(value, 'y') - top));
+  const all = numbers.map((value, at) => ({ at, distance: numbers.length > MOST_TIPS ? far(value) : 0 }));
+  return new Set(
+    all
+      .sort((a, b) => a.distance - b.distance || a.at - b.at)
+      .slice(0, MOST_TIPS)
+      .map(({ at }) => at)
+  );
+}
+
+function valueAt({ lines, isStep }: Panel, at: number, value: number | null): string {
+  return value === null ? '–' : isStep ? valueLabel(value) : `${figure(value)} ${lines[at].unit}`;
 }
 
 /** Return a colour of the style sheet as a value that canvas accepts. */

@@ -2,11 +2,12 @@
 import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import { ReactWidget } from '@jupyterlab/ui-components';
 import { CommandRegistry } from '@lumino/commands';
-import React, { useEffect, useRef, useState } from 'react';
+import React, { useEffect, useMemo, useRef, useState } from 'react';
 
 import '../../style/panel.css';
 import { Cloud } from '../cloud';
 import { COMMANDS, asUiCall } from '../commands';
+import { Curves } from '../components/Curves';
 import { Log } from '../components/Log';
 import { Span } from '../components/metrics';
 import { MetricsPlot } from '../components/MetricsPlot';
@@ -46,10 +47,11 @@ export class RunDocument extends ReactWidget {
 const short = (id: string) => id.slice(0, 8);
 const unnamed = (id: string) => trans.__('Run %1', short(id));
 
-type Part = 'log' | 'metrics' | 'result';
-const PARTS: Part[] = ['log', 'metrics', 'result'];
+type Part = 'log' | 'curves' | 'metrics' | 'result';
+const PARTS: Part[] = ['log', 'curves', 'metrics', 'result'];
 const titles = (): Record<Part, string> => ({
   log: trans.__('Log'),
+  curves: trans.__('Curves'),
   metrics: trans.__('Metrics'),
   result: trans.__('Result')
 });
@@ -127,6 +129,7 @@ function Run({ id, cloud, commands, rendermime, isVisible, onName }: RunProps) {
       </div>
       <div role="tabpanel" aria-label={titles()[part]} className="lk-part">
         {part === 'log' && <LogPart output={output} ended={ended} />}
+        {part === 'curves' && <CurvesPart id={id} output={output} />}
         {part === 'metrics' && <MetricsPart record={record} isVisible={isVisible} />}
         {part === 'result' && (
           <ResultPart id={id} record={record} isVisible={isVisible}>
@@ -183,6 +186,16 @@ function LogPart({ output: { log, count, trouble, end }, ended }: { output: RunO
       <Log log={log} count={count} ended={!!end || ((ended || trouble?.state === 'refused') && !!trouble)} />
     </>
   );
+}
+
+function CurvesPart({ id, output: { curves } }: { id: string; output: RunOutputState }) {
+  const runs = useMemo(() => [{ run: short(id), ink: 0, curves }], [curves]);
+  const names = useMemo(() => curves.map(({ name }) => name), [curves]);
+  const empty = trans.__(
+    'No curves yet. Print a number at least three times, such as loss: 0.31, or call %1.',
+    'lk_log(loss=loss)'
+  );
+  return <Curves runs={runs} names={names} open={6} empty={empty} />;
 }
 
 type RecordProps = { record: Answer<ExecutionRecord>; isVisible: VisibilityCheck };

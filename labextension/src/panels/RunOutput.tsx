@@ -6,11 +6,13 @@ import { MenuSvg, ReactWidget } from '@jupyterlab/ui-components';
 import { IRenderMime } from '@jupyterlab/rendermime-interfaces';
 import { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 import type { IDisposable } from '@lumino/disposable';
-import React, { useEffect, useReducer, useRef } from 'react';
+import React, { useEffect, useMemo, useReducer, useRef } from 'react';
 
 import { Cloud } from '../cloud';
 import type { RunRow } from '../cloudTypes';
 import { COMMANDS, asUiCall } from '../commands';
+import { Board, savedBoard } from '../board';
+import { Leaderboard, LeaderboardActions } from '../components/Leaderboard';
 import { HiddenLines, localChip, RunHeader, SeveralHead, useSight } from '../components/RunHeader';
 import { buildForms, buildHeader, hiddenLines, SavedRun, savedRun, savedRuns, textIn } from '../header';
 import { toLabPath } from '../labPath';
@@ -36,6 +38,7 @@ export interface Tools {
 /** An output that shows a run, or a link to log lines that aren't in the notebook. */
 export class RunOutput extends ReactWidget implements IRenderMime.IRenderer {
   private data: unknown = null;
+  private board: Board | null = null;
   private since = 0;
 
   constructor(private readonly tools: Tools) {
@@ -45,6 +48,7 @@ export class RunOutput extends ReactWidget implements IRenderMime.IRenderer {
 
   renderModel(model: IRenderMime.IMimeModel): Promise<void> {
     this.data = model.data[RUN_MIME];
+    this.board = savedBoard(this.data);
     this.since = Date.now();
     readSoon(this.tools.cloud, this.data);
     this.update();
@@ -62,12 +66,15 @@ export class RunOutput extends ReactWidget implements IRenderMime.IRenderer {
     const drawn = (saved: SavedRun, key: number) => (
       <LiveHeader key={key} saved={saved} since={since} tools={tools} place={() => findPlace(this, tools)} />
     );
+    if (this.board) {
+      return <LiveBoard board={this.board} since={since} tools={tools} place={() => findPlace(this, tools)} />;
+    }
     const several = savedRuns(data);
     if (several) {
       const chip = tools.cloud.data.status?.is_local ? localChip(several) : null;
       return (
         <section aria-label={several.head}>
-          <SeveralHead words={several.head} chip={chip} />
+          {several.head && <SeveralHead words={several.head} chip={chip} />}
           {several.runs.map(drawn)}
           {several.notes.map((note, at) => (
             <div key={at} className="lk-run-header-note">
@@ -201,6 +208,69 @@ function awaitRecord(run: RunRow, cloud: Cloud): boolean {
   requestedRecords.get(run.id)?.dispose();
   requestedRecords.delete(run.id);
   return false;
+}
+
+interface LiveBoardProps {
+  board: Board;
+  since: number;
+  tools: Tools;
+  place: () => Place | null;
+}
+
+/** The leaderboard of runs that were started together, corrected by the server's data. */
+function LiveBoard({ board, since, tools, place }: LiveBoardProps) {
+  const { app, cloud, active } = tools;
+  const [, draw] = useReducer((count: number) => count + 1, 0);
+  const box = useRef<HTMLElement>(null);
+  const at = place();
+  const isLive = !!at && active.has(at.cellId);
+  const times = { now: Date.now(), second: thisSecond(), isLive, since, silent: cloud.runs.silentSince };
+  const find = (id: string | null) => (id === null ? undefined : cloud.runs.find(id));
+  const headers = board.members.map(({ saved }) => buildHeader(saved, find(saved.id), times));
+  const isActive = headers.some(({ ended }) => !ended);
+  const isVisible = useSight(box, isActive);
+  const followed = isVisible ? headers.flatMap(({ id, ended }) => (id && !ended ? [id] : [])).join(' ') : '';
+  useEffect(() => {
+    const wishes = followed
+      .split(' ')
+      .filter(Boolean)
+      .map(id => cloud.runs.follow(id));
+    return () => wishes.forEach(wish => wish.dispose());
+  }, [followed]);
+  useEffect(() => {
+    cloud.runs.changed.connect(draw);
+    return () => void cloud.runs.changed.disconnect(draw);
+  }, []);
+  const current = useRef(at);
+  current.current = at;
+  const actions = useMemo<LeaderboardActions>(() => {
+    const run = (command: string, args: object) =>
+      void app.commands.execute(
+        command,
+        asUiCall({ notebook: current.current?.notebook, cellId: current.current?.cellId, ...args })
+      );
+    return {
+      ...(at && {
+        onUse: id => run(COMMANDS.useRun, { id }),
+        onRerunLonger: (id, limit) => run(COMMANDS.rerunLonger, { id, limit })
+      }),
+      onStop: ids => ids.forEach(id => void app.commands.execute(COMMANDS.abortRun, asUiCall({ id }))),
+      onOpen: id => void app.commands.execute(COMMANDS.openRun, { id })
+    };
+  }, [!!at]);
+  const chip = cloud.data.status?.is_local ? localChip({ notes: [...board.notes] }) : null;
+  const notes = board.notes.filter(note => note !== chip?.title);
+  return (
+    <section ref={box} aria-label={board.head}>
+      <SeveralHead words={board.head} chip={chip} />
+      <Leaderboard board={board} headers={headers} actions={actions} />
+      {notes.map((note, at) => (
+        <div key={at} className="lk-run-header-note">
+          {note}
+        </div>
+      ))}
+    </section>
+  );
 }
 
 /** The logs that this page continues: outputs of a cell → run → log. */

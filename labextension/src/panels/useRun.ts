@@ -3,6 +3,7 @@ import { useEffect, useMemo, useState } from 'react';
 
 import { Cloud } from '../cloud';
 import { RunRow, Topic } from '../cloudTypes';
+import { Curve } from '../components/scalars';
 import { LogLines } from '../components/logLines';
 import { Frame, Span } from '../components/metrics';
 import { buildFrame, stepFor } from '../frames';
@@ -26,11 +27,13 @@ export interface RunOutputState {
   /** Displays of the run, and the number of older displays that were dropped. */
   displays: Outputs['list'];
   omitted: number;
+  /** The numbers that the run prints repeatedly. */
+  curves: Curve[];
   end: StreamEnd | null;
   trouble: Trouble | null;
 }
 
-const NOTHING = { count: 0, displays: [], omitted: 0, end: null, trouble: null };
+const NOTHING = { count: 0, displays: [], omitted: 0, curves: [], end: null, trouble: null };
 
 /**
  * Follow the output while the document is open, also across broken connections. Draw at most once per animation frame.
@@ -43,10 +46,11 @@ export function useOutput(id: string): RunOutputState {
     let frame = 0;
     let receivedLength = 0;
     let outputs = new Outputs();
+    let curves: Curve[] = [];
     const draw = (end: StreamEnd | null = null, trouble: Trouble | null = null) => {
       cancelAnimationFrame(frame); // a planned draw would show older data
       frame = 0;
-      setState({ count: log.count, displays: outputs.list, omitted: outputs.omitted, end, trouble });
+      setState({ count: log.count, displays: outputs.list, omitted: outputs.omitted, curves, end, trouble });
     };
     const drawSoon = () => (frame ||= requestAnimationFrame(() => draw()));
     const read = async () => {
@@ -63,7 +67,11 @@ export function useOutput(id: string): RunOutputState {
         outputs.add(display);
         drawSoon();
       };
-      const end = await follow(id, asks.signal, { onOutput, onDisplay });
+      const onCurves = (all: Curve[]) => {
+        curves = all;
+        drawSoon();
+      };
+      const end = await follow(id, asks.signal, { onOutput, onDisplay, onCurves });
       draw(end);
     };
     const failed = async (failure: Trouble) => {

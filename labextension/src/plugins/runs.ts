@@ -90,23 +90,37 @@ export const runs: JupyterFrontEndPlugin<void> = {
       describedBy: { args: { type: 'object' } },
       execute: async ({ notebook, cellId }) => void (await findCell(notebook as string, cellId as string))
     });
-    commands.addCommand(COMMANDS.attach, {
-      label: trans.__('Show its complete output in a new cell'),
-      describedBy: { args: { type: 'object' } },
-      execute: async ({ id, notebook, cellId, ...args }) => {
-        if (!isId(id)) {
-          throw new Error(notAnId(id));
+    const addLineCommand = (
+      command: string,
+      label: string,
+      verb: string,
+      lineFor: (id: string, args: object) => string
+    ) =>
+      commands.addCommand(command, {
+        label,
+        describedBy: { args: { type: 'object' } },
+        execute: async ({ id, notebook, cellId, ...args }) => {
+          if (!isId(id)) {
+            throw new Error(notAnId(id));
+          }
+          const panel = await findCell(notebook as string, cellId as string);
+          const source = `%load_ext lk_jupyter\n${lineFor(id, args)}`;
+          const click = { verb, isUiClick: isUiCall(args) };
+          if (await mayRun(cloud, [cellToRun(panel.content.activeCell!, source)], click)) {
+            NotebookActions.insertBelow(panel.content);
+            const cell = panel.content.activeCell!;
+            cell.model.sharedModel.setSource(source);
+            void runCells(panel, [cell]);
+          }
         }
-        const panel = await findCell(notebook as string, cellId as string);
-        const source = `%load_ext lk_jupyter\n%lk_attach ${id}`;
-        const click = { verb: trans.__('Show output'), isUiClick: isUiCall(args) };
-        if (await mayRun(cloud, [cellToRun(panel.content.activeCell!, source)], click)) {
-          NotebookActions.insertBelow(panel.content);
-          const cell = panel.content.activeCell!;
-          cell.model.sharedModel.setSource(source);
-          void runCells(panel, [cell]);
-        }
-      }
+      });
+    const attachLine = (id: string) => `%lk_attach ${id}`;
+    const outputLabel = trans.__('Show its complete output in a new cell');
+    addLineCommand(COMMANDS.attach, outputLabel, trans.__('Show output'), attachLine);
+    addLineCommand(COMMANDS.useRun, trans.__('Use this run'), trans.__('Use this run'), attachLine);
+    addLineCommand(COMMANDS.rerunLonger, trans.__('Rerun longer'), trans.__('Rerun'), (id, args) => {
+      const limit = Number((args as { limit?: unknown }).limit);
+      return `%lk_rerun ${id}${Number.isInteger(limit) && limit > 0 ? ` --timeout ${2 * limit}` : ''}`;
     });
     const findLastMachine = (path: string, cellId: string) =>
       mergeRuns(cloud.data).find(run => run.cellId === cellId && run.notebook && toLabPath(run.notebook) === path)

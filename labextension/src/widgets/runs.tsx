@@ -18,7 +18,7 @@ function RunsWidget({ rows, note, opened, ask }: Props<Traits>) {
         onAbort={run => ask('abort', { run })}
         onPrice={run => ask('price_again', { run })}
         onRerun={run => ask('rerun', { run })}
-        onCompare={(before, after) => ask('compare', { before, after })}
+        onCompare={([before, after, ...more]) => ask('compare', { before, after, more })}
       />
       {opened.title && (
         <div key={opened.title}>

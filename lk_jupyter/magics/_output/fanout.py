@@ -13,25 +13,29 @@ from lk_jupyter.api.states import label_of, mark_of, state_label
 from lk_jupyter.machines.catalogue import price_label
 from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.gallery import RecentOutputs
+from lk_jupyter.magics._output.leaderboard import Ranking, leaderboard_picture, sparkline
 from lk_jupyter.magics._output.live import FONT, RUN_MIME
 from lk_jupyter.magics._output.rich import Bar, Rows, is_bar, parse_bar
 from lk_jupyter.magics._output.run_status import COST_UNKNOWN
 from lk_jupyter.protocol.frames import SHOWN
 from lk_jupyter.runs.clock import Bill
-from lk_jupyter.runs.fanout.comparison import MemberResult, best_labels
+from lk_jupyter.runs.fanout.comparison import MemberResult, best_labels, rank
 from lk_jupyter.runs.fanout.fanout import FanOut
 from lk_jupyter.runs.fanout.member import FanOutMember
 from lk_jupyter.runs.fanout.score import Score
 from lk_jupyter.runs.metrics.summary import GpuUsage
 from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.text.secrets import COLOUR, redact, redact_values
-from lk_jupyter.text.terminal import plain, shorten_text
+from lk_jupyter.text.terminal import plain, shorten_text, terminal_columns
 from lk_jupyter.text.units import clock_label, credits_label, duration_label
 from lk_jupyter.views.run import METADATA_KEY, facts_so_far, receipt_facts
 
 #: Characters of a run's newest line on the board, and of a run's notice in the table.
 NEWEST = 60
 NOTICE_LENGTH = 120
+
+#: Letters of a line of the board in a terminal, and the fewest letters of a run's newest line there.
+TERMINAL_WIDTH, FEWEST_LETTERS = 100, 12
 
 #: Lines that the folded logs of all runs share, and the minimum for each run.
 LOG_LINES = 2000
@@ -46,9 +50,16 @@ class Board:
     """A snapshot of the runs, or only their heading after all have ended; ``note`` is shown next to the sums."""
 
     def __init__(self, fan: FanOut, note: str = "") -> None:
-        self._members = [_cells(member) for member in fan.members]
-        self._columns = ("#", "Machine", *fan.members[0].plan.values, "State", "Time", "Cost", "Newest line")
-        self._head = plain(" · ".join(filter(None, [_count_states(fan), _cost_text(fan), note])))
+        ranking = Ranking(fan)
+        members = [ranking.members[result.number] for result in ranking.results]
+        scores = [score.name for score in ranking.scores]
+        machine = shared_machine(fan)
+        where = [] if machine else ["Machine"]
+        figures = {"Time", "Cost", *scores}
+        columns = ("#", *where, *fan.members[0].plan.values, "State", *scores, "Time", "Cost")
+        rows = [_cells(member, ranking, has_machine=not machine) for member in members]
+        self._table = _with_newest(Table(columns, rows, right=frozenset(figures)), list(map(_newest, members)))
+        self._head = plain(" · ".join(filter(None, [_count_states(fan), machine, _cost_text(fan), note])))
 
         self._warnings = list(map(str, fan.notices))
         self._notices = [
@@ -60,11 +71,14 @@ class Board:
         # Lab draws a header with the state of each active run; after the end, the table below shows the states.
         sums = f"{fan.bill.label} in total" if self._over else f"at most {at_most(fan)}"
         self._runs = {
-            "head": " · ".join(filter(None, [runs(len(fan.members)), sums, note])),
-            "runs": [] if self._over else [_header(member) for member in fan.members],
-            "notes": notes if self._over else [*notes, *self._notices],
+            "head": " · ".join(filter(None, [runs(len(fan.members)), machine, sums, note])),
+            "runs": [{**_header(member), **ranking.member_facts(member)} for member in fan.members],
+            "board": ranking.facts(),
+            "notes": [*notes, *self._notices],
         }
         self._notices += notes
+        self._table = replace(self._table, note="\n".join(self._notices))
+        self.revision = hash(tuple(member.scalars.revision for member in fan.members))
         self._notes = list(map(plain, notes))
         self._bars = Rows(
             [
@@ -76,10 +90,6 @@ class Board:
 
     def __str__(self) -> str:
         return "\n".join([self._head, *self._notes]) if self._over else f"{self._head}\n{self._table}"
-
-    @property
-    def _table(self) -> Table:
-        return Table(self._columns, self._members, "\n".join(self._notices), right=frozenset({"Time", "Cost"}))
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         head = f'<div role="status" style="{FONT}; color: var(--jp-ui-font-color1)">{escape(self._head)}</div>'
@@ -104,6 +114,7 @@ def _header(member: FanOutMember) -> dict[str, Any]:
         "state": _state(member),
         "told": [] if member.ended else [word for word in (bar, _clip_line(COLOUR.sub("", member.newest))) if word],
         "notes": [member.reason] if member.ended and member.reason else [],
+        **({"share": round(member.progress, 3)} if member.progress is not None and not member.ended else {}),
     }
 
 
@@ -122,18 +133,52 @@ def _bar(member: FanOutMember, payload: dict[str, Any]) -> Bar:
     return replace(bar, label=" · ".join(filter(None, [f"run {member.plan.number}", bar.label])))
 
 
-def _cells(member: FanOutMember) -> tuple[str, ...]:
-    state, silence = _state(member), _silence(member)
-    newest = member.reason or COLOUR.sub("", member.newest)
+def shared_machine(fan: FanOut) -> str:
+    """Return the machine of all runs with its price; empty if the machines differ."""
+    machines = {_machine(member) for member in fan.members}
+    return next(iter(machines)) if len(machines) == 1 else ""
+
+
+def _machine(member: FanOutMember) -> str:
+    return f"{member.plan.machine} at {price_label(member.plan.bundle.machine)}"
+
+
+def _cells(member: FanOutMember, ranking: Ranking, *, has_machine: bool) -> tuple[str, ...]:
+    state, silence, number = _state(member), _silence(member), member.plan.number
+    share = "" if member.progress is None or state != "running" else f" {member.progress:.0%}"
+    result = next(result for result in ranking.results if result.number == number)
     return (
-        str(member.plan.number),
-        f"{member.plan.machine} at {price_label(member.plan.bundle.machine)}",
+        str(number),
+        *([_machine(member)] if has_machine else []),
         *map(str, member.plan.values.values()),
-        state_label(state) if silence is None else f"{mark_of(state)} no answer for {clock_label(silence)}",
+        state_label(state) + share if silence is None else f"{mark_of(state)} no answer for {clock_label(silence)}",
+        *(_score_so_far(result, ranking, score.name) for score in ranking.scores),
         "" if member.seconds is None or silence is not None else duration_label(member.seconds),
         (member.bill.label if silence is None else COST_UNKNOWN) if member.run else "",
-        _clip_line(newest),
     )
+
+
+def _score_so_far(result: MemberResult, ranking: Ranking, name: str) -> str:
+    """Return the curve of a score and its last value."""
+    curve, value = ranking.curve(result.number, name), result.scores.get(name)
+    return f"{sparkline(curve.values) if curve else ''} {'' if value is None else _score(value)}".strip()
+
+
+def _newest(member: FanOutMember) -> str:
+    return _clip_line(member.reason or COLOUR.sub("", member.newest))
+
+
+def _with_newest(table: Table, newest: Sequence[str]) -> Table:
+    """Return the table with the newest line of each run, in a terminal as far as a line has room."""
+    columns = terminal_columns()
+    if columns is not None:
+        used = max(map(len, table.text(None).splitlines()))
+        room = min(columns, TERMINAL_WIDTH) - used - 2
+        newest = [shorten_text(line, room) for line in newest] if room >= FEWEST_LETTERS else []
+    if not any(newest):
+        return table
+    rows = [(*row, line) for row, line in zip(table.rows, newest, strict=True)]
+    return replace(table, columns=(*table.columns, "Newest line"), rows=rows)
 
 
 def _clip_line(text: str, width: int = NEWEST) -> str:
@@ -200,14 +245,16 @@ def plan_table(fan: FanOut) -> Table:
 
 def decision_table(outcomes: Sequence[MemberResult], scores: Sequence[Score], note: str = "", cause: str = "") -> Table:
     """Compare runs in a table: time, cost, GPU figures, scores, and the reason of each failure without ``cause``."""
+    outcomes = rank(outcomes, scores)
     measured = any(outcome.gpu.is_known for outcome in outcomes)
+    where = ["Machine"] if len({outcome.machine for outcome in outcomes}) > 1 else []
     names = [score.name for score in scores]
     figures = ("Time", "Cost", *(("Peak GPU memory", "Mean GPU use") if measured else ()), *names)
     marks, reasons = best_labels(outcomes, scores), _reasons(outcomes, cause)
     rows = [
         (
             str(outcome.number),
-            outcome.machine,
+            *([outcome.machine] if where else []),
             *map(str, outcome.values.values()),
             state_label(outcome.state),
             *_figures(outcome, measured=measured),
@@ -217,7 +264,7 @@ def decision_table(outcomes: Sequence[MemberResult], scores: Sequence[Score], no
         )
         for outcome in outcomes
     ]
-    columns = ("#", "Machine", *outcomes[0].values, "State", *figures, "Remark", "Run")
+    columns = ("#", *where, *outcomes[0].values, "State", *figures, "Remark", "Run")
     notes = [f"Best {score.name} is the {'highest' if score.highest else 'lowest'}." for score in scores]
     notes += [] if measured else ["GPU memory and use weren't measured: the cloud has no metrics of these runs."]
     notes += merge_notices({outcome.number: outcome.notices for outcome in outcomes})
@@ -281,8 +328,8 @@ class ReceiptTable:
     def __str__(self) -> str:
         return str(self._table)
 
-    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, Any]]:
-        return self._table._repr_mimebundle_(), self._metadata
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        return dict(self._table._repr_mimebundle_()), self._metadata
 
 
 class Decision(ReceiptTable):
@@ -295,6 +342,14 @@ class Decision(ReceiptTable):
             if member.record
         ]
         super().__init__(decision_table(fan.outcomes(), fan.scores, note, cause), receipts)
+        self._picture = leaderboard_picture(Ranking(fan))
+        self._data = {"head": "", "runs": [], "notes": note.splitlines()}
+
+    def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the table and the picture of the curves; JupyterLab has both in the leaderboard above."""
+        forms, metadata = super()._repr_mimebundle_(**options)
+        forms["text/html"] += self._picture
+        return {**forms, RUN_MIME: redact_values(self._data, plain)}, metadata
 
 
 class FanOutLogs:

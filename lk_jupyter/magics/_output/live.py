@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import re
+import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -20,7 +22,7 @@ from lk_jupyter.api.states import label_of, mark_of
 from lk_jupyter.journal.entry import current_cell
 from lk_jupyter.protocol.notice import Notice
 from lk_jupyter.text.secrets import COLOUR, LineRedactor, redact, redact_bundle, redact_values
-from lk_jupyter.text.terminal import TerminalText, plain, terminal_columns, wrap_lines
+from lk_jupyter.text.terminal import TerminalText, plain, shorten_text, terminal_columns, wrap_lines
 
 #: Seconds between two updates of a line.
 PACE = 1.0
@@ -262,6 +264,38 @@ def after_cell(shell: InteractiveShell, act: Callable[[], object]) -> None:
         act()
 
     shell.events.register("post_execute", call)
+
+
+class TerminalBlock:
+    """Lines of a terminal that are replaced in place, at most once per second."""
+
+    def __init__(self) -> None:
+        self._height = 0
+        self._text = ""
+        self._time = -math.inf
+
+    @staticmethod
+    def fits(shell: InteractiveShell) -> bool:
+        """Return whether the output of the shell is a terminal that moves its cursor."""
+        return not has_kernel(shell) and terminal_columns() is not None and os.environ.get("TERM") != "dumb"
+
+    def draw(self, content: object) -> None:
+        """Replace the lines by the text of the content, without secrets."""
+        if time.monotonic() - self._time < PACE or (text := redact(str(content))) == self._text:
+            return
+        columns, rows = shutil.get_terminal_size()
+        lines = [shorten_text(line, columns) for line in text.splitlines()]
+        if len(lines) >= rows:  # the cursor can't move above the first row
+            lines = [*lines[: rows - 2], f"… and {len(lines) - rows + 2} more lines"]
+        self.clear()
+        write_text("".join(f"{line}\n" for line in lines))
+        self._height, self._text, self._time = len(lines), text, time.monotonic()
+
+    def clear(self) -> None:
+        """Remove the lines."""
+        if self._height:
+            write_text(f"\x1b[{self._height}F\x1b[J")
+        self._height, self._text = 0, ""
 
 
 class LiveOutput:

@@ -21,6 +21,7 @@ from lk_jupyter.runs.observers.base import ObserverGroup
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.variables.payload import uploads_label
+from lk_jupyter.text.scalars import header_curves
 from lk_jupyter.text.units import clock_label, duration_label, whole_seconds_label
 from lk_jupyter.views.run import METADATA_KEY, facts_so_far, receipt_facts
 
@@ -180,6 +181,7 @@ class RunStatus:
             **({"time_limit_seconds": limit} if (limit := self.observers.time_limit) else {}),
             **facts_so_far(bill, self._machine, bundle),
             **self.log_facts,
+            **self._curves,
             "told": [word for word in observed if word],
         }
         return line
@@ -189,6 +191,12 @@ class RunStatus:
         if self._options:
             line.metadata = {**line.metadata, HINTS_KEY: self._options}
         return line
+
+    @property
+    def _curves(self) -> dict[str, Any]:
+        """The printed numbers for the sparklines of the header; empty without numbers."""
+        curves = self.observers.scalars.curves
+        return {"curves": header_curves(curves)} if curves else {}
 
     @property
     def _notes(self) -> list[str]:
@@ -211,7 +219,9 @@ class RunStatus:
             [Notice(f"{_WITHHELD} %lk_attach {self._run.short_id} --rich")] if self._run.messages.withheld else []
         )
         uploads = uploads_label(self._run.bundle.payload) if self._run.bundle else ""
-        return line, [*([Notice(uploads)] if uploads else []), *self.observers.ended(self._run, record), *withheld]
+        ended = self.observers.ended(self._run, record)
+        line.run = {**line.run, **self._curves}
+        return line, [*([Notice(uploads)] if uploads else []), *ended, *withheld]
 
     def settle(self, line: StatusLine, notices: Sequence[object]) -> None:
         line.notice = "\n".join([*self._warnings, *self._notes, *map(str, notices)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -97,12 +98,24 @@ def best_labels(outcomes: Sequence[MemberResult], scores: Sequence[Score]) -> di
         *((f"best {score.name}", _weights(completed, score)) for score in scores),
     ]
     marks: dict[int, list[str]] = {outcome.number: [] for outcome in outcomes}
+    cost = {o.number: float(o.cost if o.cost is not None else math.inf) for o in completed}
+    seconds = {o.number: math.inf if o.seconds is None else o.seconds for o in completed}
     for words, by_number in figures:
-        best = max(by_number.values(), default=None)
-        for number, figure in by_number.items():
-            if figure == best:
-                marks[number].append(words)
+        ranked = sorted(by_number, key=lambda number: (-by_number[number], cost[number], seconds[number]))
+        if ranked:  # of equal runs, the cheapest
+            marks[ranked[0]].append(words)
     return marks
+
+
+def rank(outcomes: Sequence[MemberResult], scores: Sequence[Score]) -> list[MemberResult]:
+    """Return the runs, the best of the first score first, of equal runs the cheapest; runs without a score last."""
+    weights = _weights(outcomes, scores[0]) if scores else {}
+
+    def place(outcome: MemberResult) -> tuple[float, float, int]:
+        cost = math.inf if outcome.cost is None or outcome.number not in weights else float(outcome.cost)
+        return -weights.get(outcome.number, -math.inf), cost, outcome.number
+
+    return sorted(outcomes, key=place)
 
 
 def _weights(outcomes: Iterable[MemberResult], score: Score) -> dict[int, float]:

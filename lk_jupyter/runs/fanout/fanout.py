@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
+from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -26,7 +27,7 @@ from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol.notice import Notice
 from lk_jupyter.runs.abort import let_go_at
 from lk_jupyter.runs.clock import Bill, next_second
-from lk_jupyter.runs.fanout.comparison import MemberResult, build_table
+from lk_jupyter.runs.fanout.comparison import MemberResult, best_labels, build_table
 from lk_jupyter.runs.fanout.member import LOST, NOT_STARTED, REFUSED, STARTED, SUBMITTING, FanOutMember
 from lk_jupyter.runs.fanout.plan import MAX_RUNS, RunPlan, prepare_plans
 from lk_jupyter.runs.fanout.score import Score
@@ -34,8 +35,10 @@ from lk_jupyter.runs.interrupts import AtInterrupt, SafeEvent, in_background, tr
 from lk_jupyter.runs.package.secret_scan import require_consent
 from lk_jupyter.runs.reattach import is_same, open_run
 from lk_jupyter.runs.run import Run
+from lk_jupyter.runs.scalars import scalar_frame
 from lk_jupyter.runs.submit.budget import enforce_budgets_for_all
 from lk_jupyter.runs.submit.submission import Submission, SubmissionCancelled, code_hash
+from lk_jupyter.text.scalars import choose_score
 from lk_jupyter.text.units import credits_label
 
 #: Seconds between checks of the cost.
@@ -61,6 +64,10 @@ class FanOut:
         {'y': {1: 1, 2: 4}}
         >>> fan.table()["state"].to_list()
         ['completed', 'completed']
+        >>> fan.best() is fan.members[0].run
+        True
+        >>> list(fan.curves().columns)
+        ['lane', 'x', 'step', 'name', 'value', 'time']
         >>> [(result.number, result.completed) for result in fan.outcomes()]
         [(1, True), (2, True)]
         >>> fan.cost <= fan.worst_case
@@ -74,7 +81,7 @@ class FanOut:
 
     def __init__(self, session: Connection, plans: Sequence[RunPlan], options: RunOptions) -> None:
         self.members = [FanOutMember(session, plan, options) for plan in plans]
-        self.scores = list(map(Score.parse, options.metric))
+        self._requested_scores = list(map(Score.parse, options.metric))
         self.parallel = min(options.parallel or setting("parallel"), len(plans))
         self.max_cost = options.max_cost
         self.winner: FanOutMember | None = None
@@ -96,6 +103,15 @@ class FanOut:
     ) -> FanOut:
         """Return the fan-out of code, without starting runs. Raises UsageError or SyntaxError."""
         return cls(session, prepare_plans(session, Source(code, namespace=namespace or {}), options), options)
+
+    @property
+    def scores(self) -> list[Score]:
+        """Return the figures that rank the runs: of ``metric``, else a printed validation measure, else the loss."""
+        if self._requested_scores:
+            return self._requested_scores
+        names = dict.fromkeys(name for member in self.members for name in member.scalars.measures)
+        name = choose_score(names)
+        return [Score.from_name(name)] if name else []
 
     def __repr__(self) -> str:
         return f"<FanOut of {len(self.members)} runs, {sum(member.ended for member in self.members)} ended>"
@@ -237,7 +253,30 @@ class FanOut:
 
     def outcomes(self) -> list[MemberResult]:
         """Return a MemberResult for each run that has ended, in the order of the runs."""
-        return [member.outcome for member in self.members if member.outcome]
+        scores = self.scores
+        return [result_with_scores(member, member.outcome, scores) for member in self.members if member.outcome]
+
+    def best(self) -> Run | None:
+        """Return the completed run with the best score, of equal runs the cheapest; None without a score."""
+        outcomes, scores = self.outcomes(), self.scores
+        labels = best_labels(outcomes, scores[:1])
+        best = [
+            outcome.number for outcome in outcomes if any(label.startswith("best ") for label in labels[outcome.number])
+        ]
+        return next((member.run for member in self.members if member.plan.number in best), None)
+
+    def curves(self) -> Any:
+        """Return the numbers that the runs have printed repeatedly or logged so far.
+
+        Returns:
+            A pandas DataFrame with a row for each value. Columns: ``lane`` (int64, the number of the run), a column for
+            each swept value, ``step`` (float64), ``name`` (str), ``value`` (float64), ``time`` (float64, s since the
+            start of the run).
+
+        Raises:
+            UsageError: pandas is missing.
+        """
+        return scalar_frame((leading_columns(member.plan), member.scalars) for member in self.members)
 
     @property
     def bill(self) -> Bill:
@@ -342,7 +381,7 @@ class FanOut:
             self.winner = member if wins else self.winner
         if wins:
             self.abort(f"run {member.plan.number} completed first")
-        member.conclude(member.state, self.scores, is_relevant=self.winner in {None, member})
+        member.conclude(member.state, self._requested_scores, is_relevant=self.winner in {None, member})
         self._check_end()
 
     def _watch(self) -> None:
@@ -365,6 +404,18 @@ class FanOut:
             f"together the runs had cost {self.bill.label} of --max-cost {self.max_cost.normalize():f}, and "
             f"would cost {credits_label(next_look)} more until the next check"
         )
+
+
+def result_with_scores(member: FanOutMember, result: MemberResult, scores: Sequence[Score]) -> MemberResult:
+    """Return the result with scores from printed numbers, where ``--metric`` gave none."""
+    measures = {score.name: member.scalars.measures.get(score.name) for score in scores}
+    return replace(result, scores={**measures, **result.scores})
+
+
+def leading_columns(plan: RunPlan) -> dict[str, Any]:
+    """Return number and swept values of a run, by the names of their columns."""
+    reserved = {"lane", "step", "name", "value", "time"}
+    return {"lane": plan.number, **{f"swept_{n}" if n in reserved else n: value for n, value in plan.values.items()}}
 
 
 #: The maximum number of journal entries of the same code that are searched for earlier runs.

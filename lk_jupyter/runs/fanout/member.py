@@ -24,6 +24,7 @@ from lk_jupyter.runs.monitor import RunMonitor
 from lk_jupyter.runs.observers.default import default_observers
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit.submission import Submission
+from lk_jupyter.text.scalars import ScalarParser, choose_score
 from lk_jupyter.text.secrets import LineRedactor
 from lk_jupyter.text.terminal import TerminalText
 
@@ -59,6 +60,20 @@ class FanOutMember:
         self._monitor: RunMonitor | None = None
         self.bar: dict[str, Any] | None = None  # the latest state of the outermost active progress bar
         self._tail = ""
+
+    @property
+    def scalars(self) -> ScalarParser:
+        """Return the numbers that the run has printed so far."""
+        return self._observers.scalars
+
+    @property
+    def progress(self) -> float | None:
+        """Return the share of the work that is done, from a progress bar or from steps in the log; None if unknown."""
+        bar = self.bar or {}
+        n, total = bar.get("n"), bar.get("total")
+        if isinstance(n, (int, float)) and isinstance(total, (int, float)) and total > 0:
+            return max(0.0, min(1.0, n / total))
+        return self.scalars.rate.share
 
     @property
     def ended(self) -> bool:
@@ -188,9 +203,12 @@ class FanOutMember:
             facts |= {"execution_id": self.run.execution_id, "log": str(self.run.log_path)}
         with suppress(Exception):  # missing figures aren't a failure of the run
             facts |= self._figures(scores, is_relevant=is_relevant)
-        self.outcome = MemberResult(**facts)
+        result = MemberResult(**facts)
         if self.record:
-            keep_figures(self.outcome.execution_id, {**figures(self.outcome.gpu), **self.outcome.scores})
+            default = choose_score(self.scalars.measures) if not scores else None
+            measures = {default: self.scalars.measures[default]} if default else {}
+            keep_figures(result.execution_id, {**figures(result.gpu), **measures, **result.scores})
+        self.outcome = result  # now the run counts as ended
 
     def _figures(self, scores: Sequence[Score], *, is_relevant: bool) -> dict[str, Any]:
         if self.run is None or self.record is None:

@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lk_jupyter.errors import UsageError
+from lk_jupyter.text.scalars import is_highest_best
 from lk_jupyter.text.secrets import COLOUR
 
 _NUMBER = r"[-+]?(?:\d[\d_]*\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|inf|nan)"
 _AFTER = rf"[\"']?\s*(?:[:=]|\bis\b|\s)\s*({_NUMBER})"
 _NAME = re.compile(r"[\w./@ -]+")
-_LOW = re.compile(r"(?:^|[^a-z])(loss|err|error|perplexity|ppl|mse|rmse|mae|time|seconds|latency|cost|memory)(?![a-z])")
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,15 @@ class Score:
         name, direction = text, ""
         if text.endswith((":min", ":max")):
             name, _, direction = text.rpartition(":")
-        highest = direction == "max" if direction else not _LOW.search(name.lower())
+        highest = direction == "max" if direction else is_highest_best(name)
         if _NAME.fullmatch(name):
             return cls(name, re.compile(rf"(?<![\w./@-]){re.escape(name)}{_AFTER}", re.IGNORECASE), highest)
         return cls(name, _pattern(name), highest)
+
+    @classmethod
+    def from_name(cls, name: str) -> Score:
+        """Return the score of a printed number, which ranks the runs without ``--metric``."""
+        return cls(name, re.compile(re.escape(name)), is_highest_best(name))
 
     def last(self, lines: Iterable[str]) -> float | str | None:
         """Return the figure of the last line with a match: text if the match isn't a number, None without a match."""

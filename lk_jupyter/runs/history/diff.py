@@ -1,4 +1,4 @@
-"""Compare two runs: their requests, machines and results."""
+"""Compare two to eight runs: their scores and curves, results, machines and requests."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 
 from lk_jupyter.api.execution import ExecutionRecord, is_final
-from lk_jupyter.errors import ApiError
+from lk_jupyter.errors import ApiError, LkError
 from lk_jupyter.journal.journal import JournalEntry
 from lk_jupyter.options.runs import RunOptions, on_the_line
 from lk_jupyter.protocol.parts import EARLIER_SCRIPT, SCRIPT, is_internal
 from lk_jupyter.runs.clock import calculate_bill
 from lk_jupyter.runs.history.history import find_run
 from lk_jupyter.runs.outcome import SHORT_ID, build_error
+from lk_jupyter.runs.run import Run
+from lk_jupyter.runs.scalars import read_scalars
+from lk_jupyter.text.scalars import Curve, ScalarParser
 from lk_jupyter.text.secrets import mask_secrets
 from lk_jupyter.text.units import credits_label, duration_label
 
@@ -30,26 +33,31 @@ if TYPE_CHECKING:
 _NONE = ""
 
 
-class Fact(NamedTuple):
-    """Store a property of both runs; a value is empty if a run lacks the property."""
+#: The maximum number of compared runs.
+MOST_SIDES = 8
+
+
+@dataclass(frozen=True)
+class Fact:
+    """Store a property of all compared runs; a value is empty if a run lacks the property."""
 
     name: str
-    before: str
-    after: str
+    values: tuple[str, ...]
 
     @property
     def same(self) -> bool:
-        """Whether both values are equal."""
-        return self.before == self.after
+        """Whether all values are equal."""
+        return len(set(self.values)) == 1
 
 
 @dataclass(frozen=True)
 class Side:
-    """Store the code of a run, and its facts by name in the order of display; facts may be empty."""
+    """Store the code of a run, its facts by name in the order of display, and its curves; facts may be empty."""
 
     execution_id: str
     code: str
     facts: dict[str, str]
+    curves: tuple[Curve, ...] = ()
 
     @property
     def title(self) -> str:
@@ -59,22 +67,29 @@ class Side:
 
 @dataclass(frozen=True)
 class Diff:
-    """Store two runs and their differences; ``code`` has the lines of a unified diff, none for equal code."""
+    """Store runs and their facts; ``code`` has the lines of unified diffs to the first run, none for equal code."""
 
-    before: Side
-    after: Side
+    sides: tuple[Side, ...]
     facts: list[Fact]
     code: list[str]
 
+    @property
+    def differences(self) -> list[Fact]:
+        """The facts whose values differ."""
+        return [fact for fact in self.facts if not fact.same]
 
-def compare(before: Side, after: Side) -> Diff:
-    """Put two runs side by side."""
-    names = dict.fromkeys([*before.facts, *after.facts])
-    facts = [Fact(name, before.facts.get(name, _NONE), after.facts.get(name, _NONE)) for name in names]
-    relevant = [fact for fact in facts if fact.before or fact.after]
+
+def compare(*sides: Side) -> Diff:
+    """Put runs side by side: scores first, then the facts in the order of the first run."""
+    names = dict.fromkeys(name for side in sides for name in side.facts)
+    facts = [Fact(name, tuple(side.facts.get(name, _NONE) for side in sides)) for name in names]
+    code = [line for side in sides[1:] for line in _code_difference(sides[0], side)]
+    return Diff(sides, [fact for fact in facts if any(fact.values)], code)
+
+
+def _code_difference(before: Side, after: Side) -> Iterator[str]:
     old, new = before.code.rstrip().splitlines(), after.code.rstrip().splitlines()
-    titles = before.title, after.title
-    return Diff(before, after, relevant, list(difflib.unified_diff(old, new, *titles, lineterm="")))
+    return difflib.unified_diff(old, new, before.title, after.title, lineterm="")
 
 
 def read_side(session: Connection, name: str) -> Side:
@@ -86,7 +101,17 @@ def read_side(session: Connection, name: str) -> Side:
     except ApiError:
         if entry is None:
             raise
-    return Side(execution_id, _code(entry, record), dict(_run_facts(entry, record)))
+    scalars = _scalars(session, execution_id)
+    scores = {name: _figure(value) for name, value in scalars.measures.items()}
+    facts = {**scores, **{name: fact for name, fact in _run_facts(entry, record) if name not in scores}}
+    return Side(execution_id, _code(entry, record), facts, tuple(scalars.curves))
+
+
+def _scalars(session: Connection, execution_id: str) -> ScalarParser:
+    """Return the numbers that a run has printed; none if neither this machine nor the cloud has its log."""
+    with suppress(LkError, OSError):
+        return read_scalars(Run(session, execution_id))
+    return ScalarParser()
 
 
 def _code(entry: JournalEntry | None, record: ExecutionRecord | None) -> str:

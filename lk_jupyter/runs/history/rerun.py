@@ -24,7 +24,7 @@ from lk_jupyter.options.runs import ComposeOptions, DockerOptions, RunOptions, S
 from lk_jupyter.protocol.frames import FRAMES_KEY
 from lk_jupyter.protocol.metadata import REQUEST_KEY, ports_in
 from lk_jupyter.protocol.parts import is_internal
-from lk_jupyter.runs.package.bundle import Bundle
+from lk_jupyter.runs.package.bundle import Bundle, require_allowed_timeout
 from lk_jupyter.text.secrets import MARK
 
 if TYPE_CHECKING:
@@ -59,14 +59,25 @@ def stored_request(name: str, entry: JournalEntry | None) -> dict[str, Any]:
     return entry.request
 
 
-def rebuild_run(session: Connection, name: str, entry: JournalEntry | None, machine: str | None = None) -> Bundle:
-    """Return the same run, not sent yet, on the same or on another machine type. Raises UsageError."""
+def rebuild_run(
+    session: Connection,
+    name: str,
+    entry: JournalEntry | None,
+    machine: str | None = None,
+    timeout: int | None = None,
+) -> Bundle:
+    """Return the same run, not sent yet, on the same or on another machine type, with the same or another time limit.
+
+    ``timeout`` is in seconds. Raises UsageError.
+    """
     request = _renew_tokens(stored_request(name, entry))
     code, options = (entry.code, _options(entry, request)) if entry else ("", RunOptions())
     machine_type = session.machines().resolve(machine or request.execution_type)
-    time_limit = options.timeout or setting("timeout")
-    seconds = request.timeout
-    if machine and options.max_cost is not None:
+    if timeout is not None:
+        require_allowed_timeout(timeout, setting("max_timeout"))
+    time_limit = timeout or options.timeout or setting("timeout")
+    seconds = timeout or request.timeout
+    if (machine or timeout) and options.max_cost is not None:
         seconds = min(time_limit, seconds_for(machine_type, options.max_cost))
     return Bundle(
         _source(request, code),

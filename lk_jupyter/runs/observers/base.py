@@ -7,9 +7,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.api.execution import ExecutionRecord
-from lk_jupyter.protocol.frames import Frame
+from lk_jupyter.protocol.frames import SCALARS, Frame
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.runs.outcome import list_problems
+from lk_jupyter.text.scalars import ScalarParser
 
 if TYPE_CHECKING:
     from lk_jupyter.runs.run import Run
@@ -45,14 +46,21 @@ class RunObserver:
         return []
 
 
+#: Characters of new text in which numbers are searched: a flood must not delay the cell.
+_READ_LENGTH = 1 << 17
+
+
 class ObserverGroup:
     """Call all observers of a run that handle an event. An error in an observer never fails the run.
 
-    ``time_limit`` is the seconds after which the run is ended, if any observer knows.
+    ``time_limit`` is the seconds after which the run is ended, if any observer knows. ``scalars`` are the numbers that
+    the run prints.
     """
 
-    def __init__(self, observers: Iterable[RunObserver] = ()) -> None:
+    def __init__(self, observers: Iterable[RunObserver] = (), scalars: ScalarParser | None = None) -> None:
         self.observers = tuple(observers)
+        self.scalars = scalars or ScalarParser()
+        self._seconds = 0.0
         self.time_limit = next((each.time_limit for each in self.observers if each.time_limit is not None), None)
 
     def started(self, run: Run) -> None:
@@ -60,11 +68,15 @@ class ObserverGroup:
         self._all("started", run)
 
     def tick(self, run: Run, seconds: float | None, text: str) -> list[str]:
-        """Return the facts of all observers."""
+        """Return the facts of all observers, after reading the numbers in the new text."""
+        self._seconds = self._seconds if seconds is None else seconds
+        self.scalars.feed(text[-_READ_LENGTH:], self._seconds)
         return self._all("tick", run, seconds, text)
 
     def saw(self, frame: Frame) -> None:
-        """Notify the observers."""
+        """Notify the observers, and read exact numbers."""
+        if frame.kind == SCALARS:
+            self.scalars.add_points(frame.payload, self._seconds)
         self._all("saw", frame)
 
     @property
@@ -78,6 +90,7 @@ class ObserverGroup:
 
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
         """Return the notices of the observers, after warnings about gaps in the log and about an unread record."""
+        self.scalars.end(self._seconds)
         warnings = [Notice(problem, WARNING) for problem in list_problems(record, run.log_problem)]
         return [*warnings, *self._all("ended", run, record)]
 

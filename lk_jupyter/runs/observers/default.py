@@ -22,6 +22,7 @@ from lk_jupyter.runs.observers.start_time import StartTime
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.ports import address
 from lk_jupyter.runs.run import Run
+from lk_jupyter.text.scalars import ScalarParser
 
 
 def default_observers(  # noqa: PLR0913 (the facts that observers read)
@@ -42,7 +43,10 @@ def default_observers(  # noqa: PLR0913 (the facts that observers read)
     hints = [RunHints(session, bundle, namespace)] if wants_hints else []
     forecast = forecast_run(bundle, session.base_url) if bundle else None
     bundle = bundle and bundle.without_values()
-    limits = _limits_at_start(bundle) if bundle else _limits_from_journal(attached) if attached else ()
+    scalars = ScalarParser()
+    limits = (
+        _limits_at_start(bundle, scalars) if bundle else _limits_from_journal(attached, scalars) if attached else ()
+    )
     ports = bundle.ports if bundle else attached.ports if attached else ()
     names = named("out", options.outputs if isinstance(options, AttachOptions) else [])
     returned = Returned(None if getattr(options, "detach", False) else namespace, names, is_origin=in_place)
@@ -58,20 +62,21 @@ def default_observers(  # noqa: PLR0913 (the facts that observers read)
             *([Addresses(ports, bundle)] if ports or (bundle and bundle.skipped_files) else []),
             *executed_notebook_observers(attached, bundle),
             returned,
-        ]
+        ],
+        scalars,
     )
 
 
-def _limits_at_start(bundle: Bundle) -> Iterator[RunObserver]:
-    yield Countdown(bundle.timeout, bundle)
+def _limits_at_start(bundle: Bundle, scalars: ScalarParser) -> Iterator[RunObserver]:
+    yield Countdown(bundle.timeout, bundle, scalars)
     if bundle.max_cost is not None:
         returns = bundle.payload.carries or bool(bundle.payload.outputs)
         yield MaxCost(bundle.machine, bundle.max_cost, saving_seconds(bundle.timeout) if returns else 0.0)
 
 
-def _limits_from_journal(run: Run) -> Iterator[RunObserver]:
+def _limits_from_journal(run: Run, scalars: ScalarParser) -> Iterator[RunObserver]:
     entry = journal().get(run.execution_id)
-    yield Countdown(entry.request.get("timeout") if entry else None)
+    yield Countdown(entry.request.get("timeout") if entry else None, scalars=scalars)
     max_cost = entry.options.get("max_cost") if entry else None
     if max_cost and run.machine and run.machine.price_per_hour:
         yield MaxCost(run.machine, Decimal(str(max_cost)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from contextlib import suppress
@@ -20,6 +19,7 @@ from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.runs.observers.base import RunObserver
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.package.checkpoint import CHECKPOINT, LATE, checkpoint_notice, is_saved, resume_line
+from lk_jupyter.text.scalars import ScalarParser
 from lk_jupyter.text.units import credits_label, duration_label, whole_seconds_label
 
 if TYPE_CHECKING:
@@ -28,46 +28,12 @@ if TYPE_CHECKING:
     from lk_jupyter.runs.run import Run
 
 
-#: A step of a log such as ``epoch 3/10``, or of a progress bar, and the bytes of a log in which steps are searched.
-_STEP = re.compile(r"(?<![\d/.:-])(\d{1,9}) ?/ ?(\d{1,9})(?![\d/.])")
-_STEP_TEXT = 20_000
-
-
-class StepRate:
-    """Estimate from the steps in a log, such as ``3/10``, how long the rest takes."""
-
-    def __init__(self) -> None:
-        self._first: dict[int, tuple[float, int]] = {}
-        self._last: dict[int, tuple[float, int]] = {}
-        self._repeated: set[int] = set()  # counts that start again, such as the batches of each epoch
-
-    def read(self, text: str, seconds: float) -> None:
-        """Read the steps in the new text of a log, ``seconds`` after the start."""
-        for match in _STEP.finditer(text[-_STEP_TEXT:]):
-            step, total = int(match[1]), int(match[2])
-            if not 0 < step <= total or total == 1:
-                continue
-            if total in self._last and step < self._last[total][1]:
-                self._repeated.add(total)
-            self._first.setdefault(total, (seconds, step))
-            self._last[total] = seconds, step
-
-    @property
-    def rest(self) -> tuple[int, int, float] | None:
-        """Return the last step, the number of all steps, and the seconds that the rest takes; None without a rate."""
-        for total, (now, step) in self._last.items():
-            start, first = self._first[total]
-            if total not in self._repeated and first < step < total and now > start:
-                return step, total, (total - step) * (now - start) / (step - first)
-        return None
-
-
 class Countdown(RunObserver):
     """Watch the time limit of a run, if known, and report its checkpoint."""
 
-    def __init__(self, limit: int | None, bundle: Bundle | None = None) -> None:
+    def __init__(self, limit: int | None, bundle: Bundle | None = None, scalars: ScalarParser | None = None) -> None:
         self.time_limit = limit
-        self._rate = StepRate()
+        self._scalars = scalars or ScalarParser()
         self._bundle = bundle
         self._late: list[Notice] = []
         self._saved: Frame | None = None
@@ -75,8 +41,6 @@ class Countdown(RunObserver):
     def tick(self, run: Run, seconds: float | None, text: str) -> list[str]:  # noqa: ARG002
         """Warn late in the run; the status line has the limit."""
         limit = self.time_limit
-        if seconds is not None:
-            self._rate.read(text, seconds)
         if seconds is not None and limit is not None and seconds >= LATE * limit:
             remaining = max(0.0, limit - seconds)
             self._late = self._late_notices(remaining, limit)
@@ -86,7 +50,7 @@ class Countdown(RunObserver):
     def _late_notices(self, remaining: float, limit: int) -> list[Notice]:
         """Return the time until the limit, the time that the code needs, and the action that continues the work."""
         text = f"{whole_seconds_label(remaining)} of {whole_seconds_label(limit)} remain."
-        if rest := self._rate.rest:
+        if rest := self._scalars.rate.rest:
             step, total, needed = rest
             if needed <= remaining:
                 return [Notice(f"{text} Step {step} of {total}: about {whole_seconds_label(needed)} more.", WARNING)]

@@ -334,11 +334,7 @@ def time_limit(options: MachineOptions, machine: MachineType, limits: Limits) ->
     Raises UsageError for a limit above the limit of the account, and for a cost that is too low.
     """
     timeout = limits.timeout if options.timeout is None else options.timeout
-    if not 1 <= timeout <= limits.max_timeout:
-        raise UsageError(
-            f"--timeout must be 1 to {limits.max_timeout} s here, got {timeout} s. Nothing was sent. If your "
-            "account allows more: %lk_config max_timeout SECONDS. Longer, on a VM: --on vm"
-        )
+    require_allowed_timeout(timeout, limits.max_timeout)
     if limits.max_cost is None:
         return timeout, False
     seconds = min(timeout, seconds_for(machine, limits.max_cost) - limits.setup)
@@ -347,6 +343,15 @@ def time_limit(options: MachineOptions, machine: MachineType, limits: Limits) ->
             f"--max-cost {limits.max_cost:f} doesn't pay for the start of a VM. Nothing was sent. Raise --max-cost."
         )
     return seconds, seconds < timeout
+
+
+def require_allowed_timeout(timeout: int, most: int) -> None:
+    """Refuse a time limit, in seconds, above the limit of the account. Raises UsageError."""
+    if not 1 <= timeout <= most:
+        raise UsageError(
+            f"--timeout must be 1 to {most} s here, got {timeout} s. Nothing was sent. If your "
+            "account allows more: %lk_config max_timeout SECONDS. Longer, on a VM: --on vm"
+        )
 
 
 def _prepend_values(source: Source, arguments: list[str], tree: ast.Module) -> tuple[str, int]:

@@ -27,7 +27,7 @@ from lk_jupyter.runs.package.bundle import Bundle, BundleBuilder, Limits, time_l
 from lk_jupyter.runs.package.checkpoint import checkpoint_parts
 from lk_jupyter.runs.package.machine import choose_machine
 from lk_jupyter.runs.package.rented import choose_vm, machine_type_for, needs_vm, vm_limits
-from lk_jupyter.runs.package.rich import imports_part
+from lk_jupyter.runs.package.rich import imports_part, scalars_part
 from lk_jupyter.runs.package.script_block import Price, describe_request, find_block, python_part, with_block
 from lk_jupyter.runs.package.secret_scan import secrets_in
 from lk_jupyter.runs.variables.payload import (
@@ -82,6 +82,7 @@ def prepare(  # noqa: PLR0913 (independent choices)
         *parts,
         *checkpoint_parts(session, source, options, limit),
         *imports_part(source, options),
+        *scalars_part(source),
     ]
     inputs, payload = _pack_variables(source, options, warm_digests)
     assumptions = session.assumptions

@@ -26,6 +26,19 @@ IMPORTS = "imports"
 #: The share of the run, and the seconds, from which the duration of imports is reported.
 IMPORT_PART, IMPORT_SECONDS = 0.5, 10.0
 
+#: Names in code that log exact numbers, and words of code that may write event files of TensorBoard.
+_LOGS = re.compile(r"\blk_log\b")
+_WRITES_EVENTS = re.compile(r"SummaryWriter|TensorBoard|tensorboard|create_file_writer|\bTrainer\(")
+
+
+def scalars_part(source: Source) -> list[RemoteModule]:
+    """Return the module that sends exact numbers, if the code may log any."""
+    writes_events = bool(_WRITES_EVENTS.search(source.code))
+    if not (writes_events or _LOGS.search(source.code)):
+        return []
+    return [RemoteModule("script.scalars", {"events": writes_events})]
+
+
 _IMPORT = re.compile(r"^(?:import|from)\s+(\w+)", re.MULTILINE)
 
 

@@ -36,11 +36,11 @@ def test_what_did_not_complete_is_never_marked():
     assert best_labels(outcomes, []) == {1: [], 2: ["cheapest that finished", "fastest"], 3: []}
 
 
-def test_equals_are_all_marked_and_what_is_not_known_is_not():
+def test_of_equal_runs_the_cheapest_is_marked_and_what_is_not_known_is_not():
     outcomes = [outcome(1, accuracy=1.0, cost=None), outcome(2, accuracy=1.0, seconds=None, cost=None), outcome(3)]
     assert best_labels(outcomes, [ACCURACY]) == {
-        1: ["fastest", "best accuracy"],
-        2: ["best accuracy"],
+        1: ["best accuracy"],
+        2: [],
         3: ["cheapest that finished", "fastest"],
     }
 

@@ -312,3 +312,23 @@ def test_an_interrupt_while_the_runs_start_aborts_all(session, monkeypatch):
     with pytest.raises(KeyboardInterrupt, match="Aborted 2 runs"):
         started(session, "import time; time.sleep(100 * n)", sweep=["n=1,2"]).wait(PATIENCE)
     assert not going_on(session)
+
+
+def test_printed_numbers_rank_the_runs_and_are_curves(session):
+    code = "for n in range(1, 4): print(f'epoch {n}/3 loss: {lr / n:.3f} val_acc: {lr * n:.2f}')"
+    fan = started(session, code, sweep=["lr=0.1,0.3,0.2"])
+    ended(fan)
+    assert [(score.name, score.highest) for score in fan.scores] == [("val_acc", True)]
+    assert fan.best() is fan.members[1].run
+    assert fan.table()["val_acc"].to_list() == [0.3, 0.9, 0.6]
+    curves = fan.curves()
+    assert list(curves.columns) == ["lane", "lr", "step", "name", "value", "time"]
+    assert curves[(curves.lane == 2) & (curves.name == "loss")].value.to_list() == [0.3, 0.15, 0.1]
+    assert journal().get(fan.members[1].run.execution_id).summary["val_acc"] == 0.9
+
+
+def test_without_a_score_no_run_is_the_best(session):
+    fan = started(session, "x", sweep=["x=1,2"])
+    ended(fan)
+    assert fan.best() is None
+    assert len(fan.curves()) == 0

@@ -13,6 +13,7 @@ from lk_jupyter.runs.clock import Bill
 from lk_jupyter.runs.observers.base import ObserverGroup, RunObserver
 from lk_jupyter.runs.observers.limits import BillCheck, Countdown, MaxCost
 from lk_jupyter.runs.package.checkpoint import checkpoint_notice
+from lk_jupyter.text.scalars import ScalarParser
 
 
 @pytest.mark.parametrize("seconds", [None, 0.2, 29, 59.7, 75])
@@ -48,19 +49,23 @@ def bundle(*, carries, code="1"):
     ],
 )
 def test_late_in_a_run_the_time_that_its_steps_need_and_one_action_are_shown(carries, limit, action):
-    countdown = Countdown(limit, bundle(carries=carries))
+    scalars = ScalarParser()
+    countdown = Countdown(limit, bundle(carries=carries), scalars)
+    observers = ObserverGroup([countdown], scalars)
     for step in range(1, 5):  # a fifth of the limit for each of 20 epochs, with batches that start again
         text = f"epoch {step}/20 lr 1e-3 2026/11/30\n 1/32 [00:01]\r 32/32 [00:09]\n"
-        countdown.tick("run", limit * step / 5, text)
+        observers.tick("run", limit * step / 5, text)
     (notice,) = map(str, countdown.notices)
     assert "Step 4 of 20: about " in notice
     assert notice.endswith(f"so the limit ends the run first. {action}")
 
 
 def test_steps_that_end_before_the_limit_need_no_action():
-    countdown = Countdown(100, bundle(carries=True))
-    countdown.tick("run", 10, "  8%|▊         | 8/100 [00:05<00:50, 1.8it/s]")
-    countdown.tick("run", 82, " 92%|█████████▏| 92/100 [01:10<00:06, 1.2it/s]")
+    scalars = ScalarParser()
+    countdown = Countdown(100, bundle(carries=True), scalars)
+    observers = ObserverGroup([countdown], scalars)
+    observers.tick("run", 10, "  8%|▊         | 8/100 [00:05<00:50, 1.8it/s]")
+    observers.tick("run", 82, " 92%|█████████▏| 92/100 [01:10<00:06, 1.2it/s]")
     assert list(map(str, countdown.notices)) == ["⚠ 18 s of 1 min 40 s remain. Step 92 of 100: about 7 s more."]
 
 

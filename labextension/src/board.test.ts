@@ -1,0 +1,47 @@
+import { expect, test } from 'vitest';
+
+import { BoardRow, savedBoard, sortRows } from './board';
+import { curvePath, savedCurves, valueLabel } from './components/scalars';
+
+const RUN = { execution_id: 'aaaaaaaa-1', state: 'running', machine: 'gpu.a100', number: 1, values: { lr: 0.1 } };
+const BOARD = { swept: ['lr'], score: { name: 'loss', highest: false }, names: ['loss'] };
+
+test('a leaderboard is read, and data of other forms is left out', () => {
+  const board = savedBoard({
+    head: '2 runs',
+    board: BOARD,
+    runs: [{ ...RUN, score: 0.5, share: 7 }, { number: 2 }, 3]
+  })!;
+  expect(board.members.map(({ number, values, score, share }) => [number, values, score, share])).toEqual([
+    [1, { lr: '0.1' }, 0.5, null]
+  ]);
+  expect(savedBoard({ head: '2 runs', runs: [RUN] })).toBeNull();
+  expect(savedBoard({ head: 3, runs: [RUN], board: BOARD })).toBeNull();
+  expect(savedBoard(null)).toBeNull();
+});
+
+test('curves of an output are checked', () => {
+  const curve = { name: 'loss', steps: [1, 2, 3], values: [3, 'x', 1] };
+  expect(savedCurves([curve])).toEqual([{ name: 'loss', steps: [1, 2, 3], values: [3, null, 1] }]);
+  expect(savedCurves([{ ...curve, steps: [2, 1, 3] }, { ...curve, steps: ['1'] }, { name: 1 }, null, 'x'])).toEqual([]);
+  expect(savedCurves(Array.from({ length: 100 }, () => curve))).toHaveLength(20);
+});
+
+const row = (number: number, score: number | null, cost: number | null): BoardRow => ({
+  ...{ machine: '', state: '', seconds: null, cost },
+  member: { ...savedBoard({ head: '', board: BOARD, runs: [{ ...RUN, number, score }] })!.members[0] }
+});
+const numbers = (rows: BoardRow[]) => rows.map(({ member }) => member.number);
+
+test('the best comes first, of equal runs the cheapest, and runs without a score last', () => {
+  const rows = [row(1, null, 1), row(2, 0.5, 3), row(3, 0.5, 2), row(4, 0.1, null)];
+  expect(numbers(sortRows(rows, { column: 'score', down: false }))).toEqual([4, 3, 2, 1]);
+  expect(numbers(sortRows(rows, { column: 'score', down: true }))).toEqual([3, 2, 4, 1]);
+  expect(numbers(sortRows(rows, { column: 'cost', down: false }))).toEqual([1, 3, 2, 4]);
+  expect(numbers(sortRows(rows, { column: 'number', down: true }))).toEqual([4, 3, 2, 1]);
+});
+
+test('a gap breaks a sparkline, and values have the digits that people compare', () => {
+  expect(curvePath({ name: '', steps: [1, 2, 3], values: [1, null, 2] })).toBe('M0.0 22.0M100.0 2.0');
+  expect([0.93812, 2.3e-5, 1234567, 3].map(valueLabel)).toEqual(['0.9381', '2.3e-5', '1.2e+6', '3']);
+});

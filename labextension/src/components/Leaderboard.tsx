@@ -1,0 +1,300 @@
+import React, { memo, useMemo, useState } from 'react';
+
+import { Board, BoardSorting, Member, sortRows } from '../board';
+import { costWords } from '../bill';
+import { duration, machineName } from '../format';
+import { clock, Header, Tone } from '../header';
+import { trans } from '../trans';
+import { Curve, curvePath, lastValue, valueLabel } from './scalars';
+import { Curves } from './Curves';
+import { Icon, IconButton, IconName } from './Icon';
+import { Mark } from './MetricsPlot';
+import { QuestionContent, Question } from './Question';
+
+/** What a user can do with runs; a missing callback removes the button. */
+export interface LeaderboardActions {
+  /** Bind the values of a run in the notebook. */
+  onUse?: (id: string) => void;
+  onStop?: (ids: string[]) => void;
+  onRerunLonger?: (id: string, limit: number | null) => void;
+  onOpen?: (id: string) => void;
+}
+
+export interface LeaderboardProps {
+  board: Board;
+  /** The same object each time, so that rows without news aren't drawn again. */
+  actions: LeaderboardActions;
+  /** The present header of each member, in the order of the members. */
+  headers: Header[];
+}
+
+const ICONS: Record<Tone, IconName> = {
+  waiting: 'waiting',
+  running: 'running',
+  done: 'done',
+  failed: 'failed',
+  stopped: 'stopped',
+  unsure: 'warning'
+};
+
+/** Printed numbers that are columns, and charts that are open initially. */
+const MOST_COLUMNS = 3;
+const OPEN = 2;
+
+interface Column {
+  id: string;
+  name: string;
+  isFigure?: boolean;
+  title?: string;
+}
+
+/** Runs that were started together: their curves, and a row for each run, the best first. */
+export function Leaderboard({ board, headers, actions }: LeaderboardProps) {
+  const { members, names, score } = board;
+  const [sorting, setSorting] = useState<BoardSorting | null>(null);
+  const [question, setQuestion] = useState<QuestionContent | null>(null);
+  const order = sorting ?? { column: score ? 'score' : 'number', down: !!score?.highest };
+  const rows = members.map((member, at) => {
+    const { machine, label, bill } = headers[at];
+    return { member, header: headers[at], machine, state: label, seconds: bill.seconds, cost: bill.cost };
+  });
+  const sorted = sortRows(rows, order);
+  const runs = useMemo(
+    () => members.map(member => ({ run: memberName(member), ink: member.number - 1, curves: member.curves })),
+    [members]
+  );
+  const columns = buildColumns(board, headers);
+  const best = score ? sortRows(rows, { column: 'score', down: score.highest })[0] : null;
+  const rest = rows.filter(({ member, header }) => member !== best?.member && header.id && !header.ended);
+  const sort = (column: string) =>
+    setSorting({ column, down: order.column === column ? !order.down : column === 'score' && !!score?.highest });
+  const askStop = () =>
+    setQuestion({
+      text: trans.__(
+        'Stop %1 runs and keep run %2? Their cost so far is billed.',
+        String(rest.length),
+        memberName(best!.member)
+      ),
+      yes: trans.__('Stop %1 runs', String(rest.length)),
+      onYes: () => actions.onStop!(rest.map(({ header }) => header.id!))
+    });
+  return (
+    <div className="lk lk-board">
+      {names.length > 0 && <Curves runs={runs} names={names} open={OPEN} />}
+      {actions.onStop && best && best.member.score !== null && rest.length > 0 && (
+        <div className="lk-row">
+          <button type="button" onClick={askStop}>
+            {trans.__('Stop all but the best')}
+          </button>
+        </div>
+      )}
+      {question && <Question key={question.text} question={question} onEnd={() => setQuestion(null)} />}
+      <div className="lk-scroll" tabIndex={0} role="region" aria-label={trans.__('Runs')}>
+        <table className="lk-grid-table">
+          <thead>
+            <tr>
+              {columns.map(({ id, name, isFigure, title }) => (
+                <th
+                  key={id}
+                  scope="col"
+                  className={isFigure ? 'lk-figure' : undefined}
+                  aria-sort={order.column !== id ? 'none' : order.down ? 'descending' : 'ascending'}
+                >
+                  <button type="button" className="lk-plain" title={title} onClick={() => sort(id)}>
+                    {name}
+                    {order.column === id && <Icon name={order.down ? 'down' : 'up'} />}
+                  </button>
+                </th>
+              ))}
+              <th scope="col">
+                <span className="lk-unseen">{trans.__('Actions')}</span>
+              </th>
+            </tr>
+          </thead>
+          <tbody>
+            {sorted.map(({ member, header }) => (
+              <Row
+                key={member.number}
+                member={member}
+                columns={columns.map(({ id }) => id).join('\n')}
+                scoreName={score?.name ?? ''}
+                actions={actions}
+                {...headerFacts(header)}
+              />
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </div>
+  );
+}
+
+const memberName = ({ number, values, saved }: Member): string => {
+  const swept = Object.entries(values).map(([name, value]) => `${name}=${value}`);
+  return [String(number), ...(swept.length ? swept : [machineName(saved.machine ?? '')])].join(' ');
+};
+
+/** Return the printed numbers that are columns, besides the score. */
+function columnNames({ names, score }: Board): string[] {
+  return names.filter(name => name !== score?.name).slice(0, MOST_COLUMNS - (score ? 1 : 0));
+}
+
+/** Return the columns: the number, what differs between the members, the printed numbers, time and cost. */
+function buildColumns(board: Board, headers: Header[]): Column[] {
+  const { swept, score, members } = board;
+  const differs = (values: string[]) => new Set(values).size > 1;
+  const direction = score?.highest ? trans.__('The highest is best') : trans.__('The lowest is best');
+  return [
+    { id: 'number', name: trans.__('Run') },
+    ...(differs(headers.map(({ machine }) => machine)) ? [{ id: 'machine', name: trans.__('Machine') }] : []),
+    ...swept
+      .filter(name => differs(members.map(({ values }) => values[name])))
+      .map(name => ({ id: `swept:${name}`, name, isFigure: true })),
+    { id: 'state', name: trans.__('State') },
+    ...(score
+      ? [
+          {
+            id: 'score',
+            name: `${score.name} (${score.highest ? trans.__('max') : trans.__('min')})`,
+            isFigure: true,
+            title: direction
+          }
+        ]
+      : []),
+    ...columnNames(board).map(name => ({ id: `curve:${name}`, name, isFigure: true })),
+    { id: 'time', name: trans.__('Duration'), isFigure: true },
+    { id: 'cost', name: trans.__('Cost'), isFigure: true, title: trans.__('In credits') }
+  ];
+}
+
+/** The facts of a header that a row shows, as plain values, so that rows without news aren't drawn again. */
+function headerFacts({ id, tone, label, ended, machine, limit, bill, waited, notes }: Header) {
+  const seconds = bill.seconds;
+  return {
+    id,
+    tone,
+    label,
+    ended,
+    machine: machineName(machine),
+    limit,
+    time: seconds === null ? (waited === null ? '' : clock(waited)) : ended ? duration(seconds) : clock(seconds),
+    cost: waited === null ? (costWords(bill) ?? '').replace(/ credits$/, '') : '',
+    reason: notes.join(' ')
+  };
+}
+
+type RowProps = ReturnType<typeof headerFacts> & {
+  member: Member;
+  /** Ids of the columns, one on each line. */
+  columns: string;
+  scoreName: string;
+  actions: LeaderboardActions;
+};
+
+const Row = memo(function Row({ member, columns, scoreName, actions, ...facts }: RowProps) {
+  const { number, values, curves, marks } = member;
+  const { id, tone, label, ended, machine, limit, time, cost, reason } = facts;
+  const { onUse, onStop, onRerunLonger, onOpen } = actions;
+  const name = memberName(member);
+  const cells: Record<string, React.ReactNode> = {
+    number: (
+      <>
+        <Mark ink={number - 1} /> {number}
+        {marks.map(mark => (
+          <span key={mark} className="lk-chip" title={mark}>
+            {mark.startsWith('best') ? '★ ' : ''}
+            {shortMark(mark)}
+          </span>
+        ))}
+      </>
+    ),
+    machine,
+    state: <State tone={tone} label={label} share={member.share} reason={reason} />,
+    score: <Value curve={curves.find(curve => curve.name === scoreName)} value={member.score} />,
+    time,
+    cost
+  };
+  const cell = (column: string) => {
+    const key = column.slice(column.indexOf(':') + 1);
+    return column.startsWith('swept:') ? (
+      values[key]
+    ) : column.startsWith('curve:') ? (
+      <Value curve={curves.find(curve => curve.name === key)} />
+    ) : (
+      cells[column]
+    );
+  };
+  return (
+    <tr>
+      {columns.split('\n').map(column =>
+        column === 'number' ? (
+          <th key={column} scope="row">
+            {cell(column)}
+          </th>
+        ) : (
+          <td key={column} className={TEXT_COLUMNS.has(column) ? undefined : 'lk-figure'}>
+            {cell(column)}
+          </td>
+        )
+      )}
+      <td>
+        <div className="lk-row-actions">
+          {onUse && id && tone === 'done' && (
+            <button
+              type="button"
+              title={trans.__('Set the values of run %1 in this notebook', name)}
+              onClick={() => onUse(id)}
+            >
+              {trans.__('Use this run')}
+            </button>
+          )}
+          {onStop && id && !ended && (
+            <IconButton icon="stopped" name={trans.__('Stop run %1', name)} onClick={() => onStop([id])} />
+          )}
+          {onRerunLonger && id && ended && (
+            <IconButton
+              icon="rerun"
+              name={trans.__('Rerun %1 longer', name)}
+              onClick={() => onRerunLonger(id, limit)}
+            />
+          )}
+          {onOpen && id && <IconButton icon="open" name={trans.__('Open run %1', name)} onClick={() => onOpen(id)} />}
+        </div>
+      </td>
+    </tr>
+  );
+});
+
+const TEXT_COLUMNS = new Set(['machine', 'state']);
+
+const shortMark = (mark: string): string =>
+  mark.startsWith('best ') ? trans.__('best') : mark.startsWith('cheapest') ? trans.__('cheapest') : mark;
+
+type StateProps = { tone: Tone; label: string; share: number | null; reason: string };
+
+function State({ tone, label, share, reason }: StateProps) {
+  return (
+    <span className={`lk-board-state lk-${tone}`} title={reason || undefined}>
+      <Icon name={ICONS[tone]} /> <span className="lk-board-label">{label}</span>
+      {share !== null && tone === 'running' && (
+        <progress max={1} value={share} aria-label={trans.__('Progress')} title={`${Math.round(100 * share)} %`} />
+      )}
+      {reason && tone !== 'running' && <small className="lk-board-reason"> {reason}</small>}
+    </span>
+  );
+}
+
+/** The curve of a number as a sparkline, and its last value. */
+function Value({ curve, value }: { curve?: Curve; value?: number | string | null }) {
+  const last = value ?? (curve ? lastValue(curve) : null);
+  return (
+    <span className="lk-board-value">
+      {curve && (
+        <svg viewBox="0 0 100 24" preserveAspectRatio="none" aria-hidden="true">
+          <path d={curvePath(curve)} />
+        </svg>
+      )}
+      {last === null ? '' : typeof last === 'number' ? valueLabel(last) : last}
+    </span>
+  );
+}

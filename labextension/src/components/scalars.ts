@@ -1,0 +1,64 @@
+/** Numbers that runs print: parse saved curves, and draw them small. Headers use this, so no plots are imported. */
+
+/** The values of a number that a run prints; a null isn't finite. */
+export interface Curve {
+  name: string;
+  steps: number[];
+  values: (number | null)[];
+}
+
+/** Limits of a saved output, which may come from a stranger. */
+const MOST_CURVES = 20;
+const MOST_POINTS = 5000;
+
+/** Return the curves saved in an output; other data is left out. */
+export function savedCurves(value: unknown): Curve[] {
+  const all = Array.isArray(value) ? value.slice(0, MOST_CURVES) : [];
+  return all.flatMap((each: unknown) => {
+    const { name, steps, values } = (each ?? {}) as Record<string, unknown>;
+    if (typeof name !== 'string' || !Array.isArray(steps) || !Array.isArray(values)) {
+      return [];
+    }
+    const count = Math.min(steps.length, values.length, MOST_POINTS);
+    const isValid = steps.slice(0, count).every((step, at) => Number.isFinite(step) && (!at || step > steps[at - 1]));
+    const numbers = values.slice(0, count).map(value => (Number.isFinite(value) ? (value as number) : null));
+    return isValid ? [{ name, steps: steps.slice(0, count) as number[], values: numbers }] : [];
+  });
+}
+
+/** Return the last finite value of a curve; null without one. */
+export function lastValue({ values }: Curve): number | null {
+  for (let at = values.length - 1; at >= 0; at--) {
+    if (values[at] !== null) {
+      return values[at];
+    }
+  }
+  return null;
+}
+
+/** Format a value of a curve with as many digits as people compare. */
+export function valueLabel(value: number): string {
+  const size = Math.abs(value);
+  return size !== 0 && (size < 1e-3 || size >= 1e6) ? value.toExponential(1) : String(Number(value.toPrecision(4)));
+}
+
+/** Return a path of a curve in a box of 100 by 24, from its lowest to its highest value; gaps break the path. */
+export function curvePath({ steps, values }: Curve): string {
+  const finite = values.filter(value => value !== null);
+  const [least, most] = [Math.min(...finite), Math.max(...finite)];
+  const [first, last] = [steps[0], steps[steps.length - 1]];
+  let [path, isDown] = ['', false];
+  values.forEach((value, at) => {
+    if (value !== null) {
+      const x = last > first ? (100 * (steps[at] - first)) / (last - first) : 50;
+      const y = most > least ? 22 - (20 * (value - least)) / (most - least) : 12;
+      path += `${isDown ? 'L' : 'M'}${x.toFixed(1)} ${y.toFixed(1)}`;
+    }
+    isDown = value !== null;
+  });
+  return path;
+}
+
+/** Format a step of an axis. */
+export const stepLabel = (step: number): string =>
+  Number.isInteger(step) ? step.toLocaleString('en') : String(Number(step.toPrecision(4)));

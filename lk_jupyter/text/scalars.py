@@ -1,0 +1,497 @@
+"""Read the numbers that a program prints, such as ``epoch 3/10 loss: 0.31``, as curves, in linear time.
+
+The same parser serves the leaderboard of several runs, the curves of a run, its sparkline and the estimate of its time
+left. Values of ``lk_log(loss=0.31)`` and of TensorBoard are added exactly.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+#: Numbers with the same name that make a curve, curves of a log, and names that are candidates.
+FEWEST_POINTS, MOST_CURVES, _MOST_NAMES = 3, 20, 200
+
+#: Characters of a line that are read, and points of a curve, where the parser has no other limit.
+_LINE_LENGTH, MOST_POINTS = 4_000, 1_000
+
+_CONTROL = re.compile(r"\x1b\[[0-?]{0,40}[ -/]{0,8}[@-~]")
+_LINE_ENDS = re.compile(r"[\n\r\x08]")
+_HAS_DIGIT = re.compile(r"\d|nan|inf")
+
+_DIGITS = r"[-+]?(?:\d{1,20}(?:\.\d{0,20})?|\.\d{1,20})(?:[eEdD][-+]?\d{1,3})?"
+_NUMBER = rf"(?:{_DIGITS}|[-+]?inf|nan)"
+_UNIT = (
+    r"(?:[kKMGTP]i?[bB](?:/s)?|[bB]|[bB]ytes?|it/s|s/it|[mun]s|µs|s|secs?|seconds?|mins?|minutes?|h|hours?|days?|"
+    r"files?|packages?|items?|rows?|lines?|tests?|GHz|MHz|C|W|V)"
+)
+_LEADING_WORD = (
+    r"(?:train(?:ing)?|val(?:id(?:ation)?)?|test|eval(?:uation)?|dev|avg\.?|average|mean|total|best|running|"
+    r"gradient|balanced|[a-z]\w{0,30}'s)"
+)
+#: A name, a separator and a number; ``gap`` is the separator, ``percent`` the sign after the number.
+_PAIR = re.compile(
+    rf"(?<![\w./@\\-])(?P<name>(?:{_LEADING_WORD}[ ]){{0,2}}[a-z_][\w./@-]{{0,60}})[\"']?"
+    rf"(?P<gap>[ \t]{{0,8}}[:=][ \t]{{0,12}}|[ \t]{{0,12}}[|│][ \t]{{0,12}}|[ \t]{{1,8}}(?:is[ \t])?)"
+    rf"(?:[\"']|tensor\(|array\(|np\.float\d\d\(|\[)?(?P<number>{_NUMBER})"
+    rf"(?P<percent>[ ]?%)?(?:/(?P<divisor>\d{{1,12}})(?![\w/.]))?"
+    rf"(?![\w/@%]|:(?!\s)|-\w|\.\w|,\d{{3}}(?!\d)|[ ]{{0,2}}{_UNIT}(?![\w=:]))",
+    re.IGNORECASE,
+)
+#: The count of a training in a line, with the total after a slash; the first of the alternatives in the line counts.
+_EPOCH = re.compile(
+    rf"(?<![a-z])epochs?[\"']?(?:\(train\))?[ \t:=#\[(]{{0,8}}[\"']?({_DIGITS})(?:[ ]?/[ ]?(\d{{1,9}}))?", re.IGNORECASE
+)
+_COUNT = re.compile(
+    r"(?<![a-z])(?:global[_ ]?step|steps?|iter(?:ation)?s?|batch|round|updates?|num_updates|episode|iterate)[\"']?"
+    r"[ \t:=#\[(]{1,8}[\"']?(\d{1,12})(?:[ ]?(?:/|of)[ ]?(?:max_iter:[ ]?)?(\d{1,12}))?(?![\w.])",
+    re.IGNORECASE,
+)
+_FIRST = re.compile(r"[ \t]{0,8}(?:\[[ ]{0,8}(\d{1,9})(?:/(\d{1,9}))?\]|(\d{1,9}):[ \t])")
+_FRACTION = re.compile(r"(?<![\d/.:-])(\d{1,9})[ ]?/[ ]{0,6}(\d{1,9})(?![\d/.])")
+
+#: Names of counts, which are no curves.
+_COUNTS = {"epoch", "epochs", "step", "steps", "iter", "iteration", "iterations", "batch", "round", "global_step"}
+_COUNTS |= {"it", "update", "num_updates", "episode", "iterate", "num_epochs", "total_epochs", "max_iter", "max_steps"}
+
+#: Parts of names of measures. The strong ones may have whole numbers; the weak ones are words of other logs too.
+_STRONG = {"loss", "losses", "nll", "elbo", "acc", "accuracy", "acc1", "acc5", "top1", "top5", "auc", "auroc", "f1"}
+_STRONG |= {"ppl", "perplexity", "reward", "rew", "lr", "mse", "rmse", "mae", "logloss", "iou", "miou", "dice", "bleu"}
+_STRONG |= {"gnorm", "psnr", "ssim", "fid", "inertia"}
+_WEAK = {"err", "error", "score", "precision", "recall", "map", "map50", "r2", "kl", "entropy", "wer", "cer", "norm"}
+_WEAK |= {"l1", "l2", "return", "objective", "obj", "fitness", "likelihood"}
+
+#: Parts of names whose numbers are times, sizes, places or versions.
+_NOT_A_MEASURE = {
+    "time",
+    "times",
+    "elapsed",
+    "took",
+    "duration",
+    "seconds",
+    "second",
+    "secs",
+    "sec",
+    "eta",
+    "remaining",
+}
+_NOT_A_MEASURE |= {
+    "size",
+    "memory",
+    "mem",
+    "ram",
+    "cpu",
+    "gpu",
+    "load",
+    "average",
+    "port",
+    "pid",
+    "version",
+    "ver",
+    "v",
+}
+_NOT_A_MEASURE |= {
+    "billed",
+    "balance",
+    "credits",
+    "tax",
+    "fee",
+    "price",
+    "cost",
+    "amount",
+    "total",
+    "speed",
+    "ttl",
+    "timeout",
+    "offset",
+    "uptime",
+    "latency",
+    "bytes",
+}
+_NOT_A_MEASURE |= {"temp", "temperature", "freq", "mhz", "ghz", "width", "height", "x", "y", "z", "lat", "lon", "id"}
+_NOT_A_MEASURE |= {"line", "row", "col", "column", "index", "count", "num", "n", "date", "day", "year", "month", "hour"}
+_NOT_A_MEASURE |= {"build", "release", "python", "from", "to", "at", "in", "on", "of", "real", "user", "sys", "wall"}
+_NOT_A_MEASURE |= {
+    "rate",
+    "usage",
+    "used",
+    "free",
+    "disk",
+    "swap",
+    "page",
+    "progress",
+    "percent",
+    "coverage",
+    "rx",
+    "tx",
+}
+_NOT_A_MEASURE |= {"seed", "exit", "code", "status", "weight", "age", "length", "len", "depth", "delay", "interval"}
+_NOT_A_MEASURE |= {"max", "min", "avg", "mean", "std", "stddev", "mdev", "rtt", "jitter", "throughput", "qps", "rps"}
+_NOT_A_MEASURE |= {
+    "runtime",
+    "power",
+    "fan",
+    "voltage",
+    "battery",
+    "volume",
+    "distance",
+    "level",
+    "ratio",
+    "speedup",
+    "scale",
+}
+
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_PARTS = re.compile(r"[^a-z0-9]+")
+_CELLS = re.compile(r"[ \t|│]{2,}|\t|[|│]")
+
+
+@dataclass
+class Curve:
+    """The values of a printed number: ``steps``, ``values`` and ``times``, in seconds after the start of the run."""
+
+    name: str
+    steps: list[float] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+    is_exact: bool = False
+    fractions: int = 0  # printed with a decimal point or an exponent
+    thinned: int = 1  # each how many points are stored
+    _count: int = 0
+    _shift: float = 0.0
+
+    def add(self, step: float | None, value: float, time: float, fallback: float | None, most: int | None) -> None:
+        """Add a value. The value of a redrawn line replaces the value before; a count that restarts continues."""
+        last = self.steps[-1] if self.steps else None
+        if step is None:
+            step = fallback if fallback is not None and (last is None or fallback > last) else (last or 0) + 1
+        elif last is not None:
+            if step + self._shift < last:
+                self._shift = last
+            step += self._shift
+        if step == last:
+            self.values[-1], self.times[-1] = value, time
+            return
+        self._count += 1
+        if self.thinned > 1 and len(self.steps) > 1 and (self._count - 2) % self.thinned:
+            del self.steps[-1], self.values[-1], self.times[-1]  # the last point is always the newest
+        self.steps.append(step)
+        self.values.append(value)
+        self.times.append(time)
+        if most is not None and len(self.steps) > most:
+            self.thinned *= 2
+            for series in (self.steps, self.values, self.times):
+                series[:-1] = series[:-1:2]
+
+    def content(self, most: int | None = None) -> dict[str, Any]:
+        """Return name, steps and values as JSON, with about ``most`` points; a value that isn't finite is None."""
+        each = 1 if most is None else -(-len(self.steps) // max(1, most))
+        places = [*range(0, len(self.steps) - 1, each), len(self.steps) - 1] if self.steps else []
+        values = [self.values[place] for place in places]
+        return {
+            "name": self.name,
+            "steps": [_short(self.steps[place]) for place in places],
+            "values": [_short(value) if math.isfinite(value) else None for value in values],
+        }
+
+
+class StepRate:
+    """Estimate from the steps in a log, such as ``3/10``, how long the rest takes."""
+
+    def __init__(self) -> None:
+        self._first: dict[int, tuple[float, int]] = {}
+        self._last: dict[int, tuple[float, int]] = {}
+        self._repeated: set[int] = set()  # counts that start again, such as the batches of each epoch
+
+    def add(self, step: int, total: int, seconds: float) -> None:
+        """Add a step, ``seconds`` after the start."""
+        if not 0 < step <= total or total == 1:
+            return
+        if total in self._last and step < self._last[total][1]:
+            self._repeated.add(total)
+        if total in self._first or len(self._first) < _MOST_NAMES:
+            self._first.setdefault(total, (seconds, step))
+            self._last[total] = seconds, step
+
+    @property
+    def share(self) -> float | None:
+        """Return the share of the steps that are done; None without steps. Batches of each epoch don't count."""
+        counts = [(total, step) for total, (_, step) in self._last.items() if total not in self._repeated]
+        return counts[0][1] / counts[0][0] if counts else None
+
+    @property
+    def rest(self) -> tuple[int, int, float] | None:
+        """Return the last step, the number of all steps, and the seconds that the rest takes; None without a rate."""
+        for total, (now, step) in self._last.items():
+            start, first = self._first[total]
+            if total not in self._repeated and first < step < total and now > start:
+                return step, total, (total - step) * (now - start) / (step - first)
+        return None
+
+
+class ScalarParser:
+    """Parse a log in chunks of any size; ``curves`` are the numbers that the log repeats.
+
+    ``most_points`` limits the points of a curve: of more, every second is dropped, except for the newest. None is no
+    limit. ``rate`` estimates the time left.
+    """
+
+    def __init__(self, most_points: int | None = MOST_POINTS) -> None:
+        self.rate = StepRate()
+        self.revision = 0  # changes with each value
+        self._most = most_points
+        self._all: dict[str, Curve] = {}
+        self._pending = ""
+        self._epoch: float | None = None
+        self._first_epoch = 1.0
+        self._step: float | None = None
+        self._columns: list[str] = []
+
+    @property
+    def curves(self) -> list[Curve]:
+        """The curves, in the order of their first values; exact ones first if there are too many."""
+        curves = [curve for curve in self._all.values() if _is_curve(curve)]
+        if len(curves) > MOST_CURVES:
+            curves = sorted(curves, key=lambda curve: not curve.is_exact)[:MOST_CURVES]
+        return curves
+
+    @property
+    def measures(self) -> dict[str, float]:
+        """Return name → last value of the curves, and of measures of a training that were printed once or twice."""
+        return {
+            name: curve.values[-1]
+            for name, curve in self._all.items()
+            if curve.values and (_is_curve(curve) or (_name_kind(name) == _STRONGLY and curve.fractions))
+        }
+
+    def feed(self, text: str, time: float = math.nan) -> None:
+        """Read a chunk of a log, ``time`` seconds after the start of the run."""
+        *lines, self._pending = _LINE_ENDS.split(self._pending + text)
+        self._pending = self._pending[-_LINE_LENGTH:]
+        for line in lines:
+            self._read_line(line[:_LINE_LENGTH], time)
+        for match in _FRACTION.finditer(self._pending):  # a progress bar ends its line late
+            if match.end() < len(self._pending):
+                self.rate.add(int(match[1]), int(match[2]), time)
+
+    def end(self, time: float = math.nan) -> None:
+        """Read the last line, which may lack its line break."""
+        self.feed("\n", time)
+
+    def add(self, values: Mapping[str, float], step: float | None, time: float) -> None:
+        """Add exact values of ``lk_log`` or of TensorBoard."""
+        for name, value in values.items():
+            curve = self._curve(name)
+            if curve is not None:
+                if not curve.is_exact:
+                    self._all[name] = curve = Curve(name, is_exact=True)  # the printed values are rounded
+                curve.add(step, value, time, None, self._most)
+                self.revision += 1
+
+    def add_points(self, payload: Mapping[str, Any], time: float | None = None) -> None:
+        """Add the points of a message of the run; ``time`` replaces their times. Points of another form are ignored."""
+        points = payload.get("points")
+        for point in points if isinstance(points, list) else ():
+            try:
+                name, step, value, moment = point
+                number = {str(name)[:80]: float(value)}
+                self.add(number, float(step), float(moment) if time is None else time)
+            except (TypeError, ValueError):
+                continue
+
+    def _curve(self, name: str) -> Curve | None:
+        curve = self._all.get(name)
+        if curve is None and len(self._all) < _MOST_NAMES:
+            curve = self._all[name] = Curve(name)
+        return curve
+
+    def _read_line(self, line: str, time: float) -> None:
+        if not line or not _HAS_DIGIT.search(line):
+            if line:
+                self._read_heading(line)
+            return
+        line = _CONTROL.sub("", line) if "\x1b" in line else line
+        pairs = list(_PAIR.finditer(line))
+        ratios = [pair for pair in pairs if pair["divisor"] and _name_kind(pair["name"].strip()) == _STRONGLY]
+        step = self._read_step(line, time, {pair.start("number") for pair in ratios})
+        if self._columns and self._read_row(line, time):
+            return
+        is_training = self._step is not None or any(_name_kind(pair["name"].strip()) == _STRONGLY for pair in pairs)
+        for pair in pairs:
+            self._take(pair, step, time, is_training=is_training)
+        self._read_heading(line)
+
+    def _take(self, match: re.Match[str], step: float | None, time: float, *, is_training: bool) -> None:
+        name, text = match["name"].strip(), match["number"]
+        kind = _name_kind(name)
+        is_fraction = any(sign in text for sign in ".eEdD") and text[-1] != "f"
+        if kind == _NEVER or (kind == _UNKNOWN and (match["percent"] or not is_training)):
+            return
+        if not match["gap"].strip(" \t").startswith((":", "=")) and (
+            kind == _UNKNOWN or (kind == _WEAKLY and not is_fraction)
+        ):
+            return
+        value = _as_number(text)
+        if match["divisor"]:
+            if kind != _STRONGLY or not float(match["divisor"]) >= value >= 0:
+                return
+            value, is_fraction = value / max(1.0, float(match["divisor"])), True
+        self._store(name, value, step, time, is_fraction=is_fraction)
+
+    def _store(self, name: str, value: float, step: float | None, time: float, *, is_fraction: bool) -> None:
+        curve = self._curve(name)
+        if curve is not None and not curve.is_exact:
+            curve.add(step, value, time, self._step, self._most)
+            curve.fractions += is_fraction
+            self.revision += 1
+
+    def _read_step(self, line: str, time: float, ratios: set[int]) -> float | None:
+        """Return the step of a line; None if the line has no step. ``ratios`` are the places of other fractions."""
+        epoch = _EPOCH.search(line)
+        count = _COUNT.search(line) or _FIRST.match(line)
+        place = total = None
+        for match in _FRACTION.finditer(line):
+            if match.start() in ratios:
+                continue
+            self.rate.add(int(match[1]), int(match[2]), time)
+            is_epoch = epoch is not None and epoch.start(1) <= match.start(1) < epoch.end()
+            if place is None and not is_epoch and int(match[1]) <= int(match[2]) > 1:
+                place, total = float(match[1]), float(match[2])
+        if epoch:
+            if self._epoch is None:
+                self._first_epoch = min(1.0, float(int(float(epoch[1])))) if epoch[1].isdigit() else 0.0
+            self._epoch = _as_number(epoch[1])
+        if count:
+            groups = [group for group in count.groups() if group is not None]
+            if len(groups) == 2 and place is None:
+                place, total = float(groups[0]), float(groups[1])
+            elif place is None:
+                place = float(groups[0])
+        step = self._joined(place, total, has_epoch=epoch is not None)
+        self._step = step if step is not None else self._step
+        return step
+
+    def _joined(self, place: float | None, total: float | None, *, has_epoch: bool) -> float | None:
+        """Return one count for the epoch and the place within the epoch."""
+        if place is None:
+            return self._epoch if has_epoch else None
+        if total is not None and self._epoch is not None and self._epoch == int(self._epoch):
+            return (self._epoch - self._first_epoch) * total + place
+        return place
+
+    def _read_heading(self, line: str) -> None:
+        """Remember the columns of a table that counts epochs or iterations and has a measure."""
+        cells = [cell for cell in _CELLS.split(line.strip()) if cell.strip()]
+        names = [cell.strip() for cell in cells]
+        if len(names) < 2:
+            names = line.split()
+        is_table = (
+            2 <= len(names) <= MOST_CURVES
+            and names[0].lower() in _COUNTS
+            and any(_name_kind(name) == _STRONGLY for name in names[1:])
+            and not any(name[0].isdigit() for name in names)
+        )
+        if is_table:
+            self._columns = names
+
+    def _read_row(self, line: str, time: float) -> bool:
+        """Read a row of the table whose columns are known; return whether the line is a row."""
+        cells = line.replace("|", " ").replace("│", " ").split()
+        first = cells[0].partition("/")[0] if cells else ""
+        if len(cells) < len(self._columns) or not first.isdigit():
+            self._columns = self._columns if not cells else []
+            return False
+        for name, cell in zip(self._columns[1:], cells[1:], strict=False):
+            if _name_kind(name) != _NEVER and re.fullmatch(_NUMBER, cell, re.IGNORECASE):
+                self._store(name, _as_number(cell), float(first), time, is_fraction="." in cell)
+        return True
+
+
+def _short(value: float) -> float:
+    """Return a number with as many digits as a plot shows."""
+    return int(value) if value == int(value) and abs(value) < 1e15 else float(f"{value:.6g}")
+
+
+_NEVER, _UNKNOWN, _WEAKLY, _STRONGLY = range(4)
+_kinds: dict[str, int] = {}
+
+
+def _name_kind(name: str) -> int:
+    """Return whether a name denotes a measure: never, unknown, weakly or strongly."""
+    kind = _kinds.get(name)
+    if kind is None:
+        if len(_kinds) > 10_000:
+            _kinds.clear()
+        kind = _kinds[name] = _classify(name)
+    return kind
+
+
+def _classify(name: str) -> int:
+    lower = _CAMEL.sub("_", name).lower()
+    parts = [part for part in _PARTS.split(lower) if part]
+    if not parts or lower in _COUNTS:
+        return _NEVER
+    if _STRONG.intersection(parts) or lower in {"learning_rate", "learning rate"} or parts[-2:] == ["learning", "rate"]:
+        return _STRONGLY
+    if any(part.endswith(("loss", "acc", "accuracy", "reward")) for part in parts):
+        return _STRONGLY
+    if _WEAK.intersection(parts):
+        return _WEAKLY
+    return _NEVER if (_NOT_A_MEASURE | _COUNTS).intersection((parts[0], parts[-1])) else _UNKNOWN
+
+
+def _is_curve(curve: Curve) -> bool:
+    """Return whether a number is repeated often enough, and is no count."""
+    if len(curve.values) < FEWEST_POINTS:
+        return False
+    if curve.is_exact or _name_kind(curve.name) == _STRONGLY:
+        return True
+    return 2 * curve.fractions >= len(curve.values)
+
+
+def _as_number(text: str) -> float:
+    try:
+        return float(text.lower().replace("d", "e"))
+    except ValueError:
+        return math.nan
+
+
+#: Words of measures of which the lowest value is the best.
+LOWEST = re.compile(
+    r"(?:^|[^a-z])(loss|losses|nll|err|error|perplexity|ppl|mse|rmse|mae|mape|logloss|wer|cer|fid|inertia|time|"
+    r"seconds|latency|cost|memory|l1|l2|kl)(?![a-z])|loss$"
+)
+_VALIDATION = re.compile(r"(?:^|[^a-z])(val|valid|validation|eval|dev|test)(?=$|[^a-z])|^valid_\d")
+
+
+def is_highest_best(name: str) -> bool:
+    """Return whether the highest value of a measure is the best; of a loss, an error or a time, the lowest is."""
+    return not LOWEST.search(_CAMEL.sub("_", name).lower())
+
+
+def choose_score(names: Iterable[str]) -> str | None:
+    """Return the name that ranks several runs: a validation measure, else the loss; None without both.
+
+    Of several validation measures, one whose highest value is the best, such as an accuracy, comes first.
+    """
+    measures = [name for name in names if _name_kind(name) in (_STRONGLY, _WEAKLY) and "lr" not in name.lower()]
+    measures = [name for name in measures if "rate" not in name.lower() and "norm" not in name.lower()]
+    validation = [name for name in measures if _VALIDATION.search(_CAMEL.sub("_", name).lower())]
+    ranked = sorted(validation, key=lambda name: not is_highest_best(name))
+    losses = [name for name in measures if "loss" in name.lower()]
+    return next(iter([*ranked, *losses, *measures]), None)
+
+
+#: Points and names of the curves in the header of a run.
+_HEADER_POINTS, _HEADER_NAMES = 60, 2
+
+
+def header_curves(curves: Iterable[Curve]) -> list[dict[str, Any]]:
+    """Return curves for the sparklines in the header of a run: the curve of the score first."""
+    by_name = {curve.name: curve for curve in curves}
+    score = choose_score(by_name)
+    names = dict.fromkeys([*([score] if score else []), *by_name])
+    return [by_name[name].content(_HEADER_POINTS) for name in list(names)[:_HEADER_NAMES]]

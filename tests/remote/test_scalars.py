@@ -1,0 +1,91 @@
+"""A run logs exact numbers, and the notebook reads them with the printed ones."""
+
+from __future__ import annotations
+
+import struct
+from contextlib import closing
+
+import pytest
+from patience import PATIENCE
+
+import lk_jupyter
+from lk_jupyter.remote.script.scalars import scalars_in
+
+pytestmark = pytest.mark.usefixtures("home")
+
+
+@pytest.fixture
+def session(cloud):
+    with closing(lk_jupyter.connect(cloud.base_url, api_key=cloud.api_key)) as connected:
+        yield connected
+
+
+def varint(number):
+    data = bytearray()
+    while number > 127:
+        data.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*data, number])
+
+
+def field(number, kind, content):
+    return varint(number << 3 | kind) + (varint(len(content)) if kind == 2 else b"") + content
+
+
+def event(step, name, value):
+    """Return an event as TensorBoard writes it."""
+    entry = field(1, 2, name.encode()) + value
+    return field(1, 1, struct.pack("<d", 1e9 + step)) + varint(2 << 3) + varint(step) + field(5, 2, field(1, 2, entry))
+
+
+SIMPLE = field(2, 5, struct.pack("<f", 0.5))
+TENSOR = field(8, 2, varint(1 << 3) + varint(1) + field(4, 2, struct.pack("<f", 0.25)))
+
+
+@pytest.mark.parametrize(("value", "number"), [(SIMPLE, 0.5), (TENSOR, 0.25)])
+def test_a_scalar_of_tensorboard_is_read_in_both_forms(value, number):
+    assert list(scalars_in(event(300, "train/loss", value))) == [("train/loss", 300.0, number, 1e9 + 300)]
+
+
+def test_an_event_without_a_scalar_gives_nothing():
+    histogram = event(1, "weights", field(5, 2, b"\x01\x02"))
+    assert list(scalars_in(histogram)) == []
+
+
+CODE = f"""
+import pathlib, struct
+for step in range(1, 5):
+    print(f'epoch {{step}}/4 loss: {{1 / step:.2f}}')
+    lk_log(step=step, loss=1 / step, val_acc=step / 8)
+events = {[event(step, "epoch_loss", field(2, 5, struct.pack("<f", step / 2))) for step in (1, 2, 3)]!r}
+folder = pathlib.Path('logs', 'validation')
+folder.mkdir(parents=True)
+records = [struct.pack('<Q', len(one)) + bytes(4) + one + bytes(4) for one in events]
+(folder / 'events.out.tfevents.1.x').write_bytes(b''.join(records) + b'cut')  # as SummaryWriter does
+"""
+
+
+def test_exact_numbers_replace_printed_ones_and_event_files_are_read_in_the_run(session):
+    run = session.run(CODE, gpu="A100")
+    assert run.wait(PATIENCE).return_code == 0
+    assert run.result().stdout == "".join(f"epoch {n}/4 loss: {1 / n:.2f}\n" for n in range(1, 5))
+    frame = run.scalars()
+    assert list(frame.columns) == ["step", "name", "value", "time"]
+    assert frame[frame.name == "loss"].value.to_list() == [1 / step for step in range(1, 5)]
+    assert frame[frame.name == "val_acc"].step.to_list() == [1, 2, 3, 4]
+    assert frame[frame.name == "validation/epoch_loss"].value.to_list() == [0.5, 1, 1.5]
+    assert str(frame.time.dtype).endswith("UTC]")
+    assert frame.time.notna().all()
+
+
+def test_a_value_that_is_no_number_fails_with_its_name(session):
+    run = session.run("lk_log(loss='low')", gpu="A100")
+    assert "lk_log: loss='low' isn't a number." in run.wait(PATIENCE).stderr
+
+
+def test_printed_numbers_have_the_times_of_their_lines(session):
+    run = session.run("for n in range(3): print('loss', 0.5 + n)", gpu="A100")
+    run.wait(PATIENCE)
+    frame = run.scalars()
+    assert frame.value.to_list() == [0.5, 1.5, 2.5]
+    assert frame.time.notna().all()
