@@ -645,13 +645,7 @@ class Run:
         return self._session.client.execution.metrics(self.execution_id, step=step)
 
     def scalars(self) -> Any:
-        """Return the repeatedly printed numbers, such as ``loss: 0.31``, and the values of ``lk_log``.
-
-        Returns:
-            A pandas DataFrame: ``step`` and ``value`` (float64), ``name`` (str) and ``time`` (datetime64, UTC).
-
-        Source: ``GET /logs/execution/{execution_id}``
-        """
+        """Return the printed numbers as a DataFrame: ``step``, ``value`` (float64), ``name`` (str), ``time`` (UTC)."""
         return scalar_table(self)
 
     def delete(self) -> None:
