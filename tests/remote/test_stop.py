@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from contextlib import closing
 
 import numpy as np
@@ -11,6 +13,7 @@ from patience import PATIENCE
 import lk_jupyter
 from lk_jupyter.errors import RunAborted, RunFailed
 from lk_jupyter.protocol.bucket import stop_key
+from lk_jupyter.remote.script import stop as stop_watch
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -128,3 +131,18 @@ def test_a_state_of_200_mb_returns_within_the_grace(session):
     stop(run)
     assert run.status == "aborted"
     assert run.outputs()["state"][0] >= 1
+
+
+def test_a_run_keeps_watching_for_a_stop_after_an_answer_that_is_no_http():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer():
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(b"no status line\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        assert stop_watch._read_stop_object(f"http://127.0.0.1:{server.getsockname()[1]}/stop") == b""
+        thread.join(PATIENCE)

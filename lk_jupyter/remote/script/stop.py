@@ -67,12 +67,14 @@ def _wait_for_stop(link: str, end: float) -> None:
 
 def _read_stop_object(link: str) -> bytes:
     """Return the first bytes of an object; empty if the object can't be read, or doesn't exist yet."""
+    from http.client import HTTPException
+
     from ..values import transfer
 
     try:
         with transfer.link_opener(link).open(link, timeout=5) as answer:
             content: bytes = answer.read(100)
-    except (OSError, ValueError):
+    except (OSError, ValueError, HTTPException):  # odd answers aren't OSErrors
         return b""
     return content
 
