@@ -292,8 +292,7 @@ class Run:
         transfer = self.bundle.phases.get("upload") if self.bundle else None
         request = self.bundle.request.model_dump() if self.bundle else self._entry.request if self._entry else None
         has_packages = request is None or bool(request.get("requirements_content"))
-        price = hourly_price(self.machine)
-        return split_time(self.record, timing, price, transfer, has_packages=has_packages)
+        return split_time(self.record, timing, hourly_price(self.machine), transfer, has_packages=has_packages)
 
     @property
     def lacks_output(self) -> bool:
