@@ -174,7 +174,7 @@ def test_a_magic_calls_the_operations_that_name_it(title):
 
 
 def test_a_call_that_a_magic_does_not_make_is_found_out():
-    assert "vms.create" not in called_by("%lk_secrets list")
+    assert "vms.rename" not in called_by("%lk_secrets list")
     assert "mfa.enroll" not in called_by("%lk_whoami")
 
 
