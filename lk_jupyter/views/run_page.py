@@ -1,4 +1,4 @@
-"""A run as one HTML file to share: code, environment, cost, figures and log, without secrets.
+"""A run as one HTML file to share: curves, code, environment, cost, figures and log, without secrets.
 
 The page contains no script and loads nothing: a policy in its head forbids both, also in what the run printed. Figures
 are pictures in the file. HTML of the run isn't included, because it could contain scripts; its text is.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import timezone
@@ -17,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 from lk_jupyter.api.execution import is_final
 from lk_jupyter.api.states import state_label
 from lk_jupyter.errors import LkError, UsageError
-from lk_jupyter.protocol.frames import SHOWN, Frame, words_of
+from lk_jupyter.protocol.frames import SCALARS, SHOWN, Frame, words_of
 from lk_jupyter.runs.history.diff import Side, read_side
 from lk_jupyter.runs.reader import RunReader
 from lk_jupyter.runs.run import Run
+from lk_jupyter.text.scalars import Curve, ScalarParser
 from lk_jupyter.text.secrets import COLOUR, LineRedactor, redact
 from lk_jupyter.text.terminal import TerminalText, plain
 
@@ -32,6 +34,9 @@ _MOST_LINES, _MOST_FIGURES, _MOST_BYTES = 2_000, 50, 20_000_000
 
 #: Pictures, in order of preference. A browser runs no script in a picture.
 _PICTURES = ("image/png", "image/jpeg", "image/svg+xml")
+
+#: Size of a chart in pixels.
+_WIDTH, _HEIGHT, _LEFT, _BOTTOM = 420, 150, 56, 20
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _STYLE = """
@@ -67,6 +72,7 @@ def render_run(connection: Connection, name: str) -> str:
     environment = [(name, value) for name, value in side.facts.items() if value and name not in summarized]
     parts = [
         _facts([*summary, ("Id", run.execution_id)]),
+        _section("Curves", _charts(output.curves)),
         _section("Figures", _figures(output.figures)),
         _section("Code", _preformatted(side.code)),
         _section("Environment", _facts(environment)),
@@ -76,11 +82,17 @@ def render_run(connection: Connection, name: str) -> str:
 
 
 class _Output:
-    """The output of a run: log lines and figures in their last state."""
+    """The output of a run: log lines, figures in their last state, and printed numbers."""
 
     def __init__(self) -> None:
+        self.scalars = ScalarParser()
         self._text = TerminalText()
         self._figures: list[tuple[str, dict[str, Any]]] = []
+
+    @property
+    def curves(self) -> list[Curve]:
+        """The numbers that the run repeats."""
+        return list(self.scalars.curves)
 
     @property
     def figures(self) -> list[dict[str, Any]]:
@@ -100,10 +112,14 @@ class _Output:
         """Add the next part of the output."""
         if isinstance(item, Frame) and item.kind == "clear":
             self._figures.clear()
+        elif isinstance(item, Frame) and item.kind == SCALARS:
+            self.scalars.add_points(item.payload)
         elif isinstance(item, Frame) and item.kind in SHOWN:
             self._add_figure(item.payload)
         else:
-            self._text.feed(item if isinstance(item, str) else words_of(item))
+            text = item if isinstance(item, str) else words_of(item)
+            self._text.feed(text)
+            self.scalars.feed(text)
 
     def _add_figure(self, payload: dict[str, Any]) -> None:
         """Add an output, or replace the output with the same id."""
@@ -125,6 +141,7 @@ def _read_output(run: Run) -> _Output:
             output.add(_complete(run, item))
     for item in reader.split("", is_last=True):
         output.add(_complete(run, item))
+    output.scalars.end()
     return output
 
 
@@ -196,6 +213,44 @@ def _picture(data: dict[str, Any]) -> str:
 def _joined(text: object) -> str:
     """Return the text of a form of an output, which may be stored as lines."""
     return "".join(map(str, text)) if isinstance(text, list) else text if isinstance(text, str) else ""
+
+
+def _charts(curves: Sequence[Curve]) -> str:
+    charts = "".join(map(_chart, curves))
+    return f'<div class="charts">{charts}</div>' if charts else ""
+
+
+def _chart(curve: Curve) -> str:
+    """Return a curve as a picture of lines, with the range of both axes; empty for a curve without a finite value."""
+    points = [
+        (step, value)
+        for step, value in zip(curve.steps, curve.values, strict=False)
+        if math.isfinite(step) and math.isfinite(value)
+    ]
+    if not points:
+        return ""
+    steps, values = zip(*points, strict=True)
+    left, right, low, high = min(steps), max(steps), min(values), max(values)
+
+    def place(step: float, value: float) -> str:
+        x = _LEFT + (_WIDTH - _LEFT - 8) * ((step - left) / (right - left) if right > left else 0.5)
+        y = 8 + (_HEIGHT - _BOTTOM - 8) * ((high - value) / (high - low) if high > low else 0.5)
+        return f"{x:.1f},{y:.1f}"
+
+    line = " ".join(place(step, value) for step, value in points)
+    name = _clean(curve.name)
+    label = f"{name}: {values[-1]:.4g} at step {steps[-1]:.4g}, from {low:.4g} to {high:.4g}"
+    bottom = _HEIGHT - _BOTTOM
+    return (
+        f"<figure><figcaption>{name} {values[-1]:.4g}</figcaption>"
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{label}">'
+        f'<line x1="{_LEFT}" y1="{bottom}" x2="{_WIDTH}" y2="{bottom}"/>'
+        f'<polyline points="{line}"/>'
+        f'<text x="{_LEFT - 6}" y="16" text-anchor="end">{high:.4g}</text>'
+        f'<text x="{_LEFT - 6}" y="{bottom}" text-anchor="end">{low:.4g}</text>'
+        f'<text x="{_LEFT}" y="{_HEIGHT - 4}">{left:.6g}</text>'
+        f'<text x="{_WIDTH - 8}" y="{_HEIGHT - 4}" text-anchor="end">{right:.6g}</text></svg></figure>'
+    )
 
 
 def _page(title: str, content: str) -> str:

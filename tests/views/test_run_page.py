@@ -63,7 +63,7 @@ def test_a_page_has_figures_code_cost_and_log_but_no_secret_and_no_script(sessio
     page = render_run(session, run.short_id)
     assert page.startswith("<!doctype html>")
     assert "<h1>shared &lt;b&gt;</h1>" in page
-    for words in ("completed", "gpu.a100", "credits", "epoch 4/4", "for epoch in range"):
+    for words in ("completed", "gpu.a100", "credits", "loss 0.25", "epoch 4/4", "for epoch in range", "<polyline"):
         assert words in page, words
     assert SECRET not in page
     assert "&lt;script&gt;alert(1)" in page
