@@ -36,7 +36,7 @@ _MOST_LINES, _MOST_FIGURES, _MOST_BYTES = 2_000, 50, 20_000_000
 _PICTURES = ("image/png", "image/jpeg", "image/svg+xml")
 
 #: Size of a chart in pixels.
-_WIDTH, _HEIGHT, _LEFT, _BOTTOM = 420, 150, 56, 20
+_WIDTH, _HEIGHT, _MARGIN, _BOTTOM = 420, 150, 56, 20
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _STYLE = """
@@ -230,10 +230,10 @@ def _chart(curve: Curve) -> str:
     if not points:
         return ""
     steps, values = zip(*points, strict=True)
-    left, right, low, high = min(steps), max(steps), min(values), max(values)
+    first, last, low, high = min(steps), max(steps), min(values), max(values)
 
     def place(step: float, value: float) -> str:
-        x = _LEFT + (_WIDTH - _LEFT - 8) * ((step - left) / (right - left) if right > left else 0.5)
+        x = _MARGIN + (_WIDTH - _MARGIN - 8) * ((step - first) / (last - first) if last > first else 0.5)
         y = 8 + (_HEIGHT - _BOTTOM - 8) * ((high - value) / (high - low) if high > low else 0.5)
         return f"{x:.1f},{y:.1f}"
 
@@ -244,12 +244,12 @@ def _chart(curve: Curve) -> str:
     return (
         f"<figure><figcaption>{name} {values[-1]:.4g}</figcaption>"
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{label}">'
-        f'<line x1="{_LEFT}" y1="{bottom}" x2="{_WIDTH}" y2="{bottom}"/>'
+        f'<line x1="{_MARGIN}" y1="{bottom}" x2="{_WIDTH}" y2="{bottom}"/>'
         f'<polyline points="{line}"/>'
-        f'<text x="{_LEFT - 6}" y="16" text-anchor="end">{high:.4g}</text>'
-        f'<text x="{_LEFT - 6}" y="{bottom}" text-anchor="end">{low:.4g}</text>'
-        f'<text x="{_LEFT}" y="{_HEIGHT - 4}">{left:.6g}</text>'
-        f'<text x="{_WIDTH - 8}" y="{_HEIGHT - 4}" text-anchor="end">{right:.6g}</text></svg></figure>'
+        f'<text x="{_MARGIN - 6}" y="16" text-anchor="end">{high:.4g}</text>'
+        f'<text x="{_MARGIN - 6}" y="{bottom}" text-anchor="end">{low:.4g}</text>'
+        f'<text x="{_MARGIN}" y="{_HEIGHT - 4}">{first:.6g}</text>'
+        f'<text x="{_WIDTH - 8}" y="{_HEIGHT - 4}" text-anchor="end">{last:.6g}</text></svg></figure>'
     )
 
 
