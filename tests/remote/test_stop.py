@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import threading
 from contextlib import closing
 
@@ -146,3 +148,10 @@ def test_a_run_keeps_watching_for_a_stop_after_an_answer_that_is_no_http():
         thread.start()
         assert stop_watch._read_stop_object(f"http://127.0.0.1:{server.getsockname()[1]}/stop") == b""
         thread.join(PATIENCE)
+
+
+def test_a_look_for_the_stop_object_while_python_ends_writes_no_traceback():
+    code = "import threading\nfrom lk_jupyter.remote.script import stop\nthreading._shutdown()\n"
+    code += "print(stop._read_stop_object('http://127.0.0.1:9/'))"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (ended.stdout, ended.stderr) == ("b''\n", "")

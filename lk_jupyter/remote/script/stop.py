@@ -69,12 +69,17 @@ def _read_stop_object(link: str) -> bytes:
     """Return the first bytes of an object; empty if the object can't be read, or doesn't exist yet."""
     from http.client import HTTPException
 
-    from ..values import transfer
-
     try:
+        from ..values import transfer
+
         with transfer.link_opener(link).open(link, timeout=5) as answer:
             content: bytes = answer.read(100)
-    except (OSError, ValueError, HTTPException):  # odd answers aren't OSErrors
+    except (
+        OSError,
+        ValueError,
+        HTTPException,
+        RuntimeError,
+    ):  # odd answers, or Python ends
         return b""
     return content
 
