@@ -24,7 +24,7 @@ from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.api.states import is_run_id
 from lk_jupyter.config.settings import setting
 from lk_jupyter.config.signing import stop_content
-from lk_jupyter.errors import ApiError, NotFound, OutcomeUnknown, RunDetached, UsageError
+from lk_jupyter.errors import NotFound, OutcomeUnknown, RunDetached, UsageError
 from lk_jupyter.journal.journal import JournalEntry, journal
 from lk_jupyter.machines.catalogue import hourly_price
 from lk_jupyter.protocol.bucket import GRACE, stop_key
@@ -52,7 +52,7 @@ from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.returned import read_outputs
 from lk_jupyter.runs.scalars import scalar_table
 from lk_jupyter.runs.submit.submission import Submission
-from lk_jupyter.runs.timing import RunTiming, split_time
+from lk_jupyter.runs.timing import RunTiming, read_timing
 from lk_jupyter.runs.variables.download import Outputs
 from lk_jupyter.text.terminal import plain
 
@@ -286,13 +286,7 @@ class Run:
             >>> run.timing().code > 0
             True
         """
-        timing = None
-        with suppress(ApiError):
-            timing = self._session.client.execution.timing(self.execution_id).timing
-        transfer = self.bundle.phases.get("upload") if self.bundle else None
-        request = self.bundle.request.model_dump() if self.bundle else self._entry.request if self._entry else None
-        has_packages = request is None or bool(request.get("requirements_content"))
-        return split_time(self.record, timing, hourly_price(self.machine), transfer, has_packages=has_packages)
+        return read_timing(self, self._entry.request if self._entry else None)
 
     @property
     def lacks_output(self) -> bool:

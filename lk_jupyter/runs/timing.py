@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.api.execution import is_final
-from lk_jupyter.machines.catalogue import cost_at
+from lk_jupyter.errors import ApiError
+from lk_jupyter.machines.catalogue import cost_at, hourly_price
 from lk_jupyter.runs.clock import measure_duration, measure_launch, measure_queue
 from lk_jupyter.text.units import credits_label, duration_label
 
 if TYPE_CHECKING:
     from lk_jupyter.api.execution import ExecutionRecord, Timing
+    from lk_jupyter.runs.run import Run
 
 #: Part of the name of a phase in the cloud's answer → our phase.
 _REPORTED = {"image": re.compile("image|pull", re.IGNORECASE), "installation": re.compile("install|requirement|pip")}
@@ -69,6 +72,17 @@ class RunTiming:
             if seconds is not None:
                 cost = self.costs.get(name if name in {"transfer", "queue", "code"} else "launch")
                 yield f"{name} {duration_label(seconds)}" + (f" ({credits_label(cost)})" if cost else "")
+
+
+def read_timing(run: Run, request: Mapping[str, Any] | None) -> RunTiming:
+    """Return the phases of a run, as far as the cloud reports them; ``request`` is its start in the journal, if any."""
+    timing = None
+    with suppress(ApiError):
+        timing = run.session.client.execution.timing(run.execution_id).timing
+    transfer = run.bundle.phases.get("upload") if run.bundle else None
+    start = run.bundle.request.model_dump() if run.bundle else request
+    has_packages = start is None or bool(start.get("requirements_content"))
+    return split_time(run.record, timing, hourly_price(run.machine), transfer, has_packages=has_packages)
 
 
 def split_time(

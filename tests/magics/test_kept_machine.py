@@ -37,9 +37,7 @@ def test_cells_of_a_notebook_share_a_machine_whose_price_and_release_are_in_the_
     run_cell("rows = [1, 2]")
     shown = run_cell(f"{PRICED}\nrows.append(3)\ntotal = sum(rows)\nprint('total', total)")
     assert "total 6\n" in shown
-    assert re.search(
-        r"completed .* A100 at [\d.]+ credits/h · released at \d\d:\d\d unless used · .* so far", shown
-    )
+    assert re.search(r"completed .* A100 at [\d.]+ credits/h · released at \d\d:\d\d unless used · .* so far", shown)
     assert (shell.user_ns["rows"], shell.user_ns["total"]) == ([1, 2, 3], 6)
     run_cell("rows.append(4)")
     assert "[1, 2, 3, 4]\n" in run_cell(f"{PRICED}\nprint(rows)")
