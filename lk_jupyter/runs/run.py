@@ -275,8 +275,7 @@ class Run:
         """Return the time and the cost of the run by phase: transfer, queue, image, installation, start and code.
 
         Returns:
-            A RunTiming: seconds of each phase (float, None if the cloud doesn't report it), and ``costs`` (Decimal,
-            credits) of the phases that the bill contains.
+            A RunTiming: seconds of each phase (float, None if unknown); ``costs``: credits of billed phases (Decimal).
 
         Source: ``GET /execution/{execution_id}``, ``GET /execution/{execution_id}/timing``
 
@@ -286,7 +285,9 @@ class Run:
             >>> run.timing().code > 0
             True
         """
-        return read_timing(self, self._entry.request if self._entry else None)
+        request = self.bundle.request.model_dump() if self.bundle else self._entry.request if self._entry else None
+        phases = self.bundle.phases if self.bundle else {}
+        return read_timing(self._session.client, self.record, hourly_price(self.machine), phases, request)
 
     @property
     def lacks_output(self) -> bool:

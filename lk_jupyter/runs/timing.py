@@ -16,8 +16,8 @@ from lk_jupyter.runs.clock import measure_duration, measure_launch, measure_queu
 from lk_jupyter.text.units import credits_label, duration_label
 
 if TYPE_CHECKING:
+    from lk_jupyter.api._client import Client
     from lk_jupyter.api.execution import ExecutionRecord, Timing
-    from lk_jupyter.runs.run import Run
 
 #: Part of the name of a phase in the cloud's answer → our phase.
 _REPORTED = {"image": re.compile("image|pull", re.IGNORECASE), "installation": re.compile("install|requirement|pip")}
@@ -74,15 +74,22 @@ class RunTiming:
                 yield f"{name} {duration_label(seconds)}" + (f" ({credits_label(cost)})" if cost else "")
 
 
-def read_timing(run: Run, request: Mapping[str, Any] | None) -> RunTiming:
-    """Return the phases of a run, as far as the cloud reports them; ``request`` is its start in the journal, if any."""
+def read_timing(
+    client: Client,
+    record: ExecutionRecord,
+    price_per_hour: Decimal | None,
+    phases: Mapping[str, float],
+    request: Mapping[str, Any] | None,
+) -> RunTiming:
+    """Return the phases of a run, as far as the cloud reports them.
+
+    ``phases`` is the time of the submission by phase, in seconds; ``request`` is the request of the start, if known.
+    """
     timing = None
     with suppress(ApiError):
-        timing = run.session.client.execution.timing(run.execution_id).timing
-    transfer = run.bundle.phases.get("upload") if run.bundle else None
-    start = run.bundle.request.model_dump() if run.bundle else request
-    has_packages = start is None or bool(start.get("requirements_content"))
-    return split_time(run.record, timing, hourly_price(run.machine), transfer, has_packages=has_packages)
+        timing = client.execution.timing(record.execution_id).timing
+    has_packages = request is None or bool(request.get("requirements_content"))
+    return split_time(record, timing, price_per_hour, phases.get("upload"), has_packages=has_packages)
 
 
 def split_time(
