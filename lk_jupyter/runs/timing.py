@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.api.execution import is_final
 from lk_jupyter.errors import ApiError
-from lk_jupyter.machines.catalogue import cost_at, hourly_price
+from lk_jupyter.machines.catalogue import cost_at
 from lk_jupyter.runs.clock import measure_duration, measure_launch, measure_queue
 from lk_jupyter.text.units import credits_label, duration_label
 
