@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 #: A leaf of at most this number of bytes is part of the message.
 SMALL = 4096
 
+#: Frequent packages. A package with the name of another module may belong to anybody.
+_FREQUENT = {
+    *("altair", "catboost", "jax", "lightgbm", "matplotlib", "networkx", "numpy", "pandas", "plotly", "polars"),
+    *("pyarrow", "scipy", "seaborn", "statsmodels", "sympy", "tensorflow", "torch", "transformers", "xgboost"),
+}
+
 #: Module → package, if the names differ.
 _PACKAGES = {
     "sklearn": "scikit-learn",
@@ -164,5 +170,8 @@ def leaf_size(write: LeafWriter) -> int:
 def missing_package(missing: ImportError) -> str:
     """Return which package an import lacks."""
     module = (missing.name or "").partition(".")[0]
-    package = _PACKAGES.get(module, module)
-    return "needs {}, which is not installed: add -r {} (or -r auto)".format(module or missing, package)
+    package = _PACKAGES.get(module, module if module in _FREQUENT else "")
+    if module and not package:
+        text = "needs {0}, which is not installed: add --files for a module of yours, such as {0}.py, or -r for a package"
+        return text.format(module)
+    return "needs {}, which is not installed: add -r {}".format(module or missing, package or "NAME")
