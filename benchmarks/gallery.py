@@ -14,7 +14,7 @@ sys.path.append(str(Path(__file__).parents[1] / "tests"))
 from ui import browser
 
 BUILT = Path(__file__).parents[1] / "labextension" / "lib" / "gallery"
-RUNS, HEADERS, SECONDS = 1000, 50, 20
+RUNS, HEADERS, MEMBERS, SECONDS = 1000, 50, 100, 20
 ADDRESS = "http://gallery.invalid/"
 PAGE = (
     """<!doctype html><link rel="stylesheet" href="index.css"><body><main></main><script src="gallery.js"></script>"""
@@ -46,6 +46,9 @@ def measure() -> Iterator[Figure]:
         page = chromium.new_page(viewport={"width": 1280, "height": 900})
         _open(page, f"#headers={HEADERS}", f".lk-run-header >> nth={HEADERS - 1}")
         yield from _headers(page)
+        page.close()
+        page = chromium.new_page(viewport={"width": 1280, "height": 900})
+        yield from _leaderboard(page)
 
 
 def _open(page: Page, what: str, awaited: str) -> None:
@@ -53,6 +56,34 @@ def _open(page: Page, what: str, awaited: str) -> None:
     page.route(ADDRESS, lambda route: route.fulfill(body=PAGE, content_type="text/html"))
     page.goto(ADDRESS + what)
     page.locator(awaited).first.wait_for()
+
+
+#: The milliseconds from the first render to the first charts, and the longest task of the page while runs print.
+PAINTED = """['start', 'drawn'].map(name => performance.getEntriesByName(name)[0].startTime)
+    .reduce((start, drawn) => drawn - start)"""
+WATCH_TASKS = """() => {
+    window.tasks = [0];
+    new PerformanceObserver(list => tasks.push(...list.getEntries().map(entry => entry.duration))).observe({
+        type: 'longtask', buffered: false
+    });
+}"""
+MARK_CHARTS = """new MutationObserver(() => {
+    if (!performance.getEntriesByName('drawn').length && document.querySelector('.lk-board canvas')) {
+        requestAnimationFrame(() => performance.mark('drawn'));
+    }
+}).observe(document, { subtree: true, childList: true });"""
+
+
+def _leaderboard(page: Page) -> Iterator[Figure]:
+    page.add_init_script(MARK_CHARTS)
+    _open(page, f"#board={MEMBERS}", ".lk-board tbody tr")
+    page.wait_for_function("performance.getEntriesByName('drawn').length")
+    yield Figure(f"first paint of {MEMBERS} runs with 1,000 points each", page.evaluate(PAINTED), 300, "ms")
+    page.wait_for_timeout(2000)
+    page.evaluate(WATCH_TASKS)
+    page.wait_for_timeout(1000 * SECONDS // 2)
+    longest = page.evaluate("Math.max(...tasks)")
+    yield Figure("longest task of the page while they print", longest, 50, "ms", "0 is below 50")
 
 
 def _headers(page: Page) -> Iterator[Figure]:

@@ -1,12 +1,14 @@
 /** All states of all components on one page, for visual tests. The extension doesn't include this module. */
-import React, { ReactElement, useEffect, useRef, useState } from 'react';
+import React, { ReactElement, useEffect, useMemo, useRef, useState } from 'react';
 import { createRoot } from 'react-dom/client';
 
+import { savedBoard } from './board';
 import { ActiveNow } from './components/ActiveNow';
 import { Chat } from './components/Chat';
 import type { IconName } from './components/Icon';
 import { Rows } from './components/Rows';
 import type { Listing } from './components/folders';
+import { Leaderboard } from './components/Leaderboard';
 import { MachinePicker } from './components/MachinePicker';
 import { Frame } from './components/metrics';
 import { MetricsPlot } from './components/MetricsPlot';
@@ -386,6 +388,39 @@ function Going({ run }: { run: RunRow }) {
   );
 }
 
+/** Data of a leaderboard whose runs have printed this number of points each. */
+function boardData(count: number, points: number) {
+  const steps = Array.from({ length: points }, (_, at) => at + 1);
+  return savedBoard({
+    head: `${count} runs`,
+    notes: [],
+    board: { swept: ['lr'], score: { name: 'loss', highest: false }, names: ['loss'] },
+    runs: Array.from({ length: count }, (_, at) => ({
+      ...{ ...A100, execution_id: makeId(at), state: 'running', seconds: points, cost: '0.01', cost_is: 'estimated' },
+      ...{ number: at + 1, values: { lr: `0.${at}` }, score: 1 / (points + at), marks: [], share: 0.5, notes: [] },
+      curves: [{ name: 'loss', steps, values: steps.map(step => (at + 1) / step + 0.01 * Math.sin(step)) }]
+    }))
+  })!;
+}
+
+/** A leaderboard whose runs print a number each second. */
+function LiveLeaderboard({ count }: { count: number }) {
+  const [points, setPoints] = useState(() => {
+    performance.mark('start');
+    return 1000;
+  });
+  useEffect(() => {
+    const clock = window.setInterval(() => setPoints(points => points + 1), 1000);
+    return () => window.clearInterval(clock);
+  }, []);
+  const board = useMemo(() => boardData(count, points), [points]);
+  const times = { now: 0, second: 0, isLive: true, since: 0, silent: null };
+  const headers = board.members.map(({ saved }) => buildHeader(saved, undefined, times));
+  return <Leaderboard board={board} headers={headers} actions={BOARD_ACTIONS} />;
+}
+
+const BOARD_ACTIONS = { onUse: nothing, onStop: nothing, onRerunLonger: nothing, onOpen: nothing };
+
 /** Many copies of a component, for `benchmarks/gallery.py`: the address contains the number. */
 const MANY: Record<string, (count: number) => ReactElement> = {
   '#runs': count => (
@@ -393,6 +428,7 @@ const MANY: Record<string, (count: number) => ReactElement> = {
       <RunList {...listed} runs={rows(count)} />
     </div>
   ),
+  '#board': count => <LiveLeaderboard count={count} />,
   '#headers': count => (
     <>
       {rows(6 * count)

@@ -12,7 +12,7 @@ export interface RunCurves {
 }
 
 /** Points of all lines of a panel that are drawn in one frame. */
-const MOST_DRAWN = 30_000;
+const MOST_DRAWN = 15_000;
 
 /** Return the first and the last step of all curves. */
 export function stepSpan(runs: RunCurves[]): Span {

@@ -185,8 +185,23 @@ function valueAt({ lines, isStep }: Panel, at: number, value: number | null): st
   return value === null ? '–' : isStep ? valueLabel(value) : `${figure(value)} ${lines[at].unit}`;
 }
 
+/** Plot → colours that were read in this frame: a plot of many lines has few colours, and each costs a layout. */
+const colours = new WeakMap<HTMLElement, Map<string, string>>();
+
 /** Return a colour of the style sheet as a value that canvas accepts. */
 function colour(box: HTMLElement, name: string): string {
+  let cached = colours.get(box);
+  if (!cached) {
+    cached = new Map();
+    colours.set(box, cached);
+    requestAnimationFrame(() => colours.delete(box)); // the theme may change
+  }
+  const value = cached.get(name) ?? readColour(box, name);
+  cached.set(name, value);
+  return value;
+}
+
+function readColour(box: HTMLElement, name: string): string {
   const probe = box.appendChild(document.createElement('i'));
   probe.style.color = `var(${name})`;
   const value = getComputedStyle(probe).color;

@@ -42,8 +42,19 @@ export function valueLabel(value: number): string {
   return size !== 0 && (size < 1e-3 || size >= 1e6) ? value.toExponential(1) : String(Number(value.toPrecision(4)));
 }
 
+/** Points of a sparkline, which is 48 pixels wide. */
+const MOST_DRAWN = 60;
+
+/** Return every so many points of a curve, and the last. */
+function thinnedCurve({ name, steps, values }: Curve): Curve {
+  const each = Math.ceil(steps.length / MOST_DRAWN);
+  const isDrawn = (_: unknown, at: number) => at % each === 0 || at === steps.length - 1;
+  return each > 1 ? { name, steps: steps.filter(isDrawn), values: values.filter(isDrawn) } : { name, steps, values };
+}
+
 /** Return a path of a curve in a box of 100 by 24, from its lowest to its highest value; gaps break the path. */
-export function curvePath({ steps, values }: Curve): string {
+export function curvePath(curve: Curve): string {
+  const { steps, values } = thinnedCurve(curve);
   const finite = values.filter(value => value !== null);
   const [least, most] = [Math.min(...finite), Math.max(...finite)];
   const [first, last] = [steps[0], steps[steps.length - 1]];
