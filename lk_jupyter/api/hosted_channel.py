@@ -158,7 +158,7 @@ class Channel:
         from websockets.exceptions import ConnectionClosed, WebSocketException  # noqa: PLC0415 (an extra brings it)
         from websockets.sync.client import ClientConnection, connect  # noqa: PLC0415 (the same)
 
-        class Connection(ClientConnection):
+        class QuietConnection(ClientConnection):
             """Pings without the module ``random``: a seed of the notebook decides about its numbers."""
 
             def ping(self, data: Any = None, **options: Any) -> threading.Event:
@@ -171,7 +171,7 @@ class Channel:
                     self._url,
                     additional_headers=self._server.headers,
                     max_size=MOST_MESSAGE_BYTES,
-                    create_connection=Connection,
+                    create_connection=QuietConnection,
                     **settings,
                 ) as self._socket:
                     if self._closed.is_set():  # closed during the connect

@@ -48,7 +48,7 @@ _OPTIONS = tuple(name.replace("_", "-") for name in MachineOptions.model_fields)
 #: Sources of ``[tool.uv.sources]`` that choose an index only; a run installs from its own index.
 _INDEX_KEYS = {"index", "marker", "extra", "group"}
 
-_TOML_PLACE = re.compile(r"\s*\(at line (\d+), column \d+\)")
+_TOML_PLACE = re.compile(r" \(at line (\d+), column \d+\)")
 
 
 @dataclass(frozen=True)

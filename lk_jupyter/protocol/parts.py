@@ -201,7 +201,7 @@ def _compile(text: str, path: str) -> CodeType:
     """Compile a module without columns, which take a third of the bytes."""
     tree = ast.parse(text)
     for node in ast.walk(tree):
-        if "col_offset" in node._attributes:
+        if hasattr(node, "col_offset"):
             vars(node).update(end_lineno=vars(node)["lineno"], col_offset=-1, end_col_offset=-1)
     code: CodeType = compile(tree, path, "exec", dont_inherit=True)
     return code
