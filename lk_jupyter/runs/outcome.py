@@ -104,7 +104,8 @@ def with_stop_state(record: ExecutionRecord) -> ExecutionRecord:
     Such a run ends on its own, so that the server knows an exit code only.
     """
     state = _STOP_STATES.get(record.return_code or 0) if record.status.lower() in FAILED_STATES else None
-    return record.model_copy(update={"status": state, "status_details": None}) if state else record
+    platform = dict.fromkeys(("status_details", "errors", "system_errors"))  # they report the exit code
+    return record.model_copy(update={**platform, "status": state}) if state else record
 
 
 def journal_columns(record: ExecutionRecord) -> dict[str, Any]:
