@@ -126,7 +126,7 @@ async def fork_server(run, command: list[str], stdout: int, stderr: int):
     """Start the Jupyter server of a notebook run as its ``_spawn`` does, and let it fork its kernels."""
     from lk_jupyter.localcloud.runs import processes  # noqa: PLC0415 (kernels need none)
 
-    env = processes._environment(run.id, run._variables())
+    env = processes.environment(run.id, run._variables())
     with Connection(stdout, readable=False) as out, Connection(stderr, readable=False) as err:
         return ForkedServer(command, env=env, cwd=run._folder, outputs=[out, err])
 
