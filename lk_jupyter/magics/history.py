@@ -73,7 +73,7 @@ def lk_history(options: HistoryMagicOptions, shell: InteractiveShell) -> Any:  #
     if note:
         display(Note(note))
     table = result.table()
-    return _plain_table(table) if isinstance(table, list) else show_as_grid(table)
+    return _plain_table(table) if isinstance(table, list) else show_as_grid(table, ("queue_seconds", "launch_seconds"))
 
 
 def _prune(options: HistoryMagicOptions) -> str:

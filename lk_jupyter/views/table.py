@@ -229,17 +229,21 @@ def join_tables(*tables: Table) -> StaticView:
 _IN_FRAME = "they are in the DataFrame."
 
 
-def show_as_grid(frame: Any) -> Any:
-    """Make a DataFrame display like our tables, and return the DataFrame; derived DataFrames display like pandas."""
+def show_as_grid(frame: Any, html_only: Sequence[str] = ()) -> Any:
+    """Make a DataFrame display like our tables, and return the DataFrame; derived DataFrames display like pandas.
+
+    The columns ``html_only`` would wrap the lines of a terminal, so the text form leaves them out.
+    """
     if hasattr(frame, "to_html"):
         object.__setattr__(frame, "_repr_html_", lambda: frame_table(frame)._repr_html_())
-        object.__setattr__(frame, "_repr_mimebundle_", lambda **_: _grid_bundle(frame))
+        object.__setattr__(frame, "_repr_mimebundle_", lambda **_: _grid_bundle(frame, html_only))
     return frame
 
 
-def _grid_bundle(frame: Any) -> dict[str, str]:
-    view = frame_table(frame)
-    return {"text/plain": view.text(terminal_columns() or _COLUMNS), "text/html": view._repr_html_()}
+def _grid_bundle(frame: Any, html_only: Sequence[str]) -> dict[str, str]:
+    text_view = frame_table(frame.drop(columns=list(html_only), errors="ignore"))
+    text = text_view.text(terminal_columns() or _COLUMNS)
+    return {"text/plain": text, "text/html": frame_table(frame)._repr_html_()}
 
 
 def frame_table(frame: Any) -> Table:

@@ -5,7 +5,7 @@ from __future__ import annotations
 #: Topic → names of the magics, without ``lk_``, in the order of the page.
 TOPICS = {
     "Start": ("help", "login", "whoami", "logout", "config", "check"),
-    "Run code": ("run", "run_notebook", "select", "docker", "compose", "sessions"),
+    "Run code": ("run", "pin", "run_notebook", "select", "docker", "compose", "sessions"),
     "Follow and stop runs": ("runs", "status", "logs", "attach", "wait", "abort", "open", "delete"),
     "History of runs": ("history", "diff", "rerun", "export"),
     "Machines and cost": ("machines", "pricing", "balance", "billing"),

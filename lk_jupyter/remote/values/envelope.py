@@ -172,6 +172,8 @@ def missing_package(missing: ImportError) -> str:
     module = (missing.name or "").partition(".")[0]
     package = _PACKAGES.get(module, module if module in _FREQUENT else "")
     if module and not package:
-        text = "needs {0}, which is not installed: add --files for a module of yours, such as {0}.py, or -r for a package"
+        text = (
+            "needs {0}, which is not installed: add --files for a module of yours, such as {0}.py, or -r for a package"
+        )
         return text.format(module)
     return "needs {}, which is not installed: add -r {}".format(module or missing, package or "NAME")
