@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lk_jupyter.errors import NoSuchObject
+from lk_jupyter.errors import NoSuchObject, OperationNotAvailable
 from lk_jupyter.protocol.bucket import MOMENT, returned_key
 from lk_jupyter.protocol.json_limits import load_json
 from lk_jupyter.remote import sign
@@ -40,12 +40,15 @@ class SavedMoment:
 
 
 def download_moment(storage: Storage, token: str, key: bytes | None) -> SavedMoment | None:
-    """Return the last saved moment of a run; None without a moment that the run has signed. Raises StorageError."""
+    """Return the last saved moment of a run; None without a moment that the run has signed, and without a bucket.
+
+    Raises StorageError.
+    """
     if key is None:
         return None
     try:
         content = memoryview(bytes(storage.get_bytes(returned_key(token, MOMENT))))
-    except NoSuchObject:
+    except (NoSuchObject, OperationNotAvailable):
         return None
     try:
         (size,) = struct.unpack_from("!I", content, sign.SIZE)

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+from lk_jupyter.protocol.frames import Frame
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.runs.observers.base import ObserverGroup, RunObserver
 
@@ -65,7 +66,7 @@ def test_a_companion_is_called_only_for_what_it_handles(monkeypatch):
         monkeypatch.setattr(RunObserver, event, lambda self, *facts, event=event: called.append(event))
     company = ObserverGroup([RunObserver(), Talker()])
     company.started(RUN)
-    company.saw("frame")
+    company.saw(Frame("other", {}, "1-1"))
     assert company.tick(RUN, 1, "") == ["1 s", ""]
     assert company.ended(RUN, "end") == [Notice("end", WARNING)]
     assert called == []
