@@ -94,7 +94,8 @@ WRITTEN = """cell => {
     };
     const isSeen = node => {
         const [element, of] = [node.parentElement, node.parentElement.closest('.jp-Cell')];
-        if ((cell !== null && of && of !== cells[cell]) || element.closest('.cm-editor, script, style')) return false;
+        const isCode = element.closest('.cm-editor, code, script, style');
+        if ((cell !== null && of && of !== cells[cell]) || isCode) return false;
         return element.checkVisibility({ opacityProperty: true, visibilityProperty: true }) && !isUnseen(element);
     };
     const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);

@@ -28,6 +28,9 @@ from lk_jupyter.views.run import METADATA_KEY, facts_so_far, receipt_facts
 #: Seconds that a run waits for its machine before the receipt mentions the wait.
 LONG_WAIT = 3.0
 
+#: Part of a warning of low credits. After the end of a run, the newer balance replaces the warning from its start.
+LOW_BALANCE = " credits left, "
+
 #: What a status line shows in place of a cost while the server doesn't answer.
 COST_UNKNOWN = "cost unknown since"
 
@@ -224,7 +227,8 @@ class RunStatus:
         return line, [*([Notice(uploads)] if uploads else []), *ended, *withheld]
 
     def settle(self, line: StatusLine, notices: Sequence[object]) -> None:
-        line.notice = "\n".join([*self._warnings, *self._notes, *map(str, notices)])
+        warnings = [] if any(LOW_BALANCE in str(notice) for notice in notices) else self._warnings
+        line.notice = "\n".join([*warnings, *self._notes, *map(str, notices)])
         self.status.show(self._with_options(line), now=True)
 
 

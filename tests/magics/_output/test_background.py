@@ -66,7 +66,7 @@ def test_the_end_is_told_on_the_desktop_too(kernel):
         message = kernel.client.get_iopub_msg(timeout=PATIENCE)
         if message["msg_type"] == "update_display_data" and "new Notification" in str(message["content"]["data"]):
             told = message["content"]["data"]
-    assert re.fullmatch(rf"Run {run_id}: completed · .* s · .* credits", told["text/plain"])
+    assert re.fullmatch(rf"print\(1\) \({run_id}\): completed · .* s · .* credits", told["text/plain"])
 
 
 def test_waiting_shows_the_ends_of_all_that_go_on(kernel, tmp_path):
