@@ -35,6 +35,7 @@ ASKING = {
     "localcloud/runs/environments.py",
     "localcloud/runs/processes.py",
     "localcloud/runs/reader.py",
+    "localcloud/vms/guests.py",
     "machines/start_approval.py",
     "magics/_engine/parser.py",
     "storage/_download.py",

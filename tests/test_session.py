@@ -569,6 +569,7 @@ VALUES = {
     "parallel": 2,
     "attach": "auto",
     "on_interrupt": "detach",
+    "on": "vm",
 }
 
 

@@ -87,7 +87,7 @@ def test_without_an_age_limit_pruning_needs_an_age(signed_in, run_cell, monkeypa
 def test_two_runs_stand_side_by_side(ran, run_cell):
     first, second = ran("x = 1"), ran("x = 2", "--gpu H100")
     shown = run_cell(f"%lk_diff {first.short_id} {second.short_id}")
-    assert "≠  Machine" in shown
+    assert re.search(r"Machine +gpu\.l40s +gpu\.h100", shown)
     assert "-x = 1" in shown
     assert "+x = 2" in shown
 

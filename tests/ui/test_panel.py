@@ -59,6 +59,8 @@ print("\\x1b[31mlast line\\x1b[0m")""",
     _pictures(book, page, "run-document", lambda: (accessible(document), accessible(panel)))
     assert [*axe.namesakes(document), *axe.namesakes(panel)] == []
     document.get_by_role("tab", name="Log").press("ArrowRight")
+    expect(document.get_by_role("tabpanel", name="Curves")).to_contain_text("No curves yet.")
+    page.keyboard.press("ArrowRight")
     expect(document.get_by_role("tabpanel", name="Metrics")).to_contain_text(re.compile("GiB|No samples"))
     of_the_cell = page.evaluate("hits.length")
     page.keyboard.press("ArrowRight")

@@ -277,6 +277,8 @@ QUESTIONS = {
     "lk:run-here": "Run this cell?",
     "lk:run-cell-again": "Run this cell?",
     "lk:attach": "Run this cell?",
+    "lk:use-run": "Run this cell?",
+    "lk:rerun-longer": "Run this cell?",
     "lk:insert-code": "Insert this code into a new cell?",
     "lk:abort-run": f"Abort {hostile.RUN[:8]}?",
     "lk:open-quickstart": "Create quickstart.ipynb?",
