@@ -75,9 +75,7 @@ def test_an_export_to_html_says_each_fact_once(book, page, accessible, tmp_path,
     cells = page.locator(".jp-Cell")
     picture(page.locator("body"), f"elsewhere-export-{theme}")
     outputs = {name: cells.nth(at).locator(".jp-Cell-outputWrapper") for at, name in enumerate(CELLS)}
-    _is_said_once(
-        outputs["good"].inner_text(), "completed", "hello", r"A100 at", r"credits(?!/h)", "run [0-9a-f]{8}"
-    )
+    _is_said_once(outputs["good"].inner_text(), "completed", "hello", r"A100 at", r"credits(?!/h)", "run [0-9a-f]{8}")
     _is_said_once(outputs["bad"].inner_text(), "failed", "Traceback", "Hint:")
     _is_said_once(outputs["view"].inner_text(), "completed", "local cloud, no GPU", "hello")
     _is_said_once(outputs["fan"].inner_text(), "ModuleNotFoundError:", "like run 1")

@@ -17,6 +17,14 @@ LOAD = "%load_ext lk_jupyter"
 STARTED = re.compile("RunningA100 · .*≈ 0")
 
 
+def _visit_tabs(document, contents):
+    """Go from tab to tab of a run by key; each has its content."""
+    document.get_by_role("tab", name="Log").focus()
+    for name, content in contents.items():
+        document.page.keyboard.press("ArrowRight")
+        expect(document.get_by_role("tabpanel", name=name)).to_contain_text(content)
+
+
 @pytest.mark.timeout(900)
 def test_a_run_is_seen_from_its_start_to_its_end_and_no_secret_reaches_the_browser(
     open_notebook, page, cloud, accessible, tmp_path
@@ -58,10 +66,7 @@ print("\\x1b[31mlast line\\x1b[0m")""",
     expect(log.locator("mark")).to_have_text("last line")
     _pictures(book, page, "run-document", lambda: (accessible(document), accessible(panel)))
     assert [*axe.namesakes(document), *axe.namesakes(panel)] == []
-    document.get_by_role("tab", name="Log").press("ArrowRight")
-    expect(document.get_by_role("tabpanel", name="Curves")).to_contain_text("No curves yet.")
-    page.keyboard.press("ArrowRight")
-    expect(document.get_by_role("tabpanel", name="Metrics")).to_contain_text(re.compile("GiB|No samples"))
+    _visit_tabs(document, {"Curves": "No curves yet.", "Metrics": re.compile("GiB|No samples")})
     of_the_cell = page.evaluate("hits.length")
     page.keyboard.press("ArrowRight")
     expect(document.get_by_role("tabpanel", name="Result")).to_contain_text("Exit code")

@@ -45,7 +45,7 @@ export function valueLabel(value: number): string {
 /** Points of a sparkline, which is 48 pixels wide. */
 const MOST_DRAWN = 60;
 
-/** Return every so many points of a curve, and the last. */
+/** Return a part of the points of a curve, evenly spread, and the last. */
 function thinnedCurve({ name, steps, values }: Curve): Curve {
   const each = Math.ceil(steps.length / MOST_DRAWN);
   const isDrawn = (_: unknown, at: number) => at % each === 0 || at === steps.length - 1;

@@ -184,7 +184,9 @@ def test_a_missing_package_is_one_line_before_the_code_starts(session, tmp_path,
     failed = session.run("print('ran')", inputs={"f": absent_over_there.act}, gpu="L40S")
     with pytest.raises(RunFailed):
         failed.result()
-    assert "f needs absent_over_there, which is not installed: add --files for a module of yours" in failed.record.stderr
+    assert (
+        "f needs absent_over_there, which is not installed: add --files for a module of yours" in failed.record.stderr
+    )
     assert "-r absent_over_there" not in failed.record.stderr  # nobody knows who owns a package of that name
     assert "Traceback" not in failed.record.stderr
     assert "ran" not in (failed.record.stdout or "")
