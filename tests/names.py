@@ -68,7 +68,7 @@ ON_THE_WIRE = frozenset({"billing_company_name", "lk_lane", "new_figure_manager_
 #: Public names: index and column of the table of a fan-out, an option of an invoice address, old option names.
 PUBLIC = frozenset(
     {
-        *('"lane"', "``lane``", '"remark"', "``remark``", '"Remark"'),
+        *('"lane"', "'lane'", "``lane``", '"remark"', "``remark``", '"Remark"'),
         *('"company"', "company: str", '"Company."', "--company"),
         *('"doctor"', '"no_doctor"'),
     }
