@@ -21,7 +21,7 @@ UNDO = "() => { window.Notification = window.Notification.own; delete window.tol
 
 def test_a_detached_run_is_told_on_the_desktop_once_and_followed_again(open_notebook, tmp_path):
     go = tmp_path / "go"
-    wait = f"import pathlib, time\nprint('begun')\nwhile not pathlib.Path({str(go)!r}).exists(): time.sleep(.05)"
+    wait = f"import pathlib, time\nprint('first step')\nwhile not pathlib.Path({str(go)!r}).exists(): time.sleep(.05)"
     book = open_notebook(
         "%load_ext lk_jupyter",
         f"%%lk_run --detach --quiet --name away\n{wait}\nprint('done')",
@@ -44,5 +44,5 @@ def test_a_detached_run_is_told_on_the_desktop_once_and_followed_again(open_note
     (told,) = book.page.evaluate("window.told")
     assert re.search(r": completed · .* s · .* credits$", told)
     book.run(2)
-    book.says_once(2, "Completed", "begun", "done")
+    book.says_once(2, "Completed", "first step", "done")
     book.page.evaluate(UNDO)
