@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 #: Points of a curve in a page, and seconds between two events with curves.
 _MOST_POINTS, _CURVES_PACE = 500, 2.0
 
+#: Seconds for reading numbers, in total and as a share of the time since; characters that are read after skipped text.
+_READ_SECONDS, _READ_SHARE, _READ_LENGTH = 0.2, 0.05, 1 << 16
+
 #: Characters of a log per read.
 _PIECE = 1 << 16
 
@@ -56,6 +59,9 @@ class OutputsHandler:
         self._scalars = ScalarParser(_MOST_POINTS)
         self._curves_revision = 0
         self._curves_time = 0.0
+        self._opened = time.monotonic()
+        self._read_seconds = 0.0
+        self._unread = ""
 
     def feed(self, text: str) -> list[str | dict[str, Any]]:
         """Feed a chunk and return the completed events, in order."""
@@ -94,10 +100,26 @@ class OutputsHandler:
 
     def _events(self, items: list[str | Frame], *, is_last: bool = False) -> list[str | dict[str, Any]]:
         events = [item if isinstance(item, str) else self._event(item) for item in items]
-        self._scalars.feed("".join(event for event in events if isinstance(event, str)))
+        text = "".join(event for event in events if isinstance(event, str))
+        for start in range(0, len(text), _READ_LENGTH):
+            self._read_numbers(text[start : start + _READ_LENGTH])
         if is_last:
+            self._scalars.feed(self._unread)
             self._scalars.end()
         return [*events, *self._new_curves(is_last=is_last)]
+
+    def _read_numbers(self, text: str) -> None:
+        """Read the numbers of the log; of a log that arrives faster than it can be read, only its start and its end."""
+        start = time.monotonic()
+        if self._read_seconds > _READ_SECONDS + _READ_SHARE * (start - self._opened):
+            self._unread += text
+            if len(self._unread) > _READ_LENGTH:
+                self._scalars.skip()
+                self._unread = self._unread[-_READ_LENGTH:].partition("\n")[2]
+            return
+        self._scalars.feed(self._unread + text)
+        self._unread = ""
+        self._read_seconds += time.monotonic() - start
 
     def _new_curves(self, *, is_last: bool) -> list[dict[str, Any]]:
         """Return an event with all curves if they have changed, now and then."""

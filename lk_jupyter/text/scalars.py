@@ -245,6 +245,7 @@ class ScalarParser:
         self._most = most_points
         self._all: dict[str, Curve] = {}
         self._pending = ""
+        self._has_gap = False
         self._epoch: float | None = None
         self._first_epoch = 1.0
         self._step: float | None = None
@@ -276,6 +277,13 @@ class ScalarParser:
         for match in _FRACTION.finditer(self._pending):  # a progress bar ends its line late
             if match.end() < len(self._pending):
                 self.rate.add(int(match[1]), int(match[2]), time)
+
+    def skip(self) -> None:
+        """Forget the line that isn't complete, as the text after the line is left out.
+
+        Later values without a printed step have no place on a curve any more, so they aren't read.
+        """
+        self._pending, self._has_gap = "", True
 
     def end(self, time: float = math.nan) -> None:
         """Read the last line, which may lack its line break."""
@@ -342,7 +350,7 @@ class ScalarParser:
         self._store(name, value, step, time, is_fraction=is_fraction)
 
     def _store(self, name: str, value: float, step: float | None, time: float, *, is_fraction: bool) -> None:
-        curve = self._curve(name)
+        curve = None if self._has_gap and step is None and self._step is None else self._curve(name)
         if curve is not None and not curve.is_exact:
             curve.add(step, value, time, self._step, self._most)
             curve.fractions += is_fraction

@@ -1,12 +1,14 @@
 """What a run shows beside its text, as a page gets it."""
 
 import json
+import time
 from contextlib import closing
 
 import pytest
 
 from lk_jupyter.journal.journal import Journal, JournalEntry
 from lk_jupyter.protocol.offloaded import FOLDER
+from lk_jupyter.serverext.outputs import OutputsHandler
 
 CODE = """
 from IPython.display import HTML, display
@@ -183,3 +185,17 @@ def test_the_log_of_a_run_that_the_server_does_not_have_is_shown_from_this_machi
 def test_of_a_run_that_nobody_has_it_is_said_at_once(followed, cloud):
     (event,) = followed("00000000-0000-4000-8000-000000000000")
     assert event["trouble"]["detail"] == f"{cloud.base_url} doesn't have this run."
+
+
+@pytest.mark.parametrize("length", [1 << 16, 1 << 30], ids=["in pieces", "as one piece"])
+def test_the_curves_of_a_log_that_arrives_at_once_have_its_start_and_its_end_and_no_other_number(length):
+    lines = [f"step {step} loss: {1 / step:.6f}\n" for step in range(1, 300_001)]
+    log = "".join(lines)
+    handler = OutputsHandler(None, "run")
+    started = time.thread_time()
+    events = [event for at in range(0, len(log), length) for event in handler.feed(log[at : at + length])]
+    events += handler.end()
+    assert time.thread_time() - started < 1.5  # 3 to 4 s for all lines
+    (curve,) = [event for event in events if "curves" in event][-1]["curves"]
+    assert (curve["steps"][0], curve["steps"][-1]) == (1, 300_000)
+    assert all(value == float(f"{1 / step:.6f}") for step, value in zip(curve["steps"], curve["values"], strict=True))
