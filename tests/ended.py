@@ -39,24 +39,17 @@ while True:
     time.sleep(0.02)
 """
 
-#: Stops the only active run after some seconds, as the button Stop of the panel does.
-STOP = """
+#: Ends the only active run after some seconds.
+END = """
 import threading, time
 from lk_jupyter.widgets import Runs
-def stop_later(seconds):
+def end_later(seconds, end):
     active = []
     while not active:
         active = [run.execution_id for run in session.client.workloads.list() if run.status == "running"]
         time.sleep(0.05)
     time.sleep(seconds)
-    Runs().abort(active[0])
-def abort_later(seconds):
-    active = []
-    while not active:
-        active = [run.execution_id for run in session.client.workloads.list() if run.status == "running"]
-        time.sleep(0.05)
-    time.sleep(seconds)
-    session.client.workloads.abort(active[0])
+    end(active[0])
 """
 
 
@@ -91,7 +84,8 @@ def end_training(kernel, way: str, seconds: float) -> Ending:
     }
     kernel.run("state = {'step': 0}")
     if way in {"Stop", "abort"}:
-        kernel.run(f"threading.Thread(target={way.lower()}_later, args=({seconds},), daemon=True).start()")
+        end = {"Stop": "lambda run_id: Runs().abort(run_id)", "abort": "session.client.workloads.abort"}[way]
+        kernel.run(f"threading.Thread(target=end_later, args=({seconds}, {end}), daemon=True).start()")
     steps = round(seconds / 0.02)
     crash = steps if way == "crash" else -1
 
@@ -109,7 +103,7 @@ def _last_step(text: str) -> int:
 
 def end_trainings(kernel, count: int, seed: int):
     """Yield trainings that end in each way in turn, after random seconds."""
-    kernel.run(f"import lk_jupyter\nsession = lk_jupyter.connect()\n{STOP}")
+    kernel.run(f"import lk_jupyter\nsession = lk_jupyter.connect()\n{END}")
     draw = random.Random(seed)
     for number in range(count):
         way = WAYS[number % len(WAYS)]

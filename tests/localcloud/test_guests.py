@@ -21,11 +21,11 @@ needs_ssh = pytest.mark.skipif(shutil.which("scp") is None, reason="needs OpenSS
 @pytest.fixture
 def key(tmp_path):
     """A private key and its public line."""
-    made = asyncssh.generate_private_key("ssh-ed25519")
+    private_key = asyncssh.generate_private_key("ssh-ed25519")
     path = tmp_path / "key"
-    path.write_bytes(made.export_private_key())
+    path.write_bytes(private_key.export_private_key())
     path.chmod(0o600)
-    return path, made.export_public_key().decode().strip()
+    return path, private_key.export_public_key().decode().strip()
 
 
 @pytest.fixture
@@ -37,8 +37,8 @@ def guest(make_api, until, key):
 
 
 def options(key, address, tmp_path, port="-p"):
-    known = ["-o", f"UserKnownHostsFile={tmp_path / 'known'}", "-o", "StrictHostKeyChecking=accept-new"]
-    return ["-F", "none", "-i", str(key[0]), port, address.partition(":")[2], *known, "-o", "BatchMode=yes"]
+    host_options = ["-o", f"UserKnownHostsFile={tmp_path / 'known'}", "-o", "StrictHostKeyChecking=accept-new"]
+    return ["-F", "none", "-i", str(key[0]), port, address.partition(":")[2], *host_options, "-o", "BatchMode=yes"]
 
 
 def ssh(key, address, tmp_path, command, user="lyceum", **how):

@@ -35,9 +35,9 @@ def active(user):
 
 def test_cells_of_a_notebook_share_a_machine_whose_price_and_release_are_in_the_receipt(user, run_cell, shell):
     run_cell("rows = [1, 2]")
-    shown = run_cell(f"{PRICED}\nrows.append(3)\ntotal = sum(rows)\nprint('total', total)")
-    assert "total 6\n" in shown
-    assert re.search(r"completed .* A100 at [\d.]+ credits/h · released at \d\d:\d\d unless used · .* so far", shown)
+    output = run_cell(f"{PRICED}\nrows.append(3)\ntotal = sum(rows)\nprint('total', total)")
+    assert "total 6\n" in output
+    assert re.search(r"completed .* A100 at [\d.]+ credits/h · released at \d\d:\d\d unless used · .* so far", output)
     assert (shell.user_ns["rows"], shell.user_ns["total"]) == ([1, 2, 3], 6)
     run_cell("rows.append(4)")
     assert "[1, 2, 3, 4]\n" in run_cell(f"{PRICED}\nprint(rows)")
@@ -49,8 +49,8 @@ def test_cells_of_a_notebook_share_a_machine_whose_price_and_release_are_in_the_
 def test_a_large_value_stays_on_the_machine_until_a_local_cell_reads_it(user, run_cell, shell, monkeypatch):
     monkeypatch.setattr(prepare, "HANDLE_BYTES", 10_000)
     run_cell("part = [1]")
-    shown = run_cell(f"{LINE}\nbig = {{'data': bytes(50_000), 'part': part}}\nalias = big\nn = len(big['data'])")
-    assert "On the machine until a cell here reads it: big (dict, 50.0 kB), alias" in shown, shown
+    output = run_cell(f"{LINE}\nbig = {{'data': bytes(50_000), 'part': part}}\nalias = big\nn = len(big['data'])")
+    assert "On the machine until a cell here reads it: big (dict, 50.0 kB), alias" in output, output
     assert type(shell.user_ns["big"]) is RemoteValue
     assert shell.user_ns["n"] == 50_000
     run_cell(f"{LINE}\nbig['part'].append(2)")  # the machine changes a value of the notebook inside its own value
@@ -66,8 +66,8 @@ def test_a_large_value_stays_on_the_machine_until_a_local_cell_reads_it(user, ru
 def test_a_value_that_cannot_be_returned_is_no_older_value_here(user, run_cell, shell):
     run_cell("it = [0]")
     run_cell(f"{LINE}\nit = iter(open(__import__('os').devnull))")
-    shown = run_cell("print(it + 1)")
-    assert "Error" in shown
+    output = run_cell("print(it + 1)")
+    assert "Error" in output
     assert type(shell.user_ns["it"]) is RemoteValue
 
 
@@ -79,10 +79,10 @@ def test_the_machine_moves_with_its_values_before_its_limit_and_the_objects_stay
     run_cell(f"{LINE}\nbig = {{'data': bytes(50_000), 'part': part}}\nfile = open(__import__('os').devnull)")
     (first,) = active(user)
     monkeypatch.setattr(sessions, "_must_move", lambda *_: True)
-    shown = run_cell(f"{LINE}\nbig['part'].append(2)\nprint('same', big['part'] is part, len(big['data']))")
-    assert "continues on a new machine. Restored: big, part." in shown, shown
-    assert "same True 50000\n" in shown
-    assert "Not restored: file " in shown
+    output = run_cell(f"{LINE}\nbig['part'].append(2)\nprint('same', big['part'] is part, len(big['data']))")
+    assert "continues on a new machine. Restored: big, part." in output, output
+    assert "same True 50000\n" in output
+    assert "Not restored: file " in output
     (second,) = active(user)
     assert first.execution_id != second.execution_id
     assert shell.user_ns["part"] == [1, 2]
@@ -104,9 +104,9 @@ def test_a_value_that_is_lost_with_the_python_of_the_machine_is_reported_and_sma
     monkeypatch.setattr(prepare, "HANDLE_BYTES", 10_000)
     run_cell(f"{LINE}\nbig, small = bytes(50_000), 7")
     run_cell(f"{LINE}\nimport os\nos._exit(1)")
-    shown = run_cell("print(len(big))")
-    assert "Lost with the Python of session kernel-" in shown, shown
-    assert "The value is lost: the Python of the session has ended." in shown
+    output = run_cell("print(len(big))")
+    assert "Lost with the Python of session kernel-" in output, output
+    assert "The value is lost: the Python of the session has ended." in output
     assert "8\n" in run_cell(f"{LINE}\nprint(small + 1)")
 
 
@@ -122,8 +122,8 @@ def test_a_restarted_kernel_keeps_the_machine_and_none_of_its_variables(user, ru
     monkeypatch.setattr(saved_variables, "OWNER", "another process")
     monkeypatch.setattr(warm_python, "OWNER", "another process")
     run_cell("del state")
-    shown = run_cell(f"{LINE}\nprint('state' in list(get_ipython().user_ns))")
-    assert "False\n" in shown, shown
+    output = run_cell(f"{LINE}\nprint('state' in list(get_ipython().user_ns))")
+    assert "False\n" in output, output
     assert len(active(user)) == 1
 
 
@@ -139,15 +139,15 @@ def test_a_restarted_kernel_keeps_the_machine_and_none_of_its_variables(user, ru
     ],
 )
 def test_what_a_kept_machine_cannot_honor_is_refused_before_anything_is_sent(user, run_cell, line, refused):
-    shown = run_cell(f"%%lk_run {line}\nprint({'undefined_name' if line == '--keep 5m' else 1})")
-    assert refused in shown, shown
+    output = run_cell(f"%%lk_run {line}\nprint({'undefined_name' if line == '--keep 5m' else 1})")
+    assert refused in output, output
     assert active(user) == []
 
 
 def test_a_budget_refuses_a_machine_before_anything_is_sent(user, run_cell, monkeypatch):
     monkeypatch.setenv("LK_DAY_BUDGET", "0.0001")
-    shown = run_cell("%%lk_run --keep 5m --gpu A100\nprint(1)")
-    assert "budget" in shown, shown
+    output = run_cell("%%lk_run --keep 5m --gpu A100\nprint(1)")
+    assert "budget" in output, output
     assert active(user) == []
 
 

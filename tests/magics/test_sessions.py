@@ -355,25 +355,25 @@ def make_wheel(folder, version):
 
 
 def test_a_session_installs_the_packages_of_a_cell_once_and_reports_a_missing_one(shared, run_cell, tmp_path):
-    shown = run_cell(f"{shared}\nimport lk_sample")
-    assert "The session has no lk_sample (image jupyter/base-notebook:latest with Python 3." in shown
-    assert "Install it: add -r auto" in shown
+    output = run_cell(f"{shared}\nimport lk_sample")
+    assert "The session has no lk_sample (image jupyter/base-notebook:latest with Python 3." in output
+    assert "Install it: add -r auto" in output
     with_sample = f"{shared} -r '{make_wheel(tmp_path, '1.0')}'"
     assert "version 1.0\n" in run_cell(f"{with_sample}\nimport lk_sample\nprint('version', lk_sample.version)")
     (warm,) = warm_python.connected_warm_pythons.values()
     assert len(warm._installed) == 1
     assert "again 1.0\n" in run_cell(f"{with_sample}\nprint('again', lk_sample.version)")
     assert len(warm._installed) == 1
-    shown = run_cell(f"{shared} -r '{make_wheel(tmp_path, '2.0')}'\nprint('still', lk_sample.version)")
-    assert "still 1.0\n" in shown
-    assert "The session keeps the imported lk_sample 1.0 (now 2.0)." in shown
+    output = run_cell(f"{shared} -r '{make_wheel(tmp_path, '2.0')}'\nprint('still', lk_sample.version)")
+    assert "still 1.0\n" in output
+    assert "The session keeps the imported lk_sample 1.0 (now 2.0)." in output
     assert importlib.util.find_spec("lk_sample") is None  # the environment of the server didn't change
 
 
 def test_a_cell_whose_packages_cannot_be_installed_is_not_run(shared, run_cell, tmp_path):
-    shown = run_cell(f"{shared} -r 'nosuch @ {(tmp_path / 'nosuch.whl').as_uri()}'\nprint('never')")
-    assert "pip couldn't install the packages of -r in session shared. The cell wasn't run." in shown
-    assert "never\n" not in shown
+    output = run_cell(f"{shared} -r 'nosuch @ {(tmp_path / 'nosuch.whl').as_uri()}'\nprint('never')")
+    assert "pip couldn't install the packages of -r in session shared. The cell wasn't run." in output
+    assert "never\n" not in output
 
 
 def test_options_of_the_display_work_in_a_session(shared, run_cell):

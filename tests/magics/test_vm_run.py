@@ -27,20 +27,20 @@ def user(vms, home, monkeypatch):
 
 
 def living(vms):
-    return [each for each in vms.client.vms.list() if each.status != "terminated"]
+    return [vm for vm in vms.client.vms.list() if vm.status != "terminated"]
 
 
 def test_a_cell_of_three_hours_runs_on_a_vm_after_one_question_and_changes_the_variables(
     run_cell, shell, vms, monkeypatch
 ):
-    asked = []
-    monkeypatch.setattr("builtins.input", lambda question: asked.append(question) or "y")
+    questions = []
+    monkeypatch.setattr("builtins.input", lambda question: questions.append(question) or "y")
     shell.user_ns["steps"] = [1, 2]
-    shown = run_cell("%%lk_run --gpu A100 --timeout 3h\nsteps.append(len(steps) + 1)\nprint('sum', sum(steps))")
-    assert "sum 6" in shown
-    assert re.search(r"completed", shown)
+    output = run_cell("%%lk_run --gpu A100 --timeout 3h\nsteps.append(len(steps) + 1)\nprint('sum', sum(steps))")
+    assert "sum 6" in output
+    assert re.search(r"completed", output)
     assert shell.user_ns["steps"] == [1, 2, 3]
-    [question] = asked
+    [question] = questions
     assert question.startswith("Rent VM A100 at 1.59 credits/h for this cell: at most 4.90 credits for 3 h 00 min.")
     assert re.search(r"deletes itself at \d\d:\d\d with an API key that has your account's rights until", question)
     assert living(vms) == []
@@ -51,6 +51,6 @@ def test_a_cell_of_three_hours_runs_on_a_vm_after_one_question_and_changes_the_v
 
 def test_without_an_answer_no_vm_is_rented_and_the_options_are_named(run_cell, vms, monkeypatch):
     monkeypatch.setattr("builtins.input", answers("n"))
-    shown = run_cell("%%lk_run --gpu A100 --timeout 3h\nprint(1)")
-    assert "Nothing was rented. Without a question, rent it with: --on vm --max-cost 4.90" in shown
+    output = run_cell("%%lk_run --gpu A100 --timeout 3h\nprint(1)")
+    assert "Nothing was rented. Without a question, rent it with: --on vm --max-cost 4.90" in output
     assert vms.client.vms.list().items == [] or living(vms) == []

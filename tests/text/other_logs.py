@@ -9,7 +9,7 @@ Successfully installed {n}-{v} {n}-{v} {n}-{v}
 Package    Version|---------- -------|{n}      {v}
 {n}=={v}
 Resolved {i} packages in {f}ms|Prepared {d} packages in {f}s|Installed {d} packages in {i}ms| + {n}=={v}
-Get:{d} http://deb.debian.org/debian bookworm/main amd64 {n} amd64 {v}-{d} [{i} kB]|Fetched {i} kB in {d}s ({i} kB/s)
+Get:{d} http://archive.example/debian bookworm/main amd64 {n} amd64 {v}-{d} [{i} kB]|Fetched {i} kB in {d}s ({i} kB/s)
 Setting up {n} ({v}-{d}) ...|Unpacking {n} ({v}-{d}) over ({v}-{d}) ...
 (Reading database ... {i} files and directories currently installed.)|Preparing to unpack .../{n}_{v}_amd64.deb ...
 {y} status installed {n}:amd64 {v}-{d}

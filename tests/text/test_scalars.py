@@ -37,18 +37,18 @@ def test_at_least_95_percent_of_the_values_in_60_logs_of_trainings_are_read():
     logs = list(training_logs())
     expected = right = 0
     for _, text, curves in logs:
-        found = values(text)
+        curves_by_name = values(text)
         for name, numbers in curves.items():
             expected += len(numbers)
-            same_length = len(found.get(name, [])) == len(numbers)
-            right += same_length and sum(map(math.isclose, found[name], numbers))
+            same_length = len(curves_by_name.get(name, [])) == len(numbers)
+            right += same_length and sum(map(math.isclose, curves_by_name[name], numbers))
     assert len(logs) >= 60
     assert right >= 0.95 * expected, (right, expected)
 
 
 def test_at_most_1_percent_of_200_other_logs_get_a_curve():
     logs = other_logs()
-    curves = [(log, found) for log in logs if (found := values(log))]
+    curves = [(log, curves_by_name) for log in logs if (curves_by_name := values(log))]
     assert len(logs) >= 200
     assert len(curves) <= 0.01 * len(logs), curves
 

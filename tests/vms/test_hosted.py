@@ -39,8 +39,8 @@ def session(vms, home, monkeypatch):
     with lk_jupyter.connect() as connected:
         yield connected
     vms.http.delete(f"{vms.base_url}/_faults")
-    for each in vms.client.vms.list(include_terminated=False):
-        vms.client.vms.delete(each.vm_id)
+    for vm in vms.client.vms.list(include_terminated=False):
+        vms.client.vms.delete(vm.vm_id)
 
 
 def living(vms):
