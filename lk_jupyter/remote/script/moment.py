@@ -121,18 +121,15 @@ class Moments:
         return None
 
     def _save(self) -> None:
+        from ..values import envelope
+
         moment = time.time()
         make_text, large = self._pack()
         size = sum(leaf["size"] for leaf, _ in large)
         if size > LIMIT or not _fits_memory(size):
             self._failures = _MOST_FAILURES
             return
-        pieces: list[bytes] = []
-        at = 0
-        for leaf, write in large:
-            leaf["at"] = at
-            at += leaf["size"]
-            write(lambda piece: pieces.append(bytes(piece)))
+        pieces = envelope.pack_leaves(large)
         text = make_text().encode("ascii")
         content = hashlib.sha256(text)
         for piece in pieces:

@@ -134,10 +134,8 @@ def _save_variables(place: dict[str, str], shell: Any) -> None:
     from ..values import transfer as rooms
 
     try:
-        text, large = _pack_variables(shell.user_ns, shell.user_ns_hidden)
-        pieces = [struct.pack("!q", len(text)), text]
-        for write in large:
-            write(lambda piece: pieces.append(bytes(piece)))
+        text, leaves = _pack_variables(shell.user_ns, shell.user_ns_hidden)
+        pieces = [struct.pack("!q", len(text)), text, *leaves]
         signature = hmac.new(bytes.fromhex(place["key"]), digestmod=hashlib.sha256)
         for piece in pieces:
             signature.update(piece)
@@ -147,10 +145,11 @@ def _save_variables(place: dict[str, str], shell: Any) -> None:
         stderr.write("The variables of the session couldn't be saved.\n")
 
 
-def _pack_variables(namespace: dict[str, Any], hidden: dict[str, Any]) -> tuple[bytes, list[Any]]:
-    """Return all variables that can be sent as a message, and the writers of the large leaves after the message."""
+def _pack_variables(namespace: dict[str, Any], hidden: dict[str, Any]) -> tuple[bytes, list[bytes]]:
+    """Return all variables that can be sent as a message, and the large leaves after the message."""
     from ..carry.base import Refused
     from ..carry.writer import Departing
+    from ..values import envelope
 
     names = [name for name, value in namespace.items() if name[0] != "_" and hidden.get(name, hidden) is not value]
     reasons: dict[str, str] = {}
@@ -164,12 +163,8 @@ def _pack_variables(namespace: dict[str, Any], hidden: dict[str, Any]) -> tuple[
             names.remove(name)
             reasons[name] = str(reason)
     departing.close()
-    at, writes = 0, []
-    for leaf, write in departing.message.large:
-        leaf["at"] = at
-        at += leaf["size"]
-        writes.append(write)
-    return departing.text(left_out=reasons).encode("ascii"), writes
+    leaves = envelope.pack_leaves(departing.message.large)
+    return departing.text(left_out=reasons).encode("ascii"), leaves
 
 
 def restore(text: str, shell: Any) -> None:
@@ -177,12 +172,13 @@ def restore(text: str, shell: Any) -> None:
     place = json.loads(text)
     _answer.clear()
     try:
-        content = _download(place["get"])
-        signature = hmac.new(bytes.fromhex(place["key"]), content[32:], hashlib.sha256).digest()
-        if not hmac.compare_digest(signature, content[:32]):
+        saved = read_saved(_download(place["get"]), place["key"])
+        if saved is None:
             _answer["lost"] = "they were changed in the bucket"
             return
-        _answer["restored"], _answer["left_out"] = _restore_variables(content[32:], shell.user_ns)
+        values, reasons = saved
+        shell.user_ns.update(values)
+        _answer.update(restored=sorted(values), left_out=reasons)
     except Exception as error:
         _answer["lost"] = "{}: {}".format(type(error).__name__, error).replace(place["get"], "the link")
 
@@ -197,24 +193,20 @@ def _download(link: str) -> bytes:
     return content
 
 
-def _restore_variables(content: bytes, namespace: dict[str, Any]) -> tuple[list[str], dict[str, str]]:
-    """Set the saved variables; return their names, and name → reason of variables that weren't saved or read."""
-    values, reasons = read_saved(content)
-    namespace.update(values)
-    return sorted(values), reasons
+def read_saved(content: bytes, key: str) -> tuple[dict[str, Any], dict[str, str]] | None:
+    """Return the saved variables, and name → reason of variables that weren't saved or can't be read.
 
-
-def read_saved(content: bytes) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the saved variables, and name → reason of variables that weren't saved or can't be read."""
+    None means that the content isn't signed with the key, whose bytes are given as hexadecimal digits.
+    """
     from ..carry.reader import Arriving
+    from ..values import envelope
 
-    (size,) = struct.unpack_from("!q", content)
+    signature, rest = content[: sign.SIZE], memoryview(content)[sign.SIZE :]
+    if not hmac.compare_digest(hmac.new(bytes.fromhex(key), rest, hashlib.sha256).digest(), signature):
+        return None
+    (size,) = struct.unpack_from("!q", rest)
     first = 8 + size
-
-    def read_leaf(message_leaf: dict[str, Any]) -> Any:
-        return bytearray(content[first + message_leaf["at"] : first + message_leaf["at"] + message_leaf["size"]])
-
-    arriving = Arriving(json.loads(content[8:first]), read_leaf)
+    arriving = Arriving(json.loads(bytes(rest[8:first])), envelope.packed_leaf_reader(rest[first:]))
     values = {entry["n"]: value for entry, value in arriving.read()}
     return values, {**arriving.listed.get("left_out", {}), **arriving.refused}
 

@@ -167,6 +167,29 @@ def leaf_size(write: LeafWriter) -> int:
     return total[0]
 
 
+def pack_leaves(large: Iterable[tuple[dict[str, Any], LeafWriter]]) -> list[bytes]:
+    """Return the bytes of the large leaves of a message, and record the place of each leaf in the joined bytes."""
+    pieces: list[bytes] = []
+    at = 0
+    for leaf, write in large:
+        leaf["at"] = at
+        at += leaf["size"]
+        write(lambda piece: pieces.append(bytes(piece)))
+    return pieces
+
+
+def packed_leaf_reader(packed: memoryview) -> Callable[[dict[str, Any]], Any]:
+    """Return a function that returns the bytes of a large leaf of a message, from the joined bytes of all leaves."""
+
+    def read_leaf(leaf: dict[str, Any]) -> Any:
+        start, size = leaf["at"], leaf["size"]
+        if type(start) is not int or type(size) is not int or not 0 <= start <= start + size <= len(packed):
+            raise codec.CannotTravel("isn't in the saved bytes, so it wasn't read")
+        return bytearray(packed[start : start + size])
+
+    return read_leaf
+
+
 def missing_package(missing: ImportError) -> str:
     """Return which package an import lacks."""
     module = (missing.name or "").partition(".")[0]

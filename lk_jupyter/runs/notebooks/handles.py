@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Iterable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
@@ -79,10 +77,10 @@ def _fetch_saved(session: Connection, name: str, names: list[str], namespace: Mu
     if not saved or not session.speaks_to(saved["base_url"]):
         raise UsageError(f"The machine of session {name} has ended, and its variables are lost: {', '.join(names)}.")
     content = bytes(session.storage.get_bytes(saved["object"]))
-    signature = hmac.new(bytes.fromhex(saved["key"]), content[32:], hashlib.sha256).digest()
-    if not hmac.compare_digest(signature, content[:32]):
+    variables = read_saved(content, saved["key"])
+    if variables is None:
         raise UsageError(f"The variables of session {name} were changed in the bucket, so nothing was read.")
-    values, lost = read_saved(content[32:])
+    values, lost = variables
     for selected in names:
         if selected in values:
             namespace[selected] = values[selected]

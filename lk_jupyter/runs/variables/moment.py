@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lk_jupyter.errors import NoSuchObject, OperationNotAvailable
 from lk_jupyter.protocol.bucket import MOMENT, returned_key
 from lk_jupyter.protocol.json_limits import load_json
 from lk_jupyter.remote import sign
-from lk_jupyter.remote.values import codec
 
 if TYPE_CHECKING:
     from lk_jupyter.storage.storage import Storage
@@ -25,18 +23,6 @@ class SavedMoment:
     at: float
     message: bytes
     leaves: memoryview
-
-    @property
-    def leaf_reader(self) -> Callable[[dict[str, Any]], Any]:
-        """Return a function that returns the bytes of a large leaf."""
-
-        def read_leaf(node: dict[str, Any]) -> Any:
-            start, size = node["at"], node["size"]
-            if type(start) is not int or type(size) is not int or not 0 <= start <= start + size <= len(self.leaves):
-                raise codec.CannotTravel("isn't in the saved moment, so it wasn't read")
-            return bytearray(self.leaves[start : start + size])
-
-        return read_leaf
 
 
 def download_moment(storage: Storage, token: str, key: bytes | None) -> SavedMoment | None:

@@ -16,6 +16,7 @@ from lk_jupyter.errors import LkError
 from lk_jupyter.protocol.bucket import VALUES
 from lk_jupyter.protocol.json_limits import load_json
 from lk_jupyter.protocol.notice import WARNING, Notice
+from lk_jupyter.remote.values import envelope
 from lk_jupyter.runs.variables.download import (
     CHANGED,
     NotReturned,
@@ -222,7 +223,8 @@ def changed_state(  # noqa: PLR0913, PLR0917 (independent facts about a run)
     except NotReturned as reason:
         moment = download_moment(storage, token, key) if record is None else None
         if moment is not None:
-            state = read_state(moment.message, storage, token, origin, load_origin, moment.leaf_reader)
+            read_leaf = envelope.packed_leaf_reader(moment.leaves)
+            state = read_state(moment.message, storage, token, origin, load_origin, read_leaf)
             state.moment = moment.at
             return state
         return ChangedState(missing={"state": f"What the run changed {reason}"})
