@@ -8,11 +8,11 @@ const run = (id: string, notebook: string | null, cellId: string | null): RunRow
 
 test('runs are grouped by notebook and cell, in the order of the newest', () => {
   const runs = [
-    run('a', '/work/train.ipynb', 'one'),
-    run('b', '/work/eval.ipynb', 'one'),
-    run('c', '/work/train.ipynb', 'two'),
+    run('a', 'notebooks/train.ipynb', 'one'),
+    run('b', 'notebooks/eval.ipynb', 'one'),
+    run('c', 'notebooks/train.ipynb', 'two'),
     run('d', null, null),
-    run('e', '/work/train.ipynb', 'one')
+    run('e', 'notebooks/train.ipynb', 'one')
   ];
   const rows = groupRuns(runs).map(row =>
     typeof row === 'string' ? row : `${row.run.id}${row.isFirst ? '' : ' again'}`
