@@ -153,7 +153,7 @@ function Rows({ runs, now, getBill, getCount, onMenu, ...on }: RunListProps) {
                 key={row.run.id}
                 run={row.run}
                 isFirst={row.isFirst}
-                count={getCount(row.run)}
+                count={row.isFirst ? getCount(row.run) : null}
                 hasScores={hasScores}
                 isCurrent={place === at}
                 bill={getBill(row.run, now)}

@@ -18,7 +18,8 @@ export function groupRuns(runs: RunRow[]): ListRow[] {
     const cells = notebooks.get(run.notebook ?? '') ?? new Map<string, RunRow[]>();
     notebooks.set(run.notebook ?? '', cells);
     const cell = run.notebook && run.cellId ? run.cellId : run.id;
-    cells.set(cell, [...(cells.get(cell) ?? []), run]);
+    cells.set(cell, cells.get(cell) ?? []);
+    cells.get(cell)!.push(run);
   }
   const headings = distinctNames([...notebooks.keys()]);
   return [...notebooks].flatMap(([notebook, cells]) => [
