@@ -1,5 +1,5 @@
 /** The leaderboard of runs that were started together, as saved in an output; each value is checked. */
-import { Curve, lastValue, savedCurves } from './components/scalars';
+import { Curve, lastValue } from './components/scalars';
 import { SavedRun, savedRun } from './header';
 import { unturned } from './trans';
 
@@ -51,7 +51,7 @@ export function savedBoard(data: unknown): Board | null {
 
 function savedMember(data: unknown): Member | null {
   const saved = savedRun(data);
-  const { number, values, score, marks, share, curves } = record(data);
+  const { number, values, score, marks, share } = record(data);
   if (!saved || typeof number !== 'number' || !Number.isInteger(number)) {
     return null;
   }
@@ -64,7 +64,7 @@ function savedMember(data: unknown): Member | null {
     score: typeof score === 'number' ? score : typeof score === 'string' ? unturned(score) : null,
     marks: texts(marks),
     share: typeof share === 'number' && share >= 0 && share <= 1 ? share : null,
-    curves: savedCurves(curves)
+    curves: saved.curves
   };
 }
 

@@ -50,7 +50,8 @@ export class RunOutput extends ReactWidget implements IRenderMime.IRenderer {
     this.data = model.data[RUN_MIME];
     this.board = savedBoard(this.data);
     this.since = Date.now();
-    readSoon(this.tools.cloud, this.data);
+    const members = this.board?.members.map(({ saved }) => saved);
+    readSoon(this.tools.cloud, members ?? savedRuns(this.data)?.runs ?? [savedRun(this.data)]);
     this.update();
     return Promise.resolve();
   }
@@ -76,11 +77,7 @@ export class RunOutput extends ReactWidget implements IRenderMime.IRenderer {
         <section aria-label={several.head}>
           {several.head && <SeveralHead words={several.head} chip={chip} />}
           {several.runs.map(drawn)}
-          {several.notes.map((note, at) => (
-            <div key={at} className="lk-run-header-note">
-              {note}
-            </div>
-          ))}
+          <Notes notes={several.notes} />
         </section>
       );
     }
@@ -90,8 +87,7 @@ export class RunOutput extends ReactWidget implements IRenderMime.IRenderer {
 }
 
 /** Read the list of active runs soon if it lacks a run that its output shows as running: the burn rate counts the run. */
-function readSoon(cloud: Cloud, data: unknown): void {
-  const runs = savedRuns(data)?.runs ?? [savedRun(data)];
+function readSoon(cloud: Cloud, runs: (SavedRun | null)[]): void {
   const isListed = ({ id }: SavedRun) =>
     cloud.data.running?.some(run => run.execution_id === id && run.status?.toLowerCase() === 'running');
   if (runs.some(run => run?.state === 'running' && !isListed(run))) {
@@ -113,6 +109,28 @@ interface Place {
   model: CodeCell['model'];
 }
 
+/** Lines below several headers. */
+function Notes({ notes }: { notes: string[] }) {
+  return notes.map((note, at) => (
+    <div key={at} className="lk-run-header-note">
+      {note}
+    </div>
+  ));
+}
+
+/** Return the cell of an output, whether the cell is active, and the times of a header; redraw when runs change. */
+function usePlace(place: () => Place | null, since: number, { cloud, active }: Tools) {
+  const [, draw] = useReducer((count: number) => count + 1, 0);
+  useEffect(() => {
+    cloud.runs.changed.connect(draw);
+    return () => void cloud.runs.changed.disconnect(draw);
+  }, []);
+  const at = place();
+  const isLive = !!at && active.has(at.cellId);
+  const times = { now: Date.now(), second: thisSecond(), isLive, since, silent: cloud.runs.silentSince };
+  return { at, times, draw };
+}
+
 interface LiveHeaderProps {
   saved: SavedRun;
   since: number;
@@ -121,13 +139,11 @@ interface LiveHeaderProps {
 }
 
 function LiveHeader({ saved, since, tools, place }: LiveHeaderProps) {
-  const { app, cloud, active } = tools;
+  const { app, cloud } = tools;
   const { id, session } = saved;
-  const [, draw] = useReducer((count: number) => count + 1, 0);
   const box = useRef<HTMLDivElement>(null);
-  const at = place();
-  const isLive = !!at && active.has(at.cellId);
-  const times = { now: Date.now(), second: thisSecond(), isLive, since, silent: cloud.runs.silentSince };
+  const { at, times, draw } = usePlace(place, since, tools);
+  const { isLive } = times;
   const run = id === null ? undefined : cloud.runs.find(id);
   const header = buildHeader(saved, session ? undefined : run, times); // the run of a session isn't the cell
   const chip = cloud.data.status?.is_local ? localChip(header) : null;
@@ -138,10 +154,6 @@ function LiveHeader({ saved, since, tools, place }: LiveHeaderProps) {
     const wish = id && !session && isVisible && !isSettled ? cloud.runs.follow(id) : null;
     return () => wish?.dispose();
   }, [id, session, isVisible, isSettled]);
-  useEffect(() => {
-    cloud.runs.changed.connect(draw);
-    return () => void cloud.runs.changed.disconnect(draw);
-  }, []);
 
   const { commands } = app;
   const args = asUiCall({ notebook: at?.notebook, cellId: at?.cellId, id });
@@ -219,12 +231,9 @@ interface LiveBoardProps {
 
 /** The leaderboard of runs that were started together, corrected by the server's data. */
 function LiveBoard({ board, since, tools, place }: LiveBoardProps) {
-  const { app, cloud, active } = tools;
-  const [, draw] = useReducer((count: number) => count + 1, 0);
+  const { app, cloud } = tools;
   const box = useRef<HTMLElement>(null);
-  const at = place();
-  const isLive = !!at && active.has(at.cellId);
-  const times = { now: Date.now(), second: thisSecond(), isLive, since, silent: cloud.runs.silentSince };
+  const { at, times } = usePlace(place, since, tools);
   const find = (id: string | null) => (id === null ? undefined : cloud.runs.find(id));
   const headers = board.members.map(({ saved }) => buildHeader(saved, find(saved.id), times));
   const isActive = headers.some(({ ended }) => !ended);
@@ -237,10 +246,6 @@ function LiveBoard({ board, since, tools, place }: LiveBoardProps) {
       .map(id => cloud.runs.follow(id));
     return () => wishes.forEach(wish => wish.dispose());
   }, [followed]);
-  useEffect(() => {
-    cloud.runs.changed.connect(draw);
-    return () => void cloud.runs.changed.disconnect(draw);
-  }, []);
   const current = useRef(at);
   current.current = at;
   const actions = useMemo<LeaderboardActions>(() => {
@@ -258,17 +263,13 @@ function LiveBoard({ board, since, tools, place }: LiveBoardProps) {
       onOpen: id => void app.commands.execute(COMMANDS.openRun, { id })
     };
   }, [!!at]);
-  const chip = cloud.data.status?.is_local ? localChip({ notes: [...board.notes] }) : null;
-  const notes = board.notes.filter(note => note !== chip?.title);
+  const shared = { notes: board.notes };
+  const chip = cloud.data.status?.is_local ? localChip(shared) : null;
   return (
     <section ref={box} aria-label={board.head}>
       <SeveralHead words={board.head} chip={chip} />
       <Leaderboard board={board} headers={headers} actions={actions} />
-      {notes.map((note, at) => (
-        <div key={at} className="lk-run-header-note">
-          {note}
-        </div>
-      ))}
+      <Notes notes={shared.notes} />
     </section>
   );
 }
