@@ -32,6 +32,7 @@ import { RunLog } from './components/RunLog';
 import { RunsTable } from './components/RunsTable';
 import { SLOT, Sentence } from './components/Sentence';
 import { Silence } from './components/Silence';
+import { SortHeading } from './components/SortHeading';
 import { Sparklines } from './components/Sparklines';
 import { StorageTree } from './components/StorageTree';
 import { Zoom } from './components/Zoom';
@@ -486,6 +487,23 @@ const VIEWS: Record<string, [() => ReactElement, (() => unknown)?]> = {
   ],
   Sentence: [() => <Sentence text={trans.__('at %1', SLOT)}>DATA</Sentence>],
   Silence: [() => <Silence seconds={0} />],
+  SortHeading: [
+    () => (
+      <table>
+        <thead>
+          <tr>
+            <SortHeading
+              column="DATA"
+              name="DATA"
+              title="DATA"
+              sorting={{ column: 'DATA', down: true }}
+              onSort={nothing}
+            />
+          </tr>
+        </thead>
+      </table>
+    )
+  ],
   StorageTree: [
     () => (
       <>

@@ -10,6 +10,7 @@ import { Curves } from './Curves';
 import { Icon, IconButton, IconName } from './Icon';
 import { Mark } from './MetricsPlot';
 import { QuestionContent, Question } from './Question';
+import { SortHeading } from './SortHeading';
 
 /** What a user can do with runs; a missing callback removes the button. */
 export interface LeaderboardActions {
@@ -93,18 +94,8 @@ export function Leaderboard({ board, headers, actions }: LeaderboardProps) {
         <table className="lk-grid-table">
           <thead>
             <tr>
-              {columns.map(({ id, name, isFigure, title }) => (
-                <th
-                  key={id}
-                  scope="col"
-                  className={isFigure ? 'lk-figure' : undefined}
-                  aria-sort={order.column !== id ? 'none' : order.down ? 'descending' : 'ascending'}
-                >
-                  <button type="button" className="lk-plain" title={title} onClick={() => sort(id)}>
-                    {name}
-                    {order.column === id && <Icon name={order.down ? 'down' : 'up'} />}
-                  </button>
-                </th>
+              {columns.map(({ id, ...heading }) => (
+                <SortHeading key={id} column={id} {...heading} sorting={order} onSort={() => sort(id)} />
               ))}
               <th scope="col">
                 <span className="lk-unseen">{trans.__('Actions')}</span>

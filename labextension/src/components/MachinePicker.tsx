@@ -4,6 +4,7 @@ import { machineName } from '../format';
 import { availability, hasValue, perMinute, priceWords } from '../machineFacts';
 import { trans } from '../trans';
 import { Icon, Signed } from './Icon';
+import { SortHeading } from './SortHeading';
 
 /** The filters as the user typed them; Python parses them. */
 export interface Wish {
@@ -319,17 +320,9 @@ type HeadProps = { column: Column; name: string; wish: Wish; change: (part: Part
 
 function Head({ column, name, wish, change }: HeadProps) {
   const by = column === 'worst' ? 'price_per_hour' : column;
-  const sorted = wish.by === column;
-  const order = wish.descending ? 'descending' : 'ascending';
+  const sorting = { column: wish.by, down: wish.descending };
   const turn = () => change({ by, descending: wish.by === by && !wish.descending });
-  return (
-    <th scope="col" className={FIGURES.has(column) ? 'lk-figure' : ''} aria-sort={sorted ? order : 'none'}>
-      <button type="button" className="lk-plain" onClick={turn}>
-        {name}
-        {sorted && <Icon name={wish.descending ? 'down' : 'up'} />}
-      </button>
-    </th>
-  );
+  return <SortHeading {...{ column, name, sorting }} isFigure={FIGURES.has(column)} onSort={turn} />;
 }
 
 type ChoiceProps = {

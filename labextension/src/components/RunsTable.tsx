@@ -1,10 +1,11 @@
 import React, { lazy, Suspense, useMemo, useState } from 'react';
 
 import { trans } from '../trans';
-import { Icon, IconButton, Signed } from './Icon';
+import { IconButton, Signed } from './Icon';
 import { QuestionContent, Question } from './Question';
 import { Curve } from './scalars';
 import { selectRows, Column, TableRow, Sorting, turned } from './runRows';
+import { SortHeading } from './SortHeading';
 
 /** Differences between runs; each of `facts` is a name and the value of each run, `curves` are the curves of each run. */
 export interface Comparison {
@@ -103,17 +104,14 @@ export function RunsTable({ rows, note, onOpen, onAbort, onPrice, onRerun, onCom
             <tr>
               <th scope="col">{trans.__('Mark')}</th>
               {columns.map(([column, name]) => (
-                <th
+                <SortHeading
                   key={column}
-                  scope="col"
-                  className={FIGURES.has(column) ? 'lk-figure' : undefined}
-                  aria-sort={order(sorting, column)}
-                >
-                  <button type="button" className="lk-plain" onClick={() => setSorting(turned(sorting, column))}>
-                    {name}
-                    {sorting.column === column && <Icon name={sorting.down ? 'down' : 'up'} />}
-                  </button>
-                </th>
+                  column={column}
+                  name={name}
+                  isFigure={FIGURES.has(column)}
+                  sorting={sorting}
+                  onSort={() => setSorting(turned(sorting, column))}
+                />
               ))}
               <th scope="col">{trans.__('Actions')}</th>
             </tr>
@@ -211,11 +209,4 @@ function Compared({ titles, facts, curves, code, onClose }: Comparison & { onClo
       </button>
     </section>
   );
-}
-
-function order(sorting: Sorting, column: Column): 'ascending' | 'descending' | 'none' {
-  if (sorting.column !== column) {
-    return 'none';
-  }
-  return sorting.down ? 'descending' : 'ascending';
 }
