@@ -3,7 +3,7 @@ import React, { useId, useMemo } from 'react';
 import { trans } from '../trans';
 import { curvePanels, RunCurves, stepSpan } from './curvePanels';
 import { stepLabel } from './scalars';
-import { Folded, Plots, Runs } from './MetricsPlot';
+import { FoldedPlots, Runs } from './MetricsPlot';
 import { Zoom } from './Zoom';
 
 export interface CurvesProps {
@@ -38,16 +38,7 @@ export function Curves({ runs, names, open, empty = '' }: CurvesProps) {
           </span>
         )}
       >
-        {(span, show) => (
-          <>
-            <Plots panels={panels.slice(0, open)} span={span} sync={sync} onSpan={show} />
-            {panels.length > open && (
-              <Folded title={trans._n('%1 more chart', '%1 more charts', panels.length - open)}>
-                {() => <Plots panels={panels.slice(open)} span={span} sync={sync} onSpan={show} />}
-              </Folded>
-            )}
-          </>
-        )}
+        {(span, show) => <FoldedPlots panels={panels} open={open} span={span} sync={sync} onSpan={show} />}
       </Zoom>
     </div>
   );

@@ -53,16 +53,7 @@ export function MetricsPlot({ frames, empty, onWindow }: MetricsPlotProps) {
           </>
         )}
       >
-        {(span, show) => (
-          <>
-            <Plots panels={panels.slice(0, OPEN)} span={span} sync={sync} onSpan={show} />
-            {panels.length > OPEN && (
-              <Folded title={trans._n('%1 more chart', '%1 more charts', panels.length - OPEN)}>
-                {() => <Plots panels={panels.slice(OPEN)} span={span} sync={sync} onSpan={show} />}
-              </Folded>
-            )}
-          </>
-        )}
+        {(span, show) => <FoldedPlots panels={panels} open={OPEN} span={span} sync={sync} onSpan={show} />}
       </Zoom>
       {lines.length > 0 && (
         <>
@@ -83,7 +74,7 @@ export function MetricsPlot({ frames, empty, onWindow }: MetricsPlotProps) {
 }
 
 /** A section whose content is only drawn once opened. */
-export function Folded({ title, children }: { title: string; children: () => ReactNode }) {
+function Folded({ title, children }: { title: string; children: () => ReactNode }) {
   const [open, setOpen] = useState(false);
   return (
     <details onToggle={event => setOpen((event.target as HTMLDetailsElement).open)}>
@@ -198,7 +189,21 @@ const amount = (value: number | undefined, { unit }: Line) => (value === undefin
 
 type PlotsProps = { panels: Panel[]; span: Span; sync: string; onSpan: OnSpan };
 
-export function Plots({ panels, ...rest }: PlotsProps) {
+/** Plots: the first are open, the others are in a section. */
+export function FoldedPlots({ panels, open, ...rest }: PlotsProps & { open: number }) {
+  return (
+    <>
+      <Plots panels={panels.slice(0, open)} {...rest} />
+      {panels.length > open && (
+        <Folded title={trans._n('%1 more chart', '%1 more charts', panels.length - open)}>
+          {() => <Plots panels={panels.slice(open)} {...rest} />}
+        </Folded>
+      )}
+    </>
+  );
+}
+
+function Plots({ panels, ...rest }: PlotsProps) {
   return (
     <div className="lk-panels">
       {panels.map(panel => (
