@@ -36,12 +36,12 @@ export const notebookToolbar: JupyterFrontEndPlugin<void> = {
       isMachine(machine) && [machineName(machine), isUiCall(args) && (facts as string)].filter(Boolean).join(' · ');
     const isToggled = ({ machine }: ReadonlyPartialJSONObject) =>
       !!machine && chosenMachine(notebooks.currentWidget) === machine;
+    const describedBy = { args: { type: 'object', properties: { machine: { type: 'string' } } } };
+    const onMachine = { isEnabled, isToggled, describedBy };
     commands.addCommand(COMMANDS.chooseMachine, {
       label: args => machineLabel(args) || trans.__('Choose a machine for the notebook'),
       caption: trans.__('Choose a machine for the notebook, without running a cell'),
-      isEnabled,
-      isToggled,
-      describedBy: { args: { type: 'object', properties: { machine: { type: 'string' } } } },
+      ...onMachine,
       execute: async ({ machine, ...args }) => {
         const panel = notebooks.currentWidget;
         if (panel && isMachine(machine) && isUiCall(args)) {
@@ -54,9 +54,7 @@ export const notebookToolbar: JupyterFrontEndPlugin<void> = {
     commands.addCommand(COMMANDS.runOn, {
       label: args => machineLabel(args) || trans.__('Run the selected cells on the machine of the notebook'),
       caption: trans.__('Run the selected cells on the cloud'),
-      isEnabled,
-      isToggled,
-      describedBy: { args: { type: 'object', properties: { machine: { type: 'string' } } } },
+      ...onMachine,
       execute: async ({ machine, ...args }) => {
         const panel = notebooks.currentWidget;
         const target = (machine as string) || chosenMachine(panel);
