@@ -1,7 +1,7 @@
 /** The machine menu, and the run of cells on the cloud with our extension in their kernel. Loaded at the first click. */
 import { JupyterFrontEnd } from '@jupyterlab/application';
 import { Notification } from '@jupyterlab/apputils';
-import { NotebookPanel } from '@jupyterlab/notebook';
+import { NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
 import { MenuSvg } from '@jupyterlab/ui-components';
 import { ElementARIAAttrs, h, VirtualElement } from '@lumino/virtualdom';
 import { Menu } from '@lumino/widgets';
@@ -125,5 +125,22 @@ export async function runOn(
   rememberMachine(panel, machine);
   if (await loadExtension(panel)) {
     void runCells(panel, cells);
+  }
+}
+
+/** Run a line of our extension in a new cell below the active cell, after the confirmation that the click needs. */
+export async function runInNewCell(
+  cloud: Cloud,
+  panel: NotebookPanel,
+  line: string,
+  click: { verb: string; isUiClick: boolean }
+): Promise<void> {
+  const { content } = panel;
+  const source = `%load_ext lk_jupyter\n${line}`;
+  if (await mayRun(cloud, [cellToRun(content.activeCell!, source)], click)) {
+    NotebookActions.insertBelow(content);
+    const cell = content.activeCell!;
+    cell.model.sharedModel.setSource(source);
+    void runCells(panel, [cell]);
   }
 }

@@ -1,4 +1,6 @@
 /** The sidebar: the sign-in, or the sections of the cloud. Loaded when first shown. */
+import type { ICodeCellModel } from '@jupyterlab/cells';
+import type { INotebookTracker } from '@jupyterlab/notebook';
 import {
   caretDownIcon,
   MenuSvg,
@@ -19,6 +21,7 @@ import { RunRow, Topic } from '../cloudTypes';
 import { COMMANDS, asUiCall } from '../commands';
 import { NoticeText } from '../components/Notice';
 import type { Act } from '../components/Rows';
+import { toLabPath } from '../labPath';
 import { Head } from './Head';
 import { SectionSpec, sectionSpecs } from './sections';
 import type { Tools } from './tools';
@@ -37,23 +40,20 @@ export class CloudPanel extends SidePanel {
     MessageLoop.postMessage(this.content, Widget.ResizeMessage.UnknownSize)
   );
 
-  /**
-   * `open` contains the initial state of the sections; `onOpen` is called when a section opens or closes. `getCount`
-   * returns the number of a run's cell.
-   */
+  /** `open` contains the initial state of the sections; `onOpen` is called when a section opens or closes. */
   constructor(
     private readonly cloud: Cloud,
     commands: CommandRegistry,
     open: Open,
     onOpen: (open: Open) => void,
-    getCount: Tools['getCount']
+    notebooks: INotebookTracker | null
   ) {
     super({ renderer: new TitleRenderer() });
     this.addClass('lk');
     this.addClass('lk-panel');
     const tools = (isVisible: boolean): Tools => ({
       ...{ cloud, commands, isVisible, say: this.say },
-      ...{ onMenu: makeMenuOpener(commands), onActs, getCount }
+      ...{ onMenu: makeMenuOpener(commands), onActs, getCount: run => findCount(notebooks, run) }
     });
     this.head = new View(cloud, TOPICS, isVisible => <Head tools={tools(isVisible)} notice={this.notice} />);
     this.header.addWidget(this.head);
@@ -249,4 +249,12 @@ function onActs(acts: Act[], x: number, y: number): void {
     menu.addItem({ command: `${at}` });
   });
   menu.open(x, y);
+}
+
+/** Return the execution number of a run's cell; null if its notebook isn't open, or the cell wasn't executed. */
+function findCount(notebooks: INotebookTracker | null, { notebook, cellId }: RunRow): number | null {
+  const path = notebook && toLabPath(notebook);
+  const cells = path && notebooks?.find(({ context }) => context.path === path)?.content.model?.cells;
+  const cell = [...(cells || [])].find(({ id, type }) => id === cellId && type === 'code');
+  return (cell as ICodeCellModel | undefined)?.executionCount ?? null;
 }

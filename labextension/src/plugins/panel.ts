@@ -1,7 +1,6 @@
 /** The sidebar panel. The content is loaded when first shown. */
 import { ILayoutRestorer, JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { ICommandPalette } from '@jupyterlab/apputils';
-import type { ICodeCellModel } from '@jupyterlab/cells';
 import { PageConfig } from '@jupyterlab/coreutils';
 import { ILauncher } from '@jupyterlab/launcher';
 import { INotebookTracker } from '@jupyterlab/notebook';
@@ -10,10 +9,8 @@ import { Message } from '@lumino/messaging';
 import { PanelLayout, Widget } from '@lumino/widgets';
 
 import { Cloud } from '../cloud';
-import type { RunRow } from '../cloudTypes';
 import { COMMANDS, isUiCall, asUiCall } from '../commands';
 import { cloudIcon, cloudTile } from '../icon';
-import { toLabPath } from '../labPath';
 import { ICloud } from '../tokens';
 import { trans } from '../trans';
 
@@ -43,8 +40,7 @@ export const panel: JupyterFrontEndPlugin<void> = {
     const widget = new LazyPanel(async () => {
       const { CloudPanel } = await import('../panels/CloudPanel');
       const open = ((await state?.fetch(OPEN)) ?? {}) as Record<string, boolean>;
-      const getCount = (run: RunRow) => findCount(notebooks, run);
-      return new CloudPanel(cloud, app.commands, open, now => void state?.save(OPEN, now), getCount);
+      return new CloudPanel(cloud, app.commands, open, now => void state?.save(OPEN, now), notebooks);
     });
     widget.id = ID;
     widget.title.icon = cloudIcon;
@@ -82,14 +78,6 @@ export const panel: JupyterFrontEndPlugin<void> = {
     launcher?.add({ command: COMMANDS.openQuickstart, category, categoryRank: 10, args: asUiCall() }); // between notebooks and consoles
   }
 };
-
-/** Return the execution number of a run's cell; null if its notebook isn't open, or the cell wasn't executed. */
-function findCount(notebooks: INotebookTracker | null, { notebook, cellId }: RunRow): number | null {
-  const path = notebook && toLabPath(notebook);
-  const cells = path && notebooks?.find(({ context }) => context.path === path)?.content.model?.cells;
-  const cell = [...(cells || [])].find(({ id, type }) => id === cellId && type === 'code');
-  return (cell as ICodeCellModel | undefined)?.executionCount ?? null;
-}
 
 /** A widget that loads its content when first shown. */
 class LazyPanel extends Widget {

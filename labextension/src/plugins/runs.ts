@@ -1,7 +1,7 @@
 /** Open a run in the main area, and go to the cell of a run. */
 import { ILabShell, ILayoutRestorer, JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { InputDialog, MainAreaWidget, Notification, WidgetTracker, ICommandPalette } from '@jupyterlab/apputils';
-import { INotebookTracker, NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
+import { INotebookTracker, NotebookPanel } from '@jupyterlab/notebook';
 import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 
 import { Cloud } from '../cloud';
@@ -104,14 +104,8 @@ export const runs: JupyterFrontEndPlugin<void> = {
             throw new Error(notAnId(id));
           }
           const panel = await findCell(notebook as string, cellId as string);
-          const source = `%load_ext lk_jupyter\n${lineFor(id, args)}`;
-          const click = { verb, isUiClick: isUiCall(args) };
-          if (await mayRun(cloud, [cellToRun(panel.content.activeCell!, source)], click)) {
-            NotebookActions.insertBelow(panel.content);
-            const cell = panel.content.activeCell!;
-            cell.model.sharedModel.setSource(source);
-            void runCells(panel, [cell]);
-          }
+          const { runInNewCell } = await import('../runOn');
+          await runInNewCell(cloud, panel, lineFor(id, args), { verb, isUiClick: isUiCall(args) });
         }
       });
     const attachLine = (id: string) => `%lk_attach ${id}`;
