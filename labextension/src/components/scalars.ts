@@ -1,11 +1,8 @@
 /** Numbers that runs print: parse saved curves, and draw them small. Headers use this, so no plots are imported. */
+import { unturned } from '../trans';
+import type { CurveContent } from '../types';
 
-/** The values of a number that a run prints; a null isn't finite. */
-export interface Curve {
-  name: string;
-  steps: number[];
-  values: (number | null)[];
-}
+export type Curve = CurveContent;
 
 /** Limits of a saved output, which may come from a stranger. */
 const MOST_CURVES = 20;
@@ -22,7 +19,7 @@ export function savedCurves(value: unknown): Curve[] {
     const count = Math.min(steps.length, values.length, MOST_POINTS);
     const isValid = steps.slice(0, count).every((step, at) => Number.isFinite(step) && (!at || step > steps[at - 1]));
     const numbers = values.slice(0, count).map(value => (Number.isFinite(value) ? (value as number) : null));
-    return isValid ? [{ name, steps: steps.slice(0, count) as number[], values: numbers }] : [];
+    return isValid ? [{ name: unturned(name), steps: steps.slice(0, count) as number[], values: numbers }] : [];
   });
 }
 
