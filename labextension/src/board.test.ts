@@ -27,7 +27,12 @@ test('curves of an output are checked', () => {
   expect(savedCurves(Array.from({ length: 100 }, () => curve))).toHaveLength(20);
 });
 
-const row = (number: number, score: number | null, cost: number | null): BoardRow => ({
+test('names of curves have no characters that change the direction of a text', () => {
+  const [curve] = savedCurves([{ name: 'lo\u202ess', steps: [1], values: [1] }]);
+  expect(curve.name).toBe('loss');
+});
+
+const row = (number: number, score: number | string | null, cost: number | null): BoardRow => ({
   ...{ machine: '', state: '', seconds: null, cost },
   member: { ...savedBoard({ head: '', board: BOARD, runs: [{ ...RUN, number, score }] })!.members[0] }
 });
@@ -39,6 +44,12 @@ test('the best comes first, of equal runs the cheapest, and runs without a score
   expect(numbers(sortRows(rows, { column: 'score', down: true }))).toEqual([3, 2, 4, 1]);
   expect(numbers(sortRows(rows, { column: 'cost', down: false }))).toEqual([1, 3, 2, 4]);
   expect(numbers(sortRows(rows, { column: 'number', down: true }))).toEqual([4, 3, 2, 1]);
+});
+
+test('a score in words is no best score', () => {
+  const rows = [row(1, 'unknown', 1), row(2, 10, 1), row(3, 9, 1), row(4, 'a', 1)];
+  expect(numbers(sortRows(rows, { column: 'score', down: true })).slice(0, 2)).toEqual([2, 3]);
+  expect(numbers(sortRows(rows, { column: 'score', down: false })).slice(0, 2)).toEqual([3, 2]);
 });
 
 test('a gap breaks a sparkline, and values have the digits that people compare', () => {

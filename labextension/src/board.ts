@@ -103,7 +103,7 @@ function sortValue({ member, machine, state, seconds, cost }: BoardRow, column: 
   const swept = kind === 'swept' ? (member.values[name] ?? '') : '';
   const values: Record<string, number | string | null> = {
     number: member.number,
-    score: member.score,
+    score: typeof member.score === 'number' ? member.score : null, // words have no order
     time: seconds,
     cost,
     machine,

@@ -82,7 +82,7 @@ export function Leaderboard({ board, headers, actions }: LeaderboardProps) {
   return (
     <div className="lk lk-board">
       {names.length > 0 && <Curves runs={runs} names={names} open={OPEN} />}
-      {actions.onStop && best && best.member.score !== null && rest.length > 0 && (
+      {actions.onStop && best && typeof best.member.score === 'number' && rest.length > 0 && (
         <div className="lk-row">
           <button type="button" onClick={askStop}>
             {trans.__('Stop all but the best')}
