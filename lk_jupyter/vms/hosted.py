@@ -159,7 +159,11 @@ class VmRun:
             request=dict(request),
         )
         run = cls(connection, facts)
-        run._store()
+        try:
+            run._store()
+        except OSError as error:  # without a record, nothing could delete the VM
+            delete_vm(connection, facts.vm_id)
+            raise UsageError(f"Can't write to '{run._folder}': {error.strerror}. The VM was deleted.") from None
         return run
 
     def start(self, request: Mapping[str, Any], *, has_key: bool) -> None:
@@ -197,7 +201,7 @@ class VmRun:
             if not self.facts.state.get("is_final"):
                 if self.facts.is_started and not state.get("is_saved"):
                     self._store_results()
-                self._store(state=state)
+                self._store_if_possible(state=state)
             self.delete()
 
     def delete(self) -> None:
@@ -208,10 +212,13 @@ class VmRun:
             if self._shell:
                 self._shell.close()
             billed = delete_vm(self._connection, self.facts.vm_id)
-            if self.facts.key_id:
-                with suppress(NotFound):
-                    self._client.auth.revoke_api_key(self.facts.key_id)
-            self._store(billed=billed, is_deleted=True)
+            self._revoke_key()
+            self._store_if_possible(billed=billed, is_deleted=True)
+
+    def _revoke_key(self) -> None:
+        if self.facts.key_id:
+            with suppress(NotFound):
+                self._client.auth.revoke_api_key(self.facts.key_id)
 
     def abort(self, grace: float) -> None:
         """Interrupt the code with SIGINT, end it after ``grace`` seconds, and delete the VM."""
@@ -231,10 +238,10 @@ class VmRun:
         try:
             answer = self.state()
             self.end(answer if answer.get("is_final") else state)
-        except LkError:
+        except (LkError, OSError, ValueError, TypeError):  # of the connection, of the disk, or an odd answer of the VM
             if self.facts.is_deleted:
                 raise
-            self._store(state=self.facts.state or state)
+            self._store_if_possible(state=self.facts.state or state)
             self.delete()
 
     def put(self, key: str, content: bytes) -> None:
@@ -283,6 +290,11 @@ class VmRun:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_private(self._folder / f"{self.facts.vm_id}.json", self.facts.model_dump_json())
 
+    def _store_if_possible(self, **changes: Any) -> None:
+        """Change the facts, also if the disk is full: then the VM must be deleted nevertheless."""
+        with suppress(OSError):
+            self._store(**changes)
+
     def _start_code(self, request: Mapping[str, Any], *, has_key: bool) -> None:
         try:
             self._wait_until_usable()
@@ -290,7 +302,8 @@ class VmRun:
             place = f"umask 077 && mkdir -p {folder} && cat > {folder}/agent.py"
             self._send_first(place, executed_code((SHIPPED / "agent.py").read_bytes()))
             api = self._create_key() if has_key else None
-            if self.facts.state.get("is_final"):  # aborted meanwhile
+            if self.facts.state.get("is_final"):  # aborted meanwhile, perhaps before the key existed
+                self._revoke_key()
                 return
             age = time.time() - self.facts.created_at
             extra = {"vm_id": self.facts.vm_id, "api": api, "linger": LINGER_SECONDS, "ttl": self.facts.ttl - age}
@@ -358,9 +371,9 @@ class VmRun:
             state = _checked_state(json.loads(storage.get_bytes(prefix + "state")))
             write_private(self._log_path, bytes(storage.get_bytes(prefix + "log")).decode("utf-8", "replace"))
         except (LkError, ValueError):
-            return _final_state("system_failure", f"The VM ended ({status}) before its results were saved.") | {
-                "is_saved": True
-            }
+            state = {}
+        if not state.get("is_final"):  # the VM ended while the code was active, or with a full disk
+            state = _final_state("system_failure", f"The VM ended ({status}) before its results were saved.")
         return state | {"is_saved": True}
 
     def _wait_for_end(self, seconds: float) -> None:

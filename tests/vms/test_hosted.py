@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -71,6 +73,10 @@ def facts_of(run):
     return hosted.read_facts(run.execution_id.removeprefix("vm-"))
 
 
+def fail_to_write(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def test_code_on_a_vm_returns_log_result_variables_and_bill_and_the_vm_is_deleted(session, vms):
     code = "import os, sys\nfor i in range(2000): print('line', i)\nprint('ü', file=sys.stderr)\ntotal = 42"
     run = start(session, code, outputs=["total"])
@@ -121,6 +127,43 @@ def test_an_abort_before_the_code_was_sent_deletes_the_vm(session, vms):
     with pytest.raises(RunAborted):
         run.result()
     assert living(vms) == []
+
+
+def test_an_abort_while_the_key_is_created_revokes_the_key(session, vms, monkeypatch):
+    created, create = threading.Event(), hosted.VmRun._create_key
+
+    def abort_and_create(vm_run):
+        vm_run.abort(1)
+        try:
+            return create(vm_run)
+        finally:
+            created.set()
+
+    monkeypatch.setattr(hosted.VmRun, "_create_key", abort_and_create)
+    run = start(session, "print(1)")
+    assert created.wait(PATIENCE)
+    hosted.open_run(session, run.execution_id)._start.join(PATIENCE)
+    assert (living(vms), active_keys(vms)) == ([], [])
+
+
+def test_a_vm_without_a_record_is_deleted_and_starts_nothing(session, vms, monkeypatch):
+    monkeypatch.setattr(hosted, "write_private", fail_to_write)
+    with pytest.raises(UsageError, match=r"No space left on device\. The VM was deleted\."):
+        start(session, "print(1)")
+    assert living(vms) == []
+
+
+@pytest.mark.parametrize("answer", [b"5", b"no JSON"])
+def test_an_abort_deletes_a_vm_that_answers_oddly_while_the_disk_is_full(session, vms, monkeypatch, answer):
+    run = start(session, "import time; time.sleep(600)")
+    until(lambda: run.status == "running")
+    vm_run, ask = hosted.open_run(session, run.execution_id), hosted.VmRun._run
+    monkeypatch.setattr(
+        hosted.VmRun, "_run", lambda self, words, *data: answer if words == "list" else ask(self, words)
+    )
+    monkeypatch.setattr(hosted, "write_private", fail_to_write if answer == b"5" else hosted.write_private)
+    vm_run.abort(1)
+    assert (living(vms), active_keys(vms), vm_run.facts.is_deleted) == ([], [], True)
 
 
 @pytest.mark.nightly
