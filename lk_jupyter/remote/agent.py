@@ -75,20 +75,34 @@ class Supervisor:
     """Run the code of a request to its end, wait for the notebook, and delete the VM if no notebook does."""
 
     def __init__(self, request: dict[str, Any]) -> None:
+        import threading
+
         self._request = request
         self._started = time.monotonic()
         self._reason = ""
         self._state: dict[str, Any] = {"status": "running"}
+        self._lock = threading.Lock()
+        self._worker = threading.Thread(target=self._run_code, daemon=True)
 
     def run(self) -> None:
-        """Do all steps; after an error of a step, the VM is deleted as well."""
+        """Do all steps; after an error of a step, and at the end of the VM's time, the VM is deleted as well."""
+        api = self._request.get("api")
+        self._worker.start()
         try:
-            self._run_code()
-        except Exception as error:  # the notebook shows it
-            self._finish("system_failure", None, "the supervisor failed: {}: {}".format(type(error).__name__, error))
-        self._watch()
+            self._wait()
+            if api:
+                VmCloud(api).save(self._request["save"])
+        finally:
+            if api:
+                VmCloud(api).delete(self._request["vm_id"])
 
     def _run_code(self) -> None:
+        try:
+            self._install_and_execute()
+        except Exception as error:  # the notebook shows it
+            self._finish("system_failure", None, "the supervisor failed: {}: {}".format(type(error).__name__, error))
+
+    def _install_and_execute(self) -> None:
         link = self._request["link"]
         address = serve_objects()
         for name, text in self._request["files"].items():
@@ -98,8 +112,7 @@ class Supervisor:
                 file.write(text.replace(link, address))
         python = self._install()
         if python:
-            self._state["started"] = time.time()
-            write_state(self._state)
+            self._update({"started": time.time()})
             self._execute([python, "-u", self._request["script"]])
 
     def _install(self) -> str:
@@ -118,17 +131,18 @@ class Supervisor:
             code, more = _output(command)
             text += more
             if code:
-                self._state.update(install_log=text[-20000:], install_return_code=code)
+                self._update({"install_log": text[-20000:], "install_return_code": code})
                 self._finish("failed", code, "the requirements could not be installed")
                 return ""
-        self._state.update(install_log=text[-20000:], install_return_code=0)
+        self._update({"install_log": text[-20000:], "install_return_code": 0})
         return inside
 
     def _execute(self, command: list[str]) -> None:
         import subprocess
         import threading
 
-        began = time.monotonic()
+        seconds = min(self._request["timeout"], self._request["ttl"] - self._age() - 2 * TERM)
+        end = time.monotonic() + seconds
         variables = dict(os.environ, PYTHONUNBUFFERED="1", PYTHONIOENCODING="utf-8")
         child = subprocess.Popen(
             command,
@@ -141,7 +155,6 @@ class Supervisor:
         )
         writer = threading.Thread(target=_write_log, args=(child.stdout,), daemon=True)
         writer.start()
-        end = began + self._request["timeout"]
         kill_at = 0.0
         while child.poll() is None:
             now = time.monotonic()
@@ -156,21 +169,28 @@ class Supervisor:
             time.sleep(LOOK)
         _signal_group(child.pid, signal.SIGKILL)
         writer.join(TERM)
-        details = "Time limit of {} s".format(self._request["timeout"]) if self._reason == "timeout" else None
+        details = "Time limit of {:.0f} s".format(seconds) if self._reason == "timeout" else None
         self._finish(self._reason or ("failed" if child.returncode else "completed"), child.returncode, details)
 
     def _finish(self, status: str, return_code: int | None, details: str | None) -> None:
         changes = {"status": status, "return_code": return_code, "details": details, "ended": time.time()}
-        self._state.update(changes, is_final=True, log_size=os.path.getsize(LOG))
-        write_state(self._state)
+        self._update(dict(changes, is_final=True, log_size=os.path.getsize(LOG)))
 
-    def _watch(self) -> None:
-        """Wait until no notebook is in contact any more, or the time of the VM is over; then save and delete."""
-        while self._age() < self._request["ttl"] and time.time() - _last_contact() < self._request["linger"]:
+    def _update(self, changes: Mapping[str, Any]) -> None:
+        """Change the state of the run, and write the state; a final state doesn't change."""
+        with self._lock:
+            if not self._state.get("is_final"):
+                self._state.update(changes)
+                write_state(self._state)
+
+    def _wait(self) -> None:
+        """Wait until the code has ended and no notebook is in contact any more, or until the time of the VM is over."""
+        while self._age() < self._request["ttl"] and (
+            self._worker.is_alive() or time.time() - _last_contact() < self._request["linger"]
+        ):
             time.sleep(LOOK)
-        api = self._request.get("api")
-        if api:
-            VmCloud(api).end(self._request["vm_id"], self._request["save"])
+        if self._worker.is_alive():
+            self._finish("timeout", None, "the time of the VM is over")
 
     def _age(self) -> float:
         return time.monotonic() - self._started
@@ -182,12 +202,15 @@ class VmCloud:
     def __init__(self, api: Mapping[str, str]) -> None:
         self._api = api
 
-    def end(self, vm_id: str, prefix: str) -> None:
-        """Store the state, the log and all objects in the bucket, then delete the VM until the cloud confirms that."""
+    def save(self, prefix: str) -> None:
+        """Store the state, the log and all objects in the bucket."""
         for name in sorted(os.listdir(OBJECTS)):
             self._save(_key(name), os.path.join(OBJECTS, name))
         self._save(prefix + "log", LOG)
         self._save(prefix + "state", STATE)
+
+    def delete(self, vm_id: str) -> None:
+        """Delete the VM, repeatedly, until the cloud confirms that."""
         pause = 1.0
         while not self._is_deleted(vm_id):
             self._send("DELETE", "/vms/" + vm_id)

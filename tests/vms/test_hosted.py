@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -151,6 +152,16 @@ def test_a_vm_without_a_record_is_deleted_and_starts_nothing(session, vms, monke
     with pytest.raises(UsageError, match=r"No space left on device\. The VM was deleted\."):
         start(session, "print(1)")
     assert living(vms) == []
+
+
+def test_an_installation_that_hangs_ends_with_the_time_of_the_vm(session, vms, monkeypatch):
+    monkeypatch.setattr(hosted, "SETUP_SECONDS", 3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        package = f"silent @ http://127.0.0.1:{silent.getsockname()[1]}/silent-1.tar.gz"
+        run = start(session, "print(1)", requirements=[package], timeout=1)
+        until(lambda: not living(vms))
+    assert run.wait().status == "timeout"
+    assert active_keys(vms) == []
 
 
 @pytest.mark.parametrize("answer", [b"5", b"no JSON"])
