@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import builtins
 import struct
+import threading
+import time
 from contextlib import closing
 
 import pytest
 from patience import PATIENCE
 
 import lk_jupyter
+from lk_jupyter.remote.script import scalars
 from lk_jupyter.remote.script.scalars import scalars_in
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -45,6 +49,40 @@ TENSOR = field(8, 2, varint(1 << 3) + varint(1) + field(4, 2, struct.pack("<f", 
 @pytest.mark.parametrize(("value", "number"), [(SIMPLE, 0.5), (TENSOR, 0.25)])
 def test_a_scalar_of_tensorboard_is_read_in_both_forms(value, number):
     assert list(scalars_in(event(300, "train/loss", value))) == [("train/loss", 300.0, number, 1e9 + 300)]
+
+
+def test_two_threads_that_send_at_the_same_time_send_each_number_once(monkeypatch):
+    sent = []
+
+    def send_from_another_thread(_kind, payload):
+        is_first = not sent
+        sent.extend(payload["points"])
+        if is_first:
+            scalars._add("loss", 2, 0.25, 0.0)
+            scalars._send()
+
+    monkeypatch.setattr(scalars, "_points", [["loss", 1, 0.5, 0.0]])
+    monkeypatch.setattr(scalars.driver, "frame", send_from_another_thread)
+    scalars._send()
+    assert [value for _, _, value, _ in sent] == [0.5, 0.25]
+
+
+def test_the_end_of_the_code_waits_for_the_thread_that_reads_events(monkeypatch):
+    steps, is_reading = [], threading.Event()
+
+    def read_slowly(_top):
+        steps.append("begin")
+        is_reading.set()
+        time.sleep(0.1)
+        steps.append("end")
+
+    monkeypatch.setattr(scalars, "_read_events", read_slowly)
+    monkeypatch.setattr(scalars, "SEARCH_PACE", 0.01)
+    monkeypatch.setattr(builtins, "lk_log", None, raising=False)
+    scalars.before({"events": True}, {})
+    assert is_reading.wait(PATIENCE)
+    scalars.after({"events": True}, {}, None)
+    assert steps == ["begin", "end"] * (len(steps) // 2)
 
 
 def test_an_event_without_a_scalar_gives_nothing():

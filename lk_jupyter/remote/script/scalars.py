@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 #: Seconds between two messages, and at least between two searches for event files.
 PACE, SEARCH_PACE = 0.5, 2.0
 
+#: Seconds that the end of the code waits for the thread: the variables are sent back after this.
+_PATIENCE = 2.0
+
 #: Folders of a search, numbers of a message, and numbers of a run.
 MOST_FOLDERS, MOST_IN_MESSAGE, MOST = 500, 500, 100_000
 
@@ -29,7 +32,7 @@ _points: list[list[Any]] = []
 _state = {"sent": 0.0, "count": 0, "calls": 0}
 _positions: dict[str, int] = {}
 _start = time.time()
-_stop: list[Any] = []
+_followers: list[Any] = []  # the thread that follows event files, and the event that stops the thread
 
 
 def before(settings: dict[str, Any], namespace: dict[str, Any]) -> None:
@@ -38,14 +41,18 @@ def before(settings: dict[str, Any], namespace: dict[str, Any]) -> None:
     if settings["events"]:
         import threading
 
-        _stop.append(threading.Event())
-        threading.Thread(target=_follow_events, args=(_stop[0],), name="lk-events", daemon=True).start()
+        stop = threading.Event()
+        thread = threading.Thread(target=_follow_events, args=(stop,), name="lk-events", daemon=True)
+        _followers.append((thread, stop))
+        thread.start()
 
 
 def after(settings: dict[str, Any], namespace: dict[str, Any], error: BaseException | None) -> None:
     """Send the rest."""
-    if _stop:
-        _stop[0].set()
+    if _followers:
+        thread, stop = _followers.pop()
+        stop.set()
+        thread.join(_PATIENCE)  # two readers would send the same events twice
         _flush_writers()
         _read_events(os.getcwd())
     _send()
@@ -74,8 +81,20 @@ def _add(name: str, step: float, value: float, moment: float) -> None:
 def _send() -> None:
     _state["sent"] = time.time()
     while _points:
-        driver.frame("scalars", {"points": _points[:MOST_IN_MESSAGE]})
-        del _points[:MOST_IN_MESSAGE]
+        points = _take_points()
+        if points:
+            driver.frame("scalars", {"points": points})
+
+
+def _take_points() -> list[Any]:
+    """Remove the points of the next message; any number of threads may send points at the same time."""
+    points: list[Any] = []
+    try:
+        while len(points) < MOST_IN_MESSAGE:
+            points.append(_points.pop(0))
+    except IndexError:
+        pass
+    return points
 
 
 def _follow_events(stop: Any) -> None:
