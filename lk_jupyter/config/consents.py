@@ -50,13 +50,16 @@ def allowed_bytes(place: Place) -> int:
     The stored answer counts for a file that this user has signed by trusting it. For any other file, which another
     person may have written, only an answer in this process counts.
     """
-    if place in _answers:
-        return _answers[place]
-    size = _read_answers().get(place.key, 0) if place.notebook else 0
-    if size and is_trusted(Path(place.notebook)):
-        _answers[place] = size
-        return size
-    return 0
+    return _read_answer(_answers, place, place.key)
+
+
+def _read_answer(answers: dict[Place, int], place: Place, key: str) -> int:
+    """Return the answer of this process, or the stored answer for a signed notebook; 0 without an answer."""
+    if place not in answers and place.notebook:
+        number = _read_answers().get(key, 0)
+        if number and is_trusted(Path(place.notebook)):
+            answers[place] = number
+    return answers.get(place, 0)
 
 
 def allow(place: Place, size: int) -> None:
@@ -87,12 +90,7 @@ def keep_duration(place: Place) -> int:
 
     As with variables, a stored answer counts only for a file that this user has signed.
     """
-    if place not in _keep_durations:
-        seconds = _read_answers().get(_machine_key(place), 0) if place.notebook else 0
-        if not seconds or not is_trusted(Path(place.notebook)):
-            return 0
-        _keep_durations[place] = seconds
-    return _keep_durations[place]
+    return _read_answer(_keep_durations, place, _machine_key(place))
 
 
 def keep_machine(place: Place, seconds: int) -> None:
