@@ -74,12 +74,7 @@ def _read_stop_object(link: str) -> bytes:
 
         with transfer.link_opener(link).open(link, timeout=5) as answer:
             content: bytes = answer.read(100)
-    except (
-        OSError,
-        ValueError,
-        HTTPException,
-        RuntimeError,
-    ):  # odd answers, or Python ends
+    except (OSError, ValueError, HTTPException, RuntimeError):  # odd answers, or Python ends
         return b""
     return content
 
