@@ -87,7 +87,9 @@ def _before_cell(info: Any, shell: InteractiveShell) -> None:
 def fetch_for(code: str, shell: InteractiveShell) -> None:
     """Fetch the values that code reads, if only a machine has them; an error is shown, and the handles stay."""
     handles = handle_names(shell.user_ns)
-    names = handles if handles and reads_all(code) else handles & _reachable_names(code, shell.user_ns)
+    if not handles:
+        return
+    names = handles if reads_all(code) else handles & _reachable_names(code, shell.user_ns)
     if not names:
         return
     try:
