@@ -158,17 +158,21 @@ _MOVE_SECONDS, _MOVE_SHARE = LIMIT_MARGIN + 30, 0.15
 
 def _must_move(warm: WarmPython, options: RunOptions, bundle: Bundle) -> bool:
     """Return whether the next cell needs another machine: the limit is close, or the line names another machine."""
-    has = warm.run.machine
-    is_other = (options.gpu or options.machine) and has and has.hardware_profile != bundle.machine.hardware_profile
-    return bool(is_other) or warm.remaining_seconds < min(_MOVE_SECONDS, _MOVE_SHARE * warm.limit)
+    is_other = bool(_conflicting_machine(warm, options, bundle))
+    return is_other or warm.remaining_seconds < min(_MOVE_SECONDS, _MOVE_SHARE * warm.limit)
+
+
+def _conflicting_machine(warm: WarmPython, options: RunOptions, bundle: Bundle) -> str:
+    """Return the machine of the session if the line names another machine; empty otherwise."""
+    has = warm.run.machine if options.gpu or options.machine else None
+    return has.hardware_profile if has and has.hardware_profile != bundle.machine.hardware_profile else ""
 
 
 def _check_machine(warm: WarmPython, options: RunOptions, bundle: Bundle) -> None:
     """Refuse a machine that differs from the machine of the session. Raises UsageError."""
-    has = warm.run.machine
-    if (options.gpu or options.machine) and has and has.hardware_profile != bundle.machine.hardware_profile:
+    if current_machine := _conflicting_machine(warm, options, bundle):
         raise UsageError(
-            f"Session '{warm.name}' runs on {has.hardware_profile}, not on {bundle.machine.hardware_profile}. Nothing "
+            f"Session '{warm.name}' runs on {current_machine}, not on {bundle.machine.hardware_profile}. Nothing "
             f"was sent. Leave the machine out, or stop the session first: %lk_sessions stop {warm.name}"
         )
 
@@ -235,7 +239,10 @@ def _await_interrupt(warm: WarmPython, view: CellView, cell: Asked | None, stop:
 
 
 class CellView:
-    """The view of a cell in a session: ``follow``, then ``end``."""
+    """The view of a cell in a session: ``follow``, then ``end``.
+
+    ``notice`` shows how to end the bill of a new session; ``shows_bill`` is whether the header has this notice.
+    """
 
     def __init__(
         self, shell: InteractiveShell, warm: WarmPython, status: LiveOutput, options: RunOptions, notice: str = ""
@@ -243,6 +250,7 @@ class CellView:
         self.shell = shell
         self._warm = warm
         self._notices = list(filter(None, [warm.run.note, notice]))
+        self.shows_bill = bool(notice)
         self._quiet = options.quiet
         self._keeps_machine = bool(options.keep)
         self._status = status
@@ -262,11 +270,6 @@ class CellView:
         self._error: Message = {}  # the newest error, which may be the last thing that the cell does
         self._failed_at = 0.0
         self._after_error: list[Frame] = []  # such as figures, which come after the error that ends a cell
-
-    @property
-    def shows_bill(self) -> bool:
-        """Whether the header shows how to end the bill of the session."""
-        return any(notice.startswith("Billed until") for notice in self._notices)
 
     def follow(self, cell: Asked) -> None:
         """Show the outputs until the cell has ended."""
