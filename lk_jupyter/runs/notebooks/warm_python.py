@@ -34,7 +34,6 @@ from lk_jupyter.errors import (
     UsageError,
     only_colors,
 )
-from lk_jupyter.journal.journal import journal
 from lk_jupyter.options.calls import check_call
 from lk_jupyter.options.runs import MachineOptions, RunOptions, ServerOptions
 from lk_jupyter.protocol.json_limits import load_json
@@ -491,9 +490,7 @@ class WarmPython:
     @property
     def limit(self) -> float:
         """Return the time limit of the machine in seconds."""
-        entry = None if self.run.bundle else journal().get(self.run.execution_id)
-        timeout = self.run.bundle.timeout if self.run.bundle else entry and entry.request.get("timeout")
-        return float(timeout) if timeout else _LONG
+        return self.run.time_limit or _LONG
 
     @property
     def remaining_seconds(self) -> float:
