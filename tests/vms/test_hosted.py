@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from conftest import RunningCloud
@@ -17,6 +18,7 @@ from patience import PATIENCE
 
 import lk_jupyter
 from lk_jupyter.errors import LkError, RunAborted, RunFailed, UsageError
+from lk_jupyter.magics._output import unfinished_runs
 from lk_jupyter.magics._output.unfinished_runs import GoingOn, _list_overdue_vms
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.vm import OffsetFollower
@@ -103,6 +105,7 @@ def test_a_failure_has_its_traceback_and_exit_code_and_the_vm_is_deleted(session
 def test_an_abort_interrupts_the_code_with_sigint_and_deletes_the_vm(session, vms):
     code = """
 import time
+from types import SimpleNamespace
 print("ready", flush=True)
 try:
     time.sleep(600)
@@ -265,6 +268,18 @@ print(lk_jupyter.connect().run("1", on="vm", gpu="A100", max_cost=5, timeout=720
     with pytest.raises(RunFailed, match="ended before the code was sent"):
         run.result()
     assert living(vms) == []
+
+
+def test_a_list_of_vms_without_runs_requests_no_states(monkeypatch):
+    shown, started = [], []
+    monkeypatch.setattr(unfinished_runs, "_entries", list)
+    monkeypatch.setattr(unfinished_runs, "_list_overdue_vms", lambda: ["VM 1 should be deleted."])
+    monkeypatch.setattr(unfinished_runs, "Thread", lambda **_: SimpleNamespace(start=lambda: started.append(True)))
+    note = SimpleNamespace(show=lambda content, **_: shown.append(str(content)))
+    monkeypatch.setattr("lk_jupyter.magics._output.live.LiveOutput", lambda _: note)
+    unfinished_runs.list_unfinished_runs(SimpleNamespace(kernel=True))
+    assert shown == ["VM 1 should be deleted."]
+    assert not started
 
 
 def test_a_vm_that_should_be_deleted_is_listed_in_red_with_its_cost(session, vms):

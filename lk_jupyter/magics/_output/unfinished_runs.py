@@ -88,7 +88,8 @@ def list_unfinished_runs(shell: InteractiveShell) -> None:
 
         note = LiveOutput(shell)
         note.show(GoingOn(entries, checked=False, warnings=warnings), now=True)
-        Thread(target=update_states, args=(entries, note), name="lk-going-on", daemon=True).start()
+        if entries:
+            Thread(target=update_states, args=(entries, note), name="lk-going-on", daemon=True).start()
 
 
 def _entries() -> list[JournalEntry]:
