@@ -128,7 +128,8 @@ class Visit:
                         reason = _added(departing, *item, variable)
                         if not (reason or variable in requested):
                             is_new = item[0] == "name" and variable not in NAMELESS and variable != FILES
-                            reason = self._too_large(departing, variable, limit, item[2] if is_new else self)
+                            kind = type(item[2]).__name__ if is_new else ""
+                            reason = self._too_large(departing, variable, limit, kind)
                         if reason:
                             refused[place] = "{} {}".format(name, reason)
                             return None
@@ -137,11 +138,11 @@ class Visit:
                 waiting = [item for token in tokens for item in self._changed_content(digests, token)]
         return departing
 
-    def _too_large(self, departing: Departing, name: str, limit: int | None, new_value: Any) -> str:
-        """Return why a value stays here, or nothing; a large new value gets a handle."""
+    def _too_large(self, departing: Departing, name: str, limit: int | None, kind: str) -> str:
+        """Return why a value stays here, or nothing; a large new value, with the name of its type, gets a handle."""
         size = departing.sizes[name] - departing.gradient_sizes[name]
-        if new_value is not self and self._new_limit is not None and size > self._new_limit:
-            self.handles[name] = type(new_value).__name__, size
+        if kind and self._new_limit is not None and size > self._new_limit:
+            self.handles[name] = kind, size
             return "stays on the machine"
         if limit is None or size <= limit:
             return ""
