@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lk_jupyter.protocol.vm_run import vm_id_in
+from lk_jupyter.runs.follow import Follower
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
-    from lk_jupyter.runs.follow import Follower
     from lk_jupyter.vms.hosted import VmRun
 
 
@@ -33,9 +33,7 @@ def vm_run_in(connection: Connection) -> VmRun | None:
 def follower_class(connection: Connection) -> type[Follower]:
     """Return the class that follows the runs of a connection."""
     if vm_run_in(connection) is None:
-        from lk_jupyter.runs.follow import Follower as Stream  # noqa: PLC0415
-
-        return Stream
+        return Follower
     from lk_jupyter.runs.vm import OffsetFollower  # noqa: PLC0415 (few runs are on VMs)
 
     return OffsetFollower
