@@ -89,10 +89,15 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write a file that only its owner can read, completely or not at all. Raises OSError."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.parent.chmod(0o700)
+    write_private(path, json.dumps(content, indent=2))
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write text as UTF-8 to a file that only its owner can read, completely or not at all. Raises OSError."""
     descriptor, unfinished = tempfile.mkstemp(dir=path.parent)  # readable by its owner only
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=2)
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
         put_in_place(Path(unfinished), path)
     finally:
         with suppress(FileNotFoundError):

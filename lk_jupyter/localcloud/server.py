@@ -16,12 +16,12 @@ from urllib.parse import urlsplit
 
 import uvicorn
 
+from lk_jupyter.config.files import write_private
 from lk_jupyter.errors import LocalCloudError
 from lk_jupyter.localcloud.app import create_app
 from lk_jupyter.localcloud.cloud import Cloud
 from lk_jupyter.localcloud.launch import ADDRESS_FILE, make_private
 from lk_jupyter.localcloud.options import CloudOptions
-from lk_jupyter.localcloud.secret import write_private
 from lk_jupyter.localcloud.strange import UPSTREAM, Strange
 
 _GOODBYE_SECONDS = 3

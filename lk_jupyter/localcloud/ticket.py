@@ -13,7 +13,8 @@ import hmac
 import time
 from pathlib import Path
 
-from lk_jupyter.localcloud.secret import new_secret, write_private
+from lk_jupyter.config.files import write_private
+from lk_jupyter.localcloud.secret import new_secret
 
 TICKET_FILE = "ticket"
 

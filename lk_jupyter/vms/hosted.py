@@ -26,9 +26,9 @@ from pydantic import BaseModel, ConfigDict
 from lk_jupyter.api._endpoint import EXTERNAL
 from lk_jupyter.api.auth import ApiKeyCreate
 from lk_jupyter.api.vms import ENDED_STATES, VM, CreateVMRequest, InstanceSpecs
+from lk_jupyter.config.files import write_private
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import ConnectionFailed, InvalidResponse, LkError, NotFound, UsageError
-from lk_jupyter.localcloud.secret import write_private
 from lk_jupyter.protocol.bucket import checkpoint_key, returned_key
 from lk_jupyter.protocol.parts import SHIPPED, executed_code
 from lk_jupyter.protocol.vm_run import LINK_HOST, PREFIX, SETUP_SECONDS, vm_id_in
@@ -257,7 +257,7 @@ class VmRun:
     def log(self) -> str:
         """Return the complete log; empty if no log was stored."""
         with suppress(OSError):
-            return self._log_path.read_text("utf-8", "replace")
+            return self._log_path.read_bytes().decode("utf-8", "replace")
         return ""
 
     @property

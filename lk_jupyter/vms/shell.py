@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lk_jupyter._extras import library
+from lk_jupyter.config.files import write_private
 from lk_jupyter.errors import ConnectionFailed, LkError
-from lk_jupyter.localcloud.secret import write_private
 from lk_jupyter.vms.ssh import USER, SshEndpoint
 
 if TYPE_CHECKING:

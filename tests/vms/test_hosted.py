@@ -167,6 +167,13 @@ def test_an_installation_that_hangs_ends_with_the_time_of_the_vm(session, vms, m
     assert active_keys(vms) == []
 
 
+def test_the_stored_log_of_a_vm_has_each_sign_of_the_output(session, vms):
+    run = start(session, r"print('10 %\r20 %\r\nü €\r\n')")
+    text = text_of(run.follow())
+    assert text.startswith("10 %\r20 %\r\nü €\r\n")
+    assert hosted.open_run(session, run.execution_id).log() == text
+
+
 @pytest.mark.parametrize("answer", [b"5", b"no JSON"])
 def test_an_abort_deletes_a_vm_that_answers_oddly_while_the_disk_is_full(session, vms, monkeypatch, answer):
     run = start(session, "import time; time.sleep(600)")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fastapi import HTTPException
 
+from lk_jupyter.config.files import write_private
 from lk_jupyter.localcloud.accounts import keys
 from lk_jupyter.localcloud.accounts.attempts import Attempts
 from lk_jupyter.localcloud.accounts.invitations import Invitations
@@ -15,7 +16,6 @@ from lk_jupyter.localcloud.accounts.members import MEMBER, OWNER, RIGHTS, Org, O
 from lk_jupyter.localcloud.accounts.sessions import Sessions, SessionTokens
 from lk_jupyter.localcloud.accounts.totp import Factors
 from lk_jupyter.localcloud.accounts.users import User, Users
-from lk_jupyter.localcloud.secret import write_private
 from lk_jupyter.localcloud.store import Store
 
 KEY_FILE = "api_key"

@@ -8,9 +8,10 @@ from uuid import uuid4
 
 from fastapi import HTTPException
 
+from lk_jupyter.config.files import write_private
 from lk_jupyter.localcloud.accounts.members import Org
 from lk_jupyter.localcloud.clock import now
-from lk_jupyter.localcloud.secret import digest, new_secret, write_private
+from lk_jupyter.localcloud.secret import digest, new_secret
 from lk_jupyter.localcloud.store import Store
 
 _TABLES = """

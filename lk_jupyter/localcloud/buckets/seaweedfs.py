@@ -38,10 +38,10 @@ from xml.sax.saxutils import escape
 
 from fastapi import HTTPException
 
+from lk_jupyter.config.files import write_private
 from lk_jupyter.localcloud.buckets import tls
 from lk_jupyter.localcloud.buckets.deletions import DeletionListener
 from lk_jupyter.localcloud.runs import processes
-from lk_jupyter.localcloud.secret import write_private
 
 REGION = "us-east-1"
 ROLE = "arn:aws:iam::role/Storage"

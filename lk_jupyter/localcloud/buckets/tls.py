@@ -6,7 +6,7 @@ import ipaddress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from lk_jupyter.localcloud.secret import write_private
+from lk_jupyter.config.files import write_private
 
 _NAME = "local-cloud"
 _DAYS = 3650

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from lk_jupyter.config.files import write_private
 from lk_jupyter.localcloud.clock import now
 from lk_jupyter.localcloud.errors import invalid
 from lk_jupyter.localcloud.runs import registry
@@ -22,7 +23,6 @@ from lk_jupyter.localcloud.runs.image_run import POLL_SECONDS, addresses, has_st
 from lk_jupyter.localcloud.runs.live_run import ProcessRun
 from lk_jupyter.localcloud.runs.outcome import COMPLETED, Ended, RunOutcome
 from lk_jupyter.localcloud.runs.output import STDERR, STDOUT
-from lk_jupyter.localcloud.secret import write_private
 
 _READ_BYTES = 1 << 16
 _FIELD = "compose_file_code"

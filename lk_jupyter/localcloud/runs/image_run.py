@@ -6,6 +6,7 @@ import asyncio
 import re
 from typing import Any
 
+from lk_jupyter.config.files import write_private
 from lk_jupyter.localcloud.billing.catalogue import is_gpu
 from lk_jupyter.localcloud.clock import now
 from lk_jupyter.localcloud.errors import invalid
@@ -14,7 +15,6 @@ from lk_jupyter.localcloud.runs.engine import GRACE_SECONDS, Engine, run_label, 
 from lk_jupyter.localcloud.runs.live_run import ProcessRun
 from lk_jupyter.localcloud.runs.outcome import Ended, RunOutcome, exit_outcome
 from lk_jupyter.localcloud.runs.processes import RUN_ID_VARIABLE
-from lk_jupyter.localcloud.secret import write_private
 
 POLL_SECONDS = 0.05
 _NOT_STARTED = {"created", "configured", "initialized"}

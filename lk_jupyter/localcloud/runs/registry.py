@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lk_jupyter.config.files import write_private
 from lk_jupyter.localcloud.errors import invalid
 from lk_jupyter.localcloud.runs.outcome import Ended, RunOutcome, missing
-from lk_jupyter.localcloud.secret import write_private
 
 Execute = Callable[[Sequence[str], Mapping[str, str]], Awaitable[tuple[int, str]]]
 

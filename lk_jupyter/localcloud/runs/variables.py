@@ -11,8 +11,8 @@ from uuid import uuid4
 
 from fastapi import HTTPException
 
+from lk_jupyter.config.files import write_private
 from lk_jupyter.localcloud.clock import now
-from lk_jupyter.localcloud.secret import write_private
 from lk_jupyter.localcloud.store import Store
 
 if TYPE_CHECKING:

@@ -18,9 +18,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lk_jupyter.config.files import write_private
 from lk_jupyter.localcloud.options import CloudOptions
 from lk_jupyter.localcloud.runs import processes
-from lk_jupyter.localcloud.secret import write_private
 from lk_jupyter.localcloud.vms.machines import ADDRESS, Machine, Machines
 
 if TYPE_CHECKING:
