@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 from lk_jupyter.api.execution import is_final
 from lk_jupyter.api.states import state_label
 from lk_jupyter.errors import LkError, UsageError
-from lk_jupyter.protocol.frames import SCALARS, SHOWN, Frame, words_of
+from lk_jupyter.protocol.frames import SHOWN, Frame, words_of
 from lk_jupyter.runs.history.diff import Side, read_side
 from lk_jupyter.runs.reader import RunReader
 from lk_jupyter.runs.run import Run
-from lk_jupyter.text.scalars import Curve, ScalarParser
+from lk_jupyter.text.scalars import Curve
 from lk_jupyter.text.secrets import COLOUR, LineRedactor, redact
 from lk_jupyter.text.terminal import TerminalText, plain
 
@@ -72,7 +72,7 @@ def render_run(connection: Connection, name: str) -> str:
     environment = [(name, value) for name, value in side.facts.items() if value and name not in summarized]
     parts = [
         _facts([*summary, ("Id", run.execution_id)]),
-        _section("Curves", _charts(output.curves)),
+        _section("Curves", _charts(side.curves)),
         _section("Figures", _figures(output.figures)),
         _section("Code", _preformatted(side.code)),
         _section("Environment", _facts(environment)),
@@ -82,17 +82,11 @@ def render_run(connection: Connection, name: str) -> str:
 
 
 class _Output:
-    """The output of a run: log lines, figures in their last state, and printed numbers."""
+    """The output of a run: log lines, and figures in their last state."""
 
     def __init__(self) -> None:
-        self.scalars = ScalarParser()
         self._text = TerminalText()
         self._figures: list[tuple[str, dict[str, Any]]] = []
-
-    @property
-    def curves(self) -> list[Curve]:
-        """The numbers that the run repeats."""
-        return list(self.scalars.curves)
 
     @property
     def figures(self) -> list[dict[str, Any]]:
@@ -112,14 +106,10 @@ class _Output:
         """Add the next part of the output."""
         if isinstance(item, Frame) and item.kind == "clear":
             self._figures.clear()
-        elif isinstance(item, Frame) and item.kind == SCALARS:
-            self.scalars.add_points(item.payload)
         elif isinstance(item, Frame) and item.kind in SHOWN:
             self._add_figure(item.payload)
         else:
-            text = item if isinstance(item, str) else words_of(item)
-            self._text.feed(text)
-            self.scalars.feed(text)
+            self._text.feed(item if isinstance(item, str) else words_of(item))
 
     def _add_figure(self, payload: dict[str, Any]) -> None:
         """Add an output, or replace the output with the same id."""
@@ -141,7 +131,6 @@ def _read_output(run: Run) -> _Output:
             output.add(_complete(run, item))
     for item in reader.split("", is_last=True):
         output.add(_complete(run, item))
-    output.scalars.end()
     return output
 
 
