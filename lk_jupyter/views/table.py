@@ -241,9 +241,9 @@ def show_as_grid(frame: Any, html_only: Sequence[str] = ()) -> Any:
 
 
 def _grid_bundle(frame: Any, html_only: Sequence[str]) -> dict[str, str]:
-    text_view = frame_table(frame.drop(columns=list(html_only), errors="ignore"))
-    text = text_view.text(terminal_columns() or _COLUMNS)
-    return {"text/plain": text, "text/html": frame_table(frame)._repr_html_()}
+    view = frame_table(frame)
+    text_view = frame_table(frame.drop(columns=list(html_only), errors="ignore")) if html_only else view
+    return {"text/plain": text_view.text(terminal_columns() or _COLUMNS), "text/html": view._repr_html_()}
 
 
 def frame_table(frame: Any) -> Table:
