@@ -146,7 +146,7 @@ def _machine(member: FanOutMember) -> str:
 def _cells(member: FanOutMember, ranking: Ranking, *, has_machine: bool) -> tuple[str, ...]:
     state, silence, number = _state(member), _silence(member), member.plan.number
     share = "" if member.progress is None or state != "running" else f" {member.progress:.0%}"
-    result = next(result for result in ranking.results if result.number == number)
+    result = ranking.by_number[number]
     return (
         str(number),
         *([_machine(member)] if has_machine else []),

@@ -33,6 +33,7 @@ class Ranking:
         self.scores = fan.scores
         self.members = {member.plan.number: member for member in fan.members}
         self.results = rank([_result(member, self.scores) for member in fan.members], self.scores)
+        self.by_number = {result.number: result for result in self.results}
         self.labels = best_labels(self.results, self.scores)
         self.curves = {number: _by_name(member) for number, member in self.members.items()}
         curve_names = dict.fromkeys(name for curves in self.curves.values() for name in curves)
@@ -58,8 +59,7 @@ class Ranking:
         number = member.plan.number
         most = max(10, min(MOST_POINTS, _ALL_POINTS // max(1, len(self.members) * len(self.names))))
         curves = [curve for name in self.names if (curve := self.curve(number, name))]
-        result = next(result for result in self.results if result.number == number)
-        score = result.scores.get(self.scores[0].name) if self.scores else None
+        score = self.by_number[number].scores.get(self.scores[0].name) if self.scores else None
         return {
             "number": number,
             "values": {name: str(value) for name, value in member.plan.values.items()},
