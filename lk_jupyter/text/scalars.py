@@ -64,89 +64,24 @@ _STRONG |= {"gnorm", "psnr", "ssim", "fid", "inertia"}
 _WEAK = {"err", "error", "score", "precision", "recall", "map", "map50", "r2", "kl", "entropy", "wer", "cer", "norm"}
 _WEAK |= {"l1", "l2", "return", "objective", "obj", "fitness", "likelihood"}
 
-#: Parts of names whose numbers are times, sizes, places or versions.
-_NOT_A_MEASURE = {
-    "time",
-    "times",
-    "elapsed",
-    "took",
-    "duration",
-    "seconds",
-    "second",
-    "secs",
-    "sec",
-    "eta",
-    "remaining",
-}
-_NOT_A_MEASURE |= {
-    "size",
-    "memory",
-    "mem",
-    "ram",
-    "cpu",
-    "gpu",
-    "load",
-    "average",
-    "port",
-    "pid",
-    "version",
-    "ver",
-    "v",
-}
-_NOT_A_MEASURE |= {
-    "billed",
-    "balance",
-    "credits",
-    "tax",
-    "fee",
-    "price",
-    "cost",
-    "amount",
-    "total",
-    "speed",
-    "ttl",
-    "timeout",
-    "offset",
-    "uptime",
-    "latency",
-    "bytes",
-}
-_NOT_A_MEASURE |= {"temp", "temperature", "freq", "mhz", "ghz", "width", "height", "x", "y", "z", "lat", "lon", "id"}
-_NOT_A_MEASURE |= {"line", "row", "col", "column", "index", "count", "num", "n", "date", "day", "year", "month", "hour"}
-_NOT_A_MEASURE |= {"build", "release", "python", "from", "to", "at", "in", "on", "of", "real", "user", "sys", "wall"}
-_NOT_A_MEASURE |= {
-    "rate",
-    "usage",
-    "used",
-    "free",
-    "disk",
-    "swap",
-    "page",
-    "progress",
-    "percent",
-    "coverage",
-    "rx",
-    "tx",
-}
-_NOT_A_MEASURE |= {"seed", "exit", "code", "status", "weight", "age", "length", "len", "depth", "delay", "interval"}
-_NOT_A_MEASURE |= {"max", "min", "avg", "mean", "std", "stddev", "mdev", "rtt", "jitter", "throughput", "qps", "rps"}
-_NOT_A_MEASURE |= {
-    "runtime",
-    "power",
-    "fan",
-    "voltage",
-    "battery",
-    "volume",
-    "distance",
-    "level",
-    "ratio",
-    "speedup",
-    "scale",
-}
+#: Parts of names whose numbers are counts, times, sizes, places or versions.
+_NOT_A_MEASURE = _COUNTS | {"time", "times", "elapsed", "took", "duration", "seconds", "second", "secs", "sec", "eta"}
+_NOT_A_MEASURE |= {"remaining", "size", "memory", "mem", "ram", "cpu", "gpu", "load", "average", "port", "pid"}
+_NOT_A_MEASURE |= {"version", "ver", "v", "billed", "balance", "credits", "tax", "fee", "price", "cost", "amount"}
+_NOT_A_MEASURE |= {"total", "speed", "ttl", "timeout", "offset", "uptime", "latency", "bytes", "temp", "temperature"}
+_NOT_A_MEASURE |= {"freq", "mhz", "ghz", "width", "height", "x", "y", "z", "lat", "lon", "id", "line", "row", "col"}
+_NOT_A_MEASURE |= {"column", "index", "count", "num", "n", "date", "day", "year", "month", "hour", "build", "release"}
+_NOT_A_MEASURE |= {"python", "from", "to", "at", "in", "on", "of", "real", "user", "sys", "wall", "rate", "usage"}
+_NOT_A_MEASURE |= {"used", "free", "disk", "swap", "page", "progress", "percent", "coverage", "rx", "tx", "seed"}
+_NOT_A_MEASURE |= {"exit", "code", "status", "weight", "age", "length", "len", "depth", "delay", "interval", "max"}
+_NOT_A_MEASURE |= {"min", "avg", "mean", "std", "stddev", "mdev", "rtt", "jitter", "throughput", "qps", "rps"}
+_NOT_A_MEASURE |= {"runtime", "power", "fan", "voltage", "battery", "volume", "distance", "level", "ratio", "speedup"}
+_NOT_A_MEASURE |= {"scale"}
 
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _PARTS = re.compile(r"[^a-z0-9]+")
 _CELLS = re.compile(r"[ \t|│]{2,}|\t|[|│]")
+_FIRST_CELL = re.compile(r"[\s|│]*([a-z_]+)(?![^\s|│])", re.IGNORECASE)
 
 
 @dataclass
@@ -193,8 +128,8 @@ class Curve:
         values = [self.values[place] for place in places]
         return {
             "name": self.name,
-            "steps": [_short(self.steps[place]) for place in places],
-            "values": [_short(value) if math.isfinite(value) else None for value in values],
+            "steps": [_round_value(self.steps[place]) for place in places],
+            "values": [_round_value(value) if math.isfinite(value) else None for value in values],
         }
 
 
@@ -317,26 +252,25 @@ class ScalarParser:
         return curve
 
     def _read_line(self, line: str, time: float) -> None:
-        if not line or not _HAS_DIGIT.search(line):
-            if line:
-                self._read_heading(line)
+        if not _HAS_DIGIT.search(line):
+            self._read_heading(line)
             return
         line = _CONTROL.sub("", line) if "\x1b" in line else line
-        pairs = list(_PAIR.finditer(line))
-        ratios = [pair for pair in pairs if pair["divisor"] and _name_kind(pair["name"].strip()) == _STRONGLY]
-        step = self._read_step(line, time, {pair.start("number") for pair in ratios})
+        pairs = [(pair, _name_kind(pair["name"].strip())) for pair in _PAIR.finditer(line)]
+        ratios = {pair.start("number") for pair, kind in pairs if kind == _STRONGLY and pair["divisor"]}
+        step = self._read_step(line, time, ratios)
         if self._columns and self._read_row(line, time):
             return
-        is_training = self._step is not None or any(_name_kind(pair["name"].strip()) == _STRONGLY for pair in pairs)
-        for pair in pairs:
-            self._take(pair, step, time, is_training=is_training)
+        is_training = self._step is not None or any(kind == _STRONGLY for _, kind in pairs)
+        for pair, kind in pairs:
+            if kind != _NEVER and (kind != _UNKNOWN or is_training):
+                self._read_pair(pair, kind, step, time)
         self._read_heading(line)
 
-    def _take(self, match: re.Match[str], step: float | None, time: float, *, is_training: bool) -> None:
-        name, text = match["name"].strip(), match["number"]
-        kind = _name_kind(name)
+    def _read_pair(self, match: re.Match[str], kind: int, step: float | None, time: float) -> None:
+        text = match["number"]
         is_fraction = any(sign in text for sign in ".eEdD") and text[-1] != "f"
-        if kind == _NEVER or (kind == _UNKNOWN and (match["percent"] or not is_training)):
+        if kind == _UNKNOWN and match["percent"]:
             return
         if not match["gap"].strip(" \t").startswith((":", "=")) and (
             kind == _UNKNOWN or (kind == _WEAKLY and not is_fraction)
@@ -347,7 +281,7 @@ class ScalarParser:
             if kind != _STRONGLY or not float(match["divisor"]) >= value >= 0:
                 return
             value, is_fraction = value / max(1.0, float(match["divisor"])), True
-        self._store(name, value, step, time, is_fraction=is_fraction)
+        self._store(match["name"].strip(), value, step, time, is_fraction=is_fraction)
 
     def _store(self, name: str, value: float, step: float | None, time: float, *, is_fraction: bool) -> None:
         curve = None if self._has_gap and step is None and self._step is None else self._curve(name)
@@ -378,11 +312,11 @@ class ScalarParser:
                 place, total = float(groups[0]), float(groups[1])
             elif place is None:
                 place = float(groups[0])
-        step = self._joined(place, total, has_epoch=epoch is not None)
+        step = self._combine_counts(place, total, has_epoch=epoch is not None)
         self._step = step if step is not None else self._step
         return step
 
-    def _joined(self, place: float | None, total: float | None, *, has_epoch: bool) -> float | None:
+    def _combine_counts(self, place: float | None, total: float | None, *, has_epoch: bool) -> float | None:
         """Return one count for the epoch and the place within the epoch."""
         if place is None:
             return self._epoch if has_epoch else None
@@ -392,6 +326,9 @@ class ScalarParser:
 
     def _read_heading(self, line: str) -> None:
         """Remember the columns of a table that counts epochs or iterations and has a measure."""
+        first = _FIRST_CELL.match(line)
+        if not first or first[1].lower() not in _COUNTS:
+            return
         cells = [cell for cell in _CELLS.split(line.strip()) if cell.strip()]
         names = [cell.strip() for cell in cells]
         if len(names) < 2:
@@ -418,7 +355,7 @@ class ScalarParser:
         return True
 
 
-def _short(value: float) -> float:
+def _round_value(value: float) -> float:
     """Return a number with as many digits as a plot shows."""
     return int(value) if value == int(value) and abs(value) < 1e15 else float(f"{value:.6g}")
 
@@ -448,7 +385,7 @@ def _classify(name: str) -> int:
         return _STRONGLY
     if _WEAK.intersection(parts):
         return _WEAKLY
-    return _NEVER if (_NOT_A_MEASURE | _COUNTS).intersection((parts[0], parts[-1])) else _UNKNOWN
+    return _NEVER if _NOT_A_MEASURE.intersection((parts[0], parts[-1])) else _UNKNOWN
 
 
 def _is_curve(curve: Curve) -> bool:
