@@ -213,6 +213,11 @@ class ScalarParser:
             if match.end() < len(self._pending):
                 self.rate.add(int(match[1]), int(match[2]), time)
 
+    def feed_end(self, text: str, time: float = math.nan) -> None:
+        """Read the end of a log after a part that is left out, without the lines that aren't complete."""
+        self._pending = ""
+        self.feed("".join(_LINE_ENDS.split(text, 1)[1:]), time)
+
     def skip(self) -> None:
         """Forget the line that isn't complete, as the text after the line is left out.
 

@@ -70,7 +70,10 @@ class ObserverGroup:
     def tick(self, run: Run, seconds: float | None, text: str) -> list[str]:
         """Return the facts of all observers, after reading the numbers in the new text."""
         self._seconds = self._seconds if seconds is None else seconds
-        self.scalars.feed(text[-_READ_LENGTH:], self._seconds)
+        if len(text) >= _READ_LENGTH:  # of so much text, only the end arrives
+            self.scalars.feed_end(text[-_READ_LENGTH:], self._seconds)
+        else:
+            self.scalars.feed(text, self._seconds)
         return self._all("tick", run, seconds, text)
 
     def saw(self, frame: Frame) -> None:

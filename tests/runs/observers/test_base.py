@@ -70,3 +70,14 @@ def test_a_companion_is_called_only_for_what_it_handles(monkeypatch):
     assert company.tick(RUN, 1, "") == ["1 s", ""]
     assert company.ended(RUN, "end") == [Notice("end", WARNING)]
     assert called == []
+
+
+def test_a_number_is_not_joined_from_both_sides_of_text_that_was_left_out():
+    observers = ObserverGroup()
+    flood = "77\r" * 50_000 + "loss: 0.2\n"
+    for text in (flood, flood[-(1 << 17) :]):  # the display of a run cuts a flood, too
+        observers.tick(RUN, 1, "loss: 0.5\nloss: 0.4\nloss: 0.3")
+        observers.tick(RUN, 2, text)
+    observers.ended(RUN, "end")
+    [curve] = observers.scalars.curves
+    assert curve.values == [0.5, 0.4, 0.2, 0.5, 0.4, 0.2]
