@@ -98,13 +98,23 @@ def best_labels(outcomes: Sequence[MemberResult], scores: Sequence[Score]) -> di
         *((f"best {score.name}", _weights(completed, score)) for score in scores),
     ]
     marks: dict[int, list[str]] = {outcome.number: [] for outcome in outcomes}
+    for words, weights in figures:
+        if (number := _find_first(completed, weights)) is not None:
+            marks[number].append(words)
+    return marks
+
+
+def best_number(outcomes: Sequence[MemberResult], score: Score) -> int | None:
+    """Return the number of the completed run with the best score, of equal runs the cheapest; None without a score."""
+    completed = [outcome for outcome in outcomes if outcome.completed]
+    return _find_first(completed, _weights(completed, score))
+
+
+def _find_first(completed: Sequence[MemberResult], weights: Mapping[int, float]) -> int | None:
+    """Return the number of the run with the highest weight, of equal runs the cheapest; None without weights."""
     cost = {o.number: float(o.cost if o.cost is not None else math.inf) for o in completed}
     seconds = {o.number: math.inf if o.seconds is None else o.seconds for o in completed}
-    for words, by_number in figures:
-        ranked = sorted(by_number, key=lambda number: (-by_number[number], cost[number], seconds[number]))
-        if ranked:  # of equal runs, the cheapest
-            marks[ranked[0]].append(words)
-    return marks
+    return min(weights, key=lambda number: (-weights[number], cost[number], seconds[number]), default=None)
 
 
 def rank(outcomes: Sequence[MemberResult], scores: Sequence[Score]) -> list[MemberResult]:

@@ -27,7 +27,7 @@ from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol.notice import Notice
 from lk_jupyter.runs.abort import let_go_at
 from lk_jupyter.runs.clock import Bill, next_second
-from lk_jupyter.runs.fanout.comparison import MemberResult, best_labels, build_table
+from lk_jupyter.runs.fanout.comparison import MemberResult, best_number, build_table
 from lk_jupyter.runs.fanout.member import LOST, NOT_STARTED, REFUSED, STARTED, SUBMITTING, FanOutMember
 from lk_jupyter.runs.fanout.plan import MAX_RUNS, RunPlan, prepare_plans
 from lk_jupyter.runs.fanout.score import Score
@@ -258,12 +258,8 @@ class FanOut:
 
     def best(self) -> Run | None:
         """Return the completed run with the best score, of equal runs the cheapest; None without a score."""
-        outcomes, scores = self.outcomes(), self.scores
-        labels = best_labels(outcomes, scores[:1])
-        best = [
-            outcome.number for outcome in outcomes if any(label.startswith("best ") for label in labels[outcome.number])
-        ]
-        return next((member.run for member in self.members if member.plan.number in best), None)
+        number = next((best_number(self.outcomes(), score) for score in self.scores[:1]), None)
+        return next((member.run for member in self.members if member.plan.number == number), None)
 
     def curves(self) -> Any:
         """Return the numbers that the runs have printed repeatedly or logged so far.
