@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cached_property
@@ -32,18 +31,12 @@ from lk_jupyter.protocol.frames import (
     words_of,
 )
 from lk_jupyter.protocol.offloaded import STORED, fetch_content
-from lk_jupyter.text.scalars import ScalarParser
+from lk_jupyter.serverext.curves import CurveReader
 from lk_jupyter.text.secrets import LineRedactor, redact_payload
 from lk_jupyter.text.terminal import TerminalText
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
-
-#: Points of a curve in a page, and seconds between two events with curves.
-_MOST_POINTS, _CURVES_PACE = 500, 2.0
-
-#: Seconds for reading numbers, in total and as a share of the time since; characters that are read after skipped text.
-_READ_SECONDS, _READ_SHARE, _READ_LENGTH = 0.2, 0.05, 1 << 16
 
 #: Characters of a log per read.
 _PIECE = 1 << 16
@@ -56,12 +49,7 @@ class OutputsHandler:
         self._client = client
         self._execution_id = execution_id
         self._splitter: Splitter | None = None  # created on demand: reading the nonce may take a request
-        self._scalars = ScalarParser(_MOST_POINTS)
-        self._curves_revision = 0
-        self._curves_time = 0.0
-        self._opened = time.monotonic()
-        self._read_seconds = 0.0
-        self._unread = ""
+        self._curves = CurveReader()
 
     def feed(self, text: str) -> list[str | dict[str, Any]]:
         """Feed a chunk and return the completed events, in order."""
@@ -100,39 +88,14 @@ class OutputsHandler:
 
     def _events(self, items: list[str | Frame], *, is_last: bool = False) -> list[str | dict[str, Any]]:
         events = [item if isinstance(item, str) else self._event(item) for item in items]
-        text = "".join(event for event in events if isinstance(event, str))
-        for start in range(0, len(text), _READ_LENGTH):
-            self._read_numbers(text[start : start + _READ_LENGTH])
+        self._curves.feed("".join(event for event in events if isinstance(event, str)))
         if is_last:
-            self._scalars.feed(self._unread)
-            self._scalars.end()
-        return [*events, *self._new_curves(is_last=is_last)]
-
-    def _read_numbers(self, text: str) -> None:
-        """Read the numbers of the log; of a log that arrives faster than it can be read, only its start and its end."""
-        start = time.monotonic()
-        if self._read_seconds > _READ_SECONDS + _READ_SHARE * (start - self._opened):
-            self._unread += text
-            if len(self._unread) > _READ_LENGTH:
-                self._scalars.skip()
-                self._unread = self._unread[-_READ_LENGTH:].partition("\n")[2]
-            return
-        self._scalars.feed(self._unread + text)
-        self._unread = ""
-        self._read_seconds += time.monotonic() - start
-
-    def _new_curves(self, *, is_last: bool) -> list[dict[str, Any]]:
-        """Return an event with all curves if they have changed, now and then."""
-        is_due = is_last or time.monotonic() - self._curves_time >= _CURVES_PACE
-        if self._scalars.revision == self._curves_revision or not is_due:
-            return []
-        self._curves_revision, self._curves_time = self._scalars.revision, time.monotonic()
-        curves = self._scalars.curves
-        return [{"curves": [curve.content() for curve in curves]}] if curves else []
+            self._curves.end()
+        return [*events, *self._curves.events(is_last=is_last)]
 
     def _event(self, frame: Frame) -> str | dict[str, Any]:
         if frame.kind == SCALARS:
-            self._scalars.add_points(frame.payload)
+            self._curves.add_points(frame.payload)
         if frame.kind == STORED and self._splitter:
             frame = fetch_content(self._read, self._splitter.nonce, frame)
         return {"shown": {"kind": frame.kind, **frame.payload}} if frame.kind in SHOWN else words_of(frame)
