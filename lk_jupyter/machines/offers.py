@@ -153,10 +153,10 @@ def cheapest(offers: Sequence[MachineOffer], need: MachineFilter) -> MachineOffe
 def cheapest_first(offers: Sequence[MachineOffer], need: MachineFilter) -> list[MachineOffer]:
     """Return the machines that fit, are allowed and are available, the cheapest first. Raises UsageError for none."""
     needed = MachineFilter(need.memory_gib, need.price, available=True, text=need.text)
-    priced = [offer for offer in filter_offers(offers, needed) if offer.price_per_hour is not None]
-    if not priced:
+    matches = sort_by_price(filter_offers(offers, needed))
+    if not matches:
         raise UsageError(_explain_no_match(offers, need))
-    return sort_offers(priced)
+    return matches
 
 
 def nearest_matches(offers: Sequence[MachineOffer], need: MachineFilter) -> list[tuple[MachineOffer, str]]:
