@@ -65,8 +65,6 @@ def start_on_vm(connection: Connection, bundle: Bundle) -> StreamingStartRespons
     script = own_name(request.file_name or bundle.source.file_name, bundle.token)
     request = use_separate_folder(request.model_copy(update={"file_name": script}), bundle.token)
     facts = request.model_dump(mode="json", include={"file_name", "run_name", "labels", "metadata"})
-    run = VmRun.rent(connection, bundle.vm_offer, bundle.token, bundle.timeout, facts)
-    keep_run(connection, run)
     files = json.loads(request.import_files or "{}")
     job = {
         "files": {**files, script: request.code},
@@ -74,5 +72,7 @@ def start_on_vm(connection: Connection, bundle: Bundle) -> StreamingStartRespons
         "requirements": request.requirements_content,
         "timeout": bundle.timeout,
     }
+    run = VmRun.rent(connection, bundle.vm_offer, bundle.token, bundle.timeout, facts)
+    keep_run(connection, run)
     run.start(job, has_key=has_key(bundle))
     return StreamingStartResponse(execution_id=run.execution_id, status="pending", streaming_url="")
