@@ -8,7 +8,6 @@ import re
 import time
 from decimal import Decimal
 from operator import itemgetter
-from pathlib import Path
 
 import pytest
 from conftest import for_each
@@ -27,7 +26,7 @@ from lk_jupyter.inference import deploy
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.vms import vms
 from lk_jupyter.vms.offers import VmShape, choose_offer, list_offers
-from lk_jupyter.vms.ssh import PublicKey, SshEndpoint
+from lk_jupyter.vms.ssh import SshEndpoint
 
 NAMES = sorted(path.stem for path in RECORDED.glob("*.json"))
 EXCHANGES = [(f"{name} {number}", row) for name in NAMES for number, row in enumerate(recorded(name))]
@@ -95,9 +94,7 @@ def test_a_vm_is_rented_waited_for_reached_and_deleted(replayed):
     with pytest.raises(UsageError, match="isn't sold as spot"):
         choose_offer(list_offers(client.vms.availability()), VmShape("l40s", 1, "spot"))
     assert [each.free for each in list_offers(client.vms.availability()) if each.instance_type == "spot"] == [False] * 4
-    request = vms.request_for(
-        VmShape("a100", 2), PublicKey(Path("id.pub"), "ssh-ed25519 AAAA"), "train", [], move=False
-    )
+    request = vms.request_for(VmShape("a100", 2), "ssh-ed25519 AAAA", "train", [], move=False)
     with pytest.raises(ServerError, match="Nothing was rented or charged"):
         vms.create_once(client, request, offer)
     with pytest.raises(BadRequest, match="Valid options"):

@@ -68,7 +68,7 @@ from lk_jupyter.views import run as views
 from lk_jupyter.views.run import receipt_facts
 from lk_jupyter.vms import vms
 from lk_jupyter.vms.offers import VmShape, choose_offer, list_offers
-from lk_jupyter.vms.ssh import PublicKey, SshEndpoint
+from lk_jupyter.vms.ssh import SshEndpoint
 
 ID = IDS[0]
 LOST = ()
@@ -141,7 +141,7 @@ def test_a_container_whose_start_is_not_answered_is_found_by_its_name(cloud, con
 def rent(connected, name="train"):
     wish = VmShape("a100", 2, "on-demand", None)
     offer = choose_offer(list_offers(connected.client.vms.availability()), wish)
-    request = vms.request_for(wish, PublicKey(Path("id.pub"), "ssh-ed25519 AAAA"), name, [], move=False)
+    request = vms.request_for(wish, "ssh-ed25519 AAAA", name, [], move=False)
     return vms.create_once(connected.client, request, offer)
 
 

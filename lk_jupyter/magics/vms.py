@@ -117,7 +117,7 @@ def _create(options: CreateVmOptions, shell: InteractiveShell) -> None:
     refuse_over_budget(session, CostRequest(f"{offer} in its first hour", offer.per_hour))  # before the question
     if not is_sure(options, f"Rent {offer} until you delete it?", "Nothing was rented."):
         return
-    request = vm.request_for(wish, key, options.name, volumes, move=options.move)
+    request = vm.request_for(wish, key.line, options.name, volumes, move=options.move)
     name = request.display_name
     with advise_on_interrupt(
         f"VM {name!r} may exist and be billed. Check: %lk_vm list. Delete it: %lk_vm delete {name}"

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from lk_jupyter.api._client import Client
     from lk_jupyter.api.inference import DedicatedModel
-    from lk_jupyter.api.vms import InstanceType
     from lk_jupyter.connection.connection import Connection
     from lk_jupyter.serverext.models import NewKey, RentRequest
     from lk_jupyter.vms.offers import VmOffer
@@ -104,7 +103,7 @@ def _list_vms(client: Client) -> dict[str, Any]:
 
 def _rent_vm(connection: Connection, request: RentRequest) -> dict[str, str]:
     from lk_jupyter.vms import vms  # noqa: PLC0415
-    from lk_jupyter.vms.offers import VmShape, list_offers  # noqa: PLC0415
+    from lk_jupyter.vms.offers import list_offers  # noqa: PLC0415
     from lk_jupyter.vms.ssh import find_key, list_public_keys, make_key  # noqa: PLC0415
 
     client = connection.client
@@ -112,10 +111,8 @@ def _rent_vm(connection: Connection, request: RentRequest) -> dict[str, str]:
     offer = offers.get(request.offer)
     _check_price(request, offer.per_hour if offer else None)
     assert offer is not None  # noqa: S101 (a price was checked)
-    instance_type: InstanceType = "spot" if offer.instance_type == "spot" else "on-demand"
     key = find_key() if list_public_keys() else make_key()
-    shape = VmShape(offer.profile, offer.count, instance_type)
-    created = vms.create_once(client, vms.request_for(shape, key, None, [], move=False), offer)
+    created = vms.create_once(client, vms.request_for(offer.shape, key.line), offer)
     return {"id": created.vm_id, "name": created.display_name or created.vm_id}
 
 

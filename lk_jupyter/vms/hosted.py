@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict
 
 from lk_jupyter.api._endpoint import EXTERNAL
 from lk_jupyter.api.auth import ApiKeyCreate
-from lk_jupyter.api.vms import ENDED_STATES, VM, CreateVMRequest, InstanceSpecs
+from lk_jupyter.api.vms import ENDED_STATES, VM
 from lk_jupyter.config.files import write_private
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import ConnectionFailed, InvalidResponse, LkError, NotFound, UsageError
@@ -34,7 +34,7 @@ from lk_jupyter.protocol.parts import SHIPPED, executed_code
 from lk_jupyter.protocol.vm_run import LINK_HOST, PREFIX, SETUP_SECONDS, vm_id_in
 from lk_jupyter.vms.offers import VmOffer
 from lk_jupyter.vms.shell import CommandStream, HostKeyChanged, VmShell, key_pair
-from lk_jupyter.vms.vms import create_once, poll_states
+from lk_jupyter.vms.vms import create_once, normalize_id, poll_states, request_for
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
@@ -140,16 +140,10 @@ class VmRun:
         cls, connection: Connection, offer: VmOffer, token: str, seconds: float, request: Mapping[str, Any]
     ) -> VmRun:
         """Rent a VM for a run of this many seconds. Raises ServerError without capacity, OutcomeUnknown."""
-        order = CreateVMRequest(
-            user_public_key=key_pair(_folder() / "ssh_key"),
-            hardware_profile=offer.profile,
-            instance_specs=InstanceSpecs(gpu_count=offer.count),
-            instance_type="spot" if offer.instance_type == "spot" else "on-demand",
-            display_name=NAME_PREFIX + token[:12],
-        )
+        order = request_for(offer.shape, key_pair(_folder() / "ssh_key"), NAME_PREFIX + token[:12])
         vm = create_once(connection.client, order, offer)
         facts = VmFacts(
-            vm_id=vm.vm_id.replace("-", "").lower(),
+            vm_id=normalize_id(vm.vm_id),
             token=token,
             base_url=connection.base_url,
             machine=f"vm.{offer.profile}",
@@ -432,7 +426,7 @@ def delete_vm(connection: Connection, vm_id: str) -> Decimal | None:
         except (LkError, InvalidResponse) as error:
             problem = error
         with suppress(LkError):
-            rows = [vm for vm in connection.client.vms.list() if vm.vm_id.replace("-", "").lower() == vm_id]
+            rows = [vm for vm in connection.client.vms.list() if normalize_id(vm.vm_id) == vm_id]
             if all(vm.status in ENDED_STATES for vm in rows or [_read_vm(connection, vm_id)]):
                 return next((vm.croesus_billed or vm.billed for vm in rows), None)
         time.sleep(min(0.2 * 2**attempt, _DELETE_PAUSE))

@@ -40,6 +40,11 @@ class VmOffer:
         return f"{several}{hardware_label(self.profile)}{spot} at {self.per_hour:.2f} credits/h"
 
     @property
+    def shape(self) -> VmShape:
+        """Return the shape without the price."""
+        return VmShape(self.profile, self.count, "spot" if self.instance_type == "spot" else "on-demand")
+
+    @property
     def line(self) -> str:
         """Return the options that request this shape."""
         count = f" --count {self.count}" if self.count > 1 else ""

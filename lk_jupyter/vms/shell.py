@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Seconds for a connection, for a command without an answer, and between two signs of life.
+#: Seconds for a connection, for a command, and between two signs of life.
 CONNECT_SECONDS, COMMAND_SECONDS, ALIVE_SECONDS = 15.0, 120.0, 15.0
 
 _PIECE = 65536
@@ -70,9 +70,9 @@ class VmShell:
         self._connection: asyncssh.SSHClientConnection | None = None
         self._lock: asyncio.Lock | None = None
 
-    def run(self, command: str, data: bytes = b"", seconds: float = COMMAND_SECONDS) -> bytes:
+    def run(self, command: str, data: bytes = b"") -> bytes:
         """Run a command with this input and return its output. Raises ConnectionFailed, also for an exit code."""
-        return _wait(self._run(command, data, seconds), self._endpoint)
+        return _wait(self._run(command, data), self._endpoint)
 
     def stream(self, command: str) -> CommandStream:
         """Run a command, and return its output as it arrives."""
@@ -84,11 +84,11 @@ class VmShell:
         if connection:
             _loop().call_soon_threadsafe(connection.abort)
 
-    async def _run(self, command: str, data: bytes, seconds: float) -> bytes:
+    async def _run(self, command: str, data: bytes) -> bytes:
         connection = await self._connect()
         process = await connection.create_process(command, encoding=None)
         try:
-            output, errors = await asyncio.wait_for(process.communicate(data), seconds)
+            output, errors = await asyncio.wait_for(process.communicate(data), COMMAND_SECONDS)
         finally:
             process.close()
         if process.exit_status:
@@ -143,7 +143,6 @@ class CommandStream:
     def __init__(self, process: asyncssh.SSHClientProcess[bytes], endpoint: SshEndpoint) -> None:
         self._process = process
         self._endpoint = endpoint
-        self.is_complete = False
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield the output. Raises ConnectionFailed if the command didn't end with exit code 0."""
@@ -151,8 +150,7 @@ class CommandStream:
             while data := _wait(self._process.stdout.read(_PIECE), self._endpoint):
                 yield data
             _wait(self._process.wait_closed(), self._endpoint)
-            self.is_complete = self._process.exit_status == 0
-            if not self.is_complete:
+            if self._process.exit_status != 0:
                 raise ConnectionFailed("The connection to the VM ended before its command.")
         finally:
             self.close()

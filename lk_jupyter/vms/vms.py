@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from uuid import uuid4
 
@@ -14,7 +14,6 @@ from lk_jupyter.api.user import is_same_user
 from lk_jupyter.api.vms import ENDED_STATES, VM, CreateVMRequest, InstanceSpecs, NewVolume, VMStatus, means_no_capacity
 from lk_jupyter.errors import InvalidResponse, LkError, OutcomeUnknown, ServerError, UsageError
 from lk_jupyter.vms.offers import VmOffer, VmShape, alternatives_line, list_offers
-from lk_jupyter.vms.ssh import PublicKey
 
 _LOOKS, _LOOK_PAUSE = 3, 1.0
 
@@ -25,15 +24,17 @@ PAUSES = (0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 PATIENCE = 900.0
 
 
-def request_for(wish: VmShape, key: PublicKey, name: str | None, volumes: list[str], *, move: bool) -> CreateVMRequest:
+def request_for(
+    wish: VmShape, public_key: str, name: str | None = None, volumes: Sequence[str] = (), *, move: bool = False
+) -> CreateVMRequest:
     """Return the request for a machine. If the answer is lost, the name identifies the machine."""
     return CreateVMRequest(
-        user_public_key=key.line,
+        user_public_key=public_key,
         hardware_profile=wish.profile,
         instance_specs=InstanceSpecs(gpu_count=wish.count),
         instance_type=wish.instance_type,
         display_name=name or f"{wish.profile}-{uuid4().hex[:6]}",
-        volume_ids=volumes or None,
+        volume_ids=list(volumes) or None,
         volume_migration_allowed=True if volumes and move else None,
         new_volume=NewVolume(size_gb=wish.volume_gb) if wish.volume_gb else None,
     )
@@ -110,9 +111,9 @@ def find_vm(client: Client, text: str) -> VM:
     """Return the machine with this name, id, or beginning of an id; active machines come first. Raises UsageError."""
     every = list(client.vms.list())
     for group in ([vm for vm in every if not _has_ended(vm)], every):
-        fitting = [vm for vm in group if text == vm.display_name or _id_to_compare(text) == _id_to_compare(vm.vm_id)]
-        start = _id_to_compare(text)
-        fitting = fitting or [vm for vm in group if start and _id_to_compare(vm.vm_id).startswith(start)]
+        fitting = [vm for vm in group if text == vm.display_name or normalize_id(text) == normalize_id(vm.vm_id)]
+        start = normalize_id(text)
+        fitting = fitting or [vm for vm in group if start and normalize_id(vm.vm_id).startswith(start)]
         if len(fitting) > 1:
             ids = ", ".join(vm.vm_id[:8] for vm in fitting)
             raise UsageError(f"'{text}' matches several VMs: {ids}. Nothing was changed. Use an id.")
@@ -121,7 +122,7 @@ def find_vm(client: Client, text: str) -> VM:
     raise UsageError(f"Unknown VM '{text}'. Nothing was changed. See your VMs: %lk_vm list --all")
 
 
-def _id_to_compare(vm_id: str) -> str:
+def normalize_id(vm_id: str) -> str:
     """Return an id for comparison: some servers write dashes into an id in some answers only."""
     return vm_id.replace("-", "").lower()
 
