@@ -32,7 +32,11 @@ def place_to_save(run: Run, name: str, seconds: float) -> dict[str, str] | None:
         link = run.session.storage.presign(place, "PUT", life=life).url
         entry = {"run": run.execution_id, "base_url": run.session.base_url, "object": place, "key": secret}
         entry["owner"] = OWNER
-        write_json(saved_file(), {**read_json(saved_file()), name: entry})
+        saved = read_json(saved_file())
+        earlier = saved.get(name, {})
+        if earlier.get("run") == run.execution_id and "requirements" in earlier:  # a new Python on the same machine
+            entry["requirements"] = earlier["requirements"]
+        write_json(saved_file(), {**saved, name: entry})
     except (LkError, OSError):
         return None
     return {"put": link, "key": secret}
