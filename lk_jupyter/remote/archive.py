@@ -37,17 +37,14 @@ class Archive:
         code = self._read(CODE)
         self._code = unpack(code[8:]) if code and code[:8] == _format_number() else {}
         self._paths = set(self._code or self._read_source())
-        self._packages = {path.partition("/")[0] for path in self._paths}
 
     def find_spec(self, name: str, _path: Any = None, _target: Any = None) -> Any:
         """Return the spec of a module in the archives; None for any other module."""
-        if name.partition(".")[0] in self._packages:
-            path = name.replace(".", "/")
-            for file in (path + "/__init__.py", path + ".py"):
-                if file in self._paths:
-                    origin = os.path.join(os.path.dirname(self._folder), *file.split("/"))
-                    return _SPEC(name, self, origin=origin, is_package=file != path + ".py")
-        return None
+        path = self._path(name)
+        if not path:
+            return None
+        origin = os.path.join(os.path.dirname(self._folder), *path.split("/"))
+        return _SPEC(name, self, origin=origin, is_package=path.endswith("/__init__.py"))
 
     def create_module(self, _spec: Any) -> None:
         """Let Python create the module."""
@@ -68,8 +65,9 @@ class Archive:
         return source
 
     def _path(self, name: str) -> str:
+        """Return the path of a module; empty for a module that isn't in the archives."""
         path = name.replace(".", "/")
-        return path + ".py" if path + ".py" in self._paths else path + "/__init__.py"
+        return next((file for file in (path + "/__init__.py", path + ".py") if file in self._paths), "")
 
     def _read_source(self) -> dict[str, Any]:
         text = self._read(SOURCE)
