@@ -178,5 +178,5 @@ def _ignore_call(frame: types.FrameType, event: str, argument: Any) -> None:
 def _fits_memory(size: int) -> bool:
     from ..values import transfer
 
-    free = transfer._free_memory()
+    free = transfer.free_memory()
     return free is None or 3 * size < free

@@ -39,7 +39,7 @@ def allocate_memory(size: int) -> bytearray | mmap.mmap:
     """Return writable memory of this number of bytes. Raises MemoryError with the missing bytes."""
     if size < LARGE:
         return bytearray(size)
-    free = _free_memory()
+    free = free_memory()
     if free is not None and size > free:
         raise MemoryError("{:,} bytes are needed and {:,} are free".format(size, free))
     memory = mmap.mmap(-1, size)
@@ -127,7 +127,7 @@ def _refusal_text(status: int) -> str:
     return "it is no longer in the bucket" if status == 404 else "the bucket answered with HTTP {}".format(status)
 
 
-def _free_memory() -> int | None:
+def free_memory() -> int | None:
     """Return the bytes of usable memory; None if the system doesn't report the number."""
     try:
         with open("/proc/meminfo", encoding="ascii") as file:

@@ -975,7 +975,7 @@ def test_whoever_stops_taking_pieces_stops_their_making():
 
 def test_too_little_memory_is_said_before_anything_is_fetched(session, monkeypatch):
     started = run(session, "big = bytes(3_000_000)", outputs=["big"])
-    monkeypatch.setattr(transfer, "_free_memory", lambda: 1000)
+    monkeypatch.setattr(transfer, "free_memory", lambda: 1000)
     out = started.outputs()
     assert out.missing == {"big": "big does not fit into memory: 3,000,000 bytes are needed and 1,000 are free"}
 
