@@ -7,6 +7,7 @@ import json
 import sys
 
 from ..values import codec, families  # noqa: F401 (families fills a table of codec)
+from ..values.envelope import byte_view
 from .base import TENSOR_KINDS
 
 TYPE_CHECKING = False
@@ -44,7 +45,7 @@ def digest_node(node: Any, hashes: Iterable[str]) -> str:
 def hash_leaf(write: LeafWriter) -> str:
     """Return the SHA-256 of the bytes that a leaf writes."""
     content = hashlib.sha256()
-    write(lambda piece: content.update(memoryview(piece).cast("B") if memoryview(piece).nbytes else b""))
+    write(lambda piece: content.update(byte_view(piece)))
     return content.hexdigest()
 
 

@@ -302,8 +302,7 @@ def _cut_leaf(write: Callable[[Any], Any], parts: list[list[Any]], sink: Callabl
 
     def forward(piece: Any) -> None:
         nonlocal number, rest
-        view = memoryview(piece)
-        view = view.cast("B") if view.nbytes else memoryview(b"")
+        view = messages.byte_view(piece)
         while view.nbytes:
             while not rest:
                 number += 1

@@ -167,6 +167,12 @@ def leaf_size(write: LeafWriter) -> int:
     return total[0]
 
 
+def byte_view(piece: Any) -> memoryview:
+    """Return the bytes of a piece of a leaf without a copy. A view of an empty array can't be cast."""
+    view = memoryview(piece)
+    return view.cast("B") if view.nbytes else memoryview(b"")
+
+
 def pack_leaves(large: Iterable[tuple[dict[str, Any], LeafWriter]]) -> list[bytes]:
     """Return the bytes of the large leaves of a message, and record the place of each leaf in the joined bytes."""
     pieces: list[bytes] = []

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Semaphore
 from urllib.parse import urlsplit
 
-from .envelope import Failed
+from .envelope import Failed, byte_view
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ class Slots:
 
     def write(self, piece: Any) -> None:
         """Add bytes, and start to send each slot that is full."""
-        piece = memoryview(piece).cast("B") if memoryview(piece).nbytes else memoryview(b"")
+        piece = byte_view(piece)
         self.at += piece.nbytes
         while piece.nbytes:
             if not self._room:

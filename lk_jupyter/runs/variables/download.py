@@ -180,8 +180,7 @@ def _copy_parts(write: Write, parts: Sequence[tuple[int, memoryview, str]]) -> N
 
     def copy(piece: Any) -> None:
         nonlocal position
-        content = memoryview(piece)
-        content = content.cast("B") if content.nbytes else memoryview(b"")
+        content = envelope.byte_view(piece)
         for start, part, _ in parts:
             first, last = max(start, position), min(start + len(part), position + len(content))
             if first < last:
