@@ -68,7 +68,6 @@ class Board:
         ]
         self._over = all(member.ended for member in fan.members)
         notes = merge_notices({member.plan.number: [member.note] if member.note else [] for member in fan.members})
-        # Lab draws a header with the state of each active run; after the end, the table below shows the states.
         sums = f"{fan.bill.label} in total" if self._over else f"at most {at_most(fan)}"
         self._runs = {
             "head": " · ".join(filter(None, [runs(len(fan.members)), machine, sums, note])),
