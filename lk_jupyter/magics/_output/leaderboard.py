@@ -15,6 +15,8 @@ from lk_jupyter.runs.fanout.member import FanOutMember
 from lk_jupyter.runs.fanout.score import Score
 from lk_jupyter.text.plotting import COLOURS
 from lk_jupyter.text.scalars import Curve
+from lk_jupyter.text.secrets import redact
+from lk_jupyter.text.terminal import plain
 
 #: Numbers that are shown, the points of each curve, and the points of all curves together.
 MOST_NAMES, MOST_POINTS, _ALL_POINTS = 8, 300, 20_000
@@ -109,7 +111,12 @@ def leaderboard_picture(ranking: Ranking) -> str:
 
 def _run_label(member: FanOutMember) -> str:
     values = " ".join(f"{name}={value}" for name, value in member.plan.values.items()) or member.plan.machine
-    return f"{member.plan.number} · {values[:18]}"
+    return f"{member.plan.number} · {_clean(values)[:18]}"
+
+
+def _clean(text: str) -> str:
+    """Return a text for a picture, without control characters and secrets: later steps can't read the picture."""
+    return redact(plain(text))
 
 
 def curves_picture(names: Sequence[str], runs: Sequence[DrawnRun]) -> str:
@@ -126,7 +133,7 @@ def curves_picture(names: Sequence[str], runs: Sequence[DrawnRun]) -> str:
         f"{_legend(runs, len(names) * _HEIGHT + 12)}</svg>"
     )
     source = b64encode(svg.encode()).decode()
-    return f'<img alt="Curves of {escape(", ".join(names))}" src="data:image/svg+xml;base64,{source}">'
+    return f'<img alt="Curves of {escape(_clean(", ".join(names)))}" src="data:image/svg+xml;base64,{source}">'
 
 
 def _panel(name: str, runs: Sequence[DrawnRun], top: int) -> str:
@@ -151,7 +158,7 @@ def _panel(name: str, runs: Sequence[DrawnRun], top: int) -> str:
     )
     frame = f'<path d="M{_MARGIN} {top + 20}V{bottom}H{_WIDTH - 12}" fill="none" stroke="#888"/>'
     labels = (
-        f'<text x="{_MARGIN}" y="{top + 14}" font-weight="bold">{escape(name)}</text>'
+        f'<text x="{_MARGIN}" y="{top + 14}" font-weight="bold">{escape(_clean(name))}</text>'
         f'<text x="{_MARGIN - 4}" y="{top + 28}" text-anchor="end">{high:.4g}</text>'
         f'<text x="{_MARGIN - 4}" y="{bottom}" text-anchor="end">{low:.4g}</text>'
         f'<text x="{_MARGIN}" y="{bottom + 14}">{first:g}</text>'
