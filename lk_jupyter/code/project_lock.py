@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,7 +66,7 @@ class ProjectLock:
         """Whether the installation compares hashes, so that each package of the run needs one."""
         return "--hash=" in self.requirements
 
-    @property
+    @cached_property
     def versions(self) -> dict[str, str]:
         """Return normalized name → exact version of each package that the lock pins."""
         return {normalize_name(match[1]): match[2] for match in _PIN.finditer(self.requirements)}
