@@ -35,6 +35,9 @@ LOOK, TERM = 0.1, 5.0
 #: Attempts to save a result, and the most seconds between two attempts to delete the VM.
 SAVE_TRIES, LONGEST_PAUSE = 5, 60.0
 
+#: The reason of an end before the time limit of the code: the start or the installation took long.
+OVER = "The time of the VM is over"
+
 _PR_SET_DUMPABLE = 4
 
 
@@ -169,7 +172,8 @@ class Supervisor:
             time.sleep(LOOK)
         _signal_group(child.pid, signal.SIGKILL)
         writer.join(TERM)
-        details = "Time limit of {:.0f} s".format(seconds) if self._reason == "timeout" else None
+        limit = OVER if seconds < self._request["timeout"] else "Time limit of {} s".format(seconds)
+        details = limit if self._reason == "timeout" else None
         self._finish(self._reason or ("failed" if child.returncode else "completed"), child.returncode, details)
 
     def _finish(self, status: str, return_code: int | None, details: str | None) -> None:
@@ -190,7 +194,7 @@ class Supervisor:
         ):
             time.sleep(LOOK)
         if self._worker.is_alive():
-            self._finish("timeout", None, "the time of the VM is over")
+            self._finish("timeout", None, OVER)
 
     def _age(self) -> float:
         return time.monotonic() - self._started

@@ -163,8 +163,19 @@ def test_an_installation_that_hangs_ends_with_the_time_of_the_vm(session, vms, m
         package = f"silent @ http://127.0.0.1:{silent.getsockname()[1]}/silent-1.tar.gz"
         run = start(session, "print(1)", requirements=[package], timeout=1)
         until(lambda: not living(vms))
-    assert run.wait().status == "timeout"
+    record = run.wait()
+    assert (record.status, record.status_details) == ("timeout", "The time of the VM is over")
     assert active_keys(vms) == []
+
+
+@pytest.mark.nightly
+def test_code_ends_before_the_time_of_its_vm_so_that_its_results_are_saved(session, vms, monkeypatch):
+    monkeypatch.setattr(hosted, "SETUP_SECONDS", -585)
+    run = start(session, "import time; print('started', flush=True); time.sleep(600)", timeout=600)
+    assert text_of(run.follow()).startswith("started\n")
+    record = run.wait()
+    assert (record.status, record.status_details) == ("timeout", "The time of the VM is over")
+    assert (living(vms), active_keys(vms)) == ([], [])
 
 
 def test_the_stored_log_of_a_vm_has_each_sign_of_the_output(session, vms):
