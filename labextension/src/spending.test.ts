@@ -48,9 +48,9 @@ const words = (
 ) => spendingWords([`%%lk_run ${line}\nprint(1)`], { types, machine, seconds }, balance).join(' ');
 
 test('a question names the machine, its price and the most that the cell costs', () => {
-  expect(words('--gpu A100 --timeout 600')).toBe('It runs on A100 at 1.59 credits/h. It costs at most 0.2650 credits.');
+  expect(words('--gpu A100 --timeout 600')).toBe('It runs on A100 at 1.59 credits/h. It costs at most 0.2654 credits.');
   for (const timeout of ['10m', '600s', '0.1h 4min']) {
-    expect(words(`--gpu A100 --timeout "${timeout}"`)).toContain('It costs at most 0.2650 credits.');
+    expect(words(`--gpu A100 --timeout "${timeout}"`)).toContain('It costs at most 0.2654 credits.');
   }
   expect(words('--gpu A100 --timeout 600 --max-cost 0.1')).toContain('at most 0.1000 credits');
   expect(words('--gpu "H100|A100"')).toBe(
@@ -60,14 +60,14 @@ test('a question names the machine, its price and the most that the cell costs',
 
 test('a cell without a time limit costs at most what the usual one does', () => {
   expect(words('--gpu A100', null, null, 60)).toBe(
-    'It runs on A100 at 1.59 credits/h. It costs at most 0.0265 credits.'
+    'It runs on A100 at 1.59 credits/h. It costs at most 0.0269 credits.'
   );
   expect(words('--gpu A100 --sweep lr=1,2', null, null, 60)).toContain('It is billed by the second until it ends.');
 });
 
 test('several machines cost their sum', () => {
   expect(words('--gpu A100,H100 --timeout=600')).toBe(
-    'It runs on A100 at 1.59 credits/h, H100 at 2.79 credits/h. It costs at most 0.7300 credits.'
+    'It runs on A100 at 1.59 credits/h, H100 at 2.79 credits/h. It costs at most 0.7312 credits.'
   );
 });
 
@@ -135,7 +135,7 @@ test('a cell of a received notebook runs only after a question that shows its co
 
 test('a received cell that runs on the cloud has its price in the question, of the machine that it runs on', async () => {
   const named = await clickAndRead([['%%lk_run --gpu A100 --timeout 600\nx', false]]);
-  expect(named.question!.text).toContain('It runs on A100 at 1.59 credits/h. It costs at most 0.2650 credits.');
+  expect(named.question!.text).toContain('It runs on A100 at 1.59 credits/h. It costs at most 0.2654 credits.');
   const unnamed = await clickAndRead([['%%lk_run\nx', false]], true, 'cpu'); // an output may contain a cheap machine
   expect(unnamed.question!.text).toContain('It runs on H100 at 2.79 credits/h.');
 });

@@ -110,6 +110,9 @@ export function spendingWords(sources: string[], terms: Terms, balance: number |
 
 const sum = (amounts: number[]) => amounts.reduce((all, amount) => all + amount, 0);
 
+/** Seconds for which a run may be billed after its time limit, until its process has ended. */
+const STOP_SECONDS = 1;
+
 /** Return the machines of a cell in words, their price and the maximum cost: infinite if the line sets no bound. */
 function boundCost(source: string, { types, machine, seconds: usual }: Terms) {
   const wishes = (readMachine(source) ?? machine ?? '').split(',').filter(Boolean);
@@ -126,7 +129,7 @@ function boundCost(source: string, { types, machine, seconds: usual }: Terms) {
   const seconds = timeout === null ? usual : parseDuration(timeout);
   const cap = Number(readOption(source, '--max-cost'));
   const sweeps = readOption(source, '--sweep') !== null;
-  const limits = [cap || Infinity, seconds && perHour && !sweeps ? (seconds / 3600) * perHour : Infinity];
+  const limits = [cap || Infinity, seconds && perHour && !sweeps ? ((seconds + STOP_SECONDS) / 3600) * perHour : Infinity];
   return { named, perHour, most: isCalculated(source) ? Infinity : Math.min(...limits) };
 }
 

@@ -23,6 +23,9 @@ _SYNONYMS = {
     **dict.fromkeys(("internal_error", "lost", "node_failure", "system_error"), "system_failure"),
 }
 
+#: Seconds for which a run may be billed after its time limit, until its process has ended.
+STOP_SECONDS = 1
+
 FINAL_STATES = _DOCUMENTED | set(_SYNONYMS)
 
 SUCCEEDED_STATES = frozenset({"completed", "success"})

@@ -30,7 +30,7 @@ from lk_jupyter.config.assumptions import ROUTE, find_assumption
 from lk_jupyter.connection.budget import CostRequest, refuse_over_budget
 from lk_jupyter.errors import LkError, OutcomeUnknown, UsageError
 from lk_jupyter.inference.catalogue import ModelOffer, read_catalogue
-from lk_jupyter.machines.catalogue import cost_at
+from lk_jupyter.machines.catalogue import cost_at_limit
 from lk_jupyter.protocol.json_limits import load_json
 from lk_jupyter.protocol.metadata import REQUEST_KEY
 from lk_jupyter.protocol.parts import own_name
@@ -109,7 +109,7 @@ def plan(session: Session, most: Decimal) -> SpendingPlan:
         raise UsageError("No machine has a published price, so the cost of --spend is unknown. Nothing was spent.")
     machine = min(priced, key=lambda each: each.price_per_hour or Decimal(0))
     model, chat = _cheapest_model(session)
-    worst = 2 * (cost_at(machine.price_per_hour, TIME_LIMIT) or Decimal(0)) + chat
+    worst = 2 * (cost_at_limit(machine.price_per_hour, TIME_LIMIT) or Decimal(0)) + chat
     if worst > most:
         raise UsageError(
             f"--spend may cost {_exact(worst)} credits (2 runs of {TIME_LIMIT} s on {machine.hardware_profile}), more "

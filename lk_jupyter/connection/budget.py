@@ -25,7 +25,7 @@ from lk_jupyter.journal.charges import RUN as RUN  # noqa: PLC0414 (known by thi
 from lk_jupyter.journal.charges import RecordedCharge, charge_book
 from lk_jupyter.journal.entry import CellContext, current_cell
 from lk_jupyter.journal.journal import BudgetCharge, Journal, journal
-from lk_jupyter.machines.catalogue import cost_at
+from lk_jupyter.machines.catalogue import cost_at_limit
 from lk_jupyter.text.units import credits_label, duration_label
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def sum_charges(charges: Iterable[BudgetCharge]) -> BudgetUsage:
         if charge.cost is not None and not charge.going_on:
             spent += charge.cost
         else:
-            open_ += cost_at(charge.price_per_hour, charge.timeout) or Decimal(0)
+            open_ += cost_at_limit(charge.price_per_hour, charge.timeout) or Decimal(0)
     return BudgetUsage(spent, open_, {RUN: spent})
 
 

@@ -25,7 +25,7 @@ from lk_jupyter.connection.budget import BATCH, CHAT, DEPLOYMENT, LEAST_HOURS, R
 from lk_jupyter.errors import InvalidResponse, LkError, OutcomeUnknown, ServerError, UsageError
 from lk_jupyter.journal.charges import RecordedCharge, charge_book
 from lk_jupyter.journal.entry import current_cell
-from lk_jupyter.machines.catalogue import cost_at
+from lk_jupyter.machines.catalogue import cost_at_limit
 from lk_jupyter.machines.prices import Prices, TokenPrices, prices_by_model
 from lk_jupyter.protocol.json_limits import load_json
 
@@ -263,7 +263,7 @@ class SpendingGate:
         return Expense(
             RUN,
             getattr(body, "run_name", None) or body.file_name or profile,
-            most=cost_at(price, body.timeout),
+            most=cost_at_limit(price, body.timeout),
             unpriced=f"{profile} has no published price. Machines with a price: %lk_machines.",
             saves="a lower timeout",
         )
@@ -272,7 +272,9 @@ class SpendingGate:
         """Return the price of a comparison of GPUs: a try on each GPU."""
         body: Any = call.body
         catalogue = self._connection.machines()
-        costs = [cost_at(machine.price_per_hour, body.timeout) for machine in catalogue if catalogue.allows(machine)]
+        costs = [
+            cost_at_limit(machine.price_per_hour, body.timeout) for machine in catalogue if catalogue.allows(machine)
+        ]
         amounts = [cost for cost in costs if cost is not None]
         return Expense(
             RUN,

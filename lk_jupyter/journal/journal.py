@@ -20,6 +20,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
+from lk_jupyter.api.states import STOP_SECONDS
 from lk_jupyter.config.settings import setting
 from lk_jupyter.journal import charges, texts
 from lk_jupyter.journal.database import Database, Schema, Statement
@@ -264,7 +265,7 @@ def _highest_cost(row: sqlite3.Row) -> Decimal:
     if row["state"] == REFUSED:
         return Decimal(0)
     cost, price = _amount(row["cost"]), _amount(row["price_per_hour"])
-    return cost if cost is not None else (price or Decimal(0)) * Decimal(row["timeout"] or 0) / 3600
+    return cost if cost is not None else (price or Decimal(0)) * Decimal((row["timeout"] or 0) + STOP_SECONDS) / 3600
 
 
 def _amount(text: Any) -> Decimal | None:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from difflib import get_close_matches
 
 from lk_jupyter.api.machine_types import MachineType
+from lk_jupyter.api.states import STOP_SECONDS
 from lk_jupyter.errors import UsageError
 from lk_jupyter.text.units import credits_label
 
@@ -18,9 +19,6 @@ _MORE = 1.1
 
 _HOUR = 3600
 _FOREVER = 10**9
-
-#: Seconds that a run may continue after its time limit, until the process has ended and the run is billed.
-_DYING = 1
 
 
 @dataclass(frozen=True)
@@ -146,6 +144,14 @@ def cost_at(price_per_hour: Decimal | None, seconds: float) -> Decimal | None:
     return None if price_per_hour is None else price_per_hour * Decimal(str(seconds)) / _HOUR
 
 
+def cost_at_limit(price_per_hour: Decimal | None, timeout: float) -> Decimal | None:
+    """Return the highest bill of a run with a time limit in seconds, in credits; None if the price is unknown.
+
+    A run that reaches its limit is billed until its process has ended.
+    """
+    return cost_at(price_per_hour, timeout + STOP_SECONDS)
+
+
 def seconds_for(machine: MachineType, amount: Decimal) -> int:
     """Return the time limit that keeps a run on this machine below an amount of credits, in seconds.
 
@@ -158,9 +164,9 @@ def seconds_for(machine: MachineType, amount: Decimal) -> int:
         )
     if not machine.price_per_hour:
         return _FOREVER
-    seconds = int(amount * _HOUR / machine.price_per_hour) - _DYING
+    seconds = int(amount * _HOUR / machine.price_per_hour) - STOP_SECONDS
     if seconds < 1:
-        least = machine_cost(machine, 1 + _DYING)
+        least = machine_cost(machine, 1 + STOP_SECONDS)
         raise UsageError(
             f"A maximum cost of {credits_label(amount)} buys less than two seconds of {machine.hardware_profile}, "
             f"which cost {credits_label(least)}. Nothing was sent."

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.config.settings import parse_duration
 from lk_jupyter.errors import UsageError
-from lk_jupyter.machines.catalogue import cost_at
+from lk_jupyter.machines.catalogue import cost_at_limit
 from lk_jupyter.text.units import duration_label
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def _explain_no_match(offers: Sequence[MachineOffer], need: MachineFilter) -> st
 
 def highest_cost(offer: MachineOffer, seconds: float) -> Decimal | None:
     """Return the cost of a run that uses its entire time limit; None without a published price."""
-    return cost_at(offer.price_per_hour, seconds)
+    return cost_at_limit(offer.price_per_hour, seconds)
 
 
 def parse_gib(text: str | float) -> float:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal
 from typing import Any, Literal
 
 from lk_jupyter.config.settings import approvals_in, setting
@@ -76,7 +76,7 @@ class StartPlan:
         cost = self.max_cost or self.highest_cost
         if cost is None or self.price_per_hour is None:
             return f"{self.machine}=unknown"
-        return f"{self.machine}={cost.normalize():f}@{self.price_per_hour.normalize():f}"
+        return f"{self.machine}={_round_up(cost)}@{self.price_per_hour.normalize():f}"
 
     @property
     def is_approved(self) -> bool:
@@ -90,6 +90,11 @@ class StartPlan:
         return self.highest_cost <= limits[0] and self.price_per_hour <= limits[1]
 
 
+def _round_up(amount: Decimal) -> str:
+    """Return an amount in credits with at most six decimals, never below the amount."""
+    return f"{amount.quantize(Decimal('0.000001'), ROUND_UP).normalize():f}"
+
+
 @dataclass(frozen=True)
 class _Question:
     plan: StartPlan
@@ -101,7 +106,7 @@ class _Question:
         """Return the question as a page receives it."""
         plan = self.plan
         amounts = {name: getattr(plan, name) for name in ("price_per_hour", "highest_cost")}
-        texts = {name: None if amount is None else f"{amount:f}" for name, amount in amounts.items()}
+        texts = {name: None if amount is None else _round_up(amount) for name, amount in amounts.items()}
         facts = {"name": plan.name, "machine": plan.machine, "idle_minutes": plan.idle_minutes}
         return {"id": self.id, "notebook": plan.notebook_name, **facts, **texts}
 

@@ -19,7 +19,7 @@ from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.api.states import SUCCEEDED_STATES, canonical, is_known
 from lk_jupyter.config.assumptions import ABSENT
 from lk_jupyter.errors import OperationNotAvailable, RunAborted, RunFailed, UsageError
-from lk_jupyter.machines.catalogue import machine_cost
+from lk_jupyter.machines.catalogue import cost_at_limit
 from lk_jupyter.magics._engine.ask import ask, is_sure
 from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._engine.tables import Table, show_text
@@ -123,7 +123,7 @@ def _start_selection(client: Client, request: GpuSelectionRequest, token: str) -
 def _plan(session: Session, options: SelectOptions) -> tuple[Table, str]:
     """Return the machines with the most that a try costs on each, and the sum of that in words."""
     machines = _machines(session)
-    costs = [machine_cost(machine, options.timeout) for machine in machines]
+    costs = [cost_at_limit(machine.price_per_hour, options.timeout) for machine in machines]
     total = sum((cost for cost in costs if cost is not None), Decimal(0))
     most = credits_label(total)
     rows = [

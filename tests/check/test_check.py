@@ -390,7 +390,7 @@ def test_metrics_and_timing_without_an_example_are_not_seen(strange, connected, 
 
 
 def test_a_worst_case_above_the_limit_is_refused_before_anything_is_sent(strange, connected):
-    with pytest.raises(UsageError, match=r"may cost 0\.0354 credits.*more than --max-credits 0\.01.*Nothing was spent"):
+    with pytest.raises(UsageError, match=r"may cost 0\.0363 credits.*more than --max-credits 0\.01.*Nothing was spent"):
         checked(connected, spend=True, max_credits=Decimal("0.01"))
     assert not strange.runs
 

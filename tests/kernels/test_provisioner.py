@@ -214,7 +214,7 @@ def test_a_terminal_shows_the_question(user, going_on, tmp_path, typed, state):
     script += "\nfinally:\n    m.shutdown_kernel(now=True)"
     environment = {name: value for name, value in os.environ.items() if name != "LK_APPROVED_KERNELS"}
     child = pexpect.spawn(sys.executable, ["-c", script, name], env=environment, timeout=PATIENCE)
-    child.expect_exact("Start A100? 1.59 credits/h, at most 0.2650 credits (time limit 600 s). [y/N] ")
+    child.expect_exact("Start A100? 1.59 credits/h, at most 0.2654 credits (time limit 600 s). [y/N] ")
     assert going_on() == []
     child.sendline(typed)
     child.expect_exact(state)

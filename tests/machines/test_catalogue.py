@@ -105,13 +105,13 @@ def made(timeout=None, max_cost=None, machine=A100):
 def test_without_a_maximum_cost_the_time_limit_binds():
     package = made(timeout=600)
     assert package.timeout == 600
-    assert package.at_most == "at most 0.2650 credits (time limit 600 s)"
+    assert package.at_most == "at most 0.2654 credits (time limit 600 s)"
 
 
 def test_a_high_maximum_cost_leaves_the_time_limit_alone():
     package = made(timeout=600, max_cost="1")
     assert (package.timeout, package.cost_binds) == (600, False)
-    assert package.at_most == "at most 0.2650 credits (time limit 600 s)"
+    assert package.at_most == "at most 0.2654 credits (time limit 600 s)"
 
 
 def test_a_low_maximum_cost_shortens_the_time_that_is_sent_so_that_the_server_keeps_it_too():

@@ -83,8 +83,8 @@ def test_that_nothing_fits_says_what_there_is():
         cheapest([B300], MachineFilter())
 
 
-def test_the_worst_case_is_the_whole_time_limit_at_the_price():
-    assert highest_cost(A100, parse_seconds("10 min")) == Decimal("0.265")
+def test_the_highest_cost_is_the_time_limit_and_a_second_at_the_price():
+    assert highest_cost(A100, parse_seconds("10 min")) == Decimal("1.59") * 601 / 3600
     assert highest_cost(CPU, 600) is None
 
 

@@ -72,7 +72,7 @@ def test_a_script_that_fails_fails_the_cell(signed_in, run_cell, image):
 def test_a_plan_shows_the_image_and_sends_nothing(signed_in, run_cell):
     before = {run.execution_id for run in signed_in.client.workloads.list()}  # of other tests
     shown = run_cell("%%lk_docker python:3.11 --gpu H100 --timeout 600 --port 8000 --dry-run\npython train.py")
-    for words in ("python:3.11", "gpu.h100", "0.4650 credits", "8000"):
+    for words in ("python:3.11", "gpu.h100", "0.4658 credits", "8000"):
         assert words in shown
     assert {run.execution_id for run in signed_in.client.workloads.list()} <= before
 

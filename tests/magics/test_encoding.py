@@ -25,9 +25,9 @@ MORE = (
 )
 
 WANTED = {
-    "ascii": (r"cafe \u65e5\u672c ~", "~ submitting - A100 at 1.59 credits/h - at most 0.2650 credits"),
-    "cp1252": (r"café \u65e5\u672c ~", "~ submitting · A100 at 1.59 credits/h · at most 0.2650 credits"),
-    "utf-8": ("café 日本 ◌", "◌ submitting · A100 at 1.59 credits/h · at most 0.2650 credits"),
+    "ascii": (r"cafe \u65e5\u672c ~", "~ submitting - A100 at 1.59 credits/h - at most 0.2654 credits"),
+    "cp1252": (r"café \u65e5\u672c ~", "~ submitting · A100 at 1.59 credits/h · at most 0.2654 credits"),
+    "utf-8": ("café 日本 ◌", "◌ submitting · A100 at 1.59 credits/h · at most 0.2654 credits"),
 }
 
 

@@ -104,11 +104,11 @@ def test_the_lanes_are_shown_as_they_go_in_one_output(kernel, tmp_path):
     )
     (board,) = seen
     assert "1 running, 1 queued locally" in board
-    assert "at most 0.5300 credits" in board
+    assert "at most 0.5309 credits" in board
     assert "1 queued locally · gpu.a100 at 1.59 credits/h · " in board
     assert re.search(r"^1  1  ● running", board, re.MULTILINE)
     kept = bundles[-1]["application/vnd.lk.run+json"]
-    assert kept["head"] == "2 runs · gpu.a100 at 1.59 credits/h · at most 0.5300 credits"
+    assert kept["head"] == "2 runs · gpu.a100 at 1.59 credits/h · at most 0.5309 credits"
     assert [(run["name"], run["state"]) for run in kept["runs"]] == [
         ("1 · x=1", "running"),
         ("2 · x=2", "queued locally"),
@@ -215,7 +215,7 @@ def test_the_first_that_completes_is_kept(kernel):
 def test_a_plan_shows_every_lane_with_the_cost_of_all_and_sends_nothing(kernel, cloud):
     before = cloud.client.billing.history().total
     cell = kernel.run("%%lk_run --dry-run --gpu A100,H100 --sweep lr=1,2 --timeout 360\nprint(lr)")
-    assert "4 runs cost at most 0.8760 credits in total; 4 run at once. Nothing was sent." in cell.shown[0]
+    assert "4 runs cost at most 0.8784 credits in total; 4 run at once. Nothing was sent." in cell.shown[0]
     assert cloud.client.billing.history().total == before
 
 

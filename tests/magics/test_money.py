@@ -17,7 +17,7 @@ def texts(cell):
 
 def test_before_a_run_its_price_and_the_most_that_it_may_cost_are_told(kernel):
     cell = kernel.run("%%lk_run --gpu A100 --timeout 600\nprint(1)")
-    assert texts(cell)[0] == "◌ submitting · A100 at 1.59 credits/h · at most 0.2650 credits (time limit 600 s)"
+    assert texts(cell)[0] == "◌ submitting · A100 at 1.59 credits/h · at most 0.2654 credits (time limit 600 s)"
     cell = kernel.run("%%lk_run --machine cpu\nprint(1)")
     assert texts(cell)[0] == "◌ submitting · cpu · price unknown, 600 s at most"
 
@@ -134,7 +134,7 @@ def test_a_run_that_can_cost_more_than_is_left_is_warned_of_before_it_is_sent(ke
     assert "Limit it: --max-cost 0.5. Buy credits: %lk_billing checkout 50" in warned
     assert not any("running" in text for text in texts(cell)[: texts(cell).index(warned)])
     cell = kernel.run("%%lk_run --gpu A100,H100 --timeout 600\nprint(1)")
-    assert any("and these 2 runs can cost 0.7300 credits" in text for text in texts(cell))
+    assert any("and these 2 runs can cost 0.7312 credits" in text for text in texts(cell))
     assert not any("credits left, and" in text for text in texts(kernel.run("%%lk_run --gpu A100\nprint(1)")))
     limited = kernel.run("%%lk_run --gpu B200\nprint(1)")
     assert not any("credits left, and" in text for text in texts(limited))
@@ -152,7 +152,7 @@ def test_a_run_that_can_cost_more_than_is_left_is_warned_of_before_it_is_sent(ke
         "print([str(each.message) for each in said], [each.filename for each in said])\nsession.close()"
     ).text
     assert "and this run can cost 1.08 credits" in said
-    assert "and these 2 runs can cost 2.16 credits" in said
+    assert "and these 2 runs can cost 2.17 credits" in said
 
 
 def test_a_machine_that_costs_until_it_is_ended_is_warned_of_when_the_credits_last_no_hour(kernel, poor):

@@ -107,7 +107,7 @@ def test_arguments_files_and_modules_go_with_the_cell(kernel):
 def test_a_plan_shows_machine_price_and_worst_case_and_sends_nothing(kernel, cloud):
     before = len(cloud.client.billing.history())
     cell = kernel.run("%%lk_run --dry-run --gpu H100 --timeout 600 -r numpy\nprint(1)")
-    for words in ("gpu.h100, 80 GiB, 2.79 credits/h", "600 s", "0.4650 credits", "numpy"):
+    for words in ("gpu.h100, 80 GiB, 2.79 credits/h", "600 s", "0.4658 credits", "numpy"):
         assert words in cell.shown[0]
     assert len(cloud.client.billing.history()) == before
 

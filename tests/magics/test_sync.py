@@ -284,7 +284,7 @@ def test_the_question_offers_to_keep_the_machine_with_its_price_and_keep_is_stor
     before = [kernel.value(f"__import__('os').environ['{name}']") for name in ("LK_BASE_URL", "LK_API_KEY")]
     kernel.run(f"%env LK_BASE_URL={hosting.base_url}\n%env LK_API_KEY={hosting.api_key}")
     cell, (question,) = answer(kernel, "%%lk_run --gpu A100\nX.append(4)\nprint('on it')", "k")
-    offer = "[k]eep the machine for 5 min between cells (0.1325 credits per pause, at most 0.2650 credits per machine)"
+    offer = "[k]eep the machine for 5 min between cells (0.1325 credits per pause, at most 0.2654 credits per machine)"
     assert offer in question
     assert cell.text == "on it\n"
     assert "released at" in cell.shown[-1]

@@ -19,7 +19,7 @@ def test_the_table_is_what_fits_in_the_order_that_is_wished(jupyter):
     wish = {"memory": "60 GB", "price": "3", "available": "1", "limit": "10 min", "descending": "1"}
     found = jupyter.get("machines", params=wish).json()
     assert _profiles(found) == ["gpu.h100", "gpu.a100"]
-    assert (found["rows"][1]["worst"], found["rows"][1]["price_per_hour"]) == ("0.2650 credits", "1.59")
+    assert (found["rows"][1]["worst"], found["rows"][1]["price_per_hour"]) == ("0.2654 credits", "1.59")
     assert (found["cheapest"], found["problem"], found["none_fits"]) == ("gpu.a100", "", "")
     assert _profiles(jupyter.get("machines", params={"text": "h", "by": "profile"}).json()) == ["gpu.h100", "gpu.h200"]
 

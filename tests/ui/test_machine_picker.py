@@ -33,7 +33,7 @@ def test_a_machine_is_found_chosen_made_the_default_and_run_on(open_notebook, ac
     expect(shown.get_by_role("alert").first).to_contain_text("Memory 'lots' isn't valid")
     shown.get_by_label("GPU memory at least").fill("60 GB")
     shown.get_by_label("Time limit").fill("10 min")
-    expect(shown.get_by_role("row").nth(1)).to_contain_text("0.2650 credits")
+    expect(shown.get_by_role("row").nth(1)).to_contain_text("0.2654 credits")
     shown.get_by_label("Only available now").check()
     expect(shown.get_by_role("radio", name="H100")).to_have_count(0)
 

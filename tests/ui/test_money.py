@@ -75,7 +75,7 @@ def test_a_run_costs_the_same_everywhere_and_the_status_bar_sums_up_what_is_bill
     book.run(0)
     book.ended()
     output = book.run(1)
-    expect(output).to_contain_text("2 runs · at most 0.7300 credits")
+    expect(output).to_contain_text("2 runs · at most 0.7312 credits")
     for machine in ("A100", "H100"):
         row = output.locator(".lk-board tbody tr").filter(has_text=machine)
         expect(row).to_contain_text(re.compile(r"Running.*≈ 0\.\d{4}"))

@@ -19,7 +19,7 @@ def test_a_newcomers_cell_reads_variables_after_one_click_and_the_notebook_keeps
         book.run(cell)
     group = question(page)
     expect(group).to_contain_text("Members of your organization can read the values.")
-    keep = "Keep the machine for 5 min between cells (0.1325 credits per pause, at most 0.2650 credits per machine)"
+    keep = "Keep the machine for 5 min between cells (0.1325 credits per pause, at most 0.2654 credits per machine)"
     expect(group.get_by_role("button")).to_have_text(["Always in this notebook", "Once", keep, "Fresh process"])
     assert page.evaluate("document.activeElement.tagName") != "BUTTON"  # a key for a cell gives no permission
     expect(group.get_by_role("textbox")).to_have_count(0)

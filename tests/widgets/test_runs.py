@@ -27,7 +27,7 @@ def test_runs_are_listed_opened_compared_and_run_again():
     compared = table.compare(first.execution_id, second.execution_id)
     assert "-print('one')" in compared["code"]
     assert table.price_again(first.execution_id).startswith(
-        "L40S at 1.19 credits/h, at most 0.0198 credits (time limit 60"
+        "L40S at 1.19 credits/h, at most 0.0202 credits (time limit 60"
     )
     said = table.rerun(first.execution_id)
     again = session.current().get(said.rstrip(".").rpartition(" ")[2])

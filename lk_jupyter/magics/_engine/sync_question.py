@@ -16,7 +16,7 @@ from lk_jupyter.config.consents import Place, allow, allowed_bytes, upload_speed
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import UsageError
 from lk_jupyter.journal.entry import current_cell
-from lk_jupyter.machines.catalogue import machine_cost
+from lk_jupyter.machines.catalogue import cost_at_limit, machine_cost
 from lk_jupyter.magics._engine.ask import prompt_user
 from lk_jupyter.options.runs import RunOptions, line_of
 from lk_jupyter.runs.package.bundle import Bundle
@@ -115,7 +115,7 @@ def choose_process(
 def offer_machine(session: Session, bundle: Bundle) -> str:
     """Return the offer to keep the machine of a bundle between cells, with its highest cost."""
     pause = machine_cost(bundle.machine, OFFERED_SECONDS)
-    most = machine_cost(bundle.machine, longest_notebook(session.assumptions))
+    most = cost_at_limit(bundle.machine.price_per_hour, longest_notebook(session.assumptions))
     price = f"{credits_label(pause)} per pause, at most {credits_label(most)} per machine" if pause else "price unknown"
     return f"[k]eep the machine for {OFFERED_SECONDS // 60} min between cells ({price}), "
 

@@ -24,7 +24,7 @@ from lk_jupyter.code.packages import normalize_name, package_providing, similar_
 from lk_jupyter.code.variables import assigned_names
 from lk_jupyter.config.assumptions import find_assumption
 from lk_jupyter.errors import UsageError
-from lk_jupyter.machines.catalogue import Catalogue, machine_cost, price_label
+from lk_jupyter.machines.catalogue import Catalogue, cost_at_limit, price_label
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol.metadata import GROUP_KEY
 from lk_jupyter.protocol.notice import HINT, WARNING, Notice
@@ -417,7 +417,7 @@ def time_limit_exceeded(case: Evidence) -> str | Hint | None:
             f"{bundle.timeout} s is the maximum of the setting max_timeout. If your account allows more: "
             "%lk_config max_timeout SECONDS"
         )
-    cost = machine_cost(bundle.machine, seconds)
+    cost = cost_at_limit(bundle.machine.price_per_hour, seconds)
     at_most = f", at most {credits_label(cost)}" if cost is not None else ""
     return Hint(f"Try --timeout {seconds}{at_most}.", f"--timeout {seconds}")
 

@@ -30,7 +30,7 @@ from lk_jupyter.code.script_block import ScriptBlock
 from lk_jupyter.code.source import Source
 from lk_jupyter.code.syntax import check_code, future_features, parse
 from lk_jupyter.errors import UsageError
-from lk_jupyter.machines.catalogue import machine_cost, seconds_for
+from lk_jupyter.machines.catalogue import cost_at_limit, machine_cost, seconds_for
 from lk_jupyter.options.runs import MachineOptions, RunOptions
 from lk_jupyter.protocol.frames import FRAMES_KEY, nonce_in
 from lk_jupyter.protocol.metadata import LOCK_KEY, REQUEST_KEY
@@ -121,8 +121,10 @@ class Bundle:
 
     @cached_property
     def worst_case(self) -> Decimal | None:
-        """Return the cost of the run at its time limit, in credits; None without a published price."""
-        return machine_cost(self.machine, self.timeout + (SETUP_SECONDS if self.vm_offer else 0))
+        """Return the highest bill of the run, in credits; None without a published price."""
+        if self.vm_offer:  # deletes itself at this time
+            return machine_cost(self.machine, self.timeout + SETUP_SECONDS)
+        return cost_at_limit(self.machine.price_per_hour, self.timeout)
 
     @property
     def at_most(self) -> str:

@@ -13,13 +13,14 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.account.low_balance import balance_watch, read_balance_soon
+from lk_jupyter.api.states import STOP_SECONDS
 from lk_jupyter.code.source import Source
 from lk_jupyter.code.undefined import undefined_names
 from lk_jupyter.code.variables import named, read_in, reads_all, uploaded_variables
 from lk_jupyter.config.settings import resolve, setting
 from lk_jupyter.connection.budget import remaining_credits
 from lk_jupyter.errors import UsageError
-from lk_jupyter.machines.catalogue import machine_cost
+from lk_jupyter.machines.catalogue import cost_at_limit
 from lk_jupyter.options.runs import MachineOptions, RunOptions, honored, refuse_in_session
 from lk_jupyter.protocol.parts import RemoteModule
 from lk_jupyter.runs.package import secret_scan
@@ -121,7 +122,7 @@ def _price_without_block(session: Connection, options: RunOptions, count: int) -
         machine, _, _, seconds = _choose_machine(session, options, count)
     except UsageError:
         return Price(Decimal(0), Decimal(0))
-    return Price(machine.price_per_hour, machine_cost(machine, seconds))
+    return Price(machine.price_per_hour, cost_at_limit(machine.price_per_hour, seconds))
 
 
 def prepare_cell(
@@ -235,10 +236,13 @@ def resolve_limits(session: Connection, options: MachineOptions, machine: Machin
     max_cost = setting("max_cost") if options.max_cost is None else options.max_cost
     resolved = resolve("timeout")
     timeout = resolved.value
-    if options.timeout is None and resolved.is_default and (worst_case := machine_cost(machine, timeout)):
+    price = machine.price_per_hour
+    if options.timeout is None and resolved.is_default and price:
+        worst_case = count * (cost_at_limit(price, timeout) or Decimal(0))
         rest = remaining_credits(session)
-        balance = balance_watch(session).read_unless_enough(worst_case * count)
-        available = min((amount for amount in (rest, balance) if amount is not None), default=worst_case * count)
-        affordable = int(timeout * available / (worst_case * count))
-        timeout = min(timeout, max(affordable, _SHORTEST_DEFAULT))
+        balance = balance_watch(session).read_unless_enough(worst_case)
+        available = min((amount for amount in (rest, balance) if amount is not None), default=worst_case)
+        if available < worst_case:
+            affordable = int(available * 3600 / (count * price)) - STOP_SECONDS
+            timeout = min(timeout, max(affordable, _SHORTEST_DEFAULT))
     return Limits(timeout, setting("max_timeout"), max_cost)

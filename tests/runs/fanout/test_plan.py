@@ -92,13 +92,13 @@ def test_a_run_can_be_found_by_its_values_and_its_group(lanes):
 
 
 def test_the_worst_case_is_the_sum_of_all(session, lanes):
-    found = lanes(gpu="A100,H100", timeout=360)
+    found = lanes(gpu="A100,H100", timeout=359)
     assert FanOut(session, found, RunOptions()).worst_case == Decimal("0.438")
     assert FanOut(session, found, RunOptions(max_cost=Decimal("0.4"))).worst_case == Decimal("0.4")
 
 
 def test_a_machine_without_a_price_leaves_the_sum_of_the_others(session, lanes):
-    fan = FanOut(session, lanes(machine="cpu,gpu.a100", timeout=360), RunOptions())
+    fan = FanOut(session, lanes(machine="cpu,gpu.a100", timeout=359), RunOptions())
     assert fan.worst_case == Decimal("0.159")
     assert at_most(fan) == "0.1590 credits, plus the cost on cpu, whose price is unknown"
     assert at_most(FanOut(session, lanes(machine="cpu"), RunOptions())) == "cpu, whose price is unknown"

@@ -324,7 +324,7 @@ def test_a_green_fresh_run_lists_names_that_it_did_not_return_with_the_price_of_
     (hint,) = hints(Evidence(record=record("completed", code=0), bundle=cell_bundle(code)))
     assert hint.text == (
         "The run set 'best', 'scores', 'last', but a fresh process returns no variables. To get them, add --sync and "
-        "run the cell again: at most 0.0265 credits (time limit 60 s)."
+        "run the cell again: at most 0.0269 credits (time limit 60 s)."
     )
     assert hint.option == "--sync"
     many = "; ".join(f"v{n} = {n}" for n in range(9))
@@ -412,7 +412,7 @@ def test_a_killed_run_is_told_from_what_its_memory_was():
 def test_a_run_out_of_time_gets_twice_as_long_with_what_that_may_cost():
     time_limit_exceeded = record("timeout", code=None)
     assert said(record=time_limit_exceeded, bundle=package(timeout=60)) == [
-        "Try --timeout 120, at most 0.0397 credits."
+        "Try --timeout 120, at most 0.0400 credits."
     ]
     assert "--timeout 600" in said(record=time_limit_exceeded, bundle=package(timeout=500))[0]
     assert "%lk_config max_timeout" in said(record=time_limit_exceeded, bundle=package(timeout=600))[0]
