@@ -11,8 +11,11 @@ from lk_jupyter.text.scalars import ScalarParser
 #: Points of a curve in a page, and seconds between two events with curves.
 _MOST_POINTS, _PACE = 500, 2.0
 
-#: Seconds for reading numbers, in total and as a share of the time since; characters that are read after skipped text.
-_READ_SECONDS, _READ_SHARE, _READ_LENGTH = 0.2, 0.05, 1 << 16
+#: Seconds for reading numbers, in total and as a share of the time since, before the lines are sent on.
+_READ_SECONDS, _READ_SHARE = 0.05, 0.05
+
+#: Characters that are read at once, and characters that are read after skipped text.
+_READ_LENGTH, _END_LENGTH = 1 << 16, 1 << 18
 
 
 class CurveReader:
@@ -54,9 +57,9 @@ class CurveReader:
         start = time.monotonic()
         if self._read_seconds > _READ_SECONDS + _READ_SHARE * (start - self._opened):
             self._unread += text
-            if len(self._unread) > _READ_LENGTH:
+            if len(self._unread) > _END_LENGTH:
                 self._scalars.skip()
-                self._unread = self._unread[-_READ_LENGTH:].partition("\n")[2]
+                self._unread = self._unread[-_END_LENGTH:].partition("\n")[2]
             return
         self._scalars.feed(self._unread + text)
         self._unread = ""

@@ -80,18 +80,21 @@ class OutputsHandler:
 
     def end(self) -> list[str | dict[str, Any]]:
         """Return the buffered rest."""
-        return self._events(self._splitter.end() if self._splitter else [], is_last=True)
+        return self._events(self._splitter.end() if self._splitter else [])
+
+    def end_curves(self) -> list[dict[str, Any]]:
+        """Return the curves of the entire log, after the lines: reading the last numbers takes time."""
+        self._curves.end()
+        return self._curves.events(is_last=True)
 
     def newest(self, events: list[str | dict[str, Any]]) -> list[str | dict[str, Any]]:
         """Return the events that wait for the page."""
         return events
 
-    def _events(self, items: list[str | Frame], *, is_last: bool = False) -> list[str | dict[str, Any]]:
+    def _events(self, items: list[str | Frame]) -> list[str | dict[str, Any]]:
         events = [item if isinstance(item, str) else self._event(item) for item in items]
         self._curves.feed("".join(event for event in events if isinstance(event, str)))
-        if is_last:
-            self._curves.end()
-        return [*events, *self._curves.events(is_last=is_last)]
+        return [*events, *self._curves.events(is_last=False)]
 
     def _event(self, frame: Frame) -> str | dict[str, Any]:
         if frame.kind == SCALARS:
@@ -159,7 +162,7 @@ class LinesHandler(OutputsHandler):
                 break
         return newest[::-1]
 
-    def _events(self, items: list[str | Frame], *, is_last: bool = False) -> list[str | dict[str, Any]]:  # noqa: ARG002
+    def _events(self, items: list[str | Frame]) -> list[str | dict[str, Any]]:
         events: list[str | dict[str, Any]] = []
         for item in items:
             events += self._frame_events(item) if isinstance(item, Frame) else self._text_events(item)

@@ -145,6 +145,7 @@ class _Reader:
                 else:
                     self._put(self._outputs.feed(content), len(content))
             self._put(self._outputs.end())
+            self._put(self._outputs.end_curves())
         except LkError as error:
             last = {"trouble": _error_problem(error).content()}
             if isinstance(error, NotFound) and not has_events:
@@ -161,6 +162,7 @@ class _Reader:
             record_log = (record and (record.combined_output or record.stdout)) or ""
             self._put(self._outputs.feed(max(local_log, record_log, key=len)))
             self._put(self._outputs.end())
+            self._put(self._outputs.end_curves())
         except LkError as error:
             return {"trouble": _error_problem(error).content()}
         if record is None:
