@@ -49,7 +49,7 @@ LINKS = "_lk_links.json"
 QUEUE = timedelta(hours=12)
 
 #: The maximum number of parallel lookups.
-_PARALLEL = 4
+_PARALLEL = 8
 
 
 def upload_inputs(session: Connection, bundle: Bundle, report: Callable[[str], None]) -> StartRequest:

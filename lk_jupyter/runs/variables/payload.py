@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -381,11 +382,16 @@ def _assign_blobs(leaves: list[tuple[dict[str, Any], Write]]) -> list[Blob]:
     small = [(leaf, write) for leaf, write in leaves if leaf["size"] < ALONE]
     for leaf, write in leaves:
         if leaf["size"] >= ALONE:
-            parts = _cut_leaf(leaf["size"], write)
             leaf.update(blob=len(blobs), at=0)
-            blobs += parts
-            leaf["sha256"] = parts[0].key if len(parts) == 1 else fingerprint(write)
-            leaf.update({} if len(parts) == 1 else {"count": len(parts)})
+            if leaf["size"] < CUT:
+                blobs.append(_make_blob(leaf["size"], write))
+                leaf["sha256"] = blobs[-1].key
+                continue
+            with ThreadPoolExecutor(1, thread_name_prefix="lk-hash") as thread:  # hashing releases Python's lock
+                whole = thread.submit(fingerprint, write)
+                parts = _cut_leaf(leaf["size"], write)
+                blobs += parts
+                leaf.update({"sha256": whole.result(), **({} if len(parts) == 1 else {"count": len(parts)})})
     offset = 0
     for leaf, write in small:
         leaf.update(blob=len(blobs), at=offset, sha256=fingerprint(write))
@@ -400,8 +406,6 @@ def _cut_leaf(size: int, write: Write) -> list[Blob]:
 
     An array that didn't change, such as a column of a frame, is the same blob as before and isn't uploaded again.
     """
-    if size < CUT:
-        return [_make_blob(size, write)]
     starts, position, array_start = [0], 0, 0
     least = max(ALONE, 1 << (size // _MAX_PARTS).bit_length())  # a power of 2: similar sizes are cut alike
     most = max(CUT, least)
