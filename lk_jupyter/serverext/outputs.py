@@ -82,10 +82,10 @@ class OutputsHandler:
         """Return the buffered rest."""
         return self._events(self._splitter.end() if self._splitter else [])
 
-    def end_curves(self) -> list[dict[str, Any]]:
+    def end_curves(self) -> list[str | dict[str, Any]]:
         """Return the curves of the entire log, after the lines: reading the last numbers takes time."""
         self._curves.end()
-        return self._curves.events(is_last=True)
+        return [*self._curves.events(is_last=True)]
 
     def newest(self, events: list[str | dict[str, Any]]) -> list[str | dict[str, Any]]:
         """Return the events that wait for the page."""
