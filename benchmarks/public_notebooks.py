@@ -6,10 +6,15 @@ A ``WAY`` decides which cells have a line:
 
 - ``chosen``: ``--cells`` cells that ``--seed`` draws from all notebooks, with ``%%lk_run --gpu A100``.
 - ``all``: each cell.
+- ``kept``: each cell, with ``--keep 5m``: the notebook keeps its machine between cells.
 - ``alternate``: every second cell, with ``--session s --sync``.
 
-Each cell runs in three kernels: twice locally, and with the line. If the two local results differ, for example because
-a cell prints the time, the cell isn't compared. A user answers the question about variables with "always".
+Each cell runs in three kernels: twice locally, and with the line. A user answers the question about variables with
+"always". Two kinds of cells aren't compared, but counted:
+
+- "unequal": the two local results differ, for example because a cell prints the time.
+- "refused": the cell fails locally, and ``%%lk_run`` refuses to send it, because its code isn't valid Python or reads a
+  name that nothing has set.
 """
 
 from __future__ import annotations
@@ -24,7 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import nbformat
-from any_cell import Comparison, Tally, compared_kernels, execute_cell
+from any_cell import CellResult, Comparison, Tally, compared_kernels, execute_cell
 from kernel import Kernel
 
 from lk_jupyter.localcloud import launch
@@ -34,6 +39,12 @@ LINE = "%%lk_run --gpu A100"
 
 #: Words of the question about variables.
 QUESTION = "Send them and return changes?"
+
+#: Way → options of each line; ``{}`` stands for the number of the notebook.
+OPTIONS = {"kept": "--keep 5m", "alternate": "--session s{} --sync"}
+
+#: Endings of refusals of cells that would fail.
+REFUSALS = ("nothing has set it. Nothing was sent.", "CodeError: ")
 
 
 @dataclass(frozen=True)
@@ -108,8 +119,8 @@ def choose_lines(
         places = random.Random(seed).sample(places, min(count, len(places)))
     elif way == "alternate":
         places = [(book, number) for book, number in places if number % 2]
-    chosen, session = set(places), "--session {} --sync" if way == "alternate" else ""
-    lines = {book: f"{LINE} {session}".format(f"s{index}").strip() for index, book in enumerate(cells)}
+    chosen, options = set(places), OPTIONS.get(way, "")
+    lines = {book: f"{LINE} {options}".format(index).strip() for index, book in enumerate(cells)}
     return {
         book: [lines[book] if (book, number) in chosen else "" for number in range(len(cells[book]))] for book in cells
     }
@@ -138,21 +149,34 @@ def compare_notebook(book: PublicNotebook, lines: list[str], workplace: Workplac
     places = [(root / book.path).parent for root in roots]
     path = str(roots[-1] / book.path)
     with compared_kernels(workplace.cloud, folder, places, JPY_SESSION_NAME=path) as kernels:
+        for kernel in kernels:
+            kernel.answer = lambda _: ""
         kernels[-1].answer = answers
         comparison = Comparison()
-        for number, (cell, line) in enumerate(zip(book.cells(workplace.clones), lines, strict=False)):
+        last = max(number for number, line in enumerate(lines) if line)
+        for number, (cell, line) in enumerate(zip(book.cells(workplace.clones), lines[: last + 1], strict=False)):
             if difference := _compare_cell(cell, line, kernels, comparison, tallies):
                 print(f"  {book} cell {number}{' local' if not line else ''}: {difference}"[:900], flush=True)
+        kernels[-1].messages_of(_stop_line(lines[last]))
     return answers
+
+
+def _stop_line(line: str) -> str:
+    """Return the line that stops the machine of the last cell; empty for a run that ends with its cell."""
+    words = line.split()
+    if "--session" in words:
+        return f"%lk_sessions stop {words[words.index('--session') + 1]}"
+    return "%lk_sessions stop" if "--keep" in words else ""
 
 
 @dataclass
 class Tallies:
-    """Counts of cells with a line, of local cells, and of cells whose local results differ."""
+    """Counts of cells with a line and of local cells, and of cells that aren't compared."""
 
     runs: Tally = field(default_factory=Tally)
     local: Tally = field(default_factory=Tally)
     unequal: int = 0
+    refused: int = 0
     failed: int = 0
 
 
@@ -164,6 +188,10 @@ def _compare_cell(cell: str, line: str, kernels: list[Kernel], comparison: Compa
     if expected.outputs != again.outputs:
         tallies.unequal += 1
         return ""
+    if line and expected.failed and _is_refused(result):
+        tallies.refused += 1
+        execute_cell(runs, cell)
+        return ""
     unequal = {name for name, value in expected.state.items() if again.state.get(name) != value}
     tallies.failed += bool(line) and expected.failed
     difference = comparison.add(expected, result, tallies.runs if line else tallies.local, unequal)
@@ -172,11 +200,16 @@ def _compare_cell(cell: str, line: str, kernels: list[Kernel], comparison: Compa
     return difference
 
 
+def _is_refused(result: CellResult) -> bool:
+    """Return whether a cell wasn't sent, because it would fail."""
+    return any(kind == "error" and any(words in text for words in REFUSALS) for kind, text in result.outputs)
+
+
 def main() -> None:
     """Print the shares of equal cells in one way."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clones", type=Path)
-    parser.add_argument("way", choices=("chosen", "all", "alternate"))
+    parser.add_argument("way", choices=("chosen", "all", "kept", "alternate"))
     parser.add_argument("--seed", type=int, default=39)
     parser.add_argument("--cells", type=int, default=40)
     parser.add_argument("--first", type=int, default=None, help="Use this number of cells from each notebook.")
@@ -205,7 +238,8 @@ def _summary(tallies: Tallies) -> str:
     runs, local = tallies.runs, tallies.local
     return (
         f"runs {runs.state} of {runs.cells} right in output and state ({runs.outputs} in output), {runs.silent} silent,"
-        f" {tallies.failed} fail locally too; local cells {local.state} of {local.cells}; {tallies.unequal} unequal"
+        f" {tallies.failed} fail locally too; local cells {local.state} of {local.cells};"
+        f" {tallies.unequal} unequal, {tallies.refused} refused"
     )
 
 
