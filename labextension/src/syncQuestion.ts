@@ -2,7 +2,7 @@
 import { trans } from './trans';
 
 /** How the question ends; the kernel has it too (lk_jupyter/magics/_engine/sync_question.py). */
-const KEYS = /(\[a\]lways in this notebook, )?\[o\]nce, (?:\[k\](eep the machine [^[\]]*), )?\[f\]resh process: *$/;
+const KEYS = /(\[a\]lways in this notebook, )?\[o\]nce, (\[k\]eep the machine, )?\[f\]resh process: *$/;
 
 /** Put buttons in place of the input of a question that waits in an output area. Other inputs stay. */
 export function addAnswerButtons(area: HTMLElement): void {
@@ -16,7 +16,7 @@ export function addAnswerButtons(area: HTMLElement): void {
   const answers: [letter: string, label: string][] = [
     ...(keys[1] ? [['a', trans.__('Always in this notebook')] as [string, string]] : []),
     ['o', trans.__('Once')],
-    ...(keys[2] ? [['k', `K${keys[2]}`] as [string, string]] : []),
+    ...(keys[2] ? [['k', trans.__('Keep the machine')] as [string, string]] : []),
     ['f', trans.__('Fresh process')]
   ];
   const question = keys.input.slice(0, keys.index).trim();

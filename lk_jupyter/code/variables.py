@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from difflib import get_close_matches
+from types import BuiltinFunctionType, FunctionType, MethodDescriptorType, MethodType, ModuleType, WrapperDescriptorType
 from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.code.imports import imported_names
@@ -34,6 +35,21 @@ def read_in(source: Source) -> list[str]:
     with suppress(SyntaxError):
         return [name for name in read_by(as_python(source.code), source.namespace) if name not in source.values]
     return []
+
+
+def is_imported(value: Any) -> bool:
+    """Return whether a value is a module, or a class or function of a module: no value of the notebook."""
+    kind = type(value)  # the __class__ of a proxy may raise an error
+    if issubclass(kind, _DEFINITIONS):
+        return getattr(value, "__module__", "__main__") != "__main__"
+    return issubclass(kind, ModuleType)
+
+
+#: Types of classes, functions and methods.
+_DEFINITIONS = (
+    *(type, FunctionType, MethodType),
+    *(BuiltinFunctionType, MethodDescriptorType, WrapperDescriptorType),
+)
 
 
 def named(option: str, texts: Iterable[str]) -> list[str]:

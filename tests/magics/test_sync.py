@@ -60,8 +60,8 @@ def test_the_question_lists_names_and_size_and_who_can_read_them_and_once_sends(
     cell, (question,) = answer(kernel, READS, "o")
     assert question.startswith("This cell reads X (")
     assert " B). Send them and return changes? Members of your organization can read the values." in question
-    keep = "[k]eep the machine for 5 min between cells (price unknown), "
-    assert question.endswith(f"[a]lways in this notebook, [o]nce, {keep}[f]resh process: ")
+    offer = "Keeping the machine for 5 min between cells costs an unknown price."
+    assert question.endswith(f"{offer} [a]lways in this notebook, [o]nce, [k]eep the machine, [f]resh process: ")
     assert (cell.text, kernel.value("X, y")) == ("4\n", "([1, 2, 3, 4], 4)")
     assert "Sent: X (" in cell.shown[0]
     _, questions = answer(kernel, READS, "o")
@@ -284,8 +284,8 @@ def test_the_question_offers_to_keep_the_machine_with_its_price_and_keep_is_stor
     before = [kernel.value(f"__import__('os').environ['{name}']") for name in ("LK_BASE_URL", "LK_API_KEY")]
     kernel.run(f"%env LK_BASE_URL={hosting.base_url}\n%env LK_API_KEY={hosting.api_key}")
     cell, (question,) = answer(kernel, "%%lk_run --gpu A100\nX.append(4)\nprint('on it')", "k")
-    offer = "[k]eep the machine for 5 min between cells (0.1325 credits per pause, at most 0.2654 credits per machine)"
-    assert offer in question
+    price = "0.1325 credits per pause, at most 0.2654 credits per machine"
+    assert f"Keeping the machine for 5 min between cells costs {price}. [a]lways" in question
     assert cell.text == "on it\n"
     assert "released at" in cell.shown[-1]
     content = json.loads(notebook.read_text())

@@ -19,8 +19,11 @@ def test_a_newcomers_cell_reads_variables_after_one_click_and_the_notebook_keeps
         book.run(cell)
     group = question(page)
     expect(group).to_contain_text("Members of your organization can read the values.")
-    keep = "Keep the machine for 5 min between cells (0.1325 credits per pause, at most 0.2654 credits per machine)"
-    expect(group.get_by_role("button")).to_have_text(["Always in this notebook", "Once", keep, "Fresh process"])
+    price = "0.1325 credits per pause, at most 0.2654 credits per machine"
+    expect(group).to_contain_text(f"Keeping the machine for 5 min between cells costs {price}.")
+    buttons = group.get_by_role("button")
+    expect(buttons).to_have_text(["Always in this notebook", "Once", "Keep the machine", "Fresh process"])
+    assert len({button.bounding_box()["y"] for button in buttons.all()}) == 1  # in one row
     assert page.evaluate("document.activeElement.tagName") != "BUTTON"  # a key for a cell gives no permission
     expect(group.get_by_role("textbox")).to_have_count(0)
     accessible(group)

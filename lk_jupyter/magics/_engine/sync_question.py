@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any, Literal
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import clear_output
 
-from lk_jupyter.code.variables import named, reads_all
+from lk_jupyter.code.variables import is_imported, named, reads_all
 from lk_jupyter.config.consents import Place, allow, allowed_bytes, upload_speed
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import UsageError
@@ -41,8 +40,9 @@ _PROCESS_VARIABLES = {
 #: Names that a question lists.
 _LISTED = 6
 
-#: What the buttons of JupyterLab look for at the end of a question; ``labextension/src/syncQuestion.ts`` has it too.
-KEYS = "[a]lways in this notebook, [o]nce, {}[f]resh process: "
+#: Answers at the end of a question, which JupyterLab replaces with buttons: see ``labextension/src/syncQuestion.ts``.
+KEYS = "[a]lways in this notebook, [o]nce, [f]resh process: "
+KEYS_OFFER = "[a]lways in this notebook, [o]nce, [k]eep the machine, [f]resh process: "
 KEYS_ALL = "[o]nce, [f]resh process: "
 
 #: What a user types → the letter of the answer. Other text, such as the first word of a cell, is no answer.
@@ -116,8 +116,10 @@ def offer_machine(session: Session, bundle: Bundle) -> str:
     """Return the offer to keep the machine of a bundle between cells, with its highest cost."""
     pause = machine_cost(bundle.machine, OFFERED_SECONDS)
     most = cost_at_limit(bundle.machine.price_per_hour, longest_notebook(session.assumptions))
-    price = f"{credits_label(pause)} per pause, at most {credits_label(most)} per machine" if pause else "price unknown"
-    return f"[k]eep the machine for {OFFERED_SECONDS // 60} min between cells ({price}), "
+    price = (
+        f"{credits_label(pause)} per pause, at most {credits_label(most)} per machine" if pause else "an unknown price"
+    )
+    return f"Keeping the machine for {OFFERED_SECONDS // 60} min between cells costs {price}. "
 
 
 def current_place(session: Session) -> Place:
@@ -142,7 +144,7 @@ def _sizes(bundle: Bundle) -> dict[str, int]:
     """
     payload, on_line = bundle.payload, named("in", getattr(bundle.options, "inputs", []))
     values = {**(payload.origin.values if payload.origin else {}), **dict.fromkeys(on_line, sys)}
-    sizes = {variable.name: variable.size for variable in payload.inputs if not _is_imported(values.get(variable.name))}
+    sizes = {variable.name: variable.size for variable in payload.inputs if not is_imported(values.get(variable.name))}
     environment = {
         f"os.environ[{name!r}]": len(value)
         for name, value in changed_environment().items()
@@ -150,12 +152,6 @@ def _sizes(bundle: Bundle) -> dict[str, int]:
     }
     files = {repr(name): len(bundle.uploads[name]) for name in bundle.named_files if name in bundle.uploads}
     return {**sizes, **environment, **files}
-
-
-def _is_imported(value: Any) -> bool:
-    if isinstance(value, type) or inspect.isroutine(value):
-        return getattr(value, "__module__", "__main__") != "__main__"
-    return inspect.ismodule(value)
 
 
 def answerer(shell: InteractiveShell) -> Literal["user", "program", "nobody"]:
@@ -174,9 +170,10 @@ def answerer(shell: InteractiveShell) -> Literal["user", "program", "nobody"]:
 
 def _answer(request: SyncRequest, shell: InteractiveShell, offer: str) -> str:
     """Return the first letter of the answer; the question leaves the output of the cell then."""
-    keys = KEYS_ALL if request.reads_all else KEYS.format(offer)
+    offer = "" if request.reads_all else offer
+    keys = KEYS_ALL if request.reads_all else KEYS_OFFER if offer else KEYS
     members = "Members of your organization can read the values."
-    typed = prompt_user(f"{request} Send them and return changes? {members} {keys}").lower()
+    typed = prompt_user(f"{request} Send them and return changes? {members} {offer}{keys}").lower()
     if getattr(shell, "kernel", None) is not None:
         clear_output()
     return _ANSWERS.get(typed, "")
