@@ -17,7 +17,7 @@ from typing import Any
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
-from lk_jupyter.code.variables import named
+from lk_jupyter.code.variables import is_imported, named
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._output.background import BACKGROUND
 from lk_jupyter.magics._output.fanout import (
@@ -118,10 +118,11 @@ class ReturnedVariables:
     unchanged: Sequence[str] = ()
 
     def __str__(self) -> str:
+        listed = [name for name, value in self.shared.items() if not is_imported(value)]
         lines = [
             f"Each of {', '.join(self.by_run)} is a dict: number of the run → its value." if self.by_run else "",
             f"{', '.join(self.unchanged)}: unchanged here, because the runs differ." if self.unchanged else "",
-            f"Set here: {', '.join(self.shared)}" if self.shared else "",
+            f"Set here: {', '.join(listed)}" if listed else "",
         ]
         return "".join(f"{line}\n" for line in lines if line)
 

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.code.syntax import future_features
+from lk_jupyter.code.variables import is_imported
 from lk_jupyter.errors import LkError
 from lk_jupyter.protocol.bucket import VALUES
 from lk_jupyter.protocol.json_limits import load_json
@@ -393,6 +394,7 @@ def set_state(
 ) -> list[Notice]:
     """Set the variables that a run changed, and return notices with their names, followed by ``after``.
 
+    Names of imported modules, classes and functions are set, and left out of the notices.
     Notices for a run recommend a session, and notices for a cell ``in_session`` don't.
     """
     if in_session:
@@ -401,7 +403,7 @@ def set_state(
         state.missing = {name: why.replace(IN_SESSION, _STAYS) for name, why in state.missing.items()}
     new_names = state.put(namespace)
     changes = {
-        "Set here": [name for name in state.names if name not in new_names],
+        "Set here": [name for name, value in state.names.items() if name not in new_names and not is_imported(value)],
         "Changed here": list(state.changed.keys() - state.names.keys()),
         "Deleted here": [*state.deleted, *state.removed],
     }
