@@ -155,3 +155,11 @@ def test_a_look_for_the_stop_object_while_python_ends_writes_no_traceback():
     code += "print(stop._read_stop_object('http://127.0.0.1:9/'))"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (ended.stdout, ended.stderr) == ("b''\n", "")
+
+
+def test_the_watch_for_a_stop_ends_before_python_does():
+    code = "import threading\nfrom lk_jupyter.remote.script import stop\n"
+    code += "stop.watch_for_stop('http://127.0.0.1:9/', 600)\nstop.end_watch()\n"
+    code += "print([thread.name for thread in threading.enumerate()])"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (ended.stdout, ended.stderr) == ("['MainThread']\n", "")

@@ -28,7 +28,12 @@ _REPEAT_SECONDS = 4.0
 #: Moment of the import, shortly after the start of the process.
 _START = time.monotonic()
 
+#: Seconds that the end of the code waits for the thread: while Python ends, a thread may never release its locks.
+_END_SECONDS = 1.0
+
 _reason = ""
+_has_ended = threading.Event()
+_threads: list[threading.Thread] = []
 
 
 def watch_for_stop(link: str, limit: float) -> None:
@@ -37,7 +42,15 @@ def watch_for_stop(link: str, limit: float) -> None:
         return
     signal.signal(signal.SIGINT, _on_signal)
     end = time.monotonic() - _process_age() + limit - sign.saving_seconds(limit)
-    threading.Thread(target=_wait_for_stop, args=(link, end), name="lk-stop", daemon=True).start()
+    _threads.append(threading.Thread(target=_wait_for_stop, args=(link, end), name="lk-stop", daemon=True))
+    _threads[-1].start()
+
+
+def end_watch() -> None:
+    """Watch no longer: the code has ended."""
+    _has_ended.set()
+    for thread in _threads:
+        thread.join(_END_SECONDS)
 
 
 def _process_age() -> float:
@@ -52,14 +65,16 @@ def _process_age() -> float:
 
 
 def _wait_for_stop(link: str, end: float) -> None:
-    time.sleep(min(_PACE, max(0.0, end - time.monotonic())))
+    _has_ended.wait(min(_PACE, max(0.0, end - time.monotonic())))
     pace, is_requested = _PACE, False
-    while time.monotonic() < end and not is_requested:
+    while time.monotonic() < end and not is_requested and not _has_ended.is_set():
         started = time.monotonic()
         is_requested = bool(driver._key) and _is_signed(_read_stop_object(link))
         pace = min(max(_PACE, 5 * (time.monotonic() - started)), 2.0)  # a slow bucket takes little of the run's time
         if not is_requested:
-            time.sleep(max(0.0, min(pace, end - time.monotonic())))
+            _has_ended.wait(max(0.0, min(pace, end - time.monotonic())))
+    if _has_ended.is_set():
+        return
     _interrupt(
         *((sign.STOPPED, "the run was stopped") if is_requested else (sign.TIMED_OUT, "the time limit is close"))
     )
@@ -91,7 +106,8 @@ def _interrupt(exit_code: int, reason: str) -> None:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
         else:
             signal.raise_signal(signal.SIGINT)
-        time.sleep(pause)
+        if _has_ended.wait(pause):
+            return
 
 
 def _on_signal(number: int, frame: types.FrameType | None) -> None:

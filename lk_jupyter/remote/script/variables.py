@@ -27,6 +27,9 @@ LINKS = "_lk_links.json"
 _links: dict[str, Any] = {}
 _carried: dict[str, Any] = {}
 
+#: The module that looks for a stop object, if this run has started to look.
+_stop_watches: list[Any] = []
+
 #: Names of the namespace that are not the author's, with the values; and whether this is a session.
 hidden: dict[str, Any] = {}
 is_session = False
@@ -44,6 +47,7 @@ def before(settings: dict[str, Any], namespace: dict[str, Any], links: dict[str,
         from . import stop
 
         stop.watch_for_stop(_links["stop"], _links["limit"])
+        _stop_watches.append(stop)
     if not settings["message"]:
         return
     try:
@@ -155,6 +159,8 @@ def after(settings: dict[str, Any], namespace: dict[str, Any], error: BaseExcept
     """Send back the requested and the changed variables, also after an error."""
     if not _links:
         return
+    for watch in _stop_watches:
+        watch.end_watch()
     if _carried:
         if "moments" in _carried:
             _carried["moments"].end()
