@@ -1,5 +1,6 @@
 /** The button of the machine menu in the toolbar of a notebook: its machine and price, and how busy the GPU is. */
-import { NotebookPanel } from '@jupyterlab/notebook';
+import type { ICellModel } from '@jupyterlab/cells';
+import { INotebookModel, NotebookPanel } from '@jupyterlab/notebook';
 import { caretDownEmptyIcon, ReactWidget, ToolbarButtonComponent } from '@jupyterlab/ui-components';
 import { Message } from '@lumino/messaging';
 import { Menu } from '@lumino/widgets';
@@ -8,6 +9,7 @@ import React, { lazy, Suspense } from 'react';
 import { Cloud } from './cloud';
 import { machineName, priceLabel } from './format';
 import { toLabPath } from './labPath';
+import { isRemote } from './magicLine';
 import { isMachine, mergeRuns } from './runs';
 import { trans } from './trans';
 
@@ -22,9 +24,35 @@ export function chosenMachine(panel: NotebookPanel | null): string | undefined {
   return isMachine(machine) ? machine : undefined;
 }
 
+/** Notebooks whose machine the user chose on this page, or which were trusted when they were opened. */
+const trusted = new WeakSet<INotebookModel>();
+
 /** Store the machine in the metadata of a notebook. */
 export function rememberMachine({ model }: NotebookPanel, machine: string): void {
+  if (model) {
+    trusted.add(model);
+  }
   model?.setMetadata(KEY, { ...(model.getMetadata(KEY) as object | undefined), machine });
+}
+
+/** Record whether an opened notebook is trusted, so that its machine counts. A stranger's machine may be expensive. */
+function recordTrust(model: INotebookModel | null): void {
+  const code = [...(model?.cells ?? [])].filter(({ type }) => type === 'code');
+  if (model && code.length && code.every(cell => cell.trusted)) {
+    trusted.add(model);
+  }
+}
+
+/** Report the machine of a notebook to its kernel before a `%%lk_run` cell, whose line may name no machine. */
+export function reportMachine(panel: NotebookPanel, { sharedModel }: ICellModel): void {
+  const machine = panel.model && trusted.has(panel.model) ? chosenMachine(panel) : undefined;
+  const kernel = panel.sessionContext.session?.kernel;
+  if (machine && kernel && isRemote(sharedModel.source)) {
+    const report = "__import__('lk_jupyter.config.notebook_machine', fromlist=['_']).report_machine";
+    const code = `${report}(${JSON.stringify(sharedModel.getId())}, ${JSON.stringify(machine)})`;
+    const request = kernel.requestExecute({ code, silent: true, store_history: false, stop_on_error: false });
+    request.done.catch(() => undefined); // the kernel ends
+  }
 }
 
 /** Draws the machine of a notebook. It reads prices and runs, and starts nothing. */
@@ -40,6 +68,7 @@ export class MachineButton extends ReactWidget {
     cloud.changed.connect(draw);
     panel.context.ready.then(
       () => {
+        recordTrust(panel.model);
         panel.model?.metadataChanged.connect(draw);
         draw();
       },

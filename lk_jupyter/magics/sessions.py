@@ -57,6 +57,7 @@ from lk_jupyter.runs.notebooks.warm_pythons import (
 )
 from lk_jupyter.runs.observers.start_time import times_label
 from lk_jupyter.runs.package.bundle import Bundle
+from lk_jupyter.runs.package.machine import IN_TOOLBAR
 from lk_jupyter.runs.package.secret_scan import require_consent
 from lk_jupyter.runs.submit.budget import budget_usage
 from lk_jupyter.session import Session, current
@@ -164,7 +165,8 @@ def _must_move(warm: WarmPython, options: RunOptions, bundle: Bundle) -> bool:
 
 def _conflicting_machine(warm: WarmPython, options: RunOptions, bundle: Bundle) -> str:
     """Return the machine of the session if the line names another machine; empty otherwise."""
-    has = warm.run.machine if options.gpu or options.machine else None
+    is_chosen = options.gpu or options.machine or (options.keep and bundle.machine_reason == IN_TOOLBAR)
+    has = warm.run.machine if is_chosen else None
     return has.hardware_profile if has and has.hardware_profile != bundle.machine.hardware_profile else ""
 
 
@@ -364,6 +366,7 @@ class CellView:
     def _line(self, *facts: str) -> StatusLine:
         seconds = time.monotonic() - self._start_time
         took = [f"{seconds:.0f} s"] if seconds >= 1 else []
+        facts = (self._warm.idle_label, *facts) if self._keeps_machine else facts
         line = StatusLine(
             self._state,
             [f"session {self._warm.name}", machine_with_price(self._warm.run.machine), *took, *facts, self._run],

@@ -50,6 +50,17 @@ def test_without_a_machine_the_setting_decides(kernel):
     kernel.run("%env LK_MACHINE=")
 
 
+def test_without_a_machine_the_toolbar_of_the_notebook_decides_for_the_cell_that_its_page_reports(kernel):
+    def plan(line, cell_id):
+        kernel.run("from lk_jupyter.config import notebook_machine\nnotebook_machine.report_machine('one', 'gpu.a100')")
+        return kernel.run(f"{line} --dry-run\nprint(1)", cell_id=cell_id).shown[0]
+
+    assert "chosen in the toolbar" in plan("%%lk_run", "one")
+    assert "gpu.a100" in plan("%%lk_run", "one")
+    assert "gpu.h100" in plan("%%lk_run --gpu H100", "one")
+    assert "gpu.l40s" in plan("%%lk_run", "another")
+
+
 def test_a_failed_cell_raises_with_the_remote_traceback_and_the_lines_of_the_cell(kernel):
     cell = kernel.run("%%lk_run\nprint('before')\ndef f(x):\n    return 1 / x\n\nf(0)")
     assert cell.text == "before\n"

@@ -129,8 +129,8 @@ def test_run_on_writes_the_cell_that_loads_the_extension_once(open_notebook, pag
 
 
 @pytest.mark.timeout(900)
-def test_a_machine_is_chosen_without_running_a_cell(open_notebook, page):
-    book = open_notebook("print('local')")
+def test_a_machine_is_chosen_without_running_a_cell_and_is_the_machine_of_lines_without_one(open_notebook, page):
+    book = open_notebook("print('local')", "%load_ext lk_jupyter", "%%lk_run\nprint('on it')")
     button = page.locator(".jp-NotebookPanel:visible .lk-run-on")
     button.click()
     page.locator(".lm-Menu-item").filter(has_text="Choose a machine for the notebook").hover()
@@ -143,6 +143,12 @@ def test_a_machine_is_chosen_without_running_a_cell(open_notebook, page):
     expect(book.output(0)).to_be_empty()
     metadata = "() => window.jupyterapp.shell.currentWidget.content.model.getMetadata('lk_jupyter')"
     assert page.evaluate(metadata) == {"machine": "gpu.a100"}
+    book.run(1)
+    book.run(2)
+    book.ended()
+    book.says_once(2, "Completed")
+    expect(book.output(2)).to_contain_text("A100")
+    assert source_of(book, 2) == "%%lk_run\nprint('on it')"
 
 
 #: The cells of a newcomer: own data, a model that is trained in a run, and an experiment that is interrupted.

@@ -40,6 +40,27 @@ def test_a_notebook_that_somebody_sent_runs_nothing_after_two_clicks(running_lab
     assert not list(running_lab.root.rglob("RAN"))
 
 
+@pytest.mark.timeout(900)
+def test_the_machine_of_a_received_notebook_is_used_only_after_its_user_chose_it(running_lab, open_notebook, page):
+    book = open_notebook("pass")
+    path = running_lab.root / "sent" / "expensive.ipynb"
+    path.parent.mkdir(exist_ok=True)
+    cells = [nbformat.v4.new_code_cell(source) for source in ("%load_ext lk_jupyter", "%%lk_run --dry-run\n1")]
+    kind = {"kernelspec": {"name": "python3", "display_name": "Python 3"}, "lk_jupyter": {"machine": "gpu.b200"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kind), path)
+    running_lab.start_kernel("sent/expensive.ipynb")
+    book.open("sent/expensive.ipynb")
+    for cell in (0, 1):
+        book.run(cell)
+    expect(book.output(1)).to_contain_text("gpu.l40s")
+    page.locator(".jp-NotebookPanel:visible .lk-run-on").click()
+    page.locator(".lm-Menu-item").filter(has_text="Choose a machine for the notebook").hover()
+    page.locator(".lm-Menu").nth(1).locator(".lm-Menu-item").filter(has_text="A100").click()
+    book.run(1)
+    expect(book.output(1)).to_contain_text("gpu.a100")
+    expect(book.output(1)).to_contain_text("chosen in the toolbar")
+
+
 SOURCES = "() => window.jupyterapp.shell.currentWidget.content.widgets.map(cell => cell.model.sharedModel.source)"
 ATTACH = """id => {
     const { context, content } = window.jupyterapp.shell.currentWidget;

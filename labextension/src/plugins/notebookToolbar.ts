@@ -7,7 +7,7 @@ import { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 import { Cloud } from '../cloud';
 import { COMMANDS, isUiCall, asUiCall } from '../commands';
 import { cellToRun, mayRun, runCells } from '../loading';
-import { chosenMachine, MachineButton, rememberMachine } from '../machineMenu';
+import { chosenMachine, MachineButton, rememberMachine, reportMachine } from '../machineMenu';
 import { withoutMagic, isRemote } from '../magicLine';
 import { isMachine } from '../runs';
 import { ICloud } from '../tokens';
@@ -31,6 +31,12 @@ export const notebookToolbar: JupyterFrontEndPlugin<void> = {
     const isEnabled = () => !!notebooks.currentWidget;
     const category = trans.__('GPU cloud');
 
+    NotebookActions.executionScheduled.connect((_, { notebook, cell }) => {
+      const panel = notebooks.find(({ content }) => content === notebook);
+      if (panel) {
+        reportMachine(panel, cell.model);
+      }
+    });
     const buttons = new WeakMap<NotebookPanel, MachineButton>();
     const machineLabel = ({ machine, facts, ...args }: ReadonlyPartialJSONObject) =>
       isMachine(machine) && [machineName(machine), isUiCall(args) && (facts as string)].filter(Boolean).join(' · ');

@@ -19,6 +19,7 @@ from lk_jupyter.runs.clock import Bill, calculate_bill, measure_duration
 from lk_jupyter.runs.monitor import RunMonitor
 from lk_jupyter.runs.observers.base import ObserverGroup
 from lk_jupyter.runs.package.bundle import Bundle
+from lk_jupyter.runs.package.machine import IN_TOOLBAR
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.variables.payload import uploads_label
 from lk_jupyter.text.scalars import header_curves
@@ -174,6 +175,7 @@ class RunStatus:
     ) -> StatusLine:
         """Return the status line of an active run: state, time and cost so far."""
         run, bundle = self._run, self._run.bundle if self._run else self._bundle
+        observed = [*self._choice, *observed]
         facts = [self._priced, *figures, *observed, *([f"run {run.short_id}"] if run else [])]
         unconfirmed = [self.aborting.words] if self.aborting and not self.aborting.ended.is_set() else []
         notices = [*self._warnings, *self._notes, *map(str, self.observers.notices), *unconfirmed]
@@ -188,6 +190,12 @@ class RunStatus:
             "told": [word for word in observed if word],
         }
         return line
+
+    @property
+    def _choice(self) -> list[str]:
+        """Where the user chose a machine that the line of the cell doesn't name; empty for another machine."""
+        bundle = (self._run.bundle if self._run else None) or self._bundle
+        return [IN_TOOLBAR] if bundle and bundle.machine_reason == IN_TOOLBAR else []
 
     def _with_options(self, line: StatusLine) -> StatusLine:
         """Store the suggested options in the metadata, for the buttons that apply the options."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from lk_jupyter.config.notebook_machine import reported_machine
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import UsageError
+from lk_jupyter.journal.entry import current_cell
 from lk_jupyter.machines.catalogue import price_label
 from lk_jupyter.machines.offers import (
     MachineFilter,
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 #: The name that chooses the cheapest available GPU.
 ANY = "any"
 
+#: The reason for the machine of a line without a machine, in a notebook whose toolbar shows one.
+IN_TOOLBAR = "chosen in the toolbar"
+
 #: The most machines that a reason lists.
 _MAX_LISTED = 3
 
@@ -36,7 +41,8 @@ def choose_machine(session: Connection, options: MachineOptions) -> tuple[Machin
     """Return the machine of a run, and the reason for a machine that the user didn't name. Raises UsageError."""
     if options.gpu and options.machine:
         raise UsageError("--gpu and --machine both name a machine. Nothing was sent. Give one of them.")
-    wish = options.gpu or options.machine or setting("machine")
+    chosen = reported_machine(current_cell().cell_id)
+    wish = options.gpu or options.machine or chosen or setting("machine")
     need = MachineFilter(options.memory or 0.0, options.max_price)
     if wish.strip().lower() != ANY:
         machine = session.machines().resolve(wish)
@@ -46,7 +52,7 @@ def choose_machine(session: Connection, options: MachineOptions) -> tuple[Machin
                 f"'{wish}' ({size}, {price_label(machine)}) doesn't meet {_describe_need(need)}. Nothing was sent. "
                 "Use the cheapest match: --gpu any"
             )
-        return machine, ""
+        return machine, "" if options.gpu or options.machine or not chosen else IN_TOOLBAR
     catalogue = session.machines()
     offers = [offer for offer in build_offers(catalogue, session.vm_availability()) if offer.gpus]
     try:
