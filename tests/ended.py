@@ -4,7 +4,8 @@ A crash of the interpreter and an abort by another client return the last saved 
 
 ``python tests/ended.py --count 100`` ends that number of trainings in a notebook on a local cloud, and counts those
 whose state isn't restored up to the last step in the log, and those that leave a run active. A test does so once for
-each way.
+each way. With ``--load 20``, 20 processes compete for the processor meanwhile: a cell may end before its run then, and
+its abort continues in the background.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ import argparse
 import os
 import random
 import re
+import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,16 +114,43 @@ def end_trainings(kernel, count: int, seed: int):
         yield end_training(kernel, way, draw.uniform(3, 6) if way in KILLS else draw.uniform(1, 4))
 
 
+@contextmanager
+def busy_processor(count: int) -> Iterator[None]:
+    """Run this number of endless loops in a block."""
+    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+
+
+#: Seconds in which a run must end after its cell: an abort is repeated in the background.
+END_SECONDS = 60.0
+
+
+def wait_for_end(client) -> tuple[float, list[str]]:
+    """Wait until no run is active; return the seconds, and the ids of runs that are active after END_SECONDS."""
+    start_time = time.monotonic()
+    while active := [run.execution_id for run in client.workloads.list()]:
+        if time.monotonic() - start_time > END_SECONDS:
+            break
+        time.sleep(0.1)
+    return time.monotonic() - start_time, active
+
+
 def main() -> None:
     """End trainings, and print a line for each incomplete state, and the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=100, help="number of trainings")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--load", type=int, default=0, help="number of processes that keep the processor busy")
     arguments = parser.parse_args()
     from conftest import RunningCloud  # noqa: PLC0415 (a module of pytest)
     from magics.kernels import Kernel, running_kernel  # noqa: PLC0415 (the same)
 
-    complete, active, loss = Counter[str](), 0, 0.0
+    complete, active, late, loss = Counter[str](), 0, 0, 0.0
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         home, cloud = Path(folder), RunningCloud(Path(folder) / "cloud")
         stack.callback(cloud.stop)
@@ -128,14 +159,18 @@ def main() -> None:
         env |= {"LK_JOURNAL": str(home / "journal.sqlite"), "LK_LOG_DIR": str(home / "logs"), "LK_LOG_LINES": "5000"}
         kernel = Kernel(*stack.enter_context(running_kernel(env, home)), home)
         kernel.run("%load_ext lk_jupyter")
+        stack.enter_context(busy_processor(arguments.load))
         for ending in end_trainings(kernel, arguments.count, arguments.seed):
             complete[ending.way] += ending.is_complete
-            active += len(cloud.client.workloads.list())
+            seconds, active_ids = wait_for_end(cloud.client)
+            late += seconds > 1
+            active += len(active_ids)
             loss = max(loss, ending.loss)
-            if not ending.is_complete:
-                print(ending, flush=True)
+            if not ending.is_complete or active_ids or seconds > 1:
+                print(ending, f"run ended {seconds:.1f} s after its cell", *active_ids, flush=True)
     total = sum(complete.values())
     figures = f"{total} of {arguments.count} states complete {dict(complete)}; {active} runs left active"
+    figures += f", {late} ended after their cells"
     print(f"{figures}; at most {loss:.1f} s of work lost")
     sys.exit(total < arguments.count or active > 0)
 
