@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
+import time
+from contextlib import suppress
 
 import pytest
 from localcloud.conftest import until
 
 from lk_jupyter.config.consents import consents_file
+from lk_jupyter.config.files import read_json
+from lk_jupyter.errors import NoSuchObject
 from lk_jupyter.magics import sessions
 from lk_jupyter.magics._engine.kept_machine import machine_name
+from lk_jupyter.remote.script import session
 from lk_jupyter.runs.notebooks import saved_variables, warm_python
 from lk_jupyter.runs.package import prepare
 from lk_jupyter.runs.variables.remote_value import RemoteValue
@@ -102,12 +107,53 @@ def test_a_value_that_is_lost_with_the_python_of_the_machine_is_reported_and_sma
     user, run_cell, shell, monkeypatch
 ):
     monkeypatch.setattr(prepare, "HANDLE_BYTES", 10_000)
+    monkeypatch.setattr(warm_python, "place_to_save", lambda *_: None)
     run_cell(f"{LINE}\nbig, small = bytes(50_000), 7")
     run_cell(f"{LINE}\nimport os\nos._exit(1)")
     output = run_cell("print(len(big))")
     assert "Lost with the Python of session kernel-" in output, output
     assert "The value is lost: the Python of the session has ended." in output
     assert "8\n" in run_cell(f"{LINE}\nprint(small + 1)")
+
+
+def save_moment(warm):
+    """Wait until the last cell of a session is in its saved moment."""
+    place = read_json(saved_variables.saved_file())[warm.name]
+    storage, last = warm.run.session.storage, time.time()
+
+    def has_moment():
+        with suppress(NoSuchObject):
+            saved = session.read_saved(bytes(storage.get_bytes(place["object"])), place["key"])
+            return saved is not None and saved[2] is not None and saved[2] > last
+        return False
+
+    warm.execute("pass").answer()
+    until(has_moment)
+
+
+def test_a_machine_that_is_killed_returns_its_last_saved_moment_and_the_values_here_are_sent_again(
+    user, run_cell, shell, monkeypatch
+):
+    monkeypatch.setattr(prepare, "HANDLE_BYTES", 10_000)
+    run_cell(f"{LINE}\nbig, small = bytearray(50_000), [7]")
+    (warm,) = warm_python.connected_warm_pythons.values()
+    save_moment(warm)
+    shell.user_ns["small"].append(8)
+    user.client.workloads.abort(warm.run.execution_id)
+    until(lambda: not active(user))
+    output = run_cell(f"{LINE}\nprint('again', len(big), small)")
+    assert re.search(r"Restored, as they were at \d\d:\d\d:\d\d: .*big.*small", output), output
+    assert "again 50000 [7, 8]\n" in output, output
+
+
+def test_a_python_that_ends_returns_its_last_saved_moment(user, run_cell, shell, monkeypatch):
+    monkeypatch.setattr(prepare, "HANDLE_BYTES", 10_000)
+    run_cell(f"{LINE}\nbig = bytes(50_000)")
+    (warm,) = warm_python.connected_warm_pythons.values()
+    save_moment(warm)
+    run_cell(f"{LINE}\nimport os\nos._exit(1)")
+    assert "50000" in run_cell("print(len(big))")
+    assert len(active(user)) == 1
 
 
 def test_the_machine_is_released_after_the_idle_time(user, run_cell):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -18,6 +19,9 @@ class FakeClock:
     def monotonic(self):
         return self.now
 
+    def time(self):
+        return self.now
+
     def sleep(self, seconds):
         self.now += max(seconds, 0.01)
 
@@ -28,6 +32,8 @@ def clock(monkeypatch):
     monkeypatch.setattr(session, "time", fake)
     monkeypatch.setitem(session._work, "since", fake.now)
     monkeypatch.setitem(session._work, "cells", 1)
+    monkeypatch.setitem(session._moment, "cells", 1000)  # no moment is due
+    monkeypatch.setitem(session._moment, "due", 0.0)
     return fake
 
 
@@ -42,15 +48,15 @@ def signals(monkeypatch):
 class Slow:
     """A variable that takes long to save, so that a cell arrives meanwhile the first time."""
 
-    def __init__(self, clock, saves):
-        self._clock, self._saves = clock, saves
+    def __init__(self, clock, saves, seconds=30.0):
+        self._clock, self._saves, self._seconds = clock, saves, seconds
 
     def __reduce__(self):
         self._saves.append(self._clock.now)
         if len(self._saves) == 1:
             session._mark_busy()
             session._count_cell(None)
-            self._clock.sleep(30)
+            self._clock.sleep(self._seconds)
             session._mark_idle()
         raise ValueError("not sent")
 
@@ -82,3 +88,13 @@ def test_a_cell_is_interrupted_before_the_time_limit_so_that_no_pickle_reads_whi
     release({"x": 1}, left=600)
     assert signals == [session.signal.SIGINT, session.signal.SIGTERM]
     assert 560 <= clock.now - started < 600
+
+
+def test_a_session_saves_a_moment_after_a_cell_unless_another_cell_runs_meanwhile(clock, signals, monkeypatch):
+    uploads, saves = [], []
+    monkeypatch.setattr(session, "_upload_variables", lambda _, text, __: uploads.append(json.loads(text)["carry"]))
+    monkeypatch.setitem(session._moment, "cells", 0)
+    release({"slow": Slow(clock, saves, 0.01), "x": 1})
+    assert len(saves) == 3  # a cell ran while the first moment was packed
+    assert [upload.get("moment") is not None for upload in uploads] == [True, False]
+    assert saves[1] <= uploads[0]["moment"] + 1 < saves[2]

@@ -126,7 +126,7 @@ class Moments:
         moment = time.time()
         make_text, large = self._pack()
         size = sum(leaf["size"] for leaf, _ in large)
-        if size > LIMIT or not _fits_memory(size):
+        if not fits(size):
             self._failures = _MOST_FAILURES
             return
         pieces = envelope.pack_leaves(large)
@@ -175,8 +175,9 @@ def _ignore_call(frame: types.FrameType, event: str, argument: Any) -> None:
     """Trace no function that is called now."""
 
 
-def _fits_memory(size: int) -> bool:
+def fits(size: int) -> bool:
+    """Return whether a moment with large leaves of this number of bytes can be packed."""
     from ..values import transfer
 
     free = transfer.free_memory()
-    return free is None or 3 * size < free
+    return size <= LIMIT and (free is None or 3 * size < free)

@@ -17,6 +17,7 @@ import threading
 import time
 
 from .. import sign
+from . import moment as moments
 from . import run as driver
 from . import variables
 
@@ -40,6 +41,9 @@ _settings = {"key": b""}
 _answer: dict[str, Any] = {}
 _cell_settings: dict[str, Any] = {}
 _work = {"busy": 0, "since": time.monotonic(), "cells": 0, "requests": 0, "released": 0}
+
+#: The number of cells at the last saved moment, and when the next moment may be saved.
+_moment = {"cells": 0, "due": 0.0}
 
 
 def begin(settings: dict[str, Any], shell: Any) -> None:
@@ -101,6 +105,9 @@ def _release_when_idle(settings: dict[str, Any], shell: Any) -> None:
     while not is_ending:
         while not _is_over(idle, end, margin):
             time.sleep(min(_pace, idle / 4))
+            has_time = end - time.monotonic() > 2 * margin  # the save before the limit must not wait for an upload
+            if settings["save"] and has_time and _is_moment_due():
+                _save_moment(settings["save"], shell)
         is_at_limit = end - time.monotonic() < margin
         if is_at_limit and _work["busy"]:
             _interrupt_cell(end - margin / 4)  # the cell and a pickle must not use the variables at the same time
@@ -129,24 +136,53 @@ def _interrupt_cell(end: float) -> None:
         time.sleep(0.1)
 
 
-def _save_variables(place: dict[str, str], shell: Any) -> None:
-    """Put the variables into the bucket, signed: members of the organization can write there too."""
-    from ..values import transfer as rooms
+def _is_moment_due() -> bool:
+    """Return whether cells have ended since the last saved moment, and another moment may be saved."""
+    return not _work["busy"] and _work["cells"] > _moment["cells"] and time.monotonic() >= _moment["due"]
 
+
+def _save_moment(place: dict[str, str], shell: Any) -> None:
+    """Save the variables between two cells: if the machine is killed, the next machine restores this moment."""
+    from ..carry.base import silent
+
+    started, cells, requests = time.monotonic(), _work["cells"], _work["requests"]
     try:
-        text, leaves = _pack_variables(shell.user_ns, shell.user_ns_hidden)
-        pieces = [struct.pack("!q", len(text)), text, *leaves]
-        signature = hmac.new(bytes.fromhex(place["key"]), digestmod=hashlib.sha256)
-        for piece in pieces:
-            signature.update(piece)
-        rooms.upload_object(place["put"], [signature.digest(), *pieces])
+        with silent():
+            text, leaves = _pack_variables(shell.user_ns, shell.user_ns_hidden, moment=time.time())
+        if not _work["busy"] and _work["requests"] == requests:  # a cell changes values while they are packed
+            _upload_variables(place, text, leaves)
+            _moment["cells"] = cells
+    except Exception:  # the save before the end reports failures
+        _moment["cells"] = cells
+    ended = time.monotonic()
+    _moment["due"] = ended + max(moments.PACE, (ended - started) / moments.SHARE)
+
+
+def _save_variables(place: dict[str, str], shell: Any) -> None:
+    """Put the variables into the bucket before the machine ends."""
+    try:
+        _upload_variables(place, *_pack_variables(shell.user_ns, shell.user_ns_hidden))
     except Exception:  # the next cell reports that nothing was saved
         stderr: Any = sys.__stderr__
         stderr.write("The variables of the session couldn't be saved.\n")
 
 
-def _pack_variables(namespace: dict[str, Any], hidden: dict[str, Any]) -> tuple[bytes, list[bytes]]:
-    """Return all variables that can be sent as a message, and the large leaves after the message."""
+def _upload_variables(place: dict[str, str], text: bytes, leaves: list[bytes]) -> None:
+    """Put packed variables into the bucket, signed: members of the organization can write there too."""
+    from ..values import transfer as rooms
+
+    pieces = [struct.pack("!q", len(text)), text, *leaves]
+    signature = hmac.new(bytes.fromhex(place["key"]), digestmod=hashlib.sha256)
+    for piece in pieces:
+        signature.update(piece)
+    rooms.upload_object(place["put"], [signature.digest(), *pieces])
+
+
+def _pack_variables(namespace: dict[str, Any], hidden: dict[str, Any], **facts: Any) -> tuple[bytes, list[bytes]]:
+    """Return all variables that can be sent as a message with ``facts``, and the large leaves after the message.
+
+    Raises MemoryError for a moment that is too large.
+    """
     from ..carry.base import Refused
     from ..carry.writer import Departing
     from ..values import envelope
@@ -163,8 +199,11 @@ def _pack_variables(namespace: dict[str, Any], hidden: dict[str, Any]) -> tuple[
             names.remove(name)
             reasons[name] = str(reason)
     departing.close()
+    size = sum(leaf["size"] for leaf, _ in departing.message.large)
+    if facts and not moments.fits(size):
+        raise MemoryError
     leaves = envelope.pack_leaves(departing.message.large)
-    return departing.text(left_out=reasons).encode("ascii"), leaves
+    return departing.text(left_out=reasons, **facts).encode("ascii"), leaves
 
 
 def restore(text: str, shell: Any) -> None:
@@ -176,9 +215,9 @@ def restore(text: str, shell: Any) -> None:
         if saved is None:
             _answer["lost"] = "they were changed in the bucket"
             return
-        values, reasons = saved
+        values, reasons, moment = saved
         shell.user_ns.update(values)
-        _answer.update(restored=sorted(values), left_out=reasons)
+        _answer.update(restored=sorted(values), left_out=reasons, moment=moment)
     except Exception as error:
         _answer["lost"] = "{}: {}".format(type(error).__name__, error).replace(place["get"], "the link")
 
@@ -193,10 +232,11 @@ def _download(link: str) -> bytes:
     return content
 
 
-def read_saved(content: bytes, key: str) -> tuple[dict[str, Any], dict[str, str]] | None:
-    """Return the saved variables, and name → reason of variables that weren't saved or can't be read.
+def read_saved(content: bytes, key: str) -> tuple[dict[str, Any], dict[str, str], float | None] | None:
+    """Return the saved variables, name → reason of variables that weren't saved or can't be read, and their moment.
 
-    None means that the content isn't signed with the key, whose bytes are given as hexadecimal digits.
+    The moment, in seconds since 1970, is None for variables that were saved before the machine ended. Return None for
+    content that isn't signed with the key, whose bytes are given as hexadecimal digits.
     """
     from ..carry.reader import Arriving
     from ..values import envelope
@@ -208,7 +248,8 @@ def read_saved(content: bytes, key: str) -> tuple[dict[str, Any], dict[str, str]
     first = 8 + size
     arriving = Arriving(json.loads(bytes(rest[8:first])), envelope.packed_leaf_reader(rest[first:]))
     values = {entry["n"]: value for entry, value in arriving.read()}
-    return values, {**arriving.listed.get("left_out", {}), **arriving.refused}
+    reasons = {**arriving.listed.get("left_out", {}), **arriving.refused}
+    return values, reasons, arriving.listed.get("moment")
 
 
 def release(_text: str, _shell: Any) -> None:

@@ -10,7 +10,7 @@ from lk_jupyter.config.files import read_json
 from lk_jupyter.errors import UsageError
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol.notice import WARNING, Notice
-from lk_jupyter.runs.notebooks.saved_variables import saved_file
+from lk_jupyter.runs.notebooks.saved_variables import moment_words, saved_file
 from lk_jupyter.runs.notebooks.warm_pythons import find_warm_python
 from lk_jupyter.runs.package.prepare import prepare_cell
 from lk_jupyter.runs.package.secret_scan import require_consent
@@ -80,12 +80,12 @@ def _fetch_saved(session: Connection, name: str, names: list[str], namespace: Mu
     variables = read_saved(content, saved["key"])
     if variables is None:
         raise UsageError(f"The variables of session {name} were changed in the bucket, so nothing was read.")
-    values, lost = variables
+    values, lost, moment = variables
     for selected in names:
         if selected in values:
             namespace[selected] = values[selected]
         else:
             reason = str(lost.get(selected, "wasn't saved"))
             namespace[selected] = RemoteValue(selected, name, reason=reason)
-    notices = [Notice(f"Read from the saved variables of session {name}: {', '.join(names)}")]
+    notices = [Notice(f"Read from the saved variables of session {name}{moment_words(moment)}: {', '.join(names)}")]
     return [*notices, *(Notice(f"{each} {lost[each]}.", WARNING) for each in names if each in lost)]

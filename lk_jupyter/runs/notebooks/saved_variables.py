@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import secrets
-from datetime import timedelta
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 from lk_jupyter.config.files import platform_path, read_json, write_json
 from lk_jupyter.errors import LkError
 from lk_jupyter.protocol.bucket import checkpoint_key
 from lk_jupyter.runs.run import Run
+from lk_jupyter.text.units import moment_label
 
 #: Identifies this process among the kernels of a notebook: a restarted kernel doesn't continue the variables.
 OWNER = secrets.token_hex(8)
@@ -18,6 +22,23 @@ OWNER = secrets.token_hex(8)
 def saved_file() -> Path:
     """Return the file with the places of the variables that sessions of this machine saved."""
     return platform_path("data", "sessions.json")
+
+
+def moment_words(moment: object) -> str:
+    """Return the words for the moment, in seconds since 1970, of variables of a killed machine; empty for None."""
+    if moment is None:
+        return ""
+    with suppress(TypeError, ValueError, OverflowError, OSError):  # a session can write any moment
+        saved = datetime.fromtimestamp(float(str(moment)), timezone.utc).astimezone()
+        return f", as they were at {moment_label(saved, '%H:%M:%S')}"
+    return ", as they were before its machine ended"
+
+
+def restored_words(answer: Mapping[str, Any]) -> str:
+    """Return the words for the variables that a session has restored, and the reasons for missing variables."""
+    names = ", ".join(answer["restored"]) or "no variables"
+    reasons = "; ".join(f"{name} {reason}" for name, reason in dict(answer.get("left_out", {})).items())
+    return f"Restored{moment_words(answer.get('moment'))}: {names}.{f' Not restored: {reasons}.' if reasons else ''}"
 
 
 def place_to_save(run: Run, name: str, seconds: float) -> dict[str, str] | None:

@@ -12,7 +12,7 @@ from lk_jupyter.runs.variables.payload import CARRY_NEEDS, NEEDS
 SESSION_MODULE = "__import__('_lk.script.session').script.session"
 
 #: Modules for a session, besides those for variables.
-_MODULES = ("script.run", "script.variables", "sign", "script.session")
+_MODULES = ("script.run", "script.variables", "script.moment", "sign", "script.session")
 
 _PREPARE = """
 import os, sys, tempfile

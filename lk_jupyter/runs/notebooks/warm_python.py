@@ -55,6 +55,7 @@ from lk_jupyter.runs.notebooks.saved_variables import (
     forget_saved,
     place_to_save,
     remember_requirements,
+    restored_words,
     saved_file,
 )
 from lk_jupyter.runs.notebooks.servers import prepare_server, read_token, stop_server
@@ -74,7 +75,7 @@ from lk_jupyter.runs.variables.state import (
     set_state,
 )
 from lk_jupyter.text.secrets import redact
-from lk_jupyter.text.units import moment_label
+from lk_jupyter.text.units import moment_label, whole_seconds_label
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -206,6 +207,7 @@ class WarmPython:
         self._installed: list[str] = []  # texts of requirements
         self._checked_modules: set[str] = set()
         self._notices: list[Notice] = []  # for the receipt of the current cell
+        self._restored: list[Notice] = []  # for the receipt of the first cell of a new Python
         self.digests: dict[str, str | None] = {}
         self.channel = Channel(kernel.server, kernel.kernel_id, self._closing_reason)
         connected_warm_pythons[self.run.execution_id] = self
@@ -296,8 +298,8 @@ class WarmPython:
         """
         refuse_if_read_only("spends")
         phases, phase_start = bundle.phases, phase_start or time.monotonic()
-        self._notices = []
         self.prepare()
+        self._notices, self._restored = self._restored, []
         self.install(requirements_text(bundle), report)
         self._check_modules(bundle)
         phases["start"], phase_start = time.monotonic() - phase_start, time.monotonic()
@@ -381,13 +383,16 @@ class WarmPython:
         """Send the code for variables and time limits, once for each Python. Raises ConnectionFailed."""
         if self._prepared == self.channel.died:
             return
-        died = self.channel.died
+        died, is_restarted = self.channel.died, self._prepared >= 0
         self.digests, self._files = {}, {}
         remaining = self.remaining_seconds
+        earlier = read_json(saved_file()).get(self.name, {}) if is_restarted else {}
         save = place_to_save(self.run, self.name, remaining) if self.limit < _LONG else None
         settings = {"idle": 60 * self.idle, "left": remaining, "save": save, "key": self._key.hex()}
         _check(self.execute(begin_code(settings), silent=True).answer())
         self._prepared = died
+        if earlier.get("run") == self.run.execution_id:
+            self._restored = [Notice(text) for text in [self._restore_from(earlier)] if text]
 
     def restore(self, *, is_owner: bool = False) -> str:
         """Restore the variables that an earlier machine of this session saved; return a message.
@@ -398,13 +403,19 @@ class WarmPython:
         is_foreign = is_owner and saved and saved.get("owner") != OWNER
         if not saved or is_foreign or not self.run.session.speaks_to(saved["base_url"]):
             return ""
+        self.prepare()
+        return self._restore_from(saved)
+
+    def _restore_from(self, saved: Mapping[str, Any]) -> str:
+        """Restore saved variables from their place in the bucket; return a message."""
+        is_restart = saved["run"] == self.run.execution_id
+        ended = "its Python ended" if is_restart else "its machine ended"
         try:
             self.run.session.storage.info(saved["object"])
         except NoSuchObject:
-            return f"The earlier variables of session {self.name} are lost: its machine ended before it had saved them."
+            return f"The earlier variables of session {self.name} are lost: {ended} before it had saved them."
         except LkError as error:
             return self._not_restored(str(error))
-        self.prepare()
         try:
             for requirements in saved.get("requirements", ()):
                 self.install(requirements)
@@ -413,12 +424,11 @@ class WarmPython:
         link = self.run.session.storage.presign(saved["object"], life=timedelta(hours=1)).url
         answer = self._call("restore", json.dumps({"get": link, "key": saved["key"]}))
         if "restored" in answer:
-            digests = _last_digests.get(saved["run"], {})
+            moment = answer.get("moment")  # a value of an earlier moment may be older than the value here
+            digests = _last_digests.get(saved["run"], {}) if moment is None else {}
             self.digests = {name: digest for name, digest in digests.items() if name in answer["restored"]}
-            names = ", ".join(answer["restored"]) or "no variables"
-            lost = "; ".join(f"{name} {reason}" for name, reason in dict(answer.get("left_out", {})).items())
-            lost = f" Not restored: {lost}." if lost else ""
-            return f"Session {self.name} continues on a new machine. Restored: {names}.{lost}"
+            start = "with a new Python" if is_restart else "on a new machine"
+            return f"Session {self.name} continues {start}. {restored_words(answer)}"
         return self._not_restored(f"{answer.get('lost')}.")
 
     def _not_restored(self, why: str) -> str:
@@ -503,6 +513,12 @@ class WarmPython:
         seconds = min(60 * self.idle, self.remaining_seconds - LIMIT_MARGIN)
         moment = datetime.now().astimezone() + timedelta(seconds=seconds)
         return f"released at {moment_label(moment, '%H:%M')} unless used"
+
+    @property
+    def idle_label(self) -> str:
+        """Return when the machine is released after the active cell, for the header of the cell."""
+        pause = f"{self.idle:g} min" if self.idle >= 1 else whole_seconds_label(60 * self.idle)
+        return f"released {pause} after this cell"
 
     def release(self) -> None:
         """Save the variables, end the machine and wait for its end; the next machine restores the variables."""
