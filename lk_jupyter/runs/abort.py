@@ -145,7 +145,7 @@ class Abort:
             if self._is_unknown:
                 return f"The server accepted the abort, but no longer knows the run. It may be billed. {check}"
             return f"The server accepted the abort, but the run is still {self.state or 'active'}. {check}"
-        if time.monotonic() < self._grace_end:
+        if self._is_grace:
             state = f"The run returns its variables, and is aborted in {GRACE:.0f} s at most."
         else:
             state = "The server has not answered the abort yet. The run may still be active."
@@ -183,10 +183,19 @@ class Abort:
                 self.hurry()
 
         in_background(request, "lk-stop")
-        while not (is_over := self._has_ended()) and not self._hurries.is_set() and time.monotonic() < self._grace_end:
-            self._hurries.wait(min(_STOP_LOOK, max(0.0, self._grace_end - time.monotonic())))
+        is_over = False
+        try:
+            while not (is_over := self._has_ended()) and not self._hurries.is_set() and self._is_grace:
+                self._hurries.wait(min(_STOP_LOOK, max(0.0, self._grace_end - time.monotonic())))
+        except Exception as error:  # noqa: BLE001 (whatever it is, the run is aborted)
+            self.error = error
         self._grace_end = min(self._grace_end, time.monotonic())
         return is_over
+
+    @property
+    def _is_grace(self) -> bool:
+        """Whether the run may still return its variables."""
+        return time.monotonic() < self._grace_end
 
     def _send(self) -> None:
         try:

@@ -99,13 +99,14 @@ class AtInterrupt:
     def __init__(self, act: Act) -> None:
         self._act = act
         self._again = threading.Event()
-        self._has_started = False
+        self._has_started = self._is_signaled = False
         self._interrupts: list[float] = []
         self._before: Callable[[int, FrameType | None], object] | None = None
         self.is_marked = self.is_done = False
 
     def __enter__(self) -> Self:
         _begin_to_serve()
+        self._is_signaled = False
         if threading.current_thread() is threading.main_thread():
             before = signal.getsignal(signal.SIGINT)
             while isinstance(owner := getattr(before, "__self__", None), AtInterrupt) and owner.is_marked:
@@ -118,7 +119,7 @@ class AtInterrupt:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if is_interrupt(error):
+        if is_interrupt(error) and not self._is_signaled:  # one interrupt is one mark
             self.mark()
         if self._before and signal.getsignal(signal.SIGINT) == self._on_signal:
             signal.signal(signal.SIGINT, self._before)
@@ -136,6 +137,7 @@ class AtInterrupt:
         try:
             self._before(number, frame)
         except KeyboardInterrupt:
+            self._is_signaled = True
             self.mark()
             raise
 

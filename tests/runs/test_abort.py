@@ -186,6 +186,21 @@ def test_an_abort_is_repeated_after_an_error_that_nobody_thought_of(client, serv
     assert abort_soon(client, RUN).ended.wait(PATIENCE)
 
 
+def test_a_run_that_was_requested_to_stop_is_aborted_after_an_error_that_nobody_thought_of(
+    client, server, monkeypatch
+):
+    server.handler = Cloud(ODD["empty"])
+    errors, read_state = [OverflowError("too large")], client.execution.status
+
+    def fail_once(run):
+        if errors:
+            raise errors.pop()
+        return read_state(run)
+
+    monkeypatch.setattr(client.execution, "status", fail_once)
+    assert abort_soon(client, RUN, request_stop=lambda: None, grace=PATIENCE).ended.wait(PATIENCE / 2)
+
+
 def test_an_abort_that_is_on_its_way_is_not_sent_twice(client, server):
     server.handler = cloud = Cloud(ODD["a message"], ends=False)
     assert abort_soon(client, RUN) is abort_soon(client, RUN)

@@ -1,5 +1,6 @@
 """lk_jupyter.runs.interrupts."""
 
+import signal
 import subprocess
 import sys
 import threading
@@ -116,6 +117,18 @@ def test_the_end_of_python_waits_for_what_an_interrupt_calls_and_a_second_interr
     assert not all_served()
     go_on.set()
     until(all_served)
+
+
+def test_one_interrupt_is_not_reported_as_a_second_one():
+    reports = []
+
+    def act(again):
+        reports.append(again.wait(0.1))
+
+    with pytest.raises(KeyboardInterrupt), AtInterrupt(act):
+        signal.raise_signal(signal.SIGINT)
+    until(all_served)
+    assert reports == [False]
 
 
 #: Fails in one cell after the other, and interrupts what follows.
