@@ -200,6 +200,7 @@ def compared_kernels(
 ) -> Iterator[list[Kernel]]:
     """Start a kernel in each of these folders, with equal random states; the last kernel is signed in to the cloud."""
     journal = {"LK_LOG_DIR": str(folder / "logs"), "LK_JOURNAL": str(folder / "journal.sqlite")}
+    journal["XDG_DATA_HOME"] = str(folder / "data")  # no answers and sessions of earlier comparisons
     signed_in = {"LK_BASE_URL": cloud.base_url, "LK_API_KEY": cloud.api_key}
     with ExitStack() as stack:
         kernels = []

@@ -56,6 +56,9 @@ DETACH = "detach"
 #: Seconds after an interrupt in which a request to end the kernel explains the interrupt.
 _LAST_CALL = 0.4
 
+#: Seconds after which a thread counts as not started.
+_LATE_START = 5.0
+
 #: Seconds that an aborted run has to send the rest of its log.
 _LAST_WORDS = 3.0
 
@@ -113,8 +116,11 @@ class Stop:
             self._decided.set()
 
     def wait(self) -> None:
-        """Wait for the decision whether the kernel ends; if not, ``act`` was called by then."""
-        self._decided.wait(2 * _LAST_CALL)
+        """Wait for the decision whether the kernel ends; if not, ``act`` was called by then.
+
+        On a busy machine, the thread that decides may start late.
+        """
+        self._decided.wait(_LAST_CALL + _LATE_START)
 
 
 class NoInterrupt(Stop):

@@ -263,7 +263,7 @@ class Submission:
             if not isinstance(self._error, OutcomeUnknown) or time.monotonic() > end:
                 return
             time.sleep(pause)
-            with suppress(LkError):
+            with suppress(Exception):  # whatever an answer contains, the search is repeated
                 runs = find_marked(self._client, self.bundle.token, self.bundle.request.model_dump(include=REPEATED))
                 ids = [runs.user_run.execution_id] if runs.user_run else runs.unclear
                 for execution_id in ids:  # only this start and its copies have the mark
