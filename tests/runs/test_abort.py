@@ -186,9 +186,7 @@ def test_an_abort_is_repeated_after_an_error_that_nobody_thought_of(client, serv
     assert abort_soon(client, RUN).ended.wait(PATIENCE)
 
 
-def test_a_run_that_was_requested_to_stop_is_aborted_after_an_error_that_nobody_thought_of(
-    client, server, monkeypatch
-):
+def test_a_run_that_was_requested_to_stop_is_aborted_after_an_error_that_nobody_thought_of(client, server, monkeypatch):
     server.handler = Cloud(ODD["empty"])
     errors, read_state = [OverflowError("too large")], client.execution.status
 
