@@ -52,6 +52,8 @@ class RunKeywords(TypedDict, total=False):
     """Send the variables that the cell reads, and return its changes. A cell does so by default, see setting carry."""
     fresh: bool | None
     """Run in a fresh process: send no variables, return none."""
+    secret: list[str] | tuple[str, ...] | None
+    """Stored secret that the code can read; may be repeated. Default: all that %lk_secrets lists."""
     on: Literal["run", "vm"] | None
     """vm: rent a VM for the cell, deleted at the end. Default: run, or vm after a question above the run limit."""
     spot: bool | None
@@ -111,6 +113,8 @@ class FanOutKeywords(TypedDict, total=False):
     """Send the variables that the cell reads, and return its changes. A cell does so by default, see setting carry."""
     fresh: bool | None
     """Run in a fresh process: send no variables, return none."""
+    secret: list[str] | tuple[str, ...] | None
+    """Stored secret that the code can read; may be repeated. Default: all that %lk_secrets lists."""
     sweep: list[str] | tuple[str, ...] | None
     """Variable with one run for each value: lr=0.1,0.01. Several sweeps and machines are combined."""
     parallel: int | None

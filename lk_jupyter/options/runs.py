@@ -317,6 +317,13 @@ class RunOptions(CodeOptions):
     fresh: bool = switch(
         "Run in a fresh process: send no variables, return none.", needs="code", aliases=["no_carry", "no_sync"]
     )
+    secret: list[str] = option(
+        [],
+        "Stored secret that the code can read; may be repeated. Default: all that %lk_secrets lists.",
+        metavar="NAME",
+        completer="secrets",
+        needs="code run",
+    )
     sweep: list[str] = option(
         [],
         "Variable with one run for each value: lr=0.1,0.01. Several sweeps and machines are combined.",

@@ -38,6 +38,7 @@ from lk_jupyter.protocol.parts import SCRIPT, Cell, RemoteModule, shipped_files
 from lk_jupyter.protocol.vm_run import SETUP_SECONDS
 from lk_jupyter.runs.package.named_files import RunFiles, collect_files
 from lk_jupyter.runs.package.rich import rich_part
+from lk_jupyter.runs.package.secrets import PART as SECRETS
 from lk_jupyter.runs.variables.files import digest_files
 from lk_jupyter.runs.variables.payload import VariablePayload
 from lk_jupyter.text.secrets import SecretFinding

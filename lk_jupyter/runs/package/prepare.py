@@ -31,6 +31,7 @@ from lk_jupyter.runs.package.rented import choose_vm, machine_type_for, needs_vm
 from lk_jupyter.runs.package.rich import imports_part, scalars_part
 from lk_jupyter.runs.package.script_block import Price, describe_request, find_block, python_part, with_block
 from lk_jupyter.runs.package.secret_scan import secrets_in
+from lk_jupyter.runs.package.secrets import secrets_part
 from lk_jupyter.runs.variables.payload import (
     VariablePayload,
     changed_environment,
@@ -79,6 +80,7 @@ def prepare(  # noqa: PLR0913 (independent choices)
     offer = choose_vm(session, options, count) if needs_vm(source, options, count) else None
     machine, reason, limits, limit = _choose_machine(session, options, count, offer)
     parts = [
+        *secrets_part(session, options, on_vm=offer is not None),
         *python_part(block),
         *parts,
         *checkpoint_parts(session, source, options, limit),
