@@ -32,9 +32,7 @@ SECONDS = 300
 _TEMPORARY = re.compile(re.escape(tempfile.gettempdir()) + r"/tmp\w+")
 _COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 _ID = re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
-_BY_THEN = re.compile(
-    r"waited [\d.]+ s( \([^)]*\))?, |Complete log: \S+"
-)  # while others work too, or the notebook ends
+_BY_THEN = re.compile(r"waited [\d.]+ s, |Phases: .*|Complete log: \S+")  # while others work too, or the notebook ends
 _WORD = re.compile(r"(?<![\w.])[A-Za-z]{3,}(?![\w])")
 
 

@@ -289,6 +289,12 @@ SETTINGS: tuple[Setting, ...] = (
         _choice_parser("auto", "project"),
     ),
     Setting(
+        "keep_packages",
+        default=False,
+        help="Keep the packages of runs in your bucket, so that later runs needn't install them: on or off.",
+        parse=_parse_switch,
+    ),
+    Setting(
         "read_only",
         default=False,
         help="Refuse everything that spends, writes or deletes: on or off. Stopping a run stays possible.",

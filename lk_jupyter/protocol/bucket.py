@@ -32,12 +32,22 @@ def answer_key(token: str) -> str:
 
 VALUES, RETURNED = ".lk/v/", ".lk/o/"
 
+#: Folder of packages that runs keep.
+PACKAGES = ".lk/p/"
+
+
+def packages_key(token: str, number: int) -> str:
+    """Return the key of a part of the packages that a run keeps."""
+    return f"{PACKAGES}{token}/{number}.tar"
+
+
 #: Folder → age after which objects are removed; a value that is still in use is uploaded again before.
 KEPT = {
     VALUES: timedelta(days=30),
     RETURNED: timedelta(days=14),
     CHECKPOINTS: timedelta(days=30),
     CALLS: timedelta(days=14),
+    PACKAGES: timedelta(days=30),
 }
 
 RENEWED = timedelta(days=20)

@@ -5,8 +5,9 @@ from __future__ import annotations
 #: Bytes of a signature.
 SIZE = 32
 
-#: Kinds of frames that decide which values are read, written or set in the notebook: these frames are signed.
-KINDS = frozenset({"returned", "call", "checkpoint", "cell", "stored"})
+#: Kinds of frames that decide which values are read, written or set in the notebook, or which packages later runs
+#: import: these frames are signed.
+KINDS = frozenset({"returned", "call", "checkpoint", "cell", "stored", "packages"})
 
 #: The text whose signature is the content of the object that requests the end of a run.
 STOP = b"stop"

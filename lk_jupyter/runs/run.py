@@ -287,6 +287,10 @@ class Run:
         """
         request = self.bundle.request.model_dump() if self.bundle else self._entry.request if self._entry else None
         phases = self.bundle.phases if self.bundle else {}
+        provided = [
+            frame.payload["seconds"] for frame in self.messages.in_log("packages") if "seconds" in frame.payload
+        ]
+        phases = {**phases, "packages": float(provided[0])} if provided else phases
         return read_timing(self._session.client, self.record, hourly_price(self.machine), phases, request)
 
     @property

@@ -32,7 +32,8 @@ class RunTiming:
 
     ``transfer`` is the upload before the request, ``queue`` the wait for a machine, ``code`` the time of the code.
     ``launch`` includes ``image``, ``installation`` and ``start``, which most servers report as one time. ``costs`` has
-    the phases that the bill contains.
+    the phases that the bill contains. ``installs_in_run`` is whether the run itself provided its packages, after
+    ``launch``.
 
     Example:
         >>> run = session.run("print(1)")
@@ -54,6 +55,7 @@ class RunTiming:
     launch: float | None = None
     code: float | None = None
     costs: Mapping[str, Decimal] = field(default_factory=dict)
+    installs_in_run: bool = False
 
     @property
     def label(self) -> str:
@@ -66,11 +68,16 @@ class RunTiming:
         rows = [("transfer", self.transfer), ("queue", self.queue)]
         rows += [(name, seconds) for name, seconds in parts.items() if seconds]
         if together and self.launch is not None:
-            split_seconds = sum(seconds for seconds in parts.values() if seconds is not None)
+            launch_parts = {
+                name: seconds
+                for name, seconds in parts.items()
+                if not (self.installs_in_run and name == "installation")
+            }
+            split_seconds = sum(seconds for seconds in launch_parts.values() if seconds is not None)
             rows.append((", ".join(together), max(0.0, self.launch - split_seconds)))
         for name, seconds in [*rows, ("code", self.code)]:
             if seconds is not None:
-                cost = self.costs.get(name if name in {"transfer", "queue", "code"} else "launch")
+                cost = self.costs.get(name if name in {"transfer", "queue", "code"} or name in self.costs else "launch")
                 yield f"{name} {duration_label(seconds)}" + (f" ({credits_label(cost)})" if cost else "")
 
 
@@ -83,22 +90,27 @@ def read_timing(
 ) -> RunTiming:
     """Return the phases of a run, as far as the cloud reports them.
 
-    ``phases`` is the time of the submission by phase, in seconds; ``request`` is the request of the start, if known.
+    ``phases`` is the time of the submission and of the run's own ``packages`` by phase, in seconds; ``request`` is the
+    request of the start, if known.
     """
     timing = None
     with suppress(ApiError):
         timing = client.execution.timing(record.execution_id).timing
     has_packages = request is None or bool(request.get("requirements_content"))
-    return split_time(record, timing, price_per_hour, phases.get("upload"), has_packages=has_packages)
+    provided = phases.get("packages")
+    return split_time(
+        record, timing, price_per_hour, phases.get("upload"), has_packages=has_packages, provided=provided
+    )
 
 
-def split_time(
+def split_time(  # noqa: PLR0913 (independent facts)
     record: ExecutionRecord,
     timing: Timing | None,
     price_per_hour: Decimal | None,
     transfer: float | None = None,
     *,
     has_packages: bool = True,
+    provided: float | None = None,
 ) -> RunTiming:
     """Return the phases of a run.
 
@@ -108,6 +120,7 @@ def split_time(
         price_per_hour: Price of the machine in credits; None if unknown.
         transfer: Seconds of the upload that this process measured.
         has_packages: Whether the request may list packages. Default: it may.
+        provided: Seconds in which the run itself provided its packages, as a part of the code's time.
     """
     queue, launch, code = measure_queue(record), measure_launch(record), measure_duration(record)
     if timing:
@@ -115,12 +128,20 @@ def split_time(
         launch = timing.launchingContainer if launch is None else launch
         code = timing.executingJob if code is None else code
     image, installation = (_read_phase(timing, name) for name in ("image", "installation"))
-    if installation is None and not has_packages:
+    if installation is None and (not has_packages or provided is not None):
         installation = 0.0
     is_split = launch is not None and image is not None and installation is not None
     start = max(0.0, (launch or 0.0) - (image or 0.0) - (installation or 0.0)) if is_split else None
     costs = _split_bill(record, price_per_hour, launch, code)
-    return RunTiming(transfer, queue, image, installation, start, launch, code, costs)
+    if provided is not None and code is not None:
+        installation, code = provided, max(0.0, code - provided)
+        cost = cost_at(price_per_hour, provided)
+        if cost is not None and "code" in costs:
+            cost = min(cost, costs["code"])
+            costs = {**costs, "installation": cost, "code": costs["code"] - cost}
+    return RunTiming(
+        transfer, queue, image, installation, start, launch, code, costs, installs_in_run=provided is not None
+    )
 
 
 def _read_phase(timing: Timing | None, name: str) -> float | None:

@@ -31,6 +31,15 @@ def test_a_run_without_packages_installed_nothing():
     assert split_time(record(), None, None).installation is None
 
 
+def test_the_packages_that_a_run_installs_itself_are_a_phase_with_its_cost():
+    timing = split_time(record(billed=60), None, HOUR, provided=20)
+    assert (timing.launch, timing.installation, timing.code) == (40, 20, 40)
+    assert timing.costs == {"installation": 20, "code": 40}
+    assert timing.label == (
+        "queue 2.0 s · installation 20.0 s (20.00 credits) · image, start 40.0 s · code 40.0 s (40.00 credits)"
+    )
+
+
 def test_phases_that_the_cloud_reports_are_split():
     phases = {"pulling_image": {"duration": 10}, "installRequirements": {"duration": 25}}
     timing = split_time(record(billed=100), Timing.model_validate({"phases": phases}), HOUR)

@@ -259,14 +259,9 @@ def receipt(
 
 
 def _wait_label(facts: dict[str, Any]) -> str:
-    """Return the time before the first line in words, with the part in the queue; empty for a short wait."""
-    waited, launch = facts.get("waited_seconds", 0.0), facts.get("launch_seconds")
-    if waited < LONG_WAIT:
-        return ""
-    queue = facts.get("queue_seconds")
-    is_split = queue is not None and launch is not None
-    parts = f" (queue {duration_label(queue or 0.0)}, machine {duration_label(launch or 0.0)})" if is_split else ""
-    return f"waited {duration_label(waited)}{parts}, ran "
+    """Return the time before the first line in words; empty for a short wait."""
+    waited = facts.get("waited_seconds", 0.0)
+    return f"waited {duration_label(waited)}, ran " if waited >= LONG_WAIT else ""
 
 
 def machine_with_price(machine: MachineType | None) -> str:

@@ -12,6 +12,7 @@ import os
 import sys
 import time
 
+from . import links as transfer
 from . import run as driver
 
 TYPE_CHECKING = False
@@ -134,11 +135,11 @@ def _send_checkpoint(links: dict[str, str], folder: Any, called: float) -> None:
                 "count": len(files),
                 "bytes": sum(path.stat().st_size for path in files),
                 "size": os.path.getsize(packed),
-                "sha256": _hash_file(packed),
+                "sha256": transfer.hash_file(packed),
             }
         )
     except Exception as error:
-        _report({"problem": "what lk_checkpoint left could not be saved ({})".format(_error_text(error))})
+        _report({"problem": "what lk_checkpoint left could not be saved ({})".format(transfer.describe_error(error))})
     finally:
         shutil.rmtree(str(folder), ignore_errors=True)
         if os.path.exists(packed):
@@ -148,13 +149,9 @@ def _send_checkpoint(links: dict[str, str], folder: Any, called: float) -> None:
 def _upload(packed: str, links: dict[str, str]) -> None:
     """Upload a file; copy to the mounted bucket if the address is unreachable."""
     import shutil
-    import urllib.request
 
-    headers = {"Content-Length": str(os.path.getsize(packed)), "Content-Type": "application/x-tar"}
     try:
-        with open(packed, "rb") as file:
-            request = urllib.request.Request(links["put"], data=file, headers=headers, method="PUT")
-            _open_url(request).close()
+        transfer.upload_file(links["put"], packed)
     except OSError:
         bucket = next(filter(os.path.ismount, _folders), os.environ.get("LK_STORAGE"))
         if not bucket:
@@ -164,19 +161,8 @@ def _upload(packed: str, links: dict[str, str]) -> None:
         shutil.copyfile(packed, target)
 
 
-def _hash_file(path: str) -> str:
-    import hashlib
-
-    content = hashlib.sha256()
-    with open(path, "rb") as file:
-        for piece in iter(lambda: file.read(1 << 20), b""):
-            content.update(piece)
-    return content.hexdigest()
-
-
 def _restore(url: str, digest: str) -> Path:
     """Return the folder of an earlier checkpoint, if the digest equals the digest in that run's log."""
-    import shutil
     import tarfile
     import tempfile
     from pathlib import Path
@@ -185,38 +171,18 @@ def _restore(url: str, digest: str) -> Path:
     safely: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
     packed = folder + ".tar"
     try:
-        with _open_url(url) as answer, open(packed, "wb") as file:
-            shutil.copyfileobj(answer, file, 1 << 20)
-        if _hash_file(packed) != digest:
+        if transfer.download_file(url, packed) != digest:
             raise RuntimeError("What was saved for --resume was changed in the bucket, so it was not read.")
         with tarfile.open(packed, "r:") as tar:
             tar.extractall(folder, **safely)
     except (OSError, ValueError, OverflowError, tarfile.TarError) as error:
-        raise RuntimeError("What was saved for --resume cannot be read: {}".format(_error_text(error))) from None
+        raise RuntimeError(
+            "What was saved for --resume cannot be read: {}".format(transfer.describe_error(error))
+        ) from None
     finally:
         if os.path.exists(packed):
             os.unlink(packed)
     return Path(folder)
-
-
-def _open_url(request: Any) -> Any:
-    """Open an address; a proxy of the environment is for the world outside."""
-    import urllib.request
-    from urllib.parse import urlsplit
-
-    url = request if isinstance(request, str) else request.full_url
-    is_local = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
-    opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if is_local else []))
-    return opener.open(request, timeout=60)
-
-
-def _error_text(error: BaseException) -> str:
-    """Return an error in words, without the address, which is a secret."""
-    return (
-        "HTTP {}".format(error.code)
-        if hasattr(error, "code")
-        else "{}: {}".format(type(error).__name__, getattr(error, "reason", error))
-    )
 
 
 def _report(payload: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from lk_jupyter.runs.history.forecast import forecast_run
 from lk_jupyter.runs.observers.base import ObserverGroup, RunObserver
 from lk_jupyter.runs.observers.hints import RunHints
 from lk_jupyter.runs.observers.limits import BillCheck, Countdown, ForecastLabel, LowBalance, MaxCost
-from lk_jupyter.runs.observers.results import Returned, Summary, executed_notebook_observers
+from lk_jupyter.runs.observers.results import PackagesNotice, Phases, Returned, Summary, executed_notebook_observers
 from lk_jupyter.runs.observers.start_time import StartTime
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.ports import address
@@ -58,6 +58,8 @@ def default_observers(  # noqa: PLR0913 (the facts that observers read)
             BillCheck(),
             LowBalance(session),
             Summary(),
+            PackagesNotice(),
+            Phases(),
             *hints,
             *([Addresses(ports, bundle)] if ports or (bundle and bundle.skipped_files) else []),
             *executed_notebook_observers(attached, bundle),

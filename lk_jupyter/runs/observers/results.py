@@ -19,18 +19,20 @@ from lk_jupyter.protocol.frames import UNSIGNED, Frame
 from lk_jupyter.protocol.metadata import CARRY_KEY, REQUEST_KEY
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.protocol.parts import part_settings
-from lk_jupyter.runs.clock import measure_duration
+from lk_jupyter.runs.clock import measure_duration, measure_wait
 from lk_jupyter.runs.metrics.summary import keep_summary
 from lk_jupyter.runs.notebooks.notebook import CELL, PART
 from lk_jupyter.runs.observers.base import RunObserver
 from lk_jupyter.runs.outcome import STOPPED_STATES
 from lk_jupyter.runs.package.bundle import Bundle
+from lk_jupyter.runs.package.kept_packages import KIND as PACKAGES
+from lk_jupyter.runs.package.kept_packages import is_complete
 from lk_jupyter.runs.returned import read_changes
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.variables.payload import requested_outputs
 from lk_jupyter.runs.variables.state import recall, remember, set_outputs, set_state
 from lk_jupyter.text.secrets import redact_bundle, redact_values
-from lk_jupyter.text.units import duration_label, moment_label
+from lk_jupyter.text.units import duration_label, moment_label, size_label
 
 
 class Summary(RunObserver):
@@ -42,6 +44,53 @@ class Summary(RunObserver):
             target=_save_summary, args=(run, measure_duration(record)), name=f"lk-summary-{run.short_id}", daemon=True
         ).start()
         return []
+
+
+#: Source of packages → the verb of the notice.
+_SOURCES = {"machine": "found on the machine", "bucket": "restored from the bucket", "installed": "installed"}
+
+
+class PackagesNotice(RunObserver):
+    """Report how a run got its packages, and whether the run has kept them."""
+
+    def __init__(self) -> None:
+        self._sentences: list[str] = []
+        self._is_problem = False
+
+    def saw(self, frame: Frame) -> None:
+        """Add a sentence about the packages."""
+        if frame.kind != PACKAGES:
+            return
+        payload = frame.payload
+        if "parts" in payload:
+            size = sum(part[0] for part in payload["parts"]) if is_complete(payload) else 0
+            self._sentences += [f"Kept in the bucket for later runs: {size_label(size)}."] if size else []
+        elif payload.get("source") in _SOURCES:
+            verb, seconds = _SOURCES[payload["source"]], float(payload.get("seconds", 0.0))
+            self._sentences.append(f"Packages {verb} in {duration_label(seconds)}.")
+        else:
+            self._sentences.append(f"Packages weren't kept: {redact_values(str(payload.get('problem')))}.")
+            self._is_problem = True
+
+    def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:  # noqa: ARG002 (as all observers)
+        """Return the notice."""
+        text = " ".join(self._sentences)
+        return [Notice(text, *([WARNING] if self._is_problem else []))] if text else []
+
+
+#: Seconds before the code from which the phases are reported.
+PHASES_SECONDS = 10.0
+
+
+class Phases(RunObserver):
+    """Report the time and the cost of each phase of a run whose code didn't start soon."""
+
+    def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
+        """Return the phases if the code waited for its machine or its packages."""
+        provided = sum(float(frame.payload.get("seconds", 0.0)) for frame in run.messages.in_log(PACKAGES))
+        if (measure_wait(record) or 0.0) + provided < PHASES_SECONDS:
+            return []
+        return [Notice(f"Phases: {label}.")] if (label := run.timing().label) else []
 
 
 def _save_summary(run: Run, seconds: float | None) -> None:

@@ -28,10 +28,11 @@ from lk_jupyter.machines.catalogue import Catalogue, cost_at_limit, price_label
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol.metadata import GROUP_KEY
 from lk_jupyter.protocol.notice import HINT, WARNING, Notice
-from lk_jupyter.runs.clock import measure_duration
+from lk_jupyter.protocol.parts import part_settings
+from lk_jupyter.runs.clock import measure_duration, measure_launch
 from lk_jupyter.runs.outcome import TRACEBACK, remote_traceback, split_printed_output
 from lk_jupyter.runs.package import rich
-from lk_jupyter.runs.package.bundle import Bundle
+from lk_jupyter.runs.package.bundle import PACKAGES, Bundle
 from lk_jupyter.text.secrets import COLOUR
 from lk_jupyter.text.units import credits_label, duration_label
 
@@ -502,6 +503,24 @@ def _longest_period(points: Sequence[MetricPoint], holds: Callable[[float], bool
     return longest
 
 
+#: Seconds before the code from which a run with packages gets the hint to keep these packages.
+_SLOW_LAUNCH = 30.0
+
+
+def slow_installation(case: Evidence) -> str | Hint | None:
+    """Suggest to keep packages if the code of a run with packages started late."""
+    launch = measure_launch(case.record) if case.record else None
+    if case.bundle is None or not launch or launch < _SLOW_LAUNCH:
+        return None
+    request = case.bundle.request
+    if not request.requirements_content or part_settings(request.import_files, PACKAGES) is not None:
+        return None
+    return (
+        f"The machine and the packages took {duration_label(launch)} before the code. Keep the packages in your bucket "
+        "for later runs: %lk_config keep_packages on"
+    )
+
+
 RULES: tuple[Rule, ...] = (
     Rule("failed", gpu_memory_exceeded),
     Rule("failed", missing_module),
@@ -519,4 +538,5 @@ RULES: tuple[Rule, ...] = (
     Rule("run", full_gpu),
     Rule("run end", idle_gpu),
     Rule("end", slow_imports),
+    Rule("end", slow_installation),
 )

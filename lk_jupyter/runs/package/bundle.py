@@ -47,8 +47,8 @@ from lk_jupyter.text.units import credits_label
 if TYPE_CHECKING:
     from lk_jupyter.vms.offers import VmOffer
 
-#: The module that writes uploaded files in the run.
-_FILES = "script.files"
+#: The modules that write uploaded files in the run, and that restore or install packages.
+_FILES, PACKAGES = "script.files", "script.packages"
 
 #: The maximum number of packages in the status line during an installation.
 _MAX_NAMES = 2
@@ -173,6 +173,7 @@ class BundleBuilder:
     - ``payload``: the variables of the run.
     - ``bucket_folders``: folders that the run tests for the bucket.
     - ``block``: the script block of the code or the notebook.
+    - ``keeps_packages``: whether the run restores its packages from the bucket, and keeps new packages there.
     """
 
     source: Source
@@ -183,6 +184,7 @@ class BundleBuilder:
     payload: VariablePayload = field(default_factory=VariablePayload)
     bucket_folders: Sequence[str] = ()
     block: ScriptBlock | None = None
+    keeps_packages: bool = False
 
     def build(self) -> Bundle:
         """Return the bundle. Raises UsageError or SyntaxError for code that can't run."""
@@ -259,7 +261,9 @@ class BundleBuilder:
             parts.insert(0, RemoteModule("script.time"))
         if rest["files"] or rest["folders"] or self.payload.carries:
             parts.insert(0, RemoteModule(_FILES, rest))  # before the variables, which may open these files
-        return parts
+        if self.keeps_packages and (self.options.requirements or (self.block and self.block.dependencies)):
+            parts.insert(0, RemoteModule(PACKAGES, {}, ("script.links",)))
+        return sorted(parts, key=lambda part: part.name != SECRETS)  # before the packages, whose build runs code
 
     def _build_script(
         self, tree: ast.Module, parts: list[RemoteModule], metadata: dict[str, str]

@@ -99,6 +99,7 @@ def prepare(  # noqa: PLR0913 (independent choices)
         payload=payload,
         bucket_folders=() if has_folder else assumptions.candidates("bucket_folder_python"),
         block=block,
+        keeps_packages=setting("keep_packages") and not in_session and not offer,
     ).build()
     if block:
         limit_price = _price_without_block(session, line_options, count) if block.options else None

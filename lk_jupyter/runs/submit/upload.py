@@ -32,8 +32,8 @@ from lk_jupyter.protocol.bucket import (
 )
 from lk_jupyter.protocol.parts import part_settings
 from lk_jupyter.protocol.vm_run import LINK_HOST
-from lk_jupyter.runs.package import checkpoint
-from lk_jupyter.runs.package.bundle import Bundle
+from lk_jupyter.runs.package import checkpoint, kept_packages
+from lk_jupyter.runs.package.bundle import PACKAGES, Bundle
 from lk_jupyter.runs.variables.chunks import iterate_pieces
 from lk_jupyter.runs.variables.payload import VariablePayload, settings_in
 from lk_jupyter.storage.progress import Meter, Progress, Watcher
@@ -218,10 +218,23 @@ def with_links(session: Connection, bundle: Bundle) -> Bundle:
     if settings := part_settings(text, CALL):
         life = _CALL_WAIT + timedelta(seconds=bundle.timeout)
         links[CALL_LINKS] = json.dumps(_call_links(session, settings, life))
-    if not links:
+    packages = _packages_plan(session, bundle)
+    if not links and not packages:
         return bundle
-    request = bundle.request.model_copy(update={"import_files": json.dumps({**json.loads(text or "{}"), **links})})
-    return replace(bundle, request=request)
+    files = json.dumps({**json.loads(text or "{}"), **links, **packages})
+    changes = {"import_files": files, **({"requirements_content": None} if packages else {})}
+    return replace(bundle, request=bundle.request.model_copy(update=changes))
+
+
+def _packages_plan(session: Connection, bundle: Bundle) -> dict[str, str]:
+    """Return the file with which a run provides its packages; none if the cloud installs them."""
+    requirements = getattr(bundle.request, "requirements_content", None)
+    if part_settings(bundle.request.import_files, PACKAGES) is None or not requirements or bundle.vm_offer:
+        return {}
+    plan = kept_packages.packages_plan(session, bundle, requirements)
+    if plan:
+        clean_up_once(session.storage)
+    return plan
 
 
 def _checkpoint_links(session: Connection, bundle: Bundle, settings: dict[str, Any]) -> dict[str, str]:
