@@ -288,7 +288,7 @@ def _fetch(storage: Storage, size: int) -> None:
 
 def _list(storage: Storage) -> Iterator[Figure]:
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda number: obstore.put(storage._store, f"keys/{number:06}", b"x"), range(KEYS)))
+        list(pool.map(lambda number: obstore.put(storage._library.store, f"keys/{number:06}", b"x"), range(KEYS)))
     found: list[Any] = []
     seconds = _seconds(lambda: found.extend(storage.ls("keys")))
     assert len(found) == KEYS

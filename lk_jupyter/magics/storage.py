@@ -1,4 +1,4 @@
-"""``%lk_ls``, ``%lk_put``, ``%lk_get``, ``%lk_sync``, ``%lk_rm``: the bucket from a notebook."""
+"""``%lk_ls``, ``%lk_put``, ``%lk_get``, ``%lk_sync``, ``%lk_stage``, ``%lk_rm``: the bucket from a notebook."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.live import LiveOutput, Note, StatusLine, Text
 from lk_jupyter.magics._output.rich import Bar, Rows
-from lk_jupyter.options.storage import GetOptions, LsOptions, PutOptions, RmOptions, SyncOptions
+from lk_jupyter.options.storage import GetOptions, LsOptions, PutOptions, RmOptions, StageOptions, SyncOptions
 from lk_jupyter.runs.interrupts import is_interrupt
 from lk_jupyter.session import current
 from lk_jupyter.storage._plan import file_name
@@ -42,8 +42,11 @@ class TransferView:
     A context manager: an error or an interrupt inside replaces the bar by a message.
     """
 
-    def __init__(self, shell: InteractiveShell, label: str) -> None:
+    def __init__(
+        self, shell: InteractiveShell, label: str, after_interrupt: str = "Incomplete files weren't kept."
+    ) -> None:
         self._label = label
+        self._after_interrupt = after_interrupt
         self._output = LiveOutput(shell)
 
     def __enter__(self) -> TransferView:  # noqa: PYI034 (typing has no Self in Python 3.10)
@@ -53,7 +56,7 @@ class TransferView:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if is_interrupt(error):
-            self._output.show(StatusLine("cancelled", [self._label], "Incomplete files weren't kept."), now=True)
+            self._output.show(StatusLine("cancelled", [self._label], self._after_interrupt), now=True)
         elif error is not None:
             self._output.settle(StatusLine("failed", [self._label]))
 
@@ -158,6 +161,29 @@ def lk_sync(options: SyncOptions, shell: InteractiveShell) -> None:
         done = storage.sync(_parse_location(options.source), _parse_location(options.target), progress=view.show, **how)
         run_path = [f"in a run: {remote_path(options.target)}"] if options.target.startswith(SCHEME) else []
         view.end("in sync", [options.target, str(done), *run_path], done.left_out)
+
+
+@magic(StageOptions)
+def lk_stage(options: StageOptions, shell: InteractiveShell) -> None:
+    """Copy a folder or a file of the bucket to the disk of this machine, to read it many times.
+
+    Parts are downloaded in parallel, and compared with the checksums of the bucket. After an interrupt, a crash or a
+    full disk, run the line again: complete files and parts are kept.
+
+    Examples::
+
+        %lk_stage lk://data/imagenet /data/imagenet
+        %lk_stage lk://data/train.tar /data --overwrite
+    """
+    key, target = _key(options.source), Path(options.target).expanduser()
+    with TransferView(
+        shell, f"{SCHEME}{key} → {target}", "Complete files and parts are kept. To resume, run the line again."
+    ) as view:
+        done = current().storage.stage(
+            key, target, overwrite=options.overwrite, checksum=not options.no_checksum, progress=view.show
+        )
+        checked = f"{done.checked:,} of {done.files:,} checksums match" if done.files else ""
+        view.end("staged", [str(target), str(done), checked], done.left_out)
 
 
 @magic(RmOptions)

@@ -33,6 +33,15 @@ class GetOptions(Options):
     checksum: bool = switch("Read the downloaded file again and compare its checksum.")
 
 
+class StageOptions(Options):
+    """Options of ``%lk_stage``."""
+
+    source: str = word("Folder or file of the bucket, such as lk://data/imagenet.", completer="keys")
+    target: str = word("Folder on this machine.", completer="paths")
+    overwrite: bool = switch("Replace files that have different content.")
+    no_checksum: bool = switch("Don't compare checksums.")
+
+
 class SyncOptions(Options):
     """Options of ``%lk_sync``."""
 

@@ -14,8 +14,10 @@ from lk_jupyter.storage.objects import ObjectInfo
 _PLAIN = re.compile(r"[0-9a-f]{32}")
 _IN_PARTS = re.compile(r"[0-9a-f]{32}-(\d+)")
 
-#: Part sizes of other programs, in bytes.
-_USUAL_PARTS = (8 * MIB, 5 * MIB, 64 * MIB)
+#: Part sizes of other programs, in bytes. Several of the larger sizes can give the same number of parts, so only the
+#: usual sizes show that the content differs.
+_USUAL_PARTS = (8 * MIB, 5 * MIB)
+_LARGER_PARTS = (50 * MIB, 64 * MIB, 32 * MIB, 16 * MIB)
 
 
 def hash_content(content: bytes | bytearray | memoryview) -> str:
@@ -23,9 +25,9 @@ def hash_content(content: bytes | bytearray | memoryview) -> str:
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
-def differs_from_etag(content: bytes | bytearray | memoryview, etag: str) -> bool:
-    """Return whether content certainly differs from its ETag; an ETag that isn't an MD5 hash proves nothing."""
-    return bool(_PLAIN.fullmatch(etag)) and hash_content(content) != etag
+def is_digest(etag: str) -> bool:
+    """Return whether an ETag can be the MD5 hash of the content; other ETags prove nothing about the content."""
+    return bool(_PLAIN.fullmatch(etag))
 
 
 def file_matches_object(path: Path, info: ObjectInfo) -> bool:
@@ -40,8 +42,11 @@ def file_matches_etag(path: Path, etag: str) -> bool | None:
         return _file_digest(path) == etag
     match = _IN_PARTS.fullmatch(etag)
     count = int(match[1]) if match else 0
-    sizes = [part for part in dict.fromkeys((part_size(size), *_USUAL_PARTS)) if len(part_ranges(size, part)) == count]
-    return any(_digest_in_parts(path, size, part) == etag for part in sizes) if sizes else None
+    usual_sizes = (part_size(size), *_USUAL_PARTS)
+    sizes = [part for part in dict.fromkeys((*usual_sizes, *_LARGER_PARTS)) if len(part_ranges(size, part)) == count]
+    if any(_digest_in_parts(path, size, part) == etag for part in sizes):
+        return True
+    return None if set(usual_sizes).isdisjoint(sizes) else False
 
 
 def _file_digest(path: Path) -> str:

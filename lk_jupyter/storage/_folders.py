@@ -13,6 +13,7 @@ from typing import Protocol
 from lk_jupyter.errors import StorageError
 from lk_jupyter.storage import _download
 from lk_jupyter.storage._checksum import file_matches_etag
+from lk_jupyter.storage._download import FetchedFile, FetchOptions
 from lk_jupyter.storage._executed import execution_risk
 from lk_jupyter.storage._parts import FILES_AT_ONCE, PART
 from lk_jupyter.storage._plan import PlanEntry, SyncPlan, is_file_name, is_key, plan
@@ -20,6 +21,7 @@ from lk_jupyter.storage._s3_http import exists_error
 from lk_jupyter.storage._workers import CancelToken, call_for_each
 from lk_jupyter.storage.objects import ObjectInfo, TransferResult
 from lk_jupyter.storage.progress import Meter, Watcher
+from lk_jupyter.text.units import size_label
 
 
 class BucketFiles(Protocol):
@@ -27,6 +29,9 @@ class BucketFiles(Protocol):
 
     def ls(self, folder: str = "") -> Iterable[ObjectInfo]:
         """Return the objects in a folder and in deeper folders."""
+
+    def find(self, key: str) -> ObjectInfo | None:
+        """Return the object of a key; None for a missing object."""
 
     def remove_all(self, keys: Iterable[str]) -> int:
         """Remove the objects of these keys; return how many."""
@@ -38,12 +43,17 @@ class BucketFiles(Protocol):
 
 @dataclass(frozen=True)
 class TransferOptions:
-    """Options of a transfer: a watcher, deletion of extra files, comparison by checksum, and replacement of objects."""
+    """Options of a transfer: a watcher, deletion of extra files, comparison by checksum, and replacement of files.
+
+    ``is_staging`` keeps downloaded parts after an interrupt, and compares the content of each local file whose time
+    differs from the time of the object.
+    """
 
     progress: Watcher | None = None
     delete: bool = False
     checksum: bool = False
     overwrite: bool = True
+    is_staging: bool = False
 
 
 def upload_folder(
@@ -97,9 +107,12 @@ def download_folder(
     """Make a local folder equal to a folder of the bucket."""
     prefix = f"{folder}/" if folder else ""
     objects = _objects_by_name(storage, prefix)
+    if not objects and how.is_staging and folder and (info := storage.find(folder)):
+        objects = {info.name: info}
     if not objects:
         raise StorageError(f"No files in '{prefix or 'the bucket'}'. Nothing was downloaded.")
-    local.mkdir(parents=True, exist_ok=True)
+    with _download.translate_disk_errors(local):
+        local.mkdir(parents=True, exist_ok=True)
     files, _ = _local_files(local)
     obstacles = {name: words for name, info in objects.items() if (words := _reason_to_skip(local, name, info.key))}
     source = {name: _plan_entry(name, info) for name, info in objects.items() if name not in obstacles}
@@ -107,21 +120,60 @@ def download_folder(
         source,
         files,
         is_equal=lambda theirs, local_entry: file_matches_etag(local / local_entry.name, theirs.etag),
-        checksum=how.checksum,
+        checksum=how.checksum and not how.is_staging,
+        is_exact=how.is_staging,
         skipped=obstacles.values(),
     )
     _refuse_deleting_all(how, sync_plan, source=prefix, is_empty=not source)
-    _download.check_room(local, f"The download from {prefix or 'the bucket'}", sync_plan.size)
-
-    def fetch(entry: PlanEntry, meter: Meter) -> None:
-        target = local / entry.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        info = objects[entry.name]
-        _download.fetch_file(storage._read, info, target, meter, checksum=how.checksum)
-
-    outcome = _run_transfers(sync_plan, fetch, how.progress)
+    if not how.overwrite:
+        _refuse_replacing(local, [entry.name for entry in sync_plan.copy if entry.name in files])
+    fetched = [FetchedFile(objects[entry.name], local / entry.name, entry.name) for entry in sync_plan.copy]
+    _download.check_room(local, f"The download from {prefix or 'the bucket'}", sync_plan.size, fetched)
+    outcome = _fetch_all(storage, fetched, local, sync_plan, how)
     _download.remove_interrupted_downloads(local)
     return outcome(sum(_unlink_file(local / entry.name) for entry in sync_plan.extra) if how.delete else 0)
+
+
+def _fetch_all(
+    storage: BucketFiles, fetched: list[FetchedFile], local: Path, sync_plan: SyncPlan, how: TransferOptions
+) -> Callable[[int], TransferResult]:
+    """Download all files of a plan. Raises StorageError, also for a full disk."""
+    meter, failed = Meter(len(fetched), sync_plan.size, how.progress), list[str]()
+
+    def note_failure(name: str, error: OSError) -> None:
+        failed.append(f"{name}: {error.strerror or error}")
+
+    options = FetchOptions(checksum=how.checksum, keep=how.is_staging, on_failure=note_failure)
+    try:
+        _download.fetch_files(storage._read, fetched, meter, options)
+    except OSError as error:
+        state = meter.state()
+        raise StorageError(
+            f"Can't write to {local} ({error.strerror or error}) after {state.share:.0%}: "
+            f"{size_label(state.bytes_done)} of {size_label(state.bytes)}. Complete files are kept. Free "
+            f"{size_label(state.bytes - state.bytes_done)}, and run the line again."
+        ) from None
+    checked = sum(file.is_checked for file in fetched)
+    return _outcome(sync_plan, meter, failed, checked)
+
+
+def _outcome(sync_plan: SyncPlan, meter: Meter, failed: list[str], checked: int = 0) -> Callable[[int], TransferResult]:
+    """Return a function of the number of removed files that returns the result."""
+    meter.tell()
+    state = meter.state()
+    skipped = (*sync_plan.left_out, *failed)
+    return lambda removed: TransferResult(
+        state.files_done, state.bytes_done, sync_plan.same, removed, state.seconds, skipped, checked
+    )
+
+
+def _refuse_replacing(local: Path, names: list[str]) -> None:
+    if names:
+        more = f", and {len(names) - 1:,} more" if len(names) > 1 else ""
+        raise StorageError(
+            f"'{local / names[0]}' already exists with other content{more}. Nothing was downloaded. Replace: "
+            "--overwrite. Keep: choose another folder."
+        )
 
 
 def fetch_folder(storage: BucketFiles, folder: str, local: Path, how: TransferOptions) -> Path:
@@ -139,7 +191,7 @@ def _reason_to_skip(local: Path, name: str, key: str) -> str:
     if not is_file_name(name):
         return f"{key!r} can't be a file name here"
     path = local / name
-    risk = None if path.exists() else execution_risk(path.resolve())
+    risk = None if os.path.exists(path) else execution_risk(path.resolve())  # noqa: PTH110 (no error for long names)
     return f"{key!r} {risk.words}. Check it, then: %lk_get {quote(key)} {quote(str(path))}" if risk else ""
 
 
@@ -162,12 +214,7 @@ def _run_transfers(
     for entry in sync_plan.copy:
         if entry.size > PART:
             move(entry)
-    meter.tell()
-    state = meter.state()
-    skipped = (*sync_plan.left_out, *failed)
-    return lambda removed: TransferResult(
-        state.files_done, state.bytes_done, sync_plan.same, removed, state.seconds, skipped
-    )
+    return _outcome(sync_plan, meter, failed)
 
 
 def _refuse_deleting_all(how: TransferOptions, sync_plan: SyncPlan, *, source: str, is_empty: bool) -> None:

@@ -12,6 +12,9 @@ from lk_jupyter.errors import StorageError
 #: Seconds by which clocks and file systems may differ.
 _SLACK = 1.0
 
+#: Seconds by which file systems round the time that a download has set.
+_EXACT = 0.001
+
 _NO_NAMES = {"", ".", ".."}
 
 #: Names that Windows gives to devices, in every folder and with every suffix.
@@ -43,25 +46,28 @@ class SyncPlan:
         return sum(entry.size for entry in self.copy)
 
 
-def plan(
+def plan(  # noqa: PLR0913 (independent choices)
     source: Mapping[str, PlanEntry],
     target: Mapping[str, PlanEntry],
     *,
     is_equal: Callable[[PlanEntry, PlanEntry], bool | None],
     checksum: bool = False,
+    is_exact: bool = False,
     skipped: Iterable[str] = (),
 ) -> SyncPlan:
     """Compare both sides, and return the plan of the transfer.
 
     ``is_equal`` compares the contents of a file, and returns None where this isn't possible. It is called if size and
-    time don't decide, and for all files of equal size with ``checksum``.
+    time don't decide, and for all files of equal size with ``checksum``. With ``is_exact``, only the time that a
+    download sets counts as equal.
     """
 
     def is_present(entry: PlanEntry) -> bool:
         other = target.get(entry.name)
         if other is None or other.size != entry.size:
             return False
-        if not checksum and entry.time <= other.time + _SLACK:
+        is_current = abs(entry.time - other.time) < _EXACT if is_exact else entry.time <= other.time + _SLACK
+        if is_current and not checksum:
             return True
         return bool(is_equal(entry, other))
 

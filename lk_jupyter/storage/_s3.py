@@ -44,6 +44,9 @@ _RETRIES: Any = {
 #: Part of the library's messages for requests without an answer.
 _NO_ANSWER = " - HTTP error: "
 
+#: Part of the library's messages for an object that changed while its content was sent again.
+_CHANGED = "Request precondition failure"
+
 
 class Denied(StorageError):
     """The bucket refused the credentials; renewed credentials may work."""
@@ -124,6 +127,8 @@ def translate_errors(key: str) -> Iterator[None]:
     except Exception as error:
         if NO_BUCKET in str(error):
             raise NoBucket("The bucket doesn't exist and couldn't be created.") from None
+        if _CHANGED in str(error):
+            raise StorageError(f"{key!r} changed while it was read. Try again.") from None
         for kind, kind_of_error, words in _WORDS:
             if isinstance(error, kind):
                 raised = Unanswered if _NO_ANSWER in str(error) else kind_of_error

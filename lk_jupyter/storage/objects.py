@@ -110,7 +110,7 @@ class TransferResult:
     """The result of an upload, a download or a sync.
 
     ``files`` and ``bytes`` were moved in ``seconds``; ``same`` files were already present, ``removed`` files were
-    deleted. ``left_out`` lists skipped files with the reason.
+    deleted. ``left_out`` lists skipped files with the reason. ``checked`` downloaded files match their checksums.
 
     Example:
         >>> result = session.storage.put(b"x", "result/a.txt")
@@ -124,6 +124,7 @@ class TransferResult:
     removed: int = 0
     seconds: float = 0.0
     left_out: tuple[str, ...] = ()
+    checked: int = 0
 
     def __str__(self) -> str:
         files = "1 file" if self.files == 1 else f"{self.files:,} files"

@@ -6,12 +6,12 @@ import io
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import cached_property
 from itertools import chain, count
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar
 
 from lk_jupyter.api.storage import StorageCredentials
 from lk_jupyter.config.read_only import refuse_if_read_only
@@ -19,8 +19,9 @@ from lk_jupyter.errors import NoSuchObject, StorageError
 from lk_jupyter.storage import _folders, _upload
 from lk_jupyter.storage._checksum import file_matches_object, hash_content
 from lk_jupyter.storage._credentials import Credentials
-from lk_jupyter.storage._download import check_room, fetch_file
+from lk_jupyter.storage._download import FetchedFile, FetchOptions, check_room, fetch_files, translate_disk_errors
 from lk_jupyter.storage._files import ObjectFile, ObjectReader, ObjectWriter, TextWriter
+from lk_jupyter.storage._library import Library
 from lk_jupyter.storage._listing import Page, is_prefix, list_folder_markers, list_pages, request_page
 from lk_jupyter.storage._parts import AT_ONCE, PART, part_ranges, regroup_pieces
 from lk_jupyter.storage._plan import checked_key, file_name
@@ -30,6 +31,7 @@ from lk_jupyter.storage._tree import Tree, draw_tree
 from lk_jupyter.storage._workers import CancelToken, call_for_each, call_interruptibly
 from lk_jupyter.storage.objects import FolderPage, Link, ObjectInfo, Objects, TransferResult
 from lk_jupyter.storage.progress import Meter, Watcher
+from lk_jupyter.storage.usage import FolderUsage, measure_folders
 
 T = TypeVar("T")
 Method = Literal["GET", "PUT"]
@@ -84,11 +86,15 @@ class Storage:
         True
         >>> storage.exists("docs/train.csv"), storage.is_folder("docs")
         (True, True)
+        >>> storage.usage("docs")[0].files
+        2
         >>> print(storage.tree("docs"))
         docs/
         ├── notes.txt  5 B
         └── train.csv  8 B
         >>> storage.sync("lk://docs/", "here").files
+        2
+        >>> storage.stage("lk://docs/", "staged").checked
         2
         >>> storage.copy("docs/train.csv", "docs/old/"), storage.move("docs/notes.txt", "docs/old/notes.txt")
         (1, 1)
@@ -104,7 +110,6 @@ class Storage:
 
     def __init__(self, issue: Callable[[], StorageCredentials], now: Callable[[], float] = time.time) -> None:
         self._credentials = Credentials(issue, now)
-        self._stores: dict[Any, Any] = {}
         self._has_bucket = False
 
     def put(
@@ -143,9 +148,9 @@ class Storage:
                 self, path, key.rstrip("/"), _folders.TransferOptions(progress, overwrite=overwrite)
             )
         key = checked_key(key + path.name if key.endswith("/") or not key else key)
-        with _translate_disk_errors(path):
+        with translate_disk_errors(path):
             meter = Meter(1, path.stat().st_size, progress)
-        with _translate_disk_errors(path):
+        with translate_disk_errors(path):
             if not overwrite and (info := self.find(key)) and file_matches_object(path, info):
                 return TransferResult(same=1)
             self._put_file(path, key, meter, overwrite=overwrite)
@@ -157,7 +162,7 @@ class Storage:
         if path.is_dir():
             return _folders.list_replaced_keys(self, path, key.rstrip("/"))
         key = key + path.name if key.endswith("/") or not key else key
-        with _translate_disk_errors(path):
+        with translate_disk_errors(path):
             return [key] if (info := self.find(key)) and not file_matches_object(path, info) else []
 
     def free_key(self, key: str) -> str:
@@ -193,12 +198,10 @@ class Storage:
             )
         info = self._read_object_info(key)
         path = path / file_name(key) if path.is_dir() or str(target).endswith(("/", "\\")) else path
-        check_room(path.parent, repr(key), info.size)
-        meter = Meter(1, info.size, progress)
-        with _translate_disk_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            fetch_file(self._read, info, path, meter, checksum=checksum)
-        _report_result(meter)
+        files = [FetchedFile(info, path)]
+        check_room(path.parent, repr(key), info.size, files)
+        with translate_disk_errors(path):
+            fetch_files(self._read, files, Meter(1, info.size, progress), FetchOptions(checksum=checksum))
         return path
 
     def sync(
@@ -237,6 +240,37 @@ class Storage:
             refuse_if_read_only("writes")
             return _folders.upload_folder(self, Path(source), _strip_scheme(str(target)).rstrip("/"), how)
         return _folders.download_folder(self, _strip_scheme(str(source)).rstrip("/"), Path(target), how)
+
+    def stage(
+        self,
+        source: str,
+        target: str | Path,
+        *,
+        overwrite: bool = False,
+        checksum: bool = True,
+        progress: Watcher | None = None,
+    ) -> TransferResult:
+        """Copy a folder or a file of the bucket to a local folder, to read it many times.
+
+        After an interrupt, a crash, a lost network or a full disk, the same call resumes: complete files, and complete
+        parts of large files, aren't downloaded again.
+
+        Args:
+            source: Key of a folder or a file; ``lk://`` may precede the key.
+            target: Folder for the file, or for the files of the folder.
+            overwrite: Whether local files with other content are replaced. Default: False.
+            checksum: Whether downloaded content is compared with the checksums of the bucket. Default: True.
+            progress: Function that gets a Progress. Default: none.
+
+        Returns:
+            A TransferResult: files and bytes that were downloaded, ``same`` files, ``checked`` files.
+
+        Raises:
+            StorageError: Nothing has this key, a local file has other content, the disk has no room, or an object
+                changed during the download.
+        """
+        how = _folders.TransferOptions(progress, checksum=checksum, overwrite=overwrite, is_staging=True)
+        return _folders.download_folder(self, _strip_scheme(source).rstrip("/"), Path(target), how)
 
     def get_bytes(self, key: str) -> bytearray:
         """Download an object into memory.
@@ -395,6 +429,18 @@ class Storage:
         folder = _strip_scheme(folder).strip("/")
         return draw_tree(f"{folder}/" if folder else SCHEME, lambda at: self.ls(at, recursive=False), depth, most)
 
+    def usage(self, folder: str = "") -> list[FolderUsage]:
+        """Return files and bytes of each folder directly below a folder, largest first.
+
+        Args:
+            folder: Key of the folder. Default: the entire bucket.
+
+        Returns:
+            A list of FolderUsage. Folders of runs, such as the folder of checkpoints, are separate rows.
+        """
+        folder = _strip_scheme(folder).strip("/")
+        return measure_folders(self.ls(folder), f"{folder}/" if folder else "")
+
     def remove(self, key: str) -> int:
         """Delete an object or a folder permanently; a missing object is no error.
 
@@ -514,13 +560,9 @@ class Storage:
         """Return this moment by the server's clock (datetime, UTC), which dates the objects and ends the links."""
         return self._credentials.now()
 
-    @property
-    def _store(self) -> Any:
-        s3, credentials = self._import_library(), self._credentials.current_credentials()
-        if self._stores.get(s3, (None,))[0] != credentials:
-            with s3.translate_errors(""):
-                self._stores[s3] = credentials, s3.open_store(self._credentials)
-        return self._stores[s3][1]
+    @cached_property
+    def _library(self) -> Library:
+        return Library(self._credentials, self._wire.make_bucket)
 
     @cached_property
     def _wire(self) -> Wire:
@@ -587,39 +629,7 @@ class Storage:
 
     def _read(self, info: ObjectInfo, start: int, end: int) -> memoryview:
         """Return a range of an object. Raises StorageError if the object has changed since ``info``."""
-        if start >= end:
-            return memoryview(b"")
-        part = self._call_library(info.key, lambda s3: s3.read_range(self._store, info.key, info.etag, start, end))
-        if len(part) != end - start:
-            raise StorageError(f"{info.key!r} changed while it was read. Try again.")
-        return memoryview(part)
-
-    def _call_library(self, key: str, act: Callable[[Any], T]) -> T:
-        """Return the result of ``act`` with the library; refused credentials are replaced once."""
-        s3 = self._import_library()
-
-        def once() -> T:
-            with s3.translate_errors(key):
-                return call_interruptibly(lambda: act(s3))
-
-        credentials = self._credentials.current_credentials()
-        try:
-            return cast("T", s3.persistent(once))
-        except s3.NoBucket:
-            if not self._wire.make_bucket():
-                raise
-        except s3.Denied:
-            self._credentials.forget(credentials)
-            self._stores.clear()
-        return cast("T", s3.persistent(once))
-
-    def _import_library(self) -> Any:
-        """Return the module that reads and deletes; the library is imported on first use."""
-        from lk_jupyter.storage import _plain, _s3  # noqa: PLC0415
-
-        # Without a session token, the library would send the AWS token of the environment.
-        has_token = self._credentials.current_credentials().session_token
-        return _plain if _s3.is_copied or self._credentials.is_skewed or not has_token else _s3
+        return self._library.read(info, start, end)
 
 
 def _strip_scheme(text: str) -> str:
@@ -628,17 +638,6 @@ def _strip_scheme(text: str) -> str:
 
 def _is_bucket_key(place: str | Path) -> bool:
     return isinstance(place, str) and place.startswith(SCHEME)
-
-
-@contextmanager
-def _translate_disk_errors(path: Path) -> Iterator[None]:
-    """Turn an OSError of the local disk into a StorageError with one line."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise StorageError(f"Can't read or write {path} (no such file or folder).") from None
-    except OSError as error:
-        raise StorageError(f"Can't read or write {path} ({error.strerror or error}).") from None
 
 
 def _report_result(meter: Meter) -> TransferResult:

@@ -142,5 +142,6 @@ def transfer(env, endpoint, way, path, key):
         "get": lambda: bucket.get(key, path),
         "sync up": lambda: bucket.sync(path, f"lk://{key}"),
         "sync down": lambda: bucket.sync(f"lk://{key}", path),
+        "stage": lambda: bucket.stage(key, path),
     }
     ways[way]()

@@ -1,7 +1,11 @@
+import os
+
 import boto3
 import pytest
 from botocore.config import Config
-from storage.between import Network, cut_small
+from cloud_process import forked
+from patience import PATIENCE
+from storage.between import Network, cut_small, transfer
 
 from lk_jupyter.storage.storage import Storage
 
@@ -55,3 +59,20 @@ def bucket(issue):
 def uploads(bucket):
     """The keys that have uploads in parts which were not ended."""
     return lambda: [upload.object_key for upload in bucket.multipart_uploads.all()]
+
+
+@pytest.fixture
+def start(cloud, network):
+    """Start a transfer in a process of its own; it is killed when so many bytes have passed."""
+
+    def run(way, path, key, kill_after):
+        is_still = network.stand_still_after(kill_after)
+        env = {**os.environ, "LK_BASE_URL": cloud.base_url, "LK_API_KEY": cloud.api_key}
+        process = forked(transfer, env, network.endpoint, way, path, key)
+        assert is_still.wait(PATIENCE), process.exitcode
+        process.kill()
+        process.join()
+        network.move_on()
+        return process.exitcode
+
+    return run

@@ -5,9 +5,7 @@ import random
 import threading
 
 import pytest
-from cloud_process import forked
-from patience import PATIENCE
-from storage.between import SMALL_PART, transfer
+from storage.between import SMALL_PART
 
 from lk_jupyter.errors import StorageError
 from lk_jupyter.storage import _s3_http
@@ -27,23 +25,6 @@ def big(tmp_path):
     path = tmp_path / "big.bin"
     path.write_bytes(CONTENT)
     return path
-
-
-@pytest.fixture
-def start(cloud, network):
-    """Start a transfer in a process of its own; it is killed when so many bytes have passed."""
-
-    def run(way, path, key, kill_after):
-        is_still = network.stand_still_after(kill_after)
-        env = {**os.environ, "LK_BASE_URL": cloud.base_url, "LK_API_KEY": cloud.api_key}
-        process = forked(transfer, env, network.endpoint, way, path, key)
-        assert is_still.wait(PATIENCE), process.exitcode
-        process.kill()
-        process.join()
-        network.move_on()
-        return process.exitcode
-
-    return run
 
 
 @pytest.mark.parametrize("kill_after", [pytest.param(1, marks=pytest.mark.nightly), 500, 12 * EIGHTH])

@@ -299,7 +299,7 @@ def test_of_two_that_download_the_same_object_to_one_place_each_has_a_file(tmp_p
     places = [_download.Unfinished(target, info) for _ in range(3)]
     assert len({place.path for place in places} | {place.marks for place in places}) == 6
     for place, content in zip(places, (b"abc", b"def", b"ghi"), strict=True):
-        assert place.read_marks() == set()
+        assert place.read_marks() == {}
         place.path.write_bytes(content)
     for place in places[:2]:
         place.move_to_target(target, info)
@@ -318,7 +318,8 @@ def test_a_long_file_is_sent_while_it_is_written(monkeypatch):
 
 def test_an_interrupted_download_leaves_no_half_file(storage, tmp_path, monkeypatch, interruptible):
     storage.put(LARGE, "st/long")
-    monkeypatch.setattr(_download, "write_at", lambda *_: _thread.interrupt_main())
+    slowly = threading.Event()  # the disk takes longer than the interrupt
+    monkeypatch.setattr(_download, "write_at", lambda *_: (_thread.interrupt_main(), slowly.wait(0.2)))
     with pytest.raises(KeyboardInterrupt):
         storage.get("st/long", tmp_path / "long")
     assert list(tmp_path.iterdir()) == []

@@ -54,6 +54,7 @@ MAGICS = (
     Row("lk_put", "storage"),
     Row("lk_get", "storage"),
     Row("lk_sync", "storage"),
+    Row("lk_stage", "storage"),
     Row("lk_rm", "storage"),
     Row("lk_load", "loading"),
     Row("lk_bucket", "bucket"),

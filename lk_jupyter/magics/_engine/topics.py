@@ -9,7 +9,7 @@ TOPICS = {
     "Follow and stop runs": ("runs", "status", "logs", "attach", "wait", "abort", "open", "delete"),
     "History of runs": ("history", "diff", "rerun", "export"),
     "Machines and cost": ("machines", "pricing", "balance", "billing"),
-    "Files": ("ls", "put", "get", "sync", "rm", "load", "bucket"),
+    "Files": ("ls", "put", "get", "sync", "stage", "rm", "load", "bucket"),
     "Models": ("models", "chat", "embed", "batch", "files", "deploy", "deployments", "undeploy"),
     "Rented machines and notebooks": ("vm", "volumes", "notebook", "kernel"),
     "Account and team": ("org", "keys", "secrets", "mfa"),
