@@ -36,6 +36,7 @@ from lk_jupyter.remote.script import moment, variables
 from lk_jupyter.runs.notebooks import warm_python
 from lk_jupyter.runs.package import checkpoint
 from lk_jupyter.runs.package.prepare import HANDLE_BYTES, prepare
+from lk_jupyter.runs.submit import upload
 from lk_jupyter.storage import _preview_child, _preview_process, _preview_readers
 from lk_jupyter.text import secrets
 
@@ -284,6 +285,7 @@ NUMBERED = [(path, re.sub(r"\s+", " ", text)) for path, text in TEXTS if re.sear
 
 #: Sentence with a limit → the limits by the code, in their order.
 LIMITS = (
+    (r"ends at most (\d+) hours after the time limit of the run", f"{upload._WAIT.total_seconds() / 3600:.0f}"),
     (r"up to (\d+) MB (?:each|that a `--carry` cell names), (\d+) MB in total", EACH, ALL),
     (r"MB in total, ([\d,]+) (?:files|where only variables)", f"{MOST:,}"),
     (r"[Ff]iles (?:over|outside the notebook's folder, or larger than) (\d+) MB", EACH),

@@ -41,6 +41,7 @@ export const RUN_OPTIONS: Record<string, string> = {
   "--spot": "With --on vm: pay less for a VM that the cloud may reclaim at any time.",
   "--no-vm-key": "With --on vm: send no API key. The VM can't delete itself, so this notebook must stay on.",
   "--resume": "Run to resume from: its checkpoint is the folder lk_resume in the code.",
+  "--stage": "Folder of the bucket to copy to the run's disk before the code starts, as KEY:FOLDER; may be repeated.",
   "--session": "Session to run in: a warm Python that keeps its variables between cells. Started if necessary.",
   "--idle": "Minutes without work after which the session ends. Default: 20.",
   "--keep": "Keep the machine for this time between cells, such as 5m: cells share one warm Python. 0: a separate run.",

@@ -20,7 +20,8 @@ from lk_jupyter.errors import LkError, UsageError
 from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._engine.tables import Table, show_text
 from lk_jupyter.magics._output.live import Note
-from lk_jupyter.options.runs import ConfigOptions, LoginOptions, NoOptions
+from lk_jupyter.options.account import ConfigOptions, LoginOptions
+from lk_jupyter.options.runs import NoOptions
 from lk_jupyter.text.units import duration_label
 
 

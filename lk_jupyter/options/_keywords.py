@@ -62,6 +62,8 @@ class RunKeywords(TypedDict, total=False):
     """With --on vm: send no API key. The VM can't delete itself, so this notebook must stay on."""
     resume: str | None
     """Run to resume from: its checkpoint is the folder lk_resume in the code."""
+    stage: list[str] | tuple[str, ...] | None
+    """Folder of the bucket to copy to the run's disk before the code starts, as KEY:FOLDER; may be repeated."""
     rich: bool | None
     """Show figures, tables and display() as they are made, and accept IPython syntax. Default: on for a cell, off
     for a script.
@@ -135,6 +137,8 @@ class FanOutKeywords(TypedDict, total=False):
     """With --on vm: send no API key. The VM can't delete itself, so this notebook must stay on."""
     resume: str | None
     """Run to resume from: its checkpoint is the folder lk_resume in the code."""
+    stage: list[str] | tuple[str, ...] | None
+    """Folder of the bucket to copy to the run's disk before the code starts, as KEY:FOLDER; may be repeated."""
     rich: bool | None
     """Show figures, tables and display() as they are made, and accept IPython syntax. Default: on for a cell, off
     for a script.

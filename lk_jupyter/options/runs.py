@@ -372,6 +372,13 @@ class RunOptions(CodeOptions):
         completer="runs",
         needs="code run",
     )
+    stage: list[str] = option(
+        [],
+        "Folder of the bucket to copy to the run's disk before the code starts, as KEY:FOLDER; may be repeated.",
+        metavar="KEY:FOLDER",
+        needs="code run",
+        instead="Stage in a run: leave out --session and --keep.",
+    )
     session: str | None = option(
         None,
         "Session to run in: a warm Python that keeps its variables between cells. Started if necessary.",
@@ -509,27 +516,6 @@ class OpenOptions(Options):
 
 class NoOptions(Options):
     """Options of magics without options."""
-
-
-class LoginOptions(Options):
-    """Options of ``%lk_login``."""
-
-    local: bool = switch("Use the local cloud on this machine; it is started if necessary.")
-    browser: bool = switch("Sign in on the website, in a browser on this machine.")
-    email: str | None = option(
-        None, "E-mail address of an account; asks for its password instead of a key.", metavar="ADDRESS"
-    )
-    base_url: str | None = option(None, "Server to sign in to. Default: setting base_url.", metavar="URL")
-
-
-class ConfigOptions(Options):
-    """Options of ``%lk_config``."""
-
-    notebook: bool = switch("Set carry or keep for this notebook only, on this machine.")
-
-    name: str | None = word("Setting to show or change.", None, completer="settings")
-    value: str | None = word("Value to store for you on this machine.", None)
-    unset: bool = switch("Delete the stored value.")
 
 
 def _run_field() -> Any:

@@ -30,6 +30,15 @@ def answer_key(token: str) -> str:
     return f"{CALLS}{token}/answer"
 
 
+#: Folder of the lists of files that runs stage.
+STAGES = ".lk/s/"
+
+
+def stage_key(token: str) -> str:
+    """Return the key of the list of the files that a run stages."""
+    return f"{STAGES}{token}"
+
+
 VALUES, RETURNED = ".lk/v/", ".lk/o/"
 
 #: Folder of packages that runs keep.
@@ -48,6 +57,7 @@ KEPT = {
     CHECKPOINTS: timedelta(days=30),
     CALLS: timedelta(days=14),
     PACKAGES: timedelta(days=30),
+    STAGES: timedelta(days=2),
 }
 
 RENEWED = timedelta(days=20)

@@ -52,7 +52,7 @@ from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.returned import read_outputs
 from lk_jupyter.runs.scalars import scalar_table
 from lk_jupyter.runs.submit.submission import Submission
-from lk_jupyter.runs.timing import RunTiming, read_timing
+from lk_jupyter.runs.timing import RunTiming, read_phases, read_timing
 from lk_jupyter.runs.variables.download import Outputs
 from lk_jupyter.text.terminal import plain
 
@@ -286,11 +286,7 @@ class Run:
             True
         """
         request = self.bundle.request.model_dump() if self.bundle else self._entry.request if self._entry else None
-        phases = self.bundle.phases if self.bundle else {}
-        provided = [
-            frame.payload["seconds"] for frame in self.messages.in_log("packages") if "seconds" in frame.payload
-        ]
-        phases = {**phases, "packages": float(provided[0])} if provided else phases
+        phases = {**(self.bundle.phases if self.bundle else {}), **read_phases(self.messages)}
         return read_timing(self._session.client, self.record, hourly_price(self.machine), phases, request)
 
     @property

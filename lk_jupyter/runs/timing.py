@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.api.execution import is_final
@@ -18,6 +19,7 @@ from lk_jupyter.text.units import credits_label, duration_label
 if TYPE_CHECKING:
     from lk_jupyter.api._client import Client
     from lk_jupyter.api.execution import ExecutionRecord, Timing
+    from lk_jupyter.runs.messages import RunMessages
 
 #: Part of the name of a phase in the cloud's answer → our phase.
 _REPORTED = {"image": re.compile("image|pull", re.IGNORECASE), "installation": re.compile("install|requirement|pip")}
@@ -30,10 +32,10 @@ _TOLERANCE = 1
 class RunTiming:
     """Time of a run by phase, in seconds, and cost by phase, in credits; None if unknown.
 
-    ``transfer`` is the upload before the request, ``queue`` the wait for a machine, ``code`` the time of the code.
-    ``launch`` includes ``image``, ``installation`` and ``start``, which most servers report as one time. ``costs`` has
-    the phases that the bill contains. ``installs_in_run`` is whether the run itself provided its packages, after
-    ``launch``.
+    ``transfer`` is the upload before the request and the time in which the run stages files, ``queue`` the wait for a
+    machine, ``code`` the time of the code. ``launch`` includes ``image``, ``installation`` and ``start``, which most
+    servers report as one time. ``costs`` has the phases that the bill contains. ``installs_in_run`` is whether the run
+    itself provided its packages, after ``launch``.
 
     Example:
         >>> run = session.run("print(1)")
@@ -81,6 +83,13 @@ class RunTiming:
                 yield f"{name} {duration_label(seconds)}" + (f" ({credits_label(cost)})" if cost else "")
 
 
+def read_phases(messages: RunMessages) -> dict[str, float]:
+    """Return the phases whose time the run itself has reported, in seconds: its packages, and staged files."""
+    frames = {kind: messages.in_log(kind)[:1] for kind in ("packages", "staged")}
+    times = {kind: frame.payload.get("seconds") for kind, first in frames.items() for frame in first}
+    return {kind: float(time) for kind, time in times.items() if isinstance(time, (int, float)) and isfinite(time)}
+
+
 def read_timing(
     client: Client,
     record: ExecutionRecord,
@@ -90,17 +99,31 @@ def read_timing(
 ) -> RunTiming:
     """Return the phases of a run, as far as the cloud reports them.
 
-    ``phases`` is the time of the submission and of the run's own ``packages`` by phase, in seconds; ``request`` is the
-    request of the start, if known.
+    ``phases`` is the time of the submission and of ``read_phases`` by phase, in seconds; ``request`` is the request of
+    the start, if known.
     """
     timing = None
     with suppress(ApiError):
         timing = client.execution.timing(record.execution_id).timing
     has_packages = request is None or bool(request.get("requirements_content"))
     provided = phases.get("packages")
-    return split_time(
+    split = split_time(
         record, timing, price_per_hour, phases.get("upload"), has_packages=has_packages, provided=provided
     )
+    return _move_staging(split, phases.get("staged", 0.0), price_per_hour)
+
+
+def _move_staging(timing: RunTiming, seconds: float, price: Decimal | None) -> RunTiming:
+    """Return the phases with the time in which the run staged files moved from its code to the transfer."""
+    if timing.code is None:
+        return timing
+    seconds = min(max(0.0, seconds), timing.code)
+    costs, cost = dict(timing.costs), cost_at(price, seconds)
+    if seconds and "code" in costs and cost is not None:
+        cost = min(cost, costs["code"])
+        costs |= {"transfer": cost, "code": costs["code"] - cost}
+    transfer = timing.transfer if not seconds else (timing.transfer or 0.0) + seconds
+    return replace(timing, transfer=transfer, code=timing.code - seconds, costs=costs)
 
 
 def split_time(  # noqa: PLR0913 (independent facts)

@@ -13,7 +13,7 @@ from lk_jupyter.protocol.metadata import REQUEST_KEY
 from lk_jupyter.protocol.parts import SETTINGS
 
 #: Settings of parts that refer to objects in the bucket.
-_FROM_BUCKET = ("blobs", "resume")
+_FROM_BUCKET = ("blobs", "resume", "stage")
 
 #: The exported program, with marks around the request.
 _PROGRAM = Path(__file__).with_name("repeat_run.py")

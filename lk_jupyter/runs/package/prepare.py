@@ -32,6 +32,7 @@ from lk_jupyter.runs.package.rich import imports_part, scalars_part
 from lk_jupyter.runs.package.script_block import Price, describe_request, find_block, python_part, with_block
 from lk_jupyter.runs.package.secret_scan import secrets_in
 from lk_jupyter.runs.package.secrets import secrets_part
+from lk_jupyter.runs.package.stage import stage_parts
 from lk_jupyter.runs.variables.payload import (
     VariablePayload,
     changed_environment,
@@ -83,6 +84,7 @@ def prepare(  # noqa: PLR0913 (independent choices)
         *secrets_part(session, options, on_vm=offer is not None),
         *python_part(block),
         *parts,
+        *stage_parts(session, options),
         *checkpoint_parts(session, source, options, limit),
         *imports_part(source, options),
         *scalars_part(source),

@@ -32,8 +32,9 @@ from lk_jupyter.protocol.bucket import (
 )
 from lk_jupyter.protocol.parts import part_settings
 from lk_jupyter.protocol.vm_run import LINK_HOST
-from lk_jupyter.runs.package import checkpoint, kept_packages
+from lk_jupyter.runs.package import checkpoint, kept_packages, stage
 from lk_jupyter.runs.package.bundle import PACKAGES, Bundle
+from lk_jupyter.runs.submit.stage import upload_stage_list
 from lk_jupyter.runs.variables.chunks import iterate_pieces
 from lk_jupyter.runs.variables.payload import VariablePayload, settings_in
 from lk_jupyter.storage.progress import Meter, Progress, Watcher
@@ -218,6 +219,9 @@ def with_links(session: Connection, bundle: Bundle) -> Bundle:
     if settings := part_settings(text, CALL):
         life = _CALL_WAIT + timedelta(seconds=bundle.timeout)
         links[CALL_LINKS] = json.dumps(_call_links(session, settings, life))
+    if settings := part_settings(text, stage.PART):
+        life = _WAIT + timedelta(seconds=bundle.timeout)
+        links[stage.LINKS] = json.dumps(upload_stage_list(session.storage, bundle.token, settings["stage"], life))
     packages = _packages_plan(session, bundle)
     if not links and not packages:
         return bundle
