@@ -310,6 +310,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("notebook_budget", None, "Maximum cost of all that one notebook starts, in credits.", parse_credits),
     Setting("day_budget", None, "Maximum cost of all that one day starts, in credits, from midnight.", parse_credits),
     Setting(
+        "storage_price",
+        None,
+        "Price of stored files for %lk_bucket usage, in credits per GB and month. The API doesn't publish a price.",
+        parse_credits,
+    ),
+    Setting(
         "hints",
         default=True,
         help="Show hints on failed or slow runs: on or off.",

@@ -1,7 +1,11 @@
-"""``%lk_bucket``: the bucket through the API, for networks that block storage."""
+"""``%lk_bucket``: size and cost of the bucket, and the bucket through the API, for networks that block storage."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
 from IPython.core.interactiveshell import InteractiveShell
@@ -11,22 +15,28 @@ from lk_jupyter.api._client import Client
 from lk_jupyter.api._files import Upload
 from lk_jupyter.api.storage import BulkUploadBody, UploadFileBody
 from lk_jupyter.config.files import working_folder
-from lk_jupyter.errors import StorageError, UsageError
+from lk_jupyter.config.settings import setting
+from lk_jupyter.errors import LkError, StorageError, UsageError
+from lk_jupyter.journal.journal import journal
 from lk_jupyter.magics._engine.ask import is_sure
 from lk_jupyter.magics._engine.parser import Subcommands
 from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.live import Note
 from lk_jupyter.options.fields import limit, option, word, yes
 from lk_jupyter.options.runs import Options
-from lk_jupyter.session import current
+from lk_jupyter.protocol.bucket import CALLS, CHECKPOINTS, RETURNED, STAGES, VALUES, checkpoint_key
+from lk_jupyter.runs.submit.upload import is_older
+from lk_jupyter.session import Session, current
 from lk_jupyter.storage._plan import file_name
 from lk_jupyter.storage.storage import SCHEME
+from lk_jupyter.storage.usage import FolderUsage
 from lk_jupyter.text.units import moment_label, size_label
 
 lk_bucket = Subcommands(
     "lk_bucket",
-    "Transfer files of the bucket through the API, if the network blocks storage.\n\nEach file is one request. "
-    "If storage can be reached, %lk_ls, %lk_put, %lk_get and %lk_rm are faster and resume after a crash.",
+    "Show size and cost of the bucket, or transfer its files through the API if the network blocks storage.\n\n"
+    "Through the API, each file is one request. If storage can be reached, %lk_ls, %lk_put, %lk_get and %lk_rm are "
+    "faster and resume after a crash.",
 )
 
 
@@ -56,6 +66,95 @@ class DeleteBucketOptions(Options):
 
     key: str = word("Key of a file, or a folder ending with a slash.")
     yes: bool = yes()
+
+
+class UsageOptions(Options):
+    """Options of ``%lk_bucket usage``."""
+
+    folder: str = word("Folder whose subfolders are listed. Default: the entire bucket.", "", completer="keys")
+    prune: int | None = option(
+        None, "Delete checkpoints of runs that are older than this number of days.", metavar="DAYS", ge=1, le=3650
+    )
+    yes: bool = yes()
+
+
+#: Folder that runs use → its content.
+_CONTENTS = {
+    CHECKPOINTS: "checkpoints of runs",
+    VALUES: "variables for runs",
+    RETURNED: "results of runs",
+    CALLS: "calls of functions",
+    STAGES: "lists of staged files",
+}
+
+
+@lk_bucket.verb("usage", UsageOptions)
+def _usage(options: UsageOptions, _shell: InteractiveShell) -> None:
+    """Show files, size and cost of each folder; delete old checkpoints after your confirmation.
+
+    Stored files cost credits until you delete them, also while nothing runs.
+
+    Examples::
+
+        %lk_bucket usage
+        %lk_bucket usage data/
+        %lk_bucket usage --prune 7
+    """
+    session = current()
+    if options.prune is not None:
+        _prune_checkpoints(session, options)
+        return
+    usages = session.storage.usage(_key(options.folder))
+    price = setting("storage_price")
+    total = FolderUsage("Total", sum(row.files for row in usages), sum(row.bytes for row in usages))
+    rows = [_usage_row(row, price) for row in [*usages, *([total] if len(usages) > 1 else [])]]
+    display(
+        Table(
+            _USAGE_COLUMNS[: 5 if price else 4],
+            rows,
+            note="\n".join(_usage_notes(session, usages, price)),
+            right=_NUMBERS,
+        )
+    )
+
+
+_USAGE_COLUMNS = ("Folder", "Files", "Size", "Last change", "Credits per month")
+_NUMBERS = frozenset({"Files", "Size", "Credits per month"})
+
+
+def _usage_row(usage: FolderUsage, price: Decimal | None) -> tuple[str, ...]:
+    content = _CONTENTS.get(usage.folder)
+    name = f"{usage.folder} ({content})" if content else usage.folder or "(top)"
+    row = (name, f"{usage.files:,}", size_label(usage.bytes), moment_label(usage.modified))
+    return (*row, f"{price * usage.bytes / 10**9:.2f}") if price else row
+
+
+def _usage_notes(session: Session, usages: list[FolderUsage], price: Decimal | None) -> Iterator[str]:
+    if not usages:
+        yield "No files. Upload one: %lk_put FILE data/"
+    if not price:
+        yield "The API publishes no price of storage. If you know the price: %lk_config storage_price CREDITS"
+    if any(usage.folder == CHECKPOINTS for usage in usages):
+        yield "Delete checkpoints that are older than 7 days: %lk_bucket usage --prune 7"
+    with suppress(LkError):
+        if volumes := list(session.client.block.list()):
+            size = sum(each.size_gb or 0 for each in volumes)
+            yield f"{len(volumes)} volumes with {size:,} GB cost credits too, also without a VM: %lk_volumes"
+
+
+def _prune_checkpoints(session: Session, options: UsageOptions) -> None:
+    storage = session.storage
+    age = timedelta(days=options.prune or 0)
+    active = {checkpoint_key(entry.token) for entry in journal().entries(going_on=True)}
+    old = [info for info in storage.ls(CHECKPOINTS) if is_older(storage, info, age) and info.key not in active]
+    if not old:
+        display(Note(f"No checkpoints of ended runs are older than {options.prune} days. Nothing was deleted."))
+        return
+    size = size_label(sum(info.size for info in old))
+    what = f"{len(old):,} checkpoint{'s' * (len(old) != 1)} ({size})"
+    if is_sure(options, f"Delete {what} permanently? Their runs can't be resumed.", "Nothing was deleted."):
+        storage.remove_all(info.key for info in old)
+        display(Note(f"Deleted {what}."))
 
 
 @lk_bucket.verb("list", ListBucketOptions)
