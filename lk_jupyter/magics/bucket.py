@@ -24,7 +24,7 @@ from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.live import Note
 from lk_jupyter.options.fields import limit, option, word, yes
 from lk_jupyter.options.runs import Options
-from lk_jupyter.protocol.bucket import CALLS, CHECKPOINTS, RETURNED, STAGES, VALUES, checkpoint_key
+from lk_jupyter.protocol.bucket import CALLS, CHECKPOINTS, PACKAGES, RETURNED, STAGES, VALUES, checkpoint_key
 from lk_jupyter.runs.submit.upload import is_older
 from lk_jupyter.session import Session, current
 from lk_jupyter.storage._plan import file_name
@@ -85,6 +85,7 @@ _CONTENTS = {
     RETURNED: "results of runs",
     CALLS: "calls of functions",
     STAGES: "lists of staged files",
+    PACKAGES: "packages of runs",
 }
 
 
