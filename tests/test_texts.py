@@ -31,9 +31,11 @@ from lk_jupyter.magics._engine.sync_question import OFFERED_SECONDS, UNASKED_BYT
 from lk_jupyter.options.kernel import MAX_COST
 from lk_jupyter.options.runs import Options, RunOptions, option_aliases, renamed_options
 from lk_jupyter.protocol import json_limits
+from lk_jupyter.protocol.bucket import KEPT, PACKAGES
 from lk_jupyter.protocol.parts import with_code
-from lk_jupyter.remote.script import moment, variables
+from lk_jupyter.remote.script import moment, packages, variables
 from lk_jupyter.runs.notebooks import warm_python
+from lk_jupyter.runs.observers import results
 from lk_jupyter.runs.package import checkpoint
 from lk_jupyter.runs.package.prepare import HANDLE_BYTES, prepare
 from lk_jupyter.runs.submit import upload
@@ -329,6 +331,9 @@ LIMITS = (
     (r"After (\d+) minutes, a start that", f"{_constant('lk_jupyter/runs/reattach.py', '_LONG_LOST') / 60:.0f}"),
     (r"secrets shorter than (\d+) characters", f"{secrets.SHORTEST}"),
     (r"up to about (\d+) MB; the oldest lines", _megabytes(2 * _audit.LARGEST)),
+    (r"deleted (\d+) days after their upload", f"{KEPT[PACKAGES].days}"),
+    (r"More than (\d+) GiB isn't kept", f"{packages.MOST_BYTES >> 30}"),
+    (r"waits for (\d+) seconds or more, the receipt", f"{results.PHASES_SECONDS:.0f}"),
     (r"after four fifths of the time limit|after (\d+) % of the time limit", f"{100 * checkpoint.LATE:.0f}"),
     (r"within (\d+) minutes after `%lk_login --browser`", f"{browser_login.PATIENCE / 60:.0f}"),
 )
@@ -336,6 +341,8 @@ LIMITS = (
 #: Quantities that are no limit of ours: measured, made up for an example, or promised by a test that has the figure.
 OTHER_QUANTITIES = (
     "usually 4 min 06 s to 4 min 54 s, about 0.12 credits (7 runs)",  # an example
+    "Packages restored from the bucket in 6.2 s",
+    "PyTorch for CPUs needs about 1.5 GB, with CUDA about 6 GB",  # measured
     "model (Net, 520.0 MB)",  # a value of the example
     "Python on A100, 1.59 credits/h",  # a price of the example
     "1.59 credits per hour",

@@ -31,7 +31,7 @@ export const RUN_OPTIONS: Record<string, string> = {
   "--pickle": "Pickle values that have no other format. Python and packages must match on both sides.",
   "--sync": "Send the variables that the cell reads, and return its changes. A cell does so by default, see setting carry.",
   "--fresh": "Run in a fresh process: send no variables, return none.",
-  "--secret": "Stored secret that the code can read; may be repeated. Default: all that %lk_secrets lists.",
+  "--secret": "Stored secret that the code can read; may be repeated. Default: all stored secrets.",
   "--sweep": "Variable with one run for each value: lr=0.1,0.01. Several sweeps and machines are combined.",
   "--parallel": "Maximum concurrent runs; the rest queue locally. Default: setting parallel.",
   "--metric": "Number that the cell prints, to rank several runs: its name, such as accuracy, or a pattern with one group. Highest wins, lowest for a loss or error; NAME:min and NAME:max decide.",

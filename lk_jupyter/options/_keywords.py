@@ -53,7 +53,7 @@ class RunKeywords(TypedDict, total=False):
     fresh: bool | None
     """Run in a fresh process: send no variables, return none."""
     secret: list[str] | tuple[str, ...] | None
-    """Stored secret that the code can read; may be repeated. Default: all that %lk_secrets lists."""
+    """Stored secret that the code can read; may be repeated. Default: all stored secrets."""
     on: Literal["run", "vm"] | None
     """vm: rent a VM for the cell, deleted at the end. Default: run, or vm after a question above the run limit."""
     spot: bool | None
@@ -116,7 +116,7 @@ class FanOutKeywords(TypedDict, total=False):
     fresh: bool | None
     """Run in a fresh process: send no variables, return none."""
     secret: list[str] | tuple[str, ...] | None
-    """Stored secret that the code can read; may be repeated. Default: all that %lk_secrets lists."""
+    """Stored secret that the code can read; may be repeated. Default: all stored secrets."""
     sweep: list[str] | tuple[str, ...] | None
     """Variable with one run for each value: lr=0.1,0.01. Several sweeps and machines are combined."""
     parallel: int | None

@@ -319,7 +319,7 @@ class RunOptions(CodeOptions):
     )
     secret: list[str] = option(
         [],
-        "Stored secret that the code can read; may be repeated. Default: all that %lk_secrets lists.",
+        "Stored secret that the code can read; may be repeated. Default: all stored secrets.",
         metavar="NAME",
         completer="secrets",
         needs="code run",
