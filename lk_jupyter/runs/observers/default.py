@@ -13,7 +13,6 @@ from lk_jupyter.journal.journal import journal
 from lk_jupyter.options.runs import AttachOptions, Options
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.remote.sign import saving_seconds
-from lk_jupyter.runs.history.forecast import forecast_run
 from lk_jupyter.runs.observers.base import ObserverGroup, RunObserver
 from lk_jupyter.runs.observers.hints import RunHints
 from lk_jupyter.runs.observers.limits import BillCheck, Countdown, ForecastLabel, LowBalance, MaxCost
@@ -41,7 +40,6 @@ def default_observers(  # noqa: PLR0913 (the facts that observers read)
     """
     wants_hints = setting("hints") and not getattr(options, "no_hints", False)
     hints = [RunHints(session, bundle, namespace)] if wants_hints else []
-    forecast = forecast_run(bundle, session.base_url) if bundle else None
     bundle = bundle and bundle.without_values()
     scalars = ScalarParser()
     limits = (
@@ -54,7 +52,7 @@ def default_observers(  # noqa: PLR0913 (the facts that observers read)
         [
             *limits,
             *([StartTime(bundle.phases)] if bundle and getattr(options, "time", False) else []),
-            *([ForecastLabel(forecast)] if forecast else []),
+            *([ForecastLabel(bundle, session.base_url)] if bundle and in_place else []),  # members show no facts
             BillCheck(),
             LowBalance(session),
             Summary(),

@@ -6,6 +6,7 @@ import threading
 import time
 from contextlib import suppress
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING
 
 from lk_jupyter.account.low_balance import LOW_SECONDS, TOP_UP, balance_watch
@@ -16,6 +17,7 @@ from lk_jupyter.errors import LkError
 from lk_jupyter.machines.catalogue import cost_at, hourly_price, machine_cost, seconds_for
 from lk_jupyter.protocol.frames import Frame
 from lk_jupyter.protocol.notice import WARNING, Notice
+from lk_jupyter.runs.history.forecast import forecast_run
 from lk_jupyter.runs.observers.base import RunObserver
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.package.checkpoint import CHECKPOINT, LATE, checkpoint_notice, is_saved, resume_line
@@ -24,7 +26,6 @@ from lk_jupyter.text.units import credits_label, duration_label, whole_seconds_l
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
-    from lk_jupyter.runs.history.forecast import Forecast
     from lk_jupyter.runs.run import Run
 
 
@@ -240,11 +241,18 @@ class LowBalance(RunObserver):
 
 
 class ForecastLabel(RunObserver):
-    """Show how long earlier runs of the same code took, while the run is active."""
+    """Show how long earlier runs of the same code took, once the run has been active for a second.
 
-    def __init__(self, forecast: Forecast) -> None:
-        self._label = forecast.label
+    Reading the earlier runs takes time, so that a short run must not wait for the forecast.
+    """
+
+    def __init__(self, bundle: Bundle, base_url: str) -> None:
+        self._read_forecast = partial(forecast_run, bundle, base_url)
+        self._labels: list[str] | None = None
 
     def tick(self, run: Run, seconds: float | None, text: str) -> list[str]:  # noqa: ARG002 (as all observers)
         """Return the forecast."""
-        return [self._label]
+        if self._labels is None and seconds is not None and seconds >= 1:
+            forecast = self._read_forecast()
+            self._labels = [forecast.label] if forecast else []
+        return self._labels or []

@@ -9,6 +9,7 @@ from lk_jupyter.code.source import Source
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.runs.history.forecast import MIN_RUNS, _student_quantile, forecast_run, predict_interval
+from lk_jupyter.runs.observers.limits import ForecastLabel
 from lk_jupyter.runs.package.prepare import prepare
 from lk_jupyter.runs.submit.submission import build_entry
 from lk_jupyter.views.plan import plan_view
@@ -75,6 +76,17 @@ def test_failed_runs_other_arguments_and_other_sizes_give_no_forecast(session, h
     data.write_bytes(b"x" * 210_000)
     bundle = prepare(session, Source(CODE), RunOptions(files=[data.name]))
     assert forecast_run(bundle, session.base_url).count == 3
+
+
+def test_the_status_line_shows_the_forecast_after_a_second_of_code(session):
+    for _ in range(MIN_RUNS):
+        remember(session, 60)
+    label = ForecastLabel(prepare(session, Source(CODE), RunOptions()), session.base_url)
+    assert [label.tick(None, seconds, "") for seconds in (None, 0.9)] == [[], []]
+    (text,) = label.tick(None, 1.0, "")
+    assert text.startswith("usually ")
+    remember(session, 600)
+    assert label.tick(None, 2.0, "") == [text]  # read once
 
 
 @pytest.mark.nightly
