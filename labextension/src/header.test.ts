@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-import { buildForms, buildHeader, ServerRun, hiddenLines, SavedRun, savedRun, savedRuns } from './header';
+import { buildForms, buildHeader, ServerRun, hiddenLines, SavedRun, savedRun, savedRuns, splitReceipt } from './header';
 import { RUN_MIME, mergeRuns } from './runs';
 
 const ID = '3f0c2a9e-5b1d-4c7e-9a52-6d1f8e0b7a44';
@@ -133,6 +133,7 @@ const before = {
 
 test('a run that is active is saved with the line that follows it', () => {
   const forms = buildForms(savedRun(SAVED)!, serverRow('running'), before, 'stopped');
+  expect(splitReceipt(forms)).toBeNull();
   expect(forms.data['text/plain']).toBe(
     '● running · gpu.a100 at 1.59 credits/h · run 3f0c2a9e\n' +
       '  This output is no longer updated. Follow the run: %lk_attach 3f0c2a9e'
@@ -154,7 +155,11 @@ test('a run that has ended is saved with its time and cost, and leaves a receipt
   );
   const receipt = { execution_id: ID, state: 'completed', seconds: 30, cost: '0.0133', cost_is: 'billed' };
   expect(forms.metadata).toMatchObject({ lk_jupyter: receipt });
-  expect(savedRun(forms.data[RUN_MIME])).toMatchObject({ id: ID, state: 'completed' });
+  const { heading, output } = splitReceipt(forms)!;
+  expect(heading).toMatchObject({ data: { 'text/plain': '✓ completed · run 3f0c2a9e' }, metadata: {} });
+  expect(savedRun(heading.data[RUN_MIME])).toMatchObject({ id: ID, state: 'completed', cost: '0.0133' });
+  expect(output).toMatchObject({ data: { 'text/plain': forms.data['text/plain'] }, metadata: forms.metadata });
+  expect(output.data['text/html']).toMatch(/^<div class="lk-receipt">.*completed/);
 });
 
 test('a log that the page continues needs no line to type', () => {

@@ -251,13 +251,40 @@ function formsNote(run: RunRow | null, log: LogState, attach: string): string {
     : trans.__('The newest output is not here. Show all of it: %1', attach);
 }
 
+/** The data of an output that no kernel updates, and its metadata: the receipt of an ended run. */
+export interface Forms {
+  data: PartialJSONObject;
+  metadata: PartialJSONObject;
+}
+
+/**
+ * Split the forms of an ended run as the kernel does: a heading above the log, and the receipt as the last output, which
+ * our style hides. Return null for an active run.
+ */
+export function splitReceipt({ data, metadata }: Forms) {
+  if (!metadata.lk_jupyter) {
+    return null;
+  }
+  const facts = textIn(data['text/plain']).split('\n')[0].split(' · ');
+  const words = `${facts[0]} · ${facts.at(-1)}`;
+  const html = Object.assign(document.createElement('div'), { textContent: words }).outerHTML;
+  const receipt = {
+    'text/plain': data['text/plain'],
+    'text/html': `<div class="lk-receipt">${textIn(data['text/html'])}</div>`
+  };
+  return {
+    heading: { data: { [RUN_MIME]: data[RUN_MIME], 'text/plain': words, 'text/html': html }, metadata: {} },
+    output: { output_type: 'display_data', data: receipt, metadata }
+  };
+}
+
 /** Build the data of an output that no kernel updates: run, text and HTML, and receipt. */
 export function buildForms(
   saved: SavedRun,
   run: Exclude<ServerRun, undefined>,
   before: ReadonlyPartialJSONObject,
   log: LogState
-) {
+): Forms {
   const data = before[RUN_MIME] as PartialJSONObject;
   const short = saved.id!.slice(0, 8);
   const machine = textIn(before['text/plain']).split('\n')[0].split(' · ')[1] ?? '';

@@ -25,13 +25,19 @@ from lk_jupyter.protocol.json_limits import load_json
 class CellContext:
     """A cell of a notebook; each part is None if unknown, such as outside of a kernel.
 
-    ``has_updates`` is whether the front end replaces an output when the kernel sends a display update.
+    ``has_updates`` is whether the front end replaces an output when the kernel sends a display update, ``saves_outputs``
+    whether such a front end also saves the outputs in a notebook.
     """
 
     notebook: str | None = None
     cell_id: str | None = None
     session: str | None = None
     has_updates: bool = False
+    saves_outputs: bool = False
+
+
+#: A field that only JupyterLab and Notebook send with each cell, but not with the input of a console.
+LAB_FIELD = "deletedCells"
 
 
 def current_cell() -> CellContext:
@@ -39,7 +45,8 @@ def current_cell() -> CellContext:
 
     A page that draws the notebook sends the id of the cell with the request, or executes the messages of a widget: that
     page applies display updates. Servers and programs that execute cells send no id; some append each update as a new
-    output, and some drop updates, so they get outputs that never change.
+    output, and some drop updates, so they get outputs that never change. JupyterLab and Notebook send LAB_FIELD with the
+    cell of a notebook, and VS Code sends a URI as the id of the cell.
     """
     ipython = sys.modules.get("IPython")  # IPython isn't imported for this
     shell = ipython.get_ipython() if ipython is not None and hasattr(ipython, "get_ipython") else None
@@ -50,13 +57,16 @@ def current_cell() -> CellContext:
     kernel: Any = getattr(shell, "kernel", None)
     try:
         request = kernel.get_parent("shell")
-        cell_id = (request.get("metadata") or {}).get("cellId")
+        metadata = request.get("metadata") or {}
+        cell_id = metadata.get("cellId")
+        saves_outputs = cell_id is not None and (LAB_FIELD in metadata or ":" in str(cell_id))
         is_widget = request["header"]["msg_type"] == "comm_msg"
     except (AttributeError, TypeError, LookupError):
-        cell_id, is_widget = None, False
+        cell_id, is_widget, saves_outputs = None, False, False
     session = getattr(getattr(kernel, "session", None), "session", None)
     notebook, cell_id, session = (str(fact) if fact else None for fact in (notebook, cell_id, session))
-    return CellContext(notebook, cell_id, session, has_updates=cell_id is not None or is_widget)
+    has_updates = cell_id is not None or is_widget
+    return CellContext(notebook, cell_id, session, has_updates=has_updates, saves_outputs=saves_outputs)
 
 
 #: States of an entry before the first state from the cloud: the request is being sent, or was refused.

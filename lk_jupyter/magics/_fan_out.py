@@ -80,7 +80,7 @@ def _follow(fan: FanOut, view: FanOutView, *, detach: bool) -> None:
                 view.follow()
         except KeyboardInterrupt:
             raise interrupt(_let_go_on(view) if detach else _stop(fan, view, stop)) from None
-    view.end(fan.cause)
+    view.end(fan.cause, raises=fan.has_failure)
 
 
 def _let_go_on(view: FanOutView) -> str:
@@ -95,7 +95,7 @@ def _stop(fan: FanOut, view: FanOutView, stop: Stop) -> str:
             view.show(STOPPING)
             stop.wait()
             if not stop.kernel_ends and fan.wait_for_abort() and not fan.remainder:
-                view.end()
+                view.end(raises=True)
                 return f"the runs were aborted: {total(fan)}"
     except KeyboardInterrupt:
         fan.hurry()
@@ -227,8 +227,11 @@ class FanOutView:
         write_text("".join(f"{line}\n" for line in [*head, *map(start_line, new)]))
         self._announced.update(member.plan.number for member in new)
 
-    def end(self, cause: str = "") -> None:
-        """Show the final states, compare the runs, and set the table's variable; an error below shows ``cause``."""
+    def end(self, cause: str = "", *, raises: bool = False) -> None:
+        """Show the final states, compare the runs, and set the table's variable; an error below shows ``cause``.
+
+        ``raises`` is whether an error of the cell follows. In a notebook, the table is the last output.
+        """
         if self._is_detached and self._board.appends:  # the cell has ended: an output would be in another one
             return
         fan = self._fan
@@ -236,14 +239,17 @@ class FanOutView:
         self._returned = self._read_variables()
         if self._block:
             self._block.clear()
-        if self._board.appends:
-            decision = Decision(fan, f"{Board(fan)}\n{self._summary_text()}", cause)
-            after_cell(self._shell, partial(self._table.show, decision, now=True))
-        else:
+        if not self._board.appends:
             self._board.show(Board(fan), now=True)
-            self._table.show(Decision(fan, self._summary_text(), cause), now=True)
+        heading = f"{Board(fan)}\n" if self._board.appends else ""
+        show_table = partial(self._table.show, Decision(fan, heading + self._summary_text(), cause), now=True)
+        is_last = self._board.appends or self._board.saves_outputs
+        if not is_last:
+            show_table()
         if not self._options.quiet:
             self._logs.show(FanOutLogs(fan.members), now=True)
+        if is_last:
+            after_cell(self._shell, show_table) if raises else show_table()
         if not self._is_detached:
             self._shell.user_ns.update({**self._returned.shared, **self._returned.by_run})
             self._store_table(self._options.save)
@@ -259,8 +265,9 @@ class FanOutView:
         if self._board.appends:
             self._announce_started()
         self._is_detached = True
-        self._table.show(Note("Results appear here when all runs finish."), now=True, passing=True)
-        self._logs.show(Note(""), now=True, passing=True)
+        outputs = [(self._table, "Results appear here when all runs finish."), (self._logs, "")]
+        for output, text in reversed(outputs) if self._board.saves_outputs else outputs:
+            output.show(Note(text), now=True, passing=True)
         BACKGROUND.add(self)
         threading.Thread(target=self._keep_showing, name="lk-show-members", daemon=True).start()
 

@@ -324,9 +324,7 @@ class CellView:
         notes = self._rich.end(0)
         notices = [*self._notices, *notes, *earlier, *unsigned_notices(self._unsigned), *lost_notices(cell)]
         line = self._receipt(state, "\n".join(map(str, notices)))
-        settle = partial(self._status.show, line, now=True)
-        raises = self._status.appends and state != "completed"  # an error follows: the receipt comes below it
-        after_cell(self.shell, settle) if raises else settle()
+        self._status.close(line, raises=state != "completed")
 
     def _receipt(self, state: str, notice: str) -> StatusLine:
         """Return the line that closes a cell: how long it took, and the cost of its session so far."""

@@ -12,12 +12,9 @@ from IPython.core.getipython import get_ipython
 from IPython.core.interactiveshell import InteractiveShell
 
 from lk_jupyter.errors import UsageError
-from lk_jupyter.journal.entry import current_cell
+from lk_jupyter.journal.entry import LAB_FIELD, current_cell
 
 Bundle = dict[str, Any]
-
-#: A field that only JupyterLab and Notebook send with each cell.
-_LAB_FIELD = "deletedCells"
 
 #: Seconds between two pictures of a widget in a notebook.
 PACE = 5.0
@@ -66,7 +63,7 @@ class DisplayPlace:
 
 def is_lab_cell() -> bool:
     """Return whether JupyterLab or Notebook sent this cell: their extension shows the widget, and later its picture."""
-    return _LAB_FIELD in _current_request().get("metadata", {})
+    return LAB_FIELD in _current_request().get("metadata", {})
 
 
 def has_extension() -> bool:

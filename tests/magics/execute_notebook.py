@@ -16,7 +16,7 @@ import httpx
 
 SECONDS = 900
 PACE = 0.1
-#: Seconds without a write after which a file is complete: servers save a second after a change.
+#: Seconds after the last cell and the last write after which a file is complete: servers save a second after a change.
 QUIET = 4
 TOKEN = "tests"
 
@@ -44,6 +44,11 @@ class Server:
         session = {"path": name, "name": name, "type": "notebook", "kernel": {"name": "python3"}}
         return self.http.post("/api/sessions", json=session).raise_for_status().json()["kernel"]["id"]
 
+    def wait_for_cell(self, path, name, kernel_id):
+        """Wait until a cell has ended, and the file has its number; some servers save the number at the start."""
+        wait_until(lambda: cells_of(path).get(name, {}).get("execution_count"))
+        wait_until(lambda: self.http.get(f"/api/kernels/{kernel_id}").json()["execution_state"] == "idle")
+
     def close(self):
         self.http.close()
         self.process.terminate()
@@ -58,9 +63,13 @@ def wait_until(condition):
     return value
 
 
-def is_saved(path):
-    """Return whether the server has written the file, and has stopped writing it."""
-    return time.time() - path.stat().st_mtime > QUIET
+def wait_until_saved(path):
+    """Wait until the server has written the end of the last cell, and has stopped writing the file.
+
+    The last write may be old: a long run writes its log every 10 s.
+    """
+    end = time.time()
+    wait_until(lambda: time.time() - max(end, path.stat().st_mtime) > QUIET)
 
 
 def cells_of(path):
@@ -81,8 +90,8 @@ def execute_by_documents(server, path, kernel_id):
         source = "".join(cell["source"])
         body = {"document_id": document, "cells": [{"cell_id": name, "source_hash": _source_hash(source)}]}
         wait_until(lambda body=body: server.http.post(f"/api/kernels/{kernel_id}/execute", json=body).is_success)
-        wait_until(lambda name=name: cells_of(path).get(name, {}).get("execution_count"))
-    wait_until(lambda: is_saved(path))
+        server.wait_for_cell(path, name, kernel_id)
+    wait_until_saved(path)
 
 
 async def execute_by_nbmodel(server, path, kernel_id):
@@ -101,7 +110,8 @@ async def execute_by_nbmodel(server, path, kernel_id):
             while server.http.get(request["request_url"]).status_code == httpx.codes.ACCEPTED:
                 assert time.monotonic() < end
                 await asyncio.sleep(PACE)
-        await asyncio.to_thread(wait_until, lambda: is_saved(path))
+            await asyncio.to_thread(server.wait_for_cell, path, name, kernel_id)
+        await asyncio.to_thread(wait_until_saved, path)
 
 
 async def execute_by_mcp(server, path, kernel_id):
@@ -116,7 +126,7 @@ async def execute_by_mcp(server, path, kernel_id):
         await call_tool(client, "use_notebook", book)
         for name in cells_of(path):
             await call_tool(client, "execute_cell", {"cell_id": name, "timeout": SECONDS})
-        await asyncio.to_thread(wait_until, lambda: is_saved(path))
+        await asyncio.to_thread(wait_until_saved, path)
 
 
 async def call_tool(client, name, arguments):

@@ -6,6 +6,7 @@ The rules are those of the real servers, which ``test_installed_front_ends.py`` 
 import json
 import re
 import time
+from datetime import datetime, timezone
 
 import pytest
 from magics.kernels import ALL_IS_SHOWN, CELL
@@ -14,24 +15,40 @@ import lk_jupyter
 from lk_jupyter.magics._output.run import notice_topic
 from lk_jupyter.runs.observers.limits import Countdown
 
-#: What pages without our extension send with a cell. VS Code and Colab show updates in place, in any cell.
+#: What pages send with a cell. They show updates in place, in any cell.
 VS_CODE = {"cellId": "vscode-notebook-cell:/home/me/a.ipynb#W0sZmlsZQ"}
-PAGES = {"VS Code": VS_CODE, "Colab": {}}
+LAB = {"cellId": "9f1c-4b", "deletedCells": [], "recordTiming": False}
+PAGES = {"VS Code": VS_CODE, "JupyterLab": LAB, "Colab": {}}
 
 
 class Notebook:
-    """Outputs of cells, as a front end saves them that appends, drops or applies display updates."""
+    """Outputs of cells, as a front end saves them that appends, drops or applies display updates.
+
+    ``moments`` are the times at which text with each start of an id was first shown.
+    """
 
     def __init__(self, kernel, rule):
         self.kernel, self.rule, self.cells = kernel, rule, []
+        self.moments = {}
         self._by_display_id = {}
 
     def run(self, code, on=None):
         self.cells.append([])
-        cell = self.kernel.run(code, on=on)
+        is_done = [on is None]
+
+        def watch(cell):
+            self._save_moment(cell.messages[-1][1])
+            is_done[0] = is_done[0] or bool(on(cell))
+
+        cell = self.kernel.run(code, on=watch)
         for kind, content in cell.messages:
             self._save(kind, content)
         return self.cells[-1]
+
+    def _save_moment(self, content):
+        shown = content.get("text") or content.get("data", {}).get("text/plain", "")
+        for short_id in re.findall(r"\b[0-9a-f]{8}\b", shown):
+            self.moments.setdefault(short_id, datetime.now(tz=timezone.utc))
 
     def _save(self, kind, content):
         outputs = self.cells[-1]
@@ -58,6 +75,30 @@ def text(output):
     return output["evalue"] if output["output_type"] == "error" else output["data"]["text/plain"]
 
 
+def check_cell(name, outputs, *, is_sorted=False):
+    """Check what a file has of the cell of a run: at most four outputs besides rich ones, and one receipt at the end.
+
+    The last output has state, cost and id. With ``is_sorted``, the front end saves errors after all other outputs. The
+    receipt of a session is in the cell that stops the session.
+    """
+    texts = list(map(text, outputs))
+    last = [output for output in outputs if not (is_sorted and output["output_type"] == "error")][-1]
+    print(f"{name}: state, cost and id are in output {outputs.index(last) + 1} of {len(outputs)}")
+    ids = receipts([[last]]) or re.findall(SHORT_ID, text(last))
+    assert len(ids) == (2 if name == "fan" else 1), (name, texts)
+    assert receipts([outputs]) == ([] if name == "session" else ids), (name, texts)
+    assert all(run_id[:8] in text(last) for run_id in ids), (name, texts)
+    assert re.search(r"completed|failed|aborted", text(last)), (name, texts)
+    assert "credits" in text(last), (name, texts)
+    assert sum(map(bool, map(str.strip, texts))) - (name == "figure") <= 4, (name, texts)
+    assert size_without_log(outputs) < 10_000, (name, texts)
+
+
+def size_without_log(outputs):
+    """Return the bytes that outputs take in a file, except the log."""
+    return sum(len(json.dumps(output)) for output in outputs if output["output_type"] != "stream")
+
+
 def receipts(cells):
     """Return the ids of all receipts in outputs."""
     metadata = [output.get("metadata", {}).get("lk_jupyter", {}) for outputs in cells for output in outputs]
@@ -82,6 +123,7 @@ def page(kernel, request):
 
 
 ID = r"[0-9a-f-]{36}"
+SHORT_ID = r"run ([0-9a-f]{8})"
 PLAIN = "%%lk_run --gpu A100\nprint('in the log')"
 
 
@@ -192,17 +234,26 @@ def test_a_cell_without_updates_shows_nothing_before_its_id_and_nothing_of_a_ref
     assert error["output_type"] == "error"
 
 
-def test_a_page_without_our_extension_saves_one_receipt_for_each_run_and_nothing_in_another_cell(page):
-    detached = page.run("%%lk_run --gpu A100 --detach\nprint('of the detached run')")
-    plain = page.run(PLAIN)
+def test_the_last_output_on_a_page_has_state_cost_and_id_and_nothing_is_in_another_cell(page):
+    cells = {
+        "detached": page.run("%%lk_run --gpu A100 --detach\nprint('of the detached run')"),
+        "plain": page.run(PLAIN),
+        "failing": page.run("%%lk_run --gpu A100\nprint('before')\nimport missing_module"),
+        "fan": page.run("%%lk_run --gpu A100 --sweep x=1,2\nprint('lane', x)"),
+    }
     assert [text(output) for output in page.run(f"{ALL_IS_SHOWN}\nprint('later')")] == ["later\n"]
-    (run_id,) = receipts([plain])
-    (receipt,) = (output for output in plain if receipts([[output]]))
-    assert re.search(rf"✓ completed .* credits · run {run_id}", text(receipt))
-    assert [text(output) for output in plain if output["output_type"] == "stream"] == ["in the log\n"]
-    assert len([output for output in detached if text(output)]) <= 4
+    for name, outputs in cells.items():
+        if name != "detached" or page.kernel.client.session.metadata:  # Colab's cell has ended before its run
+            check_cell(name, outputs)
+    assert "-r missing" in text(cells["failing"][-1])
+    assert [text(output) for output in cells["plain"] if output["output_type"] == "stream"] == ["in the log\n"]
     notebook = {"cells": [{"outputs": outputs} for outputs in page.cells]}
     assert [receipt["execution_id"] for receipt in lk_jupyter.receipts(notebook)] == receipts(page.cells)
+
+
+def test_a_captured_run_leaves_no_output(page):
+    page.run(f"%%capture\n{PLAIN}")
+    assert page.cells == [[]]
 
 
 def test_a_countdown_is_one_warning_in_minutes_and_one_in_seconds():

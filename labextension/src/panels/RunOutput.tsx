@@ -14,7 +14,7 @@ import { COMMANDS, asUiCall } from '../commands';
 import { Board, savedBoard } from '../board';
 import { Leaderboard, LeaderboardActions } from '../components/Leaderboard';
 import { HiddenLines, localChip, RunHeader, SeveralHead, useSight } from '../components/RunHeader';
-import { buildForms, buildHeader, hiddenLines, SavedRun, savedRun, savedRuns, textIn } from '../header';
+import { buildForms, buildHeader, hiddenLines, SavedRun, savedRun, savedRuns, splitReceipt, textIn } from '../header';
 import { toLabPath } from '../labPath';
 import { isRemote } from '../magicLine';
 import { hasEnded, RUN_MIME } from '../runs';
@@ -366,8 +366,13 @@ export function keepTrue(panel: NotebookPanel, { cloud, active, executed }: Tool
       const isContinued = log && !log.trouble;
       const logState = isContinued ? (log.lacksFigures ? 'without figures' : 'continued') : 'stopped';
       const forms = buildForms(saved, run, output.data, logState);
-      if (forms && forms.data['text/plain'] !== textIn(output.data['text/plain'])) {
-        outputs.set(at, { ...output.toJSON(), ...forms });
+      if (forms.data['text/plain'] === textIn(output.data['text/plain'])) {
+        continue;
+      }
+      const receipt = mayBeWritten || saved.isServer ? null : splitReceipt(forms);
+      outputs.set(at, { ...output.toJSON(), ...(receipt?.heading ?? forms) });
+      if (receipt) {
+        outputs.add(receipt.output);
       }
     }
   }

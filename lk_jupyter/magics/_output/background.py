@@ -87,6 +87,7 @@ class BackgroundRun:
             status.note.show(_Marked(Text([]), "log"), now=True, passing=True)
             self._bars.begin()
             self._pictures.show(_Marked(self._gallery, "outputs"), now=True, passing=True)
+        status.status.reserve_receipt()
 
     def runs(self) -> list[Run]:
         """Return the run."""

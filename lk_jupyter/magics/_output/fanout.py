@@ -56,7 +56,7 @@ class Board:
         machine = shared_machine(fan)
         where = [] if machine else ["Machine"]
         figures = {"Time", "Cost", *scores}
-        columns = ("#", *where, *fan.members[0].plan.values, "State", *scores, "Time", "Cost")
+        columns = ("#", *where, *fan.members[0].plan.values, "State", *scores, "Time", "Cost", "Run")
         rows = [_cells(member, ranking, has_machine=not machine) for member in members]
         self._table = _with_newest(Table(columns, rows, right=frozenset(figures)), list(map(_newest, members)))
         self._head = plain(" · ".join(filter(None, [_count_states(fan), machine, _cost_text(fan), note])))
@@ -154,6 +154,7 @@ def _cells(member: FanOutMember, ranking: Ranking, *, has_machine: bool) -> tupl
         *(_score_so_far(result, ranking, score.name) for score in ranking.scores),
         "" if member.seconds is None or silence is not None else duration_label(member.seconds),
         (member.bill.label if silence is None else COST_UNKNOWN) if member.run else "",
+        member.run.short_id if member.run else "",
     )
 
 

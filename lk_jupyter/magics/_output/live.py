@@ -9,6 +9,8 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
+from copy import copy
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any, cast
@@ -21,6 +23,7 @@ from IPython.display import display
 from lk_jupyter.api.states import label_of, mark_of
 from lk_jupyter.journal.entry import current_cell
 from lk_jupyter.protocol.notice import Notice
+from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.text.secrets import COLOUR, LineRedactor, redact, redact_bundle, redact_values
 from lk_jupyter.text.terminal import TerminalText, plain, shorten_text, terminal_columns, wrap_lines
 
@@ -40,6 +43,9 @@ _ADDRESS = re.compile(r"https?://[^\s<>&]+(?<![.,;:)])")
 #: A run as data: the Lab extension draws a header and keeps the state current; other front ends show the text of the
 #: bundle.
 RUN_MIME = "application/vnd.lk.run+json"
+#: Class of the receipt in the last output, which the style of our extension hides.
+RECEIPT_CLASS = "lk-receipt"
+
 #: Key of the options that hints suggest, in the metadata of an output.
 HINTS_KEY = "lk_jupyter_hints"
 
@@ -75,6 +81,17 @@ class StatusLine:
     def notice(self, text: str) -> None:
         self._notice = plain(redact(text))
 
+    def heading(self) -> StatusLine:
+        """Return the line for the output above the log if the receipt is the last output: state and start of the id.
+
+        The data of RUN_MIME stays complete: our extension draws its header, which shows the receipt, from this data.
+        """
+        heading = copy(self)
+        heading.metadata, heading.notice = {}, ""
+        heading.facts = [f"run {str(self.run.get('execution_id', ''))[:SHORT_ID]}"]
+        heading.run = {**self.run, "notes": self._notice.splitlines()}
+        return heading
+
     def leave_out(self, earlier: set[str]) -> None:
         """Remove the parts of the notice that lines above already show, and add the new parts to ``earlier``."""
         new = [part for part in self._notice.splitlines() if part not in earlier]
@@ -102,7 +119,7 @@ class StatusLine:
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         forms: dict[str, Any] = {"text/plain": str(self), "text/html": self._html()}
         if self.run:
-            facts = redact_values({**self.run, "notes": self._notice.splitlines()})
+            facts = redact_values({"notes": self._notice.splitlines(), **self.run})
             forms[RUN_MIME] = redact_values(facts, plain)
         return forms, self.metadata
 
@@ -159,6 +176,25 @@ class Hints:
         html = f'<div role="note" style="{FONT}; {_MARKED}">{lines}</div>'
         options = [notice.option for notice in self._notices if notice.option]
         return {"text/plain": str(self), "text/html": html}, {HINTS_KEY: options} if options else {}
+
+
+class Receipt:
+    """The last output of a run in a notebook: the receipt, and hints below it.
+
+    The style of our extension hides the element RECEIPT_CLASS, because the header above the log shows the receipt there.
+    """
+
+    def __init__(self, line: StatusLine, hints: Hints | None) -> None:
+        self._line = line
+        self._hints = hints
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, filter(None, [self._line, self._hints])))
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        forms, metadata = self._hints._repr_mimebundle_() if self._hints else ({}, {})
+        html = f'<div class="{RECEIPT_CLASS}">{self._line._html()}</div>{forms.get("text/html", "")}'
+        return {"text/plain": str(self), "text/html": html}, {**self._line.metadata, **metadata}
 
 
 class Stderr:
@@ -309,9 +345,11 @@ class LiveOutput:
     def __init__(self, shell: InteractiveShell, pace: float = PACE) -> None:
         self.pace = pace
         self.in_place = has_updates(shell)
+        self.saves_outputs = self.in_place and current_cell().saves_outputs
         self.appends = not self.in_place and has_kernel(shell)
         self._shell = shell
         self._update: Callable[[object], None] | None = None
+        self._receipt: Callable[[object], object] = display
         self._last_identity: str | None = None
         self._content: object = None
         self._last_time = -math.inf
@@ -368,6 +406,26 @@ class LiveOutput:
     def is_visible(self) -> bool:
         """Whether any content was shown."""
         return self._last_identity is not None
+
+    def close(self, line: StatusLine, hints: Hints | None = None, *, raises: bool = False) -> None:
+        """Show the end of a run, with hints: in a notebook, the receipt is the last output of the cell.
+
+        ``raises`` is whether an error of the cell follows.
+        """
+        if self.saves_outputs:
+            self.show(line.heading(), now=True)
+            show_receipt = partial(self._receipt, Redacted(Receipt(line, hints)))
+        else:
+            show_receipt = partial(self.show, line, now=True)
+        is_last = raises and (self.appends or self.saves_outputs)
+        after_cell(self._shell, show_receipt) if is_last else show_receipt()
+        if hints and not self.saves_outputs:
+            show_last(self._shell, Redacted(hints))
+
+    def reserve_receipt(self) -> None:
+        """Create the output of the receipt now, empty, for a run that outlives its cell."""
+        if self.saves_outputs:
+            self._receipt = show_updated(self._shell, Note(""))
 
     def settle(self, content: object) -> None:
         """Replace the content permanently, unless the output would only repeat text (in a terminal)."""

@@ -17,12 +17,10 @@ from lk_jupyter.magics._output.live import (
     Hidden,
     Hints,
     Note,
-    Redacted,
     StatusLine,
     Stderr,
     after_cell,
     has_kernel,
-    show_last,
     write_error,
     write_text,
 )
@@ -56,6 +54,7 @@ class RunDisplay(RunStatus):
 
     In a front end without display updates, the outputs never change: the first shows the id with the commands that
     follow and stop the run, the log streams, and the receipt is the last. Nothing follows when the cell has ended.
+    In a notebook with display updates, the first output is the live header, and the receipt is the last output too.
     """
 
     def __init__(
@@ -188,10 +187,12 @@ class RunDisplay(RunStatus):
             return
         for note in notes:
             display(Note(note))
+        self._show_stderr(record, traceback)
         hints = [notice for notice in notices if notice.kind == HINT]
-        self.settle(line, [notice for notice in notices if notice not in hints])
-        if hints:
-            show_last(self.shell, Redacted(Hints(hints)))
+        others = [notice for notice in notices if notice not in hints]
+        self.settle(line, others, Hints(hints) if hints else None, raises=raises)
+
+    def _show_stderr(self, record: ExecutionRecord, traceback: str) -> None:
         if (stderr := stderr_beside_frames(record)) and not traceback and not self.quiet:
             display(Stderr(stderr))
 
@@ -199,12 +200,10 @@ class RunDisplay(RunStatus):
         self, record: ExecutionRecord, line: StatusLine, notices: Sequence[object], traceback: str, *, raises: bool
     ) -> None:
         """Show the receipt with all notices as the last output, below the error of the cell if there is one."""
-        if (stderr := stderr_beside_frames(record)) and not traceback and not self.quiet:
-            display(Stderr(stderr))
+        self._show_stderr(record, traceback)
         hints = [notice for notice in notices if isinstance(notice, Notice) and notice.kind == HINT]
         line.metadata = {**line.metadata, **Hints(hints)._repr_mimebundle_()[1]}
-        settle = partial(self.settle, line, notices)
-        after_cell(self.shell, settle) if raises else settle()
+        self.settle(line, notices, raises=raises)
 
 
 def notice_topic(notice: Notice) -> str:

@@ -12,7 +12,7 @@ from lk_jupyter.api.execution import ExecutionRecord, is_final
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.config.settings import setting
 from lk_jupyter.machines.catalogue import hourly_price, machine_name, price_label
-from lk_jupyter.magics._output.live import HINTS_KEY, PACE, LiveOutput, StatusLine
+from lk_jupyter.magics._output.live import HINTS_KEY, PACE, Hints, LiveOutput, StatusLine
 from lk_jupyter.protocol.notice import Notice
 from lk_jupyter.runs.abort import Abort
 from lk_jupyter.runs.clock import Bill, calculate_bill, measure_duration
@@ -234,10 +234,13 @@ class RunStatus:
         line.run = {**line.run, **self._curves}
         return line, [*([Notice(uploads)] if uploads else []), *ended, *withheld]
 
-    def settle(self, line: StatusLine, notices: Sequence[object]) -> None:
+    def settle(
+        self, line: StatusLine, notices: Sequence[object], hints: Hints | None = None, *, raises: bool = False
+    ) -> None:
+        """Show the receipt with notices and hints; ``raises`` is whether an error of the cell follows."""
         warnings = [] if any(LOW_BALANCE in str(notice) for notice in notices) else self._warnings
         line.notice = "\n".join([*warnings, *self._notes, *map(str, notices)])
-        self.status.show(self._with_options(line), now=True)
+        self.status.close(self._with_options(line), hints, raises=raises)
 
 
 def receipt(

@@ -312,6 +312,11 @@ class FanOut:
             raise error
 
     @property
+    def has_failure(self) -> bool:
+        """Whether ``raise_failure`` raises."""
+        return self._failure(strict=False) is not None
+
+    @property
     def cause(self) -> str:
         """Return the last line of the traceback of ``raise_failure``; empty without an error or a traceback."""
         return getattr(self._failure(strict=False), "traceback", "").rstrip().rpartition("\n")[2]
