@@ -25,8 +25,8 @@ from lk_jupyter.protocol.json_limits import load_json
 class CellContext:
     """A cell of a notebook; each part is None if unknown, such as outside of a kernel.
 
-    ``has_updates`` is whether the front end replaces an output when the kernel sends a display update, ``saves_outputs``
-    whether such a front end also saves the outputs in a notebook.
+    ``has_updates`` is whether the front end replaces an output when the kernel sends a display update, and
+    ``saves_outputs`` whether such a front end also saves the outputs in a notebook.
     """
 
     notebook: str | None = None
@@ -45,8 +45,8 @@ def current_cell() -> CellContext:
 
     A page that draws the notebook sends the id of the cell with the request, or executes the messages of a widget: that
     page applies display updates. Servers and programs that execute cells send no id; some append each update as a new
-    output, and some drop updates, so they get outputs that never change. JupyterLab and Notebook send LAB_FIELD with the
-    cell of a notebook, and VS Code sends a URI as the id of the cell.
+    output, and some drop updates, so they get outputs that never change. JupyterLab and Notebook send LAB_FIELD with
+    the cell of a notebook, and VS Code sends a URI as the id of the cell.
     """
     ipython = sys.modules.get("IPython")  # IPython isn't imported for this
     shell = ipython.get_ipython() if ipython is not None and hasattr(ipython, "get_ipython") else None

@@ -183,7 +183,7 @@ def joined(outputs):
     return result
 
 
-def check_runs(outputs, is_sorted=False):
+def check_runs(outputs, *, is_sorted=False):
     """Check the outputs of cells of runs by name. ``is_sorted`` is whether the front end saves errors last."""
     for name in RUNS | FAILING:
         if name in outputs:

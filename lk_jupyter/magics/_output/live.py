@@ -181,7 +181,7 @@ class Hints:
 class Receipt:
     """The last output of a run in a notebook: the receipt, and hints below it.
 
-    The style of our extension hides the element RECEIPT_CLASS, because the header above the log shows the receipt there.
+    The style of our extension hides the element RECEIPT_CLASS, because the header above the log shows the receipt.
     """
 
     def __init__(self, line: StatusLine, hints: Hints | None) -> None:
@@ -412,6 +412,7 @@ class LiveOutput:
 
         ``raises`` is whether an error of the cell follows.
         """
+        show_receipt: Callable[[], object]
         if self.saves_outputs:
             self.show(line.heading(), now=True)
             show_receipt = partial(self._receipt, Redacted(Receipt(line, hints)))

@@ -189,8 +189,8 @@ class RunDisplay(RunStatus):
             display(Note(note))
         self._show_stderr(record, traceback)
         hints = [notice for notice in notices if notice.kind == HINT]
-        others = [notice for notice in notices if notice not in hints]
-        self.settle(line, others, Hints(hints) if hints else None, raises=raises)
+        lines = [notice for notice in notices if notice not in hints]
+        self.settle(line, lines, Hints(hints) if hints else None, raises=raises)
 
     def _show_stderr(self, record: ExecutionRecord, traceback: str) -> None:
         if (stderr := stderr_beside_frames(record)) and not traceback and not self.quiet:
