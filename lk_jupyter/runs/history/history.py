@@ -22,7 +22,7 @@ from lk_jupyter.options.runs import HistoryOptions
 from lk_jupyter.protocol.parts import plain_name
 from lk_jupyter.runs.clock import Bill, CostIs, calculate_bill, measure_launch, measure_queue
 from lk_jupyter.runs.ids import resolve
-from lk_jupyter.runs.metrics.summary import keep_summary
+from lk_jupyter.runs.metrics.summary import is_measured, keep_summary
 from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.runs.run import Run
 from lk_jupyter.text.pandas import set_float_columns
@@ -183,7 +183,8 @@ class CloudRuns:
 
 def _add_metrics(session: Connection, runs: list[RunSummary]) -> list[RunSummary]:
     """Return the runs with figures of their metrics; the journal stores new figures for the next list."""
-    missing = [past for past in runs if past.code_hash and not past.summary and is_final(past.state)][:_MEASURED]
+    missing = [past for past in runs if past.code_hash and not is_measured(past.summary) and is_final(past.state)]
+    missing = missing[:_MEASURED]
     if not missing:
         return runs
     with ThreadPoolExecutor(_MEASURED) as readers:

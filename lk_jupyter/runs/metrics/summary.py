@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -63,6 +64,11 @@ def figures(gpu: GpuUsage) -> dict[str, Any]:
     return {name: value if value is None else round(value, 2) for name, value in values.items()}
 
 
+def is_measured(summary: Mapping[str, Any]) -> bool:
+    """Return whether the figures of a run include the use of the GPU, even if the cloud had no samples."""
+    return not summary.keys().isdisjoint(figures(GpuUsage()))
+
+
 def keep_summary(run: Run, seconds: float | None, *, settled: bool = False) -> dict[str, Any]:
     """Read the metrics of a run that has ended, and store their figures in the journal.
 
@@ -74,9 +80,10 @@ def keep_summary(run: Run, seconds: float | None, *, settled: bool = False) -> d
 
 
 def keep_figures(execution_id: str, new_figures: Mapping[str, Any]) -> dict[str, Any]:
-    """Add these figures of a run to its figures in the journal. Return all figures."""
+    """Add these figures of a run to its figures in the journal. Return all; values that aren't finite are None."""
+    finite = {name: None if isinstance(n, float) and not math.isfinite(n) else n for name, n in new_figures.items()}
     with _lock:
         entry = journal().get(execution_id)
-        all_figures = {**(entry.summary if entry else {}), **new_figures}
+        all_figures = {**(entry.summary if entry else {}), **finite}
         journal().update(execution_id, summary=all_figures)
     return all_figures

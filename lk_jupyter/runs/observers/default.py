@@ -55,7 +55,7 @@ def default_observers(  # noqa: PLR0913 (the facts that observers read)
             *([ForecastLabel(bundle, session.base_url)] if bundle and in_place else []),  # members show no facts
             BillCheck(),
             LowBalance(session),
-            Summary(),
+            Summary(None if getattr(options, "metric", None) else scalars),
             PackagesNotice(),
             Phases(),
             *hints,

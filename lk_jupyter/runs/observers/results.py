@@ -20,7 +20,7 @@ from lk_jupyter.protocol.metadata import CARRY_KEY, REQUEST_KEY
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.protocol.parts import part_settings
 from lk_jupyter.runs.clock import measure_duration, measure_wait
-from lk_jupyter.runs.metrics.summary import keep_summary
+from lk_jupyter.runs.metrics.summary import keep_figures, keep_summary
 from lk_jupyter.runs.notebooks.notebook import CELL, PART
 from lk_jupyter.runs.observers.base import RunObserver
 from lk_jupyter.runs.outcome import STOPPED_STATES
@@ -31,17 +31,30 @@ from lk_jupyter.runs.returned import read_changes
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.variables.payload import requested_outputs
 from lk_jupyter.runs.variables.state import recall, remember, set_outputs, set_state
+from lk_jupyter.text.scalars import ScalarParser, choose_score
 from lk_jupyter.text.secrets import redact_bundle, redact_values
 from lk_jupyter.text.units import duration_label, moment_label, size_label
 
 
 class Summary(RunObserver):
-    """Store the figures of a run at its end, in the background."""
+    """Store the score and the figures of a run at its end, in the background.
+
+    The score is the validation measure or the loss among the printed numbers. Without ``scalars``, no score is stored.
+    """
+
+    def __init__(self, scalars: ScalarParser | None = None) -> None:
+        self._scalars = scalars
 
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
         """Start to read the metrics; show nothing."""
+        measures = self._scalars.measures if self._scalars else {}
+        name = choose_score(measures)
+        score = {name: measures[name]} if name else {}
         threading.Thread(
-            target=_save_summary, args=(run, measure_duration(record)), name=f"lk-summary-{run.short_id}", daemon=True
+            target=_save_summary,
+            args=(run, measure_duration(record), score),
+            name=f"lk-summary-{run.short_id}",
+            daemon=True,
         ).start()
         return []
 
@@ -93,8 +106,10 @@ class Phases(RunObserver):
         return [Notice(f"Phases: {label}.")] if (label := run.timing().label) else []
 
 
-def _save_summary(run: Run, seconds: float | None) -> None:
+def _save_summary(run: Run, seconds: float | None, score: dict[str, float]) -> None:
     with suppress(Exception):  # no metrics, no figures: the history reads them again
+        if score:
+            keep_figures(run.execution_id, score)
         keep_summary(run, seconds)
 
 

@@ -1,3 +1,4 @@
+import threading
 import time
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
@@ -8,9 +9,10 @@ import pytest
 import lk_jupyter
 from lk_jupyter.errors import UsageError
 from lk_jupyter.journal.journal import JournalEntry, journal
-from lk_jupyter.options.runs import HistoryOptions
+from lk_jupyter.options.runs import HistoryOptions, RunOptions
 from lk_jupyter.runs.history.history import find_run, history, parse_moment
 from lk_jupyter.runs.metrics.summary import GpuUsage, figures, keep_figures
+from lk_jupyter.runs.observers.default import default_observers
 
 NOW = datetime(2026, 6, 2, 12, tzinfo=timezone.utc)
 
@@ -196,10 +198,36 @@ def test_figures_of_the_metrics_are_kept_beside_the_scores(home):
     }
 
 
+def test_the_score_of_a_run_is_stored_and_its_metrics_are_read_later_all_the_same(session, mark):
+    code = "for n in range(1, 4): print(f'epoch {n}/3 loss: {1 / n:.3f} val_acc: {n / 4:.2f}')"
+    run = session.run(code, gpu="A100", label=[mark])
+    observers = default_observers(session, RunOptions(), run.bundle)
+    record = run.wait()
+    observers.tick(run, None, run.result().stdout)
+    observers.ended(run, record)
+    join_threads(f"lk-summary-{run.short_id}")
+    assert journal().get(run.execution_id).summary == {"val_acc": 0.75}
+    journal().update(run.execution_id, created_at=time.time() - 3600)
+    session.history(label=[mark])
+    assert journal().get(run.execution_id).summary == {"val_acc": 0.75, **figures(GpuUsage())}
+
+
+def test_a_score_that_is_not_finite_is_stored_as_missing(home):
+    journal().add(JournalEntry("t", "http://127.0.0.1:1", "3f0c2a9e"))
+    keep_figures("3f0c2a9e", {"loss": float("nan"), "steps": 3})
+    assert journal().get("3f0c2a9e").summary == {"loss": None, "steps": 3}
+
+
+def join_threads(name):
+    for thread in threading.enumerate():
+        if thread.name == name:
+            thread.join()
+
+
 def test_a_run_that_is_far_back_is_found_too(session, mark):
     for number in range(250):
         entry = JournalEntry(f"{mark}{number}", session.base_url, f"far{number:04}-{mark}", state="completed")
-        entry.created_at, entry.summary = time.time() - 10_000 + number, {"figure": 1.0}
+        entry.created_at, entry.summary = time.time() - 10_000 + number, figures(GpuUsage())
         entry.code = "needle" if number == 3 else "hay"
         journal().add(entry)
     found = history(session, HistoryOptions(text=["needle", mark])).runs
