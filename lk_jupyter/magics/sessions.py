@@ -331,11 +331,14 @@ class CellView:
         seconds = time.monotonic() - self._start_time
         bill = self._warm.bill()
         cost = f"{bill.label} so far" if bill.label else ""
-        facts = [machine_with_price(self._warm.run.machine), self._warm.release_label] if self._keeps_machine else []
+        machine, release = self._warm.run.machine, self._warm.release_label
+        facts = [machine_with_price(machine), f"{release} unless used"] if self._keeps_machine else []
         line = StatusLine(
             state, [duration_label(seconds), f"session {self._warm.name}", *facts, cost, self._run], notice
         )
-        line.run = self._header(state, seconds, [*facts, cost])
+        # The header has the name of the machine already, and little space.
+        short_facts = [price_label(machine) if machine else "", release] if self._keeps_machine else []
+        line.run = self._header(state, seconds, [*short_facts, cost])
         return line
 
     def _header(self, state: str, seconds: float, facts: Sequence[str]) -> dict[str, Any]:

@@ -4,11 +4,12 @@ import json
 
 import nbformat
 import pytest
-from magics.kernels import Cell
+from magics.kernels import RICH, Cell
 from patience import PATIENCE
 
 from lk_jupyter.config import files, settings
 from lk_jupyter.errors import UsageError
+from lk_jupyter.magics._output.live import RUN_MIME
 
 READS = "%%lk_run --machine cpu\nX.append(4)\ny = len(X)\nprint(y)"
 CHOICES = ["%lk_config carry always --notebook", "%%lk_run --machine cpu --sync", "%%lk_run --machine cpu --fresh"]
@@ -288,6 +289,11 @@ def test_the_question_offers_to_keep_the_machine_with_its_price_and_keep_is_stor
     assert f"Keeping the machine for 5 min between cells costs {price}. [a]lways" in question
     assert cell.text == "on it\n"
     assert "released at" in cell.shown[-1]
+    headers = [content["data"].get(RUN_MIME, {}) for kind, content in cell.messages if kind in RICH]
+    facts = [header["told"] for header in headers if header.get("session")]
+    assert "released 5 min after this cell" in facts[0]
+    assert facts[-1][0] == "1.59 credits/h"
+    assert facts[-1][1].startswith("released at ")
     content = json.loads(notebook.read_text())
     assert content["metadata"] == {}
     cell, questions = answer(kernel, "%%lk_run --gpu A100\nprint(X)")

@@ -512,7 +512,7 @@ class WarmPython:
         """Return when the machine is released without another cell, for the receipt."""
         seconds = min(60 * self.idle, self.remaining_seconds - LIMIT_MARGIN)
         moment = datetime.now().astimezone() + timedelta(seconds=seconds)
-        return f"released at {moment_label(moment, '%H:%M')} unless used"
+        return f"released at {moment_label(moment, '%H:%M')}"
 
     @property
     def idle_label(self) -> str:
