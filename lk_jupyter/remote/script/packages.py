@@ -249,6 +249,7 @@ def _install(requirements: str, root: str) -> str:
     with open(listing, "w", encoding="utf-8") as file:
         file.write(requirements)
     _run_installer(listing, environment, folder)
+    os.unlink(listing)  # the address of an index may contain a password
     os.unlink(os.path.join(modules, "_lk_base.pth"))
     os.rename(modules, os.path.join(folder, MODULES))
     _collect_commands(environment, os.path.join(folder, COMMANDS))

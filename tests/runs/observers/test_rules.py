@@ -477,3 +477,14 @@ def test_imports_that_took_most_of_the_time_are_told():
 @pytest.mark.parametrize(("imports", "seconds"), [(9, 10), (14, 30), (0, 5)])
 def test_imports_that_were_short_or_a_small_part_are_no_matter(imports, seconds):
     assert said(record=record("completed", code=0, seconds=seconds), imports=Imports(imports)) == []
+
+
+# Packages that are installed again
+
+
+def test_packages_that_delay_the_code_are_worth_keeping():
+    late = record("completed", code=0).model_copy(update={"execelet_start": NOON - timedelta(seconds=74)})
+    (hint,) = said(record=late, bundle=package(requirements=["torch"]))
+    assert hint.startswith("The machine and the packages took 1 min 14 s before the code. Keep the packages")
+    assert said(record=late, bundle=package()) == []
+    assert said(record=record("completed", code=0), bundle=package(requirements=["torch"])) == []

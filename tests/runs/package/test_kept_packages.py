@@ -62,8 +62,10 @@ def forget_machine(tmp_path):
 def provide(session, requirements):
     """Return the source of the packages of a run, its answer, and its stderr."""
     run = session.run(CODE, requirements=requirements)
+    list(run.follow())
     result = run.result()
     (message, *_) = [frame.payload for frame in run.messages.read("packages")]
+    assert run.timing().installation == message["seconds"]
     return message["source"], json.loads(result.stdout), result.stderr.strip()
 
 
