@@ -66,18 +66,14 @@ class RunTiming:
 
     def _labels(self) -> Iterator[str]:
         parts = {"image": self.image, "installation": self.installation, "start": self.start}
+        later = [("installation", parts.pop("installation"))] if self.installs_in_run else []
         together = [name for name, seconds in parts.items() if seconds is None]
         rows = [("transfer", self.transfer), ("queue", self.queue)]
         rows += [(name, seconds) for name, seconds in parts.items() if seconds]
         if together and self.launch is not None:
-            launch_parts = {
-                name: seconds
-                for name, seconds in parts.items()
-                if not (self.installs_in_run and name == "installation")
-            }
-            split_seconds = sum(seconds for seconds in launch_parts.values() if seconds is not None)
+            split_seconds = sum(seconds for seconds in parts.values() if seconds is not None)
             rows.append((", ".join(together), max(0.0, self.launch - split_seconds)))
-        for name, seconds in [*rows, ("code", self.code)]:
+        for name, seconds in [*rows, *later, ("code", self.code)]:
             if seconds is not None:
                 cost = self.costs.get(name if name in {"transfer", "queue", "code"} or name in self.costs else "launch")
                 yield f"{name} {duration_label(seconds)}" + (f" ({credits_label(cost)})" if cost else "")

@@ -36,7 +36,7 @@ def test_the_packages_that_a_run_installs_itself_are_a_phase_with_its_cost():
     assert (timing.launch, timing.installation, timing.code) == (40, 20, 40)
     assert timing.costs == {"installation": 20, "code": 40}
     assert timing.label == (
-        "queue 2.0 s · installation 20.0 s (20.00 credits) · image, start 40.0 s · code 40.0 s (40.00 credits)"
+        "queue 2.0 s · image, start 40.0 s · installation 20.0 s (20.00 credits) · code 40.0 s (40.00 credits)"
     )
 
 
