@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lk_jupyter.account.login import login
     from lk_jupyter.executor import Executor
     from lk_jupyter.inference.clients import anthropic, openai
+    from lk_jupyter.joblib_backend import register_joblib
     from lk_jupyter.runs.run import Run
     from lk_jupyter.session import Session, connect, history
     from lk_jupyter.storage.remote import remote_path
@@ -34,6 +35,7 @@ __all__ = [
     "login",
     "openai",
     "receipts",
+    "register_joblib",
     "remote_path",
 ]
 
@@ -48,6 +50,7 @@ _HOMES = {
     "login": "lk_jupyter.account.login",
     "openai": "lk_jupyter.inference.clients",
     "receipts": "lk_jupyter.views.receipts",
+    "register_joblib": "lk_jupyter.joblib_backend",
     "remote_path": "lk_jupyter.storage.remote",
 }
 

@@ -7,7 +7,9 @@ called, completed, or when its help is shown.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from functools import cached_property
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.completer import CompletionContext, SimpleCompletion, context_matcher
@@ -18,7 +20,7 @@ from lk_jupyter.magics._output import unfinished_runs
 from lk_jupyter.views import formatters
 
 if TYPE_CHECKING:
-    from IPython.core.interactiveshell import InteractiveShell
+    from IPython.core.interactiveshell import ExecutionInfo, InteractiveShell
 
     from lk_jupyter.magics._engine.parser import Magic, Subcommands
 
@@ -93,6 +95,7 @@ def load(shell: InteractiveShell) -> None:
     if _rewrite_verb_help not in shell.input_transformers_cleanup:
         shell.input_transformers_cleanup.append(_rewrite_verb_help)
     formatters.register_formatters(shell)
+    shell.events.register("pre_run_cell", _register_joblib)
     unfinished_runs.list_unfinished_runs(shell)
 
 
@@ -105,6 +108,19 @@ def unload(shell: InteractiveShell) -> None:
     if _rewrite_verb_help in shell.input_transformers_cleanup:
         shell.input_transformers_cleanup.remove(_rewrite_verb_help)
     formatters.unregister_formatters(shell)
+    with suppress(ValueError):
+        shell.events.unregister("pre_run_cell", _register_joblib)
+
+
+#: Code that uses the backend of joblib, such as ``joblib.parallel_config(backend="lk")``.
+_NAMES_BACKEND = re.compile(r"""backend\w*\s{0,4}[=(]\s{0,4}["']lk["']""")
+
+
+def _register_joblib(info: ExecutionInfo) -> None:
+    """Register the backend of joblib before a cell that uses it; importing joblib takes long."""
+    if _NAMES_BACKEND.search(str(info.raw_cell)):
+        with suppress(ImportError):  # the cell reports that joblib is missing
+            import_module("lk_jupyter.joblib_backend").register_joblib()
 
 
 _HELP_LINE = re.compile(r"\s*(?P<words>%(?P<name>lk_\w+) +[\w-]+) *\?{1,2}\s*")

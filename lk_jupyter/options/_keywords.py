@@ -381,6 +381,10 @@ class ExecutorKeywords(TypedDict, total=False):
     """Packages: names such as 'torch>=2.4', a requirements file, auto for imports, or project for its lock."""
     files: list[str] | tuple[str, ...] | None
     """Files to upload, as paths or globs. Local modules that the code imports are uploaded automatically."""
+    keep: int | str | None
+    """Keep the machine for this time between cells, such as 5m: cells share one warm Python. 0: a separate run."""
+    image: str | None
+    """Image of the session, such as quay.io/jupyter/pytorch-notebook. Default: jupyter/base-notebook:latest."""
     rich: bool | None
     """Show figures, tables and display() as they are made, and accept IPython syntax. Default: on for a cell, off
     for a script.

@@ -53,11 +53,11 @@ class KeywordCall:
 
 
 _VARIABLES = frozenset({"inputs", "outputs"})
-_NO_CELL = frozenset({"cell", "hints"})
+_NO_CELL = frozenset({"cell", "hints", "kept"})
 
 CALLS: dict[str, KeywordCall] = {
     "session.run": KeywordCall("RunKeywords", RunOptions, _NO_CELL | {"several", "session"}, _VARIABLES),
-    "session.fan_out": KeywordCall("FanOutKeywords", RunOptions, frozenset({"cell", "session"}), _VARIABLES),
+    "session.fan_out": KeywordCall("FanOutKeywords", RunOptions, frozenset({"cell", "session", "kept"}), _VARIABLES),
     "session.run_image": KeywordCall("ImageKeywords", DockerOptions, _NO_CELL, frozenset({"image"})),
     "session.run_compose": KeywordCall("ComposeKeywords", ComposeOptions, _NO_CELL),
     "session.run_notebook": KeywordCall("NotebookKeywords", NotebookRunOptions, _NO_CELL, frozenset({"notebook"})),
@@ -75,7 +75,7 @@ CALLS: dict[str, KeywordCall] = {
         is_cell=True,
     ),
     "session.history": KeywordCall("HistoryKeywords", HistoryOptions, parameters=frozenset({"text"})),
-    "Executor": KeywordCall("ExecutorKeywords", RunOptions, frozenset(NEEDS), frozenset({"session"})),
+    "Executor": KeywordCall("ExecutorKeywords", RunOptions, frozenset(NEEDS) - {"kept"}, frozenset({"session"})),
 }
 
 

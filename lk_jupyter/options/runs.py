@@ -133,6 +133,7 @@ NEEDS = {
     "several": "for several runs: session.fan_out(...), or %%lk_run with --gpu A100,H100 or --sweep",
     "code": "for code that is sent as text: session.run(...) and %%lk_run",
     "session": "in a cell, such as %%lk_run --session train, and in session.warm_python('train')",
+    "kept": "in a cell, such as %%lk_run, in session.warm_python('train'), and in Executor(keep='1m')",
     "waiting": "where the run is waited for: session.run(...) and %%lk_run",
 }
 
@@ -397,7 +398,7 @@ class RunOptions(CodeOptions):
         None,
         "Keep the machine for this time between cells, such as 5m: cells share one warm Python. 0: a separate run.",
         metavar="DURATION",
-        needs="cell",
+        needs="kept",
         ge=0,
         le=3600,
     )
@@ -405,7 +406,7 @@ class RunOptions(CodeOptions):
         None,
         "Image of the session, such as quay.io/jupyter/pytorch-notebook. Default: jupyter/base-notebook:latest.",
         metavar="IMAGE",
-        needs="session",
+        needs="kept",
     )
     time: bool = switch("Show how long it took to the first line of the cell, by phase.", needs="cell")
     rich: bool | None = option(

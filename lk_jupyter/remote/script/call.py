@@ -26,9 +26,15 @@ _TRIES = 3
 _call: dict[str, Any] = {}
 
 
+def prepare(settings: dict[str, Any]) -> None:
+    """Keep the call that ``run`` makes, in place of an earlier call."""
+    _call.clear()
+    _call.update(settings, process=os.getpid())
+
+
 def before(settings: dict[str, Any], namespace: dict[str, Any]) -> None:
     """Keep the call, and remove the links: they are secrets."""
-    _call.update(settings)
+    prepare(settings)
     path = os.path.join(driver.FOLDER, LINKS)
     with open(path, encoding="utf-8") as file:
         _call.update(json.load(file))
@@ -49,12 +55,50 @@ def run() -> None:
     try:
         function, calls = cloudpickle.loads(_read_payload())
         _register_source(function)
-        answers = [function(*args, **kwargs) for args, kwargs in calls]
+        if "seconds" in _call:
+            answers: list[Any] = _call_items(function, calls, _call["seconds"])
+        else:
+            answers = [function(*args, **kwargs) for args, kwargs in calls]
         answer = cloudpickle.dumps(answers)
     except Exception as error:
-        _send_error(error)
+        end_fork()
+        send_error(error)
         raise
+    end_fork()
     _send_results(answer)
+
+
+def end_fork() -> None:
+    """End this process if the function has forked it: only the original process answers."""
+    if os.getpid() != _call["process"]:
+        os._exit(0)
+
+
+def exit_error(end: SystemExit) -> RuntimeError:
+    """Return the error of a function that ends its process: the machine makes further calls."""
+    return RuntimeError("The function called sys.exit({!r}).".format(end.code))
+
+
+def _call_items(function: Any, calls: list[Any], seconds: float | None) -> list[bytes | dict[str, str]]:
+    """Call a function for items, and return for each item the pickled result, or the error as ``send_error`` sends it.
+
+    After ``seconds``, the remaining items are left to another call, so that results arrive before the last item.
+    """
+    import time
+
+    import cloudpickle
+
+    start = time.monotonic()
+    answers: list[bytes | dict[str, str]] = []
+    for args, kwargs in calls:
+        try:
+            answers.append(cloudpickle.dumps(function(*args, **kwargs)))
+        except (Exception, SystemExit) as error:
+            end_fork()
+            answers.append(_describe_error(exit_error(error) if isinstance(error, SystemExit) else error))
+        if seconds is not None and time.monotonic() - start > seconds:
+            break
+    return answers
 
 
 def _register_source(function: Any) -> None:
@@ -88,7 +132,7 @@ def _send_results(answer: bytes) -> None:
         driver.frame("call", {"size": len(answer), "sha256": sha256(answer).hexdigest()})
     elif len(answer) > MOST_INLINE:
         error = ValueError("{:,} bytes are too large for the log, and the run has no bucket".format(len(answer)))
-        _send_error(error)
+        send_error(error)
         raise error
     else:
         driver.frame("call", {"data": _encode(answer)})
@@ -109,7 +153,13 @@ def _upload(link: str, answer: bytes) -> None:
             break
 
 
-def _send_error(error: BaseException) -> None:
+def send_error(error: BaseException) -> None:
+    """Send an error in place of results."""
+    driver.frame("call", _describe_error(error))
+
+
+def _describe_error(error: BaseException) -> dict[str, str]:
+    """Return the traceback of an error from the function on, and the pickled error if possible."""
     import traceback
 
     import cloudpickle
@@ -119,7 +169,7 @@ def _send_error(error: BaseException) -> None:
         payload["data"] = _encode(cloudpickle.dumps(error))
     except Exception:
         pass  # the text of the error is enough
-    driver.frame("call", payload)
+    return payload
 
 
 def _function_trace(trace: types.TracebackType | None) -> types.TracebackType | None:

@@ -313,6 +313,27 @@ def answer(question: str) -> str:
     return "{} {}".format(sign.signature(_settings["key"], question.encode(), text.encode()).hex(), text)
 
 
+def call(text: str, _shell: Any) -> None:
+    """Call a function for an executor; the results or the error are part of the answer."""
+    from . import call as function_call
+
+    _answer.clear()
+    _work["cells"] += 1
+    function_call.prepare(json.loads(text))
+    error: Exception | None = None
+    try:
+        function_call.run()
+    except KeyboardInterrupt:
+        _answer["call"] = {"interrupted": True}  # the machine has reached its time limit
+    except SystemExit as end:
+        error = function_call.exit_error(end)
+    except Exception as failure:
+        error = RuntimeError("The results couldn't be stored: {}.".format(failure))
+    function_call.end_fork()
+    if error and "call" not in _answer:
+        function_call.send_error(error)
+
+
 def _add_message(text: bytes, link: str) -> None:
     """Keep a message for the answer; store a long message in the bucket."""
     if len(text) > INLINE:

@@ -60,11 +60,19 @@ class RemoteTraceback(Exception):
 
 
 @dataclass(frozen=True)
+class ItemError:
+    """The error of an item of a map."""
+
+    error: BaseException
+
+
+@dataclass(frozen=True)
 class FunctionCall:
     """Pack a function and its calls.
 
     ``text`` is the source of the function, if known. ``modules`` are the local modules that the run needs,
-    ``package_modules`` the modules of packages that the run may need.
+    ``package_modules`` the modules of packages that the run may need. With ``by_item``, the answer has an entry for
+    each item, see ``read_item``; after ``seconds``, the answer has the entries of the first items.
     """
 
     name: str
@@ -73,6 +81,8 @@ class FunctionCall:
     modules: frozenset[str]
     package_modules: frozenset[str]
     secrets: tuple[SecretFinding, ...] = ()
+    by_item: bool = False
+    seconds: float | None = None
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @classmethod
@@ -86,7 +96,7 @@ class FunctionCall:
             raise UsageError(f"{name} or one of its arguments can't be pickled: {error}. Nothing was sent.") from None
         text, named = TextArgument.read(function), _named_in(payload)
         modules = [(name, module) for name, module in list(sys.modules.items()) if "." not in name]
-        local = {name for name, module in modules if _is_below(module, folder)}
+        local = {name for name, module in modules if is_below(module, folder)}
         package_modules = frozenset(named & sys.modules.keys() - local)
         return cls(name, payload, text, frozenset(named & local), package_modules, in_variable(f"of {name}", calls))
 
@@ -111,7 +121,8 @@ class FunctionCall:
         data: dict[str, Any] = {"data": b2a_base64(self.payload, newline=False).decode()}
         if self.is_large:
             data = {"size": len(self.payload), "sha256": sha256(self.payload).hexdigest()}
-        settings = {"python": PYTHON, "token": self.token, **asdict(self.text), **data}
+        items = {"seconds": self.seconds} if self.by_item else {}
+        settings = {"python": PYTHON, "token": self.token, **asdict(self.text), **data, **items}
         return RemoteModule(CALL, settings, (CLOUDPICKLE,))
 
     def store(self, storage: Storage) -> None:
@@ -151,10 +162,14 @@ def read_answer(run: Run, call: FunctionCall, storage: Callable[[], Storage]) ->
     for a run that ended without an answer; StorageError.
     """
     frame = next(iter(run.messages.in_log(FRAME)), None)
-    payload = frame.payload if frame else {}
+    if frame and frame.kind != FRAME:
+        raise RunFailed(f"The answer of run {run.short_id} {UNSIGNED}.", execution_id=run.execution_id)
+    return read_payload(run, call, frame.payload if frame else {}, storage)
+
+
+def read_payload(run: Run, call: FunctionCall, payload: Mapping[str, Any], storage: Callable[[], Storage]) -> list[Any]:
+    """Return the results in a verified answer. Raises as ``read_answer``."""
     try:
-        if frame and frame.kind != FRAME:
-            raise RunFailed(f"The answer of run {run.short_id} {UNSIGNED}.", execution_id=run.execution_id)
         if "error" in payload:
             raise _load_error(run, payload)
         if "python" in payload:
@@ -167,7 +182,8 @@ def read_answer(run: Run, call: FunctionCall, storage: Callable[[], Storage]) ->
         if not payload:
             run.result()
             raise RunFailed(f"Run {run.short_id} finished without an answer.", execution_id=run.execution_id)
-        return _results(run, _answer(run, call, payload, storage))
+        results: list[Any] = _results(run, _answer(run, call, payload, storage))
+        return results
     finally:
         with suppress(LkError):
             if "size" in payload:
@@ -176,16 +192,15 @@ def read_answer(run: Run, call: FunctionCall, storage: Callable[[], Storage]) ->
                 storage().remove(call_key(call.token))
 
 
-def _results(run: Run, answer: bytes) -> list[Any]:
+def _results(run: Run, answer: bytes) -> Any:
     """Return the results in an answer. Raises RunFailed for a pickle that calls anything that values don't need."""
     try:
-        results: list[Any] = pickles.loads(answer)
+        return pickles.loads(answer)
     except pickles.Unsafe as error:
         raise RunFailed(
             f"The answer of run {run.short_id} {error}. Read the run's log: %lk_logs {run.short_id}",
             execution_id=run.execution_id,
         ) from None
-    return results
 
 
 def _answer(run: Run, call: FunctionCall, payload: Mapping[str, Any], storage: Callable[[], Storage]) -> bytes:
@@ -201,6 +216,11 @@ def _answer(run: Run, call: FunctionCall, payload: Mapping[str, Any], storage: C
     if not matches_record(answer, payload):
         raise RunFailed(f"The answer of run {run.short_id} {CHANGED}.", execution_id=run.execution_id)
     return bytes(answer)
+
+
+def read_item(run: Run, entry: bytes | Mapping[str, str]) -> Any:
+    """Return the result of an item, an ``ItemError`` if the item failed. Raises RunFailed for an unsafe pickle."""
+    return _results(run, entry) if isinstance(entry, bytes) else ItemError(_load_error(run, entry))
 
 
 def _load_error(run: Run, payload: Mapping[str, str]) -> BaseException:
@@ -223,7 +243,8 @@ def _named_in(payload: bytes) -> set[str]:
     return {text.partition(".")[0].partition(" ")[0] for text in texts}
 
 
-def _is_below(module: Any, folder: Path) -> bool:
+def is_below(module: Any, folder: Path) -> bool:
+    """Return whether a module is a file or a package of a folder."""
     file = getattr(module, "__file__", None)
     if not file or module.__name__ == "__main__":
         return False

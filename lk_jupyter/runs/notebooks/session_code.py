@@ -12,7 +12,19 @@ from lk_jupyter.runs.variables.payload import CARRY_NEEDS, NEEDS
 SESSION_MODULE = "__import__('_lk.script.session').script.session"
 
 #: Modules for a session, besides those for variables.
-_MODULES = ("script.run", "script.variables", "script.moment", "sign", "script.session")
+_MODULES = ("script.run", "script.variables", "script.moment", "sign", "script.session", "script.call")
+
+#: Minimum and maximum seconds between a server's checks of an idle kernel, which are a tenth of the limit apart.
+_SOONEST, _LATEST = 1, 60
+
+#: Seconds between a server's checks whether a kernel is alive, and restarts after which a dead kernel stays dead.
+_DEATH_PACE, _MOST_RESTARTS = 0.5, 1000
+
+#: Seconds after the limit at which a server ends a kernel, which saves variables before.
+SAVING_SECONDS = 300
+
+#: Seconds after which a server without a kernel ends: a kernel can take long to start on a busy machine.
+_UNUSED_SECONDS = 120
 
 _PREPARE = """
 import os, sys, tempfile
@@ -33,3 +45,16 @@ def begin_code(settings: Mapping[str, Any]) -> str:
     """Return the code that prepares a Python as a session with these settings."""
     texts = with_code(module_files([*NEEDS, *CARRY_NEEDS, *_MODULES]))
     return f"exec({_PREPARE!r}, {{'texts': {texts!r}, 'settings': {settings!r}}})"
+
+
+def server_flags(minutes: float) -> list[str]:
+    """Return the flags with which a server stops an idle kernel, and then itself, if the kernel doesn't stop."""
+    seconds = max(1, round(60 * minutes))
+    pace = min(max(_SOONEST, seconds // 10), _LATEST)
+    kernels = {"cull_idle_timeout": seconds + SAVING_SECONDS, "cull_interval": pace, "cull_connected": True}
+    restarts = {"time_to_dead": _DEATH_PACE, "restart_limit": _MOST_RESTARTS}
+    return [
+        *(f"--MappingKernelManager.{name}={value}" for name, value in kernels.items()),
+        *(f"--KernelRestarter.{name}={value}" for name, value in restarts.items()),
+        f"--ServerApp.shutdown_no_activity_timeout={_UNUSED_SECONDS}",
+    ]

@@ -59,7 +59,7 @@ from lk_jupyter.runs.notebooks.saved_variables import (
     saved_file,
 )
 from lk_jupyter.runs.notebooks.servers import prepare_server, read_token, stop_server
-from lk_jupyter.runs.notebooks.session_code import SESSION_MODULE, begin_code
+from lk_jupyter.runs.notebooks.session_code import SESSION_MODULE, begin_code, server_flags
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.package.prepare import prepare_cell, resolve_limits
 from lk_jupyter.runs.package.secret_scan import require_consent
@@ -88,15 +88,6 @@ IDLE_MINUTES = 20.0
 
 _NAME = re.compile(r"[A-Za-z0-9][\w-]{0,39}", re.ASCII)
 
-#: Minimum and maximum seconds between a server's checks of an idle kernel, which are a tenth of the limit apart.
-_SOONEST, _LATEST = 1, 60
-
-#: Seconds after the limit at which a server ends a kernel, which saves variables before.
-SAVING_SECONDS = 300
-
-#: Seconds after which a server without a kernel ends: a kernel can take long to start on a busy machine.
-_UNUSED_SECONDS = 120
-
 #: Run id → session, for the connected sessions of this process.
 connected_warm_pythons: dict[str, WarmPython] = {}
 
@@ -122,23 +113,12 @@ def prepare_warm_python(session: Connection, options: RunOptions) -> Bundle:
     if options.keep and options.timeout is None and resolve("timeout").is_default:
         affordable = resolve_limits(session, server, resolve_machine(session, server)).timeout
         server.timeout = min(affordable, longest_notebook(session.assumptions))
-    return prepare_server(session, server, marks={SESSION_KEY: name}, flags=_flags(idle_minutes(options)))
+    return prepare_server(session, server, marks={SESSION_KEY: name}, flags=server_flags(idle_minutes(options)))
 
 
 def idle_minutes(options: RunOptions) -> float:
     """Return the minutes without work after which a session ends."""
     return IDLE_MINUTES if options.idle is None else options.idle
-
-
-def _flags(minutes: float) -> list[str]:
-    """Return the flags with which a server stops an idle kernel, and then itself, if the kernel doesn't stop."""
-    seconds = max(1, round(60 * minutes))
-    pace = min(max(_SOONEST, seconds // 10), _LATEST)
-    kernels = {"cull_idle_timeout": seconds + SAVING_SECONDS, "cull_interval": pace, "cull_connected": True}
-    return [
-        *(f"--MappingKernelManager.{name}={value}" for name, value in kernels.items()),
-        f"--ServerApp.shutdown_no_activity_timeout={_UNUSED_SECONDS}",
-    ]
 
 
 #: The name of the expression with the signed answer.
@@ -177,7 +157,7 @@ class WarmPython:
     r"""A session: a warm Python on a machine that keeps variables, the result of ``Session.warm_python``.
 
     ``name`` is the name, ``run`` the run of the machine, ``idle`` the minutes without work after which the session
-    ends.
+    ends. ``saves`` is whether the machine saves the variables in the bucket before the end.
 
     Example:
         >>> warm = session.warm_python("docs")
@@ -200,6 +180,7 @@ class WarmPython:
         self._kernel = kernel
         self._key = signing_key(f"session {read_token(kernel.run)}")
         self._last_answer = time.monotonic()
+        self.saves = True
         self._prepared = -1  # the count of the Python's deaths at the last preparation
         self._files: dict[str, str] = {}
         self._record: tuple[float, ExecutionRecord] | None = None
@@ -319,7 +300,7 @@ class WarmPython:
         if not requirements or requirements in self._installed:
             return
         report("installing packages")
-        answer = self._call("install", requirements)
+        answer = self.call("install", requirements)
         if problem := answer.get("problem"):
             raise UsageError(
                 f"pip couldn't install the packages of -r in session {self.name}. The cell wasn't run.\n"
@@ -334,7 +315,7 @@ class WarmPython:
         """Look for modules that the cell imports first; a notice lists modules that the image lacks."""
         names = foreign_modules(bundle) - self._checked_modules
         if names:
-            answer = self._call("environment", json.dumps(sorted(names)))
+            answer = self.call("environment", json.dumps(sorted(names)))
             self._checked_modules |= names - set(answer["missing"])
             self._notices += missing_notice(answer, self._image)
 
@@ -386,8 +367,8 @@ class WarmPython:
         died, is_restarted = self.channel.died, self._prepared >= 0
         self.digests, self._files = {}, {}
         remaining = self.remaining_seconds
-        earlier = read_json(saved_file()).get(self.name, {}) if is_restarted else {}
-        save = place_to_save(self.run, self.name, remaining) if self.limit < _LONG else None
+        earlier = read_json(saved_file()).get(self.name, {}) if is_restarted and self.saves else {}
+        save = place_to_save(self.run, self.name, remaining) if self.saves and self.limit < _LONG else None
         settings = {"idle": 60 * self.idle, "left": remaining, "save": save, "key": self._key.hex()}
         _check(self.execute(begin_code(settings), silent=True).answer())
         self._prepared = died
@@ -422,7 +403,7 @@ class WarmPython:
         except UsageError as error:
             return self._not_restored(str(error))
         link = self.run.session.storage.presign(saved["object"], life=timedelta(hours=1)).url
-        answer = self._call("restore", json.dumps({"get": link, "key": saved["key"]}))
+        answer = self.call("restore", json.dumps({"get": link, "key": saved["key"]}))
         if "restored" in answer:
             moment = answer.get("moment")  # a value of an earlier moment may be older than the value here
             digests = _last_digests.get(saved["run"], {}) if moment is None else {}
@@ -450,7 +431,7 @@ class WarmPython:
             self._files |= {**texts, **binary}
         if links is not None:
             request = json.dumps({"settings": bundle.payload.settings, "links": links})
-            refused = self._call("before", request).get("refused")
+            refused = self.call("before", request).get("refused")
             if refused:
                 self.digests = {}
                 raise UsageError(str(refused))
@@ -466,7 +447,7 @@ class WarmPython:
         payload, storage = bundle.payload, self.run.session.storage
         expressions = cell.reply.get("user_expressions") or {}
         is_answered = expressions.get(_ANSWER, {}).get("status") == "ok"
-        answer = self._signed_answer(cell.reply, self._question) if is_answered else self._call("after", "")
+        answer = self._signed_answer(cell.reply, self._question) if is_answered else self.call("after", "")
         message = answer.get("message")
         if message is None and "returned" in answer:
             message = download_message(storage, bundle.token, answer["returned"])
@@ -494,7 +475,7 @@ class WarmPython:
     def connected_names(self, names: Iterable[str], candidates: Iterable[str]) -> list[str]:
         """Return ``names`` that have values on the machine, and ``candidates`` that share an object with these."""
         self.prepare()  # the Python may have died since the last cell
-        answer = self._call("connected", json.dumps([sorted(names), sorted(candidates)]))
+        answer = self.call("connected", json.dumps([sorted(names), sorted(candidates)]))
         return [str(name) for name in answer["connected"]]
 
     @property
@@ -523,7 +504,7 @@ class WarmPython:
     def release(self) -> None:
         """Save the variables, end the machine and wait for its end; the next machine restores the variables."""
         self.prepare()
-        self._call("release", "")
+        self.call("release", "")
         self.close()
         end = time.monotonic() + _RELEASE_SECONDS
         while not is_final(self.run.status):
@@ -541,14 +522,20 @@ class WarmPython:
             if name in namespace and type(namespace[name]) is not RemoteValue:
                 self.digests[name] = digest_value(namespace[name])
 
-    def _call(self, function: str, text: str) -> dict[str, Any]:
-        """Call a function of ``script.session`` and return the answer. Raises InvalidResponse if it isn't signed."""
+    def call(self, function: str, text: str, write: Callable[[str], object] = str) -> dict[str, Any]:
+        """Call a function of ``script.session`` and return the answer; ``write`` is called with printed text.
+
+        Raises InvalidResponse if the answer isn't signed, ConnectionFailed if the session has ended.
+        """
         code = f"{SESSION_MODULE}.{function}({text!r}, __import__('IPython').get_ipython())"
         question = secrets.token_hex(16)
         wants = {_ANSWER: f"{SESSION_MODULE}.answer({question!r})"}
-        reply = self.execute(code, silent=True, wants=wants).answer()
-        _check(reply)
-        return self._signed_answer(reply, question)
+        request = self.execute(code, silent=True, wants=wants)
+        for message in filter(None, request.messages()):
+            if message["header"]["msg_type"] == "stream":
+                write(str(message["content"]["text"]))
+        _check(request.reply)
+        return self._signed_answer(request.reply, question)
 
     def _signed_answer(self, reply: Message, question: str) -> dict[str, Any]:
         """Return the answer in a reply. Raises InvalidResponse if the answer isn't signed for the question."""

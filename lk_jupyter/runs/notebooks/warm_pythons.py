@@ -14,9 +14,9 @@ from lk_jupyter.protocol.metadata import SESSION_KEY
 from lk_jupyter.runs.notebooks.hosted_kernel import HostedKernel
 from lk_jupyter.runs.notebooks.saved_variables import forget_saved
 from lk_jupyter.runs.notebooks.servers import connect_server, ended_on_failure, list_marked, wait_for_server
+from lk_jupyter.runs.notebooks.session_code import SAVING_SECONDS
 from lk_jupyter.runs.notebooks.warm_python import (
     IDLE_MINUTES,
-    SAVING_SECONDS,
     WarmPython,
     connected_warm_pythons,
     idle_minutes,

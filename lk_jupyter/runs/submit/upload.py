@@ -218,7 +218,7 @@ def with_links(session: Connection, bundle: Bundle) -> Bundle:
         links[checkpoint.LINKS] = json.dumps(_checkpoint_links(session, bundle, settings))
     if settings := part_settings(text, CALL):
         life = _CALL_WAIT + timedelta(seconds=bundle.timeout)
-        links[CALL_LINKS] = json.dumps(_call_links(session, settings, life))
+        links[CALL_LINKS] = json.dumps(call_links(session, settings, life))
     if settings := part_settings(text, stage.PART):
         life = _WAIT + timedelta(seconds=bundle.timeout)
         links[stage.LINKS] = json.dumps(upload_stage_list(session.storage, bundle.token, settings["stage"], life))
@@ -252,7 +252,7 @@ def _checkpoint_links(session: Connection, bundle: Bundle, settings: dict[str, A
     return links
 
 
-def _call_links(session: Connection, settings: dict[str, Any], life: timedelta) -> dict[str, str]:
+def call_links(session: Connection, settings: dict[str, Any], life: timedelta) -> dict[str, str]:
     """Return the link of the call, if the bucket contains the call, and the link for a large answer.
 
     Without a link, the run writes the answer into the log.

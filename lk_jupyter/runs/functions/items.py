@@ -1,0 +1,179 @@
+"""Call a function for many items: repeat items that fail, and store the result of each item."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from lk_jupyter.api._polling import add_advice
+from lk_jupyter.errors import ConnectionFailed, InvalidResponse, LkError
+from lk_jupyter.runs.functions.call import Arguments, FunctionCall, ItemError
+from lk_jupyter.runs.functions.stored_results import StoredResults
+
+#: Chunks for each worker of a map that chooses the size of its chunks.
+_CHUNKS_PER_WORKER = 4
+
+#: Bytes: a chunk with more than this is divided.
+_LARGEST_CHUNK = 8_000_000
+
+#: Seconds after which a machine sends results, and gets the remaining items of the chunk in another call.
+SLICE_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Item:
+    """An item of a map: its arguments, and its key in the stored results."""
+
+    arguments: Arguments
+    key: str = ""
+
+
+@dataclass(frozen=True)
+class ItemPolicy:
+    """The treatment of the items of a map: tries after a failure, and errors as results.
+
+    After ``seconds``, a machine leaves the remaining items to another call.
+    """
+
+    function: Callable[..., Any]
+    folder: Path
+    seconds: float | None = None
+    retries: int = 0
+    returns_errors: bool = False
+
+    def pack(self, items: Sequence[Item]) -> FunctionCall:
+        """Pack the calls for items. Raises UsageError for objects that can't be pickled."""
+        call = FunctionCall.pack(self.function, [item.arguments for item in items], self.folder)
+        return replace(call, by_item=True, seconds=self.seconds)
+
+
+@dataclass
+class Chunk:
+    """Items of a map that are called one after another, with the packed first call."""
+
+    policy: ItemPolicy
+    items: Sequence[Item]
+    call: FunctionCall
+    stored: StoredResults | None = None
+    _failures: Counter[int] = field(default_factory=Counter)
+    _results: dict[int, Any] = field(default_factory=dict)
+
+    def run(self, send: Callable[[FunctionCall], list[Any]], read: Callable[[Any], Any]) -> list[Any]:
+        """Return the results of the items, in order, with an ``ItemError`` for each item that failed.
+
+        ``send`` makes a call and returns entries of the first items, ``read`` returns the result in an entry. After an
+        item failed too often, the list ends with its error, unless the policy returns errors.
+        """
+        call: FunctionCall | None = self.call
+        pending, size = list(range(len(self.items))), len(self.items)
+        while pending and not self._has_failed:
+            selected = pending[:size]
+            entries: list[Any]
+            try:
+                entries = send(call or self.policy.pack([self.items[index] for index in selected]))[: len(selected)]
+                if not entries:
+                    raise InvalidResponse("A call for several items returned no result. Call the items again.")
+            except ConnectionFailed as error:
+                if len(selected) > 1:  # one item at a time shows the item that ends machines
+                    call, size = None, 1
+                    continue
+                entries, size = [error], len(self.items)
+            call = None
+            pending = self._add(selected, entries, read) + pending[len(entries) :]
+        return [self._results[index] for index in sorted(self._results)]
+
+    @property
+    def _has_failed(self) -> bool:
+        """Whether an item failed too often, so that the map ends."""
+        return not self.policy.returns_errors and any(
+            isinstance(result, ItemError) for result in self._results.values()
+        )
+
+    def _add(self, selected: Sequence[int], entries: Sequence[Any], read: Callable[[Any], Any]) -> list[int]:
+        """Add and store the results of the selected items; return the items that must be called again."""
+        repeated, stored = [], {}
+        for index, entry in zip(selected, entries, strict=False):
+            result = ItemError(entry) if isinstance(entry, BaseException) else read(entry)
+            if isinstance(result, ItemError):
+                self._failures[index] += 1
+                if self._failures[index] <= self.policy.retries:
+                    repeated.append(index)
+                    continue
+            else:
+                stored[self.items[index].key] = entry
+            self._results[index] = result
+        if self.stored and stored:
+            self.stored.put(stored)
+        return repeated
+
+
+class ItemMap:
+    """The items of a map, the results that an earlier map of the name ``resume`` stored, and the other items' chunks.
+
+    With ``is_listed``, all items are read first, so that the size of the chunks follows from their count.
+    """
+
+    def __init__(
+        self, policy: ItemPolicy, arguments: Iterable[Arguments], resume: str | None, *, is_listed: bool
+    ) -> None:
+        self._policy = policy
+        self._resume = resume
+        self._stored = None if resume is None else StoredResults(resume, policy.function, policy.folder, warnings.warn)
+        items = (Item(each, self._stored.next_key(each) if self._stored else "") for each in arguments)
+        self._items: Iterable[Item] = list(items) if self._stored or is_listed else items
+        self._loaded = self._stored.load(item.key for item in self._items) if self._stored else {}
+
+    def chunks(self, size: int | None, workers: int | None) -> Iterator[Chunk]:
+        """Yield chunks of ``size`` items without a stored result; by default, several for each of ``workers``."""
+        if size is None and workers and isinstance(self._items, list):
+            size = max(1, -(-(len(self._items) - len(self._loaded)) // (_CHUNKS_PER_WORKER * workers)))
+        missing = (item for item in self._items if item.key not in self._loaded)
+        for items in iter(lambda: list(islice(missing, size or 1)), []):
+            yield from self._pack_chunks(items)
+
+    def merge(self, results: Iterator[Any]) -> Iterator[Any]:
+        """Yield the results of all items: stored results, and ``results`` of the other items."""
+        total = len(self._items) if isinstance(self._items, list) else 0
+        position = 0
+        try:
+            for item in self._items if self._loaded else ():
+                yield self._loaded.pop(item.key) if item.key in self._loaded else self._unwrap(next(results))
+                position += 1
+            for result in results:
+                yield self._unwrap(result)
+                position += 1
+        except LkError as error:
+            raise add_advice(error, self._advice(position, total)) from error.__cause__
+        finally:
+            close = getattr(results, "close", None)
+            if close:
+                close()
+
+    def _unwrap(self, result: Any) -> Any:
+        if not isinstance(result, ItemError):
+            return result
+        if not self._policy.returns_errors:
+            raise result.error
+        return result.error
+
+    def _advice(self, position: int, total: int) -> str:
+        """Return which items have no result, and how another map continues."""
+        items = f"Results of the first {position:,}{f' of {total:,}' if total else ''} items arrived."
+        if self._resume is None:
+            return f"{items} With resume='NAME', another map continues with the other items."
+        return f"{items} Continue with the other items: map(..., resume='{self._resume}')"
+
+    def _pack_chunks(self, items: Sequence[Item]) -> Iterator[Chunk]:
+        """Yield items with their packed call, in several chunks if the items are large."""
+        call = self._policy.pack(items)
+        if len(call.payload) <= _LARGEST_CHUNK or len(items) == 1:
+            yield Chunk(self._policy, items, call, self._stored)
+            return
+        middle = len(items) // 2
+        for half in (items[:middle], items[middle:]):
+            yield from self._pack_chunks(half)

@@ -1,0 +1,115 @@
+"""Store the results of a map's items on this machine, so that a map continues after the kernel ended."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+from types import FunctionType, MethodType
+from typing import Any
+
+from lk_jupyter.config.files import platform_path
+from lk_jupyter.errors import UsageError
+from lk_jupyter.journal.database import Database, Schema
+from lk_jupyter.remote.values import pickle as pickles
+from lk_jupyter.runs.functions.call import is_below
+
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,79}", re.ASCII)
+
+#: Seconds after which the results of a map are deleted, from the last result.
+_LIFE = 30 * 24 * 3600.0
+
+_TABLE = Schema({"item": "TEXT PRIMARY KEY", "result": "BLOB"})
+
+
+class StoredResults:
+    """The results of a map with a name, by function and item; files of other maps are deleted after 30 days.
+
+    Raises UsageError for a name that isn't a file name.
+    """
+
+    def __init__(
+        self, name: str, function: Callable[..., Any], working_folder: Path, write: Callable[[str], None]
+    ) -> None:
+        if not _NAME.fullmatch(name):
+            raise UsageError(
+                f"resume takes letters, digits, '.', - and _, at most 80, got '{name}'. Nothing was sent. "
+                "Example: resume='sweep'"
+            )
+        folder = platform_path("data", "maps")
+        _delete_old_files(folder)
+        self._database = Database(folder / f"{name}.sqlite", {"results": _TABLE}, write)
+        self._function = _hash_function(function, working_folder, set())
+        self._counts: Counter[str] = Counter()
+
+    def next_key(self, arguments: Any) -> str:
+        """Return the key of the next item: equal items of a map have different keys."""
+        key = sha256(f"{self._function} {_hash_value(arguments)}".encode()).hexdigest()
+        self._counts[key] += 1
+        return f"{key}-{self._counts[key]}"
+
+    def load(self, keys: Iterable[str]) -> dict[str, Any]:
+        """Return key → result of the items with a result that this Python can read."""
+        results = {}
+        try:
+            for key in keys:
+                for row in self._database.execute("SELECT result FROM results WHERE item = ?", (key,)):
+                    with suppress(Exception):  # a changed class or package: the item is called again
+                        results[key] = pickles.loads(row["result"])
+        finally:
+            self._database.close()
+        return results
+
+    def put(self, results: Mapping[str, bytes]) -> None:
+        """Store pickled results by key."""
+        statement = "INSERT OR REPLACE INTO results VALUES (?, ?)"
+        self._database.execute_all([(statement, row) for row in results.items()])
+        self._database.close()
+
+
+def _delete_old_files(folder: Path) -> None:
+    """Delete the results of maps without a new result for 30 days."""
+    for path in folder.glob("*.sqlite*"):
+        with suppress(OSError):  # another process has deleted the file
+            if time.time() - path.stat().st_mtime > _LIFE:
+                path.unlink()
+
+
+def _hash_function(function: Any, folder: Path, visited: set[int]) -> str:
+    """Return a hash of a function with the functions and values that it reads from its module."""
+    if isinstance(function, MethodType):
+        return _hash_function(function.__func__, folder, visited) + _hash_value(function.__self__)
+    if not isinstance(function, FunctionType) or id(function) in visited or not _is_local(function, folder):
+        return _hash_value(function)
+    visited.add(id(function))
+    names = sorted(_names_in(function.__code__) & function.__globals__.keys())
+    parts = [f"{name} {_hash_function(function.__globals__[name], folder, visited)}" for name in names]
+    return sha256("\n".join([_hash_value(function), *parts]).encode()).hexdigest()
+
+
+def _is_local(function: FunctionType, folder: Path) -> bool:
+    """Return whether a function is of the notebook or of a module of the working folder, which may change."""
+    return function.__module__ == "__main__" or is_below(sys.modules.get(function.__module__), folder)
+
+
+def _names_in(code: Any) -> set[str]:
+    """Return the names that code reads, with the code of inner functions."""
+    inner = [_names_in(constant) for constant in code.co_consts if hasattr(constant, "co_names")]
+    return set(code.co_names).union(*inner)
+
+
+def _hash_value(value: Any) -> str:
+    """Return a hash that is the same in another process; the hash of the type for a value without content."""
+    from lk_jupyter.remote.carry.digests import digest_value  # noqa: PLC0415 (imports cloudpickle)
+
+    if digest := digest_value(value):
+        return digest
+    try:
+        return sha256(pickles.dumps(value)).hexdigest()
+    except Exception:  # noqa: BLE001 (objects raise what they like when they are packed)
+        return f"{type(value).__module__}.{type(value).__qualname__}"

@@ -1,0 +1,285 @@
+"""Machines that stay between the calls of an executor: each is a session, which calls one function after another."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import BrokenExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
+from functools import partial
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from lk_jupyter._threads import start
+from lk_jupyter.config.read_only import refuse_if_read_only
+from lk_jupyter.errors import ConnectionFailed, RunFailed, UsageError
+from lk_jupyter.machines.catalogue import machine_cost, machine_name
+from lk_jupyter.options.runs import RunOptions
+from lk_jupyter.protocol.metadata import SESSION_KEY
+from lk_jupyter.runs.clock import now
+from lk_jupyter.runs.functions.call import FunctionCall, read_payload
+from lk_jupyter.runs.interrupts import in_background
+from lk_jupyter.runs.notebooks.machine_packages import requirements_text
+from lk_jupyter.runs.notebooks.servers import wait_for_server
+from lk_jupyter.runs.notebooks.warm_python import LIMIT_MARGIN, WarmPython, prepare_warm_python
+from lk_jupyter.runs.notebooks.warm_pythons import start_warm_python
+from lk_jupyter.runs.package.bundle import Bundle
+from lk_jupyter.runs.run import Run
+from lk_jupyter.runs.submit.submission import Submission
+from lk_jupyter.runs.submit.upload import call_links
+from lk_jupyter.text.units import credits_label, duration_label
+
+if TYPE_CHECKING:
+    from lk_jupyter.connection.connection import Connection
+
+#: Seconds before the start of the saving time at which a machine gets no more calls.
+_LAST_CALL = 10.0
+
+#: Seconds before a short time limit at which a machine ends.
+_LEAST_MARGIN = 20.0
+
+
+@dataclass(eq=False)
+class Worker:
+    """A machine that makes calls: the submission of its run, and its Python once the machine is ready.
+
+    ``initialized`` is the count of the Python's deaths when the initializer was called. ``ended_at`` is the time of the
+    end on the clock of ``clock.now``.
+    """
+
+    submission: Submission
+    warm: WarmPython | None = None
+    initialized: int = -1
+    ended_at: float | None = None
+    is_aborted: bool = False
+
+    def abort_soon(self) -> None:
+        """Abort the machine in the background."""
+        self.is_aborted = True
+        self.submission.abort_soon()
+
+    @property
+    def remainder(self) -> str:
+        """Describe the machine that may still be active during an abort; empty without an abort."""
+        return self.submission.remainder if self.is_aborted else ""
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the end of the machine during an abort may take long."""
+        return self.submission.is_stuck
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether the machine can make another call: it is connected, and its time limit is far enough away."""
+        if not self.warm or self.is_aborted or not self.warm.channel.is_connected:
+            return False
+        margin = min(LIMIT_MARGIN, max(_LEAST_MARGIN, self.warm.limit / 4))  # as in ``script.session``
+        return self.warm.remaining_seconds > margin + _LAST_CALL
+
+    @property
+    def cost(self) -> Decimal:
+        """The cost of the machine so far, and until the time limit for an active machine; 0 without a price."""
+        bundle = self.submission.bundle
+        seconds = bundle.timeout if self.ended_at is None else self.ended_at - self.submission.submitted_at
+        return machine_cost(bundle.machine, min(seconds, bundle.timeout)) or Decimal(0)
+
+
+@dataclass(frozen=True)
+class CallHandlers:
+    """The functions that a pool calls: with the worker of a call, after the call, and with text that the call prints.
+
+    ``on_start`` is called twice, and may raise: the call isn't made.
+    """
+
+    on_start: Callable[[Worker], object]
+    on_end: Callable[[], object]
+    on_text: Callable[[str], object]
+
+
+@dataclass(eq=False)
+class WorkerPool:
+    """Start at most ``size`` machines, one for each active call, and keep the machines for later calls.
+
+    A machine ends ``options.keep`` seconds after its last call, before its time limit, and with the pool. A call whose
+    machine is lost is made once more. ``initializer`` is called first on each machine.
+    """
+
+    session: Connection
+    options: RunOptions
+    group: str
+    size: int
+    initializer: FunctionCall | None = None
+    workers: list[Worker] = field(default_factory=list)  # all machines, also ended machines
+
+    def __post_init__(self) -> None:
+        idle_minutes = (self.options.keep or 0) / 60
+        self.options = self.options.model_copy(update={"idle": idle_minutes, "keep": None, "requirements": []})
+        self._numbers = count(1)
+        self._idle: deque[Worker] = deque()
+        self._is_closed = threading.Event()
+        self._starting = threading.Lock()
+        self._bundle = prepare_warm_python(self.session, self._named_options())  # invalid options fail now
+
+    @property
+    def price_label(self) -> str:
+        """The count and the type of the machines, and their maximum price.
+
+        Without a maximum cost, a machine that reaches its time limit is replaced, so the price is for that time.
+        """
+        machines = f"{self.size} × {machine_name(self._bundle.machine.hardware_profile)}"  # noqa: RUF001 (a count)
+        amount = machine_cost(self._bundle.machine, self._bundle.timeout)
+        if amount is None:
+            return f"{machines}, price unknown"
+        limit = "" if self._bundle.max_cost is not None else f" in {duration_label(self._bundle.timeout)}"
+        return f"{machines}, at most {credits_label(amount * self.size)}{limit}"
+
+    def call(self, call: FunctionCall, bundle: Bundle, handlers: CallHandlers) -> list[Any]:
+        """Make a call and return the answers; ``bundle`` has the files and packages of the call.
+
+        Raises the error of the function, and as ``read_answer``; ConnectionFailed if the machine was lost twice.
+        """
+        refuse_if_read_only("spends")
+        try:
+            return self._call_once(call, bundle, handlers)
+        except ConnectionFailed:
+            if self._is_closed.is_set():
+                raise
+        return self._call_once(call, bundle, handlers)
+
+    def stop(self) -> None:
+        """Stop all machines and their bills, and wait. Further calls are refused."""
+        self._is_closed.set()
+        active = [worker for worker in self.workers if worker.ended_at is None]
+        threads = [threading.Thread(target=self._stop_machine, args=(worker,)) for worker in active]
+        for thread in threads:
+            start(thread)
+        for thread in threads:
+            if thread.ident:
+                thread.join()
+
+    def abort_soon(self) -> None:
+        """Abort all machines in the background, also those with an active call. Further calls are refused."""
+        self._is_closed.set()
+        for worker in list(self.workers):
+            if worker.ended_at is None:
+                worker.abort_soon()
+
+    def _call_once(self, call: FunctionCall, bundle: Bundle, handlers: CallHandlers) -> list[Any]:
+        worker = self._find_idle() or self._new_worker()
+        try:
+            handlers.on_start(worker)
+            warm = worker.warm or self._start(worker)
+            handlers.on_start(worker)  # the run is known now
+            warm.prepare()
+            warm.install(requirements_text(bundle))
+            warm.bring(bundle, None)
+            self._initialize(worker, warm, handlers)
+            payload = self._send(warm, call, handlers)
+        except BaseException:
+            handlers.on_end()
+            self._release(worker)
+            raise
+        handlers.on_end()  # first: an abort of this call must not abort the next call of the machine
+        self._idle.append(worker)
+        return read_payload(warm.run, call, payload, lambda: self.session.storage)
+
+    def _send(self, warm: WarmPython, call: FunctionCall, handlers: CallHandlers) -> Mapping[str, Any]:
+        """Send a call to a machine and return the answer."""
+        settings = call.part().settings
+        links = call_links(self.session, settings, timedelta(seconds=warm.remaining_seconds))
+        answer = warm.call("call", json.dumps({**settings, **links}), handlers.on_text).get("call")
+        if not isinstance(answer, dict) or not answer:
+            raise RunFailed(
+                f"Run {warm.run.short_id} made a call without an answer.", execution_id=warm.run.execution_id
+            )
+        if "interrupted" in answer:
+            raise ConnectionFailed(
+                f"{call.name} took longer than the machine's time limit of {duration_label(warm.limit)}. "
+                f"Raise it: Executor(keep=..., timeout={round(2 * warm.limit)})"
+            )
+        return answer
+
+    def _initialize(self, worker: Worker, warm: WarmPython, handlers: CallHandlers) -> None:
+        """Call the initializer once for each Python. Raises BrokenExecutor if the initializer fails."""
+        died = warm.channel.died
+        if self.initializer is None or worker.initialized == died:
+            return
+        payload = self._send(warm, self.initializer, handlers)
+        try:
+            read_payload(warm.run, self.initializer, payload, lambda: self.session.storage)
+        except Exception as error:
+            raise BrokenExecutor(f"The initializer {self.initializer.name} failed: {error}") from error
+        worker.initialized = died
+
+    def _find_idle(self) -> Worker | None:
+        """Return an idle worker that can make a call, and stop other idle workers."""
+        while self._idle:
+            with suppress(IndexError):  # another thread was faster
+                worker = self._idle.pop()
+                if worker.is_usable:
+                    return worker
+                in_background(partial(self._stop_machine, worker), "lk-stop")
+        return None
+
+    def _new_worker(self) -> Worker:
+        self._refuse_if_closed()
+        bundle = prepare_warm_python(self.session, self._named_options())
+        with self._starting:  # two starts must not both fit below the maximum cost
+            self._refuse_above_cap(bundle)
+            worker = Worker(Submission(self.session, bundle, self.group))
+            self.workers.append(worker)  # before the start, so that an abort includes the machine
+        return worker
+
+    def _refuse_above_cap(self, bundle: Bundle) -> None:
+        """Raise UsageError if another machine could cost more than the maximum of the machines of the pool."""
+        cost = machine_cost(bundle.machine, bundle.timeout)
+        if bundle.max_cost is None or cost is None:
+            return
+        cap, spent = self.size * bundle.max_cost, sum((worker.cost for worker in self.workers), Decimal(0))
+        if spent + cost > cap:
+            raise UsageError(
+                f"Another machine could exceed the maximum cost of {credits_label(cap)}: the machines of this executor "
+                f"cost {credits_label(spent)}. No machine was started. Raise max_cost: Executor(keep=..., max_cost="
+                f"{2 * bundle.max_cost:f})"
+            )
+
+    def _start(self, worker: Worker) -> WarmPython:
+        """Start the machine of a worker, and wait until the machine can make calls."""
+        if self._is_closed.is_set():
+            worker.abort_soon()
+        run = Run.from_submission(self.session, worker.submission)
+        server = wait_for_server(run, lambda _: self._refuse_if_closed())
+        name = str((worker.submission.bundle.request.metadata or {})[SESSION_KEY])
+        worker.warm = start_warm_python(name, run, server, self.options.idle or 0)
+        worker.warm.saves = False
+        return worker.warm
+
+    def _refuse_if_closed(self) -> None:
+        if self._is_closed.is_set():
+            raise UsageError("The machines of this executor have ended. Create another executor.")
+
+    def _named_options(self) -> RunOptions:
+        return self.options.model_copy(update={"session": f"pool-{self.group[:8]}-{next(self._numbers)}"})
+
+    def _release(self, worker: Worker) -> None:
+        """Keep a machine whose Python was restarted; abort a machine that can't make another call."""
+        if worker.is_usable and not self._is_closed.is_set():
+            self._idle.append(worker)
+            return
+        worker.abort_soon()
+        if worker.warm:
+            worker.warm.close()
+        worker.ended_at = now()
+
+    def _stop_machine(self, worker: Worker) -> None:
+        """Stop an idle machine and its bill, and wait."""
+        if worker.warm:
+            worker.warm.stop()
+        else:
+            worker.abort_soon()
+        worker.ended_at = now()

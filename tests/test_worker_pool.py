@@ -1,0 +1,249 @@
+"""Executors whose machines stay between calls, and joblib on these machines: Jupyter servers of this environment."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+import time
+from concurrent.futures import as_completed
+from contextlib import suppress
+from itertools import repeat
+from pathlib import Path
+from random import Random
+
+import cloudpickle
+import joblib
+import pytest
+from sklearn.datasets import make_classification
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+
+import lk_jupyter
+from lk_jupyter import joblib_backend
+from lk_jupyter.config.files import platform_path
+from lk_jupyter.errors import ConnectionFailed, UsageError
+from lk_jupyter.executor import Executor
+from lk_jupyter.journal.journal import journal
+from lk_jupyter.protocol.metadata import SESSION_KEY
+from lk_jupyter.session import connect
+
+pytestmark = pytest.mark.xdist_group("hosted")
+
+#: As in ``patience``; this file is imported on machines, where the tests' other files are not.
+PATIENCE = 300
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _travel_by_value():
+    """The functions of this file are sent like those of a notebook: the machine can't import this file."""
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    yield
+    cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+
+
+@pytest.fixture
+def user(hosting, home, monkeypatch):
+    monkeypatch.setenv("LK_BASE_URL", hosting.base_url)
+    monkeypatch.setenv("LK_API_KEY", hosting.api_key)
+    return hosting
+
+
+@pytest.fixture
+def signed_in(user):
+    with connect(user.base_url, user.api_key) as session:
+        yield session
+
+
+@pytest.fixture
+def signed_in_runs(cloud, home):
+    with connect(cloud.base_url, cloud.api_key) as session:
+        yield session
+
+
+def started_machines():
+    """Return the ids of the machines that the executors of this test started."""
+    return [entry.execution_id for entry in journal().entries() if SESSION_KEY in entry.metadata]
+
+
+def wait_until(condition):
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def active_runs(cloud):
+    return [run.execution_id for run in cloud.client.workloads.list()]
+
+
+def square(x):
+    print("squaring", x)
+    return x * x
+
+
+def die_once(marker):
+    if not Path(marker).exists():
+        Path(marker).touch()
+        os._exit(1)
+    return "second try"
+
+
+def read_model():
+    return os.environ["LK_TEST_MODEL"]
+
+
+def load_model(name):
+    os.environ["LK_TEST_MODEL"] = name
+
+
+def fork_and_return():
+    return os.fork()
+
+
+def fail_first(folder, number):
+    """Fail for every third number, the first time in this folder."""
+    marker = Path(folder, str(number))
+    if number % 3 == 0 and not marker.exists():
+        marker.touch()
+        raise ValueError(number)
+    return number
+
+
+def end_process_at(number):
+    if number == 2:
+        os._exit(1)
+    return number
+
+
+def end_machine_at(number):
+    if number == 2:
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(60)
+    return number
+
+
+def current_request():
+    return get_ipython().get_parent()["header"]["msg_id"]  # noqa: F821 (of the machine)
+
+
+def test_machines_make_one_call_after_another_and_end_with_the_executor(user, signed_in):
+    with Executor(2, keep="5m", gpu="A100", initializer=load_model, initargs=("tiny",), session=signed_in) as executor:
+        assert executor.price_label == "2 × A100, at most 0.5300 credits in 10 min 00 s"  # noqa: RUF001
+        futures = [executor.submit(square, number) for number in range(6)]
+        assert [future.result() for future in futures] == [0, 1, 4, 9, 16, 25]
+        assert futures[3].output == "squaring 3\n"
+        with pytest.raises(ZeroDivisionError) as failure:
+            executor.submit(divmod, 1, 0).result()
+        assert "ZeroDivisionError" in str(failure.value.__cause__)
+        machines = started_machines()
+        assert len(machines) == 2
+        futures[0].abort_soon()  # the machine of an ended call makes other calls
+        assert executor.submit(read_model).result() == "tiny"
+        large = bytes(1_000_000)
+        assert executor.submit(lambda data: data + b"1", large).result() == large + b"1"
+        assert list(signed_in.storage.ls(".lk/f/")) == []
+        requests = list(executor.map(lambda _: current_request(), range(1_000)))
+        assert len(set(requests)) == 8
+        assert next(as_completed([executor.submit(square, 2)])).result() == 4
+        assert asyncio.run(await_call(executor)) == 81
+        assert started_machines() == machines
+    assert not set(machines) & set(active_runs(user))
+    with pytest.raises(RuntimeError):
+        executor.submit(square, 1)
+
+
+async def await_call(executor):
+    wrapped = asyncio.wrap_future(executor.submit(square, 3))
+    return await asyncio.get_running_loop().run_in_executor(executor, square, await wrapped)
+
+
+def test_a_call_whose_python_died_is_made_once_more_on_the_same_machine(user, signed_in, tmp_path):
+    with Executor(1, keep="5m", session=signed_in) as executor:
+        assert executor.submit(die_once, str(tmp_path / "marker")).result() == "second try"
+        with pytest.raises(ConnectionFailed):
+            executor.submit(os._exit, 1).result()
+        with pytest.raises(RuntimeError, match=r"sys\.exit\(3\)"):
+            executor.submit(sys.exit, 3).result()
+        with pytest.raises(TypeError, match="pickle"):
+            executor.submit(threading.Lock).result()
+        with pytest.raises(UsageError, match="can't be pickled"):
+            executor.submit(square, threading.Lock())
+        assert executor.submit(fork_and_return).result() > 0
+        errors = list(executor.map(end_process_at, range(4), chunksize=4, return_errors=True))
+        assert [*errors[:2], errors[3]] == [0, 1, 3]
+        assert isinstance(errors[2], ConnectionFailed)
+        assert executor.submit(square, 3).result() == 9
+        assert len(started_machines()) == 1
+    assert not set(started_machines()) & set(active_runs(user))
+
+
+def test_a_map_repeats_items_that_fail_and_another_map_calls_only_items_without_a_result(signed_in_runs, tmp_path):
+    (tmp_path / "a").mkdir()
+    with Executor(2, machine="cpu", session=signed_in_runs) as executor:
+        results = executor.map(
+            fail_first, repeat(str(tmp_path / "a")), range(6), chunksize=3, return_errors=True, resume="a"
+        )
+        errors = list(results)
+        assert [str(errors.pop(3)), str(errors.pop(0))] == ["3", "0"]
+        assert errors == [1, 2, 4, 5]
+        submitted = len(journal().entries())
+        results = executor.map(fail_first, repeat(str(tmp_path / "a")), range(7), chunksize=3, retries=1, resume="a")
+        assert list(results) == [*range(7)]
+    calls = journal().entries()[: -submitted or None]
+    assert len(calls) <= 2  # the items 0, 3 and 6, and 6 again
+    (file,) = platform_path("data", "maps").glob("*.sqlite")
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_machines_that_could_exceed_the_maximum_cost_are_not_started(user, signed_in, tmp_path):
+    with Executor(1, keep="5m", max_cost=0.19, session=signed_in) as executor:
+        assert executor.price_label.endswith("at most 0.1894 credits")
+        results = executor.map(end_machine_at, range(4), chunksize=1)
+        assert [next(results), next(results)] == [0, 1]
+        with pytest.raises(UsageError, match=r"No machine was started.*\n.*first 2 of 4 items.*resume='NAME'"):
+            next(results)
+
+
+@pytest.mark.parametrize("count", [3, pytest.param(200, marks=pytest.mark.nightly)])
+def test_no_machine_is_active_after_interrupts_at_random_moments(user, signed_in, count):
+    random = Random(count)
+    for _ in range(count):
+        with suppress(KeyboardInterrupt), Executor(2, keep="5m", session=signed_in) as executor:
+            threading.Timer(random.uniform(0, 4), os.kill, [os.getpid(), signal.SIGINT]).start()
+            results = executor.map(square, range(4))
+            assert list(results) == [0, 1, 4, 9]
+            executor.submit(time.sleep, 600).result()
+    wait_until(lambda: not set(started_machines()) & set(active_runs(user)))
+
+
+def test_an_image_needs_machines_that_stay(signed_in):
+    with pytest.raises(UsageError, match="image works with keep"):
+        Executor(image="quay.io/jupyter/scipy-notebook", session=signed_in)
+
+
+def test_a_grid_search_of_scikit_learn_starts_one_machine_for_each_worker(user, capsys):
+    X, y = make_classification(80, random_state=0)  # noqa: N806
+    grid = {"C": [0.01, 0.1, 1.0]}
+    local = GridSearchCV(LogisticRegression(), grid, cv=3).fit(X, y)
+    lk_jupyter.register_joblib()
+    with joblib.parallel_config(backend="lk", n_jobs=2, requirements=[], keep="5m"):
+        remote = GridSearchCV(LogisticRegression(), grid, cv=3).fit(X, y)
+        assert len(started_machines()) == 2
+        assert joblib.Parallel()(joblib.delayed(square)(number) for number in range(5)) == [0, 1, 4, 9, 16]
+    assert capsys.readouterr().out == "joblib on 2 × L40S, at most 0.3967 credits in 10 min 00 s\n"  # noqa: RUF001
+    assert remote.best_params_ == local.best_params_
+    assert (remote.cv_results_["mean_test_score"] == local.cv_results_["mean_test_score"]).all()
+    assert len(started_machines()) == 2
+    for executor in joblib_backend._executors.values():
+        executor.shutdown()
+    assert not set(started_machines()) & set(active_runs(user))
+
+
+def test_joblib_refuses_functions_that_share_memory(user):
+    lk_jupyter.register_joblib()
+    with pytest.raises(ValueError, match="shared memory"):
+        joblib.Parallel(backend="lk", n_jobs=2, require="sharedmem")
+    assert started_machines() == []
