@@ -31,7 +31,7 @@ _UNIT = (
 )
 _LEADING_WORD = (
     r"(?:train(?:ing)?|val(?:id(?:ation)?)?|test|eval(?:uation)?|dev|avg\.?|average|mean|total|best|running|"
-    r"gradient|balanced|[a-z]\w{0,30}'s)"
+    r"gradient|balanced|log|[a-z]\w{0,30}'s)"
 )
 #: A name, a separator and a number; ``gap`` is the separator, ``percent`` the sign after the number.
 _PAIR = re.compile(
@@ -43,7 +43,8 @@ _PAIR = re.compile(
 )
 #: The count of a training in a line, with the total after a slash; the first of the alternatives in the line counts.
 _EPOCH = re.compile(
-    rf"(?<![a-z])epochs?[\"']?(?:\(train\))?[ \t:=#\[(]{{0,8}}[\"']?({_DIGITS})(?:[ ]?/[ ]?(\d{{1,9}}))?"
+    rf"(?<![a-z])epochs?[\"']?(?:\(train\))?[ \t:=#\[(]{{0,8}}[\"']?({_DIGITS})(?![\d.]{{0,20}}%)"
+    r"(?:[ ]?/[ ]?(\d{1,9}))?"  # the share of a bar such as ``epochs: 25%`` is no epoch
 )
 _COUNT = re.compile(
     r"(?<![a-z])(?:global[_ ]?step|steps?|iter(?:ation)?s?|batch|round|updates?|num_updates|episode|iterate)[\"']?"
