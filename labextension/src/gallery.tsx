@@ -301,6 +301,46 @@ function renderPanel(state: object, runs = 0) {
   );
 }
 
+const BOARD_ACTIONS = { onUse: nothing, onStop: nothing, onRerunLonger: nothing, onOpen: nothing };
+
+/** State, last loss and accuracy, share of the work, marks and reason of a run in the leaderboard. */
+type MemberExample = [state: string, loss: number, share: number | null, marks: string[], notes: string[]];
+const MEMBERS: MemberExample[] = [
+  ['completed', 0.21, null, ['cheapest that finished'], []],
+  ['completed', 0.0432, null, ['best accuracy', 'fastest'], []],
+  ['completed', 0.9, null, [], []],
+  ['running', 0.33, 0.6, [], []],
+  ['failed_user', 4.1, null, [], ['FloatingPointError: the loss is nan']],
+  ['queued locally', 0, null, [], []]
+];
+
+function FinishedLeaderboard() {
+  const steps = Array.from({ length: 30 }, (_, at) => at + 1);
+  const board = savedBoard({
+    ...{ head: '6 runs', notes: [] },
+    board: { swept: ['lr', 'batch'], score: { name: 'accuracy', highest: true }, names: ['accuracy', 'loss', 'lr'] },
+    runs: MEMBERS.map(([state, loss, share, marks, notes], at) => ({
+      ...A100,
+      ...{ machine: at % 2 ? 'gpu.l40s' : 'gpu.a100', state, share, marks, notes, number: at + 1 },
+      ...(loss ? { execution_id: makeId(at), seconds: 31 + at, cost: `0.01${at}`, cost_is: 'billed' } : {}),
+      ...{
+        values: { lr: ['0.3', '0.03', '0.003'][at % 3], batch: String(32 << (at % 2)) },
+        score: loss ? 1 - loss : null
+      },
+      curves: loss
+        ? [
+            { name: 'accuracy', steps, values: steps.map(step => 1 - loss - 1 / (step + 1)) },
+            { name: 'loss', steps, values: steps.map(step => loss + 2 / step) },
+            { name: 'lr', steps, values: steps.map(step => 0.3 / step) }
+          ]
+        : []
+    }))
+  })!;
+  const times = { now: NOW * 1000, second: NOW, isLive: true, since: NOW * 1000, silent: null };
+  const headers = board.members.map(({ saved }) => buildHeader(saved, undefined, times));
+  return <Leaderboard board={board} headers={headers} actions={BOARD_ACTIONS} />;
+}
+
 const SCENES: Record<string, ReactElement> = {
   header: <Headers />,
   panel: (
@@ -334,6 +374,12 @@ const SCENES: Record<string, ReactElement> = {
   'picker-narrow': (
     <div style={{ width: 280 }}>
       <MachinePicker {...picker} />
+    </div>
+  ),
+  leaderboard: <FinishedLeaderboard />,
+  'leaderboard-narrow': (
+    <div style={{ maxWidth: 720 }}>
+      <FinishedLeaderboard />
     </div>
   ),
   active: <ActiveNow active={active} onOpenPanel={nothing} />,
@@ -418,8 +464,6 @@ function LiveLeaderboard({ count }: { count: number }) {
   const headers = board.members.map(({ saved }) => buildHeader(saved, undefined, times));
   return <Leaderboard board={board} headers={headers} actions={BOARD_ACTIONS} />;
 }
-
-const BOARD_ACTIONS = { onUse: nothing, onStop: nothing, onRerunLonger: nothing, onOpen: nothing };
 
 /** Many copies of a component, for `benchmarks/gallery.py`: the address contains the number. */
 const MANY: Record<string, (count: number) => ReactElement> = {

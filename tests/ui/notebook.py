@@ -116,6 +116,13 @@ WANTED = "LK_PICTURES" in os.environ
 NIGHT = "LK_NIGHTLY" in os.environ
 #: Of the window.
 SIZE = {"width": 1280, "height": 900}
+#: Modes of the page in the pictures of journeys: name → theme, width in pixels, whether the system has its own colors.
+MODES = {
+    "light": ("light", 1280, "none"),
+    "dark": ("dark", 1280, "none"),
+    "narrow": ("light", 1000, "none"),
+    "contrast": ("light", 1280, "active"),
+}
 #: Milliseconds from one look at the page to the next; the default is every frame, which takes a core.
 LOOK = 50
 
@@ -289,6 +296,19 @@ class OpenNotebook:
         """Take two pictures, NAME-light and NAME-dark, where pictures are asked for."""
         for theme in self.themes() if WANTED else ():
             self.picture(f"{name}-{theme}")
+
+    def take_journey_pictures(self, name: str) -> None:
+        """Take a picture of the page in each of MODES, where pictures are requested."""
+        for mode, (theme, width, colors) in MODES.items() if WANTED else ():
+            self.page.set_viewport_size({"width": width, "height": 900})
+            self.page.emulate_media(forced_colors=colors)
+            self._show_in(theme)
+            self.page.locator("#jupyterlab-splash").wait_for(state="detached")
+            self.page.screenshot(path=SCREENS / f"journey-{name}-{mode}.png")
+        if WANTED:
+            self.page.emulate_media(forced_colors="none")
+            self.page.set_viewport_size(SIZE)
+            self._show_in("light")
 
     def _show_in(self, theme: str) -> None:
         self.page.locator("#jupyterlab-splash").wait_for(state="detached")  # Lab fails to take away two of them at once

@@ -36,9 +36,7 @@ def test_the_launcher_has_a_tile_of_its_own_that_opens_the_quickstart(running_la
     assert 20_000 < sum(lab.loaded(asked)) < 40_000  # the rest is loaded at first use
     assert not [url for url in asked if "/lk/storage" in url]  # nor is the bucket asked for
     book = notebook.OpenNotebook(page)
-    for theme in book.themes():
-        page.locator("#jupyterlab-splash").wait_for(state="detached")
-        page.screenshot(path=notebook.SCREENS / f"launcher-{theme}.png")
+    book.take_journey_pictures("launcher")
     tile.click()
     page.wait_for_function(notebook.KERNEL_IS_READY, polling=notebook.LOOK)
     expect(page.locator(".jp-NotebookPanel:visible")).to_contain_text("Quickstart")
@@ -51,7 +49,7 @@ def test_the_launcher_has_a_tile_of_its_own_that_opens_the_quickstart(running_la
     book.says_once(at, "Completed")
     balance = page.locator("#lk-jupyter-panel dt:text-is('Balance') + dd")
     notebook.says_once(page, re.escape(balance.inner_text()), "Local cloud, no GPU")
-    book.picture("quickstart-of-the-tile")
+    book.take_journey_pictures("first-screen")
     kept = json.loads(quickstart.read_text())
     quickstart.write_text(json.dumps(kept | {"cells": kept["cells"][:1]}))
     book.leave()

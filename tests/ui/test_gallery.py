@@ -30,6 +30,7 @@ RENEW = os.environ.get("LK_PICTURES") == "renew"
 SCENES = (
     *("header", "run-view", "active", "active-none", "runs", "chat", "chat-empty"),
     *("panel", "panel-signed-out", "panel-empty", "panel-one", "panel-many", "panel-unreachable", "panel-rented"),
+    *("leaderboard", "leaderboard-narrow"),
     *("picker", "picker-none", "picker-narrow", "metrics", "metrics-compared", "metrics-empty"),
     *("storage", "storage-empty", "storage-uploads", "storage-previews"),
 )

@@ -7,30 +7,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from ui.notebook import SCREENS, WANTED, says_once
+from ui.notebook import says_once
 
 LOAD = "%load_ext lk_jupyter"
-#: Looks of the page: name → theme, width in pixels, whether the system has its own colors.
-MODES = {
-    "light": ("light", 1280, "none"),
-    "dark": ("dark", 1280, "none"),
-    "narrow": ("light", 1000, "none"),
-    "contrast": ("light", 1280, "active"),
-}
-
-
-def pictures(book, page, name):
-    """Take a picture of the page in each mode, where pictures are requested."""
-    for mode, (theme, width, colors) in MODES.items() if WANTED else ():
-        page.set_viewport_size({"width": width, "height": 900})
-        page.emulate_media(forced_colors=colors)
-        book._show_in(theme)
-        page.locator("#jupyterlab-splash").wait_for(state="detached")
-        page.screenshot(path=SCREENS / f"journey-{name}-{mode}.png")
-    page.emulate_media(forced_colors="none")
-    page.set_viewport_size({"width": 1280, "height": 900})
-    if WANTED:
-        book._show_in("light")
 
 
 def open_panel(page):
@@ -58,7 +37,7 @@ def test_five_runs_at_once_count_in_the_burn_rate_and_are_grouped_by_cell(open_n
     expect(runs).to_contain_text("[6] print(…)")
     expect(runs).to_contain_text("[2] fifth")
     accessible(panel)
-    pictures(book, page, "five")
+    book.take_journey_pictures("five")
     go.touch()
     book.ended()
     expect(runs.get_by_role("listitem").filter(has_text="running, A100")).to_have_count(0)
@@ -81,12 +60,12 @@ def test_a_vm_a_deployment_and_a_key_are_started_and_ended_by_clicks(open_notebo
             offer.select_option(label=f"A100 · {price} credits/h")
         expect(form).to_contain_text("costs credits until you")
         accessible(panel)
-        pictures(book, page, verb.lower())
+        book.take_journey_pictures(verb.lower())
         form.get_by_role("button", name=re.compile(rf"^{verb} at [\d.]+ credits")).press("Enter")
         expect(panel.get_by_role("status").filter(has_text="starts. It costs")).to_be_visible()
     expect(panel.get_by_role("list", name="VMs").get_by_role("listitem")).to_have_count(1)
     expect(panel.get_by_role("list", name="Deployments").get_by_role("listitem")).to_have_count(1)
-    pictures(book, page, "rented")
+    book.take_journey_pictures("rented")
     panel.get_by_role("list", name="VMs").get_by_role("button", name=re.compile("Delete")).press("Enter")
     panel.get_by_role("alertdialog").get_by_role("button", name="Delete").press("Enter")
     expect(panel.get_by_text("No VMs.")).to_be_visible()
@@ -96,14 +75,14 @@ def test_a_vm_a_deployment_and_a_key_are_started_and_ended_by_clicks(open_notebo
     panel.get_by_role("button", name="Create a key").press("Enter")
     form = panel.get_by_role("dialog", name="Create a key")
     form.get_by_label("Name").fill("journey")
-    pictures(book, page, "create")
+    book.take_journey_pictures("create")
     with page.expect_response(lambda answer: "rent/keys" in answer.url) as answer:
         form.get_by_role("button", name="Create", exact=True).press("Enter")
     stored = answer.value.json()
     assert Path(stored["path"]).read_text().strip() not in json.dumps(stored)
     row = panel.get_by_role("list", name="Keys").get_by_role("listitem").filter(has_text="journey")
     expect(row).to_have_count(1)
-    pictures(book, page, "created")
+    book.take_journey_pictures("created")
     row.get_by_role("button", name="Revoke the key journey").press("Enter")
     panel.get_by_role("alertdialog").get_by_role("button", name="Revoke").press("Enter")
     expect(row).to_have_count(0)
@@ -125,11 +104,79 @@ def test_a_low_balance_is_a_warning_whose_button_limits_the_cost(open_notebook, 
     expect(warning.locator("svg")).to_be_visible()
     button = page.get_by_role("button", name="Limit to 0.01")
     accessible(book.output(1))
-    pictures(book, page, "credits")
+    book.take_journey_pictures("credits")
     button.click()
     source = "() => window.jupyterapp.shell.currentWidget.content.widgets[1].model.sharedModel.source"
     assert page.evaluate(source).startswith("%%lk_run --gpu A100 --timeout 60 --max-cost 0.01\n")
     expect(button).to_have_count(0)
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(900)
+def test_without_credits_nothing_is_charged_and_the_reason_appears_once(open_notebook, page, make_cloud, accessible):
+    empty = make_cloud("--credits", "0")
+    sign_in = f"%env LK_BASE_URL={empty.base_url}\n%env LK_API_KEY={empty.api_key}\n{LOAD}"
+    book = open_notebook(sign_in, "%%lk_run --gpu A100\nprint('never')", "%lk_balance")
+    for cell in range(3):
+        book.run(cell)
+    book.ended()
+    output = book.output(1)
+    book.take_journey_pictures("no-credits")
+    expect(output).to_contain_text("Nothing was charged. Buy credits:")
+    assert len(re.findall("(?i)insufficient credits", output.inner_text())) == 1
+    book.says_once(1, "Refused")
+    accessible(output)
+
+
+OWN_DATA = """import numpy as np
+from sklearn.linear_model import SGDClassifier
+
+x = np.random.default_rng(0).normal(size=(300, 4))
+y = x[:, 0] + x[:, 1] > 0
+model = SGDClassifier(random_state=0)"""
+OWN_TRAINING = """%%lk_run --gpu A100 --name own
+for epoch in range(1, 13):
+    model.partial_fit(x[:200], y[:200], classes=[False, True])
+    print(f"epoch {epoch}/12 val_acc: {model.score(x[200:], y[200:]):.3f}", flush=True)
+best = model.score(x[200:], y[200:])"""
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(900)
+def test_an_own_experiment_is_seen_as_curves_saved_as_a_page_and_continued_with_its_model(
+    open_notebook, page, cloud, accessible
+):
+    book = open_notebook(LOAD, OWN_DATA, OWN_TRAINING, "model.predict(x[:3]).tolist(), best > 0.5")
+    panel = open_panel(page)
+    for cell in range(3):
+        book.run(cell)
+    page.get_by_role("button", name="Always in this notebook").wait_for()
+    book.take_journey_pictures("own-question")
+    page.get_by_role("button", name="Always in this notebook").click()
+    book.run(3)
+    book.ended()
+    expect(book.header(2).locator(".lk-run-header-curves path")).to_be_visible()
+    expect(book.output(3)).to_contain_text("True)")
+    book.says_once(2, "Completed")
+    run = panel.get_by_role("list", name="Runs").get_by_role("listitem").filter(has_text="own").first
+    expect(run.locator(".lk-run-score")).to_have_text(re.compile(r"^0\.\d+$"))
+    accessible(book.output(2))
+    accessible(panel)
+    book.take_journey_pictures("own")
+    run.get_by_role("button").first.click()
+    document = page.locator(".lk-document:visible")
+    document.get_by_role("tab", name="Curves").click()
+    expect(document.locator("canvas")).to_be_visible()
+    says_once(page, "Completed")
+    accessible(document)
+    book.take_journey_pictures("own-curves")
+    with page.expect_download() as download:
+        document.get_by_role("button", name="Save as HTML").click()
+    saved = Path(download.value.path()).read_text("utf-8")
+    assert download.value.suggested_filename.endswith(".html")
+    assert "val_acc" in saved
+    assert "partial_fit" in saved
+    assert cloud.api_key not in saved
 
 
 @pytest.mark.timeout(900)
@@ -152,7 +199,7 @@ def test_an_abort_and_a_timeout_show_each_state_once_and_offer_no_notification_a
     assert [len(re.findall(words, text)) for words in ("(?i)aborted", "A100", r"\d credits(?!/h)")] == [1, 1, 1]
     expect(panel.get_by_role("listitem").filter(has_text="aborted, A100").first).to_be_visible()
     says_once(page, "Aborted", cell=1)
-    pictures(book, page, "abort")
+    book.take_journey_pictures("abort")
     output = book.run(2)
     book.ended()
     expect(book.header(2)).to_contain_text("Timeout")
@@ -161,7 +208,7 @@ def test_an_abort_and_a_timeout_show_each_state_once_and_offer_no_notification_a
     text = output.inner_text()
     assert [len(re.findall(words, text)) for words in ("(?i)(?<!-)time[d ]*out|out of time", "A100")] == [1, 1], text
     expect(page.get_by_role("button", name=re.compile("Notify me"))).to_have_count(0)
-    pictures(book, page, "timeout")
+    book.take_journey_pictures("timeout")
 
 
 @pytest.mark.nightly
@@ -177,10 +224,10 @@ def test_a_session_shows_each_state_once(open_notebook, page):
     book.interrupt()
     book.ended()
     book.says_once(1, "Aborted", "session s")
-    pictures(book, page, "session")
+    book.take_journey_pictures("session")
     book.run(2)
     book.ended()
     book.says_once(2, "Completed", "session s")
-    pictures(book, page, "session-again")
+    book.take_journey_pictures("session-again")
     book.run(3)
     book.ended()

@@ -17,9 +17,22 @@ for epoch in range(1, 31):
     time.sleep(0.01)"""
 
 
+#: The buttons of the leaderboard that its box cuts, and the pixels by which the table is wider than the box.
+CUT = """() => {
+    const box = document.querySelector('.lk-board .lk-scroll');
+    const { left, right } = box.getBoundingClientRect();
+    const isCut = one => one.left < left - 1 || one.right > right + 1;
+    const cut = [...box.querySelectorAll('button')].filter(one => isCut(one.getBoundingClientRect()));
+    const wide = box.scrollWidth - box.clientWidth;
+    return [...cut.map(one => one.outerHTML), ...(wide > 0 ? [wide] : [])];
+}"""
+
+
 @pytest.mark.nightly
 @pytest.mark.timeout(900)
-def test_a_sweep_ranks_its_runs_while_they_run_and_the_best_is_used_by_a_click(open_notebook, accessible, tmp_path):
+def test_a_sweep_ranks_its_runs_while_they_run_and_the_best_is_used_by_a_click(
+    open_notebook, page, accessible, tmp_path
+):
     go = tmp_path / "go"
     book = open_notebook("%load_ext lk_jupyter", SWEEP.replace("{go!r}", repr(str(go))), "best, type(best)")
     book.command("application:toggle-left-area")
@@ -30,13 +43,13 @@ def test_a_sweep_ranks_its_runs_while_they_run_and_the_best_is_used_by_a_click(o
     expect(rows.first).to_contain_text("Running")
     expect(book.output(1).locator(".lk-board .lk-panels canvas").first).to_be_visible()
     expect(book.output(1).locator(".lk-board-value path").nth(8)).to_be_attached()
-    book.pictures("leaderboard-live")
+    book.take_journey_pictures("sweep-live")
     accessible(book.output(1))
     go.touch()
     book.ended()
     expect(rows.filter(has_text="Completed")).to_have_count(9)
     expect(rows.first).to_contain_text("best")
-    book.pictures("leaderboard")
+    book.take_journey_pictures("sweep")
     heading = book.output(1).get_by_role("button", name="Cost")
     heading.focus()
     heading.press("Enter")
@@ -44,9 +57,9 @@ def test_a_sweep_ranks_its_runs_while_they_run_and_the_best_is_used_by_a_click(o
     book.page.set_viewport_size({"width": 1000, "height": 900})
     heights = {round(row.bounding_box()["height"]) for row in rows.all()}
     assert max(heights) < 40, heights  # no row wraps
-    book.pictures("leaderboard-narrow")
+    assert page.evaluate(CUT) == []
     book.page.set_viewport_size({"width": 1280, "height": 900})
     rows.filter(has_text="best").get_by_role("button", name="Use this run").click()
     expect(book.output(2)).to_contain_text(re.compile("Completed|Set"))
     book.ended()
-    book.pictures("leaderboard-used")
+    book.take_journey_pictures("sweep-used")

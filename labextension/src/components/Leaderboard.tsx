@@ -10,7 +10,7 @@ import { Curves } from './Curves';
 import { Icon, IconButton, IconName } from './Icon';
 import { Mark } from './MetricsPlot';
 import { QuestionContent, Question } from './Question';
-import { SortHeading } from './SortHeading';
+import { cellClass, SortHeading } from './SortHeading';
 
 /** What a user can do with runs; a missing callback removes the button. */
 export interface LeaderboardActions {
@@ -46,6 +46,7 @@ interface Column {
   id: string;
   name: string;
   isFigure?: boolean;
+  isExtra?: boolean;
   title?: string;
 }
 
@@ -61,7 +62,7 @@ export function Leaderboard({ board, headers, actions }: LeaderboardProps) {
   });
   const sorted = sortRows(rows, order);
   const runs = useMemo(
-    () => members.map(member => ({ run: memberName(member), ink: member.number - 1, curves: member.curves })),
+    () => members.map(member => ({ run: memberName(member, board), ink: member.number - 1, curves: member.curves })),
     [members]
   );
   const columns = buildColumns(board, headers);
@@ -74,7 +75,7 @@ export function Leaderboard({ board, headers, actions }: LeaderboardProps) {
       text: trans.__(
         'Stop %1 runs and keep run %2? Their cost so far is billed.',
         String(rest.length),
-        memberName(best!.member)
+        memberName(best!.member, board)
       ),
       yes: trans.__('Stop %1 runs', String(rest.length)),
       onYes: () => actions.onStop!(rest.map(({ header }) => header.id!))
@@ -107,6 +108,7 @@ export function Leaderboard({ board, headers, actions }: LeaderboardProps) {
               <Row
                 key={member.number}
                 member={member}
+                name={memberName(member, board)}
                 columns={columns.map(({ id }) => id).join('\n')}
                 scoreName={score?.name ?? ''}
                 actions={actions}
@@ -120,28 +122,26 @@ export function Leaderboard({ board, headers, actions }: LeaderboardProps) {
   );
 }
 
-const memberName = ({ number, values, saved }: Member): string => {
-  const swept = Object.entries(values).map(([name, value]) => `${name}=${value}`);
-  return [String(number), ...(swept.length ? swept : [machineName(saved.machine ?? '')])].join(' ');
-};
-
-/** Return the printed numbers that are columns, besides the score. */
-function columnNames({ names, score }: Board): string[] {
-  return names.filter(name => name !== score?.name).slice(0, MOST_COLUMNS - (score ? 1 : 0));
+/** Return the name of a run: its number, its machine if the machines differ, and its swept values. */
+function memberName({ number, values, saved }: Member, { members, swept }: Board): string {
+  const isMixed = !swept.length || new Set(members.map(member => member.saved.machine)).size > 1;
+  const machine = isMixed ? [machineName(saved.machine ?? '')] : [];
+  return [String(number), ...machine, ...Object.entries(values).map(([name, value]) => `${name}=${value}`)].join(' ');
 }
 
-/** Return the columns: the number, what differs between the members, the printed numbers, time and cost. */
+/** Return the printed numbers that are columns, besides the score and the swept values, which have columns already. */
+function columnNames({ names, score, swept }: Board): string[] {
+  const isNew = (name: string) => name !== score?.name && !swept.includes(name);
+  return names.filter(isNew).slice(0, MOST_COLUMNS - (score ? 1 : 0));
+}
+
+/** Return the columns: number, score, what differs between the members, state, printed numbers, time and cost. */
 function buildColumns(board: Board, headers: Header[]): Column[] {
   const { swept, score, members } = board;
   const differs = (values: string[]) => new Set(values).size > 1;
   const direction = score?.highest ? trans.__('The highest is best') : trans.__('The lowest is best');
   return [
     { id: 'number', name: trans.__('Run') },
-    ...(differs(headers.map(({ machine }) => machine)) ? [{ id: 'machine', name: trans.__('Machine') }] : []),
-    ...swept
-      .filter(name => differs(members.map(({ values }) => values[name])))
-      .map(name => ({ id: `swept:${name}`, name, isFigure: true })),
-    { id: 'state', name: trans.__('State') },
     ...(score
       ? [
           {
@@ -152,7 +152,12 @@ function buildColumns(board: Board, headers: Header[]): Column[] {
           }
         ]
       : []),
-    ...columnNames(board).map(name => ({ id: `curve:${name}`, name, isFigure: true })),
+    ...(differs(headers.map(({ machine }) => machine)) ? [{ id: 'machine', name: trans.__('Machine') }] : []),
+    ...swept
+      .filter(name => differs(members.map(({ values }) => values[name])))
+      .map(name => ({ id: `swept:${name}`, name, isFigure: true })),
+    { id: 'state', name: trans.__('State') },
+    ...columnNames(board).map(name => ({ id: `curve:${name}`, name, isFigure: true, isExtra: true })),
     { id: 'time', name: trans.__('Duration'), isFigure: true },
     { id: 'cost', name: trans.__('Cost'), isFigure: true, title: trans.__('In credits') }
   ];
@@ -176,17 +181,17 @@ function headerFacts({ id, tone, label, ended, machine, limit, bill, waited, not
 
 type RowProps = ReturnType<typeof headerFacts> & {
   member: Member;
+  name: string;
   /** Ids of the columns, one on each line. */
   columns: string;
   scoreName: string;
   actions: LeaderboardActions;
 };
 
-const Row = memo(function Row({ member, columns, scoreName, actions, ...facts }: RowProps) {
+const Row = memo(function Row({ member, name, columns, scoreName, actions, ...facts }: RowProps) {
   const { number, values, curves, marks } = member;
   const { id, tone, label, ended, machine, limit, time, cost, reason } = facts;
   const { onUse, onStop, onRerunLonger, onOpen } = actions;
-  const name = memberName(member);
   const cells: Record<string, React.ReactNode> = {
     number: (
       <>
@@ -223,7 +228,10 @@ const Row = memo(function Row({ member, columns, scoreName, actions, ...facts }:
             {cell(column)}
           </th>
         ) : (
-          <td key={column} className={TEXT_COLUMNS.has(column) ? undefined : 'lk-figure'}>
+          <td
+            key={column}
+            className={cellClass({ isFigure: !TEXT_COLUMNS.has(column), isExtra: column.startsWith('curve:') })}
+          >
             {cell(column)}
           </td>
         )
@@ -233,10 +241,12 @@ const Row = memo(function Row({ member, columns, scoreName, actions, ...facts }:
           {onUse && id && tone === 'done' && (
             <button
               type="button"
+              aria-label={trans.__('Use this run: %1', name)}
               title={trans.__('Set the values of run %1 in this notebook', name)}
               onClick={() => onUse(id)}
             >
-              {trans.__('Use this run')}
+              <span className="lk-board-wide">{trans.__('Use this run')}</span>
+              <span className="lk-board-short">{trans.__('Use')}</span>
             </button>
           )}
           {onStop && id && !ended && (

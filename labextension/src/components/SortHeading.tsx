@@ -6,19 +6,25 @@ export interface SortHeadingProps {
   column: string;
   name: string;
   isFigure?: boolean;
+  /** Whether the column is hidden where the table has little room. */
+  isExtra?: boolean;
   title?: string;
   /** The column that the rows are sorted by, and their direction. */
   sorting: { column: string; down: boolean };
   onSort: () => void;
 }
 
+/** Return the classes of the cells of a column. */
+export const cellClass = ({ isFigure, isExtra }: Pick<SortHeadingProps, 'isFigure' | 'isExtra'>) =>
+  [isFigure && 'lk-figure', isExtra && 'lk-extra'].filter(Boolean).join(' ') || undefined;
+
 /** The heading of a column, whose button sorts the rows. */
-export function SortHeading({ column, name, isFigure, title, sorting, onSort }: SortHeadingProps) {
+export function SortHeading({ column, name, isFigure, isExtra, title, sorting, onSort }: SortHeadingProps) {
   const isSorted = sorting.column === column;
   return (
     <th
       scope="col"
-      className={isFigure ? 'lk-figure' : undefined}
+      className={cellClass({ isFigure, isExtra })}
       aria-sort={!isSorted ? 'none' : sorting.down ? 'descending' : 'ascending'}
     >
       <button type="button" className="lk-plain" title={title} onClick={onSort}>

@@ -8,6 +8,7 @@ import { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 import type { IDisposable } from '@lumino/disposable';
 import React, { useEffect, useMemo, useReducer, useRef } from 'react';
 
+import '../../style/panel.css';
 import { Cloud } from '../cloud';
 import type { RunRow } from '../cloudTypes';
 import { COMMANDS, asUiCall } from '../commands';
