@@ -477,7 +477,8 @@ TABLE: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any], Callable
     "pandas": (_read_options, _set_options, _pandas_defaults),
     "matplotlib": (_read_params, _set_params, lambda module: {**module.rcParamsDefault, _BACKEND: _INLINE}),
     "matplotlib.pyplot": (
-        lambda module: {"interactive": module.isinteractive()},
+        # Before the first figure, IPython hasn't turned the interactive mode on yet.
+        lambda module: {"interactive": module.isinteractive() or "matplotlib_inline.backend_inline" not in sys.modules},
         lambda module, values: module.ion() if values["interactive"] else module.ioff(),
         lambda _: {"interactive": True},
     ),

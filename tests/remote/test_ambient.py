@@ -285,3 +285,12 @@ def test_folders_that_packages_add_to_the_path_are_not_those_of_the_code(tmp_pat
         assert list(ambient.added_paths()) == ["mine"]
     finally:
         ambient._package_folders.cache_clear()
+
+
+def test_pyplot_without_a_figure_yet_turns_no_figures_off():
+    code = "import matplotlib.pyplot as plt\nfrom lk_jupyter.remote import ambient\n"
+    code += "print(plt.isinteractive(), 'matplotlib.pyplot' in ambient.read_states())\n"
+    code += "import matplotlib_inline.backend_inline\nplt.ioff()\nprint('matplotlib.pyplot' in ambient.read_states())"
+    env = {**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    output = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True).stdout
+    assert output == "False False\nTrue\n"
