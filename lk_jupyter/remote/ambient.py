@@ -409,6 +409,10 @@ def _set_next_hook(module: Any, values: dict[str, Any]) -> None:
     module.RemovableHandle.next_id = max(module.RemovableHandle.next_id, values["next"])
 
 
+def _is_inline_pending() -> bool:  # IPython turns the interactive mode on at the first figure
+    return "inline" in os.environ.get("MPLBACKEND", "") and not _SET_BEFORE & sys.modules.keys()
+
+
 def _set_jax(jax: Any, values: dict[str, Any]) -> None:
     for name, value in _changed_items(values, jax.config.values).items():
         jax.config.update(name, value)
@@ -477,9 +481,8 @@ TABLE: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any], Callable
     "pandas": (_read_options, _set_options, _pandas_defaults),
     "matplotlib": (_read_params, _set_params, lambda module: {**module.rcParamsDefault, _BACKEND: _INLINE}),
     "matplotlib.pyplot": (
-        # Before the first figure, IPython hasn't turned the interactive mode on yet.
-        lambda module: {"interactive": module.isinteractive() or "matplotlib_inline.backend_inline" not in sys.modules},
-        lambda module, values: module.ion() if values["interactive"] else module.ioff(),
+        lambda module: {"interactive": module.isinteractive() or _is_inline_pending()},
+        lambda module, values: (module.ion if values["interactive"] else module.ioff)(),
         lambda _: {"interactive": True},
     ),
     "matplotlib.colors": (_read_colors, _set_colors, lambda module: dict(module.BASE_COLORS)),
@@ -517,9 +520,7 @@ TABLE: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any], Callable
     "os.path": (_read_folder, _set_folder, None),
 }
 
-
-#: Modules whose state the code may set before the import.
-_SET_BEFORE = {"matplotlib_inline.backend_inline"}
+_SET_BEFORE = {"matplotlib_inline.backend_inline"}  # modules whose state the code may set before the import
 
 
 def read_states() -> dict[str, str]:
