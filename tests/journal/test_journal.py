@@ -309,17 +309,17 @@ def test_pruned_runs_count_in_the_budget_of_their_notebook(home):
     kept, server = journal(), types.SimpleNamespace(base_url="http://here")
     facts = {"price_per_hour": Decimal(36), "request": request_of(1)}
     kept.add(entry(1, state="completed", cost=Decimal("0.5"), **facts))
-    kept.add(entry(2, state="failed", **facts))  # without a bill: 60 s for 36 credits per hour
+    kept.add(entry(2, state="failed", **facts))  # without a bill: 61 s for 36 credits per hour
     kept.add(entry(3, state=REFUSED, **facts))
     kept.add(entry(4, state="completed", cost=Decimal(7), notebook="other.ipynb", **facts))
     day, notebook = BUDGETS
     before = read_usage(server, notebook)
-    assert before.spent + before.open == Decimal("1.1")
+    assert before.spent + before.open == Decimal("1.11")
     assert prune(kept, charge_book(), before=5) == 4
-    assert read_usage(server, notebook).spent == Decimal("1.1")
+    assert read_usage(server, notebook).spent == Decimal("1.11")
     assert read_usage(server, day).spent == 0
     assert {charge.notebook: charge.cost for charge in charge_book().charges("http://here")} == {
-        None: Decimal("1.1"),
+        None: Decimal("1.11"),
         "other.ipynb": Decimal(7),
     }
 
