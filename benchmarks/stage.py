@@ -61,7 +61,7 @@ def _fill(storage: Storage, source: Path) -> None:
 def _compare(storage: Storage, credentials: StorageCredentials, target: Path) -> Iterator[Figure]:
     tools: dict[str, Callable[[], object]] = {
         "lk_jupyter": lambda: storage.stage(PREFIX, target),
-        "lk_jupyter without checksums": lambda: storage.stage(PREFIX, target, checksum=False),
+        "lk_jupyter with checksums": lambda: storage.stage(PREFIX, target, checksum=True),
         "s5cmd": lambda: _s5cmd(credentials, target),
         "rclone": lambda: _rclone(credentials, target),
         "boto3": lambda: _boto3(storage, credentials, target),
@@ -81,7 +81,7 @@ def _compare(storage: Storage, credentials: StorageCredentials, target: Path) ->
             print(f"round {round_number + 1}: {name} {seconds:.2f} s, {size / seconds / 1e6:.0f} MB/s", flush=True)
     other = min(best[name] for name in ("s5cmd", "rclone", "boto3"))
     beside = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in best.items())
-    for name in ("lk_jupyter", "lk_jupyter without checksums"):
+    for name in ("lk_jupyter", "lk_jupyter with checksums"):
         yield Figure(
             f"Stage {size / 1e9:g} GB: {name}, beside the best other", best[name] / other, 1.25, "times", beside
         )

@@ -167,22 +167,22 @@ def lk_sync(options: SyncOptions, shell: InteractiveShell) -> None:
 def lk_stage(options: StageOptions, shell: InteractiveShell) -> None:
     """Copy a folder or a file of the bucket to the disk of this machine, to read it many times.
 
-    Parts are downloaded in parallel, and compared with the checksums of the bucket. After an interrupt, a crash or a
-    full disk, run the line again: complete files and parts are kept.
+    Parts are downloaded in parallel. After an interrupt, a crash or a full disk, run the line again: complete files
+    and undamaged parts are kept. Small files are always compared with their checksums in the bucket.
 
     Examples::
 
         %lk_stage lk://data/imagenet /data/imagenet
-        %lk_stage lk://data/train.tar /data --overwrite
+        %lk_stage lk://data/train.tar /data --checksum
     """
     key, target = _key(options.source), Path(options.target).expanduser()
     with TransferView(
         shell, f"{SCHEME}{key} → {target}", "Complete files and parts are kept. To resume, run the line again."
     ) as view:
         done = current().storage.stage(
-            key, target, overwrite=options.overwrite, checksum=not options.no_checksum, progress=view.show
+            key, target, overwrite=options.overwrite, checksum=options.checksum, progress=view.show
         )
-        checked = f"{done.checked:,} of {done.files:,} checksums match" if done.files else ""
+        checked = f"{done.checked:,} of {done.files:,} checksums match" if options.checksum and done.files else ""
         view.end("staged", [str(target), str(done), checked], done.left_out)
 
 

@@ -39,7 +39,7 @@ class StageOptions(Options):
     source: str = word("Folder or file of the bucket, such as lk://data/imagenet.", completer="keys")
     target: str = word("Folder on this machine.", completer="paths")
     overwrite: bool = switch("Replace files that have different content.")
-    no_checksum: bool = switch("Don't compare checksums.")
+    checksum: bool = switch("Compare large files with their checksums in the bucket too.")
 
 
 class SyncOptions(Options):

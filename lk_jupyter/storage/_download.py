@@ -9,6 +9,7 @@ import shutil
 import struct
 import tempfile
 import threading
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -26,12 +27,12 @@ from lk_jupyter.text.units import size_label
 
 Read = Callable[[ObjectInfo, int, int], memoryview]
 
-#: Number of a downloaded part, and the MD5 hash of the part.
+#: Number of a downloaded part, and the digest of the part: its MD5 hash, or its CRC-32 after a prefix.
 _MARK = struct.Struct("<I16s")
 _PREFIX = ".lk-"
 
-#: The hash of a part whose content wasn't hashed.
-_NOT_HASHED = bytes(16)
+#: The digest of a part without a digest, and the prefix of a CRC-32, which is eight times faster than MD5.
+_NO_DIGEST, _CRC = bytes(16), b"crc-32 part "
 
 #: Errors of a disk that has no room: all other files would fail too.
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -65,7 +66,7 @@ class Unfinished:
         self.path, self.marks = Path(name), Path(name).with_suffix(".done")
 
     def read_marks(self) -> dict[int, bytes]:
-        """Return number → hash of the parts that an earlier attempt downloaded, and make room for all parts."""
+        """Return number → digest of the parts that an earlier attempt downloaded, and make room for all parts."""
         digests = dict[int, bytes]()
         if os.fstat(self._descriptor).st_size == self._size:
             with suppress(FileNotFoundError):
@@ -79,7 +80,7 @@ class Unfinished:
             self.marks.unlink(missing_ok=True)
         return digests
 
-    def record_part(self, number: int, digest: bytes = _NOT_HASHED) -> None:
+    def record_part(self, number: int, digest: bytes = _NO_DIGEST) -> None:
         """Record that a part was downloaded."""
         with self.marks.open("ab", buffering=0) as file:
             file.write(_MARK.pack(number, digest))
@@ -168,13 +169,13 @@ class FetchedFile:
         unfinished, start, end = self._unfinished, number * PART, min(number * PART + PART, self.info.size)
         if unfinished is None:
             return
-        digest = self._check_stored_part(unfinished.path, number, start, end)
+        digest = self._check_stored_part(unfinished.path, number, start, end, checksum=options.checksum)
         if digest is not None:
             meter.add_earlier(end - start)
         else:
             content = read(self.info, start, end) if end > start else memoryview(b"")
             is_hashed = options.checksum or (self.parts == 1 and is_digest(self.info.etag))
-            digest = _hash_part(content) if is_hashed else _NOT_HASHED
+            digest = _hash_part(content) if is_hashed else _crc_part(content)
             halt.check()
             write_at(unfinished.path, start, content)
             if self.parts > 1:
@@ -199,17 +200,20 @@ class FetchedFile:
         self.is_checked, self._unfinished = bool(matches), None
         self._digests = self._stored = {}
 
-    def _check_stored_part(self, path: Path, number: int, start: int, end: int) -> bytes | None:
-        """Return the hash of a stored part; None for a part that isn't stored or whose file is torn."""
+    def _check_stored_part(self, path: Path, number: int, start: int, end: int, *, checksum: bool) -> bytes | None:
+        """Return the digest of a stored part; None for a part that isn't stored or whose file is torn."""
         digest = self._stored.get(number)
-        if digest is None or digest == _NOT_HASHED or _hash_part(memoryview(read_range(path, start, end))) == digest:
+        if digest is None or digest == _NO_DIGEST:
             return digest
-        return None
+        content = memoryview(read_range(path, start, end))
+        if digest != (_crc_part(content) if digest.startswith(_CRC) else _hash_part(content)):
+            return None
+        return _hash_part(content) if checksum else digest
 
     def _matches_etag(self, path: Path, *, checksum: bool) -> bool | None:
         """Return whether the content matches the ETag; None if the content wasn't compared."""
         digests = [self._digests[number] for number in range(self.parts)]
-        if not self.info.size or digests == [_NOT_HASHED]:
+        if not self.info.size:
             return None
         if len(digests) == 1 and is_digest(self.info.etag):
             return digests[0].hex() == self.info.etag
@@ -356,6 +360,10 @@ def _remove_unfinished(folder: Path, pattern: str, current: Unfinished) -> None:
 
 def _hash_words(*words: str) -> str:
     return hashlib.sha256("\0".join(words).encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def _crc_part(content: memoryview) -> bytes:
+    return _CRC + zlib.crc32(content).to_bytes(4, "big")
 
 
 def _hash_part(content: memoryview) -> bytes:

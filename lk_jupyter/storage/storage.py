@@ -94,7 +94,7 @@ class Storage:
         └── train.csv  8 B
         >>> storage.sync("lk://docs/", "here").files
         2
-        >>> storage.stage("lk://docs/", "staged").checked
+        >>> storage.stage("lk://docs/", "staged").files
         2
         >>> storage.copy("docs/train.csv", "docs/old/"), storage.move("docs/notes.txt", "docs/old/notes.txt")
         (1, 1)
@@ -247,7 +247,7 @@ class Storage:
         target: str | Path,
         *,
         overwrite: bool = False,
-        checksum: bool = True,
+        checksum: bool = False,
         progress: Watcher | None = None,
     ) -> TransferResult:
         """Copy a folder or a file of the bucket to a local folder, to read it many times.
@@ -259,7 +259,7 @@ class Storage:
             source: Key of a folder or a file; ``lk://`` may precede the key.
             target: Folder for the file, or for the files of the folder.
             overwrite: Whether local files with other content are replaced. Default: False.
-            checksum: Whether downloaded content is compared with the checksums of the bucket. Default: True.
+            checksum: Whether large files are compared with their checksums in the bucket too. Default: False.
             progress: Function that gets a Progress. Default: none.
 
         Returns:

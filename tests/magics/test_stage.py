@@ -18,13 +18,13 @@ def bucket(signed_in):
 
 def test_a_folder_is_staged_once_and_other_content_stays_without_overwrite(run_cell, bucket, tmp_path):
     bucket.put(b"1,2\n", "ms/data/a.csv")
-    shown = run_cell(f"%lk_stage lk://ms/data {tmp_path}")
+    shown = run_cell(f"%lk_stage lk://ms/data {tmp_path} --checksum")
     assert re.search(r"✓ staged · \S+ · 1 file, 4 B · in \d.* s · 1 of 1 checksums match", shown), shown
     assert "1 already there" in run_cell(f"%lk_stage ms/data {tmp_path}")
     (tmp_path / "a.csv").write_text("mine")
     assert "already exists with other content. Nothing was downloaded" in run_cell(f"%lk_stage ms/data {tmp_path}")
     assert (tmp_path / "a.csv").read_text() == "mine"
-    assert "✓ staged" in run_cell(f"%lk_stage ms/data {tmp_path} --overwrite --no-checksum")
+    assert "✓ staged" in run_cell(f"%lk_stage ms/data {tmp_path} --overwrite")
     assert (tmp_path / "a.csv").read_text() == "1,2\n"
     assert "No files in 'ms/none/'" in run_cell(f"%lk_stage ms/none {tmp_path}")
 

@@ -1,4 +1,4 @@
-"""Folders of the bucket are staged on the disk: in parallel, with checksums, and resumed after any end."""
+"""Folders of the bucket are staged on the disk: in parallel, and resumed after any end."""
 
 import os
 import subprocess
@@ -35,7 +35,7 @@ def staged(storage):
 
 
 def test_a_folder_is_staged_with_checksums_and_only_once(staged, network, watched, tmp_path):
-    done = watched.stage("lk://sg/data", tmp_path / "data")
+    done = watched.stage("lk://sg/data", tmp_path / "data", checksum=True)
     assert content(tmp_path / "data") == staged
     assert (done.files, done.checked, done.left_out) == (4, 3, ())  # an empty file has nothing to compare
     network.down = 0
@@ -45,7 +45,7 @@ def test_a_folder_is_staged_with_checksums_and_only_once(staged, network, watche
 
 
 def test_a_single_file_is_staged_into_a_folder(staged, storage, tmp_path):
-    assert storage.stage("lk://sg/data/large.bin", tmp_path / "data").checked == 1
+    assert storage.stage("lk://sg/data/large.bin", tmp_path / "data", checksum=True).checked == 1
     assert content(tmp_path / "data") == {"large.bin": CONTENT}
 
 
@@ -113,7 +113,8 @@ def test_staging_that_was_interrupted_resumes(staged, network, watched, interrup
     assert network.down < len(CONTENT)
 
 
-def test_a_torn_part_of_an_earlier_attempt_is_downloaded_again(staged, storage, interrupted, tmp_path):
+@pytest.mark.parametrize("checksum", [False, True])
+def test_a_torn_part_of_an_earlier_attempt_is_downloaded_again(staged, storage, interrupted, tmp_path, checksum):
     part = interrupted()
     with part.open("r+b") as file:
         for at in range(0, len(CONTENT), SMALL_PART):
@@ -121,8 +122,17 @@ def test_a_torn_part_of_an_earlier_attempt_is_downloaded_again(staged, storage, 
             file.write(b"torn")
     with part.with_suffix(".done").open("ab") as marks:
         marks.write(b"torn")
-    assert storage.stage("sg/data", tmp_path).checked == 1
+    assert storage.stage("sg/data", tmp_path, checksum=checksum).checked == checksum
     assert content(tmp_path) == staged
+
+
+def test_intact_parts_of_an_earlier_attempt_are_kept_if_checksums_are_compared(
+    staged, network, watched, interrupted, tmp_path
+):
+    interrupted()
+    network.down = 0
+    assert watched.stage("sg/data", tmp_path, checksum=True).checked == 1
+    assert network.down < len(CONTENT)
 
 
 def test_an_object_that_changes_during_staging_is_reported_and_staged_next_time(
