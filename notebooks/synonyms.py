@@ -54,6 +54,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "security-policy": ("security promises", "vulnerability", "threat model", "report a vulnerability"),
     "storage": ("upload files", "s3", "bucket", "download files", "dataset", "large data"),
     "how-to/share-a-bucket": ("share files", "team files"),
+    "how-to/large-data": ("large data", "dataset", "streaming", "webdataset", "stage data"),
     "cloud/01-containers": ("docker", "custom image", "container", "compose", "image"),
     "cloud/02-kernels": ("remote kernel", "jupyter server", "kernel on a gpu"),
     "cloud/03-chat": ("chat", "llm", "openai", "anthropic", "ask a model"),

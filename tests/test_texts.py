@@ -38,7 +38,7 @@ from lk_jupyter.runs.notebooks import warm_python
 from lk_jupyter.runs.observers import results
 from lk_jupyter.runs.package import checkpoint
 from lk_jupyter.runs.package.prepare import HANDLE_BYTES, prepare
-from lk_jupyter.runs.submit import upload
+from lk_jupyter.runs.submit import stage, upload
 from lk_jupyter.storage import _preview_child, _preview_process, _preview_readers
 from lk_jupyter.text import secrets
 
@@ -287,6 +287,7 @@ NUMBERED = [(path, re.sub(r"\s+", " ", text)) for path, text in TEXTS if re.sear
 
 #: Sentence with a limit → the limits by the code, in their order.
 LIMITS = (
+    (r"A run stages up to ([\d,]+) files", f"{stage.MOST_FILES:,}"),
     (r"ends at most (\d+) hours after the time limit of the run", f"{upload._WAIT.total_seconds() / 3600:.0f}"),
     (r"up to (\d+) MB (?:each|that a `--carry` cell names), (\d+) MB in total", EACH, ALL),
     (r"MB in total, ([\d,]+) (?:files|where only variables)", f"{MOST:,}"),
@@ -340,6 +341,9 @@ LIMITS = (
 
 #: Quantities that are no limit of ours: measured, made up for an example, or promised by a test that has the figure.
 OTHER_QUANTITIES = (
+    "Data of 100 GB",  # an example, as are the lines of its page
+    "tar files of about 1 GB",
+    "older than 7 days",
     "usually 4 min 06 s to 4 min 54 s, about 0.12 credits (7 runs)",  # an example
     "Packages restored from the bucket in 6.2 s",
     "PyTorch for CPUs needs about 1.5 GB, with CUDA about 6 GB",  # measured
