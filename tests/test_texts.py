@@ -342,6 +342,7 @@ LIMITS = (
 #: Quantities that are no limit of ours: measured, made up for an example, or promised by a test that has the figure.
 OTHER_QUANTITIES = (
     "Data of 100 GB",  # an example, as are the lines of its page
+    "data of 100 GB",
     "tar files of about 1 GB",
     "older than 7 days",
     "usually 4 min 06 s to 4 min 54 s, about 0.12 credits (7 runs)",  # an example
