@@ -8,6 +8,7 @@ from magics.people import answers
 
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.protocol.vm_run import vm_id_in
+from lk_jupyter.session import current
 
 pytest.importorskip("asyncssh")
 
@@ -54,3 +55,14 @@ def test_without_an_answer_no_vm_is_rented_and_the_options_are_named(run_cell, v
     output = run_cell("%%lk_run --gpu A100 --timeout 3h\nprint(1)")
     assert "Nothing was rented. Without a question, rent it with: --on vm --max-cost 4.90" in output
     assert vms.client.vms.list().items == [] or living(vms) == []
+
+
+@pytest.mark.nightly
+def test_a_vm_stages_a_folder_of_the_bucket_before_its_code(run_cell, vms, tmp_path):
+    current().storage.put(b"1,2\n", "vm-stage/a.csv")
+    cell = f"from pathlib import Path\nprint('read', Path({str(tmp_path / 'a.csv')!r}).read_text())"
+    options = f"--gpu A100 --on vm --max-cost 9 --timeout 3h --fresh --stage lk://vm-stage:{tmp_path}"
+    output = run_cell(f"%%lk_run {options}\n{cell}")
+    assert "Staged 1 file, 4 B" in output
+    assert "read 1,2" in output
+    assert living(vms) == []

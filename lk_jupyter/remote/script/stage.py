@@ -261,8 +261,9 @@ class Staging:
 
     def _summary(self) -> str:
         seconds = time.monotonic() - self._started
-        return "Staged {:,} files, {}, in {:.1f} s ({}/s). {:,} checksums match.".format(
-            len(self._files), size_text(self.size), seconds, size_text(self._done / seconds), self._checked
+        count = "1 file" if len(self._files) == 1 else "{:,} files".format(len(self._files))
+        return "Staged {}, {}, in {:.1f} s ({}/s). {:,} of {:,} checksums match.".format(
+            count, size_text(self.size), seconds, size_text(self._done / seconds), self._checked, len(self._files)
         )
 
 
