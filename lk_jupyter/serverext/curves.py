@@ -14,7 +14,7 @@ _MOST_POINTS, _PACE = 500, 2.0
 #: Seconds for reading numbers, in total and as a share of the time since, before the lines are sent on.
 _READ_SECONDS, _READ_SHARE = 0.05, 0.05
 
-#: Characters that are read at once, and characters that are read after skipped text.
+#: Characters that are read in one step, and characters that are read after skipped text.
 _READ_LENGTH, _END_LENGTH = 1 << 16, 1 << 18
 
 

@@ -388,10 +388,10 @@ def _assign_blobs(leaves: list[tuple[dict[str, Any], Write]]) -> list[Blob]:
                 leaf["sha256"] = blobs[-1].key
                 continue
             with ThreadPoolExecutor(1, thread_name_prefix="lk-hash") as thread:  # hashing releases Python's lock
-                whole = thread.submit(fingerprint, write)
+                digest = thread.submit(fingerprint, write)
                 parts = _cut_leaf(leaf["size"], write)
                 blobs += parts
-                leaf.update({"sha256": whole.result(), **({} if len(parts) == 1 else {"count": len(parts)})})
+                leaf.update({"sha256": digest.result(), **({} if len(parts) == 1 else {"count": len(parts)})})
     offset = 0
     for leaf, write in small:
         leaf.update(blob=len(blobs), at=offset, sha256=fingerprint(write))
