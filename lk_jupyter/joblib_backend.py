@@ -13,6 +13,7 @@ from typing import Any
 
 from joblib.parallel import AutoBatchingMixin, Parallel, ParallelBackendBase, register_parallel_backend
 
+from lk_jupyter._fork import in_child
 from lk_jupyter.config.settings import setting
 from lk_jupyter.executor import AUTO, Executor
 from lk_jupyter.runs.interrupts import is_interrupt
@@ -24,6 +25,7 @@ KEEP = "1m"
 
 #: Options and number of machines → the executor whose machines stay between calls of ``Parallel``.
 _executors: dict[tuple[str, int], Executor] = {}
+in_child(_executors.clear)  # a forked process has no threads that make the calls
 
 
 class LkBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]  # joblib has no types
