@@ -24,6 +24,7 @@ from playwright.sync_api import Page, expect
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 import lk_jupyter
+from lk_jupyter.errors import UsageError
 from ui import lab
 from ui.notebook import OpenNotebook, picture
 
@@ -111,7 +112,7 @@ def await_receipts(path):
     for attempt in Retrying(
         stop=stop_after_delay(PATIENCE),
         wait=wait_fixed(0.1),
-        retry=retry_if_exception_type((AssertionError, ValueError)),
+        retry=retry_if_exception_type((AssertionError, UsageError)),  # the server may be writing the file
     ):
         with attempt:
             assert len(lk_jupyter.receipts(path)) == 9
