@@ -21,13 +21,13 @@ from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._output.interrupt import interrupt
 from lk_jupyter.magics._output.live import LiveOutput, Note, StatusLine
-from lk_jupyter.magics._output.rich import Bar, Rows
 from lk_jupyter.options.inference import BatchOptions
 from lk_jupyter.runs.interrupts import true_interrupts
 from lk_jupyter.runs.package.secret_scan import permit_text
 from lk_jupyter.session import current
 from lk_jupyter.text.pandas import import_pandas
 from lk_jupyter.text.units import credits_label, duration_label
+from lk_jupyter.views.bars import Bar, Rows
 from lk_jupyter.views.table import show_as_grid
 
 _ALREADY_ANSWERED = "Already answered: nothing was sent or billed. --again asks again."

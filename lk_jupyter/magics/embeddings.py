@@ -14,13 +14,13 @@ from lk_jupyter.inference.rows import read_column
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._output.live import LiveOutput, StatusLine
-from lk_jupyter.magics._output.rich import Bar, Rows
 from lk_jupyter.options.inference import EmbedOptions
 from lk_jupyter.runs.interrupts import true_interrupts
 from lk_jupyter.runs.package.secret_scan import permit_text
 from lk_jupyter.session import current
 from lk_jupyter.text.pandas import import_numpy
 from lk_jupyter.text.units import credits_label, duration_label
+from lk_jupyter.views.bars import Bar, Rows
 
 
 @magic(EmbedOptions)

@@ -19,7 +19,6 @@ from lk_jupyter.magics._engine.ask import is_sure
 from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.live import LiveOutput, Note, StatusLine, Text
-from lk_jupyter.magics._output.rich import Bar, Rows
 from lk_jupyter.options.storage import GetOptions, LsOptions, PutOptions, RmOptions, StageOptions, SyncOptions
 from lk_jupyter.runs.interrupts import is_interrupt
 from lk_jupyter.session import current
@@ -29,6 +28,7 @@ from lk_jupyter.storage.progress import Progress
 from lk_jupyter.storage.remote import remote_path
 from lk_jupyter.storage.storage import SCHEME, Storage
 from lk_jupyter.text.units import size_label
+from lk_jupyter.views.bars import Bar, Rows
 
 _PATTERN = set("*?[")
 

@@ -34,6 +34,7 @@ from lk_jupyter.protocol.offloaded import STORED, fetch_content
 from lk_jupyter.serverext.curves import CurveReader
 from lk_jupyter.text.secrets import LineRedactor, redact_payload
 from lk_jupyter.text.terminal import TerminalText
+from lk_jupyter.views.bars import BarGroups, is_bar
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
@@ -141,11 +142,15 @@ class LinesHandler(OutputsHandler):
         self._squeeze = connection.assumptions["newlines"] == "extra"
         self._text = TerminalText(returns=True)
         self._redactor = LineRedactor()
-        self._bars: set[str] = set()
+        self._bars = BarGroups(settings.setting("rich_outputs"))
 
     def end(self) -> list[str | dict[str, Any]]:
-        """Return the buffered rest, the unfinished line included."""
-        return [*super().end(), self._end_line()]
+        """Return the buffered rest, the unfinished line included, and the bars as they ended."""
+        events = [*super().end(), self._end_line()]
+        if not self._bars.number:
+            return events
+        self._bars.end()
+        return [*events, self._bars_event("update")]
 
     def newest(self, events: list[str | dict[str, Any]]) -> list[str | dict[str, Any]]:
         """Return events without the events that a later clear, or a later update of the same output, replaces."""
@@ -169,16 +174,16 @@ class LinesHandler(OutputsHandler):
         return events
 
     def _text_events(self, text: str) -> list[str | dict[str, Any]]:
+        if text and not text.isspace():
+            self._bars.record_text()
         return [*(self._clear() if text else []), self._feed_text(text)]
 
     def _frame_events(self, frame: Frame) -> list[str | dict[str, Any]]:
         if frame.kind in {STDERR, ERROR} and not caught_error(frame):
+            self._bars.record_text()
             return [*self._clear(), self._end_line(), self._feed_text(words_of(frame))]
         if frame.kind == BAR:
-            bar = str(frame.payload.get("bar"))
-            is_new = bar not in self._bars
-            self._bars.add(bar)
-            return [self._end_line()] if is_new else []
+            return self._bar_events(frame.payload) if is_bar(frame.payload) else []
         if frame.kind == "within":
             self._is_captured = bool(frame.payload.get("model"))
         if frame.kind == "clear" and not self._is_captured:
@@ -187,6 +192,19 @@ class LinesHandler(OutputsHandler):
         if caught_error(frame):
             return [self._end_line(), *([] if self._skip else [{"shown": {"kind": "display"}}])]
         return self._output_events(frame)
+
+    def _bar_events(self, payload: dict[str, Any]) -> list[str | dict[str, Any]]:
+        """Return the event of a bar's output, which the page adds, or shows in place of its earlier state."""
+        if not self._bars.starts_group(payload):
+            self._bars.update(payload)
+            return [self._bars_event("update")]
+        before = [*self._clear(), self._end_line()]
+        self._bars.update(payload)
+        return [*before, self._bars_event("display")]
+
+    def _bars_event(self, kind: str) -> dict[str, Any]:
+        rows = self._bars.rows
+        return {"shown": {"kind": kind, "number": -rows.number, "data": rows.bundle(), "metadata": {}}}
 
     def _clear(self) -> list[str | dict[str, Any]]:
         """Return the event of a clear that waits for the next output."""

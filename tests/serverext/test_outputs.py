@@ -110,6 +110,28 @@ def test_outputs_continue_after_the_last_output_of_a_cell_in_order_with_their_ne
     assert "number 2" in shown(followed(run_id, "?after=3&after_output=3"))[0]["data"]["text/plain"]
 
 
+BARS = """
+from tqdm.auto import tqdm
+for number in tqdm(range(3), desc="first"):
+    pass
+print("between")
+second = tqdm(total=5, desc="second")
+second.update(2)
+second.close()
+"""
+
+
+def test_bars_continue_in_their_outputs_and_a_bar_that_does_not_complete_has_stopped(ended, followed):
+    events = followed(ended(BARS), "?after=1")
+    newest = {event["number"]: event["data"] for event in shown(events)}
+    assert sorted(newest) == [-2, -1]
+    assert "3/3" in newest[-1]["text/plain"]
+    assert "(stopped)" in newest[-2]["text/plain"]
+    assert "<progress" in newest[-2]["text/html"]
+    assert [event["kind"] for event in shown(events) if event["number"] == -2][0] == "display"
+    assert text(events) == ""
+
+
 def test_a_cell_gets_html_only_of_a_run_that_was_started_on_this_machine_and_server(
     jupyter, session, ended, followed, cloud
 ):

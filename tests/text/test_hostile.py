@@ -29,7 +29,6 @@ from lk_jupyter.magics._engine import ask
 from lk_jupyter.magics._engine.tables import frame, show_text
 from lk_jupyter.magics._output.live import Hints, Note, StatusLine
 from lk_jupyter.magics._output.notification import DesktopNotification
-from lk_jupyter.magics._output.rich import Bar, Rows, parse_bar
 from lk_jupyter.magics._output.unfinished_runs import GoingOn
 from lk_jupyter.magics.account import identity_table
 from lk_jupyter.magics.billing import _invoice_row
@@ -44,6 +43,7 @@ from lk_jupyter.storage.objects import ObjectInfo
 from lk_jupyter.text.secrets import COLOUR
 from lk_jupyter.text.terminal import one_line, plain
 from lk_jupyter.views import storage
+from lk_jupyter.views.bars import Bar, Rows, parse_bar
 from lk_jupyter.views.credits import balance
 from lk_jupyter.views.table import Table
 

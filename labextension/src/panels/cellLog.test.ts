@@ -121,6 +121,19 @@ test('figures continue after the last figure of the cell, each once, and updates
   expect([texts, log.lacksFigures]).toEqual([expected, false]);
 });
 
+test('bars continue in their outputs, and bars that start later have an output below', async () => {
+  const outputs = fakeOutputs(header, stream('1\n'), figure(-1, '10 %'), figure(1, 'first'));
+  await follow(outputs, ({ onDisplay }) => {
+    onDisplay(display(-1, '0 %'));
+    onDisplay(display(-1, '100 %', 'update'));
+    onDisplay(display(-2, '0 %'));
+    onDisplay(display(-2, '50 %', 'update'));
+  });
+  expect(connections[0].after).toMatchObject({ lines: 1, output: 1 });
+  const texts = outputs.list.slice(1).map(output => output.text ?? Object.values(output.data!)[0]);
+  expect(texts).toEqual(['1\n', '100 %', 'first', '50 %']);
+});
+
 test('an output without content is reported, and a clear removes log and figures', async () => {
   const outputs = fakeOutputs(header, stream('1\n2\n'), figure(1, 'first'));
   const log = await follow(outputs, ({ onOutput, onDisplay }) => {
@@ -140,13 +153,14 @@ test('of a run in the background, the newest lines and eight outputs replace tho
     { ...header, data: saved },
     figure(0, 'notify'),
     marked('0\n1', 'log'),
-    figure(0, 'bars'),
+    figure(-1, 'bars'),
     marked('old', 'outputs')
   );
   connections.splice(0, connections.length, {
     after: null,
     send: ({ onOutput, onDisplay }) => {
       onOutput('1\n2\n3\n');
+      onDisplay(display(-2, 'newest bars', 'update'));
       Array.from({ length: 10 }, (_, at) => onDisplay(display(at + 1, `figure ${at + 1}`)));
     }
   });
@@ -154,7 +168,7 @@ test('of a run in the background, the newest lines and eight outputs replace tho
   await vi.waitFor(() => expect(log.isReading).toBe(false));
   const texts = outputs.list.slice(1).map(({ data }) => (data as Record<string, string>)['text/plain']);
   const figures = Array.from({ length: 8 }, (_, at) => `figure ${at + 3}`);
-  expect(texts).toEqual(['notify', '2\n3', 'bars', '', ...figures]);
+  expect(texts).toEqual(['notify', '2\n3', 'newest bars', '', ...figures]);
 });
 
 test('a log without its header stops', async () => {

@@ -29,6 +29,7 @@ const MOST_BACKGROUND_OUTPUTS = 8;
 /** Key in the metadata of an output of a run in the background: the newest lines, or the newest outputs. */
 const BACKGROUND_KEY = 'lk_jupyter_background';
 
+/** Return the number of an output: negative for progress bars, 0 for an output that the page doesn't continue. */
 const readNumber = ({ metadata }: { metadata: ReadonlyPartialJSONObject }) => Number(metadata[NUMBER_KEY]) || 0;
 
 const isFull = (line: string) => /[^ \t\r]/.test(line);
@@ -162,11 +163,12 @@ export class CellLog {
     if (kind === 'clear') {
       [this.hiddenCount, this.tail, this.lacksFigures] = [0, [], false];
       const below = outputsBelow(this.outputs, header);
-      const remains = (at: number) => at <= header || (this.saved.logTail && !readNumber(below[at - header - 1]));
+      const remains = (at: number) => at <= header || (this.saved.logTail && readNumber(below[at - header - 1]) <= 0);
       this.outputs.fromJSON(this.outputs.toJSON().filter((_, at) => remains(at)));
     } else if (number && data) {
-      const output = { data: data as PartialJSONObject, metadata: { ...metadata, [NUMBER_KEY]: number } };
-      this.show(header, number, { output_type: 'display_data', ...output }, kind === 'display');
+      const place = this.saved.logTail ? Math.max(number, -1) : number; // in the background, one output has all bars
+      const output = { data: data as PartialJSONObject, metadata: { ...metadata, [NUMBER_KEY]: place } };
+      this.show(header, place, { output_type: 'display_data', ...output }, kind === 'display');
     } else {
       this.lacksFigures = true;
     }
@@ -178,7 +180,9 @@ export class CellLog {
     if (place >= 0) {
       this.outputs.set(header + 1 + place, output);
     } else if (isNew) {
-      this.emptyGallery(header);
+      if (number > 0) {
+        this.emptyGallery(header);
+      }
       this.outputs.add(output);
     }
   }
@@ -190,7 +194,7 @@ export class CellLog {
     }
     this.setMarked(header, 'outputs', '');
     const below = outputsBelow(this.outputs, header);
-    const numbers = below.map(readNumber).filter(Boolean);
+    const numbers = below.map(readNumber).filter(number => number > 0);
     if (numbers.length >= MOST_BACKGROUND_OUTPUTS) {
       const oldest = header + 1 + below.findIndex(output => readNumber(output) === numbers[0]);
       this.outputs.fromJSON(this.outputs.toJSON().filter((_, at) => at !== oldest));

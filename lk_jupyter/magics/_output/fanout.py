@@ -15,7 +15,6 @@ from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.gallery import RecentOutputs
 from lk_jupyter.magics._output.leaderboard import Ranking, leaderboard_picture, sparkline
 from lk_jupyter.magics._output.live import FONT, RUN_MIME
-from lk_jupyter.magics._output.rich import Bar, Rows, is_bar, parse_bar
 from lk_jupyter.magics._output.run_status import COST_UNKNOWN
 from lk_jupyter.protocol.frames import SHOWN
 from lk_jupyter.runs.clock import Bill
@@ -28,6 +27,7 @@ from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.text.secrets import COLOUR, redact, redact_values
 from lk_jupyter.text.terminal import plain, shorten_text, terminal_columns
 from lk_jupyter.text.units import clock_label, credits_label, duration_label
+from lk_jupyter.views.bars import Bar, Rows, is_bar, parse_bar
 from lk_jupyter.views.run import METADATA_KEY, facts_so_far, receipt_facts
 
 #: Characters of a run's newest line on the board, and of a run's notice in the table.
@@ -93,7 +93,7 @@ class Board:
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         head = f'<div role="status" style="{FONT}; color: var(--jp-ui-font-color1)">{escape(self._head)}</div>'
         notes = "".join(f'<div style="{FONT}; {_DIM}">{escape(note)}</div>' for note in self._notes)
-        body = notes if self._over else self._table._repr_html_() + self._bars._repr_mimebundle_()["text/html"]
+        body = notes if self._over else self._table._repr_html_() + self._bars.bundle()["text/html"]
         return {
             "text/plain": str(self),
             "text/html": head + body,

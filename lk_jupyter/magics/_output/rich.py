@@ -8,8 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 from IPython.core.interactiveshell import InteractiveShell
@@ -18,10 +16,10 @@ from IPython.display import DisplayHandle, display
 
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import only_colors
-from lk_jupyter.magics._output.live import FONT, LiveOutput, has_kernel, has_updates, write_text
+from lk_jupyter.magics._output.live import LiveOutput, has_kernel, has_updates, write_text
 from lk_jupyter.protocol.frames import NUMBER_KEY, UNSIGNED, Frame, caught_error
 from lk_jupyter.text.secrets import redact, redact_payload
-from lk_jupyter.text.terminal import one_line, plain
+from lk_jupyter.views.bars import BarGroups, Rows, is_bar
 
 
 class RichOutput:
@@ -194,131 +192,29 @@ class MimeOutputs:
 #: Seconds between two lines of the log that show the active bars.
 _LINES_PACE = 30.0
 
-#: Rows of an output: the last ones.
-ROWS = 12
-
-_GRID = (
-    f"{FONT}; color: var(--jp-ui-font-color1); display: grid; align-items: center; column-gap: 0.6em; "
-    "grid-template-columns: fit-content(16em) auto minmax(6em, 16em) auto 1fr"
-)
-_MARKS = {"going": "●", "done": "✓", "stopped": "■"}
-_COLOURS = {"going": "--jp-brand-color1", "done": "--jp-success-color1", "stopped": "--jp-ui-font-color2"}
-
-
-@dataclass
-class Bar:
-    """A progress bar in its newest state: ``n`` of ``total`` (None: unknown), and the line of tqdm as ``text``."""
-
-    label: str
-    n: float
-    total: float | None
-    text: str
-    ended: bool = False
-
-    def __post_init__(self) -> None:
-        """Keep control characters out: a label may be the name of a file in the bucket."""
-        self.label, self.text = one_line(self.label), plain(self.text).replace("\n", " ")
-
-    @property
-    def state(self) -> str:
-        """State of the bar: going, done or stopped."""
-        if not self.ended:
-            return "going"
-        return "done" if self.total is None or self.n >= self.total else "stopped"
-
-    @property
-    def figures(self) -> str:
-        """The figures of tqdm next to the bar."""
-        return self.text.rpartition("|" if self.total else ": ")[2].strip()
-
-    def __str__(self) -> str:
-        return f"{self.text.strip()}{' (stopped)' if self.state == 'stopped' else ''}"
-
-    def _html_row(self) -> str:
-        share = f"{min(1.0, self.n / self.total):.0%}" if self.total else ""
-        name = escape(self.label or "progress")
-        attributes = f' max="{self.total:g}" value="{min(self.n, self.total):g}"' if self.total else ""
-        value = ' max="1" value="1"' if self.ended and not self.total else attributes
-        colour = f"var({_COLOURS[self.state]})"
-        words = escape(f"{self.figures}{' stopped' if self.state == 'stopped' else ''}")
-        bar = (
-            f'<progress role="progressbar" aria-label="{name}" aria-valuetext="{share or words}"{value} '
-            f'style="width: 100%; accent-color: {colour}"></progress>'
-        )
-        return (
-            f"<span>{escape(self.label)}</span>"
-            f'<span aria-hidden="true" style="color: {colour}">{_MARKS[self.state]}</span>'
-            f"{bar if value else '<span></span>'}"  # a bar without a value would be animated forever
-            f'<span style="text-align: right">{share}</span>'
-            f'<span style="color: var(--jp-ui-font-color2)">{words}</span>'
-        )
-
-
-def is_bar(payload: dict[str, Any]) -> bool:
-    """Whether a frame has all that a bar needs; the code of a run may send anything."""
-    figures = all(isinstance(payload.get(name), (int, float, type(None))) for name in ("n", "total"))
-    return (
-        figures and isinstance(payload.get("bar"), int) and {"n", "total", "label", "text", "state"} <= payload.keys()
-    )
-
-
-def parse_bar(payload: dict[str, Any]) -> Bar:
-    """Return the bar that a frame describes."""
-    label, text = (redact(str(payload[name])) for name in ("label", "text"))
-    return Bar(label, payload["n"] or 0.0, payload["total"], text, ended=payload["state"] == "ended")
-
-
-class Rows:
-    """The bars of an output."""
-
-    def __init__(self, bars: list[Bar]) -> None:
-        self.omitted = max(0, len(bars) - ROWS)
-        self.bars = bars[-ROWS:]
-
-    def __str__(self) -> str:
-        more = [f"… {self.omitted} bars before"] if self.omitted else []
-        return "\n".join([*more, *map(str, self.bars)])
-
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        if not self.bars:
-            return {"text/plain": "", "text/html": ""}
-        more = f'<span style="grid-column: 1 / -1">… {self.omitted} bars before</span>' if self.omitted else ""
-        html = f'<div style="{_GRID}">{more}{"".join(bar._html_row() for bar in self.bars)}</div>'
-        return {"text/plain": str(self), "text/html": html}
-
 
 class Bars:
-    """The bars of a run. Bars that are active together are rows of an output.
-
-    A bar that starts after all earlier bars have ended, with text since, opens a new output below that text; ``most``
-    limits the number of outputs.
-    """
+    """Show the bars of a run, each group as an output; ``most`` limits the number of outputs."""
 
     def __init__(self, shell: InteractiveShell, most: int) -> None:
         self._shell = shell
-        self._most = most
-        self._outputs = 0
         self._output: LiveOutput | None = None
-        self._bars: dict[int, Bar] = {}
-        self._text_since = False
+        self._groups = BarGroups(most)
         self._lines_time = time.monotonic()
 
     def begin(self) -> None:
         """Create the only output now, empty."""
-        self._most = 0
+        self._groups.begin()
         self._output = LiveOutput(self._shell)
         self._output.show(self.rows, now=True, passing=True)
 
     def begins_output(self, payload: dict[str, Any]) -> bool:
         """Return whether this state of a bar needs a new output."""
-        return payload.get("bar") not in self._bars and (
-            self._output is None
-            or (self._text_since and all(bar.ended for bar in self._bars.values()) and self._outputs < self._most)
-        )
+        return self._groups.starts_group(payload)
 
     def saw_text(self) -> None:
         """Record that text was shown below the bars."""
-        self._text_since = True
+        self._groups.record_text()
 
     def show(self, payload: dict[str, Any]) -> None:
         """Show the state of a bar; ignore other payloads."""
@@ -326,25 +222,18 @@ class Bars:
             return
         if self.begins_output(payload):
             self.settle()
-            self._bars, self._text_since = {}, False
             self._output = LiveOutput(self._shell)
-            self._outputs += 1
-        is_first = not self._bars
-        self._update_bar(payload)
+        is_first = not self.rows.bars or self.begins_output(payload)
+        self._groups.update(payload)
         if self._output:
             self._output.show(self.rows, now=is_first, passing=True)
-
-    def _update_bar(self, payload: dict[str, Any]) -> None:
-        number, state = payload["bar"], payload["state"]
-        if state == "gone":
-            self._bars.pop(number, None)
-            return
-        self._bars[number] = parse_bar(payload)
 
     @property
     def rows(self) -> Rows:
         """The bars of the present output."""
-        return Rows(list(self._bars.values()))
+        rows = self._groups.rows
+        rows.number = rows.number if self._output and self._output.in_place else 0
+        return rows
 
     def tick(self) -> None:
         """Show the update that was skipped because it arrived too soon."""
@@ -360,13 +249,13 @@ class Bars:
 
     def end(self) -> None:
         """Show the bars at the end of the run; a bar that isn't complete has stopped."""
-        for bar in self._bars.values():
-            bar.ended = True
+        self._groups.end()
         self.settle()
 
     def settle(self) -> None:
         """Show the last state of the bars."""
-        if self._output and self._bars:
-            self._output.show(self.rows, now=True)
+        rows = self.rows
+        if self._output and rows.bars:
+            self._output.show(rows, now=True)
         elif self._output:
-            self._output.settle(self.rows)
+            self._output.settle(rows)
