@@ -1349,7 +1349,7 @@ export interface Shown {
   kind: 'display' | 'update' | 'clear';
   /** Names the output that an update is for. */
   id?: string | null;
-  /** Number of the output in the cell of the run; negative for progress bars. */
+  /** Number of the output in the cell; negative for progress bars. */
   number?: number | null;
   /** Forms by MIME type. */
   data?: Record<string, unknown>;

@@ -304,9 +304,7 @@ class Shown(BaseModel):
 
     kind: Literal["display", "update", "clear"]
     id: str | None = Field(None, description="Names the output that an update is for.")
-    number: int | None = Field(
-        None, description="Number of the output in the cell of the run; negative for progress bars."
-    )
+    number: int | None = Field(None, description="Number of the output in the cell; negative for progress bars.")
     data: dict[str, Any] = Field({}, description="Forms by MIME type.")
     metadata: dict[str, Any] = {}
     wait: bool = Field(default=False, description="Clear when the next output comes.")

@@ -149,6 +149,7 @@ def test_a_bar_is_one_output_and_settles_at_its_end(kernel):
     cell = kernel.run(f"%%lk_run --save run\n{code}")
     first, bar, second = outputs(cell)
     assert (first, second) == ("a\n", "b\n")
+    assert {"lk_jupyter_output": -1} in cell.metadata  # a page continues the bar after a reload
     assert re.fullmatch(r"load: 100%\|.*\| 8/8 \[.*", bar["text/plain"])
     progress = re.search("<progress [^>]*>", bar["text/html"])[0]
     assert 'role="progressbar"' in progress

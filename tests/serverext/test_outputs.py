@@ -128,7 +128,7 @@ def test_bars_continue_in_their_outputs_and_a_bar_that_does_not_complete_has_sto
     assert "3/3" in newest[-1]["text/plain"]
     assert "(stopped)" in newest[-2]["text/plain"]
     assert "<progress" in newest[-2]["text/html"]
-    assert [event["kind"] for event in shown(events) if event["number"] == -2][0] == "display"
+    assert next(event["kind"] for event in shown(events) if event["number"] == -2) == "display"
     assert text(events) == ""
 
 
