@@ -14,9 +14,13 @@ PICKER = "from lk_jupyter.widgets import MachinePicker\nMachinePicker()"
 def waiting(go_on):
     return f"""%%lk_run --gpu A100 --timeout 300
 import pathlib, time
+from tqdm.auto import tqdm
+bar = tqdm(total=2, desc="bar")
 print("begun")
 while not pathlib.Path({str(go_on)!r}).exists():
     time.sleep(0.05)
+bar.update(2)
+bar.close()
 print("ended")"""
 
 
@@ -39,6 +43,7 @@ def test_status_lines_and_widgets_stay_true_after_a_reload_and_a_restart(open_no
     first.touch()
     expect(book.header(2)).to_contain_text(re.compile("CompletedA100.*credits"))
     expect(book.output(2)).to_contain_text(re.compile("begun\\s+ended"))
+    expect(book.output(2)).to_contain_text("2/2")  # the bar continued too
     book.keeps("✓ completed · A100 at ")
     expect(book.output(2)).not_to_contain_text("%lk_attach")
     book.pictures("header-reloaded")
@@ -52,6 +57,7 @@ def test_status_lines_and_widgets_stay_true_after_a_reload_and_a_restart(open_no
     expect(book.header(3)).to_contain_text("Running")
     second.touch()
     expect(book.header(3)).to_contain_text("Completed")
+    expect(book.output(3)).to_contain_text("2/2")
     expect(book.output(3)).to_contain_text(re.compile("begun\\s+ended"))
     expect(book.output(3)).not_to_contain_text("%lk_attach")
     book.pictures("header-restarted")
