@@ -4,6 +4,7 @@ import type { CommandRegistry } from '@lumino/commands';
 import type { Message } from '@lumino/messaging';
 import React from 'react';
 
+import '../../style/panel.css';
 import type { Cloud } from '../cloud';
 import { COMMANDS, asUiCall } from '../commands';
 import { ActiveNow } from '../components/ActiveNow';
