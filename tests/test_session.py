@@ -564,7 +564,7 @@ def callback_of(page):
 #: Values of the options that are no switches.
 VALUES = {
     **dict.fromkeys(("save", "resume", "session", "image"), "x"),
-    **{name: ["x"] for name in ("metric", "arg", "inputs", "outputs")},
+    **{name: ["x"] for name in ("metric", "arg", "inputs", "outputs", "secret", "stage")},
     "sweep": ["x=1,2"],
     "parallel": 2,
     "attach": "auto",
