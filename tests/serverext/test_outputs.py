@@ -115,7 +115,7 @@ from tqdm.auto import tqdm
 for number in tqdm(range(3), desc="first"):
     pass
 print("between")
-second = tqdm(total=5, desc="second")
+second = tqdm(total=5, desc="<img>")
 second.update(2)
 second.close()
 """
@@ -128,6 +128,7 @@ def test_bars_continue_in_their_outputs_and_a_bar_that_does_not_complete_has_sto
     assert "3/3" in newest[-1]["text/plain"]
     assert "(stopped)" in newest[-2]["text/plain"]
     assert "<progress" in newest[-2]["text/html"]
+    assert "<img" not in newest[-2]["text/html"]
     assert next(event["kind"] for event in shown(events) if event["number"] == -2) == "display"
     assert text(events) == ""
 
