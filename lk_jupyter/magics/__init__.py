@@ -113,7 +113,7 @@ def unload(shell: InteractiveShell) -> None:
 
 
 #: Code that uses the backend of joblib, such as ``joblib.parallel_config(backend="lk")``.
-_NAMES_BACKEND = re.compile(r"""backend\w*\s{0,4}[=(]\s{0,4}["']lk["']""")
+_NAMES_BACKEND = re.compile(r"""backend\s{0,4}[=(]\s{0,4}["']lk["']""")
 
 
 def _register_joblib(info: ExecutionInfo) -> None:
