@@ -85,7 +85,9 @@ class Chunk:
                 entries, size = [error], len(self.items)
             call = None
             pending = self._add(selected, entries, read) + pending[len(entries) :]
-        return [self._results[index] for index in sorted(self._results)]
+        results = [self._results[index] for index in sorted(self._results)]
+        self._results.clear()
+        return results
 
     @property
     def _has_failed(self) -> bool:
@@ -144,9 +146,12 @@ class ItemMap:
             for item in self._items if self._loaded else ():
                 yield self._loaded.pop(item.key) if item.key in self._loaded else self._unwrap(next(results))
                 position += 1
-            for result in results:
-                yield self._unwrap(result)
+            while True:
+                result = [next(results)]  # popped: no reference to a result stays while the next is waited for
+                yield self._unwrap(result.pop())
                 position += 1
+        except StopIteration:
+            return
         except LkError as error:
             raise add_advice(error, self._advice(position, total)) from error.__cause__
         finally:
