@@ -129,7 +129,10 @@ function boundCost(source: string, { types, machine, seconds: usual }: Terms) {
   const seconds = timeout === null ? usual : parseDuration(timeout);
   const cap = Number(readOption(source, '--max-cost'));
   const sweeps = readOption(source, '--sweep') !== null;
-  const limits = [cap || Infinity, seconds && perHour && !sweeps ? ((seconds + STOP_SECONDS) / 3600) * perHour : Infinity];
+  const limits = [
+    cap || Infinity,
+    seconds && perHour && !sweeps ? ((seconds + STOP_SECONDS) / 3600) * perHour : Infinity
+  ];
   return { named, perHour, most: isCalculated(source) ? Infinity : Math.min(...limits) };
 }
 
