@@ -186,7 +186,7 @@ type Where = { 'aria-posinset'?: number; 'aria-setsize': number; top: number };
 
 function Heading({ words, top }: { words: string; top: number }) {
   return (
-    <div role="presentation" className="lk-day" style={{ top: `${top}px` }}>
+    <div role="presentation" className="lk-day" style={{ top: `${top}px` }} title={words}>
       {words}
     </div>
   );

@@ -20,9 +20,10 @@ test('runs are grouped by notebook and cell, in the order of the newest', () => 
   expect(rows).toEqual(['train.ipynb', 'a', 'e again', 'c', 'eval.ipynb', 'b', 'Outside a notebook', 'd']);
 });
 
-test('two notebooks of one name have their paths as headings', () => {
-  const rows = groupRuns([run('a', '/one/train.ipynb', 'x'), run('b', '/two/train.ipynb', 'x')]);
-  expect(rows.filter(row => typeof row === 'string')).toEqual(['/one/train.ipynb', '/two/train.ipynb']);
+test('two notebooks of one name have the folders that differ in their headings', () => {
+  const paths = ['/data/one/train.ipynb', '/data/two/train.ipynb', '/data/eval.ipynb'];
+  const rows = groupRuns(paths.map(path => run(path, path, 'x')));
+  expect(rows.filter(row => typeof row === 'string')).toEqual(['one/train.ipynb', 'two/train.ipynb', 'eval.ipynb']);
 });
 
 test('a title has the number of the cell and a call without its arguments', () => {

@@ -28,12 +28,15 @@ export function groupRuns(runs: RunRow[]): ListRow[] {
   ]);
 }
 
-/** Return the heading of each notebook: its file name, or its path if another notebook has the same name. */
+/** Return the heading of each notebook: its file name, after the folders that distinguish it from another of this name. */
 function distinctNames(paths: string[]): Map<string, string> {
-  const names = paths.map(path => path.split('/').pop()!);
-  const name = (path: string, at: number) =>
-    names.indexOf(names[at]) === names.lastIndexOf(names[at]) ? names[at] : path;
-  return new Map(paths.map((path, at) => [path, name(path, at) || trans.__('Outside a notebook')]));
+  const endings = (path: string) => path.split('/').map((_, at, parts) => parts.slice(parts.length - 1 - at).join('/'));
+  const counts = new Map<string, number>();
+  for (const ending of paths.flatMap(endings)) {
+    counts.set(ending, (counts.get(ending) ?? 0) + 1);
+  }
+  const name = (path: string) => endings(path).find(ending => counts.get(ending) === 1) ?? path;
+  return new Map(paths.map(path => [path, name(path) || trans.__('Outside a notebook')]));
 }
 
 /** Arguments of a call at the end of a line, from the first bracket on. */
