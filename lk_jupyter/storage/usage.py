@@ -12,7 +12,10 @@ from lk_jupyter.storage.objects import ObjectInfo
 
 @dataclass(frozen=True)
 class FolderUsage:
-    """The objects below a folder: ``files``, ``bytes``, and the time of the last change (datetime, UTC).
+    """The objects below a folder.
+
+    ``folder`` is the prefix, ``files`` the number of objects, ``bytes`` their size, ``modified`` the time of the last
+    change (datetime, UTC).
 
     Example:
         >>> _ = session.storage.put(b"12345", "usage/data/a.bin")
