@@ -34,6 +34,7 @@ from lk_jupyter.protocol import json_limits
 from lk_jupyter.protocol.bucket import KEPT, PACKAGES
 from lk_jupyter.protocol.parts import with_code
 from lk_jupyter.remote.script import moment, packages, variables
+from lk_jupyter.runs.functions import stored_results
 from lk_jupyter.runs.notebooks import warm_python
 from lk_jupyter.runs.observers import results
 from lk_jupyter.runs.package import checkpoint
@@ -298,6 +299,7 @@ LIMITS = (
         r"(?:cell that reads m|receipt lists their names and sizes\. M|question: it sends no m)ore than (\d+) MB",
         _megabytes(UNASKED_BYTES),
     ),
+    (r"stores each result on this machine for (\d+) days", f"{stored_results._LIFE / 86_400:.0f}"),
     (r"new value of more than (\d+) MB stays on the machine", _megabytes(HANDLE_BYTES)),
     (r"Changes of up to (\d+) kB are in the run's log", f"{variables.INLINE // 1024}"),
     (r"released after (\d+) minutes without a cell", f"{OFFERED_SECONDS // 60}"),

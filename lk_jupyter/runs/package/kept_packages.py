@@ -79,7 +79,7 @@ def _place(connection: Connection, requirements: str) -> str:
 
 
 def _list_names(requirements: str) -> list[str]:
-    names = re.findall(r"^\s*([A-Za-z0-9][\w.-]*)", requirements, re.MULTILINE)
+    names = re.findall(r"^[ \t]*([A-Za-z0-9][\w.-]*)", requirements, re.MULTILINE)
     more = [f"{len(names) - _MAX_NAMES} more"] if len(names) > _MAX_NAMES else []
     return [*names[:_MAX_NAMES], *more] or ["packages"]
 

@@ -280,7 +280,7 @@ def test_all_are_aborted_when_together_they_have_cost_what_they_may(make_cloud, 
 def test_runs_that_together_might_go_beyond_a_budget_are_refused_before_any_is_sent(session):
     settings.save("day_budget", "0.1")
     ended(started(session, "x", gpu="A100", sweep=["x=1,2"]))
-    with pytest.raises(UsageError, match=r"these 4 runs may cost 0\.1060 credits\. Nothing was sent"):
+    with pytest.raises(UsageError, match=r"these 4 runs may cost 0\.1078 credits\. Nothing was sent"):
         started(session, "x", gpu="A100", sweep=["x=1,2,3,4"])
     assert len(journal().entries()) == 2
     assert len(ended(started(session, "x", gpu="A100", sweep=["x=1,2,3,4"], max_cost=Decimal("0.05")))) == 4
