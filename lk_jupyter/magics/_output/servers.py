@@ -51,7 +51,7 @@ def listening_line(run: Run, url: str, notes: Sequence[str], *, is_final: bool) 
     name = f"run {run.execution_id if is_final else run.short_id}"
     lines = [f"Address: {url}", *filter(None, notes)]
     line = StatusLine("listening", [machine_with_price(run.machine), *took, *at_most, name], "\n".join(lines))
-    line.run = server_header(run, "running", bill)
+    line.run = server_header(run, "running", bill, notes=lines)
     return line
 
 
