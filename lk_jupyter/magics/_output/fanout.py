@@ -286,15 +286,23 @@ def _reasons(outcomes: Sequence[MemberResult], cause: str) -> dict[int, str]:
 
 
 def merge_notices(by_number: Mapping[int, Sequence[str]]) -> list[str]:
-    """Return the notices about runs without repetition, each with the numbers of its runs."""
+    """Return the notices about runs without repetition, each with the numbers of its runs.
+
+    The variables of each run are left out: a line below the logs lists the variables of all runs.
+    """
     about: dict[str, list[str]] = {}
     for number, notices in by_number.items():
-        for notice in notices:
+        for notice in filter(None, map(_without_variables, notices)):
             about.setdefault(notice, []).append(str(number))
     return [
         notice if len(numbers) == len(by_number) else f"{notice} (run{'s' * (len(numbers) > 1)} {', '.join(numbers)})"
         for notice, numbers in about.items()
     ]
+
+
+def _without_variables(notice: str) -> str:
+    parts = [part for part in notice.split(" · ") if not part.startswith(("Set here: ", "Changed here: "))]
+    return " · ".join(parts)
 
 
 def _figures(outcome: MemberResult, *, measured: bool) -> list[str]:
