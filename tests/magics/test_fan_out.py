@@ -41,7 +41,7 @@ def test_the_board_ends_as_a_table_that_compares_and_logs_that_can_be_opened(ker
     assert logs.count(".log") == 4
     folded = html(cell)[2]
     assert folded.count("<details>") == 4
-    assert "Log of run 1 · gpu.a100 · lr=0.1 · 2 lines" in folded
+    assert "Log of run 1 · A100 · lr=0.1 · 2 lines" in folded
     assert "&lt;b&gt; 0.1\naccuracy: 0.9" in folded
     assert cell.text == ""
     assert kernel.value("type(table).__name__, table.index.tolist(), table['accuracy'].tolist()") == (

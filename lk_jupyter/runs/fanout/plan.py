@@ -17,6 +17,7 @@ from lk_jupyter.code.source import Source
 from lk_jupyter.code.syntax import parse
 from lk_jupyter.code.variables import named
 from lk_jupyter.errors import UsageError
+from lk_jupyter.machines.catalogue import machine_name
 from lk_jupyter.options.runs import RunOptions, extras
 from lk_jupyter.protocol.metadata import GROUP_KEY, MEMBER_KEY
 from lk_jupyter.runs.package.bundle import Bundle
@@ -59,8 +60,8 @@ class RunPlan:
 
     @property
     def title(self) -> str:
-        """Return a title that distinguishes the run, such as ``gpu.a100 · lr=0.1``."""
-        return " · ".join([self.machine, *_pairs(self.values)])
+        """Return a title that distinguishes the run, such as ``A100 · lr=0.1``."""
+        return " · ".join([machine_name(self.machine), *_pairs(self.values)])
 
 
 def prepare_plans(session: Connection, source: Source, options: RunOptions) -> list[RunPlan]:
