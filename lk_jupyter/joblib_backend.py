@@ -1,6 +1,6 @@
 """The backend ``lk`` of joblib: ``GridSearchCV``, ``cross_val_score`` and ``Parallel`` on machines of the cloud.
 
-This module imports joblib, which is not a dependency of the package.
+joblib is not a dependency of the package: without joblib, only ``register_joblib`` fails.
 """
 
 from __future__ import annotations
@@ -9,14 +9,20 @@ import json
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any
-
-from joblib.parallel import AutoBatchingMixin, Parallel, ParallelBackendBase, register_parallel_backend
 
 from lk_jupyter._fork import in_child
 from lk_jupyter.config.settings import setting
+from lk_jupyter.errors import UsageError
 from lk_jupyter.executor import AUTO, Executor
 from lk_jupyter.runs.interrupts import is_interrupt
+
+_BASES: tuple[type, ...] = ()
+with suppress(ImportError):
+    from joblib.parallel import AutoBatchingMixin, ParallelBackendBase, register_parallel_backend
+
+    _BASES = (AutoBatchingMixin, ParallelBackendBase)
 
 NAME = "lk"
 
@@ -28,7 +34,7 @@ _executors: dict[tuple[str, int], Executor] = {}
 in_child(_executors.clear)  # a forked process has no threads that make the calls
 
 
-class LkBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]  # joblib has no types
+class LkBackend(*_BASES):  # type: ignore[misc]  # joblib has no types
     """Make the calls of ``joblib.Parallel`` on at most ``n_jobs`` machines, which stay for later calls.
 
     Args:
@@ -53,7 +59,7 @@ class LkBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]  
             raise ValueError("n_jobs == 0 in Parallel has no meaning")
         return n_jobs if n_jobs and n_jobs > 0 else int(setting("parallel"))
 
-    def configure(self, n_jobs: int = 1, parallel: Parallel | None = None, **_: Any) -> int:
+    def configure(self, n_jobs: int = 1, parallel: Any = None, **_: Any) -> int:
         """Find or create the executor for this number of machines, and print its maximum price."""
         self.parallel = parallel
         machines = self.effective_n_jobs(n_jobs)
@@ -97,9 +103,14 @@ def _find_executor(options: dict[str, Any], machines: int) -> Executor:
 def register_joblib() -> None:
     """Register the backend ``lk`` of joblib; ``%load_ext lk_jupyter`` does so in a notebook.
 
+    Raises:
+        UsageError: joblib is missing.
+
     Example:
         >>> lk_jupyter.register_joblib()
         >>> with joblib.parallel_config(backend="lk", n_jobs=2):  # doctest: +SKIP
         ...     search.fit(X, y)
     """
+    if not _BASES:
+        raise UsageError("register_joblib needs joblib: %pip install joblib")
     register_parallel_backend(NAME, LkBackend)

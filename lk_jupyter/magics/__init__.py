@@ -119,7 +119,9 @@ _NAMES_BACKEND = re.compile(r"""backend\s{0,4}[=(]\s{0,4}["']lk["']""")
 def _register_joblib(info: ExecutionInfo) -> None:
     """Register the backend of joblib before a cell that uses it; importing joblib takes long."""
     if _NAMES_BACKEND.search(str(info.raw_cell)):
-        with suppress(ImportError):  # the cell reports that joblib is missing
+        from lk_jupyter.errors import UsageError  # noqa: PLC0415 (few cells use the backend)
+
+        with suppress(UsageError):  # the cell reports that joblib is missing
             import_module("lk_jupyter.joblib_backend").register_joblib()
 
 

@@ -75,7 +75,7 @@ def test_what_stock_clients_find_is_listed(run_cell, client):
 
 def test_a_cell_is_tried_on_every_gpu(run_cell):
     plan = run_cell("%%lk_select --dry-run\nprint(1)")
-    assert re.search(r"A100 +gpu\.a100 +0\.0265 credits", plan)
+    assert re.search(r"A100 +gpu\.a100 +0\.0269 credits", plan)
     assert "Nothing was sent." in run_cell("%%lk_select\nprint(1)")
     shown = run_cell("%%lk_select --timeout 30 --yes\nprint(sum(range(1000)))")
     assert re.search(r"gpu\.h100 +completed +\S+ s", shown)

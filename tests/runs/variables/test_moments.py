@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from types import SimpleNamespace
 
 import pytest
 from localcloud.conftest import until
@@ -109,7 +110,7 @@ def test_only_changed_variables_are_uploaded(moments):
 def test_the_next_moment_waits_until_saving_takes_at_most_a_twentieth_of_the_time(moments, monkeypatch):
     saved, _, _ = moments
     times = iter([100.0, 104.0])
-    monkeypatch.setattr(moment.time, "monotonic", lambda: next(times))
+    monkeypatch.setattr(moment, "time", SimpleNamespace(monotonic=lambda: next(times)))
     monkeypatch.setattr(saved, "_save", lambda: None)
     saved._at_statement(None, "line", None)
     assert saved._due == pytest.approx(104 + 4 / moment.SHARE)
