@@ -182,6 +182,14 @@ def test_a_bar_of_a_run_that_fails_has_stopped(kernel):
     assert "ValueError: no" in cell.error["evalue"]
 
 
+def test_a_bar_that_the_code_leaves_open_stops_without_a_traceback_in_the_log(kernel):
+    code = "from tqdm import tqdm\nbar = tqdm(total=8)\nbar.update(3);"
+    cell = kernel.run(f"%%lk_run --save run\n{code}")
+    (bar,) = outputs(cell)
+    assert "3/8" in bar["text/plain"]
+    assert "Exception" not in kernel.value("open(run.log_path).read()")
+
+
 def test_a_run_in_the_background_shows_its_outputs_in_one(kernel):
     code = (
         "from tqdm import trange\nfrom PIL import Image\nprint('begun')\nfor i in trange(2): pass\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import sys
 import time
 
@@ -34,8 +35,14 @@ def fit(module: Any) -> None:
         if going and isinstance(file, BarFile):
             file.report("ended")
 
+    def close_all() -> None:
+        """Close the bars that the code left open: when Python deletes them, nothing can be imported any more."""
+        for bar in list(getattr(module.tqdm, "_instances", ())):
+            bar.close()
+
     module.DisableOnWriteError = make_file
     module.tqdm.close = close
+    atexit.register(close_all)
 
 
 class BarFile:
