@@ -27,6 +27,9 @@ Message = dict[str, Any]
 #: Seconds before a new connection, and seconds within which an interrupt of a waiting caller is noticed on all systems.
 _PAUSE, _TICK = 0.5, 0.2
 
+#: Seconds without a message of a request after which its kernel is asked once. A busy kernel answers after the request.
+_SILENCE = 10.0
+
 #: States after which a kernel has lost its requests.
 _DEAD = {"restarting", "autorestarting", "dead"}
 
@@ -38,7 +41,7 @@ DIED = "The session's Python died and was restarted on the same machine; its var
 TOO_LARGE = "The kernel sent a message of more than {}, the limit. It wasn't read. The cell may have run."
 _TOO_BIG = 1009  # of RFC 6455
 
-LOST = "The connection broke while the cell was sent, and the session doesn't know it. Run the cell again."
+LOST = "The cell was lost on its way, and the session doesn't know it. Run the cell again."
 CUT = "The connection broke, and the end of the cell was lost. The cell ran: check its variables before you rerun it."
 
 #: Maximum count of lost messages, and maximum digits of a message number.
@@ -177,7 +180,7 @@ class Channel:
                     if self._closed.is_set():  # closed during the connect
                         break
                     self.numbers.reconnect()
-                    self._check()
+                    self.check()
                     self._ready.set()
                     for data in self._socket:
                         with suppress(*ODD):
@@ -201,7 +204,7 @@ class Channel:
                 raise
             return ""
 
-    def _check(self) -> None:
+    def check(self) -> None:
         """Send a question behind unanswered requests: its answer proves that earlier requests never get an answer."""
         if self._waiting:
             question = self._new_message("kernel_info_request", {})
@@ -253,6 +256,7 @@ class Asked:
         self.is_over = False
         self.lost_messages = 0
         self._is_idle = False
+        self._silent_seconds = 0.0
 
     def messages(self, tick: float = _TICK) -> Iterator[Message | None]:
         """Yield messages until the answer, and None after ``tick`` seconds without a message.
@@ -263,6 +267,7 @@ class Asked:
             try:
                 message = self._messages.get(timeout=tick)
             except Empty:
+                self._check_once(tick)
                 yield None
                 continue
             if isinstance(message, str):
@@ -279,6 +284,12 @@ class Asked:
                 yield message
             if self.reply and self._is_idle:
                 self.forget()
+
+    def _check_once(self, seconds: float) -> None:
+        """Check after a long silence whether the kernel has the request: a restarting kernel can lose one."""
+        before, self._silent_seconds = self._silent_seconds, self._silent_seconds + seconds
+        if before < _SILENCE <= self._silent_seconds:
+            self._channel.check()
 
     def forget(self) -> None:
         """Ignore further messages."""

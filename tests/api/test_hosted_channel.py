@@ -119,6 +119,27 @@ def test_a_cell_that_a_broken_connection_lost_is_said_to_be_lost(monkeypatch):
         channel.ask("execute_request", {}).answer(PATIENCE)
 
 
+def test_a_request_that_a_restarting_kernel_lost_is_noticed_without_a_broken_connection(monkeypatch):
+    monkeypatch.setattr(hosted_channel, "_SILENCE", 0.3)
+
+    def kernel(socket):
+        for text in socket:
+            request = json.loads(text)["header"]
+            if request["msg_type"] == "execute_request":
+                continue  # nobody answers
+            for channel, kind, content in INFORMED:
+                reply = {"header": {"msg_type": kind}, "parent_header": request, "content": content}
+                socket.send(json.dumps({**reply, "channel": channel}))
+
+    with (
+        served(kernel) as (url, _),
+        closing(signed_in(url)) as hosted,
+        closing(Channel(hosted, "k", str)) as channel,
+        pytest.raises(ConnectionFailed, match="Run the cell again"),
+    ):
+        channel.ask("execute_request", {}).answer(PATIENCE)
+
+
 def test_a_message_that_is_too_large_ends_its_cell_and_the_next_cell_runs(monkeypatch):
     monkeypatch.setattr(hosted_channel, "_PAUSE", 0.01)
     monkeypatch.setattr(hosted_channel, "MOST_MESSAGE_BYTES", 10_000)
