@@ -6,7 +6,6 @@ import threading
 import time
 from contextlib import suppress
 from decimal import Decimal
-from functools import partial
 from typing import TYPE_CHECKING
 
 from lk_jupyter.account.low_balance import LOW_SECONDS, TOP_UP, balance_watch
@@ -243,16 +242,21 @@ class LowBalance(RunObserver):
 class ForecastLabel(RunObserver):
     """Show how long earlier runs of the same code took, once the run has been active for a second.
 
-    Reading the earlier runs takes time, so that a short run must not wait for the forecast.
+    A thread reads the earlier runs: a short run doesn't wait, and neither does the log of a long run.
     """
 
     def __init__(self, bundle: Bundle, base_url: str) -> None:
-        self._read_forecast = partial(forecast_run, bundle, base_url)
-        self._labels: list[str] | None = None
+        self._bundle, self._base_url = bundle, base_url
+        self._thread: threading.Thread | None = None
+        self._labels: list[str] = []
 
     def tick(self, run: Run, seconds: float | None, text: str) -> list[str]:  # noqa: ARG002 (as all observers)
-        """Return the forecast."""
-        if self._labels is None and seconds is not None and seconds >= 1:
-            forecast = self._read_forecast()
-            self._labels = [forecast.label] if forecast else []
-        return self._labels or []
+        """Return the forecast, once it is read."""
+        if self._thread is None and seconds is not None and seconds >= 1:
+            self._thread = threading.Thread(target=self._read_label, name="lk-forecast", daemon=True)
+            self._thread.start()
+        return self._labels
+
+    def _read_label(self) -> None:
+        if forecast := forecast_run(self._bundle, self._base_url):
+            self._labels = [forecast.label]

@@ -98,10 +98,17 @@ PHASES_SECONDS = 10.0
 class Phases(RunObserver):
     """Report the time and the cost of each phase of a run whose code didn't start soon."""
 
+    def __init__(self) -> None:
+        self._packages_seconds = 0.0
+
+    def saw(self, frame: Frame) -> None:
+        """Add the time in which the run provided its packages: reading the log again takes as long as the log is."""
+        if frame.kind == PACKAGES:
+            self._packages_seconds += float(frame.payload.get("seconds", 0.0))
+
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
         """Return the phases if the code waited for its machine or its packages."""
-        provided = sum(float(frame.payload.get("seconds", 0.0)) for frame in run.messages.in_log(PACKAGES))
-        if (measure_wait(record) or 0.0) + provided < PHASES_SECONDS:
+        if (measure_wait(record) or 0.0) + self._packages_seconds < PHASES_SECONDS:
             return []
         return [Notice(f"Phases: {label}.")] if (label := run.timing().label) else []
 

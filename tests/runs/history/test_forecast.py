@@ -83,7 +83,9 @@ def test_the_status_line_shows_the_forecast_after_a_second_of_code(session):
         remember(session, 60)
     label = ForecastLabel(prepare(session, Source(CODE), RunOptions()), session.base_url)
     assert [label.tick(None, seconds, "") for seconds in (None, 0.9)] == [[], []]
-    (text,) = label.tick(None, 1.0, "")
+    label.tick(None, 1.0, "")
+    label._thread.join()
+    (text,) = label.tick(None, 1.5, "")
     assert text.startswith("usually ")
     remember(session, 600)
     assert label.tick(None, 2.0, "") == [text]  # read once
