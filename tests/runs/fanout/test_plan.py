@@ -34,10 +34,7 @@ def lanes(session, home):
 def test_every_machine_meets_every_combination_of_the_values(lanes):
     found = lanes(gpu="A100,H100", sweep=["lr=0.1,0.01", "bs=32,64"])
     assert [lane.title for lane in found] == [
-        f"{machine} · lr={lr} · bs={bs}"
-        for machine in ("gpu.a100", "gpu.h100")
-        for lr in (0.1, 0.01)
-        for bs in (32, 64)
+        f"{machine} · lr={lr} · bs={bs}" for machine in ("A100", "H100") for lr in (0.1, 0.01) for bs in (32, 64)
     ]
     assert [lane.number for lane in found] == list(range(1, 9))
 
