@@ -140,7 +140,7 @@ def test_a_machine_that_is_killed_returns_its_last_saved_moment_and_the_values_h
     save_moment(warm)
     shell.user_ns["small"].append(8)
     user.client.workloads.abort(warm.run.execution_id)
-    until(lambda: not active(user))
+    until(lambda: not active(user) and not warm.channel.is_connected)
     output = run_cell(f"{LINE}\nprint('again', len(big), small)")
     assert re.search(r"Restored, as they were at \d\d:\d\d:\d\d: .*big.*small", output), output
     assert "again 50000 [7, 8]\n" in output, output
