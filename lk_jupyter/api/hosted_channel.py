@@ -27,7 +27,7 @@ Message = dict[str, Any]
 #: Seconds before a new connection, and seconds within which an interrupt of a waiting caller is noticed on all systems.
 _PAUSE, _TICK = 0.5, 0.2
 
-#: Seconds without a message of a request after which its kernel is asked once. A busy kernel answers after the request.
+#: Seconds without a message of a request until its kernel gets a question, which a busy kernel answers later.
 _SILENCE = 10.0
 
 #: States after which a kernel has lost its requests.
@@ -286,7 +286,7 @@ class Asked:
                 self.forget()
 
     def _check_once(self, seconds: float) -> None:
-        """Check after a long silence whether the kernel has the request: a restarting kernel can lose one."""
+        """Check after a long silence whether the kernel has the request: a restarting kernel can lose requests."""
         before, self._silent_seconds = self._silent_seconds, self._silent_seconds + seconds
         if before < _SILENCE <= self._silent_seconds:
             self._channel.check()
