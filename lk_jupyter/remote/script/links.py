@@ -12,13 +12,10 @@ PIECE, _PATIENCE = 8 << 20, 60
 
 def open_url(request: Any) -> Any:
     """Open a link or a request; links to this machine bypass the proxy of the environment."""
-    import urllib.request
-    from urllib.parse import urlsplit
+    from ..values.transfer import link_opener
 
-    url = request if isinstance(request, str) else request.full_url
-    is_local = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
-    opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if is_local else []))
-    return opener.open(request, timeout=_PATIENCE)
+    link = request if isinstance(request, str) else request.full_url
+    return link_opener(link).open(request, timeout=_PATIENCE)
 
 
 def upload_file(link: str, path: str) -> None:

@@ -262,7 +262,7 @@ class BundleBuilder:
         if rest["files"] or rest["folders"] or self.payload.carries:
             parts.insert(0, RemoteModule(_FILES, rest))  # before the variables, which may open these files
         if self.keeps_packages and (self.options.requirements or (self.block and self.block.dependencies)):
-            parts.insert(0, RemoteModule(PACKAGES, {}, ("script.links",)))
+            parts.insert(0, RemoteModule(PACKAGES, {}, ("script.links", "values")))
         return sorted(parts, key=lambda part: part.name != SECRETS)  # before the packages, whose build runs code
 
     def _build_script(

@@ -78,7 +78,7 @@ def checkpoint_parts(session: Connection, source: Source, options: RunOptions, l
         settings |= _find_checkpoint(session, options.resume)
     if "lk_checkpoint" in named:
         settings |= {"after": LATE * limit, "folders": session.assumptions.candidates("bucket_folder_python")}
-    return [RemoteModule(PART, settings, ("script.links",))]
+    return [RemoteModule(PART, settings, ("script.links", "values"))]
 
 
 def _find_checkpoint(session: Connection, wish: str) -> dict[str, str]:
