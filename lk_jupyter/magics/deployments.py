@@ -28,7 +28,7 @@ from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._engine.several import apply_to_each
 from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.interrupt import advise_on_interrupt, interrupt
-from lk_jupyter.magics._output.live import FONT, LiveOutput, Note, StatusLine
+from lk_jupyter.magics._output.live import LiveOutput, Note, StatusLine
 from lk_jupyter.options.inference import DeploymentsOptions, DeployOptions, UndeployOptions
 from lk_jupyter.runs.interrupts import true_interrupts
 from lk_jupyter.runs.outcome import SHORT_ID
@@ -36,6 +36,7 @@ from lk_jupyter.session import Session, current
 from lk_jupyter.text.secrets import redact
 from lk_jupyter.text.terminal import one_line, plain
 from lk_jupyter.text.units import credits_label
+from lk_jupyter.views.bars import FONT
 
 _MARKS = {"created": "✓", "running": "✓", "failed": "✗", "stopped": "■", "paused": "■"}
 _WORDS = {"created": "running", "paused": "paused, not billed"}

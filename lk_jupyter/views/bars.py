@@ -13,9 +13,10 @@ from lk_jupyter.text.terminal import one_line, plain
 #: Rows of an output: the last ones.
 ROWS = 12
 
-_FONT = "font-family: var(--jp-ui-font-family); font-size: var(--jp-ui-font-size1); padding-left: 8px"
+#: Style of text in an output of a cell.
+FONT = "font-family: var(--jp-ui-font-family); font-size: var(--jp-ui-font-size1); padding-left: 8px"
 _GRID = (
-    f"{_FONT}; color: var(--jp-ui-font-color1); display: grid; align-items: center; column-gap: 0.6em; "
+    f"{FONT}; color: var(--jp-ui-font-color1); display: grid; align-items: center; column-gap: 0.6em; "
     "grid-template-columns: fit-content(16em) auto minmax(6em, 16em) auto 1fr"
 )
 _MARKS = {"going": "●", "done": "✓", "stopped": "■"}

@@ -14,7 +14,7 @@ from lk_jupyter.machines.catalogue import price_label
 from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.gallery import RecentOutputs
 from lk_jupyter.magics._output.leaderboard import Ranking, leaderboard_picture, sparkline
-from lk_jupyter.magics._output.live import FONT, RUN_MIME
+from lk_jupyter.magics._output.live import RUN_MIME
 from lk_jupyter.magics._output.run_status import COST_UNKNOWN
 from lk_jupyter.protocol.frames import SHOWN
 from lk_jupyter.runs.clock import Bill
@@ -27,7 +27,7 @@ from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.text.secrets import COLOUR, redact, redact_values
 from lk_jupyter.text.terminal import plain, shorten_text, terminal_columns
 from lk_jupyter.text.units import clock_label, credits_label, duration_label
-from lk_jupyter.views.bars import Bar, Rows, is_bar, parse_bar
+from lk_jupyter.views.bars import FONT, Bar, Rows, is_bar, parse_bar
 from lk_jupyter.views.run import METADATA_KEY, facts_so_far, receipt_facts
 
 #: Characters of a run's newest line on the board, and of a run's notice in the table.

@@ -13,9 +13,9 @@ from html import escape
 from itertools import count
 from typing import Any
 
-from lk_jupyter.magics._output.live import FONT
 from lk_jupyter.protocol.frames import Frame
 from lk_jupyter.text.secrets import redact_bundle
+from lk_jupyter.views.bars import FONT
 
 #: Most outputs that are kept: the newest.
 MOST = 8

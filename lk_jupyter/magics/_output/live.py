@@ -26,6 +26,7 @@ from lk_jupyter.protocol.notice import Notice
 from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.text.secrets import COLOUR, LineRedactor, redact, redact_bundle, redact_values
 from lk_jupyter.text.terminal import TerminalText, plain, shorten_text, terminal_columns, wrap_lines
+from lk_jupyter.views.bars import FONT
 
 #: Seconds between two updates of a line.
 PACE = 1.0
@@ -50,7 +51,6 @@ RECEIPT_CLASS = "lk-receipt"
 HINTS_KEY = "lk_jupyter_hints"
 
 _COLOURS = {"✓": "--jp-success-color1", "✗": "--jp-error-color1", "●": "--jp-brand-color1"}
-FONT = "font-family: var(--jp-ui-font-family); font-size: var(--jp-ui-font-size1); padding-left: 8px"
 
 
 _MARKED = "color: var(--jp-ui-font-color1); border-left: 3px solid var(--jp-warn-color1, #f57c00); margin: 6px 0"
