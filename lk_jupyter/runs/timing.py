@@ -114,12 +114,17 @@ def _move_staging(timing: RunTiming, seconds: float, price: Decimal | None) -> R
     if timing.code is None:
         return timing
     seconds = min(max(0.0, seconds), timing.code)
-    costs, cost = dict(timing.costs), cost_at(price, seconds)
-    if seconds and "code" in costs and cost is not None:
-        cost = min(cost, costs["code"])
-        costs |= {"transfer": cost, "code": costs["code"] - cost}
+    costs = _move_cost(timing.costs, "transfer", cost_at(price, seconds)) if seconds else timing.costs
     transfer = timing.transfer if not seconds else (timing.transfer or 0.0) + seconds
     return replace(timing, transfer=transfer, code=timing.code - seconds, costs=costs)
+
+
+def _move_cost(costs: Mapping[str, Decimal], phase: str, cost: Decimal | None) -> dict[str, Decimal]:
+    """Return the costs with a part of the code's cost moved to another phase, if both are known."""
+    if cost is None or "code" not in costs:
+        return dict(costs)
+    cost = min(cost, costs["code"])
+    return {**costs, phase: cost, "code": costs["code"] - cost}
 
 
 def split_time(  # noqa: PLR0913 (independent facts)
@@ -154,10 +159,7 @@ def split_time(  # noqa: PLR0913 (independent facts)
     costs = _split_bill(record, price_per_hour, launch, code)
     if provided is not None and code is not None:
         installation, code = provided, max(0.0, code - provided)
-        cost = cost_at(price_per_hour, provided)
-        if cost is not None and "code" in costs:
-            cost = min(cost, costs["code"])
-            costs = {**costs, "installation": cost, "code": costs["code"] - cost}
+        costs = _move_cost(costs, "installation", cost_at(price_per_hour, provided))
     return RunTiming(
         transfer, queue, image, installation, start, launch, code, costs, installs_in_run=provided is not None
     )

@@ -39,18 +39,13 @@ def upload_stage_list(
             f"--stage: {count:,} files are too many; a run stages up to {MOST_FILES:,}. Nothing was sent. Pack them "
             "into tar files of about 1 GB."
         )
-    rows = [
-        (folder, name, info)
-        for folder, objects in folders.items()
-        for name, info in objects.items()
-        if is_file_name(name, windows=False)
-    ]
-    skipped = [
-        f"{info.key!r} can't be a file name"
-        for objects in folders.values()
-        for name, info in objects.items()
-        if not is_file_name(name, windows=False)
-    ]
+    rows, skipped = [], []
+    for folder, objects in folders.items():
+        for name, info in objects.items():
+            if is_file_name(name, windows=False):
+                rows.append((folder, name, info))
+            else:
+                skipped.append(f"{info.key!r} can't be a file name")
     listed = {**_sign(storage, rows, life), "skipped": skipped}
     content = zlib.compress(json.dumps(listed).encode(), 1)
     key = stage_key(token)
