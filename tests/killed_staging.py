@@ -52,7 +52,7 @@ def _digests(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
-def kill_and_resume(address: launch.Address, size: int, chance: random.Random, wanted: dict[str, str]) -> str:
+def kill_and_resume(address: launch.Address, size: int, chance: random.Random, contents: dict[str, str]) -> str:
     """Return a line on one case. Raises AssertionError for a result that differs from the bucket."""
     client = Client(address.base_url, address.api_key)
     with tempfile.TemporaryDirectory() as folder, Network(client.storage.credentials().endpoint) as network:
@@ -65,9 +65,9 @@ def kill_and_resume(address: launch.Address, size: int, chance: random.Random, w
         assert process.returncode == -9, f"the process ended before {limit:,} bytes: {process.returncode}"
         before, network.down = network.down, 0
         complete = {name: digest for name, digest in _digests(target).items() if not Path(name).name.startswith(".lk-")}
-        assert complete.items() <= wanted.items(), "an incomplete file has its final name"
+        assert complete.items() <= contents.items(), "an incomplete file has its final name"
         subprocess.run(command, check=True)
-        assert _digests(target) == wanted, "the resumed folder differs from the bucket"
+        assert _digests(target) == contents, "the resumed folder differs from the bucket"
         assert network.down < size, "nothing was resumed"
         return (
             f"killed after {before / size:4.0%}, {len(complete)} files complete, then {network.down / size:4.0%} more"
@@ -86,11 +86,10 @@ def main() -> int:
         os.environ["HOME"] = home
         address = launch.start(Path(home, "data"))
         try:
-            wanted = _fill(
-                Storage(Client(address.base_url, address.api_key).storage.credentials), options.bytes, chance
-            )
+            storage = Storage(Client(address.base_url, address.api_key).storage.credentials)
+            contents = _fill(storage, options.bytes, chance)
             for number in range(options.count):
-                line = kill_and_resume(address, options.bytes, chance, wanted)
+                line = kill_and_resume(address, options.bytes, chance, contents)
                 print(f"{number + 1:3}: {line}; bytes equal", flush=True)
         finally:
             launch.stop(Path(home, "data"))

@@ -98,35 +98,18 @@ def test_a_cell_whose_machine_is_gone_is_waited_for_no_more(talk):
         all(channel.ask("execute_request", {}).answer(PATIENCE) for _ in repeat(None))
 
 
-def test_a_cell_that_a_broken_connection_lost_is_said_to_be_lost(monkeypatch):
+@pytest.mark.parametrize("is_broken", [True, False], ids=["with its connection", "by a restarting kernel"])
+def test_a_lost_request_is_noticed(monkeypatch, is_broken):
     monkeypatch.setattr(hosted_channel, "_PAUSE", 0.01)
-
-    def kernel(socket):
-        for text in socket:
-            asked = json.loads(text)["header"]
-            if asked["msg_type"] == "execute_request":
-                return  # before anybody has read it
-            for channel, kind, content in INFORMED:
-                reply = {"header": {"msg_type": kind}, "parent_header": asked, "content": content}
-                socket.send(json.dumps({**reply, "channel": channel}))
-
-    with (
-        served(kernel) as (url, _),
-        closing(signed_in(url)) as hosted,
-        closing(Channel(hosted, "k", str)) as channel,
-        pytest.raises(ConnectionFailed, match=r"doesn't know it\. Run the cell again"),
-    ):
-        channel.ask("execute_request", {}).answer(PATIENCE)
-
-
-def test_a_request_that_a_restarting_kernel_lost_is_noticed_without_a_broken_connection(monkeypatch):
-    monkeypatch.setattr(hosted_channel, "_SILENCE", 0.3)
+    monkeypatch.setattr(hosted_channel, "_SILENCE", PATIENCE if is_broken else 0.3)
 
     def kernel(socket):
         for text in socket:
             request = json.loads(text)["header"]
             if request["msg_type"] == "execute_request":
-                continue  # nobody answers
+                if is_broken:
+                    return
+                continue
             for channel, kind, content in INFORMED:
                 reply = {"header": {"msg_type": kind}, "parent_header": request, "content": content}
                 socket.send(json.dumps({**reply, "channel": channel}))
@@ -135,7 +118,7 @@ def test_a_request_that_a_restarting_kernel_lost_is_noticed_without_a_broken_con
         served(kernel) as (url, _),
         closing(signed_in(url)) as hosted,
         closing(Channel(hosted, "k", str)) as channel,
-        pytest.raises(ConnectionFailed, match="Run the cell again"),
+        pytest.raises(ConnectionFailed, match=r"doesn't know it\. Run the cell again"),
     ):
         channel.ask("execute_request", {}).answer(PATIENCE)
 

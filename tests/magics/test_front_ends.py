@@ -46,8 +46,8 @@ class Notebook:
         return self.cells[-1]
 
     def _save_moment(self, content):
-        shown = content.get("text") or content.get("data", {}).get("text/plain", "")
-        for short_id in re.findall(r"\b[0-9a-f]{8}\b", shown):
+        plain_text = content.get("text") or content.get("data", {}).get("text/plain", "")
+        for short_id in re.findall(r"\b[0-9a-f]{8}\b", plain_text):
             self.moments.setdefault(short_id, datetime.now(tz=timezone.utc))
 
     def _save(self, kind, content):

@@ -18,8 +18,8 @@ def bucket(signed_in):
 
 def test_a_folder_is_staged_once_and_other_content_stays_without_overwrite(run_cell, bucket, tmp_path):
     bucket.put(b"1,2\n", "ms/data/a.csv")
-    shown = run_cell(f"%lk_stage lk://ms/data {tmp_path} --checksum")
-    assert re.search(r"✓ staged · \S+ · 1 file, 4 B · in \d.* s · 1 of 1 checksums match", shown), shown
+    output = run_cell(f"%lk_stage lk://ms/data {tmp_path} --checksum")
+    assert re.search(r"✓ staged · \S+ · 1 file, 4 B · in \d.* s · 1 of 1 checksums match", output), output
     assert "1 already there" in run_cell(f"%lk_stage ms/data {tmp_path}")
     (tmp_path / "a.csv").write_text("mine")
     assert "already exists with other content. Nothing was downloaded" in run_cell(f"%lk_stage ms/data {tmp_path}")
@@ -38,9 +38,9 @@ def test_a_run_reads_staged_files_from_its_disk(run_cell, shell, bucket, tmp_pat
         f"from pathlib import Path\nfolder = Path({str(target)!r})\n"
         "print(sorted((p.relative_to(folder).as_posix(), p.stat().st_size) for p in folder.rglob('*') if p.is_file()))"
     )
-    shown = run_cell(f"%%lk_run --machine cpu --fresh --save run --stage lk://ms/run:{target}\n{code}")
-    assert "Staged 2 files, 9.4 MB" in shown
-    assert f"[('deep/a.csv', 4), ('large.bin', {len(content)})]" in shown
+    output = run_cell(f"%%lk_run --machine cpu --fresh --save run --stage lk://ms/run:{target}\n{code}")
+    assert "Staged 2 files, 9.4 MB" in output
+    assert f"[('deep/a.csv', 4), ('large.bin', {len(content)})]" in output
     run = shell.user_ns["run"]
     assert "This run reads from your bucket" in run_cell(f"%lk_export {run.short_id}")
     [staged] = run.messages.in_log("staged")
@@ -65,23 +65,23 @@ def test_a_pair_that_cannot_be_staged_is_refused_before_anything_is_sent(run_cel
 
 
 def test_a_session_refuses_to_stage(run_cell, bucket):
-    shown = run_cell("%%lk_run --machine cpu --session one --stage ms/run:/data\nprint(1)")
-    assert "--stage doesn't work with --session. Nothing was sent." in shown
+    output = run_cell("%%lk_run --machine cpu --session one --stage ms/run:/data\nprint(1)")
+    assert "--stage doesn't work with --session. Nothing was sent." in output
 
 
 def test_usage_shows_size_and_cost_of_each_folder_and_prunes_old_checkpoints(run_cell, bucket, monkeypatch):
     bucket.put(bytes(2_000_000), "ms-usage/a/x")
     bucket.put(bytes(1000), "ms-usage/y")
     bucket.put(bytes(5000), checkpoint_key("old"))
-    shown = run_cell("%lk_bucket usage ms-usage")
-    assert re.search(r"ms-usage/a/\s+1\s+2\.0 MB", shown), shown
-    assert re.search(r"Total\s+2\s+2\.0 MB", shown)
-    assert "The API publishes no price of storage" in shown
+    output = run_cell("%lk_bucket usage ms-usage")
+    assert re.search(r"ms-usage/a/\s+1\s+2\.0 MB", output), output
+    assert re.search(r"Total\s+2\s+2\.0 MB", output)
+    assert "The API publishes no price of storage" in output
     monkeypatch.setenv("LK_STORAGE_PRICE", "50")
     assert re.search(r"ms-usage/a/.*0\.10", run_cell("%lk_bucket usage ms-usage"))
-    shown = run_cell("%lk_bucket usage")
-    assert ".lk/c/ (checkpoints of runs)" in shown
-    assert "%lk_bucket usage --prune 7" in shown
+    output = run_cell("%lk_bucket usage")
+    assert ".lk/c/ (checkpoints of runs)" in output
+    assert "%lk_bucket usage --prune 7" in output
     assert "older than 7 days. Nothing was deleted" in run_cell("%lk_bucket usage --prune 7 --yes")
     later = datetime.now(timezone.utc) + timedelta(days=8)
     monkeypatch.setattr(type(bucket), "now", lambda _: later)

@@ -172,30 +172,28 @@ def test_a_refusal_for_good_is_not_repeated(client, server):
     assert cloud.aborts == 1
 
 
+def failing_once(function):
+    """Return a function whose first call fails with an error that no code expects."""
+    errors = [OverflowError("too large")]
+
+    def call(run):
+        if errors:
+            raise errors.pop()
+        return function(run)
+
+    return call
+
+
 def test_an_abort_is_repeated_after_an_error_that_nobody_thought_of(client, server, monkeypatch):
     monkeypatch.setattr(abort, "PAUSES", (0.0,))
     server.handler = Cloud(ODD["empty"])
-    errors, send = [OverflowError("too large")], client.workloads.abort
-
-    def fail_once(run):
-        if errors:
-            raise errors.pop()
-        return send(run)
-
-    monkeypatch.setattr(client.workloads, "abort", fail_once)
+    monkeypatch.setattr(client.workloads, "abort", failing_once(client.workloads.abort))
     assert abort_soon(client, RUN).ended.wait(PATIENCE)
 
 
 def test_a_run_that_was_requested_to_stop_is_aborted_after_an_error_that_nobody_thought_of(client, server, monkeypatch):
     server.handler = Cloud(ODD["empty"])
-    errors, read_state = [OverflowError("too large")], client.execution.status
-
-    def fail_once(run):
-        if errors:
-            raise errors.pop()
-        return read_state(run)
-
-    monkeypatch.setattr(client.execution, "status", fail_once)
+    monkeypatch.setattr(client.execution, "status", failing_once(client.execution.status))
     assert abort_soon(client, RUN, request_stop=lambda: None, grace=PATIENCE).ended.wait(PATIENCE / 2)
 
 

@@ -89,9 +89,9 @@ def test_a_run_can_be_found_by_its_values_and_its_group(lanes):
 
 
 def test_the_worst_case_is_the_sum_of_all(session, lanes):
-    found = lanes(gpu="A100,H100", timeout=359)
-    assert FanOut(session, found, RunOptions()).worst_case == Decimal("0.438")
-    assert FanOut(session, found, RunOptions(max_cost=Decimal("0.4"))).worst_case == Decimal("0.4")
+    plans = lanes(gpu="A100,H100", timeout=359)
+    assert FanOut(session, plans, RunOptions()).worst_case == Decimal("0.438")
+    assert FanOut(session, plans, RunOptions(max_cost=Decimal("0.4"))).worst_case == Decimal("0.4")
 
 
 def test_a_machine_without_a_price_leaves_the_sum_of_the_others(session, lanes):
