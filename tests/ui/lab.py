@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from random import SystemRandom
 from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
@@ -28,6 +29,9 @@ FOLDERS = (
 
 #: A folder whose modules stand in for those that take long to import.
 WITHOUT = str(Path(__file__).parents[1] / "without")
+
+#: Ports for servers of the tests, below the range of the system.
+PORTS = range(20_000, 30_000)
 
 
 def loaded(urls: Iterable[str]) -> list[int]:
@@ -149,9 +153,12 @@ def be_quiet(settings: Path, *, has_test_modules: bool = True) -> None:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Return a free port below those that the system gives to programs: no other program takes it meanwhile."""
+    for port in SystemRandom().sample(PORTS, len(PORTS)):  # workers with one seed would try the same ports
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError(f"no port of {PORTS} is free")
 
 
 def _await_answer(lab: Lab) -> None:
