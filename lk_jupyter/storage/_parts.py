@@ -33,13 +33,16 @@ def part_ranges(size: int, part: int) -> list[tuple[int, int]]:
 
 def regroup_pieces(pieces: Iterable[bytes], part: int) -> Iterator[bytes]:
     """Regroup pieces into parts of equal size; the last part is shorter, and at least one part is returned."""
-    buffer = bytearray()
+    buffered: list[bytes] = []
+    space = part
     has_output = False
     for piece in pieces:
-        buffer += piece
-        while len(buffer) > part:
-            yield bytes(buffer[:part])
-            del buffer[:part]
-            has_output = True
-    if buffer or not has_output:
-        yield bytes(buffer)
+        rest = memoryview(piece).cast("B")
+        while rest.nbytes >= space:
+            yield b"".join([*buffered, rest[:space]])
+            rest, buffered, space, has_output = rest[space:], [], part, True
+        if rest.nbytes:
+            buffered.append(bytes(rest))  # the caller may reuse the memory of its piece
+            space -= rest.nbytes
+    if buffered or not has_output:
+        yield b"".join(buffered)

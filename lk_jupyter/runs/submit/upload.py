@@ -36,8 +36,9 @@ from lk_jupyter.runs.package import checkpoint, kept_packages, stage
 from lk_jupyter.runs.package.bundle import PACKAGES, Bundle
 from lk_jupyter.runs.submit.stage import upload_stage_list
 from lk_jupyter.runs.variables.chunks import iterate_pieces
-from lk_jupyter.runs.variables.payload import VariablePayload, settings_in
-from lk_jupyter.storage.progress import Meter, Progress, Watcher
+from lk_jupyter.runs.variables.payload import Blob, VariablePayload, settings_in
+from lk_jupyter.storage._workers import CancelToken, call_for_each
+from lk_jupyter.storage.progress import Meter, Progress
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
@@ -51,6 +52,9 @@ QUEUE = timedelta(hours=12)
 
 #: The maximum number of parallel lookups.
 _PARALLEL = 8
+
+#: The number of parallel uploads of objects.
+_UPLOADS = 2
 
 
 def upload_inputs(session: Connection, bundle: Bundle, report: Callable[[str], None]) -> StartRequest:
@@ -97,29 +101,36 @@ def _upload_blobs(
             f"The bucket no longer has variables of that run ({len(lost)} of {len(blobs)} files). Nothing was "
             "sent. Rerun its cell."
         )
-    started, total, uploaded = time.monotonic(), sum(local_blobs[key].size for key in absent), 0
+    started, total = time.monotonic(), sum(local_blobs[key].size for key in absent)
     meter = Meter(1, total, lambda progress: report(f"uploading {progress}"))
-    for key in absent:
+    if absent:
         meter.tell()
+        _upload_in_parallel(storage, [local_blobs[key] for key in absent], meter)
+    return total, time.monotonic() - started
+
+
+def _upload_in_parallel(storage: Storage, blobs: list[Blob], meter: Meter) -> None:
+    """Upload blobs in pairs, as each waits for the bucket at its start and its end. An interrupt ends all uploads."""
+    halt = CancelToken()
+
+    def upload(blob: Blob) -> None:
+        counted_bytes = 0
+
+        def count(progress: Progress) -> None:
+            nonlocal counted_bytes
+            halt.check()
+            meter.add(progress.bytes_done - counted_bytes)
+            counted_bytes = progress.bytes_done
+
         try:
-            storage.put(iterate_pieces(local_blobs[key].write), VALUES + key, progress=_object_watcher(meter, uploaded))
+            storage.put(iterate_pieces(blob.write), VALUES + blob.key, progress=count)
         except StorageError as error:
             if type(error) is not StorageError:
                 raise
             raise StorageError(f"{error} The variables weren't uploaded, so the code wasn't run.") from error
-        uploaded += local_blobs[key].size
-        meter.add(uploaded - meter.state().bytes_done)
-    return total, time.monotonic() - started
 
-
-def _object_watcher(meter: Meter, earlier_bytes: int) -> Watcher:
-    """Return a watcher of one object that reports the progress of all objects."""
-
-    def report_progress(progress: Progress) -> None:
-        meter.add(earlier_bytes + progress.bytes_done - meter.state().bytes_done)
-        meter.tell()
-
-    return report_progress
+    call_for_each(blobs, upload, min(_UPLOADS, len(blobs)), halt=halt, tick=meter.tell)
+    meter.tell()
 
 
 def _is_stored(storage: Storage, key: str, size: int) -> bool:

@@ -31,7 +31,7 @@ CARRY_NEEDS = ("carry", "ambient", "script.files", "script.moment", CLOUDPICKLE)
 ALONE = 1024 * 1024
 
 #: Leaves of at least this many bytes are cut into objects, at most about twice as many as ``_MAX_PARTS``.
-CUT, _MAX_PARTS = 8 * 1024 * 1024, 32
+CUT, _MAX_PARTS = 8 * 1024 * 1024, 16
 
 #: Libraries that take long to import: a run whose values need any of these imports them together, first.
 _LARGE = {"numpy", "pandas", "pyarrow", "polars", "torch"}

@@ -788,6 +788,24 @@ def test_an_interrupt_while_the_variables_are_sent_leaves_nothing_there(session)
     assert not session.storage.exists(bucket.VALUES + package.payload.blobs[0].key)
 
 
+def test_an_interrupt_ends_all_uploads_that_are_made_at_once(session):
+    package = bundle_of(session, {name: np.arange(8_000_000.0) + number for number, name in enumerate("ab")})
+    reports = []
+
+    def interrupt_second_report(text):
+        reports.append(text)
+        if len(reports) == 2:
+            raise UsageError("Interrupted before it was sent.")
+
+    with pytest.raises(UsageError, match="Interrupted"):
+        upload.upload_inputs(session, package, interrupt_second_report)
+    stored = {info.key for info in session.storage.ls(bucket.VALUES)}
+    keys = {bucket.VALUES + blob.key for blob in package.payload.blobs}
+    assert len(keys - stored) > len(keys) / 2
+    assert not any(thread.name == "lk-storage" for thread in threading.enumerate())
+    assert {info.key for info in session.storage.ls(bucket.VALUES)} == stored
+
+
 def test_what_came_back_is_found_from_another_session(session, cloud):
     started = run(session, "x = 42", outputs=["x"])
     with lk_jupyter.connect(cloud.base_url, api_key=cloud.api_key) as other:
@@ -810,9 +828,13 @@ def test_the_progress_of_an_upload_is_reported_in_percent_bytes_and_time_and_its
     upload.upload_inputs(session, package, reports.append)
     seconds = time.monotonic() - started
     assert reports[0] == "uploading 0% · 0 B of 32.0 MB"
-    assert any(
-        re.match(r"uploading 5\d% · 16\.\d MB of 32\.0 MB( · [\d.]+ .?B/s · .+ left)?$", text) for text in reports
-    )
+    states = [
+        re.fullmatch(r"uploading (\d+)% · [\d.]+ .?B of 32\.0 MB( · [\d.]+ .?B/s( · .+ left)?)?", text)
+        for text in reports
+    ]
+    shares = [int(state[1]) for state in states]
+    assert shares == sorted(shares)
+    assert reports[-1].startswith("uploading 100% · 32.0 MB of 32.0 MB")
     assert consents.upload_speed(session.base_url, session.target.org or "") >= 32_000_000 / seconds
     again = []
     upload.upload_inputs(session, package, again.append)
