@@ -100,6 +100,7 @@ class _Reader:
         self._room = threading.Condition()
         self._waiting: list[str | dict[str, Any]] = []
         self._size = 0
+        self._is_sending = False
         self._last: dict[str, Any] | None = None
 
     async def events(self) -> AsyncIterator[dict[str, Any]]:
@@ -115,6 +116,9 @@ class _Reader:
             events, last = self._take_all()
             for event in events:
                 yield event
+            with self._room:
+                self._is_sending = False
+                self._room.notify()
             if last is not None:
                 yield last
                 return
@@ -122,7 +126,7 @@ class _Reader:
     def _take_all(self) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
         with self._room:
             waiting, last = self._waiting, self._last
-            self._waiting, self._size = [], 0
+            self._waiting, self._size, self._is_sending = [], 0, True
             self._room.notify()
         runs = groupby(self._outputs.newest(waiting), key=lambda event: isinstance(event, str))
         events: list[dict[str, Any]] = []
@@ -144,8 +148,7 @@ class _Reader:
                     last = {"finished": {"return_code": event.return_code, "error": event.error}}  # type: ignore[union-attr]
                 else:
                     self._put(self._outputs.feed(content), len(content))
-            self._put(self._outputs.end())
-            self._put(self._outputs.end_curves())
+            self._put_end()
         except LkError as error:
             last = {"trouble": _error_problem(error).content()}
             if isinstance(error, NotFound) and not has_events:
@@ -161,8 +164,7 @@ class _Reader:
             record = self._outputs.record()
             record_log = (record and (record.combined_output or record.stdout)) or ""
             self._put(self._outputs.feed(max(local_log, record_log, key=len)))
-            self._put(self._outputs.end())
-            self._put(self._outputs.end_curves())
+            self._put_end()
         except LkError as error:
             return {"trouble": _error_problem(error).content()}
         if record is None:
@@ -176,6 +178,16 @@ class _Reader:
         words = f"{self._server} doesn't have this run."
         words += f" It was started on {other}." if other and other != self._server else ""
         return f"{words} This is the log stored on this machine." if local_log else words
+
+    def _put_end(self) -> None:
+        """Put the last lines, and after their delivery the last curves.
+
+        Reading the numbers of a large log takes half a second of Python's lock, which the delivery needs.
+        """
+        self._put(self._outputs.end())
+        with self._room:
+            self._room.wait_for(lambda: not self._waiting and not self._is_sending, timeout=60)
+        self._put(self._outputs.end_curves())
 
     def _put(self, items: list[str | dict[str, Any]], size: int = 0, last: dict[str, Any] | None = None) -> None:
         with self._room:
