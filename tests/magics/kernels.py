@@ -95,9 +95,13 @@ class Cell:
 
 
 class Kernel:
-    """A kernel with the extension loaded, whose user lives in the folder ``home``."""
+    """A kernel with the extension loaded, whose user lives in the folder ``home``.
+
+    ``earlier_updates`` are updates of outputs that arrived between two cells: front ends apply them too.
+    """
 
     def __init__(self, manager, client, home):
+        self.earlier_updates = []
         self.manager = manager
         self.client = client
         self.home = home
@@ -113,6 +117,8 @@ class Kernel:
             except queue.Empty:
                 break
             if message["parent_header"].get("msg_id") != sent:
+                if message["msg_type"] == "update_display_data":
+                    self.earlier_updates.append(message["content"])
                 continue
             if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
                 return cell

@@ -31,6 +31,7 @@ class Notebook:
         self.kernel, self.rule, self.cells = kernel, rule, []
         self.moments = {}
         self._by_display_id = {}
+        kernel.earlier_updates.clear()
 
     def run(self, code, on=None):
         self.cells.append([])
@@ -41,6 +42,9 @@ class Notebook:
             is_done[0] = is_done[0] or bool(on(cell))
 
         cell = self.kernel.run(code, on=watch)
+        for content in self.kernel.earlier_updates:
+            self._save("update_display_data", content)
+        self.kernel.earlier_updates.clear()
         for kind, content in cell.messages:
             self._save(kind, content)
         return self.cells[-1]
