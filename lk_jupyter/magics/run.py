@@ -19,6 +19,7 @@ from IPython.display import clear_output, display
 from lk_jupyter.account.low_balance import low_balance_notices
 from lk_jupyter.api._polling import add_advice
 from lk_jupyter.api.execution import is_final
+from lk_jupyter.api.states import label_of
 from lk_jupyter.api.workloads import Workload
 from lk_jupyter.code.ipython import as_python
 from lk_jupyter.code.source import Source
@@ -56,6 +57,7 @@ from lk_jupyter.magics._output.interrupt import (
 )
 from lk_jupyter.magics._output.live import PACE, LiveOutput, StatusLine
 from lk_jupyter.magics._output.run import RunDisplay
+from lk_jupyter.magics._output.run_status import cost_label
 from lk_jupyter.magics.sessions import run_cell
 from lk_jupyter.options.runs import (
     AttachOptions,
@@ -448,4 +450,6 @@ def _conclude(run: Run, view: RunDisplay, monitor: RunMonitor) -> None:
         failure = error
     view.end(record, getattr(failure, "traceback", ""), raises=failure is not None)
     if failure:
+        if view.status.appends:  # some servers save the error, which has the id, below the receipt
+            failure.args = (f"{failure}\nState: {label_of(record.status)}. Cost: {cost_label(run)}.",)
         raise failure

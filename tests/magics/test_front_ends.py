@@ -79,19 +79,18 @@ def text(output):
     return output["evalue"] if output["output_type"] == "error" else output["data"]["text/plain"]
 
 
-def check_cell(name, outputs, *, is_sorted=False):
+def check_cell(name, outputs):
     """Check what a file has of the cell of a run: at most four outputs besides rich ones, and one receipt at the end.
 
-    The last output has state, cost and id. With ``is_sorted``, the front end saves errors after all other outputs. The
+    The last output has state, cost and id: it is the receipt, or the error, which some front ends save below it. The
     receipt of a session is in the cell that stops the session.
     """
-    texts = list(map(text, outputs))
-    last = [output for output in outputs if not (is_sorted and output["output_type"] == "error")][-1]
-    print(f"{name}: state, cost and id are in output {outputs.index(last) + 1} of {len(outputs)}")
-    ids = receipts([[last]]) or re.findall(SHORT_ID, text(last))
+    texts, last = list(map(text, outputs)), outputs[-1]
+    ids = receipts([[last]]) or re.findall(SHORT_ID, text(last), re.IGNORECASE)
     assert len(ids) == (2 if name == "fan" else 1), (name, texts)
-    assert receipts([outputs]) == ([] if name == "session" else ids), (name, texts)
-    assert all(run_id[:8] in text(last) for run_id in ids), (name, texts)
+    ids = [run_id[:8] for run_id in ids]
+    assert [run_id[:8] for run_id in receipts([outputs])] == ([] if name == "session" else ids), (name, texts)
+    assert all(run_id in text(last) for run_id in ids), (name, texts)
     assert re.search(r"completed|failed|aborted", text(last)), (name, texts)
     assert "credits" in text(last), (name, texts)
     assert sum(map(bool, map(str.strip, texts))) - (name == "figure") <= 4, (name, texts)
@@ -163,6 +162,7 @@ def test_the_receipt_of_a_failed_cell_is_below_its_error_with_the_hints(notebook
     first, log, error, last = notebook.run("%%lk_run --gpu A100\nprint('before')\nimport missing_module")
     run_id = re.search(ID, text(first))[0]
     assert (text(log), error["ename"]) == ("before\n", "RunFailed")
+    assert re.search(rf"run {run_id[:8]} .*\nState: failed\. Cost: (under )?[\d.]+ credits\.$", text(error), re.DOTALL)
     assert re.search(rf"✗ failed .* run {run_id}", text(last))
     assert "-r missing" in text(last)
     assert receipts(notebook.cells) == [run_id]
@@ -174,6 +174,7 @@ def test_an_interrupted_cell_ends_with_its_receipt(notebook):
     first, log, error, last = cell
     run_id = re.search(ID, text(first))[0]
     assert (text(log), error["ename"]) == ("started\n", "KeyboardInterrupt")
+    assert re.fullmatch(rf"Run {run_id[:8]} was aborted\. Cost: (under )?[\d.]+ credits\.", text(error))
     assert re.search(rf"■ aborted .* credits · run {run_id}", text(last))
     assert receipts(notebook.cells) == [run_id]
 

@@ -183,11 +183,11 @@ def joined(outputs):
     return result
 
 
-def check_runs(outputs, *, is_sorted=False):
-    """Check the outputs of cells of runs by name. ``is_sorted`` is whether the front end saves errors last."""
+def check_runs(outputs):
+    """Check the outputs of cells of runs by name."""
     for name in RUNS | FAILING:
         if name in outputs:
-            check_cell(name, outputs[name], is_sorted=is_sorted)
+            check_cell(name, outputs[name])
     assert [text(output) for output in outputs["later"]] == ["later\n"]
     (run_id,) = set(re.findall(ID, "".join(map(text, outputs["detached"]))) + receipts([outputs["detached"]]))
     saved = receipts(outputs.values())
@@ -222,7 +222,7 @@ def test_a_front_end_saves_the_id_one_receipt_for_each_run_and_nothing_in_anothe
         second, more = execute(kind, LOAD | INTERRUPTED, cloud, tmp_path / "second")
         outputs["interrupted"] = read_outputs(second)["interrupted"]
         moments |= more
-    saved = check_runs(outputs, is_sorted=kind == "mcp")
+    saved = check_runs(outputs)
     check_moments(outputs, moments)
     (run_id,) = receipts([outputs["plain"]])
     start = next(output for output in outputs["plain"] if f"%lk_abort {run_id[:8]}" in text(output))

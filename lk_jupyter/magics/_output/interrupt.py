@@ -41,7 +41,7 @@ from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import LkError
 from lk_jupyter.magics._output.background import follow_detached
 from lk_jupyter.magics._output.run import RunDisplay
-from lk_jupyter.magics._output.run_status import receipt
+from lk_jupyter.magics._output.run_status import cost_label, receipt
 from lk_jupyter.options.runs import AttachOptions, RerunOptions, StartOptions
 from lk_jupyter.runs.abort import Abort
 from lk_jupyter.runs.interrupts import SafeEvent, true_interrupts
@@ -245,7 +245,11 @@ def _stop(run: Run, view: RunDisplay, monitor: RunMonitor, stop: Stop) -> str:
 def _end_text(run: Run, view: RunDisplay) -> str:
     record = run.record
     view.end(record, "", raises=True)
-    return "You stopped this run." if record.status.lower() in STOPPED_STATES else "The run had already finished."
+    is_stopped = record.status.lower() in STOPPED_STATES
+    if view.status.appends:  # some servers save the error below the receipt
+        end = "was aborted" if is_stopped else "had already finished"
+        return f"Run {run.short_id} {end}. Cost: {cost_label(run)}."
+    return "You stopped this run." if is_stopped else "The run had already finished."
 
 
 def _had_ended(run: Run) -> str:

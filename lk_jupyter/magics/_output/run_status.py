@@ -243,6 +243,11 @@ class RunStatus:
         self.status.close(self._with_options(line), hints, raises=raises)
 
 
+def cost_label(run: Run) -> str:
+    """Return the cost of an ended run as text, such as ``0.0012 credits``."""
+    return calculate_bill(run.record, hourly_price(run.machine)).label
+
+
 def receipt(
     record: ExecutionRecord, machine: MachineType | None, bundle: Bundle | None = None, bill: Bill | None = None
 ) -> StatusLine:
