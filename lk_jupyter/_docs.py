@@ -31,11 +31,14 @@ from lk_jupyter import __version__, _types, widgets
 from lk_jupyter.api._client import Client
 from lk_jupyter.api._endpoint import ENDPOINTS, PLACEHOLDER, Endpoint, Group
 from lk_jupyter.api.states import ACTIVE_STATES, FINAL_STATES, LABELS
+from lk_jupyter.cli.output import EXIT_CODES
+from lk_jupyter.cli.parser import COMMANDS
 from lk_jupyter.config.settings import SETTINGS
 from lk_jupyter.errors import error_for
 from lk_jupyter.executor import Executor
 from lk_jupyter.magics._engine.index import magics
-from lk_jupyter.magics._engine.parser import first_sentence, flags, is_switch
+from lk_jupyter.magics._engine.parser import first_sentence
+from lk_jupyter.options.arguments import flags, is_switch
 from lk_jupyter.options.calls import CALLS, KeywordCall
 from lk_jupyter.options.runs import RunOptions, extras
 from lk_jupyter.protocol.parts import MARKED
@@ -59,6 +62,17 @@ def options_table() -> str:
     """Return the options of ``%%lk_run``."""
     rows = [(_on_the_line(name, field), field.description or "") for name, field in RunOptions.model_fields.items()]
     return _table(("Option", "What it does"), rows)
+
+
+def commands_table() -> str:
+    """Return the commands of ``lk``."""
+    rows = [(f"`lk {command.name}`", command.summary, f"`{command.example}`") for command in COMMANDS.values()]
+    return _table(("Command", "What it does", "Example"), rows)
+
+
+def exit_codes_table() -> str:
+    """Return the exit codes of ``lk``."""
+    return _table(("Exit code", "Meaning"), [(str(code), meaning) for code, meaning in EXIT_CODES.items()])
 
 
 def settings_table() -> str:
@@ -408,12 +422,15 @@ OPTIONS, STATES = (_types.TYPES.with_name(f"{name}.ts") for name in ("options", 
 
 #: Pages that are stored with tables; the tables of other pages are made when the site is built.
 PAGES = tuple(
-    ROOT / "notebooks" / "reference" / f"{name}.md" for name in ("index", "options", "settings", "operations")
+    ROOT / "notebooks" / "reference" / f"{name}.md"
+    for name in ("index", "options", "command-line", "settings", "operations")
 )
 
 TABLES: dict[str, Callable[[], str]] = {
     "magics": magics_table,
     "options": options_table,
+    "commands": commands_table,
+    "exit_codes": exit_codes_table,
     "settings": settings_table,
     "operations": operations_table,
 }

@@ -30,10 +30,11 @@ from lk_jupyter.options.runs import DeleteRunOptions, LogsOptions, MachinesOptio
 from lk_jupyter.protocol.frames import NO_NONCE, STDERR, Frame, Splitter, text_of
 from lk_jupyter.protocol.parts import plain_name
 from lk_jupyter.runs.clock import Bill, calculate_bill
+from lk_jupyter.runs.ids import latest_runs
 from lk_jupyter.runs.interrupts import true_interrupts
 from lk_jupyter.runs.outcome import SHORT_ID, build_error
 from lk_jupyter.runs.run import Run
-from lk_jupyter.session import Session, current
+from lk_jupyter.session import current
 from lk_jupyter.text.secrets import LineRedactor
 from lk_jupyter.text.terminal import TerminalText
 from lk_jupyter.text.units import duration_label, moment_label
@@ -72,22 +73,12 @@ def lk_runs(options: RunsOptions, shell: InteractiveShell) -> None:  # noqa: ARG
 
     Example: ``%lk_runs -n 50``
     """
-    runs = _latest_runs(current(), options.limit)
+    runs = latest_runs(current().client, options.limit)
     columns = ("Run", "State", "Machine", "Started", "Duration", "Cost", "Name")
     note = "" if runs else "No runs. Start one with %%lk_run on top of a cell."
     prices = {machine.hardware_profile: machine.price_per_hour for machine in current().machines()} if runs else {}
     rows = [_run_row(run, prices.get(run.hardware_profile or "")) for run in runs]
     display(Table(columns, rows, note=note, right=frozenset({"Duration", "Cost"})))
-
-
-def _latest_runs(session: Session, limit: int) -> list[Workload | ExecutionSummary]:
-    """Return active runs, then ended runs; a run in both lists counts once."""
-    ended = {run.execution_id: run for run in session.client.billing.history(limit=limit)}
-    final = {run_id for run_id, run in ended.items() if is_final(run.status)}
-    going_on = [run for run in session.client.workloads.list() if run.execution_id not in final]
-    for run in going_on:
-        ended.pop(run.execution_id, None)
-    return [*going_on, *ended.values()]
 
 
 def _run_row(run: Workload | ExecutionSummary, price_per_hour: Decimal | None) -> tuple[str, ...]:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from itertools import chain
+from typing import TYPE_CHECKING
 
 from lk_jupyter.api._client import Client
 from lk_jupyter.api.logs import LogEntry
-from lk_jupyter.api.states import is_run_id
+from lk_jupyter.api.states import is_final, is_run_id
 from lk_jupyter.connection.connection import Connection
 from lk_jupyter.errors import UsageError
 from lk_jupyter.journal.journal import journal
+
+if TYPE_CHECKING:
+    from lk_jupyter.api.billing import ExecutionSummary
+    from lk_jupyter.api.workloads import Workload
 
 #: Length of a complete id: a UUID without dashes.
 _FULL = 32
@@ -29,6 +34,16 @@ def list_ids(client: Client) -> list[str]:
     going_on = (run.execution_id for run in client.workloads.list())
     ended = (run.execution_id for run in client.billing.history())
     return [execution_id for execution_id in dict.fromkeys(chain(going_on, ended)) if is_run_id(execution_id)]
+
+
+def latest_runs(client: Client, limit: int) -> list[Workload | ExecutionSummary]:
+    """Return active runs, then at most ``limit`` ended runs; a run in both lists counts once."""
+    ended = {run.execution_id: run for run in client.billing.history(limit=limit)}
+    final = {run_id for run_id, run in ended.items() if is_final(run.status)}
+    active = [run for run in client.workloads.list() if run.execution_id not in final]
+    for run in active:
+        ended.pop(run.execution_id, None)
+    return [*active, *ended.values()]
 
 
 def resolve(connection: Connection, prefix: str) -> str:

@@ -21,8 +21,9 @@ from lk_jupyter.account.organizations import chosen_slug, read_team_slug
 from lk_jupyter.api._client import Client
 from lk_jupyter.config.settings import SETTINGS
 from lk_jupyter.inference.catalogue import read_catalogue
-from lk_jupyter.magics._engine.parser import Magic, Subcommands, flags, is_switch, takes_many
+from lk_jupyter.magics._engine.parser import Magic, Subcommands
 from lk_jupyter.magics._engine.registry import MAGICS, magic_named
+from lk_jupyter.options.arguments import flags, is_switch, takes_many
 from lk_jupyter.options.runs import extras
 from lk_jupyter.runs.ids import list_ids
 from lk_jupyter.session import Session

@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 from lk_jupyter import errors as error_module
 from lk_jupyter.config.settings import SETTINGS
-from lk_jupyter.magics._engine.parser import Magic, Subcommands, first_sentence, flags
+from lk_jupyter.magics._engine.parser import Magic, Subcommands, first_sentence
 from lk_jupyter.magics._engine.registry import MAGICS, magic_named
 from lk_jupyter.magics._engine.topics import SYNONYMS
+from lk_jupyter.options.arguments import flags
 
 #: The rank of an entry that doesn't fit a word.
 NO_FIT = 4

@@ -31,9 +31,7 @@ from __future__ import annotations
 
 import inspect
 import os
-import re
 import shlex
-from argparse import SUPPRESS, BooleanOptionalAction
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -43,10 +41,10 @@ from typing import Any, NoReturn, cast, get_origin
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic_arguments import MagicArgumentParser
 from IPython.core.page import page
-from pydantic.fields import FieldInfo
 
 from lk_jupyter.config.settings import one_reading
 from lk_jupyter.errors import UsageError, page_address
+from lk_jupyter.options.arguments import argument_settings, describe_misuse, flags
 from lk_jupyter.options.groups import COMMON, option_groups
 from lk_jupyter.options.runs import Options, StartOptions, check, current_name, extras
 
@@ -119,7 +117,7 @@ class Magic:
         greedy = not any(extras(field).get("positional") and field.is_required() for _, field in fields)
         places = _option_groups(parser, self.model, with_examples=self._is_run) if is_grouped else {}
         for name, field in fields:
-            places.get(name, parser).add_argument(*flags(name, field), **_settings(name, field, greedy=greedy))
+            places.get(name, parser).add_argument(*flags(name, field), **argument_settings(name, field, greedy=greedy))
         if is_grouped:
             words = [action.metavar for action in parser._actions if not action.option_strings]
             parser.usage = " ".join(["%(prog)s", "[OPTIONS]", *words])
@@ -239,61 +237,8 @@ def split(line: str) -> list[str]:
         raise UsageError(f"Can't read the line ({str(error).lower()}): {line.strip()}") from None
 
 
-def flags(name: str, field: FieldInfo) -> list[str]:
-    """Return the spellings of a field on the line, such as ``["-r", "--requirements"]``."""
-    extra = extras(field)
-    if extra.get("positional"):
-        return [name]
-    return [*extra.get("flags", ()), "--" + name.replace("_", "-")]
-
-
-def is_switch(field: FieldInfo) -> bool:
-    """Whether a field takes no value on the line."""
-    return field.annotation in {bool, bool | None}
-
-
-def takes_many(field: FieldInfo) -> bool:
-    """Whether a field takes several values: a list, or pairs."""
-    return get_origin(field.annotation) in {list, dict}
-
-
-#: Messages of argparse → our messages.
-_MISUSES = {
-    r"argument (?:\S+/)?(\S+): expected .*": "needs a value after {0}",
-    r"argument (?:\S+/)?(\S+): ignored explicit argument (.*)": "takes no value for {0}, got {1}",
-    r"the following arguments are required: (?:\S+/)?(.*)": "needs {0}",
-}
-
-
 class _Parser(MagicArgumentParser):
     """``prog`` lacks the first %, which IPython's help adds."""
 
     def error(self, message: str) -> NoReturn:
-        match = next(filter(None, (re.fullmatch(pattern, message) for pattern in _MISUSES)), None)
-        what = _MISUSES[match.re.pattern].format(*match.groups()) if match else "can't be read"
-        raise UsageError(f"%{self.prog} {what}. All options: %{self.prog}?")
-
-
-def _settings(name: str, field: FieldInfo, *, greedy: bool) -> dict[str, Any]:
-    """Return how an argument is read; ``greedy`` is whether any list may take all the words that follow."""
-    extra = extras(field)
-    settings: dict[str, Any] = {"help": _help(field).replace("%", "%%"), "default": SUPPRESS}
-    if is_switch(field):
-        return {**settings, "action": "store_true" if field.annotation is bool else BooleanOptionalAction}
-    settings["metavar"] = extra.get("metavar") or name.upper()
-    if not extra.get("positional"):
-        settings |= {"dest": name, "required": field.is_required()}
-    if takes_many(field):
-        positional = extra.get("positional")
-        if not (greedy or positional or extra.get("greedy")):
-            return {**settings, "action": "append"}
-        return {**settings, "action": "extend", "nargs": "*" if positional and not field.is_required() else "+"}
-    if extra.get("positional") and not field.is_required():
-        settings["nargs"] = "?"
-    return settings
-
-
-def _help(field: FieldInfo) -> str:
-    description = field.description or ""
-    is_complete = field.is_required() or field.default in (None, False, "") or takes_many(field)
-    return description if is_complete else f"{description} Default: {field.default}."
+        raise UsageError(f"%{self.prog} {describe_misuse(message)}. All options: %{self.prog}?")

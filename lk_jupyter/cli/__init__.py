@@ -1,0 +1,71 @@
+"""``lk``: run code from a shell, for scripts, CI and agents.
+
+Each command returns within 45 seconds and never prompts. ``--json`` prints one JSON object per line.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+
+TYPE_CHECKING = False  # importing typing takes longer than this module
+if TYPE_CHECKING:
+    from lk_jupyter.cli.output import CommandOutput
+
+#: Seconds after which a command ends, whatever the server does.
+LIMIT_SECONDS = 43.0
+
+_HELP = frozenset({"-h", "--help", "help"})
+
+
+def entry() -> None:
+    """Execute the command of this process, and end the process within the limit."""
+    code = main(limit=LIMIT_SECONDS)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # the journal is on disk, and a thread that waits for the server must not delay the end
+
+
+def main(arguments: Sequence[str] | None = None, *, limit: float | None = None) -> int:
+    """Execute a command and return its exit code. ``limit`` is the number of seconds after which the process ends."""
+    from lk_jupyter.cli.output import CommandOutput  # noqa: PLC0415 (the import of this module stays fast)
+
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    output = CommandOutput(sys.stdout, is_json="--json" in words)
+    words = [word for word in words if word != "--json"]
+    with redirect_stdout(sys.stderr):  # stdout has the records only
+        return _execute(words, output, limit)
+
+
+def _execute(words: list[str], output: CommandOutput, limit: float | None) -> int:
+    from lk_jupyter.cli.failures import describe_timeout, exit_code_for  # noqa: PLC0415
+    from lk_jupyter.cli.parser import find_command, overview  # noqa: PLC0415
+    from lk_jupyter.config.settings import one_reading  # noqa: PLC0415
+
+    try:
+        if not words or words[0] in _HELP:
+            output.emit("help", overview(), text=overview())
+            return 0
+        command = find_command(words[0])
+        if _HELP & set(words[1:2]):
+            output.emit("help", command.help(), text=command.help())
+            return 0
+        arguments = command.parse(words[1:])
+        if limit is not None:
+            _end_after(limit, lambda: describe_timeout(command, output))
+        with one_reading():
+            return command.load()(arguments, output)
+    except KeyboardInterrupt as interrupt:
+        return output.fail(interrupt, exit_code_for(interrupt))
+    except Exception as error:  # noqa: BLE001 (each error becomes a record and an exit code)
+        return output.fail(error, exit_code_for(error))
+
+
+def _end_after(seconds: float, report: Callable[[], int]) -> None:
+    """End the process after this number of seconds, with the exit code that ``report`` returns."""
+    timer = threading.Timer(seconds, lambda: os._exit(report()))
+    timer.daemon = True
+    timer.start()

@@ -1,0 +1,57 @@
+"""The commands on the account: machines and credits, and the instructions for agents."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from lk_jupyter.cli.output import DONE, CommandOutput
+
+if TYPE_CHECKING:
+    from lk_jupyter.cli.parser import Arguments
+
+
+def machines(arguments: Arguments, output: CommandOutput) -> int:  # noqa: ARG001 (every command accepts both)
+    """Print machine types, cheapest first; prices are in credits per hour."""
+    from lk_jupyter.session import current  # noqa: PLC0415 (lk skill needs no session)
+
+    catalogue = current().machines()
+    priced = sorted(catalogue, key=lambda machine: (machine.price_per_hour is None, machine.price_per_hour))
+    for machine in priced:
+        fields = {
+            "machine": machine.hardware_profile,
+            "gpu": machine.card_name if machine.card else None,
+            "memory_gib": machine.memory_gib,
+            "price_per_hour": machine.price_per_hour,
+            "allowed": catalogue.allows(machine),
+        }
+        price = "no price" if machine.price_per_hour is None else f"{machine.price_per_hour:f} credits/h"
+        allowed = "" if fields["allowed"] else "  not allowed"
+        output.emit("machine", f"{machine.hardware_profile}  {price}{allowed}", **fields)
+    return DONE
+
+
+def balance(arguments: Arguments, output: CommandOutput) -> int:  # noqa: ARG001
+    """Print the remaining credits, and their use per hour."""
+    from lk_jupyter.session import current  # noqa: PLC0415
+    from lk_jupyter.text.units import credits_label  # noqa: PLC0415
+
+    state = current().balance()
+    active = f", {state.active_count} active, {state.per_hour:f} credits/h" if state.active_count else ""
+    output.emit(
+        "balance",
+        f"{credits_label(state.credits)} left{active}",
+        credits=state.credits,
+        per_hour=state.per_hour,
+        active=state.active_count,
+        suspended=state.suspended,
+        depleted_at=state.depleted_at.isoformat() if state.depleted_at else None,
+    )
+    return DONE
+
+
+def skill(arguments: Arguments, output: CommandOutput) -> int:  # noqa: ARG001
+    """Print SKILL.md."""
+    text = files("lk_jupyter.cli").joinpath("SKILL.md").read_text(encoding="utf-8").rstrip()
+    output.emit("skill", text, text=text)
+    return DONE

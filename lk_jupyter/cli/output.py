@@ -1,0 +1,99 @@
+"""Print the records of a command: as lines for people, or as one JSON object per line."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from decimal import Decimal
+from typing import Any, TextIO
+
+from lk_jupyter.text.secrets import redact, redact_values
+
+#: Exit code → meaning. The help and the reference list this table.
+EXIT_CODES = {
+    0: "Done. For run and wait: the run completed.",
+    1: "The run failed, or was aborted.",
+    2: "An argument is wrong, or a limit or a guard refused. Nothing was sent.",
+    3: "The run or the transfer is still active. Call lk wait, or repeat the transfer.",
+    4: "Not signed in, or the key isn't valid.",
+    5: "The server refused.",
+    6: "The server can't be reached, or gave no usable answer.",
+    7: "The outcome is unknown: a run may be active. Check: lk runs.",
+    130: "Interrupted.",
+}
+DONE, FAILED, USAGE, ACTIVE, SIGNED_OUT, REFUSED, UNREACHABLE, UNKNOWN, INTERRUPTED = EXIT_CODES
+
+#: Magic → command, for the advice in messages of the package.
+_COMMANDS = {
+    "lk_abort": "lk abort",
+    "lk_attach": "lk logs",
+    "lk_balance": "lk balance",
+    "lk_get": "lk get",
+    "lk_logs": "lk logs",
+    "lk_ls": "lk ls",
+    "lk_machines": "lk machines",
+    "lk_put": "lk put",
+    "lk_runs": "lk runs",
+    "lk_status": "lk wait",
+    "lk_wait": "lk wait",
+}
+
+
+class CommandOutput:
+    """Print the records of a command to ``stream``. Secrets are removed from each record.
+
+    ``run`` is the id of the run that the command has started or waits for.
+    """
+
+    def __init__(self, stream: TextIO, *, is_json: bool) -> None:
+        self.is_json = is_json
+        self.run = ""
+        self._stream = stream
+
+    def emit(self, event: str, text: str = "", /, **fields: Any) -> None:
+        """Print a record: ``fields`` as JSON, ``text`` for people."""
+        if self.is_json:
+            record = {"event": event, **{name: value for name, value in fields.items() if value is not None}}
+            text = json.dumps(redact_values(record), default=_plain_value, ensure_ascii=False)
+        elif text:
+            text = redact(text)
+        if text:
+            self._stream.write(text + "\n")
+            self._stream.flush()
+
+    def note(self, event: str, text: str, /, **fields: Any) -> None:
+        """Print a record that isn't the result: to stderr for people, so that stdout has the result only."""
+        if self.is_json:
+            self.emit(event, "", **fields)
+        else:
+            print(redact(text), file=sys.stderr, flush=True)  # noqa: T201 (the output of the command)
+
+    def log(self, text: str, **fields: Any) -> None:
+        """Print a part of a run's log. The caller has removed secrets, which may be split between two parts."""
+        if self.is_json:
+            self._stream.write(json.dumps({"event": "log", **fields, "text": text}, ensure_ascii=False) + "\n")
+        else:
+            self._stream.write(text)
+        self._stream.flush()
+
+    def fail(self, error: BaseException, code: int) -> int:
+        """Print an error and return the exit code."""
+        message = command_words(str(error) or type(error).__name__)
+        self.note("error", message, error=type(error).__name__, message=message, exit_code=code)
+        return code
+
+    def report_active(self, execution_id: str) -> int:
+        """Report that a run is still active, and return the exit code."""
+        command = f"lk wait {execution_id}"
+        self.note("running", f"Run {execution_id} is still active. Wait: {command}", id=execution_id, next=command)
+        return ACTIVE
+
+
+def command_words(message: str) -> str:
+    """Return a message with commands of ``lk`` in place of the magics that it suggests."""
+    return re.sub(r"%{1,2}(lk_\w+)", lambda match: _COMMANDS.get(match[1], match[0]), message)
+
+
+def _plain_value(value: Any) -> Any:
+    return float(round(value, 6)) if isinstance(value, Decimal) else str(value)

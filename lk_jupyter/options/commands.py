@@ -1,0 +1,61 @@
+"""Options of the command line ``lk`` that no magic has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lk_jupyter.options.fields import option, word
+from lk_jupyter.options.runs import Options
+
+#: Seconds after which ``lk run`` and ``lk wait`` return while the run is active.
+WAIT_SECONDS = 40
+
+
+def _seconds(default: int, description: str) -> Any:
+    return option(default, description, metavar="SECONDS", ge=0, le=WAIT_SECONDS)
+
+
+class CodeCommandOptions(Options):
+    """Options of the commands that read code: a file, or text."""
+
+    file: str | None = word("Python script to run; - reads the code from stdin.", None, metavar="FILE")
+    code: str | None = option(None, "Code to run, instead of a file.", "-c", metavar="CODE")
+    outputs: list[str] = option(
+        [], "Variables to download when the run has ended, such as history,best.", "--out", metavar="NAMES"
+    )
+
+
+class StartCommandOptions(CodeCommandOptions):
+    """Options of ``lk start``."""
+
+    key: str | None = option(
+        None, "Start key: another start with this key and code returns the same run.", metavar="KEY", min_length=1
+    )
+
+
+class RunCommandOptions(StartCommandOptions):
+    """Options of ``lk run``."""
+
+    seconds: int = _seconds(WAIT_SECONDS, "Maximum seconds to wait for the end.")
+
+
+class WaitCommandOptions(Options):
+    """Options of ``lk wait``."""
+
+    run: str = word("Id of the run, or its first characters.", metavar="ID")
+    seconds: int = _seconds(WAIT_SECONDS, "Maximum seconds to wait for the end.")
+
+
+class LogsCommandOptions(Options):
+    """Options of ``lk logs``."""
+
+    run: str = word("Id of the run, or its first characters.", metavar="ID")
+    since: int = option(0, "Characters to skip: 'next' of the last call.", metavar="N", ge=0)
+    seconds: int = _seconds(2, "Maximum seconds to wait for new lines.")
+
+
+class FetchCommandOptions(Options):
+    """Options of ``lk fetch``."""
+
+    run: str = word("Id of the run, or its first characters.", metavar="ID")
+    names: list[str] = word("Variables to print. Default: all that the run returned.", [], metavar="NAME")

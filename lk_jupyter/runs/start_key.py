@@ -1,0 +1,102 @@
+"""Start a run at most once for each start key, also from several processes and after a lost answer."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from lk_jupyter.api.states import is_run_id
+from lk_jupyter.config.files import take_lock
+from lk_jupyter.config.settings import setting
+from lk_jupyter.errors import OutcomeUnknown, UsageError
+from lk_jupyter.journal.journal import REFUSED, JournalEntry, journal
+from lk_jupyter.protocol.metadata import REQUEST_KEY
+from lk_jupyter.runs.package.bundle import Bundle
+from lk_jupyter.runs.reattach import open_run
+from lk_jupyter.runs.run import Run
+from lk_jupyter.runs.submit.start import find_marked
+from lk_jupyter.runs.submit.submission import code_hash
+
+if TYPE_CHECKING:
+    from lk_jupyter.connection.connection import Connection
+
+#: Length of the mark of a request.
+_TOKEN_LENGTH = 32
+
+#: Seconds to wait for another process that starts a run with the same key, and between two attempts.
+_PATIENCE, _PAUSE = 40.0, 0.05
+
+
+def start_with_key(session: Connection, bundle: Bundle, key: str) -> Run:
+    """Start a run, or return the run that this key has already started on this server.
+
+    The mark of the request results from the key, so the run is recognized in the journal of this machine and in the
+    lists of the cloud. Raises UsageError if the key belongs to a run with other code or another machine, and
+    OutcomeUnknown if an earlier start with the key has no answer yet.
+    """
+    token = _token_for(session, key)
+    metadata = {**(bundle.request.metadata or {}), REQUEST_KEY: token}
+    bundle = replace(bundle, request=bundle.request.model_copy(update={"metadata": metadata}))
+    with _lock(token):
+        return _find_run(session, bundle, key) or Run.submit(session, bundle)
+
+
+def _token_for(session: Connection, key: str) -> str:
+    place = "\n".join([session.base_url, session.target.org or "", key])
+    return hashlib.sha256(f"lk start key\n{place}".encode()).hexdigest()[:_TOKEN_LENGTH]
+
+
+def _find_run(session: Connection, bundle: Bundle, key: str) -> Run | None:
+    """Return the run that was started with the mark of the bundle. Raises UsageError, OutcomeUnknown."""
+    entry = journal().get(bundle.token)
+    if entry is None:
+        request = {**bundle.request.model_dump(include={"code"}), "metadata": {REQUEST_KEY: bundle.token}}
+        runs = find_marked(session.client, bundle.token, request)
+        if runs.user_run and is_run_id(runs.user_run.execution_id):
+            return Run(session, runs.user_run.execution_id)
+        if runs.advice:
+            raise OutcomeUnknown(f"Runs with the start key '{key}' exist. Nothing was sent.{runs.advice}")
+        return None
+    if entry.state == REFUSED:
+        return None
+    _require_same_request(entry, bundle, key)
+    if run := open_run(session, entry):
+        return run
+    current_entry = journal().get(bundle.token)
+    if current_entry is None or current_entry.state == REFUSED:
+        return None
+    raise OutcomeUnknown(
+        f"The start with the key '{key}' has no answer yet, and may be active. Nothing was sent. Check: %lk_runs"
+    )
+
+
+def _require_same_request(entry: JournalEntry, bundle: Bundle, key: str) -> None:
+    """Refuse a key that started other code, or another machine. Raises UsageError."""
+    is_same = entry.code_hash == code_hash(bundle.source.code) and entry.machine == bundle.machine.hardware_profile
+    if not is_same:
+        raise UsageError(
+            f"The start key '{key}' belongs to a run with other code or another machine. Nothing was sent. Use another "
+            "key."
+        )
+
+
+@contextmanager
+def _lock(token: str) -> Iterator[None]:
+    """Wait until no other process starts a run with this mark. Raises OutcomeUnknown after 40 seconds."""
+    folder = setting("journal").parent / "start-keys"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(folder / token, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        end = time.monotonic() + _PATIENCE
+        while not take_lock(descriptor):
+            if time.monotonic() > end:
+                raise OutcomeUnknown("Another process starts a run with this key. Nothing was sent. Check: %lk_runs")
+            time.sleep(_PAUSE)
+        yield
+    finally:
+        os.close(descriptor)
