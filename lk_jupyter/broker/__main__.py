@@ -1,0 +1,131 @@
+"""``python -m lk_jupyter.broker``: serve a broker, issue, list and revoke child keys."""
+
+from __future__ import annotations
+
+from lk_jupyter._python import leave_working_folder
+
+if __name__ == "__main__":
+    leave_working_folder()
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lk_jupyter._encoding import accept_every_sign
+from lk_jupyter._extras import library
+from lk_jupyter.errors import LkError, UsageError
+
+_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Execute a command and return the exit code."""
+    accept_every_sign()
+    try:
+        parsed = _parser().parse_args(arguments)
+        return int(parsed.run(parsed))
+    except LkError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 1
+
+
+def _serve(parsed: argparse.Namespace) -> int:
+    library("uvicorn", "broker", "The broker")
+    from lk_jupyter.broker.server import ListenOptions, serve  # noqa: PLC0415 (the other commands need no server)
+
+    if parsed.host not in _LOOPBACK and not (parsed.certificate and parsed.private_key):
+        raise UsageError(
+            f"Keys sent to {parsed.host} need TLS. Nothing was started. Add --certificate and --private-key."
+        )
+    key = _read_key(parsed.key_file)
+    options = ListenOptions(parsed.port, parsed.margin, parsed.host, parsed.certificate, parsed.private_key)
+    serve(parsed.data.expanduser().absolute(), parsed.upstream, key, options)
+    return 0
+
+
+def _read_key(file: Path | None) -> str:
+    """Return the organization's key from a file or a line of stdin: never from a command line or the environment."""
+    try:
+        key = (file.read_text(encoding="utf-8") if file else sys.stdin.readline()).strip()
+    except OSError as error:
+        raise UsageError(f"Can't read '{file}' ({error.strerror}). Nothing was started.") from None
+    if not key or not key.isascii() or not key.isprintable():
+        raise UsageError("No key in the file or in the first line of stdin. Nothing was started.")
+    return key
+
+
+def _grant(parsed: argparse.Namespace) -> int:
+    names = ("credits", "minutes", "machines", "parallel", "ends_in", "scopes", "name")
+    fields = {name: value for name in names if (value := getattr(parsed, name)) is not None}
+    print(json.dumps(_request(parsed.data, "POST", "/broker/keys", fields)))  # noqa: T201 (the key is shown once)
+    return 0
+
+
+def _revoke(parsed: argparse.Namespace) -> int:
+    print(json.dumps(_request(parsed.data, "DELETE", f"/broker/keys/{parsed.id}")))  # noqa: T201
+    return 0
+
+
+def _list(parsed: argparse.Namespace) -> int:
+    for row in _request(parsed.data, "GET", "/broker/keys"):
+        print(json.dumps(row))  # noqa: T201
+    return 0
+
+
+def _request(data: Path, method: str, path: str, body: Any = None) -> Any:
+    """Send a request of the operator to the broker of a data folder. Raises UsageError."""
+    from lk_jupyter.broker.operator import send_request  # noqa: PLC0415 (it needs the HTTP client)
+
+    return send_request(data.expanduser().absolute(), method, path, body)
+
+
+def _words(text: str) -> list[str]:
+    return text.split(",")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m lk_jupyter.broker",
+        description="Serve the cloud's API with a key that only this process has, and limit what child keys may spend.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--data", type=Path, required=True, help="Folder of the ledger, which only its owner can read.")
+
+    serve = commands.add_parser("serve", parents=[common], help="Serve until a signal ends the process.")
+    serve.set_defaults(run=_serve)
+    serve.add_argument("--upstream", required=True, metavar="URL", help="Address of the cloud.")
+    serve.add_argument("--key-file", type=Path, metavar="FILE", help="File with the key. Default: a line of stdin.")
+    serve.add_argument("--port", type=int, default=0, help="Port. 0 finds a free port. Default: 0.")
+    serve.add_argument("--host", default="127.0.0.1", help="Address to listen on. Default: 127.0.0.1.")
+    serve.add_argument("--certificate", type=Path, metavar="FILE", help="TLS certificate, for another --host.")
+    serve.add_argument("--private-key", type=Path, metavar="FILE", help="Private key of the certificate.")
+    serve.add_argument(
+        "--margin", type=int, default=60, metavar="SECONDS",
+        help="Seconds that are reserved besides the time limit: queue, installation, rounding. Default: 60.",
+    )  # fmt: skip
+
+    grant = commands.add_parser("grant", parents=[common], help="Issue a child key, and print it once.")
+    grant.set_defaults(run=_grant)
+    grant.add_argument("--credits", required=True, help="Credits that its runs may cost together.")
+    grant.add_argument("--minutes", help="Minutes that its runs may take together.")
+    grant.add_argument("--machines", type=_words, metavar="A,B", help="Machine types, such as gpu.a100,cpu.")
+    grant.add_argument("--parallel", type=int, help="Maximum active runs at a time.")
+    grant.add_argument("--ends-in", dest="ends_in", type=float, metavar="SECONDS", help="Seconds until it ends.")
+    grant.add_argument("--scopes", type=_words, metavar="A,B", help="runs, lease, bucket, secrets. Default: runs.")
+    grant.add_argument("--name", help="Name in lists.")
+
+    revoke = commands.add_parser("revoke", parents=[common], help="Revoke a child key, and abort its runs.")
+    revoke.set_defaults(run=_revoke)
+    revoke.add_argument("id", help="Id of the key.")
+
+    listing = commands.add_parser("list", parents=[common], help="List the child keys, and what each has used.")
+    listing.set_defaults(run=_list)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

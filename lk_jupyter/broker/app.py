@@ -1,0 +1,243 @@
+"""The web application of a broker: child keys, the operations that they may call, and the keys' own operations."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from lk_jupyter.api._endpoint import EXTERNAL, V1
+from lk_jupyter.api.states import RUN_ID
+from lk_jupyter.broker.grants import BILLION, Grant, GrantLimits, RefusedCall
+from lk_jupyter.broker.keeper import Keeper
+from lk_jupyter.broker.ledger import ENDED, GrantLedger, RunRow
+from lk_jupyter.broker.reads import READERS, SHARED, Reads
+from lk_jupyter.broker.starts import START_FIELDS, Starter
+from lk_jupyter.broker.upstream import Answer, OddAnswer, OrganizationClient
+from lk_jupyter.protocol.json_limits import load_json
+
+#: Most bytes of a request.
+_MAX_REQUEST = 64 << 20
+
+#: Operations on a single run, which must belong to the key.
+_RUN_PATHS = tuple(
+    (method, re.compile(template.replace("ID", f"({RUN_ID})")))
+    for method, template in (
+        ("GET", "/execution/streaming/ID/status"),
+        ("POST", "/execution/streaming/abort/ID"),
+        ("POST", "/execution/streaming/complete/ID"),
+        ("POST", "/execution/image/abort/ID"),
+        ("POST", "/workloads/abort/ID"),
+        ("POST", "/workloads/stop/ID"),
+        ("GET", "/execution/ID"),
+        ("DELETE", "/execution/ID"),
+        ("GET", "/execution/ID/timing"),
+        ("GET", "/execution/ID/metrics"),
+        ("GET", "/logs/execution/ID"),
+    )
+)
+_STREAM_PATH = re.compile(f"/stream/({RUN_ID})")
+
+#: Characters of a query that is forwarded.
+_QUERY = re.compile(r"[\w.~=&:+%-]{0,300}", re.ASCII)
+
+#: Operations that need a scope besides: they give access to more than the runs of the key.
+_SCOPED = {("POST", "/storage/credentials"): "bucket"}
+
+
+class Broker:
+    """The operations of a broker.
+
+    ``margin`` are the seconds that are reserved besides the time limit of a run; ``stream_secret`` signs the addresses
+    of outputs, which stay valid when the broker restarts.
+    """
+
+    def __init__(self, ledger: GrantLedger, upstream: OrganizationClient, margin: int, stream_secret: bytes) -> None:
+        self._ledger = ledger
+        self._upstream = upstream
+        self._starter = Starter(ledger, upstream, margin)
+        self._reads = Reads(ledger, upstream)
+        self._stream_secret = stream_secret
+        self.keeper = Keeper(ledger, upstream, time.time())
+
+    async def answer(self, request: Request) -> Response:
+        """Answer a request; a refusal states that nothing was forwarded."""
+        try:
+            return await self._dispatch(request)
+        except RefusedCall as refusal:
+            return JSONResponse({"detail": refusal.detail}, refusal.status)
+        except OddAnswer as problem:
+            return JSONResponse({"detail": str(problem)}, 502)
+
+    async def _dispatch(self, request: Request) -> Response:
+        path = request.scope["path"]
+        if path.startswith(f"{V1}/") and (match := _STREAM_PATH.fullmatch(path.removeprefix(V1))):
+            return await self._stream(request, match[1])
+        grant = self._authenticate(request)
+        if path.startswith("/broker/"):
+            return await self._manage(request, grant, path)
+        if not path.startswith(f"{EXTERNAL}/"):
+            raise _not_offered(request.method, path)
+        answer = await self._call(request, grant, path.removeprefix(EXTERNAL))
+        headers = {"Retry-After": answer.retry_after} if answer.retry_after else None
+        return JSONResponse(answer.content, answer.status, headers=headers)
+
+    def _authenticate(self, request: Request) -> Grant:
+        """Return the grant of the key of a request. Raises RefusedCall."""
+        scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+        key = bearer.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key", "")
+        grant = self._ledger.find_grant(key) if key else None
+        if grant is None:
+            raise RefusedCall(401, "The key is missing or unknown. Nothing was done.")
+        if grant.revoked_at is not None:
+            raise RefusedCall(401, "This key was revoked. Its runs are aborted. Nothing was done.")
+        return grant
+
+    async def _call(self, request: Request, grant: Grant, path: str) -> Answer:
+        """Call an operation of the cloud for a grant. Raises RefusedCall for each operation that isn't listed here."""
+        method = request.method
+        if method == "POST" and path in START_FIELDS:
+            answer = await self._starter.start(grant, EXTERNAL, path, await _read_json(request))
+            self.keeper.wake()
+            return self._with_stream_address(request, answer)
+        if method == "GET" and (reader := READERS.get(path)):
+            return await reader(self._reads, grant, dict(request.query_params))
+        if method == "GET" and path in SHARED:
+            return await self._reads.pass_on(path)
+        if scope := _SCOPED.get((method, path)):
+            grant.require(scope)
+            return await self._upstream.send(method, EXTERNAL + path)
+        for run_method, pattern in _RUN_PATHS:
+            if run_method == method and (match := pattern.fullmatch(path)):
+                return await self._call_on_run(request, grant, match[1])
+        raise _not_offered(method, path)
+
+    async def _call_on_run(self, request: Request, grant: Grant, execution_id: str) -> Answer:
+        row = self._require_run(grant, execution_id)
+        if request.method == "DELETE" and row.state != ENDED:
+            raise RefusedCall(409, f"Run {execution_id} has no bill yet. Nothing was deleted. Delete it after its end.")
+        query = request.url.query
+        if not _QUERY.fullmatch(query):
+            raise RefusedCall(422, "The query can't be read. Nothing was done.")
+        return await self._upstream.send(request.method, request.scope["path"], query=query)
+
+    def _require_run(self, grant: Grant, execution_id: str) -> RunRow:
+        row = self._ledger.owns(grant, execution_id)
+        if row is None:
+            raise RefusedCall(404, f"This key has no run {execution_id}.")
+        return row
+
+    async def _stream(self, request: Request, execution_id: str) -> Response:
+        """Pass the output of a run as it arrives, for its key or for the address in the answer to its start."""
+        token = request.query_params.get("token")
+        if token is not None:
+            if not hmac.compare_digest(token.encode(errors="replace"), self._stream_token(execution_id).encode()):
+                raise RefusedCall(401, "The address of this output isn't valid. Request it with the key.")
+            row = self._ledger.run(execution_id)
+            if row is None or self._ledger.grant(row.grant_id).revoked_at is not None:
+                raise RefusedCall(401, "The key of this run was revoked.")
+        else:
+            row = self._require_run(self._authenticate(request), execution_id)
+        source = self._upstream.stream(row.stream, f"{V1}/stream/{execution_id}")
+        response = await source.__aenter__()
+
+        async def chunks() -> AsyncIterator[bytes]:
+            try:
+                async for chunk in response.aiter_raw():
+                    yield chunk
+            finally:
+                await source.__aexit__(None, None, None)
+
+        kind = response.headers.get("content-type", "text/event-stream")
+        return StreamingResponse(chunks(), response.status_code, media_type=kind)
+
+    def _stream_token(self, execution_id: str) -> str:
+        return hmac.new(self._stream_secret, execution_id.encode(), hashlib.sha256).hexdigest()
+
+    def _with_stream_address(self, request: Request, answer: Answer) -> Answer:
+        """Return the answer to a start with the address of its output at this broker."""
+        if not answer.is_success or not isinstance(answer.content, dict):
+            return answer
+        execution_id = str(answer.content.get("execution_id", ""))
+        base = f"{request.url.scheme}://{request.url.netloc}"
+        address = f"{base}{V1}/stream/{execution_id}?token={self._stream_token(execution_id)}"
+        return Answer(answer.status, {**answer.content, "streaming_url": address}, answer.retry_after)
+
+    async def _manage(self, request: Request, grant: Grant, path: str) -> Response:
+        """Answer the operations on keys: show this key, list, issue and revoke the keys below it."""
+        if (request.method, path) == ("GET", "/broker/key"):
+            return JSONResponse(self._describe(grant))
+        grant.require("lease")
+        if (request.method, path) == ("GET", "/broker/keys"):
+            return JSONResponse([self._describe(each) for each in self._ledger.grants_below(grant.id)])
+        if (request.method, path) == ("POST", "/broker/keys"):
+            return JSONResponse(self._issue(grant, await _read_json(request)), 201)
+        key_id = path.removeprefix("/broker/keys/")
+        if request.method == "DELETE" and key_id in {each.id for each in self._ledger.grants_below(grant.id)}:
+            self._ledger.revoke(key_id)
+            self.keeper.wake()
+            return JSONResponse(self._describe(self._ledger.grant(key_id)))
+        raise RefusedCall(404, "There is no such key below this key. Nothing was changed.")
+
+    def _issue(self, grant: Grant, fields: Any) -> dict[str, Any]:
+        limits = GrantLimits.parse(fields, time.time())
+        if missing := [scope for scope in limits.scopes if not grant.allows(scope)]:
+            raise RefusedCall(
+                403, f"This key can't grant the scope '{missing[0]}', which it lacks. Nothing was granted."
+            )
+        issued, key = self._ledger.add_grant(grant, limits)
+        return {**self._describe(issued), "api_key": key}
+
+    def _describe(self, grant: Grant) -> dict[str, Any]:
+        """Return the limits of a key and what it has used, without the key."""
+        limits, usage = grant.limits, self._ledger.usage(grant.id)
+        is_revoked = grant.revoked_at is not None
+        return {
+            "id": grant.id,
+            "name": limits.name,
+            "credits": None if limits.credits is None else limits.credits / BILLION,
+            "used": usage.credits / BILLION,
+            "minutes": None if limits.seconds is None else limits.seconds / 60,
+            "minutes_used": usage.seconds / 60,
+            "machines": None if limits.machines is None else list(limits.machines),
+            "parallel": limits.parallel,
+            "active": usage.active,
+            "ends_at": limits.ends_at,
+            "scopes": list(limits.scopes),
+            "state": "revoked" if is_revoked else "blocked" if grant.blocked else "active",
+            "reason": grant.blocked,
+        }
+
+
+def create_app(broker: Broker) -> Starlette:
+    """Return the web application of a broker. It watches the runs while it serves."""
+    methods = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
+    return Starlette(routes=[Route("/{path:path}", broker.answer, methods=methods)])
+
+
+async def _read_json(request: Request) -> Any:
+    """Return the JSON of a request. Raises RefusedCall."""
+    content = bytearray()
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > _MAX_REQUEST:
+            raise RefusedCall(413, f"A request can have at most {_MAX_REQUEST >> 20} MiB. Nothing was done.")
+    try:
+        value = load_json(bytes(content).decode())
+        json.dumps(value, allow_nan=False)
+    except (ValueError, RecursionError):
+        raise RefusedCall(422, "The body isn't JSON. Nothing was done.") from None
+    return value
+
+
+def _not_offered(method: str, path: str) -> RefusedCall:
+    return RefusedCall(403, f"Child keys can't call {method} {path[:100]!r}. Nothing was forwarded.")

@@ -1,0 +1,129 @@
+"""Grants: what a child key may do and spend."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+#: Parts of a credit in which the ledger counts.
+BILLION = 10**9
+
+#: Scope → what it allows. A key without a scope can only read its own runs.
+SCOPES = {
+    "runs": "start and abort runs",
+    "lease": "issue keys that spend from this key, and revoke them",
+    "bucket": "read and write the organization's bucket, by storage credentials and in containers",
+    "secrets": "start runs that can read the organization's stored secrets",
+}
+
+#: Most characters of a name, and most entries of a list.
+_MAX_NAME, _MAX_ENTRIES = 100, 50
+
+
+class RefusedCall(Exception):
+    """A refused request: HTTP status and the reason for the caller. Nothing was forwarded."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+
+
+@dataclass(frozen=True)
+class GrantLimits:
+    """The limits of a grant; None is no limit.
+
+    ``credits`` in billionths, ``seconds`` of all runs together, ``machines`` the machine types, ``parallel`` the number
+    of active runs, ``ends_at`` in Unix seconds.
+    """
+
+    credits: int | None = None
+    seconds: int | None = None
+    machines: tuple[str, ...] | None = None
+    parallel: int | None = None
+    ends_at: float | None = None
+    scopes: tuple[str, ...] = ("runs",)
+    name: str = ""
+
+    @classmethod
+    def parse(cls, fields: Any, now: float) -> GrantLimits:
+        """Return the limits of a request: credits, minutes, machines, parallel, ends_in (seconds), scopes, name.
+
+        Raises RefusedCall for an unknown field or a value that isn't valid. A grant needs credits.
+        """
+        if not isinstance(fields, dict) or fields.keys() - _FIELDS:
+            raise RefusedCall(
+                422, f"Send an object with some of these fields: {', '.join(_FIELDS)}. Nothing was granted."
+            )
+        amount = _read_number(fields, "credits")
+        if amount is None:
+            raise RefusedCall(422, "A grant needs 'credits'. Nothing was granted.")
+        minutes, parallel = _read_number(fields, "minutes"), _read_number(fields, "parallel")
+        ends_in = _read_number(fields, "ends_in")
+        machines = _read_words(fields, "machines")
+        scopes = _read_words(fields, "scopes") or ("runs",)
+        if unknown := set(scopes) - SCOPES.keys():
+            raise RefusedCall(422, f"Unknown scope '{min(unknown)}'. Scopes: {', '.join(SCOPES)}. Nothing was granted.")
+        name = fields.get("name") or ""
+        if not isinstance(name, str) or len(name) > _MAX_NAME or not name.isprintable():
+            raise RefusedCall(422, f"'name' must be a text of at most {_MAX_NAME} characters. Nothing was granted.")
+        return cls(
+            credits=math.floor(amount * BILLION),
+            seconds=None if minutes is None else math.floor(minutes * 60),
+            machines=machines,
+            parallel=None if parallel is None else math.floor(parallel),
+            ends_at=None if ends_in is None else now + float(ends_in),
+            scopes=scopes,
+            name=name,
+        )
+
+
+_FIELDS = ("credits", "minutes", "machines", "parallel", "ends_in", "scopes", "name")
+
+#: Largest number in a grant: amounts of the ledger fit 64 bits.
+_MAX_NUMBER = Decimal(10**9)
+
+
+def _read_number(fields: dict[str, Any], name: str) -> Decimal | None:
+    value = fields.get(name)
+    if value is None:
+        return None
+    try:
+        number = Decimal(str(value)) if isinstance(value, (str, int, float)) else Decimal("NaN")
+    except InvalidOperation:
+        number = Decimal("NaN")
+    if isinstance(value, bool) or not number.is_finite() or not 0 < number <= _MAX_NUMBER:
+        raise RefusedCall(422, f"'{name}' must be a number above 0, got {str(value)[:50]!r}. Nothing was granted.")
+    return number
+
+
+def _read_words(fields: dict[str, Any], name: str) -> tuple[str, ...] | None:
+    value = fields.get(name)
+    if value is None:
+        return None
+    is_list = isinstance(value, list) and 0 < len(value) <= _MAX_ENTRIES
+    if not is_list or not all(isinstance(word, str) and 0 < len(word) <= _MAX_NAME for word in value):
+        raise RefusedCall(422, f"'{name}' must be a list of words. Nothing was granted.")
+    return tuple(dict.fromkeys(value))
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A child key: its id, its limits, and its state. ``chain`` are the ids of the grant and the grants above it."""
+
+    id: str
+    chain: tuple[str, ...]
+    limits: GrantLimits
+    revoked_at: float | None = None
+    blocked: str = ""
+
+    def allows(self, scope: str) -> bool:
+        """Return whether the grant has a scope."""
+        return scope in self.limits.scopes
+
+    def require(self, scope: str) -> None:
+        """Raise RefusedCall without a scope."""
+        if not self.allows(scope):
+            raise RefusedCall(403, f"This key doesn't allow it: it lacks the scope '{scope}' ({SCOPES[scope]}).")

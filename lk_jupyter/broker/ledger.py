@@ -1,0 +1,315 @@
+"""The ledger of a broker: grants, reservations and bills, in a file that survives the death of the process.
+
+A reservation is on disk before its start is forwarded, and stays until the bill of the run replaces it. All amounts are
+billionths of a credit, without fractions. A grant counts its own runs and the runs of all grants below it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lk_jupyter.broker.grants import BILLION, Grant, GrantLimits, RefusedCall
+
+#: The grant of the operator, without limits.
+ROOT = "root"
+
+#: States of a run in the ledger. RESERVED: on disk, perhaps sent. UNKNOWN: sent without a usable answer. The last two
+#: are final: ENDED has a bill, REFUSED was never started.
+RESERVED, UNKNOWN, ACTIVE, ENDED, REFUSED = "reserved", "unknown", "active", "ended", "refused"
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS grants (
+    id TEXT PRIMARY KEY, parent TEXT REFERENCES grants (id), digest TEXT NOT NULL UNIQUE, limits TEXT NOT NULL,
+    created_at REAL NOT NULL, revoked_at REAL, blocked TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE TABLE IF NOT EXISTS runs (
+    mark TEXT PRIMARY KEY, grant_id TEXT NOT NULL REFERENCES grants (id), operation TEXT NOT NULL,
+    machine TEXT NOT NULL, price INTEGER NOT NULL, timeout INTEGER NOT NULL, reserved INTEGER NOT NULL,
+    state TEXT NOT NULL, execution_id TEXT UNIQUE, stream TEXT, created_at REAL NOT NULL, running_at REAL,
+    ended_at REAL, billed INTEGER, seconds INTEGER, alarm TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE INDEX IF NOT EXISTS runs_of_grant ON runs (grant_id);
+CREATE INDEX IF NOT EXISTS refused_runs ON runs (ended_at) WHERE state = 'refused';
+CREATE INDEX IF NOT EXISTS open_runs ON runs (state) WHERE state IN ('reserved', 'unknown', 'active');
+"""
+
+#: The grants below a grant, and the grant.
+_BELOW = """
+WITH RECURSIVE below (id) AS (
+    SELECT ? UNION SELECT grants.id FROM grants JOIN below ON grants.parent = below.id
+)
+"""
+
+#: Amount and time that a run counts: the bill after the end, the reservation before.
+_COUNTED = """
+COALESCE(SUM(CASE state WHEN 'refused' THEN 0 WHEN 'ended' THEN COALESCE(billed, reserved) ELSE reserved END), 0),
+COALESCE(SUM(CASE state WHEN 'refused' THEN 0 WHEN 'ended' THEN COALESCE(seconds, timeout) ELSE timeout END), 0),
+COALESCE(SUM(state IN ('reserved', 'unknown', 'active')), 0)
+"""
+
+
+@dataclass(frozen=True)
+class GrantUsage:
+    """What the runs of a grant count: ``credits`` in billionths, ``seconds``, and the number of ``active`` runs."""
+
+    credits: int
+    seconds: int
+    active: int
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """A run in the ledger; ``price`` in billionths per hour, ``reserved`` and ``billed`` in billionths."""
+
+    mark: str
+    grant_id: str
+    operation: str
+    machine: str
+    price: int
+    timeout: int
+    reserved: int
+    state: str
+    execution_id: str | None
+    stream: str | None
+    created_at: float
+    running_at: float | None
+    ended_at: float | None
+    billed: int | None
+    seconds: int | None
+    alarm: str
+
+
+class GrantLedger:
+    """The file of a broker. Used by one thread; each change is on disk when its method returns."""
+
+    def __init__(self, path: Path) -> None:
+        path.touch(mode=0o600)
+        self._database = sqlite3.connect(path, isolation_level=None)
+        self._database.execute("PRAGMA journal_mode=WAL")
+        self._database.execute("PRAGMA synchronous=FULL")
+        self._database.execute("PRAGMA foreign_keys=ON")
+        self._database.executescript(_TABLES)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def add_root(self, key: str) -> None:
+        """Store the key of the operator, in place of an earlier one."""
+        limits = json.dumps(vars(GrantLimits(scopes=("runs", "lease", "bucket", "secrets"))))
+        with self._transaction():
+            self._database.execute(
+                "INSERT INTO grants (id, digest, limits, created_at) VALUES (?, ?, ?, ?) "
+                "ON CONFLICT (id) DO UPDATE SET digest = excluded.digest",
+                (ROOT, _digest(key), limits, time.time()),
+            )
+
+    def add_grant(self, parent: Grant, limits: GrantLimits) -> tuple[Grant, str]:
+        """Store a grant below another grant, and return it with its key, which isn't stored."""
+        grant_id, key = secrets.token_hex(8), f"lk_{secrets.token_urlsafe(32)}"
+        with self._transaction():
+            self._database.execute(
+                "INSERT INTO grants (id, parent, digest, limits, created_at) VALUES (?, ?, ?, ?, ?)",
+                (grant_id, parent.id, _digest(key), json.dumps(vars(limits)), time.time()),
+            )
+        return self.grant(grant_id), key
+
+    def find_grant(self, key: str) -> Grant | None:
+        """Return the grant of a key, also if it is revoked; None for a key that wasn't issued."""
+        row = self._database.execute("SELECT id FROM grants WHERE digest = ?", (_digest(key),)).fetchone()
+        return self.grant(row[0]) if row else None
+
+    def grant(self, grant_id: str) -> Grant:
+        """Return a grant, with the state of the grants above it: revoked, or blocked, if one of them is."""
+        chain: list[str] = []
+        parent: str | None = grant_id
+        first: GrantLimits | None = None
+        revoked_at, blocked = None, ""
+        while parent is not None:
+            row = self._database.execute(
+                "SELECT parent, limits, revoked_at, blocked FROM grants WHERE id = ?", (parent,)
+            ).fetchone()
+            first = first or _read_limits(row[1])
+            revoked_at, blocked = revoked_at or row[2], blocked or row[3]
+            chain.append(parent)
+            parent = row[0]
+        assert first is not None  # noqa: S101 (the grant exists)
+        return Grant(grant_id, tuple(chain), first, revoked_at, blocked)
+
+    def grants_below(self, grant_id: str) -> list[Grant]:
+        """Return the grants below a grant, oldest first, without the grant."""
+        query = f"{_BELOW} SELECT id FROM grants WHERE id IN below AND id <> ? ORDER BY created_at"  # noqa: S608
+        return [self.grant(row[0]) for row in self._database.execute(query, (grant_id, grant_id)).fetchall()]
+
+    def usage(self, grant_id: str) -> GrantUsage:
+        """Return what the runs of a grant, and of the grants below it, count."""
+        query = f"{_BELOW} SELECT {_COUNTED} FROM runs WHERE grant_id IN below"  # noqa: S608
+        return GrantUsage(*self._database.execute(query, (grant_id,)).fetchone())
+
+    def revoke(self, grant_id: str) -> None:
+        """Revoke a grant, and with it all grants below it."""
+        with self._transaction():
+            self._database.execute(
+                "UPDATE grants SET revoked_at = COALESCE(revoked_at, ?) WHERE id = ?", (time.time(), grant_id)
+            )
+
+    def block(self, grant_id: str, reason: str) -> None:
+        """Refuse further starts of a grant."""
+        with self._transaction():
+            self._database.execute("UPDATE grants SET blocked = ? WHERE id = ?", (reason, grant_id))
+
+    def reserve(  # noqa: PLR0913 (the facts of a start)
+        self, grant: Grant, *, operation: str, machine: str, price: int, timeout: int, margin: int
+    ) -> str:
+        """Reserve the highest bill of a run in the grant and all grants above it, and return the mark of the run.
+
+        ``price`` is in billionths per hour; ``timeout`` and ``margin`` are in seconds. Raises RefusedCall if a limit
+        doesn't allow the run. The check and the reservation are one transaction, so parallel starts can't overspend.
+        """
+        reserved = -(-price * (timeout + margin) // 3600)
+        mark = secrets.token_hex(16)
+        with self._transaction():
+            for grant_id in grant.chain:
+                self._require_room(self.grant(grant_id), machine, timeout, reserved)
+            self._database.execute(
+                "INSERT INTO runs (mark, grant_id, operation, machine, price, timeout, reserved, state, created_at) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (mark, grant.id, operation, machine, price, timeout, reserved, RESERVED, time.time()),
+            )
+        return mark
+
+    def _require_room(self, grant: Grant, machine: str, timeout: int, reserved: int) -> None:
+        """Raise RefusedCall if the limits of a grant don't allow another run."""
+        limits, usage, now = grant.limits, self.usage(grant.id), time.time()
+        if grant.revoked_at is not None:
+            raise RefusedCall(401, "This key was revoked. Nothing was started.")
+        if grant.blocked:
+            raise RefusedCall(403, f"This key is blocked: {grant.blocked} Nothing was started.")
+        if limits.ends_at is not None and limits.ends_at <= now:
+            raise RefusedCall(403, "The time of this key is over. Nothing was started.")
+        if limits.ends_at is not None and now + timeout > limits.ends_at:
+            seconds = int(limits.ends_at - now)
+            raise RefusedCall(422, f"timeout must be at most {seconds} s: this key ends then. Nothing was started.")
+        if limits.machines is not None and machine not in limits.machines:
+            raise RefusedCall(403, f"This key doesn't allow {machine}. It allows: {', '.join(limits.machines)}.")
+        if limits.parallel is not None and usage.active >= limits.parallel:
+            raise RefusedCall(403, f"{usage.active} runs are active, and this key allows {limits.parallel} at a time.")
+        if limits.seconds is not None and usage.seconds + timeout > limits.seconds:
+            rest = max(0, limits.seconds - usage.seconds)
+            raise RefusedCall(
+                402, f"The run may take {timeout} s, and {rest} s of this key are left. Nothing was started."
+            )
+        if limits.credits is not None and usage.credits + reserved > limits.credits:
+            rest = max(0, limits.credits - usage.credits)
+            raise RefusedCall(
+                402,
+                f"The run may cost {_label(reserved)} credits, and {_label(rest)} credits of this key are left. "
+                "Nothing was started. Use a shorter timeout or another machine.",
+            )
+
+    def activate(self, mark: str, execution_id: str, stream: str | None) -> bool:
+        """Store the id of a started run; return False if another run has this id already."""
+        try:
+            with self._transaction():
+                changed = self._database.execute(
+                    "UPDATE runs SET state = ?, execution_id = ?, stream = ? WHERE mark = ? AND execution_id IS NULL",
+                    (ACTIVE, execution_id, stream, mark),
+                ).rowcount
+        except sqlite3.IntegrityError:
+            return False
+        return changed == 1
+
+    def release(self, mark: str) -> None:
+        """Release a reservation whose run was certainly not started."""
+        self._set(mark, state=REFUSED, ended_at=time.time())
+
+    def doubt(self, mark: str, reason: str) -> None:
+        """Mark a start without a usable answer: its reservation stays until the run is found."""
+        self._set(mark, state=UNKNOWN, alarm=reason)
+
+    def note_running(self, mark: str) -> None:
+        """Store when a run was first seen running."""
+        self._set(mark, running_at=time.time())
+
+    def settle(self, mark: str, billed: int, seconds: int, alarm: str = "") -> None:
+        """Replace the reservation of an ended run by its bill, in billionths."""
+        changes = {"alarm": alarm} if alarm else {}
+        self._set(mark, state=ENDED, billed=billed, seconds=seconds, ended_at=time.time(), **changes)
+
+    def _set(self, mark: str, **changes: Any) -> None:
+        assigned = ", ".join(f"{name} = ?" for name in changes)
+        with self._transaction():
+            self._database.execute(
+                f"UPDATE runs SET {assigned} WHERE mark = ? AND state NOT IN ('ended', 'refused')",  # noqa: S608
+                (*changes.values(), mark),
+            )
+
+    def open_runs(self) -> list[RunRow]:
+        """Return the runs that may be active."""
+        return self._rows("WHERE state IN ('reserved', 'unknown', 'active') ORDER BY created_at")
+
+    def refused_since(self, moment: float) -> list[RunRow]:
+        """Return the starts that the cloud refused since a moment, in Unix seconds."""
+        return self._rows("WHERE state = 'refused' AND ended_at >= ?", moment)
+
+    def revive(self, mark: str, execution_id: str, alarm: str) -> None:
+        """Store that a refused start has started a run anyway: it counts, and must be aborted."""
+        with self._transaction():
+            self._database.execute(
+                "UPDATE runs SET state = ?, execution_id = ?, alarm = ?, ended_at = NULL "
+                "WHERE mark = ? AND state = 'refused'",
+                (ACTIVE, execution_id, alarm, mark),
+            )
+
+    def run(self, execution_id: str) -> RunRow | None:
+        """Return the run with this id, or None."""
+        return next(iter(self._rows("WHERE execution_id = ?", execution_id)), None)
+
+    def runs_below(self, grant_id: str) -> list[RunRow]:
+        """Return the runs of a grant, and of the grants below it, oldest first."""
+        return self._rows("WHERE grant_id IN below ORDER BY created_at", grant_id, head=_BELOW)
+
+    def owns(self, grant: Grant, execution_id: str) -> RunRow | None:
+        """Return the run if it belongs to the grant, or to a grant below it."""
+        row = self.run(execution_id)
+        return row if row and grant.id in self.grant(row.grant_id).chain else None
+
+    def _rows(self, condition: str, *values: Any, head: str = "") -> list[RunRow]:
+        names = ", ".join(RunRow.__dataclass_fields__)
+        query = f"{head} SELECT {names} FROM runs {condition}"  # noqa: S608 (constants)
+        return [RunRow(*row) for row in self._database.execute(query, values).fetchall()]
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._database.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._database.execute("ROLLBACK")
+            raise
+        self._database.execute("COMMIT")
+
+
+def _digest(key: str) -> str:
+    """Return the stored form of a key. Lookups use this form, so no comparison shows how close a guess was."""
+    return hashlib.sha256(key.encode(errors="replace")).hexdigest()
+
+
+def _read_limits(text: str) -> GrantLimits:
+    fields = json.loads(text)
+    for name in ("machines", "scopes"):
+        fields[name] = None if fields[name] is None else tuple(fields[name])
+    return GrantLimits(**fields)
+
+
+def _label(billionths: int) -> str:
+    return f"{billionths / BILLION:.4f}"

@@ -1,0 +1,39 @@
+"""Requests of the operator to a broker on this machine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from lk_jupyter.errors import UsageError
+
+
+def send_request(data: Path, method: str, path: str, body: Any = None) -> Any:
+    """Send a request with the operator's key of a data folder, and return the answer. Raises UsageError."""
+    try:
+        address = json.loads((data / "broker.json").read_text(encoding="utf-8"))
+        url, key = address["base_url"], address["api_key"]
+    except (OSError, ValueError, KeyError):
+        raise UsageError(f"No broker runs on '{data}'. Start it: python -m lk_jupyter.broker serve") from None
+    return request_json(url + path, key, method, body)
+
+
+def request_json(url: str, key: str, method: str, body: Any = None) -> Any:
+    """Send a request to a broker and return the answer. Raises UsageError with the reason of a refusal."""
+    try:
+        response = httpx.request(method, url, json=body, headers={"Authorization": f"Bearer {key}"}, timeout=30)
+    except httpx.HTTPError as error:
+        raise UsageError(
+            f"The broker doesn't answer ({type(error).__name__}). Nothing is known to have changed."
+        ) from None
+    try:
+        answer = response.json()
+    except ValueError:
+        answer = {}
+    if response.is_error:
+        detail = answer.get("detail") if isinstance(answer, dict) else None
+        raise UsageError(str(detail or f"The broker answered HTTP {response.status_code}."))
+    return answer

@@ -1,0 +1,152 @@
+"""Answers about the account and lists of runs, as far as a child key may read them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from lk_jupyter.api._endpoint import EXTERNAL
+from lk_jupyter.broker.grants import BILLION, Grant
+from lk_jupyter.broker.keeper import read_mark
+from lk_jupyter.broker.ledger import ROOT, GrantLedger
+from lk_jupyter.broker.upstream import Answer, OddAnswer, OrganizationClient
+
+#: Pages of the organization's history that are searched for the runs of a key.
+_PAGES = 20
+
+#: Fields of a listed run about other members.
+_HIDDEN = frozenset({"execution_owner"})
+
+Reader = Callable[["Reads", Grant, dict[str, str]], Awaitable[Answer]]
+
+
+class Reads:
+    """Answer the reads of child keys that aren't about a single run."""
+
+    def __init__(self, ledger: GrantLedger, upstream: OrganizationClient) -> None:
+        self._ledger = ledger
+        self._upstream = upstream
+
+    async def pass_on(self, path: str) -> Answer:
+        """Return an answer that is the same for every key, such as prices."""
+        return await self._upstream.send("GET", EXTERNAL + path)
+
+    async def status(self, grant: Grant, _: dict[str, str]) -> Answer:
+        """Return the profile without personal data; the id is needed to recognize runs."""
+        answer = await self.pass_on("/user/status")
+        if not answer.is_success or not isinstance(answer.content, dict):
+            raise OddAnswer("The cloud reports no account.")
+        remaining = await self._remaining_credits(grant)
+        fields = {name: answer.content.get(name) for name in ("user_id", "org_id", "created_at")}
+        return Answer(200, {**fields, "is_active": True, "credit_balance": remaining, "status": "authenticated"})
+
+    async def organization(self, grant: Grant, _: dict[str, str]) -> Answer:
+        """Return the grant in place of the organization."""
+        name = grant.limits.name or f"key {grant.id}"
+        return Answer(200, {"org_id": grant.id, "slug": None, "name": name, "is_personal": True, "is_key_scoped": True})
+
+    async def credits(self, grant: Grant, _: dict[str, str]) -> Answer:
+        """Return the rest of the grant in place of the balance."""
+        used = self._ledger.usage(grant.id).credits / BILLION
+        rest = await self._remaining_credits(grant)
+        return Answer(
+            200,
+            {"remaining_credits": rest, "available_credits": rest, "used_credits": used, "total_credits_used": used},
+        )
+
+    async def _remaining_credits(self, grant: Grant) -> float:
+        """Return the credits that a grant may still reserve: the smallest rest of it and the grants above it."""
+        rests = [
+            max(0, limit - self._ledger.usage(grant_id).credits)
+            for grant_id in grant.chain
+            if (limit := self._ledger.grant(grant_id).limits.credits) is not None
+        ]
+        if rests:
+            return min(rests) / BILLION
+        answer = await self.pass_on("/billing/credits")
+        if not answer.is_success or not isinstance(answer.content, dict):
+            raise OddAnswer("The cloud reports no balance.")
+        return float(answer.content.get("remaining_credits") or 0)
+
+    async def machine_types(self, grant: Grant, _: dict[str, str]) -> Answer:
+        """Return the machine types that the grant allows."""
+        answer = await self.pass_on("/machine-types")
+        allowed = self._allowed_machines(grant)
+        if not answer.is_success or not isinstance(answer.content, dict) or allowed is None:
+            return answer
+        rows = [row for row in answer.content.get("machine_types") or () if row.get("hardware_profile") in allowed]
+        return Answer(answer.status, {**answer.content, "machine_types": rows, "count": len(rows)})
+
+    async def available_hardware(self, grant: Grant, _: dict[str, str]) -> Answer:
+        """Return the machine types that both the organization and the grant allow."""
+        answer = await self.pass_on("/user/quotas/available-hardware")
+        allowed = self._allowed_machines(grant)
+        if not answer.is_success or not isinstance(answer.content, dict) or allowed is None:
+            return answer
+        names = answer.content.get("available_hardware_profiles") or sorted(allowed)
+        return Answer(answer.status, {"available_hardware_profiles": [name for name in names if name in allowed]})
+
+    def _allowed_machines(self, grant: Grant) -> set[str] | None:
+        """Return the machine types that a grant and all grants above it allow; None without a restriction."""
+        lists = [self._ledger.grant(grant_id).limits.machines for grant_id in grant.chain]
+        sets = [set(names) for names in lists if names is not None]
+        return set.intersection(*sets) if sets else None
+
+    async def active_runs(self, grant: Grant, _: dict[str, str]) -> Answer:
+        """Return the active runs of a grant. A run whose start had no answer is recognized by its mark."""
+        rows = self._ledger.runs_below(grant.id)
+        ids = {row.execution_id for row in rows}
+        marks = {row.mark for row in rows if row.execution_id is None}
+        listed = []
+        for run_id, run in (await self._upstream.list_active()).items():
+            mark = read_mark(run)
+            if run_id in ids or (mark in marks and self._ledger.activate(str(mark), run_id, None)):
+                listed.append(_without_hidden(run))
+            elif grant.id == ROOT and mark is None:
+                listed.append(run)
+        return Answer(200, listed)
+
+    async def ended_runs(self, grant: Grant, query: dict[str, str]) -> Answer:
+        """Return the runs of a grant with their bills, newest first."""
+        limit, offset = _read_count(query.get("limit"), 50), _read_count(query.get("offset"), 0)
+        ids = {str(row.execution_id) for row in self._ledger.runs_below(grant.id) if row.execution_id}
+        runs: dict[str, Any] = {}
+        async for page in self._upstream.history(_PAGES if ids else 0):
+            runs |= {run_id: _without_hidden(run) for run_id, run in page.items() if run_id in ids}
+            if len(runs) >= min(offset + limit, len(ids)):
+                break
+        rows = list(runs.values())[offset : offset + limit]
+        spent = self._ledger.usage(grant.id).credits / BILLION
+        return Answer(
+            200,
+            {
+                "executions": rows,
+                "total_executions": len(ids),
+                "total_credits_spent": spent,
+                "limit": limit,
+                "offset": offset,
+            },
+        )
+
+
+#: Path of a read → its function.
+READERS: dict[str, Reader] = {
+    "/user/status": Reads.status,
+    "/user/org": Reads.organization,
+    "/user/quotas/available-hardware": Reads.available_hardware,
+    "/billing/credits": Reads.credits,
+    "/billing/history": Reads.ended_runs,
+    "/machine-types": Reads.machine_types,
+    "/workloads/list": Reads.active_runs,
+}
+
+#: Paths whose answers are the same for every key.
+SHARED = frozenset({"/pricing", "/vms/availability", "/health/ping", "/health/version"})
+
+
+def _read_count(text: str | None, default: int) -> int:
+    return min(int(text), 1000) if text and text.isascii() and text.isdigit() and len(text) < 10 else default
+
+
+def _without_hidden(run: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in run.items() if name not in _HIDDEN}

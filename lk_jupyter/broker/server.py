@@ -1,0 +1,130 @@
+"""The server process of a broker: a data folder, a listener, and a line of output when it is ready."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import secrets
+import signal
+import socket
+import sqlite3
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+
+from lk_jupyter.broker.app import Broker, create_app
+from lk_jupyter.broker.ledger import GrantLedger
+from lk_jupyter.broker.upstream import OrganizationClient
+from lk_jupyter.config.files import write_private
+from lk_jupyter.errors import UsageError
+
+#: File of the data folder with the address and the operator's key.
+ADDRESS_FILE = "broker.json"
+
+_GOODBYE_SECONDS = 3
+_KEEP_ALIVE_SECONDS = 75
+_BACKLOG = 1024
+
+
+@dataclass(frozen=True)
+class ListenOptions:
+    """Where a broker listens, and what it reserves: ``margin`` are seconds besides the time limit of a run."""
+
+    port: int
+    margin: int
+    host: str = "127.0.0.1"
+    certificate: Path | None = None
+    private_key: Path | None = None
+
+
+def serve(data: Path, upstream_url: str, upstream_key: str, options: ListenOptions) -> None:
+    """Run a broker until a signal ends it. Raises UsageError if the data folder or the port is in use."""
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    data.chmod(0o700)
+    lock = _lock(data)
+    listener = _listen(options)
+    ledger = GrantLedger(data / "ledger.sqlite")
+    operator_key = _operator_key(data)
+    ledger.add_root(operator_key)
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: None)  # uvicorn handles these signals
+    scheme = "https" if options.certificate else "http"
+    base_url = f"{scheme}://{options.host}:{listener.getsockname()[1]}"
+    try:
+        upstream = OrganizationClient(upstream_url, upstream_key)
+        asyncio.run(_run(data, ledger, upstream, options=options, listener=listener, base_url=base_url))
+    finally:
+        ledger.close()
+        lock.close()
+
+
+async def _run(  # noqa: PLR0913 (the parts of one process)
+    data: Path,
+    ledger: GrantLedger,
+    upstream: OrganizationClient,
+    *,
+    options: ListenOptions,
+    listener: socket.socket,
+    base_url: str,
+) -> None:
+    stream_secret = hashlib.sha256(f"addresses of outputs {_operator_key(data)}".encode()).digest()
+    broker = Broker(ledger, upstream, options.margin, stream_secret)
+    config = uvicorn.Config(
+        create_app(broker),
+        log_level="warning",
+        lifespan="off",
+        access_log=False,  # addresses of outputs are secrets
+        proxy_headers=False,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_GOODBYE_SECONDS,
+        ssl_certfile=options.certificate,
+        ssl_keyfile=options.private_key,
+    )
+    watching = asyncio.create_task(broker.keeper.watch())
+    write_private(
+        data / ADDRESS_FILE, json.dumps({"base_url": base_url, "api_key": _operator_key(data), "pid": os.getpid()})
+    )
+    print(json.dumps({"base_url": base_url, "data": str(data)}), flush=True)  # noqa: T201 (starters wait for it)
+    try:
+        await uvicorn.Server(config).serve(sockets=[listener])
+    finally:
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+        await upstream.close()
+
+
+def _operator_key(data: Path) -> str:
+    """Return the operator's key of a data folder; create it at the first start."""
+    with suppress(OSError, ValueError, KeyError):
+        return str(json.loads((data / ADDRESS_FILE).read_text())["api_key"])
+    key = f"lk_{secrets.token_urlsafe(32)}"
+    write_private(data / ADDRESS_FILE, json.dumps({"api_key": key}))
+    return key
+
+
+def _lock(data: Path) -> sqlite3.Connection:
+    """Lock the data folder; the system releases the lock at any end of the process."""
+    lock = sqlite3.connect(data / "lock.sqlite", timeout=0, isolation_level=None)
+    try:
+        lock.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError:
+        raise UsageError(
+            f"A broker already runs on '{data}'. Nothing was started. Use another --data folder."
+        ) from None
+    return lock
+
+
+def _listen(options: ListenOptions) -> socket.socket:
+    try:
+        listener = socket.create_server((options.host, options.port), backlog=_BACKLOG)
+    except OSError as error:
+        raise UsageError(f"Port {options.port} can't be used: {error.strerror}. --port 0 finds a free one.") from None
+    if sys.platform != "win32":
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener

@@ -1,0 +1,184 @@
+"""Requests to the cloud with the organization's key, which only this module has."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from lk_jupyter.api._endpoint import EXTERNAL
+from lk_jupyter.api._models import RUN_ID_NAMES
+from lk_jupyter.broker.grants import BILLION
+
+#: Seconds for which prices and the list of stored secrets are used again.
+_PRICE_SECONDS, _SECRET_SECONDS = 60.0, 2.0
+
+#: Seconds for the steps of a request; a stream may be silent for any time.
+_TIMEOUT = httpx.Timeout(30.0, pool=None)
+_STREAM_TIMEOUT = httpx.Timeout(30.0, read=None, pool=None)
+
+#: Most bytes of an answer that is read into memory, and most runs of a page of the history.
+_MAX_ANSWER, _PAGE = 64 << 20, 100
+
+
+class OddAnswer(Exception):
+    """The cloud gave no usable answer; the request may have had its effect."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer of the cloud: status, JSON content (None for other content), and Retry-After."""
+
+    status: int
+    content: Any
+    retry_after: str | None = None
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the status reports success."""
+        return 200 <= self.status < 300
+
+
+class OrganizationClient:
+    """The cloud, as the organization."""
+
+    def __init__(self, base_url: str, key: str) -> None:
+        self.base_url = base_url.rstrip("/").removesuffix(EXTERNAL)
+        self._key = key
+        self._client = httpx.AsyncClient(timeout=_TIMEOUT, limits=httpx.Limits(max_connections=None))
+        self._prices: dict[str, int] = {}
+        self._priced_at = self._secrets_at = -1e9
+        self._has_secrets = False
+
+    def __repr__(self) -> str:
+        return f"OrganizationClient({self.base_url!r})"
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def send(self, method: str, path: str, *, query: str = "", body: Any = None) -> Answer:
+        """Send a request and return the answer. ``path`` starts with the prefix of a server.
+
+        Raises OddAnswer if no answer arrives, for a redirect, and for an answer that repeats the key.
+        """
+        url = f"{self.base_url}{path}" + (f"?{query}" if query else "")
+        try:
+            response = await self._client.request(method, url, json=body, headers=self._headers())
+        except httpx.HTTPError as error:
+            raise OddAnswer(f"The cloud gave no answer ({type(error).__name__}).") from None
+        if len(response.content) > _MAX_ANSWER or self._key.encode() in response.content:
+            raise OddAnswer("The answer of the cloud can't be forwarded.")
+        if response.is_redirect:
+            raise OddAnswer(f"The cloud answered HTTP {response.status_code}, a redirect.")
+        try:
+            content = json.loads(response.content)
+        except ValueError:
+            content = None
+        return Answer(response.status_code, content, response.headers.get("retry-after"))
+
+    @asynccontextmanager
+    async def stream(self, url: str | None, path: str) -> AsyncIterator[httpx.Response]:
+        """Open the output of a run at its address, which needs no key, or at the path of its id. Raises OddAnswer."""
+        address = url if url and urlsplit(url).scheme in {"http", "https"} else f"{self.base_url}{path}"
+        is_upstream = urlsplit(address)[:2] == urlsplit(self.base_url)[:2]
+        headers = {"Accept": "text/event-stream", "Cache-Control": "no-cache", "Accept-Encoding": "identity"}
+        if is_upstream:
+            headers |= self._headers()  # a foreign host never gets the key
+        request = self._client.build_request("POST", address, headers=headers, timeout=_STREAM_TIMEOUT)
+        try:
+            response = await self._client.send(request, stream=True)
+        except httpx.HTTPError as error:
+            raise OddAnswer(f"The cloud gave no answer ({type(error).__name__}).") from None
+        try:
+            yield response
+        finally:
+            await response.aclose()
+
+    async def price(self, machine: str) -> int | None:
+        """Return the price of a machine type in billionths of a credit per hour; None without a published price."""
+        if time.monotonic() - self._priced_at > _PRICE_SECONDS:
+            answer = await self.send("GET", f"{EXTERNAL}/machine-types")
+            rows = answer.content.get("machine_types") if isinstance(answer.content, dict) else None
+            if not answer.is_success or not isinstance(rows, list):
+                raise OddAnswer("The cloud lists no machine types.")
+            self._prices = {
+                str(row["hardware_profile"]): price
+                for row in rows
+                if isinstance(row, dict)
+                and "hardware_profile" in row
+                and (price := billionths(row.get("price_per_hour")))
+            }
+            self._priced_at = time.monotonic()
+        return self._prices.get(machine)
+
+    async def has_secrets(self) -> bool:
+        """Return whether the organization has stored secrets, which each run can read."""
+        if time.monotonic() - self._secrets_at > _SECRET_SECONDS:
+            answer = await self.send("GET", f"{EXTERNAL}/environment-variables/")
+            if not answer.is_success and answer.status not in {404, 405}:
+                raise OddAnswer("The cloud doesn't list its stored secrets.")
+            self._has_secrets = answer.is_success and any(True for _ in list_rows(answer.content))
+            self._secrets_at = time.monotonic()
+        return self._has_secrets
+
+    async def list_active(self) -> dict[str, dict[str, Any]]:
+        """Return the active runs of the organization by id. Raises OddAnswer."""
+        answer = await self.send("GET", f"{EXTERNAL}/workloads/list")
+        if not answer.is_success or not isinstance(answer.content, (list, dict)):
+            raise OddAnswer("The cloud doesn't list its active runs.")
+        return by_id(list_rows(answer.content))
+
+    async def history(self, pages: int) -> AsyncIterator[dict[str, dict[str, Any]]]:
+        """Iterate over pages of the runs of the organization by id, newest first. Raises OddAnswer."""
+        earlier: set[str] = set()
+        for page in range(pages):
+            query = f"limit={_PAGE}&offset={page * _PAGE}"
+            answer = await self.send("GET", f"{EXTERNAL}/billing/history", query=query)
+            if not answer.is_success or not isinstance(answer.content, (list, dict)):
+                raise OddAnswer("The cloud doesn't list its finished runs.")
+            rows = by_id(list_rows(answer.content))
+            if not rows.keys() - earlier:
+                return
+            yield rows
+            if len(rows) < _PAGE:
+                return
+            earlier |= rows.keys()
+
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._key}"}
+
+
+def billionths(value: Any) -> int | None:
+    """Return an amount of the API in billionths, rounded up; None for an amount that isn't a number."""
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return -int(-(number * BILLION) // 1) if number.is_finite() and abs(number) < BILLION else None
+
+
+def list_rows(content: Any) -> Iterator[dict[str, Any]]:
+    """Iterate over the objects of a list, which may be in a field of an object."""
+    if isinstance(content, dict):
+        content = next((value for value in content.values() if isinstance(value, list)), ())
+    for row in content if isinstance(content, list) else ():
+        if isinstance(row, dict):
+            yield row
+
+
+def by_id(rows: Iterator[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return rows of runs by the id of each run."""
+    return {str(run_id): row for row in rows if (run_id := read_id(row))}
+
+
+def read_id(row: Mapping[str, Any]) -> str | None:
+    """Return the id of the run that a row describes."""
+    return next((value for name in RUN_ID_NAMES if isinstance(value := row.get(name), str) and value), None)

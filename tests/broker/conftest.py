@@ -1,0 +1,36 @@
+"""Brokers in front of a local cloud, and of a cloud that answers as a test orders."""
+
+from __future__ import annotations
+
+import pytest
+from broker.running import OddCloud, RunningBroker
+from conftest import RunningCloud
+
+
+@pytest.fixture(scope="module")
+def upstream(tmp_path_factory):
+    running = RunningCloud(tmp_path_factory.mktemp("cloud"), "--clock-speed", "20", has_lab=False)
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def broker(upstream, tmp_path_factory):
+    running = RunningBroker(tmp_path_factory.mktemp("broker") / "data", upstream.base_url, upstream.api_key)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def odd_cloud():
+    cloud = OddCloud()
+    yield cloud
+    cloud.server.shutdown()
+    cloud.server.server_close()
+
+
+@pytest.fixture
+def odd_broker(odd_cloud, tmp_path):
+    running = RunningBroker(tmp_path / "data", odd_cloud.base_url, "lk_organization_key_0123456789")
+    yield running
+    running.stop()

@@ -1,0 +1,144 @@
+"""Brokers as real processes in front of a local cloud, or of a cloud that answers as a test orders."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import httpx
+from patience import PATIENCE
+
+API = "/api/v2/external"
+START = {"code": "print(6 * 7)", "execution_type": "gpu.a100", "timeout": 60}
+
+#: Credits that a start of START reserves: 120 s of an A100 for 1.59 credits an hour.
+RESERVED = 1.59 * 120 / 3600
+
+
+class RunningBroker:
+    """A broker in its own process; it can be killed and started again on its data."""
+
+    def __init__(self, data, base_url, key, *options):
+        self.data, self.upstream, self.key = data, base_url, key
+        self.options = ["--margin", "60", *options]
+        self.clients = []
+        self.start()
+
+    def start(self):
+        command = [sys.executable, "-m", "lk_jupyter.broker", "serve", "--data", str(self.data)]
+        self.data.parent.mkdir(parents=True, exist_ok=True)
+        with (self.data.parent / "broker.log").open("a") as log:
+            self.process = subprocess.Popen(
+                [*command, "--upstream", self.upstream, *self.options],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        self.process.stdin.write(self.key + "\n")
+        self.process.stdin.close()
+        self.base_url = json.loads(self.process.stdout.readline())["base_url"]
+        self.operator_key = json.loads((self.data / "broker.json").read_text())["api_key"]
+        self.operator = self.client(self.operator_key)
+
+    def client(self, key):
+        headers = {"Authorization": f"Bearer {key}"}
+        self.clients.append(httpx.Client(base_url=self.base_url, headers=headers, timeout=PATIENCE))
+        return self.clients[-1]
+
+    def grant(self, **limits):
+        """Issue a key; return its client, whose ``key`` and ``id`` are set."""
+        answer = self.operator.post("/broker/keys", json={"credits": 10, **limits})
+        assert answer.status_code == 201, answer.text
+        client = self.client(answer.json()["api_key"])
+        client.key, client.id = answer.json()["api_key"], answer.json()["id"]
+        return client
+
+    def kill(self):
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(PATIENCE)
+        self.process.stdout.close()
+
+    def stop(self):
+        for client in self.clients:
+            client.close()
+        self.process.terminate()
+        self.process.wait(PATIENCE)
+        self.process.stdout.close()
+
+
+def state_of(client):
+    return client.get("/broker/key").json()
+
+
+def wait_until(check):
+    """Wait for a state of another process."""
+    end = time.monotonic() + PATIENCE
+    while not (value := check()):
+        assert time.monotonic() < end, "the state is never reached"
+        time.sleep(0.05)
+    return value
+
+
+class OddCloud:
+    """A cloud whose answers to starts a test chooses. ``runs`` are the runs that its lists show: id → fields."""
+
+    def __init__(self):  # noqa: C901 (a small server)
+        self.starts, self.aborts, self.runs = [], [], {}
+        self.answer = lambda _: (500, {"detail": "failed"})
+        self.was_asked = threading.Event()
+        cloud = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *_):
+                pass
+
+            def do_GET(self):
+                path = self.path.removeprefix(API).partition("?")[0]
+                if path == "/machine-types":
+                    return self.send(
+                        200, {"machine_types": [{"hardware_profile": "gpu.a100", "price_per_hour": "1.59"}]}
+                    )
+                if path == "/workloads/list":
+                    return self.send(200, [run for run in cloud.runs.values() if run["status"] == "running"])
+                if path == "/billing/history":
+                    return self.send(
+                        200, {"executions": [run for run in cloud.runs.values() if run["status"] != "running"]}
+                    )
+                if run := cloud.runs.get(path.rpartition("/")[2]):
+                    return self.send(200, run)
+                return self.send(404, {"detail": "Not Found"})
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers.get("content-length") or 0))
+                if "/abort/" in self.path:
+                    cloud.aborts.append(self.path.rpartition("/")[2])
+                    return self.send(200, {})
+                cloud.starts.append(json.loads(body))
+                cloud.was_asked.set()
+                return self.send(*cloud.answer(cloud.starts[-1]))
+
+            def send(self, status, content, headers=()):
+                data = content if isinstance(content, bytes) else json.dumps(content).encode()
+                with suppress(OSError):
+                    self.send_response(status)
+                    for name, value in dict(headers).items():
+                        self.send_header(name, value)
+                    self.send_header("content-length", str(len(data)))
+                    self.end_headers()
+                    self.wfile.write(data)
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.base_url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def add_run(self, run_id, start, status="running", **fields):
+        self.runs[run_id] = {"execution_id": run_id, "status": status, "metadata": start["metadata"], **fields}

@@ -1,0 +1,321 @@
+"""A broker lets no child key spend, see or end more than it was granted, whatever the child and the cloud do."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from broker.running import API, RESERVED, START, state_of, wait_until
+from conftest import for_each
+from patience import PATIENCE
+
+import lk_jupyter
+from lk_jupyter.api._endpoint import ENDPOINTS, EXTERNAL, PLACEHOLDER
+from lk_jupyter.broker.__main__ import main
+from lk_jupyter.broker.app import _RUN_PATHS, _SCOPED
+from lk_jupyter.broker.reads import READERS, SHARED
+from lk_jupyter.broker.starts import START_FIELDS
+from lk_jupyter.broker.upstream import list_rows
+from lk_jupyter.errors import LkError
+
+SLEEP = "import time; print('started', flush=True); time.sleep(600)"
+
+
+def start(client, **changes):
+    return client.post(f"{API}/execution/streaming/start", json={**START, **changes})
+
+
+def start_run(client, **changes):
+    answer = start(client, **changes)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["execution_id"]
+
+
+def settled(client):
+    return wait_until(lambda: not state_of(client)["active"])
+
+
+def test_parallel_starts_reserve_no_more_than_the_grant(broker):
+    child = broker.grant(credits=3.5 * RESERVED)
+    with ThreadPoolExecutor(20) as threads:
+        statuses = [answer.status_code for answer in threads.map(lambda _: start(child, code=SLEEP), range(40))]
+    assert sorted(statuses) == [200] * 3 + [402] * 37
+    assert state_of(child)["used"] == pytest.approx(3 * RESERVED, abs=1e-8)
+    broker.operator.delete(f"/broker/keys/{child.id}")
+
+
+def test_the_ledger_equals_the_bill_of_the_cloud(broker, upstream):
+    child = broker.grant()
+    run_id = start_run(child)
+    settled(child)
+    billed = upstream.http.get(f"/execution/{run_id}").json()["billed"]
+    assert state_of(child)["used"] == pytest.approx(float(billed), abs=1e-8)
+    assert child.get(f"{API}/billing/credits").json()["remaining_credits"] == pytest.approx(10 - float(billed))
+
+
+@for_each(
+    [
+        ({"timeout": 100_000}, {"credits": 1}, 402, "left"),
+        ({"timeout": True}, {}, 422, "whole seconds"),
+        ({"timeout": -60}, {}, 422, "whole seconds"),
+        ({"timeout": "60"}, {}, 422, "whole seconds"),
+        ({"timeout": 10**30}, {}, 422, "whole seconds"),
+        ({"execution_type": "gpu.unknown"}, {}, 403, "no published price"),
+        ({"execution_type": "cpu"}, {}, 403, "no published price"),
+        ({"execution_type": ["gpu.a100"]}, {}, 422, "machine type"),
+        ({"execution_type": "gpu.h100"}, {"machines": ["gpu.a100"]}, 403, "doesn't allow gpu.h100"),
+        ({"metadata": ["x"]}, {}, 422, "metadata"),
+        ({"timeout": 90}, {"minutes": 1}, 402, "60 s of this key are left"),
+        ({"timeout": 90}, {"ends_in": 60}, 422, "at most 5"),
+        ({}, {"scopes": ["lease"]}, 403, "scope 'runs'"),
+    ]
+)
+def test_a_start_beyond_a_limit_is_refused_and_reserves_nothing(row, broker):
+    changes, limits, status, words = row
+    child = broker.grant(**limits)
+    answer = start(child, **changes)
+    assert (answer.status_code, words in answer.json()["detail"]) == (status, True), answer.text
+    assert (state_of(child)["used"], state_of(child)["active"]) == (0, 0)
+
+
+def test_a_key_starts_no_more_runs_at_a_time_than_it_allows(broker):
+    child = broker.grant(parallel=1)
+    run_id = start_run(child, code=SLEEP)
+    assert start(child).status_code == 403
+    child.post(f"{API}/workloads/abort/{run_id}")
+    settled(child)
+    start_run(child)
+
+
+def test_a_key_below_a_key_spends_from_both(broker):
+    parent = broker.grant(credits=1.5 * RESERVED, scopes=["runs", "lease"])
+    issued = parent.post("/broker/keys", json={"credits": 100}).json()
+    child = broker.client(issued["api_key"])
+    assert parent.post("/broker/keys", json={"credits": 1, "scopes": ["secrets"]}).status_code == 403
+    assert child.post("/broker/keys", json={"credits": 1}).status_code == 403
+    start_run(child, code=SLEEP)
+    assert (start(child).status_code, start(parent).status_code) == (402, 402)
+    assert child.get(f"{API}/billing/credits").json()["remaining_credits"] == pytest.approx(0.5 * RESERVED)
+    assert parent.delete(f"/broker/keys/{issued['id']}").json()["state"] == "revoked"
+    settled(parent)
+
+
+def test_forged_and_revoked_keys_do_nothing(broker):
+    child, other = broker.grant(), broker.grant()
+    assert other.delete(f"/broker/keys/{child.id}").status_code == 403
+    assert broker.operator.delete(f"/broker/keys/{child.id}").json()["state"] == "revoked"
+    forged = [child.key, child.key[:-1], child.key.upper(), child.id, "x", "lk_", "root", f"{other.key}x", "\u20ac"]
+    for key in forged:
+        for name, value in (("Authorization", f"Bearer {key}".encode()), ("X-Api-Key", key.encode())):
+            answer = broker.client("none").post(f"{API}/execution/streaming/start", json=START, headers={name: value})
+            assert answer.status_code == 401, key
+    assert child.get("/broker/key").status_code == 401
+
+
+def test_every_operation_that_is_not_listed_is_refused(broker):
+    child = broker.grant(scopes=["runs", "lease"])
+    allowed = READERS.keys() | SHARED | START_FIELDS.keys()
+    refused = 0
+    for endpoint in ENDPOINTS:
+        path = PLACEHOLDER.sub("x", endpoint.path)
+        is_run = any(method == endpoint.method and pattern.fullmatch(path) for method, pattern in _RUN_PATHS)
+        if is_run or path in allowed or path.startswith("/stream/"):
+            continue
+        for server in {*endpoint.servers, EXTERNAL}:
+            answer = child.request(endpoint.method, server + path, json={})
+            assert answer.status_code == 403, (endpoint, answer.text)
+        refused += 1
+    assert refused > 80
+    assert {path for _, path in _SCOPED} == {"/storage/credentials"}
+    for path in (
+        "//workloads/list",
+        "/workloads/list/",
+        "/workloads/../auth/api-keys/",
+        "/execution/%2e%2e%2fuser%2fstatus",
+    ):
+        assert child.get(API + path).status_code in {403, 404}
+
+
+def test_a_key_sees_streams_and_aborts_only_its_own_runs(broker):
+    child, other = broker.grant(), broker.grant()
+    answer = start(child, code=SLEEP).json()
+    run_id, stream = answer["execution_id"], answer["streaming_url"]
+    assert other.get(f"{API}/workloads/list").json() == []
+    assert [run["execution_id"] for run in child.get(f"{API}/workloads/list").json()] == [run_id]
+    for method, path in (
+        ("GET", f"/execution/{run_id}"),
+        ("GET", f"/execution/streaming/{run_id}/status"),
+        ("GET", f"/logs/execution/{run_id}"),
+        ("POST", f"/workloads/abort/{run_id}"),
+        ("POST", f"/workloads/stop/{run_id}"),
+        ("DELETE", f"/execution/{run_id}"),
+    ):
+        assert other.request(method, API + path).status_code == 404, path
+    unsigned = broker.client("none")
+    assert other.post(f"/api/v1/stream/{run_id}").status_code == 404
+    assert unsigned.post(f"/api/v1/stream/{run_id}", headers={"Authorization": "none"}).status_code == 401
+    assert unsigned.post(f"{stream[:-1]}0" if stream[-1] != "0" else f"{stream[:-1]}1").status_code == 401
+    with unsigned.stream("POST", stream) as lines:
+        assert "started" in next(line for line in lines.iter_lines() if line)
+    assert child.delete(f"{API}/execution/{run_id}").status_code == 409
+    assert child.post(f"{API}/workloads/abort/{run_id}").status_code == 200
+    settled(child)
+    rows = child.get(f"{API}/billing/history").json()["executions"]
+    assert [row["execution_id"] for row in rows] == [run_id]
+    assert other.get(f"{API}/billing/history").json()["executions"] == []
+
+
+def test_revoking_a_key_aborts_its_runs(broker, upstream):
+    child = broker.grant()
+    runs = [start_run(child, code=SLEEP) for _ in range(3)]
+    broker.operator.delete(f"/broker/keys/{child.id}")
+    for run_id in runs:
+        wait_until(lambda run_id=run_id: upstream.http.get(f"/execution/{run_id}").json()["status"] == "aborted")
+    listed = next(row for row in broker.operator.get("/broker/keys").json() if row["id"] == child.id)
+    assert listed["state"] == "revoked"
+
+
+def test_the_key_of_the_organization_is_in_no_answer_file_log_or_environment(broker, upstream):
+    child = broker.grant(scopes=["runs", "bucket"])
+    run_id = start_run(child, code="import os; print(dict(os.environ))")
+    settled(child)
+    texts = [
+        child.get(API + path).text
+        for path in (*READERS, f"/execution/{run_id}", f"/logs/execution/{run_id}", "/auth/api-keys/")
+    ]
+    texts += [broker.operator.get("/broker/keys").text, child.post(f"{API}/storage/credentials").text]
+    files = [path.read_bytes().decode(errors="replace") for path in broker.data.parent.rglob("*") if path.is_file()]
+    process = Path(f"/proc/{broker.process.pid}")
+    system = [(process / name).read_bytes().decode() for name in ("environ", "cmdline")] if process.exists() else []
+    assert len(files) >= 3
+    assert not [text for text in [*texts, *files, *system] if upstream.api_key in text]
+    assert not [text for text in files if child.key in text]
+
+
+def test_a_key_without_the_scope_starts_nothing_while_secrets_are_stored(broker, upstream):
+    child, trusted = broker.grant(), broker.grant(scopes=["runs", "secrets"])
+    upstream.http.post("/environment-variables/", json={"name": "HF_TOKEN", "value": "hf_x"}).raise_for_status()
+    try:
+        answer = wait_until(lambda: (refusal := start(child)).status_code == 403 and refusal)
+        assert "stored secrets" in answer.json()["detail"]
+        start_run(trusted)
+    finally:
+        for row in list_rows(upstream.http.get("/environment-variables/").json()):
+            upstream.http.delete(f"/environment-variables/{row['id']}")
+        wait_until(lambda: start(child, timeout=1).status_code == 200)
+
+
+def test_containers_of_a_key_without_the_bucket_get_no_mount(odd_broker, odd_cloud):
+    odd_cloud.answer = lambda start: (200, {"execution_id": f"run-{len(odd_cloud.starts)}"})
+    body = {"docker_image_ref": "python", "execution_type": "gpu.a100", "enable_s3_mount": True, "hidden": 1}
+    odd_broker.grant().post(f"{API}/execution/image/start", json=body)
+    odd_broker.grant(scopes=["runs", "bucket"]).post(f"{API}/execution/image/start", json=body)
+    assert [start["enable_s3_mount"] for start in odd_cloud.starts] == [False, True]
+    assert [start["timeout"] for start in odd_cloud.starts] == [60, 60]
+    assert not any("hidden" in start for start in odd_cloud.starts)
+
+
+@for_each(
+    [
+        (500, {"detail": "failed"}),
+        (200, b"<html>sign in</html>"),
+        (200, {"status": "pending"}),
+        (200, {"execution_id": "../../etc"}),
+        (302, {}, {"location": "http://127.0.0.1:9/"}),
+        (408, {"detail": "timeout"}),
+        (200, {"execution_id": "run-1", "key": "lk_organization_key_0123456789"}),
+    ],
+    name=lambda row: str(row)[:60],
+)
+def test_a_start_with_an_odd_answer_stays_reserved(row, odd_broker, odd_cloud):
+    odd_cloud.answer = lambda _: row
+    child = odd_broker.grant()
+    answer = start(child)
+    assert answer.status_code == 502
+    assert "lk_organization_key" not in answer.text
+    assert state_of(child)["used"] == pytest.approx(RESERVED, abs=1e-8)
+
+
+def test_a_run_whose_start_got_an_odd_answer_is_seen_by_its_key_and_settled(odd_broker, odd_cloud):
+    child = odd_broker.grant()
+    assert start(child).status_code == 502
+    odd_cloud.add_run("run-1", odd_cloud.starts[0])
+    assert [run["execution_id"] for run in child.get(f"{API}/workloads/list").json()] == ["run-1"]
+    odd_cloud.runs["run-1"] |= {"status": "completed", "billed": 0.01}
+    settled(child)
+    assert state_of(child)["used"] == pytest.approx(0.01)
+
+
+def test_a_run_that_a_refused_start_started_all_the_same_is_aborted_and_blocks_the_key(odd_broker, odd_cloud):
+    def refuse(request):
+        odd_cloud.add_run("run-1", request)
+        return 409, {"detail": "conflict"}
+
+    odd_cloud.answer = refuse
+    child = odd_broker.grant()
+    assert start(child).status_code == 409
+    wait_until(lambda: "run-1" in odd_cloud.aborts)
+    assert state_of(child)["state"] == "blocked"
+    odd_cloud.runs["run-1"] |= {"status": "aborted", "billed": 0.01}
+    settled(child)
+    assert (start(child).status_code, state_of(child)["used"]) == (403, pytest.approx(0.01))
+
+
+def test_a_bill_above_the_reservation_blocks_the_key(odd_broker, odd_cloud):
+    odd_cloud.answer = lambda request: odd_cloud.add_run("run-1", request) or (200, {"execution_id": "run-1"})
+    child = odd_broker.grant()
+    start_run(child)
+    odd_cloud.runs["run-1"] |= {"status": "completed", "billed": 5}
+    settled(child)
+    assert state_of(child)["used"] == pytest.approx(5)
+    assert start(child).status_code == 403
+
+
+def test_a_broker_that_is_killed_during_a_start_keeps_the_reservation_and_finds_the_run(odd_broker, odd_cloud):
+    is_over = threading.Event()
+    odd_cloud.answer = lambda _: is_over.wait(PATIENCE) and (200, {"execution_id": "run-1"})
+    child = odd_broker.grant(credits=1.5 * RESERVED)
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(start, child)
+        assert odd_cloud.was_asked.wait(PATIENCE)
+        odd_broker.kill()
+        is_over.set()
+        assert waiting.exception(PATIENCE)
+    odd_broker.start()
+    child.base_url = odd_broker.base_url
+    assert state_of(child)["used"] == pytest.approx(RESERVED, abs=1e-8)
+    assert start(child).status_code == 402
+    odd_cloud.add_run("run-1", odd_cloud.starts[0], "completed", billed=0.01)
+    settled(child)
+    assert state_of(child)["used"] == pytest.approx(0.01)
+
+
+def test_the_package_runs_code_with_a_child_key(broker, home, monkeypatch):
+    child = broker.grant(credits=0.25, machines=["gpu.a100"])
+    with lk_jupyter.connect(broker.base_url, child.key) as session:
+        assert float(session.balance().credits) == 0.25
+        assert [offer.profile for offer in session.offers()] == ["gpu.a100"]
+        run = session.run("print(6 * 7)", gpu="A100", timeout=60)
+        assert run.result().stdout.strip() == "42"
+        assert [event.content for event in run.follow() if hasattr(event, "content")] == ["42\n"]
+        assert session.get(run.short_id).status == "completed"
+        with pytest.warns(UserWarning, match="credits left"), pytest.raises(LkError, match="of this key are left"):
+            session.run("print(1)", gpu="A100", timeout=600)
+
+
+def test_the_command_issues_lists_and_revokes_keys(broker, capsys):
+    data = ["--data", str(broker.data)]
+    assert main(["grant", *data, "--credits", "2.5", "--machines", "gpu.a100", "--name", "lena"]) == 0
+    issued = json.loads(capsys.readouterr().out)
+    assert re.fullmatch(r"lk_[\w-]{43}", issued["api_key"])
+    assert main(["list", *data]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert rows[-1]["name"] == "lena"
+    assert "api_key" not in rows[-1]
+    assert main(["revoke", *data, issued["id"]]) == 0
+    assert main(["grant", *data, "--credits", "nan"]) == 1
+    assert "above 0" in capsys.readouterr().err
