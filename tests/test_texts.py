@@ -14,11 +14,13 @@ import pytest
 from conftest import for_each
 
 import lk_jupyter
-from lk_jupyter import options
+from lk_jupyter import cli, options
 from lk_jupyter.account import browser_login
 from lk_jupyter.api import _audit
+from lk_jupyter.broker import __main__ as broker
 from lk_jupyter.check import __main__ as check
 from lk_jupyter.check import levels
+from lk_jupyter.cli.parser import COMMANDS
 from lk_jupyter.code.source import Source
 from lk_jupyter.config.settings import SETTINGS
 from lk_jupyter.localcloud import __main__ as localcloud
@@ -28,6 +30,7 @@ from lk_jupyter.magics._engine.index import each_magic
 from lk_jupyter.magics._engine.parser import HELP
 from lk_jupyter.magics._engine.registry import ROWS, magic_named
 from lk_jupyter.magics._engine.sync_question import OFFERED_SECONDS, UNASKED_BYTES, UNASKED_SECONDS
+from lk_jupyter.options.commands import WAIT_SECONDS
 from lk_jupyter.options.kernel import MAX_COST
 from lk_jupyter.options.runs import Options, RunOptions, option_aliases, renamed_options
 from lk_jupyter.protocol import json_limits
@@ -139,7 +142,10 @@ def _own_options():
     }
     named = {"--" + name.replace("_", "-") for name in fields}
     on_local_cloud = re.findall(r'"(--[a-z-]+)"', (ROOT / "notebooks/on_local_cloud.py").read_text(encoding="utf-8"))
-    programs = _flags(localcloud._parser()) | _flags(check._parser()) | {*on_local_cloud, "--check"}
+    commands = {flag for command in COMMANDS.values() for flag in _flags(command._parser)}
+    brokers = next(action for action in broker._parser()._actions if action.choices).choices.values()
+    commands |= {flag for each in brokers for flag in _flags(each)}
+    programs = commands | _flags(localcloud._parser()) | _flags(check._parser()) | {*on_local_cloud, "--check"}
     return magics | named | programs | HELP
 
 
@@ -286,6 +292,8 @@ EACH, ALL = _megabytes(EACH), _megabytes(ALL)
 #: The texts that contain a number, each in one line.
 NUMBERED = [(path, re.sub(r"\s+", " ", text)) for path, text in TEXTS if re.search(r"\d", text)]
 
+_SERVE = ["serve", "--data", "x", "--upstream", "x"]
+
 #: Sentence with a limit → the limits by the code, in their order.
 LIMITS = (
     (r"A run stages up to ([\d,]+) files", f"{stage.MOST_FILES:,}"),
@@ -338,6 +346,12 @@ LIMITS = (
     (r"More than (\d+) GiB isn't kept", f"{packages.MOST_BYTES >> 30}"),
     (r"waits for (\d+) seconds or more, the receipt", f"{results.PHASES_SECONDS:.0f}"),
     (r"after four fifths of the time limit|after (\d+) % of the time limit", f"{100 * checkpoint.LATE:.0f}"),
+    (
+        r"(?:[Ee]ach command|A command|Every command) returns within (\d+) seconds|[Ee]ach call returns within (\d+)",
+        f"{cli.LIMIT_SECONDS + 2:.0f}",
+    ),
+    (r"at most (\d+) seconds\.|work below (\d+) seconds", f"{WAIT_SECONDS}"),
+    (r"The margin \(`--margin`, (\d+) s\)", f"{broker._parser().parse_args(_SERVE).margin}"),
     (r"within (\d+) minutes after `%lk_login --browser`", f"{browser_login.PATIENCE / 60:.0f}"),
 )
 

@@ -67,6 +67,7 @@ MAGICS = (
     Row("lk_models", "chat"),
     Row("lk_chat", "chat", "cell"),
     Row("lk_keys", "keys"),
+    Row("lk_lease", "lease"),
     Row("lk_org", "orgs"),
     Row("lk_mfa", "mfa"),
     Row("lk_billing", "billing"),

@@ -1,0 +1,47 @@
+"""Options of ``%lk_lease``."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from pydantic import field_validator
+from pydantic_core import PydanticCustomError
+
+from lk_jupyter.config.settings import parse_duration
+from lk_jupyter.options.fields import option, switch, word
+from lk_jupyter.options.runs import Options
+
+
+class LeaseOptions(Options):
+    """Options of ``%lk_lease``."""
+
+    credits: Decimal | None = word(
+        "Credits that all runs of the key may cost together. Default: list the leases.",
+        None,
+        metavar="CREDITS",
+        gt=0,
+        allow_inf_nan=False,
+    )
+    minutes: float | None = option(
+        None, "Minutes that all runs of the key may take together.", metavar="MINUTES", gt=0, allow_inf_nan=False
+    )
+    machines: list[str] = option(
+        [], "Machine types that the key may use, such as A100,L40S. Default: all.", metavar="A,B"
+    )
+    parallel: int | None = option(None, "Maximum active runs at a time.", metavar="N", ge=1)
+    ends_in: int | None = option(None, "Time until the key ends, such as 2h. Default: never.", metavar="DURATION", ge=1)
+    name: str | None = option(None, "Name in the list.")
+    to_env: str | None = option(
+        None, "Environment variable of this kernel to store the key in; it isn't shown then.", metavar="VARIABLE"
+    )
+    revoke: str | None = option(None, "Revoke the key with this id, and abort its runs.", metavar="ID")
+    yes: bool = switch("Revoke without a question.", "-y")
+
+    @field_validator("ends_in", mode="before")
+    @classmethod
+    def _read_end(cls, value: object) -> object:
+        """Return the seconds of a duration such as 2h; other values stay for the check of the type."""
+        try:
+            return parse_duration(value) if isinstance(value, str) else value
+        except ValueError as error:
+            raise PydanticCustomError("duration", str(error)) from None
