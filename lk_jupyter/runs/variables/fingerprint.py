@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import xxhash
@@ -23,11 +24,36 @@ _digests: dict[bytes, str] = {}
 
 def fingerprint(write: Write) -> str:
     """Return the SHA-256 of the bytes of ``write``, as hexadecimal digits."""
+    key = _checksum(write)
+    if key not in _digests:
+        _digests[key] = _sha256(write)
+    return _digests[key]
+
+
+def fingerprint_parts(parts: Sequence[Write], whole: Write) -> tuple[list[str], str]:
+    """Return the SHA-256 of each part and of ``whole``, their joined bytes.
+
+    The checksums of the parts identify the whole, so bytes that were hashed before are read only once.
+    """
+    keys = [_checksum(part) for part in parts]
+    joined = b"".join(keys)
+    with ThreadPoolExecutor(1, thread_name_prefix="lk-hash") as thread:  # hashing releases Python's lock
+        digest = None if joined in _digests else thread.submit(_sha256, whole)
+        for key, part in zip(keys, parts, strict=True):
+            if key not in _digests:
+                _digests[key] = _sha256(part)
+    if digest:
+        _digests[joined] = digest.result()
+    return [_digests[key] for key in keys], _digests[joined]
+
+
+def _checksum(write: Write) -> bytes:
     quick = xxhash.xxh3_128(seed=_SEED)
     write(quick.update)
-    key = quick.digest()
-    if key not in _digests:
-        slow = hashlib.sha256()
-        write(slow.update)
-        _digests[key] = slow.hexdigest()
-    return _digests[key]
+    return quick.digest()
+
+
+def _sha256(write: Write) -> str:
+    slow = hashlib.sha256()
+    write(slow.update)
+    return slow.hexdigest()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,7 +16,7 @@ from lk_jupyter.errors import UsageError
 from lk_jupyter.protocol.metadata import CARRY_KEY, OUTPUTS_KEY, PICKLE_KEY
 from lk_jupyter.protocol.parts import CLOUDPICKLE, RemoteModule, part_settings
 from lk_jupyter.remote.values import envelope
-from lk_jupyter.runs.variables.fingerprint import Write, fingerprint
+from lk_jupyter.runs.variables.fingerprint import Write, fingerprint, fingerprint_parts
 from lk_jupyter.text.units import size_label
 
 PART = "script.variables"
@@ -387,11 +386,10 @@ def _assign_blobs(leaves: list[tuple[dict[str, Any], Write]]) -> list[Blob]:
                 blobs.append(_make_blob(leaf["size"], write))
                 leaf["sha256"] = blobs[-1].key
                 continue
-            with ThreadPoolExecutor(1, thread_name_prefix="lk-hash") as thread:  # hashing releases Python's lock
-                digest = thread.submit(fingerprint, write)
-                parts = _cut_leaf(leaf["size"], write)
-                blobs += parts
-                leaf.update({"sha256": digest.result(), **({} if len(parts) == 1 else {"count": len(parts)})})
+            parts = _cut_leaf(leaf["size"], write)
+            keys, leaf["sha256"] = fingerprint_parts([part for _, part in parts], write)
+            blobs += [Blob(key, size, part) for key, (size, part) in zip(keys, parts, strict=True)]
+            leaf.update({} if len(parts) == 1 else {"count": len(parts)})
     offset = 0
     for leaf, write in small:
         leaf.update(blob=len(blobs), at=offset, sha256=fingerprint(write))
@@ -401,10 +399,10 @@ def _assign_blobs(leaves: list[tuple[dict[str, Any], Write]]) -> list[Blob]:
     return blobs
 
 
-def _cut_leaf(size: int, write: Write) -> list[Blob]:
-    """Return the blobs of a leaf: a large leaf is cut where its writer starts a new array.
+def _cut_leaf(size: int, write: Write) -> list[tuple[int, Write]]:
+    """Return the sizes and writers of the parts of a leaf: a large leaf is cut where its writer starts a new array.
 
-    An array that didn't change, such as a column of a frame, is the same blob as before and isn't uploaded again.
+    An array that didn't change, such as a column of a frame, is the same part as before and isn't uploaded again.
     """
     starts, position, array_start = [0], 0, 0
     least = max(ALONE, 1 << (size // _MAX_PARTS).bit_length())  # a power of 2: similar sizes are cut alike
@@ -421,7 +419,7 @@ def _cut_leaf(size: int, write: Write) -> list[Blob]:
             starts.append(starts[-1] + most)
 
     write(count)
-    return [_make_blob(end - start, _slice_write(write, start, end)) for start, end in pairwise([*starts, position])]
+    return [(end - start, _slice_write(write, start, end)) for start, end in pairwise([*starts, position])]
 
 
 def _slice_write(write: Write, start: int, end: int) -> Write:
