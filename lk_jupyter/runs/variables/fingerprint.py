@@ -30,21 +30,21 @@ def fingerprint(write: Write) -> str:
     return _digests[key]
 
 
-def fingerprint_parts(parts: Sequence[Write], whole: Write) -> tuple[list[str], str]:
-    """Return the SHA-256 of each part and of ``whole``, their joined bytes.
+def fingerprint_parts(parts: Sequence[Write], joined: Write) -> tuple[list[str], str]:
+    """Return the SHA-256 of each part and of ``joined``, the bytes of all parts.
 
-    The checksums of the parts identify the whole, so bytes that were hashed before are read only once.
+    The checksums of the parts identify all bytes, so bytes that were hashed before are read only once.
     """
     keys = [_checksum(part) for part in parts]
-    joined = b"".join(keys)
+    all_keys = b"".join(keys)
     with ThreadPoolExecutor(1, thread_name_prefix="lk-hash") as thread:  # hashing releases Python's lock
-        digest = None if joined in _digests else thread.submit(_sha256, whole)
+        digest = None if all_keys in _digests else thread.submit(_sha256, joined)
         for key, part in zip(keys, parts, strict=True):
             if key not in _digests:
                 _digests[key] = _sha256(part)
     if digest:
-        _digests[joined] = digest.result()
-    return [_digests[key] for key in keys], _digests[joined]
+        _digests[all_keys] = digest.result()
+    return [_digests[key] for key in keys], _digests[all_keys]
 
 
 def _checksum(write: Write) -> bytes:
