@@ -268,6 +268,7 @@ _MORE = {
     "lk_jupyter.runs.variables.download": ("Outputs",),
     "lk_jupyter.runs.clock": ("Bill",),
     "lk_jupyter.runs.timing": ("RunTiming",),
+    "lk_jupyter.runs.eta": ("RunEta",),
     "lk_jupyter.runs.fanout.fanout": ("FanOut",),
     "lk_jupyter.runs.fanout.comparison": ("MemberResult",),
     "lk_jupyter.runs.metrics.summary": ("GpuUsage",),

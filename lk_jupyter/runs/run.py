@@ -32,6 +32,7 @@ from lk_jupyter.protocol.metadata import REQUEST_KEY, ports_in, returns_variable
 from lk_jupyter.runs.abort import Abort, abort_soon
 from lk_jupyter.runs.clock import Bill, calculate_bill, now
 from lk_jupyter.runs.connection import connection_for, follower_class, vm_run_in
+from lk_jupyter.runs.eta import RunEta, read_eta
 from lk_jupyter.runs.follow import Ending, Follower
 from lk_jupyter.runs.ids import drop_earlier_lines, resolve
 from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts, waiting_on
@@ -78,10 +79,10 @@ class Run:
         ('42', 'completed', 'gpu.a100')
         >>> run.cost == run.bill().cost == run.record.billed
         True
-        >>> len(run.short_id), run.ports, run.session.base_url == session.base_url, len(run.scalars())
-        (8, (), True, 0)
-        >>> run.log_path.read_text().strip()
-        '42'
+        >>> len(run.short_id), run.ports, run.session.base_url == session.base_url, len(run.scalars()), run.eta()
+        (8, (), True, 0, None)
+        >>> run.log_path.read_text().strip(), run.log_problem
+        ('42', '')
         >>> [line.message.strip() for line in run.logs(limit=10, hours=1)]
         ['42']
         >>> run.metrics(step="5s").hostname
@@ -92,6 +93,8 @@ class Run:
         {'total': 42}
         >>> run.abort()
         >>> run = session.run("import time; time.sleep(60)")
+        >>> run.describe_abort().startswith("Aborted run")
+        True
         >>> abort = run.abort_soon()
         >>> run.stop()
         >>> run.result()
@@ -302,13 +305,7 @@ class Run:
 
     @property
     def log_problem(self) -> str:
-        """The warning about missing, late or torn lines in the log; empty if the log is complete and in order.
-
-        Example:
-            >>> run = session.run("print(6 * 7)", gpu="A100")
-            >>> run.result().return_code, run.log_problem
-            (0, '')
-        """
+        """The warning about missing, late or torn lines in the log; empty if the log is complete and in order."""
         if self._ending.lacks_output:
             return INCOMPLETE
         lines = self._ending.repaired_lines
@@ -437,11 +434,6 @@ class Run:
             A line of text; with the command that stops the run if it may still be active.
 
         Source: ``POST /workloads/abort/{execution_id}``
-
-        Example:
-            >>> run = session.run("import time; time.sleep(100)", gpu="A100")
-            >>> run.describe_abort().startswith("Aborted run")
-            True
         """
         if self.is_finished:
             return f"Run {self.short_id} had already finished."
@@ -641,6 +633,13 @@ class Run:
     def scalars(self) -> Any:
         """Return the printed numbers as a DataFrame: ``step``, ``value`` (float64), ``name`` (str), ``time`` (UTC)."""
         return scalar_table(self)
+
+    def eta(self) -> RunEta | None:
+        """Estimate time and cost to the end from printed steps, such as ``3/10``; None without steps or after the end.
+
+        Source: ``GET /logs/execution/{execution_id}``
+        """
+        return None if self.is_finished or is_final(self.status) else read_eta(self, hourly_price(self.machine))
 
     def delete(self) -> None:
         """Delete the record of the run, which must have ended.

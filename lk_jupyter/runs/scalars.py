@@ -20,7 +20,7 @@ from lk_jupyter.text.scalars import MOST_POINTS, ScalarParser
 _PIECE = 1 << 16
 
 #: Stored lines whose times are read, and their greatest age in hours: the API's limits.
-_MOST_LINES, _MOST_HOURS = 10_000, 168
+MOST_LINES, MOST_HOURS = 10_000, 168
 
 
 class LoggedRun(Protocol):
@@ -84,7 +84,7 @@ def _line_times(run: LoggedRun) -> Mapping[str, deque[float]]:
     """Return line → times at which the cloud stored the line."""
     times: defaultdict[str, deque[float]] = defaultdict(deque)
     with suppress(LkError):  # a cloud without stored lines has no times
-        for entry in run.logs(limit=_MOST_LINES, hours=_MOST_HOURS):
+        for entry in run.logs(limit=MOST_LINES, hours=MOST_HOURS):
             if entry.timestamp:
                 times[entry.message.strip()].append(entry.timestamp.timestamp())
     return times

@@ -15,6 +15,9 @@ from typing import Any
 #: Numbers with the same name that make a curve, curves of a log, and names that are candidates.
 FEWEST_POINTS, MOST_CURVES, _MOST_NAMES = 3, 20, 200
 
+#: Steps of a count from which the rate is estimated.
+_MOST_STEPS = 256
+
 #: Characters of a line that are read, and points of a curve, where the parser has no other limit.
 _LINE_LENGTH, MOST_POINTS = 4_000, 1_000
 
@@ -133,38 +136,85 @@ class Curve:
         }
 
 
-class StepRate:
-    """Estimate from the steps in a log, such as ``3/10``, how long the rest takes."""
+class _Count:
+    """A count with a total, such as ``3/10``: ``cycles`` is how often the count has started again."""
 
-    def __init__(self) -> None:
-        self._first: dict[int, tuple[float, int]] = {}
-        self._last: dict[int, tuple[float, int]] = {}
-        self._repeated: set[int] = set()  # counts that start again, such as the batches of each epoch
+    def __init__(self, step: int, seconds: float) -> None:
+        self.cycles = 0
+        self.step = step
+        self.points: list[tuple[float, float]] = [(seconds, step)]
 
     def add(self, step: int, total: int, seconds: float) -> None:
+        """Add a step; of many points, every second one is dropped. A line that is drawn again adds no step."""
+        if step == self.step:
+            return
+        self.cycles += step < self.step
+        self.step = step
+        self.points.append((seconds, self.cycles * total + step))
+        if len(self.points) > _MOST_STEPS:
+            self.points[1:-1] = self.points[1:-1:2]
+
+    def seconds_for(self, end: float) -> float | None:
+        """Return the seconds from the last step to ``end``, at the rate of the last half; None without a rate."""
+        now, done = self.points[-1]
+        middle = (self.points[0][1] + done) / 2
+        start, first = next(point for point in reversed(self.points) if point[1] <= middle or point is self.points[0])
+        if not (first < done < end and now > start):
+            return None
+        return (end - done) * (now - start) / (done - first)
+
+
+class StepRate:
+    """Estimate from the steps in a log, such as ``3/10``, how long the rest takes.
+
+    A count that starts again, such as the batches of each epoch, is a part of the steps of the epochs. The time of a
+    step is the mean of the last half of the steps: first steps often take longer.
+    """
+
+    def __init__(self) -> None:
+        self._counts: dict[int, _Count] = {}
+        self._epochs: set[int] = set()  # totals of epochs
+        self.last_seconds = 0.0
+
+    def add(self, step: int, total: int, seconds: float, *, is_epoch: bool = False) -> None:
         """Add a step, ``seconds`` after the start."""
         if not 0 < step <= total or total == 1:
             return
-        if total in self._last and step < self._last[total][1]:
-            self._repeated.add(total)
-        if total in self._first or len(self._first) < _MOST_NAMES:
-            self._first.setdefault(total, (seconds, step))
-            self._last[total] = seconds, step
+        self.last_seconds = seconds
+        if total in self._counts:
+            self._counts[total].add(step, total, seconds)
+        elif len(self._counts) < _MOST_NAMES:
+            self._counts[total] = _Count(step, seconds)
+        if is_epoch:
+            self._epochs.add(total)
 
     @property
     def share(self) -> float | None:
         """Return the share of the steps that are done; None without steps. Batches of each epoch don't count."""
-        counts = [(total, step) for total, (_, step) in self._last.items() if total not in self._repeated]
-        return counts[0][1] / counts[0][0] if counts else None
+        shares = [count.step / total for total, count in self._counts.items() if not count.cycles]
+        return shares[0] if shares else None
 
     @property
     def rest(self) -> tuple[int, int, float] | None:
         """Return the last step, the number of all steps, and the seconds that the rest takes; None without a rate."""
-        for total, (now, step) in self._last.items():
-            start, first = self._first[total]
-            if total not in self._repeated and first < step < total and now > start:
-                return step, total, (total - step) * (now - start) / (step - first)
-        return None
+        outer = next((total for total in self._counts if total in self._epochs), None)
+        outer = outer or next((total for total, count in self._counts.items() if not count.cycles), None)
+        if outer is None:
+            return None
+        inner = self._inner_total(outer)
+        count, end = (self._counts[inner], inner * outer) if inner else (self._counts[outer], outer)
+        seconds = count.seconds_for(end)
+        return None if seconds is None else (self._counts[outer].step, outer, seconds)
+
+    def _inner_total(self, outer: int) -> int | None:
+        """Return the total of the count within an epoch that has the most steps; None without such a count."""
+        cycles = self._counts[outer].step - 1
+        inner = [
+            total
+            for total, count in self._counts.items()
+            if total != outer and (count.cycles or (outer in self._epochs and cycles == 0)) and count.cycles < outer
+        ]
+        return max(inner, default=None)
 
 
 class ScalarParser:
@@ -309,8 +359,8 @@ class ScalarParser:
         for match in _FRACTION.finditer(line) if "/" in line else ():
             if match.start() in ratios:
                 continue
-            self.rate.add(int(match[1]), int(match[2]), time)
             is_epoch = epoch is not None and epoch.start(1) <= match.start(1) < epoch.end()
+            self.rate.add(int(match[1]), int(match[2]), time, is_epoch=is_epoch)
             if place is None and not is_epoch and int(match[1]) <= int(match[2]) > 1:
                 place, total = float(match[1]), float(match[2])
         if epoch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from lk_jupyter.errors import LkError
 from lk_jupyter.machines.catalogue import cost_at, hourly_price, machine_cost, seconds_for
 from lk_jupyter.protocol.frames import Frame
 from lk_jupyter.protocol.notice import WARNING, Notice
+from lk_jupyter.runs.eta import RunEta, estimate_rest
 from lk_jupyter.runs.history.forecast import forecast_run
 from lk_jupyter.runs.observers.base import RunObserver
 from lk_jupyter.runs.package.bundle import Bundle
@@ -83,6 +85,49 @@ class Countdown(RunObserver):
             return [notice]
         return [Notice(f"{notice.text} Resume from there: {resume_line(self._bundle, run.short_id)}")]
 
+
+class RemainingTime(RunObserver):
+    """Show how long the steps of the code still take and cost, and warn if a limit comes before their end."""
+
+    def __init__(self, session: Connection, scalars: ScalarParser, limit: int | None, max_cost: Decimal | None) -> None:
+        self._watch, self._scalars = balance_watch(session), scalars
+        self._limit, self._max_cost = limit, max_cost
+
+    def tick(self, run: Run, seconds: float | None, text: str) -> list[str]:  # noqa: ARG002 (the parser reads it)
+        """Return the estimate of a rest that is longer than a minute."""
+        price = hourly_price(run.machine)
+        eta = estimate_rest(self._scalars.rate, price, seconds)
+        self.notices = []
+        if eta is None or seconds is None or eta.seconds < _SHORT_REST:
+            return []
+        if seconds < LATE * (self._limit or 0):  # later, the countdown warns
+            self.notices = [*self._limit_notices(eta, seconds), *self._balance_notices(eta, price)]
+        return eta.facts
+
+    def _limit_notices(self, eta: RunEta, seconds: float) -> Iterator[Notice]:
+        remaining = (self._limit or 0) - seconds
+        if self._limit is not None and eta.seconds > remaining:
+            needed = duration_label(1.1 * (seconds + eta.seconds))
+            name = "time limit" if self._max_cost is None else "time limit or --max-cost"
+            yield Notice(
+                f"Step {eta.step} of {eta.total}: about {duration_label(eta.seconds)} more, but the {name} ends the "
+                f"run in {duration_label(remaining)}. The code needs about {needed}.",
+                WARNING,
+            )
+
+    def _balance_notices(self, eta: RunEta, price: Decimal | None) -> Iterator[Notice]:
+        balance = self._watch.left
+        if balance is not None and eta.cost is not None and price and balance < eta.cost:
+            lasts = duration_label(float(max(balance, Decimal(0)) / price) * 3600)
+            yield Notice(
+                f"The run costs about {credits_label(eta.cost)} more, but {credits_label(balance)} are left, for about "
+                f"{lasts}. {TOP_UP}",
+                WARNING,
+            )
+
+
+#: Seconds of a rest that is not shown.
+_SHORT_REST = 60.0
 
 #: Seconds by which the stop comes before the time limit.
 _AHEAD = 0.5
