@@ -39,6 +39,7 @@ export const RUN_OPTIONS: Record<string, string> = {
   "--require-all": "Raise an error if any of several runs fails, not only if all fail.",
   "--on": "vm: rent a VM for the cell, deleted at the end. Default: run, or vm after a question above the run limit.",
   "--spot": "With --on vm: pay less for a VM that the cloud may reclaim at any time.",
+  "--retries": "With --on vm: VMs that may replace a failed or reclaimed VM. They continue from the last checkpoint.",
   "--no-vm-key": "With --on vm: send no API key. The VM can't delete itself, so this notebook must stay on.",
   "--resume": "Run to resume from: its checkpoint is the folder lk_resume in the code.",
   "--stage": "Folder of the bucket to copy to the run's disk before the code starts, as KEY:FOLDER; may be repeated.",

@@ -199,6 +199,8 @@ export interface BurnRateContent {
   label: string;
   /** Budgets that VMs and deployments have exceeded. */
   warnings?: string[];
+  /** VMs of runs from this machine that should be deleted, with their cost. */
+  overdue?: string[];
 }
 
 /** Something that is billed by the hour now; credits are decimal text, None where the price is not known. */

@@ -74,11 +74,13 @@ def _load_jupyter_server_extension(server: Any) -> None:
     from jupyter_server.utils import url_path_join  # noqa: PLC0415 (loaded by then)
 
     from lk_jupyter.machines.start_approval import start_questions  # noqa: PLC0415
+    from lk_jupyter.serverext.rent import start_release  # noqa: PLC0415
     from lk_jupyter.serverext.routes import ROUTES  # noqa: PLC0415
     from lk_jupyter.serverext.upstream_provider import UpstreamProvider  # noqa: PLC0415 (the module itself stays light)
 
     start_questions.expect_pages()
     desk = UpstreamProvider()
+    start_release(desk)
     base = server.web_app.settings["base_url"]
     rows = [(url_path_join(base, "lk", path), handler, {"desk": desk}) for path, handler in ROUTES]
     server.web_app.add_handlers(".*$", rows)

@@ -160,6 +160,7 @@ async def _burn_rate(upstream: Upstream) -> dict[str, Any]:
     from lk_jupyter.api.pricing import Pricing  # noqa: PLC0415
     from lk_jupyter.api.vms import Vms  # noqa: PLC0415
     from lk_jupyter.api.workloads import Workloads  # noqa: PLC0415
+    from lk_jupyter.serverext.vm_release import overdue_lines  # noqa: PLC0415
 
     def ask(operation: Any, **arguments: Any) -> Any:
         return upstream.answer(endpoint_of(operation), **arguments)
@@ -192,8 +193,9 @@ async def _burn_rate(upstream: Upstream) -> dict[str, Any]:
         for thing in resources
     ]
     warnings = await asyncio.to_thread(_exceeded_budgets, upstream)
+    overdue = await asyncio.to_thread(overdue_lines)
     sums = {"per_hour": f"{rate.per_hour:f}", "complete": rate.complete, "label": rate.label}
-    return {"things": things, **sums, "warnings": warnings}
+    return {"things": things, **sums, "warnings": warnings, "overdue": overdue}
 
 
 def _exceeded_budgets(upstream: Upstream) -> list[str]:

@@ -140,6 +140,7 @@ class BurnRateContent(BaseModel):
     complete: bool
     label: str
     warnings: list[str] = Field([], description="Budgets that VMs and deployments have exceeded.")
+    overdue: list[str] = Field([], description="VMs of runs from this machine that should be deleted, with their cost.")
 
 
 class MachineBody(BaseModel):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lk_jupyter.api.inference import DedicatedModel
     from lk_jupyter.connection.connection import Connection
     from lk_jupyter.serverext.models import NewKey, RentRequest
+    from lk_jupyter.serverext.upstream_provider import UpstreamProvider
     from lk_jupyter.vms.offers import VmOffer
 
 #: Names of keys that can be names of files.
@@ -199,3 +200,19 @@ def _open_new(path: Path) -> int:
         raise UsageError(f"'{path}' exists. Nothing was created. Choose another name, or delete the file.") from None
     except OSError as error:
         raise UsageError(f"Can't write '{path}': {error.strerror}. Nothing was created.") from None
+
+
+#: Seconds between two looks for VMs that should be deleted.
+LOOK_SECONDS = 30.0
+
+
+def start_release(desk: UpstreamProvider) -> None:
+    """Delete overdue VMs of runs regularly, in the loop of the Jupyter server."""
+    from tornado.ioloop import PeriodicCallback  # noqa: PLC0415 (loaded by then)
+
+    async def look() -> None:
+        from lk_jupyter.serverext.vm_release import release_overdue  # noqa: PLC0415 (not before the first look)
+
+        await release_overdue(desk)
+
+    PeriodicCallback(look, LOOK_SECONDS * 1000).start()

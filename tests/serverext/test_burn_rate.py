@@ -17,7 +17,7 @@ VM = CreateVMRequest(user_public_key="ssh-ed25519 AAAA u@h", hardware_profile="a
 def test_a_page_gets_the_rate_that_the_balance_shows(make_cloud, home, tmp_path):
     cloud = make_cloud("--clock-speed", "1000")
     variables = {"LK_BASE_URL": cloud.base_url, "LK_API_KEY": cloud.api_key}
-    none = {"warnings": []}
+    none = {"warnings": [], "overdue": []}
     with running(tmp_path, **variables) as jupyter, session.connect(cloud.base_url, cloud.api_key) as connected:
         assert jupyter.get("burn-rate").json() == {
             "things": [],

@@ -19,6 +19,8 @@ export function Head({ tools, notice }: { tools: Tools; notice: NoticeText }) {
       <h2 className="lk-unseen">{trans.__('GPU cloud')}</h2>
       {signedIn && <Money tools={tools} />}
       {signedIn &&
+        tools.cloud.data.burnRate?.overdue?.map(text => <Notice key={text} notice={{ kind: 'error', text }} />)}
+      {signedIn &&
         tools.cloud.data.burnRate?.warnings?.map(text => <Notice key={text} notice={{ kind: 'warning', text }} />)}
       {signedIn && <LowCredits tools={tools} />}
       <Notice notice={notice} />

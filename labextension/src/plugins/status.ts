@@ -47,6 +47,7 @@ export const status: JupyterFrontEndPlugin<void> = {
     const draw = () => {
       const lowest = Number(settings?.composite.lowBalance ?? 5);
       item.node.replaceChildren(...drawn(statusWords(cloud, lowest)));
+      item.node.classList.toggle('lk-overdue', !!currentBurnRate(cloud.data)?.overdue?.length);
       item.node.title = cloud.trouble?.message || trans.__('Show what is active');
     };
     draw();
@@ -116,7 +117,9 @@ export function statusWords(cloud: Cloud, lowest: number): string {
   const going = mergeRuns(cloud.data).filter(run => run.isActive);
   const rented = (burnRate?.things ?? []).filter(thing => thing.kind !== 'run').map(thing => thing.hardware);
   const active = [...going.map(run => machineName(run.machine)), ...rented];
+  const overdue = burnRate?.overdue?.length ?? 0;
   const parts = [
+    overdue ? trans.__('✗ VMs to delete: %1', overdue) : null,
     currentStatus.organization?.name,
     balanceWords(remaining, lowest, cloud.showsMoney),
     active.length ? trans.__('▶ %1', countedNames(active)) : null,

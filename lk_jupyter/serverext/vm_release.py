@@ -1,0 +1,51 @@
+"""Delete VMs of runs from this machine whose time is over: the third layer, after the notebook and the VM itself."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from lk_jupyter.errors import LkError
+from lk_jupyter.serverext.request_problem import RequestProblem
+
+if TYPE_CHECKING:
+    from lk_jupyter.connection.connection import Connection
+    from lk_jupyter.serverext.upstream_provider import UpstreamProvider
+
+
+async def release_overdue(desk: UpstreamProvider) -> None:
+    """Delete overdue VMs of the account that is signed in. A VM that stays is tried again at the next look."""
+    if not await asyncio.to_thread(_has_undeleted_vms):
+        return
+    with suppress(RequestProblem):
+        upstream = await desk.upstream()
+        await asyncio.to_thread(_release, upstream.connection)
+
+
+def _has_undeleted_vms() -> bool:
+    from lk_jupyter.config.settings import setting  # noqa: PLC0415 (not before the first look)
+
+    folder = setting("journal").parent / "vms"
+    with suppress(OSError, UnicodeDecodeError):
+        return any('"is_deleted":false' in path.read_text("utf-8") for path in folder.glob("*.json"))
+    return False
+
+
+def _release(connection: Connection) -> None:
+    from lk_jupyter.vms.facts import list_overdue  # noqa: PLC0415 (few users have runs on VMs)
+    from lk_jupyter.vms.hosted import VmRun  # noqa: PLC0415
+
+    for facts in list_overdue():
+        if facts.base_url == connection.base_url:
+            with suppress(LkError, OSError):
+                VmRun(connection, facts).release()
+
+
+def overdue_lines() -> list[str]:
+    """Return a line for each VM that should be deleted and may still be billed."""
+    if not _has_undeleted_vms():
+        return []
+    from lk_jupyter.vms import facts  # noqa: PLC0415 (few users have runs on VMs)
+
+    return facts.overdue_lines()
