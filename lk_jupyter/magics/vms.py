@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
+import shutil
+import subprocess
 from decimal import Decimal
 
 from IPython.core.interactiveshell import InteractiveShell
@@ -41,9 +44,19 @@ from lk_jupyter.options.vms import (
 from lk_jupyter.runs.interrupts import true_interrupts
 from lk_jupyter.session import current
 from lk_jupyter.text.units import credits_label, disk_label, duration_label, moment_label
+from lk_jupyter.vms import ssh_config
 from lk_jupyter.vms import vms as vm
+from lk_jupyter.vms.facts import facts_folder, find_vm_facts
 from lk_jupyter.vms.offers import VmOffer, VmShape, alternatives_line, choose_offer, list_offers
-from lk_jupyter.vms.ssh import PublicKey, SshEndpoint, find_key, list_public_keys, make_key
+from lk_jupyter.vms.ssh import (
+    USER,
+    PublicKey,
+    SshEndpoint,
+    find_key,
+    home_relative,
+    list_public_keys,
+    make_key,
+)
 
 SHORT = 8
 
@@ -151,12 +164,52 @@ def _ssh(options: VmOptions, _shell: InteractiveShell) -> None:
 
     Example: ``%lk_vm ssh train``
     """
+    status = _usable_vm(options.vm)
+    _tell_door(status, _login_key(status))
+
+
+@lk_vm.verb("code", VmOptions)
+def _code(options: VmOptions, _shell: InteractiveShell) -> None:
+    """Open VS Code on a VM over SSH. Adds the VM to a file that ~/.ssh/config then includes.
+
+    The host key is stored at the first connection; later, another key is refused. %lk_vm delete removes the host.
+
+    Example: ``%lk_vm code train``
+    """
+    status = _usable_vm(options.vm)
+    endpoint, host = SshEndpoint.of(status.ip_address or ""), ssh_config.host_name(_name(status))
+    facts = find_vm_facts(vm.normalize_id(status.vm_id))
+    if facts and facts.pinned:
+        ssh_config.pin_host_key(endpoint, facts.pinned)
+    key = _login_key(status)
+    path = ssh_config.add_host(host, ssh_config.host_block(host, endpoint, key.private if key else None))
+    command = ["code", "--remote", f"ssh-remote+{host}", f"/home/{USER}"]
+    program = shutil.which("code")
+    is_open = program is not None and subprocess.run([program, *command[1:]], check=False).returncode == 0
+    rows = [
+        ("VS Code", "opened" if is_open else f"not started from here. Run: {shlex.join(command)}"),
+        ("Kernel", "in a notebook on the VM: Select Kernel, Python Environments, python3"),
+        ("Log in", f"ssh {host}"),
+        ("Hosts", home_relative(path)),
+    ]
+    display(Table((_name(status), ""), rows))
+
+
+def _usable_vm(text: str) -> VMStatus:
+    """Return a VM that has an address. Raises UsageError."""
     client = current().client
-    status = client.vms.status(vm.find_vm(client, options.vm).vm_id)
+    status = client.vms.status(vm.find_vm(client, text).vm_id)
     if not status.usable:
         name = _name(status)
         raise UsageError(f"{name} is {status.status} and has no address yet. Check: %lk_vm status {name}")
-    _tell_door(status, _default_key())
+    return status
+
+
+def _login_key(status: VMStatus) -> PublicKey | None:
+    """Return the key that may log in: the key of the run that rented the VM, or the user's."""
+    if find_vm_facts(vm.normalize_id(status.vm_id)):
+        return PublicKey(facts_folder() / "ssh_key.pub", "")
+    return _default_key()
 
 
 @lk_vm.verb("rename", RenameVmOptions)
@@ -187,10 +240,18 @@ def _delete(options: DeleteVmOptions, _shell: InteractiveShell) -> None:
         return
     apply_to_each(
         vms,
-        lambda each: display(Note(_end_message(client, each, client.vms.delete(each.vm_id)))),
+        lambda each: display(Note(_end_message(client, each, _delete_vm(client, each)))),
         lambda each: each.vm_id[:SHORT],
         "VMs that may still be active and billed: {0}. Check: %lk_vm list. Delete them: %lk_vm delete {0}",
     )
+
+
+def _delete_vm(client: Client, each: VM) -> TerminateVMResponse | None:
+    answer = client.vms.delete(each.vm_id)
+    ssh_config.remove_host(ssh_config.host_name(_name(each)))
+    if each.ip_address:
+        ssh_config.forget_host_key(SshEndpoint.of(each.ip_address))
+    return answer
 
 
 def _end_message(client: Client, vm: VM, answer: TerminateVMResponse | None) -> str:

@@ -108,7 +108,7 @@ class SshEndpoint:
     def ssh_command(self, key: PublicKey | None) -> str:
         """Return the command that leads in."""
         port = "" if self.port == PORT else f"-p {self.port} "
-        identity = f"-i {_home_relative(key.private)} " if key and key.path.name not in _USUAL else ""
+        identity = f"-i {home_relative(key.private)} " if key and key.path.name not in _USUAL else ""
         return f"ssh {identity}{port}{USER}@{self.host}"
 
     def config_block(self, name: str, key: PublicKey | None) -> str:
@@ -117,7 +117,7 @@ class SshEndpoint:
             "HostName": self.host,
             "Port": self.port,
             "User": USER,
-            **({"IdentityFile": _home_relative(key.private)} if key else {}),
+            **({"IdentityFile": home_relative(key.private)} if key else {}),
             "StrictHostKeyChecking": "accept-new",
             "ServerAliveInterval": 30,
         }
@@ -132,6 +132,7 @@ class SshEndpoint:
             return False
 
 
-def _home_relative(path: Path) -> str:
+def home_relative(path: Path) -> str:
+    """Return a path with ``~`` in place of the home folder."""
     home = Path.home()
     return f"~/{path.relative_to(home).as_posix()}" if path.is_relative_to(home) else str(path)
