@@ -20,16 +20,19 @@ if TYPE_CHECKING:
     from lk_jupyter.executor import Executor
     from lk_jupyter.inference.clients import anthropic, openai
     from lk_jupyter.joblib_backend import register_joblib
+    from lk_jupyter.remote.checkpoints import Checkpoint, checkpoint_folder
     from lk_jupyter.runs.run import Run
     from lk_jupyter.session import Session, connect, history
     from lk_jupyter.storage.remote import remote_path
     from lk_jupyter.views.receipts import receipts
 
 __all__ = [
+    "Checkpoint",
     "Executor",
     "Run",
     "Session",
     "anthropic",
+    "checkpoint_folder",
     "connect",
     "history",
     "login",
@@ -40,11 +43,13 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Checkpoint": "lk_jupyter.remote.checkpoints",
     "Executor": "lk_jupyter.executor",
     "Run": "lk_jupyter.runs.run",
     "Session": "lk_jupyter.session",
     "__version__": "lk_jupyter._version",
     "anthropic": "lk_jupyter.inference.clients",
+    "checkpoint_folder": "lk_jupyter.remote.checkpoints",
     "connect": "lk_jupyter.session",
     "history": "lk_jupyter.session",
     "login": "lk_jupyter.account.login",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
@@ -24,10 +25,11 @@ from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.live import Note
 from lk_jupyter.options.fields import limit, option, word, yes
 from lk_jupyter.options.runs import Options
-from lk_jupyter.protocol.bucket import CALLS, CHECKPOINTS, PACKAGES, RETURNED, STAGES, VALUES, checkpoint_key
+from lk_jupyter.protocol.bucket import CALLS, CHECKPOINTS, PACKAGES, RETURNED, STAGES, VALUES
 from lk_jupyter.runs.submit.upload import is_older
 from lk_jupyter.session import Session, current
 from lk_jupyter.storage._plan import file_name
+from lk_jupyter.storage.objects import ObjectInfo
 from lk_jupyter.storage.storage import SCHEME
 from lk_jupyter.storage.usage import FolderUsage
 from lk_jupyter.text.units import moment_label, size_label
@@ -146,15 +148,22 @@ def _usage_notes(session: Session, usages: list[FolderUsage], price: Decimal | N
 def _prune_checkpoints(session: Session, options: UsageOptions) -> None:
     storage = session.storage
     age = timedelta(days=options.prune or 0)
-    active = {checkpoint_key(entry.token) for entry in journal().entries(going_on=True)}
-    old = [info for info in storage.ls(CHECKPOINTS) if is_older(storage, info, age) and info.key not in active]
+    active = {entry.token for entry in journal().entries(going_on=True)}
+    by_run: defaultdict[str, list[ObjectInfo]] = defaultdict(list)
+    for info in storage.ls(CHECKPOINTS):  # TOKEN.tar, or the files in TOKEN/
+        by_run[info.key.removeprefix(CHECKPOINTS).partition("/")[0].removesuffix(".tar")].append(info)
+    old = [
+        infos
+        for token, infos in by_run.items()
+        if token not in active and all(is_older(storage, info, age) for info in infos)
+    ]
     if not old:
         display(Note(f"No checkpoints of ended runs are older than {options.prune} days. Nothing was deleted."))
         return
-    size = size_label(sum(info.size for info in old))
+    size = size_label(sum(info.size for infos in old for info in infos))
     what = f"{len(old):,} checkpoint{'s' * (len(old) != 1)} ({size})"
     if is_sure(options, f"Delete {what} permanently? Their runs can't be resumed.", "Nothing was deleted."):
-        storage.remove_all(info.key for info in old)
+        storage.remove_all(info.key for infos in old for info in infos)
         display(Note(f"Deleted {what}."))
 
 

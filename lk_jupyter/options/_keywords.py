@@ -58,6 +58,8 @@ class RunKeywords(TypedDict, total=False):
     """vm: rent a VM for the cell, deleted at the end. Default: run, or vm after a question above the run limit."""
     spot: bool | None
     """With --on vm: pay less for a VM that the cloud may reclaim at any time."""
+    retries: int | None
+    """With --on vm: VMs that may replace a failed or reclaimed VM. They continue from the last checkpoint."""
     no_vm_key: bool | None
     """With --on vm: send no API key. The VM can't delete itself, so this notebook must stay on."""
     resume: str | None
@@ -133,6 +135,8 @@ class FanOutKeywords(TypedDict, total=False):
     """vm: rent a VM for the cell, deleted at the end. Default: run, or vm after a question above the run limit."""
     spot: bool | None
     """With --on vm: pay less for a VM that the cloud may reclaim at any time."""
+    retries: int | None
+    """With --on vm: VMs that may replace a failed or reclaimed VM. They continue from the last checkpoint."""
     no_vm_key: bool | None
     """With --on vm: send no API key. The VM can't delete itself, so this notebook must stay on."""
     resume: str | None

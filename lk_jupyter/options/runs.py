@@ -363,6 +363,14 @@ class RunOptions(CodeOptions):
         needs="code run",
     )
     spot: bool = switch("With --on vm: pay less for a VM that the cloud may reclaim at any time.", needs="code run")
+    retries: int = option(
+        0,
+        "With --on vm: VMs that may replace a failed or reclaimed VM. They continue from the last checkpoint.",
+        metavar="N",
+        needs="code run",
+        ge=0,
+        le=20,
+    )
     no_vm_key: bool = switch(
         "With --on vm: send no API key. The VM can't delete itself, so this notebook must stay on.", needs="code run"
     )

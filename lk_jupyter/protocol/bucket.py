@@ -16,6 +16,11 @@ def checkpoint_key(token: str) -> str:
     return f"{CHECKPOINTS}{token}.tar"
 
 
+def checkpoint_folder_key(token: str) -> str:
+    """Return the folder of the checkpoints that a run on a VM stores while its code runs."""
+    return f"{CHECKPOINTS}{token}/"
+
+
 #: Where calls and answers lie in the bucket while they are on their way.
 CALLS = ".lk/f/"
 

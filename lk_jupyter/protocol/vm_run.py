@@ -14,6 +14,9 @@ LINK_HOST = "http://objects.invalid/"
 #: time limit.
 SETUP_SECONDS, LONGEST_SECONDS = 300, 7 * 86_400
 
+#: The signed text that comes with the list of a checkpoint, as in ``remote/vm/files.py``.
+CHECKPOINT_LIST = b"checkpoint list"
+
 _ID = re.compile(rf"{PREFIX}([0-9a-f]{{32}})")
 
 

@@ -168,6 +168,12 @@ class RunLog:
         self.append(data)
         self.flush()
 
+    def cut(self, size: int) -> None:
+        """Remove the text after ``size`` bytes."""
+        self._at_end = False
+        self.size = size
+        self._file.truncate(size)
+
     def forget_unfinished_line(self) -> None:
         """Remove an incomplete line at the end, which carries no information; keep a line of many pages."""
         start = max(0, self.size - _PIECE)

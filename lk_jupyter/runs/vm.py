@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import codecs
 import time
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from datetime import datetime
 from functools import partial
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, cast
 
 from lk_jupyter.api._client import Client
@@ -32,6 +35,12 @@ ABORT_GRACE = 5.0
 
 #: Seconds between two looks at a VM that starts.
 _LOOK = 0.5
+
+#: Text between the lines of a VM and the lines of the VM that replaced it, if its lines differ.
+REPEATED = "\n[lk_jupyter: another VM continues from the last checkpoint, and repeats lines]\n"
+
+#: Bytes of a log in which the start of a line is searched.
+_LINE_BYTES = 1 << 16
 
 
 class VmConnection(Connection):
@@ -114,9 +123,24 @@ class _Logs:
         self._vm_run = vm_run
 
     def execution(self, execution_id: str, limit: int = 1000, hours: int = 24) -> LogEntries:  # noqa: ARG002
-        """Return the last lines of the log, without times."""
-        lines = self._vm_run.log().splitlines()[-limit:]
-        return LogEntries(logs=[LogEntry(message=line, execution_id=execution_id) for line in lines], total=len(lines))
+        """Return the last lines of the log, with times while the run is active."""
+        lines = self._vm_run.log().splitlines(keepends=True)
+        sizes = list(accumulate(len(line.encode()) for line in lines))
+        times = list(self._times(sizes))
+        entries = [
+            LogEntry(message=line.rstrip("\r\n"), execution_id=execution_id, timestamp=time)
+            for line, time in zip(lines, times, strict=True)
+        ]
+        return LogEntries(logs=entries[-limit:], total=len(lines))
+
+    def _times(self, sizes: list[int]) -> Iterator[datetime | None]:
+        """Yield the moment at which the log had each size; None if unknown."""
+        facts = self._vm_run.facts
+        samples = self._vm_run.log_times() if facts.is_started and not facts.state.get("is_final") else []
+        moments, log_sizes = [seconds for seconds, _ in samples], [size for _, size in samples]
+        for size in sizes:
+            place = bisect_left(log_sizes, size)
+            yield moment(moments[place]) if place < len(moments) else None
 
 
 def _refuse(operation: str, *_: object, **__: object) -> Any:
@@ -157,6 +181,14 @@ def _find_error_output(text: str, metadata: Any) -> str | None:
     return text if TRACEBACK in plain_text or TRACEBACK in moved else None
 
 
+def _common_size(one: bytes, other: bytes) -> int:
+    """Return the number of bytes with which both start."""
+    size = min(len(one), len(other))
+    if one[:size] == other[:size]:
+        return size
+    return next(place for place in range(size) if one[place] != other[place])
+
+
 class OffsetFollower(Follower):
     """Follow a run on a VM, whose log can be read from any byte: no line is lost or repeated."""
 
@@ -173,7 +205,8 @@ class OffsetFollower(Follower):
                 for data in self._read_log():
                     answered_at, self._fruitless = time.monotonic(), 0
                     self.log.append(data)
-                    yield Output(decode(data))
+                    yield Output((REPEATED if self.repeats else "") + decode(data))
+                    self.repeats = False
             except BROKEN:  # the VM may have ended: the state shows that
                 self._fruitless += 1
             try:
@@ -190,12 +223,39 @@ class OffsetFollower(Follower):
             self.on_complete(self.log.size)
             yield finish_event(record)
 
+    _joined = ""  # the id of the VM whose log continues this log
+    repeats = False  # the next lines replace lines of another VM
+
     def _read_log(self) -> Iterator[bytes]:
-        stream = self.vm_run.open_log(self.log.size)
+        facts = self.vm_run.facts
+        is_joined = facts.log_start is None or self._joined == facts.active_id
+        start = self.log.size if is_joined else min(facts.log_start or 0, self.log.size)
+        stream = self.vm_run.open_log(start)
         if stream is None:
             return
         self._stream = cast("Any", stream)
         try:
-            yield from stream
+            yield from stream if is_joined else self._join(stream, start, facts.active_id)
         finally:
             self.drop()
+
+    def _join(self, pieces: Iterable[bytes], start: int, vm_id: str) -> Iterator[bytes]:
+        """Yield the part of another VM's log that this log lacks: the VM prints the lines since its checkpoint again.
+
+        If a line differs, the log continues with the line of the other VM.
+        """
+        for data in pieces:
+            stored = self.log.read(start, len(data)) if start < self.log.size else b""
+            same = _common_size(stored, data)
+            if same < len(stored) and same < len(data):
+                line = max(0, start + same - _LINE_BYTES)
+                before = self.log.read(line, start + same - line)
+                line_start = before[before.rfind(b"\n") + 1 :]
+                self.log.cut(start + same - len(line_start))
+                self.repeats = True
+                data = line_start + data[same:]  # noqa: PLW2901 (the rest of the piece)
+                start, same = self.log.size, 0
+            start += len(data)
+            if start > self.log.size:
+                self._joined = vm_id
+                yield data[same:]

@@ -1,19 +1,25 @@
 """Runs on a VM: rent a VM, start the code, read state and log, and delete the VM when the code has ended.
 
 A run on a VM has the id ``vm-`` and the id of its VM. Its facts are in a file of this machine, so that any later kernel
-can follow the run, and can list a VM that should be deleted. ``remote/agent.py`` supervises the code on the VM.
+can follow the run, and can list a VM that should be deleted. ``remote/vm`` supervises the code on the VM.
+
+A VM that failed or was reclaimed is replaced, if the run has retries: another VM, paid by the rest of the same maximum
+cost, starts the code with the last checkpoint. The run keeps the id of its first VM.
 
 No answer of a VM is trusted: its state is checked, and only the results of this run are stored in the bucket.
 """
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import re
 import shlex
+import tarfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
@@ -21,26 +27,22 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict
-
 from lk_jupyter.api._endpoint import EXTERNAL
 from lk_jupyter.api.auth import ApiKeyCreate
 from lk_jupyter.api.vms import ENDED_STATES, VM
-from lk_jupyter.config.files import write_private
-from lk_jupyter.config.settings import setting
-from lk_jupyter.errors import ConnectionFailed, InvalidResponse, LkError, NotFound, UsageError
+from lk_jupyter.config.files import take_lock, write_private
+from lk_jupyter.errors import ConnectionFailed, LkError, NotFound, ServerError, UsageError
 from lk_jupyter.protocol.bucket import checkpoint_key, returned_key
 from lk_jupyter.protocol.parts import SHIPPED, executed_code
 from lk_jupyter.protocol.vm_run import LINK_HOST, PREFIX, SETUP_SECONDS, vm_id_in
+from lk_jupyter.vms.checkpoints import log_size, read_checkpoint
+from lk_jupyter.vms.facts import VmFacts, facts_folder, is_locked, lock_path, read_facts
 from lk_jupyter.vms.offers import VmOffer
 from lk_jupyter.vms.shell import CommandStream, HostKeyChanged, VmShell, key_pair
-from lk_jupyter.vms.vms import create_once, normalize_id, poll_states, request_for
+from lk_jupyter.vms.vms import NAME_PREFIX, create_once, delete_vm, normalize_id, poll_states, request_for
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
-
-#: Start of the display names of VMs that were rented for a run.
-NAME_PREFIX = "lk-run-"
 
 #: Seconds without a notebook after which a VM whose code has ended saves the results and deletes itself.
 LINGER_SECONDS = 60.0
@@ -51,71 +53,16 @@ KEY_SECONDS = 3600
 #: Seconds for attempts to connect to a new VM, and between the attempts.
 _CONNECT_SECONDS, _CONNECT_PAUSE = 300.0, 2.0
 
-#: Attempts to delete a VM, and the most seconds between two attempts.
-_DELETE_TRIES, _DELETE_PAUSE = 8, 5.0
+#: Seconds for attempts to rent a VM in place of another, and between the attempts.
+_REPLACE_SECONDS, _REPLACE_PAUSE = 600.0, 10.0
+
+#: The shortest time of code for which a VM is rented in place of another, in seconds.
+_LEAST_SECONDS = 30
+
+#: The reason of a run whose VM has no code.
+LOST = "The notebook that rented the VM ended before the code was sent."
 
 _STATES = frozenset({"running", "completed", "failed", "timeout", "aborted", "system_failure"})
-
-
-class VmFacts(BaseModel):
-    """The facts of a run on a VM that this machine stores; moments are in Unix seconds.
-
-    ``request`` has the name, labels and metadata of the run, ``pinned`` is the host key, ``key_id`` the id of the API
-    key on the VM, ``is_started`` whether the code was sent, ``state`` the final state, ``is_deleted`` whether the cloud
-    confirmed the end of the VM.
-    """
-
-    model_config = ConfigDict(extra="ignore")
-
-    vm_id: str
-    token: str
-    base_url: str
-    machine: str
-    created_at: float
-    ttl: float
-    per_hour: Decimal
-    request: dict[str, Any] = {}
-    address: str | None = None
-    pinned: str | None = None
-    key_id: str | None = None
-    is_started: bool = False
-    state: dict[str, Any] = {}
-    billed: Decimal | None = None
-    is_deleted: bool = False
-
-    @property
-    def ends_at(self) -> float:
-        """The moment at which the VM must be deleted."""
-        return self.created_at + self.ttl
-
-    @property
-    def cost(self) -> Decimal:
-        """The cost of the VM until now, at its price."""
-        return self.billed or self.per_hour * Decimal(str(max(0.0, time.time() - self.created_at))) / 3600
-
-
-def _folder() -> Path:
-    return Path(setting("journal")).parent / "vms"
-
-
-def read_facts(vm_id: str) -> VmFacts:
-    """Return the facts of a run. Raises UsageError for a run of another machine."""
-    with suppress(OSError, ValueError):
-        return VmFacts.model_validate_json((_folder() / f"{vm_id}.json").read_text("utf-8"))
-    raise UsageError(
-        f"Run '{PREFIX}{vm_id}' was started on another machine, which has its SSH key. See your VMs: %lk_vm list"
-    )
-
-
-def list_overdue() -> list[VmFacts]:
-    """Return the VMs of runs from this machine that may exist although their run has ended or their time is over."""
-    overdue = []
-    for path in sorted(_folder().glob("*.json")):
-        with suppress(LkError):
-            facts = read_facts(path.stem)
-            if not facts.is_deleted and (facts.state.get("is_final") or facts.ends_at < time.time()):
-                overdue.append(facts)
-    return overdue
 
 
 class VmRun:
@@ -128,7 +75,12 @@ class VmRun:
         self._shell: VmShell | None = None
         self._start: threading.Thread | None = None
         self._lock = threading.RLock()
-        self._folder = _folder()
+        self._folder = facts_folder()
+        self._offer: VmOffer | None = None
+        self._renew: Callable[[], Mapping[str, Any]] | None = None
+        self._is_ending = False
+        self.checkpoint: dict[str, Any] = {}
+        self._owner_lock: int | None = None
 
     @property
     def execution_id(self) -> str:
@@ -136,12 +88,22 @@ class VmRun:
         return PREFIX + self.facts.vm_id
 
     @classmethod
-    def rent(
-        cls, connection: Connection, offer: VmOffer, token: str, seconds: float, request: Mapping[str, Any]
+    def rent(  # noqa: PLR0913 (independent facts)
+        cls,
+        connection: Connection,
+        offer: VmOffer,
+        token: str,
+        seconds: float,
+        request: Mapping[str, Any],
+        *,
+        cap: Decimal | None = None,
+        retries: int = 0,
     ) -> VmRun:
-        """Rent a VM for a run of this many seconds. Raises ServerError without capacity, OutcomeUnknown."""
-        order = request_for(offer.shape, key_pair(_folder() / "ssh_key"), NAME_PREFIX + token[:12])
-        vm = create_once(connection.client, order, offer)
+        """Rent a VM for a run of this many seconds. Raises ServerError without capacity, OutcomeUnknown.
+
+        ``cap`` is the maximum cost of the run, in credits, and ``retries`` the number of VMs that may replace the VM.
+        """
+        vm = _rent_vm(connection, offer, token)
         facts = VmFacts(
             vm_id=normalize_id(vm.vm_id),
             token=token,
@@ -151,21 +113,28 @@ class VmRun:
             ttl=seconds + SETUP_SECONDS,
             per_hour=offer.per_hour,
             request=dict(request),
+            cap=cap,
+            retries=retries,
         )
         run = cls(connection, facts)
+        run._offer = offer
+        run._lock_start()
         try:
             run._store()
         except OSError as error:  # without a record, nothing could delete the VM
-            delete_vm(connection, facts.vm_id)
+            delete_vm(connection.client, facts.vm_id)
             raise UsageError(f"Can't write to '{run._folder}': {error.strerror}. The VM was deleted.") from None
         return run
 
-    def start(self, request: Mapping[str, Any], *, has_key: bool) -> None:
+    def start(
+        self, request: Mapping[str, Any], *, has_key: bool, renew: Callable[[], Mapping[str, Any]] | None = None
+    ) -> None:
         """Start the code in a thread, when the VM is ready. If that fails, delete the VM.
 
         ``request`` has the files, the script, the requirements and the time limit; with ``has_key``, the VM gets an API
-        key to delete itself.
+        key to delete itself. ``renew`` returns the request with new links, for a VM that replaces the VM.
         """
+        self._renew = renew
         self._start = threading.Thread(
             target=self._start_code,
             args=(request,),
@@ -177,6 +146,8 @@ class VmRun:
 
     def state(self) -> dict[str, Any]:
         """Return the state of the code: ``status``, and ``is_final`` after its end. Raises ConnectionFailed."""
+        if not self.facts.is_started:
+            self._read_changes()
         if self.facts.state.get("is_final"):
             return self.facts.state
         if not self.facts.is_started:
@@ -187,7 +158,53 @@ class VmRun:
             raise
         except (LkError, ValueError) as error:
             return self._state_without_answer(error)
-        return _checked_state(state)
+        state = _checked_state(state)
+        self.checkpoint = state.get("checkpoint", self.checkpoint)
+        return self._state_after_failure(state) if _is_failure(state) else state
+
+    def _state_after_failure(self, state: dict[str, Any]) -> dict[str, Any]:
+        """Replace a VM that failed, in a thread, if the run has retries; otherwise return its final state."""
+        if self._has_other_owner() and len(self.facts.reasons) < self.facts.retries:
+            self._read_changes()
+            return {"status": "pending"}
+        with self._lock:
+            if not self._can_replace():
+                return state
+            if not (self._start and self._start.is_alive()):
+                self._store(is_started=False)
+                self._start = threading.Thread(
+                    target=self._start_code,
+                    args=({},),
+                    kwargs={"has_key": True, "failure": state.get("details") or "The VM failed"},
+                    name=f"lk-vm-{self.facts.vm_id[:8]}",
+                    daemon=True,
+                )
+                self._start.start()
+        return {"status": "pending"}
+
+    def _lock_start(self) -> None:
+        """Lock a file until this process ends, so that other processes leave the start of the code to this process."""
+        with suppress(OSError):
+            self._owner_lock = os.open(lock_path(self.facts.vm_id), os.O_RDWR | os.O_CREAT, 0o600)
+            take_lock(self._owner_lock)
+
+    def _has_other_owner(self) -> bool:
+        """Return whether another process of this machine started the run, and is active."""
+        return self._owner_lock is None and is_locked(self.facts.vm_id)
+
+    def _read_changes(self) -> None:
+        """Read the facts again, which another process may have changed; connect to another VM if that changed."""
+        if self._owner_lock is None:
+            with self._lock, suppress(UsageError):
+                facts, before = read_facts(self.facts.vm_id), self.facts
+                self.facts = facts
+                if facts.active_id != before.active_id and self._shell:
+                    self._shell.close()
+                    self._shell = None
+
+    def _can_replace(self) -> bool:
+        """Return whether another VM may continue the code: only the process that started the run can send the code."""
+        return not self._is_ending and self._renew is not None and len(self.facts.reasons) < self.facts.retries
 
     def end(self, state: dict[str, Any]) -> None:
         """Store the results of code that has ended, delete the VM and its API key; later calls do nothing."""
@@ -205,9 +222,10 @@ class VmRun:
                 return
             if self._shell:
                 self._shell.close()
-            billed = delete_vm(self._connection, self.facts.vm_id)
+            billed = delete_vm(self._client, self.facts.active_id)
             self._revoke_key()
-            self._store_if_possible(billed=billed, is_deleted=True)
+            total = self.facts.earlier_cost if self.facts.is_counted else billed and self.facts.earlier_cost + billed
+            self._store_if_possible(billed=total, is_deleted=True)
 
     def _revoke_key(self) -> None:
         if self.facts.key_id:
@@ -216,19 +234,27 @@ class VmRun:
 
     def abort(self, grace: float) -> None:
         """Interrupt the code with SIGINT, end it after ``grace`` seconds, and delete the VM."""
+        self._is_ending = True
         if self.facts.state.get("is_final"):
             self.delete()
         elif self.facts.is_started:
             with suppress(LkError):
                 self._run(f"abort {grace:g}")
                 self._wait_for_end(grace + 10)
-            self._end_anyway()
+            self._end_anyway(_final_state("aborted", "Aborted."))
         else:
             self.end(_final_state("aborted", "Aborted before the code was sent."))
 
-    def _end_anyway(self) -> None:
+    def release(self) -> None:
+        """Delete the VM of a run whose time is over, with the results if the VM still answers. Raises LkError."""
+        self._is_ending = True
+        if self.facts.is_started and not self.facts.state.get("is_final"):
+            self._end_anyway(_final_state("timeout", "The time of the VM is over"))
+        else:
+            self.end(self.facts.state or _final_state("system_failure", LOST))
+
+    def _end_anyway(self, state: dict[str, Any]) -> None:
         """Delete the VM, with the results if the VM still answers: an unreachable VM costs credits too."""
-        state = _final_state("aborted", "Aborted.")
         try:
             answer = self.state()
             self.end(answer if answer.get("is_final") else state)
@@ -249,10 +275,19 @@ class VmRun:
         return self._open_shell().stream(f"{self._agent} read {offset}")
 
     def log(self) -> str:
-        """Return the complete log; empty if no log was stored."""
+        """Return the log so far, or the stored log of a run that has ended; empty if there is none."""
+        if self.facts.is_started and not self.facts.state.get("is_final"):
+            return self._run("log").decode("utf-8", "replace")
         with suppress(OSError):
             return self._log_path.read_bytes().decode("utf-8", "replace")
         return ""
+
+    def log_times(self) -> list[tuple[float, int]]:
+        """Return moments, in Unix seconds, and the size of the log of an active run at each moment."""
+        rows = [line.split() for line in self._run("times").decode("ascii", "replace").splitlines()]
+        with suppress(ValueError):
+            return [(float(seconds), int(size)) for seconds, size in rows]
+        return []
 
     @property
     def _log_path(self) -> Path:
@@ -260,7 +295,7 @@ class VmRun:
 
     @property
     def _agent(self) -> str:
-        return f"python3 .lk/{self.facts.token[:12]}/agent.py"
+        return f"cd .lk/{self.facts.token[:12]} && python3 -m vm.agent"
 
     def _run(self, words: str, data: bytes = b"") -> bytes:
         return self._open_shell().run(f"{self._agent} {words}", data)
@@ -289,28 +324,100 @@ class VmRun:
         with suppress(OSError):
             self._store(**changes)
 
-    def _start_code(self, request: Mapping[str, Any], *, has_key: bool) -> None:
-        try:
-            self._wait_until_usable()
-            folder = shlex.quote(f".lk/{self.facts.token[:12]}")
-            place = f"umask 077 && mkdir -p {folder} && cat > {folder}/agent.py"
-            self._send_first(place, executed_code((SHIPPED / "agent.py").read_bytes()))
-            api = self._create_key() if has_key else None
-            if self.facts.state.get("is_final"):  # aborted meanwhile, perhaps before the key existed
-                self._revoke_key()
+    def _start_code(self, request: Mapping[str, Any], *, has_key: bool, failure: str = "") -> None:
+        """Send the code to the VM. After a failure, replace the VM if the run has retries, or delete the VM."""
+        while True:
+            try:
+                self._send_code(self._replace_vm(failure) if failure else request, has_key=has_key)
+            except Exception as error:  # noqa: BLE001 (the run shows the reason)
+                reason = str(error).partition("\n")[0] or type(error).__name__
+                failure = f"The VM didn't start the code: {reason}"
+                if isinstance(error, UsageError) or not self._can_replace():
+                    with suppress(LkError):
+                        self.end(_final_state("system_failure", failure))
+                    return
+            else:
                 return
-            age = time.time() - self.facts.created_at
-            extra = {"vm_id": self.facts.vm_id, "api": api, "linger": LINGER_SECONDS, "ttl": self.facts.ttl - age}
-            keys = {"link": LINK_HOST, "save": returned_key(self.facts.token, "vm-")}
-            self._run("start", json.dumps({**request, **extra, **keys}).encode())
-            self._store(is_started=True)
-        except Exception as error:  # noqa: BLE001 (the run shows the reason)
-            reason = str(error).partition("\n")[0] or type(error).__name__
-            with suppress(LkError):
-                self.end(_final_state("system_failure", f"The VM didn't start the code: {reason}"))
+
+    def _send_code(self, request: Mapping[str, Any], *, has_key: bool) -> None:
+        self._wait_until_usable()
+        folder = shlex.quote(f".lk/{self.facts.token[:12]}")
+        self._send_first(f"umask 077 && mkdir -p {folder} && tar -x -f - -C {folder}", _pack_agent())
+        api = self._create_key() if has_key else None
+        if self.facts.state.get("is_final"):  # aborted meanwhile, perhaps before the key existed
+            self._revoke_key()
+            return
+        age = time.time() - self.facts.starts_at
+        extra = {"vm_id": self.facts.active_id, "api": api, "linger": LINGER_SECONDS, "ttl": self.facts.ttl - age}
+        keys = {"link": LINK_HOST, "save": returned_key(self.facts.token, "vm-")}
+        self._run("start", json.dumps({**request, **extra, **keys}).encode())
+        self._store(is_started=True)
+
+    def _replace_vm(self, failure: str) -> Mapping[str, Any]:
+        """Delete the VM and rent another; return the request for its code, which starts with the last checkpoint.
+
+        Raises UsageError if the rest of the maximum cost doesn't pay for another VM, or the checkpoint was changed.
+        """
+        assert self._renew  # noqa: S101 (checked before)
+        with self._lock:
+            if self._shell:
+                self._shell.close()
+            self._shell = None
+        moment = time.time()
+        billed = delete_vm(self._client, self.facts.active_id)
+        self._revoke_key()
+        cost = self.facts.earlier_cost + (self.facts.cost_at(moment) if billed is None else billed)
+        self._store(
+            earlier_cost=cost,
+            is_counted=True,
+            reasons=[*self.facts.reasons, failure],
+            address=None,
+            pinned=None,
+            key_id=None,
+        )
+        request = self._renew()
+        ttl = self._affordable_seconds(request["timeout"] + SETUP_SECONDS)
+        listing = read_checkpoint(self._connection.storage, self.facts.token)
+        vm = self._rent_again()
+        start = {"current_id": normalize_id(vm.vm_id), "rented_at": time.time(), "is_counted": False}
+        with self._lock:
+            self._store(**start, ttl=ttl, log_start=log_size(listing), is_deleted=False)
+            if self.facts.state.get("is_final"):
+                self.delete()
+                raise UsageError("The run was aborted before its code was sent again.")
+        seconds = min(request["timeout"], int(ttl - SETUP_SECONDS))
+        changes = {"timeout": seconds, "attempt": len(self.facts.reasons) + 1}
+        return {**request, **changes, **({"restore": listing} if listing else {})}
+
+    def _affordable_seconds(self, wish: float) -> float:
+        """Return the time of another VM, at most ``wish`` seconds, that the rest of the maximum cost pays for."""
+        if self.facts.cap is None or not self.facts.per_hour:
+            return wish
+        rest = self.facts.cap - self.facts.earlier_cost
+        seconds = min(wish, float(rest * 3600 / self.facts.per_hour))
+        if seconds < SETUP_SECONDS + _LEAST_SECONDS:
+            raise UsageError(
+                f"The rest of the maximum cost, {max(rest, Decimal(0)):.2f} credits, doesn't pay for another VM. "
+                f"Nothing was rented. Raise --max-cost and add: --resume {self.execution_id}"
+            )
+        return seconds
+
+    def _rent_again(self) -> VM:
+        """Rent another VM; repeat that while the cloud has no capacity. Raises the errors of the API."""
+        assert self._offer  # noqa: S101 (checked before)
+        end = time.monotonic() + _REPLACE_SECONDS
+        while True:
+            if self._is_ending:
+                raise UsageError("The run was aborted before another VM was rented.")
+            try:
+                return _rent_vm(self._connection, self._offer, self.facts.token)
+            except (ServerError, ConnectionFailed):  # neither leaves a VM whose answer was lost
+                if time.monotonic() > end:
+                    raise
+            time.sleep(_REPLACE_PAUSE)
 
     def _wait_until_usable(self) -> None:
-        for status in poll_states(self._client, self.facts.vm_id):
+        for status in poll_states(self._client, self.facts.active_id):
             if status.usable:
                 self._store(address=status.ip_address)
                 return
@@ -348,12 +455,15 @@ class VmRun:
             return self.facts.state
         if self.facts.is_started:
             return {"status": "running"}
-        return _final_state("system_failure", "The notebook that rented the VM ended before the code was sent.")
+        if self._has_other_owner():
+            return {"status": "pending"}
+        return _final_state("system_failure", LOST)
 
     def _state_without_answer(self, error: Exception) -> dict[str, Any]:
         """Return the saved state of a VM that has ended. Raises ConnectionFailed if the VM is active."""
+        self._read_changes()
         try:
-            status = self._client.vms.status(self.facts.vm_id).status
+            status = self._client.vms.status(self.facts.active_id).status
         except NotFound:
             status = "deleted"
         if status not in ENDED_STATES:
@@ -368,7 +478,9 @@ class VmRun:
             state = {}
         if not state.get("is_final"):  # the VM ended while the code was active, or with a full disk
             state = _final_state("system_failure", f"The VM ended ({status}) before its results were saved.")
-        return state | {"is_saved": True}
+        return (
+            self._state_after_failure(state | {"is_saved": True}) if _is_failure(state) else state | {"is_saved": True}
+        )
 
     def _wait_for_end(self, seconds: float) -> None:
         end = time.monotonic() + seconds
@@ -393,6 +505,29 @@ def is_result(key: object, token: str) -> bool:
     )
 
 
+def _rent_vm(connection: Connection, offer: VmOffer, token: str) -> VM:
+    order = request_for(offer.shape, key_pair(facts_folder() / "ssh_key"), NAME_PREFIX + token[:12])
+    return create_once(connection.client, order, offer)
+
+
+@cache
+def _pack_agent() -> bytes:
+    """Return the package that supervises the code on a VM, as a tar file."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as archive:
+        for path in sorted((SHIPPED / "vm").glob("*.py")):
+            code = executed_code(path.read_bytes())
+            member = tarfile.TarInfo(f"vm/{path.name}")
+            member.size, member.mode = len(code), 0o600
+            archive.addfile(member, io.BytesIO(code))
+    return content.getvalue()
+
+
+def _is_failure(state: dict[str, Any]) -> bool:
+    """Return whether the platform failed, not the code."""
+    return bool(state.get("is_final")) and state["status"] == "system_failure"
+
+
 def _final_state(status: str, details: str) -> dict[str, Any]:
     return {"status": status, "is_final": True, "details": details, "ended": time.time()}
 
@@ -411,37 +546,9 @@ def _checked_state(state: Any) -> dict[str, Any]:
         "log_size": int,
         "install_log": str,
         "install_return_code": int,
+        "checkpoint": dict,
     }
     return {name: state[name] for name, kind in types.items() if isinstance(state.get(name), kind)}
-
-
-def delete_vm(connection: Connection, vm_id: str) -> Decimal | None:
-    """Delete a VM, repeatedly, until the list shows that the VM has ended; return its bill. Raises LkError."""
-    problem: LkError | None = None
-    for attempt in range(_DELETE_TRIES):
-        try:
-            connection.client.vms.delete(vm_id)
-        except NotFound:
-            pass
-        except (LkError, InvalidResponse) as error:
-            problem = error
-        with suppress(LkError):
-            rows = [vm for vm in connection.client.vms.list() if normalize_id(vm.vm_id) == vm_id]
-            if all(vm.status in ENDED_STATES for vm in rows or [_read_vm(connection, vm_id)]):
-                return next((vm.croesus_billed or vm.billed for vm in rows), None)
-        time.sleep(min(0.2 * 2**attempt, _DELETE_PAUSE))
-    raise ConnectionFailed(
-        f"VM {vm_id[:8]} may still be active and billed: the cloud didn't confirm its deletion"
-        f"{f' ({problem})' if problem else ''}. Delete it: %lk_vm delete {vm_id[:8]}"
-    )
-
-
-def _read_vm(connection: Connection, vm_id: str) -> VM:
-    """Return the state of a VM that the list lacks; a VM that the cloud doesn't know has ended."""
-    try:
-        return VM(vm_id=vm_id, status=connection.client.vms.status(vm_id).status)
-    except NotFound:
-        return VM(vm_id=vm_id, status="deleted")
 
 
 @cache

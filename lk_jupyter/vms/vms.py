@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from decimal import Decimal
 from uuid import uuid4
 
 from lk_jupyter.api._client import Client
@@ -12,7 +13,15 @@ from lk_jupyter.api._polling import poll
 from lk_jupyter.api.block import BlockVolume
 from lk_jupyter.api.user import is_same_user
 from lk_jupyter.api.vms import ENDED_STATES, VM, CreateVMRequest, InstanceSpecs, NewVolume, VMStatus, means_no_capacity
-from lk_jupyter.errors import InvalidResponse, LkError, OutcomeUnknown, ServerError, UsageError
+from lk_jupyter.errors import (
+    ConnectionFailed,
+    InvalidResponse,
+    LkError,
+    NotFound,
+    OutcomeUnknown,
+    ServerError,
+    UsageError,
+)
 from lk_jupyter.vms.offers import VmOffer, VmShape, alternatives_line, list_offers
 
 _LOOKS, _LOOK_PAUSE = 3, 1.0
@@ -22,6 +31,13 @@ PAUSES = (0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 
 #: Seconds after which a machine that does not come up is no longer waited for; 130 to 221 were measured.
 PATIENCE = 900.0
+
+
+#: Start of the display names of VMs that were rented for a run.
+NAME_PREFIX = "lk-run-"
+
+#: Attempts to delete a VM, and the most seconds between two attempts.
+_DELETE_TRIES, _DELETE_PAUSE = 8, 5.0
 
 
 def request_for(
@@ -136,3 +152,32 @@ def find_volume(client: Client, text: str) -> BlockVolume:
         what = f"'{text}' matches several volumes" if fitting else f"Unknown volume '{text}'"
         raise UsageError(f"{what}. Nothing was changed. See your volumes: %lk_volumes")
     return fitting[0]
+
+
+def delete_vm(client: Client, vm_id: str) -> Decimal | None:
+    """Delete a VM, repeatedly, until the list shows that the VM has ended; return its bill. Raises LkError."""
+    problem: LkError | None = None
+    for attempt in range(_DELETE_TRIES):
+        try:
+            client.vms.delete(vm_id)
+        except NotFound:
+            pass
+        except (LkError, InvalidResponse) as error:
+            problem = error
+        with suppress(LkError):
+            rows = [vm for vm in client.vms.list() if normalize_id(vm.vm_id) == vm_id]
+            if all(vm.status in ENDED_STATES for vm in rows or [_read_vm(client, vm_id)]):
+                return next((vm.croesus_billed or vm.billed for vm in rows), None)
+        time.sleep(min(0.2 * 2**attempt, _DELETE_PAUSE))
+    raise ConnectionFailed(
+        f"VM {vm_id[:8]} may still be active and billed: the cloud didn't confirm its deletion"
+        f"{f' ({problem})' if problem else ''}. Delete it: %lk_vm delete {vm_id[:8]}"
+    )
+
+
+def _read_vm(client: Client, vm_id: str) -> VM:
+    """Return the state of a VM that the list lacks; a VM that the cloud doesn't know has ended."""
+    try:
+        return VM(vm_id=vm_id, status=client.vms.status(vm_id).status)
+    except NotFound:
+        return VM(vm_id=vm_id, status="deleted")

@@ -9,14 +9,12 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from types import SimpleNamespace
 
 import pytest
-from conftest import RunningCloud
 from patience import PATIENCE
+from vms.on_vm import active_keys, facts_of, living, start, text_of, until
 
-import lk_jupyter
 from lk_jupyter.errors import LkError, RunAborted, RunFailed, UsageError
 from lk_jupyter.magics._output import unfinished_runs
 from lk_jupyter.magics._output.unfinished_runs import GoingOn, _list_overdue_vms
@@ -26,54 +24,6 @@ from lk_jupyter.vms import hosted
 from lk_jupyter.vms.shell import HostKeyChanged
 
 asyncssh = pytest.importorskip("asyncssh")
-
-
-@pytest.fixture(scope="module")
-def vms(tmp_path_factory):
-    """A cloud whose VMs start quickly, without H200, that fails as ordered."""
-    options = ("--clock-speed", "50", "--faults", "--credits", "1000", "--no-capacity", "h200")
-    running = RunningCloud(tmp_path_factory.mktemp("vms"), *options)
-    yield running
-    running.stop()
-
-
-@pytest.fixture
-def session(vms, home, monkeypatch):
-    monkeypatch.setenv("LK_BASE_URL", vms.base_url)
-    monkeypatch.setenv("LK_API_KEY", vms.api_key)
-    with lk_jupyter.connect() as connected:
-        yield connected
-    vms.http.delete(f"{vms.base_url}/_faults")
-    for vm in vms.client.vms.list(include_terminated=False):
-        vms.client.vms.delete(vm.vm_id)
-
-
-def living(vms):
-    return [each for each in vms.client.vms.list() if each.status != "terminated"]
-
-
-def active_keys(vms):
-    return [key for key in vms.client.auth.list_api_keys() if key.key_name.startswith("lk-run-") and key.is_active]
-
-
-def until(condition):
-    end = time.monotonic() + PATIENCE
-    while not (value := condition()):
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    return value
-
-
-def start(session, code, **options):
-    return session.run(code, **{"on": "vm", "gpu": "A100", "max_cost": 5, "timeout": 7200, **options})
-
-
-def text_of(events):
-    return "".join(event.content for event in events if hasattr(event, "content"))
-
-
-def facts_of(run):
-    return hosted.read_facts(run.execution_id.removeprefix("vm-"))
 
 
 def fail_to_write(*_):
@@ -199,6 +149,15 @@ def test_an_abort_deletes_a_vm_that_answers_oddly_while_the_disk_is_full(session
 
 
 @pytest.mark.nightly
+def test_the_rest_of_a_run_on_a_vm_is_estimated_without_a_cell_that_follows(session, vms):
+    code = "import time\nfor i in range(1, 151):\n    print(f'step {i}/150', flush=True)\n    time.sleep(0.2)"
+    run = start(session, code)
+    eta = until(lambda: (run.status == "running") and (estimate := run.eta()) and estimate.step > 4 and estimate)
+    assert (eta.total, 10 < eta.seconds < 60, eta.cost > 0) == (150, True, True)
+    run.abort()
+
+
+@pytest.mark.nightly
 def test_a_broken_connection_neither_loses_nor_repeats_a_line(session, vms):
     code = "import time\nfor i in range(3000):\n    print('line', i, flush=True)\n    time.sleep(0.0005)"
     run, text, breaks = start(session, code), "", 0
@@ -304,7 +263,7 @@ def test_a_vm_that_should_be_deleted_is_listed_in_red_with_its_cost(session, vms
     run = start(session, "import time; time.sleep(600)")
     vm_run = hosted.open_run(session, run.execution_id)
     assert _list_overdue_vms() == []
-    vm_run._store(ttl=0.0)
+    vm_run._store(ttl=-60.0)
     [line] = _list_overdue_vms()
     vm_id = vm_run.facts.vm_id[:8]
     assert line.startswith(f"VM {vm_id} should be deleted, and may be billed: about")

@@ -105,14 +105,9 @@ def _list_overdue_vms() -> list[str]:
     folder = setting("journal").parent / "vms"
     if not any('"is_deleted":false' in path.read_text("utf-8") for path in folder.glob("*.json")):
         return []
-    from lk_jupyter.text.units import credits_label  # noqa: PLC0415 (only when there is such a VM)
-    from lk_jupyter.vms.hosted import list_overdue  # noqa: PLC0415
+    from lk_jupyter.vms.facts import overdue_lines  # noqa: PLC0415 (only when there is such a VM)
 
-    return [
-        f"VM {facts.vm_id[:_SHORT]} should be deleted, and may be billed: about {credits_label(facts.cost)} so far. "
-        f"Delete it: %lk_vm delete {facts.vm_id[:_SHORT]}"
-        for facts in list_overdue()
-    ]
+    return overdue_lines()
 
 
 def update_states(entries: list[JournalEntry], note: LiveOutput) -> None:

@@ -49,6 +49,9 @@ POSITION = "lineno", "col_offset", "end_lineno", "end_col_offset"
 #: Flags of code for imports from ``__future__``.
 _FUTURE = 0x1FE0000
 
+#: Prefix of the ids of frames on a VM that replaced another: its processes can have the same ids.
+_attempt = os.environ.get("LK_ATTEMPT", "")
+
 _nonce = ""
 _key = b""
 _sign: Any = None
@@ -313,7 +316,7 @@ def next_id() -> str:
     """Return the id of the next frame, unique among all processes of the run."""
     global _number  # noqa: PLW0603
     _number += 1
-    return "{:x}-{}".format(os.getpid(), _number)
+    return "{}{:x}-{}".format(_attempt, os.getpid(), _number)
 
 
 def _signature(kind: str, seq: str, data: bytes) -> bytes:

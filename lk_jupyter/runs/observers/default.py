@@ -13,11 +13,13 @@ from lk_jupyter.journal.journal import journal
 from lk_jupyter.options.runs import AttachOptions, Options
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.remote.sign import saving_seconds
+from lk_jupyter.runs.connection import vm_run_in
 from lk_jupyter.runs.observers.base import ObserverGroup, RunObserver
 from lk_jupyter.runs.observers.hints import RunHints
-from lk_jupyter.runs.observers.limits import BillCheck, Countdown, ForecastLabel, LowBalance, MaxCost
+from lk_jupyter.runs.observers.limits import BillCheck, Countdown, ForecastLabel, LowBalance, MaxCost, RemainingTime
 from lk_jupyter.runs.observers.results import PackagesNotice, Phases, Returned, Summary, executed_notebook_observers
 from lk_jupyter.runs.observers.start_time import StartTime
+from lk_jupyter.runs.observers.vm import VmProgress
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.ports import address
 from lk_jupyter.runs.run import Run
@@ -55,6 +57,8 @@ def default_observers(  # noqa: PLR0913 (the facts that observers read)
             *([ForecastLabel(bundle, session.base_url)] if bundle and in_place else []),  # members show no facts
             BillCheck(),
             LowBalance(session),
+            *([VmProgress()] if _is_on_vm(bundle, attached) else []),
+            *([RemainingTime(session, scalars, *_time_limit(bundle, attached))] if in_place else []),
             Summary(None if getattr(options, "metric", None) else scalars),
             PackagesNotice(),
             Phases(),
@@ -67,11 +71,22 @@ def default_observers(  # noqa: PLR0913 (the facts that observers read)
     )
 
 
+def _is_on_vm(bundle: Bundle | None, run: Run | None) -> bool:
+    return bool(bundle and bundle.vm_offer) or (run is not None and vm_run_in(run.session) is not None)
+
+
 def _limits_at_start(bundle: Bundle, scalars: ScalarParser) -> Iterator[RunObserver]:
     yield Countdown(bundle.timeout, bundle, scalars)
     if bundle.max_cost is not None:
         returns = bundle.payload.carries or bool(bundle.payload.outputs)
         yield MaxCost(bundle.machine, bundle.max_cost, saving_seconds(bundle.timeout) if returns else 0.0)
+
+
+def _time_limit(bundle: Bundle | None, run: Run | None) -> tuple[int | None, Decimal | None]:
+    """Return the time limit in seconds, and the maximum cost in credits if it may end the run."""
+    if bundle is None:
+        return (run.time_limit if run else None), None
+    return bundle.timeout, bundle.max_cost if bundle.cost_binds else None
 
 
 def _limits_from_journal(run: Run, scalars: ScalarParser) -> Iterator[RunObserver]:

@@ -40,6 +40,7 @@ from lk_jupyter.protocol.frames import UNSIGNED, Frame, nonce_in
 from lk_jupyter.protocol.metadata import REQUEST_KEY
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.protocol.parts import RemoteModule
+from lk_jupyter.protocol.vm_run import vm_id_in
 from lk_jupyter.runs.ids import resolve
 from lk_jupyter.runs.log import frames_in_log, frames_on_cloud
 from lk_jupyter.runs.outcome import SHORT_ID
@@ -58,27 +59,39 @@ CHECKPOINT = "checkpoint"
 LATE = 0.8
 
 PART, LINKS = "script.checkpoint", "_lk_checkpoint.json"
+#: The module that gives the code the names of our checkpoints, and code that uses these names.
+NAMES_PART = RemoteModule("script.checkpoints", {}, ("checkpoints",))
+_USES = re.compile(r"\blk_jupyter\b[\s\S]*\b(?:checkpoint_folder|Checkpoint)\b")
+
 _NAMES = re.compile(r"\blk_(?:checkpoint|resume)\b")
 _WITHOUT_PARAMETER = re.compile(r"^[^\S\n]*def lk_checkpoint\(\s*\)", re.MULTILINE)
 
 
-def checkpoint_parts(session: Connection, source: Source, options: RunOptions, limit: int) -> list[RemoteModule]:
-    """Return the module for code that saves a checkpoint, or resumes from the checkpoint of another run.
+def checkpoint_parts(
+    session: Connection, source: Source, options: RunOptions, limit: int, *, on_vm: bool = False
+) -> list[RemoteModule]:
+    """Return the modules for code that saves a checkpoint, or resumes from the checkpoint of another run.
 
     ``limit`` is the time limit in seconds. Raises UsageError if the other run has no checkpoint, and StorageError if
     the bucket can't be used.
     """
     if _WITHOUT_PARAMETER.search(source.code):
         raise UsageError("lk_checkpoint needs a parameter for the folder: def lk_checkpoint(folder). Nothing was sent.")
+    names_part = [NAMES_PART] if _USES.search(source.code) else []
     named = {match[0] for match in _NAMES.finditer(source.code)}
-    if not (named or options.resume):
-        return []
+    is_on_vm = options.resume is not None and vm_id_in(resolve(session, options.resume)) is not None
+    if is_on_vm and not on_vm:
+        raise UsageError(
+            f"--resume: run {options.resume} was on a VM, so its checkpoint needs a VM. Nothing was sent. Add --on vm."
+        )
+    if not named and (is_on_vm or not options.resume):
+        return names_part
     settings: dict[str, Any] = {}
-    if options.resume:
+    if options.resume and not is_on_vm:
         settings |= _find_checkpoint(session, options.resume)
     if "lk_checkpoint" in named:
         settings |= {"after": LATE * limit, "folders": session.assumptions.candidates("bucket_folder_python")}
-    return [RemoteModule(PART, settings, ("script.links", "values"))]
+    return [*names_part, RemoteModule(PART, settings, ("script.links", "values"))]
 
 
 def _find_checkpoint(session: Connection, wish: str) -> dict[str, str]:

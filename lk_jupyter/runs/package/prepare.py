@@ -85,7 +85,7 @@ def prepare(  # noqa: PLR0913 (independent choices)
         *python_part(block),
         *parts,
         *stage_parts(session, options),
-        *checkpoint_parts(session, source, options, limit),
+        *checkpoint_parts(session, source, options, limit, on_vm=offer is not None),
         *imports_part(source, options),
         *scalars_part(source),
     ]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.code.source import Source
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import UsageError
 from lk_jupyter.options.runs import RunOptions
-from lk_jupyter.protocol.vm_run import LONGEST_SECONDS, SETUP_SECONDS
+from lk_jupyter.protocol.vm_run import LONGEST_SECONDS, SETUP_SECONDS, vm_id_in
+from lk_jupyter.runs.ids import resolve
 from lk_jupyter.runs.package.bundle import Limits
 
 if TYPE_CHECKING:
@@ -30,8 +31,10 @@ def choose_vm(session: Connection, options: RunOptions, count: int = 1) -> VmOff
     """Return the VM for a run. Raises UsageError for a machine that isn't sold, or isn't free."""
     if count > 1:
         raise UsageError("--on vm rents a VM for a single run. Nothing was rented. Leave out --sweep and commas.")
-    if options.session or options.resume:
-        raise UsageError("--on vm doesn't work with --session or --resume. Nothing was rented. Leave one of them out.")
+    if options.session:
+        raise UsageError("--on vm doesn't work with --session. Nothing was rented. Leave one of them out.")
+    if options.resume:
+        find_vm_checkpoint(session, options.resume)
     from lk_jupyter.vms.offers import (  # noqa: PLC0415 (few runs are on VMs)
         VmShape,
         alternatives_line,
@@ -46,6 +49,26 @@ def choose_vm(session: Connection, options: RunOptions, count: int = 1) -> VmOff
     if offer.free is False:
         raise UsageError(f"No {offer} is free now. Nothing was rented. {alternatives_line(offers, offer)}")
     return offer
+
+
+def find_vm_checkpoint(session: Connection, name: str) -> dict[str, Any]:
+    """Return the files of the checkpoint of a run on a VM. Raises UsageError for a run without a checkpoint."""
+    from lk_jupyter.vms.checkpoints import read_checkpoint  # noqa: PLC0415 (few runs are on VMs)
+    from lk_jupyter.vms.facts import read_facts  # noqa: PLC0415
+
+    vm_id = vm_id_in(resolve(session, name))
+    if vm_id is None:
+        raise UsageError(
+            f"--resume: run {name} wasn't on a VM, so its checkpoint is for runs. Nothing was rented. Leave out "
+            "--on vm."
+        )
+    listing = read_checkpoint(session.storage, read_facts(vm_id).token)
+    if listing is None:
+        raise UsageError(
+            f"--resume: run {name} has no checkpoint. Nothing was rented. Its code must save files in "
+            "lk_jupyter.checkpoint_folder()."
+        )
+    return {**listing, "log": []}
 
 
 def machine_type_for(offer: VmOffer) -> MachineType:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.api.execution import StreamingExecutionRequest, StreamingStartResponse
 from lk_jupyter.config.settings import setting
@@ -13,8 +14,10 @@ from lk_jupyter.errors import UsageError
 from lk_jupyter.protocol.parts import own_name
 from lk_jupyter.protocol.vm_run import SETUP_SECONDS
 from lk_jupyter.runs.package.bundle import Bundle
+from lk_jupyter.runs.package.rented import find_vm_checkpoint
 from lk_jupyter.runs.submit.start import use_separate_folder
 from lk_jupyter.text.units import credits_label, duration_label, moment_label
+from lk_jupyter.vms.checkpoints import checkpoint_settings
 from lk_jupyter.vms.hosted import KEY_SECONDS, VmRun, keep_run
 from lk_jupyter.vms.shell import ssh_library
 
@@ -29,13 +32,25 @@ def question(bundle: Bundle) -> str:
         moment_label(datetime.fromtimestamp(at, timezone.utc), "%H:%M") for at in (end, end + KEY_SECONDS)
     )
     cost = "price unknown" if bundle.worst_case is None else f"at most {credits_label(bundle.worst_case)}"
-    plan = f"Rent VM {bundle.vm_offer} for this cell: {cost} for {duration_label(bundle.timeout)}."
+    plan = f"Rent VM {bundle.vm_offer} for this cell: {cost} for {duration_label(bundle.timeout)}.{_end_notice(bundle)}"
     if has_key(bundle):
         return (
             f"{plan} It deletes itself at {until} with an API key that has your account's rights until {key_until}; "
             "the key is revoked when the cell ends. [y/N] "
         )
     return f"{plan} It can't delete itself: this notebook must stay on until {until}. [y/N] "
+
+
+def _end_notice(bundle: Bundle) -> str:
+    """Return how a run continues after its VM failed or was reclaimed; empty if neither spot nor retries are chosen."""
+    retries = getattr(bundle.options, "retries", 0)
+    is_spot = bundle.vm_offer is not None and bundle.vm_offer.instance_type == "spot"
+    if retries:
+        times = "once" if retries == 1 else f"up to {retries} times"
+        return (
+            f" If it fails or is reclaimed, another VM continues {times} within this cost, while this notebook is on."
+        )
+    return " The cloud may reclaim it at any time: --retries 3 continues on another VM." if is_spot else ""
 
 
 def has_key(bundle: Bundle) -> bool:
@@ -47,6 +62,12 @@ def require_consent(bundle: Bundle) -> None:
     """Refuse to rent a VM without consent: an answer, or an option with a maximum cost. Raises UsageError."""
     ssh_library()
     options = bundle.options
+    for name in ("retries", "resume"):
+        if getattr(options, name, None) and not has_key(bundle):
+            raise UsageError(
+                f"--{name} needs the API key on the VM, which stores and reads checkpoints. Nothing was rented. Leave "
+                "out --no-vm-key."
+            )
     if bundle.vm_allowed or (getattr(options, "on", None) == "vm" and options.max_cost is not None):
         return
     cost = bundle.worst_case
@@ -57,22 +78,37 @@ def require_consent(bundle: Bundle) -> None:
     )
 
 
-def start_on_vm(connection: Connection, bundle: Bundle) -> StreamingStartResponse:
-    """Rent a VM and start the run on it as soon as the VM is ready. Raises the errors of the API."""
+def start_on_vm(
+    connection: Connection, bundle: Bundle, renew: Callable[[], Bundle] | None = None
+) -> StreamingStartResponse:
+    """Rent a VM and start the run on it as soon as the VM is ready. Raises the errors of the API.
+
+    ``renew`` returns the bundle with new links, for a VM that replaces a failed VM.
+    """
     request = bundle.request
     if bundle.vm_offer is None or not isinstance(request, StreamingExecutionRequest):
         raise UsageError("Only Python code runs on a VM. Nothing was rented. Leave out --on vm.")
-    script = own_name(request.file_name or bundle.source.file_name, bundle.token)
-    request = use_separate_folder(request.model_copy(update={"file_name": script}), bundle.token)
-    facts = request.model_dump(mode="json", include={"file_name", "run_name", "labels", "metadata"})
-    files = json.loads(request.import_files or "{}")
-    job = {
-        "files": {**files, script: request.code},
+    resume = getattr(bundle.options, "resume", None)
+    restore = {"restore": find_vm_checkpoint(connection, resume)} if resume else {}
+    job = {**_build_job(bundle), **restore}
+    facts = {**request.model_dump(mode="json", include={"run_name", "labels", "metadata"}), "file_name": job["script"]}
+    cap = bundle.worst_case if bundle.max_cost is None else bundle.max_cost
+    retries = getattr(bundle.options, "retries", 0)
+    run = VmRun.rent(connection, bundle.vm_offer, bundle.token, bundle.timeout, facts, cap=cap, retries=retries)
+    keep_run(connection, run)
+    run.start(job, has_key=has_key(bundle), renew=renew and (lambda: {**_build_job(renew()), **restore}))
+    return StreamingStartResponse(execution_id=run.execution_id, status="pending", streaming_url="")
+
+
+def _build_job(bundle: Bundle) -> dict[str, Any]:
+    """Return the request for the VM: files with links, the script, the requirements and the time limit."""
+    assert isinstance(bundle.request, StreamingExecutionRequest)  # noqa: S101 (checked before)
+    script = own_name(bundle.request.file_name or bundle.source.file_name, bundle.token)
+    request = use_separate_folder(bundle.request.model_copy(update={"file_name": script}), bundle.token)
+    return {
+        "files": {**json.loads(request.import_files or "{}"), script: request.code},
         "script": script,
         "requirements": request.requirements_content,
         "timeout": bundle.timeout,
+        "checkpoints": checkpoint_settings(bundle.token),
     }
-    run = VmRun.rent(connection, bundle.vm_offer, bundle.token, bundle.timeout, facts)
-    keep_run(connection, run)
-    run.start(job, has_key=has_key(bundle))
-    return StreamingStartResponse(execution_id=run.execution_id, status="pending", streaming_url="")

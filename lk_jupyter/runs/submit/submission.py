@@ -306,12 +306,17 @@ class Submission:
         run_journal.update(self._entry.token, **columns)
         return answer
 
+    def _with_new_links(self) -> Bundle:
+        """Return the bundle with links that are valid from now, to variables that the bucket has."""
+        request = upload_inputs(self._session, self.bundle, lambda _: None)
+        return with_links(self._session, replace(self.bundle, request=request))
+
     def _start(self, complete: Bundle) -> StreamingStartResponse:
         """Start the run. Use a shorter limit from the answer if the server refuses the default time limit."""
         if complete.vm_offer:
             from lk_jupyter.runs.submit.on_vm import start_on_vm  # noqa: PLC0415 (few runs are on VMs)
 
-            return start_on_vm(self._session, complete)
+            return start_on_vm(self._session, complete, self._with_new_links)
         try:
             return start_once(self._client, complete)
         except (Invalid, BadRequest) as refusal:

@@ -1,12 +1,15 @@
 """Run code on a VM: start the code, write its log, save its results, and delete the VM.
 
-The file is uploaded alone. ``start`` leaves a supervisor behind, which outlives each SSH connection. The other commands
-read the files of the supervisor, in the folder of this file:
+The package is uploaded alone. ``start`` leaves a supervisor behind, which outlives each SSH connection. The other
+commands read the files of the supervisor, in the folder above the package:
 
 - ``log``: the output of the code, valid UTF-8 that only grows, so that a byte offset always means the same text.
+- ``times``: lines with a moment, in Unix seconds, and the size of the log at that moment.
 - ``state.json``: the state of the run, replaced in one step.
 - ``objects``: results of the code, and requests to the code, by their key.
 - ``contact``: the time of this file is the last contact of a notebook.
+- ``pid``: the id of the process of the supervisor.
+- ``checkpoints``: the checkpoint folder of the code, whose files are stored in the bucket while the code runs.
 
 Secrets arrive on stdin. They are in no command line, no file and no environment variable.
 """
@@ -20,20 +23,32 @@ import signal
 import sys
 import time
 
+from .checkpoint_store import CheckpointStore, LogWriter
+from .cloud import VmCloud
+from .files import (
+    ABORT,
+    CHECKPOINTS,
+    FOLDER,
+    LOG,
+    LOOK,
+    OBJECTS,
+    PID,
+    STATE,
+    TERM,
+    TIMES,
+    WORK,
+    last_contact,
+    read_state,
+    touch,
+    write_state,
+    write_text,
+)
+from .objects import object_key, object_path, put_object, serve_objects
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
-
-FOLDER = os.path.dirname(os.path.abspath(__file__))
-LOG, STATE, CONTACT, ABORT = (os.path.join(FOLDER, name) for name in ("log", "state.json", "contact", "abort"))
-OBJECTS, WORK = os.path.join(FOLDER, "objects"), os.path.join(FOLDER, "work")
-
-#: Seconds between two looks at the code, and between SIGTERM and SIGKILL.
-LOOK, TERM = 0.1, 5.0
-
-#: Attempts to save a result, and the most seconds between two attempts to delete the VM.
-SAVE_TRIES, LONGEST_PAUSE = 5, 60.0
 
 #: The reason of an end before the time limit of the code: the start or the installation took long.
 OVER = "The time of the VM is over"
@@ -45,7 +60,7 @@ def start() -> None:
     """Read a request from stdin, and leave the supervisor of its code behind; a second start changes nothing."""
     request = json.load(sys.stdin)
     os.umask(0o077)
-    for folder in (OBJECTS, WORK):
+    for folder in (OBJECTS, WORK, CHECKPOINTS):
         os.makedirs(folder, exist_ok=True)
     try:
         os.close(os.open(STATE, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
@@ -56,6 +71,7 @@ def start() -> None:
     if os.fork():
         return
     os.setsid()
+    write_text(PID, str(os.getpid()))
     null = os.open(os.devnull, os.O_RDWR)
     errors = os.open(os.path.join(FOLDER, "errors"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for stream, target in ((0, null), (1, errors), (2, errors)):
@@ -85,19 +101,23 @@ class Supervisor:
         self._reason = ""
         self._state: dict[str, Any] = {"status": "running"}
         self._lock = threading.Lock()
+        self._writer = LogWriter()
+        self._cloud = VmCloud(request["api"]) if request.get("api") else None
+        self._checkpoints: CheckpointStore | None = None
+        if self._cloud and request.get("checkpoints"):
+            self._checkpoints = CheckpointStore(self._cloud, request["checkpoints"], self._writer, self._update)
         self._worker = threading.Thread(target=self._run_code, daemon=True)
 
     def run(self) -> None:
         """Do all steps; after an error of a step, and at the end of the VM's time, the VM is deleted as well."""
-        api = self._request.get("api")
         self._worker.start()
         try:
             self._wait()
-            if api:
-                VmCloud(api).save(self._request["save"])
+            if self._cloud:
+                self._cloud.save(self._request["save"])
         finally:
-            if api:
-                VmCloud(api).delete(self._request["vm_id"])
+            if self._cloud:
+                self._cloud.delete(self._request["vm_id"])
 
     def _run_code(self) -> None:
         try:
@@ -107,7 +127,13 @@ class Supervisor:
 
     def _install_and_execute(self) -> None:
         link = self._request["link"]
-        address = serve_objects()
+        address = serve_objects(self._checkpoints.add_complete if self._checkpoints else None)
+        if self._checkpoints and self._request.get("restore"):
+            try:
+                self._checkpoints.restore(self._request["restore"])
+            except ValueError as error:  # another VM wouldn't help
+                self._finish("failed", None, str(error))
+                return
         for name, text in self._request["files"].items():
             path = os.path.join(WORK, *name.split("/"))
             os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -116,7 +142,7 @@ class Supervisor:
         python = self._install()
         if python:
             self._update({"started": time.time()})
-            self._execute([python, "-u", self._request["script"]])
+            self._execute([python, "-u", self._request["script"]], address)
 
     def _install(self) -> str:
         """Return the Python of the code, with its requirements; empty if they can't be installed."""
@@ -140,13 +166,17 @@ class Supervisor:
         self._update({"install_log": text[-20000:], "install_return_code": 0})
         return inside
 
-    def _execute(self, command: list[str]) -> None:
+    def _execute(self, command: list[str], address: str) -> None:
         import subprocess
         import threading
 
         seconds = min(self._request["timeout"], self._request["ttl"] - self._age() - 2 * TERM)
         end = time.monotonic() + seconds
-        variables = dict(os.environ, PYTHONUNBUFFERED="1", PYTHONIOENCODING="utf-8")
+        variables = dict(os.environ, PYTHONUNBUFFERED="1", PYTHONIOENCODING="utf-8", LK_CHECKPOINTS=CHECKPOINTS)
+        if self._request.get("attempt"):
+            variables["LK_ATTEMPT"] = "{}-".format(self._request["attempt"])
+        if self._checkpoints:
+            variables["LK_CHECKPOINT_ADDRESS"] = address + "checkpoint"
         child = subprocess.Popen(
             command,
             cwd=WORK,
@@ -156,8 +186,10 @@ class Supervisor:
             stderr=subprocess.STDOUT,  # one pipe keeps the order of both streams, and no line is torn
             start_new_session=True,
         )
-        writer = threading.Thread(target=_write_log, args=(child.stdout,), daemon=True)
+        writer = threading.Thread(target=self._writer.run, args=(child.stdout,), daemon=True)
         writer.start()
+        if self._checkpoints:
+            self._checkpoints.start()
         kill_at = 0.0
         while child.poll() is None:
             now = time.monotonic()
@@ -172,6 +204,8 @@ class Supervisor:
             time.sleep(LOOK)
         _signal_group(child.pid, signal.SIGKILL)
         writer.join(TERM)
+        if self._checkpoints:
+            self._checkpoints.stop()
         limit = OVER if seconds < self._request["timeout"] else "Time limit of {} s".format(seconds)
         details = limit if self._reason == "timeout" else None
         self._finish(self._reason or ("failed" if child.returncode else "completed"), child.returncode, details)
@@ -190,7 +224,7 @@ class Supervisor:
     def _wait(self) -> None:
         """Wait until the code has ended and no notebook is in contact any more, or until the time of the VM is over."""
         while self._age() < self._request["ttl"] and (
-            self._worker.is_alive() or time.time() - _last_contact() < self._request["linger"]
+            self._worker.is_alive() or time.time() - last_contact() < self._request["linger"]
         ):
             time.sleep(LOOK)
         if self._worker.is_alive():
@@ -200,65 +234,6 @@ class Supervisor:
         return time.monotonic() - self._started
 
 
-class VmCloud:
-    """The requests of the supervisor to the cloud: store results, and delete its VM."""
-
-    def __init__(self, api: Mapping[str, str]) -> None:
-        self._api = api
-
-    def save(self, prefix: str) -> None:
-        """Store the state, the log and all objects in the bucket."""
-        for name in sorted(os.listdir(OBJECTS)):
-            self._save(_key(name), os.path.join(OBJECTS, name))
-        self._save(prefix + "log", LOG)
-        self._save(prefix + "state", STATE)
-
-    def delete(self, vm_id: str) -> None:
-        """Delete the VM, repeatedly, until the cloud confirms that."""
-        pause = 1.0
-        while not self._is_deleted(vm_id):
-            self._send("DELETE", "/vms/" + vm_id)
-            time.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
-
-    def _save(self, key: str, path: str) -> None:
-        from urllib.parse import quote
-
-        with open(path, "rb") as file:
-            content = file.read()
-        mark = "lk-" + os.urandom(16).hex()
-        head = '--{}\r\nContent-Disposition: form-data; name="file"; filename="file"\r\n\r\n'.format(mark)
-        body = head.encode() + content + "\r\n--{}--\r\n".format(mark).encode()
-        kind = "multipart/form-data; boundary=" + mark
-        for attempt in range(SAVE_TRIES):
-            if self._send("POST", "/storage/upload?key=" + quote(key, safe=""), body, kind)[0] < 300:
-                return
-            time.sleep(2.0**attempt)
-
-    def _is_deleted(self, vm_id: str) -> bool:
-        status, answer = self._send("GET", "/vms/{}/status".format(vm_id))
-        return status == 404 or answer.get("status") in ("terminated", "deleted", "destroyed")
-
-    def _send(self, method: str, path: str, body: bytes | None = None, kind: str = "") -> tuple[int, dict[str, Any]]:
-        """Return status and content of an answer; status 599 without an answer."""
-        import urllib.error
-        import urllib.request
-
-        headers = {"Authorization": "Bearer " + self._api["key"], "Accept": "application/json"}
-        headers.update({"Content-Type": kind} if kind else {})
-        headers.update({"X-Org-Slug": self._api["org"]} if self._api.get("org") else {})
-        request = urllib.request.Request(self._api["url"] + path, data=body, headers=headers, method=method)
-        try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                content = json.loads(answer.read() or b"{}")
-                return answer.status, content if isinstance(content, dict) else {}
-        except urllib.error.HTTPError as refusal:
-            refusal.close()
-            return refusal.code, {}
-        except (OSError, ValueError):
-            return 599, {}
-
-
 def _output(command: list[str]) -> tuple[int, str]:
     import subprocess
 
@@ -266,18 +241,6 @@ def _output(command: list[str]) -> tuple[int, str]:
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
     )
     return done.returncode, done.stdout.decode("utf-8", "replace")
-
-
-def _write_log(pipe: Any) -> None:
-    """Copy the output of the code to the log; bytes that aren't UTF-8 are replaced, so that offsets stay exact."""
-    import codecs
-
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    with open(LOG, "ab", buffering=0) as log:
-        data = b"-"
-        while data:
-            data = os.read(pipe.fileno(), 65536)
-            log.write(decoder.decode(data, not data).encode("utf-8", "replace"))
 
 
 def _signal_group(pid: int, number: int) -> None:
@@ -293,114 +256,6 @@ def _read_grace() -> float:
             return float(file.read() or TERM)
     except (OSError, ValueError):
         return TERM
-
-
-def serve_objects() -> str:
-    """Serve the objects to the code, on a port of this machine and below a secret path; return the address."""
-    import threading
-    from http.server import ThreadingHTTPServer
-
-    prefix = "/{}/".format(os.urandom(24).hex())
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(prefix))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return "http://127.0.0.1:{}{}".format(server.server_address[1], prefix)
-
-
-def _handler(prefix: str) -> Any:
-    from http.server import BaseHTTPRequestHandler
-    from urllib.parse import unquote
-
-    class ObjectHandler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            try:
-                with open(self._file(), "rb") as file:
-                    content = file.read()
-            except OSError:
-                self._answer(404)
-                return
-            first, _, last = (self.headers.get("Range") or "").replace("bytes=", "").partition("-")
-            if first.isdigit():
-                self._answer(206, content[int(first) : int(last) + 1 if last.isdigit() else None])
-            else:
-                self._answer(200, content)
-
-        def do_PUT(self) -> None:
-            content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            if not self.path.startswith(prefix):
-                self._answer(403)
-                return
-            put_object(unquote(self.path[len(prefix) :]), content)
-            self._answer(200)
-
-        def _file(self) -> str:
-            is_secret = self.path.startswith(prefix)
-            return object_path(unquote(self.path[len(prefix) :])) if is_secret else os.path.join(OBJECTS, "")
-
-        def _answer(self, status: int, content: bytes = b"") -> None:
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    return ObjectHandler
-
-
-def object_path(key: str) -> str:
-    """Return the file of an object; no key leads out of the folder."""
-    from urllib.parse import quote
-
-    return os.path.join(OBJECTS, "o-" + quote(key, safe=""))
-
-
-def _key(name: str) -> str:
-    from urllib.parse import unquote
-
-    return unquote(name[2:])
-
-
-def put_object(key: str, content: bytes) -> None:
-    """Store an object, completely or not at all."""
-    path = object_path(key)
-    draft = os.path.join(FOLDER, "draft-" + os.urandom(8).hex())
-    with open(draft, "wb") as file:
-        file.write(content)
-    os.replace(draft, path)
-
-
-def write_state(state: Mapping[str, Any]) -> None:
-    """Replace the state of the run."""
-    draft = STATE + ".new"
-    with open(draft, "w", encoding="utf-8") as file:
-        json.dump(state, file)
-    os.replace(draft, STATE)
-
-
-def read_state() -> dict[str, Any]:
-    """Return the state of the run; empty before the start."""
-    try:
-        with open(STATE, encoding="utf-8") as file:
-            state: dict[str, Any] = json.load(file)
-    except (OSError, ValueError):
-        return {}
-    return state
-
-
-def _last_contact() -> float:
-    try:
-        return max(os.path.getmtime(CONTACT), os.path.getmtime(STATE))
-    except OSError:
-        return os.path.getmtime(STATE)
-
-
-def touch() -> None:
-    """Record the contact of a notebook."""
-    with open(CONTACT, "ab"):
-        os.utime(CONTACT)
 
 
 def send_log(offset: int) -> int:
@@ -421,6 +276,16 @@ def send_log(offset: int) -> int:
                 return 1  # the notebook has closed the connection
 
 
+def send_file(path: str) -> int:
+    """Write a file, as far as it exists, to stdout; return the exit code."""
+    import shutil
+
+    if os.path.exists(path):
+        with open(path, "rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)
+    return 0
+
+
 def main(words: list[str]) -> int:
     """Run a command of the notebook, and return the exit code."""
     command, value = words[0], words[1] if len(words) > 1 else ""
@@ -430,17 +295,16 @@ def main(words: list[str]) -> int:
     touch()
     if command == "read":
         return send_log(int(value))
+    if command in ("log", "times"):
+        return send_file(LOG if command == "log" else TIMES)
     if command == "state":
         print(json.dumps(read_state()))
     elif command == "abort":
-        draft = ABORT + ".new"
-        with open(draft, "w", encoding="ascii") as file:
-            file.write(value)
-        os.replace(draft, ABORT)
+        write_text(ABORT, value)
     elif command == "put":
         put_object(value, sys.stdin.buffer.read())
     elif command == "list":
-        print(json.dumps([_key(name) for name in sorted(os.listdir(OBJECTS))]))
+        print(json.dumps([object_key(name) for name in sorted(os.listdir(OBJECTS))]))
     elif command == "get":
         with open(object_path(value), "rb") as file:
             sys.stdout.buffer.write(file.read())

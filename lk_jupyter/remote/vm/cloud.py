@@ -1,0 +1,115 @@
+"""Requests of a VM to the cloud: store results and checkpoints in the bucket, and delete the VM."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+from .files import LOG, LONGEST_PAUSE, OBJECTS, PIECE, SAVE_TRIES, STATE, read_pieces
+from .objects import object_key
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any
+
+
+class VmCloud:
+    """The requests of the supervisor to the cloud: store results, and delete its VM."""
+
+    def __init__(self, api: Mapping[str, str]) -> None:
+        self._api = api
+
+    def save(self, prefix: str) -> None:
+        """Store the state, the log and all objects in the bucket."""
+        for name in sorted(os.listdir(OBJECTS)):
+            self._save(object_key(name), os.path.join(OBJECTS, name))
+        self._save(prefix + "log", LOG)
+        self._save(prefix + "state", STATE)
+
+    def delete(self, vm_id: str) -> None:
+        """Delete the VM, repeatedly, until the cloud confirms that."""
+        pause = 1.0
+        while not self._is_deleted(vm_id):
+            self._send("DELETE", "/vms/" + vm_id)
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _save(self, key: str, path: str) -> None:
+        self.upload(key, path, 0, os.path.getsize(path))
+
+    def upload(self, key: str, path: str, start: int, size: int) -> int:
+        """Store a part of a file in the bucket, with several attempts; return the HTTP status of the last attempt."""
+        from urllib.parse import quote
+
+        mark = "lk-" + os.urandom(16).hex()
+        head = '--{}\r\nContent-Disposition: form-data; name="file"; filename="file"\r\n\r\n'.format(mark).encode()
+        tail = "\r\n--{}--\r\n".format(mark).encode()
+        headers = {"Content-Type": "multipart/form-data; boundary=" + mark}
+        headers["Content-Length"] = str(len(head) + size + len(tail))
+        status = 599
+        for attempt in range(SAVE_TRIES):
+            with open(path, "rb") as file:
+                file.seek(start)
+                body = _chain(head, read_pieces(file, size), tail)
+                status = self._send("POST", "/storage/upload?key=" + quote(key, safe=""), body, headers)[0]
+            if status < 300:
+                break
+            time.sleep(2.0**attempt)
+        return status
+
+    def download(self, key: str, path: str) -> str:
+        """Append an object of the bucket to a file, and return its SHA-256. Raises OSError."""
+        import hashlib
+        import urllib.request
+        from urllib.parse import quote
+
+        digest = hashlib.sha256()
+        request = urllib.request.Request(self._api["url"] + "/storage/download/" + quote(key), headers=self._headers())
+        with urllib.request.urlopen(request, timeout=60) as answer, open(path, "ab") as file:
+            for piece in iter(lambda: answer.read(PIECE), b""):
+                digest.update(piece)
+                file.write(piece)
+        return digest.hexdigest()
+
+    def remove(self, key: str) -> None:
+        """Delete an object of the bucket; an object that can't be deleted is left to the clean-up of the notebook."""
+        from urllib.parse import quote
+
+        self._send("DELETE", "/storage/delete/" + quote(key))
+
+    def _is_deleted(self, vm_id: str) -> bool:
+        status, answer = self._send("GET", "/vms/{}/status".format(vm_id))
+        return status == 404 or answer.get("status") in ("terminated", "deleted", "destroyed")
+
+    def _headers(self) -> dict[str, str]:
+        headers = {"Authorization": "Bearer " + self._api["key"], "Accept": "application/json"}
+        headers.update({"X-Org-Slug": self._api["org"]} if self._api.get("org") else {})
+        return headers
+
+    def _send(
+        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, dict[str, Any]]:
+        """Return status and content of an answer; status 599 without an answer."""
+        import urllib.error
+        import urllib.request
+
+        headers = dict(self._headers(), **(headers or {}))
+        request = urllib.request.Request(self._api["url"] + path, data=body, headers=headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                content = json.loads(answer.read() or b"{}")
+                return answer.status, content if isinstance(content, dict) else {}
+        except urllib.error.HTTPError as refusal:
+            refusal.close()
+            return refusal.code, {}
+        except (OSError, ValueError):
+            return 599, {}
+
+
+def _chain(head: bytes, pieces: Iterator[bytes], tail: bytes) -> Iterator[bytes]:
+    yield head
+    for piece in pieces:
+        yield piece
+    yield tail

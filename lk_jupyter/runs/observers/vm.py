@@ -1,0 +1,51 @@
+"""Show the checkpoints of a run on a VM, and the VMs that replaced a failed VM."""
+
+from __future__ import annotations
+
+import time
+
+from lk_jupyter.api.execution import SUCCEEDED_STATES, ExecutionRecord
+from lk_jupyter.protocol.notice import WARNING, Notice
+from lk_jupyter.runs.connection import vm_run_in
+from lk_jupyter.runs.observers.base import RunObserver
+from lk_jupyter.runs.run import Run
+from lk_jupyter.text.terminal import one_line
+from lk_jupyter.text.units import credits_label, duration_label, size_label
+
+
+class VmProgress(RunObserver):
+    """Show the age of the last checkpoint, and why another VM continues."""
+
+    def tick(self, run: Run, seconds: float | None, text: str) -> list[str]:  # noqa: ARG002 (as all observers)
+        """Return the age and the size of the last checkpoint."""
+        vm_run = vm_run_in(run.session)
+        if vm_run is None:
+            return []
+        self.notices = [Notice(_reason_line(reason), WARNING) for reason in vm_run.facts.reasons[-1:]]
+        checkpoint = vm_run.checkpoint
+        if problem := checkpoint.get("problem"):
+            text = one_line(str(problem))[:300]
+            self.notices.append(Notice(f"The last checkpoint wasn't stored: {text}.", WARNING))
+            return []
+        moment, size = checkpoint.get("time"), checkpoint.get("bytes")
+        if not isinstance(moment, (int, float)) or not isinstance(size, int):
+            return []
+        age = duration_label(max(0.0, time.time() - moment)).partition(".")[0]
+        return [f"checkpoint {age}{'' if ' ' in age else ' s'} ago, {size_label(size)}"]
+
+    def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
+        """Return the number of VMs with the cost of all, and the option that continues a run that has failed."""
+        vm_run = vm_run_in(run.session)
+        if vm_run is None:
+            return []
+        facts, notices = vm_run.facts, []
+        if facts.reasons:
+            cost = f", {credits_label(facts.billed)} together" if facts.billed is not None else ""
+            notices.append(Notice(f"{_reason_line(facts.reasons[-1])} {len(facts.reasons) + 1} VMs{cost}."))
+        if record.status.lower() not in SUCCEEDED_STATES and vm_run.checkpoint.get("time"):
+            notices.append(Notice(f"Continue from the last checkpoint: --on vm --resume {run.short_id}"))
+        return notices
+
+
+def _reason_line(reason: str) -> str:
+    return f"{one_line(reason).rstrip('.')}. Another VM continued from the last checkpoint."

@@ -1,0 +1,156 @@
+"""Facts of runs on VMs, in files of this machine: any later process can follow such a run, or delete its VM."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from lk_jupyter.config.files import take_lock
+from lk_jupyter.config.settings import setting
+from lk_jupyter.errors import LkError, UsageError
+from lk_jupyter.protocol.vm_run import PREFIX
+from lk_jupyter.text.units import credits_label
+
+#: Seconds after the end of its time in which a VM may delete itself, before it is reported.
+RELEASE_SECONDS = 15.0
+
+
+class VmFacts(BaseModel):
+    """The facts of a run on a VM that this machine stores; moments are in Unix seconds.
+
+    ``request`` has the name, labels and metadata of the run, ``pinned`` is the host key, ``key_id`` the id of the API
+    key on the VM, ``is_started`` whether the code was sent, ``state`` the final state, ``is_deleted`` whether the cloud
+    confirmed the end of the VM. ``vm_id`` is the first VM, ``current_id`` the VM that replaced it and ``rented_at`` its
+    start; ``earlier_cost`` is the bill of the VMs before, ``is_counted`` whether it includes the current VM,
+    ``reasons`` why each was replaced, ``cap`` the maximum cost. ``log_start`` is the size of the log at the checkpoint
+    with which the current VM started; None for the first VM.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    vm_id: str
+    token: str
+    base_url: str
+    machine: str
+    created_at: float
+    ttl: float
+    per_hour: Decimal
+    request: dict[str, Any] = {}
+    address: str | None = None
+    pinned: str | None = None
+    key_id: str | None = None
+    is_started: bool = False
+    state: dict[str, Any] = {}
+    billed: Decimal | None = None
+    is_deleted: bool = False
+    cap: Decimal | None = None
+    retries: int = 0
+    current_id: str = ""
+    rented_at: float = 0.0
+    earlier_cost: Decimal = Decimal(0)
+    is_counted: bool = False
+    reasons: list[str] = []
+    log_start: int | None = None
+
+    @property
+    def active_id(self) -> str:
+        """The id of the VM that the run has now."""
+        return self.current_id or self.vm_id
+
+    @property
+    def starts_at(self) -> float:
+        """The moment at which the VM was rented."""
+        return self.rented_at or self.created_at
+
+    @property
+    def ends_at(self) -> float:
+        """The moment at which the VM must be deleted."""
+        return self.starts_at + self.ttl
+
+    @property
+    def cost(self) -> Decimal:
+        """The cost of all VMs of the run until now, at their price."""
+        return self.billed or self.earlier_cost + self.cost_at(time.time())
+
+    def cost_at(self, moment: float) -> Decimal:
+        """Return the cost of the VM that the run has now until a moment, at its price."""
+        seconds = 0.0 if self.is_counted else max(0.0, moment - self.starts_at)
+        return self.per_hour * Decimal(str(seconds)) / 3600
+
+
+def facts_folder() -> Path:
+    """Return the folder of the facts, on this machine."""
+    return Path(setting("journal")).parent / "vms"
+
+
+def read_facts(vm_id: str) -> VmFacts:
+    """Return the facts of a run. Raises UsageError for a run of another machine."""
+    with suppress(OSError, ValueError):
+        return VmFacts.model_validate_json((facts_folder() / f"{vm_id}.json").read_text("utf-8"))
+    raise UsageError(
+        f"Run '{PREFIX}{vm_id}' was started on another machine, which has its SSH key. See your VMs: %lk_vm list"
+    )
+
+
+def overdue_lines() -> list[str]:
+    """Return a line for each VM of a run from this machine that should be deleted and may still be billed."""
+    return [
+        f"VM {facts.active_id[:8]} should be deleted, and may be billed: about {credits_label(facts.cost)} so far. "
+        f"Delete it: %lk_vm delete {facts.active_id[:8]}"
+        for facts in list_overdue()
+    ]
+
+
+def has_undeleted_vms() -> bool:
+    """Return whether this machine has started a run on a VM whose deletion the cloud hasn't confirmed."""
+    return any('"is_deleted":false' in path.read_text("utf-8") for path in facts_folder().glob("*.json"))
+
+
+def is_locked(vm_id: str) -> bool:
+    """Return whether the process of this machine that started the run is active: only that process starts code."""
+    try:
+        descriptor = os.open(lock_path(vm_id), os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        return not take_lock(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def lock_path(vm_id: str) -> Path:
+    """Return the file that the process that started a run locks."""
+    return facts_folder() / f"{vm_id}.lock"
+
+
+def find_vm_facts(vm_id: str) -> VmFacts | None:
+    """Return the facts of the run from this machine that has this VM now; None for another VM."""
+    for path in sorted(facts_folder().glob("*.json")):
+        with suppress(LkError):
+            facts = read_facts(path.stem)
+            if facts.active_id == vm_id:
+                return facts
+    return None
+
+
+def list_overdue() -> list[VmFacts]:
+    """Return the VMs of runs from this machine that may exist although their run has ended or their time is over.
+
+    A VM without code is overdue too, if the process that rented it has ended.
+    """
+    overdue, now = [], time.time()
+    for path in sorted(facts_folder().glob("*.json")):
+        with suppress(LkError):
+            facts = read_facts(path.stem)
+            ended = facts.state.get("ended", 0) if facts.state.get("is_final") else facts.ends_at
+            is_over = (ended or 0) + RELEASE_SECONDS < now
+            is_lost = not facts.is_started and facts.starts_at + RELEASE_SECONDS < now and not is_locked(facts.vm_id)
+            if not facts.is_deleted and (is_over or is_lost):
+                overdue.append(facts)
+    return overdue
