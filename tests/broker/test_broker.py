@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from broker.running import API, RESERVED, START, state_of, wait_until
+from cloud_process import run_forked
 from conftest import for_each
 from patience import PATIENCE
 
@@ -319,3 +321,31 @@ def test_the_command_issues_lists_and_revokes_keys(broker, capsys):
     assert main(["revoke", *data, issued["id"]]) == 0
     assert main(["grant", *data, "--credits", "nan"]) == 1
     assert "above 0" in capsys.readouterr().err
+
+
+@pytest.mark.nightly
+def test_the_clouds_own_client_runs_a_script_and_aborts_with_a_child_key(broker, tmp_path):
+    pytest.importorskip("lyceum")
+    child = broker.grant()
+    config = {"api_key": child.key, "base_url": broker.base_url}
+    (tmp_path / ".lyceum").mkdir()
+    (tmp_path / ".lyceum" / "config.json").write_text(json.dumps(config))
+    env = {**os.environ, "HOME": str(tmp_path), "USERPROFILE": str(tmp_path), "NO_COLOR": "1", "COLUMNS": "200"}
+    (tmp_path / "script.py").write_text("print(6 * 7)")
+
+    def lyceum(*words):
+        done = run_forked("lyceum", *words, env=env, cwd=tmp_path)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    printed = lyceum("python", "run", "script.py", "-m", "gpu.a100")
+    assert "42" in printed.split()
+    run_id = re.search(r"[0-9a-f]{8}-[0-9a-f-]{27}", printed)[0]
+    settled(child)
+    assert run_id in lyceum("jobs", "history")
+    assert re.search(r"Status:\s+completed", lyceum("jobs", "status", run_id))
+    assert "42" in lyceum("jobs", "logs", run_id)
+    sleeping = start_run(child, code=SLEEP)
+    lyceum("jobs", "abort", sleeping)
+    settled(child)
+    assert child.get(f"{API}/execution/{sleeping}").json()["status"] == "aborted"
