@@ -179,8 +179,8 @@ def speed(child: httpx.Client, cloud: httpx.Client) -> None:
                 size = sum(len(chunk) for chunk in lines.iter_raw())
             times.append(time.perf_counter() - started)
     ratio = min(through) / min(direct)
-    print(f"a run that prints {size / 1e6:.1f} MB: {min(through):.2f} s through the broker, {min(direct):.2f} s direct, "
-          f"{ratio:.2f} times")  # fmt: skip
+    print(f"a run that prints {size / 1e6:.1f} MB: {min(through):.2f} s through the broker, "
+          f"{min(direct):.2f} s direct, {ratio:.2f} times")  # fmt: skip
 
 
 def revocation(operator: httpx.Client, cloud: httpx.Client, base_url: str) -> None:

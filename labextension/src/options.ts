@@ -17,6 +17,7 @@ export const RUN_OPTIONS: Record<string, string> = {
   "--metadata": "key=value to store; may be repeated.",
   "--no-hints": "Show no hints on failures or slow runs. For all runs: %lk_config hints off.",
   "--allow-secrets": "Send the run even if it seems to contain a secret.",
+  "--ask": "Send the run only after your answer to its highest cost, also in Run All. The cell tag lk-ask does so too.",
   "--dry-run": "Show the request and its highest possible cost; send nothing.",
   "-r": "Packages: names such as 'torch>=2.4', a requirements file, auto for imports, or project for its lock.",
   "--requirements": "Packages: names such as 'torch>=2.4', a requirements file, auto for imports, or project for its lock.",

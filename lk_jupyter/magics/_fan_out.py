@@ -19,6 +19,7 @@ from IPython.display import display
 
 from lk_jupyter.code.variables import is_imported, named
 from lk_jupyter.magics._engine.ask import ask
+from lk_jupyter.magics._engine.start_question import require_answer
 from lk_jupyter.magics._output.background import BACKGROUND
 from lk_jupyter.magics._output.fanout import (
     Board,
@@ -58,6 +59,7 @@ def fan_out(session: Session, plans: Sequence[RunPlan], options: RunOptions, she
         display(plan_table(FanOut(session, plans, options)))
         return
     bundles = require_consent((plan.bundle for plan in plans), ask)
+    require_answer(bundles, options, shell)
     plans = [replace(plan, bundle=bundle) for plan, bundle in zip(plans, bundles, strict=True)]
     fan = FanOut(session, plans, options)
     if options.attach == "auto":

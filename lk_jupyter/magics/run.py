@@ -36,6 +36,7 @@ from lk_jupyter.magics._engine.kept_machine import (
     watch_local_cells,
 )
 from lk_jupyter.magics._engine.parser import magic
+from lk_jupyter.magics._engine.start_question import require_answer
 from lk_jupyter.magics._engine.sync_question import (
     OFFERED_SECONDS,
     choose_process,
@@ -263,6 +264,7 @@ def start(session: Session, bundle: Bundle, options: StartOptions, shell: Intera
         display(plan_view(bundle, budget_usage(session), forecast_run(bundle, session.base_url)))
         return
     (bundle,) = require_consent([bundle], ask)
+    require_answer([bundle], options, shell)
     if bundle.vm_offer:
         bundle = _ask_for_vm(bundle, options)
     observers = default_observers(session, options, bundle, namespace=shell.user_ns)

@@ -45,7 +45,7 @@ GROUPS = (
     OptionGroup("Packages", ("requirements",), Example("%%lk_run -r auto", "install the imports of the cell")),
     OptionGroup(
         "Limits",
-        ("dry_run", "max_cost", "timeout", "on_interrupt", "allow_secrets"),
+        ("dry_run", "ask", "max_cost", "timeout", "on_interrupt", "allow_secrets"),
         Example("%%lk_run --max-cost 2 --timeout 2h", "stop at 2 credits or 2 hours"),
     ),
     OptionGroup(

@@ -240,6 +240,11 @@ class StartOptions(FollowOptions, MachineOptions):
         old_names=["no_doctor"],
     )
     allow_secrets: bool = switch("Send the run even if it seems to contain a secret.")
+    ask: bool = switch(
+        "Send the run only after your answer to its highest cost, also in Run All. The cell tag lk-ask does so too.",
+        needs="cell run",
+        instead="The machine of a session costs credits before the cell starts.",
+    )
     dry_run: bool = switch(
         "Show the request and its highest possible cost; send nothing.", needs="cell", old_names=["plan"]
     )

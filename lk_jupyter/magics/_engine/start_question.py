@@ -1,0 +1,54 @@
+"""The question before a run starts, for cells with ``--ask`` or the tag ``lk-ask``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+from IPython.core.interactiveshell import InteractiveShell
+
+from lk_jupyter.errors import UsageError
+from lk_jupyter.magics._engine.ask import ask
+from lk_jupyter.magics._engine.sync_question import answerer
+from lk_jupyter.runs.package.bundle import Bundle
+from lk_jupyter.text.units import credits_label
+
+#: Tag of a cell with the effect of ``--ask``, which front ends send with the cell.
+TAG = "lk-ask"
+
+
+def require_answer(bundles: Sequence[Bundle], options: Any, shell: InteractiveShell) -> None:
+    """Require a person's yes to the highest cost of these runs, if the line or the cell needs an answer.
+
+    A program that executes the notebook can't answer. Raises UsageError without a yes; nothing was sent then.
+    """
+    if not (getattr(options, "ask", False) or TAG in _cell_tags(shell)):
+        return
+    description = describe_starts(bundles)
+    if answerer(shell) == "user" and ask(f"Start {description}? [y/N] "):
+        return
+    raise UsageError(
+        f"Not confirmed: {description}. Nothing was sent. Run the cell again and answer y, or remove --ask and "
+        f"the cell tag {TAG}."
+    )
+
+
+def describe_starts(bundles: Sequence[Bundle]) -> str:
+    """Return machines and highest cost of runs in words."""
+    machines = ", ".join(dict.fromkeys(bundle.machine.hardware_profile for bundle in bundles))
+    costs = [bundle.worst_case for bundle in bundles]
+    prices = [cost for cost in costs if cost is not None]
+    price = f"at most {credits_label(sum(prices, Decimal(0)))}"
+    price = price if len(prices) == len(costs) else "at an unknown price"
+    return f"1 run on {machines}, {price}" if len(bundles) == 1 else f"{len(bundles)} runs on {machines}, {price}"
+
+
+def _cell_tags(shell: InteractiveShell) -> Sequence[str]:
+    """Return the tags of the cell that is executed, if the front end sends them."""
+    kernel: Any = getattr(shell, "kernel", None)
+    try:
+        tags = kernel.get_parent("shell")["metadata"]["tags"]
+    except (AttributeError, TypeError, LookupError):
+        return ()
+    return tags if isinstance(tags, list) else ()
