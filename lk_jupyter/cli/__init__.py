@@ -37,10 +37,11 @@ def main(arguments: Sequence[str] | None = None, *, limit: float | None = None) 
     output = CommandOutput(sys.stdout, is_json="--json" in words)
     words = [word for word in words if word != "--json"]
     with redirect_stdout(sys.stderr):  # stdout has the records only
-        return _execute(words, output, limit)
+        return execute(words, output, limit)
 
 
-def _execute(words: list[str], output: CommandOutput, limit: float | None) -> int:
+def execute(words: list[str], output: CommandOutput, limit: float | None = None) -> int:
+    """Execute a command, print its records, and return its exit code; ``limit`` is as for ``main``."""
     from lk_jupyter.cli.failures import describe_timeout, exit_code_for  # noqa: PLC0415
     from lk_jupyter.cli.parser import find_command, overview  # noqa: PLC0415
     from lk_jupyter.config.settings import one_reading  # noqa: PLC0415
