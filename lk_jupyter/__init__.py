@@ -10,7 +10,7 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from lk_jupyter._lazy import lazily
+from lk_jupyter._lazy import lazily, make_callable
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lk_jupyter.inference.clients import anthropic, openai
     from lk_jupyter.joblib_backend import register_joblib
     from lk_jupyter.remote.checkpoints import Checkpoint, checkpoint_folder
+    from lk_jupyter.remote_function import remote
     from lk_jupyter.runs.run import Run
     from lk_jupyter.session import Session, connect, history
     from lk_jupyter.storage.remote import remote_path
@@ -39,6 +40,7 @@ __all__ = [
     "openai",
     "receipts",
     "register_joblib",
+    "remote",
     "remote_path",
 ]
 
@@ -56,10 +58,12 @@ _HOMES = {
     "openai": "lk_jupyter.inference.clients",
     "receipts": "lk_jupyter.views.receipts",
     "register_joblib": "lk_jupyter.joblib_backend",
+    "remote": "lk_jupyter.remote_function",
     "remote_path": "lk_jupyter.storage.remote",
 }
 
 _get, __dir__ = lazily(__name__, _HOMES)
+make_callable(import_module("lk_jupyter.remote"), _HOMES["remote"])
 
 
 def __getattr__(name: str) -> Any:

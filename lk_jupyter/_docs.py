@@ -261,6 +261,7 @@ def raised(endpoint: Endpoint) -> list[str]:
 #: Modules of public names that the package itself doesn't export.
 _MORE = {
     "lk_jupyter.executor": ("RunFuture",),
+    "lk_jupyter.remote_function": ("RemoteFunction",),
     "lk_jupyter.api._events": ("Output", "Finished"),
     "lk_jupyter.connection.signin": ("SignIn",),
     "lk_jupyter.runs.abort": ("Abort",),
@@ -366,7 +367,7 @@ INNER = {
 
 
 def _public() -> dict[str, Any]:
-    names = {name: getattr(lk_jupyter, name) for name in lk_jupyter.__all__}
+    names = {name: getattr(import_module(lk_jupyter._HOMES[name]), name) for name in lk_jupyter.__all__}
     more = {name: attrgetter(name)(import_module(home)) for home, group in _MORE.items() for name in group}
     return names | more
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import warnings
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 from lk_jupyter._threads import import_safely
@@ -19,7 +21,28 @@ def lazily(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any]
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         return getattr(import_safely(homes[name]), name)
 
-    return get, lambda: sorted([*vars(sys.modules[package]), *homes])
+    return get, lambda: sorted({*vars(sys.modules[package]), *homes})
+
+
+def make_callable(module: ModuleType, home: str) -> None:
+    """Make a module callable as the function of the same name in the module ``home``, which the first call imports.
+
+    The import system sets a submodule as an attribute of its package, whenever it is first imported. So a public
+    function with the name of a submodule must be the module itself.
+    """
+    name = module.__name__.rpartition(".")[2]
+
+    def load() -> Any:
+        return getattr(import_safely(home), name)
+
+    class CallableModule(ModuleType):
+        __doc__ = property(lambda _: load().__doc__)  # help shows the function
+        __signature__ = property(lambda _: inspect.signature(load()))
+
+        def __call__(self, *args: Any, **options: Any) -> Any:
+            return load()(*args, **options)
+
+    module.__class__ = CallableModule
 
 
 def moved(old: str, new: str) -> Callable[[str], Any]:

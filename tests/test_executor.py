@@ -702,3 +702,52 @@ def test_map_cancels_what_waits_when_nobody_takes_the_rest(session):
 def test_the_number_of_workers_can_stand_first(session):
     with Executor(3, gpu="A100", session=session) as executor:
         assert executor._max_workers == 3  # dask and joblib read it
+
+
+@lk_jupyter.remote(machine="cpu", max_workers=2)
+def factorial(number, *, end=1):
+    """Multiply the numbers from ``end`` on."""
+    return number * factorial(number - 1, end=end) if number > end else number
+
+
+def test_calls_of_a_decorated_function_are_made_on_the_cloud_and_its_own_calls_in_the_run(session, monkeypatch):
+    monkeypatch.setattr(factorial, "_session", session)
+    assert factorial(5) == 120
+    future = factorial.submit(5, end=4)
+    assert list(factorial.map([3, 4], chunksize=2)) == [6, 24]
+    assert (future.result(), future.run.machine.hardware_profile) == (20, "cpu")
+    assert len(journal().entries()) == 3
+    assert (factorial.__name__, factorial.__doc__) == ("factorial", "Multiply the numbers from ``end`` on.")
+    assert factorial.__wrapped__(3, end=3) == 3
+    factorial.shutdown()
+    assert factorial.submit(1).result() == 1  # another executor
+    factorial.shutdown()
+
+
+def test_an_option_that_does_not_fit_is_reported_at_the_definition_and_nothing_is_sent(session):
+    with pytest.raises(UsageError, match="timeout"):
+        lk_jupyter.remote(timeout="soon")(square)
+    with pytest.raises(TypeError, match="gpuu"):
+        lk_jupyter.remote(gpuu="A100")(square)
+    assert journal().entries() == []
+
+
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "import lk_jupyter; remote = lk_jupyter.remote",
+        "from lk_jupyter import remote",
+        "import lk_jupyter.remote.sign, lk_jupyter; remote = lk_jupyter.remote; assert remote.sign.SIZE",
+        "from lk_jupyter.remote import sign; from lk_jupyter import remote",
+        "import lk_jupyter.remote as remote",
+        "from lk_jupyter.executor import Executor; from lk_jupyter import *",
+    ],
+)
+def test_the_decorator_is_callable_after_each_order_of_imports(imports):
+    code = (
+        f"{imports}; import inspect, lk_jupyter.remote.script; call = remote(machine='cpu')(abs); "
+        "assert remote is lk_jupyter.remote and 'function' in inspect.signature(remote).parameters; "
+        "assert lk_jupyter.remote.script and 'Decorate' in inspect.getdoc(remote); print(call.__wrapped__(-1))"
+    )
+    script = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert script.stdout == "1\n", script.stderr

@@ -38,6 +38,20 @@ with lk_jupyter.Executor(max_workers=2, gpu="A100", files=["*.csv"]) as executor
     total: int = executor.submit(pow, 2, 5).result()
     sizes: list[int] = list(executor.map(len, ["a"]))
 
+
+@lk_jupyter.remote(gpu="A100", keep="5m", max_workers=2)
+def double(number: int) -> int:
+    return 2 * number
+
+
+@lk_jupyter.remote
+def halve(number: int) -> float:
+    return number / 2
+
+
+doubled: int = double(1) + double.submit(2).result() + sum(double.map([3]))
+half: float = halve(number=doubled)
+
 session.run("", gpuu="A100")  # misspelled
 session.run("", timeout=[600])  # type
 session.run("", max_cost={})  # type
@@ -56,6 +70,8 @@ session.history(limit="all")  # type
 lk_jupyter.history(machin="a100")  # misspelled
 lk_jupyter.Executor(gpu="A100", max_cost=[1])  # type
 lk_jupyter.Executor(session=session, detach=True)  # an option of cells
+lk_jupyter.remote(gpu=[1])  # type
+double("1")  # type
 lk_jupyter.connect(url="local")  # misspelled
 """
 
