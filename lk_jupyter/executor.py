@@ -32,8 +32,9 @@ from lk_jupyter.protocol.frames import split
 from lk_jupyter.runs.abort import LET_GO
 from lk_jupyter.runs.functions.call import Arguments, FunctionCall, RemoteTraceback, read_answer, read_item
 from lk_jupyter.runs.functions.items import SLICE_SECONDS, Chunk, ItemMap, ItemPolicy
+from lk_jupyter.runs.functions.stored_answers import StoredAnswers
 from lk_jupyter.runs.interrupts import AtInterrupt, in_background, is_interrupt, true_interrupts
-from lk_jupyter.runs.notebooks.worker_pool import CallHandlers, Worker, WorkerPool
+from lk_jupyter.runs.notebooks.worker_pool import CallHandlers, Worker, WorkerPool, is_busy
 from lk_jupyter.runs.outcome import list_problems
 from lk_jupyter.runs.package import secret_scan
 from lk_jupyter.runs.package.prepare import prepare
@@ -248,7 +249,8 @@ class Executor(concurrent.futures.Executor):
             return_errors: Return the error of an item as its result, and continue. Default: the error ends the map.
             retries: Times to call the function again for an item that failed. Default: 0.
             resume: Name under which this machine stores each result for 30 days. Another map with this name returns
-                the stored results of this function and these items, and calls the function for the other items.
+                the stored results of this function and these items, waits for calls that an ended process left active,
+                and calls the function for the other items.
 
         Raises:
             TimeoutError: A result was not there in time, raised by the iterator.
@@ -267,7 +269,8 @@ class Executor(concurrent.futures.Executor):
         if self._pool or return_errors or retries or resume is not None:
             policy = ItemPolicy(fn, working_folder(), SLICE_SECONDS if self._pool else None, retries, return_errors)
             with _aborted_by_interrupt(lambda: list(self._futures - before)):
-                items = ItemMap(policy, arguments, resume, is_listed=buffersize is None)
+                answers = StoredAnswers(lambda: self._session.storage, partial(is_busy, self._session))
+                items = ItemMap(policy, arguments, resume, answers, is_listed=buffersize is None)
                 chunks = items.chunks(chunksize, self._max_workers if self._pool else None)
                 more = (self._submit(partial(self._call_chunk, chunk)) for chunk in chunks)
                 ahead.extend(islice(more, buffersize))
@@ -409,6 +412,8 @@ class Executor(concurrent.futures.Executor):
         if self._aborting or future.unwanted_at:  # abort requested a moment ago
             future.sending.abort_soon()
         future.run = run = Run.from_submission(self._session, future.sending)
+        if call.stored:
+            call.stored.on_send(run.execution_id)
         for _ in run.follow():
             pass
         for problem in list_problems(run.wait(), run.log_problem):

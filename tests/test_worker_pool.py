@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -16,8 +18,10 @@ from pathlib import Path
 from random import Random
 
 import cloudpickle
+import dask
 import joblib
 import pytest
+from conftest import RunningCloud
 from sklearn.datasets import make_classification
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
@@ -32,6 +36,8 @@ from lk_jupyter.protocol.metadata import SESSION_KEY
 from lk_jupyter.session import connect
 
 pytestmark = pytest.mark.xdist_group("hosted")
+
+ROOT = Path(__file__).parent.parent
 
 #: As in ``patience``; this file is imported on machines, where the tests' other files are not.
 PATIENCE = 300
@@ -50,6 +56,15 @@ def user(hosting, home, monkeypatch):
     monkeypatch.setenv("LK_BASE_URL", hosting.base_url)
     monkeypatch.setenv("LK_API_KEY", hosting.api_key)
     return hosting
+
+
+@pytest.fixture
+def own_hosting(tmp_path):
+    """A local cloud of one test, which the test may kill."""
+    running = RunningCloud(tmp_path / "hosting", "--engine", "none", "--clock-speed", "20", has_lab=False)
+    yield running
+    if running.is_running():
+        running.stop()
 
 
 @pytest.fixture
@@ -102,6 +117,26 @@ def load_model(name):
 
 def fork_and_return():
     return os.fork()
+
+
+def write_after_fork(path, number):
+    pid = os.fork()
+    with Path(path).open("a") as file:
+        file.write(f"{number}\n")
+    if pid:
+        os.waitpid(pid, 0)
+    return pid
+
+
+def reach_limit_once(path, number):
+    """Do as a machine does at its time limit: interrupt the call, the first time."""
+    marker = Path(path, "limit")
+    if number == 2 and not marker.exists():
+        marker.touch()
+        raise KeyboardInterrupt
+    with Path(path, "numbers").open("a") as file:
+        file.write(str(number))
+    return number
 
 
 def fail_first(folder, number):
@@ -173,11 +208,27 @@ def test_a_call_whose_python_died_is_made_once_more_on_the_same_machine(user, si
         with pytest.raises(UsageError, match="can't be pickled"):
             executor.submit(square, threading.Lock())
         assert executor.submit(fork_and_return).result() > 0
+        forks = list(executor.map(write_after_fork, repeat(str(tmp_path / "forks")), range(3), chunksize=3))
+        assert [pid > 0 for pid in forks] == [True] * 3
+        assert sorted((tmp_path / "forks").read_text().split()) == ["0", "0", "1", "1", "2", "2"]  # both processes
         errors = list(executor.map(end_process_at, range(4), chunksize=4, return_errors=True))
         assert [*errors[:2], errors[3]] == [0, 1, 3]
         assert isinstance(errors[2], ConnectionFailed)
         assert executor.submit(square, 3).result() == 9
+        assert list(executor.map(reach_limit_once, repeat(str(tmp_path)), range(4), chunksize=4)) == [0, 1, 2, 3]
+        assert (tmp_path / "numbers").read_text() == "0123"
         assert len(started_machines()) == 1
+    assert not set(started_machines()) & set(active_runs(user))
+
+
+def test_a_machine_near_its_time_limit_hands_over_to_another_machine(user, signed_in):
+    with Executor(1, keep="5m", timeout=31, session=signed_in) as executor:
+        assert executor.submit(square, 2).result() == 4
+        (first,) = executor._pool.workers
+        wait_until(lambda: not first.is_usable)
+        assert executor.submit(square, 3).result() == 9
+        wait_until(lambda: first.ended_at is not None)
+        assert len(started_machines()) == 2
     assert not set(started_machines()) & set(active_runs(user))
 
 
@@ -221,6 +272,61 @@ def test_no_machine_is_active_after_interrupts_at_random_moments(user, signed_in
     wait_until(lambda: not set(started_machines()) & set(active_runs(user)))
 
 
+#: A map whose item at ``KILLS_AT`` kills the process ``VICTIM`` once, and whose items write their number at their end.
+KILLED_MAP = """
+import os, signal, sys, time
+from pathlib import Path
+from lk_jupyter import Executor
+
+FOLDER, COUNT, KILLS_AT, VICTIM = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+
+def work(number):
+    time.sleep(0.006)
+    marker = FOLDER / "killed"
+    if number == KILLS_AT and not marker.exists():
+        marker.touch()
+        time.sleep(0.1)
+        own = {"worker": os.getpid(), "machine": os.getppid()}
+        os.kill(own.get(VICTIM) or int((FOLDER / VICTIM).read_text()), signal.SIGKILL)
+        time.sleep(0.1 if VICTIM in {"kernel", "cloud"} else 600)
+    with open(FOLDER / "items", "a") as file:
+        file.write(f"{number}\\n")
+    return 2 * number
+
+(FOLDER / "kernel").write_text(str(os.getpid()))
+executor = Executor(2, keep="2s")
+results = list(executor.map(work, range(COUNT), resume="killed"))
+assert results == [2 * number for number in range(COUNT)], results
+executor.shutdown()
+"""
+
+
+@pytest.mark.nightly
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("victim", ["kernel", "worker", "machine", "cloud"])
+def test_a_map_that_is_killed_at_a_random_item_repeats_and_loses_no_item(request, tmp_path, victim, seed):
+    count = int(os.environ.get("LK_ITEMS", "1000"))
+    cloud = request.getfixturevalue("own_hosting" if victim == "cloud" else "hosting")
+    (tmp_path / "cloud").write_text(str(cloud.process.pid))
+    kills_at = Random(f"{victim} {seed}").randrange(count)
+    arguments = [sys.executable, "-c", KILLED_MAP, str(tmp_path), str(count), str(kills_at), victim]
+    for attempt in range(3):
+        env = {**os.environ, "LK_BASE_URL": cloud.base_url, "LK_API_KEY": cloud.api_key}
+        with subprocess.Popen(arguments, env=env, stderr=subprocess.PIPE, text=True) as process:
+            if victim == "cloud" and not attempt:
+                wait_until(lambda: not cloud.is_running())
+                cloud.kill()  # waits for its end
+                cloud.start()
+            errors = process.communicate(timeout=PATIENCE)[1]
+        if process.returncode == 0:
+            break
+    assert process.returncode == 0, errors
+    assert attempt == {"kernel": 1, "worker": 0, "machine": 0}.get(victim, attempt)
+    items = sorted(map(int, (tmp_path / "items").read_text().split()))
+    assert items == [*range(count)]
+
+
 def test_an_image_needs_machines_that_stay(signed_in):
     with pytest.raises(UsageError, match="image works with keep"):
         Executor(image="quay.io/jupyter/scipy-notebook", session=signed_in)
@@ -249,3 +355,29 @@ def test_joblib_refuses_functions_that_share_memory(user):
     with pytest.raises(ValueError, match="shared memory"):
         joblib.Parallel(backend="lk", n_jobs=2, require="sharedmem")
     assert started_machines() == []
+
+
+def guide_recipe(word):
+    """Return the block of the guide with this word, as code."""
+    book = json.loads((ROOT / "notebooks" / "how-to" / "many-tasks.ipynb").read_text("utf-8"))
+    recipe = next("".join(cell["source"]) for cell in book["cells"] if word in "".join(cell["source"]))
+    return recipe.partition("```python\n")[2].partition("```")[0]
+
+
+def test_the_recipe_of_the_guide_for_dask_computes_on_an_executor(signed_in_runs):
+    with Executor(2, machine="cpu", session=signed_in_runs) as executor:
+        names = {"executor": executor, "simulate": square}
+        exec(guide_recipe("import dask").replace("20", "4"), names)
+        assert dask.compute(names["total"], scheduler=executor) == (14,)
+    assert len(journal().entries()) > 1
+
+
+@pytest.mark.nightly
+def test_the_recipe_of_the_guide_for_optuna_makes_50_distinct_trials(user, signed_in):
+    pytest.importorskip("optuna")
+    with Executor(2, keep="1m", session=signed_in) as executor:
+        names = {"executor": executor, "__name__": "__main__"}
+        exec(guide_recipe("import optuna"), names)
+    trials = names["study"].trials
+    assert len({trial.params["lr"] for trial in trials}) == 50
+    assert all(trial.value == (trial.params["lr"] - 0.1) ** 2 for trial in trials)

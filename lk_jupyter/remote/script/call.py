@@ -13,6 +13,7 @@ from . import run as driver
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import types
+    from collections.abc import Callable
     from typing import Any
 
 #: Larger results are stored in the bucket, if the call has a link.
@@ -23,7 +24,13 @@ MOST_INLINE = 12_000_000
 LINKS = "_lk_call.json"
 _TRIES = 3
 
+#: Seconds between two messages with results of items before the answer, and the largest result in such a message.
+_PACE, _MOST_EARLY = 0.005, 1 << 16
+
 _call: dict[str, Any] = {}
+
+#: Sends results of items before the answer, as a session sets it; None in a run.
+publish: Callable[[dict[str, Any]], object] | None = None
 
 
 def prepare(settings: dict[str, Any]) -> None:
@@ -89,16 +96,44 @@ def _call_items(function: Any, calls: list[Any], seconds: float | None) -> list[
     import cloudpickle
 
     start = time.monotonic()
+    early = EarlyResults() if publish and "key" in _call else None
     answers: list[bytes | dict[str, str]] = []
     for args, kwargs in calls:
         try:
             answers.append(cloudpickle.dumps(function(*args, **kwargs)))
         except (Exception, SystemExit) as error:
-            end_fork()
             answers.append(_describe_error(exit_error(error) if isinstance(error, SystemExit) else error))
+        except KeyboardInterrupt:  # the machine has reached its time limit: another machine makes the other calls
+            if not answers:
+                raise
+            break
+        end_fork()
+        if early:
+            early.add(answers[-1])
         if seconds is not None and time.monotonic() - start > seconds:
             break
     return answers
+
+
+class EarlyResults:
+    """Send results of items before the answer: if the machine is lost, only results of the last moment are lost."""
+
+    def __init__(self) -> None:
+        self._first, self._publish_time = 0, 0.0
+        self._entries: list[dict[str, str]] = []
+        self._is_open = True
+
+    def add(self, answer: bytes | dict[str, str]) -> None:
+        """Add the result of the next item; a large result, and all later results, are left to the answer."""
+        import time
+
+        entry = answer if isinstance(answer, dict) else {"result": _encode(answer)}
+        self._is_open = self._is_open and sum(map(len, entry.values())) <= _MOST_EARLY
+        self._entries.append(entry)
+        if self._is_open and publish and time.monotonic() - self._publish_time >= _PACE:
+            publish({"first": self._first, "entries": self._entries})
+            self._first, self._publish_time = self._first + len(self._entries), time.monotonic()
+            self._entries = []
 
 
 def _register_source(function: Any) -> None:
@@ -127,15 +162,29 @@ def _read_payload() -> bytes:
 
 
 def _send_results(answer: bytes) -> None:
-    if len(answer) > INLINE and _call.get("put"):
-        _upload(_call["put"], answer)
-        driver.frame("call", {"size": len(answer), "sha256": sha256(answer).hexdigest()})
+    link, is_large = _call.get("put"), len(answer) > INLINE
+    content = _add_signature(answer) if "key" in _call else answer
+    if link and (is_large or "key" in _call):
+        try:
+            _upload(link, content)
+        except OSError:
+            if is_large:
+                raise
+    if link and is_large:
+        driver.frame("call", {"size": len(content), "sha256": sha256(content).hexdigest()})
     elif len(answer) > MOST_INLINE:
         error = ValueError("{:,} bytes are too large for the log, and the run has no bucket".format(len(answer)))
         send_error(error)
         raise error
     else:
         driver.frame("call", {"data": _encode(answer)})
+
+
+def _add_signature(answer: bytes) -> bytes:
+    """Return an answer after its signature: another process that continues the map has no log of this machine."""
+    from .. import sign
+
+    return sign.signature(bytes.fromhex(_call["key"]), answer) + answer
 
 
 def _upload(link: str, answer: bytes) -> None:

@@ -313,13 +313,18 @@ def answer(question: str) -> str:
     return "{} {}".format(sign.signature(_settings["key"], question.encode(), text.encode()).hex(), text)
 
 
-def call(text: str, _shell: Any) -> None:
+#: The type of a message with results of items before the answer.
+ITEMS = "application/vnd.lk.items+json"
+
+
+def call(text: str, shell: Any) -> None:
     """Call a function for an executor; the results or the error are part of the answer."""
     from . import call as function_call
 
     _answer.clear()
     _work["cells"] += 1
     function_call.prepare(json.loads(text))
+    function_call.publish = lambda items: shell.display_pub.publish({ITEMS: items}, {})
     error: Exception | None = None
     try:
         function_call.run()

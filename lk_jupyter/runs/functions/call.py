@@ -22,6 +22,7 @@ from lk_jupyter.code.syntax import parse, without_warnings
 from lk_jupyter.errors import LkError, NoSuchObject, RunFailed, UsageError
 from lk_jupyter.protocol.bucket import answer_key, call_key
 from lk_jupyter.protocol.parts import CLOUDPICKLE, PACKAGE, RemoteModule
+from lk_jupyter.remote import sign
 from lk_jupyter.remote.values import pickle as pickles
 from lk_jupyter.runs.package.secret_scan import in_variable
 from lk_jupyter.runs.submit.upload import CALL
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 INLINE = 1 << 18
 
 FRAME = "call"
+
+#: The type of a message with entries of items before the answer, as in ``script.session``.
+ITEMS = "application/vnd.lk.items+json"
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 #: The code of the run, which calls the uploaded module.
@@ -66,13 +70,32 @@ class ItemError:
     error: BaseException
 
 
+@dataclass
+class StoredCall:
+    """A call whose answer is also stored in the bucket, for a process that continues the map.
+
+    ``on_send`` is called with the id of the run before the call is sent. ``entries`` arrive before the answer: the
+    entries of the first items.
+    """
+
+    on_send: Callable[[str], object]
+    entries: list[Any] = field(default_factory=list)
+
+    def add_message(self, content: Mapping[str, Any]) -> None:
+        """Add the entries in a verified message of a machine; a message after a lost message is ignored."""
+        items = content.get("data", {}).get(ITEMS)
+        if items and items["first"] == len(self.entries):
+            self.entries += [a2b_base64(row["result"]) if "result" in row else row for row in items["entries"]]
+
+
 @dataclass(frozen=True)
 class FunctionCall:
     """Pack a function and its calls.
 
     ``text`` is the source of the function, if known. ``modules`` are the local modules that the run needs,
     ``package_modules`` the modules of packages that the run may need. With ``by_item``, the answer has an entry for
-    each item, see ``read_item``; after ``seconds``, the answer has the entries of the first items.
+    each item, see ``read_item``; after ``seconds``, the answer has the entries of the first items. ``stored`` is the
+    state of a call whose answer is stored.
     """
 
     name: str
@@ -83,6 +106,7 @@ class FunctionCall:
     secrets: tuple[SecretFinding, ...] = ()
     by_item: bool = False
     seconds: float | None = None
+    stored: StoredCall | None = None
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @classmethod
@@ -121,7 +145,9 @@ class FunctionCall:
         data: dict[str, Any] = {"data": b2a_base64(self.payload, newline=False).decode()}
         if self.is_large:
             data = {"size": len(self.payload), "sha256": sha256(self.payload).hexdigest()}
-        items = {"seconds": self.seconds} if self.by_item else {}
+        items: dict[str, Any] = {"seconds": self.seconds} if self.by_item else {}
+        if self.stored:
+            items["stored"] = True
         settings = {"python": PYTHON, "token": self.token, **asdict(self.text), **data, **items}
         return RemoteModule(CALL, settings, (CLOUDPICKLE,))
 
@@ -186,7 +212,7 @@ def read_payload(run: Run, call: FunctionCall, payload: Mapping[str, Any], stora
         return results
     finally:
         with suppress(LkError):
-            if "size" in payload:
+            if "size" in payload and not call.stored:
                 storage().remove(answer_key(call.token))
             if call.is_large:
                 storage().remove(call_key(call.token))
@@ -215,7 +241,7 @@ def _answer(run: Run, call: FunctionCall, payload: Mapping[str, Any], storage: C
         raise RunFailed(problem, execution_id=run.execution_id) from None
     if not matches_record(answer, payload):
         raise RunFailed(f"The answer of run {run.short_id} {CHANGED}.", execution_id=run.execution_id)
-    return bytes(answer)
+    return bytes(answer)[sign.SIZE if call.stored else 0 :]
 
 
 def read_item(run: Run, entry: bytes | Mapping[str, str]) -> Any:

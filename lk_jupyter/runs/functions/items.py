@@ -5,14 +5,17 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from lk_jupyter.api._polling import add_advice
 from lk_jupyter.errors import ConnectionFailed, InvalidResponse, LkError
-from lk_jupyter.runs.functions.call import Arguments, FunctionCall, ItemError
+from lk_jupyter.runs.functions.call import Arguments, FunctionCall, ItemError, StoredCall
+from lk_jupyter.runs.functions.stored_answers import StoredAnswers
 from lk_jupyter.runs.functions.stored_results import StoredResults
 
 #: Chunks for each worker of a map that chooses the size of its chunks.
@@ -59,35 +62,62 @@ class Chunk:
     policy: ItemPolicy
     items: Sequence[Item]
     call: FunctionCall
+    answers: StoredAnswers
     stored: StoredResults | None = None
     _failures: Counter[int] = field(default_factory=Counter)
+    _losses: Counter[int] = field(default_factory=Counter)
     _results: dict[int, Any] = field(default_factory=dict)
 
     def run(self, send: Callable[[FunctionCall], list[Any]], read: Callable[[Any], Any]) -> list[Any]:
         """Return the results of the items, in order, with an ``ItemError`` for each item that failed.
 
         ``send`` makes a call and returns entries of the first items, ``read`` returns the result in an entry. After an
-        item failed too often, the list ends with its error, unless the policy returns errors.
+        item failed too often, the list ends with its error, unless the policy returns errors. An item whose machine is
+        lost is called once more.
         """
-        call: FunctionCall | None = self.call
         pending, size = list(range(len(self.items))), len(self.items)
         while pending and not self._has_failed:
             selected = pending[:size]
+            call = self._prepare_call(selected)
             entries: list[Any]
             try:
-                entries = send(call or self.policy.pack([self.items[index] for index in selected]))[: len(selected)]
+                entries = send(call)[: len(selected)]
                 if not entries:
                     raise InvalidResponse("A call for several items returned no result. Call the items again.")
+                size = min(2 * size, len(self.items)) if call.stored else size
             except ConnectionFailed as error:
-                if len(selected) > 1:  # one item at a time shows the item that ends machines
-                    call, size = None, 1
-                    continue
-                entries, size = [error], len(self.items)
-            call = None
-            pending = self._add(selected, entries, read) + pending[len(entries) :]
+                size = 1  # one item at a time shows the item that ends machines
+                entries = self._entries_before_loss(call)[: len(selected)]
+                lost = selected[len(entries) :]
+                if lost and self._is_lost_twice(lost[0], is_alone=len(lost) == 1, is_stored=call.stored is not None):
+                    entries, size = [*entries, error], len(self.items)
+            pending = self._add(call, selected, entries, read) + pending[len(entries) :]
         results = [self._results[index] for index in sorted(self._results)]
         self._results.clear()
         return results
+
+    def _entries_before_loss(self, call: FunctionCall) -> list[Any]:
+        """Return the entries that arrived before the machine was lost, or that the machine stored before."""
+        if call.stored is None:
+            return []
+        with suppress(LkError):  # the bucket may be lost too
+            return max(call.stored.entries, self.answers.read(call.token), key=len)
+        return call.stored.entries
+
+    def _is_lost_twice(self, index: int, *, is_alone: bool, is_stored: bool) -> bool:
+        """Count the loss of a machine that called an item; without ``is_stored``, the pool has called it twice."""
+        if is_stored:
+            self._losses[index] += 1
+        return self._losses[index] > 1 if is_stored else is_alone
+
+    def _prepare_call(self, selected: Sequence[int]) -> FunctionCall:
+        """Return the call for the selected items; the first call is packed already."""
+        items = [self.items[index] for index in selected]
+        call = self.call if len(items) == len(self.items) else self.policy.pack(items)
+        if self.stored is None:
+            return call
+        begin = partial(self.stored.begin_call, call.token, [item.key for item in items])
+        return replace(call, stored=StoredCall(begin))
 
     @property
     def _has_failed(self) -> bool:
@@ -96,8 +126,10 @@ class Chunk:
             isinstance(result, ItemError) for result in self._results.values()
         )
 
-    def _add(self, selected: Sequence[int], entries: Sequence[Any], read: Callable[[Any], Any]) -> list[int]:
-        """Add and store the results of the selected items; return the items that must be called again."""
+    def _add(
+        self, call: FunctionCall, selected: Sequence[int], entries: Sequence[Any], read: Callable[[Any], Any]
+    ) -> list[int]:
+        """Add and store the results of the first selected items; return the items that must be called again."""
         repeated, stored = [], {}
         for index, entry in zip(selected, entries, strict=False):
             result = ItemError(entry) if isinstance(entry, BaseException) else read(entry)
@@ -109,8 +141,9 @@ class Chunk:
             else:
                 stored[self.items[index].key] = entry
             self._results[index] = result
-        if self.stored and stored:
-            self.stored.put(stored)
+        if self.stored:
+            self.stored.put(stored, call.token)
+            self.answers.remove(call.token)
         return repeated
 
 
@@ -118,16 +151,25 @@ class ItemMap:
     """The items of a map, the results that an earlier map of the name ``resume`` stored, and the other items' chunks.
 
     With ``is_listed``, all items are read first, so that the size of the chunks follows from their count.
+    ``answers`` are the answers of calls that an earlier process made.
     """
 
     def __init__(
-        self, policy: ItemPolicy, arguments: Iterable[Arguments], resume: str | None, *, is_listed: bool
+        self,
+        policy: ItemPolicy,
+        arguments: Iterable[Arguments],
+        resume: str | None,
+        answers: StoredAnswers,
+        *,
+        is_listed: bool,
     ) -> None:
         self._policy = policy
-        self._resume = resume
+        self._resume, self._answers = resume, answers
         self._stored = None if resume is None else StoredResults(resume, policy.function, policy.folder, warnings.warn)
         items = (Item(each, self._stored.next_key(each) if self._stored else "") for each in arguments)
         self._items: Iterable[Item] = list(items) if self._stored or is_listed else items
+        if self._stored:
+            self._stored.add_earlier({item.key for item in self._items}, answers)
         self._loaded = self._stored.load(item.key for item in self._items) if self._stored else {}
 
     def chunks(self, size: int | None, workers: int | None) -> Iterator[Chunk]:
@@ -177,7 +219,7 @@ class ItemMap:
         """Yield items with their packed call, in several chunks if the items are large."""
         call = self._policy.pack(items)
         if len(call.payload) <= _LARGEST_CHUNK or len(items) == 1:
-            yield Chunk(self._policy, items, call, self._stored)
+            yield Chunk(self._policy, items, call, self._answers, self._stored)
             return
         middle = len(items) // 2
         for half in (items[:middle], items[middle:]):

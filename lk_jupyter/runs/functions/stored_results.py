@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -18,13 +20,17 @@ from lk_jupyter.errors import UsageError
 from lk_jupyter.journal.database import Database, Schema
 from lk_jupyter.remote.values import pickle as pickles
 from lk_jupyter.runs.functions.call import is_below
+from lk_jupyter.runs.functions.stored_answers import StoredAnswers
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,79}", re.ASCII)
 
 #: Seconds after which the results of a map are deleted, from the last result.
 _LIFE = 30 * 24 * 3600.0
 
-_TABLE = Schema({"item": "TEXT PRIMARY KEY", "result": "BLOB"})
+_TABLES = {
+    "results": Schema({"item": "TEXT PRIMARY KEY", "result": "BLOB"}),
+    "calls": Schema({"token": "TEXT PRIMARY KEY", "run": "TEXT", "items": "TEXT"}),
+}
 
 
 class StoredResults:
@@ -43,7 +49,7 @@ class StoredResults:
             )
         folder = platform_path("data", "maps")
         _delete_old_files(folder)
-        self._database = Database(folder / f"{name}.sqlite", {"results": _TABLE}, write)
+        self._database = Database(folder / f"{name}.sqlite", _TABLES, write)
         self._function = _hash_function(function, working_folder, set())
         self._counts: Counter[str] = Counter()
 
@@ -65,10 +71,29 @@ class StoredResults:
             self._database.close()
         return results
 
-    def put(self, results: Mapping[str, bytes]) -> None:
-        """Store pickled results by key."""
+    def begin_call(self, token: str, keys: Sequence[str], run: str) -> None:
+        """Record that a run makes the call with this token for the items with these keys."""
+        self._database.execute("INSERT OR REPLACE INTO calls VALUES (?, ?, ?)", (token, run, json.dumps(keys)))
+
+    def put(self, results: Mapping[str, bytes], token: str) -> None:
+        """Store pickled results by key, and forget the call with this token."""
         statement = "INSERT OR REPLACE INTO results VALUES (?, ?)"
-        self._database.execute_all([(statement, row) for row in results.items()])
+        rows = [(statement, row) for row in results.items()]
+        self._database.execute_all([*rows, ("DELETE FROM calls WHERE token = ?", (token,))])
+        self._database.close()
+
+    def add_earlier(self, keys: AbstractSet[str], answers: StoredAnswers) -> None:
+        """Store the results of calls that an earlier process made for items with these keys, and wait for active calls.
+
+        Raises StorageError: the items would be called again.
+        """
+        for row in self._database.execute("SELECT * FROM calls"):
+            called = json.loads(row["items"])
+            if not keys.isdisjoint(called):
+                entries = answers.read(row["token"], row["run"])
+                results = {key: entry for key, entry in zip(called, entries, strict=False) if isinstance(entry, bytes)}
+                self.put(results, row["token"])
+                answers.remove(row["token"])
         self._database.close()
 
 

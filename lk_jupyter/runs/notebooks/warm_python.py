@@ -522,8 +522,16 @@ class WarmPython:
             if name in namespace and type(namespace[name]) is not RemoteValue:
                 self.digests[name] = digest_value(namespace[name])
 
-    def call(self, function: str, text: str, write: Callable[[str], object] = str) -> dict[str, Any]:
-        """Call a function of ``script.session`` and return the answer; ``write`` is called with printed text.
+    def call(
+        self,
+        function: str,
+        text: str,
+        write: Callable[[str], object] = str,
+        add_message: Callable[[Message], object] | None = None,
+    ) -> dict[str, Any]:
+        """Call a function of ``script.session`` and return the answer.
+
+        ``write`` is called with printed text, ``add_message`` with the content of each signed message.
 
         Raises InvalidResponse if the answer isn't signed, ConnectionFailed if the session has ended.
         """
@@ -534,6 +542,8 @@ class WarmPython:
         for message in filter(None, request.messages()):
             if message["header"]["msg_type"] == "stream":
                 write(str(message["content"]["text"]))
+            elif add_message and (content := self.verified(message)):
+                add_message(content)
         _check(request.reply)
         return self._signed_answer(request.reply, question)
 

@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import BrokenExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
@@ -16,8 +16,9 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from lk_jupyter._threads import start
+from lk_jupyter.api.execution import is_final
 from lk_jupyter.config.read_only import refuse_if_read_only
-from lk_jupyter.errors import ConnectionFailed, RunFailed, UsageError
+from lk_jupyter.errors import ConnectionFailed, LkError, RunFailed, UsageError
 from lk_jupyter.machines.catalogue import machine_cost, machine_name
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol.metadata import SESSION_KEY
@@ -25,7 +26,7 @@ from lk_jupyter.runs.clock import now
 from lk_jupyter.runs.functions.call import FunctionCall, read_payload
 from lk_jupyter.runs.interrupts import in_background
 from lk_jupyter.runs.notebooks.machine_packages import requirements_text
-from lk_jupyter.runs.notebooks.servers import wait_for_server
+from lk_jupyter.runs.notebooks.servers import connect_server, wait_for_server
 from lk_jupyter.runs.notebooks.warm_python import LIMIT_MARGIN, WarmPython, prepare_warm_python
 from lk_jupyter.runs.notebooks.warm_pythons import start_warm_python
 from lk_jupyter.runs.package.bundle import Bundle
@@ -101,6 +102,20 @@ class CallHandlers:
     on_text: Callable[[str], object]
 
 
+def is_busy(session: Connection, run_id: str) -> bool:
+    """Return whether the run with this id is active and may make a call: a machine that makes a call isn't idle."""
+    run = Run(session, run_id)
+    try:
+        if is_final(run.status):
+            return False
+        with closing(connect_server(run)) as server:
+            return any(kernel["execution_state"] == "busy" for kernel in server.kernels())
+    except UsageError:  # not a machine, but the run of a single call
+        return True
+    except LkError:
+        return False
+
+
 @dataclass(eq=False)
 class WorkerPool:
     """Start at most ``size`` machines, one for each active call, and keep the machines for later calls.
@@ -141,13 +156,14 @@ class WorkerPool:
     def call(self, call: FunctionCall, bundle: Bundle, handlers: CallHandlers) -> list[Any]:
         """Make a call and return the answers; ``bundle`` has the files and packages of the call.
 
-        Raises the error of the function, and as ``read_answer``; ConnectionFailed if the machine was lost twice.
+        Raises the error of the function, and as ``read_answer``; ConnectionFailed if the machine was lost twice. A call
+        whose answer is stored is made once: its chunk repeats only items without a result.
         """
         refuse_if_read_only("spends")
         try:
             return self._call_once(call, bundle, handlers)
         except ConnectionFailed:
-            if self._is_closed.is_set():
+            if self._is_closed.is_set() or call.stored:
                 raise
         return self._call_once(call, bundle, handlers)
 
@@ -192,7 +208,10 @@ class WorkerPool:
         """Send a call to a machine and return the answer."""
         settings = call.part().settings
         links = call_links(self.session, settings, timedelta(seconds=warm.remaining_seconds))
-        answer = warm.call("call", json.dumps({**settings, **links}), handlers.on_text).get("call")
+        if call.stored:
+            call.stored.on_send(warm.run.execution_id)
+        add_message = call.stored.add_message if call.stored else None
+        answer = warm.call("call", json.dumps({**settings, **links}), handlers.on_text, add_message).get("call")
         if not isinstance(answer, dict) or not answer:
             raise RunFailed(
                 f"Run {warm.run.short_id} made a call without an answer.", execution_id=warm.run.execution_id

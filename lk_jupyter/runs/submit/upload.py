@@ -18,6 +18,7 @@ from weakref import WeakSet
 
 from lk_jupyter.api.execution import StartRequest
 from lk_jupyter.config.consents import keep_upload_speed
+from lk_jupyter.config.signing import signing_key
 from lk_jupyter.errors import LkError, NoSuchObject, OperationNotAvailable, StorageError, UsageError
 from lk_jupyter.protocol.bucket import (
     KEPT,
@@ -266,11 +267,13 @@ def _checkpoint_links(session: Connection, bundle: Bundle, settings: dict[str, A
 def call_links(session: Connection, settings: dict[str, Any], life: timedelta) -> dict[str, str]:
     """Return the link of the call, if the bucket contains the call, and the link for a large answer.
 
-    Without a link, the run writes the answer into the log.
+    Without a link, the run writes the answer into the log. A stored answer is signed with ``key``.
     """
     links: dict[str, str] = {}
     if "data" not in settings:
         links["get"] = session.storage.presign(call_key(settings["token"]), life=life).url
+    if settings.get("stored"):  # in no record, as the links
+        links["key"] = signing_key(answer_key(settings["token"])).hex()
     if session not in _without_bucket:
         try:
             links["put"] = session.storage.presign(answer_key(settings["token"]), "PUT", life=life).url

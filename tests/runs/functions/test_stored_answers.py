@@ -1,0 +1,108 @@
+"""Answers in the bucket: a map continues with the calls that a process left active, and repeats no finished item."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+from lk_jupyter.config.signing import signing_key
+from lk_jupyter.errors import ConnectionFailed
+from lk_jupyter.protocol.bucket import CALLS, answer_key
+from lk_jupyter.remote import sign
+from lk_jupyter.runs.functions.items import ItemMap, ItemPolicy
+from lk_jupyter.runs.functions.stored_answers import StoredAnswers
+from lk_jupyter.runs.functions.stored_results import StoredResults
+
+TOKEN = "5f2d"
+
+
+def store(session, entries, key=None):
+    """Store an answer as a machine does."""
+    answer = pickle.dumps(entries)
+    signature = sign.signature(key or signing_key(answer_key(TOKEN)), answer)
+    session.storage.put(signature + answer, answer_key(TOKEN))
+
+
+@pytest.fixture
+def answers(session):
+    return StoredAnswers(lambda: session.storage, lambda _: False)
+
+
+def test_an_answer_that_a_member_changed_is_not_read(session, answers):
+    assert answers.read(TOKEN) == []
+    store(session, [b"1"])
+    assert answers.read(TOKEN) == [b"1"]
+    store(session, [b"2"], key=bytes(32))
+    assert answers.read(TOKEN) == []
+    session.storage.put(b"short", answer_key(TOKEN))
+    assert answers.read(TOKEN) == []
+
+
+def test_the_answer_of_a_call_is_waited_for_while_its_machine_is_busy(session):
+    looks = []
+
+    def is_busy(run):
+        looks.append(run)
+        if len(looks) == 2:
+            store(session, [b"1"])
+        return True
+
+    assert StoredAnswers(lambda: session.storage, is_busy).read(TOKEN, "run") == [b"1"]
+    assert looks == ["run", "run"]
+
+
+def double(number):
+    return 2 * number
+
+
+def map_with(send, answers, count=6, resume="stored"):
+    items = ItemMap(
+        ItemPolicy(double, Path.cwd()), [((number,), {}) for number in range(count)], resume, answers, is_listed=True
+    )
+    chunks = list(items.chunks(count, 1))
+    return list(items.merge(result for chunk in chunks for result in chunk.run(send, pickle.loads)))
+
+
+def test_items_whose_results_arrived_before_a_machine_was_lost_are_not_called_again(answers, home):
+    calls = []
+
+    def send(call):
+        _, arguments = pickle.loads(call.payload)
+        numbers = [args[0] for args, _ in arguments]
+        calls.append(numbers)
+        call.stored.on_send("run")
+        entries = [pickle.dumps(double(number)) for number in numbers]
+        if 3 in numbers and len(calls) < 2:
+            call.stored.entries += entries[: numbers.index(3)]
+            raise ConnectionFailed("The machine was lost.")
+        return entries
+
+    assert map_with(send, answers) == [0, 2, 4, 6, 8, 10]
+    assert calls == [[0, 1, 2, 3, 4, 5], [3], [4, 5]]
+
+
+def test_a_map_continues_with_the_answer_of_a_call_whose_process_ended(session, answers, home):
+    def end(call):
+        call.stored.on_send("run")
+        session.storage.put(
+            sign.signature(
+                signing_key(answer_key(call.token)), answer := pickle.dumps([pickle.dumps(double(n)) for n in range(4)])
+            )
+            + answer,
+            answer_key(call.token),
+        )
+        raise SystemExit
+
+    with pytest.raises(SystemExit):
+        map_with(end, answers)
+    sizes = []
+
+    def send(call):
+        _, arguments = pickle.loads(call.payload)
+        sizes.append(len(arguments))
+        return [pickle.dumps(double(*args)) for args, _ in arguments]
+
+    assert map_with(send, answers) == [0, 2, 4, 6, 8, 10]
+    assert sizes == [2]
+    assert StoredResults("stored", double, Path.cwd(), print).load([]) == {}
+    assert [info.key for info in session.storage.ls(CALLS) if info.key.endswith("answer")] == []
