@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import books
 import nbformat
+import papermill
 import pytest
+from papermill.exceptions import PapermillExecutionError
 
 import lk_jupyter
+from lk_jupyter.journal.journal import journal
 
 pytestmark = pytest.mark.xdist_group("notebooks")
 
@@ -173,3 +177,36 @@ def test_packages_are_found_in_the_cells_of_a_notebook(run_cell, folder):
     shown = run_cell("%lk_run_notebook needs.ipynb -r auto")
     assert "-r auto: 'no_such_module_anywhere' isn't installed here" in shown
     assert "_lk" not in shown
+
+
+def test_papermill_executes_a_notebook_on_the_cloud_and_raises_the_error_of_its_cell(folder):
+    (folder / "shapes.py").write_text("SIDES = 4")
+    write("train.ipynb", parameters("lr = 0.5"), "import shapes\nprint('rate', lr * shapes.SIDES)\nlr", "1 / 0", "2")
+    with pytest.raises(PapermillExecutionError, match="ZeroDivisionError"), Path("printed.txt").open("w") as printed:
+        papermill.execute_notebook(
+            "train.ipynb",
+            "out.ipynb",
+            {"lr": 0.25},
+            kernel_name="python3",
+            language="python",
+            engine_name="lk",
+            machine="cpu",
+            stdout_file=printed,
+            execution_timeout=300,
+            progress_bar=False,
+        )
+    book = nbformat.read("out.ipynb", as_version=4)
+    states = [cell.metadata.papermill["status"] for cell in book.cells if "papermill" in cell.metadata]
+    assert states[-5:-1] == ["completed", "completed", "completed", "failed"]
+    assert "rate 1.0" in json.dumps(book)
+    assert (folder / "printed.txt").read_text() == "rate 1.0\n"
+    (entry,) = journal().entries()
+    assert (entry.state, entry.machine) == ("failed", "cpu")
+    assert not (folder / "train.out.ipynb").exists()
+
+
+def test_papermill_reports_an_option_that_does_not_fit_and_nothing_is_sent(folder):
+    write("train.ipynb", "1")
+    with pytest.raises(TypeError, match="gpuu"):
+        papermill.execute_notebook("train.ipynb", "out.ipynb", engine_name="lk", kernel_name="python3", gpuu="A100")
+    assert journal().entries() == []

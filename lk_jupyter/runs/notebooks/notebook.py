@@ -45,10 +45,13 @@ PARAMETERS, INJECTED = "parameters", "injected-parameters"
 _FORMAT = 4
 
 
-def prepare_notebook(session: Connection, options: NotebookRunOptions) -> Bundle:
-    """Return the bundle of a notebook with parameters. Raises UsageError for invalid options or notebooks."""
+def prepare_notebook(session: Connection, options: NotebookRunOptions, content: bytes | None = None) -> Bundle:
+    """Return the bundle of a notebook with parameters. Raises UsageError for invalid options or notebooks.
+
+    ``content`` is a notebook that is run instead of the file; its local modules are those next to the file.
+    """
     path = Path(options.notebook).expanduser()
-    book = with_parameters(read(path), options.parameter)
+    book = with_parameters(read(path) if content is None else parse(content, path), options.parameter)
     target = resolve_output(path, options.output)
     settings = {"book": book, "target": str(target.absolute()), "inline": setting("inline_output")}
     source = _source(path, book)
@@ -112,13 +115,22 @@ def _imported_modules(book: dict[str, Any]) -> set[str]:
 def read(path: Path) -> dict[str, Any]:
     """Return a notebook without outputs. Raises UsageError for a missing file, or an older format."""
     try:
-        book: dict[str, Any] = load_user_json(path.read_bytes())
+        content = path.read_bytes()
     except FileNotFoundError:
         near = get_close_matches(path.name, [file.name for file in path.parent.glob("*.ipynb")], n=1)
         raise UsageError(
             f"No notebook '{path}'. Nothing was sent.{f' Did you mean {near[0]}?' if near else ''}"
         ) from None
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise UsageError(f"Can't read '{path}' as a notebook: {error}. Nothing was sent.") from None
+    return parse(content, path)
+
+
+def parse(content: bytes, path: Path) -> dict[str, Any]:
+    """Return the notebook in the content of a file, without outputs. Raises UsageError for an older format."""
+    try:
+        book: dict[str, Any] = load_user_json(content)
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"Can't read '{path}' as a notebook: {error}. Nothing was sent.") from None
     if not isinstance(book, dict) or book.get("nbformat") != _FORMAT or not isinstance(book.get("cells"), list):
         raise UsageError(

@@ -231,7 +231,7 @@ class Executed(RunObserver):
             lines = self._book["cells"][at]["source"].splitlines()
             self.notices = [Notice(next((line for line in lines if line.strip()), "").strip()[:80])]
             return
-        outputs = [_without_secrets(output) for output in frame.payload["outputs"]]
+        outputs = [redact_output(output) for output in frame.payload["outputs"]]
         self._book["cells"][at].update(outputs=outputs, execution_count=frame.payload["count"])
         self._done.add(at)
         self._write()
@@ -257,7 +257,7 @@ class Executed(RunObserver):
             self._trouble = str(error)
 
 
-def _without_secrets(output: dict[str, Any]) -> dict[str, Any]:
+def redact_output(output: dict[str, Any]) -> dict[str, Any]:
     """Return an output with masked secrets, for a notebook."""
     redacted: dict[str, Any] = redact_values(
         {name: _join_lines(value) for name, value in output.items() if name != "data"}
