@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -34,6 +35,8 @@ class Catalogue:
         >>> machine = machines.resolve("A100|H100")
         >>> machine.hardware_profile, machines.allows(machine)
         ('gpu.a100', True)
+        >>> machines.offers_run("8xB200")
+        False
         >>> machines.larger(machine.memory_gib).memory_gib > machine.memory_gib
         True
     """
@@ -73,11 +76,21 @@ class Catalogue:
             if machine is not None and self.allows(machine):
                 return machine
         if not any(matches):
+            if split_count(wish)[0] > 1:
+                raise UsageError(f"No run has '{wish}'. Nothing was sent. Rent a VM for the cell: --gpu {wish} --on vm")
             raise UsageError(f"Unknown machine '{wish}'. Nothing was sent. {self._similar_machines(wish)}")
         raise UsageError(
             f"Your quota doesn't include '{wish}'. Nothing was sent. You may use: "
             f"{self._list_with_prices(filter(self.allows, self.types))}."
         )
+
+    def offers_run(self, wish: str) -> bool:
+        """Whether a run can have this machine.
+
+        Args:
+            wish: A machine type or a GPU, as in ``resolve``.
+        """
+        return not self.types or any(self._find_machine(part.strip()) for part in wish.split("|"))
 
     def larger(self, memory_gib: float, needed_gib: float = 0.0) -> MachineType | None:
         """Return the cheapest machine type with more GPU memory that you may use; None without such a type.
@@ -97,9 +110,12 @@ class Catalogue:
         return min(fitting, key=lambda machine: (machine.memory_gib, machine.price_per_hour), default=None)
 
     def _find_machine(self, wish: str) -> MachineType | None:
-        name = wish.lower()
+        count, name = split_count(wish.lower())
         by_profile = {machine.hardware_profile.lower(): machine for machine in reversed(self.types)}
         by_card = {machine.card: machine for machine in reversed(self.types)}
+        if count > 1:
+            names = (f"gpu.{name}.{count}x", f"gpu.{count}x{name}", f"gpu.{name}x{count}")
+            return next((by_profile[each] for each in names if each in by_profile), None)
         return by_profile.get(name) or by_profile.get(f"gpu.{name}") or by_card.get(name.removeprefix("gpu."))
 
     def _similar_machines(self, wish: str) -> str:
@@ -110,6 +126,15 @@ class Catalogue:
 
     def _list_with_prices(self, machines: Iterable[MachineType]) -> str:
         return ", ".join(f"{machine.hardware_profile} ({price_label(machine)})" for machine in machines) or "none"
+
+
+_COUNT = re.compile(r"([1-9][0-9]?)x(?:gpu\.)?(.+)")
+
+
+def split_count(wish: str) -> tuple[int, str]:
+    """Return the number of GPUs and the name of the GPU: ``4xA100`` is 4 and ``A100``."""
+    match = _COUNT.fullmatch(wish)
+    return (int(match[1]), match[2]) if match else (1, wish)
 
 
 def _profile_name(wish: str) -> str:

@@ -13,8 +13,8 @@ class RunKeywords(TypedDict, total=False):
     """Options of ``session.run``."""
 
     gpu: str | None
-    """GPU, such as A100. "A100|H100" is the first that you may use; any is the cheapest available; A100,H100 starts
-    one run on each.
+    """GPU, such as A100 or 4xA100. "A100|H100" is the first that you may use; any is the cheapest available;
+    A100,H100 starts one run on each.
     """
     machine: str | None
     """Machine type, such as gpu.a100 or cpu, instead of --gpu. Commas start one run on each."""
@@ -42,6 +42,8 @@ class RunKeywords(TypedDict, total=False):
     """Files to upload, as paths or globs. Local modules that the code imports are uploaded automatically."""
     attach: Literal["never", "auto"] | None
     """auto: if the same code already started from here, follow that run; otherwise start a new one."""
+    nproc: int | None
+    """Processes that run the code, one for each GPU, with the environment of torchrun. Default: 1."""
     arg: list[str] | tuple[str, ...] | None
     """Argument for sys.argv; may be repeated."""
     in_all: bool | None
@@ -76,8 +78,8 @@ class FanOutKeywords(TypedDict, total=False):
     """Options of ``session.fan_out``."""
 
     gpu: str | None
-    """GPU, such as A100. "A100|H100" is the first that you may use; any is the cheapest available; A100,H100 starts
-    one run on each.
+    """GPU, such as A100 or 4xA100. "A100|H100" is the first that you may use; any is the cheapest available;
+    A100,H100 starts one run on each.
     """
     machine: str | None
     """Machine type, such as gpu.a100 or cpu, instead of --gpu. Commas start one run on each."""
@@ -107,6 +109,8 @@ class FanOutKeywords(TypedDict, total=False):
     """Files to upload, as paths or globs. Local modules that the code imports are uploaded automatically."""
     attach: Literal["never", "auto"] | None
     """auto: if the same code already started from here, follow that run; otherwise start a new one."""
+    nproc: int | None
+    """Processes that run the code, one for each GPU, with the environment of torchrun. Default: 1."""
     arg: list[str] | tuple[str, ...] | None
     """Argument for sys.argv; may be repeated."""
     in_all: bool | None
@@ -303,8 +307,8 @@ class WarmPythonKeywords(TypedDict, total=False):
     """Options of ``session.warm_python``."""
 
     gpu: str | None
-    """GPU, such as A100. "A100|H100" is the first that you may use; any is the cheapest available; A100,H100 starts
-    one run on each.
+    """GPU, such as A100 or 4xA100. "A100|H100" is the first that you may use; any is the cheapest available;
+    A100,H100 starts one run on each.
     """
     machine: str | None
     """Machine type, such as gpu.a100 or cpu, instead of --gpu. Commas start one run on each."""
@@ -360,8 +364,8 @@ class ExecutorKeywords(TypedDict, total=False):
     """Options of ``Executor``."""
 
     gpu: str | None
-    """GPU, such as A100. "A100|H100" is the first that you may use; any is the cheapest available; A100,H100 starts
-    one run on each.
+    """GPU, such as A100 or 4xA100. "A100|H100" is the first that you may use; any is the cheapest available;
+    A100,H100 starts one run on each.
     """
     machine: str | None
     """Machine type, such as gpu.a100 or cpu, instead of --gpu. Commas start one run on each."""

@@ -34,7 +34,7 @@ COMMON = {
 GROUPS = (
     OptionGroup(
         "Machine",
-        ("gpu", "machine", "memory", "max_price"),
+        ("gpu", "machine", "memory", "max_price", "nproc"),
         Example("%%lk_run --gpu any --memory 40 --max-price 2", "use the cheapest GPU with 40 GiB, up to 2 credits/h"),
     ),
     OptionGroup(

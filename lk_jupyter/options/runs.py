@@ -277,7 +277,7 @@ class RunOptions(CodeOptions):
 
     gpu: str | None = option(
         None,
-        'GPU, such as A100. "A100|H100" is the first that you may use; any is the cheapest available; '
+        'GPU, such as A100 or 4xA100. "A100|H100" is the first that you may use; any is the cheapest available; '
         "A100,H100 starts one run on each.",
         metavar="NAME",
         completer="gpus",
@@ -287,6 +287,14 @@ class RunOptions(CodeOptions):
         "Machine type, such as gpu.a100 or cpu, instead of --gpu. Commas start one run on each.",
         metavar="PROFILE",
         completer="machines",
+    )
+    nproc: int | None = option(
+        None,
+        "Processes that run the code, one for each GPU, with the environment of torchrun. Default: 1.",
+        metavar="N",
+        needs="code run",
+        ge=1,
+        le=64,
     )
     arg: list[str] = option(
         [],

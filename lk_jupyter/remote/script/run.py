@@ -36,6 +36,9 @@ shell_hooks: list[Callable[[], None]] = []
 ordered_errors: Any = None
 record_last: Callable[[Any], None] | None = None
 
+#: Is called with the error of the code, before the parts send anything; returns the error of the run.
+on_end: Callable[[BaseException | None], BaseException | None] | None = None
+
 #: The exit code of code that fails because ``script.stop`` interrupted it.
 exit_code = 1
 
@@ -157,6 +160,7 @@ def _run_all(loaded: list[tuple[Any, dict[str, Any]]], namespace: dict[str, Any]
     except BaseException as raised:
         error = raised
         _show_error(error)
+    error = on_end(error) if on_end else error
     for part, part_settings in loaded:
         try:
             if hasattr(part, "after"):

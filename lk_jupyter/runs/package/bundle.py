@@ -50,6 +50,9 @@ if TYPE_CHECKING:
 #: The modules that write uploaded files in the run, and that restore or install packages.
 _FILES, PACKAGES = "script.files", "script.packages"
 
+#: The module that runs the code in several processes.
+RANKS = "script.ranks"
+
 #: The maximum number of packages in the status line during an installation.
 _MAX_NAMES = 2
 
@@ -263,6 +266,8 @@ class BundleBuilder:
             parts.insert(0, RemoteModule(_FILES, rest))  # before the variables, which may open these files
         if self.keeps_packages and (self.options.requirements or (self.block and self.block.dependencies)):
             parts.insert(0, RemoteModule(PACKAGES, {}, ("script.links", "values")))
+        if (self.options.nproc or 1) > 1:
+            parts.append(RemoteModule(RANKS, {"count": self.options.nproc}))  # last: all ranks have variables and files
         return sorted(parts, key=lambda part: part.name != SECRETS)  # before the packages, whose build runs code
 
     def _build_script(

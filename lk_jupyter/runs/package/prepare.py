@@ -78,7 +78,7 @@ def prepare(  # noqa: PLR0913 (independent choices)
     line_options, options = options, with_block(options, block)
     if not in_session and not options.requirements and (default := setting("requirements")):
         options = options.model_copy(update={"requirements": [default]})
-    offer = choose_vm(session, options, count) if needs_vm(source, options, count) else None
+    offer = choose_vm(session, options, count) if needs_vm(session, source, options, count) else None
     machine, reason, limits, limit = _choose_machine(session, options, count, offer)
     parts = [
         *secrets_part(session, options, on_vm=offer is not None),

@@ -9,6 +9,7 @@ from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.code.source import Source
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import UsageError
+from lk_jupyter.machines.catalogue import split_count
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol.vm_run import LONGEST_SECONDS, SETUP_SECONDS, vm_id_in
 from lk_jupyter.runs.ids import resolve
@@ -19,11 +20,14 @@ if TYPE_CHECKING:
     from lk_jupyter.vms.offers import VmOffer
 
 
-def needs_vm(source: Source, options: RunOptions, count: int = 1) -> bool:
-    """Return whether the options request a VM: by name, or in a single cell by a time limit above the limit of runs."""
+def needs_vm(session: Connection, source: Source, options: RunOptions, count: int = 1) -> bool:
+    """Return whether the options request a VM: by name, or in a single cell by a limit or GPUs that no run has."""
     if options.on is None:
+        if not source.is_cell or options.session or count > 1:
+            return False
         is_long = options.timeout is not None and options.timeout > setting("max_timeout")
-        return is_long and source.is_cell and not options.session and count == 1
+        wish = options.gpu or options.machine or ""
+        return is_long or (split_count(wish)[0] > 1 and not session.machines().offers_run(wish))
     return options.on == "vm"
 
 
@@ -43,9 +47,10 @@ def choose_vm(session: Connection, options: RunOptions, count: int = 1) -> VmOff
     )
 
     name = options.gpu or options.machine or setting("machine")
-    profile = name.partition("|")[0].lower().removeprefix("gpu.").removeprefix("vm.")
+    gpus, name = split_count(name.partition("|")[0].strip().lower())
+    profile = name.removeprefix("gpu.").removeprefix("vm.")
     offers = list_offers(session.client.vms.availability())
-    offer = choose_offer(offers, VmShape(profile, 1, "spot" if options.spot else "on-demand"))
+    offer = choose_offer(offers, VmShape(profile, gpus, "spot" if options.spot else "on-demand"))
     if offer.free is False:
         raise UsageError(f"No {offer} is free now. Nothing was rented. {alternatives_line(offers, offer)}")
     return offer
@@ -73,7 +78,8 @@ def find_vm_checkpoint(session: Connection, name: str) -> dict[str, Any]:
 
 def machine_type_for(offer: VmOffer) -> MachineType:
     """Return the machine type of a VM, for header, receipt and history."""
-    return MachineType(hardware_profile=f"vm.{offer.profile}", price_per_hour=offer.per_hour)
+    count = f"{offer.count}x" if offer.count > 1 else ""
+    return MachineType(hardware_profile=f"vm.{count}{offer.profile}", price_per_hour=offer.per_hour)
 
 
 def vm_limits(limits: Limits) -> Limits:
