@@ -27,6 +27,7 @@ BENCHES = (
     "s3",
     "serverext",
     "storage",
+    "tasks",
     "browser",
     "variables",
     "any_cell",

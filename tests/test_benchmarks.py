@@ -21,6 +21,7 @@ SMALL = {
     "LK_ANY_CELL": "history_names",
     "LK_BENCH_CELLS": "2",
     "LK_BENCH_ROUNDS": "1",
+    "LK_BENCH_FIT_SECONDS": "0.01",
 }
 
 

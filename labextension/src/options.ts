@@ -2,7 +2,7 @@
 
 /** Option of `%%lk_run` → what it does. */
 export const RUN_OPTIONS: Record<string, string> = {
-  "--gpu": "GPU, such as A100. \"A100|H100\" is the first that you may use; any is the cheapest available; A100,H100 starts one run on each.",
+  "--gpu": "GPU, such as A100 or 4xA100. \"A100|H100\" is the first that you may use; any is the cheapest available; A100,H100 starts one run on each.",
   "--machine": "Machine type, such as gpu.a100 or cpu, instead of --gpu. Commas start one run on each.",
   "--memory": "Minimum GPU memory, in GiB. With --gpu any, the cheapest match runs.",
   "--max-price": "Maximum price of the machine, in credits per hour.",
@@ -23,6 +23,7 @@ export const RUN_OPTIONS: Record<string, string> = {
   "--requirements": "Packages: names such as 'torch>=2.4', a requirements file, auto for imports, or project for its lock.",
   "--files": "Files to upload, as paths or globs. Local modules that the code imports are uploaded automatically.",
   "--attach": "auto: if the same code already started from here, follow that run; otherwise start a new one.",
+  "--nproc": "Processes that run the code, one for each GPU, with the environment of torchrun. Default: 1.",
   "--arg": "Argument for sys.argv; may be repeated.",
   "--in": "Variables of this notebook to upload, such as df,model. Unchanged ones aren't uploaded again.",
   "--inputs": "Variables of this notebook to upload, such as df,model. Unchanged ones aren't uploaded again.",
