@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from lk_jupyter._lazy import lazily, make_callable
@@ -63,15 +64,26 @@ _HOMES = {
 }
 
 _get, __dir__ = lazily(__name__, _HOMES)
-make_callable(import_module("lk_jupyter.remote"), _HOMES["remote"])
 
 
 def __getattr__(name: str) -> Any:
     """Return a public name; in marimo, which loads no extension, our objects are shown from then on."""
-    value = _get(name)
+    value = import_module("lk_jupyter.remote") if name == "remote" else _get(name)
     if "marimo" in sys.modules:
         import_module("lk_jupyter.views.formatters").register_in_marimo()
     return value
+
+
+class _Package(ModuleType):
+    """Make the module ``remote`` callable as the decorator of this name: each import of it sets this attribute."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "remote":
+            make_callable(value, _HOMES[name])
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:

@@ -137,7 +137,7 @@ def remote(
     max_workers: int | None = None,
     session: Session | None = None,
     **options: Unpack[ExecutorKeywords],
-) -> RemoteFunction[P, T] | Callable[[Callable[P, T]], RemoteFunction[P, T]]:
+) -> Any:  # as the overloads state
     """Decorate a function, so that its calls are made on the cloud.
 
     Nothing is sent before the first call. Calls, ``.submit`` and ``.map`` share an executor.

@@ -1,4 +1,4 @@
-"""Runs the code in several processes of one machine, the ranks, with the environment of ``torchrun --standalone``.
+"""Runs the code in several processes of one machine, the ranks, with the environment of torchrun.
 
 Rank 0 is the process of the run: its variables and figures are sent to the notebook. The other ranks are forked before
 the code starts, so they have the same variables and files. Lines of the other ranks start with their number. If a
