@@ -239,7 +239,7 @@ class Arriving:
             return None, "does not fit into memory: {}".format(error or "it is full")
         except Exception as error:
             self.reader.forget(entry["at"])
-            return None, _why_unread(error)
+            return None, _why_unread(error, entry["of"])
 
     def _differs(self, entry: dict[str, Any]) -> str:
         """Return which required versions differ from the versions of this side; empty if none."""
@@ -249,9 +249,9 @@ class Arriving:
         return "was made by other versions: {}".format("; ".join(differences)) if differences else ""
 
 
-def _why_unread(error: BaseException) -> str:
+def _why_unread(error: BaseException, name: str) -> str:
     if isinstance(error, ImportError):
-        return envelope.missing_package(error)
+        return envelope.missing_package(error, name)
     if isinstance(error, (Refused, codec.CannotTravel, pickles.Unsafe)):
         return str(error)
     if isinstance(error, pickle.UnpicklingError):

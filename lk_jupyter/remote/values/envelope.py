@@ -137,7 +137,7 @@ class Received:
             try:
                 values[name] = self._decoder.value(node)
             except ImportError as missing:
-                self.refused[name] = "{} {}".format(name, missing_package(missing))
+                self.refused[name] = "{} {}".format(name, missing_package(missing, name))
             except MemoryError as error:
                 self.refused[name] = "{} does not fit into memory: {}".format(name, error or "it is full")
             except codec.CannotTravel as refusal:
@@ -196,13 +196,19 @@ def packed_leaf_reader(packed: memoryview) -> Callable[[dict[str, Any]], Any]:
     return read_leaf
 
 
-def missing_package(missing: ImportError) -> str:
-    """Return which package an import lacks."""
+def missing_package(missing: ImportError, name: str) -> str:
+    """Return which package the value of a variable lacks, and how to install it on this side."""
     module = (missing.name or "").partition(".")[0]
     package = _PACKAGES.get(module, module if module in _FREQUENT else "")
+    problem = "is" if name == module else "needs {}, which is".format(module or missing)
+    if not __name__.startswith(_IN_RUN):
+        fix = "%pip install {}".format(package) if package else "install its package"
+        return "{} not installed in this notebook: {}, and run the cell again".format(problem, fix)
     if module and not package:
-        text = (
-            "needs {0}, which is not installed: add --files for a module of yours, such as {0}.py, or -r for a package"
-        )
-        return text.format(module)
-    return "needs {}, which is not installed: add -r {}".format(module or missing, package or "NAME")
+        text = "{0} not installed: add --files for a module of yours, such as {1}.py, or -r for a package"
+        return text.format(problem, module)
+    return "{} not installed: add -r {}".format(problem, package or "NAME")
+
+
+#: Start of the names of these modules in a run.
+_IN_RUN = "_lk."
