@@ -81,9 +81,13 @@ class RunTiming:
 
 def read_phases(messages: RunMessages) -> dict[str, float]:
     """Return the phases whose time the run itself has reported, in seconds: its packages, and staged files."""
-    frames = {kind: messages.in_log(kind)[:1] for kind in ("packages", "staged")}
-    times = {kind: frame.payload.get("seconds") for kind, first in frames.items() for frame in first}
-    return {kind: float(time) for kind, time in times.items() if isinstance(time, (int, float)) and isfinite(time)}
+    phases: dict[str, float] = {}
+    for kind in ("packages", "staged"):
+        for frame in messages.in_log(kind):
+            seconds = frame.payload.get("seconds")
+            if isinstance(seconds, (int, float)) and isfinite(seconds):
+                phases[kind] = phases.get(kind, 0.0) + float(seconds)
+    return phases
 
 
 def read_timing(

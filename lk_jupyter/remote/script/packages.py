@@ -1,18 +1,21 @@
 """Provides the packages of a run: restores the packages that an earlier run kept in the bucket, or installs them.
 
-The packages are in a separate folder, which precedes the packages of the run's Python. The run packs a new folder while
-the code runs, and uploads it in parts. Only bytes with the SHA-256 of the plan are unpacked. The plan is sent with the
-request, by the machine that has the signed message of the earlier run.
+The packages are in a separate folder, which precedes the packages of the run's Python. Large packages are restored
+while the code starts, see ``late``. The run packs a new folder while the code runs, and uploads it in parts. Only bytes
+with the SHA-256 of the plan are unpacked. The plan is sent with the request, by the machine that has the signed message
+of the earlier run.
 """
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import sys
+import threading
 import time
 
-from . import links
+from . import late, links
 from . import run as driver
 
 TYPE_CHECKING = False
@@ -28,6 +31,9 @@ MODULES, COMMANDS = "modules", "bin"
 
 #: The least bytes of a part in the bucket, and the most bytes of all packages that are kept.
 PART_BYTES, MOST_BYTES = 64 << 20, 20 << 30
+
+#: Bytes of packages from which the code starts before its packages are complete.
+LARGE_BYTES = PART_BYTES
 
 #: Bytes of the disk that are left for the code.
 SPARE_BYTES = 1 << 30
@@ -58,20 +64,82 @@ def before(settings: dict[str, Any], namespace: dict[str, Any]) -> None:
         plan = json.load(file)
     os.unlink(path)
     started, root, base = time.monotonic(), _private_folder(), describe_base()
-    problem = ""
     try:
-        folder, source = _restore(plan["kept"], root, base)
+        record = _select_record(plan["kept"], base)
+        if _is_late(record, root):
+            _require_room(record, root)
+            _restore_late(plan, record, root, base, started)
+            return
+        folder, source = _restore(record, root)
     except Unusable as error:
-        problem, source = str(error), "installed"
-        names = ", ".join(plan["names"])
-        reason = "The kept packages can't be used: {}. ".format(problem) if problem else ""
-        sys.stderr.write("{}Installing {}.\n".format(reason, names))
-        folder = _install(plan["requirements"], root)
+        _activate(_install_and_keep(plan, root, base, str(error)))
+        return
     _activate(folder)
-    report = {"source": source, "seconds": round(time.monotonic() - started, 2), "problem": problem}
-    driver.frame("packages", report)
-    if source == "installed" and plan["put"]:
+    _report(source, started)
+
+
+def _report(source: str, started: float, problem: str = "", seconds: float | None = None) -> None:
+    """Report the source of the packages, and the seconds that the code waited for them."""
+    seconds = time.monotonic() - started if seconds is None else seconds
+    driver.frame("packages", {"source": source, "seconds": round(seconds, 2), "problem": problem})
+
+
+def _install_and_keep(plan: dict[str, Any], root: str, base: str, problem: str = "") -> str:
+    """Install the packages, report that, keep them if the plan has links, and return their folder."""
+    started = time.monotonic()
+    reason = "The kept packages can't be used: {}. ".format(problem) if problem else ""
+    sys.stderr.write("{}Installing {}.\n".format(reason, ", ".join(plan["names"])))
+    folder = _install(plan["requirements"], root)
+    _report("installed", started, problem)
+    if plan["put"]:
         _keep(folder, root, base, plan)
+    return folder
+
+
+def _is_late(record: dict[str, Any], root: str) -> bool:
+    """Return whether the code starts before its packages are complete."""
+    size = sum(part[0] for part in record["parts"])
+    return bool(record.get("names")) and size > LARGE_BYTES and not os.path.isdir(_packages_folder(record, root))
+
+
+def _restore_late(plan: dict[str, Any], record: dict[str, Any], root: str, base: str, started: float) -> None:
+    """Restore the packages in another process while the code starts; the first use of a package waits."""
+    import shutil
+    import subprocess
+    import tempfile
+
+    holder, folder = tempfile.mkdtemp(dir=root), _packages_folder(record, root)
+    code = "import sys; sys.path.insert(0, sys.argv[1]); from {} import packages; packages.restore_from_stdin()"
+    command = [sys.executable, "-I", "-c", code.format(__name__.rpartition(".")[0]), driver.FOLDER]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    stream: Any = process.stdin
+    stream.write(json.dumps([record, holder, folder]).encode())  # the links are secrets: in no command line
+    stream.close()
+
+    def finish(problem: str, waited: float) -> None:
+        if os.path.isdir(folder):
+            _activate(folder)
+            _report("bucket", 0.0, seconds=waited)
+        else:
+            _activate(_install_and_keep(plan, root, base, problem or "the process that restores them ended"))
+
+    def stop() -> None:
+        process.kill()
+        process.wait()
+        shutil.rmtree(holder, ignore_errors=True)
+
+    atexit.register(stop)
+    late.LatePackages(record["names"], sum(part[0] for part in record["parts"]), process, finish).start()
+    _report("pending", started)
+
+
+def restore_from_stdin() -> None:
+    """Restore the packages of a record on stdin into a folder, and write the reason if that fails."""
+    record, holder, folder = json.load(sys.stdin)
+    try:
+        _unpack_parts(record, holder, folder)
+    except Unusable as error:
+        sys.stdout.buffer.write(str(error).encode())
 
 
 def describe_base() -> str:
@@ -113,19 +181,39 @@ def content_name(parts: list[list[Any]]) -> str:
     return hashlib.sha256(repr([[size, *digests] for size, digests in parts]).encode()).hexdigest()[:32]
 
 
-def _restore(records: list[dict[str, Any]], root: str, base: str) -> tuple[str, str]:
-    """Return the folder with the kept packages, and its source: the machine or the bucket. Raises Unusable."""
+def _select_record(records: list[dict[str, Any]], base: str) -> dict[str, Any]:
+    """Return the record of packages for this Python. Raises Unusable."""
     if not records:
         raise Unusable("")
     record = next((each for each in records if each["base"] == base), None)
     if record is None:
         raise Unusable("they are for another Python or platform")
-    folder = os.path.join(root, content_name(record["parts"]))
+    return record
+
+
+def _packages_folder(record: dict[str, Any], root: str) -> str:
+    return os.path.join(root, content_name(record["parts"]))
+
+
+def _restore(record: dict[str, Any], root: str) -> tuple[str, str]:
+    """Return the folder with the kept packages, and its source: the machine or the bucket. Raises Unusable."""
+    folder = _packages_folder(record, root)
     if os.path.isdir(folder):
         os.utime(folder)
         return folder, "machine"
+    _require_room(record, root)
     _unpack_parts(record, root, folder)
     return folder, "bucket"
+
+
+def _require_room(record: dict[str, Any], root: str) -> None:
+    """Compare the size of the packages with the free bytes of the disk. Raises Unusable."""
+    import shutil
+
+    _delete_old_folders(root)
+    size, free = sum(part[0] for part in record["parts"]), shutil.disk_usage(root).free
+    if free < size + SPARE_BYTES:
+        raise Unusable("{:,} bytes are needed on the disk, {:,} are free".format(size + SPARE_BYTES, free))
 
 
 def _unpack_parts(record: dict[str, Any], root: str, folder: str) -> None:
@@ -134,10 +222,6 @@ def _unpack_parts(record: dict[str, Any], root: str, folder: str) -> None:
     import tempfile
     from concurrent.futures import ThreadPoolExecutor
 
-    _delete_old_folders(root)
-    size, free = sum(part[0] for part in record["parts"]), shutil.disk_usage(root).free
-    if free < size + SPARE_BYTES:
-        raise Unusable("{:,} bytes are needed on the disk, {:,} are free".format(size + SPARE_BYTES, free))
     draft = tempfile.mkdtemp(dir=root)
     try:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -200,6 +284,7 @@ def _unpack(stream: Any, folder: str) -> None:
         command = ["tar", "-xof", "-", "-C", folder]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             target: Any = process.stdin
+            _enlarge_pipe(target)
             try:
                 shutil.copyfileobj(stream, target, links.PIECE)
             except BrokenPipeError:  # the message of the command shows the reason
@@ -219,6 +304,16 @@ def _unpack(stream: Any, folder: str) -> None:
             pass
     except tarfile.TarError as error:
         raise OSError(str(error)) from None
+
+
+def _enlarge_pipe(target: Any) -> None:
+    """Let Linux buffer 1 MB of a pipe in place of 64 kB, so that both processes work at the same time."""
+    try:
+        import fcntl
+
+        fcntl.fcntl(target, getattr(fcntl, "F_SETPIPE_SZ", 1031), 1 << 20)
+    except (ImportError, OSError):
+        pass
 
 
 def _delete_old_folders(root: str) -> None:
@@ -326,8 +421,7 @@ def _activate(folder: str) -> None:
 
 def _keep(folder: str, root: str, base: str, plan: dict[str, Any]) -> None:
     """Pack and upload the packages while the code runs; the end of the run waits a limited time for that."""
-    import atexit
-    import threading
+    from ..values import transfer  # noqa: F401 (the thread can't import the module's pool while the process ends)
 
     finished: list[list[list[Any]]] = []
     thread = threading.Thread(
@@ -356,12 +450,30 @@ def _pack_and_report(folder: str, base: str, plan: dict[str, Any], finished: lis
     try:
         groups = _group_files(folder, len(plan["put"]))
         parts = [_upload_part(folder, names, draft, link) for names, link in zip(groups, plan["put"])]
-        driver.frame("packages", {"base": base, "parts": parts})
+        driver.frame("packages", {"base": base, "parts": parts, "names": list_modules(folder)})
         finished.append(parts)
     except Exception as error:
         driver.frame("packages", {"problem": "they couldn't be kept ({})".format(links.describe_error(error))})
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def list_modules(folder: str) -> list[str]:
+    """Return the top-level modules of packages; none if a ``.pth`` file may change Python before the first import."""
+    names = set()
+    for entry in os.listdir(os.path.join(folder, MODULES)):
+        name, _, suffix = entry.partition(".")
+        if entry == _DISTUTILS:
+            names.add("distutils")
+        elif entry.endswith(".pth"):
+            return []
+        elif name.isidentifier() and not suffix.endswith("-info"):
+            names.add(name)
+    return sorted(names)
+
+
+#: The file with which setuptools replaces ``distutils``.
+_DISTUTILS = "distutils-precedence.pth"
 
 
 def _group_files(folder: str, most: int) -> list[list[str]]:

@@ -6,10 +6,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 
 import pytest
-from wheels import as_requirements, choose_packages, digest, write_index
+from wheels import as_requirements, choose_packages, digest, write_index, write_wheel
 
 from lk_jupyter.config.settings import save
 from lk_jupyter.errors import RunFailed
@@ -59,9 +60,9 @@ def forget_machine(tmp_path):
     return forget
 
 
-def provide(session, requirements):
+def provide(session, requirements, code=CODE):
     """Return the source of the packages of a run, its answer, and its stderr."""
-    run = session.run(CODE, requirements=requirements)
+    run = session.run(code, requirements=requirements)
     list(run.follow())
     result = run.result()
     (message, *_) = [frame.payload for frame in run.messages.read("packages")]
@@ -118,7 +119,8 @@ def test_damaged_packages_are_installed_again_with_a_line_that_says_so_and_repai
     session, index, forget_machine, damage
 ):
     chosen, (change, reason) = choose_packages(index, 1), DAMAGE[damage]
-    provide(session, pins(chosen))
+    block = f"# /// script\n# dependencies = {json.dumps(pins(chosen))}\n# ///\n"
+    assert provide(session, [], block + CODE)[:2] == ("installed", [chosen, 0])
     replace_objects(session, change)
     forget_machine()
     source, answer, log = provide(session, pins(chosen))
@@ -161,7 +163,7 @@ def test_a_full_disk_leaves_no_half_folder(tmp_path):
         from lk_jupyter.remote.script import packages
         resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, 600_000))
         try:
-            packages._restore([json.loads(sys.argv[1])], sys.argv[2], "b")
+            packages._restore(json.loads(sys.argv[1]), sys.argv[2])
         except packages.Unusable as error:
             print(error)
     """
@@ -171,6 +173,59 @@ def test_a_full_disk_leaves_no_half_folder(tmp_path):
     assert "OSError: tar" in subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert not [*root.iterdir()]
     with pytest.raises(packages.Unusable, match="bytes are needed on the disk"):
-        packages._restore([{**record, "parts": [[1 << 60, []]]}], str(root), "b")
-    assert packages._restore([record], str(root), "b")[1] == "bucket"
-    assert packages._restore([record], str(root), "b")[1] == "machine"
+        packages._restore({**record, "parts": [[1 << 60, []]]}, str(root))
+    assert packages._restore(record, str(root))[1] == "bucket"
+    assert packages._restore(record, str(root))[1] == "machine"
+
+
+def write_large_wheel(folder):
+    """Write a wheel with 70 MB, of which a run starts its code before they are restored."""
+    path = write_wheel(folder, "lk_large", "1.0")
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as wheel:
+        wheel.writestr("lk_large_data.bin", bytes(70_000_000))
+    return path
+
+
+LATE = """import time
+print("first line", time.monotonic(), flush=True)
+import lk_large
+print("imported", time.monotonic(), lk_large.version)
+"""
+
+
+@pytest.mark.nightly
+def test_code_starts_before_large_packages_are_restored_and_its_first_import_waits(
+    session, index, tmp_path, forget_machine
+):
+    write_large_wheel(tmp_path / "wheels")
+    for sources in (["installed"], ["pending", "bucket"]):
+        run = session.run(LATE, requirements=["lk_large"], timeout=40)
+        list(run.follow())
+        assert run.result().stdout.endswith(" 1.0\n")
+        messages = [frame.payload for frame in run.messages.read("packages") if "source" in frame.payload]
+        assert [message["source"] for message in messages] == sources
+        assert run.timing().installation == pytest.approx(sum(message["seconds"] for message in messages), abs=0.02)
+        forget_machine()
+    for path in session.storage.ls(PACKAGES):
+        session.storage.put(b"damaged", path.key)
+    run = session.run(LATE, requirements=["lk_large"], timeout=40)
+    result = run.result()
+    assert "part 1 was changed in the bucket. Installing lk_large." in result.stderr
+    assert result.stdout.endswith(" 1.0\n")
+
+
+@pytest.mark.parametrize(
+    ("entries", "modules"),
+    [
+        (
+            ["torch", "torch-2.0.dist-info", "six.py", "_x.abi3.so", "__pycache__"],
+            ["__pycache__", "_x", "six", "torch"],
+        ),
+        (["numpy", "distutils-precedence.pth"], ["distutils", "numpy"]),
+        (["numpy", "coverage.pth"], []),
+    ],
+)
+def test_packages_that_change_python_at_its_start_are_restored_before_the_code(tmp_path, entries, modules):
+    for entry in entries:
+        (tmp_path / "modules" / entry).mkdir(parents=True)
+    assert packages.list_modules(str(tmp_path)) == modules
