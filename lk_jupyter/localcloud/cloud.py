@@ -57,7 +57,7 @@ class Cloud:
         self.ledger = Ledger(self.store)
         self.ledger.grant(self.accounts.local_user["org_id"], options.credits)
         self.payments = Payments(self.store, self.ledger, dict(options.vouchers))
-        self.machines = Machines(self.store, self.ledger, options.clock_speed)
+        self.machines = Machines(self.store, self.ledger, options.clock_speed, data / "volumes")
         self.guests = Guests(data, self.machines, options)
         self.webhooks = Webhooks(self.store)
         self.records = Records(self.store, self.ledger, self.webhooks)

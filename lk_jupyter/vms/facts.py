@@ -28,7 +28,8 @@ class VmFacts(BaseModel):
     key on the VM, ``is_started`` whether the code was sent, ``state`` the final state, ``is_deleted`` whether the cloud
     confirmed the end of the VM. ``vm_id`` is the first VM, ``current_id`` the VM that replaced it and ``rented_at`` its
     start; ``earlier_cost`` is the bill of the VMs before, ``is_counted`` whether it includes the current VM,
-    ``reasons`` why each was replaced, ``cap`` the maximum cost. ``log_start`` is the size of the log at the checkpoint
+    ``reasons`` why each was replaced, ``cap`` the maximum cost. ``has_volume`` is whether the run requested a volume,
+    ``volume_id`` and ``volume_path`` its id and its folder on the VM. ``log_start`` is the size of the log at the checkpoint
     with which the current VM started; None for the first VM.
     """
 
@@ -57,6 +58,9 @@ class VmFacts(BaseModel):
     is_counted: bool = False
     reasons: list[str] = []
     log_start: int | None = None
+    has_volume: bool = False
+    volume_id: str | None = None
+    volume_path: str | None = None
 
     @property
     def active_id(self) -> str:

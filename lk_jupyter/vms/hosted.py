@@ -19,8 +19,9 @@ import shlex
 import tarfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from functools import cache
@@ -29,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.api._endpoint import EXTERNAL
 from lk_jupyter.api.auth import ApiKeyCreate
-from lk_jupyter.api.vms import ENDED_STATES, VM
+from lk_jupyter.api.vms import ENDED_STATES, VM, AttachedVolume
 from lk_jupyter.config.files import take_lock, write_private
 from lk_jupyter.errors import ConnectionFailed, LkError, NotFound, ServerError, UsageError
 from lk_jupyter.protocol.bucket import checkpoint_key, returned_key
@@ -43,6 +44,10 @@ from lk_jupyter.vms.vms import NAME_PREFIX, create_once, delete_vm, normalize_id
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
+    from lk_jupyter.vms.volumes import RunVolume
+
+#: The folder of a volume, as the API shows it.
+_PATH = re.compile(r"/[\w./-]{1,200}", re.ASCII)
 
 #: Seconds without a notebook after which a VM whose code has ended saves the results and deletes itself.
 LINGER_SECONDS = 60.0
@@ -98,12 +103,15 @@ class VmRun:
         *,
         cap: Decimal | None = None,
         retries: int = 0,
+        volume: RunVolume | None = None,
     ) -> VmRun:
         """Rent a VM for a run of this many seconds. Raises ServerError without capacity, OutcomeUnknown.
 
         ``cap`` is the maximum cost of the run, in credits, and ``retries`` the number of VMs that may replace the VM.
+        ``volume`` is attached, or created.
         """
-        vm = _rent_vm(connection, offer, token)
+        volume_ids = [volume.volume_id] if volume and volume.volume_id else []
+        vm = _rent_vm(connection, offer, token, volume_ids, volume.size_gb if volume and not volume_ids else None)
         facts = VmFacts(
             vm_id=normalize_id(vm.vm_id),
             token=token,
@@ -115,6 +123,8 @@ class VmRun:
             request=dict(request),
             cap=cap,
             retries=retries,
+            has_volume=volume is not None,
+            volume_id=volume_ids[0] if volume_ids else None,
         )
         run = cls(connection, facts)
         run._offer = offer
@@ -349,7 +359,7 @@ class VmRun:
             return
         age = time.time() - self.facts.starts_at
         extra = {"vm_id": self.facts.active_id, "api": api, "linger": LINGER_SECONDS, "ttl": self.facts.ttl - age}
-        keys = {"link": LINK_HOST, "save": returned_key(self.facts.token, "vm-")}
+        keys = {"link": LINK_HOST, "save": returned_key(self.facts.token, "vm-"), "volume": self.facts.volume_path}
         self._run("start", json.dumps({**request, **extra, **keys}).encode())
         self._store(is_started=True)
 
@@ -405,12 +415,15 @@ class VmRun:
     def _rent_again(self) -> VM:
         """Rent another VM; repeat that while the cloud has no capacity. Raises the errors of the API."""
         assert self._offer  # noqa: S101 (checked before)
+        volume_ids = [self.facts.volume_id] if self.facts.volume_id else []
+        if self.facts.has_volume and not volume_ids:
+            raise UsageError("The VM ended before it showed its new volume. See your volumes: %lk_volumes")
         end = time.monotonic() + _REPLACE_SECONDS
         while True:
             if self._is_ending:
                 raise UsageError("The run was aborted before another VM was rented.")
             try:
-                return _rent_vm(self._connection, self._offer, self.facts.token)
+                return _rent_vm(self._connection, self._offer, self.facts.token, volume_ids)
             except (ServerError, ConnectionFailed):  # neither leaves a VM whose answer was lost
                 if time.monotonic() > end:
                     raise
@@ -419,11 +432,21 @@ class VmRun:
     def _wait_until_usable(self) -> None:
         for status in poll_states(self._client, self.facts.active_id):
             if status.usable:
-                self._store(address=status.ip_address)
+                self._store(address=status.ip_address, **self._find_volume(status.volumes or []))
                 return
             if status.status in ENDED_STATES:
                 raise ConnectionFailed(f"The VM is {status.status}.")
         raise ConnectionFailed("The VM got no address.")
+
+    def _find_volume(self, volumes: Sequence[AttachedVolume]) -> dict[str, str]:
+        """Return the id and the folder of the requested volume. Raises ConnectionFailed for a VM without it."""
+        if not self.facts.has_volume:
+            return {}
+        for volume in volumes:
+            path = volume.mount_path or ""
+            if volume.volume_id and self.facts.volume_id in {None, volume.volume_id} and _PATH.fullmatch(path):
+                return {"volume_id": volume.volume_id, "volume_path": path}
+        raise ConnectionFailed("The VM doesn't show the folder of its volume. See your volumes: %lk_volumes")
 
     def _send_first(self, command: str, data: bytes) -> None:
         """Run the first command on a VM, whose SSH server may start after its address is known."""
@@ -505,8 +528,12 @@ def is_result(key: object, token: str) -> bool:
     )
 
 
-def _rent_vm(connection: Connection, offer: VmOffer, token: str) -> VM:
-    order = request_for(offer.shape, key_pair(facts_folder() / "ssh_key"), NAME_PREFIX + token[:12])
+def _rent_vm(
+    connection: Connection, offer: VmOffer, token: str, volume_ids: Sequence[str] = (), new_gb: int | None = None
+) -> VM:
+    """Rent a VM with these volumes, or with a new volume of this size in GB."""
+    shape = replace(offer.shape, volume_gb=new_gb)
+    order = request_for(shape, key_pair(facts_folder() / "ssh_key"), NAME_PREFIX + token[:12], volume_ids)
     return create_once(connection.client, order, offer)
 
 

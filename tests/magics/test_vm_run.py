@@ -1,11 +1,13 @@
 """``%%lk_run --on vm``: a cell on a VM, with the variables, the receipt and the history of a run."""
 
 import re
+from pathlib import Path
 
 import pytest
 from conftest import RunningCloud
 from magics.people import answers
 
+from lk_jupyter.api.vms import CreateVMRequest
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.protocol.vm_run import vm_id_in
 from lk_jupyter.session import current
@@ -66,3 +68,49 @@ def test_a_vm_stages_a_folder_of_the_bucket_before_its_code(run_cell, vms, tmp_p
     assert "Staged 1 file, 4 B" in output
     assert "read 1,2" in output
     assert living(vms) == []
+
+
+def test_a_volume_that_is_attached_or_unknown_or_has_no_vm_is_refused_before_anything_is_rented(run_cell, vms):
+    shape = CreateVMRequest(user_public_key="ssh-ed25519 AAAA", hardware_profile="l40s", new_volume={"size_gb": 10})
+    vm = vms.client.vms.create(shape)
+    [volume] = [row for row in vms.client.block.list() if row.attached_vm_id == vm.vm_id]
+    line = "%%lk_run --gpu A100 --on vm --max-cost 9 --fresh"
+    shown = run_cell(f"{line} --volume {volume.volume_id}\nprint(1)")
+    assert f"--volume: {volume.volume_id} is attached to VM {vm.vm_id[:8]}. Nothing was rented. Use it there" in shown
+    vms.client.vms.delete(vm.vm_id)
+    vms.client.block.delete(volume.volume_id)
+    assert "Unknown volume 'vol-none'" in run_cell(f"{line} --volume vol-none\nprint(1)")
+    assert "--volume takes an id, or new:GB, got 'new:2TB'" in run_cell(f"{line} --volume new:2TB\nprint(1)")
+    assert "volumes serve VMs only. Nothing was sent. Add --on vm." in run_cell(
+        "%%lk_run --gpu A100 --fresh --volume new:10\nprint(1)"
+    )
+    assert "'volume/data' is on a volume. Nothing was sent. Add --volume ID" in run_cell(
+        f"{line} --stage lk://a:volume/data\nprint(1)"
+    )
+    assert living(vms) == []
+
+
+@pytest.mark.nightly
+def test_a_volume_keeps_staged_files_for_the_next_vm_and_its_price_is_shown(run_cell, vms, monkeypatch):
+    questions = []
+    monkeypatch.setattr("builtins.input", lambda question: questions.append(question) or "y")
+    current().storage.put(b"1,2\n", "volume-stage/a.csv")
+    cell = (
+        "import os\nfrom pathlib import Path\nprint('read', Path(os.environ['LK_VOLUME'], 'cache/a.csv').read_text())"
+    )
+    options = "--gpu A100 --on vm --timeout 3h --fresh --stage lk://volume-stage:volume/cache"
+    first = run_cell(f"%%lk_run {options} --volume new:10\n{cell}")
+    assert "The new volume of 10 GB stays after the cell and costs" in questions[0]
+    assert "Staged 1 file, 4 B" in first
+    assert "read 1,2" in first
+    [volume] = list(vms.client.block.list())
+    assert f"Volume {volume.volume_id} (10 GB) stays with its files and costs" in first
+    assert f"Delete it: %lk_volumes delete {volume.volume_id}" in first
+    second = run_cell(f"%%lk_run {options} --volume {volume.volume_id}\n{cell}")
+    assert "1 of 1 files were staged before." in second
+    assert "read 1,2" in second
+    current().storage.put(b"3,4\n", "volume-stage/a.csv")
+    assert "read 3,4" in run_cell(f"%%lk_run {options} --volume {volume.volume_id}\n{cell}")
+    assert living(vms) == []
+    vms.client.block.delete(volume.volume_id)
+    assert not Path(volume.mount_path).exists()

@@ -7,11 +7,13 @@ active, and cost credits, while the local cloud is down. ``guests`` gives a mach
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -91,6 +93,7 @@ class Volume:
     vm_id: str | None
     created: float
     size_gb: int
+    folder: Path
 
     @property
     def name(self) -> str:
@@ -99,8 +102,8 @@ class Volume:
 
     @property
     def mount_path(self) -> str:
-        """The path of the volume on its machine."""
-        return f"/mnt/{self.id}"
+        """The path of the volume on its machine, which is a process of this computer."""
+        return str(self.folder / self.id)
 
     def cost(self, moment: float) -> Decimal:
         """Return the cost so far, in credits."""
@@ -110,9 +113,10 @@ class Volume:
 class Machines:
     """All machines and volumes of this cloud; ``speed`` is the speed of the cloud's clock."""
 
-    def __init__(self, store: Store, ledger: Ledger, speed: float) -> None:
+    def __init__(self, store: Store, ledger: Ledger, speed: float, folder: Path) -> None:
         self._store = store
         self._ledger = ledger
+        self._folder = folder
         self.speed = speed
         self.on_create: Callable[[Machine], object] = lambda _: None
         self.on_end: Callable[[str], object] = lambda _: None
@@ -140,6 +144,8 @@ class Machines:
                 document = {"created": body["created"], "size_gb": request.new_volume.size_gb}
                 row = (f"vol-{uuid4().hex[:12]}", org_id, vm_id, json.dumps(document))
                 db.execute("INSERT INTO volumes VALUES (?, ?, ?, ?)", row)
+        for volume in self.volumes(org_id, vm_id):
+            Path(volume.mount_path).mkdir(mode=0o700, parents=True, exist_ok=True)
         machine = self.get(org_id, vm_id)
         self.on_create(machine)
         return machine
@@ -177,13 +183,13 @@ class Machines:
                     db, org_id, "vms", machine.id, machine.cost(moment, self.speed), **_describe_machine(machine)
                 )
             query = "UPDATE volumes SET vm = NULL WHERE vm = ? RETURNING *"
-            released = list(map(_volume, db.execute(query, (machine.id,)).fetchall()))
+            released = list(map(self._volume, db.execute(query, (machine.id,)).fetchall()))
         self.on_end(machine.id)
         return released
 
     def volumes(self, org_id: str, vm_id: str | None = None) -> list[Volume]:
         """Return the volumes of an organization, or of a machine, oldest first."""
-        rows = map(_volume, self._store.read("SELECT * FROM volumes WHERE org = ?", org_id))
+        rows = map(self._volume, self._store.read("SELECT * FROM volumes WHERE org = ?", org_id))
         matching = [volume for volume in rows if vm_id in {None, volume.vm_id}]
         return sorted(matching, key=lambda volume: volume.created)
 
@@ -194,11 +200,15 @@ class Machines:
             row = db.execute(query, (volume_id, org_id)).fetchone()
             if row is None:
                 raise HTTPException(404, f"Volume {volume_id} not found")
-            volume = _volume(row)
+            volume = self._volume(row)
             if volume.vm_id:
                 raise HTTPException(409, f"Volume {volume_id} is attached to VM {volume.vm_id}: end that first")
             description = f"{volume.size_gb} GB block volume"
             self._ledger.charge(db, org_id, "volumes", volume_id, volume.cost(time.time()), description=description)
+        shutil.rmtree(volume.mount_path, ignore_errors=True)
+
+    def _volume(self, row: sqlite3.Row) -> Volume:
+        return Volume(row["id"], row["org"], row["vm"], **json.loads(row["body"]), folder=self._folder)
 
     def accruing(self, org_id: str) -> Decimal:
         """Return the cost of the active machines and volumes of an organization so far."""
@@ -225,10 +235,6 @@ def _attach(db: sqlite3.Connection, org_id: str, volume_id: str, vm_id: str) -> 
 
 def _machine(row: sqlite3.Row) -> Machine:
     return Machine(row["id"], row["org"], row["ended"], **json.loads(row["body"]))
-
-
-def _volume(row: sqlite3.Row) -> Volume:
-    return Volume(row["id"], row["org"], row["vm"], **json.loads(row["body"]))
 
 
 def _describe_machine(machine: Machine) -> Json:

@@ -39,6 +39,9 @@ TRIES, PATIENCE = 6, 60
 #: Seconds until the first line about the progress, and between two lines.
 FIRST, PACE = 3.0, 10.0
 
+#: The first part of a folder on the volume of the VM.
+VOLUME = "volume"
+
 #: The file with the link to the list of files, and the kind of the message about the end.
 LINKS, STAGED = "_lk_stage.json", "staged"
 
@@ -48,12 +51,19 @@ class NotStaged(Exception):
 
 
 class StagedFile:
-    """A file, the object with its content, and the state of the download."""
+    """A file, the object with its content, and the state of the download.
 
-    __slots__ = ("digests", "etag", "link", "lock", "modified", "name", "part", "path", "size")
+    ``is_cached`` is whether the file is on the volume of the VM: an earlier run may have staged another version there.
+    """
+
+    __slots__ = ("digests", "etag", "is_cached", "link", "lock", "modified", "name", "part", "path", "size")
 
     def __init__(self, row: list[Any], origin: str, query: str) -> None:
         folder, self.name, address, self.size, self.etag, self.modified, signature = row
+        first, _, rest = folder.partition("/")
+        self.is_cached = first == VOLUME
+        if self.is_cached:
+            folder = os.path.join(os.environ["LK_VOLUME"], rest)
         self.path = os.path.join(folder, *self.name.split("/"))
         self.link = "{}{}?{}{}".format(origin, address, query, signature)
         self.part = upload_part_size(self.size, self.etag)
@@ -87,8 +97,11 @@ def before(settings: dict[str, Any], namespace: dict[str, Any]) -> None:
         for line in listed["skipped"]:
             print("Not staged: " + line, flush=True)
         files = [StagedFile(row, listed["origin"], listed["query"]) for row in listed["files"]]
-        staging = Staging([file for file in files if not _is_present(file)], settings["mounts"])
+        absent = [file for file in files if not _is_present(file)]
+        staging = Staging(absent, settings["mounts"])
         staging.run()
+        if present := len(files) - len(absent):
+            print("{:,} of {:,} files were staged before.".format(present, len(files)), flush=True)
     except NotStaged as error:
         raise RuntimeError(str(error)) from None
     driver.frame(STAGED, {"seconds": time.monotonic() - started, "files": len(files), "bytes": staging.size})
@@ -112,13 +125,15 @@ def _read_list() -> dict[str, Any]:
 
 
 def _is_present(file: StagedFile) -> bool:
-    """Return whether a file is staged already. Raises NotStaged for a file with other content."""
+    """Return whether a file is staged already. Raises NotStaged for a file with other content, except in a cache."""
     try:
         state = os.stat(file.path)
     except OSError:
         return False
     if state.st_size == file.size and abs(state.st_mtime - file.modified) < 0.001:
         return True
+    if file.is_cached:
+        return False
     raise NotStaged("'{}' exists with other content. Nothing was staged. Choose another folder.".format(file.path))
 
 

@@ -173,6 +173,8 @@ class Supervisor:
         seconds = min(self._request["timeout"], self._request["ttl"] - self._age() - 2 * TERM)
         end = time.monotonic() + seconds
         variables = dict(os.environ, PYTHONUNBUFFERED="1", PYTHONIOENCODING="utf-8", LK_CHECKPOINTS=CHECKPOINTS)
+        if self._request.get("volume"):
+            variables["LK_VOLUME"] = self._request["volume"]
         if self._request.get("attempt"):
             variables["LK_ATTEMPT"] = "{}-".format(self._request["attempt"])
         if self._checkpoints:

@@ -18,17 +18,29 @@ from lk_jupyter.runs.package.bundle import Limits
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
     from lk_jupyter.vms.offers import VmOffer
+    from lk_jupyter.vms.volumes import RunVolume
 
 
 def needs_vm(session: Connection, source: Source, options: RunOptions, count: int = 1) -> bool:
     """Return whether the options request a VM: by name, or in a single cell by a limit or GPUs that no run has."""
     if options.on is None:
-        if not source.is_cell or options.session or count > 1:
+        if not source.is_cell or options.session or options.image or count > 1:
             return False
         is_long = options.timeout is not None and options.timeout > setting("max_timeout")
         wish = options.gpu or options.machine or ""
         return is_long or (split_count(wish)[0] > 1 and not session.machines().offers_run(wish))
     return options.on == "vm"
+
+
+def choose_run_volume(session: Connection, options: RunOptions, *, on_vm: bool) -> RunVolume | None:
+    """Return the volume of a run on a VM. Raises UsageError for a run without a VM, and for an attached volume."""
+    if options.volume is None:
+        return None
+    if not on_vm:
+        raise UsageError("--volume needs a VM: volumes serve VMs only. Nothing was sent. Add --on vm.")
+    from lk_jupyter.vms.volumes import choose_volume  # noqa: PLC0415 (few runs are on VMs)
+
+    return choose_volume(session.client, options.volume)
 
 
 def choose_vm(session: Connection, options: RunOptions, count: int = 1) -> VmOffer:

@@ -26,6 +26,9 @@ PART, LINKS = "script.stage", "_lk_stage.json"
 
 _SCHEME = "lk://"
 
+#: The first part of a folder on the volume of ``--volume``.
+VOLUME = "volume"
+
 
 def stage_parts(session: Connection, options: RunOptions) -> list[RemoteModule]:
     """Return the module that copies the folders of ``--stage``; no module without the option.
@@ -38,6 +41,8 @@ def stage_parts(session: Connection, options: RunOptions) -> list[RemoteModule]:
     mounts = session.assumptions.candidates("bucket_folder_python")
     for key, folder in pairs:
         path = PurePosixPath(folder)
+        if not path.is_absolute() and not options.volume:
+            raise UsageError(f"--stage: '{folder}' is on a volume. Nothing was sent. Add --volume ID, and --on vm.")
         if any(path.is_relative_to(mount) for mount in mounts):
             raise UsageError(
                 f"--stage: '{folder}' can be the bucket itself. Nothing was sent. Choose another folder, such as /data."
@@ -51,9 +56,10 @@ def stage_parts(session: Connection, options: RunOptions) -> list[RemoteModule]:
 def _split_pair(text: str) -> tuple[str, str]:
     """Return key and folder of an option. Raises UsageError."""
     key, _, folder = text.removeprefix(_SCHEME).strip("/").rpartition(":")
-    if not key.strip("/") or not folder.startswith("/") or ".." in folder.split("/"):
+    is_place = folder.startswith("/") or folder.split("/")[0] == VOLUME
+    if not key.strip("/") or not is_place or ".." in folder.split("/"):
         raise UsageError(
-            f"--stage takes KEY:FOLDER with an absolute folder, got '{text}'. Nothing was sent. "
-            "Example: --stage lk://data/imagenet:/data"
+            f"--stage takes KEY:FOLDER with an absolute folder, got '{text}'. Nothing was sent. Example: "
+            "--stage lk://data/imagenet:/data. With --volume ID: lk://data/imagenet:volume/data"
         )
     return key.strip("/"), folder

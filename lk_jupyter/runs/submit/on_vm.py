@@ -33,6 +33,8 @@ def question(bundle: Bundle) -> str:
     )
     cost = "price unknown" if bundle.worst_case is None else f"at most {credits_label(bundle.worst_case)}"
     plan = f"Rent VM {bundle.vm_offer} for this cell: {cost} for {duration_label(bundle.timeout)}.{_end_notice(bundle)}"
+    if volume := bundle.vm_volume:
+        plan += f" The {volume.label} stays after the cell and {volume.price_label} until you delete it."
     if has_key(bundle):
         return (
             f"{plan} It deletes itself at {until} with an API key that has your account's rights until {key_until}; "
@@ -98,7 +100,16 @@ def start_on_vm(
     facts = {**request.model_dump(mode="json", include={"run_name", "labels", "metadata"}), "file_name": job["script"]}
     cap = bundle.worst_case if bundle.max_cost is None else bundle.max_cost
     retries = getattr(bundle.options, "retries", 0)
-    run = VmRun.rent(connection, bundle.vm_offer, bundle.token, bundle.timeout, facts, cap=cap, retries=retries)
+    run = VmRun.rent(
+        connection,
+        bundle.vm_offer,
+        bundle.token,
+        bundle.timeout,
+        facts,
+        cap=cap,
+        retries=retries,
+        volume=bundle.vm_volume,
+    )
     keep_run(connection, run)
     run.start(job, has_key=has_key(bundle), renew=renew and (lambda: {**_build_job(renew()), **restore}))
     return StreamingStartResponse(execution_id=run.execution_id, status="pending", streaming_url="")
