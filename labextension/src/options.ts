@@ -42,13 +42,14 @@ export const RUN_OPTIONS: Record<string, string> = {
   "--on": "vm: rent a VM for the cell, deleted at the end. Default: run, or vm after a question above the run limit.",
   "--spot": "With --on vm: pay less for a VM that the cloud may reclaim at any time.",
   "--retries": "With --on vm: VMs that may replace a failed or reclaimed VM. They continue from the last checkpoint.",
+  "--volume": "With --on vm: volume to attach, or new:GB. Its folder is LK_VOLUME in the code; it stays and is billed.",
   "--no-vm-key": "With --on vm: send no API key. The VM can't delete itself, so this notebook must stay on.",
   "--resume": "Run to resume from: its checkpoint is the folder lk_resume in the code.",
-  "--stage": "Folder of the bucket to copy to the run's disk before the code starts, as KEY:FOLDER; may be repeated.",
+  "--stage": "Folder of the bucket to copy to the run's disk first, as KEY:FOLDER or KEY:volume/FOLDER; may be repeated.",
   "--session": "Session to run in: a warm Python that keeps its variables between cells. Started if necessary.",
   "--idle": "Minutes without work after which the session ends. Default: 20.",
   "--keep": "Keep the machine for this time between cells, such as 5m: cells share one warm Python. 0: a separate run.",
-  "--image": "Image of the session, such as quay.io/jupyter/pytorch-notebook. Default: jupyter/base-notebook:latest.",
+  "--image": "Image for the cell, such as pytorch/pytorch. With --session or --keep, an image with Jupyter.",
   "--time": "Show how long it took to the first line of the cell, by phase.",
   "--rich": "Show figures, tables and display() as they are made, and accept IPython syntax. Default: on for a cell, off for a script."
 };

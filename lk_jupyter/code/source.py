@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,3 +31,8 @@ class Source:
     values: Mapping[str, Any] = field(default_factory=dict)
     namespace: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     block: ScriptBlock | None = None
+
+
+def code_hash(code: str) -> str:
+    """Return the SHA-256 of code, without blank lines at the start and the end."""
+    return sha256(code.strip().encode(errors="replace")).hexdigest()

@@ -78,6 +78,7 @@ from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.package.prepare import prepare, prepare_cell
 from lk_jupyter.runs.package.secret_scan import require_consent
+from lk_jupyter.runs.package.starts import describe_starts
 from lk_jupyter.runs.reattach import discard_start, find_previous_run, find_start, lost_start
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit.budget import budget_usage
@@ -261,7 +262,8 @@ def start_several(session: Session, cell: str, options: RunOptions, shell: Inter
 def start(session: Session, bundle: Bundle, options: StartOptions, shell: InteractiveShell) -> None:
     """Start a prepared run and follow it, or show the plan with ``--dry-run``."""
     if options.dry_run:
-        display(plan_view(bundle, budget_usage(session), forecast_run(bundle, session.base_url)))
+        starts = describe_starts(session.base_url, bundle.source.code)
+        display(plan_view(bundle, budget_usage(session), forecast_run(bundle, session.base_url), starts))
         return
     (bundle,) = require_consent([bundle], ask)
     require_answer([bundle], options, shell)

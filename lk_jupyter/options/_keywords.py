@@ -62,12 +62,16 @@ class RunKeywords(TypedDict, total=False):
     """With --on vm: pay less for a VM that the cloud may reclaim at any time."""
     retries: int | None
     """With --on vm: VMs that may replace a failed or reclaimed VM. They continue from the last checkpoint."""
+    volume: str | None
+    """With --on vm: volume to attach, or new:GB. Its folder is LK_VOLUME in the code; it stays and is billed."""
     no_vm_key: bool | None
     """With --on vm: send no API key. The VM can't delete itself, so this notebook must stay on."""
     resume: str | None
     """Run to resume from: its checkpoint is the folder lk_resume in the code."""
     stage: list[str] | tuple[str, ...] | None
-    """Folder of the bucket to copy to the run's disk before the code starts, as KEY:FOLDER; may be repeated."""
+    """Folder of the bucket to copy to the run's disk first, as KEY:FOLDER or KEY:volume/FOLDER; may be repeated."""
+    image: str | None
+    """Image for the cell, such as pytorch/pytorch. With --session or --keep, an image with Jupyter."""
     rich: bool | None
     """Show figures, tables and display() as they are made, and accept IPython syntax. Default: on for a cell, off
     for a script.
@@ -141,12 +145,16 @@ class FanOutKeywords(TypedDict, total=False):
     """With --on vm: pay less for a VM that the cloud may reclaim at any time."""
     retries: int | None
     """With --on vm: VMs that may replace a failed or reclaimed VM. They continue from the last checkpoint."""
+    volume: str | None
+    """With --on vm: volume to attach, or new:GB. Its folder is LK_VOLUME in the code; it stays and is billed."""
     no_vm_key: bool | None
     """With --on vm: send no API key. The VM can't delete itself, so this notebook must stay on."""
     resume: str | None
     """Run to resume from: its checkpoint is the folder lk_resume in the code."""
     stage: list[str] | tuple[str, ...] | None
-    """Folder of the bucket to copy to the run's disk before the code starts, as KEY:FOLDER; may be repeated."""
+    """Folder of the bucket to copy to the run's disk first, as KEY:FOLDER or KEY:volume/FOLDER; may be repeated."""
+    image: str | None
+    """Image for the cell, such as pytorch/pytorch. With --session or --keep, an image with Jupyter."""
     rich: bool | None
     """Show figures, tables and display() as they are made, and accept IPython syntax. Default: on for a cell, off
     for a script.
@@ -319,7 +327,7 @@ class WarmPythonKeywords(TypedDict, total=False):
     idle: float | None
     """Minutes without work after which the session ends. Default: 20."""
     image: str | None
-    """Image of the session, such as quay.io/jupyter/pytorch-notebook. Default: jupyter/base-notebook:latest."""
+    """Image for the cell, such as pytorch/pytorch. With --session or --keep, an image with Jupyter."""
 
 
 class CellKeywords(TypedDict, total=False):
@@ -392,7 +400,7 @@ class ExecutorKeywords(TypedDict, total=False):
     keep: int | str | None
     """Keep the machine for this time between cells, such as 5m: cells share one warm Python. 0: a separate run."""
     image: str | None
-    """Image of the session, such as quay.io/jupyter/pytorch-notebook. Default: jupyter/base-notebook:latest."""
+    """Image for the cell, such as pytorch/pytorch. With --session or --keep, an image with Jupyter."""
     rich: bool | None
     """Show figures, tables and display() as they are made, and accept IPython syntax. Default: on for a cell, off
     for a script.

@@ -8,11 +8,11 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
+from lk_jupyter.options.history import HistoryOptions
 from lk_jupyter.options.runs import (
     NEEDS,
     ComposeOptions,
     DockerOptions,
-    HistoryOptions,
     MachineOptions,
     NotebookRunOptions,
     Options,
@@ -70,12 +70,14 @@ CALLS: dict[str, KeywordCall] = {
     "run_code": KeywordCall(
         "CellKeywords",
         RunOptions,
-        _NO_CELL | {"session"},
+        _NO_CELL | {"session", "image"},
         _VARIABLES | MachineOptions.model_fields.keys(),
         is_cell=True,
     ),
     "session.history": KeywordCall("HistoryKeywords", HistoryOptions, parameters=frozenset({"text"})),
-    "Executor": KeywordCall("ExecutorKeywords", RunOptions, frozenset(NEEDS) - {"kept"}, frozenset({"session"})),
+    "Executor": KeywordCall(
+        "ExecutorKeywords", RunOptions, frozenset(NEEDS) - {"kept", "image"}, frozenset({"session"})
+    ),
 }
 
 

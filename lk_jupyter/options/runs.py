@@ -134,6 +134,7 @@ NEEDS = {
     "code": "for code that is sent as text: session.run(...) and %%lk_run",
     "session": "in a cell, such as %%lk_run --session train, and in session.warm_python('train')",
     "kept": "in a cell, such as %%lk_run, in session.warm_python('train'), and in Executor(keep='1m')",
+    "image": "in a cell, in session.run(...), session.fan_out(...) and session.warm_python('train')",
     "waiting": "where the run is waited for: session.run(...) and %%lk_run",
 }
 
@@ -384,6 +385,13 @@ class RunOptions(CodeOptions):
         ge=0,
         le=20,
     )
+    volume: str | None = option(
+        None,
+        "With --on vm: volume to attach, or new:GB. Its folder is LK_VOLUME in the code; it stays and is billed.",
+        metavar="ID",
+        completer="volumes",
+        needs="code run",
+    )
     no_vm_key: bool = switch(
         "With --on vm: send no API key. The VM can't delete itself, so this notebook must stay on.", needs="code run"
     )
@@ -396,7 +404,7 @@ class RunOptions(CodeOptions):
     )
     stage: list[str] = option(
         [],
-        "Folder of the bucket to copy to the run's disk before the code starts, as KEY:FOLDER; may be repeated.",
+        "Folder of the bucket to copy to the run's disk first, as KEY:FOLDER or KEY:volume/FOLDER; may be repeated.",
         metavar="KEY:FOLDER",
         needs="code run",
         instead="Stage in a run: leave out --session and --keep.",
@@ -425,9 +433,9 @@ class RunOptions(CodeOptions):
     )
     image: str | None = option(
         None,
-        "Image of the session, such as quay.io/jupyter/pytorch-notebook. Default: jupyter/base-notebook:latest.",
+        "Image for the cell, such as pytorch/pytorch. With --session or --keep, an image with Jupyter.",
         metavar="IMAGE",
-        needs="kept",
+        needs="image",
     )
     time: bool = switch("Show how long it took to the first line of the cell, by phase.", needs="cell")
     rich: bool | None = option(
@@ -608,33 +616,6 @@ class RunsOptions(Options):
     """Options of ``%lk_runs``."""
 
     limit: int = option(20, "Maximum number of finished runs.", "-n", metavar="N", ge=1, le=1000)
-
-
-class HistoryOptions(Options):
-    """Options of ``Session.history``, and of ``%lk_history``."""
-
-    text: list[str] = word("Words to search for in code, name, labels, metadata, notebook and error.", [])
-    machine: str | None = option(None, "Only runs on this machine type.", metavar="NAME", completer="machines")
-    state: str | None = option(None, "Only runs in this state, such as failed.")
-    label: list[str] = option([], "Only runs with this label; may be repeated.")
-    since: str | None = option(
-        None, "Only runs started since: a duration such as 7d, 12h or 30m, or a date.", metavar="WHEN"
-    )
-    notebook: str | None = option(None, "Only runs of this notebook.", metavar="NAME")
-    audit: bool = switch("List changes of keys, members, VMs, deployments and secrets, and deletions, instead of runs.")
-    limit: int = option(50, "Maximum number of runs.", "-n", metavar="N", ge=1, le=100_000)
-
-
-class HistoryMagicOptions(HistoryOptions):
-    """Options of ``%lk_history``."""
-
-    older: int | None = option(
-        None,
-        "With prune: age in days from which runs are deleted. Default: the setting journal_days.",
-        metavar="DAYS",
-        ge=1,
-        le=36_500,
-    )
 
 
 class DiffOptions(Options):

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.api.states import is_run_id
+from lk_jupyter.code.source import code_hash
 from lk_jupyter.errors import NotFound, OutcomeUnknown, UsageError
 from lk_jupyter.journal.entry import CellContext, current_cell
 from lk_jupyter.journal.journal import REFUSED, SUBMITTING, JournalEntry, journal
@@ -17,7 +18,6 @@ from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit.start import find_marked
-from lk_jupyter.runs.submit.submission import code_hash
 from lk_jupyter.runs.variables.payload import settings_in
 from lk_jupyter.text.secrets import MARK, mask_secrets
 
@@ -54,6 +54,7 @@ def is_same(entry: JournalEntry, session: Connection, bundle: Bundle, place: Cel
         entry.state != REFUSED
         and session.speaks_to(entry.base_url)
         and entry.machine == bundle.machine.hardware_profile
+        and entry.options.get("image") == getattr(bundle.options, "image", None)
         and entry.options.get("arg", []) == getattr(bundle.options, "arg", [])
         and (entry.request.get("requirements_content") or "") == _journal_text(bundle.request.requirements_content)
         and _has_same_files(entry.request.get("import_files"), bundle.request.import_files)

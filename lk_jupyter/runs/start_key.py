@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lk_jupyter.api.states import is_run_id
+from lk_jupyter.code.source import code_hash
 from lk_jupyter.config.files import take_lock
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import OutcomeUnknown, UsageError
@@ -20,7 +21,6 @@ from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.reattach import open_run
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit.start import find_marked
-from lk_jupyter.runs.submit.submission import code_hash
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection

@@ -16,12 +16,12 @@ from lk_jupyter.text.units import size_label
 from lk_jupyter.views.table import Table
 
 
-def plan_view(bundle: Bundle, budgets: Sequence[str] = (), forecast: Forecast | None = None) -> Table:
-    """Return the plan of a run as a table, with the state of the budgets and a forecast; nothing was sent."""
-    return Table(("Plan (nothing was sent)", ""), list(_plan_rows(bundle, budgets, forecast).items()))
+def plan_view(bundle: Bundle, budgets: Sequence[str] = (), forecast: Forecast | None = None, starts: str = "") -> Table:
+    """Return the plan of a run as a table, with budgets, a forecast and measured starts; nothing was sent."""
+    return Table(("Plan (nothing was sent)", ""), list(_plan_rows(bundle, budgets, forecast, starts).items()))
 
 
-def _plan_rows(bundle: Bundle, budgets: Sequence[str], forecast: Forecast | None) -> dict[str, str]:
+def _plan_rows(bundle: Bundle, budgets: Sequence[str], forecast: Forecast | None, starts: str) -> dict[str, str]:
     request = bundle.request
     memory = f", {bundle.machine.memory_gib} GiB" if bundle.machine.memory_gib else ""
     reserved = {REQUEST_KEY, FRAMES_KEY, PORTS_KEY, LOCK_KEY, *bundle.payload.metadata}
@@ -33,6 +33,8 @@ def _plan_rows(bundle: Bundle, budgets: Sequence[str], forecast: Forecast | None
         "Time limit": f"{bundle.timeout} s",
         "Cost": bundle.at_most,
         "Forecast": forecast.label if forecast else "",
+        "Measured starts": starts,
+        "Volume": f"{bundle.vm_volume.label}, {bundle.vm_volume.price_label} until deleted" if bundle.vm_volume else "",
         "Budgets": "; ".join(budgets),
         "Code": f"{request.file_name}, {size_label(len(bundle.source.code.encode()))}",
         "Uploaded files": ", ".join(f"{name} ({size_label(len(content))})" for name, content in bundle.uploads.items()),
@@ -63,6 +65,8 @@ def _requirements_label(text: str) -> str:
 
 def _modules_label(bundle: Bundle) -> str:
     """Return a label for our modules that are uploaded with the code."""
-    files = with_code(json.loads(bundle.request.import_files or "{}"))
+    if not bundle.request.import_files:
+        return ""
+    files = with_code(json.loads(bundle.request.import_files))
     size = sum(len(text.encode()) for name, text in files.items() if name not in bundle.files)
     return f"our modules for figures, variables and similar, {size_label(size)}" if bundle.nonce else ""

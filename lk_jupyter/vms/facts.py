@@ -29,8 +29,8 @@ class VmFacts(BaseModel):
     confirmed the end of the VM. ``vm_id`` is the first VM, ``current_id`` the VM that replaced it and ``rented_at`` its
     start; ``earlier_cost`` is the bill of the VMs before, ``is_counted`` whether it includes the current VM,
     ``reasons`` why each was replaced, ``cap`` the maximum cost. ``has_volume`` is whether the run requested a volume,
-    ``volume_id`` and ``volume_path`` its id and its folder on the VM. ``log_start`` is the size of the log at the checkpoint
-    with which the current VM started; None for the first VM.
+    ``volume_id`` and ``volume_path`` its id and its folder on the VM. ``log_start`` is the size of the log at the
+    checkpoint with which the current VM started; None for the first VM.
     """
 
     model_config = ConfigDict(extra="ignore")

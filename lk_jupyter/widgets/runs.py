@@ -14,7 +14,7 @@ from lk_jupyter.api.states import state_label
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.machines.catalogue import machine_name, price_label
 from lk_jupyter.options.calls import check_call
-from lk_jupyter.options.runs import HistoryOptions
+from lk_jupyter.options.history import HistoryOptions
 from lk_jupyter.runs.history.diff import MOST_SIDES, compare, read_side
 from lk_jupyter.runs.history.history import History, RunSummary, history
 from lk_jupyter.runs.history.rerun import rebuild_run

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
+import sys
+import sysconfig
 import tarfile
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -28,6 +32,38 @@ def make_image(folder):
     with tarfile.open(archive, "w") as tar:
         tar.add(folder, ".")
     name = f"localhost/lk-tests-{uuid4().hex}:1"
+    podman("import", archive, name)
+    return name
+
+
+#: Folders of Python's library that no cell needs, which make an image large.
+_LEFT_OUT = {"site-packages", "test", "idlelib", "ensurepip", "__pycache__", "config-3"}
+
+
+def make_python_image(folder):
+    """Import an image with the programs of ``make_image`` and with the Python of this machine; return its name."""
+    base = make_image(folder)
+    prefix, program = Path(sys.base_prefix), Path(sys.executable).resolve()
+    library = Path(sysconfig.get_path("stdlib"))
+    modules = [*map(str, (library / "lib-dynload").glob("*.so"))]
+    listed = subprocess.run(["ldd", program, *modules], check=True, capture_output=True, text=True).stdout
+    needed = set(re.findall(r"(/\S+) \(0x", listed))
+
+    def choose(member):
+        parts = set(Path(member.name).parts)
+        return None if any(part.startswith(name) for part in parts for name in _LEFT_OUT) else member
+
+    archive = folder.with_suffix(".python.tar")
+    with tarfile.open(archive, "w") as tar:
+        tar.add(folder, ".")
+        tar.add(library, str(library), filter=choose)
+        for path in [str(program), *needed]:
+            tar.add(Path(path).resolve(), path)
+        link = tarfile.TarInfo("bin/python3")
+        link.type, link.linkname = tarfile.SYMTYPE, str(program)
+        tar.addfile(link)
+    assert program.is_relative_to(prefix)
+    name = base.replace(":1", ":python")
     podman("import", archive, name)
     return name
 

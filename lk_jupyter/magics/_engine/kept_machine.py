@@ -56,8 +56,8 @@ def resolve_keep(session: Session, options: RunOptions) -> int:
         if is_several(options):
             raise UsageError("--keep doesn't work with several runs. Nothing was sent. Remove --keep.")
         return options.keep
-    if options.keep == 0 or options.session or options.fresh or not _can_keep(options):
-        return 0
+    if options.keep == 0 or options.session or options.fresh or options.image or not _can_keep(options):
+        return 0  # without --keep, --image means a separate run
     answer = 0 if is_fixed("keep") else keep_duration(current_place(session))
     return answer or int(setting("keep"))
 
@@ -68,6 +68,7 @@ def can_offer_machine(options: RunOptions) -> bool:
 
 
 def _can_keep(options: RunOptions) -> bool:
+    """Return whether a kept machine can run a cell with these options."""
     return fits_session(options) and not is_several(options)
 
 

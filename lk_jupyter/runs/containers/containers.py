@@ -21,6 +21,7 @@ from lk_jupyter.runs.containers.compose import Stack
 from lk_jupyter.runs.containers.registry import Ask, RegistryLogin, login_for
 from lk_jupyter.runs.package import secret_scan
 from lk_jupyter.runs.package.bundle import Bundle, time_limit
+from lk_jupyter.runs.package.image import IMAGE
 from lk_jupyter.runs.package.machine import choose_machine
 from lk_jupyter.runs.package.prepare import resolve_limits
 from lk_jupyter.runs.run import Run
@@ -28,7 +29,6 @@ from lk_jupyter.runs.run import Run
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
 
-IMAGE = re.compile(r"[a-zA-Z0-9][\w.\-/:@]*", re.ASCII)
 _ENV = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?:=(.*))?", re.DOTALL | re.ASCII)
 
 

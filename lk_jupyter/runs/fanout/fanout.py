@@ -15,7 +15,7 @@ from typing import Any
 
 from lk_jupyter.account.low_balance import low_balance_notices
 from lk_jupyter.api.execution import SUCCEEDED_STATES
-from lk_jupyter.code.source import Source
+from lk_jupyter.code.source import Source, code_hash
 from lk_jupyter.config.read_only import refuse_if_read_only
 from lk_jupyter.config.settings import setting
 from lk_jupyter.connection.connection import Connection
@@ -37,7 +37,7 @@ from lk_jupyter.runs.reattach import is_same, open_run
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.scalars import scalar_frame
 from lk_jupyter.runs.submit.budget import enforce_budgets_for_all
-from lk_jupyter.runs.submit.submission import Submission, SubmissionCancelled, code_hash
+from lk_jupyter.runs.submit.submission import Submission, SubmissionCancelled
 from lk_jupyter.text.scalars import choose_score
 from lk_jupyter.text.units import credits_label
 

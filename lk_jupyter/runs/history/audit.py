@@ -6,7 +6,7 @@ from typing import Any
 
 from lk_jupyter.api import _audit
 from lk_jupyter.errors import UsageError
-from lk_jupyter.options.runs import HistoryOptions
+from lk_jupyter.options.history import HistoryOptions
 from lk_jupyter.runs.history.history import parse_moment
 from lk_jupyter.text.terminal import plain_values
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from lk_jupyter.api.states import SUCCEEDED_STATES
+from lk_jupyter.code.source import code_hash
 from lk_jupyter.journal.journal import JournalEntry, journal
 from lk_jupyter.machines.catalogue import machine_cost
 from lk_jupyter.protocol.metadata import INPUTS_KEY
 from lk_jupyter.runs.package.bundle import Bundle
-from lk_jupyter.runs.submit.submission import code_hash
 from lk_jupyter.text.units import credits_label, duration_label
 
 #: The fewest earlier runs of a forecast, and the most that count: the newest.

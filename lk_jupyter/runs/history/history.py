@@ -18,12 +18,13 @@ from lk_jupyter.api.workloads import Workload
 from lk_jupyter.errors import LkError, UsageError
 from lk_jupyter.journal.journal import JournalEntry, journal
 from lk_jupyter.machines.catalogue import cost_at
-from lk_jupyter.options.runs import HistoryOptions
+from lk_jupyter.options.history import HistoryOptions
 from lk_jupyter.protocol.parts import plain_name
 from lk_jupyter.runs.clock import Bill, CostIs, calculate_bill, measure_launch, measure_queue
 from lk_jupyter.runs.ids import resolve
 from lk_jupyter.runs.metrics.summary import is_measured, keep_summary
 from lk_jupyter.runs.outcome import SHORT_ID
+from lk_jupyter.runs.package.starts import START_KEY
 from lk_jupyter.runs.run import Run
 from lk_jupyter.text.pandas import set_float_columns
 from lk_jupyter.text.secrets import mask_secrets
@@ -100,7 +101,7 @@ class RunSummary:
             "group": self.group[:SHORT_ID],
             "queue_seconds": self.queue_seconds,
             "launch_seconds": self.launch_seconds,
-            **self.summary,
+            **{name: value for name, value in self.summary.items() if name != START_KEY},
             "execution_id": self.execution_id,
         }
 

@@ -105,9 +105,9 @@ def _renew_tokens(stored: dict[str, Any]) -> StartRequest:
     """Return the request with a new token and a new nonce of its frames."""
     metadata = {key: value for key, value in (stored.get("metadata") or {}).items() if key not in _GROUP_KEYS}
     files = stored.get("import_files")
-    if nonce := metadata.get(FRAMES_KEY):
+    if files and (nonce := metadata.get(FRAMES_KEY)):  # the nonce of a cell in an image is in its command
         metadata[FRAMES_KEY] = uuid.uuid4().hex
-        files = files and files.replace(nonce, metadata[FRAMES_KEY])
+        files = files.replace(nonce, metadata[FRAMES_KEY])
     metadata[REQUEST_KEY] = uuid.uuid4().hex
     request = {**stored, "metadata": metadata, **({"import_files": files} if files else {})}
     # Accounts differ in their longest run, so the limit is a setting and not the model's.

@@ -27,10 +27,11 @@ from lk_jupyter.errors import ConnectionFailed, LkError, NotFound, UsageError
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.options.runs import ServerOptions
 from lk_jupyter.protocol.metadata import PORTS_KEY, REQUEST_KEY
-from lk_jupyter.runs.containers.containers import IMAGE, build_bundle, resolve_machine
+from lk_jupyter.runs.containers.containers import build_bundle, resolve_machine
 from lk_jupyter.runs.interrupts import AtInterrupt, is_interrupt, true_interrupts
 from lk_jupyter.runs.outcome import build_error
 from lk_jupyter.runs.package.bundle import Bundle
+from lk_jupyter.runs.package.image import IMAGE
 from lk_jupyter.runs.ports import address
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit.start import JOB_TYPE, longest_notebook

@@ -17,7 +17,14 @@ from lk_jupyter.runs.connection import vm_run_in
 from lk_jupyter.runs.observers.base import ObserverGroup, RunObserver
 from lk_jupyter.runs.observers.hints import RunHints
 from lk_jupyter.runs.observers.limits import BillCheck, Countdown, ForecastLabel, LowBalance, MaxCost, RemainingTime
-from lk_jupyter.runs.observers.results import PackagesNotice, Phases, Returned, Summary, executed_notebook_observers
+from lk_jupyter.runs.observers.results import (
+    PackagesNotice,
+    Phases,
+    Returned,
+    Summary,
+    VolumeReminder,
+    executed_notebook_observers,
+)
 from lk_jupyter.runs.observers.start_time import StartTime
 from lk_jupyter.runs.observers.vm import VmProgress
 from lk_jupyter.runs.package.bundle import Bundle
@@ -59,8 +66,9 @@ def default_observers(  # noqa: PLR0913 (the facts that observers read)
             LowBalance(session),
             *([VmProgress()] if _is_on_vm(bundle, attached) else []),
             *([RemainingTime(session, scalars, *_time_limit(bundle, attached))] if in_place else []),
-            Summary(None if getattr(options, "metric", None) else scalars),
+            Summary(None if getattr(options, "metric", None) else scalars, bundle),
             PackagesNotice(),
+            *([VolumeReminder(bundle.vm_volume)] if bundle and bundle.vm_volume else []),
             Phases(),
             *hints,
             *([Addresses(ports, bundle)] if ports or (bundle and bundle.skipped_files) else []),

@@ -9,7 +9,7 @@ from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.api.execution import SUCCEEDED_STATES, ExecutionRecord
 from lk_jupyter.config.files import put_in_place
@@ -19,7 +19,8 @@ from lk_jupyter.protocol.frames import UNSIGNED, Frame
 from lk_jupyter.protocol.metadata import CARRY_KEY, REQUEST_KEY
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.protocol.parts import part_settings
-from lk_jupyter.runs.clock import measure_duration, measure_wait
+from lk_jupyter.protocol.vm_run import vm_id_in
+from lk_jupyter.runs.clock import measure_duration, measure_launch, measure_wait
 from lk_jupyter.runs.metrics.summary import keep_figures, keep_summary
 from lk_jupyter.runs.notebooks.notebook import CELL, PART
 from lk_jupyter.runs.observers.base import RunObserver
@@ -27,29 +28,43 @@ from lk_jupyter.runs.outcome import STOPPED_STATES
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.package.kept_packages import KIND as PACKAGES
 from lk_jupyter.runs.package.kept_packages import is_complete
+from lk_jupyter.runs.package.starts import START_KEY, is_compared
 from lk_jupyter.runs.returned import read_changes
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.variables.payload import requested_outputs
 from lk_jupyter.runs.variables.state import recall, remember, set_outputs, set_state
 from lk_jupyter.text.scalars import ScalarParser, choose_score
 from lk_jupyter.text.secrets import redact_bundle, redact_values
-from lk_jupyter.text.units import duration_label, moment_label, size_label
+from lk_jupyter.text.units import disk_label, duration_label, moment_label, size_label
+
+if TYPE_CHECKING:
+    from lk_jupyter.vms.volumes import RunVolume
 
 
 class Summary(RunObserver):
-    """Store the score and the figures of a run at its end, in the background.
+    """Store the score, the figures and the time of the start of a run at its end, in the background.
 
     The score is the validation measure or the loss among the printed numbers. Without ``scalars``, no score is stored.
+    The time of the start is stored for a run in an image or with packages, so that both can be compared.
     """
 
-    def __init__(self, scalars: ScalarParser | None = None) -> None:
+    def __init__(self, scalars: ScalarParser | None = None, bundle: Bundle | None = None) -> None:
         self._scalars = scalars
+        self._has_start = bundle is not None and is_compared(bundle)
+        self._packages_seconds = 0.0
+
+    def saw(self, frame: Frame) -> None:
+        """Add the time in which the run provided its packages."""
+        if frame.kind == PACKAGES:
+            self._packages_seconds += float(frame.payload.get("seconds", 0.0))
 
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
         """Start to read the metrics; show nothing."""
         measures = self._scalars.measures if self._scalars else {}
         name = choose_score(measures)
         score = {name: measures[name]} if name else {}
+        if self._has_start and (launch := measure_launch(record)) is not None:
+            score[START_KEY] = round(launch + self._packages_seconds, 2)
         threading.Thread(
             target=_save_summary,
             args=(run, measure_duration(record), score),
@@ -78,6 +93,8 @@ class PackagesNotice(RunObserver):
         if "parts" in payload:
             size = sum(part[0] for part in payload["parts"]) if is_complete(payload) else 0
             self._sentences += [f"Kept in the bucket for later runs: {size_label(size)}."] if size else []
+        elif payload.get("source") == "pending":  # the code starts, and waits when it imports a package
+            return
         elif payload.get("source") in _SOURCES:
             verb, seconds = _SOURCES[payload["source"]], float(payload.get("seconds", 0.0))
             self._sentences.append(f"Packages {verb} in {duration_label(seconds)}.")
@@ -89,6 +106,24 @@ class PackagesNotice(RunObserver):
         """Return the notice."""
         text = " ".join(self._sentences)
         return [Notice(text, *([WARNING] if self._is_problem else []))] if text else []
+
+
+class VolumeReminder(RunObserver):
+    """Report the volume that stays after a run on a VM, with its price."""
+
+    def __init__(self, volume: RunVolume) -> None:
+        self._volume = volume
+
+    def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:  # noqa: ARG002 (as all observers)
+        """Return the reminder, with the id that a new volume got."""
+        from lk_jupyter.vms.facts import read_facts  # noqa: PLC0415 (few runs are on VMs)
+
+        name = self._volume.volume_id or read_facts(vm_id_in(run.execution_id) or "").volume_id
+        price = self._volume.price_label
+        if not name:
+            return [Notice(f"A {self._volume.label} may exist, and {price}. See your volumes: %lk_volumes", WARNING)]
+        text = f"Volume {name} ({disk_label(self._volume.size_gb)}) stays with its files and {price}."
+        return [Notice(f"{text} Use it again: --volume {name}. Delete it: %lk_volumes delete {name}")]
 
 
 #: Seconds before the code from which the phases are reported.

@@ -223,6 +223,21 @@ def _is_required(name: str, bundle: Bundle | None) -> bool:
     return normalize_name(name) in names
 
 
+def missing_shell(case: Evidence) -> str | None:
+    """Report that an image can't run a cell, if its container could not start the shell."""
+    options = case.bundle.options if case.bundle else None
+    if not (isinstance(options, RunOptions) and options.image and case.record):
+        return None
+    record = case.record
+    facts = [record.errors, record.errors_docker, record.status_details, *(record.system_errors or ())]
+    if not re.search(r'"sh": executable file not found|exec: sh: not found', " ".join(map(str, filter(None, facts)))):
+        return None
+    return (
+        f"The image '{options.image}' has no shell, so it can't run a cell. Choose an image with a shell and Python "
+        "3.8 or later, or run its own command: %%lk_docker"
+    )
+
+
 def missing_library(case: Evidence) -> str | None:
     """Suggest the package that works without a display, for a package that needs a display."""
     if case.errors and re.match(r"ImportError: libGL\.so\.1: ", case.errors[-1]):
@@ -320,6 +335,12 @@ def unreturned_names(case: Evidence) -> Hint | None:
     if not names:
         return None
     more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+    if mount := getattr(bundle.request, "s3_mount_path", ""):
+        listed = ", ".join(f"'{name}'" for name in names[:_MAX_NAMES])
+        return Hint(
+            f"The run set {listed}{more}, but a run in an image returns no variables. Write results to the bucket, "
+            f"which the image sees at {mount}, and load them: %lk_load lk://KEY"
+        )
     listed = ", ".join(f"'{name}'" for name in names[:_MAX_NAMES])
     return Hint(
         f"The run set {listed}{more}, but a fresh process returns no variables. To get them, add --sync and run the "
@@ -525,6 +546,7 @@ RULES: tuple[Rule, ...] = (
     Rule("failed", gpu_memory_exceeded),
     Rule("failed", missing_module),
     Rule("failed", missing_library),
+    Rule("failed", missing_shell),
     Rule("failed", missing_object),
     Rule("failed", missing_file),
     Rule("failed", missing_variable),

@@ -36,7 +36,9 @@ from lk_jupyter.protocol.frames import FRAMES_KEY, nonce_in
 from lk_jupyter.protocol.metadata import LOCK_KEY, REQUEST_KEY
 from lk_jupyter.protocol.parts import SCRIPT, Cell, RemoteModule, shipped_files
 from lk_jupyter.protocol.vm_run import SETUP_SECONDS
+from lk_jupyter.runs.package.image import image_request
 from lk_jupyter.runs.package.named_files import RunFiles, collect_files
+from lk_jupyter.runs.package.packages_plan import build_plan
 from lk_jupyter.runs.package.rich import rich_part
 from lk_jupyter.runs.package.secrets import PART as SECRETS
 from lk_jupyter.runs.variables.files import digest_files
@@ -46,6 +48,7 @@ from lk_jupyter.text.units import credits_label
 
 if TYPE_CHECKING:
     from lk_jupyter.vms.offers import VmOffer
+    from lk_jupyter.vms.volumes import RunVolume
 
 #: The modules that write uploaded files in the run, and that restore or install packages.
 _FILES, PACKAGES = "script.files", "script.packages"
@@ -84,7 +87,8 @@ class Bundle:
     - ``hidden``: words of the request that must not be stored.
     - ``phases``: phase → seconds so far.
     - ``skipped_files``: files of listed folders that are too large or seem to contain a secret.
-    - ``vm_offer``: the VM that is rented for the run; ``vm_allowed``: whether the user has agreed to its price.
+    - ``vm_offer``: the VM that is rented for the run; ``vm_allowed``: whether the user has agreed to its price;
+      ``vm_volume``: the volume that the VM gets.
     - ``named_files``: uploaded files that only the text of the code names, not an option or an import.
     - ``block``: the script block with packages and limits; ``block_request`` describes what the user must allow of it.
     - ``machine_reason``: why the machine was chosen; empty for a machine that the user named.
@@ -112,6 +116,7 @@ class Bundle:
     machine_reason: str = ""
     vm_offer: VmOffer | None = None
     vm_allowed: bool = False
+    vm_volume: RunVolume | None = None
 
     def without_values(self) -> Bundle:
         """Return the bundle without the values of variables, so that an active run keeps no values in memory."""
@@ -177,6 +182,7 @@ class BundleBuilder:
     - ``bucket_folders``: folders that the run tests for the bucket.
     - ``block``: the script block of the code or the notebook.
     - ``keeps_packages``: whether the run restores its packages from the bucket, and keeps new packages there.
+    - ``image_mount``: the folder at which an image sees the bucket, for a run in the image of the options.
     """
 
     source: Source
@@ -188,6 +194,7 @@ class BundleBuilder:
     bucket_folders: Sequence[str] = ()
     block: ScriptBlock | None = None
     keeps_packages: bool = False
+    image_mount: str = ""
 
     def build(self) -> Bundle:
         """Return the bundle. Raises UsageError or SyntaxError for code that can't run."""
@@ -201,21 +208,27 @@ class BundleBuilder:
             metadata[LOCK_KEY] = self._lock.label
         code, line_shift, remote_files = self._build_script(tree, self._select_parts(rest), metadata)
         seconds, cost_binds = time_limit(self.options, self.machine, self.limits)
+        requirements = self._list_requirements(modules, files)
+        if self.image_mount and requirements:  # the run itself installs them
+            remote_files, requirements = {**remote_files, **build_plan(requirements, seconds)}, None
         request = StreamingExecutionRequest(
             code=code,
             execution_type=self.machine.hardware_profile,
             file_name=self.source.file_name,
             import_files=json.dumps({**files.texts, **remote_files}) if files.texts or remote_files else None,
-            requirements_content=self._list_requirements(modules, files),
+            requirements_content=requirements,
             run_name=self.options.name,
             labels=self.options.label or None,
             metadata=metadata,
         )
+        start_request: StartRequest = request
+        if self.image_mount:
+            start_request = image_request(request, self.options.image or "", self.image_mount, metadata[REQUEST_KEY])
         return Bundle(
             source=self.source,
             options=self.options.model_copy(update={"max_cost": self.limits.max_cost}),
             # Accounts differ in their longest run, so the limit is a setting, which the model doesn't validate.
-            request=request.model_copy(update={"timeout": seconds}),
+            request=start_request.model_copy(update={"timeout": seconds}),
             machine=self.machine,
             files=files.texts,
             line_shift=line_shift,
@@ -264,8 +277,10 @@ class BundleBuilder:
             parts.insert(0, RemoteModule("script.time"))
         if rest["files"] or rest["folders"] or self.payload.carries:
             parts.insert(0, RemoteModule(_FILES, rest))  # before the variables, which may open these files
-        if self.keeps_packages and (self.options.requirements or (self.block and self.block.dependencies)):
-            parts.insert(0, RemoteModule(PACKAGES, {}, ("script.links", "values")))
+        if (self.keeps_packages or self.image_mount) and (
+            self.options.requirements or (self.block and self.block.dependencies)
+        ):
+            parts.insert(0, RemoteModule(PACKAGES, {}, ("script.links", "script.late", "values")))
         if (self.options.nproc or 1) > 1:
             parts.append(RemoteModule(RANKS, {"count": self.options.nproc}))  # last: all ranks have variables and files
         return sorted(parts, key=lambda part: part.name != SECRETS)  # before the packages, whose build runs code

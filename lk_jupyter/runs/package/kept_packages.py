@@ -23,13 +23,14 @@ from lk_jupyter.journal.journal import JournalEntry, journal
 from lk_jupyter.protocol.bucket import KEPT, PACKAGES, packages_key
 from lk_jupyter.protocol.frames import nonce_in
 from lk_jupyter.runs.log import frames_in_log, frames_on_cloud
+from lk_jupyter.runs.package.packages_plan import build_plan
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
     from lk_jupyter.runs.package.bundle import Bundle
 
-#: The file of a run with its requirements and links, and the kind of its messages.
-PLAN, KIND = "_lk_packages.json", "packages"
+#: The kind of the messages of a run about its packages.
+KIND = "packages"
 
 #: The most parts in which a run keeps its packages.
 _MOST_PARTS = 16
@@ -39,9 +40,6 @@ _MOST_PLATFORMS = 4
 
 #: The time that a run may wait for its machine until its links expire.
 _QUEUE = timedelta(hours=12)
-
-#: The packages that a message lists.
-_MAX_NAMES = 3
 
 
 def packages_plan(connection: Connection, bundle: Bundle, requirements: str) -> dict[str, str]:
@@ -62,14 +60,7 @@ def packages_plan(connection: Connection, bundle: Bundle, requirements: str) -> 
         return {}
     pending = [{"token": bundle.token, "at": time.time()}] if put else []
     _write_rows(place, [*pending, *filter(None, rows)])
-    plan = {
-        "requirements": requirements,
-        "names": _list_names(requirements),
-        "kept": restorable,
-        "put": put,
-        "limit": bundle.timeout,
-    }
-    return {PLAN: json.dumps(plan)}
+    return build_plan(requirements, bundle.timeout, restorable, put)
 
 
 def _place(connection: Connection, requirements: str) -> str:
@@ -78,16 +69,10 @@ def _place(connection: Connection, requirements: str) -> str:
     return sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def _list_names(requirements: str) -> list[str]:
-    names = re.findall(r"^[ \t]*([A-Za-z0-9][\w.-]*)", requirements, re.MULTILINE)
-    more = [f"{len(names) - _MAX_NAMES} more"] if len(names) > _MAX_NAMES else []
-    return [*names[:_MAX_NAMES], *more] or ["packages"]
-
-
 def _with_links(connection: Connection, record: Mapping[str, Any], life: timedelta) -> dict[str, Any]:
     keys = [packages_key(record["token"], number) for number in range(len(record["parts"]))]
     links = [link.url for link in connection.storage.presign_all(keys, "GET", life=life)]
-    return {"base": record["base"], "parts": record["parts"], "links": links}
+    return {"base": record["base"], "parts": record["parts"], "names": record.get("names", []), "links": links}
 
 
 def _complete_row(connection: Connection, row: dict[str, Any]) -> dict[str, Any] | None:
@@ -99,7 +84,7 @@ def _complete_row(connection: Connection, row: dict[str, Any]) -> dict[str, Any]
         return None
     payload = _read_message(connection, entry)
     if payload is not None and is_complete(payload):
-        return {**row, "base": payload["base"], "parts": payload["parts"]}
+        return {**row, "base": payload["base"], "parts": payload["parts"], "names": payload.get("names", [])}
     return row if entry.going_on else None
 
 
@@ -117,8 +102,13 @@ def _read_message(connection: Connection, entry: JournalEntry) -> Mapping[str, A
 
 
 def is_complete(payload: Mapping[str, Any]) -> bool:
-    """Return whether a message has the parts of packages, each with its size and the SHA-256 of its pieces."""
-    parts = payload.get("parts")
+    """Return whether a message has the parts of packages, each with its size and the SHA-256 of its pieces.
+
+    Runs of earlier versions don't list the modules.
+    """
+    parts, names = payload.get("parts"), payload.get("names", [])
+    if not isinstance(names, list) or not all(isinstance(name, str) and name.isidentifier() for name in names):
+        return False
     return isinstance(parts, list) and all(map(_is_part, parts)) and _is_digest(payload.get("base"))
 
 

@@ -26,13 +26,15 @@ from lk_jupyter.protocol.parts import RemoteModule
 from lk_jupyter.runs.package import secret_scan
 from lk_jupyter.runs.package.bundle import Bundle, BundleBuilder, Limits, time_limit
 from lk_jupyter.runs.package.checkpoint import checkpoint_parts
+from lk_jupyter.runs.package.image import require_image_cell, require_inline
 from lk_jupyter.runs.package.machine import choose_machine
-from lk_jupyter.runs.package.rented import choose_vm, machine_type_for, needs_vm, vm_limits
+from lk_jupyter.runs.package.rented import choose_run_volume, choose_vm, machine_type_for, needs_vm, vm_limits
 from lk_jupyter.runs.package.rich import imports_part, scalars_part
 from lk_jupyter.runs.package.script_block import Price, describe_request, find_block, python_part, with_block
 from lk_jupyter.runs.package.secret_scan import secrets_in
 from lk_jupyter.runs.package.secrets import secrets_part
 from lk_jupyter.runs.package.stage import stage_parts
+from lk_jupyter.runs.package.starts import AUTO, choose_start
 from lk_jupyter.runs.variables.payload import (
     VariablePayload,
     changed_environment,
@@ -76,9 +78,17 @@ def prepare(  # noqa: PLR0913 (independent choices)
     in_session = bool(options.session) or warm_digests is not None
     block = find_block(source, in_session=in_session)
     line_options, options = options, with_block(options, block)
-    if not in_session and not options.requirements and (default := setting("requirements")):
+    start_reason = ""
+    if options.image == AUTO and not in_session:
+        options, start_reason = choose_start(session.base_url, source.code, options)
+    mount = session.assumptions["bucket_folder_image"] if options.image and not in_session else ""
+    if mount:
+        require_image_cell(source, options, mount)
+        options = options.model_copy(update={"fresh": True})
+    if not in_session and not mount and not options.requirements and (default := setting("requirements")):
         options = options.model_copy(update={"requirements": [default]})
     offer = choose_vm(session, options, count) if needs_vm(session, source, options, count) else None
+    volume = choose_run_volume(session, options, on_vm=offer is not None)
     machine, reason, limits, limit = _choose_machine(session, options, count, offer)
     parts = [
         *secrets_part(session, options, on_vm=offer is not None),
@@ -90,6 +100,8 @@ def prepare(  # noqa: PLR0913 (independent choices)
         *scalars_part(source),
     ]
     inputs, payload = _pack_variables(source, options, warm_digests)
+    if mount:
+        require_inline(payload, mount)
     assumptions = session.assumptions
     has_folder = assumptions.is_known("bucket_folder_python")
     bundle = BundleBuilder(
@@ -101,14 +113,16 @@ def prepare(  # noqa: PLR0913 (independent choices)
         payload=payload,
         bucket_folders=() if has_folder else assumptions.candidates("bucket_folder_python"),
         block=block,
-        keeps_packages=setting("keep_packages") and not in_session and not offer,
+        keeps_packages=setting("keep_packages") and not in_session and not offer and not mount,
+        image_mount=mount,
     ).build()
     if block:
         limit_price = _price_without_block(session, line_options, count) if block.options else None
         bundle = replace(bundle, block_request=describe_request(block, bundle, limit_price))
     secrets = (*secret_scan.in_run(bundle, active_secrets=(session.target.key.token,)), *secrets_in(inputs, payload))
     phases = {"analysis": time.monotonic() - started}
-    return replace(bundle, secrets=secrets, phases=phases, machine_reason=reason, vm_offer=offer)
+    reason = "; ".join(filter(None, [reason, start_reason]))
+    return replace(bundle, secrets=secrets, phases=phases, machine_reason=reason, vm_offer=offer, vm_volume=volume)
 
 
 def _choose_machine(

@@ -5,7 +5,6 @@ The thread keeps the answer to the start when the user interrupts the cell.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import threading
 import time
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from lk_jupyter.api._retry import unwanted
 from lk_jupyter.api.execution import StreamingStartResponse
 from lk_jupyter.api.states import is_run_id
+from lk_jupyter.code.source import code_hash
 from lk_jupyter.config.read_only import refuse_if_read_only
 from lk_jupyter.config.settings import one_reading, resolve
 from lk_jupyter.connection.gate import allow_reserved_requests
@@ -54,11 +54,6 @@ from lk_jupyter.text.secrets import MARK, redact_values
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
-
-
-def code_hash(code: str) -> str:
-    """Return the SHA-256 of code, without blank lines at the start and the end."""
-    return hashlib.sha256(code.strip().encode(errors="replace")).hexdigest()
 
 
 def build_entry(session: Connection, bundle: Bundle, group: str | None = None) -> JournalEntry:

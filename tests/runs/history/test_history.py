@@ -9,7 +9,8 @@ import pytest
 import lk_jupyter
 from lk_jupyter.errors import UsageError
 from lk_jupyter.journal.journal import JournalEntry, journal
-from lk_jupyter.options.runs import HistoryOptions, RunOptions
+from lk_jupyter.options.history import HistoryOptions
+from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.runs.history.history import find_run, history, parse_moment
 from lk_jupyter.runs.metrics.summary import GpuUsage, figures, keep_figures
 from lk_jupyter.runs.observers.default import default_observers

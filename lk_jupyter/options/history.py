@@ -1,0 +1,33 @@
+"""Options of ``Session.history`` and ``%lk_history``."""
+
+from __future__ import annotations
+
+from lk_jupyter.options.fields import option, switch, word
+from lk_jupyter.options.runs import Options
+
+
+class HistoryOptions(Options):
+    """Options of ``Session.history``, and of ``%lk_history``."""
+
+    text: list[str] = word("Words to search for in code, name, labels, metadata, notebook and error.", [])
+    machine: str | None = option(None, "Only runs on this machine type.", metavar="NAME", completer="machines")
+    state: str | None = option(None, "Only runs in this state, such as failed.")
+    label: list[str] = option([], "Only runs with this label; may be repeated.")
+    since: str | None = option(
+        None, "Only runs started since: a duration such as 7d, 12h or 30m, or a date.", metavar="WHEN"
+    )
+    notebook: str | None = option(None, "Only runs of this notebook.", metavar="NAME")
+    audit: bool = switch("List changes of keys, members, VMs, deployments and secrets, and deletions, instead of runs.")
+    limit: int = option(50, "Maximum number of runs.", "-n", metavar="N", ge=1, le=100_000)
+
+
+class HistoryMagicOptions(HistoryOptions):
+    """Options of ``%lk_history``."""
+
+    older: int | None = option(
+        None,
+        "With prune: age in days from which runs are deleted. Default: the setting journal_days.",
+        metavar="DAYS",
+        ge=1,
+        le=36_500,
+    )
