@@ -1,4 +1,4 @@
-"""``python -m lk_jupyter.broker``: serve a broker, issue, list and revoke child keys."""
+"""``python -m lk_jupyter.broker``: serve a broker, issue, list and revoke child keys, and list their spending."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ if __name__ == "__main__":
     leave_working_folder()
 
 import argparse
+import csv
 import json
 import sys
 from collections.abc import Sequence
@@ -75,6 +76,20 @@ def _list(parsed: argparse.Namespace) -> int:
     return 0
 
 
+def _spending(parsed: argparse.Namespace) -> int:
+    rows = [row for row in _request(parsed.data, "GET", "/broker/runs") if row["started"].startswith(parsed.month)]
+    columns = ("key", "name", "run", "state", "machine", "started", "seconds", "credits", "alarm")
+    writer = csv.DictWriter(sys.stdout, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({**row, "name": _spreadsheet_text(row["name"])} for row in rows)
+    return 0
+
+
+def _spreadsheet_text(text: str) -> str:
+    """Return a name so that no spreadsheet executes it as a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
 def _request(data: Path, method: str, path: str, body: Any = None) -> Any:
     """Send a request of the operator to the broker of a data folder. Raises UsageError."""
     from lk_jupyter.broker.operator import send_request  # noqa: PLC0415 (it needs the HTTP client)
@@ -121,6 +136,10 @@ def _parser() -> argparse.ArgumentParser:
     revoke = commands.add_parser("revoke", parents=[common], help="Revoke a child key, and abort its runs.")
     revoke.set_defaults(run=_revoke)
     revoke.add_argument("id", help="Id of the key.")
+
+    spending = commands.add_parser("spending", parents=[common], help="Print the runs of all keys as CSV.")
+    spending.set_defaults(run=_spending)
+    spending.add_argument("--month", default="", metavar="YYYY-MM", help="Only runs of this month, in UTC.")
 
     listing = commands.add_parser("list", parents=[common], help="List the child keys, and what each has used.")
     listing.set_defaults(run=_list)

@@ -8,6 +8,7 @@ import json
 import re
 import time
 from collections.abc import AsyncIterator
+from datetime import datetime, timezone
 from typing import Any
 
 from starlette.applications import Starlette
@@ -19,7 +20,7 @@ from lk_jupyter.api._endpoint import EXTERNAL, V1
 from lk_jupyter.api.states import RUN_ID
 from lk_jupyter.broker.grants import BILLION, Grant, GrantLimits, RefusedCall
 from lk_jupyter.broker.keeper import Keeper
-from lk_jupyter.broker.ledger import ENDED, GrantLedger, RunRow
+from lk_jupyter.broker.ledger import ENDED, REFUSED, GrantLedger, RunRow
 from lk_jupyter.broker.reads import READERS, SHARED, Reads
 from lk_jupyter.broker.starts import START_FIELDS, Starter
 from lk_jupyter.broker.upstream import Answer, OddAnswer, OrganizationClient
@@ -181,6 +182,8 @@ class Broker:
             return JSONResponse([self._describe(each) for each in self._ledger.grants_below(grant.id)])
         if (request.method, path) == ("POST", "/broker/keys"):
             return JSONResponse(self._issue(grant, await _read_json(request)), 201)
+        if (request.method, path) == ("GET", "/broker/runs"):
+            return JSONResponse(list(map(self._describe_run, self._ledger.runs_below(grant.id))))
         key_id = path.removeprefix("/broker/keys/")
         if request.method == "DELETE" and key_id in {each.id for each in self._ledger.grants_below(grant.id)}:
             self._ledger.revoke(key_id)
@@ -196,6 +199,21 @@ class Broker:
             )
         issued, key = self._ledger.add_grant(grant, limits)
         return {**self._describe(issued), "api_key": key}
+
+    def _describe_run(self, row: RunRow) -> dict[str, Any]:
+        """Return a run in the ledger: its key, state, time in seconds and credits; the reservation before the bill."""
+        amount = row.reserved if row.billed is None and row.state != REFUSED else row.billed or 0
+        return {
+            "key": row.grant_id,
+            "name": self._ledger.grant(row.grant_id).limits.name,
+            "run": row.execution_id,
+            "state": row.state,
+            "machine": row.machine,
+            "started": datetime.fromtimestamp(row.created_at, timezone.utc).isoformat(timespec="seconds"),
+            "seconds": row.seconds,
+            "credits": amount / BILLION,
+            "alarm": row.alarm,
+        }
 
     def _describe(self, grant: Grant) -> dict[str, Any]:
         """Return the limits of a key and what it has used, without the key."""

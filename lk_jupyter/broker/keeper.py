@@ -52,6 +52,11 @@ _LOST_SECONDS, _LOST_READS = 900.0, 20
 #: Pages of the history that are searched for lost starts, and parallel requests.
 _PAGES, _PARALLEL = 10, 16
 
+#: States of a run that waits for its machine; its time limit counts from the first other state.
+_WAITING_STATES = frozenset(
+    {"pending", "queued", "starting", "waiting_for_docker_container", "waiting for docker container"}
+)
+
 _log = logging.getLogger("lk_jupyter.broker")
 
 
@@ -111,7 +116,7 @@ class Keeper:
         active_rows = [row for row in rows if row.state == ACTIVE]
         for row in active_rows:
             state = active.get(str(row.execution_id), {}).get("status")
-            if row.running_at is None and isinstance(state, str) and state.lower() == "running":
+            if row.running_at is None and isinstance(state, str) and state.lower() not in _WAITING_STATES:
                 self._ledger.note_running(row.mark)
         ended = [row for row in active_rows if self._may_have_ended(active.get(str(row.execution_id)))]
         await asyncio.gather(*map(settle, ended))
@@ -204,7 +209,7 @@ class Keeper:
             since = self._unbilled_since.setdefault(row.mark, time.monotonic())
             if time.monotonic() - since < _BILL_SECONDS:
                 return
-            billed = row.reserved if seconds is None else min(row.reserved, -(-row.price * (seconds + 1) // 3600))
+            billed = row.reserved if seconds is None else -(-row.price * (seconds + 1) // 3600)
         self._unbilled_since.pop(row.mark, None)
         self._ledger.settle(row.mark, max(0, billed), row.timeout if seconds is None else seconds)
         if billed > row.reserved:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
-from broker.running import API, RESERVED, START, state_of, wait_until
+from broker.running import API, RESERVED, START, RunningBroker, state_of, wait_until
 from cloud_process import run_forked
 from conftest import for_each
 from patience import PATIENCE
@@ -277,6 +279,30 @@ def test_a_bill_above_the_reservation_blocks_the_key(odd_broker, odd_cloud):
     assert start(child).status_code == 403
 
 
+@pytest.mark.nightly
+def test_a_run_that_the_cloud_does_not_end_at_its_limit_is_aborted_and_blocks_the_key(odd_broker, odd_cloud):
+    odd_cloud.answer = lambda request: odd_cloud.add_run("run-1", request) or (200, {"execution_id": "run-1"})
+    child = odd_broker.grant()
+    start_run(child, timeout=1)
+    wait_until(lambda: "run-1" in odd_cloud.aborts)
+    assert state_of(child)["state"] == "blocked"
+
+
+def test_two_brokers_of_one_organization_share_neither_keys_nor_runs(broker, upstream, tmp_path):
+    other_broker = RunningBroker(tmp_path / "data", upstream.base_url, upstream.api_key)
+    try:
+        child, other = broker.grant(), other_broker.grant()
+        run_id = start_run(child, code=SLEEP)
+        assert other_broker.client(child.key).get("/broker/key").status_code == 401
+        assert other.get(f"{API}/workloads/list").json() == []
+        assert other.post(f"{API}/workloads/abort/{run_id}").status_code == 404
+        assert state_of(other)["used"] == 0
+        child.post(f"{API}/workloads/abort/{run_id}")
+        settled(child)
+    finally:
+        other_broker.stop()
+
+
 def test_a_broker_that_is_killed_during_a_start_keeps_the_reservation_and_finds_the_run(odd_broker, odd_cloud):
     is_over = threading.Event()
     odd_cloud.answer = lambda _: is_over.wait(PATIENCE) and (200, {"execution_id": "run-1"})
@@ -303,7 +329,7 @@ def test_the_package_runs_code_with_a_child_key(broker, home, monkeypatch):
         assert [offer.profile for offer in session.offers()] == ["gpu.a100"]
         run = session.run("print(6 * 7)", gpu="A100", timeout=60)
         assert run.result().stdout.strip() == "42"
-        assert [event.content for event in run.follow() if hasattr(event, "content")] == ["42\n"]
+        assert "".join(getattr(event, "content", "") for event in run.follow()) == "42\n"
         assert session.get(run.short_id).status == "completed"
         with pytest.warns(UserWarning, match="credits left"), pytest.raises(LkError, match="of this key are left"):
             session.run("print(1)", gpu="A100", timeout=600)
@@ -318,6 +344,15 @@ def test_the_command_issues_lists_and_revokes_keys(broker, capsys):
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert rows[-1]["name"] == "lena"
     assert "api_key" not in rows[-1]
+    child = broker.client(issued["api_key"])
+    run_id = start_run(child)
+    settled(child)
+    capsys.readouterr()
+    assert main(["spending", *data, "--month", f"{datetime.now(timezone.utc):%Y-%m}"]) == 0
+    rows = [row for row in csv.DictReader(capsys.readouterr().out.splitlines()) if row["run"] == run_id]
+    assert [(row["name"], float(row["credits"])) for row in rows] == [("lena", state_of(child)["used"])]
+    assert main(["spending", *data, "--month", "1999-01"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1
     assert main(["revoke", *data, issued["id"]]) == 0
     assert main(["grant", *data, "--credits", "nan"]) == 1
     assert "above 0" in capsys.readouterr().err
