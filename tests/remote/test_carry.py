@@ -1199,7 +1199,7 @@ def test_what_cannot_be_read_takes_nothing_with_it_but_its_parts():
     assert arriving.refused["a"].startswith("a cannot be read (")
     assert arriving.refused["a"].endswith("make it in the cell that uses it")
     for name in ("b", "d"):
-        assert arriving.refused[name] == f"{name} shares a part with a variable that wasn't uploaded"
+        assert arriving.refused[name] == f"{name} shares a part with a value that isn't available here"
 
 
 PARTS = """

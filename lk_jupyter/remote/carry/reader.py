@@ -255,7 +255,7 @@ def _why_unread(error: BaseException, name: str) -> str:
     if isinstance(error, (Refused, codec.CannotTravel, pickles.Unsafe)):
         return str(error)
     if isinstance(error, pickle.UnpicklingError):
-        return "shares a part with a variable that wasn't uploaded"
+        return "shares a part with a value that isn't available here"
     return "cannot be read ({}: {}): make it in the cell that uses it".format(type(error).__name__, error)
 
 

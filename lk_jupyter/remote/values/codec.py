@@ -225,7 +225,7 @@ class Decoder:
             return node
         if node["t"] == "same":
             if node["n"] not in self._values_by_id:
-                raise CannotTravel("shares a part with a variable that wasn't uploaded")
+                raise CannotTravel("shares a part with a value that isn't available here")
             return self._values_by_id[node["n"]]
         kind = node["t"]
         family = _kind_library(kind)

@@ -192,6 +192,19 @@ def test_a_missing_package_is_one_line_before_the_code_starts(session, tmp_path,
     assert "ran" not in (failed.record.stdout or "")
 
 
+def test_a_value_whose_package_this_notebook_lacks_names_the_installation_on_this_side(monkeypatch):
+    missing = ModuleNotFoundError("No module named 'torch'", name="torch")
+    reason = "not installed in this notebook: %pip install torch, and run the cell again"
+    assert envelope.missing_package(missing, "model") == f"needs torch, which is {reason}"
+    module = "is a module of the run that this notebook doesn't have: %pip install torch"
+    assert envelope.missing_package(missing, "torch") == module
+    own_module = ModuleNotFoundError("No module named 'absent_here'", name="absent_here")
+    assert "%pip" not in envelope.missing_package(own_module, "model")  # nobody knows who owns a package of that name
+    monkeypatch.setattr(envelope, "_IN_RUN", "lk_jupyter.")
+    assert envelope.missing_package(missing, "model") == "needs torch, which is not installed: add -r torch"
+    assert envelope.missing_package(missing, "torch") == "is not installed: add -r torch"
+
+
 def test_what_cannot_be_sent_is_named_before_anything_is_sent(session):
     before = len(journal().entries())
     with pytest.raises(UsageError) as caught:
