@@ -7,7 +7,22 @@ import os
 import select
 import time
 
-from .files import CHECKPOINTS, FOLDER, LOG, LOOK, QUIET, SAVE_TRIES, SIGNED, STAGED, TERM, TIMES, hash_part, write_text
+from .files import (
+    CHECKPOINTS,
+    FOLDER,
+    LOG,
+    LOOK,
+    MOMENT,
+    QUIET,
+    RESTLESS,
+    SAVE_TRIES,
+    SIGNED,
+    STAGED,
+    TERM,
+    TIMES,
+    hash_part,
+    write_text,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,7 +114,7 @@ class CheckpointStore:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._pending: FolderSnapshot | None = None
         self._last: dict[str, FileState] = {}
-        self._changed = 0.0
+        self._changed = self._waits_since = time.monotonic()
         self._listed: dict[str, FileState] = {}
         self._digests: dict[tuple[str, FileState], str] = {}
         self._uploaded: set[str] = set()
@@ -182,7 +197,11 @@ class CheckpointStore:
         state = _folder_state()
         if state != self._last:
             self._last, self._changed = state, time.monotonic()
-        if not state or state == self._listed or time.monotonic() - self._changed < QUIET:
+        now = time.monotonic()
+        if not state or state == self._listed:
+            self._waits_since = now
+            return None
+        if now - self._changed < (MOMENT if now - self._waits_since > RESTLESS else QUIET):
             return None
         paths = {name: os.path.join(CHECKPOINTS, *name.split("/")) for name in state}
         return FolderSnapshot(state, paths, self._writer.size_at(max(changed for _, changed in state.values()) / 1e9))
@@ -202,7 +221,7 @@ class CheckpointStore:
             self._upload(digest, LOG, start, checkpoint.log_size - start)
             self._log.append([digest, checkpoint.log_size - start])
         self._write_list(files)
-        self._listed = checkpoint.state
+        self._listed, self._waits_since = checkpoint.state, time.monotonic()
         self._digests = {(name, checkpoint.state[name]): digest for name, (digest, _) in files.items()}
         self._count += 1
         self._report(

@@ -26,6 +26,10 @@ SAVE_TRIES, LONGEST_PAUSE = 5, 60.0
 #: Seconds without a change after which the files of the checkpoint folder are complete, if the code doesn't report it.
 QUIET = 2.0
 
+#: Seconds of changes without a stored checkpoint after which files that were unchanged for a moment are complete, and
+#: that moment: code may replace its files every second.
+RESTLESS, MOMENT = 120.0, 0.3
+
 #: The signed text that comes with the list of a checkpoint.
 SIGNED = b"checkpoint list"
 
