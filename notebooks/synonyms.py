@@ -30,6 +30,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
         *("detach", "close laptop", "background", "reattach", "reconnect", "run overnight", "kernel restart"),
         *("long job", "lost connection"),
     ),
+    "how-to/hours": ("hours", "long training", "spot", "checkpoint folder", "overnight", "reclaimed"),
     "life/02-interrupt": ("stop a run", "cancel", "kill", "abort", "interrupt", "terminate"),
     "life/08-time-limit": ("timeout", "longer than 10 minutes", "time limit", "checkpoint", "resume"),
     "life/06-fan-out": (

@@ -26,7 +26,16 @@ PATHS = [pytest.param(path, id=path.stem) for path in books.paths()]
 #: Notebooks whose magics other notebooks or many tests use too: they are executed in the night, and by make guide.
 BY_NIGHT = {
     *("03-chat", "04-deployments", "05-batches", "06-whole-notebooks", "automation", "from-colab", "close-laptop"),
-    *("many-tasks", "offline", "out-of-memory", "outside-jupyterlab", "own-code", "share-a-bucket", "spend-no-more"),
+    *(
+        "hours",
+        "many-tasks",
+        "offline",
+        "out-of-memory",
+        "outside-jupyterlab",
+        "own-code",
+        "share-a-bucket",
+        "spend-no-more",
+    ),
     "large-data",
     *("02-interrupt", "06-fan-out", "07-money", "08-time-limit", "09-doctor"),
     *("11-progress-bars", "12-secret-guard", "04-rich-output", "07-vms", "08-team", "10-ledger", "widgets"),

@@ -68,7 +68,7 @@ class Countdown(RunObserver):
             return " Its variables return shortly before the limit. Run the cell again to continue from there."
         if (longest := int(setting("max_timeout"))) > limit:
             return f" Run longer next time: --timeout {longest}"
-        return " Save its state: define lk_checkpoint(folder). Run without a limit: %lk_vm create"
+        return " Save its state: define lk_checkpoint(folder). Run for hours: --on vm --timeout 3h"
 
     def saw(self, frame: Frame) -> None:
         """Show the checkpoint that the run saved."""

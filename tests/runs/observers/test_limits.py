@@ -45,7 +45,7 @@ def bundle(*, carries, code="1"):
     [
         (True, 100, "Its variables return shortly before the limit. Run the cell again to continue from there."),
         (False, 100, "Run longer next time: --timeout 600"),
-        (False, 600, "Save its state: define lk_checkpoint(folder). Run without a limit: %lk_vm create"),
+        (False, 600, "Save its state: define lk_checkpoint(folder). Run for hours: --on vm --timeout 3h"),
     ],
 )
 def test_late_in_a_run_the_time_that_its_steps_need_and_one_action_are_shown(carries, limit, action):
