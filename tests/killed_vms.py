@@ -90,6 +90,8 @@ class Parts:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        (folder / "work").mkdir()
+        os.chdir(folder / "work")  # not next to the package, which code that imports it would upload
         self.cloud = RunningCloud(folder / "cloud", "--clock-speed", "50", "--credits", "1000")
         os.environ |= {"LK_BASE_URL": self.cloud.base_url, "LK_API_KEY": self.cloud.api_key, "HOME": str(folder)}
         self.start_server()

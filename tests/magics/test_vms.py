@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from conftest import RunningCloud
@@ -249,3 +250,19 @@ def test_a_vm_that_was_sold_out_reserves_nothing(run_cell, vms, monkeypatch):
     for _ in range(3):
         assert "Nothing was rented" in run_cell("%lk_vm create --gpu H200 --yes")
     assert charge_book().charges(vms.base_url) == []
+
+
+def test_vs_code_opens_on_a_vm_by_a_host_that_ssh_knows_until_the_vm_is_deleted(run_cell, vms, tmp_path, monkeypatch):
+    calls, program = tmp_path / "calls", tmp_path / "bin" / "code"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\necho "$@" >> {calls}\n')
+    program.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    run_cell("%lk_vm create --gpu A100 --name notes --yes")
+    output = run_cell("%lk_vm code notes")
+    assert "opened" in output
+    assert calls.read_text() == "--remote ssh-remote+lk-notes /home/lyceum\n"
+    hosts = Path("~/.ssh/lk_jupyter_config").expanduser()
+    assert "Host lk-notes\n    HostName 127.0.0.1\n    Port" in hosts.read_text()
+    run_cell("%lk_vm delete notes --yes")
+    assert not hosts.exists()

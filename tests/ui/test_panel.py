@@ -454,3 +454,34 @@ def _pictures(book, page, name, check=lambda: None):
         page.locator("#jupyterlab-splash").wait_for(state="detached")
         check()
         picture(page, f"{name}-{theme}")
+
+
+OVERDUE = """from lk_jupyter.vms.facts import VmFacts, facts_folder
+import time
+facts = VmFacts(vm_id="f" * 32, token="t", base_url="http://other.invalid", machine="vm.a100", ttl=3600,
+                per_hour="1.59", created_at=time.time() - 7200)
+facts_folder().mkdir(parents=True, exist_ok=True)
+path = facts_folder() / f"{facts.vm_id}.json"
+_ = path.write_text(facts.model_dump_json())"""
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(900)
+def test_a_vm_that_should_be_deleted_is_red_in_panel_status_bar_and_load_ext_until_it_is_deleted(
+    open_notebook, page, accessible
+):
+    book = open_notebook(OVERDUE, LOAD, "%lk_vm list", "path.unlink()\n%lk_vm list")
+    page.get_by_role("tab", name="GPU cloud", exact=True).click()
+    panel, status = page.locator("#lk-jupyter-panel"), page.locator(".lk-statusbar")
+    alert = panel.get_by_role("alert").filter(has_text="VM ffffffff should be deleted, and may be billed: about 3.18")
+    for cell in range(3):
+        book.run(cell)
+    expect(alert).to_contain_text("Delete it: %lk_vm delete ffffffff")
+    expect(status).to_contain_text("VMs to delete: 1")
+    expect(status).to_have_class(re.compile("lk-overdue"))
+    expect(book.output(1)).to_contain_text("VM ffffffff should be deleted")
+    picture(page, "overdue-vm")
+    accessible(panel)
+    book.run(3)
+    expect(alert).to_have_count(0)
+    expect(status).not_to_contain_text("VMs to delete")
