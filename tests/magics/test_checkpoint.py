@@ -74,7 +74,7 @@ def test_a_run_that_ends_in_time_saves_nothing(kernel):
     assert "Saved" not in cell.shown[-1]
 
 
-def test_systemexit_in_the_checkpoint_ends_the_run_after_it_is_saved(kernel):
+def test_systemexit_in_the_checkpoint_ends_the_run_after_it_is_saved_and_shows_the_line_that_resumes(kernel):
     code = (
         "import time\ndef lk_checkpoint(folder):\n    (folder / 'a').write_text('x')\n    raise SystemExit\n"
         "time.sleep(30)\nprint('never')"
@@ -82,7 +82,9 @@ def test_systemexit_in_the_checkpoint_ends_the_run_after_it_is_saved(kernel):
     cell = kernel.run(f"%%lk_run --timeout 10 --save run\n{code}")
     assert cell.error is None
     assert cell.text == ""
-    assert re.search(r"Saved 1 file, 1 B, after 4\.\d s\.", cell.shown[-1])
+    short_id = kernel.value("run.short_id").strip("'")
+    resume = f"Resume from there: %%lk_run --timeout 10 --save run --resume {short_id}"
+    assert re.search(rf"Saved 1 file, 1 B, after 4\.\d s\. {re.escape(resume)}", cell.shown[-1])
     assert float(kernel.value("run.result().duration")) < 10
     assert kernel.run(f"%%lk_run --resume {_id(kernel)}\nprint((lk_resume / 'a').read_text())").text == "x\n"
 

@@ -101,7 +101,7 @@ def _save(links: dict[str, str], namespace: dict[str, Any]) -> None:
         _run_in_thread(_report, {"problem": "lk_checkpoint failed ({}: {})".format(type(error).__name__, error)})
         shutil.rmtree(str(folder), ignore_errors=True)
         return
-    _run_in_thread(_send_checkpoint, links, folder, called)
+    _run_in_thread(_send_checkpoint, links, folder, called, end is not None)
     if end is not None:
         raise end
 
@@ -115,7 +115,7 @@ def _run_in_thread(act: Callable[..., None], *arguments: Any) -> None:
     thread.start()
 
 
-def _send_checkpoint(links: dict[str, str], folder: Any, called: float) -> None:
+def _send_checkpoint(links: dict[str, str], folder: Any, called: float, is_end: bool) -> None:
     import shutil
     import tarfile
 
@@ -131,6 +131,7 @@ def _send_checkpoint(links: dict[str, str], folder: Any, called: float) -> None:
         _report(
             {
                 "seconds": round(called, 1),
+                "is_end": is_end,
                 "files": [str(path.relative_to(folder)) for path in files][:20],
                 "count": len(files),
                 "bytes": sum(path.stat().st_size for path in files),

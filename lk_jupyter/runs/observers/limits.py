@@ -77,11 +77,16 @@ class Countdown(RunObserver):
             self.notices = [*self._late, checkpoint_notice(frame.payload)]
 
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
-        """Report the checkpoint, and the line that resumes from the checkpoint if the run didn't finish."""
+        """Report the checkpoint, and the line that resumes from the checkpoint if the run didn't finish.
+
+        A run that ``lk_checkpoint`` ended with SystemExit succeeds, but hasn't finished its work.
+        """
         if self._saved is None:
             return []
-        notice = checkpoint_notice(self._saved.payload)
-        if "problem" in self._saved.payload or record.status.lower() in SUCCEEDED_STATES:
+        payload = self._saved.payload
+        notice = checkpoint_notice(payload)
+        is_finished = record.status.lower() in SUCCEEDED_STATES and payload.get("is_end") is not True
+        if "problem" in payload or is_finished:
             return [notice]
         return [Notice(f"{notice.text} Resume from there: {resume_line(self._bundle, run.short_id)}")]
 

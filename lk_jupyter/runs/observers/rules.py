@@ -331,7 +331,7 @@ def unreturned_names(case: Evidence) -> Hint | None:
         return None
     if options.session or options.outputs or GROUP_KEY in options.metadata:
         return None
-    names = assigned_names(bundle.source.code)
+    names = [name for name in assigned_names(bundle.source.code) if name != "lk_checkpoint"]
     if not names:
         return None
     more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
