@@ -25,6 +25,7 @@ import nbformat
 from nbclient import NotebookClient
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+COOKBOOK = NOTEBOOKS / "cookbook"  # pages with packages of their own, executed by cookbook.py
 TOLD = [NOTEBOOKS / f"{name}.ipynb" for name in ("quickstart", "experiment", "storage")]
 AT_ONCE = 2
 SECONDS = 300
@@ -101,7 +102,7 @@ def without_traces(book: nbformat.NotebookNode, home: Path) -> nbformat.Notebook
             for output in cell.outputs:
                 output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)  # its kernel is gone
     book.metadata.pop("widgets", None)
-    text = nbformat.writes(book).replace(str(home), "~")
+    text = nbformat.writes(book).replace(str(home), "~").replace(sys.prefix, "/environment")
     return nbformat.reads(_TEMPORARY.sub("/tmp/folder", text), as_version=4)
 
 
@@ -167,7 +168,7 @@ def texts(cell: nbformat.NotebookNode) -> Iterator[str]:
 
 def main(names: list[str], *, store: bool) -> int:
     """Execute notebooks and perhaps store them with their outputs; 1 when one fails."""
-    chosen = [path for path in [*TOLD, *paths()] if not names or path.stem in names]
+    chosen = [path for path in [*TOLD, *paths()] if (path.stem in names if names else path.parent != COOKBOOK)]
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(AT_ONCE) as threads:
         failed = list(threads.map(lambda path: _on_a_cloud(path, Path(folder, path.stem), store=store), chosen))
     print(f"{failed.count(0)} of {len(failed)} notebooks ran to their end.")

@@ -43,6 +43,7 @@ BY_NIGHT = {
 EXECUTED = [
     pytest.param(path, id=path.stem, marks=[pytest.mark.nightly] if path.stem in BY_NIGHT else [])
     for path in books.paths()
+    if path.parent != books.COOKBOOK
 ]
 
 #: Of a hundred words that a notebook shows, so many may be others the next time, or so few where it shows
@@ -152,7 +153,7 @@ def test_what_the_notebooks_import_comes_with_the_packages_of_make_lab():
     installed = _closure("lk-jupyter[demo]")
     known = {*sys.stdlib_module_names, "lk_jupyter"}
     known |= {module for module, names in providers().items() if installed & set(map(_plain, names))}
-    every = [*books.paths(), *books.TOLD]
+    every = [path for path in [*books.paths(), *books.TOLD] if path.parent != books.COOKBOOK]
     missing = {path.name: set(_imports(nbformat.read(path, as_version=4))) - known for path in every}
     assert {name: modules for name, modules in missing.items() if modules} == {}
 

@@ -62,7 +62,7 @@ def _bar(vectors: Vectors, total: int) -> Bar:
 def _receipt(vectors: Vectors, matrix: Any, seconds: float) -> StatusLine:
     facts = [
         vectors.offer.id,
-        f"{len(vectors.rows):,} texts",
+        "1 text" if len(vectors.rows) == 1 else f"{len(vectors.rows):,} texts",
         *([] if vectors.tokens is None else [f"{vectors.tokens:,} tokens"]),
         duration_label(seconds),
     ]
