@@ -62,6 +62,8 @@ export interface RunRow {
   line: string;
   /** Last value of the run's score, such as `accuracy 0.96`; empty without a score. */
   score: string;
+  /** Labels and note of the user; empty without both. */
+  note: string;
   state: string;
   isActive: boolean;
   /** Reason of a failure; empty after a success, or if the reason is unknown. */

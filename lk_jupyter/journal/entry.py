@@ -90,7 +90,8 @@ class JournalEntry:
     Moments are Unix seconds. ``code`` is the cell as its author wrote it, ``request`` the sent JSON, ``seconds`` the
     running time of the code by the server's time stamps, ``group`` the common id of runs that were started together,
     ``log_size`` the bytes of the log once the file at ``log_path`` is complete (0 if lines are missing), ``shown``
-    whether the user has seen the end of the run.
+    whether the user has seen the end of the run, ``git_commit`` the commit of the working folder at the start, ``note``
+    a text of the user about the run.
     """
 
     token: str
@@ -121,6 +122,8 @@ class JournalEntry:
     log_size: int | None = None
     group: str | None = None
     shown: bool = False
+    git_commit: str = ""
+    note: str = ""
 
     @property
     def going_on(self) -> bool:
@@ -154,6 +157,8 @@ JSON = {
 MONEY = {name for name, column in FIELDS.items() if "Decimal" in str(column.type)}
 #: Characters of the code that a list has.
 START = 500
+#: Characters of a note.
+LONGEST_NOTE = 2_000
 LARGE = ("code", "request")  # the last columns of a row: columns before them are read without reading these
 
 
@@ -168,15 +173,19 @@ def read(
     """
     if not path.exists():
         return []
-    names = ", ".join(f'"{name}"' for name in FIELDS if name not in LARGE)
+    names = ", ".join(f'"{name}"' for name in _columns(path) if name not in LARGE)
     query = f"SELECT rowid AS _row, {names}, substr(code, 1, {START}) AS code FROM {TABLE} WHERE rowid < ? AND (notebook = ? OR ?) ORDER BY rowid DESC LIMIT ?"  # noqa: E501, S608
     values = (1 << 62 if before is None else before, notebook, notebook is None, limit)
     return [(row["_row"], entry) for row in _rows(path, query, values) if (entry := parse_entry(row))]
 
 
-def read_code(path: Path, execution_id: str) -> str | None:
-    """Return the code of a run as its author wrote it; None for a run that isn't in the journal."""
-    return _read_column(path, execution_id, "code")
+def read_run(path: Path, execution_id: str) -> JournalEntry | None:
+    """Return a run without its request; None for a run that isn't in the journal. Raises sqlite3.Error."""
+    if not path.exists():
+        return None
+    names = ", ".join(f'"{name}"' for name in _columns(path) if name != "request")
+    query = f"SELECT {names} FROM {TABLE} WHERE execution_id = ? ORDER BY rowid DESC LIMIT 1"  # noqa: S608
+    return next(filter(None, map(parse_entry, _rows(path, query, (execution_id,)))), None)
 
 
 def read_request(path: Path, execution_id: str) -> dict[str, Any] | None:
@@ -194,6 +203,12 @@ def _read_column(path: Path, execution_id: str, name: str) -> str | None:
     query = f"SELECT {name} FROM {TABLE} WHERE execution_id = ? ORDER BY rowid DESC"  # noqa: S608
     rows = _rows(path, query, (execution_id,)) if path.exists() else []
     return next((str(row[name]) for row in rows), None)
+
+
+def _columns(path: Path) -> list[str]:
+    """Return the columns of a journal: an older release wrote fewer, and SQLite reads a missing column as its name."""
+    rows = _rows(path, "SELECT name FROM pragma_table_info(?)", (TABLE,))
+    return [row["name"] for row in rows if row["name"] in FIELDS]
 
 
 def _rows(path: Path, query: str, values: Iterable[Any]) -> list[sqlite3.Row]:

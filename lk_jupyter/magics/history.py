@@ -13,6 +13,7 @@ from IPython.display import display
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import UsageError
 from lk_jupyter.journal.charges import charge_book
+from lk_jupyter.journal.entry import LONGEST_NOTE
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.journal.prune import DAY, compact, prune
 from lk_jupyter.magics._engine.parser import magic
@@ -21,7 +22,7 @@ from lk_jupyter.magics._output.leaderboard import DrawnRun, curves_picture, spar
 from lk_jupyter.magics._output.live import Note
 from lk_jupyter.magics._output.run import RunDisplay
 from lk_jupyter.magics.run import send
-from lk_jupyter.options.history import HistoryMagicOptions
+from lk_jupyter.options.history import HistoryMagicOptions, NoteOptions
 from lk_jupyter.options.runs import DiffOptions, ExportOptions, RerunOptions
 from lk_jupyter.runs.history.audit import audit_table
 from lk_jupyter.runs.history.diff import MOST_SIDES, Diff, Fact, compare, read_side
@@ -38,6 +39,9 @@ from lk_jupyter.views.table import show_as_grid
 
 _SIGNS = {"+": "--jp-success-color1", "-": "--jp-error-color1"}
 
+
+#: Columns that would wrap the lines of a terminal.
+_HTML_ONLY = ("queue_seconds", "launch_seconds", "git_commit")
 
 #: The first word of a line that deletes runs instead of searching.
 _PRUNE = "prune"
@@ -74,7 +78,7 @@ def lk_history(options: HistoryMagicOptions, shell: InteractiveShell) -> Any:  #
     if note:
         display(Note(note))
     table = result.table()
-    return _plain_table(table) if isinstance(table, list) else show_as_grid(table, ("queue_seconds", "launch_seconds"))
+    return _plain_table(table) if isinstance(table, list) else show_as_grid(table, _HTML_ONLY)
 
 
 def _prune(options: HistoryMagicOptions) -> str:
@@ -102,6 +106,34 @@ def _plain_table(rows: list[dict[str, Any]]) -> Table:
     """Show the rows where pandas is missing."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     return Table(columns, [["" if row.get(name) is None else str(row[name]) for name in columns] for row in rows])
+
+
+@magic(NoteOptions)
+def lk_note(options: NoteOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
+    """Write a note about a run, or show the note.
+
+    The note is stored on this machine and is never sent. %lk_history searches notes, and %lk_diff and the page of a run
+    show them.
+
+    Examples::
+
+        %lk_note 3f0c best so far, try lr=0.003 next
+        %lk_note 3f0c
+        %lk_note 3f0c --delete
+    """
+    name, entry = find_run(current(), options.run)
+    if entry is None:
+        raise UsageError(f"The journal of this machine doesn't know run {name[:SHORT_ID]}. Nothing was stored.")
+    note = " ".join(options.text)
+    if len(note) > LONGEST_NOTE:
+        raise UsageError(f"A note has at most {LONGEST_NOTE:,} characters, got {len(note):,}. Nothing was stored.")
+    if not note and not options.delete:
+        show_text(redact(plain(entry.note)) or f"No note. Write one: %lk_note {name[:SHORT_ID]} TEXT")
+        return
+    journal().update(name, note=note)
+    if trouble := journal().trouble:
+        raise UsageError(f"{trouble} The note wasn't stored.")
+    show_text(f"{'Deleted' if options.delete else 'Stored'} the note about run {name[:SHORT_ID]}.")
 
 
 @magic(DiffOptions)

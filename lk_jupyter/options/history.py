@@ -1,4 +1,4 @@
-"""Options of ``Session.history`` and ``%lk_history``."""
+"""Options of ``Session.history``, ``%lk_history`` and ``%lk_note``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lk_jupyter.options.runs import Options
 class HistoryOptions(Options):
     """Options of ``Session.history``, and of ``%lk_history``."""
 
-    text: list[str] = word("Words to search for in code, name, labels, metadata, notebook and error.", [])
+    text: list[str] = word("Words to search for in code, name, labels, note, metadata, notebook and error.", [])
     machine: str | None = option(None, "Only runs on this machine type.", metavar="NAME", completer="machines")
     state: str | None = option(None, "Only runs in this state, such as failed.")
     label: list[str] = option([], "Only runs with this label; may be repeated.")
@@ -31,3 +31,11 @@ class HistoryMagicOptions(HistoryOptions):
         ge=1,
         le=36_500,
     )
+
+
+class NoteOptions(Options):
+    """Options of ``%lk_note``."""
+
+    run: str = word("Id of the run, or its first characters.", metavar="ID", completer="runs")
+    text: list[str] = word("Text of the note.", [])
+    delete: bool = switch("Delete the note.")

@@ -39,7 +39,8 @@ POST   lk/local                Starts the local cloud where it does not run and 
 DELETE lk/local                Ends it; its data stays → StatusContent.
 GET    lk/journal              ``?limit=100&before=ROW&notebook=PATH`` → JournalContent ``{runs, before}``:
                                runs started on this machine, newest first, with notebook and cell_id.
-GET    lk/journal/ID/code      → JournalCode ``{code}``.
+GET    lk/journal/ID/code      → JournalCode ``{code, git_commit, labels, note}``.
+PUT    lk/journal/ID/note      RunNote ``{note}``, empty to delete it → JournalCode.
 GET    lk/runs/ID/stream       Server-sent events, each one JSON object in ``data``: ``{output: text}``
                                with all that has come, then ``{finished: {return_code, error}}`` or
                                ``{trouble: {state, detail}}``. From the first line on, each time.

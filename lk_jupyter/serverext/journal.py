@@ -29,15 +29,23 @@ class JournalHandler(Handler):
 
 
 class Code(Handler):
-    """The code of a run."""
+    """The code of a run, its commit, labels and note."""
 
     @guarded
     async def get(self, execution_id: str) -> None:
-        """Return the code."""
-        code = await asyncio.to_thread(_code, execution_id)
-        if code is None:
-            raise RequestProblem("refused", "The journal of this machine doesn't know this run.", 404)
-        self.finish({"code": code})
+        """Return the code, the commit, the labels and the note."""
+        self.finish(await asyncio.to_thread(_code, execution_id))
+
+
+class RunNoteHandler(Handler):
+    """The note of a run."""
+
+    @guarded
+    async def put(self, execution_id: str) -> None:
+        """Replace the note, and return the code, the commit, the labels and the stored note."""
+        from lk_jupyter.serverext.models import RunNote  # noqa: PLC0415 (at first use)
+
+        self.finish(await asyncio.to_thread(_store_note, execution_id, self.read(RunNote).note))
 
 
 def _page(limit: int, before: int | None, notebook: str | None) -> dict[str, Any]:
@@ -63,11 +71,25 @@ def _run_facts(row: int, entry: JournalEntry) -> dict[str, Any]:
     return {"row": row, "line": entry.first_line, **facts, **money}
 
 
-def _code(execution_id: str) -> str | None:
+def _code(execution_id: str) -> dict[str, Any]:
     from lk_jupyter.config import settings  # noqa: PLC0415 (as above)
     from lk_jupyter.journal import entry as journal_rows  # noqa: PLC0415 (as above)
 
     try:
-        return journal_rows.read_code(settings.setting("journal"), execution_id)
+        entry = journal_rows.read_run(settings.setting("journal"), execution_id)
     except sqlite3.Error:
-        return None
+        entry = None
+    if entry is None:
+        raise RequestProblem("refused", "The journal of this machine doesn't know this run.", 404)
+    return {name: getattr(entry, name) for name in ("code", "git_commit", "labels", "note")}
+
+
+def _store_note(execution_id: str, note: str) -> dict[str, Any]:
+    from lk_jupyter.journal.journal import journal  # noqa: PLC0415 (as above)
+
+    facts = _code(execution_id)
+    entries = journal()
+    entries.update(execution_id, note=note)
+    if entries.trouble:
+        raise RequestProblem("refused", f"{entries.trouble} The note wasn't stored.", 500)
+    return {**facts, "note": _code(execution_id)["note"]}

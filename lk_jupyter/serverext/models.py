@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from lk_jupyter.api.user import UserOrg, UserStatus
+from lk_jupyter.journal.entry import LONGEST_NOTE
 
 State = Literal[
     "signed-out",
@@ -225,6 +226,7 @@ class JournalRun(BaseModel):
     reason: str
     summary: dict[str, Any]
     group: str | None
+    note: str = Field(description="Text of the user about the run.")
 
 
 class JournalContent(BaseModel):
@@ -235,9 +237,18 @@ class JournalContent(BaseModel):
 
 
 class JournalCode(BaseModel):
-    """The code of a run as the author wrote it."""
+    """The code of a run as the author wrote it, and facts that the cloud doesn't store."""
 
     code: str
+    git_commit: str = Field(description="Commit of the working folder at the start; empty if unknown.")
+    labels: list[str]
+    note: str = Field(description="Text of the user about the run.")
+
+
+class RunNote(BaseModel):
+    """A new note about a run."""
+
+    note: str = Field(max_length=LONGEST_NOTE)
 
 
 class StorageItem(BaseModel):

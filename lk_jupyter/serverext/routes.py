@@ -16,6 +16,7 @@ ROUTES: tuple[tuple[str, type[Handler | kernels.StartQuestionsSocket]], ...] = (
     ("local", account.LocalCloud),
     ("journal", journal.JournalHandler),
     (f"journal/{_ID}/code", journal.Code),
+    (f"journal/{_ID}/note", journal.RunNoteHandler),
     (f"runs/{_ID}/stream", stream.StreamHandler),
     (f"runs/{_ID}/page", stream.PageHandler),
     ("burn-rate", account.BurnRate),

@@ -36,6 +36,32 @@ def test_the_history_is_the_value_of_the_cell(ran, shell, run_cell):
     assert run.short_id in run_cell("%lk_history --label from-a-cell")
 
 
+def test_a_note_is_stored_searched_compared_and_deleted_and_the_commit_of_the_folder_is_recorded(
+    ran, shell, run_cell, tmp_path, monkeypatch
+):
+    commit = "0123456789abcdef0123" * 2
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git" / "HEAD").write_text(commit)
+    monkeypatch.chdir(tmp_path)
+    run = ran("print('noted')")
+    monkeypatch.chdir(tmp_path.parent)
+    plain = ran("print('noted')")
+    assert run_cell(f"%lk_note {run.short_id}").startswith("No note. Write one: %lk_note ")
+    stored = run_cell(f"%lk_note {run.short_id} best so far, then {KEY} {{lr}}")
+    assert stored == f"Stored the note about run {run.short_id}.\n"
+    assert run_cell(f"%lk_note {run.short_id}") == f"best so far, then {MARK} {{lr}}\n"
+    shell.run_cell("rows = %lk_history noted best so far")
+    assert list(shell.user_ns["rows"].note) == [f"best so far, then {MARK} {{lr}}"]
+    assert list(shell.user_ns["rows"].git_commit) == [commit[:12]]
+    assert run.short_id in run_cell(f"%lk_history {commit[:10]}")
+    compared = run_cell(f"%lk_diff {run.short_id} {plain.short_id}")
+    assert [words in compared for words in ("Note", "best so far", "Git commit", commit[:12])] == [True] * 4
+    assert run_cell(f"%lk_note {run.short_id} --delete").startswith("Deleted the note")
+    assert journal().get(run.execution_id).note == ""
+    refused = run_cell(f"%lk_note {run.short_id} {'x' * 2001}")
+    assert refused == "UsageError: A note has at most 2,000 characters, got 2,001. Nothing was stored.\n"
+
+
 def test_without_pandas_it_is_a_table(ran, run_cell, monkeypatch):
     run = ran("print(1)")
     monkeypatch.setitem(sys.modules, "pandas", None)

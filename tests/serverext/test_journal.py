@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from decimal import Decimal
 
 import pytest
 from serverext.conftest import running
 
+from lk_jupyter.journal.entry import read, read_run
 from lk_jupyter.journal.journal import Journal, JournalEntry
+from lk_jupyter.text.secrets import MARK
+
+KEY = "lk_" + "3fA9" * 8
 
 HOSTILE = "<img src=x onerror=alert(1)>\u202e.ipynb"
 
@@ -30,6 +36,8 @@ def with_runs(cloud, tmp_path_factory):
                 cost=Decimal("0.000000600"),
                 created_at=float(number),
                 state="running" if number == 599 else "completed",
+                labels=["a", "b"],
+                git_commit=str(number % 10) * 40,
             )
         )
     journal.close()
@@ -74,9 +82,29 @@ def test_runs_of_one_notebook_are_found_by_its_name_however_hostile(with_runs):
     assert len(runs) == 6
 
 
-def test_the_code_of_a_run_is_told_by_itself(with_runs):
-    assert with_runs.get("journal/run-7/code").json()["code"].startswith("%%lk_run\n# A comment\nprint(7)\n")
+def test_the_code_of_a_run_comes_separately_with_commit_labels_and_a_note_that_a_page_changes(with_runs):
+    facts = with_runs.get("journal/run-7/code").json()
+    assert facts.pop("code").startswith("%%lk_run\n# A comment\nprint(7)\n")
+    assert facts == {"git_commit": "7" * 40, "labels": ["a", "b"], "note": ""}
     assert with_runs.get("journal/run-x/code").status_code == 404
+    answer = with_runs.put("journal/run-7/note", {"note": f"best so far {KEY}"})
+    assert answer.json()["note"] == f"best so far {MARK}"
+    assert with_runs.get("journal/run-7/code").json()["note"] == f"best so far {MARK}"
+    assert with_runs.send("PUT", "journal/run-x/note", json={"note": "x"}).status_code == 404
+    assert with_runs.send("PUT", "journal/run-7/note", json={"note": "x" * 2001}).status_code == 400
+    assert with_runs.send("PUT", "journal/run-7/note", json={"note": ""}).json()["note"] == ""
+
+
+def test_a_journal_of_an_older_release_has_no_notes(tmp_path):
+    journal = Journal(tmp_path / "journal.sqlite")
+    journal.add(JournalEntry("token", "http://x", execution_id="run-1", code="print(1)"))
+    journal.close()
+    with closing(sqlite3.connect(journal.path)) as connection:
+        for column in ("note", "git_commit"):
+            connection.execute(f"ALTER TABLE runs DROP COLUMN {column}")
+    assert [(entry.note, entry.git_commit) for _, entry in read(journal.path, limit=9)] == [("", "")]
+    assert (read_run(journal.path, "run-1").note, read_run(journal.path, "run-1").code) == ("", "print(1)")
+    assert read_run(tmp_path / "none.sqlite", "run-1") is None
 
 
 @pytest.mark.parametrize("query", [{"limit": "501"}, {"limit": "-1"}, {"limit": "x"}, {"before": "1;DROP TABLE runs"}])

@@ -85,8 +85,8 @@ export function RunList({ runs, ...rest }: RunListProps) {
 
 function matching(query: string): (run: RunRow) => boolean {
   const words = query.toLowerCase().split(/\s+/).filter(Boolean);
-  return ({ name, line, state, machine, id, notebook, reason }) => {
-    const text = [name, line, state, machine, id, notebook, reason].join(' ').toLowerCase();
+  return ({ name, line, state, machine, id, notebook, reason, note }) => {
+    const text = [name, line, state, machine, id, notebook, reason, note].join(' ').toLowerCase();
     return words.every(word => text.includes(word));
   };
 }
@@ -258,7 +258,7 @@ const RunItem = memo(function RunItem({
         type="button"
         className="lk-run-name"
         tabIndex={isCurrent ? 0 : -1}
-        title={[`${run.name} · ${facts.join(' · ')}`, run.line, run.reason].filter(Boolean).join('\n')}
+        title={[`${run.name} · ${facts.join(' · ')}`, run.line, run.reason, run.note].filter(Boolean).join('\n')}
         onClick={() => onOpen(run)}
       >
         <Icon name={icon} />

@@ -10,7 +10,10 @@ const answers = {
   run: { execution_id: 'e1', status: 'running', start_time: START },
   metrics: {
     gpuUtilizationPercent: [point(15, 20), point(30, 87.4), point(45, null)],
-    gpuMemoryUtilizationPercent: [point(15, 5), point(30, 41)]
+    gpuMemoryUtilizationPercent: [point(15, 5), point(30, 41)],
+    systemCpuUsagePercent: [point(15, 12)],
+    systemRamUsedBytes: [point(15, 3 * 2 ** 30), point(30, 6.5 * 2 ** 30)],
+    systemRamTotalBytes: [point(15, 64 * 2 ** 30), point(30, 64 * 2 ** 30)]
   }
 };
 vi.hoisted(() => vi.stubGlobal('matchMedia', () => ({ addEventListener: () => undefined })));
@@ -23,11 +26,11 @@ afterEach(cleanup);
 
 const draw = () => render((<Sparklines id="e1" isVisible={() => true} />) as never);
 
-test('the GPU and its memory are drawn with their last values, which screen readers read too', async () => {
+test('the GPU, its memory and the RAM are drawn with their last values, which screen readers read too', async () => {
   draw();
   const image = await screen.findByRole('img');
-  expect(image.getAttribute('aria-label')).toBe('GPU 87 %, memory 41 %');
-  expect(image.querySelectorAll('path[d^="M"]').length).toBe(2);
+  expect(image.getAttribute('aria-label')).toBe('GPU 87 %, GPU memory 41 %, RAM 6.5 of 64 GiB');
+  expect(image.querySelectorAll('path[d^="M"]').length).toBe(3);
 });
 
 test('a run without figures, and an ended run, have no sparkline', async () => {

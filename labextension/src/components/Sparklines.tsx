@@ -1,29 +1,51 @@
-/** Sparklines of the GPU and its memory while a run is active. Loaded when the first run is active. */
+/** Sparklines of GPU, memory and RAM while a run is active. Loaded when the first run is active. */
 import React from 'react';
 
 import { hasEnded } from '../runs';
 import { trans } from '../trans';
-import { SERIES } from '../options';
 import { useMetrics, useRecord, VisibilityCheck } from '../panels/useRun';
-import { buildCharts, sparkline } from './metrics';
+import { buildCharts, figure, Line, sparkline } from './metrics';
 
 export interface SparklinesProps {
   id: string;
   isVisible: VisibilityCheck;
 }
 
-/** Draw the use of the GPU and of its memory, in percent, with the last values. */
+interface Gauge {
+  label: string;
+  name: string;
+  /** Series with the limit of the gauge; without one, the gauge is in percent. */
+  limit?: string;
+}
+
+/** The gauges in their order. The CPU is shown for machines without a GPU. */
+const gauges = (): Gauge[] => [
+  { label: 'GPU utilization', name: trans.__('GPU') },
+  { label: 'GPU memory', name: trans.__('GPU memory') },
+  { label: 'CPU', name: trans.__('CPU') },
+  { label: 'RAM used', name: trans.__('RAM'), limit: 'RAM total' }
+];
+
+/** Draw the use of the GPU, its memory and the RAM, with the last values. */
 export function Sparklines({ id, isVisible }: SparklinesProps) {
   const { answer: run } = useRecord(id, null, isVisible);
   const { frames } = useMetrics(run, null, isVisible);
   const { lines } = buildCharts(frames);
-  const names = [trans.__('GPU'), trans.__('memory')]; // in the order of SERIES
-  const drawn = names.flatMap((name, at) => {
-    const line = lines.find(({ label }) => label === SERIES[at].label);
-    const last = line && [...line.samples()].reverse().find(value => !Number.isNaN(value));
-    return line && last !== undefined
-      ? [{ name, line, words: trans.__('%1 %2 %', name, String(Math.round(last))) }]
-      : [];
+  const lineOf = (label?: string) => lines.find(line => line.label === label);
+  const hasGpu = !!lineOf('GPU utilization');
+  const drawn = gauges().flatMap(({ label, name, limit }) => {
+    const line = label === 'CPU' && hasGpu ? undefined : lineOf(label);
+    const last = lastSample(line);
+    const most = limit ? lastSample(lineOf(limit)) : 100;
+    if (!line || last === undefined) {
+      return [];
+    }
+    const words = limit
+      ? most === undefined
+        ? trans.__('%1 %2 GiB', name, figure(last))
+        : trans.__('%1 %2 of %3 GiB', name, figure(last), figure(most))
+      : trans.__('%1 %2 %', name, String(Math.round(last)));
+    return [{ name, line, most: most ?? last, words }];
   });
   if (!drawn.length || !run || hasEnded(run)) {
     return null;
@@ -31,14 +53,18 @@ export function Sparklines({ id, isVisible }: SparklinesProps) {
   const words = drawn.map(({ words }) => words).join(', ');
   return (
     <span className="lk-sparklines" role="img" aria-label={words} title={words}>
-      {drawn.map(({ name, line, words }) => (
+      {drawn.map(({ name, line, most, words }) => (
         <span key={name}>
           <svg viewBox="0 0 100 24" preserveAspectRatio="none">
-            <path d={sparkline(line, 100)} />
+            <path d={sparkline(line, most)} />
           </svg>
           {words}
         </span>
       ))}
     </span>
   );
+}
+
+function lastSample(line: Line | undefined): number | undefined {
+  return line && [...line.samples()].reverse().find(value => !Number.isNaN(value));
 }

@@ -40,6 +40,9 @@ export class CloudPanel extends SidePanel {
     MessageLoop.postMessage(this.content, Widget.ResizeMessage.UnknownSize)
   );
 
+  /** Fit the sections when a form makes a section higher, so that the panel scrolls and not the section. */
+  private readonly need = new ResizeObserver(() => this.content.fit());
+
   /** `open` contains the initial state of the sections; `onOpen` is called when a section opens or closes. */
   constructor(
     private readonly cloud: Cloud,
@@ -59,6 +62,7 @@ export class CloudPanel extends SidePanel {
     this.header.addWidget(this.head);
     const specs = sectionSpecs();
     specs.forEach(spec => this.addWidget(new Section(spec, cloud, tools)));
+    this.content.widgets.forEach(({ node }) => this.need.observe(node));
     const content = this.content as AccordionPanel;
     specs.forEach(({ id, isOpen }, at) => (open[id] ?? isOpen) || content.collapse(at));
     content.expansionToggled.connect(() => {
@@ -89,6 +93,7 @@ export class CloudPanel extends SidePanel {
 
   dispose(): void {
     this.size.disconnect();
+    this.need.disconnect();
     super.dispose();
   }
 

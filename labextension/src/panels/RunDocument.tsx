@@ -22,6 +22,7 @@ import { trans } from '../trans';
 import { ExecutionRecord, JournalCode, RunPage } from '../types';
 import { bytes, moment, unturned } from '../format';
 import { Outputs } from './Outputs';
+import { RunNote } from './RunNote';
 import { Answer, RunOutputState, VisibilityCheck, useAnswer, useMetrics, useOutput, useRecord, useRow } from './useRun';
 
 export class RunDocument extends ReactWidget {
@@ -83,6 +84,8 @@ function Run({ id, cloud, commands, rendermime, isVisible, onName }: RunProps) {
   const [abort, rerun, goToCell] = [COMMANDS.abortRun, COMMANDS.rerunCell, COMMANDS.goToCell].map(doing);
   const hasCell = !!row?.notebook && !!row.cellId;
   const outputs = output.displays.length + output.omitted;
+  const facts = useAnswer<JournalCode>(`journal/${encodeURIComponent(id)}/code`, null, isVisible, () => false).answer;
+  const [note, setNote] = useState<string | null>(null);
   return (
     <>
       <div className="lk-document-head">
@@ -106,6 +109,7 @@ function Run({ id, cloud, commands, rendermime, isVisible, onName }: RunProps) {
           onGoToCell={hasCell ? () => void goToCell() : undefined}
         />
       )}
+      {facts && <RunNote id={id} note={note ?? facts.note} onStored={setNote} onFailure={setFailure} />}
       <Notice notice={{ kind: 'error', text: failure }} />
       <div
         role="tablist"
@@ -132,7 +136,7 @@ function Run({ id, cloud, commands, rendermime, isVisible, onName }: RunProps) {
         {part === 'curves' && <CurvesPart id={id} output={output} />}
         {part === 'metrics' && <MetricsPart record={record} isVisible={isVisible} />}
         {part === 'result' && (
-          <ResultPart id={id} record={record} isVisible={isVisible}>
+          <ResultPart record={record} facts={facts}>
             <Outputs rendermime={rendermime} displays={output.displays} omitted={output.omitted} />
           </ResultPart>
         )}
@@ -215,14 +219,11 @@ function MetricsPart({ record, isVisible }: RecordProps) {
   );
 }
 
-function ResultPart({
-  id,
-  record: { answer: run, trouble },
-  isVisible,
-  children
-}: React.PropsWithChildren<RecordProps & { id: string }>) {
-  const path = `journal/${encodeURIComponent(id)}/code`; // the code as the user wrote it
-  const code = useAnswer<JournalCode>(path, null, isVisible, () => false).answer?.code ?? run?.python_code;
+type ResultProps = Pick<RecordProps, 'record'> & { facts: JournalCode | null };
+
+/** The facts on the result. `facts` of the journal have the code as the user wrote it. */
+function ResultPart({ record: { answer: run, trouble }, facts, children }: React.PropsWithChildren<ResultProps>) {
+  const code = facts?.code ?? run?.python_code;
   if (!run) {
     return trouble ? (
       <>
@@ -238,7 +239,9 @@ function ResultPart({
     [trans.__('Run'), run.execution_id],
     [trans.__('Started'), startText(run)],
     [trans.__('Exit code'), run.return_code?.toString()],
-    [trans.__('Output'), run.stdout ? bytes(run.stdout.length) : null]
+    [trans.__('Output'), run.stdout ? bytes(run.stdout.length) : null],
+    [trans.__('Labels'), facts?.labels.join(', ')],
+    [trans.__('Git commit'), facts?.git_commit]
   ];
   const errors = [...(run.errors ?? []), ...(run.system_errors ?? [])].filter(Boolean);
   return (

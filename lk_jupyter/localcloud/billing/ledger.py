@@ -168,7 +168,7 @@ class Ledger:
     def require_credits(self, org_id: str) -> None:
         """Refuse a start with 402 if no credits remain."""
         if self.standing(org_id).remaining <= 0:
-            raise HTTPException(402, "Insufficient credits: none are left. Buy some with POST /billing/checkout")
+            raise HTTPException(402, "Insufficient credits: none are left")
 
     def standing(self, org_id: str) -> Standing:
         """Return received and used credits of an organization, all from the same moment."""

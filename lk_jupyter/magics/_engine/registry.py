@@ -39,6 +39,7 @@ MAGICS = (
     Row("lk_wait", "wait"),
     Row("lk_abort", "runs"),
     Row("lk_history", "history"),
+    Row("lk_note", "history", fills=False),
     Row("lk_diff", "history"),
     Row("lk_rerun", "history"),
     Row("lk_export", "history"),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from packaging.requirements import InvalidRequirement, Requirement
 
 from lk_jupyter.api.execution import ExecutionRecord, is_final
+from lk_jupyter.code.git_commit import COMMIT_SIZE
 from lk_jupyter.errors import ApiError, LkError
 from lk_jupyter.journal.journal import JournalEntry
 from lk_jupyter.options.runs import RunOptions, on_the_line
@@ -175,6 +176,8 @@ _SUMMARIZED = {"gpu", "machine", "timeout", "requirements", "files", "save", "de
 
 def _option_facts(entry: JournalEntry) -> Iterator[tuple[str, str]]:
     yield "Labels", ", ".join(entry.labels)
+    yield "Note", entry.note
+    yield "Git commit", entry.git_commit[:COMMIT_SIZE]
     for name, value in entry.options.items():
         if name not in _SUMMARIZED and value not in (None, False, [], {}):
             yield on_the_line(RunOptions, name), _option(value)

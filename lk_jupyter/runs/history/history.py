@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from lk_jupyter.api.billing import ExecutionSummary
 from lk_jupyter.api.states import is_final, is_run_id
 from lk_jupyter.api.workloads import Workload
+from lk_jupyter.code.git_commit import COMMIT_SIZE
 from lk_jupyter.errors import LkError, UsageError
 from lk_jupyter.journal.journal import JournalEntry, journal
 from lk_jupyter.machines.catalogue import cost_at
@@ -44,6 +45,9 @@ _MEASURED = 20
 
 #: Metrics of a run that has ended so long ago do not change any more.
 _SETTLED = timedelta(minutes=10)
+
+#: Columns of a table that are left out if no run has a value.
+_OCCASIONAL = ("note", "git_commit")
 
 _SPANS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _SPAN = re.compile(r"(\d{1,6})\s*([mhdw])")
@@ -77,6 +81,8 @@ class RunSummary:
     cost_is: CostIs | None = None
     queue_seconds: float | None = None
     launch_seconds: float | None = None
+    git_commit: str = ""
+    note: str = ""
 
     @property
     def bill(self) -> Bill:
@@ -99,6 +105,8 @@ class RunSummary:
             "cell": self.cell,
             "code": self.code_hash[:SHORT_ID],
             "group": self.group[:SHORT_ID],
+            "note": self.note,
+            "git_commit": self.git_commit[:COMMIT_SIZE],
             "queue_seconds": self.queue_seconds,
             "launch_seconds": self.launch_seconds,
             **{name: value for name, value in self.summary.items() if name != START_KEY},
@@ -116,9 +124,10 @@ class History:
     def table(self) -> Any:
         """Return the runs as a pandas DataFrame with a row for each; as a list of rows where pandas is missing."""
         rows = [run.row() for run in self.runs]
+        omitted = {name for name in _OCCASIONAL if not any(row[name] for row in rows)}
         if all(run.cost_is in {None, "billed"} for run in self.runs):
-            rows = [{name: value for name, value in row.items() if name != "cost_is"} for row in rows]
-        unknown = {name for run in self.runs for name in run.summary} - {
+            omitted.add("cost_is")
+        unknown = omitted | {name for run in self.runs for name in run.summary} - {
             name for run in self.runs for name, value in run.summary.items() if value is not None
         }
         rows = [{name: value for name, value in row.items() if name not in unknown} for row in rows]
@@ -127,7 +136,11 @@ class History:
             import pandas  # noqa: ICN001, PLC0415 (for those who ask for a table)
         except ImportError:
             return rows
-        empty = [name for name in RunSummary("", datetime.now(timezone.utc), "").row() if name != "cost_is"]
+        empty = [
+            name
+            for name in RunSummary("", datetime.now(timezone.utc), "").row()
+            if name not in {*_OCCASIONAL, "cost_is"}
+        ]
         frame = pandas.DataFrame(rows, columns=None if rows else empty)
         frame["started"] = pandas.to_datetime(frame["started"], utc=True)
         return set_float_columns(frame, ("queue_seconds", "launch_seconds", "seconds", "cost")).set_index("run")
@@ -279,6 +292,8 @@ def _join_entry(entry: JournalEntry, cloud_run: RunSummary | None) -> RunSummary
         entry.reason,
         entry.summary,
         "billed" if entry.cost is not None else None,
+        git_commit=entry.git_commit,
+        note=entry.note,
     )
     if cloud_run is None:
         return past if past.cost is not None or entry.seconds is None else _estimate_cost(past, entry)
@@ -309,7 +324,16 @@ def _utc_datetime(seconds: float) -> datetime:
 
 def _fits(past: RunSummary, options: HistoryOptions) -> bool:
     words = " ".join(map(str, [past.execution_id, past.name, past.machine, past.state, *past.labels, past.notebook]))
-    words += " ".join([past.code, past.reason, *map(str, past.metadata), *map(str, past.metadata.values())])
+    words += " ".join(
+        [
+            past.code,
+            past.reason,
+            past.note,
+            past.git_commit,
+            *map(str, past.metadata),
+            *map(str, past.metadata.values()),
+        ]
+    )
     return (
         all(word.lower() in words.lower() for word in options.text)
         and (not options.machine or options.machine.lower().removeprefix("gpu.") in past.machine.lower())

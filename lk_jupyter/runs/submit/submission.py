@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 from lk_jupyter.api._retry import unwanted
 from lk_jupyter.api.execution import StreamingStartResponse
 from lk_jupyter.api.states import is_run_id
+from lk_jupyter.code.git_commit import read_commit
 from lk_jupyter.code.source import code_hash
+from lk_jupyter.config.files import working_folder
 from lk_jupyter.config.read_only import refuse_if_read_only
 from lk_jupyter.config.settings import one_reading, resolve
 from lk_jupyter.connection.gate import allow_reserved_requests
@@ -84,7 +86,15 @@ def build_entry(session: Connection, bundle: Bundle, group: str | None = None) -
         run_name=request.run_name,
         created_at=time.time(),
         group=group,
+        git_commit=_commit(),
     )
+
+
+def _commit() -> str:
+    """Return the commit of the working folder; empty without a commit, or without the folder."""
+    with suppress(UsageError):
+        return read_commit(working_folder())
+    return ""
 
 
 def _journal_request(bundle: Bundle) -> dict[str, Any]:
