@@ -280,7 +280,8 @@ const table = {
 
 const act = (icon: IconName, name: string) => ({ icon, name, words: name, onAct: nothing });
 const rented = ['train', 'a name that is longer than the panel is wide'].map((title, at) => ({
-  ...{ key: makeId(at), title, facts: ['running', '2 × H100', '5.58 credits/h', '1.24 credits', '203.0.113.7'] },
+  ...{ key: makeId(at), title, state: { icon: 'running' as const, words: 'running' } },
+  facts: ['2 × H100', '5.58 credits/h', '1.24 credits', '203.0.113.7'],
   acts: [act('code', `Log in to ${title}`), act('remove', `Delete ${title}`)]
 }));
 

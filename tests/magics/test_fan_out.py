@@ -29,8 +29,8 @@ def test_the_board_ends_as_a_table_that_compares_and_logs_that_can_be_opened(ker
     assert "Best accuracy is the highest." in table
     lines = table.splitlines()
     rows = [line.split()[:4] for line in lines[2:6]]
-    assert sorted(rows[:2]) == [["2", "gpu.a100", "0.01", "✓"], ["4", "gpu.l40s", "0.01", "✓"]]
-    assert sorted(rows[2:]) == [["1", "gpu.a100", "0.1", "✓"], ["3", "gpu.l40s", "0.1", "✓"]]
+    assert sorted(rows[:2]) == [["2", "A100", "0.01", "✓"], ["4", "L40S", "0.01", "✓"]]
+    assert sorted(rows[2:]) == [["1", "A100", "0.1", "✓"], ["3", "L40S", "0.1", "✓"]]
     assert "best accuracy" in lines[2]
     assert table.count("best accuracy") == 1  # of equal runs, the cheapest
     assert "cheapest that finished" in table
@@ -105,10 +105,10 @@ def test_the_lanes_are_shown_as_they_go_in_one_output(kernel, tmp_path):
     (board,) = seen
     assert "1 running, 1 queued locally" in board
     assert "at most 0.5309 credits" in board
-    assert "1 queued locally · gpu.a100 at 1.59 credits/h · " in board
+    assert "1 queued locally · A100 at 1.59 credits/h · " in board
     assert re.search(r"^1  1  ● running", board, re.MULTILINE)
     kept = bundles[-1]["application/vnd.lk.run+json"]
-    assert kept["head"] == "2 runs · gpu.a100 at 1.59 credits/h · at most 0.5309 credits"
+    assert kept["head"] == "2 runs · A100 at 1.59 credits/h · at most 0.5309 credits"
     assert [(run["name"], run["state"]) for run in kept["runs"]] == [
         ("1 · x=1", "running"),
         ("2 · x=2", "queued locally"),

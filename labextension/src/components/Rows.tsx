@@ -14,6 +14,8 @@ export interface Act {
 export interface Row {
   key: string;
   title: string;
+  /** The state as an icon, which leaves room for the facts; the words are in the tooltip and for screen readers. */
+  state?: { icon: IconName; words: string };
   facts: (string | null | undefined)[];
   acts: Act[];
 }
@@ -48,6 +50,7 @@ export function Rows({ label, rows, none, onMenu }: RowsProps) {
     <ul className="lk-list" aria-label={label} onKeyDown={press}>
       {rows.map((row, place) => {
         const facts = row.facts.filter(Boolean).join(' · ');
+        const tooltip = [row.title, row.state?.words, facts].filter(Boolean).join('\n');
         const menu = (event: MouseEvent) => {
           event.preventDefault();
           event.stopPropagation();
@@ -58,10 +61,15 @@ export function Rows({ label, rows, none, onMenu }: RowsProps) {
           <li
             key={row.key}
             className="lk-item"
-            title={`${row.title}\n${facts}`}
+            title={tooltip}
             onFocus={() => setCurrent(row.key)}
             onContextMenu={menu}
           >
+            {row.state && (
+              <>
+                <Icon name={row.state.icon} /> <span className="lk-unseen">{row.state.words}</span>
+              </>
+            )}
             <span className="lk-run-title">{row.title}</span>
             <span className="lk-item-facts">{facts}</span>
             <span className="lk-run-actions">

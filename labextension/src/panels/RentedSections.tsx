@@ -9,7 +9,7 @@ import { OfferForm } from '../components/OfferForm';
 import { QuestionContent, Question } from '../components/Question';
 import { Row, Rows, StartButton } from '../components/Rows';
 import { Ask, request } from '../request';
-import { isId } from '../runs';
+import { isId, stateLabel } from '../runs';
 import { trans } from '../trans';
 import { Deployment, RentOffer, RentOffers, Rented, VM } from '../types';
 import { credits, machineName } from '../format';
@@ -35,12 +35,11 @@ export function DeploymentsSection({ tools }: { tools: Tools }) {
       rows={deployments?.map(one => ({
         key: one.deployment_id,
         title: one.hf_model_id || one.deployment_id,
-        facts: [
-          one.status,
+        ...stateFacts(one.status, [
           machineName(one.hardware_profile ?? ''),
           replicaWords(one),
           priceWords(tools, one.deployment_id)
-        ],
+        ]),
         ending: stop(one)
       }))}
     />
@@ -67,7 +66,7 @@ export function VmsSection({ tools }: { tools: Tools }) {
       rows={vms?.map(vm => ({
         key: vm.vm_id,
         title: vmName(vm),
-        facts: [vm.status, gpuWords(vm), priceWords(tools, vm.vm_id), costWords(vm), vm.ip_address],
+        ...stateFacts(vm.status, [gpuWords(vm), priceWords(tools, vm.vm_id), costWords(vm), vm.ip_address]),
         ending: terminate(vm),
         use: isId(vm.vm_id)
           ? {
@@ -174,6 +173,15 @@ function RentedList({ label, none, topic, start, tools: { cloud, commands, say, 
       )}
     </>
   );
+}
+
+/** Return the state of a deployment or VM as an icon, and its facts; a state other than running is a fact too. */
+function stateFacts(status: string | null | undefined, facts: Row['facts']): Pick<Row, 'state' | 'facts'> {
+  const words = stateLabel(status);
+  if (/^(running|ready|active)$/i.test(words)) {
+    return { state: { icon: 'running', words }, facts };
+  }
+  return { state: { icon: /fail|error/i.test(words) ? 'failed' : 'waiting', words: '' }, facts: [words, ...facts] };
 }
 
 function replicaWords({ current_replicas: now, min_replicas: min, max_replicas: max }: Deployment): string {

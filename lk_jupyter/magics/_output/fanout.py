@@ -10,7 +10,7 @@ from html import escape
 from typing import Any
 
 from lk_jupyter.api.states import label_of, mark_of, state_label
-from lk_jupyter.machines.catalogue import price_label
+from lk_jupyter.machines.catalogue import machine_name, price_label
 from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.gallery import RecentOutputs
 from lk_jupyter.magics._output.leaderboard import Ranking, leaderboard_picture, sparkline
@@ -21,6 +21,7 @@ from lk_jupyter.runs.clock import Bill
 from lk_jupyter.runs.fanout.comparison import MemberResult, best_labels, rank
 from lk_jupyter.runs.fanout.fanout import FanOut
 from lk_jupyter.runs.fanout.member import FanOutMember
+from lk_jupyter.runs.fanout.plan import RunPlan
 from lk_jupyter.runs.fanout.score import Score
 from lk_jupyter.runs.metrics.summary import GpuUsage
 from lk_jupyter.runs.outcome import SHORT_ID
@@ -139,7 +140,12 @@ def shared_machine(fan: FanOut) -> str:
 
 
 def _machine(member: FanOutMember) -> str:
-    return f"{member.plan.machine} at {price_label(member.plan.bundle.machine)}"
+    return _priced(member.plan)
+
+
+def _priced(plan: RunPlan) -> str:
+    """Return the machine of a run with its price."""
+    return f"{machine_name(plan.machine)} at {price_label(plan.bundle.machine)}"
 
 
 def _cells(member: FanOutMember, ranking: Ranking, *, has_machine: bool) -> tuple[str, ...]:
@@ -219,8 +225,7 @@ def start_line(member: FanOutMember) -> str:
     """Return the line of a run that was started: its machine, values and id, and the commands for it."""
     plan, run = member.plan, member.run
     values = [f"{name}={value}" for name, value in plan.values.items()]
-    machine = f"{plan.machine} at {price_label(plan.bundle.machine)}"
-    facts = [str(plan.number), machine, *values, *([f"run {run.execution_id}"] if run else [])]
+    facts = [str(plan.number), _priced(plan), *values, *([f"run {run.execution_id}"] if run else [])]
     commands = f". Follow: %lk_attach {run.short_id}. Stop: %lk_abort {run.short_id}" if run else ""
     return plain(redact(" · ".join(facts) + commands))
 
@@ -231,7 +236,7 @@ def plan_table(fan: FanOut) -> Table:
     rows = [
         (
             str(plan.number),
-            f"{plan.machine} at {price_label(plan.bundle.machine)}",
+            _priced(plan),
             *map(str, plan.values.values()),
             f"{plan.bundle.timeout} s",
             credits_label(plan.bundle.worst_case),
@@ -254,7 +259,7 @@ def decision_table(outcomes: Sequence[MemberResult], scores: Sequence[Score], no
     rows = [
         (
             str(outcome.number),
-            *([outcome.machine] if where else []),
+            *([machine_name(outcome.machine)] if where else []),
             *map(str, outcome.values.values()),
             state_label(outcome.state),
             *_figures(outcome, measured=measured),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from lk_jupyter.machines.catalogue import machine_name
 from lk_jupyter.runs.fanout.comparison import MemberResult, best_labels, rank
 from lk_jupyter.runs.fanout.fanout import FanOut, result_with_scores
 from lk_jupyter.runs.fanout.member import FanOutMember
@@ -110,7 +111,9 @@ def leaderboard_picture(ranking: Ranking) -> str:
 
 
 def _run_label(member: FanOutMember) -> str:
-    values = " ".join(f"{name}={value}" for name, value in member.plan.values.items()) or member.plan.machine
+    values = " ".join(f"{name}={value}" for name, value in member.plan.values.items()) or machine_name(
+        member.plan.machine
+    )
     return f"{member.plan.number} · {_clean(values)[:18]}"
 
 
