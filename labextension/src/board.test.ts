@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-import { BoardRow, savedBoard, sortRows } from './board';
+import { BoardRow, longerLimit, savedBoard, sortRows } from './board';
 import { curvePath, savedCurves, valueLabel } from './components/scalars';
 
 const RUN = { execution_id: 'aaaaaaaa-1', state: 'running', machine: 'gpu.a100', number: 1, values: { lr: 0.1 } };
@@ -18,6 +18,11 @@ test('a leaderboard is read, and data of other forms is left out', () => {
   expect(savedBoard({ head: '2 runs', runs: [RUN] })).toBeNull();
   expect(savedBoard({ head: 3, runs: [RUN], board: BOARD })).toBeNull();
   expect(savedBoard(null)).toBeNull();
+});
+
+test('a longer rerun has twice the limit, and never more than the longest', () => {
+  expect([longerLimit(100, 600), longerLimit(400, 600), longerLimit(600, 600)]).toEqual([200, 600, null]);
+  expect([longerLimit(100, null), longerLimit(null, 600)]).toEqual([200, null]);
 });
 
 test('curves of an output are checked', () => {

@@ -23,6 +23,8 @@ export interface Board {
   score: { name: string; highest: boolean } | null;
   /** Names of the printed numbers, the name of the score first. */
   names: string[];
+  /** The longest time limit in seconds; null if unknown. */
+  longest: number | null;
   members: Member[];
   notes: string[];
 }
@@ -37,13 +39,14 @@ export function savedBoard(data: unknown): Board | null {
   if (typeof head !== 'string' || !Array.isArray(runs) || typeof board !== 'object' || board === null) {
     return null;
   }
-  const { swept, score, names } = record(board);
+  const { swept, score, names, longest } = record(board);
   const { name, highest } = record(score);
   return {
     head: unturned(head),
     swept: texts(swept),
     score: typeof name === 'string' ? { name: unturned(name), highest: highest === true } : null,
     names: texts(names),
+    longest: typeof longest === 'number' && Number.isInteger(longest) ? longest : null,
     members: runs.map(savedMember).filter(member => member !== null),
     notes: texts(notes)
   };
@@ -66,6 +69,12 @@ function savedMember(data: unknown): Member | null {
     share: typeof share === 'number' && share >= 0 && share <= 1 ? share : null,
     curves: saved.curves
   };
+}
+
+/** Return twice a time limit, or the longest that is allowed, in seconds; null if no longer limit is known. */
+export function longerLimit(limit: number | null, longest: number | null): number | null {
+  const longer = limit === null ? null : Math.min(2 * limit, longest ?? Infinity);
+  return longer !== null && longer > limit! ? longer : null;
 }
 
 /** A column to sort by: `number`, `machine`, `state`, `time`, `cost`, `score`, `swept:NAME` or `curve:NAME`. */

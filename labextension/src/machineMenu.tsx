@@ -96,8 +96,8 @@ export class MachineButton extends ReactWidget {
 
   protected render() {
     const machine = chosenMachine(this.panel);
-    const run = mergeRuns(this.cloud.data).find(({ isActive, machine, notebook }) => {
-      return isActive && machine !== 'cpu' && notebook && toLabPath(notebook) === this.panel.context.path;
+    const run = mergeRuns(this.cloud.data).find(({ isActive, notebook }) => {
+      return isActive && notebook && toLabPath(notebook) === this.panel.context.path;
     });
     return (
       <>

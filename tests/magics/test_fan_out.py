@@ -286,7 +286,8 @@ def test_the_leaderboard_has_the_curves_of_all_runs_the_best_first_and_a_picture
         if "data" in content and "board" in content["data"].get("application/vnd.lk.run+json", {})
     ]
     board = boards[-1]
-    assert board["board"] == {"swept": ["lr"], "score": {"name": "loss", "highest": False}, "names": ["loss"]}
+    score = {"name": "loss", "highest": False}
+    assert board["board"] == {"swept": ["lr"], "score": score, "names": ["loss"], "longest": 600}
     first, second, third = board["runs"]
     assert (first["number"], first["values"], first["score"]) == (1, {"lr": "0.4"}, 0.1)
     assert second["curves"] == [{"name": "loss", "steps": [1, 2, 3, 4], "values": [0.2, 0.1, 0.067, 0.05]}]

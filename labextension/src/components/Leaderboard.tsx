@@ -1,6 +1,6 @@
 import React, { memo, useMemo, useState } from 'react';
 
-import { Board, BoardSorting, Member, sortRows } from '../board';
+import { Board, BoardSorting, longerLimit, Member, sortRows } from '../board';
 import { costWords } from '../bill';
 import { duration, machineName } from '../format';
 import { clock, Header, Tone } from '../header';
@@ -17,7 +17,8 @@ export interface LeaderboardActions {
   /** Bind the values of a run in the notebook. */
   onUse?: (id: string) => void;
   onStop?: (ids: string[]) => void;
-  onRerunLonger?: (id: string, limit: number | null) => void;
+  /** Rerun with another time limit in seconds, or with the same one. */
+  onRerun?: (id: string, timeout: number | null) => void;
   onOpen?: (id: string) => void;
 }
 
@@ -111,6 +112,7 @@ export function Leaderboard({ board, headers, actions }: LeaderboardProps) {
                 name={memberName(member, board)}
                 columns={columns.map(({ id }) => id).join('\n')}
                 scoreName={score?.name ?? ''}
+                longer={longerLimit(header.limit, board.longest)}
                 actions={actions}
                 {...headerFacts(header)}
               />
@@ -164,7 +166,7 @@ function buildColumns(board: Board, headers: Header[]): Column[] {
 }
 
 /** The facts of a header that a row shows, as plain values, so that rows without news aren't drawn again. */
-function headerFacts({ id, tone, label, ended, machine, limit, bill, waited, notes }: Header) {
+function headerFacts({ id, tone, label, ended, machine, bill, waited, notes }: Header) {
   const seconds = bill.seconds;
   return {
     id,
@@ -172,7 +174,6 @@ function headerFacts({ id, tone, label, ended, machine, limit, bill, waited, not
     label,
     ended,
     machine: machineName(machine),
-    limit,
     time: seconds === null ? (waited === null ? '' : clock(waited)) : ended ? duration(seconds) : clock(seconds),
     cost: waited === null ? (costWords(bill) ?? '').replace(/ credits$/, '') : '',
     reason: notes.join(' ')
@@ -185,13 +186,15 @@ type RowProps = ReturnType<typeof headerFacts> & {
   /** Ids of the columns, one on each line. */
   columns: string;
   scoreName: string;
+  /** Time limit in seconds of a longer rerun; null if no longer one is known. */
+  longer: number | null;
   actions: LeaderboardActions;
 };
 
-const Row = memo(function Row({ member, name, columns, scoreName, actions, ...facts }: RowProps) {
+const Row = memo(function Row({ member, name, columns, scoreName, longer, actions, ...facts }: RowProps) {
   const { number, values, curves, marks } = member;
-  const { id, tone, label, ended, machine, limit, time, cost, reason } = facts;
-  const { onUse, onStop, onRerunLonger, onOpen } = actions;
+  const { id, tone, label, ended, machine, time, cost, reason } = facts;
+  const { onUse, onStop, onRerun, onOpen } = actions;
   const cells: Record<string, React.ReactNode> = {
     number: (
       <>
@@ -252,11 +255,11 @@ const Row = memo(function Row({ member, name, columns, scoreName, actions, ...fa
           {onStop && id && !ended && (
             <IconButton icon="stopped" name={trans.__('Stop run %1', name)} onClick={() => onStop([id])} />
           )}
-          {onRerunLonger && id && ended && (
+          {onRerun && id && ended && (
             <IconButton
               icon="rerun"
-              name={trans.__('Rerun %1 longer', name)}
-              onClick={() => onRerunLonger(id, limit)}
+              name={longer ? trans.__('Rerun %1 longer (limit %2)', name, duration(longer)) : trans.__('Rerun %1', name)}
+              onClick={() => onRerun(id, longer)}
             />
           )}
           {onOpen && id && <IconButton icon="open" name={trans.__('Open run %1', name)} onClick={() => onOpen(id)} />}

@@ -226,12 +226,17 @@ function Plot({ panel, span, sync, onSpan }: PlotProps) {
     plot.current = uplot;
     const node = box.current!;
     const size = new ResizeObserver(() => uplot.setSize({ width: node.clientWidth, height: uplot.height }));
-    const theme = new MutationObserver(() => uplot.redraw(false, true));
+    // Lab hides the page for a frame when its theme changes, and a hidden page has colors of the former theme.
+    const repaint = () => requestAnimationFrame(() => uplot.redraw(false, true));
+    const theme = new MutationObserver(repaint);
+    const contrast = matchMedia('(forced-colors: active)');
     size.observe(node);
     theme.observe(document.body, { attributeFilter: ['data-jp-theme-light'] });
+    contrast.addEventListener('change', repaint);
     return () => {
       size.disconnect();
       theme.disconnect();
+      contrast.removeEventListener('change', repaint);
       uplot.destroy();
     };
   }, [panel.key]);

@@ -258,7 +258,7 @@ function LiveBoard({ board, since, tools, place }: LiveBoardProps) {
     return {
       ...(at && {
         onUse: id => run(COMMANDS.useRun, { id }),
-        onRerunLonger: (id, limit) => run(COMMANDS.rerunLonger, { id, limit })
+        onRerun: (id, timeout) => run(COMMANDS.rerunLonger, { id, timeout })
       }),
       onStop: ids => ids.forEach(id => void app.commands.execute(COMMANDS.abortRun, asUiCall({ id }))),
       onOpen: id => void app.commands.execute(COMMANDS.openRun, { id })

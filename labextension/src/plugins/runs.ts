@@ -113,8 +113,8 @@ export const runs: JupyterFrontEndPlugin<void> = {
     addLineCommand(COMMANDS.attach, outputLabel, trans.__('Show output'), attachLine);
     addLineCommand(COMMANDS.useRun, trans.__('Use this run'), trans.__('Use this run'), attachLine);
     addLineCommand(COMMANDS.rerunLonger, trans.__('Rerun longer'), trans.__('Rerun'), (id, args) => {
-      const limit = Number((args as { limit?: unknown }).limit);
-      return `%lk_rerun ${id}${Number.isInteger(limit) && limit > 0 ? ` --timeout ${2 * limit}` : ''}`;
+      const { timeout } = args as { timeout?: unknown };
+      return `%lk_rerun ${id}${Number.isInteger(timeout) && Number(timeout) > 0 ? ` --timeout ${Number(timeout)}` : ''}`;
     });
     const findLastMachine = (path: string, cellId: string) =>
       mergeRuns(cloud.data).find(run => run.cellId === cellId && run.notebook && toLabPath(run.notebook) === path)

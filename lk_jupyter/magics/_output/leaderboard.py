@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from lk_jupyter.config.settings import setting
 from lk_jupyter.machines.catalogue import machine_name
 from lk_jupyter.runs.fanout.comparison import MemberResult, best_labels, rank
 from lk_jupyter.runs.fanout.fanout import FanOut, result_with_scores
@@ -55,6 +56,7 @@ class Ranking:
             "swept": list(members[0].plan.values),
             "score": {"name": score.name, "highest": score.highest} if score else None,
             "names": self.names,
+            "longest": setting("max_timeout"),
         }
 
     def member_facts(self, member: FanOutMember) -> dict[str, Any]:
