@@ -199,7 +199,7 @@ function rowFromJournal(run: JournalRun, listed: RunRow | undefined): RunRow {
     runName: unturned(run.run_name || ''),
     line: run.run_name || run.notebook ? run.line : '',
     score: scoreLabel(run.summary),
-    note: [...run.labels, run.note].filter(Boolean).join(' · '),
+    note: [...(run.labels ?? []), run.note].filter(Boolean).join(' · '),
     reason: run.reason,
     state: listed ? finalState(listed.state, run) : run.state,
     isActive: listed?.isActive ?? run.going_on,

@@ -170,11 +170,21 @@ def test_an_own_experiment_is_seen_as_curves_saved_as_a_page_and_continued_with_
     says_once(page, "Completed")
     accessible(document)
     book.take_journey_pictures("own-curves")
+    document.get_by_role("button", name="Add a note").press("Enter")
+    expect(document.get_by_role("textbox", name="Note")).to_be_focused()
+    page.keyboard.type("best so far")
+    accessible(document)
+    document.get_by_role("button", name="Save", exact=True).press("Enter")
+    expect(document.get_by_role("button", name="Edit the note")).to_be_focused()
+    says_once(page, "best so far")
+    document.get_by_role("tab", name="Result").click()
+    book.take_journey_pictures("own-note")
     with page.expect_download() as download:
         document.get_by_role("button", name="Save as HTML").click()
     saved = Path(download.value.path()).read_text("utf-8")
     assert download.value.suggested_filename.endswith(".html")
     assert "val_acc" in saved
+    assert "best so far" in saved
     assert "partial_fit" in saved
     assert cloud.api_key not in saved
 
@@ -231,3 +241,21 @@ def test_a_session_shows_each_state_once(open_notebook, page):
     book.take_journey_pictures("session-again")
     book.run(3)
     book.ended()
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(900)
+def test_a_run_on_a_vm_shows_each_state_once(open_notebook, page, make_cloud, accessible):
+    fast = make_cloud("--clock-speed", "50", "--credits", "1000")
+    sign_in = f"%env LK_BASE_URL={fast.base_url}\n%env LK_API_KEY={fast.api_key}\n{LOAD}"
+    line = "%%lk_run --gpu A100 --on vm --max-cost 9 --timeout 3h --fresh"
+    book = open_notebook(sign_in, f"{line}\nprint('on it')", f"{line}\n1 / 0")
+    for cell, state in ((1, "Completed"), (2, "Failed")):
+        book.run(0)
+        book.run(cell)
+        book.ended()
+        book.says_once(cell, state)
+        text = book.output(cell).inner_text()
+        assert [len(re.findall(words, text)) for words in ("A100", r"\d credits(?!/h)")] == [1, 1], text
+        book.take_journey_pictures(f"vm-{state.lower()}")
+        accessible(book.output(cell))

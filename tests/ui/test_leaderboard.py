@@ -28,6 +28,24 @@ CUT = """() => {
 }"""
 
 
+#: Theme → color of the lines behind the plots.
+GRIDS = {"light": [226, 226, 226], "dark": [61, 61, 61]}
+
+#: Whether the first plot has at least 100 pixels of a color.
+HAS_COLOR = """([canvas, color]) => {
+    const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+    let count = 0;
+    for (let at = 0; at < data.length; at += 4) count += color.every((part, n) => data[at + n] === part);
+    return count > 100;
+}"""
+
+
+def expect_grid(output, color):
+    """Wait until the first plot has lines of this color."""
+    canvas = output.locator(".lk-board canvas").first.element_handle()
+    output.page.wait_for_function(HAS_COLOR, arg=[canvas, color], timeout=20_000)
+
+
 @pytest.mark.nightly
 @pytest.mark.timeout(900)
 def test_a_sweep_ranks_its_runs_while_they_run_and_the_best_is_used_by_a_click(
@@ -44,6 +62,9 @@ def test_a_sweep_ranks_its_runs_while_they_run_and_the_best_is_used_by_a_click(
     expect(book.output(1).locator(".lk-board .lk-panels canvas").first).to_be_visible()
     expect(book.output(1).locator(".lk-board-value path").nth(8)).to_be_attached()
     book.take_journey_pictures("sweep-live")
+    for theme in book.themes():
+        expect_grid(book.output(1), GRIDS[theme])
+    expect_grid(book.output(1), GRIDS["light"])
     accessible(book.output(1))
     go.touch()
     book.ended()
@@ -63,3 +84,37 @@ def test_a_sweep_ranks_its_runs_while_they_run_and_the_best_is_used_by_a_click(
     expect(book.output(2)).to_contain_text(re.compile("Completed|Set"))
     book.ended()
     book.take_journey_pictures("sweep-used")
+
+
+SHORT = """%%lk_run --gpu A100 --sweep lr=0.3,0.2,0.1 --timeout 60
+import pathlib, time
+for step in range(1, 6):
+    print(f"step {step} loss: {1 / step / lr:.4f}", flush=True)
+while not pathlib.Path({go!r}).exists():
+    time.sleep(0.05)"""
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(900)
+def test_all_but_the_best_are_stopped_and_a_run_is_repeated_with_twice_the_time(open_notebook, page, tmp_path):
+    go = tmp_path / "go"
+    book = open_notebook("%load_ext lk_jupyter", SHORT.replace("{go!r}", repr(str(go))))
+    book.run(0)
+    book.run(1)
+    board = book.output(1).locator(".lk-board")
+    rows = board.locator("tbody tr")
+    expect(rows.first).to_contain_text("best")
+    board.get_by_role("button", name="Stop all but the best").click()
+    question = board.get_by_role("alertdialog")
+    expect(question).to_contain_text("Stop 2 runs and keep run 1 lr=0.3?")
+    question.get_by_role("button", name="Stop 2 runs").click()
+    expect(rows.filter(has_text="Aborted")).to_have_count(2)
+    expect(rows.filter(has_text="Running")).to_have_count(1)
+    go.touch()
+    book.ended()
+    expect(rows.first).to_contain_text("Completed")
+    board.get_by_role("button", name="Rerun 2 lr=0.2 longer (limit 2 min").click()
+    book.ended()
+    book.says_once(2, "Completed")
+    source = "() => window.jupyterapp.shell.currentWidget.content.widgets[2].model.sharedModel.source"
+    assert re.fullmatch(r"%lk_rerun \S+ --timeout 120", page.evaluate(source))
