@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 
 import { BoardRow, longerLimit, savedBoard, sortRows } from './board';
-import { curvePath, savedCurves, valueLabel } from './components/scalars';
+import { columnDecimals, curvePath, savedCurves, valueLabel } from './components/scalars';
 
 const RUN = { execution_id: 'aaaaaaaa-1', state: 'running', machine: 'gpu.a100', number: 1, values: { lr: 0.1 } };
 const BOARD = { swept: ['lr'], score: { name: 'loss', highest: false }, names: ['loss'] };
@@ -23,6 +23,13 @@ test('a leaderboard is read, and data of other forms is left out', () => {
 test('a longer rerun has twice the limit, and never more than the longest', () => {
   expect([longerLimit(100, 600), longerLimit(400, 600), longerLimit(600, 600)]).toEqual([200, 600, null]);
   expect([longerLimit(100, null), longerLimit(null, 600)]).toEqual([200, null]);
+});
+
+test('all values of a column have the same decimals, except very large and small ones', () => {
+  const values = [0.95678, 0.79, -3.1, 12, 1e-9];
+  const decimals = columnDecimals(values);
+  expect(values.map(value => valueLabel(value, decimals))).toEqual(['0.9568', '0.7900', '-3.1000', '12.0000', '1.0e-9']);
+  expect(columnDecimals([3, 4])).toBe(0);
 });
 
 test('curves of an output are checked', () => {

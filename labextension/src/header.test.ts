@@ -104,7 +104,7 @@ test('without an answer the header claims no figure', () => {
   const silent = NOW - 25_000;
   expect(says(SAVED, serverRow('running'), STALE, false, silent)).toMatchObject({
     label: 'No answer for 0:25',
-    details: ['cost unknown since'],
+    details: ['cost unknown since then'],
     tone: 'unsure',
     bill: { cost: null, seconds: null }
   });
@@ -113,7 +113,7 @@ test('without an answer the header claims no figure', () => {
   const written = { ...SAVED, state: 'reconnecting', silent_seconds: 40 };
   expect(says(written, serverRow('running'), NOW, true)).toMatchObject({
     label: 'No answer for 0:40',
-    details: ['cost unknown since'],
+    details: ['cost unknown since then'],
     isSilent: true,
     bill: { cost: null, seconds: null }
   });

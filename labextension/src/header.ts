@@ -87,7 +87,7 @@ export function silenceLabel(seconds: number): string {
 }
 
 /** Return the words that replace the cost of an active run while the cloud is silent. */
-export const costUnknown = () => trans.__('cost unknown since');
+export const costUnknown = () => trans.__('cost unknown since then');
 
 export type Tone = 'waiting' | 'running' | 'done' | 'failed' | 'stopped' | 'unsure';
 

@@ -3,9 +3,9 @@ import React, { memo, useMemo, useState } from 'react';
 import { Board, BoardSorting, longerLimit, Member, sortRows } from '../board';
 import { costWords } from '../bill';
 import { duration, machineName } from '../format';
-import { clock, Header, Tone } from '../header';
+import { Header, Tone } from '../header';
 import { trans } from '../trans';
-import { Curve, curvePath, lastValue, valueLabel } from './scalars';
+import { columnDecimals, Curve, curvePath, lastValue, valueLabel } from './scalars';
 import { Curves } from './Curves';
 import { Icon, IconButton, IconName } from './Icon';
 import { Mark } from './MetricsPlot';
@@ -67,6 +67,7 @@ export function Leaderboard({ board, headers, actions }: LeaderboardProps) {
     [members]
   );
   const columns = buildColumns(board, headers);
+  const decimals = columns.map(({ id }) => columnDecimals(numbersOf(id, members))).join(' ');
   const best = score ? sortRows(rows, { column: 'score', down: score.highest })[0] : null;
   const rest = rows.filter(({ member, header }) => member !== best?.member && header.id && !header.ended);
   const sort = (column: string) =>
@@ -111,6 +112,7 @@ export function Leaderboard({ board, headers, actions }: LeaderboardProps) {
                 member={member}
                 name={memberName(member, board)}
                 columns={columns.map(({ id }) => id).join('\n')}
+                decimals={decimals}
                 scoreName={score?.name ?? ''}
                 longer={longerLimit(header.limit, board.longest)}
                 actions={actions}
@@ -165,6 +167,16 @@ function buildColumns(board: Board, headers: Header[]): Column[] {
   ];
 }
 
+/** Return the numbers that a column of printed numbers shows. */
+function numbersOf(column: string, members: Member[]): number[] {
+  const name = column.slice('curve:'.length);
+  const values = members.map(({ score, curves }) => {
+    const curve = curves.find(each => each.name === name);
+    return column === 'score' ? score : column.startsWith('curve:') && curve ? lastValue(curve) : null;
+  });
+  return values.filter(value => typeof value === 'number');
+}
+
 /** The facts of a header that a row shows, as plain values, so that rows without news aren't drawn again. */
 function headerFacts({ id, tone, label, ended, machine, bill, waited, notes }: Header) {
   const seconds = bill.seconds;
@@ -174,7 +186,7 @@ function headerFacts({ id, tone, label, ended, machine, bill, waited, notes }: H
     label,
     ended,
     machine: machineName(machine),
-    time: seconds === null ? (waited === null ? '' : clock(waited)) : ended ? duration(seconds) : clock(seconds),
+    time: seconds === null ? (waited === null ? '' : duration(Math.floor(waited))) : duration(ended ? seconds : Math.floor(seconds)),
     cost: waited === null ? (costWords(bill) ?? '').replace(/ credits$/, '') : '',
     reason: notes.join(' ')
   };
@@ -185,16 +197,19 @@ type RowProps = ReturnType<typeof headerFacts> & {
   name: string;
   /** Ids of the columns, one on each line. */
   columns: string;
+  /** Decimals of the columns, separated by spaces. */
+  decimals: string;
   scoreName: string;
   /** Time limit in seconds of a longer rerun; null if no longer one is known. */
   longer: number | null;
   actions: LeaderboardActions;
 };
 
-const Row = memo(function Row({ member, name, columns, scoreName, longer, actions, ...facts }: RowProps) {
+const Row = memo(function Row({ member, name, columns, decimals, scoreName, longer, actions, ...facts }: RowProps) {
   const { number, values, curves, marks } = member;
   const { id, tone, label, ended, machine, time, cost, reason } = facts;
   const { onUse, onStop, onRerun, onOpen } = actions;
+  const decimalsOf = (column: string) => Number(decimals.split(' ')[columns.split('\n').indexOf(column)]);
   const cells: Record<string, React.ReactNode> = {
     number: (
       <>
@@ -209,7 +224,13 @@ const Row = memo(function Row({ member, name, columns, scoreName, longer, action
     ),
     machine,
     state: <State tone={tone} label={label} share={member.share} reason={reason} />,
-    score: <Value curve={curves.find(curve => curve.name === scoreName)} value={member.score} />,
+    score: (
+      <Value
+        curve={curves.find(curve => curve.name === scoreName)}
+        value={member.score}
+        decimals={decimalsOf('score')}
+      />
+    ),
     time,
     cost
   };
@@ -218,7 +239,7 @@ const Row = memo(function Row({ member, name, columns, scoreName, longer, action
     return column.startsWith('swept:') ? (
       values[key]
     ) : column.startsWith('curve:') ? (
-      <Value curve={curves.find(curve => curve.name === key)} />
+      <Value curve={curves.find(curve => curve.name === key)} decimals={decimalsOf(column)} />
     ) : (
       cells[column]
     );
@@ -289,7 +310,7 @@ function State({ tone, label, share, reason }: StateProps) {
 }
 
 /** The curve of a number as a sparkline, and its last value. */
-function Value({ curve, value }: { curve?: Curve; value?: number | string | null }) {
+function Value({ curve, value, decimals }: { curve?: Curve; value?: number | string | null; decimals: number }) {
   const last = value ?? (curve ? lastValue(curve) : null);
   return (
     <span className="lk-board-value">
@@ -298,7 +319,7 @@ function Value({ curve, value }: { curve?: Curve; value?: number | string | null
           <path d={curvePath(curve)} />
         </svg>
       )}
-      {last === null ? '' : typeof last === 'number' ? valueLabel(last) : last}
+      {last === null ? '' : typeof last === 'number' ? valueLabel(last, decimals) : last}
     </span>
   );
 }

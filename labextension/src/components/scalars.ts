@@ -33,10 +33,19 @@ export function lastValue({ values }: Curve): number | null {
   return null;
 }
 
-/** Format a value of a curve with as many digits as people compare. */
-export function valueLabel(value: number): string {
+/** Format a value of a curve with as many digits as people compare, or with the decimals of its column. */
+export function valueLabel(value: number, decimals?: number): string {
   const size = Math.abs(value);
-  return size !== 0 && (size < 1e-3 || size >= 1e6) ? value.toExponential(1) : String(Number(value.toPrecision(4)));
+  if (size !== 0 && (size < 1e-3 || size >= 1e6)) {
+    return value.toExponential(1);
+  }
+  return decimals === undefined ? String(Number(value.toPrecision(4))) : value.toFixed(decimals);
+}
+
+/** Return the decimals with which all values of a column are shown. */
+export function columnDecimals(values: number[]): number {
+  const labels = values.map(value => valueLabel(value)).filter(label => !label.includes('e'));
+  return Math.max(0, ...labels.map(label => (label.split('.')[1] ?? '').length));
 }
 
 /** Points of a sparkline, which is 48 pixels wide. */

@@ -33,7 +33,7 @@ LONG_WAIT = 3.0
 LOW_BALANCE = " credits left, "
 
 #: What a status line shows in place of a cost while the server doesn't answer.
-COST_UNKNOWN = "cost unknown since"
+COST_UNKNOWN = "cost unknown since then"
 
 _NO_BILL = Bill()
 

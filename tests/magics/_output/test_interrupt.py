@@ -248,7 +248,7 @@ def test_a_run_that_had_finished_when_the_interrupt_came_says_how_to_see_its_cos
 
 
 #: Words of the line of a run while its cloud doesn't answer.
-SILENCE = re.compile(r"◌ no answer for \d:\d\d · A100 at \S+ credits/h · cost unknown since · run \w{8}$")
+SILENCE = re.compile(r"◌ no answer for \d:\d\d · A100 at \S+ credits/h · cost unknown since then · run \w{8}$")
 
 
 def test_while_the_cloud_is_silent_the_line_shows_for_how_long_and_no_clock_or_cost(kernel, faulty):
