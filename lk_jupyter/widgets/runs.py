@@ -201,7 +201,7 @@ def _run_row(past: RunSummary) -> dict[str, Any]:
         "took": duration_label(past.seconds) if past.seconds is not None else "",
         "cost": past.bill.label,
         "name": one_line(redact(past.name)),
-        "words": redact(" ".join([*past.labels, past.notebook, past.reason])),
+        "words": redact(" ".join([*past.labels, past.notebook, past.reason, past.note])),
         "ended": is_final(past.state),
         "sort": {
             "started": past.created_at.timestamp(),

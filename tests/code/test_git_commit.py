@@ -47,6 +47,13 @@ def test_a_damaged_or_hostile_head_gives_no_commit(tmp_path, head):
     assert read_commit(tmp_path) == ""
 
 
+def test_a_repository_whose_configuration_executes_commands_executes_none(repository, monkeypatch):
+    git(repository, "config", "core.fsmonitor", "touch executed; false")
+    monkeypatch.chdir(repository)
+    assert read_commit(repository)
+    assert not list(repository.parent.rglob("executed"))
+
+
 def test_a_link_to_a_repository_that_is_missing_gives_no_commit(tmp_path):
     (tmp_path / ".git").write_text("gitdir: /nowhere/at/all")
     assert read_commit(tmp_path) == ""
