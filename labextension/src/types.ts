@@ -843,9 +843,14 @@ export interface IrisModelMeta {
   total_replicas?: number | null;
 }
 
-/** The code of a run as the author wrote it. */
+/** The code of a run as the author wrote it, and facts that the cloud doesn't store. */
 export interface JournalCode {
   code: string;
+  /** Commit of the working folder at the start; empty if unknown. */
+  git_commit: string;
+  labels: string[];
+  /** Text of the user about the run. */
+  note: string;
 }
 
 /** Runs, newest first; `before` requests the next runs, None at the end. */
@@ -880,6 +885,8 @@ export interface JournalRun {
   reason: string;
   summary: Record<string, unknown>;
   group: string | null;
+  /** Text of the user about the run. */
+  note: string;
 }
 
 /** The local cloud of this machine. */
@@ -1300,6 +1307,11 @@ export interface RoutePromptResponse {
   complexity?: string | null;
   score?: number | null;
   model?: string | null;
+}
+
+/** A new note about a run. */
+export interface RunNote {
+  note: string;
 }
 
 /** A run as one HTML file, and the name of the file. */
