@@ -254,7 +254,7 @@ class PaymentRequired(ApiError):
     credits. For a local cloud, start it with a new data folder.
     """
 
-    next_step = "Nothing was charged. Buy credits: %lk_billing checkout CREDITS. %lk_balance shows what is left."
+    next_step = "Nothing was charged. Buy credits: %lk_billing checkout 50. %lk_balance shows what is left."
 
 
 class Forbidden(ApiError):

@@ -49,9 +49,9 @@ def test_a_note_is_stored_searched_compared_and_deleted_and_the_commit_of_the_fo
     assert run_cell(f"%lk_note {run.short_id}").startswith("No note. Write one: %lk_note ")
     stored = run_cell(f"%lk_note {run.short_id} best so far, then {KEY} {{lr}}")
     assert stored == f"Stored the note about run {run.short_id}.\n"
-    assert run_cell(f"%lk_note {run.short_id}") == f"best so far, then {MARK} {{lr}}\n"
+    assert run_cell(f"%lk_note {run.short_id}") == f"best so far, then lk_{MARK} {{lr}}\n"
     shell.run_cell("rows = %lk_history noted best so far")
-    assert list(shell.user_ns["rows"].note) == [f"best so far, then {MARK} {{lr}}"]
+    assert list(shell.user_ns["rows"].note) == [f"best so far, then lk_{MARK} {{lr}}"]
     assert list(shell.user_ns["rows"].git_commit) == [commit[:12]]
     assert run.short_id in run_cell(f"%lk_history {commit[:10]}")
     compared = run_cell(f"%lk_diff {run.short_id} {plain.short_id}")

@@ -122,8 +122,8 @@ def test_a_low_balance_is_warned_of_with_the_time_that_it_lasts(kernel, poor, tm
     receipt = cell.shown[-1].splitlines()
     assert receipt[0].startswith("✓ completed")
     left = poor.client.billing.credits().remaining_credits
-    assert receipt[-1].strip().startswith(f"⚠ {left:.4f} credits left, 18 min")
-    assert receipt[-1].endswith("on gpu.a100. Buy credits: %lk_billing checkout 50")
+    assert receipt[-1].strip().startswith(f"⚠ {left:.4f} credits left, enough for 18 min")
+    assert receipt[-1].endswith("on A100. Buy credits: %lk_billing checkout 50")
 
 
 def test_a_run_that_can_cost_more_than_is_left_is_warned_of_before_it_is_sent(kernel, poor):

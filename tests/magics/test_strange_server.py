@@ -96,7 +96,7 @@ def test_a_receipt_says_once_that_the_output_may_be_incomplete(lacking, run_cell
 def test_a_low_balance_names_no_machine_that_the_server_does_not_name(lacking, run_cell):
     lacking.on("GET /billing/credits", {"remaining_credits": 0.5})
     shown = run_cell("%%lk_run --gpu A100\n6")
-    assert "0.5000 credits left, 20 min 00 s. " in shown
+    assert "0.5000 credits left, enough for 20 min 00 s. " in shown
     assert "None" not in shown
 
 

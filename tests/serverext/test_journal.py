@@ -87,9 +87,9 @@ def test_the_code_of_a_run_comes_separately_with_commit_labels_and_a_note_that_a
     assert facts.pop("code").startswith("%%lk_run\n# A comment\nprint(7)\n")
     assert facts == {"git_commit": "7" * 40, "labels": ["a", "b"], "note": ""}
     assert with_runs.get("journal/run-x/code").status_code == 404
-    answer = with_runs.put("journal/run-7/note", {"note": f"best so far {KEY}"})
-    assert answer.json()["note"] == f"best so far {MARK}"
-    assert with_runs.get("journal/run-7/code").json()["note"] == f"best so far {MARK}"
+    answer = with_runs.send("PUT", "journal/run-7/note", json={"note": f"best so far {KEY}"})
+    assert answer.json()["note"] == f"best so far lk_{MARK}"
+    assert with_runs.get("journal/run-7/code").json()["note"] == f"best so far lk_{MARK}"
     assert with_runs.send("PUT", "journal/run-x/note", json={"note": "x"}).status_code == 404
     assert with_runs.send("PUT", "journal/run-7/note", json={"note": "x" * 2001}).status_code == 400
     assert with_runs.send("PUT", "journal/run-7/note", json={"note": ""}).json()["note"] == ""

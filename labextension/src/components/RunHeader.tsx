@@ -84,35 +84,37 @@ export function RunHeader({ header, chip, isStopping, ...on }: RunHeaderProps) {
         </span>
         <LocalChip chip={chip} place={place} />
         {curves.length > 0 && <HeaderCurves curves={curves} />}
-        <span className="lk-run-header-figures">
-          <span>{time(header)}</span>
-          <span>{waited !== null ? trans.__('not billed yet') : costWords(bill)}</span>
-        </span>
-        <span className="lk-run-header-actions">
-          {on.onDetach && !ended && (
-            <button type="button" className="lk-run-header-word" onClick={on.onDetach}>
-              {trans.__('Detach (keep running)')}
-            </button>
-          )}
-          {on.onFollow && !ended && (
-            <button type="button" className="lk-run-header-word" onClick={on.onFollow}>
-              {trans.__('Follow the log')}
-            </button>
-          )}
-          {on.onStop && id && !ended && (
-            <Action
-              icon={stopIcon}
-              label={on.stopLabel ?? trans.__('Abort the run')}
-              disabled={isStopping}
-              onClick={on.onStop}
-            />
-          )}
-          {on.onRerun && ended && <Action icon={refreshIcon} label={trans.__('Rerun')} onClick={on.onRerun} />}
-          {on.onGoToCell && <Action icon={launchIcon} label={trans.__('Go to its cell')} onClick={on.onGoToCell} />}
-          {on.onOpen && id && <Action icon={launchIcon} label={trans.__('Open the run')} onClick={on.onOpen} />}
-          {on.onMenu && id && (
-            <Action icon={ellipsesIcon} label={trans.__('More actions')} isMenu onClick={on.onMenu} />
-          )}
+        <span className="lk-run-header-end">
+          <span className="lk-run-header-figures">
+            <span>{time(header)}</span>
+            <span>{waited !== null ? trans.__('not billed yet') : costWords(bill)}</span>
+          </span>
+          <span className="lk-run-header-actions">
+            {on.onDetach && !ended && (
+              <button type="button" className="lk-run-header-word" onClick={on.onDetach}>
+                {trans.__('Detach (keep running)')}
+              </button>
+            )}
+            {on.onFollow && !ended && (
+              <button type="button" className="lk-run-header-word" onClick={on.onFollow}>
+                {trans.__('Follow the log')}
+              </button>
+            )}
+            {on.onStop && id && !ended && (
+              <Action
+                icon={stopIcon}
+                label={on.stopLabel ?? trans.__('Abort the run')}
+                disabled={isStopping}
+                onClick={on.onStop}
+              />
+            )}
+            {on.onRerun && ended && <Action icon={refreshIcon} label={trans.__('Rerun')} onClick={on.onRerun} />}
+            {on.onGoToCell && <Action icon={launchIcon} label={trans.__('Go to its cell')} onClick={on.onGoToCell} />}
+            {on.onOpen && id && <Action icon={launchIcon} label={trans.__('Open the run')} onClick={on.onOpen} />}
+            {on.onMenu && id && (
+              <Action icon={ellipsesIcon} label={trans.__('More actions')} isMenu onClick={on.onMenu} />
+            )}
+          </span>
         </span>
       </div>
       <div className="lk-run-header-limit" aria-hidden="true">

@@ -33,7 +33,10 @@ export function KeysList({ tools: { say, onActs } }: { tools: Tools }) {
     setQuestion({
       text: trans.__('Revoke the key %1? Programs that use it are signed out.', name),
       yes: trans.__('Revoke'),
-      onYes: () => void attempt(() => request(`api/auth/api-keys/${encodeURIComponent(id)}`, { method: 'DELETE' }))
+      onYes: () => {
+        say({ kind: 'info', text: '' });
+        void attempt(() => request(`api/auth/api-keys/${encodeURIComponent(id)}`, { method: 'DELETE' }));
+      }
     });
   return (
     <>

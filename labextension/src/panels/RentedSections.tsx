@@ -37,8 +37,8 @@ export function DeploymentsSection({ tools }: { tools: Tools }) {
         title: one.hf_model_id || one.deployment_id,
         ...stateFacts(one.status, [
           machineName(one.hardware_profile ?? ''),
-          replicaWords(one),
-          priceWords(tools, one.deployment_id)
+          priceWords(tools, one.deployment_id),
+          replicaWords(one)
         ]),
         ending: stop(one)
       }))}
@@ -125,6 +125,7 @@ function RentedList({ label, none, topic, start, tools: { cloud, commands, say, 
     await cloud.refresh(topic, 'balance', 'burnRate');
   };
   const end = async ({ path, ask }: Ending) => {
+    say({ kind: 'info', text: '' });
     try {
       await request(path, ask);
       await cloud.refresh(topic, 'running', 'balance', 'burnRate');
@@ -175,13 +176,17 @@ function RentedList({ label, none, topic, start, tools: { cloud, commands, say, 
   );
 }
 
-/** Return the state of a deployment or VM as an icon, and its facts; a state other than running is a fact too. */
+/** States that an icon shows. */
+const STATE_ICONS: Record<string, IconName> = {
+  ...{ running: 'running', ready: 'running', active: 'running' },
+  ...{ pending: 'waiting', failed: 'failed', error: 'failed' }
+};
+
+/** Return the state of a deployment or VM as an icon, and its facts; a state without an icon of its own is a fact. */
 function stateFacts(status: string | null | undefined, facts: Row['facts']): Pick<Row, 'state' | 'facts'> {
   const words = stateLabel(status);
-  if (/^(running|ready|active)$/i.test(words)) {
-    return { state: { icon: 'running', words }, facts };
-  }
-  return { state: { icon: /fail|error/i.test(words) ? 'failed' : 'waiting', words: '' }, facts: [words, ...facts] };
+  const icon = STATE_ICONS[words.toLowerCase()];
+  return icon ? { state: { icon, words }, facts } : { state: { icon: 'waiting', words: '' }, facts: [words, ...facts] };
 }
 
 function replicaWords({ current_replicas: now, min_replicas: min, max_replicas: max }: Deployment): string {

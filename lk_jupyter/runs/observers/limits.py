@@ -14,7 +14,7 @@ from lk_jupyter.api.execution import SUCCEEDED_STATES, ExecutionRecord, is_final
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import LkError
-from lk_jupyter.machines.catalogue import cost_at, hourly_price, machine_cost, seconds_for
+from lk_jupyter.machines.catalogue import cost_at, hourly_price, machine_cost, machine_name, seconds_for
 from lk_jupyter.protocol.frames import Frame
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.runs.eta import RunEta, estimate_rest
@@ -285,8 +285,8 @@ class LowBalance(RunObserver):
         if balance is None or balance / price * 3600 >= LOW_SECONDS:
             return []
         last = duration_label(max(0.0, float(balance / price) * 3600))
-        where = f" on {record.hardware_profile}" if record.hardware_profile else ""
-        return [Notice(f"{credits_label(balance)} left, {last}{where}. {TOP_UP}", WARNING)]
+        where = f" on {machine_name(record.hardware_profile)}" if record.hardware_profile else ""
+        return [Notice(f"{credits_label(balance)} left, enough for {last}{where}. {TOP_UP}", WARNING)]
 
 
 class ForecastLabel(RunObserver):
