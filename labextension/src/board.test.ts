@@ -28,7 +28,13 @@ test('a longer rerun has twice the limit, and never more than the longest', () =
 test('all values of a column have the same decimals, except very large and small ones', () => {
   const values = [0.95678, 0.79, -3.1, 12, 1e-9];
   const decimals = columnDecimals(values);
-  expect(values.map(value => valueLabel(value, decimals))).toEqual(['0.9568', '0.7900', '-3.1000', '12.0000', '1.0e-9']);
+  expect(values.map(value => valueLabel(value, decimals))).toEqual([
+    '0.9568',
+    '0.7900',
+    '-3.1000',
+    '12.0000',
+    '1.0e-9'
+  ]);
   expect(columnDecimals([3, 4])).toBe(0);
 });
 
@@ -66,5 +72,5 @@ test('a score in words is no best score', () => {
 
 test('a gap breaks a sparkline, and values have the digits that people compare', () => {
   expect(curvePath({ name: '', steps: [1, 2, 3], values: [1, null, 2] })).toBe('M0.0 22.0M100.0 2.0');
-  expect([0.93812, 2.3e-5, 1234567, 3].map(valueLabel)).toEqual(['0.9381', '2.3e-5', '1.2e+6', '3']);
+  expect([0.93812, 2.3e-5, 1234567, 3].map(value => valueLabel(value))).toEqual(['0.9381', '2.3e-5', '1.2e+6', '3']);
 });

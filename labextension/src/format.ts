@@ -40,9 +40,10 @@ export function significant(text: string): string {
   return text.trim() && Number.isFinite(value) ? String(Number(value.toPrecision(5))) : text;
 }
 
-/** Return the GPU name of a machine profile: `gpu.a100` is A100. */
+/** Return the GPU name of a machine profile: `gpu.a100` is A100, `vm.a100` is A100 VM. */
 export function machineName(profile: string): string {
-  return profile.startsWith('gpu.') ? profile.slice(4).toUpperCase() : profile;
+  const [, kind, name] = /^(gpu|vm)\.(.+)$/.exec(profile) ?? [];
+  return kind ? name.toUpperCase() + (kind === 'vm' ? ' VM' : '') : profile;
 }
 
 // created once: scrolling a list of runs formats hundreds of dates a second

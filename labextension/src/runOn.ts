@@ -136,11 +136,12 @@ export async function runInNewCell(
   click: { verb: string; isUiClick: boolean }
 ): Promise<void> {
   const { content } = panel;
-  const source = `%load_ext lk_jupyter\n${line}`;
-  if (await mayRun(cloud, [cellToRun(content.activeCell!, source)], click)) {
+  if (await mayRun(cloud, [cellToRun(content.activeCell!, line)], click)) {
     NotebookActions.insertBelow(content);
     const cell = content.activeCell!;
-    cell.model.sharedModel.setSource(source);
-    void runCells(panel, [cell]);
+    cell.model.sharedModel.setSource(line);
+    if (await loadExtension(panel)) {
+      void runCells(panel, [cell]);
+    }
   }
 }

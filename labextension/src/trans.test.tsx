@@ -77,6 +77,7 @@ vi.mock('uplot', () => ({
   }
 }));
 vi.stubGlobal('ResizeObserver', Observer);
+vi.stubGlobal('matchMedia', () => new EventTarget());
 
 /** A language that puts each message into brackets. */
 const BRACKETS: typeof ENGLISH = {

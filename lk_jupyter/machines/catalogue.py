@@ -143,8 +143,9 @@ def _profile_name(wish: str) -> str:
 
 
 def machine_name(profile: str) -> str:
-    """Return the name that people read for a machine type: ``gpu.a100`` is ``A100``."""
-    return profile[4:].upper() if profile.startswith("gpu.") else profile
+    """Return the name that people read for a machine type: ``gpu.a100`` is ``A100``, ``vm.a100`` is ``A100 VM``."""
+    kind, _, name = profile.partition(".")
+    return name.upper() if kind == "gpu" else f"{name.upper()} VM" if kind == "vm" and name else profile
 
 
 def price_label(machine: MachineType) -> str:

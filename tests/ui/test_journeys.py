@@ -153,6 +153,7 @@ def test_an_own_experiment_is_seen_as_curves_saved_as_a_page_and_continued_with_
     page.get_by_role("button", name="Always in this notebook").wait_for()
     book.take_journey_pictures("own-question")
     page.get_by_role("button", name="Always in this notebook").click()
+    book.ended()  # the question returns the focus to its cell
     book.run(3)
     book.ended()
     expect(book.header(2).locator(".lk-run-header-curves path")).to_be_visible()

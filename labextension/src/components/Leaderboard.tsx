@@ -186,7 +186,12 @@ function headerFacts({ id, tone, label, ended, machine, bill, waited, notes }: H
     label,
     ended,
     machine: machineName(machine),
-    time: seconds === null ? (waited === null ? '' : duration(Math.floor(waited))) : duration(ended ? seconds : Math.floor(seconds)),
+    time:
+      seconds === null
+        ? waited === null
+          ? ''
+          : duration(Math.floor(waited))
+        : duration(ended ? seconds : Math.floor(seconds)),
     cost: waited === null ? (costWords(bill) ?? '').replace(/ credits$/, '') : '',
     reason: notes.join(' ')
   };
@@ -279,7 +284,9 @@ const Row = memo(function Row({ member, name, columns, decimals, scoreName, long
           {onRerun && id && ended && (
             <IconButton
               icon="rerun"
-              name={longer ? trans.__('Rerun %1 longer (limit %2)', name, duration(longer)) : trans.__('Rerun %1', name)}
+              name={
+                longer ? trans.__('Rerun %1 longer (limit %2)', name, duration(longer)) : trans.__('Rerun %1', name)
+              }
               onClick={() => onRerun(id, longer)}
             />
           )}

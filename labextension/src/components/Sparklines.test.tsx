@@ -29,7 +29,7 @@ const draw = () => render((<Sparklines id="e1" isVisible={() => true} />) as nev
 test('the GPU, its memory and the RAM are drawn with their last values, which screen readers read too', async () => {
   draw();
   const image = await screen.findByRole('img');
-  expect(image.getAttribute('aria-label')).toBe('GPU 87 %, GPU memory 41 %, RAM 6.5 of 64 GiB');
+  expect(image.getAttribute('aria-label')).toBe('GPU 87 %, memory 41 %, RAM 10 % (6.5 of 64 GiB)');
   expect(image.querySelectorAll('path[d^="M"]').length).toBe(3);
 });
 

@@ -21,7 +21,7 @@ interface Gauge {
 /** The gauges in their order. The CPU is shown for machines without a GPU. */
 const gauges = (): Gauge[] => [
   { label: 'GPU utilization', name: trans.__('GPU') },
-  { label: 'GPU memory', name: trans.__('GPU memory') },
+  { label: 'GPU memory', name: trans.__('memory') },
   { label: 'CPU', name: trans.__('CPU') },
   { label: 'RAM used', name: trans.__('RAM'), limit: 'RAM total' }
 ];
@@ -37,15 +37,12 @@ export function Sparklines({ id, isVisible }: SparklinesProps) {
     const line = label === 'CPU' && hasGpu ? undefined : lineOf(label);
     const last = lastSample(line);
     const most = limit ? lastSample(lineOf(limit)) : 100;
-    if (!line || last === undefined) {
+    if (!line || last === undefined || most === undefined) {
       return [];
     }
-    const words = limit
-      ? most === undefined
-        ? trans.__('%1 %2 GiB', name, figure(last))
-        : trans.__('%1 %2 of %3 GiB', name, figure(last), figure(most))
-      : trans.__('%1 %2 %', name, String(Math.round(last)));
-    return [{ name, line, most: most ?? last, words }];
+    const short = trans.__('%1 %2 %', name, String(Math.round((100 * last) / (most || 1))));
+    const words = limit ? trans.__('%1 (%2 of %3 GiB)', short, figure(last), figure(most)) : short;
+    return [{ name, line, most, short, words }];
   });
   if (!drawn.length || !run || hasEnded(run)) {
     return null;
@@ -53,12 +50,12 @@ export function Sparklines({ id, isVisible }: SparklinesProps) {
   const words = drawn.map(({ words }) => words).join(', ');
   return (
     <span className="lk-sparklines" role="img" aria-label={words} title={words}>
-      {drawn.map(({ name, line, most, words }) => (
+      {drawn.map(({ name, line, most, short }) => (
         <span key={name}>
           <svg viewBox="0 0 100 24" preserveAspectRatio="none">
             <path d={sparkline(line, most)} />
           </svg>
-          {words}
+          {short}
         </span>
       ))}
     </span>

@@ -42,7 +42,7 @@ export function createPlot(panel: Panel, box: HTMLElement, sync: string, onSpan:
           space: 80,
           size: 24
         },
-        { ...axis, size: 48, values: (_, ticks) => ticks.map(panel.isStep ? valueLabel : figure) }
+        { ...axis, size: 48, values: (_, ticks) => ticks.map(tick => (panel.isStep ? valueLabel(tick) : figure(tick))) }
       ],
       series: [
         {},
