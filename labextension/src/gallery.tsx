@@ -302,7 +302,7 @@ function renderPanel(state: object, runs = 0) {
   );
 }
 
-const BOARD_ACTIONS = { onUse: nothing, onStop: nothing, onRerun: nothing, onOpen: nothing };
+const BOARD_ACTIONS = { onUse: nothing, onStop: nothing, onStopAll: nothing, onRerun: nothing, onOpen: nothing };
 
 /** State, last loss and accuracy, share of the work, marks and reason of a run in the leaderboard. */
 type MemberExample = [state: string, loss: number, share: number | null, marks: string[], notes: string[]];

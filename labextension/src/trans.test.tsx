@@ -242,7 +242,7 @@ const board = savedBoard({
   runs: [member(1, 'DATA'), member(2, 'DATA')]
 })!;
 const live = { now: 0, second: 0, isLive: true, since: 0, silent: null };
-const actions = { onUse: nothing, onStop: nothing, onRerun: nothing, onOpen: nothing };
+const actions = { onUse: nothing, onStop: nothing, onStopAll: nothing, onRerun: nothing, onOpen: nothing };
 
 /** Each component in its states, and the actions that reveal all of its words. */
 const VIEWS: Record<string, [() => ReactElement, (() => unknown)?]> = {

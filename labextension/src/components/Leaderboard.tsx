@@ -16,7 +16,10 @@ import { cellClass, SortHeading } from './SortHeading';
 export interface LeaderboardActions {
   /** Bind the values of a run in the notebook. */
   onUse?: (id: string) => void;
-  onStop?: (ids: string[]) => void;
+  /** Stop a run after a question. */
+  onStop?: (id: string) => void;
+  /** Stop runs without another question. */
+  onStopAll?: (ids: string[]) => void;
   /** Rerun with another time limit in seconds, or with the same one. */
   onRerun?: (id: string, timeout: number | null) => void;
   onOpen?: (id: string) => void;
@@ -67,7 +70,7 @@ export function Leaderboard({ board, headers, actions }: LeaderboardProps) {
     [members]
   );
   const columns = buildColumns(board, headers);
-  const decimals = columns.map(({ id }) => columnDecimals(numbersOf(id, members))).join(' ');
+  const decimals = columns.map(({ id }) => columnDecimals(columnNumbers(id, members))).join(' ');
   const best = score ? sortRows(rows, { column: 'score', down: score.highest })[0] : null;
   const rest = rows.filter(({ member, header }) => member !== best?.member && header.id && !header.ended);
   const sort = (column: string) =>
@@ -80,12 +83,12 @@ export function Leaderboard({ board, headers, actions }: LeaderboardProps) {
         memberName(best!.member, board)
       ),
       yes: trans.__('Stop %1 runs', String(rest.length)),
-      onYes: () => actions.onStop!(rest.map(({ header }) => header.id!))
+      onYes: () => actions.onStopAll!(rest.map(({ header }) => header.id!))
     });
   return (
     <div className="lk lk-board">
       {names.length > 0 && <Curves runs={runs} names={names} open={OPEN} />}
-      {actions.onStop && best && typeof best.member.score === 'number' && rest.length > 0 && (
+      {actions.onStopAll && best && typeof best.member.score === 'number' && rest.length > 0 && (
         <div className="lk-row">
           <button type="button" onClick={askStop}>
             {trans.__('Stop all but the best')}
@@ -168,7 +171,7 @@ function buildColumns(board: Board, headers: Header[]): Column[] {
 }
 
 /** Return the numbers that a column of printed numbers shows. */
-function numbersOf(column: string, members: Member[]): number[] {
+function columnNumbers(column: string, members: Member[]): number[] {
   const name = column.slice('curve:'.length);
   const values = members.map(({ score, curves }) => {
     const curve = curves.find(each => each.name === name);
@@ -214,7 +217,7 @@ const Row = memo(function Row({ member, name, columns, decimals, scoreName, long
   const { number, values, curves, marks } = member;
   const { id, tone, label, ended, machine, time, cost, reason } = facts;
   const { onUse, onStop, onRerun, onOpen } = actions;
-  const decimalsOf = (column: string) => Number(decimals.split(' ')[columns.split('\n').indexOf(column)]);
+  const findDecimals = (column: string) => Number(decimals.split(' ')[columns.split('\n').indexOf(column)]);
   const cells: Record<string, React.ReactNode> = {
     number: (
       <>
@@ -233,7 +236,7 @@ const Row = memo(function Row({ member, name, columns, decimals, scoreName, long
       <Value
         curve={curves.find(curve => curve.name === scoreName)}
         value={member.score}
-        decimals={decimalsOf('score')}
+        decimals={findDecimals('score')}
       />
     ),
     time,
@@ -244,7 +247,7 @@ const Row = memo(function Row({ member, name, columns, decimals, scoreName, long
     return column.startsWith('swept:') ? (
       values[key]
     ) : column.startsWith('curve:') ? (
-      <Value curve={curves.find(curve => curve.name === key)} decimals={decimalsOf(column)} />
+      <Value curve={curves.find(curve => curve.name === key)} decimals={findDecimals(column)} />
     ) : (
       cells[column]
     );
@@ -279,7 +282,7 @@ const Row = memo(function Row({ member, name, columns, decimals, scoreName, long
             </button>
           )}
           {onStop && id && !ended && (
-            <IconButton icon="stopped" name={trans.__('Stop run %1', name)} onClick={() => onStop([id])} />
+            <IconButton icon="stopped" name={trans.__('Stop run %1', name)} onClick={() => onStop(id)} />
           )}
           {onRerun && id && ended && (
             <IconButton

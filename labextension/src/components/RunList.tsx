@@ -235,7 +235,7 @@ const RunItem = memo(function RunItem({
   const { onOpen, onAbort, onRerun, onGoToCell, ...where } = rest;
   const error = run.isActive ? '' : errorName(run.reason);
   const [time, cost] = [bill.seconds === null ? '' : duration(bill.seconds), costWords(bill) ?? ''];
-  const title = isFirst ? cellTitle(run, count) : started;
+  const title = isFirst ? cellTitle(run, count) : (run.group && run.runName) || started;
   const facts = [stateLabel(run.state), machineName(run.machine), time, cost, run.score, started].filter(Boolean);
   const menu = (event: MouseEvent) => {
     event.preventDefault();

@@ -31,12 +31,12 @@ export function Sparklines({ id, isVisible }: SparklinesProps) {
   const { answer: run } = useRecord(id, null, isVisible);
   const { frames } = useMetrics(run, null, isVisible);
   const { lines } = buildCharts(frames);
-  const lineOf = (label?: string) => lines.find(line => line.label === label);
-  const hasGpu = !!lineOf('GPU utilization');
+  const findLine = (label?: string) => lines.find(line => line.label === label);
+  const hasGpu = !!findLine('GPU utilization');
   const drawn = gauges().flatMap(({ label, name, limit }) => {
-    const line = label === 'CPU' && hasGpu ? undefined : lineOf(label);
+    const line = label === 'CPU' && hasGpu ? undefined : findLine(label);
     const last = lastSample(line);
-    const most = limit ? lastSample(lineOf(limit)) : 100;
+    const most = limit ? lastSample(findLine(limit)) : 100;
     if (!line || last === undefined || most === undefined) {
       return [];
     }

@@ -182,7 +182,7 @@ const STATE_ICONS: Record<string, IconName> = {
   ...{ pending: 'waiting', failed: 'failed', error: 'failed' }
 };
 
-/** Return the state of a deployment or VM as an icon, and its facts; a state without an icon of its own is a fact. */
+/** Return the state of a deployment or VM as an icon, and its facts. A state without an icon is a fact. */
 function stateFacts(status: string | null | undefined, facts: Row['facts']): Pick<Row, 'state' | 'facts'> {
   const words = stateLabel(status);
   const icon = STATE_ICONS[words.toLowerCase()];

@@ -1,5 +1,6 @@
 /** The output of a cell that shows a run, and the data saved in the notebook; loaded with the first such output. */
 import type { JupyterFrontEnd } from '@jupyterlab/application';
+import { Notification } from '@jupyterlab/apputils';
 import type { CodeCell } from '@jupyterlab/cells';
 import type { INotebookTracker, NotebookPanel } from '@jupyterlab/notebook';
 import { MenuSvg, ReactWidget } from '@jupyterlab/ui-components';
@@ -18,6 +19,7 @@ import { HiddenLines, localChip, RunHeader, SeveralHead, useSight } from '../com
 import { buildForms, buildHeader, hiddenLines, SavedRun, savedRun, savedRuns, splitReceipt, textIn } from '../header';
 import { toLabPath } from '../labPath';
 import { isRemote } from '../magicLine';
+import { request } from '../request';
 import { hasEnded, RUN_MIME } from '../runs';
 import { thisSecond } from '../serverClock';
 import { trans } from '../trans';
@@ -260,7 +262,8 @@ function LiveBoard({ board, since, tools, place }: LiveBoardProps) {
         onUse: id => run(COMMANDS.useRun, { id }),
         onRerun: (id, timeout) => run(COMMANDS.rerunLonger, { id, timeout })
       }),
-      onStop: ids => ids.forEach(id => void app.commands.execute(COMMANDS.abortRun, asUiCall({ id }))),
+      onStop: id => void app.commands.execute(COMMANDS.abortRun, asUiCall({ id })),
+      onStopAll: ids => void stopAll(cloud, ids),
       onOpen: id => void app.commands.execute(COMMANDS.openRun, { id })
     };
   }, [!!at]);
@@ -273,6 +276,16 @@ function LiveBoard({ board, since, tools, place }: LiveBoardProps) {
       <Notes notes={shared.notes} />
     </section>
   );
+}
+
+/** Abort runs after a single question, and report the first failure. */
+async function stopAll(cloud: Cloud, ids: string[]): Promise<void> {
+  const aborts = ids.map(id => request(`api/workloads/abort/${encodeURIComponent(id)}`, { method: 'POST' }));
+  const failure = (await Promise.allSettled(aborts)).find(result => result.status === 'rejected');
+  if (failure) {
+    Notification.error((failure.reason as Error).message);
+  }
+  await cloud.refresh('running', 'history');
 }
 
 /** The logs that this page continues: outputs of a cell → run → log. */
