@@ -16,14 +16,16 @@ interface Gauge {
   name: string;
   /** Series with the limit of the gauge; without one, the gauge is in percent. */
   limit?: string;
+  /** Whether a narrow page leaves out the gauge, so that its toolbar keeps the kernel. */
+  isMinor?: boolean;
 }
 
 /** The gauges in their order. The CPU is shown for machines without a GPU. */
 const gauges = (): Gauge[] => [
   { label: 'GPU utilization', name: trans.__('GPU') },
   { label: 'GPU memory', name: trans.__('memory') },
-  { label: 'CPU', name: trans.__('CPU') },
-  { label: 'RAM used', name: trans.__('RAM'), limit: 'RAM total' }
+  { label: 'CPU', name: trans.__('CPU'), isMinor: true },
+  { label: 'RAM used', name: trans.__('RAM'), limit: 'RAM total', isMinor: true }
 ];
 
 /** Draw the use of the GPU, its memory and the RAM, with the last values. */
@@ -33,7 +35,7 @@ export function Sparklines({ id, isVisible }: SparklinesProps) {
   const { lines } = buildCharts(frames);
   const findLine = (label?: string) => lines.find(line => line.label === label);
   const hasGpu = !!findLine('GPU utilization');
-  const drawn = gauges().flatMap(({ label, name, limit }) => {
+  const drawn = gauges().flatMap(({ label, name, limit, isMinor }) => {
     const line = label === 'CPU' && hasGpu ? undefined : findLine(label);
     const last = lastSample(line);
     const most = limit ? lastSample(findLine(limit)) : 100;
@@ -42,7 +44,7 @@ export function Sparklines({ id, isVisible }: SparklinesProps) {
     }
     const short = trans.__('%1 %2 %', name, String(Math.round((100 * last) / (most || 1))));
     const words = limit ? trans.__('%1 (%2 of %3 GiB)', short, figure(last), figure(most)) : short;
-    return [{ name, line, most, short, words }];
+    return [{ name, line, most, short, words, isMinor }];
   });
   if (!drawn.length || !run || hasEnded(run)) {
     return null;
@@ -50,8 +52,8 @@ export function Sparklines({ id, isVisible }: SparklinesProps) {
   const words = drawn.map(({ words }) => words).join(', ');
   return (
     <span className="lk-sparklines" role="img" aria-label={words} title={words}>
-      {drawn.map(({ name, line, most, short }) => (
-        <span key={name}>
+      {drawn.map(({ name, line, most, short, isMinor }) => (
+        <span key={name} className={isMinor ? 'lk-minor' : ''}>
           <svg viewBox="0 0 100 24" preserveAspectRatio="none">
             <path d={sparkline(line, most)} />
           </svg>

@@ -202,7 +202,7 @@ function vmName(vm: VM): string {
 
 /** Return the GPUs of a VM. Its profile is the name of the GPU kind. */
 function gpuWords({ hardware_profile: profile, gpu_count: count }: VM): string | null {
-  return profile ? `${count ? `${count} × ` : ''}${machineName(profile).toUpperCase()}` : null;
+  return profile ? `${count && count > 1 ? `${count} × ` : ''}${machineName(profile).toUpperCase()}` : null;
 }
 
 /** Return the current price per hour of a deployment or VM, if billed. */
