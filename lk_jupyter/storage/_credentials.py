@@ -38,6 +38,7 @@ class Credentials:
         self._now = now
         self._lock = threading.Lock()
         self._present: StorageCredentials | None = None
+        self._is_due = False
         self._request_time = datetime.min.replace(tzinfo=timezone.utc)
         renew_in_child(self)
 
@@ -62,10 +63,12 @@ class Credentials:
         """Return credentials that are valid for ``time``, or for the longest time that the server grants."""
         with self._lock:
             now = self.now()
-            if self._present is None or (
-                self._ends_before(now + time) and now - self._request_time > self._minimum_age(now)
+            if (
+                self._present is None
+                or self._is_due
+                or (self._ends_before(now + time) and now - self._request_time > self._minimum_age(now))
             ):
-                self._present = self._request_credentials(now)
+                self._present, self._is_due = self._request_credentials(now), False
                 self._request_time = self.now()  # the answer may be the first to show the server's clock
             return self._present
 
@@ -74,6 +77,11 @@ class Credentials:
         with self._lock:
             if self._present == credentials:
                 self._present = None
+
+    def renew(self) -> None:
+        """Request new credentials before the next use; the present ones stay while the server can't be reached."""
+        with self._lock:
+            self._is_due = self.now() - self._request_time > _REST
 
     def _request_credentials(self, now: datetime) -> StorageCredentials:
         """Return new credentials; return the old ones, while valid, if the server can't be reached."""

@@ -60,6 +60,9 @@ NO_BUCKET = "NoSuchBucket"
 #: An error that comes with status 200, after the blanks by which servers keep a connection while they work.
 _ERROR = re.compile(rb"\s*(<\?xml[^>]*>)?\s*<Error[\s>]")
 
+#: Failed connections of a request after which the storage may have moved.
+_MOVED_AFTER = 2
+
 _UNREACHABLE = (OSError, http.client.HTTPException, ConnectionFailed, ServerError)
 
 
@@ -143,8 +146,8 @@ class Wire:
     def ask(self, request: Request, halt: CancelToken | None = None) -> S3Response:
         """Return the answer, after retries if they may help. Raises StorageError.
 
-        The storage may refuse credentials before they expire: new credentials are tried once. Raises ReadOnlyMode
-        before anything is sent.
+        The storage may refuse credentials before they expire: new credentials are tried once. A storage that can't be
+        reached twice may have a new address, which new credentials name. Raises ReadOnlyMode before anything is sent.
         """
         refuse_if_read_only(_EFFECTS[request.method])
         refused, has_bucket = None, False
@@ -154,6 +157,8 @@ class Wire:
                 answer = self._send_signed(request, credentials)
             except _UNREACHABLE as error:
                 _close_all(self._idle)
+                if tries >= _MOVED_AFTER:
+                    self._credentials.renew()
                 if pause is None:
                     raise StorageError(f"Can't reach the storage ({_error_words(error)}). Try again.") from None
             else:

@@ -4,6 +4,7 @@ import _thread
 import http.client
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -207,6 +208,16 @@ def test_credentials_that_end_in_mid_transfer_are_renewed(make_cloud):
     storage.put(pieces(), "long")
     assert storage._credentials.current_credentials() != first
     assert storage.get_bytes("long") == LARGE * 2
+
+
+def test_a_storage_that_moves_to_another_address_is_found_by_new_credentials(session):
+    current = session.client.storage.credentials()
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        abandoned_port = server.getsockname()[1]
+    answers = [current.model_copy(update={"endpoint": f"http://127.0.0.1:{abandoned_port}"})]
+    storage = Storage(lambda: answers.pop() if answers else current)
+    storage.put(b"moved", "st/moved")
+    assert storage.get_bytes("st/moved") == b"moved"
 
 
 ENDING = """
