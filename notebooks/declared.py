@@ -30,8 +30,9 @@ from lk_jupyter._docs import (
 )
 from lk_jupyter.api._endpoint import Endpoint, Group
 from lk_jupyter.api._models import Credits, DecimalString
-from lk_jupyter.magics._engine.parser import Magic, Subcommands, _help
+from lk_jupyter.magics._engine.parser import Magic, Subcommands
 from lk_jupyter.magics._engine.registry import MAGICS, magic_named
+from lk_jupyter.options.arguments import help_text
 
 _EXAMPLES = re.compile(r"\s*^Examples?:+(.*)\Z", re.MULTILINE | re.DOTALL)
 
@@ -56,7 +57,7 @@ def _described(magic: Magic) -> str:
 
 
 def _options(magic: Magic) -> str:
-    rows = [(_as_typed(name, magic), _help(field)) for name, field in magic.model.model_fields.items()]
+    rows = [(_as_typed(name, magic), help_text(field)) for name, field in magic.model.model_fields.items()]
     return _table(("Option", "What it does"), rows) if rows else ""
 
 
