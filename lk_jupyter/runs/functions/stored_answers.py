@@ -22,26 +22,32 @@ if TYPE_CHECKING:
 #: Seconds between two looks whether an active call has an answer.
 _PACE = 0.2
 
+#: Seconds without an answer of an active run after which its call counts as lost.
+_PATIENCE = 30.0
+
 
 @dataclass(frozen=True)
 class StoredAnswers:
     """The answers that runs store in the bucket, until their results are stored on this machine.
 
-    ``storage`` returns the bucket. ``is_busy`` returns whether the run with an id is active and may make a call.
+    ``storage`` returns the bucket. ``is_busy`` returns whether the run with an id may make a call, None if
+    the run doesn't answer.
     """
 
     storage: Callable[[], Storage]
-    is_busy: Callable[[str], bool]
+    is_busy: Callable[[str], bool | None]
 
     def read(self, token: str, run: str = "") -> list[Any]:
         """Return the entries in the answer of a call, for its first items; empty without an answer.
 
         Wait while ``run`` is busy. Raises StorageError.
         """
+        answered_at = time.monotonic()
         while True:
-            is_busy = bool(run) and self.is_busy(run)  # first: the run stores its answer before it is idle
+            is_busy = self.is_busy(run) if run else False  # first: the run stores its answer before it is idle
+            answered_at = answered_at if is_busy is None else time.monotonic()
             entries = self._read_once(token)
-            if entries is not None or not is_busy:
+            if entries is not None or is_busy is False or time.monotonic() - answered_at > _PATIENCE:
                 return entries or []
             time.sleep(_PACE)
 

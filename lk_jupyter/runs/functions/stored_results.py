@@ -12,7 +12,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
-from types import FunctionType, MethodType
+from types import CellType, CodeType, FunctionType, MethodType
 from typing import Any
 
 from lk_jupyter.config.files import platform_path
@@ -55,7 +55,7 @@ class StoredResults:
 
     def next_key(self, arguments: Any) -> str:
         """Return the key of the next item: equal items of a map have different keys."""
-        key = sha256(f"{self._function} {_hash_value(arguments)}".encode()).hexdigest()
+        key = sha256(f"{self._function} {hash_value(arguments)}".encode()).hexdigest()
         self._counts[key] += 1
         return f"{key}-{self._counts[key]}"
 
@@ -108,13 +108,36 @@ def _delete_old_files(folder: Path) -> None:
 def _hash_function(function: Any, folder: Path, visited: set[int]) -> str:
     """Return a hash of a function with the functions and values that it reads from its module."""
     if isinstance(function, MethodType):
-        return _hash_function(function.__func__, folder, visited) + _hash_value(function.__self__)
+        return _hash_function(function.__func__, folder, visited) + hash_value(function.__self__)
     if not isinstance(function, FunctionType) or id(function) in visited or not _is_local(function, folder):
-        return _hash_value(function)
+        return hash_value(function)
     visited.add(id(function))
     names = sorted(_names_in(function.__code__) & function.__globals__.keys())
-    parts = [f"{name} {_hash_function(function.__globals__[name], folder, visited)}" for name in names]
-    return sha256("\n".join([_hash_value(function), *parts]).encode()).hexdigest()
+    cells = [cell.cell_contents for cell in function.__closure__ or () if not _is_empty(cell)]
+    values = [*(function.__globals__[name] for name in names), *cells]
+    parts = [
+        _hash_code(function.__code__),
+        hash_value([function.__defaults__, function.__kwdefaults__]),
+        *(_hash_function(value, folder, visited) for value in values),
+    ]
+    return _hash_text(" ".join([*names, *parts]))
+
+
+def _is_empty(cell: CellType) -> bool:
+    """Return whether a variable of an outer function has no value yet."""
+    try:
+        _ = cell.cell_contents
+    except ValueError:
+        return True
+    return False
+
+
+def _hash_code(code: CodeType) -> str:
+    """Return a hash of code without the lines: a constant set has another order in each process."""
+    constants = [_hash_code(value) if isinstance(value, CodeType) else hash_value(value) for value in code.co_consts]
+    names = (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
+    counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
+    return _hash_text(f"{code.co_code.hex()} {names} {counts} {' '.join(constants)}")
 
 
 def _is_local(function: FunctionType, folder: Path) -> bool:
@@ -128,13 +151,28 @@ def _names_in(code: Any) -> set[str]:
     return set(code.co_names).union(*inner)
 
 
-def _hash_value(value: Any) -> str:
+#: Types whose text is the value, and the most elements of a container that are hashed one by one.
+_PLAIN, _MOST_ELEMENTS = (type(None), bool, int, float, complex, str, bytes), 1_000
+
+
+def hash_value(value: Any, depth: int = 8) -> str:
     """Return a hash that is the same in another process; the hash of the type for a value without content."""
     from lk_jupyter.remote.carry.digests import digest_value  # noqa: PLC0415 (imports cloudpickle)
 
+    kind = type(value)
+    if kind in _PLAIN:
+        return _hash_text(f"{kind.__name__} {value!r}")
+    if kind in (list, tuple, dict, set, frozenset) and len(value) <= _MOST_ELEMENTS and depth:
+        hashes = [hash_value(each, depth - 1) for each in (value.items() if kind is dict else value)]
+        ordered = hashes if kind in (list, tuple) else sorted(hashes)
+        return _hash_text(f"{kind.__name__} {' '.join(ordered)}")
     if digest := digest_value(value):
         return digest
     try:
         return sha256(pickles.dumps(value)).hexdigest()
     except Exception:  # noqa: BLE001 (objects raise what they like when they are packed)
-        return f"{type(value).__module__}.{type(value).__qualname__}"
+        return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _hash_text(text: str) -> str:
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from lk_jupyter._threads import start
 from lk_jupyter.api.execution import is_final
 from lk_jupyter.config.read_only import refuse_if_read_only
-from lk_jupyter.errors import ConnectionFailed, LkError, RunFailed, UsageError
+from lk_jupyter.errors import ConnectionFailed, LkError, NotFound, RunFailed, UsageError
 from lk_jupyter.machines.catalogue import machine_cost, machine_name
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol.metadata import SESSION_KEY
@@ -102,8 +102,11 @@ class CallHandlers:
     on_text: Callable[[str], object]
 
 
-def is_busy(session: Connection, run_id: str) -> bool:
-    """Return whether the run with this id is active and may make a call: a machine that makes a call isn't idle."""
+def is_busy(session: Connection, run_id: str) -> bool | None:
+    """Return whether the run with this id is active and may make a call: a machine that makes a call isn't idle.
+
+    Return None if the machine doesn't answer.
+    """
     run = Run(session, run_id)
     try:
         if is_final(run.status):
@@ -112,8 +115,10 @@ def is_busy(session: Connection, run_id: str) -> bool:
             return any(kernel["execution_state"] == "busy" for kernel in server.kernels())
     except UsageError:  # not a machine, but the run of a single call
         return True
-    except LkError:
+    except NotFound:
         return False
+    except LkError:
+        return None
 
 
 @dataclass(eq=False)

@@ -1,6 +1,9 @@
 """Answers in the bucket: a map continues with the calls that a process left active, and repeats no finished item."""
 
+import os
 import pickle
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -108,3 +111,37 @@ def test_a_map_continues_with_the_answer_of_a_call_whose_process_ended(session, 
     end = time.monotonic() + PATIENCE
     while token in "".join(info.key for info in session.storage.ls(f"{CALLS}{token}/")):
         assert time.monotonic() < end
+
+
+#: Prints the key of an item whose function and arguments contain sets, which have another order in each process.
+KEYS = """
+from pathlib import Path
+from lk_jupyter.runs.functions.stored_results import StoredResults
+
+names = {"a", "b", "c"}
+
+def outer(limit):
+    def work(number, *, words=frozenset({"d", "e", "f"})):
+        return number in {1, limit} or names & words or str(number) in {"g", "h", "i"}
+    return work
+
+results = StoredResults("keys", outer(3), Path.cwd(), print)
+print(results.next_key((({"j", "k", "l"}, [1.5, {"m": {"n", "o"}}]), {})))
+"""
+
+
+def test_another_process_has_the_same_key_for_a_function_and_an_item_with_sets(home):
+    variants = [KEYS, KEYS.replace('"i"', '"x"'), KEYS.replace('"c"', '"x"'), KEYS.replace("outer(3)", "outer(4)")]
+    code = f"for variant in {variants!r}:\n    exec(variant, {{'__name__': '__main__'}})"
+    first, second = (
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()
+        for seed in "12"
+    )
+    assert first == second
+    assert len(set(first)) == 4
