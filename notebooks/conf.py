@@ -48,6 +48,7 @@ nitpicky = True
 nitpick_ignore_regex = [
     ("py:class", ".*"),  # a signature may name what has no page here, as of another project
     ("py:exc", "TimeoutError|ValueError"),  # Python's own
+    ("py:obj", r"typing\.~\w+"),  # a ParamSpec in a signature
 ]
 suppress_warnings = [
     "ref.python",  # two classes of one name in different modules
