@@ -213,6 +213,7 @@ def test_a_key_without_the_scope_starts_nothing_while_secrets_are_stored(broker,
         wait_until(lambda: start(child, timeout=1).status_code == 200)
 
 
+@pytest.mark.nightly
 def test_containers_of_a_key_without_the_bucket_get_no_mount(odd_broker, odd_cloud):
     odd_cloud.answer = lambda start: (200, {"execution_id": f"run-{len(odd_cloud.starts)}"})
     body = {"docker_image_ref": "python", "execution_type": "gpu.a100", "enable_s3_mount": True, "hidden": 1}
@@ -269,6 +270,7 @@ def test_a_run_that_a_refused_start_started_all_the_same_is_aborted_and_blocks_t
     assert (start(child).status_code, state_of(child)["used"]) == (403, pytest.approx(0.01))
 
 
+@pytest.mark.nightly
 def test_a_bill_above_the_reservation_blocks_the_key(odd_broker, odd_cloud):
     odd_cloud.answer = lambda request: odd_cloud.add_run("run-1", request) or (200, {"execution_id": "run-1"})
     child = odd_broker.grant()
@@ -288,6 +290,7 @@ def test_a_run_that_the_cloud_does_not_end_at_its_limit_is_aborted_and_blocks_th
     assert state_of(child)["state"] == "blocked"
 
 
+@pytest.mark.nightly
 def test_two_brokers_of_one_organization_share_neither_keys_nor_runs(broker, upstream, tmp_path):
     other_broker = RunningBroker(tmp_path / "data", upstream.base_url, upstream.api_key)
     try:
