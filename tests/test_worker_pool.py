@@ -33,6 +33,7 @@ from lk_jupyter.errors import ConnectionFailed, UsageError
 from lk_jupyter.executor import Executor
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.protocol.metadata import SESSION_KEY
+from lk_jupyter.runs.functions.items import SLICE_SECONDS
 from lk_jupyter.session import connect
 
 pytestmark = pytest.mark.xdist_group("hosted")
@@ -324,7 +325,10 @@ def test_a_map_that_is_killed_at_a_random_item_repeats_and_loses_no_item(request
     assert process.returncode == 0, errors
     assert attempt == {"kernel": 1, "worker": 0, "machine": 0}.get(victim, attempt)
     items = sorted(map(int, (tmp_path / "items").read_text().split()))
-    assert items == [*range(count)]
+    assert {*items} == {*range(count)}
+    # After the end of the cloud, nothing can receive the results of the active slices.
+    most = 2 * round(SLICE_SECONDS / 0.006 + 1) if victim == "cloud" else 0
+    assert len(items) - count <= most
 
 
 def test_an_image_needs_machines_that_stay(signed_in):
