@@ -31,7 +31,11 @@ def test_each_rank_has_the_variables_and_the_variables_of_rank_0_are_returned(se
 
 
 @pytest.mark.parametrize(
-    ("failure", "end"), [("raise ValueError('odd')", "exit code 1"), ("os.kill(os.getpid(), 9)", "signal 9")]
+    ("failure", "end"),
+    [
+        ("raise ValueError('odd')", "exit code 1"),
+        pytest.param("os.kill(os.getpid(), 9)", "signal 9", marks=pytest.mark.nightly),
+    ],
 )
 def test_a_rank_that_fails_ends_all_ranks_and_is_named(session, failure, end):
     code = f"import os, time\nx = 1\nif os.environ['RANK'] == '1':\n    {failure}\ntime.sleep(600)"
@@ -43,6 +47,7 @@ def test_a_rank_that_fails_ends_all_ranks_and_is_named(session, failure, end):
     assert ("[rank 1] ValueError: odd" in log) == ("ValueError" in failure)
 
 
+@pytest.mark.nightly
 def test_an_error_of_rank_0_ends_the_other_ranks(session):
     code = "import os, time\nif os.environ['RANK'] == '0':\n    1 / 0\ntime.sleep(600)"
     run = session.run(code, nproc=2, machine="cpu")
