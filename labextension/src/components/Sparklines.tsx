@@ -1,6 +1,7 @@
 /** Sparklines of GPU, memory and RAM while a run is active. Loaded when the first run is active. */
 import React from 'react';
 
+import '../../style/panel.css';
 import { hasEnded } from '../runs';
 import { trans } from '../trans';
 import { useMetrics, useRecord, VisibilityCheck } from '../panels/useRun';
