@@ -17,6 +17,7 @@ import joblib
 from figures import Figure
 
 import lk_jupyter
+from lk_jupyter import joblib_backend
 from lk_jupyter.executor import Executor
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.localcloud import launch
@@ -63,6 +64,8 @@ def measure() -> Iterator[Figure]:
             ratio = seconds / (ITEMS * 0.001 / WORKERS)
             yield Figure(f"tasks: {ITEMS:,} items of 1 ms, next to their sum", ratio, 2, "x", f"{seconds:.1f} s")
         finally:
+            for executor in joblib_backend._executors.values():  # the machines end before the cloud
+                executor.shutdown()
             launch.stop(cloud.data)
             for name in _SETTINGS:
                 os.environ.pop(name)
