@@ -106,6 +106,8 @@ def _compiled(name: str, used: dict[str, set[str]]) -> Iterator[Expression]:
     if any(part.startswith("_lk_") or part in {"__main__", "_boot"} for part in name.split(".")):
         return  # these act when they are imported
     try:
+        if name == "lk_jupyter.papermill_engine":  # papermill imports its engines, and nothing else does
+            importlib.import_module("papermill")
         module = importlib.import_module(name)
     except (ImportError, SystemExit):
         return

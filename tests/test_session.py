@@ -563,7 +563,7 @@ def callback_of(page):
 
 #: Values of the options that are no switches.
 VALUES = {
-    **dict.fromkeys(("save", "resume", "session", "image"), "x"),
+    **dict.fromkeys(("save", "resume", "session", "image", "volume"), "x"),
     **{name: ["x"] for name in ("metric", "arg", "inputs", "outputs", "secret", "stage")},
     "sweep": ["x=1,2"],
     "parallel": 2,

@@ -39,7 +39,7 @@ GROUPS = (
     ),
     OptionGroup(
         "Data",
-        ("sync", "fresh", "inputs", "in_all", "outputs", "pickle", "files", "stage", "arg", "secret"),
+        ("sync", "fresh", "inputs", "in_all", "outputs", "pickle", "files", "stage", "volume", "arg", "secret"),
         Example("%%lk_run --in df --out model", "upload df, download model"),
     ),
     OptionGroup("Packages", ("requirements",), Example("%%lk_run -r auto", "install the imports of the cell")),

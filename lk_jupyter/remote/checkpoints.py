@@ -96,14 +96,22 @@ class Checkpoint:
             self._restore()
 
     def epochs(self, count: int) -> Iterator[int]:
-        """Yield the numbers of the epochs from 0 to ``count`` - 1 that remain."""
+        """Yield the numbers of the epochs that remain.
+
+        Args:
+            count: Number of all epochs; the last is ``count`` - 1.
+        """
         while self.epoch < count:
             yield self.epoch
             self.epoch += 1
             self._position, self._order = 0, None
 
     def batches(self, loader: Iterable[Any]) -> Iterator[Any]:
-        """Yield the remaining batches of the epoch, and save the state between two batches."""
+        """Yield the remaining batches of the epoch, and save the state between two batches.
+
+        Args:
+            loader: DataLoader, or another iterable that yields the same batches for the same random state.
+        """
         self._position, self._order = 0, _random_states()
         skip, self._skip = self._skip, None
         if skip:

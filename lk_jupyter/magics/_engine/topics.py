@@ -7,12 +7,12 @@ TOPICS = {
     "Start": ("help", "login", "whoami", "logout", "config", "check"),
     "Run code": ("run", "pin", "run_notebook", "select", "docker", "compose", "sessions"),
     "Follow and stop runs": ("runs", "status", "logs", "attach", "wait", "abort", "open", "delete"),
-    "History of runs": ("history", "diff", "rerun", "export"),
+    "History of runs": ("history", "note", "diff", "rerun", "export"),
     "Machines and cost": ("machines", "pricing", "balance", "billing"),
     "Files": ("ls", "put", "get", "sync", "stage", "rm", "load", "bucket"),
     "Models": ("models", "chat", "embed", "batch", "files", "deploy", "deployments", "undeploy"),
     "Rented machines and notebooks": ("vm", "volumes", "notebook", "kernel"),
-    "Account and team": ("org", "keys", "secrets", "mfa"),
+    "Account and team": ("org", "keys", "lease", "secrets", "mfa"),
 }
 
 #: Word → the words of our texts. A search for the word finds texts with any of these words too.

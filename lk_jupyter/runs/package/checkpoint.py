@@ -61,7 +61,7 @@ LATE = 0.8
 PART, LINKS = "script.checkpoint", "_lk_checkpoint.json"
 #: The module that gives the code the names of our checkpoints, and code that uses these names.
 NAMES_PART = RemoteModule("script.checkpoints", {}, ("checkpoints",))
-_USES = re.compile(r"\blk_jupyter\b[\s\S]*\b(?:checkpoint_folder|Checkpoint)\b")
+_USES = re.compile(r"\b(?:checkpoint_folder|Checkpoint)\b")
 
 _NAMES = re.compile(r"\blk_(?:checkpoint|resume)\b")
 _WITHOUT_PARAMETER = re.compile(r"^[^\S\n]*def lk_checkpoint\(\s*\)", re.MULTILINE)
@@ -77,7 +77,7 @@ def checkpoint_parts(
     """
     if _WITHOUT_PARAMETER.search(source.code):
         raise UsageError("lk_checkpoint needs a parameter for the folder: def lk_checkpoint(folder). Nothing was sent.")
-    names_part = [NAMES_PART] if _USES.search(source.code) else []
+    names_part = [NAMES_PART] if "lk_jupyter" in source.code and _USES.search(source.code) else []
     named = {match[0] for match in _NAMES.finditer(source.code)}
     is_on_vm = options.resume is not None and vm_id_in(resolve(session, options.resume)) is not None
     if is_on_vm and not on_vm:
