@@ -109,8 +109,10 @@ def _lines_of_pyright(sample):
 
 @pytest.mark.parametrize(
     ("program", "check"),
-    [("mypy", _lines_of_mypy), ("basedpyright", _lines_of_pyright)],
-    ids=["mypy", "pyright"],
+    [
+        pytest.param("mypy", _lines_of_mypy, id="mypy", marks=pytest.mark.nightly),  # 20 s; by day, pyright checks
+        pytest.param("basedpyright", _lines_of_pyright, id="pyright"),
+    ],
 )
 def test_a_type_checker_accepts_good_calls_and_reports_misspelled_options_and_wrong_types(program, check, sample):
     if not importlib.util.find_spec(program):

@@ -31,11 +31,11 @@ def test_an_agent_plans_starts_once_waits_fetches_and_aborts(signed_in):
 
 def test_a_call_that_takes_too_long_returns_the_command_that_waits(signed_in, monkeypatch):
     started = asyncio.run(lk_start("import time; time.sleep(600)", "slow"))["records"][0]["id"]
-    monkeypatch.setattr(tools, "LIMIT_SECONDS", 0.0)
-    answer = asyncio.run(lk_wait(started, seconds=1))
+    with monkeypatch.context() as limits:
+        limits.setattr(tools, "LIMIT_SECONDS", 0.0)
+        answer = asyncio.run(lk_wait(started, seconds=1))
     assert (answer["exit_code"], answer["records"][0]["event"]) == (3, "running")
-    monkeypatch.undo()
-    asyncio.run(lk_abort(started))
+    assert asyncio.run(lk_abort(started))["exit_code"] == 0
 
 
 def test_no_tool_is_about_keys_members_or_payments():

@@ -26,6 +26,7 @@ def paths():
 def test_a_route_takes_each_id_that_a_run_can_have():
     assert [pattern for pattern, _ in ROUTES if "]" in pattern] == [
         f"journal/({RUN_ID})/code",
+        f"journal/({RUN_ID})/note",
         f"runs/({RUN_ID})/stream",
         f"runs/({RUN_ID})/page",
     ]
