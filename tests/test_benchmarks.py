@@ -32,8 +32,8 @@ def sections():
     return report.BENCHES
 
 
-#: Sections that are run by day too: the object stores that they compare change, and the files of a run.
-BY_DAY = {"storage", "shim"}
+#: Sections that are run by day too: the files of a run change.
+BY_DAY = {"shim"}
 
 
 @pytest.mark.parametrize(

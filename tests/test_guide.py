@@ -37,6 +37,7 @@ BY_NIGHT = {
         "spend-no-more",
     ),
     "large-data",
+    "05-variables",
     *("02-interrupt", "06-fan-out", "07-money", "08-time-limit", "09-doctor"),
     *("11-progress-bars", "12-secret-guard", "04-rich-output", "07-vms", "08-team", "10-ledger", "widgets"),
 }

@@ -7,6 +7,7 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
 from pumps import TAILS, Expression, expressions, pumps, script_expressions
 
 import lk_jupyter
@@ -84,6 +85,7 @@ def test_expressions_of_sources_and_of_modules_are_collected():
     assert any(each.pattern == r"^Exception ignored " for each in EXPRESSIONS)
 
 
+@pytest.mark.nightly
 def test_a_text_is_found_for_each_kind_of_slow_expression():
     before = signal.signal(signal.SIGVTALRM, _stop)
     slow = [r"\w+@\w+", r"^\s*def "]

@@ -168,6 +168,7 @@ def test_llms_txt_lists_every_page_with_what_it_is_about(site):
     assert pages - listed == {"index.html", "search.html", "genindex.html", "py-modindex.html"} & pages
 
 
+@pytest.mark.nightly
 def test_a_dead_link_and_a_page_that_is_not_listed_fail_the_build(tmp_path):
     (tmp_path / "index.md").write_text("# Start\n\n[page](no-such-page.md) and [place](#no-such-place)\n")
     (tmp_path / "page.md").write_text("# Page\n")

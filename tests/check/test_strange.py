@@ -168,6 +168,7 @@ def test_a_check_names_exactly_what_differs_and_everything_works_then(differing,
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("differing", [ALL], ids=["all"], indirect=True)
+@pytest.mark.nightly
 def test_what_nobody_has_checked_works_too(differing, notebook):
     features = [name for name in FEATURES if name != "bucket in a run"]
     assert problems(notebook, features, ALL) == {}

@@ -79,7 +79,6 @@ def test_a_run_is_planned_started_waited_for_fetched_and_aborted(signed_in, lk):
         (["run", "-c", "key = 'AKIAIOSFODNN7EXAMPLA'"], 2, "--allow-secrets"),
         (["wait"], 2, "needs ID"),
         (["wait", "zz zz"], 2, "isn't a run id"),
-        (["wait", "0" * 32], 5, "HTTP 404"),
         (["rum"], 2, "Did you mean lk run?"),
         (["put", "missing.csv"], 2, "missing.csv"),
         (["get", "no/such/key"], 5, "no/such/key"),
@@ -93,6 +92,12 @@ def test_errors_are_records_with_an_exit_code_and_a_command(row, signed_in, lk):
     assert text in f"{records[-1]['error']}: {records[-1]['message']}"
     assert "%lk_runs" not in records[-1]["message"]
     assert "AKIAIOSFODNN7" not in json.dumps(records)
+
+
+@pytest.mark.nightly  # a server may know a new run only after 10 s
+def test_an_unknown_run_is_an_error_with_its_status(signed_in, lk):
+    code, records = lk("wait", "0" * 32)
+    assert (code, "HTTP 404" in records[-1]["message"]) == (5, True)
 
 
 def test_files_are_stored_listed_and_fetched(signed_in, lk, tmp_path):

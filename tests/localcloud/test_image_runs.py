@@ -136,6 +136,7 @@ def test_an_image_that_is_nowhere_fails_the_run_with_the_engines_words(api, imag
     assert record["system_errors"] == [record["status_details"]]
 
 
+@pytest.mark.nightly
 def test_where_no_image_of_jupyter_can_be_had_its_server_is_a_process_of_this_machine(api, image, until):
     command = ("start-notebook.sh", "--NotebookApp.token=own-token", "--port=8888")
     run = api.start_image("localhost:1/jupyter/base:1", *command, job_type="customer_notebook", timeout=600)

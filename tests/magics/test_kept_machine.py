@@ -93,6 +93,7 @@ def test_the_machine_moves_with_its_values_before_its_limit_and_the_objects_stay
     assert shell.user_ns["part"] == [1, 2]
 
 
+@pytest.mark.nightly
 def test_a_value_of_a_released_machine_is_read_from_the_saved_variables(user, run_cell, shell, monkeypatch):
     monkeypatch.setattr(prepare, "HANDLE_BYTES", 10_000)
     run_cell(f"{LINE}\nbig = bytes(50_000)")
@@ -146,6 +147,7 @@ def test_a_machine_that_is_killed_returns_its_last_saved_moment_and_the_values_h
     assert "again 50000 [7, 8]\n" in output, output
 
 
+@pytest.mark.nightly
 def test_a_python_that_ends_returns_its_last_saved_moment(user, run_cell, shell, monkeypatch):
     monkeypatch.setattr(prepare, "HANDLE_BYTES", 10_000)
     run_cell(f"{LINE}\nbig = bytes(50_000)")
@@ -156,6 +158,7 @@ def test_a_python_that_ends_returns_its_last_saved_moment(user, run_cell, shell,
     assert len(active(user)) == 1
 
 
+@pytest.mark.nightly
 def test_the_machine_is_released_after_the_idle_time(user, run_cell):
     run_cell("%%lk_run --keep 2s --machine cpu\nx = 1")
     until(lambda: not active(user))

@@ -320,6 +320,7 @@ def test_the_next_machine_has_what_an_idle_one_saved_unless_a_member_changed_it_
 
 
 @pytest.mark.xdist_group("real clock")  # it waits most of a minute, which others need not
+@pytest.mark.nightly
 def test_variables_are_saved_before_the_time_limit(make_cloud, home, monkeypatch, run_cell):
     cloud = make_cloud("--engine", "none")  # its clock is the real one
     monkeypatch.setenv("LK_BASE_URL", cloud.base_url)

@@ -158,6 +158,7 @@ MANY = [
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.nightly
 def test_sections_stay_open_or_folded_when_lab_is_loaded_again_and_a_thousand_runs_are_one_stop_of_the_tab_key(
     running_lab, page, cloud, accessible
 ):

@@ -107,6 +107,7 @@ def test_a_vm_without_a_record_is_deleted_and_starts_nothing(session, vms, monke
     assert living(vms) == []
 
 
+@pytest.mark.nightly
 def test_an_installation_that_hangs_ends_with_the_time_of_the_vm(session, vms, monkeypatch):
     monkeypatch.setattr(hosted, "SETUP_SECONDS", 3)
     with socket.create_server(("127.0.0.1", 0)) as silent:

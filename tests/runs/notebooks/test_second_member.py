@@ -198,7 +198,7 @@ def start_notebook(session):
     return run
 
 
-@pytest.mark.parametrize("start", [start_kernel, start_notebook])
+@pytest.mark.parametrize("start", [pytest.param(start_kernel, marks=pytest.mark.nightly), start_notebook])
 def test_a_member_who_reads_the_record_enters_no_kernel_and_no_notebook_server(owner, member, start):
     run = start(owner)
     url = url_of(owner, run)

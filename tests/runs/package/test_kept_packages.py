@@ -74,6 +74,7 @@ def pins(chosen):
     return [f"{name}=={version}" for name, version in chosen.items()]
 
 
+@pytest.mark.nightly
 def test_the_second_run_restores_the_packages_of_the_first_and_downloads_none(
     session, index, tmp_path, forget_machine, monkeypatch
 ):
