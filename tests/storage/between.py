@@ -106,7 +106,8 @@ class Network:
         with suppress(OSError):
             while piece := source.recv(1 << 16):
                 setattr(self, way, getattr(self, way) + len(piece))
-                if self._still_after is not None and self.up + self.down >= self._still_after:
+                limit = self._still_after  # another thread may set it to None meanwhile
+                if limit is not None and self.up + self.down >= limit:
                     self._is_still.set()
                     self._moves.wait()
                 if source in self._lost:
