@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ _MOST_POINTS, _PACE = 500, 2.0
 _READ_SECONDS, _READ_SHARE = 0.05, 0.05
 
 #: Characters that are read in one step, and characters that are read after skipped text.
-_READ_LENGTH, _END_LENGTH = 1 << 16, 1 << 18
+_READ_LENGTH, _END_LENGTH = 1 << 13, 1 << 18
 
 
 class CurveReader:
@@ -27,20 +28,25 @@ class CurveReader:
         self._event_time = 0.0
         self._opened = time.monotonic()
         self._read_seconds = 0.0
-        self._unread = ""
+        self._unread: deque[str] = deque()
+        self._unread_length = 0
+        self._has_gap = False
 
     def add_points(self, payload: Mapping[str, Any]) -> None:
         """Add exact values of the run."""
         self._scalars.add_points(payload)
 
     def feed(self, text: str) -> None:
-        """Read the numbers in text of the run."""
+        """Read the numbers in text of the run; of text that arrives faster than it is read, the start and the end."""
         for start in range(0, len(text), _READ_LENGTH):
+            if self._is_behind():
+                self._store(text[start:])
+                return
             self._read(text[start : start + _READ_LENGTH])
 
     def end(self) -> None:
-        """Read the buffered rest."""
-        self._scalars.feed(self._unread)
+        """Read the stored end."""
+        self._read("")
         self._scalars.end()
 
     def events(self, *, is_last: bool) -> list[dict[str, Any]]:
@@ -52,15 +58,26 @@ class CurveReader:
         curves = self._scalars.curves
         return [{"curves": [curve.content() for curve in curves]}] if curves else []
 
+    def _is_behind(self) -> bool:
+        """Return whether the time for reading is used up."""
+        return self._read_seconds > _READ_SECONDS + _READ_SHARE * (time.monotonic() - self._opened)
+
+    def _store(self, text: str) -> None:
+        """Store the newest text for later, and skip the text before."""
+        self._unread.append(text)
+        self._unread_length += len(text)
+        while self._unread_length - len(self._unread[0]) > _END_LENGTH:
+            self._unread_length -= len(self._unread.popleft())
+            self._has_gap = True
+
     def _read(self, text: str) -> None:
-        """Read the numbers of the log; of a log that arrives faster than it can be read, only its start and its end."""
+        """Read the numbers of the stored text and of this text."""
         start = time.monotonic()
-        if self._read_seconds > _READ_SECONDS + _READ_SHARE * (start - self._opened):
-            self._unread += text
-            if len(self._unread) > _END_LENGTH:
-                self._scalars.skip()
-                self._unread = self._unread[-_END_LENGTH:].partition("\n")[2]
-            return
-        self._scalars.feed(self._unread + text)
-        self._unread = ""
+        unread = "".join(self._unread)
+        self._unread.clear()
+        if self._has_gap or len(unread) > _END_LENGTH:
+            self._scalars.skip()
+            unread = unread[-_END_LENGTH:].partition("\n")[2]
+        self._unread_length, self._has_gap = 0, False
+        self._scalars.feed(unread + text)
         self._read_seconds += time.monotonic() - start

@@ -51,6 +51,7 @@ class OutputsHandler:
         self._execution_id = execution_id
         self._splitter: Splitter | None = None  # created on demand: reading the nonce may take a request
         self._curves = CurveReader()
+        self._unread_text: list[str] = []  # whose numbers aren't in the curves yet
 
     def feed(self, text: str) -> list[str | dict[str, Any]]:
         """Feed a chunk and return the completed events, in order."""
@@ -83,8 +84,15 @@ class OutputsHandler:
         """Return the buffered rest."""
         return self._events(self._splitter.end() if self._splitter else [])
 
+    def new_curves(self) -> list[str | dict[str, Any]]:
+        """Return the curves of the text so far, now and then, after its lines: reading the numbers takes time."""
+        text, self._unread_text = "".join(self._unread_text), []
+        self._curves.feed(text)
+        return [*self._curves.events(is_last=False)]
+
     def end_curves(self) -> list[str | dict[str, Any]]:
         """Return the curves of the entire log, after the lines: reading the last numbers takes time."""
+        self._curves.feed("".join(self._unread_text))
         self._curves.end()
         return [*self._curves.events(is_last=True)]
 
@@ -94,8 +102,8 @@ class OutputsHandler:
 
     def _events(self, items: list[str | Frame]) -> list[str | dict[str, Any]]:
         events = [item if isinstance(item, str) else self._event(item) for item in items]
-        self._curves.feed("".join(event for event in events if isinstance(event, str)))
-        return [*events, *self._curves.events(is_last=False)]
+        self._unread_text += [event for event in events if isinstance(event, str)]
+        return events
 
     def _event(self, frame: Frame) -> str | dict[str, Any]:
         if frame.kind == SCALARS:

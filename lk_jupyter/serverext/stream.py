@@ -148,6 +148,8 @@ class _Reader:
                     last = {"finished": {"return_code": event.return_code, "error": event.error}}  # type: ignore[union-attr]
                 else:
                     self._put(self._outputs.feed(content), len(content))
+                    if curves := self._outputs.new_curves():
+                        self._put(curves)
             self._put_end()
         except LkError as error:
             last = {"trouble": _error_problem(error).content()}

@@ -216,7 +216,9 @@ def test_the_curves_of_a_log_that_arrives_at_once_have_its_start_and_its_end_and
     log = "".join(lines)
     handler = OutputsHandler(None, "run")
     started = time.thread_time()
-    events = [event for at in range(0, len(log), length) for event in handler.feed(log[at : at + length])]
+    events = []
+    for at in range(0, len(log), length):
+        events += [*handler.feed(log[at : at + length]), *handler.new_curves()]
     events += [*handler.end(), *handler.end_curves()]
     assert time.thread_time() - started < 1.5  # 3 to 4 s for all lines
     (curve,) = [event for event in events if "curves" in event][-1]["curves"]
