@@ -231,12 +231,19 @@ def _limit_events(pieces: Iterable[bytes]) -> Iterator[bytes]:
     size, last = 0, b""
     for piece in pieces:
         text = last + piece
-        end = max(text.rfind(blank) + len(blank) if blank in text else 0 for blank in _BLANK_LINES)
+        end = _find_last_end(text)
         size = len(text) - end if end else size + len(piece)
         if size > MOST_MESSAGE_BYTES:
             raise JsonTooLarge(f"an event of more than {megabytes(MOST_MESSAGE_BYTES)}, the limit")
         last = text[-3:]
         yield piece
+
+
+def _find_last_end(text: bytes) -> int:
+    """Return the position after the last blank line; 0 without a blank line."""
+    blank_lines = _BLANK_LINES if b"\r" in text else _BLANK_LINES[:1]  # a search for absent bytes reads all of them
+    ends = [(text.rfind(blank), len(blank)) for blank in blank_lines]
+    return max(start + length if start >= 0 else 0 for start, length in ends)
 
 
 def _without_mark(pieces: Iterable[bytes]) -> Iterator[bytes]:
