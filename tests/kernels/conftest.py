@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
+import tempfile
+from contextlib import ExitStack
 
 import pytest
 from cloud_process import forked_kernels
@@ -26,11 +29,18 @@ class Used:
     """A kernel in use."""
 
     def __init__(self, name, **options):
-        self.manager = KernelManager(kernel_name=name)
-        self.manager.start_kernel(env=dict(os.environ), **options)
-        self.client = self.manager.client()
-        self.client.start_channels()
-        self.client.wait_for_ready(timeout=PATIENCE)
+        with ExitStack() as after_failure:
+            # Another program may take a port before a kernel listens there.
+            self.folder = after_failure.enter_context(tempfile.TemporaryDirectory())
+            ipc = {"transport": "ipc", "connection_file": f"{self.folder}/kernel.json"}
+            self.manager = KernelManager(kernel_name=name, **({} if sys.platform == "win32" else ipc))
+            self.manager.start_kernel(env=dict(os.environ), **options)
+            after_failure.callback(self.manager.shutdown_kernel, now=True)
+            self.client = self.manager.client()
+            self.client.start_channels()
+            after_failure.callback(self.client.stop_channels)
+            self.client.wait_for_ready(timeout=PATIENCE)
+            self._cleanup = after_failure.pop_all()
 
     def run(self, code):
         """Run code and return what it shows: text, and the error if there is one."""
@@ -44,8 +54,7 @@ class Used:
         return "".join(shown)
 
     def close(self):
-        self.client.stop_channels()
-        self.manager.shutdown_kernel(now=True)
+        self._cleanup.close()
 
 
 @pytest.fixture
