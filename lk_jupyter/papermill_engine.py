@@ -6,6 +6,7 @@ papermill is not a dependency of the package: only papermill imports this module
 from __future__ import annotations
 
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -104,18 +105,10 @@ class _Cells:
 
 def _follow(run: Run, cells: _Cells, *, log_output: bool) -> None:
     """Pass the messages of a run to its end. Raises the error that stopped the reading."""
-    monitor = RunMonitor(run).start()
-    has_ended = False
-    while not has_ended:
-        monitor.wake.wait()
-        monitor.wake.clear()
-        has_ended = monitor.done.is_set()
-        for item in monitor.items():
-            if isinstance(item, Frame):
-                if item.kind == CELL:
-                    cells.add(dict(item.payload))
-            elif log_output:
-                sys.stdout.write(item)
-    if monitor.error:
-        raise monitor.error
+    for item in chain.from_iterable(RunMonitor(run).start().batches()):
+        if isinstance(item, Frame):
+            if item.kind == CELL:
+                cells.add(dict(item.payload))
+        elif log_output:
+            sys.stdout.write(item)
     run.wait_aside()

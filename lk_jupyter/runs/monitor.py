@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict, deque
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -103,6 +104,17 @@ class RunMonitor:
         if self._splitter and self._splitter.restored:
             self.run.session.assumptions.store_finding("frames", "plain")
         return [self._complete_frame(item) if isinstance(item, Frame) and complete else item for item in items]
+
+    def batches(self, *, complete: bool = True) -> Iterator[list[str | Frame]]:
+        """Yield the items of each wake until the run ends. Raises the error that stopped the reading."""
+        has_ended = False
+        while not has_ended:
+            self.wake.wait()
+            self.wake.clear()
+            has_ended = self.done.is_set()
+            yield self.items(complete=complete)
+        if self.error:
+            raise self.error
 
     def _complete_frame(self, frame: Frame) -> Frame:
         """Return the complete frame, and keep the part that the server shows."""

@@ -127,15 +127,9 @@ class FanOutMember:
         self.apply_state(monitor.state)
         if run.bundle is None:  # an earlier run
             monitor.stopwatch.look(run)
-        has_ended = False
-        while not has_ended:
-            monitor.wake.wait()
-            monitor.wake.clear()
-            has_ended = monitor.done.is_set()
-            self._observe(monitor.items(complete=False))
+        for items in monitor.batches(complete=False):
+            self._observe(items)
             self.apply_state(monitor.state)
-        if monitor.error:
-            raise monitor.error
         self.record = run.wait_aside()
         self.state = self.record.status.lower()
 
