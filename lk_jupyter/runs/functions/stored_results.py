@@ -12,12 +12,13 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
-from types import CellType, CodeType, FunctionType, MethodType
+from types import CodeType, FunctionType, MethodType
 from typing import Any
 
 from lk_jupyter.config.files import platform_path
 from lk_jupyter.errors import UsageError
 from lk_jupyter.journal.database import Database, Schema
+from lk_jupyter.remote.carry.kinds.functions import is_filled
 from lk_jupyter.remote.values import pickle as pickles
 from lk_jupyter.runs.functions.call import is_below
 from lk_jupyter.runs.functions.stored_answers import StoredAnswers
@@ -113,7 +114,7 @@ def _hash_function(function: Any, folder: Path, visited: set[int]) -> str:
         return hash_value(function)
     visited.add(id(function))
     names = sorted(_names_in(function.__code__) & function.__globals__.keys())
-    cells = [cell.cell_contents for cell in function.__closure__ or () if not _is_empty(cell)]
+    cells = [cell.cell_contents for cell in function.__closure__ or () if is_filled(cell)]
     values = [*(function.__globals__[name] for name in names), *cells]
     parts = [
         _hash_code(function.__code__),
@@ -121,15 +122,6 @@ def _hash_function(function: Any, folder: Path, visited: set[int]) -> str:
         *(_hash_function(value, folder, visited) for value in values),
     ]
     return _hash_text(" ".join([*names, *parts]))
-
-
-def _is_empty(cell: CellType) -> bool:
-    """Return whether a variable of an outer function has no value yet."""
-    try:
-        _ = cell.cell_contents
-    except ValueError:
-        return True
-    return False
 
 
 def _hash_code(code: CodeType) -> str:
