@@ -84,12 +84,12 @@ class Chunk:
                 entries = send(call)[: len(selected)]
                 if not entries:
                     raise InvalidResponse("A call for several items returned no result. Call the items again.")
-                size = min(2 * size, len(self.items)) if call.stored else size
+                size = min(2 * size, len(self.items)) if self.stored else size
             except ConnectionFailed as error:
                 size = 1  # one item at a time shows the item that ends machines
                 entries = self._entries_before_loss(call)[: len(selected)]
                 lost = selected[len(entries) :]
-                if lost and self._is_lost_twice(lost[0], is_alone=len(lost) == 1, is_stored=call.stored is not None):
+                if lost and self._count_loss(lost) > 1:
                     entries, size = [*entries, error], len(self.items)
             pending = self._add(call, selected, entries, read) + pending[len(entries) :]
         results = [self._results[index] for index in sorted(self._results)]
@@ -104,11 +104,15 @@ class Chunk:
             return max(call.stored.entries, self.answers.read(call.token), key=len)
         return call.stored.entries
 
-    def _is_lost_twice(self, index: int, *, is_alone: bool, is_stored: bool) -> bool:
-        """Count the loss of a machine that called an item; without ``is_stored``, the pool has called it twice."""
-        if is_stored:
-            self._losses[index] += 1
-        return self._losses[index] > 1 if is_stored else is_alone
+    def _count_loss(self, lost: Sequence[int]) -> int:
+        """Return how many machines were lost while they called the first of these items.
+
+        Without stored answers, the pool has made the call twice, and both losses are of its item if it is the only one.
+        """
+        if self.stored is None:
+            return 2 if len(lost) == 1 else 0
+        self._losses[lost[0]] += 1
+        return self._losses[lost[0]]
 
     def _prepare_call(self, selected: Sequence[int]) -> FunctionCall:
         """Return the call for the selected items; the first call is packed already."""
