@@ -75,12 +75,11 @@ def before(settings: dict[str, Any], namespace: dict[str, Any]) -> None:
         _activate(_install_and_keep(plan, root, base, str(error)))
         return
     _activate(folder)
-    _report(source, started)
+    _report(source, time.monotonic() - started)
 
 
-def _report(source: str, started: float, problem: str = "", seconds: float | None = None) -> None:
+def _report(source: str, seconds: float, problem: str = "") -> None:
     """Report the source of the packages, and the seconds that the code waited for them."""
-    seconds = time.monotonic() - started if seconds is None else seconds
     driver.frame("packages", {"source": source, "seconds": round(seconds, 2), "problem": problem})
 
 
@@ -90,7 +89,7 @@ def _install_and_keep(plan: dict[str, Any], root: str, base: str, problem: str =
     reason = "The kept packages can't be used: {}. ".format(problem) if problem else ""
     sys.stderr.write("{}Installing {}.\n".format(reason, ", ".join(plan["names"])))
     folder = _install(plan["requirements"], root)
-    _report("installed", started, problem)
+    _report("installed", time.monotonic() - started, problem)
     if plan["put"]:
         _keep(folder, root, base, plan)
     return folder
@@ -98,8 +97,12 @@ def _install_and_keep(plan: dict[str, Any], root: str, base: str, problem: str =
 
 def _is_late(record: dict[str, Any], root: str) -> bool:
     """Return whether the code starts before its packages are complete."""
-    size = sum(part[0] for part in record["parts"])
-    return bool(record.get("names")) and size > LARGE_BYTES and not os.path.isdir(_packages_folder(record, root))
+    is_large = bool(record.get("names")) and _packed_size(record) > LARGE_BYTES
+    return is_large and not os.path.isdir(_packages_folder(record, root))
+
+
+def _packed_size(record: dict[str, Any]) -> int:
+    return sum(part[0] for part in record["parts"])
 
 
 def _restore_late(plan: dict[str, Any], record: dict[str, Any], root: str, base: str, started: float) -> None:
@@ -119,7 +122,7 @@ def _restore_late(plan: dict[str, Any], record: dict[str, Any], root: str, base:
     def finish(problem: str, waited: float) -> None:
         if os.path.isdir(folder):
             _activate(folder)
-            _report("bucket", 0.0, seconds=waited)
+            _report("bucket", waited)
         else:
             _activate(_install_and_keep(plan, root, base, problem or "the process that restores them ended"))
 
@@ -129,8 +132,8 @@ def _restore_late(plan: dict[str, Any], record: dict[str, Any], root: str, base:
         shutil.rmtree(holder, ignore_errors=True)
 
     atexit.register(stop)
-    late.LatePackages(record["names"], sum(part[0] for part in record["parts"]), process, finish).start()
-    _report("pending", started)
+    late.LatePackages(record["names"], _packed_size(record), process, finish).start()
+    _report("pending", time.monotonic() - started)
 
 
 def restore_from_stdin() -> None:
@@ -211,7 +214,7 @@ def _require_room(record: dict[str, Any], root: str) -> None:
     import shutil
 
     _delete_old_folders(root)
-    size, free = sum(part[0] for part in record["parts"]), shutil.disk_usage(root).free
+    size, free = _packed_size(record), shutil.disk_usage(root).free
     if free < size + SPARE_BYTES:
         raise Unusable("{:,} bytes are needed on the disk, {:,} are free".format(size + SPARE_BYTES, free))
 
