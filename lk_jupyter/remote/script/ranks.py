@@ -83,24 +83,24 @@ def before(settings: dict[str, Any], namespace: dict[str, Any]) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # as torchrun does
     sys.stdout.flush()
     sys.stderr.flush()
-    driver.on_end = _end_first
+    driver.on_end = _end_rank_0
     for rank in range(1, count):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of a process with threads: they read the bucket only
             pid = os.fork()
         if pid == 0:
-            _become(rank)
+            _become_rank(rank)
             return
         _ranks[pid] = rank
     _set_rank(0)
-    threading.Thread(target=_watch, name="lk-ranks", daemon=True).start()
+    threading.Thread(target=_watch_ranks, name="lk-ranks", daemon=True).start()
 
 
 def _set_rank(rank: int) -> None:
     os.environ.update({"RANK": str(rank), "LOCAL_RANK": str(rank), "GROUP_RANK": "0"})
 
 
-def _become(rank: int) -> None:
+def _become_rank(rank: int) -> None:
     """Make this forked process a further rank: it sends nothing but lines to the notebook."""
     import traceback
 
@@ -111,10 +111,10 @@ def _become(rank: int) -> None:
     driver.show_error = lambda error, trace: traceback.print_exception(type(error), error, trace)
     sys.excepthook = sys.__excepthook__
     sys.stdout, sys.stderr = RankStream(rank, driver._out), RankStream(rank, driver._err)
-    driver.on_end = _end_other
+    driver.on_end = _end_further_rank
 
 
-def _end_other(error: BaseException | None) -> NoReturn:
+def _end_further_rank(error: BaseException | None) -> NoReturn:
     """End a further rank after its code, with an exit code as a script has."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, RankStream):
@@ -125,7 +125,7 @@ def _end_other(error: BaseException | None) -> NoReturn:
     os._exit(code)
 
 
-def _end_first(error: BaseException | None) -> BaseException | None:
+def _end_rank_0(error: BaseException | None) -> BaseException | None:
     """Wait for the other ranks after the code of rank 0, or end them after an error; return the error of the run."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # no code is left to interrupt
     _has_ended.set()
@@ -140,10 +140,10 @@ def _end_first(error: BaseException | None) -> BaseException | None:
     return error
 
 
-def _watch() -> None:
+def _watch_ranks() -> None:
     """Look for a rank that failed; end the other ranks, then the code of rank 0."""
     while _ranks:
-        _reap()
+        _remove_ended_ranks()
         if _state["failure"]:
             break
         time.sleep(_PACE)
@@ -158,17 +158,17 @@ def _watch() -> None:
             os._exit(1)
 
 
-def _reap() -> None:
+def _remove_ended_ranks() -> None:
     """Remove ended ranks; record the first that failed."""
     with _lock:
         for pid, rank in list(_ranks.items()):
             try:
-                ended, status = os.waitpid(pid, os.WNOHANG)
+                ended_pid, status = os.waitpid(pid, os.WNOHANG)
             except ChildProcessError:  # the code has waited for all processes
-                ended, status = pid, 0
-            if ended:
+                ended_pid, status = pid, 0
+            if ended_pid:
                 del _ranks[pid]
-            if ended and status and not _state["failure"] and not _state["is_ending"]:
+            if ended_pid and status and not _state["failure"] and not _state["is_ending"]:
                 end = "signal {}".format(status & 127) if status & 127 else "exit code {}".format(status >> 8)
                 _state["failure"] = "Rank {} of {} failed: {}.".format(rank, _state["count"], end)
 
@@ -190,5 +190,5 @@ def _end_ranks() -> None:
                 pass
         end = time.monotonic() + _KILL_SECONDS
         while _ranks and time.monotonic() < end:
-            _reap()
+            _remove_ended_ranks()
             time.sleep(_PACE)
