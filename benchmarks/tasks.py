@@ -7,6 +7,7 @@ processor time of a fit.
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -50,8 +51,7 @@ def measure() -> Iterator[Figure]:
         cloud = launch.start(Path(folder, "cloud"), "--engine", "none")
         values = (cloud.base_url, cloud.api_key, f"{folder}/logs", f"{folder}/journal.sqlite")
         os.environ.update(zip(_SETTINGS, values, strict=True))
-        for function in (fit, wait_1_ms):  # a machine doesn't have this file
-            cloudpickle.register_pickle_by_value(__import__(function.__module__))
+        cloudpickle.register_pickle_by_value(sys.modules[__name__])  # a machine doesn't have this file
         try:
             lk_jupyter.register_joblib()
             local, remote = _seconds_of_fits("loky"), _seconds_of_fits("lk", requirements=[], machine="cpu")
