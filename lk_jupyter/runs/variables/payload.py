@@ -389,7 +389,8 @@ def _assign_blobs(leaves: list[tuple[dict[str, Any], Write]]) -> list[Blob]:
             parts = _cut_leaf(leaf["size"], write)
             keys, leaf["sha256"] = fingerprint_parts([part for _, part in parts], write)
             blobs += [Blob(key, size, part) for key, (size, part) in zip(keys, parts, strict=True)]
-            leaf.update({} if len(parts) == 1 else {"count": len(parts)})
+            if len(parts) > 1:
+                leaf["count"] = len(parts)
     offset = 0
     for leaf, write in small:
         leaf.update(blob=len(blobs), at=offset, sha256=fingerprint(write))
