@@ -42,7 +42,7 @@ def execute(names: list[str], *, store: bool = False) -> subprocess.CompletedPro
 
 
 if __name__ == "__main__":
-    chosen = [name for name in sys.argv[1:] if name != "--store"]
-    done = execute(chosen or [page.stem for page in PAGES], store="--store" in sys.argv)
-    print(done.stdout, done.stderr, sep="")
-    sys.exit(done.returncode)
+    names = [name for name in sys.argv[1:] if name != "--store"]
+    process = execute(names or [page.stem for page in PAGES], store="--store" in sys.argv)
+    print(process.stdout, process.stderr, sep="")
+    sys.exit(process.returncode)

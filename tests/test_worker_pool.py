@@ -60,7 +60,7 @@ def user(hosting, home, monkeypatch):
 
 
 @pytest.fixture
-def own_hosting(tmp_path):
+def separate_hosting(tmp_path):
     """A local cloud of one test, which the test may kill."""
     running = RunningCloud(tmp_path / "hosting", "--engine", "none", "--clock-speed", "20", has_lab=False)
     yield running
@@ -287,8 +287,8 @@ def work(number):
     if number == KILLS_AT and not marker.exists():
         marker.touch()
         time.sleep(0.1)
-        own = {"worker": os.getpid(), "machine": os.getppid()}
-        os.kill(own.get(VICTIM) or int((FOLDER / VICTIM).read_text()), signal.SIGKILL)
+        processes = {"worker": os.getpid(), "machine": os.getppid()}
+        os.kill(processes.get(VICTIM) or int((FOLDER / VICTIM).read_text()), signal.SIGKILL)
         time.sleep(0.1 if VICTIM in {"kernel", "cloud"} else 600)
     with open(FOLDER / "items", "a") as file:
         file.write(f"{number}\\n")
@@ -308,7 +308,7 @@ executor.shutdown()
 @pytest.mark.parametrize("victim", ["kernel", "worker", "machine", "cloud"])
 def test_a_map_that_is_killed_at_a_random_item_repeats_and_loses_no_item(request, tmp_path, victim, seed):
     count = int(os.environ.get("LK_ITEMS", "1000"))
-    cloud = request.getfixturevalue("own_hosting" if victim == "cloud" else "hosting")
+    cloud = request.getfixturevalue("separate_hosting" if victim == "cloud" else "hosting")
     (tmp_path / "cloud").write_text(str(cloud.process.pid))
     kills_at = Random(f"{victim} {seed}").randrange(count)
     arguments = [sys.executable, "-c", KILLED_MAP, str(tmp_path), str(count), str(kills_at), victim]

@@ -21,9 +21,9 @@ def python_image(tmp_path_factory):
 
 
 def test_an_image_without_python_fails_with_a_line_that_says_so(signed_in, run_cell, image):
-    shown = run_cell(f"%%lk_run --image {image} --machine cpu\nprint(1)")
-    assert "This image has no Python. The code didn't start. Choose an image with Python 3.8 or later" in shown
-    assert "RunFailed" in shown
+    output = run_cell(f"%%lk_run --image {image} --machine cpu\nprint(1)")
+    assert "This image has no Python. The code didn't start. Choose an image with Python 3.8 or later" in output
+    assert "RunFailed" in output
 
 
 @pytest.mark.nightly
@@ -32,33 +32,31 @@ def test_an_image_without_a_shell_fails_with_a_hint(signed_in, run_cell, tmp_pat
     with tarfile.open(archive, "w") as tar:
         tar.add(__file__, "file.txt")
     podman("import", archive, name)
-    shown = run_cell(f"%%lk_run --image {name} --machine cpu\nprint(1)")
-    assert f"The image '{name}' has no shell, so it can't run a cell." in shown
+    output = run_cell(f"%%lk_run --image {name} --machine cpu\nprint(1)")
+    assert f"The image '{name}' has no shell, so it can't run a cell." in output
 
 
 @pytest.mark.nightly
-def test_a_cell_runs_in_an_image_and_is_sent_again_and_its_start_is_compared(
-    signed_in, run_cell, shell, python_image, monkeypatch
-):
+def test_a_cell_runs_in_an_image_and_is_sent_again_and_its_start_is_compared(signed_in, run_cell, shell, python_image):
     shell.user_ns["rate"] = 3
     cell = "import sys\nprint('doubled', rate * 2, sys.version_info >= (3, 8))\nresult = rate"
-    shown = run_cell(f"%%lk_run --image {python_image} --machine cpu --in rate --save run\n{cell}")
-    assert "doubled 6 True" in shown
-    assert "✓ completed" in shown
-    assert "The run set 'result', but a run in an image returns no variables. Write results to the bucket" in shown
+    output = run_cell(f"%%lk_run --image {python_image} --machine cpu --in rate --save run\n{cell}")
+    assert "doubled 6 True" in output
+    assert "✓ completed" in output
+    assert "The run set 'result', but a run in an image returns no variables. Write results to the bucket" in output
     assert "result" not in shell.user_ns
     [entry] = journal().entries(limit=1)
     assert entry.request["docker_image_ref"] == python_image
     assert "doubled 6 True" in run_cell("get_ipython().run_line_magic('lk_rerun', run.short_id)")
-    shown = run_cell("%%lk_run --image auto --machine cpu --in rate --dry-run\n" + cell)
-    assert python_image in shown
-    assert "start by --image auto" in shown
-    refused = run_cell("%%lk_run --image auto --machine cpu --dry-run\nprint('never run')")
-    assert "--image auto compares earlier runs of this cell, and there are none. Nothing was sent." in refused
+    output = run_cell("%%lk_run --image auto --machine cpu --in rate --dry-run\n" + cell)
+    assert python_image in output
+    assert "start by --image auto" in output
+    refusal = run_cell("%%lk_run --image auto --machine cpu --dry-run\nprint('never run')")
+    assert "--image auto compares earlier runs of this cell, and there are none. Nothing was sent." in refusal
 
 
 @pytest.mark.nightly
 def test_figures_and_errors_of_a_cell_in_an_image_look_as_in_a_run(signed_in, run_cell, python_image):
-    shown = run_cell(f"%%lk_run --image {python_image} --machine cpu\nvalues = [1, 2]\nvalues[9]")
-    assert "IndexError: list index out of range" in shown
-    assert "values[9]" in shown
+    output = run_cell(f"%%lk_run --image {python_image} --machine cpu\nvalues = [1, 2]\nvalues[9]")
+    assert "IndexError: list index out of range" in output
+    assert "values[9]" in output

@@ -16,7 +16,7 @@ from lk_jupyter.runs.package.prepare import prepare
 IMAGE = "docker.io/library/python:3.12"
 
 
-def bundle_of(session, code, namespace=None, folder=None, **options):
+def prepare_bundle(session, code, namespace=None, folder=None, **options):
     place = {"folder": folder} if folder else {}
     source = Source(code, "cell.py", 2, is_cell=True, namespace=namespace or {}, **place)
     return prepare(session, source, RunOptions(image=IMAGE, machine="cpu", **options))
@@ -47,20 +47,18 @@ def test_a_cell_runs_with_its_values_files_and_arguments_in_the_image(session, t
     code = "import sys, helper\nprint(helper.double(rate), names['a'], sys.argv[1:], open('data.txt').read())\nrate + 1"
     values = {"rate": 21, "names": {"a": [1, 2]}}
     options = {"inputs": ["rate,names"], "files": ["data.txt"], "arg": ["--fast"]}
-    bundle = bundle_of(session, code, values, tmp_path, **options)
+    bundle = prepare_bundle(session, code, values, tmp_path, **options)
     assert bundle.request.docker_image_ref == IMAGE
     result = execute(bundle, python)
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[0] == "42 [1, 2] ['--fast'] content"
     assert bundle.nonce in result.stdout  # the last expression, as a rich output
     assert max(map(len, bundle.request.docker_run_cmd)) <= image.ARGUMENT_BYTES
-    assert code in bundle.request.docker_run_cmd[-2] + bundle.request.docker_run_cmd[-1] + str(
-        bundle.request.docker_run_cmd
-    ).replace("\\n", "\n")
+    assert any(code in argument for argument in bundle.request.docker_run_cmd)
 
 
 def test_the_record_of_a_cell_in_an_image_has_no_key_and_no_link(session):
-    bundle = bundle_of(session, "print(rate)", {"rate": 3}, inputs=["rate"])
+    bundle = prepare_bundle(session, "print(rate)", {"rate": 3}, inputs=["rate"])
     text = str(bundle.request.model_dump())
     assert "_lk_key" not in text
     assert "X-Amz" not in text
@@ -68,7 +66,7 @@ def test_the_record_of_a_cell_in_an_image_has_no_key_and_no_link(session):
 
 
 def test_an_image_without_python_or_with_an_old_one_is_reported_in_one_line(session, python):
-    bundle = bundle_of(session, "print(1)")
+    bundle = prepare_bundle(session, "print(1)")
     (python / "python3").unlink()
     result = execute(bundle, python)
     assert result.returncode == 127
@@ -97,9 +95,9 @@ def test_an_image_without_python_or_with_an_old_one_is_reported_in_one_line(sess
 )
 def test_what_an_image_cannot_do_is_refused_before_anything_is_sent(session, code, options, words):
     namespace = {"rate": 1, "np": os, "big": bytes(300_000)}
-    with pytest.raises(UsageError, match=words) as caught:
-        bundle_of(session, code, namespace, **options)
-    assert "Nothing was sent" in str(caught.value)
+    with pytest.raises(UsageError, match=words) as error:
+        prepare_bundle(session, code, namespace, **options)
+    assert "Nothing was sent" in str(error.value)
 
 
 def test_a_name_that_is_no_image_is_refused(session):
@@ -108,8 +106,8 @@ def test_a_name_that_is_no_image_is_refused(session):
 
 
 @pytest.mark.nightly
-def test_packages_are_installed_on_top_of_the_image(session, python, tmp_path, monkeypatch):
-    bundle = bundle_of(session, "import packaging; print(packaging.__version__)", requirements=["packaging==24.0"])
+def test_packages_are_installed_on_top_of_the_image(session, python):
+    bundle = prepare_bundle(session, "import packaging; print(packaging.__version__)", requirements=["packaging==24.0"])
     assert bundle.request.requirements_content is None
     for path in Path(sys.prefix, "bin").iterdir():
         if path.name == "uv":
