@@ -111,11 +111,6 @@ def overdue_lines() -> list[str]:
     ]
 
 
-def has_undeleted_vms() -> bool:
-    """Return whether this machine has started a run on a VM whose deletion the cloud hasn't confirmed."""
-    return any('"is_deleted":false' in path.read_text("utf-8") for path in facts_folder().glob("*.json"))
-
-
 def is_locked(vm_id: str) -> bool:
     """Return whether the process of this machine that started the run is active: only that process starts code."""
     try:
