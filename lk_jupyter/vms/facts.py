@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
@@ -130,12 +131,14 @@ def lock_path(vm_id: str) -> Path:
 
 def find_vm_facts(vm_id: str) -> VmFacts | None:
     """Return the facts of the run from this machine that has this VM now; None for another VM."""
+    return next((facts for facts in _stored_facts() if facts.active_id == vm_id), None)
+
+
+def _stored_facts() -> Iterator[VmFacts]:
+    """Yield the facts of all runs of this machine, without files that can't be read."""
     for path in sorted(facts_folder().glob("*.json")):
         with suppress(LkError):
-            facts = read_facts(path.stem)
-            if facts.active_id == vm_id:
-                return facts
-    return None
+            yield read_facts(path.stem)
 
 
 def list_overdue() -> list[VmFacts]:
@@ -143,13 +146,11 @@ def list_overdue() -> list[VmFacts]:
 
     A VM without code is overdue too, if the process that rented it has ended.
     """
-    overdue, now = [], time.time()
-    for path in sorted(facts_folder().glob("*.json")):
-        with suppress(LkError):
-            facts = read_facts(path.stem)
-            ended = facts.state.get("ended", 0) if facts.state.get("is_final") else facts.ends_at
-            is_over = (ended or 0) + RELEASE_SECONDS < now
-            is_lost = not facts.is_started and facts.starts_at + RELEASE_SECONDS < now and not is_locked(facts.vm_id)
-            if not facts.is_deleted and (is_over or is_lost):
-                overdue.append(facts)
-    return overdue
+    return [facts for facts in _stored_facts() if not facts.is_deleted and _is_overdue(facts)]
+
+
+def _is_overdue(facts: VmFacts) -> bool:
+    latest = time.time() - RELEASE_SECONDS
+    ended = facts.state.get("ended", 0) if facts.state.get("is_final") else facts.ends_at
+    is_lost = not facts.is_started and facts.starts_at < latest and not is_locked(facts.vm_id)
+    return (ended or 0) < latest or is_lost
