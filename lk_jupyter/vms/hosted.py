@@ -145,10 +145,13 @@ class VmRun:
         key to delete itself. ``renew`` returns the request with new links, for a VM that replaces the VM.
         """
         self._renew = renew
+        self._start_in_thread(request, has_key=has_key)
+
+    def _start_in_thread(self, request: Mapping[str, Any], **options: Any) -> None:
         self._start = threading.Thread(
             target=self._start_code,
             args=(request,),
-            kwargs={"has_key": has_key},
+            kwargs=options,
             name=f"lk-vm-{self.facts.vm_id[:8]}",
             daemon=True,
         )
@@ -182,14 +185,7 @@ class VmRun:
                 return state
             if not (self._start and self._start.is_alive()):
                 self._store(is_started=False)
-                self._start = threading.Thread(
-                    target=self._start_code,
-                    args=({},),
-                    kwargs={"has_key": True, "failure": state.get("details") or "The VM failed"},
-                    name=f"lk-vm-{self.facts.vm_id[:8]}",
-                    daemon=True,
-                )
-                self._start.start()
+                self._start_in_thread({}, has_key=True, failure=state.get("details") or "The VM failed")
         return {"status": "pending"}
 
     def _lock_start(self) -> None:
@@ -206,11 +202,16 @@ class VmRun:
         """Read the facts again, which another process may have changed; connect to another VM if that changed."""
         if self._owner_lock is None:
             with self._lock, suppress(UsageError):
-                facts, before = read_facts(self.facts.vm_id), self.facts
-                self.facts = facts
-                if facts.active_id != before.active_id and self._shell:
-                    self._shell.close()
-                    self._shell = None
+                before, self.facts = self.facts, read_facts(self.facts.vm_id)
+                if self.facts.active_id != before.active_id:
+                    self._disconnect()
+
+    def _disconnect(self) -> None:
+        """Close the connection, so that the next command connects to the current VM."""
+        with self._lock:
+            if self._shell:
+                self._shell.close()
+            self._shell = None
 
     def _can_replace(self) -> bool:
         """Return whether another VM may continue the code: only the process that started the run can send the code."""
@@ -369,10 +370,7 @@ class VmRun:
         Raises UsageError if the rest of the maximum cost doesn't pay for another VM, or the checkpoint was changed.
         """
         assert self._renew  # noqa: S101 (checked before)
-        with self._lock:
-            if self._shell:
-                self._shell.close()
-            self._shell = None
+        self._disconnect()
         moment = time.time()
         billed = delete_vm(self._client, self.facts.active_id)
         self._revoke_key()
@@ -501,9 +499,8 @@ class VmRun:
             state = {}
         if not state.get("is_final"):  # the VM ended while the code was active, or with a full disk
             state = _final_state("system_failure", f"The VM ended ({status}) before its results were saved.")
-        return (
-            self._state_after_failure(state | {"is_saved": True}) if _is_failure(state) else state | {"is_saved": True}
-        )
+        state["is_saved"] = True
+        return self._state_after_failure(state) if _is_failure(state) else state
 
     def _wait_for_end(self, seconds: float) -> None:
         end = time.monotonic() + seconds
