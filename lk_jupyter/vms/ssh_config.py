@@ -28,18 +28,21 @@ def host_keys_path() -> Path:
 
 def pin_host_key(endpoint: SshEndpoint, line: str) -> None:
     """Store the host key of a VM, as an earlier connection has seen it."""
-    path, name = host_keys_path(), _host_key_name(endpoint)
-    lines = path.read_text("utf-8").splitlines() if path.exists() else []
-    rest = [stored for stored in lines if not stored.startswith(f"{name} ")]
-    _write(path, "\n".join([*rest, f"{name} {' '.join(line.split()[:2])}", ""]))
+    key = " ".join(line.split()[:2])
+    _write(host_keys_path(), f"{_other_host_keys(endpoint)}{_host_key_name(endpoint)} {key}\n")
 
 
 def forget_host_key(endpoint: SshEndpoint) -> None:
     """Remove the host key of a deleted VM: another VM may get the address."""
-    path, name = host_keys_path(), _host_key_name(endpoint)
-    if path.exists():
-        lines = path.read_text("utf-8").splitlines(keepends=True)
-        _write(path, "".join(stored for stored in lines if not stored.startswith(f"{name} ")))
+    if host_keys_path().exists():
+        _write(host_keys_path(), _other_host_keys(endpoint))
+
+
+def _other_host_keys(endpoint: SshEndpoint) -> str:
+    """Return the lines of the other hosts in the file with the host keys."""
+    start = f"{_host_key_name(endpoint)} "
+    lines = _read(host_keys_path()).splitlines()
+    return "".join(f"{line}\n" for line in lines if not line.startswith(start))
 
 
 def host_block(host: str, endpoint: SshEndpoint, key_file: Path | None) -> str:
