@@ -46,7 +46,7 @@ from lk_jupyter.session import current
 from lk_jupyter.text.units import credits_label, disk_label, duration_label, moment_label
 from lk_jupyter.vms import ssh_config
 from lk_jupyter.vms import vms as vm
-from lk_jupyter.vms.facts import facts_folder, find_vm_facts
+from lk_jupyter.vms.facts import VmFacts, facts_folder, find_vm_facts
 from lk_jupyter.vms.offers import VmOffer, VmShape, alternatives_line, choose_offer, list_offers
 from lk_jupyter.vms.ssh import (
     USER,
@@ -165,7 +165,7 @@ def _ssh(options: VmOptions, _shell: InteractiveShell) -> None:
     Example: ``%lk_vm ssh train``
     """
     status = _usable_vm(options.vm)
-    _tell_door(status, _login_key(status))
+    _tell_door(status, _login_key(_run_facts(status)))
 
 
 @lk_vm.verb("code", VmOptions)
@@ -178,10 +178,10 @@ def _code(options: VmOptions, _shell: InteractiveShell) -> None:
     """
     status = _usable_vm(options.vm)
     endpoint, host = SshEndpoint.of(status.ip_address or ""), ssh_config.host_name(_name(status))
-    facts = find_vm_facts(vm.normalize_id(status.vm_id))
+    facts = _run_facts(status)
     if facts and facts.pinned:
         ssh_config.pin_host_key(endpoint, facts.pinned)
-    key = _login_key(status)
+    key = _login_key(facts)
     path = ssh_config.add_host(host, ssh_config.host_block(host, endpoint, key.private if key else None))
     command = ["code", "--remote", f"ssh-remote+{host}", f"/home/{USER}"]
     program = shutil.which("code")
@@ -205,11 +205,14 @@ def _usable_vm(text: str) -> VMStatus:
     return status
 
 
-def _login_key(status: VMStatus) -> PublicKey | None:
+def _run_facts(status: VMStatus) -> VmFacts | None:
+    """Return the facts of the run that rented the VM; None for a VM of the user."""
+    return find_vm_facts(vm.normalize_id(status.vm_id))
+
+
+def _login_key(facts: VmFacts | None) -> PublicKey | None:
     """Return the key that may log in: the key of the run that rented the VM, or the user's."""
-    if find_vm_facts(vm.normalize_id(status.vm_id)):
-        return PublicKey(facts_folder() / "ssh_key.pub", "")
-    return _default_key()
+    return PublicKey(facts_folder() / "ssh_key.pub", "") if facts else _default_key()
 
 
 @lk_vm.verb("rename", RenameVmOptions)
