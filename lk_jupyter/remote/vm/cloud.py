@@ -11,7 +11,7 @@ from .objects import object_key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from typing import Any
 
 
@@ -41,6 +41,7 @@ class VmCloud:
 
     def upload(self, key: str, path: str, start: int, size: int) -> int:
         """Store a part of a file in the bucket, with several attempts; return the HTTP status of the last attempt."""
+        from itertools import chain
         from urllib.parse import quote
 
         mark = "lk-" + os.urandom(16).hex()
@@ -52,7 +53,7 @@ class VmCloud:
         for attempt in range(SAVE_TRIES):
             with open(path, "rb") as file:
                 file.seek(start)
-                body = _chain(head, read_pieces(file, size), tail)
+                body = chain([head], read_pieces(file, size), [tail])
                 status = self._send("POST", "/storage/upload?key=" + quote(key, safe=""), body, headers)[0]
             if status < 300:
                 break
@@ -106,10 +107,3 @@ class VmCloud:
             return refusal.code, {}
         except (OSError, ValueError):
             return 599, {}
-
-
-def _chain(head: bytes, pieces: Iterator[bytes], tail: bytes) -> Iterator[bytes]:
-    yield head
-    for piece in pieces:
-        yield piece
-    yield tail
