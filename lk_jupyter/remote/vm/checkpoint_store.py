@@ -128,7 +128,7 @@ class CheckpointStore:
         """
         prefix = listing["prefix"]
         for name, (digest, _size) in listing["files"].items():
-            path = os.path.join(CHECKPOINTS, *name.split("/"))
+            path = _checkpoint_path(name)
             os.makedirs(os.path.dirname(path), exist_ok=True)
             self._download(prefix + digest, path, digest)
         for digest, size in listing.get("log", ()):
@@ -170,7 +170,7 @@ class CheckpointStore:
         state, paths = _folder_state(), {}
         for number, name in enumerate(sorted(state)):
             paths[name] = os.path.join(folder, str(number))
-            os.link(os.path.join(CHECKPOINTS, *name.split("/")), paths[name])
+            os.link(_checkpoint_path(name), paths[name])
         with self._lock:
             replaced, self._pending = self._pending, FolderSnapshot(state, paths, size, folder)
         if replaced:
@@ -203,7 +203,7 @@ class CheckpointStore:
             return None
         if now - self._changed < (MOMENT if now - self._waits_since > RESTLESS else QUIET):
             return None
-        paths = {name: os.path.join(CHECKPOINTS, *name.split("/")) for name in state}
+        paths = {name: _checkpoint_path(name) for name in state}
         return FolderSnapshot(state, paths, self._writer.size_at(max(changed for _, changed in state.values()) / 1e9))
 
     def _store(self, checkpoint: FolderSnapshot) -> None:
@@ -284,6 +284,10 @@ def _folder_state() -> dict[str, FileState]:
             if not name.endswith(".tmp") and os.path.isfile(path) and not os.path.islink(path):
                 state[os.path.relpath(path, CHECKPOINTS).replace(os.sep, "/")] = _file_state(path)
     return state
+
+
+def _checkpoint_path(name: str) -> str:
+    return os.path.join(CHECKPOINTS, *name.split("/"))
 
 
 def _file_state(path: str) -> FileState:
