@@ -191,20 +191,24 @@ class StepRate:
     @property
     def share(self) -> float | None:
         """Return the share of the steps that are done; None without steps. Batches of each epoch don't count."""
-        shares = [count.step / total for total, count in self._counts.items() if not count.cycles]
-        return shares[0] if shares else None
+        total = self._single_pass_total()
+        return None if total is None else self._counts[total].step / total
 
     @property
     def rest(self) -> tuple[int, int, float] | None:
         """Return the last step, the number of all steps, and the seconds that the rest takes; None without a rate."""
         outer = next((total for total in self._counts if total in self._epochs), None)
-        outer = outer or next((total for total, count in self._counts.items() if not count.cycles), None)
+        outer = outer or self._single_pass_total()
         if outer is None:
             return None
         inner = self._inner_total(outer)
         count, end = (self._counts[inner], inner * outer) if inner else (self._counts[outer], outer)
         seconds = count.seconds_for(end)
         return None if seconds is None else (self._counts[outer].step, outer, seconds)
+
+    def _single_pass_total(self) -> int | None:
+        """Return the total of the first count that hasn't started again; None without such a count."""
+        return next((total for total, count in self._counts.items() if not count.cycles), None)
 
     def _inner_total(self, outer: int) -> int | None:
         """Return the total of the count within an epoch that has the most steps; None without such a count."""
