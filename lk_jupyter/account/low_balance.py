@@ -51,6 +51,11 @@ def low_balance(balance: AccountBalance | None) -> list[Notice]:
     return [Notice(f"{credits_label(balance.credits)} left, {last}. {TOP_UP}", WARNING)]
 
 
+def lasting_label(amount: Decimal, per_hour: Decimal) -> str:
+    """Return how long credits last at a price per hour, in words."""
+    return duration_label(max(0.0, float(amount / per_hour) * 3600))
+
+
 def read_balance_soon(session: Connection) -> None:
     """Read an unknown balance in a thread: a resource is about to start."""
     balance_watch(session).look()
@@ -86,7 +91,7 @@ def low_hour_notices(session: Connection, per_hour: Decimal | None) -> list[Noti
     available = balance_watch(session).read_unless_enough(per_hour) if per_hour else None
     if available is None or not per_hour or available >= per_hour:
         return reached
-    last = duration_label(max(0.0, float(available / per_hour) * 3600))
+    last = lasting_label(available, per_hour)
     return [
         *reached,
         Notice(

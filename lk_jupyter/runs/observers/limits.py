@@ -9,7 +9,7 @@ from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from lk_jupyter.account.low_balance import LOW_SECONDS, TOP_UP, balance_watch
+from lk_jupyter.account.low_balance import LOW_SECONDS, TOP_UP, balance_watch, lasting_label
 from lk_jupyter.api.execution import SUCCEEDED_STATES, ExecutionRecord, is_final
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.config.settings import setting
@@ -105,13 +105,13 @@ class RemainingTime(RunObserver):
         self.notices = []
         if eta is None or seconds is None or eta.seconds < _SHORT_REST:
             return []
-        if seconds < LATE * (self._limit or 0):  # later, the countdown warns
-            self.notices = [*self._limit_notices(eta, seconds), *self._balance_notices(eta, price)]
+        if self._limit is not None and seconds < LATE * self._limit:  # later, the countdown warns
+            self.notices = [*self._limit_notices(eta, seconds, self._limit), *self._balance_notices(eta, price)]
         return eta.facts
 
-    def _limit_notices(self, eta: RunEta, seconds: float) -> Iterator[Notice]:
-        remaining = (self._limit or 0) - seconds
-        if self._limit is not None and eta.seconds > remaining:
+    def _limit_notices(self, eta: RunEta, seconds: float, limit: int) -> Iterator[Notice]:
+        remaining = limit - seconds
+        if eta.seconds > remaining:
             needed = duration_label(1.1 * (seconds + eta.seconds))
             name = "time limit" if self._max_cost is None else "time limit or --max-cost"
             yield Notice(
@@ -123,10 +123,9 @@ class RemainingTime(RunObserver):
     def _balance_notices(self, eta: RunEta, price: Decimal | None) -> Iterator[Notice]:
         balance = self._watch.left
         if balance is not None and eta.cost is not None and price and balance < eta.cost:
-            lasts = duration_label(float(max(balance, Decimal(0)) / price) * 3600)
             yield Notice(
                 f"The run costs about {credits_label(eta.cost)} more, but {credits_label(balance)} are left, for about "
-                f"{lasts}. {TOP_UP}",
+                f"{lasting_label(balance, price)}. {TOP_UP}",
                 WARNING,
             )
 
@@ -284,7 +283,7 @@ class LowBalance(RunObserver):
         balance = self._watch.read_after_end()
         if balance is None or balance / price * 3600 >= LOW_SECONDS:
             return []
-        last = duration_label(max(0.0, float(balance / price) * 3600))
+        last = lasting_label(balance, price)
         where = f" on {machine_name(record.hardware_profile)}" if record.hardware_profile else ""
         return [Notice(f"{credits_label(balance)} left, enough for {last}{where}. {TOP_UP}", WARNING)]
 
