@@ -10,7 +10,7 @@ from lk_jupyter.runs.connection import vm_run_in
 from lk_jupyter.runs.observers.base import RunObserver
 from lk_jupyter.runs.run import Run
 from lk_jupyter.text.terminal import one_line
-from lk_jupyter.text.units import credits_label, duration_label, size_label
+from lk_jupyter.text.units import credits_label, size_label, whole_seconds_label
 
 
 class VmProgress(RunObserver):
@@ -24,14 +24,13 @@ class VmProgress(RunObserver):
         self.notices = [Notice(_reason_line(reason), WARNING) for reason in vm_run.facts.reasons[-1:]]
         checkpoint = vm_run.checkpoint
         if problem := checkpoint.get("problem"):
-            text = one_line(str(problem))[:300]
-            self.notices.append(Notice(f"The last checkpoint wasn't stored: {text}.", WARNING))
+            self.notices.append(Notice(f"The last checkpoint wasn't stored: {one_line(str(problem))[:300]}.", WARNING))
             return []
         moment, size = checkpoint.get("time"), checkpoint.get("bytes")
         if not isinstance(moment, (int, float)) or not isinstance(size, int):
             return []
-        age = duration_label(max(0.0, time.time() - moment)).partition(".")[0]
-        return [f"checkpoint {age}{'' if ' ' in age else ' s'} ago, {size_label(size)}"]
+        age = whole_seconds_label(int(max(0.0, time.time() - moment)))
+        return [f"checkpoint {age} ago, {size_label(size)}"]
 
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
         """Return the number of VMs with the cost of all, and the option that continues a run that has failed."""
