@@ -79,15 +79,15 @@ def checkpoint_parts(
         raise UsageError("lk_checkpoint needs a parameter for the folder: def lk_checkpoint(folder). Nothing was sent.")
     names_part = [NAMES_PART] if "lk_jupyter" in source.code and _USES.search(source.code) else []
     named = {match[0] for match in _NAMES.finditer(source.code)}
-    is_on_vm = options.resume is not None and vm_id_in(resolve(session, options.resume)) is not None
-    if is_on_vm and not on_vm:
+    resumes_vm_run = options.resume is not None and vm_id_in(resolve(session, options.resume)) is not None
+    if resumes_vm_run and not on_vm:
         raise UsageError(
             f"--resume: run {options.resume} was on a VM, so its checkpoint needs a VM. Nothing was sent. Add --on vm."
         )
-    if not named and (is_on_vm or not options.resume):
+    if not named and (resumes_vm_run or not options.resume):
         return names_part
     settings: dict[str, Any] = {}
-    if options.resume and not is_on_vm:
+    if options.resume and not resumes_vm_run:
         settings |= _find_checkpoint(session, options.resume)
     if "lk_checkpoint" in named:
         settings |= {"after": LATE * limit, "folders": session.assumptions.candidates("bucket_folder_python")}
