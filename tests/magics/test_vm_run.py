@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from conftest import RunningCloud
 from magics.people import answers
+from vms.on_vm import living
 
 from lk_jupyter.api.vms import CreateVMRequest
 from lk_jupyter.journal.journal import journal
@@ -27,10 +28,6 @@ def user(vms, home, monkeypatch):
     monkeypatch.setenv("LK_BASE_URL", vms.base_url)
     monkeypatch.setenv("LK_API_KEY", vms.api_key)
     monkeypatch.setenv("LK_CARRY", "always")
-
-
-def living(vms):
-    return [vm for vm in vms.client.vms.list() if vm.status != "terminated"]
 
 
 def test_a_cell_of_three_hours_runs_on_a_vm_after_one_question_and_changes_the_variables(
@@ -75,8 +72,8 @@ def test_a_volume_that_is_attached_or_unknown_or_has_no_vm_is_refused_before_any
     vm = vms.client.vms.create(shape)
     [volume] = [row for row in vms.client.block.list() if row.attached_vm_id == vm.vm_id]
     line = "%%lk_run --gpu A100 --on vm --max-cost 9 --fresh"
-    shown = run_cell(f"{line} --volume {volume.volume_id}\nprint(1)")
-    assert f"--volume: {volume.volume_id} is attached to VM {vm.vm_id[:8]}. Nothing was rented. Use it there" in shown
+    output = run_cell(f"{line} --volume {volume.volume_id}\nprint(1)")
+    assert f"--volume: {volume.volume_id} is attached to VM {vm.vm_id[:8]}. Nothing was rented. Use it there" in output
     vms.client.vms.delete(vm.vm_id)
     vms.client.block.delete(volume.volume_id)
     assert "Unknown volume 'vol-none'" in run_cell(f"{line} --volume vol-none\nprint(1)")

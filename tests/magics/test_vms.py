@@ -7,9 +7,9 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from conftest import RunningCloud
 from magics.kernels import fail
 from magics.people import answers, interrupt_at
+from vms.on_vm import cloud_with_faults, living
 
 from lk_jupyter.journal.charges import charge_book
 
@@ -19,11 +19,7 @@ PUBLIC = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIO5Lc8oWn0c9iX0rZ0l1sT7vW3k1Hb2m4k
 
 @pytest.fixture(scope="module")
 def vms(tmp_path_factory):
-    """A cloud that has no H200, and fails as asked."""
-    options = ("--clock-speed", "20", "--no-capacity", "h200", "--faults", "--credits", "1000")
-    running = RunningCloud(tmp_path_factory.mktemp("vms"), *options)
-    yield running
-    running.stop()
+    yield from cloud_with_faults(tmp_path_factory.mktemp("vms"), clock_speed=20)
 
 
 @pytest.fixture(autouse=True)
@@ -37,10 +33,6 @@ def user(vms, home, monkeypatch):
         vms.client.vms.delete(each.vm_id)
     for each in vms.client.block.list():
         vms.client.block.delete(each.volume_id)
-
-
-def living(vms):
-    return [each for each in vms.client.vms.list() if each.status != "terminated"]
 
 
 def test_a_plan_tells_availability_price_and_key_and_rents_nothing(run_cell, vms):

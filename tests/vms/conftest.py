@@ -1,18 +1,15 @@
 """A cloud for the tests of VMs, and a session on it."""
 
 import pytest
-from conftest import RunningCloud
+from vms.on_vm import cloud_with_faults
 
 import lk_jupyter
 
 
 @pytest.fixture(scope="module")
 def vms(tmp_path_factory):
-    """A cloud whose VMs start quickly, without H200, that fails as ordered."""
-    options = ("--clock-speed", "50", "--faults", "--credits", "1000", "--no-capacity", "h200")
-    running = RunningCloud(tmp_path_factory.mktemp("vms"), *options)
-    yield running
-    running.stop()
+    """A cloud whose VMs start quickly."""
+    yield from cloud_with_faults(tmp_path_factory.mktemp("vms"), clock_speed=50)
 
 
 @pytest.fixture

@@ -2,9 +2,18 @@
 
 import time
 
+from conftest import RunningCloud
 from patience import PATIENCE
 
 from lk_jupyter.vms import hosted
+
+
+def cloud_with_faults(folder, clock_speed):
+    """Yield a cloud without H200 that fails as ordered, and stop it."""
+    options = ("--clock-speed", str(clock_speed), "--faults", "--credits", "1000", "--no-capacity", "h200")
+    running = RunningCloud(folder, *options)
+    yield running
+    running.stop()
 
 
 def living(vms):
