@@ -25,6 +25,7 @@ from typing import Any
 
 import psutil
 from conftest import RunningCloud
+from vms.on_vm import living
 
 import lk_jupyter
 from lk_jupyter.errors import LkError
@@ -123,7 +124,6 @@ def kill(kind: str, parts: Parts, kernel: subprocess.Popen[str], run_id: str, de
     elif kind == "cloud":
         parts.cloud.kill()
         time.sleep(delay)
-        parts.cloud.options = ("--clock-speed", "50", "--credits", "1000")
         parts.cloud.start()
     else:
         facts = vm_facts.read_facts(run_id.removeprefix("vm-"))
@@ -210,11 +210,11 @@ def main() -> int:
                 except AssertionError as error:
                     line = f"{KINDS[number % len(KINDS)]:10} FAILED: {error}"
                 print(f"{number + 1:3}: {line}", flush=True)
-            left = [vm for vm in parts.cloud.client.vms.list() if vm.status != "terminated"]
+            active = living(parts.cloud)
         finally:
             parts.stop()
-    print(f"{passed} of {options.count} passed, {complete} with all lines, {len(left)} VMs active at the end")
-    return 0 if passed == options.count and not left else 1
+    print(f"{passed} of {options.count} passed, {complete} with all lines, {len(active)} VMs active at the end")
+    return 0 if passed == options.count and not active else 1
 
 
 if __name__ == "__main__":

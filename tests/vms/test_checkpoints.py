@@ -16,7 +16,7 @@ from lk_jupyter.remote.sign import signature
 from lk_jupyter.remote.vm import files
 from lk_jupyter.runs.vm import REPEATED
 from lk_jupyter.vms import hosted
-from lk_jupyter.vms.checkpoints import read_checkpoint
+from lk_jupyter.vms.checkpoints import log_size, read_checkpoint
 
 pytest.importorskip("asyncssh")
 
@@ -71,7 +71,7 @@ def follow_and_reclaim(vms, run, last_line):
 
 def stored_lines(listing):
     """Return the number of lines in the log of a checkpoint, whose lines have the numbers from 0 on."""
-    size = sum(size for _, size in listing["log"]) if listing else 0
+    size = log_size(listing)
     return next(n for n in range(1000) if len("".join(f"line {i}\n" for i in range(n))) >= size)
 
 

@@ -41,8 +41,8 @@ def test_the_server_deletes_a_vm_whose_notebook_ended_before_its_code_was_sent(s
     monkeypatch.setattr(facts, "RELEASE_SECONDS", 0.0)
     [line] = overdue_lines()
     assert line.startswith(f"VM {facts_of(run).vm_id[:8]} should be deleted, and may be billed: about ")
-    shown = asyncio.run(look())
-    assert [text.partition(": about")[0] for text in shown] == [line.partition(": about")[0]]
+    overdue = asyncio.run(look())
+    assert [text.partition(": about")[0] for text in overdue] == [line.partition(": about")[0]]
     assert (living(vms), overdue_lines(), facts_of(run).is_deleted) == ([], [], True)
     assert (run.status, run.cost) == ("system_failure", facts_of(run).billed)
 
@@ -72,8 +72,8 @@ def refuse(_run):
 
 
 def test_a_run_that_another_process_starts_is_left_to_that_process(session, vms, tmp_path):
-    program = PROGRAM.replace("7200)", "7200)").replace("print(", "print(", 1) + (
-        "import sys, time\nsys.stdout.flush()\nwhile not __import__('os').path.exists(sys.argv[1]): time.sleep(0.05)\n"
+    program = (
+        f"{PROGRAM}import os, sys, time\nsys.stdout.flush()\nwhile not os.path.exists(sys.argv[1]): time.sleep(0.05)\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", program, str(tmp_path / "go")], stdout=subprocess.PIPE, text=True

@@ -10,7 +10,7 @@ from lk_jupyter.vms import ssh_config
 from lk_jupyter.vms.ssh import SshEndpoint
 
 ENDPOINT = SshEndpoint("203.0.113.10", 2200)
-OWN = "Host work\n    User me\n\nServerAliveInterval 5\n"
+USER_CONFIG = "Host work\n    User me\n\nServerAliveInterval 5\n"
 
 
 @pytest.fixture
@@ -25,11 +25,11 @@ def block(name):
 
 
 def test_the_users_file_gets_one_line_and_is_as_before_when_the_last_host_is_removed(folder):
-    (folder / "config").write_text(OWN)
+    (folder / "config").write_text(USER_CONFIG)
     for name in ("lk-one", "lk-two", "lk-one"):
         ssh_config.add_host(name, block(name))
     text = (folder / "config").read_text()
-    assert text == "# >>> lk_jupyter >>>\nInclude lk_jupyter_config\n# <<< lk_jupyter <<<\n\n" + OWN
+    assert text == "# >>> lk_jupyter >>>\nInclude lk_jupyter_config\n# <<< lk_jupyter <<<\n\n" + USER_CONFIG
     hosts = (folder / "lk_jupyter_config").read_text()
     assert [line for line in hosts.splitlines() if line.startswith("Host ")] == ["Host lk-two", "Host lk-one"]
     assert (folder / "config").stat().st_mode & 0o777 == 0o600
@@ -37,7 +37,7 @@ def test_the_users_file_gets_one_line_and_is_as_before_when_the_last_host_is_rem
     ssh_config.remove_host("lk-unknown")
     assert "Include" in (folder / "config").read_text()
     ssh_config.remove_host("lk-two")
-    assert (folder / "config").read_text() == OWN
+    assert (folder / "config").read_text() == USER_CONFIG
     assert not (folder / "lk_jupyter_config").exists()
 
 
@@ -45,11 +45,11 @@ def test_without_a_file_of_the_user_nothing_is_left_and_a_link_stays_a_link(fold
     ssh_config.add_host("lk-one", block("lk-one"))
     ssh_config.remove_host("lk-one")
     assert list(folder.iterdir()) == []
-    (tmp_path / "dotfile").write_text(OWN)
+    (tmp_path / "dotfile").write_text(USER_CONFIG)
     (folder / "config").symlink_to(tmp_path / "dotfile")
     ssh_config.add_host("lk-one", block("lk-one"))
     assert (folder / "config").is_symlink()
-    assert (tmp_path / "dotfile").read_text().endswith(OWN)
+    assert (tmp_path / "dotfile").read_text().endswith(USER_CONFIG)
 
 
 @pytest.mark.parametrize(
@@ -62,11 +62,11 @@ def test_a_name_of_a_vm_can_be_no_pattern_and_no_option(name, host):
 
 @pytest.mark.skipif(shutil.which("ssh") is None, reason="needs OpenSSH")
 def test_ssh_reads_the_host_and_the_users_options_still_apply(folder):
-    (folder / "config").write_text(OWN)
+    (folder / "config").write_text(USER_CONFIG)
     ssh_config.add_host("lk-one", block("lk-one"))
     ssh_config.pin_host_key(ENDPOINT, "ssh-ed25519 AAAAC3Nza root@vm")
-    ours = folder / "lk_jupyter_config"  # ssh reads the home of the account, not of this test: name the file
-    text = (folder / "config").read_text().replace("lk_jupyter_config", str(ours))
+    hosts = folder / "lk_jupyter_config"  # ssh reads the home of the account, not of this test: name the file
+    text = (folder / "config").read_text().replace("lk_jupyter_config", str(hosts))
     (folder / "config").write_text(text)
     done = subprocess.run(["ssh", "-G", "-F", folder / "config", "lk-one"], capture_output=True, text=True, check=True)
     options = dict(line.partition(" ")[::2] for line in done.stdout.splitlines())
