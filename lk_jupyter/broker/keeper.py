@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import Counter
 from contextlib import suppress
@@ -249,4 +250,4 @@ def _duration(record: ExecutionRecord) -> int | None:
     """Return the seconds of a run's code, rounded up; None if the record lacks a time."""
     start: datetime | None = record.start_time or record.job_start
     end: datetime | None = record.end_time or record.job_end or record.finish_time
-    return None if start is None or end is None else max(0, -int(-(end - start).total_seconds() // 1))
+    return None if start is None or end is None else max(0, math.ceil((end - start).total_seconds()))

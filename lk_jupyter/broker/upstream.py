@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -162,7 +163,7 @@ def billionths(value: Any) -> int | None:
         number = Decimal(str(value))
     except InvalidOperation:
         return None
-    return -int(-(number * BILLION) // 1) if number.is_finite() and abs(number) < BILLION else None
+    return math.ceil(number * BILLION) if number.is_finite() and abs(number) < BILLION else None
 
 
 def list_rows(content: Any) -> Iterator[dict[str, Any]]:

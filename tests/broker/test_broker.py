@@ -23,7 +23,7 @@ from lk_jupyter.broker.__main__ import main
 from lk_jupyter.broker.app import _RUN_PATHS, _SCOPED
 from lk_jupyter.broker.reads import READERS, SHARED
 from lk_jupyter.broker.starts import START_FIELDS
-from lk_jupyter.broker.upstream import list_rows
+from lk_jupyter.broker.upstream import billionths, list_rows
 from lk_jupyter.errors import LkError
 
 SLEEP = "import time; print('started', flush=True); time.sleep(600)"
@@ -41,6 +41,11 @@ def start_run(client, **changes):
 
 def settled(client):
     return wait_until(lambda: not state_of(client)["active"])
+
+
+def test_amounts_are_rounded_up():
+    amounts = ("1.59", 0.1, "0.0000000001", "1.0000000001", "nan", "1e12", None)
+    assert [billionths(amount) for amount in amounts] == [1_590_000_000, 10**8, 1, 10**9 + 1, None, None, None]
 
 
 def test_parallel_starts_reserve_no_more_than_the_grant(broker):
