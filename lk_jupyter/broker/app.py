@@ -107,7 +107,7 @@ class Broker:
         """Call an operation of the cloud for a grant. Raises RefusedCall for each operation that isn't listed here."""
         method = request.method
         if method == "POST" and path in START_FIELDS:
-            answer = await self._starter.start(grant, EXTERNAL, path, await _read_json(request))
+            answer = await self._starter.start(grant, path, await _read_json(request))
             self.keeper.wake()
             return self._with_stream_address(request, answer)
         if method == "GET" and (reader := READERS.get(path)):
@@ -116,20 +116,20 @@ class Broker:
             return await self._reads.pass_on(path)
         if scope := _SCOPED.get((method, path)):
             grant.require(scope)
-            return await self._upstream.send(method, EXTERNAL + path)
+            return await self._upstream.send(method, path)
         for run_method, pattern in _RUN_PATHS:
             if run_method == method and (match := pattern.fullmatch(path)):
-                return await self._call_on_run(request, grant, match[1])
+                return await self._call_on_run(request, grant, path, match[1])
         raise _not_offered(method, path)
 
-    async def _call_on_run(self, request: Request, grant: Grant, execution_id: str) -> Answer:
+    async def _call_on_run(self, request: Request, grant: Grant, path: str, execution_id: str) -> Answer:
         row = self._require_run(grant, execution_id)
         if request.method == "DELETE" and row.state != ENDED:
             raise RefusedCall(409, f"Run {execution_id} has no bill yet. Nothing was deleted. Delete it after its end.")
         query = request.url.query
         if not _QUERY.fullmatch(query):
             raise RefusedCall(422, "The query can't be read. Nothing was done.")
-        return await self._upstream.send(request.method, request.scope["path"], query=query)
+        return await self._upstream.send(request.method, path, query=query)
 
     def _require_run(self, grant: Grant, execution_id: str) -> RunRow:
         row = self._ledger.owns(grant, execution_id)

@@ -14,7 +14,6 @@ from contextlib import suppress
 from datetime import datetime, timezone
 from typing import Any
 
-from lk_jupyter.api._endpoint import EXTERNAL
 from lk_jupyter.api.execution import ExecutionRecord
 from lk_jupyter.api.states import is_final, is_run_id
 from lk_jupyter.broker.ledger import ACTIVE, RESERVED, UNKNOWN, GrantLedger, RunRow
@@ -149,7 +148,7 @@ class Keeper:
 
         async def abort(row: RunRow) -> None:
             with suppress(OddAnswer):
-                await self._upstream.send("POST", f"{EXTERNAL}/workloads/abort/{row.execution_id}")
+                await self._upstream.send("POST", f"/workloads/abort/{row.execution_id}")
 
         await asyncio.gather(*map(abort, rows))
 
@@ -194,7 +193,7 @@ class Keeper:
 
     async def _settle(self, row: RunRow) -> None:
         """Replace the reservation of a run that has ended by its bill. Raises OddAnswer."""
-        answer = await self._upstream.send("GET", f"{EXTERNAL}/execution/{row.execution_id}")
+        answer = await self._upstream.send("GET", f"/execution/{row.execution_id}")
         if not answer.is_success or not isinstance(answer.content, dict):
             self._settle_missing(row)
             return

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from lk_jupyter.api._endpoint import EXTERNAL
 from lk_jupyter.broker.grants import BILLION, Grant
 from lk_jupyter.broker.keeper import read_mark
 from lk_jupyter.broker.ledger import ROOT, GrantLedger
@@ -29,7 +28,7 @@ class Reads:
 
     async def pass_on(self, path: str) -> Answer:
         """Return an answer that is the same for every key, such as prices."""
-        return await self._upstream.send("GET", EXTERNAL + path)
+        return await self._upstream.send("GET", path)
 
     async def status(self, grant: Grant, _: dict[str, str]) -> Answer:
         """Return the profile without personal data; the id is needed to recognize runs."""

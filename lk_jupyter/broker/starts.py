@@ -44,7 +44,7 @@ class Starter:
         self._upstream = upstream
         self._margin = margin
 
-    async def start(self, grant: Grant, prefix: str, path: str, body: Any) -> Answer:
+    async def start(self, grant: Grant, path: str, body: Any) -> Answer:
         """Start a run of a grant, and return the answer of the cloud. Raises RefusedCall.
 
         The reservation is on disk before the request is sent. It is released only if the cloud certainly refused.
@@ -60,7 +60,7 @@ class Starter:
         )
         fields["metadata"] = {**fields.get("metadata", {}), MARK: mark}
         try:
-            answer = await self._upstream.send("POST", prefix + path, body=fields)
+            answer = await self._upstream.send("POST", path, body=fields)
         except OddAnswer as problem:
             self._ledger.doubt(mark, str(problem))
             raise RefusedCall(502, f"{problem} The run may be active. List runs before you start it again.") from None

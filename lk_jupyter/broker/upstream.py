@@ -17,6 +17,7 @@ import httpx
 from lk_jupyter.api._endpoint import EXTERNAL
 from lk_jupyter.api._models import RUN_ID_NAMES
 from lk_jupyter.broker.grants import BILLION
+from lk_jupyter.config.files import strip_api_path
 
 #: Seconds for which prices and the list of stored secrets are used again.
 _PRICE_SECONDS, _SECRET_SECONDS = 60.0, 2.0
@@ -51,7 +52,7 @@ class OrganizationClient:
     """The cloud, as the organization."""
 
     def __init__(self, base_url: str, key: str) -> None:
-        self.base_url = base_url.rstrip("/").removesuffix(EXTERNAL)
+        self.base_url = strip_api_path(base_url)
         self._key = key
         self._client = httpx.AsyncClient(timeout=_TIMEOUT, limits=httpx.Limits(max_connections=None))
         self._prices: dict[str, int] = {}
@@ -66,11 +67,11 @@ class OrganizationClient:
         await self._client.aclose()
 
     async def send(self, method: str, path: str, *, query: str = "", body: Any = None) -> Answer:
-        """Send a request and return the answer. ``path`` starts with the prefix of a server.
+        """Send a request and return the answer. ``path`` follows the prefix of the API.
 
         Raises OddAnswer if no answer arrives, for a redirect, and for an answer that repeats the key.
         """
-        url = f"{self.base_url}{path}" + (f"?{query}" if query else "")
+        url = f"{self.base_url}{EXTERNAL}{path}" + (f"?{query}" if query else "")
         try:
             response = await self._client.request(method, url, json=body, headers=self._headers())
         except httpx.HTTPError as error:
@@ -106,7 +107,7 @@ class OrganizationClient:
     async def price(self, machine: str) -> int | None:
         """Return the price of a machine type in billionths of a credit per hour; None without a published price."""
         if time.monotonic() - self._priced_at > _PRICE_SECONDS:
-            answer = await self.send("GET", f"{EXTERNAL}/machine-types")
+            answer = await self.send("GET", "/machine-types")
             rows = answer.content.get("machine_types") if isinstance(answer.content, dict) else None
             if not answer.is_success or not isinstance(rows, list):
                 raise OddAnswer("The cloud lists no machine types.")
@@ -123,7 +124,7 @@ class OrganizationClient:
     async def has_secrets(self) -> bool:
         """Return whether the organization has stored secrets, which each run can read."""
         if time.monotonic() - self._secrets_at > _SECRET_SECONDS:
-            answer = await self.send("GET", f"{EXTERNAL}/environment-variables/")
+            answer = await self.send("GET", "/environment-variables/")
             if not answer.is_success and answer.status not in {404, 405}:
                 raise OddAnswer("The cloud doesn't list its stored secrets.")
             self._has_secrets = answer.is_success and any(True for _ in list_rows(answer.content))
@@ -132,7 +133,7 @@ class OrganizationClient:
 
     async def list_active(self) -> dict[str, dict[str, Any]]:
         """Return the active runs of the organization by id. Raises OddAnswer."""
-        answer = await self.send("GET", f"{EXTERNAL}/workloads/list")
+        answer = await self.send("GET", "/workloads/list")
         if not answer.is_success or not isinstance(answer.content, (list, dict)):
             raise OddAnswer("The cloud doesn't list its active runs.")
         return by_id(list_rows(answer.content))
@@ -142,7 +143,7 @@ class OrganizationClient:
         earlier: set[str] = set()
         for page in range(pages):
             query = f"limit={_PAGE}&offset={page * _PAGE}"
-            answer = await self.send("GET", f"{EXTERNAL}/billing/history", query=query)
+            answer = await self.send("GET", "/billing/history", query=query)
             if not answer.is_success or not isinstance(answer.content, (list, dict)):
                 raise OddAnswer("The cloud doesn't list its finished runs.")
             rows = by_id(list_rows(answer.content))
