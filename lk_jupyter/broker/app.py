@@ -166,12 +166,12 @@ class Broker:
 
     def _with_stream_address(self, request: Request, answer: Answer) -> Answer:
         """Return the answer to a start with the address of its output at this broker."""
-        if not answer.is_success or not isinstance(answer.content, dict):
+        if answer.fields is None:
             return answer
-        execution_id = str(answer.content.get("execution_id", ""))
+        execution_id = str(answer.fields.get("execution_id", ""))
         base = f"{request.url.scheme}://{request.url.netloc}"
         address = f"{base}{V1}/stream/{execution_id}?token={self._stream_token(execution_id)}"
-        return Answer(answer.status, {**answer.content, "streaming_url": address}, answer.retry_after)
+        return Answer(answer.status, {**answer.fields, "streaming_url": address}, answer.retry_after)
 
     async def _manage(self, request: Request, grant: Grant, path: str) -> Response:
         """Answer the operations on keys: show this key, list, issue and revoke the keys below it."""

@@ -194,11 +194,11 @@ class Keeper:
     async def _settle(self, row: RunRow) -> None:
         """Replace the reservation of a run that has ended by its bill. Raises OddAnswer."""
         answer = await self._upstream.send("GET", f"/execution/{row.execution_id}")
-        if not answer.is_success or not isinstance(answer.content, dict):
+        if answer.fields is None:
             self._settle_missing(row)
             return
         try:
-            record = ExecutionRecord.model_validate({**answer.content, "execution_id": row.execution_id})
+            record = ExecutionRecord.model_validate({**answer.fields, "execution_id": row.execution_id})
         except ValueError:
             return
         if not is_final(record.status):

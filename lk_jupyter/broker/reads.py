@@ -33,10 +33,10 @@ class Reads:
     async def status(self, grant: Grant, _: dict[str, str]) -> Answer:
         """Return the profile without personal data; the id is needed to recognize runs."""
         answer = await self.pass_on("/user/status")
-        if not answer.is_success or not isinstance(answer.content, dict):
+        if answer.fields is None:
             raise OddAnswer("The cloud reports no account.")
         remaining = await self._remaining_credits(grant)
-        fields = {name: answer.content.get(name) for name in ("user_id", "org_id", "created_at")}
+        fields = {name: answer.fields.get(name) for name in ("user_id", "org_id", "created_at")}
         return Answer(200, {**fields, "is_active": True, "credit_balance": remaining, "status": "authenticated"})
 
     async def organization(self, grant: Grant, _: dict[str, str]) -> Answer:
@@ -63,26 +63,26 @@ class Reads:
         if rests:
             return min(rests) / BILLION
         answer = await self.pass_on("/billing/credits")
-        if not answer.is_success or not isinstance(answer.content, dict):
+        if answer.fields is None:
             raise OddAnswer("The cloud reports no balance.")
-        return float(answer.content.get("remaining_credits") or 0)
+        return float(answer.fields.get("remaining_credits") or 0)
 
     async def machine_types(self, grant: Grant, _: dict[str, str]) -> Answer:
         """Return the machine types that the grant allows."""
         answer = await self.pass_on("/machine-types")
         allowed = self._allowed_machines(grant)
-        if not answer.is_success or not isinstance(answer.content, dict) or allowed is None:
+        if answer.fields is None or allowed is None:
             return answer
-        rows = [row for row in answer.content.get("machine_types") or () if row.get("hardware_profile") in allowed]
-        return Answer(answer.status, {**answer.content, "machine_types": rows, "count": len(rows)})
+        rows = [row for row in answer.fields.get("machine_types") or () if row.get("hardware_profile") in allowed]
+        return Answer(answer.status, {**answer.fields, "machine_types": rows, "count": len(rows)})
 
     async def available_hardware(self, grant: Grant, _: dict[str, str]) -> Answer:
         """Return the machine types that both the organization and the grant allow."""
         answer = await self.pass_on("/user/quotas/available-hardware")
         allowed = self._allowed_machines(grant)
-        if not answer.is_success or not isinstance(answer.content, dict) or allowed is None:
+        if answer.fields is None or allowed is None:
             return answer
-        names = answer.content.get("available_hardware_profiles") or sorted(allowed)
+        names = answer.fields.get("available_hardware_profiles") or sorted(allowed)
         return Answer(answer.status, {"available_hardware_profiles": [name for name in names if name in allowed]})
 
     def _allowed_machines(self, grant: Grant) -> set[str] | None:

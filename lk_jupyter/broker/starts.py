@@ -75,10 +75,10 @@ class Starter:
             raise RefusedCall(
                 502, "The cloud refused the broker's key. Nothing was started. Report it to the operator."
             )
-        execution_id = read_id(answer.content) if isinstance(answer.content, dict) else None
-        stream = answer.content.get("streaming_url") if isinstance(answer.content, dict) else None
-        is_usable = answer.is_success and is_run_id(execution_id)
-        if is_usable and self._ledger.activate(mark, str(execution_id), stream if isinstance(stream, str) else None):
+        fields = answer.fields or {}
+        execution_id, address = read_id(fields), fields.get("streaming_url")
+        stream = address if isinstance(address, str) else None
+        if is_run_id(execution_id) and self._ledger.activate(mark, str(execution_id), stream):
             return answer
         self._ledger.doubt(mark, f"The cloud answered the start with HTTP {answer.status} and no usable id.")
         raise RefusedCall(

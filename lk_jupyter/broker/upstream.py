@@ -47,6 +47,11 @@ class Answer:
         """Whether the status reports success."""
         return 200 <= self.status < 300
 
+    @property
+    def fields(self) -> dict[str, Any] | None:
+        """The object of a successful answer; None for other answers."""
+        return self.content if self.is_success and isinstance(self.content, dict) else None
+
 
 class OrganizationClient:
     """The cloud, as the organization."""
@@ -108,8 +113,8 @@ class OrganizationClient:
         """Return the price of a machine type in billionths of a credit per hour; None without a published price."""
         if time.monotonic() - self._priced_at > _PRICE_SECONDS:
             answer = await self.send("GET", "/machine-types")
-            rows = answer.content.get("machine_types") if isinstance(answer.content, dict) else None
-            if not answer.is_success or not isinstance(rows, list):
+            rows = (answer.fields or {}).get("machine_types")
+            if not isinstance(rows, list):
                 raise OddAnswer("The cloud lists no machine types.")
             self._prices = {
                 str(row["hardware_profile"]): price
