@@ -51,8 +51,11 @@ class Starter:
         """
         fields, machine, timeout = _read_request(path, body)
         grant.require("runs")
-        price = await self._read_price(machine)
-        await self._require_no_secrets(grant)
+        try:
+            price = await self._read_price(machine)
+            await self._require_no_secrets(grant)
+        except OddAnswer as problem:
+            raise RefusedCall(502, f"{problem} Nothing was started. Try again.") from None
         if "enable_s3_mount" in START_FIELDS[path] and not grant.allows("bucket"):
             fields["enable_s3_mount"] = False
         mark = self._ledger.reserve(
@@ -86,22 +89,15 @@ class Starter:
         )
 
     async def _read_price(self, machine: str) -> int:
-        try:
-            price = await self._upstream.price(machine)
-        except OddAnswer as problem:
-            raise RefusedCall(502, f"{problem} Nothing was started. Try again.") from None
+        """Return the price of a machine type in billionths per hour. Raises RefusedCall, OddAnswer."""
+        price = await self._upstream.price(machine)
         if price is None:
             raise RefusedCall(403, f"{machine} has no published price. Nothing was started. Use another machine type.")
         return price
 
     async def _require_no_secrets(self, grant: Grant) -> None:
-        if grant.allows("secrets"):
-            return
-        try:
-            has_secrets = await self._upstream.has_secrets()
-        except OddAnswer as problem:
-            raise RefusedCall(502, f"{problem} Nothing was started. Try again.") from None
-        if has_secrets:
+        """Raise RefusedCall if a run could read secrets that the grant doesn't allow. Raises OddAnswer."""
+        if not grant.allows("secrets") and await self._upstream.has_secrets():
             raise RefusedCall(
                 403,
                 "The organization has stored secrets, which each run can read, and this key lacks the scope 'secrets'. "

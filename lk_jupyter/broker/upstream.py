@@ -138,26 +138,27 @@ class OrganizationClient:
 
     async def list_active(self) -> dict[str, dict[str, Any]]:
         """Return the active runs of the organization by id. Raises OddAnswer."""
-        answer = await self.send("GET", "/workloads/list")
-        if not answer.is_success or not isinstance(answer.content, (list, dict)):
-            raise OddAnswer("The cloud doesn't list its active runs.")
-        return by_id(list_rows(answer.content))
+        return await self._list_runs("/workloads/list", "active")
 
     async def history(self, pages: int) -> AsyncIterator[dict[str, dict[str, Any]]]:
         """Iterate over pages of the runs of the organization by id, newest first. Raises OddAnswer."""
         earlier: set[str] = set()
         for page in range(pages):
             query = f"limit={_PAGE}&offset={page * _PAGE}"
-            answer = await self.send("GET", "/billing/history", query=query)
-            if not answer.is_success or not isinstance(answer.content, (list, dict)):
-                raise OddAnswer("The cloud doesn't list its finished runs.")
-            rows = by_id(list_rows(answer.content))
+            rows = await self._list_runs("/billing/history", "finished", query)
             if not rows.keys() - earlier:
                 return
             yield rows
             if len(rows) < _PAGE:
                 return
             earlier |= rows.keys()
+
+    async def _list_runs(self, path: str, kind: str, query: str = "") -> dict[str, dict[str, Any]]:
+        """Return the runs of a list by id. Raises OddAnswer, with the kind of the runs."""
+        answer = await self.send("GET", path, query=query)
+        if not answer.is_success or not isinstance(answer.content, (list, dict)):
+            raise OddAnswer(f"The cloud doesn't list its {kind} runs.")
+        return {run_id: row for row in list_rows(answer.content) if (run_id := read_id(row))}
 
     def _headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._key}"}
@@ -179,11 +180,6 @@ def list_rows(content: Any) -> Iterator[dict[str, Any]]:
     for row in content if isinstance(content, list) else ():
         if isinstance(row, dict):
             yield row
-
-
-def by_id(rows: Iterator[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return rows of runs by the id of each run."""
-    return {str(run_id): row for row in rows if (run_id := read_id(row))}
 
 
 def read_id(row: Mapping[str, Any]) -> str | None:
