@@ -17,6 +17,7 @@ from typing import Any
 
 from lk_jupyter._encoding import accept_every_sign
 from lk_jupyter._extras import library
+from lk_jupyter.broker.grants import GRANT_FIELDS
 from lk_jupyter.errors import LkError, UsageError
 
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
@@ -59,8 +60,7 @@ def _read_key(file: Path | None) -> str:
 
 
 def _grant(parsed: argparse.Namespace) -> int:
-    names = ("credits", "minutes", "machines", "parallel", "ends_in", "scopes", "name")
-    fields = {name: value for name in names if (value := getattr(parsed, name)) is not None}
+    fields = {name: value for name in GRANT_FIELDS if (value := getattr(parsed, name)) is not None}
     print(json.dumps(_request(parsed.data, "POST", "/broker/keys", fields)))  # noqa: T201 (the key is shown once)
     return 0
 

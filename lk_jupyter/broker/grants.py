@@ -31,6 +31,10 @@ class RefusedCall(Exception):
         self.detail = detail
 
 
+#: Fields of a request for a grant.
+GRANT_FIELDS = ("credits", "minutes", "machines", "parallel", "ends_in", "scopes", "name")
+
+
 @dataclass(frozen=True)
 class GrantLimits:
     """The limits of a grant; None is no limit.
@@ -53,9 +57,9 @@ class GrantLimits:
 
         Raises RefusedCall for an unknown field or a value that isn't valid. A grant needs credits.
         """
-        if not isinstance(fields, dict) or fields.keys() - _FIELDS:
+        if not isinstance(fields, dict) or fields.keys() - GRANT_FIELDS:
             raise RefusedCall(
-                422, f"Send an object with some of these fields: {', '.join(_FIELDS)}. Nothing was granted."
+                422, f"Send an object with some of these fields: {', '.join(GRANT_FIELDS)}. Nothing was granted."
             )
         amount = _read_number(fields, "credits")
         if amount is None:
@@ -79,8 +83,6 @@ class GrantLimits:
             name=name,
         )
 
-
-_FIELDS = ("credits", "minutes", "machines", "parallel", "ends_in", "scopes", "name")
 
 #: Largest number in a grant: amounts of the ledger fit 64 bits.
 _MAX_NUMBER = Decimal(10**9)

@@ -10,11 +10,14 @@ import httpx
 
 from lk_jupyter.errors import UsageError
 
+#: File of the data folder with the address and the operator's key.
+ADDRESS_FILE = "broker.json"
+
 
 def send_request(data: Path, method: str, path: str, body: Any = None) -> Any:
     """Send a request with the operator's key of a data folder, and return the answer. Raises UsageError."""
     try:
-        address = json.loads((data / "broker.json").read_text(encoding="utf-8"))
+        address = json.loads((data / ADDRESS_FILE).read_text(encoding="utf-8"))
         url, key = address["base_url"], address["api_key"]
     except (OSError, ValueError, KeyError):
         raise UsageError(f"No broker runs on '{data}'. Start it: python -m lk_jupyter.broker serve") from None

@@ -19,12 +19,10 @@ import uvicorn
 
 from lk_jupyter.broker.app import Broker, create_app
 from lk_jupyter.broker.ledger import GrantLedger
+from lk_jupyter.broker.operator import ADDRESS_FILE
 from lk_jupyter.broker.upstream import OrganizationClient
 from lk_jupyter.config.files import write_private
 from lk_jupyter.errors import UsageError
-
-#: File of the data folder with the address and the operator's key.
-ADDRESS_FILE = "broker.json"
 
 _GOODBYE_SECONDS = 3
 _KEEP_ALIVE_SECONDS = 75
