@@ -47,31 +47,29 @@ def serve(data: Path, upstream_url: str, upstream_key: str, options: ListenOptio
     lock = _lock(data)
     listener = _listen(options)
     ledger = GrantLedger(data / "ledger.sqlite")
-    operator_key = _operator_key(data)
+    operator_key = _read_operator_key(data)
     ledger.add_root(operator_key)
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: None)  # uvicorn handles these signals
     scheme = "https" if options.certificate else "http"
     base_url = f"{scheme}://{options.host}:{listener.getsockname()[1]}"
+    stream_secret = hashlib.sha256(f"addresses of outputs {operator_key}".encode()).digest()
     try:
         upstream = OrganizationClient(upstream_url, upstream_key)
-        asyncio.run(_run(data, ledger, upstream, options=options, listener=listener, base_url=base_url))
+        broker = Broker(ledger, upstream, options.margin, stream_secret)
+        write_private(
+            data / ADDRESS_FILE, json.dumps({"base_url": base_url, "api_key": operator_key, "pid": os.getpid()})
+        )
+        ready_line = json.dumps({"base_url": base_url, "data": str(data)})
+        asyncio.run(_run(broker, upstream, options, listener, ready_line))
     finally:
         ledger.close()
         lock.close()
 
 
-async def _run(  # noqa: PLR0913 (the parts of one process)
-    data: Path,
-    ledger: GrantLedger,
-    upstream: OrganizationClient,
-    *,
-    options: ListenOptions,
-    listener: socket.socket,
-    base_url: str,
+async def _run(
+    broker: Broker, upstream: OrganizationClient, options: ListenOptions, listener: socket.socket, ready_line: str
 ) -> None:
-    stream_secret = hashlib.sha256(f"addresses of outputs {_operator_key(data)}".encode()).digest()
-    broker = Broker(ledger, upstream, options.margin, stream_secret)
     config = uvicorn.Config(
         create_app(broker),
         log_level="warning",
@@ -84,10 +82,7 @@ async def _run(  # noqa: PLR0913 (the parts of one process)
         ssl_keyfile=options.private_key,
     )
     watching = asyncio.create_task(broker.keeper.watch())
-    write_private(
-        data / ADDRESS_FILE, json.dumps({"base_url": base_url, "api_key": _operator_key(data), "pid": os.getpid()})
-    )
-    print(json.dumps({"base_url": base_url, "data": str(data)}), flush=True)  # noqa: T201 (starters wait for it)
+    print(ready_line, flush=True)  # noqa: T201 (starters wait for it)
     try:
         await uvicorn.Server(config).serve(sockets=[listener])
     finally:
@@ -97,7 +92,7 @@ async def _run(  # noqa: PLR0913 (the parts of one process)
         await upstream.close()
 
 
-def _operator_key(data: Path) -> str:
+def _read_operator_key(data: Path) -> str:
     """Return the operator's key of a data folder; create it at the first start."""
     with suppress(OSError, ValueError, KeyError):
         return str(json.loads((data / ADDRESS_FILE).read_text())["api_key"])
