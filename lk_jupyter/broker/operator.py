@@ -15,19 +15,18 @@ ADDRESS_FILE = "broker.json"
 
 
 def send_request(data: Path, method: str, path: str, body: Any = None) -> Any:
-    """Send a request with the operator's key of a data folder, and return the answer. Raises UsageError."""
+    """Send a request with the operator's key of a data folder, and return the answer.
+
+    Raises UsageError without a broker, and with the reason of a refusal.
+    """
     try:
         address = json.loads((data / ADDRESS_FILE).read_text(encoding="utf-8"))
         url, key = address["base_url"], address["api_key"]
     except (OSError, ValueError, KeyError):
         raise UsageError(f"No broker runs on '{data}'. Start it: python -m lk_jupyter.broker serve") from None
-    return request_json(url + path, key, method, body)
-
-
-def request_json(url: str, key: str, method: str, body: Any = None) -> Any:
-    """Send a request to a broker and return the answer. Raises UsageError with the reason of a refusal."""
+    headers = {"Authorization": f"Bearer {key}"}
     try:
-        response = httpx.request(method, url, json=body, headers={"Authorization": f"Bearer {key}"}, timeout=30)
+        response = httpx.request(method, url + path, json=body, headers=headers, timeout=30)
     except httpx.HTTPError as error:
         raise UsageError(
             f"The broker doesn't answer ({type(error).__name__}). Nothing is known to have changed."
