@@ -132,7 +132,7 @@ class Broker:
         return await self._upstream.send(request.method, path, query=query)
 
     def _require_run(self, grant: Grant, execution_id: str) -> RunRow:
-        row = self._ledger.owns(grant, execution_id)
+        row = self._ledger.find_run(grant, execution_id)
         if row is None:
             raise RefusedCall(404, f"This key has no run {execution_id}.")
         return row
@@ -179,13 +179,13 @@ class Broker:
             return JSONResponse(self._describe(grant))
         grant.require("lease")
         if (request.method, path) == ("GET", "/broker/keys"):
-            return JSONResponse([self._describe(each) for each in self._ledger.grants_below(grant.id)])
+            return JSONResponse([self._describe(child) for child in self._ledger.grants_below(grant.id)])
         if (request.method, path) == ("POST", "/broker/keys"):
             return JSONResponse(self._issue(grant, await _read_json(request)), 201)
         if (request.method, path) == ("GET", "/broker/runs"):
             return JSONResponse(list(map(self._describe_run, self._ledger.runs_below(grant.id))))
         key_id = path.removeprefix("/broker/keys/")
-        if request.method == "DELETE" and key_id in {each.id for each in self._ledger.grants_below(grant.id)}:
+        if request.method == "DELETE" and key_id in {child.id for child in self._ledger.grants_below(grant.id)}:
             self._ledger.revoke(key_id)
             self.keeper.wake()
             return JSONResponse(self._describe(self._ledger.grant(key_id)))
@@ -237,7 +237,7 @@ class Broker:
 
 
 def create_app(broker: Broker) -> Starlette:
-    """Return the web application of a broker. It watches the runs while it serves."""
+    """Return the web application of a broker."""
     methods = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
     return Starlette(routes=[Route("/{path:path}", broker.answer, methods=methods)])
 

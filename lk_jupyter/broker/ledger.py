@@ -131,19 +131,16 @@ class GrantLedger:
     def grant(self, grant_id: str) -> Grant:
         """Return a grant, with the state of the grants above it: revoked, or blocked, if one of them is."""
         chain: list[str] = []
-        parent: str | None = grant_id
-        first: GrantLimits | None = None
-        revoked_at, blocked = None, ""
-        while parent is not None:
+        next_id: str | None = grant_id
+        limits_text, revoked_at, blocked = "", None, ""
+        while next_id is not None:
+            chain.append(next_id)
             row = self._database.execute(
-                "SELECT parent, limits, revoked_at, blocked FROM grants WHERE id = ?", (parent,)
+                "SELECT parent, limits, revoked_at, blocked FROM grants WHERE id = ?", (next_id,)
             ).fetchone()
-            first = first or _read_limits(row[1])
-            revoked_at, blocked = revoked_at or row[2], blocked or row[3]
-            chain.append(parent)
-            parent = row[0]
-        assert first is not None  # noqa: S101 (the grant exists)
-        return Grant(grant_id, tuple(chain), first, revoked_at, blocked)
+            next_id = row[0]
+            limits_text, revoked_at, blocked = limits_text or row[1], revoked_at or row[2], blocked or row[3]
+        return Grant(grant_id, tuple(chain), _read_limits(limits_text), revoked_at, blocked)
 
     def grants_below(self, grant_id: str) -> list[Grant]:
         """Return the grants below a grant, oldest first, without the grant."""
@@ -278,8 +275,8 @@ class GrantLedger:
         """Return the runs of a grant, and of the grants below it, oldest first."""
         return self._rows("WHERE grant_id IN below ORDER BY created_at", grant_id, head=_BELOW)
 
-    def owns(self, grant: Grant, execution_id: str) -> RunRow | None:
-        """Return the run if it belongs to the grant, or to a grant below it."""
+    def find_run(self, grant: Grant, execution_id: str) -> RunRow | None:
+        """Return the run with this id if it belongs to the grant or to a grant below it, otherwise None."""
         row = self.run(execution_id)
         return row if row and grant.id in self.grant(row.grant_id).chain else None
 
