@@ -93,10 +93,10 @@ class Keeper:
         """Look at all runs once: abort, settle, and find lost starts. Raises OddAnswer."""
         rows = self._ledger.open_runs()
         refused = {row.mark: row for row in self._ledger.refused_since(time.time() - _COMPARED_SECONDS)}
-        recent = [row for row in refused.values() if time.time() - (row.ended_at or 0) < _REFUSED_SECONDS]
-        if not rows and not recent:
+        if not rows and all(time.time() - (row.ended_at or 0) >= _REFUSED_SECONDS for row in refused.values()):
             return
-        await self._abort_all([row for row in rows if row.state == ACTIVE and self._must_end(row)])
+        active_rows = [row for row in rows if row.state == ACTIVE]
+        await self._abort_all([row for row in active_rows if self._must_end(row)])
         active = await self._upstream.list_active()
         for run_id, run in active.items():
             if (row := refused.get(read_mark(run) or "")) and is_run_id(run_id):
@@ -113,7 +113,6 @@ class Keeper:
                 with suppress(OddAnswer):
                     await self._settle(row)
 
-        active_rows = [row for row in rows if row.state == ACTIVE]
         for row in active_rows:
             state = active.get(str(row.execution_id), {}).get("status")
             if row.running_at is None and isinstance(state, str) and state.lower() not in _WAITING_STATES:
