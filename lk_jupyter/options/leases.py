@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from pydantic import field_validator
-from pydantic_core import PydanticCustomError
-
-from lk_jupyter.config.settings import parse_duration
 from lk_jupyter.options.fields import option, switch, word
 from lk_jupyter.options.runs import Options
 
@@ -36,12 +32,3 @@ class LeaseOptions(Options):
     )
     revoke: str | None = option(None, "Revoke the key with this id, and abort its runs.", metavar="ID")
     yes: bool = switch("Revoke without a question.", "-y")
-
-    @field_validator("ends_in", mode="before")
-    @classmethod
-    def _read_end(cls, value: object) -> object:
-        """Return the seconds of a duration such as 2h; other values stay for the check of the type."""
-        try:
-            return parse_duration(value) if isinstance(value, str) else value
-        except ValueError as error:
-            raise PydanticCustomError("duration", str(error)) from None
