@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lk_jupyter.options.fields import option, word
-from lk_jupyter.options.runs import Options
+from lk_jupyter.options.runs import Options, RunIdOptions
 
 #: Seconds after which ``lk run`` and ``lk wait`` return while the run is active.
 WAIT_SECONDS = 40
@@ -39,23 +39,20 @@ class RunCommandOptions(StartCommandOptions):
     seconds: int = _seconds(WAIT_SECONDS, "Maximum seconds to wait for the end.")
 
 
-class WaitCommandOptions(Options):
+class WaitCommandOptions(RunIdOptions):
     """Options of ``lk wait``."""
 
-    run: str = word("Id of the run, or its first characters.", metavar="ID")
     seconds: int = _seconds(WAIT_SECONDS, "Maximum seconds to wait for the end.")
 
 
-class LogsCommandOptions(Options):
+class LogsCommandOptions(RunIdOptions):
     """Options of ``lk logs``."""
 
-    run: str = word("Id of the run, or its first characters.", metavar="ID")
     since: int = option(0, "Characters to skip: 'next' of the last call.", metavar="N", ge=0)
     seconds: int = _seconds(2, "Maximum seconds to wait for new lines.")
 
 
-class FetchCommandOptions(Options):
+class FetchCommandOptions(RunIdOptions):
     """Options of ``lk fetch``."""
 
-    run: str = word("Id of the run, or its first characters.", metavar="ID")
     names: list[str] = word("Variables to print. Default: all that the run returned.", [], metavar="NAME")
