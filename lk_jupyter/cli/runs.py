@@ -71,44 +71,44 @@ def start(arguments: Arguments, output: CommandOutput) -> int:
 
 def wait(arguments: Arguments, output: CommandOutput) -> int:
     """Wait for the end of a run, and print how it ended."""
-    waiting = _attach(arguments, output)
+    target = _attach(arguments, output)
     try:
-        record = waiting.wait_aside(arguments.options.seconds)
+        record = target.wait_aside(arguments.options.seconds)
     except TimeoutError:
-        return output.report_active(waiting.execution_id)
-    return _report_end(waiting, record, output)
+        return output.report_active(target.execution_id)
+    return _report_end(target, record, output)
 
 
 def logs(arguments: Arguments, output: CommandOutput) -> int:
     """Print the log of a run from a position; wait for new lines of an active run."""
-    following = _attach(arguments, output)
+    target = _attach(arguments, output)
     options = arguments.options
-    quiet = None if is_final(following.status) else _QUIET
-    return _follow(following, output, time.monotonic() + options.seconds, options.since, quiet)
+    quiet = None if is_final(target.status) else _QUIET
+    return _follow(target, output, time.monotonic() + options.seconds, options.since, quiet)
 
 
 def fetch(arguments: Arguments, output: CommandOutput) -> int:
     """Print the result of a run that has ended, and the variables that it returned."""
-    ended = _attach(arguments, output)
-    if not is_final(ended.status):
-        return output.report_active(ended.execution_id)
-    outputs = ended.outputs(_RECORD_SECONDS, arguments.options.names)
+    target = _attach(arguments, output)
+    if not is_final(target.status):
+        return output.report_active(target.execution_id)
+    outputs = target.outputs(_RECORD_SECONDS, arguments.options.names)
     for name, value in outputs.items():
         fields = _describe_value(value)
         output.emit("variable", f"{name} = {fields.get('value', fields.get('head'))}", name=name, **fields)
     for name, reason in outputs.missing.items():
         output.note("missing", f"{name} {reason}", name=name, reason=reason)
-    return _report_end(ended, ended.record, output)
+    return _report_end(target, target.record, output)
 
 
 def abort(arguments: Arguments, output: CommandOutput) -> int:
     """Abort a run, and print its last state."""
-    aborted = _attach(arguments, output)
-    words = command_words(aborted.describe_abort())
-    record = aborted.record
-    fields = {"id": aborted.execution_id, "state": record.status, "cost": aborted.bill(record).cost}
+    target = _attach(arguments, output)
+    words = command_words(target.describe_abort())
+    record = target.record
+    fields = {"id": target.execution_id, "state": record.status, "cost": target.bill(record).cost}
     output.emit("aborted", words, **fields, message=words)
-    return DONE if is_final(record.status) else output.report_active(aborted.execution_id)
+    return DONE if is_final(record.status) else output.report_active(target.execution_id)
 
 
 def runs(arguments: Arguments, output: CommandOutput) -> int:
@@ -186,17 +186,17 @@ def _facts(bundle: Bundle) -> dict[str, Any]:
 
 
 def _attach(arguments: Arguments, output: CommandOutput) -> Run:
-    attached = Run.attach(current(), arguments.options.run)
-    output.run = attached.execution_id
-    return attached
+    target = Run.attach(current(), arguments.options.run)
+    output.run = target.execution_id
+    return target
 
 
-def _follow(followed: Run, output: CommandOutput, end: float, since: int, quiet: float | None = None) -> int:
+def _follow(target: Run, output: CommandOutput, end: float, since: int, quiet: float | None = None) -> int:
     """Print the log of a run until its end, until ``end``, or until no line follows for ``quiet`` seconds."""
     from lk_jupyter.runs.monitor import RunMonitor  # noqa: PLC0415 (few commands follow a run)
 
-    monitor = RunMonitor(followed).start()
-    printer = _LogPrinter(followed.execution_id, output, since)
+    monitor = RunMonitor(target).start()
+    printer = _LogPrinter(target.execution_id, output, since)
     try:
         _print_log(monitor, printer, end, quiet)
     finally:
@@ -206,8 +206,8 @@ def _follow(followed: Run, output: CommandOutput, end: float, since: int, quiet:
     if monitor.error:
         raise monitor.error
     if not is_over:
-        return output.report_active(followed.execution_id)
-    return _report_end(followed, followed.wait_aside(_RECORD_SECONDS), output)
+        return output.report_active(target.execution_id)
+    return _report_end(target, target.wait_aside(_RECORD_SECONDS), output)
 
 
 def _print_log(monitor: RunMonitor, printer: _LogPrinter, end: float, quiet: float | None) -> None:
@@ -258,21 +258,21 @@ class _LogPrinter:
         self._output.log(text, id=self._execution_id, next=self._offset)
 
 
-def _report_end(ended: Run, record: ExecutionRecord, output: CommandOutput) -> int:
+def _report_end(target: Run, record: ExecutionRecord, output: CommandOutput) -> int:
     """Print how a run ended, and return the exit code."""
-    bill = ended.bill(record)
+    bill = target.bill(record)
     problem: RunError | None = None
     try:
-        ended.result_from(record)
+        target.result_from(record)
     except RunError as error:
         problem = error
-    ended.mark_viewed()
+    target.mark_viewed()
     message = command_words(str(problem)) if problem else None
     cost = f", {bill.label}" if bill.label else ""
     output.note(
         "ended",
-        message or f"Run {ended.execution_id} {record.status}{cost}.",
-        id=ended.execution_id,
+        message or f"Run {target.execution_id} {record.status}{cost}.",
+        id=target.execution_id,
         state=record.status,
         return_code=record.return_code,
         seconds=bill.seconds,
@@ -280,7 +280,7 @@ def _report_end(ended: Run, record: ExecutionRecord, output: CommandOutput) -> i
         cost_is=bill.cost_is,
         message=message,
         traceback=getattr(problem, "traceback", None) or None,
-        warning=ended.log_problem or None,
+        warning=target.log_problem or None,
     )
     return FAILED if problem else DONE
 
