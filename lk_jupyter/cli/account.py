@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 def machines(arguments: Arguments, output: CommandOutput) -> int:  # noqa: ARG001 (every command accepts both)
     """Print machine types, cheapest first; prices are in credits per hour."""
+    from lk_jupyter.machines.catalogue import sort_by_price  # noqa: PLC0415 (lk skill needs no machines)
     from lk_jupyter.session import current  # noqa: PLC0415 (lk skill needs no session)
 
     catalogue = current().machines()
-    priced = sorted(catalogue, key=lambda machine: (machine.price_per_hour is None, machine.price_per_hour))
-    for machine in priced:
+    for machine in sort_by_price(catalogue):
         fields = {
             "machine": machine.hardware_profile,
             "gpu": machine.card_name if machine.card else None,

@@ -148,6 +148,11 @@ def machine_name(profile: str) -> str:
     return name.upper() if kind == "gpu" else f"{name.upper()} VM" if kind == "vm" and name else profile
 
 
+def sort_by_price(machines: Iterable[MachineType]) -> list[MachineType]:
+    """Return machine types, cheapest first; types without a price are last."""
+    return sorted(machines, key=lambda machine: (machine.price_per_hour is None, machine.price_per_hour))
+
+
 def price_label(machine: MachineType) -> str:
     """Return the price of a machine in words, such as ``1.59 credits/h``; an unknown price isn't free."""
     if machine.price_per_hour is None:

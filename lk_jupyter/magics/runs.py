@@ -19,7 +19,7 @@ from lk_jupyter.api.workloads import Workload
 from lk_jupyter.config.read_only import refuse_if_read_only
 from lk_jupyter.errors import NotFound, OutcomeUnknown, UsageError
 from lk_jupyter.journal.journal import journal
-from lk_jupyter.machines.catalogue import price_label
+from lk_jupyter.machines.catalogue import price_label, sort_by_price
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._engine.tables import Table
@@ -44,7 +44,6 @@ from lk_jupyter.text.units import duration_label, moment_label
 def lk_machines(options: MachinesOptions, shell: InteractiveShell) -> None:  # noqa: ARG001 (every magic takes both)
     """List machine types, cheapest first, with prices in credits per hour."""
     machines = current().machines()
-    priced = sorted(machines, key=lambda machine: (machine.price_per_hour is None, machine.price_per_hour))
     rows: list[tuple[str, ...]] = [
         (
             machine.hardware_profile,
@@ -53,7 +52,7 @@ def lk_machines(options: MachinesOptions, shell: InteractiveShell) -> None:  # n
             price_label(machine),
             "yes" if machines.allows(machine) else "no",
         )
-        for machine in priced
+        for machine in sort_by_price(machines)
     ]
     if options.all:
         rows += _only_in_quotas({row[0] for row in rows})
