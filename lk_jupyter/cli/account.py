@@ -52,6 +52,11 @@ def balance(arguments: Arguments, output: CommandOutput) -> int:  # noqa: ARG001
 
 def skill(arguments: Arguments, output: CommandOutput) -> int:  # noqa: ARG001
     """Print SKILL.md."""
-    text = files("lk_jupyter.cli").joinpath("SKILL.md").read_text(encoding="utf-8").rstrip()
+    text = read_skill().rstrip()
     output.emit("skill", text, text=text)
     return DONE
+
+
+def read_skill() -> str:
+    """Return the instructions for agents."""
+    return files("lk_jupyter.cli").joinpath("SKILL.md").read_text(encoding="utf-8")

@@ -8,23 +8,20 @@ if __name__ == "__main__":
     leave_working_folder()
 
 import sys
-from importlib import import_module
-from importlib.resources import files
+from pkgutil import resolve_name
 from typing import Any
 
 from lk_jupyter._extras import library
+from lk_jupyter.cli.account import read_skill
+from lk_jupyter.cli.tools import TOOLS
 from lk_jupyter.errors import LkError
 
 
 def create_server() -> Any:
     """Return the MCP server. Raises UsageError if the package mcp is missing."""
-    from lk_jupyter.cli.tools import TOOLS  # noqa: PLC0415 (help needs none)
-
-    instructions = files("lk_jupyter.cli").joinpath("SKILL.md").read_text(encoding="utf-8")
-    server = library("mcp.server", "mcp", "The MCP server").MCPServer("lk", instructions=instructions)
+    server = library("mcp.server", "mcp", "The MCP server").MCPServer("lk", instructions=read_skill())
     for tool in TOOLS:
-        module, _, name = tool.partition(":")
-        server.add_tool(getattr(import_module(module), name))
+        server.add_tool(resolve_name(tool))
     return server
 
 
