@@ -73,7 +73,7 @@ class RunningBroker:
         self.process.stdout.close()
 
 
-def state_of(client):
+def read_state(client):
     return client.get("/broker/key").json()
 
 
@@ -92,7 +92,7 @@ class OddCloud:
     def __init__(self):  # noqa: C901 (a small server)
         self.starts, self.aborts, self.runs = [], [], {}
         self.answer = lambda _: (500, {"detail": "failed"})
-        self.was_asked = threading.Event()
+        self.start_received = threading.Event()
         cloud = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -123,7 +123,7 @@ class OddCloud:
                     cloud.aborts.append(self.path.rpartition("/")[2])
                     return self.send(200, {})
                 cloud.starts.append(json.loads(body))
-                cloud.was_asked.set()
+                cloud.start_received.set()
                 return self.send(*cloud.answer(cloud.starts[-1]))
 
             def send(self, status, content, headers=()):

@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
-from broker.running import API, RESERVED, START, RunningBroker, state_of, wait_until
+from broker.running import API, RESERVED, START, RunningBroker, read_state, wait_until
 from cloud_process import run_forked
 from conftest import for_each
 from patience import PATIENCE
@@ -39,8 +39,8 @@ def start_run(client, **changes):
     return answer.json()["execution_id"]
 
 
-def settled(client):
-    return wait_until(lambda: not state_of(client)["active"])
+def wait_settled(client):
+    return wait_until(lambda: not read_state(client)["active"])
 
 
 def test_amounts_are_rounded_up():
@@ -53,16 +53,16 @@ def test_parallel_starts_reserve_no_more_than_the_grant(broker):
     with ThreadPoolExecutor(20) as threads:
         statuses = [answer.status_code for answer in threads.map(lambda _: start(child, code=SLEEP), range(40))]
     assert sorted(statuses) == [200] * 3 + [402] * 37
-    assert state_of(child)["used"] == pytest.approx(3 * RESERVED, abs=1e-8)
+    assert read_state(child)["used"] == pytest.approx(3 * RESERVED, abs=1e-8)
     broker.operator.delete(f"/broker/keys/{child.id}")
 
 
 def test_the_ledger_equals_the_bill_of_the_cloud(broker, upstream):
     child = broker.grant()
     run_id = start_run(child)
-    settled(child)
+    wait_settled(child)
     billed = upstream.http.get(f"/execution/{run_id}").json()["billed"]
-    assert state_of(child)["used"] == pytest.approx(float(billed), abs=1e-8)
+    assert read_state(child)["used"] == pytest.approx(float(billed), abs=1e-8)
     assert child.get(f"{API}/billing/credits").json()["remaining_credits"] == pytest.approx(10 - float(billed))
 
 
@@ -88,7 +88,7 @@ def test_a_start_beyond_a_limit_is_refused_and_reserves_nothing(row, broker):
     child = broker.grant(**limits)
     answer = start(child, **changes)
     assert (answer.status_code, words in answer.json()["detail"]) == (status, True), answer.text
-    assert (state_of(child)["used"], state_of(child)["active"]) == (0, 0)
+    assert (read_state(child)["used"], read_state(child)["active"]) == (0, 0)
 
 
 def test_a_key_starts_no_more_runs_at_a_time_than_it_allows(broker):
@@ -96,7 +96,7 @@ def test_a_key_starts_no_more_runs_at_a_time_than_it_allows(broker):
     run_id = start_run(child, code=SLEEP)
     assert start(child).status_code == 403
     child.post(f"{API}/workloads/abort/{run_id}")
-    settled(child)
+    wait_settled(child)
     start_run(child)
 
 
@@ -110,7 +110,7 @@ def test_a_key_below_a_key_spends_from_both(broker):
     assert (start(child).status_code, start(parent).status_code) == (402, 402)
     assert child.get(f"{API}/billing/credits").json()["remaining_credits"] == pytest.approx(0.5 * RESERVED)
     assert parent.delete(f"/broker/keys/{issued['id']}").json()["state"] == "revoked"
-    settled(parent)
+    wait_settled(parent)
 
 
 def test_forged_and_revoked_keys_do_nothing(broker):
@@ -172,7 +172,7 @@ def test_a_key_sees_streams_and_aborts_only_its_own_runs(broker):
         assert "started" in next(line for line in lines.iter_lines() if line)
     assert child.delete(f"{API}/execution/{run_id}").status_code == 409
     assert child.post(f"{API}/workloads/abort/{run_id}").status_code == 200
-    settled(child)
+    wait_settled(child)
     rows = child.get(f"{API}/billing/history").json()["executions"]
     assert [row["execution_id"] for row in rows] == [run_id]
     assert other.get(f"{API}/billing/history").json()["executions"] == []
@@ -191,7 +191,7 @@ def test_revoking_a_key_aborts_its_runs(broker, upstream):
 def test_the_key_of_the_organization_is_in_no_answer_file_log_or_environment(broker, upstream):
     child = broker.grant(scopes=["runs", "bucket"])
     run_id = start_run(child, code="import os; print(dict(os.environ))")
-    settled(child)
+    wait_settled(child)
     texts = [
         child.get(API + path).text
         for path in (*READERS, f"/execution/{run_id}", f"/logs/execution/{run_id}", "/auth/api-keys/")
@@ -247,7 +247,7 @@ def test_a_start_with_an_odd_answer_stays_reserved(row, odd_broker, odd_cloud):
     answer = start(child)
     assert answer.status_code == 502
     assert "lk_organization_key" not in answer.text
-    assert state_of(child)["used"] == pytest.approx(RESERVED, abs=1e-8)
+    assert read_state(child)["used"] == pytest.approx(RESERVED, abs=1e-8)
 
 
 def test_a_run_whose_start_got_an_odd_answer_is_seen_by_its_key_and_settled(odd_broker, odd_cloud):
@@ -256,8 +256,8 @@ def test_a_run_whose_start_got_an_odd_answer_is_seen_by_its_key_and_settled(odd_
     odd_cloud.add_run("run-1", odd_cloud.starts[0])
     assert [run["execution_id"] for run in child.get(f"{API}/workloads/list").json()] == ["run-1"]
     odd_cloud.runs["run-1"] |= {"status": "completed", "billed": 0.01}
-    settled(child)
-    assert state_of(child)["used"] == pytest.approx(0.01)
+    wait_settled(child)
+    assert read_state(child)["used"] == pytest.approx(0.01)
 
 
 def test_a_run_that_a_refused_start_started_all_the_same_is_aborted_and_blocks_the_key(odd_broker, odd_cloud):
@@ -269,10 +269,10 @@ def test_a_run_that_a_refused_start_started_all_the_same_is_aborted_and_blocks_t
     child = odd_broker.grant()
     assert start(child).status_code == 409
     wait_until(lambda: "run-1" in odd_cloud.aborts)
-    assert state_of(child)["state"] == "blocked"
+    assert read_state(child)["state"] == "blocked"
     odd_cloud.runs["run-1"] |= {"status": "aborted", "billed": 0.01}
-    settled(child)
-    assert (start(child).status_code, state_of(child)["used"]) == (403, pytest.approx(0.01))
+    wait_settled(child)
+    assert (start(child).status_code, read_state(child)["used"]) == (403, pytest.approx(0.01))
 
 
 @pytest.mark.nightly
@@ -281,8 +281,8 @@ def test_a_bill_above_the_reservation_blocks_the_key(odd_broker, odd_cloud):
     child = odd_broker.grant()
     start_run(child)
     odd_cloud.runs["run-1"] |= {"status": "completed", "billed": 5}
-    settled(child)
-    assert state_of(child)["used"] == pytest.approx(5)
+    wait_settled(child)
+    assert read_state(child)["used"] == pytest.approx(5)
     assert start(child).status_code == 403
 
 
@@ -292,7 +292,7 @@ def test_a_run_that_the_cloud_does_not_end_at_its_limit_is_aborted_and_blocks_th
     child = odd_broker.grant()
     start_run(child, timeout=1)
     wait_until(lambda: "run-1" in odd_cloud.aborts)
-    assert state_of(child)["state"] == "blocked"
+    assert read_state(child)["state"] == "blocked"
 
 
 @pytest.mark.nightly
@@ -304,9 +304,9 @@ def test_two_brokers_of_one_organization_share_neither_keys_nor_runs(broker, ups
         assert other_broker.client(child.key).get("/broker/key").status_code == 401
         assert other.get(f"{API}/workloads/list").json() == []
         assert other.post(f"{API}/workloads/abort/{run_id}").status_code == 404
-        assert state_of(other)["used"] == 0
+        assert read_state(other)["used"] == 0
         child.post(f"{API}/workloads/abort/{run_id}")
-        settled(child)
+        wait_settled(child)
     finally:
         other_broker.stop()
 
@@ -317,17 +317,17 @@ def test_a_broker_that_is_killed_during_a_start_keeps_the_reservation_and_finds_
     child = odd_broker.grant(credits=1.5 * RESERVED)
     with ThreadPoolExecutor(1) as threads:
         waiting = threads.submit(start, child)
-        assert odd_cloud.was_asked.wait(PATIENCE)
+        assert odd_cloud.start_received.wait(PATIENCE)
         odd_broker.kill()
         is_over.set()
         assert waiting.exception(PATIENCE)
     odd_broker.start()
     child.base_url = odd_broker.base_url
-    assert state_of(child)["used"] == pytest.approx(RESERVED, abs=1e-8)
+    assert read_state(child)["used"] == pytest.approx(RESERVED, abs=1e-8)
     assert start(child).status_code == 402
     odd_cloud.add_run("run-1", odd_cloud.starts[0], "completed", billed=0.01)
-    settled(child)
-    assert state_of(child)["used"] == pytest.approx(0.01)
+    wait_settled(child)
+    assert read_state(child)["used"] == pytest.approx(0.01)
 
 
 def test_the_package_runs_code_with_a_child_key(broker, home, monkeypatch):
@@ -354,11 +354,11 @@ def test_the_command_issues_lists_and_revokes_keys(broker, capsys):
     assert "api_key" not in rows[-1]
     child = broker.client(issued["api_key"])
     run_id = start_run(child)
-    settled(child)
+    wait_settled(child)
     capsys.readouterr()
     assert main(["spending", *data, "--month", f"{datetime.now(timezone.utc):%Y-%m}"]) == 0
     rows = [row for row in csv.DictReader(capsys.readouterr().out.splitlines()) if row["run"] == run_id]
-    assert [(row["name"], float(row["credits"])) for row in rows] == [("lena", state_of(child)["used"])]
+    assert [(row["name"], float(row["credits"])) for row in rows] == [("lena", read_state(child)["used"])]
     assert main(["spending", *data, "--month", "1999-01"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 1
     assert main(["revoke", *data, issued["id"]]) == 0
@@ -377,18 +377,18 @@ def test_the_clouds_own_client_runs_a_script_and_aborts_with_a_child_key(broker,
     (tmp_path / "script.py").write_text("print(6 * 7)")
 
     def lyceum(*words):
-        done = run_forked("lyceum", *words, env=env, cwd=tmp_path)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        process = run_forked("lyceum", *words, env=env, cwd=tmp_path)
+        assert process.returncode == 0, process.stdout + process.stderr
+        return process.stdout
 
     printed = lyceum("python", "run", "script.py", "-m", "gpu.a100")
     assert "42" in printed.split()
     run_id = re.search(r"[0-9a-f]{8}-[0-9a-f-]{27}", printed)[0]
-    settled(child)
+    wait_settled(child)
     assert run_id in lyceum("jobs", "history")
     assert re.search(r"Status:\s+completed", lyceum("jobs", "status", run_id))
     assert "42" in lyceum("jobs", "logs", run_id)
     sleeping = start_run(child, code=SLEEP)
     lyceum("jobs", "abort", sleeping)
-    settled(child)
+    wait_settled(child)
     assert child.get(f"{API}/execution/{sleeping}").json()["status"] == "aborted"

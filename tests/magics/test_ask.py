@@ -44,8 +44,8 @@ def test_several_runs_have_one_question_with_the_sum(signed_in, run_cell, person
 
 
 def test_a_program_that_executes_the_notebook_starts_no_such_cell(signed_in, run_cell):
-    shown = run_cell("%%lk_run --fresh --ask --gpu A100 --timeout 60\nprint(6 * 7)")
-    assert "Not confirmed: 1 run on gpu.a100, at most 0.0269 credits. Nothing was sent." in shown
+    output = run_cell("%%lk_run --fresh --ask --gpu A100 --timeout 60\nprint(6 * 7)")
+    assert "Not confirmed: 1 run on gpu.a100, at most 0.0269 credits. Nothing was sent." in output
     assert journal().entries() == []
 
 
