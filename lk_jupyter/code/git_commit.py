@@ -25,11 +25,11 @@ def read_commit(folder: Path) -> str:
     Files that differ from the commit aren't noticed.
     """
     with suppress(OSError, ValueError):
-        repository = _repository(folder)
-        head = _read(repository / "HEAD") if repository else ""
-        if repository and (ref := _REF.fullmatch(head)):
-            return _resolve(repository, ref[1])
-        return head if _COMMIT.fullmatch(head) else ""
+        if repository := _repository(folder):
+            head = _read(repository / "HEAD")
+            ref = _REF.fullmatch(head)
+            commit = _resolve(repository, ref[1]) if ref else head
+            return commit if _COMMIT.fullmatch(commit) else ""
     return ""
 
 
@@ -42,12 +42,11 @@ def _repository(folder: Path) -> Path | None:
 
 
 def _resolve(repository: Path, ref: str) -> str:
-    """Return the commit of a branch; all work trees of a repository share the branches."""
+    """Return the content of a branch, unchecked; all work trees of a repository share the branches."""
     shared = repository / "commondir"
     common = repository / _read(shared) if shared.exists() else repository
     if (common / ref).is_file():
-        commit = _read(common / ref)
-        return commit if _COMMIT.fullmatch(commit) else ""
+        return _read(common / ref)
     packed = _read(common / "packed-refs", _MOST_PACKED)
     line = re.search(rf"^({_COMMIT.pattern}) {re.escape(ref)}$", packed, re.MULTILINE)
     return line[1] if line else ""
