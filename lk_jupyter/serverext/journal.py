@@ -34,7 +34,7 @@ class Code(Handler):
     @guarded
     async def get(self, execution_id: str) -> None:
         """Return the code, the commit, the labels and the note."""
-        self.finish(await asyncio.to_thread(_code, execution_id))
+        self.finish(await asyncio.to_thread(_code_facts, execution_id))
 
 
 class RunNoteHandler(Handler):
@@ -71,7 +71,8 @@ def _run_facts(row: int, entry: JournalEntry) -> dict[str, Any]:
     return {"row": row, "line": entry.first_line, **facts, **money}
 
 
-def _code(execution_id: str) -> dict[str, Any]:
+def _code_facts(execution_id: str) -> dict[str, Any]:
+    """Return the code, the commit, the labels and the note of a run. Raises RequestProblem for an unknown run."""
     from lk_jupyter.config import settings  # noqa: PLC0415 (as above)
     from lk_jupyter.journal import entry as journal_rows  # noqa: PLC0415 (as above)
 
@@ -87,9 +88,9 @@ def _code(execution_id: str) -> dict[str, Any]:
 def _store_note(execution_id: str, note: str) -> dict[str, Any]:
     from lk_jupyter.journal.journal import journal  # noqa: PLC0415 (as above)
 
-    facts = _code(execution_id)
+    _code_facts(execution_id)  # a journal changes no run that it doesn't know, and doesn't report that
     entries = journal()
     entries.update(execution_id, note=note)
     if entries.trouble:
         raise RequestProblem("refused", f"{entries.trouble} The note wasn't stored.", 500)
-    return {**facts, "note": _code(execution_id)["note"]}
+    return _code_facts(execution_id)
