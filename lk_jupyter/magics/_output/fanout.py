@@ -135,15 +135,11 @@ def _bar(member: FanOutMember, payload: dict[str, Any]) -> Bar:
 
 def shared_machine(fan: FanOut) -> str:
     """Return the machine of all runs with its price; empty if the machines differ."""
-    machines = {_machine(member) for member in fan.members}
+    machines = {_machine_with_price(member.plan) for member in fan.members}
     return next(iter(machines)) if len(machines) == 1 else ""
 
 
-def _machine(member: FanOutMember) -> str:
-    return _priced(member.plan)
-
-
-def _priced(plan: RunPlan) -> str:
+def _machine_with_price(plan: RunPlan) -> str:
     """Return the machine of a run with its price."""
     return f"{machine_name(plan.machine)} at {price_label(plan.bundle.machine)}"
 
@@ -154,7 +150,7 @@ def _cells(member: FanOutMember, ranking: Ranking, *, has_machine: bool) -> tupl
     result = ranking.by_number[number]
     return (
         str(number),
-        *([_machine(member)] if has_machine else []),
+        *([_machine_with_price(member.plan)] if has_machine else []),
         *map(str, member.plan.values.values()),
         state_label(state) + share if silence is None else f"{mark_of(state)} no answer for {clock_label(silence)}",
         *(_score_so_far(result, ranking, score.name) for score in ranking.scores),
@@ -225,7 +221,7 @@ def start_line(member: FanOutMember) -> str:
     """Return the line of a run that was started: its machine, values and id, and the commands for it."""
     plan, run = member.plan, member.run
     values = [f"{name}={value}" for name, value in plan.values.items()]
-    facts = [str(plan.number), _priced(plan), *values, *([f"run {run.execution_id}"] if run else [])]
+    facts = [str(plan.number), _machine_with_price(plan), *values, *([f"run {run.execution_id}"] if run else [])]
     commands = f". Follow: %lk_attach {run.short_id}. Stop: %lk_abort {run.short_id}" if run else ""
     return plain(redact(" · ".join(facts) + commands))
 
@@ -236,7 +232,7 @@ def plan_table(fan: FanOut) -> Table:
     rows = [
         (
             str(plan.number),
-            _priced(plan),
+            _machine_with_price(plan),
             *map(str, plan.values.values()),
             f"{plan.bundle.timeout} s",
             credits_label(plan.bundle.worst_case),
