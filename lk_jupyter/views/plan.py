@@ -65,8 +65,8 @@ def _requirements_label(text: str) -> str:
 
 def _modules_label(bundle: Bundle) -> str:
     """Return a label for our modules that are uploaded with the code."""
-    if not bundle.request.import_files:
+    if not (bundle.nonce and bundle.request.import_files):
         return ""
     files = with_code(json.loads(bundle.request.import_files))
     size = sum(len(text.encode()) for name, text in files.items() if name not in bundle.files)
-    return f"our modules for figures, variables and similar, {size_label(size)}" if bundle.nonce else ""
+    return f"our modules for figures, variables and similar, {size_label(size)}"
