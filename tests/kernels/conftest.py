@@ -31,8 +31,8 @@ class Used:
     def __init__(self, name, **options):
         with ExitStack() as after_failure:
             # Another program may take a port before a kernel listens there.
-            self.folder = after_failure.enter_context(tempfile.TemporaryDirectory())
-            ipc = {"transport": "ipc", "connection_file": f"{self.folder}/kernel.json"}
+            folder = after_failure.enter_context(tempfile.TemporaryDirectory())
+            ipc = {"transport": "ipc", "connection_file": f"{folder}/kernel.json"}
             self.manager = KernelManager(kernel_name=name, **({} if sys.platform == "win32" else ipc))
             self.manager.start_kernel(env=dict(os.environ), **options)
             after_failure.callback(self.manager.shutdown_kernel, now=True)
