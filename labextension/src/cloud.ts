@@ -9,7 +9,7 @@ import { CloudData, RunRecords, Topic } from './cloudTypes';
 import { request, Trouble, withTimeLimit } from './request';
 import { RunStore } from './runStore';
 import { mergeRuns } from './runs';
-import { BurnRateContent, ExecutionRecord, StatusContent, Workload } from './types';
+import { AbortResponse, BurnRateContent, ExecutionRecord, StatusContent, Workload } from './types';
 
 /** Milliseconds between requests while there are subscribers. */
 export const PACE = 2000;
@@ -134,6 +134,11 @@ export class Cloud {
   /** Mark topics as old, so that the next requests read them: a run or machine has started or ended. */
   invalidate(...topics: Topic[]): void {
     topics.forEach(topic => (this.requestTimes[topic] = 0));
+  }
+
+  /** Abort a run. The lists show the new state after their next refresh. */
+  abort(id: string): Promise<AbortResponse> {
+    return request(`api/workloads/abort/${encodeURIComponent(id)}`, { method: 'POST' });
   }
 
   /** Store the status that an action returned. All other data may belong to another account and is read again. */

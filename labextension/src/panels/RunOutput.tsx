@@ -19,7 +19,6 @@ import { HiddenLines, localChip, RunHeader, SeveralHead, useSight } from '../com
 import { buildForms, buildHeader, hiddenLines, SavedRun, savedRun, savedRuns, splitReceipt, textIn } from '../header';
 import { toLabPath } from '../labPath';
 import { isRemote } from '../magicLine';
-import { request } from '../request';
 import { hasEnded, RUN_MIME } from '../runs';
 import { thisSecond } from '../serverClock';
 import { trans } from '../trans';
@@ -280,8 +279,9 @@ function LiveBoard({ board, since, tools, place }: LiveBoardProps) {
 
 /** Abort runs after a single question, and report the first failure. */
 async function stopAll(cloud: Cloud, ids: string[]): Promise<void> {
-  const aborts = ids.map(id => request(`api/workloads/abort/${encodeURIComponent(id)}`, { method: 'POST' }));
-  const failure = (await Promise.allSettled(aborts)).find(result => result.status === 'rejected');
+  const failure = (await Promise.allSettled(ids.map(id => cloud.abort(id)))).find(
+    result => result.status === 'rejected'
+  );
   if (failure) {
     Notification.error((failure.reason as Error).message);
   }

@@ -9,7 +9,7 @@ import { request } from '../request';
 import { isId, notAnId } from '../runs';
 import { ICloud } from '../tokens';
 import { speak, trans } from '../trans';
-import { AbortResponse, MyOrg, StatusContent } from '../types';
+import { MyOrg, StatusContent } from '../types';
 
 export const cloudPlugin: JupyterFrontEndPlugin<Cloud> = {
   id: 'lk-jupyter:cloud',
@@ -65,7 +65,7 @@ export const cloudPlugin: JupyterFrontEndPlugin<Cloud> = {
         }
         const { confirmAbort } = await import('../questions');
         if (await confirmAbort(cloud.runs.find(id)?.name || id.slice(0, 8), isUiCall(args))) {
-          await request<AbortResponse>(`api/workloads/abort/${encodeURIComponent(id)}`, { method: 'POST' });
+          await cloud.abort(id);
           await cloud.refresh('running', 'history');
         }
       }

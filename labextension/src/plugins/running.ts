@@ -5,7 +5,6 @@ import { IRunningSessionManagers } from '@jupyterlab/running';
 import { Cloud } from '../cloud';
 import { COMMANDS, asUiCall } from '../commands';
 import { cloudIcon } from '../icon';
-import { request } from '../request';
 import { mergeRuns } from '../runs';
 import { ICloud } from '../tokens';
 import { trans } from '../trans';
@@ -31,9 +30,7 @@ export const running: JupyterFrontEndPlugin<void> = {
           detail: () => machineName(run.machine)
         })),
       shutdownAll: () =>
-        void Promise.all(
-          going().map(run => request(`api/workloads/abort/${encodeURIComponent(run.id)}`, { method: 'POST' }))
-        ).then(() => cloud.refresh('running', 'history')),
+        void Promise.all(going().map(({ id }) => cloud.abort(id))).then(() => cloud.refresh('running', 'history')),
       refreshRunning: () => void cloud.refresh('status', 'running', 'journal'),
       runningChanged: cloud.changed,
       shutdownLabel: trans.__('Abort'),
