@@ -73,8 +73,11 @@ function savedMember(data: unknown): Member | null {
 
 /** Return twice a time limit, or the longest that is allowed, in seconds; null if no longer limit is known. */
 export function longerLimit(limit: number | null, longest: number | null): number | null {
-  const longer = limit === null ? null : Math.min(2 * limit, longest ?? Infinity);
-  return longer !== null && longer > limit! ? longer : null;
+  if (limit === null) {
+    return null;
+  }
+  const longer = Math.min(2 * limit, longest ?? Infinity);
+  return longer > limit ? longer : null;
 }
 
 /** A column to sort by: `number`, `machine`, `state`, `time`, `cost`, `score`, `swept:NAME` or `curve:NAME`. */

@@ -182,19 +182,14 @@ function columnNumbers(column: string, members: Member[]): number[] {
 
 /** The facts of a header that a row shows, as plain values, so that rows without news aren't drawn again. */
 function headerFacts({ id, tone, label, ended, machine, bill, waited, notes }: Header) {
-  const seconds = bill.seconds;
+  const seconds = bill.seconds ?? waited;
   return {
     id,
     tone,
     label,
     ended,
     machine: machineName(machine),
-    time:
-      seconds === null
-        ? waited === null
-          ? ''
-          : duration(Math.floor(waited))
-        : duration(ended ? seconds : Math.floor(seconds)),
+    time: seconds === null ? '' : duration(ended ? seconds : Math.floor(seconds)),
     cost: waited === null ? (costWords(bill) ?? '').replace(/ credits$/, '') : '',
     reason: notes.join(' ')
   };
