@@ -47,7 +47,7 @@ export const status: JupyterFrontEndPlugin<void> = {
     const draw = () => {
       const lowest = Number(settings?.composite.lowBalance ?? 5);
       item.node.replaceChildren(...drawn(statusWords(cloud, lowest)));
-      item.node.classList.toggle('lk-overdue', !!currentBurnRate(cloud.data)?.overdue?.length);
+      item.node.classList.toggle('lk-overdue', !!cloud.data.burnRate?.overdue?.length);
       item.node.title = cloud.trouble?.message || trans.__('Show what is active');
     };
     draw();
