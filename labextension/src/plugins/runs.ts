@@ -113,8 +113,8 @@ export const runs: JupyterFrontEndPlugin<void> = {
     addLineCommand(COMMANDS.attach, outputLabel, trans.__('Show output'), attachLine);
     addLineCommand(COMMANDS.useRun, trans.__('Use this run'), trans.__('Use this run'), attachLine);
     addLineCommand(COMMANDS.rerunLonger, trans.__('Rerun longer'), trans.__('Rerun'), (id, args) => {
-      const { timeout } = args as { timeout?: unknown };
-      return `%lk_rerun ${id}${Number.isInteger(timeout) && Number(timeout) > 0 ? ` --timeout ${Number(timeout)}` : ''}`;
+      const { timeout } = args as { timeout?: number };
+      return `%lk_rerun ${id}${Number.isInteger(timeout) && timeout! > 0 ? ` --timeout ${timeout}` : ''}`;
     });
     const findLastMachine = (path: string, cellId: string) =>
       mergeRuns(cloud.data).find(run => run.cellId === cellId && run.notebook && toLabPath(run.notebook) === path)
