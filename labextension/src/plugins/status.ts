@@ -117,7 +117,7 @@ export function statusWords(cloud: Cloud, lowest: number): string {
   const going = mergeRuns(cloud.data).filter(run => run.isActive);
   const rented = (burnRate?.things ?? []).filter(thing => thing.kind !== 'run').map(thing => thing.hardware);
   const active = [...going.map(run => machineName(run.machine)), ...rented];
-  const overdue = burnRate?.overdue?.length ?? 0;
+  const overdue = burnRate?.overdue?.length;
   const parts = [
     overdue ? trans.__('✗ VMs to delete: %1', overdue) : null,
     currentStatus.organization?.name,
