@@ -128,8 +128,8 @@ class _Logs:
         sizes = list(accumulate(len(line.encode()) for line in lines))
         times = list(self._times(sizes))
         entries = [
-            LogEntry(message=line.rstrip("\r\n"), execution_id=execution_id, timestamp=time)
-            for line, time in zip(lines, times, strict=True)
+            LogEntry(message=line.rstrip("\r\n"), execution_id=execution_id, timestamp=written_at)
+            for line, written_at in zip(lines, times, strict=True)
         ]
         return LogEntries(logs=entries[-limit:], total=len(lines))
 
@@ -223,12 +223,12 @@ class OffsetFollower(Follower):
             self.on_complete(self.log.size)
             yield finish_event(record)
 
-    _joined = ""  # the id of the VM whose log continues this log
+    _joined_id = ""  # the id of the VM whose log continues this log
     repeats = False  # the next lines replace lines of another VM
 
     def _read_log(self) -> Iterator[bytes]:
         facts = self.vm_run.facts
-        is_joined = facts.log_start is None or self._joined == facts.active_id
+        is_joined = facts.log_start is None or self._joined_id == facts.active_id
         start = self.log.size if is_joined else min(facts.log_start or 0, self.log.size)
         stream = self.vm_run.open_log(start)
         if stream is None:
@@ -257,5 +257,5 @@ class OffsetFollower(Follower):
                 start, same = self.log.size, 0
             start += len(data)
             if start > self.log.size:
-                self._joined = vm_id
+                self._joined_id = vm_id
                 yield data[same:]

@@ -47,7 +47,7 @@ class LogWriter:
         self._lock = threading.Lock()
         self._pipe: Any = None
         self._sizes: list[tuple[float, int]] = []
-        self._noted = 0.0
+        self._written_at = 0.0
 
     def run(self, pipe: Any) -> None:
         """Copy until the end of the output."""
@@ -70,8 +70,8 @@ class LogWriter:
     def _note_time(self) -> None:
         """Append a time and a size of the log to a file, at most once in a second."""
         moment, size = self._sizes[-1]
-        if moment - self._noted >= 1:
-            self._noted = moment
+        if moment - self._written_at >= 1:
+            self._written_at = moment
             with open(TIMES, "a", encoding="ascii") as file:
                 file.write("{:.1f} {}\n".format(moment, size))
 
@@ -110,12 +110,12 @@ class CheckpointStore:
 
         self._cloud, self._writer, self._report = cloud, writer, report
         self._prefix, self._key = settings["prefix"], bytes.fromhex(settings["key"])
-        self._lock, self._over = threading.Lock(), threading.Event()
+        self._lock, self._stopped = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._pending: FolderSnapshot | None = None
-        self._last: dict[str, FileState] = {}
-        self._changed = self._waits_since = time.monotonic()
-        self._listed: dict[str, FileState] = {}
+        self._last_state: dict[str, FileState] = {}
+        self._changed_at = self._waits_since = time.monotonic()
+        self._stored_state: dict[str, FileState] = {}
         self._digests: dict[tuple[str, FileState], str] = {}
         self._uploaded: set[str] = set()
         self._log: list[list[Any]] = []
@@ -136,7 +136,7 @@ class CheckpointStore:
             self._log.append([digest, size])
         if prefix == self._prefix:
             self._uploaded = {digest for digest, _ in list(listing["files"].values()) + self._log}
-        self._listed = self._last = _folder_state()
+        self._stored_state = self._last_state = _folder_state()
 
     def _download(self, key: str, path: str, digest: str) -> None:
         start, problem = os.path.getsize(path) if os.path.exists(path) else 0, ""
@@ -159,7 +159,7 @@ class CheckpointStore:
 
     def stop(self) -> None:
         """Store a checkpoint that was reported, and end."""
-        self._over.set()
+        self._stopped.set()
         self._thread.join()
 
     def add_complete(self) -> None:
@@ -178,7 +178,7 @@ class CheckpointStore:
 
     def _run(self) -> None:
         while True:
-            is_over = self._over.is_set()
+            is_stopped = self._stopped.is_set()
             with self._lock:
                 checkpoint, self._pending = self._pending, None
             checkpoint = checkpoint or self._unchanged_folder()
@@ -188,20 +188,20 @@ class CheckpointStore:
                 except Exception as error:
                     self._report({"checkpoint": {"problem": str(error)[:300] or type(error).__name__}})
                 checkpoint.remove_links()
-            if is_over:
+            if is_stopped:
                 return
-            self._over.wait(5 * LOOK)
+            self._stopped.wait(5 * LOOK)
 
     def _unchanged_folder(self) -> FolderSnapshot | None:
         """Return the folder if its files are new and have been unchanged for a while."""
         state = _folder_state()
-        if state != self._last:
-            self._last, self._changed = state, time.monotonic()
+        if state != self._last_state:
+            self._last_state, self._changed_at = state, time.monotonic()
         now = time.monotonic()
-        if not state or state == self._listed:
+        if not state or state == self._stored_state:
             self._waits_since = now
             return None
-        if now - self._changed < (MOMENT if now - self._waits_since > RESTLESS else QUIET):
+        if now - self._changed_at < (MOMENT if now - self._waits_since > RESTLESS else QUIET):
             return None
         paths = {name: _checkpoint_path(name) for name in state}
         return FolderSnapshot(state, paths, self._writer.size_at(max(changed for _, changed in state.values()) / 1e9))
@@ -221,7 +221,7 @@ class CheckpointStore:
             self._upload(digest, LOG, start, checkpoint.log_size - start)
             self._log.append([digest, checkpoint.log_size - start])
         self._write_list(files)
-        self._listed, self._waits_since = checkpoint.state, time.monotonic()
+        self._stored_state, self._waits_since = checkpoint.state, time.monotonic()
         self._digests = {(name, checkpoint.state[name]): digest for name, (digest, _) in files.items()}
         self._count += 1
         self._report(
