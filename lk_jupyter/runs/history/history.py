@@ -136,11 +136,7 @@ class History:
             import pandas  # noqa: ICN001, PLC0415 (for those who ask for a table)
         except ImportError:
             return rows
-        empty = [
-            name
-            for name in RunSummary("", datetime.now(timezone.utc), "").row()
-            if name not in {*_OCCASIONAL, "cost_is"}
-        ]
+        empty = [name for name in RunSummary("", datetime.now(timezone.utc), "").row() if name not in unknown]
         frame = pandas.DataFrame(rows, columns=None if rows else empty)
         frame["started"] = pandas.to_datetime(frame["started"], utc=True)
         return set_float_columns(frame, ("queue_seconds", "launch_seconds", "seconds", "cost")).set_index("run")
