@@ -41,7 +41,7 @@ export class CloudPanel extends SidePanel {
   );
 
   /** Fit the sections when a form makes a section higher, so that the panel scrolls and not the section. */
-  private readonly need = new ResizeObserver(() => this.content.fit());
+  private readonly sectionSize = new ResizeObserver(() => this.content.fit());
 
   /** `open` contains the initial state of the sections; `onOpen` is called when a section opens or closes. */
   constructor(
@@ -62,7 +62,7 @@ export class CloudPanel extends SidePanel {
     this.header.addWidget(this.head);
     const specs = sectionSpecs();
     specs.forEach(spec => this.addWidget(new Section(spec, cloud, tools)));
-    this.content.widgets.forEach(({ node }) => this.need.observe(node));
+    this.content.widgets.forEach(({ node }) => this.sectionSize.observe(node));
     const content = this.content as AccordionPanel;
     specs.forEach(({ id, isOpen }, at) => (open[id] ?? isOpen) || content.collapse(at));
     content.expansionToggled.connect(() => {
@@ -93,7 +93,7 @@ export class CloudPanel extends SidePanel {
 
   dispose(): void {
     this.size.disconnect();
-    this.need.disconnect();
+    this.sectionSize.disconnect();
     super.dispose();
   }
 
