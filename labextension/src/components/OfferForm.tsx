@@ -1,8 +1,9 @@
-import React, { FormEvent, KeyboardEvent, useEffect, useId, useRef, useState } from 'react';
+import React, { FormEvent, useEffect, useId, useRef, useState } from 'react';
 
 import { credits } from '../format';
 import { trans } from '../trans';
 import { RentOffer } from '../types';
+import { onEscape } from './Question';
 
 export interface OfferFormProps {
   /** What the form starts, as the title of the question. */
@@ -114,12 +115,6 @@ function Form({ title, note, onSubmit, onCancel, children }: FormProps) {
     form.current!.querySelector<HTMLElement>('select, input')?.focus();
     return () => before?.focus();
   }, []);
-  const press = (event: KeyboardEvent) => {
-    if (event.key === 'Escape') {
-      event.stopPropagation();
-      onCancel();
-    }
-  };
   return (
     <form
       ref={form}
@@ -127,7 +122,7 @@ function Form({ title, note, onSubmit, onCancel, children }: FormProps) {
       role="dialog"
       aria-labelledby={id}
       onSubmit={onSubmit}
-      onKeyDown={press}
+      onKeyDown={onEscape(onCancel)}
     >
       <strong id={id}>{title}</strong>
       {children}

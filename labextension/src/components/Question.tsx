@@ -13,6 +13,14 @@ export interface QuestionContent {
   onNo?: () => void;
 }
 
+/** Return a handler of keys that cancels a question or a form at Escape. */
+export const onEscape = (cancel: () => void) => (event: KeyboardEvent) => {
+  if (event.key === 'Escape') {
+    event.stopPropagation();
+    cancel();
+  }
+};
+
 /** Action for a file whose name an object already has. */
 export type Conflict = 'overwrite' | 'keep-both' | 'cancel';
 
@@ -46,14 +54,13 @@ export function Question({ question, onEnd }: { question: QuestionContent; onEnd
     onEnd();
     act?.();
   };
-  const press = (event: KeyboardEvent) => {
-    if (event.key === 'Escape') {
-      event.stopPropagation();
-      end(question.onNo)();
-    }
-  };
   return (
-    <div className="lk-row lk-question" role="alertdialog" aria-label={question.text} onKeyDown={press}>
+    <div
+      className="lk-row lk-question"
+      role="alertdialog"
+      aria-label={question.text}
+      onKeyDown={onEscape(end(question.onNo))}
+    >
       <span>{question.text}</span>
       <button type="button" onClick={end(question.onYes)}>
         {question.yes}

@@ -1,6 +1,7 @@
 /** The note about a run in its document: text of the user, which the journal of this machine stores. */
-import React, { FormEvent, KeyboardEvent, useEffect, useRef, useState } from 'react';
+import React, { FormEvent, useEffect, useRef, useState } from 'react';
 
+import { onEscape } from '../components/Question';
 import { request } from '../request';
 import { trans } from '../trans';
 import { JournalCode } from '../types';
@@ -57,14 +58,8 @@ function NoteForm({ note, onStore, onCancel }: NoteFormProps) {
     event.preventDefault();
     onStore(text.trim());
   };
-  const press = (event: KeyboardEvent) => {
-    if (event.key === 'Escape') {
-      event.stopPropagation();
-      onCancel();
-    }
-  };
   return (
-    <form className="lk-run-note lk-typing" onSubmit={send} onKeyDown={press}>
+    <form className="lk-run-note lk-typing" onSubmit={send} onKeyDown={onEscape(onCancel)}>
       <textarea
         ref={field}
         rows={2}
