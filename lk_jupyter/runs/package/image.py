@@ -70,8 +70,9 @@ if paths[0] == folder:
 os.execv(sys.executable, [sys.executable, "-u", os.path.join(root, script)])
 """
 
-#: Options that a run in an image can't honor → the advice.
 _BUCKET = "Write results to the bucket, which the image sees at {mount}, and load them: %lk_load lk://KEY"
+
+#: Options that a run in an image can't honor → the advice.
 _UNSUPPORTED = {
     "outputs": f"An image run returns no variables. {_BUCKET}",
     "sync": f"An image run returns no variables. {_BUCKET}",
@@ -136,8 +137,9 @@ def image_request(request: StreamingExecutionRequest, image: str, mount: str, to
     code = files.pop(code_file)
     packed = b64encode(zlib.compress(json.dumps(files).encode(), 9)).decode()
     pieces = [packed[at : at + ARGUMENT_BYTES] for at in range(0, len(packed), ARGUMENT_BYTES)]
-    size = len(code.encode()) + len(packed)
-    if size > MOST_BYTES or len(code.encode()) > ARGUMENT_BYTES:
+    code_size = len(code.encode())
+    size = code_size + len(packed)
+    if size > MOST_BYTES or code_size > ARGUMENT_BYTES:
         most = MOST_BYTES if size > MOST_BYTES else ARGUMENT_BYTES
         raise UsageError(
             f"--image: code and files have {size_label(size)} in the command of the run, which may have "
