@@ -17,10 +17,13 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import httpx
+
+from lk_jupyter.localcloud import launch
 
 API = "/api/v2/external"
 PRICE, MARGIN = 1.59, 60
@@ -29,21 +32,20 @@ FLOOD = "import sys\nfor n in range(200_000): sys.stdout.write(f'line {n} of a l
 SLEEP = "import time; time.sleep(600)"
 
 
-class Process:
-    """A server in its own process, which prints its address when it is ready."""
+class BrokerProcess:
+    """A broker in its own process, which reads the key and prints its address when it is ready."""
 
-    def __init__(self, command: list[str], first_line: str = "") -> None:
-        self.command, self.first_line = command, first_line
+    def __init__(self, command: list[str], organization_key: str) -> None:
+        self.command, self.organization_key = command, organization_key
         self.start()
 
     def start(self) -> None:
         self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self.process.stdin
         assert self.process.stdout
-        self.process.stdin.write(self.first_line + "\n")
+        self.process.stdin.write(self.organization_key + "\n")
         self.process.stdin.close()
-        self.address: dict[str, Any] = json.loads(self.process.stdout.readline())
-        self.base_url: str = self.address["base_url"]
+        self.base_url: str = json.loads(self.process.stdout.readline())["base_url"]
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
@@ -100,7 +102,6 @@ def overspend(operator: httpx.Client, cloud: httpx.Client, base_url: str, count:
 
     with ThreadPoolExecutor(50) as threads:
         statuses = list(threads.map(send, range(count)))
-    wait_settled(operator, key_id)
     used, billed = compare(operator, cloud, key_id, key, base_url)
     over = max(0.0, billed - credits_limit)
     counts = {status: statuses.count(status) for status in sorted(set(statuses))}
@@ -126,7 +127,7 @@ def compare(operator: httpx.Client, cloud: httpx.Client, key_id: str, key: str, 
     return used, billed
 
 
-def kills(broker: Process, operator_key: str, cloud: httpx.Client, count: int) -> None:
+def kill_repeatedly(broker: BrokerProcess, operator_key: str, cloud: httpx.Client, count: int) -> None:
     """Kill the broker at random moments while a child starts runs, and compare ledger and bills afterwards."""
     key_id, key = issue(client(broker.base_url, operator_key), credits=100)
     random_source = random.Random(2)
@@ -155,35 +156,35 @@ def kills(broker: Process, operator_key: str, cloud: httpx.Client, count: int) -
     print(f"{count} kills: ledger {used:.9f}, bills {billed:.9f}, difference {abs(used - billed):.9f}")
 
 
-def speed(child: httpx.Client, cloud: httpx.Client) -> None:
+def compare_speed(child: httpx.Client, cloud: httpx.Client) -> None:
     """Compare a call and a large log through the broker with the same at the cloud."""
     run_id = child.post(f"{API}/execution/streaming/start", json={**START, "code": FLOOD}).json()["execution_id"]
     while child.get(f"{API}/execution/{run_id}").json()["status"] != "completed":
         time.sleep(0.2)
     path = f"{API}/execution/streaming/{run_id}/status"
-    through, direct = [], []
+    broker_times, cloud_times = [], []
     for _ in range(200):
-        for server, times in ((child, through), (cloud, direct)):
+        for server, times in ((child, broker_times), (cloud, cloud_times)):
             started = time.perf_counter()
             server.get(path).raise_for_status()
             times.append(1000 * (time.perf_counter() - started))
-    added = statistics.median(through) - statistics.median(direct)
-    print(f"a call: {statistics.median(through):.1f} ms through the broker, {statistics.median(direct):.1f} ms direct, "
-          f"{added:.1f} ms added")  # fmt: skip
-    through, direct = [], []
+    broker_time, cloud_time = statistics.median(broker_times), statistics.median(cloud_times)
+    print(f"a call: {broker_time:.1f} ms through the broker, {cloud_time:.1f} ms direct, "
+          f"{broker_time - cloud_time:.1f} ms added")  # fmt: skip
+    broker_times, cloud_times = [], []
     for _ in range(3):
-        for server, times in ((child, through), (cloud, direct)):
+        for server, times in ((child, broker_times), (cloud, cloud_times)):
             started = time.perf_counter()
             answer = server.post(f"{API}/execution/streaming/start", json={**START, "code": FLOOD}).json()
             with server.stream("POST", answer["streaming_url"]) as lines:
                 size = sum(len(chunk) for chunk in lines.iter_raw())
             times.append(time.perf_counter() - started)
-    ratio = min(through) / min(direct)
-    print(f"a run that prints {size / 1e6:.1f} MB: {min(through):.2f} s through the broker, "
-          f"{min(direct):.2f} s direct, {ratio:.2f} times")  # fmt: skip
+    ratio = min(broker_times) / min(cloud_times)
+    print(f"a run that prints {size / 1e6:.1f} MB: {min(broker_times):.2f} s through the broker, "
+          f"{min(cloud_times):.2f} s direct, {ratio:.2f} times")  # fmt: skip
 
 
-def revocation(operator: httpx.Client, cloud: httpx.Client, base_url: str) -> None:
+def measure_revocation(operator: httpx.Client, cloud: httpx.Client, base_url: str) -> None:
     """Revoke a key with active runs, and measure until the cloud has got the abort of each."""
     key_id, key = issue(operator, credits=10)
     with client(base_url, key) as child:
@@ -199,29 +200,25 @@ def revocation(operator: httpx.Client, cloud: httpx.Client, base_url: str) -> No
 
 
 def main() -> None:
-    """Measure on a local cloud of its own."""
+    """Measure in front of a fresh local cloud."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--starts", type=int, default=1000)
     parser.add_argument("--kills", type=int, default=20)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         data = Path(folder)
-        upstream = Process([sys.executable, "-m", "lk_jupyter.localcloud", "--data", str(data / "cloud")])
-        organization_key = upstream.address["api_key"]
+        upstream = launch.start(data / "cloud")
+        stack.callback(launch.stop, upstream.data)
         command = [sys.executable, "-m", "lk_jupyter.broker", "serve", "--data", str(data / "broker")]
         command += ["--upstream", upstream.base_url, "--margin", str(MARGIN)]
-        broker = Process(command, organization_key)
-        try:
-            operator_key = json.loads((data / "broker" / "broker.json").read_text())["api_key"]
-            operator, cloud = client(broker.base_url, operator_key), client(upstream.base_url, organization_key)
-            overspend(operator, cloud, broker.base_url, options.starts)
-            revocation(operator, cloud, broker.base_url)
-            speed(client(broker.base_url, issue(operator, credits=10)[1]), cloud)
-            kills(broker, operator_key, cloud, options.kills)
-        finally:
-            broker.kill()
-            upstream.process.terminate()
-            upstream.process.wait()
+        broker = BrokerProcess(command, upstream.api_key)
+        stack.callback(broker.kill)
+        operator_key = json.loads((data / "broker" / "broker.json").read_text())["api_key"]
+        operator, cloud = client(broker.base_url, operator_key), client(upstream.base_url, upstream.api_key)
+        overspend(operator, cloud, broker.base_url, options.starts)
+        measure_revocation(operator, cloud, broker.base_url)
+        compare_speed(client(broker.base_url, issue(operator, credits=10)[1]), cloud)
+        kill_repeatedly(broker, operator_key, cloud, options.kills)
 
 
 if __name__ == "__main__":
