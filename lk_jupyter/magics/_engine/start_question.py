@@ -25,7 +25,7 @@ def require_answer(bundles: Sequence[Bundle], options: Any, shell: InteractiveSh
     """
     if not (getattr(options, "ask", False) or TAG in _cell_tags(shell)):
         return
-    description = describe_starts(bundles)
+    description = _describe_runs(bundles)
     if answerer(shell) == "user" and ask(f"Start {description}? [y/N] "):
         return
     raise UsageError(
@@ -34,14 +34,14 @@ def require_answer(bundles: Sequence[Bundle], options: Any, shell: InteractiveSh
     )
 
 
-def describe_starts(bundles: Sequence[Bundle]) -> str:
-    """Return machines and highest cost of runs in words."""
+def _describe_runs(bundles: Sequence[Bundle]) -> str:
+    """Return number, machines and highest cost of runs in words."""
     machines = ", ".join(dict.fromkeys(bundle.machine.hardware_profile for bundle in bundles))
-    costs = [bundle.worst_case for bundle in bundles]
-    prices = [cost for cost in costs if cost is not None]
-    price = f"at most {credits_label(sum(prices, Decimal(0)))}"
-    price = price if len(prices) == len(costs) else "at an unknown price"
-    return f"1 run on {machines}, {price}" if len(bundles) == 1 else f"{len(bundles)} runs on {machines}, {price}"
+    costs = [bundle.worst_case for bundle in bundles if bundle.worst_case is not None]
+    is_priced = len(costs) == len(bundles)
+    price = f"at most {credits_label(sum(costs, Decimal(0)))}" if is_priced else "at an unknown price"
+    count = "1 run" if len(bundles) == 1 else f"{len(bundles)} runs"
+    return f"{count} on {machines}, {price}"
 
 
 def _cell_tags(shell: InteractiveShell) -> Sequence[str]:
