@@ -20,12 +20,12 @@ def flags(name: str, field: FieldInfo) -> list[str]:
 
 
 def is_switch(field: FieldInfo) -> bool:
-    """Whether a field takes no value on the line."""
+    """Return whether a field takes no value on the line."""
     return field.annotation in {bool, bool | None}
 
 
 def takes_many(field: FieldInfo) -> bool:
-    """Whether a field takes several values: a list, or pairs."""
+    """Return whether a field takes several values: a list, or pairs."""
     return get_origin(field.annotation) in {list, dict}
 
 
@@ -50,14 +50,14 @@ def argument_settings(name: str, field: FieldInfo, *, greedy: bool) -> dict[str,
     if is_switch(field):
         return {**settings, "action": "store_true" if field.annotation is bool else BooleanOptionalAction}
     settings["metavar"] = extra.get("metavar") or name.upper()
-    if not extra.get("positional"):
+    is_positional = bool(extra.get("positional"))
+    if not is_positional:
         settings |= {"dest": name, "required": field.is_required()}
     if takes_many(field):
-        positional = extra.get("positional")
-        if not (greedy or positional or extra.get("greedy")):
+        if not (greedy or is_positional or extra.get("greedy")):
             return {**settings, "action": "append"}
-        return {**settings, "action": "extend", "nargs": "*" if positional and not field.is_required() else "+"}
-    if extra.get("positional") and not field.is_required():
+        return {**settings, "action": "extend", "nargs": "*" if is_positional and not field.is_required() else "+"}
+    if is_positional and not field.is_required():
         settings["nargs"] = "?"
     return settings
 
