@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, get_origin
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 
 from lk_jupyter.cli.output import EXIT_CODES, CommandOutput
 from lk_jupyter.errors import UsageError
@@ -57,13 +57,15 @@ class Command:
 
     def parse(self, words: list[str]) -> Arguments:
         """Parse the words after the name of the command. Raises UsageError."""
+        from lk_jupyter.options.arguments import argument_value  # noqa: PLC0415 (imports pydantic)
         from lk_jupyter.options.runs import check  # noqa: PLC0415 (help needs no check)
 
         values, unknown = self._parser.parse_known_args(words)
         if unknown:
             raise UsageError(f"lk {self.name} doesn't accept '{unknown[0]}'. All options: lk {self.name} --help")
         fields = dict(self.fields())
-        pairs = {name: self._value(fields[name], value) for name, value in vars(values).items()}
+        requirement = f"lk {self.name} needs"
+        pairs = {name: argument_value(fields[name], value, requirement) for name, value in vars(values).items()}
         command_names = self._model.model_fields
         options = check(self._model, {name: value for name, value in pairs.items() if name in command_names})
         return Arguments(options, {name: value for name, value in pairs.items() if name not in command_names})
@@ -99,14 +101,6 @@ class Command:
             parser.add_argument(*flags(name, field), **argument_settings(name, field, greedy=False))
         parser.add_argument("--json", action="store_true", default=SUPPRESS, help="Print one JSON object per line.")
         return parser
-
-    def _value(self, field: FieldInfo, value: Any) -> Any:
-        if get_origin(field.annotation) is not dict:
-            return value
-        for pair in value:
-            if "=" not in pair:
-                raise UsageError(f"lk {self.name} needs key=value, got '{pair}'.")
-        return dict(pair.split("=", 1) for pair in value)
 
 
 class _Parser(ArgumentParser):

@@ -8,6 +8,7 @@ from typing import Any, get_origin
 
 from pydantic.fields import FieldInfo
 
+from lk_jupyter.errors import UsageError
 from lk_jupyter.options.runs import extras
 
 
@@ -60,6 +61,19 @@ def argument_settings(name: str, field: FieldInfo, *, greedy: bool) -> dict[str,
     if is_positional and not field.is_required():
         settings["nargs"] = "?"
     return settings
+
+
+def argument_value(field: FieldInfo, words: Any, requirement: str) -> Any:
+    """Return the value of the words of an argument: a dict for pairs.
+
+    Raises UsageError for a word that is no pair; ``requirement`` is the start of the message.
+    """
+    if get_origin(field.annotation) is not dict:
+        return words
+    for pair in words:
+        if "=" not in pair:
+            raise UsageError(f"{requirement} key=value, got '{pair}'.")
+    return dict(pair.split("=", 1) for pair in words)
 
 
 def help_text(field: FieldInfo) -> str:

@@ -36,7 +36,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
-from typing import Any, NoReturn, cast, get_origin
+from typing import Any, NoReturn, cast
 
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic_arguments import MagicArgumentParser
@@ -44,7 +44,7 @@ from IPython.core.page import page
 
 from lk_jupyter.config.settings import one_reading
 from lk_jupyter.errors import UsageError, page_address
-from lk_jupyter.options.arguments import argument_settings, describe_misuse, flags
+from lk_jupyter.options.arguments import argument_settings, argument_value, describe_misuse, flags
 from lk_jupyter.options.groups import COMMON, option_groups
 from lk_jupyter.options.runs import Options, StartOptions, check, current_name, extras
 
@@ -82,7 +82,11 @@ class Magic:
         namespace, unknown = self.parser.parse_known_args(list(map(self._current, split(line))))
         if unknown:
             raise UsageError(self._not_understood(unknown))
-        options = check(self.model, {name: self._value(name, value) for name, value in vars(namespace).items()})
+        values = {
+            name: argument_value(self.model.model_fields[name], value, f"{self.title}: --{name} takes")
+            for name, value in vars(namespace).items()
+        }
+        options = check(self.model, values)
         variable = getattr(options, "save", None)
         if variable is not None and not variable.isidentifier():
             flag = flags("save", self.model.model_fields["save"])[0]
@@ -127,14 +131,6 @@ class Magic:
     def _is_run(self) -> bool:
         """Whether the examples of the groups are lines of this magic."""
         return self.name == "lk_run"
-
-    def _value(self, name: str, value: Any) -> Any:
-        if get_origin(self.model.model_fields[name].annotation) is not dict:
-            return value
-        for pair in value:
-            if "=" not in pair:
-                raise UsageError(f"{self.title}: --{name} takes key=value, got '{pair}'.")
-        return dict(pair.split("=", 1) for pair in value)
 
     def _not_understood(self, unknown: list[str]) -> str:
         word = next((word for word in unknown if word.startswith("-")), unknown[0]).partition("=")[0]
