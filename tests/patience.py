@@ -2,9 +2,21 @@
 
 import time
 from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 #: Seconds. On a quiet machine each event comes at once; a limit that a busy one exceeds says nothing of the code.
 PATIENCE = 300
+
+
+def wait_until(condition: Callable[[], T]) -> T:
+    """Return the first true value of a condition of another thread or process."""
+    end = time.monotonic() + PATIENCE
+    while not (value := condition()):
+        assert time.monotonic() < end, "the condition is never true"
+        time.sleep(0.02)
+    return value
 
 
 def cpu_seconds(work: Callable[[], object], limit: float) -> float:

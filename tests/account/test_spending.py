@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 
 import pytest
-from patience import PATIENCE
+from patience import wait_until
 
 from lk_jupyter import session
 from lk_jupyter.account.burn_rate import (
@@ -64,13 +64,6 @@ MONTH = Spending(
 )
 
 
-def wait_for(condition):
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.05)
-
-
 def test_runs_machines_and_deployments_burn_what_their_prices_say(fast):
     assert billable_resources(fast) == ()
     assert (sum_prices(()), counts_label(())) == (Rate(Decimal(0)), "nothing")
@@ -82,8 +75,8 @@ def test_runs_machines_and_deployments_burn_what_their_prices_say(fast):
     fast.client.inference.create(CreateDeploymentRequest(hf_model_id="local/echo", min_replicas=2, max_replicas=2))
     run = fast.run("import time; print('on', flush=True); time.sleep(60)", gpu="A100")
     next(iter(run.follow()))
-    wait_for(lambda: len(billable_resources(fast)) == 3)
-    wait_for(lambda: all(thing.hardware != "L40S" for thing in billable_resources(fast)))
+    wait_until(lambda: len(billable_resources(fast)) == 3)
+    wait_until(lambda: all(thing.hardware != "L40S" for thing in billable_resources(fast)))
     found = {thing.kind: thing for thing in billable_resources(fast)}
     left = fast.balance()
     run.abort()

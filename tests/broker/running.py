@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -75,15 +74,6 @@ class RunningBroker:
 
 def read_state(client):
     return client.get("/broker/key").json()
-
-
-def wait_until(check):
-    """Wait for a state of another process."""
-    end = time.monotonic() + PATIENCE
-    while not (value := check()):
-        assert time.monotonic() < end, "the state is never reached"
-        time.sleep(0.05)
-    return value
 
 
 class OddCloud:

@@ -12,10 +12,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
-from broker.running import API, RESERVED, START, RunningBroker, read_state, wait_until
+from broker.running import API, RESERVED, START, RunningBroker, read_state
 from cloud_process import run_forked
 from conftest import for_each
-from patience import PATIENCE
+from patience import PATIENCE, wait_until
 
 import lk_jupyter
 from lk_jupyter.api._endpoint import ENDPOINTS, EXTERNAL, PLACEHOLDER
