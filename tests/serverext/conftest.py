@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +18,7 @@ from cloud_process import alone
 from conftest import WITHOUT, RunningCloud
 from patience import PATIENCE
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
+from ui.lab import free_port
 
 from lk_jupyter.config.settings import SETTINGS
 
@@ -117,7 +117,7 @@ def environment(home, **variables):
 @contextmanager
 def running(home, *options, prefix="/", program=(sys.executable, "-m", "jupyter_server"), **variables):
     """Run a Jupyter server of a user, in the working folder."""
-    port, token = _free_port(), secrets.token_hex(16)
+    port, token = free_port(), secrets.token_hex(16)
     command = [
         *(*program, "--no-browser", "--allow-root", f"--IdentityProvider.token={token}"),
         *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0"),
@@ -159,9 +159,3 @@ def jupyter(cloud, tmp_path_factory):
     with running(home, LK_BASE_URL=cloud.base_url, LK_API_KEY=cloud.api_key, LK_JOURNAL=str(journal)) as server:
         server.journal = journal
         yield server
-
-
-def _free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
