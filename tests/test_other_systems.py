@@ -27,7 +27,6 @@ PACKAGE = Path(launch.__file__).parents[1]
 
 #: The only files that ask which system this is, relative to the package.
 ASKING = {
-    "broker/server.py",
     "config/files.py",
     "kernels/bridge.py",
     "localcloud/buckets/seaweedfs.py",

@@ -10,7 +10,6 @@ import secrets
 import signal
 import socket
 import sqlite3
-import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +21,8 @@ from lk_jupyter.broker.ledger import GrantLedger
 from lk_jupyter.broker.operator import ADDRESS_FILE
 from lk_jupyter.broker.upstream import OrganizationClient
 from lk_jupyter.config.files import write_private
+from lk_jupyter.config.serving import GOODBYE_SECONDS, KEEP_ALIVE_SECONDS, listen, lock_folder
 from lk_jupyter.errors import UsageError
-
-_GOODBYE_SECONDS = 3
-_KEEP_ALIVE_SECONDS = 75
-_BACKLOG = 1024
 
 
 @dataclass(frozen=True)
@@ -76,8 +72,8 @@ async def _run(
         lifespan="off",
         access_log=False,  # addresses of outputs are secrets
         proxy_headers=False,
-        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=_GOODBYE_SECONDS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GOODBYE_SECONDS,
         ssl_certfile=options.certificate,
         ssl_keyfile=options.private_key,
     )
@@ -102,22 +98,15 @@ def _read_operator_key(data: Path) -> str:
 
 
 def _lock(data: Path) -> sqlite3.Connection:
-    """Lock the data folder; the system releases the lock at any end of the process."""
-    lock = sqlite3.connect(data / "lock.sqlite", timeout=0, isolation_level=None)
-    try:
-        lock.execute("BEGIN EXCLUSIVE")
-    except sqlite3.OperationalError:
-        raise UsageError(
-            f"A broker already runs on '{data}'. Nothing was started. Use another --data folder."
-        ) from None
+    """Lock the data folder for this process. Raises UsageError."""
+    lock = lock_folder(data)
+    if lock is None:
+        raise UsageError(f"A broker already runs on '{data}'. Nothing was started. Use another --data folder.")
     return lock
 
 
 def _listen(options: ListenOptions) -> socket.socket:
     try:
-        listener = socket.create_server((options.host, options.port), backlog=_BACKLOG)
+        return listen(options.host, options.port)
     except OSError as error:
         raise UsageError(f"Port {options.port} can't be used: {error.strerror}. --port 0 finds a free one.") from None
-    if sys.platform != "win32":
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listener

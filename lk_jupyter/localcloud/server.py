@@ -17,16 +17,13 @@ from urllib.parse import urlsplit
 import uvicorn
 
 from lk_jupyter.config.files import write_private
+from lk_jupyter.config.serving import GOODBYE_SECONDS, KEEP_ALIVE_SECONDS, listen, lock_folder
 from lk_jupyter.errors import LocalCloudError
 from lk_jupyter.localcloud.app import create_app
 from lk_jupyter.localcloud.cloud import Cloud
 from lk_jupyter.localcloud.launch import ADDRESS_FILE, make_private
 from lk_jupyter.localcloud.options import CloudOptions
 from lk_jupyter.localcloud.strange import UPSTREAM, Strange
-
-_GOODBYE_SECONDS = 3
-_KEEP_ALIVE_SECONDS = 75
-_BACKLOG = 1024
 
 
 def serve(data: Path, port: int, options: CloudOptions) -> None:
@@ -49,8 +46,8 @@ def serve(data: Path, port: int, options: CloudOptions) -> None:
         lifespan="off",
         proxy_headers=False,  # all clients are on this machine, even if a header names another address
         ws="websockets-sansio",
-        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=_GOODBYE_SECONDS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GOODBYE_SECONDS,
     )
     try:
         asyncio.run(_Server(config, cloud).serve(sockets=[listener]))
@@ -89,12 +86,10 @@ class _Server(uvicorn.Server):
 
 
 def _lock(data: Path) -> sqlite3.Connection:
-    """Lock the data folder for this process; the system releases the lock at any end of the process."""
-    lock = sqlite3.connect(data / "lock.sqlite", timeout=0, isolation_level=None)
-    try:
-        lock.execute("BEGIN EXCLUSIVE")
-    except sqlite3.OperationalError:
-        raise LocalCloudError(f"A local cloud already runs on {data}. Use it, or give another --data folder.") from None
+    """Lock the data folder for this process. Raises LocalCloudError."""
+    lock = lock_folder(data)
+    if lock is None:
+        raise LocalCloudError(f"A local cloud already runs on {data}. Use it, or give another --data folder.")
     return lock
 
 
@@ -108,8 +103,6 @@ def _listen_again(data: Path) -> socket.socket:
 
 def _listen(port: int) -> socket.socket:
     try:
-        listener = socket.create_server(("127.0.0.1", port), backlog=_BACKLOG)
+        return listen("127.0.0.1", port)
     except OSError as error:
         raise LocalCloudError(f"Port {port} cannot be used: {error.strerror}. --port 0 finds a free one.") from None
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio does so only for sockets that name TCP
-    return listener
