@@ -90,6 +90,12 @@ def test_the_commands_and_paths_of_a_page_for_contributors_are_there(name):
     assert [path for path in missing if not re.search(r"ROOM|FILE|GROUP", path)] == []
 
 
+def test_the_changelog_of_the_first_release_is_short_and_fixes_nothing():
+    lines = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 40, "extend the line of the topic"
+    assert not [line for line in lines if re.match(r"### (Fixed|Changed|Removed|Deprecated)", line)]
+
+
 def test_the_readme_is_read_in_a_few_minutes():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= 900
 
