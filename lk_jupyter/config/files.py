@@ -94,10 +94,15 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 def write_private(path: Path, text: str) -> None:
     """Write text as UTF-8 to a file that only its owner can read, completely or not at all. Raises OSError."""
+    write_private_bytes(path, text.encode())
+
+
+def write_private_bytes(path: Path, content: bytes) -> None:
+    """Write bytes to a file that only its owner can read, completely or not at all. Raises OSError."""
     descriptor, unfinished = tempfile.mkstemp(dir=path.parent)  # readable by its owner only
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
         put_in_place(Path(unfinished), path)
     finally:
         with suppress(FileNotFoundError):

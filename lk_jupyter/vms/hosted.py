@@ -36,10 +36,12 @@ from lk_jupyter.errors import ConnectionFailed, LkError, NotFound, ServerError, 
 from lk_jupyter.protocol.bucket import checkpoint_key, returned_key
 from lk_jupyter.protocol.parts import SHIPPED, executed_code
 from lk_jupyter.protocol.vm_run import LINK_HOST, PREFIX, SETUP_SECONDS, vm_id_in
+from lk_jupyter.vms import ssh_config
 from lk_jupyter.vms.checkpoints import log_size, read_checkpoint
 from lk_jupyter.vms.facts import VmFacts, facts_folder, is_locked, lock_path, read_facts
 from lk_jupyter.vms.offers import VmOffer
 from lk_jupyter.vms.shell import CommandStream, HostKeyChanged, VmShell, key_pair
+from lk_jupyter.vms.ssh import SshEndpoint
 from lk_jupyter.vms.vms import NAME_PREFIX, create_once, delete_vm, normalize_id, poll_states, request_for
 
 if TYPE_CHECKING:
@@ -116,7 +118,7 @@ class VmRun:
             vm_id=normalize_id(vm.vm_id),
             token=token,
             base_url=connection.base_url,
-            machine=f"vm.{offer.profile}",
+            machine=offer.machine,
             created_at=time.time(),
             ttl=seconds + SETUP_SECONDS,
             per_hour=offer.per_hour,
@@ -235,6 +237,7 @@ class VmRun:
                 self._shell.close()
             billed = delete_vm(self._client, self.facts.active_id)
             self._revoke_key()
+            self._forget_host()
             total = self.facts.earlier_cost if self.facts.is_counted else billed and self.facts.earlier_cost + billed
             self._store_if_possible(billed=total, is_deleted=True)
 
@@ -242,6 +245,13 @@ class VmRun:
         if self.facts.key_id:
             with suppress(NotFound):
                 self._client.auth.revoke_api_key(self.facts.key_id)
+
+    def _forget_host(self) -> None:
+        """Remove the host of the deleted VM from the files of ssh, if ``%lk_vm code`` has added the host."""
+        with suppress(LkError, OSError):
+            ssh_config.remove_host(ssh_config.host_name(NAME_PREFIX + self.facts.token[:12]))
+            if self.facts.address:
+                ssh_config.forget_host_key(SshEndpoint.of(self.facts.address))
 
     def abort(self, grace: float) -> None:
         """Interrupt the code with SIGINT, end it after ``grace`` seconds, and delete the VM."""
@@ -305,6 +315,12 @@ class VmRun:
         return self._folder / f"{self.facts.vm_id}.log"
 
     @property
+    def _saved_prefix(self) -> str:
+        """The start of the keys under which the current VM saves its state and log, apart from those of other VMs."""
+        attempt = len(self.facts.reasons) + 1
+        return returned_key(self.facts.token, "vm-" if attempt == 1 else f"vm-{attempt}-")
+
+    @property
     def _agent(self) -> str:
         return f"cd .lk/{self.facts.token[:12]} && python3 -m vm.agent"
 
@@ -360,7 +376,7 @@ class VmRun:
             return
         age = time.time() - self.facts.starts_at
         extra = {"vm_id": self.facts.active_id, "api": api, "linger": LINGER_SECONDS, "ttl": self.facts.ttl - age}
-        keys = {"link": LINK_HOST, "save": returned_key(self.facts.token, "vm-"), "volume": self.facts.volume_path}
+        keys = {"link": LINK_HOST, "save": self._saved_prefix, "volume": self.facts.volume_path}
         self._run("start", json.dumps({**request, **extra, **keys}).encode())
         self._store(is_started=True)
 
@@ -374,6 +390,7 @@ class VmRun:
         moment = time.time()
         billed = delete_vm(self._client, self.facts.active_id)
         self._revoke_key()
+        self._forget_host()
         cost = self.facts.earlier_cost + (self.facts.cost_at(moment) if billed is None else billed)
         self._store(
             earlier_cost=cost,
@@ -491,7 +508,7 @@ class VmRun:
             if isinstance(error, LkError):
                 raise error
             raise ConnectionFailed(f"The VM sent an unreadable state: {error}")
-        storage, prefix = self._connection.storage, returned_key(self.facts.token, "vm-")
+        storage, prefix = self._connection.storage, self._saved_prefix
         try:
             state = _checked_state(json.loads(storage.get_bytes(prefix + "state")))
             write_private(self._log_path, bytes(storage.get_bytes(prefix + "log")).decode("utf-8", "replace"))

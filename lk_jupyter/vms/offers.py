@@ -45,6 +45,11 @@ class VmOffer:
         return VmShape(self.profile, self.count, "spot" if self.instance_type == "spot" else "on-demand")
 
     @property
+    def machine(self) -> str:
+        """Return the machine type for header, receipt and history, such as ``vm.2xa100``."""
+        return f"vm.{f'{self.count}x' if self.count > 1 else ''}{self.profile}"
+
+    @property
     def line(self) -> str:
         """Return the options that request this shape."""
         count = f" --count {self.count}" if self.count > 1 else ""

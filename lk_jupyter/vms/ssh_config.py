@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from lk_jupyter.config.files import write_private
+from lk_jupyter.config.files import write_private_bytes
 from lk_jupyter.vms.facts import facts_folder
 from lk_jupyter.vms.ssh import PORT, USER, SshEndpoint, home_relative
 
@@ -101,10 +101,11 @@ def _ssh_folder() -> Path:
 
 
 def _read(path: Path) -> str:
-    return path.read_text("utf-8", "surrogateescape") if path.exists() else ""
+    """Return the content of a file; ``_write`` restores each byte, in any encoding and with any line ends."""
+    return path.read_bytes().decode("utf-8", "surrogateescape") if path.exists() else ""
 
 
 def _write(path: Path, text: str) -> None:
     """Replace the content of a file; a link, as programs for settings make them, stays a link."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_private(path.resolve(), text)
+    write_private_bytes(path.resolve(), text.encode("utf-8", "surrogateescape"))

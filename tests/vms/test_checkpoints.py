@@ -11,6 +11,7 @@ from vms.on_vm import active_keys, facts_of, living, start, text_of, until
 import lk_jupyter
 from lk_jupyter.config.signing import signing_key
 from lk_jupyter.errors import LkError, RunFailed, UsageError
+from lk_jupyter.protocol.bucket import returned_key
 from lk_jupyter.protocol.vm_run import CHECKPOINT_LIST
 from lk_jupyter.remote.sign import signature
 from lk_jupyter.remote.vm import files
@@ -168,6 +169,22 @@ def test_another_vm_is_rented_only_if_the_rest_of_the_maximum_cost_pays_for_it(s
     with pytest.raises(LkError, match=r"doesn't pay for another VM\. Nothing was rented"):
         run.result()
     assert (living(vms), active_keys(vms)) == ([], [])
+
+
+@pytest.mark.nightly
+def test_the_saved_state_of_a_replaced_vm_is_not_the_state_of_the_vm_that_replaced_it(session, vms):
+    run = start(session, counting().replace("and not first", ""), retries=1)
+    until(lambda: read_checkpoint(session.storage, token_of(run)))
+    reclaim(vms, run)
+    wait_for_failure(run)
+    saved = {"state": b'{"status": "completed", "is_final": true}', "log": b"line 0\n"}
+    for name, content in saved.items():
+        session.storage.put(content, returned_key(token_of(run), f"vm-{name}"))
+    until(lambda: facts_of(run).is_started)
+    reclaim(vms, run)
+    with pytest.raises(LkError, match="before its results were saved"):
+        run.result()
+    assert living(vms) == []
 
 
 @pytest.mark.nightly

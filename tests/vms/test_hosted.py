@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -20,8 +21,9 @@ from lk_jupyter.magics._output import unfinished_runs
 from lk_jupyter.magics._output.unfinished_runs import GoingOn, _list_overdue_vms
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.vm import OffsetFollower
-from lk_jupyter.vms import hosted
+from lk_jupyter.vms import hosted, ssh_config
 from lk_jupyter.vms.shell import HostKeyChanged
+from lk_jupyter.vms.ssh import SshEndpoint
 
 asyncssh = pytest.importorskip("asyncssh")
 
@@ -76,11 +78,11 @@ except KeyboardInterrupt:
 
 @pytest.mark.nightly
 def test_an_abort_before_the_code_was_sent_deletes_the_vm(session, vms):
-    run = start(session, "print(1)")
+    run = start(session, "print(1)", gpu="2xA100")
     run.abort()
     with pytest.raises(RunAborted):
         run.result()
-    assert living(vms) == []
+    assert (facts_of(run).machine, living(vms)) == ("vm.2xa100", [])
 
 
 def test_an_abort_while_the_key_is_created_revokes_the_key(session, vms, monkeypatch):
@@ -212,12 +214,16 @@ def test_a_vm_whose_notebook_is_gone_saves_the_results_and_deletes_itself(sessio
     with subprocess.Popen([sys.executable, "-c", program, code], stdout=subprocess.PIPE, text=True) as child:
         execution_id = child.stdout.readline().strip()
         os.kill(child.pid, signal.SIGKILL)
+    facts = hosted.read_facts(execution_id.removeprefix("vm-"))
+    host, endpoint = ssh_config.host_name(f"lk-run-{facts.token[:12]}"), SshEndpoint.of(facts.address)
+    ssh_config.add_host(host, ssh_config.host_block(host, endpoint, None))
     (tmp_path / "go").touch()
     until(lambda: not living(vms))
     run = Run.attach(session, execution_id)
     assert text_of(run.follow()).splitlines()[0] == "done"
     assert run.outputs() == {"total": 42}
     assert (run.status, facts_of(run).is_deleted, active_keys(vms)) == ("completed", True, [])
+    assert list(Path("~/.ssh").expanduser().iterdir()) == []
 
 
 @pytest.mark.nightly

@@ -52,6 +52,15 @@ def test_without_a_file_of_the_user_nothing_is_left_and_a_link_stays_a_link(fold
     assert (tmp_path / "dotfile").read_text().endswith(USER_CONFIG)
 
 
+def test_each_byte_of_the_users_file_is_kept_in_any_encoding_and_with_any_line_ends(folder):
+    content = "# Zürich\r\nHost work\r\n    User me\r\n".encode("latin-1")
+    (folder / "config").write_bytes(content)
+    ssh_config.add_host("lk-one", block("lk-one"))
+    assert (folder / "config").read_bytes().endswith(content)
+    ssh_config.remove_host("lk-one")
+    assert (folder / "config").read_bytes() == content
+
+
 @pytest.mark.parametrize(
     ("name", "host"),
     [("train", "lk-train"), ("my model\nHost *", "lk-my-model-Host"), ("-oProxyCommand=x", "lk-oProxyCommand-x")],

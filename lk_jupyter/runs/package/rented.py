@@ -90,8 +90,7 @@ def find_vm_checkpoint(session: Connection, name: str) -> dict[str, Any]:
 
 def machine_type_for(offer: VmOffer) -> MachineType:
     """Return the machine type of a VM, for header, receipt and history."""
-    count = f"{offer.count}x" if offer.count > 1 else ""
-    return MachineType(hardware_profile=f"vm.{count}{offer.profile}", price_per_hour=offer.per_hour)
+    return MachineType(hardware_profile=offer.machine, price_per_hour=offer.per_hour)
 
 
 def vm_limits(limits: Limits) -> Limits:
