@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lk_jupyter.api.states import is_run_id
@@ -90,13 +92,32 @@ def _lock(token: str) -> Iterator[None]:
     """Wait until no other process starts a run with this mark. Raises OutcomeUnknown after 40 seconds."""
     folder = setting("journal").parent / "start-keys"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(folder / token, os.O_RDWR | os.O_CREAT, 0o600)
+    path, end = folder / token, time.monotonic() + _PATIENCE
+    while (descriptor := _open_locked(path)) is None:
+        if time.monotonic() > end:
+            raise OutcomeUnknown("Another process starts a run with this key. Nothing was sent. Check: %lk_runs")
+        time.sleep(_PAUSE)
     try:
-        end = time.monotonic() + _PATIENCE
-        while not take_lock(descriptor):
-            if time.monotonic() > end:
-                raise OutcomeUnknown("Another process starts a run with this key. Nothing was sent. Check: %lk_runs")
-            time.sleep(_PAUSE)
         yield
     finally:
-        os.close(descriptor)
+        if sys.platform == "win32":  # refuses to delete an open file, also of another process
+            os.close(descriptor)
+            _delete(path)
+        else:
+            _delete(path)  # while locked: later, it could be the locked file of another process
+            os.close(descriptor)
+
+
+def _open_locked(path: Path) -> int | None:
+    """Open and lock a file; None if another process has the lock, or deleted the file meanwhile."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    with suppress(FileNotFoundError):
+        if take_lock(descriptor) and os.path.samestat(os.fstat(descriptor), path.stat()):
+            return descriptor
+    os.close(descriptor)
+    return None
+
+
+def _delete(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()

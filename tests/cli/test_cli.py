@@ -15,6 +15,7 @@ from conftest import for_each
 from lk_jupyter.cli import LIMIT_SECONDS, main
 from lk_jupyter.cli.output import EXIT_CODES
 from lk_jupyter.cli.parser import COMMANDS, overview
+from lk_jupyter.config.settings import setting
 
 
 @pytest.fixture
@@ -126,6 +127,7 @@ def test_one_start_key_in_parallel_processes_gives_one_run(signed_in, lk):
     started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     ids = {json.loads(process.communicate()[0].splitlines()[0])["id"] for process in started}
     assert len(ids) == 1
+    assert not list((setting("journal").parent / "start-keys").iterdir())
     lk("wait", ids.pop())
 
 
