@@ -130,7 +130,10 @@ def _parser() -> argparse.ArgumentParser:
     grant.add_argument("--machines", type=_words, metavar="A,B", help="Machine types, such as gpu.a100,cpu.")
     grant.add_argument("--parallel", type=int, help="Maximum active runs at a time.")
     grant.add_argument("--ends-in", dest="ends_in", type=float, metavar="SECONDS", help="Seconds until it ends.")
-    grant.add_argument("--scopes", type=_words, metavar="A,B", help="runs, lease, bucket, secrets. Default: runs.")
+    grant.add_argument("--upload-gib", dest="upload_gib", metavar="GIB", help="GiB that it may upload. Default: 10.")
+    grant.add_argument(
+        "--scopes", type=_words, metavar="A,B", help="runs, files, lease, bucket, secrets. Default: runs,files."
+    )
     grant.add_argument("--name", help="Name in lists.")
 
     revoke = commands.add_parser("revoke", parents=[common], help="Revoke a child key, and abort its runs.")

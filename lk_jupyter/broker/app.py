@@ -7,7 +7,8 @@ import hmac
 import json
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -15,14 +16,18 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from lk_jupyter.api._endpoint import EXTERNAL, V1
 from lk_jupyter.api.states import RUN_ID
+from lk_jupyter.broker.files import S3_PATH, FileProxy, RefusedFile
 from lk_jupyter.broker.grants import BILLION, Grant, GrantLimits, RefusedCall
 from lk_jupyter.broker.keeper import Keeper
 from lk_jupyter.broker.ledger import ENDED, REFUSED, GrantLedger, RunRow
 from lk_jupyter.broker.reads import READERS, SHARED, Reads
+from lk_jupyter.broker.signature import SignedRequest
 from lk_jupyter.broker.starts import START_FIELDS, Starter
+from lk_jupyter.broker.storage import BucketClient
 from lk_jupyter.broker.upstream import Answer, OddAnswer, OrganizationClient
 from lk_jupyter.protocol.json_limits import load_json
 
@@ -51,8 +56,25 @@ _STREAM_PATH = re.compile(f"/stream/({RUN_ID})")
 #: Characters of a query that is forwarded.
 _QUERY = re.compile(r"[\w.~=&:+%-]{0,300}", re.ASCII)
 
-#: Operations that need a scope besides: they give access to more than the runs of the key.
-_SCOPED = {("POST", "/storage/credentials"): "bucket"}
+
+class PassedResponse(StreamingResponse):
+    """An answer of the cloud that is passed as it arrives, and closed in any case.
+
+    A client that disconnects before the first chunk never starts the iterator, so the iterator can't close the answer.
+    """
+
+    def __init__(
+        self, close: Callable[[], Awaitable[Any]], chunks: AsyncIterator[bytes], status: int, headers: dict[str, str]
+    ) -> None:
+        super().__init__(chunks, status, headers)
+        self._close = close
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the answer, then close the connection to the cloud."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._close()
 
 
 class Broker:
@@ -68,7 +90,13 @@ class Broker:
         self._starter = Starter(ledger, upstream, margin)
         self._reads = Reads(ledger, upstream)
         self._stream_secret = stream_secret
+        self._bucket = BucketClient(upstream)
+        self._files = FileProxy(ledger, self._bucket, hmac.digest(stream_secret, b"files", "sha256"))
         self.keeper = Keeper(ledger, upstream, time.time())
+
+    async def close(self) -> None:
+        """Close the connections to the storage."""
+        await self._bucket.close()
 
     async def answer(self, request: Request) -> Response:
         """Answer a request; a refusal states that nothing was forwarded."""
@@ -83,6 +111,8 @@ class Broker:
         path = request.scope["path"]
         if path.startswith(f"{V1}/") and (match := _STREAM_PATH.fullmatch(path.removeprefix(V1))):
             return await self._stream(request, match[1])
+        if path.startswith(f"{S3_PATH}/"):
+            return await self._answer_s3(request)
         grant = self._authenticate(request)
         if path.startswith("/broker/"):
             return await self._manage(request, grant, path)
@@ -114,9 +144,11 @@ class Broker:
             return await reader(self._reads, grant, dict(request.query_params))
         if method == "GET" and path in SHARED:
             return await self._reads.pass_on(path)
-        if scope := _SCOPED.get((method, path)):
-            grant.require(scope)
-            return await self._upstream.send(method, path)
+        if (method, path) == ("POST", "/storage/credentials"):
+            if grant.allows("bucket"):
+                return await self._upstream.send(method, path)
+            grant.require("files")
+            return Answer(200, self._files.credentials(grant, _base_url(request)))
         for run_method, pattern in _RUN_PATHS:
             if run_method == method and (match := pattern.fullmatch(path)):
                 return await self._call_on_run(request, grant, path, match[1])
@@ -148,18 +180,22 @@ class Broker:
                 raise RefusedCall(401, "The key of this run was revoked.")
         else:
             row = self._require_run(self._authenticate(request), execution_id)
-        source = self._upstream.stream(row.stream, f"{V1}/stream/{execution_id}")
-        response = await source.__aenter__()
-
-        async def chunks() -> AsyncIterator[bytes]:
-            try:
-                async for chunk in response.aiter_raw():
-                    yield chunk
-            finally:
-                await source.__aexit__(None, None, None)
-
+        response = await self._upstream.stream(row.stream, f"{V1}/stream/{execution_id}")
         kind = response.headers.get("content-type", "text/event-stream")
-        return StreamingResponse(chunks(), response.status_code, media_type=kind)
+        return PassedResponse(response.aclose, response.aiter_raw(), response.status_code, {"content-type": kind})
+
+    async def _answer_s3(self, request: Request) -> Response:
+        """Answer an S3 request of a key; objects pass as they arrive."""
+        path, query = request.scope["raw_path"].decode("latin-1"), request.scope["query_string"].decode("latin-1")
+        signed = SignedRequest(request.method, path, query, dict(request.headers))
+        try:
+            answer = await self._files.answer(signed, request.stream())
+        except RefusedFile as refusal:
+            answer = refusal.answer
+        if answer.source is None:
+            return Response(answer.body, answer.status, answer.headers)
+        source = answer.source
+        return PassedResponse(source.close, source.chunks(), answer.status, answer.headers)
 
     def _stream_token(self, execution_id: str) -> str:
         return hmac.new(self._stream_secret, execution_id.encode(), hashlib.sha256).hexdigest()
@@ -169,8 +205,7 @@ class Broker:
         if answer.fields is None:
             return answer
         execution_id = str(answer.fields.get("execution_id", ""))
-        base = f"{request.url.scheme}://{request.url.netloc}"
-        address = f"{base}{V1}/stream/{execution_id}?token={self._stream_token(execution_id)}"
+        address = f"{_base_url(request)}{V1}/stream/{execution_id}?token={self._stream_token(execution_id)}"
         return Answer(answer.status, {**answer.fields, "streaming_url": address}, answer.retry_after)
 
     async def _manage(self, request: Request, grant: Grant, path: str) -> Response:
@@ -193,6 +228,8 @@ class Broker:
 
     def _issue(self, grant: Grant, fields: Any) -> dict[str, Any]:
         limits = GrantLimits.parse(fields, time.time())
+        if not fields.get("scopes"):
+            limits = replace(limits, scopes=tuple(filter(grant.allows, limits.scopes)))
         if missing := [scope for scope in limits.scopes if not grant.allows(scope)]:
             raise RefusedCall(
                 403, f"This key can't grant the scope '{missing[0]}', which it lacks. Nothing was granted."
@@ -230,6 +267,8 @@ class Broker:
             "parallel": limits.parallel,
             "active": usage.active,
             "ends_at": limits.ends_at,
+            "upload_gib": None if limits.upload_bytes is None else limits.upload_bytes / (1 << 30),
+            "uploaded_gib": self._ledger.uploaded_bytes(grant.id) / (1 << 30),
             "scopes": list(limits.scopes),
             "state": "revoked" if is_revoked else "blocked" if grant.blocked else "active",
             "reason": grant.blocked,
@@ -240,6 +279,10 @@ def create_app(broker: Broker) -> Starlette:
     """Return the web application of a broker."""
     methods = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
     return Starlette(routes=[Route("/{path:path}", broker.answer, methods=methods)])
+
+
+def _base_url(request: Request) -> str:
+    return f"{request.url.scheme}://{request.url.netloc}"
 
 
 async def _read_json(request: Request) -> Any:

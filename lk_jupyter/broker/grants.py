@@ -14,6 +14,7 @@ BILLION = 10**9
 SCOPES = {
     "runs": "start and abort runs",
     "lease": "issue keys that spend from this key, and revoke them",
+    "files": "read and write the files of this key, in a folder of the bucket that no other key reaches",
     "bucket": "read and write the organization's bucket, by storage credentials and in containers",
     "secrets": "start runs that can read the organization's stored secrets",
 }
@@ -32,7 +33,10 @@ class RefusedCall(Exception):
 
 
 #: Fields of a request for a grant.
-GRANT_FIELDS = ("credits", "minutes", "machines", "parallel", "ends_in", "scopes", "name")
+GRANT_FIELDS = ("credits", "minutes", "machines", "parallel", "ends_in", "upload_gib", "scopes", "name")
+
+#: Scopes of a key whose request lists none, and GiB that it may upload.
+DEFAULT_SCOPES, DEFAULT_UPLOAD_GIB = ("runs", "files"), 10
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class GrantLimits:
     """The limits of a grant; None is no limit.
 
     ``credits`` in billionths, ``seconds`` of all runs together, ``machines`` the machine types, ``parallel`` the number
-    of active runs, ``ends_at`` in Unix seconds.
+    of active runs, ``ends_at`` in Unix seconds, ``upload_bytes`` of all uploads together.
     """
 
     credits: int | None = None
@@ -48,12 +52,13 @@ class GrantLimits:
     machines: tuple[str, ...] | None = None
     parallel: int | None = None
     ends_at: float | None = None
-    scopes: tuple[str, ...] = ("runs",)
+    upload_bytes: int | None = None
+    scopes: tuple[str, ...] = DEFAULT_SCOPES
     name: str = ""
 
     @classmethod
     def parse(cls, fields: Any, now: float) -> GrantLimits:
-        """Return the limits of a request: credits, minutes, machines, parallel, ends_in (seconds), scopes, name.
+        """Return the limits of a request, which may have the fields of GRANT_FIELDS; ``ends_in`` is in seconds.
 
         Raises RefusedCall for an unknown field or a value that isn't valid. A grant needs credits.
         """
@@ -67,7 +72,8 @@ class GrantLimits:
         minutes, parallel = _read_number(fields, "minutes"), _read_number(fields, "parallel")
         ends_in = _read_number(fields, "ends_in")
         machines = _read_words(fields, "machines")
-        scopes = _read_words(fields, "scopes") or ("runs",)
+        upload_gib = _read_number(fields, "upload_gib") or DEFAULT_UPLOAD_GIB
+        scopes = _read_words(fields, "scopes") or DEFAULT_SCOPES
         if unknown := set(scopes) - SCOPES.keys():
             raise RefusedCall(422, f"Unknown scope '{min(unknown)}'. Scopes: {', '.join(SCOPES)}. Nothing was granted.")
         name = fields.get("name") or ""
@@ -79,6 +85,7 @@ class GrantLimits:
             machines=machines,
             parallel=None if parallel is None else math.floor(parallel),
             ends_at=None if ends_in is None else now + float(ends_in),
+            upload_bytes=math.floor(upload_gib * (1 << 30)),
             scopes=scopes,
             name=name,
         )

@@ -46,7 +46,7 @@ _RELEASE_SECONDS, _DOUBTFUL_RELEASE_SECONDS = 60.0, 900.0
 #: Seconds by which the clocks of the broker and the cloud may differ.
 _CLOCK_SECONDS = 300.0
 
-#: Seconds after its time limit, and reads, after which a run without a record counts its reservation as its bill.
+#: Seconds after its time limit, and successive reads, after which a run without a record counts its reservation.
 _LOST_SECONDS, _LOST_READS = 900.0, 20
 
 #: Pages of the history that are searched for lost starts, and parallel requests.
@@ -196,6 +196,7 @@ class Keeper:
         if answer.fields is None:
             self._settle_missing(row)
             return
+        self._missing.pop(row.mark, None)
         try:
             record = ExecutionRecord.model_validate({**answer.fields, "execution_id": row.execution_id})
         except ValueError:
@@ -219,6 +220,8 @@ class Keeper:
         self._missing[row.mark] += 1
         is_old = time.time() > row.created_at + row.timeout + _LOST_SECONDS
         if is_old and self._missing[row.mark] >= _LOST_READS:
+            del self._missing[row.mark]
+            self._unbilled_since.pop(row.mark, None)
             self._ledger.settle(row.mark, row.reserved, row.timeout, "The cloud has no record of the run.")
 
     def _alarm(self, row: RunRow, reason: str) -> None:

@@ -14,10 +14,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from lk_jupyter.broker.grants import BILLION, Grant, GrantLimits, RefusedCall
+from lk_jupyter.broker.grants import BILLION, SCOPES, Grant, GrantLimits, RefusedCall
 
 #: The grant of the operator, without limits.
 ROOT = "root"
@@ -36,6 +37,10 @@ CREATE TABLE IF NOT EXISTS runs (
     machine TEXT NOT NULL, price INTEGER NOT NULL, timeout INTEGER NOT NULL, reserved INTEGER NOT NULL,
     state TEXT NOT NULL, execution_id TEXT UNIQUE, stream TEXT, created_at REAL NOT NULL, running_at REAL,
     ended_at REAL, billed INTEGER, seconds INTEGER, alarm TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE TABLE IF NOT EXISTS uploads (
+    grant_id TEXT NOT NULL REFERENCES grants (id), month TEXT NOT NULL, bytes INTEGER NOT NULL,
+    PRIMARY KEY (grant_id, month)
 ) STRICT;
 CREATE INDEX IF NOT EXISTS runs_of_grant ON runs (grant_id);
 CREATE INDEX IF NOT EXISTS refused_runs ON runs (ended_at) WHERE state = 'refused';
@@ -105,11 +110,11 @@ class GrantLedger:
 
     def add_root(self, key: str) -> None:
         """Store the key of the operator, in place of an earlier one."""
-        limits = json.dumps(vars(GrantLimits(scopes=("runs", "lease", "bucket", "secrets"))))
+        limits = json.dumps(vars(GrantLimits(scopes=tuple(SCOPES))))
         with self._transaction():
             self._database.execute(
                 "INSERT INTO grants (id, digest, limits, created_at) VALUES (?, ?, ?, ?) "
-                "ON CONFLICT (id) DO UPDATE SET digest = excluded.digest",
+                "ON CONFLICT (id) DO UPDATE SET digest = excluded.digest, limits = excluded.limits",
                 (ROOT, _digest(key), limits, time.time()),
             )
 
@@ -127,6 +132,10 @@ class GrantLedger:
         """Return the grant of a key, also if it is revoked; None for a key that wasn't issued."""
         row = self._database.execute("SELECT id FROM grants WHERE digest = ?", (_digest(key),)).fetchone()
         return self.grant(row[0]) if row else None
+
+    def has_grant(self, grant_id: str) -> bool:
+        """Return whether a grant has this id."""
+        return self._database.execute("SELECT 1 FROM grants WHERE id = ?", (grant_id,)).fetchone() is not None
 
     def grant(self, grant_id: str) -> Grant:
         """Return a grant, with the state of the grants above it: revoked, or blocked, if one of them is."""
@@ -151,6 +160,39 @@ class GrantLedger:
         """Return what the runs of a grant, and of the grants below it, count."""
         query = f"{_BELOW} SELECT {_COUNTED} FROM runs WHERE grant_id IN below"  # noqa: S608
         return GrantUsage(*self._database.execute(query, (grant_id,)).fetchone())
+
+    def uploaded_bytes(self, grant_id: str) -> int:
+        """Return the bytes that a grant, and the grants below it, have uploaded; deleted files count too."""
+        query = f"{_BELOW} SELECT COALESCE(SUM(bytes), 0) FROM uploads WHERE grant_id IN below"  # noqa: S608
+        return int(self._database.execute(query, (grant_id,)).fetchone()[0])
+
+    def reserve_upload(self, grant: Grant, size: int) -> None:
+        """Count the bytes of an upload before it is sent. Raises RefusedCall if a limit doesn't allow it."""
+        with self._transaction():
+            for grant_id in grant.chain:
+                self._require_upload_room(self.grant(grant_id), size)
+            self._add_upload(grant, size)
+
+    def release_upload(self, grant: Grant, size: int) -> None:
+        """Subtract the bytes of an upload that the cloud refused."""
+        with self._transaction():
+            self._add_upload(grant, -size)
+
+    def _add_upload(self, grant: Grant, size: int) -> None:
+        self._database.execute(
+            "INSERT INTO uploads VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET bytes = bytes + excluded.bytes",
+            (grant.id, f"{datetime.now(timezone.utc):%Y-%m}", size),
+        )
+
+    def _require_upload_room(self, grant: Grant, size: int) -> None:
+        _require_usable(grant, "stored")
+        limit, used = grant.limits.upload_bytes, self.uploaded_bytes(grant.id)
+        if limit is not None and used + size > limit:
+            rest = max(0, limit - used) / (1 << 30)
+            raise RefusedCall(
+                402, f"The upload has {size / (1 << 30):.2f} GiB, and {rest:.2f} GiB of this key are left. "
+                "Nothing was stored.",
+            )  # fmt: skip
 
     def revoke(self, grant_id: str) -> None:
         """Revoke a grant, and with it all grants below it."""
@@ -187,12 +229,7 @@ class GrantLedger:
     def _require_room(self, grant: Grant, machine: str, timeout: int, reserved: int) -> None:
         """Raise RefusedCall if the limits of a grant don't allow another run."""
         limits, usage, now = grant.limits, self.usage(grant.id), time.time()
-        if grant.revoked_at is not None:
-            raise RefusedCall(401, "This key was revoked. Nothing was started.")
-        if grant.blocked:
-            raise RefusedCall(403, f"This key is blocked: {grant.blocked} Nothing was started.")
-        if limits.ends_at is not None and limits.ends_at <= now:
-            raise RefusedCall(403, "The time of this key is over. Nothing was started.")
+        _require_usable(grant, "started")
         if limits.ends_at is not None and now + timeout > limits.ends_at:
             seconds = int(limits.ends_at - now)
             raise RefusedCall(422, f"timeout must be at most {seconds} s: this key ends then. Nothing was started.")
@@ -294,6 +331,16 @@ class GrantLedger:
             self._database.execute("ROLLBACK")
             raise
         self._database.execute("COMMIT")
+
+
+def _require_usable(grant: Grant, participle: str) -> None:
+    """Raise RefusedCall if a grant was revoked, is blocked or has ended."""
+    if grant.revoked_at is not None:
+        raise RefusedCall(401, f"This key was revoked. Nothing was {participle}.")
+    if grant.blocked:
+        raise RefusedCall(403, f"This key is blocked: {grant.blocked} Nothing was {participle}.")
+    if grant.limits.ends_at is not None and grant.limits.ends_at <= time.time():
+        raise RefusedCall(403, f"The time of this key is over. Nothing was {participle}.")
 
 
 def _digest(key: str) -> str:

@@ -85,6 +85,7 @@ async def _run(
         watching.cancel()
         with suppress(asyncio.CancelledError):
             await watching
+        await broker.close()
         await upstream.close()
 
 

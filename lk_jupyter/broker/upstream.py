@@ -6,7 +6,6 @@ import json
 import math
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -91,9 +90,11 @@ class OrganizationClient:
             content = None
         return Answer(response.status_code, content, response.headers.get("retry-after"))
 
-    @asynccontextmanager
-    async def stream(self, url: str | None, path: str) -> AsyncIterator[httpx.Response]:
-        """Open the output of a run at its address, which needs no key, or at the path of its id. Raises OddAnswer."""
+    async def stream(self, url: str | None, path: str) -> httpx.Response:
+        """Open the output of a run at its address, which needs no key, or at the path of its id.
+
+        The caller closes the answer. Raises OddAnswer.
+        """
         address = url if url and urlsplit(url).scheme in {"http", "https"} else f"{self.base_url}{path}"
         is_upstream = urlsplit(address)[:2] == urlsplit(self.base_url)[:2]
         headers = {"Accept": "text/event-stream", "Cache-Control": "no-cache", "Accept-Encoding": "identity"}
@@ -101,16 +102,15 @@ class OrganizationClient:
             headers |= self._headers()  # a foreign host never gets the key
         request = self._client.build_request("POST", address, headers=headers, timeout=_STREAM_TIMEOUT)
         try:
-            response = await self._client.send(request, stream=True)
+            return await self._client.send(request, stream=True)
         except httpx.HTTPError as error:
             raise OddAnswer(f"The cloud gave no answer ({type(error).__name__}).") from None
-        try:
-            yield response
-        finally:
-            await response.aclose()
 
     async def price(self, machine: str) -> int | None:
-        """Return the price of a machine type in billionths of a credit per hour; None without a published price."""
+        """Return the price of a machine type in billionths of a credit per hour; None without a published price.
+
+        A price that isn't a number above 0 doesn't count as published: it would reserve nothing.
+        """
         if time.monotonic() - self._priced_at > _PRICE_SECONDS:
             answer = await self.send("GET", "/machine-types")
             rows = (answer.fields or {}).get("machine_types")
@@ -121,7 +121,7 @@ class OrganizationClient:
                 for row in rows
                 if isinstance(row, dict)
                 and "hardware_profile" in row
-                and (price := billionths(row.get("price_per_hour")))
+                and (price := billionths(row.get("price_per_hour")) or 0) > 0
             }
             self._priced_at = time.monotonic()
         return self._prices.get(machine)

@@ -81,6 +81,8 @@ class OddCloud:
 
     def __init__(self):  # noqa: C901 (a small server)
         self.starts, self.aborts, self.runs = [], [], {}
+        self.price = "1.59"
+        self.stream_closed = threading.Event()
         self.answer = lambda _: (500, {"detail": "failed"})
         self.start_received = threading.Event()
         cloud = self
@@ -94,9 +96,8 @@ class OddCloud:
             def do_GET(self):
                 path = self.path.removeprefix(API).partition("?")[0]
                 if path == "/machine-types":
-                    return self.send(
-                        200, {"machine_types": [{"hardware_profile": "gpu.a100", "price_per_hour": "1.59"}]}
-                    )
+                    row = {"hardware_profile": "gpu.a100", "price_per_hour": cloud.price}
+                    return self.send(200, {"machine_types": [row]})
                 if path == "/workloads/list":
                     return self.send(200, [run for run in cloud.runs.values() if run["status"] == "running"])
                 if path == "/billing/history":
@@ -112,9 +113,20 @@ class OddCloud:
                 if "/abort/" in self.path:
                     cloud.aborts.append(self.path.rpartition("/")[2])
                     return self.send(200, {})
+                if "/stream/" in self.path:
+                    return self.stream_endlessly()
                 cloud.starts.append(json.loads(body))
                 cloud.start_received.set()
                 return self.send(*cloud.answer(cloud.starts[-1]))
+
+            def stream_endlessly(self):
+                try:
+                    self.wfile.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n")
+                    while True:
+                        self.wfile.write(b": nothing\n\n" * 1000)
+                except OSError:
+                    self.close_connection = True
+                    cloud.stream_closed.set()
 
             def send(self, status, content, headers=()):
                 data = content if isinstance(content, bytes) else json.dumps(content).encode()

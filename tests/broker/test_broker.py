@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import json
 import os
 import re
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from pathlib import Path
@@ -20,10 +22,12 @@ from patience import PATIENCE, wait_until
 import lk_jupyter
 from lk_jupyter.api._endpoint import ENDPOINTS, EXTERNAL, PLACEHOLDER
 from lk_jupyter.broker.__main__ import main
-from lk_jupyter.broker.app import _RUN_PATHS, _SCOPED
+from lk_jupyter.broker.app import _RUN_PATHS, Broker, create_app
+from lk_jupyter.broker.keeper import Keeper
+from lk_jupyter.broker.ledger import GrantLedger
 from lk_jupyter.broker.reads import READERS, SHARED
 from lk_jupyter.broker.starts import START_FIELDS
-from lk_jupyter.broker.upstream import billionths, list_rows
+from lk_jupyter.broker.upstream import OrganizationClient, billionths, list_rows
 from lk_jupyter.errors import LkError
 
 SLEEP = "import time; print('started', flush=True); time.sleep(600)"
@@ -139,7 +143,6 @@ def test_every_operation_that_is_not_listed_is_refused(broker):
             assert answer.status_code == 403, (endpoint, answer.text)
         refused += 1
     assert refused > 80
-    assert {path for _, path in _SCOPED} == {"/storage/credentials"}
     for path in (
         "//workloads/list",
         "/workloads/list/",
@@ -248,6 +251,59 @@ def test_a_start_with_an_odd_answer_stays_reserved(row, odd_broker, odd_cloud):
     assert answer.status_code == 502
     assert "lk_organization_key" not in answer.text
     assert read_state(child)["used"] == pytest.approx(RESERVED, abs=1e-8)
+
+
+@for_each([-1.59, "-1.59", 0, "0", "NaN", "Infinity", None, True, 1e30], name=str)
+def test_a_machine_whose_price_is_no_amount_starts_nothing(price, odd_broker, odd_cloud):
+    odd_cloud.price = price
+    child = odd_broker.grant()
+    answer = start(child)
+    assert (answer.status_code, "no published price" in answer.json()["detail"]) == (403, True), answer.text
+    assert (odd_cloud.starts, read_state(child)["used"]) == ([], 0)
+
+
+def test_a_reader_that_leaves_before_the_first_chunk_leaves_no_connection_to_the_cloud(odd_cloud, tmp_path):
+    ledger = GrantLedger(tmp_path / "ledger.sqlite")
+    ledger.add_root("root-key")
+    mark = ledger.reserve(ledger.grant("root"), operation="x", machine="gpu.a100", price=1, timeout=60, margin=0)
+    ledger.activate(mark, "run-1", None)
+    headers = [(b"authorization", b"Bearer root-key"), (b"host", b"broker")]
+    scope = {"type": "http", "method": "POST", "path": "/api/v1/stream/run-1", "query_string": b"", "headers": headers}
+
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    async def send(_):
+        await asyncio.sleep(0)
+
+    async def leave_immediately():
+        upstream = OrganizationClient(odd_cloud.base_url, "key")
+        await create_app(Broker(ledger, upstream, 60, b"secret"))(scope, receive, send)
+        assert await asyncio.to_thread(odd_cloud.stream_closed.wait, PATIENCE)
+        await upstream.close()
+
+    asyncio.run(leave_immediately())
+    ledger.close()
+
+
+def test_the_keeper_forgets_a_missing_record_when_the_record_appears(odd_cloud, tmp_path):
+    ledger = GrantLedger(tmp_path / "ledger.sqlite")
+    ledger.add_root("root")
+    upstream = OrganizationClient(odd_cloud.base_url, "key")
+    keeper = Keeper(ledger, upstream, time.time())
+    mark = ledger.reserve(ledger.grant("root"), operation="x", machine="gpu.a100", price=1, timeout=60, margin=0)
+    ledger.activate(mark, "run-1", None)
+
+    async def look_twice():
+        await keeper.look()
+        assert keeper._missing[mark] == 1
+        odd_cloud.add_run("run-1", {"metadata": {}}, "completed", billed=0.01)
+        await keeper.look()
+        await upstream.close()
+
+    asyncio.run(look_twice())
+    assert (ledger.open_runs(), keeper._missing) == ([], {})
+    ledger.close()
 
 
 def test_a_run_whose_start_got_an_odd_answer_is_seen_by_its_key_and_settled(odd_broker, odd_cloud):
