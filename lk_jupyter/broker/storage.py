@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 
-from lk_jupyter.api.storage import StorageCredentials
 from lk_jupyter.broker.signature import UNSIGNED, SignedRequest, quote_strictly, sign
 from lk_jupyter.broker.upstream import OddAnswer, OrganizationClient
 from lk_jupyter.config.files import LOOPBACK
@@ -22,6 +23,33 @@ _TIMEOUT = httpx.Timeout(30.0, read=600.0, write=600.0, pool=None)
 _MARGIN, _LIFE = timedelta(minutes=2), timedelta(minutes=15)
 
 _FORBIDDEN = 403
+
+
+@dataclass(frozen=True)
+class _Credentials:
+    """Credentials of the bucket; ``ends_at`` is None if the cloud doesn't report it."""
+
+    access_key: str
+    secret_key: str = field(repr=False)
+    session_token: str = field(repr=False)
+    endpoint: str
+    bucket_name: str
+    region: str
+    ends_at: datetime | None
+
+    @classmethod
+    def parse(cls, fields: Mapping[str, Any]) -> _Credentials:
+        """Return the credentials in an answer of the cloud. Raises OddAnswer."""
+        texts = {name: fields.get(name) or "" for name in ("access_key", "secret_key", "session_token", "endpoint")}
+        texts |= {"bucket_name": fields.get("bucket_name") or "", "region": fields.get("region") or "us-east-1"}
+        is_complete = all(isinstance(text, str) and (text or name == "session_token") for name, text in texts.items())
+        if not is_complete:
+            raise OddAnswer("The cloud gives no credentials for its storage.")
+        ends_at = None
+        with suppress(ValueError):
+            moment = datetime.fromisoformat(str(fields.get("expires_at")).replace("Z", "+00:00"))
+            ends_at = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+        return cls(**texts, ends_at=ends_at)
 
 
 @dataclass(frozen=True)
@@ -62,7 +90,7 @@ class BucketClient:
         self._upstream = upstream
         self._client = httpx.AsyncClient(timeout=_TIMEOUT, limits=httpx.Limits(max_connections=None))
         self._lock = asyncio.Lock()
-        self._credentials: StorageCredentials | None = None
+        self._credentials: _Credentials | None = None
         self._requested_at = self._ends_at = datetime.min.replace(tzinfo=timezone.utc)
 
     def __repr__(self) -> str:
@@ -117,7 +145,7 @@ class BucketClient:
             raise OddAnswer(f"The storage answered HTTP {response.status_code}, a redirect.")
         return OpenAnswer(response.status_code, dict(response.headers), response)
 
-    async def _current_credentials(self) -> StorageCredentials:
+    async def _current_credentials(self) -> _Credentials:
         """Return credentials that don't end soon. Raises OddAnswer."""
         async with self._lock:
             now = datetime.now(timezone.utc)
@@ -125,17 +153,14 @@ class BucketClient:
                 _MARGIN, (self._ends_at - self._requested_at) / 5
             ):
                 answer = await self._upstream.send("POST", "/storage/credentials")
-                try:
-                    credentials = StorageCredentials.model_validate(answer.fields)
-                except ValueError:
-                    raise OddAnswer("The cloud gives no credentials for its storage.") from None
+                credentials = _Credentials.parse(answer.fields or {})
                 _address(credentials)
                 self._credentials, self._requested_at = credentials, now
-                self._ends_at = credentials.expires_at or now + _LIFE
+                self._ends_at = credentials.ends_at or now + _LIFE
             return self._credentials
 
 
-def _address(credentials: StorageCredentials) -> str:
+def _address(credentials: _Credentials) -> str:
     """Return the address of the S3 server. Raises OddAnswer for an address without TLS that isn't on this machine."""
     address = credentials.endpoint if "://" in credentials.endpoint else f"https://{credentials.endpoint}"
     try:
