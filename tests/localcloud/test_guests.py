@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -64,6 +65,35 @@ def test_ssh_and_scp_of_the_system_reach_real_processes_in_the_folder_of_the_vm(
     other = ssh(key, address, tmp_path, "true", user="root")
     assert (other.returncode, b"Permission denied" in other.stderr) == (255, True)
     end(api, vm)
+
+
+@pytest.mark.nightly
+@pytest.mark.skipif(shutil.which("scp") is None or shutil.which("rsync") is None, reason="needs OpenSSH and rsync")
+def test_folders_are_copied_with_scp_sftp_and_rsync_in_both_directions(guest, key, tmp_path):
+    api, vm, address = guest
+    home, local = api.cloud.data / "vms" / vm / "home", tmp_path / "data"
+    (local / "deep" / "er").mkdir(parents=True)
+    for number in range(20):
+        (local / "deep" / f"ü {number}.bin").write_bytes(os.urandom(number * 1000))
+
+    def contents(folder):
+        return {str(each.relative_to(folder)): each.read_bytes() for each in folder.rglob("*") if each.is_file()}
+
+    remote = "lyceum@127.0.0.1:"
+    scp, ssh = [*options(key, address, tmp_path, "-P")], shlex.join(["ssh", *options(key, address, tmp_path)])
+    for kind in ("-s", "-O"):  # over SFTP, and by the protocol of older versions
+        subprocess.run(["scp", "-q", kind, "-r", *scp, local, f"{remote}scp{kind}"], check=True)
+        subprocess.run(["scp", "-q", kind, "-r", *scp, f"{remote}scp{kind}", tmp_path / f"back{kind}"], check=True)
+        assert contents(home / f"scp{kind}") == contents(tmp_path / f"back{kind}") == contents(local)
+    subprocess.run(["rsync", "-a", "-e", ssh, f"{local}/", f"{remote}synced"], check=True)
+    (local / "deep" / "ü 3.bin").unlink()
+    (local / "new.txt").write_text("new")
+    subprocess.run(["rsync", "-az", "--delete", "-e", ssh, f"{local}/", f"{remote}synced"], check=True)
+    subprocess.run(["rsync", "-a", "-e", ssh, f"{remote}synced/", tmp_path / "fetched"], check=True)
+    assert contents(home / "synced") == contents(tmp_path / "fetched") == contents(local)
+    batch = f"put -r {local} sftp\nget -r sftp {tmp_path / 'got'}\n"
+    subprocess.run(["sftp", "-q", "-b", "-", *scp, remote[:-1]], input=batch.encode(), check=True, stdout=-3)
+    assert contents(home / "sftp") == contents(tmp_path / "got") == contents(local)
 
 
 def connect(address, key, **how):
