@@ -368,6 +368,39 @@ class HistoryKeywords(TypedDict, total=False):
     """Maximum number of runs."""
 
 
+class ClusterKeywords(TypedDict, total=False):
+    """Options of ``LyceumCluster``."""
+
+    gpu: str | None
+    """GPU, such as A100 or 4xA100. "A100|H100" is the first that you may use; any is the cheapest available;
+    A100,H100 starts one run on each.
+    """
+    machine: str | None
+    """Machine type, such as gpu.a100 or cpu, instead of --gpu. Commas start one run on each."""
+    timeout: int | str | None
+    """Time limit, such as 90s, 10m or 1h30m. Default: setting timeout. At most: setting max_timeout."""
+    max_cost: Decimal | float | str | None
+    """Stop the run before it costs more credits than this. Default: setting max_cost."""
+    name: str | None
+    """Display name of the run."""
+    label: list[str] | tuple[str, ...] | None
+    """Label to find the run by; may be repeated."""
+    metadata: dict[str, str] | None
+    """key=value to store; may be repeated."""
+    allow_secrets: bool | None
+    """Send the run even if it seems to contain a secret."""
+    requirements: list[str] | tuple[str, ...] | None
+    """Packages: names such as 'torch>=2.4', a requirements file, auto for imports, or project for its lock."""
+    files: list[str] | tuple[str, ...] | None
+    """Files to upload, as paths or globs. Local modules that the code imports are uploaded automatically."""
+    spot: bool | None
+    """With --on vm: pay less for a VM that the cloud may reclaim at any time."""
+    volume: str | None
+    """With --on vm: volume to attach, or new:GB. Its folder is LK_VOLUME in the code; it stays and is billed."""
+    no_vm_key: bool | None
+    """With --on vm: send no API key. The VM can't delete itself, so this notebook must stay on."""
+
+
 class ExecutorKeywords(TypedDict, total=False):
     """Options of ``Executor``."""
 

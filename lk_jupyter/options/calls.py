@@ -75,6 +75,15 @@ CALLS: dict[str, KeywordCall] = {
         is_cell=True,
     ),
     "session.history": KeywordCall("HistoryKeywords", HistoryOptions, parameters=frozenset({"text"})),
+    "LyceumCluster": KeywordCall(
+        "ClusterKeywords",
+        RunOptions,
+        _NO_CELL | {"several", "session"},
+        only=frozenset(
+            {"gpu", "machine", "timeout", "max_cost", "spot", "volume", "no_vm_key"}
+            | {"requirements", "files", "name", "label", "metadata", "allow_secrets"}
+        ),
+    ),
     "Executor": KeywordCall(
         "ExecutorKeywords", RunOptions, frozenset(NEEDS) - {"kept", "image"}, frozenset({"session"})
     ),

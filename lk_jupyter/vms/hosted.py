@@ -40,7 +40,7 @@ from lk_jupyter.vms import ssh_config
 from lk_jupyter.vms.checkpoints import log_size, read_checkpoint
 from lk_jupyter.vms.facts import VmFacts, facts_folder, is_locked, lock_path, read_facts
 from lk_jupyter.vms.offers import VmOffer
-from lk_jupyter.vms.shell import CommandStream, HostKeyChanged, VmShell, key_pair
+from lk_jupyter.vms.shell import CommandStream, HostKeyChanged, PortForward, VmShell, key_pair
 from lk_jupyter.vms.ssh import SshEndpoint
 from lk_jupyter.vms.vms import NAME_PREFIX, create_once, delete_vm, normalize_id, poll_states, request_for
 
@@ -288,6 +288,10 @@ class VmRun:
     def put(self, key: str, content: bytes) -> None:
         """Store an object on the VM, where the code looks for it."""
         self._run(f"put {shlex.quote(key)}", content)
+
+    def forward(self, port: int) -> PortForward:
+        """Forward a port of this machine to a port of the VM's loopback interface. Raises ConnectionFailed."""
+        return self._open_shell().forward(port)
 
     def open_log(self, offset: int) -> CommandStream | None:
         """Return the log from a byte offset until the code ends; None before its start and after its end."""

@@ -10,6 +10,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -28,6 +29,8 @@ T = TypeVar("T")
 CONNECT_SECONDS, COMMAND_SECONDS, ALIVE_SECONDS = 15.0, 120.0, 15.0
 
 _PIECE = 65536
+
+_LOOPBACK = "127.0.0.1"
 
 
 class HostKeyChanged(LkError):
@@ -77,6 +80,12 @@ class VmShell:
     def stream(self, command: str) -> CommandStream:
         """Run a command, and return its output as it arrives."""
         return CommandStream(_wait(self._open(command), self._endpoint), self._endpoint)
+
+    def forward(self, port: int) -> PortForward:
+        """Forward a port of this machine to a port of the VM's loopback interface. Raises ConnectionFailed."""
+        forward = PortForward(self, port)
+        _wait(forward.listen(), self._endpoint)
+        return forward
 
     def close(self) -> None:
         """Close the connection; a later command connects again."""
@@ -135,6 +144,59 @@ class VmShell:
             self._pinned = connection.get_server_host_key().export_public_key().decode().strip()
             self._on_pin(self._pinned)
         return connection  # type: ignore[no-any-return]
+
+
+class PortForward:
+    """A port of this machine's loopback interface, ``port``, that leads to a port of the VM's loopback interface.
+
+    Each connection uses the SSH connection of the shell, which is made again after a loss: the port stays the same.
+    """
+
+    def __init__(self, shell: VmShell, vm_port: int) -> None:
+        self.port = 0
+        self._shell = shell
+        self._vm_port = vm_port
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def listen(self) -> None:
+        """Listen on a free port."""
+        self._server = await asyncio.start_server(self._connect, _LOOPBACK, 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    def close(self) -> None:
+        """Close the port and its connections."""
+        _loop().call_soon_threadsafe(self._close)
+
+    def _close(self) -> None:
+        if self._server:
+            self._server.close()
+        for task in self._tasks:
+            task.cancel()
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task  # noqa: S101 (a server calls this in a task)
+        self._tasks.add(task)
+        try:
+            with suppress(OSError, asyncio.TimeoutError, asyncio.CancelledError, LkError, ssh_library().Error):
+                connection = await self._shell._connect()
+                vm_reader, vm_writer = await connection.open_connection(_LOOPBACK, self._vm_port)
+                try:
+                    await asyncio.gather(_copy(reader, vm_writer), _copy(vm_reader, writer))
+                finally:
+                    vm_writer.close()
+        finally:
+            self._tasks.discard(task)
+            writer.close()
+
+
+async def _copy(reader: Any, writer: Any) -> None:
+    """Copy all bytes, and then their end."""
+    while data := await reader.read(_PIECE):
+        writer.write(data)
+        await writer.drain()
+    writer.write_eof()
 
 
 class CommandStream:

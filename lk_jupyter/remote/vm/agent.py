@@ -148,7 +148,7 @@ class Supervisor:
         """Return the Python of the code, with its requirements; empty if they can't be installed."""
         requirements = self._request.get("requirements")
         python = sys.executable or "python3"
-        if not requirements:
+        if not requirements or _are_installed(requirements):
             return python
         path, folder = os.path.join(FOLDER, "requirements.txt"), os.path.join(FOLDER, "env")
         with open(path, "w", encoding="utf-8") as file:
@@ -234,6 +234,22 @@ class Supervisor:
 
     def _age(self) -> float:
         return time.monotonic() - self._started
+
+
+def _are_installed(requirements: str) -> bool:
+    """Return whether the Python of the VM has all requirements; only lines with an exact version are compared."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    for line in requirements.splitlines():
+        name, _, exact = line.strip().partition("==")
+        if not name:
+            continue
+        try:
+            if version(name) != exact:
+                return False
+        except (PackageNotFoundError, ValueError):
+            return False
+    return True
 
 
 def _output(command: list[str]) -> tuple[int, str]:

@@ -25,20 +25,21 @@ if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
 
 
-def question(bundle: Bundle) -> str:
-    """Return the question before a VM is rented: machine, highest cost, and how the VM ends."""
+def question(bundle: Bundle, purpose: str = "cell") -> str:
+    """Return the question before a VM is rented for a cell or a cluster: machine, highest cost, and end of the VM."""
     end = time.time() + bundle.timeout + SETUP_SECONDS
     until, key_until = (
         moment_label(datetime.fromtimestamp(at, timezone.utc), "%H:%M") for at in (end, end + KEY_SECONDS)
     )
     cost = "price unknown" if bundle.worst_case is None else f"at most {credits_label(bundle.worst_case)}"
-    plan = f"Rent VM {bundle.vm_offer} for this cell: {cost} for {duration_label(bundle.timeout)}.{_end_notice(bundle)}"
+    plan = f"Rent VM {bundle.vm_offer} for this {purpose}: {cost} for {duration_label(bundle.timeout)}."
+    plan += _end_notice(bundle) if purpose == "cell" else ""
     if volume := bundle.vm_volume:
-        plan += f" The {volume.label} stays after the cell and {volume.price_label} until you delete it."
+        plan += f" The {volume.label} stays after the {purpose} and {volume.price_label} until you delete it."
     if has_key(bundle):
         return (
             f"{plan} It deletes itself at {until} with an API key that has your account's rights until {key_until}; "
-            "the key is revoked when the cell ends. [y/N] "
+            f"the key is revoked when the {purpose} ends. [y/N] "
         )
     return f"{plan} It can't delete itself: this notebook must stay on until {until}. [y/N] "
 

@@ -1,0 +1,415 @@
+"""Dask on a rented VM: ``LyceumCluster`` starts a scheduler and workers next to the GPUs.
+
+distributed is not a dependency of the package: the extra ``dask`` installs it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import threading
+from contextlib import suppress
+from dataclasses import replace
+from decimal import Decimal
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+from packaging.requirements import InvalidRequirement, Requirement
+
+from lk_jupyter._fork import in_child
+from lk_jupyter._threads import run_before_exit
+from lk_jupyter.code.imports import has_package, local_version, providers
+from lk_jupyter.code.packages import installed_requirements, normalize_name
+from lk_jupyter.code.source import Source
+from lk_jupyter.config.settings import setting
+from lk_jupyter.errors import ConnectionFailed, LkError, UsageError
+from lk_jupyter.machines.catalogue import split_count
+from lk_jupyter.options.calls import CALLS, check_call
+from lk_jupyter.options.runs import RunOptions
+from lk_jupyter.protocol.parts import SHIPPED
+from lk_jupyter.protocol.vm_run import LONGEST_SECONDS
+from lk_jupyter.runs.package import secret_scan
+from lk_jupyter.runs.package.bundle import Bundle
+from lk_jupyter.runs.package.prepare import prepare
+from lk_jupyter.runs.run import Run
+from lk_jupyter.runs.submit import on_vm
+from lk_jupyter.runs.vm import ABORT_GRACE
+from lk_jupyter.session import Session, current
+from lk_jupyter.text.terminal import plain
+from lk_jupyter.vms import hosted
+
+try:
+    from dask.utils import parse_timedelta
+    from distributed.core import Status, rpc
+    from distributed.deploy.cluster import Cluster
+    from distributed.deploy.spec import ProcessInterface, SpecCluster
+except ImportError:
+    raise UsageError('LyceumCluster needs distributed: %pip install "lk-jupyter[dask]"') from None
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from lk_jupyter.options._keywords import ClusterKeywords
+    from lk_jupyter.vms.shell import PortForward
+
+#: Packages whose versions must be the same here and on the VM, if they are installed here.
+_SAME = ("dask", "distributed", "bokeh", "cloudpickle", "lz4", "msgpack", "toolz", "tornado")
+
+#: The requirement for the packages of the notebook's imports.
+AUTO = "auto"
+
+#: The most GPUs of a VM.
+_MOST_GPUS = 8
+
+#: Time limit of a cluster without ``timeout``, and the time without tasks after which a cluster closes.
+_TIMEOUT, _IDLE = "1h", "15 minutes"
+
+#: Start of the line with which the scheduler on the VM shows its ports, as in ``remote/dask_head.py``.
+_READY = "lk-dask-ready "
+
+#: Seconds for the end of the scheduler's process before its run is aborted, and until a lost connection is renewed.
+_END_SECONDS, _LOOK = 15.0, 1.0
+
+
+class VmScheduler(ProcessInterface):  # type: ignore[misc]  # distributed has few types
+    """The scheduler on the VM of a run, with a port of this machine that leads to the scheduler's port.
+
+    ``ended`` is set at the end of the run; ``facts`` are what the scheduler shows when it is ready.
+    """
+
+    status: Any
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self.run = run
+        self.facts: dict[str, Any] = {}
+        self.dashboard_port = 0
+        self.ended = threading.Event()
+        self._changed = threading.Event()
+        self._forwards: list[PortForward] = []
+        threading.Thread(target=self._follow, name=f"lk-dask-{run.short_id}", daemon=True).start()
+
+    @property
+    def vm_run(self) -> hosted.VmRun:
+        """The run on its VM."""
+        return hosted.open_run(self.run.session, self.run.execution_id)
+
+    async def start(self) -> None:
+        """Wait until the scheduler is ready, and forward its ports. Raises the error of the run."""
+        await asyncio.to_thread(self._connect)
+        await super().start()
+
+    async def close(self) -> None:
+        """Delete the VM after the end of the scheduler. Raises LkError if the cloud doesn't confirm the deletion."""
+        if self.status != Status.closed:
+            seconds = _END_SECONDS if self.status == Status.running else 0.0
+            self.status = Status.closing
+            await asyncio.to_thread(self.release, seconds)
+            await super().close()
+
+    def release(self, seconds: float = 0.0) -> None:
+        """Delete the VM; first wait this time for the end of a scheduler that a request ended. Raises LkError."""
+        for forward in self._forwards:
+            forward.close()
+        if not self.ended.wait(seconds):
+            self.vm_run.abort(ABORT_GRACE)
+        self.vm_run.delete()
+
+    def _follow(self) -> None:
+        """Read the log of the run to its end, at which the VM is deleted."""
+        line = ""
+        try:
+            for event in self.run.follow():
+                line += getattr(event, "content", "")
+                while "\n" in line:
+                    complete, _, line = line.partition("\n")
+                    if complete.startswith(_READY) and not self.facts:
+                        self.facts = _read_facts(complete)
+                        self._changed.set()
+        except LkError:  # the cluster notices the end of the connections
+            return
+        finally:
+            self.ended.set()
+            self._changed.set()
+
+    def _connect(self) -> None:
+        self._changed.wait()
+        if not self.facts:
+            self.run.result()
+            raise ConnectionFailed("The scheduler ended before it was ready.")
+        _require_same_versions(self.facts["versions"])
+        self._forwards = [self.vm_run.forward(self.facts[name]) for name in ("port", "dashboard")]
+        port, self.dashboard_port = (forward.port for forward in self._forwards)
+        self.address = f"tcp://127.0.0.1:{port}"
+
+
+class VmWorker(ProcessInterface):  # type: ignore[misc]  # distributed has few types
+    """A worker on the VM of the scheduler."""
+
+    status: Any
+
+    def __init__(self, scheduler: str, name: Any, **options: Any) -> None:
+        super().__init__()
+        self._scheduler, self._name, self._options = scheduler, name, options
+
+    async def start(self) -> None:
+        """Start the worker; return when the worker has joined the scheduler."""
+        async with rpc(self._scheduler) as scheduler:
+            await scheduler.lk_start(name=self._name, options=self._options)
+        await super().start()
+
+    async def close(self) -> None:
+        """End the worker. A scheduler that has ended has no workers."""
+        if self.status not in {Status.closing, Status.closed}:
+            self.status = Status.closing
+            with suppress(OSError):
+                async with rpc(self._scheduler) as scheduler:
+                    await scheduler.lk_end(name=self._name)
+            await super().close()
+
+
+class LyceumCluster(SpecCluster):  # type: ignore[misc]  # distributed has few types
+    """A Dask cluster on a VM that is rented for it, with 1 to 8 GPUs: the scheduler and all workers.
+
+    The VM is deleted when the cluster closes: by ``close``, at the end of the ``with`` block or of this Python, after
+    ``idle_timeout`` without tasks, and at the time limit. If this Python is killed, the VM deletes itself about two
+    minutes later. The scheduler and the workers listen on the loopback interface of the VM only; this class connects
+    over SSH. Workers share the GPUs of the VM, each worker uses one.
+
+    Args:
+        n_workers: Workers at the start; ``scale`` and ``adapt`` change their number. Default: one for each GPU.
+        threads_per_worker: Tasks that a worker computes at the same time. Default: the cores divided by the workers.
+        memory_limit: Memory of a worker, such as ``"8GiB"``. Default: a part of the memory of the VM.
+        idle_timeout: Time without tasks after which the cluster closes, such as ``"5 minutes"``.
+        session: Session to use. Default: the configured one.
+        asynchronous: Whether the methods are awaited, as in Dask.
+        options: The options of ``%%lk_run``: ``gpu`` such as ``"A100"`` or ``"4xA100"``, ``timeout`` (default: 1 hour),
+            ``max_cost`` (credits; without it, a question shows the price first), ``requirements``, and others. The
+            versions of Dask are installed as here. ``requirements=["auto"]`` adds the packages that the notebook
+            imported, ``["project"]`` the lock of the project.
+
+    Raises:
+        UsageError: An option doesn't fit, or the answer to the question wasn't yes. Nothing was rented. Or the VM has
+            another version of Python or Dask, and was deleted.
+        RunFailed: The scheduler didn't start. The VM was deleted.
+
+    Cost: the price of the VM per hour, from its start until it is deleted.
+
+    Example:
+        >>> from lk_jupyter.dask import LyceumCluster  # doctest: +SKIP
+        >>> with LyceumCluster(n_workers=2, gpu="A100", max_cost=2) as cluster:  # doctest: +SKIP
+        ...     client = cluster.get_client()
+        ...     client.submit(sum, [1, 2]).result()
+        3
+    """
+
+    def __init__(  # noqa: PLR0913 (as other clusters of Dask)
+        self,
+        n_workers: int | None = None,
+        *,
+        threads_per_worker: int | None = None,
+        memory_limit: str | float | None = None,
+        idle_timeout: str | float = _IDLE,
+        session: Session | None = None,
+        asynchronous: bool = False,
+        **options: Unpack[ClusterKeywords],
+    ) -> None:
+        if n_workers is not None and n_workers < 0:
+            raise UsageError(f"n_workers must be 0 or more, got {n_workers}. Nothing was rented.")
+        session = session or current()
+        bundle = prepare_cluster(session, {**options}, _read_seconds(idle_timeout))
+        assert bundle.vm_offer  # noqa: S101 (each cluster is on a VM)
+        gpus = bundle.vm_offer.count
+        n_workers = gpus if n_workers is None else n_workers
+        self.run = Run.submit(session, _with_consent(bundle))
+        self._scheduler = scheduler = VmScheduler(self.run)
+        self._contact: asyncio.Task[None] | None = None
+        self.offer = bundle.vm_offer
+        workers = {"nthreads": threads_per_worker, "memory_limit": memory_limit, "workers": max(n_workers, gpus)}
+        spec = {"cls": VmWorker, "options": {name: value for name, value in workers.items() if value is not None}}
+        _clusters.add(self)
+        try:
+            super().__init__(
+                scheduler={"cls": lambda: scheduler},
+                workers=dict.fromkeys(range(n_workers), spec),
+                worker=spec,
+                asynchronous=asynchronous,
+                name=f"lyceum-{self.run.short_id}",
+            )
+        except BaseException:  # an interrupt too
+            scheduler.release()
+            raise
+
+    def __repr__(self) -> str:
+        return f"<LyceumCluster on {self.offer}: {len(self.worker_spec)} workers, {self.status.name}>"
+
+    @property
+    def cost(self) -> Decimal | None:
+        """The cost of the VM so far, in credits."""
+        return self.run.cost
+
+    @property
+    def dashboard_link(self) -> str:
+        """The address of the dashboard, on a port of this machine; empty before the start."""
+        port = self.scheduler.dashboard_port if self.scheduler else 0
+        return f"http://127.0.0.1:{port}/status" if port else ""
+
+    async def _start(self) -> None:
+        try:
+            await super()._start()
+        except RuntimeError as error:
+            if isinstance(error.__cause__, LkError):
+                raise error.__cause__ from None
+            raise
+        self._contact = asyncio.create_task(self._keep_contact())
+
+    async def _keep_contact(self) -> None:
+        """Keep a connection to the scheduler, which ends without it; close the cluster when the run has ended."""
+        while not self.scheduler.ended.is_set():
+            with suppress(OSError):
+                comm = await self.scheduler_comm.live_comm()
+                await comm.write({"op": "lk_hold", "reply": False})
+                await comm.read()  # until the connection ends
+            await asyncio.sleep(_LOOK)
+        self._contact = None
+        await self._close()
+
+    async def _close(self) -> None:
+        """Close the cluster and delete the VM, also if the scheduler doesn't answer."""
+        if contact := self._contact:
+            self._contact = None
+            contact.cancel()
+        if self.scheduler and self.scheduler.ended.is_set():
+            self.scheduler.status = Status.failed  # so that Dask sends no requests
+        try:
+            await super()._close()
+        except OSError:  # the connection was lost
+            await Cluster._close(self)
+        finally:
+            if self.scheduler:
+                await self.scheduler.close()
+            _clusters.discard(self)
+
+
+#: Clusters that must be closed before Python exits.
+_clusters: WeakSet[LyceumCluster] = WeakSet()
+in_child(_clusters.clear)  # the cluster belongs to the process that forked
+
+
+def _close_clusters() -> None:
+    """Delete the VMs of all clusters, while Python still accepts new threads."""
+    for cluster in list(_clusters):
+        with suppress(Exception):  # the VM deletes itself without its client
+            cluster._scheduler.release()
+
+
+run_before_exit(_close_clusters)
+
+
+def prepare_cluster(session: Session, options: dict[str, Any], idle: float) -> Bundle:
+    """Return the bundle of the run that serves a cluster. Raises UsageError for options that don't fit."""
+    for name in options:
+        if name not in CALLS["LyceumCluster"].only:
+            raise TypeError(f"'{name}' is an invalid keyword argument. Nothing was rented.")
+    chosen: RunOptions = check_call("LyceumCluster", {"timeout": _TIMEOUT, "on": "vm", **options})
+    gpus = split_count(chosen.gpu or chosen.machine or setting("machine"))[0]
+    if gpus > _MOST_GPUS:
+        raise UsageError(
+            f"gpu: a cluster is on one VM, with at most {_MOST_GPUS} GPUs, got {gpus}. Nothing was rented. Several VMs "
+            "aren't used: no test has shown that VMs reach each other. Use SkyPilot for data of several VMs."
+        )
+    versions = {name: local_version(name) for name in _SAME if has_package(name)}
+    requirements = [part for text in _chosen_requirements(chosen) for part in _with_imports(text)]
+    pins = [f"{name}=={local}" for name, local in versions.items()]
+    chosen = chosen.model_copy(update={"requirements": [*requirements, *pins], "fresh": True})
+    code = (SHIPPED / "dask_head.py").read_text("utf-8")
+    call = f"serve(gpus={gpus}, linger={hosted.LINGER_SECONDS}, idle={idle})"
+    code += f"\n\nif __name__ == '__main__':  # workers import this file too\n    {call}\n"
+    bundle = prepare(session, Source(code, "dask_head.py"), chosen)
+    _refuse_other_versions(bundle.request.requirements_content or "", versions)
+    return bundle
+
+
+def _chosen_requirements(chosen: RunOptions) -> list[str]:
+    return chosen.requirements or list(filter(None, [setting("requirements")]))
+
+
+def _with_imports(text: str) -> list[str]:
+    """Return a requirement, or the packages of all modules that the notebook has names of for ``auto``."""
+    if text != AUTO:
+        return [text]
+    values = list(vars(sys.modules["__main__"]).values())
+    modules = (
+        value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", "") for value in values
+    )
+    names = {str(module).partition(".")[0] for module in modules if module}
+    return installed_requirements((names & providers().keys()) - {"lk_jupyter", "IPython"})
+
+
+def _refuse_other_versions(lines: str, versions: dict[str, str]) -> None:
+    """Refuse requirements of another version of Dask than here. Raises UsageError."""
+    for line in lines.splitlines():
+        with suppress(InvalidRequirement):
+            requirement = Requirement(line.partition(" --hash")[0].rstrip("\\ "))
+            local = versions.get(normalize_name(requirement.name))
+            if local and not requirement.specifier.contains(local, prereleases=True):
+                raise UsageError(
+                    f"requirements: '{requirement}' excludes the version of this kernel, {local}. A cluster needs the "
+                    f'same version on both sides. Nothing was rented. Here: %pip install "{requirement}"'
+                )
+
+
+def _require_same_versions(remote: dict[str, str]) -> None:
+    """Compare the versions on the VM with the versions here. Raises UsageError."""
+    for name, local in _local_versions().items():
+        if remote.get(name) != local:
+            raise UsageError(
+                f"The VM has {name} {remote.get(name)}, this kernel has {local}. A cluster needs the same version on "
+                f"both sides. The VM was deleted. Use a kernel with {name} {remote.get(name)}."
+            )
+
+
+def _local_versions() -> dict[str, str]:
+    """Return the versions that must be the same on the VM, as ``remote/dask_head.py`` shows them."""
+    python = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    return {"python": python, **{name: local_version(name) for name in ("dask", "distributed")}}
+
+
+def _with_consent(bundle: Bundle) -> Bundle:
+    """Return the bundle with the user's consent to its price: by ``max_cost``, or an answer. Raises UsageError."""
+    secret_scan.require_consent([bundle])
+    if bundle.options.max_cost is None:
+        bundle = replace(bundle, vm_allowed=_ask(on_vm.question(bundle, "cluster")))
+        if not bundle.vm_allowed:
+            cost = "CREDITS" if bundle.worst_case is None else f"{bundle.worst_case:.2f}"
+            raise UsageError(
+                f"Nothing was rented. Without a question, rent the VM with: LyceumCluster(max_cost={cost})"
+            )
+    return bundle
+
+
+def _ask(question: str) -> bool:
+    """Return whether the user answers yes; False where nobody can answer."""
+    try:
+        return input(plain(question)).strip().lower() in {"y", "yes"}
+    except (EOFError, OSError, NotImplementedError):
+        return False
+
+
+def _read_seconds(text: str | float) -> float:
+    """Return a time of Dask in seconds. Raises UsageError."""
+    try:
+        seconds = float(parse_timedelta(text, "s"))
+    except (KeyError, ValueError, TypeError):
+        seconds = 0.0
+    if not 0 < seconds < LONGEST_SECONDS:
+        raise UsageError(f"idle_timeout must be a time such as '5 minutes', got {text!r}. Nothing was rented.")
+    return seconds
+
+
+def _read_facts(line: str) -> dict[str, Any]:
+    """Return the ports and the versions of the scheduler; only the own VM prints this line."""
+    facts: dict[str, Any] = json.loads(line.removeprefix(_READY))
+    return facts
