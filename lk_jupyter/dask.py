@@ -391,7 +391,7 @@ def _with_consent(bundle: Bundle) -> Bundle:
 
 
 def _ask(question: str) -> bool:
-    """Return whether the user answers yes; False where nobody can answer."""
+    """Return whether the user answers yes; False where no prompt can be shown."""
     try:
         return input(plain(question)).strip().lower() in {"y", "yes"}
     except (EOFError, OSError, NotImplementedError):
