@@ -27,6 +27,12 @@ _TRIES = 3
 #: Seconds between two messages with results of items before the answer, and the largest result in such a message.
 _PACE, _MOST_EARLY = 0.005, 1 << 16
 
+#: Seconds until an upload of an early answer fails, and the share of the uploads in the time of the items.
+_UPLOAD_SECONDS, _UPLOAD_SHARE = 10.0, 0.25
+
+#: Seconds for which a map waits for the bucket, and seconds between two tries.
+_OUTAGE_SECONDS, _OUTAGE_PACE = 30.0, 0.2
+
 _call: dict[str, Any] = {}
 
 #: Sends results of items before the answer, as a session sets it; None in a run.
@@ -97,6 +103,7 @@ def _call_items(function: Any, calls: list[Any], seconds: float | None) -> list[
 
     start = time.monotonic()
     early = EarlyResults() if publish and "key" in _call else None
+    early_answer = EarlyAnswer(_call["put"]) if early and _call.get("put") else None
     answers: list[bytes | dict[str, str]] = []
     for args, kwargs in calls:
         try:
@@ -110,6 +117,11 @@ def _call_items(function: Any, calls: list[Any], seconds: float | None) -> list[
         end_fork()
         if early:
             early.add(answers[-1])
+        if early_answer and len(answers) < len(calls):
+            try:
+                early_answer.store(answers)
+            except KeyboardInterrupt:  # as above
+                break
         if seconds is not None and time.monotonic() - start > seconds:
             break
     return answers
@@ -134,6 +146,59 @@ class EarlyResults:
             publish({"first": self._first, "entries": self._entries})
             self._first, self._publish_time = self._first + len(self._entries), time.monotonic()
             self._entries = []
+
+
+class EarlyAnswer:
+    """Store the results of the first items in the bucket before the next item starts.
+
+    If the machine and the connection are lost together, the map repeats none of these items. Results of short items
+    are stored together, so that the uploads take at most a quarter more time. Without an answer of the bucket, no item
+    starts for some seconds: nothing could receive its result if the cloud has ended.
+    """
+
+    fastest = 0.0  # seconds of the fastest upload of this process
+    is_lost = False  # whether the last upload of this process failed for too long
+
+    def __init__(self, link: str) -> None:
+        self._link, self._is_open, self._stored_at = link, True, 0.0
+
+    def store(self, answers: list[bytes | dict[str, str]]) -> None:
+        """Store the results so far, as a tuple: the list of the complete answer replaces the tuple."""
+        import time
+
+        import cloudpickle
+
+        if not self._is_open or (time.monotonic() - self._stored_at) * _UPLOAD_SHARE < self.fastest:
+            return
+        answer = cloudpickle.dumps(tuple(answers))
+        self._is_open = len(answer) <= INLINE
+        if not self._is_open:
+            return
+        content, end = _add_signature(answer), time.monotonic() + _OUTAGE_SECONDS
+        while not self._upload(content):
+            self._is_open = time.monotonic() < end and not self.is_lost
+            if not self._is_open:
+                EarlyAnswer.is_lost = True
+                return
+            time.sleep(_OUTAGE_PACE)
+        EarlyAnswer.is_lost = False
+
+    def _upload(self, content: bytes) -> bool:
+        """Upload once, and measure the time. Return False if another try may succeed."""
+        import time
+        from urllib.error import HTTPError
+        from urllib.request import Request, urlopen
+
+        start = time.monotonic()
+        try:
+            urlopen(Request(self._link, content, method="PUT"), timeout=_UPLOAD_SECONDS).close()
+        except OSError as error:
+            self._is_open = not (isinstance(error, HTTPError) and error.code < 500)
+            return not self._is_open
+        self._stored_at = time.monotonic()
+        seconds = self._stored_at - start
+        EarlyAnswer.fastest = min(seconds, self.fastest or seconds)
+        return True
 
 
 def _register_source(function: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -115,9 +116,13 @@ class Chunk:
         return self._losses[lost[0]]
 
     def _prepare_call(self, selected: Sequence[int]) -> FunctionCall:
-        """Return the call for the selected items; the first call is packed already."""
+        """Return the call for the selected items, each time with another token; the first call is packed already.
+
+        The answer of an earlier call is removed in the background, which must not remove the next answer.
+        """
         items = [self.items[index] for index in selected]
-        call = self.call if len(items) == len(self.items) else self.policy.pack(items)
+        packed = self.call if len(items) == len(self.items) else self.policy.pack(items)
+        call = replace(packed, token=uuid.uuid4().hex)
         if self.stored is None:
             return call
         begin = partial(self.stored.begin_call, call.token, [item.key for item in items])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -40,15 +40,16 @@ class StoredAnswers:
     def read(self, token: str, run: str = "") -> list[Any]:
         """Return the entries in the answer of a call, for its first items; empty without an answer.
 
-        Wait while ``run`` is busy. Raises StorageError.
+        Wait for the complete answer while ``run`` is busy. Raises StorageError.
         """
         answered_at = time.monotonic()
         while True:
             is_busy = self.is_busy(run) if run else False  # first: the run stores its answer before it is idle
             answered_at = answered_at if is_busy is None else time.monotonic()
             entries = self._read_once(token)
-            if entries is not None or is_busy is False or time.monotonic() - answered_at > _PATIENCE:
-                return entries or []
+            is_complete = isinstance(entries, list)
+            if is_complete or is_busy is False or time.monotonic() - answered_at > _PATIENCE:
+                return list(entries or ())
             time.sleep(_PACE)
 
     def remove(self, token: str) -> None:
@@ -59,8 +60,11 @@ class StoredAnswers:
         with suppress(LkError):
             self.storage().remove(answer_key(token))
 
-    def _read_once(self, token: str) -> list[Any] | None:
-        """Return the entries in an answer; None without an answer that a run of this user signed."""
+    def _read_once(self, token: str) -> Sequence[Any] | None:
+        """Return the entries in an answer, as a tuple if more entries may follow.
+
+        None without an answer that a run of this user signed.
+        """
         key = answer_key(token)
         try:
             content = bytes(self.storage().get_bytes(key))
@@ -71,5 +75,5 @@ class StoredAnswers:
             return None
         with suppress(Exception):  # a class or a package has changed: the items are called again
             entries = pickles.loads(answer)
-            return entries if isinstance(entries, list) else []
+            return entries if isinstance(entries, (list, tuple)) else []
         return []

@@ -56,6 +56,20 @@ def test_the_answer_of_a_call_is_waited_for_while_its_machine_is_busy(session):
     assert looks == ["run", "run"]
 
 
+def test_the_results_of_the_first_items_do_not_end_the_wait_for_a_busy_machine(session):
+    def is_busy(_):
+        is_ended.append(False)
+        if len(is_ended) == 3:
+            store(session, [b"1", b"2"])
+        return True
+
+    is_ended = []
+    store(session, (b"1",))
+    assert StoredAnswers(lambda: session.storage, is_busy).read(TOKEN, "run") == [b"1", b"2"]
+    store(session, (b"1",))
+    assert StoredAnswers(lambda: session.storage, lambda _: False).read(TOKEN, "run") == [b"1"]
+
+
 def double(number):
     return 2 * number
 
@@ -84,6 +98,22 @@ def test_items_whose_results_arrived_before_a_machine_was_lost_are_not_called_ag
 
     assert map_with(send, answers) == [0, 2, 4, 6, 8, 10]
     assert calls == [[0, 1, 2, 3, 4, 5], [3], [4, 5]]
+
+
+def test_a_repeated_chunk_has_another_answer_than_the_answer_that_is_being_removed(answers, home):
+    tokens = []
+
+    def send(call):
+        tokens.append(call.token)
+        call.stored.on_send("run")
+        if len(tokens) < 3:
+            raise ConnectionFailed("The machine was lost.")
+        return [pickle.dumps(double(*args)) for args, _ in pickle.loads(call.payload)[1]]
+
+    with pytest.raises(ConnectionFailed):
+        map_with(send, answers, count=1)
+    assert map_with(send, answers, count=1) == [0]
+    assert len(set(tokens)) == 3
 
 
 def test_a_map_continues_with_the_answer_of_a_call_whose_process_ended(session, answers, home):
