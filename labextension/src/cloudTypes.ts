@@ -80,4 +80,8 @@ export interface RunRow {
   cellId: string | null;
   /** Id that runs share if they were started together. */
   group: string | null;
+  /** The machines of the executor that the run belongs to, with their maximum price; empty for other runs. */
+  pool: string;
+  /** All runs of a row that shows several machines of an executor. */
+  members?: RunRow[];
 }

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-import { computeRowBill, isId, isMachine, receiptIn, receiptsIn, mergeRuns, stateLabel } from './runs';
+import { computeRowBill, foldPools, isId, isMachine, receiptIn, receiptsIn, mergeRuns, stateLabel } from './runs';
 import { ExecutionRecord, JournalRun, StatusContent } from './types';
 import { moment } from './format';
 
@@ -189,4 +189,23 @@ test('a run of the journal has its score, and the state of a run that ended itse
     journal: { runs: [{ ...stored, summary, state: 'aborted', going_on: false }], before: null }
   });
   expect(run).toMatchObject({ score: 'accuracy 0.9612', state: 'aborted' });
+});
+
+test('the machines of an executor are one row with their price, their sums and all their runs', () => {
+  const pool = '2 × A100, at most 0.53 credits';
+  const machine = { ...stored, pool, group: 'g', seconds: 36, going_on: false, state: 'completed' };
+  const runs = [
+    { ...machine, execution_id: 'a', going_on: true, state: 'running' },
+    { ...machine, execution_id: 'b' },
+    { ...machine, execution_id: 'c', group: 'h' },
+    { ...stored, execution_id: 'd', group: 'g' }
+  ] as JournalRun[];
+  const rows = foldPools(mergeRuns({ journal: { runs, before: null } }));
+  expect(rows.map(({ id, members }) => [id, members?.map(member => member.id)])).toEqual([
+    ['a', ['a', 'b']],
+    ['d', undefined],
+    ['c', ['c']]
+  ]);
+  expect(rows[0]).toMatchObject({ name: pool, isActive: true, pricePerHour: 2.5 });
+  expect(computeRowBill(rows[0], 0).cost).toBeCloseTo(0.05);
 });

@@ -193,7 +193,7 @@ const run = (id: string, isActive: boolean, costIs: CostIs = 'billed') => ({
     created: 0,
     submittedAt: null
   },
-  ...{ record: null, storedBill: bills[costIs], notebook: 'DATA', cellId: 'DATA', group: null }
+  ...{ record: null, storedBill: bills[costIs], notebook: 'DATA', cellId: 'DATA', group: null, pool: '' }
 });
 const form = { title: 'DATA', verb: 'DATA', onStart: nothing, onCancel: nothing };
 const offer = (free: boolean | null) => ({ id: `DATA${free}`, label: 'DATA', per_hour: '1.59', free });

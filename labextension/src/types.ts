@@ -885,6 +885,8 @@ export interface JournalRun {
   reason: string;
   summary: Record<string, unknown>;
   group: string | null;
+  /** Machines of the executor that it belongs to, with their maximum price; else empty. */
+  pool: string;
   /** Text of the user about the run. */
   note: string;
 }

@@ -19,6 +19,7 @@ from typing import Any
 from lk_jupyter.api.states import FINAL_STATES, is_run_id
 from lk_jupyter.journal.texts import without_files
 from lk_jupyter.protocol.json_limits import load_json
+from lk_jupyter.protocol.metadata import POOL_KEY
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,11 @@ class JournalEntry:
     def going_on(self) -> bool:
         """Whether the last known state is active."""
         return self.state not in ENDED
+
+    @property
+    def pool(self) -> str:
+        """The machines of the executor that the run belongs to, with their maximum price; empty for other runs."""
+        return str(self.metadata.get(POOL_KEY, ""))
 
     @property
     def first_line(self) -> str:

@@ -36,6 +36,9 @@ def returns_variables(metadata: Mapping[str, Any] | None) -> bool:
 #: Key in a run's metadata: the name of the session in this run.
 SESSION_KEY = "lk_session"
 
+#: Key in a run's metadata: the machines of the executor that the run belongs to, and their maximum price.
+POOL_KEY = "lk_pool"
+
 #: Key in a run's metadata: the file name of the lock whose packages were installed, and a digest of these packages.
 LOCK_KEY = "lk_lock"
 

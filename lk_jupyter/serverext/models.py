@@ -226,6 +226,7 @@ class JournalRun(BaseModel):
     reason: str
     summary: dict[str, Any]
     group: str | None
+    pool: str = Field(description="Machines of the executor that it belongs to, with their maximum price; else empty.")
     note: str = Field(description="Text of the user about the run.")
 
 

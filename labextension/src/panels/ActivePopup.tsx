@@ -9,7 +9,7 @@ import type { Cloud } from '../cloud';
 import { COMMANDS, asUiCall } from '../commands';
 import { ActiveNow } from '../components/ActiveNow';
 import { clock, silentFor } from '../header';
-import { computeRowBill, mergeRuns } from '../runs';
+import { computeRowBill, foldPools, mergeRuns } from '../runs';
 import { eachSecond, thisSecond } from '../serverClock';
 
 /** A list of everything that is billed now, updated while open. */
@@ -46,14 +46,12 @@ export class ActivePopup extends ReactWidget {
     const { commands } = this;
     const { data } = this.cloud;
     const silence = silentFor({ now: Date.now(), silent: this.cloud.runs.silentSince });
-    const runs = mergeRuns(data)
-      .filter(run => run.isActive)
-      .map(run => {
-        const { seconds } = computeRowBill(run, thisSecond());
-        const time = seconds === null || silence !== null ? '' : clock(seconds);
-        const onStop = () => void commands.execute(COMMANDS.abortRun, asUiCall({ id: run.id }));
-        return { id: run.id, name: run.name, machine: run.machine, perHour: run.pricePerHour, time, onStop };
-      });
+    const runs = foldPools(mergeRuns(data).filter(run => run.isActive)).map(run => {
+      const { seconds } = computeRowBill(run, thisSecond());
+      const time = seconds === null || silence !== null ? '' : clock(seconds);
+      const onStop = () => void commands.execute(COMMANDS.abortRun, asUiCall(run));
+      return { id: run.id, name: run.name, machine: run.machine, perHour: run.pricePerHour, time, onStop };
+    });
     const rented = (data.burnRate?.things ?? [])
       .filter(({ kind }) => kind !== 'run')
       .map(({ id, name, hardware: machine, per_hour }) => {

@@ -10,7 +10,7 @@ import { RunList } from '../components/RunList';
 import { Silence } from '../components/Silence';
 import { silentFor } from '../header';
 import { eachSecond, thisSecond } from '../serverClock';
-import { computeRowBill, mergeRuns } from '../runs';
+import { computeRowBill, foldPools, mergeRuns } from '../runs';
 import { trans } from '../trans';
 import { AccountSection } from './AccountSection';
 import { KeysList } from './KeysList';
@@ -83,7 +83,7 @@ function Runs({ tools: { cloud, commands, say, isVisible: shown, onMenu, getCoun
   const [now, setNow] = useState(thisSecond());
   const { status, running, journal, history, machines, records } = cloud.data;
   const runs = useMemo(
-    () => (history || journal || running ? mergeRuns(cloud.data) : null),
+    () => (history || journal || running ? foldPools(mergeRuns(cloud.data)) : null),
     [status, running, journal, history, machines, records]
   );
   const silence = silentFor({ now: Date.now(), silent: cloud.runs.silentSince });

@@ -37,7 +37,7 @@ from lk_jupyter.errors import (
 from lk_jupyter.options.calls import check_call
 from lk_jupyter.options.runs import MachineOptions, RunOptions, ServerOptions
 from lk_jupyter.protocol.json_limits import load_json
-from lk_jupyter.protocol.metadata import SESSION_KEY
+from lk_jupyter.protocol.metadata import POOL_KEY, SESSION_KEY
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.remote.sign import is_signed, sign_message
 from lk_jupyter.runs.clock import Bill, now
@@ -101,8 +101,11 @@ LIMIT_MARGIN = 60
 _RELEASE_SECONDS, _RELEASE_PACE = 120, 0.3
 
 
-def prepare_warm_python(session: Connection, options: RunOptions) -> Bundle:
-    """Return the bundle of a session's machine. Raises UsageError for invalid options."""
+def prepare_warm_python(session: Connection, options: RunOptions, pool: str = "") -> Bundle:
+    """Return the bundle of a session's machine. Raises UsageError for invalid options.
+
+    ``pool`` describes the machines of the executor that the session belongs to.
+    """
     name = str(options.session)
     if not _NAME.fullmatch(name):
         raise UsageError(
@@ -113,7 +116,8 @@ def prepare_warm_python(session: Connection, options: RunOptions) -> Bundle:
     if options.keep and options.timeout is None and resolve("timeout").is_default:
         affordable = resolve_limits(session, server, resolve_machine(session, server)).timeout
         server.timeout = min(affordable, longest_notebook(session.assumptions))
-    return prepare_server(session, server, marks={SESSION_KEY: name}, flags=server_flags(idle_minutes(options)))
+    marks = {SESSION_KEY: name, **({POOL_KEY: pool} if pool else {})}
+    return prepare_server(session, server, marks=marks, flags=server_flags(idle_minutes(options)))
 
 
 def idle_minutes(options: RunOptions) -> float:
@@ -642,6 +646,5 @@ def _check(reply: Message) -> None:
     """Raise InvalidResponse if code of lk_jupyter failed in a session."""
     if reply.get("status") != "ok":
         why = f"{reply.get('ename', reply.get('status'))}: {reply.get('evalue', '')}"
-        raise InvalidResponse(
-            f"The session couldn't exchange variables with this notebook ({why}). The cell may have run."
-        )
+        problem = f"The session couldn't exchange variables with this notebook ({why}). The cell may have run."
+        raise InvalidResponse(problem)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from lk_jupyter._threads import start
 from lk_jupyter.api.execution import is_final
 from lk_jupyter.config.read_only import refuse_if_read_only
-from lk_jupyter.errors import ConnectionFailed, LkError, NotFound, RunFailed, UsageError
+from lk_jupyter.errors import ConnectionFailed, LkError, NotFound, RunAborted, RunFailed, UsageError
 from lk_jupyter.machines.catalogue import machine_cost, machine_name
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol.metadata import SESSION_KEY
@@ -27,7 +27,7 @@ from lk_jupyter.runs.functions.call import FunctionCall, read_payload
 from lk_jupyter.runs.interrupts import in_background
 from lk_jupyter.runs.notebooks.machine_packages import requirements_text
 from lk_jupyter.runs.notebooks.servers import connect_server, wait_for_server
-from lk_jupyter.runs.notebooks.warm_python import LIMIT_MARGIN, WarmPython, prepare_warm_python
+from lk_jupyter.runs.notebooks.warm_python import ENDED, LIMIT_MARGIN, WarmPython, prepare_warm_python
 from lk_jupyter.runs.notebooks.warm_pythons import start_warm_python
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.run import Run
@@ -81,6 +81,12 @@ class Worker:
             return False
         margin = min(LIMIT_MARGIN, max(_LEAST_MARGIN, self.warm.limit / 4))  # as in ``script.session``
         return self.warm.remaining_seconds > margin + _LAST_CALL
+
+    @property
+    def was_aborted_elsewhere(self) -> bool:
+        """Whether a user has aborted the run of the machine, such as in the panel."""
+        reason = self.warm.channel.gone if self.warm and not self.is_aborted else ""
+        return any(ENDED[state] in reason for state in ("aborted", "cancelled"))
 
     @property
     def cost(self) -> Decimal:
@@ -170,6 +176,9 @@ class WorkerPool:
         except ConnectionFailed:
             if self._is_closed.is_set() or call.stored:
                 raise
+        except RunAborted:
+            self._is_closed.set()  # otherwise calls that wait would start another machine
+            raise
         return self._call_once(call, bundle, handlers)
 
     def stop(self) -> None:
@@ -201,9 +210,14 @@ class WorkerPool:
             warm.bring(bundle, None)
             self._initialize(worker, warm, handlers)
             payload = self._send(warm, call, handlers)
-        except BaseException:
+        except BaseException as error:
             handlers.on_end()
+            was_aborted = worker.was_aborted_elsewhere
             self._release(worker)
+            if was_aborted and isinstance(error, ConnectionFailed) and worker.warm:
+                run = worker.warm.run
+                problem = f"Machine {run.short_id} was aborted, so this executor starts no more machines."
+                raise RunAborted(problem, execution_id=run.execution_id) from None
             raise
         handlers.on_end()  # first: an abort of this call must not abort the next call of the machine
         self._idle.append(worker)
@@ -252,7 +266,7 @@ class WorkerPool:
 
     def _new_worker(self) -> Worker:
         self._refuse_if_closed()
-        bundle = prepare_warm_python(self.session, self._named_options())
+        bundle = prepare_warm_python(self.session, self._named_options(), self.price_label)
         with self._starting:  # two starts must not both fit below the maximum cost
             self._refuse_above_cap(bundle)
             worker = Worker(Submission(self.session, bundle, self.group))
