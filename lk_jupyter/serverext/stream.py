@@ -64,7 +64,7 @@ class StreamHandler(Handler):
         self.set_header("X-Accel-Buffering", "no")
         try:
             async for event in reader.events():
-                self.write(f"data: {clean(json.dumps(event))}\n\n" if event else ":\n\n")
+                self.write(f"data: {clean(encode_event(event))}\n\n" if event else ":\n\n")
                 await self.flush()
         except StreamClosedError:
             return
@@ -199,6 +199,16 @@ class _Reader:
             self._last = last
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._news.set)
+
+
+def encode_event(event: dict[str, Any]) -> str:
+    """Return an event as JSON; half of a surrogate pair is escaped."""
+    from pydantic_core import to_json  # noqa: PLC0415 (at first use)
+
+    try:
+        return to_json(event).decode()  # in less than half the time of json.dumps, in a flood of lines
+    except ValueError:
+        return json.dumps(event)
 
 
 def _error_problem(error: LkError) -> RequestProblem:

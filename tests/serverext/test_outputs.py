@@ -9,6 +9,7 @@ import pytest
 from lk_jupyter.journal.journal import Journal, JournalEntry
 from lk_jupyter.protocol.offloaded import FOLDER
 from lk_jupyter.serverext.outputs import OutputsHandler
+from lk_jupyter.serverext.stream import encode_event
 
 CODE = """
 from IPython.display import HTML, display
@@ -208,6 +209,11 @@ def test_the_log_of_a_run_that_the_server_does_not_have_is_shown_from_this_machi
 def test_of_a_run_that_nobody_has_it_is_said_at_once(followed, cloud):
     (event,) = followed("00000000-0000-4000-8000-000000000000")
     assert event["trouble"]["detail"] == f"{cloud.base_url} doesn't have this run."
+
+
+@pytest.mark.parametrize("output", ["é\n", "line\u2028separator", "half of a pair: \ud83d"])
+def test_all_output_can_be_encoded_for_the_page(output):
+    assert json.loads(encode_event({"output": output})) == {"output": output}
 
 
 @pytest.mark.parametrize("length", [1 << 16, 1 << 30], ids=["in pieces", "as one piece"])
