@@ -29,6 +29,9 @@ IMAGE = re.compile(r"[a-zA-Z0-9][\w.\-/:@]*", re.ASCII)
 #: Bytes of an argument of the command, of which Linux allows 131,071, and of all arguments: Linux allows about 2 MB.
 ARGUMENT_BYTES, MOST_BYTES = 96 * 1024, 1_000_000
 
+#: Our names in code that saves a checkpoint or resumes from one.
+_CHECKPOINTS = re.compile(r"\b(?:lk_checkpoint|lk_resume|checkpoint_folder|lk_jupyter(?:\.| import .*)\bCheckpoint)\b")
+
 #: The oldest Python that executes the modules of ``remote``.
 _OLDEST = "3.8"
 
@@ -91,7 +94,7 @@ def require_image_cell(source: Source, options: RunOptions, mount: str) -> None:
         if getattr(options, name):
             flag = {"outputs": "out"}.get(name, name)
             raise UsageError(f"--{flag} doesn't work with --image. Nothing was sent. {advice.format(mount=mount)}")
-    if re.search(r"\blk_(?:checkpoint|resume)\b", source.code):
+    if _CHECKPOINTS.search(source.code):
         raise UsageError(
             "Checkpoints don't work with --image. Nothing was sent. Write the files to the bucket, which the image "
             f"sees at {mount}, or leave out --image."

@@ -89,6 +89,8 @@ def test_an_image_without_python_or_with_an_old_one_is_reported_in_one_line(sess
         ("x = 1", {"stage": ["lk://a:/a"]}, "--stage doesn't work with --image. .* sees the bucket at /mnt/s3"),
         ("x = 1", {"on": "vm"}, "--on doesn't work with --image"),
         ("def lk_checkpoint(folder): pass", {}, "Checkpoints don't work with --image"),
+        ("import lk_jupyter\nprint(lk_jupyter.checkpoint_folder())", {}, "Checkpoints don't work with --image"),
+        ("from lk_jupyter import Checkpoint", {}, "Checkpoints don't work with --image"),
         ("print(big)", {"inputs": ["big"]}, r"big \(bytes, .* is too large for the command of an image run"),
         (f"x = '{'a' * 160_000}'", {}, "in the command of the run, which may have .*%lk_put"),
     ],
