@@ -227,7 +227,11 @@ def test_an_abort_and_a_timeout_show_each_state_once_and_offer_no_notification_a
 def test_a_session_shows_each_state_once(open_notebook, page):
     sleep = "import time\nprint('begun', flush=True)\ntime.sleep(60)"
     book = open_notebook(
-        LOAD, f"%%lk_run --session s --gpu A100\n{sleep}", "%%lk_run --session s\n1 + 1", "%lk_sessions stop s"
+        LOAD,
+        f"%%lk_run --session s --gpu A100\n{sleep}",
+        "%%lk_run --session s\n1 + 1",
+        "%lk_sessions stop s",
+        f"%%lk_run --session t --gpu A100 --timeout 8\n{sleep}",
     )
     book.run(0)
     output = book.run(1)
@@ -242,6 +246,12 @@ def test_a_session_shows_each_state_once(open_notebook, page):
     book.take_journey_pictures("session-again")
     book.run(3)
     book.ended()
+    output = book.run(4)
+    book.ended()
+    says_once(page, "(?<!-)Timeout", cell=4)
+    text = output.inner_text()
+    assert [len(re.findall(words, text)) for words in ("(?i)(?<!-)time[d ]*out|out of time", "A100")] == [1, 1], text
+    book.take_journey_pictures("session-timeout")
 
 
 @pytest.mark.nightly
