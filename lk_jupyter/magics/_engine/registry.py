@@ -34,6 +34,7 @@ MAGICS = (
     Row("lk_runs", "runs"),
     Row("lk_status", "runs"),
     Row("lk_logs", "runs"),
+    Row("lk_plan", "plan"),
     Row("lk_pin", "pin"),
     Row("lk_attach", "run"),
     Row("lk_wait", "wait"),

@@ -8,10 +8,12 @@ from typing import Any
 
 from IPython.core.interactiveshell import InteractiveShell
 
+from lk_jupyter.config.approvals import cell_digest, is_listed, use_approval
 from lk_jupyter.errors import UsageError
 from lk_jupyter.magics._engine.ask import ask
-from lk_jupyter.magics._engine.sync_question import answerer
+from lk_jupyter.magics._engine.sync_question import answerer, current_place
 from lk_jupyter.runs.package.bundle import Bundle
+from lk_jupyter.session import current
 from lk_jupyter.text.units import credits_label
 
 #: Tag of a cell with the effect of ``--ask``, which front ends send with the cell.
@@ -26,12 +28,34 @@ def require_answer(bundles: Sequence[Bundle], options: Any, shell: InteractiveSh
     if not (getattr(options, "ask", False) or TAG in _cell_tags(shell)):
         return
     description = _describe_runs(bundles)
+    if _is_approved(bundles, shell):
+        return
     if answerer(shell) == "user" and ask(f"Start {description}? [y/N] "):
         return
     raise UsageError(
-        f"Not confirmed: {description}. Nothing was sent. Run the cell again and answer y, or remove --ask and "
-        f"the cell tag {TAG}."
+        f"Not confirmed: {description}. Nothing was sent. Run the cell again and answer y, approve the notebook with "
+        f"%lk_plan, or remove --ask and the cell tag {TAG}."
     )
+
+
+def _is_approved(bundles: Sequence[Bundle], shell: InteractiveShell) -> bool:
+    """Return whether an approval of %lk_plan allows this execution of the cell; the approval is used then."""
+    costs = [bundle.worst_case for bundle in bundles if bundle.worst_case is not None]
+    digest = cell_digest(_cell_text(shell))
+    if len(costs) < len(bundles) or not is_listed(digest):
+        return False
+    place = current_place(current())
+    return use_approval(place.server, place.org, digest, sum(costs, Decimal(0)))
+
+
+def _cell_text(shell: InteractiveShell) -> str:
+    """Return the cell that is executed, as typed."""
+    kernel: Any = getattr(shell, "kernel", None)
+    try:
+        return str(kernel.get_parent("shell")["content"]["code"])
+    except (AttributeError, TypeError, LookupError):
+        history: Any = getattr(shell, "history_manager", None)
+        return str(history.input_hist_raw[-1]) if history is not None and history.input_hist_raw else ""
 
 
 def _describe_runs(bundles: Sequence[Bundle]) -> str:

@@ -8,7 +8,7 @@ TOPICS = {
     "Run code": ("run", "pin", "run_notebook", "select", "docker", "compose", "sessions"),
     "Follow and stop runs": ("runs", "status", "logs", "attach", "wait", "abort", "open", "delete"),
     "History of runs": ("history", "note", "diff", "rerun", "export"),
-    "Machines and cost": ("machines", "pricing", "balance", "billing"),
+    "Machines and cost": ("machines", "plan", "pricing", "balance", "billing"),
     "Files": ("ls", "put", "get", "sync", "stage", "rm", "load", "bucket"),
     "Models": ("models", "chat", "embed", "batch", "files", "deploy", "deployments", "undeploy"),
     "Rented machines and notebooks": ("vm", "volumes", "notebook", "kernel"),

@@ -18,10 +18,10 @@ from lk_jupyter.code.syntax import parse
 from lk_jupyter.code.variables import named
 from lk_jupyter.errors import UsageError
 from lk_jupyter.machines.catalogue import machine_name
-from lk_jupyter.options.runs import RunOptions, extras
+from lk_jupyter.options.runs import MachineOptions, RunOptions, extras, is_several
 from lk_jupyter.protocol.metadata import GROUP_KEY, MEMBER_KEY
 from lk_jupyter.runs.package.bundle import Bundle
-from lk_jupyter.runs.package.prepare import prepare
+from lk_jupyter.runs.package.prepare import CostEstimate, estimate_cost, prepare
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
@@ -69,11 +69,8 @@ def prepare_plans(session: Connection, source: Source, options: RunOptions) -> l
 
     Raises UsageError or SyntaxError for code that can't run, or for runs that would waste money.
     """
-    combined = [dict(values) for values in product(*map(_sweep, options.sweep))]
+    choices = _run_choices(options)
     _check_names(source.code, [name for name, _ in map(_parse_sweep, options.sweep)], named("in", options.inputs))
-    choices = [(choice, values) for choice in _machine_choices(options) for values in combined]
-    if len(choices) > MAX_RUNS:
-        raise UsageError(f"This would start {len(choices)} runs; the limit is {MAX_RUNS}. Nothing was sent.")
     group = uuid.uuid4().hex
     plans = [
         RunPlan(
@@ -90,6 +87,26 @@ def prepare_plans(session: Connection, source: Source, options: RunOptions) -> l
     ]
     _check_machines(plans)
     return plans
+
+
+def estimate_costs(session: Connection, source: Source, options: MachineOptions) -> list[CostEstimate]:
+    """Return what each run of a cell may cost, without the variables and files of the cell. Raises UsageError."""
+    if not isinstance(options, RunOptions) or not is_several(options):
+        return [estimate_cost(session, source, options)]
+    choices = _run_choices(options)
+    return [
+        estimate_cost(session, source, _single_run_options(options, choice, values, "", number), len(choices))
+        for number, (choice, values) in enumerate(choices, 1)
+    ]
+
+
+def _run_choices(options: RunOptions) -> list[tuple[dict[str, str], dict[str, Any]]]:
+    """Return the machine and the swept values of each run. Raises UsageError for too many runs."""
+    combined = [dict(values) for values in product(*map(_sweep, options.sweep))]
+    choices = [(choice, values) for choice in _machine_choices(options) for values in combined]
+    if len(choices) > MAX_RUNS:
+        raise UsageError(f"This would start {len(choices)} runs; the limit is {MAX_RUNS}. Nothing was sent.")
+    return choices
 
 
 def _single_run_options(

@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from difflib import get_close_matches
 from types import FunctionType
@@ -20,9 +20,10 @@ from lk_jupyter.code.variables import named, read_in, reads_all, uploaded_variab
 from lk_jupyter.config.settings import resolve, setting
 from lk_jupyter.connection.budget import remaining_credits
 from lk_jupyter.errors import UsageError
-from lk_jupyter.machines.catalogue import cost_at_limit
+from lk_jupyter.machines.catalogue import cost_at_limit, machine_cost
 from lk_jupyter.options.runs import MachineOptions, RunOptions, honored, refuse_in_session
 from lk_jupyter.protocol.parts import RemoteModule
+from lk_jupyter.protocol.vm_run import SETUP_SECONDS
 from lk_jupyter.runs.package import secret_scan
 from lk_jupyter.runs.package.bundle import Bundle, BundleBuilder, Limits, time_limit
 from lk_jupyter.runs.package.checkpoint import checkpoint_parts
@@ -126,13 +127,33 @@ def prepare(  # noqa: PLR0913 (independent choices)
 
 
 def _choose_machine(
-    session: Connection, options: RunOptions, count: int, offer: VmOffer | None = None
+    session: Connection, options: MachineOptions, count: int, offer: VmOffer | None = None
 ) -> tuple[MachineType, str, Limits, int]:
     """Return machine, its reason, limits of each of ``count`` runs, and time limit in seconds. Raises UsageError."""
     machine, reason = (machine_type_for(offer), "") if offer else choose_machine(session, options)
     limits = resolve_limits(session, options, machine, count)
     limits = vm_limits(limits) if offer else limits
     return machine, reason, limits, time_limit(options, machine, limits)[0]
+
+
+@dataclass(frozen=True)
+class CostEstimate:
+    """What a run may cost at most: machine type, time limit in seconds, and cost in credits, None if unknown."""
+
+    machine: str
+    seconds: int
+    cost: Decimal | None
+
+
+def estimate_cost(session: Connection, source: Source, options: MachineOptions, count: int = 1) -> CostEstimate:
+    """Return what each of ``count`` runs may cost, without their variables and files. Raises UsageError."""
+    offer = None
+    if isinstance(options, RunOptions):
+        options = with_block(options, find_block(source, in_session=False))
+        offer = choose_vm(session, options, count) if needs_vm(session, source, options, count) else None
+    machine, _, _, seconds = _choose_machine(session, options, count, offer)
+    cost = machine_cost(machine, seconds + SETUP_SECONDS) if offer else cost_at_limit(machine.price_per_hour, seconds)
+    return CostEstimate(machine.hardware_profile, seconds, cost)
 
 
 def _price_without_block(session: Connection, options: RunOptions, count: int) -> Price:
