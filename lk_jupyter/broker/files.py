@@ -124,7 +124,7 @@ class FileProxy:
         access_key = f"lk{grant.id}{int(ends_at.timestamp()):010x}"
         return {
             "access_key": access_key,
-            "secret_key": self._secret_of(access_key),
+            "secret_key": self._derive_secret(access_key),
             "session_token": None,
             "endpoint": base_url + S3_PATH,
             "bucket_name": BUCKET,
@@ -161,9 +161,9 @@ class FileProxy:
         if not re.fullmatch(r"lk[0-9a-f]{26}", access_key) or not self._ledger.has_grant(access_key[2:18]):
             return None
         is_over = int(access_key[18:], 16) <= datetime.now(timezone.utc).timestamp()
-        return None if is_over else self._secret_of(access_key)
+        return None if is_over else self._derive_secret(access_key)
 
-    def _secret_of(self, access_key: str) -> str:
+    def _derive_secret(self, access_key: str) -> str:
         return hmac.new(self._secret, access_key.encode(), hashlib.sha256).hexdigest()
 
     async def _call_on_object(  # noqa: PLR0913, PLR0917 (the parts of a request)

@@ -47,9 +47,9 @@ def withdraw(digests: Collection[str]) -> int:
     """Delete the approvals of these cells, and return their number. Raises UsageError."""
     with _locked():
         rows = _read()
-        kept = {digest: row for digest, row in rows.items() if digest not in digests}
-        _write(kept)
-    return len(rows) - len(kept)
+        remaining = {digest: row for digest, row in rows.items() if digest not in digests}
+        _write(remaining)
+    return len(rows) - len(remaining)
 
 
 def is_listed(digest: str) -> bool:
@@ -67,9 +67,9 @@ def use_approval(server: str, org: str, digest: str, cost: Decimal) -> bool:
         row = rows.get(digest)
         if row is None or not _allows(row, server, org, cost):
             return False
-        left = row["left"] - 1
-        rows = {name: other for name, other in rows.items() if name != digest}
-        _write({**rows, digest: {**row, "left": left}} if left else rows)
+        remaining = row["left"] - 1
+        rows = {name: entry for name, entry in rows.items() if name != digest}
+        _write({**rows, digest: {**row, "left": remaining}} if remaining else rows)
         return True
 
 
@@ -78,8 +78,8 @@ def _allows(row: Mapping[str, Any], server: str, org: str, cost: Decimal) -> boo
         is_paid = cost <= Decimal(str(row.get("cost")))
     except InvalidOperation:
         return False
-    left = row.get("left")
-    return is_paid and type(left) is int and left > 0 and (row.get("server"), row.get("org")) == (server, org)
+    remaining = row.get("left")
+    return is_paid and type(remaining) is int and remaining > 0 and (row.get("server"), row.get("org")) == (server, org)
 
 
 def _read() -> dict[str, dict[str, Any]]:

@@ -124,8 +124,8 @@ def _notebook_path(name: str | None) -> Path:
     """Return the path of the notebook to plan. Raises UsageError."""
     path = Path(name or current_cell().notebook or "").expanduser()
     if not path.is_file():
-        shown = f"No notebook '{name}'." if name else "The path of this notebook isn't known."
-        raise UsageError(f"{shown} Nothing was approved. Give its path: %lk_plan train.ipynb")
+        problem = f"No notebook '{name}'." if name else "The path of this notebook isn't known."
+        raise UsageError(f"{problem} Nothing was approved. Give its path: %lk_plan train.ipynb")
     return path
 
 
