@@ -3,13 +3,15 @@
 ``python tests/words.py`` reports banned words, words that the glossary has another name for, and sentences of
 messages that are too long. Any finding fails. The words of ``IDIOMS``, all banned words in comments, and long
 sentences of the docs have a limit for each package in ``limits.json``, which may only fall: ``--lower`` records fewer,
-``--list ROOM`` prints those of a room, such as ``"docstrings: api"``.
+``--list ROOM`` prints those of a room, such as ``"docstrings: api"``. ``--sample SEED`` prints 80 random texts, for a
+reader who counts those that must be read twice.
 """
 
 from __future__ import annotations
 
 import ast
 import io
+import random
 import re
 import subprocess
 import sys
@@ -299,12 +301,33 @@ def _patterns(words: dict[str, str]) -> list[tuple[re.Pattern[str], str]]:
     ]
 
 
+#: Texts of a sample, and the words of the shortest text.
+SAMPLE, SHORTEST = 80, 5
+_NO_PROSE_IN_SAMPLE = re.compile(
+    r"^(?:SELECT|UPDATE|DELETE FROM|INSERT|CREATE|PRAGMA|ALTER|DROP) |```|^:::|toctree|::test_"
+)
+
+
+def sample(seed: int) -> list[Text]:
+    """Return random texts of all kinds that users read: docs, messages, help and labels."""
+    pages = [piece for path, text in _pages() if path.name != "CHANGELOG.md" for piece in _pieces("docs", path, text)]
+    pieces = [*pages, *(each for each in texts() if each.room.startswith(("messages", "help", "labels")))]
+    prose = {
+        each for each in pieces if len(each.text.split()) >= SHORTEST and not _NO_PROSE_IN_SAMPLE.search(each.text)
+    }
+    return random.Random(seed).sample(sorted(prose), SAMPLE)
+
+
 def _print(finding: Finding) -> None:
     print(f"{finding.room}: {finding.place}: {finding.rule}\n    {' '.join(finding.text.split())[:200]}")
 
 
 def main(*args: str) -> int:
     """Report what breaks the rules; 1 if anything does."""
+    if args[:1] == ("--sample",):
+        for number, (room, place, text) in enumerate(sample(int(args[1])), 1):
+            print(f"{number}. {room}: {place}\n    {' '.join(text.split())[:600]}")
+        return 0
     failures = [*findings(), *subjects()]
     for finding in failures:
         _print(finding)

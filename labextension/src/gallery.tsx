@@ -34,11 +34,14 @@ const later = () => new Promise<never>(nothing);
 const A100 = { machine: 'gpu.a100', price_per_hour: '1.59', time_limit_seconds: 300 };
 const makeId = (at: number) => `${String(at).padStart(8, '0')}-5b1d-4c7e-9a52-${String(at).padStart(12, '0')}`;
 
+/** Return the facts of a header as an output stores them. */
+const detailed = (...told: string[]) => ({ told });
+
 /** Data saved in an output, the row of the run, and the time since which no server answers. */
 type HeaderExample = [data: object, row?: ServerRun, silent?: number];
 const HEADERS: HeaderExample[] = [
-  [{ state: 'submitting', told: ['at most 0.1325 credits (time limit 300 s)'] }],
-  [{ state: 'pending', told: ['installing pandas, torch +2'] }],
+  [{ state: 'submitting', ...detailed('at most 0.1325 credits (time limit 300 s)') }],
+  [{ state: 'pending', ...detailed('installing pandas, torch +2') }],
   [{ state: 'running', seconds: 42, cost: '0.018', cost_is: 'estimated' }],
   [{ state: 'running', seconds: 250, cost: '0.11', cost_is: 'estimated' }],
   [{ state: 'reconnecting', seconds: 50 }],
@@ -47,8 +50,22 @@ const HEADERS: HeaderExample[] = [
   [{ state: 'completed', seconds: 9.1, cost: '0.004', cost_is: 'billed' }],
   [{ state: 'failed_user', seconds: 0.5, cost: '0.0002', cost_is: 'billed' }],
   [{ state: 'aborted', seconds: 75, cost: '0.0331', notes: ['Install it: https://example.org/numpy.'] }],
-  [{ state: 'stopping', seconds: 60, cost: '0.0265', cost_is: 'estimated', told: ['interrupt again to stop waiting'] }],
-  [{ state: 'queued locally', name: '2 · lr=0.01', execution_id: undefined }]
+  [
+    {
+      state: 'stopping',
+      seconds: 60,
+      cost: '0.0265',
+      cost_is: 'estimated',
+      ...detailed('interrupt again to stop waiting')
+    }
+  ],
+  [{ state: 'queued locally', name: '2 · lr=0.01', execution_id: undefined }],
+  [
+    {
+      ...{ state: 'completed', session: 'kernel-353ccd1d77a53e53', name: 'session kernel-353ccd1d77a53e53' },
+      ...{ seconds: 8.2, ...detailed('1.59 credits/h', 'released at 14:55', '≈ 0.0009 credits so far') }
+    }
+  ]
 ];
 
 function Headers() {

@@ -74,7 +74,7 @@ test('a run of another machine costs by the clock of the server, whatever this o
 });
 
 test('a state that every object has the name of is only a word', () => {
-  expect(['constructor', 'toString', '__proto__', 'failed_user'].map(stateLabel)).toEqual([
+  expect(['constructor', 'toString', '__proto__', 'failed_user'].map(state => stateLabel(state))).toEqual([
     'constructor',
     'toString',
     '  proto  ',
@@ -208,4 +208,10 @@ test('the machines of an executor are one row with their price, their sums and a
   ]);
   expect(rows[0]).toMatchObject({ name: pool, isActive: true, pricePerHour: 2.5 });
   expect(computeRowBill(rows[0], 0).cost).toBeCloseTo(0.05);
+});
+
+test('the stopped machine of a session is released, another stopped run is cancelled', () => {
+  expect(stateLabel('cancelled', 'session kernel-353ccd1d77a53e53')).toBe('released');
+  expect(stateLabel('cancelled', 'train')).toBe('cancelled');
+  expect(stateLabel('failed', 'session train')).toBe('failed');
 });

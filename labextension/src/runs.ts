@@ -73,10 +73,14 @@ export function hasEnded(run: Partial<ExecutionRecord>): boolean {
   return FINAL.has(state) || (!ACTIVE_STATES.includes(state) && end != null);
 }
 
-/** Return a state as people read it. */
-export function stateLabel(status: string | null | undefined): string {
+/** Name of the machine of a session, or of a notebook that keeps its machine. */
+const SESSION_NAME = /^session [\w-]{1,40}$/;
+
+/** Return a state as people read it; the stopped machine of a session, by the name of its run, is `released`. */
+export function stateLabel(status: string | null | undefined, name?: string): string {
   const state = status ?? '';
   const key = state.toLowerCase();
+  if (key === 'cancelled' && SESSION_NAME.test(name ?? '')) return 'released';
   return (Object.hasOwn(STATE_LABELS, key) ? STATE_LABELS[key] : state).replace(/_/g, ' ');
 }
 

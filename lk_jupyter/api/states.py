@@ -103,6 +103,7 @@ _MARKS = {
     "added": "✓",
     "aborted": "■",
     "cancelled": "■",
+    "released": "■",
     "submitting": "◌",
     "refused": "✗",
     "lost": "✗",
@@ -115,6 +116,19 @@ def mark_of(state: str) -> str:
     return "✓" if word in SUCCEEDED_STATES else _MARKS.get(word, "✗" if is_final(word) else "◌")
 
 
-def state_label(state: str) -> str:
-    """Return a state with a sign."""
-    return f"{mark_of(state)} {label_of(state)}"
+#: The name of the machine of a session or of a notebook that keeps its machine.
+_SESSION_NAME = re.compile(r"session [A-Za-z0-9_-]{1,40}")
+
+
+def describe_state(state: str, name: str | None = "") -> str:
+    """Return the state of a run as people read it; the stopped machine of a session is ``released``.
+
+    The cloud reports its planned end as cancelled.
+    """
+    is_session = _SESSION_NAME.fullmatch(name or "") is not None
+    return "released" if is_session and state.lower() == "cancelled" else state
+
+
+def state_label(state: str, name: str | None = "") -> str:
+    """Return a state with a sign; ``name`` is the display name of the run."""
+    return f"{mark_of(state)} {label_of(describe_state(state, name))}"

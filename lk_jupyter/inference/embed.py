@@ -18,6 +18,28 @@ from lk_jupyter.session import Session
 
 #: Maximum texts, and about the maximum letters, of a request.
 TEXTS, LETTERS = 256, 200_000
+#: Letters of a token, estimated.
+TOKEN_LETTERS = 4
+
+
+@dataclass(frozen=True)
+class EmbeddingEstimate:
+    """The tokens of texts, estimated from their letters, and the cost in credits; None for an unknown price.
+
+    ``most`` is the highest cost: no token is shorter than a byte.
+    """
+
+    tokens: int
+    cost: Decimal | None
+    most: Decimal | None
+
+
+def estimate_cost(offer: ModelOffer, texts: Sequence[str]) -> EmbeddingEstimate:
+    """Return the estimated and the highest cost of the vectors of texts; nothing is sent."""
+    tokens = sum(max(1, len(text) // TOKEN_LETTERS) for text in texts)
+    size = sum(len(text.encode("utf-8", "replace")) for text in texts)
+    price = offer.prices.prompt
+    return EmbeddingEstimate(tokens, None if price is None else tokens * price, None if price is None else size * price)
 
 
 @dataclass

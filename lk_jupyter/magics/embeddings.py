@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from IPython.core.interactiveshell import InteractiveShell
+from IPython.display import display
 
 from lk_jupyter.errors import LkError
-from lk_jupyter.inference.catalogue import read_catalogue
-from lk_jupyter.inference.embed import Vectors, embed
+from lk_jupyter.inference.catalogue import ModelOffer, read_catalogue
+from lk_jupyter.inference.embed import Vectors, embed, estimate_cost
 from lk_jupyter.inference.rows import read_column
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import magic
@@ -30,10 +32,15 @@ def lk_embed(options: EmbedOptions, shell: InteractiveShell) -> Any:
     Examples::
 
         %lk_embed df.review --model qwen/qwen3-embedding-8b --save vectors
+        %lk_embed df.review --model qwen/qwen3-embedding-8b --dry-run
         %lk_models embed
     """
     session, rows = current(), read_column(options.column, shell.user_ns)
-    offer, library = read_catalogue(session).find(options.model, "embedding"), import_numpy()
+    offer = read_catalogue(session).find(options.model, "embedding")
+    if options.dry_run:
+        display(_plan(offer, rows.texts))
+        return None
+    library = import_numpy()
     permit_text("\n".join(rows.texts), options.column, ask, allowed=options.allow_secrets)
     output, began, vectors = LiveOutput(shell), time.monotonic(), Vectors(offer)
     try:
@@ -54,6 +61,18 @@ def lk_embed(options: EmbedOptions, shell: InteractiveShell) -> Any:
     return None
 
 
+def _plan(offer: ModelOffer, texts: Sequence[str]) -> StatusLine:
+    estimate = estimate_cost(offer, texts)
+    estimated, most = credits_label(estimate.cost), credits_label(estimate.most)
+    cost = estimated if estimated == most else f"{estimated}, at most {most}"
+    facts = [offer.id, _texts_label(len(texts)), f"about {estimate.tokens:,} tokens", cost]
+    return StatusLine("plan", facts, "Nothing was sent.")
+
+
+def _texts_label(count: int) -> str:
+    return "1 text" if count == 1 else f"{count:,} texts"
+
+
 def _bar(vectors: Vectors, total: int) -> Bar:
     label, done = vectors.offer.id, len(vectors.rows)
     return Bar(label, done, total, f"{label} {done / total:.0%} | {done:,} of {total:,} texts")
@@ -62,7 +81,7 @@ def _bar(vectors: Vectors, total: int) -> Bar:
 def _receipt(vectors: Vectors, matrix: Any, seconds: float) -> StatusLine:
     facts = [
         vectors.offer.id,
-        "1 text" if len(vectors.rows) == 1 else f"{len(vectors.rows):,} texts",
+        _texts_label(len(vectors.rows)),
         *([] if vectors.tokens is None else [f"{vectors.tokens:,} tokens"]),
         duration_label(seconds),
     ]

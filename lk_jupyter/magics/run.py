@@ -74,7 +74,7 @@ from lk_jupyter.runs.history.forecast import forecast_run
 from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
 from lk_jupyter.runs.monitor import RunMonitor
 from lk_jupyter.runs.observers.default import default_observers
-from lk_jupyter.runs.outcome import SHORT_ID
+from lk_jupyter.runs.outcome import RAISE_LIMIT, SHORT_ID
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.package.prepare import prepare, prepare_cell
 from lk_jupyter.runs.package.secret_scan import require_consent
@@ -454,6 +454,8 @@ def _conclude(run: Run, view: RunDisplay, monitor: RunMonitor) -> None:
         failure = error
     view.end(record, getattr(failure, "traceback", ""), raises=failure is not None)
     if failure:
+        if view.has_hints:
+            failure.args = (str(failure).replace(RAISE_LIMIT, ""),)
         if view.status.appends:  # some servers save the error, which has the id, below the receipt
             failure.args = (f"{failure}\nState: {label_of(record.status)}. Cost: {cost_label(run)}.",)
         raise failure

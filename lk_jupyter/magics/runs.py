@@ -86,7 +86,7 @@ def _run_row(run: Workload | ExecutionSummary, price_per_hour: Decimal | None) -
     )
     return (
         run.execution_id[:SHORT_ID],
-        state_label(run.status),
+        state_label(run.status, _name(run)),
         run.hardware_profile or "",
         moment_label(run.known_since, "%d %b %H:%M:%S"),
         duration_label(bill.seconds) if bill.seconds is not None else "",

@@ -12,6 +12,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
 from lk_jupyter.api.hosted_channel import Asked, Message
+from lk_jupyter.api.states import describe_state
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import ConnectionFailed, LkError, UsageError
 from lk_jupyter.machines.catalogue import price_label
@@ -62,7 +63,7 @@ from lk_jupyter.runs.package.secret_scan import require_consent
 from lk_jupyter.runs.submit.budget import budget_usage
 from lk_jupyter.session import Session, current
 from lk_jupyter.text.units import duration_label
-from lk_jupyter.views.plan import plan_view
+from lk_jupyter.views.plan import session_plan_view
 from lk_jupyter.views.run import facts_so_far
 
 lk_sessions = Subcommands(
@@ -107,7 +108,9 @@ def _stop(options: StopSessionOptions, _shell: InteractiveShell) -> None:
     again = f"%lk_sessions stop {name}"
     with advise_on_interrupt(f"Stopped waiting. Session {name} may still be active and billed. Stop it: {again}"):
         run = stop_warm_python(current(), name, stop_server)
-        display(receipt(run.wait_aside(), run.machine))
+        line = receipt(run.wait_aside(), run.machine)
+        line.state = describe_state(line.state, run.record.run_name)
+        display(line)
 
 
 def run_cell(
@@ -122,7 +125,10 @@ def run_cell(
     """
     name = str(options.session)
     if options.dry_run:
-        display(plan_view(prepare_warm_python(session, options), budget_usage(session)))
+        machine = prepare_warm_python(session, options)
+        stop = "%lk_sessions stop" if options.keep else f"%lk_sessions stop {name}"
+        release = f"{idle_minutes(options):g} minutes without work, the time limit, or {stop}"
+        display(session_plan_view(machine, prepare({}), release, budget_usage(session)))
         return
     billed = f"If session {name} is active, it is billed until you stop it: %lk_sessions stop {name}"
     with advise_on_interrupt(f"Stopped before the cell was sent. {billed}"):

@@ -107,6 +107,7 @@ class EmbedOptions(Options):
     column: str = _column()
     model: str = _named_model()
     save: str | None = _save("the vectors, as an array with one row per text")
+    dry_run: bool = switch("Show the estimated and the highest possible cost; send nothing.")
     allow_secrets: bool = _allow_secrets()
 
 

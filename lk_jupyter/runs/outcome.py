@@ -206,9 +206,13 @@ def _failed(record: ExecutionRecord) -> str:
     return f"ended with {code}{why}.\nRead the log: %lk_logs {record.execution_id[:SHORT_ID]}"
 
 
+#: Advice in the error of a run that timed out; a hint with the number of seconds replaces it.
+RAISE_LIMIT = "\nRaise the limit: --timeout SECONDS"
+
+
 def _timed_out(record: ExecutionRecord) -> str:
     reason = platform_words(record).rstrip(".") or "its time limit was reached"
-    return f"was stopped: {reason}.\nRaise the limit: --timeout SECONDS"
+    return f"was stopped: {reason}.{RAISE_LIMIT}"
 
 
 def _stopped_text(record: ExecutionRecord) -> str:

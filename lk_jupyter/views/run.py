@@ -35,7 +35,7 @@ def run_facts(value: Run, record: ExecutionRecord) -> list[tuple[str, str]]:
     machine, ended = value.machine, is_final(record.status)
     bill = value.bill(record)
     return [
-        ("State", state_label(record.status)),
+        ("State", state_label(record.status, record.run_name)),
         (
             "Machine",
             f"{record.hardware_profile} at {price_label(machine)}" if machine else record.hardware_profile or "",

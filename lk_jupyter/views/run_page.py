@@ -65,7 +65,10 @@ def render_run(connection: Connection, name: str) -> str:
     output = _read_output(run)
     side = read_side(connection, run.execution_id)
     title = redact(plain(record.run_name or "")) or f"Run {run.short_id}"
-    summary = [("State", state_label(record.status)), *_pick(side, "Machine", "Duration", "Cost", "Error")]
+    summary = [
+        ("State", state_label(record.status, record.run_name)),
+        *_pick(side, "Machine", "Duration", "Cost", "Error"),
+    ]
     if record.created_at:
         summary.append(("Started", f"{record.created_at.astimezone(timezone.utc):%Y-%m-%d %H:%M UTC}"))
     summarized = {name for name, _ in summary}

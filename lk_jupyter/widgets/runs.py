@@ -195,7 +195,7 @@ def _run_row(past: RunSummary) -> dict[str, Any]:
     return {
         "id": past.execution_id,
         "run": past.execution_id[:8],
-        "state": state_label(past.state),
+        "state": state_label(past.state, past.name),
         "machine": past.machine,
         "started": f"{past.created_at.astimezone():%d %b %H:%M:%S}",
         "took": duration_label(past.seconds) if past.seconds is not None else "",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lk_jupyter.api.states import canonical, is_final, is_known
+from lk_jupyter.api.states import canonical, is_final, is_known, state_label
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,10 @@ def test_a_run_at_work_has_not_ended(word):
 @pytest.mark.parametrize("word", ["zorp", "", " "])
 def test_a_word_that_nobody_knows_says_nothing(word):
     assert (is_known(word), is_final(word)) == (False, False)
+
+
+def test_the_stopped_machine_of_a_session_is_released_and_another_stopped_run_is_cancelled():
+    assert state_label("cancelled", "session train") == "■ released"
+    assert state_label("cancelled", "session kernel-353ccd1d77a53e53") == "■ released"
+    assert state_label("cancelled", "train") == state_label("cancelled", None) == "■ cancelled"
+    assert state_label("failed", "session train") == "✗ failed"

@@ -90,6 +90,15 @@ def test_a_column_becomes_vectors_in_its_order(ask, shell, upstream):
     assert shell.user_ns["vectors"].shape == (600, 512)
 
 
+def test_the_plan_of_vectors_shows_their_cost_and_sends_nothing(ask, shell, upstream):
+    shell.user_ns["texts"] = ["word " * 4_000] * 100
+    assert ask("%lk_embed texts -m local/hash-embedding --dry-run") == (
+        "◌ plan · local/hash-embedding · 100 texts · about 500,000 tokens · 0.0100 credits, at most 0.0400 credits\n"
+        "  Nothing was sent.\n"
+    )
+    assert not upstream.requests
+
+
 def test_texts_are_asked_in_pieces_that_fit():
     assert [len(piece) for piece in split_texts(["a"] * (TEXTS + 1))] == [TEXTS, 1]
     assert [len(piece) for piece in split_texts(["a" * LETTERS, "b", "c"])] == [1, 2]

@@ -110,6 +110,9 @@ def test_every_option_of_a_run_is_in_one_group_and_every_example_parses():
         ("ssh", "%lk_vm"),
         ("token", "%lk_keys"),
         ("upload", "%lk_put"),
+        ("quit", "%lk_abort"),
+        ("vscode", "%lk_vm code"),
+        ("oom", "%%lk_run --memory"),
     ],
 )
 def test_words_of_other_tools_find_the_magic(run_cell, words, magic):

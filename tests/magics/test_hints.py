@@ -50,6 +50,7 @@ def test_native_code_that_crashed_is_answered_with_the_way_to_its_line(kernel):
 def test_a_run_out_of_time_is_answered_with_a_longer_one_and_its_price(kernel):
     cell = kernel.run("%%lk_run --gpu A100 --timeout 1\nimport time; time.sleep(30)")
     assert hint(cell) == "Hint: Try --timeout 2, at most 0.0013 credits."
+    assert "--timeout" not in str(cell.error)
 
 
 def test_a_run_that_went_well_gets_no_hint(kernel):

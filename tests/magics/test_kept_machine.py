@@ -47,7 +47,22 @@ def test_cells_of_a_notebook_share_a_machine_whose_price_and_release_are_in_the_
     run_cell("rows.append(4)")
     assert "[1, 2, 3, 4]\n" in run_cell(f"{PRICED}\nprint(rows)")
     assert len(active(user)) == 1
-    assert "run" in run_cell("%lk_sessions stop")
+    assert "■ released" in run_cell("%lk_sessions stop")
+    assert active(user) == []
+    shown = run_cell("%lk_runs")
+    assert "■ released" in shown
+    assert "cancelled" not in shown
+
+
+def test_the_plan_of_a_kept_machine_shows_its_cell_and_what_ends_its_bill_and_sends_nothing(user, run_cell):
+    shown = run_cell(f"{PRICED} --dry-run\nprint(1)")
+    assert re.search(r"Machine +gpu\.a100, 80 GiB, 1\.59 credits/h", shown)
+    assert re.search(
+        r"Cost +at most [\d.]+ credits \(time limit \d+ s\), for all cells on this machine together", shown
+    )
+    assert re.search(r"Billed until +5 minutes without work, the time limit, or %lk_sessions stop\n", shown)
+    assert re.search(r"Code +\S*cell.py, 9 B", shown)
+    assert "8888" not in shown
     assert active(user) == []
 
 

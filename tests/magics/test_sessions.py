@@ -382,7 +382,7 @@ def test_options_of_the_display_work_in_a_session(shared, run_cell):
     assert re.search(r"environment \d", run_cell(f"{shared} --time\n1"))
     planned = run_cell(f"{shared} --dry-run\nprint('lo' + 'ud')")
     assert "loud" not in planned
-    assert "session shared" in planned
+    assert re.search(r"Billed until +20 minutes without work, the time limit, or %lk_sessions stop shared", planned)
 
 
 def test_from_python_a_session_runs_code_and_brings_variables_back(hosting, going_on):

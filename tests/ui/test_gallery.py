@@ -186,6 +186,23 @@ def _finds_nothing(page, script):
     assert page.evaluate(script) == []
 
 
+#: The facts of a header and of a rented machine that a reader doesn't see completely.
+CUT_FACTS = """() => [...document.querySelectorAll('.lk-run-header-facts, .lk-item-facts')]
+    .filter(facts => facts.scrollWidth > facts.clientWidth + 1)
+    .map(facts => facts.textContent)"""
+
+
+@pytest.mark.timeout(900)
+def test_facts_of_a_session_and_the_cost_of_a_vm_are_shown_completely_at_each_width(gallery):
+    page = gallery()
+    expect(page.locator("#header")).to_contain_text("≈ 0.0009 credits so far")
+    expect(page.locator("#panel-rented")).to_contain_text("1.24 credits")
+    expect(page.locator("#panel dt:text-is('Balance') + dd")).to_have_text("41.20 credits")
+    for width in (1000, 640, 400):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate(CUT_FACTS) == [], width
+
+
 #: Bars that have the color of the page around them, by class; an empty one is none.
 FLAT = """() => [...document.querySelectorAll('.lk-bar, .lk-meter > span, .lk-run-header-limit > div')]
     .filter(bar => bar.getBoundingClientRect().width)

@@ -236,7 +236,14 @@ const RunItem = memo(function RunItem({
   const error = run.isActive ? '' : errorName(run.reason);
   const [time, cost] = [bill.seconds === null ? '' : duration(bill.seconds), costWords(bill) ?? ''];
   const title = isFirst ? cellTitle(run, count) : (run.group && run.runName) || started;
-  const facts = [stateLabel(run.state), machineName(run.machine), time, cost, run.score, started].filter(Boolean);
+  const facts = [
+    stateLabel(run.state, run.runName || run.name),
+    machineName(run.machine),
+    time,
+    cost,
+    run.score,
+    started
+  ].filter(Boolean);
   const menu = (event: MouseEvent) => {
     event.preventDefault();
     event.stopPropagation();

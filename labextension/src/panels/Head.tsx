@@ -41,7 +41,7 @@ function Money({ tools: { cloud } }: { tools: Tools }) {
     <dl className="lk-head">
       <div>
         <dt>{trans.__('Balance')}</dt>
-        <dd title={trans.__('Credits that are left')}>{remaining === null ? '…' : credits(remaining)}</dd>
+        <dd>{remaining === null ? '…' : trans.__('%1 credits', credits(remaining))}</dd>
       </div>
       <div>
         <dt>{trans.__('Burn rate')}</dt>

@@ -72,6 +72,7 @@ class RunDisplay(RunStatus):
         self._rich: RichOutput
         self._damaged = 0  # frames that came broken
         self._has_failed = False
+        self.has_hints = False  # known at the end
         self._last: list[Frame] = []  # figures that were open when the code failed
 
     def follow(self, run: Run, monitor: RunMonitor) -> bool:
@@ -182,6 +183,7 @@ class RunDisplay(RunStatus):
             after_cell(self.shell, partial(self._rich.show, frame))
         notes = self._rich.end(self._damaged)
         line, notices = self.close_run(record)
+        self.has_hints = any(notice.kind == HINT for notice in notices)
         if self.status.appends:
             self._append_receipt(record, line, [*notes, *notices], traceback, raises=raises)
             return
