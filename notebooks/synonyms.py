@@ -79,7 +79,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "how-to/from-colab": ("colab", "google colab", "migrate from colab"),
     "how-to/from-modal": ("modal", "migrate from modal"),
     "how-to/from-cli": ("lyceum-cli", "command line client"),
-    "how-to/trackers": ("tensorboard", "wandb", "w&b", "weights and biases", "mlflow", "experiment tracking", "tracker"),
+    "how-to/trackers": ("tensorboard", "wandb", "w&b", "weights and biases", "mlflow", "experiment tracking"),
     "how-to/compare": ("comparison", "alternatives", "skypilot", "runpod", "modal or colab"),
     "how-to/jupyterhub": ("jupyterhub", "hub", "administrator"),
     "how-to/github-actions": ("github actions", "ci", "continuous integration", "pipeline", "gitlab"),

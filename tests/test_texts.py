@@ -116,6 +116,7 @@ def _is_magic(name, word):
 OF_OTHERS = {
     "--colors", "--ext", "--no-banner", "--simple-prompt",  # IPython
     "--no-progress-bar",  # papermill
+    "--logdir",  # TensorBoard
     "--store",  # a script of the tests
     "--manual",  # the client of the cloud
     "--epochs",  # a script of the reader

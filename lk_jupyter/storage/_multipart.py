@@ -40,7 +40,7 @@ class Multipart:
         answer = wire.need(Request("POST", key, {"uploads": ""}))
         upload = cls(wire, key, answer.xml.findtext("UploadId", ""))
         if not upload.upload_id:
-            raise StorageError(f"The bucket began no upload of {key!r} and named no error. Nothing was stored.")
+            raise StorageError(f"Upload of {key!r} didn't start; storage returned no reason. Nothing was stored.")
         if answer.tries > 1:
             for upload_id in {*unfinished_uploads(wire, key)} - {*earlier, upload.upload_id}:
                 cls(wire, key, upload_id).abort()
