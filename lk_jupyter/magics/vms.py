@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 from decimal import Decimal
+from importlib.util import find_spec
 
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
@@ -48,6 +49,7 @@ from lk_jupyter.vms import ssh_config
 from lk_jupyter.vms import vms as vm
 from lk_jupyter.vms.facts import VmFacts, facts_folder, find_vm_facts
 from lk_jupyter.vms.offers import VmOffer, VmShape, alternatives_line, choose_offer, list_offers
+from lk_jupyter.vms.shell import read_host_key
 from lk_jupyter.vms.ssh import (
     USER,
     PublicKey,
@@ -162,10 +164,13 @@ def _status(options: VmOptions, _shell: InteractiveShell) -> None:
 def _ssh(options: VmOptions, _shell: InteractiveShell) -> None:
     """Show how to log in: the ssh line, a block for ~/.ssh/config, and whether the VM answers.
 
+    The host key is stored at first use; later, another key is refused. The ssh line and the block use the stored key.
+
     Example: ``%lk_vm ssh train``
     """
     status = _usable_vm(options.vm)
-    _tell_door(status, _login_key(_run_facts(status)))
+    facts = _run_facts(status)
+    _tell_door(status, _login_key(facts), facts)
 
 
 @lk_vm.verb("code", VmOptions)
@@ -179,10 +184,10 @@ def _code(options: VmOptions, _shell: InteractiveShell) -> None:
     status = _usable_vm(options.vm)
     endpoint, host = SshEndpoint.of(status.ip_address or ""), ssh_config.host_name(_name(status))
     facts = _run_facts(status)
-    if facts and facts.pinned:
-        ssh_config.pin_host_key(endpoint, facts.pinned)
+    _pin_host_key(status, endpoint, facts)
     key = _login_key(facts)
-    path = ssh_config.add_host(host, ssh_config.host_block(host, endpoint, key.private if key else None))
+    block = ssh_config.host_block(host, endpoint, status.vm_id, key.private if key else None)
+    path = ssh_config.add_host(host, block)
     command = ["code", "--remote", f"ssh-remote+{host}", f"/home/{USER}"]
     program = shutil.which("code")
     is_open = program is not None and subprocess.run([program, *command[1:]], check=False).returncode == 0
@@ -252,8 +257,7 @@ def _delete(options: DeleteVmOptions, _shell: InteractiveShell) -> None:
 def _delete_vm(client: Client, each: VM) -> TerminateVMResponse | None:
     answer = client.vms.delete(each.vm_id)
     ssh_config.remove_host(ssh_config.host_name(_name(each)))
-    if each.ip_address:
-        ssh_config.forget_host_key(SshEndpoint.of(each.ip_address))
+    ssh_config.forget_host_key(each.vm_id)
     return answer
 
 
@@ -386,18 +390,32 @@ def _unattended_note(created: VM) -> str:
     return f"VM {name!r} is still active and costs credits. Check: %lk_vm status {means}. Delete: %lk_vm delete {means}"
 
 
-def _tell_door(status: VMStatus, key: PublicKey | None) -> None:
-    door, name = SshEndpoint.of(status.ip_address or ""), _name(status)
-    host = re.sub(r"[^\w.-]+", "-", name)
+def _tell_door(status: VMStatus, key: PublicKey | None, facts: VmFacts | None = None) -> None:
+    endpoint, name = SshEndpoint.of(status.ip_address or ""), _name(status)
+    is_pinned = _pin_host_key(status, endpoint, facts)
     simulated = getattr(status, "polling_message", None)
-    ready = "yes" if door.answers() else "not yet: sshd may need another minute. Run %lk_vm ssh again."
+    answers = is_pinned or endpoint.answers()
+    ready = "yes" if answers else "not yet: sshd may need another minute. Run %lk_vm ssh again."
     rows = [
-        ("Log in", door.ssh_command(key)),
+        ("Log in", ssh_config.ssh_command(endpoint, status.vm_id, key)),
         ("Port answers", simulated or ready),
+        ("Host key", "stored: another key is refused" if is_pinned else "is stored at the first login"),
         ("Delete", f"%lk_vm delete {name}"),
     ]
     display(Table(("SSH", ""), rows))
-    show_text(f"# for ~/.ssh/config, after which ssh {host} is enough\n{door.config_block(host, key)}")
+    host = re.sub(r"[^\w.-]+", "-", name)
+    block = ssh_config.host_block(host, endpoint, status.vm_id, key.private if key else None)
+    show_text(f"# for ~/.ssh/config, after which ssh {host} is enough\n{block}")
+
+
+def _pin_host_key(status: VMStatus, endpoint: SshEndpoint, facts: VmFacts | None) -> bool:
+    """Store the host key of a VM, if it answers and asyncssh is installed. Raises HostKeyChanged for another key."""
+    if facts and facts.pinned:
+        ssh_config.pin_host_key(status.vm_id, facts.pinned)
+    line = read_host_key(endpoint) if find_spec("asyncssh") else None
+    if line:
+        ssh_config.pin_host_key(status.vm_id, line)
+    return line is not None
 
 
 def _key(options: CreateVmOptions) -> PublicKey:

@@ -41,7 +41,6 @@ from lk_jupyter.vms.checkpoints import log_size, read_checkpoint
 from lk_jupyter.vms.facts import VmFacts, facts_folder, is_locked, lock_path, read_facts
 from lk_jupyter.vms.offers import VmOffer
 from lk_jupyter.vms.shell import CommandStream, HostKeyChanged, PortForward, VmShell, key_pair
-from lk_jupyter.vms.ssh import SshEndpoint
 from lk_jupyter.vms.vms import NAME_PREFIX, create_once, delete_vm, normalize_id, poll_states, request_for
 
 if TYPE_CHECKING:
@@ -250,8 +249,7 @@ class VmRun:
         """Remove the host of the deleted VM from the files of ssh, if ``%lk_vm code`` has added the host."""
         with suppress(LkError, OSError):
             ssh_config.remove_host(ssh_config.host_name(NAME_PREFIX + self.facts.token[:12]))
-            if self.facts.address:
-                ssh_config.forget_host_key(SshEndpoint.of(self.facts.address))
+            ssh_config.forget_host_key(self.facts.active_id)
 
     def abort(self, grace: float) -> None:
         """Interrupt the code with SIGINT, end it after ``grace`` seconds, and delete the VM."""

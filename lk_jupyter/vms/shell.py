@@ -199,6 +199,22 @@ async def _copy(reader: Any, writer: Any) -> None:
     writer.write_eof()
 
 
+def read_host_key(endpoint: SshEndpoint) -> str | None:
+    """Return the line of the host key with which a VM answers, without a login; None if the VM doesn't answer."""
+    keys = ssh_library()
+
+    async def read() -> Any:
+        work = keys.get_server_host_key(endpoint.host, endpoint.port, config=None)
+        return await asyncio.wait_for(work, CONNECT_SECONDS)
+
+    try:
+        key = _wait(read(), endpoint)
+    except ConnectionFailed:
+        return None
+    line: str = key.export_public_key().decode().strip()
+    return line
+
+
 class CommandStream:
     """The output of a command as an iterator; ``close`` ends the command from any thread."""
 

@@ -111,18 +111,6 @@ class SshEndpoint:
         identity = f"-i {home_relative(key.private)} " if key and key.path.name not in _USUAL else ""
         return f"ssh {identity}{port}{USER}@{self.host}"
 
-    def config_block(self, name: str, key: PublicKey | None) -> str:
-        """Return a block for ``~/.ssh/config``, after which ``ssh NAME`` is enough."""
-        facts = {
-            "HostName": self.host,
-            "Port": self.port,
-            "User": USER,
-            **({"IdentityFile": home_relative(key.private)} if key else {}),
-            "StrictHostKeyChecking": "accept-new",
-            "ServerAliveInterval": 30,
-        }
-        return "\n".join([f"Host {name}", *(f"    {word} {value}" for word, value in facts.items())])
-
     def answers(self, seconds: float = 3) -> bool:
         """Return whether a server listens at the address."""
         try:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 from lk_jupyter.config.files import write_private_bytes
 from lk_jupyter.vms.facts import facts_folder
-from lk_jupyter.vms.ssh import PORT, USER, SshEndpoint, home_relative
+from lk_jupyter.vms.shell import HostKeyChanged
+from lk_jupyter.vms.ssh import USER, PublicKey, SshEndpoint, home_relative
 
 #: The file with our hosts, and the block of ``~/.ssh/config`` that includes the file.
 _NAME = "lk_jupyter_config"
@@ -26,32 +28,44 @@ def host_keys_path() -> Path:
     return facts_folder() / "known_hosts"
 
 
-def pin_host_key(endpoint: SshEndpoint, line: str) -> None:
-    """Store the host key of a VM, as an earlier connection has seen it."""
-    key = " ".join(line.split()[:2])
-    _write(host_keys_path(), f"{_other_host_keys(endpoint)}{_host_key_name(endpoint)} {key}\n")
+def pin_host_key(vm_id: str, line: str) -> None:
+    """Store the host key of a VM at its first use. Raises HostKeyChanged if another key is stored."""
+    key, start = " ".join(line.split()[:2]), f"{_key_alias(vm_id)} "
+    stored = next((row for row in _read(host_keys_path()).splitlines() if row.startswith(start)), None)
+    if stored is None:
+        _write(host_keys_path(), f"{_read(host_keys_path())}{start}{key}\n")
+    elif stored != start + key:
+        raise HostKeyChanged(
+            "The VM answered with another host key than before. Nothing was sent. Another machine may have answered. "
+            f"Delete the VM: %lk_vm delete {vm_id[:8]}"
+        )
 
 
-def forget_host_key(endpoint: SshEndpoint) -> None:
-    """Remove the host key of a deleted VM: another VM may get the address."""
+def forget_host_key(vm_id: str) -> None:
+    """Remove the host key of a deleted VM."""
     if host_keys_path().exists():
-        _write(host_keys_path(), _other_host_keys(endpoint))
+        start = f"{_key_alias(vm_id)} "
+        rows = _read(host_keys_path()).splitlines()
+        _write(host_keys_path(), "".join(f"{row}\n" for row in rows if not row.startswith(start)))
 
 
-def _other_host_keys(endpoint: SshEndpoint) -> str:
-    """Return the lines of the other hosts in the file with the host keys."""
-    start = f"{_host_key_name(endpoint)} "
-    lines = _read(host_keys_path()).splitlines()
-    return "".join(f"{line}\n" for line in lines if not line.startswith(start))
+def ssh_command(endpoint: SshEndpoint, vm_id: str, key: PublicKey | None) -> str:
+    """Return the command that logs in to a VM, and refuses another host key than the stored key."""
+    pins = shlex.quote(f"UserKnownHostsFile={host_keys_path()}")
+    return f"{endpoint.ssh_command(key)} -o HostKeyAlias={_key_alias(vm_id)} -o {pins}"
 
 
-def host_block(host: str, endpoint: SshEndpoint, key_file: Path | None) -> str:
-    """Return the block of a host, whose key is pinned at the first connection."""
+def host_block(host: str, endpoint: SshEndpoint, vm_id: str, key_file: Path | None) -> str:
+    """Return the block of a host, whose key is pinned at the first connection.
+
+    The key belongs to the id of the VM: the cloud can give the address of a deleted VM to another VM.
+    """
     facts = {
         "HostName": endpoint.host,
         "Port": endpoint.port,
         "User": USER,
         **({"IdentityFile": f'"{home_relative(key_file)}"', "IdentitiesOnly": "yes"} if key_file else {}),
+        "HostKeyAlias": _key_alias(vm_id),
         "UserKnownHostsFile": f'"{home_relative(host_keys_path())}"',
         "StrictHostKeyChecking": "accept-new",
         "ServerAliveInterval": 30,
@@ -92,8 +106,9 @@ def _without(text: str, host: str) -> str:
     return _HOST.sub(lambda match: "" if match[1] == host else match[0], text)
 
 
-def _host_key_name(endpoint: SshEndpoint) -> str:
-    return endpoint.host if endpoint.port == PORT else f"[{endpoint.host}]:{endpoint.port}"
+def _key_alias(vm_id: str) -> str:
+    """Return the name of a VM in the file with the host keys; no pattern, and no option."""
+    return "lk-" + re.sub(r"\W+", "", vm_id, flags=re.ASCII).lower()
 
 
 def _ssh_folder() -> Path:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 from decimal import Decimal
 from pathlib import Path
@@ -12,8 +13,10 @@ from magics.people import answers, interrupt_at
 from vms.on_vm import cloud_with_faults, living
 
 from lk_jupyter.journal.charges import charge_book
+from lk_jupyter.vms.ssh_config import host_keys_path
 
 KEYGEN = "mkdir -p -m 700 ~/.ssh && ssh-keygen -t ed25519 -N '' -f ~/.ssh/id_ed25519"
+LOGIN = r"ssh -p \d+ lyceum@127\.0\.0\.1"
 PUBLIC = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIO5Lc8oWn0c9iX0rZ0l1sT7vW3k1Hb2m4k8mY1pJmZ3q mira@laptop"
 
 
@@ -59,10 +62,8 @@ def test_a_vm_is_rented_when_the_user_says_so_and_told_how_to_log_in(run_cell, s
     monkeypatch.setattr("builtins.input", answers("n", "y"))
     assert "Nothing was rented." in run_cell("%lk_vm create --gpu L40S --name 'my train'")
     shown = run_cell("%lk_vm create --gpu L40S --name 'my train' --save vm")
-    assert re.search(r"ssh -p \d+ lyceum@127\.0\.0\.1", shown)
-    block = (
-        r"Host my-train\n    HostName 127\.0\.0\.1\n    Port \d+\n    User lyceum\n    IdentityFile ~/\.ssh/id_ed25519"
-    )
+    assert re.search(LOGIN, shown)
+    block = r"Host my-train\n    HostName 127\.0\.0\.1\n    Port \d+\n    User lyceum\n    IdentityFile .~/\.ssh/id_ed"
     assert re.search(block, shown)
     assert shell.user_ns["vm"].usable
     (made,) = living(vms)
@@ -123,7 +124,7 @@ def test_without_a_key_one_is_created_if_the_user_agrees(run_cell, home, vms, mo
     assert len(living(vms)) == agrees
     if agrees:
         assert f"Created the SSH key {home}/.ssh/id_ed25519, without a passphrase." in shown
-        assert re.search(r"ssh -p \d+ lyceum@127\.0\.0\.1", shown)
+        assert re.search(LOGIN, shown)
         assert (home / ".ssh" / "id_ed25519").stat().st_mode & 0o077 == 0
 
 
@@ -170,7 +171,10 @@ def test_capacity_that_ends_meanwhile_offers_the_same_and_asks_once(run_cell, vm
 
 def test_a_vm_whose_answer_was_lost_is_found_and_not_rented_twice(run_cell, vms):
     fail(vms, path="/vms/create", lose_answer=True)
-    assert re.search(r"ssh -p \d+ lyceum@127\.0\.0\.1", run_cell("%lk_vm create --gpu A100 --yes"))
+    assert re.search(
+        LOGIN,
+        run_cell("%lk_vm create --gpu A100 --yes"),
+    )
     assert len(living(vms)) == 1
 
 
@@ -183,7 +187,10 @@ def test_a_gateway_that_hides_the_outcome_does_not_make_it_ask_again(run_cell, v
 
 def test_reads_that_fail_now_and_then_do_not_end_the_waiting(run_cell, vms):
     fail(vms, path="/status", method="GET", status=503, times=2)
-    assert re.search(r"ssh -p \d+ lyceum@127\.0\.0\.1", run_cell("%lk_vm create --gpu A100 --yes"))
+    assert re.search(
+        LOGIN,
+        run_cell("%lk_vm create --gpu A100 --yes"),
+    )
 
 
 def test_a_volume_outlives_its_vm(run_cell, vms):
@@ -258,3 +265,24 @@ def test_vs_code_opens_on_a_vm_by_a_host_that_ssh_knows_until_the_vm_is_deleted(
     assert "Host lk-notes\n    HostName 127.0.0.1\n    Port" in hosts.read_text()
     run_cell("%lk_vm delete notes --yes")
     assert not hosts.exists()
+
+
+@pytest.mark.nightly
+@pytest.mark.skipif(shutil.which("ssh") is None, reason="needs OpenSSH")
+def test_the_shown_ssh_line_logs_in_and_a_changed_host_key_is_refused_by_ssh_and_by_the_magic(run_cell, vms, tmp_path):
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"], check=True)
+    output = run_cell(f"%lk_vm create --gpu A100 --name notes --key {tmp_path / 'key.pub'} --yes")
+    login = re.search(r"ssh -i \S+ -p \d+ lyceum@\S+ -o \S+ -o \S+", output)[0]
+    login += " -F none -o BatchMode=yes 'echo $USER'"  # no question: the key is stored
+    assert "another key is refused" in output
+    assert subprocess.run(login, shell=True, capture_output=True, text=True, check=False).stdout == "lyceum\n"
+    pins = host_keys_path()
+    pins.write_text(f"{pins.read_text().split()[0]} {' '.join(PUBLIC.split()[:2])}\n")
+    done = subprocess.run(login, shell=True, capture_output=True, text=True, check=False)
+    assert (done.returncode, "REMOTE HOST IDENTIFICATION HAS CHANGED" in done.stderr) == (255, True)
+    for verb in ("ssh", "code"):
+        output = run_cell(f"%lk_vm {verb} notes")
+        assert re.search(r"HostKeyChanged: .*Nothing was sent\. .*Delete the VM: %lk_vm delete \w{8}", output)
+        assert "lyceum@" not in output
+    run_cell("%lk_vm delete notes --yes")
+    assert pins.read_text() == ""

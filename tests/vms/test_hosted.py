@@ -216,7 +216,7 @@ def test_a_vm_whose_notebook_is_gone_saves_the_results_and_deletes_itself(sessio
         os.kill(child.pid, signal.SIGKILL)
     facts = hosted.read_facts(execution_id.removeprefix("vm-"))
     host, endpoint = ssh_config.host_name(f"lk-run-{facts.token[:12]}"), SshEndpoint.of(facts.address)
-    ssh_config.add_host(host, ssh_config.host_block(host, endpoint, None))
+    ssh_config.add_host(host, ssh_config.host_block(host, endpoint, facts.vm_id, None))
     (tmp_path / "go").touch()
     until(lambda: not living(vms))
     run = Run.attach(session, execution_id)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lk_jupyter.vms import ssh_config
+from lk_jupyter.vms.shell import HostKeyChanged
 from lk_jupyter.vms.ssh import SshEndpoint
 
 ENDPOINT = SshEndpoint("203.0.113.10", 2200)
@@ -21,7 +22,7 @@ def folder(home):
 
 
 def block(name):
-    return ssh_config.host_block(name, ENDPOINT, Path("~/.ssh/id_ed25519").expanduser())
+    return ssh_config.host_block(name, ENDPOINT, "3F0C-8a1b", Path("~/.ssh/id_ed25519").expanduser())
 
 
 def test_the_users_file_gets_one_line_and_is_as_before_when_the_last_host_is_removed(folder):
@@ -73,7 +74,6 @@ def test_a_name_of_a_vm_can_be_no_pattern_and_no_option(name, host):
 def test_ssh_reads_the_host_and_the_users_options_still_apply(folder):
     (folder / "config").write_text(USER_CONFIG)
     ssh_config.add_host("lk-one", block("lk-one"))
-    ssh_config.pin_host_key(ENDPOINT, "ssh-ed25519 AAAAC3Nza root@vm")
     hosts = folder / "lk_jupyter_config"  # ssh reads the home of the account, not of this test: name the file
     text = (folder / "config").read_text().replace("lk_jupyter_config", str(hosts))
     (folder / "config").write_text(text)
@@ -81,6 +81,20 @@ def test_ssh_reads_the_host_and_the_users_options_still_apply(folder):
     options = dict(line.partition(" ")[::2] for line in done.stdout.splitlines())
     assert (options["hostname"], options["port"], options["user"]) == ("203.0.113.10", "2200", "lyceum")
     assert (options["stricthostkeychecking"], options["serveraliveinterval"]) == ("accept-new", "30")
-    assert ssh_config.host_keys_path().read_text() == "[203.0.113.10]:2200 ssh-ed25519 AAAAC3Nza\n"
-    ssh_config.forget_host_key(ENDPOINT)
-    assert ssh_config.host_keys_path().read_text() == ""
+    assert options["hostkeyalias"] == "lk-3f0c8a1b"
+    assert options["userknownhostsfile"].endswith("/lk_jupyter/vms/known_hosts")
+
+
+def test_the_host_key_of_a_vm_is_stored_at_first_use_and_another_key_is_refused_until_the_vm_is_deleted(home):
+    for vm_id, line in [
+        ("3F0C-8a1b", "ssh-ed25519 AAAAone root@vm"),
+        ("3f0c8a1b", "ssh-ed25519 AAAAone"),
+        ("77", "k 2"),
+    ]:
+        ssh_config.pin_host_key(vm_id, line)
+    assert ssh_config.host_keys_path().read_text() == "lk-3f0c8a1b ssh-ed25519 AAAAone\nlk-77 k 2\n"
+    with pytest.raises(HostKeyChanged, match=r"Nothing was sent\. .* Delete the VM: %lk_vm delete 3f0c8a1b"):
+        ssh_config.pin_host_key("3f0c8a1b", "ssh-ed25519 AAAAtwo")
+    ssh_config.forget_host_key("3f0c8a1b")
+    assert ssh_config.host_keys_path().read_text() == "lk-77 k 2\n"
+    ssh_config.pin_host_key("3f0c8a1b", "ssh-ed25519 AAAAtwo")
