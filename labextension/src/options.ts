@@ -42,6 +42,7 @@ export const RUN_OPTIONS: Record<string, string> = {
   "--on": "vm: rent a VM for the cell, deleted at the end. Default: run, or vm after a question above the run limit.",
   "--spot": "With --on vm: pay less for a VM that the cloud may reclaim at any time.",
   "--retries": "With --on vm: VMs that may replace a failed or reclaimed VM. They continue from the last checkpoint.",
+  "--relay": "Continue in further runs up to --timeout: each restores the files of lk_jupyter.checkpoint_folder().",
   "--volume": "With --on vm: volume to attach, or new:GB. Its folder is LK_VOLUME in the code; it stays and is billed.",
   "--no-vm-key": "With --on vm: send no API key. The VM can't delete itself, so this notebook must stay on.",
   "--resume": "Run to resume from: its checkpoint is the folder lk_resume in the code.",

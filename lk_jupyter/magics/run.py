@@ -269,6 +269,10 @@ def start(session: Session, bundle: Bundle, options: StartOptions, shell: Intera
     require_answer([bundle], options, shell)
     if bundle.vm_offer:
         bundle = _ask_for_vm(bundle, options)
+    if getattr(options, "relay", False):
+        from lk_jupyter.runs.submit import on_relay  # noqa: PLC0415 (few runs are relays)
+
+        bundle = replace(bundle, vm_allowed=options.max_cost is not None or ask(on_relay.question(bundle)))
     observers = default_observers(session, options, bundle, namespace=shell.user_ns)
     view = RunDisplay(shell, bundle.machine, quiet=options.quiet, observers=observers)
     send(session, bundle, view, shell, options)

@@ -62,6 +62,8 @@ class RunKeywords(TypedDict, total=False):
     """With --on vm: pay less for a VM that the cloud may reclaim at any time."""
     retries: int | None
     """With --on vm: VMs that may replace a failed or reclaimed VM. They continue from the last checkpoint."""
+    relay: bool | None
+    """Continue in further runs up to --timeout: each restores the files of lk_jupyter.checkpoint_folder()."""
     volume: str | None
     """With --on vm: volume to attach, or new:GB. Its folder is LK_VOLUME in the code; it stays and is billed."""
     no_vm_key: bool | None
@@ -145,6 +147,8 @@ class FanOutKeywords(TypedDict, total=False):
     """With --on vm: pay less for a VM that the cloud may reclaim at any time."""
     retries: int | None
     """With --on vm: VMs that may replace a failed or reclaimed VM. They continue from the last checkpoint."""
+    relay: bool | None
+    """Continue in further runs up to --timeout: each restores the files of lk_jupyter.checkpoint_folder()."""
     volume: str | None
     """With --on vm: volume to attach, or new:GB. Its folder is LK_VOLUME in the code; it stays and is billed."""
     no_vm_key: bool | None

@@ -55,7 +55,20 @@ GROUPS = (
     ),
     OptionGroup(
         "Long work",
-        ("on", "spot", "retries", "no_vm_key", "detach", "attach", "resume", "session", "idle", "keep", "image"),
+        (
+            "on",
+            "spot",
+            "retries",
+            "no_vm_key",
+            "relay",
+            "detach",
+            "attach",
+            "resume",
+            "session",
+            "idle",
+            "keep",
+            "image",
+        ),
         Example("%%lk_run --session train --gpu A100", "keep variables on the machine between cells"),
     ),
     OptionGroup(

@@ -385,6 +385,10 @@ class RunOptions(CodeOptions):
         ge=0,
         le=20,
     )
+    relay: bool = switch(
+        "Continue in further runs up to --timeout: each restores the files of lk_jupyter.checkpoint_folder().",
+        needs="code run",
+    )
     volume: str | None = option(
         None,
         "With --on vm: volume to attach, or new:GB. Its folder is LK_VOLUME in the code; it stays and is billed.",

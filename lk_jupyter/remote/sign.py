@@ -7,7 +7,7 @@ SIZE = 32
 
 #: Kinds of frames that decide which values are read, written or set in the notebook, or which packages later runs
 #: import: these frames are signed.
-KINDS = frozenset({"returned", "call", "checkpoint", "cell", "stored", "packages"})
+KINDS = frozenset({"returned", "call", "checkpoint", "cell", "stored", "packages", "relay"})
 
 #: The text whose signature is the content of the object that requests the end of a run.
 STOP = b"stop"

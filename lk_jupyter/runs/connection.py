@@ -1,12 +1,13 @@
-"""Choose the connection of a run: the session's, or for a run on a VM the connection to the VM.
+"""Choose the connection of a run: the session's, or for a run on a VM or a relay a connection that answers for it.
 
-Code for VMs is imported for runs on VMs only.
+Code for VMs and relays is imported for those runs only.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+from lk_jupyter.protocol.relay import relay_token_in
 from lk_jupyter.protocol.vm_run import vm_id_in
 from lk_jupyter.runs.follow import Follower
 
@@ -17,8 +18,14 @@ if TYPE_CHECKING:
 
 def connection_for(connection: Connection, execution_id: str) -> Connection:
     """Return the connection for a run: the given connection, unless the run is on a VM."""
-    if vm_id_in(execution_id) is None or vm_run_in(connection):
+    relay_token = relay_token_in(execution_id)
+    if (vm_id_in(execution_id) is None and relay_token is None) or vm_run_in(connection):
         return connection
+    if relay_token:
+        from lk_jupyter.runs.relay import open_relay  # noqa: PLC0415 (few runs are relays)
+        from lk_jupyter.runs.vm import VmConnection  # noqa: PLC0415
+
+        return VmConnection(connection, cast("VmRun", open_relay(connection, relay_token)))
     from lk_jupyter.runs.vm import VmConnection  # noqa: PLC0415 (few runs are on VMs)
     from lk_jupyter.vms.hosted import open_run  # noqa: PLC0415
 
@@ -26,7 +33,7 @@ def connection_for(connection: Connection, execution_id: str) -> Connection:
 
 
 def vm_run_in(connection: Connection) -> VmRun | None:
-    """Return the run on a VM that a connection belongs to; None for the connection of a session."""
+    """Return the run on a VM, or the relay, that a connection belongs to; None for the connection of a session."""
     return getattr(connection, "vm_run", None)
 
 

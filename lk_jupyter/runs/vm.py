@@ -37,7 +37,7 @@ ABORT_GRACE = 5.0
 _LOOK = 0.5
 
 #: Text between the lines of a VM and the lines of the VM that replaced it, if its lines differ.
-REPEATED = "\n[lk_jupyter: another VM continues from the last checkpoint, and repeats lines]\n"
+REPEATED = "\n[lk_jupyter: another machine continues from the last checkpoint, and repeats lines]\n"
 
 #: Bytes of a log in which the start of a line is searched.
 _LINE_BYTES = 1 << 16

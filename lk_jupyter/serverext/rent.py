@@ -207,12 +207,15 @@ LOOK_SECONDS = 30.0
 
 
 def start_release(desk: UpstreamProvider) -> None:
-    """Delete overdue VMs of runs regularly, in the loop of the Jupyter server."""
+    """Delete overdue VMs of runs, and continue relays, regularly in the loop of the Jupyter server."""
     from tornado.ioloop import PeriodicCallback  # noqa: PLC0415 (loaded by then)
 
     async def look() -> None:
         from lk_jupyter.serverext.vm_release import release_overdue  # noqa: PLC0415 (not before the first look)
 
         await release_overdue(desk)
+        from lk_jupyter.serverext.relays import continue_relays  # noqa: PLC0415
+
+        await continue_relays()
 
     PeriodicCallback(look, LOOK_SECONDS * 1000).start()

@@ -160,7 +160,7 @@ def read_journal(path: Path) -> None:
 
 def read_tar(path: Path) -> None:
     checkpoint = _checkpoint()
-    folder = checkpoint._restore(path.as_uri(), hashlib.sha256(path.read_bytes()).hexdigest())
+    folder = checkpoint.restore(path.as_uri(), hashlib.sha256(path.read_bytes()).hexdigest())
     shutil.rmtree(folder, ignore_errors=True)
 
 

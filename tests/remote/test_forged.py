@@ -249,4 +249,4 @@ def test_a_checkpoint_with_a_header_that_is_too_long_is_refused(tmp_path):
     header.type, header.size = tarfile.XHDTYPE, len(text)
     packed.write_bytes(header.tobuf() + text.ljust(512, b"\0") + tarfile.TarInfo("a").tobuf() + bytes(1024))
     with pytest.raises(RuntimeError, match="cannot be read"):
-        checkpoint._restore(packed.as_uri(), hashlib.sha256(packed.read_bytes()).hexdigest())
+        checkpoint.restore(packed.as_uri(), hashlib.sha256(packed.read_bytes()).hexdigest())

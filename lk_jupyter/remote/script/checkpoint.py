@@ -33,10 +33,10 @@ _timer: list[Any] = []
 
 def before(settings: dict[str, Any], namespace: dict[str, Any]) -> None:
     """Restore the checkpoint, and set the clock for the next checkpoint."""
-    links = _read_links()
-    namespace["lk_resume"] = _restore(links["get"], settings["sha256"]) if "resume" in settings else None
+    links = read_links()
+    namespace["lk_resume"] = restore(links["get"], settings["sha256"]) if "resume" in settings else None
     if "after" in settings:
-        _folders[:] = settings["folders"]
+        add_folders(settings["folders"])
         _set_clock(max(0.01, settings["after"] - (time.monotonic() - _START)), lambda: _save(links, namespace))
 
 
@@ -52,7 +52,12 @@ def after(settings: dict[str, Any], namespace: dict[str, Any], error: BaseExcept
         thread.join()
 
 
-def _read_links() -> dict[str, str]:
+def add_folders(folders: list[str]) -> None:
+    """Set the folders where clouds mount the bucket."""
+    _folders[:] = folders
+
+
+def read_links() -> dict[str, str]:
     """Return the links to the bucket, which are secrets, and delete the file."""
     path = os.path.join(driver.FOLDER, "_lk_checkpoint.json")
     if not os.path.exists(path):  # sent by something that keeps no links
@@ -127,7 +132,7 @@ def _send_checkpoint(links: dict[str, str], folder: Any, called: float, is_end: 
             return
         with tarfile.open(packed, "w") as tar:
             tar.add(str(folder), arcname=".")
-        _upload(packed, links)
+        upload(packed, links)
         _report(
             {
                 "seconds": round(called, 1),
@@ -147,7 +152,7 @@ def _send_checkpoint(links: dict[str, str], folder: Any, called: float, is_end: 
             os.unlink(packed)
 
 
-def _upload(packed: str, links: dict[str, str]) -> None:
+def upload(packed: str, links: dict[str, str]) -> None:
     """Upload a file; copy to the mounted bucket if the address is unreachable."""
     import shutil
 
@@ -162,7 +167,7 @@ def _upload(packed: str, links: dict[str, str]) -> None:
         shutil.copyfile(packed, target)
 
 
-def _restore(url: str, digest: str) -> Path:
+def restore(url: str, digest: str) -> Path:
     """Return the folder of an earlier checkpoint, if the digest equals the digest in that run's log."""
     import tarfile
     import tempfile

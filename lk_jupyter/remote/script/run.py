@@ -68,7 +68,7 @@ def main(namespace: dict[str, Any]) -> None:
     """Run the file of the settings in this namespace, then end the process as a script ends."""
     global _nonce, _key, _file, _source, _text, _out, _err  # noqa: PLW0603 (one process runs one file)
     _out, _err = sys.stdout, sys.stderr
-    atexit.register(_delete_uploads)
+    atexit.register(delete_uploads)
     settings = _read_settings()
     _nonce = settings.pop("nonce")
     _key = _read_key()
@@ -133,7 +133,7 @@ def _write_code(name: str) -> str:
     return path
 
 
-def _delete_uploads() -> None:
+def delete_uploads() -> None:
     """Delete the uploaded files, as the last step: the working directory may be a bucket, which outlives the run."""
     if not os.path.basename(FOLDER).startswith("_lk_"):
         return
@@ -289,6 +289,12 @@ def author_trace(error: BaseException) -> types.TracebackType | None:
     while trace and trace.tb_frame.f_code.co_filename != _file:
         trace = trace.tb_next
     return trace or error.__traceback__
+
+
+def set_attempt(attempt: str) -> None:
+    """Set a prefix for the ids of frames, for a run that continues the output of another."""
+    global _attempt  # noqa: PLW0603
+    _attempt = attempt
 
 
 def frame(kind: str, payload: dict[str, Any], stream: Any = None) -> None:

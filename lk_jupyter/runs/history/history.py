@@ -26,6 +26,7 @@ from lk_jupyter.runs.ids import resolve
 from lk_jupyter.runs.metrics.summary import is_measured, keep_summary
 from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.runs.package.starts import START_KEY
+from lk_jupyter.runs.relay import list_members
 from lk_jupyter.runs.run import Run
 from lk_jupyter.text.pandas import set_float_columns
 from lk_jupyter.text.secrets import mask_secrets
@@ -162,7 +163,8 @@ def _window(
     entries = journal().entries(since=since.timestamp() if since else None, limit=most)
     cut = most is not None and len(entries) >= most
     oldest = min((_utc_datetime(entry.created_at) for entry in entries), default=None) if cut else None
-    unmatched = {past.execution_id: past for past in billed}
+    members = list_members()  # a relay is one row
+    unmatched = {past.execution_id: past for past in billed if past.execution_id not in members}
     local_entries = [
         e for e in entries if e.execution_id and (e.execution_id in unmatched or session.speaks_to(e.base_url))
     ]

@@ -88,7 +88,8 @@ class Bundle:
     - ``phases``: phase → seconds so far.
     - ``skipped_files``: files of listed folders that are too large or seem to contain a secret.
     - ``vm_offer``: the VM that is rented for the run; ``vm_allowed``: whether the user has agreed to its price;
-      ``vm_volume``: the volume that the VM gets.
+      ``vm_volume``: the volume that the VM gets. ``vm_allowed`` is also the consent to the price of a relay.
+    - ``frames_token``: the token of the relay that reads the frames of the run; empty for the token of the run.
     - ``named_files``: uploaded files that only the text of the code names, not an option or an import.
     - ``block``: the script block with packages and limits; ``block_request`` describes what the user must allow of it.
     - ``machine_reason``: why the machine was chosen; empty for a machine that the user named.
@@ -117,6 +118,7 @@ class Bundle:
     vm_offer: VmOffer | None = None
     vm_allowed: bool = False
     vm_volume: RunVolume | None = None
+    frames_token: str = ""
 
     def without_values(self) -> Bundle:
         """Return the bundle without the values of variables, so that an active run keeps no values in memory."""

@@ -67,6 +67,11 @@ _NAMES = re.compile(r"\blk_(?:checkpoint|resume)\b")
 _WITHOUT_PARAMETER = re.compile(r"^[^\S\n]*def lk_checkpoint\(\s*\)", re.MULTILINE)
 
 
+def uses_checkpoints(code: str) -> bool:
+    """Return whether code uses ``checkpoint_folder`` or ``Checkpoint`` of this package."""
+    return "lk_jupyter" in code and _USES.search(code) is not None
+
+
 def checkpoint_parts(
     session: Connection, source: Source, options: RunOptions, limit: int, *, on_vm: bool = False
 ) -> list[RemoteModule]:
@@ -77,7 +82,7 @@ def checkpoint_parts(
     """
     if _WITHOUT_PARAMETER.search(source.code):
         raise UsageError("lk_checkpoint needs a parameter for the folder: def lk_checkpoint(folder). Nothing was sent.")
-    names_part = [NAMES_PART] if "lk_jupyter" in source.code and _USES.search(source.code) else []
+    names_part = [NAMES_PART] if uses_checkpoints(source.code) else []
     named = {match[0] for match in _NAMES.finditer(source.code)}
     resumes_vm_run = options.resume is not None and vm_id_in(resolve(session, options.resume)) is not None
     if resumes_vm_run and not on_vm:

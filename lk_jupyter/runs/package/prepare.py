@@ -23,12 +23,13 @@ from lk_jupyter.errors import UsageError
 from lk_jupyter.machines.catalogue import cost_at_limit, machine_cost
 from lk_jupyter.options.runs import MachineOptions, RunOptions, honored, refuse_in_session
 from lk_jupyter.protocol.parts import RemoteModule
-from lk_jupyter.protocol.vm_run import SETUP_SECONDS
+from lk_jupyter.protocol.vm_run import LONGEST_SECONDS, SETUP_SECONDS
 from lk_jupyter.runs.package import secret_scan
 from lk_jupyter.runs.package.bundle import Bundle, BundleBuilder, Limits, time_limit
 from lk_jupyter.runs.package.checkpoint import checkpoint_parts
 from lk_jupyter.runs.package.image import require_image_cell, require_inline
 from lk_jupyter.runs.package.machine import choose_machine
+from lk_jupyter.runs.package.relayed import relay_options, relay_parts
 from lk_jupyter.runs.package.rented import choose_run_volume, choose_vm, machine_type_for, needs_vm, vm_limits
 from lk_jupyter.runs.package.rich import imports_part, scalars_part
 from lk_jupyter.runs.package.script_block import Price, describe_request, find_block, python_part, with_block
@@ -88,6 +89,7 @@ def prepare(  # noqa: PLR0913 (independent choices)
         options = options.model_copy(update={"fresh": True})
     if not in_session and not mount and not options.requirements and (default := setting("requirements")):
         options = options.model_copy(update={"requirements": [default]})
+    options = relay_options(source, options, count) if options.relay else options
     offer = choose_vm(session, options, count) if needs_vm(session, source, options, count) else None
     volume = choose_run_volume(session, options, on_vm=offer is not None)
     machine, reason, limits, limit = _choose_machine(session, options, count, offer)
@@ -97,6 +99,7 @@ def prepare(  # noqa: PLR0913 (independent choices)
         *parts,
         *stage_parts(session, options),
         *checkpoint_parts(session, source, options, limit, on_vm=offer is not None),
+        *(relay_parts(session) if options.relay else []),
         *imports_part(source, options),
         *scalars_part(source),
     ]
@@ -133,6 +136,7 @@ def _choose_machine(
     machine, reason = (machine_type_for(offer), "") if offer else choose_machine(session, options)
     limits = resolve_limits(session, options, machine, count)
     limits = vm_limits(limits) if offer else limits
+    limits = replace(limits, max_timeout=LONGEST_SECONDS) if getattr(options, "relay", False) else limits
     return machine, reason, limits, time_limit(options, machine, limits)[0]
 
 

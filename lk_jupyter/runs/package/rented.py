@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def needs_vm(session: Connection, source: Source, options: RunOptions, count: int = 1) -> bool:
     """Return whether the options request a VM: by name, or in a single cell by a limit or GPUs that no run has."""
     if options.on is None:
-        if not source.is_cell or options.session or options.image or count > 1:
+        if options.relay or not source.is_cell or options.session or options.image or count > 1:
             return False
         is_long = options.timeout is not None and options.timeout > setting("max_timeout")
         wish = options.gpu or options.machine or ""

@@ -90,7 +90,7 @@ def start_once(client: Client, bundle: Bundle) -> StreamingStartResponse:
     name = own_name(bundle.request.file_name or bundle.source.file_name, bundle.token)
     request = bundle.request.model_copy(update={"file_name": name})
     if isinstance(request, StreamingExecutionRequest):
-        request = use_separate_folder(request, bundle.token)
+        request = use_separate_folder(request, bundle.token, bundle.frames_token)
     return send_once(
         client,
         bundle.token,
@@ -99,16 +99,19 @@ def start_once(client: Client, bundle: Bundle) -> StreamingStartResponse:
     )
 
 
-def use_separate_folder(request: StreamingExecutionRequest, token: str) -> StreamingExecutionRequest:
+def use_separate_folder(
+    request: StreamingExecutionRequest, token: str, frames_token: str = ""
+) -> StreamingExecutionRequest:
     """Return a request whose code imports its files from a separate folder, since runs may share a working folder.
 
-    Code with files of its author runs in the separate folder.
+    Code with files of its author runs in the separate folder. ``frames_token`` is the token of the key that signs
+    frames, if it isn't ``token``.
     """
     files: dict[str, str] = json.loads(request.import_files or "{}")
     if not files:
         return request
     if SETTINGS in files:  # the driver is uploaded too
-        files[KEY] = signing_key(token).hex()
+        files[KEY] = signing_key(frames_token or token).hex()
     files = with_code(files)
     folder = f"{PREFIX}{token[:MARK]}"
     line = _FIND

@@ -136,6 +136,10 @@ class Submission:
             from lk_jupyter.runs.submit.on_vm import require_consent  # noqa: PLC0415 (few runs are on VMs)
 
             require_consent(bundle)
+        if getattr(bundle.options, "relay", False):
+            from lk_jupyter.runs.submit import on_relay  # noqa: PLC0415 (few runs are relays)
+
+            on_relay.require_consent(bundle)
         self.bundle = bundle
         self.submitted_at = now()
         self._is_in_transit = False
@@ -322,6 +326,10 @@ class Submission:
             from lk_jupyter.runs.submit.on_vm import start_on_vm  # noqa: PLC0415 (few runs are on VMs)
 
             return start_on_vm(self._session, complete, self._with_new_links)
+        if getattr(complete.options, "relay", False):
+            from lk_jupyter.runs.submit.on_relay import start_relay  # noqa: PLC0415 (few runs are relays)
+
+            return start_relay(self._session, self.bundle)
         try:
             return start_once(self._client, complete)
         except (Invalid, BadRequest) as refusal:

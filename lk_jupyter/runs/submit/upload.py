@@ -32,6 +32,7 @@ from lk_jupyter.protocol.bucket import (
     stop_key,
 )
 from lk_jupyter.protocol.parts import part_settings
+from lk_jupyter.protocol.relay import PART as RELAY_PART
 from lk_jupyter.protocol.vm_run import LINK_HOST
 from lk_jupyter.runs.package import checkpoint, kept_packages, stage
 from lk_jupyter.runs.package.bundle import PACKAGES, Bundle
@@ -226,7 +227,7 @@ def with_links(session: Connection, bundle: Bundle) -> Bundle:
     """Return the bundle with the links that its modules need. Raises StorageError if the bucket can't be used."""
     text = bundle.request.import_files
     links: dict[str, str] = {}
-    if settings := part_settings(text, checkpoint.PART):
+    if settings := part_settings(text, RELAY_PART) or part_settings(text, checkpoint.PART):
         links[checkpoint.LINKS] = json.dumps(_checkpoint_links(session, bundle, settings))
     if settings := part_settings(text, CALL):
         life = _CALL_WAIT + timedelta(seconds=bundle.timeout)

@@ -1,0 +1,22 @@
+"""Names and times of relays: chains of runs, each of which continues from the checkpoint of the run before."""
+
+from __future__ import annotations
+
+import re
+
+#: Start of the id of a relay; its token follows.
+PREFIX = "r-"
+
+#: Folder of relays in the folder of the journal, and the module that continues a relay, with the token as argument.
+FOLDER, MODULE = "relays", "lk_jupyter.cli.relay"
+
+#: The module of a run in a relay, and the kind of its messages.
+PART, RELAY = "script.relay", "relay"
+
+_ID = re.compile(rf"{PREFIX}([0-9a-f]{{32}})")
+
+
+def relay_token_in(execution_id: str) -> str | None:
+    """Return the token in the id of a relay; None for another run."""
+    match = _ID.fullmatch(execution_id)
+    return match[1] if match else None

@@ -1,0 +1,152 @@
+"""Relays: chains of real runs of a local cloud, each continued from the checkpoint of the run before."""
+
+import asyncio
+import os
+import signal
+import stat
+import subprocess
+import sys
+from decimal import Decimal
+
+import pytest
+from patience import wait_until
+
+import lk_jupyter
+from lk_jupyter.errors import RunAborted, RunFailed, UsageError
+from lk_jupyter.options.history import HistoryOptions
+from lk_jupyter.protocol.frames import nonce_in, split
+from lk_jupyter.runs.history.history import history
+from lk_jupyter.runs.relay import read_relay, relay_folder
+from lk_jupyter.runs.run import Run
+from lk_jupyter.serverext.relays import continue_relays
+
+#: Counts to LAST, and saves each step.
+COUNT = """
+import json, os, time
+import lk_jupyter
+from lk_jupyter.remote.checkpoints import report_saved
+
+path = lk_jupyter.checkpoint_folder() / "state.json"
+first = json.loads(path.read_text()) if path.exists() else 0
+for step in range(first, LAST):
+    print("line", step, flush=True)
+    time.sleep(0.1)
+    path.with_suffix(".tmp").write_text(json.dumps(step + 1))
+    os.replace(path.with_suffix(".tmp"), path)
+    report_saved()
+"""
+
+
+@pytest.fixture
+def session(signed_in, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)  # not next to the package, which code that imports it would upload
+    monkeypatch.setenv("LK_MAX_TIMEOUT", "12")
+    with lk_jupyter.connect() as connected:
+        yield connected
+
+
+def start(session, code, **options):
+    return session.run(code, **{"relay": True, "timeout": 120, "max_cost": 2, "gpu": "A100", **options})
+
+
+def facts_of(run):
+    return read_relay(run.execution_id.removeprefix("r-"))
+
+
+def lines_of(run):
+    """Return the printed lines, without the messages to the notebook."""
+    text = "".join(getattr(event, "content", "") for event in run.follow())
+    return [line for line in text.splitlines() if not line.startswith("\x1b")]
+
+
+def active_runs(session):
+    return [run for run in session.client.workloads.list() if run.status in {"pending", "running"}]
+
+
+@pytest.mark.nightly
+def test_a_relay_has_each_line_once_in_order_with_one_bill_and_one_row(session):
+    run = start(session, COUNT.replace("LAST", "150"))
+    assert lines_of(run) == [f"line {i}" for i in range(150)]
+    facts = facts_of(run)
+    bills = [session.client.execution.get(leg.execution_id).billed for leg in facts.legs]
+    assert len(bills) > 1
+    assert (run.status, run.cost) == ("completed", sum(bills))
+    rows = [row.execution_id for row in history(session, HistoryOptions()).runs]
+    assert run.execution_id in rows
+    assert not {leg.execution_id for leg in facts.legs} & set(rows)
+    assert active_runs(session) == []
+
+
+@pytest.mark.nightly
+def test_files_that_stay_unchanged_continue_without_a_report_and_lose_no_line(session, monkeypatch):
+    monkeypatch.setenv("LK_MAX_TIMEOUT", "30")
+    code = COUNT.replace("report_saved()\n", "").replace("LAST", "10").replace("time.sleep(0.1)", "time.sleep(3)")
+    run = start(session, code)
+    lines_of(run)
+    text, _ = split(run.log_path.read_text(), nonce_in(run.request_metadata))
+    lines = [line for line in text.splitlines() if line.startswith("line")]
+    assert list(dict.fromkeys(lines)) == [f"line {i}" for i in range(10)]
+    assert 0 <= len(lines) - 10 < len(facts_of(run).legs) > 1
+
+
+@pytest.mark.nightly
+def test_the_jupyter_server_continues_a_relay_whose_kernel_was_killed(session):
+    program = (
+        "import lk_jupyter, sys\n"
+        "run = lk_jupyter.connect().run(sys.argv[1], relay=True, timeout=120, max_cost=2, gpu='A100')\n"
+        "print(run.execution_id, flush=True)\nrun.wait()"
+    )
+    code = COUNT.replace("LAST", "150")
+    with subprocess.Popen([sys.executable, "-c", program, code], stdout=subprocess.PIPE, text=True) as child:
+        run_id = child.stdout.readline().strip()
+        wait_until(lambda: read_relay(run_id.removeprefix("r-")).is_started)
+        os.kill(child.pid, signal.SIGKILL)
+    asyncio.run(continue_relays())
+    wait_until(lambda: read_relay(run_id.removeprefix("r-")).state.get("is_final"))
+    assert stat.S_IMODE((relay_folder() / f"{run_id.removeprefix('r-')}.json").stat().st_mode) == 0o600
+    run = Run.attach(session, run_id)
+    assert lines_of(run) == [f"line {i}" for i in range(150)]
+    assert (run.status, active_runs(session)) == ("completed", [])
+
+
+@pytest.mark.nightly
+def test_an_abort_ends_the_current_run_and_starts_no_other(session):
+    run = start(session, COUNT.replace("LAST", "1000"))
+    for event in run.follow():
+        if "line 5\n" in getattr(event, "content", ""):
+            run.abort_soon()
+    with pytest.raises(RunAborted):
+        run.result()
+    assert (len(facts_of(run).legs), active_runs(session)) == (1, [])
+
+
+@pytest.mark.nightly
+def test_a_relay_costs_at_most_its_maximum_cost(session):
+    run = start(session, COUNT.replace("LAST", "1000"), max_cost=Decimal("0.012"))
+    with pytest.raises(RunAborted, match=r"below --max-cost 0\.012"):
+        run.result()
+    assert 0 < run.cost <= Decimal("0.012")
+    assert len(facts_of(run).legs) > 1
+
+
+@pytest.mark.nightly
+def test_code_that_saves_nothing_within_the_limit_of_a_run_ends_the_relay(session):
+    run = start(session, "import lk_jupyter, time; lk_jupyter.checkpoint_folder(); time.sleep(60)")
+    with pytest.raises(RunFailed, match="No checkpoint was saved within 12 s"):
+        run.result()
+    assert len(facts_of(run).legs) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_cost": None}, r"needs your consent\. Nothing was sent\..*--max-cost 0\."),
+        ({"timeout": None}, r"Example: --relay --timeout 3h"),
+        ({"outputs": ["x"]}, r"doesn't work with --outputs\. Nothing was sent"),
+        ({"code": "x = 1"}, r"lk_jupyter\.checkpoint_folder\(\)"),
+    ],
+)
+def test_a_relay_that_cannot_work_sends_nothing(session, options, message):
+    with pytest.raises(UsageError, match=message):
+        start(session, options.pop("code", COUNT), **options)
+    assert not relay_folder().exists()
