@@ -81,7 +81,7 @@ class Leg(BaseModel):
     token: str
     limit: int
     log_start: int
-    sent_at: float
+    start_time: float
     execution_id: str | None = None
     saved: dict[str, str] = {}
     is_over: bool = False
@@ -147,7 +147,7 @@ class RelayFacts(BaseModel):
 
     def used_seconds(self, now: float) -> float:
         """Return the time of all runs until a moment."""
-        return sum(min((leg.ended_at or now) - leg.sent_at, leg.limit) for leg in self.legs)
+        return sum(min((leg.ended_at or now) - leg.start_time, leg.limit) for leg in self.legs)
 
 
 def relay_folder() -> Path:
@@ -235,7 +235,7 @@ class RelayRun:
         return self.facts.state or {"status": "running" if self.facts.is_started else "pending", **self._moments()}
 
     def _moments(self) -> dict[str, Any]:
-        return {"started": self.facts.legs[0].sent_at} if self.facts.is_started else {}
+        return {"started": self.facts.legs[0].start_time} if self.facts.is_started else {}
 
     def end(self, state: dict[str, Any]) -> None:
         """Do nothing: the driver stores the end."""
@@ -340,7 +340,7 @@ class RelayRun:
             try:
                 bundle = self._build(seconds)
                 size = self._path("log").stat().st_size
-                leg = Leg(token=bundle.token, limit=bundle.timeout, log_start=size, sent_at=time.time())
+                leg = Leg(token=bundle.token, limit=bundle.timeout, log_start=size, start_time=time.time())
                 self.facts.legs.append(leg)
                 self._store()
                 leg.execution_id = start_once(self._connection.client, bundle).execution_id
@@ -459,7 +459,7 @@ class _LogCopier(threading.Thread):
         nonce = nonce_in(facts.job.get("metadata")) or ""
         self._splitter = Splitter(nonce, key=signing_key(facts.token))
         self._marks: dict[int, int] = {}
-        self._held = ""
+        self._frame_part = ""
         self.saved: dict[str, str] = {}
         self.error: Exception | None = None
 
@@ -473,7 +473,7 @@ class _LogCopier(threading.Thread):
                     for event in follower.events():
                         if isinstance(event, Output) and self._copy(event.content, log):
                             return
-                log.write(self._held.encode("utf-8", "replace"))
+                log.write(self._frame_part.encode("utf-8", "replace"))
         except Exception as error:  # noqa: BLE001 (the driver raises it)
             self.error = error
 
@@ -503,10 +503,10 @@ class _LogCopier(threading.Thread):
 
     def _hold_frame(self, text: str) -> str:
         """Return the text up to a frame whose end hasn't arrived."""
-        text, self._held = self._held + text, ""
+        text, self._frame_part = self._frame_part + text, ""
         start = text.rfind(ESCAPE)
         if start >= 0 and not _FRAME_END.search(text, start) and len(text) - start < _LONGEST_FRAME:
-            text, self._held = text[:start], text[start:]
+            text, self._frame_part = text[:start], text[start:]
         return text
 
 

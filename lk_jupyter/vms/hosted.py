@@ -318,7 +318,7 @@ class VmRun:
 
     @property
     def _saved_prefix(self) -> str:
-        """The start of the keys under which the current VM saves its state and log, apart from those of other VMs."""
+        """The start of the keys under which the current VM saves its state and log; each VM of a run has another."""
         attempt = len(self.facts.reasons) + 1
         return returned_key(self.facts.token, "vm-" if attempt == 1 else f"vm-{attempt}-")
 
