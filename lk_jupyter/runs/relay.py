@@ -38,7 +38,7 @@ from lk_jupyter.errors import ConnectionFailed, LkError, OutcomeUnknown, ServerE
 from lk_jupyter.machines.catalogue import cost_at_limit
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol.bucket import checkpoint_key
-from lk_jupyter.protocol.frames import ESCAPE, Frame, Splitter, nonce_in
+from lk_jupyter.protocol.frames import BARE_MARK, ESCAPE, Frame, Splitter, nonce_in
 from lk_jupyter.protocol.metadata import REQUEST_KEY
 from lk_jupyter.protocol.parts import SETTINGS
 from lk_jupyter.protocol.relay import FOLDER, PART, PREFIX, RELAY
@@ -68,7 +68,8 @@ _RETRY_SECONDS, _RETRY_PAUSE = 600.0, 10.0
 #: Seconds to wait for the bills of the runs at the end.
 _BILL_SECONDS = 60.0
 
-#: A frame ends with these characters, and has at most this number.
+#: A frame starts and ends with these characters, and has at most this number.
+_FRAME_START = ESCAPE + BARE_MARK
 _FRAME_END, _LONGEST_FRAME = re.compile(r"(?<=\x07\n)"), 1 << 14
 
 
@@ -490,7 +491,8 @@ class _LogCopier(threading.Thread):
                 log.write(piece.encode("utf-8", "replace"))
                 log.flush()
                 continue
-            log.write(piece.partition(ESCAPE)[0].encode("utf-8", "replace"))
+            start = piece.rfind(_FRAME_START)
+            log.write((piece if start < 0 else piece[:start]).encode("utf-8", "replace"))
             log.flush()
             for payload in messages:
                 if "mark" in payload:
@@ -504,8 +506,9 @@ class _LogCopier(threading.Thread):
     def _hold_frame(self, text: str) -> str:
         """Return the text up to a frame whose end hasn't arrived."""
         text, self._frame_part = self._frame_part + text, ""
-        start = text.rfind(ESCAPE)
-        if start >= 0 and not _FRAME_END.search(text, start) and len(text) - start < _LONGEST_FRAME:
+        start = max(text.rfind(_FRAME_START), text.rfind(ESCAPE))
+        is_frame = text.startswith(_FRAME_START, start) or _FRAME_START.startswith(text[start:])
+        if start >= 0 and is_frame and not _FRAME_END.search(text, start) and len(text) - start < _LONGEST_FRAME:
             text, self._frame_part = text[:start], text[start:]
         return text
 

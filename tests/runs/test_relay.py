@@ -65,8 +65,8 @@ def active_runs(session):
 
 @pytest.mark.nightly
 def test_a_relay_has_each_line_once_in_order_with_one_bill_and_one_row(session):
-    run = start(session, COUNT.replace("LAST", "150"))
-    assert lines_of(run) == [f"line {i}" for i in range(150)]
+    run = start(session, COUNT.replace("LAST", "150").replace("step, flush", r"step, '\x1b[32mgreen\x1b[0m', flush"))
+    assert lines_of(run) == [f"line {i} \x1b[32mgreen\x1b[0m" for i in range(150)]
     facts = facts_of(run)
     bills = [session.client.execution.get(leg.execution_id).billed for leg in facts.legs]
     assert len(bills) > 1
