@@ -624,7 +624,7 @@ def test_a_machine_that_is_wanted_no_more_is_ended_though_its_state_cannot_be_re
 
     cloud.on("GET /execution/streaming/{}/status", unknown).on("POST /workloads/stop/{}", {"message": "ok"})
     cloud.on("GET /execution/{}", unknown)
-    with pytest.raises(UsageError, match="no longer waited for"):
+    with pytest.raises(UsageError, match="Stopped waiting for the kernel"):
         HostedKernel.start(connected, ServerOptions(gpu="A100"), unwanted)
     assert cloud.calls["POST /workloads/stop/{}"] == 1
 

@@ -126,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     grant = commands.add_parser("grant", parents=[common], help="Issue a child key, and print it once.")
     grant.set_defaults(run=_grant)
     grant.add_argument("--credits", required=True, help="Credits that its runs may cost together.")
-    grant.add_argument("--minutes", help="Minutes that its runs may take together.")
+    grant.add_argument("--minutes", help="Maximum minutes of all runs of the key together.")
     grant.add_argument("--machines", type=_words, metavar="A,B", help="Machine types, such as gpu.a100,cpu.")
     grant.add_argument("--parallel", type=int, help="Maximum active runs at a time.")
     grant.add_argument("--ends-in", dest="ends_in", type=float, metavar="SECONDS", help="Seconds until it ends.")

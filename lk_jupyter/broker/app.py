@@ -224,7 +224,7 @@ class Broker:
             self._ledger.revoke(key_id)
             self.keeper.wake()
             return JSONResponse(self._describe(self._ledger.grant(key_id)))
-        raise RefusedCall(404, "There is no such key below this key. Nothing was changed.")
+        raise RefusedCall(404, "This key has no child key with that id. Nothing was changed.")
 
     def _issue(self, grant: Grant, fields: Any) -> dict[str, Any]:
         limits = GrantLimits.parse(fields, time.time())

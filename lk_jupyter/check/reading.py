@@ -73,7 +73,7 @@ def look(connection: Connection, report: Report, description: Description | None
         elif _is_comparable(endpoint, is_known_organization=is_known_organization):
             read_answer(report, endpoint, answer)
     if not is_known_organization:
-        report.add_missing("GET /orgs/{slug}", "the organization of the key", "The server names no organization")
+        report.add_missing("GET /orgs/{slug}", "the organization of the key", "The server returned no organization")
     _look_at_prefix(report, "chat_prefix", "/models")
     _look_at_prefix(report, "batch_prefix", "/batches")
     if is_read_only():
@@ -233,7 +233,7 @@ def _abort_started(report: Report, answer: RawAnswer) -> str:
         abort = abort_soon(report.client, run_id)
         outcomes.append(f"Aborted run {run_id}." if abort.wait() else abort.words)
     report.notes += outcomes
-    return " ".join(outcomes) or "It may have started a run and named no id. Check: %lk_runs"
+    return " ".join(outcomes) or "A run may have been started, and the server returned no id. Check: %lk_runs"
 
 
 def _run_ids(answer: object) -> Iterator[str]:

@@ -129,7 +129,7 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         ("/lyceum/storage",),
         "documented",
         ("POST /execution/image/start", "POST /execution/compose/start"),
-        "Folder in which a container finds the bucket, if the request names none",
+        "Folder of the bucket in a container, if the request contains no folder",
         "Paths of objects in a container start with this folder.",
         _check_folder,
     ),

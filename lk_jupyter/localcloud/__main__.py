@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--voucher", dest="vouchers", action="append", type=_voucher, default=[], metavar="CODE=CREDITS",
         help="a voucher that can be redeemed once; may be repeated")  # fmt: skip
     add("--quota", type=_profiles, default=CloudOptions.quota, metavar="PROFILE,…", help="machines that runs may use")
-    add("--no-capacity", type=_cards, default=(), metavar="CARD,…", help="cards that no VM gets, such as b200")
+    add("--no-capacity", type=_cards, default=(), metavar="CARD,…", help="GPUs that are sold out for VMs, such as b200")
     add("--access-seconds", type=int, default=CloudOptions.access_seconds, help="life of an access token")
     add("--refresh-seconds", type=int, default=CloudOptions.refresh_seconds, help="life of a refresh token")
     add("--clock-speed", type=_speed, default=CloudOptions.clock_speed, metavar="TIMES",
@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
         help="base URL of an OpenAI-compatible service that answers for its models, such as "
         "http://127.0.0.1:8000/v1; its key comes from LK_INFERENCE_UPSTREAM_KEY")  # fmt: skip
     add("--s3-credential-seconds", type=int, default=CloudOptions.s3_credential_seconds,
-        help="life of temporary credentials for the storage")  # fmt: skip
+        help="lifetime of temporary credentials for storage")  # fmt: skip
     add("--storage-bytes", type=int, default=CloudOptions.storage_bytes, metavar="BYTES",
         help="room for files that are uploaded by REST, per organization, as if the disk were full then")  # fmt: skip
     add("--simulate-gpu", action="store_true", help="make up GPU figures for runs on gpu.* machines, and say so")
@@ -121,7 +121,7 @@ def _credits(text: str) -> Decimal:
     except InvalidOperation:
         amount = Decimal("NaN")
     if not amount.is_finite() or not 0 <= amount <= MOST_CREDITS:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of credits from 0 to {MOST_CREDITS}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of credits from 0 to {MOST_CREDITS}")
     return amount
 
 
@@ -135,7 +135,7 @@ def _voucher(text: str) -> tuple[str, Decimal]:
 def _speed(text: str) -> float:
     speed = float(text)
     if not 0 < speed <= MOST_SPEED:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0, up to {MOST_SPEED:g}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0, up to {MOST_SPEED:g}")
     return speed
 
 

@@ -199,7 +199,7 @@ def seconds_for(machine: MachineType, amount: Decimal) -> int:
     if seconds < 1:
         least = machine_cost(machine, 1 + STOP_SECONDS)
         raise UsageError(
-            f"A maximum cost of {credits_label(amount)} buys less than two seconds of {machine.hardware_profile}, "
-            f"which cost {credits_label(least)}. Nothing was sent."
+            f"--max-cost {credits_label(amount)} is too low for {machine.hardware_profile}: the minimum is "
+            f"{credits_label(least)}. Nothing was sent."
         )
     return seconds

@@ -224,7 +224,7 @@ def _act_as(slug: str | None) -> list[str]:
 
     settings.save("org", slug)
     used, source = settings.resolve("org")
-    return [] if used == slug else [f"But {source} overrides it, which names {used}."]
+    return [] if used == slug else [f"{source} overrides the choice: the organization is {used}."]
 
 
 def _local_cloud() -> dict[str, Any]:

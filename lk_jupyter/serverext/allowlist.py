@@ -20,7 +20,7 @@ from lk_jupyter.api._endpoint import ENDPOINTS, EXTERNAL, IRIS, OPENAI, PLACEHOL
 #: Server → first parts of its operations behind ``lk/api/``.
 PREFIXES = {EXTERNAL: (), OPENAI: ("openai", "v1"), IRIS: ("iris",)}
 
-_HAS_KEY = "its answer is a key. Create keys in the dashboard"
+_HAS_KEY = "its answer contains a key. Create keys in the dashboard"
 _HAS_SEED = "its answer signs in without a password. Set up a second factor in the dashboard"
 
 #: Operation → reason for the refusal to a browser.
@@ -85,9 +85,9 @@ def match(method: str, raw_path: str) -> Allowed:
     try:
         parts = [unquote(part, errors="strict") for part in raw_path.split("/")]
     except UnicodeDecodeError:
-        raise NotAllowed(404, "it is not UTF-8") from None
+        raise NotAllowed(404, "the path is not UTF-8") from None
     if any(map(leads_elsewhere, parts)) or not all(map(str.isprintable, parts)):
-        raise NotAllowed(404, "no path of the API has such a part")
+        raise NotAllowed(404, "a part of the path is not allowed")
     candidates = [(endpoint, values) for endpoint, values in _fitting(parts) if values is not None]
     if not candidates:
         raise NotAllowed(404, "the API has no such path")
@@ -96,7 +96,9 @@ def match(method: str, raw_path: str) -> Allowed:
             if reason := REFUSED.get(endpoint.title):
                 raise NotAllowed(404, f"not for a browser: {reason}")
             return Allowed(endpoint, values)
-    raise NotAllowed(405, f"the API has no {method} here, but {', '.join(sorted({e.method for e, _ in candidates}))}")
+    raise NotAllowed(
+        405, f"the API doesn't accept {method} here, only {', '.join(sorted({e.method for e, _ in candidates}))}"
+    )
 
 
 def leads_elsewhere(name: str) -> bool:

@@ -325,7 +325,7 @@ def translate_disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise StorageError(f"Can't read or write {path} (no such file or folder).") from None
+        raise StorageError(f"Can't read or write {path}: the file or folder doesn't exist.") from None
     except OSError as error:
         raise StorageError(f"Can't read or write {path} ({error.strerror or error}).") from None
 

@@ -102,7 +102,7 @@ def test_what_is_no_key_is_refused_in_words_and_changes_nothing(http, key):
     before = keys(http)
     refused = upload(http, key, b"x")
     assert refused.status_code == 400
-    assert "is no key: give a relative path" in refused.json()["detail"]
+    assert "is not a key: give a relative path" in refused.json()["detail"]
     assert download(http, key).status_code == 404
     assert keys(http) == before
 

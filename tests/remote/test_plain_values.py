@@ -257,7 +257,7 @@ def test_a_class_of_the_notebook_is_not_pickled_by_a_name_that_the_run_does_not_
 
 def test_a_forged_message_calls_and_imports_nothing():
     called = {"t": "enum", "c": {"t": "global", "m": "os", "q": "getcwd"}, "v": "x"}
-    with pytest.raises(CannotTravel, match="names no enumeration"):
+    with pytest.raises(CannotTravel, match="is not an enumeration"):
         codec.Decoder(None).value(called)
     sys.modules.pop("antigravity", None)
     with pytest.raises(CannotTravel, match="is not imported here: import antigravity first"):

@@ -45,7 +45,7 @@ test('an empty folder, one that is not read and a search without a hit say so in
 test('a search keeps what has the words and the folders above it, in any case', () => {
   const rows = buildTree(folders, 'd/', 'B.CSV');
   expect(names(rows).slice(0, 2)).toEqual(['deep/', 'b.csv']);
-  expect(countWords(folders, rows, 'B.CSV')).toContain('1 of 4 names that are loaded');
+  expect(countWords(folders, rows, 'B.CSV')).toContain('1 of 4 loaded names');
 });
 
 test.each([

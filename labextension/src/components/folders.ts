@@ -54,8 +54,8 @@ export function countWords(folders: Folders, rows: Row[], words: string): string
   const count = rows.filter(row => row.item && has(row.name, words)).length;
   const all = Object.values(folders).reduce((sum, listing) => sum + listing.items.length, 0);
   return trans._n(
-    '%2 of %3 names that are loaded have “%4”',
-    '%2 of %3 names that are loaded have “%4”',
+    '%2 of %3 loaded names contain “%4”',
+    '%2 of %3 loaded names contain “%4”',
     all,
     count.toLocaleString(),
     all.toLocaleString(),

@@ -35,7 +35,7 @@ export const running: JupyterFrontEndPlugin<void> = {
       runningChanged: cloud.changed,
       shutdownLabel: trans.__('Abort'),
       shutdownAllLabel: trans.__('Abort all'),
-      shutdownAllConfirmationText: trans.__('Abort all runs on the cloud? What they took so far is billed.')
+      shutdownAllConfirmationText: trans.__('Abort all runs on the cloud? Their cost so far is billed.')
     });
   }
 };

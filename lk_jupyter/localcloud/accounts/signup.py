@@ -21,7 +21,7 @@ def sign_up(data: Path, options: CloudOptions, email: str, password: str) -> dic
     an empty password.
     """
     if "@" not in email.strip("@") or not email.isprintable() or " " in email:
-        raise LocalCloudError(f"{email!r} is no e-mail address, such as name@example.com.")
+        raise LocalCloudError(f"{email!r} is not an e-mail address, such as name@example.com.")
     if not password:
         raise LocalCloudError("The password is empty: type one, or send it as the first line of the input.")
     make_private(data)

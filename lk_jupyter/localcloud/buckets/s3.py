@@ -168,7 +168,7 @@ def _is_key(key: str) -> bool:
 def _require_key(key: str) -> str:
     if not _is_key(key):
         raise HTTPException(
-            400, f"{key[:100]!r} is no key: give a relative path such as data/train.csv, with names up to 255 bytes"
+            400, f"{key[:100]!r} is not a key: give a relative path such as data/train.csv, with names up to 255 bytes"
         )
     return key
 

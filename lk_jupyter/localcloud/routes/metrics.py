@@ -69,7 +69,7 @@ def _points(name: str, grid: list[float], samples: list[tuple[float, Figures]]) 
 def _seconds(step: str) -> float:
     seconds = sum(int(number) * _UNITS[unit] for number, unit in re.findall(r"(\d{1,9})(ms|[smhdwy])", step))
     if not _DURATION.fullmatch(step) or not seconds:
-        raise invalid("query", "step", f"{step!r} is no duration: write it as 5s, 15s or 1m")
+        raise invalid("query", "step", f"{step!r} is not a duration: write it as 5s, 15s or 1m")
     return seconds
 
 

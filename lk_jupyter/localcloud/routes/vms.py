@@ -126,7 +126,7 @@ def _check_shape(request: CreateVMRequest) -> None:
     if count not in {0, *GPU_COUNTS}:  # 0 counts as 1
         raise HTTPException(400, "The instance request was invalid. Please check it and try again.")
     if (card, request.instance_type) in _NOT_SOLD:
-        raise HTTPException(400, f"{card} is not sold as {request.instance_type}: ask for on-demand")
+        raise HTTPException(400, f"{card} is not available as {request.instance_type}: ask for on-demand")
 
 
 def _check_storage(request: CreateVMRequest) -> None:

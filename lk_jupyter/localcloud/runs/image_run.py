@@ -27,9 +27,11 @@ def check(request: Any) -> None:
     """Refuse requests that could never run, before the run is accepted."""
     registry.check_login(request)
     parse_environment(request.docker_run_env)
-    _check_match("docker_image_ref", _IMAGE, request.docker_image_ref, "is no image reference such as python:3.11")
+    _check_match(
+        "docker_image_ref", _IMAGE, request.docker_image_ref, "is not an image reference. Example: python:3.11"
+    )
     if request.docker_run_user:
-        _check_match("docker_run_user", _USER, request.docker_run_user, "is no user: give a name, a uid or uid:gid")
+        _check_match("docker_run_user", _USER, request.docker_run_user, "is not a user: give a name, a uid or uid:gid")
     if any("\0" in part for part in request.docker_run_cmd or ()):
         raise invalid("body", "docker_run_cmd", "A command holds no null bytes")
     path = request.s3_mount_path

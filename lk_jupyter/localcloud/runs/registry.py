@@ -30,7 +30,7 @@ def check_login(request: Any) -> None:
     """Refuse a login of an unknown type, and a login without a required field."""
     kind = request.docker_registry_credential_type or None
     if kind not in _NEEDED:
-        raise invalid("body", "docker_registry_credential_type", f"{kind!r} is no type of login: use basic or aws")
+        raise invalid("body", "docker_registry_credential_type", f"{kind!r} is not a type of login: use basic or aws")
     for name in _NEEDED[kind]:
         if not getattr(request, name):
             raise invalid("body", name, f"A login of type {kind} needs it")

@@ -92,7 +92,7 @@ def _encoded(name: str, value: str) -> bytes:
     """Return a value in the form of an environment variable; 400 for an unfit value."""
     encoded = value.encode("utf-8", "surrogatepass")
     if "\0" in value or encoded.decode("utf-8", "replace") != value:
-        raise HTTPException(400, f"The value of {name[:100]} is no text: it holds what no environment can")
+        raise HTTPException(400, f"The value of {name[:100]} can't be stored in an environment variable")
     if len(encoded) > MOST_BYTES:
         raise HTTPException(400, f"The value of {name[:100]} has more than {MOST_BYTES} bytes: keep it in the storage")
     return encoded

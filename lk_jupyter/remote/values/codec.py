@@ -560,7 +560,7 @@ def _read_global(decoder: Decoder, node: dict[str, Any]) -> Any:
 def _read_enum(decoder: Decoder, node: dict[str, Any]) -> Any:
     kind = decoder.value(node["c"])
     if not (isinstance(kind, type) and issubclass(kind, enum.Enum)):
-        raise CannotTravel("names no enumeration")
+        raise CannotTravel("the class is not an enumeration")
     return kind(decoder.value(node["v"]))
 
 

@@ -123,7 +123,7 @@ def _call_with_retries(act: Callable[..., Any], link: str, *rest: Any) -> Any:
 
 def _refusal_text(status: int) -> str:
     if status in (400, 401, 403):
-        return "the links to the bucket are no longer good: they end some time after the start"
+        return "the links to the bucket have expired"
     return "it is no longer in the bucket" if status == 404 else "the bucket answered with HTTP {}".format(status)
 
 

@@ -41,7 +41,7 @@ class HostedKernel:
 
         def check(_: str) -> None:
             if unwanted.is_set():
-                raise UsageError("The kernel is no longer waited for.")
+                raise UsageError("Stopped waiting for the kernel.")
 
         with ended_on_failure(run):
             server = wait_for_server(run, check)

@@ -639,7 +639,7 @@ def test_what_a_full_bucket_does_not_take_is_named_and_small_variables_come_back
     code += "\nown = __import__('threading').local()"
     out = run(session, code, inputs={"n": 1}, carry=True).outputs()
     assert dict(out) == {"x": [2]}
-    assert out.missing["big"].startswith("big could not be sent back: the links to the bucket are no longer good")
+    assert out.missing["big"].startswith("big could not be sent back: the links to the bucket have expired")
     assert out.missing["w.txt"].startswith("w.txt could not be sent back: ")
     assert out.missing["own"].startswith("own is a _local, which belongs to this process: make it")
 
