@@ -10,6 +10,7 @@ if __name__ == "__main__":
 import argparse
 import csv
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 
 from lk_jupyter._encoding import accept_every_sign
 from lk_jupyter._extras import library
-from lk_jupyter.broker.grants import GRANT_FIELDS
+from lk_jupyter.broker.grants import GRANT_FIELDS, PERIODS
 from lk_jupyter.errors import LkError, UsageError
 
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
@@ -43,7 +44,16 @@ def _serve(parsed: argparse.Namespace) -> int:
             f"Keys sent to {parsed.host} need TLS. Nothing was started. Add --certificate and --private-key."
         )
     key = _read_key(parsed.key_file)
-    options = ListenOptions(parsed.port, parsed.margin, parsed.host, parsed.certificate, parsed.private_key)
+    budgets, hub_url = None, os.environ.get("JUPYTERHUB_API_URL", "")
+    if parsed.hub_budgets:
+        from lk_jupyter.broker.hub import HubBudgets  # noqa: PLC0415 (the other commands need no hub)
+
+        if not hub_url:
+            raise UsageError("--hub-budgets needs a service of JupyterHub: JUPYTERHUB_API_URL isn't set.")
+        budgets = HubBudgets.read(parsed.hub_budgets)
+    options = ListenOptions(
+        parsed.port, parsed.margin, parsed.host, parsed.certificate, parsed.private_key, hub_url, budgets
+    )
     serve(parsed.data.expanduser().absolute(), parsed.upstream, key, options)
     return 0
 
@@ -123,6 +133,11 @@ def _parser() -> argparse.ArgumentParser:
         help="Seconds that are reserved besides the time limit: queue, installation, rounding. Default: 60.",
     )  # fmt: skip
 
+    serve.add_argument(
+        "--hub-budgets", dest="hub_budgets", type=Path, metavar="FILE",
+        help="As a service of JupyterHub: JSON file with the budgets of its users and groups.",
+    )  # fmt: skip
+
     grant = commands.add_parser("grant", parents=[common], help="Issue a child key, and print it once.")
     grant.set_defaults(run=_grant)
     grant.add_argument("--credits", required=True, help="Credits that its runs may cost together.")
@@ -130,6 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     grant.add_argument("--machines", type=_words, metavar="A,B", help="Machine types, such as gpu.a100,cpu.")
     grant.add_argument("--parallel", type=int, help="Maximum active runs at a time.")
     grant.add_argument("--ends-in", dest="ends_in", type=float, metavar="SECONDS", help="Seconds until it ends.")
+    grant.add_argument("--period", choices=PERIODS, help="Count credits and minutes from 0 again each week or month.")
     grant.add_argument("--upload-gib", dest="upload_gib", metavar="GIB", help="GiB that it may upload. Default: 10.")
     grant.add_argument(
         "--scopes", type=_words, metavar="A,B", help="runs, files, lease, bucket, secrets. Default: runs,files."

@@ -22,6 +22,7 @@ from lk_jupyter.api._endpoint import EXTERNAL, V1
 from lk_jupyter.api.states import RUN_ID
 from lk_jupyter.broker.files import S3_PATH, FileProxy, RefusedFile
 from lk_jupyter.broker.grants import BILLION, Grant, GrantLimits, RefusedCall
+from lk_jupyter.broker.hub import HubUsers
 from lk_jupyter.broker.keeper import Keeper
 from lk_jupyter.broker.ledger import ENDED, REFUSED, GrantLedger, RunRow
 from lk_jupyter.broker.reads import READERS, SHARED, Reads
@@ -81,7 +82,7 @@ class Broker:
     """The operations of a broker.
 
     ``margin`` are the seconds that are reserved besides the time limit of a run; ``stream_secret`` signs the addresses
-    of outputs, which stay valid when the broker restarts.
+    of outputs, which stay valid when the broker restarts. ``hub_users`` are the users of a JupyterHub, if there is one.
     """
 
     def __init__(self, ledger: GrantLedger, upstream: OrganizationClient, margin: int, stream_secret: bytes) -> None:
@@ -93,10 +94,13 @@ class Broker:
         self._bucket = BucketClient(upstream)
         self._files = FileProxy(ledger, self._bucket, hmac.digest(stream_secret, b"files", "sha256"))
         self.keeper = Keeper(ledger, upstream, time.time())
+        self.hub_users: HubUsers | None = None
 
     async def close(self) -> None:
-        """Close the connections to the storage."""
+        """Close the connections to the storage and the hub."""
         await self._bucket.close()
+        if self.hub_users is not None:
+            await self.hub_users.close()
 
     async def answer(self, request: Request) -> Response:
         """Answer a request; a refusal states that nothing was forwarded."""
@@ -113,7 +117,7 @@ class Broker:
             return await self._stream(request, match[1])
         if path.startswith(f"{S3_PATH}/"):
             return await self._answer_s3(request)
-        grant = self._authenticate(request)
+        grant = await self._authenticate(request)
         if path.startswith("/broker/"):
             return await self._manage(request, grant, path)
         if not path.startswith(f"{EXTERNAL}/"):
@@ -122,11 +126,13 @@ class Broker:
         headers = {"Retry-After": answer.retry_after} if answer.retry_after else None
         return JSONResponse(answer.content, answer.status, headers=headers)
 
-    def _authenticate(self, request: Request) -> Grant:
+    async def _authenticate(self, request: Request) -> Grant:
         """Return the grant of the key of a request. Raises RefusedCall."""
         scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
         key = bearer.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key", "")
         grant = self._ledger.find_grant(key) if key else None
+        if grant is None and key and self.hub_users is not None:
+            grant = await self.hub_users.find_grant(key)
         if grant is None:
             raise RefusedCall(401, "The key is missing or unknown. Nothing was done.")
         if grant.revoked_at is not None:
@@ -179,7 +185,7 @@ class Broker:
             if row is None or self._ledger.grant(row.grant_id).revoked_at is not None:
                 raise RefusedCall(401, "The key of this run was revoked.")
         else:
-            row = self._require_run(self._authenticate(request), execution_id)
+            row = self._require_run(await self._authenticate(request), execution_id)
         response = await self._upstream.stream(row.stream, f"{V1}/stream/{execution_id}")
         kind = response.headers.get("content-type", "text/event-stream")
         return PassedResponse(response.aclose, response.aiter_raw(), response.status_code, {"content-type": kind})
@@ -212,13 +218,13 @@ class Broker:
         """Answer the operations on keys: show this key, list, issue and revoke the keys below it."""
         if (request.method, path) == ("GET", "/broker/key"):
             return JSONResponse(self._describe(grant))
+        if (request.method, path) == ("GET", "/broker/runs"):
+            return JSONResponse(list(map(self._describe_run, self._ledger.runs_below(grant.id))))
         grant.require("lease")
         if (request.method, path) == ("GET", "/broker/keys"):
             return JSONResponse([self._describe(child) for child in self._ledger.grants_below(grant.id)])
         if (request.method, path) == ("POST", "/broker/keys"):
             return JSONResponse(self._issue(grant, await _read_json(request)), 201)
-        if (request.method, path) == ("GET", "/broker/runs"):
-            return JSONResponse(list(map(self._describe_run, self._ledger.runs_below(grant.id))))
         key_id = path.removeprefix("/broker/keys/")
         if request.method == "DELETE" and key_id in {child.id for child in self._ledger.grants_below(grant.id)}:
             self._ledger.revoke(key_id)
@@ -261,6 +267,7 @@ class Broker:
             "name": limits.name,
             "credits": None if limits.credits is None else limits.credits / BILLION,
             "used": usage.credits / BILLION,
+            "period": limits.period or None,
             "minutes": None if limits.seconds is None else limits.seconds / 60,
             "minutes_used": usage.seconds / 60,
             "machines": None if limits.machines is None else list(limits.machines),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -33,7 +34,10 @@ class RefusedCall(Exception):
 
 
 #: Fields of a request for a grant.
-GRANT_FIELDS = ("credits", "minutes", "machines", "parallel", "ends_in", "upload_gib", "scopes", "name")
+GRANT_FIELDS = ("credits", "minutes", "machines", "parallel", "ends_in", "period", "upload_gib", "scopes", "name")
+
+#: Periods after which the limits of credits and minutes count from 0 again.
+PERIODS = ("week", "month")
 
 #: Scopes of a key whose request lists none, and GiB that it may upload.
 DEFAULT_SCOPES, DEFAULT_UPLOAD_GIB = ("runs", "files"), 10
@@ -44,7 +48,8 @@ class GrantLimits:
     """The limits of a grant; None is no limit.
 
     ``credits`` in billionths, ``seconds`` of all runs together, ``machines`` the machine types, ``parallel`` the number
-    of active runs, ``ends_at`` in Unix seconds, ``upload_bytes`` of all uploads together.
+    of active runs, ``ends_at`` in Unix seconds, ``upload_bytes`` of all uploads together. After each ``period``,
+    credits and seconds count from 0 again; empty: never.
     """
 
     credits: int | None = None
@@ -53,6 +58,7 @@ class GrantLimits:
     parallel: int | None = None
     ends_at: float | None = None
     upload_bytes: int | None = None
+    period: str = ""
     scopes: tuple[str, ...] = DEFAULT_SCOPES
     name: str = ""
 
@@ -76,6 +82,9 @@ class GrantLimits:
         scopes = _read_words(fields, "scopes") or DEFAULT_SCOPES
         if unknown := set(scopes) - SCOPES.keys():
             raise RefusedCall(422, f"Unknown scope '{min(unknown)}'. Scopes: {', '.join(SCOPES)}. Nothing was granted.")
+        period = fields.get("period") or ""
+        if period and period not in PERIODS:
+            raise RefusedCall(422, f"'period' must be one of: {', '.join(PERIODS)}. Nothing was granted.")
         name = fields.get("name") or ""
         if not isinstance(name, str) or len(name) > _MAX_NAME or not name.isprintable():
             raise RefusedCall(422, f"'name' must be a text of at most {_MAX_NAME} characters. Nothing was granted.")
@@ -86,9 +95,17 @@ class GrantLimits:
             parallel=None if parallel is None else math.floor(parallel),
             ends_at=None if ends_in is None else now + float(ends_in),
             upload_bytes=math.floor(upload_gib * (1 << 30)),
+            period=period,
             scopes=scopes,
             name=name,
         )
+
+    def period_start(self, now: datetime) -> float:
+        """Return the start of the current period in Unix seconds, in UTC; 0 without a period."""
+        day = now.astimezone(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
+        if self.period == "week":
+            return (day - timedelta(days=day.weekday())).timestamp()
+        return day.replace(day=1).timestamp() if self.period == "month" else 0.0
 
 
 #: Largest number in a grant: amounts of the ledger fit 64 bits.

@@ -42,6 +42,7 @@ CREATE TABLE IF NOT EXISTS uploads (
     grant_id TEXT NOT NULL REFERENCES grants (id), month TEXT NOT NULL, bytes INTEGER NOT NULL,
     PRIMARY KEY (grant_id, month)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS named_grants (name TEXT PRIMARY KEY, grant_id TEXT NOT NULL REFERENCES grants (id)) STRICT;
 CREATE INDEX IF NOT EXISTS runs_of_grant ON runs (grant_id);
 CREATE INDEX IF NOT EXISTS refused_runs ON runs (ended_at) WHERE state = 'refused';
 CREATE INDEX IF NOT EXISTS open_runs ON runs (state) WHERE state IN ('reserved', 'unknown', 'active');
@@ -128,6 +129,23 @@ class GrantLedger:
             )
         return self.grant(grant_id), key
 
+    def named_grant(self, parent: Grant, name: str, limits: GrantLimits) -> Grant:
+        """Return the grant of a user or a group, whose key isn't used; create or update the grant."""
+        row = self._database.execute("SELECT grant_id FROM named_grants WHERE name = ?", (name,)).fetchone()
+        if row is None:
+            grant, _ = self.add_grant(parent, limits)
+            with self._transaction():
+                self._database.execute("INSERT INTO named_grants VALUES (?, ?)", (name, grant.id))
+            return grant
+        grant = self.grant(row[0])
+        if grant.limits != limits or grant.chain[1:] != parent.chain:
+            with self._transaction():
+                self._database.execute(
+                    "UPDATE grants SET parent = ?, limits = ? WHERE id = ?",
+                    (parent.id, json.dumps(vars(limits)), grant.id),
+                )
+        return self.grant(grant.id)
+
     def find_grant(self, key: str) -> Grant | None:
         """Return the grant of a key, also if it is revoked; None for a key that wasn't issued."""
         row = self._database.execute("SELECT id FROM grants WHERE digest = ?", (_digest(key),)).fetchone()
@@ -157,9 +175,13 @@ class GrantLedger:
         return [self.grant(row[0]) for row in self._database.execute(query, (grant_id, grant_id)).fetchall()]
 
     def usage(self, grant_id: str) -> GrantUsage:
-        """Return what the runs of a grant, and of the grants below it, count."""
-        query = f"{_BELOW} SELECT {_COUNTED} FROM runs WHERE grant_id IN below"  # noqa: S608
-        return GrantUsage(*self._database.execute(query, (grant_id,)).fetchone())
+        """Return what the runs of a grant, and of the grants below it, count in its period; open runs always count."""
+        start = self.grant(grant_id).limits.period_start(datetime.now(timezone.utc))
+        query = (
+            f"{_BELOW} SELECT {_COUNTED} FROM runs WHERE grant_id IN below "  # noqa: S608
+            "AND (created_at >= ? OR state IN ('reserved', 'unknown', 'active'))"
+        )
+        return GrantUsage(*self._database.execute(query, (grant_id, start)).fetchone())
 
     def uploaded_bytes(self, grant_id: str) -> int:
         """Return the bytes that a grant, and the grants below it, have uploaded; deleted files count too."""

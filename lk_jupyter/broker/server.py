@@ -17,6 +17,7 @@ from pathlib import Path
 import uvicorn
 
 from lk_jupyter.broker.app import Broker, create_app
+from lk_jupyter.broker.hub import HubBudgets, HubUsers
 from lk_jupyter.broker.ledger import GrantLedger
 from lk_jupyter.broker.operator import ADDRESS_FILE
 from lk_jupyter.broker.upstream import OrganizationClient
@@ -27,13 +28,18 @@ from lk_jupyter.errors import UsageError
 
 @dataclass(frozen=True)
 class ListenOptions:
-    """Where a broker listens, and what it reserves: ``margin`` are seconds besides the time limit of a run."""
+    """Where a broker listens, and what it reserves: ``margin`` are seconds besides the time limit of a run.
+
+    ``hub_url`` is the address of the API of a JupyterHub, whose users have the ``budgets``.
+    """
 
     port: int
     margin: int
     host: str = "127.0.0.1"
     certificate: Path | None = None
     private_key: Path | None = None
+    hub_url: str = ""
+    budgets: HubBudgets | None = None
 
 
 def serve(data: Path, upstream_url: str, upstream_key: str, options: ListenOptions) -> None:
@@ -53,6 +59,8 @@ def serve(data: Path, upstream_url: str, upstream_key: str, options: ListenOptio
     try:
         upstream = OrganizationClient(upstream_url, upstream_key)
         broker = Broker(ledger, upstream, options.margin, stream_secret)
+        if options.budgets is not None:
+            broker.hub_users = HubUsers(ledger, options.hub_url, options.budgets)
         write_private(
             data / ADDRESS_FILE, json.dumps({"base_url": base_url, "api_key": operator_key, "pid": os.getpid()})
         )

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import signal
 import subprocess
 import sys
 import threading
 from contextlib import suppress
+from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 from patience import PATIENCE
+
+from lk_jupyter.api.storage import StorageCredentials
+from lk_jupyter.broker.files import BUCKET, S3_PATH
+from lk_jupyter.broker.signature import SignedRequest, sign
 
 API = "/api/v2/external"
 START = {"code": "print(6 * 7)", "execution_type": "gpu.a100", "timeout": 60}
@@ -144,3 +150,44 @@ class OddCloud:
 
     def add_run(self, run_id, start, status="running", **fields):
         self.runs[run_id] = {"execution_id": run_id, "status": status, "metadata": start["metadata"], **fields}
+
+
+class KeyFiles:
+    """The files of a child key, by signed requests."""
+
+    def __init__(self, key, base_url):
+        self.key = key
+        answer = self.key.post(f"{API}/storage/credentials")
+        assert answer.status_code == 200, answer.text
+        self.credentials = StorageCredentials.model_validate(answer.json())
+        self.base_url, self.host = base_url, base_url.partition("//")[2]
+
+    def send(self, method, path, query="", content=b"", digest="UNSIGNED-PAYLOAD", **headers):
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        full_path = f"{S3_PATH}/{BUCKET}{path}"
+        signed = sign(
+            SignedRequest(method, full_path, query, {"host": self.host, **named}),
+            self.credentials.access_key, self.credentials.secret_key, digest=digest, now=datetime.now(timezone.utc),
+        )  # fmt: skip
+        connection = http.client.HTTPConnection(self.host, timeout=PATIENCE)  # sends a path without changes
+        connection.request(method, f"{full_path}?{query}" if query else full_path, content, signed)
+        answer = connection.getresponse()
+        response = httpx.Response(answer.status, headers=answer.getheaders(), content=answer.read())
+        connection.close()
+        return response
+
+    def upload_parts(self, name, *parts):
+        upload_id = find_text(self.send("POST", f"/{name}", "uploads=").text, "UploadId")
+        tags = [
+            self.send("PUT", f"/{name}", f"partNumber={number}&uploadId={upload_id}", part).headers["etag"]
+            for number, part in enumerate(parts, 1)
+        ]
+        rows = "".join(
+            f"<Part><PartNumber>{number}</PartNumber><ETag>{tag}</ETag></Part>" for number, tag in enumerate(tags, 1)
+        )
+        body = f"<CompleteMultipartUpload>{rows}</CompleteMultipartUpload>".encode()
+        return self.send("POST", f"/{name}", f"uploadId={upload_id}", body)
+
+
+def find_text(text, tag):
+    return text.partition(f"<{tag}>")[2].partition(f"</{tag}>")[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import secrets
 from datetime import datetime, timedelta, timezone
@@ -10,12 +9,10 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from broker.running import API, read_state
+from broker.running import API, KeyFiles, find_text, read_state
 from conftest import for_each
-from patience import PATIENCE
 
 import lk_jupyter
-from lk_jupyter.api.storage import StorageCredentials
 from lk_jupyter.broker.files import BUCKET, S3_PATH
 from lk_jupyter.broker.signature import SignedRequest, sign
 from lk_jupyter.storage._sign import presigned_urls
@@ -23,55 +20,14 @@ from lk_jupyter.storage._sign import presigned_urls
 FOLDER = "lk-keys"
 
 
-class KeyFiles:
-    """The files of a child key, by signed requests."""
-
-    def __init__(self, broker, **limits):
-        self.key = broker.grant(**limits)
-        answer = self.key.post(f"{API}/storage/credentials")
-        assert answer.status_code == 200, answer.text
-        self.credentials = StorageCredentials.model_validate(answer.json())
-        self.base_url, self.host = broker.base_url, broker.base_url.partition("//")[2]
-
-    def send(self, method, path, query="", content=b"", digest="UNSIGNED-PAYLOAD", **headers):
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        full_path = f"{S3_PATH}/{BUCKET}{path}"
-        signed = sign(
-            SignedRequest(method, full_path, query, {"host": self.host, **named}),
-            self.credentials.access_key, self.credentials.secret_key, digest=digest, now=datetime.now(timezone.utc),
-        )  # fmt: skip
-        connection = http.client.HTTPConnection(self.host, timeout=PATIENCE)  # sends a path without changes
-        connection.request(method, f"{full_path}?{query}" if query else full_path, content, signed)
-        answer = connection.getresponse()
-        response = httpx.Response(answer.status, headers=answer.getheaders(), content=answer.read())
-        connection.close()
-        return response
-
-    def upload_parts(self, name, *parts):
-        upload_id = _find(self.send("POST", f"/{name}", "uploads=").text, "UploadId")
-        tags = [
-            self.send("PUT", f"/{name}", f"partNumber={number}&uploadId={upload_id}", part).headers["etag"]
-            for number, part in enumerate(parts, 1)
-        ]
-        rows = "".join(
-            f"<Part><PartNumber>{number}</PartNumber><ETag>{tag}</ETag></Part>" for number, tag in enumerate(tags, 1)
-        )
-        body = f"<CompleteMultipartUpload>{rows}</CompleteMultipartUpload>".encode()
-        return self.send("POST", f"/{name}", f"uploadId={upload_id}", body)
-
-
-def _find(text, tag):
-    return text.partition(f"<{tag}>")[2].partition(f"</{tag}>")[0]
-
-
 @pytest.fixture(scope="module")
 def files(broker):
-    return KeyFiles(broker)
+    return KeyFiles(broker.grant(), broker.base_url)
 
 
 @pytest.fixture(scope="module")
 def other(broker):
-    return KeyFiles(broker)
+    return KeyFiles(broker.grant(), broker.base_url)
 
 
 def test_a_key_stores_lists_copies_reads_and_deletes_its_files(files):
@@ -83,22 +39,22 @@ def test_a_key_stores_lists_copies_reads_and_deletes_its_files(files):
     )
     assert files.send("GET", "/data/copy", range="bytes=1-1").content == b"n"
     listed = files.send("GET", "", "list-type=2&prefix=data%2F&max-keys=1").text
-    assert (_find(listed, "Key"), _find(listed, "Name"), FOLDER in listed) == ("data/a b.txt", BUCKET, False)
-    token = _find(listed, "NextContinuationToken")
+    assert (find_text(listed, "Key"), find_text(listed, "Name"), FOLDER in listed) == ("data/a b.txt", BUCKET, False)
+    token = find_text(listed, "NextContinuationToken")
     rest = files.send("GET", "", f"list-type=2&prefix=data%2F&continuation-token={quote(token)}").text
-    assert (_find(rest, "Key"), "a b" in rest.partition("<Contents>")[2]) == ("data/copy", False)
+    assert (find_text(rest, "Key"), "a b" in rest.partition("<Contents>")[2]) == ("data/copy", False)
     folders = files.send("GET", "", "list-type=2&delimiter=%2F").text
-    assert _find(_find(folders, "CommonPrefixes"), "Prefix") == "data/"
+    assert find_text(find_text(folders, "CommonPrefixes"), "Prefix") == "data/"
     deletion = b"<Delete><Object><Key>data/copy</Key></Object><Object><Key>data/a b.txt</Key></Object></Delete>"
     assert files.send("POST", "", "delete=", deletion).status_code == 200
     missing = files.send("GET", "/data/copy")
-    assert (missing.status_code, _find(missing.text, "Code"), FOLDER in missing.text) == (404, "NoSuchKey", False)
+    assert (missing.status_code, find_text(missing.text, "Code"), FOLDER in missing.text) == (404, "NoSuchKey", False)
 
 
 def test_a_key_uploads_in_parts(files):
     parts = [os.urandom(5 << 20), b"end"]
     answer = files.upload_parts("large", *parts)
-    assert (answer.status_code, _find(answer.text, "Key"), FOLDER in answer.text) == (200, "large", False)
+    assert (answer.status_code, find_text(answer.text, "Key"), FOLDER in answer.text) == (200, "large", False)
     assert files.send("GET", "/large").content == b"".join(parts)
 
 
@@ -132,7 +88,7 @@ def test_no_key_reaches_the_files_of_another_key(files, other, upstream, broker)
 
 
 def test_a_multipart_upload_belongs_to_its_key(files, other):
-    upload_id = _find(files.send("POST", "/parts", "uploads=").text, "UploadId")
+    upload_id = find_text(files.send("POST", "/parts", "uploads=").text, "UploadId")
     files.send("PUT", "/parts", f"partNumber=1&uploadId={upload_id}", b"mine")
     assert upload_id not in other.send("GET", "", "uploads=").text
     assert upload_id in files.send("GET", "", "uploads=").text
@@ -171,11 +127,11 @@ def test_a_request_whose_signature_does_not_match_is_refused(change, files, othe
         signed["x-amz-copy-source"] = "/files/other"
     sent_path = path + {"path": "2", "query": "?uploadId=1"}.get(change, "")
     answer = httpx.get(files.base_url + sent_path, headers=signed)
-    assert (answer.status_code, _find(answer.text, "Code")) == (403, "SignatureDoesNotMatch")
+    assert (answer.status_code, find_text(answer.text, "Code")) == (403, "SignatureDoesNotMatch")
 
 
 def test_a_signed_address_works_without_a_key_until_the_key_is_revoked(broker):
-    files = KeyFiles(broker)
+    files = KeyFiles(broker.grant(), broker.base_url)
     now = datetime.now(timezone.utc)
     (target,) = presigned_urls(files.credentials, "PUT", ["from run"], now, timedelta(minutes=5))
     (source,) = presigned_urls(files.credentials, "GET", ["from run"], now, timedelta(minutes=5))
@@ -189,7 +145,7 @@ def test_a_signed_address_works_without_a_key_until_the_key_is_revoked(broker):
 
 
 def test_an_upload_beyond_the_grant_is_refused_before_it_is_sent(broker):
-    files = KeyFiles(broker, upload_gib=0.00001)
+    files = KeyFiles(broker.grant(upload_gib=0.00001), broker.base_url)
     assert files.send("PUT", "/small", content=b"x" * 10_000).status_code == 200
     refused = files.send("PUT", "/more", content=b"x" * 1000)
     assert (refused.status_code, "of this key are left" in refused.text) == (403, True)
