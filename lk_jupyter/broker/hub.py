@@ -18,7 +18,7 @@ from lk_jupyter.errors import UsageError
 #: Seconds for which an answer of the hub about a token counts, and most tokens that are remembered.
 _ANSWER_SECONDS, _MAX_TOKENS = 30.0, 10_000
 
-#: Name of the budget of users that have none of their own.
+#: Name of the budget of users whose name has no budget.
 _DEFAULT = "*"
 
 
