@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import as_completed
+from concurrent.futures import CancelledError, as_completed
 from contextlib import suppress
 from decimal import Decimal
 from itertools import repeat
@@ -239,6 +239,16 @@ def test_no_machine_replaces_a_machine_that_a_user_aborts(user, signed_in, tmp_p
         with pytest.raises(UsageError, match="Create another executor"):
             waiting.result()
     assert started_machines() == [machine]
+
+
+def test_more_calls_can_be_made_after_the_calls_of_a_starting_machine_were_aborted(user, signed_in):
+    with Executor(1, keep="5m", session=signed_in) as executor:
+        first = executor.submit(square, 2)
+        wait_until(started_machines)
+        executor.abort_calls()
+        with pytest.raises((RunAborted, CancelledError)):
+            first.result()
+        assert executor.submit(square, 3).result() == 9
 
 
 def test_a_machine_near_its_time_limit_hands_over_to_another_machine(user, signed_in):

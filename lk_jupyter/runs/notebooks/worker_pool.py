@@ -176,9 +176,6 @@ class WorkerPool:
         except ConnectionFailed:
             if self._is_closed.is_set() or call.stored:
                 raise
-        except RunAborted:
-            self._is_closed.set()  # otherwise calls that wait would start another machine
-            raise
         return self._call_once(call, bundle, handlers)
 
     def stop(self) -> None:
@@ -212,8 +209,10 @@ class WorkerPool:
             payload = self._send(warm, call, handlers)
         except BaseException as error:
             handlers.on_end()
-            was_aborted = worker.was_aborted_elsewhere
+            was_aborted = worker.was_aborted_elsewhere or (isinstance(error, RunAborted) and not worker.is_aborted)
             self._release(worker)
+            if was_aborted:
+                self._is_closed.set()  # otherwise calls that wait would start another machine
             if was_aborted and isinstance(error, ConnectionFailed) and worker.warm:
                 run = worker.warm.run
                 problem = f"Machine {run.short_id} was aborted, so this executor starts no more machines."
