@@ -48,6 +48,12 @@ def start_with_key(session: Connection, bundle: Bundle, key: str) -> Run:
         return _find_run(session, bundle, key) or Run.submit(session, bundle)
 
 
+def find_started(session: Connection, key: str) -> Run | None:
+    """Return the run that this machine started with a key, or None. Raises OutcomeUnknown as ``start_with_key``."""
+    entry = journal().get(_token_for(session, key))
+    return None if entry is None or entry.state == REFUSED else open_run(session, entry)
+
+
 def _token_for(session: Connection, key: str) -> str:
     place = "\n".join([session.base_url, session.target.org or "", key])
     return hashlib.sha256(f"lk start key\n{place}".encode()).hexdigest()[:_TOKEN_LENGTH]

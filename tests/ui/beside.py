@@ -46,9 +46,11 @@ NOTEBOOK = Beside("notebook", ("--no-deps", f"notebook~=7.{version('jupyterlab')
 HUB = Beside("hub", ("jupyterhub>=5", "configurable-http-proxy"))
 #: On the server of the tests' environment.
 VOILA = Beside("voila", ("--no-deps", "voila>=0.5", "websockets"))
+#: Its ranges of versions would change the environment, which has all that it needs but these packages.
+SCHEDULER = Beside("scheduler", ("--no-deps", "jupyter-scheduler==2.12.0", "sqlalchemy", "croniter", "pytz", "tzlocal"))
 
 
 if __name__ == "__main__":
-    for each in (NOTEBOOK, HUB, VOILA):
+    for each in (NOTEBOOK, HUB, VOILA, SCHEDULER):
         if not each.folder.exists():
             each.install()
