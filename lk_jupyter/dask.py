@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import threading
 from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -23,6 +25,7 @@ from lk_jupyter._threads import run_before_exit
 from lk_jupyter.code.imports import has_package, local_version, providers
 from lk_jupyter.code.packages import installed_requirements, normalize_name
 from lk_jupyter.code.source import Source
+from lk_jupyter.config.files import write_private
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import ConnectionFailed, LkError, UsageError
 from lk_jupyter.machines.catalogue import split_count
@@ -39,6 +42,7 @@ from lk_jupyter.runs.vm import ABORT_GRACE
 from lk_jupyter.session import Session, current
 from lk_jupyter.text.terminal import plain
 from lk_jupyter.vms import hosted
+from lk_jupyter.vms.facts import dashboard_path
 
 try:
     from dask.utils import parse_timedelta
@@ -85,7 +89,7 @@ class VmScheduler(ProcessInterface):  # type: ignore[misc]  # distributed has fe
         super().__init__()
         self.run = run
         self.facts: dict[str, Any] = {}
-        self.dashboard_port = 0
+        self.dashboard_link = ""
         self.ended = threading.Event()
         self._changed = threading.Event()
         self._forwards: list[PortForward] = []
@@ -95,6 +99,10 @@ class VmScheduler(ProcessInterface):  # type: ignore[misc]  # distributed has fe
     def vm_run(self) -> hosted.VmRun:
         """The run on its VM."""
         return hosted.open_run(self.run.session, self.run.execution_id)
+
+    @property
+    def _dashboard_path(self) -> Path:
+        return dashboard_path(self.vm_run.facts.vm_id)
 
     async def start(self) -> None:
         """Wait until the scheduler is ready, and forward its ports. Raises the error of the run."""
@@ -113,6 +121,8 @@ class VmScheduler(ProcessInterface):  # type: ignore[misc]  # distributed has fe
         """Delete the VM; first wait this time for the end of a scheduler that a request ended. Raises LkError."""
         for forward in self._forwards:
             forward.close()
+        with suppress(OSError):
+            self._dashboard_path.unlink(missing_ok=True)
         if not self.ended.wait(seconds):
             self.vm_run.abort(ABORT_GRACE)
         self.vm_run.delete()
@@ -141,8 +151,11 @@ class VmScheduler(ProcessInterface):  # type: ignore[misc]  # distributed has fe
             raise ConnectionFailed("The scheduler ended before it was ready.")
         _require_same_versions(self.facts["versions"])
         self._forwards = [self.vm_run.forward(self.facts[name]) for name in ("port", "dashboard")]
-        port, self.dashboard_port = (forward.port for forward in self._forwards)
+        port, dashboard_port = (forward.port for forward in self._forwards)
         self.address = f"tcp://127.0.0.1:{port}"
+        with suppress(OSError):  # a full disk: only the link needs the file
+            write_private(self._dashboard_path, str(dashboard_port))
+            self.dashboard_link = _dashboard_address(self.vm_run.facts.vm_id, dashboard_port)
 
 
 class VmWorker(ProcessInterface):  # type: ignore[misc]  # distributed has few types
@@ -252,9 +265,8 @@ class LyceumCluster(SpecCluster):  # type: ignore[misc]  # distributed has few t
 
     @property
     def dashboard_link(self) -> str:
-        """The address of the dashboard, on a port of this machine; empty before the start."""
-        port = self.scheduler.dashboard_port if self.scheduler else 0
-        return f"http://127.0.0.1:{port}/status" if port else ""
+        """The address of the dashboard, through the Jupyter server of this kernel if there is one."""
+        return self._scheduler.dashboard_link
 
     async def _start(self) -> None:
         try:
@@ -318,7 +330,7 @@ def prepare_cluster(session: Session, options: dict[str, Any], idle: float) -> B
     if gpus > _MOST_GPUS:
         raise UsageError(
             f"gpu: a cluster is on one VM, with at most {_MOST_GPUS} GPUs, got {gpus}. Nothing was rented. Several VMs "
-            "aren't used: no test has shown that VMs reach each other. Use SkyPilot for data of several VMs."
+            "aren't used: no test has shown that VMs reach each other. Start a cluster for each part of the data."
         )
     versions = {name: local_version(name) for name in _SAME if has_package(name)}
     requirements = [part for text in _chosen_requirements(chosen) for part in _with_imports(text)]
@@ -369,6 +381,17 @@ def _require_same_versions(remote: dict[str, str]) -> None:
                 f"The VM has {name} {remote.get(name)}, this kernel has {local}. A cluster needs the same version on "
                 f"both sides. The VM was deleted. Use a kernel with {name} {remote.get(name)}."
             )
+
+
+def _dashboard_address(vm_id: str, port: int) -> str:
+    """Return the address of a dashboard: a path of the Jupyter server of this kernel, or a port of this machine."""
+    server_id = os.environ.get("JPY_PARENT_PID") or os.getppid()
+    with suppress(OSError, ValueError, KeyError, ImportError):
+        from jupyter_core.paths import jupyter_runtime_dir  # noqa: PLC0415 (only kernels have a server)
+
+        server = json.loads(Path(jupyter_runtime_dir(), f"jpserver-{server_id}.json").read_text("utf-8"))
+        return f"{server['base_url']}lk/dashboard/{vm_id}/status"
+    return f"http://127.0.0.1:{port}/status"
 
 
 def _local_versions() -> dict[str, str]:

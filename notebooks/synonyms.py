@@ -75,6 +75,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "cloud/08-team": ("team", "organization", "members", "invoice", "mfa"),
     "how-to/front-ends": ("vscode", "vs code", "marimo", "notebook 7", "google colab widgets"),
     "how-to/outside-jupyterlab": ("script without notebook", "python script", "terminal", "ipython", "command line"),
+    "how-to/dask": ("dask", "distributed", "cluster", "lyceumcluster", "adaptive"),
     "how-to/many-tasks": ("grid search", "joblib", "gridsearchcv", "parallel map", "many items", "optuna"),
     "how-to/from-colab": ("colab", "google colab", "migrate from colab"),
     "how-to/from-modal": ("modal", "migrate from modal"),

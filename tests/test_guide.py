@@ -27,6 +27,7 @@ PATHS = [pytest.param(path, id=path.stem) for path in books.paths()]
 BY_NIGHT = {
     *("03-chat", "04-deployments", "05-batches", "06-whole-notebooks", "automation", "from-colab", "close-laptop"),
     *(
+        "dask",
         "hours",
         "many-tasks",
         "offline",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from lk_jupyter.serverext import account, journal, kernels, machines, rent, storage, stream
 from lk_jupyter.serverext.base import Handler, Unknown
+from lk_jupyter.serverext.dashboard import Dashboard
 from lk_jupyter.serverext.proxy import Proxy
 
 _ID = "([A-Za-z0-9_-]{1,100})"  # as in api/states.py, which a server that starts needn't load
 
-ROUTES: tuple[tuple[str, type[Handler | kernels.StartQuestionsSocket]], ...] = (
+ROUTES: tuple[tuple[str, type[Handler | kernels.StartQuestionsSocket | Dashboard]], ...] = (
     ("status", account.Status),
     ("signin", account.SignInHandler),
     ("signout", account.SignOut),
@@ -31,6 +32,7 @@ ROUTES: tuple[tuple[str, type[Handler | kernels.StartQuestionsSocket]], ...] = (
     ("storage/preview", storage.PreviewHandler),
     ("storage/folder", storage.Folder),
     ("storage/move", storage.Move),
+    ("dashboard/(.*)", Dashboard),
     ("api/(.*)", Proxy),
     (".*", Unknown),
 )

@@ -129,6 +129,11 @@ def lock_path(vm_id: str) -> Path:
     return facts_folder() / f"{vm_id}.lock"
 
 
+def dashboard_path(vm_id: str) -> Path:
+    """Return the file with the port of this machine that leads to the dashboard of a Dask cluster on a VM."""
+    return facts_folder() / f"{vm_id}.dashboard"
+
+
 def find_vm_facts(vm_id: str) -> VmFacts | None:
     """Return the facts of the run from this machine that has this VM now; None for another VM."""
     return next((facts for facts in _stored_facts() if facts.active_id == vm_id), None)

@@ -1,11 +1,18 @@
 """Dask clusters on real VMs of a local cloud: started, used and closed, and clients that are killed."""
 
+import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
+from patience import PATIENCE
+from serverext.conftest import running
+from ui import browser
 from vms.on_vm import active_keys, facts_of, living, until
 
+from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import UsageError
 
 pytest.importorskip("asyncssh")
@@ -79,3 +86,79 @@ def test_a_vm_without_its_killed_client_deletes_itself(session, vms, monkeypatch
         assert len(living(vms)) == 1
         client.kill()
     until(lambda: not living(vms))
+
+
+def look_at_dashboard(server, vm_id):
+    """Sign in to a Jupyter server, open a dashboard, and return its figures, origin and received messages."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        path = browser.find()
+        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        page = chromium.new_page()
+        sockets = []
+        page.on("websocket", lambda socket: socket.on("framereceived", lambda _: sockets.append(socket.url)))
+        page.goto(f"{server.url}tree?token={server.token}")
+        page.goto(f"{server.url}lk/dashboard/{vm_id}/status")
+        page.locator("canvas").first.wait_for(state="attached", timeout=1000 * PATIENCE)
+        origin, address = page.evaluate("() => window.origin"), page.url
+        chromium.close()
+    return origin, address, sockets
+
+
+@pytest.mark.nightly
+def test_the_dashboard_is_shown_through_the_jupyter_server_and_cant_use_its_cookies(session, tmp_path):
+    journal = str(setting("journal"))
+    with rent(session, n_workers=1) as cluster, running(tmp_path, LK_JOURNAL=journal) as server:
+        vm_id = facts_of(cluster.run).vm_id
+        with ThreadPoolExecutor(1) as threads:  # a thread with the event loop of the browser
+            origin, address, sockets = threads.submit(look_at_dashboard, server, vm_id).result()
+        assert (origin, bool(sockets)) == ("null", True)
+        path = address.removeprefix(server.url)
+        with httpx.Client(base_url=server.url, timeout=PATIENCE) as stranger:
+            assert stranger.get(f"lk/dashboard/{vm_id}/status").status_code == 403
+            assert stranger.get(path).status_code == 200
+    with httpx.Client(base_url=server.url, cookies=server.page.cookies) as page, pytest.raises(httpx.ConnectError):
+        page.get(path)
+
+
+@pytest.mark.nightly
+def test_adapt_starts_and_ends_workers_and_an_idle_cluster_closes(session, vms):
+    with rent(session, n_workers=0, idle_timeout="20s") as cluster:
+        cluster.adapt(minimum=0, maximum=2, interval="200ms", wait_count=2)
+        with cluster.get_client() as client:
+            assert client.gather(client.map(pow, range(4), [2] * 4)) == [0, 1, 4, 9]
+        until(lambda: not cluster.scheduler_info["workers"])
+        until(lambda: not living(vms))
+        until(lambda: cluster.status.name == "closed")
+    assert cluster.run.status == "completed"
+
+
+@pytest.mark.nightly
+def test_a_shuffle_of_1_gb_on_two_workers_equals_the_result_of_one_worker(session):
+    frames = pytest.importorskip("dask.dataframe")
+    rows = int(os.environ.get("LK_SHUFFLE_ROWS", "62500000"))  # of 16 bytes
+    results = []
+    for workers in (1, 2):
+        with rent(session, n_workers=workers, timeout="2h", max_cost=5) as cluster, cluster.get_client() as client:
+            table = frames.from_map(make_part, range(32), rows=rows // 32).shuffle("key", npartitions=16)
+            assert len(client.scheduler_info()["workers"]) == workers
+            results.append(client.compute(table.map_partitions(sum_groups)).result().sort_index().to_dict())
+    assert sum(results[0]["count"].values()) == rows // 32 * 32
+    assert results[0] == results[1]
+
+
+def make_part(number, rows):
+    """Return a part of a table with 64 keys."""
+    import numpy as np  # noqa: PLC0415 (on the VM)
+    import pandas as pd  # noqa: PLC0415 (on the VM)
+
+    index = np.arange(number * rows, (number + 1) * rows)
+    return pd.DataFrame({"key": index * 7919 % 64, "value": index})
+
+
+def sum_groups(rows):
+    """Return a sum and a count for each key: a key in two partitions would appear twice."""
+    return rows.groupby("key").value.agg(["sum", "count"])
+
+
+make_part.__module__ = sum_groups.__module__ = "__main__"  # as in a notebook: the VM can't import this file
