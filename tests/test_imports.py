@@ -98,7 +98,7 @@ SERVER = "import jupyter_server.serverapp, jupyter_server.base.handlers"
     ("host", "ours", "most"),
     [
         (SHELL, "shell.run_line_magic('load_ext', 'lk_jupyter')", 21),
-        (SERVER, "import lk_jupyter.serverext, lk_jupyter.serverext.routes", 18),
+        (SERVER, "import lk_jupyter.serverext, lk_jupyter.serverext.routes", 19),
     ],
     ids=["extension", "server extension"],
 )

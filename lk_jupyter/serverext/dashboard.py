@@ -6,15 +6,14 @@ signed-in user is redirected to an address with a secret of this server, which a
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 from typing import TYPE_CHECKING, Any
 
 from jupyter_core.utils import ensure_async
 from jupyter_server.auth import decorator
 from jupyter_server.base.handlers import JupyterHandler
 from tornado import web
-from tornado.httpclient import AsyncHTTPClient, HTTPError, HTTPRequest
 from tornado.websocket import WebSocketClientConnection, WebSocketClosedError, WebSocketHandler, websocket_connect
 
 if TYPE_CHECKING:
@@ -65,11 +64,13 @@ class Dashboard(WebSocketHandler, JupyterHandler):
         if not may or not _VM_ID.fullmatch(vm_id):
             raise web.HTTPError(403)
         read_port(vm_id)
-        key = next((key for key, value in _pages.items() if value == vm_id), None) or secrets.token_hex(32)
+        key = next((key for key, value in _pages.items() if value == vm_id), None) or os.urandom(32).hex()
         _pages[key] = vm_id
         self.redirect(f"{self.base_url}lk/dashboard/{key}/{page or 'status'}")
 
     async def _pass_page(self) -> None:
+        from tornado.httpclient import AsyncHTTPClient, HTTPError, HTTPRequest  # noqa: PLC0415 (at first use)
+
         request = HTTPRequest(f"http://{self._address}", follow_redirects=False, decompress_response=True)
         try:
             answer = await AsyncHTTPClient().fetch(request, raise_error=False)
@@ -100,6 +101,8 @@ class Dashboard(WebSocketHandler, JupyterHandler):
 
     async def open(self, *_: str, **__: str) -> None:
         """Connect the page with the dashboard."""
+        from tornado.httpclient import HTTPError  # noqa: PLC0415 (at first use)
+
         protocols = getattr(self, "_protocols", [])
         try:
             self._upstream = await websocket_connect(
