@@ -43,7 +43,7 @@ class Dashboard(WebSocketHandler, JupyterHandler):
         """Start without a connection to the dashboard."""
         self._upstream: WebSocketClientConnection | None = None
 
-    @allow_unauthenticated
+    @allow_unauthenticated  # type: ignore[untyped-decorator]  # older releases lack it
     async def get(self, path: str) -> None:
         """Redirect a signed-in user, and answer requests with the secret."""
         key, _, page = path.partition("/")
