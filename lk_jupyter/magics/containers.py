@@ -57,9 +57,13 @@ def lk_compose(options: ComposeOptions, shell: InteractiveShell, cell: str) -> N
 def lk_open(options: OpenOptions, shell: InteractiveShell) -> None:  # noqa: ARG001 (every magic takes both)
     """Show the address of a port of a run and open the address in a browser.
 
+    A port of a VM is forwarded over SSH to this machine, while this kernel lives. Other users of this machine can reach
+    the address too.
+
     Examples::
 
         %lk_open 3f0c 8000
+        %lk_open vm-3f0c 6006
         %lk_open 3f0c 8000 --no-browser
     """
     run = Run.attach(current(), options.run)

@@ -3,15 +3,17 @@
 import re
 from pathlib import Path
 
+import httpx
 import pytest
 from conftest import RunningCloud
 from magics.people import answers
-from vms.on_vm import living
+from vms.on_vm import living, until
 
 from lk_jupyter.api.vms import CreateVMRequest
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.protocol.vm_run import vm_id_in
 from lk_jupyter.session import current
+from lk_jupyter.vms import hosted
 
 pytest.importorskip("asyncssh")
 
@@ -111,3 +113,26 @@ def test_a_volume_keeps_staged_files_for_the_next_vm_and_its_price_is_shown(run_
     assert living(vms) == []
     vms.client.block.delete(volume.volume_id)
     assert not Path(volume.mount_path).exists()
+
+
+@pytest.mark.nightly
+def test_a_port_of_a_vm_opens_at_an_address_of_this_machine_until_the_run_ends(run_cell, shell, vms):
+    code = """
+import http.server
+server = http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
+open("index.html", "w").write("curves of the training")
+print("port", server.server_address[1], flush=True)
+server.serve_forever()
+"""
+    run_cell(f"%%lk_run --gpu A100 --on vm --max-cost 5 --timeout 1h --fresh --detach --save run\n{code}")
+    run = shell.user_ns["run"]
+    port = until(lambda: re.search(r"port (\d+)\n", hosted.open_run(current(), run.execution_id).log()))[1]
+    output = run_cell(f"%lk_open {run.execution_id} {port} --no-browser")
+    [address] = re.findall(r"listening \S (http://127\.0\.0\.1:\d+)", output)
+    assert not address.endswith(port)
+    assert httpx.get(address, trust_env=False).text == "curves of the training"
+    assert address in run_cell(f"%lk_open {run.execution_id} {port} --no-browser")
+    assert "not listening yet" in run_cell(f"%lk_open {run.execution_id} 1 --no-browser")
+    run.abort()
+    assert "has finished (aborted)" in run_cell(f"%lk_open {run.execution_id} {port}")
+    assert living(vms) == []
