@@ -107,7 +107,7 @@ class CloudProvisioner(LocalProvisioner):
             max_cost=options.max_cost,
             highest_cost=package.max_cost if package.cost_binds else package.worst_case,
             cost_label=package.at_most,
-            idle_minutes=self.idle,
+            idle_minutes=min(self.idle, package.timeout / 60),
             notebook=notebook,
         )
         return session, options, plan

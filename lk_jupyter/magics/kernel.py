@@ -19,7 +19,7 @@ from lk_jupyter.magics._output.servers import ServerList, server_header
 from lk_jupyter.options.kernel import MAX_COST, AddOptions, RemoveOptions
 from lk_jupyter.options.runs import NoOptions, ServerOptions
 from lk_jupyter.protocol.metadata import KERNEL_KEY
-from lk_jupyter.runs.notebooks.servers import list_marked, prepare_server
+from lk_jupyter.runs.notebooks.servers import list_marked, prepare_server, release_label
 from lk_jupyter.session import current
 
 lk_kernel = Subcommands(
@@ -90,9 +90,8 @@ def _add(options: AddOptions, _shell: InteractiveShell) -> None:
     options.max_cost = server["max_cost"] = specs.resolve_max_cost(machine, str(options.max_cost or ""))
     package = prepare_server(session, ServerOptions(machine=machine.hardware_profile, **server))
     spec = specs.add(machine, _config(options), options.title)
-    notice = (
-        f"Choose it in the launcher or the kernel picker. It is released after {options.idle:g} minutes without work."
-    )
+    release = release_label(options.idle, package.timeout)
+    notice = f"Choose it in the launcher or the kernel picker. It is released {release}."
     short = map(str, low_balance_notices(session, package.worst_case, "this kernel"))
     display(StatusLine("added", [spec.title, package.at_most], "\n".join([notice, *short])))
 

@@ -41,7 +41,7 @@ from lk_jupyter.protocol.frames import STDERR, Frame
 from lk_jupyter.protocol.notice import Notice
 from lk_jupyter.runs.clock import Bill
 from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
-from lk_jupyter.runs.notebooks.servers import ended_on_failure, idle_seconds, stop_server
+from lk_jupyter.runs.notebooks.servers import ended_on_failure, idle_seconds, release_label, stop_server
 from lk_jupyter.runs.notebooks.warm_python import (
     LIMIT_MARGIN,
     WarmPython,
@@ -127,7 +127,7 @@ def run_cell(
     if options.dry_run:
         machine = prepare_warm_python(session, options)
         stop = "%lk_sessions stop" if options.keep else f"%lk_sessions stop {name}"
-        release = f"{idle_minutes(options):g} minutes without work, the time limit, or {stop}"
+        release = f"{stop}, or {release_label(idle_minutes(options), machine.timeout)}"
         display(session_plan_view(machine, prepare({}), release, budget_usage(session)))
         return
     billed = f"If session {name} is active, it is billed until you stop it: %lk_sessions stop {name}"
@@ -142,9 +142,10 @@ def run_cell(
             warm.release()
             warm = None
         if warm is None:
-            idle = f"after {idle_minutes(options):g} minutes without work"
-            notice = f"Billed until you stop it (%lk_sessions stop {name}), or {idle}."
-            warm = _start_session(session, options, status, notice)
+            machine = prepare_warm_python(session, options)
+            release = release_label(idle_minutes(options), machine.timeout)
+            notice = f"Billed until you stop it (%lk_sessions stop {name}), or {release}."
+            warm = _start_session(session, machine, options, status, notice)
             bundle = bundle if warm.digests == digests else _prepare_again(prepare, warm, bundle)
         else:
             _check_machine(warm, options, bundle)
@@ -185,9 +186,11 @@ def _check_machine(warm: WarmPython, options: RunOptions, bundle: Bundle) -> Non
         )
 
 
-def _start_session(session: Session, options: RunOptions, status: LiveOutput, notice: str) -> WarmPython:
+def _start_session(
+    session: Session, machine: Bundle, options: RunOptions, status: LiveOutput, notice: str
+) -> WarmPython:
     """Start the machine of a session, after showing the price."""
-    name, machine = str(options.session), prepare_warm_python(session, options)
+    name = str(options.session)
     run, server = started_server(session, machine, status, "this session", notice)
     try:
         with ended_on_failure(run):

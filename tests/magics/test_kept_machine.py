@@ -60,7 +60,8 @@ def test_the_plan_of_a_kept_machine_shows_its_cell_and_what_ends_its_bill_and_se
     assert re.search(
         r"Cost +at most [\d.]+ credits \(time limit \d+ s\), for all cells on this machine together", shown
     )
-    assert re.search(r"Billed until +5 minutes without work, the time limit, or %lk_sessions stop\n", shown)
+    release = r"%lk_sessions stop, or after 5 minutes without work, or at its time limit of 10 min"
+    assert re.search(rf"Billed until +{release}\n", shown)
     assert re.search(r"Code +\S*cell.py, 9 B", shown)
     assert "8888" not in shown
     assert active(user) == []

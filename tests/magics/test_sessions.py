@@ -74,7 +74,7 @@ def test_a_session_keeps_its_variables_shows_no_password_is_listed_and_stopped_w
     shown = run_cell("%%lk_run --session train --gpu A100\nx = 6 * 7\nprint('first', x)\nx")
     assert "first 42\n" in shown
     assert "at 1.59 credits/h" in shown.partition("first 42")[0]
-    assert "Billed until you stop it (%lk_sessions stop train), or after 20 minutes without work." in shown
+    assert "Billed until you stop it (%lk_sessions stop train), or at its time limit of 10 min." in shown
     (run,) = going_on()
     assert (run.hardware_profile, run.run_name) == ("gpu.a100", "session train")
     password = read_password(Run(session.current(), run.execution_id))
@@ -382,7 +382,7 @@ def test_options_of_the_display_work_in_a_session(shared, run_cell):
     assert re.search(r"environment \d", run_cell(f"{shared} --time\n1"))
     planned = run_cell(f"{shared} --dry-run\nprint('lo' + 'ud')")
     assert "loud" not in planned
-    assert re.search(r"Billed until +20 minutes without work, the time limit, or %lk_sessions stop shared", planned)
+    assert re.search(r"Billed until +%lk_sessions stop shared, or at its time limit of 10 min", planned)
 
 
 def test_from_python_a_session_runs_code_and_brings_variables_back(hosting, going_on):

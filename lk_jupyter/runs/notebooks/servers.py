@@ -36,6 +36,7 @@ from lk_jupyter.runs.ports import address
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit.start import JOB_TYPE, longest_notebook
 from lk_jupyter.text.secrets import register_secrets
+from lk_jupyter.text.units import duration_label
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
@@ -111,6 +112,13 @@ def _command(hashed: str) -> list[str]:
 def start_server(session: Connection, options: ServerOptions, marks: Mapping[str, str] | None = None) -> Run:
     """Start a hosted Jupyter server, without waiting for the first answer. ``marks`` are further metadata."""
     return Run.submit(session, prepare_server(session, options, marks))
+
+
+def release_label(idle: float, limit: float) -> str:
+    """Return when a machine is released that nobody stops: after ``idle`` minutes without work or ``limit`` seconds."""
+    label = f"{limit / 60:g} min" if limit % 60 == 0 else duration_label(limit)
+    end = f"at its time limit of {label}"
+    return end if 60 * idle >= limit else f"after {idle:g} minutes without work, or {end}"
 
 
 def connect_server(run: Run) -> HostedServer:
