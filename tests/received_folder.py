@@ -4,11 +4,13 @@ import os
 import sys
 from importlib.metadata import packages_distributions
 
-#: All that a Python of this environment may import, and what it imports when it starts.
-NAMES = {*sys.stdlib_module_names, *packages_distributions(), "sitecustomize", "usercustomize"}
-
 #: What the local cloud imports, and a notebook's kernel doesn't.
 CLOUD_NAMES = {"argon2", "fastapi", "jwt", "psutil", "pyotp", "sitecustomize", "starlette", "uvicorn"}
+
+
+def importable_names():
+    """Return all that a Python of this environment may import, and what it imports when it starts."""
+    return {*sys.stdlib_module_names, *packages_distributions(), "sitecustomize", "usercustomize"}
 
 
 def write_modules(folder, names):

@@ -19,8 +19,18 @@ MUCH, SECONDS = 65_536, 1.0
 _PART, _FAST = 16, SECONDS / 300
 
 SOURCES = Path(lk_jupyter.__file__).parent
-SCRIPTS = script_expressions(SOURCES.parent / "labextension" / "src")
-EXPRESSIONS = [*expressions(SOURCES), *SCRIPTS]
+
+
+@pytest.fixture(scope="module")
+def scripts():
+    """The expressions in TypeScript."""
+    return script_expressions(SOURCES.parent / "labextension" / "src")
+
+
+@pytest.fixture(scope="module")
+def all_expressions(scripts):
+    """The expressions of the package, in Python and TypeScript."""
+    return [*expressions(SOURCES), *scripts]
 
 
 class TooLong(Exception):
@@ -65,10 +75,10 @@ def slowest(expression: Expression) -> tuple[float, str]:
     return worst
 
 
-def test_no_text_keeps_a_regular_expression_busy():
+def test_no_text_keeps_a_regular_expression_busy(all_expressions):
     before = signal.signal(signal.SIGVTALRM, _stop)
     try:
-        found = [(each, *slowest(each)) for each in EXPRESSIONS]
+        found = [(each, *slowest(each)) for each in all_expressions]
     finally:
         signal.signal(signal.SIGVTALRM, before)
     slow = [
@@ -79,10 +89,10 @@ def test_no_text_keeps_a_regular_expression_busy():
     assert not slow, "\n".join(slow)
 
 
-def test_expressions_of_sources_and_of_modules_are_collected():
-    assert len(EXPRESSIONS) > 200
-    assert len(SCRIPTS) > 20 or not (SOURCES.parent / "labextension").exists()
-    assert any(each.pattern == r"^Exception ignored " for each in EXPRESSIONS)
+def test_expressions_of_sources_and_of_modules_are_collected(all_expressions, scripts):
+    assert len(all_expressions) > 200
+    assert len(scripts) > 20 or not (SOURCES.parent / "labextension").exists()
+    assert any(each.pattern == r"^Exception ignored " for each in all_expressions)
 
 
 @pytest.mark.nightly

@@ -18,13 +18,9 @@ from pathlib import Path
 from random import Random
 
 import cloudpickle
-import dask
 import joblib
 import pytest
 from conftest import RunningCloud
-from sklearn.datasets import make_classification
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV
 
 import lk_jupyter
 from lk_jupyter import joblib_backend
@@ -366,6 +362,10 @@ def test_an_image_needs_machines_that_stay(signed_in):
 
 
 def test_a_grid_search_of_scikit_learn_starts_one_machine_for_each_worker(user, capsys):
+    from sklearn.datasets import make_classification  # noqa: PLC0415 (takes a second)
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 (as above)
+    from sklearn.model_selection import GridSearchCV  # noqa: PLC0415 (as above)
+
     X, y = make_classification(80, random_state=0)  # noqa: N806
     grid = {"C": [0.01, 0.1, 1.0]}
     local = GridSearchCV(LogisticRegression(), grid, cv=3).fit(X, y)
@@ -398,6 +398,8 @@ def guide_recipe(word):
 
 
 def test_the_recipe_of_the_guide_for_dask_computes_on_an_executor(signed_in_runs):
+    import dask  # noqa: PLC0415 (takes long)
+
     with Executor(2, machine="cpu", session=signed_in_runs) as executor:
         names = {"executor": executor, "simulate": square}
         exec(guide_recipe("import dask").replace("20", "4"), names)

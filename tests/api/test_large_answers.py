@@ -60,29 +60,38 @@ def in_metadata(body):
 
 
 LIST, RECORD = "client.machine_types.list()", f"client.execution.get({RUN!r})"
-BOMB = gzip.compress(gzip.compress(bytes(1 << 28)))
-HOSTILE = {
-    "lists": (LIST, (sized(LISTS),), "2,700,002 lists and objects"),
-    "deep lists": (LIST, (sized(DEEP),), "lists and objects"),
-    "objects": (LIST, (sized(OBJECTS),), "1,000,001 lists and objects"),
-    "numbers": (LIST, (sized(NUMBERS),), "4,000,000 commas"),
-    "lists in a record": (RECORD, (sized(b'{"execution_id":"x","status":"failed","stdout":%b}' % LISTS),), "MB"),
-    "JSON in a text": (RECORD, (sized(in_metadata(LISTS)),), None),
-    "a declared size": (LIST, (ok(b"", "Content-Length: 400000000"), bytes(MOST_BYTES + 1)), "a body of 400 MB"),
-    "no end": (LIST, (ok(b""), *[b" " * (1 << 20)] * 34), "more than 34 MB; the limit is 34 MB"),
-    "a bomb": (LIST, (ok(gzip.compress(bytes(1 << 28)), "Content-Encoding: gzip"),), "more than 34 MB"),
-    "a bomb in a bomb": (LIST, (ok(BOMB, "Content-Encoding: gzip, gzip"),), "the encoding 'gzip, gzip'"),
-}
+
+
+def hostile_answers():
+    """Return name → call of the client, pieces of the answer, and words of the error."""
+    zeros = gzip.compress(bytes(1 << 28))
+    return {
+        "lists": (LIST, (sized(LISTS),), "2,700,002 lists and objects"),
+        "deep lists": (LIST, (sized(DEEP),), "lists and objects"),
+        "objects": (LIST, (sized(OBJECTS),), "1,000,001 lists and objects"),
+        "numbers": (LIST, (sized(NUMBERS),), "4,000,000 commas"),
+        "lists in a record": (RECORD, (sized(b'{"execution_id":"x","status":"failed","stdout":%b}' % LISTS),), "MB"),
+        "JSON in a text": (RECORD, (sized(in_metadata(LISTS)),), None),
+        "a declared size": (LIST, (ok(b"", "Content-Length: 400000000"), bytes(MOST_BYTES + 1)), "a body of 400 MB"),
+        "no end": (LIST, (ok(b""), *[b" " * (1 << 20)] * 34), "more than 34 MB; the limit is 34 MB"),
+        "a bomb": (LIST, (ok(zeros, "Content-Encoding: gzip"),), "more than 34 MB"),
+        "a bomb in a bomb": (
+            LIST,
+            (ok(gzip.compress(zeros), "Content-Encoding: gzip, gzip"),),
+            "the encoding 'gzip, gzip'",
+        ),
+    }
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux measures the memory")
 def test_no_answer_takes_300_mb_and_one_that_is_too_large_names_its_address_and_size(server):
-    for _, pieces, _ in HOSTILE.values():
+    answers = hostile_answers()
+    for _, pieces, _ in answers.values():
         server.reply(*pieces)
-    command = [sys.executable, "-c", CLIENT, server.url, *(call for call, _, _ in HOSTILE.values())]
+    command = [sys.executable, "-c", CLIENT, server.url, *(call for call, _, _ in answers.values())]
     ended = subprocess.run(command, capture_output=True, text=True, check=True)
     rows = map(json.loads, ended.stdout.splitlines())
-    for (name, (_, _, words)), (result, megabytes) in zip(HOSTILE.items(), rows, strict=True):
+    for (name, (_, _, words)), (result, megabytes) in zip(answers.items(), rows, strict=True):
         assert megabytes < 300, name
         if words is None:
             assert result == "ExecutionRecord", name

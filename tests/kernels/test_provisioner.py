@@ -14,7 +14,7 @@ from cloud_process import PROCESSES, forked, start_kernel
 from kernels.conftest import Used
 from magics.kernels import wait_until_restarted
 from patience import PATIENCE
-from received_folder import NAMES, write_modules
+from received_folder import importable_names, write_modules
 from tornado.web import HTTPError
 
 import lk_jupyter
@@ -233,7 +233,7 @@ def test_a_start_that_fails_says_why_and_leaves_no_machine(user, going_on):
 
 @pytest.mark.parametrize("words", [None, ["-m", specs.BRIDGE]], ids=["now", "of an earlier version"])
 def test_a_kernel_executes_no_module_of_its_notebooks_folder(user, home, monkeypatch, tmp_path, words):
-    executed = write_modules(tmp_path / "received", NAMES)
+    executed = write_modules(tmp_path / "received", importable_names())
     name = added("cpu")
     if words:
         rewrite_spec(home, name, argv=[sys.executable, *words, "-f", "{connection_file}"])
