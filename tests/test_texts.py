@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+from functools import cache
 from importlib import import_module, metadata
 from pathlib import Path
 from pkgutil import iter_modules
@@ -14,7 +15,7 @@ import pytest
 from conftest import for_each
 
 import lk_jupyter
-from lk_jupyter import cli, options
+from lk_jupyter import cli, dask, options
 from lk_jupyter.account import browser_login
 from lk_jupyter.api import _audit
 from lk_jupyter.broker import __main__ as broker
@@ -78,12 +79,17 @@ def _messages():
                 yield path, node.value
 
 
-GUIDE = {path: _read(path) for path in _guide()}
-TEXTS = [
-    *GUIDE.items(),
-    *_messages(),
-    *((path, _read(path)) for path in _files("ts", "tsx") if ".test." not in path.name),
-]
+@cache
+def guide():
+    """Return page → text."""
+    return {path: _read(path) for path in _guide()}
+
+
+@cache
+def all_texts():
+    """Return files and texts: pages, texts in Python, and files in TypeScript."""
+    scripts = [path for path in _files("ts", "tsx") if ".test." not in path.name]
+    return [*guide().items(), *_messages(), *((path, _read(path)) for path in scripts)]
 
 
 def _short(path):
@@ -119,7 +125,8 @@ OF_OTHERS = {
     "--logdir",  # TensorBoard
     "--store",  # a script of the tests
     "--manual",  # the client of the cloud
-    "--epochs",  # a script of the reader
+    "--epochs", "--part",  # scripts of the reader
+    "--async", "--down", "--cluster",  # SkyPilot
     "--version", "--require-hashes",  # pip
     "--format", "--generate-hashes",  # uv
     "--lower", "--map", "--quick",  # tests and benchmarks
@@ -163,7 +170,7 @@ def test_every_option_that_a_text_names_exists():
     assert len(known) > 150
     unknown = {
         f"{_short(path)}: {mention[0]}"
-        for path, text in TEXTS
+        for path, text in all_texts()
         if not _is_command_of_others(path)
         for mention in re.finditer(r"(?<![\w-])--[A-Za-z][A-Za-z0-9-]*[a-z0-9](?![\w-])", text)
         if not mention[0].startswith(("--jp-", "--lk-")) and mention[0] not in known
@@ -179,7 +186,7 @@ def _is_command_of_others(path):
 def test_every_option_in_a_line_with_a_magic_is_an_option_of_this_magic():
     wrong = {
         f"{_short(path)}: {line[0].strip()}"
-        for path, text in TEXTS
+        for path, text in all_texts()
         for line in re.finditer(r"%{1,2}(lk_[a-z_]+)((?: [^\s`%]+)*)", text)
         if line[1] in ROWS
         for flag in re.findall(r"(?<= )--?[a-z][a-z0-9-]*", re.split(r"[.,;:)]( |$)", line[2])[0])
@@ -207,7 +214,9 @@ VERBS = {"guess", "lists", "shows", "NAME"}
 def test_every_setting_that_a_text_names_exists():
     names = {name for row in SETTINGS for name in (row.name, *row.old_names)}
     after = r"%lk_config ([a-z_]+)|[Ss]ettings? `([a-z_]+)`|`([a-z_]+)` settings?\b|the setting ([a-z]+_[a-z_]+)"
-    mentions = [(path, match[0], match[match.lastindex]) for path, text in TEXTS for match in re.finditer(after, text)]
+    mentions = [
+        (path, match[0], match[match.lastindex]) for path, text in all_texts() for match in re.finditer(after, text)
+    ]
     assert len(mentions) > 40
     assert {f"{_short(path)}: {words}" for path, words, name in mentions if name not in names | VERBS} == set()
 
@@ -216,7 +225,7 @@ def test_every_variable_of_the_environment_that_a_text_names_is_read():
     read = {name for row in SETTINGS for name in row.env}
     for path in [*_files("py"), *(ROOT / "tests").rglob("*.py"), ROOT / "Makefile"]:
         read |= set(re.findall(r"""["'\s(]((?:LK|LYCEUM)_[A-Z_]+)\b""", path.read_text(encoding="utf-8")))
-    named = {(path, name) for path, text in GUIDE.items() for name in re.findall(r"\bLK_[A-Z][A-Z_]*\b", text)}
+    named = {(path, name) for path, text in guide().items() for name in re.findall(r"\bLK_[A-Z][A-Z_]*\b", text)}
     assert {f"{_short(path)}: {name}" for path, name in named if name not in read} == set()
 
 
@@ -226,7 +235,7 @@ def test_every_variable_of_the_environment_that_a_text_names_is_read():
 def test_every_file_that_a_page_names_or_links_exists():
     folders = r"(?<![\w/.])(?:lk_jupyter|tests|labextension|notebooks|benchmarks)/[\w./*-]+"
     missing = set()
-    for path, text in GUIDE.items():
+    for path, text in guide().items():
         prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
         links = re.findall(r"\]\((?!https?:|mailto:|#|<)([^)\s]+)\)|(?:src|srcset)=\"(?!https?:)([^\"]+)\"", prose)
         for target in (link or source for link, source in links):
@@ -253,7 +262,7 @@ def _anchors(page):
 
 def test_every_name_of_the_package_that_a_page_calls_is_public():
     mentions = {
-        (path, name) for path, text in GUIDE.items() for name in re.findall(r"\blk_jupyter\.([A-Za-z]\w*)\(", text)
+        (path, name) for path, text in guide().items() for name in re.findall(r"\blk_jupyter\.([A-Za-z]\w*)\(", text)
     }
     assert len(mentions) > 5
     assert {f"{_short(path)}: {name}" for path, name in mentions if name not in lk_jupyter.__all__} == set()
@@ -262,7 +271,9 @@ def test_every_name_of_the_package_that_a_page_calls_is_public():
 def test_every_extra_that_a_text_installs_exists():
     extras = set(metadata.metadata("lk-jupyter").get_all("Provides-Extra"))
     spelled = r"(?:lk[-_]jupyter|['\" ]\.)\[([a-z,-]+)\]"
-    named = {(path, name) for path, text in TEXTS for names in re.findall(spelled, text) for name in names.split(",")}
+    named = {
+        (path, name) for path, text in all_texts() for names in re.findall(spelled, text) for name in names.split(",")
+    }
     assert len(named) > 5
     assert {f"{_short(path)}: {name}" for path, name in named if name not in extras} == set()
 
@@ -292,8 +303,12 @@ def _default(name):
 EACH, ALL, MOST = (_constant("lk_jupyter/remote/script/files.py", name) for name in ("EACH", "ALL", "MOST"))
 EACH, ALL = _megabytes(EACH), _megabytes(ALL)
 
-#: The texts that contain a number, each in one line.
-NUMBERED = [(path, re.sub(r"\s+", " ", text)) for path, text in TEXTS if re.search(r"\d", text)]
+
+@cache
+def numbered_texts():
+    """Return files and the texts that contain a number, each in one line."""
+    return [(path, re.sub(r"\s+", " ", text)) for path, text in all_texts() if re.search(r"\d", text)]
+
 
 _SERVE = ["serve", "--data", "x", "--upstream", "x"]
 
@@ -358,6 +373,8 @@ LIMITS = (
     ),
     (r"at most (\d+) seconds\.|work below (\d+) seconds", f"{WAIT_SECONDS}"),
     (r"The margin \(`--margin`, (\d+) s\)", f"{broker._parser().parse_args(_SERVE).margin}"),
+    (r"No task was active for (\d+) minutes", dask._IDLE.split()[0]),
+    (r"The time limit of (\d+) hour is reached", dask._TIMEOUT.removesuffix("h")),
     (r"within (\d+) minutes after `%lk_login --browser`", f"{browser_login.PATIENCE / 60:.0f}"),
 )
 
@@ -384,6 +401,7 @@ OTHER_QUANTITIES = (
     "| a test of the code | 30 s | 0.013 credits | | a short training | 10 minutes | 0.27 credits |",  # at 1.59
     "| a long training | 4 hours | 6.36 credits | | eight runs of a sweep | 8 runs of 10 minutes | 2.12 credits |",
     "stops before the run costs more than 2 credits",  # set in the same line
+    "`idle_timeout=\"1 hour\"` changes this time",  # an example
     "stops before it costs 1 credit. What you start on one day costs at most 5 credits",  # set in the lines above
     "The client's help states 600 s as the maximum",  # of lyceum-cli
     "can be read for at most 7 days through the API",  # GET /execution/{id}/logs: hours up to 168
@@ -400,7 +418,7 @@ QUANTITY = re.compile(rf"\b\d[\d,.]*(?: million| billion)? (?:{UNITS})\b")
 def test_a_limit_that_a_text_states_is_the_limit_of_the_code(row):
     sentence, *expected = row
     stated = [
-        (path, [number for number in match.groups() if number]) for path, text in NUMBERED
+        (path, [number for number in match.groups() if number]) for path, text in numbered_texts()
         for match in re.finditer(sentence, text)
     ]  # fmt: skip
     assert {_short(path): numbers for path, numbers in stated if numbers and numbers != expected} == {}
@@ -409,7 +427,7 @@ def test_a_limit_that_a_text_states_is_the_limit_of_the_code(row):
 def test_every_quantity_of_the_guide_is_compared_with_the_code_or_known_to_be_no_limit():
     # The quantities of the cookbook are values of its examples, and estimates that test_cookbook.py calculates again.
     left_out = {"CHANGELOG.md", "CONTRIBUTING.md", "AGENTS.md", "cookbook"}
-    pages = {path: text for path, text in GUIDE.items() if not left_out & {path.name, *path.parts}}
+    pages = {path: text for path, text in guide().items() if not left_out & {path.name, *path.parts}}
     unknown = set()
     for path, text in pages.items():
         prose = _prose(path, text)
@@ -431,7 +449,7 @@ def _prose(path, text):
 
 def test_the_modules_that_a_run_contains_are_no_larger_than_the_faq_states(cloud, home):
     plots = "import matplotlib.pyplot as plt\nimport pandas, torch, tqdm\nplt.plot([1])\ndef lk_checkpoint(folder): ..."
-    [stated] = re.findall(r"up to (\d+) kB of small modules", GUIDE[ROOT / "notebooks/faq.md"])
+    [stated] = re.findall(r"up to (\d+) kB of small modules", guide()[ROOT / "notebooks/faq.md"])
     with lk_jupyter.connect(cloud.base_url, cloud.api_key) as session:
         for code, fresh in (("print(1)", True), (plots, True), (f"{plots}\nnumbers.append(1)", False)):
             source = Source(code, "cell.py", 2, home, is_cell=True, namespace={"numbers": [1]})
@@ -442,7 +460,7 @@ def test_the_modules_that_a_run_contains_are_no_larger_than_the_faq_states(cloud
 
 def test_a_kernel_whose_idle_time_the_guide_recommends_lives_long_enough_to_be_idle():
     limit = _default("max_timeout")
-    for path, text in TEXTS:
+    for path, text in all_texts():
         for command in re.finditer(r"%lk_kernel add .*--idle (\d+)", text):
             longer = re.findall(r"%lk_config max_timeout (\d+)\n(?:.*\n)*?%lk_kernel add", text[: command.end()])
             assert 60 * int(command[1]) < max([limit, *map(int, longer)]), _short(path)
@@ -451,10 +469,10 @@ def test_a_kernel_whose_idle_time_the_guide_recommends_lives_long_enough_to_be_i
 def test_no_text_states_that_waiting_for_a_machine_is_not_billed():
     """The API doesn't state it."""
     free = r"(?i)wait(?:ing|s)?\b[^.|]{0,60}(?:costs? nothing|isn't billed|not billed)"
-    texts = [(path, text) for path, text in TEXTS if "ait" in text and path.suffix in {".md", ".ipynb", ".py"}]
+    texts = [(path, text) for path, text in all_texts() if "ait" in text and path.suffix in {".md", ".ipynb", ".py"}]
     assert {_short(path): match[0] for path, text in texts for match in re.finditer(free, text)} == {}
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_is_part_of_what_is_checked(page):
-    assert ROOT / page in GUIDE
+    assert ROOT / page in guide()

@@ -38,7 +38,7 @@ _PRICED = {"lk_run": lk_run, "lk_docker": lk_docker, "lk_compose": lk_compose, "
 
 #: Lines that cost credits without a limit on the line.
 _UNPRICED = re.compile(
-    r"^\s*%{1,2}(lk_run|lk_vm|lk_select|lk_batch|lk_embed|lk_chat|lk_deploy|lk_run_notebook|lk_rerun|lk_volumes)\b",
+    r"^[^\S\n]*%{1,2}(lk_run|lk_vm|lk_select|lk_batch|lk_embed|lk_chat|lk_deploy|lk_run_notebook|lk_rerun|lk_volumes)\b",
     re.MULTILINE,
 )
 _PRICED_LINE = re.compile(r"\s*%{1,2}(lk_run_notebook|lk_run|lk_docker|lk_compose)\b([^\n]*)\n?(.*)", re.DOTALL)

@@ -17,7 +17,7 @@ _FROM_BUCKET = ("blobs", "resume", "stage")
 
 #: The exported program, with marks around the request.
 _PROGRAM = Path(__file__).with_name("repeat_run.py")
-_REQUEST = re.compile(r"# --- the request ---\n.*?# --- end of the request ---\n", re.DOTALL)
+_REQUEST = re.compile(r"# --- the request ---\n.{0,2000}?# --- end of the request ---\n", re.DOTALL)
 
 _NEEDS = "# Needs Python 3.8 or later, and the key in LK_API_KEY. Prints the output on stdout, messages on stderr."
 

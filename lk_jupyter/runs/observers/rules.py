@@ -136,7 +136,7 @@ def hints(case: Evidence) -> list[Notice]:
 
 _GPU_MEMORY = re.compile(
     r"CUDA out of memory|CUDA error: out of memory|CUDA_ERROR_OUT_OF_MEMORY|CUBLAS_STATUS_ALLOC_FAILED"
-    r"|HIP out of memory|cupy\S*OutOfMemoryError"
+    r"|HIP out of memory|cupy\S{0,100}OutOfMemoryError"
     r"|OOM when allocating tensor.{0,500}(?:device:GPU|GPU_\d+_bfc)|device:GPU:\d+\}\} failed to allocate memory"
     r"|RESOURCE_EXHAUSTED: Out of memory (?:while trying to allocate|allocating)"
 )
