@@ -64,7 +64,10 @@ def choose_vm(session: Connection, options: RunOptions, count: int = 1) -> VmOff
     offers = list_offers(session.client.vms.availability())
     offer = choose_offer(offers, VmShape(profile, gpus, "spot" if options.spot else "on-demand"))
     if offer.free is False:
-        raise UsageError(f"No {offer} is free now. Nothing was rented. {alternatives_line(offers, offer)}")
+        raise UsageError(
+            f"No {offer} is free now. Nothing was rented. {alternatives_line(offers, offer)} Without a VM, code that "
+            "saves checkpoints continues in several runs: --relay"
+        )
     return offer
 
 
