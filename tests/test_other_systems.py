@@ -38,6 +38,7 @@ ASKING = {
     "localcloud/vms/guests.py",
     "machines/start_approval.py",
     "magics/_engine/parser.py",
+    "runs/start_key.py",
     "remote/script/packages.py",
     "storage/_download.py",
     "storage/_plan.py",

@@ -3,6 +3,8 @@ import { Dialog, showDialog, showErrorMessage } from '@jupyterlab/apputils';
 import { FileBrowser } from '@jupyterlab/filebrowser';
 import { Contents } from '@jupyterlab/services';
 
+import type { Cloud } from './cloud';
+import { RunRow } from './cloudTypes';
 import { trans } from './trans';
 
 /** Delete the selected items after a confirmation. Lab's confirmation promises a trash, which a bucket lacks. */
@@ -40,8 +42,19 @@ export async function askToOverwrite(name: string): Promise<'keep both' | 'overw
   return button.accept ? (button.label === keepBoth ? 'keep both' : 'overwrite') : null;
 }
 
+/** Abort a run, or the `members` of an executor's row, after a confirmation. Only a click of ours may name members. */
+export async function abortRuns(cloud: Cloud, id: string, members: unknown, isUiCall: boolean): Promise<void> {
+  const machines = isUiCall && members ? (members as RunRow[]) : [];
+  const name = machines.length ? machines[0].pool : cloud.runs.find(id)?.name || id.slice(0, 8);
+  if (await confirmAbort(name, isUiCall)) {
+    const active = machines.filter(({ isActive }) => isActive).map(machine => machine.id);
+    await Promise.all((machines.length ? active : [id]).map(each => cloud.abort(each)));
+    await cloud.refresh('running', 'history');
+  }
+}
+
 /** Prompt before a run is aborted. After a link's request, Enter keeps the run. */
-export async function confirmAbort(name: string, isUiCall: boolean): Promise<boolean> {
+async function confirmAbort(name: string, isUiCall: boolean): Promise<boolean> {
   const { button } = await showDialog({
     title: trans.__('Abort %1?', name),
     body: trans.__('The run is aborted. Its time so far is billed.'),

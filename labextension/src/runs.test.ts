@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 
-import { computeRowBill, foldPools, isId, isMachine, receiptIn, receiptsIn, mergeRuns, stateLabel } from './runs';
+import { isId, isMachine, receiptIn, receiptsIn, mergeRuns, stateLabel } from './runs';
+import { computePoolBill, foldPools } from './pools';
 import { ExecutionRecord, JournalRun, StatusContent } from './types';
 import { moment } from './format';
 
@@ -39,7 +40,7 @@ test('the cloud tells how a run went, and the journal which cell it came from', 
     journal: { runs: [stored], before: null }
   });
   expect(run).toMatchObject({ state: 'completed', isActive: false, cellId: 'c1' });
-  expect(computeRowBill(run, 0)).toEqual({ seconds: 30, cost: 0.5, costIs: 'billed' });
+  expect(computePoolBill(run, 0)).toEqual({ seconds: 30, cost: 0.5, costIs: 'billed' });
   expect(run.name).toBe('train.ipynb');
 });
 
@@ -55,10 +56,10 @@ test('a run costs from the start of its code, which its record shows, and not fr
   const machines = { machine_types: [{ hardware_profile: 'gpu.a100', price_per_hour: 3.6 }] };
   const running = [{ ...going, status: 'running' }];
   const [unread] = mergeRuns({ running, machines });
-  expect(computeRowBill(unread, moment('2026-01-01T09:01:00Z')!).cost).toBeNull();
+  expect(computePoolBill(unread, moment('2026-01-01T09:01:00Z')!).cost).toBeNull();
   const record = { ...running[0], start_time: '2026-01-01T09:00:37Z' } as ExecutionRecord;
   const [run] = mergeRuns({ running, machines, records: new Map([['b', record]]) });
-  const bill = computeRowBill(run, moment('2026-01-01T09:00:47Z')!);
+  const bill = computePoolBill(run, moment('2026-01-01T09:00:47Z')!);
   expect(bill).toEqual({ seconds: 10, cost: expect.closeTo(0.01, 6), costIs: 'estimated' });
 });
 
@@ -68,9 +69,9 @@ test('a run of another machine costs by the clock of the server, whatever this o
   const record = { ...going, status: 'running', start_time: '2026-01-01T09:00:37Z' } as ExecutionRecord;
   const serverTime = moment('2026-01-01T08:58:47Z')!; // 09:00:47 on the server
   const [run] = mergeRuns({ status, running: [record], machines, records: new Map([['b', record]]) });
-  expect(computeRowBill(run, serverTime)).toEqual({ seconds: 10, cost: expect.closeTo(0.01, 6), costIs: 'estimated' });
+  expect(computePoolBill(run, serverTime)).toEqual({ seconds: 10, cost: expect.closeTo(0.01, 6), costIs: 'estimated' });
   const history = { executions: [record], total_executions: 1, total_credits_spent: 0, limit: 1, offset: 0 };
-  expect(computeRowBill(mergeRuns({ status, history, machines })[0], serverTime).seconds).toBe(10);
+  expect(computePoolBill(mergeRuns({ status, history, machines })[0], serverTime).seconds).toBe(10);
 });
 
 test('a state that every object has the name of is only a word', () => {
@@ -91,7 +92,7 @@ test('what the journal keeps of a run that no list has is its bill', () => {
   const [run] = mergeRuns({
     journal: { runs: [{ ...stored, going_on: false, state: 'completed', seconds: 36, cost: null }], before: null }
   });
-  expect(computeRowBill(run, 0)).toEqual({ seconds: 36, cost: expect.closeTo(0.025, 6), costIs: 'estimated' });
+  expect(computePoolBill(run, 0)).toEqual({ seconds: 36, cost: expect.closeTo(0.025, 6), costIs: 'estimated' });
 });
 
 /** Values that would be more than a word in a line of a cell, a path or a file name. */
@@ -207,7 +208,7 @@ test('the machines of an executor are one row with their price, their sums and a
     ['c', ['c']]
   ]);
   expect(rows[0]).toMatchObject({ name: pool, isActive: true, pricePerHour: 2.5 });
-  expect(computeRowBill(rows[0], 0).cost).toBeCloseTo(0.05);
+  expect(computePoolBill(rows[0], 0).cost).toBeCloseTo(0.05);
 });
 
 test('the stopped machine of a session is released, another stopped run is cancelled', () => {

@@ -1,5 +1,5 @@
 /** The runs of all lists, merged: active runs, runs of this machine with their cells, and billed runs. */
-import { Bill, computeBill, CERTAIN, CostIs, NO_BILL, sumBills } from './bill';
+import { Bill, computeBill, CERTAIN, CostIs, NO_BILL } from './bill';
 import { CloudData, RunRecords, RunRow } from './cloudTypes';
 import { ACTIVE_STATES, FINAL_STATES, UNIQUE_SUFFIX, STATE_LABELS } from './states';
 import { moment, unturned } from './format';
@@ -124,29 +124,8 @@ export function mergeRuns(data: Partial<CloudData> & RunRecords): RunRow[] {
   return [...rows.values()].sort((a, b) => Number(b.isActive) - Number(a.isActive) || b.created - a.created);
 }
 
-/** Return the rows with one row for the machines of an executor, at the place of the first machine. */
-export function foldPools(rows: RunRow[]): RunRow[] {
-  const pools = new Map<string, RunRow[]>();
-  for (const row of rows) {
-    const id = row.pool && row.group ? row.group : row.id;
-    pools.set(id, [...(pools.get(id) ?? []), row]);
-  }
-  return [...pools.values()].map(members => {
-    const [first] = members;
-    const perHour = members.filter(({ isActive }) => isActive).map(({ pricePerHour }) => pricePerHour);
-    const pricePerHour = perHour.every(price => price !== null) ? perHour.reduce((sum, price) => sum + price, 0) : null;
-    return first.pool ? { ...first, name: first.pool, runName: first.pool, pricePerHour, members } : first;
-  });
-}
-
-/** Compute duration and cost of a run at a moment of the Jupyter server's clock; of several machines, the sums. */
-export function computeRowBill(row: RunRow, at: number): Bill {
-  const { record, storedBill, pricePerHour, submittedAt, members } = row;
-  if (members) {
-    const bills = members.map(member => computeRowBill(member, at));
-    const seconds = bills.map(bill => bill.seconds).filter(each => each !== null);
-    return { ...sumBills(bills), seconds: seconds.length ? Math.max(...seconds) : null };
-  }
+/** Compute duration and cost of a run at a moment of the Jupyter server's clock. */
+export function computeRowBill({ record, storedBill, pricePerHour, submittedAt }: RunRow, at: number): Bill {
   return record ? computeBill(record, pricePerHour, at, submittedAt) : storedBill;
 }
 

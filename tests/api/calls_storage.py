@@ -35,7 +35,7 @@ def list_files(client, _):
 def upload_one(client, _):
     answer = upload(client, "up/one.txt", b"123")
     assert (answer.key, answer.size) == ("up/one.txt", 3)
-    with pytest.raises(BadRequest, match="no key"):
+    with pytest.raises(BadRequest, match="not a key"):
         upload(client, "../out")
 
 

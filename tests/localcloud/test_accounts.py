@@ -71,7 +71,7 @@ def test_the_command_adds_a_user_to_a_cloud_that_runs(cloud, api):
     assert json.loads(added.stdout) == {"user_id": tokens["user_id"], "email": "jon@example.com", "org": "jon"}
 
 
-@pytest.mark.parametrize(("email", "complaint"), [("nobody", "no e-mail address"), ("a@b", "password is empty")])
+@pytest.mark.parametrize(("email", "complaint"), [("nobody", "not an e-mail address"), ("a@b", "password is empty")])
 def test_a_user_is_not_added_without_an_address_and_a_password(cloud, email, complaint):
     told = run_forked("lk_jupyter.localcloud", "--data", str(cloud.data), "--add-user", email, env=os.environ)
     assert told.returncode == 1

@@ -91,7 +91,7 @@ def test_a_machine_comes_up_by_the_clock_says_that_it_is_simulated_and_has_an_ad
         ({"instance_specs": {"gpu_count": 3}}, "The instance request was invalid"),
         ({"instance_specs": {"gpu_count": -1}}, "The instance request was invalid"),
         ({"instance_specs": {"gpu_count": 10**30}}, "The instance request was invalid"),
-        ({"hardware_profile": "l40s", "instance_type": "spot"}, "not sold as spot"),
+        ({"hardware_profile": "l40s", "instance_type": "spot"}, "not available as spot"),
         ({"volume_ids": ["vol-none"]}, "'vol-none' is unknown"),
         ({"volume_ids": ["v"], "new_volume": {"size_gb": 1}}, "not both"),
         ({"volume_migration_allowed": True}, "volume_ids only"),

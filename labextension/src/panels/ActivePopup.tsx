@@ -9,7 +9,8 @@ import type { Cloud } from '../cloud';
 import { COMMANDS, asUiCall } from '../commands';
 import { ActiveNow } from '../components/ActiveNow';
 import { clock, silentFor } from '../header';
-import { computeRowBill, foldPools, mergeRuns } from '../runs';
+import { computePoolBill, foldPools } from '../pools';
+import { mergeRuns } from '../runs';
 import { eachSecond, thisSecond } from '../serverClock';
 
 /** A list of everything that is billed now, updated while open. */
@@ -47,7 +48,7 @@ export class ActivePopup extends ReactWidget {
     const { data } = this.cloud;
     const silence = silentFor({ now: Date.now(), silent: this.cloud.runs.silentSince });
     const runs = foldPools(mergeRuns(data).filter(run => run.isActive)).map(run => {
-      const { seconds } = computeRowBill(run, thisSecond());
+      const { seconds } = computePoolBill(run, thisSecond());
       const time = seconds === null || silence !== null ? '' : clock(seconds);
       const onStop = () => void commands.execute(COMMANDS.abortRun, asUiCall(run));
       return { id: run.id, name: run.name, machine: run.machine, perHour: run.pricePerHour, time, onStop };

@@ -10,7 +10,8 @@ import { RunList } from '../components/RunList';
 import { Silence } from '../components/Silence';
 import { silentFor } from '../header';
 import { eachSecond, thisSecond } from '../serverClock';
-import { computeRowBill, foldPools, mergeRuns } from '../runs';
+import { computePoolBill, foldPools } from '../pools';
+import { mergeRuns } from '../runs';
 import { trans } from '../trans';
 import { AccountSection } from './AccountSection';
 import { KeysList } from './KeysList';
@@ -103,7 +104,7 @@ function Runs({ tools: { cloud, commands, say, isVisible: shown, onMenu, getCoun
       <RunList
         runs={runs}
         now={now}
-        getBill={(run, at) => (isUnknown && run.isActive ? NO_BILL : computeRowBill(run, at))}
+        getBill={(run, at) => (isUnknown && run.isActive ? NO_BILL : computePoolBill(run, at))}
         getCount={getCount}
         onMenu={onMenu}
         onOpen={doing(COMMANDS.openRun)}

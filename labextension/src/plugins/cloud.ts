@@ -4,7 +4,6 @@ import { Clipboard, ICommandPalette, InputDialog, Notification } from '@jupyterl
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
 import { Cloud } from '../cloud';
-import { RunRow } from '../cloudTypes';
 import { COMMANDS, isUiCall, asUiCall } from '../commands';
 import { request } from '../request';
 import { isId, notAnId } from '../runs';
@@ -64,14 +63,8 @@ export const cloudPlugin: JupyterFrontEndPlugin<Cloud> = {
         if (!isId(id)) {
           throw new Error(notAnId(id));
         }
-        const machines = isUiCall(args) && members ? (members as unknown as RunRow[]) : [];
-        const name = machines.length ? machines[0].pool : cloud.runs.find(id)?.name || id.slice(0, 8);
-        const { confirmAbort } = await import('../questions');
-        if (await confirmAbort(name, isUiCall(args))) {
-          const active = machines.filter(({ isActive }) => isActive).map(machine => machine.id);
-          await Promise.all((machines.length ? active : [id]).map(each => cloud.abort(each)));
-          await cloud.refresh('running', 'history');
-        }
+        const { abortRuns } = await import('../questions');
+        await abortRuns(cloud, id, members, isUiCall(args));
       }
     });
     return cloud;
