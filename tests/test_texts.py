@@ -401,7 +401,7 @@ OTHER_QUANTITIES = (
     "| a test of the code | 30 s | 0.013 credits | | a short training | 10 minutes | 0.27 credits |",  # at 1.59
     "| a long training | 4 hours | 6.36 credits | | eight runs of a sweep | 8 runs of 10 minutes | 2.12 credits |",
     "stops before the run costs more than 2 credits",  # set in the same line
-    "`idle_timeout=\"1 hour\"` changes this time",  # an example
+    '`idle_timeout="1 hour"` changes this time',  # an example
     "stops before it costs 1 credit. What you start on one day costs at most 5 credits",  # set in the lines above
     "The client's help states 600 s as the maximum",  # of lyceum-cli
     "can be read for at most 7 days through the API",  # GET /execution/{id}/logs: hours up to 168

@@ -172,7 +172,7 @@ def _option(machine: MachineType, machines: Catalogue | None) -> str:
 
 
 def _needed_gib(error: str) -> float:
-    """Return the GiB that would have been enough, as far as the message says."""
+    """Return the GiB that would have been enough, as far as the message shows."""
     size, requested, free = _gib(_CAPACITY, error), _gib(_REQUESTED, error), _gib(_FREE, error)
     if size and requested:
         return size - (free or 0.0) + requested
