@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from magics.kernels import running_kernel
 from patience import PATIENCE
-from received_folder import CLOUD_NAMES, NAMES, write_modules
+from received_folder import CLOUD_NAMES, importable_names, write_modules
 from serverext.conftest import running
 
 import lk_jupyter
@@ -22,7 +22,7 @@ from lk_jupyter.localcloud import launch
 @pytest.fixture
 def executed(tmp_path, monkeypatch):
     """The reports of such a folder, which is the working folder."""
-    reports = write_modules(tmp_path / "received", NAMES)
+    reports = write_modules(tmp_path / "received", importable_names())
     monkeypatch.chdir(tmp_path / "received")
     return reports
 

@@ -101,7 +101,7 @@ def test_a_notebook_starts_its_machine_when_start_is_clicked_and_at_most_to_the_
         "notebook": "for you.ipynb",
         "price_per_hour": "1.59",
         "highest_cost": "0.265442",
-        "idle_minutes": 20,
+        "idle_minutes": 10,
     }
     page.answer(question, start=True)
     assert answer.result().status_code == 201
