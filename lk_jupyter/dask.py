@@ -22,6 +22,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from lk_jupyter._fork import in_child
 from lk_jupyter._threads import run_before_exit
+from lk_jupyter.account.prompt import prompt_confirmation
 from lk_jupyter.code.imports import has_package, local_version, providers
 from lk_jupyter.code.packages import installed_requirements, normalize_name
 from lk_jupyter.code.source import Source
@@ -40,7 +41,6 @@ from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit import on_vm
 from lk_jupyter.runs.vm import ABORT_GRACE
 from lk_jupyter.session import Session, current
-from lk_jupyter.text.terminal import plain
 from lk_jupyter.vms import hosted
 from lk_jupyter.vms.facts import dashboard_path
 
@@ -404,21 +404,13 @@ def _with_consent(bundle: Bundle) -> Bundle:
     """Return the bundle with the user's consent to its price: by ``max_cost``, or an answer. Raises UsageError."""
     secret_scan.require_consent([bundle])
     if bundle.options.max_cost is None:
-        bundle = replace(bundle, vm_allowed=_ask(on_vm.question(bundle, "cluster")))
+        bundle = replace(bundle, vm_allowed=prompt_confirmation(on_vm.question(bundle, "cluster")))
         if not bundle.vm_allowed:
             cost = "CREDITS" if bundle.worst_case is None else f"{bundle.worst_case:.2f}"
             raise UsageError(
                 f"Nothing was rented. Without a question, rent the VM with: LyceumCluster(max_cost={cost})"
             )
     return bundle
-
-
-def _ask(question: str) -> bool:
-    """Return whether the user answers yes; False where no prompt can be shown."""
-    try:
-        return input(plain(question)).strip().lower() in {"y", "yes"}
-    except (EOFError, OSError, NotImplementedError):
-        return False
 
 
 def _read_seconds(text: str | float) -> float:
