@@ -78,12 +78,12 @@ def slowest(expression: Expression) -> tuple[float, str]:
 def test_no_text_keeps_a_regular_expression_busy(all_expressions):
     before = signal.signal(signal.SIGVTALRM, _stop)
     try:
-        found = [(each, *slowest(each)) for each in all_expressions]
+        results = [(each, *slowest(each)) for each in all_expressions]
     finally:
         signal.signal(signal.SIGVTALRM, before)
     slow = [
         f"{each.place} {each.method} {seconds:.2f} s {text}\n    {each.pattern}"
-        for each, seconds, text in found
+        for each, seconds, text in results
         if seconds >= SECONDS
     ]
     assert not slow, "\n".join(slow)

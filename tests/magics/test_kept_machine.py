@@ -49,21 +49,19 @@ def test_cells_of_a_notebook_share_a_machine_whose_price_and_release_are_in_the_
     assert len(active(user)) == 1
     assert "■ released" in run_cell("%lk_sessions stop")
     assert active(user) == []
-    shown = run_cell("%lk_runs")
-    assert "■ released" in shown
-    assert "cancelled" not in shown
+    history_text = run_cell("%lk_runs")
+    assert "■ released" in history_text
+    assert "cancelled" not in history_text
 
 
 def test_the_plan_of_a_kept_machine_shows_its_cell_and_what_ends_its_bill_and_sends_nothing(user, run_cell):
-    shown = run_cell(f"{PRICED} --dry-run\nprint(1)")
-    assert re.search(r"Machine +gpu\.a100, 80 GiB, 1\.59 credits/h", shown)
-    assert re.search(
-        r"Cost +at most [\d.]+ credits \(time limit \d+ s\), for all cells on this machine together", shown
-    )
+    plan = run_cell(f"{PRICED} --dry-run\nprint(1)")
+    assert re.search(r"Machine +gpu\.a100, 80 GiB, 1\.59 credits/h", plan)
+    assert re.search(r"Cost +at most [\d.]+ credits \(time limit \d+ s\), for all cells on this machine together", plan)
     release = r"%lk_sessions stop, or after 5 minutes without work, or at its time limit of 10 min"
-    assert re.search(rf"Billed until +{release}\n", shown)
-    assert re.search(r"Code +\S*cell.py, 9 B", shown)
-    assert "8888" not in shown
+    assert re.search(rf"Billed until +{release}\n", plan)
+    assert re.search(r"Code +\S*cell.py, 9 B", plan)
+    assert "8888" not in plan
     assert active(user) == []
 
 
