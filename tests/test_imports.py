@@ -87,6 +87,12 @@ def test_a_run_loads_the_operations_that_runs_use_and_what_aborts_them():
     assert not {"batches", "billing", "inference", "orgs", "serverless", "vms"} & groups
 
 
+def test_the_observers_of_a_run_load_nothing_of_vms():
+    loaded = loaded_by("import lk_jupyter.runs.observers.default")
+    assert "lk_jupyter.runs.ports" in loaded
+    assert not [name for name in loaded if name.startswith("lk_jupyter.vms.")]
+
+
 SHELL = """
 from IPython.core.interactiveshell import InteractiveShell
 shell = InteractiveShell.instance()

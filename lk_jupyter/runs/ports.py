@@ -12,7 +12,6 @@ from lk_jupyter.api.execution import is_final
 from lk_jupyter.api.ports import port_url
 from lk_jupyter.errors import UsageError
 from lk_jupyter.protocol.vm_run import vm_id_in
-from lk_jupyter.vms.hosted import open_run
 
 if TYPE_CHECKING:
     from lk_jupyter.runs.run import Run
@@ -42,6 +41,8 @@ def open_address(run: Run, port: int | None) -> str:
 
 def _forward(run: Run, port: int) -> str:
     """Return the address on this machine that leads to a port of the VM of a run, the same for each call."""
+    from lk_jupyter.vms.hosted import open_run  # noqa: PLC0415 (few runs are on VMs)
+
     vm_run = open_run(run.session, run.execution_id)
     place = vm_run.facts.active_id, port
     if place not in _forwards:
