@@ -94,8 +94,7 @@ class RelayFacts(BaseModel):
     """The facts of a relay that this machine stores; moments are in Unix seconds, and costs in credits.
 
     ``job`` is the request of its runs without links, ``request`` its name, labels and metadata, ``seconds`` the billed
-    time of all runs at most, ``limit`` the time limit of one run, ``cap`` the maximum cost. ``is_stopping`` is whether
-    the user has aborted the relay.
+    time of all runs at most, ``limit`` the time limit of one run, ``cap`` the maximum cost.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -199,6 +198,11 @@ class RelayRun:
     def _path(self, suffix: str) -> Path:
         return self._folder / f"{self.facts.token}.{suffix}"
 
+    @property
+    def _is_aborted(self) -> bool:
+        """Whether the user has aborted the relay, in any process."""
+        return self._path("stop").exists()
+
     def start(self) -> None:
         """Store the relay, and drive it in a thread of this process. Raises UsageError if it can't be stored."""
         try:
@@ -291,7 +295,7 @@ class RelayRun:
     def _start_next(self) -> None:
         """Start the next run, within the rest of time and cost; without enough of both, end the relay."""
         facts, now = self.facts, time.time()
-        if self._path("stop").exists():
+        if self._is_aborted:
             self._finish("aborted", None, "Aborted.")
             return
         self._read_bills()
@@ -349,7 +353,7 @@ class RelayRun:
             except (ServerError, ConnectionFailed):  # neither leaves a run whose answer was lost
                 self.facts.legs = [leg for leg in self.facts.legs if leg.execution_id]
                 self._store()
-                if time.monotonic() > end or self._path("stop").exists():
+                if time.monotonic() > end or self._is_aborted:
                     raise
             else:
                 return
@@ -366,7 +370,7 @@ class RelayRun:
         is_aborted = False
         while copier.is_alive():
             copier.join(_LOOK)
-            if not is_aborted and self._path("stop").exists():
+            if not is_aborted and self._is_aborted:
                 is_aborted = True
                 abort_soon(client, leg.execution_id)
         if copier.error:
