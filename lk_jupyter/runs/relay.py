@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from decimal import Decimal
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -407,23 +408,15 @@ class RelayRun:
         """End the relay with its last run; after a failure of the platform, the next run repeats this run."""
         status = "aborted" if is_aborted else record.status.lower()
         leg.is_over, leg.billed = True, record.billed
-        failures = 0
-        for each in reversed(self.facts.legs):
-            if each.saved:
-                break
-            failures += 1
+        failures = sum(1 for _ in takewhile(lambda each: not each.saved, reversed(self.facts.legs)))
         if status in {"system_failure", "failed_system"} and failures < _MOST_FAILURES:
-            self._cut(leg.log_start)
+            os.truncate(self._path("log"), leg.log_start)
             self._store()
             return
         details = record.status_details
         if status == "timeout":
             details = f"No checkpoint was saved within {leg.limit} s. Save files in lk_jupyter.checkpoint_folder()"
         self._finish(status, record.return_code, None if status in SUCCEEDED_STATES else details)
-
-    def _cut(self, size: int) -> None:
-        with self._path("log").open("r+b") as log:
-            log.truncate(size)
 
     def _read_bills(self) -> None:
         for leg in self.facts.legs:
@@ -491,11 +484,7 @@ class _LogCopier(threading.Thread):
         for piece in _FRAME_END.split(self._hold_frame(text)):
             items = self._splitter.feed(piece)
             messages = [item.payload for item in items if isinstance(item, Frame) and item.kind == RELAY]
-            if not messages:  # the cell needs no messages of the relay
-                log.write(piece.encode("utf-8", "replace"))
-                log.flush()
-                continue
-            start = piece.rfind(_FRAME_START)
+            start = piece.rfind(_FRAME_START) if messages else -1  # the cell needs no messages of the relay
             log.write((piece if start < 0 else piece[:start]).encode("utf-8", "replace"))
             log.flush()
             for payload in messages:
@@ -510,7 +499,7 @@ class _LogCopier(threading.Thread):
     def _hold_frame(self, text: str) -> str:
         """Return the text up to a frame whose end hasn't arrived."""
         text, self._frame_part = self._frame_part + text, ""
-        start = max(text.rfind(_FRAME_START), text.rfind(ESCAPE))
+        start = text.rfind(ESCAPE)
         is_frame = text.startswith(_FRAME_START, start) or _FRAME_START.startswith(text[start:])
         if start >= 0 and is_frame and not _FRAME_END.search(text, start) and len(text) - start < _LONGEST_FRAME:
             text, self._frame_part = text[:start], text[start:]
@@ -529,13 +518,14 @@ class LogTail:
         self._closed.set()
 
     def __iter__(self) -> Iterator[bytes]:
-        leg = self._relay.facts.active_id
+        active_id = self._relay.facts.active_id
         with self._path.open("rb") as log:
             log.seek(self._offset)
             while not self._closed.is_set():
-                is_over = bool(self._relay.state().get("is_final")) or self._relay.facts.active_id != leg
-                data = b"" if is_over and self._relay.facts.active_id != leg else log.read(1 << 16)
-                if data:
+                is_over = bool(self._relay.state().get("is_final"))
+                if self._relay.facts.active_id != active_id:
+                    return
+                if data := log.read(1 << 16):
                     yield data
                 elif is_over:
                     return
