@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 
 def connection_for(connection: Connection, execution_id: str) -> Connection:
-    """Return the connection for a run: the given connection, unless the run is on a VM."""
+    """Return the connection for a run: the given connection, unless the run is on a VM or a relay."""
     relay_token = relay_token_in(execution_id)
     if (vm_id_in(execution_id) is None and relay_token is None) or vm_run_in(connection):
         return connection
+    from lk_jupyter.runs.vm import VmConnection  # noqa: PLC0415 (few runs are on VMs, and few are relays)
+
     if relay_token:
-        from lk_jupyter.runs.relay import open_relay  # noqa: PLC0415 (few runs are relays)
-        from lk_jupyter.runs.vm import VmConnection  # noqa: PLC0415
+        from lk_jupyter.runs.relay import open_relay  # noqa: PLC0415
 
         return VmConnection(connection, cast("VmRun", open_relay(connection, relay_token)))
-    from lk_jupyter.runs.vm import VmConnection  # noqa: PLC0415 (few runs are on VMs)
     from lk_jupyter.vms.hosted import open_run  # noqa: PLC0415
 
     return VmConnection(connection, open_run(connection, execution_id))
