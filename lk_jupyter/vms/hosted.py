@@ -232,8 +232,7 @@ class VmRun:
         with self._lock:
             if self.facts.is_deleted:
                 return
-            if self._shell:
-                self._shell.close()
+            self._disconnect()
             billed = delete_vm(self._client, self.facts.active_id)
             self._revoke_key()
             self._forget_host()

@@ -55,8 +55,12 @@ def key_pair(path: Path) -> str:
         write_private(
             path, keys.generate_private_key("ssh-ed25519", comment="lk_jupyter").export_private_key().decode()
         )
-    line: str = keys.read_private_key(path).export_public_key().decode().strip()
-    return line
+    return _public_line(keys.read_private_key(path))
+
+
+def _public_line(key: asyncssh.SSHKey) -> str:
+    """Return the line of the public half of a key."""
+    return key.export_public_key().decode().strip()
 
 
 class VmShell:
@@ -141,7 +145,7 @@ class VmShell:
                 "answered. Delete the VM: %lk_vm delete"
             ) from None
         if self._pinned is None:
-            self._pinned = connection.get_server_host_key().export_public_key().decode().strip()
+            self._pinned = _public_line(connection.get_server_host_key())
             self._on_pin(self._pinned)
         return connection  # type: ignore[no-any-return]
 
@@ -208,11 +212,9 @@ def read_host_key(endpoint: SshEndpoint) -> str | None:
         return await asyncio.wait_for(work, CONNECT_SECONDS)
 
     try:
-        key = _wait(read(), endpoint)
+        return _public_line(_wait(read(), endpoint))
     except ConnectionFailed:
         return None
-    line: str = key.export_public_key().decode().strip()
-    return line
 
 
 class CommandStream:

@@ -30,10 +30,11 @@ def host_keys_path() -> Path:
 
 def pin_host_key(vm_id: str, line: str) -> None:
     """Store the host key of a VM at its first use. Raises HostKeyChanged if another key is stored."""
+    text = _read(host_keys_path())
     key, start = " ".join(line.split()[:2]), f"{_key_alias(vm_id)} "
-    stored = next((row for row in _read(host_keys_path()).splitlines() if row.startswith(start)), None)
+    stored = next((row for row in text.splitlines() if row.startswith(start)), None)
     if stored is None:
-        _write(host_keys_path(), f"{_read(host_keys_path())}{start}{key}\n")
+        _write(host_keys_path(), f"{text}{start}{key}\n")
     elif stored != start + key:
         raise HostKeyChanged(
             "The VM answered with another host key than before. Nothing was sent. Another machine may have answered. "
