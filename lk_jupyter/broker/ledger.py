@@ -138,12 +138,13 @@ class GrantLedger:
                 self._database.execute("INSERT INTO named_grants VALUES (?, ?)", (name, grant.id))
             return grant
         grant = self.grant(row[0])
-        if grant.limits != limits or grant.chain[1:] != parent.chain:
-            with self._transaction():
-                self._database.execute(
-                    "UPDATE grants SET parent = ?, limits = ? WHERE id = ?",
-                    (parent.id, json.dumps(vars(limits)), grant.id),
-                )
+        if grant.limits == limits and grant.chain[1:] == parent.chain:
+            return grant
+        with self._transaction():
+            self._database.execute(
+                "UPDATE grants SET parent = ?, limits = ? WHERE id = ?",
+                (parent.id, json.dumps(vars(limits)), grant.id),
+            )
         return self.grant(grant.id)
 
     def find_grant(self, key: str) -> Grant | None:
