@@ -29,7 +29,7 @@ from lk_jupyter.broker.reads import READERS, SHARED, Reads
 from lk_jupyter.broker.signature import SignedRequest
 from lk_jupyter.broker.starts import START_FIELDS, Starter
 from lk_jupyter.broker.storage import BucketClient
-from lk_jupyter.broker.upstream import Answer, OddAnswer, OrganizationClient
+from lk_jupyter.broker.upstream import Answer, OddAnswer, OrganizationClient, read_limited
 from lk_jupyter.protocol.json_limits import load_json
 
 #: Most bytes of a request.
@@ -294,13 +294,11 @@ def _base_url(request: Request) -> str:
 
 async def _read_json(request: Request) -> Any:
     """Return the JSON of a request. Raises RefusedCall."""
-    content = bytearray()
-    async for chunk in request.stream():
-        content += chunk
-        if len(content) > _MAX_REQUEST:
-            raise RefusedCall(413, f"A request can have at most {_MAX_REQUEST >> 20} MiB. Nothing was done.")
+    content = await read_limited(request.stream(), _MAX_REQUEST)
+    if content is None:
+        raise RefusedCall(413, f"A request can have at most {_MAX_REQUEST >> 20} MiB. Nothing was done.")
     try:
-        value = load_json(bytes(content).decode())
+        value = load_json(content.decode())
         json.dumps(value, allow_nan=False)
     except (ValueError, RecursionError):
         raise RefusedCall(422, "The body isn't JSON. Nothing was done.") from None

@@ -21,6 +21,7 @@ from lk_jupyter.broker.grants import Grant, RefusedCall
 from lk_jupyter.broker.ledger import GrantLedger
 from lk_jupyter.broker.signature import UNSIGNED, BadSignature, SignedRequest, quote_strictly, verify
 from lk_jupyter.broker.storage import BucketClient, OpenAnswer
+from lk_jupyter.broker.upstream import read_limited
 
 #: Path of the S3 server of the broker, and folder of the bucket with a folder for each key.
 S3_PATH, KEYS_FOLDER = "/s3", "lk-keys/"
@@ -190,7 +191,7 @@ class FileProxy:
                 size = _content_length(request)
             self._reserve(grant, size)
         elif request.method == "POST" and _content_length(request) > _MAX_XML:
-            raise RefusedFile(400, "EntityTooLarge", "The request is too large. Nothing was done.")
+            raise _too_large()
         has_body = request.method in {"PUT", "POST"} and "x-amz-copy-source" not in headers
         if has_body:
             headers["content-length"] = str(_content_length(request))
@@ -222,7 +223,10 @@ class FileProxy:
         if request.method in {"HEAD", "PUT"}:  # the folder of a key always exists
             return S3Answer(200, {})
         if request.method == "POST":
-            body = _prefixed_deletion(await _read_all(content), folder)
+            listed = await read_limited(content, _MAX_XML)
+            if listed is None:
+                raise _too_large()
+            body = _prefixed_deletion(listed, folder)
             checksum = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
             headers = {"content-md5": checksum, "content-length": str(len(body)), "content-type": "application/xml"}
             digest = hashlib.sha256(body).hexdigest()
@@ -251,6 +255,10 @@ class FileProxy:
         if not hmac.compare_digest(self._seal_token(folder, token).encode(), sealed.encode(errors="replace")):
             raise RefusedFile(400, "InvalidArgument", "The token of the list isn't valid.")
         return token
+
+
+def _too_large() -> RefusedFile:
+    return RefusedFile(400, "EntityTooLarge", "The request is too large. Nothing was done.")
 
 
 def _require_operation(
@@ -373,15 +381,6 @@ def _parse(body: bytes) -> ET.Element | None:
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
     return root
-
-
-async def _read_all(content: AsyncIterator[bytes]) -> bytes:
-    body = bytearray()
-    async for chunk in content:
-        body += chunk
-        if len(body) > _MAX_XML:
-            raise RefusedFile(400, "EntityTooLarge", "The request is too large. Nothing was done.")
-    return bytes(body)
 
 
 async def _once(body: bytes) -> AsyncIterator[bytes]:

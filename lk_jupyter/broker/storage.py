@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from lk_jupyter.broker.signature import UNSIGNED, SignedRequest, quote_strictly, sign
-from lk_jupyter.broker.upstream import OddAnswer, OrganizationClient
+from lk_jupyter.broker.upstream import OddAnswer, OrganizationClient, read_limited
 from lk_jupyter.config.files import LOOPBACK
 
 #: Seconds for the steps of a request: the completion of a large upload is silent for minutes.
@@ -66,17 +66,15 @@ class OpenAnswer:
 
     async def read(self, limit: int) -> bytes:
         """Return the body and close the answer. Raises OddAnswer for a body above the limit, in bytes."""
-        body = bytearray()
         try:
-            async for chunk in self.chunks():
-                body += chunk
-                if len(body) > limit:
-                    raise OddAnswer("The answer of the storage can't be forwarded.")
+            body = await read_limited(self.chunks(), limit)
         except httpx.HTTPError as error:
             raise OddAnswer(f"The storage stopped its answer ({type(error).__name__}).") from None
         finally:
             await self.close()
-        return bytes(body)
+        if body is None:
+            raise OddAnswer("The answer of the storage can't be forwarded.")
+        return body
 
     async def close(self) -> None:
         """Close the answer."""

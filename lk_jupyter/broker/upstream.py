@@ -173,6 +173,16 @@ def billionths(value: Any) -> int | None:
     return math.ceil(number * BILLION) if number.is_finite() and abs(number) < BILLION else None
 
 
+async def read_limited(chunks: AsyncIterator[bytes], limit: int) -> bytes | None:
+    """Return the bytes of a body; None for a body above the limit, in bytes."""
+    body = bytearray()
+    async for chunk in chunks:
+        body += chunk
+        if len(body) > limit:
+            return None
+    return bytes(body)
+
+
 def list_rows(content: Any) -> Iterator[dict[str, Any]]:
     """Iterate over the objects of a list, which may be in a field of an object."""
     if isinstance(content, dict):
