@@ -230,7 +230,7 @@ class FileProxy:
             checksum = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
             headers = {"content-md5": checksum, "content-length": str(len(body)), "content-type": "application/xml"}
             digest = hashlib.sha256(body).hexdigest()
-            answer = await self._bucket.send("POST", "", query, headers, digest=digest, content=_once(body))
+            answer = await self._bucket.send("POST", "", query, headers, digest=digest, content=body)
             return await _pass(answer, folder, is_document=True)
         for name in query.keys() & _NAMED:
             if query[name]:
@@ -381,10 +381,6 @@ def _parse(body: bytes) -> ET.Element | None:
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
     return root
-
-
-async def _once(body: bytes) -> AsyncIterator[bytes]:
-    yield body
 
 
 def _xml(root: ET.Element) -> bytes:

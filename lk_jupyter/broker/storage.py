@@ -110,7 +110,7 @@ class BucketClient:
         headers: Mapping[str, str],
         *,
         digest: str = UNSIGNED,
-        content: AsyncIterator[bytes] | None = None,
+        content: AsyncIterator[bytes] | bytes | None = None,
     ) -> OpenAnswer:
         """Send a request about an object, or about the bucket if the key is empty. Raises OddAnswer."""
         credentials = await self._current_credentials()
