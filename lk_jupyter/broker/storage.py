@@ -27,7 +27,7 @@ _FORBIDDEN = 403
 
 @dataclass(frozen=True)
 class _Credentials:
-    """Credentials of the bucket; ``ends_at`` is None if the cloud doesn't report it."""
+    """Credentials of the bucket; ``endpoint`` is a checked URL, ``ends_at`` is None if the cloud doesn't report it."""
 
     access_key: str
     secret_key: str = field(repr=False)
@@ -45,6 +45,7 @@ class _Credentials:
         is_complete = all(isinstance(text, str) and (text or name == "session_token") for name, text in texts.items())
         if not is_complete:
             raise OddAnswer("The cloud gives no credentials for its storage.")
+        texts["endpoint"] = _read_address(texts["endpoint"])
         ends_at = None
         with suppress(ValueError):
             moment = datetime.fromisoformat(str(fields.get("expires_at")).replace("Z", "+00:00"))
@@ -114,11 +115,10 @@ class BucketClient:
     ) -> OpenAnswer:
         """Send a request about an object, or about the bucket if the key is empty. Raises OddAnswer."""
         credentials = await self._current_credentials()
-        address = _address(credentials)
-        path = quote_strictly(f"/{credentials.bucket_name}/{key}" if key else f"/{credentials.bucket_name}", "/")
-        path = urlsplit(address).path.rstrip("/") + path
+        parts = urlsplit(credentials.endpoint)
+        object_path = f"/{credentials.bucket_name}/{key}" if key else f"/{credentials.bucket_name}"
+        path = parts.path.rstrip("/") + quote_strictly(object_path, "/")
         text = "&".join(f"{quote_strictly(name)}={quote_strictly(value)}" for name, value in query.items())
-        parts = urlsplit(address)
         url = f"{parts.scheme}://{parts.netloc}{path}" + (f"?{text}" if text else "")
         signed = {name: value for name, value in headers.items() if name != "content-length"}
         signed["host"] = parts.netloc
@@ -151,16 +151,14 @@ class BucketClient:
                 _MARGIN, (self._ends_at - self._requested_at) / 5
             ):
                 answer = await self._upstream.send("POST", "/storage/credentials")
-                credentials = _Credentials.parse(answer.fields or {})
-                _address(credentials)
-                self._credentials, self._requested_at = credentials, now
-                self._ends_at = credentials.ends_at or now + _LIFE
+                self._credentials, self._requested_at = _Credentials.parse(answer.fields or {}), now
+                self._ends_at = self._credentials.ends_at or now + _LIFE
             return self._credentials
 
 
-def _address(credentials: _Credentials) -> str:
-    """Return the address of the S3 server. Raises OddAnswer for an address without TLS that isn't on this machine."""
-    address = credentials.endpoint if "://" in credentials.endpoint else f"https://{credentials.endpoint}"
+def _read_address(endpoint: str) -> str:
+    """Return the URL of the S3 server. Raises OddAnswer for an address without TLS that isn't on this machine."""
+    address = endpoint if "://" in endpoint else f"https://{endpoint}"
     try:
         parts = urlsplit(address)
         is_safe = parts.scheme == "https" or (parts.scheme == "http" and (parts.hostname or "") in LOOPBACK)
