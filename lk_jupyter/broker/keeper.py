@@ -11,14 +11,14 @@ import math
 import time
 from collections import Counter
 from contextlib import suppress
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any
 
 from lk_jupyter.api.execution import ExecutionRecord
 from lk_jupyter.api.states import is_final, is_run_id
 from lk_jupyter.broker.ledger import ACTIVE, RESERVED, UNKNOWN, GrantLedger, RunRow
 from lk_jupyter.broker.starts import MARK
-from lk_jupyter.broker.upstream import OddAnswer, OrganizationClient, billionths
+from lk_jupyter.broker.upstream import OddAnswer, OrganizationClient, billionths, read_moment
 
 #: Seconds between two looks at the runs.
 _PACE = 0.5
@@ -180,8 +180,8 @@ class Keeper:
         async for page in self._upstream.history(_PAGES):
             runs |= page
             pages += 1
-            moments = [moment for run in page.values() if (moment := _created_at(run)) is not None]
-            if moments and min(moments) < since - _CLOCK_SECONDS:
+            moments = [moment for run in page.values() if (moment := read_moment(run.get("created_at"))) is not None]
+            if moments and min(moments).timestamp() < since - _CLOCK_SECONDS:
                 return runs, True
         return runs, pages < _PAGES
 
@@ -236,15 +236,6 @@ def read_mark(run: dict[str, Any]) -> str | None:
     metadata = run.get("metadata")
     mark = metadata.get(MARK) if isinstance(metadata, dict) else None
     return mark if isinstance(mark, str) else None
-
-
-def _created_at(run: dict[str, Any]) -> float | None:
-    """Return when a listed run was created, in Unix seconds; None if unknown. A time without a zone is in UTC."""
-    try:
-        moment = datetime.fromisoformat(str(run.get("created_at")).replace("Z", "+00:00"))
-    except ValueError:
-        return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
 
 
 def _duration(record: ExecutionRecord) -> int | None:

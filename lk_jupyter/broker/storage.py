@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -13,7 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from lk_jupyter.broker.signature import UNSIGNED, SignedRequest, quote_strictly, sign
-from lk_jupyter.broker.upstream import OddAnswer, OrganizationClient, read_limited
+from lk_jupyter.broker.upstream import OddAnswer, OrganizationClient, read_limited, read_moment
 from lk_jupyter.config.files import LOOPBACK
 
 #: Seconds for the steps of a request: the completion of a large upload is silent for minutes.
@@ -46,11 +45,7 @@ class _Credentials:
         if not is_complete:
             raise OddAnswer("The cloud gives no credentials for its storage.")
         texts["endpoint"] = _read_address(texts["endpoint"])
-        ends_at = None
-        with suppress(ValueError):
-            moment = datetime.fromisoformat(str(fields.get("expires_at")).replace("Z", "+00:00"))
-            ends_at = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
-        return cls(**texts, ends_at=ends_at)
+        return cls(**texts, ends_at=read_moment(fields.get("expires_at")))
 
 
 @dataclass(frozen=True)

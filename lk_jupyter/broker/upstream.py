@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from decimal import Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import urlsplit
@@ -171,6 +172,15 @@ def billionths(value: Any) -> int | None:
     except InvalidOperation:
         return None
     return math.ceil(number * BILLION) if number.is_finite() and abs(number) < BILLION else None
+
+
+def read_moment(value: Any) -> datetime | None:
+    """Return a time in an answer, in UTC if it has no zone; None for a value that isn't a time."""
+    try:
+        moment = datetime.fromisoformat(str(value).replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
 async def read_limited(chunks: AsyncIterator[bytes], limit: int) -> bytes | None:
