@@ -34,6 +34,7 @@ from lk_jupyter.options.calls import CALLS, check_call
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol.parts import SHIPPED
 from lk_jupyter.protocol.vm_run import LONGEST_SECONDS
+from lk_jupyter.remote.dask_head import READY
 from lk_jupyter.runs.package import secret_scan
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.package.prepare import prepare
@@ -69,9 +70,6 @@ _MOST_GPUS = 8
 
 #: Time limit of a cluster without ``timeout``, and the time without tasks after which a cluster closes.
 _TIMEOUT, _IDLE = "1h", "15 minutes"
-
-#: Start of the line with which the scheduler on the VM shows its ports, as in ``remote/dask_head.py``.
-_READY = "lk-dask-ready "
 
 #: Seconds for the end of the scheduler's process before its run is aborted, and until a lost connection is renewed.
 _END_SECONDS, _LOOK = 15.0, 1.0
@@ -135,7 +133,7 @@ class VmScheduler(ProcessInterface):  # type: ignore[misc]  # distributed has fe
                 line += getattr(event, "content", "")
                 while "\n" in line:
                     complete, _, line = line.partition("\n")
-                    if complete.startswith(_READY) and not self.facts:
+                    if complete.startswith(READY) and not self.facts:
                         self.facts = _read_facts(complete)
                         self._changed.set()
         except LkError:  # the cluster notices the end of the connections
@@ -425,6 +423,6 @@ def _read_seconds(text: str | float) -> float:
 
 
 def _read_facts(line: str) -> dict[str, Any]:
-    """Return the ports and the versions of the scheduler; only the own VM prints this line."""
-    facts: dict[str, Any] = json.loads(line.removeprefix(_READY))
+    """Return the ports and the versions of the scheduler; only the VM of the cluster prints this line."""
+    facts: dict[str, Any] = json.loads(line.removeprefix(READY))
     return facts
