@@ -404,9 +404,9 @@ def _with_consent(bundle: Bundle) -> Bundle:
     if bundle.options.max_cost is None:
         bundle = replace(bundle, vm_allowed=prompt_confirmation(on_vm.question(bundle, "cluster")))
         if not bundle.vm_allowed:
-            cost = "CREDITS" if bundle.worst_case is None else f"{bundle.worst_case:.2f}"
             raise UsageError(
-                f"Nothing was rented. Without a question, rent the VM with: LyceumCluster(max_cost={cost})"
+                "Nothing was rented. Without a question, rent the VM with: "
+                f"LyceumCluster(max_cost={bundle.max_cost_example})"
             )
     return bundle
 

@@ -146,6 +146,11 @@ class Bundle:
         return f"at most {credits_label(self.max_cost if self.cost_binds else self.worst_case)} ({limit})"
 
     @property
+    def max_cost_example(self) -> str:
+        """Return a value of ``--max-cost`` that pays for the time limit; CREDITS without a published price."""
+        return "CREDITS" if self.worst_case is None else f"{self.worst_case:.2f}"
+
+    @property
     def installs(self) -> str:
         """Describe the packages that are installed before the run starts; empty without packages."""
         lines = (self.request.requirements_content or "").splitlines()

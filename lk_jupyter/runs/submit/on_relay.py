@@ -41,9 +41,9 @@ def require_consent(bundle: Bundle) -> None:
         )
     if bundle.vm_allowed or bundle.options.max_cost is not None:
         return
-    example = "CREDITS" if bundle.worst_case is None else f"{bundle.worst_case:.2f}"
     raise UsageError(
-        f"A relay needs your consent. Nothing was sent. Without a question, start it with: --max-cost {example}"
+        "A relay needs your consent. Nothing was sent. Without a question, start it with: "
+        f"--max-cost {bundle.max_cost_example}"
     )
 
 

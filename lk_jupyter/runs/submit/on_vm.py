@@ -73,15 +73,13 @@ def require_consent(bundle: Bundle) -> None:
             )
     if bundle.vm_allowed or (getattr(options, "on", None) == "vm" and options.max_cost is not None):
         return
-    cost = bundle.worst_case
-    example = "" if cost is None else f" {cost:.2f}"
     reason = (
         f"{bundle.timeout} s needs a VM ({bundle.vm_offer}): runs are limited to 1 to {setting('max_timeout')} s here."
     )
     if bundle.timeout <= setting("max_timeout"):
         reason = f"The cell needs a VM ({bundle.vm_offer}): no run has this machine."
     raise UsageError(
-        f"{reason} Nothing was rented. Without a question, rent it with: --on vm --max-cost{example or ' CREDITS'}"
+        f"{reason} Nothing was rented. Without a question, rent it with: --on vm --max-cost {bundle.max_cost_example}"
     )
 
 
