@@ -40,6 +40,7 @@ from lk_jupyter.errors import (
 )
 from lk_jupyter.inference.batch_file import REQUESTED, BatchPart, LocalBatchFile, RowAnswer, RowFailure, job_key
 from lk_jupyter.inference.catalogue import ModelOffer
+from lk_jupyter.machines.catalogue import sum_costs
 from lk_jupyter.protocol.json_limits import MOST_MESSAGE_BYTES, load_json
 from lk_jupyter.session import Session
 
@@ -265,11 +266,7 @@ class Work:
     def result(self) -> BatchResult:
         """Return the result so far."""
         answers = self._file.answers()
-        costs = [self._answer_cost(answer) for answer in answers.values()]
-        prices = [cost for cost in costs if cost is not None]
-        return BatchResult(
-            answers, self._file.failures(), sum(prices, Decimal(0)) if len(prices) == len(costs) else None
-        )
+        return BatchResult(answers, self._file.failures(), sum_costs(map(self._answer_cost, answers.values())))
 
     def cancel(self) -> int:
         """Cancel active batches; return the number of their rows."""

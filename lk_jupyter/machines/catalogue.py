@@ -183,6 +183,16 @@ def cost_at_limit(price_per_hour: Decimal | None, timeout: float) -> Decimal | N
     return cost_at(price_per_hour, timeout + STOP_SECONDS)
 
 
+def sum_costs(costs: Iterable[Decimal | None]) -> Decimal | None:
+    """Return the sum of costs in credits; None if one of them is unknown."""
+    total = Decimal(0)
+    for cost in costs:
+        if cost is None:
+            return None
+        total += cost
+    return total
+
+
 def seconds_for(machine: MachineType, amount: Decimal) -> int:
     """Return the time limit that keeps a run on this machine below an amount of credits, in seconds.
 

@@ -17,6 +17,7 @@ from lk_jupyter.code.source import Source
 from lk_jupyter.config.approvals import approve, cell_digest, withdraw
 from lk_jupyter.errors import LkError, UsageError
 from lk_jupyter.journal.entry import current_cell
+from lk_jupyter.machines.catalogue import sum_costs
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.kept_machine import resolve_keep
 from lk_jupyter.magics._engine.parser import magic
@@ -61,8 +62,7 @@ class PlannedCell:
     @property
     def cost(self) -> Decimal | None:
         """The highest cost in credits; None if unknown."""
-        costs = [run.cost for run in self.runs if run.cost is not None]
-        return sum(costs, Decimal(0)) if self.runs and len(costs) == len(self.runs) else None
+        return sum_costs(run.cost for run in self.runs) if self.runs else None
 
     @property
     def row(self) -> tuple[str, ...]:

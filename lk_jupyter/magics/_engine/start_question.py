@@ -10,6 +10,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from lk_jupyter.config.approvals import cell_digest, is_listed, use_approval
 from lk_jupyter.errors import UsageError
+from lk_jupyter.machines.catalogue import sum_costs
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.sync_question import answerer, current_place
 from lk_jupyter.runs.package.bundle import Bundle
@@ -27,9 +28,10 @@ def require_answer(bundles: Sequence[Bundle], options: Any, shell: InteractiveSh
     """
     if not (getattr(options, "ask", False) or TAG in _cell_tags(shell)):
         return
-    description = _describe_runs(bundles)
-    if _is_approved(bundles, shell):
+    cost = sum_costs(bundle.worst_case for bundle in bundles)
+    if cost is not None and _is_approved(cost, shell):
         return
+    description = _describe_runs(bundles, cost)
     if answerer(shell) == "user" and ask(f"Start {description}? [y/N] "):
         return
     raise UsageError(
@@ -38,14 +40,13 @@ def require_answer(bundles: Sequence[Bundle], options: Any, shell: InteractiveSh
     )
 
 
-def _is_approved(bundles: Sequence[Bundle], shell: InteractiveShell) -> bool:
+def _is_approved(cost: Decimal, shell: InteractiveShell) -> bool:
     """Return whether an approval of %lk_plan allows this execution of the cell; the approval is used then."""
-    costs = [bundle.worst_case for bundle in bundles if bundle.worst_case is not None]
     digest = cell_digest(_cell_text(shell))
-    if len(costs) < len(bundles) or not is_listed(digest):
+    if not is_listed(digest):
         return False
     place = current_place(current())
-    return use_approval(place.server, place.org, digest, sum(costs, Decimal(0)))
+    return use_approval(place.server, place.org, digest, cost)
 
 
 def _cell_text(shell: InteractiveShell) -> str:
@@ -58,12 +59,10 @@ def _cell_text(shell: InteractiveShell) -> str:
         return str(history.input_hist_raw[-1]) if history is not None and history.input_hist_raw else ""
 
 
-def _describe_runs(bundles: Sequence[Bundle]) -> str:
+def _describe_runs(bundles: Sequence[Bundle], cost: Decimal | None) -> str:
     """Return number, machines and highest cost of runs in words."""
     machines = ", ".join(dict.fromkeys(bundle.machine.hardware_profile for bundle in bundles))
-    costs = [bundle.worst_case for bundle in bundles if bundle.worst_case is not None]
-    is_priced = len(costs) == len(bundles)
-    price = f"at most {credits_label(sum(costs, Decimal(0)))}" if is_priced else "at an unknown price"
+    price = "at an unknown price" if cost is None else f"at most {credits_label(cost)}"
     count = "1 run" if len(bundles) == 1 else f"{len(bundles)} runs"
     return f"{count} on {machines}, {price}"
 
