@@ -42,7 +42,7 @@ _UNPRICED = re.compile(
     r"^[^\S\n]*%{1,2}(lk_run|lk_vm|lk_select|lk_batch|lk_embed|lk_chat|lk_deploy|lk_run_notebook|lk_rerun|lk_volumes)\b",
     re.MULTILINE,
 )
-_PRICED_LINE = re.compile(r"\s*%{1,2}(lk_run_notebook|lk_run|lk_docker|lk_compose)\b([^\n]*)\n?(.*)", re.DOTALL)
+_PRICED_LINE = re.compile(rf"\s*%{{1,2}}({'|'.join(_PRICED)})\b([^\n]*)\n?(.*)", re.DOTALL)
 
 #: Names on a line that IPython replaces by variables.
 _VARIABLE = re.compile(r"\{|\$\w")
