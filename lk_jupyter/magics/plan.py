@@ -135,8 +135,7 @@ def _code_cells(path: Path) -> Iterator[str]:
         cells: list[Any] = json.loads(path.read_text(encoding="utf-8"))["cells"]
         for cell in cells:
             if cell["cell_type"] == "code":
-                source = cell["source"]
-                yield source if isinstance(source, str) else "".join(source)
+                yield "".join(cell["source"])
     except (OSError, ValueError, KeyError, TypeError):
         raise UsageError(f"'{path}' isn't a notebook of format 4. Nothing was approved.") from None
 
