@@ -67,9 +67,10 @@ def use_approval(server: str, org: str, digest: str, cost: Decimal) -> bool:
         row = rows.get(digest)
         if row is None or not _allows(row, server, org, cost):
             return False
-        remaining = row["left"] - 1
-        rows = {name: entry for name, entry in rows.items() if name != digest}
-        _write({**rows, digest: {**row, "left": remaining}} if remaining else rows)
+        row["left"] -= 1
+        if not row["left"]:
+            del rows[digest]
+        _write(rows)
         return True
 
 
