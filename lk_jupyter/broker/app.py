@@ -85,7 +85,14 @@ class Broker:
     of outputs, which stay valid when the broker restarts. ``hub_users`` are the users of a JupyterHub, if there is one.
     """
 
-    def __init__(self, ledger: GrantLedger, upstream: OrganizationClient, margin: int, stream_secret: bytes) -> None:
+    def __init__(
+        self,
+        ledger: GrantLedger,
+        upstream: OrganizationClient,
+        margin: int,
+        stream_secret: bytes,
+        hub_users: HubUsers | None = None,
+    ) -> None:
         self._ledger = ledger
         self._upstream = upstream
         self._starter = Starter(ledger, upstream, margin)
@@ -94,13 +101,13 @@ class Broker:
         self._bucket = BucketClient(upstream)
         self._files = FileProxy(ledger, self._bucket, hmac.digest(stream_secret, b"files", "sha256"))
         self.keeper = Keeper(ledger, upstream, time.time())
-        self.hub_users: HubUsers | None = None
+        self._hub_users = hub_users
 
     async def close(self) -> None:
         """Close the connections to the storage and the hub."""
         await self._bucket.close()
-        if self.hub_users is not None:
-            await self.hub_users.close()
+        if self._hub_users is not None:
+            await self._hub_users.close()
 
     async def answer(self, request: Request) -> Response:
         """Answer a request; a refusal states that nothing was forwarded."""
@@ -131,8 +138,8 @@ class Broker:
         scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
         key = bearer.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key", "")
         grant = self._ledger.find_grant(key) if key else None
-        if grant is None and key and self.hub_users is not None:
-            grant = await self.hub_users.find_grant(key)
+        if grant is None and key and self._hub_users is not None:
+            grant = await self._hub_users.find_grant(key)
         if grant is None:
             raise RefusedCall(401, "The key is missing or unknown. Nothing was done.")
         if grant.revoked_at is not None:

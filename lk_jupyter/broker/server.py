@@ -58,9 +58,8 @@ def serve(data: Path, upstream_url: str, upstream_key: str, options: ListenOptio
     stream_secret = hashlib.sha256(f"addresses of outputs {operator_key}".encode()).digest()
     try:
         upstream = OrganizationClient(upstream_url, upstream_key)
-        broker = Broker(ledger, upstream, options.margin, stream_secret)
-        if options.budgets is not None:
-            broker.hub_users = HubUsers(ledger, options.hub_url, options.budgets)
+        hub_users = HubUsers(ledger, options.hub_url, options.budgets) if options.budgets else None
+        broker = Broker(ledger, upstream, options.margin, stream_secret, hub_users)
         write_private(
             data / ADDRESS_FILE, json.dumps({"base_url": base_url, "api_key": operator_key, "pid": os.getpid()})
         )
