@@ -141,11 +141,10 @@ class FileProxy:
             raise RefusedFile(404, "NoSuchBucket", f"This key has the bucket '{BUCKET}' only.")
         query = {name: value for name, value in request.parameters.items() if not _SIGNING.fullmatch(name)}
         _require_operation(request.method, query, _OBJECT_OPERATIONS if key else _BUCKET_OPERATIONS)
-        folder = f"{KEYS_FOLDER}{grant.id}/"
         if key:
             _require_name(key)
-            return await self._call_on_object(grant, request, folder, key, query, content)
-        return await self._call_on_bucket(request, folder, query, content)
+            return await self._call_on_object(grant, request, key, query, content)
+        return await self._call_on_bucket(_key_folder(grant), request, query, content)
 
     def _authenticate(self, request: SignedRequest) -> Grant:
         try:
@@ -167,16 +166,10 @@ class FileProxy:
     def _derive_secret(self, access_key: str) -> str:
         return hmac.new(self._secret, access_key.encode(), hashlib.sha256).hexdigest()
 
-    async def _call_on_object(  # noqa: PLR0913, PLR0917 (the parts of a request)
-        self,
-        grant: Grant,
-        request: SignedRequest,
-        folder: str,
-        key: str,
-        query: dict[str, str],
-        content: AsyncIterator[bytes],
+    async def _call_on_object(
+        self, grant: Grant, request: SignedRequest, key: str, query: dict[str, str], content: AsyncIterator[bytes]
     ) -> S3Answer:
-        headers, size = _forwarded_headers(request), 0
+        folder, headers, size = _key_folder(grant), _forwarded_headers(request), 0
         digest = request.headers.get("x-amz-content-sha256", UNSIGNED)
         if not _DIGEST.fullmatch(digest):
             raise RefusedFile(
@@ -218,7 +211,7 @@ class FileProxy:
             raise RefusedFile(403, "QuotaExceeded", refusal.detail) from None
 
     async def _call_on_bucket(
-        self, request: SignedRequest, folder: str, query: dict[str, str], content: AsyncIterator[bytes]
+        self, folder: str, request: SignedRequest, query: dict[str, str], content: AsyncIterator[bytes]
     ) -> S3Answer:
         if request.method in {"HEAD", "PUT"}:  # the folder of a key always exists
             return S3Answer(200, {})
@@ -255,6 +248,11 @@ class FileProxy:
         if not hmac.compare_digest(self._seal_token(folder, token).encode(), sealed.encode(errors="replace")):
             raise RefusedFile(400, "InvalidArgument", "The token of the list isn't valid.")
         return token
+
+
+def _key_folder(grant: Grant) -> str:
+    """Return the folder of the bucket with the files of a key."""
+    return f"{KEYS_FOLDER}{grant.id}/"
 
 
 def _too_large() -> RefusedFile:
