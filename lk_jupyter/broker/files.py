@@ -66,10 +66,10 @@ _BUCKET_OPERATIONS: tuple[tuple[str, frozenset[str], frozenset[str]], ...] = (
 )
 
 #: Parameters of a signed address and of clients, which aren't forwarded.
-_SIGNING = re.compile(r"X-Amz-.*|x-id")
+_SIGNING_PARAMETERS = re.compile(r"X-Amz-.*|x-id")
 
 #: Parameters with a name, which gets the folder of the key.
-_NAMED = frozenset({"prefix", "start-after", "marker"})
+_NAME_PARAMETERS = frozenset({"prefix", "start-after", "marker"})
 
 #: Elements of an answer with a name, which loses the folder of the key, and elements about the bucket and its owner.
 _NAME_TAGS = frozenset({"Key", "Prefix", "StartAfter", "Marker", "NextMarker", "KeyMarker", "NextKeyMarker"})
@@ -139,7 +139,7 @@ class FileProxy:
         bucket, _, key = unquote(request.path.removeprefix(f"{S3_PATH}/"), errors="surrogateescape").partition("/")
         if bucket != BUCKET:
             raise RefusedFile(404, "NoSuchBucket", f"This key has the bucket '{BUCKET}' only.")
-        query = {name: value for name, value in request.parameters.items() if not _SIGNING.fullmatch(name)}
+        query = {name: value for name, value in request.parameters.items() if not _SIGNING_PARAMETERS.fullmatch(name)}
         _require_operation(request.method, query, _OBJECT_OPERATIONS if key else _BUCKET_OPERATIONS)
         if key:
             _require_name(key)
@@ -178,7 +178,7 @@ class FileProxy:
         if request.method == "PUT":
             if source := request.headers.get("x-amz-copy-source"):
                 source_key = _copied_key(source)
-                size = await self._size(folder + source_key)
+                size = await self._read_size(folder + source_key)
                 headers["x-amz-copy-source"] = quote_strictly(f"/{await self._bucket.name()}/{folder}{source_key}", "/")
             else:
                 size = _content_length(request)
@@ -193,9 +193,9 @@ class FileProxy:
         )
         if 400 <= answer.status < 500 and size:
             self._ledger.release_upload(grant, size)
-        return await _pass(answer, folder, is_document=_is_document(request.method, query, headers))
+        return await _forward_answer(answer, folder, is_document=_is_document(request.method, query, headers))
 
-    async def _size(self, key: str) -> int:
+    async def _read_size(self, key: str) -> int:
         """Return the bytes of an object that is copied. Raises RefusedFile."""
         answer = await self._bucket.send("HEAD", key, {}, {})
         await answer.close()
@@ -224,8 +224,8 @@ class FileProxy:
             headers = {"content-md5": checksum, "content-length": str(len(body)), "content-type": "application/xml"}
             digest = hashlib.sha256(body).hexdigest()
             answer = await self._bucket.send("POST", "", query, headers, digest=digest, content=body)
-            return await _pass(answer, folder, is_document=True)
-        for name in query.keys() & _NAMED:
+            return await _forward_answer(answer, folder, is_document=True)
+        for name in query.keys() & _NAME_PARAMETERS:
             if query[name]:
                 _require_name(query[name])
             query[name] = folder + query[name]
@@ -233,7 +233,9 @@ class FileProxy:
         if token := query.get("continuation-token"):
             query["continuation-token"] = self._open_token(folder, token)
         answer = await self._bucket.send("GET", "", query, {})
-        return await _pass(answer, folder, is_document=True, seal=lambda token: self._seal_token(folder, token))
+        return await _forward_answer(
+            answer, folder, is_document=True, seal=lambda token: self._seal_token(folder, token)
+        )
 
     def _seal_token(self, folder: str, token: str) -> str:
         """Return a token of the cloud as only this key can use it: some servers read names from tokens."""
@@ -307,7 +309,7 @@ def _is_document(method: str, query: Mapping[str, str], headers: Mapping[str, st
 
 def _prefixed_deletion(body: bytes, folder: str) -> bytes:
     """Return a request to delete objects with the folder before each key. Raises RefusedFile."""
-    root, deletion = _parse(body), ET.Element("Delete", xmlns=_NAMESPACE)
+    root, deletion = _parse_xml(body), ET.Element("Delete", xmlns=_NAMESPACE)
     if root is None:
         raise RefusedFile(400, "MalformedXML", "The list of objects can't be read. Nothing was deleted.")
     ET.SubElement(deletion, "Quiet").text = root.findtext("Quiet", "false")
@@ -317,10 +319,10 @@ def _prefixed_deletion(body: bytes, folder: str) -> bytes:
             raise RefusedFile(400, "MalformedXML", "An object has no key. Nothing was deleted.")
         _require_name(key)
         ET.SubElement(ET.SubElement(deletion, "Object"), "Key").text = folder + key
-    return _xml(deletion)
+    return _write_xml(deletion)
 
 
-async def _pass(answer: OpenAnswer, folder: str, *, is_document: bool, seal: Any = None) -> S3Answer:
+async def _forward_answer(answer: OpenAnswer, folder: str, *, is_document: bool, seal: Any = None) -> S3Answer:
     """Return an answer of the cloud: an object as it arrives, a document and an error without the folder of the key."""
     headers = {name: value for name, value in answer.headers.items() if _ANSWER_HEADERS.fullmatch(name)}
     if answer.status < 300 and not is_document:
@@ -328,23 +330,25 @@ async def _pass(answer: OpenAnswer, folder: str, *, is_document: bool, seal: Any
     body = await answer.read(_MAX_XML)
     if answer.status == 304:
         return S3Answer(304, headers)
-    root = _parse(body)
+    root = _parse_xml(body)
     headers = {"content-type": "application/xml"}
     if root is None:
         if answer.status < 300 and not body:
             return S3Answer(answer.status, {})
         status = answer.status if answer.status >= 400 else 502
-        return S3Answer(status, headers, _error_body(_CODES.get(status, "InternalError"), f"HTTP {answer.status}"))
+        return S3Answer(
+            status, headers, _error_body(_ERROR_CODES.get(status, "InternalError"), f"HTTP {answer.status}")
+        )
     if root.tag == "Error":
         message = root.findtext("Message", "").replace(folder, "")
         return S3Answer(answer.status, headers, _error_body(root.findtext("Code", ""), message))
     _hide_folder(root, folder, seal)
     root.set("xmlns", _NAMESPACE)
-    return S3Answer(answer.status, headers, _xml(root))
+    return S3Answer(answer.status, headers, _write_xml(root))
 
 
 #: Error codes of answers without a body.
-_CODES = {403: "AccessDenied", 404: "NoSuchKey", 412: "PreconditionFailed"}
+_ERROR_CODES = {403: "AccessDenied", 404: "NoSuchKey", 412: "PreconditionFailed"}
 
 
 def _hide_folder(root: ET.Element, folder: str, seal: Any) -> None:
@@ -368,7 +372,7 @@ def _is_inside(entry: ET.Element, folder: str) -> bool:
     return unquote(name).startswith(folder)
 
 
-def _parse(body: bytes) -> ET.Element | None:
+def _parse_xml(body: bytes) -> ET.Element | None:
     """Return XML without namespaces; None for other content, and for XML that declares entities."""
     if b"<!" in body:
         return None
@@ -381,7 +385,7 @@ def _parse(body: bytes) -> ET.Element | None:
     return root
 
 
-def _xml(root: ET.Element) -> bytes:
+def _write_xml(root: ET.Element) -> bytes:
     return bytes(ET.tostring(root, "utf-8", xml_declaration=True))
 
 
@@ -389,4 +393,4 @@ def _error_body(code: str, message: str) -> bytes:
     error = ET.Element("Error")
     ET.SubElement(error, "Code").text = code
     ET.SubElement(error, "Message").text = message
-    return _xml(error)
+    return _write_xml(error)

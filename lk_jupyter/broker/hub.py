@@ -34,7 +34,7 @@ class HubBudgets:
         """Return the budgets of a JSON file. Raises UsageError."""
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            return cls(_parse(content.get("users", {})), _parse(content.get("groups", {})))
+            return cls(_parse_budgets(content.get("users", {})), _parse_budgets(content.get("groups", {})))
         except OSError as error:
             raise UsageError(f"Can't read '{path}' ({error.strerror}). Nothing was started.") from None
         except (ValueError, AttributeError):
@@ -46,7 +46,7 @@ class HubBudgets:
             raise UsageError(f"'{path}': {refusal.detail} Nothing was started.") from None
 
 
-def _parse(rows: dict[str, Any]) -> dict[str, GrantLimits]:
+def _parse_budgets(rows: dict[str, Any]) -> dict[str, GrantLimits]:
     return {name: GrantLimits.parse({**fields, "name": name}, time.time()) for name, fields in rows.items()}
 
 
