@@ -167,6 +167,16 @@ def take_lock(descriptor: int) -> bool:
     return True
 
 
+def open_locked(path: Path, flags: int = 0) -> int | None:
+    """Open and lock a file that its user deletes; None if another process has locked or just deleted the file."""
+    descriptor = os.open(path, os.O_RDWR | flags, 0o600)
+    with suppress(OSError):
+        if take_lock(descriptor) and os.path.samestat(path.stat(), os.fstat(descriptor)):
+            return descriptor
+    os.close(descriptor)
+    return None
+
+
 @contextmanager
 def lock_beside(path: Path) -> Iterator[bool]:
     """Lock a small file next to this one; return whether the lock was free."""

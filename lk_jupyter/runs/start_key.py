@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from lk_jupyter.api.states import is_run_id
 from lk_jupyter.code.source import code_hash
-from lk_jupyter.config.files import take_lock
+from lk_jupyter.config.files import open_locked
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import OutcomeUnknown, UsageError
 from lk_jupyter.journal.journal import REFUSED, JournalEntry, journal
@@ -99,7 +99,7 @@ def _lock(token: str) -> Iterator[None]:
     folder = setting("journal").parent / "start-keys"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path, end = folder / token, time.monotonic() + _PATIENCE
-    while (descriptor := _open_locked(path)) is None:
+    while (descriptor := open_locked(path, os.O_CREAT)) is None:
         if time.monotonic() > end:
             raise OutcomeUnknown("Another process starts a run with this key. Nothing was sent. Check: %lk_runs")
         time.sleep(_PAUSE)
@@ -112,16 +112,6 @@ def _lock(token: str) -> Iterator[None]:
         else:
             _delete(path)  # while locked: later, it could be the locked file of another process
             os.close(descriptor)
-
-
-def _open_locked(path: Path) -> int | None:
-    """Open and lock a file; None if another process has the lock, or deleted the file meanwhile."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    with suppress(FileNotFoundError):
-        if take_lock(descriptor) and os.path.samestat(os.fstat(descriptor), path.stat()):
-            return descriptor
-    os.close(descriptor)
-    return None
 
 
 def _delete(path: Path) -> None:

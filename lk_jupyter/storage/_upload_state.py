@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from lk_jupyter.config.files import platform_path, take_lock
+from lk_jupyter.config.files import open_locked, platform_path
 
 _SLOTS = 64
 _LOOK_SECONDS = 0.01
@@ -138,17 +138,8 @@ def _records_folder() -> Path:
 
 def _locked_record(path: Path, flags: int = 0) -> Record | None:
     """Return a locked record; None if another process has locked or just removed the file."""
-    descriptor = os.open(path, os.O_RDWR | flags, 0o600)
-    if take_lock(descriptor) and _is_same_file(path, descriptor):
-        return Record(path, descriptor)
-    os.close(descriptor)
-    return None
-
-
-def _is_same_file(path: Path, descriptor: int) -> bool:
-    with suppress(OSError):
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
-    return False
+    descriptor = open_locked(path, flags)
+    return None if descriptor is None else Record(path, descriptor)
 
 
 def _read_facts(descriptor: int) -> Facts | None:
