@@ -18,6 +18,8 @@ from lk_jupyter.magics import plan
 from lk_jupyter.magics._engine import start_question
 from lk_jupyter.magics._engine.start_question import TAG, require_answer
 
+CELL = "%%lk_run --fresh --ask --gpu A100 --timeout 60\nprint(6 * 7)"
+
 
 @pytest.fixture
 def person(monkeypatch):
@@ -37,9 +39,9 @@ def person(monkeypatch):
 def test_a_run_is_sent_only_after_a_yes_to_its_highest_cost(signed_in, run_cell, person):
     person.answers[:] = ["", "x = 1", "y"]
     for _ in range(2):
-        assert "Nothing was sent" in run_cell("%%lk_run --fresh --ask --gpu A100 --timeout 60\nprint(6 * 7)")
+        assert "Nothing was sent" in run_cell(CELL)
     assert journal().entries() == []
-    assert "42" in run_cell("%%lk_run --fresh --ask --gpu A100 --timeout 60\nprint(6 * 7)")
+    assert "42" in run_cell(CELL)
     assert person.questions == ["Start 1 run on gpu.a100, at most 0.0269 credits? [y/N] "] * 3
 
 
@@ -51,12 +53,9 @@ def test_several_runs_have_one_question_with_the_sum(signed_in, run_cell, person
 
 
 def test_a_program_that_executes_the_notebook_starts_no_such_cell(signed_in, run_cell):
-    output = run_cell("%%lk_run --fresh --ask --gpu A100 --timeout 60\nprint(6 * 7)")
+    output = run_cell(CELL)
     assert "Not confirmed: 1 run on gpu.a100, at most 0.0269 credits. Nothing was sent." in output
     assert journal().entries() == []
-
-
-CELL = "%%lk_run --fresh --ask --gpu A100 --timeout 60\nprint(6 * 7)"
 
 
 @pytest.fixture
