@@ -267,7 +267,7 @@ class Broker:
 
     def _describe(self, grant: Grant) -> dict[str, Any]:
         """Return the limits of a key and what it has used, without the key."""
-        limits, usage = grant.limits, self._ledger.usage(grant.id)
+        limits, usage = grant.limits, self._ledger.usage(grant)
         is_revoked = grant.revoked_at is not None
         return {
             "id": grant.id,

@@ -175,14 +175,14 @@ class GrantLedger:
         query = f"{_BELOW} SELECT id FROM grants WHERE id IN below AND id <> ? ORDER BY created_at"  # noqa: S608
         return [self.grant(row[0]) for row in self._database.execute(query, (grant_id, grant_id)).fetchall()]
 
-    def usage(self, grant_id: str) -> GrantUsage:
+    def usage(self, grant: Grant) -> GrantUsage:
         """Return what the runs of a grant, and of the grants below it, count in its period; open runs always count."""
-        start = self.grant(grant_id).limits.period_start(datetime.now(timezone.utc))
+        start = grant.limits.period_start(datetime.now(timezone.utc))
         query = (
             f"{_BELOW} SELECT {_COUNTED} FROM runs WHERE grant_id IN below "  # noqa: S608
             "AND (created_at >= ? OR state IN ('reserved', 'unknown', 'active'))"
         )
-        return GrantUsage(*self._database.execute(query, (grant_id, start)).fetchone())
+        return GrantUsage(*self._database.execute(query, (grant.id, start)).fetchone())
 
     def uploaded_bytes(self, grant_id: str) -> int:
         """Return the bytes that a grant, and the grants below it, have uploaded; deleted files count too."""
@@ -251,7 +251,7 @@ class GrantLedger:
 
     def _require_room(self, grant: Grant, machine: str, timeout: int, reserved: int) -> None:
         """Raise RefusedCall if the limits of a grant don't allow another run."""
-        limits, usage, now = grant.limits, self.usage(grant.id), time.time()
+        limits, usage, now = grant.limits, self.usage(grant), time.time()
         _require_usable(grant, "started")
         if limits.ends_at is not None and now + timeout > limits.ends_at:
             seconds = int(limits.ends_at - now)

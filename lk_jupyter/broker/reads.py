@@ -46,7 +46,7 @@ class Reads:
 
     async def credits(self, grant: Grant, _: dict[str, str]) -> Answer:
         """Return the rest of the grant in place of the balance."""
-        used = self._ledger.usage(grant.id).credits / BILLION
+        used = self._ledger.usage(grant).credits / BILLION
         rest = await self._remaining_credits(grant)
         return Answer(
             200,
@@ -56,9 +56,9 @@ class Reads:
     async def _remaining_credits(self, grant: Grant) -> float:
         """Return the credits that a grant may still reserve: the smallest rest of it and the grants above it."""
         rests = [
-            max(0, limit - self._ledger.usage(grant_id).credits)
-            for grant_id in grant.chain
-            if (limit := self._ledger.grant(grant_id).limits.credits) is not None
+            max(0, limit - self._ledger.usage(payer).credits)
+            for payer in map(self._ledger.grant, grant.chain)
+            if (limit := payer.limits.credits) is not None
         ]
         if rests:
             return min(rests) / BILLION
@@ -115,7 +115,7 @@ class Reads:
             if len(runs) >= min(offset + limit, len(ids)):
                 break
         rows = list(runs.values())[offset : offset + limit]
-        spent = self._ledger.usage(grant.id).credits / BILLION
+        spent = self._ledger.usage(grant).credits / BILLION
         return Answer(
             200,
             {

@@ -171,9 +171,9 @@ def test_the_limits_of_a_period_count_from_0_in_the_next_period(tmp_path):
     grant, _ = ledger.add_grant(ledger.grant("root"), GrantLimits(credits=100, period="week"))
     mark = ledger.reserve(grant, operation="x", machine="gpu.a100", price=3600, timeout=50, margin=0)
     ledger._database.execute("UPDATE runs SET created_at = 0")
-    assert ledger.usage(grant.id).credits == 50
+    assert ledger.usage(grant).credits == 50
     ledger.settle(mark, 40, 50)
-    assert (ledger.usage(grant.id).credits, ledger.usage("root").credits) == (0, 40)
+    assert (ledger.usage(grant).credits, ledger.usage(ledger.grant("root")).credits) == (0, 40)
     ledger.close()
 
 
@@ -185,7 +185,7 @@ def test_a_named_grant_keeps_its_runs_when_its_budget_and_group_change(tmp_path)
     ledger.reserve(user, operation="x", machine="gpu.a100", price=3600, timeout=5, margin=0)
     moved = ledger.named_grant(ledger.grant("root"), "user ana", GrantLimits(credits=20))
     assert (moved.id, moved.chain, moved.limits.credits) == (user.id, (user.id, "root"), 20)
-    assert [ledger.usage(name).credits for name in (user.id, group.id)] == [5, 0]
+    assert [ledger.usage(grant).credits for grant in (moved, group)] == [5, 0]
     ledger.close()
 
 
