@@ -1,4 +1,4 @@
-"""Files of child keys: S3 requests, each limited to a folder of the bucket that only the key and its parents reach.
+"""Files of child keys: S3 requests, each limited to the folder of its key in the bucket.
 
 A key gets credentials of the broker, never the credentials of the bucket. The broker checks the signature of a request,
 puts the folder of the key before each name, and signs again. Only operations that are listed here pass.
