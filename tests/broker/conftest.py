@@ -6,6 +6,8 @@ import pytest
 from broker.running import OddCloud, RunningBroker
 from conftest import RunningCloud
 
+from lk_jupyter.broker.ledger import GrantLedger
+
 
 @pytest.fixture(scope="module")
 def upstream(tmp_path_factory):
@@ -19,6 +21,15 @@ def broker(upstream, tmp_path_factory):
     running = RunningBroker(tmp_path_factory.mktemp("broker") / "data", upstream.base_url, upstream.api_key)
     yield running
     running.stop()
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    """A ledger whose operator has the key root-key."""
+    ledger = GrantLedger(tmp_path / "ledger.sqlite")
+    ledger.add_root("root-key")
+    yield ledger
+    ledger.close()
 
 
 @pytest.fixture

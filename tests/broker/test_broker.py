@@ -24,7 +24,6 @@ from lk_jupyter.api._endpoint import ENDPOINTS, EXTERNAL, PLACEHOLDER
 from lk_jupyter.broker.__main__ import main
 from lk_jupyter.broker.app import _RUN_PATHS, Broker, create_app
 from lk_jupyter.broker.keeper import Keeper
-from lk_jupyter.broker.ledger import GrantLedger
 from lk_jupyter.broker.reads import READERS, SHARED
 from lk_jupyter.broker.starts import START_FIELDS
 from lk_jupyter.broker.upstream import OrganizationClient, billionths, list_rows
@@ -262,9 +261,7 @@ def test_a_machine_whose_price_is_no_amount_starts_nothing(price, odd_broker, od
     assert (odd_cloud.starts, read_state(child)["used"]) == ([], 0)
 
 
-def test_a_reader_that_leaves_before_the_first_chunk_leaves_no_connection_to_the_cloud(odd_cloud, tmp_path):
-    ledger = GrantLedger(tmp_path / "ledger.sqlite")
-    ledger.add_root("root-key")
+def test_a_reader_that_leaves_before_the_first_chunk_leaves_no_connection_to_the_cloud(odd_cloud, ledger):
     mark = ledger.reserve(ledger.grant("root"), operation="x", machine="gpu.a100", price=1, timeout=60, margin=0)
     ledger.activate(mark, "run-1", None)
     headers = [(b"authorization", b"Bearer root-key"), (b"host", b"broker")]
@@ -283,12 +280,9 @@ def test_a_reader_that_leaves_before_the_first_chunk_leaves_no_connection_to_the
         await upstream.close()
 
     asyncio.run(leave_immediately())
-    ledger.close()
 
 
-def test_the_keeper_forgets_a_missing_record_when_the_record_appears(odd_cloud, tmp_path):
-    ledger = GrantLedger(tmp_path / "ledger.sqlite")
-    ledger.add_root("root")
+def test_the_keeper_forgets_a_missing_record_when_the_record_appears(odd_cloud, ledger):
     upstream = OrganizationClient(odd_cloud.base_url, "key")
     keeper = Keeper(ledger, upstream, time.time())
     mark = ledger.reserve(ledger.grant("root"), operation="x", machine="gpu.a100", price=1, timeout=60, margin=0)
@@ -303,7 +297,6 @@ def test_the_keeper_forgets_a_missing_record_when_the_record_appears(odd_cloud, 
 
     asyncio.run(look_twice())
     assert (ledger.open_runs(), keeper._missing) == ([], {})
-    ledger.close()
 
 
 def test_a_run_whose_start_got_an_odd_answer_is_seen_by_its_key_and_settled(odd_broker, odd_cloud):

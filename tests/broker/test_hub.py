@@ -18,7 +18,6 @@ from patience import PATIENCE, wait_until
 
 from lk_jupyter.broker.grants import GrantLimits
 from lk_jupyter.broker.hub import HubBudgets
-from lk_jupyter.broker.ledger import GrantLedger
 from lk_jupyter.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
@@ -162,31 +161,25 @@ def test_two_users_of_a_hub_share_the_budget_of_their_group_and_nothing_else(hub
     ben.close()
 
 
-def test_the_limits_of_a_period_count_from_0_in_the_next_period(tmp_path):
+def test_the_limits_of_a_period_count_from_0_in_the_next_period(ledger):
     moment = datetime(2026, 11, 18, 15, 30, tzinfo=timezone.utc)
     starts = [GrantLimits(period=period).period_start(moment) for period in ("week", "month", "")]
     assert starts == [datetime(2026, 11, day, tzinfo=timezone.utc).timestamp() for day in (16, 1)] + [0]
-    ledger = GrantLedger(tmp_path / "ledger.sqlite")
-    ledger.add_root("root")
     grant, _ = ledger.add_grant(ledger.grant("root"), GrantLimits(credits=100, period="week"))
     mark = ledger.reserve(grant, operation="x", machine="gpu.a100", price=3600, timeout=50, margin=0)
     ledger._database.execute("UPDATE runs SET created_at = 0")
     assert ledger.usage(grant).credits == 50
     ledger.settle(mark, 40, 50)
     assert (ledger.usage(grant).credits, ledger.usage(ledger.grant("root")).credits) == (0, 40)
-    ledger.close()
 
 
-def test_a_named_grant_keeps_its_runs_when_its_budget_and_group_change(tmp_path):
-    ledger = GrantLedger(tmp_path / "ledger.sqlite")
-    ledger.add_root("root")
+def test_a_named_grant_keeps_its_runs_when_its_budget_and_group_change(ledger):
     group = ledger.named_grant(ledger.grant("root"), "group vision", GrantLimits(credits=100))
     user = ledger.named_grant(group, "user ana", GrantLimits(credits=10))
     ledger.reserve(user, operation="x", machine="gpu.a100", price=3600, timeout=5, margin=0)
     moved = ledger.named_grant(ledger.grant("root"), "user ana", GrantLimits(credits=20))
     assert (moved.id, moved.chain, moved.limits.credits) == (user.id, (user.id, "root"), 20)
     assert [ledger.usage(grant).credits for grant in (moved, group)] == [5, 0]
-    ledger.close()
 
 
 @pytest.mark.parametrize(
