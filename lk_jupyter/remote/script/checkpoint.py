@@ -36,7 +36,7 @@ def before(settings: dict[str, Any], namespace: dict[str, Any]) -> None:
     links = read_links()
     namespace["lk_resume"] = restore(links["get"], settings["sha256"]) if "resume" in settings else None
     if "after" in settings:
-        add_folders(settings["folders"])
+        set_folders(settings["folders"])
         _set_clock(max(0.01, settings["after"] - (time.monotonic() - _START)), lambda: _save(links, namespace))
 
 
@@ -52,7 +52,7 @@ def after(settings: dict[str, Any], namespace: dict[str, Any], error: BaseExcept
         thread.join()
 
 
-def add_folders(folders: list[str]) -> None:
+def set_folders(folders: list[str]) -> None:
     """Set the folders where clouds mount the bucket."""
     _folders[:] = folders
 

@@ -35,7 +35,7 @@ def before(settings: dict[str, Any], namespace: dict[str, Any]) -> None:
     import tempfile
 
     secret_links = checkpoint.read_links()
-    checkpoint.add_folders(settings["folders"])
+    checkpoint.set_folders(settings["folders"])
     driver.set_attempt(settings["attempt"])
     if "resume" in settings:
         folder = str(checkpoint.restore(secret_links["get"], settings["sha256"]))
