@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from killed_vms import GRACE, SETUP, SHORTENED, TIMEOUT, Parts
@@ -53,15 +54,8 @@ def kill_client(moment: float) -> str:
 
 def run_batch(parts: Parts, moments: list[float]) -> list[str]:
     """Kill clients at these moments, and return what happened. Raises AssertionError for a VM that stays."""
-    lines: list[str] = []
-    threads = [
-        threading.Thread(target=lambda moment=moment: lines.append(kill_client(moment)))  # type: ignore[misc]
-        for moment in moments
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        lines = list(threads.map(kill_client, moments))
     end = time.monotonic() + TIMEOUT + SETUP + GRACE
     while active := living(parts.cloud):
         assert time.monotonic() < end, f"{len(active)} VMs are active after their time to live"
