@@ -145,7 +145,7 @@ def _create(options: CreateVmOptions, shell: InteractiveShell) -> None:
     if options.save:
         shell.user_ns[options.save] = status
     if status.usable:
-        _tell_door(status, key)
+        _show_login(status, key)
 
 
 @lk_vm.verb("status", VmOptions)
@@ -170,7 +170,7 @@ def _ssh(options: VmOptions, _shell: InteractiveShell) -> None:
     """
     status = _usable_vm(options.vm)
     facts = _run_facts(status)
-    _tell_door(status, _login_key(facts), facts)
+    _show_login(status, _login_key(facts), facts)
 
 
 @lk_vm.verb("code", VmOptions)
@@ -186,7 +186,7 @@ def _code(options: VmOptions, _shell: InteractiveShell) -> None:
     facts = _run_facts(status)
     _pin_host_key(status, endpoint, facts)
     key = _login_key(facts)
-    block = ssh_config.host_block(host, endpoint, status.vm_id, key.private if key else None)
+    block = ssh_config.host_block(host, endpoint, status.vm_id, key)
     path = ssh_config.add_host(host, block)
     command = ["code", "--remote", f"ssh-remote+{host}", f"/home/{USER}"]
     program = shutil.which("code")
@@ -390,7 +390,7 @@ def _unattended_note(created: VM) -> str:
     return f"VM {name!r} is still active and costs credits. Check: %lk_vm status {means}. Delete: %lk_vm delete {means}"
 
 
-def _tell_door(status: VMStatus, key: PublicKey | None, facts: VmFacts | None = None) -> None:
+def _show_login(status: VMStatus, key: PublicKey | None, facts: VmFacts | None = None) -> None:
     endpoint, name = SshEndpoint.of(status.ip_address or ""), _name(status)
     is_pinned = _pin_host_key(status, endpoint, facts)
     simulated = getattr(status, "polling_message", None)
@@ -404,7 +404,7 @@ def _tell_door(status: VMStatus, key: PublicKey | None, facts: VmFacts | None = 
     ]
     display(Table(("SSH", ""), rows))
     host = re.sub(r"[^\w.-]+", "-", name)
-    block = ssh_config.host_block(host, endpoint, status.vm_id, key.private if key else None)
+    block = ssh_config.host_block(host, endpoint, status.vm_id, key)
     show_text(f"# for ~/.ssh/config, after which ssh {host} is enough\n{block}")
 
 

@@ -56,7 +56,7 @@ def ssh_command(endpoint: SshEndpoint, vm_id: str, key: PublicKey | None) -> str
     return f"{endpoint.ssh_command(key)} -o HostKeyAlias={_key_alias(vm_id)} -o {pins}"
 
 
-def host_block(host: str, endpoint: SshEndpoint, vm_id: str, key_file: Path | None) -> str:
+def host_block(host: str, endpoint: SshEndpoint, vm_id: str, key: PublicKey | None) -> str:
     """Return the block of a host, whose key is pinned at the first connection.
 
     The key belongs to the id of the VM: the cloud can give the address of a deleted VM to another VM.
@@ -65,7 +65,7 @@ def host_block(host: str, endpoint: SshEndpoint, vm_id: str, key_file: Path | No
         "HostName": endpoint.host,
         "Port": endpoint.port,
         "User": USER,
-        **({"IdentityFile": f'"{home_relative(key_file)}"', "IdentitiesOnly": "yes"} if key_file else {}),
+        **({"IdentityFile": f'"{home_relative(key.private)}"', "IdentitiesOnly": "yes"} if key else {}),
         "HostKeyAlias": _key_alias(vm_id),
         "UserKnownHostsFile": f'"{home_relative(host_keys_path())}"',
         "StrictHostKeyChecking": "accept-new",

@@ -8,7 +8,7 @@ import pytest
 
 from lk_jupyter.vms import ssh_config
 from lk_jupyter.vms.shell import HostKeyChanged
-from lk_jupyter.vms.ssh import SshEndpoint
+from lk_jupyter.vms.ssh import PublicKey, SshEndpoint
 
 ENDPOINT = SshEndpoint("203.0.113.10", 2200)
 USER_CONFIG = "Host work\n    User me\n\nServerAliveInterval 5\n"
@@ -22,7 +22,8 @@ def folder(home):
 
 
 def block(name):
-    return ssh_config.host_block(name, ENDPOINT, "3F0C-8a1b", Path("~/.ssh/id_ed25519").expanduser())
+    key = PublicKey(Path("~/.ssh/id_ed25519.pub").expanduser(), "")
+    return ssh_config.host_block(name, ENDPOINT, "3F0C-8a1b", key)
 
 
 def test_the_users_file_gets_one_line_and_is_as_before_when_the_last_host_is_removed(folder):
