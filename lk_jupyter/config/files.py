@@ -177,6 +177,15 @@ def open_locked(path: Path, flags: int = 0) -> int | None:
     return None
 
 
+def is_locked(path: Path) -> bool:
+    """Return whether another process has the lock of a file. Raises OSError if the file can't be opened."""
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        return not take_lock(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 @contextmanager
 def lock_beside(path: Path) -> Iterator[bool]:
     """Lock a small file next to this one; return whether the lock was free."""

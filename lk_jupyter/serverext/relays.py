@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import sys
+from collections import Counter
 from contextlib import suppress
 
-from lk_jupyter.config.files import read_json, take_lock
+from lk_jupyter.config.files import is_locked, read_json
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import UsageError
 from lk_jupyter.protocol.relay import FOLDER, MODULE
@@ -17,7 +17,7 @@ from lk_jupyter.protocol.relay import FOLDER, MODULE
 _processes: dict[str, subprocess.Popen[bytes]] = {}
 
 #: The number of starts by token, and their maximum: a process may fail each time, for example without a key.
-_starts: dict[str, int] = {}
+_starts: Counter[str] = Counter()
 _MOST_STARTS = 5
 
 
@@ -29,23 +29,12 @@ async def continue_relays() -> None:
 def _start_missing_processes() -> None:
     folder = setting("journal").parent / FOLDER
     for path in folder.glob("*.json"):
-        process = _processes.get(path.stem)
-        if process and process.poll() is None:
+        token, process = path.stem, _processes.get(path.stem)
+        if (process and process.poll() is None) or _starts[token] >= _MOST_STARTS:
             continue
-        with suppress(OSError, UsageError):
-            lock = folder / f"{path.stem}.lock"
-            if not read_json(path).get("state", {}).get("is_final") and _is_free(str(lock)):
-                if (_starts.setdefault(path.stem, 0)) >= _MOST_STARTS:
-                    continue
-                _starts[path.stem] += 1
-                command = [sys.executable, "-m", MODULE, path.stem]
-                _processes[path.stem] = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
-
-
-def _is_free(path: str) -> bool:
-    """Return whether no process drives a relay. Raises OSError for a relay whose kernel hasn't started it yet."""
-    descriptor = os.open(path, os.O_RDWR)
-    try:
-        return take_lock(descriptor)
-    finally:
-        os.close(descriptor)
+        with suppress(OSError, UsageError):  # a relay has no lock before its kernel starts it
+            has_ended = read_json(path).get("state", {}).get("is_final")
+            if not has_ended and not is_locked(path.with_suffix(".lock")):
+                _starts[token] += 1
+                command = [sys.executable, "-m", MODULE, token]
+                _processes[token] = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from lk_jupyter.config.files import take_lock
+from lk_jupyter.config.files import is_locked
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import LkError, UsageError
 from lk_jupyter.protocol.vm_run import PREFIX
@@ -112,16 +111,11 @@ def overdue_lines() -> list[str]:
     ]
 
 
-def is_locked(vm_id: str) -> bool:
+def has_active_owner(vm_id: str) -> bool:
     """Return whether the process of this machine that started the run is active: only that process starts code."""
-    try:
-        descriptor = os.open(lock_path(vm_id), os.O_RDWR)
-    except OSError:
-        return False
-    try:
-        return not take_lock(descriptor)
-    finally:
-        os.close(descriptor)
+    with suppress(OSError):
+        return is_locked(lock_path(vm_id))
+    return False
 
 
 def lock_path(vm_id: str) -> Path:
@@ -157,5 +151,5 @@ def list_overdue() -> list[VmFacts]:
 def _is_overdue(facts: VmFacts) -> bool:
     latest = time.time() - RELEASE_SECONDS
     ended = facts.state.get("ended", 0) if facts.state.get("is_final") else facts.ends_at
-    is_lost = not facts.is_started and facts.starts_at < latest and not is_locked(facts.vm_id)
+    is_lost = not facts.is_started and facts.starts_at < latest and not has_active_owner(facts.vm_id)
     return (ended or 0) < latest or is_lost

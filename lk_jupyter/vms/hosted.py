@@ -38,7 +38,7 @@ from lk_jupyter.protocol.parts import SHIPPED, executed_code
 from lk_jupyter.protocol.vm_run import LINK_HOST, PREFIX, SETUP_SECONDS, vm_id_in
 from lk_jupyter.vms import ssh_config
 from lk_jupyter.vms.checkpoints import log_size, read_checkpoint
-from lk_jupyter.vms.facts import VmFacts, facts_folder, is_locked, lock_path, read_facts
+from lk_jupyter.vms.facts import VmFacts, facts_folder, has_active_owner, lock_path, read_facts
 from lk_jupyter.vms.offers import VmOffer
 from lk_jupyter.vms.shell import CommandStream, HostKeyChanged, PortForward, VmShell, key_pair
 from lk_jupyter.vms.vms import NAME_PREFIX, create_once, delete_vm, normalize_id, poll_states, request_for
@@ -197,7 +197,7 @@ class VmRun:
 
     def _has_other_owner(self) -> bool:
         """Return whether another process of this machine started the run, and is active."""
-        return self._owner_lock is None and is_locked(self.facts.vm_id)
+        return self._owner_lock is None and has_active_owner(self.facts.vm_id)
 
     def _read_changes(self) -> None:
         """Read the facts again, which another process may have changed; connect to another VM if that changed."""
