@@ -1,7 +1,10 @@
 // @vitest-environment node (jsdom has no streams)
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 
-import { events } from './stream';
+import { events, follow } from './stream';
+
+const open = vi.hoisted(() => vi.fn());
+vi.mock('./request', () => ({ open, Trouble: Error }));
 
 function body(text: string, size: number): ReadableStream<Uint8Array> {
   const bytes = new TextEncoder().encode(text);
@@ -24,4 +27,17 @@ test('events are read whole wherever they are cut, in a character too', async ()
     }
     expect(received).toEqual([{ output: 'grün 🚀\n' }, { finished: { return_code: 0, error: null } }]);
   }
+});
+
+test('a run whose end was sent has ended, though the connection breaks before the last curves', async () => {
+  const finished = { return_code: 0, error: null };
+  const parts = [`data: {"output": "one"}\n\ndata: ${JSON.stringify({ finished })}\n\n`];
+  const encoder = new TextEncoder();
+  const pull = (control: ReadableStreamDefaultController) =>
+    parts.length ? control.enqueue(encoder.encode(parts.pop())) : control.error(new TypeError('network error'));
+  open.mockResolvedValue(new Response(new ReadableStream({ pull })));
+  const onEnd = vi.fn();
+  const listener = { onOutput: vi.fn(), onDisplay: vi.fn(), onEnd };
+  expect(await follow('3f0c', new AbortController().signal, listener)).toEqual(finished);
+  expect(onEnd).toHaveBeenCalledWith(finished);
 });

@@ -14,6 +14,8 @@ export interface Listener {
   onDisplay: (display: Shown) => void;
   /** All curves so far; a stream of complete lines has no curves. */
   onCurves?: (curves: StreamCurves['curves']) => void;
+  /** The end of the run, after which only the last curves are sent. */
+  onEnd?: (end: StreamEnd) => void;
 }
 
 /** What a cell shows of a run: the number of lines that aren't blank, and the number of the last output. */
@@ -23,8 +25,8 @@ export interface Position {
 }
 
 /**
- * Pass the output and the displays of a run to a listener, and return the end of the run. With `after`, pass complete
- * lines and outputs after a position; otherwise, pass everything from the start. Raises Trouble.
+ * Pass the output and the displays of a run to a listener, and return the end of the run when the stream ends. With
+ * `after`, pass complete lines and outputs after a position; otherwise, pass everything from the start. Raises Trouble.
  */
 export async function follow(
   id: string,
@@ -34,18 +36,29 @@ export async function follow(
 ): Promise<StreamEnd> {
   const query = after ? `?after=${after.lines}&after_output=${after.output}` : '';
   const response = await open(`runs/${encodeURIComponent(id)}/stream${query}`, { signal });
-  for await (const event of events(response.body!)) {
-    if ('output' in event) {
-      listener.onOutput(event.output);
-    } else if ('shown' in event) {
-      listener.onDisplay(event.shown);
-    } else if ('curves' in event) {
-      listener.onCurves?.(event.curves);
-    } else if ('finished' in event) {
-      return event.finished;
-    } else {
-      throw new Trouble(event.trouble.state, event.trouble.detail);
+  let end: StreamEnd | null = null;
+  try {
+    for await (const event of events(response.body!)) {
+      if ('output' in event) {
+        listener.onOutput(event.output);
+      } else if ('shown' in event) {
+        listener.onDisplay(event.shown);
+      } else if ('curves' in event) {
+        listener.onCurves?.(event.curves);
+      } else if ('finished' in event) {
+        end = event.finished;
+        listener.onEnd?.(end);
+      } else {
+        throw new Trouble(event.trouble.state, event.trouble.detail);
+      }
     }
+  } catch (failure) {
+    if (!end || signal.aborted) {
+      throw failure;
+    } // the run is known to its end; only the last curves are missing
+  }
+  if (end) {
+    return end;
   }
   throw new Trouble(
     'unreachable',

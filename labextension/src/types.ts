@@ -1494,7 +1494,7 @@ export interface StreamEnd {
   error: string | null;
 }
 
-/** The last event of a run. */
+/** The end of a run, after which only its last curves are sent. */
 export interface StreamFinished {
   finished: StreamEnd;
 }

@@ -42,8 +42,9 @@ GET    lk/journal              ``?limit=100&before=ROW&notebook=PATH`` → Journ
 GET    lk/journal/ID/code      → JournalCode ``{code, git_commit, labels, note}``.
 PUT    lk/journal/ID/note      RunNote ``{note}``, empty to delete it → JournalCode.
 GET    lk/runs/ID/stream       Server-sent events, each one JSON object in ``data``: ``{output: text}``
-                               with all that has come, then ``{finished: {return_code, error}}`` or
-                               ``{trouble: {state, detail}}``. From the first line on, each time.
+                               with all that has come, now and then ``{curves}``, then ``{finished: {return_code,
+                               error}}`` and the last curves, or ``{trouble: {state, detail}}``. From the first line
+                               on, each time.
 GET    lk/kernels/questions    A web socket: ``{questions: [{id, name, machine, notebook, price_per_hour, highest_cost,
                                idle_minutes}]}``, each time the kernels change that wait for permission to start a
                                machine. The page sends ``{id, start: true | false}``.

@@ -351,7 +351,7 @@ class StreamEnd(BaseModel):
 
 
 class StreamFinished(BaseModel):
-    """The last event of a run."""
+    """The end of a run, after which only its last curves are sent."""
 
     finished: StreamEnd
 

@@ -90,11 +90,11 @@ class OutputsHandler:
         self._curves.feed(text)
         return [*self._curves.events(is_last=False)]
 
-    def end_curves(self) -> list[str | dict[str, Any]]:
-        """Return the curves of the entire log, after the lines: reading the last numbers takes time."""
+    def end_curves(self) -> list[dict[str, Any]]:
+        """Return the curves of the entire log, after the end of the run: reading the last numbers takes time."""
         self._curves.feed("".join(self._unread_text))
         self._curves.end()
-        return [*self._curves.events(is_last=True)]
+        return self._curves.events(is_last=True)
 
     def newest(self, events: list[str | dict[str, Any]]) -> list[str | dict[str, Any]]:
         """Return the events that wait for the page."""

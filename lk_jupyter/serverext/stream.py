@@ -52,13 +52,13 @@ class StreamHandler(Handler):
         if after is not None:
             after_output = self.number("after_output", 0)
             outputs = LinesHandler(upstream.client, upstream.connection, execution_id, after, after_output)
-        reader = _Reader(stream, outputs, upstream.connection.base_url)
+        reader = EventReader(stream, outputs, upstream.connection.base_url)
         try:
             await self.until_disconnect(self._pass_on(reader, upstream.hide))
         finally:
             stream.close()
 
-    async def _pass_on(self, reader: _Reader, clean: Callable[[str], str]) -> None:
+    async def _pass_on(self, reader: EventReader, clean: Callable[[str], str]) -> None:
         self.set_header("Content-Type", "text/event-stream")
         self.set_header("Cache-Control", "no-cache")
         self.set_header("X-Accel-Buffering", "no")
@@ -88,7 +88,7 @@ def _render_page(connection: Connection, execution_id: str) -> str:
     return render_run(connection, execution_id)
 
 
-class _Reader:
+class EventReader:
     """Reads a stream in a separate thread; ``events`` gives the new events, text joined."""
 
     def __init__(self, stream: EventStream[StreamEvent], outputs: OutputsHandler, server: str) -> None:
@@ -100,11 +100,13 @@ class _Reader:
         self._room = threading.Condition()
         self._waiting: list[str | dict[str, Any]] = []
         self._size = 0
-        self._is_sending = False
         self._last: dict[str, Any] | None = None
 
     async def events(self) -> AsyncIterator[dict[str, Any]]:
-        """Yield events up to the last; yield an empty event after a silence."""
+        """Yield events up to the last, and then the last curves; yield an empty event after a silence.
+
+        Reading the last numbers of a large log takes a tenth of a second, for which the end of the run doesn't wait.
+        """
         threading.Thread(target=self._read, name="lk_jupyter stream", daemon=True).start()
         while True:
             try:
@@ -116,17 +118,16 @@ class _Reader:
             events, last = self._take_all()
             for event in events:
                 yield event
-            with self._room:
-                self._is_sending = False
-                self._room.notify()
             if last is not None:
                 yield last
+                for event in await asyncio.to_thread(self._outputs.end_curves):
+                    yield event
                 return
 
     def _take_all(self) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
         with self._room:
             waiting, last = self._waiting, self._last
-            self._waiting, self._size, self._is_sending = [], 0, True
+            self._waiting, self._size = [], 0
             self._room.notify()
         runs = groupby(self._outputs.newest(waiting), key=lambda event: isinstance(event, str))
         events: list[dict[str, Any]] = []
@@ -150,7 +151,7 @@ class _Reader:
                     self._put(self._outputs.feed(content), len(content))
                     if curves := self._outputs.new_curves():
                         self._put(curves)
-            self._put_end()
+            self._put(self._outputs.end())
         except LkError as error:
             last = {"trouble": _error_problem(error).content()}
             if isinstance(error, NotFound) and not has_events:
@@ -166,7 +167,7 @@ class _Reader:
             record = self._outputs.record()
             record_log = (record and (record.combined_output or record.stdout)) or ""
             self._put(self._outputs.feed(max(local_log, record_log, key=len)))
-            self._put_end()
+            self._put(self._outputs.end())
         except LkError as error:
             return {"trouble": _error_problem(error).content()}
         if record is None:
@@ -180,16 +181,6 @@ class _Reader:
         words = f"{self._server} doesn't have this run."
         words += f" It was started on {other}." if other and other != self._server else ""
         return f"{words} This is the log stored on this machine." if local_log else words
-
-    def _put_end(self) -> None:
-        """Put the last lines, and after their delivery the last curves.
-
-        Reading the numbers of a large log takes half a second of Python's lock, which the delivery needs.
-        """
-        self._put(self._outputs.end())
-        with self._room:
-            self._room.wait_for(lambda: not self._waiting and not self._is_sending, timeout=60)
-        self._put(self._outputs.end_curves())
 
     def _put(self, items: list[str | dict[str, Any]], size: int = 0, last: dict[str, Any] | None = None) -> None:
         with self._room:

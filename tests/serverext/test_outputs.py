@@ -1,15 +1,18 @@
 """What a run shows beside its text, as a page gets it."""
 
+import asyncio
 import json
+import threading
 import time
 from contextlib import closing
 
 import pytest
 
+from lk_jupyter.api._events import Finished, Output
 from lk_jupyter.journal.journal import Journal, JournalEntry
 from lk_jupyter.protocol.offloaded import FOLDER
 from lk_jupyter.serverext.outputs import OutputsHandler
-from lk_jupyter.serverext.stream import encode_event
+from lk_jupyter.serverext.stream import EventReader, encode_event
 
 CODE = """
 from IPython.display import HTML, display
@@ -61,6 +64,29 @@ def test_text_and_what_is_shown_come_apart(ended, followed):
     assert (update["kind"], update["id"]) == ("update", counter["id"])
     assert "number 1" in update["data"]["text/plain"]
     assert events[-1] == {"finished": {"return_code": 0, "error": None}}
+
+
+class WaitingOutputs(OutputsHandler):
+    """Outputs whose last curves wait until the page has the end of the run."""
+
+    end_received = threading.Event()
+
+    def end_curves(self):
+        assert self.end_received.wait(10)
+        return super().end_curves()
+
+
+def test_the_end_of_a_run_is_sent_before_its_last_curves():
+    outputs = WaitingOutputs(None, "run")
+
+    async def receive():
+        reader = EventReader([Output("loss 3\nloss 2\nloss 1\n"), Finished(0)], outputs, "")
+        async for event in reader.events():
+            if "finished" in event:
+                outputs.end_received.set()
+
+    asyncio.run(asyncio.wait_for(receive(), 20))
+    assert outputs.end_received.is_set()
 
 
 LINES = """

@@ -47,7 +47,8 @@ export function useOutput(id: string): RunOutputState {
     let receivedLength = 0;
     let outputs = new Outputs();
     let curves: Curve[] = [];
-    const draw = (end: StreamEnd | null = null, trouble: Trouble | null = null) => {
+    let end: StreamEnd | null = null;
+    const draw = (trouble: Trouble | null = null) => {
       cancelAnimationFrame(frame); // a planned draw would show older data
       frame = 0;
       setState({ count: log.count, displays: outputs.list, omitted: outputs.omitted, curves, end, trouble });
@@ -71,11 +72,14 @@ export function useOutput(id: string): RunOutputState {
         curves = all;
         drawSoon();
       };
-      const end = await follow(id, asks.signal, { onOutput, onDisplay, onCurves });
-      draw(end);
+      const onEnd = (ended: StreamEnd) => {
+        end = ended;
+        draw();
+      };
+      await follow(id, asks.signal, { onOutput, onDisplay, onCurves, onEnd });
     };
     const failed = async (failure: Trouble) => {
-      draw(null, failure);
+      draw(failure);
       if (PASSING.has(failure.state)) {
         await new Promise(done => setTimeout(done, REST));
         await attempt();
