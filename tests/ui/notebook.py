@@ -112,7 +112,7 @@ SAYS = f"""([state, words, cell]) => {{
 #: Where pictures are kept, to be looked at: those that are compared, and with LK_PICTURES all others.
 SCREENS = Path(__file__).parents[2] / ".out" / "screens"
 WANTED = "LK_PICTURES" in os.environ
-#: Whether what is alike is shown in all its forms: by day the gallery alone is seen in dark.
+#: Whether what is alike is shown in all its forms: by day nothing is seen in dark.
 NIGHT = "LK_NIGHTLY" in os.environ
 #: Of the window.
 SIZE = {"width": 1280, "height": 900}

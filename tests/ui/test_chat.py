@@ -16,6 +16,7 @@ STEERED = """**steered** <img src=x onerror="window.ran = 1"> <script>window.ran
 [r]: java&#115;cript:window.ran=6"""
 
 
+@pytest.mark.nightly  # as test_received.py
 @pytest.mark.timeout(900)
 def test_an_answer_that_a_web_page_steered_runs_nothing_in_lab(open_notebook, talkative, upstream, monkeypatch):
     monkeypatch.setattr(upstream_stub, "said", lambda _: STEERED.replace(" ", "\t"))  # it is sent word by word

@@ -63,8 +63,9 @@ def _is_said_once(text, *words):
     assert [len(re.findall(word, text)) for word in words] == [1] * len(words), text
 
 
+@pytest.mark.nightly  # as in Lab
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("theme", ["light", "dark"])
 def test_an_export_to_html_says_each_fact_once(book, page, accessible, tmp_path, theme):
     from nbconvert import HTMLExporter  # noqa: PLC0415 (each process that collects the tests would import it)
 
@@ -89,8 +90,9 @@ def test_an_export_to_html_says_each_fact_once(book, page, accessible, tmp_path,
         assert set(rows.evaluate_all("rows => rows.map(row => row.offsetHeight)")) == {24}, name
 
 
+@pytest.mark.nightly  # as in Lab
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("theme", ["light", "dark"])
 def test_vs_code_shows_the_same_without_scripts_in_its_colours(book, page, accessible, theme):
     ink, ground = THEMES[theme]
     page.emulate_media(color_scheme="dark" if theme == "light" else "light")

@@ -19,6 +19,7 @@ FIRST_RUN = (1, 7)
 CELL_OF_A_RUN = "cells => cells.findIndex(cell => cell.querySelector('.lk-run-header'))"
 
 
+@pytest.mark.nightly  # its notebook: tests/test_notebooks.py
 @pytest.mark.timeout(900)
 def test_the_launcher_has_a_tile_of_its_own_that_opens_the_quickstart(running_lab, page):
     quickstart = running_lab.root / "quickstart.ipynb"
@@ -91,6 +92,7 @@ def test_a_run_fails_says_why_once_and_the_button_of_its_hint_mends_the_cell(ope
     expect(page.locator(".lk-hints:visible")).to_have_count(0)
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(900)
 def test_a_reopened_notebook_offers_to_load_the_extension(open_notebook, page):
     book = open_notebook("x = 1", "%%lk_run --gpu A100\nprint('back again')")
@@ -104,6 +106,7 @@ def test_a_reopened_notebook_offers_to_load_the_extension(open_notebook, page):
     expect(page.locator(".lk-hints:visible")).to_have_count(0)
 
 
+@pytest.mark.nightly  # with it loaded: test_panel.py
 @pytest.mark.timeout(900)
 def test_run_on_writes_the_cell_that_loads_the_extension_once(open_notebook, page):
     book = open_notebook("print('over there')")
@@ -126,6 +129,7 @@ def test_run_on_writes_the_cell_that_loads_the_extension_once(open_notebook, pag
     assert page.evaluate("window.jupyterapp.shell.currentWidget.content.widgets.length") == 2
 
 
+@pytest.mark.nightly  # by a run: test_panel.py
 @pytest.mark.timeout(900)
 def test_a_machine_is_chosen_without_running_a_cell_and_is_the_machine_of_lines_without_one(open_notebook, page):
     book = open_notebook("print('local')", "%load_ext lk_jupyter", "%%lk_run\nprint('on it')")

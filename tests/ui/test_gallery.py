@@ -104,7 +104,7 @@ def gallery(page, tmp_path):
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.nightly)])
 def test_each_state_looks_as_somebody_saw_it(gallery, accessible, theme):
     page = gallery(theme)
     accessible(page, *([] if theme == "light" else COLOURS))
@@ -270,6 +270,7 @@ FOCUSED = """() => {
 }"""
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(900)
 def test_each_control_is_reached_by_keys_seen_when_it_is_and_has_a_name_of_its_own(gallery):
     page = gallery()

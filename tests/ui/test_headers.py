@@ -148,6 +148,7 @@ MOVES = """() => [...document.querySelectorAll(
 }).map(node => node.outerHTML.slice(0, 200))"""
 
 
+@pytest.mark.nightly  # drawn in test_gallery.py
 @pytest.mark.timeout(900)
 def test_a_header_shows_each_state_in_the_colours_of_the_theme_and_each_state_once(
     open_notebook, page, accessible, tmp_path

@@ -13,6 +13,7 @@ from lk_jupyter.runs.notebooks.servers import read_password, start_server, wait_
 pytestmark = [pytest.mark.xdist_group("hosted"), pytest.mark.filterwarnings("ignore:unclosed")]
 
 
+@pytest.mark.nightly  # tests/magics/test_notebook.py
 def test_the_page_copies_the_password_which_signs_the_browser_in_and_is_in_no_address(page, hosting, home):
     with lk_jupyter.connect(hosting.base_url, hosting.api_key) as session:
         run = start_server(session, ServerOptions(machine="cpu"))

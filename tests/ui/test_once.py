@@ -7,6 +7,7 @@ from magics.people import add_person
 from playwright.sync_api import expect
 
 
+@pytest.mark.nightly  # in a kernel: tests/magics/test_mfa.py
 @pytest.mark.timeout(900)  # a whole path, on machines that do much else
 def test_codes_are_shown_once_and_not_saved(open_notebook, running_lab, accessible, cloud):
     email, key = add_person(cloud)

@@ -90,6 +90,7 @@ print("\\x1b[31mlast line\\x1b[0m")""",
     traffic.is_without_secrets(cloud.api_key, "/lk/runs/")
 
 
+@pytest.mark.nightly  # by parts: test_drive.py, the run and the toolbar here, tests/serverext
 @pytest.mark.timeout(900)
 def test_the_sections_of_the_panel_do_what_they_say(open_notebook, page, cloud, accessible, tmp_path):
     cloud.http.post("storage/upload", params={"key": "ui-panel/table.csv"}, files={"file": b"city\nUlm\n"})

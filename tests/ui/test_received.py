@@ -22,13 +22,9 @@ KERNEL = "name of a kernel of the cloud"
 FORGED_LOG = "forged log of an active run of this machine"
 #: Notebooks of ``make test``; all others are opened in the night.
 BY_DAY = (
-    "widget state with code",
     KERNEL,
-    "forged header",
     FORGED_LOG,
-    "text of a magic that is missing",
     "hidden source",
-    "buttons for commands",
 )
 #: What Lab itself sends when a notebook is opened and closed, and how our server reads the output of a run.
 ALLOWED = {
@@ -224,7 +220,7 @@ def kernel_of_cloud(running_lab, cloud, monkeypatch):
 
 @pytest.mark.timeout(900)
 @pytest.mark.usefixtures("journal", "kernel_of_cloud")
-@pytest.mark.parametrize("names", [BY_DAY, pytest.param(None, marks=pytest.mark.nightly)], ids=["six", "all"])
+@pytest.mark.parametrize("names", [BY_DAY, pytest.param(None, marks=pytest.mark.nightly)], ids=["three", "all"])
 def test_a_click_on_whatever_is_drawn_in_a_received_notebook_starts_spends_and_writes_nothing(
     running_lab, cloud, open_notebook, page, names
 ):

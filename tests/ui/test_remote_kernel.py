@@ -66,6 +66,7 @@ def send(lab_with_kernel, *names):
         nbformat.write(book, path)
 
 
+@pytest.mark.nightly  # tests/serverext/test_kernels.py
 @pytest.mark.timeout(900)
 def test_a_notebook_that_somebody_sent_starts_no_machine_before_start_is_clicked(hosting, lab_with_kernel, page):
     def active():

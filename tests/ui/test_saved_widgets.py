@@ -128,6 +128,7 @@ def test_a_received_notebook_runs_no_code_of_its_widgets_before_it_is_trusted(
     assert [sent.partition(" ")[0] for sent in requests] == ["PUT", "POST"]
 
 
+@pytest.mark.nightly  # opened in Lab: above
 @pytest.mark.timeout(900)
 def test_a_received_notebook_that_lab_starts_with_runs_no_code_of_its_widgets(
     running_lab, page_of_its_own, page, receive, requests
@@ -143,6 +144,7 @@ def test_a_received_notebook_that_lab_starts_with_runs_no_code_of_its_widgets(
     running_lab.end_kernels()
 
 
+@pytest.mark.nightly  # reopened: test_every_widget.py
 @pytest.mark.timeout(900)
 def test_a_signed_notebook_restores_the_widgets_that_its_outputs_show_and_no_others(
     running_lab, open_notebook, page, receive, requests
@@ -171,6 +173,7 @@ def test_a_signed_notebook_restores_the_widgets_that_its_outputs_show_and_no_oth
     assert not requests
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(900)
 def test_a_notebook_of_the_bucket_that_calls_itself_trusted_runs_nothing(open_notebook, page, cloud, requests):
     script = "<img src=data:, onerror=\"fetch('/api/contents/WRITTEN.txt', {method: 'PUT'})\">"

@@ -40,6 +40,7 @@ def test_a_notebook_that_somebody_sent_runs_nothing_after_two_clicks(running_lab
     assert not list(running_lab.root.rglob("RAN"))
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(900)
 def test_the_machine_of_a_received_notebook_is_used_only_after_its_user_chose_it(running_lab, open_notebook, page):
     book = open_notebook("pass")

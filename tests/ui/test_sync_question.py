@@ -41,6 +41,7 @@ def test_a_newcomers_cell_reads_variables_after_one_click_and_the_notebook_keeps
     assert "lways" not in content
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(900)
 def test_a_cell_that_reads_all_variables_has_no_button_for_always_and_a_fresh_process_gets_none(open_notebook, page):
     book = open_notebook("%load_ext lk_jupyter\nX = [1]", "%%lk_run --gpu A100\nprint('X' in globals())")
