@@ -21,9 +21,10 @@ LIGHT = ("--in-process-gpu", "--js-flags=--no-maglev --no-turbofan")
 
 
 def pytest_itemcollected(item):
-    """Run the tests of this folder in two processes, so that they share what takes long to start."""
+    """Run the tests of this folder in one process, in the night in two: they share what takes long to start."""
     if Path(__file__).parent in item.path.parents:
-        item.add_marker(pytest.mark.xdist_group("ui, first half" if item.path.name < "test_m" else "ui, second half"))
+        half = "" if not notebook.NIGHT else ", first half" if item.path.name < "test_m" else ", second half"
+        item.add_marker(pytest.mark.xdist_group(f"ui{half}"))
 
 
 def pytest_collection_modifyitems(items):
