@@ -39,6 +39,7 @@ from .files import (
     WORK,
     last_contact,
     read_state,
+    reserve_space,
     touch,
     write_state,
     write_text,
@@ -52,6 +53,9 @@ if TYPE_CHECKING:
 
 #: The reason of an end before the time limit of the code: the start or the installation took long.
 OVER = "The time of the VM is over"
+
+#: The reason of an end without space for the log.
+FULL = "The disk of the VM is full, so its log can't be written"
 
 _PR_SET_DUMPABLE = 4
 
@@ -68,6 +72,7 @@ def start() -> None:
         return
     write_state({"status": "running"})
     open(LOG, "ab").close()
+    reserve_space()
     if os.fork():
         return
     os.setsid()
@@ -100,6 +105,7 @@ class Supervisor:
         self._started = time.monotonic()
         self._reason = ""
         self._state: dict[str, Any] = {"status": "running"}
+        self._is_unwritten = False
         self._lock = threading.Lock()
         self._writer = LogWriter()
         self._cloud = VmCloud(request["api"]) if request.get("api") else None
@@ -198,8 +204,8 @@ class Supervisor:
             if not self._reason and os.path.exists(ABORT):
                 self._reason, kill_at = "aborted", now + _read_grace()
                 _signal_group(child.pid, signal.SIGINT)
-            elif not self._reason and now > end:
-                self._reason, kill_at = "timeout", now + TERM
+            elif not self._reason and (now > end or self._writer.is_full):
+                self._reason, kill_at = "failed" if self._writer.is_full else "timeout", now + TERM
                 _signal_group(child.pid, signal.SIGTERM)
             elif self._reason and now > kill_at:
                 _signal_group(child.pid, signal.SIGKILL)
@@ -209,7 +215,7 @@ class Supervisor:
         if self._checkpoints:
             self._checkpoints.stop()
         limit = OVER if seconds < self._request["timeout"] else "Time limit of {} s".format(seconds)
-        details = limit if self._reason == "timeout" else None
+        details = FULL if self._writer.is_full else limit if self._reason == "timeout" else None
         self._finish(self._reason or ("failed" if child.returncode else "completed"), child.returncode, details)
 
     def _finish(self, status: str, return_code: int | None, details: str | None) -> None:
@@ -221,13 +227,24 @@ class Supervisor:
         with self._lock:
             if not self._state.get("is_final"):
                 self._state.update(changes)
-                write_state(self._state)
+                self._write_state()
+
+    def _write_state(self) -> None:
+        try:
+            write_state(self._state)
+        except OSError:  # a full disk: tried again until the end
+            self._is_unwritten = True
+        else:
+            self._is_unwritten = False
 
     def _wait(self) -> None:
         """Wait until the code has ended and no notebook is in contact any more, or until the time of the VM is over."""
         while self._age() < self._request["ttl"] and (
             self._worker.is_alive() or time.time() - last_contact() < self._request["linger"]
         ):
+            if self._is_unwritten:
+                with self._lock:
+                    self._write_state()
             time.sleep(LOOK)
         if self._worker.is_alive():
             self._finish("timeout", None, OVER)

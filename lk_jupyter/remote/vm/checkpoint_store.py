@@ -7,10 +7,14 @@ import os
 import select
 import time
 
+from .cloud import REFUSALS, ObjectMissing
 from .files import (
     CHECKPOINTS,
     FOLDER,
+    FULL_SECONDS,
     LOG,
+    LOG_RESERVE,
+    LONGEST_PAUSE,
     LOOK,
     MOMENT,
     QUIET,
@@ -20,6 +24,7 @@ from .files import (
     STAGED,
     TERM,
     TIMES,
+    free_reserve,
     hash_part,
     write_text,
 )
@@ -48,6 +53,7 @@ class LogWriter:
         self._pipe: Any = None
         self._sizes: list[tuple[float, int]] = []
         self._written_at = 0.0
+        self.is_full = False  # the disk has had no space for the log for a while, and the rest of the output is lost
 
     def run(self, pipe: Any) -> None:
         """Copy until the end of the output."""
@@ -61,19 +67,33 @@ class LogWriter:
                 select.select([pipe], [], [])
                 with self._lock:
                     data = os.read(pipe.fileno(), 65536)
-                    log.write(decoder.decode(data, not data).encode("utf-8", "replace"))
+                    self._write(log, decoder.decode(data, not data).encode("utf-8", "replace"))
                     self._sizes.append((time.time(), log.tell()))
                     if len(self._sizes) > MOST_TIMES:
                         del self._sizes[: MOST_TIMES // 2 : 2]
                     self._note_time()
+
+    def _write(self, log: Any, data: bytes) -> None:
+        """Append all bytes to the log; on a full disk, wait for space, while the code waits with its output."""
+        end = time.monotonic() + FULL_SECONDS
+        while data and not self.is_full:
+            try:
+                data = data[log.write(data) :]
+            except OSError:
+                if not free_reserve(LOG_RESERVE):
+                    self.is_full = time.monotonic() > end
+                    time.sleep(LOOK)
 
     def _note_time(self) -> None:
         """Append a time and a size of the log to a file, at most once in a second."""
         moment, size = self._sizes[-1]
         if moment - self._written_at >= 1:
             self._written_at = moment
-            with open(TIMES, "a", encoding="ascii") as file:
-                file.write("{:.1f} {}\n".format(moment, size))
+            try:
+                with open(TIMES, "a", encoding="ascii") as file:
+                    file.write("{:.1f} {}\n".format(moment, size))
+            except OSError:  # a full disk: only the times of these lines are unknown
+                pass
 
     def size_now(self) -> int:
         """Return the size of the log with all output that the code has written until now."""
@@ -119,7 +139,8 @@ class CheckpointStore:
         self._digests: dict[tuple[str, FileState], str] = {}
         self._uploaded: set[str] = set()
         self._log: list[list[Any]] = []
-        self._count = 0
+        self._count = self._failures = 0
+        self._next_try = 0.0
 
     def restore(self, listing: Mapping[str, Any]) -> None:
         """Write the files of a checkpoint, and the log until the checkpoint.
@@ -144,6 +165,8 @@ class CheckpointStore:
             try:
                 if self._cloud.download(key, path) == digest:
                     return
+            except ObjectMissing:
+                raise ValueError("A file of the checkpoint is missing in the bucket, so it was not restored")
             except OSError as error:
                 problem = str(error)
             else:
@@ -185,7 +208,10 @@ class CheckpointStore:
             if checkpoint:
                 try:
                     self._store(checkpoint)
+                    self._failures = 0
                 except Exception as error:
+                    self._failures += 1
+                    self._next_try = time.monotonic() + min(2.0 ** (self._failures - 1), LONGEST_PAUSE)
                     self._report({"checkpoint": {"problem": str(error)[:300] or type(error).__name__}})
                 checkpoint.remove_links()
             if is_stopped:
@@ -201,7 +227,7 @@ class CheckpointStore:
         if not state or state == self._stored_state:
             self._waits_since = now
             return None
-        if now - self._changed_at < (MOMENT if now - self._waits_since > RESTLESS else QUIET):
+        if now < self._next_try or now - self._changed_at < (MOMENT if now - self._waits_since > RESTLESS else QUIET):
             return None
         paths = {name: _checkpoint_path(name) for name in state}
         return FolderSnapshot(state, paths, self._writer.size_at(max(changed for _, changed in state.values()) / 1e9))
@@ -211,10 +237,11 @@ class CheckpointStore:
         for name, path in sorted(checkpoint.paths.items()):
             size, _ = state = checkpoint.state[name]
             digest = self._digests.get((name, state)) or hash_part(path, 0, size)
+            self._digests[name, state] = digest
             self._upload(digest, path, 0, size)
             if _file_state(path) != state:
                 return  # the code writes the file: the next checkpoint has the file
-            self._digests[name, state], files[name] = digest, [digest, size]
+            files[name] = [digest, size]
         start = sum(size for _, size in self._log)
         if checkpoint.log_size > start:
             digest = hash_part(LOG, start, checkpoint.log_size - start)
@@ -237,8 +264,7 @@ class CheckpointStore:
     def _upload(self, digest: str, path: str, start: int, size: int) -> None:
         if digest not in self._uploaded:
             status = self._cloud.upload(self._prefix + digest, path, start, size)
-            if status >= 300:
-                raise OSError("the bucket refused a file of {} bytes (HTTP {})".format(size, status))
+            _check_upload("a file of {} bytes".format(size), status)
             self._uploaded.add(digest)
 
     def _write_list(self, files: dict[str, Any]) -> None:
@@ -253,12 +279,18 @@ class CheckpointStore:
         path = os.path.join(FOLDER, "list.json")
         write_text(path, json.dumps({"list": text, "signature": digest.hexdigest()}))
         status = self._cloud.upload(self._prefix + "list", path, 0, os.path.getsize(path))
-        if status >= 300:
-            raise OSError("the bucket refused the list of the checkpoint (HTTP {})".format(status))
+        _check_upload("the list of the checkpoint", status)
         listed = {digest for digest, _ in list(files.values()) + self._log}
         for old in self._uploaded - listed:
             self._cloud.remove(self._prefix + old)
         self._uploaded &= listed
+
+
+def _check_upload(subject: str, status: int) -> None:
+    """Raise OSError, with the reason, if the bucket refused an upload."""
+    if status >= 300:
+        reason = ": " + REFUSALS[status] if status in REFUSALS else ""
+        raise OSError("the bucket refused {}{} (HTTP {})".format(subject, reason, status))
 
 
 class FolderSnapshot:

@@ -14,6 +14,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+#: Answers to an upload that another attempt doesn't change → their reason.
+REFUSALS = {
+    401: "the API key of the VM was revoked",
+    402: "no credits are left",
+    403: "the API key of the VM may not store files",
+    413: "the bucket accepts no file of this size",
+    507: "the bucket is full",
+}
+
+
+class ObjectMissing(Exception):
+    """The bucket doesn't have the object."""
+
 
 class VmCloud:
     """The requests of the supervisor to the cloud: store results, and delete its VM."""
@@ -55,20 +68,28 @@ class VmCloud:
                 file.seek(start)
                 body = chain([head], read_pieces(file, size), [tail])
                 status = self._send("POST", "/storage/upload?key=" + quote(key, safe=""), body, headers)[0]
-            if status < 300:
+            if status < 300 or status in REFUSALS:
                 break
             time.sleep(2.0**attempt)
         return status
 
     def download(self, key: str, path: str) -> str:
-        """Append an object of the bucket to a file, and return its SHA-256. Raises OSError."""
+        """Append an object of the bucket to a file, and return its SHA-256. Raises OSError, ObjectMissing."""
         import hashlib
+        import urllib.error
         import urllib.request
         from urllib.parse import quote
 
         digest = hashlib.sha256()
         request = urllib.request.Request(self._api["url"] + "/storage/download/" + quote(key), headers=self._headers())
-        with urllib.request.urlopen(request, timeout=60) as answer, open(path, "ab") as file:
+        try:
+            answer = urllib.request.urlopen(request, timeout=60)
+        except urllib.error.HTTPError as refusal:
+            refusal.close()
+            if refusal.code == 404:
+                raise ObjectMissing(key)
+            raise
+        with answer, open(path, "ab") as file:
             for piece in iter(lambda: answer.read(PIECE), b""):
                 digest.update(piece)
                 file.write(piece)

@@ -36,6 +36,29 @@ SIGNED = b"checkpoint list"
 #: Bytes of a file in memory.
 PIECE = 1 << 20
 
+#: Files that keep space for the end of the log and for the state of a run whose code fills the disk → their bytes.
+LOG_RESERVE, STATE_RESERVE = (os.path.join(FOLDER, name) for name in ("reserve-log", "reserve-state"))
+RESERVES = {LOG_RESERVE: 1 << 18, STATE_RESERVE: 1 << 16}
+
+#: Seconds in which a full disk may get space again, before its code is ended.
+FULL_SECONDS = 10.0
+
+
+def reserve_space() -> None:
+    """Keep space on the disk. Raises OSError."""
+    for path, size in RESERVES.items():
+        with open(path, "wb") as file:
+            file.write(os.urandom(size))
+
+
+def free_reserve(path: str) -> bool:
+    """Free the space of a reserve; return whether it still existed."""
+    try:
+        os.remove(path)
+    except OSError:
+        return False
+    return True
+
 
 def write_state(state: Mapping[str, Any]) -> None:
     """Replace the state of the run."""
@@ -43,10 +66,16 @@ def write_state(state: Mapping[str, Any]) -> None:
 
 
 def write_text(path: str, text: str) -> None:
-    """Replace a file in one step."""
+    """Replace a file in one step, on a full disk too. Raises OSError."""
     draft = path + ".new"
-    with open(draft, "w", encoding="utf-8") as file:
-        file.write(text)
+    try:
+        with open(draft, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError:
+        if not free_reserve(STATE_RESERVE):
+            raise
+        with open(draft, "w", encoding="utf-8") as file:
+            file.write(text)
     os.replace(draft, path)
 
 
