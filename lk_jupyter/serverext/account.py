@@ -193,7 +193,7 @@ async def _burn_rate(upstream: Upstream) -> dict[str, Any]:
         for thing in resources
     ]
     warnings = await asyncio.to_thread(_exceeded_budgets, upstream)
-    overdue = await asyncio.to_thread(overdue_lines)
+    overdue = await asyncio.to_thread(overdue_lines, upstream.client.now())
     sums = {"per_hour": f"{rate.per_hour:f}", "complete": rate.complete, "label": rate.label}
     return {"things": things, **sums, "warnings": warnings, "overdue": overdue}
 

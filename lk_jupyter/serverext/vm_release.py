@@ -36,16 +36,18 @@ def _release(connection: Connection) -> None:
     from lk_jupyter.vms.facts import list_overdue  # noqa: PLC0415 (few users have runs on VMs)
     from lk_jupyter.vms.hosted import VmRun  # noqa: PLC0415
 
-    for facts in list_overdue():
-        if facts.base_url == connection.base_url:
-            with suppress(LkError, OSError):
-                VmRun(connection, facts).release()
+    with suppress(LkError):
+        connection.client.vms.list(include_terminated=False)  # its answer has the time: the local clock may have jumped
+        for facts in list_overdue(connection.client.now()):
+            if facts.base_url == connection.base_url:
+                with suppress(LkError, OSError):
+                    VmRun(connection, facts).release()
 
 
-def overdue_lines() -> list[str]:
-    """Return a line for each VM that should be deleted and may still be billed."""
+def overdue_lines(now: float | None = None) -> list[str]:
+    """Return a line for each VM that should be deleted and may still be billed; ``now`` is the time of the cloud."""
     if not _has_undeleted_vms():
         return []
     from lk_jupyter.vms import facts  # noqa: PLC0415 (few users have runs on VMs)
 
-    return facts.overdue_lines()
+    return facts.overdue_lines(now)

@@ -22,7 +22,7 @@ RELEASE_SECONDS = 15.0
 
 
 class VmFacts(BaseModel):
-    """The facts of a run on a VM that this machine stores; moments are in Unix seconds.
+    """The facts of a run on a VM that this machine stores; moments are in Unix seconds, by the clock of the cloud.
 
     ``request`` has the name, labels and metadata of the run, ``pinned`` is the host key, ``key_id`` the id of the API
     key on the VM, ``is_started`` whether the code was sent, ``state`` the final state, ``is_deleted`` whether the cloud
@@ -102,12 +102,15 @@ def read_facts(vm_id: str) -> VmFacts:
     )
 
 
-def overdue_lines() -> list[str]:
-    """Return a line for each VM of a run from this machine that should be deleted and may still be billed."""
+def overdue_lines(now: float | None = None) -> list[str]:
+    """Return a line for each VM of a run from this machine that should be deleted and may still be billed.
+
+    ``now`` is the time in Unix seconds by the clock of the cloud; without it, by the clock of this machine.
+    """
     return [
         f"VM {facts.active_id[:8]} should be deleted, and may be billed: about {credits_label(facts.cost)} so far. "
         f"Delete it: %lk_vm delete {facts.active_id[:8]}"
-        for facts in list_overdue()
+        for facts in list_overdue(now)
     ]
 
 
@@ -140,16 +143,16 @@ def _stored_facts() -> Iterator[VmFacts]:
             yield read_facts(path.stem)
 
 
-def list_overdue() -> list[VmFacts]:
+def list_overdue(now: float | None = None) -> list[VmFacts]:
     """Return the VMs of runs from this machine that may exist although their run has ended or their time is over.
 
-    A VM without code is overdue too, if the process that rented it has ended.
+    A VM without code is overdue too, if the process that rented it has ended. ``now`` is as for ``overdue_lines``.
     """
-    return [facts for facts in _stored_facts() if not facts.is_deleted and _is_overdue(facts)]
+    latest = (time.time() if now is None else now) - RELEASE_SECONDS
+    return [facts for facts in _stored_facts() if not facts.is_deleted and _is_overdue(facts, latest)]
 
 
-def _is_overdue(facts: VmFacts) -> bool:
-    latest = time.time() - RELEASE_SECONDS
+def _is_overdue(facts: VmFacts, latest: float) -> bool:
     ended = facts.state.get("ended", 0) if facts.state.get("is_final") else facts.ends_at
     is_lost = not facts.is_started and facts.starts_at < latest and not has_active_owner(facts.vm_id)
     return (ended or 0) < latest or is_lost

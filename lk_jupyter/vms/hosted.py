@@ -36,7 +36,8 @@ from lk_jupyter.errors import ConnectionFailed, LkError, NotFound, ServerError, 
 from lk_jupyter.protocol.bucket import checkpoint_key, returned_key
 from lk_jupyter.protocol.parts import SHIPPED, executed_code
 from lk_jupyter.protocol.vm_run import LINK_HOST, PREFIX, SETUP_SECONDS, vm_id_in
-from lk_jupyter.vms import ssh_config
+from lk_jupyter.text.units import duration_label
+from lk_jupyter.vms import ssh_config, vms
 from lk_jupyter.vms.checkpoints import log_size, read_checkpoint
 from lk_jupyter.vms.facts import VmFacts, facts_folder, has_active_owner, lock_path, read_facts
 from lk_jupyter.vms.offers import VmOffer
@@ -118,7 +119,7 @@ class VmRun:
             token=token,
             base_url=connection.base_url,
             machine=offer.machine,
-            created_at=time.time(),
+            created_at=connection.client.now(),
             ttl=seconds + SETUP_SECONDS,
             per_hour=offer.per_hour,
             request=dict(request),
@@ -375,11 +376,15 @@ class VmRun:
         if self.facts.state.get("is_final"):  # aborted meanwhile, perhaps before the key existed
             self._revoke_key()
             return
-        age = time.time() - self.facts.starts_at
-        extra = {"vm_id": self.facts.active_id, "api": api, "linger": LINGER_SECONDS, "ttl": self.facts.ttl - age}
+        seconds = self.remaining_seconds()
+        extra = {"vm_id": self.facts.active_id, "api": api, "linger": LINGER_SECONDS, "ttl": seconds}
         keys = {"link": LINK_HOST, "save": self._saved_prefix, "volume": self.facts.volume_path}
         self._run("start", json.dumps({**request, **extra, **keys}).encode())
         self._store(is_started=True)
+
+    def remaining_seconds(self) -> float:
+        """Return the time until the VM must be deleted, by the clock of the cloud: the local clock may jump."""
+        return min(self.facts.ends_at - self._client.now(), self.facts.ttl)
 
     def _replace_vm(self, failure: str) -> Mapping[str, Any]:
         """Delete the VM and rent another; return the request for its code, which starts with the last checkpoint.
@@ -388,7 +393,7 @@ class VmRun:
         """
         assert self._renew  # noqa: S101 (checked before)
         self._disconnect()
-        moment = time.time()
+        moment = self._client.now()
         billed = delete_vm(self._client, self.facts.active_id)
         self._revoke_key()
         self._forget_host()
@@ -405,7 +410,7 @@ class VmRun:
         ttl = self._affordable_seconds(request["timeout"] + SETUP_SECONDS)
         listing = read_checkpoint(self._connection.storage, self.facts.token)
         vm = self._rent_again()
-        start = {"current_id": normalize_id(vm.vm_id), "rented_at": time.time(), "is_counted": False}
+        start = {"current_id": normalize_id(vm.vm_id), "rented_at": self._client.now(), "is_counted": False}
         with self._lock:
             self._store(**start, ttl=ttl, log_start=log_size(listing), is_deleted=False)
             if self.facts.state.get("is_final"):
@@ -452,7 +457,7 @@ class VmRun:
                 return
             if status.status in ENDED_STATES:
                 raise ConnectionFailed(f"The VM is {status.status}.")
-        raise ConnectionFailed("The VM got no address.")
+        raise ConnectionFailed(f"The VM got no address within {duration_label(vms.PATIENCE)}.")
 
     def _find_volume(self, volumes: Sequence[AttachedVolume]) -> dict[str, str]:
         """Return the id and the folder of the requested volume. Raises ConnectionFailed for a VM without it."""
@@ -479,7 +484,7 @@ class VmRun:
 
     def _create_key(self) -> dict[str, str]:
         """Create the API key with which the VM deletes itself, valid for an hour longer than the VM."""
-        until = self._client.utc_now + timedelta(seconds=self.facts.ends_at - time.time() + KEY_SECONDS)
+        until = self._client.utc_now + timedelta(seconds=self.remaining_seconds() + KEY_SECONDS)
         created = self._client.auth.create_api_key(
             ApiKeyCreate(key_name=NAME_PREFIX + self.facts.token[:12], expires_at=until)
         )

@@ -169,9 +169,10 @@ def delete_vm(client: Client, vm_id: str) -> Decimal | None:
             if all(vm.status in ENDED_STATES for vm in rows or [_read_vm(client, vm_id)]):
                 return next((vm.croesus_billed or vm.billed for vm in rows), None)
         time.sleep(min(0.2 * 2**attempt, _DELETE_PAUSE))
+    reason = str(problem or "").partition("\n")[0].rstrip(".")
     raise ConnectionFailed(
         f"VM {vm_id[:8]} may still be active and billed: the cloud didn't confirm its deletion"
-        f"{f' ({problem})' if problem else ''}. Delete it: %lk_vm delete {vm_id[:8]}"
+        f"{f' ({reason})' if reason else ''}. Delete it: %lk_vm delete {vm_id[:8]}"
     )
 
 

@@ -16,6 +16,8 @@ from vms.on_vm import until
 
 from lk_jupyter.vms import hosted
 
+nightly = pytest.mark.nightly
+
 #: Saves a file of the checkpoint, prints its number, and ends after the report of a problem.
 SAVES = """
 import json, os, time, urllib.request
@@ -37,6 +39,9 @@ class Cloud:
         cloud = self
 
         class Handler(BaseHTTPRequestHandler):
+            def __getattr__(self, name):  # do_GET and its like
+                return self.answer
+
             def answer(self):
                 path = unquote(self.path)
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -47,8 +52,6 @@ class Cloud:
                 self.send_header("Content-Length", str(len(content or b"")))
                 self.end_headers()
                 self.wfile.write(content or b"")
-
-            do_GET = do_POST = do_DELETE = answer
 
             def log_message(self, *_):
                 pass
@@ -88,11 +91,10 @@ def start(tmp_path, cloud):
         folder.mkdir()
         with tarfile.open(fileobj=io.BytesIO(hosted._pack_agent())) as archive:
             archive.extractall(folder)
-        request = {
-            **{"files": {"script.py": code}, "script": "script.py", "timeout": 60, "ttl": 60, "linger": 0.1},
-            **{"api": cloud.api, "vm_id": "1", "save": "save-", "link": "http://link/"},
-            **{"checkpoints": {"prefix": "c/", "key": "00" * 32}, **options},
-        }
+        times = {"timeout": 60, "ttl": 60, "linger": 0.1}
+        names = {"vm_id": "1", "save": "save-", "link": "http://link/"}
+        store = {"api": cloud.api, "checkpoints": {"prefix": "c/", "key": "00" * 32}}
+        request = {"files": {"script.py": code}, "script": "script.py", **times, **names, **store, **options}
 
         def run(*words, data=b""):
             command = [*around, sys.executable, "-m", "vm.agent", *words]
@@ -102,7 +104,7 @@ def start(tmp_path, cloud):
             return json.loads((folder / "state.json").read_text())
 
         run("start", data=json.dumps(request).encode())
-        return SimpleNamespace(folder=folder, run=run, state=state, end=lambda: (folder / "work" / "go").touch())
+        return SimpleNamespace(folder=folder, run=run, state=state, end=(folder / "work" / "go").touch)
 
     yield start_code
     cloud.refuse = lambda _method, _path: 0
@@ -114,9 +116,9 @@ def start(tmp_path, cloud):
 @pytest.mark.parametrize(
     ("status", "reason"),
     [
-        (507, "the bucket is full"),
-        pytest.param(402, "no credits are left", marks=pytest.mark.nightly),
-        pytest.param(401, "the API key of the VM was revoked", marks=pytest.mark.nightly),
+        (507, "the bucket is full, so free space: %lk_bucket usage"),
+        pytest.param(402, "no credits are left, so buy some: %lk_billing checkout 50", marks=nightly),
+        pytest.param(401, "the API key of the VM was revoked, so keep the notebook on until the end", marks=nightly),
     ],
 )
 def test_a_checkpoint_that_the_bucket_refuses_is_reported_at_once_and_the_code_continues(start, cloud, status, reason):
@@ -145,11 +147,9 @@ def checkpoint_of(vm, cloud):
     ("change", "details"),
     [
         (None, "A file of the checkpoint is missing in the bucket, so it was not restored"),
-        pytest.param(
-            b"another member", "The checkpoint was changed in the bucket, so it was not restored", marks=pytest.mark.nightly
-        ),
-        pytest.param(
-            bytes(999), "The checkpoint was changed in the bucket, so it was not restored", marks=pytest.mark.nightly
+        *(
+            pytest.param(content, "The checkpoint was changed in the bucket, so it was not restored", marks=nightly)
+            for content in (b"another member", bytes(999))
         ),
     ],
 )
@@ -194,7 +194,7 @@ def has_namespaces():
 
 
 @pytest.mark.skipif(not has_namespaces(), reason="needs a namespace with its own disk")
-@pytest.mark.parametrize("lines", [100, pytest.param(300_000, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("lines", [100, pytest.param(300_000, marks=nightly)])
 def test_code_on_a_full_disk_ends_with_a_reason_and_the_vm_is_deleted(start, cloud, tmp_path, lines):
     script = SMALL_DISK + 'exec "$@"'
     start(FILL.replace("COUNT", str(lines)), around=("unshare", "-rm", "sh", "-c", script, "sh"))
@@ -206,5 +206,8 @@ def test_code_on_a_full_disk_ends_with_a_reason_and_the_vm_is_deleted(start, clo
         assert log.rstrip().endswith("OSError: [Errno 28] No space left on device")
         assert "line 99\n" in log
     else:
-        assert (state["status"], state["details"]) == ("failed", "The disk of the VM is full, so its log can't be written")
+        assert (state["status"], state["details"]) == (
+            "failed",
+            "The disk of the VM is full, so its log can't be written",
+        )
         assert log.splitlines()[1:-1] == [f"line {number}" for number in range(log.count("\n") - 1)]

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 #: Answers to an upload that another attempt doesn't change → their reason.
 REFUSALS = {
-    401: "the API key of the VM was revoked",
-    402: "no credits are left",
+    401: "the API key of the VM was revoked, so keep the notebook on until the end",
+    402: "no credits are left, so buy some: %lk_billing checkout 50",
     403: "the API key of the VM may not store files",
     413: "the bucket accepts no file of this size",
-    507: "the bucket is full",
+    507: "the bucket is full, so free space: %lk_bucket usage",
 }
 
 
