@@ -206,7 +206,9 @@ def test_a_notebook_does_not_start_the_local_cloud(user, home, monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no terminal of this kind")
-@pytest.mark.parametrize(("typed", "state"), [("y", "started"), ("n", "refused"), ("", "refused")])
+@pytest.mark.parametrize(
+    ("typed", "state"), [("y", "started"), pytest.param("n", "refused", marks=pytest.mark.nightly), ("", "refused")]
+)
 def test_a_terminal_shows_the_question(user, going_on, tmp_path, typed, state):
     name = added()
     script = "import sys; from jupyter_client.manager import KernelManager as M; m = M(kernel_name=sys.argv[1])"
@@ -231,7 +233,11 @@ def test_a_start_that_fails_says_why_and_leaves_no_machine(user, going_on):
     assert going_on() == []
 
 
-@pytest.mark.parametrize("words", [None, ["-m", specs.BRIDGE]], ids=["now", "of an earlier version"])
+@pytest.mark.parametrize(
+    "words",
+    [None, pytest.param(["-m", specs.BRIDGE], marks=pytest.mark.nightly)],
+    ids=["now", "of an earlier version"],
+)
 def test_a_kernel_executes_no_module_of_its_notebooks_folder(user, home, monkeypatch, tmp_path, words):
     executed = write_modules(tmp_path / "received", importable_names())
     name = added("cpu")

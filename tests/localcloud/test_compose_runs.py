@@ -46,6 +46,7 @@ def test_a_stack_runs_until_all_its_services_have_ended(api, image):
     assert left_of(run) == ""
 
 
+@pytest.mark.nightly
 def test_a_service_that_fails_fails_the_run_and_is_named(api, image):
     record = ended(api, start(api, stack(image, good="echo ok", bad="exit 3")))
     assert (record["status"], record["return_code"]) == ("failed", 3)
@@ -58,12 +59,14 @@ def test_the_bucket_is_mounted_in_each_service_on_request(api, image):
     assert "/mnt/s3" in ended(api, start(api, code, enable_s3_mount=True))["combined_output"]
 
 
+@pytest.mark.nightly
 def test_secrets_reach_each_service_as_they_are(api, image):
     api.post("/environment-variables/", {"name": "STACK_SECRET", "value": "a$b"})
     code = stack(image, one='echo "<$$STACK_SECRET>"')
     assert "<a$b>" in ended(api, start(api, code))["combined_output"]
 
 
+@pytest.mark.nightly
 def test_output_comes_while_a_stack_runs_and_abort_kills_it(api, image):
     run = start(api, stack(image, one="echo up; sleep 600"))
     api.shown(run, "up")

@@ -99,6 +99,7 @@ def lasting(value):
     return [lasting(inner) for inner in value] if isinstance(value, list) else value
 
 
+@pytest.mark.nightly
 @for_each(TRIED, TITLE)
 def test_what_is_of_one_organization_is_not_there_for_another(endpoint, people, world):
     row = ROWS[endpoint]
@@ -120,6 +121,7 @@ def told(client, endpoint, arguments):
         return str(refusal)
 
 
+@pytest.mark.nightly
 @for_each([endpoint for endpoint in TRIED if ROWS[endpoint].refused], TITLE)
 def test_what_is_of_one_organization_is_not_there_for_the_key_of_another(endpoint, people, world):
     with pytest.raises(ApiError) as refusal:

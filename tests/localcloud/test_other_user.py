@@ -208,6 +208,7 @@ def ask_ports(ports):
     return given
 
 
+@pytest.mark.nightly
 def test_another_user_gets_nothing_from_any_port(as_another_user, owner):
     listening = [c for process in tree(owner.cloud) for c in process.net_connections("inet")]
     ports = {c.laddr.port for c in listening if c.status == psutil.CONN_LISTEN}

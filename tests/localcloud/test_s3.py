@@ -430,6 +430,7 @@ def test_another_client_writes_in_parts_lists_and_reads_a_range(credentials):
     obstore.delete(store, "obstore/big")
 
 
+@pytest.mark.nightly  # test_storage.py
 def test_objects_outlive_a_kill_of_server_and_cloud(make_cloud):
     cloud = make_cloud()
     first = cloud.http.post("/storage/credentials").json()

@@ -157,6 +157,7 @@ def test_a_run_that_ignores_the_storage_starts_no_server(make_api):
     assert not (api.cloud.data / "storage").exists()
 
 
+@pytest.mark.nightly
 def test_a_large_file_does_not_pass_through_memory(make_api):
     api = make_api()
     api.post("/storage/credentials")

@@ -188,6 +188,7 @@ def test_the_table_of_runs_that_no_error_follows_says_why_they_failed(kernel):
     assert [text.count("division by zero") for text in texts if "Remark" in text] == [1]
 
 
+@pytest.mark.nightly  # tests/runs/fanout
 def test_what_companions_say_stands_below_the_table_with_the_lanes_it_is_about(kernel):
     cell = kernel.run("%%lk_run --gpu A100 --sweep x=0,1,2\nif x < 2: import nothing_of_this_name")
     assert "nothing_of_this_name" in cell.shown[1]
@@ -277,6 +278,7 @@ def test_runs_that_get_variables_leave_modules_alone_and_replace_nothing_by_a_di
     assert "rows: unchanged here, because the runs differ." in "".join(cell.shown)
 
 
+@pytest.mark.nightly
 def test_the_leaderboard_has_the_curves_of_all_runs_the_best_first_and_a_picture_for_other_front_ends(kernel):
     code = "for n in range(1, 5): print(f'epoch {n}/4 loss={lr / n:.3f}')\n1 / (lr - 3)"
     cell = kernel.run(f"%%lk_run --gpu A100 --sweep lr=0.4,0.2,3\n{code}")

@@ -109,7 +109,7 @@ def receipts(cells):
     return [receipt["execution_id"] for receipt in several if "execution_id" in receipt]
 
 
-@pytest.fixture(params=["appended", "dropped"])
+@pytest.fixture(params=[pytest.param("appended", marks=pytest.mark.nightly), "dropped"])
 def notebook(kernel, request):
     kernel.client.session.metadata = {}
     yield Notebook(kernel, request.param)

@@ -214,6 +214,7 @@ def test_a_budget_refuses_a_machine_before_anything_is_sent(user, run_cell, monk
     assert active(user) == []
 
 
+@pytest.mark.nightly
 def test_a_setting_keeps_the_machine_and_an_option_that_it_cannot_honor_starts_a_run(user, run_cell, monkeypatch):
     monkeypatch.setenv("LK_KEEP", "5m")
     assert "released at" in run_cell("%%lk_run --machine cpu\nprint(1)")

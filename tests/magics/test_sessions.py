@@ -292,6 +292,7 @@ def test_the_idle_limit_ends_the_bill_also_when_the_notebook_is_gone(going_on, n
     until(lambda: not going_on())
 
 
+@pytest.mark.nightly  # test_kept_machine.py
 def test_the_next_machine_has_what_an_idle_one_saved_unless_a_member_changed_it_or_it_was_lost(
     hosting, going_on, run_cell, home
 ):
@@ -355,6 +356,7 @@ def make_wheel(folder, version):
     return f"lk_sample @ {path.as_uri()}"
 
 
+@pytest.mark.nightly  # for a run: tests/localcloud/test_runs.py
 def test_a_session_installs_the_packages_of_a_cell_once_and_reports_a_missing_one(shared, run_cell, tmp_path):
     output = run_cell(f"{shared}\nimport lk_sample")
     assert "The session has no lk_sample (image jupyter/base-notebook:latest with Python 3." in output
@@ -371,6 +373,7 @@ def test_a_session_installs_the_packages_of_a_cell_once_and_reports_a_missing_on
     assert importlib.util.find_spec("lk_sample") is None  # the environment of the server didn't change
 
 
+@pytest.mark.nightly
 def test_a_cell_whose_packages_cannot_be_installed_is_not_run(shared, run_cell, tmp_path):
     output = run_cell(f"{shared} -r 'nosuch @ {(tmp_path / 'nosuch.whl').as_uri()}'\nprint('never')")
     assert "pip couldn't install the packages of -r in session shared. The cell wasn't run." in output

@@ -4,6 +4,7 @@ import re
 import socket
 import threading
 
+import pytest
 from localcloud.conftest import until
 from magics.kernels import RICH
 from patience import PATIENCE
@@ -110,6 +111,7 @@ def test_an_interrupt_ends_the_waiting_and_not_the_run(kernel, tmp_path):
     assert kernel.run("%lk_wait").error is None
 
 
+@pytest.mark.nightly
 def test_many_runs_in_the_background_share_their_threads(kernel, tmp_path):
     go = tmp_path / "go"
     for _ in range(6):

@@ -198,7 +198,8 @@ def start_notebook(session):
     return run
 
 
-@pytest.mark.parametrize("start", [pytest.param(start_kernel, marks=pytest.mark.nightly), start_notebook])
+@pytest.mark.nightly  # a session: above
+@pytest.mark.parametrize("start", [start_kernel, start_notebook])
 def test_a_member_who_reads_the_record_enters_no_kernel_and_no_notebook_server(owner, member, start):
     run = start(owner)
     url = url_of(owner, run)
@@ -331,6 +332,7 @@ def peak_memory(pid):
     return int(re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())[0])
 
 
+@pytest.mark.nightly  # tests/storage
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is limited and measured on Linux only")
 def test_files_of_a_member_neither_end_nor_fill_the_server_and_the_kernel_that_preview_them(owner, member, tmp_path):
     files = hostile_files()
