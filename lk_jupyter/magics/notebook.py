@@ -7,7 +7,8 @@ import os
 import tempfile
 import threading
 import webbrowser
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from html import escape
 from pathlib import Path
 from string import Template
@@ -17,7 +18,9 @@ from IPython.display import display
 
 from lk_jupyter.account.low_balance import low_balance_notices
 from lk_jupyter.api.hosted import HostedServer
+from lk_jupyter.api.states import is_final
 from lk_jupyter.config.files import platform_path
+from lk_jupyter.errors import LkError
 from lk_jupyter.magics._engine.parser import Subcommands
 from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.interrupt import advise_on_interrupt, interrupt
@@ -165,10 +168,25 @@ def started_server(
                 notes = "\n".join(filter(None, [run.note, notice]))
                 if status.appends:
                     status.show(_start_line(run, facts, warnings), now=True)
-                server = _waited_for(run, lambda state: status.show(_server_line(state, facts, notes, bundle, run)))
+                with shown_on_failure(run, status):
+                    server = _waited_for(run, lambda state: status.show(_server_line(state, facts, notes, bundle, run)))
         except KeyboardInterrupt:
             raise interrupt(sending.outcome()) from None
     return run, server
+
+
+@contextmanager
+def shown_on_failure(run: Run, status: LiveOutput) -> Iterator[None]:
+    """Show the final state and the cost of a server if the block fails, in place of the state of its start."""
+    try:
+        yield
+    except Exception:
+        line = StatusLine("lost", [machine_with_price(run.machine), f"run {run.execution_id}"])
+        line.run = server_header(run, "lost", Bill())
+        with suppress(LkError):
+            line = receipt(run.record, run.machine, run.bundle) if is_final(run.record.status) else line
+        status.close(line, raises=True)
+        raise
 
 
 def _server_line(

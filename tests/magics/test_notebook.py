@@ -138,6 +138,7 @@ def test_a_server_that_cannot_start_fails_with_the_reason_and_leaves_nothing(sig
     shown = run_cell("%lk_notebook start --image python:3.11 --no-browser")
     assert "RunFailed" in shown
     assert "podman or docker is missing" in shown
+    assert re.search(r"✗ platform failure · L40S at 1.19 credits/h · 0.0000 credits · run [\w-]{36}\n", shown)
     assert going_on(signed_in) == []
 
 

@@ -322,6 +322,12 @@ def test_the_next_machine_has_what_an_idle_one_saved_unless_a_member_changed_it_
 
 @pytest.mark.xdist_group("real clock")  # it waits most of a minute, which others need not
 @pytest.mark.nightly
+def test_a_machine_that_reaches_its_time_limit_while_it_starts_has_a_receipt(signed_in, run_cell):
+    printed = run_cell("%%lk_run --session t --gpu A100 --timeout 1\nprint(1)")
+    assert re.search(r"✗ timeout · A100 at 1.59 credits/h · .*ran 1.\d s · 0.000\d credits · run [\w-]{36}\n", printed)
+    assert "the time limit of 1 s was reached" in printed
+
+
 def test_variables_are_saved_before_the_time_limit(make_cloud, home, monkeypatch, run_cell):
     cloud = make_cloud("--engine", "none")  # its clock is the real one
     monkeypatch.setenv("LK_BASE_URL", cloud.base_url)
