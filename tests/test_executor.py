@@ -343,7 +343,9 @@ def interrupted_when(condition):
     threading.Thread(target=interrupt, daemon=True).start()
 
 
-@pytest.mark.parametrize("place", ["result", "map", "block"])
+@pytest.mark.parametrize(
+    "place", ["result", *(pytest.param(place, marks=pytest.mark.nightly) for place in ("map", "block"))]
+)
 def test_an_interrupt_names_the_commands_that_stop_runs_that_may_be_active(unstoppable, place):
     executor = Executor(max_workers=2, session=unstoppable)
 
@@ -465,6 +467,7 @@ def test_after_a_shutdown_nothing_can_be_submitted(session):
         executor.submit(square, 3)
 
 
+@pytest.mark.nightly
 def test_the_packages_of_a_function_can_be_told_by_its_imports(home):
     def function():
         import httpx  # noqa: PLC0415
@@ -575,7 +578,9 @@ def run_script(folder, cloud, source, *arguments):
     return subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize("case", ["simple", "refuse", "fork"])
+@pytest.mark.parametrize(
+    "case", ["simple", *(pytest.param(case, marks=pytest.mark.nightly) for case in ("refuse", "fork"))]
+)
 def test_a_script_that_submits_and_ends_makes_all_calls(cloud, tmp_path, case):
     if case == "fork" and not hasattr(os, "fork"):
         pytest.skip("This system has no fork.")
@@ -737,10 +742,22 @@ def test_an_option_that_does_not_fit_is_reported_at_the_definition_and_nothing_i
     [
         "import lk_jupyter; remote = lk_jupyter.remote",
         "from lk_jupyter import remote",
-        "import lk_jupyter.remote.sign, lk_jupyter; remote = lk_jupyter.remote; assert remote.sign.SIZE",
-        "from lk_jupyter.remote import sign; from lk_jupyter import remote",
-        "import lk_jupyter.remote as remote",
-        "from lk_jupyter.executor import Executor; from lk_jupyter import *",
+        pytest.param(
+            "import lk_jupyter.remote.sign, lk_jupyter; remote = lk_jupyter.remote; assert remote.sign.SIZE",
+            marks=pytest.mark.nightly,
+        ),
+        pytest.param(
+            "from lk_jupyter.remote import sign; from lk_jupyter import remote",
+            marks=pytest.mark.nightly,
+        ),
+        pytest.param(
+            "import lk_jupyter.remote as remote",
+            marks=pytest.mark.nightly,
+        ),
+        pytest.param(
+            "from lk_jupyter.executor import Executor; from lk_jupyter import *",
+            marks=pytest.mark.nightly,
+        ),
     ],
 )
 def test_the_decorator_is_callable_after_each_order_of_imports(imports):

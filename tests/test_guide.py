@@ -96,6 +96,7 @@ def test_no_shell_line_of_a_notebook_changes_what_is_the_users_or_waits_for_an_a
     assert [line for line in lines if "ssh-keygen" in line and "test -e guide_key ||" not in line] == []
 
 
+@pytest.mark.nightly
 def test_make_lab_copies_all_that_its_notebooks_show_and_link(tmp_path):
     subprocess.run(["make", "lab-files", f"LAB={tmp_path}"], cwd=books.NOTEBOOKS.parent, check=True)
     missing = set()

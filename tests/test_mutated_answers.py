@@ -37,7 +37,7 @@ pytestmark = pytest.mark.filterwarnings("default::UserWarning")
 LIMIT = 60
 
 #: Cases by day.
-SAMPLE = 30
+SAMPLE = 12
 
 REPORT = re.compile(r"^[A-Z]\w+: |The bill is |can't be read|is unknown|may be incomplete|isn't|doesn't", re.MULTILINE)
 FOREIGN = re.compile(

@@ -171,6 +171,7 @@ def test_an_experiment_compares_three_machines_and_decides(cell):
     assert shown_by(cell("history", "experiment.ipynb"))[0].count("completed") == 4
 
 
+@pytest.mark.nightly
 def test_the_demo_shows_lines_while_the_run_goes_on(tmp_path):
     go = tmp_path / "go"
     wait = f"while not pathlib.Path({str(go)!r}).exists(): time.sleep(0.01)"

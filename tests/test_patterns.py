@@ -75,6 +75,7 @@ def slowest(expression: Expression) -> tuple[float, str]:
     return worst
 
 
+@pytest.mark.nightly  # 20 s; the text of secrets by day: tests/text/test_secrets.py
 def test_no_text_keeps_a_regular_expression_busy(all_expressions):
     before = signal.signal(signal.SIGVTALRM, _stop)
     try:

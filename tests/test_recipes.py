@@ -122,6 +122,7 @@ def test_a_recipe_edits_few_files_and_its_row_lists_each_that_is_no_test(recipe,
     assert f"`{group}`" in recipe_row(row)
 
 
+@pytest.mark.nightly
 def test_a_new_hint_option_and_endpoint_are_documented_typed_and_tested(scratch):
     assert "`--sign`" in (scratch / "notebooks/reference/options.md").read_text(encoding="utf-8")
     assert "sign: bool | None" in (scratch / "lk_jupyter/options/_keywords.py").read_text(encoding="utf-8")

@@ -109,10 +109,10 @@ HOMES = {
 }
 
 
-#: Each home has an output of an encoding, so that one process shows both. In the others a log is kept as in these two.
+#: Each home has an output of an encoding, so that one process shows both. In the others a log is kept as in the first.
 ENCODINGS = ["ascii", "utf-16", "utf-8", "latin-1", "utf-8"]
 PLACES = [
-    pytest.param(*row, marks=[pytest.mark.nightly] * (n > 1))
+    pytest.param(*row, marks=[pytest.mark.nightly] * (n > 0))
     for n, row in enumerate(zip(HOMES, ENCODINGS, strict=True))
 ]
 
@@ -150,6 +150,7 @@ def test_what_a_read_only_home_cannot_keep_is_refused_in_words(user, locked):
     assert "Set LK_LOCAL_DATA" in login
 
 
+@pytest.mark.nightly
 def test_a_script_needs_no_folder_that_it_can_write_to(user, locked):
     command = user.command("script.py", SCRIPT)
     assert complete(user.run(command, cwd=locked, HOME=str(locked)))
@@ -170,6 +171,7 @@ def test_a_script_with_a_closed_stdin_and_stdout_ends_well(user):
     assert (user.folder / "done").exists()
 
 
+@pytest.mark.nightly  # a script: below
 def test_a_failed_run_ends_an_ipy_file_with_the_traceback_of_its_code_alone(user):
     done = user.run(user.command("session.ipy", FAILS))
     shown = (done.stdout + done.stderr).decode()

@@ -361,6 +361,7 @@ def test_an_image_needs_machines_that_stay(signed_in):
         Executor(image="quay.io/jupyter/scipy-notebook", session=signed_in)
 
 
+@pytest.mark.nightly  # with joblib: tests/test_executor.py
 def test_a_grid_search_of_scikit_learn_starts_one_machine_for_each_worker(user, capsys):
     from sklearn.datasets import make_classification  # noqa: PLC0415 (takes a second)
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 (as above)
@@ -397,6 +398,7 @@ def guide_recipe(word):
     return recipe.partition("```python\n")[2].partition("```")[0]
 
 
+@pytest.mark.nightly
 def test_the_recipe_of_the_guide_for_dask_computes_on_an_executor(signed_in_runs):
     import dask  # noqa: PLC0415 (takes long)
 

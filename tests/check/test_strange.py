@@ -143,12 +143,16 @@ def differing(request, tmp_path, home, monkeypatch):
 
 
 ALL = tuple(SWITCHES)
-#: In the night half of them too, each alone, and none: by day test_check has a cloud that differs in nothing.
+#: All in the night, half of them, each alone, and none: by day test_check has a cloud that differs in nothing.
 SOME = [*(ALL[first::2] for first in range(2)), *((name,) for name in ALL)]
 SOME = [
     pytest.param(names, id=f"{names[0]}{' and more' * (names[1:] != ())}", marks=pytest.mark.nightly) for names in SOME
 ]
-CLOUDS = [pytest.param((), id="none", marks=pytest.mark.nightly), *SOME, pytest.param(ALL, id="all")]
+CLOUDS = [
+    pytest.param((), id="none", marks=pytest.mark.nightly),
+    *SOME,
+    pytest.param(ALL, id="all", marks=pytest.mark.nightly),
+]
 
 
 @pytest.mark.timeout(300)

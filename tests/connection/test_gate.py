@@ -157,6 +157,7 @@ FOREIGN = {
 }
 
 
+@pytest.mark.nightly
 @for_each(list(FOREIGN))
 def test_the_clients_of_other_packages_spend_no_more_than_a_budget(kind, session, cloud):
     settings.save("day_budget", "0.0000000001")

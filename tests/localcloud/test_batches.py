@@ -278,6 +278,7 @@ def test_a_file_may_be_deleted_while_its_batch_goes_on(slow, until, over):
     assert over(api, batch)["request_counts"]["completed"] == 3
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(180)
 def test_over_crashes_each_line_is_answered_once_and_billed_once(slow, until, over):
     make, stub = slow

@@ -214,6 +214,7 @@ def balance(api):
     return Decimal(api.get(f"/orgs/{slug}/balance").json()["balance"])
 
 
+@pytest.mark.nightly  # test_storage.py
 @pytest.mark.timeout(900)
 def test_a_crash_under_load_loses_nothing_and_bills_nothing_twice(make_api):
     api = make_api()

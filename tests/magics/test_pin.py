@@ -38,6 +38,7 @@ def test_other_code_in_the_cell_stays(run_cell, shell, inputs):
     assert [replace for _, replace in inputs] == [False]
 
 
+@pytest.mark.nightly
 def test_a_notebook_without_imports_changes_nothing(run_cell, shell, inputs):
     shell.history_manager.input_hist_raw[:] = ["import json", "%lk_pin"]
     assert "imports no packages. Nothing was changed." in run_cell("%lk_pin")

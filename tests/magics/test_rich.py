@@ -103,7 +103,7 @@ def test_a_large_output_arrives_whole(kernel):
     assert len(shown["text/html"]) == 600_000
 
 
-@pytest.mark.parametrize("cut", [333, 5000])
+@pytest.mark.parametrize("cut", [333, pytest.param(5000, marks=pytest.mark.nightly)])
 def test_a_stream_that_is_cut_shows_every_output_once(kernel, faulty, cut):
     fail(faulty, path="/stream/", cut_after=cut, times=3)
     cell = kernel.run("%%lk_run\nimport time\nfor i in range(30): print('line', i); display(i); time.sleep(.01)")
@@ -242,6 +242,7 @@ def test_in_the_background_an_error_is_told(kernel):
     assert any("ZeroDivisionError: division by zero" in text for text in texts)
 
 
+@pytest.mark.nightly
 def test_a_larger_output_comes_through_the_bucket(kernel):
     code = (
         "import os\nclass Big:\n    def _repr_html_(self): return 'x' * 3_000_000\n    __repr__ = lambda self: 'Big'\n"
@@ -329,6 +330,7 @@ def test_a_lane_shows_its_outer_bar_while_it_goes_on(kernel, tmp_path):
     assert "steps" not in "".join(re.findall("<progress[^>]*>", "".join(with_bars)))
 
 
+@pytest.mark.nightly
 def test_outputs_survive_a_crash_of_the_kernel(kernel):
     code = "import time\nfor i in range(20): print('line', i); display(i); time.sleep(.1)"
     cell = kernel.run(f"%%lk_run --detach --save run\n{code}")

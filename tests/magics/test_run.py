@@ -160,7 +160,9 @@ def test_a_second_interrupt_leaves_at_once_and_names_the_command_that_stops_the_
     kernel.run(ALL_IS_SHOWN)
 
 
-@pytest.mark.parametrize("cut", [40, 333, 2000])
+@pytest.mark.parametrize(
+    "cut", [pytest.param(40, marks=pytest.mark.nightly), 333, pytest.param(2000, marks=pytest.mark.nightly)]
+)
 def test_a_stream_that_is_cut_shows_every_line_once(kernel, faulty, cut):
     fail(faulty, path="/stream/", cut_after=cut, times=3)
     cell = kernel.run("%%lk_run\nimport time\nfor i in range(60): print('line é', i); time.sleep(.005)")

@@ -153,6 +153,7 @@ WIDGETS = (
 )
 
 
+@pytest.mark.nightly
 def test_a_notebook_with_widgets_and_late_updates_is_what_nbclient_makes_of_it(run_cell, folder):
     write("lively.ipynb", *WIDGETS)
     here = nbformat.read("lively.ipynb", as_version=4)

@@ -279,6 +279,7 @@ def test_a_fresh_cell_is_not_sent_with_an_unknown_name_and_offers_the_names_that
     assert kernel.value("'best' in globals()") == "False"
 
 
+@pytest.mark.nightly
 def test_the_question_offers_to_keep_the_machine_with_its_price_and_keep_is_stored_on_this_machine(
     kernel, notebook, hosting
 ):

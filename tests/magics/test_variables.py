@@ -199,6 +199,7 @@ def test_modules_are_found_where_an_earlier_cell_looks_for_them(kernel, tmp_path
         kernel.run(f"os.chdir({before!r}); sys.path[:] = [p for p in sys.path if p != {str(tmp_path / 'own')!r}]")
 
 
+@pytest.mark.nightly  # tests/remote/test_ambient.py
 def test_magics_accessors_a_backend_and_the_form_of_values_are_as_earlier_cells_have_set_them(kernel):
     kernel.run("import matplotlib; backend = matplotlib.get_backend()")
     cell = kernel.run(

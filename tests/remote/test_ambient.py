@@ -150,7 +150,10 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("kind", OPTIONS)
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=[pytest.mark.nightly] * (kind.split("'")[0] in {"bokeh", "plotly"})) for kind in OPTIONS],
+)
 def test_options_of_libraries_go_and_come(kind):
     rows = [row for row in OPTIONS[kind] if find_spec(row[0].partition(".")[0])]
     if not rows:

@@ -1366,7 +1366,10 @@ LIBRARIES = {
 }
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize(
+    "library",
+    [pytest.param(name, marks=[pytest.mark.nightly] * (name == "bokeh.plotting")) for name in LIBRARIES],
+)
 def test_an_object_of_a_library_is_after_a_run_what_it_would_be_here(library):
     pytest.importorskip(library)
     make, change, shown = LIBRARIES[library]

@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+import pytest
 from patience import PATIENCE
 from serverext.conftest import running
 from tenacity import Retrying, stop_after_delay, wait_fixed
@@ -44,6 +45,7 @@ def test_a_page_gets_the_rate_that_the_balance_shows(make_cloud, home, tmp_path)
     assert balance.depleted_at is not None
 
 
+@pytest.mark.nightly
 def test_a_page_is_warned_of_a_budget_that_a_vm_has_exceeded(make_cloud, home, tmp_path, monkeypatch):
     cloud = make_cloud()
     monkeypatch.setenv("LK_JOURNAL", str(tmp_path / "journal.sqlite"))

@@ -406,6 +406,7 @@ def test_a_download_that_breaks_is_no_whole_file(jupyter, cloud, faults):
     cloud.http.delete("storage/delete/big.bin").raise_for_status()
 
 
+@pytest.mark.nightly
 def test_a_large_file_goes_up_in_pieces_and_is_never_held(jupyter, cloud):
     size, piece = 200_000_000, b"0123456789abcdef" * 65536
     before = memory_of(jupyter)

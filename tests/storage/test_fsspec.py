@@ -249,6 +249,7 @@ def in_forked_child(act):
         writer.close()
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="This system has no fork.")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # about forks of a process with threads
 def test_a_forked_child_reads_and_writes_while_its_parent_does(lk, small_parts):

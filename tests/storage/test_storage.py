@@ -210,6 +210,7 @@ def test_credentials_that_end_in_mid_transfer_are_renewed(make_cloud):
     assert storage.get_bytes("long") == LARGE * 2
 
 
+@pytest.mark.nightly
 def test_a_storage_that_moves_to_another_address_is_found_by_new_credentials(session):
     current = session.client.storage.credentials()
     with closing(socket.create_server(("127.0.0.1", 0))) as server:

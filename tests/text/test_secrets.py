@@ -130,7 +130,7 @@ SEEDS = sorted(
 ENDS = ("", " ", "T3BlbkFJ.eyJ")
 
 
-@for_each([(seed, ENDS[at % 3]) for at, seed in enumerate(SEEDS)], repr)
+@for_each([(seed, ENDS[at % 3]) for at, seed in enumerate(SEEDS) if at % 4 == 0], repr)
 def test_no_text_keeps_its_reader_busy(row, home):
     keeps_nobody_busy(*row)
 

@@ -239,6 +239,7 @@ def test_a_run_is_attached_from_another_process_and_its_vm_is_deleted_at_the_end
     assert (living(vms), active_keys(vms)) == ([], [])
 
 
+@pytest.mark.nightly  # test_release.py
 def test_a_vm_whose_notebook_ended_before_the_code_was_sent_is_deleted_when_its_run_is_read(session, vms):
     program = """
 import lk_jupyter

@@ -374,6 +374,7 @@ def book(folder):
     return str(folder / "book.ipynb")
 
 
+@pytest.mark.nightly
 def test_a_member_finds_none_of_the_secrets_in_use_in_any_record_list_log_or_object(
     owner, member, monkeypatch, tmp_path
 ):

@@ -112,6 +112,7 @@ DAMAGE = {
 }
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "damage",
     [name if name == "forged by a member" else pytest.param(name, marks=pytest.mark.nightly) for name in DAMAGE],

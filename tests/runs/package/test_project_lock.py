@@ -49,6 +49,7 @@ def locked_runs(seeds, index, project, session):
         (project / name).unlink()
 
 
+@pytest.mark.nightly
 def test_a_run_installs_the_versions_of_the_lock_and_records_it(make_cloud, index, project):
     cloud = make_cloud()
     with connect(cloud.base_url, cloud.api_key) as session:

@@ -248,6 +248,7 @@ def test_ipythons_syntax_works(run, code, text):
     assert re.sub(r"^/.*\n", "", done.text) == text
 
 
+@pytest.mark.nightly
 def test_matplotlib_takes_a_backend_without_pictures_and_lists_all(run):
     done = run("%matplotlib --list\n%matplotlib agg\nimport matplotlib.pyplot as plt\nplt.plot([1])\nplt.get_backend()")
     early = Version(version("matplotlib")) < Version("3.9") or Version(version("ipython")) < Version("8.24")
@@ -361,6 +362,7 @@ def test_a_script_is_plain_unless_it_is_asked_for(tmp_path):
     assert (package.request.code, package.request.import_files) == ("1", None)
 
 
+@pytest.mark.nightly
 def test_plotly_figures_come_as_its_own_renderer_shows_them_in_a_kernel(run):
     done = run("import plotly.graph_objects as go\nfigure = go.Figure(go.Scatter(y=[1, 2]))\nfigure.show()\nfigure")
     kind = "application/vnd.plotly.v1+json"

@@ -673,6 +673,7 @@ def test_what_has_not_changed_is_not_sent_again_and_what_has_changed_in_place_is
     assert out["last"] == array[100_000]
 
 
+@pytest.mark.nightly  # returned: below
 def test_only_the_changed_column_of_a_large_frame_is_uploaded_again(session, uploads):
     rows = 1_250_000
     frame = pd.DataFrame({name: np.arange(rows) + at for at, name in enumerate("abc")})
@@ -946,6 +947,7 @@ def test_auto_requirements_name_what_the_variables_need(session):
     assert {"pandas", "pyarrow"} <= {line.partition("==")[0] for line in package.request.requirements_content.split()}
 
 
+@pytest.mark.nightly
 def test_auto_requirements_name_what_a_pickled_value_needs(session):
     import sklearn.linear_model  # noqa: PLC0415
 
