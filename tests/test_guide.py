@@ -152,6 +152,7 @@ def _imports(book):
                     yield node.module.partition(".")[0]
 
 
+@pytest.mark.nightly
 def test_what_the_notebooks_import_comes_with_the_packages_of_make_lab():
     installed = _closure("lk-jupyter[demo]")
     known = {*sys.stdlib_module_names, "lk_jupyter"}

@@ -140,6 +140,7 @@ for magic, line in (("lk_config", "timeout 90"), ("lk_login", "--local")):
 """
 
 
+@pytest.mark.nightly
 def test_what_a_read_only_home_cannot_keep_is_refused_in_words(user, locked):
     done = user.run(user.command("session.ipy", f"from lk_jupyter.errors import LkError{STORES}"), HOME=str(locked))
     assert done.returncode == 0, done.stdout
@@ -156,6 +157,7 @@ def test_a_script_needs_no_folder_that_it_can_write_to(user, locked):
     assert complete(user.run(command, cwd=locked, HOME=str(locked)))
 
 
+@pytest.mark.nightly
 def test_a_closed_stdin_and_a_home_that_is_not_set_are_no_trouble(user):
     command = user.command("session.ipy", IPY)
     done = user.run(["sh", "-c", 'exec "$@" <&-', "sh", *command], **no_home(user))
@@ -164,6 +166,7 @@ def test_a_closed_stdin_and_a_home_that_is_not_set_are_no_trouble(user):
     assert b"LK_LOG_DIR" not in done.stderr
 
 
+@pytest.mark.nightly
 def test_a_script_with_a_closed_stdin_and_stdout_ends_well(user):
     command = user.command("script.py", SCRIPT + "open('done', 'w').close()")
     done = user.run(["sh", "-c", 'exec "$@" <&- >&-', "sh", *command])

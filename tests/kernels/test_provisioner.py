@@ -207,7 +207,12 @@ def test_a_notebook_does_not_start_the_local_cloud(user, home, monkeypatch):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no terminal of this kind")
 @pytest.mark.parametrize(
-    ("typed", "state"), [("y", "started"), pytest.param("n", "refused", marks=pytest.mark.nightly), ("", "refused")]
+    ("typed", "state"),
+    [
+        ("y", "started"),
+        pytest.param("n", "refused", marks=pytest.mark.nightly),
+        pytest.param("", "refused", marks=pytest.mark.nightly),
+    ],
 )
 def test_a_terminal_shows_the_question(user, going_on, tmp_path, typed, state):
     name = added()

@@ -129,6 +129,7 @@ def test_what_is_of_one_organization_is_not_there_for_the_key_of_another(endpoin
     assert refusal.value.status in {401, *ROWS[endpoint].refused}
 
 
+@pytest.mark.nightly
 @for_each([endpoint for endpoint in OURS if endpoint.auth], TITLE)
 def test_nobody_acts_as_an_organization_of_others(endpoint, people, world):
     path = PLACEHOLDER.sub("x", endpoint.server + endpoint.path)

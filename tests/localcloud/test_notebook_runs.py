@@ -39,6 +39,7 @@ def notebook(tmp_path_factory):
     running.stop()
 
 
+@pytest.mark.nightly
 def test_the_answer_and_the_record_say_what_runs_in_place_of_the_image(notebook):
     api, started, _ = notebook
     assert "in place of jupyter/base-notebook:latest" in started["pythia_decision"]

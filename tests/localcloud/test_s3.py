@@ -454,6 +454,7 @@ def _is_open(endpoint):
     return True
 
 
+@pytest.mark.nightly
 def test_a_server_that_took_the_port_meanwhile_is_not_taken_for_ours(tmp_path, monkeypatch):
     free, tried = seaweedfs._free_ports, []
 

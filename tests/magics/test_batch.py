@@ -231,6 +231,7 @@ PROGRAM = """
 """
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(900)
 def test_rows_by_the_thousand_survive_failures_and_a_killed_process(talking, upstream):
     upstream.answer = rows = Rows(failing=[f"row {n}" for n in range(0, ROWS, 33)])

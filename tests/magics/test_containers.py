@@ -49,6 +49,7 @@ def test_what_was_taken_from_the_environment_is_kept_nowhere(signed_in, run_cell
     assert "Rerun its cell" in run_cell(f"%lk_rerun {run.short_id}")
 
 
+@pytest.mark.nightly
 def test_a_run_of_an_image_is_sent_again_as_it_was(signed_in, run_cell, image):
     run_cell(f"%%lk_docker {image} --no-mount -e A=b --save run\necho $A again")
     shown = run_cell("run.short_id\nget_ipython().run_line_magic('lk_rerun', run.short_id)")
@@ -124,6 +125,7 @@ def test_the_address_of_a_port_stands_under_the_status_line(signed_in, session):
     run.wait()
 
 
+@pytest.mark.nightly  # tests/localcloud/test_compose_runs.py
 def test_a_stack_runs_to_its_end_with_the_lines_of_all_services(signed_in, run_cell, image):
     shown = run_cell(
         f"""%%lk_compose --timeout 120
@@ -175,6 +177,7 @@ def test_a_line_that_does_not_fit_is_refused_in_one_line(signed_in, run_cell, li
     assert "\n" not in shown
 
 
+@pytest.mark.nightly
 def test_a_login_is_asked_for_once_and_comes_from_the_keyring_then(
     signed_in, run_cell, memory_keyring, image, monkeypatch
 ):
@@ -214,6 +217,7 @@ def test_a_login_of_amazon_reads_the_environment(session, monkeypatch):
     assert "unsaid" not in repr(package)
 
 
+@pytest.mark.nightly
 def test_a_script_written_by_export_starts_the_image_again(signed_in, run_cell, image, session, tmp_path):
     import subprocess  # noqa: PLC0415
 

@@ -31,6 +31,7 @@ WANTED = {
 }
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "encoding", ["ascii", *(pytest.param(each, marks=pytest.mark.nightly) for each in list(WANTED)[1:])]

@@ -49,6 +49,7 @@ def test_the_board_ends_as_a_table_that_compares_and_logs_that_can_be_opened(ker
     )
 
 
+@pytest.mark.nightly
 def test_what_a_lane_shows_besides_text_is_in_its_log(kernel):
     cell = kernel.run("%%lk_run --gpu A100 --sweep lr=1,2 --metric accuracy\nprint('text')\n{'accuracy': lr}")
     table = cell.shown[1].splitlines()
@@ -266,6 +267,7 @@ def test_nobody_waits_for_runs_in_the_background_whose_end_was_shown_or_could_no
     assert view.done.is_set()
 
 
+@pytest.mark.nightly
 def test_runs_that_get_variables_leave_modules_alone_and_replace_nothing_by_a_dict(kernel):
     kernel.run("import time\nclass Kind: pass\nrows, label = [1], 'label'")
     code = "import math\nKind()\ntime.sleep(0)\nrows.append(lr)\nbest = lr * len(label)\nsame = math.pi"

@@ -117,7 +117,7 @@ def notebook(kernel, request):
     kernel.client.session.metadata = CELL
 
 
-@pytest.fixture(params=PAGES)
+@pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.nightly] * (name != "JupyterLab")) for name in PAGES])
 def page(kernel, request):
     kernel.client.session.metadata = PAGES[request.param]
     yield Notebook(kernel, "applied")

@@ -162,6 +162,7 @@ def test_neither_journal_nor_its_companions_hold_a_secret_or_the_address_of_the_
     assert b"/stream/" not in kept
 
 
+@pytest.mark.nightly  # of one run: below
 def test_the_lanes_of_several_runs_show_no_secret(execute):
     book = execute(
         "%%lk_run --gpu A100,H100 --save table\nimport os\nprint('key', os.environ['LEAK'])",
@@ -201,6 +202,7 @@ def run_asked(kernel, code, act):
     return asked[0], str([content for kind, content in shown if kind not in {"execute_input", "status"}])
 
 
+@pytest.mark.nightly
 def test_a_notebook_asks_in_its_front_end(kernel):
     code = f"%%lk_run\nkey = '{KEY}'\nprint('it ran')"
     question, shown = run_asked(kernel, code, lambda: kernel.client.input("y"))

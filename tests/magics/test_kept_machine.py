@@ -65,6 +65,7 @@ def test_the_plan_of_a_kept_machine_shows_its_cell_and_what_ends_its_bill_and_se
     assert active(user) == []
 
 
+@pytest.mark.nightly
 def test_a_large_value_stays_on_the_machine_until_a_local_cell_reads_it(user, run_cell, shell, monkeypatch):
     monkeypatch.setattr(prepare, "HANDLE_BYTES", 10_000)
     run_cell("part = [1]")
@@ -82,6 +83,7 @@ def test_a_large_value_stays_on_the_machine_until_a_local_cell_reads_it(user, ru
     assert shell.user_ns["part"] == [1, 2, 3]
 
 
+@pytest.mark.nightly
 def test_a_value_that_cannot_be_returned_is_no_older_value_here(user, run_cell, shell):
     run_cell("it = [0]")
     run_cell(f"{LINE}\nit = iter(open(__import__('os').devnull))")
@@ -178,6 +180,7 @@ def test_the_machine_is_released_after_the_idle_time(user, run_cell):
     until(lambda: not active(user))
 
 
+@pytest.mark.nightly
 def test_a_restarted_kernel_keeps_the_machine_and_none_of_its_variables(user, run_cell, monkeypatch):
     run_cell(f"{LINE}\nstate = 1")
     for warm in [*warm_python.connected_warm_pythons.values()]:

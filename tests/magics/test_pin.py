@@ -32,6 +32,7 @@ def test_the_imports_of_executed_cells_are_pinned_in_the_versions_of_this_kernel
     assert "# import torch_of_mine: no package of this kernel provides it" in text
 
 
+@pytest.mark.nightly
 def test_other_code_in_the_cell_stays(run_cell, shell, inputs):
     shell.history_manager.input_hist_raw[:] = ["import packaging", "x = 1\n%lk_pin"]
     assert "into the next cell" in run_cell("%lk_pin")

@@ -104,6 +104,7 @@ def test_after_a_kernel_restart_attaching_shows_every_line_once(kernel, left_beh
     assert kernel.run(f"%lk_attach {run_id[:8]}").text == WHOLE
 
 
+@pytest.mark.nightly
 def test_attaching_shows_the_kept_log_though_the_server_is_silent(kernel, faulty, tmp_path):
     go = tmp_path / "go"
     with pytest.raises(Leave):

@@ -98,6 +98,7 @@ def test_a_cell_that_fails_ends_the_run_and_the_cells_before_it_are_kept(run_cel
     assert outputs("out.ipynb") == ["before\n", "ZeroDivisionError", ""]
 
 
+@pytest.mark.nightly
 def test_another_kernel_goes_on_with_it(run_cell, shell, folder):
     write("long.ipynb", "print('one')", "print('two')")
     with lk_jupyter.connect() as session:

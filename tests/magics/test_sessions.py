@@ -477,6 +477,7 @@ model = Model(); optimizer = Optimizer(list(model.weights))
 """
 
 
+@pytest.mark.nightly  # in a run: below
 def test_an_object_that_names_share_stays_one_object_in_a_session_and_here(shared, run_cell, shell):
     run_cell("import numpy as np\n" + SHARING)
     names = shell.user_ns
@@ -516,6 +517,7 @@ def test_an_object_that_names_share_stays_one_object_in_a_run_and_here(user, run
     assert (names["a"], names["right"], names["model"].weights[0].tolist()) == ([1, 2], [[0, 1], 5], [2, 2, 2])
 
 
+@pytest.mark.nightly
 def test_a_value_that_a_session_changed_without_sync_counts_there_and_its_names_are_set_here(shared, run_cell, shell):
     run_cell('outer = {"inner": [1]}; other = [outer["inner"]]')
     run_cell(f"{shared} --sync\nprint(outer, other)")
@@ -527,6 +529,7 @@ def test_a_value_that_a_session_changed_without_sync_counts_there_and_its_names_
     assert names["outer"]["inner"] == [[0], 1, 2]
 
 
+@pytest.mark.nightly
 def test_globals_of_a_function_that_a_session_has_are_sent_and_returned(shared, run_cell, shell):
     run_cell("""
 rate = 1; calls = []
@@ -553,6 +556,7 @@ reader = Reader()
     assert shell.user_ns["rate"] == 5
 
 
+@pytest.mark.nightly
 def test_parts_that_a_session_exchanged_without_sync_are_returned_with_their_values(shared, run_cell, shell):
     run_cell("import numpy as np\nrows = [[1], [2]]; arrays = {'x': [np.zeros(1), np.ones(1)]}")
     run_cell(f"{shared} --sync\nprint(rows, arrays)")
@@ -562,7 +566,7 @@ def test_parts_that_a_session_exchanged_without_sync_are_returned_with_their_val
     assert [array.tolist() for array in shell.user_ns["arrays"]["x"]] == [[6], [0]]
 
 
-@pytest.mark.parametrize("options", ["--session shared --sync", "--sync"])
+@pytest.mark.parametrize("options", [pytest.param("--session shared --sync", marks=pytest.mark.nightly), "--sync"])
 def test_sets_of_text_that_are_sent_or_returned_are_reported_once(shared, run_cell, shell, monkeypatch, options):
     monkeypatch.setattr(state, "_reported", set())
     notice = "Sets of text iterate in another order in each process: {}. For one order everywhere, use sorted(...)."

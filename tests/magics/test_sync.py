@@ -223,6 +223,7 @@ def _html():
     return nbformat.v4.new_output("display_data", {"text/html": "<b>x</b>"})
 
 
+@pytest.mark.nightly
 def test_several_runs_ask_once(kernel, notebook):
     cell, questions = answer(kernel, "%%lk_run --machine cpu --sweep lr=1,2\nprint(lr * len(X))", "o")
     assert len(questions) == 1
@@ -234,6 +235,7 @@ def test_sync_and_fresh_exclude_each_other(kernel, notebook):
     assert cell.error["evalue"].startswith("--sync and --fresh exclude each other. Nothing was sent.")
 
 
+@pytest.mark.nightly
 def test_a_broken_file_of_answers_asks_again(kernel, notebook):
     answer(kernel, READS, "a")
     kernel.run("consents._answers.clear()\nconsents.consents_file().write_text('{')")

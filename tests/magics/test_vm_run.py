@@ -66,6 +66,7 @@ def test_without_a_free_vm_other_vms_and_a_relay_are_named(run_cell, vms):
     assert living(vms) == []
 
 
+@pytest.mark.nightly
 def test_a_vm_stages_a_folder_of_the_bucket_before_its_code(run_cell, vms, tmp_path):
     current().storage.put(b"1,2\n", "vm-stage/a.csv")
     cell = f"from pathlib import Path\nprint('read', Path({str(tmp_path / 'a.csv')!r}).read_text())"

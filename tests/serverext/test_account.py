@@ -107,6 +107,7 @@ def test_a_session_that_ends_is_renewed_by_the_server(make_cloud, tmp_path):
             assert server.get("status").json()["user"]["email"] == "ada@example.com"
 
 
+@pytest.mark.nightly
 def test_the_extension_is_found_where_the_package_is_installed():
     command = [sys.executable, "-m", "jupyter_server", "extension", "list"]
     env = {**os.environ, "PYTHONPATH": WITHOUT}

@@ -56,7 +56,9 @@ def column_of_zeros(count):
 
 
 @pytest.mark.parametrize(
-    ("name", "write"), [("t.arrow", column_of_zeros), ("t.parquet", list_of_zeros)], ids=["arrow", "parquet"]
+    ("name", "write"),
+    [("t.arrow", column_of_zeros), pytest.param("t.parquet", list_of_zeros, marks=pytest.mark.nightly)],
+    ids=["arrow", "parquet"],
 )
 def test_a_small_file_of_hundreds_of_megabytes_takes_no_memory_here(name, write):
     content = write(40_000_000)

@@ -34,6 +34,7 @@ class LkFixtures(abstract.AbstractFixtures):
         return False
 
 
+@pytest.mark.nightly
 class TestCopy(abstract.AbstractCopyTests, LkFixtures):
     test_copy_glob_edge_cases = pytest.mark.nightly(abstract.AbstractCopyTests.test_copy_glob_edge_cases)
 

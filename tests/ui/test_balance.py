@@ -25,7 +25,7 @@ def cloud_in_use(make_cloud, home):
         going.abort()
 
 
-@pytest.mark.nightly  # by parts: test_every_widget.py, Balance.test.tsx, tests/widgets/test_widgets.py
+@pytest.mark.nightly  # by parts: Balance.test.tsx, tests/widgets/test_widgets.py
 @pytest.mark.timeout(900)  # a whole path, on machines that do much else
 def test_money_is_shown_switched_and_kept(open_notebook, accessible, cloud_in_use):
     sign_in = f'os.environ.update(LK_BASE_URL="{cloud_in_use.base_url}", LK_API_KEY="{cloud_in_use.api_key}")'

@@ -146,6 +146,7 @@ def terminal(variables):
         child.expect(pexpect.EOF)  # one that is closed instead has 0.2 s to end, too little for a busy machine
 
 
+@pytest.mark.nightly  # tests/test_terminal.py
 @pytest.mark.timeout(900)
 def test_a_terminal_of_80_columns_shows_whole_tables_in_lines_that_fit(terminal, tmp_path):
     cell = tmp_path / "cell.py"

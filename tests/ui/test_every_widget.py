@@ -78,6 +78,7 @@ def network(make_cloud):
         yield cloud, (api, s3)
 
 
+@pytest.mark.nightly  # test_storage_browser.py, test_headers.py, test_gallery.py
 @pytest.mark.timeout(900)  # all widgets, on machines that do much else
 def test_each_widget_is_accessible_recovers_stops_when_cleared_and_leaves_its_state(
     network, open_notebook, running_lab, accessible

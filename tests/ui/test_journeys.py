@@ -190,6 +190,7 @@ def test_an_own_experiment_is_seen_as_curves_saved_as_a_page_and_continued_with_
     assert cloud.api_key not in saved
 
 
+@pytest.mark.nightly  # abort: test_lab.py
 @pytest.mark.timeout(900)
 def test_an_abort_and_a_timeout_show_each_state_once_and_offer_no_notification_afterwards(open_notebook, page):
     sleep = "import time\nprint('begun', flush=True)\ntime.sleep(60)"

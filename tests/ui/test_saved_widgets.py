@@ -144,7 +144,7 @@ def test_a_received_notebook_that_lab_starts_with_runs_no_code_of_its_widgets(
     running_lab.end_kernels()
 
 
-@pytest.mark.nightly  # reopened: test_every_widget.py
+@pytest.mark.nightly  # after a reload: test_headers.py
 @pytest.mark.timeout(900)
 def test_a_signed_notebook_restores_the_widgets_that_its_outputs_show_and_no_others(
     running_lab, open_notebook, page, receive, requests
@@ -190,6 +190,7 @@ def test_a_notebook_of_the_bucket_that_calls_itself_trusted_runs_nothing(open_no
     cloud.http.delete("storage/delete-folder/sent/").raise_for_status()
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(900)
 def test_the_extension_loads_where_ipywidgets_is_not_installed(running_lab, page_of_its_own, page):
     page.route("**/lab?**", without_widgets)

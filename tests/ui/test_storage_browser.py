@@ -39,7 +39,6 @@ def bucket(cloud, tmp_path):
     storage.remove("ui/")
 
 
-@pytest.mark.nightly  # in the side bar: test_drive.py
 @pytest.mark.timeout(900)
 def test_somebody_looks_around_in_the_bucket_drops_a_file_and_loads_tables(open_notebook, page, bucket, accessible):
     book = open_notebook(

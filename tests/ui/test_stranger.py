@@ -54,6 +54,7 @@ def forgiven(forgiven):
     return (*forgiven, "Failed to fetch")
 
 
+@pytest.mark.nightly  # test_widgets.py, tests/serverext/test_account.py
 @pytest.mark.timeout(900)
 def test_the_panel_is_the_sign_in_and_comes_back_after_a_restart_of_the_server(home, cloud, page, accessible):
     (home / "root").mkdir()

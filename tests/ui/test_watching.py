@@ -32,7 +32,7 @@ def watched(make_cloud, open_notebook):
     return cloud, lambda *cells: open_notebook(start, *cells)
 
 
-@pytest.mark.nightly  # by parts: test_every_widget.py, tests/widgets/test_run_view.py
+@pytest.mark.nightly  # by parts: RunCard.test.tsx, tests/widgets/test_run_view.py
 @pytest.mark.timeout(900)
 def test_a_run_is_watched_let_go_stopped_and_leaves_its_last_state(watched, accessible):
     cloud, notebook = watched

@@ -94,6 +94,7 @@ def test_a_reclaimed_vm_is_replaced_and_each_line_comes_once_in_order_with_one_b
     assert (living(vms), active_keys(vms)) == ([], [])
 
 
+@pytest.mark.nightly
 def test_lines_that_differ_after_a_checkpoint_replace_the_lines_of_the_vm_before(session, vms):
     code = counting().replace('"line", step', '"line", step, "of", bool(first)')
     run = start(session, code.replace("step == HOLD", "step == 70"), retries=1)

@@ -169,6 +169,7 @@ def url_of(owner, run):
 # What a member of the organization reads and enters
 
 
+@pytest.mark.nightly  # another user: below
 def test_a_member_who_reads_the_record_enters_no_session_and_reads_no_variable(owner, member):
     token = uuid4().hex
     set_variable = member.post("/environment-variables/", {"name": "JUPYTER_TOKEN", "value": token})

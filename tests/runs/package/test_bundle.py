@@ -205,6 +205,7 @@ def test_a_name_one_letter_from_a_frequent_package_is_refused(pack, code, requir
         pack(code, requirements=requirements)
 
 
+@pytest.mark.nightly
 def test_a_similar_name_with_a_version_is_a_decision_of_the_user(pack):
     text = pack("import numpyy", requirements=["auto", "numpyy==1.0"]).request.requirements_content
     assert text == "numpyy==1.0\n"

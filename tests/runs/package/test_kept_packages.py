@@ -145,6 +145,7 @@ def test_packages_of_another_platform_are_installed_and_kept_for_both(session, i
     assert provide(session, pins(chosen))[0] == "bucket"
 
 
+@pytest.mark.nightly  # tests/localcloud/test_runs.py
 def test_packages_that_cannot_be_installed_fail_the_run_before_its_code(session, index):
     run = session.run("print('started')", requirements=["lk_tiny_0==9"])
     with pytest.raises(RunFailed):

@@ -63,6 +63,7 @@ def test_a_blocks_packages_are_installed_and_the_line_goes_first(session):
     assert bundle.request.requirements_content == "numpy>=1\ntorch==2.4.1\npandas\n"
 
 
+@pytest.mark.nightly
 def test_auto_leaves_the_version_of_a_package_to_the_block(session):
     bundle = prepare(session, Source(PACKAGES + "import numpy, packaging"), RunOptions(requirements=["auto"]))
     assert re.fullmatch(r"numpy>=1\ntorch==2.4.1\npackaging==\S+\n", bundle.request.requirements_content)

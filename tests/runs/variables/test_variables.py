@@ -735,6 +735,7 @@ def test_small_values_need_no_bucket(session, uploads):
     assert uploads == []
 
 
+@pytest.mark.nightly
 def test_a_value_that_has_gone_from_the_bucket_is_sent_again(session, uploads):
     array = np.random.default_rng().random(200_000)
     run(session, "pass", inputs={"array": array})
@@ -942,6 +943,7 @@ def test_each_of_several_runs_brings_and_returns_its_own(session):
     assert [lane.run.outputs()["y"].tolist() for lane in fan.members] == [[0, 1, 2], [0, 2, 4]]
 
 
+@pytest.mark.nightly
 def test_auto_requirements_name_what_the_variables_need(session):
     package = bundle_of(session, {"df": pd.DataFrame({"a": [1]})}, requirements=["auto"])
     assert {"pandas", "pyarrow"} <= {line.partition("==")[0] for line in package.request.requirements_content.split()}
