@@ -69,7 +69,20 @@ def _parse(file: Path) -> ast.Module:
 
 def providers() -> dict[str, list[str]]:
     """Return the packages of this kernel by the imports that they provide."""
+    return _read_providers(tuple((folder, _modified_at(folder)) for folder in sys.path))
+
+
+@lru_cache(maxsize=1)  # each call of an executor uses this, and it takes half a second
+def _read_providers(_folders: tuple[tuple[str, int], ...]) -> dict[str, list[str]]:
+    """Return the packages in the folders of imports; an installation changes the times of the folders."""
     return dict(metadata.packages_distributions())
+
+
+def _modified_at(folder: str) -> int:
+    """Return the time of the last change of a folder in nanoseconds, 0 if the folder is missing."""
+    with suppress(OSError):
+        return Path(folder).stat().st_mtime_ns
+    return 0
 
 
 def local_version(package: str) -> str:
