@@ -6,7 +6,9 @@ joblib is not a dependency of the package: without joblib, only ``register_jobli
 from __future__ import annotations
 
 import json
+import multiprocessing
 import sys
+import warnings
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
@@ -20,7 +22,13 @@ from lk_jupyter.runs.interrupts import is_interrupt
 
 _BASES: tuple[type, ...] = ()
 with suppress(ImportError):
-    from joblib.parallel import AutoBatchingMixin, ParallelBackendBase, register_parallel_backend
+    from joblib.parallel import (
+        AutoBatchingMixin,
+        FallbackToBackend,
+        ParallelBackendBase,
+        SequentialBackend,
+        register_parallel_backend,
+    )
 
     _BASES = (AutoBatchingMixin, ParallelBackendBase)
 
@@ -60,9 +68,18 @@ class LkBackend(*_BASES):  # type: ignore[misc]  # joblib has no types
         return n_jobs if n_jobs and n_jobs > 0 else int(setting("parallel"))
 
     def configure(self, n_jobs: int = 1, parallel: Any = None, **_: Any) -> int:
-        """Find or create the executor for this number of machines, and print its maximum price."""
+        """Find or create the executor for this number of machines, and print its maximum price.
+
+        A process of a pool computes here: its pool may end it at any time, and its machines would stay.
+        """
         self.parallel = parallel
         machines = self.effective_n_jobs(n_jobs)
+        if multiprocessing.current_process().daemon:
+            warnings.warn(
+                "The backend lk starts no machines in a process of multiprocessing. This process makes the calls.",
+                stacklevel=2,
+            )
+            raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
         self._executor = _find_executor(self._options, machines)
         return machines
 

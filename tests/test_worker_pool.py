@@ -14,6 +14,7 @@ from concurrent.futures import CancelledError, as_completed
 from contextlib import suppress
 from decimal import Decimal
 from itertools import repeat
+from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 
@@ -94,6 +95,16 @@ def active_runs(cloud):
 def square(x):
     print("squaring", x)
     return x * x
+
+
+def sum_nested(number):
+    """Make calls of joblib in a call of joblib."""
+    return sum(joblib.Parallel(n_jobs=2, backend="lk")(joblib.delayed(square)(number) for _ in range(2)))
+
+
+def sum_nested_with_warning(number):
+    with pytest.warns(UserWarning, match="starts no machines in a process of multiprocessing"):
+        return sum_nested(number)
 
 
 def die_once(marker):
@@ -375,6 +386,7 @@ def test_a_grid_search_of_scikit_learn_starts_one_machine_for_each_worker(user, 
         remote = GridSearchCV(LogisticRegression(), grid, cv=3).fit(X, y)
         assert len(started_machines()) == 2
         assert joblib.Parallel()(joblib.delayed(square)(number) for number in range(5)) == [0, 1, 4, 9, 16]
+        assert joblib.Parallel()(joblib.delayed(sum_nested)(number) for number in range(3)) == [0, 2, 8]
     assert capsys.readouterr().out == "joblib on 2 × L40S, at most 0.3967 credits in 10 min 00 s\n"  # noqa: RUF001
     assert remote.best_params_ == local.best_params_
     assert (remote.cv_results_["mean_test_score"] == local.cv_results_["mean_test_score"]).all()
@@ -388,6 +400,13 @@ def test_joblib_refuses_functions_that_share_memory(user):
     lk_jupyter.register_joblib()
     with pytest.raises(ValueError, match="shared memory"):
         joblib.Parallel(backend="lk", n_jobs=2, require="sharedmem")
+    assert started_machines() == []
+
+
+def test_a_process_of_a_pool_makes_the_calls_of_joblib_without_machines(user):
+    lk_jupyter.register_joblib()
+    with get_context("fork").Pool(1) as pool:
+        assert pool.apply(sum_nested_with_warning, (3,)) == 18
     assert started_machines() == []
 
 

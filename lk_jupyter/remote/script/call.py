@@ -68,6 +68,7 @@ def run() -> None:
     try:
         function, calls = cloudpickle.loads(_read_payload())
         _register_source(function)
+        _register_backend()
         if "seconds" in _call:
             answers: list[Any] = _call_items(function, calls, _call["seconds"])
         else:
@@ -212,6 +213,13 @@ def _register_source(function: Any) -> None:
         file, before = _call["file"], ["\n"] * (_call["line"] - 1)
         function.__code__ = function.__code__.replace(co_filename=file)
         linecache.cache[file] = len(_call["source"]), None, before + _call["source"].splitlines(True), file
+
+
+def _register_backend() -> None:
+    """Let a nested call of joblib use the backend ``lk`` by its name: this machine computes, and starts no others."""
+    joblib = sys.modules.get("joblib.parallel")
+    if joblib and "lk" not in joblib.BACKENDS:
+        joblib.register_parallel_backend("lk", joblib.SequentialBackend)
 
 
 def _read_payload() -> bytes:
