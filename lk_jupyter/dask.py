@@ -254,7 +254,7 @@ class LyceumCluster(SpecCluster):  # type: ignore[misc]  # distributed has few t
             raise
 
     def __repr__(self) -> str:
-        return f"<LyceumCluster on {self.offer}: {len(self.worker_spec)} workers, {self.status.name}>"
+        return f"<{type(self).__name__} on {self.offer}: {len(self.worker_spec)} workers, {self.status.name}>"
 
     @property
     def cost(self) -> Decimal | None:
@@ -298,8 +298,7 @@ class LyceumCluster(SpecCluster):  # type: ignore[misc]  # distributed has few t
         except OSError:  # the connection was lost
             await Cluster._close(self)
         finally:
-            if self.scheduler:
-                await self.scheduler.close()
+            await self._scheduler.close()  # a cluster that hasn't started has a VM too
             _clusters.discard(self)
 
 

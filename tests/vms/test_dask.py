@@ -1,9 +1,11 @@
 """Dask clusters on real VMs of a local cloud: started, used and closed, and clients that are killed."""
 
+import asyncio
 import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import httpx
 import pytest
@@ -16,7 +18,7 @@ from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import UsageError
 
 pytest.importorskip("asyncssh")
-pytest.importorskip("distributed")
+KilledWorker = pytest.importorskip("distributed").KilledWorker
 dask = pytest.importorskip("lk_jupyter.dask")
 
 #: A program that starts a cluster and waits; times of the client's loss are shortened.
@@ -69,6 +71,27 @@ def test_a_cluster_computes_and_its_close_deletes_the_vm_and_ends_the_bill(sessi
     assert (living(vms), active_keys(vms), cluster.status.name) == ([], [], "closed")
     assert (cluster.run.status, cluster.cost) == ("completed", facts_of(cluster.run).billed)
     assert cluster.cost > 0
+
+
+@pytest.mark.nightly
+def test_a_cluster_that_is_closed_before_its_start_deletes_its_vm(session, vms):
+    async def close_early():
+        await rent(session, asynchronous=True).close()
+
+    asyncio.run(close_early())
+    assert (living(vms), active_keys(vms)) == ([], [])
+
+
+@pytest.mark.nightly
+def test_a_cluster_whose_workers_are_all_killed_computes_with_new_workers(session, vms):
+    with rent(session) as cluster, cluster.get_client() as client:
+        before = client.run(os.getpid)
+        with suppress(KilledWorker, OSError):  # the connections end without an answer
+            client.run(os._exit, 1)
+        assert client.gather(client.map(pow, range(20), [2] * 20)) == [number**2 for number in range(20)]
+        client.wait_for_workers(2)
+        assert not {*before.values()} & {*client.run(os.getpid).values()}
+    assert living(vms) == []
 
 
 @pytest.mark.nightly
