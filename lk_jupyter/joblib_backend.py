@@ -62,10 +62,11 @@ class LkBackend(*_BASES):  # type: ignore[misc]  # joblib has no types
         self._executor: Executor | None = None
 
     def effective_n_jobs(self, n_jobs: int | None) -> int:
-        """Return the number of machines. Negative and None: the setting ``parallel``."""
+        """Return the number of machines: 1 for None as in joblib, the setting ``parallel`` for a negative number."""
         if n_jobs == 0:
             raise ValueError("n_jobs == 0 in Parallel has no meaning")
-        return n_jobs if n_jobs and n_jobs > 0 else int(setting("parallel"))
+        n_jobs = self.default_n_jobs if n_jobs is None else n_jobs
+        return n_jobs if n_jobs > 0 else int(setting("parallel"))
 
     def configure(self, n_jobs: int = 1, parallel: Any = None, **_: Any) -> int:
         """Find or create the executor for this number of machines, and print its maximum price.
