@@ -17,6 +17,7 @@ BENCHES = (
     "local_cloud",
     "cells",
     "cloud_load",
+    "dask_cluster",
     "first_line",
     "flood",
     "gallery",
