@@ -142,13 +142,16 @@ def _parser() -> argparse.ArgumentParser:
     grant.set_defaults(run=_grant)
     grant.add_argument("--credits", required=True, help="Credits that its runs may cost together.")
     grant.add_argument("--minutes", help="Maximum minutes of all runs of the key together.")
-    grant.add_argument("--machines", type=_words, metavar="A,B", help="Machine types, such as gpu.a100,cpu.")
+    grant.add_argument("--machines", type=_words, metavar="A,B", help="Machine types and models, such as gpu.a100,cpu.")
     grant.add_argument("--parallel", type=int, help="Maximum active runs at a time.")
     grant.add_argument("--ends-in", dest="ends_in", type=float, metavar="SECONDS", help="Seconds until it ends.")
     grant.add_argument("--period", choices=PERIODS, help="Count credits and minutes from 0 again each week or month.")
     grant.add_argument("--upload-gib", dest="upload_gib", metavar="GIB", help="GiB that it may upload. Default: 10.")
     grant.add_argument(
-        "--scopes", type=_words, metavar="A,B", help="runs, files, lease, bucket, secrets. Default: runs,files."
+        "--scopes",
+        type=_words,
+        metavar="A,B",
+        help="Among runs, files, models, vms, lease, bucket, secrets. Default: runs,files.",
     )
     grant.add_argument("--name", help="Name in lists.")
 

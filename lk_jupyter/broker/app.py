@@ -18,14 +18,16 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from lk_jupyter.api._endpoint import EXTERNAL, V1
+from lk_jupyter.api._endpoint import EXTERNAL, OPENAI, V1
 from lk_jupyter.api.states import RUN_ID
 from lk_jupyter.broker.files import S3_PATH, FileProxy, RefusedFile
 from lk_jupyter.broker.grants import BILLION, Grant, GrantLimits, RefusedCall
 from lk_jupyter.broker.hub import HubUsers
 from lk_jupyter.broker.keeper import Keeper
-from lk_jupyter.broker.ledger import ENDED, REFUSED, GrantLedger, RunRow
-from lk_jupyter.broker.reads import READERS, SHARED, Reads
+from lk_jupyter.broker.ledger import ENDED, REFUSED, RENTAL, GrantLedger, RunRow
+from lk_jupyter.broker.models import MODEL_FIELDS, ModelCaller, ModelStream
+from lk_jupyter.broker.reads import READERS, Reads
+from lk_jupyter.broker.rentals import VM_PATH, Rentals
 from lk_jupyter.broker.signature import SignedRequest
 from lk_jupyter.broker.starts import START_FIELDS, Starter
 from lk_jupyter.broker.storage import BucketClient
@@ -53,6 +55,9 @@ _RUN_PATHS = tuple(
     )
 )
 _STREAM_PATH = re.compile(f"/stream/({RUN_ID})")
+
+#: Operations on a single VM, with the end of their path.
+_VM_OPERATIONS = {("GET", "/status"), ("PATCH", None), ("DELETE", None)}
 
 #: Characters of a query that is forwarded.
 _QUERY = re.compile(r"[\w.~=&:+%-]{0,300}", re.ASCII)
@@ -96,11 +101,13 @@ class Broker:
         self._ledger = ledger
         self._upstream = upstream
         self._starter = Starter(ledger, upstream, margin)
+        self._models = ModelCaller(ledger, upstream)
         self._reads = Reads(ledger, upstream)
         self._stream_secret = stream_secret
         self._bucket = BucketClient(upstream)
         self._files = FileProxy(ledger, self._bucket, hmac.digest(stream_secret, b"files", "sha256"))
-        self.keeper = Keeper(ledger, upstream, time.time())
+        self._rentals = Rentals(ledger, upstream, margin, time.time())
+        self.keeper = Keeper(ledger, upstream, time.time(), self._rentals)
         self._hub_users = hub_users
 
     async def close(self) -> None:
@@ -127,9 +134,14 @@ class Broker:
         grant = await self._authenticate(request)
         if path.startswith("/broker/"):
             return await self._manage(request, grant, path)
+        if path.startswith(f"{OPENAI}/"):
+            path = f"{EXTERNAL}/serverless{path.removeprefix(OPENAI)}"
         if not path.startswith(f"{EXTERNAL}/"):
             raise _not_offered(request.method, path)
         answer = await self._call(request, grant, path.removeprefix(EXTERNAL))
+        if isinstance(answer, ModelStream):
+            kind = answer.response.headers.get("content-type", "text/event-stream")
+            return PassedResponse(answer.close, answer.chunks(), answer.response.status_code, {"content-type": kind})
         headers = {"Retry-After": answer.retry_after} if answer.retry_after else None
         return JSONResponse(answer.content, answer.status, headers=headers)
 
@@ -146,35 +158,57 @@ class Broker:
             raise RefusedCall(401, "This key was revoked. Its runs are aborted. Nothing was done.")
         return grant
 
-    async def _call(self, request: Request, grant: Grant, path: str) -> Answer:
+    async def _call(self, request: Request, grant: Grant, path: str) -> Answer | ModelStream:
         """Call an operation of the cloud for a grant. Raises RefusedCall for each operation that isn't listed here."""
         method = request.method
         if method == "POST" and path in START_FIELDS:
-            answer = await self._starter.start(grant, path, await _read_json(request))
-            self.keeper.wake()
-            return self._with_stream_address(request, answer)
+            return await self._start(request, grant, path)
+        if method == "POST" and path in MODEL_FIELDS:
+            return await self._models.call(grant, path, await _read_json(request))
         if method == "GET" and (reader := READERS.get(path)):
             return await reader(self._reads, grant, dict(request.query_params))
-        if method == "GET" and path in SHARED:
-            return await self._reads.pass_on(path)
         if (method, path) == ("POST", "/storage/credentials"):
-            if grant.allows("bucket"):
-                return await self._upstream.send(method, path)
-            grant.require("files")
-            return Answer(200, self._files.credentials(grant, _base_url(request)))
+            return await self._issue_credentials(request, grant)
+        if path.startswith("/vms/"):
+            return await self._call_vms(request, grant, path)
         for run_method, pattern in _RUN_PATHS:
             if run_method == method and (match := pattern.fullmatch(path)):
                 return await self._call_on_run(request, grant, path, match[1])
         raise _not_offered(method, path)
 
+    async def _start(self, request: Request, grant: Grant, path: str) -> Answer:
+        answer = await self._starter.start(grant, path, await _read_json(request))
+        self.keeper.wake()
+        return self._with_stream_address(request, answer)
+
+    async def _issue_credentials(self, request: Request, grant: Grant) -> Answer:
+        """Return credentials of the organization's bucket, or of the files of a key. Raises RefusedCall."""
+        if grant.allows("bucket"):
+            return await self._upstream.send("POST", "/storage/credentials")
+        grant.require("files")
+        return Answer(200, self._files.credentials(grant, _base_url(request)))
+
+    async def _call_vms(self, request: Request, grant: Grant, path: str) -> Answer:
+        """Call an operation of VMs. Raises RefusedCall for an operation that isn't offered."""
+        if (request.method, path) == ("POST", RENTAL):
+            answer = await self._rentals.create(grant, await _read_json(request))
+            self.keeper.wake()
+            return answer
+        if (request.method, path) == ("GET", "/vms/list"):
+            return await self._rentals.list_vms(grant, _read_query(request))
+        match = VM_PATH.fullmatch(path)
+        if match is None or (request.method, match[2]) not in _VM_OPERATIONS:
+            raise _not_offered(request.method, path)
+        body = await _read_json(request) if request.method == "PATCH" else None
+        answer = await self._rentals.call(grant, request.method, path, match[1], body)
+        self.keeper.wake()
+        return answer
+
     async def _call_on_run(self, request: Request, grant: Grant, path: str, execution_id: str) -> Answer:
         row = self._require_run(grant, execution_id)
         if request.method == "DELETE" and row.state != ENDED:
             raise RefusedCall(409, f"Run {execution_id} has no bill yet. Nothing was deleted. Delete it after its end.")
-        query = request.url.query
-        if not _QUERY.fullmatch(query):
-            raise RefusedCall(422, "The query can't be read. Nothing was done.")
-        return await self._upstream.send(request.method, path, query=query)
+        return await self._upstream.send(request.method, path, query=_read_query(request))
 
     def _require_run(self, grant: Grant, execution_id: str) -> RunRow:
         row = self._ledger.find_run(grant, execution_id)
@@ -297,6 +331,14 @@ def create_app(broker: Broker) -> Starlette:
 
 def _base_url(request: Request) -> str:
     return f"{request.url.scheme}://{request.url.netloc}"
+
+
+def _read_query(request: Request) -> str:
+    """Return a query that is forwarded. Raises RefusedCall."""
+    query = request.url.query
+    if not _QUERY.fullmatch(query):
+        raise RefusedCall(422, "The query can't be read. Nothing was done.")
+    return query
 
 
 async def _read_json(request: Request) -> Any:

@@ -15,6 +15,8 @@ BILLION = 10**9
 SCOPES = {
     "runs": "start and abort runs",
     "lease": "issue keys that spend from this key, and revoke them",
+    "models": "call models, which are billed per token",
+    "vms": "rent VMs, which the broker deletes at the end of their lease",
     "files": "read and write the files of this key, in a folder of the bucket that no other key reaches",
     "bucket": "read and write the organization's bucket, by storage credentials and in containers",
     "secrets": "start runs that can read the organization's stored secrets",
@@ -144,6 +146,11 @@ class Grant:
     limits: GrantLimits
     revoked_at: float | None = None
     blocked: str = ""
+
+    @property
+    def is_revoked(self) -> bool:
+        """Whether the grant, or a grant above it, was revoked."""
+        return self.revoked_at is not None
 
     def allows(self, scope: str) -> bool:
         """Return whether the grant has a scope."""

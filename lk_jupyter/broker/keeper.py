@@ -10,13 +10,15 @@ import logging
 import math
 import time
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 from lk_jupyter.api.execution import ExecutionRecord
 from lk_jupyter.api.states import is_final, is_run_id
-from lk_jupyter.broker.ledger import ACTIVE, RESERVED, UNKNOWN, GrantLedger, RunRow
+from lk_jupyter.broker.ledger import ACTIVE, MODEL_CALLS, RENTAL, RESERVED, UNKNOWN, GrantLedger, RunRow
+from lk_jupyter.broker.rentals import Rentals
 from lk_jupyter.broker.starts import MARK
 from lk_jupyter.broker.upstream import OddAnswer, OrganizationClient, billionths, read_moment
 
@@ -61,12 +63,18 @@ _log = logging.getLogger("lk_jupyter.broker")
 
 
 class Keeper:
-    """Watch runs in a task. ``started_at`` is when this process started: older reservations have no request in it."""
+    """Watch runs in a task. ``started_at`` is when this process started: older reservations have no request in it.
 
-    def __init__(self, ledger: GrantLedger, upstream: OrganizationClient, started_at: float) -> None:
+    ``rentals`` watches the VMs.
+    """
+
+    def __init__(
+        self, ledger: GrantLedger, upstream: OrganizationClient, started_at: float, rentals: Rentals | None = None
+    ) -> None:
         self._ledger = ledger
         self._upstream = upstream
         self._started_at = started_at
+        self._rentals = rentals
         self._wake = asyncio.Event()
         self._unbilled_since: dict[str, float] = {}
         self._missing: Counter[str] = Counter()
@@ -78,30 +86,34 @@ class Keeper:
 
     async def watch(self) -> None:
         """Watch until the task is cancelled."""
+        looks = [self.look] if self._rentals is None else [self.look, self._rentals.look]
         while True:
-            try:
-                await self.look()
-            except OddAnswer as problem:
-                _log.warning("%s The runs are looked at again.", problem)
-            except Exception:  # noqa: BLE001 (no answer ends the watch)
-                _log.exception("The runs couldn't be looked at. They are looked at again.")
+            await asyncio.gather(*map(_look_safely, looks))
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), _PACE)
             self._wake.clear()
 
     async def look(self) -> None:
         """Look at all runs once: abort, settle, and find lost starts. Raises OddAnswer."""
-        rows = self._ledger.open_runs()
-        refused = {row.mark: row for row in self._ledger.refused_since(time.time() - _COMPARED_SECONDS)}
+        rows = [row for row in self._ledger.open_runs() if row.operation != RENTAL]
+        for row in rows:
+            if row.operation.startswith(MODEL_CALLS) and row.created_at < self._started_at:
+                self._ledger.settle(row.mark, row.reserved, 0, "The broker ended during the call. It counts in full.")
+        rows = [row for row in rows if not row.operation.startswith(MODEL_CALLS)]
+        refused = {
+            row.mark: row
+            for row in self._ledger.refused_since(time.time() - _COMPARED_SECONDS)
+            if row.operation != RENTAL
+        }
         if not rows and all(time.time() - (row.ended_at or 0) >= _REFUSED_SECONDS for row in refused.values()):
             return
         active_rows = [row for row in rows if row.state == ACTIVE]
         await self._abort_all([row for row in active_rows if self._must_end(row)])
         active = await self._upstream.list_active()
         for run_id, run in active.items():
-            if (row := refused.get(read_mark(run) or "")) and is_run_id(run_id):
-                self._ledger.revive(row.mark, run_id, _REVIVED)
-                self._alarm(row, _REVIVED)
+            if (refusal := refused.get(read_mark(run) or "")) and is_run_id(run_id):
+                self._ledger.revive(refusal.mark, run_id, _REVIVED)
+                self._alarm(refusal, _REVIVED)
                 self.wake()
         lost = [row for row in rows if row.state == UNKNOWN or (row.state == RESERVED and self._is_doubtful(row))]
         if lost and time.monotonic() >= self._search_at:
@@ -229,6 +241,16 @@ class Keeper:
         if self._ledger.grant(row.grant_id).blocked != reason:
             self._ledger.block(row.grant_id, reason)
             _log.error("ALARM run %s of key %s: %s Its key is blocked.", row.execution_id, row.grant_id, reason)
+
+
+async def _look_safely(look: Callable[[], Awaitable[None]]) -> None:
+    """Look once; no answer of the cloud ends the watch."""
+    try:
+        await look()
+    except OddAnswer as problem:
+        _log.warning("%s The runs are looked at again.", problem)
+    except Exception:  # noqa: BLE001 (no answer ends the watch)
+        _log.exception("The runs couldn't be looked at. They are looked at again.")
 
 
 def read_mark(run: dict[str, Any]) -> str | None:

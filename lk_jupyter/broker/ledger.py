@@ -27,6 +27,9 @@ ROOT = "root"
 #: are final: ENDED has a bill, REFUSED was never started.
 RESERVED, UNKNOWN, ACTIVE, ENDED, REFUSED = "reserved", "unknown", "active", "ended", "refused"
 
+#: Operation of a rented VM in the ledger, and start of the operations of models, whose answers the broker waits for.
+RENTAL, MODEL_CALLS = "/vms/create", "/serverless/"
+
 _TABLES = """
 CREATE TABLE IF NOT EXISTS grants (
     id TEXT PRIMARY KEY, parent TEXT REFERENCES grants (id), digest TEXT NOT NULL UNIQUE, limits TEXT NOT NULL,
@@ -230,14 +233,15 @@ class GrantLedger:
             self._database.execute("UPDATE grants SET blocked = ? WHERE id = ?", (reason, grant_id))
 
     def reserve(  # noqa: PLR0913 (the facts of a start)
-        self, grant: Grant, *, operation: str, machine: str, price: int, timeout: int, margin: int
+        self, grant: Grant, *, operation: str, machine: str, price: int, timeout: int, margin: int, tokens: int = 0
     ) -> str:
         """Reserve the highest bill of a run in the grant and all grants above it, and return the mark of the run.
 
-        ``price`` is in billionths per hour; ``timeout`` and ``margin`` are in seconds. Raises RefusedCall if a limit
-        doesn't allow the run. The check and the reservation are one transaction, so parallel starts can't overspend.
+        ``price`` is in billionths per hour; ``timeout`` and ``margin`` are in seconds; ``tokens`` is the price of the
+        tokens of a model's answer, in billionths. Raises RefusedCall if a limit doesn't allow the run. The check and
+        the reservation are one transaction, so parallel starts can't overspend.
         """
-        reserved = -(-price * (timeout + margin) // 3600)
+        reserved = tokens + -(-price * (timeout + margin) // 3600)
         mark = secrets.token_hex(16)
         with self._transaction():
             for grant_id in grant.chain:

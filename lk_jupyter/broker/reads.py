@@ -7,7 +7,7 @@ from typing import Any
 
 from lk_jupyter.broker.grants import BILLION, Grant
 from lk_jupyter.broker.keeper import read_mark
-from lk_jupyter.broker.ledger import ROOT, GrantLedger
+from lk_jupyter.broker.ledger import RENTAL, ROOT, GrantLedger
 from lk_jupyter.broker.upstream import Answer, OddAnswer, OrganizationClient
 
 #: Pages of the organization's history that are searched for the runs of a key.
@@ -108,7 +108,8 @@ class Reads:
     async def ended_runs(self, grant: Grant, query: dict[str, str]) -> Answer:
         """Return the runs of a grant with their bills, newest first."""
         limit, offset = _read_count(query.get("limit"), 50), _read_count(query.get("offset"), 0)
-        ids = {str(row.execution_id) for row in self._ledger.runs_below(grant.id) if row.execution_id}
+        rows_below = self._ledger.runs_below(grant.id)
+        ids = {str(row.execution_id) for row in rows_below if row.execution_id and row.operation != RENTAL}
         runs: dict[str, Any] = {}
         async for page in self._upstream.history(_PAGES if ids else 0):
             runs |= {run_id: _without_hidden(run) for run_id, run in page.items() if run_id in ids}
@@ -128,6 +129,13 @@ class Reads:
         )
 
 
+def _pass_on(path: str) -> Reader:
+    return lambda reads, _grant, _query: reads.pass_on(path)
+
+
+#: Paths whose answers are the same for every key.
+SHARED = frozenset({"/pricing", "/vms/availability", "/serverless/models", "/health/ping", "/health/version"})
+
 #: Path of a read → its function.
 READERS: dict[str, Reader] = {
     "/user/status": Reads.status,
@@ -137,10 +145,8 @@ READERS: dict[str, Reader] = {
     "/billing/history": Reads.ended_runs,
     "/machine-types": Reads.machine_types,
     "/workloads/list": Reads.active_runs,
+    **{path: _pass_on(path) for path in SHARED},
 }
-
-#: Paths whose answers are the same for every key.
-SHARED = frozenset({"/pricing", "/vms/availability", "/health/ping", "/health/version"})
 
 
 def _read_count(text: str | None, default: int) -> int:

@@ -32,7 +32,7 @@ START_FIELDS: dict[str, frozenset[str]] = {
 }
 
 #: Statuses that prove that nothing was started. A timeout, a failed server or a redirect proves nothing.
-_REFUSED = frozenset({400, 402, 403, 404, 405, 409, 413, 415, 422, 429})
+REFUSED_STATUSES = frozenset({400, 402, 403, 404, 405, 409, 413, 415, 422, 429})
 _UNAUTHORIZED = 401
 
 
@@ -70,7 +70,7 @@ class Starter:
         return self._read_answer(mark, answer)
 
     def _read_answer(self, mark: str, answer: Answer) -> Answer:
-        if answer.status in _REFUSED:
+        if answer.status in REFUSED_STATUSES:
             self._ledger.release(mark)
             return answer
         if answer.status == _UNAUTHORIZED:

@@ -35,6 +35,18 @@ class OddAnswer(Exception):
 
 
 @dataclass(frozen=True)
+class TokenPrices:
+    """Prices of a token of the prompt and of the answer, in credits."""
+
+    prompt: Decimal
+    completion: Decimal
+
+    def cost(self, prompt_tokens: int, completion_tokens: int) -> int:
+        """Return the price of tokens in billionths, rounded up."""
+        return math.ceil((prompt_tokens * self.prompt + completion_tokens * self.completion) * BILLION)
+
+
+@dataclass(frozen=True)
 class Answer:
     """An answer of the cloud: status, JSON content (None for other content), and Retry-After."""
 
@@ -61,7 +73,8 @@ class OrganizationClient:
         self._key = key
         self._client = httpx.AsyncClient(timeout=_TIMEOUT, limits=httpx.Limits(max_connections=None))
         self._prices: dict[str, int] = {}
-        self._priced_at = self._secrets_at = -1e9
+        self._book: list[dict[str, Any]] = []
+        self._priced_at = self._secrets_at = self._book_at = -1e9
         self._has_secrets = False
 
     def __repr__(self) -> str:
@@ -71,14 +84,17 @@ class OrganizationClient:
         """Close the connections."""
         await self._client.aclose()
 
-    async def send(self, method: str, path: str, *, query: str = "", body: Any = None) -> Answer:
-        """Send a request and return the answer. ``path`` follows the prefix of the API.
+    async def send(
+        self, method: str, path: str, *, query: str = "", body: Any = None, timeout: float | None = None
+    ) -> Answer:
+        """Send a request and return the answer. ``path`` follows the prefix of the API; ``timeout`` is in seconds.
 
         Raises OddAnswer if no answer arrives, for a redirect, and for an answer that repeats the key.
         """
         url = f"{self.base_url}{EXTERNAL}{path}" + (f"?{query}" if query else "")
         try:
-            response = await self._client.request(method, url, json=body, headers=self._headers())
+            limit = _TIMEOUT if timeout is None else httpx.Timeout(timeout, pool=None)
+            response = await self._client.request(method, url, json=body, headers=self._headers(), timeout=limit)
         except httpx.HTTPError as error:
             raise OddAnswer(f"The cloud gave no answer ({type(error).__name__}).") from None
         if len(response.content) > _MAX_ANSWER or self._key.encode() in response.content:
@@ -91,17 +107,18 @@ class OrganizationClient:
             content = None
         return Answer(response.status_code, content, response.headers.get("retry-after"))
 
-    async def stream(self, url: str | None, path: str) -> httpx.Response:
-        """Open the output of a run at its address, which needs no key, or at the path of its id.
+    async def stream(self, url: str | None, path: str, body: Any = None) -> httpx.Response:
+        """Open the output of a run at its address, which needs no key, or at a path, with a JSON body.
 
         The caller closes the answer. Raises OddAnswer.
         """
         address = url if url and urlsplit(url).scheme in {"http", "https"} else f"{self.base_url}{path}"
         is_upstream = urlsplit(address)[:2] == urlsplit(self.base_url)[:2]
-        headers = {"Accept": "text/event-stream", "Cache-Control": "no-cache", "Accept-Encoding": "identity"}
+        kind = "text/event-stream" if body is None or body.get("stream") else "application/json"
+        headers = {"Accept": kind, "Cache-Control": "no-cache", "Accept-Encoding": "identity"}
         if is_upstream:
             headers |= self._headers()  # a foreign host never gets the key
-        request = self._client.build_request("POST", address, headers=headers, timeout=_STREAM_TIMEOUT)
+        request = self._client.build_request("POST", address, json=body, headers=headers, timeout=_STREAM_TIMEOUT)
         try:
             return await self._client.send(request, stream=True)
         except httpx.HTTPError as error:
@@ -126,6 +143,38 @@ class OrganizationClient:
             }
             self._priced_at = time.monotonic()
         return self._prices.get(machine)
+
+    async def token_prices(self, model: str, *, has_answer: bool) -> TokenPrices | None:
+        """Return the prices of the tokens of a model, which may answer with tokens; None without published prices.
+
+        Raises OddAnswer.
+        """
+        selector = {"deployment_id": f"serverless:{model}"}
+        prompt = await self._find_price("serverless_inference_prompt_tokens", selector, "unit_price")
+        answer = await self._find_price("serverless_inference_completion_tokens", selector, "unit_price")
+        if prompt is None or (answer is None and has_answer):
+            return None
+        return TokenPrices(prompt, answer or Decimal(0))
+
+    async def vm_price(self, name: str) -> int | None:
+        """Return the price of a VM such as on-demand.a100.1x in billionths per hour, or None. Raises OddAnswer."""
+        return billionths(await self._find_price("vm_running", {"hardware_profile": name}, "unit_price_per_hour"))
+
+    async def _find_price(self, meter: str, selector: dict[str, str], field: str) -> Decimal | None:
+        """Return a price above 0 in the price book, the highest of several, or None. Raises OddAnswer."""
+        if time.monotonic() - self._book_at > _PRICE_SECONDS:
+            answer = await self.send("GET", "/pricing")
+            if not answer.is_success:
+                raise OddAnswer("The cloud lists no prices.")
+            self._book, self._book_at = list(list_rows(answer.content)), time.monotonic()
+        prices = [
+            price
+            for row in self._book
+            if row.get("meter_slug") == meter
+            and selector in (row.get("applies_to"), row.get("group_by"))
+            and (price := _read_amount(row.get(field)) or Decimal(0)) > 0
+        ]
+        return max(prices, default=None)
 
     async def has_secrets(self) -> bool:
         """Return whether the organization has stored secrets, which each run can read."""
@@ -167,11 +216,16 @@ class OrganizationClient:
 
 def billionths(value: Any) -> int | None:
     """Return an amount of the API in billionths, rounded up; None for an amount that isn't a number."""
+    number = _read_amount(value)
+    return None if number is None else math.ceil(number * BILLION)
+
+
+def _read_amount(value: Any) -> Decimal | None:
     try:
         number = Decimal(str(value))
     except InvalidOperation:
         return None
-    return math.ceil(number * BILLION) if number.is_finite() and abs(number) < BILLION else None
+    return number if number.is_finite() and abs(number) < BILLION else None
 
 
 def read_moment(value: Any) -> datetime | None:

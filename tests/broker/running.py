@@ -26,6 +26,24 @@ START = {"code": "print(6 * 7)", "execution_type": "gpu.a100", "timeout": 60}
 RESERVED = 1.59 * 120 / 3600
 
 
+#: Prices of an odd cloud: an A100 as a VM, and a model.
+PRICE_BOOK = [
+    {
+        "meter_slug": "vm_running",
+        "applies_to": {"hardware_profile": "on-demand.a100.1x"},
+        "unit_price_per_hour": "1.59",
+    },
+    *(
+        {
+            "meter_slug": f"serverless_inference_{kind}_tokens",
+            "applies_to": {"deployment_id": "serverless:local/echo"},
+            "unit_price": "0.000001",
+        }
+        for kind in ("prompt", "completion")
+    ),
+]
+
+
 class RunningBroker:
     """A broker in its own process; it can be killed and started again on its data."""
 
@@ -83,10 +101,10 @@ def read_state(client):
 
 
 class OddCloud:
-    """A cloud whose answers to starts a test chooses. ``runs`` are the runs that its lists show: id → fields."""
+    """A cloud whose answers to starts a test chooses. ``runs`` and ``vms`` are what its lists show: id → fields."""
 
     def __init__(self):  # noqa: C901 (a small server)
-        self.starts, self.aborts, self.runs = [], [], {}
+        self.starts, self.aborts, self.deleted, self.runs, self.vms = [], [], [], {}, {}
         self.price = "1.59"
         self.stream_closed = threading.Event()
         self.answer = lambda _: (500, {"detail": "failed"})
@@ -101,18 +119,19 @@ class OddCloud:
 
             def do_GET(self):
                 path = self.path.removeprefix(API).partition("?")[0]
-                if path == "/machine-types":
-                    row = {"hardware_profile": "gpu.a100", "price_per_hour": cloud.price}
-                    return self.send(200, {"machine_types": [row]})
-                if path == "/workloads/list":
-                    return self.send(200, [run for run in cloud.runs.values() if run["status"] == "running"])
-                if path == "/billing/history":
-                    return self.send(
-                        200, {"executions": [run for run in cloud.runs.values() if run["status"] != "running"]}
-                    )
-                if run := cloud.runs.get(path.rpartition("/")[2]):
-                    return self.send(200, run)
-                return self.send(404, {"detail": "Not Found"})
+                runs = list(cloud.runs.values())
+                answers = {
+                    "/machine-types": {
+                        "machine_types": [{"hardware_profile": "gpu.a100", "price_per_hour": cloud.price}]
+                    },
+                    "/pricing": {"prices": PRICE_BOOK},
+                    "/workloads/list": [run for run in runs if run["status"] == "running"],
+                    "/billing/history": {"executions": [run for run in runs if run["status"] != "running"]},
+                    "/vms/list": {"vms": list(cloud.vms.values())},
+                }
+                answers |= {f"/execution/{run_id}": run for run_id, run in cloud.runs.items()}
+                answers |= {f"/vms/{vm_id}/status": vm for vm_id, vm in cloud.vms.items()}
+                self.send(*((200, answers[path]) if path in answers else (404, {"detail": "Not Found"})))
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
@@ -124,6 +143,10 @@ class OddCloud:
                 cloud.starts.append(json.loads(body))
                 cloud.start_received.set()
                 return self.send(*cloud.answer(cloud.starts[-1]))
+
+            def do_DELETE(self):
+                cloud.deleted.append(self.path.rpartition("/")[2])
+                self.send(200, {})
 
             def stream_endlessly(self):
                 try:
@@ -150,6 +173,9 @@ class OddCloud:
 
     def add_run(self, run_id, start, status="running", **fields):
         self.runs[run_id] = {"execution_id": run_id, "status": status, "metadata": start["metadata"], **fields}
+
+    def add_vm(self, vm_id, name, status="ready"):
+        self.vms[vm_id] = {"vm_id": vm_id, "status": status, "display_name": name, "billed": None}
 
 
 class KeyFiles:

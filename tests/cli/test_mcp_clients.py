@@ -1,0 +1,55 @@
+"""Clients of MCP that aren't ours call the tools: two versions of the protocol, and two libraries."""
+
+from __future__ import annotations
+
+import pytest
+from mcp_client import call_tools, install_clients
+
+from lk_jupyter.cli.tools import TOOLS
+
+pytestmark = pytest.mark.nightly  # they are installed first
+
+CLIENTS = [
+    ("mcp", "legacy", "2025-11-25"),
+    ("mcp", "2026-07-28", "2026-07-28"),
+    ("fastmcp", "legacy", "2025-11-25"),
+    ("fastmcp", "2026-07-28", "2026-07-28"),
+]
+
+#: Seconds after which agents give up a call.
+LIMIT = 45
+
+
+@pytest.fixture(scope="module")
+def python():
+    return install_clients()
+
+
+def list_runs(cloud):
+    rows = cloud.http.get("/billing/history", params={"limit": 1000}).json()["executions"]
+    return [row["execution_id"] for row in [*rows, *cloud.http.get("/workloads/list").json()]]
+
+
+@pytest.mark.parametrize(("library", "mode", "protocol"), CLIENTS)
+def test_one_start_key_gives_one_run_in_100_parallel_calls_within_45_seconds(
+    library, mode, protocol, python, signed_in
+):
+    key, earlier = f"{library} {mode}", set(list_runs(signed_in))
+    answered = call_tools(python, library, mode, [["lk_start", {"code": "print(6 * 7)", "key": key}]] * 100)
+    assert (answered["protocol"], len(answered["tools"])) == (protocol, len(TOOLS))
+    assert max(call["seconds"] for call in answered["calls"]) < LIMIT
+    (run,) = {call["answer"]["records"][0]["id"] for call in answered["calls"]}
+    calls = [
+        ["lk_machines", {}],
+        ["lk_balance", {}],
+        ["lk_plan", {"code": "print(1)", "gpu": "A100"}],
+        ["lk_wait", {"run": run}],
+        ["lk_logs", {"run": run}],
+        ["lk_runs", {}],
+        ["lk_files", {}],
+    ]
+    later = call_tools(python, library, mode, calls)["calls"]
+    assert [call["answer"]["exit_code"] for call in later] == [0] * len(calls)
+    later += call_tools(python, library, mode, [["lk_fetch", {"run": run}], ["lk_abort", {"run": run}]])["calls"]
+    assert max(call["seconds"] for call in later) < LIMIT
+    assert set(list_runs(signed_in)) - earlier == {run}
