@@ -14,7 +14,8 @@ export function foldPools(rows: RunRow[]): RunRow[] {
     const [first] = members;
     const perHour = members.filter(({ isActive }) => isActive).map(({ pricePerHour }) => pricePerHour);
     const pricePerHour = perHour.every(price => price !== null) ? perHour.reduce((sum, price) => sum + price, 0) : null;
-    return first.pool ? { ...first, name: first.pool, runName: first.pool, pricePerHour, members } : first;
+    const [machines] = first.pool.split(', '); // the maximum price is in the tooltip: a row has no room
+    return first.pool ? { ...first, name: first.pool, runName: machines, pricePerHour, members } : first;
   });
 }
 

@@ -207,7 +207,7 @@ test('the machines of an executor are one row with their price, their sums and a
     ['d', undefined],
     ['c', ['c']]
   ]);
-  expect(rows[0]).toMatchObject({ name: pool, isActive: true, pricePerHour: 2.5 });
+  expect(rows[0]).toMatchObject({ name: pool, runName: '2 × A100', isActive: true, pricePerHour: 2.5 });
   expect(computePoolBill(rows[0], 0).cost).toBeCloseTo(0.05);
 });
 
