@@ -18,6 +18,7 @@ from lk_jupyter._fork import in_child
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import UsageError
 from lk_jupyter.executor import AUTO, Executor
+from lk_jupyter.options.calls import CALLS
 from lk_jupyter.runs.interrupts import is_interrupt
 
 _BASES: tuple[type, ...] = ()
@@ -36,6 +37,9 @@ NAME = "lk"
 
 #: Time for which a machine stays without a call, unless the user gives ``keep``.
 KEEP = "1m"
+
+#: The options of an executor that a call of ``Parallel`` can have.
+_EXECUTOR_OPTIONS = {"initializer", "initargs", *(name for name, _ in CALLS["Executor"].fields())}
 
 #: Options and number of machines → the executor whose machines stay between calls of ``Parallel``.
 _executors: dict[tuple[str, int], Executor] = {}
@@ -68,7 +72,7 @@ class LkBackend(*_BASES):  # type: ignore[misc]  # joblib has no types
         n_jobs = self.default_n_jobs if n_jobs is None else n_jobs
         return n_jobs if n_jobs > 0 else int(setting("parallel"))
 
-    def configure(self, n_jobs: int = 1, parallel: Any = None, **_: Any) -> int:
+    def configure(self, n_jobs: int = 1, parallel: Any = None, **options: Any) -> int:
         """Find or create the executor for this number of machines, and print its maximum price.
 
         A process of a pool computes here: its pool may end it at any time, and its machines would stay.
@@ -81,7 +85,8 @@ class LkBackend(*_BASES):  # type: ignore[misc]  # joblib has no types
                 stacklevel=2,
             )
             raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
-        self._executor = _find_executor(self._options, machines)
+        chosen = {name: options[name] for name in options.keys() & _EXECUTOR_OPTIONS}  # the others are joblib's
+        self._executor = _find_executor({**self._options, **chosen}, machines)
         return machines
 
     def submit(self, func: Callable[[], Any], callback: Callable[[Future[Any]], object] | None = None) -> Future[Any]:

@@ -403,6 +403,15 @@ def test_joblib_refuses_functions_that_share_memory(user):
     assert started_machines() == []
 
 
+def test_the_options_of_a_call_of_joblib_are_the_options_of_its_machines(user, capsys):
+    lk_jupyter.register_joblib()
+    parallel = joblib.Parallel(2, "lk", gpu="A100", initializer=load_model, initargs=("tiny",), max_nbytes=1)
+    with parallel:
+        assert capsys.readouterr().out.startswith("joblib on 2 × A100, ")  # noqa: RUF001
+        assert parallel._backend._executor._pool.initializer.name == "load_model"
+    assert started_machines() == []
+
+
 def test_a_process_of_a_pool_makes_the_calls_of_joblib_without_machines(user):
     lk_jupyter.register_joblib()
     with get_context("fork").Pool(1) as pool:
