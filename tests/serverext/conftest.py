@@ -11,10 +11,12 @@ import threading
 import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing.connection import Connection
+from pathlib import Path
 
 import httpx
 import pytest
-from cloud_process import alone
+from cloud_process import FORKS, ForkedKernel, alone
 from conftest import WITHOUT, RunningCloud
 from patience import PATIENCE
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
@@ -114,6 +116,17 @@ def environment(home, **variables):
     return {**kept, **homes, "JUPYTER_RUNTIME_DIR": str(home / "runtime"), "PYTHONPATH": WITHOUT, **variables}
 
 
+def start(command, log, env):
+    """Start a server of this Python, where there is fork as a copy of a process that has imported what servers need."""
+    if not FORKS or command[0] != sys.executable:
+        return subprocess.Popen(command, env=env, stdout=log, stderr=log)
+    with (
+        Connection(os.dup(log.fileno()), readable=False) as out,
+        Connection(os.dup(log.fileno()), readable=False) as err,
+    ):
+        return ForkedKernel(command, env=env, cwd=str(Path.cwd()), outputs=[out, err])
+
+
 @contextmanager
 def running(home, *options, prefix="/", program=(sys.executable, "-m", "jupyter_server"), **variables):
     """Run a Jupyter server of a user, in the working folder."""
@@ -124,7 +137,7 @@ def running(home, *options, prefix="/", program=(sys.executable, "-m", "jupyter_
         *(f"--ServerApp.root_dir={home}", f"--ServerApp.base_url={prefix}", alone(lk_jupyter=True), *options),
     ]
     with (home / "jupyter.log").open("w") as log:
-        process = subprocess.Popen(command, env=environment(home, **variables), stdout=log, stderr=log)
+        process = start(command, log, environment(home, **variables))
         jupyter = Jupyter(f"http://127.0.0.1:{port}{prefix}", token, process.pid, home / "logs")
         try:
             jupyter.enter()
