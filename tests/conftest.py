@@ -175,8 +175,8 @@ def pytest_make_parametrize_id(val, argname):
 def pytest_collection_modifyitems(items):
     """Mark the unit tests; run in one process what shares what takes long to start, and the unit tests of a file.
 
-    Begin with what takes longest, so that none runs alone at the end: the browser's tests, other groups, those that
-    have a time limit of their own.
+    Begin with what takes longest, so that none runs alone at the end: the browser's tests, the group of the clouds with
+    Jupyter servers, other groups, those that have a time limit of their own.
     """
     texts = {path: path.read_text("utf-8") for path in {item.path for item in items}}
     for item in items:
@@ -188,8 +188,13 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.xdist_group("jupyter"))
         elif 'scope="module"' in texts[item.path] or item.get_closest_marker("unit"):
             item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name} {item.path.stem}"))
-    marks = ("xdist_group", "timeout")
-    items.sort(key=lambda item: (item.path.parent != UI, *(item.get_closest_marker(mark) is None for mark in marks)))
+    items.sort(key=_place)
+
+
+def _place(item):
+    """Return what sorts a test before those that may run later."""
+    group, limit = map(item.get_closest_marker, ("xdist_group", "timeout"))
+    return item.path.parent != UI, group is None or group.args[0] != "hosted", group is None, limit is None
 
 
 def for_each(rows, name=str):
