@@ -354,5 +354,16 @@ async def _read_json(request: Request) -> Any:
     return value
 
 
+#: Start of a path → why child keys can't call it.
+_REASONS = {
+    "/execution/gpu_selection": "A GPU selection starts a run on each machine, each with its own time limit.",
+    "/inference": "A deployment costs credits until someone stops it.",
+    "/batches": "The price of a batch isn't known before its end.",
+    "/storage/block": "A volume costs credits until someone deletes it.",
+}
+
+
 def _not_offered(method: str, path: str) -> RefusedCall:
-    return RefusedCall(403, f"Child keys can't call {method} {path[:100]!r}. Nothing was forwarded.")
+    operation = path.removeprefix(EXTERNAL)
+    reason = next((f" {text}" for start, text in _REASONS.items() if operation.startswith(start)), "")
+    return RefusedCall(403, f"Child keys can't call {method} {path[:100]!r}.{reason} Nothing was forwarded.")

@@ -152,6 +152,21 @@ def test_every_operation_that_is_not_listed_is_refused(broker):
         assert child.get(API + path).status_code in {403, 404}
 
 
+@for_each(
+    [
+        ("/execution/gpu_selection/start", "its own time limit"),
+        ("/inference/create", "until someone stops it"),
+        ("/batches", "isn't known before its end"),
+    ]
+)
+def test_an_operation_without_a_highest_price_is_refused_with_the_reason(row, broker):
+    path, reason = row
+    child = broker.grant(scopes=["runs", "models", "vms", "bucket"])
+    answer = child.post(API + path, json={**START, "model": "local/echo", "input_file_id": "x"})
+    assert (answer.status_code, reason in answer.json()["detail"]) == (403, True), answer.text
+    assert read_state(child)["used"] == 0
+
+
 def test_a_key_sees_streams_and_aborts_only_its_own_runs(broker):
     child, other = broker.grant(), broker.grant()
     answer = start(child, code=SLEEP).json()
