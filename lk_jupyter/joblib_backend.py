@@ -75,15 +75,17 @@ class LkBackend(*_BASES):  # type: ignore[misc]  # joblib has no types
     def configure(self, n_jobs: int = 1, parallel: Any = None, **options: Any) -> int:
         """Find or create the executor for this number of machines, and print its maximum price.
 
-        A process of a pool computes here: its pool may end it at any time, and its machines would stay.
+        joblib makes the calls of one job in this process. So does a process of a pool: its pool may end it at any time,
+        and its machines would stay.
         """
         self.parallel = parallel
         machines = self.effective_n_jobs(n_jobs)
-        if multiprocessing.current_process().daemon:
-            warnings.warn(
-                "The backend lk starts no machines in a process of multiprocessing. This process makes the calls.",
-                stacklevel=2,
+        is_in_pool = multiprocessing.current_process().daemon
+        if machines == 1 or is_in_pool:
+            cause = (
+                "in a process of multiprocessing" if is_in_pool else "for one job. For machines, set n_jobs=2 or more"
             )
+            warnings.warn(f"This process makes the calls: the backend lk starts no machines {cause}.", stacklevel=2)
             raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
         chosen = {name: options[name] for name in options.keys() & _EXECUTOR_OPTIONS}  # the others are joblib's
         self._executor = _find_executor({**self._options, **chosen}, machines)
@@ -102,6 +104,10 @@ class LkBackend(*_BASES):  # type: ignore[misc]  # joblib has no types
     def retrieve_result_callback(self, out: Future[Any]) -> Any:
         """Return the result of a call that has ended."""
         return out.result()
+
+    def terminate(self) -> None:
+        """Forget the durations of the calls, which set the size of batches; the machines stay for later calls."""
+        self.reset_batch_stats()
 
     def abort_everything(self, ensure_ready: bool = True) -> None:  # noqa: ARG002, FBT001, FBT002 (as its base has it)
         """Abort the active calls with their machines, after an interrupt all machines."""

@@ -409,6 +409,16 @@ def test_the_options_of_a_call_of_joblib_are_the_options_of_its_machines(user, c
     with parallel:
         assert capsys.readouterr().out.startswith("joblib on 2 × A100, ")  # noqa: RUF001
         assert parallel._backend._executor._pool.initializer.name == "load_model"
+        parallel._backend.batch_completed(1, 0.001)
+        assert parallel._backend.compute_batch_size() > 1
+    assert parallel._backend.compute_batch_size() == 1
+    assert started_machines() == []
+
+
+def test_one_job_of_joblib_is_made_here_with_a_warning(user):
+    lk_jupyter.register_joblib()
+    with joblib.parallel_config(backend="lk", gpu="A100"), pytest.warns(UserWarning, match="set n_jobs=2 or more"):
+        assert joblib.Parallel()(joblib.delayed(os.getpid)() for _ in range(2)) == [os.getpid()] * 2
     assert started_machines() == []
 
 
