@@ -54,7 +54,7 @@ def measure() -> Iterator[Figure]:
         cloudpickle.register_pickle_by_value(sys.modules[__name__])  # a machine doesn't have this file
         try:
             lk_jupyter.register_joblib()
-            local, remote = _seconds_of_fits("loky"), _seconds_of_fits("lk", requirements=[], machine="cpu")
+            local, remote = _seconds_of_fits("loky"), _seconds_of_fits("lk", machine="cpu")
             starts = len(journal().entries())
             yield Figure(f"tasks: {FITS} fits on lk, next to loky", remote / local, 1.3, "x", f"{local:.1f} s on loky")
             yield Figure(f"tasks: machines started for {FITS} fits", starts, WORKERS, "")
