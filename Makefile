@@ -37,7 +37,7 @@ help:
 	@echo "make unit    the tests that start no server, kernel or browser"
 	@echo "make near    the tests of the files that differ from main"
 	@echo "make contract  made-up requests by the thousand, every answer held against the API description"
-	@echo "make suites  tests of others: universal_pathlib's, ceph's of S3, CPython's of executors; litellm, langchain-openai"
+	@echo "make suites  tests of others: universal_pathlib's, ceph's of S3, CPython's of executors, joblib's, distributed's; litellm, langchain-openai"
 	@echo "make fuzz    damaged bytes for every parser of foreign bytes; for an hour: make fuzz SECONDS=3600"
 	@echo "make interrupts  more than 200 runs, each interrupted twice, and 1,000 cells with faults (COUNT=N): no run stays active unreported"
 	@echo "make matrix  the oldest and newest dependencies on Python 3.10, 3.12 and 3.14; one cell: make matrix CELLS=3.10-oldest"

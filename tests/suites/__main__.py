@@ -1,7 +1,8 @@
 """Runs tests of others, and other clients, on a local cloud, and holds what fails against what is expected.
 
-    python tests/suites [FOLDER]
+    python tests/suites [FOLDER] [--only TEXT]
 
+With --only, the suites whose names contain the text are run.
 What the tests need is fetched into FOLDER, by default .out/suites: packages from the package index, ceph's tests from
 GitHub. Nothing is installed into the environment. Exits with 1 when a test fails that expected.yaml does not name,
 when one passes that it names, or when a suite could not be fetched: the others run nevertheless.
@@ -39,6 +40,7 @@ class Suite:
     """Packages that it needs here, how it is started, and a repository that it needs, with the folder for that.
 
     Packages that would change those of the environment are in a ``library`` of their own, with all that they need.
+    ``cloud`` are the options of its local cloud.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Suite:
     repository: str = ""
     clone: str = ""
     library: str = "lib"
+    cloud: tuple[str, ...] = ()
 
 
 SUITES = (
@@ -68,14 +71,23 @@ SUITES = (
         (str(HERE / "model_clients.py"),),
         library="model_clients",
     ),
+    Suite("joblib's Parallel", (), ("-p", "joblib_backend", str(HERE / "joblib_backend.py"))),
+    Suite(
+        "distributed's SpecCluster",
+        (),
+        (str(HERE / "spec_cluster.py"),),
+        "https://github.com/dask/distributed",
+        "distributed",
+        cloud=("--clock-speed", "50", "--credits", "1000"),  # so that VMs start quickly
+    ),
 )
 
 
-def fetch(folder):
+def fetch(folder, suites):
     """Put what the suites need into a folder, once; return in words what could not be had, by the suite."""
     library = folder / "lib"
-    if not library.exists():
-        needs = {need for suite in SUITES if suite.library == "lib" for need in suite.needs}
+    needs = {need for suite in SUITES if suite.library == "lib" for need in suite.needs}
+    if not library.exists() and any(suite.library == "lib" and suite.needs for suite in suites):
         run(*PIP, "install", "--no-deps", "--target", str(library), *sorted(needs))
         run(*PIP, "download", "--no-deps", "--no-binary", ":all:", "--dest", str(folder), "universal_pathlib")
         [source] = folder.glob("universal_pathlib-*.tar.gz")
@@ -83,14 +95,14 @@ def fetch(folder):
             packed.extractall(folder, filter="data")
         shutil.move(folder / source.name.removesuffix(".tar.gz") / "upath", library)
     missing = {}
-    for suite in SUITES:
+    for suite in suites:
         here = folder / suite.clone
         if suite.repository and not here.exists():
             command = ("git", "clone", "--quiet", "--depth", "1", suite.repository, str(here))
             if subprocess.run(command, check=False).returncode:
                 missing[suite.name] = f"{suite.name}: not run, no {suite.repository}. Put a clone into {here}"
         library = folder / suite.library
-        if not library.exists():
+        if suite.needs and not library.exists():
             command = (*PIP, "install", "--target", str(library), *suite.needs)
             if subprocess.run(command, check=False).returncode:
                 shutil.rmtree(library, ignore_errors=True)
@@ -104,10 +116,10 @@ def run(*command):
 
 
 @contextmanager
-def local_cloud():
+def local_cloud(*options):
     """Give the address and the key of a local cloud that ends with the block."""
     with TemporaryDirectory() as data:
-        command = [sys.executable, "-m", "lk_jupyter.localcloud", "--data", data]
+        command = [sys.executable, "-m", "lk_jupyter.localcloud", "--data", data, *options]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             try:
                 cloud = json.loads(process.stdout.readline())
@@ -136,19 +148,21 @@ def outcome(suite, folder, cloud):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path, default=Path(".out/suites"))
-    folder = parser.parse_args().folder.resolve()
+    parser.add_argument("--only", default="")
+    arguments = parser.parse_args()
+    folder, suites = arguments.folder.resolve(), [suite for suite in SUITES if arguments.only in suite.name]
     folder.mkdir(parents=True, exist_ok=True)
-    missing = fetch(folder)
+    missing = fetch(folder, suites)
     expected = yaml.safe_load((HERE / "expected.yaml").read_text("utf-8"))
     surprises = [*missing.values()]
-    with local_cloud() as cloud:
-        for suite in (suite for suite in SUITES if suite.name not in missing):
-            known = expected[suite.name]["failed"]
+    for suite in (suite for suite in suites if suite.name not in missing):
+        known = expected[suite.name]["failed"]
+        with local_cloud(*suite.cloud) as cloud:
             passed, failed, skipped = outcome(suite, folder, cloud)
-            print(f"{suite.name}: {passed} of {passed + len(failed)} passed ({skipped} skipped)")
-            print(f"  expected: {expected[suite.name]['passed']} passed, {len(known)} failed")
-            surprises += [f"{suite.name}: {name} failed" for name in sorted(failed - {*known})]
-            surprises += [f"{suite.name}: {name} passed" for name in sorted({*known} - failed)]
+        print(f"{suite.name}: {passed} of {passed + len(failed)} passed ({skipped} skipped)")
+        print(f"  expected: {expected[suite.name]['passed']} passed, {len(known)} failed")
+        surprises += [f"{suite.name}: {name} failed" for name in sorted(failed - {*known})]
+        surprises += [f"{suite.name}: {name} passed" for name in sorted({*known} - failed)]
     print(*surprises or ["All as expected."], sep="\n")
     return bool(surprises)
 
