@@ -8,13 +8,13 @@ if __name__ == "__main__":
     leave_working_folder()
 
 import argparse
-import csv
 import json
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from lk_jupyter._encoding import accept_every_sign
 from lk_jupyter._extras import library
@@ -44,15 +44,15 @@ def _serve(parsed: argparse.Namespace) -> int:
             f"Keys sent to {parsed.host} need TLS. Nothing was started. Add --certificate and --private-key."
         )
     key = _read_key(parsed.key_file)
-    budgets, hub_url = None, os.environ.get("JUPYTERHUB_API_URL", "")
+    budgets, service, hub_url = None, None, os.environ.get("JUPYTERHUB_API_URL", "")
     if parsed.hub_budgets:
-        from lk_jupyter.broker.hub import HubBudgets  # noqa: PLC0415 (the other commands need no hub)
+        from lk_jupyter.broker.hub import HubBudgets, HubService  # noqa: PLC0415 (the other commands need no hub)
 
         if not hub_url:
             raise UsageError("--hub-budgets needs a service of JupyterHub: JUPYTERHUB_API_URL isn't set.")
-        budgets = HubBudgets.read(parsed.hub_budgets)
+        budgets, service = HubBudgets.read(parsed.hub_budgets), HubService.read(os.environ)
     options = ListenOptions(
-        parsed.port, parsed.margin, parsed.host, parsed.certificate, parsed.private_key, hub_url, budgets
+        parsed.port, parsed.margin, parsed.host, parsed.certificate, parsed.private_key, hub_url, budgets, service
     )
     serve(parsed.data.expanduser().absolute(), parsed.upstream, key, options)
     return 0
@@ -87,17 +87,15 @@ def _list(parsed: argparse.Namespace) -> int:
 
 
 def _spending(parsed: argparse.Namespace) -> int:
-    rows = [row for row in _request(parsed.data, "GET", "/broker/runs") if row["started"].startswith(parsed.month)]
-    columns = ("key", "name", "run", "state", "machine", "started", "seconds", "credits", "alarm")
-    writer = csv.DictWriter(sys.stdout, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({**row, "name": _spreadsheet_text(row["name"])} for row in rows)
+    if parsed.by_key:
+        query = f"?{urlencode({'month': parsed.month})}" if parsed.month else ""
+        sys.stdout.write(_request(parsed.data, "GET", f"/broker/spending.csv{query}"))
+        return 0
+    from lk_jupyter.broker.spending import RUN_COLUMNS, write_csv  # noqa: PLC0415 (the other commands need no CSV)
+
+    rows = (row for row in _request(parsed.data, "GET", "/broker/runs") if row["started"].startswith(parsed.month))
+    sys.stdout.write(write_csv(RUN_COLUMNS, rows))
     return 0
-
-
-def _spreadsheet_text(text: str) -> str:
-    """Return a name so that no spreadsheet executes it as a formula."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def _request(data: Path, method: str, path: str, body: Any = None) -> Any:
@@ -154,6 +152,7 @@ def _parser() -> argparse.ArgumentParser:
         help="Among runs, files, models, vms, lease, bucket, secrets. Default: runs,files.",
     )
     grant.add_argument("--name", help="Name in lists.")
+    grant.add_argument("--project", help="Project in reports of spending, also of keys below this key.")
 
     revoke = commands.add_parser("revoke", parents=[common], help="Revoke a child key, and abort its runs.")
     revoke.set_defaults(run=_revoke)
@@ -162,6 +161,10 @@ def _parser() -> argparse.ArgumentParser:
     spending = commands.add_parser("spending", parents=[common], help="Print the runs of all keys as CSV.")
     spending.set_defaults(run=_spending)
     spending.add_argument("--month", default="", metavar="YYYY-MM", help="Only runs of this month, in UTC.")
+    spending.add_argument(
+        "--by-key", dest="by_key", action="store_true",
+        help="Print the sums of a month by user, project and key. Default month: the current one.",
+    )  # fmt: skip
 
     listing = commands.add_parser("list", parents=[common], help="List the child keys, and what each has used.")
     listing.set_defaults(run=_list)

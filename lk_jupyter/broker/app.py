@@ -9,7 +9,6 @@ import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
-from datetime import datetime, timezone
 from typing import Any
 
 from starlette.applications import Starlette
@@ -24,14 +23,16 @@ from lk_jupyter.broker.files import S3_PATH, FileProxy, RefusedFile
 from lk_jupyter.broker.grants import BILLION, Grant, GrantLimits, RefusedCall
 from lk_jupyter.broker.hub import HubUsers
 from lk_jupyter.broker.keeper import Keeper
-from lk_jupyter.broker.ledger import ENDED, REFUSED, RENTAL, GrantLedger, RunRow
+from lk_jupyter.broker.ledger import ENDED, RENTAL, GrantLedger, RunRow
 from lk_jupyter.broker.models import MODEL_FIELDS, ModelCaller, ModelStream
 from lk_jupyter.broker.reads import READERS, Reads
 from lk_jupyter.broker.rentals import VM_PATH, Rentals
 from lk_jupyter.broker.signature import SignedRequest
+from lk_jupyter.broker.spending import describe_run
 from lk_jupyter.broker.starts import START_FIELDS, Starter
 from lk_jupyter.broker.storage import BucketClient
 from lk_jupyter.broker.upstream import Answer, OddAnswer, OrganizationClient, read_limited
+from lk_jupyter.broker.visitors import SpendingPages
 from lk_jupyter.protocol.json_limits import load_json
 
 #: Most bytes of a request.
@@ -109,6 +110,7 @@ class Broker:
         self._rentals = Rentals(ledger, upstream, margin, time.time())
         self.keeper = Keeper(ledger, upstream, time.time(), self._rentals)
         self._hub_users = hub_users
+        self._pages = SpendingPages(ledger, self._authenticate, hub_users)
 
     async def close(self) -> None:
         """Close the connections to the storage and the hub."""
@@ -131,6 +133,8 @@ class Broker:
             return await self._stream(request, match[1])
         if path.startswith(f"{S3_PATH}/"):
             return await self._answer_s3(request)
+        if (page := await self._pages.answer(request)) is not None:
+            return page
         grant = await self._authenticate(request)
         if path.startswith("/broker/"):
             return await self._manage(request, grant, path)
@@ -260,7 +264,7 @@ class Broker:
         if (request.method, path) == ("GET", "/broker/key"):
             return JSONResponse(self._describe(grant))
         if (request.method, path) == ("GET", "/broker/runs"):
-            return JSONResponse(list(map(self._describe_run, self._ledger.runs_below(grant.id))))
+            return JSONResponse([describe_run(self._ledger, row) for row in self._ledger.runs_below(grant.id)])
         grant.require("lease")
         if (request.method, path) == ("GET", "/broker/keys"):
             return JSONResponse([self._describe(child) for child in self._ledger.grants_below(grant.id)])
@@ -283,21 +287,6 @@ class Broker:
             )
         issued, key = self._ledger.add_grant(grant, limits)
         return {**self._describe(issued), "api_key": key}
-
-    def _describe_run(self, row: RunRow) -> dict[str, Any]:
-        """Return a run in the ledger: its key, state, time in seconds and credits; the reservation before the bill."""
-        amount = row.reserved if row.billed is None and row.state != REFUSED else row.billed or 0
-        return {
-            "key": row.grant_id,
-            "name": self._ledger.grant(row.grant_id).limits.name,
-            "run": row.execution_id,
-            "state": row.state,
-            "machine": row.machine,
-            "started": datetime.fromtimestamp(row.created_at, timezone.utc).isoformat(timespec="seconds"),
-            "seconds": row.seconds,
-            "credits": amount / BILLION,
-            "alarm": row.alarm,
-        }
 
     def _describe(self, grant: Grant) -> dict[str, Any]:
         """Return the limits of a key and what it has used, without the key."""

@@ -36,7 +36,9 @@ class RefusedCall(Exception):
 
 
 #: Fields of a request for a grant.
-GRANT_FIELDS = ("credits", "minutes", "machines", "parallel", "ends_in", "period", "upload_gib", "scopes", "name")
+GRANT_FIELDS = (
+    "credits", "minutes", "machines", "parallel", "ends_in", "period", "upload_gib", "scopes", "name", "project",
+)  # fmt: skip
 
 #: Periods after which the limits of credits and minutes count from 0 again.
 PERIODS = ("week", "month")
@@ -51,7 +53,7 @@ class GrantLimits:
 
     ``credits`` in billionths, ``seconds`` of all runs together, ``machines`` the machine types, ``parallel`` the number
     of active runs, ``ends_at`` in Unix seconds, ``upload_bytes`` of all uploads together. After each ``period``,
-    credits and seconds count from 0 again; empty: never.
+    credits and seconds count from 0 again; empty: never. ``project`` groups keys in reports.
     """
 
     credits: int | None = None
@@ -63,6 +65,7 @@ class GrantLimits:
     period: str = ""
     scopes: tuple[str, ...] = DEFAULT_SCOPES
     name: str = ""
+    project: str = ""
 
     @classmethod
     def parse(cls, fields: Any, now: float) -> GrantLimits:
@@ -87,9 +90,6 @@ class GrantLimits:
         period = fields.get("period") or ""
         if period and period not in PERIODS:
             raise RefusedCall(422, f"'period' must be one of: {', '.join(PERIODS)}. Nothing was granted.")
-        name = fields.get("name") or ""
-        if not isinstance(name, str) or len(name) > _MAX_NAME or not name.isprintable():
-            raise RefusedCall(422, f"'name' must be a text of at most {_MAX_NAME} characters. Nothing was granted.")
         return cls(
             credits=math.floor(amount * BILLION),
             seconds=None if minutes is None else math.floor(minutes * 60),
@@ -99,8 +99,16 @@ class GrantLimits:
             upload_bytes=math.floor(upload_gib * (1 << 30)),
             period=period,
             scopes=scopes,
-            name=name,
+            name=_read_label(fields, "name"),
+            project=_read_label(fields, "project"),
         )
+
+    def period_end(self, now: datetime) -> datetime | None:
+        """Return when credits and minutes count from 0 again, in UTC; None without a period."""
+        if not self.period:
+            return None
+        start = datetime.fromtimestamp(self.period_start(now), timezone.utc)
+        return start + timedelta(days=7) if self.period == "week" else (start + timedelta(days=32)).replace(day=1)
 
     def period_start(self, now: datetime) -> float:
         """Return the start of the current period in Unix seconds, in UTC; 0 without a period."""
@@ -125,6 +133,13 @@ def _read_number(fields: dict[str, Any], name: str) -> Decimal | None:
     if isinstance(value, bool) or not number.is_finite() or not 0 < number <= _MAX_NUMBER:
         raise RefusedCall(422, f"'{name}' must be a number above 0, got {str(value)[:50]!r}. Nothing was granted.")
     return number
+
+
+def _read_label(fields: dict[str, Any], name: str) -> str:
+    value = fields.get(name) or ""
+    if not isinstance(value, str) or len(value) > _MAX_NAME or not value.isprintable():
+        raise RefusedCall(422, f"'{name}' must be a text of at most {_MAX_NAME} characters. Nothing was granted.")
+    return value
 
 
 def _read_words(fields: dict[str, Any], name: str) -> tuple[str, ...] | None:

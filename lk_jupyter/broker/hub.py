@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 
@@ -24,17 +26,19 @@ _DEFAULT = "*"
 
 @dataclass(frozen=True)
 class HubBudgets:
-    """Budgets by name of the user and of the group."""
+    """Budgets by name of the user and of the group, and the users that may see the spending of all."""
 
     users: dict[str, GrantLimits]
     groups: dict[str, GrantLimits]
+    administrators: frozenset[str] = frozenset()
 
     @classmethod
     def read(cls, path: Path) -> HubBudgets:
         """Return the budgets of a JSON file. Raises UsageError."""
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            return cls(_parse_budgets(content.get("users", {})), _parse_budgets(content.get("groups", {})))
+            users, groups = _parse_budgets(content.get("users", {})), _parse_budgets(content.get("groups", {}))
+            return cls(users, groups, _parse_names(content.get("administrators", [])))
         except OSError as error:
             raise UsageError(f"Can't read '{path}' ({error.strerror}). Nothing was started.") from None
         except (ValueError, AttributeError):
@@ -50,10 +54,75 @@ def _parse_budgets(rows: dict[str, Any]) -> dict[str, GrantLimits]:
     return {name: GrantLimits.parse({**fields, "name": name}, time.time()) for name, fields in rows.items()}
 
 
-class HubUsers:
-    """Find the grant of a token of the hub. A user's grant is below the grant of the first group with a budget."""
+def _parse_names(names: Any) -> frozenset[str]:
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise RefusedCall(422, "'administrators' must be a list of user names.")
+    return frozenset(names)
 
-    def __init__(self, ledger: GrantLedger, api_url: str, budgets: HubBudgets) -> None:
+
+@dataclass(frozen=True)
+class HubService:
+    """The broker as a service of a hub, for users with a browser: paths and addresses for their sign-in (OAuth).
+
+    ``prefix`` is the path of the pages without a slash at the end, ``secret`` the token of the service.
+    """
+
+    prefix: str
+    client_id: str
+    secret: str = field(repr=False)
+    callback_path: str
+    authorize_url: str
+    token_url: str
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> HubService | None:
+        """Return the service in the environment that a hub sets; None if the service has no ``url`` in the hub."""
+        prefix, client_id = environment.get("JUPYTERHUB_SERVICE_PREFIX", ""), environment.get("JUPYTERHUB_CLIENT_ID")
+        if not prefix or not client_id or not environment.get("JUPYTERHUB_SERVICE_URL"):
+            return None
+        prefix = prefix.rstrip("/")
+        root = environment.get("JUPYTERHUB_HOST", "") + environment.get("JUPYTERHUB_BASE_URL", "/")
+        return cls(
+            prefix=prefix,
+            client_id=client_id,
+            secret=environment["JUPYTERHUB_API_TOKEN"],
+            callback_path=environment.get("JUPYTERHUB_OAUTH_CALLBACK_URL") or f"{prefix}/oauth_callback",
+            authorize_url=f"{root}hub/api/oauth2/authorize",
+            token_url=f"{environment['JUPYTERHUB_API_URL'].rstrip('/')}/oauth2/token",
+        )
+
+    def sign_in_url(self, state: str) -> str:
+        """Return the address at which the hub signs a user in."""
+        query = {"client_id": self.client_id, "redirect_uri": self.callback_path, "response_type": "code"}
+        return f"{self.authorize_url}?{urlencode({**query, 'state': state})}"
+
+    async def read_token(self, code: str) -> str:
+        """Return the token for the code of a sign-in. Raises RefusedCall."""
+        form = {
+            "client_id": self.client_id, "client_secret": self.secret, "grant_type": "authorization_code",
+            "code": code, "redirect_uri": self.callback_path,
+        }  # fmt: skip
+        try:
+            async with httpx.AsyncClient(timeout=10) as client:
+                answer = await client.post(self.token_url, data=form)
+            token = answer.json().get("access_token") if answer.is_success else None
+        except (httpx.HTTPError, ValueError, AttributeError) as error:
+            raise RefusedCall(503, f"JupyterHub doesn't answer ({type(error).__name__}). Try again.") from None
+        if not isinstance(token, str):
+            raise RefusedCall(403, "JupyterHub didn't confirm the sign-in. Open the page again.")
+        return token
+
+
+class HubUsers:
+    """Find the grant of a token of the hub. A user's grant is below the grant of the first group with a budget.
+
+    ``service`` signs users in with a browser; None if the broker has no pages in the hub.
+    """
+
+    def __init__(
+        self, ledger: GrantLedger, api_url: str, budgets: HubBudgets, service: HubService | None = None
+    ) -> None:
+        self.service = service
         self._ledger = ledger
         self._user_url = f"{api_url.rstrip('/')}/user"
         self._budgets = budgets
@@ -66,9 +135,15 @@ class HubUsers:
 
     async def find_grant(self, token: str) -> Grant | None:
         """Return the grant of the user of a token; None for a token that the hub doesn't know. Raises RefusedCall."""
-        user = await self._read_user(token)
-        if user is None:
-            return None
+        user = await self.read_user(token)
+        return None if user is None else self.grant_of(user)
+
+    def is_administrator(self, user: Mapping[str, Any]) -> bool:
+        """Return whether a user may see the spending of all users."""
+        return user["name"] in self._budgets.administrators
+
+    def grant_of(self, user: Mapping[str, Any]) -> Grant:
+        """Return the grant of a user. Raises RefusedCall without a budget."""
         name, groups = user["name"], user["groups"]
         parent = self._ledger.grant(ROOT)
         if group := next((group for group in self._budgets.groups if group in groups), None):
@@ -79,7 +154,7 @@ class HubUsers:
             raise RefusedCall(403, f"The user '{name}' has no budget. Nothing was done. Request one of the operator.")
         return self._ledger.named_grant(parent, f"user {name}", replace(limits, name=name))
 
-    async def _read_user(self, token: str) -> dict[str, Any] | None:
+    async def read_user(self, token: str) -> dict[str, Any] | None:
         """Return name and groups of the user of a token. Raises RefusedCall if the hub doesn't answer."""
         digest = hashlib.sha256(token.encode(errors="replace")).hexdigest()
         read_at, user = self._answers.get(digest, (-_ANSWER_SECONDS, None))

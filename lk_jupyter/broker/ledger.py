@@ -187,6 +187,28 @@ class GrantLedger:
         )
         return GrantUsage(*self._database.execute(query, (grant.id, start)).fetchone())
 
+    def sum_runs(self, grant_id: str, start: float, end: float) -> list[tuple[str, int, int, int, int, int]]:
+        """Return sums of the runs of a grant and the grants below it that started between two moments.
+
+        A row has the id of the grant, whether it counts VMs, their number, seconds, bills and reservations without a
+        bill, in billionths.
+        """
+        query = (
+            f"{_BELOW} SELECT grant_id, operation LIKE '/vms/%', COUNT(*), COALESCE(SUM(seconds), 0), "  # noqa: S608
+            "COALESCE(SUM(billed), 0), COALESCE(SUM(CASE WHEN billed IS NULL THEN reserved ELSE 0 END), 0) FROM runs "
+            "WHERE grant_id IN below AND state <> 'refused' AND created_at >= ? AND created_at < ? GROUP BY 1, 2"
+        )
+        return self._database.execute(query, (grant_id, start, end)).fetchall()
+
+    def sum_uploads(self, grant_id: str, month: str) -> list[tuple[str, int]]:
+        """Return the bytes that a grant and each grant below it uploaded in a month such as 2026-11."""
+        query = f"{_BELOW} SELECT grant_id, bytes FROM uploads WHERE grant_id IN below AND month = ?"  # noqa: S608
+        return self._database.execute(query, (grant_id, month)).fetchall()
+
+    def grant_names(self) -> dict[str, str]:
+        """Return the users and groups of a hub by the id of their grant, such as ``user ana``."""
+        return dict(self._database.execute("SELECT grant_id, name FROM named_grants"))
+
     def uploaded_bytes(self, grant_id: str) -> int:
         """Return the bytes that a grant, and the grants below it, have uploaded; deleted files count too."""
         query = f"{_BELOW} SELECT COALESCE(SUM(bytes), 0) FROM uploads WHERE grant_id IN below"  # noqa: S608

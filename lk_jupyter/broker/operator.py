@@ -15,7 +15,7 @@ ADDRESS_FILE = "broker.json"
 
 
 def send_request(data: Path, method: str, path: str, body: Any = None) -> Any:
-    """Send a request with the operator's key of a data folder, and return the answer.
+    """Send a request with the operator's key of a data folder, and return its JSON, or the text of a CSV file.
 
     Raises UsageError without a broker, and with the reason of a refusal.
     """
@@ -32,7 +32,8 @@ def send_request(data: Path, method: str, path: str, body: Any = None) -> Any:
             f"The broker doesn't answer ({type(error).__name__}). Nothing is known to have changed."
         ) from None
     try:
-        answer = response.json()
+        is_csv = response.headers.get("content-type", "").startswith("text/csv")
+        answer = response.text if is_csv else response.json()
     except ValueError:
         answer = {}
     if response.is_error:

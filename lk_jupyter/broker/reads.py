@@ -8,6 +8,7 @@ from typing import Any
 from lk_jupyter.broker.grants import BILLION, Grant
 from lk_jupyter.broker.keeper import read_mark
 from lk_jupyter.broker.ledger import RENTAL, ROOT, GrantLedger
+from lk_jupyter.broker.spending import Budget, read_budgets
 from lk_jupyter.broker.upstream import Answer, OddAnswer, OrganizationClient
 
 #: Pages of the organization's history that are searched for the runs of a key.
@@ -45,23 +46,22 @@ class Reads:
         return Answer(200, {"org_id": grant.id, "slug": None, "name": name, "is_personal": True, "is_key_scoped": True})
 
     async def credits(self, grant: Grant, _: dict[str, str]) -> Answer:
-        """Return the rest of the grant in place of the balance."""
+        """Return the rest of the grant in place of the balance, with the budget that ends first."""
         used = self._ledger.usage(grant).credits / BILLION
         rest = await self._remaining_credits(grant)
-        return Answer(
-            200,
-            {"remaining_credits": rest, "available_credits": rest, "used_credits": used, "total_credits_used": used},
-        )
+        amounts = dict.fromkeys(("remaining_credits", "available_credits"), rest)
+        amounts |= dict.fromkeys(("used_credits", "total_credits_used"), used)
+        budget = self._smallest_budget(grant)
+        return Answer(200, {**amounts, "budget": budget and budget.describe()})
+
+    def _smallest_budget(self, grant: Grant) -> Budget | None:
+        """Return the budget with the smallest rest, of a grant and the grants above it; None for the operator."""
+        return min(read_budgets(self._ledger, grant), key=lambda budget: budget.remaining, default=None)
 
     async def _remaining_credits(self, grant: Grant) -> float:
-        """Return the credits that a grant may still reserve: the smallest rest of it and the grants above it."""
-        rests = [
-            max(0, limit - self._ledger.usage(payer).credits)
-            for payer in map(self._ledger.grant, grant.chain)
-            if (limit := payer.limits.credits) is not None
-        ]
-        if rests:
-            return min(rests) / BILLION
+        """Return the credits that a grant may still reserve."""
+        if budget := self._smallest_budget(grant):
+            return budget.remaining / BILLION
         answer = await self.pass_on("/billing/credits")
         if answer.fields is None:
             raise OddAnswer("The cloud reports no balance.")

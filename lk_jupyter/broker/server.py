@@ -17,7 +17,7 @@ from pathlib import Path
 import uvicorn
 
 from lk_jupyter.broker.app import Broker, create_app
-from lk_jupyter.broker.hub import HubBudgets, HubUsers
+from lk_jupyter.broker.hub import HubBudgets, HubService, HubUsers
 from lk_jupyter.broker.ledger import GrantLedger
 from lk_jupyter.broker.operator import ADDRESS_FILE
 from lk_jupyter.broker.upstream import OrganizationClient
@@ -30,7 +30,8 @@ from lk_jupyter.errors import UsageError
 class ListenOptions:
     """Where a broker listens, and what it reserves: ``margin`` are seconds besides the time limit of a run.
 
-    ``hub_url`` is the address of the API of a JupyterHub, whose users have the ``budgets``.
+    ``hub_url`` is the address of the API of a JupyterHub, whose users have the ``budgets``; ``hub_service`` is the
+    broker as a service with pages in this hub.
     """
 
     port: int
@@ -40,6 +41,7 @@ class ListenOptions:
     private_key: Path | None = None
     hub_url: str = ""
     budgets: HubBudgets | None = None
+    hub_service: HubService | None = None
 
 
 def serve(data: Path, upstream_url: str, upstream_key: str, options: ListenOptions) -> None:
@@ -58,7 +60,8 @@ def serve(data: Path, upstream_url: str, upstream_key: str, options: ListenOptio
     stream_secret = hashlib.sha256(f"addresses of outputs {operator_key}".encode()).digest()
     try:
         upstream = OrganizationClient(upstream_url, upstream_key)
-        hub_users = HubUsers(ledger, options.hub_url, options.budgets) if options.budgets else None
+        budgets, service = options.budgets, options.hub_service
+        hub_users = HubUsers(ledger, options.hub_url, budgets, service) if budgets else None
         broker = Broker(ledger, upstream, options.margin, stream_secret, hub_users)
         write_private(
             data / ADDRESS_FILE, json.dumps({"base_url": base_url, "api_key": operator_key, "pid": os.getpid()})

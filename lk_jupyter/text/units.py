@@ -22,6 +22,13 @@ def credits_label(amount: Decimal | None) -> str:
     return f"{amount:.4f} credits" if abs(amount) < _SMALL else f"{amount:.2f} credits"
 
 
+def budget_label(remaining: Decimal, limit: Decimal, period: str | None) -> str:
+    """Return the rest of a budget in words, such as ``3.20 of 10 credits left this week``."""
+    amount = credits_label(remaining).removesuffix(" credits")
+    total = f"{limit:.4f}".rstrip("0").rstrip(".")
+    return f"{amount} of {total} credits left" + (f" this {period}" if period else "")
+
+
 def moment_label(moment: datetime | None, form: str = "%d %b %Y %H:%M") -> str:
     """Return a moment in local time; "" for None."""
     return f"{moment.astimezone():{form}}" if moment else ""

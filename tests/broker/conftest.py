@@ -9,14 +9,14 @@ from conftest import RunningCloud
 from lk_jupyter.broker.ledger import GrantLedger
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def upstream(tmp_path_factory):
     running = RunningCloud(tmp_path_factory.mktemp("cloud"), "--clock-speed", "20", has_lab=False)
     yield running
     running.stop()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def broker(upstream, tmp_path_factory):
     running = RunningBroker(tmp_path_factory.mktemp("broker") / "data", upstream.base_url, upstream.api_key)
     yield running

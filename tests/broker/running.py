@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
-from patience import PATIENCE
+from patience import PATIENCE, wait_until
 
 from lk_jupyter.api.storage import StorageCredentials
 from lk_jupyter.broker.files import BUCKET, S3_PATH
@@ -98,6 +98,20 @@ class RunningBroker:
 
 def read_state(client):
     return client.get("/broker/key").json()
+
+
+def start(client, **changes):
+    return client.post(f"{API}/execution/streaming/start", json={**START, **changes})
+
+
+def start_run(client, **changes):
+    answer = start(client, **changes)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["execution_id"]
+
+
+def wait_settled(client):
+    return wait_until(lambda: not read_state(client)["active"])
 
 
 class OddCloud:

@@ -14,7 +14,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
-from broker.running import API, RESERVED, START, RunningBroker, read_state
+from broker.running import API, RESERVED, START, RunningBroker, read_state, start, start_run, wait_settled
 from cloud_process import run_forked
 from conftest import for_each
 from patience import PATIENCE, wait_until
@@ -31,20 +31,6 @@ from lk_jupyter.broker.upstream import OrganizationClient, billionths, list_rows
 from lk_jupyter.errors import LkError
 
 SLEEP = "import time; print('started', flush=True); time.sleep(600)"
-
-
-def start(client, **changes):
-    return client.post(f"{API}/execution/streaming/start", json={**START, **changes})
-
-
-def start_run(client, **changes):
-    answer = start(client, **changes)
-    assert answer.status_code == 200, answer.text
-    return answer.json()["execution_id"]
-
-
-def wait_settled(client):
-    return wait_until(lambda: not read_state(client)["active"])
 
 
 def test_amounts_are_rounded_up():

@@ -1,0 +1,319 @@
+"""The pages of a broker as HTML: the spending of a visitor, the sign-in, and refusals. They need no script."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from html import escape
+from typing import Any
+
+from lk_jupyter.broker.grants import BILLION, Grant
+from lk_jupyter.broker.ledger import REFUSED, ROOT, GrantLedger
+from lk_jupyter.broker.spending import Budget, GrantUse, Month, Use, place_of, read_budgets, read_uses, sum_uses
+from lk_jupyter.text.units import budget_label, credits_label, duration_label, size_label
+
+#: Most rows of a table; the CSV files have all.
+_MAX_ROWS = 100
+
+_STYLE = """
+:root{color-scheme:light dark;--ink:#1b1f24;--quiet:#57606a;--line:#d0d7de;--ground:#fff;--card:#f6f8fa;--mark:#1a5fb4;
+--bad:#b3261e}
+@media (prefers-color-scheme:dark){:root{--ink:#e6edf3;--quiet:#9aa4af;--line:#3d444d;--ground:#0d1117;--card:#161b22;
+--mark:#79b8ff;--bad:#ff8f87}}
+*{box-sizing:border-box}
+body{margin:0;background:var(--ground);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
+main{max-width:70rem;margin:0 auto;padding:1.5rem 1rem 3rem}
+header{display:flex;flex-wrap:wrap;gap:.25rem 1rem;align-items:baseline;justify-content:space-between}
+h1{font-size:1.6rem;margin:0}
+h2{font-size:1.2rem;margin:2rem 0 .5rem}
+p{margin:.25rem 0}
+a{color:var(--mark)}
+:focus-visible{outline:2px solid var(--mark);outline-offset:2px}
+.quiet{color:var(--quiet)}
+.bad{color:var(--bad)}
+.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(16rem,1fr));gap:1rem;list-style:none;margin:0;padding:0}
+.cards li{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:.75rem 1rem}
+.cards strong{font-size:1.15rem}
+meter{width:100%;height:1rem}
+nav,.links{display:flex;flex-wrap:wrap;gap:.25rem 1.5rem;margin:.5rem 0}
+table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
+th,td{border-bottom:1px solid var(--line);padding:.35rem .5rem;text-align:left;vertical-align:top;
+overflow-wrap:anywhere}
+thead th{color:var(--quiet);font-weight:600;white-space:nowrap}
+.figure{text-align:right;white-space:nowrap}
+input,button{font:inherit;padding:.4rem .75rem;border:1px solid var(--line);border-radius:6px;background:var(--card);
+color:inherit}
+input{width:min(100%,28rem)}
+label{display:block;margin:1rem 0 .25rem}
+form p{margin:.75rem 0}
+@media (max-width:640px){
+thead{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
+table,tbody,tr,th,td{display:block}
+tr{border-bottom:1px solid var(--line);padding:.5rem 0}
+tbody th,td{border:0;padding:.1rem 0;display:flex;gap:1rem;justify-content:space-between;text-align:right}
+tbody th::before,td::before{content:attr(data-name);color:var(--quiet);font-weight:400;white-space:nowrap}
+.figure{white-space:normal}
+}
+"""
+
+#: The policy of the pages: no script, no foreign content, no frame around them.
+POLICY = (
+    "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'; style-src 'sha256-"
+    + base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+    + "'"
+)
+
+
+@dataclass(frozen=True)
+class PageVisitor:
+    """Who sees a page: ``grant`` has the visitor's budgets, and is None for the operator.
+
+    An administrator sees the spending of all keys. ``has_session`` is whether the browser is signed in by a cookie.
+    """
+
+    name: str
+    grant: Grant | None = None
+    is_administrator: bool = False
+    has_session: bool = False
+
+    @property
+    def top_id(self) -> str:
+        """Id of the grant whose spending, and the spending below it, the visitor may see."""
+        return self.grant.id if self.grant is not None and not self.is_administrator else ROOT
+
+
+def spending_page(ledger: GrantLedger, visitor: PageVisitor, month: Month) -> str:
+    """Return the page of a visitor for a month."""
+    uses = read_uses(ledger, visitor.top_id, month)
+    parts = [_header(visitor)]
+    if visitor.grant is not None:
+        parts.append(_budget_cards(visitor.grant, read_budgets(ledger, visitor.grant)))
+    parts.append(_month_part(month, uses))
+    if visitor.is_administrator:
+        budgets = _named_budgets(ledger)
+        parts += [
+            _use_table("Users", "User", sum_uses(uses, lambda row: row.user), budgets.get("user", {})),
+            _use_table("Groups", "Group", sum_uses(uses, lambda row: row.group), budgets.get("group", {})),
+            _use_table("Projects", "Project", sum_uses(uses, lambda row: row.project), {}),
+        ]
+    parts.append(_keys_table(ledger, visitor, {row.grant.id: row.use for row in uses}))
+    parts.append(_runs_table(ledger, visitor, month))
+    return _page("Spending", "".join(parts))
+
+
+def sign_in_page(problem: str = "") -> str:
+    """Return the form that accepts a key."""
+    alert = f'<p class="bad" role="alert">{escape(problem)}</p>' if problem else ""
+    return _page(
+        "Spending: sign in",
+        f"<header><h1>Spending</h1></header>{alert}"
+        '<form method="post" action="sign-in"><label for="key">Key of the broker</label>'
+        '<input id="key" name="key" type="password" required autocomplete="off" autofocus aria-describedby="about">'
+        '<p id="about" class="quiet">A child key shows its own spending. The key of the operator shows all spending. '
+        "The browser doesn't store the key.</p>"
+        '<p><button type="submit">Sign in</button></p></form>',
+    )
+
+
+def refusal_page(detail: str, link: str = "Open the page again") -> str:
+    """Return a page with the reason of a refusal."""
+    return _page(
+        "Spending", f'<header><h1>Spending</h1></header><p>{escape(detail)}</p><p><a href="spending">{link}</a></p>'
+    )
+
+
+def _page(title: str, content: str) -> str:
+    return (
+        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<style>{_STYLE}</style></head><body><main>{content}</main></body></html>"
+    )
+
+
+def _header(visitor: PageVisitor) -> str:
+    role = " (administrator)" if visitor.is_administrator and visitor.grant is not None else ""
+    button = '<form method="post" action="sign-out"><button type="submit">Sign out</button></form>'
+    return (
+        f"<header><h1>Spending</h1>{button if visitor.has_session else ''}</header>"
+        f'<p class="quiet">{escape(visitor.name)}{role} · times in UTC</p>'
+    )
+
+
+def _budget_cards(grant: Grant, budgets: Sequence[Budget]) -> str:
+    cards = "".join(_budget_card(budget, is_shared=budget.grant.id != grant.id) for budget in budgets)
+    return f'<section aria-labelledby="left"><h2 id="left">Left</h2><ul class="cards">{cards}</ul></section>'
+
+
+def _budget_card(budget: Budget, *, is_shared: bool) -> str:
+    """Return the rest of a budget, when it renews and ends, and why it can't be spent."""
+    limits, usage = budget.grant.limits, budget.usage
+    title = f"Shared: {limits.name or budget.grant.id}" if is_shared else "Your budget"
+    rest, total = budget.remaining / BILLION, budget.credits / BILLION
+    lines = [f"{usage.active} active runs"] if usage.active else []
+    if limits.seconds is not None:
+        minutes = max(0, limits.seconds - usage.seconds) / 60
+        lines.append(f"{minutes:.0f} of {limits.seconds / 60:.0f} minutes left")
+    if limits.machines is not None:
+        lines.append(f"Machines: {', '.join(limits.machines)}")
+    lines += [f"Renews {budget.renews_at:%a %d %b %Y %H:%M}"] if budget.renews_at else []
+    lines += [f"Ends {_moment_text(limits.ends_at)}"] if limits.ends_at is not None else []
+    lines += ["Doesn't renew"] if not budget.renews_at and limits.ends_at is None else []
+    text = "".join(f'<p class="quiet">{escape(line)}</p>' for line in lines)
+    problem = f'<p class="bad">Blocked: {escape(budget.grant.blocked)}</p>' if budget.grant.blocked else ""
+    label = _rest_label(budget)
+    return (
+        f"<li><p>{escape(title)}</p><p><strong>{label}</strong></p>"
+        f'<meter min="0" max="{total}" low="{total / 5}" optimum="{total}" value="{rest}" aria-label="Credits left">'
+        f"{label}</meter>{problem}{text}</li>"
+    )
+
+
+def _rest_label(budget: Budget) -> str:
+    rest, total = Decimal(budget.remaining) / BILLION, Decimal(budget.credits) / BILLION
+    return budget_label(rest, total, budget.grant.limits.period)
+
+
+def _month_part(month: Month, uses: Sequence[GrantUse]) -> str:
+    """Return the sums of a month, and the links to other months and to the CSV files."""
+    start = datetime.fromtimestamp(month.start, timezone.utc)
+    earlier, later = start - timedelta(days=1), start + timedelta(days=32)
+    links = [f'<a href="?month={earlier:%Y-%m}">← {earlier:%B %Y}</a>']
+    if later.replace(day=1) <= datetime.now(timezone.utc):
+        links.append(f'<a href="?month={later:%Y-%m}">{later:%B %Y} →</a>')
+    total = sum((row.use for row in uses), Use())
+    facts = [_count(total.runs, "run"), _credits_text(total.credits)]
+    facts[1:1] = [_count(total.vms, "VM")] if total.vms else []
+    facts += [f"{_credits_text(total.reserved)} of them reserved"] if total.reserved else []
+    facts += [f"{size_label(total.uploaded_bytes)} uploaded"] if total.uploaded_bytes else []
+    return (
+        f'<section aria-labelledby="month"><h2 id="month">{start:%B %Y}</h2><p>{" · ".join(facts)}</p>'
+        f'<nav aria-label="Months">{"".join(links)}</nav><p class="links">'
+        f'<a href="spending.csv?month={month.label}" download>CSV by user, project and key</a>'
+        f'<a href="runs.csv?month={month.label}" download>CSV of all runs</a></p></section>'
+    )
+
+
+def _use_table(title: str, column: str, sums: dict[str, Use], budgets: dict[str, Budget]) -> str:
+    """Return the sums of a month by user, group or project, with the rest of their budgets now."""
+    if not sums and not budgets:
+        return ""
+    names = [*sums, *sorted(budgets.keys() - sums.keys())]
+    columns = [column, "Runs:", "VMs:", "Uploaded:", "Credits:", *(["Left now"] if budgets else [])]
+    rows = []
+    for name in names[:_MAX_ROWS]:
+        use, budget = sums.get(name, Use()), budgets.get(name)
+        rest = [_rest_label(budget) if budget else ""] if budgets else []
+        rows.append(
+            [name, str(use.runs), str(use.vms), size_label(use.uploaded_bytes), _amount_text(use.credits), *rest]
+        )
+    return _table(title, columns, rows, len(names))
+
+
+def _named_budgets(ledger: GrantLedger) -> dict[str, dict[str, Budget]]:
+    """Return the budgets of users and groups of a hub by kind and name."""
+    budgets: dict[str, dict[str, Budget]] = {}
+    for grant_id, label in ledger.grant_names().items():
+        kind, _, name = label.partition(" ")
+        first = next(iter(read_budgets(ledger, ledger.grant(grant_id))), None)
+        if first is not None and first.grant.id == grant_id:
+            budgets.setdefault(kind, {})[name] = first
+    return budgets
+
+
+def _keys_table(ledger: GrantLedger, visitor: PageVisitor, uses: dict[str, Use]) -> str:
+    """Return the keys below a visitor, which people see as grants: limits, use and state."""
+    names = ledger.grant_names()
+    grants = [grant for grant in ledger.grants_below(visitor.top_id) if grant.id not in names]
+    if not grants:
+        return ""
+    people = ["User", "Project"] if visitor.is_administrator else ["Project"]
+    rows = []
+    for grant in sorted(grants, key=lambda grant: -uses.get(grant.id, Use()).credits)[:_MAX_ROWS]:
+        user, _, project = place_of(ledger, grant, names)
+        budget = read_budgets(ledger, grant)[0]
+        place = [user, project] if visitor.is_administrator else [project]
+        rows.append(
+            [
+                grant.limits.name or grant.id, *place, _state_text(grant), str(budget.usage.active),
+                _amount_text(uses.get(grant.id, Use()).credits), _rest_label(budget),
+                "never" if grant.limits.ends_at is None else _moment_text(grant.limits.ends_at),
+            ]
+        )  # fmt: skip
+    return _table("Keys", ["Key", *people, "State", "Active:", "Credits:", "Left now", "Ends"], rows, len(grants))
+
+
+def _runs_table(ledger: GrantLedger, visitor: PageVisitor, month: Month) -> str:
+    """Return the newest runs and VMs of a month."""
+    all_rows = [row for row in ledger.runs_below(visitor.top_id) if month.start <= row.created_at < month.end]
+    names, rows = ledger.grant_names(), []
+    for row in reversed(all_rows[-_MAX_ROWS:]):
+        grant = ledger.grant(row.grant_id)
+        user = place_of(ledger, grant, names)[0] if visitor.is_administrator else grant.limits.name
+        amount = row.reserved if row.billed is None and row.state != REFUSED else row.billed or 0
+        rows.append(
+            [
+                (row.execution_id or "no id")[:8], user, row.machine, _moment_text(row.created_at),
+                "" if row.seconds is None else duration_label(row.seconds), row.alarm or row.state,
+                _amount_text(amount),
+            ]
+        )  # fmt: skip
+    if not rows:
+        return ""
+    who = "User" if visitor.is_administrator else "Key"
+    return _table("Runs", ["Run", who, "Machine", "Started", "Time:", "State", "Credits:"], rows, len(all_rows))
+
+
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], count: int) -> str:
+    """Return a table; a column whose name ends with a colon has figures."""
+    names = [column.rstrip(":") for column in columns]
+    kinds = [' class="figure"' if column.endswith(":") else "" for column in columns]
+    head = "".join(
+        f'<th role="columnheader" scope="col"{kind}>{escape(name)}</th>'
+        for name, kind in zip(names, kinds, strict=True)
+    )
+    body = "".join(f'<tr role="row">{_cells(names, kinds, row)}</tr>' for row in rows)
+    more = f'<p class="quiet">{len(rows)} of {count} rows. The CSV has all.</p>' if count > len(rows) else ""
+    name = title.lower()
+    return (
+        f'<section><h2 id="{name}">{escape(title)}</h2><table role="table" aria-labelledby="{name}">'
+        f'<thead role="rowgroup"><tr role="row">{head}</tr></thead><tbody role="rowgroup">{body}</tbody></table>'
+        f"{more}</section>"
+    )
+
+
+def _cells(names: Sequence[str], kinds: Sequence[str], row: Sequence[Any]) -> str:
+    """Return the cells of a row. Roles are explicit: a narrow page shows the rows as blocks."""
+    cells = []
+    for position, (name, kind, value) in enumerate(zip(names, kinds, row, strict=True)):
+        tag, role = ("td", "cell") if position else ('th scope="row"', "rowheader")
+        cells.append(f'<{tag} role="{role}" data-name="{escape(name)}"{kind}>{escape(value)}</{tag[:2]}>')
+    return "".join(cells)
+
+
+def _state_text(grant: Grant) -> str:
+    ends_at = grant.limits.ends_at
+    if grant.revoked_at is not None:
+        return "revoked"
+    if grant.blocked:
+        return f"blocked: {grant.blocked}"
+    return "ended" if ends_at is not None and ends_at <= datetime.now(timezone.utc).timestamp() else "active"
+
+
+def _moment_text(seconds: float | None) -> str:
+    return "" if seconds is None else f"{datetime.fromtimestamp(seconds, timezone.utc):%d %b %Y %H:%M}"
+
+
+def _credits_text(amount: int) -> str:
+    return credits_label(Decimal(amount) / BILLION)
+
+
+def _amount_text(amount: int) -> str:
+    return _credits_text(amount).removesuffix(" credits")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
