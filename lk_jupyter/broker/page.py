@@ -41,8 +41,9 @@ a{color:var(--mark)}
 meter{width:100%;height:1rem}
 nav,.links{display:flex;flex-wrap:wrap;gap:.25rem 1.5rem;margin:.5rem 0}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
-th,td{border-bottom:1px solid var(--line);padding:.35rem .5rem;text-align:left;vertical-align:top;
+th,td{border-bottom:1px solid var(--line);padding:.35rem 1.25rem .35rem 0;text-align:left;vertical-align:top;
 overflow-wrap:anywhere}
+th:last-child,td:last-child{padding-right:0}
 thead th{color:var(--quiet);font-weight:600;white-space:nowrap}
 .figure{text-align:right;white-space:nowrap}
 input,button{font:inherit;padding:.4rem .75rem;border:1px solid var(--line);border-radius:6px;background:var(--card);
@@ -57,6 +58,7 @@ tr{border-bottom:1px solid var(--line);padding:.5rem 0}
 tbody th,td{border:0;padding:.1rem 0;display:flex;gap:1rem;justify-content:space-between;text-align:right}
 tbody th::before,td::before{content:attr(data-name);color:var(--quiet);font-weight:400;white-space:nowrap}
 .figure{white-space:normal}
+td:empty{display:none}
 }
 """
 
@@ -153,7 +155,7 @@ def _budget_card(budget: Budget, *, is_shared: bool) -> str:
     limits, usage = budget.grant.limits, budget.usage
     title = f"Shared: {limits.name or budget.grant.id}" if is_shared else "Your budget"
     rest, total = budget.remaining / BILLION, budget.credits / BILLION
-    lines = [f"{usage.active} active runs"] if usage.active else []
+    lines = [_count(usage.active, "active run")] if usage.active else []
     if limits.seconds is not None:
         minutes = max(0, limits.seconds - usage.seconds) / 60
         lines.append(f"{minutes:.0f} of {limits.seconds / 60:.0f} minutes left")
@@ -187,7 +189,7 @@ def _month_part(month: Month, uses: Sequence[GrantUse]) -> str:
     total = sum((row.use for row in uses), Use())
     facts = [_count(total.runs, "run"), _credits_text(total.credits)]
     facts[1:1] = [_count(total.vms, "VM")] if total.vms else []
-    facts += [f"{_credits_text(total.reserved)} of them reserved"] if total.reserved else []
+    facts += [f"{_credits_text(total.reserved)} of these reserved for active runs"] if total.reserved else []
     facts += [f"{size_label(total.uploaded_bytes)} uploaded"] if total.uploaded_bytes else []
     return (
         f'<section aria-labelledby="month"><h2 id="month">{start:%B %Y}</h2><p>{" · ".join(facts)}</p>'
@@ -202,7 +204,7 @@ def _use_table(title: str, column: str, sums: dict[str, Use], budgets: dict[str,
     if not sums and not budgets:
         return ""
     names = [*sums, *sorted(budgets.keys() - sums.keys())]
-    columns = [column, "Runs:", "VMs:", "Uploaded:", "Credits:", *(["Left now"] if budgets else [])]
+    columns = [column, "Runs:", "VMs:", "Uploaded:", "Credits:", *(["Budget now"] if budgets else [])]
     rows = []
     for name in names[:_MAX_ROWS]:
         use, budget = sums.get(name, Use()), budgets.get(name)
@@ -243,7 +245,7 @@ def _keys_table(ledger: GrantLedger, visitor: PageVisitor, uses: dict[str, Use])
                 "never" if grant.limits.ends_at is None else _moment_text(grant.limits.ends_at),
             ]
         )  # fmt: skip
-    return _table("Keys", ["Key", *people, "State", "Active:", "Credits:", "Left now", "Ends"], rows, len(grants))
+    return _table("Keys", ["Key", *people, "State", "Active:", "Credits:", "Budget now", "Ends"], rows, len(grants))
 
 
 def _runs_table(ledger: GrantLedger, visitor: PageVisitor, month: Month) -> str:
@@ -253,12 +255,13 @@ def _runs_table(ledger: GrantLedger, visitor: PageVisitor, month: Month) -> str:
     for row in reversed(all_rows[-_MAX_ROWS:]):
         grant = ledger.grant(row.grant_id)
         user = place_of(ledger, grant, names)[0] if visitor.is_administrator else grant.limits.name
-        amount = row.reserved if row.billed is None and row.state != REFUSED else row.billed or 0
+        is_reserved = row.billed is None and row.state != REFUSED
+        state = row.alarm or (f"{row.state}, credits reserved" if is_reserved else row.state)
         rows.append(
             [
                 (row.execution_id or "no id")[:8], user, row.machine, _moment_text(row.created_at),
-                "" if row.seconds is None else duration_label(row.seconds), row.alarm or row.state,
-                _amount_text(amount),
+                "" if row.seconds is None else duration_label(row.seconds), state,
+                _amount_text(row.reserved if is_reserved else row.billed or 0),
             ]
         )  # fmt: skip
     if not rows:
@@ -312,7 +315,7 @@ def _credits_text(amount: int) -> str:
 
 
 def _amount_text(amount: int) -> str:
-    return _credits_text(amount).removesuffix(" credits")
+    return _credits_text(amount).removesuffix(" credits") if amount else "0"
 
 
 def _count(number: int, noun: str) -> str:

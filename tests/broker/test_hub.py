@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from broker.running import API, RESERVED, START, KeyFiles, read_state
+from broker.running import API, RESERVED, START, KeyFiles, read_state, wait_settled
 from patience import PATIENCE, wait_until
 
 from lk_jupyter.broker.grants import GrantLimits
@@ -38,11 +39,12 @@ c.JupyterHub.spawner_class = "simple"
 c.SimpleLocalProcessSpawner.home_dir_template = folder + "/{{username}}"
 c.Spawner.cmd = [sys.executable, f"{{folder}}/server.py"]
 c.Spawner.start_timeout = c.Spawner.http_timeout = 300
+c.JupyterHub.load_roles = [{{"name": "user", "scopes": ["self", "access:services!service=lk"]}}]
 c.Spawner.environment = {{"LK_BASE_URL": f"http://127.0.0.1:{{broker_port}}"}}
 broker = [{python!r}, "-m", "lk_jupyter.broker", "serve", "--data", f"{{folder}}/broker", "--port", str(broker_port)]
 broker += ["--upstream", upstream, "--key-file", f"{{folder}}/key", "--hub-budgets", f"{{folder}}/budgets.json"]
 c.JupyterHub.services = [
-    {{"name": "lk", "command": broker}},
+    {{"name": "lk", "command": broker, "url": f"http://127.0.0.1:{{broker_port}}", "oauth_no_confirm": True}},
     {{"name": "tests", "api_token": "tests-token-0123456789", "admin": True}},
 ]
 """
@@ -79,7 +81,10 @@ def hub_environment():
 
 @pytest.fixture(scope="module")
 def hub(hub_environment, upstream, tmp_path_factory):
-    """A hub with the users ana and ben in a group with 2.5 reservations a week, and the addresses of hub and broker."""
+    """A hub with the users ana and ben in a group with 2.5 reservations a week.
+
+    The values are a client of its API, the address of the broker, the folder, and the address for browsers.
+    """
     folder = tmp_path_factory.mktemp("hub")
     broker_port, hub_port, proxy_port = (_free_port() for _ in range(3))
     values = (str(folder), broker_port, hub_port, proxy_port, upstream.base_url)
@@ -88,7 +93,8 @@ def hub(hub_environment, upstream, tmp_path_factory):
     (folder / "key").write_text(upstream.api_key)
     budgets = {
         "groups": {"vision": {"credits": 2.5 * RESERVED, "period": "week"}},
-        "users": {"*": {"credits": 2 * RESERVED}},
+        "users": {"*": {"credits": 2 * RESERVED, "project": "moon"}},
+        "administrators": ["mira"],
     }
     (folder / "budgets.json").write_text(json.dumps(budgets))
     paths = [hub_environment / "bin", hub_environment / "node_modules" / ".bin", os.environ["PATH"]]
@@ -103,7 +109,7 @@ def hub(hub_environment, upstream, tmp_path_factory):
     )
     try:
         wait_until(lambda: _answers(api, "/info") and _answers(api, f"http://127.0.0.1:{broker_port}/broker/key"))
-        yield api, f"http://127.0.0.1:{broker_port}", folder
+        yield api, f"http://127.0.0.1:{broker_port}", folder, f"http://127.0.0.1:{proxy_port}"
     finally:
         api.close()
         process.terminate()
@@ -119,7 +125,7 @@ def _answers(client, address):
 
 def _start_server(hub, name):
     """Start the server of a user; return a client of the broker with the token of this server."""
-    api, broker_url, folder = hub
+    api, broker_url, folder, _ = hub
     assert api.post(f"/users/{name}/server").status_code in {201, 202}
     token_file = folder / name / "token"
     token = wait_until(lambda: token_file.exists() and token_file.read_text())
@@ -129,7 +135,7 @@ def _start_server(hub, name):
 
 @pytest.mark.nightly
 def test_two_users_of_a_hub_share_the_budget_of_their_group_and_nothing_else(hub):
-    api, broker_url, _ = hub
+    api, broker_url, *_ = hub
     for name in ("ana", "ben"):
         api.post(f"/users/{name}")
     ana, ben = _start_server(hub, "ana"), _start_server(hub, "ben")
@@ -161,6 +167,44 @@ def test_two_users_of_a_hub_share_the_budget_of_their_group_and_nothing_else(hub
     ben.close()
 
 
+def _sign_in(hub, name):
+    """Sign a browser in to the hub; return it on the spending page."""
+    browser = httpx.Client(base_url=hub[3], follow_redirects=True, timeout=PATIENCE)
+    login = browser.get("/services/lk/")
+    assert login.url.path == "/hub/login", login.text
+    form = {"username": name, "password": "x", "_xsrf": browser.cookies["_xsrf"]}
+    page = browser.post(str(login.url), data=form)
+    assert (page.status_code, page.url.path, page.url.query) == (200, "/services/lk/spending", b""), page.text
+    return browser, page.text
+
+
+@pytest.mark.nightly
+def test_the_hub_signs_members_and_administrators_in_to_the_spending_page(hub):
+    user = _start_server(hub, "ana")
+    run_id = user.post(f"{API}/execution/streaming/start", json=START).json()["execution_id"]
+    wait_settled(user)
+    ana, page = _sign_in(hub, "ana")
+    assert run_id[:8] in page
+    assert f"of {2 * RESERVED:.3f} credits left" in page
+    assert "Shared: vision" in page
+    ben, page = _sign_in(hub, "ben")
+    assert run_id[:8] not in page
+    mira, page = _sign_in(hub, "mira")
+    assert all(f">{name}<" in page for name in ("ana", "vision", "moon"))
+    texts = [browser.get("/services/lk/spending.csv").text for browser in (ana, ben, mira)]
+    users = [[row["user"] for row in csv.DictReader(text.splitlines())] for text in texts]
+    assert (users[0], "ana" in users[1], "ana" in users[2]) == (["ana"], False, True)
+    assert "ben" not in user.get("/broker/spending").text  # the token of a server shows its user only
+    forged = ben.get("/services/lk/oauth_callback?code=x&state=y")
+    assert (forged.status_code, "started in this browser" in forged.text) == (403, True)
+    assert ben.get(f"/services/lk{API}/workloads/list").status_code == 401  # the cookie only opens the pages
+    ana.post("/services/lk/sign-out")
+    ana.cookies.clear()
+    assert ana.get("/services/lk/spending").url.path == "/hub/login"
+    for client in (user, ana, ben, mira):
+        client.close()
+
+
 def test_the_limits_of_a_period_count_from_0_in_the_next_period(ledger):
     moment = datetime(2026, 11, 18, 15, 30, tzinfo=timezone.utc)
     starts = [GrantLimits(period=period).period_start(moment) for period in ("week", "month", "")]
@@ -183,7 +227,14 @@ def test_a_named_grant_keeps_its_runs_when_its_budget_and_group_change(ledger):
 
 
 @pytest.mark.parametrize(
-    "text", ["[]", "{", '{"users": {"ana": {"credits": -1}}}', '{"users": {"ana": {"credit": 1}}}']
+    "text",
+    [
+        "[]",
+        "{",
+        '{"users": {"ana": {"credits": -1}}}',
+        '{"users": {"ana": {"credit": 1}}}',
+        '{"administrators": "ana"}',
+    ],
 )
 def test_a_file_of_budgets_that_is_not_valid_starts_no_broker(text, tmp_path):
     (tmp_path / "budgets.json").write_text(text)
