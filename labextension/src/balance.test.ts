@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-import { burnRateWords, currentBurnRate, endWords } from './balance';
+import { burnRateWords, creditsWords, currentBurnRate, endWords, readBudget } from './balance';
 
 const rate = (per_hour: string, complete: boolean) => ({ things: [], per_hour, complete, label: '' });
 
@@ -30,4 +30,12 @@ test('runs of the newest list count at once, and a run that the list lacks no lo
   expect(burnRateWords(currentBurnRate({ burnRate, running: [], machines })!)).toBe('2.5 credits/h');
   expect(burnRateWords(currentBurnRate({ burnRate, running })!)).toBe('at least 2.5 credits/h');
   expect(currentBurnRate({ running })).toBeUndefined();
+});
+
+test('the budget of a key shows what is left of it, and its period', () => {
+  expect(creditsWords(41.2, readBudget({ remaining_credits: 41.2 }))).toBe('41.20 credits');
+  const answer = (period?: 'week' | 'month') => readBudget({ budget: { credits: 10, period } });
+  expect(creditsWords(3.2, answer('week'))).toBe('3.20 of 10 credits left this week');
+  expect(creditsWords(3.2, answer('month'))).toBe('3.20 of 10 credits left this month');
+  expect(creditsWords(0, answer())).toBe('0.0000 of 10 credits left');
 });

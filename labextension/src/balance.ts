@@ -1,6 +1,6 @@
-import { machineName } from './format';
+import { credits, machineName } from './format';
 import { trans, unturned } from './trans';
-import { BurnRateContent, BurningThing, MachineType, Workload } from './types';
+import { BurnRateContent, BurningThing, GrantedBudget, MachineType, Workload } from './types';
 
 /** Seconds of a century: a later end is shown as no end. */
 const LONGEST = 100 * 365 * 86_400;
@@ -12,6 +12,23 @@ export function readBalance(balance: object | undefined): number | null {
     balance?: string;
   };
   return userCredits ?? (organizationCredits === undefined ? null : Number(organizationCredits));
+}
+
+/** Return the budget of a key at a broker; null for other keys. */
+export function readBudget(balance: object | undefined): GrantedBudget | null {
+  return (balance as { budget?: GrantedBudget | null } | undefined)?.budget ?? null;
+}
+
+/** Return the spendable credits in words, such as `3.20 of 10 credits left this week` for a budget. */
+export function creditsWords(remaining: number, budget: GrantedBudget | null): string {
+  const total = String(Number(budget?.credits.toFixed(4)));
+  return !budget
+    ? trans.__('%1 credits', credits(remaining))
+    : budget.period === 'week'
+      ? trans.__('%1 of %2 credits left this week', credits(remaining), total)
+      : budget.period === 'month'
+        ? trans.__('%1 of %2 credits left this month', credits(remaining), total)
+        : trans.__('%1 of %2 credits left', credits(remaining), total);
 }
 
 /** Answers that decide the burn rate. */

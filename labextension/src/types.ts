@@ -361,7 +361,7 @@ export interface CreateVMRequest {
   new_volume?: NewVolume | null;
 }
 
-/** The credit balance; `remaining_credits` can still be spent. */
+/** The credit balance; `remaining_credits` can still be spent. Only a broker answers with a `budget`. */
 export interface CreditsBalance {
   remaining_credits: number;
   available_credits?: number | null;
@@ -370,6 +370,7 @@ export interface CreditsBalance {
   monthly_free_credits?: number | null;
   purchased_credits?: number | null;
   signup_grant_claimed_at?: string | null;
+  budget?: GrantedBudget | null;
 }
 
 /** The values of a number that a run prints repeatedly; a value that isn't finite is None. */
@@ -765,6 +766,15 @@ export interface GpuSelectionStatus {
   execution_id?: string | null;
   system_errors?: string[] | null;
   metadata?: GpuSelectionMetadata | null;
+}
+
+/** The budget of a child key at a broker: `credits` for each `period` (week, month), or in total. */
+export interface GrantedBudget {
+  name?: string;
+  credits: number;
+  period?: 'week' | 'month' | null;
+  renews_at?: string | null;
+  ends_at?: string | null;
 }
 
 /** An image, by web address or as `data:image/png;base64,…`. */

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 from lk_jupyter._lazy import old_name
 from lk_jupyter.account.burn_rate import BillableResource, Rate, billable_resources, sum_prices
 from lk_jupyter.api._client import Client
+from lk_jupyter.api.billing import GrantedBudget
 from lk_jupyter.api.user import UserOrg
 from lk_jupyter.errors import NotFound
+from lk_jupyter.text.units import budget_label, credits_label
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
@@ -48,7 +50,8 @@ class Identity:
 class AccountBalance:
     """Remaining credits and what uses them now, as ``Session.balance`` returns it.
 
-    ``credits`` is the balance, ``resources`` what is active, ``suspended`` whether the account is suspended.
+    ``credits`` is the balance, ``resources`` what is active, ``suspended`` whether the account is suspended. ``budget``
+    is the budget of the key at a broker, and None elsewhere.
 
     Example:
         >>> balance = session.balance()
@@ -65,6 +68,14 @@ class AccountBalance:
     credits: Decimal
     resources: tuple[BillableResource, ...] = ()
     suspended: bool = False
+    budget: GrantedBudget | None = None
+
+    @property
+    def label(self) -> str:
+        """The remaining credits in words, such as ``3.20 of 10 credits left this week``."""
+        if self.budget is None:
+            return f"{credits_label(self.credits)} left"
+        return budget_label(self.credits, self.budget.credits, self.budget.period)
 
     @property
     def active_count(self) -> int:
@@ -111,19 +122,24 @@ def read_identity(session: Connection) -> Identity:
 
 def read_balance(session: Connection) -> AccountBalance:
     """Return the balance, of the organization's account if the session acts for a team."""
-    amount, suspended = available_credits(session.client)
-    return AccountBalance(amount, billable_resources(session), suspended)
+    amount, suspended, budget = read_credits(session.client)
+    return AccountBalance(amount, billable_resources(session), suspended, budget)
 
 
 def available_credits(client: Client) -> tuple[Decimal, bool]:
     """Return the available credits (of the organization's account for a team), and whether the account is suspended."""
+    return read_credits(client)[:2]
+
+
+def read_credits(client: Client) -> tuple[Decimal, bool, GrantedBudget | None]:
+    """Return the available credits, whether the account is suspended, and the budget of the key at a broker."""
     organization = _read_organization(client)
-    if organization is None or organization.is_personal or not organization.slug:
-        return client.billing.credits().remaining_credits, False
-    with suppress(NotFound):  # some servers have a single balance for all organizations
-        ledger = client.orgs.balance(organization.slug)
-        return ledger.balance, ledger.account_suspended
-    return client.billing.credits().remaining_credits, False
+    if organization is not None and not organization.is_personal and organization.slug:
+        with suppress(NotFound):  # some servers have a single balance for all organizations
+            ledger = client.orgs.balance(organization.slug)
+            return ledger.balance, ledger.account_suspended, None
+    answer = client.billing.credits()
+    return answer.remaining_credits, False, answer.budget
 
 
 def _read_organization(client: Client) -> UserOrg | None:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, ref
 
 from lk_jupyter._threads import start
-from lk_jupyter.account.balance import AccountBalance, available_credits
+from lk_jupyter.account.balance import AccountBalance, read_credits
 from lk_jupyter.account.burn_rate import billable_resources
+from lk_jupyter.api.billing import GrantedBudget
 from lk_jupyter.connection.budget import forecast_limits, list_exceeded_budgets
 from lk_jupyter.protocol.notice import WARNING, Notice
-from lk_jupyter.text.units import credits_label, duration_label
+from lk_jupyter.text.units import credits_label, duration_label, moment_label
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
@@ -39,6 +40,15 @@ _NOW_SECONDS = 3.0
 TOP_UP = "Buy credits: %lk_billing checkout 50"
 
 
+def top_up_advice(budget: GrantedBudget | None) -> str:
+    """Return how to get more credits: a key of a broker can't buy any."""
+    if budget is None:
+        return TOP_UP
+    if budget.renews_at:
+        return f"The budget renews on {moment_label(budget.renews_at)}."
+    return "Request credits from the operator of the broker."
+
+
 def low_balance(balance: AccountBalance | None) -> list[Notice]:
     """Return a warning when the credits last for less than an hour at the present rate."""
     if balance is None or not balance.per_hour:
@@ -48,7 +58,7 @@ def low_balance(balance: AccountBalance | None) -> list[Notice]:
         return []
     last = f"{'about' if balance.rate.complete else 'at most'} {duration_label(seconds)}"
     last += f" at {balance.per_hour.normalize():f} credits/h"
-    return [Notice(f"{credits_label(balance.credits)} left, {last}. {TOP_UP}", WARNING)]
+    return [Notice(f"{credits_label(balance.credits)} left, {last}. {top_up_advice(balance.budget)}", WARNING)]
 
 
 def lasting_label(amount: Decimal, per_hour: Decimal) -> str:
@@ -78,7 +88,7 @@ def low_balance_notices(
     return [
         Notice(
             f"{credits_label(available)} left, and {what} can cost {credits_label(most)}: the cloud may stop it "
-            f"early. {lower}{TOP_UP}",
+            f"early. {lower}{balance_watch(session).advice}",
             WARNING,
             option,
         )
@@ -95,7 +105,9 @@ def low_hour_notices(session: Connection, per_hour: Decimal | None) -> list[Noti
     return [
         *reached,
         Notice(
-            f"{credits_label(available)} left, about {last} at {per_hour.normalize():f} credits/h. {TOP_UP}", WARNING
+            f"{credits_label(available)} left, about {last} at {per_hour.normalize():f} credits/h. "
+            f"{balance_watch(session).advice}",
+            WARNING,
         ),
     ]
 
@@ -105,11 +117,17 @@ class BalanceWatch:
 
     def __init__(self, session: Connection) -> None:
         self.left: Decimal | None = None
+        self.budget: GrantedBudget | None = None
         self.warnings: list[Notice] = []  # of the balance that was read last
         self._session = ref(session)
         self._looked = self._read_at = self._failed_at = -_RECENT_SECONDS
         self._lock = threading.Lock()
         self._done = threading.Event()
+
+    @property
+    def advice(self) -> str:
+        """How to get more credits."""
+        return top_up_advice(self.budget)
 
     def look(self, *, again: bool = False) -> None:
         """Read the balance in a thread, unless that was done lately; ``again`` does so nevertheless."""
@@ -151,12 +169,13 @@ class BalanceWatch:
     def _read(self, session: Connection) -> None:
         try:
             with suppress(Exception):  # a balance that cannot be read warns of nothing
-                self.left, suspended = available_credits(session.client)
+                self.left, suspended, self.budget = read_credits(session.client)
                 self._read_at = time.monotonic()
         finally:
             self._done.set()
         with suppress(Exception):
-            low = low_balance(AccountBalance(self.left or Decimal(0), billable_resources(session), suspended))
+            credit = self.left or Decimal(0)
+            low = low_balance(AccountBalance(credit, billable_resources(session), suspended, self.budget))
             self.warnings = [*low, *(Notice(words, WARNING) for words in list_exceeded_budgets(session))]
 
 

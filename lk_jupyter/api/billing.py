@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -25,8 +25,18 @@ from lk_jupyter.api.execution import Metadata, RunState
 from lk_jupyter.api.states import UNKNOWN
 
 
+class GrantedBudget(Model):
+    """The budget of a child key at a broker: ``credits`` for each ``period`` (week, month), or in total."""
+
+    name: Text = ""
+    credits: Credits
+    period: Literal["week", "month"] | None = None
+    renews_at: Timestamp | None = None
+    ends_at: Timestamp | None = None
+
+
 class CreditsBalance(Model):
-    """The credit balance; ``remaining_credits`` can still be spent."""
+    """The credit balance; ``remaining_credits`` can still be spent. Only a broker answers with a ``budget``."""
 
     remaining_credits: Credits
     available_credits: Credits | None = None
@@ -35,6 +45,7 @@ class CreditsBalance(Model):
     monthly_free_credits: Credits | None = None
     purchased_credits: Credits | None = None
     signup_grant_claimed_at: Timestamp | None = None
+    budget: GrantedBudget | None = None
 
 
 class UserCredits(Model):

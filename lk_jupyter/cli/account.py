@@ -34,18 +34,18 @@ def machines(arguments: Arguments, output: CommandOutput) -> int:  # noqa: ARG00
 def balance(arguments: Arguments, output: CommandOutput) -> int:  # noqa: ARG001
     """Print the remaining credits, and their use per hour."""
     from lk_jupyter.session import current  # noqa: PLC0415
-    from lk_jupyter.text.units import credits_label  # noqa: PLC0415
 
     state = current().balance()
     active = f", {state.active_count} active, {state.per_hour:f} credits/h" if state.active_count else ""
     output.emit(
         "balance",
-        f"{credits_label(state.credits)} left{active}",
+        f"{state.label}{active}",
         credits=state.credits,
         per_hour=state.per_hour,
         active=state.active_count,
         suspended=state.suspended,
         depleted_at=state.depleted_at.isoformat() if state.depleted_at else None,
+        budget=state.budget and state.budget.model_dump(mode="json"),
     )
     return DONE
 

@@ -43,7 +43,12 @@ def org_balance(credit: OrgBalance) -> StaticView:
 
 def balance(account: AccountBalance) -> StaticView:
     """Show the remaining credits, how long they last, and the resources that spend them."""
-    rows = [("Left", credits_label(account.credits)), ("Running now", _active_resources_text(account))]
+    budget = account.budget
+    rows = [("Left", credits_label(account.credits))] if budget is None else [("Budget", account.label)]
+    if budget is not None:
+        moments = (("Renews", budget.renews_at), ("Ends", budget.ends_at))
+        rows += [(name, f"{moment.astimezone():%a %d %b %H:%M}") for name, moment in moments if moment]
+    rows.append(("Running now", _active_resources_text(account)))
     if account.depleted_at:
         seconds = (account.depleted_at - datetime.now(timezone.utc)).total_seconds()
         most = "" if account.rate.complete else " at the latest"

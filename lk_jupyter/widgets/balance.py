@@ -115,7 +115,7 @@ class Balance(View):
         return self._other
 
     def _show_now(self, current: balance.AccountBalance) -> None:
-        self.left = credits_label(current.credits)
+        self.left = current.label.removesuffix(" left")
         self.running = counts_label(current.resources)
         self.per_hour = current.rate.label if current.active_count else "nothing"
         self.complete = current.rate.complete

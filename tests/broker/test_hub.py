@@ -126,8 +126,9 @@ def _answers(client, address):
 def _start_server(hub, name):
     """Start the server of a user; return a client of the broker with the token of this server."""
     api, broker_url, folder, _ = hub
-    assert api.post(f"/users/{name}/server").status_code in {201, 202}
     token_file = folder / name / "token"
+    if not token_file.exists():  # an earlier test may have started it
+        assert api.post(f"/users/{name}/server").status_code in {201, 202}
     token = wait_until(lambda: token_file.exists() and token_file.read_text())
     headers = {"Authorization": f"Bearer {token}"}
     return httpx.Client(base_url=broker_url, headers=headers, timeout=PATIENCE)

@@ -1,11 +1,18 @@
 /** The head of the panel: balance, errors, or the sign-in. */
 import React, { useState } from 'react';
 
-import { readBalance, burnRateWords, currentBurnRate, endWords, timeRemaining } from '../balance';
+import {
+  readBalance,
+  readBudget,
+  burnRateWords,
+  creditsWords,
+  currentBurnRate,
+  endWords,
+  timeRemaining
+} from '../balance';
 import { Topic } from '../cloudTypes';
 import { Login } from '../components/Login';
 import { Notice, NoticeText } from '../components/Notice';
-import { credits } from '../format';
 import { request, Trouble } from '../request';
 import { serverNow } from '../serverClock';
 import { trans } from '../trans';
@@ -34,6 +41,7 @@ export function Head({ tools, notice }: { tools: Tools; notice: NoticeText }) {
 /** Balance, burn rate, and the time that the balance lasts. */
 function Money({ tools: { cloud } }: { tools: Tools }) {
   const remaining = readBalance(cloud.data.balance);
+  const budget = readBudget(cloud.data.balance);
   const burnRate = currentBurnRate(cloud.data);
   const isBurning = !!burnRate?.things.length;
   const end = burnRate ? endWords(remaining, burnRate, serverNow()) : null;
@@ -41,8 +49,16 @@ function Money({ tools: { cloud } }: { tools: Tools }) {
     <dl className="lk-head">
       <div>
         <dt>{trans.__('Balance')}</dt>
-        <dd>{remaining === null ? '…' : trans.__('%1 credits', credits(remaining))}</dd>
+        <dd>{remaining === null ? '…' : creditsWords(remaining, budget)}</dd>
       </div>
+      {budget?.renews_at && (
+        <div>
+          <dt>{trans.__('Renews')}</dt>
+          <dd title={moment(budget.renews_at, { dateStyle: 'medium', timeStyle: 'short' })}>
+            {moment(budget.renews_at, { weekday: 'short', day: 'numeric', month: 'short' })}
+          </dd>
+        </div>
+      )}
       <div>
         <dt>{trans.__('Burn rate')}</dt>
         <dd title={trans.__('Credits per hour, for all that is billed now')}>
@@ -59,6 +75,10 @@ function Money({ tools: { cloud } }: { tools: Tools }) {
   );
 }
 
+function moment(text: string, form: Intl.DateTimeFormatOptions): string {
+  return new Date(text).toLocaleString(undefined, form);
+}
+
 /** A warning if the credits last less than an hour. The figures are above. */
 function LowCredits({ tools: { cloud } }: { tools: Tools }) {
   const remaining = readBalance(cloud.data.balance);
@@ -66,10 +86,11 @@ function LowCredits({ tools: { cloud } }: { tools: Tools }) {
   if (remaining === null || (remaining > 0 && remaining >= perHour)) {
     return null;
   }
-  const text =
-    remaining > 0
-      ? trans.__('The credits last less than an hour. Buy credits: %1', TOP_UP)
-      : trans.__('No credits are left. Buy credits: %1', TOP_UP);
+  const fact = remaining > 0 ? trans.__('The credits last less than an hour.') : trans.__('No credits are left.');
+  const advice = readBudget(cloud.data.balance)
+    ? trans.__('Your operator can grant more.')
+    : trans.__('Buy credits: %1', TOP_UP);
+  const text = `${fact} ${advice}`;
   return <Notice notice={{ kind: 'warning', text }} />;
 }
 

@@ -5,7 +5,7 @@ import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { IStatusBar, showPopup } from '@jupyterlab/statusbar';
 import { Widget } from '@lumino/widgets';
 
-import { readBalance, burnRateWords, currentBurnRate } from '../balance';
+import { readBalance, readBudget, burnRateWords, creditsWords, currentBurnRate } from '../balance';
 import { Cloud } from '../cloud';
 import { Topic } from '../cloudTypes';
 import { COMMANDS } from '../commands';
@@ -13,7 +13,8 @@ import { drawn } from '../icon';
 import { mergeRuns } from '../runs';
 import { ICloud } from '../tokens';
 import { trans } from '../trans';
-import { credits, machineName } from '../format';
+import { machineName } from '../format';
+import { GrantedBudget } from '../types';
 
 const ID = 'lk-jupyter:status';
 
@@ -121,7 +122,7 @@ export function statusWords(cloud: Cloud, lowest: number): string {
   const parts = [
     overdue ? trans.__('✗ VMs to delete: %1', overdue) : null,
     currentStatus.organization?.name,
-    balanceWords(remaining, lowest, cloud.showsMoney),
+    balanceWords(remaining, readBudget(balance), lowest, cloud.showsMoney),
     active.length ? trans.__('▶ %1', countedNames(active)) : null,
     burnRate?.things.length && !cloud.showsMoney ? burnRateWords(burnRate) : null
   ].filter(Boolean);
@@ -135,12 +136,20 @@ function countedNames(names: string[]): string {
   return [...counts].map(([name, count]) => (count > 1 ? `${count} × ${name}` : name)).join(', ');
 }
 
-function balanceWords(remaining: number | null, lowest: number, isInPanel: boolean): string | null {
+/** Share of a budget below which it is low: it may be smaller than the lowest balance of an account. */
+const LOW_SHARE = 0.2;
+
+function balanceWords(
+  remaining: number | null,
+  budget: GrantedBudget | null,
+  lowest: number,
+  isInPanel: boolean
+): string | null {
   if (remaining === null) {
     return null;
   }
-  const words = trans.__('%1 credits', credits(remaining));
-  if (remaining < lowest) {
+  const words = creditsWords(remaining, budget);
+  if (remaining < (budget ? Math.min(lowest, LOW_SHARE * budget.credits) : lowest)) {
     return isInPanel ? trans.__('⚠ low balance') : trans.__('⚠ low: %1', words);
   }
   return isInPanel ? null : words;

@@ -9,7 +9,7 @@ from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from lk_jupyter.account.low_balance import LOW_SECONDS, TOP_UP, balance_watch, lasting_label
+from lk_jupyter.account.low_balance import LOW_SECONDS, balance_watch, lasting_label
 from lk_jupyter.api.execution import SUCCEEDED_STATES, ExecutionRecord, is_final
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.config.settings import setting
@@ -125,7 +125,7 @@ class RemainingTime(RunObserver):
         if balance is not None and eta.cost is not None and price and balance < eta.cost:
             yield Notice(
                 f"The run costs about {credits_label(eta.cost)} more, but {credits_label(balance)} are left, for about "
-                f"{lasting_label(balance, price)}. {TOP_UP}",
+                f"{lasting_label(balance, price)}. {self._watch.advice}",
                 WARNING,
             )
 
@@ -285,7 +285,7 @@ class LowBalance(RunObserver):
             return []
         last = lasting_label(balance, price)
         where = f" on {machine_name(record.hardware_profile)}" if record.hardware_profile else ""
-        return [Notice(f"{credits_label(balance)} left, enough for {last}{where}. {TOP_UP}", WARNING)]
+        return [Notice(f"{credits_label(balance)} left, enough for {last}{where}. {self._watch.advice}", WARNING)]
 
 
 class ForecastLabel(RunObserver):
