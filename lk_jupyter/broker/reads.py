@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import datetime, timezone
 from typing import Any
 
 from lk_jupyter.broker.grants import BILLION, Grant
 from lk_jupyter.broker.keeper import read_mark
-from lk_jupyter.broker.ledger import RENTAL, ROOT, GrantLedger
-from lk_jupyter.broker.spending import Budget, read_budgets
+from lk_jupyter.broker.ledger import RENTAL, ROOT, GrantLedger, RunRow
+from lk_jupyter.broker.spending import Budget, is_vm, read_budgets
 from lk_jupyter.broker.upstream import Answer, OddAnswer, OrganizationClient
 
 #: Pages of the organization's history that are searched for the runs of a key.
@@ -128,6 +129,13 @@ class Reads:
             },
         )
 
+    async def activities(self, grant: Grant, query: dict[str, str]) -> Answer:
+        """Return the bills of a grant in the ledger, newest first, in place of the organization's."""
+        limit, offset = _read_count(query.get("limit"), 10), _read_count(query.get("offset"), 0)
+        rows = [row for row in reversed(self._ledger.runs_below(grant.id)) if row.billed is not None]
+        bills = [_describe_bill(row) for row in rows[offset : offset + limit]]
+        return Answer(200, {"activities": bills, "total_activities": len(rows)})
+
 
 def _pass_on(path: str) -> Reader:
     return lambda reads, _grant, _query: reads.pass_on(path)
@@ -141,6 +149,7 @@ READERS: dict[str, Reader] = {
     "/user/status": Reads.status,
     "/user/org": Reads.organization,
     "/user/quotas/available-hardware": Reads.available_hardware,
+    "/billing/activities": Reads.activities,
     "/billing/credits": Reads.credits,
     "/billing/history": Reads.ended_runs,
     "/machine-types": Reads.machine_types,
@@ -151,6 +160,17 @@ READERS: dict[str, Reader] = {
 
 def _read_count(text: str | None, default: int) -> int:
     return min(int(text), 1000) if text and text.isascii() and text.isdigit() and len(text) < 10 else default
+
+
+def _describe_bill(row: RunRow) -> dict[str, Any]:
+    return {
+        "activity_id": row.mark,
+        "created_at": datetime.fromtimestamp(row.created_at, timezone.utc).isoformat(),
+        "type": "vms" if is_vm(row) else "executions",
+        "status": row.state,
+        "amount": (row.billed or 0) / BILLION,
+        "hardware_profile": row.machine,
+    }
 
 
 def _without_hidden(run: dict[str, Any]) -> dict[str, Any]:

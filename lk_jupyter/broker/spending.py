@@ -213,6 +213,11 @@ def describe_run(ledger: GrantLedger, row: RunRow) -> dict[str, Any]:
     }
 
 
+def is_vm(row: RunRow) -> bool:
+    """Return whether a row of the ledger is a VM and not a run."""
+    return row.operation.startswith("/vms/")
+
+
 def write_csv(columns: tuple[str, ...], rows: Iterable[Mapping[str, Any]]) -> str:
     """Return rows as CSV. Texts that a spreadsheet would execute start with an apostrophe."""
     text = io.StringIO()

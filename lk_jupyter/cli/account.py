@@ -37,9 +37,11 @@ def balance(arguments: Arguments, output: CommandOutput) -> int:  # noqa: ARG001
 
     state = current().balance()
     active = f", {state.active_count} active, {state.per_hour:f} credits/h" if state.active_count else ""
+    renews_at = state.budget and state.budget.renews_at
+    renewal = f", renews {renews_at.astimezone():%a %d %b %H:%M}" if renews_at else ""
     output.emit(
         "balance",
-        f"{state.label}{active}",
+        f"{state.label}{renewal}{active}",
         credits=state.credits,
         per_hour=state.per_hour,
         active=state.active_count,

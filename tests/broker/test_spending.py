@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import csv
+import re
 from dataclasses import replace
 from datetime import datetime, timezone
+from decimal import Decimal
 
 import httpx
 import pytest
-from broker.running import API, start_run, wait_settled
+from broker.running import API, read_state, start_run, wait_settled
 
+import lk_jupyter
+from lk_jupyter.account.low_balance import low_balance_notices
 from lk_jupyter.broker.grants import BILLION, GrantLimits, RefusedCall
 from lk_jupyter.broker.page import PageVisitor, spending_page
 from lk_jupyter.broker.spending import MONTH_COLUMNS, Month, month_csv, read_budgets, read_uses, runs_csv
+from lk_jupyter.cli import main
+from lk_jupyter.views.credits import balance
 
 NOW = Month.parse(None)
 LIMITS = GrantLimits(credits=10 * BILLION)
@@ -157,3 +163,24 @@ def test_the_balance_of_a_key_has_the_budget_that_ends_first(broker):
     assert (budget["name"], budget["credits"], budget["period"]) == ("lena", 2, "week")
     assert datetime.fromisoformat(budget["renews_at"]) > datetime.now(timezone.utc)
     assert broker.operator.get(f"{API}/billing/credits").json()["budget"] is None
+
+
+def test_the_package_shows_the_budget_and_the_spending_of_a_key(broker, home, monkeypatch, capsys):
+    child = broker.grant(credits=2, period="week")
+    start_run(child)
+    wait_settled(child)
+    used = read_state(child)["used"]
+    monkeypatch.setenv("LK_BASE_URL", broker.base_url)
+    monkeypatch.setenv("LK_API_KEY", child.key)
+    assert main(["balance"]) == 0
+    assert re.match(r"[12]\.\d\d of 2 credits left this week, renews Mon ", capsys.readouterr().out)
+    with lk_jupyter.connect() as session:
+        assert [(charge.kind, float(charge.amount)) for charge in session.spending().charges] == [
+            ("Runs", pytest.approx(used))
+        ]
+        shown = balance(session.balance()).text
+        assert "of 2 credits left this week" in shown
+        assert "Renews       Mon" in shown
+        (warning,) = low_balance_notices(session, Decimal(50))
+        assert "The budget renews on" in warning.text
+        assert "lk_billing" not in warning.text
