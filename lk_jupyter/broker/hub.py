@@ -136,13 +136,13 @@ class HubUsers:
     async def find_grant(self, token: str) -> Grant | None:
         """Return the grant of the user of a token; None for a token that the hub doesn't know. Raises RefusedCall."""
         user = await self.read_user(token)
-        return None if user is None else self.grant_of(user)
+        return None if user is None else self.user_grant(user)
 
     def is_administrator(self, user: Mapping[str, Any]) -> bool:
         """Return whether a user may see the spending of all users."""
         return user["name"] in self._budgets.administrators
 
-    def grant_of(self, user: Mapping[str, Any]) -> Grant:
+    def user_grant(self, user: Mapping[str, Any]) -> Grant:
         """Return the grant of a user. Raises RefusedCall without a budget."""
         name, groups = user["name"], user["groups"]
         parent = self._ledger.grant(ROOT)

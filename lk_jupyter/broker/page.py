@@ -13,7 +13,7 @@ from typing import Any
 
 from lk_jupyter.broker.grants import BILLION, Grant
 from lk_jupyter.broker.ledger import REFUSED, ROOT, GrantLedger
-from lk_jupyter.broker.spending import Budget, GrantUse, Month, Use, place_of, read_budgets, read_uses, sum_uses
+from lk_jupyter.broker.spending import Budget, GrantUse, Month, Use, read_place, read_budgets, read_uses, sum_uses
 from lk_jupyter.text.units import budget_label, credits_label, duration_label, size_label
 
 #: Most rows of a table; the CSV files have all.
@@ -235,7 +235,7 @@ def _keys_table(ledger: GrantLedger, visitor: PageVisitor, uses: dict[str, Use])
     people = ["User", "Project"] if visitor.is_administrator else ["Project"]
     rows = []
     for grant in sorted(grants, key=lambda grant: -uses.get(grant.id, Use()).credits)[:_MAX_ROWS]:
-        user, _, project = place_of(ledger, grant, names)
+        user, _, project = read_place(ledger, grant, names)
         budget = read_budgets(ledger, grant)[0]
         place = [user, project] if visitor.is_administrator else [project]
         rows.append(
@@ -254,7 +254,7 @@ def _runs_table(ledger: GrantLedger, visitor: PageVisitor, month: Month) -> str:
     names, rows = ledger.grant_names(), []
     for row in reversed(all_rows[-_MAX_ROWS:]):
         grant = ledger.grant(row.grant_id)
-        user = place_of(ledger, grant, names)[0] if visitor.is_administrator else grant.limits.name
+        user = read_place(ledger, grant, names)[0] if visitor.is_administrator else grant.limits.name
         is_reserved = row.billed is None and row.state != REFUSED
         state = row.alarm or (f"{row.state}, credits reserved" if is_reserved else row.state)
         rows.append(

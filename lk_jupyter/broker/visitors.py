@@ -151,9 +151,9 @@ class SpendingPages:
         is_administrator = self._users.is_administrator(user)
         grant = None
         with suppress(RefusedCall):
-            grant = self._users.grant_of(user)
+            grant = self._users.user_grant(user)
         if grant is None and not is_administrator:
-            self._users.grant_of(user)  # raises the reason
+            self._users.user_grant(user)  # raises the reason
         return PageVisitor(user["name"], grant, is_administrator, has_session=True)
 
     async def _sign_in(self, request: Request) -> Response:
