@@ -187,14 +187,14 @@ class GrantLedger:
         )
         return GrantUsage(*self._database.execute(query, (grant.id, start)).fetchone())
 
-    def sum_runs(self, grant_id: str, start: float, end: float) -> list[tuple[str, int, int, int, int, int]]:
-        """Return sums of the runs of a grant and the grants below it that started between two moments.
+    def sum_runs(self, grant_id: str, start: float, end: float) -> list[tuple[str, str, int, int, int, int]]:
+        """Return sums of the runs, VMs and calls of models of a grant and the grants below it between two moments.
 
-        A row has the id of the grant, whether it counts VMs, their number, seconds, bills and reservations without a
+        A row has the id of the grant, the operation, the number, and the seconds, bills and reservations without a
         bill, in billionths.
         """
         query = (
-            f"{_BELOW} SELECT grant_id, operation LIKE '/vms/%', COUNT(*), COALESCE(SUM(seconds), 0), "  # noqa: S608
+            f"{_BELOW} SELECT grant_id, operation, COUNT(*), COALESCE(SUM(seconds), 0), "  # noqa: S608
             "COALESCE(SUM(billed), 0), COALESCE(SUM(CASE WHEN billed IS NULL THEN reserved ELSE 0 END), 0) FROM runs "
             "WHERE grant_id IN below AND state <> 'refused' AND created_at >= ? AND created_at < ? GROUP BY 1, 2"
         )

@@ -13,7 +13,7 @@ from typing import Any
 
 from lk_jupyter.broker.grants import BILLION, Grant
 from lk_jupyter.broker.ledger import REFUSED, ROOT, GrantLedger
-from lk_jupyter.broker.spending import Budget, GrantUse, Month, Use, read_place, read_budgets, read_uses, sum_uses
+from lk_jupyter.broker.spending import Budget, GrantUse, Month, Use, read_budgets, read_place, read_uses, sum_uses
 from lk_jupyter.text.units import budget_label, credits_label, duration_label, size_label
 
 #: Most rows of a table; the CSV files have all.
@@ -188,6 +188,7 @@ def _month_part(month: Month, uses: Sequence[GrantUse]) -> str:
         links.append(f'<a href="?month={later:%Y-%m}">{later:%B %Y} →</a>')
     total = sum((row.use for row in uses), Use())
     facts = [_count(total.runs, "run"), _credits_text(total.credits)]
+    facts[1:1] = [_count(total.model_calls, "model call")] if total.model_calls else []
     facts[1:1] = [_count(total.vms, "VM")] if total.vms else []
     facts += [f"{_credits_text(total.reserved)} of these reserved for active runs"] if total.reserved else []
     facts += [f"{size_label(total.uploaded_bytes)} uploaded"] if total.uploaded_bytes else []
@@ -204,14 +205,17 @@ def _use_table(title: str, column: str, sums: dict[str, Use], budgets: dict[str,
     if not sums and not budgets:
         return ""
     names = [*sums, *sorted(budgets.keys() - sums.keys())]
-    columns = [column, "Runs:", "VMs:", "Uploaded:", "Credits:", *(["Budget now"] if budgets else [])]
+    columns = [column, "Runs:", "VMs:", "Model calls:", "Uploaded:", "Credits:", *(["Budget now"] if budgets else [])]
     rows = []
     for name in names[:_MAX_ROWS]:
         use, budget = sums.get(name, Use()), budgets.get(name)
         rest = [_rest_label(budget) if budget else ""] if budgets else []
         rows.append(
-            [name, str(use.runs), str(use.vms), size_label(use.uploaded_bytes), _amount_text(use.credits), *rest]
-        )
+            [
+                name, str(use.runs), str(use.vms), str(use.model_calls), size_label(use.uploaded_bytes),
+                _amount_text(use.credits), *rest,
+            ]
+        )  # fmt: skip
     return _table(title, columns, rows, len(names))
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from lk_jupyter.broker.grants import BILLION, Grant
 from lk_jupyter.broker.keeper import read_mark
-from lk_jupyter.broker.ledger import RENTAL, ROOT, GrantLedger, RunRow
-from lk_jupyter.broker.spending import Budget, is_vm, read_budgets
+from lk_jupyter.broker.ledger import MODEL_CALLS, RENTAL, ROOT, GrantLedger, RunRow
+from lk_jupyter.broker.spending import Budget, read_budgets
 from lk_jupyter.broker.upstream import Answer, OddAnswer, OrganizationClient
 
 #: Pages of the organization's history that are searched for the runs of a key.
@@ -163,10 +163,11 @@ def _read_count(text: str | None, default: int) -> int:
 
 
 def _describe_bill(row: RunRow) -> dict[str, Any]:
+    is_model_call = row.operation.startswith(MODEL_CALLS)
     return {
         "activity_id": row.mark,
         "created_at": datetime.fromtimestamp(row.created_at, timezone.utc).isoformat(),
-        "type": "vms" if is_vm(row) else "executions",
+        "type": "vms" if row.operation == RENTAL else "serverless" if is_model_call else "executions",
         "status": row.state,
         "amount": (row.billed or 0) / BILLION,
         "hardware_profile": row.machine,

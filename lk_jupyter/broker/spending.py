@@ -15,13 +15,14 @@ from typing import Any
 from unicodedata import normalize
 
 from lk_jupyter.broker.grants import BILLION, Grant, RefusedCall
-from lk_jupyter.broker.ledger import REFUSED, ROOT, GrantLedger, GrantUsage, RunRow
+from lk_jupyter.broker.ledger import MODEL_CALLS, REFUSED, RENTAL, ROOT, GrantLedger, GrantUsage, RunRow
 
 #: Columns of the CSV of a month. The cloud reports neither volumes nor the price of storage for a key: these columns
 #: are empty.
 MONTH_COLUMNS = (
     "month", "user", "group", "project", "key", "name", "runs", "run_hours", "run_credits", "vms", "vm_hours",
-    "vm_credits", "reserved_credits", "volumes", "volume_credits", "uploaded_gib", "storage_credits",
+    "vm_credits", "model_calls", "model_credits", "reserved_credits", "volumes", "volume_credits",
+    "uploaded_gib", "storage_credits",
 )  # fmt: skip
 
 #: Columns of the CSV of single runs.
@@ -35,7 +36,7 @@ _FORMULA_SIGNS = ("=", "+", "-", "@")
 
 @dataclass(frozen=True)
 class Use:
-    """The use of a grant: amounts in billionths, times in seconds. ``reserved`` is for runs and VMs without a bill."""
+    """The use of a grant: amounts in billionths, times in seconds. ``reserved`` has no bill yet."""
 
     runs: int = 0
     run_seconds: int = 0
@@ -43,6 +44,8 @@ class Use:
     vms: int = 0
     vm_seconds: int = 0
     vm_credits: int = 0
+    model_calls: int = 0
+    model_credits: int = 0
     reserved: int = 0
     uploaded_bytes: int = 0
 
@@ -52,7 +55,7 @@ class Use:
     @property
     def credits(self) -> int:
         """Billed and reserved credits together, in billionths."""
-        return self.run_credits + self.vm_credits + self.reserved
+        return self.run_credits + self.vm_credits + self.model_credits + self.reserved
 
 
 @dataclass(frozen=True)
@@ -131,8 +134,13 @@ def read_budgets(ledger: GrantLedger, grant: Grant) -> list[Budget]:
 def read_uses(ledger: GrantLedger, grant_id: str, month: Month) -> list[GrantUse]:
     """Return the use of a grant and of all grants below it, largest first; grants without use are left out."""
     uses: dict[str, Use] = {}
-    for owner, is_vm, count, seconds, billed, reserved in ledger.sum_runs(grant_id, month.start, month.end):
-        use = Use(vms=count, vm_seconds=seconds, vm_credits=billed) if is_vm else Use(count, seconds, billed)
+    for owner, operation, count, seconds, billed, reserved in ledger.sum_runs(grant_id, month.start, month.end):
+        if operation == RENTAL:
+            use = Use(vms=count, vm_seconds=seconds, vm_credits=billed)
+        elif operation.startswith(MODEL_CALLS):
+            use = Use(model_calls=count, model_credits=billed)
+        else:
+            use = Use(runs=count, run_seconds=seconds, run_credits=billed)
         uses[owner] = uses.get(owner, Use()) + use + Use(reserved=reserved)
     for owner, size in ledger.sum_uploads(grant_id, month.label):
         uses[owner] = uses.get(owner, Use()) + Use(uploaded_bytes=size)
@@ -186,6 +194,7 @@ def _month_row(row: GrantUse, month: Month) -> dict[str, Any]:
         "run_credits": decimal_text(use.run_credits),
         "vm_hours": f"{use.vm_seconds / 3600:.4f}",
         "vm_credits": decimal_text(use.vm_credits),
+        "model_credits": decimal_text(use.model_credits),
         "reserved_credits": decimal_text(use.reserved),
         "uploaded_gib": f"{use.uploaded_bytes / (1 << 30):.6f}",
     }
@@ -211,11 +220,6 @@ def describe_run(ledger: GrantLedger, row: RunRow) -> dict[str, Any]:
         "credits": amount / BILLION,
         "alarm": row.alarm,
     }
-
-
-def is_vm(row: RunRow) -> bool:
-    """Return whether a row of the ledger is a VM and not a run."""
-    return row.operation.startswith("/vms/")
 
 
 def write_csv(columns: tuple[str, ...], rows: Iterable[Mapping[str, Any]]) -> str:

@@ -55,6 +55,7 @@ def test_the_csv_of_a_month_has_a_row_for_each_key_with_user_and_project(ledger,
     add_run(ledger, team["agent"], credits_billed=0.5)
     add_run(ledger, team["agent"])
     add_run(ledger, team["lena"], operation="/vms/create", credits_billed=1)
+    add_run(ledger, team["lena"], operation="/serverless/chat/completions", credits_billed=0.125)
     ledger.release(add_run(ledger, team["lena"]))
     ledger.reserve_upload(team["agent"], 1 << 30)
     rows = {row["key"]: row for row in read_rows(month_csv(read_uses(ledger, "root", NOW), NOW))}
@@ -68,6 +69,7 @@ def test_the_csv_of_a_month_has_a_row_for_each_key_with_user_and_project(ledger,
     assert (ana["runs"], ana["run_hours"], ana["run_credits"]) == ("1", "0.5000", "0.250000000")
     assert (agent["runs"], agent["run_credits"], agent["reserved_credits"]) == ("2", "0.500000000", "0.360000000")
     assert (lena["runs"], lena["vms"], lena["vm_hours"], lena["vm_credits"]) == ("0", "1", "0.5000", "1.000000000")
+    assert (lena["model_calls"], lena["model_credits"]) == ("1", "0.125000000")
     assert agent["uploaded_gib"] == "1.000000"
     assert {row[name] for row in rows.values() for name in ("volumes", "volume_credits", "storage_credits")} == {""}
     assert not read_rows(month_csv(read_uses(ledger, "root", Month.parse("2001-02")), Month.parse("2001-02")))
