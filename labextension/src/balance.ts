@@ -14,13 +14,17 @@ export function readBalance(balance: object | undefined): number | null {
   return userCredits ?? (organizationCredits === undefined ? null : Number(organizationCredits));
 }
 
+/** A budget whose credits are known. */
+export type Budget = GrantedBudget & { credits: number };
+
 /** Return the budget of a key at a broker; null for other keys. */
-export function readBudget(balance: object | undefined): GrantedBudget | null {
-  return (balance as { budget?: GrantedBudget | null } | undefined)?.budget ?? null;
+export function readBudget(balance: object | undefined): Budget | null {
+  const budget = (balance as { budget?: GrantedBudget | null } | undefined)?.budget;
+  return budget?.credits == null ? null : (budget as Budget);
 }
 
 /** Return the spendable credits in words, such as `3.20 of 10 credits left this week` for a budget. */
-export function creditsWords(remaining: number, budget: GrantedBudget | null): string {
+export function creditsWords(remaining: number, budget: Budget | null): string {
   const total = String(Number(budget?.credits.toFixed(4)));
   return !budget
     ? trans.__('%1 credits', credits(remaining))

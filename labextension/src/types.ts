@@ -771,7 +771,7 @@ export interface GpuSelectionStatus {
 /** The budget of a child key at a broker: `credits` for each `period` (week, month), or in total. */
 export interface GrantedBudget {
   name?: string;
-  credits: number;
+  credits?: number | null;
   period?: 'week' | 'month' | null;
   renews_at?: string | null;
   ends_at?: string | null;

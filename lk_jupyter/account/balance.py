@@ -73,7 +73,7 @@ class AccountBalance:
     @property
     def label(self) -> str:
         """The remaining credits in words, such as ``3.20 of 10 credits left this week``."""
-        if self.budget is None:
+        if self.budget is None or self.budget.credits is None:
             return f"{credits_label(self.credits)} left"
         return budget_label(self.credits, self.budget.credits, self.budget.period)
 
@@ -139,7 +139,8 @@ def read_credits(client: Client) -> tuple[Decimal, bool, GrantedBudget | None]:
             ledger = client.orgs.balance(organization.slug)
             return ledger.balance, ledger.account_suspended, None
     answer = client.billing.credits()
-    return answer.remaining_credits, False, answer.budget
+    budget = answer.budget if answer.budget and answer.budget.credits is not None else None
+    return answer.remaining_credits, False, budget
 
 
 def _read_organization(client: Client) -> UserOrg | None:

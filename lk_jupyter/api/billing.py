@@ -29,7 +29,7 @@ class GrantedBudget(Model):
     """The budget of a child key at a broker: ``credits`` for each ``period`` (week, month), or in total."""
 
     name: Text = ""
-    credits: Credits
+    credits: Credits | None = None
     period: Literal["week", "month"] | None = None
     renews_at: Timestamp | None = None
     ends_at: Timestamp | None = None

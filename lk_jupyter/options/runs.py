@@ -24,7 +24,7 @@ M = TypeVar("M", bound=BaseModel)
 class Options(BaseModel):
     """Base of all options; an unknown name is an error."""
 
-    model_config = ConfigDict(extra="forbid", defer_build=True)
+    model_config = ConfigDict(extra="forbid")
 
     @field_validator("timeout", "stop_timeout", "keep", "ends_in", mode="before", check_fields=False)
     @classmethod

@@ -5,7 +5,7 @@ import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { IStatusBar, showPopup } from '@jupyterlab/statusbar';
 import { Widget } from '@lumino/widgets';
 
-import { readBalance, readBudget, burnRateWords, creditsWords, currentBurnRate } from '../balance';
+import { Budget, readBalance, readBudget, burnRateWords, creditsWords, currentBurnRate } from '../balance';
 import { Cloud } from '../cloud';
 import { Topic } from '../cloudTypes';
 import { COMMANDS } from '../commands';
@@ -14,7 +14,6 @@ import { mergeRuns } from '../runs';
 import { ICloud } from '../tokens';
 import { trans } from '../trans';
 import { machineName } from '../format';
-import { GrantedBudget } from '../types';
 
 const ID = 'lk-jupyter:status';
 
@@ -141,7 +140,7 @@ const LOW_SHARE = 0.2;
 
 function balanceWords(
   remaining: number | null,
-  budget: GrantedBudget | null,
+  budget: Budget | null,
   lowest: number,
   isInPanel: boolean
 ): string | null {
