@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 import threading
 from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -26,7 +24,6 @@ from lk_jupyter.account.prompt import prompt_confirmation
 from lk_jupyter.code.imports import has_package, local_version, providers
 from lk_jupyter.code.packages import installed_requirements, normalize_name
 from lk_jupyter.code.source import Source
-from lk_jupyter.config.files import write_private
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import ConnectionFailed, LkError, UsageError
 from lk_jupyter.machines.catalogue import split_count
@@ -43,7 +40,7 @@ from lk_jupyter.runs.submit import on_vm
 from lk_jupyter.runs.vm import ABORT_GRACE
 from lk_jupyter.session import Session, current
 from lk_jupyter.vms import hosted
-from lk_jupyter.vms.facts import dashboard_path
+from lk_jupyter.vms.forwards import SharedPort, find_server
 
 try:
     from dask.utils import parse_timedelta
@@ -90,17 +87,13 @@ class VmScheduler(ProcessInterface):  # type: ignore[misc]  # distributed has fe
         self.dashboard_link = ""
         self.ended = threading.Event()
         self._changed = threading.Event()
-        self._forwards: list[PortForward] = []
+        self._forwards: list[PortForward | SharedPort] = []
         threading.Thread(target=self._follow, name=f"lk-dask-{run.short_id}", daemon=True).start()
 
     @property
     def vm_run(self) -> hosted.VmRun:
         """The run on its VM."""
         return hosted.open_run(self.run.session, self.run.execution_id)
-
-    @property
-    def _dashboard_path(self) -> Path:
-        return dashboard_path(self.vm_run.facts.vm_id)
 
     async def start(self) -> None:
         """Wait until the scheduler is ready, and forward its ports. Raises the error of the run."""
@@ -119,8 +112,6 @@ class VmScheduler(ProcessInterface):  # type: ignore[misc]  # distributed has fe
         """Delete the VM; first wait this time for the end of a scheduler that a request ended. Raises LkError."""
         for forward in self._forwards:
             forward.close()
-        with suppress(OSError):
-            self._dashboard_path.unlink(missing_ok=True)
         if not self.ended.wait(seconds):
             self.vm_run.abort(ABORT_GRACE)
         self.vm_run.delete()
@@ -148,12 +139,22 @@ class VmScheduler(ProcessInterface):  # type: ignore[misc]  # distributed has fe
             self.run.result()
             raise ConnectionFailed("The scheduler ended before it was ready.")
         _require_same_versions(self.facts["versions"])
-        self._forwards = [self.vm_run.forward(self.facts[name]) for name in ("port", "dashboard")]
-        port, dashboard_port = (forward.port for forward in self._forwards)
-        self.address = f"tcp://127.0.0.1:{port}"
-        with suppress(OSError):  # a full disk: only the link needs the file
-            write_private(self._dashboard_path, str(dashboard_port))
-            self.dashboard_link = _dashboard_address(self.vm_run.facts.vm_id, dashboard_port)
+        scheduler = self.vm_run.forward(self.facts["port"])
+        self._forwards = [scheduler]
+        self.address = f"tcp://127.0.0.1:{scheduler.port}"
+        with suppress(OSError):  # a full disk: the cluster works without its dashboard
+            self._share_dashboard()
+
+    def _share_dashboard(self) -> None:
+        """Forward the dashboard to the Jupyter server of this kernel, or without a server to a port of this machine."""
+        if server := find_server():
+            shared = SharedPort(self.vm_run, self.facts["dashboard"], "dashboard")
+            self.dashboard_link = f"{server['base_url']}{shared.path}status"
+            self._forwards.append(shared)
+        else:
+            forward = self.vm_run.forward(self.facts["dashboard"])
+            self.dashboard_link = f"http://127.0.0.1:{forward.port}/status"
+            self._forwards.append(forward)
 
 
 class VmWorker(ProcessInterface):  # type: ignore[misc]  # distributed has few types
@@ -378,17 +379,6 @@ def _require_same_versions(remote: dict[str, str]) -> None:
                 f"The VM has {name} {remote.get(name)}, this kernel has {local}. A cluster needs the same version on "
                 f"both sides. The VM was deleted. Use a kernel with {name} {remote.get(name)}."
             )
-
-
-def _dashboard_address(vm_id: str, port: int) -> str:
-    """Return the address of a dashboard: a path of the Jupyter server of this kernel, or a port of this machine."""
-    server_id = os.environ.get("JPY_PARENT_PID") or os.getppid()
-    with suppress(OSError, ValueError, KeyError, ImportError):
-        from jupyter_core.paths import jupyter_runtime_dir  # noqa: PLC0415 (only kernels have a server)
-
-        server = json.loads(Path(jupyter_runtime_dir(), f"jpserver-{server_id}.json").read_text("utf-8"))
-        return f"{server['base_url']}lk/dashboard/{vm_id}/status"
-    return f"http://127.0.0.1:{port}/status"
 
 
 def _local_versions() -> dict[str, str]:

@@ -26,10 +26,11 @@ PATIENCE = 10.0
 _START_PATIENCE = 60.0
 
 
-def answers(url: str) -> bool:
-    """Return whether a program behind the address of a port answers HTTP."""
+def answers(url: str, socket: str = "") -> bool:
+    """Return whether a program behind the address of a port, or behind a Unix socket, answers HTTP."""
+    transport = {"transport": httpx.HTTPTransport(uds=socket)} if socket else {"mounts": _NO_PROXY}
     try:
-        with httpx.Client(timeout=PATIENCE, mounts=_NO_PROXY) as client, client.stream("GET", url) as response:
+        with httpx.Client(timeout=PATIENCE, **transport) as client, client.stream("GET", url) as response:
             return response.status_code < 500
     except httpx.HTTPError:
         return False

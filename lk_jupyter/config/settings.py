@@ -136,6 +136,12 @@ def _check_approvals(text: str) -> str:
     return text
 
 
+def _parse_addresses(text: str) -> str:
+    if not all(re.match(r"[A-Za-z][A-Za-z0-9+.-]*://.", address) for address in text.split()):
+        raise ValueError("addresses such as ntfy://TOPIC or mailtos://USER:PASSWORD@HOST, separated by spaces")
+    return text
+
+
 def _parse_switch(text: str) -> bool:
     try:
         return _SWITCH[text.lower()]
@@ -213,7 +219,7 @@ class Setting:
 
     ``parse`` converts text to the value, or raises ValueError with the accepted form. ``also`` are variables of the
     environment that set the value, besides ``LK_`` and the name. ``old_names`` set the value too, with a warning, until
-    the next release.
+    the next release. ``secret`` marks the key, ``hidden`` another value that no output shows.
     """
 
     name: str
@@ -222,6 +228,7 @@ class Setting:
     parse: Callable[[str], Any] = str
     also: tuple[str, ...] = ()
     secret: bool = False
+    hidden: bool = False
     old_names: tuple[str, ...] = ()
 
     @property
@@ -371,6 +378,14 @@ SETTINGS: tuple[Setting, ...] = (
         "What an interrupt does to a run: abort it, or detach and keep it running.",
         _choice_parser("abort", "detach"),
     ),
+    Setting(
+        "notify",
+        None,
+        "Addresses that get a message when a long run ends or is in trouble, such as ntfy://TOPIC. Separate them by "
+        "spaces. Set it as LK_NOTIFY or in the config file: an address may contain a secret.",
+        _parse_addresses,
+        hidden=True,
+    ),
     Setting("log_dir", _default_log_dir, "Folder of the complete logs.", _parse_folder),
     Setting("journal", _default_journal, "File that records the runs you started.", _parse_file),
     Setting("journal_days", 365, "Days that the journal keeps ended runs; 0 keeps all.", _integer_parser(0, 36_500)),
@@ -475,6 +490,11 @@ def save(name: str, value: object) -> None:
             f"'{name}' is a secret and never an argument. %lk_login asks for it, %lk_logout deletes it. If you "
             "just typed a key, your history holds it now: replace it in the dashboard."
         )
+    elif setting_row.hidden and value is not None:
+        raise UsageError(
+            f"'{name}' may contain a secret and is never an argument. Nothing was stored. Set {setting_row.env[0]}, or "
+            f"add it to '{config_file()}'. If you just typed a secret, your history has it now: replace it."
+        )
     elif is_fixed(name):
         raise UsageError(f"The administrator of this machine fixes '{name}' in '{SITE_FILE}'. Nothing was stored.")
     else:
@@ -526,7 +546,8 @@ def _parse_text(setting_row: Setting, text: str, source: str) -> Any:
         return setting_row.parse(text)
     except ValueError as form:
         where = f" (from {source})" if source else ""
-        raise UsageError(f"{setting_row.name}{where} takes {form}, not {text!r}.") from None
+        got = "." if setting_row.hidden else f", not {text!r}."
+        raise UsageError(f"{setting_row.name}{where} takes {form}{got}") from None
 
 
 def _read_stored(setting_row: Setting, reading: _Reading) -> tuple[Any, str]:

@@ -158,4 +158,4 @@ def _value_label(row: Setting, resolved: Resolved) -> str:
         return "not set"
     if isinstance(resolved.value, bool):
         return "on" if resolved.value else "off"
-    return "hidden" if row.secret and resolved.value != "?" else str(resolved.value) or "none"
+    return "hidden" if (row.secret or row.hidden) and resolved.value != "?" else str(resolved.value) or "none"

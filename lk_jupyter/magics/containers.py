@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 import webbrowser
+from html import escape
 
 from IPython.core.interactiveshell import InteractiveShell
-from IPython.display import display
+from IPython.display import HTML, display
 
-from lk_jupyter.api.hosted import answers
 from lk_jupyter.code.source import Source
 from lk_jupyter.magics._engine.ask import ask_hidden
 from lk_jupyter.magics._engine.parser import magic
@@ -16,7 +16,7 @@ from lk_jupyter.magics._output.live import StatusLine
 from lk_jupyter.magics.run import FIRST_LINE, start
 from lk_jupyter.options.runs import ComposeOptions, DockerOptions, OpenOptions
 from lk_jupyter.runs.containers.containers import prepare_compose, prepare_image
-from lk_jupyter.runs.ports import open_address
+from lk_jupyter.runs.ports import open_port
 from lk_jupyter.runs.run import Run
 from lk_jupyter.session import current
 
@@ -57,8 +57,9 @@ def lk_compose(options: ComposeOptions, shell: InteractiveShell, cell: str) -> N
 def lk_open(options: OpenOptions, shell: InteractiveShell) -> None:  # noqa: ARG001 (every magic takes both)
     """Show the address of a port of a run and open the address in a browser.
 
-    A port of a VM is forwarded over SSH to this machine, while this kernel lives. Other users of this machine can reach
-    the address too.
+    A port of a VM is forwarded over SSH while this kernel lives. In Jupyter, the address is in the Jupyter server and
+    needs your sign-in. There, the page must use relative addresses, as TensorBoard does. Outside of Jupyter, the
+    address is a port of this machine, which other users of this machine can reach too.
 
     Examples::
 
@@ -67,11 +68,13 @@ def lk_open(options: OpenOptions, shell: InteractiveShell) -> None:  # noqa: ARG
         %lk_open 3f0c 8000 --no-browser
     """
     run = Run.attach(current(), options.run)
-    url = open_address(run, options.port)
-    ready = answers(url)
-    if ready and not options.no_browser:
-        threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
-    display(StatusLine("listening" if ready else "not listening yet", [url], "" if ready else _WAIT))
+    opened = open_port(run, options.port)
+    if opened.is_ready and not options.no_browser:
+        threading.Thread(target=webbrowser.open, args=(opened.url,), daemon=True).start()
+    state, wait = ("listening", "") if opened.is_ready else ("not listening yet", _WAIT)
+    display(StatusLine(state, [opened.url], wait))
+    if opened.path:  # the browser may reach the server at another address
+        display(HTML(f'<a href="{escape(opened.path)}" target="_blank" rel="noopener">Open the page</a>'))
 
 
 _WAIT = "Nothing answers yet; the program may still be starting. The address stays the same."

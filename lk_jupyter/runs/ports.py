@@ -1,24 +1,27 @@
 """The addresses at which the ports of a run answer.
 
-A port of a VM is forwarded over SSH to a port of this machine's loopback interface, while this process lives.
+A port of a VM is forwarded over SSH while this process lives: to its Jupyter server, which shows the port to its
+signed-in user, or without a server to a port of this machine's loopback interface.
 """
 
 from __future__ import annotations
 
 import atexit
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lk_jupyter.api.execution import is_final
+from lk_jupyter.api.hosted import answers
 from lk_jupyter.api.ports import port_url
 from lk_jupyter.errors import UsageError
 from lk_jupyter.protocol.vm_run import vm_id_in
 
 if TYPE_CHECKING:
     from lk_jupyter.runs.run import Run
+    from lk_jupyter.vms.forwards import SharedPort
     from lk_jupyter.vms.shell import PortForward
 
-#: Forwarded ports of this process: id of the VM and port of the VM → port of this machine.
-_forwards: dict[tuple[str, int], PortForward] = {}
+#: Forwarded ports of this process: id of the VM and port of the VM → the place on this machine.
+_forwards: dict[tuple[str, int], PortForward | SharedPort] = {}
 
 
 def address(run: Run, port: int) -> str:
@@ -26,7 +29,18 @@ def address(run: Run, port: int) -> str:
     return port_url(run.session.base_url, run.execution_id, port)
 
 
-def open_address(run: Run, port: int | None) -> str:
+class OpenPort(NamedTuple):
+    """The address of a port for a browser, and whether a program answers at the port.
+
+    ``path`` is the address in the Jupyter server, empty for an address without a server.
+    """
+
+    url: str
+    is_ready: bool
+    path: str = ""
+
+
+def open_port(run: Run, port: int | None) -> OpenPort:
     """Return the address of a port of a run that is active. Raises UsageError, and ConnectionFailed for a VM."""
     ports = run.ports
     if port is None and len(ports) != 1:
@@ -36,16 +50,24 @@ def open_address(run: Run, port: int | None) -> str:
         raise UsageError(f"Run {run.short_id} has finished ({status}), and its ports are closed. Active runs: %lk_runs")
     if vm_id_in(run.execution_id):
         return _forward(run, port or ports[0])
-    return address(run, port or ports[0])
+    url = address(run, port or ports[0])
+    return OpenPort(url, answers(url))
 
 
-def _forward(run: Run, port: int) -> str:
-    """Return the address on this machine that leads to a port of the VM of a run, the same for each call."""
-    from lk_jupyter.vms.hosted import open_run  # noqa: PLC0415 (few runs are on VMs)
+def _forward(run: Run, port: int) -> OpenPort:
+    """Return the address that leads to a port of the VM of a run, the same for each call."""
+    from lk_jupyter.vms.forwards import SharedPort, find_server  # noqa: PLC0415 (few runs are on VMs)
+    from lk_jupyter.vms.hosted import open_run  # noqa: PLC0415
 
-    vm_run = open_run(run.session, run.execution_id)
+    vm_run, server = open_run(run.session, run.execution_id), find_server()
     place = vm_run.facts.active_id, port
     if place not in _forwards:
-        _forwards[place] = vm_run.forward(port)
+        _forwards[place] = SharedPort(vm_run, port, str(port)) if server else vm_run.forward(port)
         atexit.register(_forwards[place].close)
-    return f"http://127.0.0.1:{_forwards[place].port}"
+    opened = _forwards[place]
+    if server and isinstance(opened, SharedPort):
+        url = f"http://127.0.0.1:{opened.forward.port or port}"
+        path = f"{server['base_url']}{opened.path}"
+        return OpenPort(f"{server['url']}{opened.path}", answers(url, opened.forward.socket), path)
+    url = f"http://127.0.0.1:{opened.port}"  # type: ignore[union-attr]
+    return OpenPort(url, answers(url))

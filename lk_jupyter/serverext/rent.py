@@ -207,7 +207,7 @@ LOOK_SECONDS = 30.0
 
 
 def start_release(desk: UpstreamProvider) -> None:
-    """Delete overdue VMs of runs, and continue relays, regularly in the loop of the Jupyter server."""
+    """Delete overdue VMs of runs, continue relays and send messages, regularly in the loop of the Jupyter server."""
     from tornado.ioloop import PeriodicCallback  # noqa: PLC0415 (loaded by then)
 
     async def look() -> None:
@@ -217,5 +217,8 @@ def start_release(desk: UpstreamProvider) -> None:
         from lk_jupyter.serverext.relays import continue_relays  # noqa: PLC0415
 
         await continue_relays()
+        from lk_jupyter.serverext.messages import send_messages  # noqa: PLC0415
+
+        await send_messages(desk)
 
     PeriodicCallback(look, LOOK_SECONDS * 1000).start()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from lk_jupyter.serverext import account, journal, kernels, machines, rent, storage, stream
 from lk_jupyter.serverext.base import Handler, Unknown
-from lk_jupyter.serverext.dashboard import Dashboard
+from lk_jupyter.serverext.ports import VmPort
 from lk_jupyter.serverext.proxy import Proxy
 
 _ID = "([A-Za-z0-9_-]{1,100})"  # as in api/states.py, which a server that starts needn't load
 
-ROUTES: tuple[tuple[str, type[Handler | kernels.StartQuestionsSocket | Dashboard]], ...] = (
+ROUTES: tuple[tuple[str, type[Handler | kernels.StartQuestionsSocket | VmPort]], ...] = (
     ("status", account.Status),
     ("signin", account.SignInHandler),
     ("signout", account.SignOut),
@@ -32,7 +32,7 @@ ROUTES: tuple[tuple[str, type[Handler | kernels.StartQuestionsSocket | Dashboard
     ("storage/preview", storage.PreviewHandler),
     ("storage/folder", storage.Folder),
     ("storage/move", storage.Move),
-    ("dashboard/(.*)", Dashboard),
+    ("ports/(.*)", VmPort),
     ("api/(.*)", Proxy),
     (".*", Unknown),
 )

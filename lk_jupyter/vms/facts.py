@@ -107,11 +107,15 @@ def overdue_lines(now: float | None = None) -> list[str]:
 
     ``now`` is the time in Unix seconds by the clock of the cloud; without it, by the clock of this machine.
     """
-    return [
+    return [overdue_line(facts) for facts in list_overdue(now)]
+
+
+def overdue_line(facts: VmFacts) -> str:
+    """Return the line about a VM that should be deleted, with the command that deletes it."""
+    return (
         f"VM {facts.active_id[:8]} should be deleted, and may be billed: about {credits_label(facts.cost)} so far. "
         f"Delete it: %lk_vm delete {facts.active_id[:8]}"
-        for facts in list_overdue(now)
-    ]
+    )
 
 
 def has_active_owner(vm_id: str) -> bool:
@@ -126,9 +130,9 @@ def lock_path(vm_id: str) -> Path:
     return facts_folder() / f"{vm_id}.lock"
 
 
-def dashboard_path(vm_id: str) -> Path:
-    """Return the file with the port of this machine that leads to the dashboard of a Dask cluster on a VM."""
-    return facts_folder() / f"{vm_id}.dashboard"
+def forward_path(vm_id: str, name: str) -> Path:
+    """Return the file with the place on this machine that leads to a port of a VM: a number, or ``dashboard``."""
+    return facts_folder() / f"{vm_id}.{name}.forward"
 
 
 def find_vm_facts(vm_id: str) -> VmFacts | None:

@@ -287,9 +287,12 @@ class VmRun:
         """Store an object on the VM, where the code looks for it."""
         self._run(f"put {shlex.quote(key)}", content)
 
-    def forward(self, port: int) -> PortForward:
-        """Forward a port of this machine to a port of the VM's loopback interface. Raises ConnectionFailed."""
-        return self._open_shell().forward(port)
+    def forward(self, port: int, *, is_private: bool = False) -> PortForward:
+        """Forward a port of this machine to a port of the VM's loopback interface. Raises ConnectionFailed.
+
+        With ``is_private``, other users of this machine can't reach it: it is a Unix socket where those exist.
+        """
+        return self._open_shell().forward(port, is_private=is_private)
 
     def open_log(self, offset: int) -> CommandStream | None:
         """Return the log from a byte offset until the code ends; None before its start and after its end."""

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
+import socket
+import tempfile
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
@@ -85,9 +88,12 @@ class VmShell:
         """Run a command, and return its output as it arrives."""
         return CommandStream(_wait(self._open(command), self._endpoint), self._endpoint)
 
-    def forward(self, port: int) -> PortForward:
-        """Forward a port of this machine to a port of the VM's loopback interface. Raises ConnectionFailed."""
-        forward = PortForward(self, port)
+    def forward(self, port: int, *, is_private: bool = False) -> PortForward:
+        """Forward a port, or a Unix socket of the user, to a port of the VM's loopback interface.
+
+        Raises ConnectionFailed.
+        """
+        forward = PortForward(self, port, is_private=is_private and hasattr(socket, "AF_UNIX") and os.name == "posix")
         _wait(forward.listen(), self._endpoint)
         return forward
 
@@ -153,24 +159,31 @@ class VmShell:
 class PortForward:
     """A port of this machine's loopback interface, ``port``, that leads to a port of the VM's loopback interface.
 
-    Each connection uses the SSH connection of the shell, which is made again after a loss: the port stays the same.
+    With ``is_private``, it is the Unix ``socket`` in a folder that only its user may enter, and ``port`` is 0. Each
+    connection uses the SSH connection of the shell, which is made again after a loss: the port stays the same.
     """
 
-    def __init__(self, shell: VmShell, vm_port: int) -> None:
+    def __init__(self, shell: VmShell, vm_port: int, *, is_private: bool) -> None:
         self.port = 0
+        self.socket = str(Path(tempfile.mkdtemp(prefix="lk-"), "port")) if is_private else ""  # mode 0700, short path
         self._shell = shell
         self._vm_port = vm_port
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def listen(self) -> None:
-        """Listen on a free port."""
+        """Listen on a free port, or on the socket."""
+        if self.socket:
+            self._server = await asyncio.start_unix_server(self._connect, self.socket)
+            return
         self._server = await asyncio.start_server(self._connect, _LOOPBACK, 0)
         self.port = self._server.sockets[0].getsockname()[1]
 
     def close(self) -> None:
         """Close the port and its connections."""
         _loop().call_soon_threadsafe(self._close)
+        if self.socket:
+            shutil.rmtree(Path(self.socket).parent, ignore_errors=True)
 
     def _close(self) -> None:
         if self._server:

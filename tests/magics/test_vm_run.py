@@ -1,5 +1,6 @@
 """``%%lk_run --on vm``: a cell on a VM, with the variables, the receipt and the history of a run."""
 
+import json
 import re
 from pathlib import Path
 
@@ -7,9 +8,11 @@ import httpx
 import pytest
 from conftest import RunningCloud
 from magics.people import answers
+from serverext.conftest import running
 from vms.on_vm import living, until
 
 from lk_jupyter.api.vms import CreateVMRequest
+from lk_jupyter.config.settings import setting
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.protocol.vm_run import vm_id_in
 from lk_jupyter.session import current
@@ -20,9 +23,9 @@ pytest.importorskip("asyncssh")
 
 @pytest.fixture(scope="module")
 def vms(tmp_path_factory):
-    running = RunningCloud(tmp_path_factory.mktemp("vms"), "--clock-speed", "50", "--credits", "1000")
-    yield running
-    running.stop()
+    cloud = RunningCloud(tmp_path_factory.mktemp("vms"), "--clock-speed", "50", "--credits", "1000")
+    yield cloud
+    cloud.stop()
 
 
 @pytest.fixture(autouse=True)
@@ -123,18 +126,45 @@ def test_a_volume_keeps_staged_files_for_the_next_vm_and_its_price_is_shown(run_
     assert not Path(volume.mount_path).exists()
 
 
-@pytest.mark.nightly
-def test_a_port_of_a_vm_opens_at_an_address_of_this_machine_until_the_run_ends(run_cell, shell, vms):
-    code = """
+SERVES = """
 import http.server
 server = http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
 open("index.html", "w").write("curves of the training")
 print("port", server.server_address[1], flush=True)
 server.serve_forever()
 """
-    run_cell(f"%%lk_run --gpu A100 --on vm --max-cost 5 --timeout 1h --fresh --detach --save run\n{code}")
-    run = shell.user_ns["run"]
-    port = until(lambda: re.search(r"port (\d+)\n", hosted.open_run(current(), run.execution_id).log()))[1]
+
+
+def start_serving():
+    """Start a program on a VM; return its run and its port."""
+    run = current().run(SERVES, on="vm", gpu="A100", max_cost=5, timeout=3600)
+    return run, until(lambda: re.search(r"port (\d+)\n", hosted.open_run(current(), run.execution_id).log()))[1]
+
+
+@pytest.mark.nightly
+def test_a_port_of_a_vm_opens_in_the_jupyter_server_of_the_kernel(run_cell, vms, tmp_path, monkeypatch):
+    run, port = start_serving()
+    (tmp_path / "server").mkdir()
+    with running(tmp_path / "server", LK_JOURNAL=str(setting("journal"))) as server:
+        facts = {"url": server.url, "base_url": httpx.URL(server.url).path}
+        (tmp_path / "jpserver-1.json").write_text(json.dumps(facts))
+        monkeypatch.setenv("JPY_PARENT_PID", "1")
+        monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
+        output = run_cell(f"%lk_open {run.execution_id} {port} --no-browser")
+        [address] = re.findall(r"listening \S (http://\S+)", output)
+        assert address.startswith(
+            f"{server.url}lk/ports/{hosted.open_run(current(), run.execution_id).facts.vm_id}/{port}/"
+        )
+        assert httpx.get(address).status_code == 403
+        assert server.page.get(address, follow_redirects=True).text.endswith("curves of the training")
+    run.abort()
+    assert living(vms) == []
+
+
+@pytest.mark.nightly
+def test_a_port_of_a_vm_opens_at_an_address_of_this_machine_until_the_run_ends(run_cell, vms, monkeypatch):
+    monkeypatch.setenv("JPY_PARENT_PID", "0")
+    run, port = start_serving()
     output = run_cell(f"%lk_open {run.execution_id} {port} --no-browser")
     [address] = re.findall(r"listening \S (http://127\.0\.0\.1:\d+)", output)
     assert not address.endswith(port)

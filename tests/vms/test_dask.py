@@ -121,7 +121,7 @@ def look_at_dashboard(server, vm_id):
         sockets = []
         page.on("websocket", lambda socket: socket.on("framereceived", lambda _: sockets.append(socket.url)))
         page.goto(f"{server.url}tree?token={server.token}")
-        page.goto(f"{server.url}lk/dashboard/{vm_id}/status")
+        page.goto(f"{server.url}lk/ports/{vm_id}/dashboard/status")
         page.locator("canvas").first.wait_for(state="attached", timeout=1000 * PATIENCE)
         origin, address = page.evaluate("() => window.origin"), page.url
         chromium.close()
@@ -138,7 +138,7 @@ def test_the_dashboard_is_shown_through_the_jupyter_server_and_cant_use_its_cook
         assert (origin, bool(sockets)) == ("null", True)
         path = address.removeprefix(server.url)
         with httpx.Client(base_url=server.url, timeout=PATIENCE) as stranger:
-            assert stranger.get(f"lk/dashboard/{vm_id}/status").status_code == 403
+            assert stranger.get(f"lk/ports/{vm_id}/dashboard/status").status_code == 403
             assert stranger.get(path).status_code == 200
     with httpx.Client(base_url=server.url, cookies=server.page.cookies) as page, pytest.raises(httpx.ConnectError):
         page.get(path)

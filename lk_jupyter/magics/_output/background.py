@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
-from lk_jupyter.journal.journal import journal
 from lk_jupyter.magics._output.gallery import RecentOutputs
 from lk_jupyter.magics._output.live import LiveOutput, StatusLine, Text
 from lk_jupyter.magics._output.notification import DesktopNotification, notices
@@ -19,6 +18,7 @@ from lk_jupyter.protocol.frames import BACKGROUND_KEY, BAR, SHOWN, Frame, text_o
 from lk_jupyter.runs.clock import next_second
 from lk_jupyter.runs.interrupts import SafeEvent
 from lk_jupyter.runs.monitor import RunMonitor
+from lk_jupyter.runs.observers.messages import run_title
 from lk_jupyter.runs.run import Run
 from lk_jupyter.text.terminal import TerminalText
 
@@ -119,7 +119,7 @@ class BackgroundRun:
             self._show_end()
             ended = receipt(self._run.record, self._run.machine) if self._run.is_finished else StatusLine("lost", [""])
             facts = filter(None, [ended.state, *ended.facts[:-1]])  # the last is the id
-            self._notify(DesktopNotification(f"{_run_name(self._run)}: {' · '.join(facts)}", ended=time.time()))
+            self._notify(DesktopNotification(f"{run_title(self._run)}: {' · '.join(facts)}", ended=time.time()))
         finally:
             self.done.set()
 
@@ -165,12 +165,6 @@ class BackgroundRun:
             self._bars.end()
             self._pictures.show(_Marked(self._gallery, "outputs"), now=True)
         status.settle(*status.close_run(run.wait_aside()))
-
-
-def _run_name(run: Run) -> str:
-    """Return the name of a run or the first line of its code, and the start of its id."""
-    entry = journal().get(run.execution_id)
-    return f"{entry.title} ({run.short_id})" if entry and entry.title else f"Run {run.short_id}"
 
 
 class Background:

@@ -10,6 +10,7 @@ from lk_jupyter.code.variables import named
 from lk_jupyter.config.settings import setting
 from lk_jupyter.connection.connection import Connection
 from lk_jupyter.journal.journal import journal
+from lk_jupyter.journal.messages import has_addresses
 from lk_jupyter.options.runs import AttachOptions, Options
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.remote.sign import saving_seconds
@@ -17,6 +18,7 @@ from lk_jupyter.runs.connection import vm_run_in
 from lk_jupyter.runs.observers.base import ObserverGroup, RunObserver
 from lk_jupyter.runs.observers.hints import RunHints
 from lk_jupyter.runs.observers.limits import BillCheck, Countdown, ForecastLabel, LowBalance, MaxCost, RemainingTime
+from lk_jupyter.runs.observers.messages import Messages
 from lk_jupyter.runs.observers.results import (
     PackagesNotice,
     Phases,
@@ -57,15 +59,19 @@ def default_observers(  # noqa: PLR0913 (the facts that observers read)
     ports = bundle.ports if bundle else attached.ports if attached else ()
     names = named("out", options.outputs if isinstance(options, AttachOptions) else [])
     returned = Returned(None if getattr(options, "detach", False) else namespace, names, is_origin=in_place)
+    watches: list[RunObserver] = [
+        LowBalance(session),
+        *([VmProgress()] if _is_on_vm(bundle, attached) else []),
+        *([RemainingTime(session, scalars, *_time_limit(bundle, attached))] if in_place else []),
+    ]
     return ObserverGroup(
         [
             *limits,
             *([StartTime(bundle.phases)] if bundle and getattr(options, "time", False) else []),
             *([ForecastLabel(bundle, session.base_url)] if bundle and in_place else []),  # members show no facts
             BillCheck(),
-            LowBalance(session),
-            *([VmProgress()] if _is_on_vm(bundle, attached) else []),
-            *([RemainingTime(session, scalars, *_time_limit(bundle, attached))] if in_place else []),
+            *watches,
+            *([Messages(watches)] if in_place and has_addresses() else []),  # not one for each member of a sweep
             Summary(None if getattr(options, "metric", None) else scalars, bundle),
             PackagesNotice(),
             *([VolumeReminder(bundle.vm_volume)] if bundle and bundle.vm_volume else []),

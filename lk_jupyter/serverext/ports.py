@@ -1,0 +1,306 @@
+"""``lk/ports/VM/NAME/PAGE``: a port of a VM, which the kernel forwards to a socket of this machine.
+
+The pages come from the VM, so they must not act for the user: they are in a sandbox without cookies of this server. A
+signed-in user is redirected to an address with a secret of this server, which all parts of the pages use.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from jupyter_core.utils import ensure_async
+from jupyter_server.auth import decorator
+from jupyter_server.base.handlers import JupyterHandler
+from tornado import web
+from tornado.netutil import Resolver
+from tornado.websocket import WebSocketClientConnection, WebSocketClosedError, WebSocketHandler
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from tornado.httpclient import HTTPRequest
+
+    from lk_jupyter.serverext.upstream_provider import UpstreamProvider
+
+#: The id of a VM and the name of its port, as in the address of a page.
+_VM_ID, _NAME = re.compile(r"[0-9a-f]{32}"), re.compile(r"[0-9]{1,5}|dashboard")
+
+#: Scripts and forms may run, and nothing else: to the browser, the page isn't a page of this server.
+_SANDBOX = "sandbox allow-scripts allow-popups allow-forms allow-downloads; frame-ancestors 'self'"
+
+#: Headers of a request that the program doesn't get: they sign in to this server, or belong to the connection.
+_WITHHELD = frozenset(
+    {
+        "authorization",
+        "connection",
+        "cookie",
+        "host",
+        "origin",
+        "referer",
+        "upgrade",
+        "x-xsrftoken",
+        "transfer-encoding",
+    }
+)
+
+#: Headers of an answer that a browser doesn't get.
+_DROPPED = frozenset(
+    {"access-control-allow-origin", "connection", "content-security-policy", "keep-alive", "location", "set-cookie"}
+    | {"content-length", "server", "transfer-encoding", "x-frame-options"}
+)
+
+#: In a sandbox, reading the storage and starting a worker are errors. Programs such as TensorBoard get a storage that
+#: lasts as long as their page, and workers that load their script.
+_STORAGE = b"""<script>(() => {
+  const storage = () => {
+    const items = new Map();
+    return {
+      get length() { return items.size; },
+      key: index => [...items.keys()][index] ?? null,
+      getItem: key => items.get(String(key)) ?? null,
+      setItem: (key, value) => void items.set(String(key), String(value)),
+      removeItem: key => void items.delete(String(key)),
+      clear: () => items.clear()
+    };
+  };
+  for (const name of ['localStorage', 'sessionStorage']) Object.defineProperty(window, name, { value: storage() });
+  Object.defineProperty(document, 'cookie', { get: () => '', set: () => undefined });
+  window.Worker = class extends Worker {
+    constructor(address, options) {
+      const url = JSON.stringify(new URL(address, document.baseURI).href);
+      const code = options?.type === 'module' ? `import ${url};` : `importScripts(${url});`;
+      super(URL.createObjectURL(new Blob([code], { type: 'text/javascript' })), options);
+    }
+  };
+})();</script>"""
+
+#: The place in a page before which no script may be.
+_HEAD = re.compile(rb"<head(?:\s[^>]*)?>|<!doctype[^>]*>(?!.*<head)", re.IGNORECASE | re.DOTALL)
+
+#: Seconds of a request: programs may stream events.
+_LONGEST_SECONDS = 3600.0
+
+#: Secret → id of the VM and name of its port, for the pages that were opened.
+_pages: dict[str, tuple[str, str]] = {}
+
+allow_unauthenticated: Any = getattr(decorator, "allow_unauthenticated", lambda method: method)  # jupyter_server 2.13
+
+
+class VmPort(WebSocketHandler, JupyterHandler):
+    """Pass requests and web sockets of the pages to a port of a VM."""
+
+    auth_resource = "lk_jupyter"
+
+    def initialize(self, desk: UpstreamProvider) -> None:  # noqa: ARG002 (each route gets it)
+        """Start without a connection to the program."""
+        self._upstream: WebSocketClientConnection | None = None
+        self._is_page = False  # the next data is the start of a page
+
+    def check_xsrf_cookie(self) -> None:
+        """Accept pages of the sandbox, which have no cookie: the address has the secret."""
+        if self.path_kwargs or self.path_args[0].partition("/")[0] not in _pages:
+            super().check_xsrf_cookie()
+
+    @allow_unauthenticated  # type: ignore[untyped-decorator]  # older releases lack it
+    async def get(self, path: str) -> None:
+        """Redirect a signed-in user, and answer requests with the secret."""
+        key, _, page = path.partition("/")
+        if key not in _pages:
+            name, _, page = page.partition("/")
+            await self._redirect_user(key, name, page)
+        elif self.request.headers.get("Upgrade", "").lower() == "websocket":
+            self._set_place(key, page)
+            await super().get()
+        else:
+            await self._pass_request(key, page)
+
+    @allow_unauthenticated  # type: ignore[untyped-decorator]
+    async def post(self, path: str) -> None:
+        """Pass a request with the secret."""
+        key, _, page = path.partition("/")
+        if key not in _pages:
+            raise web.HTTPError(403)
+        await self._pass_request(key, page)
+
+    put = patch = delete = head = post
+
+    @allow_unauthenticated  # type: ignore[untyped-decorator]
+    async def options(self, path: str) -> None:
+        """Let pages of the sandbox send requests: to the browser, their address is another site."""
+        if path.partition("/")[0] not in _pages:
+            raise web.HTTPError(403)
+        self.set_header("Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, PATCH, DELETE")
+        self.set_header("Access-Control-Allow-Headers", self.request.headers.get("Access-Control-Request-Headers", ""))
+        self.set_status(204)
+        self.finish()
+
+    async def _redirect_user(self, vm_id: str, name: str, page: str) -> None:
+        user = self.current_user
+        may = user and await ensure_async(self.authorizer.is_authorized(self, user, "read", self.auth_resource))
+        if not may or not _VM_ID.fullmatch(vm_id) or not _NAME.fullmatch(name):
+            raise web.HTTPError(403)
+        read_place(vm_id, name)
+        place = vm_id, name
+        key = next((key for key, value in _pages.items() if value == place), None) or os.urandom(32).hex()
+        _pages[key] = place
+        self.redirect(f"{self.base_url}lk/ports/{key}/{page}")
+
+    def _set_place(self, key: str, page: str) -> None:
+        self._place = read_place(*_pages[key])
+        query = f"?{self.request.query}" if self.request.query else ""
+        self._address = f"127.0.0.1:{self._place.port}/{page}{query}"
+
+    async def _pass_request(self, key: str, page: str) -> None:
+        from tornado.httpclient import HTTPError, HTTPRequest  # noqa: PLC0415 (at first use)
+        from tornado.simple_httpclient import SimpleAsyncHTTPClient  # noqa: PLC0415
+
+        self._set_place(key, page)
+        headers = {name: value for name, value in self.request.headers.items() if name.lower() not in _WITHHELD}
+        if "text/html" in headers.get("Accept", ""):
+            headers["Accept-Encoding"] = "identity"  # the page gets a script
+        has_body = self.request.method in {"POST", "PUT", "PATCH"} or self.request.body
+        request = HTTPRequest(
+            f"http://{self._address}",
+            method=self.request.method or "GET",
+            headers=headers,
+            body=self.request.body if has_body else None,
+            allow_nonstandard_methods=True,
+            follow_redirects=False,
+            decompress_response=False,
+            request_timeout=_LONGEST_SECONDS,
+            header_callback=self._take_header,
+            streaming_callback=self._pass_data,
+        )
+        client = SimpleAsyncHTTPClient(force_instance=True, resolver=self._place.resolver)
+        try:
+            await client.fetch(request, raise_error=False)
+        except (HTTPError, OSError, web.HTTPError):
+            raise web.HTTPError(502, "The program doesn't answer. It may have ended.") from None
+        finally:
+            client.close()
+        if not self._finished:
+            await self.finish()
+
+    def _take_header(self, line: str) -> None:
+        """Set the status or a header of the answer from a line of the program."""
+        name, colon, value = line.strip().partition(":")
+        if line.startswith("HTTP/"):
+            self.set_status(int(line.split()[1]))
+        elif colon and name.lower() == "location":  # an address of the program is an address below the secret
+            target = value.strip()
+            prefix = f"{self.base_url}lk/ports/{self.path_args[0].partition('/')[0]}"
+            self.set_header("Location", prefix + target if target.startswith("/") else target)
+        elif colon and name.lower() not in _DROPPED:
+            self.set_header(name, value.strip())
+            self._is_page = self._is_page or (name.lower() == "content-type" and value.strip().startswith("text/html"))
+
+    def _pass_data(self, data: bytes) -> None:
+        if self._is_page and self._headers.get("Content-Encoding", "identity") == "identity":
+            self._is_page = False
+            head = _HEAD.search(data)
+            data = data[: head.end()] + _STORAGE + data[head.end() :] if head else _STORAGE + data
+        if self.request.connection and not self.request.connection.stream.closed():  # type: ignore[attr-defined]
+            self.write(data)
+            self.flush()
+
+    def set_default_headers(self) -> None:
+        """Put the pages into a sandbox, and keep the secret in their addresses."""
+        super().set_default_headers()
+        self.set_header("Content-Security-Policy", _SANDBOX)
+        self.set_header("Access-Control-Allow-Origin", "null")
+        self.set_header("Referrer-Policy", "no-referrer")
+        self.set_header("X-Content-Type-Options", "nosniff")
+
+    def check_origin(self, origin: str | None = None) -> bool:  # noqa: ARG002 (a sandbox has none)
+        """Accept pages of the sandbox: the address has the secret."""
+        return True
+
+    def select_subprotocol(self, subprotocols: list[str]) -> str | None:
+        """Remember the protocols of the page, and choose the first, as the program does."""
+        self._protocols = subprotocols
+        return subprotocols[0] if subprotocols else None
+
+    async def open(self, *_: str, **__: str) -> None:
+        """Connect the page with the program."""
+        from tornado.httpclient import HTTPError, HTTPRequest  # noqa: PLC0415 (at first use)
+
+        request = HTTPRequest(f"ws://{self._address}")
+        try:
+            self._upstream = await _connect_socket(
+                request,
+                self._place.resolver,
+                subprotocols=getattr(self, "_protocols", None) or None,  # an empty header is refused
+                on_message_callback=self._send,
+                max_message_size=1 << 26,
+            )
+        except (HTTPError, OSError):
+            self.close()
+
+    async def on_message(self, message: str | bytes) -> None:
+        """Pass a message of the page."""
+        if self._upstream:
+            await self._upstream.write_message(message, binary=isinstance(message, bytes))
+
+    def _send(self, message: str | bytes | None) -> None:
+        if message is None:
+            self.close()
+            return
+        try:
+            self.write_message(message, binary=isinstance(message, bytes))
+        except WebSocketClosedError:
+            self.on_close()
+
+    def on_close(self) -> None:
+        """Close the connection to the program."""
+        if self._upstream:
+            self._upstream.close()
+
+
+class UnixResolver(Resolver):
+    """Resolve every host to a Unix socket."""
+
+    def initialize(self, path: str) -> None:
+        """Set the path of the socket."""
+        self._path = path
+
+    async def resolve(self, *_: object, **__: object) -> list[tuple[int, Any]]:
+        """Return the socket."""
+        return [(socket.AF_UNIX, self._path)]
+
+
+class Place(NamedTuple):
+    """The port that the program sees, and a Unix socket or a port of this machine that leads to the program."""
+
+    port: int
+    socket: str
+
+    @property
+    def resolver(self) -> Resolver | None:
+        """The resolver of the socket; None for a port of this machine."""
+        return UnixResolver(self.socket) if self.socket else None
+
+
+def _connect_socket(
+    request: HTTPRequest, resolver: Resolver | None, **options: Any
+) -> Awaitable[WebSocketClientConnection]:
+    """Open a web socket through a resolver."""
+    from tornado.tcpclient import TCPClient  # noqa: PLC0415 (at first use)
+
+    connection = WebSocketClientConnection(request, **options)
+    connection.tcp_client = TCPClient(resolver=resolver)  # releases before 6.6 have no option for it
+    return connection.connect_future
+
+
+def read_place(vm_id: str, name: str) -> Place:
+    """Return where a port of a VM is on this machine. Raises HTTPError 404 after the end of its kernel."""
+    from lk_jupyter.vms.facts import forward_path  # noqa: PLC0415 (few users have VMs)
+
+    try:
+        place = json.loads(forward_path(vm_id, name).read_text("utf-8"))
+        return Place(int(place["port"] or place["vm_port"]), str(place["socket"]))
+    except (OSError, ValueError, TypeError, KeyError):
+        raise web.HTTPError(404, "No port is open here. Open it again: %lk_open") from None

@@ -1,0 +1,54 @@
+"""Ports of VMs that only the Jupyter server of a kernel can reach, for its signed-in user.
+
+The kernel forwards the port over SSH to a Unix socket in a folder of the user, and stores its path in a file. The
+Jupyter server reads the file and passes requests on. Without Unix sockets, as on Windows, it is a port of this machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lk_jupyter.config.files import write_private
+from lk_jupyter.vms.facts import forward_path
+
+if TYPE_CHECKING:
+    from lk_jupyter.vms.hosted import VmRun
+    from lk_jupyter.vms.shell import PortForward
+
+
+class SharedPort:
+    """A forwarded port of a VM, with the file that leads the Jupyter server to it. Raises ConnectionFailed, OSError."""
+
+    def __init__(self, vm_run: VmRun, port: int, name: str) -> None:
+        vm_id = vm_run.facts.active_id
+        self.path = f"lk/ports/{vm_id}/{name}/"
+        self.forward: PortForward = vm_run.forward(port, is_private=True)
+        self._file = forward_path(vm_id, name)
+        place = {"vm_port": port, "socket": self.forward.socket, "port": self.forward.port}
+        try:
+            write_private(self._file, json.dumps(place))
+        except OSError:
+            self.forward.close()
+            raise
+
+    def close(self) -> None:
+        """Close the port and its connections."""
+        self.forward.close()
+        with suppress(OSError):
+            self._file.unlink(missing_ok=True)
+
+
+def find_server() -> dict[str, Any] | None:
+    """Return the facts of the Jupyter server that started this kernel, such as ``url`` and ``base_url``, if any."""
+    server_id = os.environ.get("JPY_PARENT_PID") or os.getppid()
+    with suppress(OSError, ValueError, ImportError):
+        from jupyter_core.paths import jupyter_runtime_dir  # noqa: PLC0415 (only kernels have a server)
+
+        facts = json.loads(Path(jupyter_runtime_dir(), f"jpserver-{server_id}.json").read_text("utf-8"))
+        if isinstance(facts, dict) and {"url", "base_url"} <= facts.keys():
+            return facts
+    return None
