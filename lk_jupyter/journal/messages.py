@@ -21,7 +21,7 @@ from lk_jupyter.config.settings import setting
 SHORT_SECONDS = 60.0
 
 #: Seconds until the file of an event is deleted.
-_KEPT_SECONDS = 30 * 86_400
+_LIFETIME_SECONDS = 30 * 86_400
 
 _UNSAFE = re.compile(r"[^\w-]", re.ASCII)
 
@@ -49,22 +49,23 @@ def send_once(event: str, title: str, text: str) -> str:
     if not has_addresses() or not _claim(event):
         return ""
     apprise = library("apprise", "notify", "The setting notify")
-    failed = [number for number, url in enumerate(setting("notify").split(), 1) if not _send(apprise, url, title, text)]
-    if not failed:
+    addresses = enumerate(setting("notify").split(), 1)
+    numbers = [str(number) for number, url in addresses if not _send(apprise, url, title, text)]
+    if not numbers:
         return ""
-    return f"The message to address {', '.join(map(str, failed))} of the setting notify wasn't sent. Check: LK_NOTIFY"
+    return f"The message to address {', '.join(numbers)} of the setting notify wasn't sent. Check: LK_NOTIFY"
 
 
 def _send(apprise: object, url: str, title: str, text: str) -> bool:
     """Send a message to an address, and return whether its service accepted the message."""
     logger = logging.getLogger("apprise")
     with _logging_lock, suppress(Exception):  # of a service, or of an address that isn't one
-        before, logger.disabled = logger.disabled, True  # its lines have parts of the address
+        is_disabled, logger.disabled = logger.disabled, True  # its lines have parts of the address
         try:
             client = apprise.Apprise()  # type: ignore[attr-defined]
             return bool(client.add(url) and client.notify(title=title, body=text))
         finally:
-            logger.disabled = before
+            logger.disabled = is_disabled
     return False
 
 
@@ -75,7 +76,7 @@ def _claim(event: str) -> bool:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for path in folder.iterdir():
             with suppress(OSError):
-                if time.time() - path.stat().st_mtime > _KEPT_SECONDS:
+                if time.time() - path.stat().st_mtime > _LIFETIME_SECONDS:
                     path.unlink()
         (folder / _UNSAFE.sub("-", event)[:150]).touch(mode=0o600, exist_ok=False)
     except OSError:  # it exists, or the disk is full: then no process could remember the message

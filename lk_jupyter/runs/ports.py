@@ -64,10 +64,10 @@ def _forward(run: Run, port: int) -> OpenPort:
     if place not in _forwards:
         _forwards[place] = SharedPort(vm_run, port, str(port)) if server else vm_run.forward(port)
         atexit.register(_forwards[place].close)
-    opened = _forwards[place]
-    if server and isinstance(opened, SharedPort):
-        url = f"http://127.0.0.1:{opened.forward.port or port}"
-        path = f"{server['base_url']}{opened.path}"
-        return OpenPort(f"{server['url']}{opened.path}", answers(url, opened.forward.socket), path)
-    url = f"http://127.0.0.1:{opened.port}"  # type: ignore[union-attr]
+    forward = _forwards[place]
+    if server and isinstance(forward, SharedPort):
+        url = f"http://127.0.0.1:{forward.forward.port or port}"
+        path = f"{server['base_url']}{forward.path}"
+        return OpenPort(f"{server['url']}{forward.path}", answers(url, forward.forward.socket), path)
+    url = f"http://127.0.0.1:{forward.port}"  # type: ignore[union-attr]
     return OpenPort(url, answers(url))
