@@ -273,7 +273,7 @@ class Broker:
         key_id = path.removeprefix("/broker/keys/")
         if request.method == "DELETE" and key_id in {child.id for child in self._ledger.grants_below(grant.id)}:
             self._ledger.revoke(key_id)
-            self.keeper.wake()
+            self.keeper.abort_revoked()
             return JSONResponse(self._describe(self._ledger.grant(key_id)))
         raise RefusedCall(404, "This key has no child key with that id. Nothing was changed.")
 

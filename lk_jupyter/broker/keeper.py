@@ -79,10 +79,25 @@ class Keeper:
         self._unbilled_since: dict[str, float] = {}
         self._missing: Counter[str] = Counter()
         self._search_at = 0.0
+        self._tasks: set[asyncio.Future[None]] = set()
 
     def wake(self) -> None:
         """Look at the runs immediately: a key was revoked."""
         self._wake.set()
+
+    def abort_revoked(self) -> None:
+        """Send the aborts of revoked keys now: a look may wait for an answer of the cloud. The looks repeat them."""
+        task = asyncio.ensure_future(self._abort_revoked())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        self.wake()
+
+    async def _abort_revoked(self) -> None:
+        rows = [row for row in self._ledger.open_runs() if row.state == ACTIVE]
+        revoked = [row for row in rows if self._ledger.grant(row.grant_id).is_revoked]
+        await self._abort_all([row for row in revoked if row.operation != RENTAL])
+        if self._rentals is not None:
+            await self._rentals.delete_all([row for row in revoked if row.operation == RENTAL])
 
     async def watch(self) -> None:
         """Watch until the task is cancelled."""

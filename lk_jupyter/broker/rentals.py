@@ -129,7 +129,7 @@ class Rentals:
         if not rows and not refused:
             return
         ending = [row for row in rows if row.state == ACTIVE and self._must_end(row, now)]
-        await asyncio.gather(*map(self._delete, ending))
+        await self.delete_all(ending)
         if not ending and time.monotonic() - self._list_at < _LIST_SECONDS:
             return
         answer = await self._upstream.send("GET", "/vms/list")
@@ -148,6 +148,10 @@ class Rentals:
     def _must_end(self, row: RunRow, now: float) -> bool:
         is_over = now >= row.created_at + row.timeout or row.alarm == _REVIVED
         return is_over or self._ledger.grant(row.grant_id).is_revoked
+
+    async def delete_all(self, rows: list[RunRow]) -> None:
+        """Send the deletions of VMs at the same time."""
+        await asyncio.gather(*map(self._delete, rows))
 
     async def _delete(self, row: RunRow) -> None:
         """Send the deletion of a VM; the next look repeats it until the VM has ended."""

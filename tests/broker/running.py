@@ -121,6 +121,8 @@ class OddCloud:
         self.starts, self.aborts, self.deleted, self.runs, self.vms = [], [], [], {}, {}
         self.price = "1.59"
         self.stream_closed = threading.Event()
+        self.is_listing, self.list_requested = threading.Event(), threading.Event()
+        self.is_listing.set()
         self.answer = lambda _: (500, {"detail": "failed"})
         self.start_received = threading.Event()
         cloud = self
@@ -133,6 +135,9 @@ class OddCloud:
 
             def do_GET(self):
                 path = self.path.removeprefix(API).partition("?")[0]
+                if path == "/workloads/list":
+                    cloud.list_requested.set()
+                    cloud.is_listing.wait(PATIENCE)
                 runs = list(cloud.runs.values())
                 answers = {
                     "/machine-types": {

@@ -192,6 +192,21 @@ def test_revoking_a_key_aborts_its_runs(broker, upstream):
     assert listed["state"] == "revoked"
 
 
+def test_revoking_a_key_sends_its_aborts_while_the_cloud_does_not_list_its_runs(odd_broker, odd_cloud):
+    odd_cloud.answer = lambda request: odd_cloud.add_run("run-1", request) or (200, {"execution_id": "run-1"})
+    odd_cloud.is_listing.clear()
+    child = odd_broker.grant()
+    start_run(child)
+    assert odd_cloud.list_requested.wait(PATIENCE)
+    odd_broker.operator.delete(f"/broker/keys/{child.id}")
+    try:
+        revoked_at = time.monotonic()
+        wait_until(lambda: "run-1" in odd_cloud.aborts)
+        assert time.monotonic() - revoked_at < 20  # the list is given up after 30 s
+    finally:
+        odd_cloud.is_listing.set()
+
+
 def test_the_key_of_the_organization_is_in_no_answer_file_log_or_environment(broker, upstream):
     child = broker.grant(scopes=["runs", "bucket"])
     run_id = start_run(child, code="import os; print(dict(os.environ))")
