@@ -4,7 +4,7 @@
 messages that are too long. Any finding fails. The words of ``IDIOMS``, all banned words in comments, and long
 sentences of the docs have a limit for each package in ``limits.json``, which may only fall: ``--lower`` records fewer,
 ``--list ROOM`` prints those of a room, such as ``"docstrings: api"``. ``--sample SEED`` prints 80 random texts, for a
-reader who counts those that must be read twice.
+reader who counts those that must be read twice; ``--sample all`` prints all texts. Inserted values are ``{names}``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tokenize
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -225,7 +225,7 @@ def _pieces(room: str, path: Path, text: str) -> Iterator[Text]:
         yield Text(room, str(path.relative_to(ROOT)), " ".join(piece.split()))
 
 
-def _python(path: Path) -> Iterator[Text]:
+def _python(path: Path, value_text: Callable[[ast.expr], str] = lambda value: "X") -> Iterator[Text]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     room = _package(path)
     docstrings = _docstrings(tree)
@@ -238,27 +238,51 @@ def _python(path: Path) -> Iterator[Text]:
         if id(node) in docstrings:
             kind = "help" if room == "magics" and docstrings[id(node)] else "docstrings"
             yield Text(f"{kind}: {room}", place, str(getattr(node, "value", "")))
-        elif id(node) not in inner and (text := _literal(node)) and _PROSE.search(text):
+        elif id(node) not in inner and (text := _literal(node, value_text)) and _PROSE.search(text):
             yield Text(f"messages: {room}", place, text)
 
 
 def _docstrings(tree: ast.Module) -> dict[int, bool]:
     """Return the docstrings, and for each whether it is the help of a magic."""
-    found = {}
+    found: dict[int, bool] = {}
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             first = node.body[0] if node.body else None
             if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                found[id(first.value)] = isinstance(node, ast.FunctionDef) and bool(node.decorator_list)
+                found[id(first.value)] = isinstance(node, ast.FunctionDef) and any(map(_is_magic, node.decorator_list))
     return found
 
 
-def _literal(node: ast.AST) -> str:
+def _is_magic(decorator: ast.expr) -> bool:
+    """Return whether a decorator makes a function a magic or one of its verbs."""
+    function = decorator.func if isinstance(decorator, ast.Call) else decorator
+    return getattr(function, "id", "") == "magic" or getattr(function, "attr", "") == "verb"
+
+
+def _literal(node: ast.AST, value_text: Callable[[ast.expr], str] = lambda value: "X") -> str:
+    """Return the text of a literal; ``value_text`` returns the text in place of an inserted value."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
     if isinstance(node, ast.JoinedStr):
-        return "".join(str(part.value) if isinstance(part, ast.Constant) else "X" for part in node.values)
+        return "".join(
+            value_text(part.value) if isinstance(part, ast.FormattedValue) else str(getattr(part, "value", ""))
+            for part in node.values
+        )
     return ""
+
+
+def _value_name(value: ast.expr) -> str:
+    """Return the name of an inserted value in braces, or a text that the value can be."""
+    if isinstance(value, ast.IfExp):
+        texts = [_literal(branch, _value_name) for branch in (value.body, value.orelse)]
+        return next(filter(None, texts), "{…}")
+    while isinstance(value, (ast.Call, ast.Subscript, ast.BinOp)):
+        if isinstance(value, ast.Call):
+            value = value.args[0] if value.args else value.func
+        else:
+            value = value.value if isinstance(value, ast.Subscript) else value.left
+    name = getattr(value, "id", "") or getattr(value, "attr", "")
+    return f"{{{name.strip('_')}}}" if name else _literal(value, _value_name) or "{…}"
 
 
 def _typescript(path: Path) -> Iterator[Text]:
@@ -303,19 +327,55 @@ def _patterns(words: dict[str, str]) -> list[tuple[re.Pattern[str], str]]:
 
 #: Texts of a sample, and the words of the shortest text.
 SAMPLE, SHORTEST = 80, 5
+#: Code in place of a text: SQL, styles, shell, patterns, and the text of generated files.
 _NO_PROSE_IN_SAMPLE = re.compile(
-    r"^(?:SELECT|UPDATE|DELETE FROM|INSERT|CREATE|PRAGMA|ALTER|DROP) |```|^:::|toctree|::test_"
+    r"^(?:SELECT|UPDATE|DELETE FROM|INSERT|CREATE|PRAGMA|ALTER|DROP|WITH RECURSIVE|WHERE|EXISTS|COALESCE|CASE WHEN) |"
+    r"\bSELECT .* FROM\b|```|^:::|^</?\w+[^>]*>[^<]*$|<(?:style|script|svg)|\{color|toctree|::test_|^\(cd |; do |"
+    r"^import \w+|__import__|\\[dws.]|\(\?:|const [a-z]|\bdef \w+\(|^---|^:--"
+)
+#: Files whose texts no user reads: the pictures of components, the generator of the docs, a list of common words.
+_NO_TEXTS_OF_USERS = (
+    "labextension/src/gallery.tsx",
+    "lk_jupyter/_docs.py",
+    "lk_jupyter/_types.py",
+    "check/recording.py:1",
+)
+#: A message of which the program inserts the first words.
+_WITHOUT_SUBJECT = re.compile(
+    r"^(?:is|isn't|are|was|wasn't|were|has|have|needs|holds|contains|refers|calls|takes|shares|changes|can(?:not|'t)|"
+    r"does(?:n't)?|didn't|must|stays|could|would|comes|uses)\b"
 )
 
 
+def _lines_of_page(text: str) -> Iterator[str]:
+    """Iterate over the texts of a page: paragraphs, headings, elements of lists and rows of tables."""
+    for piece in re.split(r"(?m)\n\s*\n|\n(?=\s*(?:[-*]|\d+\.|#+) |\|)", text):
+        yield " ".join(piece.strip().strip("|").split()) if piece.lstrip().startswith("|") else " ".join(piece.split())
+
+
+def texts_of_users() -> list[Text]:
+    """Return all texts that users read: docs, messages, help and labels, with names in place of inserted values."""
+    pieces: list[Text] = []
+    for path, text in _pages():
+        if path.name != "CHANGELOG.md":
+            pieces += [Text("docs", str(path.relative_to(ROOT)), piece) for piece in _lines_of_page(text)]
+    for path in _sources():
+        pieces += [piece for piece in _python(path, _value_name) if piece.room.startswith(("messages", "help"))]
+    pieces += [piece for piece in texts() if piece.room.startswith("labels")]
+    return sorted(
+        {
+            Text(room, place, f"{{name}} {text}" if _WITHOUT_SUBJECT.match(text) else text)
+            for room, place, text in pieces
+            if len(text.split()) >= SHORTEST
+            and not _NO_PROSE_IN_SAMPLE.search(text)
+            and not any(part in place for part in _NO_TEXTS_OF_USERS)
+        }
+    )
+
+
 def sample(seed: int) -> list[Text]:
-    """Return random texts of all kinds that users read: docs, messages, help and labels."""
-    pages = [piece for path, text in _pages() if path.name != "CHANGELOG.md" for piece in _pieces("docs", path, text)]
-    pieces = [*pages, *(each for each in texts() if each.room.startswith(("messages", "help", "labels")))]
-    prose = {
-        each for each in pieces if len(each.text.split()) >= SHORTEST and not _NO_PROSE_IN_SAMPLE.search(each.text)
-    }
-    return random.Random(seed).sample(sorted(prose), SAMPLE)
+    """Return random texts that users read."""
+    return random.Random(seed).sample(texts_of_users(), SAMPLE)
 
 
 def _print(finding: Finding) -> None:
@@ -325,7 +385,8 @@ def _print(finding: Finding) -> None:
 def main(*args: str) -> int:
     """Report what breaks the rules; 1 if anything does."""
     if args[:1] == ("--sample",):
-        for number, (room, place, text) in enumerate(sample(int(args[1])), 1):
+        chosen = texts_of_users() if args[1] == "all" else sample(int(args[1]))
+        for number, (room, place, text) in enumerate(chosen, 1):
             print(f"{number}. {room}: {place}\n    {' '.join(text.split())[:600]}")
         return 0
     failures = [*findings(), *subjects()]
