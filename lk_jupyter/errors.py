@@ -277,7 +277,7 @@ class NotFound(ApiError):
     Fix: ``%lk_runs`` lists your runs. ``%lk_whoami`` shows the server and the organization in use.
     """
 
-    next_step = "%lk_runs lists your runs; %lk_whoami shows which server and organization were asked."
+    next_step = "%lk_runs lists your runs; %lk_whoami shows the server and the organization in use."
 
 
 class OperationNotAvailable(NotFound):

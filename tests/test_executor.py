@@ -369,7 +369,7 @@ def test_an_interrupt_names_the_commands_that_stop_runs_that_may_be_active(unsto
         work()
     assert active()
     for execution_id in active():
-        assert "The run may still be active: A fault that was asked for (HTTP 503)" in str(caught.value)
+        assert "The run may still be active: A fault that a test requested (HTTP 503)" in str(caught.value)
         assert f"Stop it: %lk_abort {execution_id}" in str(caught.value)
 
 

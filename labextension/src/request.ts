@@ -133,7 +133,7 @@ function noApi({ status, headers }: Response): Trouble {
         kind
       )
     : trans.__(
-        'The Jupyter server answered HTTP %1 with text of no stated kind. A proxy or a sign-in page may stand between: reload the page.',
+        'The Jupyter server answered HTTP %1 with no content type. A proxy or a sign-in page may stand between: reload the page.',
         status
       );
   return new Trouble('not-an-api', words);

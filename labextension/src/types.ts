@@ -140,7 +140,7 @@ export interface BillingActivities {
 export interface BillingActivity {
   activity_id: string;
   created_at?: string | null;
-  /** Such as execution or purchase. */
+  /** Kind of charge, such as execution or purchase. */
   type?: string;
   description?: string;
   status?: string;
@@ -254,7 +254,7 @@ export interface ChatCompletionChunk {
 /** A conversation and the model that continues the conversation. */
 export interface ChatCompletionRequest {
   messages: ChatMessage[];
-  /** Most tokens of the answer, reasoning included. */
+  /** Maximum tokens of the answer, including reasoning. */
   max_tokens?: number | null;
   temperature?: number | null;
   stream?: boolean;
@@ -292,15 +292,15 @@ export interface ChatMessage {
 export interface CheckoutRequest {
   /** Credits to buy. */
   credits_amount: number;
-  /** Where a paid checkout leads. */
+  /** Address to open after the payment. */
   success_url?: string | null;
-  /** Where a cancelled checkout leads. */
+  /** Address to open after a cancelled payment. */
   cancel_url?: string | null;
 }
 
 /** A payment to make in a browser. */
 export interface CheckoutSession {
-  /** Page of the payment provider. */
+  /** Address of the payment page. */
   checkout_url: string;
   session_id?: string;
 }
@@ -318,7 +318,7 @@ export interface CreateBatchRequest {
 
 /** A model to serve and the GPUs; the server chooses omitted values. */
 export interface CreateDeploymentRequest {
-  /** Model of the list of deployable models, by its serving_name. */
+  /** Model to deploy: a serving_name from the list of deployable models. */
   hf_model_id: string;
   /** Machine type of each replica, such as gpu.a100. */
   hardware_profile?: string | null;
@@ -328,11 +328,11 @@ export interface CreateDeploymentRequest {
   gpu_count?: 1 | 2 | 4 | 8 | null;
   gpu_vram_gb?: number | null;
   vllm_args?: string | null;
-  /** Requests per second and replica above which one more starts. */
+  /** Requests per second and replica above which another replica starts. */
   target_rps?: number | null;
-  /** Latency above which one more replica starts. */
+  /** Latency above which another replica starts. */
   target_latency_p95_ms?: number | null;
-  /** Quiet time before a replica ends, in seconds. */
+  /** Seconds without requests before a replica ends. */
   stabilisation_window?: number | null;
   /** Hugging Face token for gated models. */
   hf_token?: string | null;
@@ -349,15 +349,15 @@ export interface CreateVMRequest {
   instance_specs?: InstanceSpecs | null;
   /** Label; need not be unique. */
   display_name?: string | null;
-  /** Picks the price; spot may be reclaimed at any time. */
+  /** Kind of price. The cloud may reclaim a spot VM at any time. */
   instance_type?: 'on-demand' | 'spot';
-  /** Older label; display_name is used. */
+  /** Older field for the label. Use display_name. */
   name?: string | null;
   /** Volumes to attach. */
   volume_ids?: string[] | null;
-  /** With volume_ids only: they may be copied to where the machine is, which takes hours. */
+  /** Allow the cloud to copy the volumes of volume_ids to the location of the VM. This takes hours. */
   volume_migration_allowed?: boolean | null;
-  /** A volume to make and attach. */
+  /** New volume to create and attach. */
   new_volume?: NewVolume | null;
 }
 
@@ -383,7 +383,7 @@ export interface CurveContent {
 /** A conversation to continue; `model` is a deployment's id unless a header contains the id. */
 export interface DedicatedChatCompletionRequest {
   messages: ChatMessage[];
-  /** Most tokens of the answer, reasoning included. */
+  /** Maximum tokens of the answer, including reasoning. */
   max_tokens?: number | null;
   temperature?: number | null;
   stream?: boolean;
@@ -486,7 +486,7 @@ export interface DockerComposeExecutionRequest {
   file_name?: string | null;
   /** HTTPS addresses called when the run ends. */
   user_callback_urls?: string[] | null;
-  /** Seconds from the stop signal to the kill when the run is stopped; else 10. */
+  /** Seconds between the stop signal and the kill. Default: 10. */
   graceful_timeout?: number | null;
   /** Display name. */
   run_name?: string | null;
@@ -521,7 +521,7 @@ export interface DockerExecutionRequest {
   file_name?: string | null;
   /** HTTPS addresses called when the run ends. */
   user_callback_urls?: string[] | null;
-  /** Seconds from the stop signal to the kill when the run is stopped; else 10. */
+  /** Seconds between the stop signal and the kill. Default: 10. */
   graceful_timeout?: number | null;
   /** Display name. */
   run_name?: string | null;
@@ -633,17 +633,17 @@ export interface ExecutionRecord {
   created_at?: string | null;
   user_id?: string | null;
   status_details?: string | null;
-  /** Kind of run, unlike the request field of the same name. */
+  /** Kind of run. The request has a field of the same name with another meaning. */
   execution_type?: string | null;
   job_type?: string | null;
-  /** The machine asked for. */
+  /** Requested machine type. */
   hardware_profile?: string | null;
   parent_execution_id?: string | null;
   file_name?: string | null;
   run_name?: string | null;
   labels?: string[] | null;
   metadata?: Record<string, unknown> | null;
-  /** A node took the run. */
+  /** A machine accepted the run. */
   execelet_start?: string | null;
   /** The code started. */
   start_time?: string | null;
@@ -656,11 +656,11 @@ export interface ExecutionRecord {
   /** Older name of end_time. */
   job_end?: string | null;
   return_code?: number | null;
-  /** Missing when it is very long: the stream and the logs hold it. */
+  /** Missing if very long. The stream and the logs contain the text. */
   stdout?: string | null;
-  /** Missing when it is very long. */
+  /** Missing if very long. */
   stderr?: string | null;
-  /** Both streams in order; missing when they are very long. */
+  /** Lines of both streams in order; missing if very long. */
   combined_output?: string | null;
   /** Output of the requirements install. */
   install_log?: string | null;
@@ -1160,7 +1160,7 @@ export interface OrgTransaction {
   kind?: string;
   amount?: string | null;
   created_at?: string | null;
-  /** What caused it: source, and more by source. */
+  /** Cause of the entry; the fields depend on the source. */
   metadata?: Record<string, unknown> | null;
 }
 
@@ -1227,13 +1227,13 @@ export interface PriceBook {
 
 /** The price of a meter for a selector, in credits. */
 export interface PriceEntry {
-  /** What is metered, such as vm_running. */
+  /** Name of the meter, such as vm_running. */
   meter_slug: string;
-  /** What the meter is of, such as vm. */
+  /** Kind of resource, such as vm. */
   resource?: string | null;
   group_by?: Record<string, unknown> | null;
   applies_to?: Record<string, unknown> | null;
-  /** What unit_price is for, such as second. */
+  /** Unit of unit_price, such as second. */
   unit?: string | null;
   unit_price?: string | null;
   unit_price_per_hour?: string | null;
@@ -1744,7 +1744,7 @@ export interface VMInstanceVariant {
   price_per_hour?: number | null;
   allowed_gpus_per_instance?: number[] | null;
   available_gpus_per_instance?: number[] | null;
-  /** GPU counts that can take a new volume. */
+  /** GPU counts of VMs that can get a new volume. */
   block_storage_gpu_counts?: number[] | null;
 }
 

@@ -158,5 +158,5 @@ def _organization_name(organization: UserOrg | None) -> str:
 
 def _organization_reason(organization: UserOrg | None, slug: str) -> str:
     if organization is not None and organization.is_key_scoped:
-        return "the key belongs to it"
+        return "the key belongs to that organization"
     return slug or "your default organization"

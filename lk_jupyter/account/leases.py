@@ -49,7 +49,7 @@ class BrokerLease:
                 ends_at=None if ends_at is None else datetime.fromtimestamp(float(ends_at), timezone.utc),
             )
         except (KeyError, TypeError, ValueError, ArithmeticError, OSError):
-            raise InvalidResponse("The broker described a key in an unknown form. List leases: %lk_lease") from None
+            raise InvalidResponse("The broker's description of the key can't be read. List leases: %lk_lease") from None
 
 
 def create_lease(session: Connection, limits: Mapping[str, Any]) -> tuple[BrokerLease, str]:

@@ -61,7 +61,7 @@ def _prompt_key(server: str) -> Credential:
     """Prompt for the key in the user's front end, without echo."""
     text = prompt_secret(f"API key for {server} (it is not shown): ")
     if text is None:
-        raise NotSignedIn("The key can't be asked for here without showing it. Set LK_API_KEY before you start.")
+        raise NotSignedIn("This front end can't hide a typed key, so nothing was read. Set LK_API_KEY before you start.")
     if not text:
         raise UsageError("No key was entered. Nothing was changed.")
     return Credential(server, credentials.check_key(text, "the prompt"))
@@ -80,7 +80,7 @@ def _key_by_password(server: str, email: str) -> Credential:
 def _prompt_or_fail(what: str) -> str:
     answer = prompt_secret(f"{what} (it is not shown): ")
     if not answer:
-        raise NotSignedIn(f"{what}: nothing was entered, or nobody can answer here. Nothing was changed.")
+        raise NotSignedIn(f"{what}: nothing was entered. Nothing was changed.")
     return answer
 
 
@@ -118,7 +118,7 @@ def _check_account(key: Credential) -> None:
     until_now = (older and (older.email or older.user_id)) or "an account whose key has expired"
     if not prompt_confirmation(f"Signed in as {name}; until now you were {until_now}. Keep the new account? [y/N] "):
         raise NotSignedIn(
-            f"The website signed in '{name}', and you were '{until_now}'. Nothing was changed. To change the "
+            f"The website signed in '{name}', but you are signed in as '{until_now}'. Nothing was changed. To change the "
             "account: %lk_logout, then %lk_login --browser"
         )
 

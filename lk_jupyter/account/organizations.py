@@ -28,7 +28,7 @@ def chosen_slug(client: Client, argument: str | None) -> str:
     """Return the slug of the argument, else of the organization in use. Raises UsageError without a slug."""
     slug = argument or getattr(read_acting_organization(client), "slug", None)
     if not slug:
-        raise UsageError("The server doesn't say which organization is in use. Name one: --org SLUG")
+        raise UsageError("The server didn't return your organization. Choose one: --org SLUG")
     return slug
 
 

@@ -219,7 +219,7 @@ class Endpoint:
         """Return a value as the text of a header."""
         text = str(value)
         if not (text.isascii() and text.isprintable()):
-            raise UsageError(f"{self.title}: {name} goes into a header, which may contain only printable ASCII.")
+            raise UsageError(f"{self.title}: {name} is sent as a header, so use printable ASCII only.")
         return text
 
     def _set_stream(self, body: BaseModel | None) -> BaseModel | None:
@@ -250,7 +250,7 @@ MOST_PROBLEMS = 20_000
 def explain(error: ValidationError, *place: str) -> str:
     """Return the invalid value's name and the reason, never the value: ``limit must be a whole number``."""
     if error.error_count() > MOST_PROBLEMS:
-        return f"{error.error_count():,} of its values don't fit"
+        return f"{error.error_count():,} values have another type than expected"
     first = error.errors(include_input=False, include_url=False)[0]
     return " ".join(filter(None, (".".join(map(str, (*place, *first["loc"]))), describe_problem(first))))
 

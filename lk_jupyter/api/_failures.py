@@ -43,32 +43,32 @@ _CHECK = "Check your network and LK_BASE_URL."
 _REASONS: tuple[tuple[type[Exception], str], ...] = (
     (
         ssl.SSLCertVerificationError,
-        "its certificate isn't trusted ({}). For an authority of your organization, set SSL_CERT_FILE.",
+        "the server's certificate isn't trusted ({}). For an authority of your organization, set SSL_CERT_FILE.",
     ),
     (ssl.SSLEOFError, "the connection broke. Try again."),
-    (ssl.SSLError, "it doesn't use TLS. Check whether LK_BASE_URL should start with http://."),
-    (socket.gaierror, f"its name is unknown. {_CHECK}"),
-    (ConnectionRefusedError, f"nothing listens there. {_CHECK}"),
-    (httpx.ConnectTimeout, f"it took too long to connect. {_CHECK}"),
+    (ssl.SSLError, "the server doesn't use TLS. Check whether LK_BASE_URL should start with http://."),
+    (socket.gaierror, f"the server's name is unknown. {_CHECK}"),
+    (ConnectionRefusedError, f"no program listens at this address. {_CHECK}"),
+    (httpx.ConnectTimeout, f"the connection took too long. {_CHECK}"),
     (ConnectionResetError, "the connection broke. Try again."),
-    (httpx.ConnectError, f"there is no route to it. {_CHECK}"),
+    (httpx.ConnectError, f"there is no route to the server. {_CHECK}"),
     (httpx.ProxyError, "the proxy refused. Check HTTPS_PROXY and HTTP_PROXY."),
-    (httpx.UnsupportedProtocol, f"its address is malformed. {_CHECK}"),
-    (httpx.InvalidURL, f"its address is malformed. {_CHECK}"),
-    (httpx.TimeoutException, "it took too long. Try again in a minute."),
+    (httpx.UnsupportedProtocol, f"the server's address is malformed. {_CHECK}"),
+    (httpx.InvalidURL, f"the server's address is malformed. {_CHECK}"),
+    (httpx.TimeoutException, "the answer took too long. Try again in a minute."),
     (Exception, "the connection broke. Try again."),
 )
 
 
 def check_advice(endpoint: Endpoint) -> str:
     command = next(command for start, command in _LOOKS if endpoint.path.startswith(start))
-    return f"{endpoint} may have taken effect: check before you repeat it ({command})."
+    return f"{endpoint} may have had an effect. Check before you send the request again ({command})."
 
 
 def too_large(endpoint: Endpoint, host: str, excess: str) -> LkError:
     """Return the error for a successful answer that is too large to read; a change may have been made."""
     if endpoint.effect == "reads":
-        return InvalidResponse(f"{host} answered {endpoint} with {excess}. It wasn't read. Nothing was changed.")
+        return InvalidResponse(f"{host} answered {endpoint} with {excess}. The answer wasn't read. Nothing was changed.")
     return OutcomeUnknown(
         f"{host} accepted {endpoint} with {excess}. The answer wasn't read.\n{check_advice(endpoint)}"
     )

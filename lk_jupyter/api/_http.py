@@ -411,11 +411,11 @@ class Http:
         return accepted
 
     def _bad_answer(self, answer: httpx.Response, host: str) -> InvalidResponse:
-        kind = answer.headers.get("content-type", "").partition(";")[0] or "text of no stated kind"
+        kind = answer.headers.get("content-type", "").partition(";")[0] or "no content type"
         moved = ", a redirect" if answer.is_redirect else ""
         return InvalidResponse(
             f"{host} answered HTTP {answer.status_code}{moved} with {kind[:80]}, which is not this API.\nCheck "
-            "LK_BASE_URL, and whether a proxy or a sign-in page is in between."
+            "LK_BASE_URL. A proxy or a sign-in page may have answered."
         )
 
 

@@ -52,7 +52,7 @@ def check_patience(error: LkError, last_answer: float, advice: str) -> None:
     if not isinstance(error, BROKEN) or (not isinstance(error, _PASSING) and waited > PATIENCE_UNKNOWN):
         raise add_advice(error, advice)
     if waited > PATIENCE:
-        raise ConnectionFailed(f"No sign of the server for {PATIENCE / 60:.0f} minutes. {advice}")
+        raise ConnectionFailed(f"No answer from the server for {PATIENCE / 60:.0f} minutes. {advice}")
 
 
 def poll(

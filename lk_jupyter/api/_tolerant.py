@@ -102,7 +102,7 @@ def repair_content(kind: TypeAdapter[Any], content: Any) -> tuple[Any, str]:
         else:
             if first and rows and isinstance(value, (Listing, Page)) and not len(value):
                 raise first
-            return value, f"{rows} of its rows can't be read and are left out ({reason})" if rows else ""
+            return value, f"{rows} rows can't be read and are left out ({reason})" if rows else ""
     return kind.validate_python(content), ""
 
 

@@ -106,7 +106,7 @@ class BillingActivity(Model):
 
     activity_id: Id
     created_at: Timestamp | None = None
-    type: Text = Field("", description="Such as execution or purchase.")
+    type: Text = Field("", description="Kind of charge, such as execution or purchase.")
     description: Text = ""
     status: State = UNKNOWN
     amount: Credits | None = None
@@ -157,14 +157,14 @@ class CheckoutRequest(Model):
     """Credits to buy, and the next address of the browser."""
 
     credits_amount: int = Field(description="Credits to buy.")
-    success_url: str | None = Field(None, description="Where a paid checkout leads.")
-    cancel_url: str | None = Field(None, description="Where a cancelled checkout leads.")
+    success_url: str | None = Field(None, description="Address to open after the payment.")
+    cancel_url: str | None = Field(None, description="Address to open after a cancelled payment.")
 
 
 class CheckoutSession(Model):
     """A payment to make in a browser."""
 
-    checkout_url: str = Field(description="Page of the payment provider.")
+    checkout_url: str = Field(description="Address of the payment page.")
     session_id: Text = ""
 
 

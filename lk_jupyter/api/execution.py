@@ -82,7 +82,7 @@ class _Container(Model):
     file_name: str | None = Field(None, description="Display name when run_name is missing.")
     user_callback_urls: list[str] | None = Field(None, description="HTTPS addresses called when the run ends.")
     graceful_timeout: int | None = Field(
-        None, ge=1, le=300, description="Seconds from the stop signal to the kill when the run is stopped; else 10."
+        None, ge=1, le=300, description="Seconds between the stop signal and the kill. Default: 10."
     )
     run_name: str | None = Field(None, description="Display name.")
     labels: list[str] | None = Field(None, description="Free tags for finding a run again.")
@@ -302,24 +302,24 @@ class ExecutionRecord(RunState):
     created_at: Timestamp | None = Field(None, description="Request received.")
     user_id: str | None = None
     status_details: str | None = None
-    execution_type: str | None = Field(None, description="Kind of run, unlike the request field of the same name.")
+    execution_type: str | None = Field(None, description="Kind of run. The request has a field of the same name with another meaning.")
     job_type: str | None = None
-    hardware_profile: str | None = Field(None, description="The machine asked for.")
+    hardware_profile: str | None = Field(None, description="Requested machine type.")
     parent_execution_id: str | None = None
     file_name: str | None = None
     run_name: str | None = None
     labels: list[str] | None = None
     metadata: Metadata | None = None
-    execelet_start: Timestamp | None = Field(None, description="A node took the run.")
+    execelet_start: Timestamp | None = Field(None, description="A machine accepted the run.")
     start_time: Timestamp | None = Field(None, description="The code started.")
     end_time: Timestamp | None = Field(None, description="The code ended.")
     finish_time: Timestamp | None = Field(None, description="The result was processed.")
     job_start: Timestamp | None = Field(None, description="Older name of start_time.")
     job_end: Timestamp | None = Field(None, description="Older name of end_time.")
     return_code: int | None = None
-    stdout: str | None = Field(None, description="Missing when it is very long: the stream and the logs hold it.")
-    stderr: str | None = Field(None, description="Missing when it is very long.")
-    combined_output: str | None = Field(None, description="Both streams in order; missing when they are very long.")
+    stdout: str | None = Field(None, description="Missing if very long. The stream and the logs contain the text.")
+    stderr: str | None = Field(None, description="Missing if very long.")
+    combined_output: str | None = Field(None, description="Lines of both streams in order; missing if very long.")
     install_log: str | None = Field(None, description="Output of the requirements install.")
     install_return_code: int | None = None
     errors: Texts | None = None
@@ -448,7 +448,7 @@ class Execution(Group):
         "/execution/streaming/abort/{execution_id}",
         effect="stops",
         repeatable=True,
-        no_magic="None: an older form of the operation that `%lk_abort` calls.",
+        no_magic="No magic: an older form of the operation that `%lk_abort` calls.",
     )
     def abort_streaming(self, execution_id: str) -> AbortResponse | None:
         """Abort a Python run; an older form of ``workloads.abort``."""
@@ -458,7 +458,7 @@ class Execution(Group):
         "/execution/streaming/complete/{execution_id}",
         effect="stops",
         repeatable=True,
-        no_magic="None: an older call that runs no longer need.",
+        no_magic="No magic: runs no longer need this older operation.",
     )
     def complete_streaming(self, execution_id: str) -> AbortResponse | None:
         """Mark a run complete from the client side; an older call."""
@@ -473,7 +473,7 @@ class Execution(Group):
         "/execution/image/abort/{execution_id}",
         effect="stops",
         repeatable=True,
-        no_magic="None: an older form of the operation that `%lk_abort` calls.",
+        no_magic="No magic: an older form of the operation that `%lk_abort` calls.",
     )
     def abort_image(self, execution_id: str) -> AbortResponse | None:
         """Abort a container run; an older form of ``workloads.abort``."""

@@ -100,7 +100,7 @@ class HostedServer:
         response = self._request("GET", "api/kernels")
         if response.is_success and _parse_id_list(response) is not None:
             raise InvalidResponse(
-                f"The Jupyter server at {self.url} asks for no password: its image ignores the option. Nothing was "
+                f"The Jupyter server at {self.url} needs no password: its image ignores the option. Nothing was "
                 "sent to it. Name another image: --image quay.io/jupyter/base-notebook:latest"
             )
         return response.status_code in {401, 403}
@@ -135,7 +135,7 @@ class HostedServer:
 
     def _kernel_error(self, request: str) -> InvalidResponse:
         return InvalidResponse(
-            f"The Jupyter server at {self.url} answered {request} with something else than a kernel."
+            f"The Jupyter server at {self.url} answered {request} without a kernel."
         )
 
     def kernels(self) -> list[dict[str, Any]]:

@@ -41,8 +41,8 @@ DIED = "The session's Python died and was restarted on the same machine; its var
 TOO_LARGE = "The kernel sent a message of more than {}, the limit. It wasn't read. The cell may have run."
 _TOO_BIG = 1009  # of RFC 6455
 
-LOST = "The cell was lost on its way, and the session doesn't know it. Run the cell again."
-CUT = "The connection broke, and the end of the cell was lost. The cell ran: check its variables before you rerun it."
+LOST = "The cell didn't reach the session. Run the cell again."
+CUT = "The connection broke before the result of the cell arrived. The cell ran: check its variables before you rerun the cell."
 
 #: Maximum count of lost messages, and maximum digits of a message number.
 _MOST_LOST, _LONGEST_NUMBER = 10_000, 16

@@ -36,15 +36,15 @@ DeploymentId = Annotated[
 class CreateDeploymentRequest(Model):
     """A model to serve and the GPUs; the server chooses omitted values."""
 
-    hf_model_id: str = Field(description="Model of the list of deployable models, by its serving_name.")
+    hf_model_id: str = Field(description="Model to deploy: a serving_name from the list of deployable models.")
     hardware_profile: str | None = Field(None, description="Machine type of each replica, such as gpu.a100.")
     gpu_type: str | None = Field(None, description="GPU type of each replica, such as h100.")
     gpu_count: GpuCount | None = Field(None, description="GPUs of each replica.")
     gpu_vram_gb: int | None = None
     vllm_args: str | None = None
-    target_rps: float | None = Field(None, description="Requests per second and replica above which one more starts.")
-    target_latency_p95_ms: float | None = Field(None, description="Latency above which one more replica starts.")
-    stabilisation_window: int | None = Field(None, description="Quiet time before a replica ends, in seconds.")
+    target_rps: float | None = Field(None, description="Requests per second and replica above which another replica starts.")
+    target_latency_p95_ms: float | None = Field(None, description="Latency above which another replica starts.")
+    stabilisation_window: int | None = Field(None, description="Seconds without requests before a replica ends.")
     hf_token: str | None = Field(None, repr=False, description="Hugging Face token for gated models.")
     min_replicas: int = Field(1, ge=1)
     max_replicas: int = Field(1, ge=1)
@@ -215,7 +215,7 @@ class Inference(Group):
         """Read the last output of a failed replica."""
         ...
 
-    @GET("/inference/streaming/stream/{inference_id}", no_magic="None: the API has no call that starts such a stream.")
+    @GET("/inference/streaming/stream/{inference_id}", no_magic="No magic: the API has no operation that starts such a stream.")
     def follow(self, inference_id: str) -> Iterator[InferenceEvent]:
         """Follow an asynchronous request: queued immediately, then finished or failed."""
         ...

@@ -131,7 +131,7 @@ class Iris(Group):
         effect="spends",
         server=IRIS,
         timeout=_PATIENCE,
-        no_magic="None: `%%lk_chat` has the answer as it comes. `lk_jupyter.openai(deployment=…)`",
+        no_magic="No magic: `%%lk_chat` streams the answer. `lk_jupyter.openai(deployment=…)`",
     )
     def chat_completions(
         self,
@@ -158,7 +158,7 @@ class Iris(Group):
         """Answer a conversation piece by piece; not combined with ``x_async``."""
         ...
 
-    @GET("/openai/v1/chat/completions/{request_id}", server=IRIS, no_magic="None: `%%lk_chat` waits for its answer.")
+    @GET("/openai/v1/chat/completions/{request_id}", server=IRIS, no_magic="No magic: `%%lk_chat` waits for the answer.")
     def chat_result(self, request_id: str) -> AsyncInferenceResult:
         """Read the answer to an asynchronous request. NotFound: unknown, or too long ago."""
         ...

@@ -178,7 +178,7 @@ class OrgTransaction(Model):
     kind: Text = ""
     amount: DecimalString | None = None
     created_at: Timestamp | None = None
-    metadata: dict[str, Any] | None = Field(None, description="What caused it: source, and more by source.")
+    metadata: dict[str, Any] | None = Field(None, description="Cause of the entry; the fields depend on the source.")
 
 
 class OrgTransactionList(Listing[OrgTransaction]):

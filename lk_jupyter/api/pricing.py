@@ -17,11 +17,11 @@ _ONE_ON_DEMAND = re.compile(r"on-demand\.(\w+)\.1x")
 class PriceEntry(Model):
     """The price of a meter for a selector, in credits."""
 
-    meter_slug: str = Field(description="What is metered, such as vm_running.")
-    resource: str | None = Field(None, description="What the meter is of, such as vm.")
+    meter_slug: str = Field(description="Name of the meter, such as vm_running.")
+    resource: str | None = Field(None, description="Kind of resource, such as vm.")
     group_by: dict[str, Any] | None = None
     applies_to: dict[str, Any] | None = None
-    unit: str | None = Field(None, description="What unit_price is for, such as second.")
+    unit: str | None = Field(None, description="Unit of unit_price, such as second.")
     unit_price: CostString | None = None
     unit_price_per_hour: CostString | None = None
 

@@ -73,7 +73,7 @@ class ChatCompletionParameters(Model):
 
     messages: list[ChatMessage] = Field(min_length=1)
     max_tokens: int | None = Field(
-        None, ge=1, le=MAX_TOKENS, description="Most tokens of the answer, reasoning included."
+        None, ge=1, le=MAX_TOKENS, description="Maximum tokens of the answer, including reasoning."
     )
     temperature: float | None = Field(None, ge=0, le=2)
     stream: bool = False
@@ -272,7 +272,7 @@ class Serverless(Group):
     @POST(
         "/serverless/chat/completions",
         effect="spends",
-        no_magic="None: `%%lk_chat` has the answer as it comes. `lk_jupyter.openai()`",
+        no_magic="No magic: `%%lk_chat` streams the answer. `lk_jupyter.openai()`",
     )
     def chat_completions(self, request: ChatCompletionRequest) -> ChatCompletion:
         """Answer a conversation. NotFound: no such model. PaymentRequired: no credits remain."""
@@ -292,7 +292,7 @@ class Serverless(Group):
         "/serverless/route",
         effect="reads",
         repeatable=True,
-        no_magic="None: `%%lk_chat lyceum/router` routes and answers in one call.",
+        no_magic="No magic: `%%lk_chat lyceum/router` chooses a model and answers in one call.",
     )
     def route(self, request: RoutePromptRequest) -> RoutePromptResponse:
         """Return a suitable model for a prompt, without calling the model."""

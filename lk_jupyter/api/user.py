@@ -87,7 +87,7 @@ class User(Group):
         ...
 
     @DELETE(
-        "/user/delete", no_magic="None: it deletes the account permanently, too much for a cell that Run All repeats."
+        "/user/delete", no_magic="No magic: Run All could delete your account permanently."
     )
     def delete(self) -> Message | None:
         """Delete the caller's account permanently, with everything that no other user shares.

@@ -64,13 +64,13 @@ class CreateVMRequest(Model):
     hardware_profile: str = Field(description="Card, such as a100.")
     instance_specs: InstanceSpecs | None = None
     display_name: str | None = Field(None, description="Label; need not be unique.")
-    instance_type: InstanceType = Field("on-demand", description="Picks the price; spot may be reclaimed at any time.")
-    name: str | None = Field(None, description="Older label; display_name is used.")
+    instance_type: InstanceType = Field("on-demand", description="Kind of price. The cloud may reclaim a spot VM at any time.")
+    name: str | None = Field(None, description="Older field for the label. Use display_name.")
     volume_ids: list[str] | None = Field(None, description="Volumes to attach.")
     volume_migration_allowed: bool | None = Field(
-        None, description="With volume_ids only: they may be copied to where the machine is, which takes hours."
+        None, description="Allow the cloud to copy the volumes of volume_ids to the location of the VM. This takes hours."
     )
-    new_volume: NewVolume | None = Field(None, description="A volume to make and attach.")
+    new_volume: NewVolume | None = Field(None, description="New volume to create and attach.")
 
     def problem(self) -> str:
         """Return why a machine must not be requested: the service rents another shape than a wrong count suggests."""
@@ -188,7 +188,7 @@ class VMInstanceVariant(Model):
     price_per_hour: Cost | None = None
     allowed_gpus_per_instance: list[int] | None = None
     available_gpus_per_instance: list[int] | None = None
-    block_storage_gpu_counts: list[int] | None = Field(None, description="GPU counts that can take a new volume.")
+    block_storage_gpu_counts: list[int] | None = Field(None, description="GPU counts of VMs that can get a new volume.")
 
 
 class VMAvailability(Model):

@@ -128,12 +128,12 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--private-key", type=Path, metavar="FILE", help="Private key of the certificate.")
     serve.add_argument(
         "--margin", type=int, default=60, metavar="SECONDS",
-        help="Seconds that are reserved besides the time limit: queue, installation, rounding. Default: 60.",
+        help="Seconds to reserve in addition to the time limit, for queue, installation and rounding. Default: 60.",
     )  # fmt: skip
 
     serve.add_argument(
         "--hub-budgets", dest="hub_budgets", type=Path, metavar="FILE",
-        help="As a service of JupyterHub: JSON file with the budgets of its users and groups.",
+        help="For a service of JupyterHub: JSON file with the budgets of users and groups.",
     )  # fmt: skip
 
     grant = commands.add_parser("grant", parents=[common], help="Issue a child key, and print it once.")
@@ -143,7 +143,7 @@ def _parser() -> argparse.ArgumentParser:
     grant.add_argument("--machines", type=_words, metavar="A,B", help="Machine types and models, such as gpu.a100,cpu.")
     grant.add_argument("--parallel", type=int, help="Maximum active runs at a time.")
     grant.add_argument("--ends-in", dest="ends_in", type=float, metavar="SECONDS", help="Seconds until it ends.")
-    grant.add_argument("--period", choices=PERIODS, help="Count credits and minutes from 0 again each week or month.")
+    grant.add_argument("--period", choices=PERIODS, help="Reset the used credits and minutes each week or month.")
     grant.add_argument("--upload-gib", dest="upload_gib", metavar="GIB", help="GiB that it may upload. Default: 10.")
     grant.add_argument(
         "--scopes",

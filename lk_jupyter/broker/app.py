@@ -225,7 +225,7 @@ class Broker:
         token = request.query_params.get("token")
         if token is not None:
             if not hmac.compare_digest(token.encode(errors="replace"), self._stream_token(execution_id).encode()):
-                raise RefusedCall(401, "The address of this output isn't valid. Request it with the key.")
+                raise RefusedCall(401, "The address of this output isn't valid. Request a new address with the key.")
             row = self._ledger.run(execution_id)
             if row is None or self._ledger.grant(row.grant_id).revoked_at is not None:
                 raise RefusedCall(401, "The key of this run was revoked.")

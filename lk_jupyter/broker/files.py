@@ -138,7 +138,7 @@ class FileProxy:
         grant = self._authenticate(request)
         bucket, _, key = unquote(request.path.removeprefix(f"{S3_PATH}/"), errors="surrogateescape").partition("/")
         if bucket != BUCKET:
-            raise RefusedFile(404, "NoSuchBucket", f"This key has the bucket '{BUCKET}' only.")
+            raise RefusedFile(404, "NoSuchBucket", f"This key can use only the bucket '{BUCKET}'.")
         query = {name: value for name, value in request.parameters.items() if not _SIGNING_PARAMETERS.fullmatch(name)}
         _require_operation(request.method, query, _OBJECT_OPERATIONS if key else _BUCKET_OPERATIONS)
         if key:

@@ -174,4 +174,4 @@ class Grant:
     def require(self, scope: str) -> None:
         """Raise RefusedCall without a scope."""
         if not self.allows(scope):
-            raise RefusedCall(403, f"This key doesn't allow it: it lacks the scope '{scope}' ({SCOPES[scope]}).")
+            raise RefusedCall(403, f"This key lacks the scope '{scope}' ({SCOPES[scope]}).")

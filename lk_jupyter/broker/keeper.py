@@ -263,9 +263,9 @@ async def _look_safely(look: Callable[[], Awaitable[None]]) -> None:
     try:
         await look()
     except OddAnswer as problem:
-        _log.warning("%s The runs are looked at again.", problem)
+        _log.warning("%s The broker will check again.", problem)
     except Exception:  # noqa: BLE001 (no answer ends the watch)
-        _log.exception("The runs couldn't be looked at. They are looked at again.")
+        _log.exception("The broker couldn't check the runs, and will try again.")
 
 
 def read_mark(run: dict[str, Any]) -> str | None:

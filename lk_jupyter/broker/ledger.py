@@ -281,7 +281,7 @@ class GrantLedger:
         _require_usable(grant, "started")
         if limits.ends_at is not None and now + timeout > limits.ends_at:
             seconds = int(limits.ends_at - now)
-            raise RefusedCall(422, f"timeout must be at most {seconds} s: this key ends then. Nothing was started.")
+            raise RefusedCall(422, f"timeout must be at most {seconds} s, because this key ends then. Nothing was started.")
         if limits.machines is not None and machine not in limits.machines:
             raise RefusedCall(403, f"This key doesn't allow {machine}. It allows: {', '.join(limits.machines)}.")
         if limits.parallel is not None and usage.active >= limits.parallel:
@@ -389,7 +389,7 @@ def _require_usable(grant: Grant, participle: str) -> None:
     if grant.blocked:
         raise RefusedCall(403, f"This key is blocked: {grant.blocked} Nothing was {participle}.")
     if grant.limits.ends_at is not None and grant.limits.ends_at <= time.time():
-        raise RefusedCall(403, f"The time of this key is over. Nothing was {participle}.")
+        raise RefusedCall(403, f"This key has expired. Nothing was {participle}.")
 
 
 def _digest(key: str) -> str:

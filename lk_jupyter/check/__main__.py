@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _report_problem(str(problem))
     except KeyboardInterrupt:
         print(check.report.table())  # noqa: T201
-        print("Interrupted. What it started is aborted.", file=sys.stderr)  # noqa: T201
+        print("Interrupted. Runs that the check started are aborted.", file=sys.stderr)  # noqa: T201
         return INTERRUPTED
     print(check.report.table())  # noqa: T201
     return DIFFERS if check.report.deviations else SAME
@@ -57,13 +57,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--base-url", metavar="URL", help="server to check; default: the one in use")
-    add("--public", action="store_true", help="ask only what needs no key")
+    add("--public", action="store_true", help="send only requests that need no key")
     add("--probe-starts", action="store_true",
         help="send starts that lack a field; if the server accepts a start, it is aborted and billed")  # fmt: skip
-    add("--spend", action="store_true", help="start two short runs and ask a model for 8 tokens")
+    add("--spend", action="store_true", help="start two short runs, and request 8 tokens from a model")
     add("--max-credits", type=_credits, default=MOST_CREDITS, metavar="CREDITS",
         help=f"credits that --spend may cost at most; default: {MOST_CREDITS}")  # fmt: skip
-    add("--record", type=Path, metavar="FILE", help="write what was seen, without keys, addresses, names and ids")
+    add("--record", type=Path, metavar="FILE", help="write the answers of the server, without keys, addresses, names and ids")
     return parser
 
 

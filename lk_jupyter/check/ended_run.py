@@ -118,7 +118,7 @@ class EndedRun:
         if not series:
             self.report.add_missing(METRICS, "samples within the run", "The run has no samples")
         if metrics.executionId and metrics.executionId != self.execution_id:
-            meaning = "The metrics are of another run"
+            meaning = "The metrics belong to another run"
             self.report.add_difference(METRICS, "the run", "another run", meaning, "Shows them.")
         for name, points in series.items():
             if name.endswith("Percent") and any((point.value or 0) > 101 for point in points):
@@ -130,7 +130,7 @@ class EndedRun:
         if outside > 60:
             words = f"{outside:.0f} seconds away"
             self.report.add_difference(
-                METRICS, "times within the run", words, "The metrics have other times", "Shows them."
+                METRICS, "times within the run", words, "The times of the metrics are outside the run", "Shows them."
             )
 
     def _compare_timing(self, record: ExecutionRecord) -> None:
@@ -146,7 +146,7 @@ class EndedRun:
             if reported is None or by_record is None:
                 continue
             if not _is_near(reported, by_record) and not (code is not None and _is_near(reported, code)):
-                words = f"{reported:g}, by the record {by_record:.1f} seconds"
+                words = f"{reported:g}; the record states {by_record:.1f} seconds"
                 self.report.add_difference(
                     TIMING, f"'{name}' in seconds", words, "Timing and record differ", "Uses the record."
                 )
@@ -195,7 +195,7 @@ class _BillWatch:
         if record.billed is None or self._in_record is None:
             words = f"no bill within {BILL_PATIENCE:.0f} seconds"
             report.add_difference(
-                RECORD, "a bill", words, "The cost of a run appears later", "Estimates it by the price."
+                RECORD, "a bill", words, "The cost of a run appears later", "Estimates the cost from the price."
             )
             return
         form, fits = bill_form(record, self._run.price)

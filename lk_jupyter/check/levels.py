@@ -63,7 +63,7 @@ class Check:
     def _run_checks(self, watch: Callable[[str], object]) -> None:
         session = self._session
         spends = spending.plan(session, self._wish.max_credits) if session and self._wish.spend else None
-        watch(f"Asking {self.report.client.base_url} what it publishes …")
+        watch(f"Reading from {self.report.client.base_url} what it publishes …")
         description = published.look(self.report)
         if session:
             watch("Reading with your key; nothing is started or changed …")

@@ -138,7 +138,7 @@ def _look_at_health(report: Report, path: str) -> None:
         words = f"HTTP {answer.status}" if answer.status >= 300 else ""
     if words:
         report.add_difference(
-            f"GET {path}", "HTTP 200", words, "The server has no health check here", "Nothing: it isn't needed."
+            f"GET {path}", "HTTP 200", words, "The server has no health check at this path", "Nothing: it isn't needed."
         )
 
 
@@ -235,7 +235,7 @@ def _differences(endpoint: Endpoint, description: Description) -> Iterator[tuple
                 f"'{name}' {kind}",
                 "required",
                 "A request without this field is refused",
-                "Says what the server refused.",
+                "Shows the reason of the refusal.",
             )
         if (
             declared_field
@@ -248,7 +248,7 @@ def _differences(endpoint: Endpoint, description: Description) -> Iterator[tuple
                 f"'{name}' takes {words}",
                 f"takes {field.enum!r}",
                 "This value is refused",
-                "Says what the server refused.",
+                "Shows the reason of the refusal.",
             )
         if (
             declared_field
@@ -260,5 +260,5 @@ def _differences(endpoint: Endpoint, description: Description) -> Iterator[tuple
                 f"'{name}' up to {most}",
                 f"up to {field.maximum:g}",
                 "A larger value is refused",
-                "Says what the server refused.",
+                "Shows the reason of the refusal.",
             )

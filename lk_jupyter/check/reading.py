@@ -157,7 +157,7 @@ def read_answer(report: Report, endpoint: Endpoint, raw: RawAnswer) -> Any:
         if raw.status not in {402, 403}:
             words = f"HTTP {raw.status}"
             report.add_difference(
-                operation, "HTTP 200", words, "The server refused or failed", "Shows what the server said."
+                operation, "HTTP 200", words, "The server refused or failed", "Shows the reason from the server."
             )
         return None
     if operation == "GET /pricing" and isinstance(raw.json, dict):
@@ -169,7 +169,7 @@ def read_answer(report: Report, endpoint: Endpoint, raw: RawAnswer) -> Any:
         odd = f"{'.'.join(map(str, error.errors()[0]['loc']))}: {error.errors()[0]['msg']}"
     if odd:
         report.add_difference(
-            operation, "the documented form", odd, "The answer has another form", "Reads the rows that fit."
+            operation, "the documented form", odd, "The answer has another form", "Reads the rows of the known form."
         )
     elif _is_empty(answer):
         report.add_missing(operation, "the documented form", "The list is empty")
@@ -214,7 +214,7 @@ def _probe_incomplete(
         if answer.is_absent:
             absent.append(str(endpoint))
         elif answer.status < 300:
-            words = "It accepted a request that lacks a field."
+            words = "The server accepted a request without a required field."
             report.add_difference(
                 str(endpoint), "HTTP 422", f"HTTP {answer.status}", words, _abort_started(report, answer)
             )

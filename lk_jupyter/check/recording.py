@@ -265,7 +265,7 @@ def _refuse_secrets(text: str, names: Pseudonyms) -> None:
     kinds = names.kinds | {secret.kind for secret in find_secrets(text)}
     kinds |= {"something private" for private in names.private() if _stands_in(private, text)}
     if kinds:
-        raise UsageError(f"The recording would hold a secret ({', '.join(sorted(kinds))}). Nothing was written.")
+        raise UsageError(f"The recording would contain a secret ({', '.join(sorted(kinds))}). Nothing was written.")
 
 
 def _stands_in(private: str, text: str) -> bool:

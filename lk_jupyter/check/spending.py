@@ -251,7 +251,7 @@ class Probe:
             del self._tokens[token]
             words = f"HTTP {raw.status}: {str(raw.json)[:100]}"
             self._report.add_difference(
-                operation, "a run", words, "The server refused the run", "Shows what the server said."
+                operation, "a run", words, "The server refused the run", "Shows the reason from the server."
             )
             return None
         answer = raw.json if isinstance(raw.json, dict) else {}
@@ -355,7 +355,7 @@ class Probe:
         report.set_assumption("kernel_state", "kept" if record.get("python_globals_out") else "own")
         if facts is None:
             report.add_difference(
-                "POST /execution/streaming/start", "the output of a run", "none", "Nothing came of the run", "Nothing."
+                "POST /execution/streaming/start", "the output of a run", "none", "The run had no output", "Nothing."
             )
             return
         if not facts.get("imported"):
@@ -363,7 +363,7 @@ class Probe:
                 "POST /execution/streaming/start",
                 "import_files are found",
                 "not found",
-                "Files of a run lie elsewhere",
+                "The files of a run are in another folder",
                 "Nothing.",
             )
         if stored and isinstance(folders := facts.get("bucket"), list):
@@ -388,7 +388,7 @@ class Probe:
         for operation, text in logs.items():
             if text and self._canary not in text and self._report.values.get("frames") != "plain":
                 self._report.add_difference(
-                    operation, "control characters", "none", "A late reader has no rich outputs", "Shows the text."
+                    operation, "control characters", "none", "A reader that connects late gets no rich outputs", "Shows the text."
                 )
         late = self._read_late_stream(started)
         self._report.set_assumption("late_attach", "replay" if "line 1" in late else "none")
@@ -453,7 +453,7 @@ class Probe:
     def _look_at_chat(self) -> None:
         """Request 8 tokens once: from the router, otherwise from the cheapest model."""
         if self._plan.model is None:
-            self._report.notes.append("No model has a published price: nothing was asked.")
+            self._report.notes.append("No model has a published price, so no chat was started.")
             return
         assumption = find_assumption("router_prefix")
         for prefix in (assumption.default, *assumption.alternatives):
@@ -480,7 +480,7 @@ class Probe:
                 "HTTP 200",
                 words,
                 "The chat was refused",
-                "Shows what the server said.",
+                "Shows the reason from the server.",
             )
 
     def _chat(self, prefix: str, model: str) -> RawAnswer:

@@ -148,7 +148,7 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         (_OPENAI, _EXTERNAL),
         "observed",
         _CHATS,
-        "Where chat, embeddings and their models are",
+        "Path of chat, embeddings and their models",
         "Requests go to this address.",
         _check_prefix,
     ),
@@ -158,8 +158,8 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         (_EXTERNAL, _OPENAI, ROUTE),
         "documented",
         ("POST /serverless/chat/completions", "POST /serverless/route"),
-        "Where the models lyceum/router, simple, complex and reasoning answer; route: an operation names the model",
-        "Asks POST /serverless/route for a model first, or sends the chat to this address.",
+        "Path for the models lyceum/router, simple, complex and reasoning; route: a separate operation chooses the model",
+        "Chats go to this address. With route, POST /serverless/route chooses the model first.",
         _check_prefix,
     ),
     Assumption(
@@ -168,8 +168,8 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         (_OPENAI, ABSENT),
         "inferred",
         _BATCHES,
-        "Where batches and their files are",
-        "Batches go to this address; without batches the rows are asked as chats.",
+        "Path of batches and their files",
+        "Batches go to this address. If the server has no batches, each row is sent as a chat.",
         _check_prefix,
     ),
     Assumption(
@@ -198,9 +198,9 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         ("finalized=completed",),
         "documented",
         ("GET /execution/streaming/{execution_id}/status", "GET /execution/{execution_id}"),
-        "Other words for the end of a run, each with the word of the API",
+        "Other names of final states, each with the name in the API",
         "A run in one of these states counts as ended.",
-        _parse_list(_WORD, "words with their meaning, such as finalized=completed,halted=failed"),
+        _parse_list(_WORD, "states with their meaning, such as finalized=completed,halted=failed"),
     ),
     Assumption(
         "bucket_creation",
@@ -208,7 +208,7 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         ("missing",),
         "observed",
         ("POST /storage/credentials",),
-        "Whether the bucket exists before it is used",
+        "Whether the bucket exists before the first upload",
         "The first upload creates the bucket.",
     ),
     Assumption(
@@ -217,7 +217,7 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         ("plain",),
         "inferred",
         _STREAM,
-        "Whether control characters reach the reader of a log, and with them rich outputs",
+        "Whether logs keep control characters, which rich outputs need",
         "Rich outputs are recognized without control characters.",
     ),
     Assumption(
@@ -227,7 +227,7 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         "observed",
         _STREAM,
         "Whether a stream has more newlines than the code printed",
-        "Blank lines of a stream stay as they are.",
+        "Blank lines of a stream are kept.",
         local="exact",
     ),
     Assumption(
@@ -245,8 +245,8 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         ("bearer",),
         "observed",
         _STREAM,
-        "Whether the stream of a run wants the key",
-        "The key is sent with streams of this server, to no other host.",
+        "Whether the stream of a run needs the key",
+        "Requests for streams contain the key, to this server only.",
     ),
     Assumption(
         "late_attach",
@@ -255,7 +255,7 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         "observed",
         _STREAM,
         "Whether a stream that is opened late starts with the earlier output",
-        "What was missed comes from the record or the stored log.",
+        "Missed output is read from the record or the stored log.",
     ),
     Assumption(
         "absent_operations",
@@ -282,8 +282,8 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         ("sent",),
         "observed",
         ("GET /pricing",),
-        "Whether the price book says how many rows it has",
-        "Nothing: the rows are counted here.",
+        "Whether the price book contains the number of its rows",
+        "No effect: lk_jupyter counts the rows.",
     ),
     Assumption(
         "metadata_echo",
@@ -292,7 +292,7 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         "inferred",
         ("GET /workloads/list", "GET /execution/{execution_id}", "GET /billing/history"),
         "Whether lists and records have the metadata of a run",
-        "A run is found again by its file name.",
+        "After a lost answer, a run is identified by its file name.",
     ),
     Assumption(
         "working_folder",
@@ -309,8 +309,8 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         ("kept",),
         "inferred",
         ("POST /execution/streaming/start",),
-        "Whether the server itself keeps the variables of a run for the next one (kernel_state)",
-        "Nothing: sessions and --sync keep the variables themselves.",
+        "Whether the server keeps the variables of a run for the next run (kernel_state)",
+        "No effect: sessions and --sync keep the variables without this.",
     ),
     Assumption(
         "start_answer",
@@ -318,7 +318,7 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         ("none",),
         "documented",
         (*_STARTS, "POST /vms/create", "POST /inference/create", "POST /batches"),
-        "Whether the answer to a start names what was started",
+        "Whether the answer to a start contains an id",
         "Started runs, VMs and deployments are looked up in the lists.",
     ),
     Assumption(
@@ -327,7 +327,7 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         ("empty",),
         "inferred",
         ("POST /workloads/abort/{execution_id}", "POST /workloads/stop/{execution_id}"),
-        "What the server answers to an abort",
+        "Answer of the server to an abort",
         "Nothing: any success counts.",
     ),
     Assumption(
@@ -370,7 +370,7 @@ class Assumed(NamedTuple):
 DEFAULT = "default"
 
 #: Source of a value → words for the source.
-_BY = {"check": "found by %lk_check on {}", "use": "found in use on {}", "you": "set by you"}
+_BY = {"check": "found by %lk_check on {}", "use": "noticed during use on {}", "you": "set by you"}
 
 
 class Assumptions:

@@ -65,7 +65,7 @@ def _parse_server(text: str) -> str:
     if not parts:
         raise ValueError("an address such as https://api.lyceum.technology, or the word local")
     if parts["scheme"] == "http" and parts["host"] not in LOOPBACK:
-        raise ValueError("https://, because a key must not travel unencrypted (http:// is for this machine only)")
+        raise ValueError("https://, so that the key is encrypted (http:// works for this machine only)")
     return address
 
 
@@ -463,7 +463,7 @@ def resolve(name: str) -> Resolved:
     setting_row = find_setting(name)
     if setting_row.secret:
         if setting("base_url") == LOCAL:
-            return Resolved(None, "the local cloud has its own")
+            return Resolved(None, "the local cloud has a separate value")
         key = credential()
         return Resolved(key.token, key.source) if key else Resolved(None, _DEFAULT)
     text, source = _read_stored(setting_row, reading)
@@ -487,8 +487,8 @@ def save(name: str, value: object) -> None:
         assumptions().set(name.removeprefix(GUESS), None if value is None else str(value))
     elif setting_row.secret:
         raise UsageError(
-            f"'{name}' is a secret and never an argument. %lk_login asks for it, %lk_logout deletes it. If you "
-            "just typed a key, your history holds it now: replace it in the dashboard."
+            f"'{name}' is a secret and never an argument. %lk_login reads it, %lk_logout deletes it. If you "
+            "just typed a key, your history contains the key: replace it in the dashboard."
         )
     elif setting_row.hidden and value is not None:
         raise UsageError(
@@ -496,7 +496,7 @@ def save(name: str, value: object) -> None:
             f"add it to '{config_file()}'. If you just typed a secret, your history has it now: replace it."
         )
     elif is_fixed(name):
-        raise UsageError(f"The administrator of this machine fixes '{name}' in '{SITE_FILE}'. Nothing was stored.")
+        raise UsageError(f"The administrator of this machine has set '{name}' in '{SITE_FILE}'. Nothing was stored.")
     else:
         parsed_value = None if value is None else _parse_text(setting_row, str(value), "")
         change_config(

@@ -347,7 +347,7 @@ class SpendingGate:
             DEPLOYMENT,
             row.hf_model_id,
             rate,
-            unpriced=f"{row.hf_model_id} has no published price, and a question wakes it up.",
+            unpriced=f"{row.hf_model_id} has no published price, and a request would start its replicas.",
             resource=name,
         )
 

@@ -76,7 +76,7 @@ def logout() -> list[str]:
     server = settings.setting("base_url")
     if server == LOCAL:
         settings.save("base_url", None)
-        done = "The local cloud is no longer the server. It keeps running and keeps its data."
+        done = "Signed out of the local cloud. It keeps running and keeps its data."
     elif credentials.delete_key(server):
         done = f"Deleted the key for {server}."
     else:
@@ -87,7 +87,7 @@ def logout() -> list[str]:
 def _still_signing_in() -> list[str]:
     server, source = settings.resolve("base_url")
     if server == LOCAL:
-        return [f"{source} still names the local cloud, which needs no key."]
+        return [f"{source} is still set to the local cloud, which needs no key."]
     stored = settings.credential(server)
     return [f"You are still signed in to {server} through {stored.source}."] if stored else []
 

@@ -66,13 +66,13 @@ _UNCLEAR = (
 #: In the place of a status: the answer of a chat was lost, and may be billed.
 _LOST = 0
 
-_UNREADABLE = "the answer isn't in the format of this API, and may be billed; ask again: --again"
+_UNREADABLE = "the answer isn't in the format of this API, and may be billed. Send the row again: --again"
 
 _FOR_NOTHING = frozenset({_LOST, 400, 401, 402, 403, 404, 413, 422})
 
 #: Seconds between two reports of chats, and the label of their state.
 _CHAT_PACE = 0.3
-_AS_CHATS = "asked as chats: this server has no batches"
+_AS_CHATS = "sent as chats, because this server has no batches"
 
 
 @dataclass(frozen=True)
@@ -254,7 +254,7 @@ class Work:
         except ConnectionFailed as problem:
             row_outcome = RowFailure(row, _LOST if text else None, first_line(problem))
         except LkError as problem:
-            row_outcome = RowFailure(row, _LOST, f"{first_line(problem)} It may be billed. Ask again: --again")
+            row_outcome = RowFailure(row, _LOST, f"{first_line(problem)} The request may be billed. Send the row again: --again")
         with self._storing:
             self._file.keep(self._file.plan([row]), [row_outcome])
 
@@ -362,7 +362,7 @@ class Work:
         with suppress(ApiError):  # the prompts are no longer needed in the cloud
             self._client.files.delete(batch.input_file_id)
         if batch.status == "cancelled":
-            raise LkError(f"The batch {batch.id} was cancelled. Run the cell again to ask the remaining rows.")
+            raise LkError(f"The batch {batch.id} was cancelled. Run the cell again to send the remaining rows.")
 
     def _download_answers(self, batch: Batch) -> Iterator[RowAnswer | RowFailure | None]:
         for file_id in filter(None, (batch.error_file_id, batch.output_file_id)):

@@ -220,7 +220,7 @@ def _ended_text(deployment: Deployment) -> str:
     short = deployment.deployment_id[:SHORT_ID]
     if deployment.status == "failed":
         return (
-            f"Deployment {short} of {deployment.hf_model_id} failed: none of its replicas serves.\nReason: "
+            f"Deployment {short} of {deployment.hf_model_id} failed: no replica is ready.\nReason: "
             f"%lk_deployments {short}. Delete it: %lk_undeploy {short}"
         )
     return f"Deployment {short} was stopped. Start it again: %lk_deploy {deployment.hf_model_id}"

@@ -180,7 +180,7 @@ def deployment_failed_error(deployment: DeploymentDetail) -> DeploymentFailed:
     short = deployment.deployment_id[:SHORT_ID]
     reason = next((replica.fail_reason for replica in deployment.replicas or [] if replica.fail_reason), None)
     if deployment.status == "stopped":
-        return DeploymentFailed(f"Deployment {short} was stopped before it served.")
+        return DeploymentFailed(f"Deployment {short} was stopped before it was ready.")
     return DeploymentFailed(
         f"Deployment {short} of {deployment.hf_model_id} failed: {reason or 'no reason was given'}.\nDelete it: "
         f"%lk_undeploy {short}. If memory was short, deploy with another --gpu."

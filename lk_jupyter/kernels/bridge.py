@@ -328,7 +328,7 @@ class Bridge:
             with suppress(LkError):
                 state = await asyncio.to_thread(lambda: self._kernel.run.status)
                 if is_final(state):
-                    await self._end(f"The machine is gone: {self._limit if state == 'timeout' else state}.")
+                    await self._end(f"The machine has ended: {self._limit if state == 'timeout' else state}.")
                 elif not self._ready.is_set() and not await asyncio.to_thread(self._kernel.exists):
                     await self._give_back("The kernel no longer exists on its machine.")
 
@@ -378,8 +378,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("-f", dest="file", required=True, help="connection file")
     parser.add_argument("--run", required=True, help="run of the hosted server")
     parser.add_argument("--kernel", required=True, help="kernel of that server")
-    parser.add_argument("--idle", type=float, required=True, help="minutes without work that end the lease")
-    parser.add_argument("--limit", required=True, help="what it means when the time of the run is up")
+    parser.add_argument("--idle", type=float, required=True, help="minutes without work after which the machine is released")
+    parser.add_argument("--limit", required=True, help="reason to show after the time limit")
     return parser.parse_args()
 
 

@@ -31,12 +31,12 @@ class CloudProvisioner(LocalProvisioner):
     """Start a kernel on a machine of the cloud, and the local process that forwards messages."""
 
     machine = Unicode(help="Machine type, such as gpu.a100.").tag(config=True)
-    image = Unicode(help="Image with a Jupyter server; empty for the usual one.").tag(config=True)
-    timeout = Integer(0, help="Seconds until the machine is stopped; 0 for the most that may be.").tag(config=True)
+    image = Unicode(help="Image with a Jupyter server; empty for the default image.").tag(config=True)
+    timeout = Integer(0, help="Seconds until the machine is stopped; 0 for the maximum.").tag(config=True)
     max_cost = Unicode(help="Stop the machine when it has cost this many credits; empty for the default.").tag(
         config=True
     )
-    idle = Float(IDLE_MINUTES, help="Minutes without work that end the lease.").tag(config=True)
+    idle = Float(IDLE_MINUTES, help="Minutes without work after which the machine is released.").tag(config=True)
 
     _kernel: HostedKernel | None = None
     _max_cost: Decimal | None = None

@@ -72,35 +72,35 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--port", type=int, default=0, help="port to listen on; 0 finds a free one")
-    add("--data", type=Path, required=True, help="folder that holds all state; made when missing")
-    add("--add-user", metavar="EMAIL", help="add a user with a personal organization and --credits, or give one a new "
-        "password, and end: also while the cloud runs. Asks for the password, or reads one line")  # fmt: skip
+    add("--data", type=Path, required=True, help="folder for all data; created if missing")
+    add("--add-user", metavar="EMAIL", help="add a user with a personal organization and --credits, or set a user's "
+        "password, then end. Works while the cloud runs. Prompts for the password, or reads one line")  # fmt: skip
     add("--credits", type=_credits, default=CloudOptions.credits, help="credits that a new data folder starts with")
     add("--voucher", dest="vouchers", action="append", type=_voucher, default=[], metavar="CODE=CREDITS",
         help="a voucher that can be redeemed once; may be repeated")  # fmt: skip
     add("--quota", type=_profiles, default=CloudOptions.quota, metavar="PROFILE,…", help="machines that runs may use")
     add("--no-capacity", type=_cards, default=(), metavar="CARD,…", help="GPUs that are sold out for VMs, such as b200")
-    add("--access-seconds", type=int, default=CloudOptions.access_seconds, help="life of an access token")
-    add("--refresh-seconds", type=int, default=CloudOptions.refresh_seconds, help="life of a refresh token")
+    add("--access-seconds", type=int, default=CloudOptions.access_seconds, help="lifetime of an access token")
+    add("--refresh-seconds", type=int, default=CloudOptions.refresh_seconds, help="lifetime of a refresh token")
     add("--clock-speed", type=_speed, default=CloudOptions.clock_speed, metavar="TIMES",
         help="speed-up of the states of deployments, VMs and batches, such as 10")  # fmt: skip
     add("--vm-address-seconds", type=float, default=CloudOptions.vm_address_seconds, metavar="SECONDS",
-        help="time for which a running VM has no address yet, divided by --clock-speed")  # fmt: skip
+        help="delay before a running VM has an address, divided by --clock-speed")  # fmt: skip
     add("--vm-reclaim-seconds", type=float, default=CloudOptions.vm_reclaim_seconds, metavar="SECONDS",
         help="time after which a running spot VM is reclaimed, divided by --clock-speed; default: never")  # fmt: skip
-    add("--vm-ssh-blocked", action="store_true", help="refuse SSH connections to VMs, as a network that blocks them")
+    add("--vm-ssh-blocked", action="store_true", help="refuse SSH connections to VMs, to imitate a network that blocks SSH")
     add("--inference-upstream", type=_web_address, default=CloudOptions.inference_upstream, metavar="URL",
-        help="base URL of an OpenAI-compatible service that answers for its models, such as "
+        help="base URL of an OpenAI-compatible service whose models answer, such as "
         "http://127.0.0.1:8000/v1; its key comes from LK_INFERENCE_UPSTREAM_KEY")  # fmt: skip
     add("--s3-credential-seconds", type=int, default=CloudOptions.s3_credential_seconds,
         help="lifetime of temporary credentials for storage")  # fmt: skip
     add("--storage-bytes", type=int, default=CloudOptions.storage_bytes, metavar="BYTES",
-        help="room for files that are uploaded by REST, per organization, as if the disk were full then")  # fmt: skip
-    add("--simulate-gpu", action="store_true", help="make up GPU figures for runs on gpu.* machines, and say so")
+        help="maximum size of an organization's files that are uploaded by REST; above it, uploads are refused")  # fmt: skip
+    add("--simulate-gpu", action="store_true", help="make up GPU figures for runs on gpu.* machines, marked as simulated")
     add("--engine", choices=("auto", *PROGRAMS, "none"), default=CloudOptions.engine, help="what runs container images")
     add("--strange", action="append", type=_switches, default=[], metavar="NAME,…",
-        help="differ as the real cloud may, by a name below, or all; may be repeated")  # fmt: skip
-    add("--faults", action="store_true", help="let tests order faults at /_faults")
+        help="imitate a possible difference of the real cloud: a name below, or all; may be repeated")  # fmt: skip
+    add("--faults", action="store_true", help="let tests switch on faults at /_faults")
     return parser
 
 
@@ -111,7 +111,7 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescription
 def _switches(text: str) -> tuple[str, ...]:
     names = tuple(SWITCHES) if text == "all" else tuple(text.split(","))
     if unknown := set(names) - set(SWITCHES):
-        raise argparse.ArgumentTypeError(f"no switch {', '.join(sorted(unknown))}; there are {', '.join(SWITCHES)}")
+        raise argparse.ArgumentTypeError(f"unknown name {', '.join(sorted(unknown))}. Names: {', '.join(SWITCHES)}")
     return names
 
 
@@ -149,14 +149,14 @@ def _web_address(text: str) -> str:
 def _cards(text: str) -> tuple[str, ...]:
     cards = tuple(text.split(","))
     if unknown := set(cards) - set(GPUS):
-        raise argparse.ArgumentTypeError(f"no card {', '.join(sorted(unknown))}; there are {', '.join(GPUS)}")
+        raise argparse.ArgumentTypeError(f"unknown GPU {', '.join(sorted(unknown))}. GPUs: {', '.join(GPUS)}")
     return cards
 
 
 def _profiles(text: str) -> tuple[str, ...]:
     profiles = tuple(text.split(","))
     if unknown := set(profiles) - set(PRICES):
-        raise argparse.ArgumentTypeError(f"no machine {', '.join(sorted(unknown))}; there are {', '.join(PRICES)}")
+        raise argparse.ArgumentTypeError(f"unknown machine {', '.join(sorted(unknown))}. Machines: {', '.join(PRICES)}")
     return profiles
 
 

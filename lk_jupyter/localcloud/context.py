@@ -40,7 +40,7 @@ class Context(AnonymousContext):
     def person(self) -> User:
         """The user, for actions of a person; 401 for a key of an organization."""
         if self.caller.via == ORGANIZATION_KEY:
-            raise HTTPException(401, "This key stands for an organization: sign in, or use a personal key")
+            raise HTTPException(401, "This key belongs to an organization: sign in, or use a personal key")
         return self.caller.user
 
     def org(self, slug: str, right: str = "read") -> Org:

@@ -40,7 +40,7 @@ class Fault(BaseModel):
     nth: int = 1
     times: int | None = 1
     status: int | None = None
-    detail: str = "A fault that was asked for"
+    detail: str = "A fault that a test requested"
     headers: dict[str, str] = {}
     html: bool = False
     body: str | None = None

@@ -19,16 +19,16 @@ from lk_jupyter.options.runs import Options
 class CheckOptions(Options):
     """Options of ``%lk_check``."""
 
-    public: bool = switch("Ask only what needs no key.")
+    public: bool = switch("Send only requests that need no key.")
     probe_starts: bool = switch(
         "Send starts that lack a field. If the server accepts a start, it is aborted and billed."
     )
-    spend: bool = switch("Start two short runs and ask a model for 8 tokens.")
+    spend: bool = switch("Start two short runs, and request 8 tokens from a model.")
     max_credits: Decimal = option(
         MOST_CREDITS, "Credits that --spend may cost at most.", metavar="CREDITS", gt=0, allow_inf_nan=False
     )
     record: Path | None = option(
-        None, "Write what was seen, without keys, addresses, names and ids.", metavar="FILE", completer="files"
+        None, "Write the answers of the server, without keys, addresses, names and ids.", metavar="FILE", completer="files"
     )
 
 

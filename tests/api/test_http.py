@@ -304,7 +304,7 @@ def test_a_server_that_is_not_there_is_named():
             lambda: client.execution.start_streaming(REQUEST),
             lambda: next(client.follow("e1")),
         ):
-            with pytest.raises(ConnectionFailed, match=rf"Could not reach 127\.0\.0\.1:{port}: nothing listens there"):
+            with pytest.raises(ConnectionFailed, match=rf"Could not reach 127\.0\.0\.1:{port}: no program listens at this address"):
                 call()
 
 
@@ -321,7 +321,7 @@ def test_a_proxy_is_not_asked_for_this_machine_and_named_when_it_is_away(server,
 def test_a_name_that_is_not_known_is_named():
     with (
         Client("http://no-such-host.invalid", KEY, backoff=0) as client,
-        pytest.raises(ConnectionFailed, match=r"no-such-host\.invalid: its name is unknown.*LK_BASE_URL"),
+        pytest.raises(ConnectionFailed, match=r"no-such-host\.invalid: the server's name is unknown.*LK_BASE_URL"),
     ):
         client.pricing.get()
 
@@ -329,7 +329,7 @@ def test_a_name_that_is_not_known_is_named():
 @pytest.mark.parametrize(
     ("hears", "greeting", "words"),
     [
-        (True, b"HTTP/1.1 400 Bad Request\r\n\r\n", "it doesn't use TLS.*http://"),
+        (True, b"HTTP/1.1 400 Bad Request\r\n\r\n", "the server doesn't use TLS.*http://"),
         (True, b"", "the connection broke"),
         (False, b"", "the connection broke"),
     ],
@@ -360,7 +360,7 @@ def test_a_certificate_is_refused_with_its_reason():
     failure = httpx.ConnectError("certificate verify failed")
     failure.__cause__ = reason
     told = lost_request(failure, "api.example").carries
-    assert "api.example: its certificate isn't trusted (certificate has expired). For an authority" in told
+    assert "api.example: the server's certificate isn't trusted (certificate has expired). For an authority" in told
 
 
 # Sessions

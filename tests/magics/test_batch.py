@@ -125,7 +125,7 @@ def test_rows_that_fail_are_asked_again_and_what_is_left_is_told(ask, shell, ups
     upstream.answer = Rows(["bad"], times=2)
     shown = ask("%lk_batch df.review -m up/large -y --save answers --retries 0 --system two")
     assert "✗ failed · up/large · 2 of 3 rows answered" in shown
-    assert "1 row: the upstream answered HTTP 500: out of memory" in shown
+    assert "1 row: the upstream service answered HTTP 500: out of memory" in shown
     assert shell.user_ns["answers"].error.tolist()[1].endswith("out of memory")
     upstream.answer = rows = Rows(["bad"], times=9, status=400)
     assert "✗ failed" in ask("%lk_batch df.review -m up/large -y --save answers --system three")
@@ -153,7 +153,7 @@ def test_an_interrupt_lets_it_go_on_and_cancelling_ends_it(ask, shell, upstream,
     assert "KeyboardInterrupt: stopped waiting; the batch is still active." in ask(line)
     assert "Cancelled the batch; 3 rows were in progress." in ask(f"{line} --cancel")
     gate.set()
-    assert "was cancelled. Run the cell again to ask the remaining rows." in ask(line)
+    assert "was cancelled. Run the cell again to send the remaining rows." in ask(line)
     assert next(iter(talkative.client.batches.list().all())).status == "cancelled"
     assert "✓ completed" in ask(line)
     assert shell.user_ns["answers"].answer.tolist() == ["re: good", "re: bad", "re: so so"]

@@ -40,7 +40,7 @@ def test_an_interrupted_selection_that_cannot_be_aborted_names_the_command_that_
 
     Thread(target=interrupt, daemon=True).start()
     shown = run_cell(CELL.format(20))
-    assert "The run may still be active: A fault that was asked for (HTTP 503)." in shown
+    assert "The run may still be active: A fault that a test requested (HTTP 503)." in shown
     assert "Stop it: %lk_abort " in shown
     faulty.http.delete(f"{faulty.base_url}/_faults")
     until(lambda: not list(faulty.client.workloads.list()))

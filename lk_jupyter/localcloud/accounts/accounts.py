@@ -86,7 +86,7 @@ class Accounts:
         if org is None or role is None:
             raise _not_a_member(slug)
         if not at_least(role, RIGHTS[right]):
-            raise HTTPException(403, f"To {right} takes the role {RIGHTS[right]} in {slug}; yours is {role}")
+            raise HTTPException(403, f"Only the role {RIGHTS[right]} of {slug} can {right}; your role is {role}")
         return org, role
 
     def add_user(self, email: str, *, slug: str | None = None, name: str | None = None) -> str:
@@ -139,7 +139,7 @@ class Accounts:
         403 for the only owner of an organization with other members, and for the local user.
         """
         if user["id"] == self.local_user["id"]:
-            raise HTTPException(403, "The local user goes with its cloud: delete the data folder instead")
+            raise HTTPException(403, "The local user can't be deleted alone: delete the data folder of the local cloud")
         with self._store.write():
             alone = [org["id"] for org in self.orgs.by_user(user["id"]) if self._ends_with(org, user)]
             for org_id in alone:
@@ -157,7 +157,7 @@ class Accounts:
         remaining = [member for member in self.orgs.members(org["id"]) if member["user_id"] != user["id"]]
         if remaining and OWNER not in {member["role"] for member in remaining}:
             raise HTTPException(
-                403, f"You are the only owner of {org['slug']}: make another member owner, or delete it"
+                403, f"You are the only owner of {org['slug']}: make another member owner, or delete the organization"
             )
         return not remaining
 

@@ -120,7 +120,7 @@ def seq_after(store: Store, table: str, org_id: str, after: str | None) -> int:
         return 2**62
     rows = store.read(f"SELECT seq FROM {table} WHERE id = ? AND org = ?", after, org_id)  # noqa: S608 (our own name)
     if not rows:
-        raise invalid("query", "after", "There is nothing with this id")
+        raise invalid("query", "after", "No entry of the list has this id")
     return int(rows[0]["seq"])
 
 

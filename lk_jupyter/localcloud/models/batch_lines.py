@@ -81,9 +81,9 @@ def read(lines: Iterable[bytes], endpoint: str | None) -> Iterator[BatchLine | L
             ids.add(result.custom_id)
             yield result
     if not ids:
-        yield LineFault(0, "", "empty_file", "The file has no lines: write one JSON object a line")
+        yield LineFault(0, "", "empty_file", "The file has no lines: write one JSON object on each line")
     elif len(ids) > MOST_LINES:
-        yield LineFault(0, "", "too_many_lines", f"The file has more than {MOST_LINES} lines: cut it up")
+        yield LineFault(0, "", "too_many_lines", f"The file has more than {MOST_LINES} lines: split the file")
 
 
 def _read_line(number: int, text: bytes, endpoint: str | None) -> BatchLine | LineFault:
@@ -92,15 +92,15 @@ def _read_line(number: int, text: bytes, endpoint: str | None) -> BatchLine | Li
     except ValueError:
         return LineFault(number, f"line-{number}", "invalid_json_line", "This line is not JSON")
     if not isinstance(row, dict):
-        return LineFault(number, f"line-{number}", "invalid_json_line", "This line is no JSON object")
+        return LineFault(number, f"line-{number}", "invalid_json_line", "This line isn't a JSON object")
     custom_id, url, body = row.get("custom_id"), endpoint or row.get("url"), row.get("body")
     is_named = isinstance(custom_id, str) and custom_id != ""
     name = str(custom_id) if is_named else f"line-{number}"
     checks = (
-        (is_named, "custom_id", "give a text that no other line has"),
+        (is_named, "custom_id", "must be a text that no other line has"),
         (row.get("method") == "POST", "method", "it must be POST"),
         (url in ENDPOINTS, "url", f"it must be {' or '.join(ENDPOINTS)}"),
-        (isinstance(body, dict), "body", "give the JSON object to send there"),
+        (isinstance(body, dict), "body", "must be the JSON object to send"),
     )
     for is_good, field, wish in checks:
         if not is_good:

@@ -94,7 +94,7 @@ class Echo:
         """Return the vectors of some inputs, in the order of the inputs."""
         dimensions = _integer(options, "dimensions", DIMENSIONS, MOST_DIMENSIONS)
         if len(inputs) > MOST_INPUTS:
-            raise Refusal(400, f"At most {MOST_INPUTS} texts at once, not {len(inputs)}", "input")
+            raise Refusal(400, f"A request has at most {MOST_INPUTS} texts, not {len(inputs)}", "input")
         rows = [
             {"object": "embedding", "index": index, "embedding": vector(text, dimensions)}
             for index, text in enumerate(inputs)

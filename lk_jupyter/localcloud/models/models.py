@@ -118,13 +118,13 @@ class Models:
         if name in ROUTES:
             name = await self.route_target()
         if name == HASH_EMBEDDING:
-            raise Refusal(400, f"{HASH_EMBEDDING} makes embeddings: ask it at /embeddings", "model")
+            raise Refusal(400, f"{HASH_EMBEDDING} is an embedding model: use /embeddings", "model")
         return await self._find(name)
 
     async def for_embeddings(self, name: str) -> Chosen:
         """Return the model of a name; 404 for an unknown name."""
         if name in {ECHO, *ROUTES}:
-            raise Refusal(400, f"{name} makes no embeddings: ask for {HASH_EMBEDDING}", "model")
+            raise Refusal(400, f"{name} isn't an embedding model: use {HASH_EMBEDDING}", "model")
         return await self._find(name)
 
     async def embed(self, request: EmbeddingRequest) -> tuple[Chosen, Json]:
@@ -199,5 +199,5 @@ def _check_answer(kind: type[BaseModel], answer: Json) -> Json:
     try:
         kind.model_validate(answer)
     except ValidationError:
-        raise Refusal(503, "the upstream's answer isn't in the format of the API") from None
+        raise Refusal(503, "the upstream service's answer isn't in the format of the API") from None
     return answer

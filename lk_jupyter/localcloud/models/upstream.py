@@ -80,7 +80,7 @@ class ModelUpstream:
                 if event.data == "[DONE]":
                     return
                 yield _frame(event.data)
-        raise Refusal(503, "the upstream broke off its answer")
+        raise Refusal(503, "the upstream service ended its answer early")
 
     async def embed(self, model: str, inputs: list[EmbeddingInput], options: Json) -> Json:
         """Return the vectors of some inputs."""
@@ -107,7 +107,7 @@ class ModelUpstream:
         async with self._request("POST", path, body) as response:
             answer = _parsed(await response.aread())
         if not isinstance(answer, dict):
-            raise Refusal(503, "the upstream's answer isn't in the format of the API")
+            raise Refusal(503, "the upstream service's answer isn't in the format of the API")
         return answer
 
     @asynccontextmanager
@@ -122,7 +122,7 @@ class ModelUpstream:
                     raise _refusal(response.status_code, await response.aread())
                 yield response
         except (httpx.RequestError, httpx.InvalidURL) as failure:
-            raise Refusal(503, f"the upstream cannot be reached: {type(failure).__name__}") from None
+            raise Refusal(503, f"the upstream service can't be reached: {type(failure).__name__}") from None
 
 
 def _body(model: str, request: ChatCompletionParameters, *, stream: bool) -> Json:
@@ -142,13 +142,13 @@ def _parsed(text: bytes) -> Any:
     try:
         return load_json(text)
     except ValueError:
-        raise Refusal(503, "the upstream answered with something that is not JSON") from None
+        raise Refusal(503, "the upstream service answered with something that is not JSON") from None
 
 
 def _frame(data: str) -> Json:
     frame = _parsed(data.encode())
     if not isinstance(frame, dict) or "error" in frame:
-        raise Refusal(503, _message(frame) or "the upstream failed in the middle of its answer")
+        raise Refusal(503, _message(frame) or "the upstream service failed in the middle of its answer")
     return frame
 
 
@@ -158,10 +158,10 @@ def _refusal(status: int, text: bytes) -> Refusal:
     except ValueError:
         reason = None
     if status in _PASSED_ON:
-        return Refusal(_PASSED_ON[status], reason or f"the upstream refused with HTTP {status}")
+        return Refusal(_PASSED_ON[status], reason or f"the upstream service refused with HTTP {status}")
     if status in {401, 403}:
-        return Refusal(503, "the upstream does not accept this cloud's key (LK_INFERENCE_UPSTREAM_KEY)")
-    return Refusal(503, f"the upstream answered HTTP {status}: {reason or 'no reason given'}")
+        return Refusal(503, "the upstream service doesn't accept this cloud's key (LK_INFERENCE_UPSTREAM_KEY)")
+    return Refusal(503, f"the upstream service answered HTTP {status}: {reason or 'no reason given'}")
 
 
 def _message(body: Any) -> str | None:

@@ -121,7 +121,7 @@ def _user(login: _LoginRequest, email: str, form: dict[str, str]) -> tuple[User,
     if not ticket_text and ticket.use_pass(data, login.permit, login.callback):
         return user, True
     login.cloud.attempts.unknown("ticket", ticket_text or login.permit)
-    raise HTTPException(401, f"No ticket, or not the present one: copy the line in {data / ticket.TICKET_FILE}")
+    raise HTTPException(401, f"The ticket is missing or outdated: copy the line in {data / ticket.TICKET_FILE}")
 
 
 def _deliver_tokens(location: str) -> HTMLResponse:

@@ -37,7 +37,7 @@ async def create(ctx: Context, request: CreateDeploymentRequest) -> Json:
     targets = _targets(request)
     models = await ctx.cloud.models.deployable()
     if request.hf_model_id not in models:
-        raise HTTPException(400, f"No model {request.hf_model_id[:100]!r} to deploy. There are: {', '.join(models)}")
+        raise HTTPException(400, f"No model {request.hf_model_id[:100]!r} to deploy. Models: {', '.join(models)}")
     if f"gpu.{shape['gpu_type']}" not in ctx.cloud.options.quota:
         raise HTTPException(403, f"No access to gpu.{shape['gpu_type']} on this account")
     ctx.cloud.ledger.require_credits(ctx.caller.org_id)
@@ -116,9 +116,9 @@ def _shape(request: CreateDeploymentRequest) -> Json:
     card = request.gpu_type or (profile or f"gpu.{DEFAULT_SHAPE[0]}").removeprefix("gpu.")
     field = "gpu_type" if request.gpu_type else "hardware_profile"
     if card not in catalogue.GPUS:
-        raise invalid("body", field, f"No GPU {card[:50]!r}; there are {', '.join(catalogue.GPUS)}")
+        raise invalid("body", field, f"Unknown GPU {card[:50]!r}. GPUs: {', '.join(catalogue.GPUS)}")
     if profile and profile.removeprefix("gpu.") != card:
-        raise invalid("body", "hardware_profile", f"It names another GPU than gpu_type, which is {card}")
+        raise invalid("body", "hardware_profile", f"The GPU differs from gpu_type, which is {card}")
     count = DEFAULT_SHAPE[1] if request.gpu_count is None else request.gpu_count
     if count not in catalogue.GPU_COUNTS:
         raise HTTPException(400, f"gpu_count must be one of {', '.join(map(str, catalogue.GPU_COUNTS))}")

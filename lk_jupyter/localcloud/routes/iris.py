@@ -29,7 +29,7 @@ async def chat(
     dedicated = ctx.cloud.dedicated
     deployment = dedicated.find(ctx.caller.org_id, deployment_id, request)
     if x_async and request.stream:
-        raise Refusal(400, "a stream cannot be answered later: leave X-Async or stream out", "stream")
+        raise Refusal(400, "a stream can't be answered later: leave out X-Async or stream", "stream")
     if x_async:
         return JSONResponse({"request_id": ctx.cloud.async_chats.accept(ctx.caller.org_id, deployment, request)}, 202)
     if request.stream:

@@ -151,7 +151,7 @@ def _check_rank(ctx: Context, slug: str, role: str) -> None:
     """Refuse with 403 to make or remove a member of a higher role than the caller's."""
     _, caller_role = ctx.cloud.accounts.org_with_right(ctx.caller, slug, "read")
     if not members.at_least(caller_role, role):
-        raise HTTPException(403, f"Only an owner decides over an {role}; your role in {slug} is {caller_role}")
+        raise HTTPException(403, f"Only an owner can change an {role}; your role in {slug} is {caller_role}")
 
 
 def _org_row(org: members.Org) -> dict[str, Any]:

@@ -70,7 +70,7 @@ async def start_gpu_selection(ctx: Context, request: GpuSelectionRequest) -> dic
         raise HTTPException(403, "No GPU machine type is available to this account.")
     check_machine(ctx, profiles[0])
     run = ctx.cloud.runs.start(SelectionRun, request, ctx.caller)
-    note = "" if gpus.available() else " No GPU on this machine: each runs on the CPU here, so their times are alike."
+    note = "" if gpus.available() else " No GPU on this machine: each try runs on the CPU, so the times are similar."
     return {
         "execution_id": run.id,
         "status": PENDING,
@@ -94,7 +94,7 @@ def _gpu_note(ctx: Context, profile: str) -> str | None:
 def check_machine(ctx: Context, profile: str) -> None:
     """Refuse a machine that does not exist, may not be used, or cannot be paid."""
     if profile not in {*catalogue.PRICES, *catalogue.UNPRICED}:
-        raise invalid("body", "execution_type", f"No machine {profile!r}; near: {catalogue.near_names(profile)}")
+        raise invalid("body", "execution_type", f"Unknown machine {profile!r}. Similar: {catalogue.near_names(profile)}")
     if profile not in ctx.cloud.options.quota:
         allowed = ", ".join(ctx.cloud.options.quota)
         raise HTTPException(403, f"No access to {profile}: this account may use {allowed}")

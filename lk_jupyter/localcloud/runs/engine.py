@@ -146,8 +146,8 @@ class Engines:
         engine = await self.find()
         if engine is None:
             raise missing(
-                f"{' or '.join(self._programs or PROGRAMS)} is missing on this machine, or does not answer: "
-                "images run where one of them does" + ("" if self._programs else " and --engine none is not given")
+                f"{' or '.join(self._programs or PROGRAMS)} is missing on this machine, or doesn't answer. "
+                "Images need a container engine" + ("" if self._programs else ", and the cloud must not have --engine none")
             )
         return engine
 

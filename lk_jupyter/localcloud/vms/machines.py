@@ -202,7 +202,7 @@ class Machines:
                 raise HTTPException(404, f"Volume {volume_id} not found")
             volume = self._volume(row)
             if volume.vm_id:
-                raise HTTPException(409, f"Volume {volume_id} is attached to VM {volume.vm_id}: end that first")
+                raise HTTPException(409, f"Volume {volume_id} is attached to VM {volume.vm_id}: delete that VM first")
             description = f"{volume.size_gb} GB block volume"
             self._ledger.charge(db, org_id, "volumes", volume_id, volume.cost(time.time()), description=description)
         shutil.rmtree(volume.mount_path, ignore_errors=True)

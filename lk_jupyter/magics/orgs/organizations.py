@@ -83,7 +83,7 @@ def _check_membership(slug: str) -> None:
 def _tell_use(requested: str | None, acts: str | None) -> None:
     source = settings.resolve("org").source
     if requested and acts and acts != requested:
-        reason = "the key belongs to it" if source.startswith("config") else f"{source} says so"
+        reason = "the key belongs to that organization" if source.startswith("config") else f"{source} says so"
         show_text(f"Stored, but you still act as {acts}: {reason}.")
     else:
         display(Note(f"You now act as {acts or requested or 'your default organization'}."))

@@ -139,7 +139,7 @@ def test_a_run_whose_server_is_gone_and_its_abort_come_to_an_end_with_words(make
     run_cell(f"%%lk_run --detach --save run\n{held(go, 'let go')}")
     until(lambda: [run.status for run in cloud.client.workloads.list()] == ["running"])
     cloud.kill()
-    with socket.socket() as taken:  # nothing listens there then, and no other test's server takes the port
+    with socket.socket() as taken:  # no program listens at this address then, and no other test's server takes the port
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind(("127.0.0.1", int(cloud.base_url.rpartition(":")[2])))
         run_cell("sent = run.abort_soon()")

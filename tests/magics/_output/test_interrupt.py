@@ -170,7 +170,7 @@ def test_while_reconnecting_the_run_is_stopped(kernel, faulty):
 def test_a_cloud_that_fails_lets_the_cell_go_with_words_and_the_abort_is_repeated_until_the_run_ends(kernel, faulty):
     fail(faulty, method="POST", path="/workloads/abort/", status=503, times=6)
     cell = kernel.run(SLEEPER.format(options=""), on=Interrupts(kernel, is_on))
-    assert "The run may still be active: A fault that was asked for (HTTP 503)." in cell.error["evalue"]
+    assert "The run may still be active: A fault that a test requested (HTTP 503)." in cell.error["evalue"]
     run_id = kernel.value("run.execution_id").strip("'")
     assert f"Stop it: %lk_abort {run_id}" in cell.error["evalue"]
     assert one_run(faulty).status == "aborted"

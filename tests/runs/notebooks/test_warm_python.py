@@ -23,7 +23,7 @@ class Silent:
         raise ConnectionFailed("Can't reach the server.")
 
 
-@pytest.mark.parametrize(("waited", "said"), [(0, ""), (PATIENCE + 1, "No sign of the server for 15 minutes.")])
+@pytest.mark.parametrize(("waited", "said"), [(0, ""), (PATIENCE + 1, "No answer from the server for 15 minutes.")])
 def test_a_session_whose_server_is_silent_for_long_is_given_up_with_the_way_to_stop_it(waited, said):
     warm = SimpleNamespace(name="train", run=Silent(), _last_answer=time.monotonic() - waited)
     advice = " The session may still be active. Stop it: %lk_sessions stop train"
