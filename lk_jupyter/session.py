@@ -276,7 +276,7 @@ class Session(Connection):
         return start_server(self, check_call("session.start_notebook", {**options}))
 
     def warm_python(self, name: str, **options: Unpack[WarmPythonKeywords]) -> WarmPython:
-        """Return the session of this name, a warm Python on one machine, as for ``%%lk_run --session NAME``.
+        """Return the session of this name, a Python process on one machine, as for ``%%lk_run --session NAME``.
 
         A missing session is started. ``run_code`` runs code in the session, ``stop`` ends the session.
 

@@ -5,6 +5,7 @@ python tests/cookbook.py [NAME…] executes pages and prints a line for each; wi
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -38,7 +39,9 @@ def python() -> Path:
 def execute(names: list[str], *, store: bool = False) -> subprocess.CompletedProcess[str]:
     """Execute pages by their names, each on a local cloud; the output has a line for each page."""
     command = [python(), Path(books.__file__), *([] if store else ["--check"]), *names]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    # Threads of small tensors wait for each other longer than they compute, most of all on a busy machine.
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=env)
 
 
 if __name__ == "__main__":

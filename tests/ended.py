@@ -76,7 +76,7 @@ class Ending:
     def is_complete(self) -> bool:
         """Whether the state contains all steps in the log; after a kill, the steps until a saved moment."""
         if self.way in KILLS:
-            return self.step > 0 and self.loss <= LOSS_SECONDS and "last saved moment" in self.shown
+            return self.step > 0 and self.loss <= LOSS_SECONDS and "variables that were saved at" in self.shown
         return self.step >= self.logged > 0
 
 

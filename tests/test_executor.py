@@ -247,7 +247,7 @@ def test_a_member_who_overwrites_a_call_executes_nothing_in_the_run(executor, se
     monkeypatch.setattr(
         call.FunctionCall, "store", lambda made, storage: storage.put(evil, upload.call_key(made.token))
     )
-    with pytest.raises(RuntimeError, match="The call was changed in the bucket, so it was not made"):
+    with pytest.raises(RuntimeError, match="The call was changed in the bucket, so the function was not called"):
         executor.submit(shape, bytes(1 << 20)).result(PATIENCE)
     assert not (tmp_path / "ran").exists()
 

@@ -149,7 +149,7 @@ export function buildHeader(
   if (!ended && !isFresh && (run === null || !saved.id)) {
     const notes = saved.id
       ? [trans.__("This server doesn't have the run. Sign in to the server that it was started on.")]
-      : [trans.__('Nobody knows whether it was started. List what is active: %1', '%lk_runs')];
+      : [trans.__('The start had no answer, so a run may be active. List runs: %1', '%lk_runs')];
     return { ...common, ...figures, tone: 'unsure', label: trans.__('Unknown'), bill: NO_BILL, details: [], notes };
   }
   const isWritten = at.isLive && at.now - at.since < PATIENCE; // the kernel reads the cloud too
@@ -241,14 +241,14 @@ function formsNote(run: RunRow | null, log: LogState, attach: string): string {
     return trans.__("This server doesn't have the run. Sign in to the server that it was started on.");
   }
   if (log === 'without figures') {
-    return trans.__('Newer figures are not here. Show all of the output: %1', attach);
+    return trans.__('Newer figures are missing. Show the complete output: %1', attach);
   }
   if (log === 'continued') {
     return '';
   }
   return run.isActive
     ? trans.__('This output is no longer updated. Follow the run: %1', attach)
-    : trans.__('The newest output is not here. Show all of it: %1', attach);
+    : trans.__('The newest output is missing. Show the complete output: %1', attach);
 }
 
 /** The data of an output that no kernel updates, and its metadata: the receipt of an ended run. */

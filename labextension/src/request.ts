@@ -128,12 +128,12 @@ function noApi({ status, headers }: Response): Trouble {
   const kind = headers.get('content-type')?.split(';')[0];
   const words = kind
     ? trans.__(
-        'The Jupyter server answered HTTP %1 with %2. A proxy or a sign-in page may stand between: reload the page.',
+        'The Jupyter server answered HTTP %1 with %2. A proxy or a sign-in page may have answered: reload the page.',
         status,
         kind
       )
     : trans.__(
-        'The Jupyter server answered HTTP %1 with no content type. A proxy or a sign-in page may stand between: reload the page.',
+        'The Jupyter server answered HTTP %1 with no content type. A proxy or a sign-in page may have answered: reload the page.',
         status
       );
   return new Trouble('not-an-api', words);

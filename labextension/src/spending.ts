@@ -94,7 +94,7 @@ export function spendingWords(sources: string[], terms: Terms, balance: number |
   const most = sum(bounds.map(bound => bound.most));
   return [
     sources.some(isCalculated)
-      ? trans.__('Its line is calculated when it runs: it may name another machine or limit than it seems.')
+      ? trans.__('The line contains variables, so machine and limit are known only when the cell runs.')
       : '',
     named.length ? trans.__('It runs on %1.', named.join(', ')) : trans.__('It runs on your default machine.'),
     Number.isFinite(most)

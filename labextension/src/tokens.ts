@@ -3,4 +3,4 @@ import { Token } from '@lumino/coreutils';
 
 import { Cloud } from './cloud';
 
-export const ICloud = new Token<Cloud>('lk-jupyter:ICloud', 'What was heard of the GPU cloud, and hearing more.');
+export const ICloud = new Token<Cloud>('lk-jupyter:ICloud', 'The state of the GPU cloud, and its updates.');

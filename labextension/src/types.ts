@@ -859,7 +859,7 @@ export interface JournalCode {
   /** Commit of the working folder at the start; empty if unknown. */
   git_commit: string;
   labels: string[];
-  /** Text of the user about the run. */
+  /** Note of the user about the run. */
   note: string;
 }
 
@@ -895,9 +895,9 @@ export interface JournalRun {
   reason: string;
   summary: Record<string, unknown>;
   group: string | null;
-  /** Machines of the executor that it belongs to, with their maximum price; else empty. */
+  /** Machines of the run's executor, with their maximum price; empty without an executor. */
   pool: string;
-  /** Text of the user about the run. */
+  /** Note of the user about the run. */
   note: string;
 }
 
@@ -946,7 +946,7 @@ export interface MachineRow {
   vcpus: string;
   ram_gib: string;
   price_per_hour: string;
-  /** The most that a run costs which takes all of its time limit. */
+  /** Cost of a run until its time limit. */
   worst: string;
   allowed: string;
   free: string;
@@ -972,11 +972,11 @@ export interface MachinesContent {
   problem: string;
   /** Machine type of the cheapest available match. */
   cheapest: string | null;
-  /** Why there is no cheapest. */
+  /** Reason if no machine matches. */
   none_fits: string;
-  /** Machine of runs that name none. */
+  /** Machine of runs without --gpu and --machine. */
   default: string;
-  /** Seconds that runs may take which name no time limit. */
+  /** Time limit in seconds of runs without --timeout. */
   default_timeout: number;
 }
 
@@ -1277,7 +1277,7 @@ export interface RentOffers {
 /** The chosen offer, and the price that its user confirmed. */
 export interface RentRequest {
   offer: string;
-  /** Credits; a higher price starts nothing. */
+  /** Confirmed price in credits; a higher price starts nothing. */
   per_hour: string;
 }
 
@@ -1373,14 +1373,14 @@ export interface ServerVersion {
 /** A change of a run's outputs, in the terms of Jupyter's messages. */
 export interface Shown {
   kind: 'display' | 'update' | 'clear';
-  /** Names the output that an update is for. */
+  /** Id of the output to update. */
   id?: string | null;
   /** Number of the output in the cell; negative for progress bars. */
   number?: number | null;
   /** Forms by MIME type. */
   data?: Record<string, unknown>;
   metadata?: Record<string, unknown>;
-  /** Clear when the next output comes. */
+  /** Clear the output when the next output arrives. */
   wait?: boolean;
 }
 
@@ -1426,11 +1426,11 @@ export interface StatusContent {
   detail?: string;
   base_url: string;
   is_local: boolean;
-  /** Where the address was set. */
+  /** Setting or variable that contains the address. */
   server_source?: string;
-  /** Where the key was found. */
+  /** Setting or variable that contains the key. */
   key_source?: string;
-  /** Slug that requests name; else the account's default. */
+  /** Slug in requests; empty for the account's default. */
   organization_asked?: string | null;
   user?: UserStatus | null;
   organization?: UserOrg | null;
@@ -1438,7 +1438,7 @@ export interface StatusContent {
   balance_path?: string | null;
   /** Seconds by which the clock of the API is ahead of the Jupyter server's. */
   ahead?: number;
-  /** What signing in or out did, and what overrules it. */
+  /** Result of signing in or out, and the setting that overrides it. */
   said?: string[];
 }
 
@@ -1474,16 +1474,16 @@ export interface StorageItem {
 export interface StoragePreview {
   key: string;
   written: string;
-  /** What it is, or why nothing more is shown. */
+  /** Description of the file, or the reason for a missing preview. */
   words: string;
   /** Names and types. */
   columns?: unknown[][];
   rows?: string[][];
   text?: string;
   is_part?: boolean;
-  /** What loading makes of it. */
+  /** Kind of value after loading. */
   kind?: 'table' | 'value' | '';
-  /** The path by which a run opens it. */
+  /** Path of the file in a run. */
   remote?: string;
 }
 

@@ -61,7 +61,9 @@ def _prompt_key(server: str) -> Credential:
     """Prompt for the key in the user's front end, without echo."""
     text = prompt_secret(f"API key for {server} (it is not shown): ")
     if text is None:
-        raise NotSignedIn("This front end can't hide a typed key, so nothing was read. Set LK_API_KEY before you start.")
+        raise NotSignedIn(
+            "This front end can't hide a typed key, so nothing was read. Set LK_API_KEY before you start."
+        )
     if not text:
         raise UsageError("No key was entered. Nothing was changed.")
     return Credential(server, credentials.check_key(text, "the prompt"))
@@ -118,8 +120,8 @@ def _check_account(key: Credential) -> None:
     until_now = (older and (older.email or older.user_id)) or "an account whose key has expired"
     if not prompt_confirmation(f"Signed in as {name}; until now you were {until_now}. Keep the new account? [y/N] "):
         raise NotSignedIn(
-            f"The website signed in '{name}', but you are signed in as '{until_now}'. Nothing was changed. To change the "
-            "account: %lk_logout, then %lk_login --browser"
+            f"The website signed in '{name}', but you are signed in as '{until_now}'. Nothing was changed. To change "
+            "the account: %lk_logout, then %lk_login --browser"
         )
 
 

@@ -68,7 +68,9 @@ def check_advice(endpoint: Endpoint) -> str:
 def too_large(endpoint: Endpoint, host: str, excess: str) -> LkError:
     """Return the error for a successful answer that is too large to read; a change may have been made."""
     if endpoint.effect == "reads":
-        return InvalidResponse(f"{host} answered {endpoint} with {excess}. The answer wasn't read. Nothing was changed.")
+        return InvalidResponse(
+            f"{host} answered {endpoint} with {excess}. The answer wasn't read. Nothing was changed."
+        )
     return OutcomeUnknown(
         f"{host} accepted {endpoint} with {excess}. The answer wasn't read.\n{check_advice(endpoint)}"
     )

@@ -302,7 +302,9 @@ class ExecutionRecord(RunState):
     created_at: Timestamp | None = Field(None, description="Request received.")
     user_id: str | None = None
     status_details: str | None = None
-    execution_type: str | None = Field(None, description="Kind of run. The request has a field of the same name with another meaning.")
+    execution_type: str | None = Field(
+        None, description="Kind of run. The request has a field of the same name with another meaning."
+    )
     job_type: str | None = None
     hardware_profile: str | None = Field(None, description="Requested machine type.")
     parent_execution_id: str | None = None

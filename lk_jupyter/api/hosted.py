@@ -134,9 +134,7 @@ class HostedServer:
         return any(entry["id"] == kernel for entry in self.kernels())
 
     def _kernel_error(self, request: str) -> InvalidResponse:
-        return InvalidResponse(
-            f"The Jupyter server at {self.url} answered {request} without a kernel."
-        )
+        return InvalidResponse(f"The Jupyter server at {self.url} answered {request} without a kernel.")
 
     def kernels(self) -> list[dict[str, Any]]:
         """Return the kernels, each with ``id``, ``execution_state`` and ``last_activity``.

@@ -42,7 +42,10 @@ TOO_LARGE = "The kernel sent a message of more than {}, the limit. It wasn't rea
 _TOO_BIG = 1009  # of RFC 6455
 
 LOST = "The cell didn't reach the session. Run the cell again."
-CUT = "The connection broke before the result of the cell arrived. The cell ran: check its variables before you rerun the cell."
+CUT = (
+    "The connection broke before the result of the cell arrived. The cell ran: check its variables before you rerun "
+    "the cell."
+)
 
 #: Maximum count of lost messages, and maximum digits of a message number.
 _MOST_LOST, _LONGEST_NUMBER = 10_000, 16

@@ -42,7 +42,9 @@ class CreateDeploymentRequest(Model):
     gpu_count: GpuCount | None = Field(None, description="GPUs of each replica.")
     gpu_vram_gb: int | None = None
     vllm_args: str | None = None
-    target_rps: float | None = Field(None, description="Requests per second and replica above which another replica starts.")
+    target_rps: float | None = Field(
+        None, description="Requests per second and replica above which another replica starts."
+    )
     target_latency_p95_ms: float | None = Field(None, description="Latency above which another replica starts.")
     stabilisation_window: int | None = Field(None, description="Seconds without requests before a replica ends.")
     hf_token: str | None = Field(None, repr=False, description="Hugging Face token for gated models.")
@@ -215,7 +217,10 @@ class Inference(Group):
         """Read the last output of a failed replica."""
         ...
 
-    @GET("/inference/streaming/stream/{inference_id}", no_magic="No magic: the API has no operation that starts such a stream.")
+    @GET(
+        "/inference/streaming/stream/{inference_id}",
+        no_magic="No magic: the API has no operation that starts such a stream.",
+    )
     def follow(self, inference_id: str) -> Iterator[InferenceEvent]:
         """Follow an asynchronous request: queued immediately, then finished or failed."""
         ...

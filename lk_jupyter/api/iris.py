@@ -158,7 +158,9 @@ class Iris(Group):
         """Answer a conversation piece by piece; not combined with ``x_async``."""
         ...
 
-    @GET("/openai/v1/chat/completions/{request_id}", server=IRIS, no_magic="No magic: `%%lk_chat` waits for the answer.")
+    @GET(
+        "/openai/v1/chat/completions/{request_id}", server=IRIS, no_magic="No magic: `%%lk_chat` waits for the answer."
+    )
     def chat_result(self, request_id: str) -> AsyncInferenceResult:
         """Read the answer to an asynchronous request. NotFound: unknown, or too long ago."""
         ...

@@ -64,11 +64,14 @@ class CreateVMRequest(Model):
     hardware_profile: str = Field(description="Card, such as a100.")
     instance_specs: InstanceSpecs | None = None
     display_name: str | None = Field(None, description="Label; need not be unique.")
-    instance_type: InstanceType = Field("on-demand", description="Kind of price. The cloud may reclaim a spot VM at any time.")
+    instance_type: InstanceType = Field(
+        "on-demand", description="Kind of price. The cloud may reclaim a spot VM at any time."
+    )
     name: str | None = Field(None, description="Older field for the label. Use display_name.")
     volume_ids: list[str] | None = Field(None, description="Volumes to attach.")
     volume_migration_allowed: bool | None = Field(
-        None, description="Allow the cloud to copy the volumes of volume_ids to the location of the VM. This takes hours."
+        None,
+        description="Allow the cloud to copy the volumes of volume_ids to the location of the VM. This takes hours.",
     )
     new_volume: NewVolume | None = Field(None, description="New volume to create and attach.")
 

@@ -151,7 +151,9 @@ class HubUsers:
         limits = self._budgets.users.get(name) or self._budgets.users.get(_DEFAULT)
         limits = limits or (self._budgets.groups[group] if group else None)
         if limits is None:
-            raise RefusedCall(403, f"The user '{name}' has no budget. Nothing was done. The operator of the broker sets budgets.")
+            raise RefusedCall(
+                403, f"The user '{name}' has no budget. Nothing was done. The operator of the broker sets budgets."
+            )
         return self._ledger.named_grant(parent, f"user {name}", replace(limits, name=name))
 
     async def read_user(self, token: str) -> dict[str, Any] | None:

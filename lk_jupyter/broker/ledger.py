@@ -281,7 +281,9 @@ class GrantLedger:
         _require_usable(grant, "started")
         if limits.ends_at is not None and now + timeout > limits.ends_at:
             seconds = int(limits.ends_at - now)
-            raise RefusedCall(422, f"timeout must be at most {seconds} s, because this key ends then. Nothing was started.")
+            raise RefusedCall(
+                422, f"timeout must be at most {seconds} s, because this key ends then. Nothing was started."
+            )
         if limits.machines is not None and machine not in limits.machines:
             raise RefusedCall(403, f"This key doesn't allow {machine}. It allows: {', '.join(limits.machines)}.")
         if limits.parallel is not None and usage.active >= limits.parallel:

@@ -29,7 +29,8 @@ def send_request(data: Path, method: str, path: str, body: Any = None) -> Any:
         response = httpx.request(method, url + path, json=body, headers=headers, timeout=30)
     except httpx.HTTPError as error:
         raise UsageError(
-            f"The broker doesn't answer ({type(error).__name__}). Check whether the change was made: python -m lk_jupyter.broker list"
+            f"The broker doesn't answer ({type(error).__name__}). Check whether "
+            f"the change was made: python -m lk_jupyter.broker list --data {data}"
         ) from None
     try:
         is_csv = response.headers.get("content-type", "").startswith("text/csv")

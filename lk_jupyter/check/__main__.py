@@ -63,7 +63,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--spend", action="store_true", help="start two short runs, and request 8 tokens from a model")
     add("--max-credits", type=_credits, default=MOST_CREDITS, metavar="CREDITS",
         help=f"credits that --spend may cost at most; default: {MOST_CREDITS}")  # fmt: skip
-    add("--record", type=Path, metavar="FILE", help="write the answers of the server, without keys, addresses, names and ids")
+    add(
+        "--record",
+        type=Path,
+        metavar="FILE",
+        help="write the answers of the server, without keys, addresses, names and ids",
+    )
     return parser
 
 

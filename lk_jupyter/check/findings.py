@@ -109,7 +109,8 @@ class Report:
         differ = len(self.deviations)
         summary = "Nothing differs" if not differ else "1 thing differs" if differ == 1 else f"{differ} things differ"
         note = (
-            f"{summary} from the assumptions of lk_jupyter; {matching} assumptions are right. {self.counted} requests were sent."
+            f"{summary} from the assumptions of lk_jupyter; {matching} assumptions are right. "
+            f"{self.counted} requests were sent."
         )
         return Table(COLUMNS, rows, note="\n".join([note, *self.notes]))
 

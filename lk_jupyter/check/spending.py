@@ -388,7 +388,11 @@ class Probe:
         for operation, text in logs.items():
             if text and self._canary not in text and self._report.values.get("frames") != "plain":
                 self._report.add_difference(
-                    operation, "control characters", "none", "A reader that connects late gets no rich outputs", "Shows the text."
+                    operation,
+                    "control characters",
+                    "none",
+                    "A reader that connects late gets no rich outputs",
+                    "Shows the text.",
                 )
         late = self._read_late_stream(started)
         self._report.set_assumption("late_attach", "replay" if "line 1" in late else "none")

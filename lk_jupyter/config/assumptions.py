@@ -158,7 +158,7 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         (_EXTERNAL, _OPENAI, ROUTE),
         "documented",
         ("POST /serverless/chat/completions", "POST /serverless/route"),
-        "Path for the models lyceum/router, simple, complex and reasoning; route: a separate operation chooses the model",
+        "Path for lyceum/router, simple, complex and reasoning; route: a separate operation chooses the model",
         "Chats go to this address. With route, POST /serverless/route chooses the model first.",
         _check_prefix,
     ),

@@ -254,7 +254,9 @@ class Work:
         except ConnectionFailed as problem:
             row_outcome = RowFailure(row, _LOST if text else None, first_line(problem))
         except LkError as problem:
-            row_outcome = RowFailure(row, _LOST, f"{first_line(problem)} The request may be billed. Send the row again: --again")
+            row_outcome = RowFailure(
+                row, _LOST, f"{first_line(problem)} The request may be billed. Send the row again: --again"
+            )
         with self._storing:
             self._file.keep(self._file.plan([row]), [row_outcome])
 

@@ -37,7 +37,9 @@ class Column:
             return list(self.texts)
         names = placeholder_names(template)
         if not names:
-            raise UsageError("--prompt doesn't contain {text}, so each row would send the same prompt. Nothing was sent.")
+            raise UsageError(
+                "--prompt doesn't contain {text}, so each row would send the same prompt. Nothing was sent."
+            )
         columns = [] if self.frame is None else [name for name in self.frame.columns if name in names]
         beside = {name: self.frame[name].tolist() for name in columns}
         return [

@@ -378,7 +378,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("-f", dest="file", required=True, help="connection file")
     parser.add_argument("--run", required=True, help="run of the hosted server")
     parser.add_argument("--kernel", required=True, help="kernel of that server")
-    parser.add_argument("--idle", type=float, required=True, help="minutes without work after which the machine is released")
+    parser.add_argument(
+        "--idle", type=float, required=True, help="minutes without work after which the machine is released"
+    )
     parser.add_argument("--limit", required=True, help="reason to show after the time limit")
     return parser.parse_args()
 

@@ -88,15 +88,23 @@ def _parser() -> argparse.ArgumentParser:
         help="delay before a running VM has an address, divided by --clock-speed")  # fmt: skip
     add("--vm-reclaim-seconds", type=float, default=CloudOptions.vm_reclaim_seconds, metavar="SECONDS",
         help="time after which a running spot VM is reclaimed, divided by --clock-speed; default: never")  # fmt: skip
-    add("--vm-ssh-blocked", action="store_true", help="refuse SSH connections to VMs, to imitate a network that blocks SSH")
+    add(
+        "--vm-ssh-blocked",
+        action="store_true",
+        help="refuse SSH connections to VMs, to imitate a network that blocks SSH",
+    )
     add("--inference-upstream", type=_web_address, default=CloudOptions.inference_upstream, metavar="URL",
         help="base URL of an OpenAI-compatible service whose models answer, such as "
         "http://127.0.0.1:8000/v1; its key comes from LK_INFERENCE_UPSTREAM_KEY")  # fmt: skip
     add("--s3-credential-seconds", type=int, default=CloudOptions.s3_credential_seconds,
         help="lifetime of temporary credentials for storage")  # fmt: skip
     add("--storage-bytes", type=int, default=CloudOptions.storage_bytes, metavar="BYTES",
-        help="maximum size of an organization's files that are uploaded by REST; above it, uploads are refused")  # fmt: skip
-    add("--simulate-gpu", action="store_true", help="make up GPU figures for runs on gpu.* machines, marked as simulated")
+        help="maximum size of an organization's files that are uploaded by REST")  # fmt: skip
+    add(
+        "--simulate-gpu",
+        action="store_true",
+        help="make up GPU figures for runs on gpu.* machines, marked as simulated",
+    )
     add("--engine", choices=("auto", *PROGRAMS, "none"), default=CloudOptions.engine, help="what runs container images")
     add("--strange", action="append", type=_switches, default=[], metavar="NAME,…",
         help="imitate a possible difference of the real cloud: a name below, or all; may be repeated")  # fmt: skip

@@ -122,7 +122,7 @@ class ReturnedVariables:
     def __str__(self) -> str:
         listed = [name for name, value in self.shared.items() if not is_imported(value)]
         lines = [
-            f"Each of {', '.join(self.by_run)} is a dict: number of the run → its value." if self.by_run else "",
+            f"Each of {', '.join(self.by_run)} is a dict: number of the run → value of the run." if self.by_run else "",
             f"{', '.join(self.unchanged)}: unchanged here, because the runs differ." if self.unchanged else "",
             f"Set here: {', '.join(listed)}" if listed else "",
         ]

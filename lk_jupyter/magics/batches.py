@@ -30,7 +30,7 @@ from lk_jupyter.text.units import credits_label, duration_label
 from lk_jupyter.views.bars import Bar, Rows
 from lk_jupyter.views.table import show_as_grid
 
-_ALREADY_ANSWERED = "Already answered: nothing was sent or billed. --again asks again."
+_ALREADY_ANSWERED = "All rows have answers: nothing was sent or billed. Send the rows again: --again"
 
 
 @magic(BatchOptions)
@@ -91,7 +91,7 @@ def _confirm_start(job: Job, options: BatchOptions) -> bool:
     permit_text("\n".join([*job.prompts, job.system or ""]), "The batch", ask, allowed=options.allow_secrets)
     if options.yes or ask("Start the batch? [y/N] "):
         return True
-    display(Note("Nothing was sent. --yes starts without asking."))
+    display(Note("Nothing was sent. To skip the question: --yes"))
     return False
 
 
@@ -119,7 +119,7 @@ def _followed(work: Work, job: Job, shell: InteractiveShell) -> BatchResult:
         if not work.goes_on:
             output.settle(StatusLine("stopped", [job.offer.id]))
             raise interrupt(
-                "stopped; answers that arrived are kept. Run the line again to ask the other rows."
+                "stopped; answers that arrived are kept. Run the line again to send the other rows."
             ) from None
         output.settle(StatusLine("left", [job.offer.id, "the batch is still active"]))
         raise interrupt(

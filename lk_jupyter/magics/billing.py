@@ -87,7 +87,8 @@ def _voucher(_: NoOptions, _shell: InteractiveShell) -> None:
     email = client.user.status().email
     if not email:
         raise UsageError(
-            "A voucher belongs to a person, and this key belongs to none. Sign in with a personal key: %lk_login"
+            "Vouchers are for personal accounts, and this key belongs to an organization. "
+            "Sign in with a personal key: %lk_login"
         )
     code = ask_hidden("Code of the voucher (it is not shown): ", "run %lk_billing voucher where you can type")
     validation = client.voucher.validate(VoucherValidateRequest(email=email, code=code))

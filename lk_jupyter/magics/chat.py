@@ -69,7 +69,7 @@ def _ids(client: Client, options: ModelsOptions) -> Table:
     }
     ids = [model.id for model in read[options.at or "openai"]() if (options.text or "").lower() in model.id.lower()]
     note = "" if ids else "No deployments. Create one: %lk_deploy MODEL" if options.at == "iris" else "No models."
-    return Table((f"Model, as {options.at} names it",), [(name,) for name in ids], note=note)
+    return Table((f"Model id at {options.at}",), [(name,) for name in ids], note=note)
 
 
 @magic(ChatOptions)

@@ -28,7 +28,10 @@ class CheckOptions(Options):
         MOST_CREDITS, "Credits that --spend may cost at most.", metavar="CREDITS", gt=0, allow_inf_nan=False
     )
     record: Path | None = option(
-        None, "Write the answers of the server, without keys, addresses, names and ids.", metavar="FILE", completer="files"
+        None,
+        "Write the answers of the server, without keys, addresses, names and ids.",
+        metavar="FILE",
+        completer="files",
     )
 
 

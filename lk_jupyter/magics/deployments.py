@@ -59,7 +59,9 @@ def lk_deploy(options: DeployOptions, shell: InteractiveShell) -> None:
     most = None if deployment_plan.per_hour is None else deployment_plan.per_hour * deployment_plan.request.max_replicas
     warnings = map(str, low_hour_notices(session, most))
     scarce = (
-        "This GPU isn't free now: it is requested, and may take long." if deployment_plan.gpu_is_free is False else ""
+        "This GPU isn't free now. The deployment waits for a GPU, which may take long."
+        if deployment_plan.gpu_is_free is False
+        else ""
     )
     display(StatusLine("plan", _price(deployment_plan), "\n".join(filter(None, [scarce, *warnings]))))
     if options.dry_run:

@@ -123,7 +123,7 @@ def lk_note(options: NoteOptions, shell: InteractiveShell) -> None:  # noqa: ARG
     """
     name, entry = find_run(current(), options.run)
     if entry is None:
-        raise UsageError(f"The journal of this machine doesn't know run {name[:SHORT_ID]}. Nothing was stored.")
+        raise UsageError(f"The journal of this machine doesn't contain run {name[:SHORT_ID]}. Nothing was stored.")
     note = " ".join(options.text)
     if len(note) > LONGEST_NOTE:
         raise UsageError(f"A note has at most {LONGEST_NOTE:,} characters, got {len(note):,}. Nothing was stored.")

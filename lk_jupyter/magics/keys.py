@@ -101,11 +101,11 @@ def _regenerate(options: RegenerateOptions, shell: InteractiveShell) -> None:
     session, key = _choose_key(options)
     if not key.org:
         raise UsageError(
-            f"{key.name} is a personal key, which keeps its secret. Revoke it and create another: "
+            f"{key.name} is a personal key: its secret can't be replaced. Revoke it and create another key: "
             f"%lk_keys revoke {key.name}"
         )
     if not _is_sure(
-        options, session, key, f"Give {key.name} of {key.org} a new secret? The old secret stops working at once."
+        options, session, key, f"Give {key.name} of {key.org} a new secret? The old secret stops working immediately."
     ):
         return
     with explain_missing_role(key.org, "keys"):

@@ -70,7 +70,7 @@ def _revoke(session: Session, options: LeaseOptions) -> None:
     question = f"Revoke the lease {options.revoke} and abort its runs?"
     if is_sure(options, question, "Nothing was revoked."):
         lease = revoke_lease(session, str(options.revoke))
-        display(Note(f"Revoked the lease {lease.id}. Its runs are aborted. It used {credits_label(lease.used)}."))
+        display(Note(f"Revoked the lease {lease.id}. Its runs are aborted. Used: {credits_label(lease.used)}."))
 
 
 def _lease_row(lease: BrokerLease) -> tuple[str, ...]:

@@ -123,7 +123,8 @@ def _open_server(options: OpenServerOptions, shell: InteractiveShell) -> None:
     elif _open(run):
         note = f"Stop it: %lk_notebook stop {run.short_id}"
     else:
-        note = f"This machine has no browser. For another one's: %lk_notebook open {run.short_id} --save password"
+        open_elsewhere = f"%lk_notebook open {run.short_id} --save password"
+        note = f"This machine has no browser. For a browser on another machine: {open_elsewhere}"
     status.show(listening_line(run, server.url, [note], is_final=not status.in_place), now=True)
     server.close()
 

@@ -158,9 +158,11 @@ def lk_logs(options: LogsOptions, shell: InteractiveShell) -> None:  # noqa: ARG
     _print_entries(entries, nonce)
     if not entries and (record_entries := _record_entries(run.record)):
         _print_entries(record_entries, nonce)
-        display(Note(f"From the record of the run: no stored lines in the last {options.hours} hours."))
+        display(
+            Note(f"No log lines stored in the last {options.hours} hours. These lines are from the record of the run.")
+        )
     elif not entries:
-        display(Note(f"No stored lines in the last {options.hours} hours. A run that just finished may need a moment."))
+        display(Note(f"No log lines stored in the last {options.hours} hours. If the run just ended, try again."))
     elif len(entries) == options.limit:
         display(Note(f"{options.limit} lines shown; there may be more. Use --limit, at most 10000."))
 

@@ -68,7 +68,7 @@ def lk_select(options: SelectOptions, shell: InteractiveShell, cell: str) -> Non
     display(plan)
     if options.dry_run:
         return
-    if not is_sure(options, f"Run it on each of them, for at most {most}?", "Nothing was sent."):
+    if not is_sure(options, f"Run the cell on each machine, for at most {most} in total?", "Nothing was sent."):
         return
     if session.assumptions["gpu_selection"] == ABSENT:
         _one_for_each(session, options, shell, cell)
@@ -88,7 +88,7 @@ def lk_select(options: SelectOptions, shell: InteractiveShell, cell: str) -> Non
 
 def _one_for_each(session: Session, options: SelectOptions, shell: InteractiveShell, cell: str) -> None:
     """Start a run for each GPU, for a server without GPU selection."""
-    show_text("This server doesn't compare GPUs itself: one run is started for each, for the same price at most.")
+    show_text("This server can't compare GPUs. One run is started for each GPU instead, for at most the same price.")
     names = ",".join(each.hardware_profile for each in _machines(session))
     needs = [options.requirements] if options.requirements else []
     wish = RunOptions(

@@ -68,7 +68,7 @@ from lk_jupyter.views.run import facts_so_far
 
 lk_sessions = Subcommands(
     "lk_sessions",
-    "Sessions: a warm Python on one machine that keeps its variables between cells.\n\nA cell runs in one with "
+    "Sessions: a Python process on one machine that keeps variables between cells.\n\nA cell runs in a session with "
     "%%lk_run --session NAME, which starts it if necessary. A session is billed until it is stopped, was idle for "
     "too long, or reaches its limit.",
 )
@@ -230,7 +230,7 @@ def _await_interrupt(warm: WarmPython, view: CellView, cell: Asked | None, stop:
     """Wait for the end of a cell that is being interrupted; a second interrupt ends the waiting."""
     machine = warm.run.machine
     price = f" ({price_label(machine)})" if machine else ""
-    billed = f"It is billed{price} until you stop it: %lk_sessions stop {warm.name}"
+    billed = f"The session is billed{price} until you stop it: %lk_sessions stop {warm.name}"
     if cell is None:
         return f"Stopped waiting. Session {warm.name} is still active. {billed}"
     try:

@@ -399,13 +399,13 @@ def _show_login(status: VMStatus, key: PublicKey | None, facts: VmFacts | None =
     rows = [
         ("Log in", ssh_config.ssh_command(endpoint, status.vm_id, key)),
         ("Port answers", simulated or ready),
-        ("Host key", "stored: another key is refused" if is_pinned else "is stored at the first login"),
+        ("Host key", "stored; a VM with another key is refused" if is_pinned else "will be stored at the first login"),
         ("Delete", f"%lk_vm delete {name}"),
     ]
     display(Table(("SSH", ""), rows))
     host = re.sub(r"[^\w.-]+", "-", name)
     block = ssh_config.host_block(host, endpoint, status.vm_id, key)
-    show_text(f"# for ~/.ssh/config, after which ssh {host} is enough\n{block}")
+    show_text(f"# Copy this block to ~/.ssh/config. Then log in with: ssh {host}\n{block}")
 
 
 def _pin_host_key(status: VMStatus, endpoint: SshEndpoint, facts: VmFacts | None) -> bool:

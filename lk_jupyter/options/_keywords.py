@@ -63,7 +63,7 @@ class RunKeywords(TypedDict, total=False):
     retries: int | None
     """With --on vm: VMs that may replace a failed or reclaimed VM. They continue from the last checkpoint."""
     relay: bool | None
-    """Continue in further runs up to --timeout: each restores the files of lk_jupyter.checkpoint_folder()."""
+    """Continue in more runs until --timeout. Each run restores the files of lk_jupyter.checkpoint_folder()."""
     volume: str | None
     """With --on vm: volume to attach, or new:GB. Its folder is LK_VOLUME in the code; it stays and is billed."""
     no_vm_key: bool | None
@@ -134,8 +134,8 @@ class FanOutKeywords(TypedDict, total=False):
     parallel: int | None
     """Maximum concurrent runs; the rest queue locally. Default: setting parallel."""
     metric: list[str] | tuple[str, ...] | None
-    """Number that the cell prints, to rank several runs: its name, such as accuracy, or a pattern with one group.
-    Highest wins, lowest for a loss or error; NAME:min and NAME:max decide.
+    """Printed number that ranks several runs: its name, such as accuracy, or a pattern with one group. The highest
+    number is best, or the lowest loss or error. NAME:min or NAME:max overrides this.
     """
     stop_on_first: bool | None
     """Keep the first run that completes, and abort the others."""
@@ -148,7 +148,7 @@ class FanOutKeywords(TypedDict, total=False):
     retries: int | None
     """With --on vm: VMs that may replace a failed or reclaimed VM. They continue from the last checkpoint."""
     relay: bool | None
-    """Continue in further runs up to --timeout: each restores the files of lk_jupyter.checkpoint_folder()."""
+    """Continue in more runs until --timeout. Each run restores the files of lk_jupyter.checkpoint_folder()."""
     volume: str | None
     """With --on vm: volume to attach, or new:GB. Its folder is LK_VOLUME in the code; it stays and is billed."""
     no_vm_key: bool | None
@@ -169,7 +169,7 @@ class ImageKeywords(TypedDict, total=False):
     """Options of ``session.run_image``."""
 
     gpu: str | None
-    """GPU, such as A100. "A100|H100" is the first that you may use; any is the cheapest available."""
+    """GPU, such as A100. "A100|H100" is the first GPU that you may use; any is the cheapest available GPU."""
     machine: str | None
     """Machine type, such as gpu.a100 or cpu, instead of --gpu."""
     memory: float | None
@@ -195,7 +195,7 @@ class ImageKeywords(TypedDict, total=False):
     variables of this kernel, for ECR.
     """
     reset_password: bool | None
-    """Ask for the password of --login again, and replace the stored one."""
+    """Prompt for the password of --login again, and replace the stored password."""
     mount: bool | None
     """Mount the bucket in the containers. Default: on for an image, off for a stack."""
     stop_timeout: int | str | None
@@ -218,7 +218,7 @@ class ComposeKeywords(TypedDict, total=False):
     """Options of ``session.run_compose``."""
 
     gpu: str | None
-    """GPU, such as A100. "A100|H100" is the first that you may use; any is the cheapest available."""
+    """GPU, such as A100. "A100|H100" is the first GPU that you may use; any is the cheapest available GPU."""
     machine: str | None
     """Machine type, such as gpu.a100 or cpu, instead of --gpu."""
     memory: float | None
@@ -244,7 +244,7 @@ class ComposeKeywords(TypedDict, total=False):
     variables of this kernel, for ECR.
     """
     reset_password: bool | None
-    """Ask for the password of --login again, and replace the stored one."""
+    """Prompt for the password of --login again, and replace the stored password."""
     mount: bool | None
     """Mount the bucket in the containers. Default: on for an image, off for a stack."""
     stop_timeout: int | str | None
@@ -257,7 +257,7 @@ class NotebookKeywords(TypedDict, total=False):
     """Options of ``session.run_notebook``."""
 
     gpu: str | None
-    """GPU, such as A100. "A100|H100" is the first that you may use; any is the cheapest available."""
+    """GPU, such as A100. "A100|H100" is the first GPU that you may use; any is the cheapest available GPU."""
     machine: str | None
     """Machine type, such as gpu.a100 or cpu, instead of --gpu."""
     memory: float | None
@@ -296,7 +296,7 @@ class ServerKeywords(TypedDict, total=False):
     """Options of ``session.start_notebook``."""
 
     gpu: str | None
-    """GPU, such as A100. "A100|H100" is the first that you may use; any is the cheapest available."""
+    """GPU, such as A100. "A100|H100" is the first GPU that you may use; any is the cheapest available GPU."""
     machine: str | None
     """Machine type, such as gpu.a100 or cpu, instead of --gpu."""
     memory: float | None
@@ -435,7 +435,7 @@ class ExecutorKeywords(TypedDict, total=False):
     files: list[str] | tuple[str, ...] | None
     """Files to upload, as paths or globs. Local modules that the code imports are uploaded automatically."""
     keep: int | str | None
-    """Keep the machine for this time between cells, such as 5m: cells share one warm Python. 0: a separate run."""
+    """Keep the machine for this time between cells, such as 5m: cells share one Python process. 0: a separate run."""
     image: str | None
     """Image for the cell, such as pytorch/pytorch. With --session or --keep, an image with Jupyter."""
     rich: bool | None

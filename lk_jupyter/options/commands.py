@@ -48,7 +48,7 @@ class WaitCommandOptions(RunIdOptions):
 class LogsCommandOptions(RunIdOptions):
     """Options of ``lk logs``."""
 
-    since: int = option(0, "Characters to skip: 'next' of the last call.", metavar="N", ge=0)
+    since: int = option(0, "Number of characters to skip: the value 'next' of the last call.", metavar="N", ge=0)
     seconds: int = _seconds(2, "Maximum seconds to wait for new lines.")
 
 

@@ -54,7 +54,7 @@ class ChatOptions(Options):
     system: str | None = option(None, "Instructions for the conversation, valid until you give others.", "-s")
     image: list[str] = option(
         [],
-        "Images for the model: files, URLs, or variables that hold a figure or an image.",
+        "Images for the model: files, URLs, or variables with a figure or an image.",
         "-i",
         metavar="WHAT",
         completer="paths",
@@ -63,7 +63,7 @@ class ChatOptions(Options):
     save: str | None = _save("the answer; str() gives its text")
     max_tokens: int | None = _max_tokens("the answer")
     temperature: float | None = _temperature()
-    effort: str | None = option(None, "How much the model should think, in the words that the model accepts.")
+    effort: str | None = option(None, "Reasoning effort of the model, such as low or high.")
     allow_secrets: bool = _allow_secrets()
 
 
@@ -91,12 +91,12 @@ class BatchOptions(Options):
     system: str | None = option(None, "Instructions for every row.", "-s")
     max_tokens: int | None = _max_tokens("each answer, which limits the cost")
     temperature: float | None = _temperature()
-    effort: str | None = option(None, "How much the model should think, in the words that the model accepts.")
-    retries: int = option(3, "How often a failed row is asked again.", metavar="N", ge=0, le=10)
+    effort: str | None = option(None, "Reasoning effort of the model, such as low or high.")
+    retries: int = option(3, "How often a failed row is sent again.", metavar="N", ge=0, le=10)
     save: str | None = _save("the DataFrame with the answers by row")
     dry_run: bool = switch("Show the highest possible cost; send nothing.")
     yes: bool = switch("Start without asking.", "-y")
-    again: bool = switch("Ask all rows again, even answered ones.")
+    again: bool = switch("Send all rows again, even answered rows.")
     cancel: bool = switch("Cancel this batch; answers that arrived are kept.")
     allow_secrets: bool = _allow_secrets()
 
@@ -115,12 +115,14 @@ class DeployOptions(Options):
     """Options of ``%lk_deploy``."""
 
     model: str = word("Model id.", completer="deployable")
-    gpu: str | None = option(None, "GPU of each replica. Default: the model's.", completer="gpus")
-    count: int | None = option(None, "GPUs of each replica. Default: the model's.", metavar="N", ge=1)
+    gpu: str | None = option(None, "GPU of each replica. Default: the GPU that the model suggests.", completer="gpus")
+    count: int | None = option(
+        None, "Number of GPUs of each replica. Default: the number that the model suggests.", metavar="N", ge=1
+    )
     replicas: str = option("1", "Number of replicas, or minimum and maximum: 1-3.")
     dry_run: bool = switch("Show the cost; start nothing.")
     yes: bool = switch("Start without asking.", "-y")
-    no_wait: bool = switch("Return at once; don't wait until a replica is running.")
+    no_wait: bool = switch("Return immediately; don't wait until a replica is running.")
     save: str | None = _save("the id of the deployment")
 
 

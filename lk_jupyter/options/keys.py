@@ -17,11 +17,11 @@ class _SecretTarget(Options):
 
     to_env: str | None = option(
         None,
-        "Environment variable of this kernel to store the secret in; it isn't shown then.",
+        "Store the secret in this environment variable of the kernel instead of showing it.",
         metavar="VARIABLE",
         old_names=["env"],
     )
-    login: bool = switch("Sign in with the new key on this machine; its secret isn't shown then.")
+    login: bool = switch("Sign in with the new key on this machine instead of showing its secret.")
 
 
 class CreateKeyOptions(_SecretTarget):

@@ -28,7 +28,7 @@ class LeaseOptions(Options):
     ends_in: int | None = option(None, "Time until the key ends, such as 2h. Default: never.", metavar="DURATION", ge=1)
     name: str | None = option(None, "Name in the list.")
     to_env: str | None = option(
-        None, "Environment variable of this kernel to store the key in; it isn't shown then.", metavar="VARIABLE"
+        None, "Store the key in this environment variable of the kernel instead of showing it.", metavar="VARIABLE"
     )
     revoke: str | None = option(None, "Revoke the key with this id, and abort its runs.", metavar="ID")
     yes: bool = switch("Revoke without a question.", "-y")

@@ -43,7 +43,7 @@ class DeleteOrgOptions(Options):
     """Options of ``%lk_org delete``."""
 
     slug: str = word("Organization, by its slug.", completer="orgs")
-    yes: bool = switch("Delete without asking for the slug again.", "-y")
+    yes: bool = switch("Delete without typing the slug again.", "-y")
 
 
 class BillingOptions(Options):
@@ -97,7 +97,7 @@ class InvitesOptions(Options):
     """Options of ``%lk_org invites``."""
 
     org: str | None = org()
-    link: bool = switch("Ask for the link of an invitation without showing it, and show what it is for.")
+    link: bool = switch("Prompt for the link of an invitation, and show organization and role.")
 
 
 class AcceptOptions(Options):

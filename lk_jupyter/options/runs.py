@@ -195,7 +195,7 @@ class MachineOptions(Options):
 
     gpu: str | None = option(
         None,
-        'GPU, such as A100. "A100|H100" is the first that you may use; any is the cheapest available.',
+        'GPU, such as A100. "A100|H100" is the first GPU that you may use; any is the cheapest available GPU.',
         metavar="NAME",
         completer="gpus",
     )
@@ -354,9 +354,8 @@ class RunOptions(CodeOptions):
     )
     metric: list[str] = option(
         [],
-        "Number that the cell prints, to rank several runs: its name, such as accuracy, or a "
-        "pattern with one group. Highest wins, lowest for a loss or error; NAME:min and NAME:max "
-        "decide.",
+        "Printed number that ranks several runs: its name, such as accuracy, or a pattern with one group. The "
+        "highest number is best, or the lowest loss or error. NAME:min or NAME:max overrides this.",
         metavar="NAME",
         needs="several",
         old_names=["score"],
@@ -386,7 +385,7 @@ class RunOptions(CodeOptions):
         le=20,
     )
     relay: bool = switch(
-        "Continue in further runs up to --timeout: each restores the files of lk_jupyter.checkpoint_folder().",
+        "Continue in more runs until --timeout. Each run restores the files of lk_jupyter.checkpoint_folder().",
         needs="code run",
     )
     volume: str | None = option(
@@ -415,7 +414,7 @@ class RunOptions(CodeOptions):
     )
     session: str | None = option(
         None,
-        "Session to run in: a warm Python that keeps its variables between cells. Started if necessary.",
+        "Session to run in: a Python process that keeps variables between cells. Started if necessary.",
         metavar="NAME",
         needs="session",
     )
@@ -429,7 +428,7 @@ class RunOptions(CodeOptions):
     )
     keep: int | None = option(
         None,
-        "Keep the machine for this time between cells, such as 5m: cells share one warm Python. 0: a separate run.",
+        "Keep the machine for this time between cells, such as 5m: cells share one Python process. 0: a separate run.",
         metavar="DURATION",
         needs="kept",
         ge=0,
@@ -461,7 +460,7 @@ class ContainerOptions(StartOptions):
         metavar="USER",
     )
     reset_password: bool = switch(
-        "Ask for the password of --login again, and replace the stored one.", old_names=["new_login"]
+        "Prompt for the password of --login again, and replace the stored password.", old_names=["new_login"]
     )
     mount: bool | None = option(None, "Mount the bucket in the containers. Default: on for an image, off for a stack.")
     stop_timeout: int | None = option(

@@ -15,7 +15,7 @@ class SetOptions(Options):
     """Options of ``%lk_secrets set``."""
 
     name: str = _name()
-    value: list[str] = word("Never here: the value is asked for, or read with --from-env.", [])
+    value: list[str] = word("Don't write the value here: a prompt or --from-env reads it.", [])
     from_env: str | None = option(
         None,
         "Environment variable of this kernel to read the value from, instead of asking.",

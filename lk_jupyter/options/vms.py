@@ -32,7 +32,7 @@ class CreateVmOptions(Options):
     move: bool = switch("Let volumes be copied to the VM's location. This takes hours and bills both copies.")
     dry_run: bool = switch("Show availability, price and SSH key; rent nothing.")
     yes: bool = yes()
-    no_wait: bool = switch("Return at once; don't wait until the VM is ready.")
+    no_wait: bool = switch("Return immediately; don't wait until the VM is ready.")
     save: str | None = option(None, "Variable for the state of the VM.", metavar="VAR")
 
 

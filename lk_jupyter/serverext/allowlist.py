@@ -20,8 +20,8 @@ from lk_jupyter.api._endpoint import ENDPOINTS, EXTERNAL, IRIS, OPENAI, PLACEHOL
 #: Server → first parts of its operations behind ``lk/api/``.
 PREFIXES = {EXTERNAL: (), OPENAI: ("openai", "v1"), IRIS: ("iris",)}
 
-_HAS_KEY = "its answer contains a key. Create keys in the dashboard"
-_HAS_SEED = "its answer signs in without a password. Set up a second factor in the dashboard"
+_HAS_KEY = "the answer contains a key. Create keys in the dashboard"
+_HAS_SEED = "the answer signs in without a password. Set up a second factor in the dashboard"
 
 #: Operation → reason for the refusal to a browser.
 REFUSED = {
@@ -36,7 +36,7 @@ REFUSED = {
     "Mfa.regenerate_backup_codes": _HAS_SEED,
     "Orgs.create_api_key": _HAS_KEY,
     "Orgs.regenerate_api_key": _HAS_KEY,
-    "Storage.credentials": "its answer is a key for the bucket. Use the routes under lk/storage",
+    "Storage.credentials": "the answer is a key for the bucket. Use the routes under lk/storage",
     "Stream.output": "the server follows runs: use lk/runs/ID/stream",
 }
 

@@ -81,7 +81,7 @@ def _code_facts(execution_id: str) -> dict[str, Any]:
     except sqlite3.Error:
         entry = None
     if entry is None:
-        raise RequestProblem("refused", "The journal of this machine doesn't know this run.", 404)
+        raise RequestProblem("refused", "The journal of this machine doesn't contain this run.", 404)
     return {name: getattr(entry, name) for name in ("code", "git_commit", "labels", "note")}
 
 

@@ -40,14 +40,14 @@ class StatusContent(BaseModel):
     detail: str = ""
     base_url: str
     is_local: bool
-    server_source: str = Field("", description="Where the address was set.")
-    key_source: str = Field("", description="Where the key was found.")
-    organization_asked: str | None = Field(None, description="Slug that requests name; else the account's default.")
+    server_source: str = Field("", description="Setting or variable that contains the address.")
+    key_source: str = Field("", description="Setting or variable that contains the key.")
+    organization_asked: str | None = Field(None, description="Slug in requests; empty for the account's default.")
     user: UserStatus | None = None
     organization: UserOrg | None = None
     balance_path: str | None = Field(None, description="Goes behind lk/api/.")
     ahead: float = Field(0, description="Seconds by which the clock of the API is ahead of the Jupyter server's.")
-    said: list[str] = Field([], description="What signing in or out did, and what overrules it.")
+    said: list[str] = Field([], description="Result of signing in or out, and the setting that overrides it.")
 
 
 class SignInBody(BaseModel):
@@ -106,7 +106,7 @@ class MachineRow(BaseModel):
     vcpus: str
     ram_gib: str
     price_per_hour: str
-    worst: str = Field(description="The most that a run costs which takes all of its time limit.")
+    worst: str = Field(description="Cost of a run until its time limit.")
     allowed: str
     free: str
 
@@ -118,9 +118,9 @@ class MachinesContent(BaseModel):
     total: str
     problem: str
     cheapest: str | None = Field(description="Machine type of the cheapest available match.")
-    none_fits: str = Field(description="Why there is no cheapest.")
-    default: str = Field(description="Machine of runs that name none.")
-    default_timeout: int = Field(description="Seconds that runs may take which name no time limit.")
+    none_fits: str = Field(description="Reason if no machine matches.")
+    default: str = Field(description="Machine of runs without --gpu and --machine.")
+    default_timeout: int = Field(description="Time limit in seconds of runs without --timeout.")
 
 
 class BurningThing(BaseModel):
@@ -177,7 +177,7 @@ class RentRequest(BaseModel):
     """The chosen offer, and the price that its user confirmed."""
 
     offer: str = Field(max_length=300)
-    per_hour: Decimal = Field(ge=0, description="Credits; a higher price starts nothing.")
+    per_hour: Decimal = Field(ge=0, description="Confirmed price in credits; a higher price starts nothing.")
 
 
 class Rented(BaseModel):
@@ -226,8 +226,10 @@ class JournalRun(BaseModel):
     reason: str
     summary: dict[str, Any]
     group: str | None
-    pool: str = Field(description="Machines of the executor that it belongs to, with their maximum price; else empty.")
-    note: str = Field(description="Text of the user about the run.")
+    pool: str = Field(
+        description="Machines of the run's executor, with their maximum price; empty without an executor."
+    )
+    note: str = Field(description="Note of the user about the run.")
 
 
 class JournalContent(BaseModel):
@@ -243,7 +245,7 @@ class JournalCode(BaseModel):
     code: str
     git_commit: str = Field(description="Commit of the working folder at the start; empty if unknown.")
     labels: list[str]
-    note: str = Field(description="Text of the user about the run.")
+    note: str = Field(description="Note of the user about the run.")
 
 
 class RunNote(BaseModel):
@@ -276,13 +278,13 @@ class StoragePreview(BaseModel):
 
     key: str
     written: str
-    words: str = Field(description="What it is, or why nothing more is shown.")
+    words: str = Field(description="Description of the file, or the reason for a missing preview.")
     columns: list[tuple[str, str]] = Field([], description="Names and types.")
     rows: list[list[str]] = []
     text: str = ""
     is_part: bool = False
-    kind: Literal["table", "value", ""] = Field("", description="What loading makes of it.")
-    remote: str = Field("", description="The path by which a run opens it.")
+    kind: Literal["table", "value", ""] = Field("", description="Kind of value after loading.")
+    remote: str = Field("", description="Path of the file in a run.")
 
 
 class MoveBody(BaseModel):
@@ -316,11 +318,11 @@ class Shown(BaseModel):
     """A change of a run's outputs, in the terms of Jupyter's messages."""
 
     kind: Literal["display", "update", "clear"]
-    id: str | None = Field(None, description="Names the output that an update is for.")
+    id: str | None = Field(None, description="Id of the output to update.")
     number: int | None = Field(None, description="Number of the output in the cell; negative for progress bars.")
     data: dict[str, Any] = Field({}, description="Forms by MIME type.")
     metadata: dict[str, Any] = {}
-    wait: bool = Field(default=False, description="Clear when the next output comes.")
+    wait: bool = Field(default=False, description="Clear the output when the next output arrives.")
 
 
 class StreamShown(BaseModel):

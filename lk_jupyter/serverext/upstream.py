@@ -194,11 +194,11 @@ async def _body(response: httpx.Response, most: int) -> bytes:
 
 def _no_api(response: httpx.Response) -> RequestProblem:
     host = urlsplit(str(response.url)).netloc
-    kind = response.headers.get("content-type", "").partition(";")[0][:80] or "text of no stated kind"
+    kind = response.headers.get("content-type", "").partition(";")[0][:80] or "no content type"
     return RequestProblem(
         "not-an-api",
         f"{host} answered HTTP {response.status_code} with {kind}, which isn't this API. Check the server "
-        "address (setting base_url), and whether a proxy or a sign-in page is in between.",
+        "address (setting base_url), and whether a proxy or a sign-in page answered.",
     )
 
 
@@ -206,6 +206,6 @@ def lost(failure: Exception, url: str, endpoint: Endpoint) -> RequestProblem:
     """Return the problem of a request without an answer."""
     host = urlsplit(url).netloc
     if isinstance(failure, httpx.ReadTimeout | httpx.WriteTimeout):
-        effect = "" if endpoint.method == "GET" else " It may have taken effect: check before you repeat it."
+        effect = "" if endpoint.method == "GET" else " The request may have had an effect. Check before you repeat it."
         return RequestProblem("slow", f"{host} takes very long to answer.{effect}")
     return RequestProblem("unreachable", str(lost_request(failure, host).carries))

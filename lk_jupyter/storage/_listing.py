@@ -87,7 +87,7 @@ def _next_page_token(root: ET.Element) -> str | None:
     keys = [read(row.text or "") for place in places for row in root.iterfind(place)]
     last = read(root.findtext(f"{space}NextMarker", "")) or max(keys, default="")
     if not last:
-        raise StorageError("Can't read the list of the bucket: it has more and doesn't say where.")
+        raise StorageError("Can't read the list of the bucket: the address of the next page is missing.")
     return f"{_AFTER}{last}"
 
 
@@ -134,7 +134,7 @@ def _parse_listing(body: bytes, prefix: str) -> ET.Element:
     except ET.ParseError as error:
         raise StorageError(f"Can't read the list of {prefix!r} ({error}).") from None
     if root.tag.rpartition("}")[2] != "ListBucketResult":  # other XML would count as an empty list
-        raise StorageError(f"Can't read the list of {prefix!r}: the bucket sent something else.")
+        raise StorageError(f"Can't read the list of {prefix!r}: the answer isn't a list.")
     return root
 
 

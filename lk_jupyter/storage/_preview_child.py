@@ -67,7 +67,7 @@ class RangeReader(io.RawIOBase):
         """Set the position of the next read."""
         start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
         if start + offset < 0:
-            raise ValueError("a seek leads before the start of the file")
+            raise ValueError("the library seeks a position before the start of the file")
         self._position = start + offset
         return self._position
 

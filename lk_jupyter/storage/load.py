@@ -116,7 +116,8 @@ def _format_for(key: str) -> tuple[Format, Callable[[Any], Any] | None]:
     if kind is None:
         loadable = " ".join(sorted([*FORMATS, *PACKED]))
         raise StorageError(
-            f"{key!r} has no suffix that says how to load it. Known suffixes: {loadable}. Download it: %lk_get {key}"
+            f"{key!r} can't be loaded, because its suffix is unknown. Known suffixes: {loadable}. "
+            f"Download it: %lk_get {key}"
         )
     return kind, unpack
 

@@ -41,7 +41,7 @@ def read_checkpoint(storage: Storage, token: str) -> dict[str, Any] | None:
     listing = json.loads(text)
     files, log = listing["files"], listing["log"]
     if not all(map(_is_inside, files)) or not all(_DIGEST.fullmatch(digest) for digest, _ in [*files.values(), *log]):
-        raise _refusal("has names that lead out of its folder")
+        raise _refusal("contains paths outside of its folder")
     return {"prefix": prefix, "files": files, "log": log}
 
 

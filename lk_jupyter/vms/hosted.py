@@ -268,7 +268,7 @@ class VmRun:
         """Delete the VM of a run whose time is over, with the results if the VM still answers. Raises LkError."""
         self._is_ending = True
         if self.facts.is_started and not self.facts.state.get("is_final"):
-            self._end_anyway(_final_state("timeout", "The time of the VM is over"))
+            self._end_anyway(_final_state("timeout", "The VM has reached its time limit"))
         else:
             self.end(self.facts.state or _final_state("system_failure", LOST))
 

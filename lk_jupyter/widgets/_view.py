@@ -99,7 +99,7 @@ class View(DOMWidget):  # type: ignore[misc]  # ipywidgets has no types
     _view_module = Unicode(MODULE).tag(sync=True)
     _view_module_version = Unicode(MODULE_VERSION).tag(sync=True)
 
-    every = Int(0, help="milliseconds between two refreshes while it is seen; 0 for none").tag(sync=True)
+    every = Int(0, help="milliseconds between two refreshes of a visible widget; 0 for no refresh").tag(sync=True)
     lost = Bool(help="whether the last loading failed; the browser tries again soon").tag(sync=True)
     notice = Dict({"kind": "info", "text": ""}, help="a notice in words").tag(sync=True)
 

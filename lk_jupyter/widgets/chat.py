@@ -53,11 +53,11 @@ class Chat(View):
 
     component = "chat"
 
-    model = Unicode(help="the model or deployment that is asked").tag(sync=True)
+    model = Unicode(help="the model or deployment that answers").tag(sync=True)
     models: List[Any] = List(help="the models that can be chosen").tag(sync=True)
     turns: List[Any] = List(help="who, text, its HTML, reasoning and facts of each turn").tag(sync=True)
-    answering = Bool(help="whether an answer is coming").tag(sync=True)
-    spent = Unicode(help="what the talk has cost so far").tag(sync=True)
+    answering = Bool(help="whether an answer is being received").tag(sync=True)
+    spent = Unicode(help="cost of the conversation so far").tag(sync=True)
 
     def __init__(self, model: str = "", *, system: str | None = None) -> None:
         super().__init__(model=model)

@@ -54,10 +54,10 @@ class Form(View):
 
     component = "form"
 
-    fields: List[Any] = List([], help="what is asked: name, flag, kind, choices, suggestions, help").tag(sync=True)
+    fields: List[Any] = List([], help="fields of the form: name, flag, kind, choices, suggestions, help").tag(sync=True)
     entries: Dict[str, Any] = Dict({}, help="the text of each field, as typed; switches are booleans").tag(sync=True)
-    problems: Dict[str, str] = Dict({}, help="what does not fit, by field").tag(sync=True)
-    line = Unicode("", help="the text of the magic's line").tag(sync=True)
+    problems: Dict[str, str] = Dict({}, help="error of each field with a wrong value").tag(sync=True)
+    line = Unicode("", help="the options as a line of the magic").tag(sync=True)
 
     def __init__(self, options: type[Options] | Options) -> None:
         self._model = options if isinstance(options, type) else type(options)

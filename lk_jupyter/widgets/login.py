@@ -34,7 +34,7 @@ class Login(View):
     component = "login"
 
     server = Unicode(help="where one signs in").tag(sync=True)
-    account = Unicode(help="who is signed in; empty when nobody is").tag(sync=True)
+    account = Unicode(help="name of the account that is signed in; empty if signed out").tag(sync=True)
 
     def load(self) -> None:
         """Read who is signed in, without starting anything."""

@@ -57,12 +57,12 @@ class MachinePicker(View):
 
     component = "machine_picker"
 
-    wish = Dict(WISH, help="what is asked for, as it was typed").tag(sync=True)
-    rows: List[Any] = List(help="the machines that fit, in order").tag(sync=True)
-    total = Unicode(help="how many of how many").tag(sync=True)
+    wish = Dict(WISH, help="text of each filter, as typed").tag(sync=True)
+    rows: List[Any] = List(help="the matching machines, in order").tag(sync=True)
+    total = Unicode(help="number of matching machines, and of all machines").tag(sync=True)
     value = Unicode(help="the chosen machine type").tag(sync=True)
-    default = Unicode(help="the machine of runs that name none").tag(sync=True)
-    problem = Unicode(help="what of the wish is not understood").tag(sync=True)
+    default = Unicode(help="machine of runs without --gpu and --machine").tag(sync=True)
+    problem = Unicode(help="error in a filter; empty without errors").tag(sync=True)
 
     def __init__(
         self,

@@ -50,15 +50,15 @@ class RunView(RunMetrics):
     pace = 2_000
 
     title = Unicode(help="the first characters of the id").tag(sync=True)
-    run = Dict(help="the run, as the output of its cell keeps it").tag(sync=True)
-    failure_reason = Unicode(help="why it did not end well").tag(sync=True)
-    local = Bool(help="whether the server that it runs on is on this machine").tag(sync=True)
+    run = Dict(help="record of the run, as stored in the output of its cell").tag(sync=True)
+    failure_reason = Unicode(help="reason of a failure or an abort").tag(sync=True)
+    local = Bool(help="whether the run is on a local cloud").tag(sync=True)
     ended = Bool(help="whether it has ended").tag(sync=True)
-    stopping = Bool(help="whether it is being stopped from here").tag(sync=True)
+    stopping = Bool(help="whether this kernel is aborting the run").tag(sync=True)
     held = Bool(help="whether a cell of this kernel waits for it").tag(sync=True)
-    deaf = Bool(help="whether clicks do not reach the kernel while a cell runs").tag(sync=True)
+    deaf = Bool(help="whether a running cell keeps clicks from the kernel").tag(sync=True)
     total = Int(help="how many lines the log has").tag(sync=True)
-    live = Unicode(help="the line that is being written").tag(sync=True)
+    live = Unicode(help="the last line of the log, if it is incomplete").tag(sync=True)
 
     def __init__(self, run: Run | str) -> None:
         super().__init__(run)

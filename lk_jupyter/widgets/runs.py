@@ -76,8 +76,8 @@ class Runs(View):
 
     every = Int(3_000).tag(sync=True)
     rows: List[dict[str, Any]] = List(help="a row for each run").tag(sync=True)
-    note = Unicode(help="what is missing, if something is").tag(sync=True)
-    opened: Dict[str, Any] = Dict(help="the run that is looked at; empty for none").tag(sync=True)
+    note = Unicode(help="message about runs that are missing; empty if none is").tag(sync=True)
+    opened: Dict[str, Any] = Dict(help="id of the selected run; empty without a selection").tag(sync=True)
 
     def __init__(self, *text: str, **options: Unpack[HistoryKeywords]) -> None:
         self._options: HistoryOptions = check_call("session.history", {"limit": 100, **options, "text": list(text)})

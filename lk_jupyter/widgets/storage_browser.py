@@ -70,12 +70,10 @@ class StorageBrowser(View):
 
     every = Int(20_000).tag(sync=True)
     root = Unicode(help="the folder at the top, with a slash at its end; empty for the bucket").tag(sync=True)
-    folders = Dict(help="open folder → its items so far, the token of those after them, what they begin with").tag(
-        sync=True
-    )
-    seen = Dict(help="the file that is looked at: what it is and its begin").tag(sync=True)
-    loaded = Dict(help="what the last load made, or why it did not").tag(sync=True)
-    transfer = Unicode(help="how far the kernel's download is").tag(sync=True)
+    folders = Dict(help="open folder → its loaded items, the token of the next page, the filter").tag(sync=True)
+    seen = Dict(help="the selected file: its kind and a preview").tag(sync=True)
+    loaded = Dict(help="result or error of the last load").tag(sync=True)
+    transfer = Unicode(help="progress of the kernel's download").tag(sync=True)
 
     def __init__(self, folder: str = "", **traits: Any) -> None:
         root = folder.removeprefix("lk://").strip("/")

@@ -73,7 +73,7 @@ def talk():
     with served(kernel) as (url, shutdown), closing(signed_in(url)) as hosted:
         gone = []
         with closing(Channel(hosted, "k", lambda: "".join(gone))) as channel:
-            yield channel, lambda: (gone.append("The machine is gone."), shutdown())
+            yield channel, lambda: (gone.append("The machine has ended."), shutdown())
 
 
 def test_odd_messages_keep_no_answer_from_its_cell(talk):
@@ -94,7 +94,7 @@ def test_a_cell_whose_machine_is_gone_is_waited_for_no_more(talk):
     channel.ask("execute_request", {}).answer(PATIENCE)
     leave()
     channel._socket.close()
-    with pytest.raises(ConnectionFailed, match="The machine is gone"):
+    with pytest.raises(ConnectionFailed, match="The machine has ended"):
         all(channel.ask("execute_request", {}).answer(PATIENCE) for _ in repeat(None))
 
 
@@ -118,7 +118,7 @@ def test_a_lost_request_is_noticed(monkeypatch, is_broken):
         served(kernel) as (url, _),
         closing(signed_in(url)) as hosted,
         closing(Channel(hosted, "k", str)) as channel,
-        pytest.raises(ConnectionFailed, match=r"doesn't know it\. Run the cell again"),
+        pytest.raises(ConnectionFailed, match=r"didn't reach the session\. Run the cell again"),
     ):
         channel.ask("execute_request", {}).answer(PATIENCE)
 
@@ -221,7 +221,7 @@ def test_messages_that_were_lost_with_a_connection_are_counted(monkeypatch, lost
 def test_a_cell_that_ran_and_whose_end_was_lost_is_not_offered_to_be_run_again_unseen(monkeypatch):
     with (
         channel_to(CountingKernel(4, ends=()), monkeypatch) as channel,
-        pytest.raises(ConnectionFailed, match="The cell ran: check its variables before you rerun it"),
+        pytest.raises(ConnectionFailed, match="The cell ran: check its variables before you rerun the cell"),
     ):
         channel.ask("execute_request", {}).answer(PATIENCE)
 

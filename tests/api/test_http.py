@@ -220,7 +220,7 @@ def test_a_read_is_given_up_after_some_tries(server, client):
 )
 def test_a_start_that_was_not_answered_is_not_sent_twice(server, client, reply):
     server.reply(*reply)
-    with pytest.raises(OutcomeUnknown, match=r"may have taken effect.*%lk_runs"):
+    with pytest.raises(OutcomeUnknown, match=r"may have had an effect.*%lk_runs"):
         client.execution.start_streaming(REQUEST)
     assert len(server.requests) == 1
 
@@ -304,7 +304,9 @@ def test_a_server_that_is_not_there_is_named():
             lambda: client.execution.start_streaming(REQUEST),
             lambda: next(client.follow("e1")),
         ):
-            with pytest.raises(ConnectionFailed, match=rf"Could not reach 127\.0\.0\.1:{port}: no program listens at this address"):
+            with pytest.raises(
+                ConnectionFailed, match=rf"Could not reach 127\.0\.0\.1:{port}: no program listens at this address"
+            ):
                 call()
 
 

@@ -132,7 +132,7 @@ def test_a_machine_that_was_stopped_elsewhere_is_missed_and_its_credits_limit_it
     (run,) = going_on()
     assert journal().get(run.execution_id).request["timeout"] == 112  # what 0.05 credits are good for at 1.59 an hour
     user.client.workloads.abort(run.execution_id)
-    until(lambda: "The machine is gone: aborted. Restart the kernel" in kernel.run("1"))
+    until(lambda: "The machine has ended: aborted. Restart the kernel" in kernel.run("1"))
     assert kernel.manager.is_alive()
 
 

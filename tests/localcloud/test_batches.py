@@ -144,7 +144,7 @@ MALFORMED = [
     (b'{"custom_id": "\\ud800"}', 1, "not JSON"),
     (b'{"custom_id": NaN}', 1, "not JSON"),
     (b"[" * 100_000, 1, "not JSON"),
-    (b"[1]", 1, "no JSON object"),
+    (b"[1]", 1, "isn't a JSON object"),
     (written([line(1, custom_id=7)]), 1, "custom_id"),
     (written([line(1, custom_id="")]), 1, "custom_id"),
     (written([line(1), line(1)]), 2, "custom_id"),

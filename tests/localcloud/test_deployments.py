@@ -101,7 +101,7 @@ def test_a_replica_that_is_well_has_no_logs(api):
         ({"hf_model_id": ""}, 400, "local/echo"),
         ({"gpu_type": "a1000"}, 422, "a100"),
         ({"hardware_profile": "cpu"}, 422, "a100"),
-        ({"gpu_type": "h100", "hardware_profile": "gpu.a100"}, 422, "another GPU"),
+        ({"gpu_type": "h100", "hardware_profile": "gpu.a100"}, 422, "differs from gpu_type"),
         ({"gpu_count": 3}, 400, "1, 2, 4, 8"),
         ({"gpu_count": 0}, 400, "1, 2, 4, 8"),
         ({"min_replicas": 2}, 422, "min_replicas"),

@@ -135,7 +135,7 @@ def test_a_fault_in_mid_stream_arrives_as_an_error_frame_and_the_stream_is_not_d
 def test_a_stream_that_breaks_off_arrives_as_an_error_frame(api, upstream):
     upstream.cut = {"choices": []}
     *_, last = frames(api)
-    assert "broke off" in json.loads(last)["error"]["message"]
+    assert "ended its answer early" in json.loads(last)["error"]["message"]
 
 
 def test_embeddings_come_from_it_and_are_counted_where_it_does_not(api, upstream):

@@ -115,7 +115,7 @@ def test_logout_says_what_still_signs_in(run_cell, local_data, monkeypatch):
     monkeypatch.setenv("LK_API_KEY", "lk_left")
     run_cell("%lk_login --local")
     shown = run_cell("%lk_logout")
-    assert "no longer the server" in shown
+    assert "Signed out of the local cloud" in shown
     assert "through LK_API_KEY" in shown
 
 

@@ -54,7 +54,7 @@ def test_a_member_who_overwrites_a_checkpoint_is_not_resumed_from(kernel, cloud)
         ]
         member.storage.put(bytes(saved.size), saved.key)
     cell = kernel.run(f"%%lk_run --gpu A100 --timeout 20 --resume {_id(kernel, 'first')}" + COUNTING.format(steps=3))
-    assert "What was saved for --resume was changed in the bucket, so it was not read." in str(cell.messages)
+    assert "The checkpoint of --resume was changed in the bucket, so it was not read." in str(cell.messages)
     assert "from" not in cell.text
 
 
@@ -97,7 +97,7 @@ def _id(kernel, name="run"):
     ("body", "words"),
     [
         ("1 / 0", "lk_checkpoint failed (ZeroDivisionError: division by zero)"),
-        ("pass", "lk_checkpoint left nothing in its folder"),
+        ("pass", "lk_checkpoint wrote no files into its folder"),
     ],
 )
 def test_a_checkpoint_that_does_not_work_is_told_and_does_not_end_the_run(kernel, body, words):

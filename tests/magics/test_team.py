@@ -183,7 +183,7 @@ def test_the_key_in_use_is_named_before_it_ends(run_cell, act, monkeypatch):
     monkeypatch.setattr("builtins.input", lambda question: asked.append(question) or "n")
     run_cell("%lk_keys revoke first")
     assert "You are signed in with this key." in asked[0]
-    assert "a personal key, which keeps its secret" in run_cell("%lk_keys regenerate first --yes")
+    assert "a personal key: its secret can't be replaced" in run_cell("%lk_keys regenerate first --yes")
 
 
 def test_an_end_that_is_no_time_is_refused(run_cell, act):

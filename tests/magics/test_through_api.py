@@ -70,7 +70,7 @@ def test_machines_of_the_quotas_stand_beside_those_with_a_price(run_cell):
 
 @pytest.mark.parametrize("client", ["openai", "iris", "anthropic"])
 def test_what_stock_clients_find_is_listed(run_cell, client):
-    assert run_cell(f"%lk_models --at {client}").startswith(f"Model, as {client} names it\n")
+    assert run_cell(f"%lk_models --at {client}").startswith(f"Model id at {client}\n")
 
 
 def test_a_cell_is_tried_on_every_gpu(run_cell):

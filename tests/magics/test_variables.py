@@ -61,7 +61,7 @@ def test_all_that_the_cell_reads_goes_along_by_itself(kernel):
         (
             "--in lock",
             "pass",
-            "lock is a lock, which belongs to this process: make it in the cell that uses it\nNothing was sent.",
+            "lock is a lock, which belongs to this process: create it in the cell that uses it\nNothing was sent.",
         ),
         ("--in-all", "helper()", "helper is a function of this notebook: define it in the cell"),
         ("--out 1a", "pass", "--out takes variable names"),
@@ -78,9 +78,7 @@ def test_what_did_not_come_is_named_and_the_rest_is_set(kernel):
     forget(kernel, "good", "bad", "never")
     receipt = kernel.run("%%lk_run --fresh --out good,bad,never\ngood = 1\nbad = open('/dev/null')").shown[-1]
     assert "Set here: good" in receipt
-    assert (
-        "⚠ bad is an open file, which belongs to this process: send its path, or what you have read from it." in receipt
-    )
+    assert "⚠ bad is an open file, which belongs to this process: send its path or its content." in receipt
     assert "⚠ never was not set." in receipt
     assert kernel.value("good, 'bad' in dir()") == "(1, False)"
 
@@ -181,7 +179,7 @@ def test_files_that_a_cell_writes_are_written_here_and_those_that_it_names_go_al
         (tmp_path / "data").mkdir()
         (tmp_path / "data" / "large").write_bytes(bytes(9_000_000))
         cell = kernel.run("%%lk_run --carry\nos.rmdir('data')")
-        assert "data/ was deleted by the run, and contains other files here: it stays." in "".join(cell.shown)
+        assert "data/ was deleted by the run but stays here: the folder contains other files." in "".join(cell.shown)
         assert (tmp_path / "data" / "large").exists()
     finally:
         kernel.run(f"os.chdir({before!r})")

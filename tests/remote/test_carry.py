@@ -873,7 +873,7 @@ def test_an_object_that_refuses_what_the_run_made_of_it_is_named_and_keeps_what_
     there.names["small"].n = 2
     state = there.back(notebook)
     assert (state.changed, notebook["small"].n) == ({}, 1)
-    words = "small is as it was before the run: it refuses what the run made of it (ValueError)"
+    words = "small is unchanged: it refused the changes of the run (ValueError)"
     assert state.missing == {"small": words}
 
 
@@ -1197,7 +1197,7 @@ def test_what_cannot_be_read_takes_nothing_with_it_but_its_parts():
     assert (came["c"], came["e"]) == ([Box([1]), Box([1])], Box(3))
     assert came["c"][0] is came["c"][1]
     assert arriving.refused["a"].startswith("a cannot be read (")
-    assert arriving.refused["a"].endswith("make it in the cell that uses it")
+    assert arriving.refused["a"].endswith("create it in the cell that uses it")
     for name in ("b", "d"):
         assert arriving.refused[name] == f"{name} shares a part with a value that isn't available here"
 
@@ -1271,7 +1271,7 @@ def test_no_function_that_a_pickle_names_calls_what_no_value_needs(maker, argume
         def __reduce__(self):
             return MAKERS[maker], arguments
 
-    with pytest.raises(Refused, match="refers to"):
+    with pytest.raises(Refused, match="refer"):
         Reader(Writer(None).chunk(Forged()), {}, None).chunk(0)
 
 
@@ -1412,7 +1412,7 @@ def test_the_rows_of_a_dataset_travel_and_not_the_path_of_its_file(tmp_path):
     ("value", "reason"),
     [
         ((n for n in ()), "x is a generator, which gives its values only once: make a list of it"),
-        ([Box(threading.local())], "x contains what is a _local, which belongs to this process"),
+        ([Box(threading.local())], "x contains a value that is a _local, which belongs to this process"),
         (NULL, "x is an open file"),
     ],
     ids=["generator", "inner", "file"],
@@ -1482,7 +1482,8 @@ def test_what_cannot_come_back_is_named_and_everything_else_comes():
     assert here["new"] == {"a": 1}
     assert here["box"].value == 1
     assert state.missing == {
-        "box": f"box contains what is a _local, which belongs to this process: make it in the cell that uses it{KEEP}",
+        "box": f"box contains a value that is a _local, which belongs to this process: "
+        f"create it in the cell that uses it{KEEP}",
         "gen": f"gen is a generator, which gives its values only once: make a list of it{KEEP}",
     }
 

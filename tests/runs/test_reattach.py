@@ -63,7 +63,7 @@ def test_a_start_that_never_arrived_is_given_up_after_a_while(session, monkeypat
 def test_a_cell_whose_earlier_start_may_be_somebody_elses_starts_nothing(cloud, session, cut_off, monkeypatch):
     before = cloud.client.billing.history().total
     monkeypatch.setattr(type(session.client.user), "status", lambda _: UserStatus())
-    with pytest.raises(OutcomeUnknown, match=rf"May be yours: {cut_off}[\s\S]*--attach never"):
+    with pytest.raises(OutcomeUnknown, match=rf"This run may be yours: {cut_off}[\s\S]*--attach never"):
         session.run("import time; time.sleep(50)", attach="auto")
     assert cloud.client.billing.history().total == before
     monkeypatch.setattr(reattach, "_LONG_LOST", -1)

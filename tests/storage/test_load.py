@@ -117,7 +117,7 @@ def test_a_zip_is_loaded_when_it_holds_one_file(storage):
         ("b.txt", b"\xff\xfe\xfa", "Can't read .* as text"),
         ("empty.csv", b"", "is empty"),
         ("empty.parquet", b"", "is empty"),
-        ("what.bin", b"x", "no suffix that says"),
+        ("what.bin", b"x", "its suffix is unknown"),
     ],
 )
 def test_what_cannot_be_loaded_is_said_in_one_line(storage, name, content, said):

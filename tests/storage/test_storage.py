@@ -582,8 +582,8 @@ LATE = '<?xml version="1.0"?>' + "\n " * 500 + ERROR
         (lambda storage: storage.remove_all(["k"]), f"<DeleteResult>{ERROR}</DeleteResult>", "didn't delete.*No disk"),
         (lambda storage: storage.remove_all(["k"]), "<html>", "can't be read"),
         (lambda storage: list(storage.ls()), LATE, "No disk"),
-        (lambda storage: list(storage.ls()), "<html/>", "something else"),
-        (lambda storage: list(storage.ls()), MORE, "doesn't say where"),
+        (lambda storage: list(storage.ls()), "<html/>", "the answer isn't a list"),
+        (lambda storage: list(storage.ls()), MORE, "the next page is missing"),
     ],
 )
 def test_an_error_that_comes_with_success_is_an_error(scripted, home, use, text, said):

@@ -117,7 +117,7 @@ def test_an_installation_that_hangs_ends_with_the_time_of_the_vm(session, vms, m
         run = start(session, "print(1)", requirements=[package], timeout=1)
         until(lambda: not living(vms))
     record = run.wait()
-    assert (record.status, record.status_details) == ("timeout", "The time of the VM is over")
+    assert (record.status, record.status_details) == ("timeout", "The VM has reached its time limit")
     assert active_keys(vms) == []
 
 
@@ -127,7 +127,7 @@ def test_code_ends_before_the_time_of_its_vm_so_that_its_results_are_saved(sessi
     run = start(session, "import time; print('started', flush=True); time.sleep(600)", timeout=600)
     assert text_of(run.follow()).startswith("started\n")
     record = run.wait()
-    assert (record.status, record.status_details) == ("timeout", "The time of the VM is over")
+    assert (record.status, record.status_details) == ("timeout", "The VM has reached its time limit")
     assert (living(vms), active_keys(vms)) == ([], [])
 
 

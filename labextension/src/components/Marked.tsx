@@ -48,7 +48,7 @@ function Code({ text }: { text: string }) {
     setStatus(
       await navigator.clipboard.writeText(text).then(
         () => trans.__('Copied'),
-        () => trans.__('Not copied: select the code instead')
+        () => trans.__('The browser blocked copying. Select the code.')
       )
     );
   };

@@ -114,7 +114,7 @@ function RentedList({ label, none, topic, start, tools: { cloud, commands, say, 
     say({ kind: 'info', text: '' });
     const answer = await request<RentOffers>(start.path);
     if (!answer.offers.length) {
-      throw new Error(trans.__('The cloud offers none with a price now. Try again in a few minutes.'));
+      throw new Error(trans.__('No offers with a price now. Try again in a few minutes.'));
     }
     setOffers(answer);
   };

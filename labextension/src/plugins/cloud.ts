@@ -13,7 +13,7 @@ import { MyOrg, StatusContent } from '../types';
 
 export const cloudPlugin: JupyterFrontEndPlugin<Cloud> = {
   id: 'lk-jupyter:cloud',
-  description: 'Hears of the GPU cloud, signs in and out, aborts runs.',
+  description: 'Connects JupyterLab to the GPU cloud: sign-in, runs, organizations.',
   autoStart: true,
   provides: ICloud,
   optional: [ICommandPalette, ITranslator],
@@ -35,7 +35,7 @@ export const cloudPlugin: JupyterFrontEndPlugin<Cloud> = {
     const [signOut, useLocal] = [trans.__('Sign out of the GPU cloud'), trans.__('Use the free local cloud')];
     add(COMMANDS.signOut, signOut, async args => (await confirmCall(args, signOut)) && become('signout'));
     add(COMMANDS.useLocalCloud, useLocal, async args => (await confirmCall(args, useLocal)) && become('local'));
-    add(COMMANDS.refresh, trans.__('Ask the GPU cloud for news'), () =>
+    add(COMMANDS.refresh, trans.__('Refresh the state of the GPU cloud'), () =>
       cloud.refresh('status', 'running', 'journal', 'history', 'balance')
     );
     add(COMMANDS.switchOrganization, trans.__('Switch organization of the GPU cloud …'), async () => {

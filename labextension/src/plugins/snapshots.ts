@@ -137,7 +137,7 @@ function show({ content: { rendermime } }: NotebookPanel): void {
 
 export const snapshots: JupyterFrontEndPlugin<void> = {
   id: 'lk-jupyter:snapshots',
-  description: 'Shows the last state of a widget whose kernel is gone.',
+  description: 'Shows the last state of a widget whose kernel has ended.',
   autoStart: true,
   requires: [INotebookTracker],
   activate: (_: JupyterFrontEnd, notebooks: INotebookTracker) => {

@@ -25,7 +25,7 @@ const SOON = 6000;
 
 export const status: JupyterFrontEndPlugin<void> = {
   id: ID,
-  description: 'Shows organization, balance and what burns credits in the status bar.',
+  description: 'Shows organization, balance and current spending in the status bar.',
   autoStart: true,
   requires: [ICloud],
   optional: [IStatusBar, ISettingRegistry],

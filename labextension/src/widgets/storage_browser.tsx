@@ -43,7 +43,7 @@ export function StorageBrowser({ root, folders, seen, loaded, transfer, ask }: P
     void during(trans.__('Searching …'), ask('open_folder', { folder, begins: words }));
   };
   const remove = async (key: string) => {
-    const size = await during(trans.__('Looking how much it is …'), ask<string>('weigh', { key }));
+    const size = await during(trans.__('Measuring the size …'), ask<string>('weigh', { key }));
     if (size) {
       const text = trans.__('Delete %1 (%2) permanently?', key, size);
       const onYes = () => {

@@ -139,7 +139,9 @@ class Organizations:
         """End a membership; 400 for the last owner, and in the user's personal organization."""
         with self._store.write() as db:
             if db.execute("SELECT 1 FROM users WHERE id = ? AND org_id = ?", (user_id, org_id)).fetchone():
-                raise HTTPException(400, "This personal organization belongs to the account: delete the account instead")
+                raise HTTPException(
+                    400, "This personal organization belongs to the account: delete the account instead"
+                )
             _check_other_owner(db, org_id, user_id)
             db.execute("DELETE FROM members WHERE org = ? AND user = ?", (org_id, user_id))
 

@@ -20,7 +20,9 @@ async def create(ctx: Context, request: CreateBatchRequest) -> Json:
     """Accept a batch for an existing file."""
     file = ctx.cloud.files.get(ctx.caller.org_id, request.input_file_id)
     if file["purpose"] != "batch":
-        raise HTTPException(400, f"File {request.input_file_id} has the purpose {file['purpose']}: give a file of requests")
+        raise HTTPException(
+            400, f"File {request.input_file_id} has the purpose {file['purpose']}: give a file of requests"
+        )
     if request.completion_window != "24h":
         raise HTTPException(400, "completion_window must be 24h")
     if request.endpoint is not None and request.endpoint not in ENDPOINTS:

@@ -94,7 +94,9 @@ def _gpu_note(ctx: Context, profile: str) -> str | None:
 def check_machine(ctx: Context, profile: str) -> None:
     """Refuse a machine that does not exist, may not be used, or cannot be paid."""
     if profile not in {*catalogue.PRICES, *catalogue.UNPRICED}:
-        raise invalid("body", "execution_type", f"Unknown machine {profile!r}. Similar: {catalogue.near_names(profile)}")
+        raise invalid(
+            "body", "execution_type", f"Unknown machine {profile!r}. Similar: {catalogue.near_names(profile)}"
+        )
     if profile not in ctx.cloud.options.quota:
         allowed = ", ".join(ctx.cloud.options.quota)
         raise HTTPException(403, f"No access to {profile}: this account may use {allowed}")

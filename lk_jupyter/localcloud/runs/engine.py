@@ -147,7 +147,8 @@ class Engines:
         if engine is None:
             raise missing(
                 f"{' or '.join(self._programs or PROGRAMS)} is missing on this machine, or doesn't answer. "
-                "Images need a container engine" + ("" if self._programs else ", and the cloud must not have --engine none")
+                "Images need a container engine"
+                + ("" if self._programs else ", and the cloud must not have --engine none")
             )
         return engine
 

@@ -48,7 +48,7 @@ def ask_hidden(question: str, otherwise: str) -> str:
     """
     answer = prompt_secret(question)
     if answer is None:
-        raise UsageError(f"The question can't be asked here without showing the answer: {otherwise}.")
+        raise UsageError(f"This front end can't hide a typed answer, so nothing was read. Instead, {otherwise}.")
     if not answer:
         raise UsageError("Nothing was entered. Nothing was changed.")
     return answer

@@ -206,11 +206,11 @@ class Stderr:
         self.lines = LineRedactor().lines([*terminal.take()[0], *terminal.end()])
 
     def __str__(self) -> str:
-        return f"{self._summary} (the run's record has them apart)"
+        return f"{self._summary} (the run's record has stdout and stderr separately)"
 
     @property
     def _summary(self) -> str:
-        return f"{len(self.lines)} of these lines came on stderr"
+        return f"{len(self.lines)} of these lines were printed on stderr"
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         text = escape(COLOUR.sub("", "\n".join(self.lines[-STDERR_LINES:])))

@@ -89,7 +89,9 @@ def _sent_invites(client: Client, slug: str) -> list[OrgInvite]:
 
 def _preview(client: Client) -> None:
     """Show the purpose of an invitation link, never the link: anyone who has the link may use it."""
-    link = ask_hidden("Link of the invitation (it is not shown): ", "%lk_org invites lists those to your address")
+    link = ask_hidden(
+        "Link of the invitation (it is not shown): ", "%lk_org invites lists the invitations to your address"
+    )
     invitation = client.invites.get(link.rstrip("/").rpartition("/")[2].rpartition("=")[2])
     show_text(
         f"An invitation of {invitation.org_name or invitation.org_slug} to {invitation.email or 'you'}, "

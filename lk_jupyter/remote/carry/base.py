@@ -84,7 +84,7 @@ def named(module: str, name: str) -> Any:
     """Return the object that a module has by this name. Raises Refused for code: pickles name objects and streams."""
     value = getattr(import_module(module), name)
     if isinstance(value, _CODE) or (callable(value) and pickles.is_risky(value)):
-        raise Refused("refers to code, which no value needs")
+        raise Refused("contains a reference to code, which isn't allowed in a value")
     return value
 
 

@@ -93,7 +93,7 @@ class Reader(pickles.Unpickler):
         if number == MAIN:
             return sys.modules["__main__"].__dict__
         if number >= 0 and number not in self.common:
-            raise Refused("refers to what this kernel no longer has: run the cell again")
+            raise Refused("refers to an object that this kernel no longer has: run the cell again")
         if number >= 0:
             return self.common[number]
         at = FIRST - number
@@ -175,7 +175,7 @@ def _maker(name: str) -> Any:
     if name == "keep_answers":
         return _leave_answers
     if name not in MAKERS:
-        raise Refused("was sent by an earlier version, and no run can get such objects any more" + IN_SESSION)
+        raise Refused("was sent by an earlier version of lk_jupyter, which runs no longer support" + IN_SESSION)
     return MAKERS[name]
 
 
@@ -246,7 +246,7 @@ class Arriving:
         versions = {name: version for name, version in self.listed["versions"].items() if name in entry["packages"]}
         strict = {name: version for name, version in versions.items() if not _is_steady(name, version)}
         differences = pickles.list_differences(strict, pickles.code_python_version())
-        return "was made by other versions: {}".format("; ".join(differences)) if differences else ""
+        return "was created with other versions: {}".format("; ".join(differences)) if differences else ""
 
 
 def _why_unread(error: BaseException, name: str) -> str:
@@ -256,7 +256,7 @@ def _why_unread(error: BaseException, name: str) -> str:
         return str(error)
     if isinstance(error, pickle.UnpicklingError):
         return "shares a part with a value that isn't available here"
-    return "cannot be read ({}: {}): make it in the cell that uses it".format(type(error).__name__, error)
+    return "can't be read ({}: {}): create it in the cell that uses it".format(type(error).__name__, error)
 
 
 def _is_steady(name: str, version: str) -> bool:

@@ -113,8 +113,11 @@ class Writer(cloudpickle.Pickler):  # type: ignore[misc]
         if "changed size during iteration" in str(error) or "mutated during iteration" in str(error):
             return "changes while it is read: stop what changes it, such as a thread, and run the cell again"
         if "recursion" in str(error).lower():
-            return "is nested too deeply: make it in the cell that uses it" + IN_SESSION
-        return "contains what cannot be pickled ({}): make it in the cell that uses it".format(error) + IN_SESSION
+            return "is nested too deeply: create it in the cell that uses it" + IN_SESSION
+        return (
+            "contains an object that can't be pickled ({}): create it in the cell that uses it".format(error)
+            + IN_SESSION
+        )
 
     def share(self, values: Iterable[Any]) -> None:
         """Write the arrays first whose memory more values may show, so that views stay views.
@@ -283,7 +286,7 @@ class Writer(cloudpickle.Pickler):  # type: ignore[misc]
             return reduced
         reason = pickles.reason_to_stay(value) or reason_to_stay(value)
         if reason:
-            raise Refused(reason if value is self._root else "contains what " + reason)
+            raise Refused(reason if value is self._root else "contains a value that " + reason)
         self._needs(kind, value)
         _import_defining_module(value)
         is_query = kind.__name__ == "LazyFrame" and str(kind.__module__).startswith("polars.")

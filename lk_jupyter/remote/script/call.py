@@ -62,7 +62,7 @@ def run() -> None:
     python = "{}.{}".format(*sys.version_info)
     if python != _call["python"]:
         driver.frame("call", {"python": python})
-        sys.exit("The function was made for Python {}, and this is {}.".format(_call["python"], python))
+        sys.exit("The function needs Python {}, and this is Python {}.".format(_call["python"], python))
     import cloudpickle
 
     try:
@@ -230,7 +230,7 @@ def _read_payload() -> bytes:
     with urlopen(_call["get"]) as answer:
         payload: bytes = answer.read(_call["size"] + 1)
     if sha256(payload).hexdigest() != _call["sha256"]:
-        raise RuntimeError("The call was changed in the bucket, so it was not made.")
+        raise RuntimeError("The call was changed in the bucket, so the function was not called.")
     return payload
 
 

@@ -128,7 +128,7 @@ def _send_checkpoint(links: dict[str, str], folder: Any, called: float, is_end: 
     try:
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         if not files:
-            _report({"problem": "lk_checkpoint left nothing in its folder"})
+            _report({"problem": "lk_checkpoint wrote no files into its folder"})
             return
         with tarfile.open(packed, "w") as tar:
             tar.add(str(folder), arcname=".")
@@ -145,7 +145,7 @@ def _send_checkpoint(links: dict[str, str], folder: Any, called: float, is_end: 
             }
         )
     except Exception as error:
-        _report({"problem": "what lk_checkpoint left could not be saved ({})".format(transfer.describe_error(error))})
+        _report({"problem": "the files of lk_checkpoint couldn't be saved ({})".format(transfer.describe_error(error))})
     finally:
         shutil.rmtree(str(folder), ignore_errors=True)
         if os.path.exists(packed):
@@ -178,12 +178,12 @@ def restore(url: str, digest: str) -> Path:
     packed = folder + ".tar"
     try:
         if transfer.download_file(url, packed) != digest:
-            raise RuntimeError("What was saved for --resume was changed in the bucket, so it was not read.")
+            raise RuntimeError("The checkpoint of --resume was changed in the bucket, so it was not read.")
         with tarfile.open(packed, "r:") as tar:
             tar.extractall(folder, **safely)
     except (OSError, ValueError, OverflowError, tarfile.TarError) as error:
         raise RuntimeError(
-            "What was saved for --resume cannot be read: {}".format(transfer.describe_error(error))
+            "The checkpoint of --resume can't be read: {}".format(transfer.describe_error(error))
         ) from None
     finally:
         if os.path.exists(packed):

@@ -169,4 +169,4 @@ def _error_text(error: BaseException) -> str:
     try:
         return str(error)
     except Exception:
-        return "<it cannot say what it is>"
+        return "<the object has no readable text>"

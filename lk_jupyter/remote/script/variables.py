@@ -243,7 +243,7 @@ def _download_leaf(message_leaf: dict[str, Any], blobs: list[list[Any]]) -> Any:
     if hashlib.sha256(memory).hexdigest() != message_leaf["sha256"]:
         changed = [blobs[at][0] for at, part in parts.items() if hashlib.sha256(part).hexdigest() != blobs[at][0]]
         raise messages.Failed(
-            "somebody changed .lk/v/{0} in the bucket. Delete it: %lk_rm .lk/v/{0} --yes".format(changed[0])
+            "another program changed .lk/v/{0} in the bucket. Delete it: %lk_rm .lk/v/{0} --yes".format(changed[0])
         )
     return memory
 

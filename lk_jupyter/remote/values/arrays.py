@@ -124,7 +124,7 @@ def plain_dtype(text: Any) -> np.dtype[Any]:
 
 def _encode_leaf(encoder: Encoder, array: np.ndarray[Any, Any]) -> int:
     if array.dtype.hasobject and array.dtype.kind != "T":
-        raise encoder.refusal("is an array of objects: give it another dtype, make it a list, or add --pickle")
+        raise encoder.refusal("is an array of objects: use another dtype or a list, or add --pickle")
     _describe_dtype(encoder, array.dtype)
     return encoder.leaf(lambda sink: write(array, sink))
 
@@ -137,7 +137,7 @@ def _describe_dtype(encoder: Encoder, dtype: np.dtype[Any]) -> str:
             return text
     except (TypeError, ValueError, UserWarning):
         pass
-    raise encoder.refusal("has the dtype {}, which can't be sent: give it another".format(dtype))
+    raise encoder.refusal("has the dtype {}, which can't be sent: use another dtype".format(dtype))
 
 
 def _parse_dtype(text: str) -> np.dtype[Any]:

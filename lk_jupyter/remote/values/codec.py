@@ -80,11 +80,13 @@ class Encoder:
         try:
             return self.node(value)
         except RecursionError:
-            error = CannotTravel("{} is nested too deeply: make it in the cell that uses it".format(name))
+            error = CannotTravel("{} is nested too deeply: create it in the cell that uses it".format(name))
         except CannotTravel as refused:
             error = refused
         except ImportError as missing:
-            error = CannotTravel("{} needs {} here to be sent: install it".format(name, missing.name or missing))
+            error = CannotTravel(
+                "{} can't be sent without {}: install the package here".format(name, missing.name or missing)
+            )
         del self.leaves[leaves:]
         self._nodes, self._open = nodes, set()
         raise error
@@ -162,9 +164,9 @@ class Encoder:
         except Exception as error:
             raise self.refusal("cannot be pickled ({}: {})".format(type(error).__name__, error)) from None
         if "__main__" in modules:
-            raise self.refusal("is of this notebook: install cloudpickle here, or define it in the cell")
+            raise self.refusal("is defined in this notebook: install cloudpickle here, or define it in the cell")
         if any(map(pickles.is_run_module, modules)):
-            raise self.refusal("holds an output of the run, which cannot leave it")
+            raise self.refusal("contains an output of the run, which can't be returned")
         self.modules.update(modules)
         node.update(t="pickle", leaf=self.leaf(lambda sink: sink(content)))
 
@@ -294,19 +296,21 @@ def explain_unsendable(value: Any) -> str:  # noqa: PLR0911 (one for each reason
     if isinstance(value, (types.FunctionType, type)):
         what = "a class" if isinstance(value, type) else "a function"
         where = "define it in the cell, or in a local .py file that the cell imports, or add --pickle"
-        return "is {} of this notebook: {}".format(what, where)
+        return "is {} that this notebook defines: {}".format(what, where)
     if isinstance(value, (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)):
         return "is a generator, which gives its values only once: make a list of it"
     if hasattr(value, "__next__") and not isinstance(value, io.IOBase):
         return "is an iterator ({}), which gives its values only once: make a list of it".format(kind.__name__)
     if isinstance(value, io.IOBase):
-        return "is an open file, which belongs to this process: send its path, or what you have read from it"
+        return "is an open file, which belongs to this process: send its path or its content"
     if kind.__module__ in PROCESS_MODULES:
-        return "is a {}, which belongs to this process: make it in the cell that uses it".format(kind.__name__)
+        return "is a {}, which belongs to this process: create it in the cell that uses it".format(kind.__name__)
     if any(base.__module__ == "torch.nn.modules.module" for base in kind.__mro__):
-        return "is a torch module: send its state_dict(), and make the module in the cell"
+        return "is a torch module: send its state_dict(), and create the module in the cell"
     where = "" if kind.__module__ in ("__main__", None) else kind.__module__ + "."
-    return "is a {}{}, which can't be sent: make it plain values, or add --pickle".format(where, kind.__qualname__)
+    return "is a {}{}, which can't be sent: convert it to plain values, or add --pickle".format(
+        where, kind.__qualname__
+    )
 
 
 # Plain values: how each becomes a node
@@ -401,7 +405,7 @@ def _encode_timezone(encoder: Encoder, node: dict[str, Any], value: Any) -> None
 
 def _encode_zone(encoder: Encoder, node: dict[str, Any], value: Any) -> None:
     if value.key is None:
-        raise encoder.refusal("is a time zone from a file: make it ZoneInfo(name)")
+        raise encoder.refusal("is a time zone from a file: use ZoneInfo(name)")
     node.update(t="ZoneInfo", v=value.key)
 
 
@@ -548,9 +552,9 @@ def _read_pytz(_decoder: Decoder, node: dict[str, Any]) -> Any:
 
 def _read_global(decoder: Decoder, node: dict[str, Any]) -> Any:
     if not decoder.names:
-        raise CannotTravel("names code, which is not taken from a run that was started elsewhere")
+        raise CannotTravel("contains code, which isn't read from a run that was started elsewhere")
     if not decoder.imports and node["m"] not in sys.modules:
-        raise CannotTravel("is of the module {0}, which is not imported here: import {0} first".format(node["m"]))
+        raise CannotTravel("belongs to the module {0}, which isn't imported here: import {0} first".format(node["m"]))
     value = importlib.import_module(node["m"])
     for part in filter(None, node["q"].split(".")):
         value = getattr(value, part)

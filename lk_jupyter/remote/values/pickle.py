@@ -94,9 +94,9 @@ def reason_to_stay(value: Any) -> str:
     """Return why a value must stay in its process even if pickle accepts the value; empty if none."""
     kind = value if isinstance(value, type) else type(value)
     if is_run_module(str(kind.__module__)) or is_run_module(str(getattr(value, "__module__", ""))):
-        return "is an output of the run, which cannot leave it: show it in the cell that made it"
+        return "is an output of the run, which can't be returned: show it in the cell that creates it"
     if any((base.__module__, base.__name__) == _WIDGET for base in type(value).__mro__):
-        return "is a widget, which belongs to the kernel that made it: send its value, such as widget.value"
+        return "is a widget, which belongs to its kernel: send its value, such as widget.value"
     return ""
 
 
@@ -260,7 +260,7 @@ def _is_in_risky_package(value: Any) -> bool:
 
 def _refuse_calls(names: Iterable[str]) -> None:
     if names:
-        raise Unsafe("calls '{}', which no value needs: nothing of it was set".format("', '".join(sorted(names))))
+        raise Unsafe("calls '{}', which isn't allowed in a value: nothing was set".format("', '".join(sorted(names))))
 
 
 def _find_called_names(
@@ -424,13 +424,15 @@ def list_differences(versions: Mapping[str, str], python_version: str) -> list[s
     """Return in words the differences from the versions with which the pickle was made."""
     different = []
     if python_version != code_python_version():
-        different.append("Python is {} here, and was {} there".format(code_python_version(), python_version))
+        different.append("Python is {} here, and {} on the other side".format(code_python_version(), python_version))
     for name, version in sorted(versions.items()):
         installed = installed_version(name)
         if installed is None:
-            different.append("{} is not installed here, and was {} there".format(name, version))
+            different.append("{} isn't installed here, and is {} on the other side".format(name, version))
         elif installed != version:
-            different.append("{0} is {1} here, and was {2} there (-r {0}=={2})".format(name, installed, version))
+            different.append(
+                "{0} is {1} here, and {2} on the other side (-r {0}=={2})".format(name, installed, version)
+            )
     return different
 
 

@@ -133,7 +133,7 @@ def flatbuffer_field(data: memoryview, table: int, index: int) -> int:
     """Return the position of a field of a flatbuffer's table, or 0 for a missing field. Raises struct.error."""
     start = table - struct.unpack_from("<i", data, table)[0]
     if start < 0:
-        raise ValueError("a flatbuffer leads out of its bytes")
+        raise ValueError("a flatbuffer refers to bytes outside of it")
     (size,) = struct.unpack_from("<H", data, start)
     place = 4 + 2 * index
     offset = struct.unpack_from("<H", data, start + place)[0] if place + 2 <= size else 0
@@ -177,7 +177,7 @@ def _encode_arrow(encoder: Encoder, node: dict[str, Any], value: Any, kind: str)
 
 def _encode_polars(encoder: Encoder, node: dict[str, Any], value: Any, kind: str) -> bool:
     if kind == "LazyFrame":
-        raise encoder.refusal("is a plan of polars, not data: send what collect() gives")
+        raise encoder.refusal("is a query plan of polars, not data: send the result of collect()")
     if kind not in ("DataFrame", "Series"):
         return False
     frame = value

@@ -170,7 +170,7 @@ def read(content: Any) -> torch.Tensor:
 
 def _encode_leaf(encoder: Encoder, tensor: torch.Tensor) -> int:
     if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_meta:
-        raise encoder.refusal("is a tensor without plain values: send tensor.to_dense(), or the parts that it has")
+        raise encoder.refusal("is a tensor without plain values: send tensor.to_dense() or the parts of the tensor")
     if tensor.dtype not in _CODES:
         raise encoder.refusal("is a tensor of {}, which safetensors does not have: convert it".format(tensor.dtype))
     return encoder.leaf(lambda sink: write(tensor, sink))

@@ -72,7 +72,7 @@ def _download_part(link: str, start: int, part: memoryview) -> None:
     request = urllib.request.Request(link, headers={"Range": "bytes={}-{}".format(start, start + len(part) - 1)})
     with link_opener(link).open(request, timeout=_PATIENCE) as answer:
         if answer.status != 206:
-            raise Failed("the bucket does not give parts of objects")
+            raise Failed("the bucket can't return parts of objects")
         got = 0
         while got < len(part):
             more = answer.readinto(part[got:])

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 #: The reason of an end before the time limit of the code: the start or the installation took long.
-OVER = "The time of the VM is over"
+OVER = "The VM has reached its time limit"
 
 #: The reason of an end without space for the log.
 FULL = "The disk of the VM is full, so its log can't be written"

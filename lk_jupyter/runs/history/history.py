@@ -188,7 +188,7 @@ class CloudRuns:
         try:
             self._runs += islice(self._more, max(0, limit - len(self._runs)))
         except LkError as error:
-            self.note = f"Shown from this machine's journal alone, which may not know how runs ended: {error}"
+            self.note = f"This list is from the journal of this machine, so final states may be missing: {error}"
         cut = most is not None and len(self._runs) >= limit
         return self._runs, self._runs[-1].created_at if cut else None
 

@@ -557,7 +557,7 @@ class WarmPython:
         claimed, _, text = signed_text.partition(" ")
         if not is_signed(self._key, _parse_hex(claimed), question.encode(), text.encode()):
             raise InvalidResponse(
-                f"The answer of session {self.name} isn't signed by it. No variable was set. The cell may have run."
+                f"The answer of session {self.name} has no valid signature. No variable was set. The cell may have run."
             )
         answer: dict[str, Any] = load_json(text)
         return answer

@@ -65,7 +65,7 @@ class Countdown(RunObserver):
         if bundle is None or bundle.cost_binds or "lk_checkpoint" in bundle.source.code:
             return ""
         if bundle.payload.carries:
-            return " Its variables return shortly before the limit. Run the cell again to continue from there."
+            return " The variables of the run return shortly before the limit. Run the cell again to continue."
         if (longest := int(setting("max_timeout"))) > limit:
             return f" Run longer next time: --timeout {longest}"
         return " Save its state: define lk_checkpoint(folder). Run for hours: --on vm --timeout 3h"
@@ -180,12 +180,12 @@ class MaxCost(RunObserver):
         if not run.stopped_by_cost(record):
             if bill.cost is None or bill.cost <= self._max_cost:
                 return []
-            why = "the cloud didn't enforce the time limit that was sent, and this notebook's abort came too late"
+            why = "the cloud didn't enforce the time limit, and the abort from this notebook came too late"
             return [Notice(f"The run cost {bill.label}, more than --max-cost {limit}: {why}.", WARNING)]
         if bill.cost is not None and bill.cost > self._max_cost:
-            why = "its machine took longer to stop than expected"
+            why = "the machine stopped later than expected"
         else:
-            why = "the rest was reserved for the seconds until its machine stops, which are billed too"
+            why = "the rest was reserved for the seconds until the machine stops, which are billed too"
         longer = "" if self._has_checkpoint else f" Run longer: --max-cost {more}"
         return [Notice(f"Stopped at {bill.label} of --max-cost {limit}: {why}.{longer}", WARNING)]
 
@@ -214,7 +214,7 @@ class MaxCost(RunObserver):
             self._stopping.set()
             run.stopped_because = (
                 f"it had cost about {credits_label(spent)} of --max-cost {self._max_cost.normalize():f}, "
-                "and the seconds until its machine stops are billed too"
+                "and the seconds until the machine stops are billed too"
             )
             run.abort_soon(self._grace if grace is None else grace)
 

@@ -160,7 +160,7 @@ def _moment_label(record: ExecutionRecord) -> str:
     state = record.status.lower()
     if state in SUCCEEDED_STATES:
         return ""
-    return f", as they were when it {'was stopped' if state in STOPPED_STATES | {'timeout'} else 'failed'}"
+    return f", in the state when the run {'was stopped' if state in STOPPED_STATES | {'timeout'} else 'failed'}"
 
 
 def _saved_moment_notice(moment: float, record: ExecutionRecord) -> Notice:
@@ -169,7 +169,7 @@ def _saved_moment_notice(moment: float, record: ExecutionRecord) -> Notice:
     end = record.end_time or record.job_end or record.finish_time
     age = f", {duration_label(max(0.0, end.timestamp() - moment))} before its end" if end else ""
     return Notice(
-        f"The run ended before it could send its variables. These are of the last saved moment, "
+        f"The run ended before it could send its variables. You get the variables that were saved at "
         f"{moment_label(saved, '%H:%M:%S')}{age}. Later changes and files of the run are missing.",
         WARNING,
     )
@@ -209,7 +209,7 @@ class Returned(RunObserver):
     def _apply_changes(self, run: Run, record: ExecutionRecord) -> list[Notice]:
         """Apply the changes of the run to the local variables."""
         if self._namespace is None:
-            return [Notice(f"What the run changed comes back with %lk_attach {run.short_id}")]
+            return [Notice(f"To get the changes of the run: %lk_attach {run.short_id}")]
         token = str((run.request_metadata or {}).get(REQUEST_KEY))
         origin = recall(token) if self._is_origin else None
         try:

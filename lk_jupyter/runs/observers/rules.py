@@ -453,12 +453,16 @@ def idle_gpu(case: Evidence) -> str | None:
     seconds = _longest_period(points, lambda value: value < IDLE_PERCENT)
     if seconds < IDLE_SECONDS:
         return None
-    price = f" It costs {price_label(case.machine)} anyway." if case.machine and case.machine.price_per_hour else ""
+    price = (
+        f" The machine costs {price_label(case.machine)} while it waits."
+        if case.machine and case.machine.price_per_hour
+        else ""
+    )
     is_unused = all(point.value == 0 for point in points)
     cause = (
-        "Is the model on it (.to('cuda'))?"
+        "Is the model on the GPU (.to('cuda'))?"
         if is_unused
-        else "Does it wait for data (workers, prefetching), or does this part run on the CPU?"
+        else "Does the GPU wait for data (workers, prefetching), or does this part run on the CPU?"
     )
     return f"The GPU was below {IDLE_PERCENT:.0f} % for {duration_label(seconds)}. {cause}{price}"
 

@@ -28,7 +28,7 @@ def question(bundle: Bundle) -> str:
     return (
         f"Run this cell as a relay of about {starts} runs on {machine}: {cost} for "
         f"{duration_label(bundle.timeout)}. Each start queues, installs packages and loads data again, within this "
-        "time and cost. It continues while this notebook or its Jupyter server is on. [y/N] "
+        "time and cost. The relay continues while this notebook or its Jupyter server is on. [y/N] "
     )
 
 

@@ -38,10 +38,10 @@ def question(bundle: Bundle, purpose: str = "cell") -> str:
         plan += f" The {volume.label} stays after the {purpose} and {volume.price_label} until you delete it."
     if has_key(bundle):
         return (
-            f"{plan} It deletes itself at {until} with an API key that has your account's rights until {key_until}; "
-            f"the key is revoked when the {purpose} ends. [y/N] "
+            f"{plan} At {until}, the VM deletes itself with an API key. The key has your account's rights until "
+            f"{key_until}, and is revoked when the {purpose} ends. [y/N] "
         )
-    return f"{plan} It can't delete itself: this notebook must stay on until {until}. [y/N] "
+    return f"{plan} The VM can't delete itself: this notebook must stay on until {until}. [y/N] "
 
 
 def _end_notice(bundle: Bundle) -> str:
@@ -50,10 +50,8 @@ def _end_notice(bundle: Bundle) -> str:
     is_spot = bundle.vm_offer is not None and bundle.vm_offer.instance_type == "spot"
     if retries:
         times = "once" if retries == 1 else f"up to {retries} times"
-        return (
-            f" If it fails or is reclaimed, another VM continues {times} within this cost, while this notebook is on."
-        )
-    return " The cloud may reclaim it at any time: --retries 3 continues on another VM." if is_spot else ""
+        return f" If the VM fails or is reclaimed, another continues {times} within this cost while the notebook is on."
+    return " The cloud may reclaim the VM at any time: --retries 3 continues on another VM." if is_spot else ""
 
 
 def has_key(bundle: Bundle) -> bool:

@@ -232,11 +232,11 @@ class MarkedRuns:
         if self.unclear:
             first, ids = self.unclear[0], ", ".join(self.unclear)
             lines = [
-                f"May be yours: {ids}. The cloud doesn't show who started it, so it isn't followed.",
+                f"This run may be yours: {ids}. The cloud doesn't show who started it, so this cell doesn't follow it.",
                 f"Show its log: %lk_attach {first}. Abort it: %lk_abort {first}",
             ]
         if self.foreign:
-            lines.append(f"Started with the mark of this run by another user: {', '.join(self.foreign)}.")
+            lines.append(f"Another user's run has the mark of this run: {', '.join(self.foreign)}.")
         return "".join(f"\n{line}" for line in lines)
 
 
@@ -303,4 +303,4 @@ def _candidates(client: Client, requested_at: datetime) -> str:
     except LkError:
         return ""
     ids = [run.execution_id for run in runs if REQUEST_KEY not in (run.metadata or {})]
-    return f"\nStarted around that time: {', '.join(ids[:3])}." if ids else ""
+    return f"\nRuns that started at about the same time: {', '.join(ids[:3])}." if ids else ""

@@ -170,7 +170,7 @@ def _read_parts(node: Mapping[str, Any]) -> list[tuple[int, str | None]]:
     sizes = [part[0] for part in parts]
     are_sizes = all(type(size) is int and size >= 0 for size in sizes) and sum(sizes) == node["size"]
     if not are_sizes or not all(key is None or _KEY.fullmatch(key) for _, key in parts):
-        raise codec.CannotTravel("has parts that don't fit its size, so it wasn't read")
+        raise codec.CannotTravel("has another size than its parts, so it wasn't read")
     return [(size, key) for size, key in parts]
 
 
@@ -206,7 +206,7 @@ def _download_part(storage: Storage, key: str, part: memoryview, start: int) -> 
 def _require_slots(start: Any, size: Any) -> None:
     """Raise CannotTravel for a leaf outside of the objects of a run, before memory is allocated."""
     if type(start) is not int or type(size) is not int or start < 0 or not 0 <= size <= _STARTS[-1] - start:
-        raise codec.CannotTravel("says that its bytes are where a run has none, so it wasn't read")
+        raise codec.CannotTravel("refers to bytes that the run doesn't have, so it wasn't read")
 
 
 def matches_record(content: bytes | bytearray | memoryview, record: Mapping[str, Any]) -> bool:

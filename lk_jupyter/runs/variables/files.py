@@ -101,7 +101,7 @@ def write_files(files: Mapping[str, bytes | None], uploaded: Mapping[str, str]) 
         except _REFUSALS as error:
             changes.missing[name] = f"{name} can't be written here ({error})"
     changes.missing.update(
-        (name, f"{name} stays: a run changes up to {MOST:,} files here") for name, _ in listed[MOST:]
+        (name, f"{name} is unchanged: a run can change up to {MOST:,} files here") for name, _ in listed[MOST:]
     )
     return _shorten_reasons(changes)
 
@@ -138,7 +138,7 @@ def _checked_path(name: str) -> Path:
 def _subtract_size(content: bytes, budget: int) -> int:
     if len(content) > min(EACH, budget):
         raise NotWritten(
-            f"({size_label(len(content))}) wasn't written: a run writes files of up to {size_label(EACH)} here, "
+            f"({size_label(len(content))}) wasn't written: a run can write files of up to {size_label(EACH)} here, "
             f"{size_label(ALL)} in total"
         )
     return budget - len(content)
@@ -156,7 +156,9 @@ def _write_file(changes: FileChanges, name: str, path: Path, content: bytes, upl
     _written[path] = _hash_content(content)
     place = path.relative_to(folder).as_posix()
     if risk:
-        changes.missing[name] = f"{name} {risk.words}, so it is in {place}. Check it before you rename it"
+        changes.missing[name] = (
+            f"{name} {risk.words}, so the file was renamed to {place}. Check it before you use the old name"
+        )
     else:
         changes.written[name] = place
 
@@ -200,9 +202,9 @@ def _delete_item(name: str, path: Path, uploaded: Mapping[str, str]) -> bool:
         return False
     if path.is_dir():
         if FOLDER not in {uploaded.get(f"{name.removesuffix('/')}/"), _written.get(path)}:
-            raise NotWritten("was deleted by the run, which didn't get this folder: it stays")
+            raise NotWritten("was deleted by the run but stays here: the folder wasn't sent to the run")
         if any(path.iterdir()):
-            raise NotWritten("was deleted by the run, and contains other files here: it stays")
+            raise NotWritten("was deleted by the run but stays here: the folder contains other files")
         path.rmdir()
         return True
     present = None
@@ -210,7 +212,7 @@ def _delete_item(name: str, path: Path, uploaded: Mapping[str, str]) -> bool:
         with path.open("rb") as file:
             present = _read_file(file)
     if present is None or _hash_content(present) not in {uploaded.get(name), _written.get(path)} or _is_notebook(path):
-        raise NotWritten("was deleted by the run, and is another file here: it stays")
+        raise NotWritten("was deleted by the run but stays here: the file has changed")
     path.unlink()
     return True
 

@@ -228,7 +228,7 @@ def changed_state(  # noqa: PLR0913, PLR0917 (independent facts about a run)
             state = read_state(moment.message, storage, token, origin, load_origin, read_leaf)
             state.moment = moment.at
             return state
-        return ChangedState(missing={"state": f"What the run changed {reason}"})
+        return ChangedState(missing={"state": f"The record of the run's changes {reason}"})
     return read_state(message, storage, token, origin, load_origin)
 
 
@@ -263,7 +263,9 @@ def read_state(  # noqa: PLR0913, PLR0917 (independent facts about a run)
     except LkError:
         raise
     except Exception as error:  # noqa: BLE001 (a run can write any bytes)
-        return ChangedState(missing={"state": f"What the run changed cannot be read ({type(error).__name__}: {error})"})
+        return ChangedState(
+            missing={"state": f"The changes of the run can't be read ({type(error).__name__}: {error})"}
+        )
     return state
 
 
@@ -286,7 +288,7 @@ def _read_partial_conflicts(state: ChangedState, read: Callable[[], ChangedState
         changed = read().changed
         state.mixed = {name: changed[name] for name in mixed}
     except Exception:  # noqa: BLE001 (a missing part raises many kinds of errors)
-        words = "{} has another value here by now, so what the run changed in it was left out"
+        words = "{} changed here during the run, so the changes of the run were left out"
         state.missing.update({name: words.format(name) for name in mixed})
 
 
@@ -349,7 +351,7 @@ def _change(state: ChangedState, old: Any, entry: Mapping[str, Any], value: Any,
     except Exception as error:  # noqa: BLE001 (an object can raise any error)
         new = another()
         if new is old:
-            return f"is as it was before the run: it refuses what the run made of it ({type(error).__name__})"
+            return f"is unchanged: it refused the changes of the run ({type(error).__name__})"
         state.replaced.append((old, new))
     return ""
 
@@ -433,7 +435,7 @@ def _notices_once(text: str, names: Sequence[str]) -> list[Notice]:
 
 
 def _conflict_messages(new_names: Mapping[str, str]) -> list[str]:
-    words = "{} has another value here by now, so what the run made of it is in {}"
+    words = "{} changed here during the run, so the value of the run is in {}"
     return [words.format(name, place) for name, place in new_names.items()]
 
 

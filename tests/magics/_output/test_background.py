@@ -144,7 +144,7 @@ def test_a_run_whose_server_is_gone_and_its_abort_come_to_an_end_with_words(make
         taken.bind(("127.0.0.1", int(cloud.base_url.rpartition(":")[2])))
         run_cell("sent = run.abort_soon()")
         until(lambda: not {each.name for each in {*threading.enumerate()} - others} & {"lk-show", "lk-end", "lk-abort"})
-    assert "No sign of the server" in (shown := run_cell("print(sent.words)"))
+    assert "No answer from the server" in (shown := run_cell("print(sent.words)"))
     assert "Follow it again: %lk_attach" in shown
     assert "The abort failed:" in shown
     assert "The run may still be active." in shown

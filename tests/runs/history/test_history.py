@@ -132,7 +132,7 @@ def test_without_the_cloud_the_journal_tells_what_it_knows(make_cloud, home, mon
         cloud.kill()
         found = history(session, HistoryOptions())
     assert [past.execution_id for past in found.runs] == [run.execution_id]
-    assert "this machine's journal alone" in found.note
+    assert "the journal of this machine" in found.note
 
 
 def test_the_package_has_it_too(session, mark):

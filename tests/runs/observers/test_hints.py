@@ -41,7 +41,7 @@ def test_an_idle_gpu_is_found_in_the_metrics_while_the_run_goes_on_and_at_its_en
     run.abort()
     for remarks in (looks_after.notices, looks_after.ended(run, run.wait())):
         assert "The GPU was below 10 % for" in str(remarks[0])
-        assert "1.59 credits/h anyway" in str(remarks[0])
+        assert "1.59 credits/h while it waits" in str(remarks[0])
 
 
 def test_slow_imports_are_measured_by_the_run_itself(session, monkeypatch, tmp_path):

@@ -43,7 +43,7 @@ def bundle(*, carries, code="1"):
 @pytest.mark.parametrize(
     ("carries", "limit", "action"),
     [
-        (True, 100, "Its variables return shortly before the limit. Run the cell again to continue from there."),
+        (True, 100, "The variables of the run return shortly before the limit. Run the cell again to continue."),
         (False, 100, "Run longer next time: --timeout 600"),
         (False, 600, "Save its state: define lk_checkpoint(folder). Run for hours: --on vm --timeout 3h"),
     ],

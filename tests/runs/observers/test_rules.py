@@ -427,12 +427,12 @@ def test_a_gpu_that_idles_for_minutes_is_told_while_the_run_goes_on_and_at_its_e
     idle = metrics(gpuUtilizationPercent=series(80, *[4] * 13, 90))
     (hint,) = said(metrics=idle)
     assert hint.startswith("The GPU was below 10 % for 3 min 00 s. Does it wait for data")
-    assert hint.endswith("It costs 1.19 credits/h anyway.")
+    assert hint.endswith("The machine costs 1.19 credits/h while it waits.")
     assert said(metrics=idle, record=record("completed", code=0)) == [hint]
 
 
 def test_a_gpu_that_did_nothing_at_all_asks_for_the_model():
-    assert "Is the model on it" in said(metrics=metrics(gpuUtilizationPercent=series(*[0] * 12)))[0]
+    assert "Is the model on the GPU" in said(metrics=metrics(gpuUtilizationPercent=series(*[0] * 12)))[0]
 
 
 @pytest.mark.parametrize(

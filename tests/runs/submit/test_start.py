@@ -112,7 +112,7 @@ def test_a_lost_start_is_found_by_the_name_of_its_file_where_lists_have_no_metad
 def test_a_lost_start_that_no_list_marks_names_the_runs_that_began_then(client, server, package):
     server.handler = gateway = Gateway(())
     gateway.echoed = ()
-    with pytest.raises(OutcomeUnknown, match=f"Started around that time: {RUN}"):
+    with pytest.raises(OutcomeUnknown, match=f"Runs that started at about the same time: {RUN}"):
         start_once(client, package)
     assert len(gateway.starts) == 1
 
@@ -123,7 +123,7 @@ def test_a_members_copy_of_a_run_whose_start_got_no_answer_is_not_followed(clien
     with pytest.raises(OutcomeUnknown) as error:
         start_once(client, package)
     assert "not sent again" in str(error.value)
-    assert f"by another user: {RUN}" in str(error.value)
+    assert f"Another user's run has the mark of this run: {RUN}" in str(error.value)
     assert "%lk_attach" not in str(error.value)
     assert len(gateway.starts) == 1
 
@@ -160,7 +160,7 @@ def test_a_user_id_counts_with_dashes_and_without(client, server, package):
 def test_a_run_whose_record_does_not_show_whose_it_is_is_reported_and_not_followed(client, server, package, record):
     server.handler = gateway = Gateway(refusal(504))
     gateway.record = record
-    words = rf"not sent again[\s\S]*May be yours: {RUN}[\s\S]*%lk_attach {RUN}[\s\S]*%lk_abort {RUN}"
+    words = rf"not sent again[\s\S]*This run may be yours: {RUN}[\s\S]*%lk_attach {RUN}[\s\S]*%lk_abort {RUN}"
     with pytest.raises(OutcomeUnknown, match=words):
         start_once(client, package)
     assert len(gateway.starts) == 1
@@ -169,7 +169,7 @@ def test_a_run_whose_record_does_not_show_whose_it_is_is_reported_and_not_follow
 def test_a_start_of_a_user_without_an_id_is_reported_and_not_followed(client, server, package):
     server.handler = gateway = Gateway(refusal(500))
     gateway.user_id = None
-    with pytest.raises(OutcomeUnknown, match=f"May be yours: {RUN}"):
+    with pytest.raises(OutcomeUnknown, match=f"This run may be yours: {RUN}"):
         start_once(client, package)
 
 

@@ -58,7 +58,7 @@ def test_a_folder_that_the_run_did_not_get_stays_also_an_empty_one(name):
     Path("results").mkdir()
     changes = write_files({name: None}, {})
     assert Path("results").is_dir()
-    assert "didn't get this folder" in changes.missing[name]
+    assert "wasn't sent to the run" in changes.missing[name]
     assert write_files({name: None}, {"results/": files.FOLDER}).removed == [name]
     assert not Path("results").exists()
 
@@ -120,7 +120,7 @@ def test_a_file_that_would_be_executed_or_imported_unasked_gets_another_name(nam
     assert acceptable_files({name: b"raise SystemExit"}) == {}
     changes = write_files({name: b"raise SystemExit"}, {})
     assert changes.written == {}
-    assert f"so it is in {place}. Check it before you rename it" in changes.missing[name]
+    assert f"so the file was renamed to {place}. Check it before you use the old name" in changes.missing[name]
     assert present()[place] == b"raise SystemExit"
     assert name not in present()
 
@@ -193,7 +193,7 @@ def test_no_names_raise_and_none_leads_out_of_the_folder(folder, returned):
 def test_a_device_in_the_folder_is_neither_read_nor_replaced():
     os.mkfifo("pipe")
     assert write_files({"pipe": b"x"}, {}).written == {"pipe": "pipe_from_run"}
-    assert "another file here" in write_files({"pipe": None}, {}).missing["pipe"]
+    assert "the file has changed" in write_files({"pipe": None}, {}).missing["pipe"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows needs a right for links")
@@ -218,5 +218,5 @@ def test_the_notebook_is_never_replaced_or_deleted(folder, monkeypatch):
     monkeypatch.setattr(files, "current_cell", lambda: entry.CellContext(str(folder / "book.ipynb")))
     sent = {"book.ipynb": digest(b"{}")}
     assert write_files({"book.ipynb": b"[]"}, sent).written == {"book.ipynb": "book_from_run.ipynb"}
-    assert "it stays" in write_files({"book.ipynb": None}, sent).missing["book.ipynb"]
+    assert "stays here" in write_files({"book.ipynb": None}, sent).missing["book.ipynb"]
     assert Path("book.ipynb").read_bytes() == b"{}"

@@ -45,7 +45,7 @@ def test_a_crashed_interpreter_returns_the_last_saved_moment_and_the_receipt_rep
     notices = list(map(str, Returned(namespace, is_origin=False).ended(started, started.wait())))
     assert namespace["items"] == list(range(len(namespace["items"])))
     assert len(namespace["items"]) > 10
-    assert "The run ended before it could send its variables. These are of the last saved moment, " in notices[-1]
+    assert "The run ended before it could send its variables. You get the variables that were saved at " in notices[-1]
     assert notices[-1].endswith(" before its end. Later changes and files of the run are missing.")
 
 

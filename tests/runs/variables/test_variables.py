@@ -210,7 +210,7 @@ def test_what_cannot_be_sent_is_named_before_anything_is_sent(session):
     with pytest.raises(UsageError) as caught:
         session.run("pass", inputs={"lock": threading.Lock(), "gen": iter([]), "fine": 1}, gpu="L40S")
     lock, *_ = str(caught.value).splitlines()
-    assert lock == "lock is a lock, which belongs to this process: make it in the cell that uses it"
+    assert lock == "lock is a lock, which belongs to this process: create it in the cell that uses it"
     assert "gen is an iterator" in str(caught.value)
     assert len(journal().entries()) == before
 
@@ -339,7 +339,7 @@ def received(message, **how):
 def test_a_colleagues_run_gives_no_code_that_a_later_line_would_call(node):
     found = received({"values": {"x": node}, "leaves": [{"v": "gASV"}], "refused": {}})
     assert dict(found) == {}
-    assert "names code" in found.missing["x"] or "is pickled" in found.missing["x"]
+    assert "contains code" in found.missing["x"] or "is pickled" in found.missing["x"]
 
 
 NODES = st.recursive(
@@ -380,7 +380,7 @@ def test_a_member_who_overwrites_a_variable_on_its_way_executes_nothing_in_the_r
     )
     with pytest.raises(RunFailed):
         failed.result()
-    assert "somebody changed .lk/v/" in failed.record.stderr
+    assert "another program changed .lk/v/" in failed.record.stderr
     assert "ran" not in (failed.record.stdout or "")
     assert not (tmp_path / "ran").exists()
     for found in session.storage.ls(bucket.VALUES):
@@ -401,7 +401,7 @@ def test_a_member_who_overwrites_a_part_of_a_large_variable_is_reported_with_the
     failed = session.run("print(array[0])", inputs={"array": np.arange(1_300_000.0) + time.time()}, gpu="L40S")
     with pytest.raises(RunFailed):
         failed.result()
-    assert f"somebody changed .lk/v/{changed[0]} in the bucket" in failed.record.stderr
+    assert f"another program changed .lk/v/{changed[0]} in the bucket" in failed.record.stderr
 
 
 def overwriting(links, tmp_path):
@@ -445,7 +445,10 @@ def test_other_versions_are_refused_by_name(session, monkeypatch):
     failed = session.run("print('ran')", inputs={"m": sklearn.linear_model.Ridge()}, pickle=True, gpu="L40S")
     with pytest.raises(RunFailed):
         failed.result()
-    assert f"m is pickled, and scikit-learn is {sklearn.__version__} here, and was 0.1 there" in failed.record.stderr
+    assert (
+        f"m is pickled, and scikit-learn is {sklearn.__version__} here, and 0.1 on the other side"
+        in failed.record.stderr
+    )
     assert "ran" not in (failed.record.stdout or "")
 
 
@@ -505,7 +508,7 @@ def test_a_member_who_overwrites_state_on_its_way_executes_nothing_in_the_run(se
     failed = session.run("print('ran', len(a))", inputs={"a": MEGABYTES + 7}, carry=True, gpu="L40S")
     with pytest.raises(RunFailed):
         failed.result()
-    assert "somebody changed .lk/v/" in failed.record.stderr
+    assert "another program changed .lk/v/" in failed.record.stderr
     assert "ran" not in (failed.record.stdout or "")
     assert not (tmp_path / "ran").exists()
     for found in session.storage.ls(VALUES):
@@ -960,7 +963,7 @@ def test_auto_requirements_name_what_a_pickled_value_needs(session):
 def test_what_belongs_to_the_run_is_named_and_no_package_is_asked_for(session):
     code = "import ipywidgets\nx = [lambda: show]\nfrom _lk.display import show\ny = ipywidgets.IntSlider()"
     out = run(session, code, outputs=["x", "y"], pickle=True, rich=True).outputs()
-    assert out.missing["x"].startswith("x[0] holds an output of the run, which cannot leave it")
+    assert out.missing["x"].startswith("x[0] contains an output of the run, which can't be returned")
     assert out.missing["y"].startswith("y is a widget, which belongs to the kernel that made it")
 
 

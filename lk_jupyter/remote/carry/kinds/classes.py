@@ -131,7 +131,9 @@ def reduce_with_keywords(value: Any) -> tuple[Any, ...] | None:
 def make_instance(kind: Any, arguments: Any, keywords: Any) -> Any:
     """Return a new instance of a class, without a call of ``__init__``. Raises Unsafe."""
     if is_risky(kind):
-        raise Unsafe("calls '{}.{}', which no value needs: nothing was set".format(kind.__module__, kind.__qualname__))
+        raise Unsafe(
+            "calls '{}.{}', which isn't allowed in a value: nothing was set".format(kind.__module__, kind.__qualname__)
+        )
     return kind.__new__(kind, *arguments, **keywords)
 
 

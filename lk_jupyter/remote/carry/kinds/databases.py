@@ -31,7 +31,7 @@ def connection_state(connection: Any) -> list[Any]:
     if not path:
         raise Refused("is a database in memory: connect to a file instead" + IN_SESSION)
     if connection.in_transaction:
-        raise Refused("has changes that are not committed: call its commit() in the cell that makes them")
+        raise Refused("has uncommitted changes: call commit() in the cell that makes the changes")
     return [os.path.relpath(path), [getattr(connection, name) for name in _OPTIONS]]
 
 

@@ -94,7 +94,7 @@ def make_library_generator(module: str, name: str, arguments: dict[str, Any]) ->
     for part in name.split("."):
         function = getattr(function, part)
     if not getattr(getattr(function, "__code__", None), "co_flags", 0) & _IS_GENERATOR:
-        raise Refused("refers to a function that makes no generator")
+        raise Refused("refers to a function that isn't a generator function")
     return function(**arguments)
 
 

@@ -25,7 +25,7 @@ def shell() -> Any:
     try:
         from IPython import get_ipython
     except ImportError:
-        raise Refused("holds IPython's shell, and the run has no IPython: add -r ipython") from None
+        raise Refused("contains IPython's shell, and the run has no IPython: add -r ipython") from None
     return get_ipython()
 
 
