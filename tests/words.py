@@ -348,9 +348,20 @@ _WITHOUT_SUBJECT = re.compile(
 
 
 def _lines_of_page(text: str) -> Iterator[str]:
-    """Iterate over the texts of a page: paragraphs, headings, elements of lists and rows of tables."""
+    """Iterate over the texts of a page: paragraphs, headings, elements of lists, rows with their header."""
+    header: list[str] = []
     for piece in re.split(r"(?m)\n\s*\n|\n(?=\s*(?:[-*]|\d+\.|#+) |\|)", text):
-        yield " ".join(piece.strip().strip("|").split()) if piece.lstrip().startswith("|") else " ".join(piece.split())
+        line = " ".join(piece.split())
+        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] if line.startswith("|") else []
+        if not cells:
+            header = []
+            yield line
+        elif not header:
+            header = cells
+        elif not re.fullmatch(r"[-: ]+", "".join(cells)):
+            yield " | ".join(
+                f"{name}: {cell}" if name else cell for name, cell in zip(header, cells, strict=False) if cell
+            )
 
 
 def texts_of_users() -> list[Text]:
@@ -365,7 +376,7 @@ def texts_of_users() -> list[Text]:
     return sorted(
         {
             Text(room, place, f"{{name}} {text}" if _WITHOUT_SUBJECT.match(text) else text)
-            for room, place, text in pieces
+            for room, place, text in ((room, place, " ".join(text.split())) for room, place, text in pieces)
             if len(text.split()) >= SHORTEST
             and not _NO_PROSE_IN_SAMPLE.search(text)
             and not any(part in place for part in _NO_TEXTS_OF_USERS)

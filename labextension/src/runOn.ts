@@ -112,7 +112,7 @@ export async function runOn(
   if (other || !cells.length) {
     Notification.warning(
       other
-        ? trans.__('A cell that starts with %1 can't run on the cloud: only Python cells can.', other)
+        ? trans.__('A cell that starts with %1 cannot run on the cloud. Only Python cells can.', other)
         : trans.__('Select a cell with code. Only Python cells can.')
     );
     return;

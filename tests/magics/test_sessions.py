@@ -265,7 +265,7 @@ def test_state_goes_only_if_it_changed_here_and_comes_back_only_if_it_changed_th
 def test_a_large_variable_stays_in_the_session_and_is_named(shared, run_cell, shell, monkeypatch):
     monkeypatch.setenv("LK_CARRY_LIMIT", "10000")
     shown = run_cell(f"{shared} --carry\nlarge = bytes(50000)\nsize = len(large)")
-    assert "stays in the session, as more than 10,000 bytes come back only by name: add --out large" in shown
+    assert "stays in the session: more than 10,000 bytes are returned only with --out large" in shown
     assert "large" not in shell.user_ns
     assert run_cell(f"{shared} --carry\nprint(len(large))").count("50000") == 1
     run_cell(f"{shared} --carry --out large\npass")

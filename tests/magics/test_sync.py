@@ -250,7 +250,7 @@ def test_an_administrator_fixes_a_setting_for_all_users(monkeypatch, tmp_path, h
     monkeypatch.setenv("LK_CARRY", "always")
     assert settings.resolve("carry") == ("never", files.ADMINISTRATOR)
     assert settings.setting("carry_limit") == 1000
-    with pytest.raises(UsageError, match=r"The administrator of this machine fixes 'carry' in .*Nothing was stored"):
+    with pytest.raises(UsageError, match=r"The administrator of this machine has set 'carry' in .*Nothing was stored"):
         settings.save("carry", "always")
 
 

@@ -47,7 +47,7 @@ def test_a_cell_of_three_hours_runs_on_a_vm_after_one_question_and_changes_the_v
     assert shell.user_ns["steps"] == [1, 2, 3]
     [question] = questions
     assert question.startswith("Rent VM A100 at 1.59 credits/h for this cell: at most 4.90 credits for 3 h 00 min.")
-    assert re.search(r"deletes itself at \d\d:\d\d with an API key that has your account's rights until", question)
+    assert re.search(r"At \d\d:\d\d, the VM deletes itself with an API key. The key has your account's", question)
     assert living(vms) == []
     [entry] = journal().entries(limit=1)
     assert (entry.machine, entry.state, bool(vm_id_in(entry.execution_id))) == ("vm.a100", "completed", True)

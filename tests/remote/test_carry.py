@@ -1196,7 +1196,7 @@ def test_what_cannot_be_read_takes_nothing_with_it_but_its_parts():
     assert came.keys() == {"c", "e"}
     assert (came["c"], came["e"]) == ([Box([1]), Box([1])], Box(3))
     assert came["c"][0] is came["c"][1]
-    assert arriving.refused["a"].startswith("a cannot be read (")
+    assert arriving.refused["a"].startswith("a can't be read (")
     assert arriving.refused["a"].endswith("create it in the cell that uses it")
     for name in ("b", "d"):
         assert arriving.refused[name] == f"{name} shares a part with a value that isn't available here"
@@ -1561,7 +1561,7 @@ def test_other_versions_are_named_with_their_package(monkeypatch):
     monkeypatch.setattr(pickles, "installed_version", lambda name: "0.1" if name == "scikit-learn" else found(name))
     arriving = Arriving(json.loads(parcel.settings["message"]), None)
     assert list(arriving.read()) == []
-    assert "m was made by other versions: scikit-learn is 0.1 here" in arriving.refused["m"]
+    assert "m was created with other versions: scikit-learn is 0.1 here" in arriving.refused["m"]
 
 
 def test_no_message_of_a_run_makes_reading_raise():

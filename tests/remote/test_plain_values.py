@@ -163,7 +163,7 @@ here.__module__ = Colour.__module__ = "__main__"
         (lambda: 1, "x is a function of this notebook: define it in the cell, or in a local .py file"),
         (here, "x is a function of this notebook"),
         (Odd, "x is a class of this notebook"),
-        (Odd(), "x is a Odd, which can't be sent: make it plain values, or add --pickle"),
+        (Odd(), "x is a Odd, which can't be sent: convert it to plain values, or add --pickle"),
         (Colour.RED, "x is a class of this notebook"),
         (sys.modules["__main__"], "x is a module"),
         ({"model": [1, {"lock": threading.RLock()}]}, r"x\['model'\]\[1\]\['lock'\] is a RLock"),
@@ -244,14 +244,14 @@ def test_a_package_without_a_list_of_files_is_found_too(tmp_path, monkeypatch):
 
 def test_a_widget_inside_a_value_is_refused_as_one_alone_is(monkeypatch):
     monkeypatch.setattr(pickles, "_WIDGET", (Odd.__module__, "Odd"))
-    with pytest.raises(CannotTravel, match="it holds what is a widget"):
+    with pytest.raises(CannotTravel, match="it contains a value that is a widget"):
         codec.Encoder(pickle=True).value("x", functools.partial(print, Odd()))
 
 
 def test_a_class_of_the_notebook_is_not_pickled_by_a_name_that_the_run_does_not_have(monkeypatch):
     monkeypatch.setitem(sys.modules, "cloudpickle", None)
     monkeypatch.setattr(sys.modules["__main__"], "Odd", Odd, raising=False)
-    with pytest.raises(CannotTravel, match="x is of this notebook: install cloudpickle here"):
+    with pytest.raises(CannotTravel, match="x is defined in this notebook: install cloudpickle here"):
         codec.Encoder(pickle=True).value("x", Odd())
 
 
@@ -260,7 +260,7 @@ def test_a_forged_message_calls_and_imports_nothing():
     with pytest.raises(CannotTravel, match="is not an enumeration"):
         codec.Decoder(None).value(called)
     sys.modules.pop("antigravity", None)
-    with pytest.raises(CannotTravel, match="is not imported here: import antigravity first"):
+    with pytest.raises(CannotTravel, match="isn't imported here: import antigravity first"):
         codec.Decoder(None, imports=False).value({"t": "global", "m": "antigravity", "q": ""})
     assert "antigravity" not in sys.modules
 

@@ -62,7 +62,7 @@ def test_what_pyarrow_has_comes_back_as_it_went(value):
 
 
 def test_what_is_no_data_yet_is_named():
-    with pytest.raises(CannotTravel, match=r"x is a plan of polars.*collect"):
+    with pytest.raises(CannotTravel, match=r"x is a query plan of polars.*collect"):
         Encoder().value("x", pl.LazyFrame({"a": [1]}))
     with pytest.raises(CannotTravel, match="x has columns of Python objects"):
         Encoder().value("x", pl.DataFrame({"a": pl.Series([object()], dtype=pl.Object)}))

@@ -46,7 +46,10 @@ export function MetricsPlot({ frames, empty, onWindow }: MetricsPlotProps) {
                 trans.__('%1 to %2, one point per %3', spanLabel(span[0]), spanLabel(span[1]), stepLabel(frames))}
             </span>
             {hosts.some(host => host.endsWith(SIMULATED)) && (
-              <span className="lk-chip" title={trans.__('The GPU figures are simulated, because this machine has no GPU.')}>
+              <span
+                className="lk-chip"
+                title={trans.__('The GPU figures are simulated, because this machine has no GPU.')}
+              >
                 {trans.__('simulated GPU')}
               </span>
             )}

@@ -296,7 +296,7 @@ def explain_unsendable(value: Any) -> str:  # noqa: PLR0911 (one for each reason
     if isinstance(value, (types.FunctionType, type)):
         what = "a class" if isinstance(value, type) else "a function"
         where = "define it in the cell, or in a local .py file that the cell imports, or add --pickle"
-        return "is {} that this notebook defines: {}".format(what, where)
+        return "is {} of this notebook: {}".format(what, where)
     if isinstance(value, (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)):
         return "is a generator, which gives its values only once: make a list of it"
     if hasattr(value, "__next__") and not isinstance(value, io.IOBase):

@@ -110,7 +110,7 @@ def dumps(value: Any) -> bytes:
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         def reducer_override(self, value: Any) -> Any:
             if reason := reason_to_stay(value):
-                raise pickle.PicklingError("it holds what " + reason)
+                raise pickle.PicklingError("it contains a value that " + reason)
             return reduce_dataset(value) or super().reducer_override(value)
 
     file = io.BytesIO()

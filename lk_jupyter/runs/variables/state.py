@@ -228,7 +228,7 @@ def changed_state(  # noqa: PLR0913, PLR0917 (independent facts about a run)
             state = read_state(moment.message, storage, token, origin, load_origin, read_leaf)
             state.moment = moment.at
             return state
-        return ChangedState(missing={"state": f"The record of the run's changes {reason}"})
+        return ChangedState(missing={"state": f"The record of changes {reason}"})
     return read_state(message, storage, token, origin, load_origin)
 
 

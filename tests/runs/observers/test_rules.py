@@ -426,7 +426,7 @@ def test_a_run_out_of_time_gets_twice_as_long_with_what_that_may_cost():
 def test_a_gpu_that_idles_for_minutes_is_told_while_the_run_goes_on_and_at_its_end():
     idle = metrics(gpuUtilizationPercent=series(80, *[4] * 13, 90))
     (hint,) = said(metrics=idle)
-    assert hint.startswith("The GPU was below 10 % for 3 min 00 s. Does it wait for data")
+    assert hint.startswith("The GPU was below 10 % for 3 min 00 s. Does the GPU wait for data")
     assert hint.endswith("The machine costs 1.19 credits/h while it waits.")
     assert said(metrics=idle, record=record("completed", code=0)) == [hint]
 

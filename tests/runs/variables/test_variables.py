@@ -285,7 +285,7 @@ def test_changes_that_were_deleted_from_the_bucket_are_named(session):
     returned = bucket.returned_key(started.bundle.token, "values")
     session.storage.remove(returned)
     missing = read_changes(started).missing
-    assert missing == {"state": f"What the run changed was deleted from the bucket: {returned}"}
+    assert missing == {"state": f"The record of changes was deleted from the bucket: {returned}"}
 
 
 def test_a_colleagues_run_sets_no_variable_here_and_unpickles_nothing(session, tmp_path, monkeypatch):
@@ -1067,7 +1067,7 @@ def test_a_file_of_a_run_that_would_be_executed_here_unasked_is_reported_and_get
     words = [notice.text for notice in Returned({}).ended(started, started.record)]
     assert "Written here: model.py" in words[0]
     assert [text.partition(" ")[0] for text in words[1:]] == ["json.py", "sitecustomize.py"]
-    assert "in place of the module json, so it is in json_from_run.py. Check it" in words[1]
+    assert "in place of the module json, so the file was renamed to json_from_run.py. Check it" in words[1]
     names = ["json_from_run.py", "model.py", "sitecustomize_from_run.py"]
     assert sorted(path.name for path in tmp_path.glob("*.py")) == names
 
