@@ -325,7 +325,7 @@ def test_an_odd_row_leaves_the_others_and_is_said_once(cloud, connected, caplog)
         for _ in range(2):
             assert [run.execution_id for run in connected.client.billing.history()] == [ID, IDS[1]]
     (record,) = caplog.records
-    assert "3 of its rows can't be read" in record.getMessage()
+    assert "3 rows can't be read" in record.getMessage()
 
 
 @pytest.mark.parametrize("rows", [[7], [None, {}], [{"status": "ready"}]])

@@ -1288,7 +1288,7 @@ def test_another_python_makes_a_function_of_its_text_and_refuses_one_without(not
     account = came["Account"]()
     account.deposit(2)
     assert (came["scaled"](2), came["step"](), account.balance) == (6, 1, 6)
-    assert "its text is not known: define lost in the cell" in arriving.refused["lost"]
+    assert "the source text is missing: define lost in the cell" in arriving.refused["lost"]
 
 
 # Libraries: what comes back is what it would be here
@@ -1466,7 +1466,7 @@ def test_a_database_in_a_file_is_opened_again(notebook, tmp_path, monkeypatch):
     with pytest.raises(notebook["sqlite3"].ProgrammingError, match="closed"):
         notebook["closed"].execute("select 1")
     notebook["file"].execute("insert into f values (8)")
-    with pytest.raises(UsageError, match=r"file has changes that are not committed: call its commit"):
+    with pytest.raises(UsageError, match=r"file has uncommitted changes: call commit"):
         There(notebook, ["file"])
 
 
