@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import socket
 import tempfile
 import threading
 from collections.abc import Callable, Coroutine, Iterator
@@ -93,7 +92,7 @@ class VmShell:
 
         Raises ConnectionFailed.
         """
-        forward = PortForward(self, port, is_private=is_private and hasattr(socket, "AF_UNIX") and os.name == "posix")
+        forward = PortForward(self, port, is_private=is_private and hasattr(asyncio, "start_unix_server"))
         _wait(forward.listen(), self._endpoint)
         return forward
 
