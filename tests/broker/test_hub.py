@@ -128,6 +128,7 @@ def _start_server(hub, name):
     api, broker_url, folder, _ = hub
     token_file = folder / name / "token"
     if not token_file.exists():  # an earlier test may have started it
+        api.post(f"/users/{name}")
         assert api.post(f"/users/{name}/server").status_code in {201, 202}
     token = wait_until(lambda: token_file.exists() and token_file.read_text())
     headers = {"Authorization": f"Bearer {token}"}
@@ -136,9 +137,7 @@ def _start_server(hub, name):
 
 @pytest.mark.nightly
 def test_two_users_of_a_hub_share_the_budget_of_their_group_and_nothing_else(hub):
-    api, broker_url, *_ = hub
-    for name in ("ana", "ben"):
-        api.post(f"/users/{name}")
+    broker_url = hub[1]
     ana, ben = _start_server(hub, "ana"), _start_server(hub, "ben")
     assert [read_state(user)["name"] for user in (ana, ben)] == ["ana", "ben"]
     start = f"{API}/execution/streaming/start"
@@ -181,7 +180,9 @@ def _sign_in(hub, name):
 
 @pytest.mark.nightly
 def test_the_hub_signs_members_and_administrators_in_to_the_spending_page(hub):
-    user = _start_server(hub, "ana")
+    user, colleague = _start_server(hub, "ana"), _start_server(hub, "ben")
+    for each in (user, colleague):
+        wait_settled(each)  # an earlier test may have started runs
     run_id = user.post(f"{API}/execution/streaming/start", json=START).json()["execution_id"]
     wait_settled(user)
     ana, page = _sign_in(hub, "ana")
@@ -202,7 +203,7 @@ def test_the_hub_signs_members_and_administrators_in_to_the_spending_page(hub):
     ana.post("/services/lk/sign-out")
     ana.cookies.clear()
     assert ana.get("/services/lk/spending").url.path == "/hub/login"
-    for client in (user, ana, ben, mira):
+    for client in (user, colleague, ana, ben, mira):
         client.close()
 
 
