@@ -12,7 +12,7 @@ from distributed.utils_test import cleanup, loop, loop_in_thread  # noqa: F401 (
 from lk_jupyter.dask import LyceumCluster
 
 #: Seconds of a test: each test rents a VM.
-_SECONDS = 120
+_SECONDS = 280
 
 utils_test.gen_test.__defaults__ = (_SECONDS, *utils_test.gen_test.__defaults__[1:])
 path = Path("distributed/distributed/deploy/tests/test_spec_cluster.py")
