@@ -169,7 +169,7 @@ def started_server(
                 notes = "\n".join(filter(None, [run.note, notice]))
                 if status.appends:
                     status.show(_start_line(run, facts, warnings), now=True)
-                with shown_on_failure(run, status):
+                with end_header_on_failure(run, status):
                     server = _waited_for(run, lambda state: status.show(_server_line(state, facts, notes, bundle, run)))
         except KeyboardInterrupt:
             raise interrupt(sending.outcome()) from None
@@ -177,7 +177,7 @@ def started_server(
 
 
 @contextmanager
-def shown_on_failure(run: Run, status: LiveOutput) -> Iterator[None]:
+def end_header_on_failure(run: Run, status: LiveOutput) -> Iterator[None]:
     """Show the final state and the cost of a server if the block fails, in place of the state of its start."""
     try:
         yield

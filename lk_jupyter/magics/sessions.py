@@ -34,7 +34,7 @@ from lk_jupyter.magics._output.live import (
 from lk_jupyter.magics._output.log import LogOutput
 from lk_jupyter.magics._output.rich import RichOutput
 from lk_jupyter.magics._output.run_status import machine_with_price, receipt
-from lk_jupyter.magics.notebook import shown_on_failure, started_server
+from lk_jupyter.magics.notebook import end_header_on_failure, started_server
 from lk_jupyter.options.runs import NoOptions, RunOptions
 from lk_jupyter.options.sessions import StopSessionOptions
 from lk_jupyter.protocol.frames import STDERR, Frame
@@ -193,7 +193,7 @@ def _start_session(
     name = str(options.session)
     run, server = started_server(session, machine, status, "this session", notice)
     try:
-        with shown_on_failure(run, status), ended_on_failure(run):
+        with end_header_on_failure(run, status), ended_on_failure(run):
             warm = start_warm_python(name, run, server, idle_minutes(options))
             restored = warm.restore(is_owner=bool(options.keep))
     except KeyboardInterrupt as error:

@@ -168,15 +168,16 @@ def test_credits_that_end_rent_no_other_vm_and_the_reason_is_one_line(session, v
 
 @pytest.mark.nightly
 def test_a_key_of_a_vm_that_was_revoked_is_reported_and_the_notebook_saves_the_results(session, vms, tmp_path):
-    wait = f"while not os.path.exists({str(tmp_path / 'go')!r}): time.sleep(0.05)"
-    save = "(lk_jupyter.checkpoint_folder() / 'a').write_text('1')"
-    code = f"import os, time, lk_jupyter\nprint('started', flush=True)\n{wait}\n{save}\ntime.sleep(8)\ntotal = 42"
+    waits = [f"while not os.path.exists({str(tmp_path / name)!r}): time.sleep(0.05)\n" for name in ("save", "end")]
+    save = "(lk_jupyter.checkpoint_folder() / 'a').write_text('1')\n"
+    code = f"import os, time, lk_jupyter\nprint('started', flush=True)\n{save.join(waits)}total = 42"
     run = start(session, code, outputs=["total"])
     next(iter(run.follow()))
     vms.client.auth.revoke_api_key(facts_of(run).key_id)
-    (tmp_path / "go").touch()
+    (tmp_path / "save").touch()
     vm_run = hosted.open_run(session, run.execution_id)
     problem = until(lambda: run.status == "running" and vm_run.checkpoint.get("problem"))
+    (tmp_path / "end").touch()
     assert problem.endswith("the API key of the VM was revoked, so keep the notebook on until the end (HTTP 401)")
     assert text_of(run.follow()).startswith("started\n")
     assert (run.outputs(), run.status) == ({"total": 42}, "completed")
