@@ -329,8 +329,8 @@ LIMITS = (
     (r"new value of more than (\d+) MB stays on the machine", _megabytes(HANDLE_BYTES)),
     (r"Changes of up to (\d+) kB are in the run's log", f"{variables.INLINE // 1024}"),
     (r"released after (\d+) minutes without a cell", f"{OFFERED_SECONDS // 60}"),
-    (r"of more than (\d+) MB together aren't", f"{moment.LIMIT // 1024**2}"),
-    (r"repeats the question if the upload takes more than (\d+) s", str(UNASKED_SECONDS)),
+    (r"the variables have more than (\d+) MB in total", f"{moment.LIMIT // 1024**2}"),
+    (r"if the upload takes more than (\d+) s\. The speed", str(UNASKED_SECONDS)),
     (r"first and (?:the )?last (\d+) lines of a log", str(_default("log_lines"))),
     (
         r"Progress bars appear in it every (\d+) s",
@@ -339,11 +339,11 @@ LIMITS = (
     (r"the setting `timeout` \((\d+) s\)", str(_default("timeout"))),
     (r"without `--timeout` ends after (\d+) s", str(_default("timeout"))),
     (r"most accounts allow (\d+) s", str(_default("max_timeout"))),
-    (r"(\d+) s unless your account allows more|With (\d+) s, the kernel ends", str(_default("max_timeout"))),
+    (r"store a longer limit, this is (\d+) s", str(_default("max_timeout"))),
     (r"its (\d+) credits are pretend|the (\d+) credits are pretend", f"{CloudOptions.credits}"),
     (r"else (\d+) credits|(\d+) credits where neither it nor `max_cost` names", f"{MAX_COST}"),
     (r"Without an answer within (\d+) minutes", f"{start_approval.ANSWER_SECONDS / 60:.0f}"),
-    (r"without work for (\d+) minutes \(`--idle", f"{warm_python.IDLE_MINUTES:.0f}"),
+    (r"was idle for (\d+) minutes \(`--idle", f"{warm_python.IDLE_MINUTES:.0f}"),
     (r"runs and one chat, for ([\d.]+) credits at most", f"{levels.MOST_CREDITS}"),
     (r"the cell ends within (\d+) seconds", f"{_constant('lk_jupyter/runs/abort.py', 'LET_GO'):.0f}"),
     (r"doesn't end within (\d+) seconds is aborted", f"{_constant('lk_jupyter/protocol/bucket.py', 'GRACE'):.0f}"),
@@ -391,7 +391,6 @@ OTHER_QUANTITIES = (
     "model (Net, 520.0 MB)",  # a value of the example
     "Python on A100, 1.59 credits/h",  # a price of the example
     "1.59 credits per hour",
-    "was idle for 20 minutes, and before it costs 5 credits",  # the values of the line above it
     "takes 41 kB for a button and 54 kB with fields",
     "takes 13 to 18 kB without a chart",
     "No text from elsewhere takes a second or 50 MB",
