@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 from urllib.parse import unquote
 
+import psutil
 import pytest
 from vms.on_vm import until
 
@@ -39,9 +40,6 @@ class Cloud:
         cloud = self
 
         class Handler(BaseHTTPRequestHandler):
-            def __getattr__(self, name):  # do_GET and its like
-                return self.answer
-
             def answer(self):
                 path = unquote(self.path)
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -52,6 +50,8 @@ class Cloud:
                 self.send_header("Content-Length", str(len(content or b"")))
                 self.end_headers()
                 self.wfile.write(content or b"")
+
+            do_GET = do_POST = do_PUT = do_DELETE = answer  # noqa: N815 (the names that the server calls)
 
             def log_message(self, *_):
                 pass
@@ -111,6 +111,9 @@ def start(tmp_path, cloud):
     if (folder / "work").exists():
         (folder / "work" / "go").touch()
     until(lambda: cloud.is_deleted or not folder.exists())
+    for process in psutil.process_iter(["cwd"]):  # the cloud ends before the supervisor has asked again
+        if (process.info["cwd"] or "").startswith(str(folder)):
+            process.kill()
 
 
 @pytest.mark.parametrize(
