@@ -368,7 +368,7 @@ def test_a_map_that_is_killed_at_a_random_item_repeats_and_loses_no_item(request
 
 
 def test_an_image_needs_machines_that_stay(signed_in):
-    with pytest.raises(UsageError, match="image works with keep"):
+    with pytest.raises(UsageError, match="image works only together with keep"):
         Executor(image="quay.io/jupyter/scipy-notebook", session=signed_in)
 
 

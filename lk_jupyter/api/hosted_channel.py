@@ -81,8 +81,8 @@ class MessageNumbers:
 
 def lost_label(count: int) -> str:
     """Return the warning about messages lost with a connection; empty without lost messages."""
-    messages = "1 message of the kernel was" if count == 1 else f"{count:,} messages of the kernel were"
-    return f"The connection broke while the cell ran: {messages} lost. Output may be missing." if count else ""
+    messages = "1 message of the kernel was lost" if count == 1 else f"{count:,} messages of the kernel were lost"
+    return f"The connection broke while the cell ran: {messages}. Output may be missing." if count else ""
 
 
 class Channel:

@@ -41,7 +41,7 @@ def prune(records: Journal, book: ChargeBook, before: float) -> int:
         for (base_url, notebook), group in by_place.items():
             if cost := sum((run.cost for run in group), Decimal(0)):
                 newest = max(run.created_at for run in group)
-                token, name = uuid.uuid4().hex, f"{len(group)} runs that were deleted from the journal"
+                token, name = uuid.uuid4().hex, f"total of {len(group)} runs, which were deleted from the journal"
                 book.add(RecordedCharge(token, base_url, RUN, name, newest, notebook, cost=cost, ends=newest))
         if book.trouble:
             return 0

@@ -102,7 +102,7 @@ def _machines(session: Session) -> list[MachineType]:
     catalogue = session.machines()
     machines = [machine for machine in catalogue if machine.card and catalogue.allows(machine)]
     if not machines:
-        raise UsageError("Your account may use no GPU. All machine types: %lk_machines")
+        raise UsageError("Your account isn't allowed to use GPUs. All machine types: %lk_machines")
     return machines
 
 

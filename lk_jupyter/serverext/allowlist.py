@@ -20,7 +20,7 @@ from lk_jupyter.api._endpoint import ENDPOINTS, EXTERNAL, IRIS, OPENAI, PLACEHOL
 #: Server → first parts of its operations behind ``lk/api/``.
 PREFIXES = {EXTERNAL: (), OPENAI: ("openai", "v1"), IRIS: ("iris",)}
 
-_HAS_KEY = "the answer contains a key. Create keys in the dashboard"
+_HAS_KEY = "the answer would show a secret key. Create keys in the dashboard"
 _HAS_SEED = "the answer signs in without a password. Set up a second factor in the dashboard"
 
 #: Operation → reason for the refusal to a browser.

@@ -52,7 +52,7 @@ def gpu_selection_status(ctx: Context, execution_id: str) -> dict[str, Any]:
     """Read the phase of a selection and its results so far."""
     facts = ctx.cloud.records.facts(execution_id, ctx.caller.org_id)
     if facts["job_type"] != SelectionRun.job_type:
-        raise HTTPException(404, f"Execution {execution_id} is not a GPU selection")
+        raise HTTPException(404, f"Execution {execution_id} is a run, not a GPU selection")
     return {key: facts.get(key) for key in ("execution_id", "status", "system_errors", "metadata")}
 
 

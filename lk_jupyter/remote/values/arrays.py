@@ -111,7 +111,7 @@ def _array_from_bytes(
 def require_bools(array: np.ndarray[Any, Any]) -> None:
     """Raise ValueError for bools that are neither 0 nor 1: numpy would write out of bounds when counting."""
     if array.dtype.kind == "b" and array.size and array.view(np.uint8).max() > 1:
-        raise ValueError("a bool is neither 0 nor 1")
+        raise ValueError("the byte of a bool must be 0 or 1")
 
 
 def plain_dtype(text: Any) -> np.dtype[Any]:

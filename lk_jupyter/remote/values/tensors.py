@@ -164,7 +164,7 @@ def read(content: Any) -> torch.Tensor:
         return torch.empty(shape, dtype=dtype)
     plain = torch.frombuffer(content, dtype=torch.uint8, offset=8 + length)
     if dtype is torch.bool and plain.max() > 1:  # different bytes make torch read and write out of bounds
-        raise ValueError("a bool is neither 0 nor 1")
+        raise ValueError("the byte of a bool must be 0 or 1")
     return plain.view(dtype).reshape(shape)
 
 

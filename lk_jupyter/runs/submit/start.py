@@ -236,7 +236,7 @@ class MarkedRuns:
                 f"Show its log: %lk_attach {first}. Abort it: %lk_abort {first}",
             ]
         if self.foreign:
-            lines.append(f"Another user's run has the mark of this run: {', '.join(self.foreign)}.")
+            lines.append(f"A run of another user has the same token as this run: {', '.join(self.foreign)}.")
         return "".join(f"\n{line}" for line in lines)
 
 

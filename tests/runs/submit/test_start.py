@@ -123,7 +123,7 @@ def test_a_members_copy_of_a_run_whose_start_got_no_answer_is_not_followed(clien
     with pytest.raises(OutcomeUnknown) as error:
         start_once(client, package)
     assert "not sent again" in str(error.value)
-    assert f"Another user's run has the mark of this run: {RUN}" in str(error.value)
+    assert f"A run of another user has the same token as this run: {RUN}" in str(error.value)
     assert "%lk_attach" not in str(error.value)
     assert len(gateway.starts) == 1
 
