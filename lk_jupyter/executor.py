@@ -189,7 +189,9 @@ class Executor(concurrent.futures.Executor):
         self._options: RunOptions = check_call("Executor", {**options, **without_machines})
         self._session = session or current()
         if self._options.image and not self._options.keep:
-            raise UsageError("image works only together with keep, such as Executor(keep='1m', image=...). Nothing was sent.")
+            raise UsageError(
+                "image works only together with keep, such as Executor(keep='1m', image=...). Nothing was sent."
+            )
         self._call_options = self._options.model_copy(update={"keep": None, "image": None})
         trial = FunctionCall.pack(abs, [], working_folder())  # its modules are packed now, and not in several threads
         prepare(self._session, Source("pass"), self._call_options, [trial.part()])  # invalid options fail now

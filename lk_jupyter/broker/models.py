@@ -33,7 +33,7 @@ _TEMPLATE_TOKENS = 1024
 #: Most bytes of an answer that isn't a stream.
 _MAX_ANSWER = 64 << 20
 
-_UNCOUNTED = "The cloud reported no tokens. The reservation counts."
+_UNCOUNTED = "The cloud didn't report the number of tokens, so the reserved amount is the cost."
 
 
 @dataclass(frozen=True)

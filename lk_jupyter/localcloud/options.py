@@ -32,7 +32,7 @@ SWITCHES = {
     "batch_prefix": "serve batches and their files only below /openai/v1",
     "longest_run": f"refuse a timeout above {LONGEST_RUN}",
     "notebook_limit": f"refuse a timeout above {LONGEST_NOTEBOOK} for hosted Jupyter servers",
-    "final_words": "call the final states finalized and broken_off instead of completed and failed",
+    "final_words": "name the final states 'finalized' and 'broken_off' instead of 'completed' and 'failed'",
     "bucket_creation": "have no bucket until a client creates one",
     "frames": "remove control characters from streams, records and stored logs",
     "newlines": "double each line break of a stream",

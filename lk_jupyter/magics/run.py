@@ -178,7 +178,9 @@ def lk_attach(options: AttachOptions, shell: InteractiveShell) -> None:
 
 def _discard(entry: JournalEntry | None, name: str | None) -> None:
     if entry is None:
-        raise UsageError(f"--discard removes only starts that the cloud didn't answer. The cloud answered {name!r}. Nothing was changed.")
+        raise UsageError(
+            f"--discard is only for starts without an answer. The cloud answered {name!r}. Nothing was changed."
+        )
     discard_start(entry)
     show_text(f"Removed the start {entry.token[:SHORT_ID]} from the list. If it was started, %lk_runs shows it.")
 

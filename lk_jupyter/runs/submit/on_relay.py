@@ -42,7 +42,7 @@ def require_consent(bundle: Bundle) -> None:
     if bundle.vm_allowed or bundle.options.max_cost is not None:
         return
     raise UsageError(
-        "A relay needs your consent. Nothing was sent. Without a question, start it with: "
+        "A relay needs your consent. Nothing was sent. To start it without a question, add: "
         f"--max-cost {bundle.max_cost_example}"
     )
 
