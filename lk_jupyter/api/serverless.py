@@ -292,7 +292,7 @@ class Serverless(Group):
         "/serverless/route",
         effect="reads",
         repeatable=True,
-        no_magic="No magic of its own, as `%%lk_chat lyceum/router` chooses a model and answers in one call.",
+        no_magic="No magic is needed: `%%lk_chat lyceum/router` chooses a model and answers in one call.",
     )
     def route(self, request: RoutePromptRequest) -> RoutePromptResponse:
         """Return a suitable model for a prompt, without calling the model."""
