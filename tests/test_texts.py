@@ -19,6 +19,7 @@ from lk_jupyter import cli, dask, options
 from lk_jupyter.account import browser_login
 from lk_jupyter.api import _audit
 from lk_jupyter.broker import __main__ as broker
+from lk_jupyter.broker import rentals, visitors
 from lk_jupyter.check import __main__ as check
 from lk_jupyter.check import levels
 from lk_jupyter.cli.parser import COMMANDS
@@ -123,7 +124,7 @@ OF_OTHERS = {
     "--colors", "--ext", "--no-banner", "--simple-prompt",  # IPython
     "--no-progress-bar",  # papermill
     "--logdir",  # TensorBoard
-    "--store",  # a script of the tests
+    "--store", "--only",  # scripts of the tests
     "--manual",  # the client of the cloud
     "--epochs", "--part",  # scripts of the reader
     "--async", "--down", "--cluster",  # SkyPilot
@@ -314,6 +315,8 @@ _SERVE = ["serve", "--data", "x", "--upstream", "x"]
 
 #: Sentence with a limit → the limits by the code, in their order.
 LIMITS = (
+    (r"stays signed in for at most (\d+) hours", f"{visitors.SESSION_SECONDS / 3600:.0f}"),
+    (r"reserves a lease of (\d+) minutes", f"{rentals.DEFAULT_LEASE / 60:.0f}"),
     (r"A run stages up to ([\d,]+) files", f"{stage.MOST_FILES:,}"),
     (r"ends at most (\d+) hours after the time limit of the run", f"{upload._WAIT.total_seconds() / 3600:.0f}"),
     (r"up to (\d+) MB (?:each|that a `--carry` cell names), (\d+) MB in total", EACH, ALL),
@@ -380,6 +383,7 @@ LIMITS = (
 
 #: Quantities that are no limit of ours: measured, made up for an example, or promised by a test that has the figure.
 OTHER_QUANTITIES = (
+    "3.20 of 10 credits left this week",  # an example
     "pytorch/pytorch 12.0 s (2 runs), packages 31.0 s (3 runs)",  # an example
     "Data of 100 GB",  # an example, as are the lines of its page
     "data of 100 GB",

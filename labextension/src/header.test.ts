@@ -169,8 +169,8 @@ test('a log that the page continues needs no line to type', () => {
   });
   expect(notes).toEqual([
     '',
-    'Newer figures are not here. Show all of the output: %lk_attach 3f0c2a9e',
-    'The newest output is not here. Show all of it: %lk_attach 3f0c2a9e'
+    'Newer figures are missing. Show the complete output: %lk_attach 3f0c2a9e',
+    'The newest output is missing. Show the complete output: %lk_attach 3f0c2a9e'
   ]);
 });
 

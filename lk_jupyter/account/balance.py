@@ -72,7 +72,12 @@ class AccountBalance:
 
     @property
     def label(self) -> str:
-        """The remaining credits in words, such as ``3.20 of 10 credits left this week``."""
+        """The remaining credits in words; of a budget, such as ``3.20 of 10 credits left this week``.
+
+        Example:
+            >>> session.balance().label.endswith(" credits left")
+            True
+        """
         if self.budget is None or self.budget.credits is None:
             return f"{credits_label(self.credits)} left"
         return budget_label(self.credits, self.budget.credits, self.budget.period)

@@ -14,7 +14,7 @@ from lk_jupyter.api.serverless import ChatCompletionRequest, EmbeddingRequest
 from lk_jupyter.broker.grants import Grant, RefusedCall
 from lk_jupyter.broker.ledger import GrantLedger
 from lk_jupyter.broker.starts import REFUSED_STATUSES
-from lk_jupyter.broker.upstream import Answer, OddAnswer, OrganizationClient, TokenPrices, read_limited
+from lk_jupyter.broker.upstream import Answer, OddAnswer, OrganizationClient, TokenRates, read_limited
 
 CHAT_PATH, EMBEDDINGS_PATH = "/serverless/chat/completions", "/serverless/embeddings"
 
@@ -43,7 +43,7 @@ class _Call:
     grant: Grant
     path: str
     fields: dict[str, Any]
-    prices: TokenPrices
+    prices: TokenRates
     mark: str
     reserved: int
     wants_usage: bool

@@ -13,50 +13,52 @@ from typing import Any
 
 from lk_jupyter.broker.grants import BILLION, Grant
 from lk_jupyter.broker.ledger import REFUSED, ROOT, GrantLedger
-from lk_jupyter.broker.spending import Budget, GrantUse, Month, Use, read_budgets, read_place, read_uses, sum_uses
+from lk_jupyter.broker.spending import GrantBudget, GrantUse, Month, Use, read_budgets, read_place, read_uses, sum_uses
 from lk_jupyter.text.units import budget_label, credits_label, duration_label, size_label
 
 #: Most rows of a table; the CSV files have all.
 _MAX_ROWS = 100
 
 _STYLE = """
-:root{color-scheme:light dark;--ink:#1b1f24;--quiet:#57606a;--line:#d0d7de;--ground:#fff;--card:#f6f8fa;--mark:#1a5fb4;
---bad:#b3261e}
-@media (prefers-color-scheme:dark){:root{--ink:#e6edf3;--quiet:#9aa4af;--line:#3d444d;--ground:#0d1117;--card:#161b22;
---mark:#79b8ff;--bad:#ff8f87}}
+:root{color-scheme:light dark;--lk-ink:#1b1f24;--lk-quiet:#57606a;--lk-line:#d0d7de;--lk-ground:#fff;
+--lk-card:#f6f8fa;--lk-mark:#1a5fb4;
+--lk-bad:#b3261e}
+@media (prefers-color-scheme:dark){:root{--lk-ink:#e6edf3;--lk-quiet:#9aa4af;--lk-line:#3d444d;--lk-ground:#0d1117;
+--lk-card:#161b22;
+--lk-mark:#79b8ff;--lk-bad:#ff8f87}}
 *{box-sizing:border-box}
-body{margin:0;background:var(--ground);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
+body{margin:0;background:var(--lk-ground);color:var(--lk-ink);font:16px/1.5 system-ui,sans-serif}
 main{max-width:70rem;margin:0 auto;padding:1.5rem 1rem 3rem}
 header{display:flex;flex-wrap:wrap;gap:.25rem 1rem;align-items:baseline;justify-content:space-between}
 h1{font-size:1.6rem;margin:0}
 h2{font-size:1.2rem;margin:2rem 0 .5rem}
 p{margin:.25rem 0}
-a{color:var(--mark)}
-:focus-visible{outline:2px solid var(--mark);outline-offset:2px}
-.quiet{color:var(--quiet)}
-.bad{color:var(--bad)}
+a{color:var(--lk-mark)}
+:focus-visible{outline:2px solid var(--lk-mark);outline-offset:2px}
+.quiet{color:var(--lk-quiet)}
+.bad{color:var(--lk-bad)}
 .cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(16rem,1fr));gap:1rem;list-style:none;margin:0;padding:0}
-.cards li{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:.75rem 1rem}
+.cards li{background:var(--lk-card);border:1px solid var(--lk-line);border-radius:8px;padding:.75rem 1rem}
 .cards strong{font-size:1.15rem}
 meter{width:100%;height:1rem}
 nav,.links{display:flex;flex-wrap:wrap;gap:.25rem 1.5rem;margin:.5rem 0}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
-th,td{border-bottom:1px solid var(--line);padding:.35rem 1.25rem .35rem 0;text-align:left;vertical-align:top;
+th,td{border-bottom:1px solid var(--lk-line);padding:.35rem 1.25rem .35rem 0;text-align:left;vertical-align:top;
 overflow-wrap:anywhere}
 th:last-child,td:last-child{padding-right:0}
-thead th{color:var(--quiet);font-weight:600;white-space:nowrap}
+thead th{color:var(--lk-quiet);font-weight:600;white-space:nowrap}
 .figure{text-align:right;white-space:nowrap}
-input,button{font:inherit;padding:.4rem .75rem;border:1px solid var(--line);border-radius:6px;background:var(--card);
-color:inherit}
+input,button{font:inherit;padding:.4rem .75rem;border:1px solid var(--lk-line);border-radius:6px;
+background:var(--lk-card);color:inherit}
 input{width:min(100%,28rem)}
 label{display:block;margin:1rem 0 .25rem}
 form p{margin:.75rem 0}
 @media (max-width:640px){
 thead{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
 table,tbody,tr,th,td{display:block}
-tr{border-bottom:1px solid var(--line);padding:.5rem 0}
+tr{border-bottom:1px solid var(--lk-line);padding:.5rem 0}
 tbody th,td{border:0;padding:.1rem 0;display:flex;gap:1rem;justify-content:space-between;text-align:right}
-tbody th::before,td::before{content:attr(data-name);color:var(--quiet);font-weight:400;white-space:nowrap}
+tbody th::before,td::before{content:attr(data-name);color:var(--lk-quiet);font-weight:400;white-space:nowrap}
 .figure{white-space:normal}
 td:empty{display:none}
 }
@@ -145,12 +147,12 @@ def _header(visitor: PageVisitor) -> str:
     )
 
 
-def _budget_cards(grant: Grant, budgets: Sequence[Budget]) -> str:
+def _budget_cards(grant: Grant, budgets: Sequence[GrantBudget]) -> str:
     cards = "".join(_budget_card(budget, is_shared=budget.grant.id != grant.id) for budget in budgets)
     return f'<section aria-labelledby="left"><h2 id="left">Left</h2><ul class="cards">{cards}</ul></section>'
 
 
-def _budget_card(budget: Budget, *, is_shared: bool) -> str:
+def _budget_card(budget: GrantBudget, *, is_shared: bool) -> str:
     """Return the rest of a budget, when it renews and ends, and why it can't be spent."""
     limits, usage = budget.grant.limits, budget.usage
     title = f"Shared: {limits.name or budget.grant.id}" if is_shared else "Your budget"
@@ -174,7 +176,7 @@ def _budget_card(budget: Budget, *, is_shared: bool) -> str:
     )
 
 
-def _rest_label(budget: Budget) -> str:
+def _rest_label(budget: GrantBudget) -> str:
     rest, total = Decimal(budget.remaining) / BILLION, Decimal(budget.credits) / BILLION
     return budget_label(rest, total, budget.grant.limits.period)
 
@@ -200,7 +202,7 @@ def _month_part(month: Month, uses: Sequence[GrantUse]) -> str:
     )
 
 
-def _use_table(title: str, column: str, sums: dict[str, Use], budgets: dict[str, Budget]) -> str:
+def _use_table(title: str, column: str, sums: dict[str, Use], budgets: dict[str, GrantBudget]) -> str:
     """Return the sums of a month by user, group or project, with the rest of their budgets now."""
     if not sums and not budgets:
         return ""
@@ -219,9 +221,9 @@ def _use_table(title: str, column: str, sums: dict[str, Use], budgets: dict[str,
     return _table(title, columns, rows, len(names))
 
 
-def _named_budgets(ledger: GrantLedger) -> dict[str, dict[str, Budget]]:
+def _named_budgets(ledger: GrantLedger) -> dict[str, dict[str, GrantBudget]]:
     """Return the budgets of users and groups of a hub by kind and name."""
-    budgets: dict[str, dict[str, Budget]] = {}
+    budgets: dict[str, dict[str, GrantBudget]] = {}
     for grant_id, label in ledger.grant_names().items():
         kind, _, name = label.partition(" ")
         first = next(iter(read_budgets(ledger, ledger.grant(grant_id))), None)

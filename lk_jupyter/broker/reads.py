@@ -9,7 +9,7 @@ from typing import Any
 from lk_jupyter.broker.grants import BILLION, Grant
 from lk_jupyter.broker.keeper import read_mark
 from lk_jupyter.broker.ledger import MODEL_CALLS, RENTAL, ROOT, GrantLedger, RunRow
-from lk_jupyter.broker.spending import Budget, read_budgets
+from lk_jupyter.broker.spending import GrantBudget, read_budgets
 from lk_jupyter.broker.upstream import Answer, OddAnswer, OrganizationClient
 
 #: Pages of the organization's history that are searched for the runs of a key.
@@ -55,7 +55,7 @@ class Reads:
         budget = self._smallest_budget(grant)
         return Answer(200, {**amounts, "budget": budget and budget.describe()})
 
-    def _smallest_budget(self, grant: Grant) -> Budget | None:
+    def _smallest_budget(self, grant: Grant) -> GrantBudget | None:
         """Return the budget with the smallest rest, of a grant and the grants above it; None for the operator."""
         return min(read_budgets(self._ledger, grant), key=lambda budget: budget.remaining, default=None)
 

@@ -90,7 +90,7 @@ class Month:
 
 
 @dataclass(frozen=True)
-class Budget:
+class GrantBudget:
     """The budget of a grant, or of a grant above it, with its use in the current period; ``credits`` in billionths."""
 
     grant: Grant
@@ -123,11 +123,13 @@ def _iso_text(moment: datetime | float | None) -> str | None:
     return moment.isoformat(timespec="seconds") if isinstance(moment, datetime) else None
 
 
-def read_budgets(ledger: GrantLedger, grant: Grant) -> list[Budget]:
+def read_budgets(ledger: GrantLedger, grant: Grant) -> list[GrantBudget]:
     """Return the budgets that a grant spends from, its own first; none for the operator."""
     payers = map(ledger.grant, grant.chain)
     return [
-        Budget(payer, payer.limits.credits, ledger.usage(payer)) for payer in payers if payer.limits.credits is not None
+        GrantBudget(payer, payer.limits.credits, ledger.usage(payer))
+        for payer in payers
+        if payer.limits.credits is not None
     ]
 
 

@@ -35,7 +35,7 @@ class OddAnswer(Exception):
 
 
 @dataclass(frozen=True)
-class TokenPrices:
+class TokenRates:
     """Prices of a token of the prompt and of the answer, in credits."""
 
     prompt: Decimal
@@ -144,7 +144,7 @@ class OrganizationClient:
             self._priced_at = time.monotonic()
         return self._prices.get(machine)
 
-    async def token_prices(self, model: str, *, has_answer: bool) -> TokenPrices | None:
+    async def token_prices(self, model: str, *, has_answer: bool) -> TokenRates | None:
         """Return the prices of the tokens of a model, which may answer with tokens; None without published prices.
 
         Raises OddAnswer.
@@ -154,7 +154,7 @@ class OrganizationClient:
         answer = await self._find_price("serverless_inference_completion_tokens", selector, "unit_price")
         if prompt is None or (answer is None and has_answer):
             return None
-        return TokenPrices(prompt, answer or Decimal(0))
+        return TokenRates(prompt, answer or Decimal(0))
 
     async def vm_price(self, name: str) -> int | None:
         """Return the price of a VM such as on-demand.a100.1x in billionths per hour, or None. Raises OddAnswer."""

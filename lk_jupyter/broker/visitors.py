@@ -31,7 +31,7 @@ _BASE = "/broker"
 _SESSION, _STATE = "lk-broker", "lk-broker-state"
 
 #: Seconds until a browser must sign in again, and until a sign-in must be complete; most signed-in browsers.
-_SESSION_SECONDS, _STATE_SECONDS, _MAX_SESSIONS = 8 * 3600, 600, 10_000
+SESSION_SECONDS, _STATE_SECONDS, _MAX_SESSIONS = 8 * 3600, 600, 10_000
 
 #: Most bytes of a form.
 _MAX_FORM = 4096
@@ -136,7 +136,7 @@ class SpendingPages:
         if {"authorization", "x-api-key"} & set(request.headers):
             return _key_visitor(await self._authenticate(request), has_session=False)
         session = self._sessions.get(request.cookies.get(_SESSION, ""))
-        if session is None or time.monotonic() - session.started_at > _SESSION_SECONDS:
+        if session is None or time.monotonic() - session.started_at > SESSION_SECONDS:
             return None
         if session.grant_id:
             grant = self._ledger.grant(session.grant_id)
@@ -193,14 +193,14 @@ class SpendingPages:
         return response
 
     def _open_session(self, request: Request, session: _Session) -> Response:
-        oldest = time.monotonic() - _SESSION_SECONDS
+        oldest = time.monotonic() - SESSION_SECONDS
         self._sessions = {name: each for name, each in self._sessions.items() if each.started_at > oldest}
         if len(self._sessions) >= _MAX_SESSIONS:
             del self._sessions[next(iter(self._sessions))]
         name = secrets.token_urlsafe(32)
         self._sessions[name] = session
         response = RedirectResponse(f"{_cookie_path(request)}spending", 303)
-        _set_cookie(response, request, _SESSION, name, _SESSION_SECONDS)
+        _set_cookie(response, request, _SESSION, name, SESSION_SECONDS)
         return response
 
 

@@ -272,7 +272,7 @@ class UnixResolver(Resolver):
         return [(socket.AF_UNIX, self._path)]
 
 
-class Place(NamedTuple):
+class PortAddress(NamedTuple):
     """The port that the program sees, and a Unix socket or a port of this machine that leads to the program."""
 
     port: int
@@ -295,12 +295,12 @@ def _connect_socket(
     return connection.connect_future
 
 
-def read_place(vm_id: str, name: str) -> Place:
+def read_place(vm_id: str, name: str) -> PortAddress:
     """Return where a port of a VM is on this machine. Raises HTTPError 404 after the end of its kernel."""
     from lk_jupyter.vms.facts import forward_path  # noqa: PLC0415 (few users have VMs)
 
     try:
         place = json.loads(forward_path(vm_id, name).read_text("utf-8"))
-        return Place(int(place["port"] or place["vm_port"]), str(place["socket"]))
+        return PortAddress(int(place["port"] or place["vm_port"]), str(place["socket"]))
     except (OSError, ValueError, TypeError, KeyError):
         raise web.HTTPError(404, "No port is open here. Open it again: %lk_open") from None

@@ -106,7 +106,7 @@ def test_a_start_whose_answer_is_too_large_may_have_taken_effect_and_is_sent_onc
     words = r"accepted POST /execution/streaming/start with a body of more than 34 MB"
     with pytest.raises(OutcomeUnknown, match=words) as error:
         client.execution.start_streaming(StreamingExecutionRequest(code="print(1)"))
-    assert "check before you repeat it (%lk_runs)" in str(error.value)
+    assert "Check before you send the request again (%lk_runs)" in str(error.value)
     assert len(server.requests) == 1
 
 
@@ -139,7 +139,7 @@ def test_an_event_that_is_too_large_breaks_its_stream(server, client):
     server.reply(head, b'data: {"output":{"content":"one"}}\n\ndata: "', *[b"x" * (1 << 20)] * 26)
     events = client.follow(RUN)
     assert next(events) == Output("one")
-    with pytest.raises(InvalidResponse, match=r"an event of more than 25 MB, the limit\. It wasn't read"):
+    with pytest.raises(InvalidResponse, match=r"an event of more than 25 MB, the limit\. The answer wasn't read"):
         next(events)
 
 

@@ -154,7 +154,7 @@ def test_help_explains_every_option():
 def test_an_unknown_machine_in_the_quota_is_refused(tmp_path):
     refused = serve("--data", str(tmp_path), "--quota", "gpu.z9")
     assert refused.returncode == 2
-    assert "no machine gpu.z9" in refused.stderr
+    assert "unknown machine gpu.z9" in refused.stderr
 
 
 def test_launch_starts_finds_and_stops(tmp_path):

@@ -102,7 +102,7 @@ def test_it_tells_the_price_and_asks_first(ask, upstream, answer):
     shown = ask("%lk_batch df.review -m up/large --dry-run")
     assert "Each 1,000 tokens of average answer length add 0.0066 credits." in shown
     asked = answer("n")
-    assert "Nothing was sent. To skip the question: --yes." in ask("%lk_batch df.review -m up/large")
+    assert "Nothing was sent. To skip the question: --yes" in ask("%lk_batch df.review -m up/large")
     assert asked == ["Start the batch? [y/N] "]
     assert not upstream.requests
 
@@ -112,7 +112,7 @@ def test_the_same_line_asks_no_row_twice_unless_it_is_told_to(ask, upstream):
     ask("%lk_batch df.review -m up/large -y")
     shown = ask("%lk_batch df.review -m up/large -y")
     assert "re: so so" in shown
-    assert "All rows have answers: nothing was sent or billed. Send the rows again: --again." in shown
+    assert "All rows have answers: nothing was sent or billed. Send the rows again: --again" in shown
     assert rows.answered == {"good": 1, "bad": 1, "so so": 1}
     ask("%lk_batch df.review -m up/large -y --again")
     assert rows.answered == {"good": 2, "bad": 2, "so so": 2}

@@ -87,7 +87,7 @@ def test_after_an_error_what_was_there_is_set_and_that_is_said(kernel):
     forget(kernel, "best")
     cell = kernel.run("%%lk_run --fresh --out best\nbest = 5\n1 / 0")
     assert cell.error["ename"] == "RunFailed"
-    assert "Set here: best, as they were when it failed" in cell.shown[-1]
+    assert "Set here: best, with the values when the run failed" in cell.shown[-1]
     assert kernel.value("best") == "5"
 
 
@@ -355,7 +355,7 @@ def test_what_a_thread_changes_here_while_the_cell_waits_for_its_run_is_kept_too
     )
     waits = f"open({begun!r}, 'w').close()\nwith open({changed!r}) as file: file.read()"
     cell = kernel.run(f"%%lk_run --carry\nrows.append('run')\ntotal = total + 1\n{waits}")
-    assert "rows has another value here by now" in cell.shown[-1]
+    assert "rows changed here during the run" in cell.shown[-1]
     assert kernel.value("rows, rows_from_run, total, total_from_run") == "([1, 'here'], [1, 'run'], 'here', 1)"
 
 

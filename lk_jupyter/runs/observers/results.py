@@ -160,7 +160,7 @@ def _moment_label(record: ExecutionRecord) -> str:
     state = record.status.lower()
     if state in SUCCEEDED_STATES:
         return ""
-    return f", in the state when the run {'was stopped' if state in STOPPED_STATES | {'timeout'} else 'failed'}"
+    return f", with the values when the run {'was stopped' if state in STOPPED_STATES | {'timeout'} else 'failed'}"
 
 
 def _saved_moment_notice(moment: float, record: ExecutionRecord) -> Notice:

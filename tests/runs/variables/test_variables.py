@@ -644,7 +644,7 @@ def test_what_a_full_bucket_does_not_take_is_named_and_small_variables_come_back
     assert dict(out) == {"x": [2]}
     assert out.missing["big"].startswith("big could not be sent back: the links to the bucket have expired")
     assert out.missing["w.txt"].startswith("w.txt could not be sent back: ")
-    assert out.missing["own"].startswith("own is a _local, which belongs to this process: make it")
+    assert out.missing["own"].startswith("own is a _local, which belongs to this process: create it")
 
 
 # Sent once
@@ -964,7 +964,7 @@ def test_what_belongs_to_the_run_is_named_and_no_package_is_asked_for(session):
     code = "import ipywidgets\nx = [lambda: show]\nfrom _lk.display import show\ny = ipywidgets.IntSlider()"
     out = run(session, code, outputs=["x", "y"], pickle=True, rich=True).outputs()
     assert out.missing["x"].startswith("x[0] contains an output of the run, which can't be returned")
-    assert out.missing["y"].startswith("y is a widget, which belongs to the kernel that made it")
+    assert out.missing["y"].startswith("y is a widget, which belongs to its kernel")
 
 
 # Pieces
