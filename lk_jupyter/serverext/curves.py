@@ -13,10 +13,10 @@ from lk_jupyter.text.scalars import ScalarParser
 _MOST_POINTS, _PACE = 500, 2.0
 
 #: Seconds for reading numbers, in total and as a share of the time since, before the lines are sent on.
-_READ_SECONDS, _READ_SHARE = 0.05, 0.05
+_READ_SECONDS, _READ_SHARE = 0.02, 0.05
 
 #: Characters that are read in one step, and characters that are read after skipped text.
-_READ_LENGTH, _END_LENGTH = 1 << 13, 1 << 18
+_READ_LENGTH, _END_LENGTH = 1 << 13, 1 << 19
 
 
 class CurveReader:
@@ -27,7 +27,7 @@ class CurveReader:
         self._revision = 0
         self._event_time = 0.0
         self._opened = time.monotonic()
-        self._read_seconds = 0.0
+        self._read_seconds, self._read_length = 0.0, 0
         self._unread: deque[str] = deque()
         self._unread_length = 0
         self._has_gap = False
@@ -39,7 +39,7 @@ class CurveReader:
     def feed(self, text: str) -> None:
         """Read the numbers in text of the run; of text that arrives faster than it is read, the start and the end."""
         for start in range(0, len(text), _READ_LENGTH):
-            if self._is_behind():
+            if self._is_behind(_READ_LENGTH):
                 self._store(text[start:])
                 return
             self._read(text[start : start + _READ_LENGTH])
@@ -58,9 +58,11 @@ class CurveReader:
         curves = self._scalars.curves
         return [{"curves": [curve.content() for curve in curves]}] if curves else []
 
-    def _is_behind(self) -> bool:
-        """Return whether the time for reading is used up."""
-        return self._read_seconds > _READ_SECONDS + _READ_SHARE * (time.monotonic() - self._opened)
+    def _is_behind(self, length: int) -> bool:
+        """Return whether reading the stored text and so many characters more would exceed the time for reading."""
+        seconds_per_character = self._read_seconds / max(1, self._read_length)
+        seconds = self._read_seconds + seconds_per_character * (self._unread_length + length)
+        return seconds > _READ_SECONDS + _READ_SHARE * (time.monotonic() - self._opened)
 
     def _store(self, text: str) -> None:
         """Store the newest text for later, and skip the text before."""
@@ -81,3 +83,4 @@ class CurveReader:
         self._unread_length, self._has_gap = 0, False
         self._scalars.feed(unread + text)
         self._read_seconds += time.monotonic() - start
+        self._read_length += len(unread) + len(text)
