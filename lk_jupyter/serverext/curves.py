@@ -59,7 +59,7 @@ class CurveReader:
         return [{"curves": [curve.content() for curve in curves]}] if curves else []
 
     def _is_behind(self, length: int) -> bool:
-        """Return whether reading the stored text and so many characters more would exceed the time for reading."""
+        """Return whether reading the stored text and more characters would exceed the time for reading."""
         seconds_per_character = self._read_seconds / max(1, self._read_length)
         seconds = self._read_seconds + seconds_per_character * (self._unread_length + length)
         return seconds > _READ_SECONDS + _READ_SHARE * (time.monotonic() - self._opened)
