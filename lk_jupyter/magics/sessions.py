@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -12,7 +13,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
 from lk_jupyter.api.hosted_channel import Asked, Message
-from lk_jupyter.api.states import describe_state
+from lk_jupyter.api.states import describe_state, is_final
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import ConnectionFailed, LkError, UsageError
 from lk_jupyter.machines.catalogue import price_label
@@ -363,11 +364,16 @@ class CellView:
         }
 
     def lost(self) -> None:
-        """Show that no answer comes any more."""
+        """Show that no answer comes any more: the receipt of the machine if the machine has ended."""
         self._log.end()
-        line = StatusLine("lost", [f"session {self._warm.name}", self._run], "\n".join(self._notices))
+        run, notice = self._warm.run, "\n".join(self._notices)
+        line = StatusLine("lost", [f"session {self._warm.name}", self._run], notice)
         line.run = self._header("lost", time.monotonic() - self._start_time, [])
-        self._status.show(line, now=True)
+        with suppress(LkError):
+            if is_final(run.record.status):
+                line = receipt(run.record, run.machine)
+                line.notice = notice
+        self._status.close(line, raises=True)
 
     @property
     def _run(self) -> str:
