@@ -366,13 +366,12 @@ class CellView:
     def lost(self) -> None:
         """Show that no answer comes any more: the receipt of the machine if the machine has ended."""
         self._log.end()
-        run, notice = self._warm.run, "\n".join(self._notices)
-        line = StatusLine("lost", [f"session {self._warm.name}", self._run], notice)
+        run = self._warm.run
+        line = StatusLine("lost", [f"session {self._warm.name}", self._run], "\n".join(self._notices))
         line.run = self._header("lost", time.monotonic() - self._start_time, [])
         with suppress(LkError):
-            if is_final(run.record.status):
+            if is_final(run.record.status):  # the notices about its bill are over
                 line = receipt(run.record, run.machine)
-                line.notice = notice
         self._status.close(line, raises=True)
 
     @property

@@ -333,6 +333,7 @@ def test_a_machine_that_reaches_its_time_limit_while_a_cell_runs_has_a_receipt(s
     assert re.search(r"✗ timeout · A100 at 1.59 credits/h · .*8.\d s · 0.003\d credits · run [\w-]{36}\n", printed)
     assert "begun" in printed
     assert "✗ lost" not in printed
+    assert "Billed until" not in printed.partition("✗ timeout")[2]
     assert "Session t has ended: its time limit was reached" in printed
 
 
