@@ -13,7 +13,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
 from lk_jupyter.api.hosted_channel import Asked, Message
-from lk_jupyter.api.states import describe_state, is_final
+from lk_jupyter.api.states import SUCCEEDED_STATES, describe_state, is_final
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import ConnectionFailed, LkError, UsageError
 from lk_jupyter.machines.catalogue import price_label
@@ -370,8 +370,14 @@ class CellView:
         line = StatusLine("lost", [f"session {self._warm.name}", self._run], "\n".join(self._notices))
         line.run = self._header("lost", time.monotonic() - self._start_time, [])
         with suppress(LkError):
-            if is_final(run.record.status):  # the notices about its bill are over
-                line = receipt(run.record, run.machine)
+            record = run.record
+            if is_final(record.status):  # the notices about its bill are over
+                line = receipt(record, run.machine)
+            if record.status.lower() in SUCCEEDED_STATES:  # the machine ended itself, but its cell didn't complete
+                line.state, line.run = (
+                    "lost",
+                    self._header("lost", time.monotonic() - self._start_time, line.facts[2:3]),
+                )
         self._status.close(line, raises=True)
 
     @property

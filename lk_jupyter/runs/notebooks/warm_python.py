@@ -614,7 +614,7 @@ class WarmPython:
 #: Final state of a session's run → reason.
 ENDED = {
     "timeout": "its time limit was reached",
-    "completed": "it was idle for too long",
+    "completed": "it was idle for too long, or its time limit was near",
     "cancelled": "it was stopped",
     "aborted": "it was aborted",
 }
