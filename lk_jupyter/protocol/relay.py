@@ -7,8 +7,8 @@ import re
 #: Start of the id of a relay; its token follows.
 PREFIX = "r-"
 
-#: Folder of relays in the folder of the journal, and the module that continues a relay, with the token as argument.
-FOLDER, MODULE = "relays", "lk_jupyter.cli.relay"
+#: Folder of relays in the folder of the journal.
+FOLDER = "relays"
 
 #: The module of a run in a relay, and the kind of its messages.
 PART, RELAY = "script.relay", "relay"

@@ -11,7 +11,7 @@ from contextlib import suppress
 from lk_jupyter.config.files import is_locked, read_json
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import UsageError
-from lk_jupyter.protocol.relay import FOLDER, MODULE
+from lk_jupyter.protocol.relay import FOLDER
 
 #: The processes that this server has started, by the token of their relay.
 _processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -36,5 +36,5 @@ def _start_missing_processes() -> None:
             has_ended = read_json(path).get("state", {}).get("is_final")
             if not has_ended and not is_locked(path.with_suffix(".lock")):
                 _starts[token] += 1
-                command = [sys.executable, "-m", MODULE, token]
+                command = [sys.executable, "-m", "lk_jupyter.cli.relay", token]
                 _processes[token] = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
