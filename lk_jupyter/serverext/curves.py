@@ -39,7 +39,7 @@ class CurveReader:
     def feed(self, text: str) -> None:
         """Read the numbers in text of the run; of text that arrives faster than it is read, the start and the end."""
         for start in range(0, len(text), _READ_LENGTH):
-            if self._is_behind(_READ_LENGTH):
+            if self._is_behind():
                 self._store(text[start:])
                 return
             self._read(text[start : start + _READ_LENGTH])
@@ -58,10 +58,10 @@ class CurveReader:
         curves = self._scalars.curves
         return [{"curves": [curve.content() for curve in curves]}] if curves else []
 
-    def _is_behind(self, length: int) -> bool:
-        """Return whether reading the stored text and more characters would exceed the time for reading."""
+    def _is_behind(self) -> bool:
+        """Return whether reading the stored text and another step would exceed the time for reading."""
         seconds_per_character = self._read_seconds / max(1, self._read_length)
-        seconds = self._read_seconds + seconds_per_character * (self._unread_length + length)
+        seconds = self._read_seconds + seconds_per_character * (self._unread_length + _READ_LENGTH)
         return seconds > _READ_SECONDS + _READ_SHARE * (time.monotonic() - self._opened)
 
     def _store(self, text: str) -> None:
