@@ -14,7 +14,7 @@ from lk_jupyter.api.serverless import ChatCompletionRequest, EmbeddingRequest
 from lk_jupyter.broker.grants import Grant, RefusedCall
 from lk_jupyter.broker.ledger import GrantLedger
 from lk_jupyter.broker.starts import REFUSED_STATUSES
-from lk_jupyter.broker.upstream import Answer, OddAnswer, OrganizationClient, TokenRates, read_limited
+from lk_jupyter.broker.upstream import MAX_ANSWER, Answer, OddAnswer, OrganizationClient, TokenRates, read_body
 
 CHAT_PATH, EMBEDDINGS_PATH = "/serverless/chat/completions", "/serverless/embeddings"
 
@@ -29,9 +29,6 @@ DEFAULT_TOKENS, _MAX_TOKENS = 4096, 65_536
 
 #: Tokens that the template of a model may add to a conversation. A token of the prompt has at least one byte.
 _TEMPLATE_TOKENS = 1024
-
-#: Most bytes of an answer that isn't a stream.
-_MAX_ANSWER = 64 << 20
 
 _UNCOUNTED = "The cloud didn't report the number of tokens, so the reserved amount is the cost."
 
@@ -178,19 +175,10 @@ def _has_media(messages: Any) -> bool:
 
 async def _read_answer(response: httpx.Response) -> Answer:
     """Return an answer that isn't a stream. Raises OddAnswer."""
-    try:
-        content = await read_limited(response.aiter_bytes(), _MAX_ANSWER)
-    except httpx.HTTPError as error:
-        raise OddAnswer(f"The cloud stopped its answer ({type(error).__name__}).") from None
-    finally:
-        await response.aclose()
-    if content is None or response.is_redirect:
+    body = await read_body(response, response.aiter_bytes(), MAX_ANSWER, "cloud")
+    if response.is_redirect:
         raise OddAnswer("The answer of the cloud can't be forwarded.")
-    try:
-        value = json.loads(content)
-    except ValueError:
-        value = None
-    return Answer(response.status_code, value, response.headers.get("retry-after"))
+    return Answer.parse(response, body)
 
 
 def _read_usage(line: str) -> tuple[Any, bool]:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from lk_jupyter.broker.signature import UNSIGNED, SignedRequest, quote_strictly, sign
-from lk_jupyter.broker.upstream import OddAnswer, OrganizationClient, read_limited, read_moment
+from lk_jupyter.broker.upstream import OddAnswer, OrganizationClient, read_body, read_moment
 from lk_jupyter.config.files import LOOPBACK
 
 #: Seconds for the steps of a request: the completion of a large upload is silent for minutes.
@@ -62,15 +62,7 @@ class OpenAnswer:
 
     async def read(self, limit: int) -> bytes:
         """Return the body and close the answer. Raises OddAnswer for a body above the limit, in bytes."""
-        try:
-            body = await read_limited(self.chunks(), limit)
-        except httpx.HTTPError as error:
-            raise OddAnswer(f"The storage stopped its answer ({type(error).__name__}).") from None
-        finally:
-            await self.close()
-        if body is None:
-            raise OddAnswer("The answer of the storage can't be forwarded.")
-        return body
+        return await read_body(self.response, self.chunks(), limit, "storage")
 
     async def close(self) -> None:
         """Close the answer."""

@@ -27,7 +27,7 @@ _TIMEOUT = httpx.Timeout(30.0, pool=None)
 _STREAM_TIMEOUT = httpx.Timeout(30.0, read=None, pool=None)
 
 #: Most bytes of an answer that is read into memory, and most runs of a page of the history.
-_MAX_ANSWER, _PAGE = 64 << 20, 100
+MAX_ANSWER, _PAGE = 64 << 20, 100
 
 
 class OddAnswer(Exception):
@@ -53,6 +53,15 @@ class Answer:
     status: int
     content: Any
     retry_after: str | None = None
+
+    @classmethod
+    def parse(cls, response: httpx.Response, body: bytes) -> Answer:
+        """Return the answer of a response whose body was read."""
+        try:
+            content = json.loads(body)
+        except ValueError:
+            content = None
+        return cls(response.status_code, content, response.headers.get("retry-after"))
 
     @property
     def is_success(self) -> bool:
@@ -97,15 +106,11 @@ class OrganizationClient:
             response = await self._client.request(method, url, json=body, headers=self._headers(), timeout=limit)
         except httpx.HTTPError as error:
             raise OddAnswer(f"The cloud gave no answer ({type(error).__name__}).") from None
-        if len(response.content) > _MAX_ANSWER or self._key.encode() in response.content:
+        if len(response.content) > MAX_ANSWER or self._key.encode() in response.content:
             raise OddAnswer("The answer of the cloud can't be forwarded.")
         if response.is_redirect:
             raise OddAnswer(f"The cloud answered HTTP {response.status_code}, a redirect.")
-        try:
-            content = json.loads(response.content)
-        except ValueError:
-            content = None
-        return Answer(response.status_code, content, response.headers.get("retry-after"))
+        return Answer.parse(response, response.content)
 
     async def stream(self, url: str | None, path: str, body: Any = None) -> httpx.Response:
         """Open the output of a run at its address, which needs no key, or at a path, with a JSON body.
@@ -245,6 +250,22 @@ async def read_limited(chunks: AsyncIterator[bytes], limit: int) -> bytes | None
         if len(body) > limit:
             return None
     return bytes(body)
+
+
+async def read_body(response: httpx.Response, chunks: AsyncIterator[bytes], limit: int, sender: str) -> bytes:
+    """Return the body of an open response, and close the response. ``sender`` is who answers, such as cloud.
+
+    Raises OddAnswer for a body that stops, and for a body above the limit, in bytes.
+    """
+    try:
+        body = await read_limited(chunks, limit)
+    except httpx.HTTPError as error:
+        raise OddAnswer(f"The {sender} stopped its answer ({type(error).__name__}).") from None
+    finally:
+        await response.aclose()
+    if body is None:
+        raise OddAnswer(f"The answer of the {sender} can't be forwarded.")
+    return body
 
 
 def list_rows(content: Any) -> Iterator[dict[str, Any]]:
