@@ -8,7 +8,7 @@ import tempfile
 import threading
 import webbrowser
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from html import escape
 from pathlib import Path
 from string import Template
@@ -18,14 +18,12 @@ from IPython.display import display
 
 from lk_jupyter.account.low_balance import low_balance_notices
 from lk_jupyter.api.hosted import HostedServer
-from lk_jupyter.api.states import is_final
 from lk_jupyter.config.files import platform_path
-from lk_jupyter.errors import LkError
 from lk_jupyter.magics._engine.parser import Subcommands
 from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.interrupt import advise_on_interrupt, interrupt
 from lk_jupyter.magics._output.live import LiveOutput, StatusLine
-from lk_jupyter.magics._output.run_status import machine_with_price, receipt
+from lk_jupyter.magics._output.run_status import machine_with_price, read_final_receipt, receipt
 from lk_jupyter.magics._output.servers import ServerList, listening_line, server_header
 from lk_jupyter.options.notebook_servers import OpenServerOptions, StartServerOptions, StopServerOptions
 from lk_jupyter.options.runs import NoOptions
@@ -182,10 +180,10 @@ def end_header_on_failure(run: Run, status: LiveOutput) -> Iterator[None]:
     try:
         yield
     except Exception:
-        line = StatusLine("lost", [machine_with_price(run.machine), f"run {run.execution_id}"])
-        line.run = server_header(run, "lost", Bill())
-        with suppress(LkError):
-            line = receipt(run.record, run.machine, run.bundle) if is_final(run.record.status) else line
+        line = read_final_receipt(run, run.bundle)
+        if line is None:
+            line = StatusLine("lost", [machine_with_price(run.machine), f"run {run.execution_id}"])
+            line.run = server_header(run, "lost", Bill())
         status.close(line, raises=True)
         raise
 

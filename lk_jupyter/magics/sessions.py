@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -13,7 +12,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
 from lk_jupyter.api.hosted_channel import Asked, Message
-from lk_jupyter.api.states import SUCCEEDED_STATES, describe_state, is_final
+from lk_jupyter.api.states import SUCCEEDED_STATES, describe_state
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import ConnectionFailed, LkError, UsageError
 from lk_jupyter.machines.catalogue import price_label
@@ -34,7 +33,7 @@ from lk_jupyter.magics._output.live import (
 )
 from lk_jupyter.magics._output.log import LogOutput
 from lk_jupyter.magics._output.rich import RichOutput
-from lk_jupyter.magics._output.run_status import machine_with_price, receipt
+from lk_jupyter.magics._output.run_status import machine_with_price, read_final_receipt, receipt
 from lk_jupyter.magics.notebook import end_header_on_failure, started_server
 from lk_jupyter.options.runs import NoOptions, RunOptions
 from lk_jupyter.options.sessions import StopSessionOptions
@@ -366,18 +365,13 @@ class CellView:
     def lost(self) -> None:
         """Show that no answer comes any more: the receipt of the machine if the machine has ended."""
         self._log.end()
-        run = self._warm.run
-        line = StatusLine("lost", [f"session {self._warm.name}", self._run], "\n".join(self._notices))
-        line.run = self._header("lost", time.monotonic() - self._start_time, [])
-        with suppress(LkError):
-            record = run.record
-            if is_final(record.status):  # the notices about its bill are over
-                line = receipt(record, run.machine)
-            if record.status.lower() in SUCCEEDED_STATES:  # the machine ended itself, but its cell didn't complete
-                line.state, line.run = (
-                    "lost",
-                    self._header("lost", time.monotonic() - self._start_time, line.facts[2:3]),
-                )
+        seconds = time.monotonic() - self._start_time
+        line = read_final_receipt(self._warm.run)  # without the notices about its bill, which has ended
+        if line is None:
+            line = StatusLine("lost", [f"session {self._warm.name}", self._run], "\n".join(self._notices))
+            line.run = self._header("lost", seconds, [])
+        elif line.state.lower() in SUCCEEDED_STATES:  # the machine ended itself, but its cell didn't complete
+            line.state, line.run = "lost", self._header("lost", seconds, line.facts[2:3])
         self._status.close(line, raises=True)
 
     @property

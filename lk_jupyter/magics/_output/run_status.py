@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from IPython.core.interactiveshell import InteractiveShell
@@ -11,6 +12,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from lk_jupyter.api.execution import ExecutionRecord, is_final
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.config.settings import setting
+from lk_jupyter.errors import LkError
 from lk_jupyter.machines.catalogue import hourly_price, machine_name, price_label
 from lk_jupyter.magics._output.live import HINTS_KEY, PACE, Hints, LiveOutput, StatusLine
 from lk_jupyter.protocol.notice import Notice
@@ -264,6 +266,15 @@ def receipt(
     if is_final(record.status):
         line.metadata = {METADATA_KEY: facts}
     return line
+
+
+def read_final_receipt(run: Run, bundle: Bundle | None = None) -> StatusLine | None:
+    """Return the receipt of a run that has ended; None for an active run, and without an answer of the server."""
+    with suppress(LkError):
+        record = run.record
+        if is_final(record.status):
+            return receipt(record, run.machine, bundle)
+    return None
 
 
 def _wait_label(facts: dict[str, Any]) -> str:
