@@ -12,7 +12,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
 from lk_jupyter.api.hosted_channel import Asked, Message
-from lk_jupyter.api.states import SUCCEEDED_STATES, describe_state
+from lk_jupyter.api.states import SUCCEEDED_STATES, describe_state, mark_of
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import ConnectionFailed, LkError, UsageError
 from lk_jupyter.machines.catalogue import price_label
@@ -33,7 +33,7 @@ from lk_jupyter.magics._output.live import (
 )
 from lk_jupyter.magics._output.log import LogOutput
 from lk_jupyter.magics._output.rich import RichOutput
-from lk_jupyter.magics._output.run_status import machine_with_price, read_final_receipt, receipt
+from lk_jupyter.magics._output.run_status import cost_label, machine_with_price, read_final_receipt, receipt
 from lk_jupyter.magics.notebook import end_header_on_failure, started_server
 from lk_jupyter.options.runs import NoOptions, RunOptions
 from lk_jupyter.options.sessions import StopSessionOptions
@@ -371,7 +371,8 @@ class CellView:
             line = StatusLine("lost", [f"session {self._warm.name}", self._run], "\n".join(self._notices))
             line.run = self._header("lost", seconds, [])
         elif line.state.lower() in SUCCEEDED_STATES:  # the machine ended itself, but its cell didn't complete
-            line.state, line.run = "lost", self._header("lost", seconds, line.facts[2:3])
+            line.state, line.mark = "lost", mark_of("lost")
+            line.run = self._header("lost", seconds, [cost_label(self._warm.run)])
         self._status.close(line, raises=True)
 
     @property
