@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
@@ -147,7 +147,7 @@ def _header(visitor: PageVisitor) -> str:
     )
 
 
-def _budget_cards(grant: Grant, budgets: Sequence[GrantBudget]) -> str:
+def _budget_cards(grant: Grant, budgets: Iterable[GrantBudget]) -> str:
     cards = "".join(_budget_card(budget, is_shared=budget.grant.id != grant.id) for budget in budgets)
     return f'<section aria-labelledby="left"><h2 id="left">Left</h2><ul class="cards">{cards}</ul></section>'
 
@@ -226,7 +226,7 @@ def _named_budgets(ledger: GrantLedger) -> dict[str, dict[str, GrantBudget]]:
     budgets: dict[str, dict[str, GrantBudget]] = {}
     for grant_id, label in ledger.grant_names().items():
         kind, _, name = label.partition(" ")
-        first = next(iter(read_budgets(ledger, ledger.grant(grant_id))), None)
+        first = next(read_budgets(ledger, ledger.grant(grant_id)), None)
         if first is not None and first.grant.id == grant_id:
             budgets.setdefault(kind, {})[name] = first
     return budgets
@@ -242,7 +242,7 @@ def _keys_table(ledger: GrantLedger, visitor: PageVisitor, uses: dict[str, Use])
     rows = []
     for grant in sorted(grants, key=lambda grant: -uses.get(grant.id, Use()).credits)[:_MAX_ROWS]:
         user, _, project = read_place(ledger, grant, names)
-        budget = read_budgets(ledger, grant)[0]
+        budget = next(read_budgets(ledger, grant))
         place = [user, project] if visitor.is_administrator else [project]
         rows.append(
             [

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timezone
 from typing import Any
@@ -123,14 +123,14 @@ def _iso_text(moment: datetime | float | None) -> str | None:
     return moment.isoformat(timespec="seconds") if isinstance(moment, datetime) else None
 
 
-def read_budgets(ledger: GrantLedger, grant: Grant) -> list[GrantBudget]:
-    """Return the budgets that a grant spends from, its own first; none for the operator."""
-    payers = map(ledger.grant, grant.chain)
-    return [
-        GrantBudget(payer, payer.limits.credits, ledger.usage(payer))
-        for payer in payers
-        if payer.limits.credits is not None
-    ]
+def read_budgets(ledger: GrantLedger, grant: Grant) -> Iterator[GrantBudget]:
+    """Iterate over the budgets that a grant spends from, its own first; none for the operator.
+
+    The use of a budget is read when the iterator reaches it: the use of a group takes time.
+    """
+    for payer in map(ledger.grant, grant.chain):
+        if payer.limits.credits is not None:
+            yield GrantBudget(payer, payer.limits.credits, ledger.usage(payer))
 
 
 def read_uses(ledger: GrantLedger, grant_id: str, month: Month) -> list[GrantUse]:

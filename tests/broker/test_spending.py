@@ -112,7 +112,7 @@ def test_a_budget_renews_at_the_start_of_the_next_week_or_month(ledger):
     moment = datetime(2026, 12, 31, 15, 30, tzinfo=timezone.utc)
     ends = [GrantLimits(period=period).period_end(moment) for period in ("week", "month", "")]
     assert ends == [datetime(2027, 1, day, tzinfo=timezone.utc) for day in (4, 1)] + [None]
-    assert read_budgets(ledger, ledger.grant("root")) == []
+    assert list(read_budgets(ledger, ledger.grant("root"))) == []
 
 
 @pytest.mark.parametrize("text", ["2026-13", "2026", "x", "2026-1", "1999-01"])
