@@ -37,7 +37,7 @@ class Reads:
         answer = await self.pass_on("/user/status")
         if answer.fields is None:
             raise OddAnswer("The cloud reports no account.")
-        remaining = await self._remaining_credits(grant)
+        remaining = await self._remaining_credits(self._smallest_budget(grant))
         fields = {name: answer.fields.get(name) for name in ("user_id", "org_id", "created_at")}
         return Answer(200, {**fields, "is_active": True, "credit_balance": remaining, "status": "authenticated"})
 
@@ -49,19 +49,19 @@ class Reads:
     async def credits(self, grant: Grant, _: dict[str, str]) -> Answer:
         """Return the rest of the grant in place of the balance, with the budget that ends first."""
         used = self._ledger.usage(grant).credits / BILLION
-        rest = await self._remaining_credits(grant)
+        budget = self._smallest_budget(grant)
+        rest = await self._remaining_credits(budget)
         amounts = dict.fromkeys(("remaining_credits", "available_credits"), rest)
         amounts |= dict.fromkeys(("used_credits", "total_credits_used"), used)
-        budget = self._smallest_budget(grant)
         return Answer(200, {**amounts, "budget": budget and budget.describe()})
 
     def _smallest_budget(self, grant: Grant) -> GrantBudget | None:
         """Return the budget with the smallest rest, of a grant and the grants above it; None for the operator."""
         return min(read_budgets(self._ledger, grant), key=lambda budget: budget.remaining, default=None)
 
-    async def _remaining_credits(self, grant: Grant) -> float:
-        """Return the credits that a grant may still reserve."""
-        if budget := self._smallest_budget(grant):
+    async def _remaining_credits(self, budget: GrantBudget | None) -> float:
+        """Return the credits that may still be reserved: of a budget, otherwise of the organization."""
+        if budget is not None:
             return budget.remaining / BILLION
         answer = await self.pass_on("/billing/credits")
         if answer.fields is None:
