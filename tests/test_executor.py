@@ -35,6 +35,12 @@ THREE = 3
 PATIENCE = 300
 
 
+def mark_nightly(*cases):
+    """Return cases for ``parametrize`` that only the tests of the night have; a tuple has the values of a case."""
+    rows = (case if isinstance(case, tuple) else (case,) for case in cases)
+    return [pytest.param(*row, marks=pytest.mark.nightly) for row in rows]
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _travel_by_value():
     """The functions of this file travel as those of a notebook do: the machine cannot import it."""
@@ -347,9 +353,7 @@ def interrupted_when(condition):
     threading.Thread(target=interrupt, daemon=True).start()
 
 
-@pytest.mark.parametrize(
-    "place", ["result", *(pytest.param(place, marks=pytest.mark.nightly) for place in ("map", "block"))]
-)
+@pytest.mark.parametrize("place", ["result", *mark_nightly("map", "block")])
 def test_an_interrupt_names_the_commands_that_stop_runs_that_may_be_active(unstoppable, place):
     executor = Executor(max_workers=2, session=unstoppable)
 
@@ -582,9 +586,7 @@ def run_script(folder, cloud, source, *arguments):
     return subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize(
-    "case", ["simple", *(pytest.param(case, marks=pytest.mark.nightly) for case in ("refuse", "fork"))]
-)
+@pytest.mark.parametrize("case", ["simple", *mark_nightly("refuse", "fork")])
 def test_a_script_that_submits_and_ends_makes_all_calls(cloud, tmp_path, case):
     if case == "fork" and not hasattr(os, "fork"):
         pytest.skip("This system has no fork.")
@@ -656,12 +658,14 @@ def wrapped(x):
         (Line(3), 5),
         (math.sqrt, 2**0.5),
         (cached, 3),
-        pytest.param(Line(3).predict, 6, marks=pytest.mark.nightly),
-        pytest.param(Line.twice, 4, marks=pytest.mark.nightly),
-        pytest.param(functools.partial(Line.predict, Line(5)), 10, marks=pytest.mark.nightly),
-        pytest.param([1, 2, 3].count, 1, marks=pytest.mark.nightly),
-        pytest.param(operator.methodcaller("bit_length"), 2, marks=pytest.mark.nightly),
-        pytest.param(wrapped, -2, marks=pytest.mark.nightly),
+        *mark_nightly(
+            (Line(3).predict, 6),
+            (Line.twice, 4),
+            (functools.partial(Line.predict, Line(5)), 10),
+            ([1, 2, 3].count, 1),
+            (operator.methodcaller("bit_length"), 2),
+            (wrapped, -2),
+        ),
     ],
     ids=lambda value: getattr(value, "__qualname__", type(value).__name__),
 )
@@ -746,21 +750,11 @@ def test_an_option_that_does_not_fit_is_reported_at_the_definition_and_nothing_i
     [
         "import lk_jupyter; remote = lk_jupyter.remote",
         "from lk_jupyter import remote",
-        pytest.param(
+        *mark_nightly(
             "import lk_jupyter.remote.sign, lk_jupyter; remote = lk_jupyter.remote; assert remote.sign.SIZE",
-            marks=pytest.mark.nightly,
-        ),
-        pytest.param(
             "from lk_jupyter.remote import sign; from lk_jupyter import remote",
-            marks=pytest.mark.nightly,
-        ),
-        pytest.param(
             "import lk_jupyter.remote as remote",
-            marks=pytest.mark.nightly,
-        ),
-        pytest.param(
             "from lk_jupyter.executor import Executor; from lk_jupyter import *",
-            marks=pytest.mark.nightly,
         ),
     ],
 )
