@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import secrets
 import sqlite3
 import time
@@ -359,9 +360,10 @@ class GrantLedger:
         """Return the run with this id, or None."""
         return next(iter(self._rows("WHERE execution_id = ?", execution_id)), None)
 
-    def runs_below(self, grant_id: str) -> list[RunRow]:
-        """Return the runs of a grant, and of the grants below it, oldest first."""
-        return self._rows("WHERE grant_id IN below ORDER BY created_at", grant_id, head=_BELOW)
+    def runs_below(self, grant_id: str, start: float = 0, end: float = math.inf) -> list[RunRow]:
+        """Return the runs of a grant, and of the grants below it, between two moments in Unix seconds, oldest first."""
+        condition = "WHERE grant_id IN below AND created_at >= ? AND created_at < ? ORDER BY created_at"
+        return self._rows(condition, grant_id, start, end, head=_BELOW)
 
     def find_run(self, grant: Grant, execution_id: str) -> RunRow | None:
         """Return the run with this id if it belongs to the grant or to a grant below it, otherwise None."""

@@ -256,7 +256,7 @@ def _keys_table(ledger: GrantLedger, visitor: PageVisitor, uses: dict[str, Use])
 
 def _runs_table(ledger: GrantLedger, visitor: PageVisitor, month: Month) -> str:
     """Return the newest runs and VMs of a month."""
-    all_rows = [row for row in ledger.runs_below(visitor.top_id) if month.start <= row.created_at < month.end]
+    all_rows = ledger.runs_below(visitor.top_id, month.start, month.end)
     names, rows = ledger.grant_names(), []
     for row in reversed(all_rows[-_MAX_ROWS:]):
         grant = ledger.grant(row.grant_id)

@@ -204,7 +204,7 @@ def _month_row(row: GrantUse, month: Month) -> dict[str, Any]:
 
 def runs_csv(ledger: GrantLedger, grant_id: str, month: Month) -> str:
     """Return the runs of a grant, and of the grants below it, in a month as CSV."""
-    rows = (row for row in ledger.runs_below(grant_id) if month.start <= row.created_at < month.end)
+    rows = ledger.runs_below(grant_id, month.start, month.end)
     return write_csv(RUN_COLUMNS, (describe_run(ledger, row) for row in rows))
 
 
