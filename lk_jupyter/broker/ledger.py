@@ -97,6 +97,16 @@ class RunRow:
     seconds: int | None
     alarm: str
 
+    @property
+    def is_reserved(self) -> bool:
+        """Whether the reservation counts, because the bill is missing."""
+        return self.billed is None and self.state != REFUSED
+
+    @property
+    def amount(self) -> int:
+        """The reservation until the bill, then the bill, in billionths; 0 for a refused start."""
+        return self.reserved if self.is_reserved else self.billed or 0
+
 
 class GrantLedger:
     """The file of a broker. Used by one thread; each change is on disk when its method returns."""

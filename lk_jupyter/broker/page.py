@@ -12,7 +12,7 @@ from html import escape
 from typing import Any
 
 from lk_jupyter.broker.grants import BILLION, Grant
-from lk_jupyter.broker.ledger import REFUSED, ROOT, GrantLedger
+from lk_jupyter.broker.ledger import ROOT, GrantLedger
 from lk_jupyter.broker.spending import GrantBudget, GrantUse, Month, Use, read_budgets, read_place, read_uses, sum_uses
 from lk_jupyter.text.units import budget_label, credits_label, duration_label, size_label
 
@@ -261,13 +261,12 @@ def _runs_table(ledger: GrantLedger, visitor: PageVisitor, month: Month) -> str:
     for row in reversed(all_rows[-_MAX_ROWS:]):
         grant = ledger.grant(row.grant_id)
         user = read_place(ledger, grant, names)[0] if visitor.is_administrator else grant.limits.name
-        is_reserved = row.billed is None and row.state != REFUSED
-        state = row.alarm or (f"{row.state}, credits reserved" if is_reserved else row.state)
+        state = row.alarm or (f"{row.state}, credits reserved" if row.is_reserved else row.state)
         rows.append(
             [
                 (row.execution_id or "no id")[:8], user, row.machine, _moment_text(row.created_at),
                 "" if row.seconds is None else duration_label(row.seconds), state,
-                _amount_text(row.reserved if is_reserved else row.billed or 0),
+                _amount_text(row.amount),
             ]
         )  # fmt: skip
     if not rows:

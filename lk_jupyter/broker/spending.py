@@ -15,7 +15,7 @@ from typing import Any
 from unicodedata import normalize
 
 from lk_jupyter.broker.grants import BILLION, Grant, RefusedCall
-from lk_jupyter.broker.ledger import MODEL_CALLS, REFUSED, RENTAL, ROOT, GrantLedger, GrantUsage, RunRow
+from lk_jupyter.broker.ledger import MODEL_CALLS, RENTAL, ROOT, GrantLedger, GrantUsage, RunRow
 
 #: Columns of the CSV of a month. The cloud reports neither volumes nor the price of storage for a key: these columns
 #: are empty.
@@ -210,7 +210,6 @@ def runs_csv(ledger: GrantLedger, grant_id: str, month: Month) -> str:
 
 def describe_run(ledger: GrantLedger, row: RunRow) -> dict[str, Any]:
     """Return a run in the ledger: its key, state, time in seconds and credits; the reservation before the bill."""
-    amount = row.reserved if row.billed is None and row.state != REFUSED else row.billed or 0
     return {
         "key": row.grant_id,
         "name": ledger.grant(row.grant_id).limits.name,
@@ -219,7 +218,7 @@ def describe_run(ledger: GrantLedger, row: RunRow) -> dict[str, Any]:
         "machine": row.machine,
         "started": datetime.fromtimestamp(row.created_at, timezone.utc).isoformat(timespec="seconds"),
         "seconds": row.seconds,
-        "credits": amount / BILLION,
+        "credits": row.amount / BILLION,
         "alarm": row.alarm,
     }
 
