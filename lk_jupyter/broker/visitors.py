@@ -10,7 +10,6 @@ import hmac
 import secrets
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
@@ -149,11 +148,12 @@ class SpendingPages:
         if self._users is None or user is None:
             return None
         is_administrator = self._users.is_administrator(user)
-        grant = None
-        with suppress(RefusedCall):
+        try:
             grant = self._users.user_grant(user)
-        if grant is None and not is_administrator:
-            self._users.user_grant(user)  # raises the reason
+        except RefusedCall:
+            if not is_administrator:
+                raise
+            grant = None
         return PageVisitor(user["name"], grant, is_administrator, has_session=True)
 
     async def _sign_in(self, request: Request) -> Response:
