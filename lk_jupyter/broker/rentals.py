@@ -113,7 +113,7 @@ class Rentals:
             raise RefusedCall(404, f"This key has no VM {vm_id}.")
         if method == "PATCH":
             name = body.get("display_name") if isinstance(body, dict) else None
-            body = {"display_name": _mark_name(name if isinstance(name, str) else "", row.mark)}
+            body = {"display_name": _mark_name(name, row.mark)}
         answer = await self._upstream.send(method, path, body=body)
         return answer if answer.fields is None else Answer(answer.status, _without_mark(answer.fields))
 
