@@ -311,8 +311,9 @@ def _state_text(grant: Grant) -> str:
     return "ended" if ends_at is not None and ends_at <= datetime.now(timezone.utc).timestamp() else "active"
 
 
-def _moment_text(seconds: float | None) -> str:
-    return "" if seconds is None else f"{datetime.fromtimestamp(seconds, timezone.utc):%d %b %Y %H:%M}"
+def _moment_text(seconds: float) -> str:
+    """Return Unix seconds as a moment in UTC: the broker doesn't know the zone of a visitor."""
+    return f"{datetime.fromtimestamp(seconds, timezone.utc):%d %b %Y %H:%M}"
 
 
 def _credits_text(amount: int) -> str:
