@@ -1,4 +1,4 @@
-import { credits, machineName } from './format';
+import { credits, machineName, momentLabel } from './format';
 import { trans, unturned } from './trans';
 import { BurnRateContent, BurningThing, GrantedBudget, MachineType, Workload } from './types';
 
@@ -101,6 +101,6 @@ export function endWords(
     return null;
   }
   const seconds = Math.min((Math.max(0, balance) / Number(sum)) * 3600, LONGEST);
-  const end = new Date(1000 * (now + seconds)).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'short' });
+  const end = momentLabel(1000 * (now + seconds));
   return complete ? end : trans.__('%1 at the latest', end);
 }

@@ -71,6 +71,14 @@ export function day(at: number, now: number): string {
   return then === yesterday ? trans.__('Yesterday') : DAY.format(at * 1000);
 }
 
+/** Format a moment in local time: date and time, or in the given form. */
+export function momentLabel(
+  moment: string | number,
+  form: Intl.DateTimeFormatOptions = { dateStyle: 'medium', timeStyle: 'short' }
+): string {
+  return new Date(moment).toLocaleString(undefined, form);
+}
+
 /** Parse a time of the API into Unix seconds. Without a zone, the time is UTC. */
 export function moment(text: string | null | undefined): number | null {
   return text ? Date.parse(/(Z|[+-]\d\d:?\d\d)$/.test(text) ? text : `${text}Z`) / 1000 : null;

@@ -1,5 +1,6 @@
 import React, { useState } from 'react';
 
+import { momentLabel } from '../format';
 import { trans } from '../trans';
 import { Signed } from './Icon';
 
@@ -41,8 +42,8 @@ export function Balance(props: BalanceProps) {
           value={
             props.runs_out
               ? props.complete
-                ? moment(props.runs_out)
-                : trans.__('%1 at the latest', moment(props.runs_out))
+                ? momentLabel(props.runs_out)
+                : trans.__('%1 at the latest', momentLabel(props.runs_out))
               : props.burning.length
                 ? trans.__('unknown')
                 : trans.__('never at this rate')
@@ -61,10 +62,6 @@ export function Balance(props: BalanceProps) {
       </div>
     </div>
   );
-}
-
-function moment(text: string): string {
-  return new Date(text).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'short' });
 }
 
 function Organization({ org, orgs, onSwitch }: BalanceProps) {

@@ -13,6 +13,7 @@ import {
 import { Topic } from '../cloudTypes';
 import { Login } from '../components/Login';
 import { Notice, NoticeText } from '../components/Notice';
+import { momentLabel } from '../format';
 import { request, Trouble } from '../request';
 import { serverNow } from '../serverClock';
 import { trans } from '../trans';
@@ -54,8 +55,8 @@ function Money({ tools: { cloud } }: { tools: Tools }) {
       {budget?.renews_at && (
         <div>
           <dt>{trans.__('Renews')}</dt>
-          <dd title={moment(budget.renews_at, { dateStyle: 'medium', timeStyle: 'short' })}>
-            {moment(budget.renews_at, { weekday: 'short', day: 'numeric', month: 'short' })}
+          <dd title={momentLabel(budget.renews_at)}>
+            {momentLabel(budget.renews_at, { weekday: 'short', day: 'numeric', month: 'short' })}
           </dd>
         </div>
       )}
@@ -73,10 +74,6 @@ function Money({ tools: { cloud } }: { tools: Tools }) {
       </div>
     </dl>
   );
-}
-
-function moment(text: string, form: Intl.DateTimeFormatOptions): string {
-  return new Date(text).toLocaleString(undefined, form);
 }
 
 /** A warning if the credits last less than an hour. The figures are above. */
