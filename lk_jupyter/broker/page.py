@@ -13,7 +13,16 @@ from typing import Any
 
 from lk_jupyter.broker.grants import BILLION, Grant
 from lk_jupyter.broker.ledger import ROOT, GrantLedger
-from lk_jupyter.broker.spending import GrantBudget, GrantUse, Month, Use, read_budgets, read_place, read_uses, sum_uses
+from lk_jupyter.broker.spending import (
+    GrantBudget,
+    GrantUse,
+    Month,
+    Use,
+    read_affiliation,
+    read_budgets,
+    read_uses,
+    sum_uses,
+)
 from lk_jupyter.text.units import budget_label, credits_label, duration_label, size_label
 
 #: Most rows of a table; the CSV files have all.
@@ -241,12 +250,12 @@ def _keys_table(ledger: GrantLedger, visitor: PageVisitor, uses: dict[str, Use])
     people = ["User", "Project"] if visitor.is_administrator else ["Project"]
     rows = []
     for grant in sorted(grants, key=lambda grant: -uses.get(grant.id, Use()).credits)[:_MAX_ROWS]:
-        user, _, project = read_place(ledger, grant, names)
+        user, _, project = read_affiliation(ledger, grant, names)
         budget = next(read_budgets(ledger, grant))
-        place = [user, project] if visitor.is_administrator else [project]
+        owners = [user, project] if visitor.is_administrator else [project]
         rows.append(
             [
-                grant.limits.name or grant.id, *place, _state_text(grant), str(budget.usage.active),
+                grant.limits.name or grant.id, *owners, _state_text(grant), str(budget.usage.active),
                 _amount_text(uses.get(grant.id, Use()).credits), _rest_label(budget),
                 "never" if grant.limits.ends_at is None else _moment_text(grant.limits.ends_at),
             ]
@@ -260,7 +269,7 @@ def _runs_table(ledger: GrantLedger, visitor: PageVisitor, month: Month) -> str:
     names, rows = ledger.grant_names(), []
     for row in reversed(all_rows[-_MAX_ROWS:]):
         grant = ledger.grant(row.grant_id)
-        user = read_place(ledger, grant, names)[0] if visitor.is_administrator else grant.limits.name
+        user = read_affiliation(ledger, grant, names)[0] if visitor.is_administrator else grant.limits.name
         state = row.alarm or (f"{row.state}, credits reserved" if row.is_reserved else row.state)
         rows.append(
             [

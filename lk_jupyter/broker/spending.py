@@ -147,12 +147,14 @@ def read_uses(ledger: GrantLedger, grant_id: str, month: Month) -> list[GrantUse
     for owner, size in ledger.sum_uploads(grant_id, month.label):
         uses[owner] = uses.get(owner, Use()) + Use(uploaded_bytes=size)
     names = ledger.grant_names()
-    rows = [GrantUse(grant, *read_place(ledger, grant, names), uses[grant.id]) for grant in map(ledger.grant, uses)]
+    rows = [
+        GrantUse(grant, *read_affiliation(ledger, grant, names), uses[grant.id]) for grant in map(ledger.grant, uses)
+    ]
     return sorted(rows, key=lambda row: (-row.use.credits, row.user, row.grant.id))
 
 
-def read_place(ledger: GrantLedger, grant: Grant, names: Mapping[str, str]) -> tuple[str, str, str]:
-    """Return user, group and project of a grant.
+def read_affiliation(ledger: GrantLedger, grant: Grant, names: Mapping[str, str]) -> tuple[str, str, str]:
+    """Return the user, group and project of a grant; empty texts if there is none.
 
     The user is the user of the hub, or the name of the key that the operator issued. A project counts for the keys
     below its key too.
