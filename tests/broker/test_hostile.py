@@ -128,15 +128,16 @@ def test_1000_starts_of_four_clients_spend_no_more_than_the_grant(broker, upstre
         for number in range(MCP_STARTS)
     ]
     with ThreadPoolExecutor(4) as threads:
-        curl = threads.submit(start_by_curl, broker, child.key, tmp_path / "curl")
-        ours = threads.submit(start_by_our_client, broker, child.key)
-        official = threads.submit(start_by_the_official_client, broker, child.key, tmp_path / "official")
-        mcp = threads.submit(
+        curl_future = threads.submit(start_by_curl, broker, child.key, tmp_path / "curl")
+        client_future = threads.submit(start_by_our_client, broker, child.key)
+        official_future = threads.submit(start_by_the_official_client, broker, child.key, tmp_path / "official")
+        mcp_future = threads.submit(
             call_tools, python, "mcp", "legacy", calls, LK_BASE_URL=broker.base_url, LK_API_KEY=child.key
         )
-        curl_statuses, our_results, printed = (future.result(PATIENCE * 2) for future in (curl, ours, official))
-        codes = [call["answer"]["exit_code"] for call in mcp.result(PATIENCE * 2)["calls"]]
-    assert [len(results) for results in (curl_statuses, our_results, printed, codes)] == [
+        futures = (curl_future, client_future, official_future)
+        curl_statuses, our_results, outputs = (future.result(PATIENCE * 2) for future in futures)
+        codes = [call["answer"]["exit_code"] for call in mcp_future.result(PATIENCE * 2)["calls"]]
+    assert [len(results) for results in (curl_statuses, our_results, outputs, codes)] == [
         CURL_STARTS, OUR_STARTS, OFFICIAL_STARTS, MCP_STARTS
     ]  # fmt: skip
     wait_until(lambda: not read_state(child)["active"])

@@ -180,9 +180,9 @@ def test_the_package_shows_the_budget_and_the_spending_of_a_key(broker, home, mo
         assert [(charge.kind, float(charge.amount)) for charge in session.spending().charges] == [
             ("Runs", pytest.approx(used))
         ]
-        shown = balance(session.balance()).text
-        assert "of 2 credits left this week" in shown
-        assert "Renews       Mon" in shown
+        text = balance(session.balance()).text
+        assert "of 2 credits left this week" in text
+        assert "Renews       Mon" in text
         (warning,) = low_balance_notices(session, Decimal(50))
         assert "The budget renews on" in warning.text
         assert "lk_billing" not in warning.text
