@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from distributed import LocalCluster
 from figures import Figure
@@ -23,15 +24,11 @@ from lk_jupyter.dask import LyceumCluster, VmScheduler
 from lk_jupyter.localcloud import launch
 from lk_jupyter.vms.hosted import VmRun
 
-#: Settings and folders that a bench leaves to the user.
-_SETTINGS = ("HOME", "LK_BASE_URL", "LK_API_KEY", "LK_LOG_DIR", "LK_JOURNAL")
-
 _moments: dict[str, float] = {}
 
 
 def measure() -> Iterator[Figure]:
     """Yield the seconds until the first answer, and the seconds of each part."""
-    before = {name: os.environ.get(name) for name in _SETTINGS}
     for owner, name, part in (
         (VmRun, "_wait_until_usable", "VM"),
         (VmRun, "_send_code", "SSH"),
@@ -40,10 +37,14 @@ def measure() -> Iterator[Figure]:
         setattr(owner, name, _with_moment(getattr(owner, name), part))
     with tempfile.TemporaryDirectory() as folder:
         cloud = launch.start(Path(folder, "cloud"), "--clock-speed", "50")
-        values = (folder, cloud.base_url, cloud.api_key, f"{folder}/logs", f"{folder}/journal.sqlite")
-        os.environ.update(zip(_SETTINGS, values, strict=True))
+        settings = {"HOME": folder, "LK_BASE_URL": cloud.base_url, "LK_API_KEY": cloud.api_key}
+        settings |= {"LK_LOG_DIR": f"{folder}/logs", "LK_JOURNAL": f"{folder}/journal.sqlite"}
         try:
-            with lk_jupyter.connect() as session, LyceumCluster(2, gpu="A100", max_cost=2, session=session) as cluster:
+            with (
+                patch.dict(os.environ, settings),
+                lk_jupyter.connect() as session,
+                LyceumCluster(2, gpu="A100", max_cost=2, session=session) as cluster,
+            ):
                 _moments["workers"] = time.time()
                 with cluster.get_client() as client:
                     assert client.submit(sum, [1, 2]).result() == 3
@@ -51,9 +52,6 @@ def measure() -> Iterator[Figure]:
                 _moments["environment"] = cluster._scheduler.vm_run.state()["started"]
         finally:
             launch.stop(cloud.data)
-            for name, value in before.items():
-                os.environ.pop(name)
-                os.environ.update({name: value} if value is not None else {})
     order = ("VM", "SSH", "environment", "scheduler", "workers", "answer")
     spans = [f"{part} {_moments[part] - _moments[last]:.1f}" for last, part in pairwise(order)]
     seconds = _moments["answer"] - _moments["VM"]
