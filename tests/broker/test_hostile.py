@@ -16,10 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from broker.running import API, RESERVED, START, read_state
+from broker.running import API, RESERVED, START, read_state, wait_settled
 from jupyter_client.manager import start_new_kernel
 from mcp_client import call_tools, install_clients
-from patience import PATIENCE, wait_until
+from patience import PATIENCE
 
 from lk_jupyter.api._client import Client
 from lk_jupyter.errors import LkError
@@ -140,7 +140,7 @@ def test_1000_starts_of_four_clients_spend_no_more_than_the_grant(broker, upstre
     assert [len(results) for results in (curl_statuses, our_results, outputs, codes)] == [
         CURL_STARTS, OUR_STARTS, OFFICIAL_STARTS, MCP_STARTS
     ]  # fmt: skip
-    wait_until(lambda: not read_state(child)["active"])
+    wait_settled(child)
     runs = [row["run"] for row in child.get("/broker/runs").json() if row["run"]]
     bills = sum(float(upstream.http.get(f"/execution/{run}").json()["billed"] or 0) for run in runs)
     refused = {status: curl_statuses.count(status) for status in sorted(set(curl_statuses))}

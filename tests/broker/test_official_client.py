@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import httpx
 import pytest
+from broker.running import wait_settled
 from cloud_process import run_forked
 from localcloud.test_lyceum_cli import Lyceum
-from patience import wait_until
 
 pytestmark = pytest.mark.nightly
 
@@ -134,7 +134,7 @@ def test_the_clouds_own_client_ends_each_command_as_without_a_broker(broker, ups
     assert not differences
     assert unexpected.keys() == {"python run fail.py -m gpu.a100"}, unexpected
     assert (tmp_path / "through" / "copy.txt").read_text() == "some data"
-    wait_until(lambda: not child.get("/broker/key").json()["active"])
+    wait_settled(child)
     for command in REFUSED.strip().splitlines():
         through.run(command)
         assert "can't call" in through.texts[command], through.texts[command]

@@ -6,7 +6,7 @@ import json
 import time
 
 import pytest
-from broker.running import API, read_state
+from broker.running import API, read_state, wait_settled
 from conftest import for_each
 from patience import wait_until
 
@@ -94,7 +94,7 @@ def test_a_vm_reserves_its_lease_and_costs_its_bill_when_its_key_deletes_it(brok
     assert "lk-broker-" in upstream.http.get(f"/vms/{vm_id}/status").json()["display_name"]
     assert child.get(f"{API}/vms/{vm_id}/status").json()["display_name"] == "new"
     assert child.delete(f"{API}/vms/{vm_id}").json()["status"] == "terminated"
-    wait_until(lambda: not read_state(child)["active"])
+    wait_settled(child)
     bill = float(upstream.http.get(f"/vms/{vm_id}/status").json()["billed"] or 0)
     assert read_state(child)["used"] == pytest.approx(bill, abs=1e-8)
 
@@ -139,7 +139,7 @@ def test_a_vm_is_deleted_at_the_end_of_its_lease_also_after_the_broker_was_kille
     wait_deleted(upstream, vm_id)
     assert time.monotonic() - started > 55
     child.base_url = broker.base_url
-    wait_until(lambda: not read_state(child)["active"])
+    wait_settled(child)
     assert read_state(child)["state"] == "active"
 
 
