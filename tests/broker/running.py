@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -94,6 +95,14 @@ class RunningBroker:
         self.process.terminate()
         self.process.wait(PATIENCE)
         self.process.stdout.close()
+
+
+@dataclass(frozen=True)
+class ChildAccount:
+    """Where the cloud's own client signs in with a child key."""
+
+    base_url: str
+    api_key: str
 
 
 def read_state(client):

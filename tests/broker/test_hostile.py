@@ -11,13 +11,13 @@ import random
 import re
 import shutil
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from broker.running import API, RESERVED, START, read_state, wait_settled
+from broker.running import API, RESERVED, START, ChildAccount, read_state, wait_settled
 from jupyter_client.manager import start_new_kernel
+from localcloud.test_lyceum_cli import Lyceum
 from mcp_client import call_tools, install_clients
 from patience import PATIENCE
 
@@ -83,18 +83,11 @@ def send(client, body):
     return None
 
 
-def configure_official_client(broker, key, folder):
-    """Return the environment of the cloud's own client with a child key."""
-    (folder / ".lyceum").mkdir()
-    (folder / ".lyceum" / "config.json").write_text(json.dumps({"api_key": key, "base_url": broker.base_url}))
-    return {**os.environ, "HOME": str(folder), "USERPROFILE": str(folder), "NO_COLOR": "1", "COLUMNS": "200"}
-
-
 def start_by_the_official_client(broker, key, folder):
-    env = configure_official_client(broker, key, folder)
-    command = [sys.executable, "-m", "lyceum", "python", "run", "print(6 * 7)", "-m", "gpu.a100"]
-    processes = [subprocess.Popen(command, env=env, cwd=folder, stdout=-1, stderr=-2) for _ in range(OFFICIAL_STARTS)]
-    return [process.communicate(timeout=PATIENCE)[0].decode() for process in processes]
+    """Start runs by the cloud's own client, all at the same time; return its outputs."""
+    lyceum = Lyceum(ChildAccount(broker.base_url, key), folder)
+    processes = [lyceum.start("python", "run", "print(6 * 7)", "-m", "gpu.a100") for _ in range(OFFICIAL_STARTS)]
+    return [process.communicate(timeout=PATIENCE)[0] for process in processes]
 
 
 def memory_contains(process_id, text):

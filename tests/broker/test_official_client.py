@@ -6,11 +6,10 @@ By night: each of its commands takes it a second to start.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 import httpx
 import pytest
-from broker.running import wait_settled
+from broker.running import ChildAccount, wait_settled
 from cloud_process import run_forked
 from localcloud.test_lyceum_cli import Lyceum
 
@@ -69,14 +68,6 @@ env rm NAME --force
 storage block ls
 infer deployments
 """
-
-
-@dataclass(frozen=True)
-class ChildAccount:
-    """Where the client signs in."""
-
-    base_url: str
-    api_key: str
 
 
 class Recorded:
