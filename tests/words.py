@@ -220,12 +220,17 @@ def subject_problem(subject: str) -> str:
     return ""
 
 
+def _hide_value(_: ast.expr) -> str:
+    """Return the text in place of an inserted value."""
+    return "X"
+
+
 def _pieces(room: str, path: Path, text: str) -> Iterator[Text]:
     for piece in re.split(r"(?m)\n\s*\n|\|", text):
         yield Text(room, str(path.relative_to(ROOT)), " ".join(piece.split()))
 
 
-def _python(path: Path, value_text: Callable[[ast.expr], str] = lambda value: "X") -> Iterator[Text]:
+def _python(path: Path, value_text: Callable[[ast.expr], str] = _hide_value) -> Iterator[Text]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     room = _package(path)
     docstrings = _docstrings(tree)
@@ -244,13 +249,15 @@ def _python(path: Path, value_text: Callable[[ast.expr], str] = lambda value: "X
 
 def _docstrings(tree: ast.Module) -> dict[int, bool]:
     """Return the docstrings, and for each whether it is the help of a magic."""
-    found: dict[int, bool] = {}
+    is_help: dict[int, bool] = {}
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             first = node.body[0] if node.body else None
             if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                found[id(first.value)] = isinstance(node, ast.FunctionDef) and any(map(_is_magic, node.decorator_list))
-    return found
+                is_help[id(first.value)] = isinstance(node, ast.FunctionDef) and any(
+                    map(_is_magic, node.decorator_list)
+                )
+    return is_help
 
 
 def _is_magic(decorator: ast.expr) -> bool:
@@ -259,7 +266,7 @@ def _is_magic(decorator: ast.expr) -> bool:
     return getattr(function, "id", "") == "magic" or getattr(function, "attr", "") == "verb"
 
 
-def _literal(node: ast.AST, value_text: Callable[[ast.expr], str] = lambda value: "X") -> str:
+def _literal(node: ast.AST, value_text: Callable[[ast.expr], str]) -> str:
     """Return the text of a literal; ``value_text`` returns the text in place of an inserted value."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
@@ -373,10 +380,11 @@ def texts_of_users() -> list[Text]:
     for path in _sources():
         pieces += [piece for piece in _python(path, _value_name) if piece.room.startswith(("messages", "help"))]
     pieces += [piece for piece in texts() if piece.room.startswith("labels")]
+    lines = (piece._replace(text=" ".join(piece.text.split())) for piece in pieces)
     return sorted(
         {
             Text(room, place, f"{{name}} {text}" if _WITHOUT_SUBJECT.match(text) else text)
-            for room, place, text in ((room, place, " ".join(text.split())) for room, place, text in pieces)
+            for room, place, text in lines
             if len(text.split()) >= SHORTEST
             and not _NO_PROSE_IN_SAMPLE.search(text)
             and not any(part in place for part in _NO_TEXTS_OF_USERS)
@@ -398,7 +406,7 @@ def main(*args: str) -> int:
     if args[:1] == ("--sample",):
         chosen = texts_of_users() if args[1] == "all" else sample(int(args[1]))
         for number, (room, place, text) in enumerate(chosen, 1):
-            print(f"{number}. {room}: {place}\n    {' '.join(text.split())[:600]}")
+            print(f"{number}. {room}: {place}\n    {text[:600]}")
         return 0
     failures = [*findings(), *subjects()]
     for finding in failures:
