@@ -34,7 +34,7 @@ def install_clients():
 
 
 def call_tools(python, library, mode, calls, **env):
-    """Call tools of our server, and return what ``main`` prints. ``env`` are further variables of the server."""
+    """Call tools of our server, and return the object on stdout. ``env`` are further variables of the server."""
     query = "import sysconfig; print(sysconfig.get_path('purelib'))"
     packages = subprocess.run([python, "-c", query], capture_output=True, text=True, check=True).stdout.strip()
     request = {
@@ -61,8 +61,8 @@ def create_client(request):
     return library.Client(server, mode=request["mode"])
 
 
-async def answer(request):
-    """Return the answers of a server to the calls of a request."""
+async def make_calls(request):
+    """Return the protocol and the tools of a server, and its answers to the calls of a request."""
 
     async def call(name, arguments):
         started = time.monotonic()
@@ -70,15 +70,15 @@ async def answer(request):
         return {"seconds": time.monotonic() - started, "answer": result.structured_content}
 
     async with create_client(request) as client:
-        listed = await client.list_tools()
+        tools = await client.list_tools()
         calls = await asyncio.gather(*(call(name, arguments) for name, arguments in request["calls"]))
         session = getattr(client, "session", client)
         return {
             "protocol": str(getattr(session, "protocol_version", "")),
-            "tools": [tool.name for tool in getattr(listed, "tools", listed)],
+            "tools": [tool.name for tool in getattr(tools, "tools", tools)],
             "calls": calls,
         }
 
 
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(answer(json.load(sys.stdin)))))
+    print(json.dumps(asyncio.run(make_calls(json.load(sys.stdin)))))
