@@ -188,11 +188,11 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.xdist_group("jupyter"))
         elif 'scope="module"' in texts[item.path] or item.get_closest_marker("unit"):
             item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name} {item.path.stem}"))
-    items.sort(key=_place)
+    items.sort(key=_get_order)
 
 
-def _place(item):
-    """Return what sorts a test before those that may run later."""
+def _get_order(item):
+    """Return the key that sorts a test: tests that take longest come first."""
     group, limit = map(item.get_closest_marker, ("xdist_group", "timeout"))
     return item.path.parent != UI, group is None or group.args[0] != "hosted", group is None, limit is None
 
