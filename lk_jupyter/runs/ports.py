@@ -65,9 +65,8 @@ def _forward(run: Run, port: int) -> OpenPort:
         _forwards[place] = SharedPort(vm_run, port, str(port)) if server else vm_run.forward(port)
         atexit.register(_forwards[place].close)
     forward = _forwards[place]
+    url = f"http://127.0.0.1:{forward.port}"
+    is_ready = answers(url, forward.socket)
     if server and isinstance(forward, SharedPort):
-        url = f"http://127.0.0.1:{forward.forward.port or port}"
-        path = f"{server['base_url']}{forward.path}"
-        return OpenPort(f"{server['url']}{forward.path}", answers(url, forward.forward.socket), path)
-    url = f"http://127.0.0.1:{forward.port}"  # type: ignore[union-attr]
-    return OpenPort(url, answers(url))
+        return OpenPort(f"{server['url']}{forward.path}", is_ready, f"{server['base_url']}{forward.path}")
+    return OpenPort(url, is_ready)

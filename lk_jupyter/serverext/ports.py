@@ -301,6 +301,6 @@ def read_place(vm_id: str, name: str) -> PortAddress:
 
     try:
         place = json.loads(forward_path(vm_id, name).read_text("utf-8"))
-        return PortAddress(int(place["port"] or place["vm_port"]), str(place["socket"]))
+        return PortAddress(int(place["port"]), str(place["socket"]))
     except (OSError, ValueError, TypeError, KeyError):
         raise web.HTTPError(404, "No port is open here. Open it again: %lk_open") from None

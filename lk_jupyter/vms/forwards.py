@@ -21,23 +21,26 @@ if TYPE_CHECKING:
 
 
 class SharedPort:
-    """A forwarded port of a VM, with the file that leads the Jupyter server to it. Raises ConnectionFailed, OSError."""
+    """A forwarded port of a VM, with the file that leads the Jupyter server to it. Raises ConnectionFailed, OSError.
+
+    Requests go to the Unix ``socket``, with ``port`` in their address; without a socket, to ``port`` of this machine.
+    """
 
     def __init__(self, vm_run: VmRun, port: int, name: str) -> None:
         vm_id = vm_run.facts.active_id
         self.path = f"lk/ports/{vm_id}/{name}/"
-        self.forward: PortForward = vm_run.forward(port, is_private=True)
+        self._forward: PortForward = vm_run.forward(port, is_private=True)
+        self.socket, self.port = self._forward.socket, self._forward.port or port
         self._file = forward_path(vm_id, name)
-        place = {"vm_port": port, "socket": self.forward.socket, "port": self.forward.port}
         try:
-            write_private(self._file, json.dumps(place))
+            write_private(self._file, json.dumps({"socket": self.socket, "port": self.port}))
         except OSError:
-            self.forward.close()
+            self._forward.close()
             raise
 
     def close(self) -> None:
         """Close the port and its connections."""
-        self.forward.close()
+        self._forward.close()
         with suppress(OSError):
             self._file.unlink(missing_ok=True)
 
