@@ -113,7 +113,7 @@ class VmPort(WebSocketHandler, JupyterHandler):
             name, _, page = page.partition("/")
             await self._redirect_user(key, name, page)
         elif self.request.headers.get("Upgrade", "").lower() == "websocket":
-            self._set_place(key, page)
+            self._set_address(key, page)
             await super().get()
         else:
             await self._pass_request(key, page)
@@ -143,22 +143,23 @@ class VmPort(WebSocketHandler, JupyterHandler):
         may = user and await ensure_async(self.authorizer.is_authorized(self, user, "read", self.auth_resource))
         if not may or not _VM_ID.fullmatch(vm_id) or not _NAME.fullmatch(name):
             raise web.HTTPError(403)
-        read_place(vm_id, name)
-        place = vm_id, name
-        key = next((key for key, value in _pages.items() if value == place), None) or os.urandom(32).hex()
-        _pages[key] = place
+        read_port_address(vm_id, name)
+        page_port = vm_id, name
+        key = next((key for key, value in _pages.items() if value == page_port), None) or os.urandom(32).hex()
+        _pages[key] = page_port
         self.redirect(f"{self.base_url}lk/ports/{key}/{page}")
 
-    def _set_place(self, key: str, page: str) -> None:
-        self._place = read_place(*_pages[key])
+    def _set_address(self, key: str, page: str) -> None:
+        address = read_port_address(*_pages[key])
+        self._resolver = address.resolver
         query = f"?{self.request.query}" if self.request.query else ""
-        self._address = f"127.0.0.1:{self._place.port}/{page}{query}"
+        self._address = f"127.0.0.1:{address.port}/{page}{query}"
 
     async def _pass_request(self, key: str, page: str) -> None:
         from tornado.httpclient import HTTPError, HTTPRequest  # noqa: PLC0415 (at first use)
         from tornado.simple_httpclient import SimpleAsyncHTTPClient  # noqa: PLC0415
 
-        self._set_place(key, page)
+        self._set_address(key, page)
         headers = {name: value for name, value in self.request.headers.items() if name.lower() not in _WITHHELD}
         if "text/html" in headers.get("Accept", ""):
             headers["Accept-Encoding"] = "identity"  # the page gets a script
@@ -175,7 +176,7 @@ class VmPort(WebSocketHandler, JupyterHandler):
             header_callback=self._take_header,
             streaming_callback=self._pass_data,
         )
-        client = SimpleAsyncHTTPClient(force_instance=True, resolver=self._place.resolver)
+        client = SimpleAsyncHTTPClient(force_instance=True, resolver=self._resolver)
         try:
             await client.fetch(request, raise_error=False)
         except (HTTPError, OSError, web.HTTPError):
@@ -232,7 +233,7 @@ class VmPort(WebSocketHandler, JupyterHandler):
         try:
             self._upstream = await _connect_socket(
                 request,
-                self._place.resolver,
+                self._resolver,
                 subprotocols=getattr(self, "_protocols", None) or None,  # an empty header is refused
                 on_message_callback=self._send,
                 max_message_size=1 << 26,
@@ -295,12 +296,12 @@ def _connect_socket(
     return connection.connect_future
 
 
-def read_place(vm_id: str, name: str) -> PortAddress:
-    """Return where a port of a VM is on this machine. Raises HTTPError 404 after the end of its kernel."""
+def read_port_address(vm_id: str, name: str) -> PortAddress:
+    """Return the address of a port of a VM on this machine. Raises HTTPError 404 after the end of its kernel."""
     from lk_jupyter.vms.facts import forward_path  # noqa: PLC0415 (few users have VMs)
 
     try:
-        place = json.loads(forward_path(vm_id, name).read_text("utf-8"))
-        return PortAddress(int(place["port"]), str(place["socket"]))
+        facts = json.loads(forward_path(vm_id, name).read_text("utf-8"))
+        return PortAddress(int(facts["port"]), str(facts["socket"]))
     except (OSError, ValueError, TypeError, KeyError):
         raise web.HTTPError(404, "No port is open here. Open it again: %lk_open") from None
