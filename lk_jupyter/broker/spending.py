@@ -110,17 +110,18 @@ class GrantBudget:
     def describe(self) -> dict[str, Any]:
         """Return the budget as JSON: credits, and times in ISO format."""
         limits = self.grant.limits
+        ends_at = None if limits.ends_at is None else datetime.fromtimestamp(limits.ends_at, timezone.utc)
         return {
             "name": limits.name,
             "credits": self.credits / BILLION,
             "period": limits.period or None,
             "renews_at": _iso_text(self.renews_at),
-            "ends_at": _iso_text(limits.ends_at and datetime.fromtimestamp(limits.ends_at, timezone.utc)),
+            "ends_at": _iso_text(ends_at),
         }
 
 
-def _iso_text(moment: datetime | float | None) -> str | None:
-    return moment.isoformat(timespec="seconds") if isinstance(moment, datetime) else None
+def _iso_text(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat(timespec="seconds")
 
 
 def read_budgets(ledger: GrantLedger, grant: Grant) -> Iterator[GrantBudget]:
