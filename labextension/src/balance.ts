@@ -25,14 +25,18 @@ export function readBudget(balance: object | undefined): Budget | null {
 
 /** Return the spendable credits in words, such as `3.20 of 10 credits left this week` for a budget. */
 export function creditsWords(remaining: number, budget: Budget | null): string {
-  const total = String(Number(budget?.credits.toFixed(4)));
-  return !budget
-    ? trans.__('%1 credits', credits(remaining))
-    : budget.period === 'week'
-      ? trans.__('%1 of %2 credits left this week', credits(remaining), total)
-      : budget.period === 'month'
-        ? trans.__('%1 of %2 credits left this month', credits(remaining), total)
-        : trans.__('%1 of %2 credits left', credits(remaining), total);
+  if (!budget) {
+    return trans.__('%1 credits', credits(remaining));
+  }
+  const amounts = [credits(remaining), String(Number(budget.credits.toFixed(4)))];
+  switch (budget.period) {
+    case 'week':
+      return trans.__('%1 of %2 credits left this week', ...amounts);
+    case 'month':
+      return trans.__('%1 of %2 credits left this month', ...amounts);
+    default:
+      return trans.__('%1 of %2 credits left', ...amounts);
+  }
 }
 
 /** Answers that decide the burn rate. */
