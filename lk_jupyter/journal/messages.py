@@ -15,10 +15,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from lk_jupyter._extras import library
+from lk_jupyter.api.states import SUCCEEDED_STATES
 from lk_jupyter.config.settings import setting
 
 #: Seconds of a run without a message about its end: its user still sees the notebook.
-SHORT_SECONDS = 60.0
+_SHORT_SECONDS = 60.0
 
 #: Seconds until the file of an event is deleted.
 _LIFETIME_SECONDS = 30 * 86_400
@@ -39,6 +40,16 @@ def check_library() -> None:
         if not has_addresses() or find_spec("apprise"):  # its import takes a second
             return
     library("apprise", "notify", "The setting notify")
+
+
+def end_event(execution_id: str) -> str:
+    """Return the event of the end of a run, which the kernel and the Jupyter server see."""
+    return f"{execution_id}-end"
+
+
+def needs_message(state: str, seconds: float | None) -> bool:
+    """Return whether the end of a run needs a message: after a failure, or if the code ran for a minute."""
+    return state.lower() not in SUCCEEDED_STATES or (seconds or 0.0) >= _SHORT_SECONDS
 
 
 def send_once(event: str, title: str, text: str) -> str:

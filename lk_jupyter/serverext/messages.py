@@ -35,7 +35,7 @@ async def send_messages(desk: UpstreamProvider) -> None:
 
 def _send(connection: Connection) -> None:
     from lk_jupyter.journal.journal import journal  # noqa: PLC0415 (few users want messages)
-    from lk_jupyter.journal.messages import send_once  # noqa: PLC0415
+    from lk_jupyter.journal.messages import end_event, send_once  # noqa: PLC0415
     from lk_jupyter.vms.facts import list_overdue, overdue_line  # noqa: PLC0415
 
     since = time.time() - _OLDEST_SECONDS
@@ -43,15 +43,15 @@ def _send(connection: Connection) -> None:
         with suppress(LkError):
             if entry.execution_id and (line := _end_line(connection, entry)):
                 title = f"{entry.title or 'Run'} ({entry.execution_id[:8]}) has ended"
-                send_once(f"{entry.execution_id}-end", title, line)
+                send_once(end_event(entry.execution_id), title, line)
     for facts in list_overdue(connection.client.now()):
         send_once(f"{facts.active_id}-overdue", f"VM {facts.active_id[:8]} is still active", overdue_line(facts))
 
 
 def _end_line(connection: Connection, entry: JournalEntry) -> str:
     """Return state, time and cost of a run that has ended; empty for an active run and for a short one."""
-    from lk_jupyter.api.execution import SUCCEEDED_STATES, is_final  # noqa: PLC0415 (as above)
-    from lk_jupyter.journal.messages import SHORT_SECONDS  # noqa: PLC0415
+    from lk_jupyter.api.execution import is_final  # noqa: PLC0415 (as above)
+    from lk_jupyter.journal.messages import needs_message  # noqa: PLC0415
     from lk_jupyter.protocol.vm_run import vm_id_in  # noqa: PLC0415
     from lk_jupyter.text.units import credits_label, duration_label  # noqa: PLC0415
 
@@ -66,7 +66,7 @@ def _end_line(connection: Connection, entry: JournalEntry) -> str:
         status, billed = record.status, record.billed
         start, end = record.start_time, record.end_time
         seconds = (end - start).total_seconds() if start and end else None
-    if not status or (status in SUCCEEDED_STATES and (seconds or 0.0) < SHORT_SECONDS):
+    if not status or not needs_message(status, seconds):
         return ""
     facts = [status]
     facts += [] if seconds is None else [duration_label(seconds)]

@@ -51,17 +51,17 @@ class Messages(RunObserver):
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
         """Send the state, the time and the cost; return a warning if that failed."""
         seconds = measure_duration(record)
-        succeeded = record.status.lower() in SUCCEEDED_STATES
-        if self.notices or (succeeded and (seconds or 0.0) < messages.SHORT_SECONDS):
+        if self.notices or not messages.needs_message(record.status, seconds):
             return []
         bill = calculate_bill(record, hourly_price(run.machine))
         facts = [record.status, "" if seconds is None else duration_label(seconds), bill.label]
         lines = [" · ".join(filter(None, facts)), f"Log: %lk_attach {run.short_id}"]
-        lines += [] if succeeded else [f"Continue from a checkpoint: --resume {run.short_id}"]
+        is_success = record.status.lower() in SUCCEEDED_STATES
+        lines += [] if is_success else [f"Continue from a checkpoint: --resume {run.short_id}"]
         problems: list[str] = []
         title, body = f"{run_title(run)}: {record.status}", "\n".join(lines)
         sender = threading.Thread(
-            target=lambda: problems.append(_send(f"{run.execution_id}-end", title, body)), name="lk-messages"
+            target=lambda: problems.append(_send(messages.end_event(run.execution_id), title, body)), name="lk-messages"
         )
         sender.start()
         sender.join(_PATIENCE)
