@@ -1,6 +1,5 @@
 """``%%lk_run --on vm``: a cell on a VM, with the variables, the receipt and the history of a run."""
 
-import json
 import re
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import httpx
 import pytest
 from conftest import RunningCloud
 from magics.people import answers
-from serverext.conftest import running
+from serverext.conftest import running, set_parent_server
 from vms.on_vm import living, until
 
 from lk_jupyter.api.vms import CreateVMRequest
@@ -146,10 +145,7 @@ def test_a_port_of_a_vm_opens_in_the_jupyter_server_of_the_kernel(run_cell, vms,
     run, port = start_serving()
     (tmp_path / "server").mkdir()
     with running(tmp_path / "server", LK_JOURNAL=str(setting("journal"))) as server:
-        facts = {"url": server.url, "base_url": httpx.URL(server.url).path}
-        (tmp_path / "jpserver-1.json").write_text(json.dumps(facts))
-        monkeypatch.setenv("JPY_PARENT_PID", "1")
-        monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
+        set_parent_server(server, tmp_path, monkeypatch)
         output = run_cell(f"%lk_open {run.execution_id} {port} --no-browser")
         [address] = re.findall(r"listening \S (http://\S+)", output)
         assert address.startswith(

@@ -127,6 +127,14 @@ def start(command, log, env):
         return ForkedKernel(command, env=env, cwd=str(Path.cwd()), outputs=[out, err])
 
 
+def set_parent_server(server, folder, monkeypatch):
+    """Let this process look like a kernel of a Jupyter server."""
+    facts = {"url": server.url, "base_url": httpx.URL(server.url).path}
+    (folder / "jpserver-1.json").write_text(json.dumps(facts))
+    monkeypatch.setenv("JPY_PARENT_PID", "1")
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(folder))
+
+
 @contextmanager
 def running(home, *options, prefix="/", program=(sys.executable, "-m", "jupyter_server"), **variables):
     """Run a Jupyter server of a user, in the working folder."""

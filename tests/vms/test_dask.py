@@ -10,7 +10,7 @@ from contextlib import suppress
 import httpx
 import pytest
 from patience import PATIENCE
-from serverext.conftest import running
+from serverext.conftest import running, set_parent_server
 from ui import browser
 from vms.on_vm import active_keys, facts_of, living, until
 
@@ -129,17 +129,17 @@ def look_at_dashboard(server, vm_id):
 
 
 @pytest.mark.nightly
-def test_the_dashboard_is_shown_through_the_jupyter_server_and_cant_use_its_cookies(session, tmp_path):
-    journal = str(setting("journal"))
-    with rent(session, n_workers=1) as cluster, running(tmp_path, LK_JOURNAL=journal) as server:
-        vm_id = facts_of(cluster.run).vm_id
-        with ThreadPoolExecutor(1) as threads:  # a thread with the event loop of the browser
+def test_the_dashboard_is_shown_through_the_jupyter_server_and_cant_use_its_cookies(session, tmp_path, monkeypatch):
+    with running(tmp_path, LK_JOURNAL=str(setting("journal"))) as server:
+        set_parent_server(server, tmp_path, monkeypatch)
+        with rent(session, n_workers=1) as cluster, ThreadPoolExecutor(1) as threads:  # the browser has an event loop
+            vm_id = facts_of(cluster.run).vm_id
             origin, address, sockets = threads.submit(look_at_dashboard, server, vm_id).result()
+            path = address.removeprefix(server.url)
+            with httpx.Client(base_url=server.url, timeout=PATIENCE) as stranger:
+                assert stranger.get(f"lk/ports/{vm_id}/dashboard/status").status_code == 403
+                assert stranger.get(path).status_code == 200
         assert (origin, bool(sockets)) == ("null", True)
-        path = address.removeprefix(server.url)
-        with httpx.Client(base_url=server.url, timeout=PATIENCE) as stranger:
-            assert stranger.get(f"lk/ports/{vm_id}/dashboard/status").status_code == 403
-            assert stranger.get(path).status_code == 200
     with httpx.Client(base_url=server.url, cookies=server.page.cookies) as page, pytest.raises(httpx.ConnectError):
         page.get(path)
 
