@@ -2,6 +2,7 @@
 import { Dialog, showDialog } from '@jupyterlab/apputils';
 import { Widget } from '@lumino/widgets';
 
+import '../style/panel.css';
 import { trans } from './trans';
 
 /** Invisible characters, characters that change the direction of text, and characters that look like a space. */
