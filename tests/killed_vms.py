@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -132,7 +133,8 @@ def kill(kind: str, parts: Parts, kernel: subprocess.Popen[str], run_id: str, de
             parts.cloud.client.vms.delete(facts.active_id)
         elif kind == "supervisor":
             for path in home.glob(".lk/*/pid"):
-                os.kill(int(path.read_text()), signal.SIGKILL)
+                with suppress(ProcessLookupError):  # ended before
+                    os.kill(int(path.read_text()), signal.SIGKILL)
         else:
             for path in home.glob(".lk/*/contact"):  # the commands of the notebook, as a broken connection ends them
                 _kill_readers(path.parent)

@@ -142,6 +142,19 @@ def _parse_addresses(text: str) -> str:
     return text
 
 
+#: An SSH server as ``ssh -J`` accepts it, and the address of a Jupyter server, whose user may be in the path.
+_SSH_SERVER = re.compile(r"(?:\w[\w.-]*@)?(?:\w[\w.-]*|\[[\da-fA-F:.]+\])(?::\d{1,5})?", re.ASCII)
+_JUPYTER = re.compile(r"(?P<scheme>https?)://(?P<host>[\w.-]+|\[[\da-fA-F:]+\])(:\d+)?(/[\w./~%@+-]*)?", re.ASCII)
+
+
+def _parse_jump(text: str) -> str:
+    server = _JUPYTER.fullmatch(text)
+    is_safe = server is not None and (server["scheme"] == "https" or server["host"] in LOOPBACK)
+    if not is_safe and not _SSH_SERVER.fullmatch(text):
+        raise ValueError("USER@HOST:PORT of an SSH server, or the https:// address of a Jupyter server")
+    return text
+
+
 def _parse_switch(text: str) -> bool:
     try:
         return _SWITCH[text.lower()]
@@ -384,6 +397,18 @@ SETTINGS: tuple[Setting, ...] = (
         "Addresses that get a message when a long run ends or is in trouble, such as ntfy://TOPIC. Separate them by "
         "spaces. Set it as LK_NOTIFY or in the config file: an address may contain a secret.",
         _parse_addresses,
+        hidden=True,
+    ),
+    Setting(
+        "ssh_jump",
+        None,
+        "Jump to VMs where the network blocks SSH: USER@HOST:PORT, or the address of a Jupyter server with lk_jupyter.",
+        _parse_jump,
+    ),
+    Setting(
+        "ssh_jump_token",
+        None,
+        "Token of the Jupyter server in ssh_jump. Set it as LK_SSH_JUMP_TOKEN or in the config file.",
         hidden=True,
     ),
     Setting("log_dir", _default_log_dir, "Folder of the complete logs.", _parse_folder),

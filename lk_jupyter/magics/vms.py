@@ -25,6 +25,7 @@ from lk_jupyter.api.vms import (
     VMInstanceVariant,
     VMStatus,
 )
+from lk_jupyter.config.settings import setting
 from lk_jupyter.connection.budget import CostRequest, list_exceeded_budgets, refuse_over_budget
 from lk_jupyter.errors import LkError, UsageError
 from lk_jupyter.magics._engine.ask import ask, is_sure
@@ -48,6 +49,7 @@ from lk_jupyter.text.units import credits_label, disk_label, duration_label, mom
 from lk_jupyter.vms import ssh_config
 from lk_jupyter.vms import vms as vm
 from lk_jupyter.vms.facts import VmFacts, facts_folder, find_vm_facts
+from lk_jupyter.vms.jump import ADVICE, jump_command
 from lk_jupyter.vms.offers import VmOffer, VmShape, alternatives_line, choose_offer, list_offers
 from lk_jupyter.vms.shell import read_host_key
 from lk_jupyter.vms.ssh import (
@@ -394,15 +396,18 @@ def _show_login(status: VMStatus, key: PublicKey | None, facts: VmFacts | None =
     endpoint, name = SshEndpoint.of(status.ip_address or ""), _name(status)
     is_pinned = _pin_host_key(status, endpoint, facts)
     simulated = getattr(status, "polling_message", None)
-    answers = is_pinned or endpoint.answers()
-    ready = "yes" if answers else "not yet: sshd may need another minute. Run %lk_vm ssh again."
+    jump = setting("ssh_jump")
+    answers = is_pinned or (not jump and endpoint.answers())
+    advice = "Check the jump with the line above." if jump else ADVICE
+    ready = "yes" if answers else f"not yet: sshd may need another minute. Run %lk_vm ssh again. {advice}"
     rows = [
         ("Log in", ssh_config.ssh_command(endpoint, status.vm_id, key)),
         ("Port answers", simulated or ready),
         ("Host key", "stored; a VM with another key is refused" if is_pinned else "will be stored at the first login"),
+        ("Jump", jump or ""),
         ("Delete", f"%lk_vm delete {name}"),
     ]
-    display(Table(("SSH", ""), rows))
+    display(Table(("SSH", ""), [row for row in rows if row[1]]))
     host = re.sub(r"[^\w.-]+", "-", name)
     block = ssh_config.host_block(host, endpoint, status.vm_id, key)
     show_text(f"# Copy this block to ~/.ssh/config. Then log in with: ssh {host}\n{block}")
@@ -412,7 +417,7 @@ def _pin_host_key(status: VMStatus, endpoint: SshEndpoint, facts: VmFacts | None
     """Store the host key of a VM, if it answers and asyncssh is installed. Raises HostKeyChanged for another key."""
     if facts and facts.pinned:
         ssh_config.pin_host_key(status.vm_id, facts.pinned)
-    line = read_host_key(endpoint) if find_spec("asyncssh") else None
+    line = read_host_key(endpoint, jump_command(status.vm_id, endpoint)) if find_spec("asyncssh") else None
     if line:
         ssh_config.pin_host_key(status.vm_id, line)
     return line is not None

@@ -1,4 +1,4 @@
-"""``lk/ports/VM/NAME/PAGE``: a port of a VM, which the kernel forwards to a socket of this machine.
+"""``lk/ports/VM/NAME/PAGE``, a port of a VM that the kernel forwards to this machine; ``lk/vms/VM/ssh``, its SSH port.
 
 The pages come from the VM, so they must not act for the user: they are in a sandbox without cookies of this server. A
 signed-in user is redirected to an address with a secret of this server, which all parts of the pages use.
@@ -6,6 +6,7 @@ signed-in user is redirected to an address with a secret of this server, which a
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -15,14 +16,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jupyter_core.utils import ensure_async
 from jupyter_server.auth import decorator
 from jupyter_server.base.handlers import JupyterHandler
+from jupyter_server.base.websocket import WebSocketMixin
 from tornado import web
+from tornado.iostream import StreamClosedError
 from tornado.netutil import Resolver
 from tornado.websocket import WebSocketClientConnection, WebSocketClosedError, WebSocketHandler
+
+from lk_jupyter.errors import LkError
+from lk_jupyter.serverext.request_problem import RequestProblem
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from tornado.httpclient import HTTPRequest
+    from tornado.iostream import IOStream
 
     from lk_jupyter.serverext.upstream_provider import UpstreamProvider
 
@@ -80,6 +87,9 @@ _STORAGE = b"""<script>(() => {
 
 #: The place in a page before which no script may be.
 _HEAD = re.compile(rb"<head(?:\s[^>]*)?>|<!doctype[^>]*>(?!.*<head)", re.IGNORECASE | re.DOTALL)
+
+#: The most bytes of a message of a tunnel, and seconds for a connection to a VM.
+_PIECE, _CONNECT_SECONDS = 65536, 15.0
 
 #: Seconds of a request: programs may stream events.
 _LONGEST_SECONDS = 3600.0
@@ -305,3 +315,83 @@ def read_port_address(vm_id: str, name: str) -> PortAddress:
         return PortAddress(int(facts["port"]), str(facts["socket"]))
     except (OSError, ValueError, TypeError, KeyError):
         raise web.HTTPError(404, "No port is open here. Open it again: %lk_open") from None
+
+
+class VmTunnel(WebSocketMixin, WebSocketHandler, JupyterHandler):
+    """Pass bytes between a signed-in user and the SSH port of a VM. This server can't read them.
+
+    The address is from the record of a VM of the user's account, never from the request, so no other address is opened.
+    """
+
+    auth_resource = "lk_jupyter"
+
+    def initialize(self, desk: UpstreamProvider) -> None:
+        """Start without a connection to a VM."""
+        self._desk = desk
+        self._vm: IOStream | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def get(self, vm_id: str) -> None:
+        """Connect a user who is signed in; another site can't read the token against forgery."""
+        may = self.current_user and await ensure_async(
+            self.authorizer.is_authorized(self, self.current_user, "execute", self.auth_resource)
+        )
+        if not may:
+            raise web.HTTPError(403)
+        self.check_xsrf_cookie()
+        if self.request.headers.get("Upgrade", "").lower() != "websocket":
+            raise web.HTTPError(400, "This route is a web socket.")
+        try:
+            self._vm = await self._connect(vm_id)
+        except RequestProblem as problem:
+            self.set_status(problem.status)
+            self.finish(problem.content())
+            return
+        await super().get(vm_id)
+        if self.ws_connection is None:
+            self.on_close()
+
+    async def _connect(self, vm_id: str) -> IOStream:
+        """Connect to the SSH port of a VM of the account. Raises RequestProblem."""
+        from tornado.tcpclient import TCPClient  # noqa: PLC0415 (at first use, like all below)
+
+        from lk_jupyter.api._endpoint import endpoint_of  # noqa: PLC0415
+        from lk_jupyter.api.vms import Vms  # noqa: PLC0415
+        from lk_jupyter.vms.ssh import SshEndpoint  # noqa: PLC0415
+
+        upstream = await self._desk.upstream()
+        status = await upstream.answer(endpoint_of(Vms.status), vm_id=vm_id)
+        if not status.usable:
+            raise RequestProblem("refused", f"The VM is {status.status} and has no address.", 409)
+        try:
+            endpoint = SshEndpoint.of(status.ip_address)
+            return await asyncio.wait_for(TCPClient().connect(endpoint.host, endpoint.port), _CONNECT_SECONDS)
+        except (LkError, OSError, asyncio.TimeoutError) as error:
+            reason = str(error).rstrip(".") or "no answer"
+            raise RequestProblem("unreachable", f"The VM doesn't answer this Jupyter server: {reason}.", 502) from None
+
+    def open(self, *_: str, **__: str) -> None:
+        """Pass what the VM sends."""
+        super().open()
+        self._task = asyncio.create_task(self._pass_output())
+
+    async def _pass_output(self) -> None:
+        assert self._vm  # noqa: S101 (connected before)
+        try:
+            while data := await self._vm.read_bytes(_PIECE, partial=True):
+                await self.write_message(data, binary=True)
+        except (StreamClosedError, WebSocketClosedError):
+            self.close()
+
+    async def on_message(self, message: str | bytes) -> None:
+        """Pass what the user sends."""
+        if self._vm:
+            try:
+                await self._vm.write(message if isinstance(message, bytes) else message.encode())
+            except StreamClosedError:
+                self.close()
+
+    def on_close(self) -> None:
+        """Close the connection to the VM."""
+        if self._vm:
+            self._vm.close()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from lk_jupyter.serverext import account, journal, kernels, machines, rent, storage, stream
 from lk_jupyter.serverext.base import Handler, Unknown
-from lk_jupyter.serverext.ports import VmPort
+from lk_jupyter.serverext.ports import VmPort, VmTunnel
 from lk_jupyter.serverext.proxy import Proxy
 
 _ID = "([A-Za-z0-9_-]{1,100})"  # as in api/states.py, which a server that starts needn't load
 
-ROUTES: tuple[tuple[str, type[Handler | kernels.StartQuestionsSocket | VmPort]], ...] = (
+ROUTES: tuple[tuple[str, type[Handler | kernels.StartQuestionsSocket | VmPort | VmTunnel]], ...] = (
     ("status", account.Status),
     ("signin", account.SignInHandler),
     ("signout", account.SignOut),
@@ -33,6 +33,7 @@ ROUTES: tuple[tuple[str, type[Handler | kernels.StartQuestionsSocket | VmPort]],
     ("storage/folder", storage.Folder),
     ("storage/move", storage.Move),
     ("ports/(.*)", VmPort),
+    (f"vms/{_ID}/ssh", VmTunnel),
     ("api/(.*)", Proxy),
     (".*", Unknown),
 )

@@ -130,6 +130,11 @@ def lock_path(vm_id: str) -> Path:
     return facts_folder() / f"{vm_id}.lock"
 
 
+def host_keys_path() -> Path:
+    """Return the file with the host keys of VMs, which ssh adds at the first connection."""
+    return facts_folder() / "known_hosts"
+
+
 def forward_path(vm_id: str, name: str) -> Path:
     """Return the file with the place on this machine that leads to a port of a VM: a number, or ``dashboard``."""
     return facts_folder() / f"{vm_id}.{name}.forward"

@@ -40,8 +40,10 @@ from lk_jupyter.text.units import duration_label
 from lk_jupyter.vms import ssh_config, vms
 from lk_jupyter.vms.checkpoints import log_size, read_checkpoint
 from lk_jupyter.vms.facts import VmFacts, facts_folder, has_active_owner, lock_path, read_facts
+from lk_jupyter.vms.jump import jump_command
 from lk_jupyter.vms.offers import VmOffer
 from lk_jupyter.vms.shell import CommandStream, HostKeyChanged, PortForward, VmShell, key_pair
+from lk_jupyter.vms.ssh import SshEndpoint
 from lk_jupyter.vms.vms import NAME_PREFIX, create_once, delete_vm, normalize_id, poll_states, request_for
 
 if TYPE_CHECKING:
@@ -342,6 +344,7 @@ class VmRun:
                     self._folder / "ssh_key",
                     self.facts.pinned,
                     lambda line: self._store(pinned=line),
+                    jump_command(self.facts.active_id, SshEndpoint.of(self.facts.address)),
                 )
             return self._shell
 

@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from lk_jupyter._extras import library
 from lk_jupyter.config.files import write_private
+from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import ConnectionFailed, LkError
+from lk_jupyter.vms.jump import ADVICE, open_jump
 from lk_jupyter.vms.ssh import USER, SshEndpoint
 
 if TYPE_CHECKING:
@@ -68,14 +70,23 @@ def _public_line(key: asyncssh.SSHKey) -> str:
 class VmShell:
     """Commands on a VM. ``pinned`` is the line of its host key, None before the first connection.
 
-    ``on_pin`` is called with the line at the first connection, before anything is sent.
+    ``on_pin`` is called with the line at the first connection, before anything is sent. ``jump`` is the command that
+    connects to the VM; without it, this process connects.
     """
 
-    def __init__(self, address: str, key_file: Path, pinned: str | None, on_pin: Callable[[str], object]) -> None:
+    def __init__(
+        self,
+        address: str,
+        key_file: Path,
+        pinned: str | None,
+        on_pin: Callable[[str], object],
+        jump: Sequence[str] = (),
+    ) -> None:
         self._endpoint = SshEndpoint.of(address)
         self._key_file = key_file
         self._pinned = pinned
         self._on_pin = on_pin
+        self._jump = jump
         self._connection: asyncssh.SSHClientConnection | None = None
         self._lock: asyncio.Lock | None = None
 
@@ -131,19 +142,21 @@ class VmShell:
         keys = ssh_library()
         trusted: Any = ([keys.import_public_key(self._pinned)], [], []) if self._pinned else None
         try:
-            connection = await keys.connect(
-                self._endpoint.host,
-                self._endpoint.port,
-                username=USER,
-                client_keys=[str(self._key_file)],
-                known_hosts=trusted,
-                config=None,
-                agent_path=None,
-                password=None,
-                keepalive_interval=ALIVE_SECONDS,
-                connect_timeout=CONNECT_SECONDS,
-                login_timeout=CONNECT_SECONDS,
-            )
+            with open_jump(self._jump) as proxy_command:
+                connection = await keys.connect(
+                    self._endpoint.host,
+                    self._endpoint.port,
+                    username=USER,
+                    client_keys=[str(self._key_file)],
+                    known_hosts=trusted,
+                    config=None,
+                    agent_path=None,
+                    password=None,
+                    proxy_command=proxy_command,
+                    keepalive_interval=ALIVE_SECONDS,
+                    connect_timeout=CONNECT_SECONDS,
+                    login_timeout=CONNECT_SECONDS,
+                )
         except keys.HostKeyNotVerifiable:
             raise HostKeyChanged(
                 "The VM answered with another host key than before. Nothing was sent. Another machine may have "
@@ -215,13 +228,14 @@ async def _copy(reader: Any, writer: Any) -> None:
     writer.write_eof()
 
 
-def read_host_key(endpoint: SshEndpoint) -> str | None:
+def read_host_key(endpoint: SshEndpoint, jump: Sequence[str] = ()) -> str | None:
     """Return the line of the host key with which a VM answers, without a login; None if the VM doesn't answer."""
     keys = ssh_library()
 
     async def read() -> Any:
-        work = keys.get_server_host_key(endpoint.host, endpoint.port, config=None)
-        return await asyncio.wait_for(work, CONNECT_SECONDS)
+        with open_jump(jump) as proxy_command:
+            work = keys.get_server_host_key(endpoint.host, endpoint.port, config=None, proxy_command=proxy_command)
+            return await asyncio.wait_for(work, CONNECT_SECONDS)
 
     try:
         return _public_line(_wait(read(), endpoint))
@@ -267,11 +281,12 @@ def _process_loop(_process_id: int) -> asyncio.AbstractEventLoop:
 def _wait(work: Coroutine[Any, Any, T], endpoint: SshEndpoint) -> T:
     """Return the result of a coroutine in the loop; convert failures of the connection."""
     keys = ssh_library()
-    failure = ""
+    failure = advice = ""
     try:
         return asyncio.run_coroutine_threadsafe(work, _loop()).result()
     except keys.PermissionDenied:
         failure = "the VM refused the key"
     except (keys.Error, OSError, asyncio.TimeoutError, ConnectionError) as error:
         failure = str(error) or type(error).__name__
-    raise ConnectionFailed(f"Can't reach the VM at {endpoint.host}:{endpoint.port} over SSH: {failure}.")
+        advice = "" if setting("ssh_jump") else f" {ADVICE}"
+    raise ConnectionFailed(f"Can't reach the VM at {endpoint} over SSH: {failure.rstrip('.')}.{advice}")

@@ -105,6 +105,9 @@ class SshEndpoint:
             raise InvalidResponse(f"The server reports {address!r} as the address of the VM, which isn't one.")
         return cls(match["v6"] or match["bare"] or match["host"], int(match["port6"] or match["port"] or PORT))
 
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
     def ssh_command(self, key: PublicKey | None) -> str:
         """Return the command that leads in."""
         port = "" if self.port == PORT else f"-p {self.port} "

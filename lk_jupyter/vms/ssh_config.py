@@ -7,7 +7,8 @@ import shlex
 from pathlib import Path
 
 from lk_jupyter.config.files import write_private_bytes
-from lk_jupyter.vms.facts import facts_folder
+from lk_jupyter.vms.facts import host_keys_path
+from lk_jupyter.vms.jump import proxy_line
 from lk_jupyter.vms.shell import HostKeyChanged
 from lk_jupyter.vms.ssh import USER, PublicKey, SshEndpoint, home_relative
 
@@ -21,11 +22,6 @@ _HOST = re.compile(r"^Host (\S+)\n(?:[ \t].*\n)*", re.MULTILINE)
 def host_name(name: str) -> str:
     """Return a name that ssh accepts as a host, such as ``lk-train``; no pattern, and no option."""
     return "lk-" + re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII).strip("-.")
-
-
-def host_keys_path() -> Path:
-    """Return the file with the host keys of VMs, which ssh adds at the first connection."""
-    return facts_folder() / "known_hosts"
 
 
 def pin_host_key(vm_id: str, line: str) -> None:
@@ -53,7 +49,9 @@ def forget_host_key(vm_id: str) -> None:
 def ssh_command(endpoint: SshEndpoint, vm_id: str, key: PublicKey | None) -> str:
     """Return the command that logs in to a VM, and refuses another host key than the stored key."""
     pins = shlex.quote(f"UserKnownHostsFile={host_keys_path()}")
-    return f"{endpoint.ssh_command(key)} -o HostKeyAlias={_key_alias(vm_id)} -o {pins}"
+    jump = proxy_line(vm_id, endpoint)
+    through = f" -o {shlex.quote(f'ProxyCommand={jump}')}" if jump else ""
+    return f"{endpoint.ssh_command(key)} -o HostKeyAlias={_key_alias(vm_id)} -o {pins}{through}"
 
 
 def host_block(host: str, endpoint: SshEndpoint, vm_id: str, key: PublicKey | None) -> str:
@@ -61,6 +59,7 @@ def host_block(host: str, endpoint: SshEndpoint, vm_id: str, key: PublicKey | No
 
     The key belongs to the id of the VM: the cloud can give the address of a deleted VM to another VM.
     """
+    jump = proxy_line(vm_id, endpoint)
     facts = {
         "HostName": endpoint.host,
         "Port": endpoint.port,
@@ -70,6 +69,7 @@ def host_block(host: str, endpoint: SshEndpoint, vm_id: str, key: PublicKey | No
         "UserKnownHostsFile": f'"{home_relative(host_keys_path())}"',
         "StrictHostKeyChecking": "accept-new",
         "ServerAliveInterval": 30,
+        **({"ProxyCommand": jump} if jump else {}),
     }
     return "".join([f"Host {host}\n", *(f"    {word} {value}\n" for word, value in facts.items())])
 

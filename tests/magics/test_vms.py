@@ -13,7 +13,7 @@ from magics.people import answers, interrupt_at
 from vms.on_vm import cloud_with_faults, living
 
 from lk_jupyter.journal.charges import charge_book
-from lk_jupyter.vms.ssh_config import host_keys_path
+from lk_jupyter.vms.facts import host_keys_path
 
 KEYGEN = "mkdir -p -m 700 ~/.ssh && ssh-keygen -t ed25519 -N '' -f ~/.ssh/id_ed25519"
 LOGIN = r"ssh -p \d+ lyceum@127\.0\.0\.1"

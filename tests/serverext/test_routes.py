@@ -29,6 +29,7 @@ def test_a_route_takes_each_id_that_a_run_can_have():
         f"journal/({RUN_ID})/note",
         f"runs/({RUN_ID})/stream",
         f"runs/({RUN_ID})/page",
+        f"vms/({RUN_ID})/ssh",
     ]
 
 
