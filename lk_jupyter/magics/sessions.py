@@ -315,10 +315,12 @@ class CellView:
 
     def end(self, cell: Asked, notices: Sequence[Notice]) -> None:
         """Show the final state of the cell. Raises CellFailed after a failure."""
-        failed = cell.reply.get("status") != "ok"
-        self.close(cell, "failed" if failed else "completed", notices)
-        if failed:
-            raise self._warm.failure({**cell.reply, **self._error})
+        if cell.reply.get("status") == "ok":
+            self.close(cell, "completed", notices)
+            return
+        error = {**cell.reply, **self._error}
+        self.close(cell, "timeout" if self._warm.reaches_time_limit(error) else "failed", notices)
+        raise self._warm.failure(error)
 
     def close(self, cell: Asked, state: str, earlier: Sequence[Notice] = ()) -> None:
         """Show the rest of the output, and the receipt of the cell."""

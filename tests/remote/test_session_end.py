@@ -90,6 +90,15 @@ def test_a_cell_is_interrupted_before_the_time_limit_so_that_no_pickle_reads_whi
     assert 560 <= clock.now - started < 600
 
 
+def test_a_cell_of_a_machine_with_a_short_limit_gets_most_of_its_time(clock, signals, monkeypatch):
+    session._mark_busy()
+    monkeypatch.setattr(session.os, "kill", lambda _, number: (signals.append(number), session._mark_idle()))
+    started = clock.now
+    release({}, left=8, save=None)
+    assert signals == [session.signal.SIGINT, session.signal.SIGTERM]
+    assert 5 <= clock.now - started < 8
+
+
 def test_a_session_saves_a_moment_after_a_cell_unless_another_cell_runs_meanwhile(clock, signals, monkeypatch):
     uploads, saves = [], []
     monkeypatch.setattr(session, "_upload_variables", lambda _, text, __: uploads.append(json.loads(text)["carry"]))
