@@ -15,7 +15,7 @@ from pathlib import Path
 from lk_jupyter._encoding import accept_every_sign
 from lk_jupyter.check.levels import MOST_CREDITS, LevelRequest
 from lk_jupyter.check.start import start
-from lk_jupyter.config.settings import parse_credits
+from lk_jupyter.config.settings import parse_credits, parse_duration
 from lk_jupyter.errors import LkError
 
 #: Exit statuses: no difference; a difference; the check failed; interrupted.
@@ -26,7 +26,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Check the server in use, print the table, and return the exit status."""
     accept_every_sign()
     options = _parser().parse_args(arguments)
-    wish = LevelRequest(options.public, options.probe_starts, options.spend, options.max_credits, options.record)
+    wish = LevelRequest(
+        options.public,
+        options.probe_starts,
+        options.spend,
+        options.max_credits,
+        options.record,
+        options.run_limit,
+        lambda _: bool(options.yes),
+    )
     try:
         check = start(wish, options.base_url)
     except LkError as problem:
@@ -63,6 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--spend", action="store_true", help="start two short runs, and request 8 tokens from a model")
     add("--max-credits", type=_credits, default=MOST_CREDITS, metavar="CREDITS",
         help=f"credits that --spend may cost at most; default: {MOST_CREDITS}")  # fmt: skip
+    add("--run-limit", type=_seconds, metavar="DURATION",
+        help="with --yes, start a run with this time limit and abort it, to find the limit of the account")  # fmt: skip
+    add("--yes", action="store_true", help="start the run of --run-limit")
     add(
         "--record",
         type=Path,
@@ -77,6 +88,13 @@ def _credits(text: str) -> Decimal:
         return parse_credits(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} isn't an amount of credits above 0") from None
+
+
+def _seconds(text: str) -> int:
+    try:
+        return parse_duration(text)
+    except ValueError as form:
+        raise argparse.ArgumentTypeError(f"{text!r} isn't {form}") from None
 
 
 if __name__ == "__main__":

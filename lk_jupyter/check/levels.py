@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from lk_jupyter.api._client import Client
-from lk_jupyter.check import published, reading, recording, spending
+from lk_jupyter.check import published, reading, recording, run_limit, spending
 from lk_jupyter.check.findings import Report
 from lk_jupyter.config.read_only import refuse_if_read_only
 from lk_jupyter.errors import UsageError
@@ -24,7 +24,8 @@ class LevelRequest:
 
     ``public`` sends only requests without a key; ``spend`` adds runs and a chat, up to ``max_credits``.
     ``probe_starts`` sends starts that lack a required field, as ``spend`` does: a server that accepts such a start
-    bills the run until its abort. ``record`` is the path of a recording.
+    bills the run until its abort. ``record`` is the path of a recording. ``run_limit`` starts a run with this time
+    limit in seconds, if ``confirm`` agrees to the question.
     """
 
     public: bool = False
@@ -32,6 +33,8 @@ class LevelRequest:
     spend: bool = False
     max_credits: Decimal = MOST_CREDITS
     record: Path | None = None
+    run_limit: int | None = None
+    confirm: Callable[[str], bool] = lambda _: False
 
 
 class Check:
@@ -42,7 +45,9 @@ class Check:
             raise UsageError("--spend needs a key; --public uses none. Nothing was sent.")
         if wish.public and wish.probe_starts:
             raise UsageError("--probe-starts needs a key; --public uses none. Nothing was sent.")
-        if wish.spend or wish.probe_starts:
+        if wish.run_limit and (wish.public or session is None):
+            raise UsageError("--run-limit needs a key. Nothing was sent. Sign in: %lk_login")
+        if wish.spend or wish.probe_starts or wish.run_limit:
             refuse_if_read_only("spends")
         if wish.record:
             recording.check_target(wish.record)
@@ -63,6 +68,7 @@ class Check:
     def _run_checks(self, watch: Callable[[str], object]) -> None:
         session = self._session
         spends = spending.plan(session, self._wish.max_credits) if session and self._wish.spend else None
+        limit = run_limit.plan(session, self._wish.run_limit) if session and self._wish.run_limit else None
         watch(f"Reading from {self.report.client.base_url} what it publishes …")
         description = published.look(self.report)
         if session:
@@ -72,3 +78,8 @@ class Check:
         if session and spends:
             watch(f"Spending at most {spends.worst:.4f} credits: 2 runs on {spends.machine.hardware_profile}, a chat …")
             spending.look(session, self.report, spends)
+        if session and limit:
+            if self._wish.confirm(limit.question):
+                run_limit.look(session, self.report, limit)
+            else:
+                self.report.notes.append("The time limit wasn't tested: no run was started.")

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from lk_jupyter.api._endpoint import ENDPOINTS, EXTERNAL, IRIS, V1, Endpoint, is_form
 from lk_jupyter.check.findings import Report
-from lk_jupyter.config.assumptions import ABSENT, find_assumption
+from lk_jupyter.config.assumptions import ABSENT, DEFAULT, find_assumption
 from lk_jupyter.errors import ConnectionFailed, OutcomeUnknown
 
 _HEALTH = ("/health/ping", "/health/version")
@@ -205,7 +205,9 @@ def _compare_places(report: Report, description: Description) -> None:
 def _compare_fields(report: Report, description: Description) -> None:
     start = description.fields("POST", f"{EXTERNAL}/execution/streaming/start")
     if "timeout" in start and start["timeout"].maximum is not None:
-        report.set_assumption("longest_run", str(int(start["timeout"].maximum)))
+        maximum, stored = int(start["timeout"].maximum), report.client.assumptions.resolve("longest_run")
+        if stored.source == DEFAULT or int(stored.value) < maximum:  # a run may have shown that more is accepted
+            report.set_assumption("longest_run", str(maximum))
     image = description.fields("POST", f"{EXTERNAL}/execution/image/start")
     if "s3_mount_path" in image and isinstance(image["s3_mount_path"].default, str):
         report.set_assumption("bucket_folder_image", image["s3_mount_path"].default)

@@ -47,6 +47,7 @@ _PATIENCE, _LOG_PATIENCE, _GLANCE, _PACE = 120.0, 10.0, 3.0, 0.2
 ANSWER_TOKENS, _PROMPT_TOKENS = 8, 40
 
 _ROUTER = "lyceum/router"
+_START = "POST /execution/streaming/start"
 _QUESTION = [{"role": "user", "content": "Say hi."}]
 
 _BLANK_LINES = "line 1\n\n\nline 2\n"
@@ -103,11 +104,7 @@ class SpendingPlan:
 
 def plan(session: Session, most: Decimal) -> SpendingPlan:
     """Return the plan. Raises UsageError if the maximum cost is unknown or exceeds ``most``."""
-    machines = session.machines()
-    priced = [each for each in machines if each.price_per_hour is not None and machines.allows(each)]
-    if not priced:
-        raise UsageError("No machine has a published price, so the cost of --spend is unknown. Nothing was spent.")
-    machine = min(priced, key=lambda each: each.price_per_hour or Decimal(0))
+    machine = cheapest_machine(session, "--spend")
     model, chat = _cheapest_model(session)
     worst = 2 * (cost_at_limit(machine.price_per_hour, TIME_LIMIT) or Decimal(0)) + chat
     if worst > most:
@@ -117,6 +114,15 @@ def plan(session: Session, most: Decimal) -> SpendingPlan:
         )
     refuse_over_budget(session, CostRequest("this check", worst, saves=""))
     return SpendingPlan(machine, model, worst)
+
+
+def cheapest_machine(session: Session, option: str) -> MachineType:
+    """Return the machine for the runs of an option. Raises UsageError without a published price."""
+    machines = session.machines()
+    priced = [each for each in machines if each.price_per_hour is not None and machines.allows(each)]
+    if not priced:
+        raise UsageError(f"No machine has a published price, so the cost of {option} is unknown. Nothing was spent.")
+    return min(priced, key=lambda each: each.price_per_hour or Decimal(0))
 
 
 def _exact(amount: Decimal) -> str:
@@ -140,16 +146,7 @@ def _cheapest_model(session: Session) -> tuple[ModelOffer | None, Decimal]:
 def look(session: Session, report: Report, spends: SpendingPlan) -> None:
     """Run, chat, store and read, and record differences; stop or delete everything at the end."""
     before, _ = available_credits(session.client)
-    probe = Probe(session, report, spends, before)
-    try:
-        probe.look()
-    finally:
-        probe.clean()
-        with suppress(LkError):
-            after, _ = available_credits(session.client)
-            report.notes.append(
-                f"Credits before: {before:f}, after: {after:f}; at most {_exact(spends.worst)} could be spent."
-            )
+    Probe(session, report, spends, before).look_and_clean()
 
 
 @dataclass
@@ -177,6 +174,19 @@ class Probe:
         self._key = f"lk_check/{self._token}.txt"
         self._module = f"lk_check_{self._token[:12]}"  # a module uploaded with the runs, and a file left by a run
         self._tokens: dict[str, Started | None] = {}  # None: started, without an answer so far
+
+    def look_and_clean(self) -> None:
+        """Do all steps, end all runs, and note the credits before and after."""
+        try:
+            self.look()
+        finally:
+            self.clean()
+            with suppress(LkError):
+                after, _ = available_credits(self._client)
+                worst = _exact(self._plan.worst)
+                self._report.notes.append(
+                    f"Credits before: {self._balance:f}, after: {after:f}; at most {worst} could be spent."
+                )
 
     def look(self) -> None:
         """Do all steps of the level."""
@@ -229,19 +239,18 @@ class Probe:
 
     # Runs
 
-    def _start(self, code: str) -> Started | None:
+    def _start(self, code: str, timeout: int = TIME_LIMIT) -> Started | None:
         """Start a run once; return None if the server refuses the start."""
         token = uuid4().hex
         request = StreamingExecutionRequest(
             code=code,
             execution_type=self._plan.machine.hardware_profile,
             file_name=own_name("lk_check.py", token),
-            timeout=TIME_LIMIT,
             import_files=json.dumps({f"{self._module}.py": ""}),
             metadata={REQUEST_KEY: token},
-        )
+        ).model_copy(update={"timeout": timeout})
         self._tokens[token] = None
-        operation = "POST /execution/streaming/start"
+        operation = _START
         try:
             body = request.model_dump(mode="json", by_alias=True, exclude_none=True)
             raw = self._report.probe("POST", f"{EXTERNAL}/execution/streaming/start", body)
@@ -249,10 +258,7 @@ class Probe:
             raw = RawAnswer(502, "", b"")
         if 400 <= raw.status < 500:
             del self._tokens[token]
-            words = f"HTTP {raw.status}: {str(raw.json)[:100]}"
-            self._report.add_difference(
-                operation, "a run", words, "The server refused the run", "Shows the reason from the server."
-            )
+            self._add_refusal(raw)
             return None
         answer = raw.json if isinstance(raw.json, dict) else {}
         execution_id = str(answer.get("execution_id") or "")
@@ -266,6 +272,13 @@ class Probe:
         url = answer.get("streaming_url")
         self._tokens[token] = Started(execution_id, url if isinstance(url, str) and url else None)
         return self._tokens[token]
+
+    def _add_refusal(self, answer: RawAnswer) -> None:
+        """Record that the server refused a run."""
+        words = f"HTTP {answer.status}: {str(answer.json)[:100]}"
+        self._report.add_difference(
+            _START, "a run", words, "The server refused the run", "Shows the reason from the server."
+        )
 
     def _find_run_id(self, token: str) -> str | None:
         """Return the id of a run whose start returned no id."""
@@ -423,7 +436,14 @@ class Probe:
             if not self._read_late_stream(started).startswith("lk_check"):
                 report.set_assumption("late_attach", "none")
             self._ended_run(started).expect_listed()
-        operation = f"{EXTERNAL}/workloads/abort/{started.execution_id}"
+        record = self._abort(started)
+        word = str(record.get("status") or "").strip().lower()
+        if word and not is_documented(word):
+            report.add_to_assumption("final_words", [f"{word}=aborted"])
+
+    def _abort(self, started: Started) -> dict[str, Any]:
+        """Abort a run, and return the raw record when the run has ended."""
+        report, operation = self._report, f"{EXTERNAL}/workloads/abort/{started.execution_id}"
         aborted_at = time.monotonic()
         with suppress(LkError):
             answer = report.probe("POST", operation)
@@ -437,9 +457,7 @@ class Probe:
                 )
         record = self._record(started)
         self._measure_abort(started, time.monotonic() - aborted_at)
-        word = str(record.get("status") or "").strip().lower()
-        if word and not is_documented(word):
-            report.add_to_assumption("final_words", [f"{word}=aborted"])
+        return record
 
     def _measure_abort(self, started: Started, seconds: float) -> None:
         """Record how long an aborted run stays active and is billed."""

@@ -13,7 +13,7 @@ from lk_jupyter.errors import NotSignedIn
 def start(wish: LevelRequest, base_url: str | None = None) -> Check:
     """Return a check of a server, by default of the current server; without a key, only of public answers.
 
-    Raises UsageError, and NotSignedIn if --spend lacks a key.
+    Raises UsageError, and NotSignedIn if --spend or --run-limit lacks a key.
     """
     server = settings.setting("base_url") if base_url is None else settings.parse_setting("base_url", base_url)
     if wish.public and server != LOCAL:
@@ -21,7 +21,7 @@ def start(wish: LevelRequest, base_url: str | None = None) -> Check:
     try:
         client_session = session.current() if base_url is None else session.connect(base_url)
     except NotSignedIn:
-        if wish.spend:
+        if wish.spend or wish.run_limit:
             raise
         return Check(Client(server), None, wish)
     return Check(client_session.client, None if wish.public else client_session, wish)

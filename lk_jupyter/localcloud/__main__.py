@@ -84,6 +84,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--refresh-seconds", type=int, default=CloudOptions.refresh_seconds, help="lifetime of a refresh token")
     add("--clock-speed", type=_speed, default=CloudOptions.clock_speed, metavar="TIMES",
         help="speed-up of the states of deployments, VMs and batches, such as 10")  # fmt: skip
+    add("--longest-run", type=int, default=CloudOptions.longest_run, metavar="SECONDS",
+        help="refuse a longer time limit of a run; default: as documented")  # fmt: skip
+    add("--shorten-runs", action="store_true", help="shorten a time limit above --longest-run, without an error")
     add("--vm-address-seconds", type=float, default=CloudOptions.vm_address_seconds, metavar="SECONDS",
         help="delay before a running VM has an address, divided by --clock-speed")  # fmt: skip
     add("--vm-reclaim-seconds", type=float, default=CloudOptions.vm_reclaim_seconds, metavar="SECONDS",

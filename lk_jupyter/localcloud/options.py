@@ -66,6 +66,8 @@ class CloudOptions:
     simulate_gpu: bool = False
     clock_speed: float = 1.0
     inference_upstream: str | None = None
+    longest_run: int | None = None
+    shorten_runs: bool = False
     vm_address_seconds: float = 0.0
     vm_reclaim_seconds: float | None = None
     vm_ssh_blocked: bool = False

@@ -23,7 +23,7 @@ from lk_jupyter.localcloud.app import create_app
 from lk_jupyter.localcloud.cloud import Cloud
 from lk_jupyter.localcloud.launch import ADDRESS_FILE, make_private
 from lk_jupyter.localcloud.options import CloudOptions
-from lk_jupyter.localcloud.strange import UPSTREAM, Strange
+from lk_jupyter.localcloud.strange import UPSTREAM, RunLimit, Strange
 
 
 def serve(data: Path, port: int, options: CloudOptions) -> None:
@@ -34,7 +34,8 @@ def serve(data: Path, port: int, options: CloudOptions) -> None:
     make_private(data)
     lock = _lock(data)
     listener = _listen(port) if port else _listen_again(data)
-    strange = Strange([*options.strange, *([UPSTREAM] if options.inference_upstream else [])])
+    names = [*options.strange, *([UPSTREAM] if options.inference_upstream else [])]
+    strange = Strange(names, RunLimit(options.longest_run, shortens=options.shorten_runs))
     cloud = strange.make(data, options, f"http://127.0.0.1:{listener.getsockname()[1]}")
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(

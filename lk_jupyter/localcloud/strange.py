@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 from fastapi import Depends, HTTPException
 from fastapi.responses import StreamingResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 from pydantic_core import InitErrorDetails
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -69,11 +70,25 @@ _STREAM = endpoint_of(Stream.output)
 UPSTREAM = "upstream"
 
 
-class Strange:
-    """The switches that are on."""
+@dataclass(frozen=True)
+class RunLimit:
+    """The longest time limit of runs in seconds, None as documented; a longer limit is refused, or shortened."""
 
-    def __init__(self, names: Iterable[str] = ()) -> None:
+    seconds: int | None = None
+    shortens: bool = False
+
+
+class Strange:
+    """The switches that are on, and the time limit of runs."""
+
+    def __init__(self, names: Iterable[str] = (), run_limit: RunLimit = RunLimit()) -> None:
         self.names = frozenset(names)
+        self._run_limit = run_limit
+
+    @property
+    def changes_routes(self) -> bool:
+        """Whether a route differs from the documented route."""
+        return bool(self.names or self._run_limit.seconds)
 
     def places(self, endpoint: Endpoint) -> Iterator[tuple[str, str]]:
         """Yield method and path of every route of an operation."""
@@ -97,7 +112,7 @@ class Strange:
         for name, change in _BODIES:
             if name in self.names:
                 model = change(model)
-        return model
+        return _change_timeout(model, self._run_limit) if self._run_limit.seconds else model
 
     def make(self, data: Path, options: CloudOptions, base_url: str) -> Cloud:
         """Return a cloud whose parts are changed."""
@@ -129,11 +144,18 @@ def _extend_model(model: Any, **fields: Any) -> Any:
 
 
 def _limit_timeout(model: Any) -> Any:
+    return _change_timeout(model, RunLimit(LONGEST_RUN))
+
+
+def _change_timeout(model: Any, limit: RunLimit) -> Any:
     kinds = (StreamingExecutionRequest, DockerExecutionRequest, DockerComposeExecutionRequest, GpuSelectionRequest)
     if not (isinstance(model, type) and issubclass(model, kinds)):
         return model
     default = cast("type[BaseModel]", model).model_fields["timeout"].default
-    return _extend_model(model, timeout=(int, Field(default, ge=1, le=LONGEST_RUN)))
+    if limit.shortens:
+        shortened = Annotated[int, AfterValidator(lambda seconds: min(seconds, limit.seconds or seconds))]
+        return _extend_model(model, timeout=(shortened, Field(default, ge=1)))
+    return _extend_model(model, timeout=(int, Field(default, ge=1, le=limit.seconds)))
 
 
 def _for_notebooks(model: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from IPython.display import display
 
 from lk_jupyter.check.levels import MOST_CREDITS, LevelRequest
 from lk_jupyter.check.start import start
+from lk_jupyter.magics._engine.ask import is_sure
 from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._engine.tables import show_text
 from lk_jupyter.options.fields import option, switch
@@ -27,6 +29,13 @@ class CheckOptions(Options):
     max_credits: Decimal = option(
         MOST_CREDITS, "Credits that --spend may cost at most.", metavar="CREDITS", gt=0, allow_inf_nan=False
     )
+    run_limit: int | None = option(
+        None,
+        "After a question, start a run with this time limit and abort it, to find the limit of your account.",
+        metavar="DURATION",
+        ge=1,
+    )
+    yes: bool = switch("Start the run of --run-limit without a question.", "-y")
     record: Path | None = option(
         None,
         "Write the answers of the server, without keys, addresses, names and ids.",
@@ -39,17 +48,23 @@ class CheckOptions(Options):
 def lk_check(options: CheckOptions, _shell: InteractiveShell) -> None:
     """Find how the server differs from the assumptions of lk_jupyter, and store the differences for this server.
 
-    Without --spend and --probe-starts the check only reads, for free. Every part of lk_jupyter that assumes a property
-    of a server uses the result. List: %lk_config. Override: ``%lk_config guess.NAME VALUE``.
+    Without --spend, --probe-starts and --run-limit the check only reads, for free. Every part of lk_jupyter that
+    assumes a property of a server uses the result. List: %lk_config. Override: ``%lk_config guess.NAME VALUE``.
 
     Examples::
 
         %lk_check
         %lk_check --spend
+        %lk_check --run-limit 3h
         %lk_check --spend --max-credits 0.10 --record check.json
     """
+    request = LevelRequest(options.public, options.probe_starts, options.spend, options.max_credits, options.record)
     check = start(
-        LevelRequest(options.public, options.probe_starts, options.spend, options.max_credits, options.record)
+        replace(
+            request,
+            run_limit=options.run_limit,
+            confirm=lambda question: is_sure(options, question, "No run was started."),
+        )
     )
     try:
         check.run(show_text)

@@ -360,3 +360,13 @@ def test_stored_lines_of_an_earlier_run_are_not_shown_for_a_run_with_its_id(clou
     cloud.stream = (STREAM, RESET)
     shown = run_cell(RUN)
     assert (shown.count("another line"), shown.count("hello")) == (1, 0)
+
+
+@pytest.mark.parametrize(("answer", "count"), [("n", 0), ("y", 1)])
+def test_a_run_that_tests_the_time_limit_starts_only_after_an_answer(cloud, run_cell, monkeypatch, answer, count):
+    questions = []
+    monkeypatch.setattr("builtins.input", lambda question: questions.append(question) or answer)
+    shown = run_cell("%lk_check --run-limit 3h")
+    assert len(cloud.runs) == count, shown
+    assert [question.endswith("[y/N] ") for question in questions] == [True]
+    assert ("No run was started." in shown) == (count == 0)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from lk_jupyter.account.low_balance import LOW_SECONDS, balance_watch, lasting_label
 from lk_jupyter.api.execution import SUCCEEDED_STATES, ExecutionRecord, is_final
 from lk_jupyter.api.machine_types import MachineType
+from lk_jupyter.config.assumptions import find_assumption
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import LkError
 from lk_jupyter.machines.catalogue import cost_at, hourly_price, machine_cost, machine_name, seconds_for
@@ -81,6 +82,24 @@ class Countdown(RunObserver):
 
         A run that ``lk_checkpoint`` ended with SystemExit succeeds, but hasn't finished its work.
         """
+        return [*self._early_end_notices(run, record), *self._checkpoint_notices(run, record)]
+
+    def _early_end_notices(self, run: Run, record: ExecutionRecord) -> Iterator[Notice]:
+        """Report that the cloud ended a run before its long time limit, and assume the documented limit again."""
+        limit, documented = self.time_limit or 0, int(find_assumption("longest_run").default)
+        if record.status.lower() != "timeout" or limit <= documented or not (record.start_time and record.end_time):
+            return
+        seconds = (record.end_time - record.start_time).total_seconds()
+        if seconds < _EARLY * limit:
+            run.session.client.assumptions.store_finding("longest_run", str(documented))
+            yield Notice(
+                f"The cloud ended the run after {duration_label(seconds)}, before its time limit of "
+                f"{duration_label(limit)}. From now on, --timeout above {duration_label(setting('max_timeout'))} "
+                "rents a VM.",
+                WARNING,
+            )
+
+    def _checkpoint_notices(self, run: Run, record: ExecutionRecord) -> list[Notice]:
         if self._saved is None:
             return []
         payload = self._saved.payload
@@ -129,6 +148,9 @@ class RemainingTime(RunObserver):
                 WARNING,
             )
 
+
+#: The part of a time limit after which its end isn't early.
+_EARLY = 0.9
 
 #: Seconds of a rest that is not shown.
 _SHORT_REST = 60.0

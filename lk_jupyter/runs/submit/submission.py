@@ -334,9 +334,10 @@ class Submission:
             return start_once(self._client, complete)
         except (Invalid, BadRequest) as refusal:
             longest = shorter_limit(refusal, complete.timeout)
+            if longest is not None:
+                self._client.assumptions.store_finding("longest_run", str(longest))
             if longest is None or complete.options.timeout is not None or not resolve("timeout").is_default:
                 raise
-        self._client.assumptions.store_finding("longest_run", str(longest))
         limit = {"timeout": longest}
         self.bundle = replace(self.bundle, request=self.bundle.request.model_copy(update=limit))
         return start_once(self._client, replace(complete, request=complete.request.model_copy(update=limit)))
