@@ -62,7 +62,7 @@ from lk_jupyter.runs.package.machine import IN_TOOLBAR
 from lk_jupyter.runs.package.secret_scan import require_consent
 from lk_jupyter.runs.submit.budget import budget_usage
 from lk_jupyter.session import Session, current
-from lk_jupyter.text.units import duration_label
+from lk_jupyter.text.units import duration_label, whole_seconds_label
 from lk_jupyter.views.plan import session_plan_view
 from lk_jupyter.views.run import facts_so_far
 
@@ -318,9 +318,15 @@ class CellView:
         if cell.reply.get("status") == "ok":
             self.close(cell, "completed", notices)
             return
-        error = {**cell.reply, **self._error}
-        self.close(cell, "timeout" if self._warm.reaches_time_limit(error) else "failed", notices)
+        error, state = {**cell.reply, **self._error}, "failed"
+        if error.get("ename") == "KeyboardInterrupt" and self._warm.remaining_seconds < LIMIT_MARGIN:
+            state, error["evalue"] = "timeout", self._describe_limit()  # the machine interrupts before its limit
+        self.close(cell, state, notices)
         raise self._warm.failure(error)
+
+    def _describe_limit(self) -> str:
+        limit, addition = whole_seconds_label(self._warm.limit), " with the saved variables" if self._warm.saves else ""
+        return f"the time limit of the machine ({limit}) was close. The next cell starts a new machine{addition}."
 
     def close(self, cell: Asked, state: str, earlier: Sequence[Notice] = ()) -> None:
         """Show the rest of the output, and the receipt of the cell."""

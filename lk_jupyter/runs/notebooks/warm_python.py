@@ -358,18 +358,10 @@ class WarmPython:
         text = data.get("text/plain") if isinstance(data, dict) and kind in _DISPLAYS else None
         return {"data": {"text/plain": only_colors(text)}, "metadata": {}} if isinstance(text, str) else None
 
-    def reaches_time_limit(self, error: Mapping[str, Any]) -> bool:
-        """Return whether a cell failed because its machine interrupted it before the time limit."""
-        return error.get("ename") == "KeyboardInterrupt" and self.remaining_seconds < LIMIT_MARGIN
-
     def failure(self, error: Mapping[str, Any]) -> CellFailed:
         """Return the error of a cell from the content of Jupyter's message."""
         traceback = redact("\n".join(map(str, error.get("traceback", []))))
-        reason = f"{error.get('ename', 'Error')}: {error.get('evalue', '')}"
-        if self.reaches_time_limit(error):
-            limit, addition = whole_seconds_label(self.limit), " with the saved variables" if self.saves else ""
-            reason = f"the time limit of its machine ({limit}) was close. The next cell starts a new machine{addition}."
-        message = redact(f"session {self.name}: {reason}")
+        message = redact(f"session {self.name}: {error.get('ename', 'Error')}: {error.get('evalue', '')}")
         return CellFailed(message, execution_id=self.run.execution_id, traceback=traceback)
 
     def prepare(self) -> None:
