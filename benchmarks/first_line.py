@@ -2,13 +2,19 @@
 
 On the screen means: as ordinary output of a kernel. So the yardstick is a cell too, with what its author would
 write who has only httpx. Beside it stands what there is at the very least: over a connection that is open already,
-into a file.
+into a file. In a shell, ``lk run`` stands beside the cloud's own command: both start a process for a ``print``.
 """
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 
@@ -39,11 +45,13 @@ with httpx.Client(base_url=os.environ["LK_BASE_URL"], headers=signed_in, timeout
 
 
 def measure() -> Iterator[Figure]:
-    """Yield the ratio of the two; they take turns, so that both meet the same machine."""
+    """Yield the ratios; both sides take turns, so that they meet the same machine."""
     with tempfile.TemporaryDirectory() as folder:
         cloud = launch.start(Path(folder, "cloud"))
         try:
             yield _compare(cloud, Path(folder))
+            if find_spec("lyceum"):
+                yield _compare_commands(cloud, Path(folder))
         finally:
             launch.stop(cloud.data)
 
@@ -68,3 +76,27 @@ def _compare(cloud: launch.Address, folder: Path) -> Figure:
 
 def _seconds(kernel: Kernel, cell: str) -> float:
     return kernel.execute(cell).first(WORD)
+
+
+def _compare_commands(cloud: launch.Address, folder: Path) -> Figure:
+    """Return the time of ``lk run`` relative to ``lyceum python run``, which needs a file with the key."""
+    script, settings = folder / "print.py", folder / ".lyceum" / "config.json"
+    script.write_text(CODE)
+    settings.parent.mkdir()
+    settings.write_text(json.dumps({"api_key": cloud.api_key, "base_url": cloud.base_url}))
+    env = {**os.environ, "HOME": str(folder), "USERPROFILE": str(folder), "LK_LOG_DIR": str(folder / "logs")}
+    commands = (
+        [sys.executable, "-m", "lk_jupyter.cli", "run", str(script), "--machine", "cpu"],
+        [sys.executable, "-m", "lyceum", "python", "run", str(script), "-m", "cpu"],
+    )
+    rounds = [[_seconds_of_process(command, env) for command in commands] for _ in range(ROUNDS + 1)]
+    lk, lyceum = (median(times) for times in zip(*rounds[1:], strict=True))
+    beside = f"{lk:.2f} s / {lyceum:.2f} s, medians of {ROUNDS}"
+    return Figure("lk run of a print, times the cloud's own command", lk / lyceum, 1, "x", beside)
+
+
+def _seconds_of_process(command: list[str], env: dict[str, str]) -> float:
+    start_time = time.perf_counter()
+    output = subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
+    assert WORD in output
+    return time.perf_counter() - start_time

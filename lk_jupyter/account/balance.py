@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from lk_jupyter._lazy import old_name
 from lk_jupyter.account.burn_rate import BillableResource, Rate, billable_resources, sum_prices
 from lk_jupyter.api._client import Client
-from lk_jupyter.api.billing import GrantedBudget
 from lk_jupyter.api.user import UserOrg
 from lk_jupyter.errors import NotFound
 from lk_jupyter.text.units import budget_label, credits_label
 
 if TYPE_CHECKING:
+    from lk_jupyter.api.billing import GrantedBudget
     from lk_jupyter.connection.connection import Connection
 
 

@@ -9,11 +9,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, TypeVar
 
-from lk_jupyter.api.block import BlockVolume
-from lk_jupyter.api.inference import Deployment
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.api.vms import UP_STATES, VM
-from lk_jupyter.api.workloads import Workload
 from lk_jupyter.errors import ApiError, InvalidResponse
 from lk_jupyter.machines.prices import Prices as Prices  # noqa: PLC0414 (known by this place too)
 from lk_jupyter.machines.prices import vm_gpu_count
@@ -21,6 +18,9 @@ from lk_jupyter.protocol.parts import plain_name
 from lk_jupyter.text.units import disk_label
 
 if TYPE_CHECKING:
+    from lk_jupyter.api.block import BlockVolume
+    from lk_jupyter.api.inference import Deployment
+    from lk_jupyter.api.workloads import Workload
     from lk_jupyter.connection.connection import Connection
 
 T = TypeVar("T")

@@ -13,12 +13,12 @@ from weakref import WeakKeyDictionary, ref
 from lk_jupyter._threads import start
 from lk_jupyter.account.balance import AccountBalance, read_credits
 from lk_jupyter.account.burn_rate import billable_resources
-from lk_jupyter.api.billing import GrantedBudget
 from lk_jupyter.connection.budget import forecast_limits, list_exceeded_budgets
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.text.units import credits_label, duration_label, moment_label
 
 if TYPE_CHECKING:
+    from lk_jupyter.api.billing import GrantedBudget
     from lk_jupyter.connection.connection import Connection
 
 #: Seconds of run time below which the balance is low.
@@ -119,6 +119,7 @@ class BalanceWatch:
         self.left: Decimal | None = None
         self.budget: GrantedBudget | None = None
         self.warnings: list[Notice] = []  # of the balance that was read last
+        self.reads_rate = True  # for these warnings: a command that shows none saves the requests
         self._session = ref(session)
         self._looked = self._read_at = self._failed_at = -_RECENT_SECONDS
         self._lock = threading.Lock()
@@ -173,6 +174,8 @@ class BalanceWatch:
                 self._read_at = time.monotonic()
         finally:
             self._done.set()
+        if not self.reads_rate:
+            return
         with suppress(Exception):
             credit = self.left or Decimal(0)
             low = low_balance(AccountBalance(credit, billable_resources(session), suspended, self.budget))

@@ -35,7 +35,7 @@ RUN_ID_NAMES = ("execution_id", "executionId", "id", "run_id", "runId", "job_id"
 class Model(BaseModel):
     """A JSON object of the API; unknown fields are stored."""
 
-    model_config = ConfigDict(extra="allow", populate_by_name=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="allow", populate_by_name=True, allow_inf_nan=False, defer_build=True)
 
     def problem(self) -> str:
         """Return in words why a request must not be sent; empty for a valid request."""

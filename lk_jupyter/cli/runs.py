@@ -147,10 +147,12 @@ def _start(arguments: Arguments, output: CommandOutput) -> Run:
 
 
 def _prepare(session: Session, arguments: Arguments) -> Bundle:
-    from lk_jupyter.code.source import Source  # noqa: PLC0415 (only for commands with code)
+    from lk_jupyter.account.low_balance import balance_watch  # noqa: PLC0415 (only for commands with code)
+    from lk_jupyter.code.source import Source  # noqa: PLC0415
     from lk_jupyter.options.calls import check_call  # noqa: PLC0415
     from lk_jupyter.runs.package.prepare import prepare  # noqa: PLC0415
 
+    balance_watch(session).reads_rate = False
     options = check_call("session.run", {**arguments.run, "outputs": arguments.options.outputs})
     code, name = _read_code(arguments.options.file, arguments.options.code)
     file = arguments.options.file

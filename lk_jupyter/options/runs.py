@@ -24,7 +24,7 @@ M = TypeVar("M", bound=BaseModel)
 class Options(BaseModel):
     """Base of all options; an unknown name is an error."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     @field_validator("timeout", "stop_timeout", "keep", "ends_in", "run_limit", mode="before", check_fields=False)
     @classmethod

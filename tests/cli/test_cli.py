@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import for_each
 
+from lk_jupyter.api.states import is_final
 from lk_jupyter.cli import LIMIT_SECONDS, main
 from lk_jupyter.cli.output import EXIT_CODES
 from lk_jupyter.cli.parser import COMMANDS, overview
@@ -63,7 +64,7 @@ def test_a_run_is_planned_started_waited_for_fetched_and_aborted(signed_in, lk):
     assert (code, records[-1]["event"], records[-1]["next"]) == (3, "running", f"lk wait {sleeping['id']}")
     assert lk("run", "-c", "import time; time.sleep(600)", "--seconds", "1")[0] == 3
     for record in lk("runs")[1]:
-        if record["state"] not in {"completed", "failed", "aborted"}:
+        if not is_final(record["state"]):
             code, (aborted,) = lk("abort", record["id"])
             assert (code, aborted["state"]) == (0, "aborted")
 
