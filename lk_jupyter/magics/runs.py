@@ -33,6 +33,7 @@ from lk_jupyter.runs.clock import Bill, calculate_bill
 from lk_jupyter.runs.ids import latest_runs
 from lk_jupyter.runs.interrupts import true_interrupts
 from lk_jupyter.runs.outcome import SHORT_ID, build_error
+from lk_jupyter.runs.relay import list_members
 from lk_jupyter.runs.run import Run
 from lk_jupyter.session import current
 from lk_jupyter.text.secrets import LineRedactor
@@ -68,7 +69,7 @@ def _only_in_quotas(listed: set[str]) -> list[tuple[str, ...]]:
 
 @magic(RunsOptions)
 def lk_runs(options: RunsOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
-    """List your runs: active runs first, then the latest finished runs.
+    """List your runs: active runs first, then the latest finished runs. Runs of a relay show their number.
 
     Example: ``%lk_runs -n 50``
     """
@@ -76,11 +77,12 @@ def lk_runs(options: RunsOptions, shell: InteractiveShell) -> None:  # noqa: ARG
     columns = ("Run", "State", "Machine", "Started", "Duration", "Cost", "Name")
     note = "" if runs else "No runs. Start one with %%lk_run on top of a cell."
     prices = {machine.hardware_profile: machine.price_per_hour for machine in current().machines()} if runs else {}
-    rows = [_run_row(run, prices.get(run.hardware_profile or "")) for run in runs]
+    members = list_members()
+    rows = [_run_row(run, prices.get(run.hardware_profile or ""), members.get(run.execution_id, "")) for run in runs]
     display(Table(columns, rows, note=note, right=frozenset({"Duration", "Cost"})))
 
 
-def _run_row(run: Workload | ExecutionSummary, price_per_hour: Decimal | None) -> tuple[str, ...]:
+def _run_row(run: Workload | ExecutionSummary, price_per_hour: Decimal | None, place: str) -> tuple[str, ...]:
     bill = (
         calculate_bill(run, price_per_hour, at=current().client.now()) if isinstance(run, ExecutionSummary) else Bill()
     )
@@ -91,7 +93,7 @@ def _run_row(run: Workload | ExecutionSummary, price_per_hour: Decimal | None) -
         moment_label(run.known_since, "%d %b %H:%M:%S"),
         duration_label(bill.seconds) if bill.seconds is not None else "",
         bill.label,
-        _name(run),
+        ", ".join(filter(None, [_name(run), place])),
     )
 
 

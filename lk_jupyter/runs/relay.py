@@ -11,6 +11,7 @@ after the last message of this run: lines after the checkpoint are removed, beca
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import threading
@@ -146,6 +147,12 @@ class RelayFacts(BaseModel):
         """Whether each run has its bill."""
         return all(leg.billed is not None for leg in self.legs if leg.execution_id)
 
+    def place_label(self, number: int) -> str:
+        """Return the place of a run in the relay, such as ``run 2 of about 5``."""
+        if self.state.get("is_final"):
+            return f"run {number} of {len(self.legs)}"
+        return f"run {number} of about {max(len(self.legs), count_runs(self.seconds, self.limit))}"
+
     def used_seconds(self, now: float) -> float:
         """Return the time of all runs until a moment."""
         return sum(min((leg.ended_at or now) - leg.start_time, leg.limit) for leg in self.legs)
@@ -156,12 +163,20 @@ def relay_folder() -> Path:
     return Path(setting("journal")).parent / FOLDER
 
 
-def list_members() -> set[str]:
-    """Return the ids of the runs that belong to relays of this machine."""
-    members = set()
+def count_runs(seconds: float, limit: float) -> int:
+    """Return about how many runs with this time limit work for this time: a run ends at its late save."""
+    return math.ceil(seconds / (LATE * limit))
+
+
+def list_members() -> dict[str, str]:
+    """Return the runs that belong to relays of this machine, each with its place, such as ``run 2 of about 5``."""
+    members = {}
     for path in relay_folder().glob("*.json"):
         with suppress(UsageError):
-            members |= {leg.execution_id for leg in read_relay(path.stem).legs if leg.execution_id}
+            facts = read_relay(path.stem)
+            for number, leg in enumerate(facts.legs, 1):
+                if leg.execution_id:
+                    members[leg.execution_id] = f"relay {PREFIX}{facts.token[:6]}, {facts.place_label(number)}"
     return members
 
 

@@ -13,6 +13,7 @@ from lk_jupyter.inference import deploy
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.magics._output.background import BACKGROUND
 from lk_jupyter.runs import follow
+from lk_jupyter.runs.relay import Leg, RelayFacts, relay_folder
 from lk_jupyter.views import run as views
 from lk_jupyter.vms import vms
 
@@ -370,3 +371,15 @@ def test_a_run_that_tests_the_time_limit_starts_only_after_an_answer(cloud, run_
     assert len(cloud.runs) == count, shown
     assert [question.endswith("[y/N] ") for question in questions] == [True]
     assert ("No run was started." in shown) == (count == 0)
+
+
+def test_the_list_of_runs_shows_the_place_of_a_run_in_its_relay(cloud, run_cell):
+    cloud.runs[IDS[0]] = {"file_name": "train.py"}
+    leg = Leg(token="1", limit=600, log_start=0, start_time=0, execution_id=IDS[0])
+    facts = RelayFacts(
+        token="1a2b3c4d", base_url=cloud.url, machine="gpu.a100", created_at=0, job={}, request={},
+        seconds=7200, limit=600, legs=[leg],
+    )  # fmt: skip
+    relay_folder().mkdir(parents=True)
+    (relay_folder() / "1a2b3c4d.json").write_text(facts.model_dump_json())
+    assert "train.py, relay r-1a2b3c, run 1 of about 15" in run_cell("%lk_runs")

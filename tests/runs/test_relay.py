@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 from patience import wait_until
@@ -16,9 +17,11 @@ from lk_jupyter.errors import RunAborted, RunFailed, UsageError
 from lk_jupyter.options.history import HistoryOptions
 from lk_jupyter.protocol.frames import nonce_in, split
 from lk_jupyter.runs.history.history import history
-from lk_jupyter.runs.relay import read_relay, relay_folder
+from lk_jupyter.runs.observers.relay import RelayProgress
+from lk_jupyter.runs.relay import Leg, RelayFacts, list_members, read_relay, relay_folder
 from lk_jupyter.runs.run import Run
 from lk_jupyter.serverext.relays import continue_relays
+from lk_jupyter.text.units import credits_label
 
 #: Counts to LAST, and saves each step.
 COUNT = """
@@ -71,10 +74,30 @@ def test_a_relay_has_each_line_once_in_order_with_one_bill_and_one_row(session):
     bills = [session.client.execution.get(leg.execution_id).billed for leg in facts.legs]
     assert len(bills) > 1
     assert (run.status, run.cost) == ("completed", sum(bills))
+    members = list_members()
+    places = [members[leg.execution_id] for leg in facts.legs]
+    assert places == [f"relay {run.short_id}, run {n} of {len(bills)}" for n in range(1, len(bills) + 1)]
+    [notice] = RelayProgress().ended(run, run.record)
+    assert notice.text == f"{len(bills)} runs, {credits_label(sum(bills))} together."
     rows = [row.execution_id for row in history(session, HistoryOptions()).runs]
     assert run.execution_id in rows
     assert not {leg.execution_id for leg in facts.legs} & set(rows)
     assert active_runs(session) == []
+
+
+def test_the_runs_of_a_relay_show_their_place_of_about_how_many(home):
+    legs = [Leg(token=f"{n}", limit=600, log_start=0, start_time=0, execution_id=f"run-{n}") for n in (1, 2)]
+    facts = RelayFacts(
+        token="1a2b3c4d", base_url="local", machine="gpu.a100", created_at=0, job={}, request={},
+        seconds=7200, limit=600, legs=legs,
+    )  # fmt: skip
+    relay_folder().mkdir(parents=True)
+    (relay_folder() / "1a2b3c4d.json").write_text(facts.model_dump_json())
+    assert list_members() == {f"run-{n}": f"relay r-1a2b3c, run {n} of about 15" for n in (1, 2)}
+    run = SimpleNamespace(session=SimpleNamespace(vm_run=SimpleNamespace(facts=facts)))
+    assert RelayProgress().tick(run, 5.0, "") == ["run 2 of about 15"]
+    assert [notice.text for notice in RelayProgress().ended(run, None)] == ["2 runs, with a bill missing."]
+    assert RelayProgress().ended(SimpleNamespace(session=SimpleNamespace(vm_run=None)), None) == []
 
 
 @pytest.mark.nightly

@@ -19,6 +19,7 @@ from lk_jupyter.runs.observers.base import ObserverGroup, RunObserver
 from lk_jupyter.runs.observers.hints import RunHints
 from lk_jupyter.runs.observers.limits import BillCheck, Countdown, ForecastLabel, LowBalance, MaxCost, RemainingTime
 from lk_jupyter.runs.observers.messages import Messages
+from lk_jupyter.runs.observers.relay import RelayProgress
 from lk_jupyter.runs.observers.results import (
     PackagesNotice,
     Phases,
@@ -61,7 +62,7 @@ def default_observers(  # noqa: PLR0913 (the facts that observers read)
     returned = Returned(None if getattr(options, "detach", False) else namespace, names, is_origin=in_place)
     watches: list[RunObserver] = [
         LowBalance(session),
-        *([VmProgress()] if _is_on_vm(bundle, attached) else []),
+        *([VmProgress(), RelayProgress()] if _is_hosted(bundle, attached) else []),
         *([RemainingTime(session, scalars, *_time_limit(bundle, attached))] if in_place else []),
     ]
     return ObserverGroup(
@@ -85,8 +86,10 @@ def default_observers(  # noqa: PLR0913 (the facts that observers read)
     )
 
 
-def _is_on_vm(bundle: Bundle | None, run: Run | None) -> bool:
-    return bool(bundle and bundle.vm_offer) or (run is not None and vm_run_in(run.session) is not None)
+def _is_hosted(bundle: Bundle | None, run: Run | None) -> bool:
+    """Return whether a run is on a VM, or a relay."""
+    is_relay = bool(bundle and getattr(bundle.options, "relay", False))
+    return bool(bundle and bundle.vm_offer) or is_relay or (run is not None and vm_run_in(run.session) is not None)
 
 
 def _limits_at_start(bundle: Bundle, scalars: ScalarParser) -> Iterator[RunObserver]:

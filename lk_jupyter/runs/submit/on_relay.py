@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -12,8 +11,7 @@ from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import UsageError
 from lk_jupyter.machines.catalogue import machine_name
 from lk_jupyter.runs.package.bundle import Bundle
-from lk_jupyter.runs.package.checkpoint import LATE
-from lk_jupyter.runs.relay import RelayFacts, RelayRun, keep_relay
+from lk_jupyter.runs.relay import RelayFacts, RelayRun, count_runs, keep_relay
 from lk_jupyter.text.units import credits_label, duration_label
 
 if TYPE_CHECKING:
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
 
 def question(bundle: Bundle) -> str:
     """Return the question before a relay: number of starts, highest cost, and which process must stay on."""
-    starts = math.ceil(bundle.timeout / (LATE * setting("max_timeout")))
+    starts = count_runs(bundle.timeout, setting("max_timeout"))
     cost = "price unknown" if bundle.worst_case is None else f"at most {credits_label(_highest_cost(bundle))}"
     machine = machine_name(bundle.machine.hardware_profile)
     return (
