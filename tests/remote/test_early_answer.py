@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from queue import SimpleQueue
 from threading import Thread
 
 import pytest
@@ -84,3 +85,16 @@ def test_a_refused_upload_is_not_repeated_and_a_long_outage_is_waited_for_once(b
     bucket.statuses[:] = [503]
     call.EarlyAnswer(link).store([b"1"])
     assert bucket.contents == []
+
+
+def test_a_result_is_published_while_the_next_item_is_called(monkeypatch):
+    monkeypatch.setattr(call, "_PACE", 0.5)  # both items are added within the pace
+    messages = SimpleQueue()
+    monkeypatch.setattr(call, "publish", messages.put)
+    early = call.EarlyResults()
+    early.add(b"1")
+    early.add(b"2")
+    assert [messages.get(timeout=60)["first"], messages.get(timeout=60)["first"]] == [0, 1]
+    early.add({"error": "x" * (call._MOST_EARLY + 1)})
+    early.close()
+    assert messages.empty()

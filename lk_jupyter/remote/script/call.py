@@ -125,6 +125,8 @@ def _call_items(function: Any, calls: list[Any], seconds: float | None) -> list[
                 break
         if seconds is not None and time.monotonic() - start > seconds:
             break
+    if early:
+        early.close()
     return answers
 
 
@@ -132,21 +134,52 @@ class EarlyResults:
     """Send results of items before the answer: if the machine is lost, only results of the last moment are lost."""
 
     def __init__(self) -> None:
+        import threading
+
         self._first, self._publish_time = 0, 0.0
         self._entries: list[dict[str, str]] = []
         self._is_open = True
+        self._lock = threading.Lock()
+        self._timer: threading.Timer | None = None
 
     def add(self, answer: bytes | dict[str, str]) -> None:
         """Add the result of the next item; a large result, and all later results, are left to the answer."""
+        import contextvars
+        import threading
         import time
 
         entry = answer if isinstance(answer, dict) else {"result": _encode(answer)}
-        self._is_open = self._is_open and sum(map(len, entry.values())) <= _MOST_EARLY
-        self._entries.append(entry)
-        if self._is_open and publish and time.monotonic() - self._publish_time >= _PACE:
+        with self._lock:
+            self._is_open = self._is_open and sum(map(len, entry.values())) <= _MOST_EARLY
+            if not self._is_open:
+                return
+            self._entries.append(entry)
+            if time.monotonic() - self._publish_time >= _PACE:
+                self._publish()
+            elif self._timer is None:  # the next item may take long
+                self._timer = threading.Timer(_PACE, contextvars.copy_context().run, [self._publish_late])
+                self._timer.daemon = True
+                self._timer.start()
+
+    def close(self) -> None:
+        """Leave the remaining results to the answer."""
+        with self._lock:
+            self._is_open = False
+            self._entries.clear()
+
+    def _publish_late(self) -> None:
+        with self._lock:
+            self._timer = None
+            if self._entries:
+                self._publish()
+
+    def _publish(self) -> None:
+        import time
+
+        if publish:
             publish({"first": self._first, "entries": self._entries})
-            self._first, self._publish_time = self._first + len(self._entries), time.monotonic()
-            self._entries = []
+        self._first, self._publish_time = self._first + len(self._entries), time.monotonic()
+        self._entries = []
 
 
 class EarlyAnswer:
