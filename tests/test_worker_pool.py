@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import time
 from concurrent.futures import CancelledError, as_completed
 from contextlib import suppress
 from decimal import Decimal
+from functools import partial
 from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
@@ -171,6 +173,30 @@ def end_machine_at(number):
 def wait_after_start(path):
     Path(path).touch()
     time.sleep(60)
+
+
+def wait_until_killed(folder, number, *, is_repeated=False):
+    """Write the number; the items 2 and 7 wait for the end of their machines, once or always."""
+    marker = Path(folder, f"processes-{number}")
+    if number in {2, 7} and (is_repeated or not marker.exists()):
+        time.sleep(0.2)  # the results of the items before arrive
+        marker.write_text(f"{os.getpid()} {os.getppid()}")
+        time.sleep(300)
+    with Path(folder, "numbers").open("a") as file:
+        file.write(f"{number}\n")
+    return number
+
+
+def kill_machines(folder, count):
+    """Kill ``count`` machines at the same moment, as soon as an item on each waits."""
+    processes = set()
+    while len(processes) < 2 * count:
+        wait_until(lambda: any(folder.glob("processes-*")))
+        for file in folder.glob("processes-*"):
+            processes |= set(map(int, file.read_text().split()))
+    for pid in processes:
+        with suppress(ProcessLookupError):  # a process ends with its parent
+            os.kill(pid, signal.SIGKILL)
 
 
 def current_request():
@@ -365,6 +391,44 @@ def test_a_map_that_is_killed_at_a_random_item_repeats_and_loses_no_item(request
     assert {*items} == {*range(count)}
     # The bucket ends with the local cloud, so the item that each machine calls at that moment can't be stored.
     assert len(items) - count <= (2 if victim == "cloud" else 0)
+
+
+@pytest.mark.parametrize("resume", [None, "killed"])
+def test_a_map_continues_on_new_machines_after_all_machines_were_killed(user, signed_in, tmp_path, resume):
+    with Executor(2, keep="5m", gpu="A100", session=signed_in) as executor:
+        function = partial(wait_until_killed, str(tmp_path))
+        results = executor.map(function, range(20), chunksize=5, resume=resume)
+        kill_machines(tmp_path, 2)
+        assert list(results) == [*range(20)]
+        assert len(started_machines()) == 4
+    numbers = sorted(map(int, (tmp_path / "numbers").read_text().split()))
+    repeated = [] if resume else [0, 1, 5, 6]  # with a name, each result is stored
+    assert numbers == sorted([*range(20), *repeated])
+    assert not set(started_machines()) & set(active_runs(user))
+
+
+def test_a_map_whose_machines_are_always_killed_reports_the_lost_item_the_cost_and_how_to_continue(
+    user, signed_in, tmp_path
+):
+    with Executor(2, keep="5m", gpu="A100", session=signed_in) as executor:
+        function = partial(wait_until_killed, str(tmp_path), is_repeated=True)
+        results = executor.map(function, range(20), chunksize=5, resume="killed")
+        for _ in range(2):
+            kill_machines(tmp_path, 2)
+            for file in tmp_path.glob("processes-*"):
+                file.unlink()
+        with pytest.raises(ConnectionFailed) as loss:
+            list(results)
+        machines = started_machines()
+        assert re.fullmatch(
+            r"Machine (\w+) ended during wait_until_killed: its Jupyter server failed\. The machines of this executor "
+            r"cost 0\.0\d+ credits so far\. Read the log: %lk_logs \1\n"
+            r"Results of the first 2 of 20 items arrived\. Lost: item 3\. Continue with the other items: "
+            r"map\(\.\.\., resume='killed'\)",
+            str(loss.value),
+        )
+    assert (len(machines), started_machines()) == (4, machines)
+    assert not set(machines) & set(active_runs(user))
 
 
 def test_an_image_needs_machines_that_stay(signed_in):

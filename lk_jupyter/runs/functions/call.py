@@ -10,6 +10,7 @@ from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from textwrap import dedent
@@ -112,17 +113,18 @@ class FunctionCall:
     @classmethod
     def pack(cls, function: Callable[..., Any], calls: Iterable[Arguments], folder: Path) -> FunctionCall:
         """Pack calls. Raises UsageError for objects that can't be pickled."""
-        name = getattr(function, "__qualname__", None) or type(function).__name__
+        named = function.func if isinstance(function, partial) else function
+        name = getattr(named, "__qualname__", None) or type(named).__name__
         calls = list(calls)
         try:
             payload = cloudpickle.dumps((function, calls))
         except Exception as error:  # noqa: BLE001 (objects raise what they like when they are packed)
             raise UsageError(f"{name} or one of its arguments can't be pickled: {error}. Nothing was sent.") from None
-        text, named = TextArgument.read(function), _named_in(payload)
+        text, imports = TextArgument.read(function), _named_in(payload)
         modules = [(name, module) for name, module in list(sys.modules.items()) if "." not in name]
         local = {name for name, module in modules if is_below(module, folder)}
-        package_modules = frozenset(named & sys.modules.keys() - local)
-        return cls(name, payload, text, frozenset(named & local), package_modules, in_variable(f"of {name}", calls))
+        package_modules = frozenset(imports & sys.modules.keys() - local)
+        return cls(name, payload, text, frozenset(imports & local), package_modules, in_variable(f"of {name}", calls))
 
     @property
     def code(self) -> str:

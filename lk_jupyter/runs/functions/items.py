@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +58,18 @@ class ItemPolicy:
 
 @dataclass
 class Chunk:
-    """Items of a map that are called one after another, with the packed first call."""
+    """Items of a map that are called one after another, with the packed first call.
+
+    ``number`` is the position in the map, ``failed`` are the numbers of chunks that ended the map.
+    """
 
     policy: ItemPolicy
     items: Sequence[Item]
     call: FunctionCall
     answers: StoredAnswers
     stored: StoredResults | None = None
+    number: int = 0
+    failed: list[int] = field(default_factory=list)
     _failures: Counter[int] = field(default_factory=Counter)
     _losses: Counter[int] = field(default_factory=Counter)
     _results: dict[int, Any] = field(default_factory=dict)
@@ -74,10 +79,10 @@ class Chunk:
 
         ``send`` makes a call and returns entries of the first items, ``read`` returns the result in an entry. After an
         item failed too often, the list ends with its error, unless the policy returns errors. An item whose machine is
-        lost is called once more.
+        lost is called once more. The list is shorter if an earlier chunk ended the map: its results aren't used.
         """
         pending, size = list(range(len(self.items))), len(self.items)
-        while pending and not self._has_failed:
+        while pending and not any(number <= self.number for number in self.failed):
             selected = pending[:size]
             call = self._prepare_call(selected)
             entries: list[Any]
@@ -93,6 +98,8 @@ class Chunk:
                 if lost and self._count_loss(lost) > 1:
                     entries, size = [*entries, error], len(self.items)
             pending = self._add(call, selected, entries, read) + pending[len(entries) :]
+            if self._has_failed:
+                self.failed.append(self.number)
         results = [self._results[index] for index in sorted(self._results)]
         self._results.clear()
         return results
@@ -174,6 +181,7 @@ class ItemMap:
     ) -> None:
         self._policy = policy
         self._resume, self._answers = resume, answers
+        self._numbers, self._failed = count(), list[int]()
         self._stored = None if resume is None else StoredResults(resume, policy.function, policy.folder, warnings.warn)
         items = (Item(each, self._stored.next_key(each) if self._stored else "") for each in arguments)
         self._items: Iterable[Item] = list(items) if self._stored or is_listed else items
@@ -204,7 +212,8 @@ class ItemMap:
         except StopIteration:
             return
         except LkError as error:
-            raise add_advice(error, self._advice(position, total)) from error.__cause__
+            lost = isinstance(error, ConnectionFailed)
+            raise add_advice(error, self._advice(position, total, lost=lost)) from error.__cause__
         finally:
             close = getattr(results, "close", None)
             if close:
@@ -217,9 +226,10 @@ class ItemMap:
             raise result.error
         return result.error
 
-    def _advice(self, position: int, total: int) -> str:
-        """Return which items have no result, and how another map continues."""
+    def _advice(self, position: int, total: int, *, lost: bool) -> str:
+        """Return which items have no result, which item was ``lost``, and how another map continues."""
         items = f"Results of the first {position:,}{f' of {total:,}' if total else ''} items arrived."
+        items += f" Lost: item {position + 1:,}." if lost else ""
         if self._resume is None:
             return f"{items} With resume='NAME', another map continues with the other items."
         return f"{items} Continue with the other items: map(..., resume='{self._resume}')"
@@ -228,7 +238,8 @@ class ItemMap:
         """Yield items with their packed call, in several chunks if the items are large."""
         call = self._policy.pack(items)
         if len(call.payload) <= _LARGEST_CHUNK or len(items) == 1:
-            yield Chunk(self._policy, items, call, self._answers, self._stored)
+            number = next(self._numbers)
+            yield Chunk(self._policy, items, call, self._answers, self._stored, number, self._failed)
             return
         middle = len(items) // 2
         for half in (items[:middle], items[middle:]):

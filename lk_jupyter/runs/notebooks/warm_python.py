@@ -161,7 +161,8 @@ class WarmPython:
     r"""A session: a warm Python on a machine that keeps variables, the result of ``Session.warm_python``.
 
     ``name`` is the name, ``run`` the run of the machine, ``idle`` the minutes without work after which the session
-    ends. ``saves`` is whether the machine saves the variables in the bucket before the end.
+    ends. ``saves`` is whether the machine saves the variables in the bucket before the end. ``end_state`` is the
+    state of a machine that ended while it was connected, else empty.
 
     Example:
         >>> warm = session.warm_python("docs")
@@ -185,6 +186,7 @@ class WarmPython:
         self._key = signing_key(f"session {read_token(kernel.run)}")
         self._last_answer = time.monotonic()
         self.saves = True
+        self.end_state = ""
         self._prepared = -1  # the count of the Python's deaths at the last preparation
         self._files: dict[str, str] = {}
         self._record: tuple[float, ExecutionRecord] | None = None
@@ -597,9 +599,11 @@ class WarmPython:
             state = self.run.status
             self._last_answer = time.monotonic()
             if is_final(state):
+                self.end_state = state
                 return f"Session {self.name} has ended: {ENDED.get(state, state)}. The next cell starts a new machine."
             if not self._kernel.exists():
                 stop_server(self.run)  # otherwise billed in addition to the next machine
+                self.end_state = "completed"
                 return f"Session {self.name} was idle for too long. The next cell starts a new machine."
         except BROKEN as error:
             try:
@@ -617,6 +621,7 @@ ENDED = {
     "completed": "it was idle for too long, or its time limit was near",
     "cancelled": "it was stopped",
     "aborted": "it was aborted",
+    "failed": "its Jupyter server failed",
 }
 
 

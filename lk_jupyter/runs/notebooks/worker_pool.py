@@ -13,6 +13,7 @@ from datetime import timedelta
 from decimal import Decimal
 from functools import partial
 from itertools import count
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from lk_jupyter._threads import start
@@ -85,15 +86,16 @@ class Worker:
     @property
     def was_aborted_elsewhere(self) -> bool:
         """Whether a user has aborted the run of the machine, such as in the panel."""
-        reason = self.warm.channel.gone if self.warm and not self.is_aborted else ""
-        return any(ENDED[state] in reason for state in ("aborted", "cancelled"))
+        return self.warm is not None and not self.is_aborted and self.warm.end_state in {"aborted", "cancelled"}
 
-    @property
-    def cost(self) -> Decimal:
-        """The cost of the machine so far, and until the time limit for an active machine; 0 without a price."""
-        bundle = self.submission.bundle
-        seconds = bundle.timeout if self.ended_at is None else self.ended_at - self.submission.submitted_at
-        return machine_cost(bundle.machine, min(seconds, bundle.timeout)) or Decimal(0)
+    def cost_until(self, moment: float) -> Decimal:
+        """Return the cost until the end or the time limit of the machine, at most until a moment; 0 without a price.
+
+        The moment is on the clock of ``clock.now``.
+        """
+        bundle, end = self.submission.bundle, moment if self.ended_at is None else self.ended_at
+        seconds = min(end - self.submission.submitted_at, bundle.timeout)
+        return machine_cost(bundle.machine, max(seconds, 0)) or Decimal(0)
 
 
 @dataclass(frozen=True)
@@ -217,10 +219,25 @@ class WorkerPool:
                 run = worker.warm.run
                 problem = f"Machine {run.short_id} was aborted, so this executor starts no more machines."
                 raise RunAborted(problem, execution_id=run.execution_id) from None
+            if worker.warm and worker.warm.end_state and isinstance(error, ConnectionFailed):
+                raise ConnectionFailed(self._describe_loss(worker.warm, call)) from None
             raise
         handlers.on_end()  # first: an abort of this call must not abort the next call of the machine
         self._idle.append(worker)
         return read_payload(warm.run, call, payload, lambda: self.session.storage)
+
+    def _describe_loss(self, warm: WarmPython, call: FunctionCall) -> str:
+        """Describe a machine that ended during a call, and the cost of all machines so far."""
+        machine = warm.run.short_id
+        cost = credits_label(self._cost_until(now()))
+        return (
+            f"Machine {machine} ended during {call.name}: {ENDED.get(warm.end_state, warm.end_state)}. The machines of "
+            f"this executor cost {cost} so far. Read the log: %lk_logs {machine}"
+        )
+
+    def _cost_until(self, moment: float) -> Decimal:
+        """Return the cost of all machines, of active machines at most until a moment."""
+        return sum((worker.cost_until(moment) for worker in self.workers), Decimal(0))
 
     def _send(self, warm: WarmPython, call: FunctionCall, handlers: CallHandlers) -> Mapping[str, Any]:
         """Send a call to a machine and return the answer."""
@@ -277,7 +294,7 @@ class WorkerPool:
         cost = machine_cost(bundle.machine, bundle.timeout)
         if bundle.max_cost is None or cost is None:
             return
-        cap, spent = self.size * bundle.max_cost, sum((worker.cost for worker in self.workers), Decimal(0))
+        cap, spent = self.size * bundle.max_cost, self._cost_until(inf)
         if spent + cost > cap:
             raise UsageError(
                 f"Another machine could exceed the maximum cost of {credits_label(cap)}: the machines of this executor "
