@@ -84,4 +84,5 @@ def _modules_label(bundle: Bundle) -> str:
         return ""
     files = with_code(json.loads(bundle.request.import_files))
     size = sum(len(text.encode()) for name, text in files.items() if name not in bundle.files)
+    size -= sum(map(len, bundle.rest.get("files", {}).values()))  # the author's binary files are in one of our modules
     return f"our modules for figures, variables and similar, {size_label(size)}"

@@ -24,6 +24,7 @@ from lk_jupyter.remote.carry.digests import digest_value
 from lk_jupyter.runs.package.bundle import BundleBuilder, Limits
 from lk_jupyter.runs.package.prepare import _picklable_names
 from lk_jupyter.runs.variables.payload import Origin, VariablePayload, pack_state
+from lk_jupyter.views.plan import plan_view
 
 A100 = MachineType(hardware_profile="gpu.a100", price_per_hour=1.8)
 
@@ -105,6 +106,16 @@ def test_files_are_shipped_by_glob(pack, tmp_path):
     (tmp_path / "conf" / "a.yaml").write_text("lr: 1")
     (tmp_path / "conf" / "b.yaml").write_text("lr: 2")
     assert sorted(pack(files=["conf/*.yaml"]).files) == ["conf/a.yaml", "conf/b.yaml"]
+
+
+def test_the_plan_lists_a_binary_file_beside_our_modules_and_not_among_them(pack, tmp_path):
+    sizes = []
+    for content in (b"\xff", bytes(range(256)) * 400):
+        (tmp_path / "data.bin").write_bytes(content)
+        rows = dict(plan_view(pack("open('data.bin', 'rb')", files=["data.bin"])).rows)
+        sizes.append(rows.get("Uploaded modules"))
+    assert rows["Uploaded files"] == "data.bin (102 kB)"
+    assert sizes[0] == sizes[1]
 
 
 def test_a_missing_file_is_named(pack):
