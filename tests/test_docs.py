@@ -127,3 +127,10 @@ def test_an_error_links_the_documentation_site_that_the_package_names(monkeypatc
     monkeypatch.setattr("importlib.metadata.metadata", lambda _: named)
     *_, link = errors.NoSuchObject("No file.")._render_traceback_()
     assert link == "More: https://docs.example/lk/reference/errors.html#nosuchobject"
+
+
+def test_no_page_has_marks_of_a_merge_conflict():
+    pages = [path for pattern in ("*.md", "notebooks/**/*.md", "notebooks/**/*.ipynb") for path in ROOT.glob(pattern)]
+    assert len(pages) > 40
+    conflicts = [path.name for path in pages if re.search(r'^[ "]*(<{7}|>{7}) ', path.read_text("utf-8"), re.MULTILINE)]
+    assert conflicts == []
