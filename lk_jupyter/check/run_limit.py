@@ -18,7 +18,7 @@ from lk_jupyter.connection.budget import CostRequest, refuse_over_budget
 from lk_jupyter.machines.catalogue import cost_at_limit
 from lk_jupyter.runs.submit.start import longest_named
 from lk_jupyter.session import Session
-from lk_jupyter.text.units import credits_label, duration_label
+from lk_jupyter.text.units import credits_label, limit_label
 
 #: Seconds after which the code of the run ends.
 _CODE_SECONDS = 20
@@ -37,7 +37,7 @@ class LimitPlan:
     @property
     def question(self) -> str:
         """The question before the run."""
-        limit, machine = duration_label(self.seconds), hardware_label(self.spends.machine.hardware_profile)
+        limit, machine = limit_label(self.seconds), hardware_label(self.spends.machine.hardware_profile)
         return (
             f"Start a run with a time limit of {limit} on {machine}, and abort it immediately? Its code ends after "
             f"{_CODE_SECONDS} s. If the cloud ignores both, it costs at most {credits_label(self.spends.worst)}."
@@ -72,16 +72,16 @@ class _LimitProbe(Probe):
         answer = self._report.exchanges[-1].body
         record = self._abort(started)
         limits = [seconds for source in (answer, record) if (seconds := _limit_in(source)) is not None]
-        limit = duration_label(self._seconds)
-        if limits and min(limits) < self._seconds:
-            self._report.notes.append(
-                f"The cloud accepted and shortened the time limit of {limit} to {duration_label(min(limits))}."
-            )
-        elif not limits:
-            self._report.notes.append(
+        limit = limit_label(self._seconds)
+        if not limits:
+            self._note(
                 f"The cloud accepted a time limit of {limit}. No answer shows the limit that the run had. Only a long "
                 "run shows whether the cloud ends it earlier."
             )
+        elif min(limits) < self._seconds:
+            self._note(f"The cloud accepted and shortened the time limit of {limit} to {limit_label(min(limits))}.")
+        else:
+            self._note(f"The cloud accepted a time limit of {limit}.")
         # An earlier check may have shown a longer limit.
         stored = int(self._client.assumptions["longest_run"])
         self._set_limit(min(limits, default=max(self._seconds, stored)))
@@ -90,8 +90,15 @@ class _LimitProbe(Probe):
         longest = longest_named(answer.content.decode(errors="replace"))
         if longest and longest < self._seconds:
             self._set_limit(longest)
+            self._note(
+                f"The cloud refused a time limit of {limit_label(self._seconds)}. It allows {limit_label(longest)}. "
+                "Longer code runs on a VM: --on vm"
+            )
         else:
             super()._add_refusal(answer)
+
+    def _note(self, text: str) -> None:
+        self._report.notes.append(text)
 
     def _set_limit(self, seconds: int) -> None:
         self._report.set_assumption("longest_run", str(seconds))

@@ -43,6 +43,14 @@ def duration_label(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
 
 
+def limit_label(seconds: float) -> str:
+    """Return a time limit in words, without parts that are zero: ``3 h``, ``10 min`` or ``1 h 30 min``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = {"h": hours, "min": minutes, "s": rest}
+    return " ".join(f"{count} {unit}" for unit, count in parts.items() if count) or "0 s"
+
+
 def whole_seconds_label(seconds: float) -> str:
     """Return a time span in whole seconds, for counters: ``42 s``, ``3 min 05 s``."""
     return f"{seconds:.0f} s" if seconds < 60 else duration_label(seconds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from difflib import get_close_matches
 
@@ -26,13 +26,17 @@ class VmShape:
 
 @dataclass(frozen=True)
 class VmOffer:
-    """A shape with its price in credits per hour; ``free`` is None if the cloud doesn't report it."""
+    """A shape with its price in credits per hour; ``free`` is None if the cloud doesn't report it.
+
+    ``spot_per_hour`` is the price of the same machine as a spot VM that is free now, if it is lower.
+    """
 
     profile: str
     count: int
     instance_type: str
     per_hour: Decimal
     free: bool | None
+    spot_per_hour: Decimal | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         spot = " spot" if self.instance_type == "spot" else ""
@@ -95,7 +99,15 @@ def choose_offer(vm_offers: list[VmOffer], wish: VmShape) -> VmOffer:
             f"--count: a VM with {hardware_label(wish.profile)} has {counts} GPUs, got "
             f"{wish.count}. Nothing was rented."
         )
-    return fitting[0]
+    chosen = fitting[0]
+    spot = (
+        offer.per_hour
+        for offer in vm_offers
+        if offer.shape == replace(chosen.shape, instance_type="spot")
+        and offer.free is not False
+        and offer.per_hour < chosen.per_hour
+    )
+    return replace(chosen, spot_per_hour=next(spot, None))
 
 
 def alternatives_line(vm_offers: list[VmOffer], refused: VmOffer) -> str:

@@ -58,7 +58,7 @@ def test_an_accepted_limit_is_stored_and_its_run_is_aborted_after_a_question_wit
     report, [question] = check(connected)
     [start] = long_starts(strange)
     assert (start["timeout"], strange.calls["POST /workloads/abort/{}"]) == (HOURS, 1)
-    assert question.startswith("Start a run with a time limit of 3 h 00 min on A100, and abort it immediately? ")
+    assert question.startswith("Start a run with a time limit of 3 h on A100, and abort it immediately? ")
     assert "at most 4.77 credits" in question
     assert setting("max_timeout") == HOURS
     assert any("No answer shows the limit" in note for note in report.notes)
@@ -87,7 +87,8 @@ def test_a_refused_limit_is_stored_as_the_limit_in_the_refusal(strange, connecte
         return (422, {"detail": detail}) if long else {"execution_id": strange.taken(request)}
 
     strange.on("POST /execution/streaming/start", start)
-    check(connected)
+    report, _ = check(connected)
+    assert any("refused a time limit of 3 h. It allows 30 min." in note for note in report.notes)
     assert (strange.runs, setting("max_timeout"), strange.calls["POST /workloads/abort/{}"]) == ({}, 1800, 0)
 
 
@@ -102,7 +103,7 @@ def test_a_cloud_that_shows_a_shorter_limit_in_the_record_has_that_limit(strange
     strange.record = {"timeout": 1200}
     report, _ = check(connected)
     assert setting("max_timeout") == 1200
-    assert any("shortened the time limit of 3 h 00 min to 20 min 00 s" in note for note in report.notes)
+    assert any("shortened the time limit of 3 h to 20 min" in note for note in report.notes)
 
 
 def test_a_run_that_the_cloud_does_not_end_is_aborted_again_and_reported(strange, connected, monkeypatch):
@@ -157,5 +158,5 @@ def test_a_run_that_a_cloud_ends_before_its_limit_restores_the_documented_limit(
         with pytest.raises(LkError):
             run.result()
         [notice] = Countdown(HOURS).ended(run, run.record)
-    assert re.match(r"The cloud ended the run after \d\.\d s, before its time limit of 3 h 00 min\.", notice.text)
+    assert re.match(r"The cloud ended the run after \d\.\d s, before its time limit of 3 h\.", notice.text)
     assert setting("max_timeout") == 600

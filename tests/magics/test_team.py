@@ -182,7 +182,7 @@ def test_the_key_in_use_is_named_before_it_ends(run_cell, act, monkeypatch):
     asked = []
     monkeypatch.setattr("builtins.input", lambda question: asked.append(question) or "n")
     run_cell("%lk_keys revoke first")
-    assert "You are signed in with this key." in asked[0]
+    assert "You are signed in with this key." in " ".join(asked[0].split())
     assert "a personal key: its secret can't be replaced" in run_cell("%lk_keys regenerate first --yes")
 
 

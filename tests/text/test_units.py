@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lk_jupyter.text.units import credits_label, duration_label, size_label
+from lk_jupyter.text.units import credits_label, duration_label, limit_label, size_label
 
 #: Read by the tests of the TypeScript half too.
 FIGURES = json.loads(Path(__file__).parents[1].joinpath("figures.json").read_text("utf-8"))
@@ -27,3 +27,10 @@ def test_a_size_is_written_as_the_browser_writes_it(count, label):
 
 def test_a_size_that_no_float_represents_is_written_as_the_largest_size():
     assert size_label(10**400) == "1000000000000000 PB"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "label"), [(10_800, "3 h"), (600, "10 min"), (5400, "1 h 30 min"), (3601, "1 h 1 s"), (45, "45 s")]
+)
+def test_a_limit_has_no_parts_that_are_zero(seconds, label):
+    assert limit_label(seconds) == label

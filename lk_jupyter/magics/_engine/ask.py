@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 from IPython.core.error import StdinNotImplementedError
@@ -11,6 +12,9 @@ from lk_jupyter.config.read_only import refuse_if_read_only
 from lk_jupyter.errors import UsageError
 from lk_jupyter.magics._engine.tables import show_text
 from lk_jupyter.text.terminal import plain
+
+#: The most columns of a line of a question, which fit next to the side bar of JupyterLab.
+_COLUMNS = 66
 
 
 def ask(question: str) -> bool:
@@ -36,9 +40,18 @@ def is_sure(options: Any, question: str, otherwise: str) -> bool:
 def prompt_user(question: str) -> str:
     """Prompt the user, and return the typed text; return "" without input support, and after an interrupt."""
     try:
-        return input(plain(question)).strip()
+        return input(wrap_question(plain(question))).strip()
     except (EOFError, KeyboardInterrupt, OSError, StdinNotImplementedError):
         return ""
+
+
+def wrap_question(question: str) -> str:
+    """Break long lines of a question between words: JupyterLab breaks them within words."""
+    lines = (
+        textwrap.fill(line, _COLUMNS, break_long_words=False, break_on_hyphens=False) if len(line) > _COLUMNS else line
+        for line in question.split("\n")
+    )
+    return "\n".join(lines).rstrip(" ") + (" " if question.endswith(" ") else "")
 
 
 def ask_hidden(question: str, otherwise: str) -> str:

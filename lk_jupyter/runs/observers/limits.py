@@ -24,7 +24,7 @@ from lk_jupyter.runs.observers.base import RunObserver
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.package.checkpoint import CHECKPOINT, LATE, checkpoint_notice, is_saved, resume_line
 from lk_jupyter.text.scalars import ScalarParser
-from lk_jupyter.text.units import credits_label, duration_label, whole_seconds_label
+from lk_jupyter.text.units import credits_label, duration_label, limit_label, whole_seconds_label
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
@@ -94,7 +94,7 @@ class Countdown(RunObserver):
             run.session.client.assumptions.store_finding("longest_run", str(documented))
             yield Notice(
                 f"The cloud ended the run after {duration_label(seconds)}, before its time limit of "
-                f"{duration_label(limit)}. From now on, --timeout above {duration_label(setting('max_timeout'))} "
+                f"{limit_label(limit)}. From now on, --timeout above {limit_label(setting('max_timeout'))} "
                 "rents a VM.",
                 WARNING,
             )
@@ -191,7 +191,7 @@ class MaxCost(RunObserver):
                 self._looked_at = time.monotonic()
                 name = f"lk-cost-{run.short_id}"
                 threading.Thread(target=self._compare, args=(run,), name=name, daemon=True).start()
-        return [f"of {credits_label(self._max_cost)} at most"]
+        return [f"at most {credits_label(self._max_cost)}"]
 
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
         """Report that the cost ended the run, and how to allow more."""

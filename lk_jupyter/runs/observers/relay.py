@@ -24,9 +24,10 @@ class RelayProgress(RunObserver):
         facts = _relay_facts(run)
         if facts is None or not facts.legs:
             return []
-        count = "1 run" if len(facts.legs) == 1 else f"{len(facts.legs)} runs"
+        if len(facts.legs) == 1:
+            return [Notice("1 run.")]
         cost = f"{credits_label(facts.billed)} together" if facts.billed is not None else "with a bill missing"
-        return [Notice(f"{count}, {cost}.")]
+        return [Notice(f"{len(facts.legs)} runs, {cost}.")]
 
 
 def _relay_facts(run: Run) -> RelayFacts | None:

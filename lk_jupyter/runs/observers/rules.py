@@ -329,7 +329,7 @@ def unreturned_names(case: Evidence) -> Hint | None:
     options = bundle.options
     if not isinstance(options, RunOptions) or not bundle.source.is_cell or bundle.payload.carries:
         return None
-    if options.session or options.outputs or GROUP_KEY in options.metadata:
+    if options.session or options.outputs or options.relay or GROUP_KEY in options.metadata:
         return None
     names = [name for name in assigned_names(bundle.source.code) if name != "lk_checkpoint"]
     if not names:

@@ -12,7 +12,7 @@ from lk_jupyter.errors import UsageError
 from lk_jupyter.machines.catalogue import machine_name
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.relay import RelayFacts, RelayRun, count_runs, keep_relay
-from lk_jupyter.text.units import credits_label, duration_label
+from lk_jupyter.text.units import credits_label, limit_label
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
@@ -25,7 +25,7 @@ def question(bundle: Bundle) -> str:
     machine = machine_name(bundle.machine.hardware_profile)
     return (
         f"Run this cell as a relay of about {starts} runs on {machine}: {cost} for "
-        f"{duration_label(bundle.timeout)}. Each start queues, installs packages and loads data again, within this "
+        f"{limit_label(bundle.timeout)}. Each start queues, installs packages and loads data again, within this "
         "time and cost. The relay continues while this notebook or its Jupyter server is on. [y/N] "
     )
 

@@ -16,7 +16,7 @@ from lk_jupyter.protocol.vm_run import SETUP_SECONDS
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.package.rented import find_vm_checkpoint
 from lk_jupyter.runs.submit.start import use_separate_folder
-from lk_jupyter.text.units import credits_label, duration_label, moment_label
+from lk_jupyter.text.units import credits_label, limit_label, moment_label
 from lk_jupyter.vms.checkpoints import checkpoint_settings
 from lk_jupyter.vms.hosted import KEY_SECONDS, VmRun, keep_run
 from lk_jupyter.vms.shell import ssh_library
@@ -32,7 +32,7 @@ def question(bundle: Bundle, purpose: str = "cell") -> str:
         moment_label(datetime.fromtimestamp(at, timezone.utc), "%H:%M") for at in (end, end + KEY_SECONDS)
     )
     cost = "price unknown" if bundle.worst_case is None else f"at most {credits_label(bundle.worst_case)}"
-    plan = f"Rent VM {bundle.vm_offer} for this {purpose}: {cost} for {duration_label(bundle.timeout)}."
+    plan = f"Rent VM {bundle.vm_offer} for this {purpose}: {cost} for {limit_label(bundle.timeout)}."
     plan += _end_notice(bundle) if purpose == "cell" else ""
     if volume := bundle.vm_volume:
         plan += f" The {volume.label} stays after the {purpose} and {volume.price_label} until you delete it."
@@ -51,7 +51,10 @@ def _end_notice(bundle: Bundle) -> str:
     if retries:
         times = "once" if retries == 1 else f"up to {retries} times"
         return f" If the VM fails or is reclaimed, another continues {times} within this cost while the notebook is on."
-    return " The cloud may reclaim the VM at any time: --retries 3 continues on another VM." if is_spot else ""
+    if is_spot:
+        return " The cloud may reclaim the VM at any time: --retries 3 continues on another VM."
+    spot = bundle.vm_offer.spot_per_hour if bundle.vm_offer else None
+    return f" Cheaper: --spot at {spot:.2f} credits/h, but the cloud may reclaim the VM." if spot else ""
 
 
 def has_key(bundle: Bundle) -> bool:

@@ -338,10 +338,11 @@ def test_a_green_fresh_run_lists_names_that_it_did_not_return_with_the_price_of_
         cell_bundle("import json\nprint(json)"),
         cell_bundle(session="s"),
         cell_bundle(outputs=["best"]),
+        cell_bundle(relay=True),
         cell_bundle(metadata={"lk_group": "1"}),
         replace(cell_bundle(), payload=VariablePayload(settings={"carry": True})),
     ],
-    ids=["sets nothing", "session", "named outputs", "one of several", "returns its changes"],
+    ids=["sets nothing", "session", "named outputs", "relay", "one of several", "returns its changes"],
 )
 def test_a_green_run_that_kept_nothing_back_gets_no_hint(bundle):
     assert hints(Evidence(record=record("completed", code=0), bundle=bundle)) == []
