@@ -16,6 +16,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 PRIVATE = {
     "_DYNAMIC_CLASS_TRACKER_BY_ID": ("cloudpickle.cloudpickle", "", "a class that is sent again stays the same class"),
     "_actions": ("argparse", "ArgumentParser()", "options of a magic for its help and completion"),
+    "_forkserver_preload_set": ("distributed.utils", "", "a scheduler doesn't import pandas before its first worker"),
     "_global_settings": ("sympy.printing.printer", "Printer", "settings of init_printing"),
     "_intrans": ("fsspec", "AbstractFileSystem()", "writes in a transaction wait for its end"),
     "_msg_callbacks": ("ipywidgets", "Label()", "callbacks of a widget"),

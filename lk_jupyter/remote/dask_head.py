@@ -7,10 +7,13 @@ time, and when the client closes the scheduler.
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import os
 import sys
 import time
+from importlib import import_module
+from importlib.util import find_spec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +23,15 @@ HOST = "127.0.0.1"
 
 #: Start of the line that shows the ports and the versions.
 READY = "lk-dask-ready "
+
+#: Variables of a worker that only a new process reads, as in Dask's configuration ``nanny.pre-spawn-environ``.
+WORKER_ENVIRONMENT = {
+    "MALLOC_TRIM_THRESHOLD_": "65536",
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "PYTHONHASHSEED": "6640",
+}
 
 #: Seconds between two looks at the client.
 _LOOK = 0.2
@@ -100,19 +112,61 @@ class Head:
         await self._scheduler.close()
 
 
+def add_dashboard(scheduler: Any) -> None:
+    """Add the dashboard, which is imported at its first visit: the import takes as long as the start of a scheduler."""
+    from distributed.http.routing import RoutingApplication
+    from distributed.http.utils import RequestHandler
+
+    application = scheduler.http_application
+
+    class Loader(RequestHandler):  # type: ignore[misc]  # distributed has few types
+        """Import the dashboard, and send the visitor to the same page."""
+
+        async def get(self) -> None:
+            load = functools.partial(import_module, "distributed.dashboard.scheduler")
+            dashboard = await asyncio.get_running_loop().run_in_executor(None, load)
+            if loader in application.applications:  # the first of several visits
+                application.applications.remove(loader)
+                dashboard.connect(application, scheduler.http_server, scheduler, prefix="/")
+            page = self.request.path.rpartition("/")[2]
+            self.redirect("./{}?{}".format(page, self.request.query).rstrip("?"))
+
+    loader = RoutingApplication([(".*", Loader)])
+    application.add_application(loader)
+
+
+def start_forkserver() -> None:
+    """Start the process whose forks are the workers: it imports Dask once, while this process imports Dask too.
+
+    Its environment has the variables that Dask sets for the processes of workers.
+    """
+    from multiprocessing import forkserver
+
+    for name, value in WORKER_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    os.environ["DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD"] = "forkserver"
+    forkserver.set_forkserver_preload(["distributed"])
+    forkserver.ensure_running()
+
+
 def serve(gpus: int, linger: float, idle: float) -> None:
     """Serve a cluster until its end; ``idle`` is the time without tasks, in seconds, after which the cluster ends."""
+    start_forkserver()
     asyncio.run(_serve(gpus, linger, idle))
 
 
 async def _serve(gpus: int, linger: float, idle: float) -> None:
     import dask
     import distributed
-    from distributed import Scheduler
+    from distributed import Scheduler, utils
 
+    utils._forkserver_preload_set = True  # otherwise the scheduler imports pandas before the first worker
+    is_lazy = find_spec("bokeh") is not None  # without bokeh, Dask's own page explains what is missing
     scheduler = Scheduler(
-        host=HOST, port=0, dashboard_address=HOST + ":0", dashboard=True, idle_timeout="{} s".format(idle)
+        host=HOST, port=0, dashboard_address=HOST + ":0", dashboard=not is_lazy, idle_timeout="{} s".format(idle)
     )
+    if is_lazy:
+        add_dashboard(scheduler)
     head = Head(scheduler, gpus, linger)
     async with scheduler:
         facts = {
