@@ -50,6 +50,21 @@ CREATE TABLE IF NOT EXISTS named_grants (name TEXT PRIMARY KEY, grant_id TEXT NO
 CREATE INDEX IF NOT EXISTS runs_of_grant ON runs (grant_id);
 CREATE INDEX IF NOT EXISTS refused_runs ON runs (ended_at) WHERE state = 'refused';
 CREATE INDEX IF NOT EXISTS open_runs ON runs (state) WHERE state IN ('reserved', 'unknown', 'active');
+CREATE TABLE IF NOT EXISTS day_sums (
+    grant_id TEXT NOT NULL REFERENCES grants (id), day INTEGER NOT NULL, credits INTEGER NOT NULL,
+    seconds INTEGER NOT NULL, PRIMARY KEY (grant_id, day)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER IF NOT EXISTS sum_ended_run AFTER UPDATE OF state ON runs
+WHEN NEW.state = 'ended' AND OLD.state <> 'ended' BEGIN
+    INSERT INTO day_sums VALUES (
+        NEW.grant_id, CAST(NEW.created_at / 86400 AS INTEGER), COALESCE(NEW.billed, NEW.reserved),
+        COALESCE(NEW.seconds, NEW.timeout)
+    ) ON CONFLICT DO UPDATE SET credits = credits + excluded.credits, seconds = seconds + excluded.seconds;
+END;
+INSERT INTO day_sums
+    SELECT grant_id, CAST(created_at / 86400 AS INTEGER), SUM(COALESCE(billed, reserved)),
+        SUM(COALESCE(seconds, timeout))
+    FROM runs WHERE state = 'ended' AND NOT EXISTS (SELECT 1 FROM day_sums) GROUP BY 1, 2;
 """
 
 #: The grants below a grant, and the grant.
@@ -59,12 +74,17 @@ WITH RECURSIVE below (id) AS (
 )
 """
 
-#: Amount and time that a run counts: the bill after the end, the reservation before.
-_COUNTED = """
-COALESCE(SUM(CASE state WHEN 'refused' THEN 0 WHEN 'ended' THEN COALESCE(billed, reserved) ELSE reserved END), 0),
-COALESCE(SUM(CASE state WHEN 'refused' THEN 0 WHEN 'ended' THEN COALESCE(seconds, timeout) ELSE timeout END), 0),
-COALESCE(SUM(state IN ('reserved', 'unknown', 'active')), 0)
-"""
+#: Sums of the bills of ended runs since a day, and of the reservations of open runs. A broker reads them before each
+#: start: ended runs are added up when they end, by day in UTC, as periods start with a day.
+_USAGE = f"""
+{_BELOW} SELECT SUM(credits), SUM(seconds), SUM(active) FROM (
+    SELECT COALESCE(SUM(credits), 0) AS credits, COALESCE(SUM(seconds), 0) AS seconds, 0 AS active
+    FROM day_sums WHERE grant_id IN below AND day >= ?
+    UNION ALL
+    SELECT COALESCE(SUM(reserved), 0), COALESCE(SUM(timeout), 0), COUNT(*) FROM runs INDEXED BY open_runs
+    WHERE state IN ('reserved', 'unknown', 'active') AND grant_id IN below
+)
+"""  # noqa: S608 (constants)
 
 
 @dataclass(frozen=True)
@@ -191,12 +211,8 @@ class GrantLedger:
 
     def usage(self, grant: Grant) -> GrantUsage:
         """Return what the runs of a grant, and of the grants below it, count in its period; open runs always count."""
-        start = grant.limits.period_start(datetime.now(timezone.utc))
-        query = (
-            f"{_BELOW} SELECT {_COUNTED} FROM runs WHERE grant_id IN below "  # noqa: S608
-            "AND (created_at >= ? OR state IN ('reserved', 'unknown', 'active'))"
-        )
-        return GrantUsage(*self._database.execute(query, (grant.id, start)).fetchone())
+        first_day = int(grant.limits.period_start(datetime.now(timezone.utc)) // 86400)
+        return GrantUsage(*self._database.execute(_USAGE, (grant.id, first_day)).fetchone())
 
     def sum_runs(self, grant_id: str, start: float, end: float) -> list[tuple[str, str, int, int, int, int]]:
         """Return sums of the runs, VMs and calls of models of a grant and the grants below it between two moments.

@@ -19,6 +19,7 @@ from patience import PATIENCE, wait_until
 
 from lk_jupyter.broker.grants import GrantLimits
 from lk_jupyter.broker.hub import HubBudgets
+from lk_jupyter.broker.ledger import _USAGE, GrantLedger, GrantUsage
 from lk_jupyter.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
@@ -217,6 +218,31 @@ def test_the_limits_of_a_period_count_from_0_in_the_next_period(ledger):
     assert ledger.usage(grant).credits == 50
     ledger.settle(mark, 40, 50)
     assert (ledger.usage(grant).credits, ledger.usage(ledger.grant("root")).credits) == (0, 40)
+
+
+def test_the_sums_of_a_grant_equal_its_runs_and_need_no_ended_run(ledger, tmp_path):
+    group, _ = ledger.add_grant(ledger.grant("root"), GrantLimits(credits=10**6, period="month"))
+    grants = [group, *(ledger.add_grant(group, GrantLimits(credits=10**6))[0] for _ in range(3))]
+    ends = [lambda mark: ledger.settle(mark, 7, 5), ledger.release, lambda mark: ledger.doubt(mark, "lost"), len]
+    for number in range(48):
+        grant = grants[number % len(grants)]
+        mark = ledger.reserve(grant, operation="x", machine="gpu.a100", price=3600, timeout=number, margin=1)
+        ends[number // 4 % len(ends)](mark)
+        if number % 5 == 0:
+            ledger.settle(mark, 11, 3)  # an end is counted once
+    rows = [row for row in ledger.runs_below(group.id) if row.state != "refused"]
+    seconds = sum(row.timeout if row.seconds is None else row.seconds for row in rows)
+    active = sum(row.state != "ended" for row in rows)
+    expected = GrantUsage(sum(row.amount for row in rows), seconds, active)
+    assert ledger.usage(group) == expected
+    ledger._database.execute("DROP TABLE day_sums")  # as an earlier version of the broker left the file
+    reopened = GrantLedger(tmp_path / "ledger.sqlite")
+    assert reopened.usage(group) == expected
+    (plan,) = {
+        row[-1] for row in reopened._database.execute(f"EXPLAIN QUERY PLAN {_USAGE}", ("x", 0)) if "runs" in row[-1]
+    }
+    assert "USING INDEX open_runs" in plan
+    reopened.close()
 
 
 def test_a_named_grant_keeps_its_runs_when_its_budget_and_group_change(ledger):
