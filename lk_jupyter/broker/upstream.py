@@ -74,6 +74,34 @@ class Answer:
         return self.content if self.is_success and isinstance(self.content, dict) else None
 
 
+class _CheckedStream(httpx.AsyncByteStream):
+    """The body of an answer, which stops before a piece that repeats the organization's key.
+
+    The end of a piece that may be the start of the key waits for the next piece.
+    """
+
+    def __init__(self, stream: httpx.AsyncByteStream, key: bytes) -> None:
+        self._stream = stream
+        self._key = key
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        rest = b""
+        async for piece in self._stream:
+            data = rest + piece
+            if self._key in data:
+                raise httpx.ReadError("The answer repeats the key.")
+            size = next((size for size in range(len(self._key) - 1, 0, -1) if data.endswith(self._key[:size])), 0)
+            rest = data[len(data) - size :]
+            if size < len(data):
+                yield data[: len(data) - size]
+        if rest:
+            yield rest
+
+    async def aclose(self) -> None:
+        """Close the answer."""
+        await self._stream.aclose()
+
+
 class OrganizationClient:
     """The cloud, as the organization."""
 
@@ -106,7 +134,8 @@ class OrganizationClient:
             response = await self._client.request(method, url, json=body, headers=self._headers(), timeout=limit)
         except httpx.HTTPError as error:
             raise OddAnswer(f"The cloud gave no answer ({type(error).__name__}).") from None
-        if len(response.content) > MAX_ANSWER or self._key.encode() in response.content:
+        is_odd = self._key.encode() in response.content or self._is_in_headers(response)
+        if is_odd or len(response.content) > MAX_ANSWER:
             raise OddAnswer("The answer of the cloud can't be forwarded.")
         if response.is_redirect:
             raise OddAnswer(f"The cloud answered HTTP {response.status_code}, a redirect.")
@@ -115,7 +144,7 @@ class OrganizationClient:
     async def stream(self, url: str | None, path: str, body: Any = None) -> httpx.Response:
         """Open the output of a run at its address, which needs no key, or at a path, with a JSON body.
 
-        The caller closes the answer. Raises OddAnswer.
+        The caller closes the answer, whose body stops before a piece that repeats the key. Raises OddAnswer.
         """
         address = url if url and urlsplit(url).scheme in {"http", "https"} else f"{self.base_url}{path}"
         is_upstream = urlsplit(address)[:2] == urlsplit(self.base_url)[:2]
@@ -125,9 +154,19 @@ class OrganizationClient:
             headers |= self._headers()  # a foreign host never gets the key
         request = self._client.build_request("POST", address, json=body, headers=headers, timeout=_STREAM_TIMEOUT)
         try:
-            return await self._client.send(request, stream=True)
+            response = await self._client.send(request, stream=True)
         except httpx.HTTPError as error:
             raise OddAnswer(f"The cloud gave no answer ({type(error).__name__}).") from None
+        is_encoded = response.headers.get("content-encoding", "identity") != "identity"
+        if is_encoded or self._is_in_headers(response):  # the key can't be found in an encoded answer
+            await response.aclose()
+            raise OddAnswer("The answer of the cloud can't be forwarded.")
+        response.stream = _CheckedStream(response.stream, self._key.encode())
+        return response
+
+    def _is_in_headers(self, response: httpx.Response) -> bool:
+        """Return whether a header of an answer repeats the key."""
+        return any(self._key in value for value in response.headers.values())
 
     async def price(self, machine: str) -> int | None:
         """Return the price of a machine type in billionths of a credit per hour; None without a published price.

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -130,6 +131,7 @@ class OddCloud:
         self.starts, self.aborts, self.deleted, self.runs, self.vms = [], [], [], {}, {}
         self.price = "1.59"
         self.stream_closed = threading.Event()
+        self.pieces: Iterable[bytes] = ()
         self.is_listing, self.list_requested = threading.Event(), threading.Event()
         self.is_listing.set()
         self.answer = lambda _: (500, {"detail": "failed"})
@@ -166,8 +168,10 @@ class OddCloud:
                 if "/abort/" in self.path:
                     cloud.aborts.append(self.path.rpartition("/")[2])
                     return self.send(200, {})
-                if "/stream/" in self.path:
+                if "/stream/" in self.path and not cloud.pieces:
                     return self.stream_endlessly()
+                if cloud.pieces:
+                    return self.stream_pieces()
                 cloud.starts.append(json.loads(body))
                 cloud.start_received.set()
                 return self.send(*cloud.answer(cloud.starts[-1]))
@@ -184,6 +188,12 @@ class OddCloud:
                 except OSError:
                     self.close_connection = True
                     cloud.stream_closed.set()
+
+            def stream_pieces(self):
+                self.close_connection = True
+                self.wfile.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n")
+                for piece in cloud.pieces:
+                    self.wfile.write(piece)
 
             def send(self, status, content, headers=()):
                 data = content if isinstance(content, bytes) else json.dumps(content).encode()

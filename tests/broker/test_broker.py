@@ -10,9 +10,11 @@ import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
+import httpx
 import pytest
 from broker.running import API, RESERVED, START, RunningBroker, read_state, start, start_run, wait_settled
 from cloud_process import run_forked
@@ -267,6 +269,42 @@ def test_a_start_with_an_odd_answer_stays_reserved(row, odd_broker, odd_cloud):
     assert answer.status_code == 502
     assert "lk_organization_key" not in answer.text
     assert read_state(child)["used"] == pytest.approx(RESERVED, abs=1e-8)
+
+
+@pytest.mark.parametrize("kind", ["model", "run"])
+@pytest.mark.parametrize("cut", [0, 1, 15, 29])
+def test_a_stream_that_repeats_the_key_of_the_organization_stops_before_it(cut, kind, odd_broker, odd_cloud):
+    secret, is_received = "lk_organization_key_0123456789", threading.Event()
+    child = odd_broker.grant(scopes=["runs", "models"])
+    path, body = f"{API}/serverless/chat/completions", {"model": "local/echo", "messages": [], "stream": True}
+    if kind == "run":
+        odd_cloud.answer = lambda _: (200, {"execution_id": "run-1"})
+        path, body = f"/api/v1/stream/{start_run(child)}", {}
+
+    def pieces():
+        text = f'data: {{"note": "Bearer {secret}"}}\n\n'.encode()
+        at = text.index(secret.encode()) + cut
+        yield b"data: first\n\n" + text[:at]
+        assert is_received.wait(PATIENCE)
+        yield text[at:] + b"data: last\n\n"
+
+    odd_cloud.pieces, received = pieces(), ""
+    with child.stream("POST", path, json=body) as answer, suppress(httpx.HTTPError):
+        for text in answer.iter_text():
+            received += text
+            is_received.set()
+    assert received.startswith("data: first")
+    assert not [word for word in (secret[:4], secret[4:], "last") if word in received]
+
+
+@pytest.mark.parametrize("kind", ["body", "header"])
+def test_an_answer_of_a_model_that_repeats_the_key_of_the_organization_is_not_forwarded(kind, odd_broker, odd_cloud):
+    secret = "lk_organization_key_0123456789"
+    odd_cloud.answer = lambda _: (200, {"x": secret}) if kind == "body" else (429, {}, {"retry-after": secret})
+    answer = odd_broker.grant(scopes=["models"]).post(
+        f"{API}/serverless/chat/completions", json={"model": "local/echo", "messages": []}
+    )
+    assert (answer.status_code, secret in answer.text + str(answer.headers.raw)) == (502, False)
 
 
 @for_each([-1.59, "-1.59", 0, "0", "NaN", "Infinity", None, True, 1e30], name=str)
