@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import httpx
@@ -161,7 +161,7 @@ class OrganizationClient:
         if is_encoded or self._is_in_headers(response):  # the key can't be found in an encoded answer
             await response.aclose()
             raise OddAnswer("The answer of the cloud can't be forwarded.")
-        response.stream = _CheckedStream(response.stream, self._key.encode())
+        response.stream = _CheckedStream(cast("httpx.AsyncByteStream", response.stream), self._key.encode())
         return response
 
     def _is_in_headers(self, response: httpx.Response) -> bool:
