@@ -152,6 +152,11 @@ class Client:
         return time.time() + self._http.ahead
 
     @property
+    def cloud_url(self) -> str:
+        """The address of the cloud: the base URL, or the address that a broker reports. Ports of runs are there."""
+        return self._http.cloud_url
+
+    @property
     def utc_now(self) -> datetime:
         """Return the current time by the server's clock."""
         return datetime.fromtimestamp(self.now(), timezone.utc)

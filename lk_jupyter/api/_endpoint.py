@@ -36,6 +36,9 @@ Effect = Literal["reads", "spends", "writes", "deletes", "stops"]
 EXTERNAL = "/api/v2/external"
 V1 = "/api/v1"
 OPENAI = "/openai/v1"
+
+#: Header in which a broker reports the address of the cloud.
+CLOUD_HEADER = "lk-cloud"
 IRIS = "/iris"
 
 #: ``{name}``, or ``{name:path}`` for a value with slashes.

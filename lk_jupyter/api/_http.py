@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import socket
 import time
 from collections import deque
@@ -49,7 +50,7 @@ from lk_jupyter.api._connection import (
     silent_logs,
 )
 from lk_jupyter.api._detail import error_message
-from lk_jupyter.api._endpoint import EXTERNAL, IRIS, PLACEHOLDER, Call, Endpoint, explain
+from lk_jupyter.api._endpoint import CLOUD_HEADER, EXTERNAL, IRIS, PLACEHOLDER, Call, Endpoint, explain
 from lk_jupyter.api._events import DONE, StreamEvent, complete_stream, reader_for
 from lk_jupyter.api._failures import check_advice, lost_request, too_large
 from lk_jupyter.api._retry import AGAIN, Loss, RequestOutcome, send_with_retries, unknown
@@ -77,6 +78,9 @@ _CLOSE = 30.0
 
 #: Unix seconds between which a server's clock is trusted, from 2001 to 2286: calculations use the clock.
 _ERA = (1e9, 1e10)
+
+#: Address of a cloud that a broker reports.
+_CLOUD_URL = re.compile(r"https?://[\w.:\[\]-]+", re.ASCII)
 
 #: Attempts to open the stream of a run: with another method, and signed.
 _WAYS = 3
@@ -127,6 +131,7 @@ class Http:
         self._idle: deque[httpx.Client] = deque()  # clients without a request
         self.stream_client = partial(create_stream_client, verify, timeout)
         self.ahead = 0.0  # seconds by which the server's clock is ahead of ours
+        self.cloud_url = self.base_url  # a broker reports the cloud that it calls
         self._closed = Event()
         self._warnings: set[str] = set()
         self._wires: WeakSet[_Wire[Any]] = WeakSet()
@@ -245,6 +250,8 @@ class Http:
         finally:
             silent_logs.reset(silence)
         self.compare_clocks(response.headers.get("date"))
+        if _CLOUD_URL.fullmatch(cloud_url := response.headers.get(CLOUD_HEADER, "")):
+            self.cloud_url = cloud_url
         return RequestOutcome(
             response.status_code, response, response.headers.get("retry-after"), response.headers.get("date")
         )

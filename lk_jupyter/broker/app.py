@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from lk_jupyter.api._endpoint import EXTERNAL, OPENAI, V1
+from lk_jupyter.api._endpoint import CLOUD_HEADER, EXTERNAL, OPENAI, V1
 from lk_jupyter.api.states import RUN_ID
 from lk_jupyter.broker.files import S3_PATH, FileProxy, RefusedFile
 from lk_jupyter.broker.grants import BILLION, Grant, GrantLimits, RefusedCall
@@ -119,13 +119,18 @@ class Broker:
             await self._hub_users.close()
 
     async def answer(self, request: Request) -> Response:
-        """Answer a request; a refusal states that nothing was forwarded."""
+        """Answer a request; a refusal states that nothing was forwarded.
+
+        Each answer has the address of the cloud, which forwards the ports of runs.
+        """
         try:
-            return await self._dispatch(request)
+            response = await self._dispatch(request)
         except RefusedCall as refusal:
-            return JSONResponse({"detail": refusal.detail}, refusal.status)
+            response = JSONResponse({"detail": refusal.detail}, refusal.status)
         except OddAnswer as problem:
-            return JSONResponse({"detail": str(problem)}, 502)
+            response = JSONResponse({"detail": str(problem)}, 502)
+        response.headers[CLOUD_HEADER] = self._upstream.base_url
+        return response
 
     async def _dispatch(self, request: Request) -> Response:
         path = request.scope["path"]

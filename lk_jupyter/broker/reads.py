@@ -129,6 +129,10 @@ class Reads:
             },
         )
 
+    async def deployments(self, _grant: Grant, _query: dict[str, str]) -> Answer:
+        """Return no deployments: child keys have none, and clients look here for the name of a model."""
+        return Answer(200, {"deployments": []})
+
     async def activities(self, grant: Grant, query: dict[str, str]) -> Answer:
         """Return the bills of a grant in the ledger, newest first, in place of the organization's."""
         limit, offset = _read_count(query.get("limit"), 10), _read_count(query.get("offset"), 0)
@@ -152,6 +156,7 @@ READERS: dict[str, Reader] = {
     "/billing/activities": Reads.activities,
     "/billing/credits": Reads.credits,
     "/billing/history": Reads.ended_runs,
+    "/inference/list": Reads.deployments,
     "/machine-types": Reads.machine_types,
     "/workloads/list": Reads.active_runs,
     **{path: _pass_on(path) for path in SHARED},

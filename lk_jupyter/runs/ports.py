@@ -26,7 +26,7 @@ _forwards: dict[tuple[str, int], PortForward | SharedPort] = {}
 
 def address(run: Run, port: int) -> str:
     """Return the address of a port of a run."""
-    return port_url(run.session.base_url, run.execution_id, port)
+    return port_url(run.session.client.cloud_url, run.execution_id, port)
 
 
 class OpenPort(NamedTuple):

@@ -31,6 +31,7 @@ from lk_jupyter.broker.reads import READERS
 from lk_jupyter.broker.starts import START_FIELDS
 from lk_jupyter.broker.upstream import OrganizationClient, billionths, list_rows
 from lk_jupyter.errors import LkError
+from lk_jupyter.runs.ports import address
 
 SLEEP = "import time; print('started', flush=True); time.sleep(600)"
 
@@ -182,6 +183,13 @@ def test_a_key_sees_streams_and_aborts_only_its_own_runs(broker):
     rows = child.get(f"{API}/billing/history").json()["executions"]
     assert [row["execution_id"] for row in rows] == [run_id]
     assert other.get(f"{API}/billing/history").json()["executions"] == []
+
+
+def test_the_ports_of_a_run_are_at_the_cloud_and_not_at_the_broker(broker, upstream, home):
+    with lk_jupyter.connect(broker.base_url, broker.grant().key) as session:
+        run = session.run("print(1)", gpu="A100", timeout=60)
+        assert run.wait(PATIENCE)
+        assert address(run, 8888) == f"{upstream.base_url}/ports/{run.execution_id}/8888/"
 
 
 def test_revoking_a_key_aborts_its_runs(broker, upstream):

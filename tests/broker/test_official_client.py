@@ -38,6 +38,7 @@ compose registry-examples
 notebook list
 infer models
 infer models --json
+infer deployments
 infer chat -m local/echo -p hello
 infer embeddings hello -m local/hash-embedding
 storage upload data.txt
@@ -66,7 +67,6 @@ env list
 env set NAME value
 env rm NAME --force
 storage block ls
-infer deployments
 """
 
 

@@ -98,7 +98,7 @@ def test_a_port_is_shown_as_an_address_and_opened(run_cell, image, session, brow
     browser(opened.put)
     run = session.run_image(image, SERVER, port=[8000], mount=False, timeout=600)
     try:
-        url = f"{session.base_url}/ports/{run.execution_id}/8000/"
+        url = f"{session.client.cloud_url}/ports/{run.execution_id}/8000/"
         until(
             lambda: "listening" in (shown := run_cell(f"%lk_open {run.short_id} --no-browser")) and "not" not in shown
         )
@@ -120,7 +120,7 @@ def test_the_address_of_a_port_stands_under_the_status_line(signed_in, session):
     run = session.run_image("localhost:1/nosuch:1", port=[8000], mount=False)
     company = default_observers(session, DockerOptions(image="x"), attached=Run(session, run.execution_id))
     company.started(run)
-    assert f"port 8000: {signed_in.base_url}/ports/{run.execution_id}/8000/" in map(str, company.notices)
+    assert f"port 8000: {signed_in.cloud_url}/ports/{run.execution_id}/8000/" in map(str, company.notices)
     run.abort()
     run.wait()
 

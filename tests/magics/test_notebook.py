@@ -75,7 +75,7 @@ def test_a_server_is_started_opened_listed_and_stopped(signed_in, run_cell, shel
     browser(opened.put)
     shown = run_cell("%lk_notebook start --gpu A100 --name mine")
     (run,) = going_on(signed_in)
-    url = f"{signed_in.base_url}/ports/{run.execution_id}/8888/"
+    url = f"{signed_in.cloud_url}/ports/{run.execution_id}/8888/"
     line = next(line for line in shown.splitlines() if "listening" in line)
     facts = r"A100 at 1.59 credits/h( · .* s · ≈ .* credits)? · at most 0.2654 credits \(time limit 600 s\)"
     assert re.fullmatch(rf"● listening · {facts} · run {run.execution_id}", line)
