@@ -77,6 +77,9 @@ STARTS = re.compile(
 )
 UI = Path(__file__).parent / "ui"
 
+#: Whether the clouds of the tests are behind brokers, as ``tests/broker/test_through_broker.py`` starts them.
+THROUGH_BROKER = "LK_THROUGH_BROKER" in os.environ
+
 
 @cache
 def starts_something(path):
@@ -258,6 +261,7 @@ class RunningCloud:
         self.data = data
         self.options = options
         self.has_lab = has_lab
+        self.broker = None
         self.start()
 
     def start(self):
@@ -269,6 +273,20 @@ class RunningCloud:
             self.address = json.loads(stdout.readline())
         self.base_url = self.address["base_url"]
         self.api_key = self.address["api_key"]
+        if THROUGH_BROKER:
+            self._add_broker()
+
+    def _add_broker(self):
+        """Put a broker before the cloud, with a key that may do all that a child key can."""
+        from broker.running import ALL_SCOPES, RunningBroker  # noqa: PLC0415 (most tests need none)
+
+        data = self.data.with_name(f"{self.data.name}-broker") / "data"
+        port = httpx.URL(self.broker.base_url).port if self.broker else 0
+        options = ("--price", "cpu=0.10", "--port", str(port))
+        self.broker = RunningBroker(data, self.base_url, self.api_key, *options)
+        if not hasattr(self, "child_key"):
+            self.child_key = self.broker.grant(credits=100_000, upload_gib=100_000, scopes=ALL_SCOPES).key
+        self.base_url, self.api_key = self.broker.base_url, self.child_key
 
     @property
     def ticket(self):
@@ -300,6 +318,8 @@ class RunningCloud:
         for name in ("client", "http"):
             if name in self.__dict__:
                 self.__dict__.pop(name).close()
+        if self.broker:
+            self.broker.stop()
         self.process.join(PATIENCE)
         code = self.process.exitcode
         assert code is not None, "the cloud does not end"
@@ -312,9 +332,15 @@ class RunningCloud:
 
     @cached_property
     def http(self):
-        """A plain client below the API's path."""
-        headers = {"Authorization": f"Bearer {self.api_key}"}
-        return httpx.Client(base_url=f"{self.base_url}/api/v2/external", headers=headers, timeout=PATIENCE)
+        """A plain client below the API's path, as the owner of the cloud: never through a broker."""
+        url = httpx.URL(self.address["base_url"])
+
+        def bypass_broker(request):
+            request.url = request.url.copy_with(host=url.host, port=url.port)
+
+        headers = {"Authorization": f"Bearer {self.address['api_key']}"}
+        hooks = {"request": [bypass_broker]}
+        return httpx.Client(base_url=f"{url}/api/v2/external", headers=headers, timeout=PATIENCE, event_hooks=hooks)
 
 
 @pytest.fixture(scope="session")

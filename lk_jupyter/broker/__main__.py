@@ -9,16 +9,18 @@ if __name__ == "__main__":
 
 import argparse
 import json
+import math
 import os
 import sys
 from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 from lk_jupyter._encoding import accept_every_sign
 from lk_jupyter._extras import library
-from lk_jupyter.broker.grants import GRANT_FIELDS, PERIODS
+from lk_jupyter.broker.grants import BILLION, GRANT_FIELDS, PERIODS
 from lk_jupyter.errors import LkError, UsageError
 
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
@@ -52,8 +54,9 @@ def _serve(parsed: argparse.Namespace) -> int:
             raise UsageError("--hub-budgets needs a service of JupyterHub: JUPYTERHUB_API_URL isn't set.")
         budgets, service = HubBudgets.read(parsed.hub_budgets), HubService.read(os.environ)
     options = ListenOptions(
-        parsed.port, parsed.margin, parsed.host, parsed.certificate, parsed.private_key, hub_url, budgets, service
-    )
+        parsed.port, parsed.margin, parsed.host, parsed.certificate, parsed.private_key, hub_url, budgets, service,
+        dict(parsed.prices),
+    )  # fmt: skip
     serve(parsed.data.expanduser().absolute(), parsed.upstream, key, options)
     return 0
 
@@ -105,6 +108,18 @@ def _request(data: Path, method: str, path: str, body: Any = None) -> Any:
     return send_request(data.expanduser().absolute(), method, path, body)
 
 
+def _read_price(text: str) -> tuple[str, int]:
+    """Return a machine type and its price in billionths per hour."""
+    machine, _, amount = text.partition("=")
+    try:
+        price = Decimal(amount)
+    except InvalidOperation:
+        price = Decimal(0)
+    if not machine or not price.is_finite() or not 0 < price < BILLION:
+        raise argparse.ArgumentTypeError(f"a price looks like cpu=0.10, got '{text}'")
+    return machine, math.ceil(price * BILLION)
+
+
 def _words(text: str) -> list[str]:
     return text.split(",")
 
@@ -131,6 +146,10 @@ def _parser() -> argparse.ArgumentParser:
         help="Seconds to reserve in addition to the time limit, for queue, installation and rounding. Default: 60.",
     )  # fmt: skip
 
+    serve.add_argument(
+        "--price", dest="prices", type=_read_price, action="append", default=[], metavar="MACHINE=CREDITS",
+        help="Price per hour of a machine type without a published price, such as cpu=0.10. May be repeated.",
+    )  # fmt: skip
     serve.add_argument(
         "--hub-budgets", dest="hub_budgets", type=Path, metavar="FILE",
         help="For a service of JupyterHub: JSON file with the budgets of users and groups.",

@@ -10,8 +10,9 @@ import secrets
 import signal
 import socket
 import sqlite3
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import uvicorn
@@ -31,7 +32,8 @@ class ListenOptions:
     """Where a broker listens, and what it reserves: ``margin`` are seconds besides the time limit of a run.
 
     ``hub_url`` is the address of the API of a JupyterHub, whose users have the ``budgets``; ``hub_service`` is the
-    broker as a service with pages in this hub.
+    broker as a service with pages in this hub. ``prices`` are the operator's prices of machine types without a published
+    price, in billionths per hour.
     """
 
     port: int
@@ -42,6 +44,7 @@ class ListenOptions:
     hub_url: str = ""
     budgets: HubBudgets | None = None
     hub_service: HubService | None = None
+    prices: Mapping[str, int] = field(default_factory=dict)
 
 
 def serve(data: Path, upstream_url: str, upstream_key: str, options: ListenOptions) -> None:
@@ -59,7 +62,7 @@ def serve(data: Path, upstream_url: str, upstream_key: str, options: ListenOptio
     base_url = f"{scheme}://{options.host}:{listener.getsockname()[1]}"
     stream_secret = hashlib.sha256(f"addresses of outputs {operator_key}".encode()).digest()
     try:
-        upstream = OrganizationClient(upstream_url, upstream_key)
+        upstream = OrganizationClient(upstream_url, upstream_key, options.prices)
         budgets, service = options.budgets, options.hub_service
         hub_users = HubUsers(ledger, options.hub_url, budgets, service) if budgets else None
         broker = Broker(ledger, upstream, options.margin, stream_secret, hub_users)

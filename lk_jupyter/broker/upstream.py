@@ -103,9 +103,13 @@ class _CheckedStream(httpx.AsyncByteStream):
 
 
 class OrganizationClient:
-    """The cloud, as the organization."""
+    """The cloud, as the organization.
 
-    def __init__(self, base_url: str, key: str) -> None:
+    ``prices`` are the operator's prices of machine types without a published price, in billionths per hour.
+    """
+
+    def __init__(self, base_url: str, key: str, prices: Mapping[str, int] | None = None) -> None:
+        self._operator_prices = prices or {}
         self.base_url = strip_api_path(base_url)
         self._key = key
         self._client = httpx.AsyncClient(timeout=_TIMEOUT, limits=httpx.Limits(max_connections=None))
@@ -169,7 +173,7 @@ class OrganizationClient:
         return any(self._key in value for value in response.headers.values())
 
     async def price(self, machine: str) -> int | None:
-        """Return the price of a machine type in billionths of a credit per hour; None without a published price.
+        """Return the price of a machine type in billionths of a credit per hour; None without a price.
 
         A price that isn't a number above 0 doesn't count as published: it would reserve nothing.
         """
@@ -186,7 +190,7 @@ class OrganizationClient:
                 and (price := billionths(row.get("price_per_hour")) or 0) > 0
             }
             self._priced_at = time.monotonic()
-        return self._prices.get(machine)
+        return self._prices.get(machine) or self._operator_prices.get(machine)
 
     async def token_prices(self, model: str, *, has_answer: bool) -> TokenRates | None:
         """Return the prices of the tokens of a model, which may answer with tokens; None without published prices.

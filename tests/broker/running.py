@@ -19,9 +19,13 @@ from patience import PATIENCE, wait_until
 
 from lk_jupyter.api.storage import StorageCredentials
 from lk_jupyter.broker.files import BUCKET, S3_PATH
+from lk_jupyter.broker.grants import SCOPES
 from lk_jupyter.broker.signature import SignedRequest, sign
 
 API = "/api/v2/external"
+
+#: Scopes of a key whose files pass through the broker: with ``bucket``, they would pass next to it.
+ALL_SCOPES = [scope for scope in SCOPES if scope != "bucket"]
 START = {"code": "print(6 * 7)", "execution_type": "gpu.a100", "timeout": 60}
 
 #: Credits that a start of START reserves: 120 s of an A100 for 1.59 credits an hour.

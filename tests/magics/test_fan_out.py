@@ -231,7 +231,7 @@ def test_a_detached_fan_out_goes_on_in_its_own_outputs(kernel):
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("--gpu A100,A1000", "Unknown machine 'A1000'"),
+        ("--sweep lr=1,2 --gpu A100,A1000", "Unknown machine 'A1000'"),
         ("--sweep lr", "lr=0.1,0.01"),
         ("--sweep momentum=1,2", "doesn't use 'momentum'"),
         ("--sweep lr=1,2 --metric (", "--metric"),
