@@ -289,6 +289,11 @@ class RunningCloud:
         self.base_url, self.api_key = self.broker.base_url, self.child_key
 
     @property
+    def cloud_url(self):
+        """The address of the cloud, also behind a broker."""
+        return self.address["base_url"]
+
+    @property
     def ticket(self):
         """What signs the local user in on the page, as its owner reads it."""
         return (self.data / TICKET_FILE).read_text()
@@ -333,7 +338,7 @@ class RunningCloud:
     @cached_property
     def http(self):
         """A plain client below the API's path, as the owner of the cloud: never through a broker."""
-        url = httpx.URL(self.address["base_url"])
+        url = httpx.URL(self.cloud_url)
 
         def bypass_broker(request):
             request.url = request.url.copy_with(host=url.host, port=url.port)

@@ -129,10 +129,6 @@ class Reads:
             },
         )
 
-    async def deployments(self, _grant: Grant, _query: dict[str, str]) -> Answer:
-        """Return no deployments: child keys have none, and clients look here for the name of a model."""
-        return Answer(200, {"deployments": []})
-
     async def activities(self, grant: Grant, query: dict[str, str]) -> Answer:
         """Return the bills of a grant in the ledger, newest first, in place of the organization's."""
         limit, offset = _read_count(query.get("limit"), 10), _read_count(query.get("offset"), 0)
@@ -143,6 +139,15 @@ class Reads:
 
 def _pass_on(path: str) -> Reader:
     return lambda reads, _grant, _query: reads.pass_on(path)
+
+
+def _empty_list(name: str) -> Reader:
+    """Return a reader for a list that is empty for child keys: clients search it for a name."""
+
+    async def read(_reads: Reads, _grant: Grant, _query: dict[str, str]) -> Answer:
+        return Answer(200, {name: []})
+
+    return read
 
 
 #: Paths whose answers are the same for every key.
@@ -156,8 +161,9 @@ READERS: dict[str, Reader] = {
     "/billing/activities": Reads.activities,
     "/billing/credits": Reads.credits,
     "/billing/history": Reads.ended_runs,
-    "/inference/list": Reads.deployments,
+    "/inference/list": _empty_list("deployments"),
     "/machine-types": Reads.machine_types,
+    "/storage/block": _empty_list("volumes"),
     "/workloads/list": Reads.active_runs,
     **{path: _pass_on(path) for path in SHARED},
 }

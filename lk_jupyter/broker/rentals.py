@@ -99,10 +99,14 @@ class Rentals:
         )
 
     async def list_vms(self, grant: Grant, query: str) -> Answer:
-        """Return the VMs of a grant. Raises OddAnswer."""
+        """Return the VMs of a grant, also a VM whose rental had no usable answer. Raises OddAnswer."""
         answer = await self._upstream.send("GET", "/vms/list", query=query)
         if answer.fields is None:
             return answer
+        by_mark = _ids_by_mark(answer)
+        for row in self._ledger.open_runs():
+            if row.state == UNKNOWN and (vm_id := by_mark.get(row.mark)):
+                self._ledger.activate(row.mark, vm_id, None)
         rows = [_without_mark(row) for row in list_rows(answer.content) if self._find(grant, row.get("vm_id"))]
         return Answer(answer.status, {"vms": rows, "total": len(rows)})
 
@@ -137,7 +141,9 @@ class Rentals:
             raise OddAnswer("The cloud doesn't list its VMs.")
         self._list_at = time.monotonic()
         listed = {row["vm_id"]: row for row in list_rows(answer.content) if is_vm_id(row.get("vm_id"))}
-        self._find_lost([row for row in rows if self._is_lost(row, now)], refused, listed, now)
+        by_mark = _ids_by_mark(answer)
+        self._find_lost([row for row in rows if self._is_lost(row, now)], by_mark, now)
+        self._find_revived(refused, by_mark, listed)
         await asyncio.gather(*(self._settle(row, listed) for row in rows if row.state == ACTIVE))
 
     def _is_lost(self, row: RunRow, now: float) -> bool:
@@ -158,16 +164,18 @@ class Rentals:
         with suppress(OddAnswer):
             await self._upstream.send("DELETE", f"/vms/{row.execution_id}")
 
-    def _find_lost(
-        self, lost: list[RunRow], refused: list[RunRow], listed: Mapping[str, Mapping[str, Any]], now: float
-    ) -> None:
-        """Find the VMs of rentals without an answer by their marks, and VMs that refused rentals have started."""
-        by_mark = {match[1]: vm_id for vm_id, row in listed.items() if (match := _MARK.search(_display_name(row)))}
+    def _find_lost(self, lost: list[RunRow], by_mark: Mapping[str, str], now: float) -> None:
+        """Find the VMs of rentals without an answer by their marks."""
         for row in lost:
             if vm_id := by_mark.get(row.mark):
                 self._ledger.activate(row.mark, vm_id, None)
             elif now - row.created_at > _RELEASE_SECONDS:
                 self._ledger.release(row.mark)
+
+    def _find_revived(
+        self, refused: list[RunRow], by_mark: Mapping[str, str], listed: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        """Find the active VMs of refused rentals by their marks."""
         for row in refused:
             vm_id = by_mark.get(row.mark)
             if vm_id and not _has_ended(listed[vm_id]):
@@ -244,6 +252,15 @@ def is_vm_id(value: Any) -> bool:
     return isinstance(value, str) and VM_PATH.fullmatch(f"/vms/{value}") is not None
 
 
+def _ids_by_mark(answer: Answer) -> dict[str, str]:
+    """Return the ids of listed VMs by the mark in their name."""
+    return {
+        match[1]: row["vm_id"]
+        for row in list_rows(answer.content)
+        if is_vm_id(row.get("vm_id")) and (match := _MARK.search(_display_name(row)))
+    }
+
+
 def _mark_name(name: Any, mark: str) -> str:
     return f"{name if isinstance(name, str) else ''} lk-broker-{mark}".strip()
 
@@ -255,7 +272,7 @@ def _display_name(row: Mapping[str, Any]) -> str:
 
 def _without_mark(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a record of a VM as its key sees it."""
-    return {**row, "display_name": _MARK.sub("", _display_name(row)) or None, "user_id": None}
+    return {**row, "display_name": _MARK.sub("", _display_name(row)) or None}
 
 
 def _has_ended(row: Mapping[str, Any]) -> bool:

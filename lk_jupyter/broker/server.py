@@ -32,8 +32,8 @@ class ListenOptions:
     """Where a broker listens, and what it reserves: ``margin`` are seconds besides the time limit of a run.
 
     ``hub_url`` is the address of the API of a JupyterHub, whose users have the ``budgets``; ``hub_service`` is the
-    broker as a service with pages in this hub. ``prices`` are the operator's prices of machine types without a published
-    price, in billionths per hour.
+    broker as a service with pages in this hub. ``prices`` are the operator's prices of machine types without a
+    published price, in billionths per hour.
     """
 
     port: int

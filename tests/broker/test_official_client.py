@@ -48,6 +48,7 @@ storage download data.txt --output copy.txt
 storage upload folder -r --force
 storage rm data.txt --force
 storage rmdir folder --force
+storage block ls
 vm availability
 vm start --hardware-profile a100 --key KEY --async
 vm list
@@ -66,7 +67,6 @@ org transactions list local
 env list
 env set NAME value
 env rm NAME --force
-storage block ls
 """
 
 

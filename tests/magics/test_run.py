@@ -177,7 +177,7 @@ def test_a_start_whose_answer_is_lost_is_followed_and_not_sent_twice(kernel, fau
 
 
 def test_a_cloud_that_crashes_and_comes_back_ends_the_cell_with_the_reason(kernel, faulty):
-    port = faulty.address["base_url"].rpartition(":")[2]
+    port = faulty.cloud_url.rpartition(":")[2]
 
     def crash(cell):
         if "on" not in cell.text:
