@@ -57,6 +57,12 @@ _RUN_PATHS = tuple(
 )
 _STREAM_PATH = re.compile(f"/stream/({RUN_ID})")
 
+#: Seconds for which a revoked key may read its runs, so that clients can show the log and why the runs ended.
+REVOKED_READ_SECONDS = 600.0
+
+#: States of a run that was aborted, for which the broker adds its reason.
+_STOPPED_STATES = frozenset({"aborted", "cancelled", "timeout"})
+
 #: Operations on a single VM, with the end of their path.
 _VM_OPERATIONS = {("GET", "/status"), ("PATCH", None), ("DELETE", None)}
 
@@ -163,8 +169,9 @@ class Broker:
             grant = await self._hub_users.find_grant(key)
         if grant is None:
             raise RefusedCall(401, "The key is missing or unknown. Nothing was done.")
-        if grant.revoked_at is not None:
-            raise RefusedCall(401, "This key was revoked. Its runs are aborted. Nothing was done.")
+        path = request.scope["path"]
+        is_read = path.startswith(f"{V1}/stream/") or (request.method == "GET" and path.startswith(f"{EXTERNAL}/"))
+        _require_readable(grant, is_read=is_read)
         return grant
 
     async def _call(self, request: Request, grant: Grant, path: str) -> Answer | ModelStream:
@@ -217,7 +224,11 @@ class Broker:
         row = self._require_run(grant, execution_id)
         if request.method == "DELETE" and row.state != ENDED:
             raise RefusedCall(409, f"Run {execution_id} has no bill yet. Nothing was deleted. Delete it after its end.")
-        return await self._upstream.send(request.method, path, query=_read_query(request))
+        answer = await self._upstream.send(request.method, path, query=_read_query(request))
+        status = answer.fields and answer.fields.get("status")
+        if row.abort_reason and isinstance(status, str) and status.lower() in _STOPPED_STATES:
+            return replace(answer, content={**answer.content, "status_details": row.abort_reason})
+        return answer
 
     def _require_run(self, grant: Grant, execution_id: str) -> RunRow:
         row = self._ledger.find_run(grant, execution_id)
@@ -232,8 +243,9 @@ class Broker:
             if not hmac.compare_digest(token.encode(errors="replace"), self._stream_token(execution_id).encode()):
                 raise RefusedCall(401, "The address of this output isn't valid. Request a new address with the key.")
             row = self._ledger.run(execution_id)
-            if row is None or self._ledger.grant(row.grant_id).revoked_at is not None:
-                raise RefusedCall(401, "The key of this run was revoked.")
+            if row is None:
+                raise RefusedCall(404, f"There is no run {execution_id}.")
+            _require_readable(self._ledger.grant(row.grant_id), is_read=True)
         else:
             row = self._require_run(await self._authenticate(request), execution_id)
         response = await self._upstream.stream(row.stream, f"{V1}/stream/{execution_id}")
@@ -315,6 +327,13 @@ class Broker:
             "state": "revoked" if is_revoked else "blocked" if grant.blocked else "active",
             "reason": grant.blocked,
         }
+
+
+def _require_readable(grant: Grant, *, is_read: bool) -> None:
+    """Raise RefusedCall for a revoked key, unless a client reads why its runs ended."""
+    is_recent = grant.revoked_at is not None and time.time() - grant.revoked_at < REVOKED_READ_SECONDS
+    if grant.is_revoked and not (is_read and is_recent):
+        raise RefusedCall(401, f"This key can't be used: {grant.end_reason}. Its runs are aborted. Nothing was done.")
 
 
 def create_app(broker: Broker) -> Starlette:

@@ -118,10 +118,8 @@ class FileProxy:
         self._secret = secret
 
     def credentials(self, grant: Grant, base_url: str) -> dict[str, Any]:
-        """Issue credentials for the files of a key, until the key ends."""
+        """Issue credentials for the files of a key. After the end of a lease, they read the files of its runs."""
         ends_at = (datetime.now(timezone.utc) + _LIFE).replace(microsecond=0)
-        if grant.limits.ends_at is not None:
-            ends_at = min(ends_at, datetime.fromtimestamp(int(grant.limits.ends_at), timezone.utc))
         access_key = f"lk{grant.id}{int(ends_at.timestamp()):010x}"
         return {
             "access_key": access_key,
@@ -152,8 +150,10 @@ class FileProxy:
         except BadSignature as problem:
             raise RefusedFile(403, "SignatureDoesNotMatch", f"{problem} Nothing was done.") from None
         grant = self._ledger.grant(access_key[2:18])
-        if grant.revoked_at is not None or not grant.allows("files"):
-            raise RefusedFile(403, "AccessDenied", "This key was revoked. Nothing was done.")
+        if not grant.allows("files"):
+            raise RefusedFile(403, "AccessDenied", "This key lacks the scope 'files'. Nothing was done.")
+        if grant.is_revoked or (grant.end_reason and request.method not in {"GET", "HEAD"}):
+            raise RefusedFile(403, "AccessDenied", f"This key can't be used: {grant.end_reason}. Nothing was done.")
         return grant
 
     def _find_secret(self, access_key: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal, InvalidOperation
@@ -152,15 +153,33 @@ def _read_words(fields: dict[str, Any], name: str) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(value))
 
 
+def moment_text(moment: float) -> str:
+    """Return a moment in Unix seconds for people, such as 2026-11-30 15:04 UTC."""
+    return f"{datetime.fromtimestamp(moment, timezone.utc):%Y-%m-%d %H:%M} UTC"
+
+
 @dataclass(frozen=True)
 class Grant:
-    """A child key: its id, its limits, and its state. ``chain`` are the ids of the grant and the grants above it."""
+    """A child key: its id, its limits, and its state. ``chain`` are the ids of the grant and the grants above it.
+
+    ``ends_at`` is the earliest end of these grants, in Unix seconds; None without an end.
+    """
 
     id: str
     chain: tuple[str, ...]
     limits: GrantLimits
     revoked_at: float | None = None
     blocked: str = ""
+    ends_at: float | None = None
+
+    @property
+    def end_reason(self) -> str:
+        """Why the grant has ended, as a part of a sentence; empty for a grant that hasn't ended."""
+        if self.revoked_at is not None:
+            return f"the key was revoked at {moment_text(self.revoked_at)}"
+        if self.ends_at is not None and self.ends_at <= time.time():
+            return f"the lease ended at {moment_text(self.ends_at)}"
+        return ""
 
     @property
     def is_revoked(self) -> bool:

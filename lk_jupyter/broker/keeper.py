@@ -19,6 +19,7 @@ from lk_jupyter.api.execution import ExecutionRecord
 from lk_jupyter.api.states import is_final, is_run_id
 from lk_jupyter.broker.ledger import ACTIVE, MODEL_CALLS, RENTAL, RESERVED, UNKNOWN, GrantLedger, RunRow
 from lk_jupyter.broker.rentals import Rentals
+from lk_jupyter.broker.spending import read_budgets
 from lk_jupyter.broker.starts import MARK
 from lk_jupyter.broker.upstream import OddAnswer, OrganizationClient, billionths, read_moment
 
@@ -95,6 +96,7 @@ class Keeper:
     async def _abort_revoked(self) -> None:
         rows = [row for row in self._ledger.open_runs() if row.state == ACTIVE]
         revoked = [row for row in rows if self._ledger.grant(row.grant_id).is_revoked]
+        self._note_aborts({row: self._ledger.grant(row.grant_id).end_reason for row in revoked})
         await self._abort_all([row for row in revoked if row.operation != RENTAL])
         if self._rentals is not None:
             await self._rentals.delete_all([row for row in revoked if row.operation == RENTAL])
@@ -123,7 +125,11 @@ class Keeper:
         if not rows and all(time.time() - (row.ended_at or 0) >= _REFUSED_SECONDS for row in refused.values()):
             return
         active_rows = [row for row in rows if row.state == ACTIVE]
-        await self._abort_all([row for row in active_rows if self._must_end(row)])
+        grants = map(self._ledger.grant, {row.grant_id for row in active_rows})
+        exceeded = {grant.id for grant in grants if any(each.is_exceeded for each in read_budgets(self._ledger, grant))}
+        ends = {row: reason for row in active_rows if (reason := self._read_end(row, exceeded))}
+        self._note_aborts(ends)
+        await self._abort_all(list(ends))
         active = await self._upstream.list_active()
         for run_id, run in active.items():
             if (refusal := refused.get(read_mark(run) or "")) and is_run_id(run_id):
@@ -151,16 +157,25 @@ class Keeper:
         """Return whether no request of this process can still answer for a reservation."""
         return row.created_at < self._started_at or time.time() - row.created_at > _DOUBT_SECONDS
 
-    def _must_end(self, row: RunRow) -> bool:
+    def _note_aborts(self, ends: dict[RunRow, str]) -> None:
+        """Store why runs are aborted, before the cloud ends them; an earlier reason or alarm stays."""
+        for row, reason in ends.items():
+            if not row.alarm:
+                self._ledger.note_abort(row.mark, reason)
+
+    def _read_end(self, row: RunRow, exceeded: set[str]) -> str:
+        """Return why a run must end; empty if the run may stay active. ``exceeded`` are grants above their budget."""
         if row.alarm == _REVIVED:
-            return True
+            return row.alarm
         grant = self._ledger.grant(row.grant_id)
-        if grant.revoked_at is not None:
-            return True
+        if grant.end_reason:
+            return grant.end_reason
+        if grant.id in exceeded:
+            return "the credits of the key are used up"
         if row.running_at is not None and time.time() - row.running_at > row.timeout + _OVERRUN_SECONDS:
             self._alarm(row, "A run exceeded its time limit: the cloud doesn't enforce limits.")
-            return True
-        return False
+            return "the run exceeded its time limit"
+        return ""
 
     @staticmethod
     def _may_have_ended(workload: dict[str, Any] | None) -> bool:

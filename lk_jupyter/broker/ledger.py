@@ -31,6 +31,9 @@ RESERVED, UNKNOWN, ACTIVE, ENDED, REFUSED = "reserved", "unknown", "active", "en
 #: Operation of a rented VM in the ledger, and start of the operations of models, whose answers the broker waits for.
 RENTAL, MODEL_CALLS = "/vms/create", "/serverless/"
 
+#: Start of the alarm of a run that the broker aborts; the reason follows, as a part of a sentence.
+_ABORTED = "Aborted: "
+
 _TABLES = """
 CREATE TABLE IF NOT EXISTS grants (
     id TEXT PRIMARY KEY, parent TEXT REFERENCES grants (id), digest TEXT NOT NULL UNIQUE, limits TEXT NOT NULL,
@@ -118,6 +121,11 @@ class RunRow:
     alarm: str
 
     @property
+    def abort_reason(self) -> str:
+        """Why the broker aborted the run, as a part of a sentence; empty if the broker didn't abort the run."""
+        return self.alarm.removeprefix(_ABORTED) if self.alarm.startswith(_ABORTED) else ""
+
+    @property
     def is_reserved(self) -> bool:
         """Whether the reservation counts, because the bill is missing."""
         return self.billed is None and self.state != REFUSED
@@ -194,15 +202,18 @@ class GrantLedger:
         """Return a grant, with the state of the grants above it: revoked, or blocked, if one of them is."""
         chain: list[str] = []
         next_id: str | None = grant_id
-        limits_text, revoked_at, blocked = "", None, ""
+        limits: list[GrantLimits] = []
+        revoked_at, blocked = None, ""
         while next_id is not None:
             chain.append(next_id)
             row = self._database.execute(
                 "SELECT parent, limits, revoked_at, blocked FROM grants WHERE id = ?", (next_id,)
             ).fetchone()
             next_id = row[0]
-            limits_text, revoked_at, blocked = limits_text or row[1], revoked_at or row[2], blocked or row[3]
-        return Grant(grant_id, tuple(chain), _read_limits(limits_text), revoked_at, blocked)
+            limits.append(_read_limits(row[1]))
+            revoked_at, blocked = revoked_at or row[2], blocked or row[3]
+        ends_at = min((each.ends_at for each in limits if each.ends_at is not None), default=None)
+        return Grant(grant_id, tuple(chain), limits[0], revoked_at, blocked, ends_at)
 
     def grants_below(self, grant_id: str) -> list[Grant]:
         """Return the grants below a grant, oldest first, without the grant."""
@@ -355,6 +366,10 @@ class GrantLedger:
         """Store when a run was first seen running."""
         self._set(mark, running_at=time.time())
 
+    def note_abort(self, mark: str, reason: str) -> None:
+        """Store why a run is aborted."""
+        self._set(mark, alarm=f"{_ABORTED}{reason}")
+
     def settle(self, mark: str, billed: int, seconds: int, alarm: str = "") -> None:
         """Replace the reservation of an ended run by its bill, in billionths."""
         changes = {"alarm": alarm} if alarm else {}
@@ -417,12 +432,12 @@ class GrantLedger:
 
 def _require_usable(grant: Grant, participle: str) -> None:
     """Raise RefusedCall if a grant was revoked, is blocked or has ended."""
-    if grant.revoked_at is not None:
-        raise RefusedCall(401, f"This key was revoked. Nothing was {participle}.")
     if grant.blocked:
         raise RefusedCall(403, f"This key is blocked: {grant.blocked} Nothing was {participle}.")
-    if grant.limits.ends_at is not None and grant.limits.ends_at <= time.time():
-        raise RefusedCall(403, f"This key has expired. Nothing was {participle}.")
+    if reason := grant.end_reason:
+        raise RefusedCall(
+            401 if grant.is_revoked else 403, f"This key can't be used: {reason}. Nothing was {participle}."
+        )
 
 
 def _digest(key: str) -> str:

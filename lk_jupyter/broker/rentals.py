@@ -153,7 +153,7 @@ class Rentals:
 
     def _must_end(self, row: RunRow, now: float) -> bool:
         is_over = now >= row.created_at + row.timeout or row.alarm == _REVIVED
-        return is_over or self._ledger.grant(row.grant_id).is_revoked
+        return is_over or bool(self._ledger.grant(row.grant_id).end_reason)
 
     async def delete_all(self, rows: list[RunRow]) -> None:
         """Send the deletions of VMs at the same time."""

@@ -103,6 +103,11 @@ class GrantBudget:
         return max(0, self.credits - self.usage.credits)
 
     @property
+    def is_exceeded(self) -> bool:
+        """Whether bills and reservations exceed the budget: a bill was higher than its reservation."""
+        return self.usage.credits > self.credits
+
+    @property
     def renews_at(self) -> datetime | None:
         """When the budget counts from 0 again, in UTC; None without a period."""
         return self.grant.limits.period_end(datetime.now(timezone.utc))
