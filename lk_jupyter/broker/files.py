@@ -22,6 +22,7 @@ from lk_jupyter.broker.ledger import GrantLedger
 from lk_jupyter.broker.signature import UNSIGNED, BadSignature, SignedRequest, quote_strictly, verify
 from lk_jupyter.broker.storage import BucketClient, OpenAnswer
 from lk_jupyter.broker.upstream import read_limited
+from lk_jupyter.protocol.offloaded import FOLDER
 
 #: Path of the S3 server of the broker, and folder of the bucket with a folder for each key.
 S3_PATH, KEYS_FOLDER = "/s3", "lk-keys/"
@@ -75,6 +76,9 @@ _NAME_PARAMETERS = frozenset({"prefix", "start-after", "marker"})
 _NAME_TAGS = frozenset({"Key", "Prefix", "StartAfter", "Marker", "NextMarker", "KeyMarker", "NextKeyMarker"})
 _OWNER_TAGS = frozenset({"Owner", "Initiator", "Location"})
 _ENTRY_TAGS = frozenset({"Contents", "CommonPrefixes", "Upload", "Deleted", "Error"})
+
+#: An output that a run stored in the mounted bucket. The 128 bits of its name are known to the run and its client only.
+_RUN_OUTPUT = re.compile(rf"{re.escape(FOLDER)}/[0-9a-f]{{32}}/[\w-]{{1,40}}", re.ASCII)
 
 #: Digests of a body that the cloud can check without the key of the child.
 _DIGEST = re.compile(rf"[0-9a-f]{{64}}|{UNSIGNED}|STREAMING-UNSIGNED-PAYLOAD-TRAILER")
@@ -170,6 +174,8 @@ class FileProxy:
         self, grant: Grant, request: SignedRequest, key: str, query: dict[str, str], content: AsyncIterator[bytes]
     ) -> S3Answer:
         folder, headers, size = _key_folder(grant), _forwarded_headers(request), 0
+        if request.method in {"GET", "HEAD"} and _RUN_OUTPUT.fullmatch(key):
+            folder = ""
         digest = request.headers.get("x-amz-content-sha256", UNSIGNED)
         if not _DIGEST.fullmatch(digest):
             raise RefusedFile(

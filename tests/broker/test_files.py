@@ -87,6 +87,17 @@ def test_no_key_reaches_the_files_of_another_key(files, other, upstream, broker)
     assert files.send("GET", "/secret.txt").content == b"mine"
 
 
+def test_a_large_output_that_a_run_stored_in_the_bucket_is_read_by_its_name_only(files, broker, home):
+    with lk_jupyter.connect(broker.base_url, broker.grant(scopes=["bucket"]).key) as owner:
+        owner.storage.put(b"large", f".lk_jupyter/outputs/{'a' * 32}/7")
+    assert files.send("GET", f"/.lk_jupyter/outputs/{'a' * 32}/7").content == b"large"
+    for name in (f"{'a' * 32}/../7", f"{'a' * 31}/7", "a" * 32 + "/x/7"):
+        assert files.send("GET", f"/.lk_jupyter/outputs/{name}").status_code in {400, 404}, name
+    assert "a" * 32 not in files.send("GET", "", "list-type=2").text
+    files.send("DELETE", f"/.lk_jupyter/outputs/{'a' * 32}/7")
+    assert files.send("GET", f"/.lk_jupyter/outputs/{'a' * 32}/7").content == b"large"
+
+
 def test_a_multipart_upload_belongs_to_its_key(files, other):
     upload_id = find_text(files.send("POST", "/parts", "uploads=").text, "UploadId")
     files.send("PUT", "/parts", f"partNumber=1&uploadId={upload_id}", b"mine")
