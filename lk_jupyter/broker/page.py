@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
@@ -12,7 +12,7 @@ from html import escape
 from typing import Any
 
 from lk_jupyter.broker.grants import BILLION, Grant
-from lk_jupyter.broker.ledger import ROOT, GrantLedger
+from lk_jupyter.broker.ledger import MODEL_CALLS, RENTAL, ROOT, GrantLedger, RunRow
 from lk_jupyter.broker.spending import (
     GrantBudget,
     GrantUse,
@@ -23,7 +23,7 @@ from lk_jupyter.broker.spending import (
     read_uses,
     sum_uses,
 )
-from lk_jupyter.text.units import budget_label, credits_label, duration_label, size_label
+from lk_jupyter.text.units import budget_label, credits_label, size_label
 
 #: Most rows of a table; the CSV files have all.
 _MAX_ROWS = 100
@@ -114,7 +114,7 @@ def spending_page(ledger: GrantLedger, visitor: PageVisitor, month: Month) -> st
             _use_table("Projects", "Project", sum_uses(uses, lambda row: row.project), {}),
         ]
     parts.append(_keys_table(ledger, visitor, {row.grant.id: row.use for row in uses}))
-    parts.append(_runs_table(ledger, visitor, month))
+    parts += _runs_tables(ledger, visitor, month)
     return _page("Spending", "".join(parts))
 
 
@@ -216,14 +216,22 @@ def _use_table(title: str, column: str, sums: dict[str, Use], budgets: dict[str,
     if not sums and not budgets:
         return ""
     names = [*sums, *sorted(budgets.keys() - sums.keys())]
-    columns = [column, "Runs:", "VMs:", "Model calls:", "Uploaded:", "Credits:", *(["Budget now"] if budgets else [])]
+    columns = [
+        column,
+        "Runs:",
+        "VMs:",
+        "Model calls:",
+        "Uploaded (GiB):",
+        "Credits:",
+        *(["Budget now"] if budgets else []),
+    ]
     rows = []
     for name in names[:_MAX_ROWS]:
         use, budget = sums.get(name, Use()), budgets.get(name)
         rest = [_rest_label(budget) if budget else ""] if budgets else []
         rows.append(
             [
-                name, str(use.runs), str(use.vms), str(use.model_calls), size_label(use.uploaded_bytes),
+                name, str(use.runs), str(use.vms), str(use.model_calls), f"{use.uploaded_bytes / (1 << 30):,.3f}",
                 _amount_text(use.credits), *rest,
             ]
         )  # fmt: skip
@@ -263,25 +271,31 @@ def _keys_table(ledger: GrantLedger, visitor: PageVisitor, uses: dict[str, Use])
     return _table("Keys", ["Key", *people, "State", "Active:", "Credits:", "Budget now", "Ends"], rows, len(grants))
 
 
-def _runs_table(ledger: GrantLedger, visitor: PageVisitor, month: Month) -> str:
-    """Return the newest runs and VMs of a month."""
-    all_rows = ledger.runs_below(visitor.top_id, month.start, month.end)
-    names, rows = ledger.grant_names(), []
-    for row in reversed(all_rows[-_MAX_ROWS:]):
-        grant = ledger.grant(row.grant_id)
-        user = read_affiliation(ledger, grant, names)[0] if visitor.is_administrator else grant.limits.name
-        state = row.alarm or (f"{row.state}, credits reserved" if row.is_reserved else row.state)
-        rows.append(
-            [
-                (row.execution_id or "no id")[:8], user, row.machine, _moment_text(row.created_at),
-                "" if row.seconds is None else duration_label(row.seconds), state,
-                _amount_text(row.amount),
-            ]
-        )  # fmt: skip
-    if not rows:
-        return ""
+def _runs_tables(ledger: GrantLedger, visitor: PageVisitor, month: Month) -> list[str]:
+    """Return the newest runs, VMs and calls of models of a month, each in a table."""
+    tables: dict[str, list[RunRow]] = {"Runs": [], "VMs": [], "Model calls": []}
+    for row in ledger.runs_below(visitor.top_id, month.start, month.end):
+        is_call = row.operation.startswith(MODEL_CALLS)
+        tables["VMs" if row.operation == RENTAL else "Model calls" if is_call else "Runs"].append(row)
     who = "User" if visitor.is_administrator else "Key"
-    return _table("Runs", ["Run", who, "Machine", "Started", "Time:", "State", "Credits:"], rows, len(all_rows))
+    names = ledger.grant_names()
+    return [
+        _table(
+            title, ["Id", who, "Machine", "Started", "Time:", "State", "Credits:"],
+            [_run_cells(ledger, visitor, row, names) for row in reversed(rows[-_MAX_ROWS:])], len(rows),
+        )
+        for title, rows in tables.items() if rows
+    ]  # fmt: skip
+
+
+def _run_cells(ledger: GrantLedger, visitor: PageVisitor, row: RunRow, names: Mapping[str, str]) -> list[str]:
+    grant = ledger.grant(row.grant_id)
+    user = read_affiliation(ledger, grant, names)[0] if visitor.is_administrator else grant.limits.name
+    return [
+        (row.execution_id or "no id")[:8], user, row.machine, _moment_text(row.created_at),
+        "" if row.seconds is None else str(timedelta(seconds=row.seconds)),
+        row.alarm or (f"{row.state}, credits reserved" if row.is_reserved else row.state), _amount_text(row.amount),
+    ]  # fmt: skip
 
 
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], count: int) -> str:
@@ -294,7 +308,7 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], co
     )
     body = "".join(f'<tr role="row">{_cells(names, kinds, row)}</tr>' for row in rows)
     more = f'<p class="quiet">{len(rows)} of {count} rows. The CSV has all.</p>' if count > len(rows) else ""
-    name = title.lower()
+    name = title.lower().replace(" ", "-")
     return (
         f'<section><h2 id="{name}">{escape(title)}</h2><table role="table" aria-labelledby="{name}">'
         f'<thead role="rowgroup"><tr role="row">{head}</tr></thead><tbody role="rowgroup">{body}</tbody></table>'
@@ -330,7 +344,9 @@ def _credits_text(amount: int) -> str:
 
 
 def _amount_text(amount: int) -> str:
-    return _credits_text(amount).removesuffix(" credits") if amount else "0"
+    """Return an amount for a column of credits, in which all amounts have four decimals."""
+    credits_used = Decimal(amount) / BILLION
+    return f"{max(credits_used, Decimal('0.0001')):,.4f}" if amount > 0 else f"{credits_used:,.4f}"
 
 
 def _count(number: int, noun: str) -> str:

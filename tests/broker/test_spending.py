@@ -89,6 +89,31 @@ def test_a_member_sees_only_their_own_key_and_the_keys_below(ledger, team):
     assert all(f">{name}<" in everything for name in ("ana", "lena", "vision", "moon"))
 
 
+def test_a_page_has_a_table_for_each_kind_and_one_precision_in_each_column(ledger, team):
+    for credits_billed in (5.5, 0.25, 0.00001, 0):
+        add_run(ledger, team["agent"], credits_billed=credits_billed)
+    add_run(ledger, team["ana"], operation="/vms/create", credits_billed=1, machine="gpu.h100")
+    add_run(ledger, team["lena"], operation="/serverless/chat/completions", credits_billed=2, machine="local/echo")
+    ledger.reserve_upload(team["agent"], 1 << 20)
+    page = spending_page(ledger, PageVisitor("operator", is_administrator=True), NOW)
+    tables = dict(re.findall(r'<h2 id="[\w-]+">([\w ]+)</h2><table(.*?)</table>', page))
+    assert list(tables) == ["Users", "Groups", "Projects", "Keys", "Runs", "VMs", "Model calls"]
+    for title, machine in (("Runs", "gpu.a100"), ("VMs", "gpu.h100"), ("Model calls", "local/echo")):
+        assert set(read_cells(tables[title], "Machine")) == {machine}
+    assert read_cells(tables["Runs"], "Credits") == ["0.0000", "0.0001", "0.2500", "5.5000"]
+    for table in tables.values():
+        for name, form in (
+            ("Credits", r"[\d,]+\.\d{4}"),
+            ("Time", r"\d+:\d\d:\d\d"),
+            (r"Uploaded \(GiB\)", r"\d+\.\d{3}"),
+        ):
+            assert not [cell for cell in read_cells(table, name) if not re.fullmatch(form, cell)]
+
+
+def read_cells(table, column):
+    return re.findall(rf'data-name="{column}"[^>]*>([^<]*)<', table)
+
+
 @pytest.mark.parametrize("name", [FORMULA, "+1", "-1", "@SUM(A1)", "  =1", "\uff1d1"])
 def test_no_name_is_a_formula_in_a_csv(name, ledger):
     grant, _ = ledger.add_grant(ledger.grant("root"), replace(LIMITS, name=name, project=name))
