@@ -57,17 +57,14 @@ CREATE TABLE IF NOT EXISTS day_sums (
     grant_id TEXT NOT NULL REFERENCES grants (id), day INTEGER NOT NULL, credits INTEGER NOT NULL,
     seconds INTEGER NOT NULL, PRIMARY KEY (grant_id, day)
 ) STRICT, WITHOUT ROWID;
-CREATE TRIGGER IF NOT EXISTS sum_ended_run AFTER UPDATE OF state ON runs
-WHEN NEW.state = 'ended' AND OLD.state <> 'ended' BEGIN
-    INSERT INTO day_sums VALUES (
-        NEW.grant_id, CAST(NEW.created_at / 86400 AS INTEGER), COALESCE(NEW.billed, NEW.reserved),
-        COALESCE(NEW.seconds, NEW.timeout)
-    ) ON CONFLICT DO UPDATE SET credits = credits + excluded.credits, seconds = seconds + excluded.seconds;
-END;
+"""
+
+#: Adds up ended runs by grant and day, in UTC.
+_ADD_UP = """
 INSERT INTO day_sums
-    SELECT grant_id, CAST(created_at / 86400 AS INTEGER), SUM(COALESCE(billed, reserved)),
-        SUM(COALESCE(seconds, timeout))
-    FROM runs WHERE state = 'ended' AND NOT EXISTS (SELECT 1 FROM day_sums) GROUP BY 1, 2;
+SELECT grant_id, CAST(created_at / 86400 AS INTEGER), SUM(COALESCE(billed, reserved)), SUM(COALESCE(seconds, timeout))
+FROM runs WHERE state = 'ended' AND {} GROUP BY 1, 2
+ON CONFLICT DO UPDATE SET credits = credits + excluded.credits, seconds = seconds + excluded.seconds
 """
 
 #: The grants below a grant, and the grant.
@@ -146,6 +143,7 @@ class GrantLedger:
         self._database.execute("PRAGMA synchronous=FULL")
         self._database.execute("PRAGMA foreign_keys=ON")
         self._database.executescript(_TABLES)
+        self._database.execute(_ADD_UP.format("NOT EXISTS (SELECT 1 FROM day_sums)"))  # of an earlier version
 
     def close(self) -> None:
         """Close the file."""
@@ -372,16 +370,22 @@ class GrantLedger:
 
     def settle(self, mark: str, billed: int, seconds: int, alarm: str = "") -> None:
         """Replace the reservation of an ended run by its bill, in billionths."""
-        changes = {"alarm": alarm} if alarm else {}
-        self._set(mark, state=ENDED, billed=billed, seconds=seconds, ended_at=time.time(), **changes)
+        changes: dict[str, Any] = {"alarm": alarm} if alarm else {}
+        changes |= {"state": ENDED, "billed": billed, "seconds": seconds, "ended_at": time.time()}
+        with self._transaction():
+            if self._update(mark, **changes):
+                self._database.execute(_ADD_UP.format("mark = ?"), (mark,))
 
     def _set(self, mark: str, **changes: Any) -> None:
-        assigned = ", ".join(f"{name} = ?" for name in changes)
         with self._transaction():
-            self._database.execute(
-                f"UPDATE runs SET {assigned} WHERE mark = ? AND state NOT IN ('ended', 'refused')",  # noqa: S608
-                (*changes.values(), mark),
-            )
+            self._update(mark, **changes)
+
+    def _update(self, mark: str, **changes: Any) -> bool:
+        """Change a run in a transaction; return False for a run whose state is final."""
+        assigned = ", ".join(f"{name} = ?" for name in changes)
+        condition = "mark = ? AND state NOT IN ('ended', 'refused')"
+        query = f"UPDATE runs SET {assigned} WHERE {condition}"  # noqa: S608 (constants)
+        return self._database.execute(query, (*changes.values(), mark)).rowcount == 1
 
     def open_runs(self) -> list[RunRow]:
         """Return the runs that may be active."""
