@@ -19,7 +19,7 @@ from lk_jupyter import cli, dask, options
 from lk_jupyter.account import browser_login
 from lk_jupyter.api import _audit
 from lk_jupyter.broker import __main__ as broker
-from lk_jupyter.broker import rentals, visitors
+from lk_jupyter.broker import app, rentals, visitors
 from lk_jupyter.check import __main__ as check
 from lk_jupyter.check import levels
 from lk_jupyter.cli.parser import COMMANDS
@@ -316,6 +316,7 @@ _SERVE = ["serve", "--data", "x", "--upstream", "x"]
 #: Sentence with a limit → the limits by the code, in their order.
 LIMITS = (
     (r"stays signed in for at most (\d+) hours", f"{visitors.SESSION_SECONDS / 3600:.0f}"),
+    (r"revoked key reads its runs for (\d+) minutes", f"{app.REVOKED_READ_SECONDS / 60:.0f}"),
     (r"reserves a lease of (\d+) minutes", f"{rentals.DEFAULT_LEASE / 60:.0f}"),
     (r"A run stages up to ([\d,]+) files", f"{stage.MOST_FILES:,}"),
     (r"ends at most (\d+) hours after the time limit of the run", f"{upload._WAIT.total_seconds() / 3600:.0f}"),
