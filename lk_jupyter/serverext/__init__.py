@@ -48,6 +48,11 @@ GET    lk/runs/ID/stream       Server-sent events, each one JSON object in ``dat
 GET    lk/kernels/questions    A web socket: ``{questions: [{id, name, machine, notebook, price_per_hour, highest_cost,
                                idle_minutes}]}``, each time the kernels change that wait for permission to start a
                                machine. The page sends ``{id, start: true | false}``.
+any    lk/ports/VM/NAME/PAGE   A page of a port of a VM, which a kernel forwards to this machine: ``NAME`` is a port or
+                               ``dashboard``. A signed-in user is redirected to ``lk/ports/SECRET/PAGE``; the pages are
+                               in a sandbox, and web sockets pass. 404 without a kernel that forwards the port.
+GET    lk/vms/ID/ssh           A web socket of binary messages: the bytes of a connection to the SSH port of a VM of the
+                               account. The address is from the record of the VM. Errors come before the upgrade.
 GET    lk/storage/list         ``?folder=a/b/&limit=200&offset=0`` → StorageContent ``{folder, items:
                                [{key, name, is_folder, size, last_modified}], total, truncated}``.
 GET    lk/storage/info         ``?key=a/b`` → StorageItem, a file or the folder of that name.
