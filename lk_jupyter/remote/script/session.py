@@ -349,7 +349,7 @@ def _add_message(text: bytes, link: str) -> None:
 
 
 def install(text: str, _shell: Any) -> None:
-    """Install the packages of a requirements text with pip.
+    """Install the packages of a requirements text with pip, unless all of the text are versions that are installed.
 
     The answer has the last lines of pip after a failure, and the changed versions of packages that are imported.
     """
@@ -358,6 +358,9 @@ def install(text: str, _shell: Any) -> None:
     from importlib import invalidate_caches
 
     _answer.clear()
+    if _are_installed(text):
+        _answer["changed"] = {}
+        return
     earlier = _loaded_versions()
     with tempfile.TemporaryDirectory(prefix="lk_install_") as folder:
         path = os.path.join(folder, "requirements.txt")
@@ -384,6 +387,20 @@ def install(text: str, _shell: Any) -> None:
 
 #: Lines of pip's output that are reported after a failure.
 _PIP_LINES = 5
+
+
+def _are_installed(text: str) -> bool:
+    """Return whether each line of a requirements text is an installed version: pip needs seconds to find this out."""
+    from importlib import metadata
+
+    for line in filter(None, map(str.strip, text.splitlines())):
+        name, _, version = line.partition("==")
+        try:
+            if metadata.version(name) != version:
+                return False
+        except (metadata.PackageNotFoundError, ValueError):  # such as an option of pip, or a range of versions
+            return False
+    return True
 
 
 def _loaded_versions() -> dict[str, str]:
