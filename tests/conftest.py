@@ -21,6 +21,7 @@ import keyring
 import pytest
 from _pytest.assertion import rewrite
 from argon2 import PasswordHasher
+from broker.scenarios import NOT_THROUGH_BROKER
 from cloud_process import FORKS, PROCESSES, forked
 from httpx._config import DEFAULT_TIMEOUT_CONFIG
 from httpx._transports import default
@@ -183,6 +184,8 @@ def pytest_collection_modifyitems(items):
     """
     texts = {path: path.read_text("utf-8") for path in {item.path for item in items}}
     for item in items:
+        if THROUGH_BROKER and (reason := NOT_THROUGH_BROKER.get(item.originalname)):
+            item.add_marker(pytest.mark.skip(reason=reason))
         if not starts_something(item.path) and STARTED.isdisjoint(item.fixturenames):
             item.add_marker(pytest.mark.unit)
         if item.get_closest_marker("xdist_group"):

@@ -202,6 +202,7 @@ class Broker:
         if grant.allows("bucket"):
             return await self._upstream.send("POST", "/storage/credentials")
         grant.require("files")
+        await self._bucket.name()  # a cloud without a storage refuses here, and not in the first transfer
         return Answer(200, self._files.credentials(grant, _base_url(request)))
 
     async def _call_vms(self, request: Request, grant: Grant, path: str) -> Answer:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from lk_jupyter.broker.grants import RefusedCall
 from lk_jupyter.broker.signature import UNSIGNED, SignedRequest, quote_strictly, sign
 from lk_jupyter.broker.upstream import OddAnswer, OrganizationClient, read_body, read_moment
 from lk_jupyter.config.files import LOOPBACK
@@ -87,7 +88,7 @@ class BucketClient:
         await self._client.aclose()
 
     async def name(self) -> str:
-        """Return the name of the bucket. Raises OddAnswer."""
+        """Return the name of the bucket. Raises OddAnswer, RefusedCall."""
         return (await self._current_credentials()).bucket_name
 
     async def send(  # noqa: PLR0913 (the parts of a request)
@@ -131,13 +132,15 @@ class BucketClient:
         return OpenAnswer(response.status_code, dict(response.headers), response)
 
     async def _current_credentials(self) -> _Credentials:
-        """Return credentials that don't end soon. Raises OddAnswer."""
+        """Return credentials that don't end soon. Raises OddAnswer, and RefusedCall with the status of the cloud."""
         async with self._lock:
             now = datetime.now(timezone.utc)
             if self._credentials is None or self._ends_at - now < min(
                 _MARGIN, (self._ends_at - self._requested_at) / 5
             ):
                 answer = await self._upstream.send("POST", "/storage/credentials")
+                if answer.status >= 400:
+                    raise RefusedCall(answer.status, "The cloud gives no credentials for its storage.")
                 self._credentials, self._requested_at = _Credentials.parse(answer.fields or {}), now
                 self._ends_at = self._credentials.ends_at or now + _LIFE
             return self._credentials

@@ -30,7 +30,7 @@ class Network:
     def __init__(self, endpoint):
         self._target = (urlsplit(endpoint).hostname, urlsplit(endpoint).port)
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.endpoint = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.endpoint = f"http://127.0.0.1:{self._listener.getsockname()[1]}{urlsplit(endpoint).path}"
         self._open = set()
         self._mute = set()
         self._lock = threading.Lock()
