@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -192,3 +193,42 @@ def test_an_agent_with_the_skill_alone_needs_eight_calls(signed_in, lk, tmp_path
     assert [code for code, _ in calls] == [0] * len(calls)
     assert len(calls) <= 8
     assert calls[4][1][0]["value"] == 0.25
+
+
+TRAINING = "for step in range(3):\n    loss = 1 / (step + 1)\n    print('step', step, 'loss', loss)\n"
+GUIDE = Path(__file__).parents[2] / "notebooks" / "how-to" / "agents.md"
+
+
+def test_the_session_of_an_agent_in_the_guide_is_executed_with_equal_output(signed_in, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("train.py").write_text(TRAINING)
+    transcript = re.search(r"```text\n(\$ lk .*?)```", GUIDE.read_text("utf-8"), re.DOTALL)[1]
+    calls = [call.strip().split("\n") for call in transcript.split("$ lk ")[1:]]
+    assert 5 <= len(calls) <= 8
+    ids = {}  # id in the guide → id of the run
+    for command, *lines in calls:
+        words = [ids.get(word, word) for word in shlex.split(command)]
+        assert main(words) == 0, command
+        printed = join_log(capsys.readouterr().out.splitlines())
+        for line in lines:
+            if match := re.search(r'"started", "id": "(\w{8})', line):
+                ids[match[1]] = json.loads(printed[0])["id"][:8]
+        assert len(printed) == len(lines), (command, printed)
+        for line, text in zip(lines, printed, strict=True):
+            assert re.fullmatch(as_pattern(line, ids), text), f"{line}\n{text}"
+
+
+def join_log(lines):
+    """Return the lines with one record for the log, whose pieces depend on their arrival."""
+    records = [json.loads(line) for line in lines]
+    log = [record for record in records if record["event"] == "log"]
+    whole = [{**log[-1], "text": "".join(record["text"] for record in log)}] if log else []
+    return [json.dumps(record) for record in [*whole, *(each for each in records if each not in log)]]
+
+
+def as_pattern(line, ids):
+    """Return a pattern for a line of the guide: ids are of this session, times and amounts are any numbers."""
+    pattern = re.escape(line).replace("…", ".*")
+    for guide_id, run_id in ids.items():
+        pattern = pattern.replace(guide_id, run_id)
+    return re.sub(r'("(?:seconds|cost|next)":\\ )[\d.e\\-]+', r"\1[\\d.e-]+", pattern)
