@@ -35,8 +35,11 @@ def test_one_start_key_gives_one_run_in_100_parallel_calls_within_45_seconds(
     library, mode, protocol, python, signed_in
 ):
     key, earlier = f"{library} {mode}", set(list_runs(signed_in))
-    answered = call_tools(python, library, mode, [["lk_start", {"code": "print(6 * 7)", "key": key}]] * 100)
-    assert (answered["protocol"], len(answered["tools"])) == (protocol, len(TOOLS))
+    start = {"code": "answer = 6 * 7; print(answer)", "key": key, "outputs": ["answer"]}
+    answered = call_tools(python, library, mode, [["lk_start", start]] * 100)
+    assert answered["protocol"] == protocol
+    assert sorted(answered["tools"]) == sorted(tool.partition(":")[2] for tool in TOOLS)
+    assert [call["answer"]["exit_code"] for call in answered["calls"]] == [0] * 100
     assert max(call["seconds"] for call in answered["calls"]) < LIMIT
     (run,) = {call["answer"]["records"][0]["id"] for call in answered["calls"]}
     calls = [
@@ -50,6 +53,11 @@ def test_one_start_key_gives_one_run_in_100_parallel_calls_within_45_seconds(
     ]
     later = call_tools(python, library, mode, calls)["calls"]
     assert [call["answer"]["exit_code"] for call in later] == [0] * len(calls)
-    later += call_tools(python, library, mode, [["lk_fetch", {"run": run}], ["lk_abort", {"run": run}]])["calls"]
+    last = [["lk_fetch", {"run": run}], ["lk_abort", {"run": run}], ["lk_start", {**start, "code": "print(1)"}]]
+    later += call_tools(python, library, mode, last)["calls"]
+    fetched, aborted, refused = (call["answer"] for call in later[-3:])
+    assert (fetched["exit_code"], fetched["records"][0]["value"]) == (0, 42)
+    assert aborted["records"][0]["state"] == "completed"  # an abort after the end changes nothing
+    assert (refused["exit_code"], "other code" in refused["records"][0]["message"]) == (2, True)
     assert max(call["seconds"] for call in later) < LIMIT
     assert set(list_runs(signed_in)) - earlier == {run}
