@@ -181,7 +181,7 @@ def test_an_agent_with_the_skill_alone_needs_eight_calls(signed_in, lk, tmp_path
     run = (str(script), "--gpu", "A100", "--timeout", "60")
     calls = [lk("plan", *run)]
     assert calls[-1][1][0]["max_cost"] < 0.03
-    calls.append(lk("start", *run, "--max-cost", "0.03", "--out", "loss", "--key", "train-1"))
+    calls.append(lk("start", *run, "--max-cost", "0.03", "--out", "loss", "--key", "train-2"))
     run_id = calls[-1][1][0]["id"]
     calls.append(lk("wait", run_id, "--seconds", "40"))
     calls.append(lk("logs", run_id, "--since", "0"))
