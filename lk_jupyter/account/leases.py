@@ -22,6 +22,7 @@ class BrokerLease:
 
     id: str
     name: str
+    project: str
     state: str
     credits: Decimal | None
     used: Decimal
@@ -39,6 +40,7 @@ class BrokerLease:
             return cls(
                 id=str(fields["id"]),
                 name=str(fields.get("name") or ""),
+                project=str(fields.get("project") or ""),
                 state=str(fields["state"]),
                 credits=None if credits_limit is None else Decimal(str(credits_limit)),
                 used=Decimal(str(fields["used"])),

@@ -313,6 +313,7 @@ class Broker:
         return {
             "id": grant.id,
             "name": limits.name,
+            "project": limits.project,
             "credits": None if limits.credits is None else limits.credits / BILLION,
             "used": usage.credits / BILLION,
             "period": limits.period or None,

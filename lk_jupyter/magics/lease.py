@@ -37,7 +37,7 @@ def lk_lease(options: LeaseOptions, shell: InteractiveShell) -> None:
     elif options.credits is None:
         leases = list_leases(session)
         note = "" if leases else "No leases. Issue one: %lk_lease 2.50"
-        columns = ("Lease", "Name", "State", "Used", "Of", "Minutes", "Machines", "Active runs", "Ends")
+        columns = ("Lease", "Name", "Project", "State", "Used", "Of", "Minutes", "Machines", "Active runs", "Ends")
         right = frozenset({"Used", "Of", "Minutes", "Active runs"})
         display(Table(columns, list(map(_lease_row, leases)), note=note, right=right))
     else:
@@ -54,6 +54,7 @@ def _issue(session: Session, options: LeaseOptions, shell: InteractiveShell) -> 
         "parallel": options.parallel,
         "ends_in": options.ends_in,
         "name": options.name,
+        "project": options.project,
     }
     lease, key = create_lease(session, {name: value for name, value in limits.items() if value is not None})
     granted = credits_label(lease.credits or options.credits)
@@ -78,6 +79,7 @@ def _lease_row(lease: BrokerLease) -> tuple[str, ...]:
     return (
         lease.id,
         lease.name,
+        lease.project,
         lease.state,
         credits_label(lease.used),
         "no limit" if lease.credits is None else credits_label(lease.credits),

@@ -27,6 +27,7 @@ class LeaseOptions(Options):
     parallel: int | None = option(None, "Maximum active runs at a time.", metavar="N", ge=1)
     ends_in: int | None = option(None, "Time until the key ends, such as 2h. Default: never.", metavar="DURATION", ge=1)
     name: str | None = option(None, "Name in the list.")
+    project: str | None = option(None, "Project in reports of spending.")
     to_env: str | None = option(
         None, "Store the key in this environment variable of the kernel instead of showing it.", metavar="VARIABLE"
     )
