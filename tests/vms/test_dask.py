@@ -21,6 +21,9 @@ pytest.importorskip("asyncssh")
 KilledWorker = pytest.importorskip("distributed").KilledWorker
 dask = pytest.importorskip("lk_jupyter.dask")
 
+#: The oldest Dask warns about packages that only this kernel has, such as pandas.
+pytestmark = pytest.mark.filterwarnings("ignore::distributed.versions.VersionMismatchWarning")
+
 #: A program that starts a cluster and waits; times of the client's loss are shortened.
 PROGRAM = """
 import time
