@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from collections import Counter
 from importlib import import_module
 from pathlib import Path
@@ -44,8 +45,10 @@ REPORT = (
 def loaded_by(program, host="pass"):
     """Return the modules that a program loads in a fresh interpreter, with their files; not those of its host."""
     command = [sys.executable, "-c", f"import json, sys\n{host}\nbefore = {{*sys.modules}}\n{program}\n{REPORT}"]
-    env = {**os.environ, "PYTHONPATH": WITHOUT}  # half of the start of a Jupyter server less
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, env=env)
+    with tempfile.TemporaryDirectory() as folder:  # an active run in the developer's journal would load more
+        # PYTHONPATH: half of the start of a Jupyter server less.
+        env = {**os.environ, "PYTHONPATH": WITHOUT, "LK_JOURNAL": str(Path(folder, "journal.sqlite"))}
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, env=env)
     return json.loads(done.stdout.splitlines()[-1])
 
 
