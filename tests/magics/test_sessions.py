@@ -166,6 +166,7 @@ def test_a_cell_of_a_session_shows_its_id_first_and_its_state_last_where_updates
 
 
 def test_an_interrupt_interrupts_the_cell_and_leaves_the_session(notebook):
+    notebook.run("%%lk_run --session shared\npass")  # the header of the first cell says how to end the bill
     cell = notebook.run(
         "%%lk_run --session shared\nkept = 5\nprint('up')\nimport time\nwhile True: time.sleep(0.05)",
         on=notebook.interrupt_when(lambda cell: "up\n" in cell.text),
