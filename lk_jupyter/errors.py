@@ -332,7 +332,9 @@ class ServerError(ApiError):
     Fix: try again in a minute. After a start, look at ``%lk_runs`` first.
     """
 
-    next_step = "The server failed. Try again in a minute; after a start, check %lk_runs first."
+    next_step = (
+        "The server failed. Try again in a minute. After a failed start, first check with %lk_runs whether it started."
+    )
 
 
 STATUS_ERRORS: dict[int, type[ApiError]] = {

@@ -108,7 +108,13 @@ class EndedRun:
         if rows is None or any(row.execution_id == self.execution_id for row in rows):
             return
         meaning = "A run that is active isn't listed"
-        self.report.add_difference(WORKLOADS, "the active run", "no such run", meaning, "A lost start can't be found.")
+        self.report.add_difference(
+            WORKLOADS,
+            "the active run",
+            "no such run",
+            meaning,
+            "If the answer to a start is lost, its run can't be found.",
+        )
 
     def _compare_metrics(self, record: ExecutionRecord) -> None:
         metrics = read_again(self.report, Execution.metrics, self.execution_id)

@@ -204,7 +204,8 @@ async def _moves(upstream: Upstream, source: str, target: str) -> list[tuple[str
     """Return every key with the new key."""
     if source.endswith("/") != target.endswith("/"):
         raise RequestProblem(
-            "bad-request", "A folder ends with a slash and a file doesn't. Name source and target alike."
+            "bad-request",
+            "A folder ends with a slash and a file doesn't. Source and target must both be folders, or both be files.",
         )
     if not source.endswith("/"):
         return [(_checked_key(source), _checked_key(target))]

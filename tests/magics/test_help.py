@@ -87,7 +87,7 @@ def test_the_help_of_a_run_starts_with_six_commented_lines_and_groups_every_opti
     assert groups[::2] == [group.title for group in GROUPS]
     for (title, _, example), text in zip(GROUPS, groups[1::2], strict=True):
         assert text.lstrip().startswith(f"{example.line}  # {example.comment}"), title
-    assert "More on an option: " in output
+    assert "All options, each with an example: " in output
 
 
 def test_every_option_of_a_run_is_in_one_group_and_every_example_parses():

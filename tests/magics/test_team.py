@@ -120,7 +120,7 @@ def test_an_invitation_is_looked_up_by_its_link_and_accepted(run_cell, act, team
     mail = max((cloud.data / "mail").iterdir(), key=lambda path: path.stat().st_mtime).read_text()
     token = re.search(r"token: (\S+)", mail)[1]
     monkeypatch.setattr("getpass.getpass", lambda _: f"https://example.com/invites/{token}")
-    assert f"An invitation of Our team to {email}, as member." in run_cell("%lk_org invites --link")
+    assert f"Our team invites {email} as member." in run_cell("%lk_org invites --link")
     cloud.add_user(email, "correct horse")
     monkeypatch.setattr("getpass.getpass", answers("correct horse"))
     monkeypatch.delenv("LK_API_KEY")

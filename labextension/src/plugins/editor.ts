@@ -11,7 +11,7 @@ import { MachineType } from '../types';
 
 export const editor: JupyterFrontEndPlugin<void> = {
   id: 'lk-jupyter:editor',
-  description: 'Shows what options and machines of a %%lk_run line are, under the pointer.',
+  description: 'Explains the option or machine under the pointer in a %%lk_run line.',
   autoStart: true,
   requires: [ICloud, IEditorExtensionRegistry],
   activate: (_: JupyterFrontEnd, cloud: Cloud, extensions: IEditorExtensionRegistry) => {

@@ -103,7 +103,7 @@ class Magic:
     def help(self) -> str:
         """Return the help text: usage, description, options with defaults, examples."""
         text = "Usage" + self.parser.format_help()
-        return text + f"\nMore on an option: {page_address('options')}\n" if self._is_run else text
+        return text + f"\nAll options, each with an example: {page_address('options')}\n" if self._is_run else text
 
     def usage(self) -> str:
         """Return the usage line: name, options and arguments."""

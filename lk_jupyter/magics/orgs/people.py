@@ -94,7 +94,7 @@ def _preview(client: Client) -> None:
     )
     invitation = client.invites.get(link.rstrip("/").rpartition("/")[2].rpartition("=")[2])
     show_text(
-        f"An invitation of {invitation.org_name or invitation.org_slug} to {invitation.email or 'you'}, "
+        f"{invitation.org_name or invitation.org_slug} invites {invitation.email or 'you'} "
         f"as {invitation.role or 'member'}."
     )
 

@@ -258,10 +258,9 @@ class BillCheck(RunObserver):
         most = cost_at(price, seconds + _BILL_ROUNDING) or Decimal(0)
         if least / _BILL_FACTOR <= bill.cost + _SMALL and bill.cost <= most * _BILL_FACTOR + _SMALL:
             return []
-        text = f"The bill is {bill.label}, but {duration_label(bill.seconds)} at the published price of {price:f} "
-        return [
-            Notice(f"{text}credits per hour cost {credits_label(least)}. Compare: %lk_pricing, %lk_billing", WARNING)
-        ]
+        expected = f"{credits_label(least)}: {duration_label(bill.seconds)} at {price:f} credits/h"
+        text = f"The bill is {bill.label}. By the published price, the run costs {expected}."
+        return [Notice(f"{text} Compare: %lk_pricing, %lk_billing", WARNING)]
 
 
 #: Credits below which a difference is rounding.
