@@ -44,6 +44,8 @@ ASKING = {
     "storage/_plan.py",
     "storage/_preview_child.py",
     "storage/_upload_state.py",
+    "vms/jump.py",
+    "vms/tunnel.py",
 }
 
 

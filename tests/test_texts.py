@@ -316,7 +316,7 @@ _SERVE = ["serve", "--data", "x", "--upstream", "x"]
 #: Sentence with a limit → the limits by the code, in their order.
 LIMITS = (
     (r"stays signed in for at most (\d+) hours", f"{visitors.SESSION_SECONDS / 3600:.0f}"),
-    (r"revoked key reads its runs for (\d+) minutes", f"{app.REVOKED_READ_SECONDS / 60:.0f}"),
+    (r"revoked key (?:can still read|reads) its runs for (\d+) minutes", f"{app.REVOKED_READ_SECONDS / 60:.0f}"),
     (r"reserves a lease of (\d+) minutes", f"{rentals.DEFAULT_LEASE / 60:.0f}"),
     (r"A run stages up to ([\d,]+) files", f"{stage.MOST_FILES:,}"),
     (r"ends at most (\d+) hours after the time limit of the run", f"{upload._WAIT.total_seconds() / 3600:.0f}"),

@@ -9,7 +9,8 @@ export function addAnswerButtons(area: HTMLElement): void {
   const stdin = [...area.querySelectorAll<HTMLElement>('.jp-Stdin')].pop();
   const prompt = stdin?.querySelector<HTMLElement>('.jp-Stdin-prompt');
   const input = stdin?.querySelector('input');
-  const keys = KEYS.exec(prompt?.textContent ?? '');
+  // The kernel breaks long lines between words.
+  const keys = KEYS.exec(prompt?.textContent?.replace(/\s+/g, ' ') ?? '');
   if (!stdin || !prompt || !input || !keys) {
     return;
   }

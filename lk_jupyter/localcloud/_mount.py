@@ -105,7 +105,10 @@ def _read(endpoint: Endpoint, row: Parameter, routing: Routing) -> Any:
         return Annotated[row.annotation, Header(alias=header)]
     if endpoint.place(row.name) == "body" and is_form(row.annotation):
         return Annotated[row.annotation, Depends(_form(row.annotation))]
-    return routing.body(row.annotation)
+    model = routing.body(row.annotation)
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        model.model_config["defer_build"] = False  # FastAPI hides a warning about its alias only while it mounts
+    return model
 
 
 def _form(model: type[BaseModel]) -> Callable[..., BaseModel]:

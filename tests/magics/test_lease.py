@@ -18,7 +18,7 @@ def broker(cloud, tmp_path):
 
 
 def test_a_lease_spends_from_its_key_is_listed_with_its_use_and_revoked(broker, run_cell, monkeypatch):
-    parent = broker.grant(credits=5, scopes=["runs", "lease"])
+    parent = broker.grant(credits=5, scopes=["runs", "lease", "secrets"])
     monkeypatch.setenv("LK_BASE_URL", broker.base_url)
     monkeypatch.setenv("LK_API_KEY", parent.key)
     monkeypatch.delenv("AGENT_KEY", raising=False)

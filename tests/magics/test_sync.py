@@ -60,9 +60,10 @@ def run_silently(kernel, code):
 def test_the_question_lists_names_and_size_and_who_can_read_them_and_once_sends(kernel, notebook):
     cell, (question,) = answer(kernel, READS, "o")
     assert question.startswith("This cell reads X (")
-    assert " B). Send them and return changes? Members of your organization can read the values." in question
+    text = " ".join(question.split())
+    assert " B). Send them and return changes? Members of your organization can read the values." in text
     offer = "Keeping the machine for 5 min between cells costs an unknown price."
-    assert question.endswith(f"{offer} [a]lways in this notebook, [o]nce, [k]eep the machine, [f]resh process: ")
+    assert text.endswith(f"{offer} [a]lways in this notebook, [o]nce, [k]eep the machine, [f]resh process:")
     assert (cell.text, kernel.value("X, y")) == ("4\n", "([1, 2, 3, 4], 4)")
     assert "Sent: X (" in cell.shown[0]
     _, questions = answer(kernel, READS, "o")
