@@ -41,14 +41,13 @@ from lk_jupyter.protocol.frames import STDERR, Frame
 from lk_jupyter.protocol.notice import Notice
 from lk_jupyter.runs.clock import Bill
 from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
+from lk_jupyter.runs.notebooks.hosted_kernel import lost_notices, unsigned_notices
 from lk_jupyter.runs.notebooks.servers import ended_on_failure, idle_seconds, release_label, stop_server
 from lk_jupyter.runs.notebooks.warm_python import (
     LIMIT_MARGIN,
     WarmPython,
     idle_minutes,
-    lost_notices,
     prepare_warm_python,
-    unsigned_notices,
 )
 from lk_jupyter.runs.notebooks.warm_pythons import (
     find_warm_python,

@@ -1,4 +1,4 @@
-"""Start, restart, interrupt and stop a kernel on a hosted Jupyter server."""
+"""Start, restart, interrupt and stop a kernel on a hosted Jupyter server; describe what is wrong with its messages."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from lk_jupyter.api.execution import is_final
 from lk_jupyter.api.hosted import HostedServer
+from lk_jupyter.api.hosted_channel import Asked, lost_label
 from lk_jupyter.errors import LkError, UsageError
 from lk_jupyter.options.runs import ServerOptions
 from lk_jupyter.protocol.metadata import KERNEL_KEY
+from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.runs.notebooks.servers import (
     connect_server,
     ended_on_failure,
@@ -78,3 +80,14 @@ class HostedKernel:
         """Stop the machine and its bill."""
         stop_server(self.run)
         self.server.close()
+
+
+def unsigned_notices(count: int) -> list[Notice]:
+    """Return the notice about outputs that a session hasn't signed, if any."""
+    outputs = "1 output isn't" if count == 1 else f"{count:,} outputs aren't"
+    return [Notice(f"{outputs} signed by the session: only the text was shown.", WARNING)] if count else []
+
+
+def lost_notices(cell: Asked) -> list[Notice]:
+    """Return the notice about messages of a cell that were lost with a connection, if any."""
+    return [Notice(lost_label(cell.lost_messages), WARNING)] if cell.lost_messages else []

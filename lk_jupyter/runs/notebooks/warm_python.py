@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.api._polling import BROKEN, check_patience
 from lk_jupyter.api.execution import ExecutionRecord, is_final
-from lk_jupyter.api.hosted_channel import Asked, Channel, Message, lost_label
+from lk_jupyter.api.hosted_channel import Asked, Channel, Message
 from lk_jupyter.code.source import Source
 from lk_jupyter.config.files import read_json
 from lk_jupyter.config.read_only import refuse_if_read_only
@@ -43,7 +43,7 @@ from lk_jupyter.remote.sign import is_signed, sign_message
 from lk_jupyter.runs.clock import Bill, now
 from lk_jupyter.runs.containers.containers import resolve_machine
 from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
-from lk_jupyter.runs.notebooks.hosted_kernel import HostedKernel
+from lk_jupyter.runs.notebooks.hosted_kernel import HostedKernel, lost_notices, unsigned_notices
 from lk_jupyter.runs.notebooks.machine_packages import (
     changed_notice,
     foreign_modules,
@@ -627,17 +627,6 @@ ENDED = {
 
 #: Seconds that mean no limit.
 _LONG = 10**9
-
-
-def unsigned_notices(count: int) -> list[Notice]:
-    """Return the notice about outputs that a session hasn't signed, if any."""
-    outputs = "1 output isn't" if count == 1 else f"{count:,} outputs aren't"
-    return [Notice(f"{outputs} signed by the session: only the text was shown.", WARNING)] if count else []
-
-
-def lost_notices(cell: Asked) -> list[Notice]:
-    """Return the notice about messages of a cell that were lost with a connection, if any."""
-    return [Notice(lost_label(cell.lost_messages), WARNING)] if cell.lost_messages else []
 
 
 def _parse_hex(text: str) -> bytes:
