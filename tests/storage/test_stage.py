@@ -164,7 +164,7 @@ def test_stored_parts_need_no_room(staged, storage, interrupted, tmp_path, monke
 
 
 _FULL = """
-import os, sys
+import os, sys, threading
 from pathlib import Path
 from lk_jupyter.api._client import Client
 from lk_jupyter.errors import StorageError
@@ -177,15 +177,17 @@ network = Network(client.storage.credentials().endpoint)
 storage = Storage(network.through(client.storage.credentials))
 is_still = network.stand_still_after(20_000_000)
 
-def fill(progress):
-    if is_still.is_set():
-        is_still.clear()
-        space = os.statvfs(folder)
+def fill():
+    is_still.wait()
+    space = os.statvfs(folder)
+    try:
         (folder / "filler").write_bytes(bytes(space.f_bavail * space.f_bsize - 100_000))
+    finally:  # a last piece that is written meanwhile fills the disk, too
         network.move_on()
 
+threading.Thread(target=fill, daemon=True).start()
 try:
-    storage.stage("sg/data", folder / "data", progress=fill)
+    storage.stage("sg/data", folder / "data")
 except StorageError as error:
     print(error)
 (folder / "filler").unlink()
