@@ -78,7 +78,7 @@ STARTS = re.compile(
 )
 UI = Path(__file__).parent / "ui"
 
-#: Whether the clouds of the tests are behind brokers, as ``tests/broker/test_through_broker.py`` starts them.
+#: Whether the clouds of the tests are behind brokers, as ``tests/broker/test_scenarios.py`` sets it.
 THROUGH_BROKER = "LK_THROUGH_BROKER" in os.environ
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -58,12 +57,15 @@ def lk_check(options: CheckOptions, _shell: InteractiveShell) -> None:
         %lk_check --run-limit 3h
         %lk_check --spend --max-credits 0.10 --record check.json
     """
-    request = LevelRequest(options.public, options.probe_starts, options.spend, options.max_credits, options.record)
     check = start(
-        replace(
-            request,
-            run_limit=options.run_limit,
-            confirm=lambda question: is_sure(options, question, "No run was started."),
+        LevelRequest(
+            options.public,
+            options.probe_starts,
+            options.spend,
+            options.max_credits,
+            options.record,
+            options.run_limit,
+            lambda question: is_sure(options, question, "No run was started."),
         )
     )
     try:

@@ -41,9 +41,7 @@ class GetFileOptions(Options):
     """Options of ``%lk_files get``."""
 
     file: str = word("Id of the file.", completer="batch_files", metavar="ID")
-    target: str | None = word(
-        "File on this machine. Default: the name that it has in the bucket.", None, completer="paths"
-    )
+    target: str | None = word("File on this machine. Default: the name of the file.", None, completer="paths")
 
 
 class DeleteFileOptions(Options):

@@ -367,10 +367,10 @@ def test_stored_lines_of_an_earlier_run_are_not_shown_for_a_run_with_its_id(clou
 def test_a_run_that_tests_the_time_limit_starts_only_after_an_answer(cloud, run_cell, monkeypatch, answer, count):
     questions = []
     monkeypatch.setattr("builtins.input", lambda question: questions.append(question) or answer)
-    shown = run_cell("%lk_check --run-limit 3h")
-    assert len(cloud.runs) == count, shown
+    output = run_cell("%lk_check --run-limit 3h")
+    assert len(cloud.runs) == count, output
     assert [question.endswith("[y/N] ") for question in questions] == [True]
-    assert ("No run was started." in shown) == (count == 0)
+    assert ("No run was started." in output) == (count == 0)
 
 
 def test_the_list_of_runs_shows_the_place_of_a_run_in_its_relay(cloud, run_cell):
