@@ -11,7 +11,8 @@ from broker.running import RunningBroker, read_state, start_run
 
 
 @pytest.fixture
-def broker(cloud, tmp_path):
+def broker(make_cloud, tmp_path):
+    cloud = make_cloud()  # without secrets of other tests, for which the key of a lease starts nothing
     running = RunningBroker(tmp_path / "broker" / "data", cloud.base_url, cloud.api_key)
     yield running
     running.stop()

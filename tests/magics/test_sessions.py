@@ -329,10 +329,10 @@ def test_a_machine_that_reaches_its_time_limit_while_it_starts_has_a_receipt(sig
 
 def test_a_cell_that_its_machine_interrupts_before_the_time_limit_is_out_of_time(signed_in, run_cell):
     code = "import time\nprint('begun', flush=True)\ntime.sleep(60)"
-    printed = run_cell(f"%%lk_run --session t --gpu A100 --timeout 8\n{code}")
+    printed = run_cell(f"%%lk_run --session t --gpu A100 --timeout 16\n{code}")
     assert "begun" in printed
     assert re.search(r"✗ timeout · .* s · session t · ≈ 0.00\d\d credits so far · run [\w-]{8,36}\n", printed)
-    assert "session t: KeyboardInterrupt: the time limit of the machine (8 s) was close." in printed
+    assert "session t: KeyboardInterrupt: the time limit of the machine (16 s) was close." in printed
     assert not re.search("✗ (failed|lost)", printed)
 
 
