@@ -90,3 +90,24 @@ def test_the_subject_of_a_commit_is_an_area_and_an_imperative(subject, problem):
     reported = words.subject_problem(subject)
     assert problem in reported
     assert bool(problem) == bool(reported)
+
+
+def test_a_sample_has_no_code_and_each_row_with_the_header_of_its_table():
+    page = """Two settings:
+
+| Name | Effect |
+| --- | --- |
+| keep | keeps it |
+
+| Value | Result |
+|---|---|
+| never | nothing |
+
+```sh
+lk runs
+
+lk wait
+```
+"""
+    lines = ["Two settings:", "Name: keep | Effect: keeps it", "Value: never | Result: nothing"]
+    assert [line for line in words._lines_of_page(page) if line] == lines

@@ -88,6 +88,9 @@ GLOSSARY = {
 _SENTENCE = re.compile(r"(?<=[.!?:;])\s+|\n+")
 _SENTENCE_OF_DOCS = re.compile(r"(?<=[.!?:])\s+")
 _LINK = re.compile(r"\]\([^)]*\)")
+#: A block of code, and the line below the header of a table.
+_FENCED = re.compile(r"(?ms)^ *```.*?^ *```$")
+_BELOW_HEADER = re.compile(r"[-:| ]*-[-:| ]*")
 _NO_PROSE = re.compile(r"[<>|=]|NOT NULL")
 _PROSE = re.compile(r"[A-Za-z']+ [A-Za-z']+ [A-Za-z']+")
 _CODE = re.compile(r"```.*?```|`[^`\n]*`|https?://\S+|<!-- table: \w+ -->.*?<!-- end -->", re.DOTALL)
@@ -357,13 +360,14 @@ _WITHOUT_SUBJECT = re.compile(
 def _lines_of_page(text: str) -> Iterator[str]:
     """Iterate over the texts of a page: paragraphs, headings, elements of lists, rows with their header."""
     header: list[str] = []
-    for piece in re.split(r"(?m)\n\s*\n|\n(?=\s*(?:[-*]|\d+\.|#+) |\|)", text):
+    pieces = re.split(r"(?m)\n\s*\n|\n(?=\s*(?:[-*]|\d+\.|#+) |\|)", _FENCED.sub("", text))
+    for piece, following in zip(pieces, [*pieces[1:], ""], strict=True):
         line = " ".join(piece.split())
         cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] if line.startswith("|") else []
         if not cells:
             header = []
             yield line
-        elif not header:
+        elif not header or _BELOW_HEADER.fullmatch(following.strip()):
             header = cells
         elif not re.fullmatch(r"[-: ]+", "".join(cells)):
             yield " | ".join(
