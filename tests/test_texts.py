@@ -344,7 +344,7 @@ LIMITS = (
     (r"without `--timeout` ends after (\d+) s", str(_default("timeout"))),
     (r"most accounts allow (\d+) s", str(_default("max_timeout"))),
     (r"store a longer limit, this is (\d+) s", str(_default("max_timeout"))),
-    (r"its (\d+) credits are pretend|the (\d+) credits are pretend", f"{CloudOptions.credits}"),
+    (r"Its (\d+) credits aren't real money|the (\d+) credits are pretend", f"{CloudOptions.credits}"),
     (r"else (\d+) credits|(\d+) credits where neither it nor `max_cost` names", f"{MAX_COST}"),
     (r"Without an answer within (\d+) minutes", f"{start_approval.ANSWER_SECONDS / 60:.0f}"),
     (r"was idle for (\d+) minutes \(`--idle", f"{warm_python.IDLE_MINUTES:.0f}"),
