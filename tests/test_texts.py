@@ -38,6 +38,7 @@ from lk_jupyter.options.runs import Options, RunOptions, option_aliases, renamed
 from lk_jupyter.protocol import json_limits
 from lk_jupyter.protocol.bucket import KEPT, PACKAGES
 from lk_jupyter.protocol.parts import with_code
+from lk_jupyter.protocol.vm_run import SETUP_SECONDS
 from lk_jupyter.remote.script import moment, packages, variables
 from lk_jupyter.remote.values import codec
 from lk_jupyter.runs.functions import stored_results
@@ -376,6 +377,7 @@ LIMITS = (
         f"{cli.LIMIT_SECONDS + 2:.0f}",
     ),
     (r"at most (\d+) seconds\.|work below (\d+) seconds", f"{WAIT_SECONDS}"),
+    (r"The lease is the time limit and (\d+) minutes", f"{SETUP_SECONDS / 60:.0f}"),
     (r"The margin \(`--margin`, (\d+) s\)", f"{broker._parser().parse_args(_SERVE).margin}"),
     (r"No task was active for (\d+) minutes", dask._IDLE.split()[0]),
     (r"The time limit of (\d+) hour is reached", dask._TIMEOUT.removesuffix("h")),

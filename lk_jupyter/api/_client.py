@@ -157,6 +157,11 @@ class Client:
         return self._http.cloud_url
 
     @property
+    def has_broker(self) -> bool:
+        """Whether the last answers came from a broker: it deletes the VMs of its keys, and its keys issue no keys."""
+        return self._http.cloud_url != self._http.base_url
+
+    @property
     def utc_now(self) -> datetime:
         """Return the current time by the server's clock."""
         return datetime.fromtimestamp(self.now(), timezone.utc)

@@ -96,7 +96,7 @@ class Keeper:
     async def _abort_revoked(self) -> None:
         rows = [row for row in self._ledger.open_runs() if row.state == ACTIVE]
         revoked = [row for row in rows if self._ledger.grant(row.grant_id).is_revoked]
-        self._note_aborts({row: self._ledger.grant(row.grant_id).end_reason for row in revoked})
+        self._ledger.note_aborts({row: self._ledger.grant(row.grant_id).end_reason for row in revoked})
         await self._abort_all([row for row in revoked if row.operation != RENTAL])
         if self._rentals is not None:
             await self._rentals.delete_all([row for row in revoked if row.operation == RENTAL])
@@ -128,7 +128,7 @@ class Keeper:
         grants = map(self._ledger.grant, {row.grant_id for row in active_rows})
         exceeded = {grant.id for grant in grants if any(each.is_exceeded for each in read_budgets(self._ledger, grant))}
         ends = {row: reason for row in active_rows if (reason := self._read_end(row, exceeded))}
-        self._note_aborts(ends)
+        self._ledger.note_aborts(ends)
         await self._abort_all(list(ends))
         active = await self._upstream.list_active()
         for run_id, run in active.items():
@@ -156,12 +156,6 @@ class Keeper:
     def _is_doubtful(self, row: RunRow) -> bool:
         """Return whether no request of this process can still answer for a reservation."""
         return row.created_at < self._started_at or time.time() - row.created_at > _DOUBT_SECONDS
-
-    def _note_aborts(self, ends: dict[RunRow, str]) -> None:
-        """Store why runs are aborted, before the cloud ends them; an earlier reason or alarm stays."""
-        for row, reason in ends.items():
-            if not row.alarm:
-                self._ledger.note_abort(row.mark, reason)
 
     def _read_end(self, row: RunRow, exceeded: set[str]) -> str:
         """Return why a run must end; empty if the run may stay active. ``exceeded`` are grants above their budget."""

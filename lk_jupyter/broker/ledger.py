@@ -12,7 +12,7 @@ import math
 import secrets
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -364,9 +364,11 @@ class GrantLedger:
         """Store when a run was first seen running."""
         self._set(mark, running_at=time.time())
 
-    def note_abort(self, mark: str, reason: str) -> None:
-        """Store why a run is aborted."""
-        self._set(mark, alarm=f"{_ABORTED}{reason}")
+    def note_aborts(self, ends: Mapping[RunRow, str]) -> None:
+        """Store why runs are aborted, before the cloud ends them; an earlier reason or alarm stays."""
+        for row, reason in ends.items():
+            if not row.alarm:
+                self._set(row.mark, alarm=f"{_ABORTED}{reason}")
 
     def settle(self, mark: str, billed: int, seconds: int, alarm: str = "") -> None:
         """Replace the reservation of an ended run by its bill, in billionths."""

@@ -17,7 +17,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from lk_jupyter.api.vms import ENDED_STATES, means_no_capacity
-from lk_jupyter.broker.grants import Grant, RefusedCall
+from lk_jupyter.broker.grants import Grant, RefusedCall, moment_text
 from lk_jupyter.broker.ledger import ACTIVE, RENTAL, RESERVED, UNKNOWN, GrantLedger, RunRow
 from lk_jupyter.broker.starts import MAX_TIMEOUT, REFUSED_STATUSES
 from lk_jupyter.broker.upstream import Answer, OddAnswer, OrganizationClient, billionths, list_rows
@@ -66,7 +66,8 @@ class Rentals:
 
     async def create(self, grant: Grant, body: Any) -> Answer:
         """Rent a VM for a lease of ``timeout`` seconds, a field that only the broker knows. Raises RefusedCall."""
-        fields, price_name, lease = read_rental(body, grant, time.time())
+        requested_at = time.time()
+        fields, price_name, lease = read_rental(body, grant, requested_at)
         grant.require("vms")
         try:
             price = await self._upstream.vm_price(price_name)
@@ -91,7 +92,7 @@ class Rentals:
             return answer
         vm_id = (answer.fields or {}).get("vm_id")
         if is_vm_id(vm_id) and self._ledger.activate(mark, str(vm_id), None):
-            ends_at = datetime.fromtimestamp(int(time.time()) + lease, timezone.utc).isoformat()
+            ends_at = datetime.fromtimestamp(int(requested_at) + lease, timezone.utc).isoformat()
             return Answer(answer.status, {**_without_mark(answer.fields or {}), "lease_ends_at": ends_at})
         self._ledger.doubt(mark, f"The cloud answered the rental with HTTP {answer.status} and no usable id.")
         raise RefusedCall(
@@ -119,7 +120,10 @@ class Rentals:
             name = body.get("display_name") if isinstance(body, dict) else None
             body = {"display_name": _mark_name(name, row.mark)}
         answer = await self._upstream.send(method, path, body=body)
-        return answer if answer.fields is None else Answer(answer.status, _without_mark(answer.fields))
+        if answer.fields is None:
+            return answer
+        reason = {"status_details": row.abort_reason} if row.abort_reason and _has_ended(answer.fields) else {}
+        return Answer(answer.status, {**_without_mark(answer.fields), **reason})
 
     def _find(self, grant: Grant, vm_id: Any) -> RunRow | None:
         row = self._ledger.find_run(grant, vm_id) if isinstance(vm_id, str) else None
@@ -132,7 +136,9 @@ class Rentals:
         refused = [row for row in self._ledger.refused_since(now - _REFUSED_SECONDS) if row.operation == RENTAL]
         if not rows and not refused:
             return
-        ending = [row for row in rows if row.state == ACTIVE and self._must_end(row, now)]
+        ends = {row: reason for row in rows if row.state == ACTIVE and (reason := self._read_end(row, now))}
+        self._ledger.note_aborts(ends)
+        ending = list(ends)
         await self.delete_all(ending)
         if not ending and time.monotonic() - self._list_at < _LIST_SECONDS:
             return
@@ -151,9 +157,13 @@ class Rentals:
         is_late = row.created_at < self._started_at or now - row.created_at > _CREATE_SECONDS + 10
         return row.state == UNKNOWN or (row.state == RESERVED and is_late)
 
-    def _must_end(self, row: RunRow, now: float) -> bool:
-        is_over = now >= row.created_at + row.timeout or row.alarm == _REVIVED
-        return is_over or bool(self._ledger.grant(row.grant_id).end_reason)
+    def _read_end(self, row: RunRow, now: float) -> str:
+        """Return why a VM must be deleted; empty if its lease hasn't ended."""
+        if row.alarm == _REVIVED:
+            return row.alarm
+        lease_end = row.created_at + row.timeout
+        lease_reason = f"the lease of the VM ended at {moment_text(lease_end)}" if now >= lease_end else ""
+        return self._ledger.grant(row.grant_id).end_reason or lease_reason
 
     async def delete_all(self, rows: list[RunRow]) -> None:
         """Send the deletions of VMs at the same time."""

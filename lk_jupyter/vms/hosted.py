@@ -41,7 +41,7 @@ from lk_jupyter.vms import ssh_config, vms
 from lk_jupyter.vms.checkpoints import log_size, read_checkpoint
 from lk_jupyter.vms.facts import VmFacts, facts_folder, has_active_owner, lock_path, read_facts
 from lk_jupyter.vms.jump import jump_command
-from lk_jupyter.vms.offers import VmOffer
+from lk_jupyter.vms.offers import VmOffer, VmShape
 from lk_jupyter.vms.shell import CommandStream, HostKeyChanged, PortForward, VmShell, key_pair
 from lk_jupyter.vms.ssh import SshEndpoint
 from lk_jupyter.vms.vms import NAME_PREFIX, create_once, delete_vm, normalize_id, poll_states, request_for
@@ -115,14 +115,17 @@ class VmRun:
         ``volume`` is attached, or created.
         """
         volume_ids = [volume.volume_id] if volume and volume.volume_id else []
-        vm = _rent_vm(connection, offer, token, volume_ids, volume.size_gb if volume and not volume_ids else None)
+        ttl, requested_at = seconds + SETUP_SECONDS, connection.client.now()
+        new_gb = volume.size_gb if volume and not volume_ids else None
+        lease = int(ttl) if offer.is_leased else None
+        vm = _rent_vm(connection, offer, token, volume_ids, volume_gb=new_gb, lease=lease)
         facts = VmFacts(
             vm_id=normalize_id(vm.vm_id),
             token=token,
             base_url=connection.base_url,
             machine=offer.machine,
-            created_at=connection.client.now(),
-            ttl=seconds + SETUP_SECONDS,
+            created_at=requested_at if offer.is_leased else connection.client.now(),  # a lease counts from the request
+            ttl=ttl,
             per_hour=offer.per_hour,
             request=dict(request),
             cap=cap,
@@ -383,6 +386,8 @@ class VmRun:
             self._revoke_key()
             return
         seconds = self.remaining_seconds()
+        if self._offer and self._offer.is_leased:  # the results are read before the broker deletes the VM
+            seconds -= LINGER_SECONDS
         extra = {"vm_id": self.facts.active_id, "api": api, "linger": LINGER_SECONDS, "ttl": seconds}
         keys = {"link": LINK_HOST, "save": self._saved_prefix, "volume": self.facts.volume_path}
         self._run("start", json.dumps({**request, **extra, **keys}).encode())
@@ -512,10 +517,10 @@ class VmRun:
     def _state_without_answer(self, error: Exception) -> dict[str, Any]:
         """Return the saved state of a VM that has ended. Raises ConnectionFailed if the VM is active."""
         self._read_changes()
-        try:
-            status = self._client.vms.status(self.facts.active_id).status
-        except NotFound:
-            status = "deleted"
+        status, reason = "deleted", ""
+        with suppress(NotFound):
+            record = self._client.vms.status(self.facts.active_id)
+            status, reason = record.status, str((record.model_extra or {}).get("status_details") or "")
         if status not in ENDED_STATES:
             if isinstance(error, LkError):
                 raise error
@@ -527,7 +532,8 @@ class VmRun:
         except (LkError, ValueError):
             state = {}
         if not state.get("is_final"):  # the VM ended while the code was active, or with a full disk
-            state = _final_state("system_failure", f"The VM ended ({status}) before its results were saved.")
+            details = f"The VM ended ({status}) before its results were saved."
+            state = _final_state("aborted", reason) if reason else _final_state("system_failure", details)
         state["is_saved"] = True
         return self._state_after_failure(state) if _is_failure(state) else state
 
@@ -555,10 +561,10 @@ def is_result(key: object, token: str) -> bool:
 
 
 def _rent_vm(
-    connection: Connection, offer: VmOffer, token: str, volume_ids: Sequence[str] = (), new_gb: int | None = None
+    connection: Connection, offer: VmOffer, token: str, volume_ids: Sequence[str] = (), **changes: int | None
 ) -> VM:
-    """Rent a VM with these volumes, or with a new volume of this size in GB."""
-    shape = replace(offer.shape, volume_gb=new_gb)
+    """Rent a VM with these volumes, and with ``changes`` of its shape."""
+    shape: VmShape = replace(offer.shape, **changes)  # type: ignore[arg-type]
     order = request_for(shape, key_pair(facts_folder() / "ssh_key"), NAME_PREFIX + token[:12], volume_ids)
     return create_once(connection.client, order, offer)
 

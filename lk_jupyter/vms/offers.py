@@ -16,19 +16,21 @@ _MOST = 4
 
 @dataclass(frozen=True)
 class VmShape:
-    """The shape of a machine that is wanted."""
+    """The shape of a machine that is wanted. ``lease`` are the seconds after which a broker deletes the machine."""
 
     profile: str
     count: int = 1
     instance_type: InstanceType = "on-demand"
     volume_gb: int | None = None
+    lease: int | None = None
 
 
 @dataclass(frozen=True)
 class VmOffer:
     """A shape with its price in credits per hour; ``free`` is None if the cloud doesn't report it.
 
-    ``spot_per_hour`` is the price of the same machine as a spot VM that is free now, if it is lower.
+    ``spot_per_hour`` is the price of the same machine as a spot VM that is free now, if it is lower. ``is_leased`` is
+    whether a broker rents the VM, and deletes the VM at the end of a lease.
     """
 
     profile: str
@@ -37,6 +39,7 @@ class VmOffer:
     per_hour: Decimal
     free: bool | None
     spot_per_hour: Decimal | None = field(default=None, compare=False)
+    is_leased: bool = field(default=False, compare=False)
 
     def __str__(self) -> str:
         spot = " spot" if self.instance_type == "spot" else ""

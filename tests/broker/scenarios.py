@@ -18,7 +18,7 @@ _MEDIA = "The price of images isn't known before the answer."
 _TOKENS = "The broker limits an answer without max_tokens to 4,096 tokens."
 _MOUNT = "Containers of a key without the scope 'bucket' get no mount."
 _LIFE = "The broker issues storage credentials for 12 hours."
-_VM_KEY = "The VM of a cell gets an API key, and child keys issue none."
+_VM_KEY = "The broker deletes the VM, without an API key on the VM: tests/broker/test_rentals.py has the cell."
 _STATUS = "For a start without a usable answer, the broker answers with HTTP 502."
 
 #: Test → why it doesn't apply behind a broker.

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 
 import pytest
 from broker.running import API, read_state, wait_settled
 from conftest import for_each
+from magics.conftest import run_cell as run_cell  # noqa: PLC0414 (a fixture)
+from magics.conftest import shell as shell  # noqa: PLC0414
 from patience import wait_until
+from vms.on_vm import facts_of
 
 import lk_jupyter
+from lk_jupyter.broker.ledger import GrantLedger
+from lk_jupyter.errors import RunAborted
+from lk_jupyter.journal.journal import journal
 
 CHAT = {"model": "local/echo", "messages": [{"role": "user", "content": "hello there"}]}
 VM = {"user_public_key": "ssh-ed25519 AAAA test", "hardware_profile": "a100", "display_name": "box"}
@@ -120,6 +127,54 @@ def test_a_vm_beyond_a_limit_is_refused_and_reserves_nothing(row, broker):
     answer = rent(child, **changes)
     assert (answer.status_code, words in answer.json()["detail"]) == (status, True), answer.text
     assert read_state(child)["used"] == 0
+
+
+@pytest.fixture
+def vm_child(broker, home, monkeypatch):
+    """A key that rents VMs, with which the cells of the test run."""
+    pytest.importorskip("asyncssh")
+    child = broker.grant(scopes=["runs", "files", "vms"])
+    for name, value in (("LK_BASE_URL", broker.base_url), ("LK_API_KEY", child.key), ("LK_CARRY", "always")):
+        monkeypatch.setenv(name, value)
+    return child
+
+
+def test_a_cell_of_three_hours_runs_on_a_vm_that_the_broker_deletes_and_its_receipt_is_the_bill(
+    vm_child, upstream, run_cell, shell, monkeypatch
+):
+    questions = []
+    monkeypatch.setattr("builtins.input", lambda question: questions.append(question) or "y")
+    shell.user_ns["steps"] = [1, 2]
+    output = run_cell("%%lk_run --gpu A100 --timeout 3h\nsteps.append(len(steps) + 1)\nprint('sum', sum(steps))")
+    assert ("sum 6" in output, shell.user_ns["steps"]) == (True, [1, 2, 3]), output
+    question = " ".join(questions[0].split())
+    assert re.search(r"At \d\d:\d\d, the broker deletes the VM\. The VM gets no API key, so this notebook", question)
+    assert "--retries" not in question
+    [entry] = journal().entries(limit=1)
+    wait_settled(vm_child)
+    [bill] = vm_child.get("/broker/runs").json()
+    assert (entry.state, float(entry.cost)) == ("completed", pytest.approx(bill["credits"], abs=1e-8))
+    assert entry.cost > 0
+    assert [vm.status for vm in upstream.client.vms.list() if vm.vm_id == bill["run"]] == ["terminated"]
+    assert list(upstream.client.auth.list_api_keys()) == []
+
+
+def test_a_vm_of_a_broker_has_a_lease_that_ends_after_the_code_and_its_results(vm_child, broker):
+    with lk_jupyter.connect() as session:
+        run = session.run("import time; time.sleep(600)", gpu="A100", on="vm", max_cost=4, timeout=1800)
+        [row] = [row for row in GrantLedger(broker.data / "ledger.sqlite").open_runs() if row.grant_id == vm_child.id]
+        assert (row.timeout, row.created_at + row.timeout >= facts_of(run).ends_at) == (2100, True)
+        wait_until(lambda: run.status == "running")
+        broker.operator.delete(f"/broker/keys/{vm_child.id}")
+        with pytest.raises(RunAborted, match=r"was stopped: the key was revoked at 20\d\d-.* UTC"):
+            run.result()
+
+
+def test_options_that_need_a_key_on_the_vm_are_refused_before_a_vm_of_a_broker_is_rented(vm_child, run_cell):
+    output = run_cell("%%lk_run --gpu A100 --on vm --max-cost 4 --timeout 1h --retries 2\nprint(1)")
+    assert "--retries needs the API key on the VM" in output
+    assert "Nothing was rented. Leave out --retries: keys of a broker can't issue a key." in output
+    assert vm_child.get("/broker/runs").json() == []
 
 
 def test_the_vm_of_a_revoked_key_is_deleted(broker, upstream):

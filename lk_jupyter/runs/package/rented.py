@@ -68,7 +68,7 @@ def choose_vm(session: Connection, options: RunOptions, count: int = 1) -> VmOff
             f"No {offer} is free now. Nothing was rented. {alternatives_line(offers, offer)} Without a VM, code that "
             "saves checkpoints continues in several runs: --relay"
         )
-    return offer
+    return replace(offer, is_leased=session.client.has_broker)
 
 
 def find_vm_checkpoint(session: Connection, name: str) -> dict[str, Any]:

@@ -41,6 +41,11 @@ def question(bundle: Bundle, purpose: str = "cell") -> str:
             f"{plan} At {until}, the VM deletes itself with an API key. The key has your account's rights until "
             f"{key_until}, and is revoked when the {purpose} ends. [y/N] "
         )
+    if bundle.vm_offer and bundle.vm_offer.is_leased:
+        return (
+            f"{plan} At {until}, the broker deletes the VM. The VM gets no API key, so this notebook must stay on to "
+            "receive the results. [y/N] "
+        )
     return f"{plan} The VM can't delete itself: this notebook must stay on until {until}. [y/N] "
 
 
@@ -48,18 +53,20 @@ def _end_notice(bundle: Bundle) -> str:
     """Return how a run continues after its VM failed or was reclaimed; empty if neither spot nor retries are chosen."""
     retries = getattr(bundle.options, "retries", 0)
     is_spot = bundle.vm_offer is not None and bundle.vm_offer.instance_type == "spot"
+    advice = ": --retries 3 continues on another VM" if has_key(bundle) else ""
     if retries:
         times = "once" if retries == 1 else f"up to {retries} times"
         return f" If the VM fails or is reclaimed, another continues {times} within this cost while the notebook is on."
     if is_spot:
-        return " The cloud may reclaim the VM at any time: --retries 3 continues on another VM."
+        return f" The cloud may reclaim the VM at any time{advice}."
     spot = bundle.vm_offer.spot_per_hour if bundle.vm_offer else None
     return f" Cheaper: --spot at {spot:.2f} credits/h, but the cloud may reclaim the VM." if spot else ""
 
 
 def has_key(bundle: Bundle) -> bool:
-    """Return whether the VM gets an API key to delete itself."""
-    return not getattr(bundle.options, "no_vm_key", False)
+    """Return whether the VM gets an API key to delete itself; keys of a broker can't issue a key."""
+    is_leased = bundle.vm_offer is not None and bundle.vm_offer.is_leased
+    return not is_leased and not getattr(bundle.options, "no_vm_key", False)
 
 
 def require_consent(bundle: Bundle) -> None:
@@ -68,9 +75,11 @@ def require_consent(bundle: Bundle) -> None:
     options = bundle.options
     for name in ("retries", "resume"):
         if getattr(options, name, None) and not has_key(bundle):
+            is_chosen = getattr(options, "no_vm_key", False)
+            cause = "--no-vm-key" if is_chosen else f"--{name}: keys of a broker can't issue a key"
             raise UsageError(
                 f"--{name} needs the API key on the VM, which stores and reads checkpoints. Nothing was rented. Leave "
-                "out --no-vm-key."
+                f"out {cause}."
             )
     if bundle.vm_allowed or (getattr(options, "on", None) == "vm" and options.max_cost is not None):
         return
