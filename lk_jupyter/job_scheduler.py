@@ -5,8 +5,11 @@ jupyter-scheduler is not a dependency of the package: only its configuration nam
 
 from __future__ import annotations
 
+import atexit
+import signal
+from glob import escape
 from itertools import chain
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +17,11 @@ import nbconvert
 import nbformat
 from jupyter_scheduler.environments import EnvironmentManager, EnvironmentRetrievalError
 from jupyter_scheduler.executors import ExecutionManager
-from jupyter_scheduler.models import JobFeature, RuntimeEnvironment, Status
+from jupyter_scheduler.models import CreateJob, JobFeature, RuntimeEnvironment, Status
 from jupyter_scheduler.orm import Job
 from jupyter_scheduler.parameterize import add_parameters
 from jupyter_scheduler.scheduler import Scheduler
+from jupyter_scheduler.utils import get_utc_timestamp
 
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import LkError, RunFailed
@@ -80,6 +84,11 @@ class LkEnvironments(EnvironmentManager):  # type: ignore[misc]  # jupyter-sched
 class LkExecutionManager(ExecutionManager):  # type: ignore[misc]
     """Execute the notebook of a job in a run. Another process for the same job continues with the same run."""
 
+    def before_start(self) -> None:
+        """Record the start of the job, unless an earlier process of the job recorded the start."""
+        if self.model.start_time is None:
+            super().before_start()
+
     def execute(self) -> None:
         """Start the run unless it is started, wait for its end, and write the executed notebook.
 
@@ -88,12 +97,15 @@ class LkExecutionManager(ExecutionManager):  # type: ignore[misc]
             RunFailed: The run failed, such as in a cell. The cells before have their outputs.
             RunAborted: The run was aborted.
         """
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal of Jupyter must not abort the run
         job, path = self.model, Path(self.staging_paths["input"])
         book = nbformat.read(path, as_version=4)
         book = add_parameters(book, job.parameters) if job.parameters else book
         machine = (job.compute_type or setting("machine")).partition(" ")[0]
         executed = path.with_name(f".{path.stem}.executed.ipynb")
         options = {"notebook": str(path), "output": str(executed), "machine": machine, "name": job.name or path.name}
+        if job.package_input_folder:
+            options["files"] = [*map(escape, job.packaged_files)]
         session, content = current(), nbformat.writes(book).encode()
         bundle = prepare_notebook(session, check_call("session.run_notebook", options), content)
         run = start_with_key(session, bundle, self.job_id)
@@ -122,11 +134,14 @@ class LkExecutionManager(ExecutionManager):  # type: ignore[misc]
         return True
 
     def on_failure(self, e: Exception) -> None:
-        """Record the error, except for a job that a user has stopped."""
+        """Record the error and the time, except for a job that a user has stopped."""
         with self.db_session() as session:
-            state = session.query(Job.status).filter(Job.job_id == self.job_id).scalar()
-        if state not in {Status.STOPPED, Status.STOPPING}:
-            super().on_failure(e)
+            job = session.query(Job).filter(Job.job_id == self.job_id).one()
+            if job.status in {Status.STOPPED, Status.STOPPING}:
+                return
+            job.end_time = get_utc_timestamp()
+            session.commit()
+        super().on_failure(e)
 
     @classmethod
     def supported_features(cls) -> dict[JobFeature, bool]:
@@ -152,21 +167,32 @@ class LkScheduler(Scheduler):  # type: ignore[misc]
         super().__init__(*args, **options)
         self.execution_manager_class = LkExecutionManager
         self._continue_jobs()
+        atexit.register(self._end_processes)
+
+    def create_job(self, model: CreateJob) -> str:
+        """Create a job, start its process, and return its id. The job is queued until its process is ready."""
+        job_id: str = super().create_job(model)
+        with self.db_session() as session:
+            waiting = session.query(Job).filter(Job.job_id == job_id, Job.start_time.is_(None))
+            waiting.update({"status": Status.QUEUED})
+            session.commit()
+        return job_id
 
     def stop_job(self, job_id: str) -> None:
         """Stop a job and abort its run. Raises an LkError if the run may still be active."""
+        with self.db_session() as session:  # the process of a queued job is ended too
+            queued = session.query(Job).filter(Job.job_id == job_id, Job.status == Status.QUEUED)
+            queued.update({"status": Status.IN_PROGRESS})
+            session.commit()
         super().stop_job(job_id)
         run = find_started(current(), job_id)
         if run is not None:
             run.abort()
 
     def _continue_jobs(self) -> None:
-        """Start a process for each job whose process ended with the server: it finds the run of the job.
-
-        Before its process starts, a job has no start time, whatever its state.
-        """
+        """Start a process for each job whose process ended with the server: it finds the run of the job."""
         with self.db_session() as session:
-            for job in session.query(Job).filter(Job.status.in_(_ACTIVE) | Job.start_time.is_(None)):
+            for job in session.query(Job).filter(Job.status.in_(_ACTIVE)):
                 manager = self.execution_manager_class(
                     job_id=job.job_id,
                     staging_paths=self.get_staging_paths(self.get_job(job.job_id, job_files=False)),
@@ -177,3 +203,11 @@ class LkScheduler(Scheduler):  # type: ignore[misc]
                 process.start()
                 job.pid = process.pid
             session.commit()
+
+    def _end_processes(self) -> None:
+        """End the processes of active jobs, for which Python would wait. The next server continues with the runs."""
+        with self.db_session() as session:
+            active = {pid for (pid,) in session.query(Job.pid).filter(Job.status.in_(_ACTIVE))}
+        for process in active_children():
+            if process.pid in active:
+                process.terminate()
