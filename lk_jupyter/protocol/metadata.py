@@ -24,6 +24,9 @@ GROUP_KEY, MEMBER_KEY = "lk_group", "lk_lane"
 #: Key in a run's metadata by which a start whose answer was lost is found again.
 REQUEST_KEY = "lk_request"
 
+#: Key in a run's metadata: digest of the code and the machine of a run with a start key.
+SOURCE_KEY = "lk_source"
+
 #: Keys in a run's metadata: names of the outputs, whether the run may pickle them, and whether variables are carried.
 OUTPUTS_KEY, PICKLE_KEY, CARRY_KEY = "lk_outputs", "lk_pickle", "lk_carry"
 

@@ -18,7 +18,7 @@ from lk_jupyter.config.files import open_locked
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import OutcomeUnknown, UsageError
 from lk_jupyter.journal.journal import REFUSED, JournalEntry, journal
-from lk_jupyter.protocol.metadata import REQUEST_KEY
+from lk_jupyter.protocol.metadata import REQUEST_KEY, SOURCE_KEY
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.reattach import open_run
 from lk_jupyter.runs.run import Run
@@ -42,7 +42,7 @@ def start_with_key(session: Connection, bundle: Bundle, key: str) -> Run:
     OutcomeUnknown if an earlier start with the key has no answer yet.
     """
     token = _token_for(session, key)
-    metadata = {**(bundle.request.metadata or {}), REQUEST_KEY: token}
+    metadata = {**(bundle.request.metadata or {}), REQUEST_KEY: token, SOURCE_KEY: _digest_source(bundle)}
     bundle = replace(bundle, request=bundle.request.model_copy(update={"metadata": metadata}))
     with _lock(token):
         return _find_run(session, bundle, key) or Run.submit(session, bundle)
@@ -63,10 +63,9 @@ def _find_run(session: Connection, bundle: Bundle, key: str) -> Run | None:
     """Return the run that was started with the mark of the bundle. Raises UsageError, OutcomeUnknown."""
     entry = journal().get(bundle.token)
     if entry is None:
-        request = {**bundle.request.model_dump(include={"code"}), "metadata": {REQUEST_KEY: bundle.token}}
-        runs = find_marked(session.client, bundle.token, request)
+        runs = find_marked(session.client, bundle.token, {"metadata": {REQUEST_KEY: bundle.token}})
         if runs.user_run and is_run_id(runs.user_run.execution_id):
-            return Run(session, runs.user_run.execution_id)
+            return _open_cloud_run(session, runs.user_run.execution_id, bundle, key)
         if runs.advice:
             raise OutcomeUnknown(f"Runs with the start key '{key}' exist. Nothing was sent.{runs.advice}")
         return None
@@ -83,14 +82,37 @@ def _find_run(session: Connection, bundle: Bundle, key: str) -> Run | None:
     )
 
 
+def _open_cloud_run(session: Connection, run_id: str, bundle: Bundle, key: str) -> Run:
+    """Return a run that another computer started with this key. Raises UsageError, OutcomeUnknown."""
+    digest = (session.client.execution.get(run_id).metadata or {}).get(SOURCE_KEY)
+    if digest is None:
+        raise OutcomeUnknown(
+            f"Run {run_id} has the start key '{key}', and the cloud doesn't show whether it has this code. Nothing was "
+            f"sent. Show its log: %lk_logs {run_id}"
+        )
+    if digest != _digest_source(bundle):
+        raise _refuse_key(key, f"run {run_id}")
+    return Run(session, run_id)
+
+
 def _require_same_request(entry: JournalEntry, bundle: Bundle, key: str) -> None:
     """Refuse a key that started other code, or another machine. Raises UsageError."""
     is_same = entry.code_hash == code_hash(bundle.source.code) and entry.machine == bundle.machine.hardware_profile
     if not is_same:
-        raise UsageError(
-            f"The start key '{key}' belongs to a run with other code or another machine. Nothing was sent. Use another "
-            "key."
-        )
+        raise _refuse_key(key, "a run")
+
+
+def _refuse_key(key: str, owner: str) -> UsageError:
+    return UsageError(
+        f"The start key '{key}' belongs to {owner} with other code or another machine. Nothing was sent. Use another "
+        "key."
+    )
+
+
+def _digest_source(bundle: Bundle) -> str:
+    """Return a digest of the code and the machine, by which a run of another computer is compared."""
+    text = f"lk source\n{bundle.machine.hardware_profile}\n{code_hash(bundle.source.code)}"
+    return hashlib.sha256(text.encode()).hexdigest()[:_TOKEN_LENGTH]
 
 
 @contextmanager

@@ -124,6 +124,20 @@ def test_a_start_key_with_other_code_is_refused(signed_in, lk):
     lk("wait", first["id"])
 
 
+def test_a_start_key_that_only_the_cloud_knows_gives_its_run_for_the_same_code_only(
+    signed_in, lk, monkeypatch, tmp_path
+):
+    key = ("--key", "elsewhere")
+    _, (first,) = lk("start", "-c", "total = 1", *key)
+    lk("wait", first["id"])
+    monkeypatch.setenv("LK_JOURNAL", str(tmp_path / "other" / "journal.sqlite"))  # another machine
+    assert lk("start", "-c", "total = 1", *key)[1][0]["id"] == first["id"]
+    expected = f"The start key 'elsewhere' belongs to run {first['id']} with other code or another machine."
+    for words in (["total"], ["total = 1; print(total)"], ["total = 1", "--gpu", "A100"]):
+        code, records = lk("start", "-c", *words, *key)
+        assert (code, expected in records[-1].get("message", "")) == (2, True), (words, records)
+
+
 def test_one_start_key_in_parallel_processes_gives_one_run(signed_in, lk):
     command = [sys.executable, "-m", "lk_jupyter.cli", "start", "-c", "print(1)", "--key", "parallel", "--json"]
     started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]

@@ -39,7 +39,7 @@ from lk_jupyter.journal.entry import current_cell
 from lk_jupyter.journal.journal import REFUSED, JournalEntry, journal
 from lk_jupyter.journal.prune import prune_once
 from lk_jupyter.protocol.frames import FRAMES_KEY
-from lk_jupyter.protocol.metadata import INPUTS_KEY, PORTS_KEY, REQUEST_KEY
+from lk_jupyter.protocol.metadata import INPUTS_KEY, PORTS_KEY, REQUEST_KEY, SOURCE_KEY
 from lk_jupyter.runs.abort import Abort, abort_soon, keep_until_arrived, let_go_at
 from lk_jupyter.runs.clock import now
 from lk_jupyter.runs.connection import connection_for
@@ -79,7 +79,7 @@ def build_entry(session: Connection, bundle: Bundle, group: str | None = None) -
             **{
                 key: value
                 for key, value in (request.metadata or {}).items()
-                if key not in {REQUEST_KEY, FRAMES_KEY, PORTS_KEY}
+                if key not in {REQUEST_KEY, FRAMES_KEY, PORTS_KEY, SOURCE_KEY}
             },
             **({INPUTS_KEY: str(size)} if (size := bundle.input_bytes) else {}),
         },
