@@ -340,8 +340,8 @@ SAMPLE, SHORTEST = 80, 5
 #: Code in place of a text: SQL, styles, shell, patterns, and the text of generated files.
 _NO_PROSE_IN_SAMPLE = re.compile(
     r"^(?:SELECT|UPDATE|DELETE FROM|INSERT|CREATE|PRAGMA|ALTER|DROP|WITH RECURSIVE|WHERE|EXISTS|COALESCE|CASE WHEN) |"
-    r"\bSELECT .* FROM\b|```|^:::|^</?\w+[^>]*>[^<]*$|<(?:style|script|svg)|\{color|toctree|::test_|^\(cd |; do |"
-    r"^import \w+|__import__|\\[dws.]|\(\?:|const [a-z]|\bdef \w+\(|^---|^:--"
+    r"\bSELECT .* FROM\b|```|^:::|^</?\w+[^>]*>[^<]*$|<(?:style|script|svg|picture)|\{color|toctree|::test_|^\(cd |"
+    r"; do |^import \w+|__import__|\\[dws.]|\(\?:|const [a-z]|\bdef \w+\(|^---|^:--"
 )
 #: Files whose texts no user reads: the pictures of components, the generator of the docs, a list of common words.
 _NO_TEXTS_OF_USERS = (
