@@ -266,7 +266,7 @@ def test_without_a_bucket_answers_come_through_the_log(session, make_cloud):
     cloud.http.post(f"{cloud.base_url}/_faults", json=fault).raise_for_status()
     with connect(cloud.base_url, cloud.api_key) as other, Executor(gpu="A100", session=other) as executor:
         assert len(executor.submit(lambda: os.urandom(1 << 20)).result(PATIENCE)) == 1 << 20
-        with pytest.raises(ValueError, match=r"bytes are too large for the log, and the run has no bucket"):
+        with pytest.raises(RunFailed, match=r"has 12,000,\d+ bytes, and the run has no bucket\. Without"):
             executor.submit(bytes, 12_000_001).result(PATIENCE)
 
 

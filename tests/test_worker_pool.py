@@ -28,10 +28,11 @@ from conftest import RunningCloud
 import lk_jupyter
 from lk_jupyter import joblib_backend
 from lk_jupyter.config.files import platform_path
-from lk_jupyter.errors import ConnectionFailed, RunAborted, UsageError
+from lk_jupyter.errors import ConnectionFailed, RunAborted, RunFailed, UsageError
 from lk_jupyter.executor import Executor
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.protocol.metadata import SESSION_KEY
+from lk_jupyter.runs.submit import upload
 from lk_jupyter.session import connect
 
 pytestmark = pytest.mark.xdist_group("hosted")
@@ -199,6 +200,13 @@ def kill_machines(folder, count):
             os.kill(pid, signal.SIGKILL)
 
 
+def return_bytes(folder, size):
+    """Return zeros, and write their count; only 10 zeros for the largest size once the file ``limit`` exists."""
+    with Path(folder, "sizes").open("a") as file:
+        file.write(f"{size}\n")
+    return bytes(10 if size == 12_000_000 and Path(folder, "limit").exists() else size)
+
+
 def current_request():
     return get_ipython().get_parent()["header"]["msg_id"]  # noqa: F821 (of the machine)
 
@@ -313,6 +321,34 @@ def test_a_map_repeats_items_that_fail_and_another_map_calls_only_items_without_
     assert file.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_result_that_is_too_large_is_the_error_of_its_item_and_other_results_stay(
+    user, signed_in, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(upload, "_without_bucket", {signed_in})
+    sizes = [1_000_000, 2, 12_000_000, 4, 7_900_000, 6]  # more together than a message may have
+    with Executor(1, keep="5m", session=signed_in) as executor:
+        results = list(executor.map(bytes, sizes, chunksize=6, return_errors=True))
+        problem = (
+            r"Run \w+: The result has 12,000,0\d\d bytes, and the run has no bucket\. Without the bucket, up to "
+            r"8,000,000 bytes can be returned\. Return a smaller result, such as the path of a file that the function "
+            r"stores\.\nItem 3 has no result\."
+        )
+        assert re.fullmatch(problem, str(results.pop(2)))
+        assert [*map(len, results)] == [1_000_000, 2, 4, 7_900_000, 6]
+        results = executor.map(partial(return_bytes, str(tmp_path)), sizes, chunksize=6, resume="large")
+        assert [len(next(results)), len(next(results))] == [1_000_000, 2]
+        with pytest.raises(RunFailed, match=problem + r"\nResults of the first 2 of 6 items arrived\. Continue"):
+            next(results)
+        (tmp_path / "limit").touch()
+        results = executor.map(partial(return_bytes, str(tmp_path)), sizes, chunksize=6, resume="large")
+        assert [*map(len, results)] == [1_000_000, 2, 10, 4, 7_900_000, 6]
+        calls = (tmp_path / "sizes").read_text().split()
+        assert [calls.count(str(size)) for size in sizes] == [1, 1, 2, 1, 1, 1]
+        with pytest.raises(RunFailed, match="up to 12,000,000 bytes can be returned"):
+            executor.submit(bytes, 12_000_000).result()
+        assert len(started_machines()) == 1
+
+
 def test_all_machines_together_cost_at_most_the_maximum_and_the_items_left_are_listed(user, signed_in):
     with Executor(1, keep="5m", max_cost=0.19, session=signed_in) as executor:
         assert executor.price_label.endswith("at most 0.1894 credits")
@@ -323,7 +359,7 @@ def test_all_machines_together_cost_at_most_the_maximum_and_the_items_left_are_l
     assert sum(signed_in.get(machine).cost for machine in started_machines()) <= Decimal("0.19")
 
 
-@pytest.mark.parametrize("count", [3, pytest.param(200, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("count", [3, pytest.param(200, marks=[pytest.mark.nightly, pytest.mark.timeout(1800)])])
 def test_no_machine_is_active_after_interrupts_at_random_moments(user, signed_in, count):
     random = Random(count)
     for _ in range(count):
@@ -422,8 +458,8 @@ def test_a_map_whose_machines_are_always_killed_reports_the_lost_item_the_cost_a
         machines = started_machines()
         assert re.fullmatch(
             r"Machine (\w+) ended during wait_until_killed: its Jupyter server failed\. The machines of this executor "
-            r"cost 0\.0\d+ credits so far\. Read the log: %lk_logs \1\n"
-            r"Results of the first 2 of 20 items arrived\. Lost: item 3\. Continue with the other items: "
+            r"cost 0\.0\d+ credits so far\. Read the log: %lk_logs \1\nItem 3 has no result\.\n"
+            r"Results of the first 2 of 20 items arrived\. Continue with the other items: "
             r"map\(\.\.\., resume='killed'\)",
             str(loss.value),
         )

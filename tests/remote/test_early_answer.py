@@ -87,6 +87,20 @@ def test_a_refused_upload_is_not_repeated_and_a_long_outage_is_waited_for_once(b
     assert bucket.contents == []
 
 
+def test_results_that_the_bucket_refuses_are_sent_by_the_log_as_far_as_they_fit(bucket, link, monkeypatch):
+    frames = []
+    monkeypatch.setattr(call.driver, "frame", lambda kind, payload: frames.append(payload))
+    monkeypatch.setitem(call._call, "put", link)
+    bucket.statuses += [400, 413]
+    assert call._send_results(bytes(call.INLINE + 1)) == ""
+    assert "data" in frames.pop()
+    failure = call._send_results(bytes(call.MOST_INLINE + 1))
+    assert failure == "its upload failed: HTTP Error 413: Request Entity Too Large"
+    assert (frames, bucket.statuses, bucket.contents) == ([], [], [])
+    assert call._replace_excess(b"small", failure) == b"small"
+    assert failure in call._replace_excess(bytes(call.MOST_ITEM + 1), failure)["excess"]
+
+
 def test_a_result_is_published_while_the_next_item_is_called(monkeypatch):
     monkeypatch.setattr(call, "_PACE", 0.5)  # both items are added within the pace
     messages = SimpleQueue()

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 #: Larger results are stored in the bucket, if the call has a link.
 INLINE = 1 << 18
 
-#: Bytes of the largest result in a log.
-MOST_INLINE = 12_000_000
+#: Bytes of the largest answer in a log. For items, results after the second size are left to another call, so that a
+#: third size of the next result always fits.
+MOST_INLINE, _MOST_TOGETHER, MOST_ITEM = 12_000_000, 4_000_000, 8_000_000
 LINKS = "_lk_call.json"
 _TRIES = 3
 
@@ -79,7 +80,12 @@ def run() -> None:
         send_error(error)
         raise
     end_fork()
-    _send_results(answer)
+    failure = _send_results(answer)
+    if failure and "seconds" in _call:
+        _send_inline(cloudpickle.dumps([_replace_excess(answer, failure) for answer in answers]))
+    elif failure:
+        driver.frame("call", _describe_excess(len(answer), MOST_INLINE, failure))
+        sys.exit("The result is too large.")
 
 
 def end_fork() -> None:
@@ -102,7 +108,7 @@ def _call_items(function: Any, calls: list[Any], seconds: float | None) -> list[
 
     import cloudpickle
 
-    start = time.monotonic()
+    start, size = time.monotonic(), 0
     early = EarlyResults() if publish and "key" in _call else None
     early_answer = EarlyAnswer(_call["put"]) if early and _call.get("put") else None
     answers: list[bytes | dict[str, str]] = []
@@ -123,7 +129,8 @@ def _call_items(function: Any, calls: list[Any], seconds: float | None) -> list[
                 early_answer.store(answers)
             except KeyboardInterrupt:  # as above
                 break
-        if seconds is not None and time.monotonic() - start > seconds:
+        size += sum(map(len, answers[-1].values())) if isinstance(answers[-1], dict) else len(answers[-1])
+        if size > _MOST_TOGETHER or (seconds is not None and time.monotonic() - start > seconds):
             break
     if early:
         early.close()
@@ -267,23 +274,38 @@ def _read_payload() -> bytes:
     return payload
 
 
-def _send_results(answer: bytes) -> None:
-    link, is_large = _call.get("put"), len(answer) > INLINE
+def _send_results(answer: bytes) -> str:
+    """Send a large answer by the bucket, others by the log. Return the reason if neither is possible."""
+    link, is_large, failure = _call.get("put"), len(answer) > INLINE, "the run has no bucket"
     content = _add_signature(answer) if "key" in _call else answer
     if link and (is_large or "key" in _call):
         try:
             _upload(link, content)
-        except OSError:
-            if is_large:
-                raise
+        except OSError as error:
+            link, failure = None, "its upload failed: {}".format(error)
     if link and is_large:
         driver.frame("call", {"size": len(content), "sha256": sha256(content).hexdigest()})
-    elif len(answer) > MOST_INLINE:
-        error = ValueError("{:,} bytes are too large for the log, and the run has no bucket".format(len(answer)))
-        send_error(error)
-        raise error
-    else:
-        driver.frame("call", {"data": _encode(answer)})
+        return ""
+    return failure if len(answer) > MOST_INLINE else _send_inline(answer)
+
+
+def _send_inline(answer: bytes) -> str:
+    driver.frame("call", {"data": _encode(answer)})
+    return ""
+
+
+def _replace_excess(answer: bytes | dict[str, str], failure: str) -> bytes | dict[str, str]:
+    """Return the answer for an item, or an error in place of a result that is too large for the log."""
+    if isinstance(answer, bytes) and len(answer) > MOST_ITEM:
+        return _describe_excess(len(answer), MOST_ITEM, failure)
+    return answer
+
+
+def _describe_excess(size: int, limit: int, failure: str) -> dict[str, str]:
+    return {
+        "excess": "The result has {:,} bytes, and {}. Without the bucket, up to {:,} bytes can be returned. Return a "
+        "smaller result, such as the path of a file that the function stores.".format(size, failure, limit)
+    }
 
 
 def _add_signature(answer: bytes) -> bytes:
@@ -295,13 +317,14 @@ def _add_signature(answer: bytes) -> bytes:
 
 def _upload(link: str, answer: bytes) -> None:
     import time
+    from urllib.error import HTTPError
     from urllib.request import Request, urlopen
 
     for attempt in reversed(range(_TRIES)):
         try:
             urlopen(Request(link, answer, method="PUT")).close()
-        except OSError:
-            if not attempt:
+        except OSError as error:
+            if not attempt or (isinstance(error, HTTPError) and error.code < 500):
                 raise
             time.sleep(1)
         else:

@@ -198,7 +198,7 @@ def read_answer(run: Run, call: FunctionCall, storage: Callable[[], Storage]) ->
 def read_payload(run: Run, call: FunctionCall, payload: Mapping[str, Any], storage: Callable[[], Storage]) -> list[Any]:
     """Return the results in a verified answer. Raises as ``read_answer``."""
     try:
-        if "error" in payload:
+        if "error" in payload or "excess" in payload:
             raise _load_error(run, payload)
         if "python" in payload:
             raise RunFailed(
@@ -253,6 +253,8 @@ def read_item(run: Run, entry: bytes | Mapping[str, str]) -> Any:
 
 def _load_error(run: Run, payload: Mapping[str, str]) -> BaseException:
     """Return the error that was raised in the run, or a description of that error if unpickling fails."""
+    if "excess" in payload:
+        return RunFailed(f"Run {run.short_id}: {payload['excess']}", execution_id=run.execution_id)
     error: BaseException | None = None
     with suppress(Exception):
         error = pickles.loads(a2b_base64(payload["data"]))

@@ -203,33 +203,35 @@ class ItemMap:
         position = 0
         try:
             for item in self._items if self._loaded else ():
-                yield self._loaded.pop(item.key) if item.key in self._loaded else self._unwrap(next(results))
+                yield self._loaded.pop(item.key) if item.key in self._loaded else self._unwrap(next(results), position)
                 position += 1
             while True:
                 result = [next(results)]  # popped: no reference to a result stays while the next is waited for
-                yield self._unwrap(result.pop())
+                yield self._unwrap(result.pop(), position)
                 position += 1
         except StopIteration:
             return
         except LkError as error:
-            lost = isinstance(error, ConnectionFailed)
-            raise add_advice(error, self._advice(position, total, lost=lost)) from error.__cause__
+            raise add_advice(error, self._advice(position, total)) from error.__cause__
         finally:
             close = getattr(results, "close", None)
             if close:
                 close()
 
-    def _unwrap(self, result: Any) -> Any:
+    def _unwrap(self, result: Any, position: int) -> Any:
+        """Return a result, or the error of an item. An error of the product shows the number of the item."""
         if not isinstance(result, ItemError):
             return result
+        error = result.error
+        if isinstance(error, LkError):
+            error = add_advice(error, f"Item {position + 1:,} has no result.")
         if not self._policy.returns_errors:
-            raise result.error
-        return result.error
+            raise error
+        return error
 
-    def _advice(self, position: int, total: int, *, lost: bool) -> str:
-        """Return which items have no result, which item was ``lost``, and how another map continues."""
+    def _advice(self, position: int, total: int) -> str:
+        """Return which items have a result, and how another map continues."""
         items = f"Results of the first {position:,}{f' of {total:,}' if total else ''} items arrived."
-        items += f" Lost: item {position + 1:,}." if lost else ""
         if self._resume is None:
             return f"{items} With resume='NAME', another map continues with the other items."
         return f"{items} Continue with the other items: map(..., resume='{self._resume}')"
