@@ -162,6 +162,11 @@ class Client:
         return self._http.cloud_url != self._http.base_url
 
     @property
+    def lease_end(self) -> int | None:
+        """The moment in Unix seconds at which the key ends, as a broker reports it; None for other keys."""
+        return self._http.lease_end
+
+    @property
     def utc_now(self) -> datetime:
         """Return the current time by the server's clock."""
         return datetime.fromtimestamp(self.now(), timezone.utc)

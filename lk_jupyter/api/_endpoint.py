@@ -39,6 +39,9 @@ OPENAI = "/openai/v1"
 
 #: Header in which a broker reports the address of the cloud.
 CLOUD_HEADER = "lk-cloud"
+
+#: Header in which a broker reports the end of the key, in Unix seconds.
+LEASE_HEADER = "lk-lease-end"
 IRIS = "/iris"
 
 #: ``{name}``, or ``{name:path}`` for a value with slashes.

@@ -50,7 +50,7 @@ from lk_jupyter.api._connection import (
     silent_logs,
 )
 from lk_jupyter.api._detail import error_message
-from lk_jupyter.api._endpoint import CLOUD_HEADER, EXTERNAL, IRIS, PLACEHOLDER, Call, Endpoint, explain
+from lk_jupyter.api._endpoint import CLOUD_HEADER, EXTERNAL, IRIS, LEASE_HEADER, PLACEHOLDER, Call, Endpoint, explain
 from lk_jupyter.api._events import DONE, StreamEvent, complete_stream, reader_for
 from lk_jupyter.api._failures import check_advice, lost_request, too_large
 from lk_jupyter.api._retry import AGAIN, Loss, RequestOutcome, send_with_retries, unknown
@@ -80,6 +80,7 @@ _CLOSE = 30.0
 _ERA = (1e9, 1e10)
 
 #: Address of a cloud that a broker reports.
+_MOMENT = re.compile(r"\d{10}", re.ASCII)
 _CLOUD_URL = re.compile(r"https?://[\w.:\[\]-]+", re.ASCII)
 
 #: Attempts to open the stream of a run: with another method, and signed.
@@ -132,6 +133,7 @@ class Http:
         self.stream_client = partial(create_stream_client, verify, timeout)
         self.ahead = 0.0  # seconds by which the server's clock is ahead of ours
         self.cloud_url = self.base_url  # a broker reports the cloud that it calls
+        self.lease_end: int | None = None  # and when the key ends, in Unix seconds
         self._closed = Event()
         self._warnings: set[str] = set()
         self._wires: WeakSet[_Wire[Any]] = WeakSet()
@@ -252,6 +254,8 @@ class Http:
         self.compare_clocks(response.headers.get("date"))
         if _CLOUD_URL.fullmatch(cloud_url := response.headers.get(CLOUD_HEADER, "")):
             self.cloud_url = cloud_url
+        if _MOMENT.fullmatch(lease_end := response.headers.get(LEASE_HEADER, "")):
+            self.lease_end = int(lease_end)
         return RequestOutcome(
             response.status_code, response, response.headers.get("retry-after"), response.headers.get("date")
         )

@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from lk_jupyter.api._endpoint import CLOUD_HEADER, EXTERNAL, OPENAI, V1
+from lk_jupyter.api._endpoint import CLOUD_HEADER, EXTERNAL, LEASE_HEADER, OPENAI, V1
 from lk_jupyter.api.states import RUN_ID
 from lk_jupyter.broker.files import S3_PATH, FileProxy, RefusedFile
 from lk_jupyter.broker.grants import BILLION, Grant, GrantLimits, RefusedCall
@@ -62,6 +62,9 @@ REVOKED_READ_SECONDS = 600.0
 
 #: States of a run that was aborted, for which the broker adds its reason.
 _STOPPED_STATES = frozenset({"aborted", "cancelled", "timeout"})
+
+#: The consequence of an abort, which follows its reason.
+_NO_TIME = "The abort gave the code no time to return variables"
 
 #: Operations on a single VM, with the end of their path.
 _VM_OPERATIONS = {("GET", "/status"), ("PATCH", None), ("DELETE", None)}
@@ -127,7 +130,7 @@ class Broker:
     async def answer(self, request: Request) -> Response:
         """Answer a request; a refusal states that nothing was forwarded.
 
-        Each answer has the address of the cloud, which forwards the ports of runs.
+        Each answer has the address of the cloud, which forwards the ports of runs, and the end of the key.
         """
         try:
             response = await self._dispatch(request)
@@ -136,6 +139,8 @@ class Broker:
         except OddAnswer as problem:
             response = JSONResponse({"detail": str(problem)}, 502)
         response.headers[CLOUD_HEADER] = self._upstream.base_url
+        if (lease_end := getattr(request.state, "lease_end", None)) is not None:
+            response.headers[LEASE_HEADER] = str(int(lease_end))
         return response
 
     async def _dispatch(self, request: Request) -> Response:
@@ -169,6 +174,7 @@ class Broker:
             grant = await self._hub_users.find_grant(key)
         if grant is None:
             raise RefusedCall(401, "The key is missing or unknown. Nothing was done.")
+        request.state.lease_end = grant.ends_at
         path = request.scope["path"]
         is_read = path.startswith(f"{V1}/stream/") or (request.method == "GET" and path.startswith(f"{EXTERNAL}/"))
         _require_readable(grant, is_read=is_read)
@@ -228,7 +234,8 @@ class Broker:
         answer = await self._upstream.send(request.method, path, query=_read_query(request))
         status = answer.fields and answer.fields.get("status")
         if row.abort_reason and isinstance(status, str) and status.lower() in _STOPPED_STATES:
-            return replace(answer, content={**answer.content, "status_details": row.abort_reason})
+            details = f"{row.abort_reason}. {_NO_TIME}"
+            return replace(answer, content={**answer.content, "status_details": details})
         return answer
 
     def _require_run(self, grant: Grant, execution_id: str) -> RunRow:

@@ -15,8 +15,8 @@ STOP = b"stop"
 #: The text that is signed with the header of a saved moment.
 MOMENT = b"moment"
 
-#: Exit codes of code that was interrupted at such a request, or shortly before the time limit.
-STOPPED, TIMED_OUT = 130, 124
+#: Exit codes of code that was interrupted at such a request, or shortly before the time limit or the end of the key.
+STOPPED, TIMED_OUT, LEASE_OVER = 130, 124, 123
 
 
 def saving_seconds(limit: float) -> float:

@@ -14,7 +14,7 @@ from lk_jupyter.api.states import label_of
 from lk_jupyter.errors import LkError, NotSignedIn, RunAborted, RunError, RunFailed, Unauthorized
 from lk_jupyter.protocol.frames import ERROR, STDERR, nonce_in, split, text_of
 from lk_jupyter.protocol.parts import PACKAGE, plain_name
-from lk_jupyter.remote.sign import STOPPED, TIMED_OUT
+from lk_jupyter.remote.sign import LEASE_OVER, STOPPED, TIMED_OUT
 from lk_jupyter.runs.clock import measure_duration
 from lk_jupyter.text.secrets import redact, redact_values
 
@@ -95,7 +95,7 @@ class Result:
 FAILED_STATES = frozenset({"failed", "failed_user"})
 
 #: Exit code of code that returned its variables and ended before it was stopped → the state of the run.
-_STOP_STATES = {STOPPED: "aborted", TIMED_OUT: "timeout"}
+_STOP_STATES = {STOPPED: "aborted", TIMED_OUT: "timeout", LEASE_OVER: "aborted"}
 
 
 def with_stop_state(record: ExecutionRecord) -> ExecutionRecord:
@@ -104,7 +104,8 @@ def with_stop_state(record: ExecutionRecord) -> ExecutionRecord:
     Such a run ends on its own, so that the server knows an exit code only.
     """
     state = _STOP_STATES.get(record.return_code or 0) if record.status.lower() in FAILED_STATES else None
-    platform = dict.fromkeys(("status_details", "errors", "system_errors"))  # they report the exit code
+    reason = "the lease of the key ended" if record.return_code == LEASE_OVER else None
+    platform = {"status_details": reason, "errors": None, "system_errors": None}  # they report the exit code
     return record.model_copy(update={**platform, "status": state}) if state else record
 
 

@@ -39,7 +39,10 @@ def test_a_run_whose_key_is_revoked_shows_the_reason_and_keeps_its_log(broker, h
         assert next(event.content for event in events if isinstance(event, Output)) == "started\n"
         broker.operator.delete(f"/broker/keys/{child.id}")
         assert run.wait(PATIENCE)
-        with pytest.raises(RunAborted, match=r"was stopped: the key was revoked at 20\d\d-.* UTC\."):
+        with pytest.raises(
+            RunAborted,
+            match=r"was stopped: the key was revoked at 20\d\d-.* UTC\. The abort gave the code no time to return",
+        ):
             run.result()
     code, records = lk(child.key, "wait", run.execution_id)
     assert (code, records[-1]["state"], "the key was revoked" in records[-1]["message"]) == (1, "aborted", True)
@@ -90,8 +93,20 @@ def test_the_runs_of_a_key_whose_credits_are_used_up_are_aborted(odd_broker, odd
     wait_until(lambda: "run-2" in odd_cloud.aborts)
     odd_cloud.runs["run-2"] |= {"status": "aborted", "billed": 0.01}
     wait_settled(child)
-    assert child.get(f"{API}/execution/run-2").json()["status_details"] == "the credits of the key are used up"
+    assert (
+        child.get(f"{API}/execution/run-2").json()["status_details"].startswith("the credits of the key are used up. ")
+    )
     assert "status_details" not in child.get(f"{API}/execution/run-1").json()
+
+
+def test_a_run_without_a_time_limit_gets_the_limit_of_its_lease_and_saves_its_variables(broker, home):
+    child = broker.grant(ends_in=14)
+    with lk_jupyter.connect(broker.base_url, child.key) as session:
+        run = session.run("import time; loss = [0.5]; time.sleep(600)", gpu="A100", outputs=["loss"])
+        assert run.wait(PATIENCE).status == "timeout"
+        assert run.outputs() == {"loss": [0.5]}
+        assert session.client.lease_end == int(read_state(child)["ends_at"])
+        assert session.client.assumptions.resolve("longest_run").source == "default"
 
 
 @pytest.mark.nightly  # it waits for the end of a lease

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from contextlib import closing
 
 import numpy as np
@@ -49,6 +50,15 @@ def train(session, code=TRAINING, model=None, **options):
 def stop(run):
     """Abort a run, and wait for its end."""
     assert run.abort_soon().wait(PATIENCE)
+
+
+def test_a_run_that_waited_for_its_machine_returns_its_state_before_its_lease_ends(session, monkeypatch):
+    monkeypatch.setattr(session.client._http, "lease_end", time.time() + 10)
+    run = train(session, timeout=60)
+    with pytest.raises(RunAborted, match="was stopped: the lease of the key ended"):
+        run.result()
+    assert time.time() < session.client.lease_end
+    assert run.outputs()["model"]["step"] >= 1
 
 
 def test_a_stopped_run_returns_its_state_and_is_aborted(session):

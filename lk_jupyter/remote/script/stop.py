@@ -36,13 +36,19 @@ _has_ended = threading.Event()
 _threads: list[threading.Thread] = []
 
 
-def watch_for_stop(link: str, limit: float) -> None:
-    """Interrupt the code when the object of ``link`` exists, or shortly before ``limit`` seconds of the run."""
+def watch_for_stop(link: str, limit: float, lease_end: float | None = None) -> None:
+    """Interrupt the code when the object of ``link`` exists, or shortly before ``limit`` seconds of the run.
+
+    ``lease_end`` is the end of the key of a broker, in Unix seconds, if the key ends.
+    """
     if threading.current_thread() is not threading.main_thread():
         return
     signal.signal(signal.SIGINT, _on_signal)
-    end = time.monotonic() - _process_age() + limit - sign.saving_seconds(limit)
-    _threads.append(threading.Thread(target=_wait_for_stop, args=(link, end), name="lk-stop", daemon=True))
+    end, stop = time.monotonic() - _process_age() + limit, (sign.TIMED_OUT, "the time limit is close")
+    if lease_end is not None and time.monotonic() + lease_end - time.time() < end:
+        end, stop = time.monotonic() + lease_end - time.time(), (sign.LEASE_OVER, "the key is about to end")
+    settings = (link, end - sign.saving_seconds(limit), stop)
+    _threads.append(threading.Thread(target=_wait_for_stop, args=settings, name="lk-stop", daemon=True))
     _threads[-1].start()
 
 
@@ -64,7 +70,7 @@ def _process_age() -> float:
     return max(age, time.monotonic() - _START)
 
 
-def _wait_for_stop(link: str, end: float) -> None:
+def _wait_for_stop(link: str, end: float, stop: tuple[int, str]) -> None:
     _has_ended.wait(min(_PACE, max(0.0, end - time.monotonic())))
     pace, is_requested = _PACE, False
     while time.monotonic() < end and not is_requested and not _has_ended.is_set():
@@ -75,9 +81,7 @@ def _wait_for_stop(link: str, end: float) -> None:
             _has_ended.wait(max(0.0, min(pace, end - time.monotonic())))
     if _has_ended.is_set():
         return
-    _interrupt(
-        *((sign.STOPPED, "the run was stopped") if is_requested else (sign.TIMED_OUT, "the time limit is close"))
-    )
+    _interrupt(*((sign.STOPPED, "the run was stopped") if is_requested else stop))
 
 
 def _read_stop_object(link: str) -> bytes:

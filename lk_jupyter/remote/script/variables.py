@@ -46,7 +46,7 @@ def before(settings: dict[str, Any], namespace: dict[str, Any], links: dict[str,
     if settings["slots"] and _links and not is_session:
         from . import stop
 
-        stop.watch_for_stop(_links["stop"], _links["limit"])
+        stop.watch_for_stop(_links["stop"], _links["limit"], _links.get("lease_end"))
         _stop_watches.append(stop)
     if not settings["message"]:
         return

@@ -115,6 +115,9 @@ _TICK = 0.2
 #: Seconds of the search for an unwanted run after the answer to its start was lost.
 _SEARCH = 120.0
 
+#: Seconds until a start with a shorter time limit reaches the cloud, by which a lease is shorter then.
+_RESTART_SECONDS = 5
+
 _NEVER_STARTED = (ApiError, ConnectionFailed, StorageError, UsageError)
 
 
@@ -333,11 +336,12 @@ class Submission:
         try:
             return start_once(self._client, complete)
         except (Invalid, BadRequest) as refusal:
-            longest = shorter_limit(refusal, complete.timeout)
-            if longest is not None:
+            longest, lease_end = shorter_limit(refusal, complete.timeout), self._client.lease_end
+            if longest is not None and lease_end is None:
                 self._client.assumptions.store_finding("longest_run", str(longest))
             if longest is None or complete.options.timeout is not None or not resolve("timeout").is_default:
                 raise
-        limit = {"timeout": longest}
-        self.bundle = replace(self.bundle, request=self.bundle.request.model_copy(update=limit))
-        return start_once(self._client, replace(complete, request=complete.request.model_copy(update=limit)))
+        if lease_end is not None:
+            longest = max(1, min(longest, int(lease_end - self._client.now() - _RESTART_SECONDS)))
+        self.bundle = replace(self.bundle, request=self.bundle.request.model_copy(update={"timeout": longest}))
+        return start_once(self._client, self._with_new_links())  # the code reads its time limit with the links

@@ -86,6 +86,8 @@ def upload_variables(
     size, seconds = _upload_blobs(storage, settings["blobs"], bundle.payload, report)
     keep_upload_speed(session.base_url, session.target.org or "", size, seconds)
     links = upload_links(storage, settings, bundle)
+    if (lease_end := session.client.lease_end) is not None:
+        links["lease_end"] = lease_end
     clean_up_once(storage)
     return links
 
