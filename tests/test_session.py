@@ -500,7 +500,7 @@ def test_a_web_site_does_not_change_the_account_unasked(signed_in_as_another, mo
     with pytest.raises(NotSignedIn, match=r"eve@example.com.*Nothing was changed"):
         login.login(browser=True, base_url=signed_in_as_another.base_url)
     assert asked[0].startswith(
-        "Signed in as eve@example.com; until now you were local@localhost. Keep the new account?"
+        "You are now signed in as eve@example.com. Before, you were signed in as local@localhost. Keep the new account?"
     )
     assert session.current().whoami().account == "local@localhost"
 

@@ -328,9 +328,9 @@ export interface CreateDeploymentRequest {
   gpu_count?: 1 | 2 | 4 | 8 | null;
   gpu_vram_gb?: number | null;
   vllm_args?: string | null;
-  /** Requests per second and replica above which another replica starts. */
+  /** Requests per second to a replica. Above this rate, another replica starts. */
   target_rps?: number | null;
-  /** Latency above which another replica starts. */
+  /** 95th percentile of the latency, in ms. Above this, another replica starts. */
   target_latency_p95_ms?: number | null;
   /** Seconds without requests before a replica ends. */
   stabilisation_window?: number | null;
@@ -347,7 +347,7 @@ export interface CreateVMRequest {
   /** Card, such as a100. */
   hardware_profile: string;
   instance_specs?: InstanceSpecs | null;
-  /** Label; need not be unique. */
+  /** Label of the VM. Several VMs may have the same label. */
   display_name?: string | null;
   /** Kind of price. The cloud may reclaim a spot VM at any time. */
   instance_type?: 'on-demand' | 'spot';
@@ -490,9 +490,9 @@ export interface DockerComposeExecutionRequest {
   graceful_timeout?: number | null;
   /** Display name. */
   run_name?: string | null;
-  /** Free tags for finding a run again. */
+  /** Tags of your choice, to find the run later. */
   labels?: string[] | null;
-  /** Free key-value pairs. */
+  /** Key-value pairs of your choice. */
   metadata?: Record<string, string> | null;
   /** Text of the compose file. */
   compose_file_code: string;
@@ -525,15 +525,15 @@ export interface DockerExecutionRequest {
   graceful_timeout?: number | null;
   /** Display name. */
   run_name?: string | null;
-  /** Free tags for finding a run again. */
+  /** Tags of your choice, to find the run later. */
   labels?: string[] | null;
-  /** Free key-value pairs. */
+  /** Key-value pairs of your choice. */
   metadata?: Record<string, string> | null;
   /** Image, such as python:3.11. */
   docker_image_ref: string;
-  /** Command and arguments, in place of the image's own. */
+  /** Command and arguments that replace the image's command. */
   docker_run_cmd?: string[] | null;
-  /** NAME=value pairs, one a line. */
+  /** Environment variables as NAME=value, one per line. */
   docker_run_env?: string | null;
   /** User in the container: a name, uid, or uid:gid. */
   docker_run_user?: string | null;
@@ -541,7 +541,7 @@ export interface DockerExecutionRequest {
   job_type?: string | null;
   /** Mount the account's bucket. */
   enable_s3_mount?: boolean;
-  /** Where the bucket appears in the container. */
+  /** Folder of the bucket in the container. */
   s3_mount_path?: string;
 }
 
@@ -586,7 +586,7 @@ export interface EnvironmentVariableBatch {
 /** A variable to create or replace. */
 export interface EnvironmentVariableInput {
   name: string;
-  /** Stored encrypted. Meant for short values. */
+  /** The server encrypts the value. Use short values. */
   value: string;
   is_secret?: boolean | null;
 }
@@ -633,7 +633,7 @@ export interface ExecutionRecord {
   created_at?: string | null;
   user_id?: string | null;
   status_details?: string | null;
-  /** Kind of run. The request has a field of the same name with another meaning. */
+  /** Kind of run. In the request, execution_type is the machine type. */
   execution_type?: string | null;
   job_type?: string | null;
   /** Requested machine type. */
@@ -656,11 +656,11 @@ export interface ExecutionRecord {
   /** Older name of end_time. */
   job_end?: string | null;
   return_code?: number | null;
-  /** Missing if very long. The stream and the logs contain the text. */
+  /** Output of the run; missing if very long. The logs contain it. */
   stdout?: string | null;
-  /** Missing if very long. */
+  /** Error output of the run; missing if very long. */
   stderr?: string | null;
-  /** Lines of both streams in order; missing if very long. */
+  /** Lines of stdout and stderr in order; missing if very long. */
   combined_output?: string | null;
   /** Output of the requirements install. */
   install_log?: string | null;
@@ -747,7 +747,7 @@ export interface GpuSelectionRequest {
   prior_imports?: string[] | null;
   /** Serialized interpreter state to start from. */
   kernel_state?: string | null;
-  /** JSON text of one object: relative path to file text. */
+  /** JSON object as text, with the text of each file by its relative path. */
   import_files?: string | null;
   /** Script name. */
   file_name?: string | null;
@@ -1544,7 +1544,7 @@ export interface StreamingExecutionRequest {
   prior_imports?: string[] | null;
   /** Serialized interpreter state to start from. */
   kernel_state?: string | null;
-  /** JSON text of one object: relative path to file text. */
+  /** JSON object as text, with the text of each file by its relative path. */
   import_files?: string | null;
   /** Script name, also the display name when run_name is missing. */
   file_name?: string | null;
@@ -1552,11 +1552,11 @@ export interface StreamingExecutionRequest {
   execution_type?: string;
   /** HTTPS addresses called when the run ends. */
   user_callback_urls?: string[] | null;
-  /** Display name apart from the file name. */
+  /** Display name, in place of the file name. */
   run_name?: string | null;
-  /** Free tags for finding a run again. */
+  /** Tags of your choice, to find the run later. */
   labels?: string[] | null;
-  /** Free key-value pairs. */
+  /** Key-value pairs of your choice. */
   metadata?: Record<string, string> | null;
 }
 
@@ -1710,7 +1710,7 @@ export interface VM {
   name?: string | null;
   display_name?: string | null;
   billed?: number | null;
-  /** Credits so far; prefer this to `billed`. */
+  /** Credits that the VM has cost so far. Use this field, not `billed`. */
   croesus_billed?: number | null;
   status_check_url?: string | null;
   polling_message?: string | null;

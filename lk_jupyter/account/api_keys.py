@@ -63,7 +63,7 @@ def find_key(client: Client, text: str, org: str | None) -> Key:
     ]
     if len(fitting) != 1:
         several = "; ".join(f"{key.id[:8]} ({key.name}, of {key.owner})" for key in fitting)
-        hint = f"Matching keys: {several}. Give the id." if fitting else "List keys: %lk_keys"
+        hint = f"Give the id of one of these keys: {several}." if fitting else "List keys: %lk_keys"
         raise UsageError(f"{'Several keys match' if fitting else 'Unknown key'} '{text}'. Nothing was changed. {hint}")
     return fitting[0]
 

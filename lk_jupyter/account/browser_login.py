@@ -83,7 +83,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self.send_error(404)
                 return
             error = fields.get("error", "" if fields.get("token") else "it sent no token")
-            self._show_page("Sign-in failed: " + error if error else "You are signed in to your notebook.")
+            self._show_page(
+                "Sign-in failed: " + error if error else "Your notebook is signed in. You may close this tab."
+            )
             self.server.answer = LoginCallback(fields.get("token", ""), fields.get("refresh_token"), error)
 
     def _is_expected(self, state: str | None) -> bool:

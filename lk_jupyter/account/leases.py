@@ -59,7 +59,9 @@ def create_lease(session: Connection, limits: Mapping[str, Any]) -> tuple[Broker
     answer = _send(session, "POST", "/broker/keys", dict(limits))
     key = answer.get("api_key") if isinstance(answer, dict) else None
     if not isinstance(key, str):
-        raise InvalidResponse("The broker issued a key without showing it. List and revoke leases: %lk_lease")
+        raise InvalidResponse(
+            "The broker issued a key, but its answer doesn't contain the key. List and revoke leases: %lk_lease"
+        )
     register_secrets(key)
     return BrokerLease.parse(answer), key
 
@@ -84,8 +86,8 @@ def _send(session: Connection, method: str, path: str, body: Any = None) -> Any:
     answer = session.client.probe(method, path, body)
     if answer.is_absent or (answer.status < 400 and answer.json is None):
         raise UsageError(
-            f"{session.base_url} isn't a broker. Nothing was granted. Sign in to a broker, whose operator started it "
-            "with: python -m lk_jupyter.broker serve"
+            f"{session.base_url} isn't a broker. Nothing was granted. Sign in to a broker. Its operator "
+            "starts it with: python -m lk_jupyter.broker serve"
         )
     if answer.status >= 400:
         raise error_for(answer.status, error_message(answer.content) or "The broker refused")

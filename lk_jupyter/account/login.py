@@ -118,7 +118,9 @@ def _check_account(key: Credential) -> None:
         return
     name = newer.email or newer.user_id or "an account without a name"
     until_now = (older and (older.email or older.user_id)) or "an account whose key has expired"
-    if not prompt_confirmation(f"Signed in as {name}; until now you were {until_now}. Keep the new account? [y/N] "):
+    if not prompt_confirmation(
+        f"You are now signed in as {name}. Before, you were signed in as {until_now}. Keep the new account? [y/N] "
+    ):
         raise NotSignedIn(
             f"The website signed in '{name}', but you are signed in as '{until_now}'. Nothing was changed. To change "
             "the account: %lk_logout, then %lk_login --browser"

@@ -87,7 +87,7 @@ def low_balance_notices(
     lower = f"Limit it: {option}. " if option else ""
     return [
         Notice(
-            f"{credits_label(available)} left, and {what} can cost {credits_label(most)}: the cloud may stop it "
+            f"{credits_label(available)} left, but {what} can cost {credits_label(most)}. The cloud may stop it "
             f"early. {lower}{balance_watch(session).advice}",
             WARNING,
             option,

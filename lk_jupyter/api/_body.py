@@ -78,7 +78,7 @@ def excess_over(most: int, response: httpx.Response) -> str:
     declared = response.headers.get("content-length", "")
     is_exact = declared.isdecimal() and len(declared) < 20 and not is_compressed(response)
     size = megabytes(int(declared)) if is_exact else f"more than {megabytes(most)}"
-    return f"a body of {size}; the limit is {megabytes(most)}"
+    return f"a body of {size}, above the limit of {megabytes(most)}"
 
 
 def _encoding(response: httpx.Response) -> str:

@@ -234,7 +234,7 @@ def _limit_events(pieces: Iterable[bytes]) -> Iterator[bytes]:
         end = _find_last_end(text)
         size = len(text) - end if end else size + len(piece)
         if size > MOST_MESSAGE_BYTES:
-            raise JsonTooLarge(f"an event of more than {megabytes(MOST_MESSAGE_BYTES)}, the limit")
+            raise JsonTooLarge(f"an event above the limit of {megabytes(MOST_MESSAGE_BYTES)}")
         last = text[-3:]
         yield piece
 

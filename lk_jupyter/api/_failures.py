@@ -43,7 +43,7 @@ _CHECK = "Check your network and LK_BASE_URL."
 _REASONS: tuple[tuple[type[Exception], str], ...] = (
     (
         ssl.SSLCertVerificationError,
-        "the server's certificate isn't trusted ({}). For an authority of your organization, set SSL_CERT_FILE.",
+        "the server's certificate isn't trusted ({}). If your organization has its own authority, set SSL_CERT_FILE.",
     ),
     (ssl.SSLEOFError, "the connection broke. Try again."),
     (ssl.SSLError, "the server doesn't use TLS. Check whether LK_BASE_URL should start with http://."),
@@ -52,7 +52,7 @@ _REASONS: tuple[tuple[type[Exception], str], ...] = (
     (httpx.ConnectTimeout, f"the connection took too long. {_CHECK}"),
     (ConnectionResetError, "the connection broke. Try again."),
     (httpx.ConnectError, f"there is no route to the server. {_CHECK}"),
-    (httpx.ProxyError, "the proxy refused. Check HTTPS_PROXY and HTTP_PROXY."),
+    (httpx.ProxyError, "the proxy refused the connection. Check HTTPS_PROXY and HTTP_PROXY."),
     (httpx.UnsupportedProtocol, f"the server's address is malformed. {_CHECK}"),
     (httpx.InvalidURL, f"the server's address is malformed. {_CHECK}"),
     (httpx.TimeoutException, "the answer took too long. Try again in a minute."),
@@ -62,7 +62,7 @@ _REASONS: tuple[tuple[type[Exception], str], ...] = (
 
 def check_advice(endpoint: Endpoint) -> str:
     command = next(command for start, command in _LOOKS if endpoint.path.startswith(start))
-    return f"{endpoint} may have had an effect. Check before you send the request again ({command})."
+    return f"The server may have processed {endpoint}. Check before you send the request again ({command})."
 
 
 def too_large(endpoint: Endpoint, host: str, excess: str) -> LkError:

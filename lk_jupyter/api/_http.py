@@ -358,8 +358,8 @@ class Http:
         if answer.content and "json" not in answer.headers.get("content-type", ""):
             return self._bad_answer(answer, host)
         return InvalidResponse(
-            f"{host} answered {endpoint} with something that isn't from this API: {what}.\nCheck LK_BASE_URL. If "
-            "it is right, a newer lk_jupyter may know this form."
+            f"{host} answered {endpoint} with something that isn't from this API: {what}.\nCheck "
+            "LK_BASE_URL. If the address is right, update lk_jupyter: a newer version may read this answer."
         )
 
     def _say_once(self, text: str) -> None:
@@ -392,7 +392,11 @@ class Http:
         """Return the server's message for an error, without secrets and never as a web page."""
         excess = get_excess(answer)
         text = (
-            f"The reason wasn't read: {excess}" if excess else "" if is_page(answer) else error_message(answer.content)
+            f"The server's reason wasn't read: {excess}"
+            if excess
+            else ""
+            if is_page(answer)
+            else error_message(answer.content)
         )
         return self.clean(text) or answer.reason_phrase or "The server gave no reason"
 
@@ -416,7 +420,7 @@ class Http:
             return self._unreadable(endpoint, answer, host)
         accepted = OutcomeUnknown(
             f"{host} accepted {endpoint} under the id '{self.clean(str(name))}' (HTTP {answer.status_code}), but sent "
-            f"no answer.\nIt may be billed: check before you ask again (%lk_billing)."
+            f"no answer.\nIt may be billed: check before you send it again (%lk_billing)."
         )
         accepted.is_accepted = True
         return accepted

@@ -32,7 +32,7 @@ class EnvironmentVariableInput(Model):
     """A variable to create or replace."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-    value: str = Field(repr=False, description="Stored encrypted. Meant for short values.")
+    value: str = Field(repr=False, description="The server encrypts the value. Use short values.")
     is_secret: bool | None = None
 
 

@@ -48,7 +48,7 @@ class _Script(Model):
     prior_imports: list[str] | None = Field(None, description="Modules or import statements to run before the code.")
     kernel_state: str | None = Field(None, description="Serialized interpreter state to start from.")
     import_files: str | None = Field(
-        None, repr=False, description="JSON text of one object: relative path to file text."
+        None, repr=False, description="JSON object as text, with the text of each file by its relative path."
     )
     file_name: str | None = Field(None, description="Script name, also the display name when run_name is missing.")
 
@@ -58,9 +58,9 @@ class StreamingExecutionRequest(_Script):
 
     execution_type: str = Field("cpu", pattern=r"^[a-zA-Z0-9_.]+$", description="Machine to run on.")
     user_callback_urls: list[str] | None = Field(None, description="HTTPS addresses called when the run ends.")
-    run_name: str | None = Field(None, description="Display name apart from the file name.")
-    labels: list[str] | None = Field(None, description="Free tags for finding a run again.")
-    metadata: dict[str, str] | None = Field(None, description="Free key-value pairs.")
+    run_name: str | None = Field(None, description="Display name, in place of the file name.")
+    labels: list[str] | None = Field(None, description="Tags of your choice, to find the run later.")
+    metadata: dict[str, str] | None = Field(None, description="Key-value pairs of your choice.")
 
 
 class _Container(Model):
@@ -85,8 +85,8 @@ class _Container(Model):
         None, ge=1, le=300, description="Seconds between the stop signal and the kill. Default: 10."
     )
     run_name: str | None = Field(None, description="Display name.")
-    labels: list[str] | None = Field(None, description="Free tags for finding a run again.")
-    metadata: dict[str, str] | None = Field(None, description="Free key-value pairs.")
+    labels: list[str] | None = Field(None, description="Tags of your choice, to find the run later.")
+    metadata: dict[str, str] | None = Field(None, description="Key-value pairs of your choice.")
 
 
 class DockerExecutionRequest(_Container):
@@ -94,13 +94,15 @@ class DockerExecutionRequest(_Container):
 
     docker_image_ref: str = Field(description="Image, such as python:3.11.")
     docker_run_cmd: list[str] | None = Field(
-        None, repr=False, description="Command and arguments, in place of the image's own."
+        None, repr=False, description="Command and arguments that replace the image's command."
     )
-    docker_run_env: str | None = Field(None, repr=False, description="NAME=value pairs, one a line.")
+    docker_run_env: str | None = Field(
+        None, repr=False, description="Environment variables as NAME=value, one per line."
+    )
     docker_run_user: str | None = Field(None, description="User in the container: a name, uid, or uid:gid.")
     job_type: str | None = Field(None, description="customer_image, or customer_notebook for a Jupyter server.")
     enable_s3_mount: bool = Field(default=True, description="Mount the account's bucket.")
-    s3_mount_path: str = Field("/mnt/s3", description="Where the bucket appears in the container.")
+    s3_mount_path: str = Field("/mnt/s3", description="Folder of the bucket in the container.")
 
 
 class DockerComposeExecutionRequest(_Container):
@@ -303,7 +305,7 @@ class ExecutionRecord(RunState):
     user_id: str | None = None
     status_details: str | None = None
     execution_type: str | None = Field(
-        None, description="Kind of run. The request has a field of the same name with another meaning."
+        None, description="Kind of run. In the request, execution_type is the machine type."
     )
     job_type: str | None = None
     hardware_profile: str | None = Field(None, description="Requested machine type.")
@@ -319,9 +321,9 @@ class ExecutionRecord(RunState):
     job_start: Timestamp | None = Field(None, description="Older name of start_time.")
     job_end: Timestamp | None = Field(None, description="Older name of end_time.")
     return_code: int | None = None
-    stdout: str | None = Field(None, description="Missing if very long. The stream and the logs contain the text.")
-    stderr: str | None = Field(None, description="Missing if very long.")
-    combined_output: str | None = Field(None, description="Lines of both streams in order; missing if very long.")
+    stdout: str | None = Field(None, description="Output of the run; missing if very long. The logs contain it.")
+    stderr: str | None = Field(None, description="Error output of the run; missing if very long.")
+    combined_output: str | None = Field(None, description="Lines of stdout and stderr in order; missing if very long.")
     install_log: str | None = Field(None, description="Output of the requirements install.")
     install_return_code: int | None = None
     errors: Texts | None = None
@@ -450,7 +452,7 @@ class Execution(Group):
         "/execution/streaming/abort/{execution_id}",
         effect="stops",
         repeatable=True,
-        no_magic="No magic: an older form of the operation that `%lk_abort` calls.",
+        no_magic="No magic calls it: `%lk_abort` calls the newer form of this operation.",
     )
     def abort_streaming(self, execution_id: str) -> AbortResponse | None:
         """Abort a Python run; an older form of ``workloads.abort``."""
@@ -460,7 +462,7 @@ class Execution(Group):
         "/execution/streaming/complete/{execution_id}",
         effect="stops",
         repeatable=True,
-        no_magic="No magic: runs no longer need this older operation.",
+        no_magic="No magic calls it: runs no longer need this older operation.",
     )
     def complete_streaming(self, execution_id: str) -> AbortResponse | None:
         """Mark a run complete from the client side; an older call."""
@@ -475,7 +477,7 @@ class Execution(Group):
         "/execution/image/abort/{execution_id}",
         effect="stops",
         repeatable=True,
-        no_magic="No magic: an older form of the operation that `%lk_abort` calls.",
+        no_magic="No magic calls it: `%lk_abort` calls the newer form of this operation.",
     )
     def abort_image(self, execution_id: str) -> AbortResponse | None:
         """Abort a container run; an older form of ``workloads.abort``."""

@@ -38,7 +38,7 @@ ODD = (ValueError, TypeError, LookupError, AttributeError, RecursionError, struc
 
 DIED = "The session's Python died and was restarted on the same machine; its variables are lost."
 #: A message that closed the connection; for ``format`` with the limit.
-TOO_LARGE = "The kernel sent a message of more than {}, the limit. It wasn't read. The cell may have run."
+TOO_LARGE = "The kernel sent a message above the limit of {}. The message wasn't read. The cell may have run."
 _TOO_BIG = 1009  # of RFC 6455
 
 LOST = "The cell didn't reach the session. Run the cell again."

@@ -43,9 +43,11 @@ class CreateDeploymentRequest(Model):
     gpu_vram_gb: int | None = None
     vllm_args: str | None = None
     target_rps: float | None = Field(
-        None, description="Requests per second and replica above which another replica starts."
+        None, description="Requests per second to a replica. Above this rate, another replica starts."
     )
-    target_latency_p95_ms: float | None = Field(None, description="Latency above which another replica starts.")
+    target_latency_p95_ms: float | None = Field(
+        None, description="95th percentile of the latency, in ms. Above this, another replica starts."
+    )
     stabilisation_window: int | None = Field(None, description="Seconds without requests before a replica ends.")
     hf_token: str | None = Field(None, repr=False, description="Hugging Face token for gated models.")
     min_replicas: int = Field(1, ge=1)
@@ -219,7 +221,7 @@ class Inference(Group):
 
     @GET(
         "/inference/streaming/stream/{inference_id}",
-        no_magic="No magic: the API has no operation that starts such a stream.",
+        no_magic="No magic calls it: the API has no operation that starts such a stream.",
     )
     def follow(self, inference_id: str) -> Iterator[InferenceEvent]:
         """Follow an asynchronous request: queued immediately, then finished or failed."""

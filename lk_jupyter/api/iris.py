@@ -131,7 +131,7 @@ class Iris(Group):
         effect="spends",
         server=IRIS,
         timeout=_PATIENCE,
-        no_magic="No magic: `%%lk_chat` streams the answer. `lk_jupyter.openai(deployment=…)`",
+        no_magic="No magic calls it: `%%lk_chat` streams the answer. In Python: `lk_jupyter.openai(deployment=…)`",
     )
     def chat_completions(
         self,
@@ -159,7 +159,9 @@ class Iris(Group):
         ...
 
     @GET(
-        "/openai/v1/chat/completions/{request_id}", server=IRIS, no_magic="No magic: `%%lk_chat` waits for the answer."
+        "/openai/v1/chat/completions/{request_id}",
+        server=IRIS,
+        no_magic="No magic calls it: `%%lk_chat` waits for the answer.",
     )
     def chat_result(self, request_id: str) -> AsyncInferenceResult:
         """Read the answer to an asynchronous request. NotFound: unknown, or too long ago."""

@@ -272,7 +272,7 @@ class Serverless(Group):
     @POST(
         "/serverless/chat/completions",
         effect="spends",
-        no_magic="No magic: `%%lk_chat` streams the answer. `lk_jupyter.openai()`",
+        no_magic="No magic calls it: `%%lk_chat` streams the answer. In Python: `lk_jupyter.openai()`",
     )
     def chat_completions(self, request: ChatCompletionRequest) -> ChatCompletion:
         """Answer a conversation. NotFound: no such model. PaymentRequired: no credits remain."""

@@ -86,7 +86,7 @@ class User(Group):
         """Return the organization of the credentials."""
         ...
 
-    @DELETE("/user/delete", no_magic="No magic: Run All could delete your account permanently.")
+    @DELETE("/user/delete", no_magic="No magic calls it: Run All could delete your account permanently.")
     def delete(self) -> Message | None:
         """Delete the caller's account permanently, with everything that no other user shares.
 

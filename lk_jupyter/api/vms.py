@@ -63,7 +63,7 @@ class CreateVMRequest(Model):
     user_public_key: str = Field(min_length=1, description="OpenSSH public key line.")
     hardware_profile: str = Field(description="Card, such as a100.")
     instance_specs: InstanceSpecs | None = None
-    display_name: str | None = Field(None, description="Label; need not be unique.")
+    display_name: str | None = Field(None, description="Label of the VM. Several VMs may have the same label.")
     instance_type: InstanceType = Field(
         "on-demand", description="Kind of price. The cloud may reclaim a spot VM at any time."
     )
@@ -125,7 +125,9 @@ class VM(Model):
     name: str | None = None
     display_name: str | None = None
     billed: Cost | None = None
-    croesus_billed: Cost | None = Field(None, description="Credits so far; prefer this to ``billed``.")
+    croesus_billed: Cost | None = Field(
+        None, description="Credits that the VM has cost so far. Use this field, not ``billed``."
+    )
     status_check_url: str | None = None
     polling_message: str | None = None
     user_id: str | None = None

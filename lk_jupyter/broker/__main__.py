@@ -157,13 +157,15 @@ def _parser() -> argparse.ArgumentParser:
 
     grant = commands.add_parser("grant", parents=[common], help="Issue a child key, and print it once.")
     grant.set_defaults(run=_grant)
-    grant.add_argument("--credits", required=True, help="Credits that its runs may cost together.")
+    grant.add_argument("--credits", required=True, help="Maximum credits of all runs of the key together.")
     grant.add_argument("--minutes", help="Maximum minutes of all runs of the key together.")
     grant.add_argument("--machines", type=_words, metavar="A,B", help="Machine types and models, such as gpu.a100,cpu.")
     grant.add_argument("--parallel", type=int, help="Maximum active runs at a time.")
     grant.add_argument("--ends-in", dest="ends_in", type=float, metavar="SECONDS", help="Seconds until it ends.")
     grant.add_argument("--period", choices=PERIODS, help="Reset the used credits and minutes each week or month.")
-    grant.add_argument("--upload-gib", dest="upload_gib", metavar="GIB", help="GiB that it may upload. Default: 10.")
+    grant.add_argument(
+        "--upload-gib", dest="upload_gib", metavar="GIB", help="GiB that the key may upload. Default: 10."
+    )
     grant.add_argument(
         "--scopes",
         type=_words,
@@ -171,7 +173,7 @@ def _parser() -> argparse.ArgumentParser:
         help="Among runs, files, models, vms, lease, bucket, secrets. Default: runs,files.",
     )
     grant.add_argument("--name", help="Name in lists.")
-    grant.add_argument("--project", help="Project in reports of spending, also of keys below this key.")
+    grant.add_argument("--project", help="Project of the key and its child keys in spending reports.")
 
     revoke = commands.add_parser("revoke", parents=[common], help="Revoke a child key, and abort its runs.")
     revoke.set_defaults(run=_revoke)

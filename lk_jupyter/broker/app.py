@@ -230,7 +230,9 @@ class Broker:
     async def _call_on_run(self, request: Request, grant: Grant, path: str, execution_id: str) -> Answer:
         row = self._require_run(grant, execution_id)
         if request.method == "DELETE" and row.state != ENDED:
-            raise RefusedCall(409, f"Run {execution_id} has no bill yet. Nothing was deleted. Delete it after its end.")
+            raise RefusedCall(
+                409, f"Run {execution_id} has no bill yet. Nothing was deleted. Wait for the end of the run."
+            )
         answer = await self._upstream.send(request.method, path, query=_read_query(request))
         status = answer.fields and answer.fields.get("status")
         if row.abort_reason and isinstance(status, str) and status.lower() in _STOPPED_STATES:

@@ -254,7 +254,7 @@ class FileProxy:
         except ValueError:
             token = ""
         if not hmac.compare_digest(self._seal_token(folder, token).encode(), sealed.encode(errors="replace")):
-            raise RefusedFile(400, "InvalidArgument", "The token of the list isn't valid.")
+            raise RefusedFile(400, "InvalidArgument", "The continuation token isn't valid.")
         return token
 
 

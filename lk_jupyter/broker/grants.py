@@ -18,7 +18,7 @@ SCOPES = {
     "lease": "issue keys that spend from this key, and revoke them",
     "models": "call models, which are billed per token",
     "vms": "rent VMs, which the broker deletes at the end of their lease",
-    "files": "read and write the files of this key, in a folder of the bucket that no other key reaches",
+    "files": "read and write files in a bucket folder that no other key can access",
     "bucket": "read and write the organization's bucket, by storage credentials and in containers",
     "secrets": "start runs that can read the organization's stored secrets",
 }
@@ -76,7 +76,7 @@ class GrantLimits:
         """
         if not isinstance(fields, dict) or fields.keys() - GRANT_FIELDS:
             raise RefusedCall(
-                422, f"Send an object with some of these fields: {', '.join(GRANT_FIELDS)}. Nothing was granted."
+                422, f"Send a JSON object with fields of this list: {', '.join(GRANT_FIELDS)}. Nothing was granted."
             )
         amount = _read_number(fields, "credits")
         if amount is None:

@@ -115,7 +115,9 @@ class Keeper:
         rows = [row for row in self._ledger.open_runs() if row.operation != RENTAL]
         for row in rows:
             if row.operation.startswith(MODEL_CALLS) and row.created_at < self._started_at:
-                self._ledger.settle(row.mark, row.reserved, 0, "The broker ended during the call. It counts in full.")
+                self._ledger.settle(
+                    row.mark, row.reserved, 0, "The broker ended during the call. The reserved credits count as spent."
+                )
         rows = [row for row in rows if not row.operation.startswith(MODEL_CALLS)]
         refused = {
             row.mark: row
@@ -205,7 +207,7 @@ class Keeper:
             elif is_complete and shows_marks and self._is_long_lost(row):
                 self._ledger.release(row.mark)
             elif row.state == RESERVED:
-                self._ledger.doubt(row.mark, "The answer to the start was lost. Its reservation counts as spent.")
+                self._ledger.doubt(row.mark, "The answer to the start was lost. The reserved credits count as spent.")
         is_recent = any(time.time() - row.created_at < _RELEASE_SECONDS + 10 for row in rows)
         self._search_at = time.monotonic() + (_SEARCH_SECONDS if is_recent else _OLD_SEARCH_SECONDS)
 
@@ -249,7 +251,7 @@ class Keeper:
         self._unbilled_since.pop(row.mark, None)
         self._ledger.settle(row.mark, max(0, billed), row.timeout if seconds is None else seconds)
         if billed > row.reserved:
-            self._alarm(row, "A run cost more than its reservation: the cloud doesn't enforce limits.")
+            self._alarm(row, "A run cost more than the reserved credits: the cloud doesn't enforce limits.")
 
     def _settle_missing(self, row: RunRow) -> None:
         """Count the reservation of a run as its bill if its record stays missing long after its time limit."""
@@ -264,7 +266,7 @@ class Keeper:
         """Block the grant of a run, and report it."""
         if self._ledger.grant(row.grant_id).blocked != reason:
             self._ledger.block(row.grant_id, reason)
-            _log.error("ALARM run %s of key %s: %s Its key is blocked.", row.execution_id, row.grant_id, reason)
+            _log.error("ALARM run %s of key %s: %s The key is blocked.", row.execution_id, row.grant_id, reason)
 
 
 async def _look_safely(look: Callable[[], Awaitable[None]]) -> None:

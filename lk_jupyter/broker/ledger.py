@@ -274,7 +274,7 @@ class GrantLedger:
         if limit is not None and used + size > limit:
             rest = max(0, limit - used) / (1 << 30)
             raise RefusedCall(
-                402, f"The upload has {size / (1 << 30):.2f} GiB, and {rest:.2f} GiB of this key are left. "
+                402, f"The upload has {size / (1 << 30):.2f} GiB, but this key may upload only {rest:.2f} GiB. "
                 "Nothing was stored.",
             )  # fmt: skip
 
@@ -318,7 +318,7 @@ class GrantLedger:
         if limits.ends_at is not None and now + timeout > limits.ends_at:
             seconds = int(limits.ends_at - now)
             raise RefusedCall(
-                422, f"timeout must be at most {seconds} s, because this key ends then. Nothing was started."
+                422, f"timeout must be at most {seconds} s, because this key expires then. Nothing was started."
             )
         if limits.machines is not None and machine not in limits.machines:
             raise RefusedCall(403, f"This key doesn't allow {machine}. It allows: {', '.join(limits.machines)}.")
@@ -330,13 +330,13 @@ class GrantLedger:
         if limits.seconds is not None and usage.seconds + timeout > limits.seconds:
             rest = max(0, limits.seconds - usage.seconds)
             raise RefusedCall(
-                402, f"The run may take {timeout} s, and {rest} s of this key are left. Nothing was started."
+                402, f"The run may take {timeout} s, but this key has only {rest} s left. Nothing was started."
             )
         if limits.credits is not None and usage.credits + reserved > limits.credits:
             rest = max(0, limits.credits - usage.credits)
             raise RefusedCall(
                 402,
-                f"The run may cost {_label(reserved)} credits, and {_label(rest)} credits of this key are left. "
+                f"The run may cost {_label(reserved)} credits, but this key has only {_label(rest)} credits left. "
                 "Nothing was started. Use a shorter timeout or another machine.",
             )
 

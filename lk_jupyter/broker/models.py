@@ -135,7 +135,7 @@ def _settle(ledger: GrantLedger, call: _Call, used: int | None) -> None:
     """Replace the reservation of a call by the price of its tokens; without counts, the reservation is the bill."""
     ledger.settle(call.mark, call.reserved if used is None else used, 0, _UNCOUNTED if used is None else "")
     if used is not None and used > call.reserved:
-        ledger.block(call.grant.id, "A call of a model cost more than its reservation.")
+        ledger.block(call.grant.id, "A call of a model cost more than the reserved credits.")
 
 
 def read_request(path: str, body: Any) -> tuple[dict[str, Any], int, int]:
@@ -146,7 +146,7 @@ def read_request(path: str, body: Any) -> tuple[dict[str, Any], int, int]:
     if not isinstance(fields.get("model"), str):
         raise RefusedCall(422, "model must be the id of a model. Nothing was sent.")
     if body.get("n") not in {None, 1}:
-        raise RefusedCall(403, "Child keys get one answer for each call. Nothing was sent. Omit n.")
+        raise RefusedCall(403, "Child keys get one answer for each call. Nothing was sent. Omit the field n.")
     if not isinstance(fields.get("stream_options") or {}, dict):
         raise RefusedCall(422, "stream_options must be an object. Nothing was sent.")
     prompt_tokens = len(json.dumps(fields, ensure_ascii=False).encode(errors="replace")) + _TEMPLATE_TOKENS

@@ -201,7 +201,7 @@ def _month_part(month: Month, uses: Sequence[GrantUse]) -> str:
     facts = [_count(total.runs, "run"), _credits_text(total.credits)]
     facts[1:1] = [_count(total.model_calls, "model call")] if total.model_calls else []
     facts[1:1] = [_count(total.vms, "VM")] if total.vms else []
-    facts += [f"{_credits_text(total.reserved)} of these reserved for active runs"] if total.reserved else []
+    facts += [f"{_credits_text(total.reserved)} of these are reserved for active runs"] if total.reserved else []
     facts += [f"{size_label(total.uploaded_bytes)} uploaded"] if total.uploaded_bytes else []
     return (
         f'<section aria-labelledby="month"><h2 id="month">{start:%B %Y}</h2><p>{" · ".join(facts)}</p>'
@@ -307,7 +307,11 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], co
         for name, kind in zip(names, kinds, strict=True)
     )
     body = "".join(f'<tr role="row">{_cells(names, kinds, row)}</tr>' for row in rows)
-    more = f'<p class="quiet">{len(rows)} of {count} rows. The CSV has all.</p>' if count > len(rows) else ""
+    more = (
+        f'<p class="quiet">The table shows {len(rows)} of {count} rows. The CSV file has all rows.</p>'
+        if count > len(rows)
+        else ""
+    )
     name = title.lower().replace(" ", "-")
     return (
         f'<section><h2 id="{name}">{escape(title)}</h2><table role="table" aria-labelledby="{name}">'

@@ -36,7 +36,7 @@ class Reads:
         """Return the profile without personal data; the id is needed to recognize runs."""
         answer = await self.pass_on("/user/status")
         if answer.fields is None:
-            raise OddAnswer("The cloud reports no account.")
+            raise OddAnswer("The cloud's answer contains no account.")
         remaining = await self._remaining_credits(self._smallest_budget(grant))
         fields = {name: answer.fields.get(name) for name in ("user_id", "org_id", "created_at")}
         return Answer(200, {**fields, "is_active": True, "credit_balance": remaining, "status": "authenticated"})
@@ -65,7 +65,7 @@ class Reads:
             return budget.remaining / BILLION
         answer = await self.pass_on("/billing/credits")
         if answer.fields is None:
-            raise OddAnswer("The cloud reports no balance.")
+            raise OddAnswer("The cloud's answer contains no balance.")
         return float(answer.fields.get("remaining_credits") or 0)
 
     async def machine_types(self, grant: Grant, _: dict[str, str]) -> Answer:

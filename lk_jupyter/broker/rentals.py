@@ -221,11 +221,11 @@ class Rentals:
         self._ended_at.pop(row.mark, None)
         self._ledger.settle(row.mark, max(0, billed), seconds)
         if billed > row.reserved:
-            self._alarm(row, "A VM cost more than its reservation: it outlived its lease.")
+            self._alarm(row, "A VM cost more than the reserved credits: it was active after the end of its lease.")
 
     def _alarm(self, row: RunRow, reason: str) -> None:
         self._ledger.block(row.grant_id, reason)
-        _log.error("ALARM VM %s of key %s: %s Its key is blocked.", row.execution_id, row.grant_id, reason)
+        _log.error("ALARM VM %s of key %s: %s The key is blocked.", row.execution_id, row.grant_id, reason)
 
 
 def read_rental(body: Any, grant: Grant, now: float) -> tuple[dict[str, Any], str, int]:

@@ -85,7 +85,7 @@ class Starter:
             return answer
         self._ledger.doubt(mark, f"The cloud answered the start with HTTP {answer.status} and no usable id.")
         raise RefusedCall(
-            502, "The cloud answered in an unknown form. The run may be active. List runs before you repeat."
+            502, "The cloud answered in an unknown form. The run may be active. List runs before you send it again."
         )
 
     async def _read_price(self, machine: str) -> int:
@@ -100,7 +100,7 @@ class Starter:
         if not grant.allows("secrets") and await self._upstream.has_secrets():
             raise RefusedCall(
                 403,
-                "The organization has stored secrets, which each run can read, and this key lacks the scope 'secrets'. "
+                "Each run can read the organization's stored secrets, but this key lacks the scope 'secrets'. "
                 "Nothing was started.",
             )
 

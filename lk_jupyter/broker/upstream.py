@@ -89,7 +89,7 @@ class _CheckedStream(httpx.AsyncByteStream):
         async for piece in self._stream:
             data = rest + piece
             if self._key in data:
-                raise httpx.ReadError("The answer repeats the key.")
+                raise httpx.ReadError("The answer contains the key of the broker.")
             size = next((size for size in range(len(self._key) - 1, 0, -1) if data.endswith(self._key[:size])), 0)
             rest = data[len(data) - size :]
             if size < len(data):
@@ -303,7 +303,7 @@ async def read_body(response: httpx.Response, chunks: AsyncIterator[bytes], limi
     try:
         body = await read_limited(chunks, limit)
     except httpx.HTTPError as error:
-        raise OddAnswer(f"The {sender} stopped its answer ({type(error).__name__}).") from None
+        raise OddAnswer(f"The {sender} ended its answer early ({type(error).__name__}).") from None
     finally:
         await response.aclose()
     if body is None:

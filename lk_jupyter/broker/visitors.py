@@ -233,4 +233,4 @@ def _require_same_origin(request: Request) -> None:
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
     is_foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
     if site != "same-origin" if site else is_foreign:
-        raise RefusedCall(403, "The form is of another website. Nothing was done.")
+        raise RefusedCall(403, "The form was sent from another website. Nothing was done.")

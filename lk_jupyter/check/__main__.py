@@ -60,20 +60,20 @@ def _report_problem(problem: str) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m lk_jupyter.check",
-        description="Find how a server differs from what lk_jupyter assumes of it. Exit status: 0 nothing differs, "
-        "1 something does, 2 it could not be checked, 130 interrupted.",
+        description="Compare a server with the assumptions of lk_jupyter. Exit status: 0 no difference, 1 a "
+        "difference, 2 the server could not be checked, 130 interrupted.",
     )
     add = parser.add_argument
     add("--base-url", metavar="URL", help="server to check; default: the one in use")
     add("--public", action="store_true", help="send only requests that need no key")
     add("--probe-starts", action="store_true",
-        help="send starts that lack a field; if the server accepts a start, it is aborted and billed")  # fmt: skip
+        help="send starts without a required field; a run that starts anyway is aborted and billed")  # fmt: skip
     add("--spend", action="store_true", help="start two short runs, and request 8 tokens from a model")
     add("--max-credits", type=_credits, default=MOST_CREDITS, metavar="CREDITS",
         help=f"credits that --spend may cost at most; default: {MOST_CREDITS}")  # fmt: skip
     add("--run-limit", type=_seconds, metavar="DURATION",
-        help="with --yes, start a run with this time limit and abort it, to find the limit of the account")  # fmt: skip
-    add("--yes", action="store_true", help="start the run of --run-limit")
+        help="start a run with this time limit and abort it, to find the account's limit; needs --yes")  # fmt: skip
+    add("--yes", action="store_true", help="allow --run-limit to start a run")
     add(
         "--record",
         type=Path,

@@ -89,7 +89,7 @@ class EndedRun:
         for name in ("status", "billed", "hardware_profile"):
             in_row, in_record = getattr(row, name, None), getattr(record, name, None)
             if in_row and in_record and in_row != in_record:
-                words = f"'{name}' {in_row} in the history, {in_record} in the record"
+                words = f"the field '{name}' is {in_row} in the history, but {in_record} in the record"
                 self.report.add_difference(
                     HISTORY, "the same in both", words, "The history differs", "Uses the record."
                 )
@@ -122,14 +122,14 @@ class EndedRun:
             return
         series = {name: points for name, points in metrics if isinstance(points, list) and points}
         if not series:
-            self.report.add_missing(METRICS, "samples within the run", "The run has no samples")
+            self.report.add_missing(METRICS, "samples within the run", "The answer has no metrics of the run")
         if metrics.executionId and metrics.executionId != self.execution_id:
             meaning = "The metrics belong to another run"
             self.report.add_difference(METRICS, "the run", "another run", meaning, "Shows them.")
         for name, points in series.items():
             if name.endswith("Percent") and any((point.value or 0) > 101 for point in points):
                 self.report.add_difference(
-                    METRICS, f"'{name}' up to 100", "more", "The metrics have another unit", "Shows them."
+                    METRICS, f"'{name}' up to 100", "more", "The metrics have another unit than expected", "Shows them."
                 )
         first, last = record.start_time or record.created_at, record.end_time or record.finish_time
         outside = _greatest_distance([point for points in series.values() for point in points], first, last)

@@ -69,7 +69,7 @@ class Check:
         session = self._session
         spends = spending.plan(session, self._wish.max_credits) if session and self._wish.spend else None
         limit = run_limit.plan(session, self._wish.run_limit) if session and self._wish.run_limit else None
-        watch(f"Reading from {self.report.client.base_url} what it publishes …")
+        watch(f"Reading the public information of {self.report.client.base_url} …")
         description = published.look(self.report)
         if session:
             watch("Reading with your key; nothing is started or changed …")

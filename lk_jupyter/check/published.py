@@ -124,7 +124,9 @@ def look(report: Report) -> Description | None:
         try:
             _compare(report, description)
         except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError):
-            report.notes.append("The server's description can't be read: %lk_check with a key looks at each operation.")
+            report.notes.append(
+                "The server's API description can't be read. With a key, %lk_check tests each operation."
+            )
             return None
     return description
 
@@ -157,9 +159,9 @@ def _description(report: Report) -> Description | None:
             except (AttributeError, IndexError, KeyError, TypeError, ValueError):
                 continue
             if _ANCHOR in description:
-                report.notes.append(f"The server publishes its description at {below}/openapi.json.")
+                report.notes.append(f"The server publishes its API description at {below}/openapi.json.")
                 return description
-    report.notes.append("The server publishes no description: %lk_check with a key looks at each operation.")
+    report.notes.append("The server publishes no API description. With a key, %lk_check tests each operation.")
     return None
 
 
@@ -236,7 +238,7 @@ def _differences(endpoint: Endpoint, description: Description) -> Iterator[tuple
             yield (
                 f"'{name}' {kind}",
                 "required",
-                "A request without this field is refused",
+                "The server refuses requests without this field",
                 "Shows the reason of the refusal.",
             )
         if (
@@ -261,6 +263,6 @@ def _differences(endpoint: Endpoint, description: Description) -> Iterator[tuple
             yield (
                 f"'{name}' up to {most}",
                 f"up to {field.maximum:g}",
-                "A larger value is refused",
+                "The server refuses a larger value",
                 "Shows the reason of the refusal.",
             )

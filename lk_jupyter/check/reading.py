@@ -77,11 +77,13 @@ def look(connection: Connection, report: Report, description: Description | None
     _look_at_prefix(report, "chat_prefix", "/models")
     _look_at_prefix(report, "batch_prefix", "/batches")
     if is_read_only():
-        report.notes.append("Read-only mode is on: only reads were sent. Probe more: %lk_config read_only off")
+        report.notes.append(
+            "Read-only mode is on, so only read requests were sent. Test more: %lk_config read_only off"
+        )
     else:
         absent += _probe_incomplete(report, description, _INCOMPLETE | (_INCOMPLETE_STARTS if probe_starts else {}))
     if not probe_starts:
-        report.notes.append("Starts weren't probed. Probe them too: %lk_check --probe-starts")
+        report.notes.append("Starts of runs weren't tested. Test them too: %lk_check --probe-starts")
     grouped = {str(endpoint) for endpoint in ENDPOINTS if in_group(endpoint)}
     named = report.values.get("absent_operations", "")
     if description is None or not named:
@@ -157,7 +159,11 @@ def read_answer(report: Report, endpoint: Endpoint, raw: RawAnswer) -> Any:
         if raw.status not in {402, 403}:
             words = f"HTTP {raw.status}"
             report.add_difference(
-                operation, "HTTP 200", words, "The server refused or failed", "Shows the reason from the server."
+                operation,
+                "HTTP 200",
+                words,
+                "The server refused the request or failed",
+                "Shows the reason from the server.",
             )
         return None
     if operation == "GET /pricing" and isinstance(raw.json, dict):
@@ -169,7 +175,11 @@ def read_answer(report: Report, endpoint: Endpoint, raw: RawAnswer) -> Any:
         odd = f"{'.'.join(map(str, error.errors()[0]['loc']))}: {error.errors()[0]['msg']}"
     if odd:
         report.add_difference(
-            operation, "the documented form", odd, "The answer has another form", "Reads the rows of the known form."
+            operation,
+            "the documented form",
+            odd,
+            "The answer has another form",
+            "Reads only rows in the documented form.",
         )
     elif _is_empty(answer):
         report.add_missing(operation, "the documented form", "The list is empty")

@@ -39,8 +39,9 @@ class LimitPlan:
         """The question before the run."""
         limit, machine = limit_label(self.seconds), hardware_label(self.spends.machine.hardware_profile)
         return (
-            f"Start a run with a time limit of {limit} on {machine}, and abort it immediately? Its code ends after "
-            f"{_CODE_SECONDS} s. If the cloud ignores both, it costs at most {credits_label(self.spends.worst)}."
+            f"Start a run with a time limit of {limit} on {machine}, and abort it immediately? The code ends after "
+            f"{_CODE_SECONDS} s. If the cloud ignores the limit and the abort, the run costs at most "
+            f"{credits_label(self.spends.worst)}."
         )
 
 
@@ -75,8 +76,8 @@ class _LimitProbe(Probe):
         limit = limit_label(self._seconds)
         if not limits:
             self._note(
-                f"The cloud accepted a time limit of {limit}. No answer shows the limit that the run had. Only a long "
-                "run shows whether the cloud ends it earlier."
+                f"The cloud accepted a time limit of {limit}. The cloud doesn't report the limit of the run. Only a "
+                "long run shows whether the cloud ends runs earlier."
             )
         elif min(limits) < self._seconds:
             self._note(f"The cloud accepted and shortened the time limit of {limit} to {limit_label(min(limits))}.")
@@ -92,7 +93,7 @@ class _LimitProbe(Probe):
             self._set_limit(longest)
             self._note(
                 f"The cloud refused a time limit of {limit_label(self._seconds)}. It allows {limit_label(longest)}. "
-                "Longer code runs on a VM: --on vm"
+                "To run code for longer, rent a VM: --on vm"
             )
         else:
             super()._add_refusal(answer)

@@ -464,7 +464,9 @@ class Probe:
         operation = "POST /workloads/abort/{execution_id}"
         if started.has_ended:
             words = f"{seconds:.1f} seconds after the abort"
-            self._report.add_measurement(operation, "the end of the run", words, "An aborted run is billed until then")
+            self._report.add_measurement(
+                operation, "the end of the run", words, "An aborted run is billed until it stops"
+            )
         else:
             words = f"still active {seconds:.0f} seconds after the abort"
             meaning = "An aborted run stays active and is billed"

@@ -14,7 +14,7 @@ from lk_jupyter.text.secrets import redact, redact_values
 EXIT_CODES = {
     0: "Done. For run and wait: the run completed.",
     1: "The run failed, or was aborted.",
-    2: "An argument is wrong, or a limit or a guard refused. Nothing was sent.",
+    2: "An argument is wrong, or a limit was exceeded. Nothing was sent.",
     3: "The run or the transfer is still active. Call lk wait, or repeat the transfer.",
     4: "Not signed in, or the key isn't valid.",
     5: "The server refused.",

@@ -132,7 +132,7 @@ COMMANDS = {
             "ID --since 120 --json"),
         Command("fetch", "commands:FetchCommandOptions", "runs:fetch", "Print result and variables of a run that has "
             "ended.", "ID --json"),
-        Command("abort", "runs:RunIdOptions", "runs:abort", "End a run and its bill.", "ID --json"),
+        Command("abort", "runs:RunIdOptions", "runs:abort", "Abort a run, so that it costs no more.", "ID --json"),
         Command("runs", "runs:RunsOptions", "runs:runs", "List active runs, then finished runs.", "--json"),
         Command("machines", "runs:NoOptions", "account:machines", "List machine types with prices, cheapest first.",
             "--json"),

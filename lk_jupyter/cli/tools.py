@@ -88,7 +88,7 @@ async def lk_fetch(run: str, names: list[str] | None = None) -> dict[str, Any]:
 
 
 async def lk_abort(run: str) -> dict[str, Any]:
-    """End a run and its bill."""
+    """Abort a run, so that it costs no more."""
     return await _call("abort", run, run=run)
 
 

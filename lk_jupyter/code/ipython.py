@@ -91,12 +91,10 @@ def check_magics(tree: ast.Module, first_line: int, *, has_ipython: bool) -> Non
             raise UsageError(f"{where} must be the first line of the cell, right below %%lk_run. Nothing was sent.")
         if name in _NOTEBOOK_MAGICS:
             raise UsageError(
-                f"{where} needs what only the notebook has. Nothing was sent. Use it in a cell without %%lk_run."
+                f"{where} works only in the notebook's kernel. Nothing was sent. Use it in a cell without %%lk_run."
             )
         if name in _HELP and not has_ipython:
-            raise UsageError(
-                f"{where.partition(':')[0]}: a run shows no help. Nothing was sent. Ask for help in a separate cell."
-            )
+            raise UsageError(f"{where.partition(':')[0]}: a run shows no help. Nothing was sent. Use a separate cell.")
         if name not in _supported(sign) and not has_ipython:
             raise UsageError(
                 f"{where} doesn't work in a run. Nothing was sent. These magics do: "

@@ -141,7 +141,7 @@ def installed_requirements(names: AbstractSet[str], requirements: Iterable[str] 
     for name in unknown:
         if similar := similar_package(name):
             raise UsageError(
-                f"-r auto: '{name}' isn't a frequent package, and its name is similar to '{similar}'. Nothing was "
+                f"-r auto: '{name}' isn't a widely used package, and its name is similar to '{similar}'. Nothing was "
                 f"sent. Correct the import, or name the package: -r {name}==VERSION"
             )
     if unknown and not listed:
@@ -162,6 +162,6 @@ def refuse_similar(package: str) -> None:
     similar = None if has_package(package) else similar_package(package)
     if similar:
         raise UsageError(
-            f"-r: '{package}' isn't a frequent package, and its name is similar to '{similar}'. Nothing was sent. "
+            f"-r: '{package}' isn't a widely used package, and its name is similar to '{similar}'. Nothing was sent. "
             f"Use -r {similar}, or add the version that you checked: -r {package}==VERSION"
         )

@@ -89,14 +89,16 @@ def find_project_lock(folder: Path) -> ProjectLock:
         if any((place / root).exists() for root in _ROOTS) or place == Path.home():
             break
     names = ", ".join(_READERS)
-    raise UsageError(f"-r project: no lock in '{folder}' or above: {names}. Nothing was sent. Write one: {_EXAMPLE}")
+    raise UsageError(
+        f"-r project: no lock file ({names}) in '{folder}' or above it. Nothing was sent. Write one: {_EXAMPLE}"
+    )
 
 
 def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise _problem(path, f"it can't be read ({error})", "Write it again.") from None
+        raise _problem(path, f"the lock can't be read ({error})", "Write it again.") from None
 
 
 def _problem(path: Path, problem: str, fix: str) -> UsageError:
@@ -136,7 +138,9 @@ def _read_pylock(path: Path) -> str:
     try:
         from packaging import pylock  # noqa: PLC0415 (packaging below 26 has no such module)
     except ImportError:
-        raise _problem(path, "reading it needs packaging 26 or later", "%pip install 'packaging>=26'") from None
+        raise _problem(
+            path, "this lock needs the package 'packaging', version 26 or later", "%pip install 'packaging>=26'"
+        ) from None
     if sys.version_info >= (3, 11):
         import tomllib  # noqa: PLC0415 (few runs have a lock)
     else:
@@ -144,10 +148,12 @@ def _read_pylock(path: Path) -> str:
     try:
         lock = pylock.Pylock.from_dict(tomllib.loads(_read_text(path)))
     except (tomllib.TOMLDecodeError, pylock.PylockValidationError, RecursionError) as error:
-        raise _problem(path, f"it isn't a valid lock: {str(error)[:300]}", f"Write it again: {_EXAMPLE}") from None
+        raise _problem(path, f"the lock isn't valid: {str(error)[:300]}", f"Write it again: {_EXAMPLE}") from None
     if lock.environments and not any(map(_is_for_runs, lock.environments)):
         environments = "; ".join(map(str, lock.environments))[:200]
-        raise _problem(path, f"it is for another platform ({environments})", "Lock for Linux on x86-64 too.")
+        raise _problem(
+            path, f"the lock is for another platform ({environments})", "Lock the project for Linux on x86-64 too."
+        )
     return "".join(line for package in lock.packages for line in _pylock_lines(path, package))
 
 
@@ -180,7 +186,7 @@ def _check_files(path: Path, package: Package) -> None:
     names = [_file_name(wheel) for wheel in package.wheels or ()]
     if package.sdist is None and not any(map(_has_run_platform, names)):
         problem = f"'{package.name}' {package.version} has no wheel for Linux on x86-64 ({', '.join(names)[:200]})"
-        raise _problem(path, problem, "Lock for Linux too, or lock another version.")
+        raise _problem(path, problem, "Lock the project for Linux too, or lock another version.")
 
 
 #: Kinds of hashes that pip compares.

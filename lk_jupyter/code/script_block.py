@@ -186,7 +186,9 @@ class _BlockReader:
     def read(self) -> ScriptBlock:
         """Return the block. Raises UsageError."""
         if len(self.content) > _MAX_BLOCK:
-            raise self._problem("", f"the block has {len(self.content)} characters", "Shorten it.")
+            raise self._problem(
+                "", f"the block has {len(self.content)} characters; the limit is {_MAX_BLOCK}", "Shorten it."
+            )
         metadata = self._parse_toml()
         self._check_fields(metadata, _FIELDS, "field")
         dependencies, python = metadata.get("dependencies", []), metadata.get("requires-python", "")

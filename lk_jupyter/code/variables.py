@@ -66,7 +66,7 @@ def require_variables(names: Iterable[str], namespace: Mapping[str, Any]) -> dic
     missing = [name for name in names if name not in namespace]
     if missing:
         near = get_close_matches(missing[0], namespace, n=1)
-        hint = f"Did you mean {near[0]}?" if near else "Run the cell that sets it first."
+        hint = f"Did you mean {near[0]}?" if near else "First run the cell that sets the variable."
         raise UsageError(f"--in: this notebook has no variable {' and '.join(missing)}. Nothing was sent. {hint}")
     return {name: namespace[name] for name in names}
 

@@ -32,7 +32,9 @@ class SignIn:
 
     def __str__(self) -> str:
         sentence = f"Signed in to {self.base_url}; the key is stored in {self.kept_in}."
-        return "\n".join([sentence, *(f"But {name} in the environment overrides it." for name in self.overruled_by)])
+        return "\n".join(
+            [sentence, *(f"But the environment variable {name} overrides this key." for name in self.overruled_by)]
+        )
 
 
 def signin_server(base_url: str | None = None) -> str:

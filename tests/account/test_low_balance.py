@@ -80,7 +80,7 @@ def left(amount):
 def test_a_run_that_can_cost_more_than_is_left_is_warned_of():
     (remark,) = low_balance_notices(Accounts(left("0.01")), Decimal("0.0265"))
     assert remark.text == (
-        "0.0100 credits left, and this run can cost 0.0265 credits: the cloud may stop it early. "
+        "0.0100 credits left, but this run can cost 0.0265 credits. The cloud may stop it early. "
         "Limit it: --max-cost 0.01. Buy credits: %lk_billing checkout 50"
     )
     assert remark.kind == WARNING

@@ -143,7 +143,7 @@ def test_a_message_that_is_too_large_ends_its_cell_and_the_next_cell_runs(monkey
         closing(Channel(hosted, "k", str)) as channel,
     ):
         with pytest.raises(
-            ConnectionFailed, match=r"more than 0\.0 MB, the limit\. It wasn't read\. The cell may have run"
+            ConnectionFailed, match=r"above the limit of 0\.0 MB\. The message wasn't read\. The cell may have run"
         ):
             channel.ask("execute_request", {}).answer(PATIENCE)
         assert channel.ask("kernel_info_request", {}).answer(PATIENCE) == {"status": "ok"}

@@ -163,7 +163,7 @@ def test_a_description_of_something_else_is_not_used(strange, content):
     check = check_of(LevelRequest(public=True), strange.url)
     check.run(lambda _: None)
     assert not named(check.report)
-    assert "publishes no description" in str(check.report.table())
+    assert "publishes no API description" in str(check.report.table())
 
 
 def test_a_field_that_the_server_requires_and_we_do_not_know_is_a_row(strange):
@@ -353,7 +353,7 @@ SAMPLES = [{"timestamp": "2026-08-03T11:00:10Z", "value": 50}]
     ("operation", "reply", "words"),
     [
         ("GET /billing/history", {"executions": []}, "no such run"),
-        ("GET /billing/history", {"executions": [{"execution_id": RUN, "billed": 7}]}, "'billed' 7 in the history"),
+        ("GET /billing/history", {"executions": [{"execution_id": RUN, "billed": 7}]}, "'billed' is 7 in the history"),
         ("GET /workloads/list", [{"execution_id": RUN, "status": "running"}], "a run that is running"),
         ("GET /execution/{}/metrics", {"executionId": IDS[1]}, "another run"),
         ("GET /execution/{}/metrics", {"gpuUtilizationPercent": [{**SAMPLES[0], "value": 9000}]}, "more"),

@@ -61,7 +61,7 @@ def test_an_accepted_limit_is_stored_and_its_run_is_aborted_after_a_question_wit
     assert question.startswith("Start a run with a time limit of 3 h on A100, and abort it immediately? ")
     assert "at most 4.77 credits" in question
     assert setting("max_timeout") == HOURS
-    assert any("No answer shows the limit" in note for note in report.notes)
+    assert any("report the limit" in note for note in report.notes)
 
 
 @pytest.mark.parametrize("answer", [False, None])

@@ -75,7 +75,7 @@ def test_the_lines_below_a_magic_may_have_ipythons_syntax_too(code, below):
 
 
 def test_a_question_for_help_is_sent_to_a_cell_of_the_notebook():
-    assert refusal("x = 1\nx?") == "line 3: a run shows no help. Nothing was sent. Ask for help in a separate cell."
+    assert refusal("x = 1\nx?") == "line 3: a run shows no help. Nothing was sent. Use a separate cell."
 
 
 def test_our_own_magics_stay_in_the_notebook():
@@ -84,7 +84,7 @@ def test_our_own_magics_stay_in_the_notebook():
 
 @pytest.mark.parametrize("name", ["history", "tb", "debug", "macro x", "store x"])
 def test_magics_for_what_only_the_notebook_has_stay_there(name):
-    with pytest.raises(UsageError, match=f"line 3: %{name.split()[0]} needs what only the notebook has"):
+    with pytest.raises(UsageError, match=f"line 3: %{name.split()[0]} works only in the notebook's kernel"):
         check_magics(ast.parse(as_python(f"x = 1\n%{name}")), 2, has_ipython=True)
 
 

@@ -45,7 +45,7 @@ def test_the_nearest_lock_up_to_the_root_of_the_project_is_used(tmp_path):
     inner.mkdir(parents=True)
     (tmp_path / "requirements.txt").write_text("outer==1\n")
     (tmp_path / "project" / "pyproject.toml").touch()
-    with pytest.raises(UsageError, match=r"no lock in .*Nothing was sent\. Write one: uv export"):
+    with pytest.raises(UsageError, match=r"no lock file \(.*Nothing was sent\. Write one: uv export"):
         find_project_lock(inner)
     (tmp_path / "project" / "requirements.txt").write_text("inner==1\n")
     assert find_project_lock(inner).requirements == "inner==1\n"
@@ -65,20 +65,23 @@ def test_markers_go_along_and_files_for_other_platforms_do_no_harm(tmp_path):
 UNUSABLE = {
     "a lock for another platform": (
         "environments = [\"sys_platform == 'win32'\"]\n" + package('version = "1.0"', files=wheel("py3-none-any")),
-        r'for another platform \(sys_platform == "win32"\)\. Nothing was sent\. Lock for Linux',
+        r'for another platform \(sys_platform == "win32"\)\. Nothing was sent\. Lock the project for Linux',
     ),
     "a package without a wheel for Linux": (
         package('version = "1.0"', files=wheel("cp312-cp312-win_amd64", "cp312-cp312-macosx_11_0_arm64")),
-        r"'lk-a' 1.0 has no wheel for Linux on x86-64 \(lk_a-1.0-cp312-cp312-win_amd64.whl.*Lock for Linux too",
+        r"'lk-a' 1.0 has no wheel for Linux on x86-64 \(lk_a-1.0-cp312-.*Lock the project for Linux too",
     ),
     "a package of a folder": (package(files="directory = { path = '../a' }"), "no version on an index.*published"),
     "a package of a repository": (
         package('version = "1.0"', files="vcs = { type = 'git', url = 'https://h/a', commit-id = 'abc' }"),
         "no version on an index.*Lock a published version",
     ),
-    "a lock that isn't one": ("lock-version = 3", "isn't a valid lock: .*Write it again: uv export"),
-    "a torn lock": (package('version = "1.0"', files="wheels = [{"), "isn't a valid lock: .*Write it again: uv export"),
-    "a lock that isn't text": ("\udcff", "it can't be read"),
+    "a lock that isn't one": ("lock-version = 3", "the lock isn't valid: .*Write it again: uv export"),
+    "a torn lock": (
+        package('version = "1.0"', files="wheels = [{"),
+        "the lock isn't valid: .*Write it again: uv export",
+    ),
+    "a lock that isn't text": ("\udcff", "the lock can't be read"),
 }
 
 
@@ -113,7 +116,9 @@ def test_an_older_packaging_gets_the_command_that_updates_it(tmp_path, monkeypat
         return real(name, globals_, locals_, names, level)
 
     monkeypatch.setattr(builtins, "__import__", without_pylock)
-    with pytest.raises(UsageError, match=r"needs packaging 26 or later\. Nothing was sent\. %pip install"):
+    with pytest.raises(
+        UsageError, match=r"needs the package 'packaging', version 26 or later\. Nothing was sent\. %pip install"
+    ):
         find_project_lock(tmp_path)
 
 

@@ -76,7 +76,7 @@ def test_a_batch_that_can_cost_more_than_is_left_is_warned_of(make_cloud, run_ce
     monkeypatch.setenv("LK_API_KEY", poor.api_key)
     shell.user_ns["texts"] = REVIEWS
     shown = run_cell("%lk_batch texts -m local/echo --max-tokens 2000 --dry-run")
-    assert "0.0005 credits left, and this batch can cost 0.0024 credits: the cloud may stop it early." in shown
+    assert "0.0005 credits left, but this batch can cost 0.0024 credits. The cloud may stop it early." in shown
     assert "--max-cost" not in shown  # it has no such option
 
 

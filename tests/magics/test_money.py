@@ -127,14 +127,14 @@ def test_a_low_balance_is_warned_of_with_the_time_that_it_lasts(kernel, poor, tm
 
 
 def test_a_run_that_can_cost_more_than_is_left_is_warned_of_before_it_is_sent(kernel, poor):
-    short = "⚠ 0.5000 credits left, and this run can cost 1.08 credits: the cloud may stop it early."
+    short = "⚠ 0.5000 credits left, but this run can cost 1.08 credits. The cloud may stop it early."
     cell = kernel.run("%%lk_run --gpu B200 --timeout 600\nprint(1)")
     warned = next(text for text in texts(cell) if short in text)
     assert warned.startswith("◌ submitting · B200")
     assert "Limit it: --max-cost 0.5. Buy credits: %lk_billing checkout 50" in warned
     assert not any("running" in text for text in texts(cell)[: texts(cell).index(warned)])
     cell = kernel.run("%%lk_run --gpu A100,H100 --timeout 600\nprint(1)")
-    assert any("and these 2 runs can cost 0.7312 credits" in text for text in texts(cell))
+    assert any("but these 2 runs can cost 0.7312 credits" in text for text in texts(cell))
     assert not any("credits left, and" in text for text in texts(kernel.run("%%lk_run --gpu A100\nprint(1)")))
     limited = kernel.run("%%lk_run --gpu B200\nprint(1)")
     assert not any("credits left, and" in text for text in texts(limited))
@@ -143,7 +143,7 @@ def test_a_run_that_can_cost_more_than_is_left_is_warned_of_before_it_is_sent(ke
     tries = kernel.run("%%lk_select --dry-run --timeout 600\nprint(1)")
     assert any("tries can cost" in text and "--max-cost" not in text for text in texts(tries))  # it has no such option
     added = kernel.run("%lk_kernel add B200\n%lk_kernel remove B200")
-    assert any("and this kernel can cost" in text for text in texts(added))
+    assert any("but this kernel can cost" in text for text in texts(added))
     kernel.run("import lk_jupyter, warnings\nsession = lk_jupyter.connect()")
     said = kernel.run(
         "with warnings.catch_warnings(record=True) as said:\n    warnings.simplefilter('always')\n"
@@ -151,8 +151,8 @@ def test_a_run_that_can_cost_more_than_is_left_is_warned_of_before_it_is_sent(ke
         "    session.fan_out('x', gpu='B200', timeout=600, sweep=['x=1,2']).wait()\n"
         "print([str(each.message) for each in said], [each.filename for each in said])\nsession.close()"
     ).text
-    assert "and this run can cost 1.08 credits" in said
-    assert "and these 2 runs can cost 2.17 credits" in said
+    assert "but this run can cost 1.08 credits" in said
+    assert "but these 2 runs can cost 2.17 credits" in said
 
 
 def test_a_machine_that_costs_until_it_is_ended_is_warned_of_when_the_credits_last_no_hour(kernel, poor):
