@@ -48,7 +48,7 @@ def _measure(kernel: Kernel) -> Iterator[Figure]:
     answered = time.perf_counter() - interrupted
     cell.until_idle()
     ended = time.perf_counter() - interrupted
-    yield Figure(f"{RUNS} runs followed at once: share of one core", 100 * share, 25, "%", f"over {SECONDS:.0f} s")
+    yield Figure(f"{RUNS} runs followed at once: share of one core", 100 * share, 12, "%", f"over {SECONDS:.0f} s")
     yield Figure(f"{RUNS} runs followed at once: memory beyond idle", (peak - idle) / 1e6, 150, "MB")
     yield Figure("interrupt of them answered after", answered, 1, "s", f"all aborted and billed after {ended:.1f} s")
 

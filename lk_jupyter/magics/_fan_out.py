@@ -47,6 +47,9 @@ from lk_jupyter.session import Session
 #: Seconds between two checks for the ids of runs.
 _TICK = 0.1
 
+#: Runs whose board is drawn each second; the board of more runs is drawn every other second, which saves CPU time.
+MOST_RUNS_PER_SECOND = 50
+
 STOPPING = "stopping; interrupt again to stop waiting"
 
 
@@ -208,10 +211,11 @@ class FanOutView:
     def follow(self, note: str = "") -> None:
         """Update the board until all runs have ended."""
         fan = self._fan
+        period = 1 if len(fan.members) <= MOST_RUNS_PER_SECOND else 2
         while not fan.done.is_set():
             self._draw(Board(fan, note))
             self._announce()
-            fan.done.wait(next_second())
+            fan.done.wait(next_second(period))
         self._announce()
 
     def _read_variables(self) -> ReturnedVariables:

@@ -47,9 +47,9 @@ def this_second() -> float:
     return now() - time.time() % 1
 
 
-def next_second() -> float:
-    """Return the time to the next full second of the wall clock, in seconds."""
-    return 1 - time.time() % 1
+def next_second(period: int = 1) -> float:
+    """Return the time to the next full second of the wall clock that ``period`` divides, in seconds."""
+    return period - time.time() % period
 
 
 @dataclass(frozen=True)

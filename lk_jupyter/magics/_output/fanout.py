@@ -59,7 +59,8 @@ class Board:
         figures = {"Time", "Cost", *scores}
         columns = ("#", *where, *fan.members[0].plan.values, "State", *scores, "Time", "Cost", "Run")
         rows = [_cells(member, ranking, has_machine=not machine) for member in members]
-        self._table = _with_newest(Table(columns, rows, right=frozenset(figures)), list(map(_newest, members)))
+        newest = {member.plan.number: _newest(member) for member in members}
+        self._table = _with_newest(Table(columns, rows, right=frozenset(figures)), list(newest.values()))
         self._head = plain(" · ".join(filter(None, [_count_states(fan), machine, _cost_text(fan), note])))
 
         self._warnings = list(map(str, fan.notices))
@@ -72,7 +73,10 @@ class Board:
         sums = f"{fan.bill.label} in total" if self._over else f"at most {at_most(fan)}"
         self._runs = {
             "head": " · ".join(filter(None, [runs(len(fan.members)), machine, sums, note])),
-            "runs": [{**_header(member), **ranking.member_facts(member)} for member in fan.members],
+            "runs": [
+                {**_header(member, newest[member.plan.number]), **ranking.member_facts(member)}
+                for member in fan.members
+            ],
             "board": ranking.facts(),
             "notes": [*notes, *self._notices],
         }
@@ -102,8 +106,8 @@ class Board:
         }
 
 
-def _header(member: FanOutMember) -> dict[str, Any]:
-    """Return a member as data of RUN_MIME."""
+def _header(member: FanOutMember, newest: str) -> dict[str, Any]:
+    """Return a member with its newest line as data of RUN_MIME."""
     plan, silence = member.plan, _silence(member)
     bar = _bar(member, member.bar).figures if member.bar and is_bar(member.bar) else ""
     return {
@@ -112,7 +116,7 @@ def _header(member: FanOutMember) -> dict[str, Any]:
         **({} if silence is None else {"silent_seconds": round(silence)}),
         "name": " · ".join([f"{plan.number}", *(f"{name}={value}" for name, value in plan.values.items())]),
         "state": _state(member),
-        "told": [] if member.ended else [word for word in (bar, _clip_line(COLOUR.sub("", member.newest))) if word],
+        "told": [] if member.ended else [word for word in (bar, newest) if word],
         "notes": [member.reason] if member.ended and member.reason else [],
         **({"share": round(member.progress, 3)} if member.progress is not None and not member.ended else {}),
     }
