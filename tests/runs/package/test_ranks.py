@@ -1,6 +1,8 @@
 """``--nproc``: several processes of one machine run the code, with the environment of torchrun."""
 
 import os
+import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,9 @@ def test_several_gpus_are_a_machine_of_runs_only_if_the_cloud_lists_one(session)
         session.run("1", gpu="4xA100")
 
 
+#: The packages of the environment that ``tests/cookbook.py`` creates.
+COOKBOOK_PACKAGES = sysconfig.get_path("purelib", vars={"base": str(Path(sys.prefix, "share", "cookbook"))})
+
 #: Trains on the ranks' shares of the data; the mean of the ranks' gradients is the gradient on all data.
 TRAINING = """
 import os, sys
@@ -94,9 +99,9 @@ result = weights.flatten().tolist()
 
 @pytest.mark.nightly
 def test_two_ranks_with_gloo_train_as_one_process_does(session):
-    folder = os.environ.get("LK_TORCH", "")
+    folder = os.environ.get("LK_TORCH") or COOKBOOK_PACKAGES
     if not Path(folder, "torch").is_dir():
-        pytest.skip("LK_TORCH names no folder with torch.")
+        pytest.skip("Neither LK_TORCH nor the environment of the cookbook has torch.")
     runs = [
         session.run(TRAINING, nproc=count, machine="cpu", inputs={"folder": folder}, outputs=["result"])
         for count in (1, 2)
