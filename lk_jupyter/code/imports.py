@@ -41,6 +41,7 @@ def local_files(names: AbstractSet[str], folder: Path, more_folders: Iterable[st
     """
     folders = [folder, *(folder / other for other in more_folders)]
     files: dict[str, Path] = {}
+    reached = set(names)
     waiting = list(names)
     while waiting:
         name = waiting.pop()
@@ -48,7 +49,10 @@ def local_files(names: AbstractSet[str], folder: Path, more_folders: Iterable[st
             key = Path(os.path.relpath(file, folder)).as_posix()
             if key not in files:
                 files[key] = file
-                waiting.extend(imported_names(_parse(file)))
+                status = file.stat()
+                imports = _imports_of_file(file, status.st_mtime_ns, status.st_size) - reached
+                reached |= imports
+                waiting.extend(imports)
     return files
 
 
@@ -58,6 +62,12 @@ def _module_files(folder: Path, name: str) -> list[Path]:
         return [module]
     package = folder / name
     return sorted(package.rglob("*.py")) if (package / "__init__.py").is_file() else []
+
+
+@lru_cache(maxsize=10_000)  # a fan-out reads the same files for each run, a notebook for each cell
+def _imports_of_file(file: Path, _modified_at: int, _size: int) -> frozenset[str]:
+    """Return the top-level names of all modules that a file imports. Raises UsageError if it isn't valid Python."""
+    return frozenset(_names(_parse(file)))
 
 
 def _parse(file: Path) -> ast.Module:
