@@ -79,7 +79,7 @@ _CLOSE = 30.0
 #: Unix seconds between which a server's clock is trusted, from 2001 to 2286: calculations use the clock.
 _ERA = (1e9, 1e10)
 
-#: Address of a cloud that a broker reports.
+#: What a broker reports: the address of the cloud, and the end of the key in Unix seconds.
 _MOMENT = re.compile(r"\d{10}", re.ASCII)
 _CLOUD_URL = re.compile(r"https?://[\w.:\[\]-]+", re.ASCII)
 
