@@ -343,7 +343,7 @@ LIMITS = (
     ),
     (r"the setting `timeout` \((\d+) s\)", str(_default("timeout"))),
     (r"without `--timeout` ends after (\d+) s", str(_default("timeout"))),
-    (r"most accounts allow (\d+) s", str(_default("max_timeout"))),
+    (r"[Mm]ost accounts allow (?:at most )?(\d+) s", str(_default("max_timeout"))),
     (r"also ends a kernel\. The default is (\d+) s", str(_default("max_timeout"))),
     (r"Its (\d+) credits aren't real money|the (\d+) credits are pretend", f"{CloudOptions.credits}"),
     (
@@ -401,8 +401,10 @@ OTHER_QUANTITIES = (
     "model (Net, 520.0 MB)",  # a value of the example
     "Python on A100, 1.59 credits/h",  # a price of the example
     "1.59 credits per hour",
-    "takes 41 kB for a button and 54 kB with fields",
-    "takes 13 to 18 kB without a chart",
+    "An A100 at 1.59 credits an hour costs 0.0265 credits a minute",
+    "a button has 41 kB",
+    "it has 54 kB",
+    "has 13 to 18 kB without a chart",
     "No text from elsewhere takes a second or 50 MB",
     "needs 300 MB or 5 s for an input",
     "an answer of 8 MB of nested lists takes more than 350 MB",
