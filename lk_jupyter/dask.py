@@ -327,8 +327,8 @@ def prepare_cluster(session: Session, options: dict[str, Any], idle: float) -> B
     gpus = split_count(chosen.gpu or chosen.machine or setting("machine"))[0]
     if gpus > _MOST_GPUS:
         raise UsageError(
-            f"gpu: a cluster is on one VM, with at most {_MOST_GPUS} GPUs, got {gpus}. Nothing was rented. Several VMs "
-            "aren't used: no test has shown that VMs reach each other. Start a cluster for each part of the data."
+            f"gpu: a cluster runs on one VM, with at most {_MOST_GPUS} GPUs, got {gpus}. Nothing was rented. "
+            "For more GPUs, start one cluster for each part of the data."
         )
     versions = {name: local_version(name) for name in _SAME if has_package(name)}
     requirements = [part for text in _chosen_requirements(chosen) for part in _with_imports(text)]
@@ -394,7 +394,7 @@ def _with_consent(bundle: Bundle) -> Bundle:
         bundle = replace(bundle, vm_allowed=prompt_confirmation(on_vm.question(bundle, "cluster")))
         if not bundle.vm_allowed:
             raise UsageError(
-                "Nothing was rented. Without a question, rent the VM with: "
+                "Nothing was rented. To rent the VM without a question: "
                 f"LyceumCluster(max_cost={bundle.max_cost_example})"
             )
     return bundle

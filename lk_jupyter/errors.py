@@ -288,7 +288,7 @@ class OperationNotAvailable(NotFound):
     Fix: ``%lk_check`` shows the operations of this server.
     """
 
-    next_step = "Nothing was done. See what this server has: %lk_check"
+    next_step = "Nothing was done. Compare this server with lk_jupyter: %lk_check"
 
     def __init__(self, operation: str, host: str, status: int = 404, request_id: str | None = None) -> None:
         self.operation = operation
@@ -332,9 +332,7 @@ class ServerError(ApiError):
     Fix: try again in a minute. After a start, look at ``%lk_runs`` first.
     """
 
-    next_step = (
-        "The server failed. Try again in a minute. After a failed start, first check with %lk_runs whether it started."
-    )
+    next_step = "The server failed. Try again in a minute. After a failed start, first check your active runs: %lk_runs"
 
 
 STATUS_ERRORS: dict[int, type[ApiError]] = {

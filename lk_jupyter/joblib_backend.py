@@ -83,7 +83,9 @@ class LkBackend(*_BASES):  # type: ignore[misc]  # joblib has no types
         is_in_pool = multiprocessing.current_process().daemon
         if machines == 1 or is_in_pool:
             cause = (
-                "in a process of multiprocessing" if is_in_pool else "for one job. For machines, set n_jobs=2 or more"
+                "in a process of multiprocessing"
+                if is_in_pool
+                else "for one job. To use machines, set n_jobs=2 or more"
             )
             warnings.warn(f"This process makes the calls: the backend lk starts no machines {cause}.", stacklevel=2)
             raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))

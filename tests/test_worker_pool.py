@@ -459,7 +459,7 @@ def test_a_map_whose_machines_are_always_killed_reports_the_lost_item_the_cost_a
         assert re.fullmatch(
             r"Machine (\w+) ended during wait_until_killed: its Jupyter server failed\. The machines of this executor "
             r"cost 0\.0\d+ credits so far\. Read the log: %lk_logs \1\nItem 3 has no result\.\n"
-            r"Results of the first 2 of 20 items arrived\. Continue with the other items: "
+            r"Results of the first 2 of 20 items arrived\. Continue with the remaining items: "
             r"map\(\.\.\., resume='killed'\)",
             str(loss.value),
         )

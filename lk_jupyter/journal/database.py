@@ -146,7 +146,7 @@ class Database:
         """Replace the damaged file by a new file; return a message about the result."""
         aside = self._set_aside()
         saved = self._take_over(aside)
-        return f"The file {self.path} was damaged: it is now {aside.name}, and {saved} entries were saved."
+        return f"The damaged file {self.path} was renamed to {aside.name}, and {saved} entries were recovered."
 
     def _is_damaged(self) -> bool:
         try:

@@ -43,7 +43,7 @@ TICK, LOOK, PAUSE = 0.5, 5.0, 0.5
 #: Types of messages that count as work.
 _WORK = {"execute_request", "comm_msg", "comm_open"}
 
-_ANEW = "Restart the kernel to get a new one. The variables are lost."
+_ANEW = "To get a new machine, restart the kernel. The variables are lost."
 
 
 class Lease:
@@ -376,12 +376,12 @@ def _failure(name: str, text: str) -> dict[str, Any]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-f", dest="file", required=True, help="connection file")
-    parser.add_argument("--run", required=True, help="run of the hosted server")
-    parser.add_argument("--kernel", required=True, help="kernel of that server")
+    parser.add_argument("--run", required=True, help="id of the run with the Jupyter server")
+    parser.add_argument("--kernel", required=True, help="id of the kernel on the Jupyter server")
     parser.add_argument(
         "--idle", type=float, required=True, help="minutes without work after which the machine is released"
     )
-    parser.add_argument("--limit", required=True, help="reason to show after the time limit")
+    parser.add_argument("--limit", required=True, help="reason to show if the machine reaches its time limit")
     return parser.parse_args()
 
 

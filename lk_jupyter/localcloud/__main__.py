@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
 
     parser = argparse.ArgumentParser(
         prog="python -m lk_jupyter.localcloud",
-        description="A cloud on this machine with the API of the real one. When it is ready it prints one JSON line\n"
+        description="A local cloud with the API of the real cloud. When it is ready, it prints one JSON line\n"
         "with base_url, api_key and data. It listens on the loopback interface only; a signal ends it.",
         formatter_class=_Formatter,
         epilog="names of --strange:\n" + "\n".join(f"  {name:22}{does}" for name, does in SWITCHES.items()),
@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--port", type=int, default=0, help="port to listen on; 0 finds a free one")
     add("--data", type=Path, required=True, help="folder for all data; created if missing")
     add("--add-user", metavar="EMAIL", help="add a user with a personal organization and --credits, or set a user's "
-        "password, then end. Works while the cloud runs. Prompts for the password, or reads one line")  # fmt: skip
+        "password, then end. Works while the cloud runs. Prompts for the password, or reads it from stdin")  # fmt: skip
     add("--credits", type=_credits, default=CloudOptions.credits, help="credits that a new data folder starts with")
     add("--voucher", dest="vouchers", action="append", type=_voucher, default=[], metavar="CODE=CREDITS",
         help="a voucher that can be redeemed once; may be repeated")  # fmt: skip
@@ -83,9 +83,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--access-seconds", type=int, default=CloudOptions.access_seconds, help="lifetime of an access token")
     add("--refresh-seconds", type=int, default=CloudOptions.refresh_seconds, help="lifetime of a refresh token")
     add("--clock-speed", type=_speed, default=CloudOptions.clock_speed, metavar="TIMES",
-        help="speed-up of the states of deployments, VMs and batches, such as 10")  # fmt: skip
+        help="factor that speeds up deployments, VMs and batches, such as 10")  # fmt: skip
     add("--longest-run", type=int, default=CloudOptions.longest_run, metavar="SECONDS",
-        help="refuse a longer time limit of a run; default: as documented")  # fmt: skip
+        help="maximum time limit of a run; default: the documented maximum")  # fmt: skip
     add("--shorten-runs", action="store_true", help="shorten a time limit above --longest-run, without an error")
     add("--vm-address-seconds", type=float, default=CloudOptions.vm_address_seconds, metavar="SECONDS",
         help="delay before a running VM has an address, divided by --clock-speed")  # fmt: skip
@@ -97,8 +97,8 @@ def _parser() -> argparse.ArgumentParser:
         help="refuse SSH connections to VMs, to imitate a network that blocks SSH",
     )
     add("--inference-upstream", type=_web_address, default=CloudOptions.inference_upstream, metavar="URL",
-        help="base URL of an OpenAI-compatible service whose models answer, such as "
-        "http://127.0.0.1:8000/v1; its key comes from LK_INFERENCE_UPSTREAM_KEY")  # fmt: skip
+        help="base URL of an OpenAI-compatible service that answers model calls, such as "
+        "http://127.0.0.1:8000/v1; set the key of the service in LK_INFERENCE_UPSTREAM_KEY")  # fmt: skip
     add("--s3-credential-seconds", type=int, default=CloudOptions.s3_credential_seconds,
         help="lifetime of temporary credentials for storage")  # fmt: skip
     add("--storage-bytes", type=int, default=CloudOptions.storage_bytes, metavar="BYTES",
@@ -106,12 +106,12 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--simulate-gpu",
         action="store_true",
-        help="make up GPU figures for runs on gpu.* machines, marked as simulated",
+        help="simulate GPU metrics for runs on gpu.* machines, and mark them as simulated",
     )
     add("--engine", choices=("auto", *PROGRAMS, "none"), default=CloudOptions.engine, help="what runs container images")
     add("--strange", action="append", type=_switches, default=[], metavar="NAME,…",
         help="imitate a possible difference of the real cloud: a name below, or all; may be repeated")  # fmt: skip
-    add("--faults", action="store_true", help="let tests switch on faults at /_faults")
+    add("--faults", action="store_true", help="let tests inject faults at /_faults")
     return parser
 
 

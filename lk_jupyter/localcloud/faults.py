@@ -93,7 +93,7 @@ class Faults:
             rows = await request.json()
             self._rows += [Fault(**row) for row in (rows if isinstance(rows, list) else [rows])]
         except (ValueError, TypeError, ValidationError) as error:
-            return JSONResponse({"detail": f"Send rows of faults: {error}"}, 400)
+            return JSONResponse({"detail": f"Send a list of faults: {error}"}, 400)
         return JSONResponse([row.model_dump() for row in self._rows])
 
     async def _fail(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:

@@ -91,7 +91,7 @@ def make_private(data: Path) -> None:
         ) from None
     if not is_private(data):
         raise LocalCloudError(
-            f"The folder {str(data)!r} belongs to another user. Nothing was started. Use a folder of yours."
+            f"The folder {str(data)!r} belongs to another user. Nothing was started. Use a folder that belongs to you."
         )
     if sys.platform != "win32":
         data.chmod(0o700)

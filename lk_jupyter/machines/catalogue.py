@@ -77,7 +77,9 @@ class Catalogue:
                 return machine
         if not any(matches):
             if split_count(wish)[0] > 1:
-                raise UsageError(f"No run has '{wish}'. Nothing was sent. Rent a VM for the cell: --gpu {wish} --on vm")
+                raise UsageError(
+                    f"Runs can't use '{wish}'. Nothing was sent. Rent a VM for the cell: --gpu {wish} --on vm"
+                )
             raise UsageError(f"Unknown machine '{wish}'. Nothing was sent. {self._similar_machines(wish)}")
         raise UsageError(
             f"Your quota doesn't include '{wish}'. Nothing was sent. You may use: "

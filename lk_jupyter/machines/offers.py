@@ -178,7 +178,7 @@ def _explain_no_match(offers: Sequence[MachineOffer], need: MachineFilter) -> st
     usable = [offer for offer in offers if offer.allowed]
     largest = max(usable, key=lambda offer: offer.memory_gib or 0, default=None)
     if largest is None:
-        return "Your account may not use any machine. Ask for a quota in the dashboard."
+        return "Your account may not use any machine. Request a quota in the dashboard."
     if need.memory_gib > (largest.memory_gib or 0):
         size = f"{largest.memory_gib} GiB" if largest.memory_gib else "no GPU"
         return f"No machine that you may use has {need.memory_gib:g} GiB. The largest is {largest.profile} ({size})."

@@ -453,9 +453,9 @@ def unpack_json(packed: bytes | bytearray, most: int, parts: int) -> Any:
     unpacker = zlib.decompressobj()
     text = unpacker.decompress(packed, most)
     if not unpacker.eof:
-        raise ValueError(f"it has more than {most:,} bytes")
+        raise ValueError(f"the message has more than {most:,} bytes")
     if text.count(b",") > parts:
-        raise ValueError(f"it has more than {parts:,} parts")
+        raise ValueError(f"the message has more than {parts:,} parts")
     return load_json(text)
 
 

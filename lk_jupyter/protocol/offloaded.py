@@ -51,7 +51,7 @@ def _key(nonce: str, facts: dict[str, Any]) -> str:
 def _payload(read: Callable[[str], bytes | bytearray], key: str, facts: dict[str, Any]) -> dict[str, Any]:
     data = _bytes(read, key)
     if len(data) != facts.get("size") or sha256(data).hexdigest() != facts.get("sha256"):
-        raise ValueError("it was changed in the bucket")
+        raise ValueError("the output was changed in the bucket")
     payload = unpack_json(data, MOST, MOST)
     if not isinstance(payload, dict):
         raise ValueError("it isn't an output")  # noqa: TRY004 (as whatever else is wrong with it)

@@ -96,7 +96,7 @@ class Ending:
         try:
             record = self._client.execution.get(self._execution_id)
             if not _has_token(record, self._request_metadata()):
-                raise InvalidResponse("The record with this id is of another run.")
+                raise InvalidResponse("The record with this id belongs to another run.")
             record = self._resolve_state(record)
         except BROKEN as failure:
             if not self._is_finished_for(UNREADABLE):

@@ -37,7 +37,7 @@ _CHAINED = (
 def repaired_label(lines: int, short_id: str) -> str:
     """Return the warning for a run whose log was repaired after the cell had shown the lines."""
     label = "1 line was" if lines == 1 else f"{lines} lines were"
-    problem = f"The connection broke: {label} missing or torn, and the end of the output has them."
+    problem = f"The connection broke: {label} missing or torn. The end of the output repeats them."
     return f"{problem} Complete log: %lk_attach {short_id}"
 
 
@@ -177,12 +177,12 @@ def build_error(record: ExecutionRecord, *, line_shift: int = 0, stopped_because
 
 #: Text of pip's log → advice.
 _INSTALL_ADVICE = {
-    "DO NOT MATCH THE HASHES": "A file isn't the file that was locked. Check the index, then lock again: uv lock",
+    "DO NOT MATCH THE HASHES": "A file differs from the locked file. Check the index, then lock again: uv lock",
     "all requirements must have their versions pinned": "A package has no exact version. Lock again: uv lock",
     "Hashes are required in --require-hashes mode": "A package isn't in the lock. Lock again: uv lock",
-    "is not a supported wheel on this platform": "The wheel is for another platform. Lock for Linux on x86-64 too.",
+    "is not a supported wheel on this platform": "The wheel is for another platform. Lock the project for Linux too.",
     "Failed building wheel": "The package has no wheel for the run. Use a version with a wheel for Linux on x86-64.",
-    "requires a different python": "The package needs another Python than the run has. Lock for the run's Python too.",
+    "requires a different python": "The package needs another Python. Lock the project for the run's Python too.",
     "No matching distribution found": "The index has no such version for the run's Python. Correct -r, then run again.",
 }
 

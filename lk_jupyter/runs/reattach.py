@@ -130,8 +130,8 @@ def find_start(session: Connection, entry: JournalEntry) -> Run:
     if (current_entry := journal().get(entry.token)) and current_entry.going_on:
         minutes = max(1, round((entry.created_at + _LONG_LOST - time.time()) / 60))
         raise UsageError(
-            f"The cloud doesn't show the run of the start {short} yet. Look again: %lk_attach {short}. After "
-            f"{minutes} min it counts as never started."
+            f"The cloud doesn't list a run for the start {short} yet. Check again: %lk_attach {short}. After "
+            f"{minutes} min the start counts as failed."
         )
     raise UsageError(
         f"The cloud doesn't show a run of the start {short}: nothing was started. It isn't listed any more."

@@ -493,7 +493,7 @@ class Run:
         reason = self.stopped_because
         if self.stopped_by_cost(record) and not reason and self.bundle:
             limit = self.bundle.max_cost or 0
-            reason = f"--max-cost {limit:f} allows {self.bundle.timeout} s, which have passed"
+            reason = f"--max-cost {limit:f} allows {self.bundle.timeout} s, and this time has passed"
         return read_result(record, line_shift=self.bundle.line_shift if self.bundle else 0, stopped_because=reason)
 
     def stopped_by_cost(self, record: ExecutionRecord) -> bool:

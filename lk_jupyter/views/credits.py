@@ -75,7 +75,7 @@ def spending(report: Spending) -> StaticView:
             "Day",
             spent,
             "By day, in credits",
-            omitted_line(len(report.by_day()), len(spent), "there was no spending on the others."),
+            omitted_line(len(report.by_day()), len(spent), "days without spending."),
         ),
         _sums_table("Kind", report.by_kind(), "By kind"),
         _sums_table("Hardware", report.by_hardware(), "By hardware"),

@@ -60,7 +60,7 @@ def _plan_rows(bundle: Bundle, budgets: Sequence[str], forecast: Forecast | None
         "Lock": (request.metadata or {}).get(LOCK_KEY, ""),
         "Script block": f"in {bundle.block.place}" if bundle.block else "",
         "Needs permission": bundle.block_request,
-        "Python": f"{bundle.block.requires_python}, compared in the run"
+        "Python": f"{bundle.block.requires_python}, checked in the run"
         if bundle.block and bundle.block.requires_python
         else "",
         "Ports": ", ".join(map(str, bundle.ports)),
@@ -85,4 +85,4 @@ def _modules_label(bundle: Bundle) -> str:
     files = with_code(json.loads(bundle.request.import_files))
     size = sum(len(text.encode()) for name, text in files.items() if name not in bundle.files)
     size -= sum(map(len, bundle.rest.get("files", {}).values()))  # the author's binary files are in one of our modules
-    return f"our modules for figures, variables and similar, {size_label(size)}"
+    return f"modules of lk_jupyter for figures, variables and similar, {size_label(size)}"

@@ -226,7 +226,7 @@ def join_tables(*tables: Table) -> StaticView:
     return StaticView("\n\n".join(map(str, tables)), f'<div class="lk-picture">{STYLE}{html}</div>')
 
 
-_IN_FRAME = "they are in the DataFrame."
+_IN_FRAME = "the DataFrame has all rows."
 
 
 def show_as_grid(frame: Any, html_only: Sequence[str] = ()) -> Any:

@@ -439,7 +439,7 @@ class VmRun:
         seconds = min(wish, float(rest * 3600 / self.facts.per_hour))
         if seconds < SETUP_SECONDS + _LEAST_SECONDS:
             raise UsageError(
-                f"The rest of the maximum cost, {max(rest, Decimal(0)):.2f} credits, doesn't pay for another VM. "
+                f"The rest of the maximum cost, {max(rest, Decimal(0)):.2f} credits, is too low for another VM. "
                 f"Nothing was rented. Raise --max-cost and add: --resume {self.execution_id}"
             )
         return seconds

@@ -126,6 +126,6 @@ def alternatives_line(vm_offers: list[VmOffer], refused: VmOffer) -> str:
 
     near = sorted(free, key=distance)[:_MOST]
     if not near:
-        return "Nothing of that size is free now. Try again in a few minutes, or ask for fewer GPUs."
+        return "No VM of that size is free now. Try again in a few minutes, or choose fewer GPUs."
     listed = "; ".join(f"{offer} ({offer.line})" for offer in near)
     return f"Free now: {listed}."

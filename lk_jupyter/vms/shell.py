@@ -124,7 +124,7 @@ class VmShell:
             text = bytes(errors or b"").decode("utf-8", "replace").strip().rpartition("\n")[2]
             raise ConnectionFailed(f"A command on the VM failed with exit code {process.exit_status}: {text[:300]}")
         if process.exit_status is None:
-            raise ConnectionFailed("The connection to the VM ended before its command.")
+            raise ConnectionFailed("The connection to the VM ended before the command finished.")
         return bytes(output or b"")
 
     async def _open(self, command: str) -> asyncssh.SSHClientProcess[bytes]:
@@ -257,7 +257,7 @@ class CommandStream:
                 yield data
             _wait(self._process.wait_closed(), self._endpoint)
             if self._process.exit_status != 0:
-                raise ConnectionFailed("The connection to the VM ended before its command.")
+                raise ConnectionFailed("The connection to the VM ended before the command finished.")
         finally:
             self.close()
 

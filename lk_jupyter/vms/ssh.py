@@ -23,7 +23,7 @@ _ADDRESS = re.compile(
 )
 _KEYGEN = "mkdir -p -m 700 ~/.ssh && ssh-keygen -t ed25519 -N '' -f ~/.ssh/id_ed25519"
 _MAKE = f"Nothing was rented. Create a key, then run this line again: !{_KEYGEN}"
-_WRITE = "Nothing was rented. Write its public half, then run this line again: !ssh-keygen -y -f {0} > {0}.pub"
+_WRITE = "Nothing was rented. Write its public key, then run this line again: !ssh-keygen -y -f {0} > {0}.pub"
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class SshEndpoint:
         """Read an address; IPv6 has brackets if a port follows. Raises InvalidResponse."""
         match = _ADDRESS.fullmatch(address)
         if not match:
-            raise InvalidResponse(f"The server reports {address!r} as the address of the VM, which isn't one.")
+            raise InvalidResponse(f"The server reports an invalid address of the VM: {address!r}.")
         return cls(match["v6"] or match["bare"] or match["host"], int(match["port6"] or match["port"] or PORT))
 
     def __str__(self) -> str:

@@ -39,7 +39,7 @@ def main() -> int:
     """Pass bytes until either side ends; report an error in one line."""
     parser = argparse.ArgumentParser(prog="lk_jupyter.vms.tunnel", description=__doc__)
     parser.add_argument("vm", help="the id of the VM")
-    parser.add_argument("-E", dest="log", type=Path, help="a file for errors, in place of standard error")
+    parser.add_argument("-E", dest="log", type=Path, help="write errors to this file, not to standard error")
     options = parser.parse_args()
     try:
         with open_tunnel(options.vm) as connection:
@@ -96,7 +96,7 @@ def _refusal(response: Any, host: str) -> str:
         return str(json.loads(response.body)["detail"])
     if response.status_code in _SIGNED_OUT:
         return _REFUSED.format(host)
-    return f"The Jupyter server {host} answered HTTP {response.status_code}. Does it have this version of lk_jupyter?"
+    return f"The Jupyter server {host} answered HTTP {response.status_code}. Install this version of lk_jupyter there."
 
 
 def _pass_bytes(connection: ClientConnection) -> None:

@@ -169,5 +169,5 @@ def test_the_log_is_a_table_in_python_and_in_a_notebook(audited, signed_in):
         assert list(table["operation"]) == ["Auth.revoke_api_key", "Auth.create_api_key"]
         assert str(table["time"].dtype).startswith("datetime64[")
         assert list(session.history("laptop", audit=True, since="1h")["target"]) == [f"laptop, {key.id}"]
-        with pytest.raises(LkError, match="--audit and --machine exclude each other"):
+        with pytest.raises(LkError, match="--audit and --machine can't be combined"):
             session.history(audit=True, machine="a100")

@@ -168,7 +168,7 @@ def test_a_damaged_file_is_set_aside_with_one_line_and_what_can_be_read_is_kept(
     assert not kept.trouble
     assert len(caplog.messages) <= 1
     if caplog.messages:
-        assert "was damaged: it is now journal-damaged-" in caplog.messages[0]
+        assert "was renamed to journal-damaged-" in caplog.messages[0]
         assert len(list(kept.path.parent.glob("journal-damaged-*.sqlite"))) == 1
 
 
@@ -190,7 +190,7 @@ def test_all_entries_before_a_cut_are_saved(kept, caplog):
     kept.path.write_bytes(whole[: len(whole) * 3 // 4])
     saved = {found.token for found in kept.entries()}
     assert len(saved) > 100
-    assert "entries were saved" in caplog.text
+    assert "entries were recovered" in caplog.text
 
 
 def test_where_nothing_can_be_written_it_is_said_once_and_nothing_raises(tmp_path, caplog):
@@ -283,7 +283,7 @@ def test_a_request_that_lost_a_text_counts_as_unknown_and_is_not_sent_again(kept
 
 def test_a_repair_keeps_the_texts_that_requests_need(kept):
     kept.add(entry(1, request=request_of(1)))
-    assert "1 entries were saved" in kept._database._replace()
+    assert "1 entries were recovered" in kept._database._replace()
     assert kept.get("token-1").request == request_of(1)
 
 

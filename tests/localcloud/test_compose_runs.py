@@ -115,8 +115,8 @@ def test_without_an_engine_a_stack_is_accepted_and_fails_saying_what_is_missing(
         ("services: [a]", "services"),
         ("services:\n  app:\n    command: x", "services.app"),
         ("services:\n  app: 7", "services.app"),
-        ("\0", "Not YAML"),
-        ("[" * 20_000, "Not YAML"),
+        ("\0", "YAML cannot be read"),
+        ("[" * 20_000, "YAML cannot be read"),
     ],
 )
 def test_a_text_that_is_no_stack_is_refused_with_the_place(api, text, place):

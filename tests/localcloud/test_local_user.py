@@ -47,7 +47,7 @@ def test_a_key_acts_as_the_personal_organization_of_its_owner(api):
 
 def test_a_foreign_organization_is_refused(api):
     answer = api.http.get("/user/org", headers={"X-Org-Slug": "acme"})
-    assert (answer.status_code, answer.json()["detail"]) == (403, "Not a member of an organization 'acme'")
+    assert (answer.status_code, answer.json()["detail"]) == (403, "You aren't a member of the organization 'acme'")
     assert api.get("/orgs/acme/balance").status_code == 403
 
 

@@ -94,8 +94,8 @@ def test_a_machine_comes_up_by_the_clock_says_that_it_is_simulated_and_has_an_ad
         ({"hardware_profile": "l40s", "instance_type": "spot"}, "not available as spot"),
         ({"volume_ids": ["vol-none"]}, "'vol-none' is unknown"),
         ({"volume_ids": ["v"], "new_volume": {"size_gb": 1}}, "not both"),
-        ({"volume_migration_allowed": True}, "volume_ids only"),
-        ({"new_volume": {"size_gb": 10**30}}, "100,000 GB at most"),
+        ({"volume_migration_allowed": True}, "needs volume_ids"),
+        ({"new_volume": {"size_gb": 10**30}}, "at most 100,000 GB"),
     ],
 )
 def test_a_machine_that_is_not_sold_is_refused_and_nothing_is_kept(api, fields, words):

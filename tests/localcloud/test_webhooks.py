@@ -124,4 +124,4 @@ def test_addresses_of_other_machines_are_refused_saying_why(api, kind, url):
     assert answer.status_code == 422
     [row] = answer.json()["detail"]
     assert row["loc"] == ["body", "user_callback_urls"]
-    assert "nothing off this machine" in row["msg"]
+    assert "only to this machine" in row["msg"]

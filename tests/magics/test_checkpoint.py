@@ -34,7 +34,7 @@ def test_a_run_out_of_time_ends_with_the_line_that_goes_on_from_what_it_saved(ke
     assert cell.error["ename"] == "RunFailed"
     assert "Try --timeout" not in str(cell.messages)  # a second fix, which would begin anew
     said = next(line.strip() for shown in cell.shown for line in shown.splitlines() if "Saved" in line)
-    saved, _, line = said.partition(" Resume from there: ")
+    saved, _, line = said.partition(" Resume from this checkpoint: ")
     assert re.fullmatch(r"Saved 1 file, [23] B, after 4\.\d s\.", saved)
     short_id = kernel.value("first.short_id").strip("'")
     assert line == f"%%lk_run --gpu A100 --timeout 10 --save first --label=long --resume {short_id}"
@@ -83,7 +83,7 @@ def test_systemexit_in_the_checkpoint_ends_the_run_after_it_is_saved_and_shows_t
     assert cell.error is None
     assert cell.text == ""
     short_id = kernel.value("run.short_id").strip("'")
-    resume = f"Resume from there: %%lk_run --timeout 10 --save run --resume {short_id}"
+    resume = f"Resume from this checkpoint: %%lk_run --timeout 10 --save run --resume {short_id}"
     assert re.search(rf"Saved 1 file, 1 B, after 4\.\d s\. {re.escape(resume)}", cell.shown[-1])
     assert float(kernel.value("run.result().duration")) < 10
     assert kernel.run(f"%%lk_run --resume {_id(kernel)}\nprint((lk_resume / 'a').read_text())").text == "x\n"

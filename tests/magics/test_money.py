@@ -65,7 +65,7 @@ def test_the_maximum_holds_when_nobody_watches(kernel):
     )
     assert Decimal(kernel.value("str(record.billed)").strip("'")) <= Decimal("0.0015")
     said = kernel.run("run.result()").error["evalue"]
-    assert "was stopped: --max-cost 0.0015 allows 2 s, which have passed" in said
+    assert "was stopped: --max-cost 0.0015 allows 2 s, and this time has passed" in said
     kernel.run("session.close()")
 
 

@@ -312,7 +312,7 @@ def test_the_next_machine_has_what_an_idle_one_saved_unless_a_member_changed_it_
             content = member.storage.get_bytes(saved)
             member.storage.put(content[:-1] + bytes([content[-1] ^ 1]), saved, overwrite=True)
     shown = run_cell("%%lk_run --session train\nprint('x' in globals())")
-    assert "couldn't be restored: they were changed in the bucket" in shown, shown
+    assert "couldn't be restored: the variables were changed in the bucket" in shown, shown
     assert "False\n" in shown
 
     run_cell("%%lk_run --session train\nimport os, signal\nos.kill(os.getppid(), signal.SIGKILL)")
@@ -375,8 +375,10 @@ def make_wheel(folder, version):
 @pytest.mark.nightly  # for a run: tests/localcloud/test_runs.py
 def test_a_session_installs_the_packages_of_a_cell_once_and_reports_a_missing_one(shared, run_cell, tmp_path):
     output = run_cell(f"{shared}\nimport lk_sample")
-    assert "The session has no lk_sample (image jupyter/base-notebook:latest with Python 3." in output
-    assert "Install it: add -r auto" in output
+    assert (
+        "The session doesn't have the packages lk_sample (image jupyter/base-notebook:latest with Python 3." in output
+    )
+    assert "To install them, add -r auto" in output
     with_sample = f"{shared} -r '{make_wheel(tmp_path, '1.0')}'"
     assert "version 1.0\n" in run_cell(f"{with_sample}\nimport lk_sample\nprint('version', lk_sample.version)")
     (warm,) = warm_python.connected_warm_pythons.values()

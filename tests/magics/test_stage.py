@@ -56,7 +56,7 @@ def test_a_run_reads_staged_files_from_its_disk(run_cell, shell, bucket, tmp_pat
         ("ms/run:data", "--stage takes KEY:FOLDER with an absolute folder, got 'ms/run:data'. Nothing was sent."),
         ("ms/run:/a/../b", "--stage takes KEY:FOLDER"),
         (":/data", "--stage takes KEY:FOLDER"),
-        ("ms/run:/mnt/s3/data", "--stage: '/mnt/s3/data' can be the bucket itself. Nothing was sent."),
+        ("ms/run:/mnt/s3/data", "--stage: '/mnt/s3/data' may be the bucket. Nothing was sent."),
         ("ms/none:/data", "--stage: no files in 'lk://ms/none'. Nothing was sent."),
     ],
 )

@@ -350,7 +350,7 @@ def test_the_record_of_an_earlier_run_is_not_used_for_a_run_with_its_id(cloud, r
     shown = run_cell(RUN)
     assert (shown.count("another line"), shown.count("hello")) == (1, 0)
     assert "9.99" not in shown
-    assert "Cost unknown: the record can't be read (The record with this id is of another run" in shown
+    assert "Cost unknown: the record can't be read (The record with this id belongs to another run" in shown
 
 
 def test_stored_lines_of_an_earlier_run_are_not_shown_for_a_run_with_its_id(cloud, run_cell, monkeypatch):

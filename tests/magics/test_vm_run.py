@@ -59,7 +59,7 @@ def test_a_cell_of_three_hours_runs_on_a_vm_after_one_question_and_changes_the_v
 def test_without_an_answer_no_vm_is_rented_and_the_options_are_named(run_cell, vms, monkeypatch):
     monkeypatch.setattr("builtins.input", answers("n"))
     output = run_cell("%%lk_run --gpu A100 --timeout 3h\nprint(1)")
-    assert "Nothing was rented. Without a question, rent it with: --on vm --max-cost 4.90" in output
+    assert "Nothing was rented. To rent it without a question: --on vm --max-cost 4.90" in output
     assert vms.client.vms.list().items == [] or living(vms) == []
 
 
@@ -119,7 +119,7 @@ def test_a_volume_keeps_staged_files_for_the_next_vm_and_its_price_is_shown(run_
     assert f"Volume {volume.volume_id} (10 GB) stays with its files and costs" in first
     assert f"Delete it: %lk_volumes delete {volume.volume_id}" in first
     second = run_cell(f"%%lk_run {options} --volume {volume.volume_id}\n{cell}")
-    assert "1 of 1 files were staged before." in second
+    assert "1 of 1 files were already staged." in second
     assert "read 1,2" in second
     current().storage.put(b"3,4\n", "volume-stage/a.csv")
     assert "read 3,4" in run_cell(f"%%lk_run {options} --volume {volume.volume_id}\n{cell}")

@@ -1061,7 +1061,7 @@ def test_a_tensor_that_lost_its_graph_is_named_and_the_rest_comes():
     assert here["plain"].tolist() == [2, 2]
     assert here["w"].requires_grad
     (notice,) = set_state(state, {})
-    assert "Without the graph of its computation: losses, same (" in notice.text
+    assert "Returned without the graph of its computation: losses, same (" in notice.text
 
 
 def test_paths_of_the_folder_are_moved_and_others_stay(monkeypatch):

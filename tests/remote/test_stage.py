@@ -69,7 +69,7 @@ def test_links_that_have_ended_are_reported_without_the_link(storage, bucket, tm
     staging = listed(storage, tmp_path)
     for file in staging._files:
         file.link = file.link[:-4] + "0000"
-    with pytest.raises(stage.NotStaged, match=r"^The links to the bucket have ended \(HTTP 403\)") as raised:
+    with pytest.raises(stage.NotStaged, match=r"^The links to the bucket have expired \(HTTP 403\)") as raised:
         staging.run()
     assert "X-Amz" not in str(raised.value)
 
@@ -86,7 +86,7 @@ def test_files_come_from_the_mounted_bucket_if_the_links_have_ended(storage, buc
 
 def test_a_disk_without_room_is_reported_before_anything_is_downloaded(storage, bucket, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=18_000_000))
-    with pytest.raises(stage.NotStaged, match=r"has 18.0 MB free, and the files have 18.9 MB. Nothing was staged"):
+    with pytest.raises(stage.NotStaged, match=r"has 18.0 MB free, but the files need 18.9 MB. Nothing was staged"):
         listed(storage, tmp_path).run()
     assert content(tmp_path) == {}
 

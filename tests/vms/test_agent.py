@@ -121,7 +121,7 @@ def start(tmp_path, cloud):
     [
         (507, "the bucket is full, so free space: %lk_bucket usage"),
         pytest.param(402, "no credits are left, so buy some: %lk_billing checkout 50", marks=nightly),
-        pytest.param(401, "the API key of the VM was revoked, so keep the notebook on until the end", marks=nightly),
+        pytest.param(401, "the API key of the VM was revoked, so keep Jupyter on until the run ends", marks=nightly),
     ],
 )
 def test_a_checkpoint_that_the_bucket_refuses_is_reported_at_once_and_the_code_continues(start, cloud, status, reason):
@@ -149,9 +149,9 @@ def checkpoint_of(vm, cloud):
 @pytest.mark.parametrize(
     ("change", "details"),
     [
-        (None, "A file of the checkpoint is missing in the bucket, so it was not restored"),
+        (None, "A file is missing in the bucket, so the checkpoint was not restored"),
         *(
-            pytest.param(content, "The checkpoint was changed in the bucket, so it was not restored", marks=nightly)
+            pytest.param(content, "A file was changed in the bucket, so the checkpoint was not restored", marks=nightly)
             for content in (b"another member", bytes(999))
         ),
     ],

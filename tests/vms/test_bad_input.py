@@ -178,7 +178,7 @@ def test_a_key_of_a_vm_that_was_revoked_is_reported_and_the_notebook_saves_the_r
     vm_run = hosted.open_run(session, run.execution_id)
     problem = until(lambda: run.status == "running" and vm_run.checkpoint.get("problem"))
     (tmp_path / "end").touch()
-    assert problem.endswith("the API key of the VM was revoked, so keep the notebook on until the end (HTTP 401)")
+    assert problem.endswith("the API key of the VM was revoked, so keep Jupyter on until the run ends (HTTP 401)")
     assert text_of(run.follow()).startswith("started\n")
     assert (run.outputs(), run.status) == ({"total": 42}, "completed")
     assert (living(vms), active_keys(vms)) == ([], [])

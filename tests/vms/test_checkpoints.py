@@ -167,7 +167,7 @@ def test_another_vm_is_rented_only_if_the_rest_of_the_maximum_cost_pays_for_it(s
     until(lambda: vm_run.facts.is_started)
     vm_run._store(cap=vm_run.facts.per_hour / 20)
     reclaim(vms, run)
-    with pytest.raises(LkError, match=r"doesn't pay for another VM\. Nothing was rented"):
+    with pytest.raises(LkError, match=r"is too low for another VM\. Nothing was rented"):
         run.result()
     assert (living(vms), active_keys(vms)) == ([], [])
 

@@ -45,10 +45,10 @@ def rent(session, **options):
     ("options", "problem"),
     [
         ({"requirements": ["dask==2020.1"]}, "requirements: 'dask==2020.1' excludes the version of this kernel, "),
-        ({"gpu": "16xA100"}, "gpu: a cluster is on one VM, with at most 8 GPUs, got 16. Nothing was rented. "),
+        ({"gpu": "16xA100"}, "gpu: a cluster runs on one VM, with at most 8 GPUs, got 16. Nothing was rented. "),
         ({"idle_timeout": "soon"}, "idle_timeout must be a time such as '5 minutes', got 'soon'. Nothing was rented."),
         ({"n_workers": -1}, "n_workers must be 0 or more, got -1. Nothing was rented."),
-        ({"max_cost": None}, "Nothing was rented. Without a question, rent the VM with: LyceumCluster(max_cost=1.72)"),
+        ({"max_cost": None}, "Nothing was rented. To rent the VM without a question: LyceumCluster(max_cost=1.72)"),
     ],
 )
 def test_a_cluster_that_cant_work_or_has_no_consent_rents_nothing(session, vms, monkeypatch, options, problem):

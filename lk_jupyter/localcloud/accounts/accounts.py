@@ -211,4 +211,4 @@ class Accounts:
 
 
 def _not_a_member(slug: str | None) -> HTTPException:
-    return HTTPException(403, f"Not a member of an organization {slug!r}")
+    return HTTPException(403, f"You aren't a member of the organization {slug!r}")

@@ -75,7 +75,9 @@ class Invitations:
         """Return the invitation of a mail; 404 for an accepted or withdrawn invitation."""
         matches = self._all("hash = ?", digest(token))
         if not matches:
-            raise HTTPException(404, "No such invitation: it was accepted or withdrawn, or its organization is gone")
+            raise HTTPException(
+                404, "No such invitation: it was accepted or withdrawn, or its organization was deleted"
+            )
         return matches[0]
 
     def withdraw(self, org_id: str, invitation_id: str) -> None:

@@ -48,7 +48,7 @@ class Keys:
     ) -> tuple[Key, str]:
         """Store a new key; return the key and its secret. 400 for an expiry in the past, or an existing name."""
         if expires_at and expires_at <= datetime.now(timezone.utc):
-            raise HTTPException(400, f"expires_at lies in the past: {expires_at.isoformat()}")
+            raise HTTPException(400, f"expires_at is in the past: {expires_at.isoformat()}")
         secret = new_secret(PREFIX)
         row = (str(uuid4()), owner, user_id, org_id, digest(secret), secret[:PREFIX_LENGTH], name, now())
         query = """
@@ -59,7 +59,7 @@ class Keys:
             with self._store.write() as db:
                 return _key(db.execute(query, (*row, expires_at and expires_at.isoformat())).fetchone()), secret
         except sqlite3.IntegrityError:
-            raise HTTPException(400, f"There is a key {name!r} already: delete it, or choose another name") from None
+            raise HTTPException(400, f"A key {name!r} already exists: delete it, or choose another name") from None
 
     def find(self, secret: str) -> Key | None:
         """Return the key of a secret, or None if the key is unknown, switched off or expired."""

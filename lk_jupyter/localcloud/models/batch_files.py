@@ -96,7 +96,7 @@ class BatchFiles:
                 fill(file)
             draft.replace(self._folder / file_id)
         except OSError as problem:
-            raise HTTPException(400, f"The file cannot be kept: {problem.strerror}. Free some disk space") from None
+            raise HTTPException(400, f"The file cannot be stored: {problem.strerror}. Free some disk space") from None
         finally:
             draft.unlink(missing_ok=True)
         facts = {

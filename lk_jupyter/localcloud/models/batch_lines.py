@@ -97,7 +97,7 @@ def _read_line(number: int, text: bytes, endpoint: str | None) -> BatchLine | Li
     is_named = isinstance(custom_id, str) and custom_id != ""
     name = str(custom_id) if is_named else f"line-{number}"
     checks = (
-        (is_named, "custom_id", "must be a text that no other line has"),
+        (is_named, "custom_id", "must be a text that is unique in the file"),
         (row.get("method") == "POST", "method", "it must be POST"),
         (url in ENDPOINTS, "url", f"it must be {' or '.join(ENDPOINTS)}"),
         (isinstance(body, dict), "body", "must be the JSON object to send"),

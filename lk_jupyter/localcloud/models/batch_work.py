@@ -233,7 +233,9 @@ class BatchWork:
         if expired:
             query = "SELECT line, custom_id FROM batch_lines WHERE batch = ? AND status IS NULL ORDER BY line"
             for row in self._store.read(query, batch_id):
-                yield LineFault(row["line"], row["custom_id"], "batch_expired", "The time of the batch was up").line()
+                yield LineFault(
+                    row["line"], row["custom_id"], "batch_expired", "The batch has reached its time limit"
+                ).line()
 
     def _lines(self, batch_id: str, status: str) -> Iterator[str]:
         query = f"SELECT * FROM batch_lines WHERE batch = ? AND status {status} ORDER BY line"  # noqa: S608 (ours)

@@ -29,7 +29,7 @@ class DedicatedChat:
         """Return the deployment of a request, by header or else by model."""
         name = header or request.model
         if not name:
-            raise Refusal(400, "name a deployment in the header X-Deployment-ID, or in model", "model")
+            raise Refusal(400, "name a deployment in the header X-Deployment-ID or in the field model", "model")
         deployment = self._deployments.named(org_id, name)
         if deployment is None:
             raise Refusal(404, f"deployment not found: {name[:100]!r}", "model")

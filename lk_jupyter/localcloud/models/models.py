@@ -151,7 +151,7 @@ class Models:
         upstream_ids = [row["id"] for row in await self._upstream.models()] if self._upstream else []
         if self._upstream is None or name not in upstream_ids:
             near = get_close_matches(name, [ECHO, HASH_EMBEDDING, *upstream_ids], n=3) or [ECHO, HASH_EMBEDDING]
-            raise Refusal(404, f"model not found: {name[:100]!r}; near: {', '.join(near)}", "model")
+            raise Refusal(404, f"model not found: {name[:100]!r}; similar: {', '.join(near)}", "model")
         return Chosen(name, self._upstream)
 
     async def _upstream_models(self) -> list[Json]:

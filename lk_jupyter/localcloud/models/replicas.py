@@ -23,7 +23,7 @@ STARTING = (("pending", 1.0), ("pulling_docker_image", 4.0), ("initing_docker_co
 FAILING = (*STARTING, ("restarting", 2.0), ("initing_docker_container", 5.0))
 
 FAIL_REASON = "the engine ended at its start, with exit code 1"
-LOGS = f"INFO loading {BROKEN}\nERROR {BROKEN} has no weights: it is here to show a failure\n"
+LOGS = f"INFO loading {BROKEN}\nERROR {BROKEN} has no weights: this model demonstrates a failure\n"
 
 
 def new(now: float) -> Json:

@@ -135,7 +135,7 @@ def _encode_json(body: Json) -> bytes:
     try:
         return json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
     except ValueError:
-        raise Refusal(400, "the request holds a number or a text that JSON cannot carry") from None
+        raise Refusal(400, "the request contains a number or a text that JSON cannot represent") from None
 
 
 def _parsed(text: bytes) -> Any:

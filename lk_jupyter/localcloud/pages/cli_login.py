@@ -24,20 +24,20 @@ from lk_jupyter.localcloud.accounts.users import User
 from lk_jupyter.localcloud.cloud import Cloud
 from lk_jupyter.localcloud.pages.page import LOOPBACK, check_origin, page
 
-_BODY = """<p>A program on this machine asks to act as you. The answer goes to <code>{callback}</code>.</p>
+_BODY = """<p>A program on this machine wants to sign in as you. Its key is sent to <code>{callback}</code>.</p>
 <p role="alert">{complaint}</p>
 <form method="post" action="?{query}">{fields}<button autofocus>Sign in</button></form>"""
 
 _CHOICE = '<label><input type="radio" name="email" value="{email}"{checked}> {email}</label>'
 
 _PROOF = """
-<label>Password, where you have one: <input type="password" name="password" autocomplete="off"></label>
-<label>Code, where you use MFA: <input name="code" inputmode="numeric" autocomplete="one-time-code"></label>
+<label>Password, if you have one: <input type="password" name="password" autocomplete="off"></label>
+<label>Code, if you use MFA: <input name="code" inputmode="numeric" autocomplete="one-time-code"></label>
 """
 
 _TICKET = """
-<label>Ticket, where you have no password: <input type="password" name="ticket" autocomplete="off"></label>
-<p>The ticket is the line in <code>{file}</code>.</p>
+<label>Ticket, if you have no password: <input type="password" name="ticket" autocomplete="off"></label>
+<p>The ticket is the text of the file <code>{file}</code>.</p>
 """
 
 _DELIVERY_SECONDS = 10.0
@@ -121,7 +121,7 @@ def _user(login: _LoginRequest, email: str, form: dict[str, str]) -> tuple[User,
     if not ticket_text and ticket.use_pass(data, login.permit, login.callback):
         return user, True
     login.cloud.attempts.unknown("ticket", ticket_text or login.permit)
-    raise HTTPException(401, f"The ticket is missing or outdated: copy the line in {data / ticket.TICKET_FILE}")
+    raise HTTPException(401, f"The ticket is missing or outdated: copy it from the file {data / ticket.TICKET_FILE}")
 
 
 def _deliver_tokens(location: str) -> HTMLResponse:

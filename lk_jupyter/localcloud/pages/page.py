@@ -30,4 +30,4 @@ def check_origin(request: Request) -> None:
     """Refuse a request for another host, and a click that another site made."""
     origin = request.headers.get("origin")
     if request.url.hostname not in LOOPBACK or (origin and urlsplit(origin).netloc != request.url.netloc):
-        raise HTTPException(403, "Open this page on this machine, by its own address")
+        raise HTTPException(403, "Open this page only on the machine of the local cloud, at the cloud's address")

@@ -16,7 +16,7 @@ from lk_jupyter.localcloud.runs.output import MOST_BYTES
 from lk_jupyter.localcloud.runs.records import Facts, is_active, with_cost
 from lk_jupyter.localcloud.runs.selection_run import SelectionRun
 
-_OMITTED = f"has more than {MOST_BYTES >> 20} MiB and is left out of this record: the stream and the logs hold it."
+_OMITTED = f"has more than {MOST_BYTES >> 20} MiB and is left out of this record. The stream and the logs contain it."
 
 #: Field of the record → repeated field of the start request.
 _REQUEST_FIELDS = {

@@ -20,7 +20,7 @@ def upload(ctx: Context, upload: BatchFileUpload, purpose: str) -> Json:
     """Store a file of requests; its purpose is in the form or in the query."""
     for name in (purpose, upload.purpose):
         if name != "batch":
-            raise HTTPException(400, f"Files are uploaded for the purpose batch, not {name[:50]!r}")
+            raise HTTPException(400, f"The purpose of an uploaded file must be batch, not {name[:50]!r}")
     with upload.file.open() as source:
         return ctx.cloud.files.upload(ctx.caller.org_id, upload.file.name, source)
 

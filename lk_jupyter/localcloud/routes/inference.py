@@ -50,7 +50,7 @@ def get(ctx: Context, deployment_id: str, include_terminated: bool) -> Json:  # 
     """Read a deployment with its replicas."""
     deployment = ctx.cloud.deployments.get(ctx.caller.org_id, deployment_id)
     if deployment["is_stopped"] and not include_terminated:
-        raise HTTPException(404, f"Deployment {deployment_id} is stopped: ask with include_terminated=true")
+        raise HTTPException(404, f"Deployment {deployment_id} is stopped: add include_terminated=true")
     moment, speed = time.time(), ctx.cloud.deployments.speed
     return {
         **_summary(ctx, deployment),

@@ -43,7 +43,7 @@ def chat_result(ctx: Context, request_id: str) -> Json:
     """Read the answer to a request that was to be answered later."""
     result = ctx.cloud.async_chats.result(ctx.caller.org_id, request_id)
     if result is None:
-        raise Refusal(404, "request not found: unknown, or too long ago")
+        raise Refusal(404, "request not found: it is unknown or too old")
     return result
 
 

@@ -50,7 +50,7 @@ def metrics(ctx: Context, execution_id: str, start: str | None, end: str | None,
 def _grid(first: float, last: float, step: float) -> list[float]:
     count = int((last - first) // step) + 1
     if count > _MOST_POINTS:
-        raise invalid("query", "step", f"{count} points are too many: take a longer step or a shorter window")
+        raise invalid("query", "step", f"{count} points are too many: use a longer step or a shorter window")
     return [first + index * step for index in range(count)]
 
 

@@ -133,9 +133,9 @@ def _check_storage(request: CreateVMRequest) -> None:
     if request.new_volume and request.volume_ids:
         raise HTTPException(400, "Give volume_ids or new_volume, not both")
     if request.volume_migration_allowed is not None and not request.volume_ids:
-        raise HTTPException(400, "volume_migration_allowed goes with volume_ids only")
+        raise HTTPException(400, "volume_migration_allowed needs volume_ids")
     if request.new_volume and request.new_volume.size_gb > LARGEST_VOLUME_GB:
-        raise HTTPException(400, f"A volume holds {LARGEST_VOLUME_GB:,} GB at most")
+        raise HTTPException(400, f"A volume can have at most {LARGEST_VOLUME_GB:,} GB")
 
 
 def _variant(ctx: Context, card: str, instance_type: str, price: Any) -> Json:

@@ -44,10 +44,10 @@ def parse_services(text: str) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise invalid("body", _FIELD, f"Not YAML: {_yaml_error_text(error)}") from None
     except (RecursionError, ValueError, TypeError):
-        raise invalid("body", _FIELD, "Not YAML that can be read: it is nested too deeply or malformed") from None
+        raise invalid("body", _FIELD, "The YAML cannot be read: it is nested too deeply or malformed") from None
     services = stack.get("services") if isinstance(stack, dict) else None
     if not isinstance(services, dict) or not services:
-        raise invalid("body", _FIELD, "A compose file has a map 'services' with one service at least")
+        raise invalid("body", _FIELD, "A compose file needs a map 'services' with at least one service")
     for name, service in services.items():
         if not isinstance(service, dict) or not (_SOURCES & set(service)):
             raise invalid("body", _FIELD, f"services.{name}: a service is a map with an image")

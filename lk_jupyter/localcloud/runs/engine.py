@@ -148,7 +148,7 @@ class Engines:
             raise missing(
                 f"{' or '.join(self._programs or PROGRAMS)} is missing on this machine, or doesn't answer. "
                 "Images need a container engine"
-                + ("" if self._programs else ", and the cloud must not have --engine none")
+                + ("" if self._programs else ". Don't start the local cloud with --engine none")
             )
         return engine
 

@@ -33,7 +33,7 @@ def check(request: Any) -> None:
     if request.docker_run_user:
         _check_match("docker_run_user", _USER, request.docker_run_user, "is not a user: give a name, a uid or uid:gid")
     if any("\0" in part for part in request.docker_run_cmd or ()):
-        raise invalid("body", "docker_run_cmd", "A command holds no null bytes")
+        raise invalid("body", "docker_run_cmd", "A command cannot contain null bytes")
     path = request.s3_mount_path
     if request.enable_s3_mount and not (re.fullmatch(r"/[^:,\0\n]+", path) and ".." not in path.split("/")):
         raise invalid("body", "s3_mount_path", f"{path!r}: give an absolute path such as /mnt/s3")

@@ -69,7 +69,7 @@ class LiveRun(ABC):
         except Ended as end:
             outcome = end.outcome
         except Exception as error:  # noqa: BLE001 (whatever fails here is a fault of the platform)
-            outcome = RunOutcome("system_failure", reason=f"the local cloud could not run it: {error!r}")
+            outcome = RunOutcome("system_failure", reason=f"the local cloud could not start the run: {error!r}")
         self.is_active = False
         self._runs.records.finish(self.id, **outcome.facts())
         self._runs.bells.ring(self.id)

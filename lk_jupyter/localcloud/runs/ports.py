@@ -96,7 +96,7 @@ class Ports:
             raise HTTPException(404, f"No active run '{port_request.run_id}'")
         place = await _port_place(run, port_request.port)
         if place is None:
-            raise HTTPException(502, f"Nothing in run {port_request.run_id} listens on port {port_request.port} (yet)")
+            raise HTTPException(502, f"No program of run {port_request.run_id} listens on port {port_request.port} yet")
         return place
 
     async def _forward(self, port_request: PortRequest, place: tuple[str, int], request: Request, send: Send) -> None:

@@ -33,7 +33,7 @@ def check_login(request: Any) -> None:
         raise invalid("body", "docker_registry_credential_type", f"{kind!r} is not a type of login: use basic or aws")
     for name in _NEEDED[kind]:
         if not getattr(request, name):
-            raise invalid("body", name, f"A login of type {kind} needs it")
+            raise invalid("body", name, f"A login of type {kind} needs this field")
 
 
 def registry_host(image: str) -> str:

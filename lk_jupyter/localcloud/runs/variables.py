@@ -94,7 +94,7 @@ def _encoded(name: str, value: str) -> bytes:
     if "\0" in value or encoded.decode("utf-8", "replace") != value:
         raise HTTPException(400, f"The value of {name[:100]} can't be stored in an environment variable")
     if len(encoded) > MOST_BYTES:
-        raise HTTPException(400, f"The value of {name[:100]} has more than {MOST_BYTES} bytes: keep it in the storage")
+        raise HTTPException(400, f"The value of {name[:100]} has more than {MOST_BYTES} bytes: store it in the bucket")
     return encoded
 
 

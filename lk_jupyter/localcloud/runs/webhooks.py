@@ -41,7 +41,7 @@ def check_callbacks(urls: list[str] | None) -> None:
             raise invalid(
                 "body",
                 "user_callback_urls",
-                "The local cloud sends nothing off this machine: "
+                "The local cloud sends requests only to this machine: "
                 "give addresses such as http://127.0.0.1:8000/done or http://localhost:8000/done",
             )
 

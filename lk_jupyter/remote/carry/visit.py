@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .reader import Arriving
 
 #: Reason for a variable with more bytes than the limit for variables without ``--out``.
-TOO_LARGE = "has {:,} bytes, and up to {:,} bytes are returned without --out: add --out {}"
+TOO_LARGE = "has {:,} bytes: above {:,} bytes, a run returns only variables of --out: add --out {}"
 
 
 class Visit:

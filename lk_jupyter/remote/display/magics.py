@@ -318,7 +318,7 @@ class Shell:
 
         if not show.shell():
             raise MagicError(
-                name + " is IPython's, and the run has no IPython: add it with -r ipython, or write plain Python."
+                name + " is a magic of IPython, which the run doesn't have: add -r ipython, or write plain Python."
             )
         return show.shell()
 

@@ -211,7 +211,7 @@ def _load_and_fit(load: Callable[[Any], None], module: Any) -> None:
     try:
         _fit(module)
     except Exception as problem:
-        sys.stderr.write("Output of {} may not show in the notebook: {!r}\n".format(module.__name__, problem))
+        sys.stderr.write("Output of {} may be missing in the notebook: {!r}\n".format(module.__name__, problem))
 
 
 def _fit(module: Any) -> None:

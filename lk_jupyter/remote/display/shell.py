@@ -105,7 +105,7 @@ class ZMQInteractiveShell(InteractiveShell):
     @staticmethod
     def _require_magic(sign: str, name: str, magic: Any) -> None:
         if magic is None:
-            text = "{}{} is not a magic that the run knows: define it, or load its extension, in the cell that uses it."
+            text = "The run has no magic {}{}: define it, or load its extension, in the cell that uses it."
             raise UsageError(text.format(sign, name))
 
     def _showtraceback(self, etype: Any, evalue: Any, stb: Any) -> None:

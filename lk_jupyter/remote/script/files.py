@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 #: Bytes of a file that is sent back, and of all files, on both sides; in a folder with more files, none is sent back.
 EACH, ALL, MOST = 5_000_000, 8_000_000, 1000
 
-_STAYS = "{} ({:,} bytes) isn't returned, because files of up to {:,} bytes are: write it into the bucket"
+_STAYS = "{} ({:,} bytes) is too large to be returned: the maximum is {:,} bytes. Write it into the bucket"
 
 
 def is_hidden(part: str) -> bool:

@@ -92,7 +92,7 @@ class LatePackages:
         while self._process.poll() is None and time.monotonic() < end:
             time.sleep(0.01)
         if self._process.poll() is None:
-            sys.stderr.write("Waiting for the kept packages ({:,.0f} MB).\n".format(self._size / 1e6))
+            sys.stderr.write("Waiting for packages from the bucket ({:,.0f} MB).\n".format(self._size / 1e6))
         self._process.wait()
         output: Any = self._process.stdout
         return str(output.read().decode(errors="replace"))

@@ -86,7 +86,7 @@ def _report(source: str, seconds: float, problem: str = "") -> None:
 def _install_and_keep(plan: dict[str, Any], root: str, base: str, problem: str = "") -> str:
     """Install the packages, report that, keep them if the plan has links, and return their folder."""
     started = time.monotonic()
-    reason = "The kept packages can't be used: {}. ".format(problem) if problem else ""
+    reason = "Packages from the bucket can't be used: {}. ".format(problem) if problem else ""
     sys.stderr.write("{}Installing {}.\n".format(reason, ", ".join(plan["names"])))
     folder = _install(plan["requirements"], root)
     _report("installed", time.monotonic() - started, problem)
@@ -124,7 +124,7 @@ def _restore_late(plan: dict[str, Any], record: dict[str, Any], root: str, base:
             _activate(folder)
             _report("bucket", waited)
         else:
-            _activate(_install_and_keep(plan, root, base, problem or "the process that restores them ended"))
+            _activate(_install_and_keep(plan, root, base, problem or "the download of the packages ended early"))
 
     def stop() -> None:
         process.kill()
@@ -190,7 +190,7 @@ def _select_record(records: list[dict[str, Any]], base: str) -> dict[str, Any]:
         raise Unusable("")
     record = next((each for each in records if each["base"] == base), None)
     if record is None:
-        raise Unusable("they are for another Python or platform")
+        raise Unusable("the packages are for another Python or platform")
     return record
 
 
@@ -216,7 +216,7 @@ def _require_room(record: dict[str, Any], root: str) -> None:
     _delete_old_folders(root)
     size, free = _packed_size(record), shutil.disk_usage(root).free
     if free < size + SPARE_BYTES:
-        raise Unusable("{:,} bytes are needed on the disk, {:,} are free".format(size + SPARE_BYTES, free))
+        raise Unusable("the disk needs {:,} free bytes, but has {:,}".format(size + SPARE_BYTES, free))
 
 
 def _unpack_parts(record: dict[str, Any], root: str, folder: str) -> None:
@@ -250,7 +250,7 @@ def _unpack_part(draft: str, link: str, part: list[Any], number: int) -> None:
                 raise Unusable(_CHANGED.format(number + 1))
     except OSError as error:
         if getattr(error, "code", 0) in (403, 404):
-            raise Unusable("they are no longer in the bucket") from None
+            raise Unusable("the packages are no longer in the bucket") from None
         raise
 
 
@@ -456,7 +456,9 @@ def _pack_and_report(folder: str, base: str, plan: dict[str, Any], finished: lis
         driver.frame("packages", {"base": base, "parts": parts, "names": list_modules(folder)})
         finished.append(parts)
     except Exception as error:
-        driver.frame("packages", {"problem": "they couldn't be kept ({})".format(links.describe_error(error))})
+        driver.frame(
+            "packages", {"problem": "the packages couldn't be stored ({})".format(links.describe_error(error))}
+        )
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
@@ -484,7 +486,7 @@ def _group_files(folder: str, most: int) -> list[list[str]]:
     sizes = dict(_list_files(folder))
     total = sum(sizes.values())
     if total > MOST_BYTES:
-        raise OSError("{:,} bytes are more than {:,}".format(total, MOST_BYTES))
+        raise OSError("{:,} bytes are above the limit of {:,} bytes".format(total, MOST_BYTES))
     count = max(1, min(most, total // PART_BYTES))
     groups: list[tuple[int, int, list[str]]] = [(0, number, []) for number in range(count)]
     for name in sorted(sizes, key=lambda name: (-sizes[name], name)):

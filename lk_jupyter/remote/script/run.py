@@ -279,7 +279,7 @@ def _explain_input_error(error: BaseException) -> None:
         last = last.tb_next
     by_getpass = os.path.basename(last.tb_frame.f_code.co_filename) == "getpass.py"
     if by_getpass or error.args == ("EOF when reading a line",):
-        error.args = ("nobody can answer {}() in a run".format("getpass" if by_getpass else "input"),)
+        error.args = ("a run has no input for {}()".format("getpass" if by_getpass else "input"),)
         error.__suppress_context__ = True
 
 

@@ -214,7 +214,7 @@ def restore(text: str, shell: Any) -> None:
     try:
         saved = read_saved(_download(place["get"]), place["key"])
         if saved is None:
-            _answer["lost"] = "they were changed in the bucket"
+            _answer["lost"] = "the variables were changed in the bucket"
             return
         values, reasons, moment = saved
         shell.user_ns.update(values)

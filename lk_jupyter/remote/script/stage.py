@@ -101,7 +101,7 @@ def before(settings: dict[str, Any], namespace: dict[str, Any]) -> None:
         staging = Staging(absent, settings["mounts"])
         staging.run()
         if present := len(files) - len(absent):
-            print("{:,} of {:,} files were staged before.".format(present, len(files)), flush=True)
+            print("{:,} of {:,} files were already staged.".format(present, len(files)), flush=True)
     except NotStaged as error:
         raise RuntimeError(str(error)) from None
     driver.frame(STAGED, {"seconds": time.monotonic() - started, "files": len(files), "bytes": staging.size})
@@ -179,7 +179,7 @@ class Staging:
             free = shutil.disk_usage(folder).free
             if size > free:
                 raise NotStaged(
-                    "The disk of '{}' has {} free, and the files have {}. Nothing was staged. Use a machine with a "
+                    "The disk of '{}' has {} free, but the files need {}. Nothing was staged. Use a machine with a "
                     "larger disk, or stage a part.".format(folder, size_text(free), size_text(size))
                 )
 
@@ -308,9 +308,9 @@ class Connections:
                 return
             if status in (404, 412):
                 change = "was deleted" if status == 404 else "changed"
-                raise NotStaged("{} {} in the bucket meanwhile. Run the cell again.".format(what, change))
+                raise NotStaged("{} {} in the bucket during the staging. Run the cell again.".format(what, change))
             if status < 500 and status != 429:
-                raise Unreachable("The links to the bucket have ended (HTTP {}). Run the cell again.".format(status))
+                raise Unreachable("The links to the bucket have expired (HTTP {}). Run the cell again.".format(status))
             reason = "HTTP {}".format(status)
         raise Unreachable("Can't read {} from the bucket ({}). Run the cell again.".format(what, reason))
 

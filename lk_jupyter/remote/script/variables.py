@@ -150,9 +150,9 @@ def _send_back(settings: dict[str, Any]) -> None:
         try:
             send(settings["carry"], settings["outputs"], written)
         except messages.Failed as failure:
-            send(_SMALL_LIMIT, (), {}, "could not be sent back: {}".format(failure))
+            send(_SMALL_LIMIT, (), {}, "could not be returned: {}".format(failure))
     except messages.Failed as failure:
-        raise SystemExit("The variables could not be sent back: {}.".format(failure)) from None
+        raise SystemExit("The variables could not be returned: {}.".format(failure)) from None
 
 
 def after(settings: dict[str, Any], namespace: dict[str, Any], error: BaseException | None) -> None:
@@ -252,7 +252,7 @@ def _send(large: list[tuple[dict[str, Any], Any]], make_text: Callable[..., str]
     try:
         _upload_leaves(large, make_text, settings["slots"])
     except messages.Failed as failure:
-        raise SystemExit("The variables could not be sent back: {}.".format(failure)) from None
+        raise SystemExit("The variables could not be returned: {}.".format(failure)) from None
 
 
 def _upload_leaves(large: list[tuple[dict[str, Any], Any]], make_text: Callable[..., str], sizes: list[int]) -> None:

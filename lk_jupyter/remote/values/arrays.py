@@ -118,7 +118,7 @@ def plain_dtype(text: Any) -> np.dtype[Any]:
     """Return the dtype of a short name, such as ``<f8``. Raises ValueError for a dtype of any but plain values."""
     dtype = np.dtype(text) if isinstance(text, str) else None
     if dtype is None or dtype.hasobject or dtype.kind not in "biufcmMSUV" or dtype.shape:
-        raise ValueError("a dtype isn't one of plain values")
+        raise ValueError("a dtype isn't a plain type")
     return dtype
 
 

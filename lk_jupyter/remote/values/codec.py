@@ -552,7 +552,7 @@ def _read_pytz(_decoder: Decoder, node: dict[str, Any]) -> Any:
 
 def _read_global(decoder: Decoder, node: dict[str, Any]) -> Any:
     if not decoder.names:
-        raise CannotTravel("contains code, which isn't read from a run that was started elsewhere")
+        raise CannotTravel("contains code, which is read only from runs of this notebook")
     if not decoder.imports and node["m"] not in sys.modules:
         raise CannotTravel("belongs to the module {0}, which isn't imported here: import {0} first".format(node["m"]))
     value = importlib.import_module(node["m"])

@@ -208,7 +208,7 @@ def missing_package(missing: ImportError, name: str) -> str:
         fix = "%pip install {}".format(package) if package else "install its package"
         return "{} not installed in this notebook: {}, and run the cell again".format(problem, fix)
     if module and not package:
-        text = "{0} not installed: add --files for a module of yours, such as {1}.py, or -r for a package"
+        text = "{0} not installed: add --files for your own module, such as {1}.py, or -r for a package"
         return text.format(problem, module)
     return "{} not installed: add -r {}".format(problem, package or "NAME")
 

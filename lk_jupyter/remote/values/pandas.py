@@ -146,7 +146,7 @@ def _require_codes(levels: list[Any], codes: list[Any]) -> None:
     """Raise ValueError for codes that lead outside of their level: pandas would read memory there."""
     for level, numbered in zip(levels, codes):
         if numbered.dtype.kind != "i" or (len(numbered) and not -1 <= numbered.min() <= numbered.max() < len(level)):
-            raise ValueError("a code isn't one of a level")
+            raise ValueError("a code of an index isn't in its level")
     if len(levels) != len(codes) or len(set(map(len, codes))) > 1:
         raise ValueError("the levels of an index differ in length")
 
@@ -430,7 +430,7 @@ def _lay_out(frame: Any, arrays: _Arrays, node: dict[str, Any]) -> None:
 
     places = [place for columns, _ in node[values.LAYOUT] for place in columns]
     if len(set(places)) < len(places) or not set(places) <= set(range(len(node["data"]))):
-        raise ValueError("a block has columns that the frame doesn't have")
+        raise ValueError("a block has columns that the DataFrame doesn't have")
     blocks, moved = [], set()
     for columns, has_rows in node[values.LAYOUT]:
         joined = arrays.joined([node["data"][at] for at in columns], has_rows)

@@ -111,7 +111,7 @@ def require_fit(tensor: torch.Tensor, first: int, shape: list[int], strides: lis
     """Raise ValueError for a shape and strides that lead outside of the elements of a contiguous tensor."""
     sizes = [first, *shape, *strides]
     if len(shape) != len(strides) or not all(type(size) is int and size >= 0 for size in sizes):
-        raise ValueError("a shape or stride isn't a size")
+        raise ValueError("a shape or stride isn't a valid number")
     last = sum((size - 1) * step for size, step in zip(shape, strides))
     if 0 not in shape and first + last >= tensor.numel():
         raise ValueError("the shape is larger than the tensor")

@@ -124,7 +124,9 @@ def _call_with_retries(act: Callable[..., Any], link: str, *rest: Any) -> Any:
 def _refusal_text(status: int) -> str:
     if status in (400, 401, 403):
         return "the links to the bucket have expired"
-    return "it is no longer in the bucket" if status == 404 else "the bucket answered with HTTP {}".format(status)
+    return (
+        "the object is no longer in the bucket" if status == 404 else "the bucket answered with HTTP {}".format(status)
+    )
 
 
 def free_memory() -> int | None:
@@ -173,7 +175,7 @@ class Slots:
     def _begin_slot(self) -> None:
         self._end_slot()
         if not self._slots:
-            raise Failed("they are larger than {:,} bytes in all".format(self.at))
+            raise Failed("the total size is above {:,} bytes".format(self.at))
         self._link, self._room = self._slots.pop(0)
 
     def _end_slot(self) -> None:

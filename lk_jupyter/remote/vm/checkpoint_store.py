@@ -166,11 +166,11 @@ class CheckpointStore:
                 if self._cloud.download(key, path) == digest:
                     return
             except ObjectMissing:
-                raise ValueError("A file of the checkpoint is missing in the bucket, so it was not restored")
+                raise ValueError("A file is missing in the bucket, so the checkpoint was not restored")
             except OSError as error:
                 problem = str(error)
             else:
-                raise ValueError("The checkpoint was changed in the bucket, so it was not restored")
+                raise ValueError("A file was changed in the bucket, so the checkpoint was not restored")
             if os.path.exists(path):
                 os.truncate(path, start)
             time.sleep(2.0**attempt)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 #: Answers to an upload that another attempt doesn't change → their reason.
 REFUSALS = {
-    401: "the API key of the VM was revoked, so keep the notebook on until the end",
+    401: "the API key of the VM was revoked, so keep Jupyter on until the run ends",
     402: "no credits are left, so buy some: %lk_billing checkout 50",
     403: "the API key of the VM may not store files",
     413: "the bucket accepts no file of this size",

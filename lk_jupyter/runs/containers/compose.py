@@ -60,7 +60,7 @@ def _yaml_error_text(error: yaml.YAMLError, first_line: int) -> str:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "it can't be read"
     if "\\t" in problem:
-        problem = "a tab; indent YAML with spaces"
+        problem = "the line contains a tab; indent YAML with spaces"
     return f"Not YAML in line {mark.line + first_line}: {problem}" if mark else f"Not YAML: {problem}"
 
 
@@ -147,7 +147,7 @@ class _Checker:
 
 _LOCAL_KEYS = {
     "build": "needs files of this machine, but only the compose file is sent. Push the image and name it with image:",
-    "env_file": "names a file of this machine, and only the compose file is sent. Put the variables under environment:",
+    "env_file": "names a file of this machine, but only the compose file is sent. Put the variables under environment:",
 }
 
 

@@ -103,8 +103,8 @@ def resolve_machine(session: Connection, options: MachineOptions) -> MachineType
     choice = options.gpu or options.machine or setting("machine")
     if "," in choice:
         raise UsageError(
-            'Containers run on one machine at a time. Nothing was sent. Name one, or "A100|H100" '
-            "for the first you may use."
+            "Containers run on one machine at a time. Nothing was sent. Name one machine, or "
+            'several choices: "A100|H100".'
         )
     return choose_machine(session, options)[0]
 

@@ -62,7 +62,7 @@ def login_for(images: Sequence[str], options: ContainerOptions, ask: Ask | None)
         return _aws(hosts)
     if len(private := [host for host in hosts if host != DOCKER_HUB] or hosts) > 1:
         raise UsageError(
-            f"--login is for one registry, and the images come from {', '.join(private)}. Nothing was sent."
+            f"--login is for one registry, but the images come from {', '.join(private)}. Nothing was sent."
         )
     return _basic(private[0], options.login, ask, anew=options.reset_password)
 

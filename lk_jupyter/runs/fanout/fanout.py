@@ -332,7 +332,7 @@ class FanOut:
         is_total = len(failed) == len(self.members)
         summary = f"none {total} completed" if is_total else f"{len(failed)} {total} didn't complete"
         return RunFailed(
-            f"{summary}. The first one, run {member.plan.number}: {error}",
+            f"{summary}. First failure, in run {member.plan.number}: {error}",
             execution_id=error.execution_id,
             return_code=getattr(error, "return_code", None),
             traceback=getattr(error, "traceback", ""),

@@ -233,8 +233,8 @@ class ItemMap:
         """Return which items have a result, and how another map continues."""
         items = f"Results of the first {position:,}{f' of {total:,}' if total else ''} items arrived."
         if self._resume is None:
-            return f"{items} With resume='NAME', another map continues with the other items."
-        return f"{items} Continue with the other items: map(..., resume='{self._resume}')"
+            return f"{items} With resume='NAME', another map() call continues with the remaining items."
+        return f"{items} Continue with the remaining items: map(..., resume='{self._resume}')"
 
     def _pack_chunks(self, items: Sequence[Item]) -> Iterator[Chunk]:
         """Yield items with their packed call, in several chunks if the items are large."""

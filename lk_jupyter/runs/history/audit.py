@@ -20,7 +20,7 @@ def audit_table(options: HistoryOptions) -> Any:
     Raises UsageError for an option that only runs have, and for a time that can't be read.
     """
     if unfit := [name for name in _RUN_OPTIONS if getattr(options, name)]:
-        raise UsageError(f"--audit and --{unfit[0]} exclude each other: calls have no {unfit[0]}.")
+        raise UsageError(f"--audit and --{unfit[0]} can't be combined: the audit log contains no {unfit[0]}.")
     since = parse_moment(options.since) if options.since else None
     rows = [row for row in _audit.entries() if (since is None or row["time"] >= since) and _fits(row, options)]
     rows = plain_values(rows[: options.limit])

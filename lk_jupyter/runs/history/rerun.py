@@ -43,7 +43,7 @@ def stored_request(name: str, entry: JournalEntry | None) -> dict[str, Any]:
     if entry is None or not entry.request:
         raise UsageError(
             f"This machine's journal doesn't have the request of run {name[:8]}, and the cloud doesn't store complete "
-            "requests. Nothing was sent. Its code: session.client.execution.get(...).python_code"
+            "requests. Nothing was sent. Show its code: session.client.execution.get(...).python_code"
         )
     text = json.dumps(entry.request, ensure_ascii=False)
     if "X-Amz-" in text or f"?{MARK}" in text:

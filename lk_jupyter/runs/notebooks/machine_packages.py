@@ -29,7 +29,11 @@ def missing_notice(answer: Mapping[str, Any], image: str) -> list[Notice]:
     """Return the notice about modules that the machine lacks, if any; ``answer`` comes from ``script.session``."""
     missing = ", ".join(map(str, answer["missing"]))
     python = f"image {image} with Python {answer['python']}"
-    return [Notice(f"The session has no {missing} ({python}). Install it: add -r auto", WARNING)] if missing else []
+    return (
+        [Notice(f"The session doesn't have the packages {missing} ({python}). To install them, add -r auto", WARNING)]
+        if missing
+        else []
+    )
 
 
 def changed_notice(answer: Mapping[str, Any], name: str) -> list[Notice]:

@@ -139,7 +139,7 @@ def parse(content: bytes, path: Path) -> dict[str, Any]:
     try:
         return _without_outputs(book, path)
     except (AttributeError, KeyError, TypeError) as error:
-        raise UsageError(f"A cell of '{path}' isn't one of a notebook ({error}). Nothing was sent.") from None
+        raise UsageError(f"A cell of '{path}' isn't a valid notebook cell ({error}). Nothing was sent.") from None
 
 
 def _without_outputs(book: dict[str, Any], path: Path) -> dict[str, Any]:

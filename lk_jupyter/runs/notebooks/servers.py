@@ -159,7 +159,7 @@ def read_password(run: Run) -> str:
     if not hashes:
         raise UsageError(
             f"Run {run.short_id} was started by an earlier version of lk_jupyter or by another tool, and its record "
-            "contains its token: each member of the organization can enter. Nothing was opened. "
+            "contains the token: each member of the organization can open the server. Nothing was opened. "
             f"Stop it: %lk_abort {run.short_id}"
         )
     token = read_token(run)

@@ -249,7 +249,7 @@ class WarmPython:
         }
         if machine := sorted(MachineOptions.model_fields.keys() & options.keys()):
             raise UsageError(
-                f"run_code doesn't support '{machine[0]}'. Nothing was sent. It works when the session starts: "
+                f"run_code doesn't support '{machine[0]}'. Nothing was sent. Set it when the session starts: "
                 f"session.warm_python('{self.name}', {machine[0]}=...)"
             )
         checked = check_call("run_code", {**options, **variables})

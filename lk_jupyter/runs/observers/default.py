@@ -127,5 +127,5 @@ class Addresses(RunObserver):
         if self._omitted_files:
             first, *more_files = self._omitted_files
             more = f" and {len(more_files)} more" if more_files else ""
-            text = f"The run doesn't list {first}{more}: too large, or seems to contain a secret. Add --files {first}"
+            text = f"{first}{more} wasn't uploaded: too large, or may contain a secret. Add --files {first}"
             self.notices.append(Notice(text, WARNING))

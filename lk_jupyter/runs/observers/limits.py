@@ -68,8 +68,8 @@ class Countdown(RunObserver):
         if bundle.payload.carries:
             return " The variables of the run return shortly before the limit. Run the cell again to continue."
         if (longest := int(setting("max_timeout"))) > limit:
-            return f" Run longer next time: --timeout {longest}"
-        return " Save its state: define lk_checkpoint(folder). Run for hours: --on vm --timeout 3h"
+            return f" For more time, run again with: --timeout {longest}"
+        return " To save the state, define lk_checkpoint(folder). To run for hours: --on vm --timeout 3h"
 
     def saw(self, frame: Frame) -> None:
         """Show the checkpoint that the run saved."""
@@ -107,7 +107,7 @@ class Countdown(RunObserver):
         is_finished = record.status.lower() in SUCCEEDED_STATES and payload.get("is_end") is not True
         if "problem" in payload or is_finished:
             return [notice]
-        return [Notice(f"{notice.text} Resume from there: {resume_line(self._bundle, run.short_id)}")]
+        return [Notice(f"{notice.text} Resume from this checkpoint: {resume_line(self._bundle, run.short_id)}")]
 
 
 class RemainingTime(RunObserver):

@@ -157,7 +157,7 @@ def gpu_memory_exceeded(case: Evidence) -> str | Hint | None:
     problem = f"The GPU's memory{f' ({size:.0f} GiB)' if size else ''} was too small. A smaller batch needs less"
     larger = case.machines.larger(size, _needed_gib(error)) if case.machines and size else None
     if larger is None:
-        return f"{problem}; no machine that you may use has enough more memory."
+        return f"{problem}; no machine that you may use has enough memory."
     option = _option(larger, case.machines)
     return Hint(f"{problem}; {option} has more: {larger.memory_gib} GiB, {price_label(larger)}.", option)
 
@@ -373,7 +373,7 @@ def missing_graph(case: Evidence) -> str | None:
     )
 
 
-_NO_ANSWER = re.compile(r"^EOFError: (EOF when reading a line|nobody can answer)")
+_NO_ANSWER = re.compile(r"^EOFError: (EOF when reading a line|a run has no input)")
 
 
 def no_keyboard(case: Evidence) -> str | None:
@@ -381,7 +381,7 @@ def no_keyboard(case: Evidence) -> str | None:
     if not (case.errors and _NO_ANSWER.match(case.errors[-1])):
         return None
     return (
-        "A run has no keyboard. Ask in a separate cell, name = input(), then add --in name. For passwords: "
+        "A run has no keyboard. Read the input in a separate cell, name = input(), then add --in name. For passwords: "
         "%lk_secrets set NAME"
     )
 
@@ -405,7 +405,9 @@ def killed(case: Evidence) -> str | None:
         return "Killed by the system (signal 9): most often the machine's memory, not the GPU's, ran out."
     if peak < 70:
         return f"Killed by the system (signal 9); {peak:.0f} % of the machine's memory was in use at the last sample."
-    return f"Killed by the system (signal 9): {peak:.0f} % of the machine's memory was in use. Load less at once."
+    return (
+        f"Killed by the system (signal 9): {peak:.0f} % of the machine's memory was in use. Load less data at a time."
+    )
 
 
 def crashed(case: Evidence) -> str | None:

@@ -347,7 +347,7 @@ def _beside_lock(lock: ProjectLock, lines: list[str]) -> list[str]:
     missing = [line for line in lines if not _is_locked(lock, line)]
     if missing and lock.has_hashes:
         raise UsageError(
-            f"-r: '{missing[0]}' isn't in '{lock.path}', whose hashes require a hash of each package. Nothing was "
+            f"-r: '{missing[0]}' isn't in '{lock.path}', which must contain a hash of each package. Nothing was "
             f"sent. Add it to the project: uv add {shlex.quote(missing[0])}"
         )
     return missing
@@ -384,7 +384,7 @@ def require_allowed_timeout(timeout: int, most: int) -> None:
     if not 1 <= timeout <= most:
         raise UsageError(
             f"--timeout must be 1 to {most} s here, got {timeout} s. Nothing was sent. If your "
-            "account allows more: %lk_config max_timeout SECONDS. Longer, on a VM: --on vm"
+            "account allows more: %lk_config max_timeout SECONDS. To run for longer, rent a VM: --on vm"
         )
 
 

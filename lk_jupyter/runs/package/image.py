@@ -145,7 +145,7 @@ def image_request(request: StreamingExecutionRequest, image: str, mount: str, to
     if size > MOST_BYTES or code_size > ARGUMENT_BYTES:
         most = MOST_BYTES if size > MOST_BYTES else ARGUMENT_BYTES
         raise UsageError(
-            f"--image: code and files have {size_label(size)} in the command of the run; the maximum is "
+            f"--image: code and files have {size_label(size)} in the command of the run, above the maximum of "
             f"{size_label(most)}. Nothing was sent. Store files in the bucket with %lk_put, and read them at {mount}."
         )
     return DockerExecutionRequest(

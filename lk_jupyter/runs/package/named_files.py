@@ -303,5 +303,5 @@ def _refuse_reserved_names(files: Mapping[str, str], source: Source) -> None:
             )
         if key == source.file_name and text.strip() != source.code.strip():
             raise UsageError(
-                f"'{key}' is the name of the code in the run. Nothing was sent. Rename the file, or leave it out."
+                f"'{key}' is reserved for the code of the run. Nothing was sent. Rename the file, or leave it out."
             )

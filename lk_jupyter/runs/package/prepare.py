@@ -237,7 +237,7 @@ def _without_session_advice(options: RunOptions) -> Iterator[None]:
         yield
     except UsageError as error:
         if options.session:
-            raise UsageError(str(error).replace(IN_SESSION, ", or make it in a cell of the session")) from None
+            raise UsageError(str(error).replace(IN_SESSION, ", or create it in a cell of the session")) from None
         raise
 
 
@@ -247,7 +247,7 @@ def _refuse_undefined(source: Source) -> None:
     missing = undefined_names(source.code, names)
     if missing:
         near = get_close_matches(missing[0], names, n=1)
-        advice = f"Did you mean '{near[0]}'?" if near else "Run the cell that sets it first."
+        advice = f"Did you mean '{near[0]}'?" if near else "First run the cell that sets the variable."
         quoted = ", ".join(f"'{name}'" for name in missing)
         raise UsageError(f"The cell reads {quoted}, but nothing has set it. Nothing was sent. {advice}")
 

@@ -28,7 +28,9 @@ def relay_options(source: Source, options: RunOptions, count: int) -> RunOptions
     if count > 1:
         raise UsageError("--relay is for a single run. Nothing was sent. Leave out --sweep and commas.")
     if options.timeout is None:
-        raise UsageError("--relay needs the time of all its runs. Nothing was sent. Example: --relay --timeout 3h")
+        raise UsageError(
+            "--relay needs a time limit for all runs together. Nothing was sent. Example: --relay --timeout 3h"
+        )
     if not uses_checkpoints(source.code):
         raise UsageError(
             "--relay needs code that saves files in lk_jupyter.checkpoint_folder(), or uses lk_jupyter.Checkpoint. "

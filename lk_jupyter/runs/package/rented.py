@@ -79,7 +79,7 @@ def find_vm_checkpoint(session: Connection, name: str) -> dict[str, Any]:
     vm_id = vm_id_in(resolve(session, name))
     if vm_id is None:
         raise UsageError(
-            f"--resume: run {name} wasn't on a VM, so its checkpoint is for runs. Nothing was rented. Leave out "
+            f"--resume: run {name} wasn't on a VM, so a VM can't use its checkpoint. Nothing was rented. Leave out "
             "--on vm."
         )
     listing = read_checkpoint(session.storage, read_facts(vm_id).token)

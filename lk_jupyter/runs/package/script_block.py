@@ -118,7 +118,7 @@ def require_block_consent(bundles: Iterable[Bundle], ask: Callable[[str], bool] 
         if block is None or not bundle.block_request or block.digest in _allowed:
             continue
         if not (ask and ask(f"{bundle.block_request} Use it? [y/N] ")):
-            fix = "Put machine and limits on the line, such as --gpu A100 --timeout 600"
+            fix = "Put machine and limits on the line of the magic, such as --gpu A100 --timeout 600"
             if block.notebook:
                 fix = f"If you trust the notebook, run in a shell: jupyter trust {shlex.quote(str(block.notebook))}"
             raise UsageError(f"{bundle.block_request} Nothing was sent. {fix}")

@@ -141,8 +141,8 @@ def _with_size_allowed(bundles: list[Bundle], ask: Callable[[str], bool] | None)
         if not (ask and ask(f"{problem} Send them? [y/N] ")):
             names = ",".join(variable.name for variable in largest)
             raise UsageError(
-                f"{problem} Without asking, --sync sends {size_label(limit)} (setting carry_limit). Nothing was sent. "
-                f"Send them: --in {names}"
+                f"{problem} Without a question, --sync sends up to {size_label(limit)} (setting carry_limit). "
+                f"Nothing was sent. Send them: --in {names}"
             )
         return [replace(bundle, payload=replace(bundle.payload, size_allowed=True)) for bundle in bundles]
     return bundles

@@ -45,7 +45,7 @@ def stage_parts(session: Connection, options: RunOptions) -> list[RemoteModule]:
             raise UsageError(f"--stage: '{folder}' is on a volume. Nothing was sent. Add --volume ID, and --on vm.")
         if any(path.is_relative_to(mount) for mount in mounts):
             raise UsageError(
-                f"--stage: '{folder}' can be the bucket itself. Nothing was sent. Choose another folder, such as /data."
+                f"--stage: '{folder}' may be the bucket. Nothing was sent. Choose another folder, such as /data."
             )
         if not session.storage.is_folder(key) and not session.storage.exists(key):
             raise UsageError(f"--stage: no files in '{_SCHEME}{key}'. Nothing was sent. List the bucket: %lk_ls")

@@ -56,7 +56,7 @@ def _end_notice(bundle: Bundle) -> str:
     advice = ": --retries 3 continues on another VM" if has_key(bundle) else ""
     if retries:
         times = "once" if retries == 1 else f"up to {retries} times"
-        return f" If the VM fails or is reclaimed, another continues {times} within this cost while the notebook is on."
+        return f" If the VM fails or is reclaimed, another VM continues {times} within this cost while Jupyter is on."
     if is_spot:
         return f" The cloud may reclaim the VM at any time{advice}."
     spot = bundle.vm_offer.spot_per_hour if bundle.vm_offer else None
@@ -87,9 +87,9 @@ def require_consent(bundle: Bundle) -> None:
         f"{bundle.timeout} s needs a VM ({bundle.vm_offer}): runs are limited to 1 to {setting('max_timeout')} s here."
     )
     if bundle.timeout <= setting("max_timeout"):
-        reason = f"The cell needs a VM ({bundle.vm_offer}): no run has this machine."
+        reason = f"The cell needs a VM ({bundle.vm_offer}): runs can't use this machine."
     raise UsageError(
-        f"{reason} Nothing was rented. Without a question, rent it with: --on vm --max-cost {bundle.max_cost_example}"
+        f"{reason} Nothing was rented. To rent it without a question: --on vm --max-cost {bundle.max_cost_example}"
     )
 
 

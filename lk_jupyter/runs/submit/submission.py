@@ -311,7 +311,7 @@ class Submission:
         if not is_run_id(run_id):
             is_over = abort_soon(self._client, run_id).wait()
             state = "The run was aborted." if is_over else "It may still be active. List runs: %lk_runs"
-            raise InvalidResponse(f"The server started a run and named it {run_id!r}, which isn't an id. {state}")
+            raise InvalidResponse(f"The server started a run, but returned {run_id!r}, which isn't a run id. {state}")
         if (aside := set_log_aside(run_id)) and (earlier := run_journal.get(run_id)):  # an earlier run had the same id
             run_journal.update(earlier.token, log_path=str(aside))
         columns = {"execution_id": run_id, "state": answer.status.lower(), "log_path": str(log_path(run_id))}

@@ -102,7 +102,7 @@ def _upload_blobs(
     absent = [key for (key, _), is_stored in zip(blobs, stored, strict=True) if not is_stored]
     if lost := [key for key in absent if key not in local_blobs]:
         raise UsageError(
-            f"The bucket no longer has variables of that run ({len(lost)} of {len(blobs)} files). Nothing was "
+            f"The bucket no longer has all variables of the run ({len(lost)} of {len(blobs)} files). Nothing was "
             "sent. Rerun its cell."
         )
     started, total = time.monotonic(), sum(local_blobs[key].size for key in absent)

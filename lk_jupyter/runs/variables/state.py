@@ -49,8 +49,8 @@ _IPYTHON_NAMES = {"In", "Out", "get_ipython", "exit", "quit", "open"}
 LAST = "_"
 
 #: The notice about computed tensors: a run returns their values only.
-_DETACHED = "Without the graph of its computation: {} (to call backward() later: --session NAME)"
-_DETACHED_IN_SESSION = "Without the graph of its computation, which the session has: {}"
+_DETACHED = "Returned without the graph of its computation: {} (to call backward() later: --session NAME)"
+_DETACHED_IN_SESSION = "Returned without the graph of its computation, which stays in the session: {}"
 
 #: Ends the reason of each object that only the session has.
 _STAYS = "; the session still has it"
@@ -59,7 +59,7 @@ _STAYS = "; the session still has it"
 _TEXT_SETS = "Sets of text iterate in another order in each process: {}. For one order everywhere, use sorted(...)."
 
 #: The notice about memory that only arrays keep sharing, once per kernel.
-_SEPARATED = "Shared memory of these variables was separated: {}. Only arrays of numpy keep sharing memory in a run."
+_SEPARATED = "These variables no longer share memory: {}. In a run, only NumPy arrays keep sharing memory."
 
 #: The notice about computed tensors that were sent.
 _DETACHED_INPUTS = (

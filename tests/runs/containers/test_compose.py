@@ -25,7 +25,7 @@ networks:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("services:\n  web:\n\timage: a", "Not YAML in line 4: a tab; indent YAML with spaces."),
+        ("services:\n  web:\n\timage: a", "Not YAML in line 4: the line contains a tab; indent YAML with spaces."),
         ("services: [", "Not YAML in line 2"),
         ("", "The cell isn't a compose file"),
         ("just words", "The cell isn't a compose file"),

@@ -44,8 +44,8 @@ def bundle(*, carries, code="1"):
     ("carries", "limit", "action"),
     [
         (True, 100, "The variables of the run return shortly before the limit. Run the cell again to continue."),
-        (False, 100, "Run longer next time: --timeout 600"),
-        (False, 600, "Save its state: define lk_checkpoint(folder). Run for hours: --on vm --timeout 3h"),
+        (False, 100, "For more time, run again with: --timeout 600"),
+        (False, 600, "To save the state, define lk_checkpoint(folder). To run for hours: --on vm --timeout 3h"),
     ],
 )
 def test_late_in_a_run_the_time_that_its_steps_need_and_one_action_are_shown(carries, limit, action):

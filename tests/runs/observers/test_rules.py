@@ -137,7 +137,7 @@ def test_a_machine_that_the_account_may_not_use_or_whose_price_nobody_knows_is_n
     (hint,) = said(record=record(error=TORCH_2_6), allowed=("gpu.l40s", "gpu.h100", "gpu.secret"))
     assert "--gpu H100 has more: 80 GiB, 2.79 credits/h" in hint
     (hint,) = said(record=record(error=TORCH_2_6), allowed=("gpu.l40s", "gpu.secret"))
-    assert hint.endswith("no machine that you may use has enough more memory.")
+    assert hint.endswith("no machine that you may use has enough memory.")
 
 
 def test_a_machine_that_shares_its_card_with_a_smaller_one_is_named_by_its_profile():
@@ -354,7 +354,7 @@ def test_a_name_that_nobody_knows_gets_no_hint(error):
 
 
 def test_a_question_that_a_run_cannot_answer_gets_the_way_around():
-    for error in ("EOFError: EOF when reading a line", "EOFError: nobody can answer getpass() in a run"):
+    for error in ("EOFError: EOF when reading a line", "EOFError: a run has no input for getpass()"):
         assert "name = input(), then add --in name" in said(record=record(error=error))[0]
     assert said(record=record(error="EOFError: Ran out of input")) == []
 

@@ -138,7 +138,7 @@ def test_a_file_with_the_name_of_one_of_ours_is_refused(pack, tmp_path):
 def test_a_file_with_the_name_of_the_code_is_refused_unless_it_is_the_code(pack, tmp_path):
     (tmp_path / "cell.py").write_text("print(1)\n")
     assert list(pack("print(1)", files=["*.py"]).files) == ["cell.py"]
-    with pytest.raises(UsageError, match=r"cell\.py' is the name of the code in the run"):
+    with pytest.raises(UsageError, match=r"cell\.py' is reserved for the code of the run"):
         pack("import cell")
 
 

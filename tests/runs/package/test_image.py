@@ -92,7 +92,7 @@ def test_an_image_without_python_or_with_an_old_one_is_reported_in_one_line(sess
         ("import lk_jupyter\nprint(lk_jupyter.checkpoint_folder())", {}, "Checkpoints don't work with --image"),
         ("from lk_jupyter import Checkpoint", {}, "Checkpoints don't work with --image"),
         ("print(big)", {"inputs": ["big"]}, r"big \(bytes, .* is too large for the command of an image run"),
-        (f"x = '{'a' * 160_000}'", {}, "in the command of the run; the maximum is .*%lk_put"),
+        (f"x = '{'a' * 160_000}'", {}, "in the command of the run, above the maximum of .*%lk_put"),
     ],
 )
 def test_what_an_image_cannot_do_is_refused_before_anything_is_sent(session, code, options, words):

@@ -108,7 +108,7 @@ def set_platform():
 DAMAGE = {
     "torn": (lambda content: content[: len(content) // 2], "part 1 was changed in the bucket"),
     "forged by a member": (lambda content: content.replace(b"version = ", b"version =\t"), "part 1 was changed"),
-    "deleted": (lambda content: None, "they are no longer in the bucket"),
+    "deleted": (lambda content: None, "the packages are no longer in the bucket"),
 }
 
 
@@ -127,7 +127,7 @@ def test_damaged_packages_are_installed_again_with_a_line_that_says_so_and_repai
     forget_machine()
     source, answer, log = provide(session, pins(chosen))
     assert (source, answer) == ("installed", [chosen, 0])
-    assert re.fullmatch(rf"The kept packages can't be used: {reason}.*\. Installing lk.*\.", log)
+    assert re.fullmatch(rf"Packages from the bucket can't be used: {reason}.*\. Installing lk.*\.", log)
     forget_machine()
     assert provide(session, pins(chosen)) == ("bucket", [chosen, 0], "")
 
@@ -140,7 +140,9 @@ def test_packages_of_another_platform_are_installed_and_kept_for_both(session, i
     set_platform()
     source, answer, log = provide(session, pins(chosen))
     assert (source, answer) == ("installed", [chosen, 0])
-    assert log.startswith("The kept packages can't be used: they are for another Python or platform. Installing")
+    assert log.startswith(
+        "Packages from the bucket can't be used: the packages are for another Python or platform. Installing"
+    )
     forget_machine()
     assert provide(session, pins(chosen))[0] == "bucket"
 
@@ -175,7 +177,7 @@ def test_a_full_disk_leaves_no_half_folder(tmp_path):
     command = [sys.executable, "-c", code, json.dumps(record), str(root)]
     assert "OSError: tar" in subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert not [*root.iterdir()]
-    with pytest.raises(packages.Unusable, match="bytes are needed on the disk"):
+    with pytest.raises(packages.Unusable, match=r"the disk needs .* free bytes"):
         packages._restore({**record, "parts": [[1 << 60, []]]}, str(root))
     assert packages._restore(record, str(root))[1] == "bucket"
     assert packages._restore(record, str(root))[1] == "machine"

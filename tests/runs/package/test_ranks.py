@@ -62,7 +62,7 @@ def test_several_gpus_are_a_machine_of_runs_only_if_the_cloud_lists_one(session)
     assert split_count("4xA100") == (4, "A100")
     assert split_count("gpu.a100") == (1, "gpu.a100")
     assert session.machines().resolve("1xA100").hardware_profile == "gpu.a100"
-    with pytest.raises(UsageError, match=r"No run has '4xA100'.*--gpu 4xA100 --on vm"):
+    with pytest.raises(UsageError, match=r"Runs can't use '4xA100'.*--gpu 4xA100 --on vm"):
         session.run("1", gpu="4xA100")
 
 

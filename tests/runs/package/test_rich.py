@@ -451,7 +451,7 @@ def test_interact_shows_its_first_result_and_that_nobody_can_move_it(run):
 def test_a_question_ends_with_words_in_place_of_a_bare_error(run, name):
     done = run(f"from getpass import getpass\n{name}('Who?')")
     (error,) = done.payloads("error")
-    assert error["text"].endswith(f"EOFError: nobody can answer {name}() in a run\n")
+    assert error["text"].endswith(f"EOFError: a run has no input for {name}()\n")
     assert "During handling" not in error["text"]
     assert done.code == 1
 

@@ -83,7 +83,7 @@ def test_a_full_bucket_during_a_stop_returns_small_variables_and_lists_the_rest(
     outputs = started.outputs()
     assert outputs["small"] == 2
     assert "big" not in outputs
-    assert outputs.missing["big"].startswith("big could not be sent back: ")
+    assert outputs.missing["big"].startswith("big could not be returned: ")
 
 
 @pytest.fixture

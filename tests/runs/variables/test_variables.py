@@ -143,7 +143,7 @@ def test_what_comes_back_is_cut_into_slots_and_put_together(session, monkeypatch
     failed = session.run("big = bytes(9_000_000)", outputs=["big"], gpu="L40S")
     with pytest.raises(RunFailed):
         failed.result()
-    assert "could not be sent back: they are larger than" in failed.record.stderr
+    assert "could not be returned: the total size is above" in failed.record.stderr
 
 
 # What does not come
@@ -184,9 +184,7 @@ def test_a_missing_package_is_one_line_before_the_code_starts(session, tmp_path,
     failed = session.run("print('ran')", inputs={"f": absent_over_there.act}, gpu="L40S")
     with pytest.raises(RunFailed):
         failed.result()
-    assert (
-        "f needs absent_over_there, which is not installed: add --files for a module of yours" in failed.record.stderr
-    )
+    assert "f needs absent_over_there, which is not installed: add --files for your own module" in failed.record.stderr
     assert "-r absent_over_there" not in failed.record.stderr  # nobody knows who owns a package of that name
     assert "Traceback" not in failed.record.stderr
     assert "ran" not in (failed.record.stdout or "")
@@ -642,8 +640,8 @@ def test_what_a_full_bucket_does_not_take_is_named_and_small_variables_come_back
     code += "\nown = __import__('threading').local()"
     out = run(session, code, inputs={"n": 1}, carry=True).outputs()
     assert dict(out) == {"x": [2]}
-    assert out.missing["big"].startswith("big could not be sent back: the links to the bucket have expired")
-    assert out.missing["w.txt"].startswith("w.txt could not be sent back: ")
+    assert out.missing["big"].startswith("big could not be returned: the links to the bucket have expired")
+    assert out.missing["w.txt"].startswith("w.txt could not be returned: ")
     assert out.missing["own"].startswith("own is a _local, which belongs to this process: create it")
 
 
@@ -790,7 +788,7 @@ def test_a_run_of_the_journal_finds_its_variables_again(session):
     third = rebuild_run(session, first.execution_id, journal().get(first.execution_id))
     with pytest.raises(
         UsageError,
-        match=r"no longer has variables of that run \(1 of 1 files\)\. Nothing was sent\. Rerun its cell",
+        match=r"no longer has all variables of the run \(1 of 1 files\)\. Nothing was sent\. Rerun its cell",
     ):
         Run.submit(session, third)
 
