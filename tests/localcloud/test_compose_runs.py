@@ -115,7 +115,7 @@ def test_without_an_engine_a_stack_is_accepted_and_fails_saying_what_is_missing(
         ("services: [a]", "services"),
         ("services:\n  app:\n    command: x", "services.app"),
         ("services:\n  app: 7", "services.app"),
-        ("\0", "YAML cannot be read"),
+        ("\0", "Not YAML"),
         ("[" * 20_000, "YAML cannot be read"),
     ],
 )
