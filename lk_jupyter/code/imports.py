@@ -50,7 +50,7 @@ def local_files(names: AbstractSet[str], folder: Path, more_folders: Iterable[st
             if key not in files:
                 files[key] = file
                 status = file.stat()
-                imports = _imports_of_file(file, status.st_mtime_ns, status.st_size) - reached
+                imports = _read_imports(file, status.st_mtime_ns, status.st_size) - reached
                 reached |= imports
                 waiting.extend(imports)
     return files
@@ -65,7 +65,7 @@ def _module_files(folder: Path, name: str) -> list[Path]:
 
 
 @lru_cache(maxsize=10_000)  # a fan-out reads the same files for each run, a notebook for each cell
-def _imports_of_file(file: Path, _modified_at: int, _size: int) -> frozenset[str]:
+def _read_imports(file: Path, _modified_at: int, _size: int) -> frozenset[str]:
     """Return the top-level names of all modules that a file imports. Raises UsageError if it isn't valid Python."""
     return frozenset(_names(_parse(file)))
 
