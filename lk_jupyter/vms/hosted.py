@@ -65,6 +65,10 @@ _CONNECT_SECONDS, _CONNECT_PAUSE = 300.0, 2.0
 #: Seconds for attempts to rent a VM in place of another, and between the attempts.
 _REPLACE_SECONDS, _REPLACE_PAUSE = 600.0, 10.0
 
+#: Looks at the record of a VM that reports a failure, and seconds between the looks: a VM that ends kills its processes
+#: first, and its record may be late.
+_FAILURE_LOOKS, _FAILURE_PAUSE = 3, 1.0
+
 #: The shortest time of code for which a VM is rented in place of another, in seconds.
 _LEAST_SECONDS = 30
 
@@ -172,22 +176,40 @@ class VmRun:
             return self.facts.state
         if not self.facts.is_started:
             return self._state_before_start()
+        vm_id = self.facts.active_id
         try:
             state = json.loads(self._run("state"))
         except HostKeyChanged:
             raise
         except (LkError, ValueError) as error:
-            return self._state_without_answer(error)
-        state = _checked_state(state)
-        self.checkpoint = state.get("checkpoint", self.checkpoint)
-        return self._state_after_failure(state) if _is_failure(state) else state
+            state = self._state_without_answer(error)
+        else:
+            state = _checked_state(state)
+            self.checkpoint = state.get("checkpoint", self.checkpoint)
+            if _is_failure(state):
+                state = self._state_of_ending_vm() or state
+        return self._state_after_failure(state, vm_id) if _is_failure(state) else state
 
-    def _state_after_failure(self, state: dict[str, Any]) -> dict[str, Any]:
+    def _state_of_ending_vm(self) -> dict[str, Any] | None:
+        """Return the saved state of a VM that ends while its guest still answers; None if the VM stays active."""
+        for look in range(_FAILURE_LOOKS):
+            if look:
+                time.sleep(_FAILURE_PAUSE)
+            with suppress(LkError):  # the failure is certain, only its reason isn't
+                if state := self._saved_state():
+                    return state
+        return None
+
+    def _state_after_failure(self, state: dict[str, Any], vm_id: str) -> dict[str, Any]:
         """Replace a VM that failed, in a thread, if the run has retries; otherwise return its final state."""
         if self._has_other_owner() and len(self.facts.reasons) < self.facts.retries:
             self._read_changes()
             return {"status": "pending"}
         with self._lock:
+            if self.facts.state.get("is_final"):  # by another thread, meanwhile
+                return self.facts.state
+            if self.facts.active_id != vm_id:
+                return {"status": "pending"}
             if not self._can_replace():
                 return state
             if not (self._start and self._start.is_alive()):
@@ -517,14 +539,20 @@ class VmRun:
     def _state_without_answer(self, error: Exception) -> dict[str, Any]:
         """Return the saved state of a VM that has ended. Raises ConnectionFailed if the VM is active."""
         self._read_changes()
+        if state := self._saved_state():
+            return state
+        if isinstance(error, LkError):
+            raise error
+        raise ConnectionFailed(f"The VM sent an unreadable state: {error}")
+
+    def _saved_state(self) -> dict[str, Any] | None:
+        """Return the state that an ended VM saved in the bucket; None if the VM is active. Raises the API's errors."""
         status, reason = "deleted", ""
         with suppress(NotFound):
             record = self._client.vms.status(self.facts.active_id)
             status, reason = record.status, str((record.model_extra or {}).get("status_details") or "")
         if status not in ENDED_STATES:
-            if isinstance(error, LkError):
-                raise error
-            raise ConnectionFailed(f"The VM sent an unreadable state: {error}")
+            return None
         storage, prefix = self._connection.storage, self._saved_prefix
         try:
             state = _checked_state(json.loads(storage.get_bytes(prefix + "state")))
@@ -535,7 +563,7 @@ class VmRun:
             details = f"The VM ended ({status}) before its results were saved."
             state = _final_state("aborted", reason) if reason else _final_state("system_failure", details)
         state["is_saved"] = True
-        return self._state_after_failure(state) if _is_failure(state) else state
+        return state
 
     def _wait_for_end(self, seconds: float) -> None:
         end = time.monotonic() + seconds

@@ -2,16 +2,15 @@
 
 import json
 import re
-from importlib.util import find_spec
-from pathlib import Path
 
+import cookbook
 import pytest
 from vms.on_vm import active_keys, facts_of, living, start, text_of, until
 
 import lk_jupyter
 from lk_jupyter.config.signing import signing_key
 from lk_jupyter.errors import LkError, RunFailed, UsageError
-from lk_jupyter.protocol.bucket import returned_key
+from lk_jupyter.protocol.bucket import checkpoint_key, returned_key
 from lk_jupyter.protocol.vm_run import CHECKPOINT_LIST
 from lk_jupyter.remote.sign import signature
 from lk_jupyter.remote.vm import files
@@ -203,6 +202,43 @@ def test_a_vm_whose_supervisor_was_killed_is_replaced(session, vms):
     assert (facts_of(run).reasons, living(vms)) == (["The supervisor on the VM has ended"], [])
 
 
+def test_a_vm_that_ends_while_its_guest_reports_a_killed_supervisor_has_ended(session, vms, monkeypatch):
+    run, looks = start(session, "import time; time.sleep(600)"), []
+    vm_run = hosted.open_run(session, run.execution_id)
+    until(lambda: vm_run.facts.is_started)
+    vm_run._open_shell().run(f"kill -9 $(cat .lk/{token_of(run)[:12]}/pid)")
+    read_status = vm_run._client.vms.status
+
+    def read_and_reclaim(vm_id):
+        """Read the record of the VM, which ends after the first look."""
+        record = read_status(vm_id)
+        looks.append(record.status)
+        if len(looks) == 1:
+            reclaim(vms, run)
+        return record
+
+    monkeypatch.setattr(vm_run._client.vms, "status", read_and_reclaim)
+    with pytest.raises(LkError, match=r"The VM ended \(terminated\) before its results were saved"):
+        run.result()
+    assert len(looks) >= 2
+
+
+def test_code_whose_variables_return_saves_its_checkpoint_before_a_short_time_limit(session, vms):
+    code = """
+import time
+
+def lk_checkpoint(folder):
+    (folder / "step").write_text(str(step))
+
+for step in range(10_000):
+    time.sleep(0.01)
+"""
+    run = start(session, code, timeout=6, outputs=["step"])
+    text_of(run.follow())
+    assert run.status == "timeout"
+    assert session.storage.exists(checkpoint_key(token_of(run)))
+
+
 @pytest.mark.nightly
 def test_files_that_stay_unchanged_are_stored_without_a_report_of_the_code(session, vms, monkeypatch):
     code = """
@@ -274,10 +310,10 @@ print("weights", checkpoint.step, hashlib.sha256(weights).hexdigest())
 
 
 @pytest.mark.nightly
-@pytest.mark.skipif(find_spec("torch") is None, reason="needs PyTorch")
+@pytest.mark.timeout(1500)
+@pytest.mark.xdist_group("cookbook")
 def test_a_training_that_is_reclaimed_twice_ends_with_bit_equal_weights(session, vms):
-    torch_folder = str(Path(find_spec("torch").origin).parents[1])
-    code = TRAIN.replace("TORCH", repr(torch_folder))
+    code = TRAIN.replace("TORCH", repr(str(cookbook.site_packages())))
     uninterrupted = start(session, code.replace("PAUSE", "0"))
     expected = text_of(uninterrupted.follow()).splitlines()
     run, text = start(session, code.replace("PAUSE", "0.1"), retries=3, spot=True), ""

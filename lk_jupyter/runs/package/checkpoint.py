@@ -41,6 +41,7 @@ from lk_jupyter.protocol.metadata import REQUEST_KEY
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.protocol.parts import RemoteModule
 from lk_jupyter.protocol.vm_run import vm_id_in
+from lk_jupyter.remote.sign import saving_seconds
 from lk_jupyter.runs.ids import resolve
 from lk_jupyter.runs.log import frames_in_log, frames_on_cloud
 from lk_jupyter.runs.outcome import SHORT_ID
@@ -57,6 +58,9 @@ CHECKPOINT = "checkpoint"
 
 #: The share of the time limit after which a run is warned, and saves its checkpoint.
 LATE = 0.8
+
+#: The time for a checkpoint and then for the variables, as a multiple of the time for the variables.
+_SAVING_SHARE = 1.5
 
 PART, LINKS = "script.checkpoint", "_lk_checkpoint.json"
 #: The module that gives the code the names of our checkpoints, and code that uses these names.
@@ -95,7 +99,9 @@ def checkpoint_parts(
     if options.resume and not resumes_vm_run:
         settings |= _find_checkpoint(session, options.resume)
     if "lk_checkpoint" in named:
-        settings |= {"after": LATE * limit, "folders": session.assumptions.candidates("bucket_folder_python")}
+        # Variables are sent back before a short limit, which interrupts the code: the checkpoint is saved before that.
+        after = min(LATE * limit, limit - _SAVING_SHARE * saving_seconds(limit))
+        settings |= {"after": after, "folders": session.assumptions.candidates("bucket_folder_python")}
     return [*names_part, RemoteModule(PART, settings, ("script.links", "values"))]
 
 
