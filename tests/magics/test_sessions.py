@@ -18,10 +18,11 @@ from patience import PATIENCE
 import lk_jupyter
 from lk_jupyter import session
 from lk_jupyter.config.files import config_file
-from lk_jupyter.errors import CellFailed, UsageError
+from lk_jupyter.errors import CellFailed, ConnectionFailed, LkError, UsageError
 from lk_jupyter.magics._output.live import RUN_MIME
+from lk_jupyter.options.runs import ServerOptions
 from lk_jupyter.runs.notebooks import warm_python
-from lk_jupyter.runs.notebooks.servers import read_password
+from lk_jupyter.runs.notebooks.servers import ended_on_failure, read_password, start_server
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.variables import state
 
@@ -325,6 +326,14 @@ def test_a_machine_that_reaches_its_time_limit_while_it_starts_has_a_receipt(sig
     printed = run_cell("%%lk_run --session t --gpu A100 --timeout 1\nprint(1)")
     assert re.search(r"✗ timeout · A100 at 1.59 credits/h · .*1.\d s · 0.000\d credits · run [\w-]{36}\n", printed)
     assert re.search("time limit (of 1 s )?was reached", printed)
+
+
+def test_a_connection_that_fails_at_the_time_limit_is_reported_as_the_time_limit(user):
+    with lk_jupyter.connect() as connected:
+        run = start_server(connected, ServerOptions(machine="cpu", timeout=1))
+        until(lambda: run.status == "timeout")
+        with pytest.raises(LkError, match=r"[Tt]ime limit"), ended_on_failure(run):
+            raise ConnectionFailed("The server doesn't answer (HTTP 502).")
 
 
 def test_a_cell_that_its_machine_interrupts_before_the_time_limit_is_out_of_time(signed_in, run_cell):

@@ -234,6 +234,7 @@ def stop_server(run: Run, because: BaseException | None = None) -> None:
 def ended_on_failure(run: Run) -> Iterator[None]:
     """Stop a hosted Jupyter server and its bill if the block fails.
 
+    If the connection failed because the server reached its time limit, that is the error.
     An interrupt aborts the server in the background, and the error shows whether the server may still be active.
     """
     with AtInterrupt(lambda _: run.abort_soon()):
@@ -244,9 +245,18 @@ def ended_on_failure(run: Run) -> Iterator[None]:
                 except BaseException as error:
                     if not is_interrupt(error):
                         stop_server(run, error)
+                        if isinstance(error, ConnectionFailed) and _is_timed_out(run):
+                            raise build_error(run.record) from error
                     raise
         except KeyboardInterrupt:
             raise KeyboardInterrupt(run.describe_abort()) from None
+
+
+def _is_timed_out(run: Run) -> bool:
+    """Return whether a server has reached its time limit, which also ends its connections."""
+    with suppress(LkError):
+        return run.status == "timeout"
+    return False
 
 
 def _stop_gently(run: Run) -> bool:
