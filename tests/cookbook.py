@@ -36,6 +36,12 @@ def python() -> Path:
     return path
 
 
+def site_packages() -> Path:
+    """Return the folder with the packages of the environment."""
+    command = [python(), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    return Path(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip())
+
+
 def execute(names: list[str], *, store: bool = False) -> subprocess.CompletedProcess[str]:
     """Execute pages by their names, each on a local cloud; the output has a line for each page."""
     command = [python(), Path(books.__file__), *([] if store else ["--check"]), *names]

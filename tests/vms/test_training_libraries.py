@@ -1,10 +1,13 @@
-"""Trainings with libraries whose VM is reclaimed: the lines of the guide page continue from the last checkpoint."""
+"""Trainings with libraries whose VM is reclaimed: the lines of the guide page continue from the last checkpoint.
+
+The libraries are those of the environment of the cookbook, which the first test creates in minutes.
+"""
 
 import json
 import re
-from importlib.util import find_spec
 from pathlib import Path
 
+import cookbook
 import pytest
 from vms.on_vm import active_keys, facts_of, living, start, text_of, until
 
@@ -113,12 +116,12 @@ def test_a_recipe_of_the_page_adds_or_changes_at_most_three_lines(library):
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(1500)
+@pytest.mark.xdist_group("cookbook")
 @pytest.mark.parametrize("library", BEFORE)
 def test_a_reclaimed_training_continues_from_its_checkpoint_and_ends_with_bit_equal_weights(session, vms, library):
-    if not all(find_spec(name) for name in ("torch", library.replace("pytorch", "torch"))):
-        pytest.skip(f"needs {library} and PyTorch")
     lines, before = page_blocks()[library], BASE + BEFORE[library]
-    before = before.replace("TORCH", repr(str(Path(find_spec("torch").origin).parents[1])))
+    before = before.replace("TORCH", repr(str(cookbook.site_packages())))
     usual = start(session, before.replace("HOLDS", "False") + one_side(lines, "-") + AFTER)
     expected = text_of(usual.follow()).splitlines()[-1].split()
     assert expected[:2] == ["weights", str(STEPS)]
