@@ -187,10 +187,10 @@ class VmRun:
             state = _checked_state(state)
             self.checkpoint = state.get("checkpoint", self.checkpoint)
             if _is_failure(state):
-                state = self._state_of_ending_vm() or state
+                state = self._await_saved_state() or state
         return self._state_after_failure(state, vm_id) if _is_failure(state) else state
 
-    def _state_of_ending_vm(self) -> dict[str, Any] | None:
+    def _await_saved_state(self) -> dict[str, Any] | None:
         """Return the saved state of a VM that ends while its guest still answers; None if the VM stays active."""
         for look in range(_FAILURE_LOOKS):
             if look:
