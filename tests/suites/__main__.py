@@ -34,6 +34,9 @@ NO_MORE = (
     "not encryption and not sse_s3 and not bucket_encryption and not versioning and not object_lock and not lifecycle"
 )
 
+#: Options of a local cloud whose VMs start quickly.
+FAST_VMS = ("--clock-speed", "50", "--credits", "1000")
+
 
 @dataclass(frozen=True)
 class Suite:
@@ -51,6 +54,9 @@ class Suite:
     library: str = "lib"
     cloud: tuple[str, ...] = ()
 
+
+#: Clones whose packages are imported from the clone.
+IMPORTED_CLONES = ("s3-tests", "skypilot-lyceum")
 
 SUITES = (
     Suite(
@@ -78,7 +84,16 @@ SUITES = (
         (str(HERE / "spec_cluster.py"),),
         "https://github.com/dask/distributed",
         "distributed",
-        cloud=("--clock-speed", "50", "--credits", "1000"),  # so that VMs start quickly
+        cloud=FAST_VMS,
+    ),
+    Suite(
+        "skypilot-lyceum's provisioner",
+        ("skypilot==0.13.0",),  # the version that skypilot-lyceum needs
+        (str(HERE / "skypilot_vms.py"),),
+        "https://github.com/onticlabs/skypilot-lyceum",
+        "skypilot-lyceum",
+        library="skypilot",
+        cloud=(*FAST_VMS, "--no-capacity", "h200"),
     ),
 )
 
@@ -131,7 +146,7 @@ def local_cloud(*options):
 def outcome(suite, folder, cloud):
     """Run a suite; return how many tests passed, the names of those that failed, and how many were skipped."""
     report = folder / "report.xml"
-    paths = os.pathsep.join(map(str, (folder / suite.library, folder / "s3-tests", HERE)))
+    paths = os.pathsep.join(map(str, (folder / suite.library, *(folder / name for name in IMPORTED_CLONES), HERE)))
     command = [
         *(sys.executable, "-m", "pytest", "-p", "no:schemathesis", "-p", "no:cacheprovider", "-c", os.devnull),
         *("--rootdir", str(folder), "-q", "--no-header", "--tb", "no", "-W", "ignore", "--timeout", "300"),
