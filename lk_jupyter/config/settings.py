@@ -323,12 +323,16 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "approved_kernels",
         None,
-        "Kernels that start without a question where no page can show it: machine, maximum credits, maximum price "
-        "per hour, such as gpu.a100=5@1.59.",
+        "Kernels that start without a question outside JupyterLab: machine, maximum credits, maximum price per hour, "
+        "such as gpu.a100=5@1.59.",
         _check_approvals,
     ),
-    Setting("notebook_budget", None, "Maximum cost of all that one notebook starts, in credits.", parse_credits),
-    Setting("day_budget", None, "Maximum cost of all that one day starts, in credits, from midnight.", parse_credits),
+    Setting(
+        "notebook_budget", None, "Maximum total cost of everything that one notebook starts, in credits.", parse_credits
+    ),
+    Setting(
+        "day_budget", None, "Maximum total cost of everything that you start on one day, in credits.", parse_credits
+    ),
     Setting(
         "storage_price",
         None,
@@ -364,7 +368,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "inline_output",
         256_000,
-        "Maximum size of an output in the log, in bytes; a larger one goes through the bucket.",
+        "Maximum size of an output in the log, in bytes. Larger outputs are sent through the bucket.",
         _integer_parser(1000, 1_000_000_000),
     ),
     Setting(
@@ -376,7 +380,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "carry_limit",
         1_000_000_000,
-        "Bytes that variables may take with --sync before you are asked, and that one may take on its way back.",
+        "Maximum size of the variables that --sync sends without a question, and of each returned variable, in bytes.",
         _integer_parser(1, 1_000_000_000_000),
     ),
     Setting(
